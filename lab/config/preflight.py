@@ -1,6 +1,7 @@
 """What nothing can meet, or nobody will see: worth a warning before the run."""
 
 from collections.abc import Hashable, Iterator
+from contextlib import suppress
 from math import inf
 
 import numpy as np
@@ -155,16 +156,14 @@ def _least_factor(
     least = inf
     for family in scenario.workload.devices:
         for device in devices(family):
-            try:
+            with suppress(RefusalError):
                 least = min(least, nominal.on_device(operator, configuration, device).factor)
-            except RefusalError:
-                continue
     kind = nominal.application.operators[operator].kind
     for name, node in scenario.cluster.nodes.items():
         for profile in (CORE,) if kind == "cpu" else node.gpu_profiles:
             at_once = scenario.cluster.llm_sequences if kind == "llm" else 1
             allocation = Allocation(profile, max_batch=at_once)
-            if nominal.runs_on_node(operator, configuration, name, allocation):
+            with suppress(RefusalError):
                 service = nominal.on_node(operator, configuration, name, allocation)
                 least = min(least, service.factor)
     return least

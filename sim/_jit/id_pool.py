@@ -18,10 +18,9 @@ Item = TypeVar("Item", bound=np.generic)
 class IdPool:
     """Gives each number in use a slot: one that was freed, the latest first, or else the next.
 
-    Attributes:
-        table: for ``slot_of``: first the least number that it has a place for, then the slot of it
-            and of each number after it, or -1. Numbers rise in the course of a run and the old ones
-            go, so that it grows with how many are in use.
+    ``table``, for ``slot_of``, has the least number that it has a place for, then the slot of it
+    and of each number after it, or -1. Numbers rise in a run and old ones go, so that it stays
+    short.
     """
 
     def __init__(self) -> None:
@@ -58,11 +57,7 @@ class IdPool:
         return slots
 
     def remove(self, number: int) -> int:
-        """Free the slot of a number, and return it.
-
-        Raises:
-            KeyError: if it has none.
-        """
+        """Free the slot of a number, and return it; raises KeyError if it has none."""
         slot = self.find(number)
         if slot < 0:
             raise KeyError(number)
@@ -73,15 +68,7 @@ class IdPool:
 
 @inlined
 def slot_of(table: NDArray[np.int64], number: int) -> int:
-    """Return the slot of a number.
-
-    Args:
-        table: that of a ``IdPool``.
-        number: the number.
-
-    Raises:
-        KeyError: if it has no slot.
-    """
+    """Return the slot of a number in an ``IdPool.table``; raises KeyError if it has none."""
     at = number - table[0]
     if at < 0 or at >= len(table) - 1 or table[index(1 + at)] < 0:
         raise KeyError
@@ -97,10 +84,7 @@ def aligned(shape: tuple[int, ...], dtype: np.dtype[Item]) -> NDArray[Item]:
 
 
 def grown(array: NDArray[Item], size: int) -> NDArray[Item]:
-    """Return an array with room for ``size`` rows: itself, or a copy at least twice as long.
-
-    The copy begins with a line of a cache.
-    """
+    """Return an array with room for ``size`` rows: itself, or an aligned copy twice as long."""
     if size <= len(array):
         return array
     longer = aligned((max(size, 2 * len(array)), *array.shape[1:]), array.dtype)

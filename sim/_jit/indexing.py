@@ -9,7 +9,6 @@ from numba.extending import intrinsic
 
 
 def _promise(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
-    """Generate the promise that a whole number is not negative."""
     (number,) = arguments
     builder.assume(builder.icmp_signed(">=", number, ir.Constant(number.type, 0)))
     return number

@@ -17,7 +17,6 @@ LINE = 8
 
 
 def _hint(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-    """Generate the hint to fetch what an array holds at a place."""
     kind = signature.args[0]
     array = context.make_array(kind)(context, builder, arguments[0])
     place = cgutils.get_item_pointer(  # type: ignore[no-untyped-call]

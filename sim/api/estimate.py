@@ -83,12 +83,7 @@ class Measurement:
 
 @compiled
 def _time_moments(times_s: Floats, allowance: Floats) -> tuple[Floats, float, float, float]:
-    """Return the mean time of each operator, ``time_cv``, and both of ``normalised``.
-
-    Args:
-        times_s: time of each operator on each item, shape (n, N).
-        allowance: see `Measurement`, shape (n,).
-    """
+    """Return mean operator times, ``time_cv`` and ``normalised``, from times of shape (n, N)."""
     count, operators = times_s.shape
     means, totals = np.zeros(operators), np.empty(count)
     for item in range(count):
@@ -186,11 +181,11 @@ class Estimate:
         return float(np.quantile(latency_s, self.latency_quantile)) if len(latency_s) else nan
 
     def accurate_enough(self, slo: SLO) -> bool:
-        """Tell whether the accuracy part of an SLO looks met; False when nothing was measured."""
+        """Return whether the accuracy part of an SLO looks met; False when nothing was measured."""
         return self.count > 0 and (slo.accuracy is None or self.accuracy_mean >= slo.accuracy)
 
     def meets(self, slo: SLO) -> bool:
-        """Tell whether every part of an SLO looks met; False when nothing was measured."""
+        """Return whether every part of an SLO looks met; False when nothing was measured."""
         if not self.accurate_enough(slo):
             return False
         if self.latency_factors is None:

@@ -46,14 +46,10 @@ class StationKind:
 
 @dataclass(frozen=True, eq=False)
 class WayView:
-    """One way through the operators, under all plans of a view; see ``sim.api.prediction.DagPath``.
+    """One way through the operators, under all plans of a view.
 
-    Args:
-        operators: the operators on it, shape (n,).
-        access_s: transmission time of its messages on the access uplink, shape (P,).
-        backhaul_s: that on the backhaul and of the answer, shape (P,).
-        backhaul_up_s: the part of it on the backhaul to the cloud, shape (P,).
-        fixed_s: propagation delays and longest batching waits, shape (P,).
+    The times are those of ``sim.api.prediction.DagPath`` in seconds, each of shape (P,);
+    ``operators`` are those on the way, shape (n,).
     """
 
     operators: Integers

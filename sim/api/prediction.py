@@ -44,7 +44,7 @@ class Prediction:
     cost_usd_per_hour: float
 
     def meets(self, slo: SLO) -> bool:
-        """Tell whether every part of an SLO would be met.
+        """Return whether every part of an SLO would be met.
 
         Without a latency bound, requests must be answered some time: an infinite wait is too long.
         """

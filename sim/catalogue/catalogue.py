@@ -1,4 +1,4 @@
-"""Catalogue figures: what the catalogue says, which planners may know.
+"""Catalogue figures, which planners may know.
 
 Latency factors multiply service times measured on the reference hardware. A device is taken at the
 nominal speed of its model and a link at the median of its technology; the true ones are hidden.
@@ -23,29 +23,16 @@ UP, DOWN = "up", "down"
 
 @dataclass(frozen=True, slots=True)
 class Crossing:
-    """One direction of one link that a message crosses.
+    """One direction of one link that a message crosses."""
 
-    Args:
-        link: ``"access"`` between device and edge site, ``"backhaul"`` between site and cloud.
-        direction: ``"up"`` or ``"down"``.
-        edge: the edge of the pipeline whose message it is; the number of edges for the answer.
-        mean_bytes: mean size of the message.
-    """
-
-    link: str
-    direction: str
-    edge: int
-    mean_bytes: float
+    link: str  # ``"access"`` between device and edge site, ``"backhaul"`` between site and cloud
+    direction: str  # ``"up"`` or ``"down"``
+    edge: int  # the edge of the pipeline whose message it is; the number of edges for the answer
+    mean_bytes: float  # mean size of the message
 
 
 class Catalogue:
-    """The catalogue of one scenario.
-
-    Args:
-        application: whose operators and messages.
-        cluster: whose nodes.
-        network: whose links.
-    """
+    """The nominal figures of one scenario: its application, cluster and network."""
 
     def __init__(self, application: Application, cluster: Cluster, network: Network) -> None:
         self.application = application
@@ -66,11 +53,7 @@ class Catalogue:
         place: str,
         allocation: Allocation,
     ) -> Service:
-        """Return how an operator is served at a place, on an allocation.
-
-        Raises:
-            RefusalError: it cannot run there.
-        """
+        """Return how an operator is served at a place, on an allocation; see `on_node`."""
         if place != DEVICE:
             return self.on_node(operator, configuration, place, allocation)
         return self.on_device(operator, configuration, device)
@@ -78,11 +61,7 @@ class Catalogue:
     def on_node(
         self, operator: int, configuration: Configuration, node: str, allocation: Allocation
     ) -> Service:
-        """Return how an operator is served on an allocation of a node.
-
-        Raises:
-            RefusalError: it cannot run there.
-        """
+        """Return how a node's allocation serves an operator; `RefusalError` if it cannot run."""
         knobs = self.application.pipeline.operator_key(operator, configuration)
         return self._once(
             (operator, knobs, node, allocation),
@@ -94,11 +73,7 @@ class Catalogue:
     def on_device(
         self, operator: int, configuration: Configuration, device: DeviceModel
     ) -> Service:
-        """Return how an operator is served on a user's device.
-
-        Raises:
-            RefusalError: it cannot run there.
-        """
+        """Return how an operator is served on a user's device; `RefusalError` if it cannot run."""
         knobs = self.application.pipeline.operator_key(operator, configuration)
         return self._once(
             (operator, knobs, device),
@@ -110,7 +85,6 @@ class Catalogue:
         self._services.clear()
 
     def _once(self, key: Hashable, work_out: Callable[[], Service]) -> Service:
-        """Return what was worked out for a key, a refusal included."""
         known = self._services.get(key)
         if known is None:
             try:
@@ -123,11 +97,7 @@ class Catalogue:
         return known
 
     def services(self, query: Query, plan: Plan) -> tuple[Service, ...]:
-        """Return how every operator is served under a plan.
-
-        Raises:
-            RefusalError: an operator cannot run where the plan puts it.
-        """
+        """Return how every operator is served under a plan; `RefusalError` if one cannot run."""
         here = [operator for operator, place in enumerate(plan.placement) if place == DEVICE]
         self.check_device(here, plan.configuration, query.device)
         return tuple(
@@ -140,11 +110,7 @@ class Catalogue:
     def check_device(
         self, operators: Sequence[int], configuration: Configuration, device: DeviceModel
     ) -> None:
-        """Check that a device can run some operators, all at the same time.
-
-        Raises:
-            RefusalError: it cannot run one, or its memory does not hold them all.
-        """
+        """Raise `RefusalError` unless a device can run some operators, all at the same time."""
         need = sum(
             self.on_device(operator, configuration, device).memory_bytes for operator in operators
         )
@@ -154,21 +120,8 @@ class Catalogue:
                 f"has {device.memory_bytes / 1e9:.1f} GB"
             )
 
-    def runs_on_node(
-        self, operator: int, configuration: Configuration, node: str, allocation: Allocation
-    ) -> bool:
-        """Tell whether an operator can run on an allocation of a node."""
-        try:
-            self.on_node(operator, configuration, node, allocation)
-        except RefusalError:
-            return False
-        return True
-
     def hops(self, placement: Sequence[str]) -> Iterator[tuple[str, str, int]]:
-        """Yield link, direction and edge of every crossing of a placement, edge by edge.
-
-        The edge is that of the pipeline whose message it is; the number of edges for the answer.
-        """
+        """Yield link, direction and edge of every crossing of a placement; see `Crossing`."""
         edges = self.application.pipeline.edges
         for edge, (earlier, operator) in enumerate(edges):
             at = 0 if earlier is None else self._tier[placement[earlier]]

@@ -1,24 +1,22 @@
 """How every operator is served on every allocation at hand, as arrays for scoring in bulk.
 
-Service depends on an operator's *key* only, the values of its own and upstream knobs, so tables
-have one column per key and not one per configuration.
+Service depends on an operator's own and upstream knobs, its *key*: tables have a column for each.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hardware_models.devices import DeviceModel
 from scenarios.applications.pipeline import Configuration, KnobValue, Pipeline
 from scenarios.cluster import DEVICE
+from sim.api.estimate import Floats, Integers
 from sim.api.plan import Allocation
 from sim.catalogue.catalogue import Catalogue
 from sim.catalogue.service_times import RefusalError, Service
 
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
 Key = tuple[KnobValue, ...]
 Option = tuple[str, Allocation]
 """A place, and what an operator gets there."""
@@ -26,19 +24,14 @@ Option = tuple[str, Allocation]
 
 @dataclass(frozen=True, eq=False)
 class OperatorKeys:
-    """What the operators of a pipeline can be asked to do; C configurations, N operators.
+    """What the operators of a pipeline can be asked to do; C configurations, N operators."""
 
-    Args:
-        column: which key of each operator a configuration has, counted from 0 for each operator,
-            shape (C, N).
-        identity: a number for each key of the pipeline, equal for equal keys, shape (C, N).
-        number: for each operator, which column a key has.
-        examples: for each operator, a configuration for each of its keys.
-    """
-
+    # Which key of each operator a configuration has, counted from 0 for each operator, shape (C,
+    # N).
     column: Integers
-    identity: Integers
-    number: tuple[dict[Key, int], ...]
+    identity: Integers  # a number for each key of the pipeline, equal for equal keys, shape (C, N)
+    number: tuple[dict[Key, int], ...]  # for each operator, which column a key has
+    # For each operator, a configuration for each of its keys.
     examples: tuple[tuple[Configuration, ...], ...]
 
     @classmethod
@@ -61,22 +54,14 @@ class OperatorKeys:
 
 @dataclass(frozen=True, eq=False)
 class ServiceTable:
-    """How one operator is served; O options and K keys, all arrays of shape (O, K).
+    """How one operator is served; O options and K keys, all arrays of shape (O, K)."""
 
-    Args:
-        latency: time of a request alone over that on profiling hardware; nan where the operator
-            cannot run.
-        capacity: what a request takes of a server, over the same.
-        crowded: time of a request on a full server, over the same.
-        at_once: requests that a server serves at the same time.
-        memory_bytes: memory that a replica needs; infinite where the operator cannot run.
-    """
-
+    # Time of a request alone over that on profiling hardware; nan where the operator cannot run.
     latency: Floats
-    capacity: Floats
-    crowded: Floats
-    at_once: Integers
-    memory_bytes: Floats
+    capacity: Floats  # what a request takes of a server, over the same
+    crowded: Floats  # time of a request on a full server, over the same
+    at_once: Integers  # requests that a server serves at the same time
+    memory_bytes: Floats  # memory that a replica needs; infinite where the operator cannot run
 
     def with_device(self, row: "ServiceTable") -> "ServiceTable":
         """Return a table whose first option, the device, is taken from a table of one option."""
@@ -92,37 +77,32 @@ def node_table(
     nominal: Catalogue, keys: OperatorKeys, operator: int, options: Sequence[Option]
 ) -> ServiceTable:
     """Return how an operator is served on options; nothing runs on a device yet."""
-
-    def rows() -> Iterator[list[Service | None]]:
-        for place, allocation in options:
-            # Neither replicas nor waiting for a batch change how one server serves.
-            one = replace(allocation, replicas=1, max_wait_s=0.0)
-            yield [
-                None if place == DEVICE else _or_none(nominal, operator, example, place, one)
+    # Neither replicas nor waiting for a batch change how one server serves.
+    ones = [(place, replace(each, replicas=1, max_wait_s=0.0)) for place, each in options]
+    return _table(
+        [
+            [
+                None
+                if place == DEVICE
+                else _or_none(nominal.on_node, operator, example, place, one)
                 for example in keys.examples[operator]
             ]
-
-    return _table(list(rows()))
+            for place, one in ones
+        ]
+    )
 
 
 def device_table(
     nominal: Catalogue, keys: OperatorKeys, operator: int, device: DeviceModel
 ) -> ServiceTable:
     """Return how an operator is served on a device, a table of one option."""
-    row: list[Service | None] = []
-    for example in keys.examples[operator]:
-        try:
-            row.append(nominal.on_device(operator, example, device))
-        except RefusalError:
-            row.append(None)
-    return _table([row])
+    examples = keys.examples[operator]
+    return _table([[_or_none(nominal.on_device, operator, each, device) for each in examples]])
 
 
-def _or_none(
-    nominal: Catalogue, operator: int, example: Configuration, place: str, allocation: Allocation
-) -> Service | None:
+def _or_none(serve: Callable[..., Service], *arguments: Any) -> Service | None:
     try:
-        return nominal.on_node(operator, example, place, allocation)
+        return serve(*arguments)
     except RefusalError:
         return None
 

@@ -1,7 +1,4 @@
-"""How an operator is served at a place, on an allocation: times, memory, and what they rest on.
-
-All at nominal speed. What the tables do not cover is refused, in a sentence that says why.
-"""
+"""How an allocation serves an operator at nominal speed; what tables do not cover is refused."""
 
 from dataclasses import dataclass
 
@@ -36,41 +33,29 @@ class RefusalError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """How an operator of one configuration is served.
+    """How an operator of one configuration is served."""
 
-    Args:
-        factor: time of a mean request served alone, over that on the reference hardware.
-        batch_factor: time of a batch of 1, 2, ... requests over that of one.
-        servers: servers of each replica: processes that share an instance.
-        at_once: requests that a server serves at the same time, each at its own pace; above 1 for
-            language models only.
-        work_factor: what a request takes of a server's capacity over its time when served alone;
-            below 1 where a server serves several at once.
-        crowded_factor: time of a request on a server that serves ``at_once`` over that alone.
-        memory_bytes: memory that a replica needs.
-        basis: what the times rest on.
-        iterations: how a language model generates; None for other operators.
-    """
-
-    factor: float
+    factor: float  # time of a mean request served alone, over that on the reference hardware
+    # Time of a batch of 1, 2, ... requests over that of one.
     batch_factor: tuple[float, ...] = (1.0,)
-    servers: int = 1
+    servers: int = 1  # servers of each replica: processes that share an instance
+    # Requests that a server serves at the same time, each at its own pace; above 1 for language
+    # models only.
     at_once: int = 1
+    # What a request takes of a server's capacity over its time when served alone; below 1 where a
+    # server serves several at once.
     work_factor: float = 1.0
+    # Time of a request on a server that serves ``at_once`` over that alone.
     crowded_factor: float = 1.0
-    memory_bytes: int = 0
-    basis: Basis = "measured"
-    iterations: Iterations | None = None
+    memory_bytes: int = 0  # memory that a replica needs
+    basis: Basis = "measured"  # what the times rest on
+    iterations: Iterations | None = None  # how a language model generates; None for other operators
 
 
 def device_service(
     application: Application, operator: int, configuration: Configuration, device: DeviceModel
 ) -> Service:
-    """Return how an operator is served on a user's device.
-
-    Raises:
-        RefusalError: it cannot run there.
-    """
+    """Return how an operator is served on a user's device; `RefusalError` if it cannot run."""
     model = application.model(operator, configuration)
     name = application.operators[operator].name
     if model is None:
@@ -107,11 +92,7 @@ def node_service(
     node: Node,
     allocation: Allocation,
 ) -> Service:
-    """Return how an operator is served on an allocation of a node.
-
-    Raises:
-        RefusalError: it cannot run there.
-    """
+    """Return how an operator is served on a node's allocation; `RefusalError` if it cannot run."""
     model = application.model(operator, configuration)
     if model is None:
         factor = cpu_latency_factor(node.cpu_relative_speed)

@@ -1,38 +1,28 @@
-"""Money: whole rented machines are billed; slots attribute the bill to queries; the rest is idle.
+"""Money: rented machines are billed, slots attribute the bill to queries, the rest is idle.
 
-The bill of a machine runs while it is rented. Each slot carries a fixed share of the machine's
-price, which its station's members split by their declared load. Answers that leave a cloud region
-are charged as egress, to the query. Free slots are idle cost, worked
-out from what is free and not from what is left over, so that the two must add up to the bill.
+The bill of a machine runs while it is rented. Each slot carries a fixed share of its price, which
+the members of its station split by declared load. Answers that leave a cloud region are charged to
+the query as egress. Idle cost is worked out from what is free, so that a test can add both up.
 """
 
 from collections.abc import Iterator
 
 import numpy as np
-from numpy.typing import NDArray
 
 from scenarios.compiled import in_place
 from sim._jit.id_pool import grown
+from sim.api.estimate import Floats, Integers
 from sim.clock import NS_PER_HOUR
 from sim.cluster.machine import Machine
 from sim.cluster.machines import Machines
 
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
-
 
 class Billing:
-    """Who owes what, up to the moment of the last settlement.
+    """What each query owes, in dollars, up to the last settlement.
 
-    Call ``settle`` before anything changes that the bill depends on. What each machine costs, and
-    whom, is written down when it changes, as it is charged far more often.
-
-    Args:
-        machines: the machines; what it lists as changed is struck off as it is written down.
-
-    Attributes:
-        bill_usd: the whole bill.
-        idle_usd: the part of it that is for what nobody uses.
+    Call ``settle`` before anything changes that the bill depends on. Prices are written down when
+    machines change, since they are charged far more often. ``idle_usd`` is the part of ``bill_usd``
+    for what nobody uses.
     """
 
     def __init__(self, machines: Machines) -> None:
@@ -91,7 +81,7 @@ class Billing:
         self._attributed_usd[query] += usd
 
     def _write_down(self, machine: Machine) -> None:
-        """Note what a machine costs now, and whom."""
+        """Note what a machine costs now, and which queries pay for it."""
         row, rented = self._row[machine], machine.rented
         self._price[row] = machine.node.price_usd_per_hour if rented else 0.0
         self._idle[row] = idle_usd_per_hour(machine) if rented else 0.0
@@ -115,7 +105,6 @@ class Billing:
                 yield member.query, slot.price_usd_per_hour, share
 
     def _make_room(self, parts: int) -> None:
-        """Make place for so many parts of the slots of each machine."""
         more = parts - self._query.shape[1]
         if more > 0:
             wider = (0, 0), (0, max(more, self._query.shape[1]))
@@ -137,22 +126,12 @@ def _charge(
     share: Floats,
     attributed_usd: Floats,
 ) -> tuple[float, float]:
-    """Charge some hours of M machines, of whose slots there are at most P parts each.
+    """Charge some hours of M machines, with at most P attributed parts of slots each.
 
-    Args:
-        hours: the hours.
-        bill_usd: the bill so far.
-        idle_usd: the part of it so far that is for what nobody uses.
-        price: price of each machine in dollars per hour, shape (M,).
-        idle: the part of it that is for what nobody uses, shape (M,).
-        parts: how many parts of its slots are attributed, shape (M,).
-        query: the query of each part, shape (M, P).
-        slot_price: price of its slot in dollars per hour, shape (M, P).
-        share: its share of the slot, shape (M, P).
-        attributed_usd: what each query owes, which is added to, by id.
-
-    Returns:
-        The bill, and the part of it for what nobody uses.
+    ``price`` and ``idle`` are in dollars per hour, shape (M,), as is ``parts``, the number of
+    parts. ``query``, ``slot_price`` (dollars per hour) and ``share`` have shape (M, P).
+    ``attributed_usd``, by query id, is added to. Returns the new bill, and the part of it for what
+    nobody uses.
     """
     for machine in range(len(price)):
         bill_usd += hours * price[machine]

@@ -1,12 +1,11 @@
-"""A machine: its cores, its cards, the GPU instances on them and what is loaded into those.
+"""A machine: its cores, its cards, the GPU instances on them and the models in their memory.
 
 A *slot* is one core, or a share of one GPU instance; a station holds one slot per replica. A card's
-instances are always a legal layout. An instance that nobody uses any more stays as it is, with its
-models in memory, for whoever asks for the like; it is destroyed when its slices are needed, or when
-the machine is given back.
+instances are always a legal layout. An unused instance keeps its models until its slices are
+needed, or the machine is given back.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from hardware_models.gpu.mig import choose_start, profiles
@@ -26,24 +25,14 @@ Room = tuple[str, int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """What one replica of an operator needs.
+    """What one replica of an operator needs."""
 
-    Args:
-        profile: partition profile of the instance, or ``"core"``.
-        thread_percent: share of the instance; below 100, others may get what is left.
-        processes: processes that share this by MPS, each with a copy of the weights.
-        model: what it loads; None for classical code.
-        memory_bytes: memory that it takes.
-
-    Attributes:
-        room: all that decides whether there is room for it.
-    """
-
-    profile: str
-    thread_percent: int = WHOLE
-    processes: int = 1
-    model: Model | None = None
-    memory_bytes: int = 0
+    profile: str  # partition profile of the instance, or ``"core"``
+    thread_percent: int = WHOLE  # share of the instance; below 100, others may get what is left
+    processes: int = 1  # processes that share this by MPS, each with a copy of the weights
+    model: Model | None = None  # what it loads; None for classical code
+    memory_bytes: int = 0  # memory that it takes
+    # All that decides whether there is room for it.
     room: Room = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -58,25 +47,16 @@ class Need:
 
 @dataclass(eq=False)
 class Instance:
-    """A GPU instance, or a whole card that is not partitioned.
+    """A GPU instance, or a whole card that is not partitioned."""
 
-    Args:
-        gpu: number of its card in the machine.
-        profile: its profile.
-        start: first memory slice.
-        memory_bytes: its memory.
-        ready_ns: when it is created.
-        slots: who uses it.
-        left: models that those who used it left in memory, the latest last, with the bytes of
-            their weights.
-    """
-
-    gpu: int
+    gpu: int  # number of its card in the machine
     profile: str
-    start: int
-    memory_bytes: int
-    ready_ns: int = 0
-    slots: list["GpuShare"] = field(default_factory=list)
+    start: int  # first memory slice
+    memory_bytes: int  # its memory
+    ready_ns: int = 0  # when it is created
+    slots: list["GpuShare"] = field(default_factory=list)  # who uses it
+    # Models that those who used it left in memory, the latest last, with the bytes of their
+    # weights.
     left: dict[Model, int] = field(default_factory=dict)
 
     @property
@@ -90,7 +70,7 @@ class Instance:
         return sum(slot.need.thread_percent for slot in self.slots)
 
     def takes(self, need: Need) -> bool:
-        """Tell whether there is room for one more replica beside those that use it."""
+        """Return whether there is room for one more replica beside those that use it."""
         if self.profile != need.profile or self.thread_percent + need.thread_percent > WHOLE:
             return False
         used = sum(slot.need.memory_bytes for slot in self.slots)
@@ -111,28 +91,16 @@ class Instance:
 
 @dataclass(slots=True, eq=False)
 class GpuShare:
-    """One core, or a share of a GPU instance, of one machine.
-
-    Args:
-        machine: the machine.
-        need: what it was taken for.
-        instance: the instance; None for a core.
-        destroyed: idle instances that had to be destroyed for it.
-        created: whether its instance was created for it.
-        load_bytes: weights to load before it is ready.
-        ready_ns: when they are loaded.
-
-    Attributes:
-        price_usd_per_hour: share of the machine's price that the slot carries.
-    """
+    """One core, or a share of a GPU instance, of one machine."""
 
     machine: "Machine"
-    need: Need
-    instance: Instance | None = None
-    destroyed: int = 0
-    created: bool = False
-    load_bytes: int = 0
-    ready_ns: int = 0
+    need: Need  # what it was taken for
+    instance: Instance | None = None  # the instance; None for a core
+    destroyed: int = 0  # idle instances that had to be destroyed for it
+    created: bool = False  # whether its instance was created for it
+    load_bytes: int = 0  # weights to load before it is ready
+    ready_ns: int = 0  # when they are loaded
+    # Share of the machine's price that the slot carries.
     price_usd_per_hour: float = field(init=False)
 
     def __post_init__(self) -> None:
@@ -145,28 +113,18 @@ class GpuShare:
 
 @dataclass(eq=False)
 class Machine:
-    """One machine of a node.
+    """One machine of a node."""
 
-    Args:
-        node_name: name of its node.
-        node: what the machines of the node are like.
-        number: number within the node, from 0.
-        free_cores: cores that no station holds.
-        instances: GPU instances; of those that are idle, the one longest idle first.
-        up: whether it works.
-        ready_ns: when it has booted, or will have.
-        down_until_ns: when it comes back, if it is down.
-        slots: what stations hold, in the order in which they got it.
-    """
-
-    node_name: str
-    node: Node
-    number: int
-    free_cores: int = field(init=False)
+    node_name: str  # name of its node
+    node: Node  # what the machines of the node are like
+    number: int  # number within the node, from 0
+    free_cores: int = field(init=False)  # cores that no station holds
+    # GPU instances; of those that are idle, the one longest idle first.
     instances: list[Instance] = field(default_factory=list, init=False)
-    up: bool = field(default=True, init=False)
-    ready_ns: int = field(default=0, init=False)
-    down_until_ns: int = field(default=0, init=False)
+    up: bool = field(default=True, init=False)  # whether it works
+    ready_ns: int = field(default=0, init=False)  # when it has booted, or will have
+    down_until_ns: int = field(default=0, init=False)  # when it comes back, if it is down
+    # What stations hold, in the order in which they got it.
     slots: dict[GpuShare, None] = field(default_factory=dict, init=False)
     # What was asked of the cards in vain since they last changed.
     _in_vain: set[Room] = field(default_factory=set, init=False)
@@ -175,7 +133,7 @@ class Machine:
         self.free_cores = self.node.cores
 
     def may_take(self, need: Need) -> bool:
-        """Tell whether it is worth asking; False if there is no room for sure."""
+        """Return False if there is no room for sure."""
         if need.profile == CORE:
             return self.up and self.free_cores > 0
         return self.up and need.room not in self._in_vain
@@ -186,24 +144,25 @@ class Machine:
         return self.up and (self.number < self.node.standby or bool(self.slots))
 
     def rented_for(self, slot: GpuShare) -> bool:
-        """Tell whether the machine began to be rented for a slot, one of those taken last."""
+        """Return whether the machine began to be rented for a slot, one of those taken last."""
         return self.number >= self.node.standby and next(iter(self.slots)) is slot
 
-    def layout(self, gpu: int, idle: bool = True) -> tuple[tuple[str, int], ...]:
-        """Return the instances of a card, with or without those that nobody uses."""
+    def layout(
+        self, gpu: int, idle: bool = True, without: Sequence[Instance] = ()
+    ) -> tuple[tuple[str, int], ...]:
+        """Return the instances of a card, with or without those that nobody uses, and some."""
         return tuple(
             sorted(
                 (each.profile, each.start)
                 for each in self.instances
-                if each.gpu == gpu and (idle or each.slots)
+                if each.gpu == gpu and (idle or each.slots) and each not in without
             )
         )
 
     def take(self, need: Need) -> tuple[GpuShare, Callable[[], None]] | None:
-        """Take a core, or a share of an instance that is there or is created.
+        """Take a core, or a share of an instance that exists or is created.
 
-        Returns:
-            The slot, and what undoes it as if it had never been taken; None if there is no room.
+        Returns the slot and a function that undoes the step, or None if there is no room.
         """
         if not self.may_take(need):
             return None
@@ -284,17 +243,9 @@ class Machine:
         return instance
 
     def _start(self, gpu: int, without: list[Instance], profile: str) -> int | None:
-        """Return where an instance could be created on a card if some were destroyed."""
         board = self.node.gpu_board
         assert board is not None
-        layout = tuple(
-            sorted(
-                (each.profile, each.start)
-                for each in self.instances
-                if each.gpu == gpu and each not in without
-            )
-        )
-        return choose_start(board, layout, profile)
+        return choose_start(board, self.layout(gpu, without=without), profile)
 
     @property
     def partitioned(self) -> bool:
@@ -317,10 +268,7 @@ class Machine:
         return count
 
     def give_back(self, slot: GpuShare, now_ns: int) -> None:
-        """Return a core, or a share of an instance, which keeps the model in memory meanwhile.
-
-        What was not loaded, or created, by now is given up.
-        """
+        """Return a slot; an instance keeps what was loaded into it by now."""
         instance = slot.instance
         self._in_vain.clear()
         if instance is None:

@@ -4,8 +4,8 @@ A station owns one slot of a machine per replica; the deployments that use it ar
 with a declared load.
 """
 
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 from scenarios.applications.application import Model
@@ -13,30 +13,20 @@ from scenarios.applications.pipeline import KnobValue
 from scenarios.cluster import DEVICE, Cluster
 from sim.api.plan import Allocation
 from sim.cluster.machine import WHOLE, GpuShare, Instance, Machine, Need, Room
-from sim.cluster.members import Member, StationMembers
-from sim.cluster.station_load import StationLoad
-from sim.cluster.stations_by_load import ByLoad
+from sim.cluster.members import Member, StationLoad, StationMembers
 
 StationKey = tuple[int, tuple[KnobValue, ...], str, Allocation]
 
 
 @dataclass(eq=False)
 class Station(StationMembers):
-    """One operator of one application on one allocation, as the control plane sees it.
+    """One operator of one application on one allocation, as the control plane sees it."""
 
-    Args:
-        id: unique in the run.
-        key: what members must agree on to share the station.
-        slots: one per replica; none on a device.
-        at_once: requests that a server serves at the same time.
-        ready_ns: when its weights are loaded.
-    """
-
-    id: int
-    key: StationKey
-    slots: tuple[GpuShare, ...]
-    at_once: int = 1
-    ready_ns: int = 0
+    id: int  # unique in the run
+    key: StationKey  # what members must agree on to share the station
+    slots: tuple[GpuShare, ...]  # one per replica; none on a device
+    at_once: int = 1  # requests that a server serves at the same time
+    ready_ns: int = 0  # when its weights are loaded
 
     def __post_init__(self) -> None:
         super().__init__(self.key[3].servers, self.at_once)
@@ -44,23 +34,14 @@ class Station(StationMembers):
 
 @dataclass(frozen=True, slots=True)
 class StationDemand:
-    """What one operator of a plan asks for.
+    """What one operator of a plan asks for."""
 
-    Args:
-        key: operator, its knob values, node and allocation.
-        rate: requests per second.
-        work: load in servers, at nominal speed.
-        at_once: requests that a server serves at the same time.
-        model: what each replica loads; None for classical code.
-        memory_bytes: memory that each replica takes.
-    """
-
-    key: StationKey
-    rate: float
-    work: float
-    at_once: int = 1
-    model: Model | None = None
-    memory_bytes: int = 0
+    key: StationKey  # operator, its knob values, node and allocation
+    rate: float  # requests per second
+    work: float  # load in servers, at nominal speed
+    at_once: int = 1  # requests that a server serves at the same time
+    model: Model | None = None  # what each replica loads; None for classical code
+    memory_bytes: int = 0  # memory that each replica takes
 
     @property
     def place(self) -> str:
@@ -85,21 +66,52 @@ class StationDemand:
         )
 
 
+class ByLoad:
+    """Stations from the least to the most loaded, of equal load the latest first."""
+
+    def __init__(self) -> None:
+        self._order: list[tuple[float, int, Station]] = []
+        self._work: dict[int, float] = {}
+
+    def put(self, station: Station) -> None:
+        """Put a station in its place; again whenever its load has changed."""
+        self.drop(station)
+        work = self._work[station.id] = station.load.work
+        insort(self._order, (work, -station.id, station))
+
+    def drop(self, station: Station) -> None:
+        """Take a station off, if it is there."""
+        work = self._work.pop(station.id, None)
+        if work is not None:
+            # What is shorter comes before what goes on.
+            del self._order[bisect_left(self._order, (work, -station.id))]
+
+    def __contains__(self, station: Station) -> bool:
+        return station.id in self._work
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    def fullest(self, more: float, most: float) -> Station | None:
+        """Return the most loaded station with room, of equals the oldest.
+
+        It can take ``more`` work, in servers, without exceeding ``most``.
+        """
+        at = bisect_right(self._order, most, key=lambda place: place[0] + more)
+        return self._order[at - 1][2] if at else None
+
+
 class Machines:
     """All machines of a cluster and the stations on them.
-
-    Args:
-        cluster: the layout.
 
     Attributes:
         pools: the machines of each node.
         up: how many of them work, by node.
         stations: the stations that members who agree on a key may share.
-        holders: who holds each slot.
-        backhaul: who sends over the backhaul from the edge site to the cloud.
-        changed: machines that are used otherwise than when the `sim.cluster.billing.Billing` struck
-        them off. last_release_ns: when a deployment last left, or a machine came back; None if
-        none did.
+        holders: the station that holds each slot.
+        backhaul: the deployments that send from the edge site to the cloud.
+        changed: machines whose use changed since `sim.cluster.billing.Billing` last took note.
+        last_release_ns: when a deployment last left, or a machine came back.
     """
 
     def __init__(self, cluster: Cluster) -> None:
@@ -114,7 +126,7 @@ class Machines:
         self.backhaul = StationMembers()
         self.changed: set[Machine] = set()
         self.last_release_ns: int | None = None
-        self._by_load: dict[StationKey, ByLoad[Station]] = {}  # Of those off the devices.
+        self._by_load: dict[StationKey, ByLoad] = {}  # Of those off the devices.
         self._parts: dict[GpuShare, None] = {}
         # By node, what was asked of all its machines in vain since any of them last changed.
         self._in_vain: dict[str, set[Room]] = {name: set() for name in self.pools}
@@ -150,13 +162,7 @@ class Machines:
     ) -> list[tuple[Station, bool]] | str:
         """Give a deployment its stations, all of them or none.
 
-        Args:
-            deployment: number of the deployment.
-            query: id of the query that it serves.
-            demands: one per operator.
-
-        Returns:
-            Each operator's station and whether it is new, or the reason of the refusal.
+        Returns each operator's station and whether it is new, or the reason of the refusal.
         """
         got, undo = self._join(deployment, query, demands)
         if isinstance(got, str):
@@ -190,7 +196,6 @@ class Machines:
         return got, undo
 
     def _enter(self, station: Station, deployment: int, member: Member) -> Callable[[], None]:
-        """Let a deployment join a station; return what undoes that."""
         leave = station.join(deployment, member)
         self._note_load(station)
 
@@ -205,27 +210,11 @@ class Machines:
         beside: Sequence[Sequence[StationDemand]],
         wanted: Iterable[Iterable[Sequence[StationDemand]]],
     ) -> list[int | None]:
-        """Return of each of several the number of its first alternative that would ``join``.
+        """Return for each of several the number of its first alternative that would ``join``.
 
-        One after the other; None where none would.
-
-        Args:
-            beside: what joins before, as far as it succeeds.
-            wanted: the alternatives of each, of which no more are drawn than have to be tried.
-        """
-        with self._trial() as joins:
-            for demands in beside:
-                joins(demands)
-            return [
-                next((at for at, demands in enumerate(each) if joins(demands)), None)
-                for each in wanted
-            ]
-
-    @contextmanager
-    def _trial(self) -> Iterator[Callable[[Sequence[StationDemand]], bool]]:
-        """Give what lets deployments join one after the other, all of which leave in the end.
-
-        It tells whether one succeeds; one that does not leaves nothing behind.
+        They are tried one after the other, while ``beside`` holds its room as far as it fits; None
+        if none would join. No more alternatives are drawn than have to be tried. Nothing stays
+        joined.
         """
         made = self._made
         undoing: list[Callable[[], None]] = []
@@ -240,7 +229,12 @@ class Machines:
             return True
 
         try:
-            yield joins
+            for demands in beside:
+                joins(demands)
+            return [
+                next((at for at, demands in enumerate(each) if joins(demands)), None)
+                for each in wanted
+            ]
         finally:
             for undo in reversed(undoing):
                 undo()
@@ -349,7 +343,6 @@ class Machines:
         return dead
 
     def _lose(self, stations: Sequence[Station], now_ns: int) -> None:
-        """Destroy stations that died; what they held of other machines is free at once."""
         self._note_change(stations)
         for station in stations:
             self._destroy(station, now_ns)
@@ -357,13 +350,11 @@ class Machines:
             self.last_release_ns = now_ns
 
     def _note_load(self, station: Station) -> None:
-        """Note that the load of a station may be another, unless it is gone."""
         alike = self._by_load.get(station.key)
         if alike is not None and station in alike:
             alike.put(station)
 
     def _note_change(self, stations: Iterable[Station]) -> None:
-        """Note that the members of some stations change."""
         self.changed.update(slot.machine for station in stations for slot in station.slots)
 
     def _destroy(self, station: Station, now_ns: int) -> None:

@@ -4,35 +4,49 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import fsum
 
-from sim.cluster.exact_sums import Parts, plus
-from sim.cluster.station_load import StationLoad
+Parts = tuple[float, ...]
+"""Numbers of rising size, none of which has bits in common with another. What they add up to is the
+sum, and ``math.fsum`` of them is what it would be of all numbers that the sum is of."""
+
+
+def plus(parts: Parts, number: float) -> Parts:
+    """Return a sum, ``()`` for none, plus a finite number, without rounding (Shewchuk 1997)."""
+    kept = []
+    for part in parts:
+        larger, smaller = (part, number) if abs(number) < abs(part) else (number, part)
+        number = larger + smaller
+        lost = smaller - (number - larger)
+        if lost:
+            kept.append(lost)
+    return (*kept, number) if number else tuple(kept)
+
+
+@dataclass(frozen=True, slots=True)
+class StationLoad:
+    """What others already ask of the station that an operator would join or get."""
+
+    servers: int  # replicas of the station
+    rate: float = 0.0  # requests per second of the other members
+    work: float = 0.0  # their load in servers: sum of rate times mean service time
+    at_once: int = 1  # requests that a server serves at the same time; above 1 for language models
+
+
+NO_LOAD = StationLoad(1)
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """What a deployment declares to a station or a link.
+    """What a deployment declares to a station or a link."""
 
-    Args:
-        query: id of the query that it serves.
-        rate: requests per second.
-        work: load in servers, at nominal speed.
-    """
-
-    query: int
-    rate: float
-    work: float
+    query: int  # id of the query that it serves
+    rate: float  # requests per second
+    work: float  # load in servers, at nominal speed
 
 
 class StationMembers:
-    """The members of a station or a link.
+    """The deployments that share a station or a link; ``load`` is what they ask for together.
 
-    Args:
-        servers: its servers.
-        at_once: requests that a server serves at the same time.
-
-    Attributes:
-        members: by deployment; change them by ``join`` and ``leave`` only.
-        load: what all members ask of it together.
+    Change ``members``, which is by deployment, by ``join`` and ``leave`` only.
     """
 
     def __init__(self, servers: int = 1, at_once: int = 1) -> None:
@@ -68,7 +82,7 @@ class StationMembers:
             self._set(plus(self._rate, -member.rate), plus(self._work, -member.work))
 
     def serves(self, query: int) -> bool:
-        """Tell whether a deployment of a query is a member."""
+        """Return whether a deployment of a query is a member."""
         return query in self._deployments
 
     def load_without(self, query: int) -> StationLoad:
@@ -84,7 +98,6 @@ class StationMembers:
         return self._without[query]
 
     def _keep(self, query: int, deployments: tuple[int, ...]) -> None:
-        """Note which deployments of a query are members."""
         if deployments:
             self._deployments[query] = deployments
         else:

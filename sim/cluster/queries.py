@@ -20,58 +20,36 @@ DECISIVE = frozenset({"active", "loading", "searching"})
 
 @dataclass(eq=False)
 class Deployment:
-    """A plan in force, or on its way into force or out of it.
+    """A plan in force, or on its way into force or out of it."""
 
-    Args:
-        number: unique in the run.
-        query: id of its query.
-        plan: the plan.
-        stations: what each operator got.
-        in_force_ns: when it comes into force.
-        drain_until_ns: when draining is cut short; None unless replaced.
-    """
-
-    number: int
-    query: int
+    number: int  # unique in the run
+    query: int  # id of its query
     plan: Plan
-    stations: list[Station]
-    in_force_ns: int
-    drain_until_ns: int | None = None
+    stations: list[Station]  # what each operator got
+    in_force_ns: int  # when it comes into force
+    drain_until_ns: int | None = None  # when draining is cut short; None unless replaced
 
 
 @dataclass(eq=False)
 class QueryState:
-    """One living or departed query.
+    """One living or departed query."""
 
-    Args:
-        query: what it declares.
-        truth: what only the world knows.
-        active: the deployment that serves it.
-        loading: a deployment whose models are being loaded.
-        searching: whether a search for it is under way in simulated time.
-        departed: whether it is gone.
-        active_since_ns: when each of its deployments came into force, by number.
-        egress_usd: what an answer costs that leaves the cloud, by deployment.
-        egress_charged: answers charged so far, by deployment.
-        planning_s: planning seconds charged.
-        profiling_s: part of them that was profiling.
-        surrogates_s: part of them that was steps of searches by surrogates.
-        profiling_device_s: seconds of profiling devices used.
-    """
-
-    query: Query
-    truth: QueryTruth
-    active: Deployment | None = None
-    loading: Deployment | None = None
-    searching: bool = False
-    departed: bool = False
+    query: Query  # what it declares
+    truth: QueryTruth  # what only the world knows
+    active: Deployment | None = None  # the deployment that serves it
+    loading: Deployment | None = None  # a deployment whose models are being loaded
+    searching: bool = False  # whether a search for it is under way in simulated time
+    departed: bool = False  # whether it is gone
+    # When each of its deployments came into force, by number.
     active_since_ns: dict[int, int] = field(default_factory=dict)
+    # What an answer costs that leaves the cloud, by deployment.
     egress_usd: dict[int, float] = field(default_factory=dict)
+    # Answers charged so far, by deployment.
     egress_charged: dict[int, int] = field(default_factory=dict)
-    planning_s: float = 0.0
-    profiling_s: float = 0.0
-    surrogates_s: float = 0.0
-    profiling_device_s: float = 0.0
+    planning_s: float = 0.0  # planning seconds charged
+    profiling_s: float = 0.0  # part of them that was profiling
+    surrogates_s: float = 0.0  # part of them that was steps of searches by surrogates
+    profiling_device_s: float = 0.0  # seconds of profiling devices used
     _moved: Callable[["QueryState"], None] | None = None
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -90,13 +68,9 @@ class QueryState:
 class QueryRegistry:
     """The states of all queries, in order of arrival.
 
-    Planners ask far more often than queries move, so each is put in its place when it moves.
-
-    Attributes:
-        living: states by id.
-        plans: the plan of each living query that has one, by id.
-        loading: the plan whose models are being loaded, of each that has one, by id.
-        departed: the last `LISTED` queries that have left.
+    Planners ask far more often than queries move, so each query is put in its place when it moves.
+    ``living`` has states by id; ``plans`` and ``loading`` the plan in force or being loaded, by id;
+    ``departed`` the last `LISTED` queries that have left.
     """
 
     def __init__(self) -> None:
@@ -118,11 +92,7 @@ class QueryRegistry:
         state._moved = self._moved
 
     def depart(self, query: int) -> Query | None:
-        """Take a query off the registry.
-
-        Returns:
-            The query that is not listed as departed any longer, if there is one.
-        """
+        """Take a query off; return the query that is no longer listed as departed, if any."""
         state = self.living.pop(query)
         state._moved = None
         number, line = self._places.pop(query)
@@ -134,7 +104,6 @@ class QueryRegistry:
         return self.departed.popleft() if len(self.departed) > LISTED else None
 
     def _moved(self, state: QueryState) -> None:
-        """Put a query where it stands now."""
         query, plan = state.query.id, state.plan
         if plan is None:
             self.plans.pop(query, None)
@@ -176,8 +145,6 @@ class QueryRegistry:
 
 
 class _Line:
-    """Queries in order of arrival."""
-
     def __init__(self) -> None:
         self._numbers: list[int] = []
         self._ids: list[int] = []
@@ -187,20 +154,17 @@ class _Line:
 
     @property
     def queries(self) -> tuple[Query, ...]:
-        """The queries."""
         if self._shown is None:
             self._shown = tuple(self._queries)
         return self._shown
 
     @property
     def by_id(self) -> Mapping[int, Query]:
-        """The queries by id."""
         if self._by_id is None:
             self._by_id = dict(zip(self._ids, self._queries, strict=True))
         return self._by_id
 
     def add(self, number: int, query: Query) -> None:
-        """Add a query, the so many-th that arrived."""
         at = bisect_left(self._numbers, number)
         if at < len(self._numbers):
             self._by_id = None
@@ -212,7 +176,6 @@ class _Line:
         self._shown = None
 
     def remove(self, number: int) -> None:
-        """Take off the so many-th query that arrived."""
         at = bisect_left(self._numbers, number)
         if self._by_id is not None:
             del self._by_id[self._ids[at]]

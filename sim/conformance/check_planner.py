@@ -48,12 +48,7 @@ fits; some are nobody's fault, as others may take the room while a search runs."
 
 
 class ClonedEachCall(Planner):
-    """A planner that is replaced by a fresh copy before every call.
-
-    Args:
-        frozen: the class and its pickled parameters, as they were before the first call.
-        settings: the original's class attributes of the contract.
-    """
+    """A planner that is replaced before every call by a fresh copy from its pickled parameters."""
 
     def __init__(self, frozen: tuple[type[Planner], bytes], settings: dict[str, Any]) -> None:
         self.frozen = frozen
@@ -71,22 +66,18 @@ def check_planner(planner: Planner, other_process: bool = True) -> None:
 
     Checked are:
 
-    * parameters stored unchanged and nothing else kept; picklable; a budget and a period that make
-      sense;
+    * parameters are stored unchanged and nothing else is kept; it can be pickled; budget and period
+      make sense;
     * no fault in a usual, an empty, an overloaded and a failing world, with SLOs of which any part
-      may be absent: every plan that it deploys is one that can be run, none is insisted on that the
-      cluster refuses, and no call goes on for ever;
-    * nothing read from behind the planning context; the planning context, the catalogue and the
-    budget left as they are;
-      what is remembered can be pickled and is not changed afterwards;
-    * the global random generators left alone, and its parameters as they were;
+      may be absent; no plan that cannot be run or is refused again and again; no endless call;
+    * nothing is read from behind the planning context; nothing is changed there, in the catalogue,
+      in parameters or in what was remembered; global random generators are left alone;
     * the same decisions with a fresh copy of the planner before every call, and in another process.
 
     Args:
         planner: the planner, with the parameters to check it with.
-        other_process: whether to run it in another process too, where sets have other orders; it
-            takes some seconds more, and is left out for classes that cannot be imported by name
-            there, such as a notebook's own.
+        other_process: whether to run it in another process too, where sets have other orders. It
+            takes some seconds, and is skipped for classes that cannot be imported there by name.
 
     Raises:
         PlannerCheckError: it does not; the message is one sentence.
@@ -201,12 +192,11 @@ def _check_parameters(planner: Planner, name: str) -> None:
 
 
 def _settled(value: Any) -> bytes:
-    """Return a value as bytes that tell equal ones from others, whoever made its texts."""
+    """Return a value as bytes that are equal for equal values, wherever their texts were made."""
     return frozen(pickle.loads(frozen(value)))
 
 
 def _run(planner: Planner, scenario: Scenario, name: str) -> dict[str, pl.DataFrame]:
-    """Run a world, check what holds in any, and return its tables."""
     settings = _settings(planner)
     world = GuardedWorld(scenario, planner, SEED)
     catalogue = _catalogue(world)
@@ -268,7 +258,6 @@ def _random_states() -> tuple[Any, ...]:
 
 
 def _difference(one: dict[str, pl.DataFrame], other: dict[str, pl.DataFrame]) -> str | None:
-    """Return the first table in which two runs differ, or None."""
     return next((table for table in TABLES if not one[table].equals(other[table])), None)
 
 

@@ -1,6 +1,6 @@
-"""A context that watches who uses it: what ``check_planner`` puts in front of a planner.
+"""The guarded context that ``check_planner`` gives a planner, to observe its accesses.
 
-What it finds is noted on the world as well as raised, as planners may swallow what is raised.
+Breaches are noted on the world as well as raised, as planners may swallow exceptions.
 """
 
 import io
@@ -66,17 +66,11 @@ def _cached_names(kind: type) -> frozenset[str]:
 
 @dataclass
 class Findings:
-    """What was found of a planner in one call.
+    """What was found of a planner in one call."""
 
-    Args:
-        breaches: sentences on its breaches of contract, in all calls.
-        now_s: time of the call.
-        reads: members of the planning context that it has read.
-    """
-
-    breaches: list[str]
-    now_s: float
-    reads: int = 0
+    breaches: list[str]  # sentences on its breaches of contract, in all calls
+    now_s: float  # time of the call
+    reads: int = 0  # members of the planning context that it has read
 
     def breach(self, sentence: str) -> NoReturn:
         """Note a breach, and end the run."""
@@ -129,14 +123,7 @@ class GuardedWorldState(Guarded, ServedWorld):
 
 
 class GuardedContext(Guarded, ServedContext):
-    """A guarded planning context, which notes what is remembered.
-
-    Args:
-        call: the call.
-        trigger: why the planner is called.
-        findings: where breaches are noted.
-        written: where records are noted, with what they look like when written.
-    """
+    """A guarded planning context, which notes each record with its bytes when written."""
 
     def __init__(
         self,
@@ -164,29 +151,26 @@ class GuardedContext(Guarded, ServedContext):
 
 
 class GuardedWorld(World):
-    """A world on the event data plane whose planner gets a guarded context; a fault ends the run.
-
-    Args:
-        scenario: what is simulated.
-        planner: who decides.
-        seed: seed of all random streams.
-    """
+    """A world on the event data plane with a guarded context; a fault ends the run."""
 
     def __init__(self, scenario: Scenario, planner: Planner, seed: int) -> None:
         super().__init__(scenario, planner, seed, EventsPlane)
         self.breaches: list[str] = []
         self._written: list[tuple[Hashable, Any, bytes]] = []
 
-    def _context(self, call: PlanningCall, trigger: str) -> PlanningContext:
+    def context(self, call: PlanningCall, trigger: str) -> PlanningContext:
+        """Return the guarded context of one call."""
         findings = Findings(self.breaches, self.now_s)
         return GuardedContext(call, trigger, findings, self._written)
 
-    def _note_error(self, trigger: str, error: BaseException) -> None:
-        super()._note_error(trigger, error)
+    def note_error(self, trigger: str, line: str) -> None:
+        """Note that a call of the planner ended in an error, as a breach."""
+        super().note_error(trigger, line)
         self.breaches.append(f"fails {self.planner_errors[-1]}")
 
-    def _call_planner(self, trigger: str) -> None:
-        super()._call_planner(trigger)
+    def call_planner(self, trigger: str) -> None:
+        """Call the planner; a breach ends the run."""
+        super().call_planner(trigger)
         if self.breaches:
             raise BrokenContractError(self.breaches[0])
 

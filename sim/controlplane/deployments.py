@@ -1,6 +1,7 @@
 """The life of deployments: reserved, loading, in force, draining, gone."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from scenarios.cluster import Cluster
 from sim.api.plan import Plan
@@ -18,65 +19,42 @@ class NoRoomError(Exception):
     """The cluster refuses a deployment; the message is the reason."""
 
 
+@dataclass
 class Deployments:
-    """All deployments of a run, and the resources that they hold.
+    """All deployments of a run, and the resources that they hold."""
 
-    Args:
-        clock: the control plane's clock.
-        cluster: the layout.
-        machines: where.
-        billing: who pays.
-        wiring: how the data plane is told.
-        data: the data plane.
-    """
-
-    def __init__(
-        self,
-        clock: Clock,
-        cluster: Cluster,
-        machines: Machines,
-        billing: Billing,
-        wiring: RouteBuilder,
-        data: DataPlane,
-    ) -> None:
-        self._clock = clock
-        self._cluster = cluster
-        self._machines = machines
-        self._billing = billing
-        self._routes = wiring
-        self._data = data
-        self._made = 0
-        self._draining: list[Deployment] = []
+    clock: Clock  # of the control plane
+    cluster: Cluster
+    machines: Machines
+    billing: Billing
+    routes: RouteBuilder
+    data: DataPlane
+    _made: int = 0
+    _draining: list[Deployment] = field(default_factory=list)
 
     def reserve(
         self, state: QueryState, plan: Plan, demands: Sequence[StationDemand], backhaul_up_s: float
     ) -> Deployment:
-        """Take the resources of a plan.
+        """Take the resources of a plan, whose deployment is in force once its models are loaded.
 
-        Args:
-            state: where its query stands.
-            plan: the plan.
-            demands: what it asks of the machines.
-            backhaul_up_s: transmission time of a request on the backhaul to the cloud.
-
-        Returns:
-            The deployment, which becomes active when its models are loaded.
+        ``backhaul_up_s`` is the transmission time of a request on the backhaul to the cloud, in
+        seconds.
 
         Raises:
             NoRoomError: the cluster has no room for it now.
         """
-        now = self._clock.now
-        self._billing.settle(now)
-        got = self._machines.join(self._made, state.query.id, demands)
+        now = self.clock.now
+        self.billing.settle(now)
+        got = self.machines.join(self._made, state.query.id, demands)
         if isinstance(got, str):
             raise NoRoomError(got)
         for station, new in got:
             if new:
                 station.ready_ns = max([now, *(self._prepare(slot, now) for slot in station.slots)])
-                self._routes.add_station(state, station, plan)
+                self.routes.add_station(state, station, plan)
         if backhaul_up_s:
             query, rate = state.query.id, state.query.requests_per_s
-            self._machines.backhaul.join(self._made, Member(query, rate, rate * backhaul_up_s))
+            self.machines.backhaul.join(self._made, Member(query, rate, rate * backhaul_up_s))
         stations = [station for station, _ in got]
         ready_ns = max(now, *(station.ready_ns for station in stations))
         deployment = Deployment(self._made, state.query.id, plan, stations, ready_ns)
@@ -85,7 +63,7 @@ class Deployments:
 
     def _prepare(self, slot: GpuShare, now: int) -> int:
         """Return when a new slot is ready: its machine booted, the card cut, weights loaded."""
-        cluster, machine = self._cluster, slot.machine
+        cluster, machine = self.cluster, slot.machine
         if machine.rented_for(slot):
             machine.ready_ns = now + ns(machine.node.boot_s)
         ready_ns = max(now, machine.ready_ns)
@@ -99,25 +77,25 @@ class Deployments:
 
     def drain(self, deployment: Deployment) -> None:
         """Let a replaced deployment finish what it holds; it is billed until then."""
-        deployment.drain_until_ns = self._clock.now + ns(self._cluster.drain_timeout_s)
+        deployment.drain_until_ns = self.clock.now + ns(self.cluster.drain_timeout_s)
         self._draining.append(deployment)
 
     def leave(self, deployment: Deployment) -> None:
         """Give back what a deployment holds."""
-        now = self._clock.now
-        self._billing.settle(now)
-        for station in self._machines.leave(deployment.number, deployment.stations, now):
-            self._data.remove_station(station.id)
+        now = self.clock.now
+        self.billing.settle(now)
+        for station in self.machines.leave(deployment.number, deployment.stations, now):
+            self.data.remove_station(station.id)
 
     def end_draining(self) -> None:
         """Give back what drained deployments held, and cut short those that take too long."""
-        now, still = self._clock.now, []
+        now, still = self.clock.now, []
         for deployment in self._draining:
-            if self._data.in_flight(deployment.number) == 0:
+            if self.data.in_flight(deployment.number) == 0:
                 self.leave(deployment)
                 continue
             assert deployment.drain_until_ns is not None
             if now >= deployment.drain_until_ns:
-                self._data.abort(now, deployment.number)
+                self.data.abort(now, deployment.number)
             still.append(deployment)
         self._draining = still

@@ -1,10 +1,11 @@
 """Interference between operators that share a GPU instance by MPS, brought up to date at ticks.
 
-While an instance's other operators are busy, they use its memory bandwidth: a batch takes longer by
-``hardware_models.gpu.mps.interference_factor`` of their memory utilisations. That of an operator is
-what one process of it uses alone, over the factor by which its limit of threads slows it down,
-times its busy processes in the mean over the last tick; at most 1.
+A batch takes longer by ``hardware_models.gpu.mps.interference_factor`` of the others' memory
+utilisations: what one process uses alone, over the factor by which its limit of threads slows it
+down, times its busy processes in the mean over the last tick; at most 1.
 """
+
+from dataclasses import dataclass, field
 
 from hardware_models.gpu.compute import memory_utilisation
 from hardware_models.gpu.mps import interference_factor
@@ -14,53 +15,45 @@ from sim.cluster.machines import Machines
 from sim.dataplane.base.interface import DataPlane
 
 
+@dataclass
 class Interference:
-    """The present slowdown of every station that shares an instance.
+    """The present slowdown of every station that shares an instance."""
 
-    Args:
-        machines: the machines.
-        data: the data plane, which is told of changes.
-    """
-
-    def __init__(self, machines: Machines, data: DataPlane) -> None:
-        self._machines = machines
-        self._data = data
-        self._factors: dict[int, float] = {}
-        self._busy_ns: dict[int, int] = {}
-        self._at_ns = 0
+    machines: Machines
+    data: DataPlane
+    _factors: dict[int, float] = field(default_factory=dict)
+    _busy_ns: dict[int, int] = field(default_factory=dict)
+    _at_ns: int = 0
 
     def update(self, now_ns: int) -> None:
         """Work out the slowdowns by what was busy since the last call."""
         elapsed_ns, self._at_ns = now_ns - self._at_ns, now_ns
         factors: dict[int, float] = {}
         busy_ns: dict[int, int] = {}
-        for instance in self._machines.sharing():
+        for instance in self.machines.sharing():
             uses = {slot: self._use(slot, elapsed_ns, busy_ns) for slot in instance.slots}
             for slot in instance.slots:
                 others = [use for other, use in uses.items() if other is not slot]
-                station = self._machines.holders[slot]
+                station = self.machines.holders[slot]
                 factor = interference_factor(others)
                 factors[station.id] = max(factor, factors.get(station.id, 1.0))
         alone = self._factors.keys() - factors.keys()
-        for station_id in alone & self._living() if alone else ():
+        living = self.machines.stations.values() if alone else ()
+        for station_id in alone & {each.id for stations in living for each in stations}:
             factors[station_id] = 1.0  # Its neighbours have left.
         for station_id, factor in sorted(factors.items()):
             if factor != self._factors.get(station_id, 1.0):
-                self._data.slow_down(now_ns, station_id, factor)
+                self.data.slow_down(now_ns, station_id, factor)
         self._factors = {station: factor for station, factor in factors.items() if factor != 1.0}
         self._busy_ns = busy_ns
 
     def _use(self, slot: GpuShare, elapsed_ns: int, busy_ns: dict[int, int]) -> float:
-        """Return the memory utilisation of one client over the last tick."""
-        station, model = self._machines.holders[slot], slot.need.model
+        station, model = self.machines.holders[slot], slot.need.model
         if not isinstance(model, NeuralNetwork):
             return 0.0
-        total_ns = busy_ns[station.id] = self._data.busy_ns(station.id)
+        total_ns = busy_ns[station.id] = self.data.busy_ns(station.id)
         spent_ns = total_ns - self._busy_ns.get(station.id, total_ns)
         share = min(1.0, spent_ns / (elapsed_ns * station.load.servers)) if elapsed_ns else 0.0
         need = slot.need
         alone = memory_utilisation(model.like, need.thread_percent, model.like_items)
         return min(1.0, share * need.processes * alone)
-
-    def _living(self) -> set[int]:
-        return {station.id for stations in self._machines.stations.values() for station in stations}

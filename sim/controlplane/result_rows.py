@@ -8,15 +8,7 @@ from scenarios.applications.application import Application
 from scenarios.applications.pipeline import ANSWER, Pipeline
 from sim.clock import NS_PER_S, ns, seconds
 from sim.cluster.queries import Deployment, QueryState
-from sim.dataplane.base.interface import (
-    COMPLETED,
-    DROPPED,
-    IN_FLIGHT,
-    LOST,
-    OUTCOMES,
-    SHED,
-    UNSERVED,
-)
+from sim.dataplane.base.interface import IN_FLIGHT, OUTCOMES
 from sim.metrics.goodput import QUANTILES, Account, Trial, Verdicts
 from sim.metrics.results import Columns
 from sim.planning.call import DeploymentOrder
@@ -25,9 +17,8 @@ Row = dict[str, Any]
 
 
 def decision_row(order: DeploymentOrder, trigger: str, triggered_ns: int) -> Row:
-    """Return what a decision was, without what became of it."""
-    plan = order.plan
-    row: Row = {
+    """Return when and why a decision was made."""
+    return {
         "query": order.query,
         "trigger": trigger,
         "triggered_s": seconds(triggered_ns),
@@ -35,13 +26,6 @@ def decision_row(order: DeploymentOrder, trigger: str, triggered_ns: int) -> Row
         "charged_s": seconds(order.search.charged_ns),
         "waited_s": seconds(order.search.waited_ns),
     }
-    if plan is not None:
-        row |= {
-            "plan": str(plan),
-            "configuration": str(plan.configuration),
-            "placement": " > ".join(plan.placement),
-        }
-    return row
 
 
 def end_row(deployment: Deployment, at_ns: int, reason: str) -> Row:
@@ -75,8 +59,9 @@ def window_columns(verdicts: Verdicts, window_ns: int) -> Columns:
         "requests": verdicts.born,
         "good": verdicts.good,
         **{
-            outcome: verdicts.outcomes[:, OUTCOMES.index(outcome)]
-            for outcome in (COMPLETED, UNSERVED, LOST, DROPPED, SHED)
+            outcome: verdicts.outcomes[:, at]
+            for at, outcome in enumerate(OUTCOMES)
+            if outcome != IN_FLIGHT
         },
         "latency_mean_s": verdicts.mean_s(verdicts.sojourn_ns),
         **{
@@ -117,15 +102,14 @@ def query_row(
 ) -> Row:
     """Return a query's whole life.
 
-    The response time runs from the query's arrival to the start of the first deployment whose
-    trial truly met latency and accuracy. A query without one is censored at its end.
+    The response time runs from arrival to the start of the first deployment whose trial met latency
+    and accuracy. A query without one is censored at its end.
     """
     query, truth = state.query, state.truth
     arrival_ns, end_ns = ns(query.arrival_s), ns(min(truth.departure_s, horizon_s))
     met = [since_ns for trial, since_ns in trials if trial is not None and trial.met]
     failed = [trial for trial, _ in trials if trial is not None and trial.met is False]
     response_s = seconds(met[0] - arrival_ns) if met else None
-    outcomes = account.outcomes
     dataset = application.datasets[query.dataset]
     return {
         "query": query.id,
@@ -148,12 +132,7 @@ def query_row(
         "surrogates_s": state.surrogates_s,
         "profiling_device_s": state.profiling_device_s,
         "requests": account.born,
-        "completed": outcomes[COMPLETED],
-        "unserved": outcomes[UNSERVED],
-        "lost": outcomes[LOST],
-        "dropped": outcomes[DROPPED],
-        "shed": outcomes[SHED],
-        "in_flight": outcomes[IN_FLIGHT],
+        **account.outcomes,
         "true_device_factor": truth.device_factor,
         "true_access_rtt_s": truth.access_rtt_s,
         "true_uplink_mean_bps": float(truth.uplink_bytes_per_s.mean() * 8),

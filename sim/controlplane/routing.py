@@ -22,13 +22,7 @@ LinkName = tuple[str, str, int | None]
 
 
 class RouteBuilder:
-    """Links, stations and routes of a run.
-
-    Args:
-        data: the data plane.
-        scenario: what is simulated.
-        nominal: the catalogue.
-    """
+    """Links, stations and routes of a run, at their true speeds."""
 
     def __init__(self, data: DataPlane, scenario: Scenario, nominal: Catalogue) -> None:
         self._data = data

@@ -1,9 +1,8 @@
 """Where goodput is counted: requests by window, the verdict on each window, service goodput.
 
 Windows are aligned to multiples of the application's window length. A request belongs to the window
-of its birth; it is good if it was completed within the latency bound, and bad if it came late or
-was dropped, shed, lost or unserved. A window is judged once its last request had its full bound of
-time:
+of its birth. It is good if it was completed within the latency bound; late, dropped, shed, lost and
+unserved ones are bad. A window is judged once its last request had its full bound of time:
 
     latency   good >= quantile x born
     accuracy  mean expected accuracy of what was served >= floor
@@ -30,50 +29,8 @@ from sim.clock import NS_PER_HOUR, NS_PER_S, ns
 from sim.dataplane.base.durations import NEVER
 from sim.dataplane.base.interface import COMPLETED, OUTCOMES
 from sim.dataplane.base.request_rows import PARTS
+from sim.metrics import window_counts as wc
 from sim.metrics.goodput_time import goodput_time
-from sim.metrics.window_counts import (
-    ACCURACY,
-    ACTIVE_NS,
-    ALL_ENDS,
-    ALL_WINDOW_ENDS,
-    ANSWER_NS,
-    BORN,
-    BORN_TOTAL,
-    BOUND_NS,
-    COST_USD,
-    DEPARTED,
-    DEPLOYED,
-    DEPLOYED_NS,
-    ENDS_TOTAL,
-    GOOD,
-    NEXT_NS,
-    NOTED_NS,
-    ONE,
-    REQUESTS,
-    SERVED,
-    SOJOURN_NS,
-    SUMS,
-    TRIAL_ACCURACY,
-    TRIAL_BORN,
-    TRIAL_GOOD,
-    TRIAL_LOST,
-    TRIAL_SERVED,
-    UNDECIDED,
-    UNTIL_NS,
-    VOID,
-    carry_over,
-    cell_at,
-    count_births,
-    count_ends,
-    count_unserved,
-    give_back,
-    no_counts,
-    note_due,
-    ranked_latencies,
-    spread_time,
-    take_windows,
-    with_room,
-)
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -92,7 +49,7 @@ def share_of(probability: float, count: int) -> int:
 
 
 def reaches(value: float, floor: float | None) -> bool:
-    """Tell whether a value is no less than a floor, if there is one; nan reaches none."""
+    """Return whether a value is no less than a floor, if there is one; nan reaches none."""
     return floor is None or value >= floor - SLACK * abs(floor)
 
 
@@ -100,54 +57,34 @@ def reaches(value: float, floor: float | None) -> bool:
 class Verdicts:
     """Windows that were judged together, by query in order of arrival, then by window.
 
-    Arrays have shape (n,) unless told otherwise.
-
-    Args:
-        queries: the query of each.
-        index: number of the window, from 0 at the start of the run.
-        born: requests born.
-        good: completed within the bound.
-        undecided: in flight at the horizon, with time left.
-        outcomes: requests by how they ended, in the order of ``OUTCOMES``, shape (n, 6).
-        active_ns: time of the window in which the query lived.
-        deployed_ns: time of it in which a deployment was in force.
-        cost_usd: cost attributed to the query.
-        sojourn_ns: sum over the completed requests, each over its allowance.
-        latencies_s: quantiles of latency, the SLO's and then ``QUANTILES``, shape (n, 4). Nearest
-            rank: the smallest latency that this share of the counted requests kept; those that
-            were not completed when the window was judged count as infinitely late.
-        parts_ns: sums over the completed requests of queueing, batching, compute and transfer, by
-            operator, shape (n, operators, 4).
-        answer_ns: sum over the completed requests of the transfer of the answer.
-        accuracy: mean expected accuracy of what was served; nan if nothing was.
-        met: whether every part of the SLO held.
-        latency_met: whether the latency part held.
-        accuracy_met: whether the accuracy part held.
-        cost_met: whether the cost part held.
-        repeated: whether ``met`` is the previous verdict, for lack of requests.
-        final: False if the horizon cut the window or its latency bound short.
+    Arrays have shape (n,) if no other is given.
     """
 
-    queries: list[Query]
-    index: Ints
-    born: Ints
-    good: Ints
-    undecided: Ints
-    outcomes: Ints
-    active_ns: Ints
-    deployed_ns: Ints
-    cost_usd: Floats
-    sojourn_ns: Ints
+    queries: list[Query]  # the query of each
+    index: Ints  # number of the window, from 0 at the start of the run
+    born: Ints  # requests born
+    good: Ints  # completed within the bound
+    undecided: Ints  # in flight at the horizon, with time left
+    outcomes: Ints  # requests by how they ended, in the order of ``OUTCOMES``, shape (n, 6)
+    active_ns: Ints  # time of the window in which the query lived
+    deployed_ns: Ints  # time of it in which a deployment was in force
+    cost_usd: Floats  # cost attributed to the query
+    sojourn_ns: Ints  # sum over the completed requests, each over its allowance
+    # Quantiles of latency, the SLO's and then ``QUANTILES``, shape (n, 4). Nearest rank: the
+    # smallest latency that this share of the counted requests kept; those that were not completed
+    # when the window was judged count as infinitely late.
     latencies_s: Floats
+    # Sums over the completed requests of queueing, batching, compute and transfer, by operator,
+    # shape (n, operators, 4).
     parts_ns: Ints
-    answer_ns: Ints
-    accuracy: Floats
-    met: Bools
-    latency_met: Bools
-    accuracy_met: Bools
-    cost_met: Bools
-    repeated: Bools
-    final: Bools
+    answer_ns: Ints  # sum over the completed requests of the transfer of the answer
+    accuracy: Floats  # mean expected accuracy of what was served; nan if nothing was
+    met: Bools  # whether every part of the SLO held
+    latency_met: Bools  # whether the latency part held
+    accuracy_met: Bools  # whether the accuracy part held
+    cost_met: Bools  # whether the cost part held
+    repeated: Bools  # whether ``met`` is the previous verdict, for lack of requests
+    final: Bools  # False if the horizon cut the window or its latency bound short
 
     @property
     def completed(self) -> Ints:
@@ -164,23 +101,14 @@ class Verdicts:
 
 @dataclass(frozen=True)
 class Trial:
-    """A deployment's first requests, one window's length of them, by which it is judged.
-
-    Args:
-        query: the query.
-        born: requests born in the trial.
-        good: completed within the bound.
-        lost: lost with a failing machine.
-        accuracy: mean expected accuracy of what was served; nan if nothing was.
-        void: whether a failing machine cut the trial short.
-    """
+    """A deployment's first requests, one window's length of them, by which it is judged."""
 
     query: Query
-    born: int
-    good: int
-    lost: int
-    accuracy: float
-    void: bool
+    born: int  # requests born in the trial
+    good: int  # completed within the bound
+    lost: int  # lost with a failing machine
+    accuracy: float  # mean expected accuracy of what was served; nan if nothing was
+    void: bool  # whether a failing machine cut the trial short
 
     @property
     def met(self) -> bool | None:
@@ -201,28 +129,18 @@ class Trial:
 
 @dataclass(frozen=True)
 class Account:
-    """What was counted for one query.
-
-    Args:
-        query: the query.
-        born: requests born.
-        outcomes: requests by how they ended.
-    """
+    """What was counted for one query."""
 
     query: Query
-    born: int
-    outcomes: Mapping[str, int]
+    born: int  # requests born
+    outcomes: Mapping[str, int]  # requests by how they ended
 
 
 class SloMonitor:
     """Counts requests, and judges windows and deployments; the data plane's recorder.
 
-    Args:
-        window_s: length of a window in seconds.
-        operators: operators of the application.
-        on_verdicts: is called with the windows that were judged, if any were.
-        on_close: is called with each account when its last window is judged and its last
-            request has ended, or the run ends.
+    ``on_verdicts`` is called with windows that were judged; ``on_close`` with each account whose
+    last window is judged and last request has ended, or when the run ends.
     """
 
     def __init__(
@@ -236,7 +154,7 @@ class SloMonitor:
         self._on_verdicts = on_verdicts
         self._on_close = on_close
         self._operators = operators
-        self._counts = no_counts(operators)
+        self._counts = wc.no_counts(operators)
         self._slots = IdPool()
         self._queries: list[Query | None] = []
         # By slot: when the next window is due, the order of arrival, and the SLO (nan for none).
@@ -252,12 +170,12 @@ class SloMonitor:
     @property
     def born_total(self) -> int:
         """Requests born so far."""
-        return int(self._counts.heads[BORN_TOTAL])
+        return int(self._counts.heads[wc.BORN_TOTAL])
 
     @property
     def outcomes(self) -> dict[str, int]:
         """Requests by how they ended."""
-        return _by_outcome(self._counts.heads[ENDS_TOTAL:])
+        return _by_outcome(self._counts.heads[wc.ENDS_TOTAL :])
 
     # The control plane calls these
 
@@ -273,10 +191,12 @@ class SloMonitor:
         self._queries += [None] * (slot + 1 - len(self._queries))
         accounts[slot] = 0
         # A window's length is the same for every request, however long an answer is.
-        accounts[slot, BOUND_NS] = -self.window_ns if slo.latency_s is None else ns(slo.latency_s)
-        accounts[slot, NEXT_NS] = now_ns // self.window_ns * self.window_ns
-        accounts[slot, NOTED_NS] = now_ns
-        note_due(self._counts, np.array([slot]), self._due_ns, self.window_ns)
+        accounts[slot, wc.BOUND_NS] = (
+            -self.window_ns if slo.latency_s is None else ns(slo.latency_s)
+        )
+        accounts[slot, wc.NEXT_NS] = now_ns // self.window_ns * self.window_ns
+        accounts[slot, wc.NOTED_NS] = now_ns
+        wc.note_due(self._counts, np.array([slot]), self._due_ns, self.window_ns)
         self._queries[slot] = query
         self._order[slot] = self._arrived
         self._arrived += 1
@@ -293,18 +213,14 @@ class SloMonitor:
         now_ns: int,
         accuracies: Sequence[tuple[int, float]] = (),
     ) -> None:
-        """Note that a deployment, or none, is in force for a query from now on.
+        """Note that a new deployment, or none, is in force for a query from now on.
 
-        Args:
-            query: id of the query.
-            deployment: number of the deployment, which is new; or None.
-            now_ns: the time.
-            accuracies: (nanoseconds, expected accuracy) from when on each accuracy holds for
-                requests born then, in order of time.
+        ``accuracies`` are (nanoseconds, expected accuracy): from when on each holds, in order of
+        time.
         """
         slot = self._slots.find(query)
         self._note_time(slot, now_ns)
-        self._counts.accounts[slot, DEPLOYED] = deployment is not None
+        self._counts.accounts[slot, wc.DEPLOYED] = deployment is not None
         if deployment is not None:
             self._add_trial(deployment, now_ns + self.window_ns, accuracies)
             self._deployed[deployment] = self._query(slot)
@@ -320,10 +236,10 @@ class SloMonitor:
             steps_ns = np.pad(steps_ns, ((0, 0), (0, missing)), constant_values=NEVER)
             steps = np.pad(steps, ((0, 0), (0, missing)))
         trials[slot] = 0
-        trials[slot, UNTIL_NS] = until_ns
+        trials[slot, wc.UNTIL_NS] = until_ns
         steps_ns[slot] = NEVER
         steps_ns[slot, : len(accuracies)] = [from_ns for from_ns, _ in accuracies]
-        steps[slot, : len(accuracies)] = [round(accuracy * ONE) for _, accuracy in accuracies]
+        steps[slot, : len(accuracies)] = [round(accuracy * wc.ONE) for _, accuracy in accuracies]
         self._counts = counts._replace(
             deployment_slots=self._deployment_slots.table,
             trials=trials,
@@ -334,27 +250,34 @@ class SloMonitor:
     def depart(self, query: int, now_ns: int) -> None:
         """End a query's life; its last windows are judged when they are due."""
         self.deploy(query, None, now_ns)
-        self._counts.accounts[self._slots.find(query), DEPARTED] = True
+        self._counts.accounts[self._slots.find(query), wc.DEPARTED] = True
 
     def add_cost(self, query: int, at_ns: int, usd: float) -> None:
-        """Add cost that was attributed since the last call to the window that is over at ``at_ns``.
+        """Add cost since the last call to the window that is over at ``at_ns``.
 
-        Or to the one in which the query departs then: what it still owes afterwards, for a
-        deployment that drains, is part of the bill but of no window.
+        At a departure that is the last window: what a query owes later, while draining, is in none.
         """
         slot = self._slots.find(query)
         assert slot >= 0, f"query {query} is not counted"
         self._note_time(slot, at_ns)
         start_ns = max(0, at_ns - 1) // self.window_ns * self.window_ns
         counts = self._counts
-        cell = cell_at(counts.accounts, counts.cells, slot, start_ns, self.window_ns)
+        cell = wc.cell_at(counts.accounts, counts.cells, slot, start_ns, self.window_ns)
         if cell:
-            counts.cells.view(np.float64)[cell, COST_USD] += usd
+            counts.cells.view(np.float64)[cell, wc.COST_USD] += usd
 
     def _note_time(self, slots: Ints | int, now_ns: int) -> None:
-        slots, done = np.atleast_1d(np.asarray(slots, np.int64)), 0
-        while (done := spread_time(self._counts, slots, done, now_ns, self.window_ns)) < len(slots):
-            self._counts = with_room(self._counts)
+        some = np.atleast_1d(np.asarray(slots, np.int64))
+        self._count(
+            len(some),
+            lambda done: wc.spread_time(self._counts, some, done, now_ns, self.window_ns),
+        )
+
+    def _count(self, many: int, count: Callable[[int], int]) -> None:
+        """Let a function count on from each number that it returns, making room in between."""
+        done = 0
+        while (done := count(done)) < many:
+            self._counts = wc.with_room(self._counts)
 
     def _query(self, slot: int) -> Query:
         query = self._queries[slot]
@@ -364,53 +287,48 @@ class SloMonitor:
     # The data plane calls this
 
     def record(self, rows: Ints, born: Ints, ended: Ints) -> None:
-        """Count requests; see ``Recorder``.
-
-        The data plane follows the control plane by up to a tick, so the deployment in force here
-        may be a later one already. What counts is the one that each request keeps.
-        """
-        for count, which in ((count_births, born), (count_ends, ended)):
-            done = 0
-            while (done := count(self._counts, rows, which, done, self.window_ns)) < len(which):
-                self._counts = with_room(self._counts)
+        """Count requests by the deployment that each keeps; see ``Recorder``."""
+        window_ns = self.window_ns
+        self._count(
+            len(born), lambda done: wc.count_births(self._counts, rows, born, done, window_ns)
+        )
+        self._count(
+            len(ended), lambda done: wc.count_ends(self._counts, rows, ended, done, window_ns)
+        )
 
     def record_unserved(self, births: Ints, columns: Ints, runs: Ints) -> None:
         """Count requests that no route is in force for; see ``RunRecorder``."""
-        done = 0
-        while (
-            done := count_unserved(self._counts, births, columns, runs, done, self.window_ns)
-        ) < len(runs):
-            self._counts = with_room(self._counts)
+        self._count(
+            len(runs),
+            lambda done: wc.count_unserved(
+                self._counts, births, columns, runs, done, self.window_ns
+            ),
+        )
 
     # Verdicts
 
     def judge(self, now_ns: int, horizon: bool = False) -> None:
-        """Judge every window that is due; at the horizon, all that are left.
-
-        Args:
-            now_ns: up to when requests were moved.
-            horizon: whether the run ends here.
-        """
+        """Judge every window that is due by now; at the horizon, all that are left."""
         slots = np.flatnonzero(
             self._due_ns[: len(self._queries)] <= (NEVER - 1 if horizon else now_ns)
         )
         if not horizon and len(slots):
             # A window may have got a request with a larger allowance since its time was noted.
-            note_due(self._counts, slots, self._due_ns, self.window_ns)
+            wc.note_due(self._counts, slots, self._due_ns, self.window_ns)
             slots = slots[self._due_ns[slots] <= now_ns]
         if not len(slots):
             return
         slots = slots[np.argsort(self._order[slots])]
         self._note_time(slots, now_ns)
         taken = np.empty((len(self._counts.cells) + len(slots), 4), np.int64)
-        count = take_windows(self._counts, slots, now_ns, horizon, self.window_ns, taken)
+        count = wc.take_windows(self._counts, slots, now_ns, horizon, self.window_ns, taken)
         if count:
             self._judge(*taken[:count].T.copy())
-        note_due(self._counts, slots, self._due_ns, self.window_ns)
+        wc.note_due(self._counts, slots, self._due_ns, self.window_ns)
         account = self._counts.accounts[slots]
-        closed = account[:, DEPARTED].astype(bool)
-        closed &= account[:, NEXT_NS] >= account[:, NOTED_NS]
-        closed &= account[:, ALL_ENDS].sum(axis=1) == account[:, REQUESTS]
+        closed = account[:, wc.DEPARTED].astype(bool)
+        closed &= account[:, wc.NEXT_NS] >= account[:, wc.NOTED_NS]
+        closed &= account[:, wc.ALL_ENDS].sum(axis=1) == account[:, wc.REQUESTS]
         for slot in slots[closed | horizon].tolist():
             self._close(slot)
 
@@ -419,43 +337,43 @@ class SloMonitor:
         window = counts.cells[cells]
         values = window.view(np.float64)
         quantile, floor, ceiling = self._slo[slots].T
-        outcomes = window[:, ALL_WINDOW_ENDS]
+        outcomes = window[:, wc.ALL_WINDOW_ENDS]
         completed = outcomes[:, OUTCOMES.index(COMPLETED)]
-        counted = window[:, BORN] - window[:, UNDECIDED]
+        counted = window[:, wc.BORN] - window[:, wc.UNDECIDED]
         shares = np.column_stack([quantile, *(np.full(len(slots), each) for each in QUANTILES)])
         ranks = np.ceil(shares * counted[:, None] * (1 - SLACK)).astype(np.int64)
         infinite = (counted[:, None] == 0) | (ranks > completed[:, None])
         known = np.where(infinite, 0, np.maximum(1, ranks))
         latencies_ns, rising = np.empty_like(known), known.argsort(axis=1)
-        ranked = ranked_latencies(counts, cells, np.take_along_axis(known, rising, axis=1))
+        ranked = wc.ranked_latencies(counts, cells, np.take_along_axis(known, rising, axis=1))
         np.put_along_axis(latencies_ns, rising, ranked, axis=1)
-        give_back(counts, cells)
+        wc.give_back(counts, cells)
         accuracy = np.full(len(slots), np.nan)
-        np.divide(window[:, ACCURACY] / ONE, completed, accuracy, where=completed > 0)
-        hours = window[:, ACTIVE_NS] / NS_PER_HOUR
-        latency_met = window[:, GOOD] >= ranks[:, 0]
+        np.divide(window[:, wc.ACCURACY] / wc.ONE, completed, accuracy, where=completed > 0)
+        hours = window[:, wc.ACTIVE_NS] / NS_PER_HOUR
+        latency_met = window[:, wc.GOOD] >= ranks[:, 0]
         accuracy_met = np.isnan(floor) | (accuracy >= floor - SLACK * np.abs(floor))
-        cost_met = np.isnan(ceiling) | (values[:, COST_USD] <= ceiling * hours * (1 + SLACK))
+        cost_met = np.isnan(ceiling) | (values[:, wc.COST_USD] <= ceiling * hours * (1 + SLACK))
         repeated = counted == 0
         met = latency_met & accuracy_met & cost_met
-        carry_over(counts, slots, met, repeated)
-        self.active_ns += int(window[:, ACTIVE_NS].sum())
-        self.goodput_ns += int(goodput_time(met, window[:, DEPLOYED_NS]).sum())
+        wc.carry_over(counts, slots, met, repeated)
+        self.active_ns += int(window[:, wc.ACTIVE_NS].sum())
+        self.goodput_ns += int(goodput_time(met, window[:, wc.DEPLOYED_NS]).sum())
         self._on_verdicts(
             Verdicts(
                 queries=[self._query(slot) for slot in slots.tolist()],
                 index=start_ns // self.window_ns,
-                born=window[:, BORN],
-                good=window[:, GOOD],
-                undecided=window[:, UNDECIDED],
+                born=window[:, wc.BORN],
+                good=window[:, wc.GOOD],
+                undecided=window[:, wc.UNDECIDED],
                 outcomes=outcomes,
-                active_ns=window[:, ACTIVE_NS],
-                deployed_ns=window[:, DEPLOYED_NS],
-                cost_usd=values[:, COST_USD],
-                sojourn_ns=window[:, SOJOURN_NS],
+                active_ns=window[:, wc.ACTIVE_NS],
+                deployed_ns=window[:, wc.DEPLOYED_NS],
+                cost_usd=values[:, wc.COST_USD],
+                sojourn_ns=window[:, wc.SOJOURN_NS],
                 latencies_s=np.where(infinite, np.inf, latencies_ns / NS_PER_S),
-                parts_ns=window[:, SUMS : SUMS + PARTS * n].reshape(len(slots), n, PARTS),
-                answer_ns=window[:, ANSWER_NS],
+                parts_ns=window[:, wc.SUMS : wc.SUMS + PARTS * n].reshape(len(slots), n, PARTS),
+                answer_ns=window[:, wc.ANSWER_NS],
                 accuracy=accuracy,
                 met=met,
                 latency_met=latency_met,
@@ -468,7 +386,7 @@ class SloMonitor:
 
     def _close(self, slot: int) -> None:
         query, account = self._query(slot), self._counts.accounts[slot]
-        closed = Account(query, int(account[REQUESTS]), _by_outcome(account[ALL_ENDS]))
+        closed = Account(query, int(account[wc.REQUESTS]), _by_outcome(account[wc.ALL_ENDS]))
         self._slots.remove(query.id)
         self._queries[slot] = None
         self._due_ns[slot] = NEVER
@@ -480,26 +398,26 @@ class SloMonitor:
         if slot < 0:
             return None
         counted = self._counts.trials[slot].tolist()
-        served = counted[TRIAL_SERVED]
+        served = counted[wc.TRIAL_SERVED]
         return Trial(
             self._deployed[deployment],
-            counted[TRIAL_BORN],
-            counted[TRIAL_GOOD],
-            counted[TRIAL_LOST],
-            counted[TRIAL_ACCURACY] / ONE / served if served else float("nan"),
-            bool(counted[VOID]),
+            counted[wc.TRIAL_BORN],
+            counted[wc.TRIAL_GOOD],
+            counted[wc.TRIAL_LOST],
+            counted[wc.TRIAL_ACCURACY] / wc.ONE / served if served else float("nan"),
+            bool(counted[wc.VOID]),
         )
 
     def served(self, deployment: int) -> int:
         """Return how many requests of a deployment were completed so far."""
         slot = self._deployment_slots.find(deployment)
-        return 0 if slot < 0 else int(self._counts.trials[slot, SERVED])
+        return 0 if slot < 0 else int(self._counts.trials[slot, wc.SERVED])
 
     def void_trial(self, deployment: int, now_ns: int) -> None:
         """Void the trial of a deployment that a failing machine ended before the trial was over."""
         slot = self._deployment_slots.find(deployment)
-        if slot >= 0 and now_ns < self._counts.trials[slot, UNTIL_NS]:
-            self._counts.trials[slot, VOID] = True
+        if slot >= 0 and now_ns < self._counts.trials[slot, wc.UNTIL_NS]:
+            self._counts.trials[slot, wc.VOID] = True
 
     def forget(self, deployment: int) -> None:
         """Drop the trial of a deployment whose query is closed."""

@@ -7,15 +7,10 @@ Times = TypeVar("Times")
 
 
 def goodput_time(met: Any, deployed: Times) -> Times:
-    """Return how much of the time in windows counts as goodput.
+    """Return the time that counts as goodput: deployed, in windows that met every part of the SLO.
 
-    That is the time with a deployment in force, in the windows that met every part of the SLO.
-    Summed over queries and divided by the length of a stretch of time, it is the service goodput;
-    divided by the time that queries lived, it is the fraction of time in which the SLO was met.
-
-    Args:
-        met: whether each window met its SLO.
-        deployed: time of each window with a deployment in force, in any unit.
+    ``deployed`` may have any unit. Summed over queries and divided by a stretch of time, it is the
+    service goodput; divided by the time that queries lived, the fraction in which the SLO was met.
     """
     time: Times = met * deployed
     return time

@@ -1,7 +1,4 @@
-"""The table of requests, which runs that ask for it have: one row per request that ended.
-
-Its columns depend on the application: each part of a request's time is one by operator.
-"""
+"""The optional table of requests: one row per request that ended, with parts by operator."""
 
 from collections.abc import Sequence
 
@@ -33,14 +30,9 @@ PARTS = ("queueing_s", "batching_s", "compute_s", "transfer_s")
 
 
 def request_frame(rows: NDArray[np.int64], operators: Sequence[str]) -> pl.DataFrame:
-    """Return requests that ended as rows of the table, in their order.
+    """Return rows of requests that ended, shape (n, width), as the table, in their order.
 
-    The parts of a request that was not completed mean nothing, and data planes differ in what is
-    left of them; so they are null, as its latency is.
-
-    Args:
-        rows: requests that ended, see ``sim.dataplane.base.request_rows``, shape (n, width).
-        operators: names of the application's operators, in the order of the pipeline.
+    Latency and parts of requests that were not completed are null: data planes differ in them.
     """
     values = rows.view(np.float64)
     whole = {"query": QUERY, "number": NUMBER, "deployment": DEPLOYMENT}

@@ -14,130 +14,61 @@ import polars as pl
 
 Columns = Mapping[str, Sequence[Any] | np.ndarray[Any, Any]]
 
+COLUMNS = {
+    "queries": """
+        query tier dataset device technology slo_latency_s slo_accuracy
+        slo_cost_usd_per_hour arrival_s departure_s first_deployed_s response_time_s
+        censored_after_s deployments false_acceptances planning_s profiling_s
+        surrogates_s profiling_device_s requests completed unserved lost dropped shed
+        in_flight true_device_factor true_access_rtt_s true_uplink_mean_bps
+        true_best_accuracy
+    """,
+    "windows": """
+        query tier window start_s end_s active_s deployed_s met latency_met accuracy_met
+        cost_met repeated final requests good completed unserved lost dropped shed
+        latency_mean_s latency_p50_s latency_p95_s latency_p99_s slo_latency_s accuracy
+        cost_usd
+    """,
+    "operators": """
+        query window operator queueing_s batching_s compute_s transfer_s
+    """,
+    "decisions": """
+        query deployment trigger triggered_s decided_s in_force_s outcome reason plan
+        configuration placement list_price_usd_per_hour latency_basis charged_s waited_s
+    """,
+    "offers": """
+        query triggered_s at_s role plan configuration placement list_price_usd_per_hour
+        latency_s accuracy price reason true_accuracy
+    """,
+    "profiling": """
+        query dataset at_s configuration samples prefix_reused charged_s device_s
+        accuracy_mean accuracy_variance true_accuracy
+    """,
+}
+"""Columns of each table, in order."""
+
+TYPES = {
+    pl.String: """
+        tier dataset device technology operator trigger outcome reason plan configuration
+        placement latency_basis role
+    """,
+    pl.Int64: """
+        query deployments false_acceptances requests completed unserved lost dropped shed
+        in_flight window good deployment samples prefix_reused
+    """,
+    pl.Boolean: "met latency_met accuracy_met cost_met repeated final",
+}
+"""Types of columns, the same in every table; all others are floats."""
+
+KINDS = {name: kind for kind, names in TYPES.items() for name in names.split()}
 SCHEMAS: Mapping[str, Mapping[str, type[pl.DataType]]] = {
-    "queries": {
-        "query": pl.Int64,
-        "tier": pl.String,
-        "dataset": pl.String,
-        "device": pl.String,
-        "technology": pl.String,
-        "slo_latency_s": pl.Float64,
-        "slo_accuracy": pl.Float64,
-        "slo_cost_usd_per_hour": pl.Float64,
-        "arrival_s": pl.Float64,
-        "departure_s": pl.Float64,
-        "first_deployed_s": pl.Float64,
-        "response_time_s": pl.Float64,
-        "censored_after_s": pl.Float64,
-        "deployments": pl.Int64,
-        "false_acceptances": pl.Int64,
-        "planning_s": pl.Float64,
-        "profiling_s": pl.Float64,
-        "surrogates_s": pl.Float64,
-        "profiling_device_s": pl.Float64,
-        "requests": pl.Int64,
-        "completed": pl.Int64,
-        "unserved": pl.Int64,
-        "lost": pl.Int64,
-        "dropped": pl.Int64,
-        "shed": pl.Int64,
-        "in_flight": pl.Int64,
-        "true_device_factor": pl.Float64,
-        "true_access_rtt_s": pl.Float64,
-        "true_uplink_mean_bps": pl.Float64,
-        "true_best_accuracy": pl.Float64,
-    },
-    "windows": {
-        "query": pl.Int64,
-        "tier": pl.String,
-        "window": pl.Int64,
-        "start_s": pl.Float64,
-        "end_s": pl.Float64,
-        "active_s": pl.Float64,
-        "deployed_s": pl.Float64,
-        "met": pl.Boolean,
-        "latency_met": pl.Boolean,
-        "accuracy_met": pl.Boolean,
-        "cost_met": pl.Boolean,
-        "repeated": pl.Boolean,
-        "final": pl.Boolean,
-        "requests": pl.Int64,
-        "good": pl.Int64,
-        "completed": pl.Int64,
-        "unserved": pl.Int64,
-        "lost": pl.Int64,
-        "dropped": pl.Int64,
-        "shed": pl.Int64,
-        "latency_mean_s": pl.Float64,
-        "latency_p50_s": pl.Float64,
-        "latency_p95_s": pl.Float64,
-        "latency_p99_s": pl.Float64,
-        "slo_latency_s": pl.Float64,
-        "accuracy": pl.Float64,
-        "cost_usd": pl.Float64,
-    },
-    "operators": {
-        "query": pl.Int64,
-        "window": pl.Int64,
-        "operator": pl.String,
-        "queueing_s": pl.Float64,
-        "batching_s": pl.Float64,
-        "compute_s": pl.Float64,
-        "transfer_s": pl.Float64,
-    },
-    "decisions": {
-        "query": pl.Int64,
-        "deployment": pl.Int64,
-        "trigger": pl.String,
-        "triggered_s": pl.Float64,
-        "decided_s": pl.Float64,
-        "in_force_s": pl.Float64,
-        "outcome": pl.String,
-        "reason": pl.String,
-        "plan": pl.String,
-        "configuration": pl.String,
-        "placement": pl.String,
-        "list_price_usd_per_hour": pl.Float64,
-        "latency_basis": pl.String,
-        "charged_s": pl.Float64,
-        "waited_s": pl.Float64,
-    },
-    "offers": {
-        "query": pl.Int64,
-        "triggered_s": pl.Float64,
-        "at_s": pl.Float64,
-        "role": pl.String,
-        "plan": pl.String,
-        "configuration": pl.String,
-        "placement": pl.String,
-        "list_price_usd_per_hour": pl.Float64,
-        "latency_s": pl.Float64,
-        "accuracy": pl.Float64,
-        "price": pl.Float64,
-        "reason": pl.String,
-        "true_accuracy": pl.Float64,
-    },
-    "profiling": {
-        "query": pl.Int64,
-        "dataset": pl.String,
-        "at_s": pl.Float64,
-        "configuration": pl.String,
-        "samples": pl.Int64,
-        "prefix_reused": pl.Int64,
-        "charged_s": pl.Float64,
-        "device_s": pl.Float64,
-        "accuracy_mean": pl.Float64,
-        "accuracy_variance": pl.Float64,
-        "true_accuracy": pl.Float64,
-    },
+    table: {name: KINDS.get(name, pl.Float64) for name in names.split()}
+    for table, names in COLUMNS.items()
 }
 
 
 class ResultTables:
-    """Rows that a run produced and nobody took yet.
-
-    A table grows row by row or by whole columns, whichever its writer has.
-    """
+    """Rows that a run produced and nobody took yet."""
 
     def __init__(self) -> None:
         self._rows: dict[str, list[Mapping[str, Any]]] = {name: [] for name in SCHEMAS}
@@ -161,7 +92,6 @@ class ResultTables:
         return frames
 
     def _gather(self, table: str) -> None:
-        """Make a frame of the rows so far, so that what comes next follows them."""
         rows, frames = self._rows[table], self._frames[table]
         if rows or not frames:
             frames.append(pl.DataFrame(rows, schema=dict(SCHEMAS[table])))

@@ -13,13 +13,7 @@ REPORTS_KEPT = 10
 
 
 class Telemetry:
-    """The last windows of every living query that were judged.
-
-    They are kept as figures, and put into words when somebody asks.
-
-    Args:
-        operators: operators of the application.
-    """
+    """The last judged windows of every living query, kept as figures."""
 
     def __init__(self, operators: int) -> None:
         self._operators = operators
@@ -83,13 +77,9 @@ class Telemetry:
         return reports
 
     def last_counts(self, queries: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return how many requests of each query's last window were born, and were good.
+        """Return the requests born and the good ones in each query's last window, shape (Q, 2).
 
-        Args:
-            queries: ids of queries whose windows are kept, shape (Q,).
-
-        Returns:
-            Shape (Q, 2); 0 where no window was judged.
+        0 where no window was judged.
         """
         slots = self._slots.find_each(queries)
         judged = self._judged[slots]

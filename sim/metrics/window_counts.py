@@ -1,16 +1,13 @@
 """How requests are counted by query, window and deployment: the columns, and compiled functions.
 
 All counts are whole numbers, so that no sum depends on the order of its terms. A query's open
-windows are a chain of *cells* from its newest to its oldest, one for every window from the next to
-be judged on. The latencies of a window are a chain of *chunks*. Cells that are free are a chain,
-too; chunks that are free, of which there are many more, are a stack, since what a free one holds is
-in no cache. Number 0 ends a chain; cell 0 stands for a window of which nothing is known.
+windows are a chain of *cells* from its newest to its oldest; the latencies of a window are a chain
+of *chunks*. Free cells are a chain, free chunks a stack, whose last ones caches may hold. Number 0
+ends a chain; cell 0 stands for an unknown window. Functions that may run out of free cells or
+chunks return how far they came, and are called again after ``with_room``.
 
-Functions that may run out of free cells or chunks return how far they came; ``with_room`` makes
-room, and they are called again from there.
-
-The two functions that see every request are written out, and take arrays out of ``Counts`` once:
-a compiled call that is given arrays may count references to them, longer than all the rest takes.
+The two functions that see every request take arrays out of ``Counts`` once, since each access in a
+compiled call may count references, which takes longer than all the rest.
 """
 
 from typing import NamedTuple
@@ -112,31 +109,18 @@ def _bound_by_account(bound_ns: int, allowance: float) -> int:
 
 
 class Counts(NamedTuple):
-    """All that is counted, in arrays of int64.
+    """All counts, in arrays of int64."""
 
-    Args:
-        query_slots: table of ``IdPool``, by query.
-        accounts: shape (slots of queries, ACCOUNT_WIDTH).
-        deployment_slots: table of ``IdPool``, by deployment.
-        trials: shape (slots of deployments, TRIAL_WIDTH).
-        steps_ns: from when on the accuracies of a deployment hold, shape (slots, steps).
-        steps: these accuracies, in 2**-40.
-        cells: shape (c, columns), as many as make whole lines of a cache.
-        chunks: shape (k, CHUNK_WIDTH).
-        spare: chunks that are free, as a stack, shape (k,).
-        heads: first free cell, how many chunks are free; requests born, requests by outcome.
-    """
-
-    query_slots: Ints
-    accounts: Ints
-    deployment_slots: Ints
-    trials: Ints
-    steps_ns: Ints
-    steps: Ints
-    cells: Ints
-    chunks: Ints
-    spare: Ints
-    heads: Ints
+    query_slots: Ints  # table of ``IdPool``, by query
+    accounts: Ints  # shape (slots of queries, ACCOUNT_WIDTH)
+    deployment_slots: Ints  # table of ``IdPool``, by deployment
+    trials: Ints  # shape (slots of deployments, TRIAL_WIDTH)
+    steps_ns: Ints  # from when on the accuracies of a deployment hold, shape (slots, steps)
+    steps: Ints  # these accuracies, in 2**-40
+    cells: Ints  # shape (c, columns), as many as make whole lines of a cache
+    chunks: Ints  # shape (k, CHUNK_WIDTH)
+    spare: Ints  # chunks that are free, as a stack, shape (k,)
+    heads: Ints  # first free cell, how many chunks are free; requests born, requests by outcome
 
 
 def no_counts(operators: int) -> Counts:
@@ -310,10 +294,7 @@ def count_ends(  # noqa: PLR0912, PLR0915
 def count_unserved(
     counts: Counts, births: Ints, columns: Ints, runs: Ints, done: int, window_ns: int
 ) -> int:
-    """Count runs of unserved births from the one numbered ``done`` on; return the next to count.
-
-    For ``births``, ``columns`` and ``runs`` see ``RunRecorder``.
-    """
+    """Count runs of unserved births, see ``RunRecorder``, from one on; return the next to count."""
     accounts, cells, heads = counts.accounts, counts.cells, counts.heads
     longest, factors = cells.view(np.float64), births.view(np.float64)
     for number in range(done, len(runs)):
@@ -344,10 +325,7 @@ def count_unserved(
 
 @compiled
 def spread_time(counts: Counts, slots: Ints, done: int, now_ns: int, window_ns: int) -> int:
-    """Spread the time since it was last done over windows, as active and as deployed.
-
-    Counts from the query numbered ``done`` on; returns the number of the next.
-    """
+    """Spread time over windows, as active and deployed, from one query on; return the next."""
     accounts, cells, heads = counts.accounts, counts.cells, counts.heads
     for number in range(done, len(slots)):
         slot = slots[number]
@@ -395,17 +373,9 @@ def take_windows(
 ) -> int:
     """Take the windows to be judged off their chains, query by query, from the oldest on.
 
-    Args:
-        counts: all that is counted.
-        slots: slots of the queries.
-        now_ns: windows are taken that are due by then.
-        horizon: whether all others are taken too.
-        window_ns: length of a window.
-        taken: gets (slot, cell, start, whether it was due) of each, shape (enough, 4); after one
-            that was not, no later one of its query counts as due.
-
-    Returns:
-        How many they are.
+    Those that are due by ``now_ns``, or all at the horizon. ``taken``, shape (enough, 4), gets
+    (slot, cell, start, due) of each; after one that was not due, no later one of its query is.
+    Returns how many there are.
     """
     accounts, cells = counts.accounts, counts.cells
     count = 0
@@ -464,15 +434,9 @@ def select(values: Ints, low: int, high: int, at: int) -> None:
 
 @compiled
 def ranked_latencies(counts: Counts, which: Ints, ranks: Ints) -> Ints:
-    """Return latencies by rank, in nanoseconds, and give the chunks of these cells back.
+    """Return latencies by rank in ns, shape (n, r), and free the chunks of these cells, shape (n,).
 
-    Args:
-        counts: all that is counted.
-        which: cells, shape (n,).
-        ranks: from 1, the lowest, in rising order, shape (n, r); 0 for none.
-
-    Returns:
-        Latencies, shape (n, r), 0 where there is none.
+    Ranks begin at 1, the lowest, and rise; 0 stands for none, whose latency is 0.
     """
     cells, chunks, heads = counts.cells, counts.chunks, counts.heads
     found = np.zeros(ranks.shape, np.int64)

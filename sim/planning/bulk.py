@@ -16,30 +16,21 @@ from sim.api.errors import PlannerError
 from sim.api.estimate import Floats, Integers
 from sim.api.plan import Plan
 from sim.api.plan_view import PlanView
-from sim.api.renamed import Guided
 from sim.api.truth import Truth
 from sim.clock import seconds
 from sim.cluster.machines import StationDemand
 from sim.planning.bulk_prediction import Sizes, no_loads, present_loads, sojourns
-from sim.planning.call import PlanningCall
+from sim.planning.call import Facet
 
 PREDICTIONS_PER_CHARGE = 1000
 """Plans that `ServedBulk.predict_many` predicts for the charge of one prediction: most of the
 effort is the same for all."""
 
 
-class ServedBulk(Guided, BulkOperations):
-    """The bulk operations of one call.
-
-    Args:
-        call: the call.
-    """
+class ServedBulk(Facet, BulkOperations):
+    """The bulk operations of one call."""
 
     _spelled = "context.bulk"
-
-    def __init__(self, call: PlanningCall) -> None:
-        self._call = call
-        self._service = call.service
 
     @property
     def running_by_id(self) -> Mapping[int, Query]:
@@ -178,14 +169,12 @@ def _number(name: str, value: float) -> float:
 
 
 def _filled(values: ArrayLike, shape: tuple[int, ...]) -> Floats:
-    """Return an array of a shape, broadcast from the given values."""
     if isinstance(values, np.ndarray) and values.shape == shape and values.flags.c_contiguous:
         return values if values.dtype == np.float64 else values.astype(np.float64)
     return np.ascontiguousarray(np.broadcast_to(np.asarray(values, dtype=np.float64), shape))
 
 
 def _row(row: ArrayLike, many: int) -> Integers:
-    """Return the row of each of so many plans."""
     given = np.asarray(row, dtype=np.int64)
     if given.shape != (many,):
         raise ValueError(f"row: shape {given.shape}, must be ({many},)")

@@ -24,7 +24,7 @@ from sim.api.plan_view import (
     PlanView,
 )
 from sim.cluster.machines import Machines, StationDemand
-from sim.cluster.station_load import StationLoad
+from sim.cluster.members import StationLoad
 from sim.planning.plan_space import PlanSpace
 from sim.planning.queueing import NORMAL
 
@@ -32,38 +32,24 @@ NOTHING: Floats = np.zeros((0, 0))
 
 
 class OtherLoads(NamedTuple):
-    """What others already ask of the stations that plans would use; K plans, N operators.
+    """What others already ask of the stations that plans would use; K plans, N operators."""
 
-    Args:
-        rate: requests per second, shape (K, N), or of no rows where others ask for nothing.
-        work: load in servers, likewise.
-        backhaul: what others ask of the backhaul to the cloud.
-    """
-
-    rate: Floats
-    work: Floats
-    backhaul: StationLoad
+    rate: Floats  # requests per second, shape (K, N), or of no rows where others ask for nothing
+    work: Floats  # load in servers, likewise
+    backhaul: StationLoad  # what others ask of the backhaul to the cloud
 
 
 class Sizes(NamedTuple):
-    """What is believed of the sizes of requests under K plans, by m rows that they go by.
+    """What is believed of the sizes of requests under K plans, by m rows that they go by."""
 
-    Args:
-        operator_time_s: mean time of each operator on profiling hardware, shape (m, N).
-        time_cv: coefficient of variation of request sizes, shape (m,).
-        normalised: what dividing by allowances does to the mean of moving, and of all else, shape
-            (m, 2).
-        row: the row of each plan, shape (K,).
-        slower: what times of operators on the device are multiplied by, and those of all others.
-        links_slower: what times of the query's messages on links are.
-    """
-
-    operator_time_s: Floats
-    time_cv: Floats
+    operator_time_s: Floats  # mean time of each operator on profiling hardware, shape (m, N)
+    time_cv: Floats  # coefficient of variation of request sizes, shape (m,)
+    # What dividing by allowances does to the mean of moving, and of all else, shape (m, 2).
     normalised: Floats
-    row: Integers
+    row: Integers  # the row of each plan, shape (K,)
+    # What times of operators on the device are multiplied by, and those of all others.
     slower: tuple[float, float] = (1.0, 1.0)
-    links_slower: float = 1.0
+    links_slower: float = 1.0  # what times of the query's messages on links are
 
 
 def present_loads(
@@ -121,20 +107,10 @@ def sojourns(
     loads: OtherLoads,
     utilisation: float = 0.0,
 ) -> tuple[Floats, Floats]:
-    """Predict the sojourn of a query's requests under K plans; see ``sim.api.prediction.sojourn``.
+    """Predict mean and quantile of sojourns in seconds under K plans of a view, each of shape (K,).
 
-    Args:
-        query: the query.
-        view: where the plans are from.
-        indices: their numbers in the view, shape (K,).
-        sizes: what is believed of the sizes of requests.
-        loads: what others ask of the stations.
-        utilisation: how busy stations off the device are at least. Where they are not, more others
-            are taken to ask for the same service as the query does.
-
-    Returns:
-        Mean and quantile of the sojourn in seconds, each of shape (K,); infinite where a station
-        or a link would be overloaded.
+    ``utilisation`` is a lower bound for stations off the device: where they are less busy, more
+    load of the query's own kind is assumed. Infinite where a station or a link would be overloaded.
     """
     records, backhaul = view.records, loads.backhaul
     mean_s, quantile_s = np.empty(len(indices)), np.empty(len(indices))
@@ -142,7 +118,7 @@ def sojourns(
         indices,
         records.place,
         query.requests_per_s,
-        *sizes,
+        sizes,
         loads.rate,
         loads.work,
         utilisation,
@@ -172,12 +148,7 @@ def _sojourns(
     indices: Integers,
     place: Integers,
     rate: float,
-    operator_time_s: Floats,
-    time_cv: Floats,
-    normalised: Floats,
-    size: Integers,
-    slower: tuple[float, float],
-    links_slower: float,
+    sizes: Sizes,
     others_rate: Floats,
     others_work: Floats,
     utilisation: float,
@@ -189,40 +160,21 @@ def _sojourns(
     slowest_s: Floats,
     latest_s: Floats,
 ) -> None:
-    """Work out mean and quantile of sojourns, those of the slowest way; see `sojourns`.
+    """Compute mean and quantile of sojourns, those of the slowest way; see `sojourns`.
 
-    A request passes the queues of N stations, the access uplink and the backhaul.
-
-    Args:
-        indices: numbers of K plans, shape (K,).
-        place: see `Records`.
-        rate: requests per second of the query.
-        operator_time_s: see `Sizes`, as are the next five.
-        time_cv: see there.
-        normalised: see there.
-        size: its ``row``.
-        slower: see there.
-        links_slower: see there.
-        others_rate: see `OtherLoads`, as is the next.
-        others_work: see there.
-        utilisation: see `sojourns`.
-        backhaul: rate and work of others there.
-        served: see `Records`, as is the next.
-        met: see there.
-        ways: the operators on each way.
-        quantile: the quantile of the standard normal distribution.
-        slowest_s: filled with the means, shape (K,).
-        latest_s: filled with the quantiles, shape (K,).
-
-    Raises:
-        IndexError: there is no such plan, or no such row.
+    A request passes the queues of N stations, the access uplink and the backhaul. ``others_rate``
+    and ``others_work`` are `OtherLoads`; ``place``, ``served`` and ``met`` `Records`; ``backhaul``
+    is the rate and work of others there; ``quantile`` is of the standard normal distribution.
+    ``slowest_s`` and ``latest_s`` are filled, shape (K,). Raises IndexError if there is no such
+    plan or row.
     """
-    rows, operators = operator_time_s.shape
+    rows, operators = sizes.operator_time_s.shape
+    slower, links_slower = sizes.slower, sizes.links_slower
     served_by_others = len(others_rate) > 0
     service_s, busy = np.empty(operators + 2), np.empty(operators + 2)
     congestion, served_s = np.empty(operators + 2), np.empty(operators)
     for row in range(len(indices)):
-        index, its = indices[row], size[row]
+        index, its = indices[row], sizes.row[row]
         if not (0 <= index < len(place) and 0 <= its < rows):
             raise IndexError("no such plan, or no such row")
         plan = place[index]
@@ -230,7 +182,7 @@ def _sojourns(
         overloaded = False
         for at in range(operators):
             on_device = served[plan, at, STATION] < 0
-            time_s = (slower[0] if on_device else slower[1]) * operator_time_s[its, at]
+            time_s = (slower[0] if on_device else slower[1]) * sizes.operator_time_s[its, at]
             servers = served[plan, at, SERVERS]
             capacity, at_once = served[plan, at, CAPACITY], served[plan, at, AT_ONCE]
             per_request = time_s * capacity
@@ -258,7 +210,7 @@ def _sojourns(
         if overloaded or not sent < 1 or not shared < 1:
             slowest_s[row] = latest_s[row] = np.inf
             continue
-        cv, moving, still = time_cv[its], normalised[its, 0], normalised[its, 1]
+        cv, moving, still = sizes.time_cv[its], sizes.normalised[its, 0], sizes.normalised[its, 1]
         for number, on_way in enumerate(ways):
             mean_s, tail_s = _follow(
                 on_way,
@@ -293,20 +245,10 @@ def _follow(
 ) -> tuple[float, float]:
     """Return mean and quantile of the sojourn on one way under one plan.
 
-    A request waits in the queues on its way only: of N stations, the access uplink, the backhaul.
-
-    Args:
-        operators: the operators on it.
-        links: ``Records.met`` of the plan and the way, shape (4,).
-        links_slower: see `Sizes`.
-        service_s: mean service time of each queue, shape (N + 2,).
-        busy: its utilisation, likewise.
-        congestion: see `_congestion`, likewise.
-        served_s: mean time that each operator serves a request, shape (N,).
-        cv: coefficient of variation of request sizes.
-        moving: what dividing by allowances does to the mean of moving.
-        still: what it does to the mean of all else.
-        quantile: the quantile of the standard normal distribution.
+    ``links`` is ``Records.met`` of the plan and the way, shape (4,). ``service_s``, ``busy`` and
+    ``congestion`` are those of each queue, shape (N + 2,): N stations, access uplink, backhaul.
+    ``served_s`` is each operator's mean time of service, shape (N,). ``moving`` and ``still`` are
+    what dividing by allowances does to the mean of moving times, and of all else.
     """
     access_s, up_s = links[ACCESS_S], links[BACKHAUL_UP_S]
     scale_s = still * (1 + cv * cv) / 2

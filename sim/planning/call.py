@@ -1,6 +1,5 @@
 """One call of a planner: its clock, its searches, its orders, and how it ends."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import fsum
 
@@ -10,6 +9,7 @@ from sim.api.errors import PlannerError
 from sim.api.estimate import Estimate, Measurement
 from sim.api.plan import Plan
 from sim.api.planner import Planner
+from sim.api.renamed import Guided
 from sim.catalogue.service_times import RefusalError
 from sim.cluster.queries import QueryState
 from sim.planning.plan_rules import check_plan
@@ -25,17 +25,11 @@ MOST_CALLS_PER_SEARCH = 50_000
 
 @dataclass(frozen=True, slots=True)
 class DeploymentOrder:
-    """An order of a planner.
+    """An order of a planner."""
 
-    Args:
-        query: id of the query.
-        plan: the plan to deploy, or None to release the query's deployment.
-        search: the search that ordered it.
-    """
-
-    query: int
-    plan: Plan | None
-    search: SearchClock
+    query: int  # id of the query
+    plan: Plan | None  # the plan to deploy, or None to release the query's deployment
+    search: SearchClock  # the search that ordered it
 
     @property
     def at_ns(self) -> int:
@@ -43,43 +37,22 @@ class DeploymentOrder:
         return self.search.clock_ns
 
 
-@dataclass(frozen=True, slots=True)
-class PlanningOutcome:
-    """What a call of a planner led to.
-
-    Args:
-        searches: the searches that it began, with what they were charged, by query id.
-        orders: the orders to carry out, one per query at most.
-        error: what the planner raised; then there are no orders.
-    """
-
-    searches: Mapping[int, SearchClock]
-    orders: Sequence[DeploymentOrder]
-    error: BaseException | None
-
-
 @dataclass(eq=False)
 class PlanningCall:
-    """The state of one call, which the planning context and its two facets share.
+    """The state of one call, which the planning context and its two facets share."""
 
-    Args:
-        service: what lies behind the planning context.
-        now_ns: time of the trigger.
-        budget_s: planning seconds of each search.
-        sees_truth: whether the planner declares that it sees the truth.
-    """
-
-    service: PlanningService
-    now_ns: int
-    budget_s: float
-    sees_truth: bool = False
-    _searches: dict[int, SearchClock] = field(init=False, default_factory=dict)
-    _orders: dict[int, DeploymentOrder] = field(init=False, default_factory=dict)
+    service: PlanningService  # what lies behind the planning context
+    now_ns: int  # time of the trigger
+    budget_s: float  # planning seconds of each search
+    sees_truth: bool = False  # whether the planner declares that it sees the truth
+    # The searches that the planner began, with what they were charged, and its orders, by query id.
+    searches: dict[int, SearchClock] = field(init=False, default_factory=dict)
+    orders: dict[int, DeploymentOrder] = field(init=False, default_factory=dict)
     _calls: int = field(init=False, default=0)
     _closed: bool = field(init=False, default=False)
 
-    def run(self, planner: Planner, context: PlanningContext) -> PlanningOutcome:
-        """Let a planner plan. Whatever it raises ends its call, not the run."""
+    def run(self, planner: Planner, context: PlanningContext) -> BaseException | None:
+        """Let a planner plan; return what it raised, which cancels all of its orders."""
         error: BaseException | None = None
         try:
             returned: object = planner.plan(context)
@@ -90,9 +63,9 @@ class PlanningCall:
                 )
         except (Exception, SystemExit) as raised:
             error = raised
+            self.orders.clear()
         self._closed = True
-        orders = [] if error else list(self._orders.values())
-        return PlanningOutcome(self._searches, orders, error)
+        return error
 
     def count(self) -> None:
         """Count an operation of the planner; refuse it if the call is over or has too many."""
@@ -116,12 +89,12 @@ class PlanningCall:
     def search(self, query: Query) -> SearchClock:
         """Return the query's search in this call, which begins with its first operation."""
         self.count()
-        search = self._searches.get(query.id)
+        search = self.searches.get(query.id)
         if search is None:
             if self.state(query).searching:
                 raise PlannerError(f"query {query.id}: an earlier search is still under way")
             search = self.service.new_search(self.now_ns, self.budget_s)
-            self._searches[query.id] = search
+            self.searches[query.id] = search
         search.calls += 1
         if search.calls > MOST_CALLS_PER_SEARCH:
             raise PlannerError(
@@ -133,7 +106,7 @@ class PlanningCall:
 
     def order(self, query: Query, plan: Plan | None) -> None:
         """Take an order, which replaces an earlier one for the query."""
-        self._orders[query.id] = DeploymentOrder(query.id, plan, self.search(query))
+        self.orders[query.id] = DeploymentOrder(query.id, plan, self.search(query))
 
     def figures(self, query: Query, plan: Plan) -> PlanFigures:
         """Return the figures of a plan, if some machines could serve the query so."""
@@ -157,8 +130,8 @@ class PlanningCall:
             reused,
             query.slo.latency_quantile,
             figures.latency_factors,
-            figures.fixed_s,
-            fsum(figures.access_s) + figures.backhaul_s,
+            figures.whole.fixed_s,
+            fsum(figures.access_s) + figures.whole.backhaul_s,
             figures.cost_usd_per_hour,
             figures.ways,
         )
@@ -168,3 +141,11 @@ class PlanningCall:
         names = tuple(self.service.application.datasets)
         if dataset not in names:
             raise PlannerError(f"data set {dataset!r}: choose one of {', '.join(names)}")
+
+
+class Facet(Guided):
+    """A part of the planning interface during one call."""
+
+    def __init__(self, call: PlanningCall) -> None:
+        self._call = call
+        self._service = call.service

@@ -13,28 +13,21 @@ from sim.api.errors import PlannerError
 from sim.api.estimate import Estimate, Integers
 from sim.api.plan import Plan
 from sim.api.prediction import Prediction
-from sim.api.renamed import Guided
 from sim.api.window_report import WindowReport
 from sim.clock import seconds
 from sim.planning.bulk import ServedBulk
-from sim.planning.call import PlanningCall
+from sim.planning.call import Facet, PlanningCall
 from sim.planning.metered_profiling import checked_samples, denied, measure
 from sim.planning.plan_rules import check_configuration
 from sim.planning.queueing import sojourn
 from sim.planning.world_state import ServedWorld
 
 
-class ServedContext(Guided, PlanningContext):
-    """The planning context of one call.
-
-    Args:
-        call: the call.
-        trigger: why the planner is called.
-    """
+class ServedContext(Facet, PlanningContext):
+    """The planning context of one call."""
 
     def __init__(self, call: PlanningCall, trigger: str) -> None:
-        self._call = call
-        self._service = call.service
+        super().__init__(call)
         self.trigger = trigger
         self.bulk = ServedBulk(call)
         self.world = ServedWorld(call)
@@ -74,7 +67,7 @@ class ServedContext(Guided, PlanningContext):
             return self._profile_offline(of, what, samples)
         call, search = self._call, self._call.search(of)
         bench = self._service.bench(of, call.now_ns)
-        wanted = checked_samples(samples, bench.items)
+        wanted = checked_samples(samples)
         plan = what if isinstance(what, Plan) else None
         known = None if plan is None else bench.estimate(plan)
         if known is not None:
@@ -102,7 +95,7 @@ class ServedContext(Guided, PlanningContext):
         call.check_dataset(dataset)
         check_configuration(configuration, service.application.pipeline)
         bench, search = service.offline(dataset, call.budget_s)
-        wanted = checked_samples(samples, bench.items)
+        wanted = checked_samples(samples)
         return Estimate(*measure(service, bench, configuration, wanted, search, None, dataset))
 
     def measure_live_accuracy(self, query: Query, samples: int) -> Estimate:
@@ -111,7 +104,7 @@ class ServedContext(Guided, PlanningContext):
         if active is None:
             raise PlannerError(f"measure_live_accuracy query {query.id}: no plan is active")
         bench = self._service.fresh_bench(query, call.now_ns)
-        wanted = checked_samples(samples, bench.items)
+        wanted = checked_samples(samples)
         configuration = active.plan.configuration
         measurement, reused = measure(
             self._service, bench, configuration, wanted, search, query.id, query.dataset
@@ -148,13 +141,13 @@ class ServedContext(Guided, PlanningContext):
             ],
             [machines.load_for(demand, query.id) for demand in figures.demands],
             figures.access_s,
-            figures.backhaul_s,
-            figures.fixed_s,
+            figures.whole.backhaul_s,
+            figures.whole.fixed_s,
             measurement.time_cv,
             query.slo.latency_quantile,
             [(service.work_factor, service.crowded_factor) for service in figures.services],
             measurement.normalised,
-            figures.backhaul_up_s,
+            figures.whole.backhaul_up_s,
             machines.backhaul.load_without(query.id),
             figures.ways,
         )

@@ -7,13 +7,9 @@ from typing import Any
 class Memory:
     """A planner's records. No call learns from the future.
 
-    A record is stamped with the clock of the search that wrote it, and other searches see it from
-    that time on; the search that wrote it sees it at once. Of what is visible, the latest learned
-    counts, and of records that were learned at one time the one that was written last. Values must
-    be picklable, and are not to be changed once written: write a new record instead.
-
-    From the first checkpoint on, records that the last one holds are kept, to fall back to; only
-    what is forgotten is gone for good.
+    A record is stamped with the clock of the search that wrote it, which sees it at once; others
+    see it from that time on. The latest visible record counts, of equal times the one written last.
+    From the first checkpoint on, records that the last one holds are kept, to fall back to.
     """
 
     def __init__(self) -> None:
@@ -21,15 +17,7 @@ class Memory:
         self._checkpoint_ns: int | None = None
 
     def write(self, key: Hashable, value: Any, at_ns: int, author: int, now_ns: int) -> None:
-        """Add a record, and drop those that it or another visible one supersedes for good.
-
-        Args:
-            key: what it is about.
-            value: what was learned.
-            at_ns: when it was learned.
-            author: number of the search that learned it.
-            now_ns: time of the call; records up to then are visible to everybody.
-        """
+        """Add a record learned at ``at_ns``, and drop what is superseded for good by ``now_ns``."""
         records = self._records.get(key, ())
         settled_ns = now_ns if self._checkpoint_ns is None else self._checkpoint_ns
         visible = [i for i, (since_ns, _, _) in enumerate(records) if since_ns <= settled_ns]
@@ -59,7 +47,7 @@ class Memory:
                 yield self.read(key, now_ns, None)
 
     def settled(self, keys: Sequence[Hashable], now_ns: int) -> list[bool]:
-        """Tell of each key whether all that was written of it is visible to everybody."""
+        """Return for each key whether all that was written of it is visible to everybody."""
         every = [self._records.get(key) for key in keys]
         return [records is None or records[-1][0] <= now_ns for records in every]
 

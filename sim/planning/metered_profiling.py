@@ -1,14 +1,15 @@
 """Profiling as planners get it: charged to a search, cut short by its budget, and on record."""
 
+from bisect import bisect_right
+
 import numpy as np
 
 from scenarios.applications.pipeline import Configuration
-from scenarios.compiled import compiled
 from sim.api.charges import CHARGES_S
 from sim.api.errors import PlannerError
 from sim.api.estimate import Integers, Measurement
 from sim.clock import seconds
-from sim.planning.profiling_bench import ProfilingBench, ProfilingRun
+from sim.planning.profiling_bench import ITEMS, ProfilingBench, ProfilingRun
 from sim.planning.search import SearchClock
 from sim.planning.service import PlanningService
 
@@ -24,27 +25,18 @@ def measure(
 ) -> tuple[Measurement, int]:
     """Measure as many of the items as the budget allows.
 
-    Args:
-        planning_service: what lies behind the planning context.
-        bench: the bench that has the items.
-        configuration: what is measured.
-        wanted: how many items in all, or their numbers, shape (m,).
-        search: the search that is charged.
-        query: id of the query; None for offline profiling, which needs no lane.
-        dataset: name of the data set, for the record.
-
-    Returns:
-        All that is measured of the configuration now, and how many leading operators did not run.
+    ``query`` is None for offline profiling, which needs no lane. ``wanted`` is how many items in
+    all, or their numbers, shape (m,). Returns all that is measured of the configuration now, and
+    how many leading operators did not run.
     """
-    everything = len(planning_service.application.operators)
-    missing = bench.missing(configuration, wanted)
-    if not len(missing) or denied(configuration, bench, search):
-        return bench.measure(configuration, missing[:0]), everything
-    run = _affordable(
-        planning_service.cluster.profiling.workers, bench, configuration, missing, search
-    )
+    missing, run = bench.missing(configuration, wanted), None
+    if len(missing) and not denied(configuration, bench, search):
+        workers = planning_service.cluster.profiling.workers
+        run = _affordable(workers, bench, configuration, missing, search)
+        if run is None:
+            search.denied[configuration.index] = bench.runs
     if run is None:
-        search.denied[configuration.index] = bench.runs
+        everything = len(planning_service.application.operators)
         return bench.measure(configuration, missing[:0]), everything
     charged_s = run.charged_s + CHARGES_S["profile"]
     if query is None:
@@ -72,7 +64,7 @@ def measure(
 
 
 def denied(configuration: Configuration, bench: ProfilingBench, search: SearchClock) -> bool:
-    """Tell whether the budget did not suffice before, and nothing changed since."""
+    """Return whether the budget did not suffice before, and nothing changed since."""
     return search.denied.get(configuration.index) == bench.runs
 
 
@@ -88,46 +80,26 @@ def _affordable(
     everything = bench.run(configuration, missing, workers)
     if everything.charged_s <= budget_s:
         return everything
-    # More items never take less time, so that halving finds the most.
-    affordable, fewest, most = None, 0, len(missing)
-    while most - fewest > 1:
-        items = (fewest + most) // 2
-        run = bench.run(configuration, missing[:items], workers)
-        if run.charged_s <= budget_s:
-            affordable, fewest = run, items
-        else:
-            most = items
-    return affordable
+
+    def charged_s(items: int) -> float:
+        """Never less for more items."""
+        return bench.run(configuration, missing[:items], workers).charged_s
+
+    most = bisect_right(range(len(missing)), budget_s, key=charged_s) - 1
+    return bench.run(configuration, missing[:most], workers) if most > 0 else None
 
 
-def checked_samples(samples: int | Integers, items: int) -> int | Integers:
+def checked_samples(samples: int | Integers) -> int | Integers:
     """Return a number of items, or the numbers of different items, that can be profiled."""
     if isinstance(samples, int | np.integer):
         if samples < 0:
             raise PlannerError(f"samples={samples}: must be a whole number of 0 or more")
-        return min(int(samples), items)
+        return min(int(samples), ITEMS)
     wanted = np.asarray(samples)
     if wanted.ndim != 1 or (len(wanted) and wanted.dtype.kind not in "iu"):
         raise PlannerError(
             f"samples={samples!r}: must be a whole number, or an array of numbers of items"
         )
-    found = _ascending(np.ascontiguousarray(wanted, dtype=np.int64), items)
-    if len(wanted) and not len(found):
-        raise PlannerError(f"samples: numbers of items must lie between 0 and {items - 1}")
-    return found
-
-
-@compiled
-def _ascending(wanted: Integers, items: int) -> Integers:
-    """Return numbers of items in ascending order, each once; none if there is no such item.
-
-    Args:
-        wanted: the numbers, shape (m,).
-        items: how many items there are.
-    """
-    among = np.zeros(items, dtype=np.bool_)
-    for item in wanted:
-        if not 0 <= item < items:
-            return np.empty(0, dtype=np.int64)
-        among[item] = True
-    return np.flatnonzero(among)
+    if len(wanted) and not (wanted.min() >= 0 and wanted.max() < ITEMS):
+        raise PlannerError(f"samples: numbers of items must lie between 0 and {ITEMS - 1}")
+    return np.unique(wanted.astype(np.int64))

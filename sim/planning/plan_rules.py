@@ -16,11 +16,7 @@ from sim.cluster.machine import MOST_CLIENTS
 
 
 def check_configuration(configuration: Configuration, pipeline: Pipeline) -> None:
-    """Refuse what is no configuration of a pipeline.
-
-    Raises:
-        PlannerError: it is not.
-    """
+    """Raise `PlannerError` unless a pipeline has a configuration."""
     known = pipeline.configurations
     index = configuration.index if isinstance(configuration, Configuration) else -1
     if not 0 <= index < len(known) or (
@@ -30,7 +26,7 @@ def check_configuration(configuration: Configuration, pipeline: Pipeline) -> Non
 
 
 def moves_up(pipeline: Pipeline, places: Sequence[int]) -> bool:
-    """Tell whether no message moves down, where each operator is at a place of this number."""
+    """Return whether no message moves down, where each operator is at a place of this number."""
     return all(
         earlier is None or places[earlier] <= places[operator]
         for earlier, operator in pipeline.edges
@@ -38,12 +34,7 @@ def moves_up(pipeline: Pipeline, places: Sequence[int]) -> bool:
 
 
 def check_plan(plan: Plan, nominal: Catalogue) -> None:
-    """Refuse a plan that could not run even on the empty cluster.
-
-    Raises:
-        PlannerError: it has an unknown node, moves data down, asks for what a node does not have,
-            or is no plan at all.
-    """
+    """Raise `PlannerError` if a plan could not run even on the empty cluster."""
     if not isinstance(plan, Plan):
         raise PlannerError(f"{plan!r} is no Plan")
     pipeline, cluster = nominal.application.pipeline, nominal.cluster
@@ -103,5 +94,4 @@ def _check_allocation(operator: Operator, place: str, share: Allocation, cluster
 
 
 def _is_whole(value: object) -> bool:
-    """Tell whether a value is a whole number, NumPy's included."""
     return isinstance(value, Integral) and not isinstance(value, bool)

@@ -12,6 +12,7 @@ from hardware_models.devices import DeviceModel
 from scenarios.applications.pipeline import Operator
 from scenarios.cluster import DEVICE, Cluster
 from sim.api.choices import Choices
+from sim.api.estimate import Floats, Integers
 from sim.api.plan import CORE, Allocation, Plan, operator_price_usd_per_hour
 from sim.catalogue.catalogue import Catalogue
 from sim.catalogue.service_tables import (
@@ -23,8 +24,6 @@ from sim.catalogue.service_tables import (
 )
 from sim.planning.plan_rules import moves_up
 
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
 Booleans = NDArray[np.bool_]
 Layout = tuple[tuple[str, ...], tuple[Allocation, ...]]
 
@@ -32,26 +31,14 @@ Layout = tuple[tuple[str, ...], tuple[Allocation, ...]]
 class PlanSpace:
     """Every plan that joins a configuration with a layout, in one fixed order.
 
-    By default all have one replica per operator and no batching. Language models are the
-    exception: an engine generates up to ``cluster.llm_sequences`` at once. Plans that no machine
-    could run, for lack of memory or of measurements, are left out; whether a user's device can run
-    a plan is for `on` to say.
-
-    Plans are made when asked for; what bulk scoring needs of them is kept as arrays. An *option* of
-    an operator is a place with an allocation, the first of all being the device; a *layout* is an
-    option for each operator; plan ``i`` joins configuration ``configuration[i]`` with layout
-    ``layout[i]``. There are L layouts and N operators.
-
-    Args:
-        nominal: the catalogue of the scenario.
-        choices: the allocations on offer.
+    Plans that no machine could run, for lack of memory or of measurements, are left out; `on` says
+    which plans a user's device can run. An *option* of an operator is a place with an allocation,
+    the first of all being the device; a *layout* is an option for each operator; plan ``i`` joins
+    ``configuration[i]`` with ``layout[i]``. There are L layouts and N operators.
 
     Attributes:
-        keys: what the operators can be asked to do.
-        options: the options of each operator.
         layout_option: which option each operator has in a layout, shape (L, N).
-        placements: the different placements.
-        layout_placement: which of them a layout has, shape (L,).
+        layout_placement: which of ``placements`` a layout has, shape (L,).
         tables: how each operator is served; the device's row is empty.
     """
 
@@ -118,13 +105,8 @@ class PlanSpace:
     def ordered(self, order: str, device: DeviceModel) -> Iterator[Plan]:
         """Yield all plans that a device can take part in.
 
-        Args:
-            order: ``"cost"`` for the lowest list price first, and among equals the richest
-                configuration first; ``"enumeration"`` for the space's own order.
-            device: model of the user's device.
-
-        Raises:
-            ValueError: there is no such order.
+        By ``"cost"``, the lowest list price first and of equals the richest configuration, or in
+        the order of ``"enumeration"``. Raises ValueError for any other order.
         """
         if order == "cost":
             indices = self._by_cost
@@ -174,7 +156,6 @@ class PlanSpace:
 
 
 def _options(operator: Operator, cluster: Cluster, choices: Choices) -> Iterator[Option]:
-    """Yield what an operator is offered, place by place."""
     yield DEVICE, Allocation(DEVICE)
     for name, node in cluster.nodes.items():
         if operator.kind == "cpu":

@@ -24,15 +24,11 @@ VIEWS_KEPT = 256
 
 @dataclass(frozen=True)
 class Links:
-    """The links of a query, as believed or as they are.
+    """The links of a query, as believed or as they are."""
 
-    Args:
-        sent_s: time to transmit messages of sizes in bytes over the link of a crossing.
-        propagation_s: one-way delay of the link of a crossing.
-    """
-
+    # Time to transmit messages of sizes in bytes over the link of a crossing.
     sent_s: Callable[[Crossing, Floats], Floats]
-    propagation_s: Callable[[Crossing], float]
+    propagation_s: Callable[[Crossing], float]  # one-way delay of the link of a crossing
 
 
 def nominal_links(nominal: Catalogue, query: Query) -> Links:
@@ -44,11 +40,7 @@ def nominal_links(nominal: Catalogue, query: Query) -> Links:
 
 
 class PlanViews:
-    """The views of one run, made when asked for.
-
-    Args:
-        nominal: the catalogue of the scenario.
-    """
+    """The views of one run, made when asked for."""
 
     def __init__(self, nominal: Catalogue) -> None:
         self._nominal = nominal
@@ -80,19 +72,26 @@ class PlanViews:
         space = self.space(choices)
         dataset = self._nominal.application.datasets[query.dataset]
         pipeline = self._nominal.application.pipeline
-        every = range(len(pipeline.edges) + 1)
+        placement = space.layout_placement[blank.layout]
+        option = space.layout_option[blank.layout]
         sent_s: dict[tuple[str, str], Floats] = {}
-        whole, *parts = (
-            self._way(space, blank, dataset, links, operators, edges, sent_s)
-            for operators, edges in (
-                (tuple(range(len(pipeline.operators))), every),
-                *(pipeline.paths if len(pipeline.paths) > 1 else ()),
-            )
-        )
+
+        def way(operators: Sequence[int], edges: Sequence[int]) -> WayView:
+            figures = self._link_figures(space, dataset, links, edges, sent_s)
+            access_s, down_s, up_s = (each[placement, blank.configuration] for each in figures[:3])
+            waits_s = [
+                np.array([each.max_wait_s for _, each in space.options[at]])[option[:, at]]
+                for at in operators
+            ]
+            fixed_s = np.sum(waits_s, axis=0) + figures[3][placement]
+            columns = np.array(operators), access_s, down_s + up_s, up_s, fixed_s
+            return WayView(*map(sealed, columns))
+
+        whole = way(range(len(pipeline.operators)), range(len(pipeline.edges) + 1))
+        paths = pipeline.paths if len(pipeline.paths) > 1 else ()
+        ways = tuple(way(*path) for path in paths) or (whole,)
         usd = [self._nominal.egress_usd_per_answer(each) for each in space.placements]
         egress_usd_per_hour = query.requests_per_s * S_PER_HOUR * np.array(usd)
-        placement = space.layout_placement[blank.layout]
-        ways = tuple(parts or (whole,))
         met = [
             np.column_stack([way.access_s, way.backhaul_s, way.backhaul_up_s, way.fixed_s])
             for way in (whole, *ways)
@@ -110,33 +109,6 @@ class PlanViews:
             records=replace(blank.records, met=sealed(np.stack(met, axis=1)[blank.records.order])),
         )
 
-    def _way(
-        self,
-        space: PlanSpace,
-        view: PlanView,
-        dataset: Dataset,
-        links: Links,
-        operators: tuple[int, ...],
-        edges: Sequence[int],
-        sent_s: dict[tuple[str, str], Floats],
-    ) -> WayView:
-        """Return what is met on some edges and at some operators, under all plans of a view."""
-        configuration = view.configuration
-        access_s, down_s, up_s, fixed_s = self._link_figures(space, dataset, links, edges, sent_s)
-        placement = space.layout_placement[view.layout]
-        option = space.layout_option[view.layout]
-        waits_s = [
-            np.array([each.max_wait_s for _, each in space.options[at]])[option[:, at]]
-            for at in operators
-        ]
-        return WayView(
-            sealed(np.array(operators)),
-            sealed(access_s[placement, configuration]),
-            sealed((down_s + up_s)[placement, configuration]),
-            sealed(up_s[placement, configuration]),
-            sealed(np.sum(waits_s, axis=0) + fixed_s[placement]),
-        )
-
     def _link_figures(
         self,
         space: PlanSpace,
@@ -147,8 +119,7 @@ class PlanViews:
     ) -> tuple[Floats, Floats, Floats, Floats]:
         """Return transmission times, shape (placements, C), and propagation delays, on some edges.
 
-        The times are on the access uplink, on all ways down, and on the backhaul up. Those of all
-        sizes on a link are kept in ``sent_s``.
+        The times are on the access uplink, on all links down, and on the backhaul up.
         """
         sizes, number = np.unique(dataset.message_bytes, return_inverse=True)
         number = number.reshape(dataset.message_bytes.shape)
@@ -173,7 +144,6 @@ class PlanViews:
         return access_s, down_s, up_s, fixed_s
 
     def _without_links(self, query: Query, choices: Choices) -> PlanView:
-        """Return all of a view that depends on the device alone."""
         space = self.space(choices)
         number = np.flatnonzero(space.on(query.device))
         layout, configuration = space.layout[number], space.configuration[number]

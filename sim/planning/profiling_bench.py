@@ -28,12 +28,10 @@ from scenarios.compiled import compiled
 from scenarios.numerics.distributions import Constant, Variability
 from scenarios.numerics.normal_quantiles import normal_quantile
 from scenarios.random_streams import stream
-from sim.api.estimate import Estimate, Measurement
+from sim.api.estimate import Estimate, Floats, Integers, Measurement
 from sim.api.plan import Plan
 from sim.planning.profiling_log import ProfileRecord, ProfilingLog
 
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
 Booleans = NDArray[np.bool_]
 ITEMS, FEW = 1024, 64
 """Items of each owner; and how many are drawn where no more are asked for."""
@@ -46,53 +44,31 @@ LEAST_RANK = 1e-9
 
 
 class ProfilingRun(NamedTuple):
-    """One run: what it would measure, and what it takes.
+    """One run: what it would measure, and what it takes."""
 
-    Args:
-        items: numbers of the items that it measures, shape (m,).
-        charged_s: seconds on the search's clock.
-        device_s: seconds of profiling devices.
-        prefix_reused: leading operators that need not run at all.
-    """
-
-    items: Integers
-    charged_s: float
-    device_s: float
-    prefix_reused: int
+    items: Integers  # numbers of the items that it measures, shape (m,)
+    charged_s: float  # seconds on the search's clock
+    device_s: float  # seconds of profiling devices
+    prefix_reused: int  # leading operators that need not run at all
 
 
 @dataclass(frozen=True)
 class _Items:
-    """What is true of items, in the order of their numbers: n items, N operators.
+    """What is true of items, in the order of their numbers: n items, N operators."""
 
-    Args:
-        strata: stratum of each, shape (n,).
-        ranks: how easy each is within its stratum, shape (n,).
-        sizes: size over the mean, shape (n,).
-        lengths: length of the output over the mean, shape (n,).
-        allowances: how many times the latency bound each may take, shape (n,).
-        factors: of each operator's time, shape (N, n).
-    """
-
-    strata: Integers
-    ranks: Floats
-    sizes: Floats
-    lengths: Floats
-    allowances: Floats
-    factors: Floats
+    strata: Integers  # stratum of each, shape (n,)
+    ranks: Floats  # how easy each is within its stratum, shape (n,)
+    sizes: Floats  # size over the mean, shape (n,)
+    lengths: Floats  # length of the output over the mean, shape (n,)
+    allowances: Floats  # how many times the latency bound each may take, shape (n,)
+    factors: Floats  # of each operator's time, shape (N, n)
 
 
 class ProfilingBench:
     """The items of one owner, a query or a data set, and all that was measured on them.
 
-    Args:
-        application: what is profiled.
-        dataset: whose content.
-        weights: mixture over the data set's strata, shape (S,).
-        names: names of the owner's random streams.
-        seed: seed of the run.
-        feature_correlation: how well features tell how hard an item is, from 0 to below 1.
-        profiling_log: where every run is noted, and what an earlier one of the same run had noted.
+    ``weights`` is the mixture over the data set's strata, shape (S,); ``names`` are those of the
+    owner's random streams. The log gets every run, and may hold those of an earlier process.
     """
 
     def __init__(
@@ -116,8 +92,6 @@ class ProfilingBench:
         self._generating = [
             at for at, operator in enumerate(application.operators) if operator.kind == "llm"
         ]
-        self._nothing = np.zeros(0), np.zeros((0, len(application.operators)))
-
         self._seed = seed
         self._drawn: _Items | None = None
         self._expected: Floats | None = None
@@ -128,16 +102,11 @@ class ProfilingBench:
         self._features: Floats | None = None
         self.runs = 0
 
-    @property
-    def items(self) -> int:
-        """Items that the owner's data hold; no more can be profiled."""
-        return ITEMS
-
     def _of(self, purpose: str) -> np.random.Generator:
         return stream(self._seed, *self._owner, "profiling item", purpose)
 
     def _items(self, count: int) -> "_Items":
-        """Return the first items, so many or more; audits need a few only, and are many."""
+        """Return the first items, so many or more; few are drawn where few are needed."""
         if self._drawn is None or count > len(self._drawn.ranks):
             self._drawn = self._draw(FEW if count <= FEW else ITEMS)
         return self._drawn
@@ -209,32 +178,28 @@ class ProfilingBench:
         return self._measured.get(configuration.index)
 
     def missing(self, configuration: Configuration, wanted: int | Integers) -> Integers:
-        """Return the items still to be measured, in the order in which they are asked for.
+        """Return the items still to be measured, ascending.
 
-        Args:
-            configuration: the configuration.
-            wanted: numbers of items, ascending, shape (m,); or how many items in all, those of the
-                lowest numbers being the next.
-
-        Returns:
-            Their numbers, ascending.
+        ``wanted`` are numbers of items, ascending, shape (m,), or how many in all, lowest numbers
+        first.
         """
         known = self._measured.get(configuration.index)
         done = NONE if known is None else known.items
-        if not isinstance(wanted, int):
-            return _others(wanted, done)
-        if wanted <= len(done):
+        if isinstance(wanted, int) and wanted <= len(done):
             return NONE  # Planners ask again and again for what they have.
-        return _lowest_others(wanted - len(done), done)
+        left = np.ones(ITEMS, dtype=bool)
+        left[done] = False
+        if isinstance(wanted, int):
+            return np.flatnonzero(left)[: wanted - len(done)]
+        return wanted[left[wanted]]
 
     def run(self, configuration: Configuration, items: Integers, workers: int) -> ProfilingRun:
         """Return what measuring items takes that were not measured yet, with so many workers."""
         self._see_all()
         charged_s, device_s, reused = 0.0, 0.0, 0
         times = self._dataset.service_time_s[configuration.index]
-        for operator, (key, time_s) in enumerate(
-            zip(self._keys(configuration), times.tolist(), strict=True)
-        ):
+        keys = self._application.pipeline.work_numbers[configuration.index]
+        for operator, (key, time_s) in enumerate(zip(keys, times.tolist(), strict=True)):
             seen = self._seen.get(key)
             count = len(items) if seen is None else len(items) - int(np.count_nonzero(seen[items]))
             reused += count == 0 and reused == operator
@@ -243,33 +208,27 @@ class ProfilingBench:
         return ProfilingRun(items, charged_s, device_s, reused)
 
     def _see_all(self) -> None:
-        """Mark the items of records as seen by the operators that ran on them.
-
-        Put off until it is asked for, which on the benches of audits it never is.
-        """
+        """Mark the items of new records as seen by the operators that ran on them."""
         while self._unseen:
             record = self._unseen.pop()
             for key in self._application.pipeline.work_numbers[record.configuration]:
                 if key not in self._seen:
-                    self._seen[key] = np.zeros(self.items, dtype=bool)
+                    self._seen[key] = np.zeros(ITEMS, dtype=bool)
                 self._seen[key][record.items] = True
-
-    def _keys(self, configuration: Configuration) -> tuple[int, ...]:
-        """Return what the work of each operator depends on."""
-        return self._application.pipeline.work_numbers[configuration.index]
 
     def _times_s(self, configuration: Configuration, drawn: _Items, items: Integers) -> Floats:
         """Return the time of each operator on some of the items drawn, shape (m, N)."""
         means_s = self._dataset.service_time_s[configuration.index]
-        times_s = _scaled(means_s, drawn.sizes, drawn.factors, items)
+        sizes, factors = drawn.sizes[items], drawn.factors[:, items]
+        times_s = np.ascontiguousarray(means_s * sizes[:, None] * factors.T)
         for operator in self._generating:
             times_s[:, operator] = self._application.item_times_s(
                 self._dataset,
                 configuration,
                 operator,
-                drawn.sizes[items],
+                sizes,
                 drawn.lengths[items],
-                drawn.factors[operator, items],
+                factors[operator],
             )
         return times_s
 
@@ -280,29 +239,20 @@ class ProfilingBench:
         return float(self._expected[configuration.index])
 
     def measure(self, configuration: Configuration, items: Integers, at_ns: int = 0) -> Measurement:
-        """Return the measurement of a configuration on all that is known and some items more.
-
-        Args:
-            configuration: the configuration.
-            items: numbers of items that were not measured yet, ascending, shape (m,).
-            at_ns: when this is learned.
-        """
+        """Return the measurement on all items known and some new ones, ascending, shape (m,)."""
         known = self._measured.get(configuration.index)
         if known is not None and not len(items):
             return known
         index = configuration.index
         record = self._journal.recall(self._owner, index, items)
         if record is None:
-            observed = self._observe(configuration, items) if len(items) else self._nothing
+            observed = self._observe(configuration, items)
             record = ProfileRecord(self._owner, index, at_ns, items, *observed)
             self._journal.note(record)
         return self._learn(configuration, record)
 
     def _observe(self, configuration: Configuration, items: Integers) -> tuple[Floats, Floats]:
-        """Return accuracy, shape (m,), and times of operators, shape (m, N), on some items.
-
-        All else is bookkeeping: profiling on machines of one's own takes the place of this.
-        """
+        """Return accuracy, shape (m,), and times of operators, shape (m, N), on some items."""
         drawn = self._items(_count_up_to(items))
         accuracy = self._dataset.item_accuracy(
             configuration.index, drawn.strata[items], drawn.ranks[items]
@@ -310,7 +260,6 @@ class ProfilingBench:
         return accuracy, self._times_s(configuration, drawn, items)
 
     def _learn(self, configuration: Configuration, record: ProfileRecord) -> Measurement:
-        """Add a record to what is known of its configuration."""
         if len(record.items):
             self._records.append(record)
             self._unseen.append(record)
@@ -318,14 +267,10 @@ class ProfilingBench:
         items, accuracy, times_s = record.items, record.accuracy, record.operator_time_s
         known = self._measured.get(configuration.index)
         if known is not None:
-            items, accuracy, times_s = _joined(
-                known.items,
-                known.accuracy,
-                known.operator_time_s,
-                items,
-                accuracy,
-                times_s,
-            )
+            order = np.argsort(np.concatenate((known.items, items)))
+            items = np.concatenate((known.items, items))[order]
+            accuracy = np.concatenate((known.accuracy, accuracy))[order]
+            times_s = np.concatenate((known.operator_time_s, times_s))[order]
         drawn = self._items(_count_up_to(items))
         measurement = Measurement(
             configuration, items, accuracy, times_s, drawn.sizes[items], drawn.allowances[items]
@@ -364,15 +309,9 @@ def _view(
     latent_share: float,
     noise_share: float,
 ) -> None:
-    """Turn noise into views of how hard items are.
+    """Turn ``views``, standard normals of shape (2, n), into views of rank and of stratum.
 
-    Args:
-        views: standard normals, which become the views of rank and of stratum, shape (2, n).
-        ranks: rank of each item within its stratum, shape (n,).
-        hardness: how hard each stratum is, of mean 0, shape (S,).
-        strata: stratum of each item, shape (n,).
-        latent_share: what an item's own counts for.
-        noise_share: what noise counts for.
+    ``ranks`` and ``strata`` have shape (n,); ``hardness``, of mean 0, is that of each stratum.
     """
     for item in range(len(ranks)):
         rank = min(max(ranks[item], LEAST_RANK), 1 - LEAST_RANK)
@@ -380,86 +319,5 @@ def _view(
         views[1, item] = latent_share * hardness[strata[item]] + noise_share * views[1, item]
 
 
-@compiled
-def _scaled(means_s: Floats, sizes: Floats, factors: Floats, items: Integers) -> Floats:
-    """Return the time of each operator on some items, as it grows with their size, shape (m, N).
-
-    Args:
-        means_s: mean time of each operator, shape (N,).
-        sizes: size over the mean, shape (n,).
-        factors: of each operator's time, shape (N, n).
-        items: numbers of the items, shape (m,).
-    """
-    times_s = np.empty((len(items), len(means_s)))
-    for at, item in enumerate(items):
-        for operator in range(len(means_s)):
-            times_s[at, operator] = means_s[operator] * sizes[item] * factors[operator, item]
-    return times_s
-
-
-@compiled
-def _others(items: Integers, done: Integers) -> Integers:
-    """Return the items that are not among those that are done; all are in ascending order."""
-    found, many, at = np.empty(len(items), dtype=np.int64), 0, 0
-    for item in items:
-        while at < len(done) and done[at] < item:
-            at += 1
-        if at == len(done) or done[at] != item:
-            found[many] = item
-            many += 1
-    return found[:many]
-
-
-@compiled
-def _lowest_others(count: int, done: Integers) -> Integers:
-    """Return the lowest numbers of items, ascending, that are not among those that are done."""
-    found, item = np.empty(count, dtype=np.int64), 0
-    many, at = 0, 0
-    while many < count:
-        if at < len(done) and done[at] == item:
-            at += 1
-        else:
-            found[many] = item
-            many += 1
-        item += 1
-    return found
-
-
-@compiled
-def _joined(
-    items: Integers,
-    accuracy: Floats,
-    times_s: Floats,
-    more: Integers,
-    their_accuracy: Floats,
-    their_times_s: Floats,
-) -> tuple[Integers, Floats, Floats]:
-    """Return what was measured on some items and on others, in the order of their numbers.
-
-    Args:
-        items: numbers of those known, ascending, shape (n,).
-        accuracy: accuracy on each, shape (n,).
-        times_s: time of each operator on each, shape (n, N).
-        more: numbers of the others, ascending, shape (m,).
-        their_accuracy: accuracy on each, shape (m,).
-        their_times_s: time of each operator on each, shape (m, N).
-    """
-    count = len(items) + len(more)
-    every, accuracies = np.empty(count, dtype=np.int64), np.empty(count)
-    all_times_s = np.empty((count, times_s.shape[1]))
-    old, new = 0, 0
-    for at in range(count):
-        if new == len(more) or (old < len(items) and items[old] < more[new]):
-            every[at], accuracies[at] = items[old], accuracy[old]
-            all_times_s[at] = times_s[old]
-            old += 1
-        else:
-            every[at], accuracies[at] = more[new], their_accuracy[new]
-            all_times_s[at] = their_times_s[new]
-            new += 1
-    return every, accuracies, all_times_s
-
-
 def _count_up_to(items: Integers) -> int:
-    """Return how many items there are up to the last of those given, which are ascending."""
     return int(items[-1]) + 1 if len(items) else 0

@@ -1,10 +1,7 @@
 """The profiling log: one record for each profiling run, so that a crash loses little.
 
-There are two ways to lose a planner. Where its process dies in the simulated world, the planning
-context falls back to the records that the last checkpoint holds (``sim.planning.profiling_bench``,
-``sim.planning.service``). Where the simulator's own process dies, the records that it left on
-disk, a line each, are given to a run of the same configuration, which takes from them what it
-would measure anew.
+A planner whose simulated process dies falls back to the last checkpoint. If the simulator's own
+process dies, its records on disk, a line each, are given to a run of the same configuration.
 """
 
 import json
@@ -16,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
+from sim.api.estimate import Floats, Integers
+
 Owner = tuple[str | int, ...]
 
 ITEMS, VALUES = np.dtype("<i4"), np.dtype("<f8")
@@ -25,24 +22,16 @@ ITEMS, VALUES = np.dtype("<i4"), np.dtype("<f8")
 
 @dataclass(frozen=True, slots=True)
 class ProfileRecord:
-    """What one profiling run measured of a configuration, N operators.
+    """What one profiling run measured of a configuration, N operators."""
 
-    Args:
-        owner: whose items: ``("query", number)``, with ``("renewal", count)`` or ``("fresh",
-            time in ns)`` after it where they are not the first; or ``("data set", name)``.
-        configuration: index of the configuration.
-        learned_ns: end of the run, by its search's clock.
-        items: numbers of the items, shape (m,).
-        accuracy: accuracy on each, shape (m,).
-        operator_time_s: time of each operator on each, on profiling hardware, shape (m, N).
-    """
-
+    # Whose items: ``("query", number)``, with ``("renewal", count)`` or ``("fresh", time in ns)``
+    # after it where they are not the first; or ``("data set", name)``.
     owner: Owner
-    configuration: int
-    learned_ns: int
-    items: Integers
-    accuracy: Floats
-    operator_time_s: Floats
+    configuration: int  # index of the configuration
+    learned_ns: int  # end of the run, by its search's clock
+    items: Integers  # numbers of the items, shape (m,)
+    accuracy: Floats  # accuracy on each, shape (m,)
+    operator_time_s: Floats  # time of each operator on each, on profiling hardware, shape (m, N)
 
     def line(self) -> bytes:
         """Return the record as a line of JSON, its arrays as base64 of little-endian numbers.
@@ -91,16 +80,9 @@ def _packed(array: NDArray[np.generic], kind: np.dtype[np.generic]) -> bytes:
 class ProfilingLog:
     """What profiling measured in a run, and what an earlier one that broke off had measured.
 
-    Runs of one configuration and seed profile in one order. So the earlier one's records are given
-    out in the order in which they were written, each once; what it did not come to is measured.
-
-    Args:
-        earlier: the earlier run's records, in order.
-        keep: is given each new record.
-
-    Attributes:
-        restored: records taken from the earlier run.
-        measured: records of what was measured in this one.
+    Runs of one configuration and seed profile in one order: the ``earlier`` records are given out
+    in the order in which they were written, each once. ``keep`` gets each new record. ``restored``
+    and ``measured`` count records of both kinds.
     """
 
     def __init__(

@@ -6,18 +6,15 @@ coefficient of variation, c servers and utilisation rho, the mean wait is
     W = s * (1 + cv^2) / 2 * rho^(sqrt(2 (c + 1)) - 1) / (c (1 - rho))
 
 (Sakasegawa 1977; exact for M/M/1 and M/G/1). A request waits with probability rho (too high for
-several servers), and then exponentially long. The private access link is such a queue too, and so
-is the backhaul to the cloud, which all share; on the way down only the own transmission counts. A
-language model serves several requests at once:
-its servers count as so many each, and a request's service grows, linearly with utilisation, from
-its time alone to its time in a full engine. Service and transmission of one request grow with
-one size, so their variances add up as those of one factor; waits are independent of it. The sum is
-fitted by a shifted log-normal with the same mean and variance, whose quantile is the prediction.
-Where operators fork and join, this is done for each way through them, and the slowest counts. The
-truth is a little slower, for now this branch is the last to reach a join, now that.
+several servers), and then exponentially long. The access link and the shared backhaul to the cloud
+are such queues too; on the way down only the own transmission counts. A server of a language model
+counts as many, and service grows linearly with utilisation from its time alone to that in a full
+engine. Service and transmission grow with one size, so their variances add up as those of one
+factor; waits are independent of it. The sum is fitted by a shifted log-normal of the same mean and
+variance. Where operators fork and join, the slowest way counts, which is a little too fast.
 
-Left out: batching (a plan's longest batching wait is added in full), dependence between stations,
-queues that are not FIFO or shed, and variation of link capacity in time.
+Left out: batching (the longest batching wait is added in full), dependence between stations, queues
+that are not FIFO or shed, and variation of link capacity in time.
 """
 
 from collections.abc import Sequence
@@ -25,7 +22,7 @@ from math import exp, fsum, inf, log, log1p, sqrt
 from statistics import NormalDist
 
 from sim.api.prediction import DagPath
-from sim.cluster.station_load import NO_LOAD, StationLoad
+from sim.cluster.members import NO_LOAD, StationLoad
 
 NORMAL = NormalDist()
 
@@ -53,26 +50,16 @@ def sojourn(
     backhaul: StationLoad = NO_LOAD,
     ways: Sequence[DagPath] = (),
 ) -> tuple[float, float, tuple[float, ...]]:
-    """Predict the sojourn of a query's requests.
+    """Predict mean and quantile of the sojourn in seconds, and the utilisation of each station.
 
-    Args:
-        rate: requests per second of the query.
-        service_s: mean service time at each operator, served alone, in seconds.
-        stations: what others ask of each operator's station.
-        access_s: transmission time of each message on the access uplink, in seconds.
-        backhaul_s: transmission time of all messages on the backhaul, in seconds.
-        fixed_s: propagation delays and batching waits, in seconds.
-        cv: coefficient of variation of request sizes.
-        quantile: the quantile of latency that is asked for.
-        crowding: per operator, a request's share of a server's capacity and its time on a full
-            server, both over its service time alone; by default all servers serve one at a time.
-        normalised: what dividing by allowances does to the mean of moving, and of all else.
-        backhaul_up_s: the part of ``backhaul_s`` on the way to the cloud, in seconds.
-        backhaul: what others ask of that way, as one server.
-        ways: the ways through the operators, if there is more than one.
-
-    Returns:
-        Mean and quantile of the sojourn in seconds, and the utilisation of each station.
+    ``rate`` is the query's requests per second, ``service_s`` each operator's mean time served
+    alone, ``stations`` what others ask of its station, and ``access_s`` the transmission time of
+    each message on the access uplink. ``backhaul_s``, ``backhaul_up_s``, ``fixed_s`` and ``ways``
+    are as in `DagPath`; ``backhaul`` is what others ask of the way to the cloud, as one server.
+    ``crowding`` has per operator a request's share of a server's capacity and its time on a full
+    server, both over its service time alone; by default all servers serve one at a time. ``cv`` is
+    the coefficient of variation of request sizes; for ``normalised`` see
+    ``Measurement.normalised``.
     """
     queues, crowded_s = [], []
     crowding = crowding or [(1.0, 1.0)] * len(service_s)
@@ -107,15 +94,9 @@ def _along(
     quantile: float,
     normalised: tuple[float, float],
 ) -> tuple[float, float]:
-    """Return mean and quantile of the time along one way.
+    """Return mean and quantile of the time along one way; see `sojourn`.
 
-    Args:
-        way: the way.
-        waits: mean wait and utilisation of each station, of the access uplink and the backhaul.
-        crowded_s: mean service time at each operator.
-        cv: see `sojourn`.
-        quantile: see `sojourn`.
-        normalised: see `sojourn`.
+    ``waits`` has mean wait and utilisation of each station, then of access uplink and backhaul.
     """
     mean, variance = 0.0, 0.0
     links = ((-2, way.access_s), (-1, way.backhaul_up_s))

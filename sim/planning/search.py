@@ -1,8 +1,7 @@
 """Searches: the clock of each query's planning, and the profiling lanes that they hold.
 
-A search starts at its trigger and is charged as it goes. At its first profiling it is granted the
-lane that is free first, and waits for it if need be; waiting is response time but not budget. A
-lane serves one charge after the other.
+A search starts at its trigger and is charged as it goes. At its first profiling it waits for the
+first free lane; waiting is response time but not budget.
 """
 
 from dataclasses import dataclass, field
@@ -16,34 +15,20 @@ SURROGATES = ("search_step", "history")
 
 @dataclass
 class SearchClock:
-    """The planning of one query at one trigger.
+    """The planning of one query at one trigger."""
 
-    Args:
-        number: unique in the run.
-        started_ns: time of the trigger.
-        budget_ns: most time that it may be charged.
-        charged_ns: time charged so far.
-        waited_ns: time waited for a lane so far.
-        lane: the lane that it holds, if any.
-        profiling_ns: part of the time charged that was profiling.
-        surrogates_ns: part of it that was steps of a search by surrogates.
-        device_s: seconds of profiling devices used.
-        calls: calls of the planning context made for it.
-        denied: configurations that the budget did not suffice for, with the number of profiling
-            runs by then; until there was another, which may have left results to reuse, asking
-            again is in vain.
-    """
-
-    number: int
-    started_ns: int
-    budget_ns: int
-    charged_ns: int = 0
-    waited_ns: int = 0
-    lane: int | None = None
-    profiling_ns: int = 0
-    surrogates_ns: int = 0
-    device_s: float = 0.0
-    calls: int = 0
+    number: int  # unique in the run
+    started_ns: int  # time of the trigger
+    budget_ns: int  # most time that it may be charged
+    charged_ns: int = 0  # time charged so far
+    waited_ns: int = 0  # time waited for a lane so far
+    lane: int | None = None  # the lane that it holds, if any
+    profiling_ns: int = 0  # part of the time charged that was profiling
+    surrogates_ns: int = 0  # part of it that was steps of a search by surrogates
+    device_s: float = 0.0  # seconds of profiling devices used
+    calls: int = 0  # calls of the planning context made for it
+    # Configurations that the budget did not suffice for, with the number of profiling runs by
+    # then; until there was another, which may have left results to reuse, asking again is in vain.
     denied: dict[int, int] = field(default_factory=dict)
 
     @property
@@ -57,12 +42,7 @@ class SearchClock:
         return seconds(self.budget_ns - self.charged_ns)
 
     def charge(self, operation: str, duration_s: float) -> None:
-        """Advance the clock by what an operation takes, but not beyond the budget.
-
-        Args:
-            operation: one of `CHARGES_S`.
-            duration_s: seconds.
-        """
+        """Advance the clock by what an operation of `CHARGES_S` takes, within the budget."""
         assert duration_s >= 0, "time charged is never given back"
         charged_ns = min(self.budget_ns - self.charged_ns, ns(duration_s))
         self.charged_ns += charged_ns
@@ -73,11 +53,7 @@ class SearchClock:
 
 
 class Lanes:
-    """The profiling lanes that searches share, first come first served.
-
-    Args:
-        count: number of lanes.
-    """
+    """The profiling lanes that searches share, first come first served."""
 
     def __init__(self, count: int) -> None:
         self._free_ns = [0] * count
@@ -94,7 +70,6 @@ class Lanes:
         self._free_ns[search.lane] = search.clock_ns
 
     def _first_free(self) -> int:
-        """Return the lane that is free first, and of equals the first."""
         while True:
             free_ns, lane = self._queue[0]
             if free_ns == self._free_ns[lane]:

@@ -1,7 +1,4 @@
-"""The service behind the planning context: catalogue, profiling benches, planner memory.
-
-It outlives the single call. Planners never hold it.
-"""
+"""The service behind the planning context; it outlives the single call."""
 
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
@@ -14,6 +11,7 @@ from scenarios.cluster import DEVICE
 from scenarios.queries import Query
 from scenarios.scenario import Scenario
 from sim.api.choices import DEFAULT_CHOICES
+from sim.api.estimate import Floats
 from sim.api.plan import Plan
 from sim.api.prediction import DagPath
 from sim.catalogue.catalogue import ACCESS, UP, Catalogue, Crossing
@@ -25,7 +23,7 @@ from sim.metrics.results import ResultTables
 from sim.metrics.telemetry import Telemetry
 from sim.planning.memory import Memory
 from sim.planning.plan_views import PlanViews
-from sim.planning.profiling_bench import Floats, ProfilingBench
+from sim.planning.profiling_bench import ProfilingBench
 from sim.planning.profiling_log import ProfilingLog
 from sim.planning.search import Lanes, SearchClock
 from sim.planning.truth import Truths
@@ -37,30 +35,16 @@ PLANS_KEPT = 100_000
 
 @dataclass(frozen=True, slots=True)
 class PlanFigures:
-    """Catalogue figures of a plan for a query.
+    """Catalogue figures of a plan for a query."""
 
-    Args:
-        services: how each operator is served.
-        access_s: transmission time of each message on the access uplink, for the mean size.
-        backhaul_s: transmission time of all messages on the backhaul and of the answer.
-        backhaul_up_s: the part of it on the backhaul to the cloud, where others send too.
-        fixed_s: propagation delays, and the longest batching waits.
-        ways: the ways through the operators, if there is more than one.
-        list_price_usd_per_hour: price if no other query shares the plan's stations.
-        egress_usd_per_hour: price of the answers that leave a cloud region.
-        demands: what each operator asks of the machines.
-        off_device: the same, without those on the device, which has room for all.
-    """
-
-    services: tuple[Service, ...]
-    access_s: tuple[float, ...]
-    backhaul_s: float
-    backhaul_up_s: float
-    fixed_s: float
-    ways: tuple[DagPath, ...]
-    list_price_usd_per_hour: float
-    egress_usd_per_hour: float
-    demands: tuple[StationDemand, ...]
+    services: tuple[Service, ...]  # how each operator is served
+    access_s: tuple[float, ...]  # transmission of each mean message on the access uplink
+    whole: DagPath  # all of a request's messages and operators
+    ways: tuple[DagPath, ...]  # the ways through the operators, if there is more than one
+    list_price_usd_per_hour: float  # price if no other query shares the plan's stations
+    egress_usd_per_hour: float  # price of the answers that leave a cloud region
+    demands: tuple[StationDemand, ...]  # what each operator asks of the machines
+    # The same, without those on the device, which has room for all.
     off_device: tuple[StationDemand, ...]
 
     @property
@@ -80,16 +64,7 @@ class PlanFigures:
 
 
 class PlanningService:
-    """The planning side of one run.
-
-    Args:
-        scenario: what is simulated.
-        seed: seed of the run.
-        machines: the machines and stations.
-        registry: where every query stands.
-        tables: where profiling runs are noted.
-        profiling_log: where what they measured is noted.
-    """
+    """The planning side of one run: catalogue, plan views, profiling benches, planner memory."""
 
     def __init__(
         self,
@@ -198,8 +173,7 @@ class PlanningService:
     def fall_back(self) -> int:
         """Lose what planners learned since the last checkpoint, and every search under way.
 
-        Returns:
-            How many profiling runs for living queries and data sets are lost.
+        Returns how many profiling runs for living queries and data sets are lost.
         """
         to_ns = self._checkpoint_ns
         assert to_ns is not None, "there is no checkpoint to fall back to"
@@ -228,7 +202,6 @@ class PlanningService:
         return known[plan]
 
     def _forget_plans(self) -> None:
-        """Drop all that was worked out of plans, most of which nobody asks for any longer."""
         self._worked_out = 0
         self.nominal.forget()
         for known in (self._figures, self._names, self.valid_plans):
@@ -258,9 +231,7 @@ class PlanningService:
         return PlanFigures(
             services,
             access_s,
-            whole.backhaul_s,
-            whole.backhaul_up_s,
-            whole.fixed_s,
+            whole,
             tuple(ways),
             plan.list_price_usd_per_hour(self.cluster),
             query.requests_per_s * S_PER_HOUR * nominal.egress_usd_per_answer(plan.placement),
@@ -322,7 +293,7 @@ class PlanningService:
                 "triggered_s": seconds(now_ns),
                 "at_s": seconds(clock_ns),
                 "role": role,
-                **self._named(plan),
+                **self.named(plan),
                 "list_price_usd_per_hour": self.figures(query, plan).list_price_usd_per_hour,
                 "latency_s": latency_s,
                 "accuracy": accuracy,
@@ -332,7 +303,7 @@ class PlanningService:
             },
         )
 
-    def _named(self, plan: Plan) -> dict[str, str]:
+    def named(self, plan: Plan) -> dict[str, str]:
         """Return what results call a plan, its configuration and its placement."""
         if plan not in self._names:
             self._names[plan] = {

@@ -23,13 +23,7 @@ MOMENTS = 512
 
 
 class Truths:
-    """Works out the truth about queries.
-
-    Args:
-        application: whose requests.
-        nominal: the catalogue.
-        views: the views of the run.
-    """
+    """Works out the truth about queries of one run."""
 
     def __init__(self, application: Application, nominal: Catalogue, views: PlanViews) -> None:
         self._application = application
@@ -58,7 +52,6 @@ class Truths:
 
 
 def _links(query: Query, truth: QueryTruth, now_s: float, nominal: Links) -> Links:
-    """Return a query's own access link, and the shared backhaul, which is as the catalogue says."""
     begin = max(0, int(now_s - query.arrival_s))
 
     def sent_s(crossing: Crossing, size: Floats) -> Floats:
@@ -77,18 +70,11 @@ def _links(query: Query, truth: QueryTruth, now_s: float, nominal: Links) -> Lin
 
 
 def mean_transmission_s(bytes_per_s: Integers, size: Floats) -> Floats:
-    """Return the mean time to send messages over a link whose capacity varies, without queueing.
+    """Return the mean seconds to send messages of sizes in bytes, shape (m,), without queueing.
 
-    A message that starts at a second takes until the bytes that the link carries from then on add
-    up to its size; this is averaged over the seconds, evenly spaced ones if there are many. Beyond
-    the end, the capacity stays as it was last.
-
-    Args:
-        bytes_per_s: capacity of each second from now on, shape (n,).
-        size: sizes in bytes, shape (m,).
-
-    Returns:
-        Means in seconds, shape (m,).
+    ``bytes_per_s`` is the link's capacity in each second from now on, shape (n,). A message that
+    starts at a second takes until the bytes carried from then on add up to its size. This is
+    averaged over evenly spaced seconds. Beyond the end, the capacity stays as it was last.
     """
     ends = np.arange(len(bytes_per_s) + 1.0)
     carried = np.concatenate(([0.0], np.cumsum(bytes_per_s, dtype=np.float64)))
@@ -103,8 +89,7 @@ def mean_transmission_s(bytes_per_s: Integers, size: Floats) -> Floats:
 def _request_times(application: Application, dataset: Dataset) -> tuple[Floats, Floats, Floats]:
     """Return mean operator times (C, N), the variation of their sum (C,), and what allowances do.
 
-    Means of operators but language models are as declared. The rest are moments over items drawn
-    for this purpose, the same in every run.
+    Means of operators but language models are as declared; the rest are moments over drawn items.
     """
 
     def of(purpose: str) -> np.random.Generator:

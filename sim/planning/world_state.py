@@ -8,24 +8,15 @@ from scenarios.cluster import Cluster
 from scenarios.queries import Query
 from sim.api.errors import PlannerError
 from sim.api.plan import Plan
-from sim.api.renamed import Guided
 from sim.api.world_state import WorldState
 from sim.clock import seconds
-from sim.planning.call import PlanningCall
+from sim.planning.call import Facet
 
 
-class ServedWorld(Guided, WorldState):
-    """The description of the world during one call.
-
-    Args:
-        call: the call.
-    """
+class ServedWorld(Facet, WorldState):
+    """The description of the world during one call."""
 
     _spelled = "context.world"
-
-    def __init__(self, call: PlanningCall) -> None:
-        self._call = call
-        self._service = call.service
 
     @property
     def pipeline(self) -> Pipeline:

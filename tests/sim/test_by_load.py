@@ -5,7 +5,7 @@ from types import SimpleNamespace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sim.cluster.stations_by_load import ByLoad
+from sim.cluster.machines import ByLoad
 
 works = st.one_of(st.sampled_from([0.0, 0.1, 0.2, 0.3, 0.7]), st.floats(0.0, 1.0))
 steps = st.lists(st.tuples(st.integers(0, 5), works, st.booleans()), max_size=40)

@@ -103,7 +103,7 @@ def test_property_every_plan_has_finite_figures_or_a_refusal_that_says_why(name,
         assert service.basis in ("measured", "interpolated", "scaled", "assumed", "extrapolated")
     assert np.isfinite(dataset.service_time_s[configuration.index]).all()
     assert np.isfinite(dataset.accuracy[configuration.index]).all()
-    assert isfinite(told.fixed_s)
+    assert isfinite(told.whole.fixed_s)
     assert isfinite(told.list_price_usd_per_hour)
     assert told.list_price_usd_per_hour >= 0
     assert all(isfinite(demand.work) and demand.work > 0 for demand in told.demands)

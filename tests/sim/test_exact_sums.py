@@ -5,7 +5,7 @@ from math import fsum
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sim.cluster.exact_sums import plus
+from sim.cluster.members import plus
 
 NUMBERS = st.floats(-1e100, 1e100, allow_nan=False)
 

@@ -6,7 +6,7 @@ import pytest
 from worlds import At, Does, run, scenario
 
 from scenarios.workload import Workload
-from sim.controlplane.gc_policy import MORE, seldom_collected
+from sim.controlplane.world import MORE, seldom_collected
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,7 @@ from worlds import Recording, pipeline
 from scenarios.requests import RequestBlock
 from scenarios.slo import SLO
 from sim.api.prediction import DagPath, Prediction
-from sim.cluster.station_load import StationLoad
+from sim.cluster.members import StationLoad
 from sim.dataplane.base.interface import StationSpec
 from sim.dataplane.events.plane import EventsPlane
 from sim.planning.queueing import mean_wait_s, sojourn

@@ -29,14 +29,9 @@ def divided_up(work: int, rate: int) -> int:
 
 @in_place
 def step_at(steps: NDArray[np.int64], at: int, n: int, guess: int, time_ns: int) -> int:
-    """Return which of ``n`` steps holds at a time, the first one also before its start.
+    """Return which of ``n`` steps, from index ``at`` on, holds at a time; the first also before it.
 
-    Args:
-        steps: the steps, from index ``at`` on.
-        at: where they begin.
-        n: how many there are.
-        guess: a step from which to look.
-        time_ns: the time.
+    ``guess`` is a step from which to look.
     """
     low = guess if steps[at + guess] <= time_ns else 0
     for _ in range(4):
@@ -57,10 +52,7 @@ def step_at(steps: NDArray[np.int64], at: int, n: int, guess: int, time_ns: int)
 def finish_ns(
     steps: NDArray[np.int64], at: int, n: int, step: int, start_ns: int, work: int
 ) -> int:
-    """Return when ``work`` of 1 or more, begun at ``start_ns`` in a step, is done.
-
-    Only the last division rounds, up to the next nanosecond; so the end is at least 1 ns later.
-    """
+    """Return when ``work`` of 1 or more, begun in a step, is done; at least 1 ns later."""
     now = start_ns
     while step < n - 1:
         rate = steps[at + n + step]
@@ -96,10 +88,8 @@ def deadline_ns(birth_ns: int, bound_ns: int, allowance: float) -> int:
 def batch_ns(work_ns: int, factor: float, slowdown: float) -> int:
     """Return how long a batch takes at nominal speed, by the largest work of its members.
 
-    Args:
-        work_ns: the largest work.
-        factor: time of such a batch over that of one request.
-        slowdown: of a station whose neighbours are busy; 1 without any.
+    ``factor`` is the time of such a batch over that of one request, ``slowdown`` 1 without
+    neighbours.
     """
     if factor != 1.0:
         work_ns = int(np.rint(work_ns * factor))

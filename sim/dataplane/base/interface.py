@@ -1,8 +1,8 @@
-"""What the control plane asks of a data plane, whichever way that moves requests.
+"""What the control plane asks of a data plane.
 
 A data plane has a clock of its own. The control plane tells it, with a time, what is to happen;
-``advance`` then moves all requests up to a cut, and tells the recorder which were born and ended.
-At one timestamp, what the control plane ordered comes first, then arrivals, then dispatch.
+``advance`` then moves all requests up to a sync point, and the recorder gets births and ends. At
+one timestamp, orders of the control plane come first, then arrivals, then dispatch.
 """
 
 from collections import Counter
@@ -38,20 +38,15 @@ class Iterations:
     their sequences find a place and their tokens memory. An iteration then lasts the prefill of
     those it admitted, which brings their first tokens, plus one decoding step of the sequences that
     were active before, which brings one token to each.
-
-    Args:
-        prefill_fixed_ns: prefill of any requests, beside what their prompts take.
-        prefill_ns_per_token: that of each token of a prompt.
-        prefill_ns_per_token2: that of each pair of tokens of a prompt (attention).
-        decode_ns: one decoding step of 1, 2, ... active sequences; as many as may be active.
-        kv_tokens: tokens whose keys and values fit in memory. A request reserves room for its
-            prompt and all its output when it is admitted, so that none is ever preempted.
     """
 
-    prefill_fixed_ns: int
-    prefill_ns_per_token: float
-    prefill_ns_per_token2: float
+    prefill_fixed_ns: int  # prefill of any requests, beside what their prompts take
+    prefill_ns_per_token: float  # that of each token of a prompt
+    prefill_ns_per_token2: float  # that of each pair of tokens of a prompt (attention)
+    # One decoding step of 1, 2, ... active sequences; as many as may be active.
     decode_ns: tuple[int, ...]
+    # Tokens whose keys and values fit in memory. A request reserves room for its prompt and all
+    # its output when it is admitted, so that none is ever preempted.
     kv_tokens: int
 
     def prompt_ns(self, tokens: int) -> int:
@@ -61,81 +56,58 @@ class Iterations:
 
 @dataclass(frozen=True)
 class StationSpec:
-    """One operator of one application on one allocation.
+    """One operator of one application on one allocation."""
 
-    Args:
-        id: unique in the run.
-        servers: replicas that share the queue; engines, if there are iterations.
-        max_batch: most requests that a server takes at once.
-        max_wait_ns: longest that a free server waits for a batch to fill.
-        batch_factor: time of a batch of 1, 2, ... requests over that of one request.
-        speed: speed of the servers in time, in millionths of nominal.
-        capacity: most requests that may wait; the last of the queue are dropped. None for no bound.
-        iterations: how a language model generates; None for all other operators, which serve
-            whole batches.
-        discipline: the order of the queue, one of ``scenarios.cluster.DISCIPLINES``. What it holds
-            for equal is ordered by (arrival at the station, query, request).
-        shed_late: whether a request is shed that a server would take at its deadline or later.
-    """
-
-    id: int
-    servers: int = 1
-    max_batch: int = 1
-    max_wait_ns: int = 0
+    id: int  # unique in the run
+    servers: int = 1  # replicas that share the queue; engines, if there are iterations
+    max_batch: int = 1  # most requests that a server takes at once
+    max_wait_ns: int = 0  # longest that a free server waits for a batch to fill
+    # Time of a batch of 1, 2, ... requests over that of one request.
     batch_factor: tuple[float, ...] = (1.0,)
+    # Speed of the servers in time, in millionths of nominal.
     speed: RateProfile = field(default_factory=lambda: RateProfile((0,), (1_000_000,)))
+    # Most requests that may wait; the last of the queue are dropped. None for no bound.
     capacity: int | None = None
+    # How a language model generates; None for all other operators, which serve whole batches.
     iterations: Iterations | None = None
+    # The order of the queue, one of ``scenarios.cluster.DISCIPLINES``. What it holds for equal is
+    # ordered by (arrival at the station, query, request).
     discipline: str = FIFO
+    # Whether a request is shed that a server would take at its deadline or later.
     shed_late: bool = False
 
 
 @dataclass(frozen=True)
 class LinkSpec:
-    """One direction of a link.
+    """One direction of a link."""
 
-    Args:
-        id: unique in the run.
-        capacity: bytes per second in time.
-        propagation_ns: delay after the last byte was sent.
-    """
-
-    id: int
-    capacity: RateProfile
-    propagation_ns: int
+    id: int  # unique in the run
+    capacity: RateProfile  # bytes per second in time
+    propagation_ns: int  # delay after the last byte was sent
 
 
 @dataclass(frozen=True)
 class Visit:
-    """One stop of a route: a link to cross, or a station to be served at.
+    """One stop of a route: a link to cross, or a station to be served at."""
 
-    Args:
-        operator: the operator that the message is for, or that serves it; the number of operators
-            for the answer on its way back.
-        station: id of the station, or None for a link.
-        link: id of the link, or None for a station.
-        mean: mean service time in nanoseconds at nominal speed, or mean message size in bytes; a
-            request multiplies it by its size. For a language model, its tokens instead.
-        after: numbers of the visits of the route that must be over before it begins; None for the
-            one before it.
-    """
-
+    # The operator that the message is for, or that serves it; the number of operators for the
+    # answer on its way back.
     operator: int
-    station: int | None
-    link: int | None
+    station: int | None  # id of the station, or None for a link
+    link: int | None  # id of the link, or None for a station
+    # Mean service time in nanoseconds at nominal speed, or mean message size in bytes; a request
+    # multiplies it by its size. For a language model, its tokens instead.
     mean: float | Tokens
+    # Numbers of the visits of the route that must be over before it begins; None for the one
+    # before it.
     after: tuple[int, ...] | None = None
 
 
 @dataclass
 class Leg:
-    """Visits of a route that follow one upon the other, with no fork or join among them.
+    """Visits of a route that follow one upon the other, with no fork or join among them."""
 
-    Args:
-        after: numbers of the legs that must be over before it begins; none for the first.
-        visits: the visits.
-    """
-
+    # Numbers of the legs that must be over before it begins; none for the first.
     after: tuple[int, ...]
     visits: list[Visit] = field(default_factory=list)
 
@@ -146,18 +118,13 @@ class Route:
 
     Where several visits follow one, the request *forks* into branches; where one follows several,
     these *join*. The last visit is the only one that nothing follows.
-
-    Args:
-        deployment: number of the deployment.
-        visits: the stops.
-        bound_ns: latency bound of its query, from which deadlines follow; ``NEVER`` for none.
-        priority: rank of its query among the classes of service, 0 for the first.
     """
 
-    deployment: int
-    visits: tuple[Visit, ...]
+    deployment: int  # number of the deployment
+    visits: tuple[Visit, ...]  # the stops
+    # Latency bound of its query, from which deadlines follow; ``NEVER`` for none.
     bound_ns: int = NEVER
-    priority: int = 0
+    priority: int = 0  # rank of its query among the classes of service, 0 for the first
 
     @cached_property
     def legs(self) -> tuple[Leg, ...]:
@@ -181,21 +148,18 @@ class Route:
 
 
 class Recorder(Protocol):
-    """Who is told of requests: the window monitor."""
+    """What a data plane reports requests to: the window monitor."""
 
     def record(
         self, rows: NDArray[np.int64], born: NDArray[np.int64], ended: NDArray[np.int64]
     ) -> None:
-        """Count requests that were born, and requests that ended, since the last call.
-
-        Their order within a call means nothing, but that births come before ends.
+        """Count requests that were born, and that ended, since the last call, births before ends.
 
         Args:
-            rows: requests as ``sim.dataplane.base.request_rows`` lays them out, shape (n, width).
-            A row may stand
-                for another request once the end of this one was told.
+            rows: requests as in ``sim.dataplane.base.request_rows``, shape (n, width). A row may
+                hold another request once the end of this one was reported.
             born: rows of those that were born.
-            ended: rows of those that ended; of one that was also born since, the same row.
+            ended: rows of those that ended; a request born since keeps its row.
         """
 
 
@@ -209,16 +173,14 @@ class RunRecorder(Recorder, Protocol):
         """Count requests that were born unserved, and so ended, since the last call.
 
         Args:
-            births: births by source: when each is, and the bits of its factors that are not all 1,
-                shape (sources, room, 1 + n).
+            births: time and bits of the factors that are not all 1, shape (sources, room, 1 + n).
             columns: the columns of rows that these factors are, shape (n,).
-            runs: consecutive births of a query each: (query, source, first, the one behind the
-                last), shape (r, 4).
+            runs: consecutive births as (query, source, first, behind the last), shape (r, 4).
         """
 
 
 class DataPlane(Protocol):
-    """Moves requests between two cuts. Times given must not lie before the last cut.
+    """Moves requests between two sync points. Times must not lie before the last one.
 
     Planes agree for control planes that open a source before they route its query, close it once,
     and route a query in order of time, as the world does.
@@ -249,19 +211,16 @@ class DataPlane(Protocol):
         """Lose what a station holds, and all that reaches it afterwards."""
 
     def slow_down(self, at_ns: int, station: int, factor: float) -> None:
-        """Let batches that a station begins from ``at_ns`` on take ``factor`` times as long.
-
-        For what begins then only, so that a batch in service keeps the end that is known of it.
-        """
+        """Let batches that a station begins from ``at_ns`` on take ``factor`` times as long."""
 
     def busy_ns(self, station: int) -> int:
-        """Return the time that a station was busy up to the last cut, summed over servers."""
+        """Return the time that a station was busy so far, summed over servers."""
 
     def abort(self, at_ns: int, deployment: int) -> None:
         """Drop what a deployment still has in flight."""
 
     def in_flight(self, deployment: int) -> int:
-        """Return how many requests of a deployment are under way, as of the last cut."""
+        """Return how many requests of a deployment are under way, as of the last sync point."""
 
     def advance(self, until_ns: int) -> None:
         """Move requests through every event before ``until_ns``, which becomes the clock."""

@@ -12,14 +12,9 @@ BY_DEADLINE, BY_PRIORITY = DISCIPLINES.index(EDF), DISCIPLINES.index(PRIORITY)
 
 @in_place
 def rank(discipline: int, deadline_ns: int, priority: int) -> int:
-    """Return what a queue is ordered by, the least first.
+    """Return what a queue is ordered by, the least first; ``discipline`` indexes ``DISCIPLINES``.
 
     Requests of one rank are served by (arrival at the station, query, request, leg).
-
-    Args:
-        discipline: index into ``scenarios.cluster.DISCIPLINES``.
-        deadline_ns: when the request is due.
-        priority: rank of its query's class of service, 0 for the first.
     """
     if discipline == BY_DEADLINE:
         return deadline_ns
@@ -36,14 +31,9 @@ def is_late(deadline_ns: int, now_ns: int) -> bool:
 
 @in_place
 def batch_ready_ns(first_ns: int, filled_ns: int, max_wait_ns: int) -> int:
-    """Return from when on a free server may start a batch.
+    """Return from when on a free server may start a batch: full, or its first member waited enough.
 
-    That is when the batch is full, or when its first member has waited long enough.
-
-    Args:
-        first_ns: arrival of the member that came first.
-        filled_ns: when the batch was full; ``NEVER`` if it is not.
-        max_wait_ns: longest wait for a batch to fill.
+    ``filled_ns`` is when the batch was full; ``NEVER`` if it is not.
     """
     return min(filled_ns, first_ns + max_wait_ns)
 

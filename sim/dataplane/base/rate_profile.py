@@ -1,7 +1,4 @@
-"""Servers whose rate varies in time, exact in the work domain; `durations` has the arithmetic.
-
-A link's rate is in bytes per second, a station's in millionths of its nominal speed.
-"""
+"""Rates that vary in time: of links in bytes per second, of stations in millionths of nominal."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,19 +15,15 @@ __all__ = ["NOMINAL", "RateProfile", "constant", "stepwise"]
 class RateProfile:
     """A rate as a step function of time; the last step holds for ever.
 
-    Args:
-        starts_ns: when each step begins, increasing. The first step also holds before its start.
-        rates: rate of each step, a whole number of 0 or more; the last must be above 0.
-
-    Attributes:
-        steps: the starts, then the rates, as ``durations`` takes them, int64, shape (2 x steps,).
-
     Raises:
         ValueError: the steps are empty, not increasing, or end in a rate that serves nothing.
     """
 
+    # When each step begins, increasing. The first step also holds before its start.
     starts_ns: Sequence[int] | NDArray[np.int64]
+    # Rate of each step, a whole number of 0 or more; the last must be above 0.
     rates: Sequence[int] | NDArray[np.int64]
+    # The starts, then the rates, as ``durations`` takes them, int64, shape (2 x steps,).
     steps: NDArray[np.int64] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -48,12 +41,7 @@ class RateProfile:
         object.__setattr__(self, "rates", steps[n:])
 
     def finish_ns(self, start_ns: int, work: int) -> int:
-        """Return when ``work``, begun at ``start_ns``, is done; at least 1 ns later.
-
-        Args:
-            start_ns: when it begins.
-            work: in (rate unit) x nanoseconds; 1 or more.
-        """
+        """Return when work of 1 or more, in (rate unit) x nanoseconds, is done."""
         n = len(self.rates)
         step = step_at(self.steps, 0, n, 0, start_ns) if n > 1 else 0
         return int(finish_ns(self.steps, 0, n, step, start_ns, work))
@@ -65,11 +53,7 @@ def constant(rate: int = NOMINAL) -> RateProfile:
 
 
 def stepwise(steps: Sequence[tuple[int, float]]) -> RateProfile:
-    """Return the speed of a server from successive slow-downs.
-
-    Args:
-        steps: (time in nanoseconds, factor); factors multiply up from the nominal speed.
-    """
+    """Return the speed of a server from slow-downs (time in ns, factor), which multiply up."""
     starts, rates = [0], [NOMINAL]
     factor = 1.0
     for at_ns, change in steps:

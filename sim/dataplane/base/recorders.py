@@ -10,30 +10,19 @@ Ints = NDArray[np.int64]
 
 
 class Tee:
-    """A recorder that tells several others.
-
-    Args:
-        recorders: who is told, in this order.
-    """
+    """A recorder that passes requests on to several others, in order."""
 
     def __init__(self, *recorders: Recorder) -> None:
         self._recorders = recorders
 
     def record(self, rows: Ints, born: Ints, ended: Ints) -> None:
-        """Tell all of them; see ``Recorder``."""
+        """Pass requests on; see ``Recorder``."""
         for recorder in self._recorders:
             recorder.record(rows, born, ended)
 
 
 class RequestLog:
-    """A recorder that keeps the rows of requests that ended until they are taken.
-
-    Args:
-        operators: operators of the application.
-
-    Attributes:
-        count: rows that it holds.
-    """
+    """A recorder that keeps ``count`` rows of requests that ended until they are taken."""
 
     def __init__(self, operators: int) -> None:
         self.count = 0
@@ -47,12 +36,9 @@ class RequestLog:
             self.count += len(ended)
 
     def take(self) -> Ints:
-        """Return the rows of all that ended since the last call, and forget them.
+        """Return the rows that ended since the last call, shape (n, width).
 
-        Returns:
-            Rows as ``sim.dataplane.base.request_rows`` lays them out, shape (n, width), by (end,
-            query, number), so that they do not depend on when a data plane tells of an end between
-            two cuts.
+        They are sorted by (end, query, number), as data planes differ in the order of reports.
         """
         rows = np.concatenate([self._none, *self._told])
         self._told, self.count = [], 0

@@ -1,9 +1,7 @@
-"""How requests are laid out as rows of one int64 array, in which data planes tell of them.
+"""Requests as rows of one int64 array, in which data planes report them.
 
-A row is made of lines of a processor's cache, 8 columns each: the first has what every stop needs,
-and then there is one for each operator of the application, which only the stops that serve it need.
-Columns without a name are 0. Float columns are the same memory seen as float64:
-``rows.view(np.float64)``.
+A row is made of cache lines of 8 columns: one that every stop needs, and one for each operator.
+Columns without a name are 0. Float columns are read through ``rows.view(np.float64)``.
 """
 
 from dataclasses import dataclass
@@ -79,58 +77,33 @@ def variability_columns(operators: int) -> NDArray[np.int64]:
 
 
 def part_columns(operators: int) -> NDArray[np.int64]:
-    """Return the columns of the parts of a request's time.
-
-    By operator, ``QUEUEING``, ``BATCHING``, ``COMPUTE`` and ``TRANSFER``; last, ``ANSWER``.
-    """
+    """Return the columns of each operator's parts, from ``QUEUEING`` on, and last of ``ANSWER``."""
     parts = [line_of(one) + QUEUEING + part for one in range(operators) for part in range(PARTS)]
     return np.array([*parts, ANSWER])
 
 
 @dataclass(frozen=True, eq=False)
 class RequestRecord:
-    """One row as plain values.
+    """One row as plain values."""
 
-    Args:
-        query: id of its query.
-        number: its number within the query.
-        arrival_ns: its birth.
-        deployment: deployment that it has kept since its birth, or None.
-        outcome: one of ``OUTCOMES``; of one that has not ended, without meaning.
-        ended_ns: when it ended; for one in flight, the horizon.
-        size: its size over the mean.
-        length: the length of its output over the mean.
-        allowance: how many times the latency bound it may take, see ``RequestBlock``.
-        variability: per operator, a factor on its service time.
-        queueing_ns: per operator, waiting while all servers were busy.
-        batching_ns: per operator, waiting for a batch to fill.
-        compute_ns: per operator, being served.
-        transfer_ns: per operator, on links towards it, and last on those of the answer.
-    """
-
-    query: int
-    number: int
-    arrival_ns: int
-    deployment: int | None
-    outcome: str
-    ended_ns: int
-    size: float
-    length: float
-    allowance: float
-    variability: list[float]
-    queueing_ns: list[int]
-    batching_ns: list[int]
-    compute_ns: list[int]
-    transfer_ns: list[int]
+    query: int  # id of its query
+    number: int  # its number within the query
+    arrival_ns: int  # its birth
+    deployment: int | None  # deployment that it has kept since its birth, or None
+    outcome: str  # one of ``OUTCOMES``; of one that has not ended, without meaning
+    ended_ns: int  # when it ended; for one in flight, the horizon
+    size: float  # its size over the mean
+    length: float  # the length of its output over the mean
+    allowance: float  # how many times the latency bound it may take, see ``RequestBlock``
+    variability: list[float]  # per operator, a factor on its service time
+    queueing_ns: list[int]  # per operator, waiting while all servers were busy
+    batching_ns: list[int]  # per operator, waiting for a batch to fill
+    compute_ns: list[int]  # per operator, being served
+    transfer_ns: list[int]  # per operator, on links towards it, and last on those of the answer
 
 
 def records(rows: NDArray[np.int64], which: NDArray[np.int64]) -> list[RequestRecord]:
-    """Return some rows as plain values, for whoever looks at requests one by one.
-
-    Args:
-        rows: requests, shape (n, width).
-        which: indexes of rows, for example of those that ended.
-    """
+    """Return some rows, by their indexes, as plain values."""
     operators = operators_of(rows.shape[1])
     columns = part_columns(operators)
     found = []

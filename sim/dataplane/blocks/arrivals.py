@@ -39,11 +39,7 @@ APART = 2
 
 @inlined
 def _fetch_sources(t: PlaneTables, sources: Sources, i: int, until_ns: int) -> None:
-    """Begin to fetch what will be read of the sources that follow the ``i``-th active one.
-
-    What is read of one tells where to read next: it is fetched in steps, the last of which is that
-    of the nearest source.
-    """
+    """Begin to fetch, in steps, what will be read of the sources after the ``i``-th active one."""
     active, state, segments = sources.active, sources.state, sources.segments
     if i + 4 * APART < len(active):
         prefetch_item(state, index(active[i + 4 * APART]))
@@ -76,15 +72,9 @@ def _fetch_sources(t: PlaneTables, sources: Sources, i: int, until_ns: int) -> N
 
 @in_place
 def leave_unserved(sources: Sources, until_ns: int, runs: Ints) -> int:
-    """Let births before the cut pass of sources that no route is in force for all the time.
+    """Let births before the sync point pass at sources without a route; return how many runs.
 
-    Args:
-        sources: the sources.
-        until_ns: the cut.
-        runs: gets the births that passed, see ``RunRecorder``, shape (active sources or more, 4).
-
-    Returns:
-        How many runs there are.
+    ``runs`` gets them, see ``RunRecorder``, shape (active sources or more, 4).
     """
     state, segments, births = sources.state, sources.segments, sources.births
     next_ns = sources.next_ns
@@ -116,10 +106,9 @@ def leave_unserved(sources: Sources, until_ns: int, runs: Ints) -> int:
 def give_birth(  # noqa: PLR0912, PLR0915
     t: PlaneTables, sources: Sources, due_ns: Ints, first: int, until_ns: int
 ) -> int:
-    """Give birth to requests before the cut, source by source, and let each walk at once.
+    """Give birth to requests before the sync point, source by source, and let each walk at once.
 
-    Returns:
-        The source at which to go on, if rows ran out; else the number of sources.
+    Returns the source at which to go on if rows ran out, else the number of sources.
     """
     rows, free, born, counts = t.rows, t.free, t.born, t.counts
     flights = t.flights
@@ -191,7 +180,6 @@ def give_birth(  # noqa: PLR0912, PLR0915
 
 @inlined
 def _leave_unserved(t: PlaneTables, slot: int, at_ns: int) -> None:
-    """End a request that no route is in force for."""
     t.rows[slot, OUTCOME], t.rows[slot, ENDED] = IS_UNSERVED, at_ns
     t.ended[index(t.counts[ENDED_COUNT])] = slot
     t.counts[ENDED_COUNT] += 1

@@ -1,9 +1,8 @@
 """Requests that fork into branches and join again: each branch is a row of its own.
 
 The row that a request was born as, its *home*, is one of them until it ends. A branch that fails
-goes on to where its leg ends as a message that says so; what joins with it, or forks from it, has
-failed as well. So a request ends once, when the last of its branches has come that far, and nothing
-that happens on one branch reaches into what another does.
+goes on to the end of its leg as a message that says so; what joins with it, or forks from it, has
+failed as well. So a request ends once, when the last of its branches has come that far.
 """
 
 from scenarios.compiled import in_place, inlined
@@ -39,7 +38,7 @@ PART = -3
 
 @in_place
 def take_fork(t: PlaneTables, fork: int, until_ns: int) -> bool:
-    """Make branches of all that reach a fork before the cut; False if rows ran out."""
+    """Make branches of all that reach a fork before the sync point; False if rows ran out."""
     rows, stops, branches, counts = t.rows, t.stops, t.branches, t.counts
     n = gather(t, fork, until_ns)
     at, count = stops[fork].steps_at, stops[fork].steps
@@ -72,7 +71,6 @@ def take_fork(t: PlaneTables, fork: int, until_ns: int) -> bool:
 
 @inlined
 def _clear(t: PlaneTables, slot: int) -> None:
-    """Let a row have spent no time yet."""
     rows = t.rows
     for operator in range(operators_of(rows.shape[1])):
         line = line_of(operator)
@@ -83,7 +81,7 @@ def _clear(t: PlaneTables, slot: int) -> None:
 
 @in_place
 def take_join(t: PlaneTables, join: int, until_ns: int) -> None:
-    """Hold what reaches a join before the cut, until the last of a request's branches has come."""
+    """Hold what reaches a join before the sync point, until all of its branches have come."""
     rows, branches = t.rows, t.branches
     n = gather(t, join, until_ns)
     at = t.stops[join].steps_at
@@ -119,7 +117,6 @@ def take_join(t: PlaneTables, join: int, until_ns: int) -> None:
 
 @inlined
 def _merged(t: PlaneTables, home: int, a: int, b: int) -> int:
-    """Make two rows of a request one, and return it."""
     rows, branches = t.rows, t.branches
     if b == home:
         a, b = b, a

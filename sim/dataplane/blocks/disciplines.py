@@ -1,19 +1,18 @@
 """Queues by deadline or by class, and those that shed, taken through a block event by event.
 
-A request's *rank* is what its queue's discipline goes by, the least first; requests of one rank
-are ordered by (arrival, query, number). Such a queue is a pairing heap (Fredman, Sedgewick, Sleator
-and Tarjan 1986) of rows: each leads to the first of those below it, and these are a chain. So
-nothing has to be set up at a cut, however many wait.
+A request's *rank* is what its queue is ordered by, the least first, then by (arrival, query,
+number). Such a queue is a pairing heap (Fredman, Sedgewick, Sleator and Tarjan 1986) of rows: each
+leads to the first of those below it, and these are a chain. Nothing is set up at a sync point.
 """
 
 from scenarios.compiled import in_place, inlined
 from sim.dataplane.base.durations import NEVER, deadline_ns
 from sim.dataplane.base.queueing import batch_ready_ns, is_late, rank
 from sim.dataplane.base.request_rows import ALLOWANCE, ARRIVAL, DEPLOYMENT, ENDED
-from sim.dataplane.blocks.lists import end, gather, lose_arrivals, wait
+from sim.dataplane.blocks.lists import end, gather, lose_arrivals, push, stay, wait
 from sim.dataplane.blocks.sorting import before
 from sim.dataplane.blocks.stops import release, room_at, serve_batch
-from sim.dataplane.blocks.tables import IS_DROPPED, IS_SHED, NONE, PlaneTables
+from sim.dataplane.blocks.tables import IS_DROPPED, IS_LOST, IS_SHED, NONE, RANKED, PlaneTables
 
 
 @inlined
@@ -38,7 +37,7 @@ def sheds(t: PlaneTables, station: int, slot: int, now_ns: int) -> bool:
 
 @inlined
 def goes_first(t: PlaneTables, station: int, a: int, b: int) -> bool:
-    """Tell whether row ``a`` is served before row ``b``."""
+    """Return whether row ``a`` is served before row ``b``."""
     rank_a, rank_b = rank_of(t, station, a), rank_of(t, station, b)
     if rank_a != rank_b:
         return bool(rank_a < rank_b)
@@ -72,7 +71,7 @@ def wait_by_rank(t: PlaneTables, station: int, slot: int) -> None:
 
 @in_place
 def take_ranked(t: PlaneTables, station: int, until_ns: int) -> None:
-    """Let a station whose queue is by deadline or by class, or sheds, serve up to the cut."""
+    """Let a station that ranks or sheds requests serve up to the sync point."""
     stops = t.stops
     release(t, station, until_ns)
     n = gather(t, station, until_ns)
@@ -98,10 +97,7 @@ def take_ranked(t: PlaneTables, station: int, until_ns: int) -> None:
 
 @in_place
 def _next_start_ns(t: PlaneTables, station: int) -> int:
-    """Return from when on a server can take a batch of those that wait; NEVER if none wait.
-
-    A batch that is not full begins when the one that came first has waited long enough.
-    """
+    """Return from when on a server can take a batch of those that wait; NEVER if none wait."""
     stops = t.stops
     if stops[station].waiting == 0:
         return NEVER
@@ -133,7 +129,6 @@ def _serve_first(t: PlaneTables, station: int, start_ns: int, until_ns: int) -> 
 
 @in_place
 def _drop_last(t: PlaneTables, station: int, room: int, now_ns: int) -> None:
-    """Drop the last of a queue, all but as many as there is room for."""
     slots, left = t.slots, t.stops[station].waiting
     if left <= room:
         return
@@ -191,7 +186,6 @@ def _joined(t: PlaneTables, station: int, a: int, b: int) -> int:
 
 @in_place
 def _take_first(t: PlaneTables, station: int) -> int:
-    """Take the request out of the heap that is served first."""
     rows, stops = t.rows, t.stops
     taken = int(stops[station].waiting_first)
     # Those below it are joined two by two, and these pairs with each other, from the last on.
@@ -230,3 +224,53 @@ def _spread(t: PlaneTables, station: int) -> int:
                 slot = t.chain[slot]
             i += 1
     return at
+
+
+# What the control plane takes from stops
+
+
+@in_place
+def drop(t: PlaneTables, stop: int, deployment: int, at_ns: int) -> None:
+    """Drop the requests of a deployment that a stop holds; a server goes on with what it serves."""
+    rows, stops = t.rows, t.stops
+    ranked = stops[stop].kind == RANKED
+    if ranked:
+        lay_out(t, stop)
+    lists = (stops[stop].arriving_first, stops[stop].waiting_first, stops[stop].serving_first)
+    stops[stop].arriving_first = stops[stop].arriving_last = NONE
+    stops[stop].waiting_first = stops[stop].waiting_last = NONE
+    stops[stop].serving_first = stops[stop].serving_last = NONE
+    stops[stop].waiting = 0
+    for i in range(3):
+        slot = lists[i]
+        while slot != NONE:
+            following = t.chain[slot]
+            if rows[slot, DEPLOYMENT] == deployment:
+                end(t, slot, IS_DROPPED, at_ns)
+            elif i == 0:
+                push(t, stop, slot, t.times[slot])
+            elif i == 1 and ranked:
+                put(t, stop, slot)
+            elif i == 1:
+                wait(t, stop, slot)
+            else:
+                stay(t, stop, slot)
+            slot = following
+
+
+@in_place
+def lose(t: PlaneTables, station: int, at_ns: int) -> None:
+    """Lose all that a station has in its queue and in service."""
+    stops = t.stops
+    if stops[station].kind == RANKED:
+        lay_out(t, station)
+    lists = (stops[station].waiting_first, stops[station].serving_first)
+    stops[station].waiting_first = stops[station].waiting_last = NONE
+    stops[station].serving_first = stops[station].serving_last = NONE
+    stops[station].waiting = 0
+    for i in range(2):
+        slot = lists[i]
+        while slot != NONE:
+            following = t.chain[slot]
+            end(t, slot, IS_LOST, at_ns)
+            slot = following

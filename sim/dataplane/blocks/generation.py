@@ -1,10 +1,8 @@
-"""Stations of language models, taken through a block run by run.
+"""Stations of language models, taken through a block run by run; see the event data plane.
 
-See ``sim.dataplane.events.generation``.
-
-The jobs of an engine are rows of requests: those it generates for, and those that join it at the
-next boundary. A request that is dropped while tokens are generated for it leaves a *ghost* behind,
-a row that takes its place until the last token.
+The jobs of an engine are rows: of requests that it generates for, and that join it at the next
+boundary. A request dropped in the meantime leaves a *ghost*, a row that takes its place until the
+last token.
 """
 
 from scenarios.compiled import in_place, inlined
@@ -39,7 +37,7 @@ GHOST = -2
 
 @in_place
 def take_generation(t: PlaneTables, station: int, until_ns: int) -> None:
-    """Let a station of a language model generate up to the cut."""
+    """Let a station of a language model generate up to the sync point."""
     stops = t.stops
     n = gather(t, station, until_ns)
     if stops[station].failed:
@@ -137,7 +135,6 @@ def _cut(t: PlaneTables, station: int, engine: int, now_ns: int) -> None:
 
 @in_place
 def _end_runs(t: PlaneTables, station: int, first: int, last: int, now_ns: int) -> bool:
-    """End the runs that end now; tell whether any did."""
     any_ended = False
     for engine in range(first, last):
         if t.engines[engine].steps > 0 and _run_ends_ns(t.engines, engine) == now_ns:
@@ -148,7 +145,6 @@ def _end_runs(t: PlaneTables, station: int, first: int, last: int, now_ns: int) 
 
 @in_place
 def _end_run(t: PlaneTables, station: int, engine: int, now_ns: int) -> None:
-    """Let requests that are done leave."""
     rows, engines, jobs, counts = t.rows, t.engines, t.jobs, t.counts
     steps = engines[engine].steps
     t.stops[station].busy_ns += steps * engines[engine].step_ns

@@ -42,7 +42,7 @@ def wait(t: PlaneTables, stop: int, slot: int) -> None:
 
 @inlined
 def stay(t: PlaneTables, stop: int, slot: int) -> None:
-    """Keep a request in service beyond the cut; ``times`` says already when it leaves."""
+    """Keep a request in service beyond the sync point; ``times`` says already when it leaves."""
     stops, chain = t.stops, t.chain
     chain[slot] = NONE
     tail = stops[stop].serving_last
@@ -76,7 +76,7 @@ def fetch_next(t: PlaneTables, slots: Ints, i: int, n: int) -> None:
 
 @inlined
 def gather(t: PlaneTables, stop: int, until_ns: int) -> int:
-    """Move a stop's arrivals before a cut into ``slots``, in order; return how many."""
+    """Move a stop's arrivals before a sync point into ``slots``, in order; return how many."""
     stops, times, chain, keys, slots = t.stops, t.times, t.chain, t.keys, t.slots
     n, slot = 0, stops[stop].arriving_first
     if stops[stop].in_order:

@@ -8,17 +8,10 @@ from sim.dataplane.blocks.tables import LINK, NONE, SINK, STATION, Ints, Order, 
 
 
 def arrange(times: Ints, stops: Records, visits: Records, spans: Records) -> Order:
-    """Return the stops of all routes in an order that follows each of them.
+    """Return the stops of all routes, that are in use, in an order that follows each of them.
 
-    Besides, note in ``stops`` which are *inline*: links and stations with one server and no
-    batches, whose arrivals come in order from one place. What reaches such a stop is served at
-    once, since nothing that is not there yet can come before it.
-
-    Args:
-        times: when requests under way reach what is next, by row.
-        stops: the stops.
-        visits: the visits of all routes.
-        spans: the spans of the routes that are in use.
+    Also note in ``stops`` which are *inline*: links and stations with one server and no batches,
+    whose arrivals come in order from one place. What reaches such a stop is served at once.
 
     Raises:
         ValueError: the routes go round in circles.

@@ -1,8 +1,7 @@
-"""The block data plane: requests move between two cuts as rows of arrays, in compiled code.
+"""The block data plane: requests move between two sync points as rows of arrays, in compiled code.
 
-It gives the very departures of the event data plane, which is its specification; see
-``sim.dataplane.events.plane``. Orders of the control plane that touch requests under way (a
-failing station, a slow-down, an abort) cut a block; births follow routes that change within it.
+It gives the very departures of the event data plane, its specification. Orders that touch requests
+under way (a failing station, a slow-down, an abort) end a block; births follow routes within it.
 """
 
 from collections.abc import Callable, Iterator
@@ -24,43 +23,20 @@ from sim.dataplane.base.interface import (
 )
 from sim.dataplane.base.rate_profile import RateProfile
 from sim.dataplane.base.request_rows import ENDED, OUTCOME, width
+from sim.dataplane.blocks import tables as tb
 from sim.dataplane.blocks.arrivals import leave_unserved
 from sim.dataplane.blocks.branches import recall, settle
+from sim.dataplane.blocks.disciplines import drop, lose
 from sim.dataplane.blocks.generation import drop_jobs, lose_jobs
-from sim.dataplane.blocks.losses import drop, lose
 from sim.dataplane.blocks.order import arrange
 from sim.dataplane.blocks.routes import LaidRoute, RouteTables, lay_out
 from sim.dataplane.blocks.row_pool import RowPool
 from sim.dataplane.blocks.sources import SourceBook
-from sim.dataplane.blocks.tables import (
-    BORN,
-    BOUNDED,
-    ENDED_COUNT,
-    ENGINE,
-    FREE,
-    GENERATION,
-    LINK,
-    MODEL,
-    NONE,
-    RANKED,
-    SINK,
-    SINK_STOP,
-    SPAN,
-    STATION,
-    STOP,
-    TERMS,
-    TOKENS,
-    VISIT,
-    Order,
-    PlaneTables,
-    Pool,
-    Table,
-)
 from sim.dataplane.blocks.travel import move
 
-_BLANK = np.zeros((), dtype=STOP)
+_BLANK = np.zeros((), dtype=tb.STOP)
 for _list in ("arriving", "waiting", "serving"):
-    _BLANK[f"{_list}_first"] = _BLANK[f"{_list}_last"] = NONE
+    _BLANK[f"{_list}_first"] = _BLANK[f"{_list}_last"] = tb.NONE
 _BLANK["in_order"], _BLANK["slowdown"] = 1, 1.0
 
 BLOCK_REQUESTS = 4096
@@ -76,63 +52,59 @@ LEAST_BLOCK_NS = 1_000_000
 
 
 class BlocksPlane:
-    """The data plane that moves whole blocks of requests; see ``DataPlane``.
-
-    Args:
-        recorder: is told of requests' births and ends.
-    """
+    """The data plane that moves whole blocks of requests; see ``DataPlane``."""
 
     def __init__(self, recorder: Recorder) -> None:
         self.recorder = recorder
         self.now_ns = 0
-        self._stops = Table(STOP)
-        self._visits = Pool(VISIT)
-        self._spans = Table(SPAN)
-        self._tokens = Table(TOKENS)
-        self._models = Table(MODEL)
-        self._engines = Pool(ENGINE)
-        self._steps = Pool(np.int64)
-        self._servers = Pool(np.int64)
-        self._factors = Pool(np.float64)
+        self._stops = tb.Table(tb.STOP)
+        self._visits = tb.Pool(tb.VISIT)
+        self._spans = tb.Table(tb.SPAN)
+        self._tokens = tb.Table(tb.TOKENS)
+        self._models = tb.Table(tb.MODEL)
+        self._engines = tb.Pool(tb.ENGINE)
+        self._steps = tb.Pool(np.int64)
+        self._servers = tb.Pool(np.int64)
+        self._factors = tb.Pool(np.float64)
         self._sources = SourceBook()
         self._stop_of: dict[tuple[str, int], int] = {}
         self._routes: dict[int, LaidRoute] = {}
         self._most_branches = 1
         self._orders: list[tuple[int, Callable[[], None]]] = []
         self._flights = np.zeros(64, dtype=np.int64)
-        self._terms = np.zeros(64, dtype=TERMS)
+        self._terms = np.zeros(64, dtype=tb.TERMS)
         self._pool = RowPool(0)
-        self._tables: PlaneTables | None = None
-        self._order: Order | None = None
+        self._tables: tb.PlaneTables | None = None
+        self._order: tb.Order | None = None
         self._block_ns = FIRST_BLOCK_NS
-        sink = self._stops.take()
-        self._stops.rows[sink] = _BLANK
-        self._stops.rows["kind"][sink] = SINK
+        self._add_gate(tb.SINK)
 
     # What the control plane orders
 
     def add_station(self, spec: StationSpec) -> None:
-        """Make a station known."""
         stop = self._add_stop(("station", spec.id), spec.speed)
         row = self._stops.rows[stop]
-        row["kind"] = STATION if spec.capacity is None else BOUNDED
+        row["kind"] = tb.STATION if spec.capacity is None else tb.BOUNDED
         row["discipline"] = DISCIPLINES.index(spec.discipline)
         row["shed_late"] = spec.shed_late
         if spec.discipline != FIFO or spec.shed_late:
-            row["kind"] = RANKED
+            row["kind"] = tb.RANKED
         row["servers"] = spec.servers
         row["servers_at"] = self._servers.put(np.full(spec.servers, self.now_ns))
         row["free_ns"] = self.now_ns
         row["max_batch"] = spec.max_batch
         row["max_wait_ns"] = spec.max_wait_ns
-        row["capacity"] = NONE if spec.capacity is None else spec.capacity
+        row["capacity"] = tb.NONE if spec.capacity is None else spec.capacity
         row["factors_at"] = self._factors.put(np.array(spec.batch_factor, dtype=float))
         if spec.iterations is not None:
-            row["kind"], row["model"] = GENERATION, self._add_model(spec.iterations, spec.servers)
+            row["kind"], row["model"] = (
+                tb.GENERATION,
+                self._add_model(spec.iterations, spec.servers),
+            )
 
     def _add_model(self, iterations: Iterations, engines: int) -> int:
-        idle = np.zeros(engines, dtype=ENGINE)
-        idle["active_first"] = idle["joining_first"] = NONE
+        idle = np.zeros(engines, dtype=tb.ENGINE)
+        idle["active_first"] = idle["joining_first"] = tb.NONE
         model = self._models.take()
         self._models.rows[model] = (
             iterations.prefill_fixed_ns,
@@ -147,10 +119,9 @@ class BlocksPlane:
         return model
 
     def add_link(self, spec: LinkSpec) -> None:
-        """Make a link known."""
         stop = self._add_stop(("link", spec.id), spec.capacity)
         row = self._stops.rows[stop]
-        row["kind"], row["propagation_ns"], row["servers"] = LINK, spec.propagation_ns, 0
+        row["kind"], row["propagation_ns"], row["servers"] = tb.LINK, spec.propagation_ns, 0
 
     def _add_stop(self, name: tuple[str, int], profile: RateProfile) -> int:
         stop = self._stop_of[name] = self._stops.take()
@@ -165,12 +136,11 @@ class BlocksPlane:
         return stop
 
     def remove_station(self, station: int) -> None:
-        """Forget a station that holds no request."""
         stop = self._stop_of.pop(("station", station))
         row = self._stops.rows[stop]
         self._servers.give_back(row["servers_at"])
         self._factors.give_back(row["factors_at"])
-        if row["kind"] == GENERATION:
+        if row["kind"] == tb.GENERATION:
             lose_jobs(self._current(), stop, 0)  # Only ghosts are left, whose rows are free now.
             model = self._models.rows[row["model"]]
             self._steps.give_back(model["decode_at"])
@@ -179,7 +149,6 @@ class BlocksPlane:
         self._remove(stop)
 
     def remove_link(self, link: int) -> None:
-        """Forget a link that no route names any longer, once it is empty."""
         self._remove(self._stop_of.pop(("link", link)))
 
     def _remove(self, stop: int) -> None:
@@ -188,20 +157,17 @@ class BlocksPlane:
         self._order = None
 
     def open_source(self, at_ns: int, query: int, blocks: Iterator[RequestBlock]) -> None:
-        """Let a query's requests be born from ``at_ns`` on."""
         self._sources.open(query, blocks)
         if self._pool.rows.shape[1] != width(self._sources.operators):
             self._pool = RowPool(self._sources.operators)  # This was the first source.
             self._tables = None
 
     def close_source(self, at_ns: int, query: int) -> None:
-        """Let no request of a query be born at ``at_ns`` or later."""
         self._sources.close(at_ns, query)
 
     def route(self, at_ns: int, query: int, route: Route | None) -> None:
-        """Send requests born at ``at_ns`` or later along a route; None leaves them unserved."""
         if route is None:
-            self._sources.direct(at_ns, query, NONE, NONE)
+            self._sources.direct(at_ns, query, tb.NONE, tb.NONE)
             return
         tables = RouteTables(
             self._stop_of,
@@ -230,12 +196,10 @@ class BlocksPlane:
         return stop
 
     def fail_station(self, at_ns: int, station: int) -> None:
-        """Lose what a station holds, and all that reaches it afterwards."""
-
         def fail(stop: int) -> None:
             self._stops.rows["failed"][stop] = 1
             lose(self._current(), stop, at_ns)
-            if self._stops.rows["kind"][stop] == GENERATION:
+            if self._stops.rows["kind"][stop] == tb.GENERATION:
                 lose_jobs(self._current(), stop, at_ns)
             if self._most_branches > 1:
                 settle(self._current())
@@ -243,8 +207,6 @@ class BlocksPlane:
         self._change(at_ns, station, fail)
 
     def slow_down(self, at_ns: int, station: int, factor: float) -> None:
-        """Let batches that a station begins from ``at_ns`` on take ``factor`` times as long."""
-
         def slow_down(stop: int) -> None:
             row = self._stops.rows[stop]
             row["slowdown"] = factor
@@ -258,39 +220,33 @@ class BlocksPlane:
             if stop is not None:  # Else it was removed before that moment, as it held no request.
                 change(stop)
 
-        self._cut_at(at_ns, action)
+        self._orders.append((at_ns, action))
 
     def abort(self, at_ns: int, deployment: int) -> None:
-        """Drop what a deployment still has in flight."""
-
         def action() -> None:
-            flights = self._flights[deployment] if deployment < len(self._flights) else 0
+            flights = self.in_flight(deployment)
             if not flights:
                 return
             route = self._routes[deployment]
-            while self._pool.counts[FREE] < flights * route.legs:  # There may be as many ghosts.
+            while self._pool.counts[tb.FREE] < flights * route.legs:  # There may be as many ghosts.
                 self._grow()
             t = self._current()
             for first, length, *_ in self._spans.rows[list(route.spans)].tolist():
                 for stop in self._visits.array["stop"][first : first + length].tolist():
                     drop(t, stop, deployment, at_ns)
-                    if self._stops.rows["kind"][stop] == GENERATION:
+                    if self._stops.rows["kind"][stop] == tb.GENERATION:
                         drop_jobs(t, stop, deployment, at_ns)
-            drop(t, SINK_STOP, deployment, at_ns)
+            drop(t, tb.SINK_STOP, deployment, at_ns)
             if route.legs > 1:
                 recall(t, at_ns)
 
-        self._cut_at(at_ns, action)
-
-    def _cut_at(self, at_ns: int, action: Callable[[], None]) -> None:
         self._orders.append((at_ns, action))
 
     # What the control plane learns
 
     def busy_ns(self, station: int) -> int:
-        """Return the time that a station was busy up to the last cut, summed over servers."""
         row = self._stops.rows[self._stop_of["station", station]]
-        if row["kind"] == GENERATION:
+        if row["kind"] == tb.GENERATION:
             first = self._models.rows["engines_at"][row["model"]]
             engines = self._engines.array[first : first + row["servers"]]
             running = engines["began_ns"][engines["steps"] > 0]
@@ -302,13 +258,11 @@ class BlocksPlane:
         return int(row["busy_ns"] - np.maximum(0, free_at - self.now_ns).sum())
 
     def in_flight(self, deployment: int) -> int:
-        """Return how many requests of a deployment are under way, as of the last cut."""
         return int(self._flights[deployment]) if deployment < len(self._flights) else 0
 
     # Moving
 
     def advance(self, until_ns: int) -> None:
-        """Move requests through every event before ``until_ns``, which becomes the clock."""
         if until_ns <= self.now_ns:
             return
         self._orders.sort(key=itemgetter(0))  # Of one time, in the order in which they were given.
@@ -320,12 +274,11 @@ class BlocksPlane:
         self._tell()
 
     def finish(self) -> None:
-        """Report all that is under way at the horizon as in flight."""
         slots = self._pool.under_way()
         self._pool.rows[slots, ENDED] = self.now_ns
         self._pool.end(slots)
         self._tell()
-        self._pool.rows[slots, OUTCOME] = NONE
+        self._pool.rows[slots, OUTCOME] = tb.NONE
 
     def _move(self, until_ns: int) -> None:
         while self.now_ns < until_ns:
@@ -334,7 +287,6 @@ class BlocksPlane:
             self._move_block(self.now_ns + -(-left_ns // blocks))
 
     def _move_block(self, cut_ns: int) -> None:
-        """Move requests up to a cut that is near."""
         self._sources.fill(cut_ns)
         if self._order is None:
             self._forget_routes()
@@ -347,13 +299,13 @@ class BlocksPlane:
             runs = runs[: leave_unserved(sources, cut_ns, runs)]
             self.recorder.record_unserved(sources.births, sources.columns, runs)
         while True:
-            before = int(self._pool.counts[BORN])
+            before = int(self._pool.counts[tb.BORN])
             first = move(self._current(), sources, self._order, first, cut_ns)
-            births += int(self._pool.counts[BORN]) - before
+            births += int(self._pool.counts[tb.BORN]) - before
             if first == len(sources.active) + len(self._order.others):
                 break
             self._tell()
-            if self._pool.counts[FREE] < self._most_branches:
+            if self._pool.counts[tb.FREE] < self._most_branches:
                 self._grow()
         elapsed_ns, self.now_ns = cut_ns - self.now_ns, cut_ns
         if births:
@@ -363,7 +315,7 @@ class BlocksPlane:
         else:
             self._block_ns = max(self._block_ns, 2 * elapsed_ns)
         self._sources.retire(cut_ns)
-        if self._pool.counts[ENDED_COUNT] > BLOCK_REQUESTS // 2:
+        if self._pool.counts[tb.ENDED_COUNT] > BLOCK_REQUESTS // 2:
             self._tell()
 
     def _forget_routes(self) -> None:
@@ -385,9 +337,8 @@ class BlocksPlane:
             del self._routes[deployment]
 
     def _tell(self) -> None:
-        """Tell the recorder of births and ends."""
         pool = self._pool
-        born, ended = pool.counts[BORN], pool.counts[ENDED_COUNT]
+        born, ended = pool.counts[tb.BORN], pool.counts[tb.ENDED_COUNT]
         if born or ended:
             self.recorder.record(pool.rows, pool.born[:born], pool.ended[:ended])
             pool.told()
@@ -396,13 +347,12 @@ class BlocksPlane:
         self._pool.grow()
         self._tables = None
 
-    def _current(self) -> PlaneTables:
-        """Return the tables as they are, made anew if one of them was replaced."""
+    def _current(self) -> tb.PlaneTables:
         if self._tables is None:
             pool = self._pool
             if self._most_branches > 1:
                 pool.allow_branches()
-            self._tables = PlaneTables(
+            self._tables = tb.PlaneTables(
                 rows=pool.rows,
                 rows_f=pool.rows_f,
                 times=pool.times,

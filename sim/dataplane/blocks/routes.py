@@ -12,47 +12,30 @@ from sim.dataplane.blocks.tables import FORK, JOIN, NONE, VISIT, Pool, Table
 
 
 class LaidRoute(NamedTuple):
-    """A route that was laid out.
+    """A route that was laid out."""
 
-    Args:
-        query: whose.
-        first: the first of its visits.
-        tokens: numbers of its rows of ``tokens``.
-        spans: numbers of its spans, leg by leg, and behind them of those that lead from a fork
-            right to a join.
-        gates: its forks, each with the visits at which its branches begin; and its joins, each with
-            the visit that follows and how many branches it awaits.
-        legs: how many legs it has; a request has no more branches at a time.
-        most_branches: most branches that one fork makes; 1 without any.
-    """
-
-    query: int
-    first: int
-    tokens: tuple[int, ...]
+    query: int  # whose
+    first: int  # the first of its visits
+    tokens: tuple[int, ...]  # numbers of its rows of ``tokens``
+    # Numbers of its spans, leg by leg, and behind them of those that lead from a fork right to a
+    # join.
     spans: tuple[int, ...]
+    # Its forks, each with the visits at which its branches begin; and its joins, each with the
+    # visit that follows and how many branches it awaits.
     gates: Mapping[int, list[int]]
-    legs: int
-    most_branches: int
+    legs: int  # how many legs it has; a request has no more branches at a time
+    most_branches: int  # most branches that one fork makes; 1 without any
 
 
 class RouteTables(NamedTuple):
-    """Where routes are laid out.
+    """Where routes are laid out."""
 
-    Args:
-        stop_of: stops by ("station" or "link", id).
-        visits: visits, route by route.
-        spans: runs of them.
-        tokens: what visits to language models take.
-        add_gate: makes a stop of kind FORK or JOIN.
-        operators: operators of the application, behind which a visit is one of the answer.
-    """
-
-    stop_of: Mapping[tuple[str, int], int]
-    visits: Pool
-    spans: Table
-    tokens: Table
-    add_gate: Callable[[int], int]
-    operators: int
+    stop_of: Mapping[tuple[str, int], int]  # stops by ("station" or "link", id)
+    visits: Pool  # visits, route by route
+    spans: Table  # runs of them
+    tokens: Table  # what visits to language models take
+    add_gate: Callable[[int], int]  # makes a stop of kind FORK or JOIN
+    operators: int  # operators of the application, behind which a visit is one of the answer
 
 
 def lay_out(query: int, route: Route, tables: RouteTables) -> LaidRoute:

@@ -16,7 +16,7 @@ RADIX_BITS = 8
 
 @in_place
 def before(rows: Ints, time_a: int, a: int, time_b: int, b: int) -> bool:
-    """Tell whether row ``a``, which arrives at ``time_a``, comes before row ``b``."""
+    """Return whether row ``a``, which arrives at ``time_a``, comes before row ``b``."""
     if time_a != time_b:
         return time_a < time_b
     if rows[a, QUERY] != rows[b, QUERY]:
@@ -30,11 +30,7 @@ def before(rows: Ints, time_a: int, a: int, time_b: int, b: int) -> bool:
 def sort_slots(rows: Ints, keys: Ints, slots: Ints, n: int) -> None:
     """Sort ``slots[:n]`` by their times ``keys[:n]``, and those of one time by query and number.
 
-    Args:
-        rows: requests.
-        keys: times; behind twice as many as rows, there is room for counts.
-        slots: rows; the second half of the array is room to work in.
-        n: how many.
+    ``keys`` has room for counts behind twice as many as rows, ``slots`` to work in its second half.
     """
     descents = 0
     for i in range(1, n):
@@ -71,7 +67,6 @@ def _insert(rows: Ints, keys: Ints, slots: Ints, n: int, most: int) -> int:
 
 @inlined
 def _range(keys: Ints, n: int) -> tuple[int, int]:
-    """Return the least and the largest of the first ``n`` keys."""
     least, most = keys[0], keys[0]
     for i in range(1, n):
         least, most = min(least, keys[i]), max(most, keys[i])

@@ -23,12 +23,7 @@ from sim.dataplane.blocks.tables import (
 
 
 class SourceBook:
-    """All sources, with births drawn ahead.
-
-    Attributes:
-        operators: operators of the application, known from the first source on; 0 before.
-        active: rows of the open sources, by query.
-    """
+    """All sources, with births drawn ahead; ``active`` has the rows of the open ones, by query."""
 
     def __init__(self) -> None:
         self.operators = 0
@@ -64,7 +59,6 @@ class SourceBook:
         self._draw(query, row)
 
     def _place(self, query: int) -> int:
-        """Return where among the open sources that of a query is, or would be."""
         queries = self._state.rows["query"]
         return bisect_left(self.active, query, key=queries.__getitem__)
 
@@ -85,10 +79,7 @@ class SourceBook:
         self._last_segment[row] = segment
 
     def directs(self, query: int, deployment: int, now_ns: int) -> bool:
-        """Tell whether births of a query follow a deployment's route from now on, or will.
-
-        All births before now have been, so what directed them alone is given back.
-        """
+        """Return whether births of a query follow a deployment's route now, or will."""
         row = self._row_of.get(query)
         if row is None:
             return False
@@ -113,7 +104,6 @@ class SourceBook:
                 self._draw(query, row)
 
     def _draw(self, query: int, row: int) -> None:
-        """Draw the next births of a source, if it has any."""
         for block in self._blocks[row]:
             self.operators = self.operators or block.variability.shape[1]
             if len(block.arrival_ns):
@@ -183,7 +173,7 @@ class SourceBook:
 
 
 def _is_one(factors: Floats) -> bool:
-    """Tell whether all factors are 1; a view that repeats its first shows it by that alone."""
+    """Return whether all factors are 1; a view that repeats its first shows it by that alone."""
     if factors.strides == (0,) and len(factors):
         return factors.item(0) == 1.0
     return bool((factors == 1.0).all())

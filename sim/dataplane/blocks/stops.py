@@ -1,8 +1,8 @@
-"""What happens at one stop between two cuts: arrivals are taken in, batches served, bytes sent.
+"""What happens at one stop between two sync points: arrivals, batches, bytes.
 
-A stop is taken through a whole block at once. That is exact: what reaches it in the block is known
-before, since stops are taken in the order in which requests travel, and at each moment the event
-data plane lets all arrivals precede dispatch. Rows that leave before the cut are put into ``out``.
+A stop is taken through a whole block at once. That is exact, as stops are taken in the order in
+which requests travel, and the event data plane lets all arrivals of a moment precede dispatch.
+Rows that leave before the sync point are put into ``out``.
 """
 
 from scenarios.compiled import in_place, inlined
@@ -128,10 +128,7 @@ def _done(stops: Records, steps: Ints, stop: int, start_ns: int, work: int) -> i
 
 @inlined
 def take_link(t: PlaneTables, link: int, until_ns: int) -> None:
-    """Send the messages that an inline link has and that reach it before the cut.
-
-    They do not go on at once: what later stops still have comes first.
-    """
+    """Send the messages that an inline link has and gets before the sync point."""
     rows, out = t.rows, t.out
     n = gather(t, link, until_ns)
     left = t.counts[OUT]
@@ -148,7 +145,7 @@ def take_link(t: PlaneTables, link: int, until_ns: int) -> None:
 
 @inlined
 def take_alone(t: PlaneTables, station: int, until_ns: int) -> None:
-    """Let a station that serves one request at a time serve up to the cut."""
+    """Let a station that serves one request at a time serve up to the sync point."""
     release(t, station, until_ns)
     n = gather(t, station, until_ns)
     if t.stops[station].failed:
@@ -159,7 +156,7 @@ def take_alone(t: PlaneTables, station: int, until_ns: int) -> None:
 
 @inlined
 def take_station(t: PlaneTables, station: int, until_ns: int) -> None:
-    """Let a station serve up to the cut."""
+    """Let a station serve up to the sync point."""
     if t.stops[station].max_batch == 1:
         take_alone(t, station, until_ns)
         return
@@ -178,7 +175,7 @@ def take_station(t: PlaneTables, station: int, until_ns: int) -> None:
 
 @inlined
 def take_bounded(t: PlaneTables, station: int, until_ns: int) -> None:
-    """Let a station whose queue is bounded serve up to the cut, and drop what does not fit."""
+    """Let a station with a bounded queue serve up to the sync point, and drop what does not fit."""
     stops = t.stops
     release(t, station, until_ns)
     n = gather(t, station, until_ns)
@@ -214,7 +211,7 @@ def order_out(t: PlaneTables) -> None:
 
 @inlined
 def release(t: PlaneTables, station: int, until_ns: int) -> None:
-    """Let those go that were in service at the last cut and are done before the next."""
+    """Let those go that were in service at the last sync point and are done before the next."""
     stops, out = t.stops, t.out
     slot = stops[station].serving_first
     left = t.counts[OUT]
@@ -266,7 +263,7 @@ def _serve_singly(t: PlaneTables, station: int, n: int, until_ns: int) -> None:
 
 @inlined
 def _serve_next(t: PlaneTables, station: int, slot: int, until_ns: int) -> bool:
-    """Serve a request on the server that has been free longest, if that is free before the cut."""
+    """Serve a request on the server that is free first, if that is before the sync point."""
     rows, stops, times, servers = t.rows, t.stops, t.times, t.servers
     several, at = stops[station].servers, index(stops[station].servers_at)
     entered_ns = times[slot]
@@ -291,10 +288,7 @@ def _serve_next(t: PlaneTables, station: int, slot: int, until_ns: int) -> bool:
 
 @inlined
 def _next_start(t: PlaneTables, station: int) -> int:
-    """Return when the next batch of a queue begins, as far as arrivals are known; else NEVER.
-
-    It is full, or its first member has waited long enough, and a server is free.
-    """
+    """Return when the next batch of a queue begins, as far as arrivals are known; else NEVER."""
     stops, servers = t.stops, t.servers
     first = stops[station].waiting_first
     if first == NONE:
@@ -315,7 +309,6 @@ def _next_start(t: PlaneTables, station: int) -> int:
 
 @inlined
 def _serve_batch(t: PlaneTables, station: int, start_ns: int, until_ns: int) -> None:
-    """Let the server that has been free longest take the first of a queue."""
     stops, slots = t.stops, t.slots
     half = len(slots) // 2  # The first half may hold arrivals that are yet to come.
     n, slot = 0, stops[station].waiting_first

@@ -1,10 +1,9 @@
 """The tables that compiled code works on: their columns, and how they grow.
 
-All are arrays of int64; a column that holds a float is read through a view of the same memory.
-Lists of requests are chained: a stop knows the first and the last of each, and
-``PlaneTables.chain`` leads from row to row. A request is in one list at a time. Chain and times
-lie apart from the rows, in arrays that caches hold, since lists are walked far more often than
-rows are read.
+All are arrays of int64; floats are read through a view of the same memory. Lists of requests are
+chained: a stop knows the first and the last of each, ``PlaneTables.chain`` leads from row to row,
+and a request is in one list at a time. Chain and times are arrays apart from the rows, small enough
+for caches.
 """
 
 from typing import NamedTuple
@@ -20,7 +19,7 @@ Floats = NDArray[np.float64]
 
 NONE = -1
 SINK_STOP = 0
-"""Where requests that are done await the cut."""
+"""Where requests that are done await the sync point."""
 
 ONE_BITS = int(np.float64(1.0).view(np.int64))
 """The bits of a factor of 1: births copy bits, so that times and factors lie in one array."""
@@ -62,7 +61,7 @@ STOP = _record(
     arriving_first=INT,  # those that come from elsewhere and were not taken in yet
     arriving_last=INT,
     in_order=INT,  # whether they are in order
-    serving_first=INT,  # those in service beyond the last cut
+    serving_first=INT,  # those in service beyond the last sync point
     serving_last=INT,
     waiting_last=INT,
     waiting=INT,  # how many wait
@@ -80,9 +79,9 @@ STOP = _record(
     model=INT,  # the language model that it serves
     place=INT,  # of an inline stop: its index in ``Order.inline``
 )
-"""A stop: a station, a link, a fork or join of one route, or the sink, where requests that are done
-await the cut. A fork's steps are the visits at which its branches begin; a join's the visit that
-follows, and how many branches it awaits."""
+"""A stop: a station, a link, a fork or join of one route, or the sink, where finished requests wait
+for the sync point. A fork's steps are the visits at which its branches begin; a join's the visit
+that follows, and how many branches it awaits."""
 
 # Kinds of stops.
 SINK, LINK, STATION, BOUNDED, RANKED, GENERATION, FORK, JOIN = range(8)
@@ -168,100 +167,57 @@ FREE, OUT, BORN, ENDED_COUNT, SETTLED, COUNTS = range(6)
 
 
 class PlaneTables(NamedTuple):
-    """What compiled code works on.
+    """What compiled code works on."""
 
-    Args:
-        rows: requests, see ``sim.dataplane.base.request_rows``.
-        rows_f: the same memory as floats.
-        times: when each reaches, or has reached, where it goes, or leaves what serves it, by row.
-        chain: the row that follows it in a list, by row.
-        stops: stops.
-        visits: visits of all routes.
-        tokens: what visits to language models take.
-        models: language models at stations.
-        engines: their engines.
-        jobs: what is known of requests at language models, by row.
-        branches: what is known of forked requests, by row; empty if no route forks.
-        steps: rates of stops in time.
-        servers: free times of the servers of stations that have several, a heap each.
-        factors: batch factors of stations.
-        flights: requests under way, by deployment.
-        terms: what they are promised, by deployment.
-        free: rows that are free, as a stack.
-        out: rows that leave a stop before the cut, in the order in which they do.
-        born: rows born since they were last told.
-        ended: rows that ended since.
-        counts: how many of the above; SETTLED of ``ended`` are ends of requests for sure.
-        keys: room to sort times in, twice.
-        slots: room to sort rows in, twice.
-    """
-
-    rows: Ints
-    rows_f: Floats
+    rows: Ints  # requests, see ``sim.dataplane.base.request_rows``
+    rows_f: Floats  # the same memory as floats
+    # When each reaches, or has reached, where it goes, or leaves what serves it, by row.
     times: Ints
-    chain: Ints
-    stops: Records
-    visits: Records
-    tokens: Records
-    models: Records
+    chain: Ints  # the row that follows it in a list, by row
+    stops: Records  # stops
+    visits: Records  # visits of all routes
+    tokens: Records  # what visits to language models take
+    models: Records  # language models at stations
     engines: Records
-    jobs: Records
-    branches: Records
-    steps: Ints
-    servers: Ints
-    factors: Floats
-    flights: Ints
-    terms: Records
-    free: Ints
-    out: Ints
-    born: Ints
-    ended: Ints
-    counts: Ints
-    keys: Ints
-    slots: Ints
+    jobs: Records  # what is known of requests at language models, by row
+    branches: Records  # what is known of forked requests, by row; empty if no route forks
+    steps: Ints  # rates of stops in time
+    servers: Ints  # free times of the servers of stations that have several, a heap each
+    factors: Floats  # batch factors of stations
+    flights: Ints  # requests under way, by deployment
+    terms: Records  # what they are promised, by deployment
+    free: Ints  # rows that are free, as a stack
+    out: Ints  # rows that leave a stop before the sync point, in the order in which they do
+    born: Ints  # rows born since they were last reported
+    ended: Ints  # rows that ended since
+    counts: Ints  # how many of the above; SETTLED of ``ended`` are ends of requests for sure
+    keys: Ints  # room to sort times in, twice
+    slots: Ints  # room to sort rows in, twice
 
 
 class Order(NamedTuple):
-    """The stops of all routes in an order that follows each of them.
+    """The stops of all routes in an order that follows each of them."""
 
-    Args:
-        inline: the inline ones; see ``sim.dataplane.blocks.order``.
-        others: those that must wait for all arrivals before a cut.
-        due_ns: when each inline one goes on with what it kept beyond the last cut; else NEVER.
-    """
-
-    inline: Ints
-    others: Ints
-    due_ns: Ints
+    inline: Ints  # the inline ones; see ``sim.dataplane.blocks.order``
+    others: Ints  # those that must wait for all arrivals before a sync point
+    due_ns: Ints  # when each inline one goes on with what it kept; NEVER without
 
 
 class Sources(NamedTuple):
-    """Where requests are born.
+    """Where requests are born."""
 
-    Args:
-        state: the sources.
-        next_ns: when each gives birth next, as far as it is drawn; else NEVER.
-        active: those that may still give birth.
-        segments: routes in time, chained by ``next``.
-        births: births that are drawn: when each is, and the bits of its factors that are not all 1,
-            shape (sources, room, 1 + n).
-        columns: the columns of rows that take these factors, shape (n,).
-    """
-
-    state: Records
-    next_ns: Ints
-    active: Ints
-    segments: Records
+    state: Records  # the sources
+    next_ns: Ints  # when each gives birth next, as far as it is drawn; else NEVER
+    active: Ints  # those that may still give birth
+    segments: Records  # routes in time, chained by ``next``
+    # Births that are drawn: when each is, and the bits of its factors that are not all 1, shape
+    # (sources, room, 1 + n).
     births: Ints
-    columns: Ints
+    columns: Ints  # the columns of rows that take these factors, shape (n,)
 
 
 class Table:
-    """Records that come and go, in an array that grows.
-
-    Args:
-        record: their type.
-    """
+    """Records that come and go, in an array that grows."""
 
     def __init__(self, record: np.dtype[np.void]) -> None:
         self.rows: Records = aligned((16,), record)
@@ -283,13 +239,7 @@ class Table:
 
 
 class Pool:
-    """Runs of values that come and go, in an array that grows.
-
-    Room is taken by powers of two, so that what one leaves suits others of about its length.
-
-    Args:
-        dtype: of the values.
-    """
+    """Runs of values that come and go, in an array that grows; room is taken by powers of two."""
 
     def __init__(self, dtype: type | np.dtype[np.void]) -> None:
         self.array: np.ndarray = aligned((64,), np.dtype(dtype))

@@ -40,19 +40,10 @@ from sim.dataplane.blocks.walk import walk
 
 @in_place
 def move(t: PlaneTables, sources: Sources, order: Order, first: int, until_ns: int) -> int:
-    """Move all requests up to a cut.
+    """Move all requests up to a sync point, before which sources hold all births.
 
-    Args:
-        t: the tables.
-        sources: the sources; their buffers hold all births before the cut.
-        order: stops in the order in which requests travel.
-        first: where to begin: 0, or what an earlier call returned that ran out of rows.
-        until_ns: the cut.
-
-    Returns:
-        Where rows ran out, to be called again with: the number of a source, or the number of
-        sources plus the place of a fork among the other stops. The number of both if the cut is
-        reached.
+    ``first`` is 0, or what an earlier call returned that ran out of rows: the number of a source,
+    or of sources plus the place of a fork among the other stops. The number of both is the end.
     """
     stops = t.stops
     if first == 0:
@@ -82,10 +73,7 @@ def move(t: PlaneTables, sources: Sources, order: Order, first: int, until_ns: i
 
 @in_place
 def _resume(t: PlaneTables, order: Order, until_ns: int) -> None:
-    """Let inline stops take what they still have, which comes before all that will reach them.
-
-    From the last such stop to the first, lest what one lets go overtake what another has.
-    """
+    """Let inline stops go on with what they have, the last first, so none overtakes another."""
     inline, due_ns = order.inline, order.due_ns
     for i in range(len(inline) - 1, -1, -1):
         if due_ns[i] < until_ns:
@@ -99,10 +87,9 @@ def _resume(t: PlaneTables, order: Order, until_ns: int) -> None:
 
 @in_place
 def _take_others(t: PlaneTables, order: Order, first: int, until_ns: int) -> int:
-    """Take stops through the block that had to wait for all arrivals before the cut.
+    """Take stops through the block that had to wait for all arrivals before the sync point.
 
-    Returns:
-        The place of the fork at which rows ran out, or the number of these stops.
+    Returns the place of the fork at which rows ran out, or the number of these stops.
     """
     others, due_ns = order.others, order.due_ns
     for i in range(first, len(others)):
@@ -128,7 +115,7 @@ def _take_others(t: PlaneTables, order: Order, first: int, until_ns: int) -> int
 
 @in_place
 def _send_over(t: PlaneTables, due_ns: Ints, link: int, until_ns: int) -> None:
-    """Send all messages that reach a link before the cut, and let each go on at once."""
+    """Send all messages that reach a link before the sync point, and let each go on at once."""
     n = gather(t, link, until_ns)
     for i in range(n):
         fetch_next(t, t.slots, i, n)
@@ -159,7 +146,6 @@ def _take_rare(t: PlaneTables, stop: int, until_ns: int) -> bool:
 
 @in_place
 def _send_on(t: PlaneTables, due_ns: Ints, until_ns: int) -> None:
-    """Send rows in ``out`` on."""
     rows, stops, visits = t.rows, t.stops, t.visits
     n = t.counts[OUT]
     for i in range(n):

@@ -19,17 +19,9 @@ from sim.dataplane.blocks.tables import (
 
 @inlined
 def walk(t: PlaneTables, due_ns: Ints, slot: int, visit: int, now_ns: int, until_ns: int) -> None:
-    """Let a row go on, as far as it gets before the cut without having to be sorted.
+    """Let a row go on from a visit, as far as it gets before the sync point without being sorted.
 
-    It is noted when inline stops go on with what they keep beyond the cut.
-
-    Args:
-        t: the tables.
-        due_ns: of ``Order``.
-        slot: the row.
-        visit: where it goes first.
-        now_ns: when it gets there.
-        until_ns: the cut.
+    ``due_ns`` gets when inline stops go on with what they keep.
     """
     stops, visits = t.stops, t.visits
     while True:

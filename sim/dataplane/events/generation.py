@@ -1,16 +1,13 @@
-"""Stations of language models in the event data plane: continuous batching, run by run.
+"""Stations of language models in the event data plane: continuous batching; see ``Iterations``.
 
-See ``Iterations`` for the rules. Iterations between two changes of an engine's active set last
-equally long, so they are taken as one *run*: its end is known when it begins, and an arrival that
-the engine can admit cuts it at the next iteration boundary. At a boundary, requests that are done
-leave first, as departures do at any station; then, after all arrivals of that moment, the engine
-admits. It admits by the queue's discipline those who wait then; whom it has promised a place at its
-next boundary keeps it, whoever comes in the meantime.
+Iterations between two changes of an engine's active set last equally long, so they are one *run*:
+its end is known when it begins, and an arrival that the engine can admit ends it at the next
+iteration boundary. There, finished requests leave first; after all arrivals of that moment, the
+engine admits by the queue's discipline. A promised place at the next boundary is kept.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from heapq import heapify, heappop, heappush
+from heapq import heappop
 
 from simpy import Event, Interrupt
 from simpy.events import NORMAL
@@ -20,32 +17,18 @@ from sim.clock import Clock
 from sim.dataplane.base.durations import batch_ns, whole
 from sim.dataplane.base.interface import DROPPED, LOST, SHED, StationSpec
 from sim.dataplane.base.queueing import is_late, steps_to_boundary
-from sim.dataplane.events.request import LOW, Request, ScheduledEvent, interrupt
+from sim.dataplane.events.request import LOW, Request, ScheduledEvent, call_at, interrupt
+from sim.dataplane.events.station import Job, Queue
 
 
 @dataclass(slots=True, eq=False)
-class GenerationJob:
-    """A request at a station of a language model.
+class GenerationJob(Job):
+    """A request at a station of a language model."""
 
-    Args:
-        entered_ns: when it came.
-        request: the request.
-        operator: the operator that serves it.
-        prompt_tokens: tokens of its prompt.
-        left: tokens that each of its sequences still has to generate.
-        sequences: its sequences.
-        served: comes when the last token is there.
-        admitted_ns: when its prefill began.
-    """
-
-    entered_ns: int
-    request: Request
-    operator: int
-    prompt_tokens: int
-    left: int
-    sequences: int
-    served: ScheduledEvent
-    admitted_ns: int = 0
+    prompt_tokens: int  # tokens of its prompt
+    left: int  # tokens that each of its sequences still has to generate
+    sequences: int  # its sequences
+    admitted_ns: int = 0  # when its prefill began
 
     @property
     def kv_tokens(self) -> int:
@@ -55,27 +38,18 @@ class GenerationJob:
 
 @dataclass(slots=True, eq=False)
 class Engine:
-    """One replica of a language model.
+    """One replica of a language model."""
 
-    Args:
-        number: number within the station, from 0.
-        active: requests that it generates for.
-        joining: requests that it admits at the next boundary.
-        reserved: tokens of memory reserved by each of both.
-        began_ns: when the present run began; None between runs.
-        step_ns: length of each of its iterations.
-        steps: how many there are.
-        run: counts runs, so that the end of one that was cut is told from others.
-    """
-
-    number: int
-    active: list[GenerationJob] = field(default_factory=list)
+    number: int  # number within the station, from 0
+    active: list[GenerationJob] = field(default_factory=list)  # requests that it generates for
+    # Requests that it admits at the next boundary.
     joining: list[GenerationJob] = field(default_factory=list)
+    # Tokens of memory reserved by each of both.
     reserved: dict[GenerationJob, int] = field(default_factory=dict)
-    began_ns: int | None = None
-    step_ns: int = 0
-    steps: int = 0
-    run: int = 0
+    began_ns: int | None = None  # when the present run began; None between runs
+    step_ns: int = 0  # length of each of its iterations
+    steps: int = 0  # how many there are
+    run: int = 0  # counts runs, so that the end of one that was cut is told from others
 
     @property
     def sequences(self) -> int:
@@ -88,19 +62,14 @@ class Engine:
         return sum(self.reserved.values())
 
 
-class GenerationStation:
+class GenerationStation(Queue[GenerationJob]):
     """A queue that the engines of one operator share."""
 
     def __init__(self, env: Clock, spec: StationSpec) -> None:
         assert spec.iterations is not None
-        self.env = env
-        self.spec = spec
+        super().__init__(env, spec)
         self.iterations = spec.iterations
-        self.waiting: list[tuple[int, int, int, int, int, GenerationJob]] = []
         self.engines = [Engine(number) for number in range(spec.servers)]
-        self.failed = False
-        self.slowdown = 1.0
-        self.busy_ns = 0
         self._dispatch_due = False
 
     def enter(self, request: Request, operator: int, mean: Tokens) -> ScheduledEvent:
@@ -108,29 +77,21 @@ class GenerationStation:
         if self.failed:
             raise Interrupt(LOST)  # In the process of the request itself, which calls this.
         job = GenerationJob(
-            self.env.now,
             request,
             operator,
+            self.env.now,
+            ScheduledEvent(self.env),
             whole(mean.prompt * request.size),
             whole(mean.output * request.length * request.variability[operator]),
             mean.sequences,
-            ScheduledEvent(self.env),
         )
-        if job.kv_tokens > self.iterations.kv_tokens or job.sequences > len(
-            self.iterations.decode_ns
-        ):
+        if not self._has_room(Engine(0), job):
             raise Interrupt(DROPPED)  # It would never fit, and hold up all that come after it.
-        place = request.place(self.spec.discipline, self.env.now)
-        heappush(self.waiting, (*place, job))
+        self._put(job)
         if not self._dispatch_due:
             self._dispatch_due = True
-            self._at(self.env.now, LOW, self._dispatch_arrivals)
+            call_at(self.env, self.env.now, LOW, self._dispatch_arrivals)
         return job.served
-
-    def _at(self, when_ns: int, priority: int, action: Callable[[Event], None]) -> None:
-        moment = ScheduledEvent(self.env)
-        moment.callbacks.append(action)
-        self.env.schedule(moment, priority, when_ns - self.env.now)  # type: ignore[arg-type]
 
     def _dispatch_arrivals(self, _: Event) -> None:
         """Hand out what has arrived, and have it admitted at each engine's next boundary."""
@@ -140,10 +101,7 @@ class GenerationStation:
             self._drop_last(len(self.waiting) - self.spec.capacity)
 
     def _hand_out(self) -> None:
-        """Assign waiting requests in order, each to the engine with the fewest sequences.
-
-        An engine that got any admits them at its next boundary.
-        """
+        """Assign waiting requests in order, each to the engine with the fewest sequences."""
         assigned: dict[Engine, None] = {}
         while self.waiting:
             job = self.waiting[0][-1]
@@ -188,7 +146,7 @@ class GenerationStation:
             if engine.run == run and not self.failed:
                 self._end_run(engine)
 
-        self._at(engine.began_ns + engine.steps * engine.step_ns, NORMAL, end)
+        call_at(self.env, engine.began_ns + engine.steps * engine.step_ns, NORMAL, end)
 
     def _end_run(self, engine: Engine) -> None:
         """Let requests that are done leave; then, after all arrivals, begin the next run."""
@@ -210,7 +168,7 @@ class GenerationStation:
                 self._hand_out()
                 self._start_run(engine)
 
-        self._at(self.env.now, LOW, begin)
+        call_at(self.env, self.env.now, LOW, begin)
 
     def _start_run(self, engine: Engine) -> None:
         """Admit what joins, and begin a run: one iteration with a prefill, or decoding alone."""
@@ -240,19 +198,9 @@ class GenerationStation:
         running = [now_ns - each.began_ns for each in self.engines if each.began_ns is not None]
         return self.busy_ns + sum(running)
 
-    def _drop_last(self, count: int) -> None:
-        if count > 0:
-            self.waiting.sort()
-            for *_, job in self.waiting[-count:]:
-                interrupt(job.request, DROPPED)
-            del self.waiting[-count:]
-
     def withdraw(self, request: Request) -> None:
         """Take a request out, unless its prefill began."""
-        kept = [member for member in self.waiting if member[-1].request is not request]
-        if len(kept) < len(self.waiting):
-            heapify(kept)
-            self.waiting = kept
+        super().withdraw(request)
         for engine in self.engines:
             for job in [job for job in engine.joining if job.request is request]:
                 engine.joining.remove(job)
@@ -260,9 +208,4 @@ class GenerationStation:
 
     def fail(self) -> None:
         """Lose everything that waits or is generated here, now and from now on."""
-        self.failed = True
-        jobs = [member[-1] for member in sorted(self.waiting)]
-        jobs += [job for engine in self.engines for job in engine.reserved]
-        self.waiting.clear()
-        for job in jobs:
-            interrupt(job.request, LOST)
+        self._lose(job.request for engine in self.engines for job in engine.reserved)

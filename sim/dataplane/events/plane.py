@@ -1,18 +1,16 @@
 """The event data plane: every request is a process that queues, batches, computes and transfers.
 
-This is the reference. A request is born at its source, follows the route of the deployment that is
-in force at its birth, and at each stop waits in a queue until it is served:
+This is the reference. A request is born at its source, and follows the route that is in force then:
 
     source  ->  [link -> station] x operators  ->  link  ->  answer
 
 Where the route forks, a request goes on as several branches, each a process of its own; where
-branches join, the next leg begins when the last of them has arrived. A branch that ends early takes
-its outcome to all that awaits it; the others know nothing of it and go on.
+branches join, the next leg begins when the last has arrived. A branch that ends early takes its
+outcome to all that awaits it; the others go on.
 
 Time is in whole nanoseconds. At one timestamp, orders of the control plane come first (URGENT),
-then everything that arrives (NORMAL), then dispatch (LOW): a server that picks its next request
-sees all that have arrived by then, in the order of its discipline, of equals by (arrival, query,
-request, leg).
+then arrivals (NORMAL), then dispatch (LOW): a server that picks its next request sees all that
+have arrived, in the order of its discipline, of equals by (arrival, query, request, leg).
 """
 
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -38,18 +36,14 @@ from sim.dataplane.base.interface import (
     StationSpec,
 )
 from sim.dataplane.events.generation import GenerationStation
-from sim.dataplane.events.request import Request, ScheduledEvent, interrupt, rows_of, worse
+from sim.dataplane.events.request import Request, ScheduledEvent, call_at, interrupt, rows_of, worse
 from sim.dataplane.events.station import EventStation, Link
 
 Stop = tuple[Callable[[Request, int, Any], ScheduledEvent], int, float | Tokens]
 
 
 class EventsPlane:
-    """The data plane that follows every request event by event; see ``DataPlane``.
-
-    Args:
-        recorder: is told, at each cut, of requests that were born and that ended.
-    """
+    """The data plane that follows every request event by event; see ``DataPlane``."""
 
     def __init__(self, recorder: Recorder) -> None:
         self.env = Clock()
@@ -65,35 +59,25 @@ class EventsPlane:
     # What the control plane orders
 
     def add_station(self, spec: StationSpec) -> None:
-        """Make a station known."""
-        if spec.iterations is None:
-            self.stations[spec.id] = EventStation(self.env, spec)
-        else:
-            self.stations[spec.id] = GenerationStation(self.env, spec)
+        kind = EventStation if spec.iterations is None else GenerationStation
+        self.stations[spec.id] = kind(self.env, spec)
 
     def add_link(self, spec: LinkSpec) -> None:
-        """Make a link known."""
         self.links[spec.id] = Link(self.env, spec)
 
     def remove_station(self, station: int) -> None:
-        """Forget a station."""
         del self.stations[station]
 
     def remove_link(self, link: int) -> None:
-        """Forget a link."""
         del self.links[link]
 
     def open_source(self, at_ns: int, query: int, blocks: Iterator[RequestBlock]) -> None:
-        """Let a query's requests be born from ``at_ns`` on."""
-
         def start() -> None:
             self.sources[query] = self.env.process(self._source(query, blocks))
 
         self._order(at_ns, start)
 
     def close_source(self, at_ns: int, query: int) -> None:
-        """Let no request of a query be born at ``at_ns`` or later."""
-
         def stop() -> None:
             source = self.sources.pop(query)
             if source.is_alive:
@@ -103,8 +87,6 @@ class EventsPlane:
         self._order(at_ns, stop)
 
     def route(self, at_ns: int, query: int, route: Route | None) -> None:
-        """Send requests born at ``at_ns`` or later along a route; None leaves them unserved."""
-
         def switch() -> None:
             if route is None:
                 self.routes.pop(query, None)
@@ -114,11 +96,9 @@ class EventsPlane:
         self._order(at_ns, switch)
 
     def fail_station(self, at_ns: int, station: int) -> None:
-        """Lose what a station holds, and all that reaches it afterwards."""
         self._order(at_ns, self.stations[station].fail)
 
     def slow_down(self, at_ns: int, station: int, factor: float) -> None:
-        """Let batches that a station begins from ``at_ns`` on take ``factor`` times as long."""
         slowed = self.stations[station]  # It may be removed before that moment.
 
         def change() -> None:
@@ -127,12 +107,9 @@ class EventsPlane:
         self._order(at_ns, change)
 
     def busy_ns(self, station: int) -> int:
-        """Return the time that a station was busy up to the last cut, summed over servers."""
         return self.stations[station].busy_until(self.env.now)
 
     def abort(self, at_ns: int, deployment: int) -> None:
-        """Drop what a deployment still has in flight."""
-
         def drop() -> None:
             for branches in self.under_way.get(deployment, {}).values():
                 for branch in branches:
@@ -143,9 +120,7 @@ class EventsPlane:
         self._order(at_ns, drop)
 
     def _order(self, at_ns: int, action: Callable[[], None]) -> None:
-        order = ScheduledEvent(self.env)
-        order.callbacks.append(lambda _: action())
-        self.env.schedule(order, URGENT, at_ns - self.env.now)
+        call_at(self.env, at_ns, URGENT, lambda _: action())
 
     def _stops(self, leg: Leg) -> list[Stop]:
         stops: list[Stop] = []
@@ -159,7 +134,6 @@ class EventsPlane:
     # What requests do
 
     def _source(self, query: int, blocks: Iterator[RequestBlock]) -> Generator[Event, None, None]:
-        """Give birth to the requests of a query, until the source is closed."""
         env, number = self.env, 0
         try:
             for block in blocks:
@@ -204,10 +178,7 @@ class EventsPlane:
     def _travel(
         self, branch: Request, awaited: Sequence[Process], stops: list[Stop]
     ) -> Generator[Event, str, str]:
-        """Follow a leg of a route, once those that it awaits are over; return how it ended.
-
-        This is the life of a request, or of a branch of it.
-        """
+        """Follow a leg of a route, once those that it awaits are over; return how it ended."""
         outcome = COMPLETED
         try:
             for earlier in awaited:
@@ -231,7 +202,6 @@ class EventsPlane:
         self.ended.append(request)
 
     def _tell(self) -> None:
-        """Tell the recorder which requests were born, and which ended, since the last time."""
         told = dict.fromkeys(self.born + self.ended)
         if told:
             row = {request: number for number, request in enumerate(told)}
@@ -244,17 +214,14 @@ class EventsPlane:
     # What the control plane learns
 
     def in_flight(self, deployment: int) -> int:
-        """Return how many requests of a deployment are under way, as of the last cut."""
         return len(self.under_way.get(deployment, ()))
 
     def advance(self, until_ns: int) -> None:
-        """Move requests through every event before ``until_ns``, which becomes the clock."""
         if until_ns > self.env.now:
             self.env.run(until=until_ns)
             self._tell()
 
     def finish(self) -> None:
-        """Report all that is under way at the horizon as in flight."""
         for requests in self.under_way.values():
             for request in requests:
                 self._end(request, IN_FLIGHT)

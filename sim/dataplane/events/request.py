@@ -1,6 +1,6 @@
 """What every part of the event data plane shares: moments, requests, and the order of events."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 
@@ -37,51 +37,41 @@ class ScheduledEvent(Event):
         self._value = None
 
 
+def call_at(
+    env: Clock, when_ns: int, priority: EventPriority, action: Callable[[Event], None]
+) -> None:
+    """Call an action at a time, before or after other events of that time by its priority."""
+    moment = ScheduledEvent(env)
+    moment.callbacks.append(action)
+    env.schedule(moment, priority, when_ns - env.now)
+
+
 @dataclass(slots=True, eq=False)
 class Request:
     """A request, from its birth on.
 
     Where its route forks, each branch is a copy of it that shares its lists.
-
-    Args:
-        query: id of its query.
-        number: its number within the query.
-        arrival_ns: its birth.
-        size: its size over the mean.
-        length: the length of its output over the mean.
-        allowance: how many times the latency bound it may take, see ``RequestBlock``.
-        variability: per operator, a factor on its service time.
-        queueing_ns: per operator, waiting while all servers were busy.
-        batching_ns: per operator, waiting for a batch to fill.
-        compute_ns: per operator, being served.
-        transfer_ns: per operator, on links towards it, and last on those of the answer.
-        deployment: deployment that it has kept since its birth, or None.
-        bound_ns: latency bound of its query; ``NEVER`` for none.
-        priority: rank of its query's class of service, 0 for the first.
-        leg: number of the leg of its route that it follows.
-        outcome: how it ended, one of ``OUTCOMES``.
-        ended_ns: when it ended.
-        process: its life, or that of its branch, if a deployment serves it.
     """
 
-    query: int
-    number: int
-    arrival_ns: int
-    size: float
-    length: float
-    allowance: float
-    variability: list[float]
-    queueing_ns: list[int] = field(init=False)
-    batching_ns: list[int] = field(init=False)
-    compute_ns: list[int] = field(init=False)
+    query: int  # id of its query
+    number: int  # its number within the query
+    arrival_ns: int  # its birth
+    size: float  # its size over the mean
+    length: float  # the length of its output over the mean
+    allowance: float  # how many times the latency bound it may take, see ``RequestBlock``
+    variability: list[float]  # per operator, a factor on its service time
+    queueing_ns: list[int] = field(init=False)  # per operator, waiting while all servers were busy
+    batching_ns: list[int] = field(init=False)  # per operator, waiting for a batch to fill
+    compute_ns: list[int] = field(init=False)  # per operator, being served
+    # Per operator, on links towards it, and last on those of the answer.
     transfer_ns: list[int] = field(init=False)
-    deployment: int | None = None
-    bound_ns: int = NEVER
-    priority: int = 0
-    leg: int = 0
-    outcome: str = IN_FLIGHT
-    ended_ns: int = 0
-    process: Process | None = None
+    deployment: int | None = None  # deployment that it has kept since its birth, or None
+    bound_ns: int = NEVER  # latency bound of its query; ``NEVER`` for none
+    priority: int = 0  # rank of its query's class of service, 0 for the first
+    leg: int = 0  # number of the leg of its route that it follows
+    outcome: str = IN_FLIGHT  # how it ended, one of ``OUTCOMES``
+    ended_ns: int = 0  # when it ended
+    process: Process | None = None  # its life, or that of its branch, if a deployment serves it
 
     def __post_init__(self) -> None:
         operators = len(self.variability)
@@ -113,9 +103,10 @@ def rows_of(requests: Sequence[Request]) -> NDArray[np.int64]:
     """Lay requests of one application out as rows, shape (n, width); see `request_rows`."""
     operators = len(requests[0].variability)
     rows = np.zeros((len(requests), width(operators)), np.int64)
-    # Value by value: a list of so many tuples would set the garbage collector going.
-    known = (
-        (
+    values, parts = rows.view(np.float64), part_columns(operators)
+    factors = [SIZE, LENGTH, ALLOWANCE, *variability_columns(operators)]
+    for row, each in enumerate(requests):
+        rows[row, QUERY : ENDED + 1] = (
             each.query,
             each.number,
             each.arrival_ns,
@@ -124,34 +115,11 @@ def rows_of(requests: Sequence[Request]) -> NDArray[np.int64]:
             OUTCOMES.index(each.outcome),
             each.ended_ns,
         )
-        for each in requests
-    )
-    factors = ((each.size, each.length, each.allowance, *each.variability) for each in requests)
-    parts = (
-        chain(
-            *zip(
-                each.queueing_ns,
-                each.batching_ns,
-                each.compute_ns,
-                each.transfer_ns[:-1],
-                strict=True,
-            ),
-            each.transfer_ns[-1:],
-        )
-        for each in requests
-    )
-    rows[:, QUERY : ENDED + 1] = _table(known, np.int64, len(requests))
-    rows.view(np.float64)[:, [SIZE, LENGTH, ALLOWANCE, *variability_columns(operators)]] = _table(
-        factors, np.float64, len(requests)
-    )
-    rows[:, part_columns(operators)] = _table(parts, np.int64, len(requests))
+        values[row, factors] = (each.size, each.length, each.allowance, *each.variability)
+        served_ns = each.queueing_ns, each.batching_ns, each.compute_ns
+        times_ns = zip(*served_ns, each.transfer_ns[:-1], strict=True)
+        rows[row, parts] = [*chain.from_iterable(times_ns), each.transfer_ns[-1]]
     return rows
-
-
-def _table(
-    rows: Iterable[Iterable[float]], kind: type[np.generic], count: int
-) -> NDArray[np.generic]:
-    return np.fromiter(chain.from_iterable(rows), kind).reshape(count, -1)
 
 
 def interrupt(request: Request, outcome: str) -> None:

@@ -1,8 +1,10 @@
 """Stations that serve batches, and links, of the event data plane."""
 
 from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
-from typing import NamedTuple
+from typing import Generic, TypeVar
 
 from simpy import Event, Interrupt
 from simpy.events import NORMAL
@@ -11,35 +13,73 @@ from sim.clock import NS_PER_S, Clock
 from sim.dataplane.base.durations import NEVER, NOMINAL, batch_ns, whole
 from sim.dataplane.base.interface import DROPPED, LOST, SHED, LinkSpec, StationSpec
 from sim.dataplane.base.queueing import batch_ready_ns, is_late, room
-from sim.dataplane.events.request import LOW, Request, ScheduledEvent, interrupt
+from sim.dataplane.events.request import LOW, Request, ScheduledEvent, call_at, interrupt
 
 
-class Waiting(NamedTuple):
-    """A request in a queue, which is ordered by rank, arrival, query, number and leg."""
+@dataclass(slots=True, eq=False)
+class Job:
+    """A request at a station."""
 
-    rank: int
-    entered_ns: int
-    query: int
-    number: int
-    leg: int
     request: Request
-    operator: int
-    work_ns: int
-    served: ScheduledEvent
+    operator: int  # the operator that serves it
+    entered_ns: int  # when it came
+    served: ScheduledEvent  # comes when its service ends
 
 
-class EventStation:
-    """A queue that the replicas of one operator share."""
+@dataclass(slots=True, eq=False)
+class BatchJob(Job):
+    """A request at a station that serves batches."""
+
+    work_ns: int  # how long it takes alone, at nominal speed
+
+
+AnyJob = TypeVar("AnyJob", bound=Job)
+
+
+class Queue(Generic[AnyJob]):
+    """What waits at a station, ordered by rank, arrival, query, number and leg."""
 
     def __init__(self, env: Clock, spec: StationSpec) -> None:
         self.env = env
         self.spec = spec
-        self.waiting: list[Waiting] = []
-        self.serving: dict[ScheduledEvent, tuple[list[Request], int]] = {}
-        self.free_since = deque([env.now] * spec.servers)
+        self.waiting: list[tuple[int, int, int, int, int, AnyJob]] = []
         self.failed = False
         self.slowdown = 1.0
         self.busy_ns = 0
+
+    def _put(self, job: AnyJob) -> None:
+        place = job.request.place(self.spec.discipline, self.env.now)
+        heappush(self.waiting, (*place, job))
+
+    def _drop_last(self, count: int) -> None:
+        if count > 0:
+            self.waiting.sort()
+            for *_, job in self.waiting[-count:]:
+                interrupt(job.request, DROPPED)
+            del self.waiting[-count:]
+
+    def withdraw(self, request: Request) -> None:
+        """Take a request out of the queue, if it waits here."""
+        kept = [each for each in self.waiting if each[-1].request is not request]
+        if len(kept) < len(self.waiting):
+            heapify(kept)
+            self.waiting = kept
+
+    def _lose(self, served: Iterable[Request]) -> None:
+        self.failed = True
+        lost = [job.request for *_, job in sorted(self.waiting)]
+        self.waiting.clear()
+        for request in (*lost, *served):
+            interrupt(request, LOST)
+
+
+class EventStation(Queue[BatchJob]):
+    """A queue that the replicas of one operator share."""
+
+    def __init__(self, env: Clock, spec: StationSpec) -> None:
+        super().__init__(env, spec)
+        self.serving: dict[ScheduledEvent, tuple[list[Request], int]] = {}
+        self.free_since = deque([env.now] * spec.servers)
         self._next_dispatch_ns: int | None = None
 
     def enter(self, request: Request, operator: int, mean_ns: float) -> ScheduledEvent:
@@ -48,8 +88,7 @@ class EventStation:
         if self.failed:
             raise Interrupt(LOST)  # In the process of the request itself, which calls this.
         work_ns = whole(mean_ns * request.size * request.variability[operator])
-        place = request.place(self.spec.discipline, self.env.now)
-        heappush(self.waiting, Waiting(*place, request, operator, work_ns, served))
+        self._put(BatchJob(request, operator, self.env.now, served, work_ns))
         if self.free_since or self.spec.capacity is not None:  # Else there is nothing to decide.
             self._dispatch_at(self.env.now)
         return served
@@ -57,9 +96,7 @@ class EventStation:
     def _dispatch_at(self, when_ns: int) -> None:
         if self._next_dispatch_ns is None or when_ns < self._next_dispatch_ns:
             self._next_dispatch_ns = when_ns
-            dispatch = ScheduledEvent(self.env)
-            dispatch.callbacks.append(self._dispatch)
-            self.env.schedule(dispatch, LOW, when_ns - self.env.now)
+            call_at(self.env, when_ns, LOW, self._dispatch)
 
     def _dispatch(self, _: Event) -> None:
         """Give work to every free server, unless a batch is still filling."""
@@ -67,10 +104,9 @@ class EventStation:
         self._next_dispatch_ns = None
         if spec.capacity is not None:
             most = room(spec.capacity, len(self.free_since), spec.max_batch)
-            if len(self.waiting) > most:
-                self._drop_last(len(self.waiting) - most)
+            self._drop_last(len(self.waiting) - most)
         while self.free_since and self.waiting:
-            first_ns = min(each.entered_ns for each in self.waiting)
+            first_ns = min(job.entered_ns for *_, job in self.waiting)
             filled_ns = now if len(self.waiting) >= spec.max_batch else NEVER
             ready_ns = batch_ready_ns(first_ns, filled_ns, spec.max_wait_ns)
             if now < ready_ns:
@@ -80,9 +116,9 @@ class EventStation:
 
     def _serve(self, now: int) -> None:
         """Start a batch on the server that has been free longest."""
-        batch: list[Waiting] = []
+        batch: list[BatchJob] = []
         while self.waiting and len(batch) < self.spec.max_batch:
-            first = heappop(self.waiting)
+            first = heappop(self.waiting)[-1]
             if self.spec.shed_late and is_late(first.request.deadline_ns, now):
                 interrupt(first.request, SHED)
             else:
@@ -94,17 +130,17 @@ class EventStation:
         work_ns = batch_ns(max(each.work_ns for each in batch), factor, self.slowdown)
         finish_ns = self.spec.speed.finish_ns(now, work_ns * NOMINAL)
         self.busy_ns += finish_ns - now
-        for _, entered_ns, _, _, _, request, operator, _, served in batch:
-            request.queueing_ns[operator] = max(0, freed_ns - entered_ns)
-            request.batching_ns[operator] = now - max(entered_ns, freed_ns)
+        for job in batch:
+            request, operator = job.request, job.operator
+            request.queueing_ns[operator] = max(0, freed_ns - job.entered_ns)
+            request.batching_ns[operator] = now - max(job.entered_ns, freed_ns)
             request.compute_ns[operator] = finish_ns - now
-            self.env.schedule(served, NORMAL, finish_ns - now)
+            self.env.schedule(job.served, NORMAL, finish_ns - now)
         last = batch[-1].served
         self.serving[last] = [each.request for each in batch], finish_ns
         last.callbacks.append(self._release)
 
     def _release(self, served: Event) -> None:
-        """Free the server of a batch that is done."""
         del self.serving[served]  # type: ignore[arg-type]
         self.free_since.append(self.env.now)
         if self.waiting:
@@ -114,27 +150,9 @@ class EventStation:
         """Return how long servers were busy, summed over them."""
         return self.busy_ns - sum(finish_ns - now_ns for _, finish_ns in self.serving.values())
 
-    def _drop_last(self, count: int) -> None:
-        self.waiting.sort()
-        for last in self.waiting[-count:]:
-            interrupt(last.request, DROPPED)
-        del self.waiting[-count:]
-
-    def withdraw(self, request: Request) -> None:
-        """Take a request out of the queue, if it waits here."""
-        kept = [each for each in self.waiting if each.request is not request]
-        if len(kept) < len(self.waiting):
-            heapify(kept)
-            self.waiting = kept
-
     def fail(self) -> None:
         """Lose everything that waits or is served here, now and from now on."""
-        self.failed = True
-        lost = [each.request for each in sorted(self.waiting)]
-        lost += [request for batch, _ in self.serving.values() for request in batch]
-        self.waiting.clear()
-        for request in lost:
-            interrupt(request, LOST)
+        self._lose(request for batch, _ in self.serving.values() for request in batch)
 
 
 class Link:
@@ -153,9 +171,7 @@ class Link:
         place = request.query, request.number, request.leg
         self.arriving.append((*place, request, operator, size_bytes, arrived))
         if len(self.arriving) == 1:
-            admit = ScheduledEvent(self.env)
-            admit.callbacks.append(self._admit)
-            self.env.schedule(admit, LOW)
+            call_at(self.env, self.env.now, LOW, self._admit)
         return arrived
 
     def _admit(self, _: Event) -> None:

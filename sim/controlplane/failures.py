@@ -1,0 +1,91 @@
+"""Failures of machines, of shared GPU instances, and of the planner's process."""
+
+from collections.abc import Generator
+from typing import TYPE_CHECKING
+
+from simpy import Event
+
+from scenarios.drift import DriftEvent
+from sim.clock import ns
+from sim.cluster.machines import Station
+from sim.controlplane.result_rows import end_row
+
+if TYPE_CHECKING:
+    from sim.controlplane.world import World
+
+
+def _machine_failure(world: "World", event: DriftEvent) -> Generator[Event, None, None]:
+    if event.at_s > 0:
+        yield world.env.timeout(ns(event.at_s))
+    assert event.node is not None
+    now = world.env.now
+    machine = world.machines.pools[event.node][event.machine]
+    machine.down_until_ns = max(machine.down_until_ns, now + ns(event.duration_s))
+    if not machine.up:
+        return  # Another event took it down already; this one can only keep it away longer.
+    world.billing.settle(now)
+    reason = f"machine {event.machine} of {event.node} failed"
+    _lose(world, world.machines.fail(machine, now), reason)
+    while world.env.now < machine.down_until_ns:
+        yield world.env.timeout(machine.down_until_ns - world.env.now)
+    world.billing.settle(world.env.now)  # A machine that is down costs nothing.
+    world.machines.recover(machine, world.env.now)
+    machine.ready_ns = world.env.now + ns(machine.node.boot_s)
+    world.call_planner("recovery")
+
+
+def _mps_fault(world: "World", event: DriftEvent) -> Generator[Event, None, None]:
+    """End all clients of the instance that the most of them share, if any is shared."""
+    if event.at_s > 0:
+        yield world.env.timeout(ns(event.at_s))
+    assert event.node is not None
+    machine = world.machines.pools[event.node][event.machine]
+    shared = [each for each in machine.instances if each.clients > 1]
+    if not shared:
+        return
+    world.billing.settle(world.env.now)
+    instance = max(shared, key=lambda each: each.clients)  # of equals, the first
+    reason = f"a GPU instance of machine {event.machine} of {event.node} failed"
+    _lose(world, world.machines.fail_instance(instance, world.env.now), reason)
+
+
+def _planner_crash(world: "World", event: DriftEvent) -> Generator[Event, None, None]:
+    """Lose the planner's process, its searches, and what it did not save; restart it."""
+    if event.at_s > 0:
+        yield world.env.timeout(ns(event.at_s))
+    world.planner_crashes += 1
+    world.profiling_runs_lost += world.planning_service.fall_back()
+    world.due.clear()
+    for state in world.registry.living.values():
+        state.searching = False
+    back_ns = world.env.now + ns(event.duration_s)
+    world.planner_away_until_ns = max(world.planner_away_until_ns, back_ns)
+    yield world.env.timeout(back_ns - world.env.now)
+    if back_ns == world.planner_away_until_ns:  # Else it crashed again while it was away.
+        world.planner_away_until_ns = 0  # Of two crashes that end now, one calls.
+        world.call_planner("recovery")
+
+
+def _lose(world: "World", stations: list[Station], reason: str) -> None:
+    """Lose what failed stations held, end their deployments, and call the planner."""
+    now, dead = world.env.now, set(stations)
+    for station in sorted(dead, key=lambda station: station.id):
+        world.data.fail_station(now, station.id)
+    for state in world.registry.living.values():
+        if state.loading is not None and not dead.isdisjoint(state.loading.stations):
+            world.tables.add("decisions", end_row(state.loading, now, reason))
+            world.deployments.leave(state.loading)
+            state.loading = None
+        if state.active is not None and not dead.isdisjoint(state.active.stations):
+            world.tables.add("decisions", end_row(state.active, now, reason))
+            world.monitor.void_trial(state.active.number, now)
+            world.take_out_of_force(state)
+    world.call_planner("failure")
+
+
+FAILURES = {
+    "machine_failure": _machine_failure,
+    "mps_fault": _mps_fault,
+    "planner_crash": _planner_crash,
+}
+"""What happens at a drift event, by its kind."""

@@ -1,0 +1,128 @@
+"""Calls of the planner: its searches take simulated time, and then its orders are carried out."""
+
+from collections.abc import Generator
+from operator import itemgetter
+from pathlib import Path
+from time import perf_counter
+from traceback import extract_tb
+from typing import TYPE_CHECKING
+
+from simpy import Event
+
+from sim.clock import seconds
+from sim.cluster.queries import QueryState
+from sim.controlplane.deployments import NoRoomError
+from sim.controlplane.result_rows import decision_row
+from sim.planning.call import DeploymentOrder, PlanningCall
+
+if TYPE_CHECKING:
+    from sim.controlplane.world import World
+
+
+def call_planner(world: "World", trigger: str) -> None:
+    """Call the planner, unless its process is down, and schedule its orders."""
+    if world.env.now < world.planner_away_until_ns:
+        return
+    planner = world.planner
+    call = PlanningCall(world.planning_service, world.env.now, planner.budget_s, planner.sees_truth)
+    context = world.context(call, trigger)
+    started = perf_counter()
+    error = call.run(planner, context)
+    world.planning_wall_s += perf_counter() - started
+    if error is not None:
+        world.note_error(trigger, f"{type(error).__name__} in {_origin(error)}: {_reason(error)}")
+    for query, search in call.searches.items():
+        world.planning_service.planning_charged_s += seconds(search.charged_ns)
+        state = world.registry.living[query]
+        state.planning_s += seconds(search.charged_ns)
+        state.profiling_s += seconds(search.profiling_ns)
+        state.surrogates_s += seconds(search.surrogates_ns)
+        state.profiling_device_s += search.device_s
+        if search.clock_ns > world.env.now and query not in call.orders:
+            state.searching = True
+            world.env.process(_search_in_vain(world, state, search.clock_ns))
+    for order in call.orders.values():
+        world.registry.living[order.query].searching = True
+        due = world.due.setdefault(order.at_ns, [])
+        due.append((order.query, order, trigger, world.env.now))
+        if len(due) == 1:
+            world.env.process(_when_due(world, order.at_ns))
+
+
+def _search_in_vain(
+    world: "World", state: QueryState, until_ns: int
+) -> Generator[Event, None, None]:
+    crashes = world.planner_crashes
+    yield world.env.timeout(until_ns - world.env.now)
+    if crashes == world.planner_crashes:  # Else the search ended with the planner's process.
+        state.searching = False
+
+
+def _when_due(world: "World", at_ns: int) -> Generator[Event, None, None]:
+    """Wait for a moment at which orders are due, then carry them out by query."""
+    if at_ns > world.env.now:
+        yield world.env.timeout(at_ns - world.env.now)
+    due = world.due.pop(at_ns, ())  # nothing, if they were lost with the planner's process
+    for query, order, trigger, triggered_ns in sorted(due, key=itemgetter(0)):
+        state = world.registry.living.get(query)
+        if state is not None:
+            state.searching = False
+            world.env.process(_carry_out(world, state, order, trigger, triggered_ns))
+
+
+def _carry_out(
+    world: "World", state: QueryState, order: DeploymentOrder, trigger: str, triggered_ns: int
+) -> Generator[Event, None, None]:
+    """Deploy the plan of an order if it still fits, and wait until it is in force."""
+    if state.departed:
+        return
+    row = decision_row(order, trigger, triggered_ns)
+    if order.plan is None:
+        world.take_out_of_force(state)
+        world.withdraw(state)
+        world.tables.add("decisions", row | {"outcome": "released"})
+        return
+    figures = world.planning_service.figures(state.query, order.plan)
+    row |= world.planning_service.named(order.plan) | {
+        "list_price_usd_per_hour": figures.list_price_usd_per_hour,
+        "latency_basis": figures.basis,
+    }
+    try:
+        deployment = world.deployments.reserve(
+            state, order.plan, figures.demands, figures.whole.backhaul_up_s
+        )
+    except NoRoomError as refusal:
+        world.tables.add("decisions", row | {"outcome": "refused", "reason": str(refusal)})
+        world.refused = True
+        return
+    world.tables.add(
+        "decisions",
+        row
+        | {
+            "deployment": deployment.number,
+            "outcome": "deployed",
+            "in_force_s": seconds(deployment.in_force_ns),
+        },
+    )
+    yield from world.bring_into_force(state, deployment)
+
+
+def _reason(error: BaseException) -> str:
+    try:
+        said = str(error)
+    except Exception:  # A planner's exception may not even be able to say what it is.
+        said = ""
+    return " ".join(said.split()) or "no message"
+
+
+def _origin(error: BaseException) -> str:
+    """Return the file and line of the planner's own code at which an exception came up."""
+    here = Path(__file__).parents[1]
+    frames = [
+        frame
+        for frame in extract_tb(error.__traceback__)
+        if here not in Path(frame.filename).parents
+    ]
+    return (
+        f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "no code of its own"
+    )
