@@ -4,8 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import inf
 
-from planners.common.hill_climbing import demand_s, neighbours
-from planners.common.offline_profiles import deviations
+from planners.common.offline_profiles import demand_s, deviations, neighbours
 from planners.common.one_node import home_node, partitions, plan_on
 from planners.common.orders import Orders
 from planners.common.ranges import above, at_least
@@ -107,6 +106,7 @@ RICHEST_SHARE = 0.5
 """Share of that which the richest configuration may take."""
 
 
+@dataclass(eq=False, repr=False)
 class Chameleon(Planner):
     """Profile again every window, on fresh data, the few configurations that were best before.
 
@@ -166,28 +166,19 @@ class Chameleon(Planner):
 
     query_records = (IN_VAIN, "chameleon looked")
 
-    def __init__(
-        self,
-        budget_s: float = 5.0,
-        samples: int = 100,
-        top: int = 3,
-        window_s: float = 60.0,
-        lead_every_s: float = 300.0,
-        headroom: float = 0.8,
-        replan_every_s: float = 10.0,
-        pause_s: float = 10.0,
-    ) -> None:
-        at_least(1, samples=samples, top=top)
-        above(0, window_s=window_s, lead_every_s=lead_every_s, headroom=headroom)
-        at_least(0, pause_s=pause_s)
-        self.budget_s = budget_s
-        self.samples = samples
-        self.top = top
-        self.window_s = window_s
-        self.lead_every_s = lead_every_s
-        self.headroom = headroom
-        self.replan_every_s = replan_every_s
-        self.pause_s = pause_s
+    budget_s: float = 5.0
+    samples: int = 100
+    top: int = 3
+    window_s: float = 60.0
+    lead_every_s: float = 300.0
+    headroom: float = 0.8
+    replan_every_s: float = 10.0
+    pause_s: float = 10.0
+
+    def __post_init__(self) -> None:
+        at_least(1, samples=self.samples, top=self.top)
+        above(0, window_s=self.window_s, lead_every_s=self.lead_every_s, headroom=self.headroom)
+        at_least(0, pause_s=self.pause_s)
 
     def plan(self, context: PlanningContext) -> None:
         """Serve waiting queries, and at ticks profile running ones whose window is over."""

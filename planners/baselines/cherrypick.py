@@ -1,6 +1,7 @@
 """CherryPick: Bayesian optimisation of a whole plan, one profiled plan at a time."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from math import log
 
 import numpy as np
@@ -9,9 +10,9 @@ from numpy.typing import NDArray
 from planners.bayesopt.acquisition import expected_improvement, probability_above, probability_below
 from planners.bayesopt.encodings import joint
 from planners.bayesopt.gaussian_process import GaussianProcess
-from planners.common.orders import Orders
+from planners.common.orders import Orders, serve_waiting
 from planners.common.ranges import above, at_least
-from planners.common.retries import IN_VAIN, due, give_up
+from planners.common.retries import IN_VAIN
 from planners.common.trials import TRIALS, Trials
 from scenarios.application import Pipeline
 from scenarios.queries import Query
@@ -174,6 +175,7 @@ def spread(pipeline: Pipeline, view: PlanView, rng: np.random.Generator) -> Iter
         point = (point + step) % 1
 
 
+@dataclass(eq=False, repr=False)
 class CherryPick(Planner):
     """Try a few plans, each the one expected to save most, and deploy the cheapest that would do.
 
@@ -228,40 +230,27 @@ class CherryPick(Planner):
 
     query_records = (IN_VAIN, TRIALS, TRIED)
 
-    def __init__(
-        self,
-        budget_s: float = 5.0,
-        samples: int = 100,
-        starts: int = 3,
-        least_runs: int = 6,
-        stop_saving: float = 0.1,
-        headroom: float = 1.0,
-        pause_s: float = 30.0,
-        starts_seed: int = 0,
-    ) -> None:
-        at_least(1, starts=starts)
-        at_least(2, samples=samples)  # Their variance is the noise of its model.
-        above(0, headroom=headroom)
-        at_least(0, least_runs=least_runs, stop_saving=stop_saving, pause_s=pause_s)
-        self.budget_s = budget_s
-        self.samples = samples
-        self.starts = starts
-        self.least_runs = least_runs
-        self.stop_saving = stop_saving
-        self.headroom = headroom
-        self.pause_s = pause_s
-        self.starts_seed = starts_seed
+    budget_s: float = 5.0
+    samples: int = 100
+    starts: int = 3
+    least_runs: int = 6
+    stop_saving: float = 0.1
+    headroom: float = 1.0
+    pause_s: float = 30.0
+    starts_seed: int = 0
+
+    def __post_init__(self) -> None:
+        at_least(1, starts=self.starts)
+        at_least(2, samples=self.samples)  # Their variance is the noise of its model.
+        above(0, headroom=self.headroom)
+        at_least(0, least_runs=self.least_runs, stop_saving=self.stop_saving, pause_s=self.pause_s)
 
     def plan(self, context: PlanningContext) -> None:
         """Search for each waiting query, unless an earlier search found nothing for it."""
         orders = Orders(context)
-        for query in context.waiting:
-            if due(context, query, self.pause_s):
-                plan = self._search(context, query, orders)
-                if plan is None:
-                    give_up(context, query)
-                else:
-                    orders.deploy(query, plan)
+        serve_waiting(
+            context, orders, self.pause_s, lambda query: self._search(context, query, orders)
+        )
 
     def _search(self, context: PlanningContext, query: Query, orders: Orders) -> Plan | None:
         """Return the cheapest plan that was tried, would do and fits; None if there is none."""

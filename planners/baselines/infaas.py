@@ -1,9 +1,9 @@
 """INFaaS-style: each operator the cheapest variant that will do, scaled when it turns out late."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from math import inf
 
-from planners.baselines.autoscaler import late_window, scaled
 from planners.baselines.variants import (
     Goal,
     Market,
@@ -12,16 +12,26 @@ from planners.baselines.variants import (
     offers,
     registered,
     variants,
+    with_operator,
 )
-from planners.common.offline_profiles import profile_ahead
-from planners.common.orders import Orders
+from planners.common.offline_profiles import own_knobs, profile_ahead
+from planners.common.orders import Orders, serve_waiting
 from planners.common.ranges import above, at_least
-from planners.common.retries import IN_VAIN, due, give_up
+from planners.common.retries import IN_VAIN
+from planners.common.windows import late_window
 from planners.common.workers import Labour, crews
+from scenarios.application import Pipeline
 from scenarios.queries import Query
-from sim import Plan, Planner, PlanningContext
+from sim import Plan, Planner, PlanningContext, WindowReport
+
+FASTER = 0.9
+"""Share of its present time that an upgrade must get an operator to."""
+
+MOST_SPREAD = 10.0
+"""Most that the quantile of an operator's time is taken to be over its mean."""
 
 
+@dataclass(eq=False, repr=False)
 class INFaaS(Planner):
     """Give each operator its cheapest variant that meets its share of the SLO; scale what is late.
 
@@ -73,35 +83,27 @@ class INFaaS(Planner):
 
     query_records = (IN_VAIN,)
 
-    def __init__(
-        self,
-        budget_s: float = 600.0,
-        samples: int = 100,
-        headroom: float = 0.7,
-        replan_every_s: float = 10.0,
-        settle_s: float = 30.0,
-        pause_s: float = 10.0,
-    ) -> None:
-        at_least(1, samples=samples)
-        above(0, headroom=headroom)
-        at_least(0, settle_s=settle_s, pause_s=pause_s)
-        self.budget_s = budget_s
-        self.samples = samples
-        self.headroom = headroom
-        self.replan_every_s = replan_every_s
-        self.settle_s = settle_s
-        self.pause_s = pause_s
+    budget_s: float = 600.0
+    samples: int = 100
+    headroom: float = 0.7
+    replan_every_s: float = 10.0
+    settle_s: float = 30.0
+    pause_s: float = 10.0
+
+    def __post_init__(self) -> None:
+        at_least(1, samples=self.samples)
+        above(0, headroom=self.headroom)
+        at_least(0, settle_s=self.settle_s, pause_s=self.pause_s)
 
     def plan(self, context: PlanningContext) -> None:
         """Serve waiting queries, and at ticks scale the running ones that are late."""
         labour, orders = Labour(context), Orders(context)
-        for query in context.waiting:
-            if due(context, query, self.pause_s):
-                plan = self._cheapest(context, query, labour, orders)
-                if plan is None:
-                    give_up(context, query)
-                else:
-                    orders.deploy(query, plan)
+        serve_waiting(
+            context,
+            orders,
+            self.pause_s,
+            lambda query: self._cheapest(context, query, labour, orders),
+        )
         if context.trigger == "tick":
             for query in context.running:
                 self._scale(context, query, labour, orders)
@@ -179,3 +181,66 @@ def _possible(context: PlanningContext, query: Query, plan: Plan, orders: Orders
     if ceiling is not None and plan.list_price_usd_per_hour(context.world.cluster) > ceiling:
         return False
     return context.world.refusal(query, plan) is None and orders.fits(query, plan)
+
+
+def scaled(
+    pipeline: Pipeline, plan: Plan, report: WindowReport, market: Market, labour: Labour
+) -> Iterator[Plan]:
+    """Yield plans in which the operator that most exceeds its goal is scaled, the best first.
+
+    If its requests compute longer than they wait, upgrades come first, the cheapest of them ahead;
+    then, or if they mostly wait, one replica more. An operator's quantile of time is taken to be as
+    many times its mean as that of the whole latency is. Nothing is yielded if no operator exceeds
+    its goal: time lost on the network is not looked for.
+
+    Args:
+        pipeline: the pipeline.
+        plan: the plan in force.
+        report: a late window of it.
+        market: what the query could hire.
+        labour: who is to be had.
+    """
+    spread = min(MOST_SPREAD, max(1.0, report.latency_quantile_s / report.latency_mean_s))
+    taken_s = [sum(pair) for pair in zip(report.waiting_s, report.compute_s, strict=True)]
+    excess = [
+        spread * time_s / goal.time_s for time_s, goal in zip(taken_s, market.goals, strict=True)
+    ]
+    worst = max(range(len(excess)), key=excess.__getitem__)
+    if excess[worst] <= 1:
+        return
+    if report.waiting_s[worst] <= report.compute_s[worst]:
+        yield from _upgrades(pipeline, plan, worst, market, labour)
+    share = plan.allocation[worst]
+    more = replace(share, replicas=share.replicas + 1)
+    yield with_operator(pipeline, plan, worst, more)
+
+
+def _upgrades(
+    pipeline: Pipeline, plan: Plan, operator: int, market: Market, labour: Labour
+) -> Iterator[Plan]:
+    """Yield the plan with each faster choice for one operator, the cheapest first."""
+    values = plan.configuration.values[own_knobs(pipeline, operator)]
+    share, node = plan.allocation[operator], plan.placement[operator]
+    current = next(
+        (
+            each
+            for each in market.offers[operator]
+            if each.worker.node == node
+            and each.variant.values == values
+            and each.worker.allocation.profile == share.profile
+        ),
+        None,
+    )
+    if current is None:
+        return
+    least = min(market.goals[operator].quality, current.variant.quality)
+    faster = [
+        each
+        for each in market.on(node, labour)[operator]
+        if each.time_s <= FASTER * current.time_s and each.variant.quality >= least
+    ]
+    for each in sorted(faster, key=lambda each: (each.worker.price_usd_per_hour, each.busy)):
+        allocation = each.worker.allocation
+        replicas = max(share.replicas, allocation.replicas)
+        more = replace(allocation, replicas=replicas)
+        yield with_operator(pipeline, plan, operator, more, each.variant)

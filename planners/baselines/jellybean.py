@@ -4,13 +4,14 @@ Facts from the authors' artifact (github.com/libertyeagle/JellyBean, ``optimizer
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from heapq import nsmallest
 from math import inf
 
 from planners.common.offline_profiles import by_deviation, own_knobs, profile_ahead
-from planners.common.orders import Orders
+from planners.common.orders import Orders, serve_waiting
 from planners.common.ranges import above, at_least
-from planners.common.retries import IN_VAIN, due, give_up
+from planners.common.retries import IN_VAIN
 from planners.common.workers import Crew, Labour, Worker, crews
 from scenarios.application import KnobValue, Pipeline
 from scenarios.queries import Query
@@ -118,6 +119,7 @@ def _by_price(worker: Worker) -> tuple[float, float]:
     return worker.price_usd_per_hour, worker.latency_factor
 
 
+@dataclass(eq=False, repr=False)
 class JellyBean(Planner):
     """Choose the cheapest models that reach the accuracy, then the cheapest workers for the rate.
 
@@ -177,48 +179,35 @@ class JellyBean(Planner):
 
     query_records = (IN_VAIN,)
 
-    def __init__(
-        self,
-        budget_s: float = 600.0,
-        samples: int = 100,
-        width: int = 10,
-        latency_slack: float | None = None,
-        pause_s: float = 10.0,
-    ) -> None:
-        at_least(1, samples=samples, width=width)
-        at_least(0, pause_s=pause_s)
-        if latency_slack is not None:
-            above(0, latency_slack=latency_slack)
-        self.budget_s = budget_s
-        self.samples = samples
-        self.width = width
-        self.latency_slack = latency_slack
-        self.pause_s = pause_s
+    budget_s: float = 600.0
+    samples: int = 100
+    width: int = 10
+    latency_slack: float | None = None
+    pause_s: float = 10.0
+
+    def __post_init__(self) -> None:
+        at_least(1, samples=self.samples, width=self.width)
+        at_least(0, pause_s=self.pause_s)
+        if self.latency_slack is not None:
+            above(0, latency_slack=self.latency_slack)
 
     def plan(self, context: PlanningContext) -> None:
         """Serve each waiting query, unless nothing was found for it a moment ago."""
         labour, orders = Labour(context), Orders(context)
-        for query in context.waiting:
-            if not due(context, query, self.pause_s):
-                continue
-            profile = profile_ahead(
-                context, query.dataset, by_deviation(context.world.pipeline), self.samples
-            )
-            plan = self._cheapest(context, query, profile, labour, orders)
-            if plan is None:
-                give_up(context, query)
-            else:
-                orders.deploy(query, plan)
+        serve_waiting(
+            context,
+            orders,
+            self.pause_s,
+            lambda query: self._cheapest(context, query, labour, orders),
+        )
 
     def _cheapest(
-        self,
-        context: PlanningContext,
-        query: Query,
-        profile: Sequence[Estimate],
-        labour: Labour,
-        orders: Orders,
+        self, context: PlanningContext, query: Query, labour: Labour, orders: Orders
     ) -> Plan | None:
         """Return the cheapest plan of all model sets that fits, those that pass the check first."""
+        profile = profile_ahead(
+            context, query.dataset, by_deviation(context.world.pipeline), self.samples
+        )
         bound_s = inf
         if self.latency_slack is not None and query.slo.latency_s is not None:
             bound_s = self.latency_slack * query.slo.latency_s

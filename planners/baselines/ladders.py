@@ -13,27 +13,11 @@ from heapq import heapify, heappop, heappush
 from math import ceil
 from typing import Literal
 
+from planners.common.one_node import Use
 from sim import Plan
 
 Objective = Literal["max_sum", "max_min"]
 SLACK = 1e-9
-
-
-@dataclass(frozen=True, slots=True)
-class Use:
-    """What an option takes of one kind of slot; slots come whole, and all that agree share them.
-
-    Args:
-        kind: what users of the same slots agree on.
-        resource: number of the resource that the slots are made of.
-        slots: slots that the option fills, mostly a fraction of one.
-        share: share of the pool's resource that one slot is.
-    """
-
-    kind: Hashable
-    resource: int
-    slots: float
-    share: float
 
 
 @dataclass(frozen=True, slots=True)

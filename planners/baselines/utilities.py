@@ -3,12 +3,11 @@
 from collections.abc import Iterator, Mapping
 from math import inf, isfinite
 
-from planners.baselines.ladders import Option, Use
-from planners.common.one_node import Partition, partitions, plan_on
+from planners.baselines.ladders import Option
+from planners.common.one_node import Partition, Use, partitions, plan_on
+from planners.common.windows import late_window, slowdown
 from scenarios.queries import Query
 from sim import Estimate, Plan, PlanningContext
-
-MOST_LAG_RATIO = 10.0
 
 
 class Valuation:
@@ -181,19 +180,11 @@ class Valuation:
 
     def _observed_ratio(self, query: Query) -> float:
         context, plan = self._context, self._context.plan_of(query)
-        reports, since_s = context.telemetry(query), context.world.active_since_s(query)
-        if plan is None or since_s is None or len(reports) < 2 or reports[-2].end_s < since_s:
-            return 1.0  # No window was all under this plan yet.
-        last, estimate = reports[-1], self._believed(query, plan)
-        if last.completed == 0 or last.good >= query.slo.latency_quantile * last.born:
+        last = late_window(context, query)
+        estimate = None if plan is None else self._believed(query, plan)
+        if plan is None or last is None or estimate is None:
             return 1.0
-        if estimate is None:
-            return 1.0
-        predicted = context.predict(query, plan, estimate)
-        ratio = last.latency_quantile_s / predicted.latency_quantile_s
-        if not isfinite(last.latency_quantile_s):  # Some requests never completed.
-            ratio = last.latency_mean_s / predicted.latency_mean_s
-        return min(MOST_LAG_RATIO, max(1.0, ratio))
+        return slowdown(context.predict(query, plan, estimate), last)
 
 
 def _better(option: Option, other: Option) -> bool:

@@ -1,11 +1,11 @@
 """VideoStorm: profile ahead, then share the cloud by utility, every second."""
 
 from collections.abc import Hashable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from planners.baselines.ladders import Objective, Option, Pool, allocate, concave_ladder
 from planners.baselines.utilities import Valuation
-from planners.common.hill_climbing import climb, pareto_set
+from planners.common.offline_profiles import climb, pareto_set
 from planners.common.one_node import home_node
 from planners.common.orders import Orders
 from planners.common.ranges import above, at_least
@@ -15,6 +15,7 @@ from sim import Estimate, Planner, PlanningContext
 SEEN = "videostorm seen"
 
 
+@dataclass(eq=False, repr=False)
 class VideoStorm(Planner):
     """Profile each data set ahead; then, every second, give queries shares by utility.
 
@@ -93,39 +94,26 @@ class VideoStorm(Planner):
         ValueError: a parameter is out of range.
     """
 
-    def __init__(
-        self,
-        objective: Objective = "max_sum",
-        budget_s: float = 5.0,
-        samples: int = 100,
-        beta: float = 0.5,
-        starts: int = 3,
-        u_base: float = 1.0,
-        alpha_quality: float = 1.0,
-        alpha_lag: float = 1.0,
-        headroom: float = 1.0,
-        migrate_gain: float = 0.1,
-        replan_every_s: float = 1.0,
-        starts_seed: int = 0,
-    ) -> None:
-        if objective not in ("max_sum", "max_min"):
-            raise ValueError(f"objective={objective!r}: choose max_sum or max_min")
-        at_least(1, samples=samples, starts=starts)
-        above(0, headroom=headroom)
-        at_least(0, beta=beta, alpha_quality=alpha_quality, alpha_lag=alpha_lag)
-        at_least(0, u_base=u_base, migrate_gain=migrate_gain)
-        self.objective = objective
-        self.budget_s = budget_s
-        self.samples = samples
-        self.beta = beta
-        self.starts = starts
-        self.u_base = u_base
-        self.alpha_quality = alpha_quality
-        self.alpha_lag = alpha_lag
-        self.headroom = headroom
-        self.migrate_gain = migrate_gain
-        self.replan_every_s = replan_every_s
-        self.starts_seed = starts_seed
+    objective: Objective = "max_sum"
+    budget_s: float = 5.0
+    samples: int = 100
+    beta: float = 0.5
+    starts: int = 3
+    u_base: float = 1.0
+    alpha_quality: float = 1.0
+    alpha_lag: float = 1.0
+    headroom: float = 1.0
+    migrate_gain: float = 0.1
+    replan_every_s: float = 1.0
+    starts_seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.objective not in ("max_sum", "max_min"):
+            raise ValueError(f"objective={self.objective!r}: choose max_sum or max_min")
+        at_least(1, samples=self.samples, starts=self.starts)
+        above(0, headroom=self.headroom)
+        at_least(0, beta=self.beta, alpha_quality=self.alpha_quality, alpha_lag=self.alpha_lag)
+        at_least(0, u_base=self.u_base, migrate_gain=self.migrate_gain)
 
     def plan(self, context: PlanningContext) -> None:
         """Share the node anew, unless nothing changed since that was last done."""

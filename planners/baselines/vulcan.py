@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import inf, isfinite
+from math import inf
 
 import numpy as np
 
@@ -11,11 +11,10 @@ from planners.common.orders import Orders
 from planners.common.ranges import above, at_least, within
 from planners.common.retries import IN_VAIN, due, give_up
 from planners.common.trials import TRIALS, Trials
+from planners.common.windows import slowdown, whole_window
 from scenarios.queries import Query
 from scenarios.random_streams import stream
 from sim import Plan, Planner, PlanningContext
-
-MOST_SLOWDOWN = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +27,7 @@ class Chosen:
     utility: float
 
 
+@dataclass(eq=False, repr=False)
 class Vulcan(Planner):
     """Find each query's plan of most utility, one query after the other; replan if it falls.
 
@@ -122,46 +122,29 @@ class Vulcan(Planner):
         *(f"vulcan {what}" for what in ("explored", "progress", "chosen", "slowdowns", "judged")),
     )
 
-    def __init__(
-        self,
-        budget_s: float = 5.0,
-        samples: int = 100,
-        initial: int = 5,
-        kappa: float = 2.0,
-        gamma: float = 0.5,
-        alpha_accuracy: float = 1.0,
-        alpha_latency: float = 1.0,
-        gpu_floor_s: float = 1e-3,
-        prune_after: int = 10,
-        patience: int = 3,
-        headroom: float = 1.0,
-        drop: float = 0.5,
-        pause_s: float = 30.0,
-        deploy_early: bool = True,
-        replan_every_s: float = 1.0,
-        initial_seed: int = 0,
-    ) -> None:
-        at_least(1, samples=samples, initial=initial, prune_after=prune_after)
-        within(0, 1, gamma=gamma, drop=drop)
-        at_least(0, kappa=kappa, patience=patience, pause_s=pause_s)
-        at_least(0, alpha_accuracy=alpha_accuracy, alpha_latency=alpha_latency)
-        above(0, gpu_floor_s=gpu_floor_s, headroom=headroom)
-        self.budget_s = budget_s
-        self.samples = samples
-        self.initial = initial
-        self.kappa = kappa
-        self.gamma = gamma
-        self.alpha_accuracy = alpha_accuracy
-        self.alpha_latency = alpha_latency
-        self.gpu_floor_s = gpu_floor_s
-        self.prune_after = prune_after
-        self.patience = patience
-        self.headroom = headroom
-        self.drop = drop
-        self.pause_s = pause_s
-        self.deploy_early = deploy_early
-        self.replan_every_s = replan_every_s
-        self.initial_seed = initial_seed
+    budget_s: float = 5.0
+    samples: int = 100
+    initial: int = 5
+    kappa: float = 2.0
+    gamma: float = 0.5
+    alpha_accuracy: float = 1.0
+    alpha_latency: float = 1.0
+    gpu_floor_s: float = 1e-3
+    prune_after: int = 10
+    patience: int = 3
+    headroom: float = 1.0
+    drop: float = 0.5
+    pause_s: float = 30.0
+    deploy_early: bool = True
+    replan_every_s: float = 1.0
+    initial_seed: int = 0
+
+    def __post_init__(self) -> None:
+        at_least(1, samples=self.samples, initial=self.initial, prune_after=self.prune_after)
+        within(0, 1, gamma=self.gamma, drop=self.drop)
+        at_least(0, kappa=self.kappa, patience=self.patience, pause_s=self.pause_s)
+        at_least(0, alpha_accuracy=self.alpha_accuracy, alpha_latency=self.alpha_latency)
+        above(0, gpu_floor_s=self.gpu_floor_s, headroom=self.headroom)
 
     def plan(self, context: PlanningContext) -> None:
         """Search for each waiting query, and watch the running ones."""
@@ -296,23 +279,18 @@ class Vulcan(Planner):
         return bool(observed[0] < max(0.0, (1 - self.drop) * chosen.utility))
 
     def _note_slowdown(self, context: PlanningContext, query: Query, plan: Plan) -> None:
-        """Remember by how much the last window was slower than predicted of the placement."""
+        """Remember how much slower the last window was than predicted, by placement."""
         predicted, last = context.predict(query, plan), context.telemetry(query)[-1]
-        ratio = inf
-        if isfinite(last.latency_quantile_s):
-            ratio = last.latency_quantile_s / predicted.latency_quantile_s
-        elif last.completed:  # Some requests never completed.
-            ratio = last.latency_mean_s / predicted.latency_mean_s
         slowdowns = dict(context.recall(("vulcan slowdowns", query.id)) or {})
-        slowdowns[plan.placement] = min(MOST_SLOWDOWN, max(1.0, ratio))
+        slowdowns[plan.placement] = slowdown(predicted, last)
         context.remember(("vulcan slowdowns", query.id), slowdowns, query)
 
     def _new_window(self, context: PlanningContext, query: Query) -> bool:
-        """Tell whether the last window is a new one, and was all under the plan in force."""
-        since_s, reports = context.world.active_since_s(query), context.telemetry(query)
-        if since_s is None or len(reports) < 2 or reports[-2].end_s < since_s:
+        """Return whether there is a new window that the plan in force served whole."""
+        last = whole_window(context, query)
+        if last is None:
             return False
-        key, last = ("vulcan judged", query.id), reports[-1]
+        key = "vulcan judged", query.id
         judged_s: float | None = context.recall(key)
         if not last.born or (judged_s is not None and last.end_s <= judged_s):
             return False

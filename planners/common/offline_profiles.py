@@ -1,8 +1,10 @@
 """Offline profiles of listed configurations, and lists that see every knob early."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 
 from scenarios.application import Configuration, Pipeline
+from scenarios.queries import Query
+from scenarios.random_streams import stream
 from sim import Estimate, PlanningContext
 
 
@@ -58,6 +60,90 @@ def profile_ahead(
     return known
 
 
-def half_profiled(context: PlanningContext, dataset: str, count: int, samples: int) -> bool:
-    """Tell whether so many items of a data set are half of those asked for, or of all there are."""
-    return 2 * count >= samples or 2 * count >= len(context.bulk.features(dataset))
+def half_profiled(context: PlanningContext, source: Query | str, count: int, samples: int) -> bool:
+    """Return whether a count of items is half of those asked for, or of all there are.
+
+    Args:
+        context: the planning context.
+        source: the query, or the name of the data set, that the items are of.
+        count: items profiled.
+        samples: items asked for.
+    """
+    return 2 * count >= samples or 2 * count >= len(context.bulk.features(source))
+
+
+def demand_s(estimate: Estimate) -> float:
+    """Return a configuration's demand: seconds of compute per request, on profiling hardware."""
+    return float(estimate.measurement.operator_mean_s.sum())
+
+
+def climb(
+    context: PlanningContext, dataset: str, samples: int, beta: float, starts: int, seed: int
+) -> list[Estimate]:
+    """Profile configurations of a data set by greedy hill climbing until its budget is spent.
+
+    Each climb begins at the best of some random configurations. One knob at a time is set to
+    another value, in random order, and the first change that raises accuracy - beta x demand is
+    kept; a climb ends where none does. What was profiled is not profiled again.
+
+    Args:
+        context: the planning context, for its offline profiling.
+        dataset: name of the data set.
+        samples: items profiled for each configuration.
+        beta: accuracy that a second of demand is worth.
+        starts: random configurations that each climb chooses its start from.
+        seed: seed of starts and orders, which depend on it, the pipeline and the data set alone.
+
+    Returns:
+        All configurations that were profiled on half of the items or more.
+    """
+    rng = stream(seed, "hill climbing", context.world.pipeline.name, dataset)
+    configurations = context.world.pipeline.configurations
+    visited: dict[Configuration, Estimate] = {}
+
+    def height(configuration: Configuration) -> float:
+        """Return X, profiling the configuration if need be; fail when the budget is spent."""
+        if configuration not in visited:
+            estimate = context.profile(dataset, configuration, samples)
+            if not half_profiled(context, dataset, estimate.count, samples):
+                raise _SpentError
+            visited[configuration] = estimate
+        estimate = visited[configuration]
+        return estimate.accuracy_mean - beta * demand_s(estimate)
+
+    order = [configurations[index] for index in rng.permutation(len(configurations)).tolist()]
+    try:
+        for first in range(0, len(order), starts):
+            here: Configuration | None = max(order[first : first + starts], key=height)
+            while here is not None:
+                below = height(here)
+                around = list(neighbours(context.world.pipeline, here))
+                shuffled = (around[i] for i in rng.permutation(len(around)).tolist())
+                here = next((each for each in shuffled if height(each) > below), None)
+    except _SpentError:
+        pass
+    return list(visited.values())
+
+
+class _SpentError(Exception):
+    """The budget of an offline profile is spent."""
+
+
+def neighbours(pipeline: Pipeline, configuration: Configuration) -> Iterator[Configuration]:
+    """Yield the configurations that differ from one in exactly one knob."""
+    stride = len(pipeline.configurations)
+    for knob, value in zip(pipeline.knobs, configuration.values, strict=True):
+        stride //= len(knob.choices)
+        here = knob.choices.index(value)
+        for other in range(len(knob.choices)):
+            if other != here:
+                yield pipeline.configurations[configuration.index + (other - here) * stride]
+
+
+def pareto_set(estimates: Sequence[Estimate]) -> tuple[Estimate, ...]:
+    """Return the estimates that no other beats in accuracy and demand, by rising demand."""
+    kept: list[Estimate] = []
+    for estimate in sorted(estimates, key=lambda each: (demand_s(each), -each.accuracy_mean)):
+        if not kept or estimate.accuracy_mean > kept[-1].accuracy_mean:
+            kept.append(estimate)
+    return tuple(kept)

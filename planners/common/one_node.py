@@ -1,10 +1,9 @@
 """Planning on one node: which one, in which partitions, and what a plan takes of it."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from math import ceil
 
-from planners.baselines.ladders import Use
 from scenarios.application import Configuration
 from scenarios.queries import Query
 from sim import CORE, Allocation, Estimate, Plan, PlanningContext
@@ -21,6 +20,23 @@ class Partition:
 
     profile: str
     fraction: float
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """What an option takes of one kind of slot; slots come whole, and all that agree share them.
+
+    Args:
+        kind: what users of the same slots agree on.
+        resource: number of the resource that the slots are made of.
+        slots: slots that the option fills, mostly a fraction of one.
+        share: share of the pool's resource that one slot is.
+    """
+
+    kind: Hashable
+    resource: int
+    slots: float
+    share: float
 
 
 def home_node(context: PlanningContext) -> str | None:

@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from planners.common.offline_profiles import half_profiled
 from scenarios.queries import Query
 from sim import Estimate, PlanningContext, PlanView
 
@@ -62,7 +63,9 @@ class Trials:
             return True
         chosen = self._context.world.pipeline.configurations[configuration]
         estimate = self._context.profile(self._query, chosen, self._samples)
-        if estimate.count == 1 < self._samples or not self._suffices(estimate.count):
+        if estimate.count == 1 < self._samples or not half_profiled(
+            self._context, self._query, estimate.count, self._samples
+        ):
             return False
         self._take(configuration, estimate)
         self._context.remember(self._key, tuple(self.known), self._query)
@@ -102,11 +105,6 @@ class Trials:
         self._context.resample(self._query)
         self.known = []
         self._context.remember(self._key, (), self._query)
-
-    def _suffices(self, count: int) -> bool:
-        """Tell whether so many items are half of those asked for, or of all there are."""
-        twice = 2 * count
-        return twice >= self._samples or twice >= len(self._context.bulk.features(self._query))
 
     def _take(self, configuration: int, estimate: Estimate) -> None:
         measurement = estimate.measurement

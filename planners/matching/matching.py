@@ -13,7 +13,6 @@ import numpy as np
 from planners.matching.dual import Dual
 from planners.matching.packing import Move, Packing
 from planners.matching.problem import Floats, Integers, Problem
-from planners.matching.program import solve
 
 SLACK = 1e-9
 TEMPERATURES = (0.05, 0.01)
@@ -31,6 +30,9 @@ MOST_OPEN = 10_000
 
 AMPLE = 0.99
 """Part of the bound that queries gain, at which pools are worth too little for any to be short."""
+
+SHORT = 100.0
+"""Cost of a missing card, over the largest weight: the settled queries may take too many."""
 
 
 @dataclass(frozen=True)
@@ -100,9 +102,59 @@ def _settled(problem: Problem, shares: Floats) -> Integers:
     settled = wanted >= 0
     used = np.asarray(problem.taken[wanted[settled]].sum(axis=0))
     rows = np.flatnonzero(unsettled[problem.query] & looked_at)
-    picked = rows[solve(problem, rows, used) > 0.5]
+    picked = rows[_best_shares(problem, rows, used) > 0.5]
     wanted[problem.query[picked]] = picked
     return wanted
+
+
+def _best_shares(problem: Problem, rows: Integers, used: Floats) -> Floats:
+    """Return the best shares of some plans beside what others take.
+
+    A corner of the feasible set, by HiGHS: few queries are split, no more than there are pools and
+    nodes.
+
+    Args:
+        problem: the problem.
+        rows: the plans, ascending, shape (k,).
+        used: what the queries that are settled take of the pools, shape (R,).
+
+    Returns:
+        The shares, shape (k,).
+    """
+    from scipy.optimize import linprog  # noqa: PLC0415 -- takes long to import
+    from scipy.sparse import block_array, coo_array  # noqa: PLC0415
+
+    supply, count = problem.supply, len(rows)
+    if not count:
+        return np.zeros(0)
+    _, number = np.unique(problem.query[rows], return_inverse=True)
+    once = coo_array((np.ones(count), (number, np.arange(count))))
+    right = [
+        np.where(supply.plain, np.maximum(0.0, supply.capacity - used), -used),
+        np.ones(once.shape[0]),
+        np.array([float(cards.count) for cards in supply.cards]),
+    ]
+    blocks = [[problem.taken[rows].T], [once]]
+    cost = [-problem.weight[rows]]
+    if supply.cards:
+        layouts = np.concatenate([cards.layouts for cards in supply.cards])
+        node = np.repeat(np.arange(len(supply.cards)), [len(each.layouts) for each in supply.cards])
+        pool = np.concatenate([np.broadcast_to(c.pools, c.layouts.shape) for c in supply.cards])
+        column = np.broadcast_to(np.arange(len(layouts))[:, None], layouts.shape)
+        shape = len(supply.capacity), len(layouts)
+        gives = coo_array((-layouts.ravel().astype(float), (pool.ravel(), column.ravel())), shape)
+        cut = coo_array((np.ones(len(layouts)), (node, np.arange(len(layouts)))))
+        missing = coo_array(-np.eye(len(supply.cards)))
+        blocks = [
+            [*blocks[0], gives, None],
+            [*blocks[1], None, None],
+            [None, cut, missing],
+        ]
+        cost += [np.zeros(len(layouts)), np.full(len(supply.cards), SHORT * problem.largest)]
+    matrix = block_array(blocks).tocsr()
+    limit = np.concatenate(right)
+    result = linprog(np.concatenate(cost), matrix, limit[: matrix.shape[0]], method="highs-ds")
+    return np.zeros(count) if result.x is None else np.asarray(result.x[:count])
 
 
 def _drawn(problem: Problem, shares: Floats) -> Integers:

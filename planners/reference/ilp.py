@@ -98,6 +98,7 @@ class Target:
     plans: dict[int, Plan]
 
 
+@dataclass(eq=False, repr=False)
 class ILP(Planner):
     """Serve as many queries as the planning model allows, at the least cost, knowing the truth.
 
@@ -159,38 +160,25 @@ class ILP(Planner):
     budget_s = 0.0
     sees_truth = True
 
-    def __init__(
-        self,
-        utilisation: float = 0.5,
-        headroom: float = 1.0,
-        thread_percents: Sequence[int] = (100,),
-        max_batches: Sequence[int] = (1,),
-        replicas: Sequence[int] = (1,),
-        cores: Sequence[int] = (1,),
-        max_wait_s: float = 0.0,
-        switch_usd_per_hour: float = 0.01,
-        gap: float = 1e-5,
-        node_limit: int = 200,
-        time_limit_s: float = 60.0,
-        replan_every_s: float | None = 2.0,
-    ) -> None:
-        if not 0 <= utilisation < 1:
-            raise ValueError(f"utilisation={utilisation}: must be 0 or more, and below 1")
-        above(0, headroom=headroom, time_limit_s=time_limit_s)
-        at_least(0, switch_usd_per_hour=switch_usd_per_hour, gap=gap)
-        at_least(1, node_limit=node_limit)
-        self.utilisation = utilisation
-        self.headroom = headroom
-        self.thread_percents = thread_percents
-        self.max_batches = max_batches
-        self.replicas = replicas
-        self.cores = cores
-        self.max_wait_s = max_wait_s
-        self.switch_usd_per_hour = switch_usd_per_hour
-        self.gap = gap
-        self.node_limit = node_limit
-        self.time_limit_s = time_limit_s
-        self.replan_every_s = replan_every_s
+    utilisation: float = 0.5
+    headroom: float = 1.0
+    thread_percents: Sequence[int] = (100,)
+    max_batches: Sequence[int] = (1,)
+    replicas: Sequence[int] = (1,)
+    cores: Sequence[int] = (1,)
+    max_wait_s: float = 0.0
+    switch_usd_per_hour: float = 0.01
+    gap: float = 1e-5
+    node_limit: int = 200
+    time_limit_s: float = 60.0
+    replan_every_s: float | None = 2.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.utilisation < 1:
+            raise ValueError(f"utilisation={self.utilisation}: must be 0 or more, and below 1")
+        above(0, headroom=self.headroom, time_limit_s=self.time_limit_s)
+        at_least(0, switch_usd_per_hour=self.switch_usd_per_hour, gap=self.gap)
+        at_least(1, node_limit=self.node_limit)
         _ = self._choices  # It checks what it is made of.
 
     def plan(self, context: PlanningContext) -> None:

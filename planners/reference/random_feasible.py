@@ -1,14 +1,17 @@
 """Any plan that would do: the bar for planners that claim to choose well."""
 
+from dataclasses import dataclass
+
 from planners.common.feasible_plans import promising
-from planners.common.orders import Orders
+from planners.common.orders import Orders, serve_waiting
 from planners.common.ranges import above, at_least
-from planners.common.retries import IN_VAIN, due, give_up
+from planners.common.retries import IN_VAIN
 from scenarios.queries import Query
 from scenarios.random_streams import stream
 from sim import Plan, Planner, PlanningContext
 
 
+@dataclass(eq=False, repr=False)
 class RandomFeasible(Planner):
     """Deploy a random plan among those that look feasible and fit.
 
@@ -38,34 +41,23 @@ class RandomFeasible(Planner):
 
     query_records = (IN_VAIN,)
 
-    def __init__(
-        self,
-        seed: int = 0,
-        samples: int = 50,
-        headroom: float = 0.8,
-        budget_s: float = 5.0,
-        pause_s: float = 10.0,
-    ) -> None:
-        at_least(1, samples=samples)
-        above(0, headroom=headroom)
-        at_least(0, pause_s=pause_s)
-        self.seed = seed
-        self.samples = samples
-        self.headroom = headroom
-        self.budget_s = budget_s
-        self.pause_s = pause_s
+    seed: int = 0
+    samples: int = 50
+    headroom: float = 0.8
+    budget_s: float = 5.0
+    pause_s: float = 10.0
+
+    def __post_init__(self) -> None:
+        at_least(1, samples=self.samples)
+        above(0, headroom=self.headroom)
+        at_least(0, pause_s=self.pause_s)
 
     def plan(self, context: PlanningContext) -> None:
         """Serve each waiting query, unless nothing was found for it a moment ago."""
         orders = Orders(context)
-        for query in context.waiting:
-            if not due(context, query, self.pause_s):
-                continue
-            plan = self._draw(context, query, orders)
-            if plan is None:
-                give_up(context, query)
-            else:
-                orders.deploy(query, plan)
+        serve_waiting(
+            context, orders, self.pause_s, lambda query: self._draw(context, query, orders)
+        )
 
     def _draw(self, context: PlanningContext, query: Query, orders: Orders) -> Plan | None:
         """Return the first plan of a random order that would do."""

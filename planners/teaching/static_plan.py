@@ -1,6 +1,7 @@
 """One plan for all, whoever asks."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from planners.common.one_node import home_node
 from planners.common.orders import Orders
@@ -14,6 +15,7 @@ from sim import CORE, Allocation, Plan, Planner, PlannerError, PlanningContext
 Layout = tuple[tuple[str, ...], tuple[Allocation, ...]]
 
 
+@dataclass(eq=False, repr=False)
 class StaticPlan(Planner):
     """Deploy one and the same plan for every query, if it can be run and fits.
 
@@ -47,29 +49,20 @@ class StaticPlan(Planner):
 
     query_records = (IN_VAIN,)
 
-    def __init__(
-        self,
-        configuration: Mapping[str, KnobValue] | None = None,
-        placement: Sequence[str] | None = None,
-        profile: str | None = None,
-        replicas: int = 1,
-        cores: int | None = None,
-        processes: int = 1,
-        thread_percent: int = 100,
-        pause_s: float = 10.0,
-    ) -> None:
-        at_least(1, replicas=replicas, processes=processes)
-        within(1, 100, thread_percent=thread_percent)
-        if cores is not None:
-            at_least(1, cores=cores)
-        self.configuration = configuration
-        self.placement = placement
-        self.profile = profile
-        self.replicas = replicas
-        self.cores = cores
-        self.processes = processes
-        self.thread_percent = thread_percent
-        self.pause_s = pause_s
+    configuration: Mapping[str, KnobValue] | None = None
+    placement: Sequence[str] | None = None
+    profile: str | None = None
+    replicas: int = 1
+    cores: int | None = None
+    processes: int = 1
+    thread_percent: int = 100
+    pause_s: float = 10.0
+
+    def __post_init__(self) -> None:
+        at_least(1, replicas=self.replicas, processes=self.processes)
+        within(1, 100, thread_percent=self.thread_percent)
+        if self.cores is not None:
+            at_least(1, cores=self.cores)
 
     def check_parameters(self, pipeline: Pipeline, cluster: Cluster) -> None:
         """Refuse a placement, a profile or a configuration that cannot be.

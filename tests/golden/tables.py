@@ -41,7 +41,7 @@ RUNS = {
     "edf": "-m experiment=speech_small planner=compass,vulcan,greedy,random_feasible "
     "data_plane=events horizon_s=300 cluster=large network=home workload.rate=0.3 "
     "cluster.discipline=edf cluster.shed_late=true drift=link_degradation requests=true",
-    "ablations": "-m experiment=fig14a planner=compass,compass_no_profiler,compass_no_search,"
+    "ablations": "-m experiment=paper/fig14a planner=compass,compass_no_profiler,compass_no_search,"
     "compass_no_scheduler,compass_cold,compass_cost,vulcan_15s seed=0 horizon_s=240 "
     "workload.rate=0.2 cluster.discipline=priority drift=machine_failure",
     "sharing": "experiment=tracking_small planner=comparison_15s "
@@ -59,13 +59,13 @@ RUNS = {
     "workload=azure_code workload.rate=0.1 drift=content_shift requests=true",
     "captioning": "experiment=captioning_hours planner=comparison_600s "
     "workload=azure_conversation workload.rate=0.002 drift=planner_crash requests=true",
-    "coding": "-m experiment=fig14a_code planner=compass,infaas,jellybean seed=0 "
+    "coding": "-m experiment=paper/fig14a_code planner=compass,infaas,jellybean seed=0 "
     "data_plane=events network=lte cluster.discipline=priority cluster.shed_late=true "
     "drift=machine_failure",
-    "optimum": "-m experiment=fig10_optimum planner=ilp,compass_no_delay,compass_all_plans,"
+    "optimum": "-m experiment=paper/fig10_optimum planner=ilp,compass_no_delay,compass_all_plans,"
     "compass_sees_truth application=speech_recognition seed=0 "
     "network=wired workload.rate=0.03",
-    "content": "-m experiment=fig17_content planner=compass,compass_no_replanning,cherrypick,"
+    "content": "-m experiment=paper/fig17_content planner=compass,compass_no_replanning,cherrypick,"
     "infaas_5s,jellybean_5s,jellybean_checked,videostorm_15s,videostorm_max_min seed=0",
 }
 """What each run is asked for, by its name; with ``-m``, there is one for each planner."""
