@@ -1,4 +1,4 @@
-"""Offline profiles of listed configurations, and lists that see every knob early."""
+"""Offline profiles: of listed configurations, or of those that hill climbing finds."""
 
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -9,9 +9,9 @@ from sim import Estimate, PlanningContext
 
 
 def by_deviation(pipeline: Pipeline) -> list[Configuration]:
-    """Return all configurations: the richest, those that differ from it in one knob, in two, ...
+    """Return all configurations by the number of knobs in which they differ from the richest.
 
-    However early a budget ends, what was profiled by then tells most about each knob alone.
+    So a profile that ends early tells most about each knob alone.
     """
     richest = pipeline.configurations[0]
     return sorted(
@@ -34,18 +34,10 @@ def own_knobs(pipeline: Pipeline, operator: int) -> slice:
 def profile_ahead(
     context: PlanningContext, dataset: str, configurations: Iterable[Configuration], samples: int
 ) -> tuple[Estimate, ...]:
-    """Profile configurations of a data set, in order, until its offline budget is spent.
+    """Return estimates of a data set's configurations, profiled in order until its budget is spent.
 
-    It is done once for a data set, at the first call; later calls return the same.
-
-    Args:
-        context: the planning context, for its offline profiling.
-        dataset: name of the data set.
-        configurations: what to profile, the most telling first.
-        samples: items profiled for each configuration.
-
-    Returns:
-        All configurations that were profiled on half of the items or more, in order.
+    Only the first call for a data set profiles; later calls return the same. Estimates that rest on
+    less than half of ``samples`` items are left out.
     """
     key = "profiled ahead", dataset
     known: tuple[Estimate, ...] | None = context.recall(key)
@@ -61,14 +53,7 @@ def profile_ahead(
 
 
 def half_profiled(context: PlanningContext, source: Query | str, count: int, samples: int) -> bool:
-    """Return whether a count of items is half of those asked for, or of all there are.
-
-    Args:
-        context: the planning context.
-        source: the query, or the name of the data set, that the items are of.
-        count: items profiled.
-        samples: items asked for.
-    """
+    """Return whether a count is half of the items asked for, or of all of a query or data set."""
     return 2 * count >= samples or 2 * count >= len(context.bulk.features(source))
 
 
@@ -82,20 +67,20 @@ def climb(
 ) -> list[Estimate]:
     """Profile configurations of a data set by greedy hill climbing until its budget is spent.
 
-    Each climb begins at the best of some random configurations. One knob at a time is set to
-    another value, in random order, and the first change that raises accuracy - beta x demand is
-    kept; a climb ends where none does. What was profiled is not profiled again.
+    A climb starts at the best of some random configurations. One knob at a time, in random order,
+    is changed; the first change that raises accuracy - beta x demand is kept. A climb ends where no
+    change does. Nothing is profiled twice.
 
     Args:
-        context: the planning context, for its offline profiling.
+        context: the planning context.
         dataset: name of the data set.
         samples: items profiled for each configuration.
         beta: accuracy that a second of demand is worth.
-        starts: random configurations that each climb chooses its start from.
-        seed: seed of starts and orders, which depend on it, the pipeline and the data set alone.
+        starts: random configurations of which the best begins a climb.
+        seed: seed of starts and orders, together with pipeline and data set.
 
     Returns:
-        All configurations that were profiled on half of the items or more.
+        Estimates that rest on at least half of the items.
     """
     rng = stream(seed, "hill climbing", context.world.pipeline.name, dataset)
     configurations = context.world.pipeline.configurations

@@ -11,12 +11,7 @@ from sim import CORE, Allocation, Estimate, Plan, PlanningContext
 
 @dataclass(frozen=True, slots=True)
 class Partition:
-    """What GPU operators may get on the home node.
-
-    Args:
-        profile: name of the GPU partition profile; empty if no operator needs a GPU.
-        fraction: its share of a whole GPU.
-    """
+    """A GPU partition profile, empty if no operator needs a GPU, and its share of a whole GPU."""
 
     profile: str
     fraction: float
@@ -24,7 +19,7 @@ class Partition:
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """What an option takes of one kind of slot; slots come whole, and all that agree share them.
+    """What an option takes of one kind of slot; slots are whole, and options share them by kind.
 
     Args:
         kind: what users of the same slots agree on.

@@ -17,20 +17,16 @@ TRIALS = "trials"
 class Trials:
     """A query's profiled configurations; C configurations, N operators.
 
-    Which ones they are is remembered for the query's next search, which gets their results for
-    nothing.
+    They are remembered for the query's next search, which does not pay for them again.
 
     Args:
-        context: the planning context of the call.
-        query: the query.
-        samples: items profiled for each configuration, or all there are. A run that the budget cuts
-            to less than half of them, or to a single one, does not count.
+        samples: items profiled for each configuration. A run that the budget cuts to less than half
+            of them, or to a single one, does not count.
 
     Attributes:
         known: indices of the profiled configurations, in the order of profiling.
-        accuracy: mean accuracy of each configuration, shape (C,); of the known ones only, like
-            what follows.
-        operator_time_s: mean time of each operator on the profiling hardware, shape (C, N).
+        accuracy: mean accuracy of the known configurations, shape (C,).
+        operator_time_s: mean time of their operators on profiling hardware, shape (C, N).
     """
 
     def __init__(self, context: PlanningContext, query: Query, samples: int) -> None:
@@ -51,13 +47,9 @@ class Trials:
             )
 
     def run(self, configuration: int) -> bool:
-        """Profile a configuration, unless it is known.
+        """Profile a configuration, unless it is known; return whether it is known now.
 
-        Args:
-            configuration: index of the configuration.
-
-        Returns:
-            Whether it is known now; False if the budget did not suffice.
+        False if the budget did not suffice.
         """
         if configuration in self.known:
             return True
@@ -72,14 +64,9 @@ class Trials:
         return True
 
     def latency_s(self, view: PlanView, plans: Integers) -> Floats:
-        """Predict the SLO's quantile of latency of plans under the present load, in seconds.
+        """Predict the SLO's quantile of latency of K plans under the present load, seconds, (K,).
 
-        Args:
-            view: the query's plans.
-            plans: indices of plans whose configurations are known, shape (K,).
-
-        Returns:
-            The latencies, shape (K,); infinite where a station or link would be overloaded.
+        Their configurations must be known. Infinite where a station or link would be overloaded.
         """
         which = view.configuration[plans]
         return self._context.bulk.predict_many(
@@ -92,11 +79,7 @@ class Trials:
         )[1]
 
     def noise(self, configuration: int) -> tuple[float, float]:
-        """Return the variances of the logarithm of time and of accuracy, as profiled.
-
-        Args:
-            configuration: index of a known configuration.
-        """
+        """Return the variances of a known configuration's mean log time and mean accuracy."""
         time, accuracy = self._noise[configuration].tolist()
         return time, accuracy
 

@@ -13,10 +13,7 @@ def whole_window(
 ) -> WindowReport | None:
     """Return a running query's last window if the plan in force served all of it.
 
-    Args:
-        context: the planning context.
-        query: the query.
-        settle_s: how long the plan must have been in force when the window began.
+    The plan must have been in force for ``settle_s`` when the window began.
     """
     reports, since_s = context.telemetry(query), context.world.active_since_s(query)
     if since_s is None or len(reports) < 2 or reports[-2].end_s < since_s + settle_s:
@@ -27,7 +24,7 @@ def whole_window(
 def late_window(
     context: PlanningContext, query: Query, settle_s: float = 0.0
 ) -> WindowReport | None:
-    """Return the same if requests completed in it and it missed the SLO's quantile of latency."""
+    """Return the whole window if some requests completed but too few met the latency bound."""
     last = whole_window(context, query, settle_s)
     if last is None or not last.completed:
         return None

@@ -1,9 +1,8 @@
-"""Matching queries and plans: a knapsack of several dimensions with several choices each.
+"""Matching queries and plans: a multi-dimensional multiple-choice knapsack.
 
-Prices come from the dual (`planners.matching.dual`). At these, most queries have one plan that is
-clearly the best, or none that is worth its price. A linear program settles the rest
-(`planners.matching.program`); then instances are packed on cards, and what is left over is filled.
-The time grows about in proportion to the plans.
+Prices come from the dual (`planners.matching.dual`). They settle most queries: one plan is clearly
+the best, or none is worth its price. A linear program settles the rest. Then instances are packed
+on cards, and what is left is filled. The time grows about linearly with the plans.
 """
 
 from dataclasses import dataclass
@@ -53,12 +52,7 @@ class Matching:
 
 
 def match(problem: Problem, prices: Floats | None = None) -> Matching:
-    """Match queries and plans.
-
-    Args:
-        problem: the problem.
-        prices: prices of an earlier, similar problem, shape (R,); they make a good start.
-    """
+    """Match queries and plans; ``prices``, shape (R,), of a similar problem make a good start."""
     if not len(problem.query):
         return Matching(np.empty(0, np.int64), np.zeros(len(problem.supply.capacity)), 0.0, 0.0)
     dual = Dual(problem)
@@ -83,12 +77,7 @@ def _best(problem: Problem, reduced: Floats) -> Integers:
 
 
 def _settled(problem: Problem, shares: Floats) -> Integers:
-    """Return the row that each query is to get, or -1, if cards can be cut accordingly.
-
-    Args:
-        problem: the problem.
-        shares: an approximate solution of its relaxation, shape (M,).
-    """
+    """Return the row for each query, or -1, given approximate shares of the relaxation, (M,)."""
     shares = np.where(problem.weight > 0, shares, 0.0)
     most = problem.best(shares)
     sure = np.maximum(most, 1 - np.add.reduceat(shares, problem.first))
@@ -108,18 +97,9 @@ def _settled(problem: Problem, shares: Floats) -> Integers:
 
 
 def _best_shares(problem: Problem, rows: Integers, used: Floats) -> Floats:
-    """Return the best shares of some plans beside what others take.
+    """Return the best shares of some plans, (k,), given what other queries take, (R,).
 
-    A corner of the feasible set, by HiGHS: few queries are split, no more than there are pools and
-    nodes.
-
-    Args:
-        problem: the problem.
-        rows: the plans, ascending, shape (k,).
-        used: what the queries that are settled take of the pools, shape (R,).
-
-    Returns:
-        The shares, shape (k,).
+    A basic solution of the linear program, by HiGHS, so few queries are split.
     """
     from scipy.optimize import linprog  # noqa: PLC0415 -- takes long to import
     from scipy.sparse import block_array, coo_array  # noqa: PLC0415
@@ -158,9 +138,9 @@ def _best_shares(problem: Problem, rows: Integers, used: Floats) -> Floats:
 
 
 def _drawn(problem: Problem, shares: Floats) -> Integers:
-    """Return a row or -1 for each query, so that of many about the share is drawn that it has.
+    """Return a row or -1 for each query, drawn by its plans' shares.
 
-    Evenly spread numbers, of multiples of the golden ratio, take the place of random ones.
+    Evenly spread multiples of the golden ratio replace random numbers.
     """
     count = len(problem.first)
     spread = np.arange(1, count + 1) * ((np.sqrt(5) - 1) / 2) % 1
@@ -173,12 +153,7 @@ def _drawn(problem: Problem, shares: Floats) -> Integers:
 
 
 class _Room:
-    """What is left of the pools while queries are served.
-
-    Args:
-        problem: the problem.
-        prices: price of a unit of each pool, shape (R,).
-    """
+    """What is left of the pools while queries are served, at given prices of the pools, (R,)."""
 
     def __init__(self, problem: Problem, prices: Floats) -> None:
         supply = problem.supply
@@ -196,16 +171,9 @@ class _Room:
             self._size[cards.pools] = 1 / np.maximum(cards.layouts.max(axis=0), 1)
 
     def serve(self, wanted: Integers, reduced: Floats) -> Integers:
-        """Give queries what they are to get where there is room, and fill what is left.
+        """Serve the wanted plans, (Q,), where there is room; fill what is left; return rows, (Q,).
 
-        The largest instances first, and then queries by what they gain.
-
-        Args:
-            wanted: row that each query is to get, or -1, shape (Q,).
-            reduced: weights less what plans pay, shape (M,).
-
-        Returns:
-            The row that it gets, or -1, shape (Q,).
+        The plans of the largest instances come first, then those of largest reduced weight, (M,).
         """
         problem = self._problem
         chosen = [-1] * len(wanted)
@@ -226,7 +194,7 @@ class _Room:
         return np.array(chosen, dtype=np.int64)
 
     def _take(self, row: int) -> bool:
-        """Take what a plan needs, all of it or nothing; tell whether there was enough."""
+        """Take all that a plan needs, or nothing; return whether there was enough."""
         entries = range(self._begin[row], self._begin[row + 1])
         undo: list[tuple[Packing, Move]] = []
         for at in entries:

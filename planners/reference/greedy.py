@@ -1,4 +1,4 @@
-"""The selfish planner: the best there is for each query, as it comes."""
+"""The selfish planner: the best plan for each query in order of arrival."""
 
 from dataclasses import dataclass
 
@@ -14,23 +14,15 @@ from sim import Plan, Planner, PlanningContext
 class Greedy(Planner):
     """Deploy the richest accurate configuration on its fastest plan that is in time and fits.
 
-    The mirror image of CheapestFeasible: queries are served in order of arrival, each as well as is
-    possible, with no regard to cost below the SLO's ceiling or to who comes after. It does foresee
-    queueing: a plan is looked at under the present load. A profile that the budget cut short
-    decides like a full one, while others leave it out if it rests on less than half of ``samples``.
-
-    Choose it to see what selfishness costs under load, and that with machines to spare it costs
-    money only.
+    Queries are served in order of arrival, each as well as possible, whatever the cost below the
+    SLO's ceiling. Plans are predicted under the present load. A profile that the budget cut short
+    counts in full.
 
     Args:
-        samples: items profiled for each configuration; fewer let it look at more configurations
-            within its budget, and misjudge more of them.
-        headroom: share of the latency bound that a prediction may use; below 1 as devices and links
-            may be slower than nominal, and others may come.
-        budget_s: planning seconds for each query. The richest configurations come first, so it
-            matters only to queries that need fast ones.
-        pause_s: seconds that a query is left alone after a search in vain, unless room became free.
-            More saves planning; less serves sooner when load falls.
+        samples: items profiled for each configuration.
+        headroom: share of the latency bound that a prediction may use.
+        budget_s: planning seconds for each query; the richest configurations come first.
+        pause_s: seconds between two searches for a query without a plan, unless room is freed.
 
     Raises:
         ValueError: a parameter is out of range.
@@ -49,7 +41,7 @@ class Greedy(Planner):
         at_least(0, pause_s=self.pause_s)
 
     def plan(self, context: PlanningContext) -> None:
-        """Serve each waiting query, unless nothing was found for it a moment ago."""
+        """Serve each waiting query that is due for a search."""
         orders = Orders(context)
         serve_waiting(
             context, orders, self.pause_s, lambda query: self._best(context, query, orders)

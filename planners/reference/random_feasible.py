@@ -1,4 +1,4 @@
-"""Any plan that would do: the bar for planners that claim to choose well."""
+"""A random feasible plan: what planners that choose well must beat."""
 
 from dataclasses import dataclass
 
@@ -15,25 +15,16 @@ from sim import Plan, Planner, PlanningContext
 class RandomFeasible(Planner):
     """Deploy a random plan among those that look feasible and fit.
 
-    Plans are looked at in random order, and the first that meets the SLO, in profiling and as
-    predicted under the present load, and fits is deployed: each such plan is as likely as any
-    other, until the budget is spent. From then on only plans whose configurations were profiled
-    before are looked at. A profile that the budget cut short decides like a full one, while others
-    leave it out if it rests on less than half of ``samples``.
-
-    Choose it to tell how much of a planner's result comes from feasibility alone: what beats it
-    chooses among feasible plans, and what does not only finds them.
+    The first plan of a random order is deployed that fits and meets the SLO, as profiled and as
+    predicted under the present load. Once the budget is spent, only plans of profiled
+    configurations are considered. A profile that the budget cut short counts in full.
 
     Args:
-        seed: seed of the order. A query's order depends on the seed and its id only.
-        samples: items profiled for each configuration; fewer let it look at more of them within its
-            budget, and misjudge more.
-        headroom: share of the latency bound that a prediction may use; below 1 as devices and links
-            may be slower than nominal, and others may come.
-        budget_s: planning seconds for each query. Too little, and what few configurations it drew
-            may hold no accurate one.
-        pause_s: seconds that a query is left alone after a search in vain, unless room became free.
-            More saves planning; less serves sooner when load falls.
+        seed: seed of the orders, together with the query's id.
+        samples: items profiled for each configuration.
+        headroom: share of the latency bound that a prediction may use.
+        budget_s: planning seconds for each query.
+        pause_s: seconds between two searches for a query without a plan, unless room is freed.
 
     Raises:
         ValueError: a parameter is out of range.
@@ -53,14 +44,14 @@ class RandomFeasible(Planner):
         at_least(0, pause_s=self.pause_s)
 
     def plan(self, context: PlanningContext) -> None:
-        """Serve each waiting query, unless nothing was found for it a moment ago."""
+        """Serve each waiting query that is due for a search."""
         orders = Orders(context)
         serve_waiting(
             context, orders, self.pause_s, lambda query: self._draw(context, query, orders)
         )
 
     def _draw(self, context: PlanningContext, query: Query, orders: Orders) -> Plan | None:
-        """Return the first plan of a random order that would do."""
+        """Return the first feasible plan of a random order."""
         view = context.bulk.view(query)
         order = stream(self.seed, "random feasible", query.id).permutation(len(view))
         looked_at: set[int] = set()
