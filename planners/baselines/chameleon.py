@@ -4,8 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import inf
 
-from planners.common.hill_climbing import demand_s, neighbours
-from planners.common.offline_profiles import deviations
+from planners.common.offline_profiles import demand_s, deviations, neighbours
 from planners.common.one_node import home_node, partitions, plan_on
 from planners.common.orders import Orders
 from planners.common.ranges import above, at_least
@@ -20,12 +19,7 @@ Setting = tuple[int, KnobValue]
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """What a setting multiplies, against the knob's richest value on the same items.
-
-    Args:
-        accuracy: factor of accuracy.
-        demand: factor of compute per request.
-    """
+    """What a setting multiplies, against the knob's richest value on the same items."""
 
     accuracy: float
     demand: float
@@ -33,12 +27,12 @@ class Effect:
 
 @dataclass(frozen=True, slots=True)
 class KnobProfile:
-    """What was found out of a data set's knobs, taken as independent of each other.
+    """What was measured of a data set's knobs, taken as independent of each other.
 
     Args:
-        since_s: when its first leader looked.
+        since_s: when its first leader began.
         accuracy: accuracy of the richest configuration.
-        effects: what each setting does that was looked at.
+        effects: the effect of each setting that was profiled.
     """
 
     since_s: float
@@ -46,9 +40,9 @@ class KnobProfile:
     effects: Mapping[Setting, Effect] = field(default_factory=dict)
 
     def missing(self, pipeline: Pipeline) -> Iterator[Configuration]:
-        """Yield configurations that show the settings not looked at, knobs taking turns.
+        """Yield the configurations that show the missing settings, by value and then by knob.
 
-        Knobs of the last operators go first: what is upstream of them need not run again.
+        The knobs of the last operators come first: the operators before them need not run again.
         """
         richest = pipeline.configurations[0]
         around = list(neighbours(pipeline, richest))
@@ -82,9 +76,9 @@ class KnobProfile:
         return Effect(accuracy, demand)
 
     def ranked(self, pipeline: Pipeline, floor: float) -> list[Configuration]:
-        """Return the configurations of known settings, the most promising first.
+        """Return the configurations whose settings are known, the most promising first.
 
-        Those that should reach the floor come first, by rising demand; then the others, by falling
+        Those expected to reach the floor come first, by demand; then the others, by falling
         accuracy.
         """
         keys: dict[Configuration, tuple[float, float]] = {}
@@ -107,58 +101,34 @@ RICHEST_SHARE = 0.5
 """Share of that which the richest configuration may take."""
 
 
+@dataclass(eq=False, repr=False)
 class Chameleon(Planner):
-    """Profile again every window, on fresh data, the few configurations that were best before.
+    """Profile every window, on fresh data, the few configurations that were best before.
 
-    In the style of Chameleon (Jiang et al., SIGCOMM 2018), which adapts the configurations of video
-    analytics to their content at the least cost in profiling. Three ideas carry it:
+    In the style of Chameleon (Jiang et al., SIGCOMM 2018), which adapts configurations of video
+    analytics to their content at little profiling:
 
-    * *Independent knobs.* A leader profiles the richest configuration and, for each knob, its other
-      values with all other knobs at their richest: a sum, not a product, of numbers of values.
-      What a configuration does is taken to be the product of what its values do.
-    * *Leaders and followers.* What a leader found serves all queries of the data set for
-      ``lead_every_s``. A follower profiles, on its own data, only the ``top`` configurations that
-      should be the cheapest accurate ones.
-    * *Windows.* Every ``window_s`` a running query takes fresh data, profiles again ``top``
-      configurations, what it has and then those that should be best, and moves to the cheapest that
-      is accurate; if none is, more are tried.
+    * Knobs are independent. A leader profiles the richest configuration and, for each knob, its
+      other values with all other knobs at their richest. The effect of a configuration is the
+      product of the effects of its values.
+    * A leader's profile serves all queries of the data set for ``lead_every_s``. Each query (a
+      follower) profiles on its own data the ``top`` configurations expected to be the cheapest
+      accurate ones.
+    * Every ``window_s`` a running query takes fresh data and profiles ``top`` configurations again,
+      the one in force included. It moves to the cheapest accurate one; if there is none, more are
+      tried.
 
-    Confirmed by reading notes on the paper: periodic re-profiling, re-use of the top k
-    configurations in time, independence of knobs, and leaders and followers among similar cameras.
-    Departures:
-
-    * Its accuracy goal is relative to the richest ("golden") configuration, ours is the SLO's
-      floor, on labelled data. Its cameras are grouped by similarity, our queries by data set.
-    * A search has a budget. The leader's part begins no more runs once half of it is spent; what is
-      missing there is filled in by the queries that come next, so several may share a leader's
-      work.
-    * It chooses configurations, and has neither tiers nor a bound on latency. Here the chosen
-      configuration runs on the highest node that serves all, on the partition that is cheapest
-      among those predicted to be in time; where none is, on the one that is least late. Of equally
-      priced plans the most accurate is taken.
-    * Where none of the profiled configurations is accurate enough, the most accurate is taken.
-    * A profile that the budget cut short decides like a full one, while other planners leave it out
-      if it rests on less than half of ``samples``.
-
-    Choose it where content drifts and labelled fresh data can be had: it is the only baseline that
-    notices a loss of accuracy. It pays for that with profiling for as long as a query runs.
+    ``docs/planners.md`` says what of it is confirmed, and how it departs from the paper.
 
     Args:
-        budget_s: planning seconds of each search. With too little the leader's part takes several
-            queries, and the first are served richly.
-        samples: items profiled for each of the ``top`` configurations. Fewer save profiling, and
-            misjudge more.
-        top: configurations re-used over time, k, that of the plan in force included. More find a
-            better one after a shift of content, and cost as much more at each window.
-        window_s: seconds between two profilings of a running query. As short as shifts of content
-            are to be noticed; profiling cost is inverse to it.
-        lead_every_s: seconds after which a leader profiles all knobs anew. A few windows.
-        headroom: share of the latency bound that a prediction may use; below 1 as links vary, and
-            others may come.
-        replan_every_s: how often it looks for queries whose window is over; well below
-            ``window_s``, so that they do not all profile at once.
-        pause_s: seconds that a query is left alone after a search in vain, unless room became free.
-            More saves planning; less serves sooner when load falls.
+        budget_s: planning seconds of each search.
+        samples: items profiled for each of the ``top`` configurations.
+        top: configurations profiled again in each window, the one in force included.
+        window_s: seconds between two profilings of a running query.
+        lead_every_s: seconds after which a leader profiles all knobs again.
+        headroom: share of the latency bound that a prediction may use.
+        replan_every_s: period at which windows are checked; well below ``window_s``.
+        pause_s: seconds between two searches for a query without a plan, unless room is freed.
 
     Raises:
         ValueError: a parameter is out of range.
@@ -166,28 +136,19 @@ class Chameleon(Planner):
 
     query_records = (IN_VAIN, "chameleon looked")
 
-    def __init__(
-        self,
-        budget_s: float = 5.0,
-        samples: int = 100,
-        top: int = 3,
-        window_s: float = 60.0,
-        lead_every_s: float = 300.0,
-        headroom: float = 0.8,
-        replan_every_s: float = 10.0,
-        pause_s: float = 10.0,
-    ) -> None:
-        at_least(1, samples=samples, top=top)
-        above(0, window_s=window_s, lead_every_s=lead_every_s, headroom=headroom)
-        at_least(0, pause_s=pause_s)
-        self.budget_s = budget_s
-        self.samples = samples
-        self.top = top
-        self.window_s = window_s
-        self.lead_every_s = lead_every_s
-        self.headroom = headroom
-        self.replan_every_s = replan_every_s
-        self.pause_s = pause_s
+    budget_s: float = 5.0
+    samples: int = 100
+    top: int = 3
+    window_s: float = 60.0
+    lead_every_s: float = 300.0
+    headroom: float = 0.8
+    replan_every_s: float = 10.0
+    pause_s: float = 10.0
+
+    def __post_init__(self) -> None:
+        at_least(1, samples=self.samples, top=self.top)
+        above(0, window_s=self.window_s, lead_every_s=self.lead_every_s, headroom=self.headroom)
+        at_least(0, pause_s=self.pause_s)
 
     def plan(self, context: PlanningContext) -> None:
         """Serve waiting queries, and at ticks profile running ones whose window is over."""
@@ -207,7 +168,7 @@ class Chameleon(Planner):
                     self._serve(context, query, node, orders)
 
     def _serve(self, context: PlanningContext, query: Query, node: str, orders: Orders) -> bool:
-        """Profile for a query and give it the best plan; tell whether it has one then."""
+        """Profile for a query and give it the best plan; return whether it has one."""
         context.remember(("chameleon looked", query.id), context.now_s, query)
         estimates = self._profiled(context, query, self._lead(context, query))
         accurate = [each for each in estimates if each.accurate_enough(query.slo)]
@@ -223,10 +184,10 @@ class Chameleon(Planner):
         return current is not None
 
     def _lead(self, context: PlanningContext, query: Query) -> KnobProfile | None:
-        """Return what is known of the knobs; find out what is missing first, as the budget allows.
+        """Return the knob profile; first profile what is missing, as far as the budget allows.
 
-        All are profiled on as many items as the richest, so that their ratios are of the same; but
-        after a search in vain, what the query profiled on more by then counts with all of them.
+        All settings are profiled on as many items as the richest, so ratios are of the same items.
+        If the query has profiled a setting on more items before, all of them count.
         """
         key = "chameleon knobs", query.dataset
         known: KnobProfile | None = context.recall(key)
@@ -289,9 +250,9 @@ class Chameleon(Planner):
     def _ways(
         self, context: PlanningContext, query: Query, node: str, estimates: Sequence[Estimate]
     ) -> Iterator[Plan]:
-        """Yield plans of some configurations, those in time first, and then the cheapest.
+        """Yield plans of some configurations: those in time first, then by price.
 
-        The plan in force goes before others that are as good.
+        Among equals, the plan in force comes first.
         """
         slo, current = query.slo, context.plan_of(query)
         bound_s = inf if slo.latency_s is None else self.headroom * slo.latency_s

@@ -1,6 +1,7 @@
 """CherryPick: Bayesian optimisation of a whole plan, one profiled plan at a time."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from math import log
 
 import numpy as np
@@ -9,9 +10,9 @@ from numpy.typing import NDArray
 from planners.bayesopt.acquisition import expected_improvement, probability_above, probability_below
 from planners.bayesopt.encodings import joint
 from planners.bayesopt.gaussian_process import GaussianProcess
-from planners.common.orders import Orders
+from planners.common.orders import Orders, serve_waiting
 from planners.common.ranges import above, at_least
-from planners.common.retries import IN_VAIN, due, give_up
+from planners.common.retries import IN_VAIN
 from planners.common.trials import TRIALS, Trials
 from scenarios.applications.pipeline import Pipeline
 from scenarios.queries import Query
@@ -24,7 +25,7 @@ TRIED = "plans tried"
 """The plans that were tried for a query, by query."""
 
 MOST_BOUNDS = 10.0
-"""Latency counts as at most so many times the bound, that overload too has a finite value."""
+"""Most that latency counts as, over the bound, so that overload has a finite value."""
 
 MOST_REFUSED = 10
 """Plans of one layout without room after which the whole layout is passed over."""
@@ -34,15 +35,12 @@ MOST_POINTS = 256
 
 
 class PlanRuns:
-    """The plans tried for one query in one call, and a model of all that could be; P plans.
+    """The plans tried for one query in one call, and a model of all P plans.
 
-    Which ones were tried is remembered for the query's next search, which takes them as tried.
-    Candidates are the others that the SLO's price ceiling allows.
+    The tried plans are remembered for the query's next search. Candidates are all other plans below
+    the SLO's price ceiling.
 
     Args:
-        context: the planning context of the call.
-        query: the query.
-        orders: those of the call.
         samples: items profiled for each plan.
         headroom: the latency bound planned for, over that of the SLO.
 
@@ -75,9 +73,9 @@ class PlanRuns:
         self._observe(context.recall(self._key, query) or ())
 
     def has_room(self, index: int) -> bool:
-        """Tell whether a plan is a candidate that was not tried, and fits.
+        """Return whether a plan is an untried candidate that fits.
 
-        A layout of which many plans do not fit is closed: others would only by sharing stations.
+        A layout is closed once `MOST_REFUSED` of its plans did not fit.
         """
         if not self._open[index] or self._fit(index):
             return bool(self._open[index])
@@ -97,10 +95,10 @@ class PlanRuns:
         return True
 
     def propose(self) -> tuple[int, float] | None:
-        """Return the candidate of largest expected saving that has room, and that saving in USD/h.
+        """Return the fitting candidate of largest expected saving, and the saving in USD/h.
 
-        While no plan would do, it is the probability that the candidate would. None if no candidate
-        is left.
+        While no feasible plan is known, the probability of feasibility replaces the saving. None if
+        no candidate is left.
         """
         bound = None if self._bound_s is None else log(self._bound_s)
         mean, deviation = self._latency.predict()
@@ -117,7 +115,7 @@ class PlanRuns:
         return None
 
     def best(self) -> int | None:
-        """Return the cheapest plan tried that would do and fits, the fastest of equals."""
+        """Return the cheapest feasible plan tried that fits, the fastest among equals."""
         good = [index for index in self.tried if self._would_do(index) and self._fit(index)]
         cost = self.view.cost_usd_per_hour
         return min(good, key=lambda each: (cost[each], self._latency_s[each]), default=None)
@@ -154,8 +152,8 @@ class PlanRuns:
 def spread(pipeline: Pipeline, view: PlanView, rng: np.random.Generator) -> Iterator[int]:
     """Yield some plans, spread evenly over knobs and layouts.
 
-    An additive quasi-random sequence from a random start, whose steps are the powers of the root of
-    x^(d + 1) = x + 1 in d dimensions (Roberts 2018). Points without a plan are left out.
+    An additive quasi-random sequence from a random start (Roberts 2018). In d dimensions, its steps
+    are the powers of the root of x^(d + 1) = x + 1. Points without a plan are skipped.
     """
     layouts, which = np.unique(view.layout, return_inverse=True)
     widths = [*(len(knob.choices) for knob in pipeline.knobs), len(layouts)]
@@ -174,52 +172,31 @@ def spread(pipeline: Pipeline, view: PlanView, rng: np.random.Generator) -> Iter
         point = (point + step) % 1
 
 
+@dataclass(eq=False, repr=False)
 class CherryPick(Planner):
-    """Try a few plans, each the one expected to save most, and deploy the cheapest that would do.
+    """Try a few plans, each with the largest expected saving, and deploy the cheapest feasible one.
 
     In the style of CherryPick (Alipourfard et al., NSDI 2017), which chooses cloud machines for a
-    recurring job of analytics. For each query as it arrives, a few quasi-random plans are profiled.
-    Gaussian processes (Matern 5/2) over whole plans, a configuration and a layout one-hot, then
-    model latency and accuracy, and the plan of largest expected saving times probability of being
-    feasible is profiled next,
+    recurring analytics job. A few quasi-random plans are profiled for each arriving query. Gaussian
+    processes (Matern 5/2) over whole plans, one-hot in configuration and layout, then model latency
+    and accuracy. The next plan to be profiled maximises
 
-        max(0, C_best - C) Pr[L <= L_m] Pr[A >= A_m],
+        max(0, C_best - C) Pr[L <= L_m] Pr[A >= A_m]
 
-    with C the list cost, known beforehand, and C_best that of the cheapest plan so far that meets
-    the SLO and fits; while there is none, the probability alone. It stops once the largest expected
-    saving is at most ``stop_saving`` of C_best, with ``least_runs`` plans tried or more. It is what
-    the search of Compass comes to without placement expansion: each step learns of one plan.
+    with C the list cost, known beforehand, and C_best that of the cheapest plan tried that meets
+    the SLO and fits. While there is none, only the probability counts. The search stops after
+    ``least_runs`` plans once the largest expected saving is at most ``stop_saving`` of C_best.
 
-    Confirmed by summaries of the paper: Bayesian optimisation that is just accurate enough, in few
-    runs. From memory and unverified: the kernel, expected improvement times Pr[T <= T_max], about
-    three quasi-random starts, the rule to stop at 10 % with 6 runs or more. Departures:
-
-    * Its objective is the price of a machine times the running time that it models. A service runs
-      as long as its query does, at a price that is known; what must be modelled is feasibility. So
-      the improvement is certain, and accuracy is one more constraint.
-    * Latency is modelled by its logarithm, as devices, links and slices multiply it, and is
-      ``context.predict``'s quantile under the present load, at most ten times the bound.
-    * Plans whose list price exceeds the SLO's ceiling are no candidates; nor are those that do not
-      fit what is left.
-    * It plans for one job. Here queries are served as they arrive, from what is left, and a running
-      one is never planned anew. One for which nothing was found waits for ``pause_s``, or until
-      something becomes free; the plans tried by then are not profiled again.
-
-    Choose it as the baseline that treats a pipeline as a black box, and to see what it is worth to
-    know of placements that need no measuring.
+    ``docs/planners.md`` says what of it is confirmed, and how it departs from the paper.
 
     Args:
-        budget_s: planning seconds of each search, which mostly ends by its own rule before.
-        samples: items profiled for each plan, without early stopping, 2 or more. Fewer let it see
-            more plans, and misjudge more.
-        starts: quasi-random plans tried first. More make the first model better, and cost as many
-            runs.
-        least_runs: plans tried before it may stop.
-        stop_saving: share of the best cost that must be expected to be saved for it to go on. Lower
-            for cheaper plans, higher for a faster response.
-        headroom: the bound planned for, over that of the SLO; below 1 to allow for devices and
-            links slower than nominal.
-        pause_s: how long after a search in vain a query is left alone, unless there may be room.
+        budget_s: planning seconds of each search.
+        samples: items profiled for each plan, 2 or more.
+        starts: quasi-random plans tried first.
+        least_runs: plans tried before the search may stop.
+        stop_saving: share of the best cost; a smaller expected saving stops the search.
+        headroom: the bound planned for, over that of the SLO.
+        pause_s: seconds between two searches for a query without a plan, unless room is freed.
         starts_seed: seed of the quasi-random starts.
 
     Raises:
@@ -228,43 +205,30 @@ class CherryPick(Planner):
 
     query_records = (IN_VAIN, TRIALS, TRIED)
 
-    def __init__(
-        self,
-        budget_s: float = 5.0,
-        samples: int = 100,
-        starts: int = 3,
-        least_runs: int = 6,
-        stop_saving: float = 0.1,
-        headroom: float = 1.0,
-        pause_s: float = 30.0,
-        starts_seed: int = 0,
-    ) -> None:
-        at_least(1, starts=starts)
-        at_least(2, samples=samples)  # Their variance is the noise of its model.
-        above(0, headroom=headroom)
-        at_least(0, least_runs=least_runs, stop_saving=stop_saving, pause_s=pause_s)
-        self.budget_s = budget_s
-        self.samples = samples
-        self.starts = starts
-        self.least_runs = least_runs
-        self.stop_saving = stop_saving
-        self.headroom = headroom
-        self.pause_s = pause_s
-        self.starts_seed = starts_seed
+    budget_s: float = 5.0
+    samples: int = 100
+    starts: int = 3
+    least_runs: int = 6
+    stop_saving: float = 0.1
+    headroom: float = 1.0
+    pause_s: float = 30.0
+    starts_seed: int = 0
+
+    def __post_init__(self) -> None:
+        at_least(1, starts=self.starts)
+        at_least(2, samples=self.samples)  # Their variance is the noise of its model.
+        above(0, headroom=self.headroom)
+        at_least(0, least_runs=self.least_runs, stop_saving=self.stop_saving, pause_s=self.pause_s)
 
     def plan(self, context: PlanningContext) -> None:
         """Search for each waiting query, unless an earlier search found nothing for it."""
         orders = Orders(context)
-        for query in context.waiting:
-            if due(context, query, self.pause_s):
-                plan = self._search(context, query, orders)
-                if plan is None:
-                    give_up(context, query)
-                else:
-                    orders.deploy(query, plan)
+        serve_waiting(
+            context, orders, self.pause_s, lambda query: self._search(context, query, orders)
+        )
 
     def _search(self, context: PlanningContext, query: Query, orders: Orders) -> Plan | None:
-        """Return the cheapest plan that was tried, would do and fits; None if there is none."""
+        """Return the cheapest feasible plan tried that fits, or None."""
         if not len(context.bulk.view(query)):
             return None
         runs = PlanRuns(context, query, orders, self.samples, self.headroom)
@@ -286,7 +250,7 @@ class CherryPick(Planner):
         return None if best is None else runs.view.plan(best)
 
     def _enough(self, runs: PlanRuns, saving: float) -> bool:
-        """Tell whether so little is to be saved that the best plan so far will do."""
+        """Return whether the expected saving is too small to go on."""
         best = runs.best()
         if best is None or len(runs.tried) < self.least_runs:
             return False

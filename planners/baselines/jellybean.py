@@ -4,13 +4,14 @@ Facts from the authors' artifact (github.com/libertyeagle/JellyBean, ``optimizer
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from heapq import nsmallest
 from math import inf
 
 from planners.common.offline_profiles import by_deviation, own_knobs, profile_ahead
-from planners.common.orders import Orders
+from planners.common.orders import Orders, serve_waiting
 from planners.common.ranges import above, at_least
-from planners.common.retries import IN_VAIN, due, give_up
+from planners.common.retries import IN_VAIN
 from planners.common.workers import Crew, Labour, Worker, crews
 from scenarios.applications.pipeline import KnobValue, Pipeline
 from scenarios.queries import Query
@@ -26,20 +27,20 @@ def select_models(
 ) -> list[Estimate]:
     """Return the cheapest configurations that reach an accuracy, by beam search.
 
-    Operators are settled from the sink upward. A state is the knob values of those settled; it is
-    kept if some profiled configuration completes it and reaches the floor, and costs what the
-    settled operators cost in the cheapest of these. Of all states the ``width`` cheapest are kept;
-    among equals, those of the most accurate completion.
+    Operators are settled from the sink upward. A state holds the knob values of the settled
+    operators. Its cost is theirs in its cheapest profiled completion that reaches the floor; states
+    without one are dropped. The ``width`` cheapest states are kept; ties go to the more accurate
+    completion.
 
     Args:
         pipeline: the pipeline, N operators.
-        profile: what is known of its configurations.
+        profile: estimates of its configurations.
         floor: least accuracy.
         price_usd_per_s: price of one profiled second of each operator, shape (N,).
         width: states kept.
 
     Returns:
-        At most ``width`` configurations, the cheapest first; none if none reaches the floor.
+        At most ``width`` configurations, the cheapest first.
     """
     reaching = [each for each in profile if each.accuracy_mean >= floor]
     costs = {id(each): each.measurement.operator_mean_s * price_usd_per_s for each in reaching}
@@ -68,17 +69,17 @@ def assign_workers(
 ) -> list[tuple[float, Plan]]:
     """Return plans of one configuration whose workers keep up with a rate, the cheapest first.
 
-    Operators get workers in the order in which they are numbered, which is one in which data flow.
-    On each node at or above that of the operator before, even where that is on another branch, the
-    cheapest worker to be had is taken, or as many of a kind as the rate needs,
-    and of equals the fastest. The ``width`` cheapest states are kept after each operator.
+    Operators are assigned in data-flow order. Each may use the node of the operator before it or a
+    higher one, even where that is on another branch. On each node it gets the cheapest available
+    worker, the fastest among equals, with as many replicas as the rate needs. The ``width``
+    cheapest states are kept after each operator.
 
     Args:
         context: the planning context.
-        estimate: what is known of the configuration.
-        crew: who could run it.
-        labour: who is to be had.
-        requests_per_s: the rate that each operator must keep up with.
+        estimate: estimate of the configuration.
+        crew: workers that can run it.
+        labour: the available workers.
+        requests_per_s: the rate.
         width: states kept.
 
     Returns:
@@ -93,7 +94,9 @@ def assign_workers(
             worker = one.enough_for(requests_per_s * time_s, context.world.cluster.max_utilisation)
             if labour.offers(operator, configuration, worker):
                 rival = cheapest.get(worker.node, worker)
-                cheapest[worker.node] = min(worker, rival, key=_by_price)
+                cheapest[worker.node] = min(
+                    worker, rival, key=lambda each: (each.price_usd_per_hour, each.latency_factor)
+                )
         grown = [
             (price + cheapest[node].price_usd_per_hour, (*chosen, cheapest[node]))
             for price, chosen in states
@@ -114,62 +117,30 @@ def assign_workers(
     ]
 
 
-def _by_price(worker: Worker) -> tuple[float, float]:
-    return worker.price_usd_per_hour, worker.latency_factor
-
-
+@dataclass(eq=False, repr=False)
 class JellyBean(Planner):
     """Choose the cheapest models that reach the accuracy, then the cheapest workers for the rate.
 
     A reconstruction of JellyBean (Wu et al., PVLDB 16(3), 2022), which serves a workflow of models
     on workers of several tiers at least cost; it has no latency SLO.
 
-    *Offline*, when the first query of a data set arrives, its configurations are profiled. This is
-    planning cost, and no response time.
+    *Offline*, at the first query of a data set, its configurations are profiled. This is planning
+    cost, not response time.
 
-    *At arrival*, in two stages. Model selection: a beam search from the sink upward keeps the
-    ``width`` cheapest choices of models that reach the query's accuracy. Worker assignment: for
-    each of them, operator after operator gets the cheapest workers that keep up with the query's
-    rate, on the tier of the operator before or a higher one, with ``width`` states kept. Of all
-    plans the cheapest is deployed, and among equals the most accurate. A query is never planned
-    anew, unless it lost its deployment.
+    *At arrival*, model selection keeps the ``width`` cheapest models that reach the accuracy
+    (`select_models`). Worker assignment then finds the cheapest workers for each of them
+    (`assign_workers`). The cheapest plan is deployed, the most accurate among equals. A query is
+    planned again only if it lost its deployment.
 
-    Confirmed by the authors' artifact: both stages, their order, that demand is a rate and traffic
-    goes up only, the beam of 10 in both, the objective, and how ties are broken. Departures:
-
-    * Theirs profiles each operator's accuracy over that of its inputs and composes them. Here
-      accuracies are those of whole configurations; a state of the beam is kept if the best profiled
-      completion reaches the target.
-    * The only traffic with a price here is answers, which cost the same from all nodes of a region.
-      So costs are list prices; that other queries may share a station is not foreseen.
-    * The workers are those of the cluster. A user's device is where data come from; it is not for
-      hire. A worker is also to be had if a station like it already runs.
-    * Where operators fork, an operator is still on no lower tier than the one assigned before it,
-      though it may not follow that one: some placements that would do are not looked at.
-    * Replicas of one operator are alike, and a worker is filled to ``cluster.max_utilisation``.
-    * An overloaded plan, whose predicted latency is infinite, and one that does not fit, give way
-      to the next.
-    * An SLO's ceiling on cost is not looked at: what it finds is the cheapest that it knows.
-    * Where no profiled configuration reaches the floor, theirs fails; this one takes the most
-      accurate, as the profile is of the data set and not of the query's own content.
-
-    Choose it to see what planning for throughput and cost alone comes to when users wait for
-    answers, and, with ``latency_slack`` 1, how far a check afterwards makes up for that.
+    ``docs/planners.md`` says what of it is confirmed, and how it departs from the paper.
 
     Args:
-        budget_s: planning seconds of each data set's offline profile. Theirs has no limit; with
-            100 samples, 16 workers and 600 s, all of speech recognition and visual tracking is
-            profiled. With less, the configurations that differ from the richest in fewer knobs come
-            first.
-        samples: items profiled for each configuration. Fewer let more be seen within the budget,
-            and misjudge more of them.
-        width: states kept by both searches. Theirs is 10; more finds cheaper plans if operators
-            have many variants.
-        latency_slack: the post-check: most that a plan's predicted latency should be, over the
-            SLO's bound; what fails it is deployed only if nothing passes, the least late first.
-            None is theirs, which knows no latency; 1 checks against the bound itself.
-        pause_s: seconds that a query is left alone after a search in vain, unless room became free.
-            More saves planning; less serves sooner when load falls.
+        budget_s: planning seconds of each data set's profile; the authors' has no limit.
+        samples: items profiled for each configuration.
+        width: states kept by both searches.
+        latency_slack: most predicted latency over the SLO's bound; plans that exceed it come last,
+            the least late first. None for no check, as the authors have it.
+        pause_s: seconds between two searches for a query without a plan, unless room is freed.
 
     Raises:
         ValueError: a parameter is out of range.
@@ -177,48 +148,35 @@ class JellyBean(Planner):
 
     query_records = (IN_VAIN,)
 
-    def __init__(
-        self,
-        budget_s: float = 600.0,
-        samples: int = 100,
-        width: int = 10,
-        latency_slack: float | None = None,
-        pause_s: float = 10.0,
-    ) -> None:
-        at_least(1, samples=samples, width=width)
-        at_least(0, pause_s=pause_s)
-        if latency_slack is not None:
-            above(0, latency_slack=latency_slack)
-        self.budget_s = budget_s
-        self.samples = samples
-        self.width = width
-        self.latency_slack = latency_slack
-        self.pause_s = pause_s
+    budget_s: float = 600.0
+    samples: int = 100
+    width: int = 10
+    latency_slack: float | None = None
+    pause_s: float = 10.0
+
+    def __post_init__(self) -> None:
+        at_least(1, samples=self.samples, width=self.width)
+        at_least(0, pause_s=self.pause_s)
+        if self.latency_slack is not None:
+            above(0, latency_slack=self.latency_slack)
 
     def plan(self, context: PlanningContext) -> None:
-        """Serve each waiting query, unless nothing was found for it a moment ago."""
+        """Serve each waiting query that is due for a search."""
         labour, orders = Labour(context), Orders(context)
-        for query in context.waiting:
-            if not due(context, query, self.pause_s):
-                continue
-            profile = profile_ahead(
-                context, query.dataset, by_deviation(context.world.pipeline), self.samples
-            )
-            plan = self._cheapest(context, query, profile, labour, orders)
-            if plan is None:
-                give_up(context, query)
-            else:
-                orders.deploy(query, plan)
+        serve_waiting(
+            context,
+            orders,
+            self.pause_s,
+            lambda query: self._cheapest(context, query, labour, orders),
+        )
 
     def _cheapest(
-        self,
-        context: PlanningContext,
-        query: Query,
-        profile: Sequence[Estimate],
-        labour: Labour,
-        orders: Orders,
+        self, context: PlanningContext, query: Query, labour: Labour, orders: Orders
     ) -> Plan | None:
         """Return the cheapest plan of all model sets that fits, those that pass the check first."""
+        profile = profile_ahead(
+            context, query.dataset, by_deviation(context.world.pipeline), self.samples
+        )
         bound_s = inf
         if self.latency_slack is not None and query.slo.latency_s is not None:
             bound_s = self.latency_slack * query.slo.latency_s

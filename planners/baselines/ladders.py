@@ -1,9 +1,8 @@
-"""Sharing a pool among queries by marginal utility: ladders of options, and who climbs them.
+"""Sharing a pool among queries by marginal utility.
 
-Pure functions. A ladder is what one query can buy: each rung costs more of the pool than the one
-below and is worth more, at falling returns; below the first lies nothing, for nothing. To climb
-rung by rung is what giving a small unit of resource at a time comes to, as nothing changes for a
-query between two rungs.
+A ladder is the options of one query: each rung costs more of the pool than the one below and is
+worth more, at falling returns. Level 0 is nothing, at no cost. Nothing changes between two rungs,
+so climbing rungs equals handing out small units of resource.
 """
 
 from collections import defaultdict
@@ -13,6 +12,7 @@ from heapq import heapify, heappop, heappush
 from math import ceil
 from typing import Literal
 
+from planners.common.one_node import Use
 from sim import Plan
 
 Objective = Literal["max_sum", "max_min"]
@@ -20,31 +20,8 @@ SLACK = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
-class Use:
-    """What an option takes of one kind of slot; slots come whole, and all that agree share them.
-
-    Args:
-        kind: what users of the same slots agree on.
-        resource: number of the resource that the slots are made of.
-        slots: slots that the option fills, mostly a fraction of one.
-        share: share of the pool's resource that one slot is.
-    """
-
-    kind: Hashable
-    resource: int
-    slots: float
-    share: float
-
-
-@dataclass(frozen=True, slots=True)
 class Option:
-    """One way to serve a query.
-
-    Args:
-        plan: the plan.
-        uses: what it takes of the pool.
-        utility: what it is worth; not being served is worth 0.
-    """
+    """One way to serve a query; not being served has utility 0."""
 
     plan: Plan
     uses: tuple[Use, ...]
@@ -57,6 +34,11 @@ class Option:
         for use in self.uses:
             shares[use.resource] = shares.get(use.resource, 0.0) + use.slots * use.share
         return max(shares.values(), default=0.0)
+
+    @property
+    def rank(self) -> tuple[float, float]:
+        """Order of preference: more utility, then a smaller share."""
+        return self.utility, -self.dominant_share
 
 
 class Pool:
@@ -86,12 +68,7 @@ class Pool:
 
 
 def concave_ladder(options: Sequence[Option]) -> tuple[Option, ...]:
-    """Return the options worth climbing: the upper concave hull over the dominant share.
-
-    Options that are worth nothing, or no more than a smaller one, are not on it.
-
-    Args:
-        options: any options of one query.
+    """Return a query's options on the upper concave hull over the dominant share.
 
     Returns:
         Rungs of rising share and utility, and of falling utility per share.
@@ -112,25 +89,24 @@ def _convex(
     middle: tuple[float, float, Option | None],
     high: tuple[float, float],
 ) -> bool:
-    """Tell whether the middle point lies on or below the line from the low to the high one."""
+    """Return whether the middle point lies on or below the line from the low to the high one."""
     return (middle[1] - low[1]) * (high[0] - low[0]) <= (high[1] - low[1]) * (middle[0] - low[0])
 
 
 def allocate(ladders: Sequence[Sequence[Option]], objective: Objective) -> list[int]:
-    """Share a pool: let one query after the other climb a rung while the pool suffices.
+    """Share a pool: queries climb one rung at a time while the pool suffices.
 
-    Max-sum lets the query with the most utility per dominant share go first, max-min the one of
-    lowest utility that can still improve. A rung that does not fit is skipped: a higher one may, on
-    slots that others opened; if none does, the query climbs no further.
-    Where all rungs take the same, the first finds the largest sum of utilities and the second the
-    largest minimum; otherwise they come near. Ties go to the query that comes first.
+    ``"max_sum"`` prefers the query with the most utility per dominant share, ``"max_min"`` the one
+    of lowest utility. A rung that does not fit is skipped for a higher one, which may use slots
+    that others opened; if none fits, the query stops. The result is optimal where all rungs take
+    the same, and near it otherwise. Ties go to the earlier query.
 
     Args:
         ladders: concave ladders, one for each query.
         objective: ``"max_sum"`` or ``"max_min"``.
 
     Returns:
-        How many rungs each query climbed; 0 is nothing.
+        How many rungs each query climbed.
     """
     levels = [0] * len(ladders)
     pool = Pool()

@@ -1,4 +1,4 @@
-"""Operators' variants, each profiled apart from the pipeline, and what could serve them."""
+"""Operators' variants, profiled one operator at a time, and the workers for them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,14 +11,11 @@ from sim import Allocation, Estimate, Plan
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """One setting of an operator's own knobs, as profiled with all other operators at their best.
+    """One setting of an operator's own knobs, profiled with all other operators at their richest.
 
     Args:
-        operator: index of the operator.
-        values: values of its own knobs.
-        configuration: the configuration that it was profiled in.
         time_s: its mean time on the profiling hardware.
-        quality: accuracy of that configuration over that of the richest.
+        quality: accuracy of its configuration over that of the richest.
     """
 
     operator: int
@@ -33,7 +30,6 @@ class Offer:
     """A variant on workers that keep up with its load.
 
     Args:
-        variant: the variant.
         worker: the workers, in all their replicas.
         time_s: its mean time there, served alone.
         busy: servers that the load keeps busy.
@@ -57,38 +53,26 @@ def registered(pipeline: Pipeline) -> list[Configuration]:
 
 
 def variants(pipeline: Pipeline, profile: Sequence[Estimate]) -> tuple[tuple[Variant, ...], ...]:
-    """Return each operator's variants.
+    """Return the variants of each operator, the richest first.
 
-    Args:
-        pipeline: the pipeline, N operators.
-        profile: estimates of registered configurations, that of the richest first.
-
-    Returns:
-        Variants of each of the N operators, the richest first.
+    ``profile`` has estimates of registered configurations, that of the richest first.
     """
-    reference = profile[0]
+    reference, found = profile[0], []
     richest = reference.measurement.configuration
-    found = []
     for operator in range(len(pipeline.operators)):
         own = own_knobs(pipeline, operator)
-        mine = [
-            each
-            for each in profile
-            if all(
-                own.start <= knob < own.stop
-                for knob in deviations(each.measurement.configuration, richest)
-            )
-        ]
         found.append(
             tuple(
                 Variant(
                     operator,
-                    each.measurement.configuration.values[own],
-                    each.measurement.configuration,
+                    configuration.values[own],
+                    configuration,
                     float(each.measurement.operator_mean_s[operator]),
                     each.accuracy_mean / max(reference.accuracy_mean, 1e-9),
                 )
-                for each in mine
+                for each in profile
+                for configuration in (each.measurement.configuration,)
+                if all(own.start <= knob < own.stop for knob in deviations(configuration, richest))
             )
         )
     return tuple(found)
@@ -100,13 +84,9 @@ def offers(
     requests_per_s: float,
     max_utilisation: float,
 ) -> list[Offer]:
-    """Return every way to run one operator: its variants on all workers that could run them.
+    """Return all variants of one operator on all workers that can keep up with a rate.
 
-    Args:
-        choices: the operator's variants.
-        crews: who could run the configurations that they were profiled in.
-        requests_per_s: rate that the workers must keep up with.
-        max_utilisation: most that each worker may be busy.
+    ``crews`` has the workers by the configurations that the variants were profiled in.
     """
     found = []
     for variant in choices:
@@ -157,18 +137,13 @@ class Goal:
 
 @dataclass(frozen=True, slots=True)
 class Market:
-    """What one query could hire.
-
-    Args:
-        goals: each operator's part of the SLO.
-        offers: each operator's variants on all workers that could run them.
-    """
+    """Each operator's part of a query's SLO, and its variants on all workers that can run them."""
 
     goals: tuple[Goal, ...]
     offers: tuple[list[Offer], ...]
 
     def on(self, node: str, labour: Labour) -> list[list[Offer]]:
-        """Return each operator's offers on a node that are to be had now."""
+        """Return each operator's offers on a node that are available now."""
         return [
             [
                 each

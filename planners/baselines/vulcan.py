@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import inf, isfinite
+from math import inf
 
 import numpy as np
 
@@ -11,16 +11,15 @@ from planners.common.orders import Orders
 from planners.common.ranges import above, at_least, within
 from planners.common.retries import IN_VAIN, due, give_up
 from planners.common.trials import TRIALS, Trials
+from planners.common.windows import slowdown, whole_window
 from scenarios.queries import Query
 from scenarios.random_streams import stream
 from sim import Plan, Planner, PlanningContext
 
-MOST_SLOWDOWN = 10.0
-
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """What was believed of a plan when it was chosen: accuracy, GPU seconds a request, utility."""
+    """A chosen plan and its estimated accuracy, GPU seconds per request and utility."""
 
     plan: Plan
     accuracy: float
@@ -28,88 +27,47 @@ class Chosen:
     utility: float
 
 
+@dataclass(eq=False, repr=False)
 class Vulcan(Planner):
     """Find each query's plan of most utility, one query after the other; replan if it falls.
 
     A reconstruction of Vulcan (Zhang et al., NSDI 2024), which chooses placement and configuration
-    of one live ML query, from public summaries and from the form that the Compass authors gave it
-    as a baseline.
+    of one live ML query, from public summaries and from the Compass authors' baseline.
 
-    *At arrival*: random configurations are profiled; then one layout after the other is searched,
-    those that stay longest on the device first. A layout, which is a placement with a GPU profile
-    for each operator, stands for the authors' placement. In a layout, a Gaussian process (Matern
-    5/2) over configurations models the scalar utility U of
-    `planners.baselines.vulcan_search.Utility`, and the configuration of largest mean + kappa
-    standard deviations is profiled next. A layout is left early after ``prune_after``
-    configurations with U < 0, else after more than ``patience`` that do not reach its best U. What
-    was profiled for one layout serves all: latency elsewhere follows from the same times. The
-    first plan found that meets the SLO and fits what is left is deployed at once, and the search
-    goes on at the next tick, where it stopped and with the budget that is left. When the layouts
-    or the budget are through, the query gets the plan of highest U among those that meet the SLO
-    and fit.
+    *At arrival*, random configurations are profiled. Then layouts (a placement with a GPU profile
+    for each operator, in place of the authors' placement) are searched in turn, those that stay
+    longest on the device first. In a layout, a Gaussian process (Matern 5/2) over configurations
+    models the utility U of `planners.baselines.vulcan_search.Utility`; the configuration of largest
+    mean + kappa standard deviations is profiled next. A layout is left after ``prune_after``
+    configurations with U < 0, or after more than ``patience`` below its best U. All profiles serve
+    all layouts. The first plan that meets the SLO and fits is deployed; the search goes on at the
+    next tick with the remaining budget. In the end the query gets the plan of highest U that meets
+    the SLO and fits.
 
-    *While it runs*, its utility is watched: the observed latency quantile in place of L, accuracy
-    as profiled. If it is below 0, or has lost ``drop`` of what was believed at the choice, the
-    query is searched anew: new data are taken, the configurations known before come first, and
-    latencies of its placement are multiplied by observed over predicted, which is at most ten. If a
-    crash of the planner took what was believed of it, it is searched for again, on the same data.
+    *While it runs*, its utility is watched, with the observed latency quantile as L. Below 0, or
+    after a loss of ``drop``, the query is searched again on new data. Configurations known before
+    come first, and latencies of its placement are multiplied by observed over predicted, at most
+    ten. A query whose record a planner crash deleted is searched again on the same data.
 
-    Confirmed by public notes on the paper: pipelines over tiers, Bayesian optimisation of
-    configurations, reuse of intermediate results and early pruning of placements, compute profiled
-    in the data centre and network latency calculated, a watch on utility that profiles again with
-    prior knowledge. As the Compass authors transcribed it: U, its weights (gamma 0.5, alphas 1 on
-    raw units), R of GPU time only, five first configurations, kappa, and the rules to prune (10)
-    and to stop (3). All else is reconstruction. Departures:
-
-    * In its favour: a plan serves as soon as one is known (``deploy_early``), as response time is
-      that of the first feasible plan; the authors return a plan when the search is through. The
-      next configuration is the best of all, not of three random ones; L is ``context.predict``'s
-      quantile, which knows queues and present load, not a latency alone; all known configurations
-      are seeds of a layout's model, and are looked at in all layouts, those not reached included,
-      at no profiling.
-    * All known configurations count towards pruning a layout, those of other layouts and earlier
-      searches included. Where ``prune_after`` of them have U < 0 in every layout, nothing more is
-      profiled for the query, however often it is searched.
-    * R is at least ``gpu_floor_s``, as plans that use no GPU but the user's would have U infinite;
-      an instance's time counts by its share of the GPU. L counts as at most ten times the bound.
-    * U weighs accuracy against latency and may be high where a floor or bound is missed; the choice
-      is therefore among plans that meet the SLO, its price ceiling included.
-    * Its filters and their order are no part of our pipelines.
-    * It plans for one query. Here queries are served as they arrive, from what is left: a layout
-      that has no room for known and some random configurations is passed over, and what is profiled
-      next must fit. A query for which nothing was found waits until something becomes free, when
-      known plans may fit, and is searched further every ``pause_s``, as far as layouts are not
-      pruned.
-    * Accuracy in service cannot be observed, so the watch sees latency alone.
-
-    Choose it as the baseline that knows devices, edges and configurations well for one query at a
-    time, pays full profiling, and does not weigh queries against each other.
+    ``docs/planners.md`` says what of it is confirmed, and how it departs from the paper.
 
     Args:
-        budget_s: planning seconds of each search, which mostly uses all, the part after an early
-            deployment included; its last profiling may exceed it. More looks at more configurations
-            and layouts.
-        samples: items profiled for each configuration, without early stopping. Fewer let it see
-            more, and misjudge more.
+        budget_s: planning seconds of each search, the part after an early deployment included.
+        samples: items profiled for each configuration.
         initial: random configurations that each layout's model starts from, reused ones included.
-        kappa: standard deviations above the mean that a configuration is judged by. Higher to look
-            where little is known, lower to refine what is good.
-        gamma: weight of accuracy against latency, from 0 to 1. Near 1 it looks for configurations
-            that reach hard floors, near 0 for fast ones.
+        kappa: standard deviations above the mean in the acquisition.
+        gamma: weight of accuracy against latency, from 0 to 1.
         alpha_accuracy: worth of accuracy, which is at most 1.
-        alpha_latency: worth of a second. Raise it where bounds are well below a second.
-        gpu_floor_s: least GPU seconds that a request counts with. Lower favours the device.
-        prune_after: configurations of negative utility after which a layout is left, of all that
-            are known. More lets a query be searched on that few configurations suit.
+        alpha_latency: worth of a second.
+        gpu_floor_s: least GPU seconds that a request counts with.
+        prune_after: known configurations of negative utility after which a layout is left.
         patience: configurations below the best that a layout may try before it is left.
-        headroom: the bound planned for, over that of the SLO; below 1 to allow for devices and
-            links slower than nominal.
+        headroom: the bound planned for, over that of the SLO.
         drop: share of its believed utility that a running query may lose before it is replanned.
-        pause_s: time between two searches for a query that no plan was found for.
-        deploy_early: whether to deploy the first plan found that will do, and the best later on.
-            Without, nothing serves before the search is through, and nothing is moved after it.
-        replan_every_s: period at which searches are taken up again and utilities are looked at,
-            window by window. Longer leaves a query longer with its first plan.
+        pause_s: seconds between two searches for a query without a plan.
+        deploy_early: whether to deploy the first feasible plan, and the best later on. If not,
+            nothing serves before the search ends.
+        replan_every_s: period at which searches continue and utilities are checked.
         initial_seed: seed of the random configurations.
 
     Raises:
@@ -122,46 +80,29 @@ class Vulcan(Planner):
         *(f"vulcan {what}" for what in ("explored", "progress", "chosen", "slowdowns", "judged")),
     )
 
-    def __init__(
-        self,
-        budget_s: float = 5.0,
-        samples: int = 100,
-        initial: int = 5,
-        kappa: float = 2.0,
-        gamma: float = 0.5,
-        alpha_accuracy: float = 1.0,
-        alpha_latency: float = 1.0,
-        gpu_floor_s: float = 1e-3,
-        prune_after: int = 10,
-        patience: int = 3,
-        headroom: float = 1.0,
-        drop: float = 0.5,
-        pause_s: float = 30.0,
-        deploy_early: bool = True,
-        replan_every_s: float = 1.0,
-        initial_seed: int = 0,
-    ) -> None:
-        at_least(1, samples=samples, initial=initial, prune_after=prune_after)
-        within(0, 1, gamma=gamma, drop=drop)
-        at_least(0, kappa=kappa, patience=patience, pause_s=pause_s)
-        at_least(0, alpha_accuracy=alpha_accuracy, alpha_latency=alpha_latency)
-        above(0, gpu_floor_s=gpu_floor_s, headroom=headroom)
-        self.budget_s = budget_s
-        self.samples = samples
-        self.initial = initial
-        self.kappa = kappa
-        self.gamma = gamma
-        self.alpha_accuracy = alpha_accuracy
-        self.alpha_latency = alpha_latency
-        self.gpu_floor_s = gpu_floor_s
-        self.prune_after = prune_after
-        self.patience = patience
-        self.headroom = headroom
-        self.drop = drop
-        self.pause_s = pause_s
-        self.deploy_early = deploy_early
-        self.replan_every_s = replan_every_s
-        self.initial_seed = initial_seed
+    budget_s: float = 5.0
+    samples: int = 100
+    initial: int = 5
+    kappa: float = 2.0
+    gamma: float = 0.5
+    alpha_accuracy: float = 1.0
+    alpha_latency: float = 1.0
+    gpu_floor_s: float = 1e-3
+    prune_after: int = 10
+    patience: int = 3
+    headroom: float = 1.0
+    drop: float = 0.5
+    pause_s: float = 30.0
+    deploy_early: bool = True
+    replan_every_s: float = 1.0
+    initial_seed: int = 0
+
+    def __post_init__(self) -> None:
+        at_least(1, samples=self.samples, initial=self.initial, prune_after=self.prune_after)
+        within(0, 1, gamma=self.gamma, drop=self.drop)
+        at_least(0, kappa=self.kappa, patience=self.patience, pause_s=self.pause_s)
+        at_least(0, alpha_accuracy=self.alpha_accuracy, alpha_latency=self.alpha_latency)
+        above(0, gpu_floor_s=self.gpu_floor_s, headroom=self.headroom)
 
     def plan(self, context: PlanningContext) -> None:
         """Search for each waiting query, and watch the running ones."""
@@ -182,7 +123,7 @@ class Vulcan(Planner):
                     self._go_on(context, query, orders)
 
     def _serve(self, context: PlanningContext, query: Query, orders: Orders) -> None:
-        """Search for a waiting query; nothing is profiled if a plan is known that will do."""
+        """Search for a waiting query; nothing is profiled if a feasible plan is known."""
         search = self._search(context, query, Trials(context, query, self.samples), orders)
         chosen = self._choose(context, query, search)
         if chosen is None and self._explorable(context, query):
@@ -191,7 +132,7 @@ class Vulcan(Planner):
         self._order(context, query, chosen, orders)
 
     def _explorable(self, context: PlanningContext, query: Query) -> bool:
-        """Tell whether a waiting query may be searched further; note that it is, if so."""
+        """Return whether a waiting query may be searched further; if so, record the time."""
         key = "vulcan explored", query.id
         last_s: float | None = context.recall(key)
         if last_s is not None and context.now_s < last_s + self.pause_s:
@@ -200,33 +141,41 @@ class Vulcan(Planner):
         return True
 
     def _go_on(self, context: PlanningContext, query: Query, orders: Orders) -> None:
-        """Take up the search of a query that serves by the first plan that was found."""
+        """Continue the search of a query that serves by the first plan that was found."""
         progress: Progress | None = context.recall(("vulcan progress", query.id))
-        if progress is None:
-            return
-        search = self._search(context, query, Trials(context, query, self.samples), orders)
-        self._explore(context, query, search, start=progress)
-        self._order(context, query, self._choose(context, query, search), orders)
+        if progress is not None:
+            trials = Trials(context, query, self.samples)
+            self._search_on(context, query, trials, orders, start=progress)
 
     def _look_again(
         self, context: PlanningContext, query: Query, plan: Plan, orders: Orders
     ) -> None:
-        """Search for a running query of which a crash left nothing on record but its plan."""
-        if not self._explorable(context, query):
-            return
-        search = self._search(context, query, Trials(context, query, self.samples), orders)
-        self._explore(context, query, search, (plan.configuration.index,))
-        self._order(context, query, self._choose(context, query, search), orders)
+        """Search for a running query whose record a crash of the planner deleted."""
+        if self._explorable(context, query):
+            trials = Trials(context, query, self.samples)
+            self._search_on(context, query, trials, orders, (plan.configuration.index,))
 
     def _renew(self, context: PlanningContext, query: Query, plan: Plan, orders: Orders) -> None:
-        """Search anew for a running query on new data, beginning with what was known of the old."""
+        """Search again for a running query on new data, the known configurations first."""
         trials = Trials(context, query, self.samples)
         current, former = plan.configuration.index, tuple(trials.known)
         if current in former:
             self._note_slowdown(context, query, plan)
         trials.renew()
+        self._search_on(context, query, trials, orders, (current, *former))
+
+    def _search_on(
+        self,
+        context: PlanningContext,
+        query: Query,
+        trials: Trials,
+        orders: Orders,
+        first: Sequence[int] = (),
+        start: Progress = START,
+    ) -> None:
+        """Search to the end, and deploy the best plan."""
         search = self._search(context, query, trials, orders)
-        self._explore(context, query, search, (current, *former))
+        self._explore(context, query, search, first, start)
         self._order(context, query, self._choose(context, query, search), orders)
 
     def _explore(
@@ -275,7 +224,7 @@ class Vulcan(Planner):
     def _order(
         self, context: PlanningContext, query: Query, chosen: Chosen | None, orders: Orders
     ) -> None:
-        """Deploy what was chosen, unless it serves already; without, what serves goes on."""
+        """Deploy the chosen plan unless it serves already; without one, give up for now."""
         if chosen is None:
             give_up(context, query)
             return
@@ -284,7 +233,7 @@ class Vulcan(Planner):
             orders.deploy(query, chosen.plan)
 
     def _fallen(self, context: PlanningContext, query: Query) -> bool:
-        """Tell whether the utility of a running query's last window calls for a search."""
+        """Return whether a running query's utility fell so far that it is searched again."""
         chosen: Chosen | None = context.recall(("vulcan chosen", query.id))
         if chosen is None or not self._new_window(context, query):
             return False
@@ -296,23 +245,18 @@ class Vulcan(Planner):
         return bool(observed[0] < max(0.0, (1 - self.drop) * chosen.utility))
 
     def _note_slowdown(self, context: PlanningContext, query: Query, plan: Plan) -> None:
-        """Remember by how much the last window was slower than predicted of the placement."""
+        """Remember how much slower the last window was than predicted, by placement."""
         predicted, last = context.predict(query, plan), context.telemetry(query)[-1]
-        ratio = inf
-        if isfinite(last.latency_quantile_s):
-            ratio = last.latency_quantile_s / predicted.latency_quantile_s
-        elif last.completed:  # Some requests never completed.
-            ratio = last.latency_mean_s / predicted.latency_mean_s
         slowdowns = dict(context.recall(("vulcan slowdowns", query.id)) or {})
-        slowdowns[plan.placement] = min(MOST_SLOWDOWN, max(1.0, ratio))
+        slowdowns[plan.placement] = slowdown(predicted, last)
         context.remember(("vulcan slowdowns", query.id), slowdowns, query)
 
     def _new_window(self, context: PlanningContext, query: Query) -> bool:
-        """Tell whether the last window is a new one, and was all under the plan in force."""
-        since_s, reports = context.world.active_since_s(query), context.telemetry(query)
-        if since_s is None or len(reports) < 2 or reports[-2].end_s < since_s:
+        """Return whether there is a new window that the plan in force served whole."""
+        last = whole_window(context, query)
+        if last is None:
             return False
-        key, last = ("vulcan judged", query.id), reports[-1]
+        key = "vulcan judged", query.id
         judged_s: float | None = context.recall(key)
         if not last.born or (judged_s is not None and last.end_s <= judged_s):
             return False

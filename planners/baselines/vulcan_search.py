@@ -18,7 +18,7 @@ from sim import Plan, PlanningContext, PlanView
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 MOST_BOUNDS = 10.0
-"""Latency counts as at most so many times the bound, that overload too has a finite utility."""
+"""Most that latency counts as, over the bound, so that overload has a finite utility."""
 
 LOOKED_AT = 3
 """Known plans of a layout, and others, that tell whether it has room."""
@@ -33,14 +33,9 @@ class Utility:
 
         P = gamma alpha_accuracy (A - A_m) + (1 - gamma) alpha_latency (L_m - L)
 
-    with A_m and L_m the accuracy and latency (seconds) of the SLO; a part that the SLO lacks adds
-    nothing. R is GPU time per request, see `gpu_time_s`, or the floor if it is less.
-
-    Args:
-        gamma: weight of accuracy against latency, from 0 to 1.
-        alpha_accuracy: worth of accuracy.
-        alpha_latency: worth of a second.
-        gpu_floor_s: least GPU time that a request counts with, in seconds.
+    with A_m and L_m the accuracy and latency (seconds) of the SLO; a missing part adds nothing. R
+    is GPU time per request (`gpu_time_s`), or the floor ``gpu_floor_s`` if that is more. For the
+    other parameters see `planners.baselines.vulcan.Vulcan`.
     """
 
     gamma: float
@@ -61,7 +56,7 @@ class Utility:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """How a search goes on and when it leaves a placement; see `Vulcan`."""
+    """The search's parameters; see `planners.baselines.vulcan.Vulcan`."""
 
     initial: int
     kappa: float
@@ -72,7 +67,7 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a search has come: its layout, and the rules' counts and budget spent by then.
+    """How far a search has come.
 
     Args:
         layout: the layout that is being searched, or is next.
@@ -89,7 +84,7 @@ START = Progress()
 
 
 class End(Enum):
-    """Why a layout's search ended: it was through, the budget was, or it is enough for now."""
+    """Why a layout's search ended: it is complete, the budget is spent, or to deploy early."""
 
     LAYOUT = auto()
     BUDGET = auto()
@@ -98,7 +93,7 @@ class End(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """Plans that were evaluated, K of them, and what is believed of them, each of shape (K,)."""
+    """K evaluated plans and their believed values, each of shape (K,)."""
 
     plans: Integers
     accuracy: Floats
@@ -110,17 +105,12 @@ class Scored:
 class PlacementSearch:
     """The search for one query in one call; L layouts, C configurations.
 
-    A *layout* is a placement with the GPU profiles of its operators. Layouts come in the order of
-    `sim.PlanView`: those that stay longest on the device first.
+    Layouts are in the order of `sim.PlanView`: those that stay longest on the device first.
 
     Args:
-        context: the planning context of the call.
-        query: the query.
-        trials: what was profiled for it.
-        orders: those of the call.
-        utility: what a plan is worth.
-        rules: how the search goes on.
-        slowdowns: by placement, observed over predicted latency.
+        utility: the utility of plans.
+        rules: when to go on, and when to leave a layout.
+        slowdowns: observed over predicted latency, by placement.
         rng: source of the initial configurations.
     """
 
@@ -163,10 +153,10 @@ class PlacementSearch:
         Args:
             first: configurations to begin with, before random ones.
             start: where an earlier search for the query stopped.
-            enough: asked of each configuration that was profiled, whether to stop for now.
+            enough: whether to stop for now, given a configuration just profiled.
 
         Returns:
-            Where it stopped for now; None if it is through.
+            Where it stopped for now; None if it is complete.
         """
         begun_s = self._context.remaining(self._query)
         self._until_s = start.spent_s
@@ -202,18 +192,14 @@ class PlacementSearch:
         return meets
 
     def fits(self, plan: Plan) -> bool:
-        """Tell whether the cluster could deploy a plan beside the orders that were given."""
+        """Return whether the cluster can deploy a plan once all orders are carried out."""
         return self._orders.fits(self._query, plan)
 
     def _explore_layout(self, runs: Integers, worse: int) -> tuple[End, int]:
         """Search one layout; return why it was left, and how many were below its best.
 
-        Of negative utility count all known configurations, wherever they were tried and however
-        long ago: with enough of them the layout is left at once.
-
-        Args:
-            runs: the layout's plan with each configuration, shape (C,), -1 where it has none.
-            worse: how many were below its best in an earlier search.
+        ``runs`` has the layout's plan with each configuration, shape (C,), or -1; ``worse`` is the
+        count below its best in an earlier search. All known configurations count towards pruning.
         """
         if (ended := self._start(runs)) is not None:
             return ended, worse
@@ -224,7 +210,7 @@ class PlacementSearch:
         negative, best = int((values < 0).sum()), float(values.max())
         model = GaussianProcess(ordinal(self._context.world.pipeline))
         for index, value in zip(observed, values.tolist(), strict=True):
-            model.observe(index, np.array([value]))
+            model.observe(index, value)
         left = runs >= 0
         left[observed] = False
         while negative < self._rules.prune_after and worse <= self._rules.patience:
@@ -236,7 +222,7 @@ class PlacementSearch:
             if not self._trials.run(proposed):
                 return End.BUDGET, worse
             value = float(self._score(runs[proposed : proposed + 1]).utility[0])
-            model.observe(proposed, np.array([value]))
+            model.observe(proposed, value)
             left[proposed] = False
             negative += value < 0
             worse += value < best
@@ -262,7 +248,7 @@ class PlacementSearch:
         return None
 
     def _start(self, runs: Integers) -> End | None:
-        """See that enough configurations that the layout can run are known, drawn at random."""
+        """Profile random configurations until the layout has enough known ones."""
         known = sum(runs[each] >= 0 for each in self._trials.known)
         for index in self._draws:
             if known >= self._rules.initial:
@@ -276,7 +262,7 @@ class PlacementSearch:
         return None
 
     def _has_room(self, runs: Integers) -> bool:
-        """Look at known and some other plans of a layout; a step of the model costs far more."""
+        """Check whether some plan of a layout fits; a step of the model costs far more."""
         looked_at = [*self._trials.known[-LOOKED_AT:], *self._draws[:LOOKED_AT]]
         plans = (self.view.plan(int(runs[each])) for each in looked_at if runs[each] >= 0)
         return any(map(self.fits, plans))
@@ -304,10 +290,7 @@ class PlacementSearch:
 
 
 def gpu_slices(context: PlanningContext, view: PlanView) -> Floats:
-    """Return the share of a whole GPU that an instance of each station kind is, by price.
-
-    0 for cores; the last element, which index -1 finds, is 0 for the device.
-    """
+    """Return each station kind's share of a whole GPU, by price; 0 for cores and, last, devices."""
     shares = []
     for kind in view.stations:
         node = context.world.cluster.nodes[kind.node]
@@ -320,9 +303,7 @@ def gpu_slices(context: PlanningContext, view: PlanView) -> Floats:
 
 
 def gpu_time_s(view: PlanView, plans: Integers, slices: Floats, operator_time_s: Floats) -> Floats:
-    """Return GPU seconds per request, an instance's counted by its share of the whole GPU.
-
-    The user's own device counts nothing.
+    """Return GPU seconds per request of K plans, weighted by share of the GPU; devices count 0.
 
     Args:
         view: the query's plans.

@@ -1,7 +1,4 @@
-"""What trying a candidate is worth, for searches that believe means and standard deviations.
-
-All functions take arrays that broadcast against each other.
-"""
+"""Acquisition functions; all arguments are arrays that broadcast against each other."""
 
 import numpy as np
 import scipy  # Its parts are loaded when they are first used.
@@ -13,10 +10,10 @@ Floats = NDArray[np.float64]
 def probability_below(bound: ArrayLike | None, mean: ArrayLike, sd: ArrayLike) -> Floats:
     """Return the probability that a normal value is at most a bound.
 
-    For a log-normal value give logarithms: of the bound, of the median, and their deviation.
+    For a log-normal value pass the logarithms of bound and median, and the log's deviation.
 
     Args:
-        bound: the bound; None for none, which every value keeps.
+        bound: the bound; None for none.
         mean: mean of the value.
         sd: its standard deviation; at 0 the value is its mean.
     """
@@ -37,18 +34,14 @@ def feasible_saving(
 ) -> Floats:
     """Return the feasibility-weighted saving, ``(reference - cost) Pr[accurate] Pr[fast]``.
 
-    The acquisition of Compass as its prototype has it: the constrained Bayesian optimisation of
-    Gardner et al. (2014), with a linear saving in place of the expected improvement, for costs are
-    known beforehand.
+    The acquisition of Compass's prototype: constrained Bayesian optimisation (Gardner et al. 2014)
+    with a linear saving in place of the expected improvement, as costs are known.
 
     Args:
-        reference: cost that there is nothing to save at: that of the best feasible plan so far.
+        reference: cost of the best feasible plan so far; dearer candidates save 0.
         cost: cost of each candidate, in the same unit.
-        accurate: probability that it keeps the accuracy part of the SLO.
-        fast: likewise for latency.
-
-    Returns:
-        The saving; 0 for candidates that cost more than the reference.
+        accurate: probability of meeting the accuracy part of the SLO.
+        fast: probability of meeting its latency part.
     """
     saving = np.maximum(np.subtract(reference, cost), 0.0)
     return np.asarray(saving * np.asarray(accurate) * np.asarray(fast), dtype=np.float64)
@@ -57,14 +50,14 @@ def feasible_saving(
 def expected_improvement(
     best: float | None, mean: ArrayLike, sd: ArrayLike, feasible: ArrayLike = 1.0
 ) -> Floats:
-    """Return by how much a value is expected to fall below the best so far, times feasibility.
+    """Return the expected decrease below the best value so far, times feasibility.
 
     Constrained expected improvement for minimisation (Gardner et al. 2014, eq. 6), as CherryPick
     uses it (Alipourfard et al. 2017, section 3.3).
 
     Args:
-        best: least value of a feasible candidate so far; None while there is none, when the
-            probability of feasibility alone is returned, as Gardner et al. advise.
+        best: least value of a feasible candidate; while it is None, the probability of feasibility
+            alone is returned, as Gardner et al. advise.
         mean: mean of each candidate's value.
         sd: its standard deviation.
         feasible: probability that the candidate is feasible.

@@ -1,14 +1,12 @@
-"""The Cholesky factor of a few observations' covariance, and what it says of all points.
+"""The Cholesky factor of the covariance of a few observations, and predictions at all points.
 
 The covariance is a constant plus a Matern 5/2 kernel (Rasmussen and Williams 2006, eq. 4.17),
 
     c + s^2 (1 + r + r^2 / 3) exp(-r),    r^2 = 5 |x - x'|^2
 
-With L the factor and V = inv(L) K(observed, all C points), the column of V that belongs to a new
-observation is the new row of L. One more observation costs O(n C), with no solve.
-
-A search of a few steps has so few observations that calling a library for each operation takes many
-times as long as what it computes, so small ones are worked out in compiled loops.
+With L the factor and V = inv(L) K(observed, all C points), the column of V of a new observation is
+the new row of L, so one more observation costs O(n C) without a solve. Compiled loops avoid the
+overhead of library calls, which dominates for few observations.
 """
 
 from math import exp, sqrt
@@ -44,14 +42,6 @@ class Factor:
         self._lower: Floats = np.zeros((8, 8))
         self._solved: Floats = np.zeros((8, len(points)))
 
-    def copy(self) -> "Factor":
-        """Return an equal factor that changes on its own."""
-        other = Factor(self._points, self._signal, self._constant)
-        other._size = self._size
-        other._chosen = self._chosen.copy()
-        other._lower, other._solved = self._lower.copy(), self._solved.copy()
-        return other
-
     def extend(
         self, start: int, chosen: Integers, noise: Floats, unit: float = 1.0, floor: float = 0.0
     ) -> None:
@@ -60,9 +50,9 @@ class Factor:
         Args:
             start: rows to keep.
             chosen: points of the new rows, shape (m,).
-            noise: variance of their noise, shape (m,), in squares of the unit.
+            noise: noise variance of each new row, shape (m,), in squares of ``unit``.
             unit: the unit of their covariance.
-            floor: variance of the noise that all have beside, in that unit.
+            floor: noise variance that all rows have in addition, in that unit.
         """
         self._size = start + len(chosen)
         if self._size > len(self._lower):
@@ -92,13 +82,13 @@ class Factor:
         self._solved[rows] = _solve_lower(corner, right)
         self._lower[rows, :start] = beside
 
-    def predict(self, values: Floats, centre: Floats, scale: Floats) -> tuple[Floats, Floats]:
-        """Return mean and standard deviation at all points, each of shape (C, k).
+    def predict(self, values: Floats, centre: float, scale: float) -> tuple[Floats, Floats]:
+        """Return mean and standard deviation at all points, each of shape (C,).
 
         Args:
-            values: what was observed, k values each, shape (n, k).
-            centre: what they vary about, shape (k,).
-            scale: the unit of their covariance, shape (k,).
+            values: observed values, shape (n,).
+            centre: prior mean.
+            scale: unit of the covariance.
         """
         variance = self._signal + self._constant
         lower, solved = self._lower[: self._size], self._solved[: self._size]
@@ -131,19 +121,10 @@ def _add_rows(
     lower: Floats,
     solved: Floats,
 ) -> None:
-    """Write the last rows of a factor, one after the other.
+    """Write the last rows of L and V, from ``start``; ``chosen`` has the points of all rows, (n,).
 
-    Args:
-        start: number of the first.
-        chosen: points of all rows, shape (n,).
-        noise: see ``Factor.extend``, as are the next two; of the rows that are written.
-        unit: see there.
-        floor: see there.
-        points: see `Factor`, as are the next two.
-        signal: see there.
-        constant: see there.
-        lower: L, which is written to.
-        solved: V, likewise.
+    ``noise``, of the written rows, ``unit`` and ``floor`` are as in `Factor.extend`, the rest as in
+    `Factor`.
     """
     for row in range(start, len(chosen)):
         point, beyond = chosen[row], solved[row]
@@ -187,38 +168,33 @@ def _covary(points: Floats, point: int, signal: float, constant: float, row: Flo
 
 @compiled
 def _moments(
-    lower: Floats, solved: Floats, values: Floats, centre: Floats, scale: Floats, variance: float
+    lower: Floats, solved: Floats, values: Floats, centre: float, scale: float, variance: float
 ) -> tuple[Floats, Floats]:
     """Return what ``Factor.predict`` does, from the first n rows of L and of V."""
-    rows, count, outputs = len(solved), solved.shape[1], values.shape[1]
-    explained, mean, sd = np.zeros(count), np.zeros((outputs, count)), np.empty((count, outputs))
-    white = np.empty((rows, outputs))
+    rows, count = solved.shape
+    explained, mean, sd = np.zeros(count), np.zeros(count), np.empty(count)
+    white = np.empty(rows)
     for row in range(rows):
         its = solved[row]
         for column in range(count):
             explained[column] += its[column] * its[column]
-        for output in range(outputs):
-            left = (values[row, output] - centre[output]) / scale[output]
-            for other in range(row):
-                left -= lower[row, other] * white[other, output]
-            left /= lower[row, row]
-            white[row, output] = left
-            for column in range(count):
-                mean[output, column] += left * its[column]
-    for column in range(count):
-        deviation = sqrt(max(variance - explained[column], 0.0))
-        for output in range(outputs):
-            sd[column, output] = scale[output] * deviation
-    for output in range(outputs):
+        left = (values[row] - centre) / scale
+        for other in range(row):
+            left -= lower[row, other] * white[other]
+        left /= lower[row, row]
+        white[row] = left
         for column in range(count):
-            mean[output, column] = centre[output] + scale[output] * mean[output, column]
-    return mean.T, sd
+            mean[column] += left * its[column]
+    for column in range(count):
+        sd[column] = scale * sqrt(max(variance - explained[column], 0.0))
+        mean[column] = centre + scale * mean[column]
+    return mean, sd
 
 
 def _solve_lower(lower: Floats, right: Floats) -> Floats:
     """Return inv(L) right for a lower triangular matrix of shape (n, n), n above 0.
 
-    As ``scipy.linalg.solve_triangular`` does it, which spends most of its time on checks.
+    The same as ``scipy.linalg.solve_triangular`` without its checks, which take most of its time.
     """
     # LAPACK wants columns after one another, which the transpose of an array in C order has.
     found, info = scipy.linalg.lapack.dtrtrs(lower.T, right, lower=0, trans=1)

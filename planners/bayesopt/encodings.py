@@ -1,12 +1,8 @@
 """Features of configurations, for surrogates.
 
-One-hot features treat the choices of a knob as names, ordinal ones as positions on a line; mixed
-ones take knobs whose choices are numbers as ordinal, and the others as one-hot. Discrete features
-"sometimes outperform" continuous ones (Compass paper, Fig. 18).
-
-Choose ordinal where choices are listed by what they do, as pipelines list them from the richest
-down: positions then carry over to choices that were not seen. Choose one-hot where effects jump
-from choice to choice, and each will be seen a few times; mixed where only numbers are in order.
+One-hot features treat the choices of a knob as names, ordinal ones as positions on a line. Mixed
+ones are ordinal for knobs of numbers and one-hot for others. Discrete features "sometimes
+outperform" continuous ones (Compass paper, Fig. 18).
 """
 
 from collections.abc import Sequence
@@ -23,14 +19,9 @@ Integers = NDArray[np.int64]
 
 def positions(pipeline: Pipeline) -> Integers:
     """Return the position of each configuration's knob values in their lists, (C, knobs)."""
-    where = [{value: at for at, value in enumerate(knob.choices)} for knob in pipeline.knobs]
-    return np.array(
-        [
-            [places[value] for places, value in zip(where, configuration.values, strict=True)]
-            for configuration in pipeline.configurations
-        ],
-        dtype=np.int64,
-    ).reshape(len(pipeline.configurations), len(where))
+    shape = [len(knob.choices) for knob in pipeline.knobs]
+    every = list(np.ndindex(*shape))  # Configurations are numbered as products are.
+    return np.array(every, dtype=np.int64).reshape(len(every), len(shape))
 
 
 def one_hot(pipeline: Pipeline) -> Floats:
@@ -49,10 +40,10 @@ def mixed(pipeline: Pipeline) -> Floats:
 
 
 def blocks(pipeline: Pipeline, features: Floats) -> tuple[int, ...]:
-    """Return how many features each knob has, of those that one of the encodings made.
+    """Return the number of features per knob, of features that one of the encodings made.
 
     Raises:
-        ValueError: the features are of none of them.
+        ValueError: no encoding makes so many features.
     """
     choices = [len(knob.choices) for knob in pipeline.knobs]
     for widths in ([1] * len(choices), choices, _mixed_widths(pipeline)):
@@ -81,8 +72,7 @@ def _encoded(pipeline: Pipeline, widths: Sequence[int]) -> Floats:
 def joint(pipeline: Pipeline, view: PlanView) -> tuple[Floats, tuple[int, ...]]:
     """Return features of whole plans, shape (P, D), and the widths of their blocks.
 
-    A configuration's knob choices one-hot, and one-hot for each operator where and on what it runs,
-    so that plans that agree in part are alike.
+    One-hot for each knob's choice and for each operator's station kind.
     """
     knobs = one_hot(pipeline)
     parts, widths = [knobs[view.configuration]], list(blocks(pipeline, knobs))

@@ -1,4 +1,4 @@
-"""Which plans of a profiled configuration are predicted to do."""
+"""The plans of a profiled configuration that are predicted to meet an SLO."""
 
 from math import inf
 
@@ -12,18 +12,10 @@ from sim import Estimate, PlanningContext, PlanView
 def promising(
     context: PlanningContext, query: Query, view: PlanView, estimate: Estimate, headroom: float
 ) -> NDArray[np.int64]:
-    """Return the plans of a configuration that should meet a query's SLO, the fastest first.
+    """Return numbers of a configuration's plans that should meet a query's SLO, the fastest first.
 
-    Args:
-        context: the planning context.
-        query: the query.
-        view: its plans.
-        estimate: what is known of the configuration.
-        headroom: share of the latency bound that a prediction under the present load may use.
-
-    Returns:
-        Numbers of plans in the view, by rising predicted latency and then cost; none if the
-        configuration is not accurate enough.
+    A prediction under the present load may use a share ``headroom`` of the latency bound. Ties go
+    to the cheaper plan. Empty if the accuracy is too low.
     """
     slo, measurement = query.slo, estimate.measurement
     if not estimate.accurate_enough(slo):

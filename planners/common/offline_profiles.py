@@ -1,15 +1,17 @@
-"""Offline profiles of listed configurations, and lists that see every knob early."""
+"""Offline profiles: of listed configurations, or of those that hill climbing finds."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 
 from scenarios.applications.pipeline import Configuration, Pipeline
+from scenarios.queries import Query
+from scenarios.random_streams import stream
 from sim import Estimate, PlanningContext
 
 
 def by_deviation(pipeline: Pipeline) -> list[Configuration]:
-    """Return all configurations: the richest, those that differ from it in one knob, in two, ...
+    """Return all configurations by the number of knobs in which they differ from the richest.
 
-    However early a budget ends, what was profiled by then tells most about each knob alone.
+    So a profile that ends early tells most about each knob alone.
     """
     richest = pipeline.configurations[0]
     return sorted(
@@ -32,18 +34,10 @@ def own_knobs(pipeline: Pipeline, operator: int) -> slice:
 def profile_ahead(
     context: PlanningContext, dataset: str, configurations: Iterable[Configuration], samples: int
 ) -> tuple[Estimate, ...]:
-    """Profile configurations of a data set, in order, until its offline budget is spent.
+    """Return estimates of a data set's configurations, profiled in order until its budget is spent.
 
-    It is done once for a data set, at the first call; later calls return the same.
-
-    Args:
-        context: the planning context, for its offline profiling.
-        dataset: name of the data set.
-        configurations: what to profile, the most telling first.
-        samples: items profiled for each configuration.
-
-    Returns:
-        All configurations that were profiled on half of the items or more, in order.
+    Only the first call for a data set profiles; later calls return the same. Estimates that rest on
+    less than half of ``samples`` items are left out.
     """
     key = "profiled ahead", dataset
     known: tuple[Estimate, ...] | None = context.recall(key)
@@ -58,6 +52,83 @@ def profile_ahead(
     return known
 
 
-def half_profiled(context: PlanningContext, dataset: str, count: int, samples: int) -> bool:
-    """Tell whether so many items of a data set are half of those asked for, or of all there are."""
-    return 2 * count >= samples or 2 * count >= len(context.bulk.features(dataset))
+def half_profiled(context: PlanningContext, source: Query | str, count: int, samples: int) -> bool:
+    """Return whether a count is half of the items asked for, or of all of a query or data set."""
+    return 2 * count >= samples or 2 * count >= len(context.bulk.features(source))
+
+
+def demand_s(estimate: Estimate) -> float:
+    """Return a configuration's demand: seconds of compute per request, on profiling hardware."""
+    return float(estimate.measurement.operator_mean_s.sum())
+
+
+def climb(
+    context: PlanningContext, dataset: str, samples: int, beta: float, starts: int, seed: int
+) -> list[Estimate]:
+    """Profile configurations of a data set by greedy hill climbing until its budget is spent.
+
+    A climb starts at the best of some random configurations. One knob at a time, in random order,
+    is changed; the first change that raises accuracy - beta x demand is kept. A climb ends where no
+    change does. Nothing is profiled twice.
+
+    Args:
+        context: the planning context.
+        dataset: name of the data set.
+        samples: items profiled for each configuration.
+        beta: accuracy that a second of demand is worth.
+        starts: random configurations of which the best begins a climb.
+        seed: seed of starts and orders, together with pipeline and data set.
+
+    Returns:
+        Estimates that rest on at least half of the items.
+    """
+    rng = stream(seed, "hill climbing", context.world.pipeline.name, dataset)
+    configurations = context.world.pipeline.configurations
+    visited: dict[Configuration, Estimate] = {}
+
+    def height(configuration: Configuration) -> float:
+        """Return X, profiling the configuration if need be; fail when the budget is spent."""
+        if configuration not in visited:
+            estimate = context.profile(dataset, configuration, samples)
+            if not half_profiled(context, dataset, estimate.count, samples):
+                raise _SpentError
+            visited[configuration] = estimate
+        estimate = visited[configuration]
+        return estimate.accuracy_mean - beta * demand_s(estimate)
+
+    order = [configurations[index] for index in rng.permutation(len(configurations)).tolist()]
+    try:
+        for first in range(0, len(order), starts):
+            here: Configuration | None = max(order[first : first + starts], key=height)
+            while here is not None:
+                below = height(here)
+                around = list(neighbours(context.world.pipeline, here))
+                shuffled = (around[i] for i in rng.permutation(len(around)).tolist())
+                here = next((each for each in shuffled if height(each) > below), None)
+    except _SpentError:
+        pass
+    return list(visited.values())
+
+
+class _SpentError(Exception):
+    """The budget of an offline profile is spent."""
+
+
+def neighbours(pipeline: Pipeline, configuration: Configuration) -> Iterator[Configuration]:
+    """Yield the configurations that differ from one in exactly one knob."""
+    stride = len(pipeline.configurations)
+    for knob, value in zip(pipeline.knobs, configuration.values, strict=True):
+        stride //= len(knob.choices)
+        here = knob.choices.index(value)
+        for other in range(len(knob.choices)):
+            if other != here:
+                yield pipeline.configurations[configuration.index + (other - here) * stride]
+
+
+def pareto_set(estimates: Sequence[Estimate]) -> tuple[Estimate, ...]:
+    """Return the estimates that no other beats in accuracy and demand, by rising demand."""
+    kept: list[Estimate] = []
+    for estimate in sorted(estimates, key=lambda each: (demand_s(each), -each.accuracy_mean)):
+        if not kept or estimate.accuracy_mean > kept[-1].accuracy_mean:
+            kept.append(estimate)
+    return tuple(kept)

@@ -1,10 +1,9 @@
 """Planning on one node: which one, in which partitions, and what a plan takes of it."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from math import ceil
 
-from planners.baselines.ladders import Use
 from scenarios.applications.pipeline import Configuration
 from scenarios.queries import Query
 from sim import CORE, Allocation, Estimate, Plan, PlanningContext
@@ -12,15 +11,27 @@ from sim import CORE, Allocation, Estimate, Plan, PlanningContext
 
 @dataclass(frozen=True, slots=True)
 class Partition:
-    """What GPU operators may get on the home node.
-
-    Args:
-        profile: name of the GPU partition profile; empty if no operator needs a GPU.
-        fraction: its share of a whole GPU.
-    """
+    """A GPU partition profile, empty if no operator needs a GPU, and its share of a whole GPU."""
 
     profile: str
     fraction: float
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """What an option takes of one kind of slot; slots are whole, and options share them by kind.
+
+    Args:
+        kind: what users of the same slots agree on.
+        resource: number of the resource that the slots are made of.
+        slots: slots that the option fills, mostly a fraction of one.
+        share: share of the pool's resource that one slot is.
+    """
+
+    kind: Hashable
+    resource: int
+    slots: float
+    share: float
 
 
 def home_node(context: PlanningContext) -> str | None:

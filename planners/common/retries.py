@@ -1,7 +1,4 @@
-"""When to search again for a query that an earlier search found nothing for.
-
-Every call offers a planner every waiting query, so the hopeless would be searched at each of them.
-"""
+"""When to search again for a query that an earlier search found nothing for."""
 
 from scenarios.queries import Query
 from sim import PlanningContext
@@ -11,13 +8,7 @@ IN_VAIN = "in vain"
 
 
 def due(context: PlanningContext, query: Query, pause_s: float) -> bool:
-    """Tell whether a search is worth its charge: it has not failed, or things may have changed.
-
-    Args:
-        context: the planning context.
-        query: a waiting query.
-        pause_s: how long after a search in vain it is left alone, unless room became free.
-    """
+    """Return whether to search: no search failed, the pause is over, or room was freed since."""
     failed_s: float | None = context.recall((IN_VAIN, query.id))
     last_release_s = context.world.last_release_s
     return rested(context, query, pause_s) or (
@@ -26,7 +17,7 @@ def due(context: PlanningContext, query: Query, pause_s: float) -> bool:
 
 
 def rested(context: PlanningContext, query: Query, pause_s: float) -> bool:
-    """Tell whether no search for a query was in vain for so long, whatever became free since."""
+    """Return whether the last failed search for a query, if any, is at least ``pause_s`` ago."""
     failed_s: float | None = context.recall((IN_VAIN, query.id))
     return failed_s is None or context.now_s >= failed_s + pause_s
 

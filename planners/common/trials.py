@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from planners.common.offline_profiles import half_profiled
 from scenarios.queries import Query
 from sim import Estimate, PlanningContext, PlanView
 
@@ -16,20 +17,16 @@ TRIALS = "trials"
 class Trials:
     """A query's profiled configurations; C configurations, N operators.
 
-    Which ones they are is remembered for the query's next search, which gets their results for
-    nothing.
+    They are remembered for the query's next search, which does not pay for them again.
 
     Args:
-        context: the planning context of the call.
-        query: the query.
-        samples: items profiled for each configuration, or all there are. A run that the budget cuts
-            to less than half of them, or to a single one, does not count.
+        samples: items profiled for each configuration. A run that the budget cuts to less than half
+            of them, or to a single one, does not count.
 
     Attributes:
         known: indices of the profiled configurations, in the order of profiling.
-        accuracy: mean accuracy of each configuration, shape (C,); of the known ones only, like
-            what follows.
-        operator_time_s: mean time of each operator on the profiling hardware, shape (C, N).
+        accuracy: mean accuracy of the known configurations, shape (C,).
+        operator_time_s: mean time of their operators on profiling hardware, shape (C, N).
     """
 
     def __init__(self, context: PlanningContext, query: Query, samples: int) -> None:
@@ -50,33 +47,26 @@ class Trials:
             )
 
     def run(self, configuration: int) -> bool:
-        """Profile a configuration, unless it is known.
+        """Profile a configuration, unless it is known; return whether it is known now.
 
-        Args:
-            configuration: index of the configuration.
-
-        Returns:
-            Whether it is known now; False if the budget did not suffice.
+        False if the budget did not suffice.
         """
         if configuration in self.known:
             return True
         chosen = self._context.world.pipeline.configurations[configuration]
         estimate = self._context.profile(self._query, chosen, self._samples)
-        if estimate.count == 1 < self._samples or not self._suffices(estimate.count):
+        if estimate.count == 1 < self._samples or not half_profiled(
+            self._context, self._query, estimate.count, self._samples
+        ):
             return False
         self._take(configuration, estimate)
         self._context.remember(self._key, tuple(self.known), self._query)
         return True
 
     def latency_s(self, view: PlanView, plans: Integers) -> Floats:
-        """Predict the SLO's quantile of latency of plans under the present load, in seconds.
+        """Predict the SLO's quantile of latency of K plans under the present load, seconds, (K,).
 
-        Args:
-            view: the query's plans.
-            plans: indices of plans whose configurations are known, shape (K,).
-
-        Returns:
-            The latencies, shape (K,); infinite where a station or link would be overloaded.
+        Their configurations must be known. Infinite where a station or link would be overloaded.
         """
         which = view.configuration[plans]
         return self._context.bulk.predict_many(
@@ -89,11 +79,7 @@ class Trials:
         )[1]
 
     def noise(self, configuration: int) -> tuple[float, float]:
-        """Return the variances of the logarithm of time and of accuracy, as profiled.
-
-        Args:
-            configuration: index of a known configuration.
-        """
+        """Return the variances of a known configuration's mean log time and mean accuracy."""
         time, accuracy = self._noise[configuration].tolist()
         return time, accuracy
 
@@ -102,11 +88,6 @@ class Trials:
         self._context.resample(self._query)
         self.known = []
         self._context.remember(self._key, (), self._query)
-
-    def _suffices(self, count: int) -> bool:
-        """Tell whether so many items are half of those asked for, or of all there are."""
-        twice = 2 * count
-        return twice >= self._samples or twice >= len(self._context.bulk.features(self._query))
 
     def _take(self, configuration: int, estimate: Estimate) -> None:
         measurement = estimate.measurement

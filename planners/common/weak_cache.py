@@ -1,8 +1,7 @@
-"""What follows from an object that never changes, kept for as long as the object lives.
+"""A cache of values derived from immutable objects, kept as long as the object lives.
 
-Views of plans, pipelines and arrays of features are shared by many searches, which would each work
-out the same of them. What is kept is no state: it would be the same if it were worked out anew.
-What is kept of a planning context lasts for one call.
+Views of plans, pipelines and arrays of features are shared by many searches. Cached values are no
+state: recomputing them gives the same.
 """
 
 from collections.abc import Callable, Hashable
@@ -13,19 +12,18 @@ Value = TypeVar("Value")
 
 
 class Kept:
-    """Values by the object that they follow from, and by a key."""
+    """Cached values by the object that they are derived from, and by a key."""
 
     def __init__(self) -> None:
         self._known: dict[int, tuple[ref[Any], dict[Hashable, Any]]] = {}
 
     def of(self, owner: object, key: Hashable, make: Callable[[], Value]) -> Value:
-        """Return what is kept, made if need be.
+        """Return the cached value, made if need be.
 
         Args:
-            owner: what it follows from; it must not change, nor be held by what is kept of it, or
-                neither of them would ever go.
-            key: what it is, together with all else that it depends on.
-            make: makes it.
+            owner: the object; it must not change, and the value must not refer to it.
+            key: everything else that the value depends on.
+            make: makes the value.
         """
         number = id(owner)
         known = self._known.get(number)
@@ -40,9 +38,9 @@ class Kept:
         return value
 
     def __len__(self) -> int:
-        """Return of how many objects something is kept."""
+        """Return the number of objects with cached values."""
         return len(self._known)
 
 
 KEPT = Kept()
-"""What all planners of a process keep."""
+"""The cache of all planners of a process."""

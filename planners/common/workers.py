@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
-from math import ceil, prod
+from math import ceil
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,11 +20,10 @@ class Worker:
     """One way to run one operator on a node.
 
     Args:
-        node: the node.
-        allocation: what the operator gets there.
+        allocation: its allocation there.
         price_usd_per_hour: list price of the allocation.
         latency_factor: time of a lone request over its time on the profiling hardware.
-        capacity_factor: what a request takes of a server, over its time there.
+        capacity_factor: server time of a request over its time there.
     """
 
     node: str
@@ -34,12 +33,7 @@ class Worker:
     capacity_factor: float
 
     def enough_for(self, work_s_per_s: float, max_utilisation: float) -> "Worker":
-        """Return the worker with as many replicas as some work needs.
-
-        Args:
-            work_s_per_s: profiled seconds of work that arrive in a second.
-            max_utilisation: most that each replica may be busy.
-        """
+        """Return the worker with enough replicas for some profiled seconds of work per second."""
         replicas = max(1, ceil(work_s_per_s * self.capacity_factor / max_utilisation))
         return replace(
             self,
@@ -55,18 +49,10 @@ Crew = tuple[tuple[Worker, ...], ...]
 def crews(
     context: PlanningContext, query: Query, configurations: Collection[Configuration]
 ) -> dict[Configuration, Crew]:
-    """Return who could run each operator of some configurations, apart from the user's device.
+    """Return the crew of each configuration, user devices excluded.
 
-    An operator's work depends on its own and upstream knobs only, so it may find workers in a
-    configuration that cannot run as a whole, as a later operator finds none.
-
-    Args:
-        context: the planning context.
-        query: the query.
-        configurations: the configurations.
-
-    Returns:
-        A crew for each configuration.
+    An operator's work depends on its own and upstream knobs only. So it may find workers in a
+    configuration that cannot run as a whole.
     """
     view = context.bulk.view(query)
     allocations = [
@@ -97,8 +83,9 @@ def crews(
         for operator, each in enumerate(context.world.pipeline.operators)
         if each.kind == "cpu"
     }
-    choices = [len(knob.choices) for knob in context.world.pipeline.knobs]
-    strides = [prod(choices[knob + 1 :]) for knob in range(len(choices))]
+    shape = [len(knob.choices) for knob in context.world.pipeline.knobs] or [1]
+    # Configurations are numbered as products are.
+    positions = np.stack(np.unravel_index(view.configuration, shape))
     found: dict[Configuration, Crew] = {}
     for configuration in configurations:
         crew = []
@@ -106,23 +93,18 @@ def crews(
             if operator in of_cores:
                 crew.append(of_cores[operator])
                 continue
-            alike = np.ones(len(view), dtype=bool)
-            for knob in upstream:
-                # Configurations are numbered as products are.
-                chosen = configuration.index // strides[knob] % choices[knob]
-                alike &= view.configuration // strides[knob] % choices[knob] == chosen
+            knobs = list(upstream)
+            chosen = np.array(np.unravel_index(configuration.index, shape))[knobs, None]
+            alike = (positions[knobs] == chosen).all(axis=0)
             crew.append(crew_for(operator, np.flatnonzero(alike)))
         found[configuration] = tuple(crew)
     return found
 
 
 class Labour:
-    """Which workers are to be had during one call: free ones, and stations that could be joined.
+    """Available workers during one call: free cores and instances, and stations to join.
 
-    It looks at one operator at a time; whether a whole plan fits is for ``context.fits`` to say.
-
-    Args:
-        context: the planning context of the call.
+    Operators are considered one by one; ``context.fits`` decides on whole plans.
     """
 
     def __init__(self, context: PlanningContext) -> None:
@@ -137,7 +119,7 @@ class Labour:
                     self._stations.add((operator, knobs, plan.placement[operator], share))
 
     def offers(self, operator: int, configuration: Configuration, worker: Worker) -> bool:
-        """Tell whether a worker could be had for an operator of a configuration."""
+        """Return whether a worker is available for an operator of a configuration."""
         knobs = self._context.world.pipeline.operator_key(operator, configuration)
         if (operator, knobs, worker.node, worker.allocation) in self._stations:
             return True

@@ -4,10 +4,9 @@
                     + sum over plain pools of capacity . price
                     + sum over nodes of cards * max over layouts of layout . prices
 
-At any prices it bounds the optimum, and its relaxation as a linear program, from above; at the
-best prices it equals that, since a query's choice alone, and a card's layout, have integral
-corners. With all maxima replaced by soft ones (Nesterov 2005) it is smooth, and its gradient tells
-which shares of plans and layouts solve the relaxation approximately.
+At any prices it bounds the optimum and its LP relaxation from above. At the best prices it equals
+the relaxation. With all maxima smoothed (Nesterov 2005), its gradient gives shares of plans and
+layouts that solve the relaxation approximately.
 """
 
 import numpy as np
@@ -20,11 +19,7 @@ CORRECTIONS = 20
 
 
 class Dual:
-    """The dual of a problem, in prices that are scaled by what there is of the pools.
-
-    Args:
-        problem: the problem.
-    """
+    """The dual of a problem, in prices scaled by the capacity of the pools."""
 
     def __init__(self, problem: Problem) -> None:
         from scipy.sparse import diags_array  # noqa: PLC0415 -- takes long to import
@@ -54,13 +49,7 @@ class Dual:
         return float(gains.sum()) + supplied
 
     def minimise(self, scaled: Floats, smooth: float, rounds: int) -> Floats:
-        """Return better prices than those given, by L-BFGS-B.
-
-        Args:
-            scaled: prices to start from, shape (R,).
-            smooth: temperature of the soft maxima.
-            rounds: most iterations.
-        """
+        """Return better prices, (R,), by L-BFGS-B; ``smooth`` is the soft maxima's temperature."""
         return minimum(
             lambda prices: self._smoothed(prices, smooth),
             scaled,

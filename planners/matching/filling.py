@@ -1,8 +1,4 @@
-"""Stations while they are opened one after the other, and queries while they are served by them.
-
-`planners.matching.stations` goes on from hundreds of beginnings for one matching, and opens dozens
-of stations from each, so what is done at every step is compiled.
-"""
+"""Opening stations and serving queries, in compiled loops, for `planners.matching.stations`."""
 
 from typing import NamedTuple
 
@@ -15,32 +11,25 @@ from scenarios.compiled import compiled
 Booleans = NDArray[np.bool_]
 
 SLACK = 1e-9
-"""Room that rounding may take."""
+"""Tolerance for rounding errors."""
 
 LEAST_SHARE = 1e-3
-"""Share of the pools that a set counts with at least, for there is no dividing by nothing."""
+"""Least share of the pools that a set counts with, to avoid division by 0."""
 
 
 class Stock(NamedTuple):
-    """What may be chosen, and what there is: Q queries, M plans in B sets, N operators.
+    """Choices and capacity: Q queries, M plans in B sets, N operators, S sorts of station, R pools.
 
-    Plans are in the order of their sets, and in each set those come first that fill least. There
-    are S sorts of station, R pools, and cards of C nodes, each with K profiles of instances and at
-    most L ways to add one.
+    Plans are ordered by set, and in each set by what they fill. There are cards of C nodes, each
+    with K instance profiles and at most L ways to add one.
+
+    The fields that are not listed are those of `planners.matching.stations.WholeStations`, with the
+    plans in this order.
 
     Args:
         begin: first plan of each set, and the number of plans, shape (B + 1,).
         member: set of each plan, shape (M,).
-        query: query of each plan, shape (M,).
-        worth: what serving it so is worth, shape (M,).
-        filled: share of each station that it fills, shape (M, N).
-        sent: what it takes of the pools beside stations, shape (M, R).
         sets: sorts of station of each set, -1 for none, shape (B, N).
-        pool: pool that a sort draws on, shape (S,).
-        units: how much of it one station takes, shape (S,).
-        instances: GPU instances that one station takes of the cards, shape (S,).
-        profile: node and profile of these, shape (S, 2).
-        capacity: what there is of the pools, shape (R,).
         moves: sets of instances that a card holds before and after one is added, by node and
             profile, the best way first, -1 behind the last, shape (C, K, L, 2).
     """
@@ -60,15 +49,15 @@ class Stock(NamedTuple):
     moves: Integers
 
 
-class _State(NamedTuple):
-    """What stands: arrays that change.
+class State(NamedTuple):
+    """Open stations and served queries: the arrays that change.
 
     Args:
-        load: what fills stations of each sort, in stations, shape (S,).
+        load: load of stations of each sort, in stations, shape (S,).
         whole: stations of each sort, shape (S,).
         used: what is taken of the pools, shape (R,).
-        holding: cards of each node that hold each set of instances, shape (C, sets of instances).
-        in_vain: sets of stations that nobody could be served by any more, shape (B,).
+        holding: cards of each node by the set of instances they hold, shape (C, sets).
+        in_vain: sets of stations that can serve nobody any more, shape (B,).
         chosen: row of the plan of each query, -1 for none, shape (Q,).
     """
 
@@ -80,81 +69,42 @@ class _State(NamedTuple):
     chosen: Integers
 
 
-class Filling:
-    """Stations while they are opened, and queries while they are served.
+def initial_state(stock: Stock, queries: int, load: Floats, holding: Integers) -> State:
+    """Return the state in which nobody is served; ``load`` and ``holding`` as in `State`."""
+    whole = np.ceil(load - SLACK)
+    used = np.zeros(len(stock.capacity))
+    np.add.at(used, stock.pool, whole * stock.units)
+    in_vain = np.zeros(len(stock.sets), dtype=np.bool_)
+    chosen = np.full(queries, -1, dtype=np.int64)
+    state = State(load.copy(), whole, used, holding.copy(), in_vain, chosen)
+    for sort, many in enumerate(whole.tolist()):
+        _take(stock, state.holding, sort, round(many))
+    return state
 
-    Args:
-        stock: what may be chosen.
-        queries: how many there are; nobody is served yet.
-        load: what fills stations of each sort whatever is chosen, shape (S,).
-        holding: cards of each node by the set of instances that they hold, see `_State`.
-    """
 
-    def __init__(self, stock: Stock, queries: int, load: Floats, holding: Integers) -> None:
-        whole = np.ceil(load - SLACK)
-        used = np.zeros(len(stock.capacity))
-        np.add.at(used, stock.pool, whole * stock.units)
-        in_vain = np.zeros(len(stock.sets), dtype=np.bool_)
-        chosen = np.full(queries, -1, dtype=np.int64)
-        self._stock = stock
-        self._state = _State(load.copy(), whole, used, holding.copy(), in_vain, chosen)
-        for sort, many in enumerate(whole.tolist()):
-            _take(stock, self._state.holding, sort, round(many))
+def copied(state: State) -> State:
+    """Return an equal state that changes on its own."""
+    return State._make(array.copy() for array in state)
 
-    def copy(self) -> "Filling":
-        """Return the same, to go on from."""
-        made = object.__new__(Filling)
-        made._stock = self._stock
-        made._state = _State._make(array.copy() for array in self._state)
-        return made
 
-    @property
-    def chosen(self) -> Integers:
-        """Row of the plan of each query, -1 for none, shape (Q,)."""
-        return self._state.chosen
-
-    @property
-    def total(self) -> float:
-        """Worth of what is served."""
-        return float(self._stock.worth[self.chosen[self.chosen >= 0]].sum())
-
-    def keep(self, rows: Integers) -> None:
-        """Serve queries by given plans as far as there is room, -1 for none, shape (Q,)."""
-        _keep(self._stock, self._state, rows)
-
-    def fill(self) -> None:
-        """Open sets of stations until none that there is room for serves anybody more."""
-        _fill(self._stock, self._state)
-
-    def open(self, number: int) -> bool:
-        """Serve by one set as many as its stations hold, opened where full; tell if any."""
-        return bool(_open(self._stock, self._state, number))
-
-    def gains(self) -> tuple[Floats, Floats]:
-        """Return what each set would serve if one more of its stations were open, as needed.
-
-        Returns:
-            The worth, 0 where there is no room, and the share of the pools taken, (B,) each.
-        """
-        gains, shares = np.empty(len(self._stock.sets)), np.empty(len(self._stock.sets))
-        _weigh(self._stock, self._state, gains, shares)
-        return gains, shares
+def total(stock: Stock, state: State) -> float:
+    """Return the worth of what is served."""
+    return float(stock.worth[state.chosen[state.chosen >= 0]].sum())
 
 
 @compiled
-def _keep(stock: Stock, state: _State, rows: Integers) -> None:
-    """Do what `Filling.keep` says."""
+def keep(stock: Stock, state: State, rows: Integers) -> None:
+    """Serve queries by given plans as far as there is room, -1 for none, shape (Q,)."""
     for row in rows:
         if row >= 0:
             _serve(stock, state, row, True)
 
 
 @compiled
-def _fill(stock: Stock, state: _State) -> None:
-    """Do what `Filling.fill` says."""
-    gains, shares = np.empty(len(stock.sets)), np.empty(len(stock.sets))
+def fill(stock: Stock, state: State) -> None:
+    """Open sets of stations until none that there is room for serves anybody more."""
     while True:
-        _weigh(stock, state, gains, shares)
+        gains, shares = weigh(stock, state)
         opened = False
         while not opened:  # A set that cannot be opened leaves all as it is, and as it was weighed.
             best, most = -1, 0.0
@@ -164,13 +114,17 @@ def _fill(stock: Stock, state: _State) -> None:
                     best, most = number, score
             if best < 0:
                 return
-            opened = _open(stock, state, best)
+            opened = open_set(stock, state, best)
             state.in_vain[best] = not opened
 
 
 @compiled
-def _weigh(stock: Stock, state: _State, gains: Floats, shares: Floats) -> None:
-    """Work out what `Filling.gains` returns, in place."""
+def weigh(stock: Stock, state: State) -> tuple[Floats, Floats]:
+    """Return worth and share of the pools of opening each set's stations, (B,) each.
+
+    The worth is 0 without room.
+    """
+    gains, shares = np.empty(len(stock.sets)), np.empty(len(stock.sets))
     operators = stock.sets.shape[1]
     least, room, fills = np.empty(operators), np.empty(operators), np.empty(operators)
     takes = np.zeros(len(state.used))
@@ -208,11 +162,12 @@ def _weigh(stock: Stock, state: _State, gains: Floats, shares: Floats) -> None:
                 if fits:
                     gain += stock.worth[row]
         gains[number], shares[number] = gain, share
+    return gains, shares
 
 
 @compiled
-def _open(stock: Stock, state: _State, number: int) -> bool:
-    """Do what `Filling.open` says."""
+def open_set(stock: Stock, state: State, number: int) -> bool:
+    """Serve as many queries as possible by one set; return whether any was served."""
     some = False
     for row in range(stock.begin[number], stock.begin[number + 1]):
         if state.chosen[stock.query[row]] < 0 and _serve(stock, state, row, not some):
@@ -221,15 +176,8 @@ def _open(stock: Stock, state: _State, number: int) -> bool:
 
 
 @compiled
-def _serve(stock: Stock, state: _State, row: int, grow: bool) -> bool:
-    """Serve a query by a plan if there is room; tell if so.
-
-    Args:
-        stock: what may be chosen.
-        state: what stands.
-        row: the plan.
-        grow: whether stations may be opened for it.
-    """
+def _serve(stock: Stock, state: State, row: int, grow: bool) -> bool:
+    """Serve a query by a plan if there is room; ``grow`` allows opening stations for it."""
     sorts = stock.sets[stock.member[row]]
     used, more = state.used + stock.sent[row], np.zeros(len(sorts))
     for operator, sort in enumerate(sorts):
@@ -257,7 +205,7 @@ def _serve(stock: Stock, state: _State, row: int, grow: bool) -> bool:
 
 @compiled
 def _take(stock: Stock, holding: Integers, sort: int, many: int) -> bool:
-    """Take the instances of some stations of a sort; tell if there was room for all."""
+    """Take the instances of some stations of a sort; return whether there was room for all."""
     node, profile = stock.profile[sort]
     for _ in range(many * stock.instances[sort]):
         moved = False

@@ -1,9 +1,8 @@
-"""Matching queries and plans: a knapsack of several dimensions with several choices each.
+"""Matching queries and plans: a multi-dimensional multiple-choice knapsack.
 
-Prices come from the dual (`planners.matching.dual`). At these, most queries have one plan that is
-clearly the best, or none that is worth its price. A linear program settles the rest
-(`planners.matching.program`); then instances are packed on cards, and what is left over is filled.
-The time grows about in proportion to the plans.
+Prices come from the dual (`planners.matching.dual`). They settle most queries: one plan is clearly
+the best, or none is worth its price. A linear program settles the rest. Then instances are packed
+on cards, and what is left is filled. The time grows about linearly with the plans.
 """
 
 from dataclasses import dataclass
@@ -13,7 +12,6 @@ import numpy as np
 from planners.matching.dual import Dual
 from planners.matching.packing import Move, Packing
 from planners.matching.problem import Floats, Integers, Problem
-from planners.matching.program import solve
 
 SLACK = 1e-9
 TEMPERATURES = (0.05, 0.01)
@@ -31,6 +29,9 @@ MOST_OPEN = 10_000
 
 AMPLE = 0.99
 """Part of the bound that queries gain, at which pools are worth too little for any to be short."""
+
+SHORT = 100.0
+"""Cost of a missing card, over the largest weight: the settled queries may take too many."""
 
 
 @dataclass(frozen=True)
@@ -51,12 +52,7 @@ class Matching:
 
 
 def match(problem: Problem, prices: Floats | None = None) -> Matching:
-    """Match queries and plans.
-
-    Args:
-        problem: the problem.
-        prices: prices of an earlier, similar problem, shape (R,); they make a good start.
-    """
+    """Match queries and plans; ``prices``, shape (R,), of a similar problem make a good start."""
     if not len(problem.query):
         return Matching(np.empty(0, np.int64), np.zeros(len(problem.supply.capacity)), 0.0, 0.0)
     dual = Dual(problem)
@@ -81,12 +77,7 @@ def _best(problem: Problem, reduced: Floats) -> Integers:
 
 
 def _settled(problem: Problem, shares: Floats) -> Integers:
-    """Return the row that each query is to get, or -1, if cards can be cut accordingly.
-
-    Args:
-        problem: the problem.
-        shares: an approximate solution of its relaxation, shape (M,).
-    """
+    """Return the row for each query, or -1, given approximate shares of the relaxation, (M,)."""
     shares = np.where(problem.weight > 0, shares, 0.0)
     most = problem.best(shares)
     sure = np.maximum(most, 1 - np.add.reduceat(shares, problem.first))
@@ -100,15 +91,56 @@ def _settled(problem: Problem, shares: Floats) -> Integers:
     settled = wanted >= 0
     used = np.asarray(problem.taken[wanted[settled]].sum(axis=0))
     rows = np.flatnonzero(unsettled[problem.query] & looked_at)
-    picked = rows[solve(problem, rows, used) > 0.5]
+    picked = rows[_best_shares(problem, rows, used) > 0.5]
     wanted[problem.query[picked]] = picked
     return wanted
 
 
-def _drawn(problem: Problem, shares: Floats) -> Integers:
-    """Return a row or -1 for each query, so that of many about the share is drawn that it has.
+def _best_shares(problem: Problem, rows: Integers, used: Floats) -> Floats:
+    """Return the best shares of some plans, (k,), given what other queries take, (R,).
 
-    Evenly spread numbers, of multiples of the golden ratio, take the place of random ones.
+    A basic solution of the linear program, by HiGHS, so few queries are split.
+    """
+    from scipy.optimize import linprog  # noqa: PLC0415 -- takes long to import
+    from scipy.sparse import block_array, coo_array  # noqa: PLC0415
+
+    supply, count = problem.supply, len(rows)
+    if not count:
+        return np.zeros(0)
+    _, number = np.unique(problem.query[rows], return_inverse=True)
+    once = coo_array((np.ones(count), (number, np.arange(count))))
+    right = [
+        np.where(supply.plain, np.maximum(0.0, supply.capacity - used), -used),
+        np.ones(once.shape[0]),
+        np.array([float(cards.count) for cards in supply.cards]),
+    ]
+    blocks = [[problem.taken[rows].T], [once]]
+    cost = [-problem.weight[rows]]
+    if supply.cards:
+        layouts = np.concatenate([cards.layouts for cards in supply.cards])
+        node = np.repeat(np.arange(len(supply.cards)), [len(each.layouts) for each in supply.cards])
+        pool = np.concatenate([np.broadcast_to(c.pools, c.layouts.shape) for c in supply.cards])
+        column = np.broadcast_to(np.arange(len(layouts))[:, None], layouts.shape)
+        shape = len(supply.capacity), len(layouts)
+        gives = coo_array((-layouts.ravel().astype(float), (pool.ravel(), column.ravel())), shape)
+        cut = coo_array((np.ones(len(layouts)), (node, np.arange(len(layouts)))))
+        missing = coo_array(-np.eye(len(supply.cards)))
+        blocks = [
+            [*blocks[0], gives, None],
+            [*blocks[1], None, None],
+            [None, cut, missing],
+        ]
+        cost += [np.zeros(len(layouts)), np.full(len(supply.cards), SHORT * problem.largest)]
+    matrix = block_array(blocks).tocsr()
+    limit = np.concatenate(right)
+    result = linprog(np.concatenate(cost), matrix, limit[: matrix.shape[0]], method="highs-ds")
+    return np.zeros(count) if result.x is None else np.asarray(result.x[:count])
+
+
+def _drawn(problem: Problem, shares: Floats) -> Integers:
+    """Return a row or -1 for each query, drawn by its plans' shares.
+
+    Evenly spread multiples of the golden ratio replace random numbers.
     """
     count = len(problem.first)
     spread = np.arange(1, count + 1) * ((np.sqrt(5) - 1) / 2) % 1
@@ -121,12 +153,7 @@ def _drawn(problem: Problem, shares: Floats) -> Integers:
 
 
 class _Room:
-    """What is left of the pools while queries are served.
-
-    Args:
-        problem: the problem.
-        prices: price of a unit of each pool, shape (R,).
-    """
+    """What is left of the pools while queries are served, at given prices of the pools, (R,)."""
 
     def __init__(self, problem: Problem, prices: Floats) -> None:
         supply = problem.supply
@@ -144,16 +171,9 @@ class _Room:
             self._size[cards.pools] = 1 / np.maximum(cards.layouts.max(axis=0), 1)
 
     def serve(self, wanted: Integers, reduced: Floats) -> Integers:
-        """Give queries what they are to get where there is room, and fill what is left.
+        """Serve the wanted plans, (Q,), where there is room; fill what is left; return rows, (Q,).
 
-        The largest instances first, and then queries by what they gain.
-
-        Args:
-            wanted: row that each query is to get, or -1, shape (Q,).
-            reduced: weights less what plans pay, shape (M,).
-
-        Returns:
-            The row that it gets, or -1, shape (Q,).
+        The plans of the largest instances come first, then those of largest reduced weight, (M,).
         """
         problem = self._problem
         chosen = [-1] * len(wanted)
@@ -174,7 +194,7 @@ class _Room:
         return np.array(chosen, dtype=np.int64)
 
     def _take(self, row: int) -> bool:
-        """Take what a plan needs, all of it or nothing; tell whether there was enough."""
+        """Take all that a plan needs, or nothing; return whether there was enough."""
         entries = range(self._begin[row], self._begin[row + 1])
         undo: list[tuple[Packing, Move]] = []
         for at in entries:

@@ -1,8 +1,8 @@
 """Putting GPU instances on the cards of a node, one after the other.
 
-A card holds any set of instances that is part of one of its layouts; where on the card each one
-starts is settled when they are created. What a set leaves room for is worth the most of what can be
-added to it, at given prices of instances; a new instance goes on the card that loses least by it.
+A card may hold any part of one of its layouts; positions on the card are chosen later. A set's
+value is that of the best instances that can be added at given prices. A new instance goes on the
+card that loses the least value.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ import numpy as np
 from planners.matching.problem import Cards, Floats, Integers
 
 Move = tuple[int, int]
-"""Numbers of the set that a card held before, and that it holds then."""
+"""Numbers of the sets that a card holds before and after."""
 
 
 @dataclass(frozen=True)
@@ -46,12 +46,7 @@ def _sets(layouts: tuple[tuple[int, ...], ...]) -> Sets:
 
 
 class Packing:
-    """The cards of one node while instances are put on them.
-
-    Args:
-        cards: the cards, all empty.
-        prices: price of an instance of each profile, shape (K,).
-    """
+    """The cards of one node while instances of K profiles, of prices (K,), are put on them."""
 
     def __init__(self, cards: Cards, prices: Floats) -> None:
         sets = _sets(tuple(tuple(row) for row in cards.layouts.tolist()))
@@ -71,11 +66,7 @@ class Packing:
         ]
 
     def take(self, profile: int) -> Move | None:
-        """Take an instance; return what undoes it, or None if there is no room.
-
-        Args:
-            profile: number of the profile.
-        """
+        """Take an instance of a profile; return the move that undoes it, or None without room."""
         holding = self._holding
         for before, after in self._moves[profile]:
             if holding[before]:
@@ -94,9 +85,9 @@ def as_arrays(packings: Sequence[Packing]) -> tuple[Integers, Integers]:
     """Return the cards of C nodes, and the ways to take an instance, for compiled functions.
 
     Returns:
-        How many cards hold each set of instances, shape (C, S); and the sets that a card holds
-        before and after one of K profiles is taken, the best way first, -1 behind the last of L,
-        shape (C, K, L, 2). Nodes that have fewer sets, profiles or ways are filled up.
+        Cards by the set of instances that they hold, shape (C, S); and the sets before and after
+        taking one of K profiles, the best of L ways first, -1 behind the last, shape (C, K, L, 2).
+        Both are padded.
     """
     sets = max((len(each._holding) for each in packings), default=1)
     profiles = max((len(each._moves) for each in packings), default=1)

@@ -1,4 +1,4 @@
-"""What is to be matched: queries and their plans, what plans take, and what there is."""
+"""The matching problem: queries, their plans, demands and supply."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ Integers = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Demand:
-    """What plans take of the pools, in compressed rows: M plans.
+    """What M plans take of the pools, in compressed rows.
 
     Args:
         start: where each plan's entries begin, and the number of entries, shape (M + 1,).
         pool: pool of each entry, shape (nnz,).
-        amount: how much of it, above 0, shape (nnz,); of instances a whole number.
+        amount: amount taken, above 0, shape (nnz,); of instances a whole number.
     """
 
     start: Integers
@@ -36,13 +36,13 @@ class Demand:
 
 @dataclass(frozen=True)
 class Cards:
-    """The alike cards of one node, which can be cut in several ways; K profiles, L layouts.
+    """The identical cards of one node; K profiles, L layouts.
 
     Args:
-        count: how many there are.
-        pools: pool that instances of each profile are taken from, shape (K,).
-        layouts: instances of each profile in each layout to which none can be added, shape (L, K);
-            see `sim.api.gpu_layouts`.
+        count: number of cards.
+        pools: pool of the instances of each profile, shape (K,).
+        layouts: instances of each profile in each maximal layout, shape (L, K); see
+            `sim.api.gpu_layouts`.
     """
 
     count: int
@@ -52,11 +52,11 @@ class Cards:
 
 @dataclass(frozen=True)
 class Supply:
-    """What there is of R pools.
+    """Capacity of R pools.
 
     Args:
         capacity: of each pool, shape (R,); that of instances is ignored.
-        cards: where instances are from. No pool is in two of them.
+        cards: the cards that instances come from; each pool belongs to one at most.
 
     Raises:
         ValueError: a capacity is negative.
@@ -92,10 +92,9 @@ class Problem:
 
     Args:
         query: query of each plan, ascending from 0 without gaps, shape (M,).
-        weight: what serving a query by it is worth, shape (M,). Plans of weight 0 or less are never
-            chosen.
+        weight: worth of each plan, shape (M,); plans of 0 or less are never chosen.
         demand: what the plans take.
-        supply: what there is.
+        supply: capacity of the pools.
 
     Raises:
         ValueError: the shapes do not fit each other.
@@ -121,7 +120,7 @@ class Problem:
 
     @cached_property
     def largest(self) -> float:
-        """The largest weight, and above 0."""
+        """The largest weight, at least 1e-12."""
         return max(float(self.weight.max(initial=0.0)), 1e-12)
 
     @cached_property

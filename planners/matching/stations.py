@@ -1,11 +1,10 @@
-"""Matching queries and plans on whole stations, which those share that agree.
+"""Matching queries and plans on whole stations, which queries share if they agree.
 
-`planners.matching.match` takes what plans need to be divisible. Stations are not: the first query
-pays for a GPU instance as a whole, and those that can do with the same join for nothing. So what
-counts is which stations to open. They are opened one set after the other: always the set that lets
-the most worth be served for what it takes of the pools, as in greedy algorithms for covering with a
-budget (Khuller, Moss and Naor, 1999). As there, it is tried from several beginnings, the stations
-that stand among them, and the best result counts.
+`planners.matching.match` needs divisible demands. Stations are not: the first query pays for the
+whole, and others join for nothing. So the choice is which stations to open. They are opened one set
+after the other, always the one that lets the most worth be served for what it takes of the pools,
+as in greedy algorithms for budgeted covering (Khuller, Moss and Naor, 1999). The best result from
+several beginnings counts, the present stations among them.
 """
 
 from collections.abc import Sequence
@@ -14,7 +13,19 @@ from functools import cached_property
 
 import numpy as np
 
-from planners.matching.filling import LEAST_SHARE, SLACK, Filling, Stock
+from planners.matching.filling import (
+    LEAST_SHARE,
+    SLACK,
+    State,
+    Stock,
+    copied,
+    fill,
+    initial_state,
+    keep,
+    open_set,
+    total,
+    weigh,
+)
 from planners.matching.packing import Packing, as_arrays
 from planners.matching.problem import Cards, Floats, Integers
 
@@ -22,7 +33,7 @@ BEGINNINGS = 16
 """Sets of stations that are tried as the first, those that could serve the most."""
 
 INSTEAD = 3
-"""Sets that are tried instead of a sort of station that is closed, in each of two orders."""
+"""Sets tried in place of a closed sort of station, in each of two orders."""
 
 ROUNDS = 8
 """Most sorts of station that are exchanged in the end, one after the other."""
@@ -33,20 +44,18 @@ class WholeStations:
     """Q queries, M plans, N operators, S sorts of station, R pools.
 
     Args:
-        queries: how many there are, Q.
+        queries: number of queries, Q.
         query: query of each plan, shape (M,).
-        worth: what serving a query by it is worth, above 0, shape (M,).
-        station: the sort of station that each operator uses, -1 for none, shape (M, N); a plan uses
-            a sort once at most.
+        worth: worth of serving the query by it, above 0, shape (M,).
+        station: sort of station of each operator, -1 for none, each at most once, shape (M, N).
         filled: share of one station that the query fills, at most 1, shape (M, N).
-        sent: what it takes of the pools beside stations, shape (M, R).
+        sent: what it takes of the pools besides stations, shape (M, R).
         pool: pool that a sort draws on, shape (S,).
-        units: how much of it one station takes, shape (S,).
+        units: units of the pool that one station takes, shape (S,).
         instances: GPU instances that one station takes of the cards, 0 for none, shape (S,).
-        profile: for these, the cards that they are on and the number of their profile there,
-            shape (S, 2).
-        load: what fills stations of each sort whatever is chosen, in stations, shape (S,).
-        capacity: what there is of the pools for these queries and that load, shape (R,).
+        profile: cards of these, and number of their profile there, shape (S, 2).
+        load: other load of stations of each sort, in stations, shape (S,).
+        capacity: capacity of the pools for these queries and that load, shape (R,).
         cards: the GPUs of each node that has some.
     """
 
@@ -71,7 +80,7 @@ class WholeStations:
 
     @cached_property
     def stock(self) -> Stock:
-        """The plans in that order, and what there is."""
+        """The plans in that order, and the capacity."""
         member = self._sets[self.order]
         begin = np.flatnonzero(np.diff(member, prepend=-1))
         return Stock(
@@ -90,13 +99,10 @@ class WholeStations:
             self._cut[1],
         )
 
-    def filling(self) -> Filling:
-        """Return stations that serve nobody yet."""
-        return self._blank.copy()
-
     @cached_property
-    def _blank(self) -> Filling:
-        return Filling(self.stock, self.queries, self.load, self._cut[0])
+    def nobody_served(self) -> State:
+        """The initial state; change copies only."""
+        return initial_state(self.stock, self.queries, self.load, self._cut[0])
 
     @cached_property
     def _cut(self) -> tuple[Integers, Integers]:
@@ -109,32 +115,27 @@ class WholeStations:
 
 
 def share_stations(problem: WholeStations, current: Integers) -> Integers:
-    """Choose plans of as much worth as possible whose whole stations the pools have.
+    """Return the row of each query's plan, or -1, (Q,), of as much worth as possible.
 
-    Args:
-        problem: the problem.
-        current: row of the plan that serves each query, -1 for none, shape (Q,). They need not fit.
-
-    Returns:
-        Row of the plan of each query, -1 for none, shape (Q,).
+    ``current`` has the rows of the present plans, which need not fit.
     """
     nobody = np.full(problem.queries, -1, dtype=np.int64)
     if not len(problem.query):
         return nobody
     place = np.argsort(problem.order)
     now = np.where(current < 0, -1, place[current])
-    firsts = _promising(*problem.filling().gains(), BEGINNINGS // 2)
+    stock, blank = problem.stock, problem.nobody_served
+    firsts = _promising(*weigh(stock, blank), BEGINNINGS // 2)
     best, most = nobody, 0.0
     starts: list[tuple[Integers, int | None]] = [(now, None), (nobody, None)]
     for start, first in [*starts, *((nobody, first) for first in firsts)]:
-        filling = problem.filling()
-        filling.keep(start)
+        state = copied(blank)
+        keep(stock, state, start)
         if first is not None:
-            filling.open(first)
-        filling.fill()
-        total = filling.total
-        if total > most + SLACK:
-            best, most = filling.chosen, total
+            open_set(stock, state, first)
+        fill(stock, state)
+        if (worth := total(stock, state)) > most + SLACK:
+            best, most = state.chosen, worth
     for _ in range(ROUNDS):
         better = _exchanged(problem, best, most)
         if better is None:
@@ -153,41 +154,29 @@ def _promising(gains: Floats, shares: Floats, many: int) -> list[int]:
 def _exchanged(
     problem: WholeStations, chosen: Integers, most: float
 ) -> tuple[Integers, float] | None:
-    """Return what is best once one sort of station gives way to a set of others, if it is better.
-
-    Args:
-        problem: the problem.
-        chosen: plan of each query by its place in the stock, -1 for none, shape (Q,).
-        most: what that is worth.
-    """
+    """Return the best choice and its worth after replacing a sort of station, if it is better."""
     best, stock = None, problem.stock
     uses = np.where((chosen >= 0)[:, None], stock.sets[stock.member[np.maximum(chosen, 0)]], -1)
     for sort in np.unique(uses[uses >= 0]).tolist():
-        filling = problem.filling()
-        filling.keep(np.where((uses == sort).any(axis=1), -1, chosen))
-        gains, shares = filling.gains()
+        state = copied(problem.nobody_served)
+        keep(stock, state, np.where((uses == sort).any(axis=1), -1, chosen))
+        gains, shares = weigh(stock, state)
         gains = np.where((stock.sets == sort).any(axis=1), 0.0, gains)
         for first in _promising(gains, shares, INSTEAD):
             if gains[first] <= 0:
                 continue
-            trial = filling.copy()
-            trial.open(first)
-            trial.fill()
-            if trial.total > most + SLACK:
-                best, most = (trial.chosen, trial.total), trial.total
+            trial = copied(state)
+            open_set(stock, trial, first)
+            fill(stock, trial)
+            if (worth := total(stock, trial)) > most + SLACK:
+                best, most = (trial.chosen, worth), worth
     return best
 
 
 def best_of_each_set(query: Integers, station: Integers, worth: Floats) -> Integers:
-    """Return the rows of the plans of largest worth among those of a query that use the same.
+    """Return rows of the plans of largest worth among those of a query on the same stations.
 
-    Args:
-        query: query of each plan, shape (M,).
-        station: what its operators use, shape (M, N).
-        worth: what it is worth, shape (M,).
-
-    Returns:
-        Row numbers, shape (at most M,).
+    Shapes are (M,), (M, N) for stations, and (M,); the result has at most M rows.
     """
     same = _numbered(np.column_stack([query, station]))
     order = np.lexsort((-worth, same))
@@ -196,12 +185,9 @@ def best_of_each_set(query: Integers, station: Integers, worth: Floats) -> Integ
 
 
 def _numbered(rows: Integers) -> Integers:
-    """Return the number of each row among the different ones in ascending order, shape (M,).
+    """Return the rank of each row among the distinct rows, shape (M,).
 
-    As the inverse of ``np.unique`` does, which compares whole rows and takes far longer.
-
-    Args:
-        rows: the rows, shape (M, K).
+    The inverse of ``np.unique``, which takes far longer as it compares whole rows.
     """
     order = np.lexsort(rows.T[::-1])
     differs = np.zeros(len(rows), dtype=np.int64)

@@ -1,1 +1,1 @@
-"""Bounds and yardsticks: the optimum of the planning model, greedy and random."""
+"""Reference planners: the optimum of the planning model, greedy and random."""

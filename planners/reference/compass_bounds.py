@@ -1,17 +1,13 @@
-"""Compass with less to hinder it: steps from it to the optimum, references and no rivals.
+"""Compass with fewer obstacles: steps from it to the optimum, for reference.
 
-All see the truth, as ``planners.reference.ilp.ILP`` does, and each does one thing beyond the one
-before it:
+All see the truth, as ``planners.reference.ilp.ILP`` does. Each adds to the one before it:
 
-* `CompassSeesTruth` with `TrueSearch` judges plans by the truth. What is profiled, and what
-  planning is charged, is as ever.
-* `CompassNoDelay` with `FreeSearch` waits for no profiling, and plans in next to no time. Histories
-  that are made ahead are still profiled, and counted.
+* `CompassSeesTruth` with `TrueSearch` judges plans by the truth. Profiling and its charges stay.
+* `CompassNoDelay` with `FreeSearch` does not wait for profiling, and plans in next to no time.
+  Histories made ahead are still profiled and counted.
 * `CompassNoDelay` with `WholeSearch` knows every configuration, and offers every plan.
 
-What is then left to the optimum is that queries are planned one by one. So the gap between Compass
-and the optimum splits into what each step gains. Truth comes before speed, since profiling without
-delay would not be possible otherwise.
+What remains to the optimum is that queries are planned one by one.
 """
 
 from dataclasses import dataclass, replace
@@ -28,46 +24,14 @@ from scenarios.queries import Query
 from sim import BulkOperations, Choices, PlanningContext, PlanView, Truth
 
 EXACT = 1e-6
-"""Variance of a mean that is known: above 0, for the surrogates' sake."""
+"""Variance of an exact mean: above 0, which the surrogates need."""
 
 ALL = 1_000_000
-"""Items that the truth rests on: so many that the error of times is nothing."""
-
-
-class CompassSeesTruth(Compass):
-    """Compass that sees devices and links as they are; `TrueSearch` sees the rest.
-
-    Choose it to know what errors of belief cost Compass. Give it a model without headroom, which
-    pays for what is not known. Its runtime still watches: the planning model is not the world.
-    """
-
-    sees_truth = True
-
-    def plan(self, context: PlanningContext) -> None:
-        """Plan at a context that shows the truth."""
-        super().plan(cast(PlanningContext, _TrueContext(context)))
-
-
-class CompassNoDelay(Compass):
-    """The same, and thinking is free: with `FreeSearch`, planning takes some milliseconds at most.
-
-    They are what the planning context charges for predictions. Choose it to know what planning
-    delay costs, and do without audits, which are charged and find nothing that is not known.
-    """
-
-    sees_truth = True
-
-    def plan(self, context: PlanningContext) -> None:
-        """Plan at a context that shows the truth and charges no thought."""
-        super().plan(cast(PlanningContext, _FreeContext(context)))
+"""Items that the truth counts as: enough for a negligible error of times."""
 
 
 class _TrueBulk:
-    """Bulk operations whose views are those of the truth.
-
-    Args:
-        bulk: the bulk operations; their planner must have said that it sees the truth.
-    """
+    """Bulk operations whose views are those of the truth; the planner must have ``sees_truth``."""
 
     def __init__(self, bulk: BulkOperations) -> None:
         self._bulk = bulk
@@ -77,7 +41,7 @@ class _TrueBulk:
         return getattr(self._bulk, name)
 
     def truth(self, query: Query, choices: Choices = Choices()) -> Truth:  # noqa: B008
-        """Return the truth about a query, worked out once a call: the world stands still."""
+        """Return the truth about a query; it is computed once per call."""
         key = query.id, choices
         if key not in self._truths:
             self._truths[key] = self._bulk.truth(query, choices)
@@ -89,11 +53,7 @@ class _TrueBulk:
 
 
 class _TrueContext:
-    """A planning context with such bulk operations.
-
-    Args:
-        context: the planning context.
-    """
+    """A planning context with such bulk operations."""
 
     def __init__(self, context: PlanningContext) -> None:
         self._context, self.bulk = context, _TrueBulk(context.bulk)
@@ -103,15 +63,39 @@ class _TrueContext:
 
 
 class _FreeContext(_TrueContext):
-    """The same, at which the planner's own computing is free."""
+    """The same without charges for the planner's own computing."""
 
     def charge(self, query: Query, operation: str = "step", count: int = 1) -> None:
         """Charge nothing."""
 
 
+class CompassSeesTruth(Compass):
+    """Compass that sees true devices and links; `TrueSearch` sees the rest.
+
+    It shows what errors of belief cost. Use a model without headroom. Its runtime still watches, as
+    the planning model is not the world.
+    """
+
+    sees_truth = True
+    _context = _TrueContext
+
+    def plan(self, context: PlanningContext) -> None:
+        """Plan at a context that shows the truth."""
+        super().plan(cast(PlanningContext, self._context(context)))
+
+
+class CompassNoDelay(CompassSeesTruth):
+    """The same without planning delay: with `FreeSearch`, planning takes some milliseconds at most.
+
+    It shows what planning delay costs. Do without audits: they are charged and find nothing new.
+    """
+
+    _context = _FreeContext
+
+
 @dataclass(frozen=True)
 class TrueSearch(CmboSearch):
-    """The search of Compass, which is told the truth of what it has profiled, and pays for it."""
+    """Compass's search, which gets the truth about what it profiles, at the usual charge."""
 
     def look(
         self, context: PlanningContext, query: Query, configuration: Configuration
@@ -123,7 +107,7 @@ class TrueSearch(CmboSearch):
 
 @dataclass(frozen=True)
 class FreeSearch(CmboSearch):
-    """The search of Compass, which is told the truth for nothing."""
+    """Compass's search, which gets the truth at no charge."""
 
     def look(
         self, context: PlanningContext, query: Query, configuration: Configuration
@@ -134,7 +118,7 @@ class FreeSearch(CmboSearch):
 
 @dataclass(frozen=True)
 class WholeSearch(CmboSearch):
-    """Knows all configurations, and offers however many plans; see `Beliefs.offers`."""
+    """Knows all configurations and offers all plans; see `Beliefs.offers`."""
 
     def run(
         self, context: PlanningContext, query: Query, market: Market, seconds: float, improve: bool

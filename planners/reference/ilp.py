@@ -1,4 +1,4 @@
-"""ILP: the exact optimum of the planning model under the truth, at every trigger, for free."""
+"""ILP: the exact optimum of the planning model under the truth, at no planning cost."""
 
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
@@ -22,21 +22,20 @@ Integers = NDArray[np.int64]
 def needed_configurations(
     pipeline: Pipeline, feasible: Booleans, load: Floats, kept: Sequence[int]
 ) -> Booleans:
-    """Mark the configurations that are left when interchangeable ones are struck out.
+    """Mark the configurations that remain once interchangeable ones are removed.
 
     Stations are shared by operator key, the knob values up to an operator. Let u and v be values of
     one operator's own knobs. If, with all other knobs alike, every layout that is feasible for a
     query with u is so with v, and no station has more load with v, then all queries that use u can
-    move to v together: the stations before the operator stay as they are, those from it on have
-    the same members or more in common. So an optimum remains that does without u, after given
-    values of the knobs before it.
+    move to v together: stations before the operator stay the same, and those from it on are shared
+    as before or more. So some optimum does without u, after given values of the knobs before it.
 
     Args:
         pipeline: the operators and their knobs.
-        feasible: which layouts do for a query with a configuration, shape (queries, layouts, C).
-        load: what a request takes of a station of each kind, for each kind of query, not less than
-            0, shape (..., C); infinite where no such station exists.
-        kept: configurations that stay whatever others are like.
+        feasible: feasible layouts of each query and configuration, shape (queries, layouts, C).
+        load: load of a request on a station of each kind, for each kind of query, 0 or more, shape
+            (..., C); infinite where no such station exists.
+        kept: configurations that stay in any case.
 
     Returns:
         Shape (C,).
@@ -68,7 +67,7 @@ def needed_configurations(
 def _interchangeable(pipeline: Pipeline) -> Iterator[Integers]:
     """Yield configurations that differ in one operator's own knobs only, last operators first.
 
-    Each array has a row for each value of these knobs, and a column for each value of those after.
+    Each array has a row for each value of these knobs, a column for each value of those after.
     """
     shape = tuple(len(knob.choices) for knob in pipeline.knobs)
     index = np.arange(len(pipeline.configurations)).reshape(shape or (1,))
@@ -87,70 +86,47 @@ TARGET = "ilp target"
 
 @dataclass(frozen=True)
 class Target:
-    """What was last found best.
-
-    Args:
-        seen: what it is the answer to: the queries, and the machines that are up.
-        plans: the plan of each query that is to be served, by id.
-    """
+    """The last optimum: plans by query id, and the queries and working machines it is for."""
 
     seen: Hashable
     plans: dict[int, Plan]
 
 
+@dataclass(eq=False, repr=False)
 class ILP(Planner):
     """Serve as many queries as the planning model allows, at the least cost, knowing the truth.
 
-    The reference for the decisions of all others, no planner for a service: it sees true speeds,
-    links and accuracies (``sees_truth``), and plans in no time. At each trigger at which queries or
-    machines are others than before, or the truth has left a plan infeasible, it solves, by HiGHS,
-    the integer program of ``planners.reference.optimum`` for all queries that are waiting or
-    running. Who is served already is favoured, yet gives way where as many can be served for
-    clearly less. A plan is feasible for a query if
+    The reference for other planners' decisions: it sees true speeds, links and accuracies
+    (``sees_truth``), and plans in no time. When queries or machines have changed, or a plan has
+    become infeasible, HiGHS solves the integer program of ``planners.reference.optimum`` for all
+    waiting and running queries. A plan is feasible for a query if
 
     * the expected accuracy on its content reaches the floor,
     * list price and egress keep to the ceiling,
-    * the quantile of latency that ``context.bulk.predict_many`` predicts from true means, with
-      every station off the device at ``utilisation``, is within ``headroom`` times the bound,
+    * the latency quantile that ``context.bulk.predict_many`` predicts from true means, with every
+      station off the device at ``utilisation``, is within ``headroom`` times the bound,
     * no station would be above ``cluster.max_utilisation`` for the query alone.
 
-    The optimum is that of this model, and not of the queueing world: it neither waits nor batches,
-    takes links at their mean, loads at any split, and machines of a node as one; and it is the
-    optimum for the queries at hand, whatever comes next. So another planner may serve more queries
-    in a simulation. Both bounds go into the table ``offers``, with every plan chosen, and whether
-    the limits stopped the search for a better solution.
+    The optimum is that of this model, not of the queueing world: no waiting, no batching, links at
+    their mean, loads split at will, machines of a node as one, and no future queries. So another
+    planner may serve more queries in a simulation. The table ``offers`` has the bounds and plans.
 
-    The world makes some of it take time. A running query that moves needs room beside what it
-    replaces; where there is none, it is released first, if a query would else go unserved, and
-    comes back when its machines are drained.
-
-    Choose it to know how far another planner's decisions are from the best, for up to some 20
-    queries of a hundred configurations; ``planners.reference.optimum.lp_bound`` gives a bound
-    beyond.
+    A running query that moves needs room in addition to its old plan. Without it, the query is
+    released first if another would go unserved, and returns when its machines are drained.
 
     Args:
-        utilisation: utilisation of stations at which latency must hold. At
-            ``cluster.max_utilisation`` it holds wherever the queries end up, which leaves plans out
-            that would do at the load that they meet; below, some that share a station with many
-            are late. On the small scenarios about half served the most in simulation.
-        headroom: share of the latency bound that a prediction may use; below 1 to allow for what
-            the approximation leaves out, such as links that vary.
-        thread_percents: shares of an instance's threads that plans may ask for; choose values that
-            divide one another.
-        max_batches: largest batches that plans may ask for.
-        replicas: GPU instances that an operator may ask for. Each choice multiplies the plans,
-            and the time.
-        cores: cores that plans may ask for, likewise.
-        max_wait_s: longest wait for a batch to fill, in seconds.
-        switch_usd_per_hour: what a move must save for a running query to be moved, beside making
-            room for another.
-        gap: gap to the bound, over the objective, at which a solution is good enough; see
-            ``planners.reference.optimum.Limits``.
+        utilisation: utilisation of stations at which latency must hold.
+        headroom: share of the latency bound that a prediction may use.
+        thread_percents: shares of an instance's threads on offer; they should divide one another.
+        max_batches: largest batches on offer.
+        replicas: GPU instances on offer for an operator.
+        cores: cores on offer for an operator.
+        max_wait_s: longest wait for a batch to fill.
+        switch_usd_per_hour: what moving a running query must save, unless it makes room.
+        gap: see ``planners.reference.optimum.Limits``, like the next two.
         node_limit: most nodes of each branch-and-bound tree.
-        time_limit_s: most seconds of the wall for each program. It should not be reached: results
-            then depend on the machine.
-        replan_every_s: how often it looks whether the truth has changed so much that a plan is no
-            longer feasible, and whether machines have drained.
+        time_limit_s: most seconds of the wall for each program.
+        replan_every_s: period at which feasibility and drained machines are checked.
 
     Raises:
         ValueError: a parameter is out of range.
@@ -159,42 +135,29 @@ class ILP(Planner):
     budget_s = 0.0
     sees_truth = True
 
-    def __init__(
-        self,
-        utilisation: float = 0.5,
-        headroom: float = 1.0,
-        thread_percents: Sequence[int] = (100,),
-        max_batches: Sequence[int] = (1,),
-        replicas: Sequence[int] = (1,),
-        cores: Sequence[int] = (1,),
-        max_wait_s: float = 0.0,
-        switch_usd_per_hour: float = 0.01,
-        gap: float = 1e-5,
-        node_limit: int = 200,
-        time_limit_s: float = 60.0,
-        replan_every_s: float | None = 2.0,
-    ) -> None:
-        if not 0 <= utilisation < 1:
-            raise ValueError(f"utilisation={utilisation}: must be 0 or more, and below 1")
-        above(0, headroom=headroom, time_limit_s=time_limit_s)
-        at_least(0, switch_usd_per_hour=switch_usd_per_hour, gap=gap)
-        at_least(1, node_limit=node_limit)
-        self.utilisation = utilisation
-        self.headroom = headroom
-        self.thread_percents = thread_percents
-        self.max_batches = max_batches
-        self.replicas = replicas
-        self.cores = cores
-        self.max_wait_s = max_wait_s
-        self.switch_usd_per_hour = switch_usd_per_hour
-        self.gap = gap
-        self.node_limit = node_limit
-        self.time_limit_s = time_limit_s
-        self.replan_every_s = replan_every_s
+    utilisation: float = 0.5
+    headroom: float = 1.0
+    thread_percents: Sequence[int] = (100,)
+    max_batches: Sequence[int] = (1,)
+    replicas: Sequence[int] = (1,)
+    cores: Sequence[int] = (1,)
+    max_wait_s: float = 0.0
+    switch_usd_per_hour: float = 0.01
+    gap: float = 1e-5
+    node_limit: int = 200
+    time_limit_s: float = 60.0
+    replan_every_s: float | None = 2.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.utilisation < 1:
+            raise ValueError(f"utilisation={self.utilisation}: must be 0 or more, and below 1")
+        above(0, headroom=self.headroom, time_limit_s=self.time_limit_s)
+        at_least(0, switch_usd_per_hour=self.switch_usd_per_hour, gap=self.gap)
+        at_least(1, node_limit=self.node_limit)
         _ = self._choices  # It checks what it is made of.
 
     def plan(self, context: PlanningContext) -> None:
-        """Find the optimum anew if anything has changed, and move towards it."""
+        """Solve again if anything has changed, and move towards the optimum."""
         queries = (*context.running, *context.waiting)
         seen = (
             tuple(sorted(query.id for query in queries)),
@@ -207,7 +170,7 @@ class ILP(Planner):
         _carry_out(context, target)
 
     def _still_feasible(self, context: PlanningContext, target: Target) -> bool:
-        """Tell whether the truth has left all plans of a target feasible."""
+        """Return whether all plans of a target are still feasible."""
         for query in (*context.running, *context.waiting):
             plan = target.plans.get(query.id)
             if plan is not None:
@@ -232,7 +195,7 @@ class ILP(Planner):
     def feasible(
         self, context: PlanningContext, query: Query, truth: Truth, plans: Integers
     ) -> Integers:
-        """Return which plans of a view would do for a query, of those given."""
+        """Return which of the given plans of a view are feasible for a query."""
         view, slo = truth.view, query.slo
         configuration = view.configuration[plans]
         busy = _load(query, truth, plans) / view.servers[plans]
@@ -266,7 +229,7 @@ class ILP(Planner):
     def _optimum(
         self, context: PlanningContext, queries: Sequence[Query], seen: Hashable
     ) -> Target:
-        """Solve the program of all queries; what it chose goes on record.
+        """Solve the program of all queries, and record what it chose.
 
         Raises:
             PlannerError: the limits were reached before there was any solution.
@@ -368,7 +331,7 @@ def _load(query: Query, truth: Truth, plans: Integers) -> Floats:
 
 
 def _carry_out(context: PlanningContext, target: Target) -> None:
-    """Order what brings the queries nearer to a target and fits now."""
+    """Order those plans of a target that fit now."""
     wanted = []
     for query in context.running:
         plan = target.plans.get(query.id)

@@ -10,16 +10,14 @@ With x a choice of a plan, n the number of stations of a sort and y that of card
           (5)  cores of n <= cores of the node
           (6)  instances of a profile of n <= those of y;   sum of y <= cards of the node
 
-A query is worth 1, or 0.1 / (Q + 1) less if it is one of Q that is not served yet, and W is twice
-the price of all there is. So the most queries are served, for neither cost nor who is served
-already makes up for one. Of such choices, cost is weighed against who is served already: a query
-gives way to one that is not served yet if that saves more than 0.2 / (Q + 1) of the price of all.
+A query is worth 1, or 0.1 / (Q + 1) less if it is one of Q and not served yet; W is twice the price
+of all there is. So the most queries are served. Among such choices, a query gives way to one that
+is not served yet if that saves more than 0.2 / (Q + 1) of the price of all.
 
-(2) and (4) are what whole stations imply beside (3); they make the relaxation tight. The machines
-of a node are summed up. Shares of threads add up within a profile as if they packed perfectly,
-which they do if they divide one another, as 50 and 25 do. How loads split among several stations of
-a sort is left open but for (4), which is exact if all queries bring the same load. So the optimum
-is that of the model, and an upper bound of what can be packed.
+(2) and (4) tighten the relaxation, as stations are whole. The machines of a node are summed up.
+Shares of threads add up within a profile as if they packed perfectly, which they do if they divide
+one another. How loads split among stations of a sort is left open but for (4), which is exact if
+all queries bring the same load. So the optimum is an upper bound of what can be packed.
 """
 
 from collections import defaultdict
@@ -50,12 +48,10 @@ class Limits:
     """When to stop looking for a better solution.
 
     Args:
-        gap: gap between solution and bound that is good enough, over the objective. One of 1e-5 is
-            a cost of 2e-5 of the price of the whole cluster, for each query served.
-        nodes: most nodes of the branch-and-bound tree. Given a version of HiGHS, it stops at the
-            same place on every machine.
-        time_s: most seconds of the wall: a last resort, for where it strikes depends on the
-            machine.
+        gap: relative gap between solution and bound. 1e-5 is a cost of 2e-5 of the price of the
+            whole cluster, for each query served.
+        nodes: most nodes of the branch-and-bound tree; deterministic for a version of HiGHS.
+        time_s: most seconds of the wall; where it strikes depends on the machine.
     """
 
     gap: float = 1e-5
@@ -65,15 +61,10 @@ class Limits:
 
 @dataclass(frozen=True)
 class Optimum:
-    """The best solution found, and bounds of what any could reach.
+    """The best solution found, with cost including switching, and its bounds.
 
-    Args:
-        chosen: for each query the number of its offer, or None.
-        served: queries that are served.
-        served_bound: no solution serves more.
-        usd_per_hour: cost, that of switching included.
-        usd_per_hour_bound: no solution of the same worth costs less.
-        proven: whether the gap between objective and bound is as small as asked for.
+    ``chosen`` has the number of each query's offer, or None. No solution of the same worth costs
+    less than ``usd_per_hour_bound``. ``proven`` says whether the gap is as small as asked for.
     """
 
     chosen: tuple[int | None, ...]
@@ -90,11 +81,11 @@ class Program:
 
     Args:
         begin: first column of each query's offers, and of the stations, shape (Q + 1,).
-        worth: value of each column for the first program, shape (columns,).
+        worth: value of each column, shape (columns,).
         usd_per_hour: cost of each, shape (columns,).
         most: upper bound of each, shape (columns,).
         rows: left sides of all constraints, shape (rows, columns).
-        limit: their right sides, none of which may be exceeded, shape (rows,).
+        limit: their upper bounds, shape (rows,).
         all_usd_per_hour: more than any solution costs.
     """
 
@@ -117,11 +108,7 @@ def program(
 ) -> Program:
     """Set up the integer program of some queries.
 
-    Args:
-        offers: feasible plans of each query, none of which overloads a station by itself.
-        favoured: of each, whether it is served already; it stays so unless more can be served, or
-            as many for clearly less.
-        capacity: what there is.
+    No offer may overload a station by itself. ``favoured`` says which queries are served already.
     """
     from scipy.sparse import coo_array  # noqa: PLC0415 -- takes long to import
 
@@ -225,21 +212,8 @@ def lp_bound(of: Program, served: int | None = None) -> tuple[int, float]:
     return most, second.bound
 
 
-def cost_of(of: Program, chosen: Sequence[int | None], limits: Limits) -> float | None:
-    """Return the least dollars per hour that given choices cost; None if there is no room."""
-    wanted = [
-        int(begin) + one
-        for begin, one in zip(of.begin[:-1], chosen, strict=True)
-        if one is not None
-    ]
-    left = np.zeros(len(of.worth))
-    left[wanted] = -1.0
-    found = _highs(of, of.usd_per_hour, limits, (left, -float(len(wanted))))
-    return None if found is None else float(of.usd_per_hour @ found.values)
-
-
 class _Found(NamedTuple):
-    """What HiGHS found: the columns, the bound of the objective, and whether they agree."""
+    """HiGHS's solution: columns, bound of the objective, and whether the gap is closed."""
 
     values: Floats
     bound: float
@@ -252,13 +226,9 @@ def _highs(
     limits: Limits | None,
     more: tuple[Floats, float] | None = None,
 ) -> _Found | None:
-    """Minimise an objective; by linear programming if there are no limits.
+    """Minimise an objective; by linear programming if ``limits`` is None.
 
-    Args:
-        of: the program.
-        objective: what each column costs.
-        limits: when to stop.
-        more: left and right side of one more constraint.
+    ``more`` is one more constraint: its left side and its upper bound.
     """
     from scipy.optimize import Bounds, LinearConstraint, milp  # noqa: PLC0415
     from scipy.sparse import vstack  # noqa: PLC0415
@@ -287,10 +257,7 @@ def _highs(
 
 
 def _favour(queries: int) -> float:
-    """Return how much less a query is worth that is not served yet: too little to cost another.
-
-    Cost counts half a query's worth at most, and a difference of it may outweigh this.
-    """
+    """Return how much less a query is worth that is not served yet: too little to cost another."""
     return 0.1 / (queries + 1)
 
 

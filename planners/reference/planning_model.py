@@ -1,7 +1,7 @@
-"""The planning model: what plans take, which plans would do for a query, and what there is to take.
+"""The planning model: feasible plans, what they take, and the capacity.
 
-A query takes one of its feasible plans, or none. Plans use *stations*; queries share those that
-agree on kind and operator key. ``planners.reference.optimum`` chooses.
+A query takes one of its feasible plans, or none. Queries share stations that agree on kind and
+operator key.
 """
 
 from dataclasses import dataclass
@@ -26,12 +26,12 @@ class Sort(NamedTuple):
 
 @dataclass(frozen=True)
 class Offer:
-    """One plan that would do for a query.
+    """A feasible plan of a query.
 
     Args:
         index: number of the plan in its query's view.
-        stations: what it uses off the device, with the load in servers that the query brings.
-        usd_per_hour: what it costs beside stations: egress, and switching to it.
+        stations: stations off the device, with the load in servers that the query brings.
+        usd_per_hour: cost besides stations: egress, and switching to it.
     """
 
     index: int
@@ -41,12 +41,12 @@ class Offer:
 
 @dataclass(frozen=True)
 class Capacity:
-    """What the machines that are up have, and what it costs.
+    """Capacity of the working machines, and its prices.
 
     Args:
         cores: by node.
         cards: GPUs, by node.
-        layouts: what one card of a node can be cut into, by node.
+        layouts: possible layouts of a card, by node.
         core_usd_per_hour: price of a core, by node.
         instance_usd_per_hour: price of a GPU instance, by node and profile.
         max_utilisation: share of its servers that a station accepts load for.
@@ -109,15 +109,15 @@ def offers_of(
 ) -> list[Offer]:
     """Return the feasible plans of a query that an optimum may need.
 
-    A plan is left out if another one costs no more beside its stations, and uses all the same
-    stations or all but the first ones: whoever has the former can have the latter.
+    A plan is dropped if another costs no more besides its stations and uses the same stations, or
+    all but the first ones.
 
     Args:
         view: the view of the plans.
         plans: numbers of the feasible ones, shape (k,).
-        load: what the query brings to each operator's station, in servers, shape (k, N).
-        extra_usd_per_hour: cost beside stations, shape (k,).
-        keep: number of a plan that stays whatever others are like.
+        load: load on each operator's station, in servers, shape (k, N).
+        extra_usd_per_hour: cost besides stations, shape (k,).
+        keep: number of a plan that stays in any case.
     """
     station, key = view.station[plans], view.operator_key[plans]
     used = np.where(station < 0, -1, station + len(view.stations) * key)

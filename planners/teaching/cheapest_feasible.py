@@ -5,18 +5,16 @@ from sim import Planner, PlanningContext
 
 
 class CheapestFeasible(Planner):
-    """Walk through all plans from the cheapest up and deploy the first that meets the SLO and fits.
+    """Try all plans from the cheapest up and deploy the first that meets the SLO and fits.
 
-    Greedy, one query after the other, in order of arrival. It looks at a plan alone, without
-    queueing, and never revises a decision. Among plans of one price it tries the richest
-    configuration first. A profile that the budget cut short decides like a full one, while others
-    leave it out if it rests on less than half of ``samples``.
+    Queries are served in order of arrival and never replanned. Queueing is ignored. Among plans of
+    one price, the richest configuration comes first. A profile that the budget cut short counts in
+    full.
 
-    Choose it to see how a planner is written, or as the bar that a better one has to clear.
+    Choose it to see how a planner is written, or as a baseline.
 
     Args:
-        samples: items profiled for each configuration; fewer let it look at more configurations
-            within its budget, and misjudge more of them.
+        samples: items profiled for each configuration.
         budget_s: planning seconds for each query.
 
     Raises:

@@ -1,11 +1,12 @@
-"""One plan for all, whoever asks."""
+"""One plan for all queries."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from planners.common.one_node import home_node
-from planners.common.orders import Orders
+from planners.common.orders import Orders, serve_waiting
 from planners.common.ranges import at_least, within
-from planners.common.retries import IN_VAIN, due, give_up
+from planners.common.retries import IN_VAIN
 from scenarios.applications.pipeline import Configuration, KnobValue, Pipeline
 from scenarios.cluster import DEVICE, Cluster
 from scenarios.queries import Query
@@ -14,32 +15,26 @@ from sim import CORE, Allocation, Plan, Planner, PlannerError, PlanningContext
 Layout = tuple[tuple[str, ...], tuple[Allocation, ...]]
 
 
+@dataclass(eq=False, repr=False)
 class StaticPlan(Planner):
-    """Deploy one and the same plan for every query, if it can be run and fits.
+    """Deploy the same plan for every query, if it can be run and fits.
 
-    No profiling, no SLO, no load: what a service without a planner does. All queries share one
-    station for each operator off the device, as far as it goes.
-
-    Choose it to measure a plan of your own by hand, as the bar below which planning is not worth
-    its cost, or to hold the plan still while the world changes.
+    It ignores profiles, SLOs and load. All queries share one station for each operator off the
+    device, as far as it goes.
 
     Args:
-        configuration: value of every knob, by name; by default the richest that can be
-            run so.
-        placement: place of each operator, ``"device"`` or a node, none below that of an operator
-            that it follows; by default the highest node that works and can run all.
-        profile: GPU partition profile of every operator that needs a GPU, such as ``"3g.20gb"``; by
-            default a whole GPU. Take the smallest that is fast enough: those left serve others.
-        replicas: of every operator off the device, be they GPU instances or cores. Take more where
-            a query's load on one exceeds ``cluster.max_utilisation``, or its plan never fits.
-        cores: of operators on cores, in place of ``replicas``.
-        processes: processes of an operator that share each of its instances by MPS. Take more where
-            one leaves an instance idle.
-        thread_percent: active threads of each instance, in percent, that an operator's processes
-            are limited to together, by MPS. Below 100, other operators may get what is left.
-            Neither is asked for a language model, whose engine has its instance to itself.
-        pause_s: seconds that a query is left alone after a search in vain, unless room became free.
-            More saves planning; less serves sooner when load falls.
+        configuration: value of every knob, by name; by default the richest that can be run so.
+        placement: place of each operator, ``"device"`` or a node, none below that of an operator it
+            follows; by default the highest working node that can run all.
+        profile: GPU partition profile of GPU operators, such as ``"3g.20gb"``; by default a whole
+            GPU.
+        replicas: replicas of every operator off the device, GPU instances or cores.
+        cores: cores of operators on cores, in place of ``replicas``.
+        processes: processes of an operator that share each of its instances by MPS; language models
+            always have one.
+        thread_percent: percent of each instance's threads that these processes may use together, by
+            MPS; language models always have all.
+        pause_s: seconds between two tries for a query without a plan, unless room is freed.
 
     Raises:
         ValueError: a value is out of range.
@@ -47,35 +42,26 @@ class StaticPlan(Planner):
 
     query_records = (IN_VAIN,)
 
-    def __init__(
-        self,
-        configuration: Mapping[str, KnobValue] | None = None,
-        placement: Sequence[str] | None = None,
-        profile: str | None = None,
-        replicas: int = 1,
-        cores: int | None = None,
-        processes: int = 1,
-        thread_percent: int = 100,
-        pause_s: float = 10.0,
-    ) -> None:
-        at_least(1, replicas=replicas, processes=processes)
-        within(1, 100, thread_percent=thread_percent)
-        if cores is not None:
-            at_least(1, cores=cores)
-        self.configuration = configuration
-        self.placement = placement
-        self.profile = profile
-        self.replicas = replicas
-        self.cores = cores
-        self.processes = processes
-        self.thread_percent = thread_percent
-        self.pause_s = pause_s
+    configuration: Mapping[str, KnobValue] | None = None
+    placement: Sequence[str] | None = None
+    profile: str | None = None
+    replicas: int = 1
+    cores: int | None = None
+    processes: int = 1
+    thread_percent: int = 100
+    pause_s: float = 10.0
+
+    def __post_init__(self) -> None:
+        at_least(1, replicas=self.replicas, processes=self.processes)
+        within(1, 100, thread_percent=self.thread_percent)
+        if self.cores is not None:
+            at_least(1, cores=self.cores)
 
     def check_parameters(self, pipeline: Pipeline, cluster: Cluster) -> None:
-        """Refuse a placement, a profile or a configuration that cannot be.
+        """Check placement, profile and configuration, as ``plan`` does.
 
         Raises:
-            PlannerError: one cannot be; so does ``plan``.
+            PlannerError: one of them is impossible.
         """
         if self.configuration is not None:
             _configuration(pipeline, self.configuration)
@@ -90,19 +76,17 @@ class StaticPlan(Planner):
                 )
 
     def plan(self, context: PlanningContext) -> None:
-        """Deploy the plan for each waiting query that it can be run for."""
+        """Deploy the plan for each waiting query that can run it."""
         layout = self._layout(context)
         if layout is None:
             return
         orders = Orders(context)
-        for query in context.waiting:
-            if not due(context, query, self.pause_s):
-                continue
+
+        def fitting(query: Query) -> Plan | None:
             plan = self._plan(context, query, layout)
-            if plan is not None and orders.fits(query, plan):
-                orders.deploy(query, plan)
-            else:
-                give_up(context, query)
+            return plan if plan is not None and orders.fits(query, plan) else None
+
+        serve_waiting(context, orders, self.pause_s, fitting)
 
     def _layout(self, context: PlanningContext) -> Layout | None:
         """Return placement and allocation, or None while no machine of the default node works."""

@@ -15,7 +15,7 @@ from scenarios.cluster import Profiling
 from scenarios.drift import Drift, DriftEvent
 from scenarios.slo import Tier
 from scenarios.workload import Workload
-from sim import Estimate, check_planner
+from sim import Estimate
 from sim.api.estimate import Measurement
 
 SMALL = Pipeline(
@@ -103,10 +103,6 @@ def test_of_what_was_not_looked_at_nothing_is_claimed():
 STEADY = Workload(
     0.05, lifetime_mean_s=400.0, lifetime_min_s=300.0, tiers={"one": Tier(4.0, 4.0, 0.9)}
 )
-
-
-def test_it_keeps_the_contract():
-    check_planner(Chameleon(window_s=20.0))
 
 
 def test_followers_profile_less_than_leaders():

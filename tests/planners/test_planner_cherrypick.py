@@ -12,7 +12,6 @@ from planners.common.orders import Orders
 from scenarios.cluster import Node
 from scenarios.slo import Tier
 from scenarios.workload import Workload
-from sim import check_planner
 
 CLOUD = {"cloud": Node("cloud", "a2-highgpu-1g", count=2)}
 FLOOR = Workload(
@@ -126,10 +125,6 @@ def test_it_stops_when_too_little_is_to_be_saved_but_not_before_enough_runs():
     ]
     assert planned_s == sorted(planned_s)
     assert planned_s[0] < planned_s[1]
-
-
-def test_it_keeps_the_contract():
-    check_planner(CherryPick(samples=30))
 
 
 def test_what_is_deployed_meets_every_part_of_the_slo_as_believed():

@@ -15,7 +15,7 @@ from scenarios.applications.shipped import shipped_application
 from scenarios.cluster import Node
 from scenarios.slo import Tier
 from scenarios.workload import Workload
-from sim import Estimate, check_planner
+from sim import Estimate
 from sim.api.estimate import Measurement
 
 SPEECH = shipped_application("speech_recognition").pipeline
@@ -138,10 +138,6 @@ def test_an_operator_without_workers_leaves_no_plan():
 
 
 # What it deploys
-
-
-def test_it_keeps_the_contract():
-    check_planner(JellyBean(budget_s=5.0))
 
 
 def test_profiling_is_ahead_and_planning_takes_no_time():

@@ -11,7 +11,7 @@ from worlds import Does, queries_at, run, scenario
 from planners import VideoStorm
 from planners.baselines.ladders import Option, Pool, Use, allocate, concave_ladder
 from planners.baselines.utilities import Valuation
-from planners.common.hill_climbing import demand_s, neighbours, pareto_set
+from planners.common.offline_profiles import demand_s, neighbours, pareto_set
 from scenarios.applications.shipped import shipped_application
 from scenarios.cluster import Node
 from scenarios.drift import Drift, DriftEvent

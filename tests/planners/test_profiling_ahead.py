@@ -3,8 +3,7 @@
 import pytest
 from worlds import Does, queries_at, run, scenario
 
-from planners.common.hill_climbing import climb
-from planners.common.offline_profiles import profile_ahead
+from planners.common.offline_profiles import climb, profile_ahead
 
 
 def climbed(context, dataset, samples):

@@ -1,0 +1,41 @@
+"""What telemetry windows say of the plan in force."""
+
+from math import inf, isfinite
+
+from scenarios.queries import Query
+from sim import PlanningContext, Prediction, WindowReport
+
+MOST_SLOWDOWN = 10.0
+
+
+def whole_window(
+    context: PlanningContext, query: Query, settle_s: float = 0.0
+) -> WindowReport | None:
+    """Return a running query's last window if the plan in force served all of it.
+
+    The plan must have been in force for ``settle_s`` when the window began.
+    """
+    reports, since_s = context.telemetry(query), context.world.active_since_s(query)
+    if since_s is None or len(reports) < 2 or reports[-2].end_s < since_s + settle_s:
+        return None
+    return reports[-1]
+
+
+def late_window(
+    context: PlanningContext, query: Query, settle_s: float = 0.0
+) -> WindowReport | None:
+    """Return the whole window if some requests completed but too few met the latency bound."""
+    last = whole_window(context, query, settle_s)
+    if last is None or not last.completed:
+        return None
+    return None if last.good >= query.slo.latency_quantile * last.born else last
+
+
+def slowdown(predicted: Prediction, window: WindowReport) -> float:
+    """Return observed over predicted latency, from 1 to `MOST_SLOWDOWN`."""
+    ratio = inf
+    if isfinite(window.latency_quantile_s):
+        ratio = window.latency_quantile_s / predicted.latency_quantile_s
+    elif window.completed:  # Some requests never completed.
+        ratio = window.latency_mean_s / predicted.latency_mean_s
+    return min(MOST_SLOWDOWN, max(1.0, ratio))
