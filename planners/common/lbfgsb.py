@@ -1,19 +1,36 @@
-"""The minimum of a smooth function within bounds, by SciPy's L-BFGS-B."""
+"""The minimum of a smooth function within bounds, by scipy's L-BFGS-B, for cheap functions.
+
+``scipy.optimize.minimize`` takes ten times as long to hand an array to such a function as the
+function takes itself. So the compiled steps of the algorithm are called here one by one, as scipy's
+own Python does. They are not part of scipy's interface: where they look different, ``minimize`` is
+called after all, with the same result.
+"""
 
 from collections.abc import Callable
+from sys import float_info
 
 import numpy as np
 import scipy  # Its parts are loaded when they are first used.
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+Function = Callable[[Floats], tuple[float, Floats]]
 
 CORRECTIONS = 10
-"""The default of ``scipy.optimize.minimize``."""
+LEAST_DECREASE = 2.220446049250313e-09
+LEAST_GRADIENT = 1e-5
+LINE_STEPS = 20
+"""What ``minimize`` has as defaults."""
+
+EVALUATE, ITERATED, STOP = 3, 1, 5
+STEPS_MADE = 504
+LOWER_BOUND, BOTH_BOUNDS = 1, 2
+
+SIGNATURE = "setulb(m,x,l,u,nbd,f,g,factr,pgtol,wa,iwa,task,lsave,isave,dsave,maxls,ln_task)"
 
 
 def minimum(
-    function: Callable[[Floats], tuple[float, Floats]],
+    function: Function,
     start: Floats,
     low: Floats,
     high: Floats,
@@ -30,6 +47,23 @@ def minimum(
         steps: most steps.
         corrections: earlier steps from which the curvature is taken.
     """
+    step = _step()
+    return (
+        wrapped(function, start, low, high, steps, corrections)
+        if step is None
+        else _unwrapped(step, function, start, low, high, steps, corrections)
+    )
+
+
+def wrapped(
+    function: Function,
+    start: Floats,
+    low: Floats,
+    high: Floats,
+    steps: int,
+    corrections: int = CORRECTIONS,
+) -> Floats:
+    """Return the same by ``scipy.optimize.minimize``."""
     found = scipy.optimize.minimize(
         function,
         start,
@@ -39,3 +73,42 @@ def minimum(
         options={"maxiter": steps, "maxcor": corrections},
     )
     return np.asarray(found.x)
+
+
+def _step() -> Callable[..., None] | None:
+    """Return scipy's compiled step, or None if it is not as it is known to be."""
+    step = getattr(getattr(scipy.optimize, "_lbfgsb", None), "setulb", None)
+    return step if (getattr(step, "__doc__", None) or "").strip() == SIGNATURE else None
+
+
+def _unwrapped(
+    step: Callable[..., None],
+    function: Function,
+    start: Floats,
+    low: Floats,
+    high: Floats,
+    steps: int,
+    memory: int,
+) -> Floats:
+    count = len(start)
+    found = np.minimum(np.maximum(start, low), high)
+    bounds = np.where(np.isinf(high), LOWER_BOUND, BOTH_BOUNDS).astype(np.int32)
+    value, gradient = 0.0, np.zeros(count)
+    numbers = np.zeros(2 * memory * count + 5 * count + 11 * memory**2 + 8 * memory)
+    whole = np.zeros(3 * count, dtype=np.int32)
+    task, line_task = np.zeros(2, dtype=np.int32), np.zeros(2, dtype=np.int32)
+    saved = np.zeros(4, np.int32), np.zeros(44, np.int32), np.zeros(29)
+    decrease = LEAST_DECREASE / float_info.epsilon
+    given = memory, found, low, high, bounds
+    kept = decrease, LEAST_GRADIENT, numbers, whole, task, *saved, LINE_STEPS, line_task
+    made = 0
+    while True:
+        step(*given, value, gradient, *kept)
+        if task[0] == EVALUATE:
+            value, gradient = function(found)
+        elif task[0] == ITERATED:
+            made += 1
+            if made >= steps:
+                task[:] = STOP, STEPS_MADE
+        else:
+            return found
