@@ -89,7 +89,7 @@ def _only_group(sweep: "Sweep") -> Path | None:
 
 
 def _jobs_without(sweep: "Sweep", group: Path) -> Iterator[str]:
-    """Yield a sentence for each run or comparison that alone of its sweep has results."""
+    """Yield sentences on the failed and missing jobs of a sweep with results of one job alone."""
     from lab.reporting.page import some
 
     own = group.relative_to(sweep.directory)

@@ -39,7 +39,7 @@ NAME = re.compile(r"\w[\w+.-]*")
 class Setup:
     """All that a run needs."""
 
-    config: DictConfig  # the whole configuration, resolved, without resume and max_wall_s
+    config: DictConfig  # resolved; resume is false, max_wall_s left out
     seed: int
     flush_every_s: float  # simulated time between two writings of results
     requests: bool  # whether to write the table of requests

@@ -25,7 +25,7 @@ LONG_STEP_S = 100.0
 
 
 def warnings(setup: Setup) -> list[str]:
-    """Return sentences on bounds that no plan can keep, events out of reach, and unused input."""
+    """Return sentences on unattainable bounds, unreachable events and input without effect."""
     with using_tables(setup.tables):
         scenario = setup.scenario()
         return [*_warnings(scenario), *_unread(setup.tables, scenario)]

@@ -30,7 +30,7 @@ class BrokenSweepError(Exception):
 class Outcome(Callback):
     """Records, for ``main``, where a sweep or a job writes and how jobs ended.
 
-    `objective`: keys of the summary whose values another sweeper gets of each run.
+    `objective`: one or more keys of a summary, whose values a sweeper of another package gets.
     """
 
     path: ClassVar[Path | None] = None

@@ -7,7 +7,8 @@ as in a bisection. For a metric that is not of service, such as cost, a candidat
 
 Each candidate is simulated on more seeds until a one-sided t-interval of the mean, cut at the
 metric's range, lies on one side of the target. Every look at the data gets an equal part of the
-allowed error (Bonferroni), so a verdict holds with about the stated confidence.
+allowed error (Bonferroni), so a verdict holds with about the stated confidence, and with less if a
+metric is the same on nearly all seeds.
 """
 
 import re

@@ -112,8 +112,8 @@ def spending(result: Result) -> Mapping[str, Any]:
 def early(result: Result) -> Mapping[str, Any]:
     """Return response and planning of the queries that arrived in the second half.
 
-    * ``response_s``: Kaplan-Meier median of response times, None if less than the half was served;
-      ``served`` is the share that was.
+    * ``response_s``: Kaplan-Meier median of response times, None if less than half were ever
+      served; ``served`` is the share that was.
     * ``first_search_s``: median of the seconds charged to the search that deployed first.
     * ``configurations``: mean number of configurations that were profiled until then.
     * ``profiling_device_s``: mean time of profiling devices.

@@ -54,7 +54,7 @@ class Study(Protocol):
         """Return the runs; raise InputError for planners if it compares none."""
 
     def lines(self, rows: pl.DataFrame) -> Iterator[str]:
-        """Yield what the rows, one a run with labels, ``seed`` and measures, show, as Markdown."""
+        """Yield lines of Markdown from rows, one a run: labels, ``seed`` and measures."""
 
     def draw(self, rows: pl.DataFrame, directory: Path) -> list[Path]:
         """Draw figures, PNG files named after the study; return their paths."""

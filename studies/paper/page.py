@@ -62,7 +62,7 @@ def page(
 
 
 def as_html(markdown: str, directory: Path) -> str:
-    """Return the page as one HTML file without others; paths of figures start at the directory."""
+    """Return the page as one self-contained HTML file; figures are relative to the directory."""
     body = MarkdownIt("commonmark", {"html": False}).enable("table").render(markdown)
     for picture in sorted((directory / "figures").glob("*.png")):
         body = body.replace(f'src="figures/{picture.name}"', f'src="{data_uri(picture)}"')

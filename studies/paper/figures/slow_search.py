@@ -47,7 +47,7 @@ def jobs(scale: Scale) -> list[Job]:
 
 
 def queries(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return each query's price and the least one; ``served``: by a plan that meets its SLO."""
+    """Return each query's price and the least one; ``served`` if the plan meets its SLO."""
     each = each_cell(rows, "part", "planner", "seed", pl.col("planner.budget_s").alias("budget_s"))
     least = each.filter(part=LEAST).select("seed", "query", "least")
     served = pl.col("met") & pl.col("price").is_not_null() & pl.col("least_right").is_not_null()

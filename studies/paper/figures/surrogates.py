@@ -52,7 +52,7 @@ LOSS = 1.1
 
 
 def jobs(scale: Scale) -> list[Job]:
-    """Return the runs on latency surrogates and on starts from histories; refuse planners."""
+    """Return the runs on surrogates and starts from histories; raise InputError for planners."""
     found = []
     for name, application in LATENCY.items():
         for job in experiment(name, scale).jobs(errors):
