@@ -63,13 +63,9 @@ TOGETHER = {"headline": ("goodput", "cost"), "all": tuple(STUDIES)}
 
 
 def chosen(words: Sequence[str]) -> list[str]:
-    """Return the names of the studies that are meant, in the order of `STUDIES`.
+    """Return the studies of names, figures, or names of `TOGETHER`, in the order of `STUDIES`.
 
-    Args:
-        words: names of studies, numbers of figures, or names of `TOGETHER`.
-
-    Raises:
-        InputError: there is no such study.
+    Raises InputError if there is no such study.
     """
     wanted: set[str] = set()
     for word in words:

@@ -22,19 +22,12 @@ from studies.registry import FIGURES, NAMES, STUDIES
 
 @dataclass(frozen=True)
 class Made:
-    """The runs of a study.
+    """The runs of a study."""
 
-    Args:
-        rows: a row for each job; see `lab.run_cache.jobs.make`.
-        runs: how many runs there were; jobs may share them.
-        seeds: number of seeds.
-        core_s: seconds of cores that the runs took, all together.
-    """
-
-    rows: Sequence[dict[str, Any]]
-    runs: int
+    rows: Sequence[dict[str, Any]]  # one for each job; see `lab.run_cache.jobs.make`
+    runs: int  # number of runs; jobs may share them
     seeds: int
-    core_s: float
+    core_s: float  # seconds of cores that all runs took
 
     @property
     def frame(self) -> pl.DataFrame:
@@ -43,31 +36,20 @@ class Made:
 
 
 def scale_of(options: Namespace) -> Scale:
-    """Return how much is to be run.
-
-    Raises:
-        InputError: a planner is not there.
-    """
+    """Return how much is to be run; raise InputError for an unknown planner."""
     seeds = None if options.seeds is None else options.seeds[1]
     return Scale(options.quick, seeds, available(getattr(options, "planners", ())))
 
 
 def jobs_of(names: Sequence[str], scale: Scale) -> dict[str, list[Job]]:
-    """Return the runs of each study.
-
-    Raises:
-        InputError: a study compares no planners, and some are given.
-    """
+    """Return the runs of each study; raise InputError for planners that one does not compare."""
     return {name: STUDIES[name].jobs(scale) for name in names}
 
 
 def run(jobs: Sequence[Job], processes: int | None, cache: Path) -> Made:
-    """Make the runs that are not kept yet; see `lab.run_cache.jobs.make` for errors.
+    """Make the runs that are not kept yet in parallel processes, by default one for each core.
 
-    Args:
-        jobs: the runs.
-        processes: runs at the same time; None for as many as there are cores.
-        cache: directory of kept runs.
+    See `lab.run_cache.jobs.make` for errors.
     """
     rows = make(jobs, at_a_time(processes), cache)
     by_run = {job.key: row["run_core_s"] for job, row in zip(jobs, rows, strict=True)}

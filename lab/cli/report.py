@@ -89,10 +89,7 @@ def _only_group(sweep: "Sweep") -> Path | None:
 
 
 def _jobs_without(sweep: "Sweep", group: Path) -> Iterator[str]:
-    """Yield sentences on the jobs of a sweep of which one alone, a run or comparison, has results.
-
-    Without them, its table would look like all that the sweep was to make.
-    """
+    """Yield sentences on the failed and missing jobs of a sweep with results of one job alone."""
     from lab.reporting.page import some
 
     own = group.relative_to(sweep.directory)

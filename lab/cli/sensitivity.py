@@ -131,17 +131,10 @@ def sensitivity(options: argparse.Namespace) -> int:
 def _shared(
     runs: "Runs", base: "DictConfig", keys: "list[Varied]", against: str | None, strict: bool
 ) -> "list[Varied]":
-    """Return those keys that the other planner's configuration has, too, and say which it has not.
+    """Return the keys that the other planner's configuration has too; print those it lacks.
 
-    Args:
-        runs: the runs of the question.
-        base: configuration of the base.
-        keys: the keys.
-        against: what makes the other configuration of the base's, if there is another.
-        strict: whether the user named the keys, who is told later that there is no such one.
-
-    Raises:
-        InputError: the other planner is that of the base.
+    If `strict`, the user named the keys, and a key that it lacks is refused later.
+    Raises InputError if the other planner is that of the base.
     """
     from omegaconf import OmegaConf
 
@@ -169,17 +162,10 @@ def _others(
     against: tuple[str, ...],
     strict: bool,
 ) -> list[tuple[str, str]]:
-    """Return each key with each of its values, but for what the base has, of which it says so.
+    """Return each key with each value that differs from the base, and print those that do not.
 
-    Args:
-        runs: the runs of the question.
-        base: configuration of the base.
-        keys: the keys.
-        against: what makes the other planner's configuration of the base's, if there is another.
-        strict: whether the user named them, or else what cannot be run is left out, and told.
-
-    Raises:
-        InputError: one that the user named cannot be run.
+    If `strict`, the user named the keys, and InputError is raised for a value that cannot be run;
+    otherwise such a value is left out and printed.
     """
     from lab.common.console import say
     from lab.common.errors import InputError
@@ -245,15 +231,7 @@ def _known(rows: Any) -> Any:
 def _table(
     effects: "list[Effect]", answer: str, base: Sequence[Any], within: "Range", metric: str
 ) -> list[str]:
-    """Return the answer of the base and what each setting does to it, as lines.
-
-    Args:
-        effects: what settings do.
-        answer: the answer, in words.
-        base: that of the base, by seed.
-        within: range of answers.
-        metric: the metric.
-    """
+    """Return the answer of the base and the effect of each setting, as lines."""
     from lab.analysis.paired import mean_interval
     from lab.common.formatting import probability
     from lab.reporting.markdown import estimated

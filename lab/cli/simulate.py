@@ -126,10 +126,7 @@ def main() -> int:
 
 
 def _options_first(words: Sequence[str]) -> list[str]:
-    """Return the words of a command line, overrides last, as Hydra's parser wants them.
-
-    To a person, ``compass-sim seed=0,1 -m`` is as clear.
-    """
+    """Return the words of a command line with overrides last, as Hydra's parser requires."""
     overrides = [
         before not in DIRECTORY_OPTIONS
         and not word.startswith("-")
@@ -170,17 +167,7 @@ def job(config: Any) -> int:
 
 
 def attempt(config: Any, overrides: list[str], directory: Path, label: str = "") -> int:
-    """Simulate, and say in one sentence what went wrong, if anything did.
-
-    Args:
-        config: what Hydra composed.
-        overrides: what was overridden on the way.
-        directory: where results go.
-        label: what every line begins with, of a sweep.
-
-    Returns:
-        The exit status.
-    """
+    """Simulate, print the reason of a failure in one sentence, and return the exit status."""
     from lab.common.console import complain
     from lab.common.dir_lock import UNDER_WAY, held
     from lab.common.errors import InputError, one_line, why_not
@@ -214,16 +201,9 @@ def attempt(config: Any, overrides: list[str], directory: Path, label: str = "")
 
 
 def simulate_all(config: Any, overrides: list[str], directory: Path, label: str = "") -> str:
-    """Simulate every planner of a configuration, and report.
+    """Simulate every planner of a configuration, and report; return a sentence on what failed.
 
-    Args:
-        config: what Hydra composed.
-        overrides: what was overridden on the way.
-        directory: where results go.
-        label: what every line begins with; a table is shown where there is none.
-
-    Returns:
-        One sentence on what failed, or an empty text.
+    Every line of a job of a sweep begins with `label`; without one, a table is shown.
     """
     from omegaconf import OmegaConf
 
@@ -299,17 +279,7 @@ def simulate_all(config: Any, overrides: list[str], directory: Path, label: str 
 
 
 def simulate_one(setup: Any, name: str, place: Path, note: Any) -> str:
-    """Simulate one planner of a configuration into its directory, or go on with what is there.
-
-    Args:
-        setup: what is run.
-        name: the planner's name.
-        place: its directory.
-        note: a further sink of results.
-
-    Returns:
-        One sentence on why it was ended, from which others are not to suffer, or an empty text.
-    """
+    """Simulate or resume one planner in its directory `place`; return why it ended early."""
     from lab.common.console import live_progress
     from lab.common.wall_limit import WallLimitError
     from lab.runs.checkpoint import Checkpoint

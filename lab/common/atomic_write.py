@@ -13,15 +13,9 @@ POLARS_SAYS = re.compile(r"(?:.*underlying IO error: |^)(.*) \(os error (\d+)\)"
 
 @contextmanager
 def written_aside(path: Path) -> Iterator[Path]:
-    """Yield a temporary path to write to, which replaces a file when the body ends.
+    """Yield a temporary path that replaces a file when the body ends without an exception.
 
-    If the body fails, the temporary file is removed and the file stays as it was.
-
-    Args:
-        path: the file to replace.
-
-    Raises:
-        OSError: the file cannot be written; the error names the file and the reason.
+    Raises OSError with the name of the file and the reason if it cannot be written.
     """
     aside = path.with_name(f".{path.name}.tmp")
     try:

@@ -27,10 +27,7 @@ Item = TypeVar("Item")
 
 
 def console() -> Console:
-    """Return the console of standard output, without control codes unless it is a terminal.
-
-    Rich's markup is off, because names of directories and planners may look like it.
-    """
+    """Return the console of standard output, without Rich's markup: names may look like it."""
     literal: dict[str, Any] = {"file": sys.stdout, "markup": False, "emoji": False}
     if sys.stdout.isatty():
         return Console(**literal)
@@ -55,10 +52,7 @@ def complain(sentence: str) -> None:
 
 @contextmanager
 def live_progress(planner: str, horizon_s: float) -> Iterator[Callable[[float], None]]:
-    """Show a bar while a run goes on; yield a function that takes the simulated time.
-
-    There is no bar where standard output is no terminal.
-    """
+    """Show a bar on a terminal; yield a function that takes the simulated time in seconds."""
     screen = console()
     if not screen.is_terminal:
         yield lambda _: None
@@ -86,11 +80,8 @@ def live_progress(planner: str, horizon_s: float) -> Iterator[Callable[[float], 
 def sweep_progress(runs: int | None = None) -> Iterator[Callable[[str, str], None]]:
     """Show a bar over the runs of a sweep; yield a function that takes what a run printed.
 
-    The function takes what went to standard output and to standard error. Both are shown above the
-    bar; where standard output is no terminal, there is no bar, and each goes to its own stream.
-
-    Args:
-        runs: number of runs, if it is known.
+    The function takes the text for standard output and the text for standard error. A terminal
+    shows both above the bar; otherwise each goes to its own stream.
     """
     screen, out, err = console(), sys.stdout, sys.stderr
     if not screen.is_terminal:

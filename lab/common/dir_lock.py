@@ -15,16 +15,9 @@ UNDER_WAY = "another process writes into it; wait for its end, or name another d
 
 @contextmanager
 def held(directory: Path, otherwise: str = "") -> Iterator[None]:
-    """Lock a directory; the lock ends with the process at the latest.
+    """Lock an existing directory, if its file system has locks, until the body or the process ends.
 
-    Where the file system has no locks (some network folders), nothing is locked.
-
-    Args:
-        directory: a directory that exists.
-        otherwise: what to say if another process holds the lock; without it, wait for the lock.
-
-    Raises:
-        InputError: another process holds the lock.
+    If another process holds the lock, wait, or raise InputError with the text `otherwise`.
     """
     lock = FileLock(directory / LOCK)
     try:

@@ -27,25 +27,13 @@ def choices(name: str, known: Iterable[str]) -> str:
 
 
 def check_png(option: str, path: Path) -> None:
-    """Check that the name of a picture that is to be written says what it will be, a PNG.
-
-    Args:
-        option: how the user named it, such as ``--figure``.
-        path: its path.
-
-    Raises:
-        InputError: it has another suffix, or none.
-    """
+    """Raise InputError if the path that an option names has no suffix ``.png``."""
     if path.suffix.lower() != ".png":
         raise InputError(f"{option}={path}: must end in .png, for a PNG is written")
 
 
 def no_directory(path: Path) -> str:
-    """Say that there is no such directory, and which one beside its name was probably meant.
-
-    Args:
-        path: a path at which nothing is; a directory above it may be missing, too.
-    """
+    """Return the message for a missing directory, with the nearest name that exists."""
     missing = path
     while missing.parent != missing and not missing.parent.exists():
         missing = missing.parent

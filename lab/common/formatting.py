@@ -5,13 +5,7 @@ from math import isinf, isnan
 
 
 def number(value: float | None, digits: int = 3, missing: str = "-") -> str:
-    """Return a number with significant digits, or rounded to a whole one if it has more of them.
-
-    Args:
-        value: the number.
-        digits: number of significant digits.
-        missing: text for None and NaN.
-    """
+    """Return a number with significant digits, or as a whole number if it has more of them."""
     if value is None or isnan(value):
         return missing
     if isinf(value):
@@ -22,13 +16,7 @@ def number(value: float | None, digits: int = 3, missing: str = "-") -> str:
 
 
 def count(things: int, one: str, several: str = "") -> str:
-    """Return a number with its noun.
-
-    Args:
-        things: the number.
-        one: the noun in the singular.
-        several: the noun in the plural; by default the singular with an s.
-    """
+    """Return a number with its noun, whose plural has an s by default."""
     return f"{things:,} {one if things == 1 else several or f'{one}s'}"
 
 

@@ -1,7 +1,6 @@
-"""The numbers of a run's summary: each is declared here, once.
+"""The metrics of a run's summary, each declared once.
 
-Comparisons, reports, figures and what-if questions read name, unit, direction and range from here,
-and a test holds the documentation to it. `docs/guides/adding_a_metric.md` says how to add one.
+`docs/guides/adding_a_metric.md` says how to add one.
 """
 
 from collections.abc import Mapping
@@ -18,29 +17,17 @@ SHARE: Range = (0.0, 1.0)
 
 @dataclass(frozen=True)
 class Metric:
-    """A number of a run's summary.
+    """A metric of a run's summary."""
 
-    Args:
-        name: its key in the summary.
-        label: what tables and figures call it; by default the words of its name.
-        unit: its unit; empty for shares and counts.
-        more_is_better: whether large values are good; None where nobody would say.
-        range: the values that it can have.
-        best: what the planner with the best mean has, as in "has the ...".
-        of_service: whether more machines, all else the same, never make it worse on average.
-        null_is_late: whether a run without a value is one with a value later than any number.
-        by_tier: whether the summary has it by class of service too, under ``NAME_by_tier``.
-    """
-
-    name: str
-    label: str = ""
-    unit: str = ""
-    more_is_better: bool | None = None
+    name: str  # key in the summary
+    label: str = ""  # for tables and figures; by default the words of the name
+    unit: str = ""  # empty for shares and counts
+    more_is_better: bool | None = None  # None if neither is
     range: Range = (0.0, inf)
-    best: str = ""
-    of_service: bool = False
-    null_is_late: bool = False
-    by_tier: bool = False
+    best: str = ""  # what the planner with the best mean has, as in "has the ..."
+    of_service: bool = False  # whether more machines never make it worse on average
+    null_is_late: bool = False  # whether a missing value means one later than any number
+    by_tier: bool = False  # whether the summary also has ``NAME_by_tier``
 
     @property
     def title(self) -> str:
@@ -153,10 +140,7 @@ BY_TIER = {f"{metric.name}_by_tier": metric.name for metric in METRICS.values() 
 
 
 def range_of(name: str) -> Range:
-    """Return the range of a metric, also of one of a single class of service.
-
-    A number that no summary of ours has may be anything.
-    """
+    """Return the range of a metric, or of one class of service; any value if it is unknown."""
     metric = METRICS.get(metric_and_tier(name)[0])
     return ANY if metric is None else metric.range
 

@@ -22,11 +22,7 @@ def in_folders(group: str) -> list[str]:
 
 
 def listing(*, folders: bool = False) -> str:
-    """Return the groups and their options, one group a line.
-
-    Args:
-        folders: whether to name the options in folders one by one, too.
-    """
+    """Return the groups and their options, one group a line; name options in folders if asked."""
     lines = []
     for group, names in groups().items():
         inside = in_folders(group)

@@ -23,11 +23,7 @@ class TimeUp(BaseException):
 
 
 def check_limit(limit_s: float | None) -> None:
-    """Check that a limit is positive and that this platform and thread can keep it.
-
-    Raises:
-        InputError: it is not.
-    """
+    """Raise InputError unless a limit is positive and this platform and thread can keep it."""
     if limit_s is None:
         return
     if limit_s <= 0:
@@ -39,22 +35,14 @@ def check_limit(limit_s: float | None) -> None:
 
 
 class WallLimit:
-    """The wall-clock time that a run may take from now on.
-
-    Args:
-        limit_s: seconds; None for no limit.
-    """
+    """The wall-clock time in seconds that a run may take from now on; None for no limit."""
 
     def __init__(self, limit_s: float | None) -> None:
         self._end_s = None if limit_s is None else perf_counter() + limit_s
 
     @contextmanager
     def kept(self) -> Iterator[None]:
-        """End the body when the time is up, between two steps of Python.
-
-        Raises:
-            TimeUp: the time is up.
-        """
+        """End the body by `TimeUp` when the time is up, between two steps of Python."""
         if self._end_s is None:
             yield
             return

@@ -22,12 +22,7 @@ COLLECTIONS: Mapping[Any, str] = {
 
 
 def type_at(model: type, path: Sequence[str]) -> Any:
-    """Return the type that a model declares for what is at a path below it, or Any.
-
-    Args:
-        model: a dataclass.
-        path: names of fields and of entries of mappings, and indices of lists.
-    """
+    """Return the type that a dataclass declares at a path of names and list indices, or Any."""
     hint: Any = model
     for name in path:
         if is_dataclass(hint):

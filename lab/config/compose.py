@@ -37,31 +37,17 @@ NAME = re.compile(r"\w[\w+.-]*")
 
 @dataclass(frozen=True)
 class Setup:
-    """All that a run needs.
+    """All that a run needs."""
 
-    Args:
-        config: the whole configuration, resolved.
-        seed: seed of all random streams.
-        flush_every_s: simulated seconds between two writings of results.
-        requests: whether the table of requests is wanted.
-        tables: the hardware tables in use.
-        planners: the planners, by name; several are run one after the other.
-        data_plane: makes a data plane.
-        resume: whether to go on with what broke off; the configuration, which is that of the run
-            that broke off, does not say so.
-        max_wall_s: seconds of wall-clock time after which a run is ended, None for no limit; nor
-            does the configuration say that, for no result depends on it.
-    """
-
-    config: DictConfig
+    config: DictConfig  # resolved; resume is false, max_wall_s left out
     seed: int
-    flush_every_s: float
-    requests: bool
+    flush_every_s: float  # simulated time between two writings of results
+    requests: bool  # whether to write the table of requests
     tables: TableSet
-    planners: Mapping[str, Planner]
+    planners: Mapping[str, Planner]  # by name; several are run one after the other
     data_plane: Callable[[Recorder], DataPlane]
-    resume: bool = False
-    max_wall_s: float | None = None
+    resume: bool = False  # whether to resume an unfinished run
+    max_wall_s: float | None = None  # wall-clock limit of a run; None for no limit
 
     def scenario(self) -> Scenario:
         """Return the scenario, made anew, so that no run can touch another's."""
@@ -83,11 +69,7 @@ class Setup:
 
 
 def compose(overrides: Sequence[str]) -> DictConfig:
-    """Return the configuration that overrides lead to, as the command line would compose it.
-
-    Raises:
-        InputError: an override is wrong.
-    """
+    """Return the configuration of overrides as of the command line, or raise InputError."""
     register()
     try:
         with initialize_config_module("conf", version_base=VERSION_BASE):
@@ -100,15 +82,9 @@ def compose(overrides: Sequence[str]) -> DictConfig:
 
 
 def set_up(config: DictConfig, overrides: Sequence[str], planner: Planner | None = None) -> Setup:
-    """Turn a configuration into objects, each checked.
+    """Turn a composed configuration into checked objects, or raise InputError.
 
-    Args:
-        config: what Hydra composed.
-        overrides: what was overridden on the way.
-        planner: a planner to use in place of those that the configuration names.
-
-    Raises:
-        InputError: something in the configuration is wrong.
+    A `planner` replaces those that the configuration names.
     """
     config = config.copy()
     OmegaConf.set_struct(config, False)
@@ -221,9 +197,9 @@ def _planners(node: DictConfig, overrides: Sequence[str]) -> dict[str, Planner]:
 
 
 def _planner(node: Any, key: str, overrides: Sequence[str]) -> Planner:
-    """Make a planner; of several keys that are wrong, complain first of one that was overridden.
+    """Make a planner; of several wrong keys, complain of an overridden one first.
 
-    A complaint of a key that was not says which file it comes from, if an override chose that.
+    A complaint of another key names the file of its value if an override chose the file.
     """
     own = [name for name in map(key_of, overrides) if name.startswith(f"{key}.")]
 

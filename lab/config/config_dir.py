@@ -9,12 +9,7 @@ SEARCH_PATH = "hydra.searchpath"
 
 
 def add_overrides(parser: argparse.ArgumentParser, example: str = "") -> None:
-    """Let a tool take what ``compass-sim`` takes: overrides, and where to look for files.
-
-    Args:
-        parser: the tool's.
-        example: ends the help of the overrides.
-    """
+    """Add the arguments for overrides and a directory of files; `example` ends their help."""
     parser.add_argument(
         "overrides",
         nargs="*",
@@ -29,10 +24,9 @@ def add_overrides(parser: argparse.ArgumentParser, example: str = "") -> None:
 
 
 def overrides_of(options: argparse.Namespace) -> list[str]:
-    """Return what a tool was given: the overrides, after one that says where files are.
+    """Return the overrides of a tool, after one for the directory of files.
 
-    Raises:
-        InputError: there is no such directory, or a key is Hydra's, which such tools do not heed.
+    Raises InputError if there is no such directory, or if a key is Hydra's.
     """
     for word in options.overrides:
         refuse_hydra(word, "nothing of it has a meaning here; name your own files by --config-dir")
@@ -43,11 +37,7 @@ def overrides_of(options: argparse.Namespace) -> list[str]:
 
 
 def check_directory(given: str) -> Path:
-    """Return the path of a directory of configuration files.
-
-    Raises:
-        InputError: there is no such directory.
-    """
+    """Return the path of a directory of configuration files; raise InputError if it is missing."""
     path = Path(given)
     if not path.is_dir():
         raise InputError(f"--config-dir={given}: {no_directory(path)}")
@@ -61,15 +51,7 @@ def words_of(options: argparse.Namespace) -> list[str]:
 
 
 def refuse_hydra(override: str, advice: str) -> None:
-    """Refuse an override of Hydra's own keys, but for where it looks for files.
-
-    Args:
-        override: the override.
-        advice: what to do instead.
-
-    Raises:
-        InputError: it is one.
-    """
+    """Refuse an override of Hydra's keys except its search path; raise InputError with advice."""
     key = key_of(override)
     if key.startswith(("hydra.", "hydra/")) and key != SEARCH_PATH:
         raise InputError(f"{override}: Hydra's own keys are for compass-sim; {advice}")

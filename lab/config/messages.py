@@ -20,12 +20,7 @@ HYDRA_TYPES = {"Float": "a number", "Integer": "a whole number", "bool": "true o
 
 
 def composition_sentence(error: Exception, overrides: Sequence[str] = ()) -> str:
-    """Turn what Hydra or OmegaConf raised into one sentence.
-
-    Args:
-        error: the exception, with its causes.
-        overrides: what the user wrote, to be shown as written.
-    """
+    """Turn an exception of Hydra or OmegaConf into one sentence with the overrides as written."""
     for cause in _chain(error):
         if sentence := _sentence(cause, overrides):
             return sentence

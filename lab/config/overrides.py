@@ -14,14 +14,9 @@ from lab.config.settings import OPEN_MAPPINGS
 
 
 def swept_values(override: Override, written: str) -> list[str]:
-    """Return the values that an override sweeps over, as they are written in overrides.
+    """Return the values that an override sweeps over (not an interval), as written in overrides.
 
-    Args:
-        override: a sweep over values, not over an interval.
-        written: the override as the user wrote it, for complaints.
-
-    Raises:
-        InputError: there is none, or one occurs twice.
+    Raises InputError if there is none, or if one occurs twice.
     """
     values = [f"{value!s}" for value in override.sweep_string_iterator()]
     if not values:
@@ -37,15 +32,10 @@ def repeated(names: Iterable[str]) -> list[str]:
 
 
 def repeated_keys(overrides: Sequence[str]) -> list[str]:
-    """Return one sentence for each key that is set again later: only the last of its values holds.
+    """Return one sentence for each key that is set again later, so that its last value holds.
 
-    A plus before a key adds, and mappings are merged; so neither makes those before it vain.
-
-    Args:
-        overrides: the overrides of a command line.
-
-    Raises:
-        InputError: it is swept before, so that runs would be missing.
+    Additions by ``+`` and mappings do not count, because they are merged.
+    Raises InputError if a sweep of the key would be lost.
     """
     sentences = []
     setting = [one for one in overrides if not one.startswith(("+", "~")) and "={" not in one]
@@ -60,14 +50,7 @@ def repeated_keys(overrides: Sequence[str]) -> list[str]:
 
 
 def check_swept(overrides: Sequence[Override]) -> None:
-    """Refuse sweeps that make no run, or one of them twice.
-
-    Args:
-        overrides: those of a sweep.
-
-    Raises:
-        InputError: a key has no value, or one twice.
-    """
+    """Raise InputError if an override of a sweep has no value, or one twice."""
     for override in overrides:
         if override.is_discrete_sweep():
             swept_values(override, str(override.input_line))
@@ -100,14 +83,11 @@ def check_alone(overrides: Sequence[Override]) -> None:
 
 
 def replace_whole_mappings(config: DictConfig, overrides: Sequence[Override]) -> None:
-    """Apply overrides that set a whole mapping, which Hydra merges into the one that is there.
+    """Apply overrides that replace a whole mapping, which Hydra would merge with the present one.
 
-    Those that empty any, such as ``cluster.nodes={}``, and those of open mappings, such as
-    ``network.technologies={WiFi: 1}``; a ``+`` before it leaves the merge. What later overrides
-    put into a mapping stays in it.
-
-    Raises:
-        InputError: what they put into one that was emptied cannot be in it.
+    These empty any mapping (``cluster.nodes={}``) or set an open one
+    (``network.technologies={WiFi: 1}``); with a ``+`` before it, the merge stays. Later overrides
+    of entries stay. Raises InputError if they cannot be in an emptied mapping.
     """
     for number, override in enumerate(overrides):
         key, value = override.key_or_group, override.value()

@@ -25,10 +25,7 @@ LONG_STEP_S = 100.0
 
 
 def warnings(setup: Setup) -> list[str]:
-    """Return one sentence for each bound that no plan can keep, and each event out of reach.
-
-    Also where no query will arrive, and where the user's tables change nothing.
-    """
+    """Return sentences on unattainable bounds, unreachable events and input without effect."""
     with using_tables(setup.tables):
         scenario = setup.scenario()
         return [*_warnings(scenario), *_unread(setup.tables, scenario)]
@@ -119,10 +116,7 @@ def _bounds(scenario: Scenario) -> Iterator[str]:
 
 
 def _fastest_s(scenario: Scenario, names: list[str]) -> Iterator[float]:
-    """Yield, by data set, the least compute time of a mean request: all where it is fastest.
-
-    Where operators fork and join, that of the slowest way through them.
-    """
+    """Yield, by data set, the least compute time of a mean request on the slowest path."""
     nominal = Catalogue(scenario.application, scenario.cluster, scenario.network)
     pipeline = scenario.application.pipeline
     known: dict[Hashable, float] = {}

@@ -1,7 +1,7 @@
-"""Every key of the configuration, with its type and bounds; pydantic checks values against them.
+"""The keys of the configuration with types and bounds, which pydantic checks.
 
-The dataclasses of ``scenarios`` are the models of their sections. Sections that name a class by
-``_target_`` are open: their keys are the parameters of that class, see ``lab.config.targets``.
+The dataclasses of ``scenarios`` are the models of their sections. Sections with ``_target_``
+have the parameters of that class as keys, see ``lab.config.targets``.
 """
 
 from collections.abc import Mapping
@@ -69,62 +69,36 @@ class WorkloadSettings(Workload):
 
 @dataclass
 class About:
-    """What an experiment is to show; no run depends on it.
+    """What an experiment shows; no run depends on it."""
 
-    Args:
-        figure: figures of the Compass paper that it stands for.
-        claim: what is claimed, in one sentence.
-        series: key whose values are compared.
-        metric: what is measured.
-        quick: what is set otherwise to try it out, by key.
-    """
-
-    figure: str = ""
+    figure: str = ""  # figures of the Compass paper
     claim: str = ""
-    series: str = ""
-    metric: str = ""
-    quick: dict[str, Any] = field(default_factory=dict)
+    series: str = ""  # key whose values are compared
+    metric: str = ""  # what is measured
+    quick: dict[str, Any] = field(default_factory=dict)  # settings of a quick trial, by key
 
 
 @dataclass(kw_only=True)
 class Settings:
-    """A whole configuration.
-
-    Args:
-        about: what it is to show.
-        seed: seed of all random streams.
-        horizon_s: length of the run in simulated seconds.
-        flush_every_s: simulated seconds between two writings of results.
-        requests: whether to write a table of all requests, too.
-        max_wall_s: seconds of wall-clock time after which a run is ended; None for no limit.
-        figures: whether to draw figures at the end.
-        resume: whether to go on with what broke off in the directory of results.
-        application: the application, by class and parameters.
-        cluster: the machines.
-        network: the links.
-        workload: the queries.
-        drift: what changes meanwhile.
-        tables: tables of the user's own, by the name of the one that each is merged into or
-            replaces.
-        data_plane: the data plane, by class and parameters.
-        planner: the planner, by class and parameters; without a class, those to compare, by name.
-    """
+    """A whole configuration."""
 
     __pydantic_config__: ClassVar = CHECKS
 
     about: About
     seed: Annotated[int, Field(ge=0)] = 0
-    horizon_s: Annotated[float, Field(ge=1, le=MOST_HORIZON_S)] = 3600.0
+    horizon_s: Annotated[float, Field(ge=1, le=MOST_HORIZON_S)] = 3600.0  # simulated seconds
+    # simulated seconds between two writings of results
     flush_every_s: Annotated[float, Field(ge=1)] = 600.0
-    requests: bool = False
-    max_wall_s: float | None = None
+    requests: bool = False  # whether to write the table of requests
+    max_wall_s: float | None = None  # wall-clock limit of a run; None for no limit
     figures: bool = True
-    resume: bool = False
+    resume: bool = False  # whether to resume an unfinished run
     application: dict[str, Any]
     cluster: Cluster
     network: Network
     workload: WorkloadSettings
-    drift: Drift
+    drift: Drift  # changes during the run
+    # the user's tables, by the name of the one that each extends or replaces
     tables: dict[str, Annotated[UserTable | None, BeforeValidator(_user_table)]]
     data_plane: dict[str, Any]
     planner: dict[str, Any]
@@ -140,10 +114,7 @@ class Settings:
 
 
 def default_tree() -> DictConfig:
-    """Return the tree of all keys and their defaults that the files of all groups are merged into.
-
-    It says which keys there are; what their values may be is checked when all is composed.
-    """
+    """Return the tree of all keys and defaults, which files are merged into unchecked."""
     tree: DictConfig = OmegaConf.create(defaults(Settings))
     tree.tables = dict.fromkeys(
         (*TABLES, ACCELERATORS)
@@ -163,9 +134,9 @@ def default_tree() -> DictConfig:
 
 
 def defaults(model: type) -> dict[str, Any]:
-    """Return the defaults of a dataclass as plain values; mappings and lists are empty.
+    """Return the defaults of a dataclass as plain values, with mappings and lists left empty.
 
-    Files are merged into mappings key by key: defaults in them would mix with what a file lists.
+    Files are merged key by key, so a default entry would mix with the entries of a file.
     """
     hints = get_type_hints(model)
     values: dict[str, Any] = {}

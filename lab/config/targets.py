@@ -26,15 +26,9 @@ ONCE_OURS = (*OURS, "evaluation")
 
 
 def find_class(target: object, key: str, base: type) -> type:
-    """Return the class that a target names.
+    """Return the class of a dotted name, which must fulfil the class or protocol `base`.
 
-    Args:
-        target: dotted name, ``package.module.Class``.
-        key: where it stands in the configuration, for messages.
-        base: class, or protocol of methods, that it has to fulfil.
-
-    Raises:
-        InputError: there is no such class, or it is of another kind.
+    Raises InputError, which names `key`, if there is no such class or it is of another kind.
     """
     article = "an" if base.__name__[0] in "AEIO" else "a"
     complaint = f"{key}._target_={shown(target)}: "
@@ -73,10 +67,7 @@ def find_class(target: object, key: str, base: type) -> type:
 
 
 def current_path(target: str) -> str:
-    """Return where a class of this project is now, if a target names where it was; else the target.
-
-    Of several classes of its name, the one whose path is most like the target.
-    """
+    """Return where a class of this project is now, if a target names its earlier place."""
     module, _, name = target.rpartition(".")
     try:
         if hasattr(import_module(module), name):
@@ -128,11 +119,8 @@ def _shadowed(module: ModuleType) -> str:
 def parameters(node: Mapping[str, Any], key: str, target: type) -> dict[str, Any]:
     """Return the keyword arguments for a class, checked against its signature.
 
-    A parameter that is itself a mapping with ``_target_`` becomes an object of the class that the
-    signature asks for.
-
-    Raises:
-        InputError: an argument is unknown, or of another type than declared.
+    A mapping with ``_target_`` becomes an object of the class that the signature declares.
+    Raises InputError if an argument is unknown or of another type.
     """
     given = {name: value for name, value in node.items() if name != "_target_"}
     wanted = dict(inspect.signature(target).parameters)
@@ -185,8 +173,7 @@ def _adapter(hint: Any) -> TypeAdapter[Any]:
 def build(node: Any, key: str, base: type) -> Any:
     """Return the object that a node describes by ``_target_`` and keyword arguments.
 
-    Raises:
-        InputError: the class is none of the expected kind, or refuses its arguments.
+    Raises InputError if the class is of another kind or refuses its arguments.
     """
     if not isinstance(node, Mapping):
         raise InputError(f"{key}={shown(node)}: must be a mapping, such as {{_target_: ...}}")

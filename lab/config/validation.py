@@ -35,15 +35,9 @@ class WrongTypeError(InputError):
 def validated(
     config: DictConfig, tables: TableSet, overrides: Sequence[str] = ()
 ) -> tuple[DictConfig, Settings]:
-    """Check a configuration; return it with values of the declared types, and what it describes.
+    """Check a resolved configuration; return it with values of the declared types, and settings.
 
-    Args:
-        config: the composed configuration, resolved.
-        tables: the hardware tables in use.
-        overrides: what was overridden on the way, to be shown as written.
-
-    Raises:
-        InputError: it is not valid.
+    Raises InputError, which shows `overrides` as written.
     """
     tree = _without_truth_values(OmegaConf.to_container(config), "")
     try:
@@ -60,14 +54,9 @@ def validated(
 
 
 def table_set(node: Any, overrides: Sequence[str]) -> TableSet:
-    """Return our tables with the user's, each of which is a path, or a path and how it is used.
+    """Return the installed tables with the user's: each a path, or a path and how it is used.
 
-    Args:
-        node: the section of the tables, as plain values.
-        overrides: what was overridden on the way, to be shown as written.
-
-    Raises:
-        InputError: a table cannot be used.
+    Raises InputError, which shows `overrides` as written.
     """
     try:
         given = _tables.validate_python(node)
@@ -84,16 +73,7 @@ def table_set(node: Any, overrides: Sequence[str]) -> TableSet:
 
 
 def check_complete(tree: Any, known: Mapping[str, Any], above: str = "") -> None:
-    """Refuse a tree that lacks a key.
-
-    Args:
-        tree: the tree, or what is below a key.
-        known: the keys that it must have, with those below them.
-        above: the keys above it, each with a point.
-
-    Raises:
-        InputError: it does.
-    """
+    """Raise InputError if a tree below the keys `above` lacks a known key."""
     for name, below in known.items():
         if name not in tree:
             raise InputError(f"{above}{name}: is missing; it must not be deleted or null")
@@ -102,15 +82,7 @@ def check_complete(tree: Any, known: Mapping[str, Any], above: str = "") -> None
 
 
 def check_types(config: DictConfig, overrides: Sequence[str]) -> None:
-    """Refuse the keys and types of a job of a sweep; the job itself tells what else is wrong.
-
-    Args:
-        config: its composed configuration.
-        overrides: its overrides.
-
-    Raises:
-        WrongTypeError: a key does not exist, or a value is of another type.
-    """
+    """Raise WrongTypeError if a job of a sweep has an unknown key or a value of another type."""
     keys = [str(key) for key in config if key != "hydra"]
     try:
         plain = OmegaConf.masked_copy(config, keys)
@@ -123,10 +95,9 @@ def check_types(config: DictConfig, overrides: Sequence[str]) -> None:
 
 
 def _without_truth_values(node: Any, key: str) -> Any:
-    """Return a tree whose typed keys have texts for truth values, which could pass for numbers.
+    """Return a tree with texts for truth values of typed keys, which would pass for numbers.
 
-    Raises:
-        InputError: a number in it is not finite.
+    Raises InputError if a number in it is not finite.
     """
     if isinstance(node, Mapping):
         return {
@@ -141,13 +112,7 @@ def _without_truth_values(node: Any, key: str) -> Any:
 
 
 def _sentence(error: ValidationError, overrides: Sequence[str], *above: str) -> str:
-    """Return what pydantic complains of first, unknown keys before values.
-
-    Args:
-        error: its complaints.
-        overrides: what was overridden, to be shown as written.
-        above: keys above what was checked.
-    """
+    """Return the first complaint of pydantic below the keys `above`, unknown keys before values."""
     complaint = min(error.errors(), key=lambda one: one["type"] != UNKNOWN)
     path, value = [*above, *map(str, complaint["loc"])], complaint["input"]
     key, kind, context = ".".join(path), complaint["type"], complaint.get("ctx", {})

@@ -1,7 +1,6 @@
-"""A hash of the source code and the files that the result of a run depends on.
+"""A hash of the source code and files that a run's result depends on.
 
-Of this repository, that is all modules that can be reached by imports from those that make the run,
-so a change of one planner does not affect the results of others.
+Of this repository, these are the modules that the run's own modules import, directly or not.
 """
 
 import ast
@@ -19,14 +18,10 @@ RAW = ROOT / "scenarios/data/raw"
 
 
 def fingerprint(modules: Iterable[str], files: Iterable[Path] = ()) -> str:
-    """Return a hash of modules, of what they import from this repository, of all tables and files.
+    """Return a hash of files, tables, and modules with what they import from this repository.
 
-    Args:
-        modules: full names; of a module from elsewhere, its whole top-level package counts.
-        files: further files.
-
-    Raises:
-        ValueError: there is no such module in this repository.
+    A module from elsewhere stands for its top-level package.
+    Raises ValueError if this repository has no such module.
     """
     found: set[str] = set()
     left = list(modules)

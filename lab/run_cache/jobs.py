@@ -1,9 +1,8 @@
-"""Many runs, made in parallel and kept: studies, reproductions and what-if questions use them.
+"""Many runs, made in parallel and kept.
 
-A kept run is a run directory without tables: ``config.yaml`` and ``summary.json``, which also holds
-what was measured. Its name is the run's key, see `lab.run_cache.keys`. A process writes it as soon
-as the run ends, so an interruption loses only runs that were under way, and only missing runs are
-made.
+A kept run is a run directory without tables: ``config.yaml`` and ``summary.json``, which also
+holds the measurements. Its name is the run's key, see `lab.run_cache.keys`. It is written as
+soon as the run ends; only missing runs are made.
 """
 
 import json
@@ -49,27 +48,16 @@ class RunError(Exception):
 
 @dataclass(frozen=True)
 class Job:
-    """One run, and what is measured of it.
+    """One run, and what is measured of it."""
 
-    Args:
-        overrides: overrides of the configuration, as for ``lab.run``, with the planner.
-        seed: the seed.
-        measure: function of a module, from the run's result to values that JSON can hold.
-        labels: what the row says of the run.
-    """
-
-    overrides: tuple[str, ...]
+    overrides: tuple[str, ...]  # as for ``lab.run``, with the planner
     seed: int
-    measure: Measure
-    labels: Mapping[str, Any] = field(default_factory=dict)
+    measure: Measure  # function of a module; returns values that JSON can hold
+    labels: Mapping[str, Any] = field(default_factory=dict)  # further columns of the row
 
     @property
     def key(self) -> str:
-        """Hash of everything the row depends on, but for the labels.
-
-        Raises:
-            InputError: the overrides cannot be run.
-        """
+        """Hash of everything the row depends on except the labels; raises InputError."""
         measure = self.measure
         return run_key(self.overrides, self.seed, measure.__module__, measure.__qualname__)
 
@@ -79,11 +67,7 @@ class Job:
 
 
 def at_a_time(jobs: int | None) -> int:
-    """Return the number of parallel runs: as asked for by ``--jobs``, or one for each core.
-
-    Raises:
-        InputError: it is less than 1.
-    """
+    """Return how many runs are parallel, by default one for each core; raise InputError below 1."""
     if jobs is None:
         return os.cpu_count() or 1
     if jobs < 1:
@@ -92,15 +76,10 @@ def at_a_time(jobs: int | None) -> int:
 
 
 def make(jobs: Sequence[Job], processes: int, cache: Path = CACHE) -> list[Row]:
-    """Make the runs that are not kept yet; return a row for each job.
+    """Make the runs that are not kept yet with parallel processes; return a row for each job.
 
-    Args:
-        jobs: the runs.
-        processes: number of parallel runs.
-        cache: directory of kept runs; several commands may share it.
-
-    Returns:
-        In the order of the jobs: labels, ``seed``, ``run_core_s``, and what was measured.
+    A row has the labels, ``seed``, ``run_core_s``, and what was measured. Several commands may
+    share the directory `cache`.
 
     Raises:
         InputError: overrides of a job cannot be run; no run was made.
@@ -166,10 +145,9 @@ def _made(
 
 
 def _attempt(directory: Path, job: Job) -> tuple[str, Row | Exception]:
-    """Make and keep one run, in a process of the pool; return what was measured, or its error.
+    """Make and keep one run in a process of the pool; return its measurements or its error.
 
-    Raises:
-        OSError: the run cannot be kept; further runs could not be kept either.
+    Raises OSError if it cannot be kept; further runs could not be kept either.
     """
     started = process_time()
     try:

@@ -1,7 +1,7 @@
 """The key of a run: a hash of everything its result depends on.
 
-That is the configuration as the run has it, the seed, the source code that makes and measures the
-run, the user's own modules and files that the configuration names, and the versions of packages.
+It covers the configuration, the seed, the source code, the user's modules and files that the
+configuration names, and the versions of packages.
 """
 
 import json
@@ -27,17 +27,7 @@ REMEMBERED = 256
 
 
 def run_key(overrides: tuple[str, ...], seed: int, module: str, measure: str) -> str:
-    """Return the key of a run and of what is measured of it.
-
-    Args:
-        overrides: overrides of the configuration.
-        seed: the seed.
-        module: full name of the module of the measure.
-        measure: name of the measure in its module.
-
-    Raises:
-        InputError: the overrides cannot be run.
-    """
+    """Return the key of a run and of its measure in a module; raise InputError if it cannot run."""
     parts = (
         configuration(overrides),
         str(seed),
@@ -50,11 +40,7 @@ def run_key(overrides: tuple[str, ...], seed: int, module: str, measure: str) ->
 
 @lru_cache(maxsize=REMEMBERED)
 def prepared(overrides: tuple[str, ...]) -> tuple[Setup, bool]:
-    """Return the setup of a run, and whether its planner is the default one.
-
-    Raises:
-        InputError: the overrides cannot be run.
-    """
+    """Return the setup of a run, and whether its planner is the default; raise InputError."""
     with_planner, config = composed(overrides)
     return set_up(config, with_planner), len(with_planner) > len(overrides)
 
@@ -69,12 +55,7 @@ def configuration(overrides: tuple[str, ...]) -> str:
 
 @cache
 def code(overrides: tuple[str, ...], measure: str) -> str:
-    """Return a hash of the source code that makes a run, and of the files that it reads.
-
-    Args:
-        overrides: overrides of the run.
-        measure: full name of the module of the measure.
-    """
+    """Return a hash of the source code and files of a run and of the module of its measure."""
     nodes = list(_nodes(OmegaConf.to_container(prepared(overrides)[0].config)))
     targets = [
         node["_target_"] for node in nodes if isinstance(node, Mapping) and "_target_" in node

@@ -1,7 +1,6 @@
-"""Compares two data planes on one scenario: the first thing in which they differ, if any.
+"""Compares two data planes on one scenario up to the first difference.
 
-Both worlds advance tick by tick; their results are compared and dropped, so memory does not grow
-with the run.
+Both worlds advance tick by tick; results are compared and dropped, so memory stays constant.
 """
 
 from collections import Counter
@@ -48,34 +47,20 @@ WALL = ("wall_s", "planning_wall_s")
 
 @dataclass(frozen=True)
 class Difference:
-    """The first thing in which two data planes differ.
+    """The first difference of two data planes."""
 
-    Args:
-        what: the request, or the row of a table.
-        by_s: simulated time at which it was found: a tick for requests, a multiple of
-            ``flush_every_s`` for rows.
-        values: the values that differ, by column: of the reference and of the other.
-    """
-
-    what: str
-    by_s: float
-    values: Values
+    what: str  # the request, or the row of a table
+    by_s: float  # simulated time of the tick (requests) or flush (rows) that found it
+    values: Values  # by column: of the reference and of the other
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """What a comparison of two data planes found.
+    """The result of a comparison of two data planes."""
 
-    Args:
-        requests: number of equal requests.
-        rows: number of equal rows of tables.
-        wall_s: wall-clock seconds that each world took, without the planner.
-        difference: the first difference, or None.
-    """
-
-    requests: int
-    rows: int
-    wall_s: tuple[float, float]
+    requests: int  # number of equal requests
+    rows: int  # number of equal rows of tables
+    wall_s: tuple[float, float]  # wall-clock time of each world, without the planner
     difference: Difference | None
 
 
@@ -84,11 +69,7 @@ class DataPlaneError(Exception):
 
 
 def data_plane_name(setup: Setup) -> str:
-    """Return the class name of a setup's data plane.
-
-    Raises:
-        InputError: it is the reference, with which others are compared.
-    """
+    """Return the class name of a setup's data plane; raise InputError if it is the reference."""
     target = str(setup.config.data_plane._target_)
     if target == f"{EventsPlane.__module__}.{EventsPlane.__qualname__}":
         raise InputError(
@@ -104,16 +85,9 @@ def agree(
 ) -> Agreement:
     """Run a scenario on the reference and on the setup's data plane, and compare their results.
 
-    These are every request that ended (to the nanosecond; without the parts of its time if it was
-    not completed), every row of every table, and the summary without wall-clock times.
-
-    Args:
-        setup: the setup of the run.
-        planner: the planner.
-        progress: gets the simulated time in seconds.
-
-    Raises:
-        DataPlaneError: one of the worlds raised.
+    Compared are every request that ended (to the nanosecond; without the parts of its time if it
+    was not completed), every row of every table, and the summary without wall-clock times.
+    `progress` gets the simulated time in seconds. Raises DataPlaneError if a world raises.
     """
     sides = _Side(setup, planner, EventsPlane), _Side(setup, planner, setup.data_plane)
     scenario = sides[0].world.scenario
@@ -192,11 +166,7 @@ class _Side:
 def compare_requests(one: Ints, other: Ints, operators: Sequence[str]) -> tuple[str, Values] | None:
     """Return the first request that differs, with the values that do, or None.
 
-    Args:
-        one: rows of requests that ended between two cuts, by (end, query, number); see
-            ``sim.dataplane.base.request_rows``.
-        other: rows of another data plane.
-        operators: names of the application's operators.
+    Rows are those of ``sim.dataplane.base.request_rows`` between two cuts, by (end, query, number).
     """
     for rows in (one, other):
         _blank(rows, len(operators))
@@ -260,11 +230,7 @@ def compare_tables(
 ) -> tuple[str, Values] | None:
     """Return the first row of a table that differs, with the values that do, or None.
 
-    Args:
-        name: name of the table.
-        one: rows of the table.
-        other: rows of another data plane, with the same columns.
-        before: number of rows before these.
+    The numbers of rows start at `before`.
     """
     if one.equals(other):
         return None

@@ -110,12 +110,7 @@ def run(
 
 
 def result_of(setup: Setup, directory: Path | None = None) -> Result:
-    """Simulate the planner of a setup, as `run` does, without its warnings.
-
-    Args:
-        setup: what is run.
-        directory: also write a run directory there.
-    """
+    """Simulate the planner of a setup as `run` does, without its warnings."""
     if len(setup.planners) > 1:
         raise InputError(
             f"planner: run() simulates one planner, not {', '.join(setup.planners)}; name one by "
@@ -140,10 +135,9 @@ def result_of(setup: Setup, directory: Path | None = None) -> Result:
 
 
 def composed(overrides: Sequence[str]) -> tuple[list[str], DictConfig]:
-    """Return overrides, before them the default planner where nothing names one, composed.
+    """Return overrides, after the default planner if none is named, and their configuration.
 
-    Raises:
-        InputError: an override is wrong.
+    Raises InputError if an override is wrong.
     """
     config = compose(overrides)
     named = {"planner", "planner._target_"} & set(map(key_of, overrides))

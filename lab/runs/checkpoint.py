@@ -1,6 +1,6 @@
-"""The checkpoint of a run: each profiled configuration, written to disk within a second.
+"""The checkpoint of a run: profiled configurations, written to disk within a second.
 
-An unfinished run resumes from it; it is removed when the run has finished.
+An unfinished run resumes from it; a finished run removes it.
 """
 
 import json
@@ -13,22 +13,15 @@ from lab.version import not_ours, versions
 from sim.planning.profiling_log import ProfileRecord, ProfilingLog
 
 UNSAVED_S = 1.0
-"""Wall-clock seconds of profiling that may be lost; writing each line alone takes three times as
-long."""
+"""Wall-clock seconds of profiling that may be lost; to write each line at once triples the time."""
 
 
 class Checkpoint:
     """The file ``checkpoint.jsonl`` of one planner's run: the versions, then one record a line.
 
-    A process that is killed loses at most the last second of profiling, and the profiling run under
-    way. A last line that was cut off is ignored.
-
-    Args:
-        directory: the run directory; it is created if it does not exist.
-        go_on: whether to resume from the checkpoint in the directory; otherwise it is replaced.
-
-    Raises:
-        InputError: the checkpoint cannot be read, or is of other versions.
+    A killed process loses at most the last second of profiling and the current profiling run. An
+    incomplete last line is ignored. With `go_on`, the run resumes from the file; otherwise the
+    file is replaced. Raises InputError if it cannot be read or is of other versions.
     """
 
     def __init__(self, directory: Path, go_on: bool) -> None:
@@ -67,11 +60,7 @@ class Checkpoint:
         self._saved_s = perf_counter()
 
     def flush(self, *_: object) -> None:
-        """Write the remaining records; a sink of ``lab.runs.runner.simulate``.
-
-        Raises:
-            OSError: they cannot be written, or an earlier write failed.
-        """
+        """Write the remaining records; raise OSError if this or an earlier write fails."""
         if self._failure is not None:
             raise self._failure
         self._save()

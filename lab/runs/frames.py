@@ -9,12 +9,7 @@ from sim.metrics.results import SCHEMAS
 
 
 def scan(directory: Path, table: str) -> pl.LazyFrame:
-    """Return a table of a run as a lazy frame; it has no rows if no part is written yet.
-
-    Args:
-        directory: directory of the run.
-        table: name of the table, one of ``sim.metrics.results.SCHEMAS``.
-    """
+    """Return a table of ``SCHEMAS`` of a run as a lazy frame, without rows if none is written."""
     if table not in SCHEMAS:
         raise ValueError(f"table={table!r}: must be one of {', '.join(SCHEMAS)}")
     parts = sorted((Path(directory) / table).glob("part-*.parquet"))

@@ -26,16 +26,10 @@ LEAVE_OUT = "leave out resume=true to start one"
 
 
 def check_resumable(directory: Path, config: DictConfig, alone: bool) -> None:
-    """Check that a directory holds a run of a configuration that can be resumed, or has finished.
+    """Raise TakenError unless a directory holds a finished or resumable run of a configuration.
 
-    Args:
-        directory: directory of one planner's run or of a comparison.
-        config: the configuration.
-        alone: whether the configuration has one planner.
-
-    Raises:
-        TakenError: there is no such run, it is of another configuration (the message names the
-            first key that differs) or of other versions, or it has no checkpoint.
+    The run must have the same configuration and versions, and a checkpoint. `alone`: whether the
+    configuration has one planner.
     """
     where = f"hydra.run.dir={directory}"
     if not (directory / CONFIG).exists():
@@ -62,16 +56,9 @@ def check_resumable(directory: Path, config: DictConfig, alone: bool) -> None:
 
 
 def check_versions(where: str, directory: Path) -> None:
-    """Check that the results in a directory, if there are any, are of the installed versions.
+    """Raise TakenError if the results in a directory are of other versions than those installed.
 
     Results without versions are older than this check and pass it.
-
-    Args:
-        where: start of the message.
-        directory: directory of a run or a comparison.
-
-    Raises:
-        TakenError: they are of other versions.
     """
     try:
         summary = read_summary(directory)

@@ -76,14 +76,9 @@ def holds_sweep(directory: Path) -> bool:
 
 
 def claim(directory: Path, key: str = "hydra.run.dir") -> None:
-    """Create a directory for new results of a run or a comparison.
+    """Create a directory for the results of a run or a comparison, which the user named by `key`.
 
-    Args:
-        directory: the directory.
-        key: the key or parameter by which the user named it.
-
-    Raises:
-        TakenError: it holds results of a run or a sweep, or an unfinished run.
+    Raises TakenError if it holds results of a run or a sweep, or an unfinished run.
     """
     if broke_off(directory):
         raise TakenError(
@@ -103,12 +98,7 @@ def claim(directory: Path, key: str = "hydra.run.dir") -> None:
 
 
 class RunDirectory:
-    """Writes the tables of a run part by part, and the summary after each part.
-
-    Args:
-        path: the directory; it is created if it does not exist.
-        config: the configuration of the run.
-    """
+    """Writes the tables of a run part by part, and the summary after each part."""
 
     def __init__(self, path: Path, config: DictConfig) -> None:
         self.path = path
@@ -134,8 +124,7 @@ class RunDirectory:
 def never_ran(directory: Path) -> str:
     """Return a sentence that names the planners of a comparison without results, if any.
 
-    Raises:
-        InputError: the configuration cannot be read.
+    Raises InputError if the configuration cannot be read.
     """
     config = directory / CONFIG
     compared = OmegaConf.select(load_config(config), "planner.compare") if config.exists() else {}
@@ -162,13 +151,7 @@ def planner_directories(directory: Path) -> dict[str, Path]:
 
 
 def too_many(given: str, runs: Sequence[Path], of: str = "") -> InputError:
-    """Return the error for a directory with several runs where one is needed.
-
-    Args:
-        given: what the user gave, such as ``DIR=multirun/mine``.
-        runs: directories of the runs.
-        of: their planner, such as `` of compass``, if the directory holds others.
-    """
+    """Return the error for a directory, as the user gave it, with several runs (of one planner)."""
     named = ", ".join(map(str, runs[:MOST_NAMED]))
     rest = f" and {len(runs) - MOST_NAMED} more" if len(runs) > MOST_NAMED else ""
     return InputError(f"{given}: holds {len(runs)} runs{of}; name one: {named}{rest}")

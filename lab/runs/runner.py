@@ -28,8 +28,7 @@ Progress = Callable[[float], None]
 def single_threaded() -> Iterator[None]:
     """Limit linear algebra to one thread; also a decorator.
 
-    The number of threads changes the last bits of sums, and threads slow down the small matrices of
-    planners, above all where several runs share the cores.
+    The number of threads changes the last bits of sums, and threads slow down small matrices.
     """
     import scipy.linalg  # noqa: F401 -- limits hold for libraries that are loaded
     from threadpoolctl import threadpool_limits
@@ -47,23 +46,11 @@ def simulate(
     progress: Progress = lambda _: None,
     profiling_log: ProfilingLog | None = None,
 ) -> dict[str, Any]:
-    """Simulate one planner to the horizon.
+    """Simulate one planner to the horizon, and return the summary.
 
-    Args:
-        setup: the setup of the run.
-        name: the planner's name.
-        planner: the planner.
-        sinks: get the new rows of every table and the summary so far, at every flush; with the
-            table of requests if the setup asks for it.
-        progress: gets the simulated time in seconds.
-        profiling_log: the log of profiling, with the records of an unfinished run that is resumed.
-
-    Returns:
-        The summary.
-
-    Raises:
-        WallLimitError: the run took longer than the setup allows; the sinks have the results so
-            far.
+    At every flush, sinks get the new rows of every table and the summary so far. `progress` gets
+    the simulated time in seconds. A `profiling_log` holds the records of a resumed run.
+    Raises WallLimitError after the setup's limit; the sinks have the results so far.
     """
     scenario = setup.scenario()
     started = perf_counter()

@@ -89,10 +89,7 @@ def response_quantile_s(
 ) -> float | None:
     """Return the Kaplan-Meier quantile of response times, or None if it is not reached.
 
-    Args:
-        response_s: response times of the queries that were served.
-        censored_s: waiting times of the others.
-        share: the quantile.
+    Queries that were not served are censored at their waiting times.
     """
     if not response_s:
         return None
@@ -107,14 +104,10 @@ def response_quantile_s(
 def summarise(
     world: World, tally: Tally, planner: str, status: str, wall_s: float
 ) -> dict[str, Any]:
-    """Return the summary of a run at this moment, fit for JSON.
+    """Return the current summary of a run, fit for JSON.
 
-    Args:
-        world: the run's world.
-        tally: totals of its tables.
-        planner: the planner's name in the comparison.
-        status: ``running``, ``finished``, ``interrupted`` or ``failed``.
-        wall_s: wall-clock seconds since the run began.
+    `status` is ``running``, ``finished``, ``interrupted`` or ``failed``; `wall_s` is the time since
+    the run began.
     """
     monitor, billing, now_s = world.monitor, world.billing, world.now_s
     planning_service = world.planning_service

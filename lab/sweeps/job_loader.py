@@ -1,7 +1,6 @@
 """Composes the jobs of a sweep; a job that differs from an earlier one in numbers copies it.
 
-Hydra takes some 55 ms to compose a job, a copy takes 4 ms, and a job costs 0.1 s beside what it
-simulates.
+Hydra composes a job in 55 ms; a copy takes 4 ms.
 """
 
 import re
@@ -25,11 +24,7 @@ _composed: dict[tuple[str, ...], DictConfig] = {}  # Launchers pickle the loader
 
 
 class JobLoader:
-    """Behaves as Hydra's loader, but composes jobs that differ only in numbers once a process.
-
-    Args:
-        loader: Hydra's loader.
-    """
+    """Behaves as Hydra's loader, but composes jobs that differ only in numbers once a process."""
 
     def __init__(self, loader: ConfigLoader) -> None:
         self._loader = loader
@@ -44,12 +39,7 @@ class JobLoader:
     def load_sweep_config(
         self, master_config: DictConfig, sweep_overrides: Sequence[str]
     ) -> DictConfig:
-        """Return the configuration of a job.
-
-        Args:
-            master_config: the configuration of the sweep.
-            sweep_overrides: the overrides of the job.
-        """
+        """Return the configuration of a job from that of the sweep and the overrides of the job."""
         numbers = _numbers(sweep_overrides)
         of_hydra = OmegaConf.to_container(master_config.hydra.overrides.hydra, resolve=False)
         rest = [f"{key_of(one)}=" if key_of(one) in numbers else one for one in sweep_overrides]

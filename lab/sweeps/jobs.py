@@ -22,8 +22,7 @@ NUMBER = re.compile(r"(?P<whole>-?\d+)|(?P<decimal>-?\d+\.\d+)")
 def with_new_overrides(jobs: Sequence[Job]) -> Iterator[Job]:
     """Yield the jobs that have an override which no earlier job had.
 
-    Numbers of one kind count as the same override, unless they name an option of a group: if one
-    seed is valid, all are.
+    Numbers of one kind count as the same override, unless they name an option of a group.
     """
     group_names = groups()
     seen: set[str] = set()
@@ -42,11 +41,9 @@ def _kind(override: str, group_names: Container[str]) -> str:
 
 
 def check_free(directory: Path, resume: bool) -> None:
-    """Check that a sweep may write into a directory.
+    """Raise InputError if a sweep may not write into a directory.
 
-    Raises:
-        InputError: the directory holds a single run or a comparison, a sweep while ``resume`` is
-            false, or results of other versions.
+    It holds a run, a comparison, results of other versions, or a sweep while ``resume`` is false.
     """
     where = f"hydra.sweep.dir={directory}"
     if holds_run(directory):
@@ -63,12 +60,9 @@ def check_free(directory: Path, resume: bool) -> None:
 
 
 def note_jobs(directory: Path, jobs: Sequence[Job], resume: bool) -> None:
-    """Write the jobs of a sweep to ``jobs.yaml``; check that a resumed sweep has the same jobs.
+    """Write the jobs of a sweep to ``jobs.yaml``; raise InputError as `check_free` does.
 
-    A resumed sweep may have fewer jobs, or more after the earlier ones.
-
-    Raises:
-        InputError: see `check_free`; or the directory holds a sweep of other jobs.
+    A resumed sweep must have the same jobs: fewer of them, or more after the earlier ones.
     """
     check_free(directory, resume)
     where = f"hydra.sweep.dir={directory}"

@@ -20,14 +20,9 @@ def is_searched(hydra: HydraConf) -> bool:
 
 
 def objective(directory: Path, wanted: str | Sequence[str]) -> float | tuple[float, ...]:
-    """Return a figure of one planner's run, or several.
+    """Return one number or several of the summary of one planner's run, by key.
 
-    Args:
-        directory: the directory of the run.
-        wanted: the key of a number in its summary, or several keys.
-
-    Raises:
-        InputError: the run has no such number, or is of several planners.
+    Raises InputError if the run has no such number or is of several planners.
     """
     summary = read_summary(directory)
     if "planner" not in summary:

@@ -1,7 +1,6 @@
-"""Progress of a sweep: what its jobs print, and how they end, by files in a shared directory.
+"""Progress of a sweep: the output and end of its jobs, by files in a shared directory.
 
-Jobs run in the process of the sweep, in others or on other machines. With every launcher, each job
-writes one small file when it ends; the process of the sweep shows and removes it.
+Each job writes one file when it ends; the process of the sweep shows and removes it.
 """
 
 import json
@@ -21,17 +20,7 @@ EVERY_S = 0.2
 
 
 def telling(task: Callable[[], int], sweep: Path, job: int, label: str) -> int:
-    """Run the task of a job, and report what it printed and how it ended.
-
-    Args:
-        task: returns an exit status.
-        sweep: the directory of the sweep.
-        job: the number of the job.
-        label: prefix of the job's lines, such as ``job 3 (seed=3): ``.
-
-    Returns:
-        The exit status.
-    """
+    """Run the task of a job, report its output and end to the sweep, and return its exit status."""
     out, err = StringIO(), StringIO()
     status = None  # of a job that is interrupted
     try:
@@ -57,16 +46,10 @@ def _without_known(err: str, label: str, known: set[str]) -> str:
 
 @contextmanager
 def listening(sweep: Path, runs: int | None = None) -> Iterator[dict[int, int | None]]:
-    """Show what jobs report, and how many have ended, while the body runs.
+    """Show the output of jobs and how many have ended; yield the exit status of jobs by number.
 
-    Of warnings that differ only in their job, the first is shown.
-
-    Args:
-        sweep: the directory of the sweep.
-        runs: number of jobs, if it is known.
-
-    Yields:
-        The exit status of each job by its number, filled as jobs end; None if it was interrupted.
+    The mapping fills as jobs end; an interrupted job has None. Of warnings that differ only in
+    their job, the first is shown.
     """
     folder = sweep / FOLDER
     rmtree(folder, ignore_errors=True)

@@ -20,8 +20,7 @@ from lab.sweeps.progress import listening
 MULTIRUN = "multirun.yaml"
 WATCH = "hydra_plugins.compass_sim.WatchedSweeper"
 COMPILING_S = 120.0
-"""Simulated seconds that compile what a planner and an application need: long enough for some
-queries to arrive, be planned and be served."""
+"""Simulated seconds that compile all code: some queries arrive, are planned and are served."""
 
 
 class BrokenSweepError(Exception):
@@ -29,11 +28,9 @@ class BrokenSweepError(Exception):
 
 
 class Outcome(Callback):
-    """Notes, for ``main``, where a sweep or a job writes and how jobs ended.
+    """Records, for ``main``, where a sweep or a job writes and how jobs ended.
 
-    Args:
-        objective: figure of a summary, or a list of figures, that another sweeper than ours gets of
-            each run.
+    `objective`: one or more keys of a summary, whose values a sweeper of another package gets.
     """
 
     path: ClassVar[Path | None] = None
@@ -90,15 +87,9 @@ def under_way(
 ) -> Iterator[None]:
     """Check a sweep, then lock its directory and show its progress while the body runs it.
 
-    Args:
-        config: the configuration of the sweep; its directory becomes an absolute path, because jobs
-            may run in another one.
-        jobs: the overrides of each job, if they are known.
-        compose: composes a job.
-
-    Raises:
-        InputError: the input is wrong; nothing was written.
-        BrokenSweepError: the launcher or the sweeper gave up.
+    The directory in `config` becomes absolute, because jobs may run in another one.
+    Raises InputError for wrong input, before anything is written, and BrokenSweepError if the
+    launcher or the sweeper fails.
     """
     # Each value is composed once: to compose all jobs would delay the first one.
     composed = [(job, compose(job)) for job in with_new_overrides(jobs or [])]
@@ -136,11 +127,7 @@ def under_way(
 
 
 def compile_first(composed: Sequence[tuple[Job, DictConfig]]) -> None:
-    """Compile what the jobs need, if nothing is compiled yet, so that not every process does.
-
-    Args:
-        composed: jobs and their configurations, each of which is simulated for a while.
-    """
+    """Compile what the jobs need in this process, if nothing is compiled yet, by short runs."""
     from scenarios.compiled import is_cold
 
     if not is_cold():

@@ -1,16 +1,14 @@
 """The least machines that reach a target, by a search over simulations.
 
-Candidates are all combinations of the varied keys. More machines (`COUNTS`) are taken to serve no
-worse: so what does not suffice rules out all that have no more of any, all else the same; and
-whatever suffices rules out all that are no cheaper. What is left is tried at the middle of its
-prices, as in a bisection, until nothing is. Of a metric that is not of service, such as cost, more
-machines may be worse: then a candidate rules out itself alone.
+Candidates are all combinations of the varied keys. More machines (`COUNTS`) are assumed to serve
+no worse: a candidate that fails rules out all with no more of any key, all else the same, and one
+that suffices rules out all that are no cheaper. The next one has the middle price of those left,
+as in a bisection. For a metric that is not of service, such as cost, a candidate rules out itself.
 
-Each candidate is simulated on more and more seeds until a one-sided t-interval of the mean lies on
-one side of the target, or there are no more seeds. Of a share it is cut at 0 and 1, beyond which no
-mean can lie. Every look at the data may err, so each takes an equal part of what the whole may
-(Bonferroni): the verdict on a candidate then holds with about the stated confidence, as far as a
-t-interval does. It does less where a metric is the same on nearly all seeds, and rarely far off.
+Each candidate is simulated on more seeds until a one-sided t-interval of the mean, cut at the
+metric's range, lies on one side of the target. Every look at the data gets an equal part of the
+allowed error (Bonferroni), so a verdict holds with about the stated confidence, and with less if a
+metric is the same on nearly all seeds.
 """
 
 import re
@@ -46,34 +44,21 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Candidate:
-    """A combination of values.
+    """A combination of values."""
 
-    Args:
-        settings: value of each varied key.
-        usd_per_hour: price of renting all machines.
-    """
-
-    settings: Mapping[str, str]
-    usd_per_hour: float
+    settings: Mapping[str, str]  # value of each varied key
+    usd_per_hour: float  # rent of all machines
 
 
 @dataclass(frozen=True)
 class Tried:
-    """What simulations showed of a candidate.
-
-    Args:
-        candidate: the candidate.
-        values: the metric, one of each seed.
-        low: lower bound of its mean, by itself at the confidence of a look; -inf if unknown.
-        high: upper bound, likewise.
-        verdict: whether it reaches the target.
-    """
+    """What simulations showed of a candidate."""
 
     candidate: Candidate
-    values: tuple[float, ...]
-    low: float
-    high: float
-    verdict: Verdict
+    values: tuple[float, ...]  # the metric, one of each seed
+    low: float  # lower bound of its mean at the confidence of a look; -inf if unknown
+    high: float  # upper bound, likewise
+    verdict: Verdict  # whether it reaches the target
 
     @property
     def mean(self) -> float:
@@ -88,15 +73,7 @@ Measure = Callable[[Candidate, Sequence[int]], Sequence[float]]
 def candidates(
     keys: Sequence[Varied], price: Callable[[Mapping[str, str]], float]
 ) -> list[Candidate]:
-    """Return all combinations, the cheapest first.
-
-    Args:
-        keys: the varied keys.
-        price: price of a combination in dollars per hour.
-
-    Raises:
-        InputError: there are too many.
-    """
+    """Return all combinations by price in dollars per hour; raise InputError for too many."""
     count = prod(len(key.values) for key in keys)
     if count > MOST_CANDIDATES:
         raise InputError(
@@ -114,10 +91,7 @@ def candidates(
 def never_worse(keys: Sequence[Varied], metric: str, at_least: bool) -> frozenset[str]:
     """Return the keys of which more never hurts: counts of machines, if good service is the target.
 
-    Args:
-        keys: the varied keys.
-        metric: the metric.
-        at_least: whether the target is a lower bound of the metric, or else an upper one.
+    `at_least`: whether the target is a lower bound of the metric, or else an upper one.
     """
     known = METRICS.get(metric)
     good = known is not None and known.of_service and known.more_is_better == at_least
@@ -138,19 +112,16 @@ def search(
     most_seeds: int,
     within: Range = ANY,
 ) -> list[Tried]:
-    """Try candidates until nothing before the first that suffices is left.
+    """Try candidates until none before the first that suffices is left; return them in that order.
 
     Args:
         every: the candidates, the cheapest first, and the smallest first of equal prices.
         ordered: keys of which more never hurts, see `never_worse`.
         measure: simulates a candidate.
-        target: the least that the mean of the metric is to be.
+        target: the least mean of the metric.
         confidence: of each verdict, below 1.
         most_seeds: seeds after which a candidate is left undecided.
         within: range of the metric.
-
-    Returns:
-        What was tried, in that order.
     """
     left, tried = list(every), []
     while left:
@@ -212,22 +183,13 @@ def bounds(values: Sequence[float], error: float) -> tuple[float, float]:
 
 
 def cheapest(tried: Sequence[Tried]) -> Tried | None:
-    """Return the cheapest that suffices, or None; of equal prices the last, which is the smallest.
-
-    Args:
-        tried: what `search` tried.
-    """
+    """Return the cheapest that suffices, or None; of equal prices the last, the smallest."""
     enough = [each for each in tried if each.verdict == Verdict.SUFFICES]
     return min(reversed(enough), key=lambda each: each.candidate.usd_per_hour, default=None)
 
 
 def best(tried: Iterable[Tried], counts: Collection[str]) -> Tried:
-    """Return the one with the best mean, of equals the one that costs least and is smallest.
-
-    Args:
-        tried: what `search` tried, at least one.
-        counts: keys that are counts of machines.
-    """
+    """Return the one with the best mean; of equals, the cheapest with the smallest `counts`."""
 
     def rank(one: Tried) -> tuple[float, ...]:
         settings = one.candidate.settings
@@ -237,15 +199,7 @@ def best(tried: Iterable[Tried], counts: Collection[str]) -> Tried:
 
 
 def in_vain(tried: Iterable[Tried], one: Tried, counts: Collection[str]) -> list[str]:
-    """Return the counts of which more was tried than the best has, and fails.
-
-    What is undecided says nothing: on more seeds, it may do better.
-
-    Args:
-        tried: what `search` tried.
-        one: the best of them.
-        counts: keys that are counts of machines.
-    """
+    """Return the counts of machines of which a failed candidate had more than the best one."""
     more = [each.candidate.settings for each in tried if each.verdict == Verdict.FAILS]
     more = [each for each in more if _no_more(one.candidate.settings, each, counts)]
     settings = one.candidate.settings

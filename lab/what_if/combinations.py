@@ -13,21 +13,10 @@ from lab.what_if.runs import PLANNER, Runs
 def combinations(
     runs: Runs, keys: Sequence[Varied], metric: str
 ) -> tuple[list[Candidate], dict[str, str]]:
-    """Return all combinations, the cheapest first, and the planner of each, with a progress bar.
+    """Return all combinations by price, and their planners by settings in words; show a bar.
 
-    Composing one takes a good part of a second, so each is composed once.
-
-    Args:
-        runs: the runs of the question.
-        keys: the varied keys.
-        metric: the metric; each combination must have its class of service.
-
-    Returns:
-        The combinations, with the price of renting all machines; and the names of their planners,
-        by their settings in words.
-
-    Raises:
-        InputError: there are too many, or one cannot be run.
+    Each is composed once and must have the metric's class of service. Raises InputError if there
+    are too many, or if one cannot be run.
     """
     names: dict[str, str] = {}
 
@@ -43,12 +32,7 @@ def combinations(
 
 
 def who_plans(keys: Sequence[Varied], planners: Mapping[str, str]) -> str:
-    """Return the name of the planner, with a note if it is the default; planners may differ.
-
-    Args:
-        keys: the varied keys.
-        planners: as `combinations` returns them.
-    """
+    """Return the name of the planner, or that planners differ, with a note if it is the default."""
     names = set(planners.values())
     if len(names) > 1 or any(key.key in PLANNER for key in keys):
         return "the planner of each combination"
@@ -61,11 +45,7 @@ def as_overrides(settings: Mapping[str, str]) -> list[str]:
 
 
 def _setup(runs: Runs, settings: Mapping[str, str]) -> tuple[Setup, bool]:
-    """Return the setup of a combination, and whether its planner is the default.
-
-    Raises:
-        InputError: it cannot be run.
-    """
+    """Return a setup, and whether its planner is the default; raise InputError."""
     try:
         return runs.setup(as_overrides(settings))
     except InputError as error:

@@ -16,10 +16,7 @@ from lab.runs.run_directory import write_aside
 class Files:
     """Files of the answer to one question; a hash of the question is part of their names.
 
-    Args:
-        directory: directory of the files.
-        about: what the question is about, in characters that file names may have.
-        words: the question, as the words of a command line.
+    `about` is the topic, in characters for file names; `words` are those of the command line.
     """
 
     directory: Path

@@ -41,12 +41,8 @@ class Varied:
 def varied(option: str, text: str) -> Varied:
     """Return a varied key from ``KEY=A,B``, ``KEY=range(1,9)``, or ``KEY=A``.
 
-    Args:
-        option: the option that the text was given by, for messages.
-        text: what the user gave.
-
-    Raises:
-        InputError: the text is no sweep of one key, or names no value, or a value twice.
+    Raises InputError, which names the option, if the text is no sweep of one key, names no
+    value, or names a value twice.
     """
     try:
         parsed = OverridesParser.create().parse_override(text)
@@ -62,11 +58,7 @@ def varied(option: str, text: str) -> Varied:
 
 
 def all_varied(option: str, texts: Sequence[str]) -> list[Varied]:
-    """Return the varied keys of several texts, see `varied`.
-
-    Raises:
-        InputError: a text is no sweep of one key, or two vary the same key.
-    """
+    """Return the varied keys of several texts, see `varied`; raise InputError if a key repeats."""
     found = [varied(option, text) for text in texts]
     if twice := repeated(each.key for each in found):
         raise InputError(f"{twice[0]} is varied twice; name all its values in one {option}")
@@ -74,11 +66,7 @@ def all_varied(option: str, texts: Sequence[str]) -> list[Varied]:
 
 
 def low_and_high(option: str, text: str) -> Varied:
-    """Return a key with its low and high value, from ``KEY=LOW,HIGH``, see `varied`.
-
-    Raises:
-        InputError: the text is no sweep of one key over two values.
-    """
+    """Return a key with its low and high value from ``KEY=LOW,HIGH``, or raise InputError."""
     found = varied(option, text)
     count = len(found.values)
     if count != 2:
@@ -104,12 +92,7 @@ def check_metric(metric: str) -> None:
 
 
 def check_tier(metric: str, tiers: Iterable[str]) -> None:
-    """Refuse a metric of a class of service that a scenario does not have; raises InputError.
-
-    Args:
-        metric: the metric, such as ``slo_met_fraction.premium``.
-        tiers: the classes of service of the scenario.
-    """
+    """Raise InputError for a metric of a class of service that a scenario lacks."""
     tier = metric_and_tier(metric)[1]
     if tier and tier not in set(tiers):
         raise InputError(f"--metric {metric}: no such class of service; {choices(tier, tiers)}")
@@ -144,13 +127,7 @@ def planner_of(setup: Setup, default: bool) -> str:
 
 
 def lacking(metric: str, seeds: int, of: int) -> str:
-    """Say that some seeds have no value of a metric.
-
-    Args:
-        metric: the metric.
-        seeds: how many have none.
-        of: how many there are.
-    """
+    """Say that some of all seeds have no value of a metric."""
     what = "the median was not reached" if null_is_late(metric) else "there is no value"
     return f"{what} on {seeds} of {of} seeds"
 

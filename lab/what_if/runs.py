@@ -20,12 +20,9 @@ PLANNER = {"planner", "planner._target_"}
 
 
 class Runs:
-    """Runs of one question.
+    """Runs of one question with common overrides, kept in a directory.
 
-    Args:
-        overrides: overrides of all runs.
-        directory: where results are kept.
-        processes: number of parallel runs; None for one for each core.
+    `processes`: number of parallel runs; None for one for each core.
     """
 
     def __init__(
@@ -36,10 +33,9 @@ class Runs:
         self.processes = at_a_time(processes)
 
     def setup(self, settings: Sequence[str]) -> tuple[Setup, bool]:
-        """Return the setup of some settings, and whether its planner is the default one.
+        """Return the setup of settings, and whether its planner is the default one.
 
-        Raises:
-            InputError: they cannot be run, or name several planners.
+        Raises InputError if they cannot be run or name several planners.
         """
         overrides = self._with_planner(settings)
         setup, default = prepared(overrides)
@@ -56,8 +52,7 @@ class Runs:
     ) -> list[list[dict[str, Any]]]:
         """Return the numbers of the summaries: of each setting, one row a seed.
 
-        Raises:
-            InputError: a run failed; the others are kept.
+        Raises InputError if a run failed; the others are kept.
         """
         jobs = [
             Job(self._with_planner(each), seed, numbers, {"settings": " ".join(each) or "as it is"})
@@ -75,10 +70,7 @@ class Runs:
         return [rows[at * count : (at + 1) * count] for at in range(len(settings))]
 
     def _with_planner(self, settings: Sequence[str]) -> tuple[str, ...]:
-        """Return all overrides, after the default planner where neither they nor the base name one.
-
-        The default planner comes first because settings may be its parameters.
-        """
+        """Return all overrides, after the default planner if none is named."""
         given = (*self.overrides, *settings)
         names_planner = {*PLANNER, "experiment"} & set(map(key_of, settings))
         return given if names_planner else (*self._default_planner, *given)
@@ -93,10 +85,7 @@ class Runs:
 
 
 def check_seedless(overrides: Sequence[str]) -> None:
-    """Refuse a seed among overrides; raises InputError.
-
-    What-if questions simulate several seeds.
-    """
+    """Raise InputError for a seed among overrides: what-if questions simulate several."""
     for override in overrides:
         if override.partition("=")[0].lstrip("+") == "seed":
             raise InputError(f"{override}: say how many seeds by --seeds; they are 0, 1, 2, ...")

@@ -1,8 +1,7 @@
-"""Which assumption moves an answer most: each one alone, low and high, on the same seeds.
+"""Which assumption moves an answer most: each one varied alone, on the same seeds as the base.
 
-The answer is a metric of a planner, or by how much that metric is above another planner's. Every
-setting is simulated on the same seeds as the base, so that what a change does is a paired
-difference. Varying one key at a time shows no interaction; to find one, vary both keys in a sweep.
+The answer is a metric of a planner, or its difference from another planner's. Effects are paired
+differences. Interactions of keys need a sweep over both.
 """
 
 from collections.abc import Mapping, Sequence
@@ -44,25 +43,15 @@ VALUES: Mapping[str, tuple[float, float]] = {
 
 @dataclass(frozen=True)
 class Effect:
-    """What one setting does to the answer.
-
-    Args:
-        key: the key.
-        value: its value, as it is written.
-        base: its value in the base.
-        difference: the answer less that of the base, with its 95 % interval.
-        p: p-value of the paired t-test; adjusted for all settings by `adjusted`.
-        seeds: seeds it rests on.
-        left_out: further seeds, on which the answer or that of the base has no value.
-    """
+    """The effect of one setting on the answer."""
 
     key: str
     value: str
-    base: str
-    difference: Interval
-    p: float | None
-    seeds: int
-    left_out: int = 0
+    base: str  # value of the key in the base
+    difference: Interval  # the answer less that of the base, with its 95 % interval
+    p: float | None  # p-value of the paired t-test; `adjusted` for all settings
+    seeds: int  # number of seeds with both values
+    left_out: int = 0  # number of seeds without a value of the answer or of the base
 
     @property
     def unknown(self) -> bool:
@@ -99,15 +88,7 @@ def assumptions(config: DictConfig) -> list[Varied]:
 def answers(
     rows: Sequence[Mapping[str, Any]], against: Sequence[Mapping[str, Any]] | None, metric: str
 ) -> list[dict[str, Any]]:
-    """Return the answer by seed: the metric, or by how much it is above that of the other.
-
-    It is None where one has no value.
-
-    Args:
-        rows: runs of a setting, with ``seed``.
-        against: runs of the other planner in it; None for none.
-        metric: the metric.
-    """
+    """Return the answer by seed: the metric, its difference from the other planner, or None."""
     if against is None:
         return [{"seed": row["seed"], "answer": row.get(metric)} for row in rows]
     others = {row["seed"]: row.get(metric) for row in against}
@@ -128,19 +109,10 @@ def effect(
     within: Range = ANY,
     late: bool = False,
 ) -> Effect:
-    """Return what a setting does, from answers as `answers` returns them.
+    """Return the effect of a setting from `answers` of the base and of the setting (`other`).
 
-    A seed on which one of both has none is left out.
-
-    Args:
-        key: the key.
-        value: its value, as it is written.
-        base_value: its value in the base.
-        base: answers of the base.
-        other: answers of the setting.
-        within: range of answers.
-        late: whether an answer that is missing is later than any number, so that the other seeds do
-            not tell; the difference is then None.
+    A seed without both answers is left out. If a missing answer is `late`, later than any number,
+    the difference is None.
     """
     pairs = np.array(list(paired(base, other, "answer"))).reshape(-1, 2)
     shown = f"{base_value}"
@@ -158,11 +130,7 @@ def effect(
 
 
 def adjusted(effects: Sequence[Effect]) -> list[Effect]:
-    """Return effects with p-values adjusted for their number, by Holm's procedure.
-
-    Of many settings that do nothing, some differ from the base by chance; so adjusted, one is
-    called sure with a probability of 5 % at most, however many there are.
-    """
+    """Return effects with p-values adjusted for their number by Holm's procedure."""
     ps = holm([each.p for each in effects])
     return [replace(each, p=p) for each, p in zip(effects, ps, strict=True)]
 
@@ -176,11 +144,9 @@ def largest_first(effects: Sequence[Effect]) -> list[Effect]:
 
 
 def conclusion(effects: Sequence[Effect], metric: str = "") -> str:
-    """Say in a sentence which assumption moves the answer most, as far as that is shown.
+    """Say in a sentence which assumption moves the answer most, if that is shown.
 
-    Args:
-        effects: at least one, the largest first.
-        metric: the metric, to say what is missing on the seeds that were left out.
+    `effects` has at least one, the largest first; `metric` names what some seeds lack.
     """
     first = effects[0]
     sure = any(each.sure for each in effects if each.key == first.key)

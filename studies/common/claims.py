@@ -29,19 +29,12 @@ BEYOND = {
 
 @dataclass(frozen=True)
 class Finding:
-    """One claim, and what we found.
+    """One claim, and what we found."""
 
-    Args:
-        claim: what the paper says, in our words, with its figures where it gives any.
-        ours: our number with its interval, in words.
-        verdict: whether we agree.
-        why: why, or what the number hinges on.
-    """
-
-    claim: str
-    ours: str
+    claim: str  # of the paper, with its figures
+    ours: str  # our number with its interval
     verdict: Verdict
-    why: str
+    why: str  # why, or what the number depends on
 
 
 SIGNIFICANT = 0.05
@@ -59,18 +52,11 @@ def of_range(
     seeds: int | str,
     sign: str = "",
 ) -> Finding:
-    """Return what a ratio says of a range, above 1, that the paper claims for it.
+    """Return what a ratio with its 95 % interval says of a range, above 1, that the paper claims.
 
-    It agrees if its whole interval lies in the range, and differs if that lies beside it, or if the
-    ratio is 0 or infinite on all seeds.
-
-    Args:
-        claim: what the paper says.
-        ratio: our ratio with its 95 % interval.
-        paper: the range.
-        why: what the ratio hinges on.
-        seeds: how many seeds it rests on, or of how many, see `lab.analysis.paired.counted`.
-        sign: whether the ratio is a bound, see `lab.analysis.paired.ratios`.
+    It agrees if its whole interval lies in the range. It differs if the interval lies outside, or
+    if the ratio is 0 or infinite on all seeds. `seeds` are those of `lab.analysis.paired.counted`,
+    `sign` that of `lab.analysis.paired.ratios`.
     """
     middle, low, high = ratio
     ours = _ours(ratio, seeds, sign)
@@ -88,15 +74,9 @@ def of_range(
 
 
 def ahead(claim: str, row: Mapping[str, Any], why: str) -> Finding:
-    """Return whether the reference is ahead of another planner, which takes more than an interval.
+    """Return whether the reference is ahead of another planner by a row of `paired.ratios`.
 
-    As one of several comparisons, it must also be told apart by the p-value that is adjusted for
-    all of them.
-
-    Args:
-        claim: what the paper says.
-        row: of `lab.analysis.paired.ratios`.
-        why: what the ratio hinges on.
+    The p-value, adjusted for all comparisons, must be significant, too.
     """
     found = above(claim, threshold=1.0, why=why, **measured(row))
     p = row["p_holm"]
@@ -109,10 +89,7 @@ def ahead(claim: str, row: Mapping[str, Any], why: str) -> Finding:
 def above(
     claim: str, ratio: Interval, threshold: float, why: str, seeds: int | str, sign: str = ""
 ) -> Finding:
-    """Return whether a value lies above a threshold: by its whole interval, or not at all.
-
-    Args are those of `of_range`, with a threshold in place of the range.
-    """
+    """Return whether the whole interval of a value lies above a threshold, see `of_range`."""
     if ratio[0] is None and sign == "≥":
         return Finding(claim, BEYOND[sign], Verdict.AGREES, why)
     side = _side(ratio, threshold, sign)
@@ -128,11 +105,7 @@ def below(
 
 
 def measured(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the ratio, seeds and sign of a row, as arguments of `above`, `below` and `of_range`.
-
-    Args:
-        row: of `lab.analysis.paired.ratios`.
-    """
+    """Return ratio, seeds and sign of a row of `paired.ratios`, as arguments of `above`."""
     return {
         "ratio": (row["ratio"], row["low"], row["high"]),
         "seeds": counted(row["n"], row["of"]),
@@ -141,12 +114,9 @@ def measured(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def paired(one: pl.DataFrame, other: pl.DataFrame, column: str) -> dict[str, Any]:
-    """Return the ratio of two values, and the seeds it rests on, as arguments of `above`.
+    """Return the ratio of a column of two frames with ``seed``, and the number of seeds.
 
-    Args:
-        one: a value for each ``seed``; seeds on which one of both is not above 0 do not count.
-        other: likewise.
-        column: column of the values.
+    Seeds on which either value is not above 0 do not count.
     """
     both = one.join(other.select("seed", over=column), "seed").sort("seed")
     both = both.filter((pl.col(column) > 0) & (pl.col("over") > 0))
@@ -155,18 +125,11 @@ def paired(one: pl.DataFrame, other: pl.DataFrame, column: str) -> dict[str, Any
 
 
 def goal_reached(value: Interval, goal: float, at_most: bool = False, sign: str = "") -> str:
-    """Say whether a value reaches a goal of ours: by its whole interval, or not at all.
+    """Return ``"yes"``, ``"no"`` or ``"open"`` for whether a value's whole interval reaches a goal.
 
-    Args:
-        value: the value with its interval.
-        goal: the least that reaches it.
-        at_most: whether the goal is the most that reaches it instead.
-        sign: ``"≤"`` if the value is an upper bound, so that values above a goal tell nothing;
-            ``"≥"`` likewise below.
-
-    Returns:
-        ``"yes"``, ``"no"``, or ``"open"`` if the interval does not tell; of one seed, which has no
-        interval, what its value says, and that it is one; a dash without a value.
+    A goal is a lower bound, or with `at_most` an upper one. A value with sign ``"≤"`` is an upper
+    bound, so that values above a goal decide nothing; ``"≥"`` likewise below. For one seed, which
+    has no interval, the text says so; without a value, it is a dash.
     """
 
     def reaches(one: float) -> bool:

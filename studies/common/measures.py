@@ -31,12 +31,12 @@ OF_SUMMARY = (
 def totals(result: Result) -> Mapping[str, Any]:
     """Return goodput of the second half, cost, and response time of a run.
 
-    * ``goodput``: mean number of queries that meet their whole SLO, and ``active`` of queries that
-      live, in windows that begin in the second half.
-    * ``usd_per_query_hour``: the bill for an hour in which a query's SLO is met, over the whole
-      run; ``attributed_usd_per_query_hour`` likewise, of the part that queries answer for.
-    * ``response_s``: Kaplan-Meier median of response times; where less than half were ever served,
-      the longest time that any query lived, and ``response_is_bound`` says so.
+    * ``goodput``, ``active``: mean number of queries that meet their whole SLO, and that live, in
+      windows that begin in the second half.
+    * ``usd_per_query_hour``: cost of the run over the hours in which queries meet their SLO;
+      ``attributed_usd_per_query_hour`` likewise, of the cost attributed to queries.
+    * ``response_s``: Kaplan-Meier median of response times; if less than half were ever served, the
+      longest life of a query, and ``response_is_bound``.
     * ``response_p25_s``, ``response_p75_s``: the other quartiles; None where fewer were served.
     * ``response_of_served_s``: median response time of those that were served.
     """
@@ -86,9 +86,9 @@ def spending(result: Result) -> Mapping[str, Any]:
 
     * ``device_hours``: time of profiling devices, online and offline, and ``device_hours_a_query``.
     * ``profiling_s``, ``surrogates_s``, ``other_s``: planning seconds of a query, means.
-    * ``first_search_s``: median over the queries that were deployed of the seconds that were
-      charged to the search that deployed first, which are never more than its budget.
-    * ``response_s``, ``response_is_bound`` and ``served``, as `totals` has them.
+    * ``first_search_s``: median over deployed queries of the seconds charged to the search that
+      deployed first, at most its budget.
+    * ``response_s``, ``response_is_bound`` and ``served``, see `totals`.
     """
     queries, hours = result.queries, result.summary["planning_device_hours"]
     profiling_s, surrogates_s, all_s = (
@@ -112,8 +112,8 @@ def spending(result: Result) -> Mapping[str, Any]:
 def early(result: Result) -> Mapping[str, Any]:
     """Return response and planning of the queries that arrived in the second half.
 
-    * ``response_s``: Kaplan-Meier median of their response times, None where less than half were
-      ever served; ``served`` is the share that was.
+    * ``response_s``: Kaplan-Meier median of response times, None if less than half were ever
+      served; ``served`` is the share that was.
     * ``first_search_s``: median of the seconds charged to the search that deployed first.
     * ``configurations``: mean number of configurations that were profiled until then.
     * ``profiling_device_s``: mean time of profiling devices.

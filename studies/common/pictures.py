@@ -27,15 +27,10 @@ def draw_ratios(
     ranges: Mapping[str, tuple[float, float]] | None = None,
     goal: float | None = None,
 ) -> Path:
-    """Draw the ratios of each metric in a panel; return the path.
+    """Draw the ratios of each metric, of `paired.by_scene`, in a panel; return the path.
 
-    Args:
-        found: ratios as of `lab.analysis.paired.by_scene`, with the scene as ``scene``.
-        titles: the metrics, and the titles of their panels if they are not those of the metrics.
-        path: where to draw, a PNG file.
-        height_in: height of a panel in inches.
-        ranges: ranges of the paper by names of metrics, drawn as bands.
-        goal: a ratio that is marked by a red line.
+    `titles` may map metrics to titles. `ranges` of the paper, by names of metrics, are bands;
+    `goal` is a red line.
     """
     figure, [panels] = canvas(1, len(titles), height_in, sharey=True)
     for axes, metric in zip(panels, titles, strict=True):
@@ -62,17 +57,8 @@ def draw_curves(
 ) -> Path:
     """Draw means over seeds as curves, a panel for each value of a column; return the path.
 
-    Args:
-        rows: a row for each panel, line, place and seed.
-        panel: column of panels, whose values are their titles.
-        x: column of places.
-        y: column of values.
-        path: where to draw, a PNG file.
-        by: column that tells lines apart.
-        height_in: height of a panel in inches.
-        markers: whether to mark the places.
-        mark: a place that is marked by a red line.
-        settings: those of all panels, as for ``Axes.set``; values start at 0 unless they say else.
+    Rows have a value `y` at a place `x` for each panel, line (`by`) and seed. `mark` is a place
+    with a red line; `settings` are those of ``Axes.set``, where values start at 0 by default.
     """
     titles = rows[panel].unique(maintain_order=True).to_list()
     figure, [panels] = canvas(1, len(titles), height_in, sharey="ylim" in settings)
@@ -95,11 +81,8 @@ def draw_curves(
 def dots(axes: Axes, frame: pl.DataFrame, paper: tuple[float, float] | None) -> None:
     """Draw a dot with its interval for each scene and planner, on a log axis.
 
-    Args:
-        axes: where to draw.
-        frame: with ``scene``, ``planner``, ``ratio``, ``low``, ``high`` and ``sign``; an open dot
-            stands for a ratio that is a bound.
-        paper: the paper's range, drawn as a band.
+    `frame` has ``scene``, ``planner``, ``ratio``, ``low``, ``high`` and ``sign``; open dots are
+    bounds. The paper's range is a band.
     """
     scenes = frame["scene"].unique(maintain_order=True).to_list()
     planners = frame["planner"].unique(maintain_order=True).to_list()

@@ -28,15 +28,10 @@ PER_EDGE_MACHINE = 100
 
 @dataclass(frozen=True)
 class Size:
-    """How large a scene is.
+    """How large a scene is."""
 
-    Args:
-        queries: expected number of living queries at the end.
-        horizon_s: simulated seconds.
-    """
-
-    queries: int
-    horizon_s: float
+    queries: int  # expected number of living queries at the end
+    horizon_s: float  # simulated seconds
 
     @property
     def rate(self) -> float:
@@ -60,13 +55,7 @@ def demand_of(application: str) -> ClusterDemand:
 
 
 def scene(application: str, size: Size, cluster: str) -> tuple[str, ...]:
-    """Return the overrides that set up a scene.
-
-    Args:
-        application: a key of `APPLICATIONS`.
-        size: how large it is.
-        cluster: one of `CLUSTERS`.
-    """
+    """Return the overrides of a scene: one of `APPLICATIONS` on one of `CLUSTERS`."""
     if cluster == "limited":
         edge = standby = max(1, size.queries // PER_EDGE_MACHINE)
         cloud = limited_gpus(size.queries, demand_of(application))
@@ -92,11 +81,7 @@ def planner_of(name: str, cluster: str) -> str:
 
 
 def available(planners: Sequence[str]) -> tuple[str, ...]:
-    """Return planners by the names of ``conf/planner``, once each is found to be there.
-
-    Raises:
-        InputError: one is not, or is a list of several.
-    """
+    """Return planners of ``conf/planner``; raise InputError for one that is no single planner."""
     known = [name for name in groups()["planner"] if not name.startswith("comparison")]
     for name in planners:
         if name not in known:

@@ -19,23 +19,14 @@ from scenarios.slo import Tier
 
 @dataclass(frozen=True)
 class ClusterDemand:
-    """What a query takes on average.
+    """Mean whole cloud GPUs that a query takes."""
 
-    Args:
-        full_gpus: whole cloud GPUs, at full quality.
-        least_gpus: whole cloud GPUs, by the least configuration that is accurate enough.
-    """
-
-    full_gpus: float
-    least_gpus: float
+    full_gpus: float  # at full quality
+    least_gpus: float  # by the least configuration that is accurate enough
 
 
 def demand(overrides: tuple[str, ...]) -> ClusterDemand:
-    """Return the mean demand of a query of a scenario.
-
-    Args:
-        overrides: what sets up the scenario.
-    """
+    """Return the mean demand of a query of the scenario that overrides set up."""
     scenario = set_up(compose(list(overrides)), list(overrides)).scenario()
     application, workload = scenario.application, scenario.workload
     tiers = workload.tiers or dict(application.tiers)
@@ -52,23 +43,16 @@ def demand(overrides: tuple[str, ...]) -> ClusterDemand:
 
 
 def limited_gpus(queries: int, each: ClusterDemand) -> int:
-    """Return how many cloud GPUs make a cluster scarce: about as many as the least demand takes.
+    """Return how many cloud GPUs make a cluster scarce: the least demand, rounded to the nearest.
 
-    Rounded to the nearest, so that in small scenes a part of a GPU may lack. A planner that finds
-    the least configuration of every query, and loses nothing to partitions, can then serve nearly
-    all of them in the cloud; at full quality they ask for several times as much.
+    The best planner can then serve nearly all queries in the cloud; at full quality they need
+    several times as much.
     """
     return max(1, round(queries * each.least_gpus))
 
 
 def _gpu_times(dataset: Dataset, tier: Tier, gpu: NDArray[np.bool_]) -> tuple[float, float]:
-    """Return seconds of GPU for a request, at full quality and at least.
-
-    Args:
-        dataset: what the query is about.
-        tier: its tier.
-        gpu: which operators take a GPU, shape (N,).
-    """
+    """Return GPU seconds of a request, at full quality and at least; `gpu` has shape (N,)."""
     gpu_s = dataset.service_time_s[:, gpu].sum(axis=1)
     accuracy = dataset.expected_accuracy(dataset.stratum_weights)
     best = int(accuracy.argmax())

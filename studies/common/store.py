@@ -15,19 +15,12 @@ RESULTS = Path(__file__).parents[1] / "results"
 
 @dataclass(frozen=True)
 class StudyHeader:
-    """How an experiment was run.
-
-    Args:
-        command: the command.
-        seeds: number of seeds.
-        core_s: seconds of cores that its runs took, all together.
-        runs: how many there were.
-    """
+    """How an experiment was run."""
 
     command: str
     seeds: int
-    core_s: float
-    runs: int
+    core_s: float  # seconds of cores that all its runs took
+    runs: int  # number of runs
 
 
 def write(name: str, about: StudyHeader, rows: Sequence[Mapping[str, Any]]) -> Path:
@@ -54,10 +47,5 @@ def frame(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
 
 
 def each_cell(rows: pl.DataFrame, *keys: str | pl.Expr) -> pl.DataFrame:
-    """Return a row for each of the records that runs have as ``cells``.
-
-    Args:
-        rows: rows of an experiment; those without records have none here either.
-        keys: columns of a run that its records keep.
-    """
+    """Return a row, with the columns `keys` of its run, for each record in ``cells`` of runs."""
     return rows.select(*keys, "cells").explode("cells").drop_nulls("cells").unnest("cells")

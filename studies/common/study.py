@@ -19,17 +19,11 @@ QUICK_SEEDS = 2
 
 @dataclass(frozen=True)
 class Scale:
-    """How much of a study to run.
+    """How much of a study to run."""
 
-    Args:
-        quick: whether to run its small form, which tells whether it works and decides nothing.
-        seeds: seeds in place of the study's own; None for those.
-        planners: planners in place of the study's own, the reference first; empty for those.
-    """
-
-    quick: bool = False
-    seeds: Sequence[int] | None = None
-    planners: Sequence[str] = ()
+    quick: bool = False  # the small form, which decides nothing
+    seeds: Sequence[int] | None = None  # in place of the study's own
+    planners: Sequence[str] = ()  # in place of the study's own, the reference first
 
     def seeds_or(self, own: Sequence[int] = SEEDS) -> Sequence[int]:
         """Return the seeds to run: those asked for, or else the study's own, if quick the first."""
@@ -42,11 +36,7 @@ WHOLE = Scale()
 
 
 def refuse_planners(study: str, planners: Sequence[str]) -> None:
-    """Refuse to compare planners by a study that has planners of its own.
-
-    Raises:
-        InputError: there are any.
-    """
+    """Raise InputError if planners are given to a study that has planners of its own."""
     if planners:
         raise InputError(
             f"--planners {','.join(planners)}: {study} has planners of its own; leave it out, "
@@ -61,18 +51,10 @@ class Study(Protocol):
     TITLE: str
 
     def jobs(self, scale: Scale) -> list[Job]:
-        """Return the runs.
-
-        Raises:
-            InputError: it compares no planners, and some are given.
-        """
+        """Return the runs; raise InputError for planners if it compares none."""
 
     def lines(self, rows: pl.DataFrame) -> Iterator[str]:
-        """Yield what the rows show as lines of Markdown.
-
-        Args:
-            rows: one a run: its labels, ``seed``, and what was measured.
-        """
+        """Yield lines of Markdown from rows, one a run: labels, ``seed`` and measures."""
 
     def draw(self, rows: pl.DataFrame, directory: Path) -> list[Path]:
         """Draw figures, PNG files named after the study; return their paths."""

@@ -24,29 +24,16 @@ SEED, PLANNER = "seed", "planner"
 
 @dataclass(frozen=True)
 class SweepFile:
-    """A file of ``conf/experiment/paper``.
-
-    Args:
-        name: its name.
-        about: what it is to show.
-        settings: overrides of all its runs.
-        swept: values of each swept key but the seed, as they are written in overrides.
-        seeds: the seeds.
-    """
+    """A file of ``conf/experiment/paper``."""
 
     name: str
     about: About
-    settings: tuple[str, ...]
-    swept: dict[str, tuple[str, ...]]
+    settings: tuple[str, ...]  # overrides of all its runs
+    swept: dict[str, tuple[str, ...]]  # values of each swept key but the seed, as in overrides
     seeds: tuple[int, ...]
 
     def jobs(self, measure: Measure, **labels: Any) -> list[Job]:
-        """Return the runs.
-
-        Args:
-            measure: what is taken from each; see `Job`.
-            labels: what rows say of a run beside the swept values.
-        """
+        """Return the runs, each with a measure; rows have the labels and the swept values."""
         combinations = product(*self.swept.values())
         return [
             Job(
@@ -71,17 +58,10 @@ def names() -> list[str]:
 def runs(
     scenes: Mapping[str, str], scale: Scale, measure: Measure, label: str = "scene", **more: Any
 ) -> list[Job]:
-    """Return the runs of several experiments.
+    """Return the runs of several experiments, by what rows call them in the column `label`.
 
-    Args:
-        scenes: names of experiments, and what rows call them.
-        scale: how much to run.
-        measure: what is taken from each run; see `Job`.
-        label: column of what rows call them.
-        more: what rows say of all runs.
-
-    Raises:
-        InputError: planners are given, and an experiment sweeps none.
+    `more` are further labels. Raises InputError if planners are given that an experiment does not
+    sweep.
     """
     return [
         job
@@ -97,14 +77,9 @@ def commands(jobs: list[Job]) -> list[str]:
 
 
 def experiment(name: str, scale: Scale = WHOLE) -> SweepFile:
-    """Return an experiment.
+    """Return an experiment; its small form has fewer seeds and the settings of ``about.quick``.
 
-    Args:
-        name: its name.
-        scale: how much of it to run; the small form has fewer seeds, and what ``about.quick`` says.
-
-    Raises:
-        InputError: planners are given, and it sweeps none.
+    Raises InputError if planners are given and it sweeps none.
     """
     register()
     settings: tuple[str, ...] = (f"experiment=paper/{name}",)

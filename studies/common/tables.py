@@ -49,21 +49,16 @@ SERVED_ALONE = {
 
 
 def sign(rows: pl.DataFrame, column: str) -> str:
-    """Return ``"≥"`` if the mean of a column is only a lower bound of the true one, or nothing.
+    """Return ``"≥"`` if the mean of a column is only a lower bound, or nothing.
 
-    It is if a value is, or if a seed has none for nobody was served in it.
+    It is if a value is a bound, or if a seed has no value because no query was served.
     """
     bound = column in BOUNDS and rows[BOUNDS[column]].any()
     return "≥" if bound or (column in WITHOUT and rows[column].null_count()) else ""
 
 
 def served_alone(rows: pl.DataFrame, columns: Iterable[str]) -> list[str]:
-    """Return what signs say of columns of which some seed has no value, in words.
-
-    Args:
-        rows: one for each run.
-        columns: what is averaged.
-    """
+    """Return the meaning of signs of columns of runs that lack a value on some seed."""
     lacking = [WITHOUT[name] for name in columns if name in WITHOUT and sign(rows, name)]
     return [SERVED_ALONE[each] for each in dict.fromkeys(lacking)]
 
@@ -76,12 +71,9 @@ def marked(rows: pl.DataFrame, column: str) -> str:
 def means(
     rows: pl.DataFrame, keys: Sequence[str], columns: Sequence[str] | Mapping[str, str] = HEADS
 ) -> Iterator[str]:
-    """Yield a table of means over seeds, after a line on what it shows.
+    """Yield a table of means over seeds of runs by `keys`, after a line on what it shows.
 
-    Args:
-        rows: one for each run.
-        keys: columns that tell apart what is averaged.
-        columns: what is averaged, of `HEADS`; or columns and what the table calls them.
+    `columns` are those of `HEADS`, or columns and their heads.
     """
     heads = columns if isinstance(columns, Mapping) else {name: HEADS[name] for name in columns}
     notes = [AT_LEAST] if BOUNDS.keys() & heads.keys() else []
@@ -97,12 +89,9 @@ def means(
 def ratio_table(
     found: pl.DataFrame, labels: Mapping[str, str], paper: bool = False
 ) -> Iterator[str]:
-    """Yield a table of ratios with their intervals and p-values, and what their signs say.
+    """Yield a table of ratios of `paired.by_scene` with intervals and p-values, and their signs.
 
-    Args:
-        found: ratios as of `lab.analysis.paired.by_scene`.
-        labels: columns that tell rows apart, and what the table calls them.
-        paper: whether to show the paper's range of each.
+    `labels` are columns that identify rows, and their heads; `paper` adds the paper's ranges.
     """
     yield from table(
         [*labels.values(), "seeds", "ratio", "p", *(["paper"] if paper else [])],

@@ -44,8 +44,7 @@ QUERIES = (5, 20)
 HORIZON_S = 300.0
 CLUSTERS = ("one L4", "limited")
 LOADS = {"model": 0.5, "busy_model": 0.7}
-"""Utilisation of stations at which latency must hold, an assumption of the model: what the ILP
-plans for, and what Compass plans for; by what values of rows begin with."""
+"""Utilisation limits of stations in the models of the ILP and of Compass, by prefix of columns."""
 
 KEYS = ("application", "cluster", "expected")
 
@@ -83,14 +82,10 @@ def jobs(scale: Scale) -> list[Job]:
 
 
 def machines(application: str, cluster: str, queries: int) -> tuple[str, ...]:
-    """Return the overrides that set up a cluster.
+    """Return the overrides that set up a cluster for the expected number of queries at the end.
 
-    Args:
-        application: a key of `APPLICATIONS`.
-        cluster: ``"one L4"`` for one such machine at the edge site and nothing else, on whose GPU,
-            which has no partitions, all queries have to agree; ``"limited"`` for it and as many
-            A100 machines as the least demand takes, as elsewhere in the evaluation.
-        queries: expected number of queries at the end.
+    The cluster ``"one L4"`` is one such machine at the edge site, whose GPU has no partitions;
+    ``"limited"`` adds as many A100 machines as the least demand takes.
     """
     edge = ("cluster.nodes.edge.count=1", "cluster.nodes.edge.standby=1")
     if cluster == "one L4":
@@ -114,14 +109,9 @@ def objectives(result: Result) -> Mapping[str, Any]:
 
 
 def in_model(part: pl.DataFrame, model: str = "model") -> tuple[int, Interval]:
-    """Return what plans are worth in a model over its optimum: seeds, and the mean ratio.
+    """Return the number of seeds, and the mean ratio of plans to the optimum in one of `LOADS`.
 
-    Of all the scenes that there are rows of; the interval is that of means of seeds. It is a share,
-    unless limits stopped the optimum, so that plans may be worth more.
-
-    Args:
-        part: the rows.
-        model: one of `LOADS`.
+    The interval is that of means of seeds. The ratio is a share, unless limits stopped the optimum.
     """
     some = part.filter(pl.col(f"{model}_optimum") > 0)
     within = ANY if (some[f"{model}_unproven"] > 0).any() else SHARE
@@ -194,10 +184,7 @@ def lines(rows: pl.DataFrame) -> Iterator[str]:
 
 
 def draw(rows: pl.DataFrame, directory: Path) -> list[Path]:
-    """Draw, for each planner, its worth in the model over the optimum, and goodput over the ILP.
-
-    With the 95 % intervals of the page's tables; planners stand side by side at each load.
-    """
+    """Draw each planner's worth in the model over the optimum, and goodput over the ILP."""
     names = rows["planner"].unique(maintain_order=True).to_list()
     colors = palette(names)
     scenes = [(each, cluster) for each in APPLICATIONS for cluster in CLUSTERS]

@@ -50,11 +50,7 @@ ARRIVALS_S = 10.0
 
 
 def jobs(scale: Scale) -> list[Job]:
-    """Return the runs.
-
-    Raises:
-        InputError: planners are given; it has its own.
-    """
+    """Return the runs; raise InputError if planners are given."""
     refuse_planners("profiling", scale.planners)
     queries = 1.0 if scale.quick else QUERIES
     return [
@@ -89,7 +85,7 @@ def cells(rows: pl.DataFrame) -> pl.DataFrame:
 def by_group(tidy: pl.DataFrame) -> pl.DataFrame:
     """Return samples over those of random sampling under the profiler's own rule, by group.
 
-    Over seeds, paired. Groups are all tests, those of a data set, and those of a class of gap.
+    Seeds are paired. Groups are all tests, those of a data set, and those of a class of gap.
     """
     own = tidy.filter(first=OWN.first, most=OWN.most)
     groups = {"all": own}
@@ -119,12 +115,12 @@ def by_group(tidy: pl.DataFrame) -> pl.DataFrame:
 
 
 def at_equal_correctness(tidy: pl.DataFrame) -> pl.DataFrame:
-    """Return what each stratified profiler needs over what random sampling needs to be as correct.
+    """Return samples of each stratified profiler over those of equally correct random sampling.
 
-    Pooled over applications and seeds, with a jackknife over seeds. Where random sampling never is
-    as correct, its most correct rule counts, so the ratio is then an upper bound, and ``sign`` is
-    ``"≤"``; where it always is more correct, its samples are taken to fall in proportion to errors
-    avoided, from none at no better than chance.
+    Ratios are pooled over applications and seeds, with a jackknife over seeds. Where random
+    sampling is never as correct, its most correct rule makes the ratio an upper bound (``sign`` is
+    ``"≤"``). Where it is always more correct, its samples are scaled by errors avoided, from none
+    at chance.
     """
     by = tidy.group_by("first", "most", "planner", "seed").agg(
         pl.col("tests", "samples", "correct").sum()

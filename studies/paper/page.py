@@ -15,14 +15,8 @@ SIGNS = tuple(filter(None, BOUNDS.values()))
 class Section:
     """What the page says of one figure.
 
-    Args:
-        number: its number in the paper.
-        text: docstring of its module.
-        commands: commands that make its runs.
-        runs: how many runs, seeds, and core-minutes; in words.
-        findings: what was found.
-        pictures: files of our figure.
-        lines: what else is shown, Markdown.
+    `number` is that of the paper, `text` the docstring of the figure's module, `runs` the numbers
+    of runs, seeds and core-minutes in words, and `lines` is further Markdown.
     """
 
     def __init__(
@@ -49,14 +43,7 @@ class Section:
 def page(
     command: str, quick: bool, sections: Sequence[Section], failures: Mapping[str, str]
 ) -> str:
-    """Return the page as Markdown.
-
-    Args:
-        command: the command that wrote it.
-        quick: whether it is the quick form.
-        sections: what was made.
-        failures: why other figures could not be made, by number.
-    """
+    """Return the page as Markdown, with reasons of `failures` by number of figure."""
     text = render(
         "reproduction.md.jinja",
         "studies",
@@ -75,12 +62,7 @@ def page(
 
 
 def as_html(markdown: str, directory: Path) -> str:
-    """Return the page as one HTML file that needs no other.
-
-    Args:
-        markdown: the page.
-        directory: what the paths of its figures are relative to.
-    """
+    """Return the page as one self-contained HTML file; figures are relative to the directory."""
     body = MarkdownIt("commonmark", {"html": False}).enable("table").render(markdown)
     for picture in sorted((directory / "figures").glob("*.png")):
         body = body.replace(f'src="figures/{picture.name}"', f'src="{data_uri(picture)}"')

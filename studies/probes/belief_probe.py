@@ -29,10 +29,9 @@ FULL = 10
 class BeliefProbe(Compass):
     """Profiles configurations for every query in random order, and puts errors on record.
 
-    Of what Compass's surrogates believe from nothing, of the weighted mean of histories alone, and
-    of Compass's combination of both, which switches to the query's own models when they err no
-    more. Nothing is deployed. What the combination believes in the end is a history for later
-    queries. Parameters are those of Compass.
+    The errors are those of surrogates without histories, of the weighted mean of histories, and of
+    Compass's combination of both. Nothing is deployed. The final beliefs of the combination are a
+    history for later queries. Parameters are those of Compass.
     """
 
     sees_truth = True
@@ -97,7 +96,7 @@ def errors(result: Result) -> Mapping[str, Any]:
     """Return mean errors over queries that had `FULL` histories, as ``cells``.
 
     ``accuracy`` is the mean absolute error over all configurations, ``time`` the mean relative
-    error of their total time on profiling hardware; by ``model`` and number of ``profiled``.
+    error of total time on profiling hardware; by ``model`` and number of ``profiled``.
     """
     offers = result.offers.filter(pl.col("reason").cast(pl.Int64) >= FULL)
     parts = pl.col("role").str.split("/")

@@ -36,8 +36,7 @@ class LatencyProbe(Planner):
 
     Args:
         surrogate: ``"cmbo"`` or ``"normal"``.
-        order: ``"same"`` for plans drawn at random, the same for both surrogates; ``"own"`` for
-            what it proposes itself.
+        order: ``"same"`` for the same random plans for both; ``"own"`` for its own proposals.
         budget_s: planning seconds; more than is ever needed.
     """
 
@@ -112,10 +111,8 @@ def surrogate(name: str, context: PlanningContext, query: Query, view: PlanView)
 def mean_latency_s(view: PlanView, operator_time_s: Floats, normalised: Floats) -> Floats:
     """Return the mean latency of every plan without queueing, shape (P,).
 
-    Args:
-        view: the plans.
-        operator_time_s: mean times on profiling hardware, shape (C, N).
-        normalised: see ``Measurement.normalised``, shape (C, 2).
+    `operator_time_s` are mean times on profiling hardware, shape (C, N); `normalised` is that of
+    ``Measurement``, shape (C, 2).
     """
     which = view.configuration
     compute_s = np.einsum("pn,pn->p", view.latency_factors, operator_time_s[which])

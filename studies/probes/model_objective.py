@@ -42,17 +42,10 @@ def objective(result: Result, utilisation: float, every_s: float = EVERY_S) -> M
     * ``served``: queries with a plan in force that keeps their SLO by the model.
     * ``optimum``: queries that the optimum for the same living queries serves.
     * ``deployed``: queries with a plan in force.
-    * ``unproven``: share of moments at which the optimum was stopped by its limits, so that more
-      may be possible.
+    * ``unproven``: share of moments at which limits stopped the optimum, which may then be higher.
 
-    Args:
-        result: the run; one without faults.
-        utilisation: utilisation of stations at which latency must hold in the model; see
-            `planners.reference.ilp.ILP`.
-        every_s: time between two moments.
-
-    Raises:
-        RuntimeError: a plan in force is none that the model knows.
+    `result` is without faults; `utilisation` is that of `planners.reference.ilp.ILP`. Raises
+    RuntimeError if the model does not know a plan in force.
     """
     horizon_s = result.scenario.horizon_s
     in_force = stays(result.decisions, horizon_s)
@@ -76,12 +69,7 @@ def objective(result: Result, utilisation: float, every_s: float = EVERY_S) -> M
 
 
 def stays(decisions: pl.DataFrame, horizon_s: float) -> tuple[Stay, ...]:
-    """Return which plan was in force for each query, and when.
-
-    Args:
-        decisions: the table of that name.
-        horizon_s: end of the run.
-    """
+    """Return when each plan was in force, from the table of decisions and the end of the run."""
     ordered = decisions.sort("decided_s", maintain_order=True)
     found = [
         Stay(int(str(query)), spell.order["plan"], spell.start_s, spell.end_s)
@@ -94,15 +82,8 @@ def stays(decisions: pl.DataFrame, horizon_s: float) -> tuple[Stay, ...]:
 class Judge(ILP):
     """Deploys nothing, and puts on record what plans of another planner are worth.
 
-    An offer of role ``keeps`` or ``misses`` for each plan in force, and of role ``chosen`` for each
-    query that the optimum serves.
-
-    Args:
-        in_force: which plans were in force.
-        begin_s: first moment that is judged.
-        end_s: no moment from then on is judged.
-        utilisation: see `planners.reference.ilp.ILP`.
-        replan_every_s: time between two moments.
+    An offer of role ``keeps`` or ``misses`` is made for each plan in force, and one of role
+    ``chosen`` for each query that the optimum serves. Moments lie in [`begin_s`, `end_s`).
     """
 
     def __init__(

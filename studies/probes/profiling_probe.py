@@ -21,11 +21,8 @@ GAPS = (0.0, 0.02, 0.05, 0.1, 1.0)
 class ProfilingTrial(Planner):
     """Profiles every configuration for every query, deploys nothing, and puts verdicts on record.
 
-    Args:
-        profiler: one of `PROFILERS`.
-        first: items before the first test.
-        most: most items.
-        budget_s: planning seconds; more than is ever needed.
+    `profiler` is one of `PROFILERS`; `first` and `most` are numbers of items before the first test
+    and in all.
     """
 
     def __init__(

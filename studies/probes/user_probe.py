@@ -28,20 +28,12 @@ WORDS = {False: "low", True: "high"}
 class UserProbe(Planner):
     """Puts classes of plans on record, as they are for each query by the truth.
 
-    A class sets some knobs to a light or to a heavy value each, and leaves the others free. Of each
-    is recorded its accuracy with all others at their richest, and the least price of what one of
-    its plans uses that would do, if one does: of stations by the share of them that the query keeps
-    busy, and of egress. Which plans would do is as of `planners.reference.ilp.ILP`, for a query
-    alone. Without knobs, the plan of least list price of all is recorded as `LEAST`.
-
-    Args:
-        knobs: names of the knobs.
-        light: light value of each.
-        heavy: heavy value of each.
-        utilisation: of stations, at which latency must hold; 0 for a query alone.
-
-    Raises:
-        ValueError: there are not as many values as knobs.
+    A class sets some knobs to their `light` or `heavy` values and leaves the others free. Its
+    record has the accuracy with all other knobs at their richest, and the least price of a plan
+    that meets the SLO for this query alone (as of `planners.reference.ilp.ILP`): the share of
+    stations that the query keeps busy, and egress. Without knobs, the plan of least list price is
+    recorded as `LEAST`. Latency must hold at a `utilisation` of stations; 0 for a query alone.
+    Raises ValueError if there are not as many values as knobs.
     """
 
     sees_truth = True
@@ -122,14 +114,7 @@ class UserProbe(Planner):
 def used_usd_per_hour(
     context: PlanningContext, query: Query, truth: Truth, plans: Integers
 ) -> Floats:
-    """Return the price of what a query uses by plans: shares of stations, and egress; shape (k,).
-
-    Args:
-        context: the planning context.
-        query: the query.
-        truth: what is true of it.
-        plans: numbers of the plans, shape (k,).
-    """
+    """Return the price of the shares of stations and egress that plans use, shape (k,)."""
     view, capacity = truth.view, Capacity.of(context)
     station = view.station[plans]
     price = np.array([*map(capacity.usd_per_hour, view.stations), 0.0])  # the last of the device
@@ -145,7 +130,7 @@ def users(result: Result) -> Mapping[str, Any]:
 
     * ``speed``: CPU speed of the device, in multiples of a Raspberry Pi 4.
     * ``uplink_bps``: mean capacity of its uplink.
-    * ``accuracy`` and ``price`` (dollars per hour; null if no plan would do) of each class.
+    * ``accuracy`` and ``price`` (USD/h; null if no plan meets the SLO) of each class.
     """
     classes = result.offers.group_by("query", maintain_order=True).agg(
         classes=pl.struct("accuracy", "price", name="role")
@@ -162,7 +147,7 @@ def users(result: Result) -> Mapping[str, Any]:
 def prices(result: Result) -> Mapping[str, Any]:
     """Return the list price of the last plan of each query that it serves, as ``cells``.
 
-    A query counts as served if the last of its windows is met in which it lived all along.
+    A query counts as served if its last whole window is met.
     """
     whole = result.windows.filter(pl.col("active_s") >= pl.col("end_s") - pl.col("start_s") - 1e-6)
     met = whole.sort("window").group_by("query").agg(pl.col("met").last())

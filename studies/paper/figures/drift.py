@@ -153,13 +153,7 @@ def lines(rows: pl.DataFrame) -> Iterator[str]:
 
 
 def _above(part: pl.DataFrame, reference: pl.DataFrame, same: bool) -> tuple[str, str]:
-    """Return how far rates end above those of the reference in words, and whether that is little.
-
-    Args:
-        part: rates of a planner.
-        reference: those of the reference.
-        same: whether it is the reference itself.
-    """
+    """Return how far rates end above those of the reference, in words, and whether it is little."""
     if same:
         return "", ""
     both = part.join(reference, "seed", suffix="_reference").sort("seed")

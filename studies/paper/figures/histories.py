@@ -114,10 +114,7 @@ def _mean(part: pl.DataFrame, column: str) -> str:
 
 
 def draw(rows: pl.DataFrame, directory: Path) -> list[Path]:
-    """Draw response time, planning time and configurations by number of histories.
-
-    No response time is drawn where some seed has none.
-    """
+    """Draw times and configurations by number of histories; no response time with missing seeds."""
     reached = pl.col("response_s").is_not_null().all().over("histories")
     titles = {
         "response_s": "response time, s",

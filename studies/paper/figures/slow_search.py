@@ -47,10 +47,7 @@ def jobs(scale: Scale) -> list[Job]:
 
 
 def queries(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return each query's price and the least one, by ``planner``, ``budget_s`` and ``seed``.
-
-    ``served`` says whether it is served by a plan that meets its SLO.
-    """
+    """Return each query's price and the least one; ``served`` if the plan meets its SLO."""
     each = each_cell(rows, "part", "planner", "seed", pl.col("planner.budget_s").alias("budget_s"))
     least = each.filter(part=LEAST).select("seed", "query", "least")
     served = pl.col("met") & pl.col("price").is_not_null() & pl.col("least_right").is_not_null()
@@ -59,25 +56,16 @@ def queries(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def over_least(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return prices over the least ones, ``ratio`` by ``planner``, ``budget_s`` and ``seed``.
-
-    Of the queries that are served: both in total; ``served`` is their share.
-    """
+    """Return total prices of served queries over the least ones, and the share ``served``."""
     price, least = (pl.col(name).filter("served").sum() for name in ("price", "least_right"))
     by = queries(rows).group_by("planner", "seed", "budget_s", maintain_order=True)
     return by.agg(pl.col("served").mean(), ratio=(price / least).fill_nan(None))
 
 
 def soon_over_late(each: pl.DataFrame, first: float, last: float) -> pl.DataFrame:
-    """Return prices after little planning over those after much, ``ratio`` by ``seed``.
+    """Return total prices after `first` over those after `last` seconds of planning, by ``seed``.
 
-    In total, of the queries that are served after either: those that only one of them serves would
-    tell how many are served, not how dearly.
-
-    Args:
-        each: `queries` of one planner.
-        first: the little, in seconds.
-        last: the much, in seconds.
+    Only queries that both serve count; `each` are the `queries` of one planner.
     """
     soon, late = (each.filter(pl.col("served"), budget_s=at) for at in (first, last))
     both = (

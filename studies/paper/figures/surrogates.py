@@ -52,11 +52,7 @@ LOSS = 1.1
 
 
 def jobs(scale: Scale) -> list[Job]:
-    """Return the runs: surrogates of latency, and starts from histories.
-
-    Raises:
-        InputError: planners are given.
-    """
+    """Return the runs on surrogates and starts from histories; raise InputError for planners."""
     found = []
     for name, application in LATENCY.items():
         for job in experiment(name, scale).jobs(errors):
