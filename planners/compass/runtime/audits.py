@@ -37,9 +37,7 @@ class Audits(NamedTuple):
 
     configuration: int  # that was audited
     next_s: float  # when the next audit is due
-    sums: Floats = (
-        NOTHING  # items, sum and sum of squares of accuracy of A audits, oldest first, (A, 3)
-    )
+    sums: Floats = NOTHING  # items, sum and sum of squares of accuracy of the last audits, (A, 3)
 
     def missed(self, floor: float, alpha: float) -> bool:
         """Tell whether some of the last audits are below the floor, by a two-sided t-test."""
