@@ -172,7 +172,7 @@ class Compass(Planner):
     def _offers(
         self, context: PlanningContext, market: Market, query: Query, further: bool
     ) -> Sequence[Offer]:
-        """Return the plans known for a query; search if none may do, or by ``further``."""
+        """Return the plans known for a query; search if none may do, or if ``further``."""
         found = search_state(context, query)
         offers = found.offers
         left_s = max(0.0, self.budget_s - found.spent_s)
@@ -185,17 +185,13 @@ class Compass(Planner):
         """Return refused queries with seconds left, in order of arrival, one for each lane."""
         refused = [query.id for query in context.waiting if query.id in asking.refused]
         # To recall what a query knows itself would begin a search for each.
-        every = seen_search_states(context, refused)
+        every = (known or SearchState() for known in seen_search_states(context, refused))
         left = (
             number
             for number, found in zip(refused, every, strict=True)
-            if self._has_seconds_left(found or SearchState())
+            if not found.exhausted and found.spent_s < self.budget_s
         )
         return set(islice(left, context.world.cluster.profiling.lanes))
-
-    def _has_seconds_left(self, found: SearchState) -> bool:
-        """Tell whether a query may be searched for further."""
-        return not found.exhausted and found.spent_s < self.budget_s
 
     # Queries that run
 
@@ -425,6 +421,4 @@ class Compass(Planner):
 
 def _may_do(offers: Sequence[Offer]) -> bool:
     """Tell whether the best of a query's plans, if any, is worth some room."""
-    if not offers:
-        return False
-    return bool(offers[0].feasible or offers[0].probability >= LIKELY)
+    return bool(offers) and (offers[0].feasible or offers[0].probability >= LIKELY)

@@ -106,8 +106,8 @@ class Profiler(ABC):
         """Return what a control that was measured on more items tells of a configuration.
 
         Nothing is measured; see `planners.compass.profiling.estimates.regressed_mean`. The test is
-        at ``alpha``, by default that of `profile`. None if the variance is no smaller than without
-        the control.
+        at ``alpha``, by default that of `profile`. None if the control does not cover the items,
+        or leaves the variance no smaller.
         """
         estimate, other = (
             context.profile(query, configuration, 0),
@@ -250,10 +250,10 @@ class StratifiedProfiler(Profiler):
     (Cochran, Sampling Techniques, 1977, chapter 5). The mean is that of simple random sampling, and
     with n_g in proportion to W_g the variance is at most that. The weights are taken as known.
     Their error, sum W_g (y_g - mean)^2 / 1,024 for 1,024 items, matters only once all items are
-    measured; adding it made Compass no better in trials. The test is two-sided Student's t against
-    the floor. Its degrees of freedom are, after Welch (1947), "The generalization of 'Student's'
-    problem when several different population variances are involved", with V_g the terms of the
-    variance,
+    measured, when a test is wrong more often than it says; adding it made Compass no better in
+    trials. The test is two-sided Student's t against the floor. Its degrees of freedom are, after
+    Welch (1947), "The generalization of 'Student's' problem when several different population
+    variances are involved", with V_g the terms of the variance,
 
         (sum V_g)^2 / sum (V_g^2 / (n_g + 1)) - 2,   from the least n_g - 1 to the sum of them
 

@@ -4,7 +4,7 @@ Until a query's search is over, its order holds no room and the planning context
 Checks of what fits must include these orders.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from planners.common.weak_cache import KEPT
 from planners.compass.state.records import (
@@ -55,9 +55,7 @@ def orders_of(context: PlanningContext) -> Mapping[int, InForce]:
 
 def fit(context: PlanningContext, wanted: Sequence[tuple[Query, Plan]]) -> list[bool]:
     """Tell which plans fit, one after the other, beside orders that hold no room yet."""
-    asking = {query.id for query, _ in wanted}
-    one_each = [(query, (plan,)) for query, plan in wanted]
-    found = context.bulk.first_that_fits(one_each, _promised_others(context, asking))
+    found = first_that_fits(context, [(query, (plan,)) for query, plan in wanted])
     return [number is not None for number in found]
 
 
@@ -66,16 +64,13 @@ def first_that_fits(
 ) -> list[int | None]:
     """Return the number of each query's first plan that fits, or None; see `fit`."""
     asking = {query.id for query, _ in wanted}
-    return context.bulk.first_that_fits(wanted, _promised_others(context, asking))
-
-
-def _promised_others(context: PlanningContext, asking: Collection[int]) -> list[tuple[Query, Plan]]:
-    """Return orders that hold no room yet, except those of the queries that ask."""
-    return [
+    # What the queries that ask have ordered, they would replace.
+    promised = [
         (query, record.plan)
         for query, record in _promised(context).values()
         if query.id not in asking
     ]
+    return context.bulk.first_that_fits(wanted, promised)
 
 
 def _promised(context: PlanningContext) -> dict[int, tuple[Query, InForce]]:

@@ -155,7 +155,7 @@ class Beliefs:
         return least if least < inf else None
 
     def offers(self, most: int) -> list[Offer]:
-        """Return the plans worth deploying, by rising loss (`Market.loss`); infeasible if all are.
+        """Return the plans worth deploying, by rising loss; infeasible ones only if all are.
 
         A plan that takes no less of any pool than one of less loss is left out.
         """
@@ -233,17 +233,13 @@ class Beliefs:
         known, believed = self.configurations, self.configurations.believed()
         found = [self._chosen(self._profiled(), believed.accurate, believed.sure, shared, now)]
         if least_hope is not None and known.profiled and known.kept_history is not None:
-            untried = [each for each in shared if each not in known.profiled]
             hopes = known.promise()
-            its = self._hoped(untried, hopes, least_hope)
+            untried = [each for each in shared if each not in known.profiled]
+            likely = [each for each in untried if hopes[each] >= least_hope]
+            its = self._look_at(known.expected(likely))
             worth = HOPED + (1 - HOPED) * hopes
             found.append(self._chosen(its, np.ones_like(hopes, dtype=bool), worth, shared, now))
         return found
-
-    def _hoped(self, indices: Sequence[int], hopes: Floats, least: float) -> PayablePlans:
-        """Return plans of unprofiled configurations; ``hopes`` are their probabilities, (C,)."""
-        likely = [index for index in indices if hopes[index] >= least]
-        return self._look_at(self.configurations.expected(likely))
 
     def _chosen(
         self,

@@ -124,7 +124,8 @@ class ConfigurationBeliefs:
     def surrogates(self) -> Cmbo:
         """The surrogates, made at the first access."""
         if self._made is None:
-            self._made = self._surrogates()
+            self._made = self._blank(self._prior())
+            _observe(self._made, list(self.profiled), self._rows())
             self._believed = None
         return self._made
 
@@ -138,12 +139,6 @@ class ConfigurationBeliefs:
             self._made = None
         elif self._made is not None:
             _observe(self._made, [index], seen.row[None])
-
-    def _surrogates(self) -> Cmbo:
-        """Return surrogates that start from histories and know all profiles."""
-        made = self._blank(self._prior())
-        _observe(made, list(self.profiled), self._rows())
-        return made
 
     def _prior(self) -> Prior | None:
         rows = self._rows()

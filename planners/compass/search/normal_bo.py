@@ -97,7 +97,9 @@ class NormalBo:
 
         ``exclude`` marks plans that are not wanted, such as those profiled, shape (P,).
         """
-        return _best(self.utility(), None if exclude is None else ~exclude)
+        utility = self.utility() if exclude is None else np.where(exclude, 0.0, self.utility())
+        chosen = int(np.argmax(utility)) if len(utility) else 0
+        return chosen if len(utility) and utility[chosen] > 0 else None
 
     def utility(self) -> Floats:
         """Return the feasibility-weighted saving of each plan, shape (P,)."""
@@ -123,11 +125,3 @@ class NormalBo:
         spread = log1p(cv**2)
         tail = self._quantile * sqrt(spread) - spread / 2
         return accurate, probability_below(self._log_bound, mean + tail, sd)
-
-
-def _best(utility: Floats, allowed: Booleans | None = None) -> int | None:
-    """Return the first index of the largest utility above 0 among the allowed, or None."""
-    if allowed is not None:
-        utility = np.where(allowed, utility, 0.0)
-    chosen = int(np.argmax(utility)) if len(utility) else 0
-    return chosen if len(utility) and utility[chosen] > 0 else None
