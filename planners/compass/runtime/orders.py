@@ -64,7 +64,7 @@ def first_that_fits(
 ) -> list[int | None]:
     """Return the number of each query's first plan that fits, or None; see `fit`."""
     asking = {query.id for query, _ in wanted}
-    # What the queries that ask have ordered, they would replace.
+    # Queries that ask would replace their own orders.
     promised = [
         (query, record.plan)
         for query, record in _promised(context).values()
