@@ -36,40 +36,31 @@ LIKELY = 0.25
 class Compass(Planner):
     """Plan each query by selective profiling and search, and all of them by matching.
 
-    A reconstruction of Compass (Liu et al., arXiv 2504.16397; "Circinus" in its first version). A
-    query that arrives is searched for (`CmboSearch`): configurations are proposed by surrogates,
-    profiled on few items (`StratifiedProfiler`), and the first plan that is believed to meet the
-    SLO is the response. The scheduler (`PriceMatching`) gives queries the plans that they can pay
-    for at the prices of the pools. At looks, plans in force are confirmed by further profiling, and
-    searches go on in the background for plans that take less or are surer. What the runtime
-    (`Watch`) finds to have drifted is planned anew, the query alone first. Where that, or a query
-    that waits, finds no room, all are matched anew on whole stations (`ShareStations`), and queries
-    that cost more than they are worth are moved, or give way.
+    A reconstruction of Compass (Liu et al., arXiv 2504.16397; "Circinus" in its first version). For
+    a new query, surrogates propose configurations (`CmboSearch`), which are profiled on few items
+    (`StratifiedProfiler`); the first plan believed to meet the SLO is the response. The scheduler
+    (`PriceMatching`) gives queries plans that they can pay for at the prices of the pools. At
+    looks, plans in force are confirmed by more profiling, and searches go on in the background.
+    Drift found by the runtime (`Watch`) has a query planned anew, alone first. If it, or a waiting
+    query, finds no room, all are matched anew on whole stations (`ShareStations`), and queries that
+    cost more than they are worth move or give way.
 
     Confirmed by the paper: these three components and their tasks, the decomposition into
     single-query planning and matching, the response at the first feasible plan, replanning in
-    isolation and then globally. What each part reconstructs, its own docstring says. Each is a
-    parameter, so that an ablation is another part. Departures: plans in force are profiled further,
-    and queries that run are matched together with those that wait.
-
-    Choose it where queries differ in content, devices and links, and machines are short: it serves
-    each as cheaply as its own SLO allows. Where one configuration suits all and machines abound,
-    VideoStorm does as well for less planning.
+    isolation and then globally. Docstrings of the parts say what each reconstructs. Departures:
+    plans in force are profiled further, and running queries are matched together with waiting ones.
 
     Args:
         search: how plans of one query are found.
         scheduler: how queries share the machines.
         runtime: how deployments are watched.
-        budget_s: planning seconds of the searches for a query before drift; the last profiling may
-            exceed it, and so may the search for a running query that is not served well. Audits
-            and repacking come on top.
-        improve_s: planning seconds that a search in the background may take at a look. At 0
-            nothing is done in the background.
-        pause_s: how long a query is left alone for which nothing was found, or that gave way.
-        known_for_s: how long the plans that a refused query bid last count as all that it would
-            bid. Then it is judged anew: others may have become cheaper.
+        budget_s: planning seconds of the searches for a query before drift; the last profiling
+            may exceed it, and so may the search for a running query that is not served well.
+        improve_s: planning seconds of a background search at a look; 0 for no background work.
+        pause_s: pause of a query for which nothing was found, or that gave way.
+        known_for_s: how long the last bid of a refused query counts as all that it would bid.
         watch_every_s: time between two looks at what is deployed.
-        replan_every_s: time between two ticks. At each, waiting queries get what has become free.
+        replan_every_s: time between two ticks, at which waiting queries get what is free.
 
     Raises:
         ValueError: a time is negative, or 0 between two ticks or looks.
@@ -128,7 +119,7 @@ class Compass(Planner):
                 self._improve(context, market, busy)
 
     def _look_due(self, context: PlanningContext) -> bool:
-        """Tell whether a tick is the first of its period of ``watch_every_s`` with any queries."""
+        """Tell whether a tick is the first with queries in its period of ``watch_every_s``."""
         last_s = shared(context).looked_s
         return context.now_s // self.watch_every_s > last_s // self.watch_every_s
 
@@ -153,10 +144,7 @@ class Compass(Planner):
         """Give waiting queries what they can pay for.
 
         ``asking`` says whom to ask; ``further`` are refused queries that are searched for further.
-
-        Returns:
-            Whether any were asked that neither were refused of late nor have hope: lanes may be
-            needed for them.
+        Returns whether any were asked that are neither refused nor hopeful, and may need lanes.
         """
         bids, new = [], False
         passed_over = {*asking.refused, *busy} - {*further}
@@ -184,10 +172,7 @@ class Compass(Planner):
     def _offers(
         self, context: PlanningContext, market: Market, query: Query, further: bool
     ) -> Sequence[Offer]:
-        """Return what was found for a query; search for a plan that may do if there was none.
-
-        ``further``: search on although there was one, as it had no room and others may have.
-        """
+        """Return the plans known for a query; search if none may do, or if ``further``."""
         found = search_state(context, query)
         offers = found.offers
         left_s = max(0.0, self.budget_s - found.spent_s)
@@ -197,32 +182,25 @@ class Compass(Planner):
         return self.search.run(context, query, market, seconds, improve=True)
 
     def _to_search_further(self, context: PlanningContext, asking: Retries) -> set[int]:
-        """Return refused queries with seconds left, the first that came, one for each lane."""
+        """Return refused queries with seconds left, in order of arrival, one for each lane."""
         refused = [query.id for query in context.waiting if query.id in asking.refused]
         # To recall what a query knows itself would begin a search for each.
-        every = seen_search_states(context, refused)
+        every = (known or SearchState() for known in seen_search_states(context, refused))
         left = (
             number
             for number, found in zip(refused, every, strict=True)
-            if self._has_seconds_left(found or SearchState())
+            if not found.exhausted and found.spent_s < self.budget_s
         )
         return set(islice(left, context.world.cluster.profiling.lanes))
-
-    def _has_seconds_left(self, found: SearchState) -> bool:
-        """Tell whether a query may be searched for further, by what is known of it."""
-        return not found.exhausted and found.spent_s < self.budget_s
 
     # Queries that run
 
     def _look_after(
         self, context: PlanningContext, market: Market, busy: Collection[int], held_up: bool
     ) -> set[int]:
-        """Plan anew what has drifted, and all together where some find no room.
+        """Plan anew what has drifted, and all together if some find no room.
 
-        ``held_up``: some wait for room that a repacking has found for them.
-
-        Returns:
-            The queries that are spoken for by now.
+        ``held_up``: some wait for room that a regrouping has found. Returns the queries touched.
         """
         busy = {*busy, *recover_lost(context, market, self.search, busy)}
         drifted, stuck = self._replan_drifted(context, market, busy)
@@ -239,9 +217,8 @@ class Compass(Planner):
     ) -> tuple[set[int], bool]:
         """Plan anew what has drifted, each query alone.
 
-        Returns:
-            The queries that were searched for, and whether one that is not served well found a plan
-            that would do, but could not get it.
+        Returns the queries that were searched for, and whether one that is poorly served found a
+        feasible plan, but no room for it.
         """
         stuck = False
         drifted = self.runtime.drifted(context, busy)
@@ -262,7 +239,7 @@ class Compass(Planner):
     # All queries together
 
     def _wanting(self, context: PlanningContext, busy: Collection[int]) -> list[Query]:
-        """Return queries that wait, or are poorly served, and for which plans are known."""
+        """Return queries that wait or are poorly served, and for which plans are known."""
         found = []
         for query in (*context.waiting, *context.running):
             waits = context.plan_of(query) is None
@@ -272,7 +249,7 @@ class Compass(Planner):
         return found
 
     def _some_lack_room(self, context: PlanningContext) -> bool:
-        """Tell whether a query waits that knows a plan which may do, and got none in this call."""
+        """Tell whether a waiting query knows a plan which may do, and got none in this call."""
         orders = orders_of(context)
         queries = (query.id for query in context.waiting if query.id not in orders)
         return any(
@@ -291,14 +268,11 @@ class Compass(Planner):
         return busy
 
     def _carry_out(self, context: PlanningContext, market: Market) -> tuple[set[int], bool]:
-        """Order what of the last regrouping fits by now.
+        """Order what now fits of the last regrouping.
 
-        A query that moves needs room beside what it has. Where somebody who was not served well
-        finds none, those that are to move give up what they have first, and come back when their
-        machines are drained.
-
-        Returns:
-            The queries that it is about, and whether some of them wait for room.
+        A query that moves needs room beside its present plan. If a poorly served query finds none,
+        those that are to move first give up what they have, and return once machines are drained.
+        Returns the queries concerned, and whether some wait for room.
         """
         last = under_way(context)
         if last is None:
@@ -328,8 +302,7 @@ class Compass(Planner):
     ) -> set[int]:
         """Move queries that cost more than they are worth, or let them go; return them.
 
-        To be done only where others lack room: otherwise nobody has a better use for what they
-        hold.
+        Only if others lack room: otherwise nobody has a better use for the machines.
         """
         touched = set()
         for query in self.scheduler.overpaying(context, market):
@@ -348,10 +321,10 @@ class Compass(Planner):
         return touched
 
     def _improve(self, context: PlanningContext, market: Market, busy: Collection[int]) -> None:
-        """Confirm plans in force and search on in the background; move queries that gain.
+        """Confirm plans in force, search on in the background, and move queries that gain.
 
-        Searched for are those that still have a budget, and those that are not believed to be
-        served well, until a plan is known that would do, or nothing promises more.
+        Queries are searched for within their budgets; poorly served ones beyond, until a feasible
+        plan is known or nothing promises more.
         """
         lanes = context.world.cluster.profiling.lanes
         for query in context.running:
@@ -380,12 +353,12 @@ class Compass(Planner):
             self._move(context, market, query, self.scheduler.better(market, query, offers, now))
 
     def _poor(self, context: PlanningContext, query: Query) -> bool:
-        """Tell whether the plan in force was not believed to serve a query well."""
+        """Tell whether the plan in force was last judged infeasible."""
         poor = service_state(context, query.id).poor
         return poor is not None and poor == context.plan_of(query)
 
     def _note_service(self, context: PlanningContext, query: Query, now: Offer | None) -> bool:
-        """Remember whether a running query is believed to be served well, and tell."""
+        """Remember whether a running query is believed to be served well, and return it."""
         served = now is None or now.feasible
         poor = None if served else context.plan_of(query)
         if poor != service_state(context, query.id).poor:
@@ -395,7 +368,7 @@ class Compass(Planner):
     def _move(
         self, context: PlanningContext, market: Market, query: Query, offers: Sequence[Offer]
     ) -> bool:
-        """Move a running query to the first of some plans that fits beside its own; tell if so."""
+        """Move a running query to its first plan that fits beside its own; tell if it moved."""
         bid = self._bid(context, query, offers)
         if not offers or context.plan_of(query) == bid.plans[0]:
             return False
@@ -417,7 +390,7 @@ class Compass(Planner):
         return Bid(query, offers, [view.plan(offer.number) for offer in offers])
 
     def _refuse(self, context: PlanningContext, market: Market, bid: Bid) -> None:
-        """Put on record why a bid got nothing: what became of its first plan."""
+        """Record why a bid got nothing, by its first plan."""
         offer = bid.offers[0]
         price = float(offer.demand @ market.prices)
         most = self.scheduler.most(offer)
@@ -447,7 +420,5 @@ class Compass(Planner):
 
 
 def _may_do(offers: Sequence[Offer]) -> bool:
-    """Tell whether the best of the plans known for a query, if any, is worth some room."""
-    if not offers:
-        return False
-    return bool(offers[0].feasible or offers[0].probability >= LIKELY)
+    """Tell whether the best of a query's plans, if any, is worth some room."""
+    return bool(offers) and (offers[0].feasible or offers[0].probability >= LIKELY)

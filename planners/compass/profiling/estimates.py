@@ -1,4 +1,4 @@
-"""Means of accuracy from samples, how far they may be off, and whether that decides a floor."""
+"""Means of accuracy from samples, their errors, and tests of a floor."""
 
 from functools import cache
 from math import inf, isnan, sqrt
@@ -32,15 +32,9 @@ def stratified_mean(
 ) -> tuple[float, float, float, Floats]:
     """Return the mean of a stratified sample, its variance, and the degrees of freedom.
 
-    Args:
-        values: what was measured, shape (n,).
-        strata: stratum of each value, from 0 to K - 1, shape (n,).
-        weights: weight of each stratum, shape (K,).
-
-    Returns:
-        Those three, and the standard deviation within each stratum, shape (K,). A stratum of which
-        fewer than two items were measured is taken at the mean and the deviation of all. For the
-        degrees of freedom see `StratifiedProfiler`.
+    ``values`` and their ``strata``, 0 to K - 1, have the shape (n,), ``weights`` of strata (K,).
+    Last comes the standard deviation within each stratum, (K,). A stratum with fewer than two items
+    takes mean and deviation of all. For the degrees of freedom see `StratifiedProfiler`.
     """
     many = len(weights)
     if len(values) < 2:
@@ -81,26 +75,25 @@ def regressed_mean(
 ) -> tuple[float, float, float]:
     """Return the mean of a sample, corrected by a control that was measured on more items.
 
-    Items that are hard for one configuration are hard for others. So where the items of a sample
-    are easier for the control than all that it was measured on, the sample flatters: a regression
-    on a control variate whose own mean is an estimate, which Cochran (Sampling Techniques, 1977,
-    chapter 12) calls double sampling. With b the slope within strata, and e = y - b x,
+    This is double sampling with a control variate of estimated mean (Cochran, Sampling Techniques,
+    1977, chapter 12): where the items of a sample are easier for the control than all that it was
+    measured on, the sample flatters. With b the slope within strata, and e = y - b x,
 
         mean = y_st + b (m - x_st),   variance = V(e_st) + b^2 V(m) + (m - x_st)^2 V(b)
 
-    where the last is what the error of the slope adds.
+    where the last term is the error of the slope.
 
     Args:
         values: what was measured, y, shape (n,).
-        control: what the control has on the same items, x, shape (n,).
+        control: the control on the same items, x, shape (n,).
         strata: see `stratified_mean`, shape (n,).
         weights: see there, shape (K,).
         mean: mean of the control on all of its items, m.
         variance: variance of that mean, V(m).
 
     Returns:
-        The mean, its variance, infinite where the items are too few or the control is the same on
-        all, and the degrees of freedom, one less than the errors e have.
+        The mean; its variance, infinite without a slope; and the degrees of freedom, one less
+        than the errors e have.
     """
     slope, slope_variance, error, error_variance, error_freedom, here = _regressed(
         values, control, strata, weights
@@ -118,11 +111,10 @@ def regressed_mean(
 def _regressed(
     values: Floats, control: Floats, strata: Integers, weights: Floats
 ) -> tuple[float, float, float, float, float, float]:
-    """Return the parts of `regressed_mean` that follow from the sample, of which see the arguments.
+    """Return the parts of `regressed_mean` that follow from the sample.
 
-    Returns:
-        The slope and its variance; the mean of the errors, its variance, and its freedom, 0 where
-        there is no slope; and the mean of the control.
+    Slope and its variance; mean of the errors, its variance and freedom, 0 without a slope; and
+    mean of the control.
     """
     slope, slope_variance, freedom = _slope_within(values, control, strata, len(weights))
     if freedom < 1:
@@ -144,9 +136,7 @@ def _slope_within(
 ) -> tuple[float, float, float]:
     """Return the slope of values over a control within strata, its variance, and its freedom.
 
-    Degrees of freedom of 0 tell that there is none.
-
-    Shapes are those of `regressed_mean`; ``many`` is the number of strata.
+    Degrees of freedom of 0 mean that there is none. ``many`` is the number of strata.
     """
     count, mean, centre = np.zeros(many), np.zeros(many), np.zeros(many)
     for at in range(len(values)):
@@ -170,7 +160,7 @@ def _slope_within(
 def decided(
     mean: float, variance: float, freedom: float, floor: float | None, alpha: float
 ) -> bool | None:
-    """Tell by a two-sided t-test whether a mean differs from a floor, and on which side it lies."""
+    """Tell by a two-sided t-test whether a mean lies above a floor; None if undecided."""
     if isnan(mean):
         return None
     if floor is None:

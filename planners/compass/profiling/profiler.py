@@ -1,12 +1,7 @@
-"""The SLO profiler: how many items, and which, to profile before a configuration is judged.
+"""The SLO profiler: which items, and how many, to profile before a configuration is judged.
 
-A profiler measures a configuration on items of a query's data until it can tell whether the
-accuracy floor is met, or has taken the most items that it may. Three, which differ in what they
-leave out, so that an ablation is another part:
-
-* `StratifiedProfiler`, Compass's: items by strata, and a sequential test that stops early.
-* `RandomProfiler`: the same test on items in the order in which they came.
-* `FixedProfiler`: as many items as it is told, whatever they show; what the baselines do.
+`StratifiedProfiler` is Compass's; `RandomProfiler` is the same without strata; `FixedProfiler`
+takes a fixed number of items, as the baselines do.
 """
 
 from abc import ABC, abstractmethod
@@ -38,20 +33,12 @@ Integers = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Belief:
-    """What profiling has shown of a configuration.
+    """What profiling has shown of a configuration."""
 
-    Args:
-        estimate: what was measured.
-        accuracy: estimated mean accuracy; nan if nothing was measured.
-        variance: variance of that estimate.
-        verdict: True or False where the test has decided whether the floor is met; None where it
-            has not.
-    """
-
-    estimate: Estimate
-    accuracy: float
-    variance: float
-    verdict: bool | None
+    estimate: Estimate  # what was measured
+    accuracy: float  # estimated mean; nan if nothing was measured
+    variance: float  # of that estimate
+    verdict: bool | None  # whether the test found the floor met; None if undecided
 
     @property
     def count(self) -> int:
@@ -59,7 +46,7 @@ class Belief:
         return self.estimate.count
 
     def accurate(self, floor: float | None) -> bool:
-        """Tell whether to take the floor for met: as decided, or else as the mean says."""
+        """Tell whether to take the floor for met: by the test, or else by the mean."""
         if self.count == 0:
             return False
         if self.verdict is not None:
@@ -74,7 +61,7 @@ class Profiler(ABC):
         first: items before the first test.
         batch: items between two tests.
         most: items after which profiling ends undecided.
-        alpha: probability of a wrong verdict that each test allows; 0 for none that decides.
+        alpha: probability of a wrong verdict that each test allows; 0 for no test.
     """
 
     first: int = 16
@@ -91,18 +78,10 @@ class Profiler(ABC):
         items: int,
         alpha: float,
     ) -> Belief:
-        """Measure a configuration on so many items, budget permitting, and test once.
-
-        Args:
-            context: the planning context.
-            query: the query.
-            configuration: the configuration.
-            items: how many items the belief is to rest on.
-            alpha: probability of a wrong verdict that the test allows.
-        """
+        """Measure a configuration on so many items, budget permitting, and test once."""
 
     def most_items(self, context: PlanningContext, query: Query) -> int:
-        """Return on how many items of a query a configuration can be measured at most."""
+        """Return the most items of a query on which a configuration can be measured."""
         return len(context.bulk.features(query))
 
     def profile(
@@ -124,21 +103,11 @@ class Profiler(ABC):
         control: Configuration,
         alpha: float | None = None,
     ) -> Belief | None:
-        """Return what is believed by a configuration that was measured on the same items and more.
+        """Return what a control that was measured on more items tells of a configuration.
 
-        Nothing is measured for it; see `planners.compass.profiling.estimates.regressed_mean`. To
-        stop profiling as soon as this decides would save items, but few items tell less of those
-        that are near the floor, control or not.
-
-        Args:
-            context: the planning context.
-            query: the query.
-            configuration: the configuration.
-            control: the other one.
-            alpha: probability of a wrong verdict that the test allows; by default as for `profile`.
-
-        Returns:
-            The belief; None if that is no better than what was measured alone tells.
+        Nothing is measured; see `planners.compass.profiling.estimates.regressed_mean`. The test is
+        at ``alpha``, by default that of `profile`. None if the control does not cover the items,
+        or leaves the variance no smaller.
         """
         estimate, other = (
             context.profile(query, configuration, 0),
@@ -192,7 +161,7 @@ def _picked(items: Integers, measured: Integers, accuracy: Floats) -> Floats:
 
 @dataclass(frozen=True)
 class FixedProfiler(Profiler):
-    """Profiles a fixed number of items, and decides nothing; surrogates weigh their mean.
+    """Profiles a fixed number of items and tests nothing; surrogates weigh their mean.
 
     Args:
         samples: items profiled for each configuration.
@@ -207,7 +176,7 @@ class FixedProfiler(Profiler):
         whole(1, samples=self.samples)
 
     def most_items(self, context: PlanningContext, query: Query) -> int:
-        """Return how many items are profiled of each configuration."""
+        """Return the number of items profiled for each configuration."""
         return self.samples
 
     def profile(
@@ -224,7 +193,7 @@ class FixedProfiler(Profiler):
         items: int,
         alpha: float,
     ) -> Belief:
-        """Measure a configuration on the query's first items, as many as ever."""
+        """Measure a configuration on the query's first ``samples`` items."""
         estimate = context.profile(query, configuration, self.samples)
         mean, variance, _ = simple_mean(estimate.measurement.accuracy)
         return Belief(estimate, mean, variance, None)
@@ -232,14 +201,10 @@ class FixedProfiler(Profiler):
 
 @dataclass(frozen=True)
 class RandomProfiler(Profiler):
-    """Profiles items in the order in which they came, and stops when a t-test can tell.
+    """Profiles items in order of arrival, and stops when a t-test can tell.
 
-    Args:
-        first: items before the first test.
-        batch: items between two tests; a multiple of the profiling workers wastes none of them.
-        most: items after which profiling ends undecided.
-        alpha: probability of a wrong verdict that each two-sided test allows. Looking again after
-            every batch makes the whole somewhat more likely to be wrong.
+    For the parameters see `StratifiedProfiler`. Testing again after every batch makes a wrong
+    verdict somewhat more likely than ``alpha``.
 
     Raises:
         ValueError: a number is below 1, or ``alpha`` is not between 0 and 1.
@@ -282,13 +247,11 @@ class StratifiedProfiler(Profiler):
 
         mean = sum W_g y_g,   variance = sum W_g^2 s_g^2 / n_g
 
-    (Cochran, Sampling Techniques, 1977, chapter 5), which has the mean of simple random sampling
-    and, with n_g in proportion to W_g, at most its variance. The weights are taken for known,
-    though they are shares of the 1,024 items that there are: their error, sum W_g (y_g - mean)^2 /
-    1,024, is little beside that of the few items of a search. Once all are measured, to confirm
-    what is in force, it is as large, and a test is wrong more often than it says; to add it made
-    Compass no better in trials. The test is two-sided Student's t against the floor; profiling
-    stops when the interval lies wholly above or below the floor. Its degrees of freedom are, after
+    (Cochran, Sampling Techniques, 1977, chapter 5). The mean is that of simple random sampling, and
+    with n_g in proportion to W_g the variance is at most that. The weights are taken as known.
+    Their error, sum W_g (y_g - mean)^2 / 1,024 for 1,024 items, matters only once all items are
+    measured, when a test is wrong more often than it says; adding it made Compass no better in
+    trials. The test is two-sided Student's t against the floor. Its degrees of freedom are, after
     Welch (1947), "The generalization of 'Student's' problem when several different population
     variances are involved", with V_g the terms of the variance,
 
@@ -296,26 +259,21 @@ class StratifiedProfiler(Profiler):
 
     which has less bias than Satterthwaite's estimate: eight strata with two items each that vary
     alike have eight degrees; Satterthwaite's estimate finds 3.6 on average, and this one 7.2. Where
-    two items must tell of strata that differ much, a look at 5 % is wrong in 7 % of cases.
+    two items must tell of strata that differ much, a test at 5 % is wrong in 7 % of cases.
 
     Confirmed of Compass: K-means strata by input features, found once; the claim of equal mean and
     smaller variance; early stopping by a two-sided t-test. K, level and batch are not known.
 
     Args:
-        strata: number of clusters, K. More explain more of the variance, and need more items before
-            the first test, two of each.
-        first: items before the first test.
-        batch: items between two tests; a multiple of the profiling workers wastes none of them.
-        most: items after which profiling ends undecided, and surrogates weigh the mean. A floor
-            that lies close to a configuration's mean needs very many items; this bounds what is
-            spent on it.
+        strata: number of clusters, K.
+        first: items before the first test, two of each stratum or more.
+        batch: items between two tests; best a multiple of the profiling workers.
+        most: items after which profiling ends undecided, and surrogates weigh the mean.
         alpha: probability of a wrong verdict that each two-sided test allows.
-        allocation: ``"proportional"`` to W_g, or ``"neyman"``, to W_g s_g, which has the least
-            variance where strata differ in theirs, and risks to trust an s_g of few items.
+        allocation: ``"proportional"`` to W_g, or ``"neyman"``, to W_g s_g.
 
     Raises:
-        ValueError: a number is below 1, ``first`` is less than two items a stratum, or ``alpha`` is
-            not between 0 and 1, or the allocation is unknown.
+        ValueError: a parameter is out of range.
     """
 
     strata: int = 8
@@ -343,7 +301,7 @@ class StratifiedProfiler(Profiler):
         items: int,
         alpha: float,
     ) -> Belief:
-        """Measure a configuration on items by strata, those measured before among them."""
+        """Measure a configuration on items by strata, those measured before included."""
         grouped = self._grouped(context, query)
         known = context.profile(query, configuration, 0)
         done = np.bincount(grouped.strata[known.measurement.items], minlength=len(grouped.sizes))
@@ -371,19 +329,12 @@ class StratifiedProfiler(Profiler):
 
 @dataclass(frozen=True)
 class _Grouped:
-    """The items of a query by strata.
+    """The items of a query by strata; K strata have items."""
 
-    Args:
-        strata: stratum of each item, of the K that have any, shape (items,).
-        members: numbers of the items, stratum by stratum and ascending in each, shape (items,).
-        sizes: items that each stratum has, shape (K,).
-        weights: share of all items that it has, shape (K,).
-    """
-
-    strata: Integers
-    members: Integers
-    sizes: Integers
-    weights: Floats
+    strata: Integers  # of each item, (items,)
+    members: Integers  # item numbers by stratum, ascending in each, (items,)
+    sizes: Integers  # items of each stratum, (K,)
+    weights: Floats  # share of all items, (K,)
 
     @classmethod
     def of(cls, strata: Strata, features: Floats) -> "_Grouped":
@@ -399,7 +350,7 @@ class _Grouped:
 
 @compiled
 def _by_stratum(strata: Integers, many: int) -> tuple[Integers, Integers, Integers]:
-    """Return strata numbered without those that have no item, and what `_Grouped` has of them."""
+    """Return strata numbered without empty ones, and what `_Grouped` has of them."""
     sizes = np.bincount(strata, minlength=many)
     number = np.cumsum(sizes > 0) - 1
     ends = np.cumsum(sizes)
@@ -414,10 +365,7 @@ def _by_stratum(strata: Integers, many: int) -> tuple[Integers, Integers, Intege
 
 @compiled
 def _first_of_each(members: Integers, sizes: Integers, counts: Integers) -> Integers:
-    """Return the first items of each stratum.
-
-    See `_Grouped` for the shapes; ``counts`` says how many of each, (K,).
-    """
+    """Return the first ``counts``, (K,), items of each stratum; see `_Grouped` for the shapes."""
     found = np.empty(counts.sum(), dtype=np.int64)
     begin, at = 0, 0
     for stratum, count in enumerate(counts):
@@ -429,17 +377,16 @@ def _first_of_each(members: Integers, sizes: Integers, counts: Integers) -> Inte
 
 @compiled
 def spread(items: int, ideal: Floats, least: Integers, most: Integers, first: int = 2) -> Integers:
-    """Share out a number of items over strata, as near to an ideal as whole items allow.
+    """Share out items over strata in proportion to an ideal, as near as whole items allow.
+
+    Each stratum keeps what it has and gets ``first`` items before others are looked at.
 
     Args:
         items: items in all.
-        ideal: what they are to be in proportion to, shape (K,).
+        ideal: proportions, shape (K,).
         least: items that each stratum has already, shape (K,).
-        most: items that there are of each, shape (K,).
-        first: items that every stratum gets before any other is looked at.
-
-    Returns:
-        Items of each stratum, never fewer than it has, shape (K,).
+        most: items that exist of each, shape (K,).
+        first: least items of each stratum.
     """
     counts = np.minimum(np.maximum(least, first), most)
     whole = total(ideal)
@@ -450,10 +397,7 @@ def spread(items: int, ideal: Floats, least: Integers, most: Integers, first: in
 
 @compiled
 def _fill_up(counts: Integers, ideal: Floats, room: Integers, items: int) -> None:
-    """Add an item to the stratum that is furthest behind, and of equals the first, until enough.
-
-    All of shape (K,): ``counts`` is added to, ``ideal`` is aimed at, ``room`` is what there is.
-    """
+    """Add items to the stratum furthest behind ``ideal``, the first of equals; all (K,)."""
     for _ in range(items - counts.sum()):
         chosen, most = 0, -inf
         for stratum in range(len(counts)):
@@ -464,11 +408,7 @@ def _fill_up(counts: Integers, ideal: Floats, room: Integers, items: int) -> Non
 
 
 def check_stopping(first: int, batch: int, most: int, alpha: float) -> None:
-    """Check the parameters of a sequential test.
-
-    Raises:
-        ValueError: one is out of range.
-    """
+    """Check the parameters of a sequential test; ValueError if one is out of range."""
     whole(1, first=first, batch=batch, most=most)
     if most < first:
         raise ValueError(f"most={most}: must be {first} or more, as many as come first")

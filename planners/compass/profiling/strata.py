@@ -15,35 +15,20 @@ Integers = NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class Strata:
-    """Clusters of a data set's items.
+    """Clusters of a data set's items."""
 
-    Args:
-        centre: mean of each feature, shape (F,).
-        scale: standard deviation of each feature, 1 where it is constant, shape (F,).
-        centroids: centre of each cluster in standardised features, shape (K, F).
-    """
-
-    centre: Floats
-    scale: Floats
-    centroids: Floats
+    centre: Floats  # mean of each feature, (F,)
+    scale: Floats  # standard deviation of each feature, 1 where constant, (F,)
+    centroids: Floats  # of each cluster in standardised features, (K, F)
 
     def of(self, features: Floats) -> Integers:
-        """Return the stratum of each item.
-
-        ``features`` has the shape (n, F).
-
-        Returns:
-            Numbers from 0 to K - 1, shape (n,).
-        """
+        """Return the stratum, 0 to K - 1, of each item by its features, (n, F), shape (n,)."""
         return np.asarray(_nearest(features, self.centre, self.scale, self.centroids))
 
 
 @compiled
 def _nearest(features: Floats, centre: Floats, scale: Floats, centroids: Floats) -> Integers:
-    """Return the centroid that is nearest to each item, of equals the first.
-
-    ``features`` has the shape (n, F); for the others see `Strata`.
-    """
+    """Return the centroid nearest to each item, the first of equals; see `Strata`."""
     nearest, point = np.empty(len(features), dtype=np.int64), np.empty(len(centre))
     for at in range(len(features)):
         for feature in range(len(centre)):
@@ -59,7 +44,7 @@ def _nearest(features: Floats, centre: Floats, scale: Floats, centroids: Floats)
 
 
 def strata_of(context: PlanningContext, dataset: str, count: int) -> Strata:
-    """Return the strata of a data set; they are found at the first call, and then remembered."""
+    """Return the strata of a data set, found at the first call and then remembered."""
     strata = dataset_state(context, dataset).strata
     known = strata.get(count)
     if known is None:
@@ -69,10 +54,7 @@ def strata_of(context: PlanningContext, dataset: str, count: int) -> Strata:
 
 
 def cluster(features: Floats, count: int) -> Strata:
-    """Find clusters by K-means, with fixed random starts.
-
-    ``features`` has the shape (n, F); there are no more clusters than items.
-    """
+    """Find at most ``count`` clusters of items, (n, F), by K-means with fixed random starts."""
     from sklearn.cluster import KMeans  # noqa: PLC0415 -- takes seconds to import
     from threadpoolctl import threadpool_limits  # noqa: PLC0415
 

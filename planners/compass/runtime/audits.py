@@ -1,4 +1,4 @@
-"""What audits of a query tell: whether its floor is missed, and whether its content has changed."""
+"""Audits of a query: whether its floor is missed, and whether its content has changed."""
 
 from collections import Counter
 from typing import NamedTuple
@@ -33,18 +33,11 @@ in so many."""
 
 
 class Audits(NamedTuple):
-    """What audits of a query have shown.
+    """What audits of a query have shown."""
 
-    Args:
-        configuration: index of the configuration that was audited.
-        next_s: when the next is due.
-        sums: of each of A last audits, the last one last: how many items, the sum of their
-            accuracies, and the sum of the squares, shape (A, 3).
-    """
-
-    configuration: int
-    next_s: float
-    sums: Floats = NOTHING
+    configuration: int  # that was audited
+    next_s: float  # when the next audit is due
+    sums: Floats = NOTHING  # items, sum and sum of squares of accuracy of the last audits, (A, 3)
 
     def missed(self, floor: float, alpha: float) -> bool:
         """Tell whether some of the last audits are below the floor, by a two-sided t-test."""
@@ -65,12 +58,7 @@ class Audits(NamedTuple):
 
 @compiled
 def with_more(sums: Floats, accuracy: Floats) -> Floats:
-    """Return the last audits once there is another; see `Audits`.
-
-    Args:
-        sums: those before, shape (A, 3).
-        accuracy: accuracies that it has shown, shape (n,); where there are none, it tells nothing.
-    """
+    """Return ``Audits.sums`` with another audit of accuracies, shape (n,), unless that is empty."""
     if not len(accuracy):
         return sums.copy()
     kept = sums[max(0, len(sums) - (TESTED[-1] - 1)) :]
@@ -82,11 +70,7 @@ def with_more(sums: Floats, accuracy: Floats) -> Floats:
 
 @compiled
 def means_of_last(sums: Floats) -> Floats:
-    """Return what the last audits show, in each number of them that is tested, shape (t, 3).
-
-    Returns:
-        The mean of all items, its variance, and the degrees of freedom; see ``simple_mean``.
-    """
+    """Return mean, variance and degrees of freedom for each `TESTED` number of audits, (t, 3)."""
     means, count = np.empty((len(TESTED), 3)), 0
     for many in TESTED:
         if many <= len(sums):
@@ -99,11 +83,8 @@ def means_of_last(sums: Floats) -> Floats:
 def _set_against(sums: Floats, accuracy: float, variance: float, freedom: float) -> Floats:
     """Return what the last audits show, set against those before and profiling, shape (t, 4).
 
-    Profiling has shown a mean ``accuracy`` with its variance and degrees of freedom.
-
-    Returns:
-        The mean of the last audits; the variance of what it differs by from the mean of all else;
-        the degrees of freedom; and that other mean.
+    Columns are the mean of the last audits, the variance of its difference from the reference,
+    degrees of freedom, and the reference mean. Arguments after ``sums`` are of profiling.
     """
     means = means_of_last(sums)
     compared = np.empty((len(means), 4))
@@ -123,7 +104,7 @@ def _set_against(sums: Floats, accuracy: float, variance: float, freedom: float)
 
 @compiled
 def _mean(sums: Floats) -> tuple[float, float, float]:
-    """Return the mean of the items of some audits, its variance, and the degrees of freedom."""
+    """Return mean, variance of the mean and degrees of freedom of all items of some audits."""
     items, whole, squares = 0.0, 0.0, 0.0
     for row in range(len(sums)):
         items += sums[row, 0]
@@ -137,7 +118,7 @@ def _mean(sums: Floats) -> tuple[float, float, float]:
 
 
 def others_drifted(context: PlanningContext, query: Query) -> bool:
-    """Tell whether the content of so many queries of its data set has changed that its own may."""
+    """Tell whether enough queries of the data set have drifted to suspect this one."""
     alarms = dataset_state(context, query.dataset).drifted_s
     recent = sum(at_s > context.now_s - COMMON_WITHIN_S for at_s in alarms)
     if recent < COMMON_LEAST:
@@ -146,12 +127,12 @@ def others_drifted(context: PlanningContext, query: Query) -> bool:
 
 
 def _running(context: PlanningContext) -> Counter[str]:
-    """Return how many queries of each data set run, counted once a call."""
+    """Return the number of running queries of each data set, counted once a call."""
     return KEPT.of(context, RUNNING, lambda: Counter(query.dataset for query in context.running))
 
 
 def note_drift(context: PlanningContext, query: Query) -> None:
-    """Put on record that a query's content has changed."""
+    """Record that a query's content has changed."""
     alarms = dataset_state(context, query.dataset).drifted_s
     kept = [at_s for at_s in alarms if at_s > context.now_s - COMMON_WITHIN_S]
     update_dataset(context, query.dataset, drifted_s=(*kept, context.now_s))

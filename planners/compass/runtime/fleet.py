@@ -1,4 +1,4 @@
-"""What the plans in force use, and the stations that stand, carried on from call to call."""
+"""What the plans in force use, carried on from call to call."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,23 +11,17 @@ from sim import Plan, PlanningContext
 
 @dataclass(frozen=True, eq=False)
 class SeenPlans:
-    """What a call saw.
+    """What a call saw."""
 
-    Args:
-        queries: ids of queries that have a plan, those that run first.
-        plans: the plan of each of which a record was found.
-        fleet: what those use.
-    """
-
-    queries: Sequence[int]
-    plans: Mapping[int, Plan]
-    fleet: Fleet
+    queries: Sequence[int]  # ids of queries with a plan, running ones first
+    plans: Mapping[int, Plan]  # plans of those on record
+    fleet: Fleet  # what those use
 
 
 def fleet_of(context: PlanningContext) -> Fleet:
-    """Return what running and searching queries use, those that run first.
+    """Return what running and searching queries use, running ones first.
 
-    Only queries whose plan has changed since the last call, or was on no record, are looked up.
+    Looks up only queries whose plan changed since the last call, or had no record.
     """
     before = shared(context).plans or SeenPlans([], {}, Fleet.of({}))
     plans, running = context.world.plans, context.bulk.running_by_id
@@ -47,7 +41,7 @@ def fleet_of(context: PlanningContext) -> Fleet:
 
 
 def standing_of(context: PlanningContext, takes: ResourceUse, pools: Pools) -> Standing:
-    """Return the stations by which plans in force are served, which few calls see changed."""
+    """Return the stations of the plans in force, reused while nothing has changed."""
     fleet = fleet_of(context)
     last = shared(context).standing
     if last is not None and last.fleet is fleet and last.takes is takes and last.pools is pools:

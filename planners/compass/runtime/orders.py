@@ -1,10 +1,10 @@
-"""Orders: plans that were ordered and do not serve yet.
+"""Plans that were ordered and do not serve yet.
 
-Until a query's search is over, its order holds no room, and the planning context does not know of
-it: who asks what fits has to ask beside what was promised.
+Until a query's search is over, its order holds no room and the planning context does not know it.
+Checks of what fits must include these orders.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from planners.common.weak_cache import KEPT
 from planners.compass.state.records import (
@@ -30,7 +30,7 @@ def order(context: PlanningContext, query: Query, record: InForce) -> None:
 
 
 def release(context: PlanningContext, query: Query) -> None:
-    """Order that a running query gives up what it has."""
+    """Order a running query to give up what it has."""
     context.release(query)
     _promised(context).pop(query.id, None)
 
@@ -38,8 +38,8 @@ def release(context: PlanningContext, query: Query) -> None:
 def orders_of(context: PlanningContext) -> Mapping[int, InForce]:
     """Return the orders that the planning context's plans do not show, by query.
 
-    Those of this call and of searches under way; and those of queries that are served by another
-    plan while the models of this one are being loaded.
+    Those of this call and of searches under way, and those whose models are being loaded while
+    another plan serves.
     """
     found = {number: record for number, (_, record) in _promised(context).items()}
     for number, plan in context.world.loading.items():
@@ -54,28 +54,23 @@ def orders_of(context: PlanningContext) -> Mapping[int, InForce]:
 
 
 def fit(context: PlanningContext, wanted: Sequence[tuple[Query, Plan]]) -> list[bool]:
-    """Tell which plans fit, one after the other, beside what was ordered and holds no room yet."""
-    asking = {query.id for query, _ in wanted}
-    one_each = [(query, (plan,)) for query, plan in wanted]
-    found = context.bulk.first_that_fits(one_each, _promised_others(context, asking))
+    """Tell which plans fit, one after the other, beside orders that hold no room yet."""
+    found = first_that_fits(context, [(query, (plan,)) for query, plan in wanted])
     return [number is not None for number in found]
 
 
 def first_that_fits(
     context: PlanningContext, wanted: Sequence[tuple[Query, Sequence[Plan]]]
 ) -> list[int | None]:
-    """Return for each query the number of the first of its plans that fits, or None; see `fit`."""
+    """Return the number of each query's first plan that fits, or None; see `fit`."""
     asking = {query.id for query, _ in wanted}
-    return context.bulk.first_that_fits(wanted, _promised_others(context, asking))
-
-
-def _promised_others(context: PlanningContext, asking: Collection[int]) -> list[tuple[Query, Plan]]:
-    """Return what was ordered and holds no room yet, but for what those that ask would replace."""
-    return [
+    # Queries that ask would replace their own orders.
+    promised = [
         (query, record.plan)
         for query, record in _promised(context).values()
         if query.id not in asking
     ]
+    return context.bulk.first_that_fits(wanted, promised)
 
 
 def _promised(context: PlanningContext) -> dict[int, tuple[Query, InForce]]:

@@ -1,4 +1,4 @@
-"""Queries that are served while the record of it is lost: a planner's crash loses the last ones."""
+"""Recovery of records of running queries that a planner's crash has lost."""
 
 from collections.abc import Collection
 from dataclasses import replace
@@ -19,13 +19,11 @@ from sim import PlanningContext
 def recover_lost(
     context: PlanningContext, market: Market, search: Search, busy: Collection[int]
 ) -> set[int]:
-    """Put on record anew what serves running queries, where that is not known.
+    """Restore the missing records of running queries; return the queries looked at.
 
-    Without it nobody would look after them, or others would be given what they hold. What was
-    profiled by the last checkpoint still counts; else the configuration in force is profiled.
-
-    Returns:
-        The queries that were looked at: this market does not know what they use.
+    Without a record nobody would look after them, or others would get what they hold. Profiles of
+    the last checkpoint still count; otherwise the configuration in force is profiled. ``market``
+    does not know what the returned queries use.
     """
     looked_at = set()
     plans = context.world.plans

@@ -1,10 +1,9 @@
 """The runtime's watch: what telemetry and audits say of deployments, and what to plan anew.
 
-Latency is watched in windows of telemetry. If one is bad, what was observed on the device, on the
-links and elsewhere is set against what was predicted of each; the ratios correct all further
-predictions for the query, and no configuration needs to be profiled again. Accuracy shows in no
-telemetry: a few items are audited from time to time, and t-tests tell whether it is below the
-floor, or no longer what profiling has shown.
+Latency is watched in windows of telemetry. If one is bad, the ratios of observed to predicted time
+on the device, on links and elsewhere correct later predictions for the query, without more
+profiling. Accuracy does not show in telemetry: a few items are audited from time to time, and
+t-tests tell whether it is below the floor, or not what profiling has shown.
 """
 
 from abc import ABC, abstractmethod
@@ -39,17 +38,11 @@ LEAST_RATIO, MOST_RATIO = 0.2, 10.0
 
 
 class Settled(NamedTuple):
-    """What has to happen before a running query is of interest again, if its plan stays.
-
-    Args:
-        plan: the plan that serves it.
-        audit_s: when its next audit is due.
-        allowed: share of a window's requests that may miss the latency bound.
-    """
+    """What must happen before a running query with the same plan is of interest again."""
 
     plan: Plan
-    audit_s: float
-    allowed: float
+    audit_s: float  # when its next audit is due
+    allowed: float  # share of a window's requests that may miss the latency bound
 
 
 class Runtime(ABC):
@@ -57,15 +50,12 @@ class Runtime(ABC):
 
     @abstractmethod
     def drifted(self, context: PlanningContext, busy: Collection[int]) -> list[Query]:
-        """Return running queries to be planned anew, with what is believed of them corrected.
-
-        ``busy`` has the ids of queries that are not to be looked at.
-        """
+        """Return running queries to plan anew, with beliefs corrected, except ``busy`` ones."""
 
 
 @dataclass(frozen=True)
 class NoRuntime(Runtime):
-    """Watches nothing: what is deployed stays as it is; an ablation."""
+    """Watches nothing; an ablation."""
 
     def drifted(self, context: PlanningContext, busy: Collection[int]) -> list[Query]:
         """Return no query."""
@@ -77,19 +67,12 @@ class Watch(Runtime):
     """Watches latency by windows, and accuracy by audits.
 
     Args:
-        audit_every_s: least time between two audits of a query; 0 for no audits. Rare ones find an
-            accuracy step late, frequent ones take profiling lanes from new queries.
-        audit_samples: items of each audit; the last few are tested together.
-        audit_share: share of a query's time that its audits may take: where items take long, audits
-            are rarer than ``audit_every_s``.
-        alpha: level of an audit's two-sided test against the floor, of which only the lower side
-            raises an alarm.
-        drift_alpha: level of its two-sided test against what profiling has shown. Where the content
-            has changed, all that was profiled is of the past, even if the floor is still met: other
-            queries, and later searches, would go by it. Found sooner than a missed floor, as that
-            is mostly nearer. A false alarm costs one more search, so that it should be rare.
-        slack: part of a window's allowed misses that are let pass without a reaction; at 0 every
-            bad window is acted upon.
+        audit_every_s: least time between two audits of a query; 0 for no audits.
+        audit_samples: items of each audit; the last few audits are tested together.
+        audit_share: the most of a query's time that its audits may take.
+        alpha: level of an audit's two-sided test against the floor; the lower side alarms.
+        drift_alpha: level of its two-sided test against what profiling has shown.
+        slack: relative tolerance on a window's allowed misses; 0 acts upon every bad window.
 
     Raises:
         ValueError: a parameter is out of range.
@@ -178,7 +161,7 @@ class Watch(Runtime):
     def _inaccurate(
         self, context: PlanningContext, query: Query, known: InForce, since_s: float
     ) -> bool:
-        """Tell whether audits raise an alarm; what was profiled is then of the past."""
+        """Tell whether audits raise an alarm; profiles are then discarded."""
         floor = query.slo.accuracy
         if floor is None or context.now_s < self._audit_due_s(context, query, since_s):
             return False
@@ -229,7 +212,7 @@ class Watch(Runtime):
 
 
 def _still_settled(context: PlanningContext) -> dict[int, Settled]:
-    """Return those on record whose plan is still the same, and whose audit is not due."""
+    """Return settled queries whose plan is the same, and whose audit is not due."""
     before = shared(context).settled
     now_s, plans = context.now_s, context.world.plans
     return {
@@ -240,7 +223,7 @@ def _still_settled(context: PlanningContext) -> dict[int, Settled]:
 
 
 def _keep(context: PlanningContext, query: Query, known: InForce) -> None:
-    """Remember the record of what serves a query, and of the order that may come after it."""
+    """Remember the record of what serves a query, also where another order follows it."""
     last = service_state(context, query.id).ordered
     if last is not None and last.plan != known.plan:
         known = replace(last, before=known)
@@ -248,7 +231,7 @@ def _keep(context: PlanningContext, query: Query, known: InForce) -> None:
 
 
 def _last_window(context: PlanningContext, query: Query, since_s: float) -> WindowReport | None:
-    """Return a query's last window, if it began after the plan that serves it came into force."""
+    """Return a query's last window if it began after the present plan came into force."""
     reports = context.telemetry(query)
     return reports[-1] if len(reports) > 1 and reports[-2].end_s >= since_s else None
 
@@ -258,8 +241,7 @@ def _device_learned(
 ) -> InForce:
     """Learn from the first window how fast a query's device is; return the plan's record.
 
-    Devices of one kind differ, and what runs on this one tells its speed. Later changes show in bad
-    windows.
+    Devices of one kind differ. Later changes show in bad windows.
     """
     if known.device_s <= 0 or last is None or not last.completed:
         return known
@@ -276,7 +258,7 @@ def _device_learned(
 
 
 def _device_known(context: PlanningContext, query: Query, known: InForce) -> bool:
-    """Tell whether there is nothing left that the first window of a plan could tell."""
+    """Tell whether the first window of a plan has nothing left to tell of the device."""
     found = seen_search_state(context, query.id)
     return known.device_s <= 0 or (found is not None and found.slowness.device_known)
 
@@ -302,9 +284,9 @@ def _ratios(known: InForce, last: WindowReport) -> Slowness:
 
 
 def _on_device_s(known: InForce, last: WindowReport) -> float:
-    """Return the mean time that the device served a request.
+    """Return the mean time that the device served a request, without waits.
 
-    Without waits there: they follow from its speed, and a prediction adds them again.
+    Waits follow from its speed, and a prediction adds them again.
     """
     return fsum(
         compute_s
@@ -320,7 +302,7 @@ def _ratio(observed_s: float, predicted_s: float) -> float:
 
 
 def serving(context: PlanningContext, query: Query) -> InForce | None:
-    """Return the record of the plan that serves a query, or None if there is none of it."""
+    """Return the record of the plan that serves a query, or None."""
     known = service_state(context, query.id).ordered
     plan = context.plan_of(query)
     while known is not None and known.plan is not plan and known.plan != plan:
@@ -338,10 +320,7 @@ def in_force(
     found: SearchState,
     load: float,
 ) -> InForce:
-    """Return the record of an order: what is predicted of a mean request, part by part.
-
-    ``number`` is the plan's number in the view, and ``load`` the utilisation planned for.
-    """
+    """Return the record of an order; ``load`` is the utilisation planned for."""
     seen = found.profiled[int(view.configuration[number])]
     factors = loaded_factors(view, np.array([number]), load, seen.time_cv)[0]
     time_s = factors * seen.operator_time_s

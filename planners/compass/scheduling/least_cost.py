@@ -1,4 +1,4 @@
-"""The multi-query scheduler for where machines abound: serve all queries, at the least cost."""
+"""The multi-query scheduler for ample machines: serve all queries at the least cost."""
 
 from dataclasses import dataclass
 
@@ -14,21 +14,18 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class LeastCost(ByPrice):
-    """Prices pools in dollars, and what stands idle on rented machines lower; serves everybody.
+    """Prices pools in dollars, and idle parts of rented machines lower; serves all queries.
 
-    Machines are rented as a whole. So what is left of the rented ones costs ``idle`` of its price,
-    and more the less is left: with a share u of it taken, idle + (1 - idle) u^steepness. Where
-    nothing is rented yet, a plan pays ``opening`` times the price, for the rest of the machine that
-    it opens.
-
-    Confirmed by the paper is the mode, to minimise cost while all queries are served; how, is ours.
+    Machines are rented whole. With a share u of the rented ones taken, the rest costs idle + (1 -
+    idle) u^steepness of its price. Where nothing is rented, a plan pays ``opening`` times the
+    price, for the rest of the machine. The paper confirms only the mode: least cost with all
+    queries served.
 
     Args:
-        steepness: how late the price of rented machines rises. The higher, the fuller they get
-            before others are rented.
+        steepness: higher fills rented machines further before others are rented.
         gain: part of its cost that a move must save, from 0 to 1.
-        idle: price of what stands idle, over that of what has to be rented, from 0 to 1.
-        opening: price where nothing is rented, likewise; 1 or more.
+        idle: relative price of what stands idle, from 0 to 1.
+        opening: relative price where nothing is rented; 1 or more.
 
     Raises:
         ValueError: a parameter is out of range.
@@ -45,7 +42,7 @@ class LeastCost(ByPrice):
         at_least(1, opening=self.opening)
 
     def prices(self, pools: Pools, standing: Standing) -> Floats:
-        """Return what a unit of each pool costs in dollars per hour, idle ones less."""
+        """Return the price of a unit of each pool in dollars per hour, idle ones less, (R,)."""
         rented = pools.rented(standing.taken)
         busy = np.minimum(1.0, standing.taken / np.maximum(rented, 1e-9))
         share = self.idle + (1 - self.idle) * busy**self.steepness

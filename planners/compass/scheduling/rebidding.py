@@ -1,16 +1,10 @@
-"""Queries that were refused and wait: which of them are not to be asked for a bid in a call.
+"""Which refused queries to ask for a bid in a call.
 
-Where machines are short, hundreds wait, and whatever becomes free is a chance for all of them. That
-is found out at ticks, since a departure ends nothing yet: machines are drained some time after it.
-So at each tick the plans of all are looked at at once: what each would cost at the prices of now,
-beside the stations that stand now, and whether the pools have that much left. About those that
-pass, the planning context is asked whether a machine has room, for cards cannot be cut at will.
-Queries with no plan that they could pay for and that finds room are passed over without a word. Of
-the others, those with the cheapest plans are judged anew, and bid; feasible ones come before the
-rest.
-
-The look is by the plans that a query bid last. Others may have become cheaper than these as
-stations came and went; so who was not judged for a while is asked in any case.
+Where machines are short, hundreds wait. At each tick the plans that they bid last are priced
+together at present prices and stations, and set against what the pools have left. For those that
+pass, the planning context is asked whether a machine has room. A few queries with the cheapest such
+plans bid again. Since other plans may have become cheaper, a query that was not judged for a while
+is asked in any case.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -41,29 +35,19 @@ MOST_HOPEFUL = 4
 
 @dataclass(frozen=True, eq=False)
 class Refused:
-    """What W queries bid that were refused, M plans of N operators.
+    """Refused bids of W queries, M plans of N operators; see ``Uses``."""
 
-    Args:
-        asked: the queries, by id, shape (W,).
-        judged_s: when its plans were judged, shape (W,).
-        many: how many plans each query has, shape (W,).
-        station: kinds and operator keys of each plan's stations, see ``Uses``, shape (M, 2, N).
-        filled: see ``Uses``, shape (M, N).
-        backhaul: see ``Uses``, shape (M,).
-        most: the most that the plan may cost, shape (M,).
-    """
-
-    asked: Integers
-    judged_s: Floats
-    many: Integers
-    station: Integers
-    filled: Floats
-    backhaul: Floats
-    most: Floats
+    asked: Integers  # ids of the queries, (W,)
+    judged_s: Floats  # when their plans were judged, (W,)
+    many: Integers  # plans of each query, (W,)
+    station: Integers  # kinds and operator keys, (M, 2, N)
+    filled: Floats  # (M, N)
+    backhaul: Floats  # (M,)
+    most: Floats  # the most that each plan may cost, (M,)
 
     @classmethod
     def of(cls, bids: Sequence[Bid], most: Callable[[Offer], float], now_s: float) -> "Refused":
-        """Return bids that are refused now; see `remember_refused`."""
+        """Return bids that are refused now; for ``most`` see `Scheduler.most`."""
         offers = [offer for bid in bids for offer in bid.offers]
         uses = [offer.uses for offer in offers]
         station = [each for one in uses for each in (one.station, one.operator_key)]
@@ -114,13 +98,11 @@ class Refused:
         rows: Booleans,
         waiting: Mapping[int, Query],
     ) -> Booleans:
-        """Tell which of some queries could pay for a plan that there is room for, shape (W,).
+        """Tell which queries could pay for a plan that has room, shape (W,).
 
-        At most ``MOST_HOPEFUL`` of them, those whose plans may cost most, and of these those with
-        the cheapest: what becomes free in a moment is enough for a few. Where prices have no upper
-        bound, all count. After a plan that finds no room, the planning context is not asked about
-        others that need new stations of the same kinds, or that would join the same stations. In
-        this call, that may pass over one that takes less of them.
+        At most ``MOST_HOPEFUL`` of them, by highest bound on cost, then by lowest price; all if no
+        cost is bounded. Once a plan finds no room, others that need the same new stations, or join
+        the same ones, are not looked at, though one may take less.
 
         ``rows`` marks the queries that are looked at, (W,); ``waiting`` has these and others by id.
         """
@@ -178,13 +160,12 @@ def _needs(
     free: Floats,
     waste: float,
 ) -> tuple[Integers, Floats]:
-    """Return what each of M plans needs, as a hash, and what plans cost, each of shape (M,).
+    """Return a hash of what each of M plans needs, and its price, each of shape (M,).
 
-    The kinds of the new stations, or the stations that it joins if it needs no new one; HOPELESS
-    where the plan costs more than it may, or takes more of a pool than is free.
-
-    Arrays are those of `Refused`, ``Standing`` and ``ResourceUse``; ``free`` is what is left of
-    each pool, (R,). The backhaul's is not looked at: the world refuses nobody for it.
+    The hash is of the kinds of new stations, or of the stations joined if none is new; HOPELESS if
+    the plan costs more than it may, or takes more of a pool than is ``free``, (R,). The backhaul is
+    not checked, as the world refuses nobody for it. Other arrays are those of `Refused`,
+    ``Standing`` and ``ResourceUse``.
     """
     needs = np.zeros(len(station), dtype=np.int64)
     price, needed = np.empty(len(station)), np.zeros(len(prices))
@@ -218,28 +199,15 @@ def _needs(
 
 @dataclass(frozen=True)
 class Retries:
-    """Which waiting queries to ask for a bid in a call.
-
-    Args:
-        context: the planning context.
-        pause_s: how long a query is left alone for which nothing was found, or that gave way.
-        hopeful: queries that were refused, and have a plan that they could pay for and that has
-            room.
-        refused: queries that were refused, and are not to be asked for what they bid: as no plan of
-            theirs is such, or as others go first.
-    """
+    """Which waiting queries to ask for a bid in a call."""
 
     context: PlanningContext
-    pause_s: float
-    hopeful: Collection[int] = ()
-    refused: Collection[int] = ()
+    pause_s: float  # pause of a query for which nothing was found, or that gave way
+    hopeful: Collection[int] = ()  # refused queries with an affordable plan that has room
+    refused: Collection[int] = ()  # other refused queries, not to be asked
 
     def due(self, query: Query) -> bool:
-        """Tell whether it is time to ask a query for a bid; see `planners.common.retries`.
-
-        What became free is looked at for those that were refused; who found no plan at all knows of
-        none that could be in it.
-        """
+        """Tell whether to ask a query for a bid; see `planners.common.retries`."""
         if query.id in self.hopeful:
             return True
         if query.id in self.refused:
@@ -255,9 +223,9 @@ def retries(
     waste: float,
     busy: Collection[int],
 ) -> Retries:
-    """Return whom to ask in a call; those that were refused are looked at if it is a tick.
+    """Return which queries to ask; refused ones are looked at only at ticks.
 
-    What was refused counts for ``known_for_s`` as all that a query would bid.
+    A refused bid counts for ``known_for_s`` as all that its query would bid.
     """
     parts = shared(context).refused
     if not parts:
@@ -286,10 +254,7 @@ def retries(
 
 @compiled
 def _last_named(asked: Integers, queries: Integers) -> Booleans:
-    """Tell where each of k queries is named for the last time, shape (W,).
-
-    ``asked`` has the shape (W,); ``queries`` are in ascending order, (k,).
-    """
+    """Tell where each of k ascending ids is named for the last time in ``asked``, shape (W,)."""
     last, named = np.zeros(len(asked), dtype=np.bool_), np.zeros(len(queries), dtype=np.bool_)
     for row in range(len(asked) - 1, -1, -1):
         at = np.searchsorted(queries, asked[row])
@@ -301,10 +266,7 @@ def _last_named(asked: Integers, queries: Integers) -> Booleans:
 def remember_refused(
     context: PlanningContext, bids: Sequence[Bid], most: Callable[[Offer], float]
 ) -> None:
-    """Remember bids that are refused, in place of earlier ones of the same queries.
-
-    For ``most`` see `Scheduler.most`.
-    """
+    """Remember refused bids in place of earlier ones; for ``most`` see `Scheduler.most`."""
     if bids:
         parts = shared(context).refused
         update_shared(context, refused=(*parts, Refused.of(bids, most, context.now_s)))

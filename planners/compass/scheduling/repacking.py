@@ -1,10 +1,9 @@
-"""Regrouping: which stations all queries should share, those that run included.
+"""Regrouping: which stations all queries should share, running ones included.
 
-Queries that come first hold stations with the configuration that is best for them; who comes later
-and needs another finds no room, though all could share a third. No move of one query alone helps.
-So running and waiting queries are matched together on whole stations
-(`planners.matching.stations`). Running queries first profile what others want, if they know nothing
-of it yet, and only what is then believed to do for them counts.
+Early queries hold stations of the configurations that are best for them. Later ones may find no
+room though all could share a third, and no single move helps. So running and waiting queries are
+matched together on whole stations (`planners.matching.stations`). Queries first profile what others
+want and they do not know.
 """
 
 from abc import ABC, abstractmethod
@@ -32,24 +31,15 @@ LEAST_HOPE = 0.05
 
 @dataclass(frozen=True)
 class PendingRepack:
-    """What the last repacking found, which is carried out over some calls.
+    """The last regrouping, carried out over some calls as machines are drained."""
 
-    A query that moves needs room beside what it has, and machines of those that give way have to be
-    drained first.
-
-    Args:
-        since_s: when this was found.
-        offers: the plan of each query that is to get another, by id; None for who is to go.
-        wanting: ids of those that were not served well.
-    """
-
-    since_s: float
-    offers: Mapping[int, Offer | None]
-    wanting: frozenset[int]
+    since_s: float  # when it was found
+    offers: Mapping[int, Offer | None]  # new plan of each query that moves; None to give way
+    wanting: frozenset[int]  # queries that were not served well
 
 
 class Regrouping(ABC):
-    """Finds stations that serve more queries than those that stand."""
+    """Finds stations that serve more queries than the present ones."""
 
     @abstractmethod
     def repack(
@@ -57,12 +47,11 @@ class Regrouping(ABC):
     ) -> PendingRepack | None:
         """Return plans by which more queries are served, or None if none were found.
 
-        ``wanting`` are queries for which plans are known but no room: waiting ones, and running
-        ones that are not served well.
+        ``wanting`` are waiting or poorly served queries that know plans but have no room.
         """
 
     def due(self, context: PlanningContext) -> bool:
-        """Return whether it is time to look for some; by default always."""
+        """Tell whether to look for some now; by default always."""
         return True
 
 
@@ -85,16 +74,14 @@ class StayAsTheyAre(Regrouping):
 class ShareStations(Regrouping):
     """Matches running and wanting queries together on whole stations.
 
-    A departure: of Compass only the matching of queries and plans is known, and neither what it
-    does about queries that run nor whether stations are shared.
+    A departure: of Compass only the matching of queries and plans is known.
 
     Args:
         every_s: least time between two attempts.
-        most_queries: queries looked at in one attempt, running ones that pay most for what they
-            hold first; the rest stay where they are. Its time grows somewhat faster than they do.
+        most_queries: queries in one attempt, running ones that pay most first.
         most_configurations: configurations that queries may be asked to agree on.
-        switch: what moving a running query must gain, in queries: it is not served meanwhile.
-        gain: what the whole must gain, likewise.
+        switch: what moving a running query must gain, in queries.
+        gain: what the whole must gain, in queries.
 
     Raises:
         ValueError: a parameter is out of range.
@@ -111,7 +98,7 @@ class ShareStations(Regrouping):
         whole(1, most_queries=self.most_queries, most_configurations=self.most_configurations)
 
     def due(self, context: PlanningContext) -> bool:
-        """Tell whether the last attempt is long enough ago."""
+        """Tell whether ``every_s`` has passed since the last attempt."""
         last_s = shared(context).repacked_s
         return last_s is None or context.now_s >= last_s + self.every_s
 
@@ -140,7 +127,7 @@ class ShareStations(Regrouping):
         )
 
     def _pays(self, table: StationTable, chosen: Integers) -> bool:
-        """Tell whether what was chosen is worth so much more than what is in force."""
+        """Tell whether a choice is worth ``gain`` more than what is in force."""
         return table.worth(chosen) >= table.worth(table.current) + self.gain
 
     def _looked_at(
@@ -150,9 +137,9 @@ class ShareStations(Regrouping):
         wanting: Sequence[Query],
         moving: Collection[int],
     ) -> list[Query]:
-        """Return the queries that are matched: those that want, and those that hold most.
+        """Return the queries to match: wanting ones, and those that pay most.
 
-        Those that move by an order of their own, or are being loaded, are left to it.
+        Queries in ``moving`` are left out.
         """
         some = list(wanting[: max(1, self.most_queries // 2)])
         known = {query.id for query in some} | set(moving)
@@ -167,8 +154,7 @@ class ShareStations(Regrouping):
     ) -> list[int]:
         """Return configurations that many may agree on.
 
-        Those that would do for most queries; those that are offered to queries that want; and those
-        in force.
+        Those that most queries may be served by, those offered to wanting queries, those in force.
         """
         found: dict[int, None] = dict.fromkeys(table.agreeable(self.most_configurations // 2))
         for query in wanting:
@@ -182,10 +168,7 @@ class ShareStations(Regrouping):
 
 
 def under_way(context: PlanningContext) -> PendingRepack | None:
-    """Return the last regrouping, as long as it is tried to carry it out.
-
-    For as long as machines may take to be drained.
-    """
+    """Return the last regrouping, for as long as machines may take to drain."""
     last = shared(context).repack
     if last is None or not last.offers:
         return None
@@ -195,12 +178,10 @@ def under_way(context: PlanningContext) -> PendingRepack | None:
 def to_order(
     context: PlanningContext, last: PendingRepack, choices: Choices
 ) -> list[tuple[Query, Offer, Plan]]:
-    """Return what of a regrouping is still to be ordered, for queries that wait first.
+    """Return what of a regrouping is still to be ordered, for waiting queries first.
 
-    Queries that got what they were to get, gave way for good, or departed, are struck from the
-    record; and so are those that were to give way, if all others got what they were to get.
-
-    ``choices`` are those of the views that offers are numbered in.
+    Strikes off the record queries that are done or gone, and all that are to give way once all
+    others are done. ``choices`` are those of the views that offers are numbered in.
     """
     left = dict(last.offers)
     missing = []

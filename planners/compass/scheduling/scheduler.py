@@ -31,30 +31,19 @@ LATER = 0.01
 
 @dataclass(frozen=True)
 class Bid:
-    """A query and the plans that it could be served by, the best for itself first.
-
-    Args:
-        query: the query.
-        offers: its plans.
-        plans: the same, as plans.
-    """
+    """A query and the plans that could serve it, the best for itself first."""
 
     query: Query
     offers: Sequence[Offer]
-    plans: Sequence[Plan]
+    plans: Sequence[Plan]  # of the offers
 
 
 @dataclass(frozen=True)
 class Award:
-    """What a query is to get.
-
-    Args:
-        bid: its bid.
-        chosen: number of the plan.
-    """
+    """The plan that a query gets."""
 
     bid: Bid
-    chosen: int
+    chosen: int  # number of the plan in the bid
 
     @property
     def offer(self) -> Offer:
@@ -71,20 +60,17 @@ class Scheduler(ABC):
     """Shares the machines among queries.
 
     Attributes:
-        regrouping: how queries that run are matched anew, together with those that find no room.
+        regrouping: how running queries are matched anew with those that find no room.
     """
 
     regrouping: Regrouping = StayAsTheyAre()
 
     @abstractmethod
     def award(self, context: PlanningContext, market: Market, bids: Sequence[Bid]) -> list[Award]:
-        """Return the plans to deploy, at most one of each bid; all of them fit together."""
+        """Return the plans to deploy, at most one for each bid; all of them fit together."""
 
     def prices(self, pools: Pools, standing: Standing) -> Floats:
-        """Return the price of a unit of each pool, by which searches weigh plans, shape (R,).
-
-        By default all of any pool costs the same, whatever is taken of it.
-        """
+        """Return the price of a unit of each pool, (R,); by default all of any pool costs 1."""
         return pools.scarcity
 
     def most(self, offer: Offer) -> float:
@@ -93,34 +79,31 @@ class Scheduler(ABC):
 
     @property
     def worth(self) -> float:
-        """What serving a query surely is worth at these prices; see `Market`."""
+        """Worth of certain service of a query at these prices; see `Market`."""
         return 0.0
 
     def overpaying(self, context: PlanningContext, market: Market) -> list[Query]:
-        """Return running queries that others should have the machines of, the worst first."""
+        """Return running queries whose machines others need more, the worst first."""
         return []
 
     def better(
         self, market: Market, query: Query, offers: Sequence[Offer], now: Offer | None
     ) -> list[Offer]:
-        """Return the plans that a running query should rather be served by, the best first.
+        """Return plans that a running query should move to, the best first.
 
         ``now`` is what is believed of the plan in force; None if nothing is.
         """
         return []
 
     def evicts(self, market: Market, query: Query) -> bool:
-        """Tell whether an overpaying query that cannot move has to go."""
+        """Tell whether an overpaying query that cannot move is released."""
         return False
 
 
 def first_that_fit(
     context: PlanningContext, ranked: Sequence[tuple[Bid, Sequence[int]]]
 ) -> list[Award]:
-    """Return for each bid the first of its plans that fits beside those of the bids before it.
-
-    And beside what was ordered already, see `planners.compass.runtime.orders`.
-    """
+    """Return for each bid its first plan that fits beside earlier bids and earlier orders."""
     if not ranked:
         return []
     wanted = [(bid.query, [bid.plans[number] for number in order]) for bid, order in ranked]
@@ -133,10 +116,9 @@ def first_that_fit(
 
 @dataclass(frozen=True)
 class FirstComeFirstServed(Scheduler):
-    """Serves queries in the order of their arrival by the cheapest plan that fits; an ablation.
+    """Serves queries in order of arrival by the cheapest plan that fits; an ablation.
 
-    Its prices never change, it admits whatever fits, and what runs stays where it is, unless audits
-    find that its content is not what was profiled.
+    Prices are constant, and running queries move only if audits find their content changed.
     """
 
     def award(self, context: PlanningContext, market: Market, bids: Sequence[Bid]) -> list[Award]:
@@ -147,11 +129,9 @@ class FirstComeFirstServed(Scheduler):
 class ByPrice(Scheduler):
     """Matches queries and plans at prices of the pools.
 
-    A query may be served by the plans that it can pay. Where several compete for what is left, they
-    are matched (`planners.matching`), so that as many as possible are served, and those by plans
-    as high on their lists as can be; then each gets the first of its plans that fits. In the
-    matching a GPU is a pool of shares, as queries share stations; whether cards can be cut so, the
-    context says. Queries that run take no part in it: they move one at a time.
+    Queries that compete are matched (`planners.matching`) to serve as many as possible, each by a
+    plan high on its list; then each gets its first plan that fits. The matching treats GPUs as
+    divisible; the planning context checks the partitions. Running queries move one at a time.
 
     Attributes:
         gain: part of its price that a move must save, from 0 to 1.
@@ -185,10 +165,10 @@ class ByPrice(Scheduler):
     def better(
         self, market: Market, query: Query, offers: Sequence[Offer], now: Offer | None
     ) -> list[Offer]:
-        """Return the feasible plans of so much less loss that a move pays.
+        """Return the feasible plans whose loss is low enough for a move to pay.
 
-        All of them where the plan in force is not believed to be feasible. Where that costs
-        nothing, a move can only make the query surer, by `SURER` and if that is worth anything.
+        All of them if the plan in force is not feasible. If that costs nothing, a move must make
+        the query surer by `SURER`, and only if that has a worth.
         """
         if now is not None and not now.feasible:
             return [offer for offer in offers if offer.feasible]
@@ -206,11 +186,8 @@ def matched(
 ) -> list[tuple[Bid, Sequence[int]]]:
     """Order bids, and the plans of each, so that as many as possible are served at once.
 
-    ``ranked`` has bids and the numbers of their plans, the best first.
-
-    Returns:
-        First the bids that are served in the matching, each with its plan there first; the others
-        after them, as they were. A plan that is not believed to be feasible is worth half.
+    ``ranked`` has bids and the numbers of their plans, the best first. Bids served in the matching
+    come first, each with its matched plan first. An infeasible plan counts half.
     """
     if len(ranked) < 2:
         return list(ranked)
@@ -243,26 +220,19 @@ class PriceMatching(ByPrice):
     """Matches queries and plans by prices of the pools that rise with congestion.
 
     A unit of pool j costs u_j^steepness q_j / t_j + `FREE_PRICE` / c_j, where t_j of it is taken, a
-    share u_j of all c_j, and q_j queries use it. So when a pool is full, its price is what a unit
-    is worth: the queries that it serves on average. Machines refuse what they have no room for; the
-    backhaul takes more than it can carry, and then serves nobody in time, so that its price goes on
-    rising: at the usual parameters nobody pays for an average share once 1.19 of the pool is taken,
-    which is 0.95 of its time. A query is admitted by the plan of least price, and only if that is
-    at most ``value``: nobody gets the machines of many others. A running query that pays more than
-    that moves to a plan that saves ``gain`` of its price, and has to give way if there is none and
-    it pays more than ``evict_above``.
+    share u_j of all c_j, and q_j queries use it. A unit of a full pool thus costs what it is worth:
+    the queries that it serves on average. Machines refuse what they have no room for. The backhaul
+    does not, so its price goes on rising beyond its capacity: at the default parameters nobody pays
+    for an average share once 1.19 of the pool is taken, 0.95 of its time.
 
     Args:
-        steepness: how late prices rise. At 1 in proportion to load; the higher, the more an idle
-            pool is used without second thoughts.
-        value: the most that serving a query is worth, in queries. Above 1 it pays for prices that
-            lag behind the load.
-        best_effort: the same, at the least, of a query for which no plan is believed to be
-            feasible; more if one is likely to be nevertheless.
+        steepness: how late prices rise with load; 1 is in proportion.
+        value: the most that a query may pay to be admitted, in queries.
+        best_effort: the least such bound where no plan is believed feasible.
         gain: part of its price that a move must save, from 0 to 1.
         evict_above: price above which a query that cannot move is released.
-        most_moves: running queries that are looked at in one call.
-        regrouping: how queries that run are matched anew, together with those that find no room.
+        most_moves: running queries looked at in one call.
+        regrouping: how running queries are matched anew with those that find no room.
 
     Raises:
         ValueError: a parameter is out of range.
@@ -288,7 +258,7 @@ class PriceMatching(ByPrice):
         whole(0, most_moves=self.most_moves)
 
     def most(self, offer: Offer) -> float:
-        """Return the value of a query, in queries, as far as a plan is likely to serve it."""
+        """Return the value of a query, in queries, scaled by the probability of serving it."""
         if offer.feasible:
             return self.value
         return max(self.best_effort, self.value * offer.probability)
@@ -299,7 +269,7 @@ class PriceMatching(ByPrice):
         return 1.0
 
     def prices(self, pools: Pools, standing: Standing) -> Floats:
-        """Return what a unit of each pool is worth in queries: less with room, more if overfull."""
+        """Return what a unit of each pool is worth in queries, shape (R,)."""
         busy = standing.taken / np.maximum(pools.capacity, 1e-9)
         served = standing.queries / np.maximum(standing.taken, 1e-9)
         return np.asarray(busy**self.steepness * served + FREE_PRICE * pools.scarcity)
@@ -316,5 +286,5 @@ class PriceMatching(ByPrice):
         return [query for _, _, query in paying[: self.most_moves]]
 
     def evicts(self, market: Market, query: Query) -> bool:
-        """Tell whether a query costs so many others their service that it has to go."""
+        """Tell whether a query pays more than ``evict_above``."""
         return float(market.standing.share(query.id) @ market.prices) > self.evict_above

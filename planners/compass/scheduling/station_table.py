@@ -30,15 +30,15 @@ MOST_KEYS = 1 << 32
 
 
 class StationTable:
-    """What some queries could be served by, on stations that they may share.
+    """Plans that could serve some queries on stations that they may share.
 
     Args:
         context: the planning context.
-        market: the pools, and what stands.
-        search: what knows of plans.
+        market: the pools, and the stations that exist.
+        search: judges plans.
         queries: the queries; what others hold is left to them.
         ordered: what is ordered for others, which is left to them too.
-        switch: what moving one of those that run must gain, in queries.
+        switch: what moving a running query must gain, in queries.
     """
 
     def __init__(
@@ -67,17 +67,16 @@ class StationTable:
         self.queries = queries
 
     def look_at(self, shared: Sequence[int], least_hope: float | None) -> None:
-        """Take up the plans of some configurations; see `Beliefs.candidates`."""
+        """Take the plans of some configurations; see `Beliefs.candidates`."""
         self._shared = shared
         self._rows = self._made(least_hope)
 
     def agreeable(self, many: int) -> list[int]:
-        """Return configurations by which the most queries would be served, many at most.
+        """Return at most ``many`` configurations by which the most queries would be served.
 
-        The one that promises most to all comes first, and then always the one that adds most, as
-        long as any adds something: there may be stations of several. Then those that promise most
-        by themselves: there may be room for a station of one only, and profiling those before may
-        show that they do not keep what they promised.
+        First greedily those that add most to what the others promise, as there may be stations of
+        several. Then those that promise most by themselves, as there may be room for one station
+        only.
         """
         promise = np.array([beliefs.promise() for beliefs in self._beliefs])
         served = np.zeros((len(promise), 1))
@@ -115,7 +114,7 @@ class StationTable:
         return float(self.rows.problem.worth[chosen[chosen >= 0]].sum())
 
     def profile(self, chosen: Integers) -> bool:
-        """Profile what was chosen in hope, and then hope no more; tell if anything was."""
+        """Profile what was chosen unprofiled, then allow no more of it; tell whether any was."""
         tried = False
         for at, row in enumerate(chosen.tolist()):
             beliefs, query = self._beliefs[at], self.queries[at]
@@ -141,7 +140,7 @@ class StationTable:
         return tried
 
     def changes(self, chosen: Integers) -> dict[int, Offer | None]:
-        """Return the plan of each query that is to get another, or None for none, by id."""
+        """Return the new plan of each query whose plan changes, by id; None for none."""
         found: dict[int, Offer | None] = {}
         for at, (row, now) in enumerate(zip(chosen.tolist(), self.current.tolist(), strict=True)):
             query = self.queries[at].id
@@ -171,7 +170,7 @@ class StationTable:
     def _cut(self, kinds: Integers) -> tuple[Integers, Integers]:
         """Return instances of stations of some kinds, and their cards and profiles there.
 
-        Those that share an instance are left to the pools.
+        Stations that share an instance count towards the pools only.
         """
         stations = self._context.bulk.view(self.queries[0], self._search.model.choices).stations
         instances, profile = np.zeros(len(kinds), np.int64), np.zeros((len(kinds), 2), np.int64)
@@ -232,21 +231,14 @@ class StationTable:
 
 @dataclass(frozen=True)
 class _Rows:
-    """The plans that count, M of them.
-
-    Args:
-        problem: what is to be matched.
-        number: their numbers in the views of their queries, shape (M,).
-        configuration: their configurations, shape (M,).
-        current: row of the plan in force of each query, -1 for none, shape (Q,).
-    """
+    """The plans that count, M of them."""
 
     problem: WholeStations
-    number: Integers
-    configuration: Integers
-    current: Integers
+    number: Integers  # in the views of their queries, (M,)
+    configuration: Integers  # (M,)
+    current: Integers  # row of the plan in force of each query, -1 for none, (Q,)
 
 
 def _codes(station: Integers, operator_key: Integers) -> Integers:
-    """Return one number for kind and knob values of a station, -1 on the device."""
+    """Return one number for a station's kind and knob values, -1 on the device."""
     return np.where(station < 0, -1, station * MOST_KEYS + operator_key)

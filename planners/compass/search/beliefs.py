@@ -51,8 +51,8 @@ first."""
 class Beliefs:
     """Plans of one query during one call; C configurations, N operators, R pools.
 
-    What is believed of configurations says which to profile next, by the plans of one replica and
-    no batching that there are of each. What was profiled is then looked at in every allocation.
+    Which configuration to profile next is decided by its plans of one replica and no batching.
+    Profiled ones are judged in every allocation.
 
     Args:
         model: how plans are judged.
@@ -112,15 +112,14 @@ class Beliefs:
     ) -> int | None:
         """Return the configuration of the plan that promises the largest saving, or None.
 
-        Of a query that waits, or knows of no plan that would do, those come first that are likely
-        to and that the pools have room for: it may be served by them at once. Whether cards can be
-        cut so, and what is still being drained, is not looked at.
+        If the query waits, or knows of no feasible plan, likely plans that the pools have room for
+        come first. GPU partitions and draining machines are not checked.
 
         Args:
             excluded: configurations that are not wanted.
-            reference: loss of the best plan so far; None if there is none. Any feasible plan then
-                saves what serving a query is worth, beside what it saves over dearer ones.
-            least: probability of keeping the SLO from which on a plan counts.
+            reference: loss of the best plan so far. None if there is none; any feasible plan then
+                also saves what serving a query is worth.
+            least: least probability of keeping the SLO for a plan to count.
         """
         base, surrogates = self._base, self.configurations.surrogates
         cost, has_room = base.costs(surrogates.time_s())
@@ -156,11 +155,9 @@ class Beliefs:
         return least if least < inf else None
 
     def offers(self, most: int) -> list[Offer]:
-        """Return the plans worth deploying, those of least loss first.
+        """Return the plans worth deploying, by rising loss; infeasible ones only if all are.
 
-        Infeasible ones only if all are. The loss is a plan's price and the worth of the service
-        that it puts at risk (`Market.loss`). A plan that takes no less of any pool than one of less
-        loss is left out: it fits nowhere where that does not.
+        A plan that takes no less of any pool than one of less loss is left out.
         """
         if not self.configurations.profiled:
             return []
@@ -191,7 +188,7 @@ class Beliefs:
         return np.asarray(late + lacking)
 
     def judge(self, number: int) -> Offer | None:
-        """Return what is believed of one plan by now; None if nothing was profiled of it."""
+        """Return what is believed of one plan now; None if its configuration was not profiled."""
         index = int(self._wide.view.configuration[number])
         seen = self.configurations.profiled.get(index)
         if seen is None:
@@ -220,37 +217,29 @@ class Beliefs:
     def candidates(
         self, shared: Sequence[int], least_hope: float | None, now: int
     ) -> list[Candidates]:
-        """Return the feasible plans that a matching on shared stations may choose from.
+        """Return the plans that a matching on shared stations may choose from.
 
-        Those of some configurations, by which stations may be shared, and those that use no
-        stations, of all that were profiled; and the plan in force, even if it is not feasible.
+        Feasible plans of the configurations ``shared``, or without stations; and the plan in force.
 
         Args:
-            shared: the configurations.
-            least_hope: probability of being accurate enough from which on those of them that were
-                not profiled count, by what the last search believed; None for never.
+            shared: configurations by which stations may be shared.
+            least_hope: least probability of being accurate enough for unprofiled ones to count,
+                by the last search; None for never.
             now: number of the plan in force, -1 for none.
 
         Returns:
-            Plans of what was profiled, and then, if there is hope, of what was not.
+            Plans of profiled configurations, and then, with hope, of others.
         """
         known, believed = self.configurations, self.configurations.believed()
         found = [self._chosen(self._profiled(), believed.accurate, believed.sure, shared, now)]
         if least_hope is not None and known.profiled and known.kept_history is not None:
-            untried = [each for each in shared if each not in known.profiled]
             hopes = known.promise()
-            its = self._hoped(untried, hopes, least_hope)
+            untried = [each for each in shared if each not in known.profiled]
+            likely = [each for each in untried if hopes[each] >= least_hope]
+            its = self._look_at(known.expected(likely))
             worth = HOPED + (1 - HOPED) * hopes
             found.append(self._chosen(its, np.ones_like(hopes, dtype=bool), worth, shared, now))
         return found
-
-    def _hoped(self, indices: Sequence[int], hopes: Floats, least: float) -> PayablePlans:
-        """Return plans of configurations that were not profiled.
-
-        ``hopes`` is the probability of being accurate enough, of all configurations, (C,).
-        """
-        likely = [index for index in indices if hopes[index] >= least]
-        return self._look_at(self.configurations.expected(likely))
 
     def _chosen(
         self,
@@ -260,10 +249,7 @@ class Beliefs:
         shared: Sequence[int],
         now: int,
     ) -> Candidates:
-        """Return which of some plans `candidates` returns.
-
-        ``accurate`` and ``sure`` are those of `Believed`, of all configurations, (C,).
-        """
+        """Return the part of `candidates`; ``accurate`` and ``sure`` are those of `Believed`."""
         view = self._wide.view
         agreed = np.zeros(len(self._domain), dtype=bool)
         agreed[list(shared)] = True
@@ -284,8 +270,7 @@ class Beliefs:
     def promise(self) -> Floats:
         """Return the probability that some plan with a station would do, by configuration, (C,).
 
-        Of latency without waits; and of accuracy as is believed where it was profiled, elsewhere as
-        was believed when the query was last searched for.
+        Latency is without waits; accuracy as profiled, or else as believed by the last search.
         """
         kept, base = self.configurations.kept_history, self._base
         if kept is None:
@@ -316,7 +301,7 @@ class Beliefs:
         return self._model.headroom * self._bound_s
 
     def _profiled(self) -> PayablePlans:
-        """Return the plans of all configurations that were profiled; they are looked at once."""
+        """Return the plans of all profiled configurations, each judged once."""
         shown = self.configurations.profiled
         new = {index: seen for index, seen in shown.items() if index not in self._judged}
         if new or self._payable is None:
@@ -326,7 +311,7 @@ class Beliefs:
         return self._payable
 
     def _look_at(self, shown: Mapping[int, ProfiledConfig]) -> PayablePlans:
-        """Return the plans of some configurations that can be paid for, by what was shown."""
+        """Return the affordable plans of some configurations, given their profiles."""
         indices = np.array(list(shown), dtype=np.int64)
         sizes = Sizes.of(list(shown.values()), self._wide.operators)
         held = self._wide.held(indices, sizes.operator_time_s)
@@ -339,8 +324,8 @@ class Beliefs:
     def _in_time(self, held: Held, latency_s: Floats, sizes: Sizes) -> Floats:
         """Return the probability that plans keep the latency bound, shape (k,).
 
-        A device may be slower than its kind: of speeds below the median, some at evenly spaced
-        probabilities stand for all.
+        A device may be slower than its kind: a few speeds at evenly spaced probabilities stand for
+        all below the median.
         """
         in_time = self._kept(latency_s)
         if not self._device_spread or self._bound_s == inf:
@@ -354,7 +339,7 @@ class Beliefs:
     def _if_slower(self, plans: Integers, of: Integers, sizes: Sizes) -> Floats:
         """Return the mean probability that plans keep the bound on slower devices, shape (k,).
 
-        Plans are their numbers in the view, (k,); for ``of`` see `Held`.
+        ``plans`` are numbers in the view, (k,); for ``of`` see `Held`.
         """
         load, slower = self._model.load, [exp(self._device_spread * each) for each in SLOWER]
         in_time = self._kept(self._wide.latency_s(plans, of, sizes, load, slower[0]))
@@ -373,7 +358,7 @@ class Beliefs:
 
 
 class JudgeSettings(Protocol):
-    """What a search says of how plans are judged; see `Search` for its attributes."""
+    """How plans are judged; see `Search` for the attributes."""
 
     @property
     def model(self) -> PlanningModel:

@@ -1,16 +1,14 @@
-"""CMBO: Compass's search for the next plan to profile, as arrays that know no context.
+"""CMBO: Compass's search for the next plan to profile, as arrays without a context.
 
-Two surrogates believe in plans (Compass paper, Fig. 8): accuracy depends on the configuration only,
-latency on the whole plan. Profiling one configuration shows the time of each operator, from which
-the latency of every plan of that configuration follows; a search that sees one plan's latency at a
-time learns far less from it.
+Two surrogates (Compass paper, Fig. 8): accuracy depends on the configuration only, latency on the
+whole plan. Profiling one configuration shows the time of each operator, from which the latency of
+every plan of that configuration follows.
 
 Reconstructed, and different from the authors' prototype: its latency surrogate is one process over
-configurations and placements, which is given a row for each placement of a profiled configuration.
-Here each operator's logarithmic time is a process over the knobs that reach it (its own and those
-upstream), and a plan's latency is worked out from these. That is the same information, exact for
-profiled configurations; it errs less elsewhere, and its size is that of the configurations, not of
-the plans.
+configurations and placements, with a row for each placement of a profiled configuration. Here each
+operator's logarithmic time is a process over the knobs that reach it (its own and those upstream),
+and a plan's latency is computed from these. That is the same information, exact for profiled
+configurations; it errs less elsewhere, and its size is that of the configurations.
 """
 
 from collections.abc import Sequence
@@ -46,14 +44,13 @@ class Domain:
     Args:
         points: features of the configurations, as from ``planners.bayesopt.encodings``, (C, D).
         blocks: widths of the features' blocks, one per knob; see `GaussianProcess`.
-        upstream: numbers of the blocks that the time of each of N operators depends on, such as
+        upstream: blocks that the time of each of N operators depends on, such as
             ``pipeline.upstream_knobs``.
 
     Attributes:
         accuracy: the points of accuracy.
         times: for each operator the points of its time, over the knobs that reach it, and the
-            point of each configuration, shape (C,). Configurations that differ in other knobs only
-            are one point, as profiling has it.
+            point of each configuration, shape (C,).
     """
 
     def __init__(
@@ -83,34 +80,29 @@ def _reaching(
 class Cmbo:
     """Believes in all plans of one query after a few configurations were profiled.
 
-    C configurations of D features, P plans, N operators. Surrogates work on configurations; plans
-    are gone through in compiled code, so 50,000 of them are well possible.
+    C configurations of D features, P plans, N operators.
 
     Args:
-        points: a `Domain`; or features of the configurations, as from
-            ``planners.bayesopt.encodings``, (C, D), with ``blocks`` and ``upstream``.
+        points: a `Domain`; or features of the configurations, (C, D), with ``blocks`` and
+            ``upstream``; see there.
         configuration: configuration of each plan, shape (P,).
-        factors: time of each operator under each plan over that on profiling hardware, (P, N); to
-            search under load, with the waits that a station of that load adds.
+        factors: time of each operator under each plan over that on profiling hardware, waits
+            included, (P, N).
         transfer_s: transmission time of a mean request's messages under each plan, seconds, (P,).
         cost: cost of each plan, in any unit, (P,).
         latency_s: bound on the quantile of latency in seconds; None for none.
         accuracy: bound on mean accuracy; None for none.
-        fixed_s: what request sizes do not scale, such as propagation delays, seconds, (P,) or one
-            number.
+        fixed_s: what request sizes do not scale, such as propagation, seconds, (P,) or a number.
         latency_quantile: the quantile that is bounded.
-        latency_margin: part of the latency bound that is planned for. Below 1 it leaves headroom
-            for what profiling does not see: slow devices, weak links.
-        blocks: widths of the features' blocks, one per knob; see `GaussianProcess`.
-        upstream: numbers of the blocks that each operator's time depends on, such as
-            ``pipeline.upstream_knobs``; by default all.
-        prior_accuracy: accuracies that histories tell, shape (C,); surrogates then learn what is
-            left.
-        prior_log_time: logarithms of operator times in seconds, likewise, shape (C, N).
+        latency_margin: part of the latency bound that is planned for.
+        blocks: see `Domain`.
+        upstream: see `Domain`; by default all blocks.
+        prior_accuracy: accuracies by histories, shape (C,); surrogates learn what is left.
+        prior_log_time: likewise logarithms of operator times in seconds, shape (C, N).
 
     Attributes:
-        reference: cost that there is nothing to save at. At first a little above the most costly
-            plan's; set it to the cost of the best plan found, and only cheaper ones are proposed.
+        reference: cost at which nothing is saved; only cheaper plans are proposed. At first a
+            little above the most costly plan's.
     """
 
     def __init__(
@@ -168,11 +160,11 @@ class Cmbo:
 
     @property
     def subjects(self) -> int:
-        """How many indices `observe` knows: the C configurations."""
+        """Number of indices that `observe` knows: the C configurations."""
         return self._count
 
     def subject(self, plan: int) -> int:
-        """Return what `observe` is to be told of once a plan was profiled: its configuration."""
+        """Return the index that `observe` takes once a plan was profiled: its configuration."""
         return int(self._configuration[plan])
 
     def observe(
@@ -185,7 +177,7 @@ class Cmbo:
         samples: int | None = None,
         normalised: tuple[float, float] = (1.0, 1.0),
     ) -> None:
-        """Learn what profiling a configuration has shown; again, in place of the earlier result.
+        """Learn the profile of a configuration, in place of any earlier one.
 
         Args:
             index: the configuration.
@@ -193,8 +185,8 @@ class Cmbo:
             accuracy_variance: variance of that mean.
             operator_time_s: mean time of each operator on profiling hardware, seconds, shape (N,).
             time_cv: coefficient of variation of the pipeline's time between requests.
-            samples: items that the times rest on; None for so many that their error is nothing.
-            normalised: what dividing by allowances does to means; see ``Measurement.normalised``.
+            samples: items that the times rest on; None for no error.
+            normalised: see ``Measurement.normalised``.
         """
         self.observe_all(
             [index],
@@ -216,10 +208,9 @@ class Cmbo:
         samples: Floats,
         normalised: Floats,
     ) -> None:
-        """Learn what profiling many configurations has shown, m of them; see `observe`.
+        """Learn the profiles of m configurations; arguments of `observe` with a first axis of m.
 
-        Arguments are those of `observe`, with a first axis of length m; ``samples`` is infinite
-        where errors are nothing.
+        ``samples`` is infinite for no error.
         """
         self._log_time = self._accurate = self._latency = None
         log_time = np.log(np.maximum(operator_time_s, SHORTEST_S))
@@ -237,25 +228,18 @@ class Cmbo:
         )
 
     def reprice(self, cost: Floats, reference: float | None = None) -> None:
-        """Set what plans cost, such as when more is believed of the load that they would be.
+        """Set the cost of each plan, (P,), infinite if impossible, and the reference.
 
-        Args:
-            cost: cost of each plan, shape (P,); infinite for those that cannot be had.
-            reference: cost that there is nothing to save at; None for a little above all.
+        ``reference`` is by default a little above all costs.
         """
         self._cost = cost
         self.reference = above(cost[np.isfinite(cost)]) if reference is None else reference
 
     def propose(self, exclude: Booleans | None = None, least: float = 0.0) -> int | None:
-        """Return the plan with the largest utility, and of equals the first.
+        """Return the first plan of the largest utility, or None.
 
-        Args:
-            exclude: configurations that are not wanted, such as those profiled, shape (C,).
-            least: probability of keeping the SLO from which on a plan counts.
-
-        Returns:
-            Index of the plan; None if none is left that costs less than the reference and could be
-            feasible.
+        ``exclude`` marks unwanted configurations, (C,); plans count from ``least`` probability of
+        keeping the SLO. None if no plan that counts is cheaper than the reference.
         """
         accurate = self._likely_accurate()
         if exclude is not None:
@@ -274,10 +258,7 @@ class Cmbo:
         return np.asarray(accurate * self._fast())
 
     def believed(self) -> tuple[Floats, Floats, Floats, Floats]:
-        """Return what is believed of each plan: mean and sd of latency, and of accuracy.
-
-        Of the mean latency in seconds without waits, and of the mean accuracy; each of shape (P,).
-        """
+        """Return mean and sd of latency in seconds without waits, then of accuracy, each (P,)."""
         compute_s, log_sd = self._compute()
         _, _, moving, still = self._size_statistics()
         mean, sd = self.accuracy()
@@ -327,9 +308,8 @@ class Cmbo:
     def _compute(self) -> tuple[Floats, Floats]:
         """Return plans' computing time as a log-normal: median in s, sd of the logarithm.
 
-        The median is taken as the sum of the operators' medians, and the deviation by the delta
-        method. A normal value, as in the prototype, would be below 0 with some probability as long
-        as little is known, for times spread over decades.
+        The median is the sum of the operators' medians, and the deviation is by the delta method. A
+        normal value, as in the prototype, could be below 0 while little is known.
         """
         log_mean, log_sd = self.log_time()
         time_s = np.exp(log_mean)[self._configuration]
@@ -360,14 +340,10 @@ class Cmbo:
     def _bound(self) -> tuple[float, float, float, float]:
         """Return the bound on latency, and what sizes of requests make of it.
 
-        The quantile is that of the log-normal that ``sim.planning.queueing`` takes, without waits:
-        what request sizes scale is ``exp(z s - s^2 / 2)`` times its mean, with ``s^2 = log(1 +
-        cv^2)``.
-
-        Returns:
-            The bound in seconds, infinite if there is none; what the quantile of all that request
-            sizes scale is over its mean; what a mean fixed time is over a fixed time; and the
-            relative variance of measured means.
+        The quantile is that of the log-normal in ``sim.planning.queueing``, without waits: ``exp(z
+        s - s^2 / 2)`` times the mean of what request sizes scale, with ``s^2 = log(1 + cv^2)``.
+        Returns the bound in seconds, infinite for none; that factor; the mean of a fixed time over
+        a fixed time; and the relative variance of measured means.
         """
         cv, error, moving, still = self._size_statistics()
         spread = log1p(cv**2)
@@ -375,7 +351,7 @@ class Cmbo:
         return bound_s, moving * exp(self._quantile * sqrt(spread) - spread / 2), still, error
 
     def _size_statistics(self) -> tuple[float, float, float, float]:
-        """Return means over the profiled configurations, for all serve requests of the same sizes.
+        """Return means over the profiled configurations; request sizes are the same for all.
 
         Of the coefficient of variation, the relative variance of sample means, and both parts of
         ``normalised``.
@@ -388,14 +364,12 @@ class Cmbo:
 
 
 class _LogTime:
-    """The logarithm of one operator's time, over the knobs that reach it.
-
-    What is observed is learned when it is first asked for: some are only ever asked of accuracy.
+    """The logarithm of one operator's time, over the knobs that reach it; learned when asked for.
 
     Args:
         grid: the points.
         point_of: the point of each configuration, shape (C,).
-        centre: what is believed before anything is observed; None for the mean of what is.
+        centre: prior mean; None for the mean of what is observed.
     """
 
     def __init__(self, grid: Grid, point_of: Integers, centre: float | None) -> None:
@@ -427,10 +401,9 @@ def _note(
     sizes: Floats,
     seen: Booleans,
 ) -> None:
-    """Note what profiling has shown of m of C configurations.
+    """Fill ``values`` (C,), ``sizes`` (C, 4) and ``seen`` (C,) by profiles of m configurations.
 
-    For ``accuracy`` (beyond what histories told) to ``normalised`` see ``Cmbo.observe_all``. Filled
-    are ``values`` (C,), ``sizes`` (C, 4), see ``Cmbo._size_statistics``, and ``seen`` (C,).
+    See ``Cmbo.observe_all`` and ``Cmbo._size_statistics``; ``accuracy`` is that beyond the prior.
     """
     for row, index in enumerate(indices):
         values[index], seen[index] = accuracy[row], True
@@ -441,10 +414,7 @@ def _note(
 
 @compiled
 def _put(means: Floats, sds: Floats, point_of: Integers, mean: Floats, sd: Floats) -> None:
-    """Put what is believed at points where it belongs.
-
-    From shape (points, 1) to ``mean`` and ``sd`` of each configuration, (C,).
-    """
+    """Put means and sds of points, (points, 1), where their configurations are, (C,)."""
     for configuration, point in enumerate(point_of):
         mean[configuration], sd[configuration] = means[point, 0], sds[point, 0]
 

@@ -1,4 +1,4 @@
-"""What is believed of the configurations of one query: from profiling, and from histories."""
+"""What is believed of the configurations of one query, from profiling and histories."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -52,23 +52,15 @@ LEAST_TO_MATURE = 4
 
 @dataclass(frozen=True)
 class Believed:
-    """What is believed of the accuracy of C configurations, those that were profiled.
+    """Beliefs about the accuracy of the profiled ones of C configurations."""
 
-    Args:
-        accuracy: the accuracies, NaN of the others, shape (C,).
-        accurate: whether they are taken for accurate enough, shape (C,).
-        sure: how likely they are, shape (C,).
-    """
-
-    accuracy: Floats
-    accurate: Booleans
-    sure: Floats
+    accuracy: Floats  # NaN if not profiled, (C,)
+    accurate: Booleans  # taken for accurate enough, (C,)
+    sure: Floats  # probability that they are, (C,)
 
 
 class ConfigurationBeliefs:
-    """What is believed of the configurations of one query during one call; C of them.
-
-    What was profiled, and what surrogates make of it, which start from histories of other queries.
+    """What is believed of the C configurations of one query during one call.
 
     Args:
         context: the planning context.
@@ -76,13 +68,12 @@ class ConfigurationBeliefs:
         found: what is known of the query.
         warm_start: how histories are used.
         features: features of the configurations.
-        blank: makes surrogates that start from what histories say, if they say anything.
+        blank: makes surrogates that start from a prior, if there is one.
 
     Attributes:
         profiled: results of profiling, by index of the configuration.
-        matured: whether the query's own model has taken over from histories.
-        kept_history: what surrogates believed when the query was last profiled for; None if it
-            never was.
+        matured: whether the query's own model has replaced histories.
+        kept_history: surrogates' beliefs when the query was last profiled for, or None.
     """
 
     def __init__(
@@ -113,14 +104,14 @@ class ConfigurationBeliefs:
 
     @property
     def in_doubt(self) -> bool:
-        """Whether what was shown of some configuration leaves it to surrogates what to believe."""
+        """Whether some profile is too small to be believed without surrogates."""
         return any(
             seen.verdict is None and seen.count < RELIABLE for seen in self.profiled.values()
         )
 
     @property
     def histories(self) -> list[History]:
-        """The histories that surrogates start from, chosen when they are first asked for."""
+        """The histories that surrogates start from, chosen at the first access."""
         if self.matured:
             return []
         if self._chosen is None:
@@ -131,9 +122,10 @@ class ConfigurationBeliefs:
 
     @property
     def surrogates(self) -> Cmbo:
-        """The surrogates, made when they are first asked."""
+        """The surrogates, made at the first access."""
         if self._made is None:
-            self._made = self._surrogates()
+            self._made = self._blank(self._prior())
+            _observe(self._made, list(self.profiled), self._rows())
             self._believed = None
         return self._made
 
@@ -147,12 +139,6 @@ class ConfigurationBeliefs:
             self._made = None
         elif self._made is not None:
             _observe(self._made, [index], seen.row[None])
-
-    def _surrogates(self) -> Cmbo:
-        """Return surrogates that start from what histories say and know all that was shown."""
-        made = self._blank(self._prior())
-        _observe(made, list(self.profiled), self._rows())
-        return made
 
     def _prior(self) -> Prior | None:
         rows = self._rows()
@@ -222,10 +208,9 @@ class ConfigurationBeliefs:
     def believed(self) -> Believed:
         """Return what is believed of the accuracy of configurations that were profiled.
 
-        What was measured, where the test has decided or many items were. Otherwise what surrogates
-        make of it, which know the configurations nearby too; what is on record of them, unless more
-        was shown since. Whether to take one for accurate enough, the test tells, or what is
-        believed.
+        The measured mean, where the test has decided or items are many; otherwise that of
+        surrogates, from the record unless more was shown since. The test, or else the mean, says
+        whether a configuration is accurate enough.
         """
         if self._believed is None:
             self._believed = self._judged()
@@ -257,7 +242,7 @@ class ConfigurationBeliefs:
         return Believed(accuracy, accurate, sure)
 
     def _rows(self) -> Floats:
-        """Return `rows_of` all that was shown."""
+        """Return `rows_of` all profiles."""
         return rows_of(self.profiled.values(), self._operators)
 
 
@@ -272,17 +257,11 @@ def _judge(
     accurate: Booleans,
     margin: Floats,
 ) -> None:
-    """Work out what is believed of m of C configurations; see ``ConfigurationBeliefs.believed``.
+    """Fill ``accuracy`` and ``accurate``, (C,), and ``margin``, (m,), for m configurations.
 
-    Args:
-        indices: the configurations, shape (m,).
-        rows: see `rows_of`, shape (m, 8 + N).
-        means: what surrogates make of the accuracies of all, shape (C,); empty if none is in doubt.
-        sds: how far they may be off, shape (C,); empty where that is as was measured.
-        floor: the accuracy from which on they are accurate enough; -inf for none.
-        accuracy: filled with the accuracies where they are known, shape (C,).
-        accurate: marks those that are taken for accurate enough, likewise.
-        margin: filled with how many standard deviations the accuracies are above the floor, (m,).
+    ``margin`` is the number of standard deviations above the floor. For ``rows`` see `rows_of`;
+    ``means`` and ``sds`` are the surrogates', (C,): no means if none is in doubt, no sds where
+    those are as measured. See ``ConfigurationBeliefs.believed``.
     """
     for row, index in enumerate(indices):
         mean, sd = rows[row, ACCURACY], sqrt(max(rows[row, VARIANCE], 0.0))
@@ -300,10 +279,7 @@ def _judge(
 
 
 def _observe(cmbo: Cmbo, indices: Sequence[int], rows: Floats) -> None:
-    """Let surrogates learn what was shown of some configurations.
-
-    For ``rows`` see `rows_of`.
-    """
+    """Let surrogates learn profiles of some configurations; for ``rows`` see `rows_of`."""
     if not len(rows):
         return
     cmbo.observe_all(

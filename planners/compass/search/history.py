@@ -1,23 +1,18 @@
 """Warm starts: what earlier queries have shown, as a prior for the surrogates of a new one.
 
-What profiling shows (accuracy by configuration, times on the profiling hardware) depends on the
-data set and the content; device and link enter latency by known factors. So histories are of the
-same data set, the most alike in content first: by the distance between the mean features of their
-items. Each is weighted by how well it ranks what was measured so far (RGPE; Feurer, Letham and
-Bakshy 2018),
+Profiles (accuracy, times on profiling hardware) depend on the data set and its content. So
+histories are of the same data set, nearest first by the mean features of their items. Each is
+weighted by how well it ranks what was measured so far (RGPE; Feurer, Letham and Bakshy 2018),
 
     w_h ~ exp(-loss_h / temperature),
 
 with loss_h the share of pairs of measured configurations that history h puts in the wrong order, of
-those that were measured to differ.
-Confirmed of Compass: similarity-based warm starts with about ten histories, of which a hundred cost
-more than they bring, and a switch to the own model when it matures. The rest is reconstruction; the
-notes' similarity (device speed, bandwidth, SLO) is left out, since nothing that is learned here
-depends on those.
+those that were measured to differ. Confirmed of Compass: similarity-based warm starts with about
+ten histories, and a switch to the own model when it matures. The rest is reconstruction. Compass's
+similarity (device speed, bandwidth, SLO) is left out, since nothing learned here depends on those.
 
-Histories of running queries are read anew in each call; waiting queries count once they run.
-Nothing more is learned of departed queries once all that their last search wrote is visible. What
-they leave is kept per data set, and each call adds the queries that have departed since.
+Histories of running queries are read anew in each call; waiting queries count once they run. Those
+of departed queries are kept per data set once all that their last search wrote is visible.
 """
 
 from collections.abc import Callable, Sequence
@@ -55,15 +50,10 @@ LOOKED_AT = 200
 
 @dataclass(frozen=True)
 class Prior:
-    """The weighted mean of some histories.
+    """The weighted mean of some histories."""
 
-    Args:
-        accuracy: shape (C,).
-        log_time: shape (C, N).
-    """
-
-    accuracy: Floats
-    log_time: Floats
+    accuracy: Floats  # (C,)
+    log_time: Floats  # (C, N)
 
 
 @dataclass(frozen=True)
@@ -71,13 +61,11 @@ class WarmStart:
     """How histories are chosen and weighed.
 
     Args:
-        histories: how many are used; 0 for none but what ``ahead`` profiles, and with that at 0
-            too every search starts cold. Each costs planning time, so that many delay the first
-            steps; about ten is what Compass uses.
-        ahead: items of each configuration that is profiled ahead of a data set's first query, for a
-            first history; 0 for none. A departure: where VideoStorm may profile ahead, so may we.
-        least_measured: configurations that a query must have profiled to serve as one.
-        temperature: loss at which a history's weight falls to 1/e. Smaller trusts the best alone.
+        histories: how many are used, besides what ``ahead`` profiles; each is charged.
+        ahead: items of each configuration profiled ahead of a data set's first query, for a
+            first history, as VideoStorm may; 0 for none. A departure.
+        least_measured: configurations that a query must have profiled to be a history.
+        temperature: loss at which a history's weight falls to 1/e.
 
     Raises:
         ValueError: a number is out of range.
@@ -101,10 +89,7 @@ class WarmStart:
         content: Floats,
         features: Callable[[Pipeline], Floats],
     ) -> list[History]:
-        """Return the histories that are most like a query, and charge for looking at them.
-
-        ``content`` is the mean of the features of its items, (F,).
-        """
+        """Return the histories nearest to a query by mean features, (F,), and charge for them."""
         first = profiled_ahead(context, query.dataset, self.ahead, features)
         start = [] if first is None else [first]
         if self.histories == 0:
@@ -118,16 +103,10 @@ class WarmStart:
     def prior(
         self, histories: Sequence[History], measured: Integers, accuracy: Floats, total_s: Floats
     ) -> Prior | None:
-        """Return the mean of histories, weighted by how they rank what was measured.
+        """Return the mean of histories, weighted by how they rank what was measured, or None.
 
-        Args:
-            histories: the histories.
-            measured: indices of the configurations that were measured, shape (m,).
-            accuracy: measured mean accuracy, shape (m,).
-            total_s: measured total time on profiling hardware in seconds, shape (m,).
-
-        Returns:
-            The mean, or None without histories.
+        Arrays are of m configurations: index, mean accuracy, and total time on profiling hardware
+        in seconds, each of shape (m,).
         """
         if not histories:
             return None
@@ -153,8 +132,7 @@ def _weighted(
 ) -> tuple[Floats, Floats]:
     """Return the weighted means of H histories, of shapes (C,) and (C, N); see this module.
 
-    ``means`` (H, C) and ``log_times`` (H, C, N) are those of the histories; for the others see
-    `WarmStart.prior`.
+    ``means`` is (H, C) and ``log_times`` (H, C, N); for the others see `WarmStart.prior`.
     """
     many, count, operators = log_times.shape
     believed, losses = np.empty(len(measured)), np.empty(many)
@@ -180,12 +158,7 @@ def _weighted(
 
 @compiled
 def misranked(believed: Floats | Singles, measured: Floats) -> float:
-    """Return the share of pairs that a history puts in the wrong order; 0 without pairs.
-
-    Pairs that were measured equal have no order, and do not count.
-
-    Both have the shape (m,).
-    """
+    """Return the share of the pairs measured to differ that are put in the wrong order, or 0."""
     wrong, pairs = 0, 0
     for first in range(len(measured)):
         for second in range(first + 1, len(measured)):
@@ -198,16 +171,10 @@ def misranked(believed: Floats | Singles, measured: Floats) -> float:
 
 @dataclass(frozen=True, eq=False)
 class HistoryStore:
-    """The histories of a data set that a search may start from, H of them.
+    """The histories of a data set that a search may start from, H of them."""
 
-    Args:
-        query: the query of each, shape (H,).
-        content: their contents, shape (H, F).
-        histories: the histories.
-    """
-
-    query: Integers
-    content: Floats
+    query: Integers  # ids, (H,)
+    content: Floats  # mean item features, (H, F)
     histories: Sequence[History]
 
     @classmethod
@@ -236,31 +203,24 @@ class HistoryStore:
         return HistoryStore(self.query[row:], self.content[row:], self.histories[row:])
 
     def nearest(self, query: int, content: Floats, most: int) -> list[History]:
-        """Return those of other queries that are most like a content, of equals the latest."""
+        """Return the histories of other queries nearest to a content, the latest of equals."""
         chosen = _nearest(self.content, content, self.query, query, most)
         return [self.histories[at] for at in chosen.tolist()]
 
 
 @dataclass(frozen=True, eq=False)
 class DepartedHistories:
-    """What the last departed queries have left of a data set, H histories.
-
-    Args:
-        known: the histories.
-        place: how many had departed before the query of each, shape (H,).
-        many: how many have, of any data set.
-        last: the last of these; None if there is none.
-    """
+    """What the last departed queries have left of a data set, H histories."""
 
     known: HistoryStore
-    place: Integers
-    many: int = 0
-    last: int | None = None
+    place: Integers  # departures before the query of each, (H,)
+    many: int = 0  # departures so far, of any data set
+    last: int | None = None  # id of the last of these
 
     def and_also(
         self, context: PlanningContext, departed: Sequence[Query], dataset: str, least_measured: int
     ) -> "DepartedHistories":
-        """Return the same with queries that departed later, and without those too long ago."""
+        """Return the same with queries that departed later, and without the oldest."""
         rows, found = _seen(context, departed, dataset, least_measured)
         place = np.concatenate([self.place, self.many + rows])
         many = self.many + len(departed)
@@ -270,7 +230,7 @@ class DepartedHistories:
 
 
 def known_histories(context: PlanningContext, dataset: str, least_measured: int) -> HistoryStore:
-    """Return the histories of a data set; they are looked up once in a call."""
+    """Return the histories of a data set, looked up once in a call."""
 
     def look_up() -> HistoryStore:
         _, living = _seen(context, context.running[-LOOKED_AT:], dataset, least_measured)
@@ -317,10 +277,7 @@ def _seen(
 def _nearest(
     contents: Floats, content: Floats, queries: Integers, query: int, most: int
 ) -> Integers:
-    """Return which histories of other queries are most like a content; see `HistoryStore.nearest`.
-
-    ``contents`` has the shape (H, F), ``content`` (F,), and ``queries`` (H,).
-    """
+    """Return the rows of other queries' histories nearest to a content, (F,)."""
     distance, chosen, count = np.empty(len(queries)), np.empty(most, dtype=np.int64), 0
     for row, its in enumerate(queries):
         if its == query:
@@ -347,13 +304,11 @@ def _nearest(
 def profiled_ahead(
     context: PlanningContext, dataset: str, samples: int, features: Callable[[Pipeline], Floats]
 ) -> History | None:
-    """Return the history of a data set; it is made at the first call, and then remembered.
+    """Return the history of a data set, profiled at the first call and then remembered.
 
-    Configurations are profiled offline, the richest first and then always the one whose accuracy is
-    least certain, until the budget of the data set is spent. This is planning cost, and no response
-    time, as VideoStorm's profile is.
-
-    ``samples`` items of each configuration are profiled; 0 for no history.
+    Configurations are profiled offline, the richest first, then always the one of least certain
+    accuracy, on ``samples`` items each, until the data set's budget is spent. This is planning cost
+    but no response time. None if nothing was profiled.
     """
     if samples == 0:
         return None

@@ -1,8 +1,8 @@
 """Normal Bayesian optimisation over whole plans: what CMBO is measured against.
 
-Gaussian processes over configuration and layout together learn the accuracy and the latency of the
-one plan that was profiled, and no more (Compass paper, Fig. 8, "normal BO"). All else is made with
-the same care: logarithmic latency, fitted hyper-parameters, the same acquisition.
+Gaussian processes over configuration and layout together learn only the accuracy and latency of the
+plan that was profiled (Compass paper, Fig. 8, "normal BO"). The rest is as in CMBO: logarithmic
+latency, fitted hyper-parameters, the same acquisition.
 """
 
 from collections.abc import Sequence
@@ -26,25 +26,15 @@ LOG_LATENCY_SCALE = 1.0
 class NormalBo:
     """Believes in all plans of one query after a few plans were profiled.
 
-    It observes, proposes and tells of times as `Cmbo` does, but of plans.
+    It has the methods of `Cmbo`, but observes plans. For parameters not listed see there.
 
     Args:
         points: features of the plans, shape (P, D), as from ``planners.bayesopt.encodings.joint``.
-        factors: time of each operator under each plan over that on profiling hardware, (P, N); of
-            a plan that was profiled only, to work out its latency.
-        transfer_s: transmission time of a mean request's messages under each plan, seconds, (P,);
-            likewise.
-        cost: cost of each plan, in any unit, (P,).
-        latency_s: bound on the quantile of latency in seconds; None for none.
-        accuracy: bound on mean accuracy; None for none.
-        fixed_s: what request sizes do not scale, such as propagation delays, seconds, (P,) or one
-            number; likewise.
-        latency_quantile: the quantile that is bounded.
-        latency_margin: part of the latency bound that is planned for.
+        factors: see `Cmbo`; of profiled plans only, as are ``transfer_s`` and ``fixed_s``.
         blocks: widths of the features' blocks that get a length scale each; by default one for all.
 
     Attributes:
-        reference: cost that there is nothing to save at; see `Cmbo`.
+        reference: cost at which nothing is saved; see `Cmbo`.
     """
 
     def __init__(
@@ -77,11 +67,11 @@ class NormalBo:
 
     @property
     def subjects(self) -> int:
-        """How many indices `observe` knows: the P plans."""
+        """Number of indices that `observe` knows: the P plans."""
         return len(self._cost)
 
     def subject(self, plan: int) -> int:
-        """Return what `observe` is to be told of once a plan was profiled: the plan."""
+        """Return the index that `observe` takes once a plan was profiled: the plan."""
         return plan
 
     def observe(
@@ -94,10 +84,7 @@ class NormalBo:
         samples: int | None = None,
         normalised: tuple[float, float] = (1.0, 1.0),
     ) -> None:
-        """Learn what profiling a plan has shown; again, in place of the earlier result.
-
-        Arguments are those of ``Cmbo.observe``, of a plan.
-        """
+        """Learn the profile of a plan, in place of any earlier one; see ``Cmbo.observe``."""
         moving_s = float(self._factors[index] @ operator_time_s) + float(self._transfer_s[index])
         mean_s = normalised[0] * moving_s + normalised[1] * float(self._fixed_s[index])
         error = 0.0 if samples is None else time_cv**2 / samples
@@ -106,15 +93,13 @@ class NormalBo:
         self._cvs[index] = time_cv
 
     def propose(self, exclude: Booleans | None = None) -> int | None:
-        """Return the plan with the largest utility, and of equals the first.
+        """Return the first plan of the largest utility, or None if none is above 0.
 
         ``exclude`` marks plans that are not wanted, such as those profiled, shape (P,).
-
-        Returns:
-            Index of the plan; None if none is left that costs less than the reference and could be
-            feasible.
         """
-        return _best(self.utility(), None if exclude is None else ~exclude)
+        utility = self.utility() if exclude is None else np.where(exclude, 0.0, self.utility())
+        chosen = int(np.argmax(utility)) if len(utility) else 0
+        return chosen if len(utility) and utility[chosen] > 0 else None
 
     def utility(self) -> Floats:
         """Return the feasibility-weighted saving of each plan, shape (P,)."""
@@ -126,10 +111,7 @@ class NormalBo:
         return np.asarray(accurate * fast)
 
     def believed(self) -> tuple[Floats, Floats, Floats, Floats]:
-        """Return what is believed of each plan: mean and sd of latency, and of accuracy.
-
-        Of the mean latency in seconds without waits, and of the mean accuracy; each of shape (P,).
-        """
+        """Return mean and sd of latency in seconds without waits, then of accuracy, each (P,)."""
         mean, sd = (each[:, 0] for each in self._latency.predict())
         accuracy, accuracy_sd = (each[:, 0] for each in self._accuracy.predict())
         return np.exp(mean), np.exp(mean) * sd, accuracy, accuracy_sd
@@ -143,11 +125,3 @@ class NormalBo:
         spread = log1p(cv**2)
         tail = self._quantile * sqrt(spread) - spread / 2
         return accurate, probability_below(self._log_bound, mean + tail, sd)
-
-
-def _best(utility: Floats, allowed: Booleans | None = None) -> int | None:
-    """Return the first index of the largest utility above 0 among the allowed, or None."""
-    if allowed is not None:
-        utility = np.where(allowed, utility, 0.0)
-    chosen = int(np.argmax(utility)) if len(utility) else 0
-    return chosen if len(utility) and utility[chosen] > 0 else None

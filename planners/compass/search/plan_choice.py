@@ -1,7 +1,4 @@
-"""Which of many plans would do for a query, what they lose, and which to offer: plan by plan.
-
-All functions are compiled, and take the figures of plans side by side; see `PayablePlans`.
-"""
+"""Compiled choice among a query's plans: which would do, what they lose, which to offer."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,10 +52,10 @@ def choice(
     backhaul_up_s: Floats,
     rate: float,
 ) -> tuple[Integers, Integers, Floats, Integers, Integers, Floats, Floats]:
-    """Return which of k plans `Beliefs.candidates` returns, as `Candidates` has them.
+    """Return the plans of `Beliefs.candidates`, as the fields of `Candidates`.
 
-    Arrays are those of `Believed` and ``PlanView``. ``agreed`` marks configurations by which
-    stations may be shared, (C,); ``now`` is the number of the plan in force.
+    ``accurate`` and ``sure`` are of `Believed`, ``agreed`` marks shared configurations, each (C,);
+    ``now`` is the number of the plan in force.
     """
     configuration, number, in_time = plans.configuration, plans.number, plans.in_time
     rows, probability = np.empty(len(number), dtype=np.int64), np.empty(len(number))
@@ -96,10 +93,9 @@ def in_reach(
     cost: Floats,
     most_s: float,
 ) -> Booleans:
-    """Tell of which configurations some plan with a station is fast enough, shape (C,).
+    """Tell of which configurations some plan with a station takes at most ``most_s``, shape (C,).
 
-    For shapes see `QueryPlans`; ``time_s`` is (C, N), and ``cost`` infinite where a plan cannot be
-    had. Up to ``most_s`` a plan is fast enough.
+    ``time_s`` is (C, N), and ``cost`` infinite for impossible plans; see `QueryPlans`.
     """
     found = np.zeros(len(time_s), dtype=np.bool_)
     for plan in range(len(configuration)):
@@ -114,10 +110,9 @@ def in_reach(
 def losses(
     plans: PayablePlans, accurate: Booleans, sure: Floats, most_s: float, value: float
 ) -> Floats:
-    """Return the losses of k plans, infinite where they are not feasible; see `Market.loss`.
+    """Return the losses of k plans, infinite if accuracy or latency misses; see `Market.loss`.
 
-    ``accurate`` and ``sure`` are those of `Believed`. Plans are feasible up to a latency of
-    ``most_s``.
+    ``accurate`` and ``sure`` are of `Believed`; latency may be at most ``most_s``.
     """
     lost = np.full(len(plans.configuration), np.inf)
     for plan in range(len(lost)):
@@ -129,13 +124,10 @@ def losses(
 
 @compiled
 def undominated(demand: Floats, loss: Floats, otherwise: Floats, most: int) -> Integers:
-    """Return the plans of least loss that take less of some pool than each of less loss, in order.
+    """Return plans by rising loss that take less of some pool than each of less loss.
 
-    Args:
-        demand: what plans take of each pool, shape (k, R).
-        loss: what they are ordered by, infinite for those that do not count, shape (k,).
-        otherwise: what orders those of equal loss, shape (k,).
-        most: how many to return.
+    At most ``most`` of k plans, by their ``demand``, (k, R). ``loss``, (k,), is infinite for plans
+    that do not count; ``otherwise``, (k,), breaks ties.
     """
     plans, pools = demand.shape
     left = loss < np.inf

@@ -1,4 +1,4 @@
-"""How likely plans keep a bound on latency, and which promises most: compiled, plan by plan."""
+"""Compiled: how likely plans keep a bound on latency, and which promises most."""
 
 from math import erfc, log, sqrt
 from typing import NamedTuple
@@ -13,25 +13,15 @@ Integers = NDArray[np.int64]
 
 
 class PlanLatency(NamedTuple):
-    """What is believed of the latency of P plans, of C configurations and N operators.
-
-    Args:
-        configuration: see `Cmbo`.
-        factors: see there.
-        time_s: median of each operator's time, shape (C, N).
-        log_sd: standard deviation of its logarithm, shape (C, N).
-        transfer_s: see `Cmbo`.
-        fixed_s: see there.
-        bound: see ``Cmbo._bound``.
-    """
+    """Beliefs about the latency of P plans, C configurations, N operators; see `Cmbo`."""
 
     configuration: Integers
     factors: Floats
-    time_s: Floats
-    log_sd: Floats
+    time_s: Floats  # median of each operator's time, (C, N)
+    log_sd: Floats  # standard deviation of its logarithm, (C, N)
     transfer_s: Floats
     fixed_s: Floats
-    bound: tuple[float, float, float, float]
+    bound: tuple[float, float, float, float]  # see ``Cmbo._bound``
 
 
 @compiled
@@ -73,16 +63,14 @@ def best_saving(
 ) -> int:
     """Return the first plan of the largest feasibility-weighted saving, or -1 if none saves.
 
-    Latency is the costly part of it. What a plan would save if it were fast for sure tells of most
-    that they are not the best.
+    Latency is costly to evaluate, so a bound on the saving rules out most plans first.
 
     Args:
-        reference: cost that there is nothing to save at.
+        reference: cost at which nothing is saved.
         cost: cost of each plan, shape (P,).
-        accurate: probability that configurations are accurate enough; 0 for those that are not
-            wanted, shape (C,).
+        accurate: probability that configurations are accurate enough; 0 to exclude, (C,).
         latency: what is believed of it.
-        least: probability of keeping the SLO from which on a plan counts.
+        least: least probability of keeping the SLO for a plan to count.
     """
     configuration = latency.configuration
     top, first = 0.0, -1

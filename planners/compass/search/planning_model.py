@@ -14,20 +14,13 @@ class PlanningModel:
     """How plans are judged before they run.
 
     Args:
-        choices: shares, batches and replicas that are considered, beside slices. More let tight
-            SLOs and large loads be met; stations of several servers wait less at equal load, but
-            stay idle longer until enough queries share them.
-        load: utilisation that stations are planned for; see ``context.bulk.predict_many``. Higher
-            packs more queries by promising each less, lower leaves room for bursts.
-        headroom: part of the latency bound that is planned for. Below 1 it pays for links and
-            devices that are slower than the catalogue says. Plans beyond it, but within the bound,
-            are for queries that have no others.
-        waste: share of a new station's spare capacity that a query is held to take; see
-            `share_taken`. Higher makes queries share the configurations that others run, lower
-            lets each have the one that is best for itself.
-        device_spread: standard deviation of the logarithm of devices' speeds about those of the
-            catalogue, as long as telemetry has not shown a device's. Higher keeps work off devices
-            that might be too slow for it; at 0 the catalogue is believed.
+        choices: shares, batches and replicas that are considered, besides slices.
+        load: utilisation that stations are planned for; see ``context.bulk.predict_many``.
+        headroom: part of the latency bound that is planned for; plans beyond it, but within the
+            bound, are for queries that have no others.
+        waste: share of a new station's spare capacity charged to a query; see `share_taken`.
+        device_spread: standard deviation of the logarithm of devices' speeds about the
+            catalogue's, until telemetry has shown a device's.
 
     Raises:
         ValueError: a parameter is out of range.

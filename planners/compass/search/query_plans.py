@@ -1,4 +1,4 @@
-"""The plans of a view as one query would find them: what they take, cost, and how slow they are."""
+"""The plans of a view for one query: demand, cost and latency."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -22,13 +22,8 @@ Booleans = NDArray[np.bool_]
 def loaded_factors(view: PlanView, plans: Integers, load: float, time_cv: float = 0.0) -> Floats:
     """Return time at each operator over that on profiling hardware, waits included, shape (k, N).
 
-    Waits are those of ``sim.planning.queueing``.
-
-    Args:
-        view: the view of the plans.
-        plans: their numbers in it, shape (k,).
-        load: utilisation of all stations off the device.
-        time_cv: coefficient of variation of service times.
+    Waits are those of ``sim.planning.queueing`` at utilisation ``load`` off the device; ``time_cv``
+    is the coefficient of variation of service times.
     """
     alone, servers = view.latency_factors[plans], view.servers[plans] * view.at_once[plans]
     crowded = alone + load * (view.crowded_factors[plans] - alone)
@@ -38,25 +33,15 @@ def loaded_factors(view: PlanView, plans: Integers, load: float, time_cv: float 
 
 
 class PayablePlans(NamedTuple):
-    """Plans that can be paid for, k of them.
+    """Affordable plans, k of them; see `Offer`."""
 
-    Args:
-        number: their numbers in the view, shape (k,).
-        configuration: their configurations, shape (k,).
-        demand: what they are held to take of the pools, shape (k, R).
-        price: what that costs, shape (k,).
-        filled: share of each station that the query would fill, shape (k, N).
-        latency_s: believed quantile of latency, shape (k,).
-        in_time: probability that they keep the latency bound, shape (k,).
-    """
-
-    number: Integers
-    configuration: Integers
-    demand: Floats
-    price: Floats
-    filled: Floats
-    latency_s: Floats
-    in_time: Floats
+    number: Integers  # in the view, (k,)
+    configuration: Integers  # (k,)
+    demand: Floats  # (k, R)
+    price: Floats  # of that demand, (k,)
+    filled: Floats  # share of each station, (k, N)
+    latency_s: Floats  # quantile, (k,)
+    in_time: Floats  # probability of keeping the latency bound, (k,)
 
     def rows(self, rows: Integers | Booleans) -> "PayablePlans":
         """Return some of them."""
@@ -68,39 +53,25 @@ class PayablePlans(NamedTuple):
 
 
 class Held(NamedTuple):
-    """Plans of m configurations that can be had, k of them, and what they take.
-
-    Args:
-        number: see `PayablePlans`, as are ``filled``, ``demand`` and ``price``.
-        of: which of the configurations each is of, shape (k,).
-        filled: see there.
-        demand: see there.
-        price: see there.
-    """
+    """Possible plans of m configurations, k of them; see `PayablePlans`."""
 
     number: Integers
-    of: Integers
+    of: Integers  # which of the m configurations, (k,)
     filled: Floats
     demand: Floats
     price: Floats
 
 
 class Sizes(NamedTuple):
-    """What profiling has shown of the sizes of requests, for each of m configurations.
+    """Request sizes as profiled for m configurations; see `ProfiledConfig`."""
 
-    Args:
-        operator_time_s: see `ProfiledConfig`, shape (m, N).
-        time_cv: see `ProfiledConfig`, shape (m,).
-        normalised: see `ProfiledConfig`, shape (m, 2).
-    """
-
-    operator_time_s: Floats
-    time_cv: Floats
-    normalised: Floats
+    operator_time_s: Floats  # (m, N)
+    time_cv: Floats  # (m,)
+    normalised: Floats  # (m, 2)
 
     @classmethod
     def of(cls, shown: Sequence[ProfiledConfig], operators: int) -> "Sizes":
-        """Return what was shown of some configurations, each of so many operators."""
+        """Return the sizes of some configurations of so many operators."""
         return cls(
             np.array([seen.operator_time_s for seen in shown]).reshape(-1, operators),
             np.array([seen.time_cv for seen in shown], dtype=np.float64),
@@ -109,7 +80,7 @@ class Sizes(NamedTuple):
 
 
 class QueryPlans:
-    """The plans of a view as a query would find them: what they cost, and how slow they are.
+    """The plans of a view for one query: demand, cost and latency.
 
     Args:
         context: the planning context.
@@ -154,8 +125,7 @@ class QueryPlans:
     def fixed_s(self) -> Floats:
         """Propagation delays and longest batching waits, shape (P,).
 
-        What telemetry has shown of links is of transmission and propagation together, and holds for
-        both.
+        Telemetry shows transmission and propagation together, so both get the same correction.
         """
         nominal = self.view.fixed_s
         return nominal if self._slowness.links == 1 else self._slowness.links * nominal
@@ -184,9 +154,7 @@ class QueryPlans:
         return np.asarray(np.where(self.on_device, slowness.device, slowness.elsewhere) * nominal)
 
     def costs(self, time_s: Floats) -> tuple[Floats, Booleans]:
-        """Return what all plans cost, and whether the pools have room for them, each (P,).
-
-        The cost is infinite where they cannot be had at all.
+        """Return the cost of all plans, infinite if impossible, and whether pools have room, (P,).
 
         ``time_s`` is the believed time of each operator on profiling hardware, (C, N).
         """
@@ -212,7 +180,7 @@ class QueryPlans:
         )
 
     def held(self, configurations: Integers, operator_time_s: Floats) -> Held:
-        """Return all plans of some configurations that can be had, and what they take.
+        """Return all possible plans of some configurations, and what they take.
 
         Times are on profiling hardware in seconds, (m, N).
         """
@@ -282,13 +250,10 @@ def _held(
     pool: Integers,
     pools: int,
 ) -> tuple[Integers, Integers, Floats, Floats]:
-    """Return plans of m configurations that can be had, and what they take, but not what they cost.
+    """Return the first four fields of `Held`: possible plans, and what they take.
 
     Arrays are those of ``Records``, `Standing` and `ResourceUse`. ``work`` is profiled seconds of
-    each operator a second, (m, N), and ``affordable`` what the query's SLO does not rule out, (P,).
-
-    Returns:
-        See `Held`.
+    each operator a second, (m, N); ``affordable`` marks plans that the SLO allows, (P,).
     """
     most, operators = 0, served.shape[1]
     for index in configurations:
@@ -342,12 +307,10 @@ def _costs(
 ) -> tuple[Floats, Booleans]:
     """Return what plans cost, and whether their new stations find room, each of shape (P,).
 
-    P plans, C configurations, N operators.
-
     Arrays are those of ``PlanView``, `Standing` and `ResourceUse`. ``work`` is profiled seconds of
-    each operator a second, (C, N); ``capacity`` what a request takes of a server over its profiled
-    time, (P, N); ``free`` what is left of each pool, (R,). The backhaul's is not looked at: the
-    world refuses nobody for it.
+    each operator a second, (C, N); ``capacity`` time on a server over profiled time, (P, N);
+    ``free`` what is left of each pool, (R,). The backhaul is not checked, as the world refuses
+    nobody for it.
     """
     count, operators = station.shape
     cost, room_for, needed = np.empty(count), np.ones(count, dtype=np.bool_), np.empty(len(free))

@@ -1,8 +1,8 @@
 """Single-query search: which configurations to profile, and which plans then meet the SLO.
 
-A search proposes one configuration after the other (`Search.next`). The rest is the same for all:
-profile it, judge its plans, and stop at the first feasible plan, which is the response, or once no
-plan gets better. Later calls continue the search in the background.
+A search proposes configurations one by one (`Search.next`). The rest is shared: profile it, judge
+its plans, and stop at the first feasible plan, which is the response, or once no plan gets better.
+Later calls continue in the background.
 """
 
 from abc import ABC, abstractmethod
@@ -57,7 +57,7 @@ class Progress:
 
     @property
     def has_histories(self) -> bool:
-        """Whether surrogates start from earlier queries; to look for them is charged once."""
+        """Whether surrogates start from earlier queries; looking for them is charged once."""
         return bool(self._beliefs.configurations.histories)
 
     def accuracy(self) -> tuple[Floats, Floats]:
@@ -75,7 +75,7 @@ class Progress:
     def most_promising(self, least: float) -> int | None:
         """Return the configuration of the plan with the largest expected saving, or None.
 
-        ``least`` is the probability of keeping the SLO from which on a plan counts.
+        ``least`` is the least probability of keeping the SLO for a plan to count.
         """
         return self._beliefs.propose({*self.tried}, self.best, least)
 
@@ -89,21 +89,14 @@ class Search(ABC):
         warm_start: how earlier queries help.
         model: how plans are judged.
         encoding: features of knobs: ``"one_hot"``, ``"ordinal"``, or ``"mixed"``.
-        initial: configurations profiled before surrogates are believed where there are no
-            histories: the richest first, then at random.
+        initial: configurations profiled before surrogates are believed, without histories.
         patience: steps without a better plan after which an improving search ends.
-        least_gain: part of its loss by which a plan has to be better to count as such. Where many
-            queries wait for room, at 0 their searches go on for plans that are hardly better.
-        least_promise: probability of keeping the SLO from which on a plan is worth profiling, once
-            `LEAST_KNOWN` configurations are known; a search ends where none is left. Lower goes on
-            longer for SLOs that hardly any plan meets; below some percent it mostly profiles all
-            there is, in vain.
+        least_gain: part of its loss by which a plan has to be better to count as such.
+        least_promise: least probability of keeping the SLO for a plan to be worth profiling,
+            once `LEAST_KNOWN` configurations are known.
         most_offers: plans offered of each query.
-        confirm_items: items by which the profile of a configuration in force grows at a time, until
-            a test at ``confirm_alpha`` can tell, or there are no more; 0 to leave it as the search
-            left it. A search takes the cheapest of many configurations that look good enough, and
-            so, too often, one that looks better than it is. More settle that sooner, and keep
-            profiling lanes from new queries.
+        confirm_items: items by which the profile of a configuration in force grows at a time,
+            until a test at ``confirm_alpha`` can tell; 0 for none.
         confirm_alpha: probability of a wrong verdict that this test allows.
         seed: seed of the initial configurations.
 
@@ -148,7 +141,7 @@ class Search(ABC):
         Args:
             context: the planning context.
             query: a waiting or running query.
-            market: the pools; a plan costs what it takes of them at their prices.
+            market: prices of pools, and the stations that exist.
             seconds: planning seconds that may be used; at 0 nothing is profiled.
             improve: whether to go on beyond the first feasible plan.
 
@@ -202,23 +195,15 @@ class Search(ABC):
     def judge(
         self, context: PlanningContext, query: Query, market: Market, number: int
     ) -> Offer | None:
-        """Return what is believed of a plan, by its number; None if nothing was profiled of it."""
+        """Return what is believed of a plan, by its number; None if it was not profiled."""
         found = search_state(context, query)
         return beliefs_of(self, context, query, market, found).judge(number)
 
     def confirm(self, context: PlanningContext, query: Query, market: Market, index: int) -> bool:
-        """Profile a configuration further, and test it more strictly than the search did.
+        """Profile a configuration in force further, and test it more strictly than the search did.
 
-        The results, and what they show of others that were profiled, go into the `SearchState`.
-
-        Args:
-            context: the planning context.
-            query: a running query.
-            market: the pools.
-            index: the configuration, one that was profiled.
-
-        Returns:
-            Whether more was learned: there was more to learn, and the budget paid for it.
+        The results, and what they show of other configurations, go into the `SearchState`. Returns
+        whether anything was learned.
         """
         found = search_state(context, query)
         seen = found.profiled[index]
@@ -256,7 +241,7 @@ class Search(ABC):
     def look(
         self, context: PlanningContext, query: Query, configuration: Configuration
     ) -> ProfiledConfig | None:
-        """Profile a configuration; return what that shows, or None if nothing could be paid for."""
+        """Profile a configuration; return what that shows, or None if the budget is too small."""
         belief = self.profiler.profile(context, query, configuration)
         if not belief.count:
             return None
@@ -286,7 +271,7 @@ class Search(ABC):
         shown: Mapping[int, ProfiledConfig],
         control: int,
     ) -> dict[int, ProfiledConfig]:
-        """Return what was shown, sharpened by one configuration where it was measured on more."""
+        """Return profiles, sharpened by one configuration where it was measured on more items."""
         configurations, found = context.world.pipeline.configurations, dict(shown)
         for index, seen in shown.items():
             if seen.count < shown[control].count and not seen.confirmed:
@@ -299,7 +284,7 @@ class Search(ABC):
 
 
 def _untried(context: PlanningContext, query: Query, tried: set[int]) -> Configuration | None:
-    """Return the configuration that serves a query, which may do, unless it was tried."""
+    """Return the configuration in force of a query, unless it was tried."""
     plan = context.plan_of(query)
     if plan is None or plan.configuration.index in tried:
         return None
@@ -312,13 +297,10 @@ class CmboSearch(Search):
 
     Confirmed of Compass: two surrogates, accuracy by configuration and latency by plan; warm starts
     from similar queries; the first feasible plan is the response; 40 to 100 ms a step. Its
-    acquisition is that of the authors' prototype. Reconstructed: costs are what a plan takes of the
-    pools at their prices, so that queries learn from each other what is scarce; the load that
-    stations are planned for; that plans with room come first, of a query that waits or knows of
-    none that would do; the set of plans that is offered. A departure: once a configuration was
-    measured on many items, such as to confirm it, the others are judged by it too
-    (`Profiler.sharpened`). How much that tells hinges on how alike they find items hard; in this
-    world those of a stratum are in the same order for all.
+    acquisition is that of the authors' prototype. Reconstructed: costs at the prices of the pools;
+    the load that stations are planned for; plans with room first, for a query that waits or knows
+    of no feasible plan; the set of plans offered. A departure: a configuration measured on many
+    items corrects the others (`Profiler.sharpened`).
     """
 
     def next(
@@ -346,10 +328,7 @@ class CmboSearch(Search):
 
 @dataclass(frozen=True)
 class RandomSearch(Search):
-    """Profiles configurations in random order; an ablation.
-
-    Surrogates still tell of accuracies that the test left undecided.
-    """
+    """Profiles configurations in random order; an ablation."""
 
     def next(
         self, context: PlanningContext, query: Query, progress: Progress

@@ -1,4 +1,4 @@
-"""What is known of a query: what profiling and telemetry have shown, and plans offered for it."""
+"""What profiling and telemetry have shown of a query, and the plans offered for it."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,31 +26,20 @@ OPERATOR_TIME_S = slice(8, None)
 
 @dataclass(frozen=True)
 class ProfiledConfig:
-    """What profiling has shown of one configuration of a query; N operators.
+    """What profiling has shown of one configuration of a query; N operators."""
 
-    Args:
-        accuracy: estimated mean accuracy.
-        variance: variance of that estimate.
-        verdict: whether the test decided that the floor is met, or missed; None if it could not.
-        count: items measured.
-        operator_time_s: mean time of each on profiling hardware in seconds, shape (N,).
-        time_cv: coefficient of variation of their sum between items.
-        normalised: see ``Measurement.normalised``.
-        confirmed: whether nothing more is to be learned of its accuracy; see ``Search.confirm``.
-    """
-
-    accuracy: float
-    variance: float
-    verdict: bool | None
-    count: int
-    operator_time_s: Floats
-    time_cv: float
-    normalised: tuple[float, float]
-    confirmed: bool = False
+    accuracy: float  # estimated mean
+    variance: float  # of that estimate
+    verdict: bool | None  # whether the floor is met by the test; None if undecided
+    count: int  # items measured
+    operator_time_s: Floats  # mean times on profiling hardware, (N,)
+    time_cv: float  # coefficient of variation of their sum between items
+    normalised: tuple[float, float]  # see ``Measurement.normalised``
+    confirmed: bool = False  # nothing more to learn of accuracy; see ``Search.confirm``
 
     @cached_property
     def row(self) -> Floats:
-        """A row of `rows_of`; every search of the query asks for it."""
+        """A row of `rows_of`, cached since every search of the query reads it."""
         times_s = self.operator_time_s.tolist()
         verdict = nan if self.verdict is None else float(self.verdict)
         known = self.accuracy, self.variance, verdict, self.count, sum(times_s), self.time_cv
@@ -73,53 +62,34 @@ class ProfiledConfig:
 
 
 def rows_of(shown: Iterable[ProfiledConfig], operators: int) -> Floats:
-    """Return what was shown of m configurations as numbers, shape (m, 8 + N)."""
+    """Return the profiles of m configurations as numbers, shape (m, 8 + N)."""
     rows = np.array([seen.row for seen in shown], dtype=np.float64)
     return rows.reshape(-1, OPERATOR_TIME_S.start + operators)
 
 
 @dataclass(frozen=True)
 class Slowness:
-    """Observed over predicted latency of a query's plans; 1 until telemetry says otherwise.
+    """Observed over predicted latency of a query's plans; 1 until telemetry says otherwise."""
 
-    Args:
-        device: of what runs on its device.
-        links: of messages on links.
-        elsewhere: of what runs on servers, waits included.
-        device_known: whether telemetry has shown the device's speed.
-    """
-
-    device: float = 1.0
-    links: float = 1.0
-    elsewhere: float = 1.0
-    device_known: bool = False
+    device: float = 1.0  # computation on its device
+    links: float = 1.0  # messages on links
+    elsewhere: float = 1.0  # computation on servers, waits included
+    device_known: bool = False  # telemetry has shown the device's speed
 
 
 @dataclass(frozen=True)
 class Offer:
-    """A plan that is believed to meet a query's SLO, or to come nearest.
+    """A plan that is believed to meet a query's SLO, or to come nearest."""
 
-    Args:
-        number: its number in the query's view.
-        configuration: index of its configuration.
-        latency_s: believed quantile of latency under the load that was planned for.
-        accuracy: believed mean accuracy.
-        usd_per_hour: list price and egress.
-        uses: the stations that it would use.
-        demand: what the query is held to take of the pools, shape (R,).
-        feasible: whether it is believed to meet every part of the SLO.
-        probability: how likely it is to, by what is known of accuracy and of the device.
-    """
-
-    number: int
+    number: int  # of the plan in the query's view
     configuration: int
-    latency_s: float
-    accuracy: float
-    usd_per_hour: float
+    latency_s: float  # quantile under the load planned for
+    accuracy: float  # mean
+    usd_per_hour: float  # list price and egress
     uses: Uses
-    demand: Floats
-    feasible: bool
-    probability: float = 1.0
+    demand: Floats  # units of each pool charged to the query, (R,)
+    feasible: bool  # believed to meet every part of the SLO
+    probability: float = 1.0  # that it does, given accuracy and device
 
     def loss(self, market: Market) -> float:
         """Return what it costs; see `Market.loss`."""
@@ -128,73 +98,41 @@ class Offer:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """What the surrogates of one query believed in the end; C configurations, N operators.
-
-    Args:
-        dataset: its data set.
-        content: mean of the features of its items, shape (F,).
-        accuracy: believed mean accuracy, shape (C,).
-        log_time: believed logarithm of each operator's time on profiling hardware in seconds,
-            shape (C, N).
-        measured: configurations that were profiled.
-    """
+    """The final beliefs of one query's surrogates; C configurations, N operators."""
 
     dataset: str
-    content: Floats
-    accuracy: Singles
-    log_time: Singles
-    measured: int
+    content: Floats  # mean of its items' features, (F,)
+    accuracy: Singles  # mean accuracy, (C,)
+    log_time: Singles  # log of operator time on profiling hardware in s, (C, N)
+    measured: int  # number of configurations profiled
 
 
 @dataclass(frozen=True)
 class SearchState:
-    """What the search for one query knows.
+    """What the search for one query knows."""
 
-    Args:
-        profiled: results of profiling, by index of the configuration.
-        spent_s: planning seconds that its searches were charged, and confirming what they found.
-        exhausted: whether going on is not worth it: nothing promises more, or a search has used up
-            all that it had.
-        matured: whether its own models have taken over from histories.
-        kept: whether ``history`` is of all that was profiled, and of the present content.
-        slowness: what telemetry has shown.
-        offers: the plans worth deploying, those of least loss first; infeasible ones only if all
-            are.
-        history: what surrogates made of what was profiled; None before the first profiling.
-    """
-
-    profiled: Mapping[int, ProfiledConfig] = field(default_factory=dict)
-    spent_s: float = 0.0
-    exhausted: bool = False
-    matured: bool = False
-    kept: bool = False
+    profiled: Mapping[int, ProfiledConfig] = field(default_factory=dict)  # by configuration index
+    spent_s: float = 0.0  # planning seconds charged to searches and confirmation
+    exhausted: bool = False  # further search is not worth it, or has no budget left
+    matured: bool = False  # its own models have replaced histories
+    kept: bool = False  # ``history`` covers all that was profiled, of the present content
     slowness: Slowness = Slowness()
-    offers: Sequence[Offer] = ()
-    history: History | None = None
+    offers: Sequence[Offer] = ()  # least loss first; infeasible ones only if all are
+    history: History | None = None  # None before the first profiling
 
     @property
     def items(self) -> int:
-        """How many items were measured, of all configurations together."""
+        """Items measured, over all configurations."""
         return sum(seen.count for seen in self.profiled.values())
 
 
 class Candidates(NamedTuple):
-    """Plans that a query could be served by, k of them.
+    """Plans that could serve a query, k of them; see `Offer` and `Uses`."""
 
-    Args:
-        configuration: index of the configuration of each, shape (k,).
-        number: their numbers in the query's view, shape (k,).
-        probability: how likely they are to meet the SLO, shape (k,).
-        station: kinds of their operators' stations, -1 on the device, shape (k, N).
-        operator_key: numbers of their operators' knob values, shape (k, N).
-        filled: share of each station that the query would fill, shape (k, N).
-        backhaul: share of time that they keep the backhaul busy, shape (k,).
-    """
-
-    configuration: Integers
-    number: Integers
-    probability: Floats
-    station: Integers
-    operator_key: Integers
-    filled: Floats
-    backhaul: Floats
+    configuration: Integers  # (k,)
+    number: Integers  # (k,)
+    probability: Floats  # of meeting the SLO, (k,)
+    station: Integers  # (k, N)
+    operator_key: Integers  # (k, N)
+    filled: Floats  # (k, N)
+    backhaul: Floats  # (k,)

@@ -1,10 +1,8 @@
-"""The pools that plans draw on, and what a plan takes of them.
+"""Resource pools, and what stations take of them.
 
-Pools are the cores and the GPUs of each node, and the backhaul from the edge site to the cloud.
-
-Queries that agree on configuration and allocation share stations, but a station takes whole cores
-and GPU instances. What a plan takes therefore depends on what stands already: a share of a station
-that has room, or a new station, most of which may stay idle.
+Pools are the cores and GPUs of each node, and the backhaul from the edge site to the cloud.
+Stations take whole cores and GPU instances, so the demand of a plan depends on the room in stations
+that exist.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -28,23 +26,14 @@ BACKHAUL = "backhaul", "up"
 
 @dataclass(frozen=True, eq=False)
 class Pools:
-    """What the machines that are up have, R pools.
+    """What the machines that are up have, R pools. Arrays have the shape (R,)."""
 
-    Args:
-        names: node and kind of resource of each; the last is the backhaul.
-        capacity: cores, whole GPUs, or the share of time that the backhaul may be busy, shape (R,).
-        usd_per_hour: price of one of them, shape (R,).
-        per_machine: how much of it one machine has, shape (R,).
-        always_rented: machines of the node that are rented whether in use or not, shape (R,).
-        max_utilisation: share of a station's capacity that it accepts load for.
-    """
-
-    names: tuple[tuple[str, str], ...]
-    capacity: Floats
-    usd_per_hour: Floats
-    per_machine: Floats
-    always_rented: Floats
-    max_utilisation: float
+    names: tuple[tuple[str, str], ...]  # node and resource; the last is the backhaul
+    capacity: Floats  # cores, whole GPUs, or the share of time the backhaul may be busy
+    usd_per_hour: Floats  # price of a unit
+    per_machine: Floats  # units of one machine
+    always_rented: Floats  # machines rented whether in use or not
+    max_utilisation: float  # share of a station's capacity that it accepts load for
 
     @cached_property
     def scarcity(self) -> Floats:
@@ -104,38 +93,23 @@ class Pools:
 
 @dataclass(frozen=True)
 class Uses:
-    """The stations that a plan uses, or would use, as its planner believes; N operators.
+    """The stations that a plan uses, by its planner's estimate; N operators."""
 
-    Args:
-        station: kind of each operator's station, -1 on the device, shape (N,); see ``PlanView``.
-        operator_key: number of each operator's knob values, shape (N,).
-        filled: the share of a station that the query fills, shape (N,).
-        backhaul: share of time that it keeps the backhaul busy.
-    """
-
-    station: Integers
-    operator_key: Integers
-    filled: Floats
-    backhaul: float = 0.0
+    station: Integers  # kind of each operator's station, -1 on the device, (N,)
+    operator_key: Integers  # number of each operator's knob values, (N,)
+    filled: Floats  # share of a station that the query fills, (N,)
+    backhaul: float = 0.0  # share of time that it keeps the backhaul busy
 
 
 @dataclass(frozen=True, eq=False)
 class Fleet:
-    """What the plans in force of Q queries use, N operators.
+    """What the plans in force of Q queries use, N operators; see `Uses`."""
 
-    Args:
-        query: the queries, shape (Q,).
-        station: see `Uses`, shape (Q, N).
-        operator_key: see `Uses`, shape (Q, N).
-        filled: see `Uses`, shape (Q, N).
-        backhaul: see `Uses`, shape (Q,).
-    """
-
-    query: Integers
-    station: Integers
-    operator_key: Integers
-    filled: Floats
-    backhaul: Floats
+    query: Integers  # ids, (Q,)
+    station: Integers  # (Q, N)
+    operator_key: Integers  # (Q, N)
+    filled: Floats  # (Q, N)
+    backhaul: Floats  # (Q,)
 
     @classmethod
     def of(cls, uses: Mapping[int, Uses]) -> "Fleet":
@@ -160,10 +134,7 @@ class Fleet:
         return dict(zip(self.query.tolist(), range(len(self)), strict=True))
 
     def changed(self, order: Sequence[int], uses: Mapping[int, Uses]) -> "Fleet":
-        """Return another fleet.
-
-        ``uses`` is of those that were not in this one, or use something else now.
-        """
+        """Return the fleet of some queries; ``uses`` is of those that are new or have changed."""
         every = self.and_also(Fleet.of(uses))
         by_query = np.argsort(every.query, kind="stable")
         # Of a query that is in both, the last row is what it uses now.
@@ -171,7 +142,7 @@ class Fleet:
         return every.rows(by_query[last])
 
     def and_also(self, other: "Fleet") -> "Fleet":
-        """Return what both use; a query may be in both, and then `row` is of no use."""
+        """Return what both use; if a query is in both, `row` must not be used."""
         if not len(self) or not len(other):
             return self if len(self) else other
         return Fleet(
@@ -194,20 +165,12 @@ class Fleet:
 
 
 class Standing:
-    """The stations that stand, what they take of the pools, and the room in them.
-
-    Args:
-        fleet: what plans in force use.
-        takes: what stations of each kind take.
-        pools: the pools.
+    """The stations that exist, what they take of the pools, and the room in them.
 
     Attributes:
-        fleet: what plans in force use.
-        takes: what stations of each kind take.
-        pools: the pools.
-        taken: what they take of each pool, shape (R,).
-        queries: how many queries use each pool, shape (R,).
-        left: the most room in any one station, by kind and key, as far as there are any.
+        taken: units taken of each pool, shape (R,).
+        queries: queries that use each pool, shape (R,).
+        left: the most room in any one station, by kind and key.
     """
 
     def __init__(self, fleet: Fleet, takes: "ResourceUse", pools: Pools) -> None:
@@ -237,24 +200,24 @@ class Standing:
         return query in self.fleet.row
 
     def but(self, queries: Collection[int]) -> Fleet:
-        """Return what all but some queries use."""
+        """Return what all queries but some use."""
         return self.fleet.rows(
             [row for query, row in self.fleet.row.items() if query not in queries]
         )
 
     def share(self, query: int) -> Floats:
-        """Return what a query takes of each pool: its part of its stations, shape (R,)."""
+        """Return a query's share of its stations in units of each pool, shape (R,)."""
         share: Floats = self.shares(np.array([self.fleet.row[query]]))[0]
         return share
 
     def paid(self, queries: Sequence[int], prices: Floats) -> list[float]:
-        """Return what some queries pay for what they use."""
+        """Return the prices of what some queries use."""
         shares = self.shares(np.array([self.fleet.row[query] for query in queries], dtype=int))
         # One by one, as sums of products depend on how many are worked out together.
         return [float(share @ prices) for share in shares]
 
     def shares(self, rows: Integers) -> Floats:
-        """Return what some queries take of each pool, by their rows in the fleet, shape (k, R)."""
+        """Return `share` for some rows of the fleet, shape (k, R)."""
         fleet, takes = self.fleet, self.takes
         shares = np.zeros((len(rows), len(self.taken)))
         _add_shares(
@@ -271,7 +234,7 @@ class Standing:
         return shares
 
     def dearer(self, price: float, prices: Floats) -> list[tuple[int, float]]:
-        """Return queries that pay more than a price for what they use, and what they pay."""
+        """Return the queries that pay more than a price for what they use, with what they pay."""
         shares = self.shares(np.arange(len(self.fleet)))
         # Roughly first, as sums of products depend on how many are worked out together.
         rows = np.flatnonzero(shares @ prices > price * (1 - 1e-9)).tolist()
@@ -288,11 +251,7 @@ def _add_up(
     total: Floats,
     queries: Floats,
 ) -> None:
-    """Add up what queries fill of stations, and how many queries use each pool.
-
-    Arrays have the shape (Q, N), see `Fleet`; ``total`` by kind and key, and ``queries`` (R,), are
-    added to.
-    """
+    """Add up what queries fill, in ``total`` by kind and key, and the users of each pool, (R,)."""
     used = np.zeros(len(queries), dtype=np.bool_)
     for query in range(len(station)):
         used[:] = False
@@ -310,16 +269,11 @@ def _add_up(
 def _packed(
     order: Integers, station: Integers, key: Integers, filled: Floats, kinds: int, keys: int
 ) -> tuple[Floats, Floats]:
-    """Return how many stations of each kind and key serve Q queries, and the room in them.
+    """Return the number of stations by kind and key, and the most room in any one of them.
 
-    A query does not spread over stations, so three that fill 0.6 take three. One after the other
-    they join the fullest of their kind and key that has room, as in the world. That is an estimate:
-    those that have left the world, or have moved, leave stations there that nobody would open now.
-
-    Queries join in an ``order``, (Q,); for the others see `Fleet`.
-
-    Returns:
-        Their number, and the most room in any one of them, each of shape (kinds, keys).
+    A query does not spread over stations: three that fill 0.6 take three. Queries join best fit, in
+    ``order``, (Q,), as in the world. This is an estimate, as queries that left or moved may leave
+    more stations open. Both results have the shape (kinds, keys).
     """
     whole, left = np.zeros((kinds, keys)), np.zeros((kinds, keys))
     room = np.empty(station.size)
@@ -362,7 +316,7 @@ def _add_shares(
     units: Floats,
     shares: Floats,
 ) -> None:
-    """Add what queries take of each pool, shape (k, R): their parts of their stations."""
+    """Add each query's part of its stations in units of each pool, shape (k, R)."""
     for query in range(len(station)):
         for operator in range(station.shape[1]):
             kind, part = station[query, operator], filled[query, operator]
@@ -373,17 +327,11 @@ def _add_shares(
 
 @dataclass(frozen=True, eq=False)
 class ResourceUse:
-    """What stations of each kind take of the pools; the last row stands for a user's device.
+    """What stations of each kind take of the pools; the last row is a user's device."""
 
-    Args:
-        pool: the pool that a station of a kind draws on, shape (kinds + 1,).
-        units: how much of it one station is, shape (kinds + 1,); 0 on the device.
-        servers: its servers, shape (kinds + 1,).
-    """
-
-    pool: Integers
-    units: Floats
-    servers: Floats
+    pool: Integers  # pool of each kind, (kinds + 1,)
+    units: Floats  # units of that pool in one station, 0 on the device, (kinds + 1,)
+    servers: Floats  # servers of one station, (kinds + 1,)
 
     @classmethod
     def of(cls, context: PlanningContext, pools: Pools, view: PlanView) -> "ResourceUse":
@@ -412,7 +360,7 @@ class ResourceUse:
     ) -> Floats:
         """Return the share of each station that a query would fill, shape (k, N); 0 on the device.
 
-        Times are on profiling hardware in seconds, (k, N).
+        ``operator_time_s`` is on profiling hardware, (k, N).
         """
         station = view.station[plans]
         work = rate * operator_time_s * view.capacity_factors[plans]
@@ -421,19 +369,15 @@ class ResourceUse:
 
 @compiled
 def opens(filled: float, room: float) -> bool:
-    """Tell whether a query that fills a share of a station finds no room in those that stand."""
+    """Tell whether a query that fills a share of a station needs a new one."""
     return filled > room + 1e-12
 
 
 @compiled
 def share_taken(filled: float, room: float, waste: float) -> float:
-    """Return the share of a station that a query is held to take.
+    """Return the share of a station that is charged to a query that fills a share of it.
 
-    Args:
-        filled: the share that it would fill.
-        room: the room in the station that it would join.
-        waste: share of what a new station has to spare that is counted as taken; 0 to expect that
-            others will fill it, 1 that nobody will.
+    Of a new station it is also charged the part ``waste`` of the spare capacity.
     """
     if filled > 0 and opens(filled, room):
         return float(filled + waste * max(0.0, np.ceil(filled) - filled))
@@ -447,27 +391,19 @@ def room_in(left: Floats, kind: int, key: int) -> float:
 
 
 def takes_of(context: PlanningContext, pools: Pools, view: PlanView) -> ResourceUse:
-    """Return what the kinds of a view take, which is the same in all views of a space."""
+    """Return what the kinds of a view take, the same in all views of a space."""
     return KEPT.of(view.space, "takes", lambda: ResourceUse.of(context, pools, view))
 
 
 @dataclass(frozen=True)
 class Market:
-    """What plans are paid for.
-
-    Args:
-        pools: the pools.
-        prices: price of a unit of each, shape (R,).
-        standing: the stations that stand.
-        value: what it is worth, in the unit of prices, that a query is surely served rather than
-            surely not; 0 where plans are judged by their price alone.
-    """
+    """What plans are paid for."""
 
     pools: Pools
-    prices: Floats
+    prices: Floats  # price of a unit of each pool, (R,)
     standing: Standing
-    value: float = 0.0
+    value: float = 0.0  # worth of certain over impossible service, in units of price
 
     def loss(self, price: float, probability: float) -> float:
-        """Return what a plan costs, the risk included that it does not keep the SLO."""
+        """Return the price of a plan plus the worth of the service that it puts at risk."""
         return price + (1 - probability) * self.value

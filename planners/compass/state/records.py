@@ -1,9 +1,7 @@
 """What Compass remembers between calls: the only module that knows the keys of its memory.
 
-Of a query there are two records. Its `SearchState` is written at the clock of its search, so that
-other queries see it once the search has got that far. Its `ServiceState` is known at once. Merging
-them would show the one too early or the other too late. All queries share a `SharedState`, and
-those of a data set a `DatasetState`.
+A query has two records. Its `SearchState` becomes visible to others at the clock of its search, its
+`ServiceState` at once. All queries share a `SharedState`, those of a data set a `DatasetState`.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -34,87 +32,50 @@ QUERY_RECORDS = (IN_VAIN, SEARCH, SERVICE, ORDERED)
 
 @dataclass(frozen=True)
 class InForce:
-    """An ordered plan, and what is predicted of a mean request.
-
-    Args:
-        plan: the plan.
-        since_s: when it was ordered.
-        device_s: predicted time on the device.
-        links_s: predicted time on links, propagation included.
-        elsewhere_s: predicted time on servers, with waits at the load planned for.
-        uses: the stations that it uses.
-        number: number of the plan in the query's view.
-        judged_s: end of the last window that was acted upon.
-        before: the same of what serves until the plan is in force, and if it is refused.
-    """
+    """An ordered plan, and the predicted times of a mean request."""
 
     plan: Plan
-    since_s: float
-    device_s: float
-    links_s: float
-    elsewhere_s: float
+    since_s: float  # when it was ordered
+    device_s: float  # on the device
+    links_s: float  # on links, propagation included
+    elsewhere_s: float  # on servers, with waits at the load planned for
     uses: Uses
-    number: int
-    judged_s: float = 0.0
-    before: "InForce | None" = None
+    number: int  # of the plan in the query's view
+    judged_s: float = 0.0  # end of the last window acted upon
+    before: "InForce | None" = None  # what serves until this is in force, or if it is refused
 
 
 @dataclass(frozen=True)
 class ServiceState:
-    """How one query is served.
+    """How one query is served."""
 
-    Args:
-        ordered: the last plan that was ordered for it.
-        audits: what audits of its accuracy have shown.
-        poor: the plan that was not believed to serve it well when it was last looked at.
-        refused: the plans that it bid when it was last refused; few of them are ever looked at.
-    """
-
-    ordered: InForce | None = None
-    audits: "Audits | None" = None
-    poor: Plan | None = None
-    refused: Sequence[Plan] = ()
+    ordered: InForce | None = None  # the last order
+    audits: "Audits | None" = None  # of its accuracy
+    poor: Plan | None = None  # plan in force, if last judged infeasible
+    refused: Sequence[Plan] = ()  # plans of its last refused bid
 
 
 @dataclass(frozen=True)
 class SharedState:
-    """What all queries share.
+    """What all queries share."""
 
-    Args:
-        looked_s: when deployments were last looked after.
-        repacked_s: when queries were last matched anew; None for never.
-        repack: what that found; None for nothing.
-        refused: what was refused, in parts that the next tick joins: the last that names a query
-            counts.
-        settled: queries whose plan can tell no more of their device, by id.
-        plans: the plans in force that the last call saw.
-        standing: the stations that serve them.
-    """
-
-    looked_s: float = 0.0
-    repacked_s: float | None = None
-    repack: "PendingRepack | None" = None
-    refused: "Sequence[Refused]" = ()
-    settled: "Mapping[int, Settled]" = field(default_factory=dict)
-    plans: "SeenPlans | None" = None
-    standing: Standing | None = None
+    looked_s: float = 0.0  # last look at deployments
+    repacked_s: float | None = None  # last regrouping attempt
+    repack: "PendingRepack | None" = None  # the regrouping under way
+    refused: "Sequence[Refused]" = ()  # in parts; the last that names a query counts
+    settled: "Mapping[int, Settled]" = field(default_factory=dict)  # by query
+    plans: "SeenPlans | None" = None  # plans in force at the last call
+    standing: Standing | None = None  # the stations that serve them
 
 
 @dataclass(frozen=True)
 class DatasetState:
-    """What the queries of a data set share.
+    """What the queries of a data set share."""
 
-    Args:
-        drifted_s: when the content of queries was lately found to have changed.
-        strata: its strata, by their number.
-        offline: the history of its offline profile, by items for each configuration.
-        departed: histories of departed queries, by the least configurations they profiled.
-    """
-
-    drifted_s: Sequence[float] = ()
-    strata: "Mapping[int, Strata]" = field(default_factory=dict)
-    offline: Mapping[int, History] = field(default_factory=dict)
-    departed: "Mapping[int, DepartedHistories]" = field(default_factory=dict)
+    drifted_s: Sequence[float] = ()  # recent times at which content was found to have changed
+    strata: "Mapping[int, Strata]" = field(default_factory=dict)  # by their number
+    offline: Mapping[int, History] = field(default_factory=dict)  # by items for each configuration
+    departed: "Mapping[int, DepartedHistories]" = field(default_factory=dict)  # by least measured
 
 
 def search_state(context: PlanningContext, query: Query) -> SearchState:
@@ -132,22 +93,22 @@ def seen_search_state(context: PlanningContext, query: int) -> SearchState | Non
 def seen_search_states(
     context: PlanningContext, queries: Iterable[int]
 ) -> Iterator[SearchState | None]:
-    """Yield the same of many queries."""
+    """Yield `seen_search_state` of many queries."""
     return context.bulk.recall_each((SEARCH, query) for query in queries)
 
 
 def search_settled(context: PlanningContext, queries: Sequence[int]) -> list[bool]:
-    """Return of which queries everybody sees all that their searches wrote."""
+    """Return for each query whether all that its search wrote is visible."""
     return context.bulk.settled([(SEARCH, query) for query in queries])
 
 
 def keep_search_state(context: PlanningContext, query: Query, state: SearchState) -> None:
-    """Write what a search knows; others see it once the search has reached its present clock."""
+    """Write a query's search state, visible to others once its search has reached its clock."""
     context.remember((SEARCH, query.id), state, query)
 
 
 def publish_search_state(context: PlanningContext, query: int, state: SearchState) -> None:
-    """Write what is known of a query; everybody sees it at once."""
+    """Write a query's search state, visible at once."""
     context.remember((SEARCH, query), state)
 
 
@@ -163,18 +124,18 @@ def update_service(context: PlanningContext, query: int, **changes: Any) -> None
 
 
 def last_order_s(context: PlanningContext, query: int) -> float | None:
-    """Return when the last order of a query that was carried out was given; None if none was."""
+    """Return when the last order of a query that was carried out was given, or None."""
     given_s: float | None = context.recall((ORDERED, query))
     return given_s
 
 
 def keep_order(context: PlanningContext, query: Query, given_s: float) -> None:
-    """Note an order at the clock of the query's search, which is when it is carried out."""
+    """Note an order at the clock of the query's search, when it is carried out."""
     context.remember((ORDERED, query.id), given_s, query)
 
 
 def publish_order(context: PlanningContext, query: int, given_s: float) -> None:
-    """Note an order that was carried out already."""
+    """Note an order that has been carried out."""
     context.remember((ORDERED, query), given_s)
 
 
