@@ -27,20 +27,8 @@ from lab.analysis.statistics import (
     of_difference,
 )
 from lab.common.errors import InputError, key_of
-from lab.common.metrics import ANY, HEADLINES, SHARE, range_of
+from lab.common.metrics import HEADLINES, range_of
 from sim.api.planner import Planner
-
-# Studies import statistics and ranges from here, too.
-__all__ = [
-    "ANY",
-    "SHARE",
-    "Comparison",
-    "compare",
-    "estimate",
-    "from_runs",
-    "holm",
-    "of_difference",
-]
 
 MEANS_SCHEMA = {
     "metric": pl.String,
