@@ -10,16 +10,11 @@ import polars as pl
 
 @dataclass(frozen=True)
 class DeploymentInterval:
-    """A time during which one plan served a query.
+    """A time during which one plan served a query."""
 
-    Args:
-        order: the row of ``decisions`` that deployed the plan.
-        start_s: when it came into force.
-        end_s: when another one replaced it, it was released, a failure ended it, or the query left.
-    """
-
-    order: Mapping[str, Any]
-    start_s: float
+    order: Mapping[str, Any]  # the row of `decisions` that deployed the plan
+    start_s: float  # when it came into force
+    # When another one replaced it, it was released, a failure ended it, or the query left.
     end_s: float
 
 

@@ -20,17 +20,13 @@ NEEDED = (
 
 @dataclass
 class Found:
-    """What lies below a directory.
+    """What lies below a directory."""
 
-    Args:
-        runs: summaries of the runs that have results, by their directories.
-        without: status and reason of what has none, by its path below the directory.
-        parents: what holds compared runs.
-    """
-
+    # Summaries of the runs that have results, by their directories.
     runs: dict[Path, dict[str, Any]] = field(default_factory=dict)
+    # Status and reason of what has none, by its path below the directory.
     without: dict[str, tuple[str, str]] = field(default_factory=dict)
-    parents: list[Path] = field(default_factory=list)
+    parents: list[Path] = field(default_factory=list)  # what holds compared runs
 
 
 def find(directory: Path) -> Found:

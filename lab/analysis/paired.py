@@ -43,18 +43,12 @@ EXPLAINED = (
 
 @dataclass(frozen=True)
 class PairedMetric:
-    """A figure that planners are compared by.
+    """A figure that planners are compared by."""
 
-    Args:
-        name: column of the rows.
-        title: what tables and figures call it.
-        more_is_better: whether large values are good.
-        bound: column that is true where the value is only a lower bound of the true one.
-    """
-
-    name: str
-    title: str
-    more_is_better: bool
+    name: str  # column of the rows
+    title: str  # what tables and figures call it
+    more_is_better: bool  # whether large values are good
+    # Column that is true where the value is only a lower bound of the true one.
     bound: str | None = None
 
 

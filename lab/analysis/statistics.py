@@ -20,20 +20,13 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class IntervalEstimate:
-    """A mean with its interval, and the probability of one so far from 0 if the truth were 0.
+    """A mean with its interval, and the probability of one so far from 0 if the truth were 0."""
 
-    Args:
-        n: values that it rests on.
-        mean: their mean; None without any.
-        low: lower end of the interval; None with fewer than two values.
-        high: upper end.
-        p: two-sided p-value, by Student's t or, of equal values, by the sign test.
-    """
-
-    n: int
-    mean: float | None = None
-    low: float | None = None
-    high: float | None = None
+    n: int  # values that it rests on
+    mean: float | None = None  # their mean; None without any
+    low: float | None = None  # lower end of the interval; None with fewer than two values
+    high: float | None = None  # upper end
+    # Two-sided p-value, by Student's t or, of equal values, by the sign test.
     p: float | None = None
 
 

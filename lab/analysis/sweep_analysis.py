@@ -45,39 +45,31 @@ TIERS_SCHEMA = {
 
 @dataclass(frozen=True)
 class Analysis:
-    """Frames that sum a sweep up. Those by setting have the keys that were varied as columns.
-
-    Args:
-        sweep: the sweep.
-        comparisons: comparison of the planners of each setting, by the setting.
-        alike: the same over the seeds that all planners of the setting finished, where there are
-            any: on unlike seeds means say nothing of who is better.
-        alike_runs: the runs of these seeds; where no setting has any, all that finished.
-        pooled: the same over all settings, where there are several: of each seed the mean over the
-            settings in which every planner finished; None without any.
-        pooled_runs: how many runs of each planner that rests on.
-        by_key: for each key that was varied, means as in ``means`` by its value: over the other
-            keys of each seed a mean is taken first, where every planner finished.
-        means: mean of each metric by setting and planner, with intervals over seeds.
-        differences: paired differences of planners by setting and metric, with intervals.
-        pareto: goodput, cost and response time by setting and planner, and who is dominated, over
-            the seeds of ``alike``.
-        pareto_pooled: the same over the settings and seeds in which every planner finished.
-        sums: what `totals` returns of the sweep.
-    """
+    """Frames that sum a sweep up. Those by setting have the keys that were varied as columns."""
 
     sweep: Sweep
+    # Comparison of the planners of each setting, by the setting.
     comparisons: Mapping[str, Comparison]
+    # The same over the seeds that all planners of the setting finished, if any. Over different
+    # seeds, means do not compare planners.
     alike: Mapping[str, Comparison]
-    alike_runs: pl.DataFrame
+    alike_runs: pl.DataFrame  # the runs of these seeds; where no setting has any, all that finished
+    # The same over all settings, where there are several: of each seed the mean over the settings
+    # in which every planner finished; None without any.
     pooled: Comparison | None
-    pooled_runs: int
+    pooled_runs: int  # how many runs of each planner that rests on
+    # For each key that was varied, means as in `means` by its value: over the other keys of each
+    # seed a mean is taken first, where every planner finished.
     by_key: Mapping[str, pl.DataFrame]
-    means: pl.DataFrame
+    means: pl.DataFrame  # mean of each metric by setting and planner, with intervals over seeds
+    # Paired differences of planners by setting and metric, with intervals.
     differences: pl.DataFrame
+    # Goodput, cost and response time by setting and planner, and who is dominated, over the seeds
+    # of `alike`.
     pareto: pl.DataFrame
+    # The same over the settings and seeds in which every planner finished.
     pareto_pooled: pl.DataFrame
-    sums: Sums
+    sums: Sums  # what `totals` returns of the sweep
 
     @cached_property
     def goodput(self) -> pl.DataFrame:

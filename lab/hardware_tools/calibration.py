@@ -33,16 +33,11 @@ Run = Callable[[int], object]
 
 @dataclass(frozen=True)
 class Operator:
-    """What is measured: a Python callable or a command.
+    """What is measured: a Python callable or a command."""
 
-    Args:
-        kind: ``"callable"``, its text ``package.module:function``; the function takes the batch
-            size and returns when the batch is done. Or ``"command"``, its text a command line
-            without a shell, in which ``{batch}`` stands for the batch size; its whole life is
-            timed, start included.
-        text: see above.
-    """
-
+    # `"callable"`, its text `package.module:function`; the function takes the batch size and
+    # returns when the batch is done. Or `"command"`, its text a command line without a shell, in
+    # which `{batch}` stands for the batch size; its whole life is timed, start included.
     kind: str
     text: str
 
@@ -76,19 +71,12 @@ class Operator:
 
 @dataclass(frozen=True)
 class Protocol:
-    """How batches are timed.
+    """How batches are timed."""
 
-    Args:
-        warmup: batches that each process runs before, untimed.
-        repeats: batches that each process times.
-        processes: how many processes run the operator at the same time.
-        confidence: of the interval of the median.
-    """
-
-    warmup: int = 3
-    repeats: int = 10
-    processes: int = 1
-    confidence: float = 0.95
+    warmup: int = 3  # batches that each process runs before, untimed
+    repeats: int = 10  # batches that each process times
+    processes: int = 1  # how many processes run the operator at the same time
+    confidence: float = 0.95  # of the interval of the median
 
     def __post_init__(self) -> None:
         for name, least in (("warmup", 0), ("repeats", 1), ("processes", 1)):

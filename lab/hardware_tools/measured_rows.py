@@ -25,30 +25,19 @@ NO_GPU = -1  # as ncnn's benchmark writes it
 class Given:
     """What no measurement says of itself, each by the option of its name.
 
-    Args:
-        model: the operator.
-        gpu: the board.
-        slices: its compute slices; None for a whole board.
-        processes: how many processes or instances of the operator share it.
-        batch: the batch size.
-        tensor_parallel: how many boards one model is spread over.
-        device: the device, where it is no GPU.
-        backend: what runs the operator there.
-        threads: with how many threads.
-
     Raises:
         InputError: a number of things is below 1.
     """
 
-    model: str | None = None
-    gpu: str | None = None
-    slices: int | None = None
-    processes: int = 1
-    batch: int | None = None
-    tensor_parallel: int = 1
-    device: str | None = None
-    backend: str = "cpu"
-    threads: int = 1
+    model: str | None = None  # the operator
+    gpu: str | None = None  # the board
+    slices: int | None = None  # its compute slices; None for a whole board
+    processes: int = 1  # how many processes or instances of the operator share it
+    batch: int | None = None  # the batch size
+    tensor_parallel: int = 1  # how many boards one model is spread over
+    device: str | None = None  # the device, where it is no GPU
+    backend: str = "cpu"  # what runs the operator there
+    threads: int = 1  # with how many threads
 
     def __post_init__(self) -> None:
         for name in ("slices", "processes", "batch", "tensor_parallel", "threads"):
@@ -79,19 +68,12 @@ class Given:
 
 @dataclass(frozen=True)
 class Output:
-    """Where rows go, and what they name as their source.
+    """Where rows go, and what they name as their source."""
 
-    Args:
-        path: a CSV file; none for the screen.
-        append: whether to add them to the file if it exists.
-        source: what measured them.
-        source_url: where that is published, if it is.
-    """
-
-    path: Path | None
-    append: bool
-    source: str
-    source_url: str | None
+    path: Path | None  # a CSV file; none for the screen
+    append: bool  # whether to add them to the file if it exists
+    source: str  # what measured them
+    source_url: str | None  # where that is published, if it is
 
     def contents(self, rows: pl.DataFrame, table: str) -> pl.DataFrame:
         """Return what the file is to hold, as text: what it holds already, and the rows.

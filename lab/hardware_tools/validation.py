@@ -22,30 +22,22 @@ _ROW = "row number"
 
 @dataclass(frozen=True)
 class Validation:
-    """Predictions of measured rows, next to what was measured.
+    """Predictions of measured rows, next to what was measured."""
 
-    Args:
-        table: the table whose rows they are.
-        rows: the given rows, once for each target that they are compared in, with the columns of
-            `COMPARISON`: ``target``, ``group``, ``measured``, ``predicted`` (null where the models
-            refuse the row) and ``ape_pct``, the absolute error in percent of what was measured.
-        groups: the errors of each target by group, see `error_table`.
-        overall: the errors of each target, its one group named ``all``.
-        known: how many figures are, with their keys, those of the tables in use: they say nothing
-            of how well others are predicted.
-        unspoken: how many rows no prediction speaks of, or have no figure to compare with.
-        unkept: how many rows are none of the table, a value of theirs not being allowed in it.
-        unkept_first: what is wrong with the first of those.
-    """
-
-    table: str
+    table: str  # the table whose rows they are
+    # The given rows, once for each target that they are compared in, with the columns of
+    # `COMPARISON`: `target`, `group`, `measured`, `predicted` (null where the models refuse the
+    # row) and `ape_pct`, the absolute error in percent of what was measured.
     rows: pl.DataFrame
-    groups: pl.DataFrame
-    overall: pl.DataFrame
+    groups: pl.DataFrame  # the errors of each target by group, see `error_table`
+    overall: pl.DataFrame  # the errors of each target, its one group named `all`
+    # How many figures are, with their keys, those of the tables in use: they say nothing of how
+    # well others are predicted.
     known: int
-    unspoken: int
+    unspoken: int  # how many rows no prediction speaks of, or have no figure to compare with
+    # How many rows are none of the table, a value of theirs not being allowed in it.
     unkept: int = 0
-    unkept_first: str = ""
+    unkept_first: str = ""  # what is wrong with the first of those
 
     @property
     def refused(self) -> pl.DataFrame:

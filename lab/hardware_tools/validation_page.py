@@ -24,17 +24,11 @@ Row = list[Any]
 
 @dataclass(frozen=True)
 class AccuracyGoal:
-    """What a fit is to reach: a declared aim, no measurement.
+    """What a fit is to reach: a declared aim, no measurement."""
 
-    Args:
-        scheme: the way of holding rows out that it speaks of.
-        median_pct: the largest median of the absolute error.
-        p90_pct: its largest 90th percentile.
-    """
-
-    scheme: str
-    median_pct: float
-    p90_pct: float
+    scheme: str  # the way of holding rows out that it speaks of
+    median_pct: float  # the largest median of the absolute error
+    p90_pct: float  # its largest 90th percentile
 
     def verdict(self, row: Mapping[str, object]) -> str:
         """Return whether a row of a fit's errors reaches it; nothing for another scheme."""

@@ -17,14 +17,10 @@ MOST_NAMED = 4
 
 @dataclass(frozen=True)
 class Claim:
-    """A sentence, and those that go with it.
-
-    Args:
-        text: the sentence.
-        details: sentences on each other planner, and on single settings.
-    """
+    """A sentence, and those that go with it."""
 
     text: str
+    # Sentences on each other planner, and on single settings.
     details: list[str] = field(default_factory=list)
 
 

@@ -48,18 +48,11 @@ RC_PARAMS: Any = {  # Matplotlib's type names each of its keys.
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure of a sweep.
+    """A figure of a sweep."""
 
-    Args:
-        name: name of its files, without ``.png`` or ``.svg``.
-        title: what it shows, in a few words.
-        caption: what is to be known to read it.
-        draw: draws it.
-    """
-
-    name: str
-    title: str
-    caption: str
+    name: str  # name of its files, without `.png` or `.svg`
+    title: str  # what it shows, in a few words
+    caption: str  # how to read it
     draw: Callable[[], Figure]
 
 

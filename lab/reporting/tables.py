@@ -31,36 +31,22 @@ LABELS = {metric.name: metric.title for metric in REPORTED}
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell of a table on the page.
+    """A cell of a table on the page."""
 
-    Args:
-        text: what it shows.
-        value: what it is sorted by.
-    """
-
-    text: str
-    value: str | float
+    text: str  # what it shows
+    value: str | float  # what it is sorted by
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table on the page.
-
-    Args:
-        title: its title.
-        about: what is to be known to read it.
-        head: names of the columns.
-        rows: its rows.
-        more: how many rows are left out.
-        file: name of the file that has all.
-    """
+    """A table on the page."""
 
     title: str
-    about: str
-    head: list[str]
+    about: str  # how to read it
+    head: list[str]  # names of the columns
     rows: list[list[Cell]]
-    more: int
-    file: str
+    more: int  # how many rows are left out
+    file: str  # name of the file that has all
 
 
 def write_frames(analysis: Analysis, folder: Path) -> list[str]:

@@ -98,16 +98,10 @@ def windows_of(record: QueryRecord) -> list[list[Row]]:
 
 @dataclass(frozen=True)
 class Share:
-    """Mean seconds of a completed request that one thing took.
+    """Mean seconds of a completed request that one thing took."""
 
-    Args:
-        operator: name of the operator, or ``answer``.
-        part: ``queueing``, ``batching``, ``compute`` or ``transfer``.
-        time_s: the seconds.
-    """
-
-    operator: str
-    part: str
+    operator: str  # name of the operator, or `answer`
+    part: str  # `queueing`, `batching`, `compute` or `transfer`
     time_s: float
 
 

@@ -20,39 +20,25 @@ KINDS = ("queries", "windows", "decisions", "offers", "profiling")
 
 @dataclass(frozen=True)
 class QueryRecord:
-    """All rows of one query, each table in order of time.
-
-    Args:
-        run: directory of the run.
-        planner: name of the planner.
-        query: number of the query.
-        asked: its row of ``queries``; while that is not written, what other tables tell of it.
-        closed: whether that row is written.
-        profiling: profiling runs for the query.
-        offline: profiling runs for its data set, ahead of all queries.
-        offers: plans on record.
-        decisions: orders for it, and what failures ended.
-        windows: its windows, as judged.
-        operators: where the latency of its windows went.
-        deployment_intervals: which plan served it when.
-        events: kind and time in seconds of each drift event during its life.
-        per_output_length: whether its latencies are over the length of a request's output; those
-            of ``operators`` are plain seconds all the same.
-    """
+    """All rows of one query, each table in order of time."""
 
     run: Path
     planner: str
     query: int
+    # Its row of `queries`; while that is not written, what other tables tell of it.
     asked: Mapping[str, Any]
-    closed: bool
-    profiling: pl.DataFrame
-    offline: pl.DataFrame
-    offers: pl.DataFrame
-    decisions: pl.DataFrame
-    windows: pl.DataFrame
-    operators: pl.DataFrame
-    deployment_intervals: Sequence[DeploymentInterval]
+    closed: bool  # whether that row is written
+    profiling: pl.DataFrame  # profiling runs for the query
+    offline: pl.DataFrame  # profiling runs for its data set, ahead of all queries
+    offers: pl.DataFrame  # plans on record
+    decisions: pl.DataFrame  # orders for it, and what failures ended
+    windows: pl.DataFrame  # its windows, as judged
+    operators: pl.DataFrame  # where the latency of its windows went
+    deployment_intervals: Sequence[DeploymentInterval]  # which plan served it when
+    # Kind and time in seconds of each drift event during its life.
     events: Sequence[tuple[str, float]]
+    # Whether its latencies are over the length of a request's output; those of `operators` are
+    # plain seconds all the same.
     per_output_length: bool
 
     @property

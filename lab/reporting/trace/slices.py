@@ -33,47 +33,28 @@ ORDER = ("transfer_s", "queueing_s", "batching_s", "compute_s")
 
 @dataclass(frozen=True)
 class Slice:
-    """A stretch of a request's time.
+    """A stretch of a request's time."""
 
-    Args:
-        name: operator and part, such as ``detect compute``.
-        operator: name of the operator, or `ANSWER`.
-        part: what the time went into, such as ``compute``.
-        start_s: its begin in simulated seconds.
-        end_s: its end.
-        track: track of the lane, from 0.
-    """
-
-    name: str
-    operator: str
-    part: str
-    start_s: float
+    name: str  # operator and part, such as `detect compute`
+    operator: str  # name of the operator, or `ANSWER`
+    part: str  # what the time went into, such as `compute`
+    start_s: float  # simulated
     end_s: float
-    track: int = 0
+    track: int = 0  # track of the lane, from 0
 
 
 @dataclass(frozen=True)
 class TracedRequest:
-    """A request that ended.
-
-    Args:
-        query: number of its query.
-        number: its number within the query.
-        lane: lane of the query on which it overlaps no other.
-        tracks: tracks that the lane has.
-        start_s: its birth.
-        end_s: its end.
-        outcome: how it ended.
-        slices: where its time went, one after the other on a track; none unless it was completed.
-    """
+    """A request that ended."""
 
     query: int
-    number: int
-    lane: int
-    tracks: int
+    number: int  # within the query
+    lane: int  # lane of the query on which it overlaps no other
+    tracks: int  # tracks that the lane has
     start_s: float
     end_s: float
     outcome: str
+    # Where its time went, one after the other on a track; none unless it was completed.
     slices: tuple[Slice, ...]
 
 
