@@ -1,8 +1,7 @@
-"""Planners compared on the same seeds: paired differences, with intervals.
+"""Planners compared on the same seeds by paired differences with intervals.
 
-All planners of one seed meet the same queries, devices, links and draws, so that what differs
-between two of them is theirs. Differences are taken seed by seed, which removes what the seeds
-themselves vary by.
+All planners of a seed meet the same queries, devices, links and random draws. Differences are taken
+seed by seed, which removes the variance between seeds.
 """
 
 import math
@@ -129,7 +128,7 @@ def compare(
 
 
 def _runner() -> Callable[..., Any]:
-    """Return what makes a run; it composes configurations, which a comparison of rows needs not."""
+    """Return the function that makes a run; imported only when it is needed."""
     from lab.runs.api import run
 
     return run
@@ -142,9 +141,8 @@ def from_runs(
 
     Args:
         scenario: name of the scenario.
-        rows: summaries, with ``seed`` and ``planner`` added. What is not a finite number counts as
-            missing.
-        metrics: keys of the summaries to compare by; by default all that hold numbers.
+        rows: summaries with ``seed`` and ``planner``. Values that are not finite count as missing.
+        metrics: keys to compare by; by default all that hold numbers.
     """
     metrics = _metrics(rows) if metrics is None else list(metrics)
     planners = list(dict.fromkeys(row["planner"] for row in rows))

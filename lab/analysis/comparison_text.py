@@ -99,10 +99,7 @@ def _of(frame: pl.DataFrame, metrics: Sequence[str]) -> Iterator[tuple[Any, ...]
 
 
 def _aligned(head: Sequence[str], rows: Sequence[Sequence[str]], names: int = 2) -> Iterator[str]:
-    """Yield the lines of a table: columns of names to the left, of numbers to the right.
-
-    A name in the first column is not repeated below itself.
-    """
+    """Yield the lines of a table; a name that repeats the one above is left out."""
     widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
     before = ""
     for row in (head, ["-" * width for width in widths], *rows):

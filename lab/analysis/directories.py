@@ -30,7 +30,7 @@ class Found:
 
 
 def find(directory: Path) -> Found:
-    """Return the runs of a directory, that of a run, a comparison or a sweep, however nested.
+    """Return the runs at or below the directory of a run, a comparison or a sweep.
 
     Raises:
         InputError: it does not exist, or holds no runs.
@@ -88,10 +88,9 @@ def _visit(directory: Path, top: Path, found: Found, depth: int) -> None:
 
 
 def _expected(directory: Path, inside: Sequence[Path]) -> set[int]:
-    """Return the numbers of the jobs of a sweep, which it noted, or of those up to the last one.
+    """Return the numbers of the jobs of a sweep: those it noted, or else all up to the last one.
 
-    Where it noted none, it is one if nothing else lies there but what is hidden, as what jobs of a
-    sweep under way, or of one that was killed, tell its process.
+    Without a note, a directory is a sweep if it holds only numbered and hidden directories.
     """
     if (directory / JOBS).is_file():
         try:

@@ -103,9 +103,9 @@ def mean_parts(operators: pl.LazyFrame, windows: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def latency_mean(directory: Path) -> float | None:
-    """Return the mean latency in seconds of the completed requests that ``part_means`` speaks of.
+    """Return the mean latency in seconds of completed requests; None if there are none.
 
-    None if there are none, or if the windows have latencies over the length of the output.
+    None also if the windows have latencies over the length of the output.
     """
     if per_output_length(directory):
         return None
@@ -140,12 +140,7 @@ def is_per_length(latency_per: Any) -> bool:
 
 
 def at_once(sum_s: float, mean_s: float | None) -> bool:
-    """Tell whether operators worked at the same time, as where they fork and join.
-
-    Args:
-        sum_s: times of a request, added up over operators.
-        mean_s: mean latency of a request; None if it is not known.
-    """
+    """Return whether operators worked in parallel: their times add up to more than the latency."""
     return mean_s is not None and sum_s > (1 + ROUNDING) * mean_s
 
 

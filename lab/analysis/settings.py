@@ -27,10 +27,10 @@ class Configurations:
         self._known: dict[str, Settings] = {}
 
     def read(self, path: Path) -> Settings:
-        """Return the settings of a configuration, each leaf by its whole key.
+        """Return the settings of a configuration, by whole key.
 
         Raises:
-            InputError: it is no configuration.
+            InputError: the file is no configuration.
         """
         try:
             text = re.sub(r"^seed: .*\n", "", path.read_text(encoding="utf-8"), flags=re.M)
@@ -54,13 +54,10 @@ def _leaves(node: Mapping[str, Any], key: str) -> Iterator[tuple[str, Any]]:
 
 
 def swept_keys(settings: Sequence[Settings]) -> dict[str, list[str]]:
-    """Return the keys that tell settings apart, each with the keys that change along with it.
+    """Return the keys that distinguish settings, each with the keys that change along with it.
 
-    Of keys that say the same, such as those that an experiment sets together, one is kept: rather
-    the name of the application than others, then numbers, then words.
-
-    Args:
-        settings: settings of the runs of a sweep.
+    Of keys that change together one is kept: preferably the application's name, then numbers, then
+    words.
     """
     differing = _differing(settings)
     codes = {key: _codes([one.get(key) for one in settings]) for key in differing}
@@ -99,10 +96,10 @@ def text_of(value: Any) -> str:
 
 
 def short_texts(values: Sequence[Any], longest: int = 28) -> list[str]:
-    """Return a label for each value of a key, short and unlike the others'.
+    """Return a short, unique label for each value of a key.
 
-    What is too long, such as a list of drift events, is called by the kinds of its parts, and if
-    that does not tell it from the others, by its number.
+    A value that is too long, such as a list of drift events, is labelled by the kinds of its parts,
+    or by its number if these are not unique.
     """
     if is_numeric(values):
         brief = [f"{value:.6g}" for value in values]
@@ -132,9 +129,7 @@ def short_keys(keys: Sequence[str]) -> list[str]:
 def distinct_names(planners: Sequence[tuple[str, Mapping[str, Any]]]) -> list[str]:
     """Name planners by their class and, within one class, by the parameters that differ.
 
-    Args:
-        planners: class and parameters of each; those of a part may be given apart, by dotted keys
-            below its own.
+    Parameters of a part may be given separately, by dotted keys below the part's own.
     """
     named: list[str] = []
     for kind, parameters in planners:
@@ -161,11 +156,7 @@ def distinct_names(planners: Sequence[tuple[str, Mapping[str, Any]]]) -> list[st
 
 
 def planner_names(planners: Sequence[tuple[str, str, Mapping[str, Any]]]) -> list[str]:
-    """Name planners, and those of one name by what differs in their parameters and in their parts.
-
-    Args:
-        planners: name, class and parameters of each, as their summaries have them.
-    """
+    """Return unique names of planners from their names, classes and parameters in summaries."""
     classes: dict[str, set[str]] = {}
     for name, kind, _ in planners:
         classes.setdefault(name, set()).add(kind)
@@ -216,10 +207,9 @@ def _literal(node: ast.expr) -> Any:
 
 
 def _differing(settings: Sequence[Settings]) -> list[str]:
-    """Return the keys whose values are not the same everywhere.
+    """Return the keys whose values differ.
 
-    Applications differ in most of theirs, which their names say already: those keys count that
-    differ for one name.
+    Keys of an application count only if they differ among runs of the same application.
     """
     keys = dict.fromkeys(key for one in settings for key in one)
     of_name: dict[Any, list[Settings]] = {}

@@ -75,8 +75,7 @@ class Analysis:
     def goodput(self) -> pl.DataFrame:
         """Service goodput and active queries over time, by setting, planner and window.
 
-        The mean over ``n`` seeds, of goodput with a 95 % t-interval. It is of `alike_runs`, as are
-        ``time`` and ``latency``: they compare planners.
+        Means over ``n`` seeds of `alike_runs`, with a 95 % t-interval of goodput.
         """
         return _with_keys(self.sweep, _goodput(self.alike_runs, self.sums[0]))
 
@@ -89,8 +88,7 @@ class Analysis:
     def latency(self) -> pl.DataFrame:
         """Mean seconds of a completed request by setting, planner and operator, by part.
 
-        ``latency_mean_s`` is that of the whole request, which is less than all parts add up to
-        where operators work at the same time; null where it is not known.
+        ``latency_mean_s`` is the latency of the whole request; null where it is not known.
         """
         return _with_keys(self.sweep, _latency(self.alike_runs, self.sums[1]))
 
@@ -98,8 +96,8 @@ class Analysis:
     def tiers(self) -> pl.DataFrame:
         """Share of time in which the SLO was met, by setting, class of service and planner.
 
-        The mean over ``n`` seeds of `alike_runs`, with intervals as in ``means``, beside the mean
-        number of ``queries``; of settings with several classes.
+        Means over ``n`` seeds of `alike_runs` with intervals, and the mean number of ``queries``.
+        Only settings with several classes have rows.
         """
         parts = _parts(self.alike_runs, "setting")
         frames = {str(name): _tiers(str(name), part) for (name,), part in parts}
@@ -113,9 +111,9 @@ class Analysis:
 
     @property
     def overall(self) -> Comparison | None:
-        """The comparison that sums the sweep up, over what every planner finished.
+        """The comparison over what all planners finished: pooled, or of the only setting.
 
-        That of the only setting, or that over all settings; None if they have no seed in common.
+        None if planners have no seed in common.
         """
         if len(self.comparisons) == 1:
             return next(iter(self.alike.values()), None)
@@ -201,10 +199,9 @@ def _parts(rows: pl.DataFrame, by: str) -> list[tuple[tuple[Any, ...], pl.DataFr
 
 
 def _compared(sweep: Sweep, name: str, runs: pl.DataFrame) -> Comparison:
-    """Compare the planners of runs, of each seed by the mean over its settings.
+    """Compare the planners of runs, by each seed's mean over its settings.
 
-    A figure that is missing in one of them, such as a median response time that was not reached,
-    is missing in the mean, which would be too good without it.
+    The mean is missing if a value is missing in some setting: it would be too good without it.
     """
     metrics = [metric.name for metric in REPORTED]
     known = [metric for metric in metrics if metric in runs.columns]
@@ -239,10 +236,7 @@ def _alike(runs: pl.DataFrame) -> pl.DataFrame:
 
 
 def _common(runs: pl.DataFrame, *cell: str) -> pl.DataFrame:
-    """Return the runs of the cells, such as a setting and a seed, in which every planner finished.
-
-    A planner that finished in no cell of another counts as missing everywhere.
-    """
+    """Return the runs of the cells, such as a setting and a seed, that every planner finished."""
     planners = runs["planner"].n_unique()
     return runs.filter(pl.col("planner").n_unique().over(*cell) == planners)
 
@@ -286,10 +280,7 @@ def _like(runs: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _goodput(runs: pl.DataFrame, windows: pl.DataFrame) -> pl.DataFrame:
-    """Return goodput over time: means over seeds, window by window.
-
-    A window that no query of a run lived in has no row there; it counts as 0 for that run.
-    """
+    """Return means over seeds of goodput, window by window; a missing window counts as 0."""
     found = _of(runs, windows)
     by = ["setting", "planner"]
     seeds = (
@@ -408,13 +399,10 @@ def _latency(runs: pl.DataFrame, operators: pl.DataFrame) -> pl.DataFrame:
 
 
 def dominators(points: Sequence[Sequence[float]]) -> list[list[int]]:
-    """Return, for each point, the points that dominate it.
+    """Return, for each point without nan, the indices of the points that dominate it.
 
-    One point dominates another if it is at most as large everywhere and smaller somewhere: less is
-    better. An infinite value is the worst; two of them are equal.
-
-    Args:
-        points: points of the same length, without nan.
+    Less is better: a point dominates another if it is at most as large everywhere and smaller
+    somewhere.
     """
     return [
         [
@@ -430,17 +418,16 @@ def pareto(runs: pl.DataFrame) -> pl.DataFrame:
     """Return goodput, cost and response time of each setting and planner, and who dominates it.
 
     Goodput and cost are means over seeds. The response time is the median over seeds of the runs'
-    medians, for it is known even where some of these were not reached: they count as longer than
-    all others, and it is null if that is what the median falls on.
+    medians; a run without one counts as longest, and the result is null if the median falls on it.
 
     Args:
-        runs: finished runs, with ``setting``, ``planner``, ``planner_sees_truth`` and the figures
-            of their summaries.
+        runs: finished runs, with ``setting``, ``planner``, ``planner_sees_truth`` and their
+            summaries.
 
     Returns:
-        One row for each setting and planner: ``n`` runs, the three figures, whether it is
-        ``dominated``, and ``dominated_by``, names of planners that do no worse in all three figures
-        and better in one. Planners that see the truth dominate no one: nobody can choose them.
+        One row for each setting and planner: ``n`` runs, the three metrics, ``dominated``, and
+        ``dominated_by``, names of planners no worse in all metrics and better in one. Planners that
+        see the truth dominate no one, since they cannot be deployed.
     """
     rows = (
         runs.group_by("setting", "planner", "planner_sees_truth", maintain_order=True)

@@ -133,12 +133,7 @@ class Sweep:
             raise InputError(unreadable(self, [table], None, error)) from None
 
     def parts(self, table: str, runs: Iterable[str] | None = None) -> dict[str, list[Path]]:
-        """Return the part files of a table by run, without runs that have none.
-
-        Args:
-            table: its name.
-            runs: names of runs; by default all.
-        """
+        """Return the part files of a table by run, by default of all runs that have some."""
         found = {
             run: sorted((self.directory / run / table).glob("part-*.parquet"))
             for run in (self.runs["run"] if runs is None else runs)
@@ -159,13 +154,9 @@ class Sweep:
 def unreadable(
     sweep: Sweep, tables: Iterable[str], runs: Iterable[str] | None, error: Exception
 ) -> str:
-    """Name the first part file that cannot be read, or else say what polars says.
+    """Name the first part file of tables that cannot be read, or else quote the error of polars.
 
-    Args:
-        sweep: the sweep.
-        tables: the tables that were read.
-        runs: their runs; None for all.
-        error: what was raised.
+    ``runs`` limits the search; None for all.
     """
     chosen = None if runs is None else list(runs)
     for table in tables:

@@ -1,9 +1,8 @@
-"""Measure an operator on the machine at hand: batch latencies as rows of a table.
+"""Measure an operator on this machine: batch latencies as rows of a table.
 
-A row's latency is the median of the timed batches. Latencies have a long right tail, of which a
-mean tells more than of the batch; and the median has an interval that supposes no distribution:
-between two order statistics, whose ranks follow from the binomial distribution (H. A. David and
-H. N. Nagaraja, Order Statistics, 3rd ed., Wiley 2003, section 7.1).
+A row's latency is the median of the timed batches, since latencies have a long right tail. Its
+interval lies between two order statistics and supposes no distribution (David and Nagaraja, Order
+Statistics, 3rd ed., Wiley 2003, section 7.1).
 """
 
 import shlex
@@ -45,7 +44,7 @@ class Operator:
         return f"--{self.kind}={self.text}"
 
     def load(self) -> Run:
-        """Return what runs one batch.
+        """Return the function that runs one batch.
 
         Raises:
             InputError: there is no such callable or program.
@@ -108,15 +107,9 @@ class Timing:
 
 
 def measure(operator: Operator, batches: Sequence[int], protocol: Protocol) -> list[Timing]:
-    """Time an operator, one batch size after the other.
+    """Time an operator at each batch size.
 
-    With several processes, all of them are at work while any of them times a batch; their timings
-    are pooled.
-
-    Args:
-        operator: what to time.
-        batches: the batch sizes.
-        protocol: how.
+    Several processes run batches at the same time, and their timings are pooled.
 
     Raises:
         InputError: the operator does not exist, or fails.
@@ -130,14 +123,10 @@ def measure(operator: Operator, batches: Sequence[int], protocol: Protocol) -> l
 
 
 def median_interval(samples: ArrayLike, confidence: float) -> tuple[float, float]:
-    """Return an interval of a median that supposes no distribution, between order statistics.
-
-    Args:
-        samples: independent samples, of shape (n,).
-        confidence: the least probability that the interval covers the median.
+    """Return a distribution-free interval of the median of independent samples, shape (n,).
 
     Raises:
-        ValueError: even the extremes do not reach the confidence.
+        ValueError: there are too few samples for the confidence.
     """
     from scipy.stats import quantile_test
 

@@ -23,10 +23,10 @@ NO_GPU = -1  # as ncnn's benchmark writes it
 
 @dataclass(frozen=True)
 class Given:
-    """What no measurement says of itself, each by the option of its name.
+    """What measurements do not state, each by the option of its name.
 
     Raises:
-        InputError: a number of things is below 1.
+        InputError: a count is below 1.
     """
 
     model: str | None = None  # the operator
@@ -56,7 +56,7 @@ class Given:
         return self.batch
 
     def need(self, *names: str) -> None:
-        """Check that some of them are given.
+        """Check that all of some options are given.
 
         Raises:
             InputError: one is not.
@@ -76,11 +76,10 @@ class Output:
     source_url: str | None  # where that is published, if it is
 
     def contents(self, rows: pl.DataFrame, table: str) -> pl.DataFrame:
-        """Return what the file is to hold, as text: what it holds already, and the rows.
+        """Return the contents of the file as text: its present rows, and the new ones.
 
         Args:
-            rows: the rows, with all columns of the table but ``source`` and ``source_url``; they
-                may have others.
+            rows: all columns of the table but ``source`` and ``source_url``; others may follow.
             table: its name.
 
         Raises:
@@ -152,11 +151,11 @@ def _whole(gpu: str) -> int:
 def check_calibration(
     table: str, given: Given, batches: Sequence[int], protocol: Protocol, output: Output
 ) -> None:
-    """Check that what is about to be timed will fit into rows of a table, and into the file.
+    """Check that rows of a table and the file can hold what is about to be timed.
 
     Raises:
-        InputError: the rows need what is not given, or cannot hold what is timed.
-        TableError: what is given is not allowed.
+        InputError: an option is missing, or the table cannot hold the timings.
+        TableError: an option's value is not allowed.
     """
     if table not in CALIBRATED:
         raise InputError(f"--table={table}: cannot be calibrated; {choices(table, CALIBRATED)}")
@@ -173,10 +172,7 @@ def check_calibration(
 def calibrated_rows(
     table: str, timings: Sequence[Timing], given: Given, protocol: Protocol
 ) -> pl.DataFrame:
-    """Return what was timed as rows of a table.
-
-    They have three further columns: ``repeats`` (batches timed) and ``ci_low_ms``, ``ci_high_ms``.
-    """
+    """Return timings as rows, with columns ``repeats``, ``ci_low_ms`` and ``ci_high_ms`` added."""
     each = "" if protocol.processes == 1 else f" in each of {protocol.processes} processes"
     note = (
         f"{protocol.repeats} timed batches{each} after {protocol.warmup} untimed; "

@@ -71,11 +71,7 @@ SCHEMES = {
 
 
 def page(fits: Iterable[str] = tuple(FITS)) -> str:
-    """Return the page as Markdown; it follows from the tables that come with the package alone.
-
-    Args:
-        fits: the fits that it tells of.
-    """
+    """Return the page on some fits as Markdown; it follows from the package's tables alone."""
     fits = list(fits)
     return render(
         "validation.md.jinja",
@@ -95,14 +91,7 @@ def page(fits: Iterable[str] = tuple(FITS)) -> str:
 
 
 def draw_figures(directory: Path) -> list[Path]:
-    """Draw out-of-fold predictions against measurements, for the tables that most follows from.
-
-    Args:
-        directory: where to write a ``validation_TABLE_COLUMN.png`` for each column.
-
-    Returns:
-        The paths.
-    """
+    """Draw out-of-fold predictions against measurements, a ``validation_TABLE_COLUMN.png`` each."""
     from lab.hardware_tools.validation import COMPARISON, compare
     from lab.hardware_tools.validation_figure import draw_validation
 

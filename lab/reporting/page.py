@@ -26,14 +26,14 @@ def page(
     own: Sequence[Path],
     large: Sequence[str],
 ) -> str:
-    """Return the page as HTML, with pictures and script in it.
+    """Return the page as self-contained HTML.
 
     Args:
-        analysis: what it shows.
+        analysis: the analysis of the sweep.
         drawings: figures of the sweep.
-        folder: where they were written, ``figures`` beside the page.
+        folder: directory ``figures`` beside the page.
         own: pictures of the run or comparison itself, if it is the only one.
-        large: tables that were not written.
+        large: names of tables that were not written.
     """
     sweep = analysis.sweep
     return render(

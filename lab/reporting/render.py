@@ -16,11 +16,10 @@ def render(template: str, package: str = "lab.reporting", **data: Any) -> str:
     """Return a page.
 
     Args:
-        template: name of a file in the directory ``templates`` of a package. In one that ends in
-            ``.html.jinja``, what is filled in is escaped. All have
-            the functions `table` and `data_uri`.
+        template: file in the package's ``templates``; ``.html.jinja`` escapes data. Templates may
+            call `table` and `data_uri`.
         package: the package.
-        data: what is filled in. A name that is not given is an error.
+        data: values for the template; a missing one is an error.
     """
     environment = Environment(
         loader=PackageLoader(package, "templates"),

@@ -50,14 +50,10 @@ class Table:
 
 
 def write_frames(analysis: Analysis, folder: Path) -> list[str]:
-    """Write the frames of an analysis as Parquet files, and remove those of an earlier report.
-
-    Args:
-        analysis: the analysis.
-        folder: where they go; made if need be.
+    """Write the frames of an analysis as Parquet files; delete stale ones.
 
     Returns:
-        Names of the tables that were not written, since they have too many rows.
+        Names of the tables that have too many rows to be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
     pooled = analysis.pooled
@@ -92,14 +88,7 @@ def write_frames(analysis: Analysis, folder: Path) -> list[str]:
 
 
 def _write(sweep: Sweep, read: Sequence[str], frame: pl.LazyFrame, path: Path) -> None:
-    """Write a frame aside, and put it into its place when it is whole.
-
-    Args:
-        sweep: the sweep.
-        read: tables of it that writing the frame reads.
-        frame: the frame.
-        path: its place.
-    """
+    """Write a frame atomically; ``read`` names the tables of the sweep that it is computed from."""
     try:
         with written_aside(path) as aside:
             frame.sink_parquet(aside, compression="lz4")

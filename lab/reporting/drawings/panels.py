@@ -22,8 +22,7 @@ def facets(
 ) -> dict[str, pl.DataFrame]:
     """Return the part of a frame for each setting that gets a panel, by its short name.
 
-    Of more settings than there is room for, all are drawn as one if that can be had, and else some,
-    evenly spaced.
+    With more settings than panels: the pooled frame if given, or else settings at even spacing.
     """
     short = dict(analysis.sweep.settings.select("setting", "short").rows())
     here = set(frame["setting"])

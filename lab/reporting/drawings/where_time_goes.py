@@ -53,7 +53,7 @@ def time_of_queries(analysis: Analysis) -> Figure:
 def latency_by_planner(analysis: Analysis) -> Figure:
     """Draw the parts of latency, summed over operators, planner by planner.
 
-    Where operators work at the same time, the mean latency of a request follows in brackets.
+    The mean latency of a request follows in brackets where operators are parallel.
     """
     summed = _summed(analysis.latency, "setting", "planner")
     pooled = _pooled(summed, "planner")  # Added up first: applications have operators of their own.
@@ -83,11 +83,7 @@ def latency_by_planner(analysis: Analysis) -> Figure:
 
 
 def works_at_once(latency: pl.DataFrame) -> bool:
-    """Tell whether in some runs operators worked at the same time.
-
-    Args:
-        latency: as in an analysis.
-    """
+    """Return whether operators worked in parallel in some runs of an analysis's ``latency``."""
     return _at_once(_summed(latency, "setting", "planner"))
 
 
@@ -124,10 +120,7 @@ def pooled_operators(latency: pl.DataFrame) -> pl.DataFrame:
 
 
 def _of_all_planners(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return the rows of settings that have some of every planner; all rows if there are none.
-
-    What is pooled over unlike settings would not compare planners.
-    """
+    """Return the rows of settings that have every planner, for a fair pool; else all rows."""
     planners = pl.col("planner").n_unique()
     common = rows.filter(planners.over("setting") == planners)
     return common if common.height else rows
@@ -154,11 +147,10 @@ def latency_by_operator(
     """Draw the parts of latency at each operator, a panel for each planner.
 
     Args:
-        analysis: what the planners are of.
+        analysis: the analysis, for the order of planners.
         frame: means by planner and operator.
-        of: what is said of the application in the title.
-        pooled: over what the means are, such as ``all settings``, for a line below the title;
-            nothing for a single run.
+        of: words on the application in the title.
+        pooled: what the means are over, such as ``all settings``, if not a single run.
     """
     planners = [name for name in planners_of(analysis.sweep) if name in set(frame["planner"])]
     frames = {name: frame.filter(planner=name) for name in planners[:MOST_PLANNERS]}
@@ -216,13 +208,9 @@ def operator_panels(
 def _bar_panels(
     frames: Mapping[str, pl.DataFrame], title: str, parts: Iterable[str], more_lines: int = 0
 ) -> tuple[Figure, list[Axes]]:
-    """Return a figure with room for a bar for each planner, in a panel for each setting.
+    """Return a figure with a panel for each setting and room for a bar for each planner.
 
-    Args:
-        frames: what is drawn in each panel.
-        title: title of the figure.
-        parts: names in the legend.
-        more_lines: lines of the label below a panel after its first.
+    ``more_lines`` is how many lines the label below a panel has after its first.
     """
     heights = [
         0.85

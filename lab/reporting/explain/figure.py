@@ -43,15 +43,7 @@ OTHER_MARKERS = ("^", "v", "D", "P", "<", ">")
 
 
 def draw_explanation(record: QueryRecord, path: Path) -> Path:
-    """Draw the picture into a file.
-
-    Args:
-        record: what the tables hold of the query.
-        path: the PNG file to write.
-
-    Returns:
-        The path.
-    """
+    """Draw the figure of a query into a PNG file; return the path."""
     with style(1.15):
         return save(explanation(record), path)
 

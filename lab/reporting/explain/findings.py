@@ -33,8 +33,7 @@ ENDS = {
 def failed_parts(window: Row) -> tuple[str, ...]:
     """Return the parts of the SLO that a window failed on.
 
-    A window that served nothing has no accuracy to fail on, and one without requests repeats what
-    was before, for which it has no reason of its own.
+    Accuracy cannot fail without completed requests, nor any part in a window that repeats another.
     """
     if window["met"] or window["repeated"]:
         return ()
@@ -56,10 +55,9 @@ def verdict(window: Row) -> str:
 
 
 def met_fraction(windows: pl.DataFrame) -> float | None:
-    """Return the share of its life for which a query's SLO was met; None without any windows.
+    """Return ``slo_met_fraction`` of one query: time with the SLO met over time alive.
 
-    As ``slo_met_fraction`` of a summary: time with a plan in force in windows that were met, over
-    time alive.
+    None without windows.
     """
     active_s = float(windows["active_s"].sum())
     met_s = float(goodput_time(windows["met"], windows["deployed_s"]).sum())
@@ -77,9 +75,9 @@ def window_ranges(numbers: Iterable[int]) -> str:
 
 
 def windows_of(record: QueryRecord) -> list[list[Row]]:
-    """Return the windows with requests that each spell served for the most part.
+    """Return, for each deployment, the windows with requests that it served for the most part.
 
-    Those that it served whole, if there are any: in the others, requests may have been unserved.
+    Windows that it served whole take precedence: in others, requests may have been unserved.
     """
     found: list[list[Row]] = [[] for _ in record.deployment_intervals]
     for window in record.windows.iter_rows(named=True):
@@ -123,10 +121,9 @@ def missed_by(window: Row) -> str:
 
 
 def why_late(record: QueryRecord, windows: pl.DataFrame) -> str:
-    """Say in a few words why windows failed on latency.
+    """Return in a few words why windows failed on latency: the most frequent end of their requests.
 
-    It is what most requests came to that missed the bound. If they were late, it is what grew most
-    against the windows that kept the bound, or, if there are none, what took the most time.
+    If they were late, it is the part that grew most against windows in time, or else took longest.
     """
     whole = windows.select("requests", "completed", "good", *ENDS).sum().row(0, named=True)
     end = missed_by(whole)
@@ -215,10 +212,10 @@ def profile_of(record: QueryRecord, order: Row) -> Row | None:
 
 
 def measurements(profiling: pl.DataFrame) -> list[dict[str, Any]]:
-    """Return profiling runs, those in a row that added items to one configuration as one.
+    """Return profiling runs, merging consecutive ones that added items to one configuration.
 
-    Early stopping measures in many small runs. What they measured is that of the last one, what
-    they cost is summed up, what was reused is that of the first; ``runs`` is how many they were.
+    The last run's measurement, the sum of the costs, the first run's reuse, and the number of
+    ``runs``.
     """
     found: list[dict[str, Any]] = []
     for run in profiling.iter_rows(named=True):

@@ -76,10 +76,6 @@ def find_run(directory: Path) -> Path:
 def read_query(run: Path, query: int) -> QueryRecord:
     """Read what a run's tables hold of a query.
 
-    Args:
-        run: directory of the run.
-        query: number of the query.
-
     Raises:
         InputError: the run has no such query, or its tables cannot be read.
     """

@@ -20,11 +20,7 @@ HEIGHT = 0.8
 
 
 def picture(requests: Sequence[TracedRequest]) -> Figure:
-    """Return a figure of requests in the order of their birth, the first `MOST`.
-
-    Args:
-        requests: completed requests.
-    """
+    """Return a figure of the first `MOST` completed requests, in order of birth."""
     shown = sorted(requests, key=lambda each: (each.start_s, each.query))[:MOST]
     looks = part_looks()
     with style():

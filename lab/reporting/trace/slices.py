@@ -1,6 +1,6 @@
-"""The requests of a run as slices of time, on lanes where none overlap.
+"""The requests of a run as slices of time, on lanes without overlap.
 
-Where operators fork and join, a lane has several tracks, each for operators that follow each other.
+Where operators fork and join, a lane has several tracks, each of operators in sequence.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -59,11 +59,7 @@ class TracedRequest:
 
 
 def run_of(directory: Path, planner: str | None) -> Path:
-    """Return the directory of one planner's run.
-
-    Args:
-        directory: directory of a run, of a comparison, or of a sweep of which one run is meant.
-        planner: name of the planner of one run only; None where there is but one run.
+    """Return the directory of one planner's run; ``planner`` may be None where there is one run.
 
     Raises:
         InputError: there is no such run, or several.
@@ -106,18 +102,18 @@ def _planner_of(run: Path) -> str:
 def requests_of(
     run: Path, start_s: float, end_s: float, queries: list[int], most: int
 ) -> pl.DataFrame:
-    """Return the requests of a run that were under way in a stretch of time, by query and birth.
+    """Return the requests under way between two times, by query and birth.
 
     Args:
         run: directory of the run.
         start_s: begin of the stretch.
         end_s: end of the stretch.
-        queries: numbers of the queries that are wanted; all if empty.
-        most: requests that a trace may have.
+        queries: numbers of the wanted queries; all if empty.
+        most: the largest number of requests allowed.
 
     Raises:
-        InputError: the stretch ends before it begins, the run kept no requests, none are in the
-            stretch, or more than allowed.
+        InputError: the stretch ends before it begins, no requests were kept or are in the stretch,
+            or there are more than allowed.
     """
     given = {"--from": start_s or None, "--to": end_s if end_s < inf else None}
     stretch = " ".join(f"{key} {at_s:g}" for key, at_s in given.items() if at_s is not None)
@@ -166,11 +162,7 @@ def _under_way(every: pl.LazyFrame, queries: list[int]) -> str:
 
 
 def after_of(run: Path) -> Mapping[str, Sequence[str]]:
-    """Return, for the operators of a run that say so, those that each awaits.
-
-    Args:
-        run: directory of the run.
-    """
+    """Return the operators that each operator of a run awaits, where that is declared."""
     declared = OmegaConf.select(load_config(run / CONFIG), "application.operators") or {}
     return {name: each["after"] for name, each in declared.items() if each.get("after") is not None}
 
@@ -181,8 +173,8 @@ def traced(
     """Yield requests, each on the first lane of its query that is free at its birth.
 
     Args:
-        rows: as `requests_of` returns them.
-        after: those that operators await, of which it is not just the one before.
+        rows: rows as of `requests_of`.
+        after: the operators that each awaits; by default the one before it.
     """
     operators = [
         name.removesuffix("_compute_s") for name in rows.columns if name.endswith("_compute_s")
@@ -226,10 +218,10 @@ def _tracks(awaited: Mapping[str, tuple[str, ...]]) -> dict[str, int]:
 def _slices(
     row: dict[str, Any], awaited: Mapping[str, tuple[str, ...]], track_of: Mapping[str, int]
 ) -> Iterator[Slice]:
-    """Yield where the time of a completed request went; parts that took no time left out.
+    """Yield the slices of a completed request, without parts of no time.
 
-    What several operators send to a join is shown from when the last of them is done. Only the sum
-    of the messages' times is known; when the last has arrived is told by what comes after it.
+    The transfer to a join begins when the last predecessor is done. Only the sum of the messages'
+    times is known; the latest arrival follows from what comes after it.
     """
     assert sorted(ORDER) == sorted(PARTS)
     sent_part, *parts = ORDER
