@@ -55,6 +55,8 @@ DIFFERENCES_SCHEMA = {
     "ratio_low": pl.Float64,
     "ratio_high": pl.Float64,
 }
+# The arguments of `compare` that decide what overrides of these keys would.
+ARGUMENTS = {"seed": "seeds", "planner": "planners", "experiment": "scenario"}
 
 
 @dataclass(frozen=True)
@@ -116,22 +118,19 @@ def compare(
     if isinstance(overrides, str):
         raise InputError(f"overrides={overrides!r}: must be a list, such as [{overrides!r}]")
     for override in overrides:
-        if isinstance(override, str) and (argument := _argument(key_of(override))):
+        key = key_of(override).partition(".")[0] if isinstance(override, str) else ""
+        if argument := ARGUMENTS.get(key):
             raise InputError(f"{override}: a comparison takes this by its argument {argument}")
-    run = run or _runner()
+    if run is None:
+        from lab.runs.api import run as run_once
+
+        run = run_once
     rows = []
     for seed, name in _watched([(seed, name) for seed in listed for name in named]):
         settings = [f"experiment={scenario}", f"seed={seed}", *overrides]
         result = run(overrides=settings, planner=named[name])
         rows.append({**result.summary, "seed": seed, "planner": name})
     return from_runs(scenario, rows)
-
-
-def _runner() -> Callable[..., Any]:
-    """Return the function that makes a run; imported only when it is needed."""
-    from lab.runs.api import run
-
-    return run
 
 
 def from_runs(
@@ -211,9 +210,6 @@ def _boot(values: np.ndarray, found: IntervalEstimate) -> tuple[float | None, fl
     return bootstrap_interval(values)
 
 
-# Names and values
-
-
 def _named(planners: Sequence[Planner] | Mapping[str, Planner]) -> dict[str, Planner]:
     """Check planners, and name those without a name."""
     if isinstance(planners, str) or not isinstance(planners, Sequence | Mapping):
@@ -250,13 +246,6 @@ def _listed(seeds: int | Sequence[int]) -> list[int]:
 
 def _is_whole(value: object) -> bool:
     return isinstance(value, int | np.integer) and not isinstance(value, bool)
-
-
-def _argument(key: str) -> str | None:
-    """Return the argument of ``compare`` that decides what an override would set."""
-    return {"seed": "seeds", "planner": "planners", "experiment": "scenario"}.get(
-        key.partition(".")[0]
-    )
 
 
 def _metrics(rows: Sequence[Mapping[str, Any]]) -> list[str]:

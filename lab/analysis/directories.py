@@ -53,7 +53,10 @@ def _visit(directory: Path, top: Path, found: Found, depth: int) -> None:
     """Note a run, or what lies below."""
     has_summary = (directory / SUMMARY).is_file()
     if has_summary and (directory / "queries").is_dir():
-        found.runs[directory] = _summary(directory / SUMMARY)
+        summary = _json(directory / SUMMARY)
+        if any(key not in summary for key in NEEDED):
+            raise InputError(f"{directory / SUMMARY}: is no summary of a run by this version")
+        found.runs[directory] = summary
         return
     name = directory.relative_to(top).as_posix()
     if has_summary:
@@ -130,14 +133,6 @@ def _deeper(directory: Path, depth: int) -> Iterator[Path]:
             yield path
         elif depth:
             yield from _deeper(path, depth - 1)
-
-
-def _summary(path: Path) -> dict[str, Any]:
-    """Read the summary of a run, and refuse one that lacks what every run has."""
-    summary = _json(path)
-    if any(key not in summary for key in NEEDED):
-        raise InputError(f"{path}: is no summary of a run by this version")
-    return summary
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -100,17 +100,8 @@ def ratios(rows: pl.DataFrame, metric: PairedMetric, reference: str) -> pl.DataF
                 our_bounds |= we_lose
                 their_bounds |= they_lose
         mean = estimate(np.array(logs), 1.0)
-        found.append(
-            [
-                metric.name,
-                planner,
-                mean.n,
-                *as_ratio(mean),
-                mean.p,
-                BOUNDS[our_bounds, their_bounds],
-                len(seeds),
-            ]
-        )
+        mark, of = BOUNDS[our_bounds, their_bounds], len(seeds)
+        found.append([metric.name, planner, mean.n, *as_ratio(mean), mean.p, mark, of])
     adjusted = holm([row[6] for row in found])
     for row, p in zip(found, adjusted, strict=True):
         row[6] = p

@@ -53,18 +53,12 @@ def by_window(directory: Path) -> pl.DataFrame:
         ((pl.col("window") + 1) * length_s).alias("end_s"),
         pl.col("goodput", "deployed", "active", "cost_usd").fill_null(0.0),
     )
-    if not sums["final"][-1]:
-        filled = _cut(directory, filled)
+    if not sums["final"][-1]:  # The horizon cut it, as far as the queries show that.
+        last_s = scan(directory, "queries").select(pl.col("departure_s").max()).collect().item()
+        if last_s is not None and last_s > filled["start_s"][-1]:
+            filled = filled.with_columns(pl.col("end_s").clip(upper_bound=last_s))
     observed_s = pl.col("end_s") - pl.col("start_s")
     return filled.with_columns(pl.col("goodput", "deployed", "active") / observed_s)
-
-
-def _cut(directory: Path, windows: pl.DataFrame) -> pl.DataFrame:
-    """Let the last window end where the horizon cut it, as far as the queries show that."""
-    last_s = scan(directory, "queries").select(pl.col("departure_s").max()).collect().item()
-    if last_s is None or last_s <= windows["start_s"][-1]:
-        return windows
-    return windows.with_columns(pl.col("end_s").clip(upper_bound=last_s))
 
 
 def latency_ratios(runs: Runs) -> dict[str, np.ndarray]:

@@ -64,12 +64,24 @@ def swept_keys(settings: Sequence[Settings]) -> dict[str, list[str]]:
 
     def rank(key: str) -> tuple[Any, ...]:
         values = [one.get(key) for one in settings]
-        simple = 0 if is_numeric(values) else 1 if not any(_nested(one) for one in values) else 2
+        simple = (
+            0
+            if is_numeric(values)
+            else 1
+            if not any(isinstance(one, list | dict) for one in values)
+            else 2
+        )
         return -len(set(codes[key])), key != APPLICATION, simple, differing.index(key)
 
     kept: dict[str, list[str]] = {}
     for key in sorted(differing, key=rank):
-        above = next((one for one in kept if _decides(codes[one], codes[key])), None)
+        # A key is decided by another if equal codes of that always have equal codes of this.
+        decided = (
+            one
+            for one in kept
+            if len(set(zip(codes[one], codes[key], strict=True))) == len(set(codes[one]))
+        )
+        above = next(decided, None)
         if above is None:
             kept[key] = []
         else:
@@ -228,15 +240,6 @@ def _codes(values: Sequence[Any]) -> list[int]:
     """Return a number for each value, the same for the same."""
     known: dict[str, int] = {}
     return [known.setdefault(repr(value), len(known)) for value in values]
-
-
-def _decides(above: Sequence[int], below: Sequence[int]) -> bool:
-    """Tell whether equal codes above always have equal codes below."""
-    return len(set(zip(above, below, strict=True))) == len(set(above))
-
-
-def _nested(value: Any) -> bool:
-    return isinstance(value, list | dict)
 
 
 def _kinds(value: Any) -> str:

@@ -9,12 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from lab.analysis.comparison import (
-    DIFFERENCES_SCHEMA,
-    MEANS_SCHEMA,
-    Comparison,
-    from_runs,
-)
+from lab.analysis.comparison import DIFFERENCES_SCHEMA, MEANS_SCHEMA, Comparison, from_runs
 from lab.analysis.run_data import PARTS
 from lab.analysis.statistics import student_t
 from lab.analysis.sums import WINDOW_S, Sums, totals
@@ -100,7 +95,7 @@ class Analysis:
         Only settings with several classes have rows.
         """
         parts = _parts(self.alike_runs, "setting")
-        frames = {str(name): _tiers(str(name), part) for (name,), part in parts}
+        frames = {setting: _tiers(setting, part) for setting, part in parts.items()}
         return _gathered(self.sweep, frames, TIERS_SCHEMA)
 
     @property
@@ -138,15 +133,15 @@ def analyse(sweep: Sweep) -> Analysis:
     Raises:
         InputError: a table of windows or operators cannot be read.
     """
-    runs = in_order(sweep, sweep.finished.sort("seed", maintain_order=True))
-    by_setting = {str(name): part for (name,), part in _parts(runs, "setting")}
+    runs = _like(sweep.runs, sweep.finished.sort("seed", maintain_order=True))
+    by_setting = _parts(runs, "setting")
     comparisons = {
         setting: _compared(sweep, setting, by_setting[setting])
         for setting in sweep.settings["setting"]
         if setting in by_setting
     }
     alike_runs = _alike(runs)
-    alike_by_setting = {str(name): part for (name,), part in _parts(alike_runs, "setting")}
+    alike_by_setting = _parts(alike_runs, "setting")
     alike = {
         setting: one
         if alike_by_setting[setting].height == by_setting[setting].height
@@ -189,13 +184,9 @@ def against(differences: pl.DataFrame, reference: str) -> pl.DataFrame:
     return pl.concat([differences.filter(planner=reference), swapped])
 
 
-def in_order(sweep: Sweep, rows: pl.DataFrame) -> pl.DataFrame:
-    """Sort rows by planner, in the order of the sweep, and else leave them as they are."""
-    return _like(sweep.runs, rows)
-
-
-def _parts(rows: pl.DataFrame, by: str) -> list[tuple[tuple[Any, ...], pl.DataFrame]]:
-    return list(rows.partition_by(by, as_dict=True, maintain_order=True).items())
+def _parts(rows: pl.DataFrame, by: str) -> dict[Any, pl.DataFrame]:
+    parts = rows.partition_by(by, as_dict=True, maintain_order=True)
+    return {value: part for (value,), part in parts.items()}
 
 
 def _compared(sweep: Sweep, name: str, runs: pl.DataFrame) -> Comparison:
@@ -204,19 +195,19 @@ def _compared(sweep: Sweep, name: str, runs: pl.DataFrame) -> Comparison:
     The mean is missing if a value is missing in some setting: it would be too good without it.
     """
     metrics = [metric.name for metric in REPORTED]
-    known = [metric for metric in metrics if metric in runs.columns]
     rows = runs.group_by("planner", "seed", maintain_order=True).agg(
         pl.when(pl.col(name).null_count() == 0).then(pl.col(name).mean()).alias(name)
-        for name in known
+        for name in metrics
+        if name in runs.columns
     )
-    return from_runs(name, in_order(sweep, rows).to_dicts(), metrics)
+    return from_runs(name, _like(sweep.runs, rows).to_dicts(), metrics)
 
 
 def _by_key(sweep: Sweep, key: str, runs: pl.DataFrame) -> pl.DataFrame:
     """Return means by the value of one key, whatever the others were."""
     others = [other for other in sweep.keys if other != key]
     frames = []
-    for (value,), part in _parts(runs, key):
+    for value, part in _parts(runs, key).items():
         common = _common(part, "seed", *others)
         if common.height:
             means = _compared(sweep, f"{key}={value}", common).means
@@ -343,11 +334,8 @@ def _time(runs: pl.DataFrame, windows: pl.DataFrame) -> pl.DataFrame:
     return totals_s.select(
         "setting",
         "planner",
-        pl.col("active_s"),
-        (pl.col("met_s") / pl.col("active_s")).alias("met"),
-        (pl.col("late_s") / pl.col("active_s")).alias("late"),
-        (pl.col("inaccurate_s") / pl.col("active_s")).alias("inaccurate"),
-        (pl.col("too_dear_s") / pl.col("active_s")).alias("too dear"),
+        "active_s",
+        *((pl.col(name) / pl.col("active_s")).alias(name[:-2].replace("_", " ")) for name in named),
         ((pl.col("deployed_s") - pl.sum_horizontal(named)) / pl.col("active_s"))
         .clip(0)
         .alias("no requests"),
@@ -437,9 +425,7 @@ def pareto(runs: pl.DataFrame) -> pl.DataFrame:
             pl.col(COST.name).mean(),
             pl.col(RESPONSE.name).cast(pl.Float64).fill_null(np.inf).median(),
         )
-        .with_columns(
-            pl.when(pl.col(RESPONSE.name).is_finite()).then(RESPONSE.name).name.keep(),
-        )
+        .with_columns(pl.when(pl.col(RESPONSE.name).is_finite()).then(RESPONSE.name).name.keep())
     )
     parts = [_marked(part) for part in rows.partition_by("setting", maintain_order=True)]
     return pl.concat(parts) if parts else _marked(rows)

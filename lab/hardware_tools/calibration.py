@@ -178,8 +178,6 @@ def _timed(operator: Operator, run: Run, batch: int, protocol: Protocol) -> list
     return [_once(operator, run, batch) for _ in range(protocol.repeats)]
 
 
-# Several processes at once
-
 _together: Any = None
 
 

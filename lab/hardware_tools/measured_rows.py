@@ -179,11 +179,16 @@ def calibrated_rows(
         f"ci_low_ms to ci_high_ms: {100 * protocol.confidence:g} % order-statistic interval of the "
         f"median"
     )
-    row = _gpu_latency if table == GPU_LATENCY else _device_latency
+
+    def row(one: Timing) -> Row:
+        if table == GPU_LATENCY:
+            return gpu_latency_row(given, one.batch, one.median_ms, f"median of {note}", "measured")
+        return _device_latency(one, given, note)
+
     return pl.DataFrame(
         [
             {
-                **row(one, given, note),
+                **row(one),
                 "repeats": one.timed,
                 "ci_low_ms": one.low_ms,
                 "ci_high_ms": one.high_ms,
@@ -191,10 +196,6 @@ def calibrated_rows(
             for one in timings
         ]
     )
-
-
-def _gpu_latency(timing: Timing, given: Given, note: str) -> Row:
-    return gpu_latency_row(given, timing.batch, timing.median_ms, f"median of {note}", "measured")
 
 
 def _device_latency(timing: Timing, given: Given, note: str) -> Row:

@@ -186,9 +186,6 @@ def _known(part: pl.DataFrame, predictor: Predictor) -> int:
     return part.join(load_table(predictor.table), on=shared, how="semi", nulls_equal=True).height
 
 
-# Which table a file is of
-
-
 def _needed(predictor: Predictor) -> set[str]:
     return {*SCHEMAS[predictor.table].key, *predictor.group_by, predictor.target}
 

@@ -66,9 +66,7 @@ def counts(analysis: Analysis) -> str:
     """Say how many runs there are, and how many of them finished."""
     sweep = analysis.sweep
     done = pl.col("status") == "finished"
-    parts = [
-        f"{sweep.runs.height:,} with results, {sweep.runs.filter(done).height:,} finished",
-    ]
+    parts = [f"{sweep.runs.height:,} with results, {sweep.runs.filter(done).height:,} finished"]
     for status, part in sweep.runs.filter(~done).group_by("status", maintain_order=True):
         parts.append(f"{part.height:,} {status[0]}")
     for status, part in sweep.without.group_by("status", maintain_order=True):

@@ -77,9 +77,6 @@ def _draw(directory: Path, runs: Runs, figures: Sequence[Callable[[Runs], Figure
     return paths
 
 
-# The figures
-
-
 def goodput(runs: Runs) -> Figure:
     """Draw how many queries meet their SLO over time, against how many are active."""
     # Runs that are compared share their drift.
@@ -273,9 +270,6 @@ def response(runs: Runs) -> Figure:
         axes.fill_between([], [], color=GREY, alpha=0.25, lw=0, label="95 % interval")
     legend(figure, axes)
     return figure
-
-
-# How it is drawn
 
 
 def _windows(runs: Runs) -> dict[str, pl.DataFrame]:

@@ -219,14 +219,10 @@ def _interval(low: str, high: str, name: str) -> pl.Expr:
 
 
 def _table(title: str, about: str, frame: pl.DataFrame, file: str) -> Table:
-    head = [_words(name) for name in frame.columns]
+    # Keys stay as they are written.
+    head = [name if "." in name else name.replace("_", " ") for name in frame.columns]
     rows = [[cell(value) for value in row] for row in frame.head(MOST_SHOWN).iter_rows()]
     return Table(title, about, head, rows, frame.height - len(rows), f"{file}.parquet")
-
-
-def _words(name: str) -> str:
-    """Return the name of a column as a person reads it; keys stay as they are written."""
-    return name if "." in name else name.replace("_", " ")
 
 
 def cell(value: Any) -> Cell:

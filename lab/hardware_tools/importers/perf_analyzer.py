@@ -13,10 +13,7 @@ from lab.hardware_tools.measured_rows import Given, gpu_latency_row
 
 US_PER_MS = 1e3
 INFER, QUEUE, P50 = "Server Compute Infer", "Server Queue", "p50 latency"
-COLUMNS = {
-    "Concurrency": pl.Int64,
-    **dict.fromkeys((INFER, QUEUE, P50), pl.Float64),
-}
+COLUMNS = {"Concurrency": pl.Int64, **dict.fromkeys((INFER, QUEUE, P50), pl.Float64)}
 
 
 def read(path: Path, given: Given) -> pl.DataFrame:

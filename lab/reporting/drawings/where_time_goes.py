@@ -63,8 +63,7 @@ def latency_by_planner(analysis: Analysis) -> Figure:
     figure, grid = _bar_panels(
         frames, "Where latency goes, by planner", parts, AT_ONCE.count("\n") if overlap else 0
     )
-    longest = max(map(_longest_s, frames.values()))
-    per, unit = _latency_unit(longest)
+    longest, per, unit = _scale(frames.values())
     room = 1.4 if overlap else 1.15
     for axes, (name, frame) in zip(grid, frames.items(), strict=True):
         named = frame.select(
@@ -106,12 +105,11 @@ def _parts_of(*frames: pl.DataFrame) -> list[str]:
     return [part for part in PARTS if part != "batching" or batches]
 
 
-def _longest_s(frame: pl.DataFrame) -> float:
-    return float(frame.select(pl.sum_horizontal(PARTS).max()).item() or 0.0)
-
-
-def _latency_unit(longest_s: float) -> tuple[float, str]:
-    return (1e-3, "ms") if longest_s < 10 else (1.0, "s")
+def _scale(frames: Iterable[pl.DataFrame]) -> tuple[float, float, str]:
+    """Return the longest bar in seconds, the seconds in the unit of the axis, and the unit."""
+    sums_s = [frame.select(pl.sum_horizontal(PARTS).max()).item() or 0.0 for frame in frames]
+    longest_s = float(max(sums_s))
+    return (longest_s, 1e-3, "ms") if longest_s < 10 else (longest_s, 1.0, "s")
 
 
 def pooled_operators(latency: pl.DataFrame) -> pl.DataFrame:
@@ -133,10 +131,7 @@ def _pooled(rows: pl.DataFrame, *by: str) -> pl.DataFrame:
         _of_all_planners(rows)
         .with_columns(pl.col(*PARTS, "latency_mean_s") * pl.col("completed"))
         .group_by(by, maintain_order=True)
-        .agg(
-            pl.col("completed", *PARTS).sum(),
-            pl.when(mean.null_count() == 0).then(mean.sum()),
-        )
+        .agg(pl.col("completed", *PARTS).sum(), pl.when(mean.null_count() == 0).then(mean.sum()))
         .with_columns(pl.col(*PARTS, "latency_mean_s") / pl.col("completed"))
     )
 
@@ -172,8 +167,7 @@ def operator_panels(
     """
     columns = min(3, len(frames))
     rows = -(-len(frames) // columns)
-    longest = max(map(_longest_s, frames.values()))
-    per, unit = _latency_unit(longest)
+    longest, per, unit = _scale(frames.values())
     titles = {}
     for name, frame in frames.items():
         sum_s = float(frame.select(pl.sum_horizontal(PARTS).sum()).item() or 0.0)

@@ -43,13 +43,13 @@ OTHER_MARKERS = ("^", "v", "D", "P", "<", ">")
 
 
 def draw_explanation(record: QueryRecord, path: Path) -> Path:
-    """Draw the figure of a query into a PNG file; return the path."""
+    """Draw what was profiled, the plans, and the windows' latency into a PNG; return the path."""
     with style(1.15):
         return save(explanation(record), path)
 
 
 def explanation(record: QueryRecord) -> Figure:
-    """Return a figure of what was profiled, what plans there were, and the windows' latency."""
+    """Return the figure of `draw_explanation`."""
     runs, since_s, title = _runs(record)
     rows = measurements(runs)
     search_in = 1.5 + min(max(2.0, ROW_IN * len(rows)), MOST_SEARCH_IN)
@@ -76,9 +76,6 @@ def _asked(record: QueryRecord) -> str:
     if record.floor is not None:
         bounds.append(f"accuracy ≥ {record.floor:.3f}")
     return ", ".join(bounds) or "no bounds that are known"
-
-
-# The search
 
 
 def _runs(record: QueryRecord) -> tuple[pl.DataFrame, float, str]:
@@ -138,7 +135,10 @@ def _name(axes: Axes, record: QueryRecord, rows: Sequence[Row], since_s: float) 
             ROW_IN * len(rows) / MOST_SEARCH_IN,
         )
         axes.set_ylabel(f"{len(rows)} measurements")
-    labels = [f"{rows[at]['configuration']}  {_when(rows[at], since_s)}" for at in named]
+    labels = [
+        f"{row['configuration']}  n={row['samples']}  {row['at_s'] - since_s:.2f} s"
+        for row in (rows[at] for at in named)
+    ]
     axes.set_yticks(named, labels)
     for at, text in zip(named, axes.get_yticklabels(), strict=True):
         if rows[at]["configuration"] in ordered:
@@ -158,13 +158,6 @@ def _wrong(row: Row, floor: float | None) -> bool:
     if floor is None:
         return False
     return reaches(row["accuracy_mean"], floor) != reaches(row["true_accuracy"], floor)
-
-
-def _when(row: Row, since_s: float) -> str:
-    return f"n={row['samples']}  {row['at_s'] - since_s:.2f} s"
-
-
-# The plans
 
 
 def _plane(axes: Axes, record: QueryRecord) -> None:
@@ -246,9 +239,6 @@ def _draw_measured(
             axes.plot(ends_s, [price, price], color=green, lw=1.2, zorder=1)
         label = "in force, as it came" if number == 0 else None
         axes.plot(min(latency_s, edge_s), price, "D", ms=7, color=green, ls="", label=label)
-
-
-# The windows
 
 
 def _windows(axes: Axes, record: QueryRecord) -> None:

@@ -91,9 +91,6 @@ def windows_of(record: QueryRecord) -> list[list[Row]]:
     return [some or every for some, every in zip(whole, found, strict=True)]
 
 
-# Why late
-
-
 @dataclass(frozen=True)
 class Share:
     """Mean seconds of a completed request that one thing took."""
@@ -160,9 +157,6 @@ def seconds(time_s: float) -> str:
     if abs(time_s) < 0.1:
         return f"{1e3 * time_s:.3g} ms"
     return f"{time_s:,.0f} s" if abs(time_s) >= 100 else f"{time_s:.3g} s"
-
-
-# Beliefs
 
 
 def offers_in_short(offers: pl.DataFrame) -> list[dict[str, Any]]:

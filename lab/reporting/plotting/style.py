@@ -139,13 +139,7 @@ def part_bars(
             continue
         lengths = means[part].to_numpy() / per
         axes.barh(
-            means["operator"].to_list(),
-            lengths,
-            left=left,
-            lw=0.5,
-            height=0.7,
-            label=part,
-            **look,
+            means["operator"].to_list(), lengths, left=left, lw=0.5, height=0.7, label=part, **look
         )
         left += lengths
     for row, (operator, total) in enumerate(zip(means["operator"], left, strict=True)):

@@ -82,10 +82,7 @@ def _goodput(windows: pl.DataFrame) -> Iterator[Event]:
     """Yield the number of queries whose window meets the SLO, whenever it changes."""
     met = windows.filter("met", pl.col("deployed_s") > 0)
     changes = pl.concat(
-        [
-            met.select(at_s="start_s", change=pl.lit(1)),
-            met.select(at_s="end_s", change=pl.lit(-1)),
-        ]
+        [met.select(at_s="start_s", change=pl.lit(1)), met.select(at_s="end_s", change=pl.lit(-1))]
     )
     steps = changes.group_by("at_s").agg(pl.col("change").sum()).sort("at_s")
     total = 0

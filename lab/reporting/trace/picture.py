@@ -46,10 +46,7 @@ def picture(requests: Sequence[TracedRequest]) -> Figure:
         yticks=list(marks),
         yticklabels=[f"query {shown[row].query}, request {shown[row].number}" for row in marks],
         xlabel="simulated time, s",
-        xlim=(
-            min(each.start_s for each in shown),
-            max(each.end_s for each in shown),
-        ),
+        xlim=(min(each.start_s for each in shown), max(each.end_s for each in shown)),
     )
     axes.invert_yaxis()
     axes.grid(visible=False, axis="y")
