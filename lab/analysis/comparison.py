@@ -61,19 +61,18 @@ ARGUMENTS = {"seed": "seeds", "planner": "planners", "experiment": "scenario"}
 
 @dataclass(frozen=True)
 class Comparison:
-    """What came of a comparison; printed, it shows the headline metrics.
+    """A comparison of planners; printed, it shows the headline metrics.
 
     Args:
         scenario: name of the scenario.
         runs: one row for each seed and planner, with all metrics of its summary.
-        means: mean of each metric and planner over seeds, with a 95 % t-interval (``low``,
-            ``high``) and one by the bootstrap (``boot_low``, ``boot_high``). None leaves the range
-            of its metric, such as 0 to 1 for a share, and -1 to 1 for the difference of two: see
-            `estimate`.
-        differences: for each metric and pair of planners, the mean of ``planner`` minus ``other``
-            over the ``n`` seeds where both have a value, with the same intervals; ``p`` of the
-            paired t-test and ``p_holm``, adjusted for all pairs of that metric; and, where all
-            values are positive, the ratio ``planner / other`` by paired log-ratios.
+        means: mean of each metric and planner over seeds, with 95 % intervals by Student's t
+            (``low``, ``high``) and the bootstrap (``boot_low``, ``boot_high``), cut at the metric's
+            range.
+        differences: for each metric and pair, the mean of ``planner`` minus ``other`` over the
+            ``n`` seeds where both have a value, with the same intervals; ``p`` of the paired
+            t-test, ``p_holm`` adjusted over pairs; and, for positive values, the geometric mean
+            ``ratio``.
     """
 
     scenario: str

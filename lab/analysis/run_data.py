@@ -25,10 +25,7 @@ PER_LENGTH = "application.latency_per"
 
 
 def by_window(directory: Path) -> pl.DataFrame:
-    """Return goodput, deployed and active queries and attributed cost, window by window.
-
-    Windows in which no query lived have no rows in the table; here they are zero.
-    """
+    """Return goodput, deployed and active queries and cost by window; 0 where no query lived."""
     sums = (
         scan(directory, "windows")
         .group_by("window")
@@ -97,9 +94,9 @@ def mean_parts(operators: pl.LazyFrame, windows: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def latency_mean(directory: Path) -> float | None:
-    """Return the mean latency in seconds of completed requests; None if there are none.
+    """Return the mean latency of completed requests in seconds.
 
-    None also if the windows have latencies over the length of the output.
+    None if there are none, or if the windows have latencies over the length of the output.
     """
     if per_output_length(directory):
         return None

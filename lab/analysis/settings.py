@@ -139,10 +139,7 @@ def short_keys(keys: Sequence[str]) -> list[str]:
 
 
 def distinct_names(planners: Sequence[tuple[str, Mapping[str, Any]]]) -> list[str]:
-    """Name planners by their class and, within one class, by the parameters that differ.
-
-    Parameters of a part may be given separately, by dotted keys below the part's own.
-    """
+    """Name planners by class and differing parameters; those of a part are below its dotted key."""
     named: list[str] = []
     for kind, parameters in planners:
         alike = [others for other, others in planners if other == kind]
@@ -219,10 +216,7 @@ def _literal(node: ast.expr) -> Any:
 
 
 def _differing(settings: Sequence[Settings]) -> list[str]:
-    """Return the keys whose values differ.
-
-    Keys of an application count only if they differ among runs of the same application.
-    """
+    """Return the keys whose values differ, for ``application.*`` within one application."""
     keys = dict.fromkeys(key for one in settings for key in one)
     of_name: dict[Any, list[Settings]] = {}
     for one in settings:

@@ -68,10 +68,7 @@ class Analysis:
 
     @cached_property
     def goodput(self) -> pl.DataFrame:
-        """Service goodput and active queries over time, by setting, planner and window.
-
-        Means over ``n`` seeds of `alike_runs`, with a 95 % t-interval of goodput.
-        """
+        """Mean goodput, with t-intervals, and active queries over ``n`` seeds by window and planner."""
         return _with_keys(self.sweep, _goodput(self.alike_runs, self.sums[0]))
 
     @cached_property
@@ -106,10 +103,7 @@ class Analysis:
 
     @property
     def overall(self) -> Comparison | None:
-        """The comparison over what all planners finished: pooled, or of the only setting.
-
-        None if planners have no seed in common.
-        """
+        """The comparison over what all planners finished; None if they have no seed in common."""
         if len(self.comparisons) == 1:
             return next(iter(self.alike.values()), None)
         return self.pooled
@@ -128,11 +122,7 @@ class Analysis:
 
 
 def analyse(sweep: Sweep) -> Analysis:
-    """Sum a sweep up.
-
-    Raises:
-        InputError: a table of windows or operators cannot be read.
-    """
+    """Sum a sweep up; InputError if a table of windows or operators cannot be read."""
     runs = _like(sweep.runs, sweep.finished.sort("seed", maintain_order=True))
     by_setting = _parts(runs, "setting")
     comparisons = {
@@ -190,10 +180,7 @@ def _parts(rows: pl.DataFrame, by: str) -> dict[Any, pl.DataFrame]:
 
 
 def _compared(sweep: Sweep, name: str, runs: pl.DataFrame) -> Comparison:
-    """Compare the planners of runs, by each seed's mean over its settings.
-
-    The mean is missing if a value is missing in some setting: it would be too good without it.
-    """
+    """Compare planners by each seed's mean over settings, null if it is null in any of them."""
     metrics = [metric.name for metric in REPORTED]
     rows = runs.group_by("planner", "seed", maintain_order=True).agg(
         pl.when(pl.col(name).null_count() == 0).then(pl.col(name).mean()).alias(name)

@@ -44,11 +44,7 @@ class Operator:
         return f"--{self.kind}={self.text}"
 
     def load(self) -> Run:
-        """Return the function that runs one batch.
-
-        Raises:
-            InputError: there is no such callable or program.
-        """
+        """Return the function that runs one batch; InputError if it does not exist."""
         return self._callable() if self.kind == "callable" else partial(_run, self)
 
     def _callable(self) -> Run:

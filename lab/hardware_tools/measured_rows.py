@@ -23,11 +23,7 @@ NO_GPU = -1  # as ncnn's benchmark writes it
 
 @dataclass(frozen=True)
 class Given:
-    """What measurements do not state, each by the option of its name.
-
-    Raises:
-        InputError: a count is below 1.
-    """
+    """What measurements do not state, each by the option of its name, counts above 0."""
 
     model: str | None = None  # the operator
     gpu: str | None = None  # the board
@@ -46,21 +42,13 @@ class Given:
                 raise InputError(f"--{name.replace('_', '-')}={number}: must be 1 or more")
 
     def batch_size(self) -> int:
-        """Return the batch size.
-
-        Raises:
-            InputError: it is not given.
-        """
+        """Return the batch size; InputError if it is not given."""
         self.need("batch")
         assert self.batch is not None
         return self.batch
 
     def need(self, *names: str) -> None:
-        """Check that all of some options are given.
-
-        Raises:
-            InputError: one is not.
-        """
+        """Check that all of some options are given; InputError if not."""
         for name in names:
             if getattr(self, name) is None:
                 raise InputError(f"--{name.replace('_', '-')} is missing; the rows need it")
@@ -124,11 +112,7 @@ def provenance(unit: str, kind: str, note: str) -> Row:
 
 
 def gpu_latency_row(given: Given, batch: int, latency_ms: float, note: str, kind: str) -> Row:
-    """Return a row of table ``gpu_latency``.
-
-    Raises:
-        InputError: model or board are not given.
-    """
+    """Return a row of table ``gpu_latency``; InputError if model or board is not given."""
     given.need("model", "gpu")
     return {
         "model": given.model,

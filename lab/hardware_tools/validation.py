@@ -119,11 +119,7 @@ def compare(
 ) -> pl.DataFrame:
     """Return the rows with a positive measured target, with the columns of `COMPARISON`.
 
-    Args:
-        rows: measured rows.
-        target: the measured column.
-        predicted: a prediction for each row, nan or null where there is none.
-        group_by: the columns that make a group; without any, all rows are one group.
+    ``predicted`` may be nan or null; without ``group_by``, all rows are one group.
     """
     labels = [pl.col(name).cast(pl.String).fill_null("none") for name in group_by]
     both = rows.with_columns(

@@ -18,15 +18,10 @@ LONGEST = 34
 
 
 def draw_validation(rows: pl.DataFrame, title: str, path: Path) -> Path:
-    """Draw predicted over measured figures, and their ratio, on log axes: a row for each target.
+    """Draw predictions over measurements and their ratio, for each target of compared rows.
 
     The line marks agreement, the band 10 % to either side. Beyond `MOST_GROUPS` groups, the last
-    ones are drawn as one.
-
-    Args:
-        rows: compared rows, see `lab.hardware_tools.validation.compare`.
-        title: title of the figure.
-        path: the PNG file to write; returned.
+    ones are drawn as one. The path is returned.
     """
     rows = rows.drop_nulls("predicted").filter(pl.col("predicted") > 0)
     targets = rows["target"].unique(maintain_order=True).to_list()

@@ -28,12 +28,8 @@ def page(
 ) -> str:
     """Return the page as self-contained HTML.
 
-    Args:
-        analysis: the analysis of the sweep.
-        drawings: figures of the sweep.
-        folder: directory ``figures`` beside the page.
-        own: pictures of the run or comparison itself, if it is the only one.
-        large: names of tables that were not written.
+    ``folder`` is ``figures`` beside the page, ``own`` the pictures of a single run or comparison,
+    and ``large`` the tables that were not written.
     """
     sweep = analysis.sweep
     return render(

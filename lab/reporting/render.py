@@ -13,13 +13,10 @@ TYPES = {".svg": "image/svg+xml", ".png": "image/png"}
 
 
 def render(template: str, package: str = "lab.reporting", **data: Any) -> str:
-    """Return a page.
+    """Return a page from a file in a package's ``templates``.
 
-    Args:
-        template: file in the package's ``templates``; ``.html.jinja`` escapes data. Templates may
-            call `table` and `data_uri`.
-        package: the package.
-        data: values for the template; a missing one is an error.
+    ``.html.jinja`` files escape the data. Templates may call `table` and `data_uri`; a missing
+    value is an error.
     """
     environment = Environment(
         loader=PackageLoader(package, "templates"),

@@ -50,10 +50,9 @@ class Table:
 
 
 def write_frames(analysis: Analysis, folder: Path) -> list[str]:
-    """Write the frames of an analysis as Parquet files; delete stale ones.
+    """Write the frames of an analysis as Parquet files, and delete stale ones.
 
-    Returns:
-        Names of the tables that have too many rows to be written.
+    Returns the names of the tables that have too many rows to be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
     pooled = analysis.pooled

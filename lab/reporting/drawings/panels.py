@@ -20,7 +20,7 @@ MOST_BANDS = 5
 def facets(
     analysis: Analysis, frame: pl.DataFrame, most: int, pooled: pl.DataFrame | None = None
 ) -> dict[str, pl.DataFrame]:
-    """Return the part of a frame for each setting that gets a panel, by its short name.
+    """Return the frame of each setting with a panel, by its short name.
 
     With more settings than panels: the pooled frame if given, or else settings at even spacing.
     """

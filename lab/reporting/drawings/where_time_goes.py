@@ -51,10 +51,7 @@ def time_of_queries(analysis: Analysis) -> Figure:
 
 
 def latency_by_planner(analysis: Analysis) -> Figure:
-    """Draw the parts of latency, summed over operators, planner by planner.
-
-    The mean latency of a request follows in brackets where operators are parallel.
-    """
+    """Draw the parts of latency, summed over operators, planner by planner."""
     summed = _summed(analysis.latency, "setting", "planner")
     pooled = _pooled(summed, "planner")  # Added up first: applications have operators of their own.
     frames = facets(analysis, summed, MOST_BARS, pooled)
@@ -139,13 +136,9 @@ def _pooled(rows: pl.DataFrame, *by: str) -> pl.DataFrame:
 def latency_by_operator(
     analysis: Analysis, frame: pl.DataFrame, of: str, pooled: str = ""
 ) -> Figure:
-    """Draw the parts of latency at each operator, a panel for each planner.
+    """Draw where latency goes, from means by planner and operator, a panel for each planner.
 
-    Args:
-        analysis: the analysis, for the order of planners.
-        frame: means by planner and operator.
-        of: words on the application in the title.
-        pooled: what the means are over, such as ``all settings``, if not a single run.
+    ``of`` names the application and ``pooled`` what the means are over, for the title.
     """
     planners = [name for name in planners_of(analysis.sweep) if name in set(frame["planner"])]
     frames = {name: frame.filter(planner=name) for name in planners[:MOST_PLANNERS]}
@@ -158,12 +151,9 @@ def latency_by_operator(
 def operator_panels(
     frames: Mapping[str, pl.DataFrame], latency_s: Mapping[str, float | None], title: str
 ) -> Figure:
-    """Draw the parts of latency at each operator, a panel for each planner.
+    """Draw where latency goes: a panel by planner of mean seconds by ``operator`` (rows) and part.
 
-    Args:
-        frames: by planner, mean seconds by ``operator`` and part; a row for each operator.
-        latency_s: mean latency of a request under each planner; None where it is not known.
-        title: title of the figure.
+    ``latency_s`` is the mean latency of a request under each planner; None where it is not known.
     """
     columns = min(3, len(frames))
     rows = -(-len(frames) // columns)

@@ -33,7 +33,7 @@ ENDS = {
 def failed_parts(window: Row) -> tuple[str, ...]:
     """Return the parts of the SLO that a window failed on.
 
-    Accuracy cannot fail without completed requests, nor any part in a window that repeats another.
+    None if it repeats another; not accuracy if nothing was completed.
     """
     if window["met"] or window["repeated"]:
         return ()
@@ -55,10 +55,7 @@ def verdict(window: Row) -> str:
 
 
 def met_fraction(windows: pl.DataFrame) -> float | None:
-    """Return ``slo_met_fraction`` of one query: time with the SLO met over time alive.
-
-    None without windows.
-    """
+    """Return time with the SLO met over time alive; None without windows."""
     active_s = float(windows["active_s"].sum())
     met_s = float(goodput_time(windows["met"], windows["deployed_s"]).sum())
     return met_s / active_s if active_s else None
@@ -75,10 +72,7 @@ def window_ranges(numbers: Iterable[int]) -> str:
 
 
 def windows_of(record: QueryRecord) -> list[list[Row]]:
-    """Return, for each deployment, the windows with requests that it served for the most part.
-
-    Windows that it served whole take precedence: in others, requests may have been unserved.
-    """
+    """Return, for each deployment, its windows with requests: those served whole, or else most of."""
     found: list[list[Row]] = [[] for _ in record.deployment_intervals]
     for window in record.windows.iter_rows(named=True):
         overlaps_s = [
@@ -193,10 +187,7 @@ def offer_of(record: QueryRecord, order: Row) -> Row | None:
 
 
 def profile_of(record: QueryRecord, order: Row) -> Row | None:
-    """Return the last profiling run of an ordered configuration before the order, if any.
-
-    The query's own come first, then those of its data set.
-    """
+    """Return the last profiling run of an order's configuration before it; the query's own first."""
     own = record.profiling.filter(pl.col("at_s") <= order["decided_s"])
     for frame in (own, record.offline):
         runs = frame.filter(pl.col("configuration") == order["configuration"])

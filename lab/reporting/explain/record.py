@@ -60,11 +60,7 @@ class QueryRecord:
 
 
 def find_run(directory: Path) -> Path:
-    """Return the one run directory at or below a directory.
-
-    Raises:
-        InputError: there is none, or there are several.
-    """
+    """Return the one run directory at or below a directory; InputError for none or several."""
     runs = list(planner_directories(directory).values())
     if not runs:
         raise InputError(f"RUN={directory}: holds no results; name the directory of a run")
@@ -74,11 +70,7 @@ def find_run(directory: Path) -> Path:
 
 
 def read_query(run: Path, query: int) -> QueryRecord:
-    """Read what a run's tables hold of a query.
-
-    Raises:
-        InputError: the run has no such query, or its tables cannot be read.
-    """
+    """Read what a run's tables hold of a query; InputError if that fails or is nothing."""
     try:
         return _read(run, query)
     except (pl.exceptions.PolarsError, json.JSONDecodeError, KeyError, OSError) as error:

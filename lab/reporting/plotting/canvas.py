@@ -48,14 +48,8 @@ def curves(
 ) -> None:
     """Draw means over seeds as lines with bands of their `t_interval`.
 
-    Args:
-        axes: where to draw.
-        rows: a row for each line, place and seed.
-        x: column of places.
-        y: column of values.
-        by: column of lines.
-        colors: colour of each line; by default those of `palette`.
-        markers: whether to mark the places.
+    Columns ``x`` and ``y`` have places and values, ``by`` distinguishes lines. Colours default to
+    those of `palette`.
     """
     sns.lineplot(
         rows.select(x, y, by).to_dict(as_series=False),

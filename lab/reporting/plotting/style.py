@@ -75,14 +75,9 @@ def mark_events(
     per: float,
     kinds: Sequence[str] = (),
 ) -> None:
-    """Mark the events until an end by vertical lines, with other dashes for each kind.
+    """Mark the events before an end by vertical lines, with other dashes for each kind.
 
-    Args:
-        axes: axes over time.
-        events: kind and time in seconds of each event.
-        end_s: end of what is shown.
-        per: seconds in the unit of the axis.
-        kinds: all kinds, where several axes share a legend.
+    ``per`` is the seconds in the unit of the axis; ``kinds`` are all kinds of axes with one legend.
     """
     seen = [(kind, at_s) for kind, at_s in events if at_s < end_s]
     kinds = list(dict.fromkeys([*kinds, *(kind for kind, _ in seen)]))
@@ -124,14 +119,10 @@ def part_bars(
     parts: Sequence[str],
     whole_s: Sequence[float | None] = (),
 ) -> None:
-    """Draw one horizontal bar for each operator, with its total at the end.
+    """Draw one horizontal bar for each ``operator`` of mean seconds by part, with its total.
 
-    Args:
-        axes: where to draw.
-        means: a row for each bar, named by ``operator``, with seconds for each of the parts.
-        per: seconds in the unit of the axis.
-        parts: the parts that are shown.
-        whole_s: mean latency of a request for each bar; in brackets where operators are parallel.
+    ``per`` is the seconds in the unit of the axis. ``whole_s`` has the mean latency of a request
+    for each bar; it follows in brackets where operators are parallel.
     """
     left = np.zeros(means.height)
     for part, look in part_looks().items():

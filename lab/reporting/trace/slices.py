@@ -59,11 +59,7 @@ class TracedRequest:
 
 
 def run_of(directory: Path, planner: str | None) -> Path:
-    """Return the directory of one planner's run; ``planner`` may be None where there is one run.
-
-    Raises:
-        InputError: there is no such run, or several.
-    """
+    """Return the directory of the run, or of one planner's run; InputError for none or several."""
     runs = list(planner_directories(directory).values())
     if not runs:
         raise InputError(f"DIR={directory}: holds no results; name the directory of a run")
@@ -88,11 +84,7 @@ def run_of(directory: Path, planner: str | None) -> Path:
 
 
 def _planner_of(run: Path) -> str:
-    """Return the name of a run's planner.
-
-    Raises:
-        InputError: its summary does not say.
-    """
+    """Return the name of a run's planner; InputError if its summary does not say."""
     try:
         return str(read_summary(run)["planner"])
     except (KeyError, TypeError, ValueError, OSError):
@@ -102,18 +94,11 @@ def _planner_of(run: Path) -> str:
 def requests_of(
     run: Path, start_s: float, end_s: float, queries: list[int], most: int
 ) -> pl.DataFrame:
-    """Return the requests under way between two times, by query and birth.
-
-    Args:
-        run: directory of the run.
-        start_s: begin of the stretch.
-        end_s: end of the stretch.
-        queries: numbers of the wanted queries; all if empty.
-        most: the largest number of requests allowed.
+    """Return the requests under way from ``start_s`` to ``end_s``, by query and birth.
 
     Raises:
-        InputError: the stretch ends before it begins, no requests were kept or are in the stretch,
-            or there are more than allowed.
+        InputError: the stretch ends before it begins, no requests were kept, or are in the stretch,
+            or there are more than ``most``.
     """
     given = {"--from": start_s or None, "--to": end_s if end_s < inf else None}
     stretch = " ".join(f"{key} {at_s:g}" for key, at_s in given.items() if at_s is not None)
@@ -170,11 +155,9 @@ def after_of(run: Path) -> Mapping[str, Sequence[str]]:
 def traced(
     rows: pl.DataFrame, after: Mapping[str, Sequence[str]] = MappingProxyType({})
 ) -> Iterator[TracedRequest]:
-    """Yield requests, each on the first lane of its query that is free at its birth.
+    """Yield rows of `requests_of`, each on the first lane of its query that is free at its birth.
 
-    Args:
-        rows: rows as of `requests_of`.
-        after: the operators that each awaits; by default the one before it.
+    ``after`` has the operators that each awaits; by default the one before it.
     """
     operators = [
         name.removesuffix("_compute_s") for name in rows.columns if name.endswith("_compute_s")
