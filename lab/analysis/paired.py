@@ -17,10 +17,7 @@ RATIOS = {
     "metric": pl.String,
     "planner": pl.String,
     "n": pl.Int64,
-    "ratio": pl.Float64,
-    "low": pl.Float64,
-    "high": pl.Float64,
-    "p_holm": pl.Float64,
+    **dict.fromkeys(("ratio", "low", "high", "p_holm"), pl.Float64),
     "sign": pl.String,
     "of": pl.Int64,
 }

@@ -62,13 +62,12 @@ class Analysis:
     # Goodput, cost and response time by setting and planner, and who is dominated, over the seeds
     # of `alike`.
     pareto: pl.DataFrame
-    # The same over the settings and seeds in which every planner finished.
-    pareto_pooled: pl.DataFrame
+    pareto_pooled: pl.DataFrame  # over the settings and seeds that every planner finished
     sums: Sums  # what `totals` returns of the sweep
 
     @cached_property
     def goodput(self) -> pl.DataFrame:
-        """Mean goodput, with t-intervals, and active queries over ``n`` seeds by window and planner."""
+        """Mean goodput with t-intervals, and active queries, over ``n`` seeds by window."""
         return _with_keys(self.sweep, _goodput(self.alike_runs, self.sums[0]))
 
     @cached_property

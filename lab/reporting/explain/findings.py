@@ -72,7 +72,7 @@ def window_ranges(numbers: Iterable[int]) -> str:
 
 
 def windows_of(record: QueryRecord) -> list[list[Row]]:
-    """Return, for each deployment, its windows with requests: those served whole, or else most of."""
+    """Return the windows with requests of each deployment: those served whole, or else mostly."""
     found: list[list[Row]] = [[] for _ in record.deployment_intervals]
     for window in record.windows.iter_rows(named=True):
         overlaps_s = [
@@ -187,7 +187,7 @@ def offer_of(record: QueryRecord, order: Row) -> Row | None:
 
 
 def profile_of(record: QueryRecord, order: Row) -> Row | None:
-    """Return the last profiling run of an order's configuration before it; the query's own first."""
+    """Return the last profiling run of an order's configuration, of the query or its data set."""
     own = record.profiling.filter(pl.col("at_s") <= order["decided_s"])
     for frame in (own, record.offline):
         runs = frame.filter(pl.col("configuration") == order["configuration"])

@@ -14,7 +14,7 @@ from typing import Any
 import polars as pl
 from omegaconf import OmegaConf
 
-from lab.common.errors import InputError
+from lab.common.errors import InputError, choices
 from lab.runs.frames import scan, scan_parts
 from lab.runs.run_directory import (
     CONFIG,
@@ -64,8 +64,6 @@ def run_of(directory: Path, planner: str | None) -> Path:
     if not runs:
         raise InputError(f"DIR={directory}: holds no results; name the directory of a run")
     if planner is not None:
-        from lab.common.errors import choices
-
         # Only those of a comparison are in directories named after their planners.
         of: dict[str, list[Path]] = {}
         for run in runs:
