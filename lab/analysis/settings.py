@@ -121,7 +121,7 @@ def short_texts(values: Sequence[Any], longest: int = 28) -> list[str]:
             for value, text in zip(values, brief, strict=True)
         ]
     texts = [text_of(value) for value in values]
-    kinds = [_kinds(value) or text for value, text in zip(values, texts, strict=True)]
+    kinds = [", ".join(re.findall(r"\bkind: ([\w-]+)", text)) or text for text in texts]
     named = [kind if len(text) > longest else text for kind, text in zip(kinds, texts, strict=True)]
     return [
         name if len(name) <= longest and named.count(name) == 1 else f"#{number}"
@@ -234,8 +234,3 @@ def _codes(values: Sequence[Any]) -> list[int]:
     """Return a number for each value, the same for the same."""
     known: dict[str, int] = {}
     return [known.setdefault(repr(value), len(known)) for value in values]
-
-
-def _kinds(value: Any) -> str:
-    """Return the kinds of the parts of a list, as its text names them."""
-    return ", ".join(re.findall(r"\bkind: ([\w-]+)", text_of(value)))

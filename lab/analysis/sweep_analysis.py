@@ -43,22 +43,18 @@ class Analysis:
     """Frames that sum a sweep up. Those by setting have the keys that were varied as columns."""
 
     sweep: Sweep
-    # Comparison of the planners of each setting, by the setting.
-    comparisons: Mapping[str, Comparison]
+    comparisons: Mapping[str, Comparison]  # of the planners, by setting
     # The same over the seeds that all planners of the setting finished, if any. Over different
     # seeds, means do not compare planners.
     alike: Mapping[str, Comparison]
     alike_runs: pl.DataFrame  # the runs of these seeds; where no setting has any, all that finished
-    # The same over all settings, where there are several: of each seed the mean over the settings
-    # in which every planner finished; None without any.
+    # Over each seed's mean over the settings that every planner finished, if there are several.
     pooled: Comparison | None
     pooled_runs: int  # how many runs of each planner that rests on
-    # For each key that was varied, means as in `means` by its value: over the other keys of each
-    # seed a mean is taken first, where every planner finished.
+    # For each varied key, `means` by its value, over each seed's mean over the other keys.
     by_key: Mapping[str, pl.DataFrame]
     means: pl.DataFrame  # mean of each metric by setting and planner, with intervals over seeds
-    # Paired differences of planners by setting and metric, with intervals.
-    differences: pl.DataFrame
+    differences: pl.DataFrame  # paired differences by setting and metric, with intervals
     # Goodput, cost and response time by setting and planner, and who is dominated, over the seeds
     # of `alike`.
     pareto: pl.DataFrame

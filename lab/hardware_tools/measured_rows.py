@@ -114,22 +114,19 @@ def provenance(unit: str, kind: str, note: str) -> Row:
 def gpu_latency_row(given: Given, batch: int, latency_ms: float, note: str, kind: str) -> Row:
     """Return a row of table ``gpu_latency``; InputError if model or board is not given."""
     given.need("model", "gpu")
+    slices = given.slices
+    if slices is None:  # A whole board; one that is not known, as an A100.
+        parts = profiles(str(given.gpu)).values() if given.gpu in boards() else ()
+        slices = max((each.compute_slices for each in parts), default=REFERENCE_SLICES)
     return {
         "model": given.model,
         "gpu": given.gpu,
-        "mig_gpcs": given.slices or _whole(str(given.gpu)),
+        "mig_gpcs": slices,
         "batch": batch,
         "mps_procs": given.processes,
         "batch_latency_ms": latency_ms,
         **provenance("ms", kind, note),
     }
-
-
-def _whole(gpu: str) -> int:
-    """Return how many compute slices a whole board has; that of a board unknown, as an A100."""
-    if gpu not in boards():
-        return REFERENCE_SLICES
-    return max(each.compute_slices for each in profiles(gpu).values())
 
 
 def check_calibration(

@@ -103,10 +103,12 @@ def tables(analysis: Analysis) -> Iterator[Table]:
         yield _table("Jobs without results", "", sweep.without, "without_results")
     one_seed = analysis.seeds == 1
     if analysis.means.height:
+        counts = analysis.means.group_by("setting", "planner").agg(pl.col("n").n_unique())
+        some_lack = bool((counts["n"] > 1).any())
         about = "Means over seeds, with 95 % intervals by the bootstrap; n counts seeds."
         yield _table(
             "Figures of merit" if one_seed else "Means",
-            ONE_SEED if one_seed else about + (FEWER if _some_lack(analysis) else ""),
+            ONE_SEED if one_seed else about + FEWER * some_lack,
             _wide(analysis.means, keys),
             "means",
         )
@@ -190,12 +192,6 @@ def tables(analysis: Analysis) -> Iterator[Table]:
         ).rename(LABELS, strict=False),
         "runs",
     )
-
-
-def _some_lack(analysis: Analysis) -> bool:
-    """Tell whether some metric has a value on fewer seeds than others."""
-    counts = analysis.means.group_by("setting", "planner").agg(pl.col("n").n_unique())
-    return bool((counts["n"] > 1).any())
 
 
 def _wide(means: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:

@@ -95,7 +95,13 @@ def _search(axes: Axes, record: QueryRecord, rows: Sequence[Row], since_s: float
         return
     # Whether a data set's profile is right for a query is not known before it is served.
     floor = record.floor if record.profiling.height else None
-    wrong = np.array([_wrong(row, floor) for row in rows])
+    wrong = np.array(
+        [
+            floor is not None
+            and reaches(row["accuracy_mean"], floor) != reaches(row["true_accuracy"], floor)
+            for row in rows
+        ]
+    )
     at = np.arange(len(rows))
     means = np.array([row["accuracy_mean"] for row in rows])
     widths = np.nan_to_num([half_width(row) for row in rows])
@@ -152,12 +158,6 @@ def _apart(places: Sequence[int], gap: float) -> list[int]:
         if not far or place - far[-1] >= gap:
             far.append(place)
     return far
-
-
-def _wrong(row: Row, floor: float | None) -> bool:
-    if floor is None:
-        return False
-    return reaches(row["accuracy_mean"], floor) != reaches(row["true_accuracy"], floor)
 
 
 def _plane(axes: Axes, record: QueryRecord) -> None:
