@@ -64,13 +64,8 @@ def swept_keys(settings: Sequence[Settings]) -> dict[str, list[str]]:
 
     def rank(key: str) -> tuple[Any, ...]:
         values = [one.get(key) for one in settings]
-        simple = (
-            0
-            if is_numeric(values)
-            else 1
-            if not any(isinstance(one, list | dict) for one in values)
-            else 2
-        )
+        nested = any(isinstance(one, list | dict) for one in values)
+        simple = 0 if is_numeric(values) else 1 + nested
         return -len(set(codes[key])), key != APPLICATION, simple, differing.index(key)
 
     kept: dict[str, list[str]] = {}

@@ -48,7 +48,7 @@ class Analysis:
     # seeds, means do not compare planners.
     alike: Mapping[str, Comparison]
     alike_runs: pl.DataFrame  # the runs of these seeds; where no setting has any, all that finished
-    # Over each seed's mean over the settings that every planner finished, if there are several.
+    # By each seed's mean over the settings that all planners finished; None without any.
     pooled: Comparison | None
     pooled_runs: int  # how many runs of each planner that rests on
     # For each varied key, `means` by its value, over each seed's mean over the other keys.
