@@ -33,7 +33,7 @@ ENDS = {
 def failed_parts(window: Row) -> tuple[str, ...]:
     """Return the parts of the SLO that a window failed on.
 
-    None if it repeats another; not accuracy if nothing was completed.
+    It has none if it repeats another, and cannot fail on accuracy if nothing was completed.
     """
     if window["met"] or window["repeated"]:
         return ()

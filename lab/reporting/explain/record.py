@@ -70,7 +70,7 @@ def find_run(directory: Path) -> Path:
 
 
 def read_query(run: Path, query: int) -> QueryRecord:
-    """Read what a run's tables hold of a query; InputError if that fails or is nothing."""
+    """Read what a run's tables hold of a query; InputError if there is none."""
     try:
         return _read(run, query)
     except (pl.exceptions.PolarsError, json.JSONDecodeError, KeyError, OSError) as error:
