@@ -1,14 +1,14 @@
-"""Planners compared on the same seeds: paired differences, with intervals.
+"""Planners compared on the same seeds by paired differences with intervals.
 
-All planners of one seed meet the same queries, devices, links and draws, so that what differs
-between two of them is theirs. Differences are taken seed by seed, which removes what the seeds
-themselves vary by.
+All planners of a seed meet the same queries, devices, links and random draws. Differences are taken
+seed by seed, which removes the variance between seeds.
 """
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from textwrap import wrap
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,6 @@ import polars as pl
 from rich.console import Console
 from rich.progress import Progress
 
-from lab.analysis import comparison_text
 from lab.analysis.settings import distinct_names
 from lab.analysis.statistics import (
     IntervalEstimate,
@@ -27,64 +26,42 @@ from lab.analysis.statistics import (
     of_difference,
 )
 from lab.common.errors import InputError, key_of
-from lab.common.metrics import ANY, HEADLINES, SHARE, range_of
+from lab.common.formatting import interval, number, probability
+from lab.common.metrics import HEADLINES, range_of
 from sim.api.planner import Planner
-
-# Studies import statistics and ranges from here, too.
-__all__ = [
-    "ANY",
-    "SHARE",
-    "Comparison",
-    "compare",
-    "estimate",
-    "from_runs",
-    "holm",
-    "of_difference",
-]
 
 MEANS_SCHEMA = {
     "metric": pl.String,
     "planner": pl.String,
     "n": pl.Int64,
-    "mean": pl.Float64,
-    "low": pl.Float64,
-    "high": pl.Float64,
-    "boot_low": pl.Float64,
-    "boot_high": pl.Float64,
+    **dict.fromkeys(("mean", "low", "high", "boot_low", "boot_high"), pl.Float64),
 }
 DIFFERENCES_SCHEMA = {
     "metric": pl.String,
     "planner": pl.String,
     "other": pl.String,
     "n": pl.Int64,
-    "difference": pl.Float64,
-    "low": pl.Float64,
-    "high": pl.Float64,
-    "boot_low": pl.Float64,
-    "boot_high": pl.Float64,
-    "p": pl.Float64,
-    "p_holm": pl.Float64,
-    "ratio": pl.Float64,
-    "ratio_low": pl.Float64,
-    "ratio_high": pl.Float64,
+    **dict.fromkeys(("difference", "low", "high", "boot_low", "boot_high"), pl.Float64),
+    **dict.fromkeys(("p", "p_holm", "ratio", "ratio_low", "ratio_high"), pl.Float64),
 }
+# The arguments of `compare` that decide what overrides of these keys would.
+ARGUMENTS = {"seed": "seeds", "planner": "planners", "experiment": "scenario"}
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What came of a comparison; printed, it shows the headline metrics.
+    """A comparison of planners; printed, it shows the headline metrics.
 
     Args:
         scenario: name of the scenario.
         runs: one row for each seed and planner, with all metrics of its summary.
-        means: mean of each metric and planner over seeds, with a 95 % t-interval (``low``,
-            ``high``) and one by the bootstrap (``boot_low``, ``boot_high``). None leaves the range
-            of its metric, such as 0 to 1 for a share, and -1 to 1 for the difference of two: see
-            `estimate`.
-        differences: for each metric and pair of planners, the mean of ``planner`` minus ``other``
-            over the ``n`` seeds where both have a value, with the same intervals; ``p`` of the
-            paired t-test and ``p_holm``, adjusted for all pairs of that metric; and, where all
-            values are positive, the ratio ``planner / other`` by paired log-ratios.
+        means: mean of each metric and planner over seeds, with 95 % intervals by Student's t
+            (``low``, ``high``) and the bootstrap (``boot_low``, ``boot_high``), cut at the metric's
+            range.
+        differences: for each metric and pair, the mean of ``planner`` minus ``other`` over the
+            ``n`` seeds where both have a value, with the same intervals; ``p`` of the paired
+            t-test, ``p_holm`` adjusted over pairs; and, for positive values, the geometric mean
+            ``ratio``.
     """
 
     scenario: str
@@ -93,11 +70,11 @@ class Comparison:
     differences: pl.DataFrame
 
     def __str__(self) -> str:
-        return "\n".join([*comparison_text.tables(self), *comparison_text.others(self)])
+        return "\n".join([*_tables(self), *_others(self)])
 
     def tables(self) -> str:
         """Return the tables of the headline metrics, without a word on the others."""
-        return "\n".join(comparison_text.tables(self))
+        return "\n".join(_tables(self))
 
 
 def compare(
@@ -129,22 +106,19 @@ def compare(
     if isinstance(overrides, str):
         raise InputError(f"overrides={overrides!r}: must be a list, such as [{overrides!r}]")
     for override in overrides:
-        if isinstance(override, str) and (argument := _argument(key_of(override))):
+        key = key_of(override).partition(".")[0] if isinstance(override, str) else ""
+        if argument := ARGUMENTS.get(key):
             raise InputError(f"{override}: a comparison takes this by its argument {argument}")
-    run = run or _runner()
+    if run is None:
+        from lab.runs.api import run as run_once
+
+        run = run_once
     rows = []
     for seed, name in _watched([(seed, name) for seed in listed for name in named]):
         settings = [f"experiment={scenario}", f"seed={seed}", *overrides]
         result = run(overrides=settings, planner=named[name])
         rows.append({**result.summary, "seed": seed, "planner": name})
     return from_runs(scenario, rows)
-
-
-def _runner() -> Callable[..., Any]:
-    """Return what makes a run; it composes configurations, which a comparison of rows needs not."""
-    from lab.runs.api import run
-
-    return run
 
 
 def from_runs(
@@ -154,9 +128,8 @@ def from_runs(
 
     Args:
         scenario: name of the scenario.
-        rows: summaries, with ``seed`` and ``planner`` added. What is not a finite number counts as
-            missing.
-        metrics: keys of the summaries to compare by; by default all that hold numbers.
+        rows: summaries with ``seed`` and ``planner``. Values that are not finite count as missing.
+        metrics: keys to compare by; by default all that hold numbers.
     """
     metrics = _metrics(rows) if metrics is None else list(metrics)
     planners = list(dict.fromkeys(row["planner"] for row in rows))
@@ -225,9 +198,6 @@ def _boot(values: np.ndarray, found: IntervalEstimate) -> tuple[float | None, fl
     return bootstrap_interval(values)
 
 
-# Names and values
-
-
 def _named(planners: Sequence[Planner] | Mapping[str, Planner]) -> dict[str, Planner]:
     """Check planners, and name those without a name."""
     if isinstance(planners, str) or not isinstance(planners, Sequence | Mapping):
@@ -266,13 +236,6 @@ def _is_whole(value: object) -> bool:
     return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
-def _argument(key: str) -> str | None:
-    """Return the argument of ``compare`` that decides what an override would set."""
-    return {"seed": "seeds", "planner": "planners", "experiment": "scenario"}.get(
-        key.partition(".")[0]
-    )
-
-
 def _metrics(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return the keys of summaries that hold a number in some run, and text in none."""
     keys = dict.fromkeys(key for row in rows for key in row if key not in ("seed", "planner"))
@@ -307,3 +270,102 @@ def _watched(jobs: Sequence[tuple[int, str]]) -> Iterator[tuple[int, str]]:
             progress.update(task, description=f"{name}, seed {seed}")
             yield seed, name
             progress.advance(task)
+
+
+def _tables(comparison: Comparison) -> Iterator[str]:
+    """Yield the lines of the tables of the headline metrics."""
+    means, differences = comparison.means, comparison.differences
+    shown, _ = _shown_and_others(comparison)
+    planners = comparison.runs["planner"].n_unique()
+    seeds = comparison.runs["seed"].n_unique()
+    yield (
+        f"{comparison.scenario}: {planners} planner{'s' * (planners != 1)}, "
+        f"{seeds} seed{'s' * (seeds != 1)}, "
+        + ("hence no intervals" if seeds == 1 else "means with 95 % t-intervals")
+    )
+    yield ""
+    yield from _aligned(
+        ("metric", "planner", "n", "mean", "95 % interval"),
+        [
+            (metric, planner, str(n), number(mean, 4), interval(low, high, 4, "-"))
+            for metric, planner, n, mean, low, high, *_ in _of(means, shown)
+        ],
+    )
+    if differences.height:
+        yield ""
+        yield (
+            "Differences (first minus second)"
+            if seeds == 1
+            else "Paired differences over seeds (first minus second; p by paired t, Holm-adjusted)"
+        )
+        yield from _by_pair(differences, shown)
+    if means.filter(pl.col("metric").is_in(shown))["n"].min() != seeds:
+        yield ""
+        yield "n counts the seeds with a value, in differences for both planners; other seeds are"
+        yield "left out. A median response time is missing where under half were ever served."
+    if "planner_errors" in comparison.runs.columns:
+        raised = comparison.runs.group_by("planner", maintain_order=True).agg(
+            pl.col("planner_errors").sum(), (pl.col("planner_errors") > 0).sum().alias("runs")
+        )
+        for planner, errors, runs in raised.filter(pl.col("runs") > 0).iter_rows():
+            yield ""
+            often = "once" if errors == 1 else f"{errors:,.0f} times"
+            yield f"Planner {planner} raised {often}, in {runs} of {seeds} seeds."
+
+
+def _others(comparison: Comparison) -> Iterator[str]:
+    """Yield lines that name the metrics which the tables do not show."""
+    _, left_out = _shown_and_others(comparison)
+    if left_out:
+        yield ""
+        yield from wrap(f"Also in .means and .differences: {', '.join(left_out)}", 100)
+
+
+def _shown_and_others(comparison: Comparison) -> tuple[list[str], list[str]]:
+    """Return the metrics that the tables show, and the others."""
+    metrics = comparison.means["metric"].unique(maintain_order=True).to_list()
+    shown = [metric.name for metric in HEADLINES if metric.name in metrics] or metrics
+    return shown, [metric for metric in metrics if metric not in shown]
+
+
+def _by_pair(differences: pl.DataFrame, metrics: Sequence[str]) -> Iterator[str]:
+    """Yield a table of differences for each pair of planners, all with the same columns."""
+    pairs = differences.select("planner", "other").unique(maintain_order=True).rows()
+    rows = [
+        (
+            *(metric, str(n), number(mean, 4), interval(low, high, 4, "-"), probability(p_holm)),
+            *(number(ratio, 4), interval(ratio_low, ratio_high, 4, "-")),
+        )
+        for one, other in pairs
+        for metric, _, _, n, mean, low, high, _, _, _, p_holm, ratio, ratio_low, ratio_high in _of(
+            differences.filter(planner=one, other=other), metrics
+        )
+    ]
+    head = ("metric", "n", "difference", "95 % interval", "p", "ratio", "95 % interval")
+    title, rule, *lines = _aligned(head, rows, names=1)
+    for i, (one, other) in enumerate(pairs):
+        yield ""
+        yield f"{one} - {other}"
+        yield title
+        yield rule
+        yield from lines[i * len(metrics) : (i + 1) * len(metrics)]
+
+
+def _of(frame: pl.DataFrame, metrics: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+    """Yield the rows of some metrics, in their order."""
+    for metric in metrics:
+        yield from frame.filter(metric=metric).iter_rows()
+
+
+def _aligned(head: Sequence[str], rows: Sequence[Sequence[str]], names: int = 2) -> Iterator[str]:
+    """Yield the lines of a table; a name that repeats the one above is left out."""
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    before = ""
+    for row in (head, ["-" * width for width in widths], *rows):
+        first = "" if row[0] == before else row[0]
+        before = row[0]
+        cells = [
+            cell.ljust(width) if column < names else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip((first, *row[1:]), widths, strict=True))
+        ]
+        yield "  ".join(cells).rstrip()

@@ -10,27 +10,21 @@ import polars as pl
 
 @dataclass(frozen=True)
 class DeploymentInterval:
-    """A time during which one plan served a query.
+    """A time during which one plan served a query."""
 
-    Args:
-        order: the row of ``decisions`` that deployed the plan.
-        start_s: when it came into force.
-        end_s: when another one replaced it, it was released, a failure ended it, or the query left.
-    """
-
-    order: Mapping[str, Any]
-    start_s: float
+    order: Mapping[str, Any]  # the row of `decisions` that deployed the plan
+    start_s: float  # when it came into force
+    # When another one replaced it, it was released, a failure ended it, or the query left.
     end_s: float
 
 
 def deployment_intervals(decisions: pl.DataFrame, departure_s: float) -> list[DeploymentInterval]:
     """Return when each deployed plan was in force.
 
-    A plan whose models were still loading when another was deployed never came into force.
+    A plan that was replaced while its models were loading never came into force.
 
     Args:
-        decisions: orders for one query and what failures ended, in order of time, with the columns
-            ``outcome``, ``deployment``, ``decided_s`` and ``in_force_s`` of the table of that name.
+        decisions: rows of table ``decisions`` for one query, in order of time.
         departure_s: when the query left.
     """
     acted = decisions.filter(pl.col("outcome").is_in(["deployed", "released", "ended"]))

@@ -20,21 +20,17 @@ NEEDED = (
 
 @dataclass
 class Found:
-    """What lies below a directory.
+    """What lies below a directory."""
 
-    Args:
-        runs: summaries of the runs that have results, by their directories.
-        without: status and reason of what has none, by its path below the directory.
-        parents: what holds compared runs.
-    """
-
+    # Summaries of the runs that have results, by their directories.
     runs: dict[Path, dict[str, Any]] = field(default_factory=dict)
+    # Status and reason of what has none, by its path below the directory.
     without: dict[str, tuple[str, str]] = field(default_factory=dict)
-    parents: list[Path] = field(default_factory=list)
+    parents: list[Path] = field(default_factory=list)  # what holds compared runs
 
 
 def find(directory: Path) -> Found:
-    """Return the runs of a directory, that of a run, a comparison or a sweep, however nested.
+    """Return the runs at or below the directory of a run, a comparison or a sweep.
 
     Raises:
         InputError: it does not exist, or holds no runs.
@@ -57,7 +53,10 @@ def _visit(directory: Path, top: Path, found: Found, depth: int) -> None:
     """Note a run, or what lies below."""
     has_summary = (directory / SUMMARY).is_file()
     if has_summary and (directory / "queries").is_dir():
-        found.runs[directory] = _summary(directory / SUMMARY)
+        summary = _json(directory / SUMMARY)
+        if any(key not in summary for key in NEEDED):
+            raise InputError(f"{directory / SUMMARY}: is no summary of a run by this version")
+        found.runs[directory] = summary
         return
     name = directory.relative_to(top).as_posix()
     if has_summary:
@@ -92,10 +91,9 @@ def _visit(directory: Path, top: Path, found: Found, depth: int) -> None:
 
 
 def _expected(directory: Path, inside: Sequence[Path]) -> set[int]:
-    """Return the numbers of the jobs of a sweep, which it noted, or of those up to the last one.
+    """Return the numbers of the jobs of a sweep: those it noted, or else all up to the last one.
 
-    Where it noted none, it is one if nothing else lies there but what is hidden, as what jobs of a
-    sweep under way, or of one that was killed, tell its process.
+    Without a note, a directory is a sweep if it holds only numbered and hidden directories.
     """
     if (directory / JOBS).is_file():
         try:
@@ -135,14 +133,6 @@ def _deeper(directory: Path, depth: int) -> Iterator[Path]:
             yield path
         elif depth:
             yield from _deeper(path, depth - 1)
-
-
-def _summary(path: Path) -> dict[str, Any]:
-    """Read the summary of a run, and refuse one that lacks what every run has."""
-    summary = _json(path)
-    if any(key not in summary for key in NEEDED):
-        raise InputError(f"{path}: is no summary of a run by this version")
-    return summary
 
 
 def _json(path: Path) -> dict[str, Any]:

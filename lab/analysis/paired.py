@@ -17,10 +17,7 @@ RATIOS = {
     "metric": pl.String,
     "planner": pl.String,
     "n": pl.Int64,
-    "ratio": pl.Float64,
-    "low": pl.Float64,
-    "high": pl.Float64,
-    "p_holm": pl.Float64,
+    **dict.fromkeys(("ratio", "low", "high", "p_holm"), pl.Float64),
     "sign": pl.String,
     "of": pl.Int64,
 }
@@ -43,28 +40,20 @@ EXPLAINED = (
 
 @dataclass(frozen=True)
 class PairedMetric:
-    """A figure that planners are compared by.
+    """A figure that planners are compared by."""
 
-    Args:
-        name: column of the rows.
-        title: what tables and figures call it.
-        more_is_better: whether large values are good.
-        bound: column that is true where the value is only a lower bound of the true one.
-    """
-
-    name: str
-    title: str
-    more_is_better: bool
+    name: str  # column of the rows
+    title: str  # what tables and figures call it
+    more_is_better: bool  # whether large values are good
+    # Column that is true where the value is only a lower bound of the true one.
     bound: str | None = None
 
 
 def ratios(rows: pl.DataFrame, metric: PairedMetric, reference: str) -> pl.DataFrame:
     """Return how many times better the reference is than each other planner.
 
-    The mean over seeds of the logarithm of the ratio, and Student's t-interval of it; both are
-    shown as ratios. Above 1 the reference is better, be it more goodput or less cost. The p-values
-    of ratio 1 are adjusted for all planners by Holm's procedure. A seed counts if both have a value
-    above 0.
+    The ratio is the geometric mean over seeds with Student's t-interval of the logarithm. Above 1
+    the reference is better, more goodput or less cost. A seed counts if both values are above 0.
 
     Args:
         rows: of one scene, with ``planner``, ``seed`` and the metric.
@@ -72,10 +61,10 @@ def ratios(rows: pl.DataFrame, metric: PairedMetric, reference: str) -> pl.DataF
         reference: name of the reference planner.
 
     Returns:
-        A row for each other planner, with the columns of `RATIOS`; ``sign`` is ``"≥"`` if in some
-        seed the other's value is a lower bound, or it served nobody, so that the true ratio is
-        larger, ``"≤"`` if so the reference, ``"?"`` if both happens, or else empty; ``of`` is how
-        many seeds there are, of which ``n`` count.
+        A row for each other planner with the columns of `RATIOS`. ``p_holm`` is adjusted over
+        planners. ``sign`` is ``"≥"`` if in some seed the other's value is a lower bound or it
+        served nobody, ``"≤"`` if so for the reference, ``"?"`` if for both, else empty. ``n`` of
+        ``of`` seeds count.
     """
     bound = pl.lit(False) if metric.bound is None else pl.col(metric.bound)
     values = {
@@ -108,17 +97,8 @@ def ratios(rows: pl.DataFrame, metric: PairedMetric, reference: str) -> pl.DataF
                 our_bounds |= we_lose
                 their_bounds |= they_lose
         mean = estimate(np.array(logs), 1.0)
-        found.append(
-            [
-                metric.name,
-                planner,
-                mean.n,
-                *as_ratio(mean),
-                mean.p,
-                BOUNDS[our_bounds, their_bounds],
-                len(seeds),
-            ]
-        )
+        mark, of = BOUNDS[our_bounds, their_bounds], len(seeds)
+        found.append([metric.name, planner, mean.n, *as_ratio(mean), mean.p, mark, of])
     adjusted = holm([row[6] for row in found])
     for row, p in zip(found, adjusted, strict=True):
         row[6] = p
@@ -126,11 +106,7 @@ def ratios(rows: pl.DataFrame, metric: PairedMetric, reference: str) -> pl.DataF
 
 
 def explained(found: pl.DataFrame) -> Iterator[str]:
-    """Yield what signs of ratios say, where some have one or leave out a seed, and an empty line.
-
-    Args:
-        found: rows as of `ratios`.
-    """
+    """Yield `EXPLAINED` and an empty line, if some rows of `ratios` have a sign or lack a seed."""
     if not found.is_empty() and ((found["sign"] != "") | (found["n"] < found["of"])).any():
         yield EXPLAINED
         yield ""
@@ -144,14 +120,7 @@ def counted(n: int, of: int) -> str:
 def by_scene(
     rows: pl.DataFrame, metrics: Sequence[PairedMetric], reference: str, scene: Sequence[str]
 ) -> pl.DataFrame:
-    """Return `ratios` of each metric in each scene.
-
-    Args:
-        rows: rows of all scenes.
-        metrics: what is compared.
-        reference: name of the reference planner.
-        scene: columns that tell scenes apart.
-    """
+    """Return `ratios` of each metric in each scene; the columns ``scene`` distinguish scenes."""
     parts = []
     for key, part in rows.group_by(*scene, maintain_order=True):
         labels = [pl.lit(value).alias(name) for name, value in zip(scene, key, strict=True)]
@@ -160,22 +129,12 @@ def by_scene(
 
 
 def ratio_interval(ours: Floats, theirs: Floats) -> Interval:
-    """Return the ratio of paired values above 0, by the mean of logarithms, with its interval.
-
-    Args:
-        ours: values, one a seed, shape (n,).
-        theirs: the other values, shape (n,).
-    """
+    """Return the geometric mean ratio of paired values above 0, shape (n,), with its interval."""
     return as_ratio(estimate(np.log(ours / theirs), 1.0))
 
 
 def mean_interval(values: Floats, within: Range = ANY) -> Interval:
-    """Return the mean of values, one a seed, shape (n,), with its interval.
-
-    Args:
-        values: the values.
-        within: their range, such as that of a share, at whose ends the interval is cut.
-    """
+    """Return the mean of values, one a seed, shape (n,), with its interval, cut at a range."""
     mean = estimate(values, within=within)
     return mean.mean, mean.low, mean.high
 
@@ -183,8 +142,8 @@ def mean_interval(values: Floats, within: Range = ANY) -> Interval:
 def jackknifed(count: int, statistic: Callable[[Sequence[int]], float]) -> Interval:
     """Return a statistic of all seeds with its jackknife interval.
 
-    Of n seeds, n T - (n - 1) T without seed i is taken for an independent value (Tukey 1958); the
-    interval is Student's of these.
+    Of n seeds, the pseudo-values are n T - (n - 1) T without seed i (Tukey 1958); the interval is
+    Student's t-interval of these.
 
     Args:
         count: how many seeds.

@@ -25,10 +25,7 @@ PER_LENGTH = "application.latency_per"
 
 
 def by_window(directory: Path) -> pl.DataFrame:
-    """Return goodput, deployed and active queries and attributed cost, window by window.
-
-    Windows in which no query lived have no rows in the table; here they are zero.
-    """
+    """Return goodput, deployed and active queries and cost by window; 0 where no query lived."""
     sums = (
         scan(directory, "windows")
         .group_by("window")
@@ -53,18 +50,12 @@ def by_window(directory: Path) -> pl.DataFrame:
         ((pl.col("window") + 1) * length_s).alias("end_s"),
         pl.col("goodput", "deployed", "active", "cost_usd").fill_null(0.0),
     )
-    if not sums["final"][-1]:
-        filled = _cut(directory, filled)
+    if not sums["final"][-1]:  # The horizon cut it, as far as the queries show that.
+        last_s = scan(directory, "queries").select(pl.col("departure_s").max()).collect().item()
+        if last_s is not None and last_s > filled["start_s"][-1]:
+            filled = filled.with_columns(pl.col("end_s").clip(upper_bound=last_s))
     observed_s = pl.col("end_s") - pl.col("start_s")
     return filled.with_columns(pl.col("goodput", "deployed", "active") / observed_s)
-
-
-def _cut(directory: Path, windows: pl.DataFrame) -> pl.DataFrame:
-    """Let the last window end where the horizon cut it, as far as the queries show that."""
-    last_s = scan(directory, "queries").select(pl.col("departure_s").max()).collect().item()
-    if last_s is None or last_s <= windows["start_s"][-1]:
-        return windows
-    return windows.with_columns(pl.col("end_s").clip(upper_bound=last_s))
 
 
 def latency_ratios(runs: Runs) -> dict[str, np.ndarray]:
@@ -103,7 +94,7 @@ def mean_parts(operators: pl.LazyFrame, windows: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def latency_mean(directory: Path) -> float | None:
-    """Return the mean latency in seconds of the completed requests that ``part_means`` speaks of.
+    """Return the mean latency of completed requests in seconds.
 
     None if there are none, or if the windows have latencies over the length of the output.
     """
@@ -140,12 +131,7 @@ def is_per_length(latency_per: Any) -> bool:
 
 
 def at_once(sum_s: float, mean_s: float | None) -> bool:
-    """Tell whether operators worked at the same time, as where they fork and join.
-
-    Args:
-        sum_s: times of a request, added up over operators.
-        mean_s: mean latency of a request; None if it is not known.
-    """
+    """Return whether operators worked in parallel: their times add up to more than the latency."""
     return mean_s is not None and sum_s > (1 + ROUNDING) * mean_s
 
 

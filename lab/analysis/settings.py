@@ -27,10 +27,10 @@ class Configurations:
         self._known: dict[str, Settings] = {}
 
     def read(self, path: Path) -> Settings:
-        """Return the settings of a configuration, each leaf by its whole key.
+        """Return the settings of a configuration, by whole key.
 
         Raises:
-            InputError: it is no configuration.
+            InputError: the file is no configuration.
         """
         try:
             text = re.sub(r"^seed: .*\n", "", path.read_text(encoding="utf-8"), flags=re.M)
@@ -54,25 +54,29 @@ def _leaves(node: Mapping[str, Any], key: str) -> Iterator[tuple[str, Any]]:
 
 
 def swept_keys(settings: Sequence[Settings]) -> dict[str, list[str]]:
-    """Return the keys that tell settings apart, each with the keys that change along with it.
+    """Return the keys that distinguish settings, each with the keys that change along with it.
 
-    Of keys that say the same, such as those that an experiment sets together, one is kept: rather
-    the name of the application than others, then numbers, then words.
-
-    Args:
-        settings: settings of the runs of a sweep.
+    Of keys that change together one is kept: preferably the application's name, then numbers, then
+    words.
     """
     differing = _differing(settings)
     codes = {key: _codes([one.get(key) for one in settings]) for key in differing}
 
     def rank(key: str) -> tuple[Any, ...]:
         values = [one.get(key) for one in settings]
-        simple = 0 if is_numeric(values) else 1 if not any(_nested(one) for one in values) else 2
+        nested = any(isinstance(one, list | dict) for one in values)
+        simple = 0 if is_numeric(values) else 1 + nested
         return -len(set(codes[key])), key != APPLICATION, simple, differing.index(key)
 
     kept: dict[str, list[str]] = {}
     for key in sorted(differing, key=rank):
-        above = next((one for one in kept if _decides(codes[one], codes[key])), None)
+        # A key is decided by another if equal codes of that always have equal codes of this.
+        decided = (
+            one
+            for one in kept
+            if len(set(zip(codes[one], codes[key], strict=True))) == len(set(codes[one]))
+        )
+        above = next(decided, None)
         if above is None:
             kept[key] = []
         else:
@@ -99,10 +103,10 @@ def text_of(value: Any) -> str:
 
 
 def short_texts(values: Sequence[Any], longest: int = 28) -> list[str]:
-    """Return a label for each value of a key, short and unlike the others'.
+    """Return a short, unique label for each value of a key.
 
-    What is too long, such as a list of drift events, is called by the kinds of its parts, and if
-    that does not tell it from the others, by its number.
+    A value that is too long, such as a list of drift events, is labelled by the kinds of its parts,
+    or by its number if these are not unique.
     """
     if is_numeric(values):
         brief = [f"{value:.6g}" for value in values]
@@ -112,7 +116,7 @@ def short_texts(values: Sequence[Any], longest: int = 28) -> list[str]:
             for value, text in zip(values, brief, strict=True)
         ]
     texts = [text_of(value) for value in values]
-    kinds = [_kinds(value) or text for value, text in zip(values, texts, strict=True)]
+    kinds = [", ".join(re.findall(r"\bkind: ([\w-]+)", text)) or text for text in texts]
     named = [kind if len(text) > longest else text for kind, text in zip(kinds, texts, strict=True)]
     return [
         name if len(name) <= longest and named.count(name) == 1 else f"#{number}"
@@ -130,12 +134,7 @@ def short_keys(keys: Sequence[str]) -> list[str]:
 
 
 def distinct_names(planners: Sequence[tuple[str, Mapping[str, Any]]]) -> list[str]:
-    """Name planners by their class and, within one class, by the parameters that differ.
-
-    Args:
-        planners: class and parameters of each; those of a part may be given apart, by dotted keys
-            below its own.
-    """
+    """Name planners by class and differing parameters; those of a part are below its dotted key."""
     named: list[str] = []
     for kind, parameters in planners:
         alike = [others for other, others in planners if other == kind]
@@ -161,11 +160,7 @@ def distinct_names(planners: Sequence[tuple[str, Mapping[str, Any]]]) -> list[st
 
 
 def planner_names(planners: Sequence[tuple[str, str, Mapping[str, Any]]]) -> list[str]:
-    """Name planners, and those of one name by what differs in their parameters and in their parts.
-
-    Args:
-        planners: name, class and parameters of each, as their summaries have them.
-    """
+    """Return unique names of planners from their names, classes and parameters in summaries."""
     classes: dict[str, set[str]] = {}
     for name, kind, _ in planners:
         classes.setdefault(name, set()).add(kind)
@@ -216,11 +211,7 @@ def _literal(node: ast.expr) -> Any:
 
 
 def _differing(settings: Sequence[Settings]) -> list[str]:
-    """Return the keys whose values are not the same everywhere.
-
-    Applications differ in most of theirs, which their names say already: those keys count that
-    differ for one name.
-    """
+    """Return the keys whose values differ, for ``application.*`` within one application."""
     keys = dict.fromkeys(key for one in settings for key in one)
     of_name: dict[Any, list[Settings]] = {}
     for one in settings:
@@ -238,17 +229,3 @@ def _codes(values: Sequence[Any]) -> list[int]:
     """Return a number for each value, the same for the same."""
     known: dict[str, int] = {}
     return [known.setdefault(repr(value), len(known)) for value in values]
-
-
-def _decides(above: Sequence[int], below: Sequence[int]) -> bool:
-    """Tell whether equal codes above always have equal codes below."""
-    return len(set(zip(above, below, strict=True))) == len(set(above))
-
-
-def _nested(value: Any) -> bool:
-    return isinstance(value, list | dict)
-
-
-def _kinds(value: Any) -> str:
-    """Return the kinds of the parts of a list, as its text names them."""
-    return ", ".join(re.findall(r"\bkind: ([\w-]+)", text_of(value)))

@@ -20,42 +20,30 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class IntervalEstimate:
-    """A mean with its interval, and the probability of one so far from 0 if the truth were 0.
+    """A mean with its interval, and the probability of one so far from 0 if the truth were 0."""
 
-    Args:
-        n: values that it rests on.
-        mean: their mean; None without any.
-        low: lower end of the interval; None with fewer than two values.
-        high: upper end.
-        p: two-sided p-value, by Student's t or, of equal values, by the sign test.
-    """
-
-    n: int
-    mean: float | None = None
-    low: float | None = None
-    high: float | None = None
+    n: int  # values that it rests on
+    mean: float | None = None  # their mean; None without any
+    low: float | None = None  # lower end of the interval; None with fewer than two values
+    high: float | None = None  # upper end
+    # Two-sided p-value, by Student's t or, of equal values, by the sign test.
     p: float | None = None
 
 
 def estimate(values: Floats, scale: float = 0.0, within: Range = ANY) -> IntervalEstimate:
     """Return the mean of values with Student's t-interval and the p-value of a mean of 0.
 
-    The half-width is t(0.975, n - 1) s / sqrt(n), after Student (1908), "The probable error of a
-    mean"; of paired differences this is the paired t-test.
+    The half-width is t(0.975, n - 1) s / sqrt(n) (Student 1908, "The probable error of a mean").
+    For paired differences this is the paired t-test.
 
-    Values that differ by no more than rounding have an interval of no width, which says nothing of
-    how much others may differ, and the t-test has no spread to go by. So p is 1 if they are 0, and
-    else that of the sign test: of n values, all of one sign, 2^(1 - n), which is 0.05 or more of
-    five or fewer.
-
-    Of values in a range, such as shares, the interval is cut at its ends. The true mean cannot lie
-    beyond, so what is left holds it whenever the whole does. The mean and p stay as they are.
+    Values that differ by rounding only have an interval of no width. Their p is 1 if they are 0,
+    else that of the sign test, 2^(1 - n).
 
     Args:
         values: finite values, shape (n,).
-        scale: largest magnitude of the numbers that the values were computed from, if larger than
-            the values' own: it decides what is rounding.
-        within: range of the values.
+        scale: largest magnitude of the numbers that the values were computed from; sets the
+            rounding.
+        within: range of the values, at whose ends the interval is cut. Mean and p stay as they are.
     """
     n = len(values)
     if n == 0:
@@ -98,21 +86,14 @@ def of_difference(within: Range) -> Range:
 
 @lru_cache
 def student_t(n: int, probability: float = (1 + CONFIDENCE) / 2) -> float:
-    """Return the quantile of Student's t that bounds a mean of n values; nan below two.
-
-    Args:
-        n: how many values.
-        probability: that of lying below the quantile.
-    """
+    """Return the quantile of Student's t for a mean of n values; nan below two."""
     return float(stdtrit(n - 1, probability))
 
 
 def holm(ps: Sequence[float | None]) -> list[float | None]:
-    """Return p-values adjusted for making several tests; None stays None and counts for nothing.
+    """Return p-values adjusted for multiple tests; None stays None and is not counted.
 
-    The step-down procedure of Holm (1979), "A simple sequentially rejective multiple test
-    procedure": of m tests, the k-th smallest p-value is multiplied by m - k + 1, made no smaller
-    than the adjusted one before it, and cut at 1.
+    Step-down procedure of Holm (1979), "A simple sequentially rejective multiple test procedure".
     """
     order = sorted((p, i) for i, p in enumerate(ps) if p is not None)
     adjusted: list[float | None] = [None] * len(ps)
@@ -124,17 +105,16 @@ def holm(ps: Sequence[float | None]) -> list[float | None]:
 
 
 def bootstrap_interval(values: Floats, confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """Return the percentile interval of the mean of values, by the bootstrap.
+    """Return the percentile bootstrap interval of the mean of values.
 
-    Values are drawn anew, with replacement, 9,999 times; the interval holds the middle of the means
-    (Efron and Tibshirani 1993, "An introduction to the bootstrap", chapter 13). Resamples come from
-    a named stream and depend on the number of values alone, so that the same values have the same
-    interval. It is too narrow for few values: of three, five and ten normal ones, an interval of
-    95 % holds the mean 75, 85 and 91 times in 100.
+    9,999 resamples (Efron and Tibshirani 1993, "An introduction to the bootstrap", chapter 13) come
+    from a named random stream and depend on n alone, so equal values give equal intervals. The
+    interval is too narrow for few values: with 3, 5 and 10 normal values its coverage is 75, 85 and
+    91 %.
 
     Args:
-        values: finite values, one or more, shape (n,).
-        confidence: probability that the interval is to hold the mean, below 1.
+        values: finite values, at least one, shape (n,).
+        confidence: nominal coverage, below 1.
     """
     # Deviations from one of them, so that equal values have an interval of no width.
     first = values[0]

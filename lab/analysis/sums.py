@@ -1,7 +1,6 @@
-"""Where time went, added up over the windows and operators of the finished runs of a sweep.
+"""Where time went, summed over the windows and operators of the finished runs of a sweep.
 
-Times are added as whole nanoseconds: then the order of addition, and so the number of threads,
-changes no bit of a sum.
+Times are summed in integer nanoseconds, so that sums do not depend on the order of addition.
 """
 
 from collections.abc import Iterable, Mapping
@@ -43,20 +42,17 @@ Sums = tuple[pl.DataFrame, pl.DataFrame]
 def totals(sweep: Sweep) -> Sums:
     """Return sums over the queries of each window, and over the windows of each operator.
 
-    Runs that have not finished are left out: a run under way may have written windows whose
-    operators are not there yet.
+    Only finished runs count: a run under way may have windows without operators yet.
 
     Returns:
         ``windows``: one row for each run and window, with its bounds and seconds, summed over
-        queries, in which they were active, deployed, met their SLO (``met_s``) or, deployed, did
-        not because latency, accuracy or cost (``late_s``, ``inaccurate_s``, ``too_dear_s``) did
-        not, the first of them; none of these without requests to judge by. ``operators``: one row
-        for each run and operator, with the ``completed`` requests, the seconds that they spent
-        there by part, and those that they took as a whole (``latency_s``; null where windows have
-        latencies over the length of the output).
+        queries: active, deployed, with the SLO met (``met_s``), or missed, by the first of latency,
+        accuracy and cost that failed (``late_s``, ``inaccurate_s``, ``too_dear_s``). ``operators``:
+        one row for each run and operator, with ``completed`` requests, their seconds by part, and
+        their whole latency (``latency_s``; null where latencies are per output length).
 
     Raises:
-        InputError: a table cannot be read, or its rows do not fit those of the other.
+        InputError: a table cannot be read, or does not match the other.
     """
     names = sweep.finished["run"].to_list()
     parts = {table: sweep.parts(table, names) for table in TABLES}
@@ -99,7 +95,7 @@ def _of_run(sweep: Sweep, run: str, parts: Mapping[str, Mapping[str, list[Path]]
 
 
 def _by_window(windows: pl.LazyFrame) -> pl.LazyFrame:
-    """Return sums by window. A window without requests of its own has failed on no part."""
+    """Return sums by window. A window without requests has failed on no part."""
     met, *parts = (pl.col(name) for name in ("met", "latency_met", "accuracy_met", "cost_met"))
     verdicts, failed = [met], ~met & ~pl.col("repeated")
     for part in parts:
@@ -125,8 +121,8 @@ def _by_window(windows: pl.LazyFrame) -> pl.LazyFrame:
 def _by_operator(windows: pl.LazyFrame, operators: pl.LazyFrame) -> pl.LazyFrame:
     """Return sums by operator, in the order of the pipeline.
 
-    ``rows`` counts windows, and ``unknown`` those of them that completed nothing or do not exist:
-    of a whole table, the former is the same for all operators, and the latter 0.
+    ``rows`` counts windows, and ``unknown`` those that completed nothing or do not exist. In a
+    whole table ``rows`` is the same for all operators, and ``unknown`` is 0.
     """
     served = windows.filter(pl.col("completed") > 0).select(*KEYS, *SERVED)
     weight = pl.col("completed")
@@ -152,9 +148,8 @@ def _sum_ns(time_s: pl.Expr) -> pl.Expr:
 
 
 def _in_s(sums: pl.DataFrame, names: Iterable[str]) -> pl.DataFrame:
-    """Return sums in nanoseconds in seconds.
+    """Convert sums in nanoseconds to seconds.
 
-    Polars divides by multiplying with the reciprocal, which is inexact: shares of time that nothing
-    is left of would not be 0.
+    Polars would multiply by the reciprocal, which is inexact: zero shares would not be 0.
     """
     return sums.with_columns(pl.Series(name, sums[name].to_numpy() / NS_PER_S) for name in names)

@@ -9,12 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from lab.analysis.comparison import (
-    DIFFERENCES_SCHEMA,
-    MEANS_SCHEMA,
-    Comparison,
-    from_runs,
-)
+from lab.analysis.comparison import DIFFERENCES_SCHEMA, MEANS_SCHEMA, Comparison, from_runs
 from lab.analysis.run_data import PARTS
 from lab.analysis.statistics import student_t
 from lab.analysis.sums import WINDOW_S, Sums, totals
@@ -45,47 +40,30 @@ TIERS_SCHEMA = {
 
 @dataclass(frozen=True)
 class Analysis:
-    """Frames that sum a sweep up. Those by setting have the keys that were varied as columns.
-
-    Args:
-        sweep: the sweep.
-        comparisons: comparison of the planners of each setting, by the setting.
-        alike: the same over the seeds that all planners of the setting finished, where there are
-            any: on unlike seeds means say nothing of who is better.
-        alike_runs: the runs of these seeds; where no setting has any, all that finished.
-        pooled: the same over all settings, where there are several: of each seed the mean over the
-            settings in which every planner finished; None without any.
-        pooled_runs: how many runs of each planner that rests on.
-        by_key: for each key that was varied, means as in ``means`` by its value: over the other
-            keys of each seed a mean is taken first, where every planner finished.
-        means: mean of each metric by setting and planner, with intervals over seeds.
-        differences: paired differences of planners by setting and metric, with intervals.
-        pareto: goodput, cost and response time by setting and planner, and who is dominated, over
-            the seeds of ``alike``.
-        pareto_pooled: the same over the settings and seeds in which every planner finished.
-        sums: what `totals` returns of the sweep.
-    """
+    """Frames that sum a sweep up. Those by setting have the keys that were varied as columns."""
 
     sweep: Sweep
-    comparisons: Mapping[str, Comparison]
+    comparisons: Mapping[str, Comparison]  # of the planners, by setting
+    # The same over the seeds that all planners of the setting finished, if any. Over different
+    # seeds, means do not compare planners.
     alike: Mapping[str, Comparison]
-    alike_runs: pl.DataFrame
+    alike_runs: pl.DataFrame  # the runs of these seeds; where no setting has any, all that finished
+    # By each seed's mean over the settings that all planners finished; None without any.
     pooled: Comparison | None
-    pooled_runs: int
+    pooled_runs: int  # how many runs of each planner that rests on
+    # For each varied key, `means` by its value, over each seed's mean over the other keys.
     by_key: Mapping[str, pl.DataFrame]
-    means: pl.DataFrame
-    differences: pl.DataFrame
+    means: pl.DataFrame  # mean of each metric by setting and planner, with intervals over seeds
+    differences: pl.DataFrame  # paired differences by setting and metric, with intervals
+    # Goodput, cost and response time by setting and planner, and who is dominated, over the seeds
+    # of `alike`.
     pareto: pl.DataFrame
-    pareto_pooled: pl.DataFrame
-    sums: Sums
+    pareto_pooled: pl.DataFrame  # over the settings and seeds that every planner finished
+    sums: Sums  # what `totals` returns of the sweep
 
     @cached_property
     def goodput(self) -> pl.DataFrame:
-        """Service goodput and active queries over time, by setting, planner and window.
-
-        The mean over ``n`` seeds, of goodput with a 95 % t-interval. It is of `alike_runs`, as are
-        ``time`` and ``latency``: they compare planners.
-        """
+        """Mean goodput with t-intervals, and active queries, over ``n`` seeds by window."""
         return _with_keys(self.sweep, _goodput(self.alike_runs, self.sums[0]))
 
     @cached_property
@@ -97,8 +75,7 @@ class Analysis:
     def latency(self) -> pl.DataFrame:
         """Mean seconds of a completed request by setting, planner and operator, by part.
 
-        ``latency_mean_s`` is that of the whole request, which is less than all parts add up to
-        where operators work at the same time; null where it is not known.
+        ``latency_mean_s`` is the latency of the whole request; null where it is not known.
         """
         return _with_keys(self.sweep, _latency(self.alike_runs, self.sums[1]))
 
@@ -106,11 +83,11 @@ class Analysis:
     def tiers(self) -> pl.DataFrame:
         """Share of time in which the SLO was met, by setting, class of service and planner.
 
-        The mean over ``n`` seeds of `alike_runs`, with intervals as in ``means``, beside the mean
-        number of ``queries``; of settings with several classes.
+        Means over ``n`` seeds of `alike_runs` with intervals, and the mean number of ``queries``.
+        Only settings with several classes have rows.
         """
         parts = _parts(self.alike_runs, "setting")
-        frames = {str(name): _tiers(str(name), part) for (name,), part in parts}
+        frames = {setting: _tiers(setting, part) for setting, part in parts.items()}
         return _gathered(self.sweep, frames, TIERS_SCHEMA)
 
     @property
@@ -121,10 +98,7 @@ class Analysis:
 
     @property
     def overall(self) -> Comparison | None:
-        """The comparison that sums the sweep up, over what every planner finished.
-
-        That of the only setting, or that over all settings; None if they have no seed in common.
-        """
+        """The comparison over what all planners finished; None if they have no seed in common."""
         if len(self.comparisons) == 1:
             return next(iter(self.alike.values()), None)
         return self.pooled
@@ -143,20 +117,16 @@ class Analysis:
 
 
 def analyse(sweep: Sweep) -> Analysis:
-    """Sum a sweep up.
-
-    Raises:
-        InputError: a table of windows or operators cannot be read.
-    """
-    runs = in_order(sweep, sweep.finished.sort("seed", maintain_order=True))
-    by_setting = {str(name): part for (name,), part in _parts(runs, "setting")}
+    """Sum a sweep up; InputError if a table of windows or operators cannot be read."""
+    runs = _like(sweep.runs, sweep.finished.sort("seed", maintain_order=True))
+    by_setting = _parts(runs, "setting")
     comparisons = {
         setting: _compared(sweep, setting, by_setting[setting])
         for setting in sweep.settings["setting"]
         if setting in by_setting
     }
     alike_runs = _alike(runs)
-    alike_by_setting = {str(name): part for (name,), part in _parts(alike_runs, "setting")}
+    alike_by_setting = _parts(alike_runs, "setting")
     alike = {
         setting: one
         if alike_by_setting[setting].height == by_setting[setting].height
@@ -199,35 +169,27 @@ def against(differences: pl.DataFrame, reference: str) -> pl.DataFrame:
     return pl.concat([differences.filter(planner=reference), swapped])
 
 
-def in_order(sweep: Sweep, rows: pl.DataFrame) -> pl.DataFrame:
-    """Sort rows by planner, in the order of the sweep, and else leave them as they are."""
-    return _like(sweep.runs, rows)
-
-
-def _parts(rows: pl.DataFrame, by: str) -> list[tuple[tuple[Any, ...], pl.DataFrame]]:
-    return list(rows.partition_by(by, as_dict=True, maintain_order=True).items())
+def _parts(rows: pl.DataFrame, by: str) -> dict[Any, pl.DataFrame]:
+    parts = rows.partition_by(by, as_dict=True, maintain_order=True)
+    return {value: part for (value,), part in parts.items()}
 
 
 def _compared(sweep: Sweep, name: str, runs: pl.DataFrame) -> Comparison:
-    """Compare the planners of runs, of each seed by the mean over its settings.
-
-    A figure that is missing in one of them, such as a median response time that was not reached,
-    is missing in the mean, which would be too good without it.
-    """
+    """Compare planners by each seed's mean over settings, null if it is null in any of them."""
     metrics = [metric.name for metric in REPORTED]
-    known = [metric for metric in metrics if metric in runs.columns]
     rows = runs.group_by("planner", "seed", maintain_order=True).agg(
         pl.when(pl.col(name).null_count() == 0).then(pl.col(name).mean()).alias(name)
-        for name in known
+        for name in metrics
+        if name in runs.columns
     )
-    return from_runs(name, in_order(sweep, rows).to_dicts(), metrics)
+    return from_runs(name, _like(sweep.runs, rows).to_dicts(), metrics)
 
 
 def _by_key(sweep: Sweep, key: str, runs: pl.DataFrame) -> pl.DataFrame:
     """Return means by the value of one key, whatever the others were."""
     others = [other for other in sweep.keys if other != key]
     frames = []
-    for (value,), part in _parts(runs, key):
+    for value, part in _parts(runs, key).items():
         common = _common(part, "seed", *others)
         if common.height:
             means = _compared(sweep, f"{key}={value}", common).means
@@ -247,10 +209,7 @@ def _alike(runs: pl.DataFrame) -> pl.DataFrame:
 
 
 def _common(runs: pl.DataFrame, *cell: str) -> pl.DataFrame:
-    """Return the runs of the cells, such as a setting and a seed, in which every planner finished.
-
-    A planner that finished in no cell of another counts as missing everywhere.
-    """
+    """Return the runs of the cells, such as a setting and a seed, that every planner finished."""
     planners = runs["planner"].n_unique()
     return runs.filter(pl.col("planner").n_unique().over(*cell) == planners)
 
@@ -294,10 +253,7 @@ def _like(runs: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _goodput(runs: pl.DataFrame, windows: pl.DataFrame) -> pl.DataFrame:
-    """Return goodput over time: means over seeds, window by window.
-
-    A window that no query of a run lived in has no row there; it counts as 0 for that run.
-    """
+    """Return means over seeds of goodput, window by window; a missing window counts as 0."""
     found = _of(runs, windows)
     by = ["setting", "planner"]
     seeds = (
@@ -360,11 +316,8 @@ def _time(runs: pl.DataFrame, windows: pl.DataFrame) -> pl.DataFrame:
     return totals_s.select(
         "setting",
         "planner",
-        pl.col("active_s"),
-        (pl.col("met_s") / pl.col("active_s")).alias("met"),
-        (pl.col("late_s") / pl.col("active_s")).alias("late"),
-        (pl.col("inaccurate_s") / pl.col("active_s")).alias("inaccurate"),
-        (pl.col("too_dear_s") / pl.col("active_s")).alias("too dear"),
+        "active_s",
+        *((pl.col(name) / pl.col("active_s")).alias(name[:-2].replace("_", " ")) for name in named),
         ((pl.col("deployed_s") - pl.sum_horizontal(named)) / pl.col("active_s"))
         .clip(0)
         .alias("no requests"),
@@ -416,13 +369,10 @@ def _latency(runs: pl.DataFrame, operators: pl.DataFrame) -> pl.DataFrame:
 
 
 def dominators(points: Sequence[Sequence[float]]) -> list[list[int]]:
-    """Return, for each point, the points that dominate it.
+    """Return, for each point without nan, the indices of the points that dominate it.
 
-    One point dominates another if it is at most as large everywhere and smaller somewhere: less is
-    better. An infinite value is the worst; two of them are equal.
-
-    Args:
-        points: points of the same length, without nan.
+    Less is better: a point dominates another if it is at most as large everywhere and smaller
+    somewhere.
     """
     return [
         [
@@ -438,17 +388,16 @@ def pareto(runs: pl.DataFrame) -> pl.DataFrame:
     """Return goodput, cost and response time of each setting and planner, and who dominates it.
 
     Goodput and cost are means over seeds. The response time is the median over seeds of the runs'
-    medians, for it is known even where some of these were not reached: they count as longer than
-    all others, and it is null if that is what the median falls on.
+    medians; a run without one counts as longest, and the result is null if the median falls on it.
 
     Args:
-        runs: finished runs, with ``setting``, ``planner``, ``planner_sees_truth`` and the figures
-            of their summaries.
+        runs: finished runs, with ``setting``, ``planner``, ``planner_sees_truth`` and their
+            summaries.
 
     Returns:
-        One row for each setting and planner: ``n`` runs, the three figures, whether it is
-        ``dominated``, and ``dominated_by``, names of planners that do no worse in all three figures
-        and better in one. Planners that see the truth dominate no one: nobody can choose them.
+        One row for each setting and planner: ``n`` runs, the three metrics, ``dominated``, and
+        ``dominated_by``, names of planners no worse in all metrics and better in one. Planners that
+        see the truth dominate no one, since they cannot be deployed.
     """
     rows = (
         runs.group_by("setting", "planner", "planner_sees_truth", maintain_order=True)
@@ -458,9 +407,7 @@ def pareto(runs: pl.DataFrame) -> pl.DataFrame:
             pl.col(COST.name).mean(),
             pl.col(RESPONSE.name).cast(pl.Float64).fill_null(np.inf).median(),
         )
-        .with_columns(
-            pl.when(pl.col(RESPONSE.name).is_finite()).then(RESPONSE.name).name.keep(),
-        )
+        .with_columns(pl.when(pl.col(RESPONSE.name).is_finite()).then(RESPONSE.name).name.keep())
     )
     parts = [_marked(part) for part in rows.partition_by("setting", maintain_order=True)]
     return pl.concat(parts) if parts else _marked(rows)

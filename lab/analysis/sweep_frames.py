@@ -117,10 +117,7 @@ class Sweep:
         )
 
     def count(self, table: str) -> int:
-        """Return how many rows a table of all runs has, read from the footers of its files.
-
-        Args:
-            table: name of the table, one of ``sim.metrics.results.SCHEMAS``.
+        """Return how many rows a table of all runs has, from the footers of its files.
 
         Raises:
             InputError: there is no such table, or a file of it cannot be read.
@@ -133,12 +130,7 @@ class Sweep:
             raise InputError(unreadable(self, [table], None, error)) from None
 
     def parts(self, table: str, runs: Iterable[str] | None = None) -> dict[str, list[Path]]:
-        """Return the part files of a table by run, without runs that have none.
-
-        Args:
-            table: its name.
-            runs: names of runs; by default all.
-        """
+        """Return the part files of a table by run, by default of all runs that have some."""
         found = {
             run: sorted((self.directory / run / table).glob("part-*.parquet"))
             for run in (self.runs["run"] if runs is None else runs)
@@ -147,10 +139,7 @@ class Sweep:
 
     @cached_property
     def finished(self) -> pl.DataFrame:
-        """The runs that reached their horizon, one for each setting, planner and seed.
-
-        The same planner on the same seed is the same run, however often the sweep made it.
-        """
+        """The runs that reached their horizon; the last one for each setting, planner and seed."""
         return self.runs.filter("finished").unique(
             ["setting", "planner", "seed"], keep="last", maintain_order=True
         )
@@ -159,14 +148,7 @@ class Sweep:
 def unreadable(
     sweep: Sweep, tables: Iterable[str], runs: Iterable[str] | None, error: Exception
 ) -> str:
-    """Name the first part file that cannot be read, or else say what polars says.
-
-    Args:
-        sweep: the sweep.
-        tables: the tables that were read.
-        runs: their runs; None for all.
-        error: what was raised.
-    """
+    """Name the first part file that cannot be read, or else quote polars; None means all runs."""
     chosen = None if runs is None else list(runs)
     for table in tables:
         for run, paths in sweep.parts(table, chosen).items():

@@ -41,10 +41,10 @@ class Findings(NamedTuple):
 
 
 def find(path: Path) -> Findings:
-    """Check a file, and work out what follows from it.
+    """Check a file, and return what follows from it.
 
     Raises:
-        AcceleratorError: the file declares no accelerator, or compares it with an unknown board.
+        AcceleratorError: the file declares no accelerator, or names an unknown board.
     """
     one = read_accelerator(path)
     with using_tables(TableSet({ACCELERATORS: UserTable(str(path))})):

@@ -1,9 +1,8 @@
-"""Measure an operator on the machine at hand: batch latencies as rows of a table.
+"""Measure an operator on this machine: batch latencies as rows of a table.
 
-A row's latency is the median of the timed batches. Latencies have a long right tail, of which a
-mean tells more than of the batch; and the median has an interval that supposes no distribution:
-between two order statistics, whose ranks follow from the binomial distribution (H. A. David and
-H. N. Nagaraja, Order Statistics, 3rd ed., Wiley 2003, section 7.1).
+A row's latency is the median of the timed batches, since latencies have a long right tail. Its
+interval lies between two order statistics and supposes no distribution (David and Nagaraja, Order
+Statistics, 3rd ed., Wiley 2003, section 7.1).
 """
 
 import shlex
@@ -33,16 +32,11 @@ Run = Callable[[int], object]
 
 @dataclass(frozen=True)
 class Operator:
-    """What is measured: a Python callable or a command.
+    """What is measured: a Python callable or a command."""
 
-    Args:
-        kind: ``"callable"``, its text ``package.module:function``; the function takes the batch
-            size and returns when the batch is done. Or ``"command"``, its text a command line
-            without a shell, in which ``{batch}`` stands for the batch size; its whole life is
-            timed, start included.
-        text: see above.
-    """
-
+    # `"callable"`, its text `package.module:function`; the function takes the batch size and
+    # returns when the batch is done. Or `"command"`, its text a command line without a shell, in
+    # which `{batch}` stands for the batch size; its whole life is timed, start included.
     kind: str
     text: str
 
@@ -50,11 +44,7 @@ class Operator:
         return f"--{self.kind}={self.text}"
 
     def load(self) -> Run:
-        """Return what runs one batch.
-
-        Raises:
-            InputError: there is no such callable or program.
-        """
+        """Return the function that runs one batch; InputError if it does not exist."""
         return self._callable() if self.kind == "callable" else partial(_run, self)
 
     def _callable(self) -> Run:
@@ -76,19 +66,12 @@ class Operator:
 
 @dataclass(frozen=True)
 class Protocol:
-    """How batches are timed.
+    """How batches are timed."""
 
-    Args:
-        warmup: batches that each process runs before, untimed.
-        repeats: batches that each process times.
-        processes: how many processes run the operator at the same time.
-        confidence: of the interval of the median.
-    """
-
-    warmup: int = 3
-    repeats: int = 10
-    processes: int = 1
-    confidence: float = 0.95
+    warmup: int = 3  # batches that each process runs before, untimed
+    repeats: int = 10  # batches that each process times
+    processes: int = 1  # how many processes run the operator at the same time
+    confidence: float = 0.95  # of the interval of the median
 
     def __post_init__(self) -> None:
         for name, least in (("warmup", 0), ("repeats", 1), ("processes", 1)):
@@ -120,15 +103,9 @@ class Timing:
 
 
 def measure(operator: Operator, batches: Sequence[int], protocol: Protocol) -> list[Timing]:
-    """Time an operator, one batch size after the other.
+    """Time an operator at each batch size.
 
-    With several processes, all of them are at work while any of them times a batch; their timings
-    are pooled.
-
-    Args:
-        operator: what to time.
-        batches: the batch sizes.
-        protocol: how.
+    Several processes run batches at the same time, and their timings are pooled.
 
     Raises:
         InputError: the operator does not exist, or fails.
@@ -142,14 +119,10 @@ def measure(operator: Operator, batches: Sequence[int], protocol: Protocol) -> l
 
 
 def median_interval(samples: ArrayLike, confidence: float) -> tuple[float, float]:
-    """Return an interval of a median that supposes no distribution, between order statistics.
-
-    Args:
-        samples: independent samples, of shape (n,).
-        confidence: the least probability that the interval covers the median.
+    """Return a distribution-free interval of the median of independent samples, shape (n,).
 
     Raises:
-        ValueError: even the extremes do not reach the confidence.
+        ValueError: there are too few samples for the confidence.
     """
     from scipy.stats import quantile_test
 
@@ -200,8 +173,6 @@ def _timed(operator: Operator, run: Run, batch: int, protocol: Protocol) -> list
         _once(operator, run, batch)
     return [_once(operator, run, batch) for _ in range(protocol.repeats)]
 
-
-# Several processes at once
 
 _together: Any = None
 

@@ -23,32 +23,17 @@ NO_GPU = -1  # as ncnn's benchmark writes it
 
 @dataclass(frozen=True)
 class Given:
-    """What no measurement says of itself, each by the option of its name.
+    """What measurements do not state, each by the option of its name, counts above 0."""
 
-    Args:
-        model: the operator.
-        gpu: the board.
-        slices: its compute slices; None for a whole board.
-        processes: how many processes or instances of the operator share it.
-        batch: the batch size.
-        tensor_parallel: how many boards one model is spread over.
-        device: the device, where it is no GPU.
-        backend: what runs the operator there.
-        threads: with how many threads.
-
-    Raises:
-        InputError: a number of things is below 1.
-    """
-
-    model: str | None = None
-    gpu: str | None = None
-    slices: int | None = None
-    processes: int = 1
-    batch: int | None = None
-    tensor_parallel: int = 1
-    device: str | None = None
-    backend: str = "cpu"
-    threads: int = 1
+    model: str | None = None  # the operator
+    gpu: str | None = None  # the board
+    slices: int | None = None  # its compute slices; None for a whole board
+    processes: int = 1  # how many processes or instances of the operator share it
+    batch: int | None = None  # the batch size
+    tensor_parallel: int = 1  # how many boards one model is spread over
+    device: str | None = None  # the device, where it is no GPU
+    backend: str = "cpu"  # what runs the operator there
+    threads: int = 1  # with how many threads
 
     def __post_init__(self) -> None:
         for name in ("slices", "processes", "batch", "tensor_parallel", "threads"):
@@ -57,21 +42,13 @@ class Given:
                 raise InputError(f"--{name.replace('_', '-')}={number}: must be 1 or more")
 
     def batch_size(self) -> int:
-        """Return the batch size.
-
-        Raises:
-            InputError: it is not given.
-        """
+        """Return the batch size; InputError if it is not given."""
         self.need("batch")
         assert self.batch is not None
         return self.batch
 
     def need(self, *names: str) -> None:
-        """Check that some of them are given.
-
-        Raises:
-            InputError: one is not.
-        """
+        """Check that all of some options are given; InputError if not."""
         for name in names:
             if getattr(self, name) is None:
                 raise InputError(f"--{name.replace('_', '-')} is missing; the rows need it")
@@ -79,26 +56,18 @@ class Given:
 
 @dataclass(frozen=True)
 class Output:
-    """Where rows go, and what they name as their source.
+    """Where rows go, and what they name as their source."""
 
-    Args:
-        path: a CSV file; none for the screen.
-        append: whether to add them to the file if it exists.
-        source: what measured them.
-        source_url: where that is published, if it is.
-    """
-
-    path: Path | None
-    append: bool
-    source: str
-    source_url: str | None
+    path: Path | None  # a CSV file; none for the screen
+    append: bool  # whether to add them to the file if it exists
+    source: str  # what measured them
+    source_url: str | None  # where that is published, if it is
 
     def contents(self, rows: pl.DataFrame, table: str) -> pl.DataFrame:
-        """Return what the file is to hold, as text: what it holds already, and the rows.
+        """Return the contents of the file as text: its present rows, and the new ones.
 
         Args:
-            rows: the rows, with all columns of the table but ``source`` and ``source_url``; they
-                may have others.
+            rows: all columns of the table but ``source`` and ``source_url``; others may follow.
             table: its name.
 
         Raises:
@@ -143,16 +112,16 @@ def provenance(unit: str, kind: str, note: str) -> Row:
 
 
 def gpu_latency_row(given: Given, batch: int, latency_ms: float, note: str, kind: str) -> Row:
-    """Return a row of table ``gpu_latency``.
-
-    Raises:
-        InputError: model or board are not given.
-    """
+    """Return a row of table ``gpu_latency``; InputError if model or board is not given."""
     given.need("model", "gpu")
+    slices = given.slices
+    if slices is None:  # A whole board; one that is not known, as an A100.
+        parts = profiles(str(given.gpu)).values() if given.gpu in boards() else ()
+        slices = max((each.compute_slices for each in parts), default=REFERENCE_SLICES)
     return {
         "model": given.model,
         "gpu": given.gpu,
-        "mig_gpcs": given.slices or _whole(str(given.gpu)),
+        "mig_gpcs": slices,
         "batch": batch,
         "mps_procs": given.processes,
         "batch_latency_ms": latency_ms,
@@ -160,21 +129,14 @@ def gpu_latency_row(given: Given, batch: int, latency_ms: float, note: str, kind
     }
 
 
-def _whole(gpu: str) -> int:
-    """Return how many compute slices a whole board has; that of a board unknown, as an A100."""
-    if gpu not in boards():
-        return REFERENCE_SLICES
-    return max(each.compute_slices for each in profiles(gpu).values())
-
-
 def check_calibration(
     table: str, given: Given, batches: Sequence[int], protocol: Protocol, output: Output
 ) -> None:
-    """Check that what is about to be timed will fit into rows of a table, and into the file.
+    """Check that rows of a table and the file can hold what is about to be timed.
 
     Raises:
-        InputError: the rows need what is not given, or cannot hold what is timed.
-        TableError: what is given is not allowed.
+        InputError: an option is missing, or the table cannot hold the timings.
+        TableError: an option's value is not allowed.
     """
     if table not in CALIBRATED:
         raise InputError(f"--table={table}: cannot be calibrated; {choices(table, CALIBRATED)}")
@@ -191,21 +153,23 @@ def check_calibration(
 def calibrated_rows(
     table: str, timings: Sequence[Timing], given: Given, protocol: Protocol
 ) -> pl.DataFrame:
-    """Return what was timed as rows of a table.
-
-    They have three further columns: ``repeats`` (batches timed) and ``ci_low_ms``, ``ci_high_ms``.
-    """
+    """Return timings as rows, with columns ``repeats``, ``ci_low_ms`` and ``ci_high_ms`` added."""
     each = "" if protocol.processes == 1 else f" in each of {protocol.processes} processes"
     note = (
         f"{protocol.repeats} timed batches{each} after {protocol.warmup} untimed; "
         f"ci_low_ms to ci_high_ms: {100 * protocol.confidence:g} % order-statistic interval of the "
         f"median"
     )
-    row = _gpu_latency if table == GPU_LATENCY else _device_latency
+
+    def row(one: Timing) -> Row:
+        if table == GPU_LATENCY:
+            return gpu_latency_row(given, one.batch, one.median_ms, f"median of {note}", "measured")
+        return _device_latency(one, given, note)
+
     return pl.DataFrame(
         [
             {
-                **row(one, given, note),
+                **row(one),
                 "repeats": one.timed,
                 "ci_low_ms": one.low_ms,
                 "ci_high_ms": one.high_ms,
@@ -213,10 +177,6 @@ def calibrated_rows(
             for one in timings
         ]
     )
-
-
-def _gpu_latency(timing: Timing, given: Given, note: str) -> Row:
-    return gpu_latency_row(given, timing.batch, timing.median_ms, f"median of {note}", "measured")
 
 
 def _device_latency(timing: Timing, given: Given, note: str) -> Row:

@@ -1,4 +1,4 @@
-"""Hold the hardware models to measured rows: what they predict, row by row, and how far off."""
+"""Validate the hardware models with measured rows: predictions and errors, row by row."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -22,30 +22,22 @@ _ROW = "row number"
 
 @dataclass(frozen=True)
 class Validation:
-    """Predictions of measured rows, next to what was measured.
+    """Predictions of measured rows, next to what was measured."""
 
-    Args:
-        table: the table whose rows they are.
-        rows: the given rows, once for each target that they are compared in, with the columns of
-            `COMPARISON`: ``target``, ``group``, ``measured``, ``predicted`` (null where the models
-            refuse the row) and ``ape_pct``, the absolute error in percent of what was measured.
-        groups: the errors of each target by group, see `error_table`.
-        overall: the errors of each target, its one group named ``all``.
-        known: how many figures are, with their keys, those of the tables in use: they say nothing
-            of how well others are predicted.
-        unspoken: how many rows no prediction speaks of, or have no figure to compare with.
-        unkept: how many rows are none of the table, a value of theirs not being allowed in it.
-        unkept_first: what is wrong with the first of those.
-    """
-
-    table: str
+    table: str  # the table whose rows they are
+    # The given rows, once for each target that they are compared in, with the columns of
+    # `COMPARISON`: `target`, `group`, `measured`, `predicted` (null where the models refuse the
+    # row) and `ape_pct`, the absolute error in percent of what was measured.
     rows: pl.DataFrame
-    groups: pl.DataFrame
-    overall: pl.DataFrame
+    groups: pl.DataFrame  # the errors of each target by group, see `error_table`
+    overall: pl.DataFrame  # the errors of each target, its one group named `all`
+    # How many figures are, with their keys, those of the tables in use: they say nothing of how
+    # well others are predicted.
     known: int
-    unspoken: int
+    unspoken: int  # how many rows no prediction speaks of, or have no figure to compare with
+    # How many rows are none of the table, a value of theirs not being allowed in it.
     unkept: int = 0
-    unkept_first: str = ""
+    unkept_first: str = ""  # what is wrong with the first of those
 
     @property
     def refused(self) -> pl.DataFrame:
@@ -58,10 +50,7 @@ class Validation:
         return predicted.sort("ape_pct", descending=True, maintain_order=True).head(count)
 
     def within(self, median_pct: float = math.inf, p90_pct: float = math.inf) -> bool:
-        """Return whether the errors of every target keep to thresholds.
-
-        A target of which no row is predicted keeps to none.
-        """
+        """Return whether every target has predictions with errors within the limits."""
         kept = (pl.col("median_pct") <= median_pct) & (pl.col("p90_pct") <= p90_pct)
         return bool(self.overall.select(kept.fill_null(False).all()).item())
 
@@ -72,14 +61,14 @@ def validate_rows(
     """Predict the rows of a file from the tables in use, and compare.
 
     Args:
-        path: a CSV or Parquet file with columns of a table: at least its key, the columns by which
-            errors are grouped, and a target. Others of the file are carried along.
+        path: a CSV or Parquet file with a table's key, its grouping columns and a target; others
+            are carried along.
         predictors: the predictions that there are.
-        table: the table whose rows they are; by default it is found by the columns.
+        table: the table of the rows; by default it is found by the columns.
 
     Raises:
-        InputError: the file fits no table, or several; the message names what it lacks.
-        TableError: the file cannot be read, a measured figure is not allowed, or no row is.
+        InputError: the file fits no table, or several.
+        TableError: the file cannot be read, a measured value is not allowed, or no row is.
     """
     frame = read_file(path)
     usable = _usable(path, frame, predictors, table)
@@ -128,16 +117,9 @@ def validate_rows(
 def compare(
     rows: pl.DataFrame, target: str, predicted: pl.Series, group_by: Sequence[str]
 ) -> pl.DataFrame:
-    """Put predictions next to what was measured.
+    """Return the rows with a positive measured target, with the columns of `COMPARISON`.
 
-    Args:
-        rows: measured rows.
-        target: the measured column.
-        predicted: a prediction for each row, nan or null where there is none.
-        group_by: the columns that make a group; none puts all rows into one.
-
-    Returns:
-        The rows that have a positive figure, with the columns of `COMPARISON`.
+    ``predicted`` may be nan or null; without ``group_by``, all rows are one group.
     """
     labels = [pl.col(name).cast(pl.String).fill_null("none") for name in group_by]
     both = rows.with_columns(
@@ -151,16 +133,12 @@ def compare(
 
 
 def error_table(rows: pl.DataFrame, key: Sequence[str]) -> pl.DataFrame:
-    """Sum up errors by group.
-
-    Args:
-        rows: compared rows of one target, see `compare`; at least one.
-        key: the columns that name a row.
+    """Sum up the errors of compared rows of one target by group; ``key`` names the worst row.
 
     Returns:
         For each group, in the order of the rows: ``target``, ``group``, ``n`` (rows predicted),
-        ``refused``, ``median_pct``, ``p90_pct`` and ``worst_pct`` (absolute errors in percent) and
-        ``worst_cell``, the row with the worst; null where no row is predicted.
+        ``refused``, ``median_pct``, ``p90_pct``, ``worst_pct`` (absolute errors in percent) and
+        ``worst_cell``; null where no row is predicted.
     """
     sums = [
         {"target": part["target"][0], "group": part["group"][0], **_errors(part, key)}
@@ -202,9 +180,6 @@ def _known(part: pl.DataFrame, predictor: Predictor) -> int:
     """Count the rows that the table in use holds already."""
     shared = [*SCHEMAS[predictor.table].key, predictor.target]
     return part.join(load_table(predictor.table), on=shared, how="semi", nulls_equal=True).height
-
-
-# Which table a file is of
 
 
 def _needed(predictor: Predictor) -> set[str]:

@@ -18,18 +18,10 @@ LONGEST = 34
 
 
 def draw_validation(rows: pl.DataFrame, title: str, path: Path) -> Path:
-    """Draw predicted over measured figures, and their ratio, on log axes: a row for each target.
+    """Draw predictions over measurements and their ratio, for each target of compared rows.
 
-    The line is where both agree, the band 10 % to either side of it. Groups are told apart by
-    colour and marker; beyond a dozen of them, the last ones share one look.
-
-    Args:
-        rows: compared rows, see `lab.hardware_tools.validation.compare`.
-        title: what stands above.
-        path: the PNG file to write.
-
-    Returns:
-        The path.
+    The line marks agreement, the band 10 % to either side. Beyond `MOST_GROUPS` groups, the last
+    ones are drawn as one. The path is returned.
     """
     rows = rows.drop_nulls("predicted").filter(pl.col("predicted") > 0)
     targets = rows["target"].unique(maintain_order=True).to_list()

@@ -24,17 +24,11 @@ Row = list[Any]
 
 @dataclass(frozen=True)
 class AccuracyGoal:
-    """What a fit is to reach: a declared aim, no measurement.
+    """What a fit is to reach: a declared aim, no measurement."""
 
-    Args:
-        scheme: the way of holding rows out that it speaks of.
-        median_pct: the largest median of the absolute error.
-        p90_pct: its largest 90th percentile.
-    """
-
-    scheme: str
-    median_pct: float
-    p90_pct: float
+    scheme: str  # the way of holding rows out that it speaks of
+    median_pct: float  # the largest median of the absolute error
+    p90_pct: float  # its largest 90th percentile
 
     def verdict(self, row: Mapping[str, object]) -> str:
         """Return whether a row of a fit's errors reaches it; nothing for another scheme."""
@@ -77,11 +71,7 @@ SCHEMES = {
 
 
 def page(fits: Iterable[str] = tuple(FITS)) -> str:
-    """Return the page as Markdown; it follows from the tables that come with the package alone.
-
-    Args:
-        fits: the fits that it tells of.
-    """
+    """Return the page on some fits as Markdown; it follows from the package's tables alone."""
     fits = list(fits)
     return render(
         "validation.md.jinja",
@@ -101,14 +91,7 @@ def page(fits: Iterable[str] = tuple(FITS)) -> str:
 
 
 def draw_figures(directory: Path) -> list[Path]:
-    """Draw out-of-fold predictions against measurements, for the tables that most follows from.
-
-    Args:
-        directory: where to write a ``validation_TABLE_COLUMN.png`` for each column.
-
-    Returns:
-        The paths.
-    """
+    """Draw out-of-fold predictions against measurements, a ``validation_TABLE_COLUMN.png`` each."""
     from lab.hardware_tools.validation import COMPARISON, compare
     from lab.hardware_tools.validation_figure import draw_validation
 

@@ -17,14 +17,10 @@ MOST_NAMED = 4
 
 @dataclass(frozen=True)
 class Claim:
-    """A sentence, and those that go with it.
-
-    Args:
-        text: the sentence.
-        details: sentences on each other planner, and on single settings.
-    """
+    """A sentence, and those that go with it."""
 
     text: str
+    # Sentences on each other planner, and on single settings.
     details: list[str] = field(default_factory=list)
 
 
@@ -47,8 +43,7 @@ def leader(analysis: Analysis, metric: Metric) -> str | None:
 def best_of(means: pl.DataFrame, metric: Metric, planners: list[str]) -> dict[str, Any] | None:
     """Return the row of the planner with the best mean, the first of equals.
 
-    A planner that lacks the metric on some seed, such as a response time because too few were ever
-    served, is no rival of those that lack it on fewer.
+    Planners that lack the metric on more seeds than others are left out.
     """
     rows = means.filter(pl.col("planner").is_in(planners), metric=metric.name).drop_nulls("mean")
     rows = rows.filter(pl.col("n") == pl.col("n").max())
@@ -196,20 +191,15 @@ def _detail(metric: Metric, row: dict[str, Any], seeds: int, several: bool) -> s
 
 
 def clear(row: dict[str, Any]) -> bool:
-    """Tell whether a difference is there by both tests.
-
-    Its interval by the bootstrap leaves out 0, and the adjusted p of the paired t-test is below
-    0.05.
-    """
+    """Return whether the bootstrap interval excludes 0 and the adjusted p is below 0.05."""
     low, high, p = row["boot_low"], row["boot_high"], row["p_holm"]
     return p is not None and p < 1 - CONFIDENCE and (low > 0 or high < 0)
 
 
 def _by_setting(analysis: Analysis, metric: Metric, name: str, chosen: list[str]) -> str:
-    """Say in how many settings the leader leads, and who does in the others.
+    """Return a sentence on who leads in how many settings.
 
-    Of settings in which every planner finished: to lead those that are not there is nothing. What
-    counts there are the seeds that all of them finished.
+    Only settings in which every planner finished count, over the seeds that all of them finished.
     """
     leaders: dict[str, list[str]] = {}
     ahead = 0

@@ -26,14 +26,10 @@ def page(
     own: Sequence[Path],
     large: Sequence[str],
 ) -> str:
-    """Return the page as HTML, with pictures and script in it.
+    """Return the page as self-contained HTML.
 
-    Args:
-        analysis: what it shows.
-        drawings: figures of the sweep.
-        folder: where they were written, ``figures`` beside the page.
-        own: pictures of the run or comparison itself, if it is the only one.
-        large: tables that were not written.
+    ``folder`` is ``figures`` beside the page, ``own`` the pictures of a single run or comparison,
+    and ``large`` the tables that were not written.
     """
     sweep = analysis.sweep
     return render(
@@ -66,9 +62,7 @@ def counts(analysis: Analysis) -> str:
     """Say how many runs there are, and how many of them finished."""
     sweep = analysis.sweep
     done = pl.col("status") == "finished"
-    parts = [
-        f"{sweep.runs.height:,} with results, {sweep.runs.filter(done).height:,} finished",
-    ]
+    parts = [f"{sweep.runs.height:,} with results, {sweep.runs.filter(done).height:,} finished"]
     for status, part in sweep.runs.filter(~done).group_by("status", maintain_order=True):
         parts.append(f"{part.height:,} {status[0]}")
     for status, part in sweep.without.group_by("status", maintain_order=True):

@@ -13,14 +13,10 @@ TYPES = {".svg": "image/svg+xml", ".png": "image/png"}
 
 
 def render(template: str, package: str = "lab.reporting", **data: Any) -> str:
-    """Return a page.
+    """Return a page from a file in a package's ``templates``.
 
-    Args:
-        template: name of a file in the directory ``templates`` of a package. In one that ends in
-            ``.html.jinja``, what is filled in is escaped. All have
-            the functions `table` and `data_uri`.
-        package: the package.
-        data: what is filled in. A name that is not given is an error.
+    ``.html.jinja`` files escape the data. Templates may call `table` and `data_uri`; a missing
+    value is an error.
     """
     environment = Environment(
         loader=PackageLoader(package, "templates"),

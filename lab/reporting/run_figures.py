@@ -42,25 +42,16 @@ MOST_BANDS = 5
 
 
 def draw_run(directory: Path, planner: str) -> list[Path]:
-    """Draw the figures of one run into ``figures/`` of its directory.
-
-    Args:
-        directory: directory of the run.
-        planner: name of its planner, for the titles.
+    """Draw the figures of one run into ``figures/`` of its directory; ``planner`` is for titles.
 
     Returns:
-        Paths of the pictures: ``goodput.png``, ``latency.png``, ``cost.png`` and
-        ``latency_parts.png``.
+        Paths of ``goodput.png``, ``latency.png``, ``cost.png`` and ``latency_parts.png``.
     """
     return _draw(directory, {planner: directory}, (goodput, latency, cost, latency_parts))
 
 
 def draw_comparison(directory: Path, planners: Sequence[str]) -> list[Path]:
-    """Draw several planners' runs together into ``figures/`` of the directory that holds them.
-
-    Args:
-        directory: directory with one run directory for each planner, named as the planner.
-        planners: their names, in the order of the legends.
+    """Draw planners' runs together into ``figures/`` of the directory that holds them, by name.
 
     Returns:
         Paths of the pictures: those of ``draw_run``, and ``response.png``.
@@ -75,9 +66,6 @@ def _draw(directory: Path, runs: Runs, figures: Sequence[Callable[[Runs], Figure
         with style():
             paths.append(save(figure(runs), Path(directory) / "figures" / f"{figure.__name__}.png"))
     return paths
-
-
-# The figures
 
 
 def goodput(runs: Runs) -> Figure:
@@ -118,8 +106,7 @@ def goodput(runs: Runs) -> Figure:
 def latency(runs: Runs) -> Figure:
     """Draw the windows' 95th percentile of latency against its bound, by tier or by planner.
 
-    A window in which more than one request in twenty was never completed has an infinite
-    percentile. It stays in the distribution, which then does not reach 100 %, and in the bars.
+    It is infinite for a window with more than one request in twenty never completed.
     """
     groups = run_data.latency_ratios(runs)
     figure, above, below = _lines_over_bars(groups)
@@ -273,9 +260,6 @@ def response(runs: Runs) -> Figure:
         axes.fill_between([], [], color=GREY, alpha=0.25, lw=0, label="95 % interval")
     legend(figure, axes)
     return figure
-
-
-# How it is drawn
 
 
 def _windows(runs: Runs) -> dict[str, pl.DataFrame]:

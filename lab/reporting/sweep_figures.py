@@ -48,30 +48,18 @@ RC_PARAMS: Any = {  # Matplotlib's type names each of its keys.
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure of a sweep.
+    """A figure of a sweep."""
 
-    Args:
-        name: name of its files, without ``.png`` or ``.svg``.
-        title: what it shows, in a few words.
-        caption: what is to be known to read it.
-        draw: draws it.
-    """
-
-    name: str
-    title: str
-    caption: str
+    name: str  # name of its files, without `.png` or `.svg`
+    title: str  # what it shows, in a few words
+    caption: str  # how to read it
     draw: Callable[[], Figure]
 
 
 def draw(analysis: Analysis, folder: Path) -> list[Drawing]:
-    """Draw all figures of a sweep as PNG and SVG; the same analysis gives the same bytes.
+    """Draw all figures as PNG and SVG into a folder; return those that could be drawn.
 
-    Args:
-        analysis: what they show.
-        folder: where they go; made if need be.
-
-    Returns:
-        Those that could be drawn.
+    The same analysis gives the same bytes.
     """
     folder.mkdir(parents=True, exist_ok=True)
     drawn = []
@@ -169,12 +157,7 @@ def _about_intervals(means: pl.DataFrame) -> str:
 
 
 def _pooled_over(latency: pl.DataFrame, seeds: int) -> str:
-    """Return what is pooled where all runs of a planner are, in words; nothing for a single run.
-
-    Args:
-        latency: rows of the runs.
-        seeds: on how many seeds a setting was run.
-    """
+    """Return the words for what is pooled, given the seeds of a setting; empty for a single run."""
     pooled = {"settings": latency["setting"].n_unique(), "seeds": seeds}
     several = [name for name, count in pooled.items() if count > 1]
     return f"all {' and '.join(several)}" if several else ""

@@ -31,47 +31,28 @@ LABELS = {metric.name: metric.title for metric in REPORTED}
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell of a table on the page.
+    """A cell of a table on the page."""
 
-    Args:
-        text: what it shows.
-        value: what it is sorted by.
-    """
-
-    text: str
-    value: str | float
+    text: str  # what it shows
+    value: str | float  # what it is sorted by
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table on the page.
-
-    Args:
-        title: its title.
-        about: what is to be known to read it.
-        head: names of the columns.
-        rows: its rows.
-        more: how many rows are left out.
-        file: name of the file that has all.
-    """
+    """A table on the page."""
 
     title: str
-    about: str
-    head: list[str]
+    about: str  # how to read it
+    head: list[str]  # names of the columns
     rows: list[list[Cell]]
-    more: int
-    file: str
+    more: int  # how many rows are left out
+    file: str  # name of the file that has all
 
 
 def write_frames(analysis: Analysis, folder: Path) -> list[str]:
-    """Write the frames of an analysis as Parquet files, and remove those of an earlier report.
+    """Write the frames of an analysis as Parquet files, and delete stale ones.
 
-    Args:
-        analysis: the analysis.
-        folder: where they go; made if need be.
-
-    Returns:
-        Names of the tables that were not written, since they have too many rows.
+    Returns the names of the tables that have too many rows to be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
     pooled = analysis.pooled
@@ -106,14 +87,7 @@ def write_frames(analysis: Analysis, folder: Path) -> list[str]:
 
 
 def _write(sweep: Sweep, read: Sequence[str], frame: pl.LazyFrame, path: Path) -> None:
-    """Write a frame aside, and put it into its place when it is whole.
-
-    Args:
-        sweep: the sweep.
-        read: tables of it that writing the frame reads.
-        frame: the frame.
-        path: its place.
-    """
+    """Write a frame atomically; ``read`` names the tables of the sweep that it is computed from."""
     try:
         with written_aside(path) as aside:
             frame.sink_parquet(aside, compression="lz4")
@@ -129,10 +103,12 @@ def tables(analysis: Analysis) -> Iterator[Table]:
         yield _table("Jobs without results", "", sweep.without, "without_results")
     one_seed = analysis.seeds == 1
     if analysis.means.height:
+        counts = analysis.means.group_by("setting", "planner").agg(pl.col("n").n_unique())
+        some_lack = bool((counts["n"] > 1).any())
         about = "Means over seeds, with 95 % intervals by the bootstrap; n counts seeds."
         yield _table(
             "Figures of merit" if one_seed else "Means",
-            ONE_SEED if one_seed else about + (FEWER if _some_lack(analysis) else ""),
+            ONE_SEED if one_seed else about + FEWER * some_lack,
             _wide(analysis.means, keys),
             "means",
         )
@@ -218,12 +194,6 @@ def tables(analysis: Analysis) -> Iterator[Table]:
     )
 
 
-def _some_lack(analysis: Analysis) -> bool:
-    """Tell whether some metric has a value on fewer seeds than others."""
-    counts = analysis.means.group_by("setting", "planner").agg(pl.col("n").n_unique())
-    return bool((counts["n"] > 1).any())
-
-
 def _wide(means: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
     """Return a row for each setting and planner, with a column for each metric."""
     shown = means.with_columns(
@@ -244,14 +214,10 @@ def _interval(low: str, high: str, name: str) -> pl.Expr:
 
 
 def _table(title: str, about: str, frame: pl.DataFrame, file: str) -> Table:
-    head = [_words(name) for name in frame.columns]
+    # Keys stay as they are written.
+    head = [name if "." in name else name.replace("_", " ") for name in frame.columns]
     rows = [[cell(value) for value in row] for row in frame.head(MOST_SHOWN).iter_rows()]
     return Table(title, about, head, rows, frame.height - len(rows), f"{file}.parquet")
-
-
-def _words(name: str) -> str:
-    """Return the name of a column as a person reads it; keys stay as they are written."""
-    return name if "." in name else name.replace("_", " ")
 
 
 def cell(value: Any) -> Cell:

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from lab.analysis.comparison import ANY, SHARE
 from lab.analysis.paired import Interval, mean_interval
+from lab.common.metrics import ANY, SHARE
 from lab.reporting.markdown import estimated, table
 from lab.reporting.plotting.canvas import canvas, legend_below, palette, save
 from lab.run_cache.jobs import Job

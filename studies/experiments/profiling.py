@@ -20,8 +20,8 @@ import numpy as np
 import polars as pl
 import seaborn as sns
 
-from lab.analysis.comparison import of_difference
 from lab.analysis.paired import PERCENT, Interval, jackknifed, mean_interval
+from lab.analysis.statistics import of_difference
 from lab.common.formatting import number
 from lab.reporting.markdown import estimated, table
 from lab.reporting.plotting.canvas import canvas, legend_below, save

@@ -12,16 +12,11 @@ from lab.hardware_tools.measured_rows import Given
 
 @dataclass(frozen=True)
 class Importer:
-    """A format.
+    """A format."""
 
-    Args:
-        table: the table that its rows are of.
-        source: the tool that writes it.
-        read: reads a file, given what it does not say of itself.
-    """
-
-    table: str
-    source: str
+    table: str  # the table that its rows are of
+    source: str  # the tool that writes it
+    # Reads a file, given what it does not say of itself.
     read: Callable[[Path, Given], pl.DataFrame]
 
 

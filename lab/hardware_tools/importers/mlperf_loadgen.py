@@ -20,16 +20,16 @@ LATENCY_SCENARIOS = ("SingleStream", "MultiStream")
 def read(path: Path, given: Given) -> pl.DataFrame:
     """Return the latency of a batch as a row of table ``gpu_latency``.
 
-    SingleStream, and MultiStream from v2.0 on, give it as it is: the mean latency of a query, whose
-    samples are the batch. Offline keeps the accelerator busy, so that a batch takes its size over
-    the rate; LoadGen does not know the size, which must be given. Server latencies hold queueing.
+    SingleStream, and MultiStream from v2.0 on: the mean latency of a query, whose samples are the
+    batch. Offline: the given batch over the rate. Server is refused, since its latencies hold
+    queueing.
 
     Args:
         path: the summary.
         given: model and board; for Offline the batch too.
 
     Raises:
-        InputError: the file is no such summary, or of an invalid run, or of another scenario.
+        InputError: the file is no summary of a valid run of these scenarios.
     """
     entries = _entries(path)
     scenario, result = _entry(path, entries, "Scenario"), _entry(path, entries, "Result is")

@@ -13,21 +13,18 @@ from lab.hardware_tools.measured_rows import Given, gpu_latency_row
 
 US_PER_MS = 1e3
 INFER, QUEUE, P50 = "Server Compute Infer", "Server Queue", "p50 latency"
-COLUMNS = {
-    "Concurrency": pl.Int64,
-    **dict.fromkeys((INFER, QUEUE, P50), pl.Float64),
-}
+COLUMNS = {"Concurrency": pl.Int64, **dict.fromkeys((INFER, QUEUE, P50), pl.Float64)}
 
 
 def read(path: Path, given: Given) -> pl.DataFrame:
     """Return the latency of a batch as a row of table ``gpu_latency``.
 
-    It is the server's compute time, without queue and network, at the concurrency that keeps each
-    of the given processes busy with one batch: as many as there are.
+    It is the server's compute time, without queue and network, at a concurrency of one batch for
+    each of the given processes.
 
     Args:
         path: the report, of ``perf_analyzer -b BATCH --concurrency-range ... -f FILE``.
-        given: model, board, batch and processes (instances), which the report does not hold.
+        given: model, board, batch and processes (instances).
 
     Raises:
         InputError: the file is no such report, or lacks that concurrency.

@@ -20,17 +20,16 @@ LATENCIES = ("median_ttft_ms", "median_tpot_ms")
 def read(path: Path, given: Given) -> pl.DataFrame:
     """Return runs as rows of table ``llm_iteration``.
 
-    Token counts are the means over the run's requests; the batch is ``max_concurrency``, and
-    latencies are medians. Without ``--percentile-metrics ...,e2el`` the result lacks the latency
-    from end to end, which then is time to first token plus time per token of the others.
+    Token counts are means over the run's requests, latencies medians. The batch is
+    ``max_concurrency``. Without ``--percentile-metrics ...,e2el`` the end-to-end latency is that of
+    the first token plus the time per token of the others.
 
     Args:
-        path: the result; with ``--append-result``, several follow one another.
-        given: the board, and how many of them; model and batch too where they differ from what the
-            result says.
+        path: the result; ``--append-result`` puts several into one file.
+        given: board and tensor parallelism; model and batch override those of the result.
 
     Raises:
-        InputError: the file is no such result, or an open-loop one whose batch is not given.
+        InputError: the file is no such result, or an open-loop one without a given batch.
     """
     given.need("gpu")
     return pl.DataFrame([_row(path, result, given) for result in _results(path)])

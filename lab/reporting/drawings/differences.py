@@ -96,10 +96,7 @@ def forest(analysis: Analysis, best: str) -> Figure:
 
 
 def trade_offs_text(analysis: Analysis) -> str:
-    """Return over which settings `trade_offs` is, in words; nothing if it is over all, each apart.
-
-    Without a seed that all planners finished, there is nothing to weigh in a setting.
-    """
+    """Return in words which settings `trade_offs` leaves out or pools; nothing if it shows all."""
     short = dict(analysis.sweep.settings.select("setting", "short").rows())
     left = [short[one] for one in analysis.comparisons if one not in analysis.alike]
     if not left or len(analysis.comparisons) > MOST_TRADE_OFFS:

@@ -90,7 +90,11 @@ def _lines(analysis: Analysis, frame: pl.DataFrame, key: str, name: str) -> Figu
             axes.set_xticks(values)
             axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        _finish(axes, metric)
+        if np.isfinite(axes.dataLim.ymax):
+            from_zero(axes)
+            _percent(axes.yaxis, metric)
+        else:
+            _say_not_reached(axes, axes.yaxis)
     legend(figure, panels[GOODPUT])
     return figure
 
@@ -143,14 +147,6 @@ def _say_not_reached(axes: Axes, axis: Any) -> None:
     """Say that a metric has no value in any run, and leave its axis bare."""
     say(axes, "in no run")
     axis.set_ticks([])
-
-
-def _finish(axes: Axes, metric: Metric) -> None:
-    if not np.isfinite(axes.dataLim.ymax):
-        _say_not_reached(axes, axes.yaxis)
-        return
-    from_zero(axes)
-    _percent(axes.yaxis, metric)
 
 
 def _percent(axis: Any, metric: Metric) -> None:

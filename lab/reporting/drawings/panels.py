@@ -20,10 +20,9 @@ MOST_BANDS = 5
 def facets(
     analysis: Analysis, frame: pl.DataFrame, most: int, pooled: pl.DataFrame | None = None
 ) -> dict[str, pl.DataFrame]:
-    """Return the part of a frame for each setting that gets a panel, by its short name.
+    """Return the frame of each setting with a panel, by its short name.
 
-    Of more settings than there is room for, all are drawn as one if that can be had, and else some,
-    evenly spaced.
+    With more settings than panels: the pooled frame if given, or else settings at even spacing.
     """
     short = dict(analysis.sweep.settings.select("setting", "short").rows())
     here = set(frame["setting"])

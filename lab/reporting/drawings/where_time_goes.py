@@ -51,10 +51,7 @@ def time_of_queries(analysis: Analysis) -> Figure:
 
 
 def latency_by_planner(analysis: Analysis) -> Figure:
-    """Draw the parts of latency, summed over operators, planner by planner.
-
-    Where operators work at the same time, the mean latency of a request follows in brackets.
-    """
+    """Draw the parts of latency, summed over operators, planner by planner."""
     summed = _summed(analysis.latency, "setting", "planner")
     pooled = _pooled(summed, "planner")  # Added up first: applications have operators of their own.
     frames = facets(analysis, summed, MOST_BARS, pooled)
@@ -63,8 +60,7 @@ def latency_by_planner(analysis: Analysis) -> Figure:
     figure, grid = _bar_panels(
         frames, "Where latency goes, by planner", parts, AT_ONCE.count("\n") if overlap else 0
     )
-    longest = max(map(_longest_s, frames.values()))
-    per, unit = _latency_unit(longest)
+    longest, per, unit = _scale(frames.values())
     room = 1.4 if overlap else 1.15
     for axes, (name, frame) in zip(grid, frames.items(), strict=True):
         named = frame.select(
@@ -83,11 +79,7 @@ def latency_by_planner(analysis: Analysis) -> Figure:
 
 
 def works_at_once(latency: pl.DataFrame) -> bool:
-    """Tell whether in some runs operators worked at the same time.
-
-    Args:
-        latency: as in an analysis.
-    """
+    """Return whether operators worked in parallel in some runs of an analysis's ``latency``."""
     return _at_once(_summed(latency, "setting", "planner"))
 
 
@@ -110,12 +102,11 @@ def _parts_of(*frames: pl.DataFrame) -> list[str]:
     return [part for part in PARTS if part != "batching" or batches]
 
 
-def _longest_s(frame: pl.DataFrame) -> float:
-    return float(frame.select(pl.sum_horizontal(PARTS).max()).item() or 0.0)
-
-
-def _latency_unit(longest_s: float) -> tuple[float, str]:
-    return (1e-3, "ms") if longest_s < 10 else (1.0, "s")
+def _scale(frames: Iterable[pl.DataFrame]) -> tuple[float, float, str]:
+    """Return the longest bar in seconds, the seconds in the unit of the axis, and the unit."""
+    sums_s = [frame.select(pl.sum_horizontal(PARTS).max()).item() or 0.0 for frame in frames]
+    longest_s = float(max(sums_s))
+    return (longest_s, 1e-3, "ms") if longest_s < 10 else (longest_s, 1.0, "s")
 
 
 def pooled_operators(latency: pl.DataFrame) -> pl.DataFrame:
@@ -124,10 +115,7 @@ def pooled_operators(latency: pl.DataFrame) -> pl.DataFrame:
 
 
 def _of_all_planners(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return the rows of settings that have some of every planner; all rows if there are none.
-
-    What is pooled over unlike settings would not compare planners.
-    """
+    """Return the rows of settings that have every planner, for a fair pool; else all rows."""
     planners = pl.col("planner").n_unique()
     common = rows.filter(planners.over("setting") == planners)
     return common if common.height else rows
@@ -140,10 +128,7 @@ def _pooled(rows: pl.DataFrame, *by: str) -> pl.DataFrame:
         _of_all_planners(rows)
         .with_columns(pl.col(*PARTS, "latency_mean_s") * pl.col("completed"))
         .group_by(by, maintain_order=True)
-        .agg(
-            pl.col("completed", *PARTS).sum(),
-            pl.when(mean.null_count() == 0).then(mean.sum()),
-        )
+        .agg(pl.col("completed", *PARTS).sum(), pl.when(mean.null_count() == 0).then(mean.sum()))
         .with_columns(pl.col(*PARTS, "latency_mean_s") / pl.col("completed"))
     )
 
@@ -151,14 +136,9 @@ def _pooled(rows: pl.DataFrame, *by: str) -> pl.DataFrame:
 def latency_by_operator(
     analysis: Analysis, frame: pl.DataFrame, of: str, pooled: str = ""
 ) -> Figure:
-    """Draw the parts of latency at each operator, a panel for each planner.
+    """Draw where latency goes, from means by planner and operator, a panel for each planner.
 
-    Args:
-        analysis: what the planners are of.
-        frame: means by planner and operator.
-        of: what is said of the application in the title.
-        pooled: over what the means are, such as ``all settings``, for a line below the title;
-            nothing for a single run.
+    ``of`` names the application and ``pooled`` what the means are over, for the title.
     """
     planners = [name for name in planners_of(analysis.sweep) if name in set(frame["planner"])]
     frames = {name: frame.filter(planner=name) for name in planners[:MOST_PLANNERS]}
@@ -171,17 +151,13 @@ def latency_by_operator(
 def operator_panels(
     frames: Mapping[str, pl.DataFrame], latency_s: Mapping[str, float | None], title: str
 ) -> Figure:
-    """Draw the parts of latency at each operator, a panel for each planner.
+    """Draw where latency goes: a panel by planner of mean seconds by ``operator`` (rows) and part.
 
-    Args:
-        frames: by planner, mean seconds by ``operator`` and part; a row for each operator.
-        latency_s: mean latency of a request under each planner; None where it is not known.
-        title: title of the figure.
+    ``latency_s`` is the mean latency of a request under each planner; None where it is not known.
     """
     columns = min(3, len(frames))
     rows = -(-len(frames) // columns)
-    longest = max(map(_longest_s, frames.values()))
-    per, unit = _latency_unit(longest)
+    longest, per, unit = _scale(frames.values())
     titles = {}
     for name, frame in frames.items():
         sum_s = float(frame.select(pl.sum_horizontal(PARTS).sum()).item() or 0.0)
@@ -216,13 +192,9 @@ def operator_panels(
 def _bar_panels(
     frames: Mapping[str, pl.DataFrame], title: str, parts: Iterable[str], more_lines: int = 0
 ) -> tuple[Figure, list[Axes]]:
-    """Return a figure with room for a bar for each planner, in a panel for each setting.
+    """Return a figure with a panel for each setting and room for a bar for each planner.
 
-    Args:
-        frames: what is drawn in each panel.
-        title: title of the figure.
-        parts: names in the legend.
-        more_lines: lines of the label below a panel after its first.
+    ``more_lines`` is how many lines the label below a panel has after its first.
     """
     heights = [
         0.85

@@ -29,9 +29,6 @@ def answer(record: QueryRecord) -> str:
     return _served(record) if record.deployment_intervals else _never_served(record)
 
 
-# Those that got a plan
-
-
 def _served(record: QueryRecord) -> str:
     first = record.deployment_intervals[0]
     since = _since(record, first.order)
@@ -107,9 +104,6 @@ def _how_inaccurate(record: QueryRecord, windows: pl.DataFrame) -> str:
     mean /= int(served["completed"].sum())
     floor = "" if record.floor is None else f" of {record.floor:.3f}"
     return f" (truly {mean:.3f}{floor})"
-
-
-# Those that never got one
 
 
 def _never_served(record: QueryRecord) -> str:

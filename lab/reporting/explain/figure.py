@@ -43,21 +43,13 @@ OTHER_MARKERS = ("^", "v", "D", "P", "<", ">")
 
 
 def draw_explanation(record: QueryRecord, path: Path) -> Path:
-    """Draw the picture into a file.
-
-    Args:
-        record: what the tables hold of the query.
-        path: the PNG file to write.
-
-    Returns:
-        The path.
-    """
+    """Draw what was profiled, the plans, and the windows' latency into a PNG; return the path."""
     with style(1.15):
         return save(explanation(record), path)
 
 
 def explanation(record: QueryRecord) -> Figure:
-    """Return a figure of what was profiled, what plans there were, and the windows' latency."""
+    """Return the figure of `draw_explanation`."""
     runs, since_s, title = _runs(record)
     rows = measurements(runs)
     search_in = 1.5 + min(max(2.0, ROW_IN * len(rows)), MOST_SEARCH_IN)
@@ -86,9 +78,6 @@ def _asked(record: QueryRecord) -> str:
     return ", ".join(bounds) or "no bounds that are known"
 
 
-# The search
-
-
 def _runs(record: QueryRecord) -> tuple[pl.DataFrame, float, str]:
     """Return the profiling runs to draw, when their clock begins, and what they are."""
     order = "from the first at the top; ordered ones are bold"
@@ -106,7 +95,13 @@ def _search(axes: Axes, record: QueryRecord, rows: Sequence[Row], since_s: float
         return
     # Whether a data set's profile is right for a query is not known before it is served.
     floor = record.floor if record.profiling.height else None
-    wrong = np.array([_wrong(row, floor) for row in rows])
+    wrong = np.array(
+        [
+            floor is not None
+            and reaches(row["accuracy_mean"], floor) != reaches(row["true_accuracy"], floor)
+            for row in rows
+        ]
+    )
     at = np.arange(len(rows))
     means = np.array([row["accuracy_mean"] for row in rows])
     widths = np.nan_to_num([half_width(row) for row in rows])
@@ -146,7 +141,10 @@ def _name(axes: Axes, record: QueryRecord, rows: Sequence[Row], since_s: float) 
             ROW_IN * len(rows) / MOST_SEARCH_IN,
         )
         axes.set_ylabel(f"{len(rows)} measurements")
-    labels = [f"{rows[at]['configuration']}  {_when(rows[at], since_s)}" for at in named]
+    labels = [
+        f"{row['configuration']}  n={row['samples']}  {row['at_s'] - since_s:.2f} s"
+        for row in (rows[at] for at in named)
+    ]
     axes.set_yticks(named, labels)
     for at, text in zip(named, axes.get_yticklabels(), strict=True):
         if rows[at]["configuration"] in ordered:
@@ -160,19 +158,6 @@ def _apart(places: Sequence[int], gap: float) -> list[int]:
         if not far or place - far[-1] >= gap:
             far.append(place)
     return far
-
-
-def _wrong(row: Row, floor: float | None) -> bool:
-    if floor is None:
-        return False
-    return reaches(row["accuracy_mean"], floor) != reaches(row["true_accuracy"], floor)
-
-
-def _when(row: Row, since_s: float) -> str:
-    return f"n={row['samples']}  {row['at_s'] - since_s:.2f} s"
-
-
-# The plans
 
 
 def _plane(axes: Axes, record: QueryRecord) -> None:
@@ -254,9 +239,6 @@ def _draw_measured(
             axes.plot(ends_s, [price, price], color=green, lw=1.2, zorder=1)
         label = "in force, as it came" if number == 0 else None
         axes.plot(min(latency_s, edge_s), price, "D", ms=7, color=green, ls="", label=label)
-
-
-# The windows
 
 
 def _windows(axes: Axes, record: QueryRecord) -> None:

@@ -33,8 +33,7 @@ ENDS = {
 def failed_parts(window: Row) -> tuple[str, ...]:
     """Return the parts of the SLO that a window failed on.
 
-    A window that served nothing has no accuracy to fail on, and one without requests repeats what
-    was before, for which it has no reason of its own.
+    It has none if it repeats another, and cannot fail on accuracy if nothing was completed.
     """
     if window["met"] or window["repeated"]:
         return ()
@@ -56,11 +55,7 @@ def verdict(window: Row) -> str:
 
 
 def met_fraction(windows: pl.DataFrame) -> float | None:
-    """Return the share of its life for which a query's SLO was met; None without any windows.
-
-    As ``slo_met_fraction`` of a summary: time with a plan in force in windows that were met, over
-    time alive.
-    """
+    """Return time with the SLO met over time alive; None without windows."""
     active_s = float(windows["active_s"].sum())
     met_s = float(goodput_time(windows["met"], windows["deployed_s"]).sum())
     return met_s / active_s if active_s else None
@@ -77,10 +72,7 @@ def window_ranges(numbers: Iterable[int]) -> str:
 
 
 def windows_of(record: QueryRecord) -> list[list[Row]]:
-    """Return the windows with requests that each spell served for the most part.
-
-    Those that it served whole, if there are any: in the others, requests may have been unserved.
-    """
+    """Return the windows with requests of each deployment: those served whole, or else mostly."""
     found: list[list[Row]] = [[] for _ in record.deployment_intervals]
     for window in record.windows.iter_rows(named=True):
         overlaps_s = [
@@ -93,21 +85,12 @@ def windows_of(record: QueryRecord) -> list[list[Row]]:
     return [some or every for some, every in zip(whole, found, strict=True)]
 
 
-# Why late
-
-
 @dataclass(frozen=True)
 class Share:
-    """Mean seconds of a completed request that one thing took.
+    """Mean seconds of a completed request that one thing took."""
 
-    Args:
-        operator: name of the operator, or ``answer``.
-        part: ``queueing``, ``batching``, ``compute`` or ``transfer``.
-        time_s: the seconds.
-    """
-
-    operator: str
-    part: str
+    operator: str  # name of the operator, or `answer`
+    part: str  # `queueing`, `batching`, `compute` or `transfer`
     time_s: float
 
 
@@ -129,10 +112,9 @@ def missed_by(window: Row) -> str:
 
 
 def why_late(record: QueryRecord, windows: pl.DataFrame) -> str:
-    """Say in a few words why windows failed on latency.
+    """Return in a few words why windows failed on latency: the most frequent end of their requests.
 
-    It is what most requests came to that missed the bound. If they were late, it is what grew most
-    against the windows that kept the bound, or, if there are none, what took the most time.
+    If they were late, it is the part that grew most against windows in time, or else took longest.
     """
     whole = windows.select("requests", "completed", "good", *ENDS).sum().row(0, named=True)
     end = missed_by(whole)
@@ -171,9 +153,6 @@ def seconds(time_s: float) -> str:
     return f"{time_s:,.0f} s" if abs(time_s) >= 100 else f"{time_s:.3g} s"
 
 
-# Beliefs
-
-
 def offers_in_short(offers: pl.DataFrame) -> list[dict[str, Any]]:
     """Return one row per plan and planning call, with all the roles that it had in ``roles``.
 
@@ -208,10 +187,7 @@ def offer_of(record: QueryRecord, order: Row) -> Row | None:
 
 
 def profile_of(record: QueryRecord, order: Row) -> Row | None:
-    """Return the last profiling run of an ordered configuration before the order, if any.
-
-    The query's own come first, then those of its data set.
-    """
+    """Return the last profiling run of an order's configuration, of the query or its data set."""
     own = record.profiling.filter(pl.col("at_s") <= order["decided_s"])
     for frame in (own, record.offline):
         runs = frame.filter(pl.col("configuration") == order["configuration"])
@@ -221,10 +197,10 @@ def profile_of(record: QueryRecord, order: Row) -> Row | None:
 
 
 def measurements(profiling: pl.DataFrame) -> list[dict[str, Any]]:
-    """Return profiling runs, those in a row that added items to one configuration as one.
+    """Return profiling runs, merging consecutive ones that added items to one configuration.
 
-    Early stopping measures in many small runs. What they measured is that of the last one, what
-    they cost is summed up, what was reused is that of the first; ``runs`` is how many they were.
+    The last run's measurement, the sum of the costs, the first run's reuse, and the number of
+    ``runs``.
     """
     found: list[dict[str, Any]] = []
     for run in profiling.iter_rows(named=True):

@@ -20,39 +20,25 @@ KINDS = ("queries", "windows", "decisions", "offers", "profiling")
 
 @dataclass(frozen=True)
 class QueryRecord:
-    """All rows of one query, each table in order of time.
-
-    Args:
-        run: directory of the run.
-        planner: name of the planner.
-        query: number of the query.
-        asked: its row of ``queries``; while that is not written, what other tables tell of it.
-        closed: whether that row is written.
-        profiling: profiling runs for the query.
-        offline: profiling runs for its data set, ahead of all queries.
-        offers: plans on record.
-        decisions: orders for it, and what failures ended.
-        windows: its windows, as judged.
-        operators: where the latency of its windows went.
-        deployment_intervals: which plan served it when.
-        events: kind and time in seconds of each drift event during its life.
-        per_output_length: whether its latencies are over the length of a request's output; those
-            of ``operators`` are plain seconds all the same.
-    """
+    """All rows of one query, each table in order of time."""
 
     run: Path
     planner: str
     query: int
+    # Its row of `queries`; while that is not written, what other tables tell of it.
     asked: Mapping[str, Any]
-    closed: bool
-    profiling: pl.DataFrame
-    offline: pl.DataFrame
-    offers: pl.DataFrame
-    decisions: pl.DataFrame
-    windows: pl.DataFrame
-    operators: pl.DataFrame
-    deployment_intervals: Sequence[DeploymentInterval]
+    closed: bool  # whether that row is written
+    profiling: pl.DataFrame  # profiling runs for the query
+    offline: pl.DataFrame  # profiling runs for its data set, ahead of all queries
+    offers: pl.DataFrame  # plans on record
+    decisions: pl.DataFrame  # orders for it, and what failures ended
+    windows: pl.DataFrame  # its windows, as judged
+    operators: pl.DataFrame  # where the latency of its windows went
+    deployment_intervals: Sequence[DeploymentInterval]  # which plan served it when
+    # Kind and time in seconds of each drift event during its life.
     events: Sequence[tuple[str, float]]
+    # Whether its latencies are over the length of a request's output; those of `operators` are
+    # plain seconds all the same.
     per_output_length: bool
 
     @property
@@ -74,11 +60,7 @@ class QueryRecord:
 
 
 def find_run(directory: Path) -> Path:
-    """Return the one run directory at or below a directory.
-
-    Raises:
-        InputError: there is none, or there are several.
-    """
+    """Return the one run directory at or below a directory; InputError for none or several."""
     runs = list(planner_directories(directory).values())
     if not runs:
         raise InputError(f"RUN={directory}: holds no results; name the directory of a run")
@@ -88,15 +70,7 @@ def find_run(directory: Path) -> Path:
 
 
 def read_query(run: Path, query: int) -> QueryRecord:
-    """Read what a run's tables hold of a query.
-
-    Args:
-        run: directory of the run.
-        query: number of the query.
-
-    Raises:
-        InputError: the run has no such query, or its tables cannot be read.
-    """
+    """Read what a run's tables hold of a query; InputError if there is none."""
     try:
         return _read(run, query)
     except (pl.exceptions.PolarsError, json.JSONDecodeError, KeyError, OSError) as error:

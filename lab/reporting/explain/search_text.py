@@ -144,11 +144,12 @@ def offered(record: QueryRecord, rows: int) -> Iterator[RenderableType]:
     heads = ["after, s", "roles", "plan", "p95, s", "accuracy", "floor", "truly", "list $/h"]
     grid = TextGrid(*heads, *["price"] * priced, *["reason"] * reasoned)
     for row in shown:
+        late = record.bound_s is not None and row["latency_s"] > record.bound_s
         cells = [
             f"{row['at_s'] - record.arrival_s:.2f}",
             ", ".join(row["roles"]),
             row["plan"],
-            number(row["latency_s"]) + _late(row["latency_s"], record.bound_s),
+            number(row["latency_s"]) + " (late)" * late,
             number(row["accuracy"]),
             ""
             if record.floor is None
@@ -175,10 +176,6 @@ def _sum_of_offers(short: Sequence[Row]) -> str:
         f"{calls:,} planning call{'s' * (calls > 1)} "
         f"({', '.join(f'{count:,} {role}' for role, count in roles)})"
     )
-
-
-def _late(latency_s: float, bound_s: float | None) -> str:
-    return " (late)" if bound_s is not None and latency_s > bound_s else ""
 
 
 def ordered(record: QueryRecord, rows: int) -> Iterator[RenderableType]:

@@ -22,13 +22,7 @@ WORDS = {*LONG, "floor", "operator", "outcome", "roles", "trigger", "verdict", "
 
 
 class TextGrid:
-    """A table that is readable in a narrow terminal too.
-
-    Where it is too wide, long columns of words are written below it, row by row, until it fits.
-
-    Args:
-        heads: names of the columns.
-    """
+    """A table that moves long columns of words below itself until it fits the terminal."""
 
     def __init__(self, *heads: str) -> None:
         self._heads = heads
@@ -74,8 +68,7 @@ class TextGrid:
 def kept(items: Sequence[Any], most: int, *first: Callable[[Any], bool]) -> tuple[list[Any], int]:
     """Return at most so many items in their order, and how many are left out.
 
-    Where not all fit, those that the first condition holds for come before the others, then those
-    that the second holds for, and so on.
+    Items that satisfy the first condition are kept first, then those that satisfy the second, etc.
     """
     if not most or len(items) <= most:
         return list(items), 0

@@ -21,13 +21,9 @@ DPI = 120
 def canvas(
     rows: int, columns: int, height_in: float = 3.2, **subplots: Any
 ) -> tuple[Figure, list[list[Axes]]]:
-    """Return a figure that belongs to no ``pyplot`` state, and its panels, row by row.
+    """Return a figure outside ``pyplot``'s state, and its panels, row by row.
 
-    Args:
-        rows: rows of panels.
-        columns: columns of panels.
-        height_in: height of a row in inches.
-        subplots: as for ``Figure.subplots``.
+    ``height_in`` is the height of a row in inches; ``subplots`` go to ``Figure.subplots``.
     """
     with style.style(1.1):
         figure = Figure((WIDTH_IN, height_in * rows), layout="constrained")
@@ -50,16 +46,10 @@ def curves(
     colors: Mapping[str, Any] | None = None,
     markers: bool = False,
 ) -> None:
-    """Draw means over seeds as lines, with bands of their 95 % intervals; see `t_interval`.
+    """Draw means over seeds as lines with bands of their `t_interval`.
 
-    Args:
-        axes: where to draw.
-        rows: a row for each line, place and seed.
-        x: column of places.
-        y: column of values.
-        by: column that tells lines apart.
-        colors: colour of each line; by default those of `palette`.
-        markers: whether to mark the places.
+    Columns ``x`` and ``y`` have places and values, ``by`` distinguishes lines. Colours default to
+    those of `palette`.
     """
     sns.lineplot(
         rows.select(x, y, by).to_dict(as_series=False),
@@ -75,11 +65,9 @@ def curves(
 
 
 def t_interval(values: ArrayLike) -> tuple[float, float]:
-    """Return Student's 95 % interval of a mean over seeds, as seaborn's ``errorbar`` takes it.
+    """Return Student's 95 % interval of a mean over seeds, for seaborn's ``errorbar``.
 
-    Args:
-        values: one a seed, shape (n,); of fewer than two there is no interval, and both ends are
-            nan.
+    ``values`` has shape (n,); with fewer than two, both ends are nan.
     """
     _, low, high = mean_interval(np.asarray(values, dtype=float))
     return (np.nan, np.nan) if low is None or high is None else (low, high)

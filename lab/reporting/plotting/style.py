@@ -1,7 +1,6 @@
-"""How figures are drawn: their style, their colours, their legends, and kinds of bars.
+"""Style of figures: colours, legends, and kinds of bars.
 
-Colours are seaborn's ``colorblind`` palette; dashes, markers and hatches tell apart what colours
-cannot in a grey print.
+Colours are seaborn's ``colorblind``; dashes, markers and hatches distinguish lines in grey prints.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -39,20 +38,13 @@ WIDE = 50.0
 
 @contextmanager
 def style(font_scale: float = 1.25) -> Iterator[None]:
-    """Set the look of figures, and take it back.
-
-    Args:
-        font_scale: size of letters; smaller in figures of many words.
-    """
+    """Set the style of figures in a context; smaller letters suit figures of many words."""
     with sns.axes_style("whitegrid"), sns.plotting_context("paper", font_scale=font_scale):
         yield
 
 
 def save(figure: Figure, path: Path, dpi: int = DPI) -> Path:
-    """Write a figure as PNG or SVG, aside until it is whole; return the path.
-
-    The same figure gives the same bytes: names of software and dates are left out.
-    """
+    """Write a figure atomically as PNG or SVG without dates and versions; return the path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     plain = {"Software": None} if path.suffix == ".png" else {"Date": None, "Creator": None}
     with written_aside(path) as aside:
@@ -61,12 +53,7 @@ def save(figure: Figure, path: Path, dpi: int = DPI) -> Path:
 
 
 def looks(names: Iterable[str], markers: bool = False) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield each name with the colour and the dashes of its line, the same in every figure.
-
-    Args:
-        names: the names.
-        markers: whether to have a marker in the looks, too.
-    """
+    """Yield each name with its colour and dashes, and marker if asked, the same in every figure."""
     every = list(names)
     colors = sns.color_palette("colorblind", len(every))
     for name, color, dashes, marker in zip(every, colors, cycle(DASHES), cycle(MARKERS)):
@@ -88,14 +75,9 @@ def mark_events(
     per: float,
     kinds: Sequence[str] = (),
 ) -> None:
-    """Mark the events until an end by vertical lines, dashed in another way for each kind.
+    """Mark the events before an end by vertical lines, with other dashes for each kind.
 
-    Args:
-        axes: axes over time.
-        events: kind of each event, and when it happens in seconds.
-        end_s: end of what is shown.
-        per: seconds in the unit of the axis.
-        kinds: all kinds, where several axes share a legend.
+    ``per`` is the seconds in the unit of the axis; ``kinds`` are all kinds of axes with one legend.
     """
     seen = [(kind, at_s) for kind, at_s in events if at_s < end_s]
     kinds = list(dict.fromkeys([*kinds, *(kind for kind, _ in seen)]))
@@ -137,15 +119,10 @@ def part_bars(
     parts: Sequence[str],
     whole_s: Sequence[float | None] = (),
 ) -> None:
-    """Draw one horizontal bar for each operator, with its total at the end.
+    """Draw one horizontal bar for each ``operator`` of mean seconds by part, with its total.
 
-    Args:
-        axes: where to.
-        means: a row for each bar, named by ``operator``, with seconds for each of the parts.
-        per: seconds in the unit of the axis.
-        parts: the parts that are shown.
-        whole_s: of bars that add operators up, the mean latency of a request in seconds, which
-            follows in brackets where operators worked at the same time.
+    ``per`` is the seconds in the unit of the axis. ``whole_s`` has the mean latency of a request
+    for each bar; it follows in brackets where operators are parallel.
     """
     left = np.zeros(means.height)
     for part, look in part_looks().items():
@@ -153,13 +130,7 @@ def part_bars(
             continue
         lengths = means[part].to_numpy() / per
         axes.barh(
-            means["operator"].to_list(),
-            lengths,
-            left=left,
-            lw=0.5,
-            height=0.7,
-            label=part,
-            **look,
+            means["operator"].to_list(), lengths, left=left, lw=0.5, height=0.7, label=part, **look
         )
         left += lengths
     for row, (operator, total) in enumerate(zip(means["operator"], left, strict=True)):
@@ -177,14 +148,7 @@ def time_text(time: float) -> str:
 
 
 def in_all(sum_s: float, mean_s: float | None, per: float, unit: str) -> str:
-    """Return how long a request took, as the title of bars for each operator.
-
-    Args:
-        sum_s: times of a request, added up over operators.
-        mean_s: mean latency of a request; None if it is not known.
-        per: seconds in the unit.
-        unit: the unit.
-    """
+    """Return the total for bars of operators; the mean latency if they are parallel."""
     if mean_s is not None and at_once(sum_s, mean_s):
         return f"{time_text(mean_s / per)} {unit} in all,\nsome at the same time"
     return f"{time_text(sum_s / per)} {unit} in all"
@@ -241,28 +205,13 @@ def step_edges(frame: pl.DataFrame, column: str) -> tuple[np.ndarray, np.ndarray
 
 
 def steps(axes: Axes, frame: pl.DataFrame, column: str, per: float, **look: Any) -> None:
-    """Draw a column over windows as steps.
-
-    Args:
-        axes: where to.
-        frame: a row for each window, with ``start_s`` and ``end_s``, in order of time.
-        column: the column.
-        per: seconds in the unit of the axis.
-        look: of the line, as matplotlib takes it.
-    """
+    """Draw a column over windows as steps; ``per`` is the seconds in the axis's unit."""
     times, heights = step_edges(frame, column)
     axes.plot(times / per, heights, drawstyle="steps-post", **look)
 
 
 def legend(figure: Any, *panels: Axes) -> None:
-    """Put a legend of what any of the panels shows below them, in as many columns as fit.
-
-    What several show, or one shows several times, is named once.
-
-    Args:
-        figure: a figure, or a part of one.
-        panels: its axes.
-    """
+    """Put one legend of all panels, without duplicates, below them, in as many columns as fit."""
     found: dict[str, Any] = {}
     for axes in panels:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):

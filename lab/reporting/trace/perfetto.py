@@ -1,9 +1,8 @@
-"""Traces in the JSON format of Chrome's tracing, which Perfetto opens (ui.perfetto.dev).
+"""Traces in the JSON format of Chrome's tracing, for Perfetto (ui.perfetto.dev).
 
-A query is a process, a lane of requests that do not overlap a thread. A request is a slice that
-holds those of its operators; those that work at the same time, where operators fork, are on threads
-below it. How many queries are served well is a counter, and what the planner
-decided are instants of a process of their own. Times are simulated microseconds.
+A query is a process, and a lane of requests that do not overlap a thread. A request is a slice that
+holds those of its operators; parallel operators are on threads below it. Queries served well are a
+counter, and planning decisions are instants of a process of their own. Times are simulated us.
 """
 
 import json
@@ -27,14 +26,7 @@ def events(
     windows: pl.DataFrame,
     decisions: pl.DataFrame,
 ) -> Iterator[Event]:
-    """Yield the events of a trace.
-
-    Args:
-        requests: the requests.
-        queries: table of the queries that are to be named.
-        windows: table of windows; those that meet their SLO are counted.
-        decisions: table of decisions.
-    """
+    """Yield the events of a trace from requests and tables of queries, windows and decisions."""
     yield _named("process_name", PLANNER, 0, "planner and service")
     yield from _decided(decisions)
     yield from _goodput(windows)
@@ -90,10 +82,7 @@ def _goodput(windows: pl.DataFrame) -> Iterator[Event]:
     """Yield the number of queries whose window meets the SLO, whenever it changes."""
     met = windows.filter("met", pl.col("deployed_s") > 0)
     changes = pl.concat(
-        [
-            met.select(at_s="start_s", change=pl.lit(1)),
-            met.select(at_s="end_s", change=pl.lit(-1)),
-        ]
+        [met.select(at_s="start_s", change=pl.lit(1)), met.select(at_s="end_s", change=pl.lit(-1))]
     )
     steps = changes.group_by("at_s").agg(pl.col("change").sum()).sort("at_s")
     total = 0

@@ -20,11 +20,7 @@ HEIGHT = 0.8
 
 
 def picture(requests: Sequence[TracedRequest]) -> Figure:
-    """Return a figure of requests in the order of their birth, the first `MOST`.
-
-    Args:
-        requests: completed requests.
-    """
+    """Return a figure of the first `MOST` completed requests, in order of birth."""
     shown = sorted(requests, key=lambda each: (each.start_s, each.query))[:MOST]
     looks = part_looks()
     with style():
@@ -50,10 +46,7 @@ def picture(requests: Sequence[TracedRequest]) -> Figure:
         yticks=list(marks),
         yticklabels=[f"query {shown[row].query}, request {shown[row].number}" for row in marks],
         xlabel="simulated time, s",
-        xlim=(
-            min(each.start_s for each in shown),
-            max(each.end_s for each in shown),
-        ),
+        xlim=(min(each.start_s for each in shown), max(each.end_s for each in shown)),
     )
     axes.invert_yaxis()
     axes.grid(visible=False, axis="y")

@@ -1,6 +1,6 @@
-"""The requests of a run as slices of time, on lanes where none overlap.
+"""The requests of a run as slices of time, on lanes without overlap.
 
-Where operators fork and join, a lane has several tracks, each for operators that follow each other.
+Where operators fork and join, a lane has several tracks, each of operators in sequence.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,7 +14,7 @@ from typing import Any
 import polars as pl
 from omegaconf import OmegaConf
 
-from lab.common.errors import InputError
+from lab.common.errors import InputError, choices
 from lab.runs.frames import scan, scan_parts
 from lab.runs.run_directory import (
     CONFIG,
@@ -33,66 +33,37 @@ ORDER = ("transfer_s", "queueing_s", "batching_s", "compute_s")
 
 @dataclass(frozen=True)
 class Slice:
-    """A stretch of a request's time.
+    """A stretch of a request's time."""
 
-    Args:
-        name: operator and part, such as ``detect compute``.
-        operator: name of the operator, or `ANSWER`.
-        part: what the time went into, such as ``compute``.
-        start_s: its begin in simulated seconds.
-        end_s: its end.
-        track: track of the lane, from 0.
-    """
-
-    name: str
-    operator: str
-    part: str
-    start_s: float
+    name: str  # operator and part, such as `detect compute`
+    operator: str  # name of the operator, or `ANSWER`
+    part: str  # what the time went into, such as `compute`
+    start_s: float  # simulated
     end_s: float
-    track: int = 0
+    track: int = 0  # track of the lane, from 0
 
 
 @dataclass(frozen=True)
 class TracedRequest:
-    """A request that ended.
-
-    Args:
-        query: number of its query.
-        number: its number within the query.
-        lane: lane of the query on which it overlaps no other.
-        tracks: tracks that the lane has.
-        start_s: its birth.
-        end_s: its end.
-        outcome: how it ended.
-        slices: where its time went, one after the other on a track; none unless it was completed.
-    """
+    """A request that ended."""
 
     query: int
-    number: int
-    lane: int
-    tracks: int
+    number: int  # within the query
+    lane: int  # lane of the query on which it overlaps no other
+    tracks: int  # tracks that the lane has
     start_s: float
     end_s: float
     outcome: str
+    # Where its time went, one after the other on a track; none unless it was completed.
     slices: tuple[Slice, ...]
 
 
 def run_of(directory: Path, planner: str | None) -> Path:
-    """Return the directory of one planner's run.
-
-    Args:
-        directory: directory of a run, of a comparison, or of a sweep of which one run is meant.
-        planner: name of the planner of one run only; None where there is but one run.
-
-    Raises:
-        InputError: there is no such run, or several.
-    """
+    """Return the directory of the run, or of one planner's run; InputError for none or several."""
     runs = list(planner_directories(directory).values())
     if not runs:
         raise InputError(f"DIR={directory}: holds no results; name the directory of a run")
     if planner is not None:
-        from lab.common.errors import choices
-
         # Only those of a comparison are in directories named after their planners.
         of: dict[str, list[Path]] = {}
         for run in runs:
@@ -111,11 +82,7 @@ def run_of(directory: Path, planner: str | None) -> Path:
 
 
 def _planner_of(run: Path) -> str:
-    """Return the name of a run's planner.
-
-    Raises:
-        InputError: its summary does not say.
-    """
+    """Return the name of a run's planner; InputError if its summary does not say."""
     try:
         return str(read_summary(run)["planner"])
     except (KeyError, TypeError, ValueError, OSError):
@@ -125,18 +92,11 @@ def _planner_of(run: Path) -> str:
 def requests_of(
     run: Path, start_s: float, end_s: float, queries: list[int], most: int
 ) -> pl.DataFrame:
-    """Return the requests of a run that were under way in a stretch of time, by query and birth.
-
-    Args:
-        run: directory of the run.
-        start_s: begin of the stretch.
-        end_s: end of the stretch.
-        queries: numbers of the queries that are wanted; all if empty.
-        most: requests that a trace may have.
+    """Return the requests under way from ``start_s`` to ``end_s``, by query and birth.
 
     Raises:
-        InputError: the stretch ends before it begins, the run kept no requests, none are in the
-            stretch, or more than allowed.
+        InputError: the stretch ends before it begins, no requests were kept, or are in the stretch,
+            or there are more than ``most``.
     """
     given = {"--from": start_s or None, "--to": end_s if end_s < inf else None}
     stretch = " ".join(f"{key} {at_s:g}" for key, at_s in given.items() if at_s is not None)
@@ -185,11 +145,7 @@ def _under_way(every: pl.LazyFrame, queries: list[int]) -> str:
 
 
 def after_of(run: Path) -> Mapping[str, Sequence[str]]:
-    """Return, for the operators of a run that say so, those that each awaits.
-
-    Args:
-        run: directory of the run.
-    """
+    """Return the operators that each operator of a run awaits, where that is declared."""
     declared = OmegaConf.select(load_config(run / CONFIG), "application.operators") or {}
     return {name: each["after"] for name, each in declared.items() if each.get("after") is not None}
 
@@ -197,11 +153,9 @@ def after_of(run: Path) -> Mapping[str, Sequence[str]]:
 def traced(
     rows: pl.DataFrame, after: Mapping[str, Sequence[str]] = MappingProxyType({})
 ) -> Iterator[TracedRequest]:
-    """Yield requests, each on the first lane of its query that is free at its birth.
+    """Yield rows of `requests_of`, each on the first lane of its query that is free at its birth.
 
-    Args:
-        rows: as `requests_of` returns them.
-        after: those that operators await, of which it is not just the one before.
+    ``after`` has the operators that each awaits; by default the one before it.
     """
     operators = [
         name.removesuffix("_compute_s") for name in rows.columns if name.endswith("_compute_s")
@@ -245,10 +199,10 @@ def _tracks(awaited: Mapping[str, tuple[str, ...]]) -> dict[str, int]:
 def _slices(
     row: dict[str, Any], awaited: Mapping[str, tuple[str, ...]], track_of: Mapping[str, int]
 ) -> Iterator[Slice]:
-    """Yield where the time of a completed request went; parts that took no time left out.
+    """Yield the slices of a completed request, without parts of no time.
 
-    What several operators send to a join is shown from when the last of them is done. Only the sum
-    of the messages' times is known; when the last has arrived is told by what comes after it.
+    The transfer to a join begins when the last predecessor is done. Only the sum of the messages'
+    times is known; the latest arrival follows from what comes after it.
     """
     assert sorted(ORDER) == sorted(PARTS)
     sent_part, *parts = ORDER

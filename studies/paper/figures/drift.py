@@ -20,8 +20,8 @@ from pathlib import Path
 
 import polars as pl
 
-from lab.analysis.comparison import of_difference
 from lab.analysis.paired import PERCENT, Interval, mean_interval
+from lab.analysis.statistics import of_difference
 from lab.common.formatting import number
 from lab.reporting.markdown import estimated, table
 from lab.run_cache.jobs import Job

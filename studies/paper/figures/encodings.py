@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from lab.analysis.comparison import estimate, holm
+from lab.analysis.statistics import estimate, holm
 from lab.common.formatting import probability
 from lab.reporting.markdown import estimated, table
 from lab.run_cache.jobs import Job

@@ -18,9 +18,9 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from lab.analysis.comparison import SHARE
 from lab.analysis.paired import mean_interval
 from lab.common.formatting import number
+from lab.common.metrics import SHARE
 from lab.reporting.markdown import estimated, table
 from lab.reporting.plotting.canvas import canvas, legend_below, palette, save
 from lab.run_cache.jobs import Job

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from lab.analysis.comparison import SHARE
 from lab.analysis.paired import mean_interval, ratio_interval
+from lab.common.metrics import SHARE
 from lab.reporting.markdown import estimated, table
 from lab.reporting.plotting.canvas import canvas, curves, legend_below, save
 from lab.reporting.plotting.style import plain_log

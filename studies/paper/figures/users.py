@@ -17,9 +17,9 @@ import polars as pl
 import seaborn as sns
 from numpy.typing import NDArray
 
-from lab.analysis.comparison import SHARE
 from lab.analysis.paired import mean_interval, ratio_interval
 from lab.common.formatting import number
+from lab.common.metrics import SHARE
 from lab.reporting.markdown import table
 from lab.reporting.plotting.canvas import canvas, save
 from lab.reporting.plotting.style import plain_log
