@@ -80,7 +80,7 @@ class CompassSeesTruth(Compass):
     _context = _TrueContext
 
     def plan(self, context: PlanningContext) -> None:
-        """Plan at a context that shows the truth."""
+        """Plan with a context that shows the truth."""
         super().plan(cast(PlanningContext, self._context(context)))
 
 

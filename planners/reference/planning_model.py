@@ -61,7 +61,7 @@ class Capacity:
 
     @classmethod
     def of(cls, context: PlanningContext) -> "Capacity":
-        """Return the capacity of a context's cluster, whatever is free of it."""
+        """Return the capacity of the cluster, free or not."""
         nodes = context.world.cluster.nodes
         up = {name: context.world.machines_up(name) for name in nodes}
         return cls(

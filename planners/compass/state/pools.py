@@ -50,7 +50,7 @@ class Pools:
 
     @classmethod
     def of(cls, context: PlanningContext) -> "Pools":
-        """Return the pools of a context's cluster."""
+        """Return the pools of the cluster."""
         up = tuple(context.world.machines_up(name) for name in context.world.cluster.nodes)
         return KEPT.of(
             context.world.cluster, ("pools", up), lambda: cls._of(context.world.cluster, up)

@@ -35,7 +35,7 @@ def arriving(
     )
 
 
-def at_desk(
+def with_context(
     action: Callable[[PlanningContext], None],
     workload: Workload | None = None,
     horizon_s: float = 2.0,

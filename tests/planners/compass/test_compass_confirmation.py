@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from compass_worlds import ONE_CLOUD, arriving, at_desk, market
+from compass_worlds import ONE_CLOUD, arriving, with_context, market
 
 from planners.compass.profiling.profiler import StratifiedProfiler
 from planners.compass.search.beliefs import beliefs_of
@@ -39,7 +39,7 @@ class TestConfirmation:
                 if not search.confirm(context, query, made, index):
                     break
 
-        at_desk(act, arriving(1.0, **slo), nodes=ONE_CLOUD, budget_s=budget_s)
+        with_context(act, arriving(1.0, **slo), nodes=ONE_CLOUD, budget_s=budget_s)
         return steps
 
     def test_it_ends_at_a_verdict_or_with_all_items(self):
@@ -75,7 +75,7 @@ class TestConfirmation:
                 search.confirm(context, query, made, index)
 
         slo = {"latency_s": 2.0, "accuracy": 0.97, "datasets": {"VOiCES": 1.0}}
-        at_desk(act, arriving(1.0, **slo), nodes=ONE_CLOUD, budget_s=500.0)
+        with_context(act, arriving(1.0, **slo), nodes=ONE_CLOUD, budget_s=500.0)
         assert spent[-1][1] > spent[0][1]
         for charged_s, counted_s in spent:
             assert counted_s == pytest.approx(charged_s)
@@ -106,7 +106,9 @@ class TestConfirmation:
             search.run(context, query, made, 5.0, improve=True)
             found["after"] = search_state(context, query)
 
-        at_desk(act, arriving(1.0, latency_s=1.0, accuracy=0.97), nodes=ONE_CLOUD, budget_s=5.0)
+        with_context(
+            act, arriving(1.0, latency_s=1.0, accuracy=0.97), nodes=ONE_CLOUD, budget_s=5.0
+        )
         assert not found["after"].exhausted
 
     def test_what_is_in_doubt_is_judged_by_what_confirming_has_shown(self):
@@ -139,7 +141,7 @@ class TestConfirmation:
             )
 
         slo = {"latency_s": 2.0, "accuracy": 0.8, "datasets": {"VOiCES": 1.0}}
-        at_desk(act, arriving(1.0, **slo), nodes=ONE_CLOUD, budget_s=500.0)
+        with_context(act, arriving(1.0, **slo), nodes=ONE_CLOUD, budget_s=500.0)
         by_kept, by_anew = zip(*compared, strict=True)
         np.testing.assert_allclose(by_kept, by_anew, atol=1e-6)
 
@@ -163,7 +165,7 @@ class TestConfirmation:
             assert believed.accuracy[poorest.index] == pytest.approx(seen.accuracy, abs=0.05)
 
         slo = {"latency_s": 2.0, "accuracy": 0.8, "datasets": {"VOiCES": 1.0}}
-        at_desk(act, arriving(1.0, **slo), nodes=ONE_CLOUD, budget_s=500.0)
+        with_context(act, arriving(1.0, **slo), nodes=ONE_CLOUD, budget_s=500.0)
 
     def test_what_proves_wrong_is_no_longer_offered(self):
         """And the search, which was led astray, may begin anew."""
@@ -184,4 +186,6 @@ class TestConfirmation:
             assert after.profiled[poorest.index].verdict is False
             assert not after.exhausted
 
-        at_desk(act, arriving(1.0, latency_s=4.0, accuracy=0.97), nodes=ONE_CLOUD, budget_s=50.0)
+        with_context(
+            act, arriving(1.0, latency_s=4.0, accuracy=0.97), nodes=ONE_CLOUD, budget_s=50.0
+        )

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from compass_worlds import ONE_CLOUD, arriving, at_desk, market
+from compass_worlds import ONE_CLOUD, arriving, with_context, market
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -177,7 +177,7 @@ class TestTaken:
 
 
 def at_market(act):
-    """Let a test act at a context with a query, its view, and what it would fill."""
+    """Let a test act on a context with a query, its view, and what it would fill."""
 
     def sit(context):
         [query] = context.waiting
@@ -192,7 +192,7 @@ def at_market(act):
         filled = takes.filled(pools, view, plans, query.requests_per_s, times_s)
         act(context, query, view, pools, takes, plans, filled)
 
-    at_desk(sit, arriving(1.0), nodes=ONE_CLOUD)
+    with_context(sit, arriving(1.0), nodes=ONE_CLOUD)
 
 
 class TestAtADesk:
@@ -210,7 +210,7 @@ class TestAtADesk:
             ]
             assert (pools.scarcity * pools.capacity).tolist() == pytest.approx([1.0, 1.0, 1.0])
 
-        at_desk(act, nodes=ONE_CLOUD)
+        with_context(act, nodes=ONE_CLOUD)
 
     def test_a_station_is_filled_by_load_over_what_it_accepts(self):
         def act(context, query, view, pools, takes, plans, filled):

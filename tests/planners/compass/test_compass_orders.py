@@ -3,7 +3,7 @@
 from dataclasses import replace
 from itertools import pairwise
 
-from compass_worlds import ONE_CLOUD, arriving, at_desk
+from compass_worlds import ONE_CLOUD, arriving, with_context
 from worlds import run, scenario
 
 from planners import Compass
@@ -50,7 +50,7 @@ def test_what_was_ordered_is_not_promised_again():
             [two, *_] = context.waiting
             told.append((context.fits(two, other), fit(context, [(two, other)])))
 
-    at_desk(act, arriving(1.0, 1.0, 1.2), nodes=ONE_CLOUD)
+    with_context(act, arriving(1.0, 1.0, 1.2), nodes=ONE_CLOUD)
     assert told == [(True, [True]), (True, [False]), (True, [False])]
 
 

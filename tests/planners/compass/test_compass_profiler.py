@@ -5,7 +5,7 @@ from math import inf, isnan
 import numpy as np
 import polars as pl
 import pytest
-from compass_worlds import Asker, Pool, arriving, at_desk
+from compass_worlds import Asker, Pool, arriving, with_context
 from worlds import declared
 
 from planners.compass.profiling import strata
@@ -307,7 +307,7 @@ class TestCharges:
                 paid = before - context.remaining(query)
                 assert paid == pytest.approx(1e-3 + TIME_S[index, operator:].sum(), abs=1e-7)
 
-        runs = at_desk(act).tables.take()["profiling"]
+        runs = with_context(act).tables.take()["profiling"]
         assert runs["prefix_reused"].to_list() == list(changed.values())
         assert runs["samples"].to_list() == [16] * 4
 
@@ -323,7 +323,7 @@ class TestCharges:
             belief = StratifiedProfiler(first=48).profile(context, query, configuration)
             assert belief.count == 48
 
-        runs = at_desk(act).tables.take()["profiling"]
+        runs = with_context(act).tables.take()["profiling"]
         first, further = runs["charged_s"] - 1e-3
         assert further == pytest.approx(2 * first)
 
@@ -339,7 +339,7 @@ class TestCharges:
             assert not belief.accurate(None)
             assert not belief.accurate(0.0)
 
-        at_desk(act, budget_s=0.3)
+        with_context(act, budget_s=0.3)
 
     def test_strata_are_found_once_for_a_data_set(self, monkeypatch):
         found = []
@@ -357,7 +357,7 @@ class TestCharges:
                     StratifiedProfiler().profile(context, query, configuration)
 
         data = {"LibriSpeech": 1.0, "VOiCES": 1.0}
-        made = at_desk(act, arriving(1.0, 1.5, 2.0, 2.5, 3.0, datasets=data), 3.5)
+        made = with_context(act, arriving(1.0, 1.5, 2.0, 2.5, 3.0, datasets=data), 3.5)
         seen = [state.query.dataset for state in made.registry.living.values()]
         assert len(seen) > len(set(seen)) == 2
         assert found == [8] * 2
@@ -389,6 +389,6 @@ def test_the_record_of_profiling_tells_how_near_its_estimates_are():
             )
 
     times = [0.01 * number for number in range(1, 41)]
-    runs = at_desk(act, arriving(*times), horizon_s=0.5).tables.take()["profiling"]
+    runs = with_context(act, arriving(*times), horizon_s=0.5).tables.take()["profiling"]
     error = runs.select(pl.col("accuracy_mean") - pl.col("true_accuracy")).to_series()
     assert abs(error.mean()) < 4 * error.std() / len(error) ** 0.5

@@ -1,7 +1,7 @@
 """What is believed of a query's plans after telemetry has shown how slow things are."""
 
 import numpy as np
-from compass_worlds import arriving, at_desk, market
+from compass_worlds import arriving, with_context, market
 
 from planners.compass.runtime.watch import in_force
 from planners.compass.search.query_plans import QueryPlans, Sizes
@@ -20,7 +20,7 @@ def at_query(action):
             acted.append(True)
             action(context, context.waiting[0])
 
-    at_desk(act, arriving(1.0))
+    with_context(act, arriving(1.0))
     assert acted
 
 

@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 import polars as pl
 import pytest
-from compass_worlds import ONE_CLOUD, arriving, at_desk, market
+from compass_worlds import ONE_CLOUD, arriving, with_context, market
 from worlds import run, scenario
 
 from planners.compass.compass import Compass
@@ -233,7 +233,7 @@ def test_it_is_over_once_only_those_are_left_who_were_to_make_room():
                 to_order(context, found, Choices())
                 left.append(under_way(context))
 
-    at_desk(act, arriving(1.0, 1.1, 1.9))
+    with_context(act, arriving(1.0, 1.1, 1.9))
     assert set(left[0].offers) == {0, 1}
     assert left[1] is None
 
@@ -258,7 +258,7 @@ def test_what_fell_through_promises_nothing_more_and_others_come_next():
             shown = {**found.profiled, agreed[0][0]: seen}
             keep_search_state(context, query, replace(found, profiled=shown))
 
-    at_desk(act, arriving(1.0, accuracy=0.9), nodes=ONE_CLOUD)
+    with_context(act, arriving(1.0, accuracy=0.9), nodes=ONE_CLOUD)
     before, after = agreed
     assert len(set(before)) == 4, "one would be enough for one query, if it keeps what it promises"
     assert (promised[0] > 0).all()
@@ -283,7 +283,7 @@ def test_it_is_tried_for_those_that_want_and_not_too_often(wanted):
         charged_s.append(before_s - context.remaining(query))
         due.append(regrouping.due(context))
 
-    at_desk(act, arriving(1.0), nodes=ONE_CLOUD)
+    with_context(act, arriving(1.0), nodes=ONE_CLOUD)
     [regrouped] = found
     assert due == [True, not wanted], "the next would be too soon after one that was made"
     if wanted:
@@ -298,7 +298,7 @@ def test_it_is_tried_for_those_that_want_and_not_too_often(wanted):
 
 def test_who_stays_as_they_are_never_regroup():
     due = []
-    at_desk(lambda context: due.append(StayAsTheyAre().due(context)), arriving(1.0))
+    with_context(lambda context: due.append(StayAsTheyAre().due(context)), arriving(1.0))
     assert due == [False]
 
 

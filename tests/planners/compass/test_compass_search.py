@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from compass_worlds import ONE_CLOUD, arriving, at_desk, market
+from compass_worlds import ONE_CLOUD, arriving, with_context, market
 from worlds import declared, run, scenario
 
 from planners.compass.compass import Compass
@@ -74,7 +74,7 @@ class Searched:
             ]
             self.query = query
 
-        made = at_desk(act, arriving(1.0, **slo), budget_s=budget_s, **more)
+        made = with_context(act, arriving(1.0, **slo), budget_s=budget_s, **more)
         self.runs = made.tables.take()["profiling"]
 
     @property
@@ -373,7 +373,7 @@ class TestOffers:
             known = beliefs_of(search, context, query, here, search_state(context, query))
             assert any(len(its.number) for its in known.candidates(range(10), 0.0, now=-1))
 
-        at_desk(act, arriving(1.0, **DEMANDING), nodes=ONE_CLOUD)
+        with_context(act, arriving(1.0, **DEMANDING), nodes=ONE_CLOUD)
 
 
 class TestRoom:
@@ -415,7 +415,7 @@ class TestRoom:
 
     def proposed_at_arrival(self, reference=None, **slo):
         found = []
-        at_desk(
+        with_context(
             lambda context: found.append(self.proposed(context, *context.waiting, reference)),
             arriving(1.0, **slo),
             nodes=ONE_CLOUD,
@@ -431,7 +431,7 @@ class TestRoom:
             for query in context.waiting:
                 context.deploy(query, next(context.candidates(query)))
 
-        at_desk(act, arriving(1.0, 8.0, **slo), horizon_s=10.0, nodes=ONE_CLOUD)
+        with_context(act, arriving(1.0, 8.0, **slo), horizon_s=10.0, nodes=ONE_CLOUD)
         return found[0]
 
     @pytest.mark.parametrize("reference", [None, 100.0])

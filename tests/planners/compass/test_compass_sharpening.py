@@ -6,7 +6,7 @@ from math import inf
 
 import numpy as np
 import pytest
-from compass_worlds import ONE_CLOUD, arriving, at_desk, market
+from compass_worlds import ONE_CLOUD, arriving, with_context, market
 
 from planners.compass.profiling.estimates import (
     LEAST_VARIANCE,
@@ -123,7 +123,7 @@ class TestProfilers:
             found.extend([alone, by])
 
         slo = {"latency_s": 2.0, "accuracy": 0.8}
-        made = at_desk(act, arriving(1.0, **slo, **SPEECH), budget_s=500.0, seed=seed)
+        made = with_context(act, arriving(1.0, **slo, **SPEECH), budget_s=500.0, seed=seed)
         true = made.tables.take()["profiling"].filter(samples=found[0].count)["true_accuracy"][0]
         return (*found, true)
 
@@ -159,7 +159,7 @@ class TestProfilers:
                 assert by.accuracy == pytest.approx(mean, abs=0.2)
                 verdicts.append(by.verdict)
 
-        at_desk(act, arriving(1.0, accuracy=0.8, **SPEECH), budget_s=500.0)
+        with_context(act, arriving(1.0, accuracy=0.8, **SPEECH), budget_s=500.0)
         assert verdicts[0] is not None
         assert verdicts[1] is None
 
@@ -183,7 +183,7 @@ class TestSearch:
             if act_more is not None:
                 act_more(context, query, index)
 
-        at_desk(
+        with_context(
             act,
             arriving(1.0, latency_s=2.0, accuracy=0.97, **SPEECH),
             nodes=ONE_CLOUD,

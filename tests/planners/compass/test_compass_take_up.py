@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from compass_worlds import ONE_CLOUD, arriving, at_desk, market
+from compass_worlds import ONE_CLOUD, arriving, with_context, market
 
 from planners.compass.runtime.orders import order, orders_of
 from planners.compass.runtime.recovery import recover_lost
@@ -39,7 +39,7 @@ class Lost:
     def __init__(self, lost: tuple[str, ...], other: bool) -> None:
         self.lost, self.other = lost, other
         self.looked_at: set[int] | None = None
-        at_desk(self.act, arriving(1.0, 1.9), nodes=ONE_CLOUD)
+        with_context(self.act, arriving(1.0, 1.9), nodes=ONE_CLOUD)
 
     def act(self, context: PlanningContext) -> None:
         if context.running and self.looked_at is None:
@@ -108,6 +108,6 @@ def test_what_a_regrouping_found_is_not_ordered_where_its_reason_is_lost():
             missing.append(to_order(context, last, CMBO.model.choices))
         assert shared(context).repack.offers == {}
 
-    at_desk(act, arriving(1.0), nodes=ONE_CLOUD)
+    with_context(act, arriving(1.0), nodes=ONE_CLOUD)
     assert len(missing[0]) == 1
     assert missing[1] == []

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from compass_worlds import ONE_CLOUD, arriving, at_desk, market
+from compass_worlds import ONE_CLOUD, arriving, with_context, market
 from worlds import declared, run, scenario
 
 from planners.bayesopt.encodings import one_hot
@@ -192,7 +192,7 @@ def searched(warm_start, slo=None, budget_s=20.0, improve=True, **options):
         made.found = search_state(context, query)
         made.kept = search_state(context, query).history
 
-    world = at_desk(
+    world = with_context(
         act,
         arriving(1.0, **(slo or {"latency_s": 2.0, "accuracy": 0.9})),
         budget_s=budget_s,
@@ -260,7 +260,7 @@ class TestInTheWorld:
                 assert len(chosen(board, warm_start, query)) == histories
                 spent[histories] = before - context.remaining(query)
 
-            at_desk(act, arriving(*(1.0 + 0.01 * number for number in range(13))))
+            with_context(act, arriving(*(1.0 + 0.01 * number for number in range(13))))
         for histories, charged_s in spent.items():
             assert charged_s == pytest.approx(histories * CHARGES_S["history"], abs=1e-6)
 
@@ -309,7 +309,7 @@ class TestInTheWorld:
                 assert first.dataset == query.dataset
                 assert before - context.remaining(query) == pytest.approx(CHARGES_S["history"])
 
-        made = at_desk(act, arriving(1.0, 1.2, 1.4), budget_s=0.5)
+        made = with_context(act, arriving(1.0, 1.2, 1.4), budget_s=0.5)
         runs = made.tables.take()["profiling"]
         assert runs["query"].is_null().all()
         assert runs["configuration"].is_unique().all()
@@ -325,7 +325,7 @@ class TestInTheWorld:
             [first] = WarmStart(histories=0, ahead=16).choose(context, query, np.zeros(4), one_hot)
             found.append((context.world.pipeline, first.log_time))
 
-        made = at_desk(act, arriving(1.0), budget_s=0.5)
+        made = with_context(act, arriving(1.0), budget_s=0.5)
         [(pipeline, log_time)] = found
         for operator in range(len(pipeline.operators)):
             alike = {}
