@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from compass_worlds import ONE_CLOUD, arriving, with_context, market
+from compass_worlds import ONE_CLOUD, arriving, market, with_context
 
 from planners.compass.profiling.profiler import StratifiedProfiler
 from planners.compass.search.beliefs import beliefs_of

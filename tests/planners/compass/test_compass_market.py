@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from compass_worlds import ONE_CLOUD, arriving, with_context, market
+from compass_worlds import ONE_CLOUD, arriving, market, with_context
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -1,7 +1,7 @@
 """What is believed of a query's plans after telemetry has shown how slow things are."""
 
 import numpy as np
-from compass_worlds import arriving, with_context, market
+from compass_worlds import arriving, market, with_context
 
 from planners.compass.runtime.watch import in_force
 from planners.compass.search.query_plans import QueryPlans, Sizes

@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 import polars as pl
 import pytest
-from compass_worlds import ONE_CLOUD, arriving, with_context, market
+from compass_worlds import ONE_CLOUD, arriving, market, with_context
 from worlds import run, scenario
 
 from planners.compass.compass import Compass

@@ -6,7 +6,7 @@ from math import inf
 
 import numpy as np
 import pytest
-from compass_worlds import ONE_CLOUD, arriving, with_context, market
+from compass_worlds import ONE_CLOUD, arriving, market, with_context
 
 from planners.compass.profiling.estimates import (
     LEAST_VARIANCE,

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from compass_worlds import ONE_CLOUD, arriving, with_context, market
+from compass_worlds import ONE_CLOUD, arriving, market, with_context
 
 from planners.compass.runtime.orders import order, orders_of
 from planners.compass.runtime.recovery import recover_lost

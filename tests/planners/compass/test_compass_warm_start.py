@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from compass_worlds import ONE_CLOUD, arriving, with_context, market
+from compass_worlds import ONE_CLOUD, arriving, market, with_context
 from worlds import declared, run, scenario
 
 from planners.bayesopt.encodings import one_hot
