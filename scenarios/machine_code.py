@@ -10,7 +10,8 @@ This module alone uses numba's cache classes, which numba does not document as p
 """
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from enum import Enum
 from functools import singledispatch
 from hashlib import blake2b
@@ -23,7 +24,7 @@ import llvmlite
 import numba
 import numpy as np
 from numba.core import caching
-from numba.core.types import BaseNamedTuple
+from numba.core.types import BaseNamedTuple, BaseTuple
 from platformdirs import user_cache_path
 
 MOST_BYTES = 500_000_000
@@ -233,7 +234,7 @@ class MachineCode(caching.FunctionCache):
         numba would keep all of a function's types in one file, which cannot be read once the class
         of a named tuple among them is gone. It also ignores the fields of named tuples.
         """
-        named: list[Any] = [part for part in sig if isinstance(part, BaseNamedTuple)]
+        named = list(_named_tuples(sig))
         classes = [each.instance_class for each in named]
         layouts = [(each.__module__, each.__qualname__, each._fields) for each in classes]
         types = _digest((sig, layouts))
@@ -242,13 +243,25 @@ class MachineCode(caching.FunctionCache):
         )
 
 
+def _named_tuples(types: Iterable[Any]) -> Iterator[Any]:
+    """Yield the types of named tuples, also of those within tuples."""
+    for each in types:
+        if isinstance(each, BaseNamedTuple):
+            yield each
+        if isinstance(each, BaseTuple):
+            yield from _named_tuples(getattr(each, "types", ()))
+
+
 def _make_room() -> None:
     """Delete the least recently used files while the cache is too large.
 
     A process that has loaded machine code no longer needs its file, and one that is about to load
     a file that is gone compiles again.
     """
-    files = [(path, path.stat()) for path in HOME.glob("*/*.nb[ic]") if path.exists()]
+    files = []
+    for path in HOME.glob("*/*.nb[ic]"):
+        with suppress(FileNotFoundError):  # Another process may make room at the same time.
+            files.append((path, path.stat()))
     excess = sum(status.st_size for _, status in files) - MOST_BYTES
     for path, status in sorted(files, key=lambda each: max(each[1].st_mtime, each[1].st_atime)):
         if excess <= 0:

@@ -5,7 +5,7 @@ import os, signal, time
 from pathlib import Path
 from planners import {base}
 
-class PlanningContext:
+class FrailContext:
     def __init__(self, context):
         self.context = context
     def __getattr__(self, name):

@@ -29,21 +29,21 @@ def deployment_intervals(decisions: pl.DataFrame, departure_s: float) -> list[De
     """
     acted = decisions.filter(pl.col("outcome").is_in(["deployed", "released", "ended"]))
     found = []
-    coming: Mapping[str, Any] | None = None
+    loading: Mapping[str, Any] | None = None
     serving: tuple[Mapping[str, Any], float] | None = None
     end = {"outcome": "released", "deployment": None, "decided_s": departure_s}
     for order in [*acted.iter_rows(named=True), end]:
-        starts_s = inf if coming is None else coming["in_force_s"]
-        if coming is not None and starts_s < order["decided_s"]:
+        starts_s = inf if loading is None else loading["in_force_s"]
+        if loading is not None and starts_s < order["decided_s"]:
             if serving is not None:
                 found.append(DeploymentInterval(*serving, starts_s))
-            serving, coming = (coming, starts_s), None
+            serving, loading = (loading, starts_s), None
         if order["outcome"] == "deployed":
-            coming = order
+            loading = order
             continue
         ended = order["deployment"]  # None for a release, of all that the query has
-        if coming is not None and ended in (None, coming["deployment"]):
-            coming = None
+        if loading is not None and ended in (None, loading["deployment"]):
+            loading = None
         if serving is not None and ended in (None, serving[0]["deployment"]):
             found.append(DeploymentInterval(*serving, order["decided_s"]))
             serving = None

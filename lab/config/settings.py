@@ -116,9 +116,8 @@ class Settings:
 def default_tree() -> DictConfig:
     """Return the tree of all keys and defaults, which files are merged into unchecked."""
     tree: DictConfig = OmegaConf.create(defaults(Settings))
-    tree.tables = dict.fromkeys(
-        (*TABLES, ACCELERATORS)
-    )  # so that each can be set, and a slip is told
+    # Each table has a key, so that any can be set and a misspelt one is refused.
+    tree.tables = dict.fromkeys((*TABLES, ACCELERATORS))
     # Whoever claims a directory asks it before all is checked, so `resume=no` must not be a text.
     tree.resume = BooleanNode(value=False, is_optional=False)
     for key, kind in ENTRIES.items():

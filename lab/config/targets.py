@@ -24,6 +24,38 @@ OURS = ("hardware_models", "scenarios", "sim", "planners", "lab", "studies")
 ONCE_OURS = (*OURS, "evaluation")
 """Packages of this project that a ``_target_`` may name, earlier names among them."""
 
+FORMER_MODULES = frozenset(
+    [
+        "evaluation.paper.belief_probe",
+        "evaluation.paper.user_probe",
+        "evaluation.surrogates",
+        "planners.chameleon",
+        "planners.cheapest_feasible",
+        "planners.cherrypick",
+        "planners.compass",
+        "planners.compass.bounds",
+        "planners.compass.history",
+        "planners.compass.least_cost",
+        "planners.compass.model",
+        "planners.compass.profiler",
+        "planners.compass.regroup",
+        "planners.compass.runtime",
+        "planners.compass.scheduler",
+        "planners.compass.search",
+        "planners.greedy",
+        "planners.ilp",
+        "planners.infaas",
+        "planners.jellybean",
+        "planners.random_feasible",
+        "planners.static_plan",
+        "planners.videostorm",
+        "planners.vulcan",
+        "sim.blocks.plane",
+        "sim.events_plane",
+    ]
+)
+"""Modules that targets of version 0.1 named; their classes are found by name where they are now."""
+
 
 def find_class(target: object, key: str, base: type) -> type:
     """Return the class of a dotted name, which must fulfil the class or protocol `base`.
@@ -69,11 +101,13 @@ def find_class(target: object, key: str, base: type) -> type:
 def current_path(target: str) -> str:
     """Return where a class of this project is now, if a target names its earlier place."""
     module, _, name = target.rpartition(".")
+    if module not in FORMER_MODULES:
+        return target
     try:
         if hasattr(import_module(module), name):
             return target
-    except Exception:  # A module may raise anything; `find_class` says what.
-        pass
+    except ImportError:
+        pass  # It has moved.
     return nearest(target, [one for one in _ours(target) if one.endswith(f".{name}")]) or target
 
 

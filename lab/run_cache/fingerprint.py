@@ -81,8 +81,9 @@ def _source(module: str) -> Path:
 @cache
 def _tables() -> frozenset[Path]:
     """Return the tables that runs read."""
-    found = (path for folder in TABLES for path in (ROOT / folder).rglob("*.csv"))
-    return frozenset(path for path in found if not path.is_relative_to(RAW))
+    found = (path for folder in TABLES for path in (ROOT / folder).rglob("*.*"))
+    tables = (path for path in found if path.suffix in (".csv", ".toml"))
+    return frozenset(path for path in tables if not path.is_relative_to(RAW))
 
 
 def _foreign(package: str) -> list[Path]:

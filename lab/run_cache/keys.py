@@ -86,7 +86,7 @@ def _files(text: str) -> Iterator[Path]:
         if path.is_file():
             yield path
         elif path.is_dir():
-            tables = (one for one in path.iterdir() if one.suffix.lower() in SUFFIXES)
+            tables = (one for one in path.iterdir() if one.suffix.lower() in (*SUFFIXES, ".toml"))
             yield from (one for one in tables if one.is_file())
     except (OSError, ValueError):
         pass  # The text is no path, or the directory cannot be read.

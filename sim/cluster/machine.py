@@ -282,7 +282,7 @@ class Machine:
                 self.instances.remove(instance)
                 if instance.ready_ns <= now_ns:
                     self.instances.append(instance)
-        if not self.rented:  # IdPool of a station that is going are given back one by one.
+        if not self.rented:  # Slots of a station that is removed are given back one by one.
             self.instances = [each for each in self.instances if each.slots]
 
     def lose_instances(self) -> None:

@@ -83,7 +83,7 @@ class QueryRegistry:
         self._waiting, self._searching, self._running = _Line(), _Line(), _Line()
 
     def arrive(self, state: QueryState) -> None:
-        """Put a new query on the registry."""
+        """Register a new query."""
         self._arrived += 1
         self.living[state.query.id] = state
         self._waiting.add(self._arrived, state.query)
@@ -92,7 +92,7 @@ class QueryRegistry:
         state._moved = self._moved
 
     def depart(self, query: int) -> Query | None:
-        """Take a query off; return the query that is no longer listed as departed, if any."""
+        """Remove a query; return the query that is no longer listed as departed, if any."""
         state = self.living.pop(query)
         state._moved = None
         number, line = self._places.pop(query)

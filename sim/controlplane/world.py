@@ -40,10 +40,9 @@ from sim.planning.context import ServedContext
 from sim.planning.profiling_log import ProfilingLog
 from sim.planning.service import PlanningService
 
-MORE = 50_000
-"""How many more containers there may be until the next collection. A world holds much that lives
-long, which the collector walks again and again, and drops little that hangs in a cycle, which
-nothing else would free."""
+ALLOCATIONS_PER_COLLECTION = 50_000
+"""First threshold of ``gc``. A world holds many objects that live long, which the collector would
+walk again and again, and few cycles, which only the collector frees."""
 
 
 @contextmanager
@@ -51,7 +50,7 @@ def seldom_collected() -> Iterator[None]:
     """Let garbage be collected seldom meanwhile, in the whole process, if at all."""
     before = gc.get_threshold()
     if before[0]:
-        gc.set_threshold(max(MORE, before[0]), *before[1:])
+        gc.set_threshold(max(ALLOCATIONS_PER_COLLECTION, before[0]), *before[1:])
     try:
         yield
     finally:
@@ -62,8 +61,8 @@ class World:
     """One simulated run.
 
     ``data_plane`` makes the data plane, given the recorder that it reports to. ``profiling_log``
-    may hold records of an earlier run that broke off. ``listeners`` record requests after the
-    monitor.
+    may hold records of an earlier run that broke off. ``listeners`` are further
+    recorders, called after the SLO monitor.
     """
 
     def __init__(

@@ -20,7 +20,7 @@ MOST_CALLS = 1_000_000
 """Operations that one call of ``plan`` may ask for before it counts as endless."""
 
 MOST_CALLS_PER_SEARCH = 50_000
-"""The same for one query: several times what asking everything of every candidate takes."""
+"""Operations that one query's search may ask for: several times those of a full enumeration."""
 
 
 @dataclass(frozen=True, slots=True)

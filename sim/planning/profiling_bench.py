@@ -86,7 +86,7 @@ class ProfilingBench:
         self._weights = weights
         self._correlation = feature_correlation
         self._owner = tuple(names)
-        self._journal = profiling_log or ProfilingLog()
+        self._profiling_log = profiling_log or ProfilingLog()
         self._records: list[ProfileRecord] = []
         # What language models take does not grow with an item's size alone.
         self._generating = [
@@ -244,11 +244,11 @@ class ProfilingBench:
         if known is not None and not len(items):
             return known
         index = configuration.index
-        record = self._journal.recall(self._owner, index, items)
+        record = self._profiling_log.recall(self._owner, index, items)
         if record is None:
             observed = self._observe(configuration, items)
             record = ProfileRecord(self._owner, index, at_ns, items, *observed)
-            self._journal.note(record)
+            self._profiling_log.note(record)
         return self._learn(configuration, record)
 
     def _observe(self, configuration: Configuration, items: Integers) -> tuple[Floats, Floats]:

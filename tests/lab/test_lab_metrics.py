@@ -21,6 +21,8 @@ def documented():
 
 def test_the_documentation_has_each_metric_with_its_unit():
     found = documented()
+    missing = METRICS.keys() - found.keys()
+    assert not missing, f"docs/results.md, section summary.json, lacks {sorted(missing)}"
     assert {name: found[name] for name in METRICS} == {
         name: metric.unit for name, metric in METRICS.items()
     }

@@ -384,7 +384,7 @@ def crowded(tiers=tuple(TIERS), **cluster):
 
 
 def test_a_world_gives_its_stations_deadlines_and_the_order_of_its_tiers():
-    fifo, edf, priority = (crowded(discipline=each) for each in DISCIPLINES)
+    fifo, edf, priority = (crowded(discipline=each) for each in (FIFO, EDF, PRIORITY))
     reverse = crowded(("economy", "premium"), discipline=PRIORITY)
     for urgent in (edf, priority):
         assert urgent["premium"]["good"] > 1.02 * fifo["premium"]["good"]

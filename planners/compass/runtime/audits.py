@@ -18,7 +18,7 @@ from sim import PlanningContext
 Floats = NDArray[np.float64]
 
 RUNNING = "compass running"
-"""On the planning context's scratch: how many queries of each data set run."""
+"""Key in `KEPT`: how many queries of each data set run."""
 
 NOTHING: Floats = np.zeros((0, 3))
 """The sums of no audits."""

@@ -70,7 +70,7 @@ class Watch(Runtime):
         audit_every_s: least time between two audits of a query; 0 for no audits.
         audit_samples: items of each audit; the last few audits are tested together.
         audit_share: the most of a query's time that its audits may take.
-        alpha: level of an audit's two-sided test against the floor; the lower side alarms.
+        alpha: level of an audit's two-sided test against the floor; it alarms only below.
         drift_alpha: level of its two-sided test against what profiling has shown.
         slack: relative tolerance on a window's allowed misses; 0 acts upon every bad window.
 

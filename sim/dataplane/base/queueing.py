@@ -11,7 +11,7 @@ BY_DEADLINE, BY_PRIORITY = DISCIPLINES.index(EDF), DISCIPLINES.index(PRIORITY)
 
 
 @in_place
-def rank(discipline: int, deadline_ns: int, priority: int) -> int:
+def rank(discipline: int, entered_ns: int, deadline_ns: int, priority: int) -> int:
     """Return what a queue is ordered by, the least first; ``discipline`` indexes ``DISCIPLINES``.
 
     Requests of one rank are served by (arrival at the station, query, request, leg).

@@ -24,9 +24,9 @@ def deadline_of(t: PlaneTables, slot: int) -> int:
 
 @inlined
 def rank_of(t: PlaneTables, station: int, slot: int) -> int:
-    """Return what the order of a request in a station's queue goes by."""
+    """Return the rank of a request that waits at a station; ``t.times`` has when it came there."""
     priority = t.terms[t.rows[slot, DEPLOYMENT]].priority
-    return rank(t.stops[station].discipline, deadline_of(t, slot), priority)
+    return rank(t.stops[station].discipline, t.times[slot], deadline_of(t, slot), priority)
 
 
 @inlined

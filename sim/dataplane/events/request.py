@@ -87,7 +87,7 @@ class Request:
 
     def place(self, discipline: str, now_ns: int) -> tuple[int, int, int, int, int]:
         """Return its place in a queue that it enters now: the least is served first."""
-        first = rank(DISCIPLINES.index(discipline), self.deadline_ns, self.priority)
+        first = rank(DISCIPLINES.index(discipline), now_ns, self.deadline_ns, self.priority)
         return first, now_ns, self.query, self.number, self.leg
 
 

@@ -26,7 +26,7 @@ from sim.planning.context import ServedContext
 
 COLD = WarmStart(histories=0, ahead=0)
 TRUSTING = PlanningModel(device_spread=0.0)
-"""ResourceUse devices for what the catalogue says, and so puts on them what a slowdown hurts."""
+"""Takes devices for what the catalogue says, and so puts on them what a slowdown hurts."""
 FOUR = (1.0, 2.0, 3.0, 4.0)
 STEP_S = 85.0
 ALARMS: list[tuple[float, int]] = []
