@@ -26,7 +26,7 @@ class FrailContext:
 
 class Frail({base}):
     def plan(self, context):
-        super().plan(PlanningContext(context))
+        super().plan(FrailContext(context))
 """
 
 
