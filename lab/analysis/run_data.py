@@ -126,7 +126,7 @@ def _configured(directory: Path, key: str) -> Any:
 
 
 def is_per_length(latency_per: Any) -> bool:
-    """Tell whether a value of `PER_LENGTH` makes windows have other than plain seconds."""
+    """Return whether a value of `PER_LENGTH` makes windows have other than plain seconds."""
     return bool(latency_per == "output_length")
 
 

@@ -85,7 +85,7 @@ def swept_keys(settings: Sequence[Settings]) -> dict[str, list[str]]:
 
 
 def is_numeric(values: Sequence[Any]) -> bool:
-    """Tell whether all values are numbers."""
+    """Return whether all values are numbers."""
     return all(isinstance(one, int | float) and not isinstance(one, bool) for one in values)
 
 

@@ -68,7 +68,7 @@ def shown(value: object) -> str:
 
 
 def raised_by(error: BaseException, packages: tuple[str, ...]) -> bool:
-    """Tell whether an exception is of one of these packages, or was raised by their code."""
+    """Return whether an exception is of one of these packages, or was raised by their code."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next

@@ -207,7 +207,7 @@ def in_vain(tried: Iterable[Tried], one: Tried, counts: Collection[str]) -> list
 
 
 def _no_more(one: Mapping[str, str], other: Mapping[str, str], ordered: Collection[str]) -> bool:
-    """Tell whether settings have no more of ordered keys than others, and all else the same."""
+    """Return whether settings have no more of ordered keys than others, and all else the same."""
     return all(
         float(value) <= float(other[key]) if key in ordered else value == other[key]
         for key, value in one.items()

@@ -119,7 +119,7 @@ class Compass(Planner):
                 self._improve(context, market, busy)
 
     def _look_due(self, context: PlanningContext) -> bool:
-        """Tell whether a tick is the first with queries in its period of ``watch_every_s``."""
+        """Return whether a tick is the first with queries in its period of ``watch_every_s``."""
         last_s = shared(context).looked_s
         return context.now_s // self.watch_every_s > last_s // self.watch_every_s
 
@@ -249,7 +249,7 @@ class Compass(Planner):
         return found
 
     def _some_lack_room(self, context: PlanningContext) -> bool:
-        """Tell whether a waiting query knows a plan which may do, and got none in this call."""
+        """Return whether a waiting query knows a plan which may do, and got none in this call."""
         orders = orders_of(context)
         queries = (query.id for query in context.waiting if query.id not in orders)
         return any(
@@ -353,7 +353,7 @@ class Compass(Planner):
             self._move(context, market, query, self.scheduler.better(market, query, offers, now))
 
     def _poor(self, context: PlanningContext, query: Query) -> bool:
-        """Tell whether the plan in force was last judged infeasible."""
+        """Return whether the plan in force was last judged infeasible."""
         poor = service_state(context, query.id).poor
         return poor is not None and poor == context.plan_of(query)
 
@@ -420,5 +420,5 @@ class Compass(Planner):
 
 
 def _may_do(offers: Sequence[Offer]) -> bool:
-    """Tell whether the best of a query's plans, if any, is worth some room."""
+    """Return whether the best of a query's plans, if any, is worth some room."""
     return bool(offers) and (offers[0].feasible or offers[0].probability >= LIKELY)

@@ -91,7 +91,7 @@ def _summed(latency: pl.DataFrame, *by: str) -> pl.DataFrame:
 
 
 def _at_once(summed: pl.DataFrame) -> bool:
-    """Tell whether some row of `_summed` adds up what is done at the same time."""
+    """Return whether some row of `_summed` adds up what is done at the same time."""
     sums_s = summed.select(pl.sum_horizontal(PARTS)).to_series()
     return any(map(at_once, sums_s, summed["latency_mean_s"]))
 

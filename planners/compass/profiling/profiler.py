@@ -46,7 +46,7 @@ class Belief:
         return self.estimate.count
 
     def accurate(self, floor: float | None) -> bool:
-        """Tell whether to take the floor for met: by the test, or else by the mean."""
+        """Return whether to take the floor for met: by the test, or else by the mean."""
         if self.count == 0:
             return False
         if self.verdict is not None:

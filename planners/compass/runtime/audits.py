@@ -40,7 +40,7 @@ class Audits(NamedTuple):
     sums: Floats = NOTHING  # items, sum and sum of squares of accuracy of the last audits, (A, 3)
 
     def missed(self, floor: float, alpha: float) -> bool:
-        """Tell whether some of the last audits are below the floor, by a two-sided t-test."""
+        """Return whether some of the last audits are below the floor, by a two-sided t-test."""
         tested = means_of_last(self.sums).tolist()
         return any(
             decided(mean, variance, freedom, floor, alpha) is False
@@ -48,7 +48,7 @@ class Audits(NamedTuple):
         )
 
     def changed(self, seen: ProfiledConfig, alpha: float) -> bool:
-        """Tell whether some of the last audits differ from those before and from profiling."""
+        """Return whether some of the last audits differ from those before and from profiling."""
         tested = _set_against(self.sums, seen.accuracy, seen.variance, seen.count - 1.0).tolist()
         return any(
             decided(mean, variance, freedom, reference, alpha) is not None
@@ -118,7 +118,7 @@ def _mean(sums: Floats) -> tuple[float, float, float]:
 
 
 def others_drifted(context: PlanningContext, query: Query) -> bool:
-    """Tell whether enough queries of the data set have drifted to suspect this one."""
+    """Return whether enough queries of the data set have drifted to suspect this one."""
     alarms = dataset_state(context, query.dataset).drifted_s
     recent = sum(at_s > context.now_s - COMMON_WITHIN_S for at_s in alarms)
     if recent < COMMON_LEAST:

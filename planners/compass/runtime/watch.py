@@ -125,7 +125,7 @@ class Watch(Runtime):
     def _late(
         self, context: PlanningContext, query: Query, known: InForce, last: WindowReport
     ) -> bool:
-        """Tell whether a new window of the plan in force was bad, and learn from it why."""
+        """Return whether a new window of the plan in force was bad, and learn from it why."""
         if last.end_s <= known.judged_s or last.born == 0:
             return False
         if last.born - last.good <= self._allowed(query) * last.born:
@@ -161,7 +161,7 @@ class Watch(Runtime):
     def _inaccurate(
         self, context: PlanningContext, query: Query, known: InForce, since_s: float
     ) -> bool:
-        """Tell whether audits raise an alarm; profiles are then discarded."""
+        """Return whether audits raise an alarm; profiles are then discarded."""
         floor = query.slo.accuracy
         if floor is None or context.now_s < self._audit_due_s(context, query, since_s):
             return False
@@ -201,7 +201,7 @@ class Watch(Runtime):
         floor: float,
         seen: ProfiledConfig | None,
     ) -> bool:
-        """Tell whether audits show a missed floor or other content; note the latter for others."""
+        """Return whether audits show a missed floor or other content, and note the latter."""
         if seen is not None:
             if audits.changed(seen, self.drift_alpha):
                 note_drift(context, query)
@@ -258,7 +258,7 @@ def _device_learned(
 
 
 def _device_known(context: PlanningContext, query: Query, known: InForce) -> bool:
-    """Tell whether the first window of a plan has nothing left to tell of the device."""
+    """Return whether the first window of a plan has nothing left to tell of the device."""
     found = seen_search_state(context, query.id)
     return known.device_s <= 0 or (found is not None and found.slowness.device_known)
 

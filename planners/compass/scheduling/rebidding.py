@@ -207,7 +207,7 @@ class Retries:
     refused: Collection[int] = ()  # other refused queries, not to be asked
 
     def due(self, query: Query) -> bool:
-        """Tell whether to ask a query for a bid; see `planners.common.retries`."""
+        """Return whether to ask a query for a bid; see `planners.common.retries`."""
         if query.id in self.hopeful:
             return True
         if query.id in self.refused:

@@ -51,7 +51,7 @@ class Regrouping(ABC):
         """
 
     def due(self, context: PlanningContext) -> bool:
-        """Tell whether to look for some now; by default always."""
+        """Return whether to look for some now; by default always."""
         return True
 
 
@@ -98,7 +98,7 @@ class ShareStations(Regrouping):
         whole(1, most_queries=self.most_queries, most_configurations=self.most_configurations)
 
     def due(self, context: PlanningContext) -> bool:
-        """Tell whether ``every_s`` has passed since the last attempt."""
+        """Return whether ``every_s`` has passed since the last attempt."""
         last_s = shared(context).repacked_s
         return last_s is None or context.now_s >= last_s + self.every_s
 
@@ -127,7 +127,7 @@ class ShareStations(Regrouping):
         )
 
     def _pays(self, table: StationTable, chosen: Integers) -> bool:
-        """Tell whether a choice is worth ``gain`` more than what is in force."""
+        """Return whether a choice is worth ``gain`` more than what is in force."""
         return table.worth(chosen) >= table.worth(table.current) + self.gain
 
     def _looked_at(

@@ -96,7 +96,7 @@ class Scheduler(ABC):
         return []
 
     def evicts(self, market: Market, query: Query) -> bool:
-        """Tell whether an overpaying query that cannot move is released."""
+        """Return whether an overpaying query that cannot move is released."""
         return False
 
 
@@ -286,5 +286,5 @@ class PriceMatching(ByPrice):
         return [query for _, _, query in paying[: self.most_moves]]
 
     def evicts(self, market: Market, query: Query) -> bool:
-        """Tell whether a query pays more than ``evict_above``."""
+        """Return whether a query pays more than ``evict_above``."""
         return float(market.standing.share(query.id) @ market.prices) > self.evict_above

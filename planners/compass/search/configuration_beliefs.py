@@ -150,7 +150,7 @@ class ConfigurationBeliefs:
         )
 
     def _matured(self) -> bool:
-        """Tell whether the query's own model errs no more than histories do.
+        """Return whether the query's own model errs no more than histories do.
 
         Its leave-one-out error in accuracy against theirs, on what was profiled. Their weights have
         seen the same, which favours them a little.

@@ -369,7 +369,7 @@ class ResourceUse:
 
 @compiled
 def opens(filled: float, room: float) -> bool:
-    """Tell whether a query that fills a share of a station needs a new one."""
+    """Return whether a query that fills a share of a station needs a new one."""
     return filled > room + 1e-12
 
 
