@@ -16,7 +16,7 @@ NAMES = sorted(
     module.name for module in iter_modules(benchmarks.__path__) if not module.name.startswith("_")
 )
 RESULTS = Path(__file__).parent / "results"
-PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
+PAGE = Path(__file__).parents[1] / "docs" / "evidence" / "benchmarks.md"
 
 
 def main(arguments: list[str]) -> int:

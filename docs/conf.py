@@ -7,7 +7,12 @@ from lab.version import __version__
 project = "compass-sim"
 copyright = "the authors of compass-sim, Apache-2.0"
 version = release = __version__
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx_reredirects",
+]
 exclude_patterns = ["_build", "examples"]
 
 myst_enable_extensions = ["dollarmath"]
@@ -29,6 +34,39 @@ nitpick_ignore_regex = [
     (r"py:class", r"planners\.compass\..*"),
     (r"py:class", r"hardware_models\.tables\.R"),
 ]
+
+# Where a page of version 0.1.0 is now. A page at the old address leads there.
+MOVED = {
+    "first_planner": "start/own_planner",
+    "tutorial_application": "how_to/adding_an_application",
+    "guides/a_scenario": "how_to/a_scenario",
+    "guides/a_search_for_compass": "how_to/a_search_for_compass",
+    "guides/adding_a_link_trace": "how_to/adding_a_link_trace",
+    "guides/adding_a_metric": "how_to/adding_a_metric",
+    "guides/adding_a_table": "how_to/adding_a_table",
+    "guides/adding_an_accelerator": "how_to/adding_an_accelerator",
+    "calibration": "how_to/calibration",
+    "sweeps": "how_to/sweeps",
+    "reports": "how_to/reports",
+    "explaining": "how_to/explaining",
+    "what_if": "how_to/what_if",
+    "world": "concepts/world",
+    "data_planes": "concepts/data_planes",
+    "planning": "concepts/planning",
+    "planning_bulk": "concepts/planning_bulk",
+    "planners": "concepts/planners",
+    "applications": "concepts/applications",
+    "hardware": "concepts/hardware",
+    "glossary": "concepts/glossary",
+    "architecture": "concepts/architecture",
+    "results": "reference/results",
+    "evaluation": "evidence/evaluation",
+    "reproduction/index": "evidence/reproduction/index",
+    "validation": "evidence/validation",
+    "benchmarks": "evidence/benchmarks",
+    "gallery": "evidence/gallery",
+}
+redirects = {old: f"{'../' * old.count('/')}{new}.html" for old, new in MOVED.items()}
 
 html_theme = "furo"
 html_title = "compass-sim"

@@ -1,6 +1,6 @@
 """Accelerators declared in one TOML file each: what a board is, how fast it is, what it costs.
 
-``docs/guides/adding_an_accelerator.md`` explains the keys. Every section names a source with its
+``docs/how_to/adding_an_accelerator.md`` explains the keys. Every section names a source with its
 address, or the reason why its numbers are assumed. What a file says of partitions, data sheets and
 prices becomes rows of the tables of those topics (`hardware_models.tables.load_table`); speeds are
 read by `hardware_models.gpu.boards`.

@@ -7,7 +7,7 @@
 # *planner*.
 #
 # In this notebook you simulate ten minutes of that service, look at what became of the users, and
-# set two planners beside each other. Words in *italics* are in the [glossary](../docs/glossary.md).
+# set two planners beside each other. Words in *italics* are in the [glossary](../docs/concepts/glossary.md).
 
 # %%
 import os

@@ -355,7 +355,7 @@ print(f"furthest from theory: {worst:.1%}")
 # ## What planners are told
 #
 # `context.predict` cannot simulate: it must answer in microseconds. It takes a station as M/G/c by an
-# approximation of Sakasegawa, [as documented](../docs/planning_bulk.md#how-predictions-work). How far is it
+# approximation of Sakasegawa, [as documented](../docs/concepts/planning_bulk.md#how-predictions-work). How far is it
 # off?
 
 # %%

@@ -6,7 +6,7 @@
 # `check_planner` grade whether it plays by the rules, and see on a leaderboard how good it is.
 #
 # [The first notebook](01_first_steps.ipynb) shows what is simulated;
-# [Writing a planner](../docs/planning.md) has all that the planning context offers.
+# [Writing a planner](../docs/concepts/planning.md) has all that the planning context offers.
 
 # %%
 import os

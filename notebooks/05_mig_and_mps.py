@@ -6,7 +6,7 @@
 # in time? It depends on the model, the batch and the bound, and this notebook shows how.
 #
 # All times come from the project's tables, each row of which names its source;
-# [hardware.md](../docs/hardware.md) says what was measured and what was fitted.
+# [hardware.md](../docs/concepts/hardware.md) says what was measured and what was fitted.
 
 # %%
 import os

@@ -321,7 +321,7 @@ plt.show()
 #    `context.measure_live_accuracy` measures accuracy on fresh, labelled items, at a price. Add it to `Watchful`.
 # 2. `drift=planner_crash` kills the planner's process. What of `Watchful` survives, and why?
 # 3. `compass` watches both latency and accuracy. Compare `planner=compass` with
-#    `planner=compass_no_replanning`; the page on the [evaluation](../docs/evaluation.md) does, at
+#    `planner=compass_no_replanning`; the page on the [evaluation](../docs/evidence/evaluation.md) does, at
 #    larger scale.
 #
 # Next: [Reproduce a figure](07_reproduce_a_figure.ipynb).

@@ -7,7 +7,7 @@
 # from those. Is it so here?
 #
 # This is a small version of `python -m studies surrogates`; the
-# [page of the evaluation](../docs/evaluation.md#error-of-the-latency-surrogate) has the large one.
+# [page of the evaluation](../docs/evidence/evaluation.md#error-of-the-latency-surrogate) has the large one.
 # It needs a checkout of the project, as `studies` is not part of the installed package.
 
 # %%

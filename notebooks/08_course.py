@@ -116,5 +116,5 @@ print(course.seeds_needed(seeds, differences, effect=0.5))
 # %% [markdown]
 # ## And then
 #
-# Questions without a grader: which of the [assumptions](../docs/world.md#assumptions) moves the
+# Questions without a grader: which of the [assumptions](../docs/concepts/assumptions.md) moves the
 # answer to exercise 4 most? What would you measure, and on which machine, to know better?

@@ -1,6 +1,6 @@
 """Applications that are declared: one file of operators and knobs, and a directory of tables.
 
-``docs/tutorial_application.md`` adds one step by step.
+``docs/how_to/adding_an_application.md`` adds one step by step.
 """
 
 from collections.abc import Sequence

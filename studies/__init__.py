@@ -1,1 +1,1 @@
-"""Experiments that hold the planners to what is claimed of them; see docs/evaluation.md."""
+"""Experiments that hold the planners to what is claimed of them; see docs/evidence/evaluation.md."""

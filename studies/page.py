@@ -13,8 +13,8 @@ from studies.steps import judged
 
 REMARKS = Path(__file__).parent / "remarks"
 ROOT = Path(__file__).resolve().parents[1]
-PAGE = ROOT / "docs" / "evaluation.md"
-FIGURES = ROOT / "docs" / "figures" / "studies"
+PAGE = ROOT / "docs" / "evidence" / "evaluation.md"
+FIGURES = ROOT / "docs" / "evidence" / "figures" / "studies"
 
 
 def page() -> str:

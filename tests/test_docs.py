@@ -26,14 +26,21 @@ from sim.api.window_report import WindowReport
 from sim.metrics.results import SCHEMAS
 
 DOCS = Path(__file__).parent.parent / "docs"
-RESULTS = (DOCS / "results.md").read_text(encoding="utf-8")
-HARDWARE = (DOCS / "hardware.md").read_text(encoding="utf-8")
-PLANNING = (DOCS / "planning.md").read_text(encoding="utf-8")
-PLANNING_BULK = (DOCS / "planning_bulk.md").read_text(encoding="utf-8")
-PLANNERS = (DOCS / "planners.md").read_text(encoding="utf-8")
-WHAT_IF = (DOCS / "what_if.md").read_text(encoding="utf-8")
-REPORTS = (DOCS / "reports.md").read_text(encoding="utf-8")
-DATA_PLANES = (DOCS / "data_planes.md").read_text(encoding="utf-8")
+RESULTS = "".join(
+    (DOCS / "reference" / f"{name}.md").read_text(encoding="utf-8")
+    for name in ("tables", "summary", "results")
+)
+HARDWARE = (DOCS / "concepts" / "hardware.md").read_text(encoding="utf-8")
+PLANNING = (DOCS / "concepts" / "planning.md").read_text(encoding="utf-8")
+PLANNING_BULK = (DOCS / "concepts" / "planning_bulk.md").read_text(encoding="utf-8")
+COMPASS = (DOCS / "concepts" / "compass.md").read_text(encoding="utf-8")
+PLANNERS = "".join(
+    (DOCS / "concepts" / f"{name}.md").read_text(encoding="utf-8")
+    for name in ("planners", "baselines")
+)
+WHAT_IF = (DOCS / "how_to" / "what_if.md").read_text(encoding="utf-8")
+REPORTS = (DOCS / "how_to" / "reports.md").read_text(encoding="utf-8")
+DATA_PLANES = (DOCS / "concepts" / "data_planes.md").read_text(encoding="utf-8")
 
 
 def blocks(page, language):
@@ -96,7 +103,7 @@ def test_results_list_every_column_of_requests_and_their_example_runs(folder, mo
     call(monkeypatch, f"{command} figures=false horizon_s=60")
     code = blocks(RESULTS, "python")[0]
     names = {"pl": pl}
-    exec(compile(code, "results.md", "exec"), names)
+    exec(compile(code, "tables.md", "exec"), names)
     slowest = names["slowest"].collect()
     assert set(slowest["planner"]) == {"cheapest_feasible", "videostorm", "compass"}
     operators = {
@@ -117,7 +124,7 @@ WORDS = {"four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten
 def test_pages_count_the_applications_and_notebooks_that_there_are():
     root = DOCS.parent
     readme = (root / "README.md").read_text(encoding="utf-8")
-    page = (DOCS / "applications.md").read_text(encoding="utf-8")
+    page = (DOCS / "concepts" / "applications.md").read_text(encoding="utf-8")
     described = re.findall(r"^## `(\w+)`", page, re.M)
     assert sorted(described) == sorted(groups()["application"])
     for text in (readme, page):
@@ -204,8 +211,9 @@ def test_the_limits_of_the_data_planes_page_hold():
     from sim.dataplane.base.rate_profile import RateProfile
     from sim.dataplane.blocks.row_pool import RowPool
 
+    text = " ".join(DATA_PLANES.split())
     gigabytes, hours = map(
-        float, re.search(r"up to (\d+) GB .* up to ([\d.]+) hours", DATA_PLANES, re.S).groups()
+        float, re.search(r"up to (\d+) GB .* up to ([\d.]+) hours", text).groups()
     )
     message, service_ns = int(1e9 * gigabytes), int(3600 * hours) * NS_PER_S
     link = RateProfile((0, 5), (10, 1_000_000_000))
@@ -214,7 +222,7 @@ def test_the_limits_of_the_data_planes_page_hold():
     assert station.finish_ns(0, service_ns * NOMINAL) == 5 + 2 * service_ns
     for beyond in ((message + 10**9) * NS_PER_S, (service_ns + 360 * NS_PER_S) * NOMINAL):
         assert beyond >= 2**63
-    fixed, each = map(int, re.search(r"(\d+) \+ (\d+) n bytes", DATA_PLANES).groups())
+    fixed, each = map(int, re.search(r"(\d+) \+ (\d+) n bytes", text).groups())
     for operators in range(1, 6):
         pool = RowPool(operators)
         for _ in range(2):
@@ -336,7 +344,8 @@ SECTIONS = {
 @pytest.mark.parametrize("name", planners.__all__)
 def test_planners_page_tells_how_to_choose_every_parameter(name):
     kind = getattr(planners, name)
-    named = parameters(section(PLANNERS, SECTIONS.get(name, name)))
+    text = COMPASS if name == "Compass" else section(PLANNERS, SECTIONS.get(name, name))
+    named = parameters(text)
     missing = set(inspect.signature(kind).parameters) - named
     assert not missing
 
@@ -346,7 +355,7 @@ def test_planners_page_tells_how_to_choose_the_parameters_of_the_parts_of_compas
 
     compass = planners.Compass()
     search = compass.search
-    named = parameters(section(PLANNERS, "Compass"))
+    named = parameters(COMPASS)
     for part in (
         *(search, search.profiler, search.warm_start, search.model),
         *(compass.scheduler, LeastCost(), compass.runtime),
@@ -364,23 +373,24 @@ def test_every_planner_file_is_named_on_the_planners_page_and_its_base_in_the_re
         if not bases:
             assert f"`{name}`" in readme, name
         if not re.search(r"_\d+s$", name):
-            assert f"`{name}`" in PLANNERS, name
+            assert f"`{name}`" in PLANNERS + COMPASS, name
 
 
 def test_the_planners_page_names_only_what_there_is(folder, monkeypatch, capsys):
     from studies.registry import STUDIES
 
-    for page in (PLANNERS, PLANNING, PLANNING_BULK):
-        for link, anchor in re.findall(r"\]\((\w+\.md)?(#[\w-]+)?\)", page):
-            assert not link or (DOCS / link).is_file(), link
-            linked = (DOCS / link).read_text(encoding="utf-8") if link else page
+    here = DOCS / "concepts"
+    for page in (PLANNERS, COMPASS, PLANNING, PLANNING_BULK):
+        for link, anchor in re.findall(r"\]\(([./\w]+\.md)?(#[\w-]+)?\)", page):
+            assert not link or (here / link).is_file(), link
+            linked = (here / link).read_text(encoding="utf-8") if link else page
             headings = re.findall(r"^#+ (.*)$", linked, re.M)
             anchors = {
                 "#" + re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
                 for heading in headings
             }
             assert not anchor or anchor in anchors, anchor
-    for experiment in re.findall(r"python -m studies (\w+)", PLANNERS):
+    for experiment in re.findall(r"python -m studies (\w+)", PLANNERS + COMPASS):
         assert experiment in STUDIES
 
 
@@ -391,7 +401,10 @@ def test_the_code_of_the_planners_page_runs(monkeypatch):
     for code in blocks(PLANNERS, "python"):
         exec(compile(code, "planners.md", "exec"), names)
     [planner] = checked
-    assert planner.search.profiler.samples == 100
+    assert isinstance(planner, planners.Greedy)
+    [code] = blocks(COMPASS, "python")
+    exec(compile(code, "compass.md", "exec"), names)
+    assert names["planner"].search.profiler.samples == 100
 
 
 @pytest.mark.slow
@@ -432,7 +445,7 @@ def test_the_page_on_reports_runs_and_names_every_file(folder, monkeypatch, caps
     call(monkeypatch, f"{sweep} figures=false")
     call(monkeypatch, report)
     where = folder / "multirun" / "report" / "report"
-    listed = set(re.findall(r"`(\w+\.parquet)`", section(REPORTS, "What is beside the page")))
+    listed = set(re.findall(r"`(\w+\.parquet)`", section(REPORTS, "Files of a report")))
     assert listed == {path.name for path in where.glob("*.parquet")}
     names = {}
     exec(compile(blocks(REPORTS, "python")[0], "reports.md", "exec"), names)
@@ -447,7 +460,7 @@ def test_the_reference_names_all_that_the_package_gives():
 
 
 def test_technologies_of_the_guide_on_link_traces_are_there():
-    guide = (DOCS / "guides" / "adding_a_link_trace.md").read_text(encoding="utf-8")
+    guide = (DOCS / "how_to" / "adding_a_link_trace.md").read_text(encoding="utf-8")
     for shares in re.findall(r"\{train: 1.0, (.*?)\}", guide):
         for share in shares.split(", "):
             assert share.partition(":")[0] in technologies()

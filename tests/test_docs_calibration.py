@@ -14,7 +14,7 @@ from lab.hardware_tools.calibration import Protocol
 from lab.hardware_tools.importers import IMPORTERS
 
 HERE = Path(__file__).parent
-PAGE = (HERE.parent / "docs" / "calibration.md").read_text(encoding="utf-8")
+PAGE = (HERE.parent / "docs" / "how_to" / "calibration.md").read_text(encoding="utf-8")
 SAMPLES = {
     "perf_analyzer.csv": "perf.csv",
     "vllm_bench.json": "result.json",

@@ -10,7 +10,7 @@ from scenarios.drift import KINDS
 
 DOCS = Path(__file__).parent.parent / "docs"
 EXAMPLE = DOCS / "examples" / "my_site"
-PAGE = (DOCS / "guides" / "a_scenario.md").read_text(encoding="utf-8")
+PAGE = (DOCS / "how_to" / "a_scenario.md").read_text(encoding="utf-8")
 
 
 def test_the_page_shows_the_files_of_the_example():

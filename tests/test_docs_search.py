@@ -15,7 +15,7 @@ from planners.compass.search.search import Search
 DOCS = Path(__file__).parent.parent / "docs"
 EXAMPLE = DOCS / "examples" / "my_search"
 CODE = (EXAMPLE / "my_search.py").read_text(encoding="utf-8")
-PAGE = (DOCS / "guides" / "a_search_for_compass.md").read_text(encoding="utf-8")
+PAGE = (DOCS / "how_to" / "a_search_for_compass.md").read_text(encoding="utf-8")
 
 
 def test_the_page_shows_the_file_of_the_example():

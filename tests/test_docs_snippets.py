@@ -23,15 +23,16 @@ PAGES = {
 }
 RUN_BY = {
     "README.md": "test_readme.py",
-    "docs/calibration.md": "test_docs_calibration.py",
-    "docs/planners.md": "test_docs.py",
-    "docs/planning.md": "test_docs.py",
-    "docs/reports.md": "test_docs.py",
-    "docs/results.md": "test_docs.py",
+    "docs/how_to/calibration.md": "test_docs_calibration.py",
+    "docs/concepts/planners.md": "test_docs.py",
+    "docs/concepts/planning.md": "test_docs.py",
+    "docs/how_to/reports.md": "test_docs.py",
+    "docs/reference/results.md": "test_docs.py",
+    "docs/reference/tables.md": "test_docs.py",
 }
 """Which test runs the Python of a page, where it is not this one."""
 
-FOLDERS = {"docs/guides/a_scenario.md": "my_site"}
+FOLDERS = {"docs/how_to/a_scenario.md": "my_site"}
 """In which example the commands of a page are, where it is not ``document_reading``."""
 
 PROGRAMS = ("compass-sim", "compass-lab", "python -m studies", "python3 tasks.py")
@@ -140,7 +141,12 @@ HERE = [
 ]
 
 
-LONG = ("docs/first_planner.md", "docs/sweeps.md", "docs/what_if.md")
+LONG = (
+    "docs/start/own_planner.md",
+    "docs/how_to/from_python.md",
+    "docs/how_to/sweeps.md",
+    "docs/how_to/what_if.md",
+)
 assert set(LONG) <= set(HERE)
 
 

@@ -11,7 +11,7 @@ from hydra.core.plugins import Plugins
 from lab.cli.simulate import main
 from lab.runs.run_directory import SUMMARY
 
-PAGE = (Path(__file__).parent.parent / "docs" / "sweeps.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parent.parent / "docs" / "how_to" / "sweeps.md").read_text(encoding="utf-8")
 QUICK = ["horizon_s=5", "figures=false"]
 
 

@@ -12,7 +12,7 @@ from scenarios.declaration import DeclaredApplication
 
 DOCS = Path(__file__).parent.parent / "docs"
 EXAMPLE = DOCS / "examples" / "document_reading"
-PAGE = (DOCS / "tutorial_application.md").read_text(encoding="utf-8")
+PAGE = (DOCS / "how_to" / "adding_an_application.md").read_text(encoding="utf-8")
 
 
 def blocks(language):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from lab.hardware_tools.validation import Validation
 
 OK, FAILED, REFUSED = 0, 1, 2
-PAGE = Path("docs/validation.md")
+PAGE = Path("docs/evidence/validation.md")
 MOST_REFUSED = 20
 PERCENTS = ("median_pct", "p90_pct", "worst_pct")
 _PRINTED = dict.fromkeys(PERCENTS, "{:.1f}".format)
@@ -36,7 +36,7 @@ def add_parser(tools: Any) -> None:
         "accelerator",
         help="check the file of an accelerator, and show what follows from it",
         description="Exit status: 0 if the file is fine, 2 if not. For a file of the package in a "
-        "checkout, writes docs/validation.md anew.",
+        "checkout, writes docs/evidence/validation.md anew.",
     )
     accelerator_.add_argument("file", type=Path, metavar="BOARD.toml")
     accelerator_.set_defaults(tool=accelerator)

@@ -1,6 +1,6 @@
 """The metrics of a run's summary, each declared once.
 
-`docs/guides/adding_a_metric.md` says how to add one.
+`docs/how_to/adding_a_metric.md` says how to add one.
 """
 
 from collections.abc import Mapping

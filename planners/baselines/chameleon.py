@@ -118,7 +118,7 @@ class Chameleon(Planner):
       the one in force included. It moves to the cheapest accurate one; if there is none, more are
       tried.
 
-    ``docs/planners.md`` says what of it is confirmed, and how it departs from the paper.
+    ``docs/concepts/baselines.md`` says what of it is confirmed, and how it departs from the paper.
 
     Args:
         budget_s: planning seconds of each search.

@@ -187,7 +187,7 @@ class CherryPick(Planner):
     the SLO and fits. While there is none, only the probability counts. The search stops after
     ``least_runs`` plans once the largest expected saving is at most ``stop_saving`` of C_best.
 
-    ``docs/planners.md`` says what of it is confirmed, and how it departs from the paper.
+    ``docs/concepts/baselines.md`` says what of it is confirmed, and how it departs from the paper.
 
     Args:
         budget_s: planning seconds of each search.

@@ -51,7 +51,7 @@ class INFaaS(Planner):
     its share is scaled. It gets one more replica if its requests mostly wait; otherwise the
     cheapest upgrade that is at least a tenth faster and accurate enough.
 
-    ``docs/planners.md`` says what of it is confirmed, and how it departs from the paper.
+    ``docs/concepts/baselines.md`` says what of it is confirmed, and how it departs from the paper.
 
     Args:
         budget_s: planning seconds of each data set's profile.

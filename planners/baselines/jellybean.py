@@ -132,7 +132,7 @@ class JellyBean(Planner):
     (`assign_workers`). The cheapest plan is deployed, the most accurate among equals. A query is
     planned again only if it lost its deployment.
 
-    ``docs/planners.md`` says what of it is confirmed, and how it departs from the paper.
+    ``docs/concepts/baselines.md`` says what of it is confirmed, and how it departs from the paper.
 
     Args:
         budget_s: planning seconds of each data set's profile; the authors' has no limit.

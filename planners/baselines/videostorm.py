@@ -39,7 +39,7 @@ class VideoStorm(Planner):
     under the present load. A query that is not served has U = 0. Then waiting queries are placed,
     and running ones migrate if they gain enough.
 
-    ``docs/planners.md`` says what of it is confirmed, and how it departs from the paper.
+    ``docs/concepts/baselines.md`` says what of it is confirmed, and how it departs from the paper.
 
     Args:
         objective: ``"max_sum"`` or ``"max_min"``; they differ only when the node is short.

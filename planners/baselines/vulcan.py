@@ -49,7 +49,7 @@ class Vulcan(Planner):
     come first, and latencies of its placement are multiplied by observed over predicted, at most
     ten. A query whose record a planner crash deleted is searched again on the same data.
 
-    ``docs/planners.md`` says what of it is confirmed, and how it departs from the paper.
+    ``docs/concepts/baselines.md`` says what of it is confirmed, and how it departs from the paper.
 
     Args:
         budget_s: planning seconds of each search, the part after an early deployment included.

@@ -11,7 +11,7 @@ from lab.cli.tools import main
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = ROOT / "hardware_models" / "data" / "accelerators"
-GUIDE = (ROOT / "docs" / "guides" / "adding_an_accelerator.md").read_text(encoding="utf-8")
+GUIDE = (ROOT / "docs" / "how_to" / "adding_an_accelerator.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", GUIDE, re.S | re.M)
 [EXAMPLE] = [text for language, text in BLOCKS if language == "toml"]
 COMMANDS = [
@@ -51,13 +51,13 @@ def test_mistakes_are_told_line_by_line(capsys, folder):
 
 
 def test_a_file_of_the_package_writes_the_page_of_sources_anew(folder, capsys):
-    (folder / "docs").mkdir()
-    page = folder / "docs" / "validation.md"
+    (folder / "docs" / "evidence").mkdir(parents=True)
+    page = folder / "docs" / "evidence" / "validation.md"
     page.touch()
     assert main(["accelerator", str(SHIPPED / "h200.toml")]) == 0
-    assert "wrote docs/validation.md" in capsys.readouterr().out
+    assert "wrote docs/evidence/validation.md" in capsys.readouterr().out
     text = page.read_text(encoding="utf-8")
-    assert text == (ROOT / "docs" / "validation.md").read_text(encoding="utf-8")
+    assert text == (ROOT / "docs" / "evidence" / "validation.md").read_text(encoding="utf-8")
     for name in ("H200-141GB", "B200-180GB", "MI300X"):
         assert f"| {name} | price |" in text
 

@@ -213,7 +213,9 @@ def test_no_word_is_cut_in_a_narrow_terminal(telling):
 
 
 def test_the_page_says_what_the_tool_says(tmp_path, monkeypatch, capsys):
-    page = (Path(__file__).parents[2] / "docs" / "explaining.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "how_to" / "explaining.md").read_text(
+        encoding="utf-8"
+    )
     [simulate, explain] = re.findall(r"^compass-.*$", page, re.M)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", [*shlex.split(simulate), "figures=false"])

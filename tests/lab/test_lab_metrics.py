@@ -7,13 +7,12 @@ from lab import run
 from lab.common.metrics import BY_TIER, CLAIMED, METRICS
 from lab.what_if.question import numbers
 
-RESULTS = Path(__file__).parents[2] / "docs" / "results.md"
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "summary.md"
 
 
 def documented():
     """Unit by key, from the table of the summary's keys."""
-    text = RESULTS.read_text(encoding="utf-8")
-    table = text.partition("## summary.json")[2].partition("\n## ")[0]
+    table = PAGE.read_text(encoding="utf-8").partition("\n## ")[0]
     rows = re.findall(r"^\| `(\w+)` \|([^|]*)\|", table, flags=re.M)
     assert len(rows) == len(dict(rows))
     return {key: unit.strip() for key, unit in rows}
@@ -22,7 +21,7 @@ def documented():
 def test_the_documentation_has_each_metric_with_its_unit():
     found = documented()
     missing = METRICS.keys() - found.keys()
-    assert not missing, f"docs/results.md, section summary.json, lacks {sorted(missing)}"
+    assert not missing, f"docs/reference/summary.md lacks {sorted(missing)}"
     assert {name: found[name] for name in METRICS} == {
         name: metric.unit for name, metric in METRICS.items()
     }

@@ -337,7 +337,7 @@ def test_a_goal_is_met_or_missed_in_its_own_scheme_alone():
     assert goal.verdict(row | {"scheme": "leave one curve out"}) == ""
 
 
-DOCS = Path(__file__).parents[2] / "docs"
+DOCS = Path(__file__).parents[2] / "docs" / "evidence"
 
 
 def test_the_validation_page_is_that_of_the_shipped_files(monkeypatch):

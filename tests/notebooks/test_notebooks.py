@@ -77,7 +77,7 @@ def emphasised(name):
 
 
 def test_words_in_italics_are_in_the_glossary():
-    glossary = (_pages.PAGES.parent / "glossary.md").read_text(encoding="utf-8")
+    glossary = (_pages.PAGES.parent / "concepts" / "glossary.md").read_text(encoding="utf-8")
     listed = re.search(r"^```{glossary}\n(.*?)^```$", glossary, re.S | re.M)[1]
     terms = re.findall(r"^\S.*$", listed, re.M)
     assert terms == sorted(terms, key=str.lower)
@@ -91,7 +91,7 @@ def test_words_in_italics_are_in_the_glossary():
 def test_outcomes_of_requests_are_in_the_glossary():
     from sim.dataplane.base.interface import OUTCOMES
 
-    glossary = (_pages.PAGES.parent / "glossary.md").read_text(encoding="utf-8")
+    glossary = (_pages.PAGES.parent / "concepts" / "glossary.md").read_text(encoding="utf-8")
     for outcome in OUTCOMES:
         assert f"\n{outcome.replace('_', ' ').capitalize()}\n  Said of a request that" in glossary
 

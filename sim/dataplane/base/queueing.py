@@ -1,7 +1,7 @@
 """Rules of queues: who is served first, when a batch starts, who is dropped or shed.
 
-Both data planes call these functions, so that a rule is written once. `docs/data_planes.md` lists
-every rule and where it is. Times are int64 nanoseconds.
+Both data planes call these functions, so that a rule is written once.
+`docs/concepts/data_planes.md` lists every rule and where it is. Times are int64 nanoseconds.
 """
 
 from scenarios.cluster import DISCIPLINES, EDF, PRIORITY
