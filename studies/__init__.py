@@ -1,1 +1,1 @@
-"""Experiments that hold the planners to what is claimed of them; see docs/evidence/evaluation.md."""
+"""Experiments that check what planners achieve; see docs/evidence/evaluation.md."""
