@@ -1,13 +1,12 @@
 # %% [markdown]
 # # First steps
 #
-# A service recognises speech. Users come and go; each talks into a phone of its own, over a link of
-# its own, and was promised an answer in time, good enough. The same work can be done on the phone,
-# at an edge site near by, or in the cloud. Who decides, for each user, what runs where? A
-# *planner*.
+# A service recognises speech. Users come and go. Each talks into a phone, over a link, and has an
+# *SLO*: answers must come in time and be accurate enough. The same work can be done on the phone,
+# at a nearby edge site, or in the cloud. A *planner* decides for each user what runs where.
 #
-# In this notebook you simulate ten minutes of that service, look at what became of the users, and
-# set two planners beside each other. Words in *italics* are in the [glossary](../docs/concepts/glossary.md).
+# In this notebook you simulate ten minutes of that service, look at how the users fared, and
+# compare two planners. Words in *italics* are in the [glossary](../docs/concepts/glossary.md).
 
 # %%
 import os
@@ -30,13 +29,11 @@ sns.set_theme(style="whitegrid", palette="colorblind")
 # %% [markdown]
 # ## One run
 #
-# `run` composes a configuration from overrides, the same that `compass-sim` takes, and simulates it
-# with one planner. `cheapest_feasible` gives each user (a *query*) the cheapest *plan* that looks
-# feasible.
+# `run` composes a configuration from overrides, as `compass-sim` does, and simulates it with one
+# planner. `cheapest_feasible` gives each user (a *query*) the cheapest *plan* that looks feasible.
 #
 # **Predict.** A user arrives every ten seconds on average and stays for some minutes. The edge site
-# has one GPU, the cloud two A100s. Of the users who are there, how many will get all that they were
-# promised?
+# has one GPU, the cloud two A100s. How many of the active users will have their whole SLO met?
 
 # %%
 SCENARIO = ["experiment=speech_small", f"horizon_s={HORIZON_S}"]
@@ -45,14 +42,14 @@ for key in ("queries", "active_queries_mean", "service_goodput_mean", "slo_met_f
     print(f"{key:>22}: {cheap.summary[key]:.3g}")
 
 # %% [markdown]
-# `service_goodput_mean` is *service goodput*: how many users, on average over time, got their whole
-# *SLO*. `slo_met_fraction` is its share of those who were there. It is less than half.
+# `service_goodput_mean` is *service goodput*: how many users, on average over time, had their whole
+# *SLO* met. `slo_met_fraction` is its share of the active users. It is less than half.
 #
-# ## What became of the users
+# ## Why SLOs failed
 #
 # A result holds tables as polars frames. `windows` has one row for each user and *window*, the span
-# of time in which an SLO is judged. A window fails for one of three reasons: nothing was deployed
-# for the user, answers were late, or they were not good enough.
+# of time in which an SLO is judged. A window fails for one of three reasons: no plan was deployed
+# for the user, answers were late, or they were not accurate enough.
 #
 # **Predict.** Which is the most frequent?
 
@@ -85,7 +82,7 @@ plt.show()
 # ## Where the time goes
 #
 # `operators` splits the latency of each window by *operator*: waiting in a queue, waiting for a
-# batch, computing, and travelling over links. Late windows differ from those in time. In what?
+# batch, computing, and travelling over links. How do late windows differ from those in time?
 
 # %%
 parts = ["queueing_s", "compute_s", "transfer_s"]
@@ -118,14 +115,14 @@ plt.show()
 
 # %% [markdown]
 # The links make no difference. In late windows the speech model, `wave_to_text`, computes twice as
-# long, since it was put where it is slow, and its requests wait far longer in its queue, since it
-# was put where others are. A planner can avoid both.
+# long, because it was placed where it is slow. Its requests also wait far longer in its queue,
+# because it was placed where others are. A planner can avoid both.
 #
 # ## Another planner
 #
-# `videostorm` profiles ahead, and shares out the machines anew every second. It meets the very same
-# users, phones, links and words: the *seed* decides those, no planner can change them. So every
-# difference below is the planner's.
+# `videostorm` profiles ahead and divides the machines among the users every second. It meets the
+# same users, phones, links and words: the *seed* decides these, and no planner can change them. So
+# every difference below is due to the planner.
 
 # %%
 storm = run([*SCENARIO, "planner=videostorm"], directory=RESULTS / "videostorm")
@@ -137,7 +134,7 @@ for result in (cheap, storm):
     )
 
 # %% [markdown]
-# The figures that a run draws can be had for these two together. This one shows goodput over time;
+# A run's figures can also be drawn for two planners together. This one shows goodput over time;
 # `draw_comparison` drew five.
 
 # %%
@@ -145,17 +142,17 @@ figures = draw_comparison(RESULTS, ["cheapest_feasible", "videostorm"])
 Image(filename=str(figures[0]))
 
 # %% [markdown]
-# The grey line is the number of users; no planner can get above it. VideoStorm comes nearer to it,
-# and pays more. Is that because of the seed? [The third notebook](03_your_own_planner.ipynb) compares
-# over several seeds.
+# The grey line is the number of users, an upper limit for every planner. VideoStorm comes nearer to
+# it and costs more. Is that because of the seed? [The third notebook](03_your_own_planner.ipynb)
+# compares over several seeds.
 #
 # ## Try it
 #
 # 1. Run `videostorm` with `"workload.rate=0.2"`: twice as many users on the same machines. What
-#    gives way first: latency, accuracy, or the number of users served at all?
-# 2. `result.queries` has the true speed of each phone (`true_device_factor`), which no planner sees.
-#    Are the users with slow phones the ones that fare badly?
+#    gets worse first: latency, accuracy, or the number of users served at all?
+# 2. `result.queries` has the true speed of each phone (`true_device_factor`), which no planner
+#    sees. Do users with slow phones fare worse?
 # 3. What other applications are there? `compass-lab list` names them.
 #
-# Next: [Queueing for SLOs](02_queueing.ipynb), or straight to
-# [writing your own planner](03_your_own_planner.ipynb).
+# Next: [Queueing for SLOs](02_queueing.ipynb), or directly [writing your own
+# planner](03_your_own_planner.ipynb).

@@ -1,10 +1,9 @@
 # %% [markdown]
 # # Queueing for SLOs: theory against simulation
 #
-# An SLO says how long an answer may take. Computing takes a known time; what breaks promises is
-# *waiting*. This notebook holds the simulator's own stations to what queueing theory knows in
-# closed form: M/M/1, M/G/1, M/M/c, and batches. Where they agree, you can trust the simulator, and
-# where theory ends, you have it. At the end, the most urgent go first.
+# Computing takes a known time. What breaks an SLO is *waiting*. This notebook compares the
+# simulator's stations with closed-form queueing theory: M/M/1, M/G/1, M/M/c, and batches. Where
+# they agree, you can trust the simulator; where theory ends, the simulator continues.
 
 # %%
 import os
@@ -29,12 +28,11 @@ MEAN_NS = 10_000_000  # a request takes 10 ms on average, alone
 sns.set_theme(style="whitegrid", palette="colorblind")
 
 # %% [markdown]
-# ## A station by itself
+# ## One station
 #
 # In the simulator, an operator on an allocation is a *station*: one queue, some servers, a rule for
-# batches. A *data plane* moves requests through stations. Usually the world builds them; here we
-# build one by hand, feed it with arrivals at random (a Poisson process), and note how long each
-# request takes from arrival to departure, its *sojourn*.
+# batches. A *data plane* moves requests through stations. Here we build one by hand, feed it with
+# Poisson arrivals, and record each request's *sojourn*, its time from arrival to departure.
 
 
 # %%
@@ -94,10 +92,10 @@ lone = simulate(per_s=0.01, times=constant, customers=10_000)
 print(f"{len(lone):,} requests; alone, each takes {lone.mean():.3f} service times")
 
 # %% [markdown]
-# ## M/M/1: why a busy server is a slow one
+# ## M/M/1: a busy server is slow
 #
-# Arrivals at random, exponential service times, one server that is busy a share $\rho$ of the time
-# (its *utilisation*). Theory: the mean sojourn is $1 / (1 - \rho)$ service times.
+# Arrivals are Poisson, service times are exponential, and one server is busy a share $\rho$ of the
+# time (its *utilisation*). In theory, the mean sojourn is $1 / (1 - \rho)$ service times.
 #
 # **Predict.** From 50 % to 90 % busy, by what factor does the sojourn grow?
 
@@ -141,14 +139,13 @@ for load, (mean, error) in zip(loads, found, strict=True):
     print(f"{load:.2f} busy: simulated {mean:6.2f} +- {error:.2f}, theory {1 / (1 - load):6.2f}")
 
 # %% [markdown]
-# Five times: from 2 to 10 service times. The last points are the hardest to simulate too, since at
-# high load the queue remembers for long, and even many requests are few independent ones.
+# Five times: from 2 to 10 service times. High loads are the hardest to simulate, because the queue
+# has a long memory.
 #
 # ## An SLO is a quantile
 #
-# Users are not promised a mean. An SLO here holds if 95 % of the requests are in time. In M/M/1 the
-# sojourn is itself exponential, so a share $e^{-(1 - \rho) b}$ is late for a bound of $b$ service
-# times.
+# An SLO does not bound the mean. Here it holds if 95 % of the requests are in time. In M/M/1 the
+# sojourn is exponential, so a share $e^{-(1 - \rho) b}$ is late for a bound of $b$ service times.
 #
 # **Predict.** With a bound of 10 service times, up to which utilisation do 95 % arrive in time?
 
@@ -171,16 +168,16 @@ axes.legend(title="bound (service times)")
 plt.show()
 
 # %% [markdown]
-# The bound decides how much of a machine can be used. This is why the simulated cluster admits
-# queries only up to a `max_utilisation` of 0.8, and why planners leave *headroom*.
+# The bound decides how much of a machine can be used. So the simulated cluster admits queries only
+# up to a `max_utilisation` of 0.8, and planners leave *headroom*.
 #
 # ## M/G/1: variability costs as much as load
 #
 # Let service times be constant (M/D/1), exponential, or erratic, with a standard deviation of twice
-# the mean. Pollaczek and Khinchine: the mean wait is $\rho (1 + c^2) / (2 (1 - \rho))$, where $c$ is
-# the coefficient of variation.
+# the mean. By Pollaczek and Khinchine, the mean wait is $\rho (1 + c^2) / (2 (1 - \rho))$, where
+# $c$ is the coefficient of variation.
 #
-# **Predict.** At 80 % busy, how much longer does the erratic one wait than the constant one?
+# **Predict.** At 80 % busy, how much longer is the wait with erratic times than with constant ones?
 
 # %%
 kinds = {"constant": constant, "exponential": exponential, "erratic": erratic}
@@ -206,15 +203,14 @@ axes.set(
 plt.show()
 
 # %% [markdown]
-# Five times as long, at the same load. Requests whose sizes differ, and operators whose times
-# depend on content, cost capacity; that is why tables of applications have a `service_cv`.
+# Five times as long, at the same load. So the applications' tables have a `service_cv`.
 #
 # ## M/M/c: one queue or many?
 #
 # Four servers can share one queue, or each can have its own. Or one server is four times as fast.
 # Erlang's formula C gives the probability of waiting with a shared queue.
 #
-# **Predict.** Put the three in order, by mean sojourn, at 80 % busy. And at 10 %?
+# **Predict.** Order the three by mean sojourn, at 80 % busy. And at 10 %?
 
 # %%
 SERVERS = 4
@@ -256,17 +252,17 @@ axes.set(
 plt.show()
 
 # %% [markdown]
-# A shared queue is always better than four, since no server idles while others have work; that is
-# why *replicas* share one queue here. One fast server is better still, if there is such a thing: at
-# low load a request has all of its speed. An A100 cut in seven is the opposite choice, and
-# [worth it where a small request cannot use a whole card](05_mig_and_mps.ipynb).
+# A shared queue is always better than four, because no server idles while others have work. So
+# *replicas* share one queue here. One fast server is better still. An A100 cut in seven is the
+# opposite choice, and [worth it where a small request cannot use a whole
+# card](05_mig_and_mps.ipynb).
 #
 # ## Batches
 #
-# A GPU serves a batch in less time than its requests one by one. The station waits for nobody: when
-# a server falls free, it takes all that wait, up to a maximum. With constant times this is a Markov
-# chain from one batch to the next, which is easily solved: if $x$ wait when the server falls free,
-# it takes $\min(\max(x, 1), K)$ of them, and a Poisson number arrives meanwhile.
+# A GPU serves a batch in less time than its requests one by one. A free server takes all waiting
+# requests at once, up to a maximum. With constant times this is a Markov chain from batch to batch:
+# if $x$ requests wait when the server becomes free, it takes $\min(\max(x, 1), K)$ of them, and a
+# Poisson number arrives meanwhile.
 
 
 # %%
@@ -293,7 +289,8 @@ def batch_sojourn(per_s, factors, most=2000):
 
 
 # %% [markdown]
-# How much longer does a batch take? On the smallest slice of an A100, as measured, for ResNet-50:
+# How much longer does a batch take? These are measurements of ResNet-50 on the smallest slice of an
+# A100:
 
 # %%
 alone_s = gpu_latency.batch_latency("resnet50", 1, 1).seconds
@@ -348,15 +345,14 @@ worst = max(abs(row["sojourn"] / at - 1) for row, at in zip(rows, chain, strict=
 print(f"furthest from theory: {worst:.1%}")
 
 # %% [markdown]
-# Nothing: at low load batches are of one. At high load they grow by themselves, and the station
-# takes nearly twice as many. Here a larger maximum never hurts the mean; it can hurt a bound, since
-# a request that comes alone may find a large batch just begun.
+# Nothing: at low load, batches have one request. At high load they grow by themselves, and the
+# station takes nearly twice as many. Here a larger maximum never hurts the mean.
 #
-# ## What planners are told
+# ## What planners see
 #
-# `context.predict` cannot simulate: it must answer in microseconds. It takes a station as M/G/c by an
-# approximation of Sakasegawa, [as documented](../docs/concepts/planning_bulk.md#how-predictions-work). How far is it
-# off?
+# `context.predict` must answer in microseconds, so it cannot simulate. It treats a station as M/G/c
+# by an approximation of Sakasegawa, [as
+# documented](../docs/concepts/planning_bulk.md#how-predictions-work). How far off is it?
 
 # %%
 rows = []
@@ -385,19 +381,17 @@ grid.set_axis_labels("utilisation", "predicted / simulated")
 plt.show()
 
 # %% [markdown]
-# With one server it is exact but for chance, being Pollaczek and Khinchine's formula. With several
-# it is an approximation, good for usual variation, and on the safe side for erratic times.
+# With one server the formula is exact except for chance. With several it is an approximation: good
+# for usual variation, and on the safe side for erratic times.
 #
 # ## Who goes first?
 #
-# So far, who came first was served first (*FIFO*). A service that promises different bounds may
-# serve who is due first: the *discipline* of its stations is then earliest deadline first (*EDF*).
-# Speech recognition has three classes: `premium` is promised an answer within a second, `standard`
-# within two, `economy` within four. The planner, `cheapest_feasible`, is blind to queues, and so
-# orders the same plans under both disciplines.
+# So far, requests were served in order of arrival (*FIFO*). With several bounds, stations may serve
+# the earliest deadline first (*EDF*): that is their *discipline*. Speech recognition has three
+# classes: `premium` with a bound of one second, `standard` with two, `economy` with four. The
+# planner, `cheapest_feasible`, ignores queues, so it orders the same plans under both disciplines.
 #
-# **Predict.** Whom does EDF help, and who pays for it? Will more be served well in all, and on
-# average sooner?
+# **Predict.** Which class gains by EDF, and which pays? Are more users served well?
 
 # %%
 SEEDS = range(1) if SMOKE else range(4)
@@ -447,19 +441,17 @@ sns.move_legend(axes, "center left", bbox_to_anchor=(1, 0.5), title="seed")
 plt.show()
 
 # %% [markdown]
-# `premium` gains on every seed, for it has the least time to lose. No work is saved: the mean latency
-# is no lower, and what the urgent no longer wait, others do. Whether more are served well in all is
-# open: it is so on two of these seeds, and on the other two fewer are. EDF is known for that: where
-# there is more work than can be done in time, it serves who is nearly late already, and makes others
-# late as well. More room, or another plan, is what helps then.
+# `premium` gains on every seed, because it has the least slack. EDF saves no work: the mean latency
+# is no lower, and others wait instead. More users are served well on two of these seeds, and fewer
+# on the other two. This is a known weakness of EDF under overload: it serves requests that are
+# nearly late and delays the others. Then more capacity or another plan helps.
 #
 # ## Try it
 #
-# 1. Give the station `max_wait_ns`, so that it waits for batches to fill. When is it worth it?
-# 2. Add `capacity=10`, a queue that drops. What becomes of the sojourn of those who get in?
-# 3. `cluster.discipline=priority` serves the first class first, however late others are. Who gains
-#    more by it than by EDF? And what does `cluster.shed_late=true` do?
+# 1. Give the station `max_wait_ns`, so that it waits for batches to fill. When does that pay?
+# 2. Add `capacity=10`, a bounded queue. How does the sojourn of admitted requests change?
+# 3. What do `cluster.discipline=priority` and `cluster.shed_late=true` change?
 # 4. Which utilisation keeps 95 % of erratic requests within 10 service times? Theory has no closed
-#    form for this one. The simulator does not mind.
+#    form.
 #
 # Next: [What if?](04_what_if.ipynb) turns the same station into sliders.

@@ -2,11 +2,11 @@
 # # Write your own planner
 #
 # A *planner* is a class with one method. It is called when a user arrives, looks at the world
-# through a *context*, and orders a plan for each user who waits. Here you write one, let
-# `check_planner` grade whether it plays by the rules, and see on a leaderboard how good it is.
+# through a *context*, and orders a plan for each waiting user. Here you write one, let
+# `check_planner` test whether it keeps the rules, and see its rank on a leaderboard.
 #
-# [The first notebook](01_first_steps.ipynb) shows what is simulated;
-# [Writing a planner](../docs/concepts/planning.md) has all that the planning context offers.
+# [The first notebook](01_first_steps.ipynb) shows what is simulated. [Writing a
+# planner](../docs/concepts/planning.md) describes the whole planning context.
 
 # %%
 import os
@@ -29,9 +29,8 @@ sns.set_theme(style="whitegrid", palette="colorblind")
 # %% [markdown]
 # ## A first attempt
 #
-# Many users have slow phones, so let nothing run there. Of the plans that are left, take the
-# cheapest one that fits the machines. Do not profile: profiling takes time, and time is what users
-# wait.
+# Many users have slow phones, so run nothing there. Of the other plans, take the cheapest one that
+# fits the machines. Do not profile, because users wait while you profile.
 #
 # **Predict.** Will it beat `CheapestFeasible`, which profiles 50 items of each configuration?
 
@@ -49,8 +48,8 @@ class Hasty(Planner):
 
 
 # %% [markdown]
-# One run proves little: users differ from seed to seed. `compare` runs both planners on the same
-# seeds, so that both meet the same users, and takes differences seed by seed.
+# A single run proves little, because users differ from seed to seed. `compare` runs both planners
+# on the same seeds, so that both meet the same users, and takes differences seed by seed.
 
 
 # %%
@@ -71,8 +70,8 @@ board = leaderboard([CheapestFeasible(), Hasty()])
 print(board.group_by("planner", maintain_order=True).agg(pl.col("goodput").mean().round(2)))
 
 # %% [markdown]
-# It does better, by answering at once with plans that are mostly good enough. But it does not know
-# which are not. Its *false acceptances*, deployments that did not keep the promise, say so:
+# It does better, because it answers at once with plans that are mostly good enough. But it does not
+# know which are not. Its *false acceptances*, deployments that failed the SLO, show this:
 
 # %%
 print(board.group_by("planner", maintain_order=True).agg(pl.col("false_acceptances").mean()))
@@ -80,17 +79,18 @@ print(board.group_by("planner", maintain_order=True).agg(pl.col("false_acceptanc
 # %% [markdown]
 # ## The grader
 #
-# `check_planner` runs a planner through small worlds, an empty one, an overloaded one, one whose
-# machines fail, and says in one sentence what is wrong, or nothing. Does `Hasty` play by the rules?
+# `check_planner` runs a planner through small worlds: an empty one, an overloaded one, one with
+# failing machines. It reports the first broken rule in one sentence, or nothing. Does `Hasty` keep
+# the rules?
 
 # %%
 check_planner(Hasty())
 print("Hasty keeps the contract of planners")
 
 # %% [markdown]
-# What does not play by the rules? A planner is its parameters and nothing else; what it learns
-# belongs into `context.remember`, since a real service is restarted now and then. This one remembers on
-# itself what it has served:
+# Which planner breaks them? A planner is its parameters and nothing else. What it learns belongs in
+# `context.remember`, because a real service restarts now and then. This planner stores what it has
+# served on itself:
 
 
 # %%
@@ -113,10 +113,10 @@ except PlannerCheckError as error:
 # %% [markdown]
 # ## A better one
 #
-# Profile, but little: 16 items at a time, which is what the 16 profiling workers do in one go. Then
-# ask `context.predict`, which knows how busy the machines are, and leave some *headroom* for what
-# nobody knows: how fast this link really is, and who comes next. A search in vain is remembered, on
-# the planning context: the user is left alone for a while.
+# Profile, but little: 16 items at a time, which the 16 profiling workers measure in parallel. Then
+# ask `context.predict`, which knows how busy the machines are. Leave some *headroom* for the
+# unknown: the true speed of this link, and the next arrivals. After a search in vain, remember it
+# on the planning context and pause for this user.
 
 
 # %%
@@ -166,9 +166,9 @@ print("Careful keeps the contract of planners")
 # %% [markdown]
 # ## The leaderboard
 #
-# **Predict.** The others are `RandomFeasible`, which takes any plan that would do; `Greedy`, which
-# gives each user the best there is; and `VideoStorm`, which profiles ahead and shares out the
-# machines anew every second. Put the five in order before you run the cell.
+# **Predict.** The others are `RandomFeasible`, which takes any feasible plan; `Greedy`, which gives
+# each user the best available plan; and `VideoStorm`, which profiles ahead and divides the machines
+# every second. Rank the five before you run the cell.
 
 # %%
 rivals = [CheapestFeasible(), RandomFeasible(), Greedy(), VideoStorm()]
@@ -230,17 +230,16 @@ axes.set(
 plt.show()
 
 # %% [markdown]
-# The intervals are Student's, of a handful of seeds, and so they are wide. One that lies to the right
-# of 0 is a planner that is better in this scenario. One that reaches across says that so few seeds do
-# not tell, however far the dot is from 0.
+# These are Student's intervals from a handful of seeds, so they are wide. If an interval lies to
+# the right of 0, the planner is better in this scenario. If it includes 0, there are too few seeds
+# to say, however far the dot is from 0.
 #
 # ## What makes the difference?
 #
-# `headroom` was chosen by hand. Too much of it declines plans that would do; too little believes in
-# plans that will not.
+# `headroom` was chosen by hand. Too much headroom declines feasible plans; too little accepts plans
+# that fail.
 #
-# **Predict.** Where is the best value? And what happens at 1, where predictions are believed to the
-# letter?
+# **Predict.** Which value is best? And what happens at 1, where predictions are trusted completely?
 
 # %%
 values = (0.4, 1.0) if SMOKE else (0.4, 0.6, 0.8, 1.0)
@@ -257,12 +256,12 @@ right.set(xlabel="headroom", ylabel="false acceptances in a run", title="Promise
 plt.show()
 
 # %% [markdown]
-# The band is the 95 % interval over seeds. There is no sharp best value: a wide middle does about
-# as well, and the price of believing too much is paid in false acceptances.
+# The band is the 95 % interval over seeds. There is no sharp optimum: a wide middle does about
+# equally well. Too much trust costs false acceptances.
 #
 # ## Your turn
 #
-# Change this class, or start afresh, and run the cell. It is graded first, and then ranked. Some
+# Change this class, or start again, and run the cell. It is graded first and then ranked. Some
 # ideas: use the phone where it is fast; remember what served the last query of the same data set
 # (`context.remember`, `context.recall`) and profile that first; ask for a larger batch.
 
@@ -282,7 +281,7 @@ with pl.Config(tbl_hide_column_data_types=True, tbl_hide_dataframe_shape=True):
     )
 
 # %% [markdown]
-# To use it from the shell, save it in a file, such as `my_pkg.py`:
-# `compass-sim planner._target_=my_pkg.Mine experiment=speech_small`. Does it hold its place with
-# other applications (`tracking_small`, `chat_small`), or with twice as many users
-# (`workload.rate=0.2`)? Many a planner is good at one load only.
+# To use it from the shell, save it in a file, such as `my_pkg.py`: `compass-sim
+# planner._target_=my_pkg.Mine experiment=speech_small`. Is it still ahead with other applications
+# (`tracking_small`, `chat_small`), or with twice as many users (`workload.rate=0.2`)? Many planners
+# are good at one load only.

@@ -1,12 +1,12 @@
 # %% [markdown]
 # # What if?
 #
-# Twice the load, another cut of the card, a tighter bound: what becomes of the promise? The block
+# Twice the load, another partition of the card, a tighter bound: does the SLO still hold? The block
 # data plane moves millions of requests a second, so a what-if needs no patience: move a slider, and
-# twenty thousand requests are simulated before you have let go of it.
+# twenty thousand requests are simulated before you let go of it.
 #
-# First one model on one A100, then the whole service. Without a browser the notebook runs as well:
-# whatever a slider does, the cells after it do by a call.
+# The first part is about one model on one A100, the second about the whole service. The notebook
+# also runs without a browser: each slider is followed by a cell that makes the same call.
 
 # %%
 import os
@@ -32,9 +32,9 @@ sns.set_theme(style="whitegrid", palette="colorblind")
 # %% [markdown]
 # ## One model on one card
 #
-# An A100 is cut into equal instances, each of which runs the model; they share one queue. A batch
-# takes as long as [the tables say](05_mig_and_mps.ipynb), and starts when it is full or its first
-# request has waited long enough. Requests come at random.
+# An A100 is cut into equal instances. Each runs the model, and they share one queue. A batch takes
+# as long as [the tables say](05_mig_and_mps.ipynb). It starts when it is full or its first request
+# has waited long enough. Arrivals are Poisson.
 
 # %%
 CUTS = {"7 x 1g": (1, 7), "3 x 2g": (2, 3), "2 x 3g": (3, 2), "1 x 7g": (7, 1)}
@@ -92,7 +92,7 @@ def latencies_ms(model, cut, per_s, max_batch, wait_ms=0.0, seed=0):
 
 
 # %% [markdown]
-# A bound in milliseconds, and 95 % of the requests must keep it:
+# There is a bound in milliseconds, and 95 % of the requests must keep it:
 
 
 # %%
@@ -124,7 +124,7 @@ def what_if(model="resnet50", cut="7 x 1g", per_s=2000, max_batch=4, wait_ms=0.0
 
 
 # %% [markdown]
-# **Predict**, then move the sliders: with the card in seven, how many requests a second can be
+# **Predict**, then move the sliders: with the card cut in seven, how many requests a second can be
 # served in 60 ms? Do larger batches help? Does waiting for them to fill?
 
 # %% tags=["no-page-output"]
@@ -138,22 +138,22 @@ ipywidgets.interact(
     bound_ms=ipywidgets.IntSlider(60, 10, 400, 10, continuous_update=False),
 )
 # %% [markdown]
-# The same by a call, as the sliders begin, and with the card whole:
+# This call is equivalent, with the initial slider values, and with the whole card:
 
 # %%
 what_if(cut="7 x 1g")
 what_if(cut="1 x 7g", max_batch=16)
 
 # %% [markdown]
-# Both serve some two thousand requests a second, and then nearly none in time: beyond saturation the
-# queue grows for as long as the load lasts. There is little warning, as the share in time is 100 %
-# until shortly before.
+# Both serve some two thousand requests a second, and slightly above that almost none in time:
+# beyond saturation, the queue grows for as long as the load lasts. There is little warning, because
+# 100 % are in time until shortly before.
 #
 # ## What if batches wait to fill?
 #
-# A full batch is efficient, and waiting for it costs time.
+# A full batch is efficient, but waiting for it costs time.
 #
-# **Predict.** At low load, what does a wait of 20 ms do? And near saturation?
+# **Predict.** At low load, what is the effect of a wait of 20 ms? And near saturation?
 
 # %%
 loads = (200, 1000, 1600, 1800, 2000)
@@ -179,16 +179,16 @@ axes.set_ylim(0)
 plt.show()
 
 # %% [markdown]
-# At low load each request pays the whole wait, for nothing. As load grows, batches fill before the
-# wait is over, and all settings come together. A server that takes what is there forms batches by
+# At low load each request pays the whole wait and gains nothing. As load grows, batches fill before
+# the wait is over, and all settings converge. A server that takes what is there forms batches by
 # itself, just when it needs them.
 #
 # ## What if the bound is tighter?
 #
-# The most requests a second of which 95 % are in time, by bisection, for each cut at the best of
-# some batch sizes. This is the *capacity* of the card for that promise.
+# Bisection finds the most requests per second of which 95 % are in time, for each partition with
+# the best of some batch sizes. This is the *capacity* of the card for that bound.
 #
-# **Predict.** Which cut is best for 20 ms, and which for 200 ms?
+# **Predict.** Which partition is best for 20 ms, and which for 200 ms?
 
 
 # %%
@@ -234,13 +234,13 @@ grid.tight_layout(w_pad=1.5)
 plt.show()
 
 # %% [markdown]
-# [The notebook on MIG and MPS](05_mig_and_mps.ipynb) had a rule of thumb, a batch may take half of
-# the bound. Here the queue itself was asked, with random arrivals.
+# [The notebook on MIG and MPS](05_mig_and_mps.ipynb) had a rule of thumb: a batch may take half of
+# the bound. Here the queue itself was simulated, with random arrivals.
 #
 # ## What if the whole service grows?
 #
-# Now users with phones and links, a pipeline, an edge site, and a planner that decides for each.
-# Every key of the configuration can be asked about, and a run takes seconds.
+# Now there are users with phones and links, a pipeline, an edge site, and a planner that decides
+# for each user. You can ask about every key of the configuration, and a run takes seconds.
 #
 # **Predict.** With twice as many users on the same two A100s, how many more are served well? And
 # with twice as many A100s?
@@ -283,15 +283,15 @@ axes.set(xlabel="users, mean over time", ylabel="service goodput", title="VideoS
 plt.show()
 
 # %% [markdown]
-# Where lines part, the card is what is short. Where they lie on each other, more cards do not help:
-# something else fails users, such as the link, or the edge site. `compass-lab explain` says what,
-# for each of them, and [the first notebook](01_first_steps.ipynb) shows how to count it.
+# Where lines part, the card is the bottleneck. Where they coincide, more cards do not help:
+# something else fails users, such as the link or the edge site. `compass-lab explain` names the
+# cause for each user, and [the first notebook](01_first_steps.ipynb) shows how to count causes.
 #
 # ## Try it
 #
 # 1. Sliders for the service: `ipywidgets.interact_manual` over a function that calls `run`.
-# 2. `network=wired`, `cluster=cloud_only`, `workload.lifetime_mean_s=60`: which of them moves
+# 2. `network=wired`, `cluster=cloud_only`, `workload.lifetime_mean_s=60`: which of them changes
 #    goodput most?
-# 3. Which cut of the card would you buy for three models at once, each with a bound of its own?
+# 3. Which partition of the card would you choose for three models at once, each with its own bound?
 #
 # Next: [Drift and replanning](06_drift_and_replanning.ipynb).

@@ -1,12 +1,12 @@
 # %% [markdown]
 # # MIG and MPS: how to slice an A100
 #
-# An A100 is a lot of GPU for one small model. *MIG* cuts it into instances with compute and memory
-# of their own; *MPS* lets several processes share one instance. Which cut serves the most requests
-# in time? It depends on the model, the batch and the bound, and this notebook shows how.
+# An A100 is a lot of GPU for one small model. *MIG* cuts it into instances with their own compute
+# and memory. *MPS* lets several processes share one instance. Which partition serves the most
+# requests in time? It depends on the model, the batch and the bound, as this notebook shows.
 #
-# All times come from the project's tables, each row of which names its source;
-# [hardware.md](../docs/concepts/hardware.md) says what was measured and what was fitted.
+# All times come from the project's tables, and each row names its source. [The hardware
+# models](../docs/concepts/hardware.md) says what was measured and what was fitted.
 
 # %%
 import os
@@ -25,8 +25,8 @@ sns.set_theme(style="whitegrid", palette="colorblind")
 # %% [markdown]
 # ## How many ways are there to cut it?
 #
-# The card has 7 compute slices and 8 memory slices. A profile, such as `2g.20gb`, takes 2 compute
-# slices and 2 memory slices, and may start at some memory slices only: 0, 2 or 4.
+# The card has 7 compute slices and 8 memory slices. A profile such as `2g.20gb` takes 2 compute
+# slices and 2 memory slices. It may start only at some memory slices: 0, 2 or 4.
 #
 # **Predict.** How many *maximal* layouts are there, to which no instance can be added?
 
@@ -59,12 +59,13 @@ axes.grid(visible=False)
 plt.show()
 
 # %% [markdown]
-# White is a memory slice that nobody can use: no profile of one slice may start at the last. Layout 2
-# wastes the other way round: two `3g` take all the memory, and leave a compute slice idle.
+# White is a memory slice that cannot be used, because no profile of one slice may start at the
+# last. Layout 2 wastes compute instead: two `3g` take all the memory and leave a compute slice
+# idle.
 #
 # ## Fragments
 #
-# Instances come and go while the card works, and none can be moved. So where one is put decides
+# Instances come and go while the card works, and none can be moved. So the position of one decides
 # what fits later.
 #
 # **Predict.** On an empty card, which start is best for the first `1g.10gb`?
@@ -85,8 +86,8 @@ plt.show()
 print("the simulator puts it at", mig.choose_start(BOARD, (), "1g.10gb"))
 
 # %% [markdown]
-# At 0 to 3 it costs the card its only place for a `4g`. The simulator chooses the start that keeps
-# the most placements open.
+# At 0 to 3 it takes the card's only place for a `4g`. The simulator chooses the start that keeps
+# the most placements possible.
 #
 # ## Does a slice slow a model down?
 #
@@ -134,14 +135,15 @@ grid.set_ylabels("time, in that of the\nwhole card")
 plt.show()
 
 # %% [markdown]
-# The dotted line is 7 / slices: time in proportion to what was taken away. Large batches come near
-# it. A lone request of ResNet-50 or BERT does not notice at all: it is bound by launching kernels,
-# not by computing, and leaves most of a card idle. VGG-19 has so much to compute that it feels
-# every slice, even alone.
+# The dotted line is 7 / slices: time in proportion to the missing slices. Large batches come near
+# it. A lone request of ResNet-50 or BERT is not slowed down at all: kernel launches limit it, not
+# computing, and it leaves most of a card idle. VGG-19 computes so much that it feels every slice,
+# even alone.
 #
 # ## Throughput of the whole card
 #
-# So cut the card into many small instances? Seven `1g` instances serve seven batches at a time.
+# So should you cut the card into many small instances? Seven `1g` instances serve seven batches at
+# a time.
 #
 # **Predict.** For which batch sizes do seven small instances beat one large one, for ResNet-50?
 
@@ -181,19 +183,19 @@ plt.show()
 
 # %% [markdown]
 # At small batches the seven win by far, for models that leave a large instance idle. At large
-# batches the cuts come nearer to each other, as one batch of ResNet-50 or VGG-19 keeps the whole
-# card busy; BERT never does. (`3 x 2g` and `2 x 3g` leave one compute slice unused.)
+# batches the partitions are closer, because one batch of ResNet-50 or VGG-19 keeps the whole card
+# busy; BERT never does. (`3 x 2g` and `2 x 3g` leave one compute slice unused.)
 #
-# But a batch of 64 in each of seven instances is not the same to a user as one of 64 on the whole
-# card: the former takes 2.5 (BERT) to 6 times (VGG-19) as long. What counts is throughput *within a
-# bound on latency*.
+# But to a user, a batch of 64 in each of seven instances differs from one of 64 on the whole card:
+# it takes 2.5 (BERT) to 6 times (VGG-19) as long. What counts is throughput *within a bound on
+# latency*.
 #
 # ## The best cut for a bound
 #
-# Let a batch take at most half of the bound, since a request may have to wait for the batch before
-# its own. For each bound and cut, take the largest batch that is fast enough.
+# Let a batch take at most half of the bound, because a request may have to wait for the previous
+# batch. For each bound and partition, take the largest batch that is fast enough.
 #
-# **Predict.** Tight bounds: many small instances, or one large one?
+# **Predict.** For tight bounds, are many small instances better, or one large one?
 
 # %%
 step = 16 if SMOKE else 1
@@ -231,13 +233,13 @@ for bound_ms in bounds_ms[:: len(bounds_ms) // 6]:
     print(f"{bound_ms:4.0f} ms:", *(f"{model} {best.get(model, 'none'):<9}" for model in MODELS))
 
 # %% [markdown]
-# There is no best cut for all: a heavy model under a tight bound needs a large instance to be in
-# time at all, and a model that is bound by launches is best cut small. That is why planners choose
-# an *allocation* for each operator, and why the simulator cuts cards while it runs.
+# No partition is best for all. A heavy model under a tight bound needs a large instance to be in
+# time at all. A model limited by launches is best served by small instances. So planners choose an
+# *allocation* for each operator, and the simulator partitions cards while it runs.
 #
 # ## Sharing by MPS
 #
-# Instead of cutting, let several processes share an instance.
+# Instead of partitioning, several processes can share an instance.
 #
 # **Predict.** Two processes of one model on one slice: twice the throughput at the same latency,
 # the same throughput at twice the latency, or something between?
@@ -293,10 +295,10 @@ for (name,), part in shared.group_by("instance", maintain_order=True):
 # processes serve 6 % more than one, five 4 %, and latency grows nearly in proportion to their
 # number. BERT leaves some of its slice: two processes serve 30 % more, five 56 % more, but each
 # batch then takes three times as long. On the whole card one process leaves most: a second one
-# doubles throughput at the same latency, and further ones add to it until the card is full. MPS is
-# worth most where a single process cannot fill an instance.
+# doubles throughput at the same latency, and further ones add to it until the card is full. MPS
+# gains most where a single process cannot fill an instance.
 #
-# A process can also be held to a share of the threads. What does a share cost?
+# A process can also be limited to a share of the threads. What does a share cost?
 
 # %%
 percents = (10, 20, 30, 40, 50, 60, 80, 100)
@@ -345,15 +347,15 @@ plt.show()
 print(f"a MIG instance beside busy ones: {mps.mig_neighbour_factor():.2f} times as slow")
 
 # %% [markdown]
-# Half of the threads cost less than twice the time. Neighbours slow a process down by what they use
-# of the memory's bandwidth: `lenet` hardly does, `vgg16` does. Instances of MIG have their own
-# memory slices, and hardly notice each other. That isolation is what MIG sells, and the price is a
-# cut that cannot follow the load from second to second.
+# Half of the threads cost less than twice the time. Neighbours slow a process down by their use of
+# memory bandwidth: `lenet` hardly does, `vgg16` does. Instances of MIG have their own memory slices
+# and hardly affect each other. That isolation is the advantage of MIG. Its price is a partition
+# that cannot follow the load from second to second.
 #
 # ## Try it
 #
-# 1. Which cut is best for `mobilenetv2` within 50 ms? And within 20 ms?
+# 1. Which partition is best for `mobilenetv2` within 50 ms? And within 20 ms?
 # 2. Three processes on `7g`, or three instances `2g`? Compare throughput and latency at batch 4.
-# 3. Other boards can be cut too: `mig.boards()`. How many maximal layouts has an H100?
+# 3. Other boards can be partitioned too: `mig.boards()`. How many maximal layouts has an H100?
 #
 # Next: [What if?](04_what_if.ipynb) puts requests into queues before these instances.

@@ -1,9 +1,9 @@
 # %% [markdown]
 # # Drift and replanning
 #
-# A plan is made for the world as it was. Then links get worse, phones get slow, speech gets harder,
-# and nobody says so. What does that do to a service, what can a planner see of it, and is it worth
-# while to plan again?
+# A plan is made for the world at one time. Then links get worse, phones get slower, speech gets
+# harder, and nobody is notified. How does that affect a service, what can a planner see of it, and
+# is it worthwhile to plan again?
 
 # %%
 import os
@@ -29,14 +29,14 @@ sns.set_theme(style="whitegrid", palette="colorblind")
 #
 # Drift is a group of the configuration. In the middle of the run,
 #
-# - `link_degradation`: half of the access links carry a third of what they did;
+# - `link_degradation`: half of the access links carry a third of what they did before;
 # - `device_slowdown`: half of the devices become half as fast;
 # - `content_shift`: the content of half of the users moves towards its hardest kind.
 #
-# Users stay for ten minutes at least, so that most live through it. The planner here is `Careful`,
+# Users stay for ten minutes at least, so most of them experience it. The planner here is `Careful`,
 # of [the notebook on planners](03_your_own_planner.ipynb): it decides once for each user, never
-# uses the phone, and does not look back. The others are `CheapestFeasible`, which likes the phone,
-# and `VideoStorm`, which shares out the machines anew every second.
+# uses the phone, and never reconsiders. The others are `CheapestFeasible`, which prefers the phone,
+# and `VideoStorm`, which divides the machines every second.
 #
 # **Predict.** Which drift hurts which planner?
 
@@ -139,16 +139,17 @@ for planner, drift, points in by_case.agg("lost").iter_rows():
     print(f"{planner:>16}, {drift:>16}: lost", *(f"{each:z5.1f}" for each in points))
 
 # %% [markdown]
-# `Careful` sends raw audio up, so bad links hurt it on every seed; slow phones cannot, for it does not
-# use them. `CheapestFeasible` likes the phone, and is the only one that slow phones cost anything.
-# Harder content costs everybody something on every seed. `VideoStorm` loses to the links as well,
-# although it replans: it shares out machines, and a link is none. Three seeds tell the sign of a loss
-# better than its size: intervals that reach across 0 do not even tell the sign for sure.
+# `Careful` sends raw audio up, so bad links hurt it on every seed. Slow phones cannot hurt it,
+# because it does not use them. `CheapestFeasible` prefers the phone, and slow phones cost only this
+# planner anything. Harder content costs everybody something on every seed. `VideoStorm` also loses
+# to the links although it replans, because it divides machines, not links. Three seeds show the
+# sign of a loss better than its size; an interval that includes 0 does not even show the sign
+# reliably.
 #
 # ## What a planner can see
 #
-# Not the drift. It sees *telemetry*: of each user's windows how many requests were good, how long
-# they took, and where. Here is one user whose link degraded.
+# A planner does not see the drift. It sees *telemetry*: for each of a user's windows, how many
+# requests were good, how long they took, and where. This is one user whose link degraded.
 
 # %%
 result = run([*SCENARIO, "drift=link_degradation", "seed=0"], planner=Careful())
@@ -193,18 +194,18 @@ axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
 plt.show()
 
 # %% [markdown]
-# Latency grows, and it is travelling that grew. A planner that looks at this knows what to do: a
-# configuration that sends less, or a place that is nearer.
+# Latency grows, and the part that grew is transfer. A planner that sees this can choose a
+# configuration that sends less, or a nearer place.
 #
 # ## Looking back
 #
-# `Watchful` is `Careful` with an eye on telemetry. If a user's last window was late, it asks how
-# many times slower the world was than `predict` said, and chooses again as if all plans were so
-# much slower. Three things matter:
+# `Watchful` is `Careful` that also reads telemetry. If a user's last window was late, it computes
+# how many times slower the world was than `predict` said, and chooses again as if all plans were
+# that much slower. Three things matter:
 #
-# - `replan_every_s`: ask to be called at ticks, not at arrivals and departures alone;
-# - each window is looked at once, and that is remembered on the planning context, not on the object;
-# - an order for the plan that is in force would change nothing, so there is none.
+# - `replan_every_s`: ask to be called at ticks, not only at arrivals and departures;
+# - look at each window once, and remember that on the planning context, not on the object;
+# - do not order the plan that is already in force, because that changes nothing.
 
 
 # %%
@@ -240,7 +241,7 @@ check_planner(Watchful())
 print("Watchful keeps the contract of planners")
 
 # %% [markdown]
-# **Predict.** Will it get back to where it was before the drift? And does it matter without drift?
+# **Predict.** Will it recover its level from before the drift? And does it matter without drift?
 
 # %%
 CASES = ("none", "link_degradation")
@@ -280,14 +281,15 @@ for drift, planner, met in rows.iter_rows():
     print(f"{drift:>17}  {planner:>9}: SLO met {met:.0%} of the time after the middle")
 
 # %% [markdown]
-# Looking back seems to pay even without drift: some plans were wrong from the start, since a link's
-# true capacity is hidden until a user is on it. Both curves sink as ever more users share the machines,
-# drift or not; so compare a curve with its own in the panel without drift, at the same minute. With
-# drift `Watchful` stays above `Careful`, and like it below what it has without.
+# Looking back seems to pay even without drift: some plans were wrong from the start, because a
+# link's true capacity is hidden until a user is on it. Both curves fall as more users share the
+# machines, with or without drift. So compare a curve with the same curve in the panel without
+# drift, at the same minute. With drift, `Watchful` stays above `Careful`, and both stay below their
+# level without drift.
 #
 # ## What it costs
 #
-# To move a user is not free: models are loaded, profiling is charged, machines drain.
+# Moving a user is not free: models are loaded, profiling is charged, machines drain.
 #
 # **Predict.** How many deployments has a user, with each of the two planners?
 
@@ -312,16 +314,18 @@ sns.move_legend(axes, "center left", bbox_to_anchor=(1, 0.5))
 plt.show()
 
 # %% [markdown]
-# Hardly more: it moves few users, and seldom. Where it finds no plan that would do if all were so
-# much slower, it leaves the user alone. (Below 1, since some users never get a plan.)
+# Hardly more: it moves few users, and seldom. Where it finds no plan that would be feasible if all
+# were that much slower, it leaves the user alone. (The number is below 1, because some users never
+# get a plan.)
 #
 # ## Try it
 #
-# 1. `content_shift` lowers accuracy, which telemetry does not show: nobody labels the answers.
-#    `context.measure_live_accuracy` measures accuracy on fresh, labelled items, at a price. Add it to `Watchful`.
-# 2. `drift=planner_crash` kills the planner's process. What of `Watchful` survives, and why?
+# 1. `content_shift` lowers accuracy, which telemetry does not show, because nobody labels the
+#    answers. `context.measure_live_accuracy` measures accuracy on fresh, labelled items, at a
+#    price. Add it to `Watchful`.
+# 2. `drift=planner_crash` kills the planner's process. Which part of `Watchful` survives, and why?
 # 3. `compass` watches both latency and accuracy. Compare `planner=compass` with
-#    `planner=compass_no_replanning`; the page on the [evaluation](../docs/evidence/evaluation.md) does, at
-#    larger scale.
+#    `planner=compass_no_replanning`. The page on the [evaluation](../docs/evidence/evaluation.md)
+#    does so at larger scale.
 #
 # Next: [Reproduce a figure](07_reproduce_a_figure.ipynb).

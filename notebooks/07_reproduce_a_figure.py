@@ -1,14 +1,14 @@
 # %% [markdown]
 # # Reproduce a figure
 #
-# Compass searches for a plan by Bayesian optimisation. Its paper claims (Fig. 8, left) that normal
-# Bayesian optimisation is far off when it predicts latency, and that Compass's own surrogate,
-# *CMBO*, is not, because it learns the time of each operator and works the latency of a plan out
-# from those. Is it so here?
+# Compass searches for a plan by Bayesian optimisation. Its paper claims (Fig. 8, left) that
+# ordinary Bayesian optimisation predicts latency badly. Compass's own surrogate, *CMBO*, should
+# predict it well, because it learns the time of each operator and computes the latency of a plan
+# from those. Does this hold here?
 #
-# This is a small version of `python -m studies surrogates`; the
-# [page of the evaluation](../docs/evidence/evaluation.md#error-of-the-latency-surrogate) has the large one.
-# It needs a checkout of the project, as `studies` is not part of the installed package.
+# This is a small version of `python -m studies surrogates`; the [page of the
+# evaluation](../docs/evidence/evaluation.md#error-of-the-latency-surrogate) has the large one. It
+# needs a checkout of the project, because `studies` is not part of the installed package.
 
 # %%
 import os
@@ -32,24 +32,25 @@ sns.set_theme(style="whitegrid", palette="colorblind")
 # %% [markdown]
 # ## The claim, as something that can fail
 #
-# 1. **Claim**: told of the same profiled plans, CMBO predicts the latency of all other plans better
-#    than normal Bayesian optimisation.
+# 1. **Claim**: given the same profiled plans, CMBO predicts the latency of all other plans better
+#    than ordinary Bayesian optimisation.
 # 2. **Series**: both surrogates, on data sets of speech and of video.
-# 3. **Metric**: the median over all plans of the relative error of the believed latency.
-# 4. **Test**: after 10 plans, the ratio of the two errors, paired over seeds. The evaluation set
-#    itself the goal of at most 0.5 before anything was run. It would fail if the interval of the
-#    ratio were above that.
+# 3. **Metric**: the median over all plans of the relative error of the predicted latency.
+# 4. **Test**: after 10 plans, the ratio of the two errors, paired over seeds. The evaluation set a
+#    goal of at most 0.5 before anything was run. The claim fails if the interval of the ratio lies
+#    above that.
 #
 # The paper gives no values of its testbed, so an order and a ratio are compared, not a figure.
 #
 # ## What each surrogate sees
 #
-# A *planner* called `LatencyProbe` profiles 20 plans of each query, drawn at random, and tells a surrogate
-# of each: CMBO of the time of each operator, normal BO of the latency of the plan. It deploys
-# nothing. It is allowed to see the truth, which it needs to know how far off a belief is.
+# A *planner* called `LatencyProbe` profiles 20 plans of each query, drawn at random. After each
+# plan, CMBO gets the time of each operator, and ordinary BO gets the latency of the plan. The
+# planner deploys nothing. It may see the truth, which it needs to compute the error of a
+# prediction.
 #
-# **Predict.** An operator's time depends on its knobs, a plan's latency on all knobs and on where
-# everything runs. There are thousands of plans. Which needs more of them?
+# **Predict.** An operator's time depends on its knobs, a plan's latency on all knobs and on all
+# placements. There are thousands of plans. Which surrogate needs more of them?
 
 # %%
 jobs = [
@@ -96,8 +97,8 @@ plt.show()
 # %% [markdown]
 # ## Our number, with its interval
 #
-# Differences within a seed are the surrogates'; differences between seeds are not. So take the
-# ratio seed by seed, and its mean by logarithms.
+# Differences within a seed are due to the surrogates; differences between seeds are not. So take
+# the ratio seed by seed, and its mean by logarithms.
 
 # %%
 verdicts = []
@@ -129,21 +130,21 @@ plt.show()
 # %% [markdown]
 # ## Agrees, differs, or cannot be known?
 #
-# The order is the paper's, for every data set: intervals lie below 1. Whether the goal of 0.5 is
+# The order is the paper's for every data set: intervals lie below 1. Whether the goal of 0.5 is
 # kept is another question. `agrees` and `fails` need an interval wholly on one side; `open` means
-# that so few seeds cannot tell. The evaluation's ten seeds narrow it; more seeds never make a claim
-# true, they make it known.
+# that there are too few seeds to decide. The evaluation's ten seeds narrow the interval. More seeds
+# never make a claim true; they only decide it.
 #
-# Why does it hold? CMBO is told more: the times of all operators, not their sum alone. A time that
-# was measured once serves all placements of that configuration. A surrogate that is given the
-# structure of the problem needs less data.
+# Why does the order hold? CMBO gets more information: the times of all operators, not only their
+# sum. A time that was measured once applies to all placements of that configuration. A surrogate
+# that knows the structure of the problem needs less data.
 #
 # ## Try it
 #
-# 1. `job.labels["order"] == "own"`: let each surrogate choose what is profiled. Which errs more
-#    now, and why is it unfair to read that as a failure?
-# 2. After 5 plans, what is the ratio? And after 20? What do you expect after 200?
-# 3. Take another experiment of `studies`, such as `profiling`, write its claim down as above,
-#    and say what would make it fail *before* you run it with `--quick`.
+# 1. `job.labels["order"] == "own"`: let each surrogate choose what is profiled. Which one is
+#    further off now, and why is it unfair to call that a failure?
+# 2. What is the ratio after 5 plans, and after 20? What do you expect after 200?
+# 3. Take another experiment of `studies`, such as `profiling`. Write its claim down as above, and
+#    say what would make it fail *before* you run it with `--quick`.
 #
 # Next: [A course of exercises](08_course.ipynb).

@@ -1,12 +1,12 @@
 # %% [markdown]
 # # A course of exercises
 #
-# Seven exercises, each with a grader that holds your answer to the simulator or to its tables. It
-# says `right`, or why not yet. Replace `None`, and run the cell again.
-# [Solutions](09_course_solutions.ipynb) are apart. The graders are in `notebooks/course.py`, so
+# There are seven exercises. A grader checks each answer against the simulator or its tables, and
+# prints `right`, or why not yet. Replace `None`, and run the cell again. The
+# [solutions](09_course_solutions.ipynb) are separate. The graders are in `notebooks/course.py`, so
 # these notebooks need a checkout of the project.
 #
-# The exercises ask about one run, ten minutes of speech recognition under `cheapest_feasible`.
+# The exercises are about one run: ten minutes of speech recognition with `cheapest_feasible`.
 
 # %%
 import os
@@ -26,7 +26,7 @@ result = course.example()
 print(result)
 
 # %% [markdown]
-# To have something to look at while you think: the response times of the users.
+# While you think, here are the response times of the users.
 
 # %%
 served = result.queries.drop_nulls("response_time_s")["response_time_s"]
@@ -39,9 +39,9 @@ plt.show()
 # %% [markdown]
 # ## 1. Little's law
 #
-# How many requests are under way at a time, on average? `result.requests` has a row for each, with
-# `outcome`, `arrival_s` and `latency_s`. Count those that were completed. Think before you sample:
-# one division will do. (The run lasts `course.HORIZON_S` seconds.)
+# How many requests are under way at a time, on average? `result.requests` has a row for each
+# request, with `outcome`, `arrival_s` and `latency_s`. Count completed requests only. Think before
+# you sample: one division is enough. (The run lasts `course.HORIZON_S` seconds.)
 
 # %%
 under_way = None
@@ -50,8 +50,9 @@ print(course.requests_under_way(under_way))
 # %% [markdown]
 # ## 2. How busy may a server be?
 #
-# One server, arrivals at random, exponential service times. 95 % of the requests must take at most 5
-# service times. What is the highest utilisation? [The notebook on queueing](02_queueing.ipynb) helps.
+# There is one server, with Poisson arrivals and exponential service times. 95 % of the requests
+# must take at most 5 service times. What is the highest utilisation? [The notebook on
+# queueing](02_queueing.ipynb) helps.
 
 # %%
 utilisation = None
@@ -71,9 +72,9 @@ print(course.crowded_layout(layout))
 # %% [markdown]
 # ## 4. The smallest cut
 #
-# 300 requests a second for BERT must be served within 80 ms, by equal instances of one A100. A batch
-# may take half of the bound. Choose the compute slices of an instance (1, 2, 3, 4 or 7) and the
-# batch so that the least compute slices are taken in all. Times:
+# 300 requests a second for BERT must be served within 80 ms, by equal instances of one A100. A
+# batch may take half of the bound. Choose the compute slices of an instance (1, 2, 3, 4 or 7) and
+# the batch so that the total number of compute slices is smallest. Times are in
 # `gpu_latency.batch_latency("bert", slices, batch).seconds`.
 
 # %%
@@ -83,9 +84,9 @@ print(course.allocation(slices_and_batch))
 # %% [markdown]
 # ## 5. Whom a planner deceives
 #
-# A *false acceptance* is a deployment that looked feasible and was not. Of all of them in this run,
-# which share, a number between 0 and 1, fell to users whose device is slower than its model's data
-# sheet? See `false_acceptances` and `true_device_factor` in `result.queries`.
+# A *false acceptance* is a deployment that looked feasible and was not. Which share of the false
+# acceptances in this run, a number between 0 and 1, concerned users whose device is slower than its
+# model's data sheet? See `false_acceptances` and `true_device_factor` in `result.queries`.
 
 # %%
 share = None
@@ -94,8 +95,8 @@ print(course.slow_devices(share))
 # %% [markdown]
 # ## 6. A planner
 #
-# Write one that keeps the contract and beats `CheapestFeasible` on two seeds.
-# [The notebook on planners](03_your_own_planner.ipynb) has the way; find one of your own.
+# Write a planner that keeps the contract and beats `CheapestFeasible` on two seeds. [The notebook
+# on planners](03_your_own_planner.ipynb) shows one; find your own.
 
 # %%
 mine = None
@@ -104,8 +105,8 @@ print(course.planner(mine))
 # %% [markdown]
 # ## 7. How many seeds?
 #
-# Two planners were run on the same five seeds, and goodput differed by this much. How many seeds
-# are needed, if the differences go on like that, so that the 95 % t-interval of their mean is no
+# Two planners were run on the same five seeds, and goodput differed by this much. If further
+# differences are similar, how many seeds are needed for the 95 % t-interval of their mean to be no
 # wider than 0.5 to either side?
 
 # %%
@@ -114,7 +115,8 @@ seeds = None
 print(course.seeds_needed(seeds, differences, effect=0.5))
 
 # %% [markdown]
-# ## And then
+# ## Further questions
 #
-# Questions without a grader: which of the [assumptions](../docs/concepts/assumptions.md) moves the
-# answer to exercise 4 most? What would you measure, and on which machine, to know better?
+# These questions have no grader: which of the [assumptions](../docs/concepts/assumptions.md)
+# changes the answer to exercise 4 most? What would you measure, and on which machine, to know
+# better?

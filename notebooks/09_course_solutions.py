@@ -1,8 +1,8 @@
 # %% [markdown]
 # # A course of exercises: solutions
 #
-# One way for each of [the exercises](08_course.ipynb). There are others; the graders accept every
-# answer that is right.
+# This is one solution for each of [the exercises](08_course.ipynb). There are others; the graders
+# accept every correct answer.
 
 # %%
 import os
@@ -25,12 +25,12 @@ print(result)
 # %% [markdown]
 # ## 1. Little's law
 #
-# How many requests are under way at a time, on average? `result.requests` has a row for each, with
-# `outcome`, `arrival_s` and `latency_s`. Count those that were completed. Think before you sample:
-# one division will do. (The run lasts `course.HORIZON_S` seconds.)
+# How many requests are under way at a time, on average? `result.requests` has a row for each
+# request, with `outcome`, `arrival_s` and `latency_s`. Count completed requests only. Think before
+# you sample: one division is enough. (The run lasts `course.HORIZON_S` seconds.)
 #
-# **Solution.** Little: number under way = arrival rate x mean time. Rate and mean share the count of
-# requests, so that it is the sum of all latencies over the time.
+# **Solution.** Little: number under way = arrival rate x mean time. The number of requests cancels,
+# so the answer is the sum of all latencies over the length of the run.
 
 # %%
 done = result.requests.filter(pl.col("outcome") == "completed")
@@ -41,8 +41,9 @@ print(course.requests_under_way(under_way))
 # %% [markdown]
 # ## 2. How busy may a server be?
 #
-# One server, arrivals at random, exponential service times. 95 % of the requests must take at most 5
-# service times. What is the highest utilisation? [The notebook on queueing](02_queueing.ipynb) helps.
+# There is one server, with Poisson arrivals and exponential service times. 95 % of the requests
+# must take at most 5 service times. What is the highest utilisation? [The notebook on
+# queueing](02_queueing.ipynb) helps.
 #
 # **Solution.** The sojourn is exponential with rate 1 - utilisation: exp(-(1 - u) 5) = 0.05.
 
@@ -73,12 +74,12 @@ print(course.crowded_layout(layout))
 # %% [markdown]
 # ## 4. The smallest cut
 #
-# 300 requests a second for BERT must be served within 80 ms, by equal instances of one A100. A batch
-# may take half of the bound. Choose the compute slices of an instance (1, 2, 3, 4 or 7) and the
-# batch so that the least compute slices are taken in all. Times:
+# 300 requests a second for BERT must be served within 80 ms, by equal instances of one A100. A
+# batch may take half of the bound. Choose the compute slices of an instance (1, 2, 3, 4 or 7) and
+# the batch so that the total number of compute slices is smallest. Times are in
 # `gpu_latency.batch_latency("bert", slices, batch).seconds`.
 #
-# **Solution.** Try them all: as many instances as the rate needs, times the slices of each.
+# **Solution.** Try all: as many instances as the rate needs, times the slices of each.
 
 # %%
 fits = []
@@ -108,12 +109,12 @@ print(course.allocation(slices_and_batch))
 # %% [markdown]
 # ## 5. Whom a planner deceives
 #
-# A *false acceptance* is a deployment that looked feasible and was not. Of all of them in this run,
-# which share, a number between 0 and 1, fell to users whose device is slower than its model's data
-# sheet? See `false_acceptances` and `true_device_factor` in `result.queries`.
+# A *false acceptance* is a deployment that looked feasible and was not. Which share of the false
+# acceptances in this run, a number between 0 and 1, concerned users whose device is slower than its
+# model's data sheet? See `false_acceptances` and `true_device_factor` in `result.queries`.
 #
-# **Solution.** No planner sees `true_device_factor`. This one likes the device, and believes its data
-# sheet.
+# **Solution.** No planner sees `true_device_factor`. This one prefers the device and trusts its
+# data sheet.
 
 # %%
 slow = result.queries.with_columns(slow=pl.col("true_device_factor") < 1)
@@ -138,8 +139,8 @@ print(course.slow_devices(share))
 # %% [markdown]
 # ## 6. A planner
 #
-# Write one that keeps the contract and beats `CheapestFeasible` on two seeds.
-# [The notebook on planners](03_your_own_planner.ipynb) has the way; find one of your own.
+# Write a planner that keeps the contract and beats `CheapestFeasible` on two seeds. [The notebook
+# on planners](03_your_own_planner.ipynb) shows one; find your own.
 #
 # **Solution.** Off the device, few samples, and a prediction that knows the load.
 
@@ -178,11 +179,12 @@ print(course.planner(mine))
 # %% [markdown]
 # ## 7. How many seeds?
 #
-# Two planners were run on the same five seeds, and goodput differed by this much. How many seeds
-# are needed, if the differences go on like that, so that the 95 % t-interval of their mean is no
+# Two planners were run on the same five seeds, and goodput differed by this much. If further
+# differences are similar, how many seeds are needed for the 95 % t-interval of their mean to be no
 # wider than 0.5 to either side?
 #
-# **Solution.** The half-width is t(n - 1) s / sqrt(n); take the first n for which it is small enough.
+# **Solution.** The half-width is t(n - 1) s / sqrt(n); take the first n for which it is small
+# enough.
 
 # %%
 differences = [1.4, 0.6, 2.1, 1.1, 0.3]
