@@ -30,10 +30,10 @@ BOUNDS = {(False, False): "", (False, True): "≥", (True, False): "≤", (True,
 ones, where less is better."""
 
 EXPLAINED = (
-    "≥ marks what is larger in truth: in some seed the value of the other is only a bound, or it "
-    "served nobody, or the reference spent nothing; ≤ marks what is smaller, where it is the other "
-    "way round, and ? that of which both is so. Ratios, intervals and p-values rest on the seeds "
-    "in which both have a value above 0, and take bounds as they are."
+    "≥ marks a lower bound: in some seed the value of the other planner is only a bound, or it "
+    "served nobody, or the reference spent nothing. ≤ marks an upper bound, for the reverse "
+    "reasons, and ? marks both. Ratios, intervals and p-values use the seeds in which both have a "
+    "value above 0, and take bounds as they are."
 )
 """What the signs of ratios say, and what those do not take into account."""
 

@@ -27,8 +27,8 @@ BOUNDS = {"response_s": "response_is_bound"}
 """Columns that may hold lower bounds of the true values, and those that say where they do."""
 
 AT_LEAST = (
-    "≥ marks response times of which less than half of the queries were ever served in some seed, "
-    "so that the longest life of a query stands in for a median that is longer"
+    "≥ marks response times that are lower bounds: in some seed less than half of the queries were "
+    "ever served, and the longest life of a query replaces the longer median"
 )
 
 WITHOUT = {
@@ -40,10 +40,10 @@ WITHOUT = {
 """Columns that have no value in a seed in which nobody was served, and what that is of."""
 
 SERVED_ALONE = {
-    "costs": "≥ marks costs of which some seed has none, since no SLO was met in it and an hour of "
-    "that would cost any amount: the mean is that of the other seeds",
-    "searches": "≥ marks searches of which some seed has none, since none led to a deployment in "
-    "it: the mean is that of the other seeds",
+    "costs": "≥ marks costs that are lower bounds: in some seed no SLO was met, so the cost per "
+    "hour is undefined, and the mean is over the other seeds",
+    "searches": "≥ marks searches that are lower bounds: in some seed no search led to a "
+    "deployment, and the mean is over the other seeds",
 }
 """What the sign says of each of these."""
 

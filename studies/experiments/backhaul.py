@@ -19,7 +19,7 @@ from studies.common.scenes import LIFETIME_S, Size
 from studies.common.study import Scale
 from studies.common.tables import means, ratio_table
 
-TITLE = "A backhaul that is short"
+TITLE = "A slow backhaul"
 PLANNERS = ("compass", "compass_no_scheduler", "videostorm")
 SIZE = Size(50, 240.0)
 EDGE, CLOUD = 2, 8
@@ -63,9 +63,9 @@ def lines(rows: pl.DataFrame) -> Iterator[str]:
     """Yield the lines of the page."""
     reference = str(rows["planner"][0])
     yield (
-        f"{SIZE.queries} queries at the end of {SIZE.horizon_s:g} s, {EDGE} machines at the site "
-        f"and {CLOUD} in the cloud. How many times the goodput of each other planner `{reference}` "
-        "has, by the capacity of the backhaul for each query."
+        f"There are {SIZE.queries} queries at the end of {SIZE.horizon_s:g} s, {EDGE} machines at "
+        f"the site and {CLOUD} in the cloud. The ratios are goodput of `{reference}` over that of "
+        "each other planner, by the capacity of the backhaul per query."
     )
     yield ""
     found = by_scene(rows, METRICS, reference, ["mbps"])

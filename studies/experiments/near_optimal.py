@@ -130,14 +130,14 @@ def lines(rows: pl.DataFrame) -> Iterator[str]:
     names = rows["planner"].unique(maintain_order=True).to_list()
     reference = names[-1]
     yield (
-        f"Queries arrive over {HORIZON_S:g} s and stay; the second half counts. Clusters: one L4 "
-        "machine at the edge site and nothing else; or that and as many A100 machines as the least "
-        "demand takes. In the model: queries with a plan in force that keeps their SLO by the "
-        "planning model under the truth, over those that its optimum serves, at the same moments "
-        f"and for the same queries; the mean over seeds, and whether it is at least {GOAL:g}. How "
-        "busy stations are at which latency must hold is an assumption of the model. At "
-        f"{LOADS['model']:g} the ILP served the most in trials, and plans for that; Compass plans "
-        f"for {LOADS['busy_model']:g}."
+        f"Queries arrive over {HORIZON_S:g} s and stay; the second half counts. Clusters have one "
+        "L4 machine at the edge site, or in addition as many A100 machines as the least demand "
+        "needs. *In the model* counts queries with a plan in force that keeps their SLO by the "
+        "planning model under the truth, relative to those that the model's optimum serves, at the "
+        "same moments and for the same queries. The table gives the mean over seeds and whether it "
+        f"is at least {GOAL:g}. The utilisation at which latency must hold is an assumption of the "
+        f"model. The ILP served the most in trials at {LOADS['model']:g} and plans for that; "
+        f"Compass plans for {LOADS['busy_model']:g}."
     )
     yield ""
     parts = [
@@ -162,11 +162,11 @@ def lines(rows: pl.DataFrame) -> Iterator[str]:
     )
     yield (
         f"Goodput in simulation over that of `{reference}`, and differences between neighbours in "
-        f"queries; paired over seeds. `{reference}` is the optimum of the model, not of the "
-        "simulated world, so a part of the gap may be negative. Its last step has two more causes: "
-        f"it plans for stations that are busy {LOADS['model']:g} of the time, the others for "
-        f"{LOADS['busy_model']:g}; and they watch telemetry, and make up for what the model does "
-        "not know."
+        f"queries, paired over seeds. `{reference}` is the optimum of the model, not of the "
+        "simulated world, so a part of the gap may be negative. The last step has two more causes: "
+        f"`{reference}` plans for stations that are busy {LOADS['model']:g} of the time, and the "
+        f"others for {LOADS['busy_model']:g}; and the others watch telemetry, which corrects for "
+        "what the model does not know."
     )
     yield ""
     body = []

@@ -166,11 +166,11 @@ def lines(rows: pl.DataFrame) -> Iterator[str]:
     """Yield what profilers need to be as correct as random sampling, and what they save."""
     tidy = cells(rows)
     yield (
-        f"All configurations of {QUERIES:g} queries on average a run, of both applications, under "
-        "their own SLOs. Goal: at most "
+        f"These are all configurations of {QUERIES:g} queries per run on average, of both "
+        "applications, under their own SLOs. The goal is at most "
         f"{GOAL:g} of the samples of random sampling at equal correctness, by the whole interval; "
-        "*open* where it does not tell. ≤ marks upper bounds, where random sampling is never as "
-        "correct and its most correct rule stands in."
+        "*open* where the interval includes the goal. ≤ marks upper bounds, where random sampling "
+        "is never as correct and its most correct rule is used instead."
     )
     yield ""
     own = {(OWN.first, OWN.most): " (Compass's own rule)"}

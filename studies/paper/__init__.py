@@ -1,1 +1,1 @@
-"""The paper's figures, run anew: our figure, its claim, and whether we agree."""
+"""Reproduction of the paper's figures: our figure, the claim, and whether we agree."""

@@ -1,18 +1,18 @@
-"""Figures 11 and 12: what serving all queries costs, and how soon, where machines abound.
+"""Figures 11 and 12: cost of serving all queries, and response time, with plentiful machines.
 
-More machines than any planner could use, rented only while in use, at dated list prices. Cost is
-the bill for an hour in which a query's SLO is met, so that nobody gains by serving badly. Compass
-plans in its mode of least cost. Captioning and code generation have ten planning minutes for each
-query and live for an hour; the paper follows them for ten hours, we for two. Seeds of live
-video chat differ by far: where several configurations lie closer to the floor of accuracy than
-profiling can tell apart, Compass serves most queries by one that just misses it, as on two of the
-first ten seeds
-(`compass-sim -m experiment=paper/fig11_chat planner=compass_cost 'seed=range(10)'`).
+There are more machines than any planner could use, rented only while in use, at dated list prices.
+Cost is the bill per hour in which a query's SLO is met, so that bad service does not pay. Compass
+plans in its mode of least cost. Captioning and code generation have ten planning minutes per
+query, and queries live for an hour. The paper follows them for ten hours, we for two. Seeds of
+live video chat differ greatly. If several configurations lie closer to the accuracy floor than
+profiling can resolve, Compass serves most queries by one that just misses it, as on two of the
+first ten seeds (`compass-sim -m experiment=paper/fig11_chat planner=compass_cost
+'seed=range(10)'`).
 
-Response time (figure 12) is that until the first plan that truly meets the SLO, of the scenes in
-which queries want an answer within seconds. Quartiles are Kaplan-Meier estimates, in which queries
-that leave without one count for as long as they waited. On a seed where too few get one a quartile
-is infinite, and its mean over seeds with it.
+Response time (figure 12) ends at the first plan that truly meets the SLO, in scenes whose queries
+want an answer within seconds. Quartiles are Kaplan-Meier estimates: queries that leave without
+such a plan count with the time that they waited. On a seed where too few get one, a quartile is
+infinite, and so is its mean over seeds.
 """
 
 from collections.abc import Iterator
@@ -110,12 +110,12 @@ def findings(rows: pl.DataFrame) -> list[Finding]:
 def lines(rows: pl.DataFrame) -> Iterator[str]:
     """Yield the ratios, and means over seeds."""
     yield (
-        f"How many times the cost and the response time of `{rows['planner'][0]}` the others have "
-        "in unlimited clusters. "
-        "Cost is the bill for an hour in which a query's SLO is met; attributed cost leaves out "
-        "what is rented and held by nobody. Response time is the Kaplan-Meier median over all "
-        "queries; where less than half of them were ever served in some seed, the longest life of "
-        "a query stands in, as a lower bound."
+        "The ratios are cost and response time of the others over those of "
+        f"`{rows['planner'][0]}`, in unlimited clusters. "
+        "Cost is the bill per hour in which a query's SLO is met; attributed cost excludes idle "
+        "rented hardware. Response time is the Kaplan-Meier median over all queries. If less than "
+        "half of them were ever served in some seed, the longest life of a query is used as a "
+        "lower bound."
     )
     yield ""
     rows = _scenes(rows)

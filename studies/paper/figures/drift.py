@@ -1,17 +1,18 @@
 """Figure 17: SLO violations after a step of latency and a step of accuracy.
 
-A population of queries that stay arrives over the first half; in the middle half of the devices
-become a fifth as fast, or half of the links carry a third of what they did, or the content of all
-moves by two fifths to its hardest stratum. Followed are the queries that arrived at least a minute
-before. Violations are the share of their time whose window does not meet the SLO; they are taken to
-return if they end within 5 points of what they were. Beside Compass runs the ILP, solved anew on
-the truth all along: some queries no plan can serve after the step, and it has them too.
+A population of queries arrives over the first half and stays. In the middle, half of the devices
+become a fifth as fast, or half of the links carry a third of their capacity, or all content moves
+by two fifths to its hardest stratum. The study follows queries that arrived at least a minute
+before. Violations are the share of their time whose window does not meet the SLO. They count as
+returned if they end within 5 points of their earlier level. The ILP, solved again and again on the
+truth, runs for comparison: no plan can serve some queries after the step, and it has these
+violations too.
 
-The scene of content is chosen by what the ILP can still serve, which is nearly all. VOiCES is the
-only data set whose content has several strata. The shift lowers all accuracies on it to about 0.7
-of what they were: with floors at 0.6 of the best, the best model keeps them and the smallest, which
-had 0.74 of the best, does not. One L4 machine serves the queries of the first half by either, and
-those of the whole run by the smallest only, so that it matters what is believed of it.
+The content scene is chosen so that the ILP can still serve nearly all queries. VOiCES is the only
+data set whose content has several strata. The shift lowers all accuracies on it to about 0.7 of
+their level. With floors at 0.6 of the best, the best model keeps them, and the smallest, which had
+0.74 of the best, does not. One L4 machine serves the queries of the first half by either model,
+and those of the whole run only by the smallest, so beliefs about the smallest model matter.
 """
 
 from collections.abc import Iterator
@@ -122,10 +123,11 @@ def findings(rows: pl.DataFrame) -> list[Finding]:
 def lines(rows: pl.DataFrame) -> Iterator[str]:
     """Yield rates before and after the step, and how far they end above those of the ILP."""
     yield (
-        f"{DRIFT_HORIZON_S:g} s, with the step at {DRIFT_STEP_S:g} s; windows of {WINDOW_S:g} s. "
-        f"Goal: within {GOAL_POINTS:g} points of the ILP at the end, and not so without "
-        f"replanning. The end is the last {LAST_S:g} s; the difference is paired over seeds, and "
-        "judged by its whole interval: *open* where that does not tell."
+        f"Runs last {DRIFT_HORIZON_S:g} s, with the step at {DRIFT_STEP_S:g} s and windows of "
+        f"{WINDOW_S:g} s. The goal is to be within {GOAL_POINTS:g} points of the ILP at the end, "
+        f"and not so without replanning. The end is the last {LAST_S:g} s. The difference is "
+        "paired over seeds and judged by its whole interval; *open* where the interval includes "
+        "the goal."
     )
     yield ""
     by, reference = stretches(rows), str(rows["planner"][-1])

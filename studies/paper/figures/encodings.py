@@ -1,9 +1,9 @@
-"""Figure 18: how knobs are put to the surrogates: one-hot, continuous, or by kind.
+"""Figure 18: encodings of knobs for the surrogates: one-hot, continuous, or by kind.
 
-Configurations are profiled in random order as Compass would, without histories, and what is
-believed of the accuracy of all configurations is compared with the truth. One-hot gives each choice
-of a knob a feature; continuous gives each knob its position among its choices; Compass here takes
-the latter for knobs of numbers, and one-hot features for others.
+Configurations are profiled in random order with Compass's profiler, without histories. The beliefs
+about the accuracy of all configurations are compared with the truth. One-hot makes each choice of
+a knob a feature. Continuous gives each knob its position among its choices. Compass uses the
+latter here for numeric knobs, and one-hot features for the others.
 """
 
 from collections.abc import Iterator

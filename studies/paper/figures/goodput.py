@@ -1,10 +1,10 @@
-"""Figures 10 and 19 to 21: service goodput over time where machines are short.
+"""Figures 10 and 19 to 21: service goodput over time with scarce machines.
 
-As many machines as the least demand takes, queries from an empty start that stay for ten minutes on
-average, and the load of the figures' axes at the end (100 queries small; 200 for the 1,600 of the
-large figure, which two cores cannot run often). The paper simulates an hour; we the first minutes,
-in which the load grows to its end. The exact optimum is out of reach at that size, and is compared
-with 20 queries that stay.
+There are as many machines as the least demand needs. Queries arrive from an empty start and stay
+for ten minutes on average. The load at the end is that of the figures' axes (100 queries in small
+scenes; 200 instead of the 1,600 of the large figure, which two cores cannot run often). The paper
+simulates an hour; we simulate the first minutes, in which the load grows to its end. The exact
+optimum cannot be computed at that size, so the comparison with it uses 20 queries that stay.
 """
 
 from collections.abc import Iterator
@@ -78,8 +78,8 @@ def findings(rows: pl.DataFrame) -> list[Finding]:
 def lines(rows: pl.DataFrame) -> Iterator[str]:
     """Yield the ratios, and means over seeds."""
     yield (
-        f"How many times the goodput of the other `{rows['planner'][0]}` has in limited clusters, "
-        "in the second half."
+        f"The ratios are goodput of `{rows['planner'][0]}` over that of the other, in limited "
+        "clusters, in the second half."
     )
     yield ""
     labels = {"scene": "scene", "planner": "against"}

@@ -1,8 +1,8 @@
-"""Figure 17, text: from how many histories a search should start.
+"""Figure 17, text: the number of histories that a search should start from.
 
-Queries of one data set of speech recognition, machines and profiling lanes abundant, and nothing
-profiled ahead, so that histories are earlier queries alone. Looked at are the queries of the second
-half, by when more than a hundred have come. Each history costs planning time to look at.
+Queries have one data set of speech recognition, machines and profiling lanes are plentiful, and
+nothing is profiled ahead, so histories are earlier queries alone. Only queries of the second half
+count; more than a hundred have come by then. Each history costs planning time.
 """
 
 from collections.abc import Iterator

@@ -1,8 +1,8 @@
 """Figure 15: goodput over a wide range of loads and latency bounds, tracking, small.
 
-The load is the arrival rate over that of figure 20, on the same machines. Of the paper's further
-settings we know no more than that there are some; ours is how tight the latency bound is, the same
-for all queries, with an accuracy floor at 0.85 of the best that a query could get.
+The load is the arrival rate over that of figure 20, on the same machines. The paper mentions
+further settings without details. Ours is the latency bound, the same for all queries, with an
+accuracy floor at 0.85 of the best that a query could get.
 """
 
 from collections.abc import Iterator

@@ -1,14 +1,15 @@
-"""Figure 14b: where the planning time of Compass goes, in all five applications.
+"""Figure 14b: how Compass spends its planning time, in all five applications.
 
-Planning seconds that are charged to a query on average, in all its searches: of profiling, of steps
-by surrogates, which are those of CMBO and looks at histories, and of all else, such as predictions
-of latency. A search has five planning seconds, and ten minutes where queries are worth hours;
-machines abound.
+These are planning seconds charged per query, in all its searches: for profiling, for steps of
+surrogates (those of CMBO and the use of histories), and for everything else, such as predictions
+of latency. A search has five planning seconds, and ten minutes where queries last hours. Machines
+are plentiful.
 
-What is charged to a search is never more than it has, so it cannot tell whether a plan is found
-within five seconds. That is judged by the response time of all queries, which includes all searches
-for them and has no cap: until a plan that truly meets the SLO is in force, at the Kaplan-Meier
-median. Where less than half ever get one, the longest life of a query stands in, as a bound (≥).
+A search is never charged more than its budget, so the charge cannot show whether a plan is found
+within five seconds. The response time of all queries decides that. It includes all searches of a
+query without a limit: it ends when a plan that truly meets the SLO is in force, at the
+Kaplan-Meier median. Where less than half of the queries ever get one, the longest life of a query
+is a lower bound (≥).
 """
 
 from collections.abc import Iterator

@@ -1,9 +1,9 @@
-"""Figure 13: what planning costs where a query is worth hours, in device-hours of profiling.
+"""Figure 13: planning cost in device-hours of profiling, where queries last hours.
 
-Dense video captioning and code generation, each query with ten planning minutes, machines abundant;
-two simulated hours. Device-hours are those of all profiling devices, VideoStorm's offline profiles
-included, and what Compass profiles ahead and goes on to confirm. The paper plots A100-hours; here
-profiling hardware is as each application's tables say.
+Dense video captioning and code generation run for two simulated hours, with ten planning minutes
+per query and plentiful machines. Device-hours include all profiling devices: VideoStorm's offline
+profiles, and what Compass profiles ahead and confirms later. The paper plots A100-hours; here each
+application's tables decide the profiling hardware.
 """
 
 from collections.abc import Iterator

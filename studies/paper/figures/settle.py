@@ -1,11 +1,11 @@
-"""The test that would sink the claim: unlike devices, hundreds of queries, every baseline.
+"""The test that decides: diverse devices, hundreds of queries, every baseline.
 
-Phones of all speeds on links of all kinds, 400 living queries at the end, as many machines as the
-least demand takes, rounded, and one planner of each kind that we have but those that see the truth.
-All plan for five seconds a query, as Compass does, but for Vulcan and VideoStorm, which are there
-with fifteen too: JellyBean and INFaaS, made for profiles of all configurations that take minutes,
-know few by then. The claim falls where a baseline comes within a tenth of Compass's goodput, or
-Compass takes more than five seconds to respond at the median.
+Phones have all speeds and all kinds of links. 400 queries live at the end. There are as many
+machines as the least demand needs, rounded, and one planner of each kind except those that see the
+truth. All plan for five seconds per query, as Compass does; Vulcan and VideoStorm also run with
+fifteen. JellyBean and INFaaS are made for profiles of all configurations, which take minutes, so
+they know few by then. The claim fails if a baseline comes within a tenth of Compass's goodput, or
+if Compass takes more than five seconds to respond at the median.
 """
 
 from collections.abc import Iterator

@@ -1,10 +1,10 @@
 """Figure 4: Vulcan and VideoStorm alone, by planning time, and by the number of queries.
 
-Left: queries of speech recognition come one at a time, and machines abound. What is compared is the
-list price of the last plan of the queries that a planner serves, in total, with the least list
-price of a plan that would do by the truth, by planning seconds. Right: machines are as short as in
-figure 19, and ever more queries come; what is compared is the share of living queries that is
-served, in the second half.
+Left: queries of speech recognition come one at a time, and machines are plentiful. The study
+compares the total list price of the last plans of the served queries with the least list price of
+truly feasible plans, by planning seconds. Right: machines are as scarce as in figure 19, and the
+number of queries grows. The study compares the share of living queries that is served in the
+second half.
 """
 
 from collections.abc import Iterator

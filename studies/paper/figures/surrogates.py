@@ -1,13 +1,13 @@
-"""Figure 8: error of the surrogates, by what was profiled.
+"""Figure 8: error of the surrogates by number of profiled plans.
 
-Left: CMBO's latency surrogate against that of normal Bayesian optimisation. Both are told the same
-plans, drawn at random from all of a query's, and asked for the latency of all of them; see
-`studies.probes.latency_probe`. Beside it, the same after each surrogate's own proposals.
+Left: CMBO's latency surrogate against that of ordinary Bayesian optimisation. Both get the same
+plans, drawn at random from all plans of a query, and predict the latency of all of them; see
+`studies.probes.latency_probe`. A second variant uses each surrogate's own proposals.
 
-Right: configurations are profiled in random order as Compass would, for queries that have ten
-earlier ones to start from, each of which profiled 24; compared is what is believed of the accuracy
-of all configurations from nothing, by the weighted mean of the histories alone, and by the
-combination that switches to the query's own model.
+Right: configurations are profiled in random order with Compass's profiler, for queries that have
+ten earlier ones to start from, each with 24 profiled configurations. The study compares three
+beliefs about the accuracy of all configurations: from nothing, from the weighted mean of the
+histories alone, and from the combination that switches to the query's own model.
 """
 
 from collections.abc import Iterator, Mapping
@@ -138,9 +138,9 @@ def _ratio(part: pl.DataFrame, by: str, first: str, second: str) -> dict[str, An
 def lines(rows: pl.DataFrame) -> Iterator[str]:
     """Yield errors of latency by data set."""
     yield (
-        "Median relative error of the believed latency of all plans of a query, in percent, mean "
-        f"over seeds; ratios are paired. Goal: at most {GOAL:g} after {PLANS} plans that both are "
-        "told, by the whole interval; *open* where it does not tell."
+        "Errors are the median relative error of the believed latency over all plans of a query, "
+        f"in percent, as mean over seeds; ratios are paired. The goal is at most {GOAL:g} after "
+        f"{PLANS} common plans, by the whole interval; *open* where the interval includes the goal."
     )
     yield ""
     body = []

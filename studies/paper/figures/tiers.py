@@ -1,9 +1,9 @@
 """Figure 16: goodput by the tiers that have machines.
 
-Two L4 machines at the edge site alone, four A100s in the cloud alone, or one L4 and two A100s;
-users' devices are always there. Both tiers are half of each, not their sum: what is compared is
-planners on one set of machines, not sets. The paper says no more of its settings than that both
-single tiers and mixes are among them.
+Machines are two L4 at the edge site alone, four A100s in the cloud alone, or one L4 and two A100s;
+users' devices are always there. The mix has half of each, not their sum, because the study
+compares planners on one set of machines, not sets of machines. The paper gives no more details
+than that both single tiers and mixes are among its settings.
 """
 
 from collections.abc import Iterator

@@ -1,11 +1,11 @@
-"""Figure 2: how users differ in devices, links and content, and so in their best plan.
+"""Figure 2: differences between users in devices, links, content, and so in their best plan.
 
-No planner is run: devices and links are as drawn for users, and accuracies and plans that would do
-as by the truth, each user alone. A class of plans sets two knobs, each to a light or to a heavy
+No planner runs. Devices and links are drawn as for users. Accuracies and feasible plans follow
+from the truth, for each user alone. A class of plans sets two knobs, each to a light or a heavy
 value: sampling rate and model of speech recognition, detector and tracker of visual tracking,
 frames and model of live video chat. Accuracy is that with all other knobs at their richest. A
-user's best class is the one with the cheapest plan that keeps latency, accuracy and price, whatever
-the other knobs, priced by what it uses.
+user's best class is the one with the cheapest plan that keeps latency, accuracy and price, for any
+values of the other knobs, priced by what it uses.
 """
 
 from collections.abc import Iterator, Sequence
