@@ -1,14 +1,14 @@
-"""Rate of the block data plane by how many queries send the same requests, and 100,000 for an hour.
+"""Rate of the block data plane by the number of queries that send the same requests.
 
 Tracking frame by frame with all statistics, as in ``benchmarks/_tracking.py``: 48,000 frames a
-second in all, whoever sends them. Ten queries have 4,800 a second each, a hundred thousand one in
-two seconds, and frames take as much longer, so that every station is as busy. Each size is timed
+second in total. Ten queries send 4,800 a second each; a hundred thousand send one every two
+seconds. Frames take correspondingly longer, so that every station is as busy. Each size is timed
 for two simulated minutes, after one in which memory grows.
 
-The stretch has 100,000 queries of one frame a second for an hour, 360 million frames, and tells
-what takes its time: moving them, drawing births ahead, counting births and ends, judging windows.
-`starting_s` is what it takes to make the plane and the queries. Times are processor seconds of the
-one thread; `peak_mib` is the most memory that the process has held by then.
+The stretch has 100,000 queries with one frame a second for an hour: 360 million frames. It splits
+the time into moving frames, drawing births ahead, counting births and ends, and judging windows.
+`starting_s` is the time to create the plane and the queries. Times are processor seconds of the
+one thread. `peak_mib` is the most memory that the process has held by then.
 """
 
 import resource

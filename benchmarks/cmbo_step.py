@@ -1,10 +1,10 @@
-"""Milliseconds of one core that a step of Compass's search (CMBO) takes.
+"""Milliseconds of one core for a step of Compass's search (CMBO).
 
-A step takes one profiled configuration into all surrogates (accuracy, and the time of each of four
+A step adds one profiled configuration to all surrogates (accuracy, and the time of each of four
 operators), scores 5,000 plans, and proposes the next. Steps are timed between refits of
-hyper-parameters, at about 30 and about 300 observations; and over whole searches of 40 steps, with
-refits. Configurations, plans and what profiling shows are made up. Each operator depends on all
-knobs, which is the worst case: in the shipped applications early ones depend on few.
+hyper-parameters, at about 30 and about 300 observations, and over whole searches of 40 steps, with
+refits. Configurations, plans and profiling results are artificial. Each operator depends on all
+knobs, which is the worst case: in the shipped applications, early operators depend on few.
 """
 
 from collections.abc import Iterator

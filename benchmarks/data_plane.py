@@ -1,18 +1,18 @@
 """Requests and station visits per second of one core, of the block data plane and the event plane.
 
-Three programs, each with draws of births:
+There are three programs, each with draws of births:
 
 - tracking frame by frame with 1,600 queries and all statistics (see ``benchmarks/_tracking.py``),
   up to 10^9 frames, with the rate and the memory by size,
 - the same with 100 queries in both planes,
-- two stages by four groups, first come, first served, with fixed service times and no statistics;
-  this hangs on the processor: where that of the page does 60 million, another did 50 to 55 million.
+- two stages by four groups, FIFO, with fixed service times and no statistics; its rate depends on
+  the processor: the one of this page reaches 60 million, another one 50 to 55 million.
 
 Times are processor seconds of the one thread, after a simulated minute in which memory grows and
 code is compiled. Births are drawn for two minutes at a time and windows end every minute, so rates
 by size are those of the two simulated minutes that follow so many frames, and nothing is left out
-of them; ``visits_per_s`` is that of all. What a shared server gives to others from one minute to
-the next is more than what is looked for in ``rate_drop_pct``: it compares a plane that has moved
+of them; ``visits_per_s`` is that of all. The load of a shared server varies more from minute to
+minute than the effect that ``rate_drop_pct`` measures. So it compares a plane that has moved
 10^9 frames with one that is past its warm-up, two minutes of each in turn, by their medians.
 """
 

@@ -3,9 +3,9 @@
 Alone, 1,600 queries with fixed plans send 30 frames a second each for an hour, with draws and all
 statistics (see ``benchmarks/_tracking.py``): 173 million frames, 518 million station visits. With
 planning, it is the experiment ``tracking_frames_large``: queries come and go, 1,600 at a time, and
-Compass plans them; results are taken every ten simulated minutes, and not written. Its machines
-have room for some 600 of them at a time: frames of the others are born, and unserved. Times are
-processor seconds of the one thread, without what is compiled at first use.
+Compass plans them. Results are collected every ten simulated minutes but not written. The machines
+have room for some 600 queries at a time; frames of the others are born and end unserved. Times are
+processor seconds of the one thread, without compilation at first use.
 """
 
 from time import process_time

@@ -1,9 +1,9 @@
-"""Seconds of one core that matching queries and plans takes, and how far it is from the LP bound.
+"""Seconds of one core to match queries and plans, and the gap to the LP bound.
 
-Queries have 8 plans each, which take whole cores of a node, and one or two GPU instances of its
-A100s, whose cutting is decided too. Contention is what all queries would take of the cards by
-their leanest plans, over what there is: 0.8, 2 and 5. Times are the worst of the three, medians of
-three runs each; the gap is the worst one to the linear program over queries, pools and layouts,
+Queries have 8 plans each. A plan takes whole cores of a node and one or two GPU instances of its
+A100s, whose partitioning is decided too. Contention is the demand of all queries for cards, by
+their leanest plans, over the supply: 0.8, 2 and 5. Times are the worst of the three, each a median
+of three runs. The gap is the worst one to the linear program over queries, pools and layouts,
 solved by HiGHS. The exponent is the slope of log time over log queries, from 1,600 to 100,000.
 """
 

@@ -1,9 +1,9 @@
 """Customers per second through M/M/c and tandem queues: both data planes, plain SimPy, and Ciw.
 
-Each program draws its exponential times, and nothing else is counted than the sojourn of each
-customer. Plain SimPy has a process for each customer, with a ``Resource`` for each station. Ciw is
-measured if it is installed (``pip install ciw``). Means are compared with theory, for programs of
-different questions cannot be compared in speed. Times are processor seconds of the one thread.
+Each program draws its exponential times and records only the sojourn of each customer. Plain SimPy
+has a process for each customer and a ``Resource`` for each station. Ciw is measured if it is
+installed (``pip install ciw``). Means are compared with theory, because speeds can be compared
+only between programs that answer the same question. Times are processor seconds of the one thread.
 """
 
 from collections.abc import Callable, Generator, Iterator

@@ -1,9 +1,9 @@
 """`compass-lab report` over 1,000 runs: seconds from the command to the page.
 
-The sweep, five planners by ten seeds by twenty rates, is written by the writers of runs into a
-temporary directory; rows are drawn from one simulated run. The command runs in a process of its
-own, so that its start counts. `rows` is how many rows the windows of all runs have; operators have
-five times as many. `cpu_s` is what it takes of all cores together.
+The sweep has five planners, ten seeds and twenty rates. It is written to a temporary directory by
+the usual writers of runs, with rows drawn from one simulated run. The command runs in a process of
+its own, so that its start counts. `rows` is the number of window rows of all runs; there are five
+times as many operator rows. `cpu_s` is the processor time of all cores together.
 """
 
 import subprocess

@@ -1,11 +1,11 @@
-"""Nanoseconds of one core that the goodput monitor takes to count a request's birth and its end.
+"""Nanoseconds of one core for the goodput monitor to count a request's birth and its end.
 
 There are 1,600 queries with 30 requests per second each, of an application with three operators,
-in windows of 60 s. The monitor is told once a simulated second, of 48,000 requests that were born
-and as many that ended; each ends up to two seconds after its birth. Their rows lie in a pool of 49
-MB, larger than caches are. Judging is done every second too; it is timed apart, as most of it
-falls on one second of every minute, when latencies of windows are ranked. A minute is timed, after
-one in which memory grows. For comparison, numpy adds up the same rows column by column: what any
+in windows of 60 s. Once a simulated second, the monitor gets 48,000 births and as many ends; each
+request ends up to two seconds after its birth. Their rows lie in a pool of 49 MB, which is larger
+than caches. Judging also happens every second. It is timed separately, because most of it falls on
+one second of every minute, when latencies of windows are ranked. A minute is timed, after one in
+which memory grows. For comparison, numpy sums the same rows column by column: the data that any
 recorder has to read.
 """
 

@@ -1,11 +1,12 @@
-"""Rate of a sweep of 200 short runs on two cores against one, and what a run costs beside itself.
+"""Rate of a sweep of 200 short runs on two cores against one, and the overhead of a run.
 
-The runs are 200 simulated seconds of speech recognition, planned by ``cheapest_feasible``, one seed
-each, without figures. One core has ``hydra/launcher=basic``; two have ``hydra/launcher=joblib``.
-Nothing is counted but what comes after the start: the same sweep with one run for each core is
-timed too, and taken off. ``speedup`` is the ratio of rates so counted, ``speedup_of_commands`` that
-of whole commands. ``overhead_s`` is the time of a run on one core, less its own ``wall_s``: what it
-takes to compose it, to check it, and to tell the process of the sweep.
+The runs are 200 simulated seconds of speech recognition, planned by ``cheapest_feasible``, one
+seed each, without figures. One core has ``hydra/launcher=basic``; two have
+``hydra/launcher=joblib``. Only the time after the start counts: the same sweep with one run per
+core is timed too and subtracted. ``speedup`` is the ratio of these rates, and
+``speedup_of_commands`` the ratio for whole commands. ``overhead_s`` is the time of a run on one
+core minus its own ``wall_s``: composing it, checking it, and reporting to the process of the
+sweep.
 """
 
 import json
