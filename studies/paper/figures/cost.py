@@ -91,7 +91,7 @@ def findings(rows: pl.DataFrame) -> list[Finding]:
         of_range(
             f"{row['scene']}: 3.8 to 4.5 times cheaper than {row['planner']}",
             paper=PAPER["usd_per_query_hour"],
-            why="the ratio grows with what others spend on queries that they then fail",
+            why="the ratio grows with the cost of queries that the others serve but fail",
             **measured(row),
         )
         for row in costs.iter_rows(named=True)
@@ -100,7 +100,7 @@ def findings(rows: pl.DataFrame) -> list[Finding]:
             f"{row['scene']}: responds 4.2 to 10.5 times sooner than {row['planner']}",
             paper=PAPER["response_s"],
             why="ratios of medians; Compass and VideoStorm profile each data set ahead, Vulcan "
-            "does not" + ("; of seeds on which both serve at least half" if row["sign"] else ""),
+            "does not" + ("; on seeds where both serve at least half" if row["sign"] else ""),
             **measured(row),
         )
         for row in responses.iter_rows(named=True)

@@ -100,8 +100,8 @@ def findings(rows: pl.DataFrame) -> list[Finding]:
                 f"(a) {planner} is slow: {first:g} s of planning leave plans dearer than "
                 f"{last:g} s",
                 threshold=NEAR,
-                why="ratio of the two, of the queries that are served after either; taken to mean "
-                f"above {NEAR:g}, as it would else not have been for want of time",
+                why="ratio of the two, over queries served after both; taken to mean above "
+                f"{NEAR:g}, because otherwise more time does not help",
                 **_ratio(soon_over_late(each.filter(planner=planner), first, last)),
             ),
         ]
@@ -112,7 +112,7 @@ def findings(rows: pl.DataFrame) -> list[Finding]:
                 f"(b) {planner}: the share of queries that is served falls as they become more",
                 threshold=LOSS,
                 why=f"share at the lowest rate over that at the highest; taken to mean above "
-                f"{LOSS:g}. Machines stay the same, so that some loss befalls any planner",
+                f"{LOSS:g}. Machines stay the same, so every planner loses some",
                 **paired(fewest, most, "share"),
             )
         )

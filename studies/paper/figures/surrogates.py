@@ -96,7 +96,7 @@ def findings(rows: pl.DataFrame) -> list[Finding]:
                 f"left, {application}: normal BO errs clearly more in latency than CMBO",
                 **_ratio(part, "planner", "normal", "cmbo"),
                 threshold=CLEARLY,
-                why=f"after {PLANS} plans that both are told, mean over data sets; taken to mean "
+                why=f"after {PLANS} common plans, mean over data sets; taken to mean "
                 f"{CLEARLY:g} times or more",
             )
         )
@@ -122,8 +122,8 @@ def findings(rows: pl.DataFrame) -> list[Finding]:
                 f"right, {application}: histories alone fall behind, so that it pays to switch",
                 **_ratio(late, "model", HISTORIES, COMBINED),
                 threshold=1.0,
-                why=f"their error over that of the combination, after {LATE} configurations; ours "
-                "are of the same data set, and each has profiled as many",
+                why=f"their error over that of the combination, after {LATE} configurations; our "
+                "histories have the same data set and as many profiled configurations",
             ),
         ]
     return found
