@@ -72,10 +72,19 @@ def capacity(options: argparse.Namespace) -> int:
     from lab.common.console import say
     from lab.common.errors import InputError
     from lab.common.metrics import range_of
-    from lab.what_if.capacity import Candidate, Verdict, cheapest, machines, never_worse, search
-    from lab.what_if.combinations import as_overrides, combinations, who_plans
-    from lab.what_if.files import Files
+    from lab.what_if.capacity import (
+        Candidate,
+        Verdict,
+        as_overrides,
+        cheapest,
+        combinations,
+        machines,
+        never_worse,
+        search,
+        who_plans,
+    )
     from lab.what_if.question import (
+        Files,
         all_varied,
         check_metric,
         check_target,

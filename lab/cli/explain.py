@@ -42,8 +42,8 @@ def explain(options: argparse.Namespace) -> int:
         check_png("--figure", options.figure)
     # Not before, for these take a second or more to import, and refusals need none of them.
     from lab.common.console import console, say
-    from lab.reporting.explain import outcome_text, search_text
-    from lab.reporting.explain.answer import answer
+    from lab.reporting.explain import text
+    from lab.reporting.explain.findings import answer
     from lab.reporting.explain.record import find_run, read_query
 
     record = read_query(find_run(options.run), int(options.query))
@@ -51,13 +51,13 @@ def explain(options: argparse.Namespace) -> int:
     say(answer(record))
     rows = options.rows
     for section in (
-        search_text.asked(record),
-        search_text.profiled(record, rows),
-        search_text.offered(record, rows),
-        search_text.ordered(record, rows),
-        outcome_text.served(record, rows),
-        outcome_text.windows(record, rows),
-        outcome_text.parts(record),
+        text.asked(record),
+        text.profiled(record, rows),
+        text.offered(record, rows),
+        text.ordered(record, rows),
+        text.served(record, rows),
+        text.windows(record, rows),
+        text.parts(record),
     ):
         for at, part in enumerate(section):
             if isinstance(part, str):

@@ -61,8 +61,8 @@ def sensitivity(options: argparse.Namespace) -> int:
     from lab.common.console import say
     from lab.common.errors import InputError
     from lab.common.metrics import range_of
-    from lab.what_if.files import Files
     from lab.what_if.question import (
+        Files,
         check_metric,
         check_tier,
         low_and_high,

@@ -57,7 +57,7 @@ def trace(options: argparse.Namespace) -> int:
     import polars as pl
 
     from lab.common.console import say
-    from lab.reporting.trace.slices import run_of
+    from lab.reporting.trace import run_of
 
     run = run_of(options.directory, options.planner)
     try:
@@ -78,7 +78,7 @@ def _read(run: Path, options: argparse.Namespace) -> Any:
     """Return the requests of one planner's run, and its queries, windows and decisions."""
     import polars as pl
 
-    from lab.reporting.trace.slices import after_of, requests_of, traced
+    from lab.reporting.trace import after_of, requests_of, traced
     from lab.runs.frames import scan
 
     rows = requests_of(run, options.start_s, options.end_s, options.query, MOST)
@@ -101,8 +101,7 @@ def _write(run: Path, requests: Any, of: int, tables: Any) -> list[str]:
     from lab.common.atomic_write import written_aside
     from lab.common.formatting import count
     from lab.reporting.plotting.style import save
-    from lab.reporting.trace.perfetto import events, write
-    from lab.reporting.trace.picture import picture
+    from lab.reporting.trace import events, picture, write
     from lab.runs.run_directory import TRACE, TRACE_PICTURE
 
     path = run / TRACE

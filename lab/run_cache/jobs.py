@@ -23,8 +23,7 @@ from lab.common.console import composing
 from lab.common.dir_lock import held
 from lab.common.errors import InputError, one_line
 from lab.config.compose import set_up
-from lab.run_cache.fingerprint import ROOT
-from lab.run_cache.keys import run_key
+from lab.run_cache.keys import ROOT, run_key
 from lab.runs.api import Result, composed, result_of
 from lab.runs.run_directory import CONFIG, SUMMARY, read_summary, write_aside
 

@@ -1,21 +1,53 @@
-"""A sweep in the process that starts it: checks before any job, and what is noted of jobs."""
+"""A sweep in the process that starts it: checks before any job, and what is noted of jobs.
+
+The objective is what another sweeper, which searches, gets of a run: figures of its summary.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
+from hydra.conf import HydraConf
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from lab.common.dir_lock import LOCK, held
-from lab.common.errors import COMPOSING, InputError, one_line, raised_by
-from lab.runs.run_directory import JOBS
+from lab.common.errors import COMPOSING, InputError, choices, one_line, raised_by
+from lab.runs.run_directory import JOBS, read_summary
+from lab.runs.summary import numbers_of
 from lab.sweeps.jobs import Job, check_free, note_jobs, with_new_overrides
 from lab.sweeps.launchers import gave_up, launcher_name
-from lab.sweeps.objective import is_searched, objective
 from lab.sweeps.progress import listening
+
+OURS = "hydra_plugins.compass_sim.CompassSweeper"
+KEY = "hydra.callbacks.outcome.objective"
+
+
+def is_searched(hydra: HydraConf) -> bool:
+    """Return whether another sweeper than ours chooses the jobs, by Hydra's configuration."""
+    return hydra.mode == RunMode.MULTIRUN and hydra.sweeper["_target_"] != OURS
+
+
+def objective(directory: Path, wanted: str | Sequence[str]) -> float | tuple[float, ...]:
+    """Return one number or several of the summary of one planner's run, by key.
+
+    Raises InputError if the run has no such number or is of several planners.
+    """
+    summary = read_summary(directory)
+    if "planner" not in summary:
+        raise InputError("planner=comparison: a sweeper that searches needs one planner")
+    numbers = {key: float(value) for key, value in numbers_of(summary).items()}
+    keys = [wanted] if isinstance(wanted, str) else list(wanted)
+    for key in keys:
+        if key not in summary:
+            raise InputError(f"{KEY}={key}: no figure of a run; {choices(key, list(numbers))}")
+        if key not in numbers:
+            raise InputError(f"{KEY}={key}: has no value in this run")
+    return numbers[wanted] if isinstance(wanted, str) else tuple(numbers[key] for key in keys)
+
 
 MULTIRUN = "multirun.yaml"
 WATCH = "hydra_plugins.compass_sim.WatchedSweeper"

@@ -1,11 +1,15 @@
-"""Parts of a what-if question: overrides, varied keys, and a metric of the summary."""
+"""Parts of a what-if question, and the files of its answer."""
 
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from math import isfinite
+from pathlib import Path
 from textwrap import fill
 from typing import Any
 
+import polars as pl
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from lab.common.errors import InputError, choices, one_line
@@ -13,6 +17,7 @@ from lab.common.metrics import ANY, METRICS, by_tier, metric_and_tier, range_of
 from lab.config.compose import Setup
 from lab.config.overrides import repeated, swept_values
 from lab.runs.api import Result
+from lab.runs.run_directory import write_aside
 from lab.runs.summary import numbers_of
 
 TITLE_WIDTH = 70
@@ -157,3 +162,36 @@ def paired(
         ours, its = row.get(metric), theirs.get(row["seed"])
         if ours is not None and its is not None:
             yield float(ours), float(its)
+
+
+@dataclass(frozen=True)
+class Files:
+    """Files of the answer to one question; a hash of the question is part of their names.
+
+    `about` is the topic, in characters for file names; `words` are those of the command line.
+    """
+
+    directory: Path
+    about: str
+    words: Sequence[str]
+
+    @property
+    def figure(self) -> Path:
+        """Path of the figure."""
+        return self._path("png")
+
+    @property
+    def table(self) -> Path:
+        """Path of the table."""
+        return self._path("csv")
+
+    def write_table(self, rows: Sequence[Mapping[str, Any]]) -> Path:
+        """Write rows as CSV, each with the question; return the path."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        asked = [{**row, "question": shlex.join(self.words)} for row in rows]
+        write_aside(self.table, pl.DataFrame(asked, infer_schema_length=None).write_csv())
+        return self.table
+
+    def _path(self, ending: str) -> Path:
+        digest = sha256(shlex.join(self.words).encode()).hexdigest()[:8]
+        return self.directory / f"{self.about}_{digest}.{ending}"

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from rows_by_hand import window
 
 from lab.cli.tools import main
-from lab.reporting.explain.answer import answer
 from lab.reporting.explain.figure import explanation
 from lab.reporting.explain.findings import (
+    answer,
     failed_parts,
     half_width,
     measurements,

@@ -1,20 +1,21 @@
-"""The requests of a run as slices of time, on lanes without overlap.
+"""A run as a trace: requests as slices of time on lanes, for Perfetto and as a picture."""
 
-Where operators fork and join, a lane has several tracks, each of operators in sequence.
-"""
-
-from collections.abc import Iterator, Mapping, Sequence
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from math import inf
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TextIO
 
 import polars as pl
+from matplotlib.figure import Figure
 from omegaconf import OmegaConf
 
+from lab.analysis.run_data import PARTS
 from lab.common.errors import InputError, choices
+from lab.reporting.plotting.style import GREY, WIDTH_IN, part_looks, style
 from lab.runs.frames import scan, scan_parts
 from lab.runs.run_directory import (
     CONFIG,
@@ -25,7 +26,7 @@ from lab.runs.run_directory import (
     too_many,
 )
 from scenarios.applications.pipeline import ANSWER
-from sim.metrics.request_table import PARTS, REQUESTS
+from sim.metrics.request_table import REQUESTS
 
 ORDER = ("transfer_s", "queueing_s", "batching_s", "compute_s")
 """The parts of a request's time at an operator, as they follow each other."""
@@ -204,7 +205,6 @@ def _slices(
     The transfer to a join begins when the last predecessor is done. Only the sum of the messages'
     times is known; the latest arrival follows from what comes after it.
     """
-    assert sorted(ORDER) == sorted(PARTS)
     sent_part, *parts = ORDER
     latest_s = _latest(row, awaited)
     done_s: dict[str, float] = {}
@@ -243,3 +243,145 @@ def _in_turn(
             name = part.removesuffix("_s")
             yield Slice(f"{operator} {name}", operator, name, at_s, at_s + took_s, track)
             at_s += took_s
+
+
+US_PER_S = 1e6
+PLANNER = 0
+"""Process of the planner; those of queries follow it."""
+
+Event = dict[str, Any]
+
+
+def events(
+    requests: Iterable[TracedRequest],
+    queries: pl.DataFrame,
+    windows: pl.DataFrame,
+    decisions: pl.DataFrame,
+) -> Iterator[Event]:
+    """Yield the events of a trace from requests and tables of queries, windows and decisions."""
+    yield _named("process_name", PLANNER, 0, "planner and service")
+    yield from _decided(decisions)
+    yield from _goodput(windows)
+    described = {row["query"]: row for row in queries.iter_rows(named=True)}
+    seen: set[tuple[int, int]] = set()
+    for request in requests:
+        process, thread = request.query + 1, request.lane * request.tracks + 1
+        if (process, 0) not in seen:
+            seen.add((process, 0))
+            words = f"query {request.query}"
+            if (about := described.get(request.query)) is not None:  # Those that live have no row.
+                words += f": {about['tier']}, {about['device']}"
+            yield _named("process_name", process, 0, words)
+        if (process, thread) not in seen:
+            seen.add((process, thread))
+            for track in range(request.tracks):
+                name = f"requests {request.lane + 1}" + f", branch {track + 1}" * (track > 0)
+                yield _named("thread_name", process, thread + track, name)
+        yield {
+            **_slice(f"request {request.number}", process, thread, request.start_s, request.end_s),
+            "args": {"outcome": request.outcome},
+        }
+        for each in request.slices:
+            yield _slice(each.name, process, thread + each.track, each.start_s, each.end_s)
+
+
+def write(found: Iterable[Event], file: TextIO) -> int:
+    """Write events to a file, one a line; return how many there were."""
+    count = 0
+    file.write('{"displayTimeUnit": "ms", "traceEvents": [\n')
+    for count, event in enumerate(found, start=1):
+        file.write(",\n" if count > 1 else "")
+        file.write(json.dumps(event))
+    file.write("\n]}\n")
+    return count
+
+
+def _decided(decisions: pl.DataFrame) -> Iterator[Event]:
+    for row in decisions.iter_rows(named=True):
+        told = ("trigger", "reason", "configuration", "placement")
+        yield {
+            "name": f"query {row['query']}: {row['outcome']}",
+            "ph": "i",
+            "s": "p",
+            "ts": US_PER_S * row["decided_s"],
+            "pid": PLANNER,
+            "tid": 0,
+            "args": {key: row[key] for key in told if row[key]},
+        }
+
+
+def _goodput(windows: pl.DataFrame) -> Iterator[Event]:
+    """Yield the number of queries whose window meets the SLO, whenever it changes."""
+    met = windows.filter("met", pl.col("deployed_s") > 0)
+    changes = pl.concat(
+        [met.select(at_s="start_s", change=pl.lit(1)), met.select(at_s="end_s", change=pl.lit(-1))]
+    )
+    steps = changes.group_by("at_s").agg(pl.col("change").sum()).sort("at_s")
+    total = 0
+    for at_s, change in steps.iter_rows():
+        total += change
+        yield {
+            "name": "queries served well",
+            "ph": "C",
+            "ts": US_PER_S * at_s,
+            "pid": PLANNER,
+            "args": {"queries": total},
+        }
+
+
+def _slice(name: str, process: int, thread: int, start_s: float, end_s: float) -> Event:
+    return {
+        "name": name,
+        "ph": "X",
+        "ts": US_PER_S * start_s,
+        "dur": US_PER_S * (end_s - start_s),
+        "pid": process,
+        "tid": thread,
+    }
+
+
+def _named(kind: str, process: int, thread: int, name: str) -> Event:
+    return {"name": kind, "ph": "M", "pid": process, "tid": thread, "args": {"name": name}}
+
+
+MOST = 60
+"""Requests that a picture shows."""
+
+ROW_IN = 0.11
+HEIGHT = 0.8
+"""Part of a row that a request fills."""
+
+
+def picture(requests: Sequence[TracedRequest]) -> Figure:
+    """Return a figure of the first `MOST` completed requests, in order of birth."""
+    shown = sorted(requests, key=lambda each: (each.start_s, each.query))[:MOST]
+    looks = part_looks()
+    with style():
+        figure = Figure((WIDTH_IN, 1.6 + ROW_IN * len(shown)), layout="constrained")
+        axes = figure.subplots()
+    for row, request in enumerate(shown):
+        axes.plot([request.start_s, request.end_s], [row, row], color=GREY, lw=0.5, zorder=1)
+        height = HEIGHT / request.tracks
+        for each in request.slices:
+            axes.barh(
+                row + (each.track - (request.tracks - 1) / 2) * height,
+                each.end_s - each.start_s,
+                left=each.start_s,
+                height=height,
+                lw=0.3,
+                zorder=2,
+                **looks[each.part],
+            )
+    for part in PARTS:
+        axes.bar(0, 0, label=part, **looks[part])
+    marks = range(0, len(shown), max(1, len(shown) // 12))
+    axes.set(
+        yticks=list(marks),
+        yticklabels=[f"query {shown[row].query}, request {shown[row].number}" for row in marks],
+        xlabel="simulated time, s",
+        xlim=(min(each.start_s for each in shown), max(each.end_s for each in shown)),
+    )
+    axes.invert_yaxis()
+    axes.grid(visible=False, axis="y")
+    figure.legend(loc="outside lower center", ncols=len(PARTS), frameon=False)
+    return figure
