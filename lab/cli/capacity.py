@@ -3,103 +3,56 @@
 import argparse
 import sys
 from collections.abc import Collection, Mapping
-from math import inf
+from math import inf, isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from lab.config.config_dir import add_overrides, overrides_of, words_of
-
-if TYPE_CHECKING:
-    from lab.what_if.capacity import Tried
+from lab.common.console import say
+from lab.common.errors import InputError
+from lab.common.metrics import range_of
+from lab.config.overrides import overrides_of, question_of
+from lab.reporting.plotting.canvas import canvas, legend_below, palette, save
+from lab.what_if.capacity import (
+    Candidate,
+    Tried,
+    Verdict,
+    as_overrides,
+    best,
+    bound_confidence,
+    cheapest,
+    combinations,
+    in_vain,
+    looks,
+    machines,
+    never_worse,
+    search,
+    who_plans,
+)
+from lab.what_if.question import (
+    Files,
+    all_varied,
+    check_metric,
+    check_target,
+    in_words,
+    null_is_late,
+    titled,
+)
+from lab.what_if.runs import Runs, check_seedless
 
 OK, FAILED = 0, 1
-OUT = Path("outputs") / "capacity"
 KEPT = 20
 """Rows of what was tried that are printed."""
 
 
-def add_parser(tools: Any) -> None:
-    """Add the parser of this tool to the subparsers of ``compass-lab``."""
-    parser = tools.add_parser(
-        "capacity",
-        help="find the least machines that reach a target",
-        description="Searches combinations of some keys for the one whose machines cost least and "
-        "reach a target, by simulations on more and more seeds, until each verdict holds with the "
-        "stated confidence. More of a number is taken to serve no fewer. planner=NAME says who "
-        "plans, by default cheapest_feasible unless the experiment names one. Runs are kept in the "
-        "directory and not made again; figure and table have a name for each question. Exit "
-        "status: 0 if some combination suffices; 1 if none does; 2 for bad input.",
-    )
-    add_overrides(parser)
-    parser.add_argument(
-        "--vary",
-        action="append",
-        required=True,
-        metavar="KEY=VALUES",
-        help="a key and its values, such as cluster.nodes.cloud.count=range(1,9) or "
-        "cluster.nodes.cloud.machine=a2-highgpu-1g,g2-standard-8; may be given several times",
-    )
-    parser.add_argument("--metric", default="slo_met_fraction", help="a number of the summary")
-    target = parser.add_mutually_exclusive_group(required=True)
-    target.add_argument(
-        "--at-least",
-        type=float,
-        metavar="X",
-        help="the least it is to be on average, in its own unit; shares are from 0 to 1",
-    )
-    target.add_argument(
-        "--at-most", type=float, metavar="X", help="the most it is to be on average, likewise"
-    )
-    parser.add_argument(
-        "--confidence",
-        type=float,
-        default=0.95,
-        help="of each verdict by itself (0.95)",
-    )
-    parser.add_argument("--seeds", type=int, default=20, metavar="N", help="most seeds (20)")
-    parser.add_argument(
-        "--jobs",
-        type=int,
-        metavar="N",
-        help="most runs at a time (all cores); there are as many as a look adds seeds",
-    )
-    parser.add_argument("--out", type=Path, default=OUT, help=f"directory of results ({OUT})")
-    parser.set_defaults(tool=capacity)
-
-
 def capacity(options: argparse.Namespace) -> int:
     """Search, and say what was found; return the exit status."""
-    from lab.common.console import say
-    from lab.common.errors import InputError
-    from lab.common.metrics import range_of
-    from lab.what_if.capacity import (
-        Candidate,
-        Verdict,
-        as_overrides,
-        cheapest,
-        combinations,
-        machines,
-        never_worse,
-        search,
-        who_plans,
-    )
-    from lab.what_if.question import (
-        Files,
-        all_varied,
-        check_metric,
-        check_target,
-        in_words,
-        null_is_late,
-        titled,
-    )
-    from lab.what_if.runs import Runs, check_seedless
-
     overrides = overrides_of(options)
     check_seedless([*overrides, *options.vary])
     check_metric(options.metric)
-    sign = 1.0 if options.at_most is None else -1.0
-    target = options.at_least if options.at_most is None else options.at_most
-    check_target("--at-least" if sign > 0 else "--at-most", target, options.metric)
+    sign, option, target = 1.0, "--at-least", options.at_least
+    if options.at_most is not None:
+        sign, option, target = -1.0, "--at-most", options.at_most
+    check_target(option, target, options.metric)
     if not 0.5 <= options.confidence < 1:
         raise InputError(f"--confidence {options.confidence}: must be 0.5 or more, and below 1")
     if options.seeds < 3:
@@ -131,21 +84,22 @@ def capacity(options: argparse.Namespace) -> int:
         options.seeds,
         (low, high) if sign > 0 else (-high, -low),
     )
-    relation = "at least" if options.at_most is None else "at most"
-    claim = f"{options.metric} {relation} {target:g} on average"
+    relation = option[2:]
+    claim = f"{options.metric} {relation.replace('-', ' ')} {target:g} on average"
     say(f"{claim}, planned by {planner}?\n")
-    for line in _table(tried, sign, options):
-        say(line)
+    by_price = sorted(tried, key=lambda each: each.candidate.usd_per_hour)
+    _print_table(by_price, sign, options)
+    effort = ["--confidence", f"{options.confidence}", "--seeds", f"{options.seeds}"]
     files = Files(
         options.out,
-        f"capacity_{options.metric}_{relation.replace(' ', '_')}_{target:g}",
-        _question(options, "--at-least" if sign > 0 else "--at-most", target),
+        f"capacity_{options.metric}_{relation.replace('-', '_')}_{target:g}",
+        [*question_of("capacity", options), option, f"{target}", *effort],
     )
     title = titled(f"Which machines have {claim}, planned by {planner}?", options.overrides)
     print(f"figure: {_draw(tried, sign, target, title, options, files.figure)}", file=sys.stderr)
-    print(f"table: {files.write_table(_rows(tried, sign, planners))}", file=sys.stderr)
-    best = cheapest(tried)
-    if best is None:
+    print(f"table: {files.write_table(_rows(by_price, sign, planners))}", file=sys.stderr)
+    least = cheapest(tried)
+    if least is None:
         say(
             f"none of {len(every)} combinations is shown to have {claim}, planned by {planner}; "
             f"{_advice(tried, sign, machines(keys))}"
@@ -155,30 +109,25 @@ def capacity(options: argparse.Namespace) -> int:
         each
         for each in tried
         if each.verdict == Verdict.OPEN
-        and each.candidate.usd_per_hour < best.candidate.usd_per_hour
+        and each.candidate.usd_per_hour < least.candidate.usd_per_hour
     ]
     if cheaper:
         say(
             f"{len(cheaper)} cheaper combinations are undecided on {options.seeds} seeds; "
             "more --seeds may tell"
         )
-    settings = in_words(best.candidate.settings)
+    settings = in_words(least.candidate.settings)
     say(
         f"least that is shown to suffice, planned by {planners[settings]}: {settings}, "
-        f"${best.candidate.usd_per_hour:.2f} an hour with all machines rented: {claim}, "
+        f"${least.candidate.usd_per_hour:.2f} an hour with all machines rented: {claim}, "
         f"with {100 * options.confidence:g} % confidence (of this combination by itself) on "
-        f"{len(best.values)} seeds ({len(tried)} of {len(every)} combinations simulated)"
+        f"{len(least.values)} seeds ({len(tried)} of {len(every)} combinations simulated)"
     )
     return OK
 
 
-def _advice(tried: "list[Tried]", sign: float, counts: Collection[str]) -> str:
+def _advice(tried: list[Tried], sign: float, counts: Collection[str]) -> str:
     """Return what to ask next where nothing is shown to suffice."""
-    from math import isfinite
-
-    from lab.what_if.capacity import Verdict, best, in_vain
-    from lab.what_if.question import in_words
-
     nearest, advice = best(tried, counts), []
     if isfinite(nearest.mean):
         settings = in_words(nearest.candidate.settings)
@@ -191,53 +140,30 @@ def _advice(tried: "list[Tried]", sign: float, counts: Collection[str]) -> str:
     return "; ".join([*advice, "name larger ones, or vary something else"])
 
 
-def _question(options: argparse.Namespace, option: str, target: float) -> list[str]:
-    """Return a command that asks the same."""
-    varied = [word for each in options.vary for word in ("--vary", each)]
-    asked = ["--metric", options.metric, option, f"{target}"]
-    effort = ["--confidence", f"{options.confidence}", "--seeds", f"{options.seeds}"]
-    return ["compass-lab", "capacity", *words_of(options), *varied, *asked, *effort]
-
-
 def _bounds_in_words(options: argparse.Namespace) -> str:
     """Return what the bounds of a mean are."""
-    from lab.what_if.capacity import bound_confidence
-
     wrong = 100 * (1 - bound_confidence(options.confidence, options.seeds))
     return f"one-sided {100 - float(f'{wrong:.2g}'):.6g} % bounds"
 
 
-def _table(tried: "list[Tried]", sign: float, options: argparse.Namespace) -> list[str]:
-    """Return what was tried, the cheapest first, as lines."""
-    from lab.what_if.capacity import looks
-    from lab.what_if.question import in_words
-
+def _print_table(tried: list[Tried], sign: float, options: argparse.Namespace) -> None:
     count = len(looks(options.seeds))
     mean = f"mean [{_bounds_in_words(options)} for {count} look{'s' * (count != 1)}]"
-    lines = [f"{'$/hour':>8}  {'seeds':>5}  {mean}  verdict    settings"]
-    ordered = _by_price(tried)
-    for each in ordered[:KEPT]:
+    say(f"{'$/hour':>8}  {'seeds':>5}  {mean}  verdict    settings")
+    for each in tried[:KEPT]:
         low, high = sorted((sign * each.low, sign * each.high))
         value = f"{sign * each.mean:.4g} [{low:.4g}, {high:.4g}]"
-        lines.append(
+        say(
             f"{each.candidate.usd_per_hour:8.2f}  {len(each.values):5}  {value:>{len(mean)}}  "
             f"{each.verdict:<9}  {in_words(each.candidate.settings)}"
         )
-    if len(ordered) > KEPT:
-        lines.append(f"... and {len(ordered) - KEPT} more")
-    return lines
+    if len(tried) > KEPT:
+        say(f"... and {len(tried) - KEPT} more")
 
 
-def _by_price(tried: "list[Tried]") -> "list[Tried]":
-    return sorted(tried, key=lambda each: each.candidate.usd_per_hour)
-
-
-def _rows(tried: "list[Tried]", sign: float, planners: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Return what was tried, the cheapest first, as rows of a table."""
-    from lab.what_if.question import in_words
-
+def _rows(tried: list[Tried], sign: float, planners: Mapping[str, str]) -> list[dict[str, Any]]:
     rows = []
-    for each in _by_price(tried):
+    for each in tried:
         low, high = sorted((sign * each.low, sign * each.high))
         rows.append(
             {
@@ -255,7 +181,7 @@ def _rows(tried: "list[Tried]", sign: float, planners: Mapping[str, str]) -> lis
 
 
 def _draw(
-    tried: "list[Tried]",
+    tried: list[Tried],
     sign: float,
     target: float,
     title: str,
@@ -263,11 +189,6 @@ def _draw(
     path: Path,
 ) -> Path:
     """Draw what was tried by price; return the path of the figure."""
-    from math import isfinite
-
-    from lab.reporting.plotting.canvas import canvas, legend_below, palette, save
-    from lab.what_if.capacity import Verdict
-
     figure, panels = canvas(1, 1, 3.9)
     axes = panels[0][0]
     colors = palette([each.value for each in Verdict])

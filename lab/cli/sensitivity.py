@@ -5,81 +5,47 @@ import sys
 from collections.abc import Sequence
 from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from lab.config.config_dir import add_overrides, overrides_of, words_of
+import numpy as np
+from omegaconf import DictConfig, OmegaConf
 
-if TYPE_CHECKING:
-    from omegaconf import DictConfig
-
-    from lab.common.metrics import Range
-    from lab.what_if.question import Varied
-    from lab.what_if.runs import Runs
-    from lab.what_if.sensitivity import Effect
+from lab.analysis.paired import mean_interval
+from lab.analysis.statistics import of_difference
+from lab.common.console import say
+from lab.common.errors import InputError
+from lab.common.formatting import probability
+from lab.common.metrics import Range, range_of
+from lab.config.overrides import overrides_of, question_of
+from lab.reporting.markdown import estimated
+from lab.reporting.plotting.canvas import canvas, legend_below, palette, save
+from lab.what_if.question import (
+    Files,
+    Varied,
+    check_metric,
+    check_tier,
+    lacking,
+    low_and_high,
+    null_is_late,
+    planner_of,
+    titled,
+)
+from lab.what_if.runs import Runs, check_seedless
+from lab.what_if.sensitivity import (
+    Effect,
+    adjusted,
+    answers,
+    assumptions,
+    conclusion,
+    effect,
+    largest_first,
+)
 
 OK = 0
-OUT = Path("outputs") / "sensitivity"
-
-
-def add_parser(tools: Any) -> None:
-    """Add the parser of this tool to the subparsers of ``compass-lab``."""
-    parser = tools.add_parser(
-        "sensitivity",
-        help="find which assumption moves an answer most",
-        description="Simulates each assumption alone, low and high, on the same seeds as the base, "
-        "and orders them by what they do to the answer: a metric of the planner, or by how much it "
-        "is above another planner's. planner=NAME says who plans, by default cheapest_feasible "
-        "unless the experiment names one. Runs are kept in the directory and not made again; "
-        "figure and table have a name for each question.",
-    )
-    add_overrides(parser)
-    parser.add_argument(
-        "--vary",
-        action="append",
-        default=[],
-        metavar="KEY=LOW,HIGH",
-        help="an assumption and exactly two values, such as workload.rate=0.08,0.125; may be given "
-        "several times; by default those that the documentation lists",
-    )
-    parser.add_argument("--metric", default="slo_met_fraction", help="a number of the summary")
-    parser.add_argument(
-        "--against",
-        metavar="planner=NAME",
-        help="another planner; the answer is then the difference to it",
-    )
-    parser.add_argument("--seeds", type=int, default=5, metavar="N", help="how many seeds (5)")
-    parser.add_argument("--jobs", type=int, metavar="N", help="runs at a time (all cores)")
-    parser.add_argument("--out", type=Path, default=OUT, help=f"directory of results ({OUT})")
-    parser.set_defaults(tool=sensitivity)
 
 
 def sensitivity(options: argparse.Namespace) -> int:
     """Simulate all settings and order them; return the exit status."""
-    from omegaconf import OmegaConf
-
-    from lab.analysis.statistics import of_difference
-    from lab.common.console import say
-    from lab.common.errors import InputError
-    from lab.common.metrics import range_of
-    from lab.what_if.question import (
-        Files,
-        check_metric,
-        check_tier,
-        low_and_high,
-        null_is_late,
-        planner_of,
-        titled,
-    )
-    from lab.what_if.runs import Runs, check_seedless
-    from lab.what_if.sensitivity import (
-        adjusted,
-        answers,
-        assumptions,
-        conclusion,
-        effect,
-        largest_first,
-    )
-
     overrides, metric = overrides_of(options), str(options.metric)
     check_seedless(overrides)
     check_metric(metric)
@@ -119,7 +85,9 @@ def sensitivity(options: argparse.Namespace) -> int:
     answer = f"{metric} of {planner}{above}"
     for line in _table(effects, answer, base, within, metric):
         say(line)
-    files = Files(options.out, f"sensitivity_{metric}", _question(options))
+    asked_against = [] if options.against is None else ["--against", options.against]
+    words = [*question_of("sensitivity", options), *asked_against, "--seeds", f"{options.seeds}"]
+    files = Files(options.out, f"sensitivity_{metric}", words)
     title = titled(f"What moves {answer}?", options.overrides)
     print(f"figure: {_draw(effects, metric + above, title, files.figure)}", file=sys.stderr)
     print(f"table: {files.write_table([_row(each, planner) for each in effects])}", file=sys.stderr)
@@ -129,18 +97,13 @@ def sensitivity(options: argparse.Namespace) -> int:
 
 
 def _shared(
-    runs: "Runs", base: "DictConfig", keys: "list[Varied]", against: str | None, strict: bool
-) -> "list[Varied]":
+    runs: Runs, base: DictConfig, keys: list[Varied], against: str | None, strict: bool
+) -> list[Varied]:
     """Return the keys that the other planner's configuration has too; print those it lacks.
 
     If `strict`, the user named the keys, and a key that it lacks is refused later.
     Raises InputError if the other planner is that of the base.
     """
-    from omegaconf import OmegaConf
-
-    from lab.common.console import say
-    from lab.common.errors import InputError
-
     if against is None:
         return keys
     theirs = runs.check((against,))
@@ -156,9 +119,9 @@ def _shared(
 
 
 def _others(
-    runs: "Runs",
-    base: "DictConfig",
-    keys: "list[Varied]",
+    runs: Runs,
+    base: DictConfig,
+    keys: list[Varied],
     against: tuple[str, ...],
     strict: bool,
 ) -> list[tuple[str, str]]:
@@ -167,9 +130,6 @@ def _others(
     If `strict`, the user named the keys, and InputError is raised for a value that cannot be run;
     otherwise such a value is left out and printed.
     """
-    from lab.common.console import say
-    from lab.common.errors import InputError
-
     found = []
     for key, value in [(each.key, value) for each in keys for value in each.values]:
         setting = f"{key}={value}"
@@ -189,15 +149,7 @@ def _others(
     return found
 
 
-def _question(options: argparse.Namespace) -> list[str]:
-    """Return a command that asks the same."""
-    varied = [word for each in options.vary for word in ("--vary", each)]
-    against = [] if options.against is None else ["--against", options.against]
-    asked = ["--metric", options.metric, *against, "--seeds", f"{options.seeds}"]
-    return ["compass-lab", "sensitivity", *words_of(options), *varied, *asked]
-
-
-def _row(effect: "Effect", planner: str) -> dict[str, Any]:
+def _row(effect: Effect, planner: str) -> dict[str, Any]:
     """Return an effect as a row of a table."""
     middle, low, high = effect.difference
     return {
@@ -223,20 +175,13 @@ def _number(text: str) -> float:
 
 
 def _known(rows: Any) -> Any:
-    import numpy as np
-
     return np.array([row["answer"] for row in rows if row["answer"] is not None])
 
 
 def _table(
-    effects: "list[Effect]", answer: str, base: Sequence[Any], within: "Range", metric: str
+    effects: list[Effect], answer: str, base: Sequence[Any], within: Range, metric: str
 ) -> list[str]:
     """Return the answer of the base and the effect of each setting, as lines."""
-    from lab.analysis.paired import mean_interval
-    from lab.common.formatting import probability
-    from lab.reporting.markdown import estimated
-    from lab.what_if.question import lacking, null_is_late
-
     known = _known(base)
     of_base = [estimated(*mean_interval(known, within))]
     if len(known) < len(base):
@@ -260,10 +205,8 @@ def _table(
     return lines
 
 
-def _draw(effects: "list[Effect]", answer: str, title: str, path: Path) -> Path:
+def _draw(effects: list[Effect], answer: str, title: str, path: Path) -> Path:
     """Draw the effects as a tornado: a line for each key, the largest on top."""
-    from lab.reporting.plotting.canvas import canvas, legend_below, palette, save
-
     keys = list(dict.fromkeys(each.key for each in effects))
     labels = [
         f"{key}\n" + ", ".join(each.value for each in effects if each.key == key) for key in keys

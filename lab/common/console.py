@@ -166,6 +166,18 @@ def show_table(summaries: Sequence[Report], title: str) -> None:
     console().print(table)
 
 
+def show_rows(
+    heads: Iterable[str], rows: Iterable[Sequence[str]], title: str | None = None
+) -> None:
+    """Print rows as a table."""
+    table = Table(title=title, title_justify="left")
+    for head in heads:
+        table.add_column(head, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    console().print(table)
+
+
 def times(count: int) -> str:
     """Return a count in words: "once" or "3 times"."""
     return "once" if count == 1 else f"{count:,} times"

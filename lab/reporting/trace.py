@@ -1,4 +1,13 @@
-"""A run as a trace: requests as slices of time on lanes, for Perfetto and as a picture."""
+"""A run as a trace: requests as slices of time on lanes, for Perfetto and as a picture.
+
+Lanes have no overlap. Where operators fork and join, a lane has several tracks, each of operators
+in sequence; in the picture they share a row.
+
+The file has the JSON format of Chrome's tracing (ui.perfetto.dev). A query is a process, and a
+lane a thread. A request is a slice that holds those of its operators; further tracks are on threads
+below it. Queries served well are a counter, and planning decisions are instants of a process of
+their own. Times are simulated us.
+"""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -7,26 +16,48 @@ from heapq import heappop, heappush
 from math import inf
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, TextIO
+from typing import Any
 
 import polars as pl
 from matplotlib.figure import Figure
 from omegaconf import OmegaConf
 
 from lab.analysis.run_data import PARTS
+from lab.common.atomic_write import written_aside
 from lab.common.errors import InputError, choices
-from lab.reporting.plotting.style import GREY, WIDTH_IN, part_looks, style
+from lab.common.formatting import count
+from lab.reporting.plotting.style import GREY, WIDTH_IN, part_looks, save, style
 from lab.runs.frames import scan, scan_parts
 from lab.runs.run_directory import (
     CONFIG,
     SUMMARY,
+    TRACE,
+    TRACE_PICTURE,
     load_config,
+    only_run,
     planner_directories,
     read_summary,
-    too_many,
 )
 from scenarios.applications.pipeline import ANSWER
 from sim.metrics.request_table import REQUESTS
+
+MOST = 500_000
+"""Requests that a trace takes; Perfetto gets slow beyond."""
+
+DRAWN = 60
+"""Requests that a picture shows."""
+
+ROW_IN = 0.11
+HEIGHT = 0.8
+"""Part of a row that a request fills."""
+
+US_PER_S = 1e6
+PLANNER = 0
+"""Process of the planner in a trace for Perfetto; those of queries follow it."""
+
+Event = dict[str, Any]
+Tables = tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]
+"""Of queries, windows and decisions."""
 
 ORDER = ("transfer_s", "queueing_s", "batching_s", "compute_s")
 """The parts of a request's time at an operator, as they follow each other."""
@@ -61,25 +92,20 @@ class TracedRequest:
 
 def run_of(directory: Path, planner: str | None) -> Path:
     """Return the directory of the run, or of one planner's run; InputError for none or several."""
-    runs = list(planner_directories(directory).values())
-    if not runs:
-        raise InputError(f"DIR={directory}: holds no results; name the directory of a run")
-    if planner is not None:
+    given, runs = f"DIR={directory}", list(planner_directories(directory).values())
+    if runs and planner is not None:
         # Only those of a comparison are in directories named after their planners.
         of: dict[str, list[Path]] = {}
         for run in runs:
             of.setdefault(_planner_of(run), []).append(run)
         if planner not in of:
             raise InputError(f"--planner {planner}: not in {directory}; {choices(planner, of)}")
-        if len(of[planner]) > 1:
-            raise too_many(f"DIR={directory}", of[planner], f" of {planner}")
-        return of[planner][0]
-    if len(runs) > 1:
-        if all(run.parent == directory for run in runs) and (directory / SUMMARY).is_file():
-            names = ", ".join(run.name for run in runs)
-            raise InputError(f"DIR={directory}: holds several runs; name one by --planner: {names}")
-        raise too_many(f"DIR={directory}", runs)
-    return runs[0]
+        return only_run(given, of[planner], f" of {planner}")
+    compared = all(run.parent == directory for run in runs) and (directory / SUMMARY).is_file()
+    if len(runs) > 1 and compared:
+        names = ", ".join(run.name for run in runs)
+        raise InputError(f"{given}: holds several runs; name one by --planner: {names}")
+    return only_run(given, runs)
 
 
 def _planner_of(run: Path) -> str:
@@ -90,15 +116,48 @@ def _planner_of(run: Path) -> str:
         raise InputError(f"DIR={run}: its {SUMMARY} cannot be read") from None
 
 
-def requests_of(
-    run: Path, start_s: float, end_s: float, queries: list[int], most: int
-) -> pl.DataFrame:
-    """Return the requests under way from ``start_s`` to ``end_s``, by query and birth.
+def read_trace(
+    run: Path, start_s: float, end_s: float, queries: list[int]
+) -> tuple[list[TracedRequest], int, Tables]:
+    """Return the requests of one planner's run between two simulated times, their queries, tables.
 
-    Raises:
-        InputError: the stretch ends before it begins, no requests were kept, or are in the stretch,
-            or there are more than ``most``.
+    Raises InputError if the stretch ends before it begins, if no requests were kept or are in the
+    stretch, or if there are more than `MOST`.
     """
+    rows = _requests(run, start_s, end_s, queries)
+    requests = list(traced(rows, after_of(run)))
+
+    def table(name: str) -> pl.DataFrame:
+        scanned = scan(run, name)
+        if queries:
+            scanned = scanned.filter(pl.col("query").is_in(queries))
+        return scanned.collect()
+
+    windows = table("windows").filter(pl.col("end_s") > start_s, pl.col("start_s") < end_s)
+    decided = table("decisions").filter(pl.col("decided_s").is_between(start_s, end_s))
+    return requests, rows["query"].n_unique(), (table("queries"), windows, decided)
+
+
+def write_trace(run: Path, requests: Sequence[TracedRequest], of: int, tables: Tables) -> list[str]:
+    """Write the trace and the picture of a run; return lines on what was written."""
+    path, image = run / TRACE, run / TRACE_PICTURE
+    with written_aside(path) as aside, aside.open("w", encoding="utf-8") as file:
+        file.write('{"displayTimeUnit": "ms", "traceEvents": [\n')
+        for at, event in enumerate(_events(requests, *tables)):
+            file.write(",\n" * (at > 0) + json.dumps(event))
+        file.write("\n]}\n")
+    counted = f"{count(len(requests), 'request')} of {count(of, 'query', 'queries')}"
+    first = f"{counted}: {path} (open it at ui.perfetto.dev)"
+    completed = [each for each in requests if each.slices]
+    if not completed:
+        image.unlink(missing_ok=True)  # It would be of another trace.
+        return [first, "no picture: none of these requests was completed"]
+    save(picture(completed), image)
+    return [first, f"picture: {image}"]
+
+
+def _requests(run: Path, start_s: float, end_s: float, queries: list[int]) -> pl.DataFrame:
+    """Return the requests under way from ``start_s`` to ``end_s``, by query and birth."""
     given = {"--from": start_s or None, "--to": end_s if end_s < inf else None}
     stretch = " ".join(f"{key} {at_s:g}" for key, at_s in given.items() if at_s is not None)
     named = stretch or f"DIR={run}"
@@ -122,12 +181,12 @@ def requests_of(
     rows = every.filter(pl.col("ended_s") >= start_s, pl.col("arrival_s") < end_s)
     if queries:
         rows = rows.filter(pl.col("query").is_in(queries))
-    count = int(rows.select(pl.len()).collect().item())
-    if not count:
+    found = int(rows.select(pl.len()).collect().item())
+    if not found:
         raise InputError(f"{named}: no requests were under way then{_under_way(every, queries)}")
-    if count > most:
+    if found > MOST:
         raise InputError(
-            f"{named}: {count:,} requests; a trace takes {most:,} or fewer, narrow it by --from, "
+            f"{named}: {found:,} requests; a trace takes {MOST:,} or fewer, narrow it by --from, "
             "--to or --query"
         )
     return rows.sort("query", "arrival_s", "number").collect()
@@ -245,14 +304,7 @@ def _in_turn(
             at_s += took_s
 
 
-US_PER_S = 1e6
-PLANNER = 0
-"""Process of the planner; those of queries follow it."""
-
-Event = dict[str, Any]
-
-
-def events(
+def _events(
     requests: Iterable[TracedRequest],
     queries: pl.DataFrame,
     windows: pl.DataFrame,
@@ -283,17 +335,6 @@ def events(
         }
         for each in request.slices:
             yield _slice(each.name, process, thread + each.track, each.start_s, each.end_s)
-
-
-def write(found: Iterable[Event], file: TextIO) -> int:
-    """Write events to a file, one a line; return how many there were."""
-    count = 0
-    file.write('{"displayTimeUnit": "ms", "traceEvents": [\n')
-    for count, event in enumerate(found, start=1):
-        file.write(",\n" if count > 1 else "")
-        file.write(json.dumps(event))
-    file.write("\n]}\n")
-    return count
 
 
 def _decided(decisions: pl.DataFrame) -> Iterator[Event]:
@@ -344,17 +385,9 @@ def _named(kind: str, process: int, thread: int, name: str) -> Event:
     return {"name": kind, "ph": "M", "pid": process, "tid": thread, "args": {"name": name}}
 
 
-MOST = 60
-"""Requests that a picture shows."""
-
-ROW_IN = 0.11
-HEIGHT = 0.8
-"""Part of a row that a request fills."""
-
-
 def picture(requests: Sequence[TracedRequest]) -> Figure:
-    """Return a figure of the first `MOST` completed requests, in order of birth."""
-    shown = sorted(requests, key=lambda each: (each.start_s, each.query))[:MOST]
+    """Return a figure of the first `DRAWN` completed requests, in order of birth."""
+    shown = sorted(requests, key=lambda each: (each.start_s, each.query))[:DRAWN]
     looks = part_looks()
     with style():
         figure = Figure((WIDTH_IN, 1.6 + ROW_IN * len(shown)), layout="constrained")

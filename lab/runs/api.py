@@ -16,7 +16,7 @@ from lab.common.dir_lock import UNDER_WAY, held
 from lab.common.errors import InputError, key_of
 from lab.config import preflight
 from lab.config.compose import Setup, compose, set_up
-from lab.config.config_dir import refuse_hydra
+from lab.config.overrides import refuse_hydra
 from lab.runs.run_directory import RunDirectory, claim
 from lab.runs.runner import simulate
 from scenarios.scenario import Scenario

@@ -150,8 +150,12 @@ def planner_directories(directory: Path) -> dict[str, Path]:
     return found
 
 
-def too_many(given: str, runs: Sequence[Path], of: str = "") -> InputError:
-    """Return the error for a directory, as the user gave it, with several runs (of one planner)."""
-    named = ", ".join(map(str, runs[:MOST_NAMED]))
-    rest = f" and {len(runs) - MOST_NAMED} more" if len(runs) > MOST_NAMED else ""
-    return InputError(f"{given}: holds {len(runs)} runs{of}; name one: {named}{rest}")
+def only_run(given: str, runs: Sequence[Path], of: str = "") -> Path:
+    """Return the only run (of a planner) in a directory; InputError for none or several."""
+    if not runs:
+        raise InputError(f"{given}: holds no results; name the directory of a run")
+    if len(runs) > 1:
+        named = ", ".join(map(str, runs[:MOST_NAMED]))
+        rest = f" and {len(runs) - MOST_NAMED} more" if len(runs) > MOST_NAMED else ""
+        raise InputError(f"{given}: holds {len(runs)} runs{of}; name one: {named}{rest}")
+    return runs[0]

@@ -12,7 +12,7 @@ import polars as pl
 from lab.analysis.run_data import events, per_output_length
 from lab.common.errors import InputError
 from lab.runs.frames import scan
-from lab.runs.run_directory import planner_directories, read_summary, too_many
+from lab.runs.run_directory import only_run, planner_directories, read_summary
 from sim.metrics.results import SCHEMAS
 
 
@@ -104,12 +104,7 @@ class QueryRecord:
 
 def find_run(directory: Path) -> Path:
     """Return the one run directory at or below a directory; InputError for none or several."""
-    runs = list(planner_directories(directory).values())
-    if not runs:
-        raise InputError(f"RUN={directory}: holds no results; name the directory of a run")
-    if len(runs) > 1:
-        raise too_many(f"RUN={directory}", runs)
-    return runs[0]
+    return only_run(f"RUN={directory}", list(planner_directories(directory).values()))
 
 
 def read_query(run: Path, query: int) -> QueryRecord:

@@ -132,6 +132,14 @@ def median(rows: Iterable[Row], column: str) -> float | None:
     return None if middle is None else float(cast(float, middle))
 
 
+def sections(record: QueryRecord, rows: int) -> Iterator[Iterator[RenderableType]]:
+    """Yield the sections, each as lines and tables of at most so many rows; 0 for all."""
+    yield asked(record)
+    for section in (profiled, offered, ordered, served, windows):
+        yield section(record, rows)
+    yield parts(record)
+
+
 def asked(record: QueryRecord) -> Iterator[str]:
     """Yield what the query asked for, and what is true of it."""
     row = record.asked
