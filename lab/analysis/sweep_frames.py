@@ -23,8 +23,9 @@ from lab.analysis.settings import (
     text_of,
 )
 from lab.common.errors import InputError, no_directory, one_line
+from lab.config.settings import INSIDE
 from lab.runs.frames import scan_parts
-from lab.runs.run_directory import CONFIG, ERROR, INSIDE, JOBS, SUMMARY, never_ran
+from lab.runs.run_directory import CONFIG, ERROR, JOBS, SUMMARY, never_ran
 from sim.metrics.results import SCHEMAS
 
 DEEPEST = 4

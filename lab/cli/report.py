@@ -10,10 +10,11 @@ from lab.analysis.sweep_frames import Sweep, read_sweep
 from lab.cli.run import draw
 from lab.common.console import say, show_errors, show_table, warn
 from lab.common.errors import InputError, why_not
+from lab.config.settings import REPORT
 from lab.reporting import sweep_figures
 from lab.reporting.page import linked_figures, page, problems, some
 from lab.reporting.tables import write_frames
-from lab.runs.run_directory import REPORT, never_ran, read_summary, write_aside
+from lab.runs.run_directory import never_ran, read_summary, write_aside
 
 PAGE = "index.html"
 

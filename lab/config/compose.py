@@ -19,10 +19,9 @@ from lab.common import wall_limit
 from lab.common.errors import InputError, key_of, one_line, shown
 from lab.config.messages import OF_COMPARED, composition_sentence
 from lab.config.overrides import check_alone, check_one_planner, replace_whole_mappings
-from lab.config.settings import MOST_HORIZON_S, OPEN, Settings, defaults, register
+from lab.config.settings import INSIDE, MOST_HORIZON_S, OPEN, Settings, defaults, register
 from lab.config.targets import build, find_class, parameters, with_current_paths
 from lab.config.validation import check_complete, table_set, validated
-from lab.runs.run_directory import INSIDE
 from scenarios.applications.application import Application
 from scenarios.random_streams import stream
 from scenarios.scenario import Scenario

@@ -22,6 +22,8 @@ from scenarios.link_traces import LinkTrace
 from scenarios.network import Network
 from scenarios.slo import Tier
 from scenarios.workload import Workload
+from sim.metrics.request_table import REQUESTS
+from sim.metrics.results import SCHEMAS as RESULTS
 
 OPEN = ("about", "application", "data_plane", "planner", "tables", "workload.arrivals")
 """What a configuration keeps as it was given, for what is in it is checked by others."""
@@ -38,6 +40,10 @@ OPEN_MAPPINGS = (
     "workload.devices",
 )
 """Mappings by names of the user's choice: set whole on the command line, they are replaced."""
+
+FIGURES, REPORT = "figures", "report"
+INSIDE = frozenset({*RESULTS, REQUESTS, FIGURES, REPORT})
+"""Subdirectories of a run that hold no other runs, so no compared planner may have their names."""
 
 ENTRIES = {"cluster.nodes": Node, "network.traces": LinkTrace, "workload.tiers": Tier}
 """Mappings of which each entry has the keys of a dataclass, with defaults."""

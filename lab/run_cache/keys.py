@@ -162,7 +162,7 @@ def code(overrides: tuple[str, ...], measure: str) -> str:
 
 def forget() -> None:
     """Forget what was composed and read; call it after a file has changed."""
-    for each in (prepared, configuration, code):
+    for each in (prepared, configuration, code, imported, _path, _tables):
         each.cache_clear()
 
 

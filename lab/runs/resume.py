@@ -8,10 +8,10 @@ from omegaconf import DictConfig, OmegaConf
 from yaml import YAMLError
 
 from lab.common.errors import shown
+from lab.config.settings import REPORT
 from lab.runs.run_directory import (
     CHECKPOINT,
     CONFIG,
-    REPORT,
     SUMMARY,
     TRACE,
     TRACE_PICTURE,

@@ -13,18 +13,13 @@ from yaml import YAMLError
 
 from lab.common.atomic_write import written_aside
 from lab.common.errors import InputError, one_line
-from sim.metrics.request_table import REQUESTS
-from sim.metrics.results import SCHEMAS
 
 SUMMARY = "summary.json"
 CONFIG = "config.yaml"
 ERROR = "error.txt"
 JOBS = "jobs.yaml"
 CHECKPOINT = "checkpoint.jsonl"
-FIGURES, REPORT = "figures", "report"
 TRACE, TRACE_PICTURE = "trace.json", "trace.png"
-INSIDE = frozenset({*SCHEMAS, REQUESTS, FIGURES, REPORT})
-"""Subdirectories of a run that hold no other runs."""
 MOST_NAMED = 8
 """Most runs that a message names."""
 
