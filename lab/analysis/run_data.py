@@ -9,8 +9,7 @@ import numpy as np
 import polars as pl
 from omegaconf import OmegaConf
 
-from lab.runs.frames import scan
-from lab.runs.run_directory import CONFIG, load_config
+from lab.runs.run_directory import CONFIG, load_config, scan
 from sim.metrics.goodput_time import goodput_time
 
 Runs = Mapping[str, Path]

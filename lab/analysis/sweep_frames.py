@@ -24,8 +24,7 @@ from lab.analysis.settings import (
 )
 from lab.common.errors import InputError, no_directory, one_line
 from lab.config.settings import INSIDE
-from lab.runs.frames import scan_parts
-from lab.runs.run_directory import CONFIG, ERROR, JOBS, SUMMARY, never_ran
+from lab.runs.run_directory import CONFIG, ERROR, JOBS, SUMMARY, never_ran, scan_parts
 from sim.metrics.results import SCHEMAS
 
 DEEPEST = 4

@@ -26,8 +26,7 @@ from lab.config.compose import VERSION_BASE, set_up
 from lab.config.messages import composition_sentence
 from lab.config.overrides import check_directory, repeated_keys
 from lab.config.settings import register
-from lab.runs.checkpoint import Checkpoint
-from lab.runs.resume import check_resumable, clear, is_finished
+from lab.runs.resume import Checkpoint, check_resumable, clear, is_finished
 from lab.runs.run_directory import (
     CHECKPOINT,
     CONFIG,

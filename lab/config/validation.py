@@ -11,8 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from hardware_models.tables import SHIPPED, TableSet, using_tables
 from lab.common.errors import InputError, one_line, shown
-from lab.common.units import unit_of
-from lab.config.allowed import allowed, type_at
+from lab.config.allowed import allowed, type_at, unit_of
 from lab.config.messages import unknown_key, written
 from lab.config.settings import CHECKS, OPEN, Settings
 

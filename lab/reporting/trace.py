@@ -27,7 +27,6 @@ from lab.common.atomic_write import written_aside
 from lab.common.errors import InputError, choices
 from lab.common.formatting import count
 from lab.reporting.plotting.style import GREY, WIDTH_IN, part_looks, save, style
-from lab.runs.frames import scan, scan_parts
 from lab.runs.run_directory import (
     CONFIG,
     SUMMARY,
@@ -37,6 +36,8 @@ from lab.runs.run_directory import (
     only_run,
     planner_directories,
     read_summary,
+    scan,
+    scan_parts,
 )
 from scenarios.applications.pipeline import ANSWER
 from sim.metrics.request_table import REQUESTS

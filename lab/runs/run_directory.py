@@ -13,6 +13,7 @@ from yaml import YAMLError
 
 from lab.common.atomic_write import written_aside
 from lab.common.errors import InputError, one_line
+from sim.metrics.results import SCHEMAS
 
 SUMMARY = "summary.json"
 CONFIG = "config.yaml"
@@ -154,3 +155,18 @@ def only_run(given: str, runs: Sequence[Path], of: str = "") -> Path:
         rest = f" and {len(runs) - MOST_NAMED} more" if len(runs) > MOST_NAMED else ""
         raise InputError(f"{given}: holds {len(runs)} runs{of}; name one: {named}{rest}")
     return runs[0]
+
+
+def scan(directory: Path, table: str) -> pl.LazyFrame:
+    """Return a table of ``SCHEMAS`` of a run as a lazy frame, without rows if none is written."""
+    if table not in SCHEMAS:
+        raise ValueError(f"table={table!r}: must be one of {', '.join(SCHEMAS)}")
+    parts = sorted((Path(directory) / table).glob("part-*.parquet"))
+    if not parts:
+        return pl.LazyFrame(schema=dict(SCHEMAS[table]))
+    return scan_parts(parts)
+
+
+def scan_parts(parts: Sequence[Path]) -> pl.LazyFrame:
+    """Return part files as a lazy frame; names may hold characters of glob patterns."""
+    return pl.scan_parquet(list(parts), glob=False)

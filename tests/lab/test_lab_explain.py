@@ -19,7 +19,7 @@ from lab.reporting.explain import text
 from lab.reporting.explain.figure import explanation
 from lab.reporting.explain.findings import answer, offers_in_short
 from lab.reporting.explain.record import find_run, read_query
-from lab.runs.frames import scan
+from lab.runs.run_directory import scan
 from sim import Planner
 
 OVERRIDES = ["experiment=speech_small", "horizon_s=150"]

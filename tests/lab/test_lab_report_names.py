@@ -10,7 +10,7 @@ from lab import read_sweep
 from lab.analysis.settings import planner_names, short_texts, swept_keys
 from lab.analysis.sweep_analysis import analyse
 from lab.cli.tools import main
-from lab.common.units import unit_of
+from lab.config.allowed import unit_of
 from lab.reporting.drawings.planners import trade_offs, trade_offs_text
 
 

@@ -14,7 +14,7 @@ from lab.analysis import run_data as figure_data
 from lab.analysis.settings import short_keys, short_texts
 from lab.analysis.sweep_analysis import POOLED, Analysis, against, planners_of
 from lab.common.metrics import COST, DRAWN, GOODPUT, RESPONSE, Metric
-from lab.common.units import unit_of
+from lab.config.allowed import unit_of
 from lab.reporting.drawings.panels import (
     MOST_BANDS,
     MOST_PANELS,

@@ -11,8 +11,7 @@ import polars as pl
 
 from lab.analysis.run_data import events, per_output_length
 from lab.common.errors import InputError
-from lab.runs.frames import scan
-from lab.runs.run_directory import only_run, planner_directories, read_summary
+from lab.runs.run_directory import only_run, planner_directories, read_summary, scan
 from sim.metrics.results import SCHEMAS
 
 
