@@ -1,6 +1,5 @@
 """What the figures show, read from the part files of runs."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ import numpy as np
 import polars as pl
 from omegaconf import OmegaConf
 
-from lab.runs.run_directory import CONFIG, load_config, scan
+from lab.runs.run_directory import CONFIG, SUMMARY, load_config, read_summary, scan
 from sim.metrics.goodput_time import goodput_time
 
 Runs = Mapping[str, Path]
@@ -120,7 +119,7 @@ def per_output_length(directory: Path) -> bool:
 
 def _configured(directory: Path, key: str) -> Any:
     """Return the value of a key of a run's configuration; None where there is none."""
-    path = Path(directory) / CONFIG
+    path = directory / CONFIG
     return OmegaConf.select(load_config(path), key) if path.is_file() else None
 
 
@@ -144,12 +143,11 @@ def response_times(directory: Path) -> tuple[np.ndarray, np.ndarray]:
 
 def bill(directory: Path) -> tuple[float, float] | None:
     """Return the attributed and the idle part of a finished run's bill."""
-    path = Path(directory) / "summary.json"
-    if not path.is_file():
+    if not (directory / SUMMARY).is_file():
         return None
-    summary = json.loads(path.read_text(encoding="utf-8"))
-    parts = summary.get("attributed_cost_usd"), summary.get("idle_cost_usd")
-    return None if None in parts else (float(parts[0]), float(parts[1]))
+    summary = read_summary(directory)
+    owed, idle = summary.get("attributed_cost_usd"), summary.get("idle_cost_usd")
+    return None if owed is None or idle is None else (float(owed), float(idle))
 
 
 def events(directory: Path) -> list[tuple[str, float]]:

@@ -51,8 +51,7 @@ def totals(sweep: Sweep) -> Sums:
         one row for each run and operator, with ``completed`` requests, their seconds by part, and
         their whole latency (``latency_s``; null where latencies are per output length).
 
-    Raises:
-        InputError: a table cannot be read, or does not match the other.
+    Raises InputError if a table cannot be read, or does not match the other.
     """
     names = sweep.finished["run"].to_list()
     parts = {table: sweep.parts(table, names) for table in TABLES}

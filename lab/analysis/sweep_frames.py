@@ -14,9 +14,9 @@ from yaml import CSafeLoader, YAMLError, load
 
 from lab.analysis.run_data import PER_LENGTH, is_per_length
 from lab.analysis.settings import (
-    Configurations,
     is_numeric,
     planner_names,
+    read_settings,
     short_keys,
     short_texts,
     swept_keys,
@@ -46,11 +46,7 @@ class Found:
 
 
 def find(directory: Path) -> Found:
-    """Return the runs at or below the directory of a run, a comparison or a sweep.
-
-    Raises:
-        InputError: it does not exist, or holds no runs.
-    """
+    """Return the runs at or below the directory of a run, a comparison or a sweep, or refuse it."""
     if not directory.exists():
         raise InputError(f"DIR={directory}: {no_directory(directory)}")
     if not directory.is_dir():
@@ -107,10 +103,7 @@ def _visit(directory: Path, top: Path, found: Found, depth: int) -> None:
 
 
 def _expected(directory: Path, inside: Sequence[Path]) -> set[int]:
-    """Return the numbers of the jobs of a sweep: those it noted, or else all up to the last one.
-
-    Without a note, a directory is a sweep if it holds only numbered and hidden directories.
-    """
+    """Return the numbers of a sweep's jobs: as noted, or else up to the last if all have one."""
     if (directory / JOBS).is_file():
         try:
             jobs = load((directory / JOBS).read_text(encoding="utf-8"), CSafeLoader)
@@ -225,13 +218,9 @@ class Sweep:
         return self.scan("operators")
 
     def scan(self, table: str) -> pl.LazyFrame:
-        """Return a table of all runs as a lazy frame over their part files.
+        """Return a table of ``sim.metrics.results.SCHEMAS``, of all runs, as a lazy frame.
 
-        Args:
-            table: name of the table, one of ``sim.metrics.results.SCHEMAS``.
-
-        Raises:
-            InputError: there is no such table.
+        Raises InputError if there is no such table.
         """
         _check_table(table)
         names = self.runs.select(*NAMES, *self.keys)
@@ -255,11 +244,7 @@ class Sweep:
         )
 
     def count(self, table: str) -> int:
-        """Return how many rows a table of all runs has, from the footers of its files.
-
-        Raises:
-            InputError: there is no such table, or a file of it cannot be read.
-        """
+        """Return how many rows a table of all runs has, or InputError if it cannot be read."""
         _check_table(table)
         paths = [path for several in self.parts(table).values() for path in several]
         try:
@@ -309,9 +294,7 @@ def unreadable(
 
 def made_anew(run: str) -> str:
     """Say how a damaged run is made anew."""
-    if run == ".":
-        return "make the run anew"
-    return f"delete {run}, and resume=true makes it anew"
+    return "make the run anew" if run == "." else f"delete {run}, and resume=true makes it anew"
 
 
 def _check_table(table: str) -> None:
@@ -320,19 +303,14 @@ def _check_table(table: str) -> None:
 
 
 def read_sweep(directory: str | PathLike[str]) -> Sweep:
-    """Read a run, a comparison or a sweep, finished or not, however it was varied.
+    """Read the directory of a run, a comparison or a sweep, finished or not, however it was varied.
 
-    Args:
-        directory: its directory.
-
-    Raises:
-        InputError: there is none, or it holds no runs; the message is one sentence.
+    Raises InputError, whose message is one sentence, if there is none or it holds no runs.
     """
     top = Path(directory)
     found = find(top)
-    configurations = Configurations()
     summaries = list(found.runs.values())
-    settings = [configurations.read(path / CONFIG) for path in found.runs]
+    settings = read_settings(path / CONFIG for path in found.runs)
     keys = swept_keys(settings)
     given = {key: [one.get(key) for one in settings] for key in keys}
     columns = {
@@ -421,20 +399,18 @@ def _column(key: str, values: list[Any]) -> pl.Series:
 def _settings(runs: pl.DataFrame, columns: Mapping[str, pl.Series]) -> pl.DataFrame:
     """Return one row per setting, with its keys and a short name, numbers in ascending order."""
     rows = runs.select("setting", *columns).unique("setting", keep="first", maintain_order=True)
-    order = {}
-    labels = []
+    order, labels = [], []
     for key in columns:
         values = rows[key].unique(maintain_order=True)
         if values.dtype.is_numeric():
             values = values.sort()
         texts = short_texts(values.to_list())
-        order[key] = rows[key].replace_strict(values, range(len(values)), return_dtype=pl.Int64)
-        labels.append(
-            rows[key].replace_strict(values, texts, return_dtype=pl.String).alias(f"{key}")
-        )
-    brief = dict(zip(columns, short_keys(list(columns)), strict=True))
+        order.append(rows[key].replace_strict(values, range(len(values)), return_dtype=pl.Int64))
+        labels.append(rows[key].replace_strict(values, texts, return_dtype=pl.String))
+    brief = short_keys(list(columns))
     names = [
-        ", ".join(f"{brief[one.name]}={one[at]}" for one in labels) for at in range(rows.height)
+        ", ".join(f"{name}={one[at]}" for name, one in zip(brief, labels, strict=True))
+        for at in range(rows.height)
     ]
     rows = rows.with_columns(pl.Series("short", names, pl.String))
-    return rows.sort(by=list(order.values())) if order else rows
+    return rows.sort(by=order) if order else rows

@@ -8,8 +8,8 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from lab.common import console
+from lab.common import options as groups
 from lab.common.errors import COMPOSING, InputError, key_of, one_line, raised_by, shown
-from lab.common.options import listing
 from lab.config import preflight
 from lab.config.compose import compose, set_up
 from lab.config.overrides import overrides_of
@@ -48,7 +48,7 @@ def check_planner(options: argparse.Namespace) -> int:
 
 def list_options(_: argparse.Namespace) -> int:
     """Print the options of each group of the configuration."""
-    print(listing(folders=True))
+    print(groups.listing(folders=True))
     return OK
 
 

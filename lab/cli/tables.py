@@ -10,9 +10,9 @@ from pathlib import Path
 
 import polars as pl
 
+from hardware_models import predictors
 from hardware_models.accelerators import AcceleratorError
 from hardware_models.fits.registry import write_fits
-from hardware_models.predictors import PREDICTORS
 from hardware_models.schemas import PROVENANCE, SCHEMAS
 from hardware_models.tables import TableSet, UserTable, load_table, using_tables
 from lab.common.atomic_write import written_aside
@@ -121,7 +121,7 @@ def validate(options: argparse.Namespace) -> int:
     if options.figure is not None:
         check_png("--figure", options.figure)
     with using_tables(TableSet(_merged(options.merge))):
-        done = validate_rows(options.rows, PREDICTORS, options.table)
+        done = validate_rows(options.rows, predictors.PREDICTORS, options.table)
     _report(done, options)
     if options.parquet is not None:
         options.parquet.parent.mkdir(parents=True, exist_ok=True)

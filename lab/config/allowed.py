@@ -1,4 +1,4 @@
-"""What a key may be set to, in words: by its type in the model, and the unit that its name tells."""
+"""What a key may be set to, by its type in its model, and by the unit that its name tells."""
 
 import re
 from collections.abc import Mapping, Sequence

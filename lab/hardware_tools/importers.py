@@ -41,7 +41,7 @@ def perf_analyzer(path: Path, given: Given) -> pl.DataFrame:
     each of the given processes (instances). Raises InputError if the file is no report of
     ``perf_analyzer -b BATCH --concurrency-range ... -f FILE``, or lacks that concurrency.
     """
-    batch = given.batch_size()
+    [batch] = given.need("batch")
     frame = read_file(path)
     for name in COLUMNS:
         if name not in frame.columns:
@@ -159,7 +159,7 @@ def mlperf_loadgen(path: Path, given: Given) -> pl.DataFrame:
         latency_ms = _number(path, entries, MEAN) / NS_PER_MS
         note, kind = f"{scenario}: mean latency of a query", "measured"
     elif scenario == "Offline":
-        batch = given.batch_size()
+        [batch] = given.need("batch")
         rate = _number(path, entries, RATE)
         latency_ms = MS_PER_S * batch / rate
         note, kind = f"Offline: 1000 * batch / ({rate:g} samples per second)", "derived"

@@ -8,7 +8,7 @@ import polars as pl
 
 from lab.analysis.statistics import CONFIDENCE
 from lab.analysis.sweep_analysis import Analysis, against, planners_of
-from lab.common.formatting import interval, listed, number, p_value
+from lab.common.formatting import count, interval, listed, number, p_value
 from lab.common.metrics import CLAIMED, Metric
 
 FEW_SEEDS = 8
@@ -66,9 +66,8 @@ def claims(analysis: Analysis) -> Iterator[Claim]:
     for metric in CLAIMED:
         if chosen and analysis.overall is not None:
             yield from _claim(analysis, metric, chosen)
-    bounds = [name for name in planners_of(analysis.sweep) if name not in chosen]
-    bounds = [name for name in bounds if name in set(done["planner"])]
-    if bounds:
+    others = set(done["planner"]) - set(chosen)
+    if bounds := [name for name in planners_of(analysis.sweep) if name in others]:
         yield Claim(
             f"{listed(bounds)} {'sees' if len(bounds) == 1 else 'see'} the truth, which no "
             "deployed planner could: a bound, not a rival."
@@ -114,11 +113,9 @@ def _unlike(analysis: Analysis) -> Iterator[Claim]:
         )
 
 
-def _cells(count: int, several: bool) -> str:
+def _cells(number: int, several: bool) -> str:
     """Return how many seeds there are, or, of several settings, pairs of setting and seed."""
-    if several:
-        return f"{count:,} pair{'s' * (count != 1)} of setting and seed"
-    return f"{count:,} seed{'s' * (count != 1)}"
+    return f"{count(number, 'pair')} of setting and seed" if several else count(number, "seed")
 
 
 def _seeds(seeds: list[int]) -> str:
@@ -214,15 +211,12 @@ def _by_setting(analysis: Analysis, metric: Metric, name: str, chosen: list[str]
             rows = rows.filter(pl.col("other").is_in(chosen))
             ahead += bool(rows.height) and all(map(clear, rows.iter_rows(named=True)))
     judged = sum(map(len, leaders.values()))
-    text = (
-        f"By setting: best in {len(leaders.get(name, []))} of {judged}, clearly ahead of all "
-        f"others in {ahead}"
-    )
+    ours = len(leaders.pop(name, []))
+    text = f"By setting: best in {ours} of {judged}, clearly ahead of all others in {ahead}"
     for other, settings in leaders.items():
-        if other != name:
-            some = "; ".join(settings[:MOST_NAMED])
-            some += " and others" if len(settings) > MOST_NAMED else ""
-            text += f". {other} is best in {len(settings)} ({some})"
+        some = "; ".join(settings[:MOST_NAMED])
+        some += " and others" if len(settings) > MOST_NAMED else ""
+        text += f". {other} is best in {len(settings)} ({some})"
     return f"{text}."
 
 

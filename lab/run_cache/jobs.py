@@ -78,13 +78,9 @@ def make(jobs: Sequence[Job], processes: int, cache: Path = CACHE) -> list[Row]:
     """Make the runs that are not kept yet with parallel processes; return a row for each job.
 
     A row has the labels, ``seed``, ``run_core_s``, and what was measured. Several commands may
-    share the directory `cache`.
-
-    Raises:
-        InputError: overrides of a job cannot be run; no run was made.
-        RunError: a run failed, and all others were made; or a process was killed.
-        OSError: a run cannot be kept, such as for a full disk.
-        KeyboardInterrupt: with a message that says where finished runs are.
+    share the directory `cache`. Raises InputError if overrides of a job cannot be run, before any
+    run; RunError if a run failed, with all others made, or if a process was killed; and OSError if
+    a run cannot be kept. A KeyboardInterrupt says where finished runs are.
     """
     for job in composing(list({job.overrides: job for job in jobs}.values())):
         _ = job.key  # Composes the configuration, which is remembered.

@@ -83,8 +83,7 @@ def _path(module: str) -> Path | None:
 
 
 def _source(module: str) -> Path:
-    path = _path(module)
-    if path is None:
+    if (path := _path(module)) is None:
         raise ValueError(f"{module}: there is no such module")
     return path
 

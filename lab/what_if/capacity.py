@@ -255,18 +255,9 @@ def _setup(runs: Runs, settings: Mapping[str, str]) -> tuple[Setup, bool]:
     try:
         return runs.setup(as_overrides(settings))
     except InputError as error:
-        raise InputError(
-            f"{error} (at {in_words(settings)}){_hint(f'{error}', settings)}"
-        ) from None
-
-
-def _hint(message: str, settings: Mapping[str, str]) -> str:
-    """Return a clause that helps where ``standby`` machines exceed the number of machines."""
-    key = message.partition("=")[0]
-    node, _, last = key.rpartition(".")
-    count = f"{node}.count"
-    return (
-        f"; let it follow by '{key}=${{{count}}}'"
-        if last == "standby" and count in settings
-        else ""
-    )
+        key = str(error).partition("=")[0]
+        node, _, last = key.rpartition(".")
+        hint = ""
+        if last == "standby" and f"{node}.count" in settings:
+            hint = f"; let it follow by '{key}=${{{node}.count}}'"
+        raise InputError(f"{error} (at {in_words(settings)}){hint}") from None

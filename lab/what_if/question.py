@@ -1,7 +1,7 @@
 """Parts of a what-if question, and the files of its answer."""
 
 import shlex
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from math import isfinite
@@ -153,17 +153,6 @@ def titled(question: str, overrides: Sequence[str]) -> str:
     return "\n".join(fill(line, TITLE_WIDTH, break_on_hyphens=False) for line in lines if line)
 
 
-def paired(
-    base: Sequence[Mapping[str, Any]], other: Sequence[Mapping[str, Any]], metric: str
-) -> Iterator[tuple[float, float]]:
-    """Yield the metric in two settings, for each seed that has it in both."""
-    theirs = {row["seed"]: row.get(metric) for row in other}
-    for row in base:
-        ours, its = row.get(metric), theirs.get(row["seed"])
-        if ours is not None and its is not None:
-            yield float(ours), float(its)
-
-
 @dataclass(frozen=True)
 class Files:
     """Files of the answer to one question; a hash of the question is part of their names.
@@ -180,17 +169,13 @@ class Files:
         """Path of the figure."""
         return self._path("png")
 
-    @property
-    def table(self) -> Path:
-        """Path of the table."""
-        return self._path("csv")
-
     def write_table(self, rows: Sequence[Mapping[str, Any]]) -> Path:
         """Write rows as CSV, each with the question; return the path."""
-        self.directory.mkdir(parents=True, exist_ok=True)
+        path = self._path("csv")
+        path.parent.mkdir(parents=True, exist_ok=True)
         asked = [{**row, "question": shlex.join(self.words)} for row in rows]
-        write_aside(self.table, pl.DataFrame(asked, infer_schema_length=None).write_csv())
-        return self.table
+        write_aside(path, pl.DataFrame(asked, infer_schema_length=None).write_csv())
+        return path
 
     def _path(self, ending: str) -> Path:
         digest = sha256(shlex.join(self.words).encode()).hexdigest()[:8]
