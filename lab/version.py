@@ -29,11 +29,9 @@ def versions() -> dict[str, str]:
 
 
 def not_ours(noted: Any) -> str:
-    """Say that results are of other versions than would go on with them, or nothing.
+    """Say that results, by their noted versions, cannot go on with the installed ones, or nothing.
 
-    Args:
-        noted: versions as they were noted with the results; what was not noted is not compared,
-            but for our own.
+    What was not noted is not compared, but for our own.
     """
     theirs = noted if isinstance(noted, Mapping) else {}
     theirs = {"compass-sim": "unknown", **theirs}

@@ -129,12 +129,9 @@ def compare(
 def from_runs(
     scenario: str, rows: Sequence[Mapping[str, Any]], metrics: Sequence[str] | None = None
 ) -> Comparison:
-    """Compare planners by the summaries of their runs.
+    """Compare planners by summaries with ``seed`` and ``planner``, in some metrics or all numbers.
 
-    Args:
-        scenario: name of the scenario.
-        rows: summaries with ``seed`` and ``planner``. Values that are not finite count as missing.
-        metrics: keys to compare by; by default all that hold numbers.
+    Values that are not finite count as missing.
     """
     metrics = _metrics(rows) if metrics is None else list(metrics)
     planners = list(dict.fromkeys(row["planner"] for row in rows))

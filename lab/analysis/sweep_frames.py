@@ -218,10 +218,7 @@ class Sweep:
         return self.scan("operators")
 
     def scan(self, table: str) -> pl.LazyFrame:
-        """Return a table of ``sim.metrics.results.SCHEMAS``, of all runs, as a lazy frame.
-
-        Raises InputError if there is no such table.
-        """
+        """Return a table of ``SCHEMAS`` of all runs; InputError if there is no such table."""
         _check_table(table)
         names = self.runs.select(*NAMES, *self.keys)
         columns = {name: names.schema[name] for name in names.columns}
@@ -303,10 +300,7 @@ def _check_table(table: str) -> None:
 
 
 def read_sweep(directory: str | PathLike[str]) -> Sweep:
-    """Read the directory of a run, a comparison or a sweep, finished or not, however it was varied.
-
-    Raises InputError, whose message is one sentence, if there is none or it holds no runs.
-    """
+    """Read the directory of a run, a comparison or a sweep; InputError if it holds no runs."""
     top = Path(directory)
     found = find(top)
     summaries = list(found.runs.values())

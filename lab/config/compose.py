@@ -81,10 +81,7 @@ def compose(overrides: Sequence[str]) -> DictConfig:
 
 
 def set_up(config: DictConfig, overrides: Sequence[str], planner: Planner | None = None) -> Setup:
-    """Turn a composed configuration into checked objects, or raise InputError.
-
-    A `planner` replaces those that the configuration names.
-    """
+    """Turn a composed configuration, perhaps with another `planner`, into checked objects."""
     config = config.copy()
     OmegaConf.set_struct(config, False)
     parsed = OverridesParser.create().parse_overrides(list(overrides))

@@ -21,10 +21,7 @@ SEARCH_PATH = "hydra.searchpath"
 
 
 def swept_values(override: Override, written: str) -> list[str]:
-    """Return the values that an override sweeps over (not an interval), as written in overrides.
-
-    Raises InputError if there is none, or if one occurs twice.
-    """
+    """Return the values of a sweep (no interval), as written; refuse none or a repeated one."""
     values = [f"{value!s}" for value in override.sweep_string_iterator()]
     if not values:
         raise InputError(f"{written}: names no value")
@@ -93,8 +90,7 @@ def replace_whole_mappings(config: DictConfig, overrides: Sequence[Override]) ->
     """Apply overrides that replace a whole mapping, which Hydra would merge with the present one.
 
     These empty any mapping (``cluster.nodes={}``) or set an open one
-    (``network.technologies={WiFi: 1}``); with a ``+`` before it, the merge stays. Later overrides
-    of entries stay. Raises InputError if they cannot be in an emptied mapping.
+    (``network.technologies={WiFi: 1}``); with a ``+``, the merge stays. Later ones of entries stay.
     """
     for number, override in enumerate(overrides):
         key, value = override.key_or_group, override.value()
@@ -129,10 +125,7 @@ def _fill_anew(config: DictConfig, key: str, later: Sequence[Override]) -> None:
 
 
 def overrides_of(options: Namespace) -> list[str]:
-    """Return the overrides of a tool, after one for its directory of files, ``--config-dir``.
-
-    Raises InputError if there is no such directory, or if a key is Hydra's.
-    """
+    """Return a tool's overrides, after one for ``--config-dir``; refuse keys of Hydra."""
     for word in options.overrides:
         refuse_hydra(word, "nothing of it has a meaning here; name your own files by --config-dir")
     if options.config_dir is None:

@@ -58,10 +58,7 @@ FORMER_MODULES = frozenset(
 
 
 def find_class(target: object, key: str, base: type) -> type:
-    """Return the class of a dotted name, which must fulfil the class or protocol `base`.
-
-    Raises InputError, which names `key`, if there is no such class or it is of another kind.
-    """
+    """Return the class of a dotted name, which must fulfil `base`; refuse others by `key`."""
     article = "an" if base.__name__[0] in "AEIO" else "a"
     complaint = f"{key}._target_={shown(target)}: "
     if not isinstance(target, str) or "." not in target:
@@ -205,10 +202,7 @@ def _adapter(hint: Any) -> TypeAdapter[Any]:
 
 
 def build(node: Any, key: str, base: type) -> Any:
-    """Return the object that a node describes by ``_target_`` and keyword arguments.
-
-    Raises InputError if the class is of another kind or refuses its arguments.
-    """
+    """Return the object of a node with ``_target_`` and keyword arguments; raise InputError."""
     if not isinstance(node, Mapping):
         raise InputError(f"{key}={shown(node)}: must be a mapping, such as {{_target_: ...}}")
     target = find_class(node.get("_target_"), key, base)

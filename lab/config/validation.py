@@ -94,10 +94,7 @@ def check_types(config: DictConfig, overrides: Sequence[str]) -> None:
 
 
 def _without_truth_values(node: Any, key: str) -> Any:
-    """Return a tree with texts for truth values of typed keys, which would pass for numbers.
-
-    Raises InputError if a number in it is not finite.
-    """
+    """Return a tree with texts for truth values of typed keys, which would pass for numbers."""
     if isinstance(node, Mapping):
         return {
             name: _without_truth_values(one, f"{key}.{name}".lstrip("."))

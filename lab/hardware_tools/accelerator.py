@@ -41,10 +41,7 @@ class Findings(NamedTuple):
 
 
 def find(path: Path) -> Findings:
-    """Check a file, and return what follows from it.
-
-    Raises AcceleratorError if the file declares no accelerator, or names an unknown board.
-    """
+    """Return what follows from a file; AcceleratorError if it declares no accelerator."""
     one = read_accelerator(path)
     with using_tables(TableSet({ACCELERATORS: UserTable(str(path))})):
         tables = [_facts(one), _times(one), _partitions(one)]

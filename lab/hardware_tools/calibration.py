@@ -102,10 +102,7 @@ class Timing:
 
 
 def measure(operator: Operator, batches: Sequence[int], protocol: Protocol) -> list[Timing]:
-    """Time an operator at each batch size; the timings of several processes are pooled.
-
-    Raises InputError if the operator does not exist, or fails.
-    """
+    """Time an operator at each batch size, in all processes together; InputError if it fails."""
     if operator.kind == "command" and BATCH not in operator.text and {*batches} != {1}:
         raise InputError(f"{operator}: must hold {BATCH}, where the batch size is to stand")
     timed = _timed_together if protocol.processes > 1 else partial(_timed, operator.load())
@@ -113,10 +110,7 @@ def measure(operator: Operator, batches: Sequence[int], protocol: Protocol) -> l
 
 
 def median_interval(samples: ArrayLike, confidence: float) -> tuple[float, float]:
-    """Return a distribution-free interval of the median of independent samples, shape (n,).
-
-    Raises ValueError if there are too few samples for the confidence.
-    """
+    """Return an interval of the median of samples, shape (n,); ValueError for too few of them."""
     from scipy.stats import quantile_test
 
     values = np.asarray(samples, dtype=float)

@@ -41,10 +41,7 @@ def leader(analysis: Analysis, metric: Metric) -> str | None:
 
 
 def best_of(means: pl.DataFrame, metric: Metric, planners: list[str]) -> dict[str, Any] | None:
-    """Return the row of the planner with the best mean, the first of equals.
-
-    Planners that lack the metric on more seeds than others are left out.
-    """
+    """Return the first row with the best mean, of the planners with the most seeds."""
     rows = means.filter(pl.col("planner").is_in(planners), metric=metric.name).drop_nulls("mean")
     rows = rows.filter(pl.col("n") == pl.col("n").max())
     if rows.is_empty():
@@ -194,10 +191,7 @@ def clear(row: dict[str, Any]) -> bool:
 
 
 def _by_setting(analysis: Analysis, metric: Metric, name: str, chosen: list[str]) -> str:
-    """Return a sentence on who leads in how many settings.
-
-    Only settings in which every planner finished count, over the seeds that all of them finished.
-    """
+    """Say who leads in how many of the settings in which every planner finished."""
     leaders: dict[str, list[str]] = {}
     ahead = 0
     short = dict(analysis.sweep.settings.select("setting", "short").rows())

@@ -42,20 +42,12 @@ MOST_BANDS = 5
 
 
 def draw_run(directory: Path, planner: str) -> list[Path]:
-    """Draw the figures of one run into ``figures/`` of its directory; ``planner`` is for titles.
-
-    Returns:
-        Paths of ``goodput.png``, ``latency.png``, ``cost.png`` and ``latency_parts.png``.
-    """
+    """Draw the figures of one run into ``figures/`` of its directory; return their paths."""
     return _draw(directory, {planner: directory}, (goodput, latency, cost, latency_parts))
 
 
 def draw_comparison(directory: Path, planners: Sequence[str]) -> list[Path]:
-    """Draw planners' runs together into ``figures/`` of the directory that holds them, by name.
-
-    Returns:
-        Paths of the pictures: those of ``draw_run``, and ``response.png``.
-    """
+    """Draw planners' runs, directories of these names, into ``figures/``; return the paths."""
     runs = {planner: Path(directory) / planner for planner in planners}
     return _draw(directory, runs, (goodput, latency, cost, latency_parts, response))
 

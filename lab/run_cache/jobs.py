@@ -140,10 +140,7 @@ def _made(
 
 
 def _attempt(directory: Path, job: Job) -> tuple[str, Row | Exception]:
-    """Make and keep one run in a process of the pool; return its measurements or its error.
-
-    Raises OSError if it cannot be kept; further runs could not be kept either.
-    """
+    """Make and keep one run in a process of the pool; return its measurements or its error."""
     started = process_time()
     try:
         overrides, config = composed([*job.overrides, f"seed={job.seed}"])

@@ -228,10 +228,7 @@ def _known(record: RequestRecord, operators: Sequence[str]) -> dict[str, Any]:
 def compare_tables(
     name: str, one: pl.DataFrame, other: pl.DataFrame, before: int = 0
 ) -> tuple[str, Values] | None:
-    """Return the first row of a table that differs, with the values that do, or None.
-
-    The numbers of rows start at `before`.
-    """
+    """Return the first row, numbered from `before`, and its values that differ, or None."""
     if one.equals(other):
         return None
     n = min(one.height, other.height)

@@ -74,8 +74,7 @@ def run(
     planner that raised or an SLO that nothing can meet, is a ``UserWarning``.
 
     Args:
-        overrides: overrides as on the command line, such as ``["workload.rate=0.2", "seed=1"]``; of
-            two that set the same key, the later holds.
+        overrides: as on the command line, such as ``["workload.rate=0.2", "seed=1"]``.
         planner: the planner; without one, that of the overrides or of their experiment, or else
             CheapestFeasible.
         directory: also write a run directory there, without figures.
@@ -135,10 +134,7 @@ def result_of(setup: Setup, directory: Path | None = None) -> Result:
 
 
 def composed(overrides: Sequence[str]) -> tuple[list[str], DictConfig]:
-    """Return overrides, after the default planner if none is named, and their configuration.
-
-    Raises InputError if an override is wrong.
-    """
+    """Return overrides, after the default planner if none is named, and their configuration."""
     config = compose(overrides)
     named = {"planner", "planner._target_"} & set(map(key_of, overrides))
     if named or config.planner.get("_target_") is not None:

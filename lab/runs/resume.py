@@ -141,10 +141,7 @@ def check_resumable(directory: Path, config: DictConfig, alone: bool) -> None:
 
 
 def check_versions(where: str, directory: Path) -> None:
-    """Raise TakenError if the results in a directory are of other versions than those installed.
-
-    Results without versions are older than this check and pass it.
-    """
+    """Raise TakenError if the results in a directory are known to be of other versions."""
     try:
         summary = read_summary(directory)
     except (OSError, ValueError):  # There is none, or a failing machine cut it off.

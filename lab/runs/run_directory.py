@@ -72,10 +72,7 @@ def holds_sweep(directory: Path) -> bool:
 
 
 def claim(directory: Path, key: str = "hydra.run.dir") -> None:
-    """Create a directory for the results of a run or a comparison, which the user named by `key`.
-
-    Raises TakenError if it holds results of a run or a sweep, or an unfinished run.
-    """
+    """Create a directory that the user named by `key`; TakenError if it holds a run or a sweep."""
     if broke_off(directory):
         raise TakenError(
             f"{key}={directory}: holds a run that broke off; add resume=true to go on with it, "
@@ -118,10 +115,7 @@ class RunDirectory:
 
 
 def never_ran(directory: Path) -> str:
-    """Return a sentence that names the planners of a comparison without results, if any.
-
-    Raises InputError if the configuration cannot be read.
-    """
+    """Return a sentence that names the planners of a comparison without results, if any."""
     config = directory / CONFIG
     compared = OmegaConf.select(load_config(config), "planner.compare") if config.exists() else {}
     names = [name for name in compared or {} if not (directory / str(name) / SUMMARY).is_file()]

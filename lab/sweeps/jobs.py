@@ -20,10 +20,7 @@ NUMBER = re.compile(r"(?P<whole>-?\d+)|(?P<decimal>-?\d+\.\d+)")
 
 
 def with_new_overrides(jobs: Sequence[Job]) -> Iterator[Job]:
-    """Yield the jobs that have an override which no earlier job had.
-
-    Numbers of one kind count as the same override, unless they name an option of a group.
-    """
+    """Yield jobs with an override, but for its number, that no earlier job had."""
     group_names = groups()
     seen: set[str] = set()
     for job in jobs:

@@ -32,10 +32,7 @@ def is_searched(hydra: HydraConf) -> bool:
 
 
 def objective(directory: Path, wanted: str | Sequence[str]) -> float | tuple[float, ...]:
-    """Return one number or several of the summary of one planner's run, by key.
-
-    Raises InputError if the run has no such number or is of several planners.
-    """
+    """Return one number or several of the summary of one planner's run, by key, or InputError."""
     summary = read_summary(directory)
     if "planner" not in summary:
         raise InputError("planner=comparison: a sweeper that searches needs one planner")

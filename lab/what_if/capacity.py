@@ -91,10 +91,7 @@ def candidates(
 
 
 def never_worse(keys: Sequence[Varied], metric: str, at_least: bool) -> frozenset[str]:
-    """Return the keys of which more never hurts: counts of machines, if good service is the target.
-
-    `at_least`: whether the target is a lower bound of the metric, or else an upper one.
-    """
+    """Return the counts of machines if more of them cannot make the metric miss its bound."""
     known = METRICS.get(metric)
     good = known is not None and known.of_service and known.more_is_better == at_least
     return machines(keys) if good else frozenset()
@@ -116,14 +113,9 @@ def search(
 ) -> list[Tried]:
     """Try candidates until none before the first that suffices is left; return them in that order.
 
-    Args:
-        every: the candidates, the cheapest first, and the smallest first of equal prices.
-        ordered: keys of which more never hurts, see `never_worse`.
-        measure: simulates a candidate.
-        target: the least mean of the metric.
-        confidence: of each verdict, below 1.
-        most_seeds: seeds after which a candidate is left undecided.
-        within: range of the metric.
+    ``every`` has the cheapest first, and of equal prices the smallest; ``ordered`` are the keys of
+    which more never hurts. ``target`` is the least mean of the metric, whose range is ``within``;
+    after ``most_seeds`` a candidate is left undecided.
     """
     left, tried = list(every), []
     while left:

@@ -146,10 +146,7 @@ def largest_first(effects: Sequence[Effect]) -> list[Effect]:
 
 
 def conclusion(effects: Sequence[Effect], metric: str = "") -> str:
-    """Say in a sentence which assumption moves the answer most, if that is shown.
-
-    `effects` has at least one, the largest first; `metric` names what some seeds lack.
-    """
+    """Say which assumption moves the answer most, if that is shown; the largest effect is first."""
     first = effects[0]
     sure = any(each.sure for each in effects if each.key == first.key)
     alone = all(each.key == first.key for each in effects)

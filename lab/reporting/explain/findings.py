@@ -32,10 +32,7 @@ ENDS = {
 
 
 def failed_parts(window: Row) -> tuple[str, ...]:
-    """Return the parts of the SLO that a window failed on.
-
-    It has none if it repeats another, and cannot fail on accuracy if nothing was completed.
-    """
+    """Return the parts that a window failed on; none if it repeats another."""
     if window["met"] or window["repeated"]:
         return ()
     met = {part: window[f"{part}_met"] for part in (LATENCY, ACCURACY, COST)}

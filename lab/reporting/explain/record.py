@@ -26,13 +26,9 @@ class DeploymentInterval:
 
 
 def deployment_intervals(decisions: pl.DataFrame, departure_s: float) -> list[DeploymentInterval]:
-    """Return when each deployed plan was in force.
+    """Return when each deployed plan was in force, by the decisions on one query in order of time.
 
     A plan that was replaced while its models were loading never came into force.
-
-    Args:
-        decisions: rows of table ``decisions`` for one query, in order of time.
-        departure_s: when the query left.
     """
     acted = decisions.filter(pl.col("outcome").is_in(["deployed", "released", "ended"]))
     found = []

@@ -93,10 +93,7 @@ class TextGrid:
 
 
 def kept(items: Sequence[Any], most: int, *first: Callable[[Any], bool]) -> tuple[list[Any], int]:
-    """Return at most so many items in their order, and how many are left out.
-
-    Items that satisfy the first condition are kept first, then those that satisfy the second, etc.
-    """
+    """Return at most so many items, rather those of the first conditions, and how many are left."""
     if not most or len(items) <= most:
         return list(items), 0
     ranks = [tuple(not condition(item) for condition in first) for item in items]
