@@ -18,8 +18,8 @@ MOST_POINTS = 2000
 ROUNDING = 1e-3
 """Relative difference between sums of times that no figure shows."""
 
-PER_LENGTH = "application.latency_per"
-"""Key by which an application has latencies in ``windows`` over the length of the output."""
+PER_LENGTH = ("application.latency_per", "output_length")
+"""Key and value by which windows have latencies over the length of the output, not seconds."""
 
 
 def by_window(directory: Path) -> pl.DataFrame:
@@ -111,18 +111,13 @@ def latency_mean(directory: Path) -> float | None:
 
 def per_output_length(directory: Path) -> bool:
     """Return whether the windows of a run have latencies over the length of the output."""
-    return is_per_length(_configured(directory, PER_LENGTH))
+    return bool(_configured(directory, PER_LENGTH[0]) == PER_LENGTH[1])
 
 
 def _configured(directory: Path, key: str) -> Any:
     """Return the value of a key of a run's configuration; None where there is none."""
     path = directory / CONFIG
     return OmegaConf.select(load_config(path), key) if path.is_file() else None
-
-
-def is_per_length(latency_per: Any) -> bool:
-    """Return whether a value of `PER_LENGTH` makes windows have other than plain seconds."""
-    return bool(latency_per == "output_length")
 
 
 def at_once(sum_s: float, mean_s: float | None) -> bool:

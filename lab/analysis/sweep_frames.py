@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 from yaml import CSafeLoader, YAMLError, load
 
-from lab.analysis.run_data import PER_LENGTH, is_per_length
+from lab.analysis.run_data import PER_LENGTH
 from lab.analysis.settings import (
     is_numeric,
     planner_names,
@@ -324,7 +324,7 @@ def read_sweep(directory: str | PathLike[str]) -> Sweep:
     per_length = frozenset(
         name
         for name, one in zip(names, settings, strict=True)
-        if is_per_length(one.get(PER_LENGTH))
+        if one.get(PER_LENGTH[0]) == PER_LENGTH[1]
     )
     rows = _settings(runs, columns)
     return Sweep(top, keys, shared, rows, runs, without, found.parents, per_length)

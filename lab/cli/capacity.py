@@ -11,7 +11,7 @@ from lab.common.console import say
 from lab.common.errors import InputError
 from lab.common.metrics import range_of
 from lab.config.overrides import overrides_of, question_of
-from lab.reporting.plotting.canvas import canvas, legend_below, palette, save
+from lab.reporting.plotting import canvas as figures
 from lab.what_if.capacity import (
     Candidate,
     Tried,
@@ -189,9 +189,9 @@ def _draw(
     path: Path,
 ) -> Path:
     """Draw what was tried by price; return the path of the figure."""
-    figure, panels = canvas(1, 1, 3.9)
+    figure, panels = figures.canvas(1, 1, 3.9)
     axes = panels[0][0]
-    colors = palette([each.value for each in Verdict])
+    colors = figures.palette([each.value for each in Verdict])
     for verdict in Verdict:
         some = [each for each in tried if each.verdict == verdict]
         if not some:
@@ -213,5 +213,5 @@ def _draw(
         ylabel=f"{options.metric}: mean and\n{_bounds_in_words(options)}",
     )
     figure.suptitle(title, parse_math=False)  # Overrides may have signs of dollars.
-    legend_below(figure, axes)
-    return save(figure, path)
+    figures.legend_below(figure, axes)
+    return figures.save(figure, path)

@@ -18,7 +18,7 @@ from lab.common.formatting import probability
 from lab.common.metrics import Range, range_of
 from lab.config.overrides import overrides_of, question_of
 from lab.reporting.markdown import estimated
-from lab.reporting.plotting.canvas import canvas, legend_below, palette, save
+from lab.reporting.plotting import canvas as figures
 from lab.what_if.question import (
     Files,
     Varied,
@@ -211,9 +211,9 @@ def _draw(effects: list[Effect], answer: str, title: str, path: Path) -> Path:
     labels = [
         f"{key}\n" + ", ".join(each.value for each in effects if each.key == key) for key in keys
     ]
-    figure, panels = canvas(1, 1, 1.9 + 0.5 * max(1, len(keys)))
+    figure, panels = figures.canvas(1, 1, 1.9 + 0.5 * max(1, len(keys)))
     axes = panels[0][0]
-    colors = palette(["lower", "higher"])
+    colors = figures.palette(["lower", "higher"])
     for row, key in enumerate(keys):
         of_key = [each for each in effects if each.key == key]
         for place, each in enumerate(of_key):
@@ -236,5 +236,5 @@ def _draw(effects: list[Effect], answer: str, title: str, path: Path) -> Path:
     figure.suptitle(title, parse_math=False)  # Overrides may have signs of dollars.
     axes.margins(x=0.15)
     axes.invert_yaxis()
-    legend_below(figure, axes)
-    return save(figure, path)
+    figures.legend_below(figure, axes)
+    return figures.save(figure, path)

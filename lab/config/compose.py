@@ -120,7 +120,10 @@ def set_up(config: DictConfig, overrides: Sequence[str], planner: Planner | None
     if planner is not None:
         config.planner = {
             "_target_": f"{type(planner).__module__}.{type(planner).__qualname__}",
-            **{name: _plain(value) for name, value in planner.parameters().items()},
+            **{
+                name: value if isinstance(value, int | float | str | bool | None) else repr(value)
+                for name, value in planner.parameters().items()
+            },
         }
     config.resume = False
     config.pop(wall_limit.KEY)
@@ -240,7 +243,3 @@ def _check_parameters(planner: Planner, scenario: Scenario) -> None:
         planner.check_parameters(scenario.application.pipeline, scenario.cluster)
     except Exception as error:  # A planner of a stranger may raise anything.
         raise InputError(f"planner.{one_line(error)} (of {type(planner).__name__})") from None
-
-
-def _plain(value: Any) -> Any:
-    return value if isinstance(value, int | float | str | bool | None) else repr(value)

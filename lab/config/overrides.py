@@ -53,13 +53,6 @@ def repeated_keys(overrides: Sequence[str]) -> list[str]:
     return sentences
 
 
-def check_swept(overrides: Sequence[Override]) -> None:
-    """Raise InputError if an override of a sweep has no value, or one twice."""
-    for override in overrides:
-        if override.is_discrete_sweep():
-            swept_values(override, str(override.input_line))
-
-
 def check_one_planner(overrides: Sequence[Override]) -> None:
     """Refuse a list of planners, which Hydra merges into one."""
     for override in overrides:

@@ -93,8 +93,6 @@ class Checkpoint:
 
 def _records(path: Path, lines: list[bytes]) -> list[ProfileRecord]:
     """Return the records of a checkpoint's whole lines."""
-    if not lines:
-        return []
     records = []
     for number, line in enumerate(lines, 1):
         try:

@@ -84,7 +84,7 @@ def candidates(
     names = [key.key for key in keys]
     found = [
         Candidate(settings, price(settings))
-        for values in composing(list(product(*(key.ascending().values for key in keys))))
+        for values in composing(list(product(*(key.ascending for key in keys))))
         for settings in [dict(zip(names, values, strict=True))]
     ]
     return sorted(found, key=lambda each: each.usd_per_hour)

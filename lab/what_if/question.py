@@ -36,11 +36,10 @@ class Varied:
         """Whether all values are numbers."""
         return all(_number(value) is not None for value in self.values)
 
-    def ascending(self) -> "Varied":
-        """Return the key with numbers in ascending order; other values keep their order."""
-        if not self.is_number:
-            return self
-        return Varied(self.key, tuple(sorted(self.values, key=float)))
+    @property
+    def ascending(self) -> Sequence[str]:
+        """Values with numbers in ascending order; others keep their order."""
+        return sorted(self.values, key=float) if self.is_number else self.values
 
 
 def varied(option: str, text: str) -> Varied:

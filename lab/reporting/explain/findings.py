@@ -10,6 +10,7 @@ import polars as pl
 
 from lab.analysis.run_data import PARTS, mean_parts
 from lab.analysis.statistics import student_t
+from lab.common.console import times
 from lab.common.formatting import count, listed
 from lab.reporting.explain.record import QueryRecord
 from sim.metrics.goodput import reaches
@@ -231,11 +232,14 @@ def half_width(run: Row) -> float:
 
 
 def answer(record: QueryRecord) -> str:
-    """Return the sentence."""
-    return _served(record) if record.deployment_intervals else _never_served(record)
-
-
-def _served(record: QueryRecord) -> str:
+    """Return one sentence on why a query got the plan that it got, and how that went."""
+    if not record.deployment_intervals:
+        alive_s = record.asked["departure_s"] - record.arrival_s
+        end = "it left" if record.closed else "the tables end"
+        return (
+            f"Query {record.query}: no plan came into force in the {seconds(alive_s)} until {end}: "
+            f"{_why_not(record)}."
+        )
     first = record.deployment_intervals[0]
     since = _since(record, first.order)
     parts = [
@@ -243,7 +247,7 @@ def _served(record: QueryRecord) -> str:
         f"arrived{f' {since}' if since else ''}"
     ]
     if later := len(record.deployment_intervals) - 1:
-        parts.append(f"changed plans {'once' if later == 1 else f'{later:,} times'} later")
+        parts.append(f"changed plans {times(later)} later")
     share = met_fraction(record.windows)
     if share is None:
         parts.append("no window of it was judged")
@@ -310,15 +314,6 @@ def _how_inaccurate(record: QueryRecord, windows: pl.DataFrame) -> str:
     mean /= int(served["completed"].sum())
     floor = "" if record.floor is None else f" of {record.floor:.3f}"
     return f" (truly {mean:.3f}{floor})"
-
-
-def _never_served(record: QueryRecord) -> str:
-    alive_s = record.asked["departure_s"] - record.arrival_s
-    end = "it left" if record.closed else "the tables end"
-    return (
-        f"Query {record.query}: no plan came into force in the {seconds(alive_s)} until {end}: "
-        f"{_why_not(record)}."
-    )
 
 
 def _why_not(record: QueryRecord) -> str:

@@ -78,23 +78,9 @@ class QueryRecord:
     # Whether its latencies are over the length of a request's output; those of `operators` are
     # plain seconds all the same.
     per_output_length: bool
-
-    @property
-    def arrival_s(self) -> float:
-        """When the query arrived."""
-        return float(self.asked["arrival_s"])
-
-    @property
-    def floor(self) -> float | None:
-        """Its accuracy floor, if it has one and that is known."""
-        floor: float | None = self.asked["slo_accuracy"]
-        return floor
-
-    @property
-    def bound_s(self) -> float | None:
-        """Its latency bound, if it has one and that is known."""
-        bound_s: float | None = self.asked["slo_latency_s"]
-        return bound_s
+    arrival_s: float
+    floor: float | None  # its accuracy floor, if it has one and that is known
+    bound_s: float | None  # its latency bound, likewise
 
 
 def find_run(directory: Path) -> Path:
@@ -143,6 +129,7 @@ def _read(run: Path, query: int) -> QueryRecord:
         deployment_intervals(decisions, row["departure_s"]),
         [event for event in events(run) if row["arrival_s"] <= event[1] < row["departure_s"]],
         per_output_length(run),
+        *(row[name] for name in ("arrival_s", "slo_accuracy", "slo_latency_s")),
     )
 
 
