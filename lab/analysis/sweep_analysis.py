@@ -125,7 +125,9 @@ def analyse(sweep: Sweep) -> Analysis:
         for setting in sweep.settings["setting"]
         if setting in by_setting
     }
-    alike_runs = _alike(runs)
+    # The runs of the seeds which every planner that finished in their setting finished.
+    planners = pl.col("planner").n_unique()
+    alike_runs = runs.filter(planners.over("setting", "seed") == planners.over("setting"))
     alike_by_setting = _parts(alike_runs, "setting")
     alike = {
         setting: one
@@ -200,12 +202,6 @@ def _by_key(sweep: Sweep, key: str, runs: pl.DataFrame) -> pl.DataFrame:
 def planners_of(sweep: Sweep) -> list[str]:
     """Return the planners in the order of the sweep."""
     return list(sweep.runs["planner"].unique(maintain_order=True))
-
-
-def _alike(runs: pl.DataFrame) -> pl.DataFrame:
-    """Return the runs of the seeds which every planner that finished in their setting finished."""
-    planners = pl.col("planner").n_unique()
-    return runs.filter(planners.over("setting", "seed") == planners.over("setting"))
 
 
 def _common(runs: pl.DataFrame, *cell: str) -> pl.DataFrame:

@@ -15,7 +15,7 @@ from lab.config.compose import compose, set_up
 from lab.config.overrides import overrides_of
 from lab.config.targets import build
 from lab.runs import agreement
-from lab.runs.agreement import Agreement, DataPlaneError, Difference, data_plane_name
+from lab.runs.agreement import DataPlaneError, Difference, data_plane_name
 from sim.api.planner import Planner
 from sim.conformance import check_planner as conformance
 from sim.conformance.check_planner import PlannerCheckError
@@ -72,17 +72,13 @@ def agree(options: argparse.Namespace) -> int:
         if found.difference is not None:
             _show_difference(found.difference, planner, name)
             return FAILED
-        console.say(_in_words(found, planner, name))
+        reference_s, other_s = found.wall_s
+        console.say(
+            f"{planner}: EventsPlane and {name} agree on {found.requests:,} requests and "
+            f"{found.rows:,} rows of tables; without planning, they took {reference_s:,.2f} s and "
+            f"{other_s:,.2f} s of wall time, a ratio of {reference_s / max(other_s, 1e-9):,.1f}"
+        )
     return OK
-
-
-def _in_words(found: Agreement, planner: str, name: str) -> str:
-    reference_s, other_s = found.wall_s
-    return (
-        f"{planner}: EventsPlane and {name} agree on {found.requests:,} requests and "
-        f"{found.rows:,} rows of tables; without planning, they took {reference_s:,.2f} s and "
-        f"{other_s:,.2f} s of wall time, a ratio of {reference_s / max(other_s, 1e-9):,.1f}"
-    )
 
 
 def _show_difference(difference: Difference, planner: str, name: str) -> None:

@@ -40,7 +40,11 @@ def report(options: argparse.Namespace) -> int:
         show_errors(summaries)
         if missing := never_ran(group):
             warn(f"{group}: {missing}")
-    own = [] if group is None else _draw_own(sweep, group)
+        names = [str(name) for name in sweep.runs["planner"]]
+        if sweep.compared:
+            names = [Path(run).name for run in sweep.runs["run"]]
+        draw(group, names, alone=not sweep.compared)
+    own = [] if group is None else sorted((group / "figures").glob("*.png"))
     try:
         drawings = sweep_figures.draw(analysis, folder / "figures")
         large = write_frames(analysis, folder)
@@ -83,12 +87,3 @@ def _jobs_without(sweep: Sweep, group: Path) -> Iterator[str]:
                 status if status == "failed" else f"{'is' if len(named) == 1 else 'are'} {status}"
             )
             yield f"{len(named):,} of {len(others) + 1:,} jobs {verb}: {some(named)}"
-
-
-def _draw_own(sweep: Sweep, group: Path) -> list[Path]:
-    """Draw the figures of a run or a comparison by itself; return their paths."""
-    names = [str(name) for name in sweep.runs["planner"]]
-    if sweep.compared:
-        names = [Path(run).name for run in sweep.runs["run"]]
-    draw(group, names, alone=not sweep.compared)
-    return sorted((group / "figures").glob("*.png"))

@@ -18,7 +18,6 @@ from omegaconf import OmegaConf
 
 from lab.common import console
 from lab.common.console import complain, live_progress, say, warn
-from lab.common.dir_lock import UNDER_WAY, held
 from lab.common.errors import COMPOSING, InputError, one_line, raised_by, why_not
 from lab.common.wall_limit import WallLimitError
 from lab.config import preflight
@@ -32,9 +31,11 @@ from lab.runs.run_directory import (
     CONFIG,
     ERROR,
     SUMMARY,
+    UNDER_WAY,
     RunDirectory,
     TakenError,
     claim,
+    held,
     never_ran,
     read_summary,
     write_aside,

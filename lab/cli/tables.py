@@ -3,7 +3,6 @@
 import argparse
 import math
 import sys
-from collections.abc import Sequence
 from dataclasses import fields
 from importlib.resources import files
 from pathlib import Path
@@ -120,7 +119,11 @@ def validate(options: argparse.Namespace) -> int:
             raise InputError(f"--{name.replace('_', '-')}={getattr(options, name)}: must be >= 0")
     if options.figure is not None:
         check_png("--figure", options.figure)
-    with using_tables(TableSet(_merged(options.merge))):
+    for pair in options.merge:
+        if "=" not in pair:
+            raise InputError(f"--merge={pair}: must be written TABLE=FILE")
+    pairs = (pair.partition("=") for pair in options.merge)
+    with using_tables(TableSet({name: UserTable(path) for name, _, path in pairs})):
         done = validate_rows(options.rows, predictors.PREDICTORS, options.table)
     _report(done, options)
     if options.parquet is not None:
@@ -151,13 +154,6 @@ def validation_page(options: argparse.Namespace) -> int:
     options.out.write_text(page(), encoding="utf-8")
     say(f"wrote {options.out}")
     return OK
-
-
-def _merged(pairs: Sequence[str]) -> dict[str, UserTable]:
-    for pair in pairs:
-        if "=" not in pair:
-            raise InputError(f"--merge={pair}: must be written TABLE=FILE")
-    return {name: UserTable(path) for name, _, path in (pair.partition("=") for pair in pairs)}
 
 
 def _batches(text: str) -> list[int]:

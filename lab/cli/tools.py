@@ -13,7 +13,7 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 OK, REFUSED, INTERRUPTED = 0, 2, 130
 MOST_ROWS = 20
@@ -278,7 +278,7 @@ def _add_what_if(tools: Any) -> None:
     capacity = _add(
         tools,
         "capacity",
-        "capacity.capacity",
+        "what_if.capacity",
         "find the least machines that reach a target",
         "Searches combinations of some keys for the one whose machines cost least and "
         "reach a target, by simulations on more and more seeds, until each verdict holds with the "
@@ -312,7 +312,7 @@ def _add_what_if(tools: Any) -> None:
     sensitivity = _add(
         tools,
         "sensitivity",
-        "sensitivity.sensitivity",
+        "what_if.sensitivity",
         "find which assumption moves an answer most",
         "Simulates each assumption alone, low and high, on the same seeds as the base, "
         "and orders them by what they do to the answer: a metric of the planner, or by how much it "
@@ -373,14 +373,13 @@ def _add_reproduce(tools: Any) -> None:
     reproduce.set_defaults(tool=_needs_checkout)
 
 
-def _needs_checkout(_: argparse.Namespace) -> int:
-    """Refuse to reproduce figures without the studies."""
-    print(
-        "compass-lab: reproduce: the studies are not installed with the package; run it in a "
-        "checkout of the project (python3 tasks.py sets one up)",
-        file=sys.stderr,
+def _needs_checkout(_: argparse.Namespace) -> NoReturn:
+    from lab.common.errors import InputError
+
+    raise InputError(
+        "reproduce: the studies are not installed with the package; run it in a checkout of the "
+        "project (python3 tasks.py sets one up)"
     )
-    return REFUSED
 
 
 if __name__ == "__main__":

@@ -49,11 +49,6 @@ ENTRIES = {"cluster.nodes": Node, "network.traces": LinkTrace, "workload.tiers":
 """Mappings of which each entry has the keys of a dataclass, with defaults."""
 
 
-def _arrivals(node: object) -> ArrivalProcess:
-    made: ArrivalProcess = build(node, "workload.arrivals", ArrivalProcess)
-    return made
-
-
 def _user_table(node: object) -> object:
     given = {"path": node} if isinstance(node, str) else node
     if given is not None and not (
@@ -70,7 +65,10 @@ CHECKS = ConfigDict(extra="forbid", arbitrary_types_allowed=True, coerce_numbers
 class WorkloadSettings(Workload):
     """A workload whose arrivals are given as a class and its parameters."""
 
-    arrivals: Annotated[ArrivalProcess, BeforeValidator(_arrivals)] = field(default_factory=Poisson)
+    arrivals: Annotated[
+        ArrivalProcess,
+        BeforeValidator(lambda node: build(node, "workload.arrivals", ArrivalProcess)),
+    ] = field(default_factory=Poisson)
 
 
 @dataclass

@@ -20,12 +20,11 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 from omegaconf import OmegaConf
 
 from lab.common.console import composing
-from lab.common.dir_lock import held
 from lab.common.errors import InputError, one_line
 from lab.config.compose import set_up
 from lab.run_cache.keys import ROOT, run_key
 from lab.runs.api import Result, composed, result_of
-from lab.runs.run_directory import CONFIG, SUMMARY, read_summary, write_aside
+from lab.runs.run_directory import CONFIG, SUMMARY, held, read_summary, write_aside
 
 CACHE = ROOT / "outputs" / "evaluation"
 RUNS, MEASURED = "runs", "measured"

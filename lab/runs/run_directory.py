@@ -2,11 +2,13 @@
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+from filelock import FileLock, Timeout
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
@@ -14,6 +16,33 @@ from yaml import YAMLError
 from lab.common.atomic_write import written_aside
 from lab.common.errors import InputError, one_line
 from sim.metrics.results import SCHEMAS
+
+LOCK = ".lock"
+"""The file that is locked; it is there only while the lock is held."""
+UNDER_WAY = "another process writes into it; wait for its end, or name another directory"
+
+
+@contextmanager
+def held(directory: Path, otherwise: str = "") -> Iterator[None]:
+    """Lock an existing directory, if its file system has locks, until the body or the process ends.
+
+    If another process holds the lock, wait, or raise InputError with the text `otherwise`.
+    """
+    lock = FileLock(directory / LOCK)
+    try:
+        lock.acquire(blocking=not otherwise)
+    except Timeout:
+        raise InputError(otherwise) from None
+    except OSError:
+        pass  # No locks here. Where nothing can be written, the first result says so.
+    try:
+        yield
+    finally:
+        if lock.is_locked:
+            with suppress(OSError):  # Windows does not remove open files.
+                (directory / LOCK).unlink()
+        lock.release()
+
 
 SUMMARY = "summary.json"
 CONFIG = "config.yaml"

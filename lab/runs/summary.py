@@ -30,15 +30,11 @@ class Tally:
         self.refused = 0
         self.on_basis: Counter[str] = Counter()
         self._lived = pl.DataFrame(schema=LIVED)  # of queries that are still open
-        self._closed = self._met = 0  # queries; and those that were served well
+        # Queries that are closed, and of these, those that met their SLO most of their time.
+        self.closed = self.met = 0
         self.queries_of: Counter[str] = Counter()  # by class of service, like the next two
         self._active_ns_of: Counter[str] = Counter()
         self._met_ns_of: Counter[str] = Counter()
-
-    @property
-    def met_share(self) -> float | None:
-        """Share of closed queries that met their SLO most of their time; None without queries."""
-        return self._met / self._closed if self._closed else None
 
     def slo_met_fraction_of(self, tier: str) -> float | None:
         """Share of time in which the SLO of a class of service was met; None without queries."""
@@ -74,9 +70,9 @@ class Tally:
         lived = pl.concat([self._lived, new.drop("tier")]).group_by("query").sum()
         closed = lived.join(queries, on="query", how="semi").filter(pl.col("active_ns") > 0)
         self._lived = lived.join(queries, on="query", how="anti")
-        self._closed += closed.height
+        self.closed += closed.height
         most = pl.col("met_ns") * 100 >= pl.col("active_ns") * MOST_PERCENT
-        self._met += closed.filter(most).height
+        self.met += closed.filter(most).height
 
 
 def _ns(column: str) -> pl.Expr:
@@ -135,7 +131,7 @@ def summarise(
         "service_goodput_mean": monitor.goodput_ns / elapsed_ns if elapsed_ns else 0.0,
         "slo_met_fraction": monitor.goodput_ns / monitor.active_ns if monitor.active_ns else None,
         "slo_met_fraction_by_tier": {tier: tally.slo_met_fraction_of(tier) for tier in tiers},
-        "queries_met_share": tally.met_share,
+        "queries_met_share": tally.met / tally.closed if tally.closed else None,
         "queries": tally.queries + len(living),
         "queries_by_tier": {tier: queries_of[tier] for tier in tiers},
         "active_queries_mean": monitor.active_ns / elapsed_ns if elapsed_ns else 0.0,

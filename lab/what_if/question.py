@@ -34,7 +34,11 @@ class Varied:
     @property
     def is_number(self) -> bool:
         """Whether all values are numbers."""
-        return all(_number(value) is not None for value in self.values)
+        try:
+            list(map(float, self.values))
+        except ValueError:
+            return False
+        return True
 
     @property
     def ascending(self) -> Sequence[str]:
@@ -115,13 +119,6 @@ def check_target(option: str, target: float, metric: str) -> None:
             raise InputError(f"{given}: {metric} is never below {low:g}")
         percent = f"; did you mean {target / 100:.10g}?" if 1 < target <= 100 else ""
         raise InputError(f"{given}: {metric} is a share from {low:g} to {high:g}{percent}")
-
-
-def _number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None
 
 
 def planner_of(setup: Setup, default: bool) -> str:

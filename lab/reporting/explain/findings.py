@@ -1,7 +1,6 @@
 """What the rows of a query mean, and the sentence on why it got its plan and how that went."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import groupby
 from math import isinf, nan, sqrt
 from typing import Any
@@ -53,13 +52,6 @@ def verdict(window: Row) -> str:
     return f"failed on {' and '.join(failed_parts(window))}"
 
 
-def met_fraction(windows: pl.DataFrame) -> float | None:
-    """Return time with the SLO met over time alive; None without windows."""
-    active_s = float(windows["active_s"].sum())
-    met_s = float(goodput_time(windows["met"], windows["deployed_s"]).sum())
-    return met_s / active_s if active_s else None
-
-
 def window_ranges(numbers: Iterable[int]) -> str:
     """Return numbers of windows as ``"3-5 and 8"``."""
     ranges = []
@@ -84,23 +76,11 @@ def windows_of(record: QueryRecord) -> list[list[Row]]:
     return [some or every for some, every in zip(whole, found, strict=True)]
 
 
-@dataclass(frozen=True)
-class Share:
-    """Mean seconds of a completed request that one thing took."""
-
-    operator: str  # name of the operator, or `answer`
-    part: str  # `queueing`, `batching`, `compute` or `transfer`
-    time_s: float
-
-
-def parts_of(record: QueryRecord, windows: pl.DataFrame) -> list[Share]:
-    """Return where the latency of some windows went, weighted by completed requests."""
+def parts_of(record: QueryRecord, windows: pl.DataFrame) -> dict[tuple[str, str], float]:
+    """Return the mean seconds of a completed request in windows, by operator and part."""
     means = mean_parts(record.operators.lazy(), windows.lazy()).collect()
-    return [
-        Share(row["operator"], part, row[part])
-        for row in means.iter_rows(named=True)
-        for part in PARTS
-    ]
+    rows = means.iter_rows(named=True)
+    return {(row["operator"], part): row[part] for row in rows for part in PARTS}
 
 
 def missed_by(window: Row) -> str:
@@ -121,26 +101,24 @@ def why_late(record: QueryRecord, windows: pl.DataFrame) -> str:
         return f"{whole[end]:,} of {count(whole['requests'], 'request')} {ENDS[end]}"
     slow = parts_of(record, windows)
     good = record.windows.filter(pl.col("latency_met") & ~pl.col("repeated"))
-    usual = {(each.operator, each.part): each.time_s for each in parts_of(record, good)}
+    usual = parts_of(record, good)
     if not slow:
         return "its requests were late"
     if usual:
-        most = max(slow, key=lambda each: each.time_s - usual[each.operator, each.part])
-        before_s = usual[most.operator, most.part]
+        most = max(slow, key=lambda each: slow[each] - usual[each])
         return (
-            f"{named(most)}, {seconds(most.time_s)} on average against {seconds(before_s)} in "
+            f"{named(*most)}, {seconds(slow[most])} on average against {seconds(usual[most])} in "
             "windows in time"
         )
-    most = max(slow, key=lambda each: each.time_s)
-    whole_s = sum(each.time_s for each in slow)
-    return f"{named(most)}, {seconds(most.time_s)} of {seconds(whole_s)} on average"
+    most = max(slow, key=lambda each: slow[each])
+    return f"{named(*most)}, {seconds(slow[most])} of {seconds(sum(slow.values()))} on average"
 
 
-def named(share: Share) -> str:
+def named(operator: str, part: str) -> str:
     """Return what took the time, in words."""
-    if share.part == "transfer":
-        return "the way back" if share.operator == "answer" else f"transfer to {share.operator}"
-    return f"{share.part} at {share.operator}"
+    if part == "transfer":
+        return "the way back" if operator == "answer" else f"transfer to {operator}"
+    return f"{part} at {operator}"
 
 
 def seconds(time_s: float) -> str:
@@ -248,11 +226,11 @@ def answer(record: QueryRecord) -> str:
     ]
     if later := len(record.deployment_intervals) - 1:
         parts.append(f"changed plans {times(later)} later")
-    share = met_fraction(record.windows)
-    if share is None:
-        parts.append("no window of it was judged")
+    if active_s := float(record.windows["active_s"].sum()):
+        met_s = goodput_time(record.windows["met"], record.windows["deployed_s"]).sum()
+        parts.append(f"met its SLO {100 * (float(met_s) / active_s):.0f} % of the time")
     else:
-        parts.append(f"met its SLO {100 * share:.0f} % of the time")
+        parts.append("no window of it was judged")
     if failures := _failures(record):
         parts.append(failures)
     return f"Query {record.query}: {'; '.join(parts)}."
@@ -303,17 +281,13 @@ def _failures(record: QueryRecord) -> str:
         if part == LATENCY:
             why = f" ({why_late(record, windows)})"
         elif part == ACCURACY:
-            why = _how_inaccurate(record, windows)
+            served = windows.filter(pl.col("completed") > 0)
+            mean = float((served["accuracy"] * served["completed"]).sum())
+            mean /= int(served["completed"].sum())
+            floor = "" if record.floor is None else f" of {record.floor:.3f}"
+            why = f" (truly {mean:.3f}{floor})"
         clauses.append(f"{part} in window{'s' * (len(numbers) > 1)} {window_ranges(numbers)}{why}")
     return f"failed on {listed(clauses)}" if clauses else ""
-
-
-def _how_inaccurate(record: QueryRecord, windows: pl.DataFrame) -> str:
-    served = windows.filter(pl.col("completed") > 0)
-    mean = float((served["accuracy"] * served["completed"]).sum())
-    mean /= int(served["completed"].sum())
-    floor = "" if record.floor is None else f" of {record.floor:.3f}"
-    return f" (truly {mean:.3f}{floor})"
 
 
 def _why_not(record: QueryRecord) -> str:

@@ -434,8 +434,9 @@ def _where(record: QueryRecord, alike: pl.DataFrame) -> str:
     """Say why windows were late, or what took the most time in windows that were not."""
     if any(LATENCY in failed_parts(window) for window in alike.iter_rows(named=True)):
         return why_late(record, alike)
-    most = max(parts_of(record, alike), key=lambda each: each.time_s, default=None)
-    return "" if most is None else f"{named(most)}, {seconds(most.time_s)} on average"
+    times_s = parts_of(record, alike)
+    most = max(times_s, key=lambda each: times_s[each], default=None)
+    return "" if most is None else f"{named(*most)}, {seconds(times_s[most])} on average"
 
 
 def parts(record: QueryRecord) -> Iterator[RenderableType]:
@@ -443,20 +444,17 @@ def parts(record: QueryRecord) -> Iterator[RenderableType]:
     if not record.operators.height:
         return
     late = record.windows.filter(~pl.col("latency_met") & ~pl.col("repeated"))
-    shares = parts_of(record, record.windows)
-    in_late = {(each.operator, each.part): each.time_s for each in parts_of(record, late)}
-    shown = [
-        part
-        for part in PARTS
-        if part != "batching" or any(each.time_s for each in shares if each.part == part)
-    ]
+    times_s, late_s = parts_of(record, record.windows), parts_of(record, late)
+    operators = dict.fromkeys(operator for operator, _ in times_s)
+    batches = any(times_s[operator, "batching"] for operator in operators)
+    shown = [part for part in PARTS if part != "batching" or batches]
     plain = ", not over output length" if record.per_output_length else ""
     yield f"Where the latency went (means over completed requests, ms{plain}):"
-    grid = TextGrid("operator", *shown, "in all", *["in all, in late windows"] * bool(in_late))
-    for operator, group in groupby(shares, key=lambda each: each.operator):
-        times = {each.part: each.time_s for each in group}
-        cells = [ms(times[part]) for part in shown] + [ms(sum(times.values()))]
-        if in_late:
-            cells.append(ms(sum(in_late.get((operator, part), nan) for part in PARTS)))
+    grid = TextGrid("operator", *shown, "in all", *["in all, in late windows"] * bool(late_s))
+    for operator in operators:
+        cells = [ms(times_s[operator, part]) for part in shown]
+        cells.append(ms(sum(times_s[operator, part] for part in PARTS)))
+        if late_s:
+            cells.append(ms(sum(late_s.get((operator, part), nan) for part in PARTS)))
         grid.add_row(operator, *cells)
     yield grid
