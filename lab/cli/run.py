@@ -153,10 +153,7 @@ def attempt(config: Any, overrides: list[str], directory: Path, label: str = "")
 
 
 def simulate_all(config: Any, overrides: list[str], directory: Path, label: str = "") -> str:
-    """Simulate every planner of a configuration, and report; return a sentence on what failed.
-
-    Every line of a job of a sweep begins with `label`; without one, a table is shown.
-    """
+    """Simulate every planner, and report, line by line after a label; return what failed."""
     setup = set_up(config, overrides)
     for sentence in preflight.warnings(setup):
         console.warn(f"{label}{sentence}{' (told once a sweep)' if label else ''}")

@@ -120,7 +120,7 @@ def capacity(options: argparse.Namespace) -> int:
     print(
         f"figure: {_draw_tried(tried, sign, target, title, options, files.figure)}", file=sys.stderr
     )
-    print(f"table: {files.write_table(_rows_of_tried(by_price, sign, planners))}", file=sys.stderr)
+    print(f"table: {files.write_table(_tried_rows(by_price, sign, planners))}", file=sys.stderr)
     least = cheapest(tried)
     if least is None:
         say(
@@ -184,7 +184,7 @@ def _print_tried(tried: list[Tried], sign: float, options: argparse.Namespace) -
         say(f"... and {len(tried) - KEPT} more")
 
 
-def _rows_of_tried(
+def _tried_rows(
     tried: list[Tried], sign: float, planners: Mapping[str, str]
 ) -> list[dict[str, Any]]:
     rows = []
@@ -288,7 +288,7 @@ def sensitivity(options: argparse.Namespace) -> int:
     title = titled(f"What moves {answer}?", options.overrides)
     print(f"figure: {_draw_effects(effects, metric + above, title, files.figure)}", file=sys.stderr)
     print(
-        f"table: {files.write_table([_row_of_effect(each, planner) for each in effects])}",
+        f"table: {files.write_table([_effect_row(each, planner) for each in effects])}",
         file=sys.stderr,
     )
     if effects:
@@ -299,11 +299,7 @@ def sensitivity(options: argparse.Namespace) -> int:
 def _shared(
     runs: Runs, base: DictConfig, keys: list[Varied], against: str | None, strict: bool
 ) -> list[Varied]:
-    """Return the keys that the other planner's configuration has too; print those it lacks.
-
-    If `strict`, the user named the keys, and a key that it lacks is refused later.
-    Raises InputError if the other planner is that of the base.
-    """
+    """Return the keys that the other planner has too; print those it lacks, unless `strict`."""
     if against is None:
         return keys
     theirs = runs.check((against,))
@@ -325,11 +321,7 @@ def _others(
     against: tuple[str, ...],
     strict: bool,
 ) -> list[tuple[str, str]]:
-    """Return each key with each value that differs from the base, and print those that do not.
-
-    If `strict`, the user named the keys, and InputError is raised for a value that cannot be run;
-    otherwise such a value is left out and printed.
-    """
+    """Return keys with each value that is not the base's; print what is, or, if lax, cannot run."""
     found = []
     for key, value in [(each.key, value) for each in keys for value in each.values]:
         setting = f"{key}={value}"
@@ -349,7 +341,7 @@ def _others(
     return found
 
 
-def _row_of_effect(effect: Effect, planner: str) -> dict[str, Any]:
+def _effect_row(effect: Effect, planner: str) -> dict[str, Any]:
     middle, low, high = effect.difference
     return {
         "planner": planner,

@@ -78,11 +78,7 @@ def live_progress(planner: str, horizon_s: float) -> Iterator[Callable[[float], 
 
 @contextmanager
 def sweep_progress(runs: int | None = None) -> Iterator[Callable[[str, str], None]]:
-    """Show a bar over the runs of a sweep; yield a function that takes what a run printed.
-
-    The function takes the text for standard output and the text for standard error. A terminal
-    shows both above the bar; otherwise each goes to its own stream.
-    """
+    """Show a bar over runs; yield a function that shows what a run printed to its two streams."""
     screen, out, err = console(), sys.stdout, sys.stderr
     if not screen.is_terminal:
 

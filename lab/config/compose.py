@@ -196,10 +196,7 @@ def _planners(node: DictConfig, overrides: Sequence[str]) -> dict[str, Planner]:
 
 
 def _planner(node: Any, key: str, overrides: Sequence[str]) -> Planner:
-    """Make a planner; of several wrong keys, complain of an overridden one first.
-
-    A complaint of another key names the file of its value if an override chose the file.
-    """
+    """Make a planner; of several wrong keys, complain of an overridden one first."""
     own = [name for name in map(key_of, overrides) if name.startswith(f"{key}.")]
 
     def overridden(one: str) -> bool:

@@ -24,36 +24,20 @@ OURS = ("hardware_models", "scenarios", "sim", "planners", "lab", "studies")
 ONCE_OURS = (*OURS, "evaluation")
 """Packages of this project that a ``_target_`` may name, earlier names among them."""
 
-FORMER_MODULES = frozenset(
-    [
-        "evaluation.paper.belief_probe",
-        "evaluation.paper.user_probe",
-        "evaluation.surrogates",
-        "planners.chameleon",
-        "planners.cheapest_feasible",
-        "planners.cherrypick",
-        "planners.compass",
-        "planners.compass.bounds",
-        "planners.compass.history",
-        "planners.compass.least_cost",
-        "planners.compass.model",
-        "planners.compass.profiler",
-        "planners.compass.regroup",
-        "planners.compass.runtime",
-        "planners.compass.scheduler",
-        "planners.compass.search",
-        "planners.greedy",
-        "planners.ilp",
-        "planners.infaas",
-        "planners.jellybean",
-        "planners.random_feasible",
-        "planners.static_plan",
-        "planners.videostorm",
-        "planners.vulcan",
-        "sim.blocks.plane",
-        "sim.events_plane",
-    ]
+FORMER_PLANNERS = (
+    *("chameleon", "cheapest_feasible", "cherrypick", "compass", "greedy", "ilp", "infaas"),
+    *("jellybean", "random_feasible", "static_plan", "videostorm", "vulcan"),
 )
+FORMER_PARTS = (
+    *("bounds", "history", "least_cost", "model", "profiler", "regroup", "runtime", "scheduler"),
+    "search",
+)
+FORMER_MODULES = {
+    *("evaluation.paper.belief_probe", "evaluation.paper.user_probe", "evaluation.surrogates"),
+    *(f"planners.{name}" for name in FORMER_PLANNERS),
+    *(f"planners.compass.{name}" for name in FORMER_PARTS),
+    *("sim.blocks.plane", "sim.events_plane"),
+}
 """Modules that targets of version 0.1 named; their classes are found by name where they are now."""
 
 
@@ -148,11 +132,7 @@ def _shadowed(module: ModuleType) -> str:
 
 
 def parameters(node: Mapping[str, Any], key: str, target: type) -> dict[str, Any]:
-    """Return the keyword arguments for a class, checked against its signature.
-
-    A mapping with ``_target_`` becomes an object of the class that the signature declares.
-    Raises InputError if an argument is unknown or of another type.
-    """
+    """Return the keyword arguments for a class, checked; nodes with ``_target_`` become objects."""
     given = {name: value for name, value in node.items() if name != "_target_"}
     wanted = dict(inspect.signature(target).parameters)
     hints = _hints(target)

@@ -34,10 +34,7 @@ class WrongTypeError(InputError):
 def validated(
     config: DictConfig, tables: TableSet, overrides: Sequence[str] = ()
 ) -> tuple[DictConfig, Settings]:
-    """Check a resolved configuration; return it with values of the declared types, and settings.
-
-    Raises InputError, which shows `overrides` as written.
-    """
+    """Return a resolved configuration with values of the declared types, and its settings."""
     tree = _without_truth_values(OmegaConf.to_container(config), "")
     try:
         with using_tables(tables):
@@ -53,10 +50,7 @@ def validated(
 
 
 def table_set(node: Any, overrides: Sequence[str]) -> TableSet:
-    """Return the installed tables with the user's: each a path, or a path and how it is used.
-
-    Raises InputError, which shows `overrides` as written.
-    """
+    """Return the installed tables with the user's, each a path, or a path and how it is used."""
     try:
         given = _tables.validate_python(node)
         user = {name: one for name, one in given.items() if one is not None}

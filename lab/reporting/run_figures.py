@@ -96,10 +96,7 @@ def goodput(runs: Runs) -> Figure:
 
 
 def latency(runs: Runs) -> Figure:
-    """Draw the windows' 95th percentile of latency against its bound, by tier or by planner.
-
-    It is infinite for a window with more than one request in twenty never completed.
-    """
+    """Draw the windows' p95 latency against its bound, infinite beyond 5 % lost requests."""
     groups = run_data.latency_ratios(runs)
     figure, above, below = _lines_over_bars(groups)
     figure.suptitle(_titled("Latency against its SLO, window by window", runs))
@@ -145,10 +142,7 @@ def latency(runs: Runs) -> Figure:
 
 
 def cost(runs: Runs) -> Figure:
-    """Draw the cost attributed to queries over time, and the whole bill at the end.
-
-    What departed queries owe, for what drains, is in the bill but in no window.
-    """
+    """Draw the cost attributed to queries over time, and the whole bill, drains included."""
     figure, above, below = _lines_over_bars(runs)
     figure.suptitle(_titled("Deployment cost: what queries owe, and the whole bill", runs))
     below.set_xlabel("bill at the end of the run (USD)")

@@ -64,10 +64,7 @@ class Drawing:
 
 
 def draw(analysis: Analysis, folder: Path) -> list[Drawing]:
-    """Draw all figures as PNG and SVG into a folder; return those that could be drawn.
-
-    The same analysis gives the same bytes.
-    """
+    """Draw all figures, of the same bytes for the same analysis, and return those that could be."""
     folder.mkdir(parents=True, exist_ok=True)
     drawn = []
     for one in _drawings(analysis):

@@ -214,10 +214,7 @@ def after_of(run: Path) -> Mapping[str, Sequence[str]]:
 def traced(
     rows: pl.DataFrame, after: Mapping[str, Sequence[str]] = MappingProxyType({})
 ) -> Iterator[TracedRequest]:
-    """Yield rows of `requests_of`, each on the first lane of its query that is free at its birth.
-
-    ``after`` has the operators that each awaits; by default the one before it.
-    """
+    """Yield requests on the first free lane of their query; ``after`` has what operators await."""
     operators = [
         name.removesuffix("_compute_s") for name in rows.columns if name.endswith("_compute_s")
     ]

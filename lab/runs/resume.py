@@ -109,11 +109,7 @@ LEAVE_OUT = "leave out resume=true to start one"
 
 
 def check_resumable(directory: Path, config: DictConfig, alone: bool) -> None:
-    """Raise TakenError unless a directory holds a finished or resumable run of a configuration.
-
-    The run must have the same configuration and versions, and a checkpoint. `alone`: whether the
-    configuration has one planner.
-    """
+    """Raise TakenError unless a directory holds a finished or resumable run of a configuration."""
     where = f"hydra.run.dir={directory}"
     if not (directory / CONFIG).exists():
         raise TakenError(f"{where}: holds no run to resume; {LEAVE_OUT}")

@@ -24,10 +24,7 @@ UNDER_WAY = "another process writes into it; wait for its end, or name another d
 
 @contextmanager
 def held(directory: Path, otherwise: str = "") -> Iterator[None]:
-    """Lock an existing directory, if its file system has locks, until the body or the process ends.
-
-    If another process holds the lock, wait, or raise InputError with the text `otherwise`.
-    """
+    """Lock a directory until the body ends; if it is locked, wait, or refuse with `otherwise`."""
     lock = FileLock(directory / LOCK)
     try:
         lock.acquire(blocking=not otherwise)

@@ -83,10 +83,7 @@ def _ns(column: str) -> pl.Expr:
 def response_quantile_s(
     response_s: list[float], censored_s: list[float], share: float = 0.5
 ) -> float | None:
-    """Return the Kaplan-Meier quantile of response times, or None if it is not reached.
-
-    Queries that were not served are censored at their waiting times.
-    """
+    """Return the Kaplan-Meier quantile of response times, or None if it is not reached."""
     if not response_s:
         return None
     from scipy.stats import CensoredData, ecdf
@@ -100,11 +97,7 @@ def response_quantile_s(
 def summarise(
     world: World, tally: Tally, planner: str, status: str, wall_s: float
 ) -> dict[str, Any]:
-    """Return the current summary of a run, fit for JSON.
-
-    `status` is ``running``, ``finished``, ``interrupted`` or ``failed``; `wall_s` is the time since
-    the run began.
-    """
+    """Return the current summary of a run, fit for JSON; `wall_s` is the time since it began."""
     monitor, billing, now_s = world.monitor, world.billing, world.now_s
     planning_service = world.planning_service
     elapsed_ns = now_s * NS_PER_S

@@ -61,10 +61,7 @@ def _kind(override: str, group_names: Container[str]) -> str:
 
 
 def check_free(directory: Path, resume: bool) -> None:
-    """Raise InputError if a sweep may not write into a directory.
-
-    It holds a run, a comparison, results of other versions, or a sweep while ``resume`` is false.
-    """
+    """Raise InputError if a directory holds a run, other versions, or a sweep not to be resumed."""
     where = f"hydra.sweep.dir={directory}"
     if holds_run(directory):
         raise InputError(f"{where}: holds a single run or a comparison; name another directory")
@@ -80,10 +77,7 @@ def check_free(directory: Path, resume: bool) -> None:
 
 
 def note_jobs(directory: Path, jobs: Sequence[Job], resume: bool) -> None:
-    """Write the jobs of a sweep to ``jobs.yaml``; raise InputError as `check_free` does.
-
-    A resumed sweep must have the same jobs: fewer of them, or more after the earlier ones.
-    """
+    """Write ``jobs.yaml``; a resumed sweep must have the same jobs, fewer, or more after them."""
     check_free(directory, resume)
     where = f"hydra.sweep.dir={directory}"
     file = directory / JOBS
@@ -153,10 +147,7 @@ class BrokenSweepError(Exception):
 
 
 class Outcome(Callback):
-    """Records, for ``main``, where a sweep or a job writes and how jobs ended.
-
-    `objective`: one or more keys of a summary, whose values a sweeper of another package gets.
-    """
+    """Records where a sweep or a job writes and how jobs ended; `objective`: keys for a search."""
 
     path: ClassVar[Path | None] = None
     job_path: ClassVar[Path | None] = None

@@ -211,11 +211,7 @@ def _no_more(one: Mapping[str, str], other: Mapping[str, str], ordered: Collecti
 def combinations(
     runs: Runs, keys: Sequence[Varied], metric: str
 ) -> tuple[list[Candidate], dict[str, str]]:
-    """Return all combinations by price, and their planners by settings in words; show a bar.
-
-    Each is composed once and must have the metric's class of service. Raises InputError if there
-    are too many, or if one cannot be run.
-    """
+    """Return all combinations by price, each composed once, and their planners by settings."""
     names: dict[str, str] = {}
 
     def price(settings: Mapping[str, str]) -> float:

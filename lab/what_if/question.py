@@ -47,11 +47,7 @@ class Varied:
 
 
 def varied(option: str, text: str) -> Varied:
-    """Return a varied key from ``KEY=A,B``, ``KEY=range(1,9)``, or ``KEY=A``.
-
-    Raises InputError, which names the option, if the text is no sweep of one key, names no
-    value, or names a value twice.
-    """
+    """Return a varied key from ``KEY=A,B``, ``KEY=range(1,9)`` or ``KEY=A``; refuse others."""
     try:
         parsed = OverridesParser.create().parse_override(text)
     except Exception as error:
@@ -151,10 +147,7 @@ def titled(question: str, overrides: Sequence[str]) -> str:
 
 @dataclass(frozen=True)
 class Files:
-    """Files of the answer to one question; a hash of the question is part of their names.
-
-    `about` is the topic, in characters for file names; `words` are those of the command line.
-    """
+    """Files of the answer to a question of a topic, `about`; its hash is part of their names."""
 
     directory: Path
     about: str

@@ -189,10 +189,7 @@ def operator_panels(
 def _bar_panels(
     frames: Mapping[str, pl.DataFrame], title: str, parts: Iterable[str], more_lines: int = 0
 ) -> tuple[Figure, list[Axes]]:
-    """Return a figure with a panel for each setting and room for a bar for each planner.
-
-    ``more_lines`` is how many lines the label below a panel has after its first.
-    """
+    """Return a figure with room for bars of planners, and for lines of labels, by setting."""
     heights = [
         0.85
         + 0.2 * more_lines

@@ -131,10 +131,7 @@ def seconds(time_s: float) -> str:
 
 
 def offers_in_short(offers: pl.DataFrame) -> list[dict[str, Any]]:
-    """Return one row per plan and planning call, with all the roles that it had in ``roles``.
-
-    What was believed last counts, and of the reasons the last one given. They are in order of time.
-    """
+    """Return a row per plan and planning call, with all its ``roles`` and the last reason."""
     short: dict[tuple[float, str], dict[str, Any]] = {}
     for row in offers.iter_rows(named=True):
         key = row["triggered_s"], row["plan"]

@@ -275,10 +275,7 @@ def offered(record: QueryRecord, rows: int) -> Iterator[RenderableType]:
 
 
 def _sum_of_offers(short: Sequence[Row]) -> str:
-    """Count different plans, and the rows of their table, of which a plan has one per call.
-
-    Each row counts once, by the role that tells most of it, so that the counts add up.
-    """
+    """Count different plans, and rows of their table, each by the role that tells most of it."""
     plans = len({row["plan"] for row in short})
     calls = len({row["triggered_s"] for row in short})
     roles = Counter(role_of(row["roles"]) for row in short).most_common()
