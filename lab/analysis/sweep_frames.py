@@ -32,6 +32,13 @@ NEEDED = (
     *("planner", "planner_class", "planner_parameters", "planner_sees_truth", "seed", "status"),
     *("horizon_s", "simulated_s"),
 )
+# Names of the run, which every frame has, before the keys that were varied.
+NAMES = ("run", "status", "planner", "seed", "setting")
+FIXED = re.compile(
+    r"application\.name|horizon_s|workload\.(rate|lifetime_mean_s)|drift\.events"
+    r"|cluster\.(nodes\.\w+\.(machine|count)|discipline|shed_late)"
+)
+WITHOUT = {"run": pl.String, "status": pl.String, "reason": pl.String}
 
 
 @dataclass
@@ -46,7 +53,7 @@ class Found:
 
 
 def find(directory: Path) -> Found:
-    """Return the runs at or below the directory of a run, a comparison or a sweep, or refuse it."""
+    """Return the runs at or below a run, a comparison or a sweep; InputError for none."""
     if not directory.exists():
         raise InputError(f"DIR={directory}: {no_directory(directory)}")
     if not directory.is_dir():
@@ -156,15 +163,6 @@ def _order(name: str, compared: list[str]) -> tuple[int, int, str]:
     """Return a key by which planners come as they were compared, and job 10 after job 9."""
     place = compared.index(name) if name in compared else len(compared)
     return place, int(name) if name.isdecimal() else -1, name
-
-
-# Names of the run, which every frame has, before the keys that were varied.
-NAMES = ("run", "status", "planner", "seed", "setting")
-FIXED = re.compile(
-    r"application\.name|horizon_s|workload\.(rate|lifetime_mean_s)|drift\.events"
-    r"|cluster\.(nodes\.\w+\.(machine|count)|discipline|shed_late)"
-)
-WITHOUT = {"run": pl.String, "status": pl.String, "reason": pl.String}
 
 
 @dataclass(frozen=True)

@@ -16,16 +16,6 @@ UNITS = (
     (r"s", "s"),
 )
 UNIT_OF = {"workload.rate": "queries/s"}
-
-
-def unit_of(key: str) -> str:
-    """Return the unit of a key's values, which its name tells; empty if it does not."""
-    for ending, unit in UNITS:
-        if found := re.search(rf"(?:_|\.|^){ending}$", key):
-            return found.expand(unit)
-    return UNIT_OF.get(key, "")
-
-
 WORDS: Mapping[Any, str] = {
     int: "a whole number",
     float: "a number",
@@ -38,6 +28,14 @@ COLLECTIONS: Mapping[Any, str] = {
     **dict.fromkeys((list, tuple, Sequence), "a list, such as [...]"),
     **dict.fromkeys((dict, Mapping), "a mapping, such as {NAME: ...}"),
 }
+
+
+def unit_of(key: str) -> str:
+    """Return the unit of a key's values, which its name tells; empty if it does not."""
+    for ending, unit in UNITS:
+        if found := re.search(rf"(?:_|\.|^){ending}$", key):
+            return found.expand(unit)
+    return UNIT_OF.get(key, "")
 
 
 def type_at(model: type, path: Sequence[str]) -> Any:

@@ -81,7 +81,7 @@ def compose(overrides: Sequence[str]) -> DictConfig:
 
 
 def set_up(config: DictConfig, overrides: Sequence[str], planner: Planner | None = None) -> Setup:
-    """Turn a composed configuration, perhaps with another `planner`, into checked objects."""
+    """Turn a configuration, perhaps with another `planner`, into checked objects; or InputError."""
     config = config.copy()
     OmegaConf.set_struct(config, False)
     parsed = OverridesParser.create().parse_overrides(list(overrides))

@@ -21,7 +21,7 @@ SEARCH_PATH = "hydra.searchpath"
 
 
 def swept_values(override: Override, written: str) -> list[str]:
-    """Return the values of a sweep (no interval), as written; refuse none or a repeated one."""
+    """Return a sweep's values (no interval), as written; InputError for none or a repeated one."""
     values = [f"{value!s}" for value in override.sweep_string_iterator()]
     if not values:
         raise InputError(f"{written}: names no value")
@@ -118,7 +118,7 @@ def _fill_anew(config: DictConfig, key: str, later: Sequence[Override]) -> None:
 
 
 def overrides_of(options: Namespace) -> list[str]:
-    """Return a tool's overrides, after one for ``--config-dir``; refuse keys of Hydra."""
+    """Return a tool's overrides, after one for ``--config-dir``; InputError for keys of Hydra."""
     for word in options.overrides:
         refuse_hydra(word, "nothing of it has a meaning here; name your own files by --config-dir")
     if options.config_dir is None:

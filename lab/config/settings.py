@@ -137,10 +137,7 @@ def default_tree() -> DictConfig:
 
 
 def defaults(model: type) -> dict[str, Any]:
-    """Return the defaults of a dataclass as plain values, with mappings and lists left empty.
-
-    Files are merged key by key, so a default entry would mix with the entries of a file.
-    """
+    """Return plain defaults of a dataclass; mappings and lists are empty, as files add entries."""
     hints = get_type_hints(model)
     values: dict[str, Any] = {}
     for one in fields(model):

@@ -42,7 +42,7 @@ FORMER_MODULES = {
 
 
 def find_class(target: object, key: str, base: type) -> type:
-    """Return the class of a dotted name, which must fulfil `base`; refuse others by `key`."""
+    """Return the class of a dotted name that fulfils `base`; InputError, which names `key`."""
     article = "an" if base.__name__[0] in "AEIO" else "a"
     complaint = f"{key}._target_={shown(target)}: "
     if not isinstance(target, str) or "." not in target:
@@ -132,7 +132,7 @@ def _shadowed(module: ModuleType) -> str:
 
 
 def parameters(node: Mapping[str, Any], key: str, target: type) -> dict[str, Any]:
-    """Return the keyword arguments for a class, checked; nodes with ``_target_`` become objects."""
+    """Return the keyword arguments for a class, with nodes built; InputError if one is wrong."""
     given = {name: value for name, value in node.items() if name != "_target_"}
     wanted = dict(inspect.signature(target).parameters)
     hints = _hints(target)

@@ -34,7 +34,7 @@ class WrongTypeError(InputError):
 def validated(
     config: DictConfig, tables: TableSet, overrides: Sequence[str] = ()
 ) -> tuple[DictConfig, Settings]:
-    """Return a resolved configuration with values of the declared types, and its settings."""
+    """Return a configuration with values of the declared types, and settings; or InputError."""
     tree = _without_truth_values(OmegaConf.to_container(config), "")
     try:
         with using_tables(tables):
@@ -50,7 +50,7 @@ def validated(
 
 
 def table_set(node: Any, overrides: Sequence[str]) -> TableSet:
-    """Return the installed tables with the user's, each a path, or a path and how it is used."""
+    """Return the installed tables with the user's, each a path, or a path and its use."""
     try:
         given = _tables.validate_python(node)
         user = {name: one for name, one in given.items() if one is not None}
@@ -88,7 +88,7 @@ def check_types(config: DictConfig, overrides: Sequence[str]) -> None:
 
 
 def _without_truth_values(node: Any, key: str) -> Any:
-    """Return a tree with texts for truth values of typed keys, which would pass for numbers."""
+    """Return a tree with texts for truth values of typed keys; InputError if not finite."""
     if isinstance(node, Mapping):
         return {
             name: _without_truth_values(one, f"{key}.{name}".lstrip("."))

@@ -123,7 +123,7 @@ def gpu_latency_row(given: Given, batch: int, latency_ms: float, note: str, kind
 def check_calibration(
     table: str, given: Given, batches: Sequence[int], protocol: Protocol, output: Output
 ) -> None:
-    """Refuse what rows of a table or the file cannot hold, before anything is timed."""
+    """Raise InputError or TableError for what rows or file cannot hold, before the timing."""
     if table not in CALIBRATED:
         raise InputError(f"--table={table}: cannot be calibrated; {choices(table, CALIBRATED)}")
     given.need("model", "gpu" if table == GPU_LATENCY else "device")

@@ -27,6 +27,12 @@ TABLES = ("hardware_models/data", "scenarios/data", "scenarios/traces")
 RAW = ROOT / "scenarios/data/raw"
 """Tables that runs do not read; other tables are derived from them."""
 
+IDLE = ("about",)
+"""Keys of a configuration that no result depends on."""
+
+REMEMBERED = 256
+"""Setups that stay in memory, at 0.2 MB each."""
+
 
 def fingerprint(modules: Iterable[str], files: Iterable[Path] = ()) -> str:
     """Return a hash of files, tables, and modules with what they import from this repository.
@@ -111,13 +117,6 @@ def _foreign(package: str) -> list[Path]:
 def _hash(path: Path, modified_ns: int) -> bytes:
     """Return the hash of a file, read once for each time of its last change."""
     return sha256(path.read_bytes()).digest()
-
-
-IDLE = ("about",)
-"""Keys of a configuration that no result depends on."""
-
-REMEMBERED = 256
-"""Setups that stay in memory, at 0.2 MB each."""
 
 
 def run_key(overrides: tuple[str, ...], seed: int, module: str, measure: str) -> str:

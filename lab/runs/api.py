@@ -140,7 +140,7 @@ def result_of(setup: Setup, directory: Path | None = None) -> Result:
 
 
 def composed(overrides: Sequence[str]) -> tuple[list[str], DictConfig]:
-    """Return overrides, after the default planner if none is named, and their configuration."""
+    """Return overrides, after a default planner if none is named, and their configuration."""
     config = compose(overrides)
     named = {"planner", "planner._target_"} & set(map(key_of, overrides))
     if named or config.planner.get("_target_") is not None:

@@ -32,6 +32,8 @@ from sim.planning.profiling_log import ProfileRecord, ProfilingLog
 UNSAVED_S = 1.0
 """Wall-clock seconds of profiling that may be lost; to write each line at once triples the time."""
 
+LEAVE_OUT = "leave out resume=true to start one"
+
 
 class Checkpoint:
     """The file ``checkpoint.jsonl`` of one planner's run: the versions, then one record a line.
@@ -103,9 +105,6 @@ def _records(path: Path, lines: list[bytes]) -> list[ProfileRecord]:
         except ValueError as error:
             raise InputError(f"{path}, line {number}: cannot be resumed from: {error}") from None
     return records
-
-
-LEAVE_OUT = "leave out resume=true to start one"
 
 
 def check_resumable(directory: Path, config: DictConfig, alone: bool) -> None:

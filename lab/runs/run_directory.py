@@ -20,11 +20,19 @@ from sim.metrics.results import SCHEMAS
 LOCK = ".lock"
 """The file that is locked; it is there only while the lock is held."""
 UNDER_WAY = "another process writes into it; wait for its end, or name another directory"
+SUMMARY = "summary.json"
+CONFIG = "config.yaml"
+ERROR = "error.txt"
+JOBS = "jobs.yaml"
+CHECKPOINT = "checkpoint.jsonl"
+TRACE, TRACE_PICTURE = "trace.json", "trace.png"
+MOST_NAMED = 8
+"""Most runs that a message names."""
 
 
 @contextmanager
 def held(directory: Path, otherwise: str = "") -> Iterator[None]:
-    """Lock a directory until the body ends; if it is locked, wait, or refuse with `otherwise`."""
+    """Lock a directory until the body ends; if locked, wait, or raise InputError(otherwise)."""
     lock = FileLock(directory / LOCK)
     try:
         lock.acquire(blocking=not otherwise)
@@ -39,16 +47,6 @@ def held(directory: Path, otherwise: str = "") -> Iterator[None]:
             with suppress(OSError):  # Windows does not remove open files.
                 (directory / LOCK).unlink()
         lock.release()
-
-
-SUMMARY = "summary.json"
-CONFIG = "config.yaml"
-ERROR = "error.txt"
-JOBS = "jobs.yaml"
-CHECKPOINT = "checkpoint.jsonl"
-TRACE, TRACE_PICTURE = "trace.json", "trace.png"
-MOST_NAMED = 8
-"""Most runs that a message names."""
 
 
 class TakenError(InputError):
@@ -141,7 +139,7 @@ class RunDirectory:
 
 
 def never_ran(directory: Path) -> str:
-    """Return a sentence that names the planners of a comparison without results, if any."""
+    """Return a sentence that names compared planners without results, if any; or InputError."""
     config = directory / CONFIG
     compared = OmegaConf.select(load_config(config), "planner.compare") if config.exists() else {}
     names = [name for name in compared or {} if not (directory / str(name) / SUMMARY).is_file()]

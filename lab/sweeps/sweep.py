@@ -40,6 +40,12 @@ Job = Sequence[str]
 IGNORED = ("resume", wall_limit.KEY)
 """Keys that may differ when a sweep is resumed; no result depends on them."""
 NUMBER = re.compile(r"(?P<whole>-?\d+)|(?P<decimal>-?\d+\.\d+)")
+OURS = "hydra_plugins.compass_sim.CompassSweeper"
+KEY = "hydra.callbacks.outcome.objective"
+MULTIRUN = "multirun.yaml"
+WATCH = "hydra_plugins.compass_sim.WatchedSweeper"
+COMPILING_S = 120.0
+"""Simulated seconds that compile all code: some queries arrive, are planned and are served."""
 
 
 def with_new_overrides(jobs: Sequence[Job]) -> Iterator[Job]:
@@ -77,7 +83,7 @@ def check_free(directory: Path, resume: bool) -> None:
 
 
 def note_jobs(directory: Path, jobs: Sequence[Job], resume: bool) -> None:
-    """Write ``jobs.yaml``; a resumed sweep must have the same jobs, fewer, or more after them."""
+    """Write ``jobs.yaml``; InputError unless a resumed sweep has its jobs, or more at the end."""
     check_free(directory, resume)
     where = f"hydra.sweep.dir={directory}"
     file = directory / JOBS
@@ -112,10 +118,6 @@ def _change(old: Job, new: Job) -> str:
     return f"was {' '.join(gone or old)}, and would be {' '.join(come or new)}"
 
 
-OURS = "hydra_plugins.compass_sim.CompassSweeper"
-KEY = "hydra.callbacks.outcome.objective"
-
-
 def is_searched(hydra: HydraConf) -> bool:
     """Return whether another sweeper than ours chooses the jobs, by Hydra's configuration."""
     return hydra.mode == RunMode.MULTIRUN and hydra.sweeper["_target_"] != OURS
@@ -134,12 +136,6 @@ def objective(directory: Path, wanted: str | Sequence[str]) -> float | tuple[flo
         if key not in numbers:
             raise InputError(f"{KEY}={key}: has no value in this run")
     return numbers[wanted] if isinstance(wanted, str) else tuple(numbers[key] for key in keys)
-
-
-MULTIRUN = "multirun.yaml"
-WATCH = "hydra_plugins.compass_sim.WatchedSweeper"
-COMPILING_S = 120.0
-"""Simulated seconds that compile all code: some queries arrive, are planned and are served."""
 
 
 class BrokenSweepError(Exception):

@@ -23,7 +23,6 @@ from lab.analysis.statistics import cut, student_t
 from lab.common.console import composing
 from lab.common.errors import InputError
 from lab.common.metrics import ANY, METRICS, Range
-from lab.config.compose import Setup
 from lab.what_if.question import Varied, check_tier, in_words, planner_of
 from lab.what_if.runs import PLANNER, Runs
 
@@ -211,11 +210,19 @@ def _no_more(one: Mapping[str, str], other: Mapping[str, str], ordered: Collecti
 def combinations(
     runs: Runs, keys: Sequence[Varied], metric: str
 ) -> tuple[list[Candidate], dict[str, str]]:
-    """Return all combinations by price, each composed once, and their planners by settings."""
+    """Return all combinations by price, and their planners by settings; or InputError."""
     names: dict[str, str] = {}
 
     def price(settings: Mapping[str, str]) -> float:
-        setup, default = _setup(runs, settings)
+        try:
+            setup, default = runs.setup(as_overrides(settings))
+        except InputError as error:
+            key = str(error).partition("=")[0]
+            node, _, last = key.rpartition(".")
+            hint = ""
+            if last == "standby" and f"{node}.count" in settings:
+                hint = f"; let it follow by '{key}=${{{node}.count}}'"
+            raise InputError(f"{error} (at {in_words(settings)}){hint}") from None
         scenario = setup.scenario()
         check_tier(metric, scenario.tiers)
         names[in_words(settings)] = planner_of(setup, default)
@@ -236,16 +243,3 @@ def who_plans(keys: Sequence[Varied], planners: Mapping[str, str]) -> str:
 def as_overrides(settings: Mapping[str, str]) -> list[str]:
     """Return settings as overrides."""
     return [f"{key}={value}" for key, value in settings.items()]
-
-
-def _setup(runs: Runs, settings: Mapping[str, str]) -> tuple[Setup, bool]:
-    """Return a setup, and whether its planner is the default; raise InputError."""
-    try:
-        return runs.setup(as_overrides(settings))
-    except InputError as error:
-        key = str(error).partition("=")[0]
-        node, _, last = key.rpartition(".")
-        hint = ""
-        if last == "standby" and f"{node}.count" in settings:
-            hint = f"; let it follow by '{key}=${{{node}.count}}'"
-        raise InputError(f"{error} (at {in_words(settings)}){hint}") from None

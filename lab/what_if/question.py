@@ -47,7 +47,7 @@ class Varied:
 
 
 def varied(option: str, text: str) -> Varied:
-    """Return a varied key from ``KEY=A,B``, ``KEY=range(1,9)`` or ``KEY=A``; refuse others."""
+    """Return a varied key from ``KEY=A,B``, ``KEY=range(1,9)`` or ``KEY=A``; or InputError."""
     try:
         parsed = OverridesParser.create().parse_override(text)
     except Exception as error:

@@ -30,7 +30,7 @@ class Runs:
         self.processes = at_a_time(processes)
 
     def setup(self, settings: Sequence[str]) -> tuple[Setup, bool]:
-        """Return the setup of settings, and whether its planner is the default one."""
+        """Return the setup of settings, and whether its planner is the default; or InputError."""
         overrides = self._with_planner(settings)
         setup, default = prepared(overrides)
         if len(setup.planners) > 1:

@@ -42,6 +42,9 @@ from lab.reporting.plotting.style import (
     wrapped,
 )
 
+MOST_ROWS = 48
+MOST_TRADE_OFFS = 3
+
 
 def by_key(analysis: Analysis, key: str) -> Figure:
     """Draw the metrics over the values of a key: lines over numbers, dots over words."""
@@ -169,10 +172,6 @@ def _say_not_reached(axes: Axes, axis: Any) -> None:
 def _percent(axis: Any, metric: Metric) -> None:
     if metric.unit == "":
         axis.set_major_formatter(PercentFormatter(1))
-
-
-MOST_ROWS = 48
-MOST_TRADE_OFFS = 3
 
 
 def differences_to(analysis: Analysis, best: str) -> pl.DataFrame:

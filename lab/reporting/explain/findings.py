@@ -244,8 +244,9 @@ def _since(record: QueryRecord, order: Row) -> str:
         return ""
     measured = profile["accuracy_mean"]
     whose = "" if profile["query"] is not None else f" of {profile['dataset']}"
+    word = "because" if reaches(measured, record.floor) else "although"
     return (
-        f"{_word(reaches(measured, record.floor))} its configuration had accuracy {measured:.3f} "
+        f"{word} its configuration had accuracy {measured:.3f} "
         f"on {profile['samples']:,} items{whose}, against a floor of {record.floor:.3f}"
     )
 
@@ -254,14 +255,11 @@ def _believed(record: QueryRecord, offer: Row) -> str:
     in_time = record.bound_s is None or offer["latency_s"] <= record.bound_s
     bound = "" if record.bound_s is None else f" (bound {seconds(record.bound_s)})"
     floor = "" if record.floor is None else f" (floor {record.floor:.3f})"
+    feasible = in_time and reaches(offer["accuracy"], record.floor)
     return (
-        f"{_word(in_time and reaches(offer['accuracy'], record.floor))} it was believed to take "
+        f"{'because' if feasible else 'although'} it was believed to take "
         f"{seconds(offer['latency_s'])}{bound} at accuracy {offer['accuracy']:.3f}{floor}"
     )
-
-
-def _word(feasible: bool) -> str:
-    return "because" if feasible else "although"
 
 
 def _failures(record: QueryRecord) -> str:

@@ -14,6 +14,8 @@ from lab.common.errors import InputError
 from lab.runs.run_directory import only_run, planner_directories, read_summary, scan
 from sim.metrics.results import SCHEMAS
 
+KINDS = ("queries", "windows", "decisions", "offers", "profiling")
+
 
 @dataclass(frozen=True)
 class DeploymentInterval:
@@ -51,9 +53,6 @@ def deployment_intervals(decisions: pl.DataFrame, departure_s: float) -> list[De
             found.append(DeploymentInterval(*serving, order["decided_s"]))
             serving = None
     return found
-
-
-KINDS = ("queries", "windows", "decisions", "offers", "profiling")
 
 
 @dataclass(frozen=True)
