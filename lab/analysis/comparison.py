@@ -129,7 +129,7 @@ def compare(
 def from_runs(
     scenario: str, rows: Sequence[Mapping[str, Any]], metrics: Sequence[str] | None = None
 ) -> Comparison:
-    """Compare planners by summaries with ``seed`` and ``planner``; non-finite values are missing."""
+    """Compare planners by summaries with ``seed`` and ``planner``; infinite values are missing."""
     metrics = _metrics(rows) if metrics is None else list(metrics)
     planners = list(dict.fromkeys(row["planner"] for row in rows))
     seeds = list(dict.fromkeys(row["seed"] for row in rows))
