@@ -50,8 +50,7 @@ def _leaves(node: Mapping[str, Any], key: str) -> Iterator[tuple[str, Any]]:
 def swept_keys(settings: Sequence[Settings]) -> dict[str, list[str]]:
     """Return the keys that distinguish settings, each with the keys that change along with it.
 
-    Of keys that change together one is kept: preferably the application's name, then numbers, then
-    words.
+    Of keys that change together one is kept: the application's name, or a number, or a word.
     """
     differing = _differing(settings)
     codes = {key: [repr(one.get(key)) for one in settings] for key in differing}
@@ -95,8 +94,7 @@ def text_of(value: Any) -> str:
 def short_texts(values: Sequence[Any], longest: int = 28) -> list[str]:
     """Return a short, unique label for each value of a key.
 
-    A value that is too long, such as a list of drift events, is labelled by the kinds of its parts,
-    or by its number if these are not unique.
+    One that is too long is labelled by the kinds of its parts, or by its number if not unique.
     """
     if is_numeric(values):
         brief = [f"{value:.6g}" for value in values]

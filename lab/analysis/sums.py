@@ -114,10 +114,7 @@ def _by_window(windows: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _by_operator(windows: pl.LazyFrame, operators: pl.LazyFrame) -> pl.LazyFrame:
-    """Return sums by operator, in the order of the pipeline.
-
-    In a whole table, ``rows`` is the same for all, and ``unknown``, without requests, is 0.
-    """
+    """Return sums by operator; in whole tables ``rows`` are equal, and ``unknown`` ones are 0."""
     served = windows.filter(pl.col("completed") > 0).select(*KEYS, *SERVED)
     weight = pl.col("completed")
     return (

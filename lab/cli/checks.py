@@ -1,4 +1,4 @@
-"""The tools ``check-planner``, ``agree`` and ``list`` of ``compass-lab``."""
+"""The tools ``check-planner`` and ``agree`` of ``compass-lab``."""
 
 import argparse
 import sys
@@ -8,7 +8,6 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from lab.common import console
-from lab.common import options as groups
 from lab.common.errors import COMPOSING, InputError, key_of, one_line, raised_by, shown
 from lab.config import preflight
 from lab.config.compose import compose, set_up
@@ -43,12 +42,6 @@ def check_planner(options: argparse.Namespace) -> int:
         print(f"compass-lab: {error}", file=sys.stderr)
         return FAILED
     print(f"{options.target} keeps the contract of planners")
-    return OK
-
-
-def list_options(_: argparse.Namespace) -> int:
-    """Print the options of each group of the configuration."""
-    print(groups.listing(folders=True))
     return OK
 
 

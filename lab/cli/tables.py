@@ -1,4 +1,7 @@
-"""Those tools of ``compass-lab`` that deal with hardware: tables, accelerators, fits."""
+"""Those tools of ``compass-lab`` that deal with hardware: tables, accelerators, fits.
+
+What only some of them need is imported by these: models and figures take a second to import.
+"""
 
 import argparse
 import math
@@ -9,20 +12,16 @@ from pathlib import Path
 
 import polars as pl
 
-from hardware_models import predictors
 from hardware_models.accelerators import AcceleratorError
-from hardware_models.fits.registry import write_fits
 from hardware_models.schemas import PROVENANCE, SCHEMAS
 from hardware_models.tables import TableSet, UserTable, load_table, using_tables
 from lab.common.atomic_write import written_aside
 from lab.common.console import say, show_rows
 from lab.common.errors import InputError, check_png, choices
-from lab.hardware_tools.accelerator import Findings, find
 from lab.hardware_tools.calibration import Operator, Protocol, measure
 from lab.hardware_tools.importers import IMPORTERS
 from lab.hardware_tools.measured_rows import Given, Output, calibrated_rows, check_calibration
 from lab.hardware_tools.validation import Validation, cell, validate_rows
-from lab.hardware_tools.validation_page import draw_figures, page
 
 OK, FAILED, REFUSED = 0, 1, 2
 PAGE = Path("docs/validation.md")
@@ -56,8 +55,10 @@ def tables(options: argparse.Namespace) -> int:
 
 def accelerator(options: argparse.Namespace) -> int:
     """Check the file of an accelerator; print its times, its partitions and its assumptions."""
+    from lab.hardware_tools.accelerator import find
+
     try:
-        found: Findings = find(options.file)
+        found = find(options.file)
     except AcceleratorError as error:
         for sentence in error.sentences:
             print(f"compass-lab: {sentence}", file=sys.stderr)
@@ -69,6 +70,8 @@ def accelerator(options: argparse.Namespace) -> int:
         say(f"  {assumption}")
     say(f"use it: {found.command}")
     if found.shipped and PAGE.exists():
+        from lab.hardware_tools.validation_page import page
+
         PAGE.write_text(page(), encoding="utf-8")
         say(f"wrote {PAGE}, which names every source and assumption")
     return OK
@@ -102,6 +105,8 @@ def import_(options: argparse.Namespace) -> int:
 
 def fit(options: argparse.Namespace) -> int:
     """Fit anew, write coefficients and errors, and print the errors."""
+    from hardware_models.fits.registry import write_fits
+
     directory = options.out or Path(str(files("hardware_models") / "data"))
     written = write_fits(directory, options.names)
     for path in written:
@@ -114,6 +119,8 @@ def fit(options: argparse.Namespace) -> int:
 
 def validate(options: argparse.Namespace) -> int:
     """Predict measured rows, and say how far off the predictions are."""
+    from hardware_models.predictors import PREDICTORS
+
     for name in ("threshold_median", "threshold_p90", "worst"):
         if not getattr(options, name) >= 0:
             raise InputError(f"--{name.replace('_', '-')}={getattr(options, name)}: must be >= 0")
@@ -124,7 +131,7 @@ def validate(options: argparse.Namespace) -> int:
             raise InputError(f"--merge={pair}: must be written TABLE=FILE")
     pairs = (pair.partition("=") for pair in options.merge)
     with using_tables(TableSet({name: UserTable(path) for name, _, path in pairs})):
-        done = validate_rows(options.rows, predictors.PREDICTORS, options.table)
+        done = validate_rows(options.rows, PREDICTORS, options.table)
     _report(done, options)
     if options.parquet is not None:
         options.parquet.parent.mkdir(parents=True, exist_ok=True)
@@ -147,6 +154,8 @@ def validate(options: argparse.Namespace) -> int:
 
 def validation_page(options: argparse.Namespace) -> int:
     """Write the page on how good the fits are."""
+    from lab.hardware_tools.validation_page import draw_figures, page
+
     options.out.parent.mkdir(parents=True, exist_ok=True)
     if options.figures:
         for path in draw_figures(options.out.parent / "figures"):

@@ -15,6 +15,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NoReturn
 
+from lab.common import options
+
 OK, REFUSED, INTERRUPTED = 0, 2, 130
 MOST_ROWS = 20
 TOOLS = (
@@ -161,7 +163,8 @@ def _add_tools_on_runs(tools: Any) -> None:
         "they agree; 1 at the first difference, which is shown; 2 for bad input.",
     )
     _add_overrides(agree, ", such as experiment=speech_small planner=greedy seed=3")
-    _add(tools, "list", "checks.list_options", "list what the configuration can be composed of")
+    list_ = tools.add_parser("list", help="list what the configuration can be composed of")
+    list_.set_defaults(tool=_list_options)
 
 
 def _add_tools_on_hardware(tools: Any) -> None:
@@ -361,6 +364,11 @@ def _add_effort(tool: ArgumentParser, seeds: tuple[int, str], jobs: str, out: Pa
     tool.add_argument("--seeds", type=int, default=seeds[0], metavar="N", help=seeds[1])
     tool.add_argument("--jobs", type=int, metavar="N", help=jobs)
     tool.add_argument("--out", type=Path, default=out, help=f"directory of results ({out})")
+
+
+def _list_options(_: argparse.Namespace) -> int:
+    print(options.listing(folders=True))
+    return OK
 
 
 def _add_reproduce(tools: Any) -> None:

@@ -18,7 +18,6 @@ from lab.common.formatting import probability
 from lab.common.metrics import Range, range_of
 from lab.config.overrides import overrides_of, question_of
 from lab.reporting.markdown import estimated
-from lab.reporting.plotting import canvas as figures
 from lab.what_if.capacity import (
     Candidate,
     Tried,
@@ -214,6 +213,8 @@ def _draw_tried(
     path: Path,
 ) -> Path:
     """Draw what was tried by price; return the path of the figure."""
+    from lab.reporting.plotting import canvas as figures
+
     figure, panels = figures.canvas(1, 1, 3.9)
     axes = panels[0][0]
     colors = figures.palette([each.value for each in Verdict])
@@ -396,6 +397,8 @@ def _print_effects(
 
 def _draw_effects(effects: list[Effect], answer: str, title: str, path: Path) -> Path:
     """Draw the effects as a tornado: a line for each key, the largest on top."""
+    from lab.reporting.plotting import canvas as figures
+
     keys = list(dict.fromkeys(each.key for each in effects))
     labels = [
         f"{key}\n" + ", ".join(each.value for each in effects if each.key == key) for key in keys

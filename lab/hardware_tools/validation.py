@@ -85,8 +85,7 @@ def validate_rows(
     typed = typed_columns(kept, given, str(path)).with_row_index(_ROW)
     absent = [pl.lit(None, rule.dtype).alias(name) for name, rule in rules.items() - given.items()]
     typed = typed.with_columns(absent)
-    parts = [(one, _compared(one, typed)) for one in usable]
-    parts = [(one, part) for one, part in parts if part.height]
+    parts = [(one, part) for one in usable if (part := _compared(one, typed)).height]
     if not parts:
         raise InputError(f"{path}: no row of it is one that predictions of {table} speak of")
     rows = pl.concat(part for _, part in parts)

@@ -173,8 +173,7 @@ def profile_of(record: QueryRecord, order: Row) -> Row | None:
 def measurements(profiling: pl.DataFrame) -> list[dict[str, Any]]:
     """Return profiling runs, merging consecutive ones that added items to one configuration.
 
-    The last run's measurement, the sum of the costs, the first run's reuse, and the number of
-    ``runs``.
+    They have the last measurement, all costs, the first run's reuse, and the number of ``runs``.
     """
     found: list[dict[str, Any]] = []
     for run in profiling.iter_rows(named=True):
