@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from math import log
 
 import numpy as np
-from numpy.typing import NDArray
 
 from planners.bayesopt.acquisition import expected_improvement, probability_above, probability_below
 from planners.bayesopt.encodings import joint
@@ -18,8 +17,6 @@ from scenarios.applications.pipeline import Pipeline
 from scenarios.queries import Query
 from scenarios.random_streams import stream
 from sim import Plan, Planner, PlanningContext, PlanView
-
-Integers = NDArray[np.int64]
 
 TRIED = "plans tried"
 """The plans that were tried for a query, by query."""

@@ -5,18 +5,16 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 import numpy as np
-from numpy.typing import NDArray
 
 from planners.bayesopt.encodings import ordinal
 from planners.bayesopt.gaussian_process import GaussianProcess
+from planners.common.arrays import Booleans, Floats, Integers
 from planners.common.orders import Orders
 from planners.common.trials import Trials
 from scenarios.queries import Query
 from scenarios.slo import SLO
 from sim import Plan, PlanningContext, PlanView
 
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
 MOST_BOUNDS = 10.0
 """Most that latency counts as, over the bound, so that overload has a finite utility."""
 
@@ -179,7 +177,7 @@ class PlacementSearch:
         plans = self._plans[:, chosen].ravel()
         return self._score(plans[plans >= 0])
 
-    def feasible(self, scored: Scored) -> NDArray[np.bool_]:
+    def feasible(self, scored: Scored) -> Booleans:
         """Mark the plans that meet every part of the SLO, shape (K,)."""
         slo = self._query.slo
         meets = np.ones(len(scored.plans), dtype=bool)
@@ -231,9 +229,7 @@ class PlacementSearch:
                 return End.ENOUGH, worse
         return End.LAYOUT, worse
 
-    def _propose(
-        self, model: GaussianProcess, runs: Integers, left: NDArray[np.bool_]
-    ) -> int | None:
+    def _propose(self, model: GaussianProcess, runs: Integers, left: Booleans) -> int | None:
         """Return the configuration of largest upper bound that has room; close those without."""
         self._context.charge(self._query, "search_step")
         mean, deviation = model.predict()

@@ -2,9 +2,9 @@
 
 import numpy as np
 import scipy  # Its parts are loaded when they are first used.
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-Floats = NDArray[np.float64]
+from planners.common.arrays import Floats
 
 
 def probability_below(bound: ArrayLike | None, mean: ArrayLike, sd: ArrayLike) -> Floats:

@@ -13,12 +13,9 @@ from math import exp, sqrt
 
 import numpy as np
 import scipy  # Its parts are loaded when they are first used.
-from numpy.typing import NDArray
 
+from planners.common.arrays import Floats, Integers
 from scenarios.compiled import compiled
-
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
 
 FEW = 100_000
 """Multiplications, of n rows by m new ones at C points, up to which several rows are added in

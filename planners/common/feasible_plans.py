@@ -3,15 +3,15 @@
 from math import inf
 
 import numpy as np
-from numpy.typing import NDArray
 
+from planners.common.arrays import Integers
 from scenarios.queries import Query
 from sim import Estimate, PlanningContext, PlanView
 
 
 def promising(
     context: PlanningContext, query: Query, view: PlanView, estimate: Estimate, headroom: float
-) -> NDArray[np.int64]:
+) -> Integers:
     """Return numbers of a configuration's plans that should meet a query's SLO, the fastest first.
 
     A prediction under the present load may use a share ``headroom`` of the latency bound. Ties go

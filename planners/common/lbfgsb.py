@@ -11,9 +11,9 @@ from sys import float_info
 
 import numpy as np
 import scipy  # Its parts are loaded when they are first used.
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from planners.common.arrays import Floats
+
 Function = Callable[[Floats], tuple[float, Floats]]
 
 CORRECTIONS = 10

@@ -5,14 +5,12 @@ from dataclasses import dataclass, replace
 from math import ceil
 
 import numpy as np
-from numpy.typing import NDArray
 
+from planners.common.arrays import Integers
 from scenarios.applications.pipeline import Configuration
 from scenarios.queries import Query
 from sim import CORE, Allocation, PlanningContext
 from sim.api.plan import operator_price_usd_per_hour
-
-Integers = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)

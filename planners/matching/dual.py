@@ -11,8 +11,9 @@ layouts that solve the relaxation approximately.
 
 import numpy as np
 
+from planners.common.arrays import Floats
 from planners.common.lbfgsb import minimum
-from planners.matching.problem import Floats, Problem
+from planners.matching.problem import Problem
 
 CORRECTIONS = 20
 """Earlier steps from which the curvature is taken."""

@@ -3,12 +3,9 @@
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from planners.matching.problem import Floats, Integers
+from planners.common.arrays import Booleans, Floats, Integers
 from scenarios.compiled import compiled
-
-Booleans = NDArray[np.bool_]
 
 SLACK = 1e-9
 """Tolerance for rounding errors."""

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from planners.common.arrays import Floats, Integers
 from planners.matching.dual import Dual
 from planners.matching.packing import Move, Packing
-from planners.matching.problem import Floats, Integers, Problem
+from planners.matching.problem import Problem
 
 SLACK = 1e-9
 TEMPERATURES = (0.05, 0.01)

@@ -11,7 +11,8 @@ from functools import cache
 
 import numpy as np
 
-from planners.matching.problem import Cards, Floats, Integers
+from planners.common.arrays import Floats, Integers
+from planners.matching.problem import Cards
 
 Move = tuple[int, int]
 """Numbers of the sets that a card holds before and after."""

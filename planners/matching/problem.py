@@ -6,10 +6,8 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
+from planners.common.arrays import Booleans, Floats, Integers
 
 
 @dataclass(frozen=True)
@@ -70,7 +68,7 @@ class Supply:
             raise ValueError(f"capacity={self.capacity}: must be 0 or more")
 
     @cached_property
-    def plain(self) -> NDArray[np.bool_]:
+    def plain(self) -> Booleans:
         """Which pools have a capacity of their own, shape (R,); the others hold instances."""
         plain = np.ones(len(self.capacity), dtype=bool)
         for cards in self.cards:

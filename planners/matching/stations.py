@@ -13,6 +13,7 @@ from functools import cached_property
 
 import numpy as np
 
+from planners.common.arrays import Floats, Integers
 from planners.matching.filling import (
     LEAST_SHARE,
     SLACK,
@@ -27,7 +28,7 @@ from planners.matching.filling import (
     weigh,
 )
 from planners.matching.packing import Packing, as_arrays
-from planners.matching.problem import Cards, Floats, Integers
+from planners.matching.problem import Cards
 
 BEGINNINGS = 16
 """Sets of stations that are tried as the first, those that could serve the most."""

@@ -5,18 +5,14 @@ from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
-from numpy.typing import NDArray
 
+from planners.common.arrays import Booleans, Floats, Integers
 from planners.common.ranges import above, at_least
 from planners.reference.optimum import Limits, Optimum, program, solve
 from planners.reference.planning_model import Capacity, Offer, offers_of
 from scenarios.applications.pipeline import Pipeline
 from scenarios.queries import Query
 from sim import Choices, Plan, Planner, PlannerError, PlanningContext, Truth
-
-Booleans = NDArray[np.bool_]
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
 
 
 def needed_configurations(

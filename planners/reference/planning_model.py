@@ -8,13 +8,10 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from planners.common.arrays import Floats, Integers
 from sim import CORE, PlanningContext, PlanView, StationKind
 from sim.api.gpu_layouts import gpu_layouts
-
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
 
 
 class Sort(NamedTuple):

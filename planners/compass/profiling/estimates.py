@@ -4,13 +4,10 @@ from functools import cache
 from math import inf, isnan, sqrt
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import stdtrit
 
+from planners.common.arrays import Floats, Integers
 from scenarios.compiled import compiled
-
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
 
 LEAST_VARIANCE = 1e-6
 """Added to the variance of a mean: a few equal items prove nothing for certain."""

@@ -10,8 +10,8 @@ from math import inf
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from planners.common.arrays import Floats, Integers
 from planners.common.ranges import inside, whole
 from planners.common.weak_cache import KEPT
 from planners.compass.profiling.estimates import (
@@ -26,9 +26,6 @@ from scenarios.compiled import compiled
 from scenarios.numerics.sums import total
 from scenarios.queries import Query
 from sim import Estimate, PlanningContext
-
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
 
 
 @dataclass(frozen=True)

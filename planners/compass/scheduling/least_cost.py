@@ -3,13 +3,11 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from planners.common.arrays import Floats
 from planners.common.ranges import at_least, within
 from planners.compass.scheduling.scheduler import ByPrice
 from planners.compass.state.pools import Pools, Standing
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

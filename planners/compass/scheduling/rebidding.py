@@ -13,8 +13,8 @@ from functools import cached_property
 from itertools import filterfalse
 
 import numpy as np
-from numpy.typing import NDArray
 
+from planners.common.arrays import Booleans, Floats, Integers
 from planners.common.retries import rested
 from planners.compass.runtime.orders import fit
 from planners.compass.scheduling.scheduler import Bid
@@ -24,10 +24,6 @@ from planners.compass.state.records import service_state, shared, update_service
 from scenarios.compiled import compiled
 from scenarios.queries import Query
 from sim import PlanningContext
-
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
-Booleans = NDArray[np.bool_]
 
 MOST_HOPEFUL = 4
 """Queries with hope that are judged anew at one tick."""

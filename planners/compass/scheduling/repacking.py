@@ -10,9 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-from numpy.typing import NDArray
-
+from planners.common.arrays import Integers
 from planners.common.ranges import at_least, whole
 from planners.compass.runtime.orders import orders_of
 from planners.compass.scheduling.station_table import StationTable
@@ -22,8 +20,6 @@ from planners.compass.state.pools import Fleet, Market
 from planners.compass.state.records import search_state, shared, update_shared
 from scenarios.queries import Query
 from sim import Choices, Plan, PlanningContext
-
-Integers = NDArray[np.int64]
 
 LEAST_HOPE = 0.05
 """Probability from which on a configuration that was not profiled for a query is worth a try."""

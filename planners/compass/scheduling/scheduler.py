@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from math import inf
 
 import numpy as np
-from numpy.typing import NDArray
 
+from planners.common.arrays import Floats
 from planners.common.ranges import at_least, whole, within
 from planners.compass.runtime.orders import first_that_fits
 from planners.compass.scheduling.repacking import Regrouping, ShareStations, StayAsTheyAre
@@ -16,8 +16,6 @@ from planners.compass.state.pools import Market, Pools, Standing
 from planners.matching import Demand, Problem, Supply, match
 from scenarios.queries import Query
 from sim import Plan, PlanningContext
-
-Floats = NDArray[np.float64]
 
 FREE_PRICE = 0.05
 """Price of all of an idle pool; above 0, so that a plan that takes less is cheaper."""

@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
+from planners.common.arrays import Integers
 from planners.compass.runtime.watch import serving
 from planners.compass.search.beliefs import beliefs_of
 from planners.compass.search.search import Search
@@ -18,9 +18,6 @@ from planners.matching.stations import WholeStations, best_of_each_set, share_st
 from scenarios.queries import Query
 from sim import PlanningContext
 from sim.api.gpu_layouts import gpu_layouts
-
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
 
 LEAST_ADDED = 0.1
 """Queries that a configuration must promise to serve, beside those that others serve or at all."""

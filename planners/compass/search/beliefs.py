@@ -7,9 +7,9 @@ from statistics import NormalDist
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from planners.bayesopt.encodings import blocks, mixed, one_hot, ordinal
+from planners.common.arrays import Booleans, Floats, Integers
 from planners.common.weak_cache import KEPT
 from planners.compass.search.cmbo import Cmbo, Domain
 from planners.compass.search.configuration_beliefs import Believed, ConfigurationBeliefs
@@ -29,10 +29,6 @@ from planners.compass.state.pools import Market
 from scenarios.applications.pipeline import Pipeline
 from scenarios.queries import Query
 from sim import PlanningContext
-
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
-Booleans = NDArray[np.bool_]
 
 ENCODINGS = {"one_hot": one_hot, "ordinal": ordinal, "mixed": mixed}
 """Features of configurations, by the name of their encoding."""

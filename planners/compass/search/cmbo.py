@@ -17,16 +17,13 @@ from math import exp, inf, log1p, sqrt
 from statistics import NormalDist
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from planners.bayesopt.acquisition import feasible_saving, probability_above
 from planners.bayesopt.gaussian_process import GaussianProcess, Grid
+from planners.common.arrays import Booleans, Floats, Integers
 from planners.compass.search.plan_latency import PlanLatency, all_keep_bound, best_saving
 from scenarios.compiled import compiled
-
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
-Booleans = NDArray[np.bool_]
 
 ACCURACY_CENTRE, ACCURACY_SCALE = 0.5, 0.25
 """What is believed of accuracies, which lie from 0 to 1, before any is seen."""

@@ -7,9 +7,9 @@ from statistics import fmean
 
 import numpy as np
 import scipy  # Its parts are loaded when they are first used.
-from numpy.typing import NDArray
 
 from planners.bayesopt.acquisition import probability_above
+from planners.common.arrays import Booleans, Floats, Integers
 from planners.common.weak_cache import KEPT
 from planners.compass.search.cmbo import Cmbo
 from planners.compass.search.history import Prior, WarmStart
@@ -32,9 +32,6 @@ from scenarios.compiled import compiled
 from scenarios.queries import Query
 from sim import PlanningContext
 
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
-Booleans = NDArray[np.bool_]
 UNKNOWN: Floats = np.zeros(0)
 
 REWEIGHED_AT = (2, 4, 8, 16, 32)

@@ -21,10 +21,10 @@ from itertools import islice, takewhile
 from math import exp
 
 import numpy as np
-from numpy.typing import NDArray
 
 from planners.bayesopt.encodings import blocks
 from planners.bayesopt.gaussian_process import GaussianProcess
+from planners.common.arrays import Floats, Integers, Singles
 from planners.common.ranges import above, whole
 from planners.common.weak_cache import KEPT
 from planners.compass.search.cmbo import LOG_TIME_SCALE, SHORTEST_S, Domain
@@ -39,10 +39,6 @@ from scenarios.applications.pipeline import Pipeline
 from scenarios.compiled import compiled
 from scenarios.queries import Query
 from sim import PlanningContext
-
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
-Singles = NDArray[np.float32]
 
 LOOKED_AT = 200
 """Of living and of departed queries each, the latest that may serve as histories."""

@@ -1,15 +1,11 @@
 """Compiled choice among a query's plans: which would do, what they lose, which to offer."""
 
 import numpy as np
-from numpy.typing import NDArray
 
+from planners.common.arrays import Booleans, Floats, Integers
 from planners.compass.search.query_plans import PayablePlans
 from scenarios.compiled import compiled
 from scenarios.numerics.sums import total
-
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
-Booleans = NDArray[np.bool_]
 
 RISKY, RISKIEST = 0.6, 0.3
 """Probability of being in time just beyond the headroom, and just within the bound: a guess."""

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from planners.common.arrays import Booleans, Floats, Integers
 from planners.common.weak_cache import KEPT
 from planners.compass.state.known import ProfiledConfig, Slowness
 from planners.compass.state.pools import Market, Uses, opens, room_in, share_taken, takes_of
@@ -13,10 +13,6 @@ from scenarios.compiled import compiled
 from scenarios.queries import Query
 from sim import PlanningContext, PlanView
 from sim.api.plan_view import ALL, BACKHAUL_UP_S, CAPACITY, KEY, STATION
-
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
-Booleans = NDArray[np.bool_]
 
 
 def loaded_factors(view: PlanView, plans: Integers, load: float, time_cv: float = 0.0) -> Floats:

@@ -10,9 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
+from planners.common.arrays import Floats
 from planners.common.ranges import inside, whole
 from planners.compass.profiling.profiler import Belief, Profiler, StratifiedProfiler
 from planners.compass.search.beliefs import ENCODINGS, Beliefs, beliefs_of
@@ -25,8 +23,6 @@ from scenarios.applications.pipeline import Configuration
 from scenarios.queries import Query
 from scenarios.random_streams import stream
 from sim import PlanningContext
-
-Floats = NDArray[np.float64]
 
 LEAST_KNOWN = 8
 """Profiled configurations from which on surrogates are believed that no other would do: histories

@@ -7,16 +7,13 @@ from math import nan
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from planners.common.arrays import Floats, Integers, Singles
 from planners.compass.state.pools import Market, Uses
 
 if TYPE_CHECKING:  # Profilers read records, which hold what is defined here.
     from planners.compass.profiling.profiler import Belief
 
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
-Singles = NDArray[np.float32]
 
 ACCURACY, VARIANCE, VERDICT, COUNT, TOTAL_S, TIME_CV = range(6)
 """Columns of `rows_of`. The verdict is 1 or 0, and NaN for None."""

@@ -10,15 +10,12 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
+from planners.common.arrays import Floats, Integers
 from planners.common.weak_cache import KEPT
 from scenarios.cluster import Cluster
 from scenarios.compiled import compiled
 from sim import PlanningContext, PlanView
-
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
 
 CORES, GPUS = "cores", "GPUs"
 BACKHAUL = "backhaul", "up"
