@@ -7,7 +7,7 @@ from math import inf
 from planners.common.offline_profiles import demand_s, deviations, neighbours
 from planners.common.one_node import home_node, partitions, plan_on
 from planners.common.orders import Orders
-from planners.common.ranges import above, at_least
+from planners.common.ranges import Count, InRange, NonNegative, Positive
 from planners.common.retries import IN_VAIN, due, give_up
 from scenarios.applications.pipeline import Configuration, KnobValue, Pipeline
 from scenarios.queries import Query
@@ -102,7 +102,7 @@ RICHEST_SHARE = 0.5
 
 
 @dataclass(eq=False, repr=False)
-class Chameleon(Planner):
+class Chameleon(InRange, Planner):
     """Profile every window, on fresh data, the few configurations that were best before.
 
     In the style of Chameleon (Jiang et al., SIGCOMM 2018), which adapts configurations of video
@@ -129,26 +129,18 @@ class Chameleon(Planner):
         headroom: share of the latency bound that a prediction may use.
         replan_every_s: period at which windows are checked; well below ``window_s``.
         pause_s: seconds between two searches for a query without a plan, unless room is freed.
-
-    Raises:
-        ValueError: a parameter is out of range.
     """
 
     query_records = (IN_VAIN, "chameleon looked")
 
     budget_s: float = 5.0
-    samples: int = 100
-    top: int = 3
-    window_s: float = 60.0
-    lead_every_s: float = 300.0
-    headroom: float = 0.8
+    samples: Count = 100
+    top: Count = 3
+    window_s: Positive = 60.0
+    lead_every_s: Positive = 300.0
+    headroom: Positive = 0.8
     replan_every_s: float = 10.0
-    pause_s: float = 10.0
-
-    def __post_init__(self) -> None:
-        at_least(1, samples=self.samples, top=self.top)
-        above(0, window_s=self.window_s, lead_every_s=self.lead_every_s, headroom=self.headroom)
-        at_least(0, pause_s=self.pause_s)
+    pause_s: NonNegative = 10.0
 
     def plan(self, context: PlanningContext) -> None:
         """Serve waiting queries, and at ticks profile running ones whose window is over."""

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import log
+from typing import Annotated
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from planners.bayesopt.acquisition import expected_improvement, probability_abov
 from planners.bayesopt.encodings import joint
 from planners.bayesopt.gaussian_process import GaussianProcess
 from planners.common.orders import Orders, serve_waiting
-from planners.common.ranges import above, at_least
+from planners.common.ranges import Count, InRange, NonNegative, Positive, at_least
 from planners.common.retries import IN_VAIN
 from planners.common.trials import TRIALS, Trials
 from scenarios.applications.pipeline import Pipeline
@@ -170,7 +171,7 @@ def spread(pipeline: Pipeline, view: PlanView, rng: np.random.Generator) -> Iter
 
 
 @dataclass(eq=False, repr=False)
-class CherryPick(Planner):
+class CherryPick(InRange, Planner):
     """Try a few plans, each with the largest expected saving, and deploy the cheapest feasible one.
 
     In the style of CherryPick (Alipourfard et al., NSDI 2017), which chooses cloud machines for a
@@ -195,27 +196,18 @@ class CherryPick(Planner):
         headroom: the bound planned for, over that of the SLO.
         pause_s: seconds between two searches for a query without a plan, unless room is freed.
         starts_seed: seed of the quasi-random starts.
-
-    Raises:
-        ValueError: a parameter is out of range.
     """
 
     query_records = (IN_VAIN, TRIALS, TRIED)
 
     budget_s: float = 5.0
-    samples: int = 100
-    starts: int = 3
-    least_runs: int = 6
-    stop_saving: float = 0.1
-    headroom: float = 1.0
-    pause_s: float = 30.0
+    samples: Annotated[int, at_least(2)] = 100  # Their variance is the noise of its model.
+    starts: Count = 3
+    least_runs: Annotated[int, at_least(0)] = 6
+    stop_saving: NonNegative = 0.1
+    headroom: Positive = 1.0
+    pause_s: NonNegative = 30.0
     starts_seed: int = 0
-
-    def __post_init__(self) -> None:
-        at_least(1, starts=self.starts)
-        at_least(2, samples=self.samples)  # Their variance is the noise of its model.
-        above(0, headroom=self.headroom)
-        at_least(0, least_runs=self.least_runs, stop_saving=self.stop_saving, pause_s=self.pause_s)
 
     def plan(self, context: PlanningContext) -> None:
         """Search for each waiting query, unless an earlier search found nothing for it."""

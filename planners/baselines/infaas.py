@@ -16,7 +16,7 @@ from planners.baselines.variants import (
 )
 from planners.common.offline_profiles import own_knobs, profile_ahead
 from planners.common.orders import Orders, serve_waiting
-from planners.common.ranges import above, at_least
+from planners.common.ranges import Count, InRange, NonNegative, Positive
 from planners.common.retries import IN_VAIN
 from planners.common.windows import late_window
 from planners.common.workers import Labour, crews
@@ -32,7 +32,7 @@ MOST_SPREAD = 10.0
 
 
 @dataclass(eq=False, repr=False)
-class INFaaS(Planner):
+class INFaaS(InRange, Planner):
     """Give each operator its cheapest variant that meets its share of the SLO; scale late ones.
 
     In the style of INFaaS (Romero et al., USENIX ATC 2021), which serves single models: users state
@@ -60,24 +60,16 @@ class INFaaS(Planner):
         replan_every_s: period of the autoscaler.
         settle_s: how long a plan must have been in force when a window begins that counts.
         pause_s: seconds between two searches for a query without a plan, unless room is freed.
-
-    Raises:
-        ValueError: a parameter is out of range.
     """
 
     query_records = (IN_VAIN,)
 
     budget_s: float = 600.0
-    samples: int = 100
-    headroom: float = 0.7
+    samples: Count = 100
+    headroom: Positive = 0.7
     replan_every_s: float = 10.0
-    settle_s: float = 30.0
-    pause_s: float = 10.0
-
-    def __post_init__(self) -> None:
-        at_least(1, samples=self.samples)
-        above(0, headroom=self.headroom)
-        at_least(0, settle_s=self.settle_s, pause_s=self.pause_s)
+    settle_s: NonNegative = 30.0
+    pause_s: NonNegative = 10.0
 
     def plan(self, context: PlanningContext) -> None:
         """Serve waiting queries, and at ticks scale the running ones that are late."""

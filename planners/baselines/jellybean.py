@@ -10,7 +10,7 @@ from math import inf
 
 from planners.common.offline_profiles import by_deviation, own_knobs, profile_ahead
 from planners.common.orders import Orders, serve_waiting
-from planners.common.ranges import above, at_least
+from planners.common.ranges import Count, InRange, NonNegative, Positive
 from planners.common.retries import IN_VAIN
 from planners.common.workers import Crew, Labour, Worker, crews
 from scenarios.applications.pipeline import KnobValue, Pipeline
@@ -118,7 +118,7 @@ def assign_workers(
 
 
 @dataclass(eq=False, repr=False)
-class JellyBean(Planner):
+class JellyBean(InRange, Planner):
     """Choose the cheapest models that reach the accuracy, then the cheapest workers for the rate.
 
     A reconstruction of JellyBean (Wu et al., PVLDB 16(3), 2022), which serves a workflow of models
@@ -141,24 +141,15 @@ class JellyBean(Planner):
         latency_slack: most predicted latency over the SLO's bound; plans that exceed it come last,
             the least late first. None for no check, as the authors have it.
         pause_s: seconds between two searches for a query without a plan, unless room is freed.
-
-    Raises:
-        ValueError: a parameter is out of range.
     """
 
     query_records = (IN_VAIN,)
 
     budget_s: float = 600.0
-    samples: int = 100
-    width: int = 10
-    latency_slack: float | None = None
-    pause_s: float = 10.0
-
-    def __post_init__(self) -> None:
-        at_least(1, samples=self.samples, width=self.width)
-        at_least(0, pause_s=self.pause_s)
-        if self.latency_slack is not None:
-            above(0, latency_slack=self.latency_slack)
+    samples: Count = 100
+    width: Count = 10
+    latency_slack: Positive | None = None
+    pause_s: NonNegative = 10.0
 
     def plan(self, context: PlanningContext) -> None:
         """Serve each waiting query that is due for a search."""

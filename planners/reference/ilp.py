@@ -7,7 +7,7 @@ from itertools import product
 import numpy as np
 
 from planners.common.arrays import Booleans, Floats, Integers
-from planners.common.ranges import above, at_least
+from planners.common.ranges import BelowOne, Count, InRange, NonNegative, Positive
 from planners.reference.optimum import Limits, Optimum, program, solve
 from planners.reference.planning_model import Capacity, Offer, offers_of
 from scenarios.applications.pipeline import Pipeline
@@ -89,7 +89,7 @@ class Target:
 
 
 @dataclass(eq=False, repr=False)
-class ILP(Planner):
+class ILP(InRange, Planner):
     """Serve as many queries as the planning model allows, at the least cost, knowing the truth.
 
     The reference for other planners' decisions: it sees true speeds, links and accuracies
@@ -131,25 +131,21 @@ class ILP(Planner):
     budget_s = 0.0
     sees_truth = True
 
-    utilisation: float = 0.5
-    headroom: float = 1.0
+    utilisation: BelowOne = 0.5
+    headroom: Positive = 1.0
     thread_percents: Sequence[int] = (100,)
     max_batches: Sequence[int] = (1,)
     replicas: Sequence[int] = (1,)
     cores: Sequence[int] = (1,)
     max_wait_s: float = 0.0
-    switch_usd_per_hour: float = 0.01
-    gap: float = 1e-5
-    node_limit: int = 200
-    time_limit_s: float = 60.0
+    switch_usd_per_hour: NonNegative = 0.01
+    gap: NonNegative = 1e-5
+    node_limit: Count = 200
+    time_limit_s: Positive = 60.0
     replan_every_s: float | None = 2.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.utilisation < 1:
-            raise ValueError(f"utilisation={self.utilisation}: must be 0 or more, and below 1")
-        above(0, headroom=self.headroom, time_limit_s=self.time_limit_s)
-        at_least(0, switch_usd_per_hour=self.switch_usd_per_hour, gap=self.gap)
-        at_least(1, node_limit=self.node_limit)
+        super().__post_init__()
         _ = self._choices  # It checks what it is made of.
 
     def plan(self, context: PlanningContext) -> None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from planners.common.feasible_plans import promising
 from planners.common.orders import Orders, serve_waiting
-from planners.common.ranges import above, at_least
+from planners.common.ranges import Count, InRange, NonNegative, Positive
 from planners.common.retries import IN_VAIN
 from scenarios.queries import Query
 from scenarios.random_streams import stream
@@ -12,7 +12,7 @@ from sim import Plan, Planner, PlanningContext
 
 
 @dataclass(eq=False, repr=False)
-class RandomFeasible(Planner):
+class RandomFeasible(InRange, Planner):
     """Deploy a random plan among those that look feasible and fit.
 
     The first plan of a random order is deployed that fits and meets the SLO, as profiled and as
@@ -25,23 +25,15 @@ class RandomFeasible(Planner):
         headroom: share of the latency bound that a prediction may use.
         budget_s: planning seconds for each query.
         pause_s: seconds between two searches for a query without a plan, unless room is freed.
-
-    Raises:
-        ValueError: a parameter is out of range.
     """
 
     query_records = (IN_VAIN,)
 
     seed: int = 0
-    samples: int = 50
-    headroom: float = 0.8
+    samples: Count = 50
+    headroom: Positive = 0.8
     budget_s: float = 5.0
-    pause_s: float = 10.0
-
-    def __post_init__(self) -> None:
-        at_least(1, samples=self.samples)
-        above(0, headroom=self.headroom)
-        at_least(0, pause_s=self.pause_s)
+    pause_s: NonNegative = 10.0
 
     def plan(self, context: PlanningContext) -> None:
         """Serve each waiting query that is due for a search."""

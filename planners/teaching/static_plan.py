@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 from planners.common.one_node import home_node
 from planners.common.orders import Orders, serve_waiting
-from planners.common.ranges import at_least, within
+from planners.common.ranges import Count, InRange, within
 from planners.common.retries import IN_VAIN
 from scenarios.applications.pipeline import Configuration, KnobValue, Pipeline
 from scenarios.cluster import DEVICE, Cluster
@@ -16,7 +17,7 @@ Layout = tuple[tuple[str, ...], tuple[Allocation, ...]]
 
 
 @dataclass(eq=False, repr=False)
-class StaticPlan(Planner):
+class StaticPlan(InRange, Planner):
     """Deploy the same plan for every query, if it can be run and fits.
 
     It ignores profiles, SLOs and load. All queries share one station for each operator off the
@@ -35,9 +36,6 @@ class StaticPlan(Planner):
         thread_percent: percent of each instance's threads that these processes may use together, by
             MPS; language models always have all.
         pause_s: seconds between two tries for a query without a plan, unless room is freed.
-
-    Raises:
-        ValueError: a value is out of range.
     """
 
     query_records = (IN_VAIN,)
@@ -45,17 +43,11 @@ class StaticPlan(Planner):
     configuration: Mapping[str, KnobValue] | None = None
     placement: Sequence[str] | None = None
     profile: str | None = None
-    replicas: int = 1
-    cores: int | None = None
-    processes: int = 1
-    thread_percent: int = 100
+    replicas: Count = 1
+    cores: Count | None = None
+    processes: Count = 1
+    thread_percent: Annotated[int, within(1, 100)] = 100
     pause_s: float = 10.0
-
-    def __post_init__(self) -> None:
-        at_least(1, replicas=self.replicas, processes=self.processes)
-        within(1, 100, thread_percent=self.thread_percent)
-        if self.cores is not None:
-            at_least(1, cores=self.cores)
 
     def check_parameters(self, pipeline: Pipeline, cluster: Cluster) -> None:
         """Check placement, profile and configuration, as ``plan`` does.

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 
 from planners.common.arrays import Floats, Integers
-from planners.common.ranges import inside, whole
+from planners.common.ranges import InRange, Level, WholeCount
 from planners.common.weak_cache import KEPT
 from planners.compass.profiling.estimates import (
     decided,
@@ -51,7 +51,7 @@ class Belief:
         return floor is None or self.accuracy >= floor
 
 
-class Profiler(ABC):
+class Profiler(InRange, ABC):
     """Measures configurations.
 
     Attributes:
@@ -65,6 +65,13 @@ class Profiler(ABC):
     batch: int = 16
     most: int = 96
     alpha: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.most < self.first:
+            raise ValueError(
+                f"most={self.most}: must be {self.first} or more, as many as come first"
+            )
 
     @abstractmethod
     def measure(
@@ -162,25 +169,15 @@ class FixedProfiler(Profiler):
 
     Args:
         samples: items profiled for each configuration.
-
-    Raises:
-        ValueError: there are none.
     """
 
-    samples: int = 100
+    first = most = 0  # One measurement, of ``samples`` items, is all.
 
-    def __post_init__(self) -> None:
-        whole(1, samples=self.samples)
+    samples: WholeCount = 100
 
     def most_items(self, context: PlanningContext, query: Query) -> int:
         """Return the number of items profiled for each configuration."""
         return self.samples
-
-    def profile(
-        self, context: PlanningContext, query: Query, configuration: Configuration
-    ) -> Belief:
-        """Measure a configuration on the query's first items."""
-        return self.measure(context, query, configuration, self.samples, 0.0)
 
     def measure(
         self,
@@ -202,18 +199,12 @@ class RandomProfiler(Profiler):
 
     For the parameters see `StratifiedProfiler`. Testing again after every batch makes a wrong
     verdict somewhat more likely than ``alpha``.
-
-    Raises:
-        ValueError: a number is below 1, or ``alpha`` is not between 0 and 1.
     """
 
-    first: int = 16
-    batch: int = 16
-    most: int = 96
-    alpha: float = 0.05
-
-    def __post_init__(self) -> None:
-        check_stopping(self.first, self.batch, self.most, self.alpha)
+    first: WholeCount = 16
+    batch: WholeCount = 16
+    most: WholeCount = 96
+    alpha: Level = 0.05
 
     def measure(
         self,
@@ -268,21 +259,17 @@ class StratifiedProfiler(Profiler):
         most: items after which profiling ends undecided, and surrogates weigh the mean.
         alpha: probability of a wrong verdict that each two-sided test allows.
         allocation: ``"proportional"`` to W_g, or ``"neyman"``, to W_g s_g.
-
-    Raises:
-        ValueError: a parameter is out of range.
     """
 
-    strata: int = 8
-    first: int = 16
-    batch: int = 16
-    most: int = 96
-    alpha: float = 0.05
+    strata: WholeCount = 8
+    first: WholeCount = 16
+    batch: WholeCount = 16
+    most: WholeCount = 96
+    alpha: Level = 0.05
     allocation: Literal["proportional", "neyman"] = "proportional"
 
     def __post_init__(self) -> None:
-        check_stopping(self.first, self.batch, self.most, self.alpha)
-        whole(1, strata=self.strata)
+        super().__post_init__()
         if self.first < 2 * self.strata:
             raise ValueError(
                 f"first={self.first}: must be two items for each of {self.strata} strata or more"
@@ -402,11 +389,3 @@ def _fill_up(counts: Integers, ideal: Floats, room: Integers, items: int) -> Non
             if counts[stratum] < room[stratum] and behind > most:
                 chosen, most = stratum, behind
         counts[chosen] += 1
-
-
-def check_stopping(first: int, batch: int, most: int, alpha: float) -> None:
-    """Check the parameters of a sequential test; ValueError if one is out of range."""
-    whole(1, first=first, batch=batch, most=most)
-    if most < first:
-        raise ValueError(f"most={most}: must be {first} or more, as many as come first")
-    inside(0, 1, alpha=alpha)

@@ -10,11 +10,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from math import fsum, inf, isfinite
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 
-from planners.common.ranges import at_least, inside, whole
+from planners.common.ranges import InRange, Level, NonNegative, Range, WholeCount
 from planners.compass.runtime.audits import NOTHING, Audits, note_drift, others_drifted, with_more
 from planners.compass.search.query_plans import loaded_factors
 from planners.compass.state.known import ProfiledConfig, SearchState, Slowness
@@ -35,6 +35,9 @@ LIKELY_ALPHA = 0.05
 """Level at which drift of a query is found where it is likely, since others of its kind drifted."""
 
 LEAST_RATIO, MOST_RATIO = 0.2, 10.0
+
+
+AuditShare = Annotated[float, Range("be above 0, and 1 or less", lambda value: 0 < value <= 1)]
 
 
 class Settled(NamedTuple):
@@ -63,7 +66,7 @@ class NoRuntime(Runtime):
 
 
 @dataclass(frozen=True)
-class Watch(Runtime):
+class Watch(InRange, Runtime):
     """Watches latency by windows, and accuracy by audits.
 
     Args:
@@ -73,24 +76,14 @@ class Watch(Runtime):
         alpha: level of an audit's two-sided test against the floor; it alarms only below.
         drift_alpha: level of its two-sided test against what profiling has shown.
         slack: relative tolerance on a window's allowed misses; 0 acts upon every bad window.
-
-    Raises:
-        ValueError: a parameter is out of range.
     """
 
-    audit_every_s: float = 30.0
-    audit_samples: int = 48
-    audit_share: float = 0.02
-    alpha: float = 0.01
-    drift_alpha: float = 0.001
-    slack: float = 0.0
-
-    def __post_init__(self) -> None:
-        at_least(0, audit_every_s=self.audit_every_s, slack=self.slack)
-        whole(1, audit_samples=self.audit_samples)
-        if not 0 < self.audit_share <= 1:
-            raise ValueError(f"audit_share={self.audit_share}: must be above 0, and 1 or less")
-        inside(0, 1, alpha=self.alpha, drift_alpha=self.drift_alpha)
+    audit_every_s: NonNegative = 30.0
+    audit_samples: WholeCount = 48
+    audit_share: AuditShare = 0.02
+    alpha: Level = 0.01
+    drift_alpha: Level = 0.001
+    slack: NonNegative = 0.0
 
     def drifted(self, context: PlanningContext, busy: Collection[int]) -> list[Query]:
         """Return queries whose last window was bad, or whose audits raise an alarm."""

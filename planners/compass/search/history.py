@@ -25,7 +25,7 @@ import numpy as np
 from planners.bayesopt.encodings import blocks
 from planners.bayesopt.gaussian_process import GaussianProcess
 from planners.common.arrays import Floats, Integers, Singles
-from planners.common.ranges import above, whole
+from planners.common.ranges import InRange, Positive, WholeNumber
 from planners.common.weak_cache import KEPT
 from planners.compass.search.cmbo import LOG_TIME_SCALE, SHORTEST_S, Domain
 from planners.compass.state.known import History
@@ -53,7 +53,7 @@ class Prior:
 
 
 @dataclass(frozen=True)
-class WarmStart:
+class WarmStart(InRange):
     """How histories are chosen and weighed.
 
     Args:
@@ -67,16 +67,15 @@ class WarmStart:
         ValueError: a number is out of range.
     """
 
-    histories: int = 10
-    ahead: int = 16
-    least_measured: int = 3
-    temperature: float = 0.1
+    histories: WholeNumber = 10
+    ahead: WholeNumber = 16
+    least_measured: WholeNumber = 3
+    temperature: Positive = 0.1
 
     def __post_init__(self) -> None:
-        whole(0, histories=self.histories, ahead=self.ahead, least_measured=self.least_measured)
+        super().__post_init__()
         if self.ahead == 1:
             raise ValueError("ahead=1: must be 0, or 2 or more")
-        above(0, temperature=self.temperature)
 
     def choose(
         self,

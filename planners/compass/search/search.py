@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from planners.common.arrays import Floats
-from planners.common.ranges import inside, whole
+from planners.common.ranges import BelowOne, InRange, Level, WholeCount, WholeNumber
 from planners.compass.profiling.profiler import Belief, Profiler, StratifiedProfiler
 from planners.compass.search.beliefs import ENCODINGS, Beliefs, beliefs_of
 from planners.compass.search.history import WarmStart
@@ -77,7 +77,7 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Search(ABC):
+class Search(InRange, ABC):
     """Finds plans for one query. A new search needs `next` only, and may ignore some parameters.
 
     Args:
@@ -95,33 +95,25 @@ class Search(ABC):
             until a test at ``confirm_alpha`` can tell; 0 for none.
         confirm_alpha: probability of a wrong verdict that this test allows.
         seed: seed of the initial configurations.
-
-    Raises:
-        ValueError: a parameter is out of range.
     """
 
     profiler: Profiler = field(default_factory=StratifiedProfiler)
     warm_start: WarmStart = field(default_factory=WarmStart)
     model: PlanningModel = field(default_factory=PlanningModel)
     encoding: Literal["one_hot", "ordinal", "mixed"] = "mixed"
-    initial: int = 2
-    patience: int = 3
-    least_gain: float = 0.0
-    least_promise: float = 0.01
-    most_offers: int = 8
-    confirm_items: int = 192
-    confirm_alpha: float = 0.01
+    initial: WholeCount = 2
+    patience: WholeCount = 3
+    least_gain: BelowOne = 0.0
+    least_promise: BelowOne = 0.01
+    most_offers: WholeCount = 8
+    confirm_items: WholeNumber = 192
+    confirm_alpha: Level = 0.01
     seed: int = 0
 
     def __post_init__(self) -> None:
         if self.encoding not in ENCODINGS:
             raise ValueError(f"encoding={self.encoding!r}: choose {', '.join(ENCODINGS)}")
-        for name in ("least_promise", "least_gain"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)}: must be 0 or more, and below 1")
-        inside(0, 1, confirm_alpha=self.confirm_alpha)
-        whole(0, confirm_items=self.confirm_items)
-        whole(1, initial=self.initial, patience=self.patience, most_offers=self.most_offers)
+        super().__post_init__()
 
     @abstractmethod
     def next(
