@@ -6,9 +6,8 @@ from math import inf
 
 from planners.common.offline_profiles import demand_s, deviations, neighbours
 from planners.common.one_node import home_node, partitions, plan_on
-from planners.common.orders import Orders
+from planners.common.orders import IN_VAIN, Orders, due, give_up
 from planners.common.ranges import Count, InRange, NonNegative, Positive
-from planners.common.retries import IN_VAIN, due, give_up
 from scenarios.applications.pipeline import Configuration, KnobValue, Pipeline
 from scenarios.queries import Query
 from sim import Estimate, Plan, Planner, PlanningContext

@@ -10,14 +10,13 @@ import numpy as np
 from planners.bayesopt.acquisition import expected_improvement, probability_above, probability_below
 from planners.bayesopt.encodings import joint
 from planners.bayesopt.gaussian_process import GaussianProcess
-from planners.common.orders import Orders, serve_waiting
-from planners.common.ranges import Count, InRange, NonNegative, Positive, at_least
-from planners.common.retries import IN_VAIN
+from planners.common.orders import IN_VAIN, OneByOne, Orders
+from planners.common.ranges import Count, NonNegative, Positive, at_least
 from planners.common.trials import TRIALS, Trials
 from scenarios.applications.pipeline import Pipeline
 from scenarios.queries import Query
 from scenarios.random_streams import stream
-from sim import Plan, Planner, PlanningContext, PlanView
+from sim import Plan, PlanningContext, PlanView
 
 TRIED = "plans tried"
 """The plans that were tried for a query, by query."""
@@ -171,7 +170,7 @@ def spread(pipeline: Pipeline, view: PlanView, rng: np.random.Generator) -> Iter
 
 
 @dataclass(eq=False, repr=False)
-class CherryPick(InRange, Planner):
+class CherryPick(OneByOne):
     """Try a few plans, each with the largest expected saving, and deploy the cheapest feasible one.
 
     In the style of CherryPick (Alipourfard et al., NSDI 2017), which chooses cloud machines for a
@@ -209,14 +208,7 @@ class CherryPick(InRange, Planner):
     pause_s: NonNegative = 30.0
     starts_seed: int = 0
 
-    def plan(self, context: PlanningContext) -> None:
-        """Search for each waiting query, unless an earlier search found nothing for it."""
-        orders = Orders(context)
-        serve_waiting(
-            context, orders, self.pause_s, lambda query: self._search(context, query, orders)
-        )
-
-    def _search(self, context: PlanningContext, query: Query, orders: Orders) -> Plan | None:
+    def find(self, context: PlanningContext, query: Query, orders: Orders) -> Plan | None:
         """Return the cheapest feasible plan tried that fits, or None."""
         if not len(context.bulk.view(query)):
             return None

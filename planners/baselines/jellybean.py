@@ -9,13 +9,12 @@ from heapq import nsmallest
 from math import inf
 
 from planners.common.offline_profiles import by_deviation, own_knobs, profile_ahead
-from planners.common.orders import Orders, serve_waiting
-from planners.common.ranges import Count, InRange, NonNegative, Positive
-from planners.common.retries import IN_VAIN
+from planners.common.orders import OneByOne, Orders
+from planners.common.ranges import Count, NonNegative, Positive
 from planners.common.workers import Crew, Labour, Worker, crews
 from scenarios.applications.pipeline import KnobValue, Pipeline
 from scenarios.queries import Query
-from sim import Estimate, Plan, Planner, PlanningContext
+from sim import Estimate, Plan, PlanningContext
 
 
 def select_models(
@@ -118,7 +117,7 @@ def assign_workers(
 
 
 @dataclass(eq=False, repr=False)
-class JellyBean(InRange, Planner):
+class JellyBean(OneByOne):
     """Choose the cheapest models that reach the accuracy, then the cheapest workers for the rate.
 
     A reconstruction of JellyBean (Wu et al., PVLDB 16(3), 2022), which serves a workflow of models
@@ -143,27 +142,13 @@ class JellyBean(InRange, Planner):
         pause_s: seconds between two searches for a query without a plan, unless room is freed.
     """
 
-    query_records = (IN_VAIN,)
-
     budget_s: float = 600.0
     samples: Count = 100
     width: Count = 10
     latency_slack: Positive | None = None
     pause_s: NonNegative = 10.0
 
-    def plan(self, context: PlanningContext) -> None:
-        """Serve each waiting query that is due for a search."""
-        labour, orders = Labour(context), Orders(context)
-        serve_waiting(
-            context,
-            orders,
-            self.pause_s,
-            lambda query: self._cheapest(context, query, labour, orders),
-        )
-
-    def _cheapest(
-        self, context: PlanningContext, query: Query, labour: Labour, orders: Orders
-    ) -> Plan | None:
+    def find(self, context: PlanningContext, query: Query, orders: Orders) -> Plan | None:
         """Return the cheapest plan of all model sets that fits, those that pass the check first."""
         profile = profile_ahead(
             context, query.dataset, by_deviation(context.world.pipeline), self.samples
@@ -177,7 +162,7 @@ class JellyBean(InRange, Planner):
         for estimate in models:
             crew = crew_of[estimate.measurement.configuration]
             plans = assign_workers(
-                context, estimate, crew, labour, query.requests_per_s, self.width
+                context, estimate, crew, orders.labour, query.requests_per_s, self.width
             )
             context.charge(query, "step", self.width * len(crew))
             for price, plan in plans:

@@ -8,9 +8,8 @@ from typing import Annotated
 import numpy as np
 
 from planners.baselines.vulcan_search import START, PlacementSearch, Progress, Rules, Utility
-from planners.common.orders import Orders
+from planners.common.orders import IN_VAIN, Orders, due, give_up
 from planners.common.ranges import Count, InRange, NonNegative, Positive, Share, at_least
-from planners.common.retries import IN_VAIN, due, give_up
 from planners.common.trials import TRIALS, Trials
 from planners.common.windows import slowdown, whole_window
 from scenarios.queries import Query

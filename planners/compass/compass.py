@@ -4,20 +4,20 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
+from planners.common.orders import give_up
 from planners.common.ranges import InRange, NonNegative, Positive
-from planners.common.retries import give_up
-from planners.compass.runtime.fleet import standing_of
+from planners.compass.runtime.fleet import recover_lost, standing_of
 from planners.compass.runtime.orders import fit, order, orders_of, release
-from planners.compass.runtime.recovery import recover_lost
 from planners.compass.runtime.watch import Runtime, Watch, in_force, serving
 from planners.compass.scheduling.rebidding import Retries, remember_refused, retries
 from planners.compass.scheduling.repacking import to_order, under_way
 from planners.compass.scheduling.scheduler import Award, Bid, PriceMatching, Scheduler
 from planners.compass.search.search import CmboSearch, Search
-from planners.compass.state.known import Offer, SearchState
 from planners.compass.state.pools import Market, Pools, takes_of
 from planners.compass.state.records import (
     QUERY_RECORDS,
+    Offer,
+    SearchState,
     search_state,
     seen_search_state,
     seen_search_states,

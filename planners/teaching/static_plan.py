@@ -5,19 +5,18 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from planners.common.one_node import home_node
-from planners.common.orders import Orders, serve_waiting
-from planners.common.ranges import Count, InRange, within
-from planners.common.retries import IN_VAIN
+from planners.common.orders import OneByOne, Orders
+from planners.common.ranges import Count, within
 from scenarios.applications.pipeline import Configuration, KnobValue, Pipeline
 from scenarios.cluster import DEVICE, Cluster
 from scenarios.queries import Query
-from sim import CORE, Allocation, Plan, Planner, PlannerError, PlanningContext
+from sim import CORE, Allocation, Plan, PlannerError, PlanningContext
 
 Layout = tuple[tuple[str, ...], tuple[Allocation, ...]]
 
 
 @dataclass(eq=False, repr=False)
-class StaticPlan(InRange, Planner):
+class StaticPlan(OneByOne):
     """Deploy the same plan for every query, if it can be run and fits.
 
     It ignores profiles, SLOs and load. All queries share one station for each operator off the
@@ -37,8 +36,6 @@ class StaticPlan(InRange, Planner):
             MPS; language models always have all.
         pause_s: seconds between two tries for a query without a plan, unless room is freed.
     """
-
-    query_records = (IN_VAIN,)
 
     configuration: Mapping[str, KnobValue] | None = None
     placement: Sequence[str] | None = None
@@ -69,16 +66,14 @@ class StaticPlan(InRange, Planner):
 
     def plan(self, context: PlanningContext) -> None:
         """Deploy the plan for each waiting query that can run it."""
+        if self._layout(context) is not None:
+            super().plan(context)
+
+    def find(self, context: PlanningContext, query: Query, orders: Orders) -> Plan | None:
+        """Return the plan, if the query can run it and it fits."""
         layout = self._layout(context)
-        if layout is None:
-            return
-        orders = Orders(context)
-
-        def fitting(query: Query) -> Plan | None:
-            plan = self._plan(context, query, layout)
-            return plan if plan is not None and orders.fits(query, plan) else None
-
-        serve_waiting(context, orders, self.pause_s, fitting)
+        plan = None if layout is None else self._plan(context, query, layout)
+        return plan if plan is not None and orders.fits(query, plan) else None
 
     def _layout(self, context: PlanningContext) -> Layout | None:
         """Return placement and allocation, or None while no machine of the default node works."""

@@ -15,12 +15,13 @@ from planners.common.arrays import Floats, Integers
 from planners.common.ranges import InRange, Level, WholeCount
 from planners.common.weak_cache import KEPT
 from planners.compass.profiling.estimates import (
+    Strata,
     decided,
     regressed_mean,
     simple_mean,
+    strata_of,
     stratified_mean,
 )
-from planners.compass.profiling.strata import Strata, strata_of
 from scenarios.applications.pipeline import Configuration
 from scenarios.compiled import compiled
 from scenarios.numerics.sums import total

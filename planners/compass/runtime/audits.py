@@ -8,8 +8,7 @@ import numpy as np
 from planners.common.arrays import Floats
 from planners.common.weak_cache import KEPT
 from planners.compass.profiling.estimates import LEAST_VARIANCE, decided
-from planners.compass.state.known import ProfiledConfig
-from planners.compass.state.records import dataset_state, update_dataset
+from planners.compass.state.records import ProfiledConfig, dataset_state, update_dataset
 from scenarios.compiled import compiled
 from scenarios.numerics.sums import total
 from scenarios.queries import Query

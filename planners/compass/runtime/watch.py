@@ -17,10 +17,12 @@ import numpy as np
 from planners.common.ranges import InRange, Level, NonNegative, Range, WholeCount
 from planners.compass.runtime.audits import NOTHING, Audits, note_drift, others_drifted, with_more
 from planners.compass.search.query_plans import loaded_factors
-from planners.compass.state.known import ProfiledConfig, SearchState, Slowness
 from planners.compass.state.pools import Pools, Uses, takes_of
 from planners.compass.state.records import (
     InForce,
+    ProfiledConfig,
+    SearchState,
+    Slowness,
     publish_search_state,
     seen_search_state,
     service_state,

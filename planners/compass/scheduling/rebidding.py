@@ -15,12 +15,17 @@ from itertools import filterfalse
 import numpy as np
 
 from planners.common.arrays import Booleans, Floats, Integers
-from planners.common.retries import rested
+from planners.common.orders import rested
 from planners.compass.runtime.orders import fit
 from planners.compass.scheduling.scheduler import Bid
-from planners.compass.state.known import Offer
 from planners.compass.state.pools import Market, opens, room_in, share_taken
-from planners.compass.state.records import service_state, shared, update_service, update_shared
+from planners.compass.state.records import (
+    Offer,
+    service_state,
+    shared,
+    update_service,
+    update_shared,
+)
 from scenarios.compiled import compiled
 from scenarios.queries import Query
 from sim import PlanningContext
@@ -203,7 +208,7 @@ class Retries:
     refused: Collection[int] = ()  # other refused queries, not to be asked
 
     def due(self, query: Query) -> bool:
-        """Return whether to ask a query for a bid; see `planners.common.retries`."""
+        """Return whether to ask a query for a bid; see `planners.common.orders`."""
         if query.id in self.hopeful:
             return True
         if query.id in self.refused:

@@ -15,9 +15,8 @@ from planners.common.ranges import InRange, NonNegative, WholeCount
 from planners.compass.runtime.orders import orders_of
 from planners.compass.scheduling.station_table import StationTable
 from planners.compass.search.search import Search
-from planners.compass.state.known import Offer
 from planners.compass.state.pools import Fleet, Market
-from planners.compass.state.records import search_state, shared, update_shared
+from planners.compass.state.records import Offer, search_state, shared, update_shared
 from scenarios.queries import Query
 from sim import Choices, Plan, PlanningContext
 

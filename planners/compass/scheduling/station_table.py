@@ -10,9 +10,8 @@ from planners.common.arrays import Integers
 from planners.compass.runtime.watch import serving
 from planners.compass.search.beliefs import beliefs_of
 from planners.compass.search.search import Search
-from planners.compass.state.known import Candidates, Offer
 from planners.compass.state.pools import Fleet, Market
-from planners.compass.state.records import keep_search_state, search_state
+from planners.compass.state.records import Candidates, Offer, keep_search_state, search_state
 from planners.matching.problem import Cards
 from planners.matching.stations import WholeStations, best_of_each_set, share_stations
 from scenarios.queries import Query

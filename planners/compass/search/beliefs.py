@@ -14,7 +14,12 @@ from planners.common.weak_cache import KEPT
 from planners.compass.search.cmbo import Cmbo, Domain
 from planners.compass.search.configuration_beliefs import Believed, ConfigurationBeliefs
 from planners.compass.search.history import Prior, WarmStart
-from planners.compass.search.plan_choice import (
+from planners.compass.search.planning_model import PlanningModel
+from planners.compass.search.query_plans import (
+    Held,
+    PayablePlans,
+    QueryPlans,
+    Sizes,
     choice,
     doubtful,
     in_reach,
@@ -22,10 +27,8 @@ from planners.compass.search.plan_choice import (
     losses,
     undominated,
 )
-from planners.compass.search.planning_model import PlanningModel
-from planners.compass.search.query_plans import Held, PayablePlans, QueryPlans, Sizes
-from planners.compass.state.known import Candidates, Offer, ProfiledConfig, SearchState
 from planners.compass.state.pools import Market
+from planners.compass.state.records import Candidates, Offer, ProfiledConfig, SearchState
 from scenarios.applications.pipeline import Pipeline
 from scenarios.queries import Query
 from sim import PlanningContext

@@ -13,7 +13,7 @@ from planners.common.arrays import Booleans, Floats, Integers
 from planners.common.weak_cache import KEPT
 from planners.compass.search.cmbo import Cmbo
 from planners.compass.search.history import Prior, WarmStart
-from planners.compass.state.known import (
+from planners.compass.state.records import (
     ACCURACY,
     COUNT,
     NORMALISED,

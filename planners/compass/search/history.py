@@ -28,8 +28,8 @@ from planners.common.arrays import Floats, Integers, Singles
 from planners.common.ranges import InRange, Positive, WholeNumber
 from planners.common.weak_cache import KEPT
 from planners.compass.search.cmbo import LOG_TIME_SCALE, SHORTEST_S, Domain
-from planners.compass.state.known import History
 from planners.compass.state.records import (
+    History,
     dataset_state,
     search_settled,
     seen_search_states,

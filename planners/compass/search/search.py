@@ -16,9 +16,8 @@ from planners.compass.profiling.profiler import Belief, Profiler, StratifiedProf
 from planners.compass.search.beliefs import ENCODINGS, Beliefs, beliefs_of
 from planners.compass.search.history import WarmStart
 from planners.compass.search.planning_model import PlanningModel
-from planners.compass.state.known import Offer, ProfiledConfig
 from planners.compass.state.pools import Market
-from planners.compass.state.records import keep_search_state, search_state
+from planners.compass.state.records import Offer, ProfiledConfig, keep_search_state, search_state
 from scenarios.applications.pipeline import Configuration
 from scenarios.queries import Query
 from scenarios.random_streams import stream
