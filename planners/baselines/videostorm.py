@@ -3,8 +3,14 @@
 from collections.abc import Hashable
 from dataclasses import dataclass, replace
 
-from planners.baselines.ladders import Objective, Option, Pool, allocate, concave_ladder
-from planners.baselines.utilities import Valuation
+from planners.baselines.utilities import (
+    Objective,
+    Option,
+    Pool,
+    Valuation,
+    allocate,
+    concave_ladder,
+)
 from planners.common.offline_profiles import climb, pareto_set
 from planners.common.one_node import home_node
 from planners.common.orders import Orders

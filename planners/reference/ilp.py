@@ -8,8 +8,7 @@ import numpy as np
 
 from planners.common.arrays import Booleans, Floats, Integers
 from planners.common.ranges import BelowOne, Count, InRange, NonNegative, Positive
-from planners.reference.optimum import Limits, Optimum, program, solve
-from planners.reference.planning_model import Capacity, Offer, offers_of
+from planners.reference.optimum import Capacity, Limits, Offer, Optimum, offers_of, program, solve
 from scenarios.applications.pipeline import Pipeline
 from scenarios.queries import Query
 from sim import Choices, Plan, Planner, PlannerError, PlanningContext, Truth

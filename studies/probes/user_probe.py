@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from hardware_models.devices import device
 from lab.runs.api import Result
 from planners.reference.ilp import ILP
-from planners.reference.planning_model import Capacity
+from planners.reference.optimum import Capacity
 from scenarios.applications.pipeline import Pipeline
 from scenarios.queries import Query
 from sim import Planner, PlanningContext, Truth

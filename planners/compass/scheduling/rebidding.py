@@ -8,7 +8,7 @@ is asked in any case.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from itertools import filterfalse
 
@@ -85,10 +85,7 @@ class Refused:
         if len(parts) == 1:
             return parts[0]
         return cls(
-            np.concatenate([part.asked for part in parts]),
-            np.concatenate([part.judged_s for part in parts]),
-            np.concatenate([part.many for part in parts]),
-            *(np.concatenate([getattr(part, name) for part in parts]) for name in OF_PLANS),
+            *(np.concatenate([getattr(part, one.name) for part in parts]) for one in fields(cls))
         )
 
     def hopeful(

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from math import exp, inf
 from statistics import NormalDist
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -32,6 +32,9 @@ from planners.compass.state.records import Candidates, Offer, ProfiledConfig, Se
 from scenarios.applications.pipeline import Pipeline
 from scenarios.queries import Query
 from sim import PlanningContext
+
+if TYPE_CHECKING:  # A search believes in plans itself.
+    from planners.compass.search.search import Search
 
 ENCODINGS = {"one_hot": one_hot, "ordinal": ordinal, "mixed": mixed}
 """Features of configurations, by the name of their encoding."""
@@ -356,24 +359,8 @@ class Beliefs:
         return kept_in_time(latency_s, self._bound_s, self._model.headroom)
 
 
-class JudgeSettings(Protocol):
-    """How plans are judged; see `Search` for the attributes."""
-
-    @property
-    def model(self) -> PlanningModel:
-        """How plans are judged."""
-
-    @property
-    def warm_start(self) -> WarmStart:
-        """How histories are used."""
-
-    @property
-    def encoding(self) -> str:
-        """Name of the features of configurations."""
-
-
 def beliefs_of(
-    search: JudgeSettings,
+    search: "Search",
     context: PlanningContext,
     query: Query,
     market: Market,

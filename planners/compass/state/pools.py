@@ -6,7 +6,7 @@ that exist.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 
 import numpy as np
@@ -56,35 +56,19 @@ class Pools:
     @classmethod
     def _of(cls, cluster: Cluster, up: Sequence[int]) -> "Pools":
         """Return the pools of a cluster of which so many machines of each node work."""
-        names: list[tuple[str, str]] = []
-        capacity: list[float] = []
-        price: list[float] = []
-        per_machine: list[float] = []
-        rented: list[float] = []
+        rows: dict[tuple[str, str], tuple[float, ...]] = {}
         for machines, (name, node) in zip(up, cluster.nodes.items(), strict=True):
-            names.append((name, CORES))
-            capacity.append(machines * node.cores)
-            price.append(node.core_price_usd_per_hour)
-            per_machine.append(node.cores)
-            rented.append(min(node.standby, machines))
+            rented, price = min(node.standby, machines), node.core_price_usd_per_hour
+            rows[name, CORES] = machines * node.cores, price, node.cores, rented
             if node.gpus:
-                names.append((name, GPUS))
-                capacity.append(machines * node.gpus)
-                price.append(max(map(node.slice_price_usd_per_hour, node.gpu_profiles)))
-                per_machine.append(node.gpus)
-                rented.append(min(node.standby, machines))
-        names.append(BACKHAUL)
-        capacity.append(cluster.max_utilisation)
-        price.append(0.0)
-        per_machine.append(cluster.max_utilisation)
-        rented.append(1)
+                price = max(map(node.slice_price_usd_per_hour, node.gpu_profiles))
+                rows[name, GPUS] = machines * node.gpus, price, node.gpus, rented
+        rows[BACKHAUL] = cluster.max_utilisation, 0.0, cluster.max_utilisation, 1
+        capacity, price_of, per_machine, rented_of = (
+            np.array(column, dtype=np.float64) for column in zip(*rows.values(), strict=True)
+        )
         return cls(
-            tuple(names),
-            np.array(capacity, dtype=np.float64),
-            np.array(price, dtype=np.float64),
-            np.array(per_machine, dtype=np.float64),
-            np.array(rented, dtype=np.float64),
-            cluster.max_utilisation,
+            tuple(rows), capacity, price_of, per_machine, rented_of, cluster.max_utilisation
         )
 
 
@@ -144,21 +128,15 @@ class Fleet:
             return self if len(self) else other
         return Fleet(
             *(
-                np.concatenate([getattr(self, name), getattr(other, name)])
-                for name in ("query", "station", "operator_key", "filled", "backhaul")
+                np.concatenate([getattr(self, one.name), getattr(other, one.name)])
+                for one in fields(Fleet)
             )
         )
 
     def rows(self, rows: Sequence[int] | Integers) -> "Fleet":
         """Return some of the queries."""
         at = np.asarray(rows, dtype=np.int64)
-        return Fleet(
-            self.query[at],
-            self.station[at],
-            self.operator_key[at],
-            self.filled[at],
-            self.backhaul[at],
-        )
+        return Fleet(*(getattr(self, one.name)[at] for one in fields(Fleet)))
 
 
 class Standing:
