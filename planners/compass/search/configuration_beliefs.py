@@ -56,6 +56,7 @@ class Believed:
     sure: Floats  # probability that they are, (C,)
 
 
+@dataclass(eq=False)
 class ConfigurationBeliefs:
     """What is believed of the C configurations of one query during one call.
 
@@ -73,28 +74,22 @@ class ConfigurationBeliefs:
         kept_history: surrogates' beliefs when the query was last profiled for, or None.
     """
 
-    def __init__(
-        self,
-        context: PlanningContext,
-        query: Query,
-        found: SearchState,
-        warm_start: WarmStart,
-        features: Callable[[Pipeline], Floats],
-        blank: Callable[[Prior | None], Cmbo],
-    ) -> None:
-        self._context = context
-        self._query = query
-        self._warm_start = warm_start
-        self._features = features
-        self._blank = blank
-        items = context.bulk.features(query)
+    context: PlanningContext
+    query: Query
+    found: SearchState
+    warm_start: WarmStart
+    features: Callable[[Pipeline], Floats]
+    blank: Callable[[Prior | None], Cmbo]
+
+    def __post_init__(self) -> None:
+        items = self.context.bulk.features(self.query)
         self._content: Floats = KEPT.of(items, "mean", lambda: items.mean(axis=0))
-        self._many = len(context.world.pipeline.configurations)
-        self._operators = len(context.world.pipeline.operators)
-        self.profiled = dict(found.profiled)
-        self.matured = found.matured
-        self._on_record = found.kept
-        self.kept_history = found.history
+        self._many = len(self.context.world.pipeline.configurations)
+        self._operators = len(self.context.world.pipeline.operators)
+        self.profiled = dict(self.found.profiled)
+        self.matured = self.found.matured
+        self._on_record = self.found.kept
+        self.kept_history = self.found.history
         self._chosen: list[History] | None = None
         self._made: Cmbo | None = None
         self._believed: Believed | None = None
@@ -112,8 +107,8 @@ class ConfigurationBeliefs:
         if self.matured:
             return []
         if self._chosen is None:
-            self._chosen = self._warm_start.choose(
-                self._context, self._query, self._content, self._features
+            self._chosen = self.warm_start.choose(
+                self.context, self.query, self._content, self.features
             )
         return self._chosen
 
@@ -121,7 +116,7 @@ class ConfigurationBeliefs:
     def surrogates(self) -> Cmbo:
         """The surrogates, made at the first access."""
         if self._made is None:
-            self._made = self._blank(self._prior())
+            self._made = self.blank(self._prior())
             _observe(self._made, list(self.profiled), self._rows())
             self._believed = None
         return self._made
@@ -139,7 +134,7 @@ class ConfigurationBeliefs:
 
     def _prior(self) -> Prior | None:
         rows = self._rows()
-        return self._warm_start.prior(
+        return self.warm_start.prior(
             self.histories,
             np.fromiter(self.profiled, np.int64, len(self.profiled)),
             np.ascontiguousarray(rows[:, ACCURACY]),
@@ -155,7 +150,7 @@ class ConfigurationBeliefs:
         prior = None if len(self.profiled) < LEAST_TO_MATURE else self._prior()
         if prior is None:
             return False
-        own = self._blank(None)
+        own = self.blank(None)
         seen, rows = list(self.profiled), self._rows()
         _observe(own, seen, rows)
         theirs = np.abs(prior.accuracy[seen] - rows[:, ACCURACY]).mean()
@@ -166,7 +161,7 @@ class ConfigurationBeliefs:
         accuracy, _ = self.surrogates.accuracy()
         log_time, _ = self.surrogates.log_time()
         return History(
-            self._query.dataset,
+            self.query.dataset,
             self._content,
             accuracy.astype(np.float32),
             log_time.astype(np.float32),
@@ -177,7 +172,7 @@ class ConfigurationBeliefs:
         """Return the probability that each is accurate enough by the last search, shape (C,)."""
         kept = self.kept_history
         assert kept is not None, "nothing was ever profiled"
-        return probability_above(self._query.slo.accuracy, kept.accuracy, HISTORY_SD)
+        return probability_above(self.query.slo.accuracy, kept.accuracy, HISTORY_SD)
 
     def expected(self, indices: Sequence[int]) -> dict[int, ProfiledConfig]:
         """Return what profiling configurations is expected to show, by the last search."""
@@ -221,7 +216,7 @@ class ConfigurationBeliefs:
                 means, sds = self.surrogates.accuracy()
             else:
                 means = kept.accuracy.astype(np.float64)
-        floor, many = self._query.slo.accuracy, self._many
+        floor, many = self.query.slo.accuracy, self._many
         indices = np.fromiter(self.profiled, np.int64, len(self.profiled))
         accuracy, accurate, sure = np.full(many, nan), np.zeros(many, dtype=bool), np.zeros(many)
         margin = np.empty(len(indices))

@@ -1,6 +1,7 @@
 """The plans of a view for one query: demand, cost and latency."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -76,6 +77,7 @@ class Sizes(NamedTuple):
         )
 
 
+@dataclass(eq=False)
 class QueryPlans:
     """The plans of a view for one query: demand, cost and latency.
 
@@ -88,27 +90,22 @@ class QueryPlans:
         slowness: what telemetry has shown.
     """
 
-    def __init__(
-        self,
-        context: PlanningContext,
-        query: Query,
-        market: Market,
-        view: PlanView,
-        waste: float,
-        slowness: Slowness,
-    ) -> None:
-        self._context = context
-        self._query = query
-        self._market = market
-        self._waste = waste
-        self._slowness = slowness
-        self._takes = takes_of(context, market.pools, view)
-        self._servers = market.pools.max_utilisation * self._takes.servers
-        self.view = view
-        self.operators = view.station.shape[1]
-        ceiling = query.slo.cost_usd_per_hour
+    context: PlanningContext
+    query: Query
+    market: Market
+    view: PlanView
+    waste: float
+    slowness: Slowness
+
+    def __post_init__(self) -> None:
+        self._takes = takes_of(self.context, self.market.pools, self.view)
+        self._servers = self.market.pools.max_utilisation * self._takes.servers
+        self.operators = self.view.station.shape[1]
+        ceiling = self.query.slo.cost_usd_per_hour
         self._affordable: Booleans = (
-            np.ones(len(view), dtype=bool) if ceiling is None else view.cost_usd_per_hour <= ceiling
+            np.ones(len(self.view), dtype=bool)
+            if ceiling is None
+            else self.view.cost_usd_per_hour <= ceiling
         )
 
     @property
@@ -116,7 +113,7 @@ class QueryPlans:
         """Transmission time of a mean request's messages, shape (P,)."""
         view = self.view
         nominal = KEPT.of(view, "sent", lambda: view.access_s + view.backhaul_s)
-        return nominal if self._slowness.links == 1 else self._slowness.links * nominal
+        return nominal if self.slowness.links == 1 else self.slowness.links * nominal
 
     @property
     def fixed_s(self) -> Floats:
@@ -125,7 +122,7 @@ class QueryPlans:
         Telemetry shows transmission and propagation together, so both get the same correction.
         """
         nominal = self.view.fixed_s
-        return nominal if self._slowness.links == 1 else self._slowness.links * nominal
+        return nominal if self.slowness.links == 1 else self.slowness.links * nominal
 
     @property
     def on_device(self) -> Booleans:
@@ -143,7 +140,7 @@ class QueryPlans:
 
     def factors(self, load: float) -> Floats:
         """Return `loaded_factors` of all plans, times what telemetry has shown, shape (P, N)."""
-        view, slowness = self.view, self._slowness
+        view, slowness = self.view, self.slowness
         every = np.arange(len(view))
         nominal: Floats = KEPT.of(view, ("loaded", load), lambda: loaded_factors(view, every, load))
         if slowness.device == slowness.elsewhere == 1:
@@ -155,9 +152,9 @@ class QueryPlans:
 
         ``time_s`` is the believed time of each operator on profiling hardware, (C, N).
         """
-        view, takes, prices = self.view, self._takes, self._market.prices
-        rate = self._query.requests_per_s
-        pools, standing = self._market.pools, self._market.standing
+        view, takes, prices = self.view, self._takes, self.market.prices
+        rate = self.query.requests_per_s
+        pools, standing = self.market.pools, self.market.standing
         return _costs(
             view.configuration,
             view.station,
@@ -166,7 +163,7 @@ class QueryPlans:
             rate * time_s,
             self._servers,
             standing.left,
-            self._waste,
+            self.waste,
             takes.units,
             takes.pool,
             prices,
@@ -181,8 +178,8 @@ class QueryPlans:
 
         Times are on profiling hardware in seconds, (m, N).
         """
-        records, takes, pools = self.view.records, self._takes, self._market.pools
-        rate = self._query.requests_per_s
+        records, takes, pools = self.view.records, self._takes, self.market.pools
+        rate = self.query.requests_per_s
         number, of, filled, demand = _held(
             records.order,
             records.ends,
@@ -192,19 +189,19 @@ class QueryPlans:
             records.served,
             records.met,
             rate,
-            self._market.standing.left,
-            self._waste,
+            self.market.standing.left,
+            self.waste,
             self._servers,
             takes.units,
             takes.pool,
             len(pools.names),
         )
-        return Held(number, of, filled, demand, demand @ self._market.prices)
+        return Held(number, of, filled, demand, demand @ self.market.prices)
 
     def uses(self, plan: int, filled: Floats) -> Uses:
         """Return the stations that a plan would use; ``filled`` has the shape (N,)."""
         view = self.view
-        backhaul = self._query.requests_per_s * float(view.backhaul_up_s[plan])
+        backhaul = self.query.requests_per_s * float(view.backhaul_up_s[plan])
         return Uses(view.station[plan], view.operator_key[plan], filled, backhaul)
 
     def latency_s(
@@ -215,9 +212,9 @@ class QueryPlans:
         For ``of`` see `Held`; ``load`` is the utilisation of stations off the device, and
         ``device`` how much slower the device is than believed.
         """
-        slowness = self._slowness
-        return self._context.bulk.predict_many(
-            self._query,
+        slowness = self.slowness
+        return self.context.bulk.predict_many(
+            self.query,
             self.view,
             plans,
             sizes.operator_time_s,

@@ -31,6 +31,7 @@ ROUNDING = 1e-9
 """Part of a plan's loss by which sums in another order may differ."""
 
 
+@dataclass(eq=False)
 class Progress:
     """What a search knows before its next step; C configurations, N operators.
 
@@ -40,39 +41,38 @@ class Progress:
         best: loss of the best plan so far; None without a feasible one.
     """
 
-    def __init__(self, beliefs: Beliefs, tried: Collection[int], best: float | None) -> None:
-        self._beliefs = beliefs
-        self.tried = tried
-        self.best = best
+    beliefs: Beliefs
+    tried: Collection[int]
+    best: float | None
 
     @property
     def profiled(self) -> Mapping[int, ProfiledConfig]:
         """What profiling has shown, by index of the configuration."""
-        return self._beliefs.configurations.profiled
+        return self.beliefs.configurations.profiled
 
     @property
     def has_histories(self) -> bool:
         """Whether surrogates start from earlier queries; looking for them is charged once."""
-        return bool(self._beliefs.configurations.histories)
+        return bool(self.beliefs.configurations.histories)
 
     def accuracy(self) -> tuple[Floats, Floats]:
         """Return mean and standard deviation of each configuration's accuracy, each (C,)."""
-        return self._beliefs.configurations.surrogates.accuracy()
+        return self.beliefs.configurations.surrogates.accuracy()
 
     def time_s(self) -> Floats:
         """Return the median time of each operator on profiling hardware in seconds, (C, N)."""
-        return self._beliefs.configurations.surrogates.time_s()
+        return self.beliefs.configurations.surrogates.time_s()
 
     def least_price(self) -> Floats:
         """Return the price of each configuration's cheapest plan, infinite without one, (C,)."""
-        return self._beliefs.least_price()
+        return self.beliefs.least_price()
 
     def most_promising(self, least: float) -> int | None:
         """Return the configuration of the plan with the largest expected saving, or None.
 
         ``least`` is the least probability of keeping the SLO for a plan to count.
         """
-        return self._beliefs.propose({*self.tried}, self.best, least)
+        return self.beliefs.propose({*self.tried}, self.best, least)
 
 
 @dataclass(frozen=True)

@@ -67,9 +67,7 @@ class Pools:
         capacity, price_of, per_machine, rented_of = (
             np.array(column, dtype=np.float64) for column in zip(*rows.values(), strict=True)
         )
-        return cls(
-            tuple(rows), capacity, price_of, per_machine, rented_of, cluster.max_utilisation
-        )
+        return cls(tuple(rows), capacity, price_of, per_machine, rented_of, cluster.max_utilisation)
 
 
 @dataclass(frozen=True)
