@@ -26,16 +26,11 @@ class Effect:
 
 @dataclass(frozen=True, slots=True)
 class KnobProfile:
-    """What was measured of a data set's knobs, taken as independent of each other.
+    """What was measured of a data set's knobs, taken as independent of each other."""
 
-    Args:
-        since_s: when its first leader began.
-        accuracy: accuracy of the richest configuration.
-        effects: the effect of each setting that was profiled.
-    """
-
-    since_s: float
-    accuracy: float
+    since_s: float  # when its first leader began
+    accuracy: float  # accuracy of the richest configuration
+    # The effect of each setting that was profiled.
     effects: Mapping[Setting, Effect] = field(default_factory=dict)
 
     def missing(self, pipeline: Pipeline) -> Iterator[Configuration]:

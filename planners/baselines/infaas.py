@@ -16,34 +16,23 @@ from sim import Allocation, Estimate, Plan, PlanningContext, WindowReport
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """One setting of an operator's own knobs, profiled with all other operators at their richest.
-
-    Args:
-        time_s: its mean time on the profiling hardware.
-        quality: accuracy of its configuration over that of the richest.
-    """
+    """A setting of an operator's own knobs, profiled with all other operators at their richest."""
 
     operator: int
     values: tuple[KnobValue, ...]
     configuration: Configuration
-    time_s: float
-    quality: float
+    time_s: float  # its mean time on the profiling hardware
+    quality: float  # accuracy of its configuration over that of the richest
 
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A variant on workers that keep up with its load.
-
-    Args:
-        worker: the workers, in all their replicas.
-        time_s: its mean time there, served alone.
-        busy: servers that the load keeps busy.
-    """
+    """A variant on workers that keep up with its load."""
 
     variant: Variant
-    worker: Worker
-    time_s: float
-    busy: float
+    worker: Worker  # the workers, in all their replicas
+    time_s: float  # its mean time there, served alone
+    busy: float  # servers that the load keeps busy
 
 
 def registered(pipeline: Pipeline) -> list[Configuration]:
@@ -120,15 +109,10 @@ def assembled(pipeline: Pipeline, chosen: Sequence[Offer]) -> Plan:
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """An operator's part of a query's SLO.
+    """An operator's part of a query's SLO."""
 
-    Args:
-        time_s: most time of a request; infinite if there is no bound.
-        quality: least accuracy over that of the richest configuration.
-    """
-
-    time_s: float
-    quality: float
+    time_s: float  # most time of a request; infinite if there is no bound
+    quality: float  # least accuracy over that of the richest configuration
 
     def shortfall(self, offer: Offer) -> tuple[float, float, float, float]:
         """Return what an offer lacks in accuracy and in time, its price, and its load."""

@@ -148,24 +148,16 @@ def allocate(ladders: Sequence[Sequence[Option]], objective: Objective) -> list[
 
 @dataclass
 class Valuation:
-    """Values the ways to serve each query on one node during one call; results are cached.
-
-    Args:
-        node: the node that serves all.
-        profiles: deployable configurations, by data set, by rising demand and accuracy.
-        u_base: utility of a query that just meets its goals.
-        alpha_quality: utility of accuracy beyond the floor.
-        alpha_lag: utility lost with each second beyond the bound.
-        headroom: the bound planned for, over that of the SLO.
-    """
+    """Values the ways to serve each query on one node during one call; results are cached."""
 
     context: PlanningContext
-    node: str
+    node: str  # the node that serves all
+    # Deployable configurations, by data set, by rising demand and accuracy.
     profiles: Mapping[str, tuple[Estimate, ...]]
-    u_base: float
-    alpha_quality: float
-    alpha_lag: float
-    headroom: float
+    u_base: float  # utility of a query that just meets its goals
+    alpha_quality: float  # utility of accuracy beyond the floor
+    alpha_lag: float  # utility lost with each second beyond the bound
+    headroom: float  # the bound planned for, over that of the SLO
 
     def __post_init__(self) -> None:
         self._current: dict[int, Option | None] = {}

@@ -65,17 +65,11 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a search has come.
+    """How far a search has come."""
 
-    Args:
-        layout: the layout that is being searched, or is next.
-        worse: configurations below the best of that layout that were tried in it.
-        spent_s: planning seconds spent.
-    """
-
-    layout: int = 0
-    worse: int = 0
-    spent_s: float = 0.0
+    layout: int = 0  # the layout that is being searched, or is next
+    worse: int = 0  # configurations below the best of that layout that were tried in it
+    spent_s: float = 0.0  # planning seconds spent
 
 
 START = Progress()
@@ -105,22 +99,16 @@ class PlacementSearch:
     """The search for one query in one call; L layouts, C configurations.
 
     Layouts are in the order of `sim.PlanView`: those that stay longest on the device first.
-
-    Args:
-        utility: the utility of plans.
-        rules: when to go on, and when to leave a layout.
-        slowdowns: observed over predicted latency, by placement.
-        rng: source of the initial configurations.
     """
 
     context: PlanningContext
     query: Query
     trials: Trials
     orders: Orders
-    utility: Utility
-    rules: Rules
-    slowdowns: Mapping[tuple[str, ...], float]
-    rng: np.random.Generator
+    utility: Utility  # the utility of plans
+    rules: Rules  # when to go on, and when to leave a layout
+    slowdowns: Mapping[tuple[str, ...], float]  # observed over predicted latency, by placement
+    rng: np.random.Generator  # source of the initial configurations
 
     def __post_init__(self) -> None:
         self.view = self.context.bulk.view(self.query)

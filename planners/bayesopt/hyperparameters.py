@@ -30,20 +30,15 @@ FITTED_KEPT = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Hyperparameters:
-    """Hyper-parameters of the covariance, for values in units of the process's ``scale``.
+    """Hyper-parameters of the covariance, for values in units of the process's ``scale``."""
 
-    Args:
-        lengths: length scale of each block, over the root mean square distance of its points.
-        signal_variance: variance of the Matern part.
-        noise_floor: noise variance that every observation has in addition, over the signal's; above
-            0, so that equal points without noise are safe.
-        constant_variance: variance of the unknown mean; it is not fitted.
-    """
-
+    # Length scale of each block, over the root mean square distance of its points.
     lengths: tuple[float, ...]
-    signal_variance: float = 1.0
+    signal_variance: float = 1.0  # variance of the Matern part
+    # Noise variance that every observation has in addition, over the signal's; above 0, so
+    # that equal points without noise are safe.
     noise_floor: float = 1e-4
-    constant_variance: float = 1.0
+    constant_variance: float = 1.0  # variance of the unknown mean; it is not fitted
 
 
 _FITTED: OrderedDict[tuple[Any, ...], Hyperparameters] = OrderedDict()

@@ -118,19 +118,12 @@ SHORT = 100.0
 
 @dataclass(frozen=True)
 class Matching:
-    """Which plan each query gets.
+    """Which plan each query gets."""
 
-    Args:
-        chosen: row of the plan of each query, -1 for none, shape (Q,).
-        prices: price of a unit of each pool, shape (R,).
-        value: sum of the weights of the chosen plans.
-        bound: no matching, fractional or not, has a larger sum.
-    """
-
-    chosen: Integers
-    prices: Floats
-    value: float
-    bound: float
+    chosen: Integers  # row of the plan of each query, -1 for none, shape (Q,)
+    prices: Floats  # price of a unit of each pool, shape (R,)
+    value: float  # sum of the weights of the chosen plans
+    bound: float  # no matching, fractional or not, has a larger sum
 
 
 def match(problem: Problem, prices: Floats | None = None) -> Matching:

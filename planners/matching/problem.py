@@ -12,17 +12,11 @@ from planners.common.arrays import Booleans, Floats, Integers
 
 @dataclass(frozen=True)
 class Demand:
-    """What M plans take of the pools, in compressed rows.
+    """What M plans take of the pools, in compressed rows."""
 
-    Args:
-        start: where each plan's entries begin, and the number of entries, shape (M + 1,).
-        pool: pool of each entry, shape (nnz,).
-        amount: amount taken, above 0, shape (nnz,); of instances a whole number.
-    """
-
-    start: Integers
-    pool: Integers
-    amount: Floats
+    start: Integers  # where each plan's entries begin, and the number of entries, shape (M + 1,)
+    pool: Integers  # pool of each entry, shape (nnz,)
+    amount: Floats  # amount taken, above 0, shape (nnz,); of instances a whole number
 
     @classmethod
     def of(cls, dense: Floats) -> "Demand":
@@ -34,17 +28,12 @@ class Demand:
 
 @dataclass(frozen=True)
 class Cards:
-    """The identical cards of one node; K profiles, L layouts.
+    """The identical cards of one node; K profiles, L layouts."""
 
-    Args:
-        count: number of cards.
-        pools: pool of the instances of each profile, shape (K,).
-        layouts: instances of each profile in each maximal layout, shape (L, K); see
-            `sim.api.gpu_layouts`.
-    """
-
-    count: int
-    pools: Integers
+    count: int  # number of cards
+    pools: Integers  # pool of the instances of each profile, shape (K,)
+    # Instances of each profile in each maximal layout, shape (L, K); see
+    # `sim.api.gpu_layouts`.
     layouts: Integers
 
 
@@ -52,15 +41,12 @@ class Cards:
 class Supply:
     """Capacity of R pools.
 
-    Args:
-        capacity: of each pool, shape (R,); that of instances is ignored.
-        cards: the cards that instances come from; each pool belongs to one at most.
-
     Raises:
         ValueError: a capacity is negative.
     """
 
-    capacity: Floats
+    capacity: Floats  # of each pool, shape (R,); that of instances is ignored
+    # The cards that instances come from; each pool belongs to one at most.
     cards: Sequence[Cards] = ()
 
     def __post_init__(self) -> None:
@@ -88,20 +74,14 @@ class Supply:
 class Problem:
     """Q queries, M plans, R pools.
 
-    Args:
-        query: query of each plan, ascending from 0 without gaps, shape (M,).
-        weight: worth of each plan, shape (M,); plans of 0 or less are never chosen.
-        demand: what the plans take.
-        supply: capacity of the pools.
-
     Raises:
         ValueError: the shapes do not fit each other.
     """
 
-    query: Integers
-    weight: Floats
-    demand: Demand
-    supply: Supply
+    query: Integers  # query of each plan, ascending from 0 without gaps, shape (M,)
+    weight: Floats  # worth of each plan, shape (M,); plans of 0 or less are never chosen
+    demand: Demand  # what the plans take
+    supply: Supply  # capacity of the pools
 
     def __post_init__(self) -> None:
         plans = len(self.query)

@@ -32,50 +32,36 @@ class Stock(NamedTuple):
     Plans are ordered by set, and in each set by what they fill. There are cards of C nodes, each
     with K instance profiles and at most L ways to add one.
 
-    The fields that are not listed are those of `WholeStations`, with the
+    The fields without a comment are those of `WholeStations`, with the
     plans in this order.
-
-    Args:
-        begin: first plan of each set, and the number of plans, shape (B + 1,).
-        member: set of each plan, shape (M,).
-        sets: sorts of station of each set, -1 for none, shape (B, N).
-        moves: sets of instances that a card holds before and after one is added, by node and
-            profile, the best way first, -1 behind the last, shape (C, K, L, 2).
     """
 
-    begin: Integers
-    member: Integers
+    begin: Integers  # first plan of each set, and the number of plans, shape (B + 1,)
+    member: Integers  # set of each plan, shape (M,)
     query: Integers
     worth: Floats
     filled: Floats
     sent: Floats
-    sets: Integers
+    sets: Integers  # sorts of station of each set, -1 for none, shape (B, N)
     pool: Integers
     units: Floats
     instances: Integers
     profile: Integers
     capacity: Floats
+    # Sets of instances that a card holds before and after one is added, by node and profile,
+    # the best way first, -1 behind the last, shape (C, K, L, 2).
     moves: Integers
 
 
 class State(NamedTuple):
-    """Open stations and served queries: the arrays that change.
+    """Open stations and served queries: the arrays that change."""
 
-    Args:
-        load: load of stations of each sort, in stations, shape (S,).
-        whole: stations of each sort, shape (S,).
-        used: what is taken of the pools, shape (R,).
-        holding: cards of each node by the set of instances they hold, shape (C, sets).
-        in_vain: sets of stations that can serve nobody any more, shape (B,).
-        chosen: row of the plan of each query, -1 for none, shape (Q,).
-    """
-
-    load: Floats
-    whole: Floats
-    used: Floats
-    holding: Integers
-    in_vain: Booleans
-    chosen: Integers
+    load: Floats  # load of stations of each sort, in stations, shape (S,)
+    whole: Floats  # stations of each sort, shape (S,)
+    used: Floats  # what is taken of the pools, shape (R,)
+    holding: Integers  # cards of each node by the set of instances they hold, shape (C, sets)
+    in_vain: Booleans  # sets of stations that can serve nobody any more, shape (B,)
+    chosen: Integers  # row of the plan of each query, -1 for none, shape (Q,)
 
 
 def initial_state(stock: Stock, queries: int, load: Floats, holding: Integers) -> State:
@@ -243,37 +229,22 @@ ROUNDS = 8
 
 @dataclass(frozen=True)
 class WholeStations:
-    """Q queries, M plans, N operators, S sorts of station, R pools.
+    """Q queries, M plans, N operators, S sorts of station, R pools."""
 
-    Args:
-        queries: number of queries, Q.
-        query: query of each plan, shape (M,).
-        worth: worth of serving the query by it, above 0, shape (M,).
-        station: sort of station of each operator, -1 for none, each at most once, shape (M, N).
-        filled: share of one station that the query fills, at most 1, shape (M, N).
-        sent: what it takes of the pools besides stations, shape (M, R).
-        pool: pool that a sort draws on, shape (S,).
-        units: units of the pool that one station takes, shape (S,).
-        instances: GPU instances that one station takes of the cards, 0 for none, shape (S,).
-        profile: cards of these, and number of their profile there, shape (S, 2).
-        load: other load of stations of each sort, in stations, shape (S,).
-        capacity: capacity of the pools for these queries and that load, shape (R,).
-        cards: the GPUs of each node that has some.
-    """
-
-    queries: int
-    query: Integers
-    worth: Floats
+    queries: int  # number of queries, Q
+    query: Integers  # query of each plan, shape (M,)
+    worth: Floats  # worth of serving the query by it, above 0, shape (M,)
+    # Sort of station of each operator, -1 for none, each at most once, shape (M, N).
     station: Integers
-    filled: Floats
-    sent: Floats
-    pool: Integers
-    units: Floats
-    instances: Integers
-    profile: Integers
-    load: Floats
-    capacity: Floats
-    cards: Sequence[Cards] = ()
+    filled: Floats  # share of one station that the query fills, at most 1, shape (M, N)
+    sent: Floats  # what it takes of the pools besides stations, shape (M, R)
+    pool: Integers  # pool that a sort draws on, shape (S,)
+    units: Floats  # units of the pool that one station takes, shape (S,)
+    instances: Integers  # GPU instances that one station takes of the cards, 0 for none, shape (S,)
+    profile: Integers  # cards of these, and number of their profile there, shape (S, 2)
+    load: Floats  # other load of stations of each sort, in stations, shape (S,)
+    capacity: Floats  # capacity of the pools for these queries and that load, shape (R,)
+    cards: Sequence[Cards] = ()  # the GPUs of each node that has some
 
     @cached_property
     def order(self) -> Integers:

@@ -45,38 +45,25 @@ class Sort(NamedTuple):
 
 @dataclass(frozen=True)
 class Offer:
-    """A feasible plan of a query, which takes one of them or none.
+    """A feasible plan of a query, which takes one of them or none."""
 
-    Args:
-        index: number of the plan in its query's view.
-        stations: stations off the device, with the load in servers that the query brings.
-        usd_per_hour: cost besides stations: egress, and switching to it.
-    """
-
-    index: int
+    index: int  # number of the plan in its query's view
+    # Stations off the device, with the load in servers that the query brings.
     stations: dict[Sort, float]
-    usd_per_hour: float = 0.0
+    usd_per_hour: float = 0.0  # cost besides stations: egress, and switching to it
 
 
 @dataclass(frozen=True)
 class Capacity:
-    """Capacity of the working machines, and its prices.
+    """Capacity of the working machines, and its prices."""
 
-    Args:
-        cores: by node.
-        cards: GPUs, by node.
-        layouts: possible layouts of a card, by node.
-        core_usd_per_hour: price of a core, by node.
-        instance_usd_per_hour: price of a GPU instance, by node and profile.
-        max_utilisation: share of its servers that a station accepts load for.
-    """
-
-    cores: dict[str, int]
-    cards: dict[str, int]
-    layouts: dict[str, tuple[dict[str, int], ...]]
-    core_usd_per_hour: dict[str, float]
+    cores: dict[str, int]  # by node
+    cards: dict[str, int]  # GPUs, by node
+    layouts: dict[str, tuple[dict[str, int], ...]]  # possible layouts of a card, by node
+    core_usd_per_hour: dict[str, float]  # price of a core, by node
+    # Price of a GPU instance, by node and profile.
     instance_usd_per_hour: dict[tuple[str, str], float]
-    max_utilisation: float
+    max_utilisation: float  # share of its servers that a station accepts load for
 
     @classmethod
     def of(cls, context: PlanningContext) -> "Capacity":
@@ -176,18 +163,14 @@ LARGE = 8000
 
 @dataclass(frozen=True)
 class Limits:
-    """When to stop looking for a better solution.
+    """When to stop looking for a better solution."""
 
-    Args:
-        gap: relative gap between solution and bound. 1e-5 is a cost of 2e-5 of the price of the
-            whole cluster, for each query served.
-        nodes: most nodes of the branch-and-bound tree; deterministic for a version of HiGHS.
-        time_s: most seconds of the wall; where it strikes depends on the machine.
-    """
-
+    # Relative gap between solution and bound. 1e-5 is a cost of 2e-5 of the price of the
+    # whole cluster, for each query served.
     gap: float = 1e-5
+    # Most nodes of the branch-and-bound tree; deterministic for a version of HiGHS.
     nodes: int = 200
-    time_s: float = 60.0
+    time_s: float = 60.0  # most seconds of the wall; where it strikes depends on the machine
 
 
 @dataclass(frozen=True)
@@ -208,25 +191,15 @@ class Optimum:
 
 @dataclass(frozen=True)
 class Program:
-    """The integer program; columns are choices of plans, stations of a sort, and cards by layout.
+    """The integer program; columns are choices of plans, sorts of station, and layouts of cards."""
 
-    Args:
-        begin: first column of each query's offers, and of the stations, shape (Q + 1,).
-        worth: value of each column, shape (columns,).
-        usd_per_hour: cost of each, shape (columns,).
-        most: upper bound of each, shape (columns,).
-        rows: left sides of all constraints, shape (rows, columns).
-        limit: their upper bounds, shape (rows,).
-        all_usd_per_hour: more than any solution costs.
-    """
-
-    begin: Integers
-    worth: Floats
-    usd_per_hour: Floats
-    most: Floats
-    rows: "csr_array"
-    limit: Floats
-    all_usd_per_hour: float
+    begin: Integers  # first column of each query's offers, and of the stations, shape (Q + 1,)
+    worth: Floats  # value of each column, shape (columns,)
+    usd_per_hour: Floats  # cost of each, shape (columns,)
+    most: Floats  # upper bound of each, shape (columns,)
+    rows: "csr_array"  # left sides of all constraints, shape (rows, columns)
+    limit: Floats  # their upper bounds, shape (rows,)
+    all_usd_per_hour: float  # more than any solution costs
 
     @property
     def queries(self) -> int:

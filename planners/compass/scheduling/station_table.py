@@ -27,23 +27,14 @@ MOST_KEYS = 1 << 32
 
 @dataclass(eq=False)
 class StationTable:
-    """Plans that could serve some queries on stations that they may share.
+    """Plans that could serve some queries on stations that they may share."""
 
-    Args:
-        context: the planning context.
-        market: the pools, and the stations that exist.
-        search: judges plans.
-        queries: the queries; what others hold is left to them.
-        ordered: what is ordered for others, which is left to them too.
-        switch: what moving a running query must gain, in queries.
-    """
-
-    context: PlanningContext
-    market: Market
-    search: Search
-    queries: Sequence[Query]
-    ordered: Fleet
-    switch: float
+    context: PlanningContext  # the planning context
+    market: Market  # the pools, and the stations that exist
+    search: Search  # judges plans
+    queries: Sequence[Query]  # the queries; what others hold is left to them
+    ordered: Fleet  # what is ordered for others, which is left to them too
+    switch: float  # what moving a running query must gain, in queries
 
     def __post_init__(self) -> None:
         context, queries = self.context, self.queries

@@ -60,25 +60,18 @@ class Believed:
 class ConfigurationBeliefs:
     """What is believed of the C configurations of one query during one call.
 
-    Args:
-        context: the planning context.
-        query: the query.
-        found: what is known of the query.
-        warm_start: how histories are used.
-        features: features of the configurations.
-        blank: makes surrogates that start from a prior, if there is one.
-
     Attributes:
         profiled: results of profiling, by index of the configuration.
         matured: whether the query's own model has replaced histories.
         kept_history: surrogates' beliefs when the query was last profiled for, or None.
     """
 
-    context: PlanningContext
-    query: Query
-    found: SearchState
-    warm_start: WarmStart
-    features: Callable[[Pipeline], Floats]
+    context: PlanningContext  # the planning context
+    query: Query  # the query
+    found: SearchState  # what is known of the query
+    warm_start: WarmStart  # how histories are used
+    features: Callable[[Pipeline], Floats]  # features of the configurations
+    # Makes surrogates that start from a prior, if there is one.
     blank: Callable[[Prior | None], Cmbo]
 
     def __post_init__(self) -> None:

@@ -79,23 +79,14 @@ class Sizes(NamedTuple):
 
 @dataclass(eq=False)
 class QueryPlans:
-    """The plans of a view for one query: demand, cost and latency.
+    """The plans of a view for one query: demand, cost and latency."""
 
-    Args:
-        context: the planning context.
-        query: the query.
-        market: what plans are paid for.
-        view: the view, P plans.
-        waste: see `PlanningModel`.
-        slowness: what telemetry has shown.
-    """
-
-    context: PlanningContext
-    query: Query
-    market: Market
-    view: PlanView
-    waste: float
-    slowness: Slowness
+    context: PlanningContext  # the planning context
+    query: Query  # the query
+    market: Market  # what plans are paid for
+    view: PlanView  # the view, P plans
+    waste: float  # see `PlanningModel`
+    slowness: Slowness  # what telemetry has shown
 
     def __post_init__(self) -> None:
         self._takes = takes_of(self.context, self.market.pools, self.view)
