@@ -31,15 +31,7 @@ def select_models(
     without one are dropped. The ``width`` cheapest states are kept; ties go to the more accurate
     completion.
 
-    Args:
-        pipeline: the pipeline, N operators.
-        profile: estimates of its configurations.
-        floor: least accuracy.
-        price_usd_per_s: price of one profiled second of each operator, shape (N,).
-        width: states kept.
-
-    Returns:
-        At most ``width`` configurations, the cheapest first.
+    ``price_usd_per_s`` is the price of one profiled second of each of N operators, shape (N,).
     """
     reaching = [each for each in profile if each.accuracy_mean >= floor]
     costs = {id(each): each.measurement.operator_mean_s * price_usd_per_s for each in reaching}
@@ -73,16 +65,7 @@ def assign_workers(
     worker, the fastest among equals, with as many replicas as the rate needs. The ``width``
     cheapest states are kept after each operator.
 
-    Args:
-        context: the planning context.
-        estimate: estimate of the configuration.
-        crew: workers that can run it.
-        labour: the available workers.
-        requests_per_s: the rate.
-        width: states kept.
-
-    Returns:
-        (list price in dollars per hour, plan); none if some operator finds no worker.
+    Each comes with its list price in dollars per hour. None if some operator finds no worker.
     """
     configuration = estimate.measurement.configuration
     nodes = list(context.world.cluster.nodes)

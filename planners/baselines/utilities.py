@@ -96,19 +96,12 @@ def _convex(
 
 
 def allocate(ladders: Sequence[Sequence[Option]], objective: Objective) -> list[int]:
-    """Share a pool: queries climb one rung at a time while the pool suffices.
+    """Return how many rungs each query climbs: one at a time while the pool suffices.
 
     ``"max_sum"`` prefers the query with the most utility per dominant share, ``"max_min"`` the one
     of lowest utility. A rung that does not fit is skipped for a higher one, which may use slots
     that others opened; if none fits, the query stops. The result is optimal where all rungs take
     the same, and near it otherwise. Ties go to the earlier query.
-
-    Args:
-        ladders: concave ladders, one for each query.
-        objective: ``"max_sum"`` or ``"max_min"``.
-
-    Returns:
-        How many rungs each query climbed.
     """
     levels = [0] * len(ladders)
     pool = Pool()

@@ -283,11 +283,7 @@ def gpu_slices(context: PlanningContext, view: PlanView) -> Floats:
 def gpu_time_s(view: PlanView, plans: Integers, slices: Floats, operator_time_s: Floats) -> Floats:
     """Return GPU seconds per request of K plans, weighted by share of the GPU; devices count 0.
 
-    Args:
-        view: the query's plans.
-        plans: indices of K plans.
-        slices: see `gpu_slices`.
-        operator_time_s: mean time of N operators on profiling hardware, shape (K, N).
+    ``operator_time_s`` is on profiling hardware, shape (K, N); for ``slices`` see `gpu_slices`.
     """
     busy_s = operator_time_s * view.capacity_factors[plans]
     return np.asarray((busy_s * slices[view.station[plans]]).sum(axis=1))

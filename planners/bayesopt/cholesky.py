@@ -82,10 +82,8 @@ class Factor:
     def predict(self, values: Floats, centre: float, scale: float) -> tuple[Floats, Floats]:
         """Return mean and standard deviation at all points, each of shape (C,).
 
-        Args:
-            values: observed values, shape (n,).
-            centre: prior mean.
-            scale: unit of the covariance.
+        ``values`` were observed, shape (n,), with ``centre`` their prior mean and ``scale`` the
+        unit of the covariance.
         """
         variance = self._signal + self._constant
         lower, solved = self._lower[: self._size], self._solved[: self._size]

@@ -125,13 +125,8 @@ def _surprise(
 
     Rasmussen and Williams 2006, eq. 2.30 and 5.9.
 
-    Args:
-        squared: squared distances by block, shape (blocks, n, n).
-        residual: standardised values, shape (n,).
-        noise: their noise variances, shape (n,).
-        constant: variance of the unknown mean.
-        logs: logarithms of the hyper-parameters.
-        gradient: the gradient is added to it.
+    ``squared`` are squared distances by block, (blocks, n, n); ``residual`` standardised values and
+    ``noise`` their variances, (n,); ``constant`` is the variance of the unknown mean.
     """
     signal, floor = np.exp(logs[-2]), np.exp(logs[-1])
     over = np.exp(-2 * logs[:-2])

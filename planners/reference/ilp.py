@@ -25,15 +25,10 @@ def needed_configurations(
     move to v together: stations before the operator stay the same, and those from it on are shared
     as before or more. So some optimum does without u, after given values of the knobs before it.
 
-    Args:
-        pipeline: the operators and their knobs.
-        feasible: feasible layouts of each query and configuration, shape (queries, layouts, C).
-        load: load of a request on a station of each kind, for each kind of query, 0 or more, shape
-            (..., C); infinite where no such station exists.
-        kept: configurations that stay in any case.
-
-    Returns:
-        Shape (C,).
+    ``feasible`` are layouts of each query and configuration, shape (queries, layouts, C). ``load``
+    is that of a request on a station of each kind, for each kind of query, shape (..., C); infinite
+    where no such station exists. Configurations ``kept`` stay in any case. The result has the shape
+    (C,).
     """
     alive: Booleans = np.asarray(feasible.any(axis=(0, 1)))
     holds = np.zeros(len(alive), dtype=bool)

@@ -118,12 +118,8 @@ def offers_of(
     A plan is dropped if another costs no more besides its stations and uses the same stations, or
     all but the first ones.
 
-    Args:
-        view: the view of the plans.
-        plans: numbers of the feasible ones, shape (k,).
-        load: load on each operator's station, in servers, shape (k, N).
-        extra_usd_per_hour: cost besides stations, shape (k,).
-        keep: number of a plan that stays in any case.
+    ``plans`` are the feasible ones, shape (k,); ``load`` is that on each operator's station, in
+    servers, (k, N); ``extra_usd_per_hour`` the cost besides stations, (k,). Plan ``keep`` stays.
     """
     station, key = view.station[plans], view.operator_key[plans]
     used = np.where(station < 0, -1, station + len(view.stations) * key)

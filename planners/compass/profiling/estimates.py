@@ -135,19 +135,10 @@ def regressed_mean(
 
         mean = y_st + b (m - x_st),   variance = V(e_st) + b^2 V(m) + (m - x_st)^2 V(b)
 
-    where the last term is the error of the slope.
-
-    Args:
-        values: what was measured, y, shape (n,).
-        control: the control on the same items, x, shape (n,).
-        strata: see `stratified_mean`, shape (n,).
-        weights: see there, shape (K,).
-        mean: mean of the control on all of its items, m.
-        variance: variance of that mean, V(m).
-
-    Returns:
-        The mean; its variance, infinite without a slope; and the degrees of freedom, one less
-        than the errors e have.
+    where the last term is the error of the slope. ``values`` are y and ``control`` is x, shape
+    (n,); ``mean`` is m and ``variance`` V(m); for ``strata`` and ``weights`` see `stratified_mean`.
+    The variance is infinite without a slope; the degrees of freedom are one less than the errors e
+    have.
     """
     slope, slope_variance, error, error_variance, error_freedom, here = _regressed(
         values, control, strata, weights

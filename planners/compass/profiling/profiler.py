@@ -366,12 +366,7 @@ def spread(items: int, ideal: Floats, least: Integers, most: Integers, first: in
 
     Each stratum keeps what it has and gets ``first`` items before others are looked at.
 
-    Args:
-        items: items in all.
-        ideal: proportions, shape (K,).
-        least: items that each stratum has already, shape (K,).
-        most: items that exist of each, shape (K,).
-        first: least items of each stratum.
+    Arrays have the shape (K,): proportions, and the items that each stratum has and that exist.
     """
     counts = np.minimum(np.maximum(least, first), most)
     whole = total(ideal)

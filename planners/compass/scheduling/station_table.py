@@ -29,7 +29,7 @@ MOST_KEYS = 1 << 32
 class StationTable:
     """Plans that could serve some queries on stations that they may share."""
 
-    context: PlanningContext  # the planning context
+    context: PlanningContext
     market: Market  # the pools, and the stations that exist
     search: Search  # judges plans
     queries: Sequence[Query]  # the queries; what others hold is left to them

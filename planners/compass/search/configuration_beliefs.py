@@ -66,8 +66,8 @@ class ConfigurationBeliefs:
         kept_history: surrogates' beliefs when the query was last profiled for, or None.
     """
 
-    context: PlanningContext  # the planning context
-    query: Query  # the query
+    context: PlanningContext
+    query: Query
     found: SearchState  # what is known of the query
     warm_start: WarmStart  # how histories are used
     features: Callable[[Pipeline], Floats]  # features of the configurations

@@ -81,10 +81,10 @@ class Sizes(NamedTuple):
 class QueryPlans:
     """The plans of a view for one query: demand, cost and latency."""
 
-    context: PlanningContext  # the planning context
-    query: Query  # the query
+    context: PlanningContext
+    query: Query
     market: Market  # what plans are paid for
-    view: PlanView  # the view, P plans
+    view: PlanView  # P plans
     waste: float  # see `PlanningModel`
     slowness: Slowness  # what telemetry has shown
 
