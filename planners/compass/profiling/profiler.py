@@ -124,9 +124,10 @@ class Profiler(InRange, ABC):
         grouped = self._strata(context, query)
         if grouped is None:
             return None
-        controlled = _picked(few.items, many.items, many.accuracy)
-        if not len(controlled):
+        at = np.searchsorted(many.items, few.items)
+        if at[-1] == len(many.items) or (many.items[at] != few.items).any():
             return None
+        controlled = many.accuracy[at]
         strata, weights = grouped
         its = strata[few.items]
         _, alone, _, _ = stratified_mean(few.accuracy, its, weights)
@@ -146,22 +147,6 @@ class Profiler(InRange, ABC):
         None where nothing is to be judged by another configuration.
         """
         return None
-
-
-@compiled
-def _picked(items: Integers, measured: Integers, accuracy: Floats) -> Floats:
-    """Return the accuracy on some items of those measured; none if one of them was not.
-
-    Numbers are ascending: ``items`` (n,), ``measured`` (m,) with their ``accuracy``.
-    """
-    found, at = np.empty(len(items)), 0
-    for number, item in enumerate(items):
-        while at < len(measured) and measured[at] < item:
-            at += 1
-        if at == len(measured) or measured[at] != item:
-            return np.empty(0)
-        found[number] = accuracy[at]
-    return found
 
 
 @dataclass(frozen=True)
@@ -294,7 +279,9 @@ class StratifiedProfiler(Profiler):
         if self.allocation == "neyman" and known.count:
             ideal = ideal * grouped.mean(known)[3]
         counts = spread(items, ideal, done, grouped.sizes)
-        numbers = _first_of_each(grouped.members, grouped.sizes, counts)
+        ends = np.cumsum(grouped.sizes)
+        place = np.arange(ends[-1]) - np.repeat(ends - grouped.sizes, grouped.sizes)
+        numbers = grouped.members[place < np.repeat(counts, grouped.sizes)]
         estimate = context.profile(query, configuration, numbers)
         mean, variance, freedom, _ = grouped.mean(estimate)
         verdict = decided(mean, variance, freedom, query.slo.accuracy, alpha)
@@ -324,40 +311,14 @@ class _Grouped:
     @classmethod
     def of(cls, strata: Strata, features: Floats) -> "_Grouped":
         """Return items by the strata of their features."""
-        labels, members, sizes = _by_stratum(strata.of(features), len(strata.centroids))
-        return cls(labels, members, sizes, sizes / len(labels))
+        its = strata.of(features)
+        _, labels, sizes = np.unique(its, return_inverse=True, return_counts=True)
+        return cls(labels, np.argsort(its, kind="stable"), sizes, sizes / len(labels))
 
     def mean(self, estimate: Estimate) -> tuple[float, float, float, Floats]:
         """Return `stratified_mean` of what was measured."""
         measured = estimate.measurement
         return stratified_mean(measured.accuracy, self.strata[measured.items], self.weights)
-
-
-@compiled
-def _by_stratum(strata: Integers, many: int) -> tuple[Integers, Integers, Integers]:
-    """Return strata numbered without empty ones, and what `_Grouped` has of them."""
-    sizes = np.bincount(strata, minlength=many)
-    number = np.cumsum(sizes > 0) - 1
-    ends = np.cumsum(sizes)
-    following = ends - sizes
-    labels, members = np.empty_like(strata), np.empty_like(strata)
-    for item, stratum in enumerate(strata):
-        labels[item] = number[stratum]
-        members[following[stratum]] = item
-        following[stratum] += 1
-    return labels, members, sizes[sizes > 0]
-
-
-@compiled
-def _first_of_each(members: Integers, sizes: Integers, counts: Integers) -> Integers:
-    """Return the first ``counts``, (K,), items of each stratum; see `_Grouped` for the shapes."""
-    found = np.empty(counts.sum(), dtype=np.int64)
-    begin, at = 0, 0
-    for stratum, count in enumerate(counts):
-        found[at : at + count] = members[begin : begin + count]
-        at += count
-        begin += sizes[stratum]
-    return found
 
 
 @compiled
@@ -371,17 +332,12 @@ def spread(items: int, ideal: Floats, least: Integers, most: Integers, first: in
     counts = np.minimum(np.maximum(least, first), most)
     whole = total(ideal)
     share = ideal / whole if whole > 0 else np.full(len(ideal), 1 / len(ideal))
-    _fill_up(counts, share * items, most, min(items, most.sum()))
-    return counts
-
-
-@compiled
-def _fill_up(counts: Integers, ideal: Floats, room: Integers, items: int) -> None:
-    """Add items to the stratum furthest behind ``ideal``, the first of equals; all (K,)."""
-    for _ in range(items - counts.sum()):
-        chosen, most = 0, -inf
+    wanted = share * items
+    for _ in range(min(items, most.sum()) - counts.sum()):
+        chosen, furthest = 0, -inf  # The first of equals.
         for stratum in range(len(counts)):
-            behind = ideal[stratum] - counts[stratum]
-            if counts[stratum] < room[stratum] and behind > most:
-                chosen, most = stratum, behind
+            behind = wanted[stratum] - counts[stratum]
+            if counts[stratum] < most[stratum] and behind > furthest:
+                chosen, furthest = stratum, behind
         counts[chosen] += 1
+    return counts

@@ -15,6 +15,7 @@ from typing import Annotated, NamedTuple
 import numpy as np
 
 from planners.common.ranges import InRange, Level, NonNegative, Range, WholeCount
+from planners.common.windows import whole_window
 from planners.compass.runtime.audits import NOTHING, Audits, note_drift, others_drifted, with_more
 from planners.compass.search.query_plans import loaded_factors
 from planners.compass.state.pools import Pools, Uses, takes_of
@@ -103,7 +104,7 @@ class Watch(InRange, Runtime):
                 continue
             late = False
             if bad or not _device_known(context, query, known):
-                last = _last_window(context, query, since_s)
+                last = whole_window(context, query)
                 known = _device_learned(context, query, known, last)
                 late = last is not None and self._late(context, query, known, last)
             if late or self._inaccurate(context, query, known, since_s):
@@ -223,12 +224,6 @@ def _keep(context: PlanningContext, query: Query, known: InForce) -> None:
     if last is not None and last.plan != known.plan:
         known = replace(last, before=known)
     update_service(context, query.id, ordered=known)
-
-
-def _last_window(context: PlanningContext, query: Query, since_s: float) -> WindowReport | None:
-    """Return a query's last window if it began after the present plan came into force."""
-    reports = context.telemetry(query)
-    return reports[-1] if len(reports) > 1 and reports[-2].end_s >= since_s else None
 
 
 def _device_learned(

@@ -12,7 +12,6 @@ configurations; it errs less elsewhere, and its size is that of the configuratio
 """
 
 from collections.abc import Sequence
-from functools import cache
 from math import exp, inf, log1p, sqrt
 from statistics import NormalDist
 
@@ -134,7 +133,7 @@ class Cmbo:
         self._cost = cost
         self._bound_s = None if latency_s is None else latency_s * latency_margin
         self._accuracy_bound = accuracy
-        self._quantile = _normal_quantile(latency_quantile)
+        self._quantile = NormalDist().inv_cdf(latency_quantile)
         self._prior_accuracy = prior_accuracy
         self._prior_log_time = prior_log_time
         self._accuracy = GaussianProcess(
@@ -414,12 +413,6 @@ def _put(means: Floats, sds: Floats, point_of: Integers, mean: Floats, sd: Float
     """Put means and sds of points, (points, 1), where their configurations are, (C,)."""
     for configuration, point in enumerate(point_of):
         mean[configuration], sd[configuration] = means[point, 0], sds[point, 0]
-
-
-@cache
-def _normal_quantile(probability: float) -> float:
-    """Return a quantile of the standard normal distribution."""
-    return NormalDist().inv_cdf(probability)
 
 
 def above(cost: Floats) -> float:

@@ -199,7 +199,11 @@ class HistoryStore:
 
     def nearest(self, query: int, content: Floats, most: int) -> list[History]:
         """Return the histories of other queries nearest to a content, the latest of equals."""
-        chosen = _nearest(self.content, content, self.query, query, most)
+        distance = np.zeros(len(self.query))
+        for theirs, its in zip(self.content.T, content, strict=bool(self.histories)):
+            distance += (theirs - its) ** 2
+        order = np.lexsort((-self.query, distance))
+        chosen = order[self.query[order] != query][:most]
         return [self.histories[at] for at in chosen.tolist()]
 
 
@@ -266,34 +270,6 @@ def _seen(
     rows = np.array([row for row, _, _ in found], dtype=np.int64)
     known = HistoryStore.of([query for _, query, _ in found], [history for _, _, history in found])
     return rows, known
-
-
-@compiled
-def _nearest(
-    contents: Floats, content: Floats, queries: Integers, query: int, most: int
-) -> Integers:
-    """Return the rows of other queries' histories nearest to a content, (F,)."""
-    distance, chosen, count = np.empty(len(queries)), np.empty(most, dtype=np.int64), 0
-    for row, its in enumerate(queries):
-        if its == query:
-            continue
-        distance[row] = 0.0
-        for feature in range(len(content)):
-            distance[row] += (contents[row, feature] - content[feature]) ** 2
-        at = count
-        while at > 0:
-            other = chosen[at - 1]
-            if distance[row] > distance[other]:
-                break
-            if distance[row] == distance[other] and its < queries[other]:
-                break
-            if at < most:
-                chosen[at] = other
-            at -= 1
-        if at < most:
-            chosen[at] = row
-            count = min(count + 1, most)
-    return chosen[:count]
 
 
 def profiled_ahead(

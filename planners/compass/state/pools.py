@@ -160,7 +160,12 @@ class Standing:
             return
         station, key = fleet.station, fleet.operator_key
         self._total = np.zeros((int(station.max()) + 1, int(key.max()) + 1))
-        _add_up(station, key, fleet.filled, takes.pool, self._total, self.queries)
+        query, operator = np.nonzero(station >= 0)
+        kind = station[query, operator]
+        np.add.at(self._total, (kind, key[query, operator]), fleet.filled[query, operator])
+        used = np.zeros((len(fleet), many), dtype=bool)
+        used[query, takes.pool[kind]] = True
+        self.queries += used.sum(axis=0)
         first = np.argsort(fleet.query, kind="stable")  # Who is searched for changes nothing.
         self._whole, self.left = _packed(first, station, key, fleet.filled, *self._total.shape)
         kinds = len(self._total)
@@ -193,16 +198,12 @@ class Standing:
         """Return `share` for some rows of the fleet, shape (k, R)."""
         fleet, takes = self.fleet, self.takes
         shares = np.zeros((len(rows), len(self.taken)))
-        _add_shares(
-            fleet.station[rows],
-            fleet.operator_key[rows],
-            fleet.filled[rows],
-            self._total,
-            self._whole,
-            takes.pool,
-            takes.units,
-            shares,
-        )
+        station, filled = fleet.station[rows], fleet.filled[rows]
+        row, operator = np.nonzero((station >= 0) & (filled > 0))
+        kind = station[row, operator]
+        its = kind, fleet.operator_key[rows][row, operator]
+        whole = filled[row, operator] / self._total[its] * self._whole[its]
+        np.add.at(shares, (row, takes.pool[kind]), whole * takes.units[kind])
         shares[:, -1] += fleet.backhaul[rows]
         return shares
 
@@ -213,29 +214,6 @@ class Standing:
         rows = np.flatnonzero(shares @ prices > price * (1 - 1e-9)).tolist()
         paid = [(int(self.fleet.query[row]), float(shares[row] @ prices)) for row in rows]
         return [each for each in paid if each[1] > price]
-
-
-@compiled
-def _add_up(
-    station: Integers,
-    key: Integers,
-    filled: Floats,
-    pool: Integers,
-    total: Floats,
-    queries: Floats,
-) -> None:
-    """Add up what queries fill, in ``total`` by kind and key, and the users of each pool, (R,)."""
-    used = np.zeros(len(queries), dtype=np.bool_)
-    for query in range(len(station)):
-        used[:] = False
-        for operator in range(station.shape[1]):
-            kind = station[query, operator]
-            if kind >= 0:
-                total[kind, key[query, operator]] += filled[query, operator]
-                used[pool[kind]] = True
-        for number in range(len(queries)):
-            if used[number]:
-                queries[number] += 1
 
 
 @compiled
@@ -276,26 +254,6 @@ def _packed(
                 left[kind, its] = max(left[kind, its], room[at])
                 at = before[at]
     return whole, left
-
-
-@compiled
-def _add_shares(
-    station: Integers,
-    key: Integers,
-    filled: Floats,
-    total: Floats,
-    whole: Floats,
-    pool: Integers,
-    units: Floats,
-    shares: Floats,
-) -> None:
-    """Add each query's part of its stations in units of each pool, shape (k, R)."""
-    for query in range(len(station)):
-        for operator in range(station.shape[1]):
-            kind, part = station[query, operator], filled[query, operator]
-            if kind >= 0 and part > 0:
-                at = kind, key[query, operator]
-                shares[query, pool[kind]] += part / total[at] * whole[at] * units[kind]
 
 
 @dataclass(frozen=True, eq=False)
