@@ -322,13 +322,17 @@ RISKY, RISKIEST = 0.6, 0.3
 """Probability of being in time just beyond the headroom, and just within the bound: a guess."""
 
 
+@compiled
 def kept_in_time(latency_s: Floats, bound_s: float, headroom: float) -> Floats:
     """Return the probability that predictions keep a bound, less beyond the headroom, (k,)."""
+    kept = np.ones(len(latency_s))
     if bound_s == np.inf:
-        return np.ones(len(latency_s))
-    late = np.maximum(0.0, latency_s / bound_s - headroom) / max(1 - headroom, 1e-9)
-    risky = np.where(late <= 1, RISKY - (RISKY - RISKIEST) * late, 0.0)
-    return np.where(late > 0, risky, 1.0)
+        return kept
+    for plan in range(len(latency_s)):
+        late = max(0.0, latency_s[plan] / bound_s - headroom) / max(1 - headroom, 1e-9)
+        if late > 0:
+            kept[plan] = RISKY - (RISKY - RISKIEST) * late if late <= 1 else 0.0
+    return kept
 
 
 @compiled
