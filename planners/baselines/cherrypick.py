@@ -10,7 +10,7 @@ import numpy as np
 from planners.bayesopt.acquisition import expected_improvement, probability_above, probability_below
 from planners.bayesopt.encodings import joint
 from planners.bayesopt.gaussian_process import GaussianProcess
-from planners.common.orders import IN_VAIN, OneByOne, Orders
+from planners.common.orders import IN_VAIN, Orders, QueryByQuery
 from planners.common.ranges import Count, NonNegative, Positive, at_least
 from planners.common.trials import TRIALS, Trials
 from scenarios.applications.pipeline import Pipeline
@@ -170,7 +170,7 @@ def spread(pipeline: Pipeline, view: PlanView, rng: np.random.Generator) -> Iter
 
 
 @dataclass(eq=False, repr=False)
-class CherryPick(OneByOne):
+class CherryPick(QueryByQuery):
     """Try a few plans, each with the largest expected saving, and deploy the cheapest feasible one.
 
     In the style of CherryPick (Alipourfard et al., NSDI 2017), which chooses cloud machines for a

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from math import inf
 
 from planners.common.offline_profiles import by_deviation, deviations, own_knobs, profile_ahead
-from planners.common.orders import OneByOne, Orders
+from planners.common.orders import Orders, QueryByQuery
 from planners.common.ranges import Count, NonNegative, Positive
 from planners.common.windows import late_window
 from planners.common.workers import Crew, Labour, Worker, crews
@@ -172,7 +172,7 @@ MOST_SPREAD = 10.0
 
 
 @dataclass(eq=False, repr=False)
-class INFaaS(OneByOne):
+class INFaaS(QueryByQuery):
     """Give each operator its cheapest variant that meets its share of the SLO; scale late ones.
 
     In the style of INFaaS (Romero et al., USENIX ATC 2021), which serves single models: users state

@@ -9,7 +9,7 @@ from heapq import nsmallest
 from math import inf
 
 from planners.common.offline_profiles import by_deviation, own_knobs, profile_ahead
-from planners.common.orders import OneByOne, Orders
+from planners.common.orders import Orders, QueryByQuery
 from planners.common.ranges import Count, NonNegative, Positive
 from planners.common.workers import Crew, Labour, Worker, crews
 from scenarios.applications.pipeline import KnobValue, Pipeline
@@ -100,7 +100,7 @@ def assign_workers(
 
 
 @dataclass(eq=False, repr=False)
-class JellyBean(OneByOne):
+class JellyBean(QueryByQuery):
     """Choose the cheapest models that reach the accuracy, then the cheapest workers for the rate.
 
     A reconstruction of JellyBean (Wu et al., PVLDB 16(3), 2022), which serves a workflow of models

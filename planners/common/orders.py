@@ -54,7 +54,7 @@ class Orders:
         self._given.append((query, plan))
 
 
-class OneByOne(InRange, Planner):
+class QueryByQuery(InRange, Planner):
     """Searches for waiting queries in order of arrival, each for itself.
 
     Attributes:

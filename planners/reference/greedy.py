@@ -6,7 +6,7 @@ from math import inf
 import numpy as np
 
 from planners.common.arrays import Integers
-from planners.common.orders import OneByOne, Orders
+from planners.common.orders import Orders, QueryByQuery
 from planners.common.ranges import Count, NonNegative, Positive
 from scenarios.queries import Query
 from sim import Estimate, Plan, PlanningContext, PlanView
@@ -41,7 +41,7 @@ def promising(
 
 
 @dataclass(eq=False, repr=False)
-class Greedy(OneByOne):
+class Greedy(QueryByQuery):
     """Deploy the richest accurate configuration on its fastest plan that is in time and fits.
 
     Queries are served in order of arrival, each as well as possible, whatever the cost below the

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from planners.common.orders import OneByOne, Orders
+from planners.common.orders import Orders, QueryByQuery
 from planners.common.ranges import Count, NonNegative, Positive
 from planners.reference.greedy import promising
 from scenarios.queries import Query
@@ -11,7 +11,7 @@ from sim import Plan, PlanningContext
 
 
 @dataclass(eq=False, repr=False)
-class RandomFeasible(OneByOne):
+class RandomFeasible(QueryByQuery):
     """Deploy a random plan among those that look feasible and fit.
 
     The first plan of a random order is deployed that fits and meets the SLO, as profiled and as

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from planners.common.one_node import home_node
-from planners.common.orders import OneByOne, Orders
+from planners.common.orders import Orders, QueryByQuery
 from planners.common.ranges import Count, within
 from scenarios.applications.pipeline import Configuration, KnobValue, Pipeline
 from scenarios.cluster import DEVICE, Cluster
@@ -16,7 +16,7 @@ Layout = tuple[tuple[str, ...], tuple[Allocation, ...]]
 
 
 @dataclass(eq=False, repr=False)
-class StaticPlan(OneByOne):
+class StaticPlan(QueryByQuery):
     """Deploy the same plan for every query, if it can be run and fits.
 
     It ignores profiles, SLOs and load. All queries share one station for each operator off the
