@@ -65,7 +65,7 @@ def assign_workers(
     worker, the fastest among equals, with as many replicas as the rate needs. The ``width``
     cheapest states are kept after each operator.
 
-    Each comes with its list price in dollars per hour. None if some operator finds no worker.
+    Each comes with its list price in dollars per hour; there are none if an operator has no worker.
     """
     configuration = estimate.measurement.configuration
     nodes = list(context.world.cluster.nodes)

@@ -67,13 +67,10 @@ def climb(
 ) -> list[Estimate]:
     """Profile configurations of a data set by greedy hill climbing until its budget is spent.
 
-    From where a climb begins, one knob at a time, in random order, is changed; the first change
-    that raises accuracy - beta x demand is kept. A climb ends where no change does. Nothing is
-    profiled twice.
-
-    ``beta`` is the accuracy that a second of demand is worth; a climb begins at the best of
-    ``starts`` random configurations. Returned are estimates that rest on at least half of
-    ``samples`` items.
+    A climb begins at the best of ``starts`` random configurations. One knob at a time, in random
+    order, is changed; the first change that raises accuracy - beta x demand is kept, with ``beta``
+    the accuracy that a second of demand is worth. A climb ends where no change does. Nothing is
+    profiled twice. The estimates returned rest on at least half of ``samples`` items.
     """
     rng = stream(seed, "hill climbing", context.world.pipeline.name, dataset)
     configurations = context.world.pipeline.configurations
