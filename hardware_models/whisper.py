@@ -27,7 +27,6 @@ from hardware_models.surfaces import (
 )
 from hardware_models.tables import load_table, table_cache
 
-_KEY = ("model", "hardware", "engine", "precision", "threads", "metric")
 _METRICS = {"encode": "encode 30 s window", "decode": "decode per token"}
 _MS_PER_S = 1e3
 
@@ -86,7 +85,6 @@ def _surface(name: str) -> Surface:
         name=name,
         table="whisper_latency",
         target="value",
-        key=_KEY,
         start=start,
         form=form,
         coordinates=coordinates,
@@ -126,7 +124,7 @@ def encode_s(model: str, hardware_name: str) -> Latency:
     pick("whisper model", model, models())
     pick("hardware", hardware_name, hardware())
     row = (model, hardware_name, *_default_setting(hardware_name), _METRICS["encode"])
-    figures, exact = predict(ENCODE, pl.DataFrame([row], schema=list(_KEY), orient="row"))
+    figures, exact = predict(ENCODE, pl.DataFrame([row], schema=list(ENCODE.key), orient="row"))
     sizes = _parameters("encoder")
     timed = ENCODE.measured().filter(pl.col("hardware") == hardware_name)["model"]
     seen = [sizes[each] for each in timed]

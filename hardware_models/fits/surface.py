@@ -36,9 +36,13 @@ def fit_surface(surface: Surface) -> tuple[dict[tuple[str, str], float], Kernel]
     known = surface.measured()
     known = known.filter(surface.trusted(known))
     values = fit_form(surface, known)
+    return values, fit_correction(surface, known, values)
+
+
+def fit_correction(surface: Surface, known: pl.DataFrame, values: Coefficients) -> Kernel:
+    """Fit the kernel of a surface's correction to what its form leaves over at measured rows."""
     left = np.log(known[surface.target].to_numpy()) - surface.form(known)(values)
-    kernel = fit_kernel(surface.kernel, surface.coordinates(known), left, surface.rounding(known))
-    return values, kernel
+    return fit_kernel(surface.kernel, surface.coordinates(known), left, surface.rounding(known))
 
 
 def _folds(units: npt.NDArray[np.intp], seed: int) -> Iterator[npt.NDArray[np.bool_]]:
@@ -133,7 +137,7 @@ def coefficient_rows(surface: Surface, values: Coefficients, kernel: Kernel) -> 
     """Lay out what a surface was fitted to, as the rows of a table of coefficients."""
     rows = [(group, name, value) for (group, name), value in values.items()]
     rows += [
-        (f"{surface.name} kernel", name, float(f"{value:.6g}"))
+        (surface.kernel_group, name, float(f"{value:.6g}"))
         for name, value in kernel.values().items()
     ]
     return pl.DataFrame(rows, schema=["group", "coefficient", "value"], orient="row")

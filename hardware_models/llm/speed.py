@@ -153,7 +153,6 @@ SPEED = Surface(
     name="speed",
     table="llm_speed",
     target="decode_tokens_per_s",
-    key=("model", "precision", "gpu", "n_gpus", "engine", "input_tokens", "output_tokens", "batch"),
     start=_start,
     form=_form,
     coordinates=_coordinates,
