@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Annotated
 
 from hardware_models.errors import nearest
 from hardware_models.tables import TableSet, tables_in_use
@@ -9,6 +10,7 @@ from scenarios.applications.application import Application
 from scenarios.cluster import Cluster
 from scenarios.drift import AT_MACHINE, Drift
 from scenarios.network import Network
+from scenarios.ranges import Range, check_ranges
 from scenarios.slo import Tier
 from scenarios.workload import Workload
 
@@ -39,12 +41,11 @@ class Scenario:
     network: Network = field(default_factory=Network)
     workload: Workload = field(default_factory=Workload)
     drift: Drift = field(default_factory=Drift)
-    horizon_s: float = 3600.0
+    horizon_s: Annotated[float, Range(gt=0, unit="s")] = 3600.0
     tables: TableSet = field(default_factory=tables_in_use)
 
     def __post_init__(self) -> None:
-        if self.horizon_s <= 0:
-            raise ValueError(f"horizon_s={self.horizon_s}: must be above 0 s")
+        check_ranges(self)
         arrivals = self.workload.rate * self.horizon_s
         if arrivals > MOST_ARRIVALS:
             raise ValueError(

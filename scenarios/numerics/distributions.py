@@ -3,9 +3,12 @@
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cache
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
+
+from scenarios.ranges import Range, check_ranges
 
 Floats = NDArray[np.float64]
 MOST_CV = 1e3
@@ -70,14 +73,10 @@ class LogNormal(Variability):
         spread: coefficient of variation.
     """
 
-    spread: float
+    spread: Annotated[float, Range(gt=0, le=MOST_CV)]
 
     def __post_init__(self) -> None:
-        if not 0 < self.spread <= MOST_CV:
-            raise ValueError(
-                f"spread={self.spread}: a log-normal needs a spread above 0, and of {MOST_CV:g} or "
-                "less"
-            )
+        check_ranges(self)
 
     @property
     def cv(self) -> float:
