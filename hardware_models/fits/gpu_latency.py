@@ -49,15 +49,6 @@ SCHEMES = {
 """
 
 
-REMARKS = {
-    "bert": "its runs on 7 slices look host-bound, and rows of the source repeat others: 3g batch "
-    "256 x3 equals x2",
-    "densenet201": "a row of the source repeats another: 1g batch 8 x3 equals x2",
-    "inceptionv3": "its measured latency falls between batches 1 and 4, which no form follows",
-}
-"""What the rows themselves show of the groups that are predicted worst."""
-
-
 def cross_validate(scheme: str, kernel: Kernel) -> pl.DataFrame:
     """Predict each row of table ``gpu_latency`` by a surface that has not seen its fold.
 
@@ -104,7 +95,4 @@ def fit() -> Fit:
     return Fit(
         coefficient_rows(LATENCY, values, kernel),
         pl.concat(errors),
-        source="table gpu_latency (ParvaGPU SC24 artifact, prof_data)",
-        source_url="https://github.com/MunQ-Lee/ParvaGPU_SC24",
-        remarks=REMARKS,
     )

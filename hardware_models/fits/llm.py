@@ -128,6 +128,4 @@ def fit() -> Fit:
         errors=pl.DataFrame(
             error_rows(SPEED, kernel, ("precision",), [("5-fold by model", ("model",))])
         ),
-        source="Qwen2.5 speed benchmark, Splitwise, Helix and Vidur profiles, LLM.int8 blog",
-        source_url="https://github.com/QwenLM/Qwen2.5/blob/a912d239c2d0e2e5d10bb8d02e6f5685edb43e68/docs/source/benchmark/speed_benchmark.rst",
     )
