@@ -9,6 +9,7 @@ the other knobs, priced by what it uses.
 """
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from math import inf
 from pathlib import Path
 
@@ -23,10 +24,8 @@ from lab.common.metrics import SHARE
 from lab.reporting.markdown import table
 from lab.reporting.plotting.canvas import canvas, save
 from lab.reporting.plotting.style import plain_log
-from lab.run_cache.jobs import Job
 from studies.common.claims import Finding, above
 from studies.common.store import each_cell
-from studies.common.study import Scale
 from studies.common.sweep_files import runs
 from studies.probes.user_probe import users
 
@@ -46,10 +45,7 @@ OTHERS = 0.25
 CLASSES = ("low-low", "low-high", "high-low", "high-high")
 NONE = "none would do"
 
-
-def jobs(scale: Scale) -> list[Job]:
-    """Return the runs: all users of each application."""
-    return runs(APPLICATIONS, scale, users, "application")
+jobs = partial(runs, APPLICATIONS, measure=users, label="application")
 
 
 def each_user(rows: pl.DataFrame) -> pl.DataFrame:
