@@ -1,11 +1,9 @@
 """Cluster layouts: devices, then nodes tier by tier, each a pool of machines of one type."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import Annotated
 
-from hardware_models.gpu.mig import Profile, profiles
+from hardware_models.gpu.mig import profiles
 from hardware_models.prices import (
     egress_usd_per_byte,
     gpu_share_of_price,
@@ -70,61 +68,23 @@ class Node:
                 f"standby={self.standby}: must lie between 0 and the node's count, {self.count}"
             )
         pick_key("machine", self.machine, machines(), "machine")
-        self._machine_type  # noqa: B018 -- An unknown purchase, region or board raises here.
+        self._look_up()
 
-    @cached_property
-    def _machine_type(self) -> "_MachineType":
-        return _MachineType.of(self.machine, self.purchase, self.region)
-
-    @property
-    def price_usd_per_hour(self) -> float:
-        """Price of one whole machine."""
-        return self._machine_type.price_usd_per_hour
-
-    @property
-    def cores(self) -> int:
-        """CPU cores of one machine, a vCPU counted as a core."""
-        return self._machine_type.cores
-
-    @property
-    def gpus(self) -> int:
-        """GPUs of one machine."""
-        return self._machine_type.gpus
-
-    @property
-    def gpu_board(self) -> str | None:
-        """Board of the machine's GPUs, or None."""
-        return self._machine_type.gpu_board
-
-    @property
-    def gpu_profiles(self) -> tuple[str, ...]:
-        """Partition profiles that candidates ask for, smallest first; media extensions left out."""
-        return tuple(name for name in self._machine_type.gpu_profiles if not name.endswith("+me"))
-
-    @property
-    def all_gpu_profiles(self) -> tuple[str, ...]:
-        """Partition profiles that plans may ask for, smallest first."""
-        return tuple(self._machine_type.gpu_profiles)
-
-    @property
-    def core_price_usd_per_hour(self) -> float:
-        """Share of the machine's price that one core carries."""
-        return self._machine_type.core_price_usd_per_hour
-
-    @property
-    def gpu_price_usd_per_hour(self) -> float:
-        """Share of the machine's price that one of its GPUs carries; 0 without any."""
-        return self._machine_type.gpu_price_usd_per_hour
-
-    @property
-    def gpu_slices(self) -> int:
-        """Compute slices of one GPU; 0 without any."""
-        return self._machine_type.gpu_slices
-
-    @property
-    def egress_usd_per_byte(self) -> float:
-        """Price of a byte that leaves the region for a user's device."""
-        return self._machine_type.egress_usd_per_byte
+    def _look_up(self) -> None:
+        """Set what the tables say of the machine as it is rented."""
+        price = machine_price_usd_per_hour(self.machine, self.purchase, self.region)
+        of_gpus = gpu_share_of_price(self.machine)
+        self.price_usd_per_hour = price  # of one whole machine
+        self.cores, self.gpus, self.gpu_board = machine_type(self.machine)  # a vCPU as a core
+        self.core_price_usd_per_hour = price * (1 - of_gpus) / self.cores
+        self.gpu_price_usd_per_hour = price * of_gpus / self.gpus if self.gpus else 0.0
+        self._profiles = {} if self.gpu_board is None else profiles(self.gpu_board)
+        self.gpu_slices = max((each.compute_slices for each in self._profiles.values()), default=0)
+        self.egress_usd_per_byte = egress_usd_per_byte(self.region)  # to a user's device
+        # Partition profiles that plans may ask for, smallest first.
+        self.all_gpu_profiles = tuple(self._profiles)
+        # Those of candidates, without media extensions.
+        self.gpu_profiles = tuple(name for name in self._profiles if not name.endswith("+me"))
 
     def slice_price_usd_per_hour(self, profile: str) -> float:
         """Return the share of the machine's price that a GPU instance of this profile carries.
@@ -132,41 +92,7 @@ class Node:
         The GPU's share of the price is divided by compute slices; a card cut so that compute
         slices remain unused leaves their share unattributed.
         """
-        fraction = self._machine_type.gpu_profiles[profile].compute_fraction
-        return self.gpu_price_usd_per_hour * fraction
-
-
-@dataclass(frozen=True)
-class _MachineType:
-    """What the tables say of a machine as it is rented; the names are those of `Node`."""
-
-    cores: int
-    gpus: int
-    gpu_board: str | None
-    gpu_slices: int
-    gpu_profiles: Mapping[str, Profile]
-    price_usd_per_hour: float
-    core_price_usd_per_hour: float
-    gpu_price_usd_per_hour: float
-    egress_usd_per_byte: float
-
-    @classmethod
-    def of(cls, machine: str, purchase: str, region: str) -> "_MachineType":
-        price = machine_price_usd_per_hour(machine, purchase, region)
-        cores, gpus, board = machine_type(machine)
-        of_gpus = gpu_share_of_price(machine)
-        partitions: Mapping[str, Profile] = {} if board is None else profiles(board)
-        return cls(
-            cores=cores,
-            gpus=gpus,
-            gpu_board=board,
-            gpu_slices=max((each.compute_slices for each in partitions.values()), default=0),
-            gpu_profiles=partitions,
-            price_usd_per_hour=price,
-            core_price_usd_per_hour=price * (1 - of_gpus) / cores,
-            gpu_price_usd_per_hour=price * of_gpus / gpus if gpus else 0.0,
-            egress_usd_per_byte=egress_usd_per_byte(region),
-        )
+        return self.gpu_price_usd_per_hour * self._profiles[profile].compute_fraction
 
 
 @dataclass
