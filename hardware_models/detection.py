@@ -47,8 +47,7 @@ def _gflops() -> dict[str, float]:
 
 def _log_gflops(frame: pl.DataFrame) -> Array:
     flops = np.array([_gflops().get(model, np.nan) for model in frame["model"]])
-    result: Array = np.log(flops) + 2 * np.log(frame["input_px"].to_numpy() / _MAP_SOURCE_PX)
-    return result
+    return np.asarray(np.log(flops) + 2 * np.log(frame["input_px"].to_numpy() / _MAP_SOURCE_PX))
 
 
 _STACK = ("hardware", "precision")
@@ -110,8 +109,7 @@ def _resolution_coordinates(*columns: str) -> Callable[[pl.DataFrame], Coordinat
 
 
 def _log_px(frame: pl.DataFrame) -> Array:
-    result: Array = np.log(frame["input_px"].to_numpy() / _REFERENCE_PX)
-    return result
+    return np.asarray(np.log(frame["input_px"].to_numpy() / _REFERENCE_PX))
 
 
 def _fps_start(frame: pl.DataFrame) -> dict[tuple[str, str], float]:
@@ -129,8 +127,7 @@ def _fps_form(frame: pl.DataFrame) -> Form:
     def form(values: Coefficients) -> Array:
         work = lookup(values, models, "log_work_ms") - lookup(values, stacks, "log_speed") + pixels
         floor = lookup(values, stacks, "log_floor_ms")
-        frames: Array = np.log(_MS_PER_S) - log_sum(floor, work)
-        return frames
+        return np.asarray(np.log(_MS_PER_S) - log_sum(floor, work))
 
     return form
 
@@ -160,8 +157,7 @@ def _map_form(frame: pl.DataFrame) -> Form:
 
     def form(values: Coefficients) -> Array:
         growth = np.log(np.maximum(1 + values["map", "growth"] * px, 1e-3))
-        result: Array = lookup(values, groups, "log_map_608") + growth
-        return result
+        return np.asarray(lookup(values, groups, "log_map_608") + growth)
 
     return form
 

@@ -64,8 +64,7 @@ def _surface(name: str) -> Surface:
 
         def logs(values: Coefficients) -> Array:
             level = lookup(values, of, "log_ms_at_100m")
-            result: Array = level + lookup(values, of, "exponent") * sizes
-            return result
+            return np.asarray(level + lookup(values, of, "exponent") * sizes)
 
         return logs
 

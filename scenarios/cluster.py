@@ -70,6 +70,11 @@ class Node:
         pick_key("machine", self.machine, machines(), "machine")
         self._look_up()
 
+    def __setattr__(self, name: str, value: object) -> None:
+        if name in vars(self) and name not in self.__dataclass_fields__:
+            raise AttributeError(f"{name} follows from the tables; it cannot be set")
+        super().__setattr__(name, value)
+
     def _look_up(self) -> None:
         """Set what the tables say of the machine as it is rented."""
         price = machine_price_usd_per_hour(self.machine, self.purchase, self.region)

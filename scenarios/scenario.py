@@ -7,6 +7,7 @@ from typing import Annotated
 from hardware_models.errors import nearest
 from hardware_models.tables import TableSet, tables_in_use
 from scenarios.applications.application import Application
+from scenarios.applications.nodes import choose
 from scenarios.cluster import Cluster
 from scenarios.drift import AT_MACHINE, Drift
 from scenarios.network import Network
@@ -69,11 +70,9 @@ class Scenario:
             raise ValueError("application.tiers: at least one needs a weight above 0")
         for name in self.workload.datasets:
             if name not in self.application.datasets:
-                known = ", ".join(self.application.datasets)
-                near = nearest(name, self.application.datasets)
                 raise ValueError(
                     f"workload.datasets.{name}: {self.application.name} has no such data set; "
-                    f"choose from {known} (nearest: {near})"
+                    f"{choose(name, self.application.datasets)}"
                 )
         for number, event in enumerate(self.drift.events):
             if event.kind not in AT_MACHINE:

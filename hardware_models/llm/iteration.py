@@ -96,8 +96,7 @@ def _tpot_form(frame: pl.DataFrame) -> Form:
         sequence = np.exp(lookup(values, groups, "log_batch")) * batch
         growth = np.log1p(sequence + np.exp(values["tpot", "log_context"]) * context)
         floor = lookup(values, groups, "log_floor")
-        total: Array = floor + growth + _cap(values, "tpot", frame)
-        return total
+        return np.asarray(floor + growth + _cap(values, "tpot", frame))
 
     return form
 

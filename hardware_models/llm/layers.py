@@ -56,8 +56,7 @@ def _layer_rounding(frame: pl.DataFrame) -> Array:
     """The source gives whole ms, but for small times of small decode batches, in 0.1 ms."""
     times = frame["time_ms_per_layer"].to_numpy()
     whole = (times % 1 == 0) & ((times >= 10) | (frame["batch_or_tokens"] > 100).to_numpy())
-    error: Array = np.where(whole, 1.0, 0.1) * _UNIFORM / times
-    return error
+    return np.asarray(np.where(whole, 1.0, 0.1) * _UNIFORM / times)
 
 
 LAYER = Surface(

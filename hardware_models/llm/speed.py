@@ -117,8 +117,7 @@ def _form(frame: pl.DataFrame) -> Form:
         reading = np.array([read.get(group, np.nan) for group in groups]) * matrices
         decode = fixed + (reading + full * (np.array(head) + cache)) / boards
         prefill = linear_ms + shared["log_attention_ms_per_tflop"] * attention
-        total: Array = np.log(_MS_PER_S * output / (decode * output + prefill / boards))
-        return total
+        return np.asarray(np.log(_MS_PER_S * output / (decode * output + prefill / boards)))
 
     return form
 

@@ -180,8 +180,7 @@ class Application:
         mean_s = float(dataset.service_time_s[configuration.index, operator])
         model = self.model(operator, configuration)
         if not isinstance(model, LanguageModel):
-            times: Floats = mean_s * size * variability
-            return times
+            return np.asarray(mean_s * size * variability)
         tokens = dataset.tokens(configuration.index, operator)
         return reference_generation_s(
             model,
@@ -204,5 +203,4 @@ def reference_generation_s(
     )
     context = prompt_tokens + sequences * output_tokens / 2
     decode_s = times.decode_s(sequences) + context * times.decode_s_per_context_token
-    generation: Floats = prefill_s + (output_tokens - 1) * decode_s
-    return generation
+    return np.asarray(prefill_s + (output_tokens - 1) * decode_s)

@@ -98,8 +98,7 @@ def _with_mean(grid: Floats, values: Floats, mean: Floats) -> Floats:
     now = mean_of((grid, values))
     down = np.divide(mean, now, out=np.ones_like(mean), where=now > mean)[..., None]
     up = np.divide(1 - mean, 1 - now, out=np.ones_like(mean), where=now < mean)[..., None]
-    moved: Floats = 1 - (1 - values * down) * up
-    return moved
+    return np.asarray(1 - (1 - values * down) * up)
 
 
 def _check_share(mean: Floats) -> None:

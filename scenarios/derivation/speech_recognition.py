@@ -172,8 +172,7 @@ def _wer_quantiles(rows: pl.DataFrame, mean_wer: Floats) -> Floats:
     wer[:, -1] = np.maximum(2 * (own_mean - below) / tail - wer[:, -2], wer[:, -2])
     scale = mean_wer / np.trapezoid(wer, grid, axis=1)
     upper = np.column_stack([wer[:, -1], quantiles[:, ::-1]])
-    scaled: Floats = (upper * scale[:, None]).T
-    return scaled
+    return np.asarray((upper * scale[:, None]).T)
 
 
 def raspberry_pi_over_gpu() -> float:

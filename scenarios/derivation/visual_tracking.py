@@ -94,8 +94,7 @@ def _pixels(dataset: str) -> float:
 def _gflops(width: int) -> Floats:
     """Return the detectors' GFLOPs on a frame of this width, of the shape of 800 x 1440."""
     pixels = _pixels("MOT17") * (width / _facts("input_width")["MOT17"]) ** 2
-    gflops: Floats = _coco("flops_g") * pixels / COCO_PIXELS
-    return gflops
+    return np.asarray(_coco("flops_g") * pixels / COCO_PIXELS)
 
 
 def _line() -> tuple[float, float, float]:
@@ -238,8 +237,7 @@ def _small_cpu_s(gflops: Floats) -> Floats:
     known = [flops[name] for name in orin]
     power, scale = np.polyfit(np.log(known), np.log(list(orin.values())), 1)
     ratio = gmean([small[name] / orin[name] for name in small if name in orin])
-    seconds: Floats = ratio * np.exp(scale + power * np.log(gflops)) / 1e3
-    return seconds
+    return np.asarray(ratio * np.exp(scale + power * np.log(gflops)) / 1e3)
 
 
 def _detectors() -> pl.DataFrame:

@@ -87,5 +87,4 @@ class LogNormal(Variability):
         """Return log-normal factors of mean 1, shape (count,)."""
         log_variance = np.log1p(self.spread**2)
         normals = rng.standard_normal(count)
-        factors: Floats = np.exp(normals * np.sqrt(log_variance) - log_variance / 2)
-        return factors
+        return np.asarray(np.exp(normals * np.sqrt(log_variance) - log_variance / 2))

@@ -117,8 +117,7 @@ def mean_latency_s(view: PlanView, operator_time_s: Floats, normalised: Floats) 
     which = view.configuration
     compute_s = np.einsum("pn,pn->p", view.latency_factors, operator_time_s[which])
     moving_s = compute_s + view.access_s + view.backhaul_s
-    mean_s: Floats = normalised[which, 0] * moving_s + normalised[which, 1] * view.fixed_s
-    return mean_s
+    return np.asarray(normalised[which, 0] * moving_s + normalised[which, 1] * view.fixed_s)
 
 
 def errors(result: Result) -> Mapping[str, Any]:

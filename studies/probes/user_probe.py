@@ -121,8 +121,7 @@ def used_usd_per_hour(
     time_s = truth.operator_time_s[view.configuration[plans]]
     busy = query.requests_per_s * view.capacity_factors[plans] * time_s / view.servers[plans]
     egress = view.cost_usd_per_hour[plans] - view.list_price_usd_per_hour[plans]
-    used: Floats = (price[station] * busy).sum(axis=1) + egress
-    return used
+    return np.asarray((price[station] * busy).sum(axis=1) + egress)
 
 
 def users(result: Result) -> Mapping[str, Any]:
