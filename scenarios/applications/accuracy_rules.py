@@ -7,9 +7,8 @@ are what a declaration gives under ``accuracy``, each as a number, a column or a
 from collections.abc import Callable, Mapping
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from scenarios.numerics import Floats
 
 
 def product(factors: Floats) -> Floats:

@@ -5,17 +5,15 @@ from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hardware_models.llm import iteration_times, weight_bytes
 from hardware_models.reference import REFERENCE, REFERENCE_PROFILE
 from scenarios.applications.dataset import Dataset
 from scenarios.applications.pipeline import Configuration, KnobValue, Operator, Pipeline
+from scenarios.numerics import Floats
 from scenarios.numerics.distributions import Exponential, Variability
 from scenarios.ranges import Range, check_ranges
 from scenarios.slo import MOST_LATENCY_S, Tier
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,8 @@ from scenarios.applications.application import (
 )
 from scenarios.applications.nodes import keyed, mapping, number, pick_key, refusal
 from scenarios.applications.pipeline import Knob, Operator, Pipeline
-from scenarios.applications.quantities import RESERVED, Floats, Point, Quantities, Texts
+from scenarios.applications.quantities import RESERVED, Point, Quantities, Texts
+from scenarios.numerics import Floats
 from scenarios.numerics.distributions import MOST_CV, Constant, LogNormal, Variability
 
 KEYS_OF_KIND: Mapping[str, tuple[str, ...]] = {

@@ -5,9 +5,9 @@ configurations and S strata, increasing along the last axis.
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from scenarios.numerics import Floats
+
 Curve = tuple[Floats, Floats]
 
 BETA_POINTS = 65

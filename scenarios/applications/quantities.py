@@ -19,8 +19,8 @@ from hardware_models.tables import FIRST_ROW_LINE
 from scenarios.applications.keyed_tables import KeyedTable, application_tables
 from scenarios.applications.nodes import REFERENCE, bounds, choose, refusal
 from scenarios.applications.pipeline import Knob
+from scenarios.numerics import Floats
 
-Floats = NDArray[np.float64]
 Texts = NDArray[np.object_]
 
 DATASET, STRATUM = "dataset", "stratum"

@@ -5,13 +5,11 @@ from functools import cache
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from scenarios.applications.accuracy_rules import best_of
 from scenarios.derivation import _shared
 from scenarios.derivation._shared import figure, raw, sourced
-
-Floats = NDArray[np.float64]
+from scenarios.numerics import Floats
 
 MODELS = {
     "Qwen2.5-Coder-32B-Instruct": 32.0,

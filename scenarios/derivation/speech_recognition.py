@@ -24,14 +24,12 @@ from collections.abc import Mapping
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 from scipy.stats import gmean
 
 from hardware_models import whisper
 from hardware_models.tables import load_table
 from scenarios.derivation._shared import raw, sourced
-
-Floats = NDArray[np.float64]
+from scenarios.numerics import Floats
 
 OPERATORS = ("audio_sampler", "noise_reduction", "wave_to_text", "decoder")
 KNOBS = ("sample_rate_hz", "freq_mask_hz", "model")

@@ -28,14 +28,12 @@ from collections.abc import Mapping
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 from scipy.stats import gmean
 
 from hardware_models.gpu.boards import latency_ratio
 from hardware_models.tables import load_table
 from scenarios.derivation._shared import raw, sourced
-
-Floats = NDArray[np.float64]
+from scenarios.numerics import Floats
 
 DETECTORS = ("YOLOX-x", "YOLOX-l", "YOLOX-m", "YOLOX-s")
 TRACKERS = ("ByteTrack", "SORT")

@@ -6,11 +6,10 @@ from functools import cache
 from typing import Annotated
 
 import numpy as np
-from numpy.typing import NDArray
 
+from scenarios.numerics import Floats
 from scenarios.ranges import Range, check_ranges
 
-Floats = NDArray[np.float64]
 MOST_CV = 1e3
 """The largest coefficient of variation: beyond it nearly all values are 0 next to their mean."""
 

@@ -11,17 +11,15 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from lab.runs.api import Result
 from planners.bayesopt.encodings import blocks, joint, one_hot
 from planners.compass.search.cmbo import Cmbo
 from planners.compass.search.normal_bo import NormalBo
+from scenarios.numerics import Floats
 from scenarios.queries import Query
 from scenarios.random_streams import stream
 from sim import Planner, PlanningContext, PlanView
-
-Floats = NDArray[np.float64]
 
 AT = (5, 10, 20)
 """Numbers of profiled plans at which errors are recorded."""

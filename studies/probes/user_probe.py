@@ -13,10 +13,10 @@ from lab.runs.api import Result
 from planners.reference.ilp import ILP
 from planners.reference.optimum import Capacity
 from scenarios.applications.pipeline import Pipeline
+from scenarios.numerics import Floats
 from scenarios.queries import Query
 from sim import Planner, PlanningContext, Truth
 
-Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 LEAST = "least"

@@ -13,10 +13,8 @@ from functools import partial
 from math import inf
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 import seaborn as sns
-from numpy.typing import NDArray
 
 from lab.analysis.paired import mean_interval, ratio_interval
 from lab.common.formatting import number
@@ -24,14 +22,13 @@ from lab.common.metrics import SHARE
 from lab.reporting.markdown import table
 from lab.reporting.plotting.canvas import canvas, save
 from lab.reporting.plotting.style import plain_log
+from scenarios.numerics import Floats
 from studies.common.claims import Finding, above
 from studies.common.store import each_cell
 from studies.common.sweep_files import runs
 from studies.probes.user_probe import users
 
 TITLE = "Users and their best plans"
-Floats = NDArray[np.float64]
-
 APPLICATIONS = {"fig02_speech": "speech", "fig02_tracking": "tracking", "fig02_chat": "video chat"}
 WIDE = 2.0
 """Ninetieth over tenth percentile of a speed that is taken for a wide spread."""
