@@ -3,7 +3,7 @@
 Source: whisper.cpp benchmarks, table ``whisper_latency``, one engine on a V100, Apple chips, a
 Raspberry Pi 4 and 5, and others. On each hardware and engine a time is a power of the
 parameters of the half of the model at work (table ``whisper_models``), corrected by a Gaussian
-process.
+process. A model or hardware that is not known raises UnknownNameError.
 """
 
 import math
@@ -115,11 +115,7 @@ def _default_setting(on: str) -> tuple[str, str, int]:
 
 @table_cache
 def encode_s(model: str, hardware_name: str) -> Latency:
-    """Time to encode a window of 30 s, in half precision by the plainest build of whisper.cpp.
-
-    Raises:
-        UnknownNameError: The model or the hardware is not known.
-    """
+    """Time to encode a window of 30 s, in half precision by the plainest build of whisper.cpp."""
     pick("whisper model", model, models())
     pick("hardware", hardware_name, hardware())
     row = (model, hardware_name, *_default_setting(hardware_name), _METRICS["encode"])

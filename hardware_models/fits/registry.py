@@ -7,8 +7,10 @@ predicts rows that it has not seen is in tables ``fit_<name>_errors``.
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from pathlib import Path
+from typing import cast
 
 import polars as pl
 import polars.selectors as cs
@@ -34,24 +36,19 @@ class Fit:
     errors: pl.DataFrame
 
 
-def _later(module: str, *arguments: str) -> Callable[[], Fit]:
-    """Name the fit of a module without importing it: what fits need is slow to load."""
-
-    def fit() -> Fit:
-        result: Fit = import_module(f"hardware_models.fits.{module}").fit(*arguments)
-        return result
-
-    return fit
+def _fit(module: str, *arguments: str) -> Fit:
+    """Import a module only when its fit is asked for: what fits need is slow to load."""
+    return cast("Fit", import_module(f"hardware_models.fits.{module}").fit(*arguments))
 
 
 FITS: Mapping[str, Callable[[], Fit]] = {
-    "gpu_latency": _later("gpu_latency"),
-    "mps": _later("mps"),
-    "llm_iteration": _later("surface_fits", "llm_iteration"),
-    "llm_layers": _later("surface_fits", "llm_layers"),
-    "llm": _later("llm"),
-    "whisper": _later("surface_fits", "whisper"),
-    "detection": _later("surface_fits", "detection"),
+    "gpu_latency": partial(_fit, "gpu_latency"),
+    "mps": partial(_fit, "mps"),
+    "llm_iteration": partial(_fit, "surface_fits", "llm_iteration"),
+    "llm_layers": partial(_fit, "surface_fits", "llm_layers"),
+    "llm": partial(_fit, "llm"),
+    "whisper": partial(_fit, "surface_fits", "whisper"),
+    "detection": partial(_fit, "surface_fits", "detection"),
 }
 """Every fit, by name."""
 

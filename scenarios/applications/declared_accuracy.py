@@ -26,9 +26,6 @@ def declared_accuracy(
         path: its key, for messages.
         point: the data set and its strata.
         quantities: where to look figures up.
-
-    Raises:
-        ValueError: something in the declaration is wrong.
     """
     name = node.get("rule") if isinstance(node, Mapping) else None
     if isinstance(node, Mapping):
