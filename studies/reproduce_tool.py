@@ -37,8 +37,8 @@ def reproduce(options: argparse.Namespace) -> int:
     from lab.runs.run_directory import write_aside
     from studies.common.sweep_files import commands
     from studies.paper.page import Section, as_html, page
-    from studies.registry import FIGURES, NAMES, SAME_AS, chosen
-    from studies.steps import jobs_of, run, scale_of
+    from studies.registry import FIGURES, NAMES, SAME_AS, STUDIES, chosen
+    from studies.steps import run, scale_of
 
     known = [*FIGURES, *SAME_AS, "all"]
     for word in options.figures:
@@ -46,7 +46,8 @@ def reproduce(options: argparse.Namespace) -> int:
             raise InputError(f"FIGURE={word}: there is no such figure; {choices(word, known)}")
     wanted = chosen(options.figures)
     names = {number: name for number, name in NAMES.items() if name in wanted}
-    jobs = jobs_of(list(names.values()), scale_of(options))
+    scale = scale_of(options)
+    jobs = {name: STUDIES[name].jobs(scale) for name in names.values()}
     processes = at_a_time(options.jobs)
     out: Path = options.out
     out.mkdir(parents=True, exist_ok=True)
