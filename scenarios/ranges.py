@@ -69,4 +69,5 @@ def check_weights(key: str, weights: Mapping[str, float], what: str) -> None:
     for name, weight in weights.items():
         WEIGHT.check(f"{key}.{name}", weight)
     if not any(weights.values()):
-        raise ValueError(f"{key}: name at least one {what} with a weight above 0")
+        given = dict(weights)
+        raise ValueError(f"{key}: name at least one {what} with a weight above 0, not {given}")
