@@ -9,7 +9,6 @@ from sim.api.errors import PlannerError
 from sim.api.estimate import Estimate, Measurement
 from sim.api.plan import Plan
 from sim.api.planner import Planner
-from sim.api.renamed import Guided
 from sim.catalogue.service_times import RefusalError
 from sim.cluster.queries import QueryState
 from sim.planning.plan_rules import check_plan
@@ -141,11 +140,3 @@ class PlanningCall:
         names = tuple(self.service.application.datasets)
         if dataset not in names:
             raise PlannerError(f"data set {dataset!r}: choose one of {', '.join(names)}")
-
-
-class Facet(Guided):
-    """A part of the planning interface during one call."""
-
-    def __init__(self, call: PlanningCall) -> None:
-        self._call = call
-        self._service = call.service

@@ -82,7 +82,7 @@ class ProfilingBench:
         profiling_log: ProfilingLog | None = None,
     ) -> None:
         self._application = application
-        self._dataset = dataset
+        self.dataset = dataset
         self._weights = weights
         self._correlation = feature_correlation
         self._owner = tuple(names)
@@ -112,7 +112,7 @@ class ProfilingBench:
         return self._drawn
 
     def _draw(self, count: int) -> "_Items":
-        dataset, application = self._dataset, self._application
+        dataset, application = self.dataset, self._application
         alike = np.ones(count)
 
         def varied(variability: Variability, purpose: str) -> Floats:
@@ -144,9 +144,9 @@ class ProfilingBench:
         """Features of every item, shape (items, 4): log size, log length, and two views."""
         if self._features is None:
             items = self._items(ITEMS)
-            hardness = self._dataset.accuracy.mean(axis=0)
+            hardness = self.dataset.accuracy.mean(axis=0)
             hardness -= hardness.mean()
-            spread = np.sqrt(self._dataset.stratum_weights @ hardness**2)
+            spread = np.sqrt(self.dataset.stratum_weights @ hardness**2)
             hardness /= spread or 1.0
             rows = np.empty((4, ITEMS))
             np.log(items.sizes, out=rows[0])
@@ -197,7 +197,7 @@ class ProfilingBench:
         """Return what measuring items takes that were not measured yet, with so many workers."""
         self._see_all()
         charged_s, device_s, reused = 0.0, 0.0, 0
-        times = self._dataset.service_time_s[configuration.index]
+        times = self.dataset.service_time_s[configuration.index]
         keys = self._application.pipeline.work_numbers[configuration.index]
         for operator, (key, time_s) in enumerate(zip(keys, times.tolist(), strict=True)):
             seen = self._seen.get(key)
@@ -218,12 +218,12 @@ class ProfilingBench:
 
     def _times_s(self, configuration: Configuration, drawn: _Items, items: Integers) -> Floats:
         """Return the time of each operator on some of the items drawn, shape (m, N)."""
-        means_s = self._dataset.service_time_s[configuration.index]
+        means_s = self.dataset.service_time_s[configuration.index]
         sizes, factors = drawn.sizes[items], drawn.factors[:, items]
         times_s = np.ascontiguousarray(means_s * sizes[:, None] * factors.T)
         for operator in self._generating:
             times_s[:, operator] = self._application.item_times_s(
-                self._dataset,
+                self.dataset,
                 configuration,
                 operator,
                 sizes,
@@ -235,7 +235,7 @@ class ProfilingBench:
     def true_accuracy(self, configuration: Configuration) -> float:
         """Return the expected accuracy of a configuration, for the record only."""
         if self._expected is None:
-            self._expected = self._dataset.expected_accuracy(self._weights)
+            self._expected = self.dataset.expected_accuracy(self._weights)
         return float(self._expected[configuration.index])
 
     def measure(self, configuration: Configuration, items: Integers, at_ns: int = 0) -> Measurement:
@@ -254,7 +254,7 @@ class ProfilingBench:
     def _observe(self, configuration: Configuration, items: Integers) -> tuple[Floats, Floats]:
         """Return accuracy, shape (m,), and times of operators, shape (m, N), on some items."""
         drawn = self._items(_count_up_to(items))
-        accuracy = self._dataset.item_accuracy(
+        accuracy = self.dataset.item_accuracy(
             configuration.index, drawn.strata[items], drawn.ranks[items]
         )
         return accuracy, self._times_s(configuration, drawn, items)

@@ -1,17 +1,19 @@
 """The service behind the planning context; it outlives the single call."""
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from math import fsum
-from typing import Any
 
 from hardware_models.basis import Basis, worst
+from scenarios.applications.pipeline import Configuration
 from scenarios.cluster import DEVICE
 from scenarios.queries import Query
 from scenarios.scenario import Scenario
+from sim.api.charges import CHARGES_S
 from sim.api.choices import DEFAULT_CHOICES
-from sim.api.estimate import Floats
+from sim.api.estimate import Floats, Integers, Measurement
 from sim.api.plan import Plan
 from sim.api.prediction import DagPath
 from sim.catalogue.catalogue import ACCESS, UP, Catalogue, Crossing
@@ -23,7 +25,7 @@ from sim.metrics.results import ResultTables
 from sim.metrics.telemetry import Telemetry
 from sim.planning.memory import Memory
 from sim.planning.plan_views import PlanViews
-from sim.planning.profiling_bench import ProfilingBench
+from sim.planning.profiling_bench import ProfilingBench, ProfilingRun
 from sim.planning.profiling_log import ProfilingLog
 from sim.planning.search import Lanes, SearchClock
 from sim.planning.truth import Truths
@@ -313,7 +315,78 @@ class PlanningService:
             }
         return self._names[plan]
 
-    def note_profiling(self, row: dict[str, Any]) -> None:
-        """Note a profiling run in the results."""
-        self.profiling_device_s += row["device_s"]
-        self.tables.add("profiling", row)
+    # Profiling: charged to a search, cut short by its budget, and on record
+
+    def measure(
+        self,
+        bench: ProfilingBench,
+        configuration: Configuration,
+        wanted: int | Integers,
+        search: SearchClock,
+        query: int | None = None,
+    ) -> tuple[Measurement, int]:
+        """Measure as many of the items as the budget allows.
+
+        ``query`` is None for offline profiling, which needs no lane. ``wanted`` is how many items
+        in all, or their numbers, shape (m,). Returns all that is measured of the configuration now,
+        and how many leading operators did not run.
+        """
+        missing, run = bench.missing(configuration, wanted), None
+        if len(missing) and not denied(configuration, bench, search):
+            run = _affordable(self.cluster.profiling.workers, bench, configuration, missing, search)
+            if run is None:
+                search.denied[configuration.index] = bench.runs
+        if run is None:
+            everything = len(self.application.operators)
+            return bench.measure(configuration, missing[:0]), everything
+        charged_s = run.charged_s + CHARGES_S["profile"]
+        if query is None:
+            search.charge("profile", charged_s)
+        else:
+            self.lanes.charge(search, charged_s)
+        search.device_s += run.device_s
+        self.profiling_device_s += run.device_s
+        measurement = bench.measure(configuration, run.items, search.clock_ns)
+        self.tables.add(
+            "profiling",
+            {
+                "query": query,
+                "dataset": bench.dataset.name,
+                "at_s": seconds(search.clock_ns),
+                "configuration": str(configuration),
+                "samples": measurement.count,
+                "prefix_reused": run.prefix_reused,
+                "charged_s": charged_s,
+                "device_s": run.device_s,
+                "accuracy_mean": measurement.accuracy_mean,
+                "accuracy_variance": measurement.accuracy_variance,
+                "true_accuracy": bench.true_accuracy(configuration),
+            },
+        )
+        return measurement, run.prefix_reused
+
+
+def denied(configuration: Configuration, bench: ProfilingBench, search: SearchClock) -> bool:
+    """Return whether the budget did not suffice before, and nothing changed since."""
+    return search.denied.get(configuration.index) == bench.runs
+
+
+def _affordable(
+    workers: int,
+    bench: ProfilingBench,
+    configuration: Configuration,
+    missing: Integers,
+    search: SearchClock,
+) -> ProfilingRun | None:
+    """Return the run on the most items that the search can pay for, or None."""
+    budget_s = search.remaining_s - CHARGES_S["profile"]
+    everything = bench.run(configuration, missing, workers)
+    if everything.charged_s <= budget_s:
+        return everything
+
+    def charged_s(items: int) -> float:
+        """Never less for more items."""
+        return bench.run(configuration, missing[:items], workers).charged_s
+
+    most = bisect_right(range(len(missing)), budget_s, key=charged_s) - 1
+    return bench.run(configuration, missing[:most], workers) if most > 0 else None
