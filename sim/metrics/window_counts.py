@@ -20,7 +20,7 @@ from sim._jit.id_pool import grown, slot_of
 from sim._jit.indexing import index
 from sim._jit.prefetch import AHEAD, LINE, prefetch
 from sim.dataplane.base.durations import bound_of
-from sim.dataplane.base.interface import COMPLETED, IN_FLIGHT, LOST, OUTCOMES, UNSERVED
+from sim.dataplane.base.interface import COMPLETED, IN_FLIGHT, LOST, OUTCOMES
 from sim.dataplane.base.request_rows import (
     ALLOWANCE,
     ANSWER,
@@ -39,7 +39,6 @@ Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 IS_COMPLETED = OUTCOMES.index(COMPLETED)
-IS_UNSERVED = OUTCOMES.index(UNSERVED)
 IS_IN_FLIGHT = OUTCOMES.index(IN_FLIGHT)
 IS_LOST = OUTCOMES.index(LOST)
 
@@ -288,39 +287,6 @@ def count_ends(  # noqa: PLR0912, PLR0915
             cells[cell, LATENCIES] = chunk
         chunks[index(cells[cell, LATENCIES]), index(FIRST + before % PER_CHUNK)] = latency_ns
     return len(ended)
-
-
-@compiled
-def count_unserved(
-    counts: Counts, births: Ints, columns: Ints, runs: Ints, done: int, window_ns: int
-) -> int:
-    """Count runs of unserved births, see ``RunRecorder``, from one on; return the next to count."""
-    accounts, cells, heads = counts.accounts, counts.cells, counts.heads
-    longest, factors = cells.view(np.float64), births.view(np.float64)
-    for number in range(done, len(runs)):
-        source, first, behind = runs[number, 1], runs[number, 2], runs[number, 3]
-        slot = slot_of(counts.query_slots, runs[number, 0])
-        last_ns = births[source, behind - 1, 0]
-        if not open_windows(accounts, cells, heads, slot, last_ns, window_ns):
-            return number
-        for total in (BORN_TOTAL, ENDS_TOTAL + IS_UNSERVED):
-            heads[total] += behind - first
-        for total in (REQUESTS, ENDS + IS_UNSERVED):
-            accounts[slot, total] += behind - first
-        cell = accounts[slot, NEWEST]
-        while cell and behind > first:
-            at = behind
-            while at > first and births[source, at - 1, 0] >= cells[cell, START_NS]:
-                at -= 1
-            for total in (BORN, WINDOW_ENDS + IS_UNSERVED):
-                cells[cell, total] += behind - at
-            for column in range(len(columns)):
-                if columns[column] == ALLOWANCE:
-                    for each in range(at, behind):
-                        allowance = factors[source, each, 1 + column]
-                        longest[cell, LONGEST] = max(longest[cell, LONGEST], allowance)
-            cell, behind = cells[cell, OLDER], at
-    return len(runs)
 
 
 @compiled

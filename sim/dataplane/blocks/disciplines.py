@@ -1,4 +1,4 @@
-"""Queues by deadline or by class, and those that shed, taken through a block event by event.
+"""Queues by deadline or by class, bounded ones, and those that shed, event by event.
 
 A request's *rank* is what its queue is ordered by, the least first, then by (arrival, query,
 number). Such a queue is a pairing heap (Fredman, Sedgewick, Sleator and Tarjan 1986) of rows: each
@@ -7,11 +7,11 @@ leads to the first of those below it, and these are a chain. Nothing is set up a
 
 from scenarios.compiled import in_place, inlined
 from sim.dataplane.base.durations import NEVER, deadline_ns
-from sim.dataplane.base.queueing import batch_ready_ns, is_late, rank
+from sim.dataplane.base.queueing import batch_ready_ns, is_late, rank, room
 from sim.dataplane.base.request_rows import ALLOWANCE, ARRIVAL, DEPLOYMENT, ENDED
 from sim.dataplane.blocks.lists import end, gather, lose_arrivals, push, stay, wait
 from sim.dataplane.blocks.sorting import before
-from sim.dataplane.blocks.stops import release, room_at, serve_batch
+from sim.dataplane.blocks.stops import release, serve_batch
 from sim.dataplane.blocks.tables import IS_DROPPED, IS_LOST, IS_SHED, NONE, RANKED, PlaneTables
 
 
@@ -71,7 +71,7 @@ def wait_by_rank(t: PlaneTables, station: int, slot: int) -> None:
 
 @in_place
 def take_ranked(t: PlaneTables, station: int, until_ns: int) -> None:
-    """Let a station that ranks or sheds requests serve up to the sync point."""
+    """Let a station that ranks, drops or sheds requests serve up to the sync point."""
     stops = t.stops
     release(t, station, until_ns)
     n = gather(t, station, until_ns)
@@ -87,7 +87,7 @@ def take_ranked(t: PlaneTables, station: int, until_ns: int) -> None:
                 put(t, station, t.slots[i])
                 i += 1
             if stops[station].capacity != NONE:
-                _drop_last(t, station, room_at(t, station, now_ns), now_ns)
+                _drop_last(t, station, _room_at(t, station, now_ns), now_ns)
         elif start_ns < until_ns:
             now_ns = start_ns
             _serve_first(t, station, start_ns, until_ns)
@@ -127,13 +127,27 @@ def _serve_first(t: PlaneTables, station: int, start_ns: int, until_ns: int) -> 
         serve_batch(t, station, at, n, start_ns, until_ns)
 
 
+@inlined
+def _room_at(t: PlaneTables, station: int, now_ns: int) -> int:
+    """Return how many can be at a bounded queue, those included that idle servers will take."""
+    stops = t.stops
+    several, at = stops[station].servers, stops[station].servers_at
+    idle = 0
+    if several == 1:
+        idle = 1 if stops[station].free_ns <= now_ns else 0
+    else:
+        for i in range(at, at + several):
+            idle += t.servers[i] <= now_ns
+    return int(room(stops[station].capacity, idle, stops[station].max_batch))
+
+
 @in_place
-def _drop_last(t: PlaneTables, station: int, room: int, now_ns: int) -> None:
+def _drop_last(t: PlaneTables, station: int, most: int, now_ns: int) -> None:
     slots, left = t.slots, t.stops[station].waiting
-    if left <= room:
+    if left <= most:
         return
     at = _spread(t, station)
-    while left > room:
+    while left > most:
         left -= 1
         for i in range(at, at + left):
             if goes_first(t, station, slots[at + left], slots[i]):

@@ -18,13 +18,11 @@ from sim.dataplane.base.interface import (
     LinkSpec,
     Recorder,
     Route,
-    RunRecorder,
     StationSpec,
 )
 from sim.dataplane.base.rate_profile import RateProfile
 from sim.dataplane.base.request_rows import ENDED, OUTCOME, width
 from sim.dataplane.blocks import tables as tb
-from sim.dataplane.blocks.arrivals import leave_unserved
 from sim.dataplane.blocks.branches import recall, settle
 from sim.dataplane.blocks.disciplines import drop, lose
 from sim.dataplane.blocks.generation import drop_jobs, lose_jobs
@@ -84,10 +82,10 @@ class BlocksPlane:
     def add_station(self, spec: StationSpec) -> None:
         stop = self._add_stop(("station", spec.id), spec.speed)
         row = self._stops.rows[stop]
-        row["kind"] = tb.STATION if spec.capacity is None else tb.BOUNDED
+        row["kind"] = tb.STATION
         row["discipline"] = DISCIPLINES.index(spec.discipline)
         row["shed_late"] = spec.shed_late
-        if spec.discipline != FIFO or spec.shed_late:
+        if spec.capacity is not None or spec.discipline != FIFO or spec.shed_late:
             row["kind"] = tb.RANKED
         row["servers"] = spec.servers
         row["servers_at"] = self._servers.put(np.full(spec.servers, self.now_ns))
@@ -294,10 +292,6 @@ class BlocksPlane:
                 self._pool.times, self._stops.rows, self._visits.array, self._spans.rows
             )
         sources, first, births = self._sources.arrays(), 0, 0
-        if isinstance(self.recorder, RunRecorder):
-            runs = np.empty((len(sources.active), 4), dtype=np.int64)
-            runs = runs[: leave_unserved(sources, cut_ns, runs)]
-            self.recorder.record_unserved(sources.births, sources.columns, runs)
         while True:
             before = int(self._pool.counts[tb.BORN])
             first = move(self._current(), sources, self._order, first, cut_ns)

@@ -84,7 +84,7 @@ for the sync point. A fork's steps are the visits at which its branches begin; a
 that follows, and how many branches it awaits."""
 
 # Kinds of stops.
-SINK, LINK, STATION, BOUNDED, RANKED, GENERATION, FORK, JOIN = range(8)
+SINK, LINK, STATION, RANKED, GENERATION, FORK, JOIN = range(7)
 
 VISIT = _record(
     32,
