@@ -51,11 +51,6 @@ class IdPool:
         at = number - int(self.table[0])
         return int(self.table[1 + at]) if 0 <= at < len(self.table) - 1 else -1
 
-    def find_each(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the slot of each of some numbers that have one, shape (n,)."""
-        slots: NDArray[np.int64] = self.table[1 + numbers - self.table[0]]
-        return slots
-
     def remove(self, number: int) -> int:
         """Free the slot of a number, and return it; raises KeyError if it has none."""
         slot = self.find(number)

@@ -128,9 +128,8 @@ class ServedBulk(Facet, BulkOperations):
         return reversed(self._counted.registry.departed)
 
     def last_counts(self) -> Integers:
-        running = self._counted.registry.running
-        ids = np.fromiter((query.id for query in running), np.int64, len(running))
-        return self._service.telemetry.last_counts(ids)
+        service = self._counted
+        return service.telemetry.last_counts(service.registry.running_by_id)
 
     def view(self, query: Query, choices: Choices = DEFAULT_CHOICES) -> PlanView:
         return self._counted.views.view(query, choices)

@@ -88,11 +88,6 @@ class PlanSpace:
         """Where each option of an operator stands."""
         return tuple({each: at for at, each in enumerate(options)} for options in self.options)
 
-    @cached_property
-    def layouts(self) -> tuple[Layout, ...]:
-        """Placement and allocation of every layout."""
-        return tuple(self._layout(row) for row in self.layout_option.tolist())
-
     def plan(self, index: int) -> Plan:
         """Return plan number ``index``; the same object every time."""
         plan = self._made.get(index)

@@ -91,7 +91,7 @@ class PlanningService:
         self.profiling_log = profiling_log
         self.lanes = Lanes(scenario.cluster.profiling.lanes)
         self.memory = Memory()
-        self.telemetry = Telemetry(len(self.application.operators))
+        self.telemetry = Telemetry()
         self.valid_plans: set[Plan] = set()
         self._figures: dict[tuple[str, str, str, float], dict[Plan, PlanFigures]] = {}
         self._worked_out = 0
