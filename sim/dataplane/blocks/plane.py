@@ -347,29 +347,18 @@ class BlocksPlane:
             if self._most_branches > 1:
                 pool.allow_branches()
             self._tables = tb.PlaneTables(
-                rows=pool.rows,
-                rows_f=pool.rows_f,
-                times=pool.times,
-                chain=pool.chain,
+                **vars(pool),
+                rows_f=pool.rows.view(np.float64),
                 stops=self._stops.rows,
                 visits=self._visits.array,
                 tokens=self._tokens.rows,
                 models=self._models.rows,
                 engines=self._engines.array,
-                jobs=pool.jobs,
-                branches=pool.branches,
                 steps=self._steps.array,
                 servers=self._servers.array,
                 factors=self._factors.array,
                 flights=self._flights,
                 terms=self._terms,
-                free=pool.free,
-                out=pool.out,
-                born=pool.born,
-                ended=pool.ended,
-                counts=pool.counts,
-                keys=pool.keys,
-                slots=pool.slots,
             )
         return self._tables
 

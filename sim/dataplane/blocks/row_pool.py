@@ -12,7 +12,10 @@ LEAST = 16_384
 
 
 class RowPool:
-    """Rows that are taken at a birth and given back once their end was reported."""
+    """Rows that are taken at a birth and given back once their end was reported.
+
+    Its attributes are arrays of ``PlaneTables``, by their names there.
+    """
 
     def __init__(self, operators: int) -> None:
         self.counts: tb.Ints = np.zeros(tb.COUNTS, dtype=np.int64)
@@ -51,11 +54,6 @@ class RowPool:
 
     def _forget_branches(self, slots: tb.Ints) -> None:
         self.branches[slots] = (tb.NONE, tb.NONE, 0, tb.IS_COMPLETED)
-
-    @property
-    def rows_f(self) -> tb.Floats:
-        """The same memory as floats."""
-        return self.rows.view(np.float64)
 
     def under_way(self) -> tb.Ints:
         """Return the rows of requests under way."""

@@ -37,12 +37,14 @@ def sort_slots(rows: Ints, keys: Ints, slots: Ints, n: int) -> None:
         descents += keys[i] < keys[i - 1]
     if descents * MOVES > n or _insert(rows, keys, slots, n, MOVES * n) > MOVES * n:
         least, most = _range(keys, n)
-        bits = 1
+        bits, shift = 1, 0
         while n >> bits > 0 and bits < MOST_BITS:
             bits += 1
-        _scatter(keys, slots, n, least, most, bits)
+        while (most - least) >> shift >> bits > 0:
+            shift += 1
+        _radix(keys, slots, n, least, most, shift, bits)
         if _insert(rows, keys, slots, n, MOVES * n) > MOVES * n:
-            _radix(keys, slots, n, least, most, RADIX_BITS)
+            _radix(keys, slots, n, least, most, 0, RADIX_BITS)
             _insert(rows, keys, slots, n, NEVER)
 
 
@@ -74,21 +76,10 @@ def _range(keys: Ints, n: int) -> tuple[int, int]:
 
 
 @in_place
-def _scatter(keys: Ints, slots: Ints, n: int, least: int, most: int, bits: int) -> None:
-    """Sort by the leading digit of the time alone, keeping the order of equals."""
-    half, shift = len(slots) // 2, 0
-    while (most - least) >> shift >> bits > 0:
-        shift += 1
-    _move_by_digit(keys, slots, n, 0, half, least, shift, bits)
-    for i in range(n):
-        keys[i], slots[i] = keys[half + i], slots[half + i]
-
-
-@in_place
-def _radix(keys: Ints, slots: Ints, n: int, least: int, most: int, bits: int) -> None:
-    """Sort by time alone, keeping the order of equals."""
+def _radix(keys: Ints, slots: Ints, n: int, least: int, most: int, shift: int, bits: int) -> None:
+    """Sort by time alone, without its last ``shift`` bits, keeping the order of equals."""
     half = len(slots) // 2
-    source, target, shift = 0, half, 0
+    source, target = 0, half
     while (most - least) >> shift > 0:
         _move_by_digit(keys, slots, n, source, target, least, shift, bits)
         source, target = target, source

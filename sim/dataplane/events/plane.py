@@ -35,8 +35,9 @@ from sim.dataplane.base.interface import (
     Route,
     StationSpec,
 )
+from sim.dataplane.base.request_rows import rows_of
 from sim.dataplane.events.generation import GenerationStation
-from sim.dataplane.events.request import Request, ScheduledEvent, call_at, interrupt, rows_of, worse
+from sim.dataplane.events.request import Request, ScheduledEvent, call_at, interrupt, worse
 from sim.dataplane.events.station import EventStation, Link
 
 Stop = tuple[Callable[[Request, int, Any], ScheduledEvent], int, float | Tokens]
@@ -147,8 +148,19 @@ class EventsPlane:
                 ):
                     if arrival_ns > env.now:
                         yield env.timeout(arrival_ns - env.now)
+                    none = [0] * len(variability)
                     request = Request(
-                        query, number, arrival_ns, size, length, allowance, variability
+                        query,
+                        number,
+                        arrival_ns,
+                        size,
+                        length,
+                        allowance,
+                        variability,
+                        queueing_ns=none.copy(),
+                        batching_ns=none.copy(),
+                        compute_ns=none.copy(),
+                        transfer_ns=[*none, 0],
                     )
                     number += 1
                     self._admit(request)
