@@ -1,7 +1,6 @@
 """One call of a planner: its clock, its searches, its orders, and how it ends."""
 
 from dataclasses import dataclass, field
-from math import fsum
 
 from scenarios.queries import Query
 from sim.api.context import PlanningContext
@@ -130,7 +129,7 @@ class PlanningCall:
             query.slo.latency_quantile,
             figures.latency_factors,
             figures.whole.fixed_s,
-            fsum(figures.access_s) + figures.whole.backhaul_s,
+            figures.whole.access_s + figures.whole.backhaul_s,
             figures.cost_usd_per_hour,
             figures.ways,
         )

@@ -344,14 +344,11 @@ class ServedContext(Facet, PlanningContext):
                 for time_s, service in zip(times_s, figures.services, strict=True)
             ],
             [machines.load_for(demand, query.id) for demand in figures.demands],
-            figures.access_s,
-            figures.whole.backhaul_s,
-            figures.whole.fixed_s,
+            figures.whole,
             measurement.time_cv,
             query.slo.latency_quantile,
             [(service.work_factor, service.crowded_factor) for service in figures.services],
             measurement.normalised,
-            figures.whole.backhaul_up_s,
             machines.backhaul.load_without(query.id),
             figures.ways,
         )

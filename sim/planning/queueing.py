@@ -51,26 +51,22 @@ def sojourn(
     rate: float,
     service_s: Sequence[float],
     stations: Sequence[StationLoad],
-    access_s: Sequence[float],
-    backhaul_s: float,
-    fixed_s: float,
+    whole: DagPath,
     cv: float,
     quantile: float,
     crowding: Sequence[tuple[float, float]] | None = None,
     normalised: tuple[float, float] = (1.0, 1.0),
-    backhaul_up_s: float = 0.0,
     backhaul: StationLoad = NO_LOAD,
     ways: Sequence[DagPath] = (),
 ) -> tuple[float, float, tuple[float, ...]]:
     """Predict mean and quantile of the sojourn in seconds, and the utilisation of each station.
 
     ``rate`` is the query's requests per second, ``service_s`` each operator's mean time served
-    alone, ``stations`` what others ask of its station, and ``access_s`` the transmission time of
-    each message on the access uplink. ``backhaul_s``, ``backhaul_up_s``, ``fixed_s`` and ``ways``
-    are as in `DagPath`; ``backhaul`` is what others ask of the way to the cloud, as one server.
-    ``crowding`` has per operator a request's share of a server's capacity and its time on a full
-    server, both over its service time alone; by default all servers serve one at a time. ``cv`` is
-    the coefficient of variation of request sizes; for ``normalised`` see
+    alone, and ``stations`` what others ask of its station. ``whole`` is what a request meets in
+    all, on one of the ``ways`` if there are several; ``backhaul`` is what others ask of the way to
+    the cloud, as one server. ``crowding`` has per operator a request's share of a server's capacity
+    and its time on a full server, both over its service time alone; by default all servers serve
+    one at a time. ``cv`` is the coefficient of variation of request sizes; for ``normalised`` see
     ``Measurement.normalised``.
     """
     queues, crowded_s = [], []
@@ -82,9 +78,9 @@ def sojourn(
         service = crowded_s[-1] if load.at_once > 1 else work / (load.rate + rate)
         queues.append((service, load.servers * load.at_once, busy))
     utilisation = tuple(queue[2] for queue in queues)
-    sent_s = fsum(access_s)
-    queues.append((sent_s, 1, rate * sent_s))
-    work = backhaul.work + rate * backhaul_up_s if backhaul_up_s else 0.0
+    queues.append((whole.access_s, 1, rate * whole.access_s))
+    up_s = whole.backhaul_up_s
+    work = backhaul.work + rate * up_s if up_s else 0.0
     queues.append((work / (backhaul.rate + rate), 1, work))
     if any(busy >= 1 for _, _, busy in queues):
         return inf, inf, utilisation
@@ -92,8 +88,6 @@ def sojourn(
         (normalised[1] * mean_wait_s(service, cv, servers, busy), busy)
         for service, servers, busy in queues
     ]
-    everything = tuple(range(len(service_s)))
-    whole = DagPath(everything, sent_s, backhaul_s, backhaul_up_s, fixed_s)
     slowest = [_along(way, waits, crowded_s, cv, quantile, normalised) for way in ways or (whole,)]
     return max(mean for mean, _ in slowest), max(tail for _, tail in slowest), utilisation
 

@@ -40,7 +40,6 @@ class PlanFigures:
     """Catalogue figures of a plan for a query."""
 
     services: tuple[Service, ...]  # how each operator is served
-    access_s: tuple[float, ...]  # transmission of each mean message on the access uplink
     whole: DagPath  # all of a request's messages and operators
     ways: tuple[DagPath, ...]  # the ways through the operators, if there is more than one
     list_price_usd_per_hour: float  # price if no other query shares the plan's stations
@@ -212,11 +211,6 @@ class PlanningService:
     def _work_out(self, query: Query, plan: Plan) -> PlanFigures:
         nominal, paths = self.nominal, self.application.pipeline.paths
         crossings = list(nominal.crossings(query, plan))
-        access_s = tuple(
-            8 * crossing.mean_bytes / nominal.capacity_bps(query, crossing)
-            for crossing in crossings
-            if crossing.link == ACCESS and crossing.direction == UP
-        )
         whole = self._way(query, plan, crossings, range(len(plan.placement)))
         ways = [
             self._way(
@@ -232,7 +226,6 @@ class PlanningService:
         off_device = tuple(demand for demand in demands if demand.place != DEVICE)
         return PlanFigures(
             services,
-            access_s,
             whole,
             tuple(ways),
             plan.list_price_usd_per_hour(self.cluster),
@@ -245,17 +238,18 @@ class PlanningService:
         self, query: Query, plan: Plan, crossings: Sequence[Crossing], operators: Sequence[int]
     ) -> DagPath:
         """Return what a request meets that crosses these links and visits these operators."""
-        access_s, backhaul_s, backhaul_up_s = 0.0, 0.0, 0.0
+        access_s: list[float] = []
+        backhaul_s, backhaul_up_s = 0.0, 0.0
         fixed_s = fsum(plan.allocation[operator].max_wait_s for operator in operators)
         for crossing in crossings:
             sent_s = 8 * crossing.mean_bytes / self.nominal.capacity_bps(query, crossing)
             fixed_s += self.nominal.propagation_s(query, crossing)
             if crossing.link == ACCESS and crossing.direction == UP:
-                access_s += sent_s
+                access_s.append(sent_s)
             else:
                 backhaul_s += sent_s
                 backhaul_up_s += sent_s if crossing.direction == UP else 0.0
-        return DagPath(tuple(operators), access_s, backhaul_s, backhaul_up_s, fixed_s)
+        return DagPath(tuple(operators), fsum(access_s), backhaul_s, backhaul_up_s, fixed_s)
 
     def _demands(
         self, query: Query, plan: Plan, services: Sequence[Service]

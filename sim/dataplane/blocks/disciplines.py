@@ -12,7 +12,7 @@ from sim.dataplane.base.request_rows import ALLOWANCE, ARRIVAL, DEPLOYMENT, ENDE
 from sim.dataplane.blocks.lists import end, gather, lose_arrivals, push, stay, wait
 from sim.dataplane.blocks.sorting import before
 from sim.dataplane.blocks.stops import release, serve_batch
-from sim.dataplane.blocks.tables import IS_DROPPED, IS_LOST, IS_SHED, NONE, RANKED, PlaneTables
+from sim.dataplane.blocks.tables import IS_DROPPED, IS_SHED, NONE, RANKED, PlaneTables
 
 
 @inlined
@@ -244,14 +244,19 @@ def _spread(t: PlaneTables, station: int) -> int:
 
 
 @in_place
-def drop(t: PlaneTables, stop: int, deployment: int, at_ns: int) -> None:
-    """Drop the requests of a deployment that a stop holds; a server goes on with what it serves."""
-    rows, stops = t.rows, t.stops
-    ranked = stops[stop].kind == RANKED
+def take_off(t: PlaneTables, stop: int, deployment: int, outcome: int, at_ns: int) -> None:
+    """End the requests of a deployment at a stop, or all that wait or are served there, for NONE.
+
+    A server goes on with what it serves.
+    """
+    stops, ranked = t.stops, t.stops[stop].kind == RANKED
     if ranked:
         lay_out(t, stop)
-    lists = (stops[stop].arriving_first, stops[stop].waiting_first, stops[stop].serving_first)
-    stops[stop].arriving_first = stops[stop].arriving_last = NONE
+    arriving = NONE
+    if deployment != NONE:
+        arriving = stops[stop].arriving_first
+        stops[stop].arriving_first = stops[stop].arriving_last = NONE
+    lists = (arriving, stops[stop].waiting_first, stops[stop].serving_first)
     stops[stop].waiting_first = stops[stop].waiting_last = NONE
     stops[stop].serving_first = stops[stop].serving_last = NONE
     stops[stop].waiting = 0
@@ -259,8 +264,8 @@ def drop(t: PlaneTables, stop: int, deployment: int, at_ns: int) -> None:
         slot = lists[i]
         while slot != NONE:
             following = t.chain[slot]
-            if rows[slot, DEPLOYMENT] == deployment:
-                end(t, slot, IS_DROPPED, at_ns)
+            if deployment in (NONE, t.rows[slot, DEPLOYMENT]):
+                end(t, slot, outcome, at_ns)
             elif i == 0:
                 push(t, stop, slot, t.times[slot])
             elif i == 1 and ranked:
@@ -269,22 +274,4 @@ def drop(t: PlaneTables, stop: int, deployment: int, at_ns: int) -> None:
                 wait(t, stop, slot)
             else:
                 stay(t, stop, slot)
-            slot = following
-
-
-@in_place
-def lose(t: PlaneTables, station: int, at_ns: int) -> None:
-    """Lose all that a station has in its queue and in service."""
-    stops = t.stops
-    if stops[station].kind == RANKED:
-        lay_out(t, station)
-    lists = (stops[station].waiting_first, stops[station].serving_first)
-    stops[station].waiting_first = stops[station].waiting_last = NONE
-    stops[station].serving_first = stops[station].serving_last = NONE
-    stops[station].waiting = 0
-    for i in range(2):
-        slot = lists[i]
-        while slot != NONE:
-            following = t.chain[slot]
-            end(t, slot, IS_LOST, at_ns)
             slot = following

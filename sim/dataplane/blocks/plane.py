@@ -24,7 +24,7 @@ from sim.dataplane.base.rate_profile import RateProfile
 from sim.dataplane.base.request_rows import ENDED, OUTCOME, width
 from sim.dataplane.blocks import tables as tb
 from sim.dataplane.blocks.branches import recall, settle
-from sim.dataplane.blocks.disciplines import drop, lose
+from sim.dataplane.blocks.disciplines import take_off
 from sim.dataplane.blocks.generation import drop_jobs, lose_jobs
 from sim.dataplane.blocks.order import arrange
 from sim.dataplane.blocks.routes import LaidRoute, RouteTables, lay_out
@@ -196,7 +196,7 @@ class BlocksPlane:
     def fail_station(self, at_ns: int, station: int) -> None:
         def fail(stop: int) -> None:
             self._stops.rows["failed"][stop] = 1
-            lose(self._current(), stop, at_ns)
+            take_off(self._current(), stop, tb.NONE, tb.IS_LOST, at_ns)
             if self._stops.rows["kind"][stop] == tb.GENERATION:
                 lose_jobs(self._current(), stop, at_ns)
             if self._most_branches > 1:
@@ -231,10 +231,10 @@ class BlocksPlane:
             t = self._current()
             for first, length, *_ in self._spans.rows[list(route.spans)].tolist():
                 for stop in self._visits.array["stop"][first : first + length].tolist():
-                    drop(t, stop, deployment, at_ns)
+                    take_off(t, stop, deployment, tb.IS_DROPPED, at_ns)
                     if self._stops.rows["kind"][stop] == tb.GENERATION:
                         drop_jobs(t, stop, deployment, at_ns)
-            drop(t, tb.SINK_STOP, deployment, at_ns)
+            take_off(t, tb.SINK_STOP, deployment, tb.IS_DROPPED, at_ns)
             if route.legs > 1:
                 recall(t, at_ns)
 
