@@ -19,21 +19,10 @@ from scenarios.compiled import compiled, in_place, inlined
 from sim._jit.id_pool import grown, slot_of
 from sim._jit.indexing import index
 from sim._jit.prefetch import AHEAD, LINE, prefetch
+from sim.dataplane.base import request_rows as col
 from sim.dataplane.base.durations import bound_of
 from sim.dataplane.base.interface import COMPLETED, IN_FLIGHT, LOST, OUTCOMES
-from sim.dataplane.base.request_rows import (
-    ALLOWANCE,
-    ANSWER,
-    ARRIVAL,
-    DEPLOYMENT,
-    ENDED,
-    OUTCOME,
-    PARTS,
-    QUERY,
-    QUEUEING,
-    line_of,
-    operators_of,
-)
+from sim.dataplane.base.request_rows import line_of, operators_of
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -124,7 +113,7 @@ class Counts(NamedTuple):
 
 def no_counts(operators: int) -> Counts:
     """Return counts of nothing yet, for an application with so many operators."""
-    columns = SUMS + PARTS * operators
+    columns = SUMS + col.PARTS * operators
     cells = np.zeros((1, columns + -columns % LINE), np.int64)
     cells.view(np.float64)[0, LONGEST] = 1.0
     return Counts(
@@ -198,10 +187,10 @@ def count_births(counts: Counts, rows: Ints, born: Ints, done: int, window_ns: i
     last = len(born) - 1
     for number in range(done, len(born)):
         ahead = index(born[index(min(number + AHEAD, last))])
-        prefetch(rows, ahead, QUERY)
-        prefetch(rows, ahead, ALLOWANCE)
+        prefetch(rows, ahead, col.QUERY)
+        prefetch(rows, ahead, col.ALLOWANCE)
         row = index(born[index(number)])
-        slot, birth_ns = slot_of(counts.query_slots, rows[row, QUERY]), rows[row, ARRIVAL]
+        slot, birth_ns = slot_of(counts.query_slots, rows[row, col.QUERY]), rows[row, col.ARRIVAL]
         cell = index(accounts[slot, NEWEST])
         if cell == 0 or birth_ns - cells[cell, START_NS] >= window_ns:
             if not open_windows(accounts, cells, heads, slot, birth_ns, window_ns):
@@ -213,9 +202,9 @@ def count_births(counts: Counts, rows: Ints, born: Ints, done: int, window_ns: i
         accounts[slot, REQUESTS] += 1
         if cell:
             cells[cell, BORN] += 1
-            longest[cell, LONGEST] = max(longest[cell, LONGEST], values[row, ALLOWANCE])
-        if rows[row, DEPLOYMENT] >= 0:
-            trial = slot_of(counts.deployment_slots, rows[row, DEPLOYMENT])
+            longest[cell, LONGEST] = max(longest[cell, LONGEST], values[row, col.ALLOWANCE])
+        if rows[row, col.DEPLOYMENT] >= 0:
+            trial = slot_of(counts.deployment_slots, rows[row, col.DEPLOYMENT])
             trials[trial, TRIAL_BORN] += birth_ns < trials[trial, UNTIL_NS]
     return len(born)
 
@@ -237,9 +226,9 @@ def count_ends(  # noqa: PLR0912, PLR0915
         for line in range(1 + operators):
             prefetch(rows, ahead, index(LINE * line))
         row = index(ended[index(number)])
-        slot, birth_ns = slot_of(counts.query_slots, rows[row, QUERY]), rows[row, ARRIVAL]
-        outcome, allowance = index(rows[row, OUTCOME]), values[row, ALLOWANCE]
-        latency_ns = rows[row, ENDED] - birth_ns
+        slot, birth_ns = slot_of(counts.query_slots, rows[row, col.QUERY]), rows[row, col.ARRIVAL]
+        outcome, allowance = index(rows[row, col.OUTCOME]), values[row, col.ALLOWANCE]
+        latency_ns = rows[row, col.ENDED] - birth_ns
         bound_ns = _bound_by_account(accounts[slot, BOUND_NS], allowance)
         completed = outcome == IS_COMPLETED
         good = completed and latency_ns <= bound_ns
@@ -247,8 +236,8 @@ def count_ends(  # noqa: PLR0912, PLR0915
         heads[ENDS_TOTAL + outcome] += 1
         accounts[slot, ENDS + outcome] += 1
         accuracy = 0
-        if rows[row, DEPLOYMENT] >= 0:
-            trial = slot_of(counts.deployment_slots, rows[row, DEPLOYMENT])
+        if rows[row, col.DEPLOYMENT] >= 0:
+            trial = slot_of(counts.deployment_slots, rows[row, col.DEPLOYMENT])
             if completed:
                 trials[trial, SERVED] += 1
                 for step in range(steps.shape[1]):
@@ -276,10 +265,10 @@ def count_ends(  # noqa: PLR0912, PLR0915
         cells[cell, SOJOURN_NS] += latency_ns
         cells[cell, ACCURACY] += accuracy
         for operator in range(operators):
-            first, line = SUMS + PARTS * operator, line_of(operator)
-            for part in range(PARTS):
-                cells[cell, index(first + part)] += rows[row, index(line + QUEUEING + part)]
-        cells[cell, ANSWER_NS] += rows[row, ANSWER]
+            first, line = SUMS + col.PARTS * operator, line_of(operator)
+            for part in range(col.PARTS):
+                cells[cell, index(first + part)] += rows[row, index(line + col.QUEUEING + part)]
+        cells[cell, ANSWER_NS] += rows[row, col.ANSWER]
         if before % PER_CHUNK == 0:
             heads[FREE_CHUNKS] -= 1
             chunk = index(spare[index(heads[FREE_CHUNKS])])

@@ -6,22 +6,10 @@ A request walks through inline stops one after the other, while its row is at ha
 from scenarios.compiled import in_place, inlined
 from sim._jit.indexing import index
 from sim._jit.prefetch import AHEAD, LINE, prefetch, prefetch_item
+from sim.dataplane.base import request_rows as col
 from sim.dataplane.base.durations import NEVER
-from sim.dataplane.base.request_rows import (
-    ALLOWANCE,
-    ARRIVAL,
-    DEPLOYMENT,
-    ENDED,
-    LENGTH,
-    NUMBER,
-    OUTCOME,
-    QUERY,
-    SIZE,
-    VARIABILITY,
-    VISIT,
-    line_of,
-    operators_of,
-)
+from sim.dataplane.base.request_rows import line_of, operators_of
+from sim.dataplane.blocks import tables as tb
 from sim.dataplane.blocks.branches import settle, take_fork, take_join
 from sim.dataplane.blocks.disciplines import take_ranked
 from sim.dataplane.blocks.generation import take_generation
@@ -35,30 +23,7 @@ from sim.dataplane.blocks.stops import (
     take_link,
     take_station,
 )
-from sim.dataplane.blocks.tables import (
-    BORN,
-    ENDED_COUNT,
-    FORK,
-    FREE,
-    GENERATION,
-    IS_COMPLETED,
-    IS_IN_FLIGHT,
-    IS_LOST,
-    IS_UNSERVED,
-    JOIN,
-    LINK,
-    NONE,
-    ONE_BITS,
-    OUT,
-    RANKED,
-    SINK,
-    SINK_STOP,
-    STATION,
-    Ints,
-    Order,
-    PlaneTables,
-    Sources,
-)
+from sim.dataplane.blocks.tables import Ints, Order, PlaneTables, Sources
 
 APART = 2
 """How many sources lie between two steps of fetching: time for memory to answer."""
@@ -81,7 +46,7 @@ def _fetch_sources(t: PlaneTables, sources: Sources, i: int, until_ns: int) -> N
     if i + 2 * APART < len(active):
         source = index(active[i + 2 * APART])
         segment = index(state[source].segment)
-        if sources.next_ns[source] < until_ns and segments[segment].visit != NONE:
+        if sources.next_ns[source] < until_ns and segments[segment].visit != tb.NONE:
             visit = index(segments[segment].visit)
             prefetch_item(t.visits, visit)
             prefetch_item(t.visits, visit + 2)  # two to a line
@@ -89,10 +54,10 @@ def _fetch_sources(t: PlaneTables, sources: Sources, i: int, until_ns: int) -> N
     if i + APART < len(active):
         source = index(active[i + APART])
         segment = index(state[source].segment)
-        if sources.next_ns[source] < until_ns and segments[segment].visit != NONE:
+        if sources.next_ns[source] < until_ns and segments[segment].visit != tb.NONE:
             visit = index(segments[segment].visit)
             for at in range(visit, visit + 2):
-                if t.visits[at].stop == NONE:
+                if t.visits[at].stop == tb.NONE:
                     break
                 prefetch_item(t.stops, index(t.visits[at].stop))
 
@@ -111,7 +76,7 @@ def give_birth(  # noqa: PLR0912, PLR0915
     next_ns = sources.next_ns
     active, columns = sources.active, sources.columns
     operators = operators_of(rows.shape[1])
-    rows_left, born_left = counts[FREE], counts[BORN]
+    rows_left, born_left = counts[tb.FREE], counts[tb.BORN]
     i = first
     while i < len(active):
         source = index(active[i])
@@ -129,7 +94,7 @@ def give_birth(  # noqa: PLR0912, PLR0915
             at_ns = births[source, position, 0]
             if at_ns >= close_ns:
                 break
-            while following != NONE and segments[following].at_ns <= at_ns:
+            while following != tb.NONE and segments[following].at_ns <= at_ns:
                 segment = following
                 deployment, visit = segments[segment].deployment, segments[segment].visit
                 following = segments[segment].next
@@ -140,28 +105,28 @@ def give_birth(  # noqa: PLR0912, PLR0915
             ahead = index(free[index(max(0, rows_left - AHEAD))])
             for line in range(1 + operators):
                 prefetch(rows, ahead, index(LINE * line))
-            rows[slot, QUERY] = query
-            rows[slot, NUMBER] = number + position
-            rows[slot, ARRIVAL] = at_ns
-            rows[slot, DEPLOYMENT] = deployment
-            rows[slot, SIZE] = ONE_BITS
+            rows[slot, col.QUERY] = query
+            rows[slot, col.NUMBER] = number + position
+            rows[slot, col.ARRIVAL] = at_ns
+            rows[slot, col.DEPLOYMENT] = deployment
+            rows[slot, col.SIZE] = tb.ONE_BITS
             for operator in range(operators):
                 line = index(line_of(operator))
-                rows[slot, line + VARIABILITY] = ONE_BITS
+                rows[slot, line + col.VARIABILITY] = tb.ONE_BITS
                 for column in range(1, LINE):
                     rows[slot, index(line + column)] = 0
-            rows[slot, LENGTH] = rows[slot, ALLOWANCE] = ONE_BITS
+            rows[slot, col.LENGTH] = rows[slot, col.ALLOWANCE] = tb.ONE_BITS
             for at in range(len(columns)):
                 rows[slot, index(columns[at])] = births[source, position, 1 + at]
             born[index(born_left)] = slot
             born_left += 1
-            if visit == NONE:
-                rows[slot, VISIT] = NONE
-                rows[slot, OUTCOME], rows[slot, ENDED] = IS_UNSERVED, at_ns
-                t.ended[index(counts[ENDED_COUNT])] = slot
-                counts[ENDED_COUNT] += 1
+            if visit == tb.NONE:
+                rows[slot, col.VISIT] = tb.NONE
+                rows[slot, col.OUTCOME], rows[slot, col.ENDED] = tb.IS_UNSERVED, at_ns
+                t.ended[index(counts[tb.ENDED_COUNT])] = slot
+                counts[tb.ENDED_COUNT] += 1
             else:
-                rows[slot, OUTCOME] = IS_IN_FLIGHT
+                rows[slot, col.OUTCOME] = tb.IS_IN_FLIGHT
                 flights[index(deployment)] += 1
                 walk(t, due_ns, slot, index(visit), at_ns, until_ns)
             position += 1
@@ -171,7 +136,7 @@ def give_birth(  # noqa: PLR0912, PLR0915
         if rows_left == 0 and position < count and births[source, position, 0] < close_ns:
             break
         i += 1
-    counts[FREE], counts[BORN] = rows_left, born_left
+    counts[tb.FREE], counts[tb.BORN] = rows_left, born_left
     return i
 
 
@@ -184,27 +149,27 @@ def walk(t: PlaneTables, due_ns: Ints, slot: int, visit: int, now_ns: int, until
     stops, visits = t.stops, t.visits
     while True:
         stop = visits[visit].stop
-        if stop == NONE:
+        if stop == tb.NONE:
             if now_ns < until_ns:
-                end(t, slot, IS_COMPLETED, now_ns)
+                end(t, slot, tb.IS_COMPLETED, now_ns)
             else:
-                push(t, SINK_STOP, slot, now_ns)
+                push(t, tb.SINK_STOP, slot, now_ns)
             break
         stop = index(stop)
         kind = stops[stop].inline
-        if kind == SINK:
+        if kind == tb.SINK:
             push(t, stop, slot, now_ns)
             break
         if now_ns >= until_ns:
             push(t, stop, slot, now_ns)
             _note(due_ns, stops[stop].place, now_ns)
             break
-        if kind == LINK:
+        if kind == tb.LINK:
             now_ns = cross(t, slot, visit, stop, now_ns)
             visit += 1
             continue
         if stops[stop].failed:
-            end(t, slot, IS_LOST, now_ns)
+            end(t, slot, tb.IS_LOST, now_ns)
             break
         freed_ns = stops[stop].free_ns
         start_ns = max(now_ns, freed_ns)
@@ -221,7 +186,7 @@ def walk(t: PlaneTables, due_ns: Ints, slot: int, visit: int, now_ns: int, until
             stay(t, stop, slot)
             _note(due_ns, stops[stop].place, now_ns)
             break
-    t.rows[slot, VISIT] = visit
+    t.rows[slot, col.VISIT] = visit
 
 
 @inlined
@@ -251,14 +216,14 @@ def move(t: PlaneTables, sources: Sources, order: Order, first: int, until_ns: i
     first = last + _take_others(t, order, first - last, until_ns)
     if first < last + len(order.others):
         return first
-    slot = stops[SINK_STOP].arriving_first
-    stops[SINK_STOP].arriving_first = stops[SINK_STOP].arriving_last = NONE
-    while slot != NONE:
+    slot = stops[tb.SINK_STOP].arriving_first
+    stops[tb.SINK_STOP].arriving_first = stops[tb.SINK_STOP].arriving_last = tb.NONE
+    while slot != tb.NONE:
         following = t.chain[slot]
         if t.times[slot] < until_ns:
-            end(t, slot, IS_COMPLETED, t.times[slot])
+            end(t, slot, tb.IS_COMPLETED, t.times[slot])
         else:
-            push(t, SINK_STOP, slot, t.times[slot])
+            push(t, tb.SINK_STOP, slot, t.times[slot])
         slot = following
     return first
 
@@ -270,7 +235,7 @@ def _resume(t: PlaneTables, order: Order, until_ns: int) -> None:
     for i in range(len(inline) - 1, -1, -1):
         if due_ns[i] < until_ns:
             stop = index(inline[i])
-            if t.stops[stop].kind == LINK:
+            if t.stops[stop].kind == tb.LINK:
                 take_link(t, stop, until_ns)
             else:
                 take_alone(t, stop, until_ns)
@@ -287,15 +252,15 @@ def _take_others(t: PlaneTables, order: Order, first: int, until_ns: int) -> int
     for i in range(first, len(others)):
         stop = index(others[i])
         kind, done = t.stops[stop].kind, True
-        if kind == LINK:
+        if kind == tb.LINK:
             _send_over(t, due_ns, stop, until_ns)
             continue
-        if kind == STATION:
+        if kind == tb.STATION:
             take_station(t, stop, until_ns)
         else:
             done = _take_rare(t, stop, until_ns)
-        if t.counts[OUT] > 0:
-            if t.stops[stop].servers > 1 or kind == GENERATION:
+        if t.counts[tb.OUT] > 0:
+            if t.stops[stop].servers > 1 or kind == tb.GENERATION:
                 order_out(t)
             _send_on(t, due_ns, until_ns)
         elif len(t.branches) > 0:
@@ -312,7 +277,7 @@ def _send_over(t: PlaneTables, due_ns: Ints, link: int, until_ns: int) -> None:
     for i in range(n):
         fetch_next(t, t.slots, i, n)
         slot = index(t.slots[i])
-        visit = index(t.rows[slot, VISIT])
+        visit = index(t.rows[slot, col.VISIT])
         now_ns = cross(t, slot, visit, link, t.times[slot])
         walk(t, due_ns, slot, visit + 1, now_ns, until_ns)
     if len(t.branches) > 0:
@@ -323,13 +288,13 @@ def _send_over(t: PlaneTables, due_ns: Ints, link: int, until_ns: int) -> None:
 def _take_rare(t: PlaneTables, stop: int, until_ns: int) -> bool:
     """Take a stop of a kind that few worlds have; False for a fork at which rows ran out."""
     kind = t.stops[stop].kind
-    if kind == RANKED:
+    if kind == tb.RANKED:
         take_ranked(t, stop, until_ns)
-    elif kind == GENERATION:
+    elif kind == tb.GENERATION:
         take_generation(t, stop, until_ns)
-    elif kind == FORK:
+    elif kind == tb.FORK:
         return take_fork(t, stop, until_ns)
-    elif kind == JOIN:
+    elif kind == tb.JOIN:
         take_join(t, stop, until_ns)
     return True
 
@@ -337,14 +302,14 @@ def _take_rare(t: PlaneTables, stop: int, until_ns: int) -> bool:
 @in_place
 def _send_on(t: PlaneTables, due_ns: Ints, until_ns: int) -> None:
     rows, stops, visits = t.rows, t.stops, t.visits
-    n = t.counts[OUT]
+    n = t.counts[tb.OUT]
     for i in range(n):
         fetch_next(t, t.out, i, n)
         if i + AHEAD // 2 < n:
             ahead = index(t.out[i + AHEAD // 2])
-            prefetch_item(stops, visits[index(rows[ahead, VISIT])].stop)
+            prefetch_item(stops, visits[index(rows[ahead, col.VISIT])].stop)
         slot = index(t.out[i])
-        walk(t, due_ns, slot, index(rows[slot, VISIT]), t.times[slot], until_ns)
-    t.counts[OUT] = 0
+        walk(t, due_ns, slot, index(rows[slot, col.VISIT]), t.times[slot], until_ns)
+    t.counts[tb.OUT] = 0
     if len(t.branches) > 0:
         settle(t)
