@@ -224,17 +224,28 @@ class ServedBulk(Facet, BulkOperations):
         price: float | None = None,
         reason: str = "",
     ) -> None:
-        clock_ns = self._call.search(query).clock_ns
-        self._call.figures(query, plan)
+        service, now_ns = self._service, self._call.now_ns
+        at_s = seconds(self._call.search(query).clock_ns)
+        figures = self._call.figures(query, plan)
         for name, text in (("role", role), ("reason", reason)):
             if not isinstance(text, str):
                 raise PlannerError(f"log_candidate: {name}={text!r} must be a text")
-        numbers = (
-            _number("latency_s", latency_s),
-            _number("accuracy", accuracy),
-            None if price is None else _number("price", price),
-        )
-        self._service.note_offer(query, plan, self._call.now_ns, clock_ns, (role, *numbers, reason))
+        dataset = service.application.datasets[query.dataset]
+        true_accuracy = dataset.expected_accuracy(service.content(query, now_ns))
+        row = {
+            "query": query.id,
+            "triggered_s": seconds(now_ns),
+            "at_s": at_s,
+            "role": role,
+            **service.named(plan),
+            "list_price_usd_per_hour": figures.list_price_usd_per_hour,
+            "latency_s": _number("latency_s", latency_s),
+            "accuracy": _number("accuracy", accuracy),
+            "price": None if price is None else _number("price", price),
+            "reason": reason or None,
+            "true_accuracy": float(true_accuracy[plan.configuration.index]),
+        }
+        service.tables.add("offers", row)
 
 
 class ServedContext(Facet, PlanningContext):

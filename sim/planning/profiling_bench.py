@@ -276,13 +276,7 @@ class ProfilingBench:
             configuration, items, accuracy, times_s, drawn.sizes[items], drawn.allowances[items]
         )
         # Planners get the very arrays that later estimates are made from.
-        for array in (
-            measurement.items,
-            measurement.accuracy,
-            measurement.operator_time_s,
-            measurement.size,
-            measurement.allowance,
-        ):
+        for array in (items, accuracy, times_s, measurement.size, measurement.allowance):
             array.setflags(write=False)
         self._measured[configuration.index] = measurement
         return measurement

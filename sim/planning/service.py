@@ -132,10 +132,10 @@ class PlanningService:
         return self._bench_of(query, now_ns, "fresh", now_ns)
 
     def _bench_of(self, query: Query, now_ns: int, *names: str | int) -> ProfilingBench:
-        weights = self._content(query, now_ns)
+        weights = self.content(query, now_ns)
         return self._new_bench(query.dataset, weights, "query", query.id, *names)
 
-    def _content(self, query: Query, now_ns: int) -> Floats:
+    def content(self, query: Query, now_ns: int) -> Floats:
         """Return the true mixture of a query's content over strata, as it is now."""
         content = self.registry.living[query.id].truth.content
         return [
@@ -269,35 +269,6 @@ class PlanningService:
                 self.application.model(operator, configuration),
                 service.memory_bytes,
             )
-
-    def note_offer(
-        self,
-        query: Query,
-        plan: Plan,
-        now_ns: int,
-        clock_ns: int,
-        said: tuple[str, float, float, float | None, str],
-    ) -> None:
-        """Note in the results what a planner considered, beside what is true of it."""
-        role, latency_s, accuracy, price, reason = said
-        dataset = self.application.datasets[query.dataset]
-        true_accuracy = dataset.expected_accuracy(self._content(query, now_ns))
-        self.tables.add(
-            "offers",
-            {
-                "query": query.id,
-                "triggered_s": seconds(now_ns),
-                "at_s": seconds(clock_ns),
-                "role": role,
-                **self.named(plan),
-                "list_price_usd_per_hour": self.figures(query, plan).list_price_usd_per_hour,
-                "latency_s": latency_s,
-                "accuracy": accuracy,
-                "price": price,
-                "reason": reason or None,
-                "true_accuracy": float(true_accuracy[plan.configuration.index]),
-            },
-        )
 
     def named(self, plan: Plan) -> dict[str, str]:
         """Return what results call a plan, its configuration and its placement."""

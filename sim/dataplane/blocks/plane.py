@@ -272,11 +272,14 @@ class BlocksPlane:
         self._tell()
 
     def finish(self) -> None:
-        slots = self._pool.under_way()
-        self._pool.rows[slots, ENDED] = self.now_ns
-        self._pool.end(slots)
+        pool = self._pool
+        slots = np.flatnonzero(pool.rows[:, OUTCOME] == tb.IS_IN_FLIGHT)
+        pool.rows[slots, ENDED] = self.now_ns
+        count = int(pool.counts[tb.ENDED_COUNT])
+        pool.ended[count : count + len(slots)] = slots
+        pool.counts[tb.ENDED_COUNT] += len(slots)
         self._tell()
-        self._pool.rows[slots, OUTCOME] = tb.NONE
+        pool.rows[slots, OUTCOME] = tb.NONE
 
     def _move(self, until_ns: int) -> None:
         while self.now_ns < until_ns:

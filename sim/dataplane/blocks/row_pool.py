@@ -55,16 +55,6 @@ class RowPool:
     def _forget_branches(self, slots: tb.Ints) -> None:
         self.branches[slots] = (tb.NONE, tb.NONE, 0, tb.IS_COMPLETED)
 
-    def under_way(self) -> tb.Ints:
-        """Return the rows of requests under way."""
-        return np.nonzero(self.rows[:, OUTCOME] == tb.IS_IN_FLIGHT)[0]
-
-    def end(self, slots: tb.Ints) -> None:
-        """Note that requests have ended."""
-        count = int(self.counts[tb.ENDED_COUNT])
-        self.ended[count : count + len(slots)] = slots
-        self.counts[tb.ENDED_COUNT] += len(slots)
-
     def told(self) -> None:
         """Take rows back whose end was told."""
         slots = self.ended[: self.counts[tb.ENDED_COUNT]]
