@@ -7,8 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scenarios.compiled import inlined
-from sim._jit.indexing import index
-from sim._jit.prefetch import LINE
+from sim._jit.hints import LINE, index
 
 LEAST = 64
 LINE_BYTES = 8 * LINE

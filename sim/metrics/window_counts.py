@@ -16,9 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scenarios.compiled import compiled, in_place, inlined
+from sim._jit.hints import AHEAD, LINE, index, prefetch
 from sim._jit.id_pool import grown, slot_of
-from sim._jit.indexing import index
-from sim._jit.prefetch import AHEAD, LINE, prefetch
 from sim.dataplane.base import request_rows as col
 from sim.dataplane.base.durations import bound_of
 from sim.dataplane.base.interface import COMPLETED, IN_FLIGHT, LOST, OUTCOMES

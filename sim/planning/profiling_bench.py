@@ -39,8 +39,7 @@ ITEMS, FEW = 1024, 64
 NONE = np.zeros(0, dtype=np.int64)
 NONE.setflags(write=False)
 
-LEAST_RANK = 1e-9
-"""How near to 0 or 1 ranks come, whose quantiles would be infinite."""
+LEAST_RANK = 1e-9  # how near to 0 or 1 ranks come, whose quantiles would be infinite
 
 
 class ProfilingRun(NamedTuple):
@@ -303,10 +302,7 @@ def _view(
     latent_share: float,
     noise_share: float,
 ) -> None:
-    """Turn ``views``, standard normals of shape (2, n), into views of rank and of stratum.
-
-    ``ranks`` and ``strata`` have shape (n,); ``hardness``, of mean 0, is that of each stratum.
-    """
+    """Turn ``views``, standard normals of shape (2, n), into views of rank and of stratum."""
     for item in range(len(ranks)):
         rank = min(max(ranks[item], LEAST_RANK), 1 - LEAST_RANK)
         views[0, item] = latent_share * normal_quantile(rank) + noise_share * views[0, item]

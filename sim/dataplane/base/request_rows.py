@@ -12,47 +12,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scenarios.compiled import compiled
-from sim._jit.prefetch import LINE
+from sim._jit.hints import LINE
 from sim.dataplane.base.interface import IN_FLIGHT, OUTCOMES
 
-QUERY = 0
-"""Id of the query."""
-NUMBER = 1
-"""Number of the request within its query, from 0."""
-ARRIVAL = 2
-"""Birth, in nanoseconds."""
-DEPLOYMENT = 3
-"""Deployment that the request has kept since its birth, or -1 for none."""
-VISIT = 4
-"""Private to a data plane."""
-OUTCOME = 5
-"""Index into ``OUTCOMES``, once the request has ended."""
-ENDED = 6
-"""When the request ended, in nanoseconds; for one in flight, the horizon."""
-SIZE = 7
-"""Float: its size over the mean."""
+QUERY = 0  # id of the query
+NUMBER = 1  # number of the request within its query, from 0
+ARRIVAL = 2  # birth, in nanoseconds
+DEPLOYMENT = 3  # deployment that the request has kept since its birth, or -1 for none
+VISIT = 4  # private to a data plane
+OUTCOME = 5  # index into ``OUTCOMES``, once the request has ended
+ENDED = 6  # when the request ended, in nanoseconds; for one in flight, the horizon
+SIZE = 7  # float: its size over the mean
 
 # Columns from the first of an operator's on; see ``line_of``. ``PARTS`` of them follow each other.
-VARIABILITY = 0
-"""Float: a factor on its service time at this operator."""
-QUEUEING = 1
-"""Waiting while all servers were busy, in nanoseconds, as are all below."""
-BATCHING = 2
-"""Waiting for a batch to fill."""
-COMPUTE = 3
-"""Being served."""
-TRANSFER = 4
-"""On links towards this operator."""
+VARIABILITY = 0  # float: a factor on its service time at this operator
+QUEUEING = 1  # waiting while all servers were busy, in nanoseconds, as are all below
+BATCHING = 2  # waiting for a batch to fill
+COMPUTE = 3  # being served
+TRANSFER = 4  # on links towards this operator
 PARTS = TRANSFER + 1 - QUEUEING
 """How many parts a request's time has at an operator: those from ``QUEUEING`` to ``TRANSFER``."""
 
 # In the room that the first operator leaves, since few stops read them.
-LENGTH = LINE + TRANSFER + 1
-"""Float: the length of its output over the mean."""
-ALLOWANCE = LENGTH + 1
-"""Float: how many times the latency bound it may take, see ``RequestBlock``."""
-ANSWER = LENGTH + 2
-"""On links on the answer's way back."""
+LENGTH = LINE + TRANSFER + 1  # float: the length of its output over the mean
+ALLOWANCE = LENGTH + 1  # float: how many times the latency bound it may take, see ``RequestBlock``
+ANSWER = LENGTH + 2  # on links on the answer's way back
 
 
 @compiled

@@ -12,8 +12,7 @@ from sim.dataplane.blocks import tables as tb
 from sim.dataplane.blocks.lists import end, gather, push
 from sim.dataplane.blocks.tables import PlaneTables
 
-PART = -3
-"""Outcome of a row that is a branch, and not the home, of a request under way."""
+PART = -3  # outcome of a row that is a branch, and not the home, of a request under way
 
 
 @in_place

@@ -14,8 +14,7 @@ from sim.dataplane.blocks.disciplines import sheds, wait_by_rank
 from sim.dataplane.blocks.lists import drop_behind, end, gather, lose_arrivals
 from sim.dataplane.blocks.tables import PlaneTables, Records
 
-GHOST = -2
-"""Outcome of a row that is kept for the sake of its engine only."""
+GHOST = -2  # outcome of a row that is kept for the sake of its engine only
 
 
 @in_place

@@ -1,8 +1,7 @@
 """Lists of requests, chained by ``PlaneTables.chain``, and their ends."""
 
 from scenarios.compiled import inlined
-from sim._jit.indexing import index
-from sim._jit.prefetch import AHEAD, prefetch
+from sim._jit.hints import AHEAD, index, prefetch
 from sim.dataplane.base.request_rows import DEPLOYMENT, ENDED, OUTCOME, VISIT
 from sim.dataplane.blocks.sorting import before, sort_slots
 from sim.dataplane.blocks.tables import ENDED_COUNT, IS_DROPPED, IS_LOST, NONE, Ints, PlaneTables

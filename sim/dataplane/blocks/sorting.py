@@ -1,17 +1,15 @@
 """Requests in the order in which a stop takes them: (arrival there, query, number, leg)."""
 
 from scenarios.compiled import in_place, inlined
-from sim._jit.indexing import index
+from sim._jit.hints import index
 from sim.dataplane.base.durations import NEVER
 from sim.dataplane.base.request_rows import NUMBER, QUERY, VISIT
 from sim.dataplane.blocks.tables import Ints
 
-MOVES = 8
-"""Moves per request after which sorting by insertion is given up."""
+MOVES = 8  # moves per request after which sorting by insertion is given up
 MOST_BITS = 13
 """Most bits of the first digit, by which rows are put near their places: as many digits as rows."""
-RADIX_BITS = 8
-"""Bits of each digit where that is not enough."""
+RADIX_BITS = 8  # bits of each digit where that is not enough
 
 
 @in_place

@@ -6,7 +6,7 @@ Rows that leave before the sync point are put into ``out``.
 """
 
 from scenarios.compiled import in_place, inlined
-from sim._jit.indexing import index
+from sim._jit.hints import index
 from sim.dataplane.base.durations import (
     NEVER,
     NOMINAL,

@@ -18,8 +18,7 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 NONE = -1
-SINK_STOP = 0
-"""Where requests that are done await the sync point."""
+SINK_STOP = 0  # where requests that are done await the sync point
 
 ONE_BITS = int(np.float64(1.0).view(np.int64))
 """The bits of a factor of 1: births copy bits, so that times and factors lie in one array."""

@@ -4,8 +4,7 @@ A request walks through inline stops one after the other, while its row is at ha
 """
 
 from scenarios.compiled import in_place, inlined
-from sim._jit.indexing import index
-from sim._jit.prefetch import AHEAD, LINE, prefetch, prefetch_item
+from sim._jit.hints import AHEAD, LINE, index, prefetch, prefetch_item
 from sim.dataplane.base import request_rows as col
 from sim.dataplane.base.durations import NEVER
 from sim.dataplane.base.request_rows import line_of, operators_of
@@ -25,8 +24,7 @@ from sim.dataplane.blocks.stops import (
 )
 from sim.dataplane.blocks.tables import Ints, Order, PlaneTables, Sources
 
-APART = 2
-"""How many sources lie between two steps of fetching: time for memory to answer."""
+APART = 2  # how many sources lie between two steps of fetching: time for memory to answer
 
 
 @inlined
