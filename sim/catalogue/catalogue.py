@@ -158,12 +158,9 @@ class Catalogue:
 
     def propagation_s(self, query: Query, crossing: Crossing) -> float:
         """Return the nominal one-way delay of a link: half its round trip."""
-        round_trip = (
-            self.backhaul_rtt_s
-            if crossing.link == BACKHAUL
-            else self._network.link(query.technology).rtt_s
-        )
-        return round_trip / 2
+        if crossing.link == BACKHAUL:
+            return self.backhaul_rtt_s / 2
+        return self._network.link(query.technology).rtt_s / 2
 
 
 # How every operator is served on every allocation at hand, as arrays for scoring in bulk

@@ -9,8 +9,7 @@ from scenarios.compiled import in_place, inlined
 from sim.dataplane.base.durations import NEVER, deadline_ns
 from sim.dataplane.base.queueing import batch_ready_ns, is_late, rank, room
 from sim.dataplane.base.request_rows import ALLOWANCE, ARRIVAL, DEPLOYMENT, ENDED
-from sim.dataplane.blocks.lists import end, gather, lose_arrivals, push, stay, wait
-from sim.dataplane.blocks.sorting import before
+from sim.dataplane.blocks.lists import before, end, gather, lose_arrivals, push, stay, wait
 from sim.dataplane.blocks.stops import release, serve_batch
 from sim.dataplane.blocks.tables import IS_DROPPED, IS_SHED, NONE, RANKED, PlaneTables
 

@@ -28,7 +28,6 @@ from sim.dataplane.blocks.disciplines import take_off
 from sim.dataplane.blocks.generation import drop_jobs, lose_jobs
 from sim.dataplane.blocks.order import arrange
 from sim.dataplane.blocks.routes import LaidRoute, RouteTables, lay_out
-from sim.dataplane.blocks.row_pool import RowPool
 from sim.dataplane.blocks.sources import SourceBook
 from sim.dataplane.blocks.travel import move
 
@@ -71,7 +70,7 @@ class BlocksPlane:
         self._orders: list[tuple[int, Callable[[], None]]] = []
         self._flights = np.zeros(64, dtype=np.int64)
         self._terms = np.zeros(64, dtype=tb.TERMS)
-        self._pool = RowPool(0)
+        self._pool = tb.RowPool(0)
         self._tables: tb.PlaneTables | None = None
         self._order: tb.Order | None = None
         self._block_ns = FIRST_BLOCK_NS
@@ -157,7 +156,7 @@ class BlocksPlane:
     def open_source(self, at_ns: int, query: int, blocks: Iterator[RequestBlock]) -> None:
         self._sources.open(query, blocks)
         if self._pool.rows.shape[1] != width(self._sources.operators):
-            self._pool = RowPool(self._sources.operators)  # This was the first source.
+            self._pool = tb.RowPool(self._sources.operators)  # This was the first source.
             self._tables = None
 
     def close_source(self, at_ns: int, query: int) -> None:

@@ -19,8 +19,15 @@ from sim.dataplane.base.durations import (
 )
 from sim.dataplane.base.queueing import batch_ready_ns
 from sim.dataplane.base.request_rows import BATCHING, COMPUTE, QUEUEING, SIZE, VARIABILITY, VISIT
-from sim.dataplane.blocks.lists import fetch_next, gather, lose_arrivals, stay, wait
-from sim.dataplane.blocks.sorting import before, sort_slots
+from sim.dataplane.blocks.lists import (
+    before,
+    fetch_next,
+    gather,
+    lose_arrivals,
+    sort_slots,
+    stay,
+    wait,
+)
 from sim.dataplane.blocks.tables import NONE, OUT, Floats, Ints, PlaneTables, Records
 
 # Servers

@@ -126,10 +126,9 @@ class EventsPlane:
     def _stops(self, leg: Leg) -> list[Stop]:
         stops: list[Stop] = []
         for visit in leg.visits:
-            place: EventStation | GenerationStation | Link = (
-                self.links[visit.link] if visit.link is not None else self.stations[visit.station]  # type: ignore[index]
-            )
-            stops.append((place.enter, visit.operator, visit.mean))
+            place: Any = self.links if visit.station is None else self.stations
+            stop = visit.link if visit.station is None else visit.station
+            stops.append((place[stop].enter, visit.operator, visit.mean))
         return stops
 
     # What requests do
