@@ -23,11 +23,7 @@ from sim.controlplane.deployments import Deployments
 from sim.controlplane.failures import FAILURES
 from sim.controlplane.interference import Interference
 from sim.controlplane.planner_calls import call_planner
-from sim.controlplane.result_rows import (
-    operator_columns,
-    query_row,
-    window_columns,
-)
+from sim.controlplane.result_rows import operator_columns, query_row, window_columns
 from sim.controlplane.routing import RouteBuilder
 from sim.dataplane.base.interface import DataPlane, Recorder
 from sim.dataplane.base.recorders import Tee
