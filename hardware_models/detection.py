@@ -47,8 +47,7 @@ def _gflops() -> dict[str, float]:
 
 def _log_gflops(frame: pl.DataFrame) -> Array:
     flops = np.array([_gflops().get(model, np.nan) for model in frame["model"]])
-    result: Array = np.log(flops) + 2 * np.log(frame["input_px"].to_numpy() / _MAP_SOURCE_PX)
-    return result
+    return np.asarray(np.log(flops) + 2 * np.log(frame["input_px"].to_numpy() / _MAP_SOURCE_PX))
 
 
 _STACK = ("hardware", "precision")
@@ -89,7 +88,6 @@ LATENCY = Surface(
     name="latency",
     table="detection_latency",
     target="value",
-    key=("model", "input_px", "hardware", "precision", "batch", "metric"),
     start=_latency_start,
     form=_latency_form,
     coordinates=_latency_coordinates,
@@ -111,8 +109,7 @@ def _resolution_coordinates(*columns: str) -> Callable[[pl.DataFrame], Coordinat
 
 
 def _log_px(frame: pl.DataFrame) -> Array:
-    result: Array = np.log(frame["input_px"].to_numpy() / _REFERENCE_PX)
-    return result
+    return np.asarray(np.log(frame["input_px"].to_numpy() / _REFERENCE_PX))
 
 
 def _fps_start(frame: pl.DataFrame) -> dict[tuple[str, str], float]:
@@ -130,8 +127,7 @@ def _fps_form(frame: pl.DataFrame) -> Form:
     def form(values: Coefficients) -> Array:
         work = lookup(values, models, "log_work_ms") - lookup(values, stacks, "log_speed") + pixels
         floor = lookup(values, stacks, "log_floor_ms")
-        frames: Array = np.log(_MS_PER_S) - log_sum(floor, work)
-        return frames
+        return np.asarray(np.log(_MS_PER_S) - log_sum(floor, work))
 
     return form
 
@@ -141,7 +137,6 @@ FPS = Surface(
     name="fps",
     table="detection_resolution",
     target="fps",
-    key=("model", "input_px", "hardware", "precision"),
     start=_fps_start,
     form=_fps_form,
     coordinates=_resolution_coordinates("model", "hardware", "precision"),
@@ -162,8 +157,7 @@ def _map_form(frame: pl.DataFrame) -> Form:
 
     def form(values: Coefficients) -> Array:
         growth = np.log(np.maximum(1 + values["map", "growth"] * px, 1e-3))
-        result: Array = lookup(values, groups, "log_map_608") + growth
-        return result
+        return np.asarray(lookup(values, groups, "log_map_608") + growth)
 
     return form
 
@@ -173,7 +167,6 @@ MAP = Surface(
     name="map",
     table="detection_resolution",
     target="map50_95",
-    key=("model", "input_px", "hardware", "precision"),
     start=_map_start,
     form=_map_form,
     coordinates=_resolution_coordinates("model"),

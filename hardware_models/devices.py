@@ -10,7 +10,7 @@ Table ``device_latency`` holds the mean time of an inference on a CPU, batch 1, 
 and number of threads. Log time is a *typical* value of the network, in Raspberry Pi 4 milliseconds,
 less the log speed of the device at that number of threads. Both are medians, found in turns until
 they settle (median polish: Tukey, Exploratory Data Analysis, 1977). Rows stem from versions of ncnn
-from 2019 to 2026, so they carry software drift.
+from 2019 to 2026, so they carry software drift. Names that no table has raise UnknownNameError.
 """
 
 from dataclasses import dataclass
@@ -71,20 +71,13 @@ def devices(family: str) -> tuple[DeviceModel, ...]:
 
     The 14 phones are those that the published percentiles of speed summarise. One of them, the
     Snapdragon X Elite, is a laptop chip.
-
-    Raises:
-        UnknownNameError: There is no such family.
     """
     pick("device family", family, families())
     return tuple(each for each in _devices().values() if each.family == family)
 
 
 def device(name: str) -> DeviceModel:
-    """Look up a device.
-
-    Raises:
-        UnknownNameError: The device is not in the table.
-    """
+    """Look up a device."""
     pick("device", name, _devices())
     return _devices()[name]
 
@@ -110,11 +103,7 @@ def cpu_times() -> pl.DataFrame:
 
 @table_cache
 def source_name(name: str) -> str:
-    """Give a device's name in the source's list.
-
-    Raises:
-        UnknownNameError: The device is not in table ``device_models``.
-    """
+    """Give a device's name in the source's list."""
     rows = load_table("device_models").filter(pl.col("name") == device(name).name)
     return str(rows["device"].item())
 

@@ -104,8 +104,7 @@ class Process:
     def mean(self, asked: Coordinates) -> Array:
         """Expected residuals, (rows,)."""
         # Summed without BLAS, whose sums depend on its number of threads.
-        result: Array = (self.kernel.covariance(asked, self.seen) * self.weights).sum(axis=1)
-        return result
+        return np.asarray((self.kernel.covariance(asked, self.seen) * self.weights).sum(axis=1))
 
 
 def _factor(kernel: Kernel, seen: Coordinates, noise_sd: Array) -> tuple[tuple[Array, bool], Array]:

@@ -19,7 +19,7 @@ from hardware_models.llm.iteration import TPOT, TTFT
 from hardware_models.llm.layers import LAYER, LINEAR
 from hardware_models.llm.speed import FULL_PRECISION, SPEED
 from hardware_models.reference import BATCH_1, REFERENCE
-from hardware_models.surfaces import Surface, predict
+from hardware_models.surfaces import Surface, predict, stored_kernel
 from hardware_models.tables import load_table
 from hardware_models.whisper import DECODE, ENCODE
 
@@ -74,7 +74,7 @@ def _latency_ms(rows: pl.DataFrame) -> Array:
 def _latency_out_of_fold() -> pl.DataFrame:
     from hardware_models.fits import gpu_latency as fit  # noqa: PLC0415
 
-    return fit.cross_validate(fit.RANDOM, gpu_latency.kernel())
+    return fit.cross_validate(fit.RANDOM, stored_kernel(gpu_latency.LATENCY))
 
 
 def _as_ratio(time: float, metric: str) -> float:

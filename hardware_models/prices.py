@@ -1,7 +1,8 @@
 """Dated prices of rented cloud machines and of egress, and the part that pays for the GPUs.
 
 Source: Google Cloud prices of 2026-07-30 and, for the price of a GPU alone, the SkyPilot
-catalogue; tables ``prices``, ``gpu_hosts`` and ``egress_prices``.
+catalogue; tables ``prices``, ``gpu_hosts`` and ``egress_prices``. A machine, or an offer of it,
+that no table has raises UnknownNameError.
 """
 
 from itertools import islice
@@ -65,9 +66,6 @@ def machine_price_usd_per_hour(
         purchase: ``"on-demand"``, ``"spot"``, ``"1-year commit"`` or ``"3-year commit"``; not
             every machine and region has all.
         region: The cloud region.
-
-    Raises:
-        UnknownNameError: There is no such machine, or no such offer of it.
     """
     offers = _offers(machine)
     pick(f"region of {machine}", region, dict.fromkeys(where for where, _ in offers))
@@ -89,11 +87,7 @@ class Machine(NamedTuple):
 
 @table_cache
 def machine_type(machine: str) -> Machine:
-    """Look up a machine type.
-
-    Raises:
-        UnknownNameError: The machine is not in the table.
-    """
+    """Look up a machine type."""
     row = _any(_offers(machine))
     return Machine(row["vcpus"], row["gpus"], row["gpu"])
 

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import polars as pl
 
 from hardware_models.gaussian_process import Array, Coordinates, Kernel, Process
+from hardware_models.schemas import SCHEMAS
 from hardware_models.tables import load_table, table_cache
 
 NOT_NAMED = "not named"
@@ -36,10 +37,9 @@ class Surface:
 
     Attributes:
         fit: The fit, in tables ``fit_<fit>``, that holds its coefficients.
-        name: Its name in that fit, which begins the name of each of its groups.
+        name: Its name in that fit, which begins the name of each of its groups; may be empty.
         table: The table.
         target: The column of the figure.
-        key: The columns that identify a row of it.
         start: Gives the coefficients of the form from which to start fitting it to some rows.
         form: Prepares the form at some rows.
         coordinates: Says where rows lie.
@@ -53,7 +53,6 @@ class Surface:
     name: str
     table: str
     target: str
-    key: tuple[str, ...]
     start: Callable[[pl.DataFrame], dict[tuple[str, str], float]]
     form: Callable[[pl.DataFrame], Form]
     coordinates: Callable[[pl.DataFrame], Coordinates]
@@ -61,6 +60,16 @@ class Surface:
     rows: Callable[[pl.DataFrame], pl.Series] = _all_rows
     trusted: Callable[[pl.DataFrame], pl.Series] = _all_rows
     rounding: Callable[[pl.DataFrame], Array] = lambda frame: np.zeros(frame.height)
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """The columns that identify a row of the table."""
+        return SCHEMAS[self.table].key
+
+    @property
+    def kernel_group(self) -> str:
+        """The group of the kernel's parameters in the fit."""
+        return f"{self.name} kernel".lstrip()
 
     def measured(self) -> pl.DataFrame:
         """The rows of the table in use that the surface speaks of."""
@@ -78,9 +87,9 @@ def coefficients(fit: str) -> Coefficients:
 
 def stored_kernel(surface: Surface) -> Kernel:
     """Read the kernel of a surface's correction."""
-    group = f"{surface.name} kernel"
+    values = coefficients(surface.fit).items()
     return Kernel.from_values(
-        {name: value for (of, name), value in coefficients(surface.fit).items() if of == group}
+        {name: value for (of, name), value in values if of == surface.kernel_group}
     )
 
 
@@ -107,8 +116,7 @@ def learn(
         if asked.is_empty():
             return np.empty(0)
         correction = process.mean(surface.coordinates(asked))
-        figures: Array = np.exp(surface.form(asked)(values) + correction)
-        return figures
+        return np.asarray(np.exp(surface.form(asked)(values) + correction))
 
     return predict
 
@@ -207,6 +215,6 @@ def log_sum(one: Array, other: Array) -> Array:
     return result
 
 
-def smooth_max(one: Array, other: Array, sharpness: float) -> Array:
+def smooth_max(one: Array, other: Array, sharpness: float | Array) -> Array:
     """Logarithm of (x^s + y^s)^(1/s), of the logarithms of x and y: about the larger of them."""
     return log_sum(sharpness * one, sharpness * other) / sharpness

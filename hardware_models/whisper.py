@@ -3,7 +3,7 @@
 Source: whisper.cpp benchmarks, table ``whisper_latency``, one engine on a V100, Apple chips, a
 Raspberry Pi 4 and 5, and others. On each hardware and engine a time is a power of the
 parameters of the half of the model at work (table ``whisper_models``), corrected by a Gaussian
-process.
+process. A model or hardware that is not known raises UnknownNameError.
 """
 
 import math
@@ -27,7 +27,6 @@ from hardware_models.surfaces import (
 )
 from hardware_models.tables import load_table, table_cache
 
-_KEY = ("model", "hardware", "engine", "precision", "threads", "metric")
 _METRICS = {"encode": "encode 30 s window", "decode": "decode per token"}
 _MS_PER_S = 1e3
 
@@ -65,8 +64,7 @@ def _surface(name: str) -> Surface:
 
         def logs(values: Coefficients) -> Array:
             level = lookup(values, of, "log_ms_at_100m")
-            result: Array = level + lookup(values, of, "exponent") * sizes
-            return result
+            return np.asarray(level + lookup(values, of, "exponent") * sizes)
 
         return logs
 
@@ -86,7 +84,6 @@ def _surface(name: str) -> Surface:
         name=name,
         table="whisper_latency",
         target="value",
-        key=_KEY,
         start=start,
         form=form,
         coordinates=coordinates,
@@ -118,15 +115,11 @@ def _default_setting(on: str) -> tuple[str, str, int]:
 
 @table_cache
 def encode_s(model: str, hardware_name: str) -> Latency:
-    """Time to encode a window of 30 s, in half precision by the plainest build of whisper.cpp.
-
-    Raises:
-        UnknownNameError: The model or the hardware is not known.
-    """
+    """Time to encode a window of 30 s, in half precision by the plainest build of whisper.cpp."""
     pick("whisper model", model, models())
     pick("hardware", hardware_name, hardware())
     row = (model, hardware_name, *_default_setting(hardware_name), _METRICS["encode"])
-    figures, exact = predict(ENCODE, pl.DataFrame([row], schema=list(_KEY), orient="row"))
+    figures, exact = predict(ENCODE, pl.DataFrame([row], schema=list(ENCODE.key), orient="row"))
     sizes = _parameters("encoder")
     timed = ENCODE.measured().filter(pl.col("hardware") == hardware_name)["model"]
     seen = [sizes[each] for each in timed]

@@ -11,29 +11,20 @@ DECISIVE = ("numpy", "scipy", "scikit-learn", "numba", "polars")
 
 
 @cache
-def _versions() -> tuple[tuple[str, str], ...]:
+def versions() -> Mapping[str, str]:
+    """Return the versions for one set of which byte equality of results is promised."""
     import sys
     from importlib.metadata import version
 
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
-    return (
-        ("compass-sim", __version__),
-        ("python", python),
-        *((name, version(name)) for name in DECISIVE),
-    )
-
-
-def versions() -> dict[str, str]:
-    """Return the versions for one set of which byte equality of results is promised."""
-    return dict(_versions())
+    ours = {"compass-sim": __version__, "python": python}
+    return ours | {name: version(name) for name in DECISIVE}
 
 
 def not_ours(noted: Any) -> str:
-    """Say that results are of other versions than would go on with them, or nothing.
+    """Say that results, by their noted versions, cannot go on with the installed ones, or nothing.
 
-    Args:
-        noted: versions as they were noted with the results; what was not noted is not compared,
-            but for our own.
+    What was not noted is not compared, but for our own.
     """
     theirs = noted if isinstance(noted, Mapping) else {}
     theirs = {"compass-sim": "unknown", **theirs}

@@ -7,11 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from hardware_models.tables import FIRST_ROW_LINE
+from scenarios.numerics import Floats
 
-Floats = NDArray[np.float64]
 SHIPPED_TRACES = ("azure_llm_2023_code", "azure_llm_2023_conversation")
 TIME_COLUMNS = ("arrival_s", "TIMESTAMP")
 

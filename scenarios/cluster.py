@@ -1,10 +1,9 @@
 """Cluster layouts: devices, then nodes tier by tier, each a pool of machines of one type."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass, field, replace
+from typing import Annotated
 
-from hardware_models.gpu.mig import Profile, profiles
+from hardware_models.gpu.mig import profiles
 from hardware_models.prices import (
     egress_usd_per_byte,
     gpu_share_of_price,
@@ -13,28 +12,25 @@ from hardware_models.prices import (
     machines,
 )
 from scenarios.applications.nodes import pick_key
+from scenarios.ranges import Range, check_ranges
 
 DEVICE = "device"
 TIERS = ("edge", "cloud")
 """Where a node may be, in the order in which data moves."""
 
-MOST_S = 1e8
-"""The longest that anything takes, three years: many times that fit 64 bits of nanoseconds."""
+SECONDS = Range(ge=0, le=1e8, unit="s")
+"""How long anything takes, three years at most: many times that fit 64 bits of nanoseconds."""
 
-LEAST_LOAD_BYTES_PER_S = 1e3
-"""The slowest loading of weights, so that the largest model is loaded within a few years."""
+PERIOD = replace(SECONDS, ge=1e-3)
+COUNT = Range(ge=1)
+SPEED = Range(ge=1e-3, le=1e3, unit="times a Raspberry Pi 4")
+"""Of a core, as table ``device_models`` has it."""
 
-LEAST_SPEED, MOST_SPEED = 1e-3, 1e3
-"""Slowest and fastest core, in multiples of a Raspberry Pi 4, as table ``device_models`` has it."""
+LOADING = Range(ge=1e3, unit="bytes/s")
+"""Of weights, so that the largest model is loaded within a few years."""
 
 FIFO, EDF, PRIORITY = DISCIPLINES = ("fifo", "edf", "priority")
 """In which order stations serve what waits; see ``Cluster``."""
-
-
-def _check_ends(key: str, seconds: float) -> None:
-    """Refuse what takes longer than the clock can count."""
-    if not seconds <= MOST_S:
-        raise ValueError(f"{key}={seconds}: must be {MOST_S:g} s or less")
 
 
 @dataclass
@@ -57,87 +53,43 @@ class Node:
 
     tier: str = "cloud"
     machine: str = "a2-highgpu-1g"
-    count: int = 1
+    count: Annotated[int, Range(ge=1, unit="machine")] = 1
     standby: int = 0
     purchase: str = "on-demand"
     region: str = "us-central1"
-    cpu_relative_speed: float = 13.203
-    boot_s: float = 0.0
+    cpu_relative_speed: Annotated[float, SPEED] = 13.203
+    boot_s: Annotated[float, SECONDS] = 0.0
 
     def __post_init__(self) -> None:
         pick_key("tier", self.tier, TIERS, "tier")
-        if self.count < 1:
-            raise ValueError(f"count={self.count}: a node needs 1 machine or more")
+        check_ranges(self)
         if not 0 <= self.standby <= self.count:
             raise ValueError(
                 f"standby={self.standby}: must lie between 0 and the node's count, {self.count}"
             )
-        if self.cpu_relative_speed <= 0:
-            raise ValueError(f"cpu_relative_speed={self.cpu_relative_speed}: must be above 0")
-        if not LEAST_SPEED <= self.cpu_relative_speed <= MOST_SPEED:
-            raise ValueError(
-                f"cpu_relative_speed={self.cpu_relative_speed}: must lie between {LEAST_SPEED:g} "
-                f"and {MOST_SPEED:g} times a Raspberry Pi 4"
-            )
-        if self.boot_s < 0:
-            raise ValueError(f"boot_s={self.boot_s}: must be 0 s or more")
-        _check_ends("boot_s", self.boot_s)
         pick_key("machine", self.machine, machines(), "machine")
-        self._machine_type  # noqa: B018 -- An unknown purchase, region or board raises here.
+        self._look_up()
 
-    @cached_property
-    def _machine_type(self) -> "_MachineType":
-        return _MachineType.of(self.machine, self.purchase, self.region)
+    def __setattr__(self, name: str, value: object) -> None:
+        if name in vars(self) and name not in self.__dataclass_fields__:
+            raise AttributeError(f"{name} follows from the tables; it cannot be set")
+        super().__setattr__(name, value)
 
-    @property
-    def price_usd_per_hour(self) -> float:
-        """Price of one whole machine."""
-        return self._machine_type.price_usd_per_hour
-
-    @property
-    def cores(self) -> int:
-        """CPU cores of one machine, a vCPU counted as a core."""
-        return self._machine_type.cores
-
-    @property
-    def gpus(self) -> int:
-        """GPUs of one machine."""
-        return self._machine_type.gpus
-
-    @property
-    def gpu_board(self) -> str | None:
-        """Board of the machine's GPUs, or None."""
-        return self._machine_type.gpu_board
-
-    @property
-    def gpu_profiles(self) -> tuple[str, ...]:
-        """Partition profiles that candidates ask for, smallest first; media extensions left out."""
-        return tuple(name for name in self._machine_type.gpu_profiles if not name.endswith("+me"))
-
-    @property
-    def all_gpu_profiles(self) -> tuple[str, ...]:
-        """Partition profiles that plans may ask for, smallest first."""
-        return tuple(self._machine_type.gpu_profiles)
-
-    @property
-    def core_price_usd_per_hour(self) -> float:
-        """Share of the machine's price that one core carries."""
-        return self._machine_type.core_price_usd_per_hour
-
-    @property
-    def gpu_price_usd_per_hour(self) -> float:
-        """Share of the machine's price that one of its GPUs carries; 0 without any."""
-        return self._machine_type.gpu_price_usd_per_hour
-
-    @property
-    def gpu_slices(self) -> int:
-        """Compute slices of one GPU; 0 without any."""
-        return self._machine_type.gpu_slices
-
-    @property
-    def egress_usd_per_byte(self) -> float:
-        """Price of a byte that leaves the region for a user's device."""
-        return self._machine_type.egress_usd_per_byte
+    def _look_up(self) -> None:
+        """Set what the tables say of the machine as it is rented."""
+        price = machine_price_usd_per_hour(self.machine, self.purchase, self.region)
+        of_gpus = gpu_share_of_price(self.machine)
+        self.price_usd_per_hour = price  # of one whole machine
+        self.cores, self.gpus, self.gpu_board = machine_type(self.machine)  # a vCPU as a core
+        self.core_price_usd_per_hour = price * (1 - of_gpus) / self.cores
+        self.gpu_price_usd_per_hour = price * of_gpus / self.gpus if self.gpus else 0.0
+        self._profiles = {} if self.gpu_board is None else profiles(self.gpu_board)
+        self.gpu_slices = max((each.compute_slices for each in self._profiles.values()), default=0)
+        self.egress_usd_per_byte = egress_usd_per_byte(self.region)  # to a user's device
+        # Partition profiles that plans may ask for, smallest first.
+        self.all_gpu_profiles = tuple(self._profiles)
+        # Those of candidates, without media extensions.
+        self.gpu_profiles = tuple(name for name in self._profiles if not name.endswith("+me"))
 
     def slice_price_usd_per_hour(self, profile: str) -> float:
         """Return the share of the machine's price that a GPU instance of this profile carries.
@@ -145,41 +97,7 @@ class Node:
         The GPU's share of the price is divided by compute slices; a card cut so that compute
         slices remain unused leaves their share unattributed.
         """
-        fraction = self._machine_type.gpu_profiles[profile].compute_fraction
-        return self.gpu_price_usd_per_hour * fraction
-
-
-@dataclass(frozen=True)
-class _MachineType:
-    """What the tables say of a machine as it is rented; the names are those of `Node`."""
-
-    cores: int
-    gpus: int
-    gpu_board: str | None
-    gpu_slices: int
-    gpu_profiles: Mapping[str, Profile]
-    price_usd_per_hour: float
-    core_price_usd_per_hour: float
-    gpu_price_usd_per_hour: float
-    egress_usd_per_byte: float
-
-    @classmethod
-    def of(cls, machine: str, purchase: str, region: str) -> "_MachineType":
-        price = machine_price_usd_per_hour(machine, purchase, region)
-        cores, gpus, board = machine_type(machine)
-        of_gpus = gpu_share_of_price(machine)
-        partitions: Mapping[str, Profile] = {} if board is None else profiles(board)
-        return cls(
-            cores=cores,
-            gpus=gpus,
-            gpu_board=board,
-            gpu_slices=max((each.compute_slices for each in partitions.values()), default=0),
-            gpu_profiles=partitions,
-            price_usd_per_hour=price,
-            core_price_usd_per_hour=price * (1 - of_gpus) / cores,
-            gpu_price_usd_per_hour=price * of_gpus / gpus if gpus else 0.0,
-            egress_usd_per_byte=egress_usd_per_byte(region),
-        )
+        return self.gpu_price_usd_per_hour * self._profiles[profile].compute_fraction
 
 
 @dataclass
@@ -197,24 +115,13 @@ class Profiling:
             default is an assumption: what is lost then is worth a few searches at most.
     """
 
-    lanes: int = 4
-    workers: int = 16
-    feature_correlation: float = 0.85
-    checkpoint_every_s: float = 10.0
+    lanes: Annotated[int, COUNT] = 4
+    workers: Annotated[int, COUNT] = 16
+    feature_correlation: Annotated[float, Range(ge=0, lt=1)] = 0.85
+    checkpoint_every_s: Annotated[float, PERIOD] = 10.0
 
     def __post_init__(self) -> None:
-        for key in ("lanes", "workers"):
-            if getattr(self, key) < 1:
-                raise ValueError(f"{key}={getattr(self, key)}: must be 1 or more")
-        if not 0 <= self.feature_correlation < 1:
-            raise ValueError(
-                f"feature_correlation={self.feature_correlation}: must be 0 or more, and below 1"
-            )
-        if self.checkpoint_every_s < 1e-3:
-            raise ValueError(
-                f"checkpoint_every_s={self.checkpoint_every_s}: must be 0.001 s or more"
-            )
-        _check_ends("checkpoint_every_s", self.checkpoint_every_s)
+        check_ranges(self)
 
 
 @dataclass
@@ -246,13 +153,13 @@ class Cluster:
 
     nodes: dict[str, Node] = field(default_factory=dict)
     profiling: Profiling = field(default_factory=Profiling)
-    max_utilisation: float = 0.8
-    load_bytes_per_s: float = 2e9
-    mig_create_s: float = 1.0
-    mig_destroy_s: float = 1.0
-    llm_sequences: int = 16
-    drain_timeout_s: float = 30.0
-    tick_s: float = 1.0
+    max_utilisation: Annotated[float, Range(gt=0, lt=1)] = 0.8
+    load_bytes_per_s: Annotated[float, LOADING] = 2e9
+    mig_create_s: Annotated[float, SECONDS] = 1.0
+    mig_destroy_s: Annotated[float, SECONDS] = 1.0
+    llm_sequences: Annotated[int, Range(ge=1, le=1024)] = 16
+    drain_timeout_s: Annotated[float, SECONDS] = 30.0
+    tick_s: Annotated[float, PERIOD] = 1.0
     discipline: str = FIFO
     shed_late: bool = False
 
@@ -271,26 +178,7 @@ class Cluster:
                 f"cluster.nodes={list(self.nodes)}: name edge nodes before cloud nodes, "
                 "as data move"
             )
-        if not 0 < self.max_utilisation < 1:
-            raise ValueError(
-                f"cluster.max_utilisation={self.max_utilisation}: must lie between 0 and 1"
-            )
-        if self.load_bytes_per_s <= 0:
-            raise ValueError(f"cluster.load_bytes_per_s={self.load_bytes_per_s}: must be above 0")
-        if self.load_bytes_per_s < LEAST_LOAD_BYTES_PER_S:
-            raise ValueError(
-                f"cluster.load_bytes_per_s={self.load_bytes_per_s}: must be "
-                f"{LEAST_LOAD_BYTES_PER_S:g} bytes/s or more"
-            )
-        if self.tick_s < 1e-3:
-            raise ValueError(f"cluster.tick_s={self.tick_s}: must be 0.001 s or more")
-        if not 1 <= self.llm_sequences <= 1024:
-            raise ValueError(f"cluster.llm_sequences={self.llm_sequences}: must be 1 to 1024")
-        for key in ("mig_create_s", "mig_destroy_s", "drain_timeout_s"):
-            if getattr(self, key) < 0:
-                raise ValueError(f"cluster.{key}={getattr(self, key)}: must be 0 s or more")
-        for key in ("tick_s", "mig_create_s", "mig_destroy_s", "drain_timeout_s"):
-            _check_ends(f"cluster.{key}", getattr(self, key))
+        check_ranges(self, "cluster.")
 
     @property
     def places(self) -> tuple[str, ...]:

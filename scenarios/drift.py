@@ -1,8 +1,10 @@
 """Drift: what changes in the world while queries run. Planners are not told."""
 
 from dataclasses import dataclass, field
+from typing import Annotated
 
 from scenarios.applications.nodes import pick_key
+from scenarios.ranges import Range, check_ranges
 
 KINDS = (
     "device_slowdown",
@@ -15,7 +17,7 @@ KINDS = (
 AT_MACHINE = ("machine_failure", "mps_fault")
 """Kinds that befall a machine, not queries."""
 MOST_S = 1e9
-"""The longest time that something can be away: simulated time is int64 nanoseconds."""
+"""The last moment, and the longest absence: simulated time is int64 nanoseconds."""
 
 
 @dataclass
@@ -42,27 +44,18 @@ class DriftEvent:
     """
 
     kind: str = "device_slowdown"
-    at_s: float = 0.0
-    factor: float = 0.5
-    share: float = 1.0
+    at_s: Annotated[float, Range(ge=0, le=MOST_S, unit="s")] = 0.0
+    factor: Annotated[float, Range(gt=0, le=1)] = 0.5
+    share: Annotated[float, Range(ge=0, le=1)] = 1.0
     node: str | None = None
     machine: int = 0
-    duration_s: float = 300.0
+    duration_s: Annotated[float, Range(gt=0, le=MOST_S, unit="s")] = 300.0
 
     def __post_init__(self) -> None:
         pick_key("kind", self.kind, KINDS, "kind")
-        if not 0 <= self.at_s <= MOST_S:
-            raise ValueError(f"at_s={self.at_s}: must be 0 s or more, and {MOST_S:g} s or less")
-        if not 0 < self.factor <= 1:
-            raise ValueError(f"factor={self.factor}: must lie in (0, 1]")
-        if not 0 <= self.share <= 1:
-            raise ValueError(f"share={self.share}: must lie in [0, 1]")
+        check_ranges(self)
         if self.kind in AT_MACHINE and self.node is None:
             raise ValueError(f"node=null: a {self.kind} needs the node's name")
-        if not 0 < self.duration_s <= MOST_S:
-            raise ValueError(
-                f"duration_s={self.duration_s}: must be above 0 s, and {MOST_S:g} s or less"
-            )
 
 
 @dataclass

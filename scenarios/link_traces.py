@@ -8,11 +8,9 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hardware_models.errors import pick
-
-Floats = NDArray[np.float64]
+from scenarios.numerics import Floats
 
 PACKET_BITS = 1500 * 8
 """What one line of a Mahimahi trace lets pass: a packet of 1500 bytes (README of its traces)."""

@@ -13,7 +13,6 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from enum import Enum
-from functools import singledispatch
 from hashlib import blake2b
 from operator import itemgetter
 from pathlib import Path
@@ -122,50 +121,30 @@ def _names(code: CodeType) -> Iterator[str]:
             yield from _names(constant)
 
 
-@singledispatch
-def _value(value: Any) -> Any:
+def _value(value: Any) -> Any:  # noqa: PLR0911 -- one for each kind
     """Return what represents a frozen value: equal results mean equal machine code."""
-    if type(value).__module__.partition(".")[0] in VERSIONED:
-        return type(value).__qualname__, repr(value)
+    kind = type(value)
+    match value:
+        case Enum():
+            return kind.__qualname__, value.name, repr(value.value)
+        case np.ndarray():
+            return value.dtype.descr, value.shape, value.tobytes()
+        case type():
+            members = (
+                [(each.name, repr(each.value)) for each in value] if issubclass(value, Enum) else ()
+            )
+            return value.__module__, value.__qualname__, getattr(value, "_fields", ()), members
+        case tuple() | list():
+            return kind.__qualname__, [_value(item) for item in value]
+        case frozenset() | set():
+            return sorted(repr(_value(item)) for item in value)
+        case dict():
+            return [(_value(key), _value(item)) for key, item in value.items()]
+        case ModuleType():
+            return value.__name__
+    if kind.__module__.partition(".")[0] in VERSIONED:
+        return kind.__qualname__, repr(value)
     raise TypeError(f"a compiled function depends on {value!r}, whose content cannot be hashed")
-
-
-@_value.register
-def _(value: np.ndarray) -> Any:
-    return value.dtype.descr, value.shape, value.tobytes()
-
-
-@_value.register
-def _(value: type) -> Any:
-    members = [(each.name, repr(each.value)) for each in value] if issubclass(value, Enum) else ()
-    return value.__module__, value.__qualname__, getattr(value, "_fields", ()), members
-
-
-@_value.register(tuple)
-@_value.register(list)
-def _(value: Any) -> Any:
-    return type(value).__qualname__, [_value(item) for item in value]
-
-
-@_value.register(frozenset)
-@_value.register(set)
-def _(value: Any) -> Any:
-    return sorted(repr(_value(item)) for item in value)
-
-
-@_value.register
-def _(value: dict) -> Any:  # type: ignore[type-arg]
-    return [(_value(key), _value(item)) for key, item in value.items()]
-
-
-@_value.register
-def _(value: Enum) -> Any:
-    return type(value).__qualname__, value.name, repr(value.value)
-
-
-@_value.register
-def _(value: ModuleType) -> Any:
-    return value.__name__
 
 
 class _Locator(caching._CacheLocator):

@@ -1,6 +1,7 @@
 """Networks: the access link of each device, and the shared backhaul from the edge to the cloud."""
 
 from dataclasses import dataclass, field
+from typing import Annotated
 
 from hardware_models.errors import TableError, pick
 from hardware_models.links import (
@@ -11,10 +12,10 @@ from hardware_models.links import (
     wide_area_rtt_s,
 )
 from scenarios.link_traces import MOST_BPS, LinkTrace, Recording, check_rtt, recording
-from scenarios.slo import MOST_WEIGHT
+from scenarios.ranges import Range, check_ranges, check_weights
 
-MOST_KM = 20_100
-"""Half of the Earth's circumference: no two places are further apart."""
+DISTANCE = Range(ge=0, le=20_100, unit="km", nullable=True)
+"""Up to half of the Earth's circumference: no two places are further apart."""
 
 
 @dataclass
@@ -34,23 +35,15 @@ class Network:
     """
 
     technologies: dict[str, float] = field(default_factory=lambda: {"4G-LTE": 1.0})
-    autocorrelation: float | None = None
+    autocorrelation: Annotated[float | None, Range(ge=0, lt=1, nullable=True)] = None
     traces: dict[str, LinkTrace] = field(default_factory=dict)
-    backhaul_bps: float = 1e9
+    backhaul_bps: Annotated[float, Range(ge=8, le=MOST_BPS, unit="bit/s")] = 1e9
     backhaul_rtt_s: float | None = None
-    backhaul_km: float | None = None
+    backhaul_km: Annotated[float | None, DISTANCE] = None
 
     def __post_init__(self) -> None:
-        for name, weight in self.technologies.items():
-            if not 0 <= weight <= MOST_WEIGHT:
-                raise ValueError(
-                    f"network.technologies.{name}={weight}: must be 0 or more, and "
-                    f"{MOST_WEIGHT:g} or less"
-                )
-        if not sum(self.technologies.values()):
-            raise ValueError(
-                "network.technologies: name at least one access technology with a weight above 0"
-            )
+        check_ranges(self, "network.")
+        check_weights("network.technologies", self.technologies, "access technology")
         self._recordings: dict[str, Recording] = {}
         for name, trace in self.traces.items():
             if name in technologies():
@@ -66,26 +59,14 @@ class Network:
                 self.link(name)
             except ValueError as error:
                 raise ValueError(f"network.technologies.{name}: {error}") from None
-        if self.autocorrelation is not None and not 0 <= self.autocorrelation < 1:
-            raise ValueError(f"network.autocorrelation={self.autocorrelation}: must lie in [0, 1)")
-        self._check_backhaul()
+        self._check_round_trip()
 
-    def _check_backhaul(self) -> None:
-        if self.backhaul_bps < 8:
-            raise ValueError(f"network.backhaul_bps={self.backhaul_bps}: must be 8 bit/s or more")
-        if not self.backhaul_bps <= MOST_BPS:
-            raise ValueError(
-                f"network.backhaul_bps={self.backhaul_bps}: must be {MOST_BPS:g} bit/s or less"
-            )
+    def _check_round_trip(self) -> None:
         if self.backhaul_rtt_s is not None:
             check_rtt("network.backhaul_rtt_s", self.backhaul_rtt_s)
         if self.backhaul_km is not None and self.backhaul_rtt_s is not None:
             raise ValueError(
                 f"network.backhaul_km={self.backhaul_km}: give this or backhaul_rtt_s, not both"
-            )
-        if self.backhaul_km is not None and not 0 <= self.backhaul_km <= MOST_KM:
-            raise ValueError(
-                f"network.backhaul_km={self.backhaul_km}: must lie between 0 and {MOST_KM} km"
             )
         try:
             self.backhaul_round_trip_s  # noqa: B018 -- Tables that cannot tell it raise here.

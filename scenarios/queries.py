@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from hardware_models.devices import DeviceModel, devices, hidden_log_sd
 from hardware_models.links import Marginal, capacity_series_bps
 from scenarios.link_traces import MOST_BPS, Recording
+from scenarios.numerics import Floats
 from scenarios.random_streams import stream
 from scenarios.scenario import Scenario
 from scenarios.slo import SLO
 
-Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 UNSEEN_S = 4 * 3600.0

@@ -2,13 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Annotated
 
 from hardware_models.errors import nearest
 from hardware_models.tables import TableSet, tables_in_use
 from scenarios.applications.application import Application
+from scenarios.applications.nodes import choose
 from scenarios.cluster import Cluster
 from scenarios.drift import AT_MACHINE, Drift
 from scenarios.network import Network
+from scenarios.ranges import Range, check_ranges
 from scenarios.slo import Tier
 from scenarios.workload import Workload
 
@@ -39,12 +42,11 @@ class Scenario:
     network: Network = field(default_factory=Network)
     workload: Workload = field(default_factory=Workload)
     drift: Drift = field(default_factory=Drift)
-    horizon_s: float = 3600.0
+    horizon_s: Annotated[float, Range(gt=0, unit="s")] = 3600.0
     tables: TableSet = field(default_factory=tables_in_use)
 
     def __post_init__(self) -> None:
-        if self.horizon_s <= 0:
-            raise ValueError(f"horizon_s={self.horizon_s}: must be above 0 s")
+        check_ranges(self)
         arrivals = self.workload.rate * self.horizon_s
         if arrivals > MOST_ARRIVALS:
             raise ValueError(
@@ -68,11 +70,9 @@ class Scenario:
             raise ValueError("application.tiers: at least one needs a weight above 0")
         for name in self.workload.datasets:
             if name not in self.application.datasets:
-                known = ", ".join(self.application.datasets)
-                near = nearest(name, self.application.datasets)
                 raise ValueError(
                     f"workload.datasets.{name}: {self.application.name} has no such data set; "
-                    f"choose from {known} (nearest: {near})"
+                    f"{choose(name, self.application.datasets)}"
                 )
         for number, event in enumerate(self.drift.events):
             if event.kind not in AT_MACHINE:

@@ -1,11 +1,13 @@
 """Service-level objectives, and the tiers that they are drawn from."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Annotated
+
+from scenarios.ranges import WEIGHT, Range, check_ranges
 
 MOST_LATENCY_S = 1e8
 """The longest latency bound, three years: many times that fit 64 bits of nanoseconds."""
-MOST_WEIGHT = 1e9
-"""The largest weight that something is drawn by: a sum of many is finite."""
+BOUND = Range(gt=0, nullable=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,26 +41,13 @@ class Tier:
         cost_usd_per_hour: cost ceiling in dollars per hour, or None.
     """
 
-    weight: float = 1.0
-    latency_s: float | None = None
-    accuracy_of_best: float | None = None
-    cost_usd_per_hour: float | None = None
+    weight: Annotated[float, WEIGHT] = 1.0
+    latency_s: Annotated[float | None, replace(BOUND, le=MOST_LATENCY_S, unit="s")] = None
+    accuracy_of_best: Annotated[float | None, BOUND] = None
+    cost_usd_per_hour: Annotated[float | None, BOUND] = None
 
     def __post_init__(self) -> None:
-        if not 0 <= self.weight <= MOST_WEIGHT:
-            raise ValueError(
-                f"weight={self.weight}: a tier's weight must be 0 or more, and {MOST_WEIGHT:g} or "
-                "less"
-            )
-        for key in ("latency_s", "accuracy_of_best", "cost_usd_per_hour"):
-            value = getattr(self, key)
-            if value is not None and value <= 0:
-                raise ValueError(f"{key}={value}: must be above 0, or null for no such bound")
-        if self.latency_s is not None and self.latency_s > MOST_LATENCY_S:
-            raise ValueError(
-                f"latency_s={self.latency_s:g}: must be {MOST_LATENCY_S:g} s or less, or null for "
-                "no such bound"
-            )
+        check_ranges(self)
 
     def slo(self, best_accuracy: float) -> SLO:
         """Return this tier's SLO for content on which ``best_accuracy`` is the best reachable."""

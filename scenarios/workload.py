@@ -1,16 +1,17 @@
 """The workload: how many queries come, for how long, with what content and which SLO."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Annotated
 
 from hardware_models.devices import devices
 from scenarios.arrivals import ArrivalProcess, Poisson
-from scenarios.slo import MOST_WEIGHT, Tier
+from scenarios.ranges import Range, check_ranges, check_weights
+from scenarios.slo import Tier
 
-MOST_ARRIVALS_PER_S = 10_000
-"""A bound beyond which a rate is taken for a slip."""
-MOST_LIFETIME_S = 1e9
-"""The longest mean lifetime, thirty years: draws around it fit 64 bits of nanoseconds."""
+RATE = Range(ge=0, le=10_000, unit="queries/s")
+"""A larger one is taken for a slip."""
+LIFETIME = Range(ge=0, le=1e9, unit="s")
+"""Thirty years at most: draws around it fit 64 bits of nanoseconds."""
 
 
 @dataclass
@@ -30,57 +31,31 @@ class Workload:
             the Dirichlet distribution around the data set's own mixture of strata.
     """
 
-    rate: float = 0.1
+    rate: Annotated[float, RATE] = 0.1
     arrivals: ArrivalProcess = field(default_factory=Poisson)
-    lifetime_mean_s: float = 600.0
-    lifetime_min_s: float = 60.0
+    lifetime_mean_s: Annotated[float, LIFETIME] = 600.0
+    lifetime_min_s: Annotated[float, LIFETIME] = 60.0
     tiers: dict[str, Tier] = field(default_factory=dict)
     datasets: dict[str, float] = field(default_factory=dict)
     devices: dict[str, float] = field(default_factory=lambda: {"phone": 1.0})
-    content_concentration: float = 20.0
+    content_concentration: Annotated[float, Range(gt=0)] = 20.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.rate <= MOST_ARRIVALS_PER_S:
-            raise ValueError(
-                f"workload.rate={self.rate}: must lie between 0 and {MOST_ARRIVALS_PER_S} query "
-                "arrivals per second"
-            )
-        if self.lifetime_mean_s <= self.lifetime_min_s or self.lifetime_min_s < 0:
+        check_ranges(self, "workload.")
+        if self.lifetime_mean_s <= self.lifetime_min_s:
             raise ValueError(
                 f"workload.lifetime_mean_s={self.lifetime_mean_s}: must be above "
-                f"workload.lifetime_min_s, {self.lifetime_min_s}, which must be 0 or more"
+                f"workload.lifetime_min_s, {self.lifetime_min_s}"
             )
-        if self.lifetime_mean_s > MOST_LIFETIME_S:
-            raise ValueError(
-                f"workload.lifetime_mean_s={self.lifetime_mean_s}: must be {MOST_LIFETIME_S:g} s "
-                "or less"
-            )
-        if self.tiers and sum(tier.weight for tier in self.tiers.values()) <= 0:
-            raise ValueError("workload.tiers: name at least one tier with a weight above 0")
-        weights = self.datasets.values()
-        if not _are_weights(weights) or (weights and sum(weights) == 0):
-            raise ValueError(
-                f"workload.datasets={self.datasets}: weights must be 0 or more, and one above 0; "
-                f"the largest can be {MOST_WEIGHT:g}"
-            )
+        if self.tiers:
+            weights = {name: tier.weight for name, tier in self.tiers.items()}
+            check_weights("workload.tiers", weights, "tier")
+        if self.datasets:
+            check_weights("workload.datasets", self.datasets, "data set")
         self.devices = self.devices or {"phone": 1.0}
         for name in self.devices:
             try:
                 devices(name)
             except ValueError as error:
                 raise ValueError(f"workload.devices.{name}: {error}") from None
-        shares = self.devices.values()
-        if not _are_weights(shares) or not sum(shares) > 0:
-            raise ValueError(
-                f"workload.devices={self.devices}: weights must be 0 or more, and one above 0; "
-                f"the largest can be {MOST_WEIGHT:g}"
-            )
-        if self.content_concentration <= 0:
-            raise ValueError(
-                f"workload.content_concentration={self.content_concentration}: must be above 0"
-            )
-
-
-def _are_weights(weights: Iterable[float]) -> bool:
-    """Return whether all weights are from 0 to `MOST_WEIGHT`."""
-    return all(0 <= weight <= MOST_WEIGHT for weight in weights)
+        check_weights("workload.devices", self.devices, "family of devices")

@@ -14,7 +14,7 @@ from studies import page
 from studies.common import store
 from studies.options import add_options
 from studies.registry import FIGURES, STUDIES, TOGETHER, chosen
-from studies.steps import Made, jobs_of, judged, run, scale_of
+from studies.steps import Made, judged, run, scale_of
 
 OK, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
 PAGE = "page"
@@ -47,7 +47,8 @@ def main(arguments: list[str]) -> int:
         return OK
     try:
         at_a_time(options.jobs)
-        jobs = jobs_of(chosen(options.studies), scale_of(options))
+        scale = scale_of(options)
+        jobs = {name: STUDIES[name].jobs(scale) for name in chosen(options.studies)}
         for name, each in jobs.items():
             _show(name, run(each, options.jobs, options.cache), options)
     except InputError as error:

@@ -3,14 +3,9 @@
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from studies.options import add_options
-
-if TYPE_CHECKING:
-    from lab.run_cache.jobs import Job
-    from studies.paper.page import Section
-    from studies.steps import Made
 
 OK, FAILED = 0, 1
 OUT = Path("outputs") / "reproduction"
@@ -40,9 +35,10 @@ def reproduce(options: argparse.Namespace) -> int:
     from lab.common.errors import InputError, choices, one_line
     from lab.run_cache.jobs import RunError, at_a_time, make
     from lab.runs.run_directory import write_aside
-    from studies.paper.page import as_html, page
-    from studies.registry import FIGURES, NAMES, SAME_AS, chosen
-    from studies.steps import jobs_of, run, scale_of
+    from studies.common.sweep_files import commands
+    from studies.paper.page import Section, as_html, page
+    from studies.registry import FIGURES, NAMES, SAME_AS, STUDIES, chosen
+    from studies.steps import run, scale_of
 
     known = [*FIGURES, *SAME_AS, "all"]
     for word in options.figures:
@@ -50,7 +46,8 @@ def reproduce(options: argparse.Namespace) -> int:
             raise InputError(f"FIGURE={word}: there is no such figure; {choices(word, known)}")
     wanted = chosen(options.figures)
     names = {number: name for number, name in NAMES.items() if name in wanted}
-    jobs = jobs_of(list(names.values()), scale_of(options))
+    scale = scale_of(options)
+    jobs = {name: STUDIES[name].jobs(scale) for name in names.values()}
     processes = at_a_time(options.jobs)
     out: Path = options.out
     out.mkdir(parents=True, exist_ok=True)
@@ -62,7 +59,18 @@ def reproduce(options: argparse.Namespace) -> int:
     for number, name in names.items():
         try:
             made = run(jobs[name], processes, out)
-            sections.append(_section(number, made, jobs[name], out / "figures"))
+            figure, rows = FIGURES[number], made.frame
+            section = Section(
+                ", ".join([number, *(other for other, same in SAME_AS.items() if same == number)]),
+                str(figure.__doc__),
+                commands(jobs[name]),
+                f"{made.runs} runs on up to {made.seeds} seeds, {made.core_s / 60:.1f} "
+                "core-minutes.",
+                figure.findings(rows),
+                figure.draw(rows, out / "figures"),
+                list(figure.lines(rows)),
+            )
+            sections.append(section)
         except Exception as error:  # One figure must not take the others with it.
             failures[number] = f"{type(error).__name__}: {one_line(error)}"
             print(f"compass-lab: figure {number}: {failures[number]}", file=sys.stderr)
@@ -76,21 +84,3 @@ def reproduce(options: argparse.Namespace) -> int:
             print(f"figure {section.number}: {finding.claim}: {finding.ours}: {finding.verdict}")
     print(f"page: {out / 'index.html'}")
     return FAILED if failures else OK
-
-
-def _section(number: str, made: "Made", jobs: list["Job"], directory: Path) -> "Section":
-    """Return what the page says of a figure, whose pictures are drawn into the directory."""
-    from studies.common.sweep_files import commands
-    from studies.paper.page import Section
-    from studies.registry import FIGURES, SAME_AS
-
-    figure, rows = FIGURES[number], made.frame
-    return Section(
-        ", ".join([number, *(other for other, same in SAME_AS.items() if same == number)]),
-        str(figure.__doc__),
-        commands(jobs),
-        f"{made.runs} runs on up to {made.seeds} seeds, {made.core_s / 60:.1f} core-minutes.",
-        figure.findings(rows),
-        figure.draw(rows, directory),
-        list(figure.lines(rows)),
-    )

@@ -17,7 +17,7 @@ from studies.common.claims import Finding
 from studies.common.scenes import available
 from studies.common.store import frame
 from studies.common.study import Scale
-from studies.registry import FIGURES, NAMES, STUDIES
+from studies.registry import FIGURES, NAMES
 
 
 @dataclass(frozen=True)
@@ -39,11 +39,6 @@ def scale_of(options: Namespace) -> Scale:
     """Return how much is to be run; raise InputError for an unknown planner."""
     seeds = None if options.seeds is None else options.seeds[1]
     return Scale(options.quick, seeds, available(getattr(options, "planners", ())))
-
-
-def jobs_of(names: Sequence[str], scale: Scale) -> dict[str, list[Job]]:
-    """Return the runs of each study; raise InputError for planners that one does not compare."""
-    return {name: STUDIES[name].jobs(scale) for name in names}
 
 
 def run(jobs: Sequence[Job], processes: int | None, cache: Path) -> Made:

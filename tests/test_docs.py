@@ -209,7 +209,7 @@ def test_the_data_planes_page_names_what_there_is_and_its_command_runs(monkeypat
 def test_the_limits_of_the_data_planes_page_hold():
     from sim.dataplane.base.durations import NOMINAL, NS_PER_S
     from sim.dataplane.base.rate_profile import RateProfile
-    from sim.dataplane.blocks.row_pool import RowPool
+    from sim.dataplane.blocks.tables import RowPool
 
     text = " ".join(DATA_PLANES.split())
     gigabytes, hours = map(
@@ -299,7 +299,7 @@ def test_the_counts_of_candidates_hold():
     scenario = run(["experiment=speech_small", "horizon_s=30"]).scenario
     space = PlanSpace(Catalogue(scenario.application, scenario.cluster, scenario.network))
     assert f"{len(space):,} candidates" in PLANNING
-    assert f"{len(space.layouts)} layouts" in PLANNING
+    assert f"{len(space.layout_option)} layouts" in PLANNING
     assert int((space.list_price_usd_per_hour == 0).sum()) == 125
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import polars as pl
+from scipy.stats import gmean
 
 from hardware_models.fits.registry import Fit
 from hardware_models.fits.surface import coefficient_rows, error_rows, fit_surface
@@ -17,10 +18,6 @@ _INT8 = "LLM.int8"
 Rows = list[tuple[str, str, float]]
 
 
-def _geometric_mean(values: pl.Series) -> float:
-    return float(np.exp(np.log(values.to_numpy()).mean()))
-
-
 def _layer_ratios() -> Rows:
     """Ratios of whole layers to those on an A100-40GB, over the rows that both boards have."""
     table = load_table("llm_layer_times")
@@ -30,7 +27,7 @@ def _layer_ratios() -> Rows:
     base = table.filter(pl.col("gpu") == LAYER_REFERENCE).select(*key, base="time_ms_per_layer")
     both = table.join(base, on=key).with_columns(ratio=pl.col("time_ms_per_layer") / pl.col("base"))
     return [
-        (f"board {gpu.rsplit('-', 1)[0]}", name, _geometric_mean(rows["ratio"]))
+        (f"board {gpu.rsplit('-', 1)[0]}", name, float(gmean(rows["ratio"].to_numpy())))
         for name, chosen in (("decode_over_a100_40gb", few), ("prefill_over_a100_40gb", many))
         for gpu in sorted(set(both["gpu"]) - {LAYER_REFERENCE})
         for rows in (both.filter(chosen & (pl.col("gpu") == gpu)),)
@@ -46,8 +43,8 @@ def _projection_ratios() -> Rows:
     both = both.with_columns(ratio=pl.col("linear_ms_per_layer") / pl.col("base"))
     result: Rows = []
     for gpu in sorted(set(table["gpu"]) - {REFERENCE}):
-        ratio = _geometric_mean(both.filter(pl.col("gpu") == gpu)["ratio"])
-        result.append((f"board {gpu}", "decode_over_a100_80gb", ratio))
+        ratio = gmean(both.filter(pl.col("gpu") == gpu)["ratio"].to_numpy())
+        result.append((f"board {gpu}", "decode_over_a100_80gb", float(ratio)))
         faster = flops_per_s(REFERENCE) / flops_per_s(gpu)
         result.append((f"board {gpu}", "prefill_over_a100_80gb", faster))
     return result
@@ -128,6 +125,4 @@ def fit() -> Fit:
         errors=pl.DataFrame(
             error_rows(SPEED, kernel, ("precision",), [("5-fold by model", ("model",))])
         ),
-        source="Qwen2.5 speed benchmark, Splitwise, Helix and Vidur profiles, LLM.int8 blog",
-        source_url="https://github.com/QwenLM/Qwen2.5/blob/a912d239c2d0e2e5d10bb8d02e6f5685edb43e68/docs/source/benchmark/speed_benchmark.rst",
     )

@@ -83,6 +83,4 @@ def fit() -> Fit:
     return Fit(
         pl.DataFrame(rows, schema=["group", "coefficient", "value"], orient="row"),
         errors,
-        source="table mps_interference (iGniter and gpulet artifacts)",
-        source_url="https://github.com/icloud-ecnu/igniter",
     )

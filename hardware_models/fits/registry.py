@@ -4,10 +4,13 @@ A simulation never fits: it reads the coefficients, tables ``fit_<name>``. How w
 predicts rows that it has not seen is in tables ``fit_<name>_errors``.
 """
 
+import tomllib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from pathlib import Path
+from typing import cast
 
 import polars as pl
 import polars.selectors as cs
@@ -27,36 +30,25 @@ class Fit:
         errors: Columns ``group``, ``scheme`` (how rows were held out), ``n`` (rows predicted),
             ``median_pct``, ``p90_pct``, ``worst_pct`` (absolute errors, in percent of the measured
             value) and ``worst_cell`` (the row with the worst).
-        source: What it was fitted to, for the provenance of the rows.
-        source_url: Where that is published.
-        remarks: Why groups are predicted as badly as they are, for those that are.
     """
 
     coefficients: pl.DataFrame
     errors: pl.DataFrame
-    source: str
-    source_url: str
-    remarks: Mapping[str, str] = field(default_factory=dict)
 
 
-def _later(module: str, *arguments: str) -> Callable[[], Fit]:
-    """Name the fit of a module without importing it: what fits need is slow to load."""
-
-    def fit() -> Fit:
-        result: Fit = import_module(f"hardware_models.fits.{module}").fit(*arguments)
-        return result
-
-    return fit
+def _fit(module: str, *arguments: str) -> Fit:
+    """Import a module only when its fit is asked for: what fits need is slow to load."""
+    return cast("Fit", import_module(f"hardware_models.fits.{module}").fit(*arguments))
 
 
 FITS: Mapping[str, Callable[[], Fit]] = {
-    "gpu_latency": _later("gpu_latency"),
-    "mps": _later("mps"),
-    "llm_iteration": _later("surface_fits", "llm_iteration"),
-    "llm_layers": _later("surface_fits", "llm_layers"),
-    "llm": _later("llm"),
-    "whisper": _later("surface_fits", "whisper"),
-    "detection": _later("surface_fits", "detection"),
+    "gpu_latency": partial(_fit, "gpu_latency"),
+    "mps": partial(_fit, "mps"),
+    "llm_iteration": partial(_fit, "surface_fits", "llm_iteration"),
+    "llm_layers": partial(_fit, "surface_fits", "llm_layers"),
+    "llm": partial(_fit, "llm"),
+    "whisper": partial(_fit, "surface_fits", "whisper"),
+    "detection": partial(_fit, "surface_fits", "detection"),
 }
 """Every fit, by name."""
 
@@ -86,16 +78,6 @@ def error_rows(frame: pl.DataFrame, scheme: str, group_by: str, target: str) -> 
     )
 
 
-def _with_provenance(frame: pl.DataFrame, name: str, fit: Fit, unit: str) -> pl.DataFrame:
-    return frame.with_columns(
-        unit=pl.lit(unit),
-        kind=pl.lit("derived"),
-        source=pl.lit(fit.source),
-        source_url=pl.lit(fit.source_url),
-        note=pl.lit(f"written by `compass-lab fit {name}`"),
-    )
-
-
 def write_fits(directory: Path, names: Iterable[str] = ()) -> list[Path]:
     """Fit, and write ``fit_<name>.csv`` and ``fit_<name>_errors.csv`` into a directory.
 
@@ -109,21 +91,25 @@ def write_fits(directory: Path, names: Iterable[str] = ()) -> list[Path]:
     for name in chosen:
         pick("fit", name, FITS)
     directory.mkdir(parents=True, exist_ok=True)
+    provenance = tomllib.loads((Path(__file__).parent / "provenance.toml").read_text("utf-8"))
     written = []
     for name in chosen:
         with threadpool_limits(1):  # Sums in several threads differ in the last digits.
             fit = FITS[name]()
-        for path, frame, unit in (
-            (directory / f"fit_{name}.csv", fit.coefficients, "as the name says"),
-            (directory / f"fit_{name}_errors.csv", fit.errors, "percent"),
+        said = provenance[name]
+        for path, frame, unit, remarks in (
+            (directory / f"fit_{name}.csv", fit.coefficients, "as the name says", {}),
+            (directory / f"fit_{name}_errors.csv", fit.errors, "percent", said.get("remarks", {})),
         ):
             rounded = frame.with_columns(cs.float().round_sig_figs(_DIGITS))
-            table = _with_provenance(rounded, name, fit, unit)
-            if frame is fit.errors:
-                remark = pl.col("group").replace_strict(
-                    fit.remarks, default=None, return_dtype=pl.String
-                )
-                table = table.with_columns(note=pl.coalesce(remark, "note"))
-            table.write_csv(path)
+            rounded.with_columns(
+                unit=pl.lit(unit),
+                kind=pl.lit("derived"),
+                source=pl.lit(said["source"]),
+                source_url=pl.lit(said["source_url"]),
+                note=pl.col("group").replace_strict(
+                    remarks, default=f"written by `compass-lab fit {name}`", return_dtype=pl.String
+                ),
+            ).write_csv(path)
             written.append(path)
     return written

@@ -36,9 +36,13 @@ def fit_surface(surface: Surface) -> tuple[dict[tuple[str, str], float], Kernel]
     known = surface.measured()
     known = known.filter(surface.trusted(known))
     values = fit_form(surface, known)
+    return values, fit_correction(surface, known, values)
+
+
+def fit_correction(surface: Surface, known: pl.DataFrame, values: Coefficients) -> Kernel:
+    """Fit the kernel of a surface's correction to what its form leaves over at measured rows."""
     left = np.log(known[surface.target].to_numpy()) - surface.form(known)(values)
-    kernel = fit_kernel(surface.kernel, surface.coordinates(known), left, surface.rounding(known))
-    return values, kernel
+    return fit_kernel(surface.kernel, surface.coordinates(known), left, surface.rounding(known))
 
 
 def _folds(units: npt.NDArray[np.intp], seed: int) -> Iterator[npt.NDArray[np.bool_]]:
@@ -71,22 +75,6 @@ def cross_validated(surface: Surface) -> pl.DataFrame:
     return surface.measured().with_columns(predicted=pl.Series(predicted))
 
 
-def _summary(
-    surface: Surface, group: str, scheme: str, rows: pl.DataFrame, errors: Array
-) -> dict[str, object]:
-    """Summarise errors, (seeds, rows), in percent."""
-    worst = rows.row(int(errors.max(axis=0).argmax()), named=True)
-    return {
-        "group": group,
-        "scheme": scheme,
-        "n": rows.height,
-        "median_pct": round(float(np.median(errors)), 3),
-        "p90_pct": round(float(np.quantile(errors, 0.9)), 3),
-        "worst_pct": round(float(errors.max()), 3),
-        "worst_cell": " ".join(f"{name}={worst[name]}" for name in surface.key),
-    }
-
-
 def error_rows(
     surface: Surface,
     kernel: Kernel,
@@ -107,7 +95,7 @@ def error_rows(
     rows = surface.measured()
     trusted = surface.trusted(rows).to_numpy()
     truth = rows[surface.target].to_numpy()
-    result = []
+    result: list[dict[str, object]] = []
     for scheme, together in (("random 5-fold", surface.key), *schemes):
         predicted = np.array([_out_of_fold(surface, kernel, seed, together) for seed in SEEDS])
         errors = np.abs(predicted / truth - 1) * 100
@@ -119,13 +107,21 @@ def error_rows(
         ]
         for label, mask in wanted:
             of = mask & answered
-            if of.any():
-                result.append(
-                    _summary(
-                        *(surface, f"{surface.name} {label}", scheme),
-                        *(rows.filter(pl.Series(of)), errors[:, of]),
-                    )
-                )
+            if not of.any():
+                continue
+            own, pct = rows.filter(pl.Series(of)), errors[:, of]  # (seeds, rows)
+            worst = own.row(int(pct.max(axis=0).argmax()), named=True)
+            result.append(
+                {
+                    "group": f"{surface.name} {label}",
+                    "scheme": scheme,
+                    "n": own.height,
+                    "median_pct": round(float(np.median(pct)), 3),
+                    "p90_pct": round(float(np.quantile(pct, 0.9)), 3),
+                    "worst_pct": round(float(pct.max()), 3),
+                    "worst_cell": " ".join(f"{name}={worst[name]}" for name in surface.key),
+                }
+            )
     return result
 
 
@@ -133,7 +129,7 @@ def coefficient_rows(surface: Surface, values: Coefficients, kernel: Kernel) -> 
     """Lay out what a surface was fitted to, as the rows of a table of coefficients."""
     rows = [(group, name, value) for (group, name), value in values.items()]
     rows += [
-        (f"{surface.name} kernel", name, float(f"{value:.6g}"))
+        (surface.kernel_group, name, float(f"{value:.6g}"))
         for name, value in kernel.values().items()
     ]
     return pl.DataFrame(rows, schema=["group", "coefficient", "value"], orient="row")

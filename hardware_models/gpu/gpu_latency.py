@@ -1,33 +1,67 @@
 """Latency of a batch on an A100-80GB or a MIG slice of it, shared or not by MPS.
 
-The measured value where table ``gpu_latency`` has the point; elsewhere the surface of
-`hardware_models.gpu.gpu_surface`, fitted to all rows, with coefficients in table
-``fit_gpu_latency``. Source: ParvaGPU (SC 2024), PyTorch, 11 models. A user's rows count like the
-rest; a model without coefficients is fitted on first use. Table ``fit_gpu_latency_errors`` gives
-the errors on unseen rows.
+The measured value where table ``gpu_latency`` has the point; elsewhere a surface fitted to all
+rows, with coefficients in table ``fit_gpu_latency``. Source: ParvaGPU (SC 2024), PyTorch, 11
+models. A user's rows count like the rest; a model without coefficients is fitted on first use.
+Table ``fit_gpu_latency_errors`` gives the errors on unseen rows.
+
+The form of a model is ``(a^m + (w b^q p^r (7/g)^k)^m)^(1/m)`` for a batch of b on g of 7 compute
+slices with p processes of the model: a floor a, of launching the work, and the work itself, with m
+the sharpness of the bend between them (1 adds the two). What measurements leave over, in
+logarithms, is a Gaussian process over the logarithms of batch, slices and processes, with one part
+that all models share and one in which they differ, see `hardware_models.gaussian_process`.
 """
+
+from collections.abc import Callable
 
 import numpy as np
 import polars as pl
+from scipy.optimize import least_squares
 from scipy.spatial import Delaunay
 
 from hardware_models.basis import Latency
 from hardware_models.errors import pick
-from hardware_models.gaussian_process import Array, Kernel
-from hardware_models.gpu import gpu_surface
-from hardware_models.gpu.gpu_surface import FORM, Points, Surface
+from hardware_models.gaussian_process import Array, Coordinates, Kernel
 from hardware_models.reference import REFERENCE, REFERENCE_SLICES
+from hardware_models.surfaces import (
+    Coefficients,
+    Form,
+    Surface,
+    coefficients,
+    features,
+    learn,
+    lookup,
+    numbers,
+    smooth_max,
+    starts,
+    stored_kernel,
+)
 from hardware_models.tables import load_table, table_cache
 
-KERNEL_GROUP = "kernel"
-"""Group of the covariance in table ``fit_gpu_latency``; the others are models."""
+FORM = (
+    "log_floor_ms",
+    "log_work_ms",
+    "slice_exponent",
+    "process_exponent",
+    "batch_exponent",
+    "log_sharpness",
+)
+"""The coefficients of a form: ln a, ln w (both in ms), k, r, q and ln m."""
 
+_PRIOR = {  # Mean and standard deviation, which hold a form where rows are few.
+    "log_work_per_floor": (-3.0, 3.0),
+    "slice_exponent": (0.7, 0.3),
+    "process_exponent": (1.0, 0.2),
+    "batch_exponent": (1.0, 0.2),
+    "log_sharpness": (float(np.log(3.0)), 0.7),
+}
+_SPREAD = 0.05  # Rows that lie farther from a form than this, in logarithm, count less and less.
 _MS_PER_S = 1e3
 
 
 @table_cache
 def _table() -> pl.DataFrame:
-    return load_table("gpu_latency").filter(pl.col("gpu") == REFERENCE)
+    return LATENCY.measured()
 
 
 @table_cache
@@ -57,12 +91,6 @@ def measured_elsewhere(
 
 
 @table_cache
-def _rows(model: str) -> pl.DataFrame:
-    pick("model", model, models())
-    return _table().filter(pl.col("model") == model)
-
-
-@table_cache
 def largest_batch() -> int:
     """Largest batch that was measured of any model; beyond its own, a model is extrapolated."""
     return int(_table()["batch"].to_numpy().max())
@@ -74,54 +102,79 @@ def largest_processes() -> int:
     return int(_table()["mps_procs"].to_numpy().max())
 
 
-def points_of(table: pl.DataFrame, names: tuple[str, ...]) -> Points:
-    """Read points off the columns of table ``gpu_latency``; names gives models their indexes."""
-    index = {name: at for at, name in enumerate(names)}
-    return Points(
-        np.array([index[name] for name in table["model"]], dtype=np.int64),
-        *(table[name].to_numpy().astype(np.float64) for name in ("mig_gpcs", "batch", "mps_procs")),
+def _points(frame: pl.DataFrame) -> Array:
+    """Give the logarithms of batch, slowdown 7 / slices, and processes, one row a point."""
+    slices, batch, processes = numbers(frame, "mig_gpcs", "batch", "mps_procs")
+    return np.log(np.stack([batch, REFERENCE_SLICES / slices, processes], axis=1))
+
+
+def _form(frame: pl.DataFrame) -> Form:
+    models, (batch, slowdown, processes) = frame["model"].to_list(), _points(frame).T
+
+    def form(values: Coefficients) -> Array:
+        floor, work, k, r, q, sharpness = (lookup(values, models, name) for name in FORM)
+        work = work + q * batch + k * slowdown + r * processes
+        return smooth_max(floor, work, np.exp(sharpness))
+
+    return form
+
+
+def _start(frame: pl.DataFrame) -> dict[tuple[str, str], float]:
+    log_ms, (batch, slowdown, processes) = _log_ms(frame), _points(frame).T
+    work = log_ms - batch - processes - _PRIOR["slice_exponent"][0] * slowdown
+    return starts(
+        frame["model"].to_list(),
+        log_floor_ms=lambda of: log_ms[of].min(),
+        log_work_ms=lambda of: np.median(work[of]),
+        **{name: mean for name, (mean, _) in _PRIOR.items() if name in FORM},
     )
 
 
-@table_cache
-def _coefficients() -> dict[str, dict[str, float]]:
-    groups: dict[str, dict[str, float]] = {}
-    for row in load_table("fit_gpu_latency").iter_rows(named=True):
-        groups.setdefault(row["group"], {})[row["coefficient"]] = row["value"]
-    return groups
+def _log_ms(frame: pl.DataFrame) -> Array:
+    return np.asarray(np.log(frame["batch_latency_ms"].to_numpy()))
+
+
+LATENCY = Surface(
+    fit="gpu_latency",
+    name="",
+    table="gpu_latency",
+    target="batch_latency_ms",
+    start=_start,
+    form=_form,
+    coordinates=lambda frame: Coordinates(_points(frame), features(models())(frame["model"])),
+    kernel=Kernel((1.0, 1.0, 1.0), 0.1, 0.1, 0.3, 0.03),
+    rows=lambda frame: frame["gpu"] == REFERENCE,
+)
+"""Milliseconds of a batch on the reference board."""
+
+
+def fit_form(rows: pl.DataFrame) -> dict[tuple[str, str], float]:
+    """Fit the form of one model by robust least squares of logarithms, held by a prior."""
+    start, form, log_ms = _start(rows), _form(rows), _log_ms(rows)
+    means, spreads = np.array(list(_PRIOR.values())).T
+
+    def misses(vector: Array) -> Array:
+        fitted = form(dict(zip(start, vector.tolist(), strict=True)))
+        held = np.array([vector[1] - vector[0], *vector[2:]])
+        return np.concatenate([(fitted - log_ms) / _SPREAD, (held - means) / spreads])
+
+    best = least_squares(misses, np.array(list(start.values())), loss="soft_l1")
+    return dict(zip(start, best.x.tolist(), strict=True))
+
+
+def fit_forms(rows: pl.DataFrame) -> Coefficients:
+    """Fit the form of each model that rows are of."""
+    models = rows.partition_by("model", maintain_order=True)
+    return {name: value for own in models for name, value in fit_form(own).items()}
 
 
 @table_cache
-def _forms() -> Array:
-    fitted = _coefficients()
-    return np.array(
-        [
-            [fitted[name][coefficient] for coefficient in FORM]
-            if name in fitted
-            else _new_form(name)
-            for name in models()
-        ]
-    )
-
-
-def _new_form(model: str) -> Array:
-    rows = _rows(model)
-    return gpu_surface.fit_form(
-        points_of(rows, (model,)), np.log(rows["batch_latency_ms"].to_numpy())
-    )
-
-
-@table_cache
-def kernel() -> Kernel:
-    """Return the covariance of what the forms leave over, as fitted."""
-    return Kernel.from_values(_coefficients()[KERNEL_GROUP])
-
-
-@table_cache
-def _surface() -> Surface:
-    table = _table()
-    log_ms = np.log(table["batch_latency_ms"].to_numpy())
-    return gpu_surface.condition(_forms(), kernel(), points_of(table, models()), log_ms)
+def _surface() -> Callable[[pl.DataFrame], Array]:
+    """Return what predicts ms at rows, with forms fitted to the models that have no stored ones."""
+    stored = coefficients(LATENCY.fit)
+    known = {model for model, _ in stored}
+    new = fit_forms(_table().filter(~pl.col("model").is_in(known)))
+    return learn(LATENCY, _table(), {**stored, **new}, stored_kernel(LATENCY))
 
 
 class _Hull:
@@ -149,7 +202,7 @@ class _Hull:
 
 @table_cache
 def _hull(model: str) -> _Hull:
-    return _Hull(points_of(_rows(model), (model,)).coordinates())
+    return _Hull(_points(_table().filter(pl.col("model") == model)))
 
 
 def _check(compute_slices: int, batch: int, processes: int) -> None:
@@ -187,10 +240,9 @@ def batch_latency(model: str, compute_slices: int, batch: int = 1, processes: in
     known = _measured().get((REFERENCE, model, compute_slices, batch, processes))
     if known is not None:
         return Latency(known, "measured")
-    point = Points(
-        np.array([models().index(model)]),
-        *(np.array([float(value)]) for value in (compute_slices, batch, processes)),
-    )
-    seconds = float(np.exp(_surface().predict_log_ms(point).item())) / _MS_PER_S
-    inside = _hull(model).contains(point.coordinates()[0])
+    columns = ("model", "mig_gpcs", "batch", "mps_procs")
+    asked = (model, compute_slices, batch, processes)
+    point = pl.DataFrame([asked], schema=columns, orient="row")
+    seconds = float(_surface()(point).item()) / _MS_PER_S
+    inside = _hull(model).contains(_points(point)[0])
     return Latency(seconds, "interpolated" if inside else "extrapolated")

@@ -5,7 +5,8 @@ MI300X (AMD compute partitions). An instance has a *profile*, which fixes how ma
 and a *start index*, the first of the memory slices that it occupies; each profile may start only at
 some indexes, and belongs to a *mode*, which all instances on one card share. A board that cannot be
 partitioned has one profile, ``full``.
-Source: the NVIDIA MIG User Guide and the AMD SMI documentation, table ``gpu_partitions``.
+Source: the NVIDIA MIG User Guide and the AMD SMI documentation, table ``gpu_partitions``. A board
+or a profile that is not known raises UnknownNameError.
 """
 
 from collections.abc import Iterable, Mapping
@@ -82,11 +83,7 @@ def boards() -> tuple[str, ...]:
 
 
 def profiles(board: str) -> Mapping[str, Profile]:
-    """List the profiles of a board, by name, in the order of the table.
-
-    Raises:
-        UnknownNameError: The board is not known.
-    """
+    """List the profiles of a board, by name, in the order of the table."""
     pick("gpu", board, _boards())
     return _boards()[board]
 
@@ -113,9 +110,6 @@ def legal_starts(board: str, instances: Layout, profile: str) -> tuple[int, ...]
         board: The board.
         instances: The instances on the card, a legal layout.
         profile: The profile to add.
-
-    Raises:
-        UnknownNameError: The board or a profile is not known.
     """
     wanted = _profile(board, profile)
     placed = [_profile(board, other) for other, _ in instances]
@@ -144,9 +138,6 @@ def choose_start(board: str, instances: Layout, profile: str) -> int | None:
 
     It takes the legal start after which the greatest number of placements (pairs of a profile and
     a legal start) remain possible; of equals the lowest. It is greedy.
-
-    Raises:
-        UnknownNameError: The board or a profile is not known.
     """
 
     def still_open(start: int) -> int:
@@ -204,9 +195,6 @@ def maximal_layouts(board: str, profile_names: Iterable[str] | None = None) -> f
 
     They are built from the named profiles, by default all of the board's. An A100 without ``+me``
     and the 1g profile of double memory has 19.
-
-    Raises:
-        UnknownNameError: The board or a profile is not known.
     """
     names = tuple(profiles(board) if profile_names is None else profile_names)
     for name in names:

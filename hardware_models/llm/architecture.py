@@ -1,7 +1,8 @@
 """Language models: their architecture, the memory they take, and their names in measured tables.
 
 Sources: the models' published ``config.json``, table ``llm_models``; weights by precision are
-counted from it, table ``llm_weights``.
+counted from it, table ``llm_weights``. A model or a precision that is not known raises
+UnknownNameError.
 """
 
 from dataclasses import dataclass
@@ -94,11 +95,7 @@ def models() -> tuple[str, ...]:
 
 
 def language_model(name: str) -> LanguageModel:
-    """Describe a model, by its name or by what a measured table calls it.
-
-    Raises:
-        UnknownNameError: The model is not known.
-    """
+    """Describe a model, by its name or by what a measured table calls it."""
     canonical = _canonical()
     if name not in canonical:
         pick("language model", name, _models())
@@ -112,11 +109,7 @@ def known_as(name: str) -> str | None:
 
 @table_cache
 def names_of(name: str) -> frozenset[str]:
-    """Name a model as measured tables may: by its name, and by its aliases.
-
-    Raises:
-        UnknownNameError: The model is not known.
-    """
+    """Name a model as measured tables may: by its name, and by its aliases."""
     model = language_model(name).name
     return frozenset(alias for alias, canonical in _canonical().items() if canonical == model)
 
@@ -132,11 +125,7 @@ def _weights() -> dict[str, dict[str, tuple[int, int]]]:
 
 
 def precisions(model: str) -> tuple[str, ...]:
-    """Name the precisions that a model's weights come in, such as ``"GPTQ-Int4"``.
-
-    Raises:
-        UnknownNameError: The model is not known.
-    """
+    """Name the precisions that a model's weights come in, such as ``"GPTQ-Int4"``."""
     return tuple(_weights().get(language_model(model).name, {}))
 
 
@@ -151,19 +140,12 @@ def weight_bytes(model: str, precision: str) -> int:
     Counted from the architecture: in quantised models the layers' matrices alone are, in groups of
     128 that share a scale and a zero. The memory measured for Qwen2.5 on one A100 is 0 to 13 %
     larger (table ``llm_speed``).
-
-    Raises:
-        UnknownNameError: The model or the precision is not known.
     """
     return _bytes(model, precision)[0]
 
 
 def layer_bytes(model: str, precision: str) -> int:
-    """Return the bytes of the matrices of a model's layers, which a decoding iteration reads.
-
-    Raises:
-        UnknownNameError: The model or the precision is not known.
-    """
+    """Return the bytes of the matrices of a model's layers, which a decoding iteration reads."""
     return _bytes(model, precision)[1]
 
 

@@ -21,7 +21,6 @@ from hardware_models.surfaces import (
 )
 from hardware_models.tables import load_table
 
-_KEY = ("model", "gpu", "tensor_parallel", "prompt_tokens", "batch", "output_tokens")
 _CAP = "-pcap"
 _CONTRADICTION = 2.0
 
@@ -97,8 +96,7 @@ def _tpot_form(frame: pl.DataFrame) -> Form:
         sequence = np.exp(lookup(values, groups, "log_batch")) * batch
         growth = np.log1p(sequence + np.exp(values["tpot", "log_context"]) * context)
         floor = lookup(values, groups, "log_floor")
-        total: Array = floor + growth + _cap(values, "tpot", frame)
-        return total
+        return np.asarray(floor + growth + _cap(values, "tpot", frame))
 
     return form
 
@@ -142,7 +140,6 @@ TTFT = Surface(
     name="ttft",
     table="llm_iteration",
     target="ttft_ms",
-    key=_KEY,
     start=_ttft_start,
     form=_ttft_form,
     coordinates=_ttft_coordinates,
@@ -156,7 +153,6 @@ TPOT = Surface(
     name="tpot",
     table="llm_iteration",
     target="tpot_ms",
-    key=_KEY,
     start=_tpot_start,
     form=_tpot_form,
     coordinates=_tpot_coordinates,

@@ -56,8 +56,7 @@ def _layer_rounding(frame: pl.DataFrame) -> Array:
     """The source gives whole ms, but for small times of small decode batches, in 0.1 ms."""
     times = frame["time_ms_per_layer"].to_numpy()
     whole = (times % 1 == 0) & ((times >= 10) | (frame["batch_or_tokens"] > 100).to_numpy())
-    error: Array = np.where(whole, 1.0, 0.1) * _UNIFORM / times
-    return error
+    return np.asarray(np.where(whole, 1.0, 0.1) * _UNIFORM / times)
 
 
 LAYER = Surface(
@@ -65,7 +64,6 @@ LAYER = Surface(
     name="layer",
     table="llm_layer_times",
     target="time_ms_per_layer",
-    key=("model", "gpu", "phase", "batch_or_tokens"),
     start=_layer_start,
     form=_layer_form,
     coordinates=lambda frame: Coordinates(
@@ -110,7 +108,6 @@ LINEAR = Surface(
     name="linear",
     table="llm_mlp_times",
     target="linear_ms_per_layer",
-    key=("model", "gpu", "tensor_parallel", "num_tokens"),
     start=_mlp_start,
     form=_mlp_form,
     coordinates=_mlp_coordinates,

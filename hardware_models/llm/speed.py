@@ -117,8 +117,7 @@ def _form(frame: pl.DataFrame) -> Form:
         reading = np.array([read.get(group, np.nan) for group in groups]) * matrices
         decode = fixed + (reading + full * (np.array(head) + cache)) / boards
         prefill = linear_ms + shared["log_attention_ms_per_tflop"] * attention
-        total: Array = np.log(_MS_PER_S * output / (decode * output + prefill / boards))
-        return total
+        return np.asarray(np.log(_MS_PER_S * output / (decode * output + prefill / boards)))
 
     return form
 
@@ -153,7 +152,6 @@ SPEED = Surface(
     name="speed",
     table="llm_speed",
     target="decode_tokens_per_s",
-    key=("model", "precision", "gpu", "n_gpus", "engine", "input_tokens", "output_tokens", "batch"),
     start=_start,
     form=_form,
     coordinates=_coordinates,

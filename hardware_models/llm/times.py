@@ -10,7 +10,7 @@ are in ``fit_llm``.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -193,15 +193,12 @@ def iteration_times(
     """
     times = modelled_iteration_times(model, precision, board, profile, tensor_parallel)
     prefill, decode = _measured_over_modelled(model, precision, board, tensor_parallel)
-    return IterationTimes(
-        times.prefill_fixed_s * prefill,
-        times.prefill_s_per_token * prefill,
-        times.prefill_s_per_token2 * prefill,
-        times.decode_fixed_s * decode,
-        times.decode_s_per_sequence * decode,
-        times.decode_s_per_context_token * decode,
-        times.basis,
-    )
+    scaled = {
+        name: seconds * (prefill if name.startswith("prefill") else decode)
+        for name, seconds in asdict(times).items()
+        if name != "basis"
+    }
+    return replace(times, **scaled)
 
 
 @table_cache

@@ -56,7 +56,7 @@ class CompassSweeper(BasicSweeper):
             InputError: the input is wrong; nothing was written.
             BrokenSweepError: the launcher gave up.
         """
-        from lab.config.overrides import check_swept
+        from lab.config.overrides import swept_values
         from lab.config.validation import check_types
         from lab.sweeps.sweep import under_way
 
@@ -65,7 +65,9 @@ class CompassSweeper(BasicSweeper):
         config, loader = self.config, self.hydra_context.config_loader
         parser = OverridesParser.create(config_loader=loader)
         parsed = parser.parse_overrides([*self._parse_config(), *arguments])
-        check_swept(parsed)
+        for override in parsed:  # Each value once, and at least one.
+            if override.is_discrete_sweep():
+                swept_values(override, str(override.input_line))
         [jobs] = self.split_arguments(parsed, None)
 
         def composed(job: Sequence[str]) -> DictConfig:

@@ -25,6 +25,7 @@ from lab.analysis.statistics import (
     holm,
     of_difference,
 )
+from lab.common.console import times
 from lab.common.errors import InputError, key_of
 from lab.common.formatting import interval, number, probability
 from lab.common.metrics import HEADLINES, range_of
@@ -70,11 +71,19 @@ class Comparison:
     differences: pl.DataFrame
 
     def __str__(self) -> str:
-        return "\n".join([*_tables(self), *_others(self)])
+        left_out = self._shown_and_others()[1]
+        words = f"Also in .means and .differences: {', '.join(left_out)}"
+        return "\n".join([self.tables(), *(["", *wrap(words, 100)] if left_out else [])])
 
     def tables(self) -> str:
         """Return the tables of the headline metrics, without a word on the others."""
-        return "\n".join(_tables(self))
+        return "\n".join(_tables(self, self._shown_and_others()[0]))
+
+    def _shown_and_others(self) -> tuple[list[str], list[str]]:
+        """Return the metrics that the tables show, and the others."""
+        metrics = self.means["metric"].unique(maintain_order=True).to_list()
+        shown = [metric.name for metric in HEADLINES if metric.name in metrics] or metrics
+        return shown, [metric for metric in metrics if metric not in shown]
 
 
 def compare(
@@ -84,7 +93,7 @@ def compare(
     overrides: Sequence[str] = (),
     run: Callable[..., Any] | None = None,
 ) -> Comparison:
-    """Run planners on the same seeds of a scenario, and compare them.
+    """Run planners on the same seeds of a scenario, and return their comparison.
 
     Args:
         planners: planners, named by their class and by the parameters in which they differ; or
@@ -95,11 +104,7 @@ def compare(
         run: makes a run from ``overrides`` and ``planner``, and returns an object with a
             ``summary``; by default ``lab.runs.api.run``.
 
-    Returns:
-        The comparison.
-
-    Raises:
-        InputError: something in the input is wrong; the message is one sentence.
+    Raises InputError, whose message is one sentence, if something in the input is wrong.
     """
     named = _named(planners)
     listed = _listed(seeds)
@@ -124,13 +129,7 @@ def compare(
 def from_runs(
     scenario: str, rows: Sequence[Mapping[str, Any]], metrics: Sequence[str] | None = None
 ) -> Comparison:
-    """Compare planners by the summaries of their runs.
-
-    Args:
-        scenario: name of the scenario.
-        rows: summaries with ``seed`` and ``planner``. Values that are not finite count as missing.
-        metrics: keys to compare by; by default all that hold numbers.
-    """
+    """Compare planners by summaries with ``seed`` and ``planner``; infinite values are missing."""
     metrics = _metrics(rows) if metrics is None else list(metrics)
     planners = list(dict.fromkeys(row["planner"] for row in rows))
     seeds = list(dict.fromkeys(row["seed"] for row in rows))
@@ -272,10 +271,9 @@ def _watched(jobs: Sequence[tuple[int, str]]) -> Iterator[tuple[int, str]]:
             progress.advance(task)
 
 
-def _tables(comparison: Comparison) -> Iterator[str]:
-    """Yield the lines of the tables of the headline metrics."""
+def _tables(comparison: Comparison, shown: Sequence[str]) -> Iterator[str]:
+    """Yield the lines of the tables of some metrics."""
     means, differences = comparison.means, comparison.differences
-    shown, _ = _shown_and_others(comparison)
     planners = comparison.runs["planner"].n_unique()
     seeds = comparison.runs["seed"].n_unique()
     yield (
@@ -309,23 +307,7 @@ def _tables(comparison: Comparison) -> Iterator[str]:
         )
         for planner, errors, runs in raised.filter(pl.col("runs") > 0).iter_rows():
             yield ""
-            often = "once" if errors == 1 else f"{errors:,.0f} times"
-            yield f"Planner {planner} raised {often}, in {runs} of {seeds} seeds."
-
-
-def _others(comparison: Comparison) -> Iterator[str]:
-    """Yield lines that name the metrics which the tables do not show."""
-    _, left_out = _shown_and_others(comparison)
-    if left_out:
-        yield ""
-        yield from wrap(f"Also in .means and .differences: {', '.join(left_out)}", 100)
-
-
-def _shown_and_others(comparison: Comparison) -> tuple[list[str], list[str]]:
-    """Return the metrics that the tables show, and the others."""
-    metrics = comparison.means["metric"].unique(maintain_order=True).to_list()
-    shown = [metric.name for metric in HEADLINES if metric.name in metrics] or metrics
-    return shown, [metric for metric in metrics if metric not in shown]
+            yield f"Planner {planner} raised {times(int(errors))}, in {runs} of {seeds} seeds."
 
 
 def _by_pair(differences: pl.DataFrame, metrics: Sequence[str]) -> Iterator[str]:

@@ -54,17 +54,11 @@ def ratios(rows: pl.DataFrame, metric: PairedMetric, reference: str) -> pl.DataF
 
     The ratio is the geometric mean over seeds with Student's t-interval of the logarithm. Above 1
     the reference is better, more goodput or less cost. A seed counts if both values are above 0.
+    `rows`, of one scene, have ``planner``, ``seed`` and the metric.
 
-    Args:
-        rows: of one scene, with ``planner``, ``seed`` and the metric.
-        metric: what is compared.
-        reference: name of the reference planner.
-
-    Returns:
-        A row for each other planner with the columns of `RATIOS`. ``p_holm`` is adjusted over
-        planners. ``sign`` is ``"≥"`` if in some seed the other's value is a lower bound or it
-        served nobody, ``"≤"`` if so for the reference, ``"?"`` if for both, else empty. ``n`` of
-        ``of`` seeds count.
+    Each other planner has a row with the columns of `RATIOS`. ``p_holm`` is adjusted over planners.
+    ``sign`` is ``"≥"`` if in some seed the other's value is a lower bound or it served nobody,
+    ``"≤"`` if so for the reference, ``"?"`` if for both, else empty. ``n`` of ``of`` seeds count.
     """
     bound = pl.lit(False) if metric.bound is None else pl.col(metric.bound)
     values = {
@@ -140,14 +134,10 @@ def mean_interval(values: Floats, within: Range = ANY) -> Interval:
 
 
 def jackknifed(count: int, statistic: Callable[[Sequence[int]], float]) -> Interval:
-    """Return a statistic of all seeds with its jackknife interval.
+    """Return a statistic of all seeds, by number from 0, with its jackknife interval.
 
     Of n seeds, the pseudo-values are n T - (n - 1) T without seed i (Tukey 1958); the interval is
     Student's t-interval of these.
-
-    Args:
-        count: how many seeds.
-        statistic: T of some of them, by number from 0.
     """
     every = list(range(count))
     whole = statistic(every)

@@ -1,6 +1,5 @@
 """What the figures show, read from the part files of runs."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,8 +8,7 @@ import numpy as np
 import polars as pl
 from omegaconf import OmegaConf
 
-from lab.runs.frames import scan
-from lab.runs.run_directory import CONFIG, load_config
+from lab.runs.run_directory import CONFIG, SUMMARY, load_config, read_summary, scan
 from sim.metrics.goodput_time import goodput_time
 
 Runs = Mapping[str, Path]
@@ -20,8 +18,8 @@ MOST_POINTS = 2000
 ROUNDING = 1e-3
 """Relative difference between sums of times that no figure shows."""
 
-PER_LENGTH = "application.latency_per"
-"""Key by which an application has latencies in ``windows`` over the length of the output."""
+PER_LENGTH = ("application.latency_per", "output_length")
+"""Key and value by which windows have latencies over the length of the output, not seconds."""
 
 
 def by_window(directory: Path) -> pl.DataFrame:
@@ -94,10 +92,7 @@ def mean_parts(operators: pl.LazyFrame, windows: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def latency_mean(directory: Path) -> float | None:
-    """Return the mean latency of completed requests in seconds.
-
-    None if there are none, or if the windows have latencies over the length of the output.
-    """
+    """Return the mean latency of completed requests in s; None without, or per output length."""
     if per_output_length(directory):
         return None
     mean_s: float | None = (
@@ -116,18 +111,13 @@ def latency_mean(directory: Path) -> float | None:
 
 def per_output_length(directory: Path) -> bool:
     """Return whether the windows of a run have latencies over the length of the output."""
-    return is_per_length(_configured(directory, PER_LENGTH))
+    return bool(_configured(directory, PER_LENGTH[0]) == PER_LENGTH[1])
 
 
 def _configured(directory: Path, key: str) -> Any:
     """Return the value of a key of a run's configuration; None where there is none."""
-    path = Path(directory) / CONFIG
+    path = directory / CONFIG
     return OmegaConf.select(load_config(path), key) if path.is_file() else None
-
-
-def is_per_length(latency_per: Any) -> bool:
-    """Return whether a value of `PER_LENGTH` makes windows have other than plain seconds."""
-    return bool(latency_per == "output_length")
 
 
 def at_once(sum_s: float, mean_s: float | None) -> bool:
@@ -145,12 +135,11 @@ def response_times(directory: Path) -> tuple[np.ndarray, np.ndarray]:
 
 def bill(directory: Path) -> tuple[float, float] | None:
     """Return the attributed and the idle part of a finished run's bill."""
-    path = Path(directory) / "summary.json"
-    if not path.is_file():
+    if not (directory / SUMMARY).is_file():
         return None
-    summary = json.loads(path.read_text(encoding="utf-8"))
-    parts = summary.get("attributed_cost_usd"), summary.get("idle_cost_usd")
-    return None if None in parts else (float(parts[0]), float(parts[1]))
+    summary = read_summary(directory)
+    owed, idle = summary.get("attributed_cost_usd"), summary.get("idle_cost_usd")
+    return None if owed is None or idle is None else (float(owed), float(idle))
 
 
 def events(directory: Path) -> list[tuple[str, float]]:

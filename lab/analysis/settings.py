@@ -4,7 +4,7 @@ import ast
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,27 +20,21 @@ VAGUE = ("name", "count", "events", "kind")
 Settings = Mapping[str, Any]
 
 
-class Configurations:
-    """Reads configurations; those of one setting, which differ in their seed alone, only once."""
-
-    def __init__(self) -> None:
-        self._known: dict[str, Settings] = {}
-
-    def read(self, path: Path) -> Settings:
-        """Return the settings of a configuration, by whole key.
-
-        Raises:
-            InputError: the file is no configuration.
-        """
+def read_settings(paths: Iterable[Path]) -> list[Settings]:
+    """Return the settings of configurations, by whole key; InputError if a file is none."""
+    known: dict[str, Settings] = {}  # Those of one setting differ in their seed alone.
+    found = []
+    for path in paths:
         try:
             text = re.sub(r"^seed: .*\n", "", path.read_text(encoding="utf-8"), flags=re.M)
-            if text not in self._known:
+            if text not in known:
                 config = load(text, CSafeLoader)
                 rest = {key: part for key, part in config.items() if key not in APART}
-                self._known[text] = dict(_leaves(rest, ""))
+                known[text] = dict(_leaves(rest, ""))
         except (AttributeError, OSError, UnicodeError, YAMLError):
             raise InputError(f"{path}: is missing or no configuration of a run") from None
-        return self._known[text]
+        found.append(known[text])
+    return found
 
 
 def _leaves(node: Mapping[str, Any], key: str) -> Iterator[tuple[str, Any]]:
@@ -56,11 +50,10 @@ def _leaves(node: Mapping[str, Any], key: str) -> Iterator[tuple[str, Any]]:
 def swept_keys(settings: Sequence[Settings]) -> dict[str, list[str]]:
     """Return the keys that distinguish settings, each with the keys that change along with it.
 
-    Of keys that change together one is kept: preferably the application's name, then numbers, then
-    words.
+    Of keys that change together one is kept: the application's name, or a number, or a word.
     """
     differing = _differing(settings)
-    codes = {key: _codes([one.get(key) for one in settings]) for key in differing}
+    codes = {key: [repr(one.get(key)) for one in settings] for key in differing}
 
     def rank(key: str) -> tuple[Any, ...]:
         values = [one.get(key) for one in settings]
@@ -71,16 +64,12 @@ def swept_keys(settings: Sequence[Settings]) -> dict[str, list[str]]:
     kept: dict[str, list[str]] = {}
     for key in sorted(differing, key=rank):
         # A key is decided by another if equal codes of that always have equal codes of this.
-        decided = (
-            one
-            for one in kept
-            if len(set(zip(codes[one], codes[key], strict=True))) == len(set(codes[one]))
-        )
-        above = next(decided, None)
-        if above is None:
-            kept[key] = []
+        for one, along in kept.items():
+            if len(set(zip(codes[one], codes[key], strict=True))) == len(set(codes[one])):
+                along.append(key)
+                break
         else:
-            kept[above].append(key)
+            kept[key] = []
     return {key: kept[key] for key in differing if key in kept}
 
 
@@ -105,8 +94,7 @@ def text_of(value: Any) -> str:
 def short_texts(values: Sequence[Any], longest: int = 28) -> list[str]:
     """Return a short, unique label for each value of a key.
 
-    A value that is too long, such as a list of drift events, is labelled by the kinds of its parts,
-    or by its number if these are not unique.
+    One that is too long is labelled by the kinds of its parts, or by its number if not unique.
     """
     if is_numeric(values):
         brief = [f"{value:.6g}" for value in values]
@@ -223,9 +211,3 @@ def _differing(settings: Sequence[Settings]) -> list[str]:
         return any(any(one.get(key) != group[0].get(key) for one in group) for group in groups)
 
     return [key for key in keys if differs(key)]
-
-
-def _codes(values: Sequence[Any]) -> list[int]:
-    """Return a number for each value, the same for the same."""
-    known: dict[str, int] = {}
-    return [known.setdefault(repr(value), len(known)) for value in values]

@@ -36,14 +36,10 @@ def estimate(values: Floats, scale: float = 0.0, within: Range = ANY) -> Interva
     The half-width is t(0.975, n - 1) s / sqrt(n) (Student 1908, "The probable error of a mean").
     For paired differences this is the paired t-test.
 
-    Values that differ by rounding only have an interval of no width. Their p is 1 if they are 0,
-    else that of the sign test, 2^(1 - n).
-
-    Args:
-        values: finite values, shape (n,).
-        scale: largest magnitude of the numbers that the values were computed from; sets the
-            rounding.
-        within: range of the values, at whose ends the interval is cut. Mean and p stay as they are.
+    Values, finite and of shape (n,), that differ by rounding only have an interval of no width.
+    Their p is 1 if they are 0, else that of the sign test, 2^(1 - n). `scale` is the largest
+    magnitude of the numbers that they were computed from. The interval is cut at the ends of
+    `within`; mean and p stay as they are.
     """
     n = len(values)
     if n == 0:
@@ -110,11 +106,7 @@ def bootstrap_interval(values: Floats, confidence: float = CONFIDENCE) -> tuple[
     9,999 resamples (Efron and Tibshirani 1993, "An introduction to the bootstrap", chapter 13) come
     from a named random stream and depend on n alone, so equal values give equal intervals. The
     interval is too narrow for few values: with 3, 5 and 10 normal values its coverage is 75, 85 and
-    91 %.
-
-    Args:
-        values: finite values, at least one, shape (n,).
-        confidence: nominal coverage, below 1.
+    91 %. Values are finite, at least one, of shape (n,).
     """
     # Deviations from one of them, so that equal values have an interval of no width.
     first = values[0]

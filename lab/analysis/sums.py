@@ -42,17 +42,12 @@ Sums = tuple[pl.DataFrame, pl.DataFrame]
 def totals(sweep: Sweep) -> Sums:
     """Return sums over the queries of each window, and over the windows of each operator.
 
-    Only finished runs count: a run under way may have windows without operators yet.
-
-    Returns:
-        ``windows``: one row for each run and window, with its bounds and seconds, summed over
-        queries: active, deployed, with the SLO met (``met_s``), or missed, by the first of latency,
-        accuracy and cost that failed (``late_s``, ``inaccurate_s``, ``too_dear_s``). ``operators``:
-        one row for each run and operator, with ``completed`` requests, their seconds by part, and
-        their whole latency (``latency_s``; null where latencies are per output length).
-
-    Raises:
-        InputError: a table cannot be read, or does not match the other.
+    Only finished runs count: a run under way may have windows without operators yet. Windows have
+    their bounds and the seconds of queries active, deployed, with the SLO met (``met_s``), or
+    missed by the first of latency, accuracy and cost (``late_s``, ``inaccurate_s``,
+    ``too_dear_s``). Operators have the ``completed`` requests, their seconds by part and their
+    whole latency (``latency_s``; null where latencies are per output length).
+    Raises InputError if a table cannot be read, or does not match the other.
     """
     names = sweep.finished["run"].to_list()
     parts = {table: sweep.parts(table, names) for table in TABLES}
@@ -119,11 +114,7 @@ def _by_window(windows: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _by_operator(windows: pl.LazyFrame, operators: pl.LazyFrame) -> pl.LazyFrame:
-    """Return sums by operator, in the order of the pipeline.
-
-    ``rows`` counts windows, and ``unknown`` those that completed nothing or do not exist. In a
-    whole table ``rows`` is the same for all operators, and ``unknown`` is 0.
-    """
+    """Return sums by operator; in whole tables ``rows`` are equal, and ``unknown`` ones are 0."""
     served = windows.filter(pl.col("completed") > 0).select(*KEYS, *SERVED)
     weight = pl.col("completed")
     return (
@@ -148,8 +139,5 @@ def _sum_ns(time_s: pl.Expr) -> pl.Expr:
 
 
 def _in_s(sums: pl.DataFrame, names: Iterable[str]) -> pl.DataFrame:
-    """Convert sums in nanoseconds to seconds.
-
-    Polars would multiply by the reciprocal, which is inexact: zero shares would not be 0.
-    """
+    """Convert sums in ns to s; polars would multiply by the reciprocal, which is inexact."""
     return sums.with_columns(pl.Series(name, sums[name].to_numpy() / NS_PER_S) for name in names)

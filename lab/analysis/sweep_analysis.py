@@ -125,7 +125,9 @@ def analyse(sweep: Sweep) -> Analysis:
         for setting in sweep.settings["setting"]
         if setting in by_setting
     }
-    alike_runs = _alike(runs)
+    # The runs of the seeds which every planner that finished in their setting finished.
+    planners = pl.col("planner").n_unique()
+    alike_runs = runs.filter(planners.over("setting", "seed") == planners.over("setting"))
     alike_by_setting = _parts(alike_runs, "setting")
     alike = {
         setting: one
@@ -200,12 +202,6 @@ def _by_key(sweep: Sweep, key: str, runs: pl.DataFrame) -> pl.DataFrame:
 def planners_of(sweep: Sweep) -> list[str]:
     """Return the planners in the order of the sweep."""
     return list(sweep.runs["planner"].unique(maintain_order=True))
-
-
-def _alike(runs: pl.DataFrame) -> pl.DataFrame:
-    """Return the runs of the seeds which every planner that finished in their setting finished."""
-    planners = pl.col("planner").n_unique()
-    return runs.filter(planners.over("setting", "seed") == planners.over("setting"))
 
 
 def _common(runs: pl.DataFrame, *cell: str) -> pl.DataFrame:
@@ -369,11 +365,7 @@ def _latency(runs: pl.DataFrame, operators: pl.DataFrame) -> pl.DataFrame:
 
 
 def dominators(points: Sequence[Sequence[float]]) -> list[list[int]]:
-    """Return, for each point without nan, the indices of the points that dominate it.
-
-    Less is better: a point dominates another if it is at most as large everywhere and smaller
-    somewhere.
-    """
+    """Return, by point, the indices of those no larger everywhere and smaller somewhere."""
     return [
         [
             at
@@ -389,15 +381,8 @@ def pareto(runs: pl.DataFrame) -> pl.DataFrame:
 
     Goodput and cost are means over seeds. The response time is the median over seeds of the runs'
     medians; a run without one counts as longest, and the result is null if the median falls on it.
-
-    Args:
-        runs: finished runs, with ``setting``, ``planner``, ``planner_sees_truth`` and their
-            summaries.
-
-    Returns:
-        One row for each setting and planner: ``n`` runs, the three metrics, ``dominated``, and
-        ``dominated_by``, names of planners no worse in all metrics and better in one. Planners that
-        see the truth dominate no one, since they cannot be deployed.
+    ``dominated_by`` names planners no worse in all metrics and better in one. Planners that see the
+    truth dominate no one, since they cannot be deployed.
     """
     rows = (
         runs.group_by("setting", "planner", "planner_sees_truth", maintain_order=True)

@@ -2,31 +2,36 @@
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+from yaml import CSafeLoader, YAMLError, load
 
-from lab.analysis.directories import find
-from lab.analysis.run_data import PER_LENGTH, is_per_length
+from lab.analysis.run_data import PER_LENGTH
 from lab.analysis.settings import (
-    Configurations,
     is_numeric,
     planner_names,
+    read_settings,
     short_keys,
     short_texts,
     swept_keys,
     text_of,
 )
-from lab.common.errors import InputError, one_line
-from lab.runs.frames import scan_parts
-from lab.runs.run_directory import CONFIG
+from lab.common.errors import InputError, no_directory, one_line
+from lab.config.settings import INSIDE
+from lab.runs.run_directory import CONFIG, ERROR, JOBS, SUMMARY, never_ran, scan_parts
 from sim.metrics.results import SCHEMAS
 
+DEEPEST = 4
+NEEDED = (
+    *("planner", "planner_class", "planner_parameters", "planner_sees_truth", "seed", "status"),
+    *("horizon_s", "simulated_s"),
+)
 # Names of the run, which every frame has, before the keys that were varied.
 NAMES = ("run", "status", "planner", "seed", "setting")
 FIXED = re.compile(
@@ -34,6 +39,130 @@ FIXED = re.compile(
     r"|cluster\.(nodes\.\w+\.(machine|count)|discipline|shed_late)"
 )
 WITHOUT = {"run": pl.String, "status": pl.String, "reason": pl.String}
+
+
+@dataclass
+class Found:
+    """What lies below a directory."""
+
+    # Summaries of the runs that have results, by their directories.
+    runs: dict[Path, dict[str, Any]] = field(default_factory=dict)
+    # Status and reason of what has none, by its path below the directory.
+    without: dict[str, tuple[str, str]] = field(default_factory=dict)
+    parents: list[Path] = field(default_factory=list)  # what holds compared runs
+
+
+def find(directory: Path) -> Found:
+    """Return the runs at or below a run, a comparison or a sweep; InputError for none."""
+    if not directory.exists():
+        raise InputError(f"DIR={directory}: {no_directory(directory)}")
+    if not directory.is_dir():
+        raise InputError(f"DIR={directory}: is a file; name the directory of a run or sweep")
+    found = Found()
+    try:
+        _visit(directory, directory, found, DEEPEST)
+    except PermissionError as error:
+        raise InputError(f"DIR={directory}: {error.filename} cannot be read") from None
+    if not found.runs:
+        raise InputError(f"DIR={directory}: {_why_none(directory, found)}")
+    return found
+
+
+def _visit(directory: Path, top: Path, found: Found, depth: int) -> None:
+    """Note a run, or what lies below."""
+    has_summary = (directory / SUMMARY).is_file()
+    if has_summary and (directory / "queries").is_dir():
+        summary = _json(directory / SUMMARY)
+        if any(key not in summary for key in NEEDED):
+            raise InputError(f"{directory / SUMMARY}: is no summary of a run by this version")
+        found.runs[directory] = summary
+        return
+    name = directory.relative_to(top).as_posix()
+    if has_summary:
+        found.parents.append(directory)
+        if missing := never_ran(directory):
+            found.without[name] = ("missing", missing)
+    elif (directory / ERROR).is_file():
+        text = (directory / ERROR).read_text(encoding="utf-8", errors="replace")
+        found.without[name] = ("failed", one_line(text))
+    elif (directory / CONFIG).is_file():
+        found.without[name] = ("missing", "began, and wrote no results")
+    compared = list(_json(directory / SUMMARY)) if has_summary else []
+    inside = sorted(
+        (path for path in directory.iterdir() if path.is_dir() and path.name not in INSIDE),
+        key=lambda path: _order(path.name, compared),
+    )
+    for path in inside:
+        if depth and not path.name.startswith(".") and not path.is_symlink():
+            _visit(path, top, found, depth - 1)
+    if expected := _expected(directory, inside):
+        told = [*found.runs, *found.parents, *(top / one for one in found.without)]
+        # A job that was killed as it began leaves a directory without anything to tell of.
+        known = {
+            path.relative_to(directory).parts[0]
+            for path in told
+            if path != directory and path.is_relative_to(directory)
+        }
+        for number in sorted(expected):
+            if str(number) not in known:
+                gap = (directory / str(number)).relative_to(top).as_posix()
+                found.without[gap] = ("missing", "never ran")
+
+
+def _expected(directory: Path, inside: Sequence[Path]) -> set[int]:
+    """Return the numbers of a sweep's jobs: as noted, or else up to the last if all have one."""
+    if (directory / JOBS).is_file():
+        try:
+            jobs = load((directory / JOBS).read_text(encoding="utf-8"), CSafeLoader)
+            return set(range(len(jobs)))
+        except (OSError, TypeError, UnicodeError, YAMLError):
+            raise InputError(f"{directory / JOBS}: cannot be read") from None
+    names = [path.name for path in inside if not path.name.startswith(".")]
+    if "0" not in names or not all(name.isdecimal() for name in names):
+        return set()
+    return set(range(max(map(int, names))))
+
+
+def _why_none(directory: Path, found: Found) -> str:
+    """Say why a directory is no sweep, and what else might have been meant."""
+    for parent in directory.absolute().parents:
+        if (parent / SUMMARY).is_file():
+            return f"lies within the run {parent}; name that, or the sweep it is of"
+    failed = [why for status, why in found.without.values() if status == "failed"]
+    if failed:
+        return f"none of its {len(found.without)} jobs has results; the first says: {failed[0]}"
+    deeper = next(_deeper(directory, DEEPEST + 3), None)
+    hint = f", though {deeper} does" if deeper else ""
+    return f"holds no results{hint}; name the directory of a run or sweep"
+
+
+def _deeper(directory: Path, depth: int) -> Iterator[Path]:
+    """Yield directories of runs that lie too deep below to be of one sweep, the latest first."""
+    try:
+        inside = sorted((path for path in directory.iterdir() if path.is_dir()), reverse=True)
+    except OSError:
+        return
+    for path in inside:
+        if path.name.startswith(".") or path.name in INSIDE or path.is_symlink():
+            continue
+        if (path / SUMMARY).is_file():
+            yield path
+        elif depth:
+            yield from _deeper(path, depth - 1)
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        summary: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise InputError(f"{path}: cannot be read as JSON") from None
+    return summary
+
+
+def _order(name: str, compared: list[str]) -> tuple[int, int, str]:
+    """Return a key by which planners come as they were compared, and job 10 after job 9."""
+    place = compared.index(name) if name in compared else len(compared)
+    return place, int(name) if name.isdecimal() else -1, name
 
 
 @dataclass(frozen=True)
@@ -87,14 +216,7 @@ class Sweep:
         return self.scan("operators")
 
     def scan(self, table: str) -> pl.LazyFrame:
-        """Return a table of all runs as a lazy frame over their part files.
-
-        Args:
-            table: name of the table, one of ``sim.metrics.results.SCHEMAS``.
-
-        Raises:
-            InputError: there is no such table.
-        """
+        """Return a table of ``SCHEMAS`` of all runs; InputError if there is no such table."""
         _check_table(table)
         names = self.runs.select(*NAMES, *self.keys)
         columns = {name: names.schema[name] for name in names.columns}
@@ -117,11 +239,7 @@ class Sweep:
         )
 
     def count(self, table: str) -> int:
-        """Return how many rows a table of all runs has, from the footers of its files.
-
-        Raises:
-            InputError: there is no such table, or a file of it cannot be read.
-        """
+        """Return how many rows a table of all runs has, or InputError if it cannot be read."""
         _check_table(table)
         paths = [path for several in self.parts(table).values() for path in several]
         try:
@@ -171,9 +289,7 @@ def unreadable(
 
 def made_anew(run: str) -> str:
     """Say how a damaged run is made anew."""
-    if run == ".":
-        return "make the run anew"
-    return f"delete {run}, and resume=true makes it anew"
+    return "make the run anew" if run == "." else f"delete {run}, and resume=true makes it anew"
 
 
 def _check_table(table: str) -> None:
@@ -182,19 +298,11 @@ def _check_table(table: str) -> None:
 
 
 def read_sweep(directory: str | PathLike[str]) -> Sweep:
-    """Read a run, a comparison or a sweep, finished or not, however it was varied.
-
-    Args:
-        directory: its directory.
-
-    Raises:
-        InputError: there is none, or it holds no runs; the message is one sentence.
-    """
+    """Read the directory of a run, a comparison or a sweep; InputError if it holds no runs."""
     top = Path(directory)
     found = find(top)
-    configurations = Configurations()
     summaries = list(found.runs.values())
-    settings = [configurations.read(path / CONFIG) for path in found.runs]
+    settings = read_settings(path / CONFIG for path in found.runs)
     keys = swept_keys(settings)
     given = {key: [one.get(key) for one in settings] for key in keys}
     columns = {
@@ -214,7 +322,7 @@ def read_sweep(directory: str | PathLike[str]) -> Sweep:
     per_length = frozenset(
         name
         for name, one in zip(names, settings, strict=True)
-        if is_per_length(one.get(PER_LENGTH))
+        if one.get(PER_LENGTH[0]) == PER_LENGTH[1]
     )
     rows = _settings(runs, columns)
     return Sweep(top, keys, shared, rows, runs, without, found.parents, per_length)
@@ -283,20 +391,18 @@ def _column(key: str, values: list[Any]) -> pl.Series:
 def _settings(runs: pl.DataFrame, columns: Mapping[str, pl.Series]) -> pl.DataFrame:
     """Return one row per setting, with its keys and a short name, numbers in ascending order."""
     rows = runs.select("setting", *columns).unique("setting", keep="first", maintain_order=True)
-    order = {}
-    labels = []
+    order, labels = [], []
     for key in columns:
         values = rows[key].unique(maintain_order=True)
         if values.dtype.is_numeric():
             values = values.sort()
         texts = short_texts(values.to_list())
-        order[key] = rows[key].replace_strict(values, range(len(values)), return_dtype=pl.Int64)
-        labels.append(
-            rows[key].replace_strict(values, texts, return_dtype=pl.String).alias(f"{key}")
-        )
-    brief = dict(zip(columns, short_keys(list(columns)), strict=True))
+        order.append(rows[key].replace_strict(values, range(len(values)), return_dtype=pl.Int64))
+        labels.append(rows[key].replace_strict(values, texts, return_dtype=pl.String))
+    brief = short_keys(list(columns))
     names = [
-        ", ".join(f"{brief[one.name]}={one[at]}" for one in labels) for at in range(rows.height)
+        ", ".join(f"{name}={one[at]}" for name, one in zip(brief, labels, strict=True))
+        for at in range(rows.height)
     ]
     rows = rows.with_columns(pl.Series("short", names, pl.String))
-    return rows.sort(by=list(order.values())) if order else rows
+    return rows.sort(by=order) if order else rows

@@ -1,37 +1,15 @@
-"""The tool ``compass-lab explain``: why a query got the plan that it got."""
+"""The tools ``explain`` and ``trace`` of ``compass-lab``: one run, query by query.
+
+What they are given is checked before what is heavy is imported.
+"""
 
 import argparse
-from pathlib import Path
-from typing import Any
 
-from lab.common.errors import InputError, check_png, no_directory
-
-MOST_ROWS = 20
-
-
-def add_parser(tools: Any) -> None:
-    """Add the parser of this tool to the subparsers of ``compass-lab``."""
-    parser = tools.add_parser(
-        "explain",
-        help="say why a query got its plan, and what came of it",
-        description="What was profiled, believed and true of a query's plans, what was chosen or "
-        "refused and why, and how it went. Exit status: 0, or 2 for bad input.",
-    )
-    parser.add_argument("run", type=Path, metavar="RUN", help="directory of one planner's run")
-    parser.add_argument("query", metavar="QUERY", help="number of the query, by arrival from 0")
-    parser.add_argument("--figure", type=Path, metavar="OUT.png", help="draw it too")
-    parser.add_argument(
-        "--rows",
-        type=int,
-        default=MOST_ROWS,
-        metavar="N",
-        help=f"most rows of a table ({MOST_ROWS}); 0 for all",
-    )
-    parser.set_defaults(tool=explain)
+from lab.common.errors import InputError, check_png, no_directory, one_line, why_not
 
 
 def explain(options: argparse.Namespace) -> int:
-    """Print the explanation; draw it if asked."""
+    """Print why a query got the plan that it got; draw it if asked."""
     if options.rows < 0:
         raise InputError(f"--rows={options.rows}: must be 0 or more")
     if not options.query.isdecimal():
@@ -40,25 +18,15 @@ def explain(options: argparse.Namespace) -> int:
         raise InputError(f"RUN={options.run}: {no_directory(options.run)}")
     if options.figure is not None:
         check_png("--figure", options.figure)
-    # Not before, for these take a second or more to import, and refusals need none of them.
     from lab.common.console import console, say
-    from lab.reporting.explain import outcome_text, search_text
-    from lab.reporting.explain.answer import answer
+    from lab.reporting.explain.findings import answer
     from lab.reporting.explain.record import find_run, read_query
+    from lab.reporting.explain.text import sections
 
     record = read_query(find_run(options.run), int(options.query))
     say(f"{record.run}, planner {record.planner}")
     say(answer(record))
-    rows = options.rows
-    for section in (
-        search_text.asked(record),
-        search_text.profiled(record, rows),
-        search_text.offered(record, rows),
-        search_text.ordered(record, rows),
-        outcome_text.served(record, rows),
-        outcome_text.windows(record, rows),
-        outcome_text.parts(record),
-    ):
+    for section in sections(record, options.rows):
         for at, part in enumerate(section):
             if isinstance(part, str):
                 say(part if at else f"\n{part}")
@@ -73,4 +41,28 @@ def explain(options: argparse.Namespace) -> int:
             raise InputError(
                 f"--figure={options.figure}: cannot be written: {error.strerror}"
             ) from None
+    return 0
+
+
+def trace(options: argparse.Namespace) -> int:
+    """Write the requests of a run for Perfetto, and as a picture."""
+    if not options.directory.is_dir():
+        raise InputError(f"DIR={options.directory}: {no_directory(options.directory)}")
+    import polars as pl
+
+    from lab.common.console import say
+    from lab.reporting.trace import read_trace, run_of, write_trace
+
+    run = run_of(options.directory, options.planner)
+    try:
+        read = read_trace(run, options.from_s, options.to_s, options.query)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        first = one_line(str(error).partition("\n")[0])
+        raise InputError(f"DIR={run}: its tables cannot be read ({first})") from None
+    try:
+        lines = write_trace(run, *read)
+    except OSError as error:
+        raise InputError(f"DIR={run}: the trace cannot be written: {why_not(error)}") from None
+    for line in lines:
+        say(line)
     return 0

@@ -78,11 +78,7 @@ def live_progress(planner: str, horizon_s: float) -> Iterator[Callable[[float], 
 
 @contextmanager
 def sweep_progress(runs: int | None = None) -> Iterator[Callable[[str, str], None]]:
-    """Show a bar over the runs of a sweep; yield a function that takes what a run printed.
-
-    The function takes the text for standard output and the text for standard error. A terminal
-    shows both above the bar; otherwise each goes to its own stream.
-    """
+    """Show a bar over runs; yield a function that shows what a run printed to its two streams."""
     screen, out, err = console(), sys.stdout, sys.stderr
     if not screen.is_terminal:
 
@@ -163,6 +159,18 @@ def show_table(summaries: Sequence[Report], title: str) -> None:
     columns = [_rows(one) for one in summaries]
     for label in columns[0]:
         table.add_row(label, *(column[label] for column in columns))
+    console().print(table)
+
+
+def show_rows(
+    heads: Iterable[str], rows: Iterable[Sequence[str]], title: str | None = None
+) -> None:
+    """Print rows as a table."""
+    table = Table(title=title, title_justify="left")
+    for head in heads:
+        table.add_column(head, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
     console().print(table)
 
 

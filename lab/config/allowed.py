@@ -1,12 +1,21 @@
-"""What a key may be set to, in words, from the type that its model declares."""
+"""What a key may be set to, by its type in its model, and by the unit that its name tells."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from lab.common.units import unit_of
-
+# By how keys end, the special before the general.
+UNITS = (
+    (r"usd_per_hour", "USD/h"),
+    (r"([a-z]+)_per_s", r"\1/s"),
+    (r"bps", "bit/s"),
+    (r"bytes", "bytes"),
+    (r"km", "km"),
+    (r"s", "s"),
+)
+UNIT_OF = {"workload.rate": "queries/s"}
 WORDS: Mapping[Any, str] = {
     int: "a whole number",
     float: "a number",
@@ -19,6 +28,14 @@ COLLECTIONS: Mapping[Any, str] = {
     **dict.fromkeys((list, tuple, Sequence), "a list, such as [...]"),
     **dict.fromkeys((dict, Mapping), "a mapping, such as {NAME: ...}"),
 }
+
+
+def unit_of(key: str) -> str:
+    """Return the unit of a key's values, which its name tells; empty if it does not."""
+    for ending, unit in UNITS:
+        if found := re.search(rf"(?:_|\.|^){ending}$", key):
+            return found.expand(unit)
+    return UNIT_OF.get(key, "")
 
 
 def type_at(model: type, path: Sequence[str]) -> Any:

@@ -19,10 +19,9 @@ from lab.common import wall_limit
 from lab.common.errors import InputError, key_of, one_line, shown
 from lab.config.messages import OF_COMPARED, composition_sentence
 from lab.config.overrides import check_alone, check_one_planner, replace_whole_mappings
-from lab.config.settings import MOST_HORIZON_S, OPEN, Settings, defaults, register
+from lab.config.settings import INSIDE, MOST_HORIZON_S, OPEN, Settings, defaults, register
 from lab.config.targets import build, find_class, parameters, with_current_paths
 from lab.config.validation import check_complete, table_set, validated
-from lab.runs.run_directory import INSIDE
 from scenarios.applications.application import Application
 from scenarios.random_streams import stream
 from scenarios.scenario import Scenario
@@ -82,10 +81,7 @@ def compose(overrides: Sequence[str]) -> DictConfig:
 
 
 def set_up(config: DictConfig, overrides: Sequence[str], planner: Planner | None = None) -> Setup:
-    """Turn a composed configuration into checked objects, or raise InputError.
-
-    A `planner` replaces those that the configuration names.
-    """
+    """Turn a configuration, perhaps with another `planner`, into checked objects; or InputError."""
     config = config.copy()
     OmegaConf.set_struct(config, False)
     parsed = OverridesParser.create().parse_overrides(list(overrides))
@@ -124,7 +120,10 @@ def set_up(config: DictConfig, overrides: Sequence[str], planner: Planner | None
     if planner is not None:
         config.planner = {
             "_target_": f"{type(planner).__module__}.{type(planner).__qualname__}",
-            **{name: _plain(value) for name, value in planner.parameters().items()},
+            **{
+                name: value if isinstance(value, int | float | str | bool | None) else repr(value)
+                for name, value in planner.parameters().items()
+            },
         }
     config.resume = False
     config.pop(wall_limit.KEY)
@@ -197,10 +196,7 @@ def _planners(node: DictConfig, overrides: Sequence[str]) -> dict[str, Planner]:
 
 
 def _planner(node: Any, key: str, overrides: Sequence[str]) -> Planner:
-    """Make a planner; of several wrong keys, complain of an overridden one first.
-
-    A complaint of another key names the file of its value if an override chose the file.
-    """
+    """Make a planner; of several wrong keys, complain of an overridden one first."""
     own = [name for name in map(key_of, overrides) if name.startswith(f"{key}.")]
 
     def overridden(one: str) -> bool:
@@ -244,7 +240,3 @@ def _check_parameters(planner: Planner, scenario: Scenario) -> None:
         planner.check_parameters(scenario.application.pipeline, scenario.cluster)
     except Exception as error:  # A planner of a stranger may raise anything.
         raise InputError(f"planner.{one_line(error)} (of {type(planner).__name__})") from None
-
-
-def _plain(value: Any) -> Any:
-    return value if isinstance(value, int | float | str | bool | None) else repr(value)

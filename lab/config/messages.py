@@ -1,7 +1,7 @@
 """What Hydra and OmegaConf raise, as one sentence: key, value, what is allowed, nearest name."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -21,9 +21,11 @@ HYDRA_TYPES = {"Float": "a number", "Integer": "a whole number", "bool": "true o
 
 def composition_sentence(error: Exception, overrides: Sequence[str] = ()) -> str:
     """Turn an exception of Hydra or OmegaConf into one sentence with the overrides as written."""
-    for cause in _chain(error):
+    cause: BaseException | None = error
+    while cause is not None:
         if sentence := _sentence(cause, overrides):
             return sentence
+        cause = cause.__cause__ or cause.__context__
     if sentence := _without_key(str(error), overrides):
         return sentence
     interpolated = [one for one in overrides if "${" in one]
@@ -73,14 +75,6 @@ def written(full_key: str, overrides: Sequence[str]) -> str:
         if f"{full_key}:" in override:
             return override
     return full_key
-
-
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    """Yield an exception and what led to it."""
-    current: BaseException | None = error
-    while current is not None:
-        yield current
-        current = current.__cause__ or current.__context__
 
 
 def _sentence(cause: BaseException, overrides: Sequence[str]) -> str | None:

@@ -1,23 +1,27 @@
-"""What overrides say beyond single keys: swept values, repeated keys, mappings set whole."""
+"""What overrides say beyond single keys: swept values, repeated keys, mappings set whole.
 
+Files of the user's own are in a directory that is searched before those of the package.
+"""
+
+from argparse import Namespace
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from lab.common.errors import InputError, shown
+from lab.common.errors import InputError, key_of, no_directory, shown
 from lab.config.messages import composition_sentence
 from lab.config.settings import OPEN_MAPPINGS
 
+SEARCH_PATH = "hydra.searchpath"
+
 
 def swept_values(override: Override, written: str) -> list[str]:
-    """Return the values that an override sweeps over (not an interval), as written in overrides.
-
-    Raises InputError if there is none, or if one occurs twice.
-    """
+    """Return a sweep's values (no interval), as written; InputError for none or a repeated one."""
     values = [f"{value!s}" for value in override.sweep_string_iterator()]
     if not values:
         raise InputError(f"{written}: names no value")
@@ -47,13 +51,6 @@ def repeated_keys(overrides: Sequence[str]) -> list[str]:
         if len(set(written)) > 1:
             sentences.append(f"{' '.join(written)}: {key} is set more than once; the last holds")
     return sentences
-
-
-def check_swept(overrides: Sequence[Override]) -> None:
-    """Raise InputError if an override of a sweep has no value, or one twice."""
-    for override in overrides:
-        if override.is_discrete_sweep():
-            swept_values(override, str(override.input_line))
 
 
 def check_one_planner(overrides: Sequence[Override]) -> None:
@@ -86,8 +83,7 @@ def replace_whole_mappings(config: DictConfig, overrides: Sequence[Override]) ->
     """Apply overrides that replace a whole mapping, which Hydra would merge with the present one.
 
     These empty any mapping (``cluster.nodes={}``) or set an open one
-    (``network.technologies={WiFi: 1}``); with a ``+`` before it, the merge stays. Later overrides
-    of entries stay. Raises InputError if they cannot be in an emptied mapping.
+    (``network.technologies={WiFi: 1}``); with a ``+``, the merge stays. Later ones of entries stay.
     """
     for number, override in enumerate(overrides):
         key, value = override.key_or_group, override.value()
@@ -119,3 +115,35 @@ def _fill_anew(config: DictConfig, key: str, later: Sequence[Override]) -> None:
                 del OmegaConf.select(config, above)[name]
         except OmegaConfBaseException as error:
             raise InputError(composition_sentence(error, [str(one.input_line)])) from None
+
+
+def overrides_of(options: Namespace) -> list[str]:
+    """Return a tool's overrides, after one for ``--config-dir``; InputError for keys of Hydra."""
+    for word in options.overrides:
+        refuse_hydra(word, "nothing of it has a meaning here; name your own files by --config-dir")
+    if options.config_dir is None:
+        return list(options.overrides)
+    path = check_directory(options.config_dir)
+    return [f"{SEARCH_PATH}=['file://{path.resolve()}']", *options.overrides]
+
+
+def check_directory(given: str) -> Path:
+    """Return the path of a directory of configuration files; raise InputError if it is missing."""
+    path = Path(given)
+    if not path.is_dir():
+        raise InputError(f"--config-dir={given}: {no_directory(path)}")
+    return path
+
+
+def question_of(tool: str, options: Namespace) -> list[str]:
+    """Return the words of a command line that ask a tool the same what-if question."""
+    where = [] if options.config_dir is None else ["--config-dir", str(options.config_dir)]
+    varied = [word for each in options.vary for word in ("--vary", each)]
+    return ["compass-lab", tool, *where, *options.overrides, *varied, "--metric", options.metric]
+
+
+def refuse_hydra(override: str, advice: str) -> None:
+    """Refuse an override of Hydra's keys except its search path; raise InputError with advice."""
+    key = key_of(override)
+    if key.startswith(("hydra.", "hydra/")) and key != SEARCH_PATH:
+        raise InputError(f"{override}: Hydra's own keys are for compass-sim; {advice}")

@@ -22,6 +22,8 @@ from scenarios.link_traces import LinkTrace
 from scenarios.network import Network
 from scenarios.slo import Tier
 from scenarios.workload import Workload
+from sim.metrics.request_table import REQUESTS
+from sim.metrics.results import SCHEMAS as RESULTS
 
 OPEN = ("about", "application", "data_plane", "planner", "tables", "workload.arrivals")
 """What a configuration keeps as it was given, for what is in it is checked by others."""
@@ -39,13 +41,12 @@ OPEN_MAPPINGS = (
 )
 """Mappings by names of the user's choice: set whole on the command line, they are replaced."""
 
+FIGURES, REPORT = "figures", "report"
+INSIDE = frozenset({*RESULTS, REQUESTS, FIGURES, REPORT})
+"""Subdirectories of a run that hold no other runs, so no compared planner may have their names."""
+
 ENTRIES = {"cluster.nodes": Node, "network.traces": LinkTrace, "workload.tiers": Tier}
 """Mappings of which each entry has the keys of a dataclass, with defaults."""
-
-
-def _arrivals(node: object) -> ArrivalProcess:
-    made: ArrivalProcess = build(node, "workload.arrivals", ArrivalProcess)
-    return made
 
 
 def _user_table(node: object) -> object:
@@ -64,7 +65,10 @@ CHECKS = ConfigDict(extra="forbid", arbitrary_types_allowed=True, coerce_numbers
 class WorkloadSettings(Workload):
     """A workload whose arrivals are given as a class and its parameters."""
 
-    arrivals: Annotated[ArrivalProcess, BeforeValidator(_arrivals)] = field(default_factory=Poisson)
+    arrivals: Annotated[
+        ArrivalProcess,
+        BeforeValidator(lambda node: build(node, "workload.arrivals", ArrivalProcess)),
+    ] = field(default_factory=Poisson)
 
 
 @dataclass
@@ -133,10 +137,7 @@ def default_tree() -> DictConfig:
 
 
 def defaults(model: type) -> dict[str, Any]:
-    """Return the defaults of a dataclass as plain values, with mappings and lists left empty.
-
-    Files are merged key by key, so a default entry would mix with the entries of a file.
-    """
+    """Return plain defaults of a dataclass; mappings and lists are empty, as files add entries."""
     hints = get_type_hints(model)
     values: dict[str, Any] = {}
     for one in fields(model):

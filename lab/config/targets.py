@@ -24,44 +24,25 @@ OURS = ("hardware_models", "scenarios", "sim", "planners", "lab", "studies")
 ONCE_OURS = (*OURS, "evaluation")
 """Packages of this project that a ``_target_`` may name, earlier names among them."""
 
-FORMER_MODULES = frozenset(
-    [
-        "evaluation.paper.belief_probe",
-        "evaluation.paper.user_probe",
-        "evaluation.surrogates",
-        "planners.chameleon",
-        "planners.cheapest_feasible",
-        "planners.cherrypick",
-        "planners.compass",
-        "planners.compass.bounds",
-        "planners.compass.history",
-        "planners.compass.least_cost",
-        "planners.compass.model",
-        "planners.compass.profiler",
-        "planners.compass.regroup",
-        "planners.compass.runtime",
-        "planners.compass.scheduler",
-        "planners.compass.search",
-        "planners.greedy",
-        "planners.ilp",
-        "planners.infaas",
-        "planners.jellybean",
-        "planners.random_feasible",
-        "planners.static_plan",
-        "planners.videostorm",
-        "planners.vulcan",
-        "sim.blocks.plane",
-        "sim.events_plane",
-    ]
+FORMER_PLANNERS = (
+    *("chameleon", "cheapest_feasible", "cherrypick", "compass", "greedy", "ilp", "infaas"),
+    *("jellybean", "random_feasible", "static_plan", "videostorm", "vulcan"),
 )
+FORMER_PARTS = (
+    *("bounds", "history", "least_cost", "model", "profiler", "regroup", "runtime", "scheduler"),
+    "search",
+)
+FORMER_MODULES = {
+    *("evaluation.paper.belief_probe", "evaluation.paper.user_probe", "evaluation.surrogates"),
+    *(f"planners.{name}" for name in FORMER_PLANNERS),
+    *(f"planners.compass.{name}" for name in FORMER_PARTS),
+    *("sim.blocks.plane", "sim.events_plane"),
+}
 """Modules that targets of version 0.1 named; their classes are found by name where they are now."""
 
 
 def find_class(target: object, key: str, base: type) -> type:
-    """Return the class of a dotted name, which must fulfil the class or protocol `base`.
-
-    Raises InputError, which names `key`, if there is no such class or it is of another kind.
-    """
+    """Return the class of a dotted name that fulfils `base`; InputError, which names `key`."""
     article = "an" if base.__name__[0] in "AEIO" else "a"
     complaint = f"{key}._target_={shown(target)}: "
     if not isinstance(target, str) or "." not in target:
@@ -151,11 +132,7 @@ def _shadowed(module: ModuleType) -> str:
 
 
 def parameters(node: Mapping[str, Any], key: str, target: type) -> dict[str, Any]:
-    """Return the keyword arguments for a class, checked against its signature.
-
-    A mapping with ``_target_`` becomes an object of the class that the signature declares.
-    Raises InputError if an argument is unknown or of another type.
-    """
+    """Return the keyword arguments for a class, with nodes built; InputError if one is wrong."""
     given = {name: value for name, value in node.items() if name != "_target_"}
     wanted = dict(inspect.signature(target).parameters)
     hints = _hints(target)
@@ -205,10 +182,7 @@ def _adapter(hint: Any) -> TypeAdapter[Any]:
 
 
 def build(node: Any, key: str, base: type) -> Any:
-    """Return the object that a node describes by ``_target_`` and keyword arguments.
-
-    Raises InputError if the class is of another kind or refuses its arguments.
-    """
+    """Return the object of a node with ``_target_`` and keyword arguments; raise InputError."""
     if not isinstance(node, Mapping):
         raise InputError(f"{key}={shown(node)}: must be a mapping, such as {{_target_: ...}}")
     target = find_class(node.get("_target_"), key, base)

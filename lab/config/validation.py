@@ -11,8 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from hardware_models.tables import SHIPPED, TableSet, using_tables
 from lab.common.errors import InputError, one_line, shown
-from lab.common.units import unit_of
-from lab.config.allowed import allowed, type_at
+from lab.config.allowed import allowed, type_at, unit_of
 from lab.config.messages import unknown_key, written
 from lab.config.settings import CHECKS, OPEN, Settings
 
@@ -35,10 +34,7 @@ class WrongTypeError(InputError):
 def validated(
     config: DictConfig, tables: TableSet, overrides: Sequence[str] = ()
 ) -> tuple[DictConfig, Settings]:
-    """Check a resolved configuration; return it with values of the declared types, and settings.
-
-    Raises InputError, which shows `overrides` as written.
-    """
+    """Return a configuration with values of the declared types, and settings; or InputError."""
     tree = _without_truth_values(OmegaConf.to_container(config), "")
     try:
         with using_tables(tables):
@@ -54,10 +50,7 @@ def validated(
 
 
 def table_set(node: Any, overrides: Sequence[str]) -> TableSet:
-    """Return the installed tables with the user's: each a path, or a path and how it is used.
-
-    Raises InputError, which shows `overrides` as written.
-    """
+    """Return the installed tables with the user's, each a path, or a path and its use."""
     try:
         given = _tables.validate_python(node)
         user = {name: one for name, one in given.items() if one is not None}
@@ -95,10 +88,7 @@ def check_types(config: DictConfig, overrides: Sequence[str]) -> None:
 
 
 def _without_truth_values(node: Any, key: str) -> Any:
-    """Return a tree with texts for truth values of typed keys, which would pass for numbers.
-
-    Raises InputError if a number in it is not finite.
-    """
+    """Return a tree with texts for truth values of typed keys; InputError if not finite."""
     if isinstance(node, Mapping):
         return {
             name: _without_truth_values(one, f"{key}.{name}".lstrip("."))

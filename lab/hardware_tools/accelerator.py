@@ -41,17 +41,20 @@ class Findings(NamedTuple):
 
 
 def find(path: Path) -> Findings:
-    """Check a file, and return what follows from it.
-
-    Raises:
-        AcceleratorError: the file declares no accelerator, or names an unknown board.
-    """
+    """Return what follows from a file; AcceleratorError if it declares no accelerator."""
     one = read_accelerator(path)
     with using_tables(TableSet({ACCELERATORS: UserTable(str(path))})):
         tables = [_facts(one), _times(one), _partitions(one)]
     shipped = path.resolve().parent == SHIPPED_ACCELERATORS.resolve()
-    used = [] if shipped else [f"tables.{ACCELERATORS}={path}"]
-    return Findings(tables, [*_assumptions(one)], _command(one, used), shipped)
+    # A run with this board in the cloud.
+    machine = one.price.machines[0]
+    command = [
+        "compass-sim experiment=tracking_small",
+        *([] if shipped else [f"tables.{ACCELERATORS}={path}"]),
+        f"cluster.nodes.cloud.machine={machine.name}",
+        f"cluster.nodes.cloud.region={machine.offers[0].region}",
+    ]
+    return Findings(tables, [*_assumptions(one)], " ".join(command), shipped)
 
 
 def _facts(one: Accelerator) -> Table:
@@ -118,15 +121,3 @@ def _assumptions(one: Accelerator) -> Iterator[str]:
     yield "price: a vCPU costs vcpu_usd_per_hour, and what remains of a machine's price its boards"
     yield "language models: decoding goes with memory bandwidth, prefill with fp16 throughput"
     yield f"batches between 1 and the offline rate: log-linear, as on every board but {REFERENCE}"
-
-
-def _command(one: Accelerator, used: list[str]) -> str:
-    """Return the command of a run with this board in the cloud."""
-    machine = one.price.machines[0]
-    words = [
-        "compass-sim experiment=tracking_small",
-        *used,
-        f"cluster.nodes.cloud.machine={machine.name}",
-        f"cluster.nodes.cloud.region={machine.offers[0].region}",
-    ]
-    return " ".join(words)

@@ -45,9 +45,8 @@ class Operator:
 
     def load(self) -> Run:
         """Return the function that runs one batch; InputError if it does not exist."""
-        return self._callable() if self.kind == "callable" else partial(_run, self)
-
-    def _callable(self) -> Run:
+        if self.kind == "command":
+            return partial(_run, self)
         module, colon, name = self.text.partition(":")
         if not (module and colon and name):
             raise InputError(f"{self}: must be written package.module:function")
@@ -103,27 +102,15 @@ class Timing:
 
 
 def measure(operator: Operator, batches: Sequence[int], protocol: Protocol) -> list[Timing]:
-    """Time an operator at each batch size.
-
-    Several processes run batches at the same time, and their timings are pooled.
-
-    Raises:
-        InputError: the operator does not exist, or fails.
-    """
+    """Time an operator at each batch size, in all processes together; InputError if it fails."""
     if operator.kind == "command" and BATCH not in operator.text and {*batches} != {1}:
         raise InputError(f"{operator}: must hold {BATCH}, where the batch size is to stand")
-    if protocol.processes == 1:
-        run = operator.load()
-        return [_timing(b, _timed(operator, run, b, protocol), protocol) for b in batches]
-    return [_timing(b, _timed_together(operator, b, protocol), protocol) for b in batches]
+    timed = _timed_together if protocol.processes > 1 else partial(_timed, operator.load())
+    return [_timing(batch, timed(operator, batch, protocol), protocol) for batch in batches]
 
 
 def median_interval(samples: ArrayLike, confidence: float) -> tuple[float, float]:
-    """Return a distribution-free interval of the median of independent samples, shape (n,).
-
-    Raises:
-        ValueError: there are too few samples for the confidence.
-    """
+    """Return an interval of the median of samples, shape (n,); ValueError for too few of them."""
     from scipy.stats import quantile_test
 
     values = np.asarray(samples, dtype=float)
@@ -168,7 +155,7 @@ def _once(operator: Operator, run: Run, batch: int) -> int:
     return perf_counter_ns() - start
 
 
-def _timed(operator: Operator, run: Run, batch: int, protocol: Protocol) -> list[int]:
+def _timed(run: Run, operator: Operator, batch: int, protocol: Protocol) -> list[int]:
     for _ in range(protocol.warmup):
         _once(operator, run, batch)
     return [_once(operator, run, batch) for _ in range(protocol.repeats)]

@@ -41,17 +41,12 @@ class Given:
             if number is not None and number < 1:
                 raise InputError(f"--{name.replace('_', '-')}={number}: must be 1 or more")
 
-    def batch_size(self) -> int:
-        """Return the batch size; InputError if it is not given."""
-        self.need("batch")
-        assert self.batch is not None
-        return self.batch
-
-    def need(self, *names: str) -> None:
-        """Check that all of some options are given; InputError if not."""
+    def need(self, *names: str) -> list[Any]:
+        """Return the values of options; InputError if one is not given."""
         for name in names:
             if getattr(self, name) is None:
                 raise InputError(f"--{name.replace('_', '-')} is missing; the rows need it")
+        return [getattr(self, name) for name in names]
 
 
 @dataclass(frozen=True)
@@ -66,13 +61,9 @@ class Output:
     def contents(self, rows: pl.DataFrame, table: str) -> pl.DataFrame:
         """Return the contents of the file as text: its present rows, and the new ones.
 
-        Args:
-            rows: all columns of the table but ``source`` and ``source_url``; others may follow.
-            table: its name.
-
-        Raises:
-            InputError: the file exists, or has other columns.
-            TableError: a value is not allowed, or a key occurs twice.
+        ``rows`` has all columns of the table but ``source`` and ``source_url``; others may follow.
+        Raises InputError if the file exists or has other columns, and TableError if a value is not
+        allowed or a key occurs twice.
         """
         rows = rows.with_columns(
             source=pl.lit(self.source, pl.String), source_url=pl.lit(self.source_url, pl.String)
@@ -132,12 +123,7 @@ def gpu_latency_row(given: Given, batch: int, latency_ms: float, note: str, kind
 def check_calibration(
     table: str, given: Given, batches: Sequence[int], protocol: Protocol, output: Output
 ) -> None:
-    """Check that rows of a table and the file can hold what is about to be timed.
-
-    Raises:
-        InputError: an option is missing, or the table cannot hold the timings.
-        TableError: an option's value is not allowed.
-    """
+    """Raise InputError or TableError for what rows or file cannot hold, before the timing."""
     if table not in CALIBRATED:
         raise InputError(f"--table={table}: cannot be calibrated; {choices(table, CALIBRATED)}")
     given.need("model", "gpu" if table == GPU_LATENCY else "device")
@@ -161,22 +147,16 @@ def calibrated_rows(
         f"median"
     )
 
-    def row(one: Timing) -> Row:
+    rows = []
+    for one in timings:
         if table == GPU_LATENCY:
-            return gpu_latency_row(given, one.batch, one.median_ms, f"median of {note}", "measured")
-        return _device_latency(one, given, note)
-
-    return pl.DataFrame(
-        [
-            {
-                **row(one),
-                "repeats": one.timed,
-                "ci_low_ms": one.low_ms,
-                "ci_high_ms": one.high_ms,
-            }
-            for one in timings
-        ]
-    )
+            words = f"median of {note}"
+            row = gpu_latency_row(given, one.batch, one.median_ms, words, "measured")
+        else:
+            row = _device_latency(one, given, note)
+        interval = {"ci_low_ms": one.low_ms, "ci_high_ms": one.high_ms}
+        rows.append({**row, "repeats": one.timed, **interval})
+    return pl.DataFrame(rows)
 
 
 def _device_latency(timing: Timing, given: Given, note: str) -> Row:

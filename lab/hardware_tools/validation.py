@@ -60,15 +60,10 @@ def validate_rows(
 ) -> Validation:
     """Predict the rows of a file from the tables in use, and compare.
 
-    Args:
-        path: a CSV or Parquet file with a table's key, its grouping columns and a target; others
-            are carried along.
-        predictors: the predictions that there are.
-        table: the table of the rows; by default it is found by the columns.
-
-    Raises:
-        InputError: the file fits no table, or several.
-        TableError: the file cannot be read, a measured value is not allowed, or no row is.
+    The CSV or Parquet file has a table's key, its grouping columns and a target; other columns are
+    carried along. The table is found by the columns unless it is named. Raises InputError if the
+    file fits no table or several, and TableError if it cannot be read, a measured value is not
+    allowed, or no row is.
     """
     frame = read_file(path)
     usable = _usable(path, frame, predictors, table)
@@ -90,8 +85,7 @@ def validate_rows(
     typed = typed_columns(kept, given, str(path)).with_row_index(_ROW)
     absent = [pl.lit(None, rule.dtype).alias(name) for name, rule in rules.items() - given.items()]
     typed = typed.with_columns(absent)
-    parts = [(one, _compared(one, typed)) for one in usable]
-    parts = [(one, part) for one, part in parts if part.height]
+    parts = [(one, part) for one in usable if (part := _compared(one, typed)).height]
     if not parts:
         raise InputError(f"{path}: no row of it is one that predictions of {table} speak of")
     rows = pl.concat(part for _, part in parts)
@@ -135,10 +129,8 @@ def compare(
 def error_table(rows: pl.DataFrame, key: Sequence[str]) -> pl.DataFrame:
     """Sum up the errors of compared rows of one target by group; ``key`` names the worst row.
 
-    Returns:
-        For each group, in the order of the rows: ``target``, ``group``, ``n`` (rows predicted),
-        ``refused``, ``median_pct``, ``p90_pct``, ``worst_pct`` (absolute errors in percent) and
-        ``worst_cell``; null where no row is predicted.
+    A row has ``target``, ``group``, ``n`` (rows predicted), ``refused``, ``median_pct``,
+    ``p90_pct``, ``worst_pct`` (absolute errors in percent) and ``worst_cell``, or null for none.
     """
     sums = [
         {"target": part["target"][0], "group": part["group"][0], **_errors(part, key)}

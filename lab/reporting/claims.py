@@ -8,7 +8,7 @@ import polars as pl
 
 from lab.analysis.statistics import CONFIDENCE
 from lab.analysis.sweep_analysis import Analysis, against, planners_of
-from lab.common.formatting import interval, listed, number, p_value
+from lab.common.formatting import count, interval, listed, number, p_value
 from lab.common.metrics import CLAIMED, Metric
 
 FEW_SEEDS = 8
@@ -41,10 +41,7 @@ def leader(analysis: Analysis, metric: Metric) -> str | None:
 
 
 def best_of(means: pl.DataFrame, metric: Metric, planners: list[str]) -> dict[str, Any] | None:
-    """Return the row of the planner with the best mean, the first of equals.
-
-    Planners that lack the metric on more seeds than others are left out.
-    """
+    """Return the first row with the best mean, of the planners with the most seeds."""
     rows = means.filter(pl.col("planner").is_in(planners), metric=metric.name).drop_nulls("mean")
     rows = rows.filter(pl.col("n") == pl.col("n").max())
     if rows.is_empty():
@@ -66,9 +63,8 @@ def claims(analysis: Analysis) -> Iterator[Claim]:
     for metric in CLAIMED:
         if chosen and analysis.overall is not None:
             yield from _claim(analysis, metric, chosen)
-    bounds = [name for name in planners_of(analysis.sweep) if name not in chosen]
-    bounds = [name for name in bounds if name in set(done["planner"])]
-    if bounds:
+    others = set(done["planner"]) - set(chosen)
+    if bounds := [name for name in planners_of(analysis.sweep) if name in others]:
         yield Claim(
             f"{listed(bounds)} {'sees' if len(bounds) == 1 else 'see'} the truth, which no "
             "deployed planner could: a bound, not a rival."
@@ -114,11 +110,9 @@ def _unlike(analysis: Analysis) -> Iterator[Claim]:
         )
 
 
-def _cells(count: int, several: bool) -> str:
+def _cells(number: int, several: bool) -> str:
     """Return how many seeds there are, or, of several settings, pairs of setting and seed."""
-    if several:
-        return f"{count:,} pair{'s' * (count != 1)} of setting and seed"
-    return f"{count:,} seed{'s' * (count != 1)}"
+    return f"{count(number, 'pair')} of setting and seed" if several else count(number, "seed")
 
 
 def _seeds(seeds: list[int]) -> str:
@@ -197,10 +191,7 @@ def clear(row: dict[str, Any]) -> bool:
 
 
 def _by_setting(analysis: Analysis, metric: Metric, name: str, chosen: list[str]) -> str:
-    """Return a sentence on who leads in how many settings.
-
-    Only settings in which every planner finished count, over the seeds that all of them finished.
-    """
+    """Say who leads in how many of the settings in which every planner finished."""
     leaders: dict[str, list[str]] = {}
     ahead = 0
     short = dict(analysis.sweep.settings.select("setting", "short").rows())
@@ -214,15 +205,12 @@ def _by_setting(analysis: Analysis, metric: Metric, name: str, chosen: list[str]
             rows = rows.filter(pl.col("other").is_in(chosen))
             ahead += bool(rows.height) and all(map(clear, rows.iter_rows(named=True)))
     judged = sum(map(len, leaders.values()))
-    text = (
-        f"By setting: best in {len(leaders.get(name, []))} of {judged}, clearly ahead of all "
-        f"others in {ahead}"
-    )
+    ours = len(leaders.pop(name, []))
+    text = f"By setting: best in {ours} of {judged}, clearly ahead of all others in {ahead}"
     for other, settings in leaders.items():
-        if other != name:
-            some = "; ".join(settings[:MOST_NAMED])
-            some += " and others" if len(settings) > MOST_NAMED else ""
-            text += f". {other} is best in {len(settings)} ({some})"
+        some = "; ".join(settings[:MOST_NAMED])
+        some += " and others" if len(settings) > MOST_NAMED else ""
+        text += f". {other} is best in {len(settings)} ({some})"
     return f"{text}."
 
 

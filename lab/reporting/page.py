@@ -26,11 +26,7 @@ def page(
     own: Sequence[Path],
     large: Sequence[str],
 ) -> str:
-    """Return the page as self-contained HTML.
-
-    ``folder`` is ``figures`` beside the page, ``own`` the pictures of a single run or comparison,
-    and ``large`` the tables that were not written.
-    """
+    """Return the page as HTML that holds its pictures; `large` names tables not written."""
     sweep = analysis.sweep
     return render(
         "report.html.jinja",
@@ -129,7 +125,7 @@ def some(names: Sequence[str], between: str = "; ") -> str:
 def _seeds(seeds: list[int]) -> str:
     if len(seeds) > 2 and seeds == list(range(seeds[0], seeds[-1] + 1)):
         return f"{seeds[0]} to {seeds[-1]}"
-    return some([str(seed) for seed in seeds], ", ")
+    return some(list(map(str, seeds)), ", ")
 
 
 def _keys(analysis: Analysis) -> Iterator[dict[str, Any]]:

@@ -42,20 +42,12 @@ MOST_BANDS = 5
 
 
 def draw_run(directory: Path, planner: str) -> list[Path]:
-    """Draw the figures of one run into ``figures/`` of its directory; ``planner`` is for titles.
-
-    Returns:
-        Paths of ``goodput.png``, ``latency.png``, ``cost.png`` and ``latency_parts.png``.
-    """
+    """Draw the figures of one run into ``figures/`` of its directory; return their paths."""
     return _draw(directory, {planner: directory}, (goodput, latency, cost, latency_parts))
 
 
 def draw_comparison(directory: Path, planners: Sequence[str]) -> list[Path]:
-    """Draw planners' runs together into ``figures/`` of the directory that holds them, by name.
-
-    Returns:
-        Paths of the pictures: those of ``draw_run``, and ``response.png``.
-    """
+    """Draw planners' runs, directories of these names, into ``figures/``; return the paths."""
     runs = {planner: Path(directory) / planner for planner in planners}
     return _draw(directory, runs, (goodput, latency, cost, latency_parts, response))
 
@@ -104,10 +96,7 @@ def goodput(runs: Runs) -> Figure:
 
 
 def latency(runs: Runs) -> Figure:
-    """Draw the windows' 95th percentile of latency against its bound, by tier or by planner.
-
-    It is infinite for a window with more than one request in twenty never completed.
-    """
+    """Draw the windows' p95 latency against its bound, infinite beyond 5 % lost requests."""
     groups = run_data.latency_ratios(runs)
     figure, above, below = _lines_over_bars(groups)
     figure.suptitle(_titled("Latency against its SLO, window by window", runs))
@@ -153,10 +142,7 @@ def latency(runs: Runs) -> Figure:
 
 
 def cost(runs: Runs) -> Figure:
-    """Draw the cost attributed to queries over time, and the whole bill at the end.
-
-    What departed queries owe, for what drains, is in the bill but in no window.
-    """
+    """Draw the cost attributed to queries over time, and the whole bill, drains included."""
     figure, above, below = _lines_over_bars(runs)
     figure.suptitle(_titled("Deployment cost: what queries owe, and the whole bill", runs))
     below.set_xlabel("bill at the end of the run (USD)")

@@ -15,10 +15,17 @@ from lab.common.console import warn
 from lab.common.errors import one_line
 from lab.common.metrics import GOODPUT
 from lab.reporting.claims import leader
-from lab.reporting.drawings.differences import differences_to, forest, trade_offs, trade_offs_text
-from lab.reporting.drawings.means import by_key, planners_compared, title_of_all
-from lab.reporting.drawings.over_time import over_time
 from lab.reporting.drawings.panels import MOST_BARS, MOST_PANELS, facets_text
+from lab.reporting.drawings.planners import (
+    by_key,
+    differences_to,
+    forest,
+    over_time,
+    planners_compared,
+    title_of_all,
+    trade_offs,
+    trade_offs_text,
+)
 from lab.reporting.drawings.where_time_goes import (
     latency_by_operator,
     latency_by_planner,
@@ -57,10 +64,7 @@ class Drawing:
 
 
 def draw(analysis: Analysis, folder: Path) -> list[Drawing]:
-    """Draw all figures as PNG and SVG into a folder; return those that could be drawn.
-
-    The same analysis gives the same bytes.
-    """
+    """Draw all figures, of the same bytes for the same analysis, and return those that could be."""
     folder.mkdir(parents=True, exist_ok=True)
     drawn = []
     for one in _drawings(analysis):

@@ -50,10 +50,7 @@ class Table:
 
 
 def write_frames(analysis: Analysis, folder: Path) -> list[str]:
-    """Write the frames of an analysis as Parquet files, and delete stale ones.
-
-    Returns the names of the tables that have too many rows to be written.
-    """
+    """Write the frames as Parquet files; return the names of tables with too many rows for it."""
     folder.mkdir(parents=True, exist_ok=True)
     pooled = analysis.pooled
     frames = {

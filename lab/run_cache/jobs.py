@@ -20,13 +20,11 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 from omegaconf import OmegaConf
 
 from lab.common.console import composing
-from lab.common.dir_lock import held
 from lab.common.errors import InputError, one_line
 from lab.config.compose import set_up
-from lab.run_cache.fingerprint import ROOT
-from lab.run_cache.keys import run_key
+from lab.run_cache.keys import ROOT, run_key
 from lab.runs.api import Result, composed, result_of
-from lab.runs.run_directory import CONFIG, SUMMARY, read_summary, write_aside
+from lab.runs.run_directory import CONFIG, SUMMARY, held, read_summary, write_aside
 
 CACHE = ROOT / "outputs" / "evaluation"
 RUNS, MEASURED = "runs", "measured"
@@ -79,13 +77,9 @@ def make(jobs: Sequence[Job], processes: int, cache: Path = CACHE) -> list[Row]:
     """Make the runs that are not kept yet with parallel processes; return a row for each job.
 
     A row has the labels, ``seed``, ``run_core_s``, and what was measured. Several commands may
-    share the directory `cache`.
-
-    Raises:
-        InputError: overrides of a job cannot be run; no run was made.
-        RunError: a run failed, and all others were made; or a process was killed.
-        OSError: a run cannot be kept, such as for a full disk.
-        KeyboardInterrupt: with a message that says where finished runs are.
+    share the directory `cache`. Raises InputError if overrides of a job cannot be run, before any
+    run; RunError if a run failed, with all others made, or if a process was killed; and OSError if
+    a run cannot be kept. A KeyboardInterrupt says where finished runs are.
     """
     for job in composing(list({job.overrides: job for job in jobs}.values())):
         _ = job.key  # Composes the configuration, which is remembered.
@@ -145,10 +139,7 @@ def _made(
 
 
 def _attempt(directory: Path, job: Job) -> tuple[str, Row | Exception]:
-    """Make and keep one run in a process of the pool; return its measurements or its error.
-
-    Raises OSError if it cannot be kept; further runs could not be kept either.
-    """
+    """Make and keep one run in a process of the pool; return its measurements or its error."""
     started = process_time()
     try:
         overrides, config = composed([*job.overrides, f"seed={job.seed}"])

@@ -1,29 +1,122 @@
 """The key of a run: a hash of everything its result depends on.
 
 It covers the configuration, the seed, the source code, the user's modules and files that the
-configuration names, and the versions of packages.
+configuration names, and the versions of packages. Of this repository's code, these are the modules
+that the run's own modules import, directly or not.
 """
 
+import ast
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache, lru_cache
 from hashlib import sha256
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 
 from lab.config.compose import Setup, set_up
-from lab.run_cache.fingerprint import fingerprint
 from lab.runs.api import composed
 from lab.version import versions
 from scenarios.applications.keyed_tables import SUFFIXES
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = ("hardware_models", "scenarios", "sim", "planners", "lab", "studies")
+TABLES = ("hardware_models/data", "scenarios/data", "scenarios/traces")
+RAW = ROOT / "scenarios/data/raw"
+"""Tables that runs do not read; other tables are derived from them."""
 
 IDLE = ("about",)
 """Keys of a configuration that no result depends on."""
 
 REMEMBERED = 256
 """Setups that stay in memory, at 0.2 MB each."""
+
+
+def fingerprint(modules: Iterable[str], files: Iterable[Path] = ()) -> str:
+    """Return a hash of files, tables, and modules with what they import from this repository.
+
+    A module from elsewhere stands for its top-level package.
+    Raises ValueError if this repository has no such module.
+    """
+    found: set[str] = set()
+    left = list(modules)
+    paths = {*files, *_tables()}
+    while left:
+        name = left.pop()
+        if not _is_ours(name):
+            paths.update(_foreign(name.partition(".")[0]))
+        elif name not in found:
+            found.add(name)
+            paths.add(_source(name))
+            left += imported(name)
+    digest = sha256()
+    for path in sorted(paths):
+        shown = path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
+        digest.update(shown.as_posix().encode() + b"\0" + _hash(path, path.stat().st_mtime_ns))
+    return digest.hexdigest()[:32]
+
+
+@cache
+def imported(module: str) -> tuple[str, ...]:
+    """Return the modules of this repository that a module imports, anywhere in its source."""
+    tree = ast.parse(_source(module).read_bytes())
+    return tuple(dict.fromkeys(name for node in ast.walk(tree) for name in _named(node)))
+
+
+def _named(node: ast.AST) -> Iterator[str]:
+    """Yield the modules that an import statement loads; the repository has no relative imports."""
+    if isinstance(node, ast.Import):
+        yield from (each.name for each in node.names if _is_ours(each.name))
+    elif isinstance(node, ast.ImportFrom) and node.module and _is_ours(node.module):
+        inner = [f"{node.module}.{each.name}" for each in node.names]
+        modules = [name for name in inner if _path(name) is not None]
+        yield from modules
+        if len(modules) < len(inner):
+            yield node.module
+
+
+def _is_ours(module: str) -> bool:
+    return module.partition(".")[0] in PACKAGES
+
+
+@cache
+def _path(module: str) -> Path | None:
+    path = ROOT.joinpath(*module.split("."))
+    options = (path.with_name(f"{path.name}.py"), path / "__init__.py")
+    return next((each for each in options if each.is_file()), None)
+
+
+def _source(module: str) -> Path:
+    if (path := _path(module)) is None:
+        raise ValueError(f"{module}: there is no such module")
+    return path
+
+
+@cache
+def _tables() -> frozenset[Path]:
+    """Return the tables that runs read."""
+    found = (path for folder in TABLES for path in (ROOT / folder).rglob("*.*"))
+    tables = (path for path in found if path.suffix in (".csv", ".toml"))
+    return frozenset(path for path in tables if not path.is_relative_to(RAW))
+
+
+def _foreign(package: str) -> list[Path]:
+    """Return the source files of a package from elsewhere, or of a single module."""
+    spec = find_spec(package) if package else None
+    if spec is None:
+        return []
+    if spec.submodule_search_locations is not None:
+        folders = map(Path, spec.submodule_search_locations)
+        return [path for folder in folders for path in folder.rglob("*.py")]
+    return [] if spec.origin is None else [Path(spec.origin)]
+
+
+@cache
+def _hash(path: Path, modified_ns: int) -> bytes:
+    """Return the hash of a file, read once for each time of its last change."""
+    return sha256(path.read_bytes()).digest()
 
 
 def run_key(overrides: tuple[str, ...], seed: int, module: str, measure: str) -> str:
@@ -67,7 +160,7 @@ def code(overrides: tuple[str, ...], measure: str) -> str:
 
 def forget() -> None:
     """Forget what was composed and read; call it after a file has changed."""
-    for each in (prepared, configuration, code):
+    for each in (prepared, configuration, code, imported, _path, _tables):
         each.cache_clear()
 
 

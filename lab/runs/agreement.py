@@ -160,16 +160,15 @@ class _Side:
         return {key: value for key, value in summary.items() if key not in WALL}
 
 
-# Requests
-
-
 def compare_requests(one: Ints, other: Ints, operators: Sequence[str]) -> tuple[str, Values] | None:
     """Return the first request that differs, with the values that do, or None.
 
     Rows are those of ``sim.dataplane.base.request_rows`` between two cuts, by (end, query, number).
     """
-    for rows in (one, other):
-        _blank(rows, len(operators))
+    for rows in (one, other):  # Private columns may differ, and times of what was not completed.
+        rows[:, VISIT] = 0
+        unfinished = rows[:, OUTCOME] != OUTCOMES.index(COMPLETED)
+        rows[np.ix_(unfinished, part_columns(len(operators)))] = 0
     if np.array_equal(one, other):
         return None
     n = min(len(one), len(other))
@@ -181,10 +180,10 @@ def compare_requests(one: Ints, other: Ints, operators: Sequence[str]) -> tuple[
         for rows in (one, other)
         for row in rows[at : at + 1]
     )
-    found = [
-        [_known(each, operators) for each in records(rows, _of(rows, query, number))]
-        for rows in (one, other)
-    ]
+    found = []
+    for rows in (one, other):
+        which = np.flatnonzero((rows[:, QUERY] == query) & (rows[:, NUMBER] == number))
+        found.append([_known(each, operators) for each in records(rows, which)])
     what = f"request {number} of query {query}"
     if len(found[0]) == len(found[1]) == 1:
         [first], [second] = found
@@ -196,42 +195,22 @@ def compare_requests(one: Ints, other: Ints, operators: Sequence[str]) -> tuple[
     return what, {"end": (ends[0], ends[1])}
 
 
-def _blank(rows: Ints, operators: int) -> None:
-    """Clear columns that may differ: private ones, and times of requests that did not complete."""
-    rows[:, VISIT] = 0
-    unfinished = rows[:, OUTCOME] != OUTCOMES.index(COMPLETED)
-    rows[np.ix_(unfinished, part_columns(operators))] = 0
-
-
-def _of(rows: Ints, query: int, number: int) -> Ints:
-    return np.flatnonzero((rows[:, QUERY] == query) & (rows[:, NUMBER] == number))
-
-
 def _known(record: RequestRecord, operators: Sequence[str]) -> dict[str, Any]:
     """Return the values of a request by column, in the order in which they arose."""
-    lists = ("variability", "transfer_ns", "queueing_ns", "batching_ns", "compute_ns")
-    parts = {
-        f"{operator}_{part}": getattr(record, part)[at]
-        for at, operator in enumerate((*operators, ANSWER))
-        for part in lists
-        if at < len(getattr(record, part))
-    }
-    names = ("arrival_ns", "deployment", "size", "length", "allowance", "outcome", "ended_ns")
-    plain = {name: getattr(record, name) for name in names}
-    last = {name: plain.pop(name) for name in ("outcome", "ended_ns")}
-    return plain | parts | last
-
-
-# Tables
+    values = vars(record)
+    known = {name: values[name] for name in ("arrival_ns", "deployment", "size", "length")}
+    known["allowance"] = record.allowance
+    for at, operator in enumerate((*operators, ANSWER)):
+        for part in ("variability", "transfer_ns", "queueing_ns", "batching_ns", "compute_ns"):
+            if at < len(values[part]):
+                known[f"{operator}_{part}"] = values[part][at]
+    return known | {"outcome": record.outcome, "ended_ns": record.ended_ns}
 
 
 def compare_tables(
     name: str, one: pl.DataFrame, other: pl.DataFrame, before: int = 0
 ) -> tuple[str, Values] | None:
-    """Return the first row of a table that differs, with the values that do, or None.
-
-    The numbers of rows start at `before`.
-    """
+    """Return the first row, numbered from `before`, and its values that differ, or None."""
     if one.equals(other):
         return None
     n = min(one.height, other.height)

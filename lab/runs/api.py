@@ -12,12 +12,11 @@ import polars as pl
 from omegaconf import DictConfig
 
 from lab.common.console import times
-from lab.common.dir_lock import UNDER_WAY, held
 from lab.common.errors import InputError, key_of
 from lab.config import preflight
 from lab.config.compose import Setup, compose, set_up
-from lab.config.config_dir import refuse_hydra
-from lab.runs.run_directory import RunDirectory, claim
+from lab.config.overrides import refuse_hydra
+from lab.runs.run_directory import UNDER_WAY, RunDirectory, claim, held
 from lab.runs.runner import simulate
 from scenarios.scenario import Scenario
 from sim.api.planner import Planner
@@ -74,8 +73,7 @@ def run(
     planner that raised or an SLO that nothing can meet, is a ``UserWarning``.
 
     Args:
-        overrides: overrides as on the command line, such as ``["workload.rate=0.2", "seed=1"]``; of
-            two that set the same key, the later holds.
+        overrides: as on the command line, such as ``["workload.rate=0.2", "seed=1"]``.
         planner: the planner; without one, that of the overrides or of their experiment, or else
             CheapestFeasible.
         directory: also write a run directory there, without figures.
@@ -85,7 +83,14 @@ def run(
         lab.common.wall_limit.WallLimitError: it took longer than ``max_wall_s``; what was computed
             is in the directory, if there is one.
     """
-    overrides = _checked(overrides)
+    if isinstance(overrides, str):
+        raise InputError(f"overrides={overrides!r}: must be a list, such as [{overrides!r}]")
+    if not isinstance(overrides, Sequence):
+        raise InputError(f"overrides={overrides!r}: must be a list of texts KEY=VALUE")
+    for override in overrides:
+        if not isinstance(override, str):
+            raise InputError(f"overrides: {override!r} must be a text KEY=VALUE")
+        refuse_hydra(override, "to write results, give directory")
     if not isinstance(directory, str | PathLike | None):
         raise InputError(f"directory={directory!r}: must be a path")
     if planner is not None and not isinstance(planner, Planner):
@@ -135,26 +140,10 @@ def result_of(setup: Setup, directory: Path | None = None) -> Result:
 
 
 def composed(overrides: Sequence[str]) -> tuple[list[str], DictConfig]:
-    """Return overrides, after the default planner if none is named, and their configuration.
-
-    Raises InputError if an override is wrong.
-    """
+    """Return overrides, after a default planner if none is named, and their configuration."""
     config = compose(overrides)
     named = {"planner", "planner._target_"} & set(map(key_of, overrides))
     if named or config.planner.get("_target_") is not None:
         return list(overrides), config
     with_default = [DEFAULT_PLANNER, *overrides]
     return with_default, compose(with_default)
-
-
-def _checked(overrides: Sequence[str]) -> list[str]:
-    """Return overrides as a list, refusing what would be ignored or not understood."""
-    if isinstance(overrides, str):
-        raise InputError(f"overrides={overrides!r}: must be a list, such as [{overrides!r}]")
-    if not isinstance(overrides, Sequence):
-        raise InputError(f"overrides={overrides!r}: must be a list of texts KEY=VALUE")
-    for override in overrides:
-        if not isinstance(override, str):
-            raise InputError(f"overrides: {override!r} must be a text KEY=VALUE")
-        refuse_hydra(override, "to write results, give directory")
-    return list(overrides)

@@ -1,36 +1,114 @@
-"""Checks of a run directory before a run is resumed in it."""
+"""Resuming a run: its checkpoint, and checks of its directory.
 
+The checkpoint has the profiled configurations, written to disk within a second. An unfinished run
+resumes from it; a finished run removes it.
+"""
+
+import json
 import shutil
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from yaml import YAMLError
 
-from lab.common.errors import shown
+from lab.common.errors import InputError, shown
+from lab.config.settings import REPORT
 from lab.runs.run_directory import (
     CHECKPOINT,
     CONFIG,
-    REPORT,
     SUMMARY,
     TRACE,
     TRACE_PICTURE,
     TakenError,
     read_summary,
 )
-from lab.version import not_ours
+from lab.version import not_ours, versions
 from sim.metrics.request_table import REQUESTS
 from sim.metrics.results import SCHEMAS
+from sim.planning.profiling_log import ProfileRecord, ProfilingLog
+
+UNSAVED_S = 1.0
+"""Wall-clock seconds of profiling that may be lost; to write each line at once triples the time."""
 
 LEAVE_OUT = "leave out resume=true to start one"
 
 
-def check_resumable(directory: Path, config: DictConfig, alone: bool) -> None:
-    """Raise TakenError unless a directory holds a finished or resumable run of a configuration.
+class Checkpoint:
+    """The file ``checkpoint.jsonl`` of one planner's run: the versions, then one record a line.
 
-    The run must have the same configuration and versions, and a checkpoint. `alone`: whether the
-    configuration has one planner.
+    A killed process loses at most the last second of profiling and the current profiling run. An
+    incomplete last line is ignored. With `go_on`, the run resumes from the file; otherwise the
+    file is replaced. Raises InputError if it cannot be read or is of other versions.
     """
+
+    def __init__(self, directory: Path, go_on: bool) -> None:
+        self.path = directory / CHECKPOINT
+        directory.mkdir(parents=True, exist_ok=True)
+        lines = (
+            self.path.read_bytes().splitlines(keepends=True) if go_on and self.path.exists() else []
+        )
+        if lines and not lines[-1].endswith(b"\n"):
+            lines.pop()
+        earlier = _records(self.path, lines)
+        self._unsaved: list[ProfileRecord] = []
+        self._saved_s = -UNSAVED_S
+        self._failure: OSError | None = None
+        self._file = self.path.open("ab")
+        self._file.truncate(sum(map(len, lines)))
+        if not lines:
+            self._file.write(f"{json.dumps(versions())}\n".encode())
+            self._file.flush()
+        self.profiling_log = ProfilingLog(earlier, self.add)
+
+    def add(self, record: ProfileRecord) -> None:
+        """Add a record; records of the same second are written together."""
+        self._unsaved.append(record)
+        if self._failure is None and perf_counter() - self._saved_s >= UNSAVED_S:
+            try:
+                self._save()
+            except OSError as error:
+                # The caller is a planner, which is not to blame; the next flush raises.
+                self._failure = error
+
+    def _save(self) -> None:
+        self._file.writelines(record.line() for record in self._unsaved)
+        self._file.flush()
+        self._unsaved.clear()
+        self._saved_s = perf_counter()
+
+    def flush(self, *_: object) -> None:
+        """Write the remaining records; raise OSError if this or an earlier write fails."""
+        if self._failure is not None:
+            raise self._failure
+        self._save()
+
+    def close(self) -> None:
+        """Write the remaining records if possible, and close the file."""
+        try:
+            if self._failure is None:
+                self._save()
+        finally:
+            self._file.close()
+
+
+def _records(path: Path, lines: list[bytes]) -> list[ProfileRecord]:
+    """Return the records of a checkpoint's whole lines."""
+    records = []
+    for number, line in enumerate(lines, 1):
+        try:
+            if number > 1:
+                records.append(ProfileRecord.from_line(line))
+            elif other := not_ours(json.loads(line)):
+                raise ValueError(other)
+        except ValueError as error:
+            raise InputError(f"{path}, line {number}: cannot be resumed from: {error}") from None
+    return records
+
+
+def check_resumable(directory: Path, config: DictConfig, alone: bool) -> None:
+    """Raise TakenError unless a directory holds a finished or resumable run of a configuration."""
     where = f"hydra.run.dir={directory}"
     if not (directory / CONFIG).exists():
         raise TakenError(f"{where}: holds no run to resume; {LEAVE_OUT}")
@@ -56,10 +134,7 @@ def check_resumable(directory: Path, config: DictConfig, alone: bool) -> None:
 
 
 def check_versions(where: str, directory: Path) -> None:
-    """Raise TakenError if the results in a directory are of other versions than those installed.
-
-    Results without versions are older than this check and pass it.
-    """
+    """Raise TakenError if the results in a directory are known to be of other versions."""
     try:
         summary = read_summary(directory)
     except (OSError, ValueError):  # There is none, or a failing machine cut it off.

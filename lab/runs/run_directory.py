@@ -2,31 +2,51 @@
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+from filelock import FileLock, Timeout
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from lab.common.atomic_write import written_aside
 from lab.common.errors import InputError, one_line
-from sim.metrics.request_table import REQUESTS
 from sim.metrics.results import SCHEMAS
 
+LOCK = ".lock"
+"""The file that is locked; it is there only while the lock is held."""
+UNDER_WAY = "another process writes into it; wait for its end, or name another directory"
 SUMMARY = "summary.json"
 CONFIG = "config.yaml"
 ERROR = "error.txt"
 JOBS = "jobs.yaml"
 CHECKPOINT = "checkpoint.jsonl"
-FIGURES, REPORT = "figures", "report"
 TRACE, TRACE_PICTURE = "trace.json", "trace.png"
-INSIDE = frozenset({*SCHEMAS, REQUESTS, FIGURES, REPORT})
-"""Subdirectories of a run that hold no other runs."""
 MOST_NAMED = 8
 """Most runs that a message names."""
+
+
+@contextmanager
+def held(directory: Path, otherwise: str = "") -> Iterator[None]:
+    """Lock a directory until the body ends; if locked, wait, or raise InputError(otherwise)."""
+    lock = FileLock(directory / LOCK)
+    try:
+        lock.acquire(blocking=not otherwise)
+    except Timeout:
+        raise InputError(otherwise) from None
+    except OSError:
+        pass  # No locks here. Where nothing can be written, the first result says so.
+    try:
+        yield
+    finally:
+        if lock.is_locked:
+            with suppress(OSError):  # Windows does not remove open files.
+                (directory / LOCK).unlink()
+        lock.release()
 
 
 class TakenError(InputError):
@@ -76,10 +96,7 @@ def holds_sweep(directory: Path) -> bool:
 
 
 def claim(directory: Path, key: str = "hydra.run.dir") -> None:
-    """Create a directory for the results of a run or a comparison, which the user named by `key`.
-
-    Raises TakenError if it holds results of a run or a sweep, or an unfinished run.
-    """
+    """Create a directory that the user named by `key`; TakenError if it holds a run or a sweep."""
     if broke_off(directory):
         raise TakenError(
             f"{key}={directory}: holds a run that broke off; add resume=true to go on with it, "
@@ -122,10 +139,7 @@ class RunDirectory:
 
 
 def never_ran(directory: Path) -> str:
-    """Return a sentence that names the planners of a comparison without results, if any.
-
-    Raises InputError if the configuration cannot be read.
-    """
+    """Return a sentence that names compared planners without results, if any; or InputError."""
     config = directory / CONFIG
     compared = OmegaConf.select(load_config(config), "planner.compare") if config.exists() else {}
     names = [name for name in compared or {} if not (directory / str(name) / SUMMARY).is_file()]
@@ -150,8 +164,27 @@ def planner_directories(directory: Path) -> dict[str, Path]:
     return found
 
 
-def too_many(given: str, runs: Sequence[Path], of: str = "") -> InputError:
-    """Return the error for a directory, as the user gave it, with several runs (of one planner)."""
-    named = ", ".join(map(str, runs[:MOST_NAMED]))
-    rest = f" and {len(runs) - MOST_NAMED} more" if len(runs) > MOST_NAMED else ""
-    return InputError(f"{given}: holds {len(runs)} runs{of}; name one: {named}{rest}")
+def only_run(given: str, runs: Sequence[Path], of: str = "") -> Path:
+    """Return the only run (of a planner) in a directory; InputError for none or several."""
+    if not runs:
+        raise InputError(f"{given}: holds no results; name the directory of a run")
+    if len(runs) > 1:
+        named = ", ".join(map(str, runs[:MOST_NAMED]))
+        rest = f" and {len(runs) - MOST_NAMED} more" if len(runs) > MOST_NAMED else ""
+        raise InputError(f"{given}: holds {len(runs)} runs{of}; name one: {named}{rest}")
+    return runs[0]
+
+
+def scan(directory: Path, table: str) -> pl.LazyFrame:
+    """Return a table of ``SCHEMAS`` of a run as a lazy frame, without rows if none is written."""
+    if table not in SCHEMAS:
+        raise ValueError(f"table={table!r}: must be one of {', '.join(SCHEMAS)}")
+    parts = sorted((Path(directory) / table).glob("part-*.parquet"))
+    if not parts:
+        return pl.LazyFrame(schema=dict(SCHEMAS[table]))
+    return scan_parts(parts)
+
+
+def scan_parts(parts: Sequence[Path]) -> pl.LazyFrame:
+    """Return part files as a lazy frame; names may hold characters of glob patterns."""
+    return pl.scan_parquet(list(parts), glob=False)

@@ -30,15 +30,11 @@ class Tally:
         self.refused = 0
         self.on_basis: Counter[str] = Counter()
         self._lived = pl.DataFrame(schema=LIVED)  # of queries that are still open
-        self._closed = self._met = 0  # queries; and those that were served well
+        # Queries that are closed, and of these, those that met their SLO most of their time.
+        self.closed = self.met = 0
         self.queries_of: Counter[str] = Counter()  # by class of service, like the next two
         self._active_ns_of: Counter[str] = Counter()
         self._met_ns_of: Counter[str] = Counter()
-
-    @property
-    def met_share(self) -> float | None:
-        """Share of closed queries that met their SLO most of their time; None without queries."""
-        return self._met / self._closed if self._closed else None
 
     def slo_met_fraction_of(self, tier: str) -> float | None:
         """Share of time in which the SLO of a class of service was met; None without queries."""
@@ -74,9 +70,9 @@ class Tally:
         lived = pl.concat([self._lived, new.drop("tier")]).group_by("query").sum()
         closed = lived.join(queries, on="query", how="semi").filter(pl.col("active_ns") > 0)
         self._lived = lived.join(queries, on="query", how="anti")
-        self._closed += closed.height
+        self.closed += closed.height
         most = pl.col("met_ns") * 100 >= pl.col("active_ns") * MOST_PERCENT
-        self._met += closed.filter(most).height
+        self.met += closed.filter(most).height
 
 
 def _ns(column: str) -> pl.Expr:
@@ -87,10 +83,7 @@ def _ns(column: str) -> pl.Expr:
 def response_quantile_s(
     response_s: list[float], censored_s: list[float], share: float = 0.5
 ) -> float | None:
-    """Return the Kaplan-Meier quantile of response times, or None if it is not reached.
-
-    Queries that were not served are censored at their waiting times.
-    """
+    """Return the Kaplan-Meier quantile of response times, or None if it is not reached."""
     if not response_s:
         return None
     from scipy.stats import CensoredData, ecdf
@@ -104,11 +97,7 @@ def response_quantile_s(
 def summarise(
     world: World, tally: Tally, planner: str, status: str, wall_s: float
 ) -> dict[str, Any]:
-    """Return the current summary of a run, fit for JSON.
-
-    `status` is ``running``, ``finished``, ``interrupted`` or ``failed``; `wall_s` is the time since
-    the run began.
-    """
+    """Return the current summary of a run, fit for JSON; `wall_s` is the time since it began."""
     monitor, billing, now_s = world.monitor, world.billing, world.now_s
     planning_service = world.planning_service
     elapsed_ns = now_s * NS_PER_S
@@ -135,7 +124,7 @@ def summarise(
         "service_goodput_mean": monitor.goodput_ns / elapsed_ns if elapsed_ns else 0.0,
         "slo_met_fraction": monitor.goodput_ns / monitor.active_ns if monitor.active_ns else None,
         "slo_met_fraction_by_tier": {tier: tally.slo_met_fraction_of(tier) for tier in tiers},
-        "queries_met_share": tally.met_share,
+        "queries_met_share": tally.met / tally.closed if tally.closed else None,
         "queries": tally.queries + len(living),
         "queries_by_tier": {tier: queries_of[tier] for tier in tiers},
         "active_queries_mean": monitor.active_ns / elapsed_ns if elapsed_ns else 0.0,

@@ -42,10 +42,7 @@ def ray_address(config: DictConfig) -> str:
 
 
 def prepare(config: DictConfig) -> None:
-    """Check that the launcher of a sweep can run here, and correct Hydra's defaults for it.
-
-    Raises InputError if it cannot.
-    """
+    """Correct Hydra's defaults for the launcher of a sweep; InputError if it cannot run here."""
     name, launcher = launcher_name(config), config.hydra.launcher
     if name == "joblib":
         if type(launcher.n_jobs) is not int or launcher.n_jobs == 0:
@@ -85,10 +82,7 @@ def _check_answer(address: str) -> None:
 
 
 def enter(hydra: HydraConf) -> None:
-    """Prepare the process of a job, which may differ from that of the sweep.
-
-    Raises InputError if this machine does not see the directory of the sweep.
-    """
+    """Prepare the process of a job; InputError if it does not see the directory of the sweep."""
     register()
     directory, cwd = Path(hydra.sweep.dir), Path(hydra.runtime.cwd)
     if cwd.is_dir():

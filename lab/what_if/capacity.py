@@ -16,14 +16,15 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import product
-from math import inf, prod, sqrt
+from math import fsum, inf, prod, sqrt
 from statistics import fmean, stdev
 
 from lab.analysis.statistics import cut, student_t
 from lab.common.console import composing
 from lab.common.errors import InputError
 from lab.common.metrics import ANY, METRICS, Range
-from lab.what_if.question import Varied
+from lab.what_if.question import Varied, check_tier, in_words, planner_of
+from lab.what_if.runs import PLANNER, Runs
 
 LOOKS = (3, 5, 8, 12, 20, 32, 50)
 """Numbers of seeds after which a candidate is judged."""
@@ -82,17 +83,14 @@ def candidates(
     names = [key.key for key in keys]
     found = [
         Candidate(settings, price(settings))
-        for values in composing(list(product(*(key.ascending().values for key in keys))))
+        for values in composing(list(product(*(key.ascending for key in keys))))
         for settings in [dict(zip(names, values, strict=True))]
     ]
     return sorted(found, key=lambda each: each.usd_per_hour)
 
 
 def never_worse(keys: Sequence[Varied], metric: str, at_least: bool) -> frozenset[str]:
-    """Return the keys of which more never hurts: counts of machines, if good service is the target.
-
-    `at_least`: whether the target is a lower bound of the metric, or else an upper one.
-    """
+    """Return the counts of machines if more of them cannot make the metric miss its bound."""
     known = METRICS.get(metric)
     good = known is not None and known.of_service and known.more_is_better == at_least
     return machines(keys) if good else frozenset()
@@ -114,14 +112,9 @@ def search(
 ) -> list[Tried]:
     """Try candidates until none before the first that suffices is left; return them in that order.
 
-    Args:
-        every: the candidates, the cheapest first, and the smallest first of equal prices.
-        ordered: keys of which more never hurts, see `never_worse`.
-        measure: simulates a candidate.
-        target: the least mean of the metric.
-        confidence: of each verdict, below 1.
-        most_seeds: seeds after which a candidate is left undecided.
-        within: range of the metric.
+    ``every`` has the cheapest first, and of equal prices the smallest; ``ordered`` are the keys of
+    which more never hurts. ``target`` is the least mean of the metric, whose range is ``within``;
+    after ``most_seeds`` a candidate is left undecided.
     """
     left, tried = list(every), []
     while left:
@@ -212,3 +205,41 @@ def _no_more(one: Mapping[str, str], other: Mapping[str, str], ordered: Collecti
         float(value) <= float(other[key]) if key in ordered else value == other[key]
         for key, value in one.items()
     )
+
+
+def combinations(
+    runs: Runs, keys: Sequence[Varied], metric: str
+) -> tuple[list[Candidate], dict[str, str]]:
+    """Return all combinations by price, and their planners by settings; or InputError."""
+    names: dict[str, str] = {}
+
+    def price(settings: Mapping[str, str]) -> float:
+        try:
+            setup, default = runs.setup(as_overrides(settings))
+        except InputError as error:
+            key = str(error).partition("=")[0]
+            node, _, last = key.rpartition(".")
+            hint = ""
+            if last == "standby" and f"{node}.count" in settings:
+                hint = f"; let it follow by '{key}=${{{node}.count}}'"
+            raise InputError(f"{error} (at {in_words(settings)}){hint}") from None
+        scenario = setup.scenario()
+        check_tier(metric, scenario.tiers)
+        names[in_words(settings)] = planner_of(setup, default)
+        nodes = scenario.cluster.nodes.values()
+        return fsum(node.count * node.price_usd_per_hour for node in nodes)
+
+    return candidates(keys, price), names
+
+
+def who_plans(keys: Sequence[Varied], planners: Mapping[str, str]) -> str:
+    """Return the name of the planner, or that planners differ, with a note if it is the default."""
+    names = set(planners.values())
+    if len(names) > 1 or any(key.key in PLANNER for key in keys):
+        return "the planner of each combination"
+    return names.pop()
+
+
+def as_overrides(settings: Mapping[str, str]) -> list[str]:
+    """Return settings as overrides."""
+    return [f"{key}={value}" for key, value in settings.items()]

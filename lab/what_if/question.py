@@ -1,11 +1,15 @@
-"""Parts of a what-if question: overrides, varied keys, and a metric of the summary."""
+"""Parts of a what-if question, and the files of its answer."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from math import isfinite
+from pathlib import Path
 from textwrap import fill
 from typing import Any
 
+import polars as pl
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from lab.common.errors import InputError, choices, one_line
@@ -13,6 +17,7 @@ from lab.common.metrics import ANY, METRICS, by_tier, metric_and_tier, range_of
 from lab.config.compose import Setup
 from lab.config.overrides import repeated, swept_values
 from lab.runs.api import Result
+from lab.runs.run_directory import write_aside
 from lab.runs.summary import numbers_of
 
 TITLE_WIDTH = 70
@@ -29,21 +34,20 @@ class Varied:
     @property
     def is_number(self) -> bool:
         """Whether all values are numbers."""
-        return all(_number(value) is not None for value in self.values)
+        try:
+            list(map(float, self.values))
+        except ValueError:
+            return False
+        return True
 
-    def ascending(self) -> "Varied":
-        """Return the key with numbers in ascending order; other values keep their order."""
-        if not self.is_number:
-            return self
-        return Varied(self.key, tuple(sorted(self.values, key=float)))
+    @property
+    def ascending(self) -> Sequence[str]:
+        """Values with numbers in ascending order; others keep their order."""
+        return sorted(self.values, key=float) if self.is_number else self.values
 
 
 def varied(option: str, text: str) -> Varied:
-    """Return a varied key from ``KEY=A,B``, ``KEY=range(1,9)``, or ``KEY=A``.
-
-    Raises InputError, which names the option, if the text is no sweep of one key, names no
-    value, or names a value twice.
-    """
+    """Return a varied key from ``KEY=A,B``, ``KEY=range(1,9)`` or ``KEY=A``; or InputError."""
     try:
         parsed = OverridesParser.create().parse_override(text)
     except Exception as error:
@@ -113,13 +117,6 @@ def check_target(option: str, target: float, metric: str) -> None:
         raise InputError(f"{given}: {metric} is a share from {low:g} to {high:g}{percent}")
 
 
-def _number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None
-
-
 def planner_of(setup: Setup, default: bool) -> str:
     """Return the name of the planner of a run, with a note if it is the default."""
     [name] = setup.planners
@@ -148,12 +145,27 @@ def titled(question: str, overrides: Sequence[str]) -> str:
     return "\n".join(fill(line, TITLE_WIDTH, break_on_hyphens=False) for line in lines if line)
 
 
-def paired(
-    base: Sequence[Mapping[str, Any]], other: Sequence[Mapping[str, Any]], metric: str
-) -> Iterator[tuple[float, float]]:
-    """Yield the metric in two settings, for each seed that has it in both."""
-    theirs = {row["seed"]: row.get(metric) for row in other}
-    for row in base:
-        ours, its = row.get(metric), theirs.get(row["seed"])
-        if ours is not None and its is not None:
-            yield float(ours), float(its)
+@dataclass(frozen=True)
+class Files:
+    """Files of the answer to a question of a topic, `about`; its hash is part of their names."""
+
+    directory: Path
+    about: str
+    words: Sequence[str]
+
+    @property
+    def figure(self) -> Path:
+        """Path of the figure."""
+        return self._path("png")
+
+    def write_table(self, rows: Sequence[Mapping[str, Any]]) -> Path:
+        """Write rows as CSV, each with the question; return the path."""
+        path = self._path("csv")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        asked = [{**row, "question": shlex.join(self.words)} for row in rows]
+        write_aside(path, pl.DataFrame(asked, infer_schema_length=None).write_csv())
+        return path
+
+    def _path(self, ending: str) -> Path:
+        digest = sha256(shlex.join(self.words).encode()).hexdigest()[:8]
+        return self.directory / f"{self.about}_{digest}.{ending}"

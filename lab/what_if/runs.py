@@ -20,10 +20,7 @@ PLANNER = {"planner", "planner._target_"}
 
 
 class Runs:
-    """Runs of one question with common overrides, kept in a directory.
-
-    `processes`: number of parallel runs; None for one for each core.
-    """
+    """Runs of one question with common overrides, kept in a directory, so many in parallel."""
 
     def __init__(
         self, overrides: Sequence[str], directory: Path, processes: int | None = None
@@ -33,10 +30,7 @@ class Runs:
         self.processes = at_a_time(processes)
 
     def setup(self, settings: Sequence[str]) -> tuple[Setup, bool]:
-        """Return the setup of settings, and whether its planner is the default one.
-
-        Raises InputError if they cannot be run or name several planners.
-        """
+        """Return the setup of settings, and whether its planner is the default; or InputError."""
         overrides = self._with_planner(settings)
         setup, default = prepared(overrides)
         if len(setup.planners) > 1:
@@ -50,10 +44,7 @@ class Runs:
     def make(
         self, settings: Sequence[Sequence[str]], seeds: Sequence[int]
     ) -> list[list[dict[str, Any]]]:
-        """Return the numbers of the summaries: of each setting, one row a seed.
-
-        Raises InputError if a run failed; the others are kept.
-        """
+        """Return the numbers of the summaries, by setting and seed; InputError if a run failed."""
         jobs = [
             Job(self._with_planner(each), seed, numbers, {"settings": " ".join(each) or "as it is"})
             for each in settings

@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from lab.analysis.paired import Interval
 from lab.analysis.statistics import CONFIDENCE, estimate, holm, of_difference
 from lab.common.metrics import ANY, Range
-from lab.what_if.question import Varied, lacking, paired
+from lab.what_if.question import Varied, lacking
 
 FACTORS: Mapping[str, tuple[float, float]] = {
     "workload.rate": (0.8, 1.25),
@@ -114,7 +114,9 @@ def effect(
     A seed without both answers is left out. If a missing answer is `late`, later than any number,
     the difference is None.
     """
-    pairs = np.array(list(paired(base, other, "answer"))).reshape(-1, 2)
+    theirs = {row["seed"]: row["answer"] for row in other}
+    both = [(row["answer"], theirs.get(row["seed"])) for row in base]
+    pairs = np.array([pair for pair in both if None not in pair], dtype=float).reshape(-1, 2)
     shown = f"{base_value}"
     if isinstance(base_value, float):
         shown = f"{base_value:g}"
@@ -144,10 +146,7 @@ def largest_first(effects: Sequence[Effect]) -> list[Effect]:
 
 
 def conclusion(effects: Sequence[Effect], metric: str = "") -> str:
-    """Say in a sentence which assumption moves the answer most, if that is shown.
-
-    `effects` has at least one, the largest first; `metric` names what some seeds lack.
-    """
+    """Say which assumption moves the answer most, if that is shown; the largest effect is first."""
     first = effects[0]
     sure = any(each.sure for each in effects if each.key == first.key)
     alone = all(each.key == first.key for each in effects)

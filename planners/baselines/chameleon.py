@@ -6,9 +6,8 @@ from math import inf
 
 from planners.common.offline_profiles import demand_s, deviations, neighbours
 from planners.common.one_node import home_node, partitions, plan_on
-from planners.common.orders import Orders
-from planners.common.ranges import above, at_least
-from planners.common.retries import IN_VAIN, due, give_up
+from planners.common.orders import IN_VAIN, Orders, due, give_up
+from planners.common.ranges import Count, InRange, NonNegative, Positive
 from scenarios.applications.pipeline import Configuration, KnobValue, Pipeline
 from scenarios.queries import Query
 from sim import Estimate, Plan, Planner, PlanningContext
@@ -27,16 +26,11 @@ class Effect:
 
 @dataclass(frozen=True, slots=True)
 class KnobProfile:
-    """What was measured of a data set's knobs, taken as independent of each other.
+    """What was measured of a data set's knobs, taken as independent of each other."""
 
-    Args:
-        since_s: when its first leader began.
-        accuracy: accuracy of the richest configuration.
-        effects: the effect of each setting that was profiled.
-    """
-
-    since_s: float
-    accuracy: float
+    since_s: float  # when its first leader began
+    accuracy: float  # accuracy of the richest configuration
+    # The effect of each setting that was profiled.
     effects: Mapping[Setting, Effect] = field(default_factory=dict)
 
     def missing(self, pipeline: Pipeline) -> Iterator[Configuration]:
@@ -102,7 +96,7 @@ RICHEST_SHARE = 0.5
 
 
 @dataclass(eq=False, repr=False)
-class Chameleon(Planner):
+class Chameleon(InRange, Planner):
     """Profile every window, on fresh data, the few configurations that were best before.
 
     In the style of Chameleon (Jiang et al., SIGCOMM 2018), which adapts configurations of video
@@ -129,26 +123,18 @@ class Chameleon(Planner):
         headroom: share of the latency bound that a prediction may use.
         replan_every_s: period at which windows are checked; well below ``window_s``.
         pause_s: seconds between two searches for a query without a plan, unless room is freed.
-
-    Raises:
-        ValueError: a parameter is out of range.
     """
 
     query_records = (IN_VAIN, "chameleon looked")
 
     budget_s: float = 5.0
-    samples: int = 100
-    top: int = 3
-    window_s: float = 60.0
-    lead_every_s: float = 300.0
-    headroom: float = 0.8
+    samples: Count = 100
+    top: Count = 3
+    window_s: Positive = 60.0
+    lead_every_s: Positive = 300.0
+    headroom: Positive = 0.8
     replan_every_s: float = 10.0
-    pause_s: float = 10.0
-
-    def __post_init__(self) -> None:
-        at_least(1, samples=self.samples, top=self.top)
-        above(0, window_s=self.window_s, lead_every_s=self.lead_every_s, headroom=self.headroom)
-        at_least(0, pause_s=self.pause_s)
+    pause_s: NonNegative = 10.0
 
     def plan(self, context: PlanningContext) -> None:
         """Serve waiting queries, and at ticks profile running ones whose window is over."""

@@ -3,23 +3,20 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import log
+from typing import Annotated
 
 import numpy as np
-from numpy.typing import NDArray
 
 from planners.bayesopt.acquisition import expected_improvement, probability_above, probability_below
 from planners.bayesopt.encodings import joint
 from planners.bayesopt.gaussian_process import GaussianProcess
-from planners.common.orders import Orders, serve_waiting
-from planners.common.ranges import above, at_least
-from planners.common.retries import IN_VAIN
+from planners.common.orders import IN_VAIN, Orders, QueryByQuery
+from planners.common.ranges import Count, NonNegative, Positive, at_least
 from planners.common.trials import TRIALS, Trials
 from scenarios.applications.pipeline import Pipeline
 from scenarios.queries import Query
 from scenarios.random_streams import stream
-from sim import Plan, Planner, PlanningContext, PlanView
-
-Integers = NDArray[np.int64]
+from sim import Plan, PlanningContext, PlanView
 
 TRIED = "plans tried"
 """The plans that were tried for a query, by query."""
@@ -173,7 +170,7 @@ def spread(pipeline: Pipeline, view: PlanView, rng: np.random.Generator) -> Iter
 
 
 @dataclass(eq=False, repr=False)
-class CherryPick(Planner):
+class CherryPick(QueryByQuery):
     """Try a few plans, each with the largest expected saving, and deploy the cheapest feasible one.
 
     In the style of CherryPick (Alipourfard et al., NSDI 2017), which chooses cloud machines for a
@@ -198,36 +195,20 @@ class CherryPick(Planner):
         headroom: the bound planned for, over that of the SLO.
         pause_s: seconds between two searches for a query without a plan, unless room is freed.
         starts_seed: seed of the quasi-random starts.
-
-    Raises:
-        ValueError: a parameter is out of range.
     """
 
     query_records = (IN_VAIN, TRIALS, TRIED)
 
     budget_s: float = 5.0
-    samples: int = 100
-    starts: int = 3
-    least_runs: int = 6
-    stop_saving: float = 0.1
-    headroom: float = 1.0
-    pause_s: float = 30.0
+    samples: Annotated[int, at_least(2)] = 100  # Their variance is the noise of its model.
+    starts: Count = 3
+    least_runs: Annotated[int, at_least(0)] = 6
+    stop_saving: NonNegative = 0.1
+    headroom: Positive = 1.0
+    pause_s: NonNegative = 30.0
     starts_seed: int = 0
 
-    def __post_init__(self) -> None:
-        at_least(1, starts=self.starts)
-        at_least(2, samples=self.samples)  # Their variance is the noise of its model.
-        above(0, headroom=self.headroom)
-        at_least(0, least_runs=self.least_runs, stop_saving=self.stop_saving, pause_s=self.pause_s)
-
-    def plan(self, context: PlanningContext) -> None:
-        """Search for each waiting query, unless an earlier search found nothing for it."""
-        orders = Orders(context)
-        serve_waiting(
-            context, orders, self.pause_s, lambda query: self._search(context, query, orders)
-        )
-
-    def _search(self, context: PlanningContext, query: Query, orders: Orders) -> Plan | None:
+    def find(self, context: PlanningContext, query: Query, orders: Orders) -> Plan | None:
         """Return the cheapest feasible plan tried that fits, or None."""
         if not len(context.bulk.view(query)):
             return None

@@ -1,28 +1,168 @@
 """INFaaS-style: the cheapest sufficient variant of each operator, scaled when it is late."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import inf
 
-from planners.baselines.variants import (
-    Goal,
-    Market,
-    Variant,
-    assembled,
-    offers,
-    registered,
-    variants,
-    with_operator,
-)
-from planners.common.offline_profiles import own_knobs, profile_ahead
-from planners.common.orders import Orders, serve_waiting
-from planners.common.ranges import above, at_least
-from planners.common.retries import IN_VAIN
+from planners.common.offline_profiles import by_deviation, deviations, own_knobs, profile_ahead
+from planners.common.orders import Orders, QueryByQuery
+from planners.common.ranges import Count, NonNegative, Positive
 from planners.common.windows import late_window
-from planners.common.workers import Labour, crews
-from scenarios.applications.pipeline import Pipeline
+from planners.common.workers import Crew, Labour, Worker, crews
+from scenarios.applications.pipeline import Configuration, KnobValue, Pipeline
 from scenarios.queries import Query
-from sim import Plan, Planner, PlanningContext, WindowReport
+from sim import Allocation, Estimate, Plan, PlanningContext, WindowReport
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """A setting of an operator's own knobs, profiled with all other operators at their richest."""
+
+    operator: int
+    values: tuple[KnobValue, ...]
+    configuration: Configuration
+    time_s: float  # its mean time on the profiling hardware
+    quality: float  # accuracy of its configuration over that of the richest
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A variant on workers that keep up with its load."""
+
+    variant: Variant
+    worker: Worker  # the workers, in all their replicas
+    time_s: float  # its mean time there, served alone
+    busy: float  # servers that the load keeps busy
+
+
+def registered(pipeline: Pipeline) -> list[Configuration]:
+    """Return the richest configuration, and those that differ from it in one operator only."""
+    richest = pipeline.configurations[0]
+    owner = [number for number, operator in enumerate(pipeline.operators) for _ in operator.knobs]
+    return [
+        each
+        for each in by_deviation(pipeline)
+        if len({owner[knob] for knob in deviations(each, richest)}) <= 1
+    ]
+
+
+def variants(pipeline: Pipeline, profile: Sequence[Estimate]) -> tuple[tuple[Variant, ...], ...]:
+    """Return the variants of each operator, the richest first.
+
+    ``profile`` has estimates of registered configurations, that of the richest first.
+    """
+    reference, found = profile[0], []
+    richest = reference.measurement.configuration
+    for operator in range(len(pipeline.operators)):
+        own = own_knobs(pipeline, operator)
+        found.append(
+            tuple(
+                Variant(
+                    operator,
+                    configuration.values[own],
+                    configuration,
+                    float(each.measurement.operator_mean_s[operator]),
+                    each.accuracy_mean / max(reference.accuracy_mean, 1e-9),
+                )
+                for each in profile
+                for configuration in (each.measurement.configuration,)
+                if all(own.start <= knob < own.stop for knob in deviations(configuration, richest))
+            )
+        )
+    return tuple(found)
+
+
+def offers(
+    choices: Sequence[Variant],
+    crews: Mapping[Configuration, Crew],
+    requests_per_s: float,
+    max_utilisation: float,
+) -> list[Offer]:
+    """Return all variants of one operator on all workers that can keep up with a rate.
+
+    ``crews`` has the workers by the configurations that the variants were profiled in.
+    """
+    found = []
+    for variant in choices:
+        work = requests_per_s * variant.time_s
+        for worker in crews[variant.configuration][variant.operator]:
+            found.append(
+                Offer(
+                    variant,
+                    worker.enough_for(work, max_utilisation),
+                    variant.time_s * worker.latency_factor,
+                    work * worker.capacity_factor,
+                )
+            )
+    return found
+
+
+def assembled(pipeline: Pipeline, chosen: Sequence[Offer]) -> Plan:
+    """Return the plan that has the chosen offer for every operator."""
+    values = tuple(value for each in chosen for value in each.variant.values)
+    return Plan(
+        _configuration(pipeline, values),
+        tuple(each.worker.node for each in chosen),
+        tuple(each.worker.allocation for each in chosen),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """An operator's part of a query's SLO."""
+
+    time_s: float  # most time of a request; infinite if there is no bound
+    quality: float  # least accuracy over that of the richest configuration
+
+    def shortfall(self, offer: Offer) -> tuple[float, float, float, float]:
+        """Return what an offer lacks in accuracy and in time, its price, and its load."""
+        return (
+            max(0.0, self.quality - offer.variant.quality),
+            max(0.0, offer.time_s - self.time_s),
+            offer.worker.price_usd_per_hour,
+            offer.busy,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Market:
+    """Each operator's part of a query's SLO, and its variants on all workers that can run them."""
+
+    goals: tuple[Goal, ...]
+    offers: tuple[list[Offer], ...]
+
+    def on(self, node: str, labour: Labour) -> list[list[Offer]]:
+        """Return each operator's offers on a node that are available now."""
+        return [
+            [
+                each
+                for each in offered
+                if each.worker.node == node
+                and labour.offers(each.variant.operator, each.variant.configuration, each.worker)
+            ]
+            for offered in self.offers
+        ]
+
+
+def with_operator(
+    pipeline: Pipeline,
+    plan: Plan,
+    operator: int,
+    allocation: Allocation,
+    variant: Variant | None = None,
+) -> Plan:
+    """Return a plan with another allocation of one operator, and another variant if given."""
+    values = list(plan.configuration.values)
+    if variant is not None:
+        values[own_knobs(pipeline, operator)] = variant.values
+    shares = list(plan.allocation)
+    shares[operator] = allocation
+    return Plan(_configuration(pipeline, tuple(values)), plan.placement, tuple(shares))
+
+
+def _configuration(pipeline: Pipeline, values: tuple[KnobValue, ...]) -> Configuration:
+    return next(each for each in pipeline.configurations if each.values == values)
+
 
 FASTER = 0.9
 """Most time of an upgraded operator, over its present time."""
@@ -32,7 +172,7 @@ MOST_SPREAD = 10.0
 
 
 @dataclass(eq=False, repr=False)
-class INFaaS(Planner):
+class INFaaS(QueryByQuery):
     """Give each operator its cheapest variant that meets its share of the SLO; scale late ones.
 
     In the style of INFaaS (Romero et al., USENIX ATC 2021), which serves single models: users state
@@ -60,41 +200,24 @@ class INFaaS(Planner):
         replan_every_s: period of the autoscaler.
         settle_s: how long a plan must have been in force when a window begins that counts.
         pause_s: seconds between two searches for a query without a plan, unless room is freed.
-
-    Raises:
-        ValueError: a parameter is out of range.
     """
 
-    query_records = (IN_VAIN,)
-
     budget_s: float = 600.0
-    samples: int = 100
-    headroom: float = 0.7
+    samples: Count = 100
+    headroom: Positive = 0.7
     replan_every_s: float = 10.0
-    settle_s: float = 30.0
-    pause_s: float = 10.0
-
-    def __post_init__(self) -> None:
-        at_least(1, samples=self.samples)
-        above(0, headroom=self.headroom)
-        at_least(0, settle_s=self.settle_s, pause_s=self.pause_s)
+    settle_s: NonNegative = 30.0
+    pause_s: NonNegative = 10.0
 
     def plan(self, context: PlanningContext) -> None:
         """Serve waiting queries, and at ticks scale the running ones that are late."""
-        labour, orders = Labour(context), Orders(context)
-        serve_waiting(
-            context,
-            orders,
-            self.pause_s,
-            lambda query: self._cheapest(context, query, labour, orders),
-        )
+        orders = Orders(context)
+        self.serve(context, orders)
         if context.trigger == "tick":
             for query in context.running:
-                self._scale(context, query, labour, orders)
+                self._scale(context, query, orders)
 
-    def _scale(
-        self, context: PlanningContext, query: Query, labour: Labour, orders: Orders
-    ) -> None:
+    def _scale(self, context: PlanningContext, query: Query, orders: Orders) -> None:
         """Scale a running query's slowest operator, if its last window was late."""
         plan = context.plan_of(query)
         if plan is None or query.id in context.world.loading:
@@ -103,7 +226,7 @@ class INFaaS(Planner):
         market = None if report is None else self._market(context, query)
         if report is None or market is None:
             return
-        for larger in scaled(context.world.pipeline, plan, report, market, labour):
+        for larger in scaled(context.world.pipeline, plan, report, market, orders.labour):
             if _possible(context, query, larger, orders):
                 orders.deploy(query, larger)
                 return
@@ -139,9 +262,7 @@ class INFaaS(Planner):
             for operator, time_s in zip(context.world.pipeline.operators, times_s, strict=True)
         )
 
-    def _cheapest(
-        self, context: PlanningContext, query: Query, labour: Labour, orders: Orders
-    ) -> Plan | None:
+    def find(self, context: PlanningContext, query: Query, orders: Orders) -> Plan | None:
         """Return each operator's cheapest choices on the node where their sum is least."""
         market = self._market(context, query)
         if market is None:
@@ -150,7 +271,7 @@ class INFaaS(Planner):
         for node in context.world.cluster.nodes:
             chosen = [
                 min(offered, key=goal.shortfall)
-                for goal, offered in zip(market.goals, market.on(node, labour), strict=True)
+                for goal, offered in zip(market.goals, market.on(node, orders.labour), strict=True)
                 if offered
             ]
             if len(chosen) == len(market.goals):

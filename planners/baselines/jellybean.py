@@ -9,13 +9,12 @@ from heapq import nsmallest
 from math import inf
 
 from planners.common.offline_profiles import by_deviation, own_knobs, profile_ahead
-from planners.common.orders import Orders, serve_waiting
-from planners.common.ranges import above, at_least
-from planners.common.retries import IN_VAIN
+from planners.common.orders import Orders, QueryByQuery
+from planners.common.ranges import Count, NonNegative, Positive
 from planners.common.workers import Crew, Labour, Worker, crews
 from scenarios.applications.pipeline import KnobValue, Pipeline
 from scenarios.queries import Query
-from sim import Estimate, Plan, Planner, PlanningContext
+from sim import Estimate, Plan, PlanningContext
 
 
 def select_models(
@@ -32,15 +31,7 @@ def select_models(
     without one are dropped. The ``width`` cheapest states are kept; ties go to the more accurate
     completion.
 
-    Args:
-        pipeline: the pipeline, N operators.
-        profile: estimates of its configurations.
-        floor: least accuracy.
-        price_usd_per_s: price of one profiled second of each operator, shape (N,).
-        width: states kept.
-
-    Returns:
-        At most ``width`` configurations, the cheapest first.
+    ``price_usd_per_s`` is the price of one profiled second of each of N operators, shape (N,).
     """
     reaching = [each for each in profile if each.accuracy_mean >= floor]
     costs = {id(each): each.measurement.operator_mean_s * price_usd_per_s for each in reaching}
@@ -74,16 +65,7 @@ def assign_workers(
     worker, the fastest among equals, with as many replicas as the rate needs. The ``width``
     cheapest states are kept after each operator.
 
-    Args:
-        context: the planning context.
-        estimate: estimate of the configuration.
-        crew: workers that can run it.
-        labour: the available workers.
-        requests_per_s: the rate.
-        width: states kept.
-
-    Returns:
-        (list price in dollars per hour, plan); none if some operator finds no worker.
+    Each comes with its list price in dollars per hour; there are none if an operator has no worker.
     """
     configuration = estimate.measurement.configuration
     nodes = list(context.world.cluster.nodes)
@@ -118,7 +100,7 @@ def assign_workers(
 
 
 @dataclass(eq=False, repr=False)
-class JellyBean(Planner):
+class JellyBean(QueryByQuery):
     """Choose the cheapest models that reach the accuracy, then the cheapest workers for the rate.
 
     A reconstruction of JellyBean (Wu et al., PVLDB 16(3), 2022), which serves a workflow of models
@@ -141,38 +123,15 @@ class JellyBean(Planner):
         latency_slack: most predicted latency over the SLO's bound; plans that exceed it come last,
             the least late first. None for no check, as the authors have it.
         pause_s: seconds between two searches for a query without a plan, unless room is freed.
-
-    Raises:
-        ValueError: a parameter is out of range.
     """
 
-    query_records = (IN_VAIN,)
-
     budget_s: float = 600.0
-    samples: int = 100
-    width: int = 10
-    latency_slack: float | None = None
-    pause_s: float = 10.0
+    samples: Count = 100
+    width: Count = 10
+    latency_slack: Positive | None = None
+    pause_s: NonNegative = 10.0
 
-    def __post_init__(self) -> None:
-        at_least(1, samples=self.samples, width=self.width)
-        at_least(0, pause_s=self.pause_s)
-        if self.latency_slack is not None:
-            above(0, latency_slack=self.latency_slack)
-
-    def plan(self, context: PlanningContext) -> None:
-        """Serve each waiting query that is due for a search."""
-        labour, orders = Labour(context), Orders(context)
-        serve_waiting(
-            context,
-            orders,
-            self.pause_s,
-            lambda query: self._cheapest(context, query, labour, orders),
-        )
-
-    def _cheapest(
-        self, context: PlanningContext, query: Query, labour: Labour, orders: Orders
-    ) -> Plan | None:
+    def find(self, context: PlanningContext, query: Query, orders: Orders) -> Plan | None:
         """Return the cheapest plan of all model sets that fits, those that pass the check first."""
         profile = profile_ahead(
             context, query.dataset, by_deviation(context.world.pipeline), self.samples
@@ -186,7 +145,7 @@ class JellyBean(Planner):
         for estimate in models:
             crew = crew_of[estimate.measurement.configuration]
             plans = assign_workers(
-                context, estimate, crew, labour, query.requests_per_s, self.width
+                context, estimate, crew, orders.labour, query.requests_per_s, self.width
             )
             context.charge(query, "step", self.width * len(crew))
             for price, plan in plans:

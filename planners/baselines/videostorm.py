@@ -3,12 +3,18 @@
 from collections.abc import Hashable
 from dataclasses import dataclass, replace
 
-from planners.baselines.ladders import Objective, Option, Pool, allocate, concave_ladder
-from planners.baselines.utilities import Valuation
+from planners.baselines.utilities import (
+    Objective,
+    Option,
+    Pool,
+    Valuation,
+    allocate,
+    concave_ladder,
+)
 from planners.common.offline_profiles import climb, pareto_set
 from planners.common.one_node import home_node
 from planners.common.orders import Orders
-from planners.common.ranges import above, at_least
+from planners.common.ranges import Count, InRange, NonNegative, Positive
 from scenarios.queries import Query
 from sim import Estimate, Planner, PlanningContext
 
@@ -19,7 +25,7 @@ Targets = dict[int, Option]
 
 
 @dataclass(eq=False, repr=False)
-class VideoStorm(Planner):
+class VideoStorm(InRange, Planner):
     """Profile each data set ahead; then, every second, give queries shares by utility.
 
     A reconstruction of VideoStorm (Zhang et al., NSDI 2017), a scheduler of video analytics in one
@@ -54,31 +60,25 @@ class VideoStorm(Planner):
         migrate_gain: least gain in utility for which a running query migrates.
         replan_every_s: period of the scheduler.
         starts_seed: seed of the climb's starts and orders, whatever the seed of the run.
-
-    Raises:
-        ValueError: a parameter is out of range.
     """
 
     objective: Objective = "max_sum"
     budget_s: float = 5.0
-    samples: int = 100
-    beta: float = 0.5
-    starts: int = 3
-    u_base: float = 1.0
-    alpha_quality: float = 1.0
-    alpha_lag: float = 1.0
-    headroom: float = 1.0
-    migrate_gain: float = 0.1
+    samples: Count = 100
+    beta: NonNegative = 0.5
+    starts: Count = 3
+    u_base: NonNegative = 1.0
+    alpha_quality: NonNegative = 1.0
+    alpha_lag: NonNegative = 1.0
+    headroom: Positive = 1.0
+    migrate_gain: NonNegative = 0.1
     replan_every_s: float = 1.0
     starts_seed: int = 0
 
     def __post_init__(self) -> None:
         if self.objective not in ("max_sum", "max_min"):
             raise ValueError(f"objective={self.objective!r}: choose max_sum or max_min")
-        at_least(1, samples=self.samples, starts=self.starts)
-        above(0, headroom=self.headroom)
-        at_least(0, beta=self.beta, alpha_quality=self.alpha_quality, alpha_lag=self.alpha_lag)
-        at_least(0, u_base=self.u_base, migrate_gain=self.migrate_gain)
+        super().__post_init__()
 
     def plan(self, context: PlanningContext) -> None:
         """Share the node again if anything has changed since the last time."""

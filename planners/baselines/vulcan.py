@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf
+from typing import Annotated
 
 import numpy as np
 
 from planners.baselines.vulcan_search import START, PlacementSearch, Progress, Rules, Utility
-from planners.common.orders import Orders
-from planners.common.ranges import above, at_least, within
-from planners.common.retries import IN_VAIN, due, give_up
+from planners.common.orders import IN_VAIN, Orders, due, give_up
+from planners.common.ranges import Count, InRange, NonNegative, Positive, Share, at_least
 from planners.common.trials import TRIALS, Trials
 from planners.common.windows import slowdown, whole_window
 from scenarios.queries import Query
@@ -28,7 +28,7 @@ class Chosen:
 
 
 @dataclass(eq=False, repr=False)
-class Vulcan(Planner):
+class Vulcan(InRange, Planner):
     """Find each query's plan of most utility, one query after the other; replan if it falls.
 
     A reconstruction of Vulcan (Zhang et al., NSDI 2024), which chooses placement and configuration
@@ -69,9 +69,6 @@ class Vulcan(Planner):
             nothing serves before the search ends.
         replan_every_s: period at which searches continue and utilities are checked.
         initial_seed: seed of the random configurations.
-
-    Raises:
-        ValueError: a parameter is out of range.
     """
 
     query_records = (
@@ -81,28 +78,21 @@ class Vulcan(Planner):
     )
 
     budget_s: float = 5.0
-    samples: int = 100
-    initial: int = 5
-    kappa: float = 2.0
-    gamma: float = 0.5
-    alpha_accuracy: float = 1.0
-    alpha_latency: float = 1.0
-    gpu_floor_s: float = 1e-3
-    prune_after: int = 10
-    patience: int = 3
-    headroom: float = 1.0
-    drop: float = 0.5
-    pause_s: float = 30.0
+    samples: Count = 100
+    initial: Count = 5
+    kappa: NonNegative = 2.0
+    gamma: Share = 0.5
+    alpha_accuracy: NonNegative = 1.0
+    alpha_latency: NonNegative = 1.0
+    gpu_floor_s: Positive = 1e-3
+    prune_after: Count = 10
+    patience: Annotated[int, at_least(0)] = 3
+    headroom: Positive = 1.0
+    drop: Share = 0.5
+    pause_s: NonNegative = 30.0
     deploy_early: bool = True
     replan_every_s: float = 1.0
     initial_seed: int = 0
-
-    def __post_init__(self) -> None:
-        at_least(1, samples=self.samples, initial=self.initial, prune_after=self.prune_after)
-        within(0, 1, gamma=self.gamma, drop=self.drop)
-        at_least(0, kappa=self.kappa, patience=self.patience, pause_s=self.pause_s)
-        at_least(0, alpha_accuracy=self.alpha_accuracy, alpha_latency=self.alpha_latency)
-        above(0, gpu_floor_s=self.gpu_floor_s, headroom=self.headroom)
 
     def plan(self, context: PlanningContext) -> None:
         """Search for each waiting query, and watch the running ones."""

@@ -5,18 +5,16 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 import numpy as np
-from numpy.typing import NDArray
 
 from planners.bayesopt.encodings import ordinal
 from planners.bayesopt.gaussian_process import GaussianProcess
+from planners.common.arrays import Booleans, Floats, Integers
 from planners.common.orders import Orders
 from planners.common.trials import Trials
 from scenarios.queries import Query
 from scenarios.slo import SLO
 from sim import Plan, PlanningContext, PlanView
 
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
 MOST_BOUNDS = 10.0
 """Most that latency counts as, over the bound, so that overload has a finite utility."""
 
@@ -67,17 +65,11 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a search has come.
+    """How far a search has come."""
 
-    Args:
-        layout: the layout that is being searched, or is next.
-        worse: configurations below the best of that layout that were tried in it.
-        spent_s: planning seconds spent.
-    """
-
-    layout: int = 0
-    worse: int = 0
-    spent_s: float = 0.0
+    layout: int = 0  # the layout that is being searched, or is next
+    worse: int = 0  # configurations below the best of that layout that were tried in it
+    spent_s: float = 0.0  # planning seconds spent
 
 
 START = Progress()
@@ -102,43 +94,31 @@ class Scored:
     utility: Floats
 
 
+@dataclass(eq=False)
 class PlacementSearch:
     """The search for one query in one call; L layouts, C configurations.
 
     Layouts are in the order of `sim.PlanView`: those that stay longest on the device first.
-
-    Args:
-        utility: the utility of plans.
-        rules: when to go on, and when to leave a layout.
-        slowdowns: observed over predicted latency, by placement.
-        rng: source of the initial configurations.
     """
 
-    def __init__(
-        self,
-        context: PlanningContext,
-        query: Query,
-        trials: Trials,
-        orders: Orders,
-        utility: Utility,
-        rules: Rules,
-        slowdowns: Mapping[tuple[str, ...], float],
-        rng: np.random.Generator,
-    ) -> None:
-        self._context = context
-        self._query = query
-        self._utility = utility
-        self._rules = rules
-        self.view = context.bulk.view(query)
-        self._trials = trials
-        self._orders = orders
-        configurations = len(context.world.pipeline.configurations)
-        self._draws = rng.permutation(configurations).tolist()
+    context: PlanningContext
+    query: Query
+    trials: Trials
+    orders: Orders
+    utility: Utility  # the utility of plans
+    rules: Rules  # when to go on, and when to leave a layout
+    slowdowns: Mapping[tuple[str, ...], float]  # observed over predicted latency, by placement
+    rng: np.random.Generator  # source of the initial configurations
+
+    def __post_init__(self) -> None:
+        self.view = self.context.bulk.view(self.query)
+        configurations = len(self.context.world.pipeline.configurations)
+        self._draws = self.rng.permutation(configurations).tolist()
         # Rows are layouts; -1 where a layout cannot run a configuration.
         self._plans: Integers = np.full((self.view.layout.max(initial=-1) + 1, configurations), -1)
         self._plans[self.view.layout, self.view.configuration] = np.arange(len(self.view))
-        self._slices = gpu_slices(context, self.view)
-        self._slowdown = self._slowdown_of_layouts(slowdowns)
+        self._slices = gpu_slices(self.context, self.view)
+        self._slowdown = self._slowdown_of_layouts(self.slowdowns)
         self._until_s = 0.0
         self._enough: Callable[[int], bool] | None = None
 
@@ -158,7 +138,7 @@ class PlacementSearch:
         Returns:
             Where it stopped for now; None if it is complete.
         """
-        begun_s = self._context.remaining(self._query)
+        begun_s = self.context.remaining(self.query)
         self._until_s = start.spent_s
         self._enough = enough
         self._draws = [*first, *self._draws]
@@ -166,7 +146,7 @@ class PlacementSearch:
         for layout in range(start.layout, len(self._plans)):
             ended, worse = self._explore_layout(self._plans[layout], worse)
             if ended is End.ENOUGH:
-                spent_s = start.spent_s + begun_s - self._context.remaining(self._query)
+                spent_s = start.spent_s + begun_s - self.context.remaining(self.query)
                 return Progress(layout, worse, spent_s)
             if ended is End.BUDGET:
                 return None
@@ -175,25 +155,25 @@ class PlacementSearch:
 
     def evaluated(self, configurations: Sequence[int] | None = None) -> Scored:
         """Return profiled configurations, all by default, in every layout that runs them."""
-        chosen = self._trials.known if configurations is None else list(configurations)
+        chosen = self.trials.known if configurations is None else list(configurations)
         plans = self._plans[:, chosen].ravel()
         return self._score(plans[plans >= 0])
 
-    def feasible(self, scored: Scored) -> NDArray[np.bool_]:
+    def feasible(self, scored: Scored) -> Booleans:
         """Mark the plans that meet every part of the SLO, shape (K,)."""
-        slo = self._query.slo
+        slo = self.query.slo
         meets = np.ones(len(scored.plans), dtype=bool)
         if slo.accuracy is not None:
             meets &= scored.accuracy >= slo.accuracy
         if slo.latency_s is not None:
-            meets &= scored.latency_s <= self._rules.headroom * slo.latency_s
+            meets &= scored.latency_s <= self.rules.headroom * slo.latency_s
         if slo.cost_usd_per_hour is not None:
             meets &= self.view.cost_usd_per_hour[scored.plans] <= slo.cost_usd_per_hour
         return meets
 
     def fits(self, plan: Plan) -> bool:
         """Return whether the cluster can deploy a plan once all orders are carried out."""
-        return self._orders.fits(self._query, plan)
+        return self.orders.fits(self.query, plan)
 
     def _explore_layout(self, runs: Integers, worse: int) -> tuple[End, int]:
         """Search one layout; return why it was left, and how many were below its best.
@@ -203,23 +183,23 @@ class PlacementSearch:
         """
         if (ended := self._start(runs)) is not None:
             return ended, worse
-        observed = [each for each in self._trials.known if runs[each] >= 0]
+        observed = [each for each in self.trials.known if runs[each] >= 0]
         if not observed or not self._has_room(runs):
             return End.LAYOUT, worse
         values = self._score(runs[observed]).utility
         negative, best = int((values < 0).sum()), float(values.max())
-        model = GaussianProcess(ordinal(self._context.world.pipeline))
+        model = GaussianProcess(ordinal(self.context.world.pipeline))
         for index, value in zip(observed, values.tolist(), strict=True):
             model.observe(index, value)
         left = runs >= 0
         left[observed] = False
-        while negative < self._rules.prune_after and worse <= self._rules.patience:
+        while negative < self.rules.prune_after and worse <= self.rules.patience:
             if self._spent():
                 return End.BUDGET, worse
             proposed = self._propose(model, runs, left)
             if proposed is None:
                 break
-            if not self._trials.run(proposed):
+            if not self.trials.run(proposed):
                 return End.BUDGET, worse
             value = float(self._score(runs[proposed : proposed + 1]).utility[0])
             model.observe(proposed, value)
@@ -231,13 +211,11 @@ class PlacementSearch:
                 return End.ENOUGH, worse
         return End.LAYOUT, worse
 
-    def _propose(
-        self, model: GaussianProcess, runs: Integers, left: NDArray[np.bool_]
-    ) -> int | None:
+    def _propose(self, model: GaussianProcess, runs: Integers, left: Booleans) -> int | None:
         """Return the configuration of largest upper bound that has room; close those without."""
-        self._context.charge(self._query, "search_step")
+        self.context.charge(self.query, "search_step")
         mean, deviation = model.predict()
-        bound = (mean + self._rules.kappa * deviation)[:, 0]
+        bound = (mean + self.rules.kappa * deviation)[:, 0]
         for _ in range(MOST_REFUSED):
             if not left.any():
                 return None
@@ -249,12 +227,12 @@ class PlacementSearch:
 
     def _start(self, runs: Integers) -> End | None:
         """Profile random configurations until the layout has enough known ones."""
-        known = sum(runs[each] >= 0 for each in self._trials.known)
+        known = sum(runs[each] >= 0 for each in self.trials.known)
         for index in self._draws:
-            if known >= self._rules.initial:
+            if known >= self.rules.initial:
                 break
-            if runs[index] >= 0 and index not in self._trials.known:
-                if self._spent() or not self._trials.run(index):
+            if runs[index] >= 0 and index not in self.trials.known:
+                if self._spent() or not self.trials.run(index):
                     return End.BUDGET
                 known += 1
                 if self._enough is not None and self._enough(index):
@@ -263,20 +241,20 @@ class PlacementSearch:
 
     def _has_room(self, runs: Integers) -> bool:
         """Check whether some plan of a layout fits; a step of the model costs far more."""
-        looked_at = [*self._trials.known[-LOOKED_AT:], *self._draws[:LOOKED_AT]]
+        looked_at = [*self.trials.known[-LOOKED_AT:], *self._draws[:LOOKED_AT]]
         plans = (self.view.plan(int(runs[each])) for each in looked_at if runs[each] >= 0)
         return any(map(self.fits, plans))
 
     def _spent(self) -> bool:
-        return self._context.remaining(self._query) <= self._until_s
+        return self.context.remaining(self.query) <= self._until_s
 
     def _score(self, plans: Integers) -> Scored:
         which = self.view.configuration[plans]
-        accuracy = self._trials.accuracy[which]
-        latency_s = self._trials.latency_s(self.view, plans)
+        accuracy = self.trials.accuracy[which]
+        latency_s = self.trials.latency_s(self.view, plans)
         latency_s = latency_s * self._slowdown[self.view.layout[plans]]
-        gpu_s = gpu_time_s(self.view, plans, self._slices, self._trials.operator_time_s[which])
-        worth = self._utility(self._query.slo, accuracy, latency_s, gpu_s)
+        gpu_s = gpu_time_s(self.view, plans, self._slices, self.trials.operator_time_s[which])
+        worth = self.utility(self.query.slo, accuracy, latency_s, gpu_s)
         return Scored(plans, accuracy, latency_s, gpu_s, worth)
 
     def _slowdown_of_layouts(self, slowdowns: Mapping[tuple[str, ...], float]) -> Floats:
@@ -305,11 +283,7 @@ def gpu_slices(context: PlanningContext, view: PlanView) -> Floats:
 def gpu_time_s(view: PlanView, plans: Integers, slices: Floats, operator_time_s: Floats) -> Floats:
     """Return GPU seconds per request of K plans, weighted by share of the GPU; devices count 0.
 
-    Args:
-        view: the query's plans.
-        plans: indices of K plans.
-        slices: see `gpu_slices`.
-        operator_time_s: mean time of N operators on profiling hardware, shape (K, N).
+    ``operator_time_s`` is on profiling hardware, shape (K, N); for ``slices`` see `gpu_slices`.
     """
     busy_s = operator_time_s * view.capacity_factors[plans]
     return np.asarray((busy_s * slices[view.station[plans]]).sum(axis=1))

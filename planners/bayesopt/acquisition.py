@@ -2,9 +2,9 @@
 
 import numpy as np
 import scipy  # Its parts are loaded when they are first used.
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-Floats = NDArray[np.float64]
+from planners.common.arrays import Floats
 
 
 def probability_below(bound: ArrayLike | None, mean: ArrayLike, sd: ArrayLike) -> Floats:
@@ -12,10 +12,7 @@ def probability_below(bound: ArrayLike | None, mean: ArrayLike, sd: ArrayLike) -
 
     For a log-normal value pass the logarithms of bound and median, and the log's deviation.
 
-    Args:
-        bound: the bound; None for none.
-        mean: mean of the value.
-        sd: its standard deviation; at 0 the value is its mean.
+    A bound of None is none; at an ``sd`` of 0 the value is its mean.
     """
     if bound is None:
         return np.ones(np.broadcast_shapes(np.shape(mean), np.shape(sd)))
@@ -55,12 +52,8 @@ def expected_improvement(
     Constrained expected improvement for minimisation (Gardner et al. 2014, eq. 6), as CherryPick
     uses it (Alipourfard et al. 2017, section 3.3).
 
-    Args:
-        best: least value of a feasible candidate; while it is None, the probability of feasibility
-            alone is returned, as Gardner et al. advise.
-        mean: mean of each candidate's value.
-        sd: its standard deviation.
-        feasible: probability that the candidate is feasible.
+    While there is no ``best`` value, the probability of feasibility alone is returned, as Gardner
+    et al. advise.
     """
     if best is None:
         shape = np.broadcast_shapes(np.shape(mean), np.shape(sd), np.shape(feasible))

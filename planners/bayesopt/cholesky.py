@@ -13,12 +13,9 @@ from math import exp, sqrt
 
 import numpy as np
 import scipy  # Its parts are loaded when they are first used.
-from numpy.typing import NDArray
 
+from planners.common.arrays import Floats, Integers
 from scenarios.compiled import compiled
-
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
 
 FEW = 100_000
 """Multiplications, of n rows by m new ones at C points, up to which several rows are added in
@@ -85,10 +82,8 @@ class Factor:
     def predict(self, values: Floats, centre: float, scale: float) -> tuple[Floats, Floats]:
         """Return mean and standard deviation at all points, each of shape (C,).
 
-        Args:
-            values: observed values, shape (n,).
-            centre: prior mean.
-            scale: unit of the covariance.
+        ``values`` were observed, shape (n,), with ``centre`` their prior mean and ``scale`` the
+        unit of the covariance.
         """
         variance = self._signal + self._constant
         lower, solved = self._lower[: self._size], self._solved[: self._size]

@@ -8,13 +8,10 @@ outperform" continuous ones (Compass paper, Fig. 18).
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
+from planners.common.arrays import Floats, Integers
 from scenarios.applications.pipeline import Pipeline
 from sim import PlanView
-
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
 
 
 def positions(pipeline: Pipeline) -> Integers:

@@ -12,13 +12,10 @@ The covariance's constant stands for an unknown mean. Hyper-parameters are fitte
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from planners.bayesopt.cholesky import Factor
 from planners.bayesopt.hyperparameters import Hyperparameters, fitted
-
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
+from planners.common.arrays import Floats
 
 REFIT_AT = (4, 8, 16, 32, 64, 128, 256, 512)
 

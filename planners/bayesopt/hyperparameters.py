@@ -10,12 +10,10 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from planners.common.arrays import Floats, Integers
 from planners.common.lbfgsb import minimum
 from scenarios.compiled import compiled
-
-Floats = NDArray[np.float64]
 
 MOST_STEPS = 15
 """L-BFGS steps of one refit; it starts where the last one ended."""
@@ -32,20 +30,15 @@ FITTED_KEPT = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Hyperparameters:
-    """Hyper-parameters of the covariance, for values in units of the process's ``scale``.
+    """Hyper-parameters of the covariance, for values in units of the process's ``scale``."""
 
-    Args:
-        lengths: length scale of each block, over the root mean square distance of its points.
-        signal_variance: variance of the Matern part.
-        noise_floor: noise variance that every observation has in addition, over the signal's; above
-            0, so that equal points without noise are safe.
-        constant_variance: variance of the unknown mean; it is not fitted.
-    """
-
+    # Length scale of each block, over the root mean square distance of its points.
     lengths: tuple[float, ...]
-    signal_variance: float = 1.0
+    signal_variance: float = 1.0  # variance of the Matern part
+    # Noise variance that every observation has in addition, over the signal's; above 0, so
+    # that equal points without noise are safe.
     noise_floor: float = 1e-4
-    constant_variance: float = 1.0
+    constant_variance: float = 1.0  # variance of the unknown mean; it is not fitted
 
 
 _FITTED: OrderedDict[tuple[Any, ...], Hyperparameters] = OrderedDict()
@@ -109,7 +102,7 @@ def _limits(blocks: int) -> tuple[Floats, Floats, Floats]:
 
 
 @compiled
-def _squared_by_block(points: Floats, block_of: NDArray[np.int64], blocks: int) -> Floats:
+def _squared_by_block(points: Floats, block_of: Integers, blocks: int) -> Floats:
     """Return the squared distances of n points within each block, shape (blocks, n, n)."""
     count = len(points)
     squared = np.zeros((blocks, count, count))
@@ -132,13 +125,8 @@ def _surprise(
 
     Rasmussen and Williams 2006, eq. 2.30 and 5.9.
 
-    Args:
-        squared: squared distances by block, shape (blocks, n, n).
-        residual: standardised values, shape (n,).
-        noise: their noise variances, shape (n,).
-        constant: variance of the unknown mean.
-        logs: logarithms of the hyper-parameters.
-        gradient: the gradient is added to it.
+    ``squared`` are squared distances by block, (blocks, n, n); ``residual`` standardised values and
+    ``noise`` their variances, (n,); ``constant`` is the variance of the unknown mean.
     """
     signal, floor = np.exp(logs[-2]), np.exp(logs[-1])
     over = np.exp(-2 * logs[:-2])

@@ -11,9 +11,9 @@ from sys import float_info
 
 import numpy as np
 import scipy  # Its parts are loaded when they are first used.
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from planners.common.arrays import Floats
+
 Function = Callable[[Floats], tuple[float, Floats]]
 
 CORRECTIONS = 10
@@ -48,11 +48,30 @@ def minimum(
         corrections: earlier steps from which the curvature is taken.
     """
     step = _step()
-    return (
-        wrapped(function, start, low, high, steps, corrections)
-        if step is None
-        else _unwrapped(step, function, start, low, high, steps, corrections)
-    )
+    if step is None:
+        return wrapped(function, start, low, high, steps, corrections)
+    count = len(start)
+    found = np.minimum(np.maximum(start, low), high)
+    bounds = np.where(np.isinf(high), LOWER_BOUND, BOTH_BOUNDS).astype(np.int32)
+    value, gradient = 0.0, np.zeros(count)
+    numbers = np.zeros(2 * corrections * count + 5 * count + 11 * corrections**2 + 8 * corrections)
+    whole = np.zeros(3 * count, dtype=np.int32)
+    task, line_task = np.zeros(2, dtype=np.int32), np.zeros(2, dtype=np.int32)
+    saved = np.zeros(4, np.int32), np.zeros(44, np.int32), np.zeros(29)
+    decrease = LEAST_DECREASE / float_info.epsilon
+    given = corrections, found, low, high, bounds
+    kept = decrease, LEAST_GRADIENT, numbers, whole, task, *saved, LINE_STEPS, line_task
+    made = 0
+    while True:
+        step(*given, value, gradient, *kept)
+        if task[0] == EVALUATE:
+            value, gradient = function(found)
+        elif task[0] == ITERATED:
+            made += 1
+            if made >= steps:
+                task[:] = STOP, STEPS_MADE
+        else:
+            return found
 
 
 def wrapped(
@@ -79,36 +98,3 @@ def _step() -> Callable[..., None] | None:
     """Return scipy's compiled step, or None if it is not as it is known to be."""
     step = getattr(getattr(scipy.optimize, "_lbfgsb", None), "setulb", None)
     return step if (getattr(step, "__doc__", None) or "").strip() == SIGNATURE else None
-
-
-def _unwrapped(
-    step: Callable[..., None],
-    function: Function,
-    start: Floats,
-    low: Floats,
-    high: Floats,
-    steps: int,
-    memory: int,
-) -> Floats:
-    count = len(start)
-    found = np.minimum(np.maximum(start, low), high)
-    bounds = np.where(np.isinf(high), LOWER_BOUND, BOTH_BOUNDS).astype(np.int32)
-    value, gradient = 0.0, np.zeros(count)
-    numbers = np.zeros(2 * memory * count + 5 * count + 11 * memory**2 + 8 * memory)
-    whole = np.zeros(3 * count, dtype=np.int32)
-    task, line_task = np.zeros(2, dtype=np.int32), np.zeros(2, dtype=np.int32)
-    saved = np.zeros(4, np.int32), np.zeros(44, np.int32), np.zeros(29)
-    decrease = LEAST_DECREASE / float_info.epsilon
-    given = memory, found, low, high, bounds
-    kept = decrease, LEAST_GRADIENT, numbers, whole, task, *saved, LINE_STEPS, line_task
-    made = 0
-    while True:
-        step(*given, value, gradient, *kept)
-        if task[0] == EVALUATE:
-            value, gradient = function(found)
-        elif task[0] == ITERATED:
-            made += 1
-            if made >= steps:
-                task[:] = STOP, STEPS_MADE
-        else:
-            return found

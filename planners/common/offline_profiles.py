@@ -67,20 +67,10 @@ def climb(
 ) -> list[Estimate]:
     """Profile configurations of a data set by greedy hill climbing until its budget is spent.
 
-    A climb starts at the best of some random configurations. One knob at a time, in random order,
-    is changed; the first change that raises accuracy - beta x demand is kept. A climb ends where no
-    change does. Nothing is profiled twice.
-
-    Args:
-        context: the planning context.
-        dataset: name of the data set.
-        samples: items profiled for each configuration.
-        beta: accuracy that a second of demand is worth.
-        starts: random configurations of which the best begins a climb.
-        seed: seed of starts and orders, together with pipeline and data set.
-
-    Returns:
-        Estimates that rest on at least half of the items.
+    A climb begins at the best of ``starts`` random configurations. One knob at a time, in random
+    order, is changed; the first change that raises accuracy - beta x demand is kept, with ``beta``
+    the accuracy that a second of demand is worth. A climb ends where no change does. Nothing is
+    profiled twice. The estimates returned rest on at least half of ``samples`` items.
     """
     rng = stream(seed, "hill climbing", context.world.pipeline.name, dataset)
     configurations = context.world.pipeline.configurations

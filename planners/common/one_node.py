@@ -19,19 +19,12 @@ class Partition:
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """What an option takes of one kind of slot; slots are whole, and options share them by kind.
+    """What an option takes of one kind of slot; slots are whole, and options share them by kind."""
 
-    Args:
-        kind: what users of the same slots agree on.
-        resource: number of the resource that the slots are made of.
-        slots: slots that the option fills, mostly a fraction of one.
-        share: share of the pool's resource that one slot is.
-    """
-
-    kind: Hashable
-    resource: int
-    slots: float
-    share: float
+    kind: Hashable  # what users of the same slots agree on
+    resource: int  # number of the resource that the slots are made of
+    slots: float  # slots that the option fills, mostly a fraction of one
+    share: float  # share of the pool's resource that one slot is
 
 
 def home_node(context: PlanningContext) -> str | None:

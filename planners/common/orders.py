@@ -1,10 +1,35 @@
-"""The orders of one call, so that two queries are not promised the same room."""
+"""When to search for a query again, and the orders of one call."""
 
-from collections.abc import Callable
+from abc import abstractmethod
+from functools import cached_property
 
-from planners.common.retries import due, give_up
+from planners.common.ranges import InRange, NonNegative
+from planners.common.workers import Labour
 from scenarios.queries import Query
-from sim import Plan, PlanningContext
+from sim import Plan, Planner, PlanningContext
+
+IN_VAIN = "in vain"
+"""When a search for a query found nothing last, by query."""
+
+
+def due(context: PlanningContext, query: Query, pause_s: float) -> bool:
+    """Return whether to search: no search failed, the pause is over, or room was freed since."""
+    failed_s: float | None = context.recall((IN_VAIN, query.id))
+    last_release_s = context.world.last_release_s
+    return rested(context, query, pause_s) or (
+        failed_s is not None and last_release_s is not None and failed_s < last_release_s
+    )
+
+
+def rested(context: PlanningContext, query: Query, pause_s: float) -> bool:
+    """Return whether the last failed search for a query, if any, is at least ``pause_s`` ago."""
+    failed_s: float | None = context.recall((IN_VAIN, query.id))
+    return failed_s is None or context.now_s >= failed_s + pause_s
+
+
+def give_up(context: PlanningContext, query: Query) -> None:
+    """Note that a search for a query found nothing."""
+    context.remember((IN_VAIN, query.id), context.now_s, query)
 
 
 class Orders:
@@ -13,6 +38,11 @@ class Orders:
     def __init__(self, context: PlanningContext) -> None:
         self._context = context
         self._given: list[tuple[Query, Plan]] = []
+
+    @cached_property
+    def labour(self) -> Labour:
+        """The workers that were available before the first order."""
+        return Labour(self._context)
 
     def fits(self, query: Query, plan: Plan) -> bool:
         """Return whether the cluster can deploy a plan once all orders given are carried out."""
@@ -24,17 +54,30 @@ class Orders:
         self._given.append((query, plan))
 
 
-def serve_waiting(
-    context: PlanningContext,
-    orders: Orders,
-    pause_s: float,
-    search: Callable[[Query], Plan | None],
-) -> None:
-    """Search for each waiting query that is due, and deploy the plan found, if any."""
-    for query in context.waiting:
-        if due(context, query, pause_s):
-            plan = search(query)
-            if plan is None:
-                give_up(context, query)
-            else:
-                orders.deploy(query, plan)
+class QueryByQuery(InRange, Planner):
+    """Searches for waiting queries in order of arrival, each for itself.
+
+    Attributes:
+        pause_s: seconds between two searches for a query without a plan, unless room is freed.
+    """
+
+    query_records: tuple[str, ...] = (IN_VAIN,)
+    pause_s: NonNegative
+
+    def plan(self, context: PlanningContext) -> None:
+        """Search for each waiting query that is due, and deploy the plan found, if any."""
+        self.serve(context, Orders(context))
+
+    def serve(self, context: PlanningContext, orders: Orders) -> None:
+        """Do what `plan` does, and add to some orders."""
+        for query in context.waiting:
+            if due(context, query, self.pause_s):
+                plan = self.find(context, query, orders)
+                if plan is None:
+                    give_up(context, query)
+                else:
+                    orders.deploy(query, plan)
+
+    @abstractmethod
+    def find(self, context: PlanningContext, query: Query, orders: Orders) -> Plan | None:
+        """Return the plan for a query, which fits beside the orders given, or None."""

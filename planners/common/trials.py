@@ -1,14 +1,11 @@
 """What a query's search has profiled so far, as arrays for scoring plans in bulk."""
 
 import numpy as np
-from numpy.typing import NDArray
 
+from planners.common.arrays import Floats, Integers
 from planners.common.offline_profiles import half_profiled
 from scenarios.queries import Query
 from sim import Estimate, PlanningContext, PlanView
-
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
 
 TRIALS = "trials"
 """The configurations that were profiled for a query, by query."""

@@ -5,32 +5,23 @@ from dataclasses import dataclass, replace
 from math import ceil
 
 import numpy as np
-from numpy.typing import NDArray
 
+from planners.common.arrays import Integers
 from scenarios.applications.pipeline import Configuration
 from scenarios.queries import Query
 from sim import CORE, Allocation, PlanningContext
 from sim.api.plan import operator_price_usd_per_hour
 
-Integers = NDArray[np.int64]
-
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """One way to run one operator on a node.
-
-    Args:
-        allocation: its allocation there.
-        price_usd_per_hour: list price of the allocation.
-        latency_factor: time of a lone request over its time on the profiling hardware.
-        capacity_factor: server time of a request over its time there.
-    """
+    """One way to run one operator on a node."""
 
     node: str
-    allocation: Allocation
-    price_usd_per_hour: float
-    latency_factor: float
-    capacity_factor: float
+    allocation: Allocation  # its allocation there
+    price_usd_per_hour: float  # list price of the allocation
+    latency_factor: float  # time of a lone request over its time on the profiling hardware
+    capacity_factor: float  # server time of a request over its time there
 
     def enough_for(self, work_s_per_s: float, max_utilisation: float) -> "Worker":
         """Return the worker with enough replicas for some profiled seconds of work per second."""

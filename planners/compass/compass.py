@@ -1,23 +1,23 @@
 """Compass: profile selectively, search by constrained Bayesian optimisation, match, and watch."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
-from planners.common.ranges import above, at_least
-from planners.common.retries import give_up
-from planners.compass.runtime.fleet import standing_of
+from planners.common.orders import give_up
+from planners.common.ranges import InRange, NonNegative, Positive
+from planners.compass.runtime.fleet import recover_lost, standing_of
 from planners.compass.runtime.orders import fit, order, orders_of, release
-from planners.compass.runtime.recovery import recover_lost
 from planners.compass.runtime.watch import Runtime, Watch, in_force, serving
 from planners.compass.scheduling.rebidding import Retries, remember_refused, retries
 from planners.compass.scheduling.repacking import to_order, under_way
 from planners.compass.scheduling.scheduler import Award, Bid, PriceMatching, Scheduler
 from planners.compass.search.search import CmboSearch, Search
-from planners.compass.state.known import Offer, SearchState
 from planners.compass.state.pools import Market, Pools, takes_of
 from planners.compass.state.records import (
     QUERY_RECORDS,
+    Offer,
+    SearchState,
     search_state,
     seen_search_state,
     seen_search_states,
@@ -33,7 +33,8 @@ LIKELY = 0.25
 """Probability from which on a plan beyond the headroom is worth some room."""
 
 
-class Compass(Planner):
+@dataclass(eq=False, repr=False)
+class Compass(InRange, Planner):
     """Plan each query by selective profiling and search, and all of them by matching.
 
     A reconstruction of Compass (Liu et al., arXiv 2504.16397; "Circinus" in its first version). For
@@ -61,38 +62,19 @@ class Compass(Planner):
         known_for_s: how long the last bid of a refused query counts as all that it would bid.
         watch_every_s: time between two looks at what is deployed.
         replan_every_s: time between two ticks, at which waiting queries get what is free.
-
-    Raises:
-        ValueError: a time is negative, or 0 between two ticks or looks.
     """
 
     query_records = QUERY_RECORDS
 
-    def __init__(
-        self,
-        search: Search = CmboSearch(),  # noqa: B008 -- parts never change
-        scheduler: Scheduler = PriceMatching(),  # noqa: B008
-        runtime: Runtime = Watch(),  # noqa: B008
-        budget_s: float = 5.0,
-        improve_s: float = 1.0,
-        pause_s: float = 10.0,
-        known_for_s: float = 60.0,
-        watch_every_s: float = 5.0,
-        replan_every_s: float = 1.0,
-    ) -> None:
-        at_least(
-            0, improve_s=improve_s, budget_s=budget_s, pause_s=pause_s, known_for_s=known_for_s
-        )
-        above(0, watch_every_s=watch_every_s, replan_every_s=replan_every_s)
-        self.search = search
-        self.scheduler = scheduler
-        self.runtime = runtime
-        self.budget_s = budget_s
-        self.improve_s = improve_s
-        self.pause_s = pause_s
-        self.known_for_s = known_for_s
-        self.watch_every_s = watch_every_s
-        self.replan_every_s = replan_every_s
+    search: Search = field(default_factory=CmboSearch)
+    scheduler: Scheduler = field(default_factory=PriceMatching)
+    runtime: Runtime = field(default_factory=Watch)
+    budget_s: NonNegative = 5.0
+    improve_s: NonNegative = 1.0
+    pause_s: NonNegative = 10.0
+    known_for_s: NonNegative = 60.0
+    watch_every_s: Positive = 5.0
+    replan_every_s: Positive = 1.0
 
     def plan(self, context: PlanningContext) -> None:
         """Serve waiting queries; from time to time, look after those that run."""

@@ -11,7 +11,8 @@ from functools import cache
 
 import numpy as np
 
-from planners.matching.problem import Cards, Floats, Integers
+from planners.common.arrays import Floats, Integers
+from planners.matching.problem import Cards
 
 Move = tuple[int, int]
 """Numbers of the sets that a card holds before and after."""
@@ -19,16 +20,12 @@ Move = tuple[int, int]
 
 @dataclass(frozen=True)
 class Sets:
-    """What a card may hold: S sets of instances of K profiles, the empty one first.
+    """What a card may hold: S sets of instances of K profiles, the empty one first."""
 
-    Args:
-        after: number of the set once an instance of each profile is added, shape (S, K); -1 where
-            there is no room.
-        room: what can be added at the same time, in L ways, shape (S, L, K).
-    """
-
+    # Number of the set once an instance of each profile is added, shape (S, K); -1 where
+    # there is no room.
     after: Integers
-    room: Integers
+    room: Integers  # what can be added at the same time, in L ways, shape (S, L, K)
 
 
 @cache

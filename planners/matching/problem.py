@@ -6,25 +6,17 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
+from planners.common.arrays import Booleans, Floats, Integers
 
 
 @dataclass(frozen=True)
 class Demand:
-    """What M plans take of the pools, in compressed rows.
+    """What M plans take of the pools, in compressed rows."""
 
-    Args:
-        start: where each plan's entries begin, and the number of entries, shape (M + 1,).
-        pool: pool of each entry, shape (nnz,).
-        amount: amount taken, above 0, shape (nnz,); of instances a whole number.
-    """
-
-    start: Integers
-    pool: Integers
-    amount: Floats
+    start: Integers  # where each plan's entries begin, and the number of entries, shape (M + 1,)
+    pool: Integers  # pool of each entry, shape (nnz,)
+    amount: Floats  # amount taken, above 0, shape (nnz,); of instances a whole number
 
     @classmethod
     def of(cls, dense: Floats) -> "Demand":
@@ -36,17 +28,12 @@ class Demand:
 
 @dataclass(frozen=True)
 class Cards:
-    """The identical cards of one node; K profiles, L layouts.
+    """The identical cards of one node; K profiles, L layouts."""
 
-    Args:
-        count: number of cards.
-        pools: pool of the instances of each profile, shape (K,).
-        layouts: instances of each profile in each maximal layout, shape (L, K); see
-            `sim.api.gpu_layouts`.
-    """
-
-    count: int
-    pools: Integers
+    count: int  # number of cards
+    pools: Integers  # pool of the instances of each profile, shape (K,)
+    # Instances of each profile in each maximal layout, shape (L, K); see
+    # `sim.api.gpu_layouts`.
     layouts: Integers
 
 
@@ -54,15 +41,12 @@ class Cards:
 class Supply:
     """Capacity of R pools.
 
-    Args:
-        capacity: of each pool, shape (R,); that of instances is ignored.
-        cards: the cards that instances come from; each pool belongs to one at most.
-
     Raises:
         ValueError: a capacity is negative.
     """
 
-    capacity: Floats
+    capacity: Floats  # of each pool, shape (R,); that of instances is ignored
+    # The cards that instances come from; each pool belongs to one at most.
     cards: Sequence[Cards] = ()
 
     def __post_init__(self) -> None:
@@ -70,7 +54,7 @@ class Supply:
             raise ValueError(f"capacity={self.capacity}: must be 0 or more")
 
     @cached_property
-    def plain(self) -> NDArray[np.bool_]:
+    def plain(self) -> Booleans:
         """Which pools have a capacity of their own, shape (R,); the others hold instances."""
         plain = np.ones(len(self.capacity), dtype=bool)
         for cards in self.cards:
@@ -90,20 +74,14 @@ class Supply:
 class Problem:
     """Q queries, M plans, R pools.
 
-    Args:
-        query: query of each plan, ascending from 0 without gaps, shape (M,).
-        weight: worth of each plan, shape (M,); plans of 0 or less are never chosen.
-        demand: what the plans take.
-        supply: capacity of the pools.
-
     Raises:
         ValueError: the shapes do not fit each other.
     """
 
-    query: Integers
-    weight: Floats
-    demand: Demand
-    supply: Supply
+    query: Integers  # query of each plan, ascending from 0 without gaps, shape (M,)
+    weight: Floats  # worth of each plan, shape (M,); plans of 0 or less are never chosen
+    demand: Demand  # what the plans take
+    supply: Supply  # capacity of the pools
 
     def __post_init__(self) -> None:
         plans = len(self.query)

@@ -16,9 +16,8 @@ from typing import Any, cast
 from planners.compass.compass import Compass
 from planners.compass.search.beliefs import beliefs_of
 from planners.compass.search.search import CmboSearch
-from planners.compass.state.known import Offer, ProfiledConfig
 from planners.compass.state.pools import Market
-from planners.compass.state.records import keep_search_state, search_state
+from planners.compass.state.records import Offer, ProfiledConfig, keep_search_state, search_state
 from scenarios.applications.pipeline import Configuration
 from scenarios.queries import Query
 from sim import BulkOperations, Choices, PlanningContext, PlanView, Truth

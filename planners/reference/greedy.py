@@ -1,17 +1,47 @@
 """The selfish planner: the best plan for each query in order of arrival."""
 
 from dataclasses import dataclass
+from math import inf
 
-from planners.common.feasible_plans import promising
-from planners.common.orders import Orders, serve_waiting
-from planners.common.ranges import above, at_least
-from planners.common.retries import IN_VAIN
+import numpy as np
+
+from planners.common.arrays import Integers
+from planners.common.orders import Orders, QueryByQuery
+from planners.common.ranges import Count, NonNegative, Positive
 from scenarios.queries import Query
-from sim import Plan, Planner, PlanningContext
+from sim import Estimate, Plan, PlanningContext, PlanView
+
+
+def promising(
+    context: PlanningContext, query: Query, view: PlanView, estimate: Estimate, headroom: float
+) -> Integers:
+    """Return numbers of a configuration's plans that should meet a query's SLO, the fastest first.
+
+    A prediction under the present load may use a share ``headroom`` of the latency bound. Ties go
+    to the cheaper plan. Empty if the accuracy is too low.
+    """
+    slo, measurement = query.slo, estimate.measurement
+    if not estimate.accurate_enough(slo):
+        return np.empty(0, dtype=np.int64)
+    plans = np.flatnonzero(view.configuration == measurement.configuration.index)
+    latency_s = context.bulk.predict_many(
+        query,
+        view,
+        plans,
+        measurement.operator_mean_s,
+        measurement.time_cv,
+        normalised=measurement.normalised,
+    )[1]
+    cost = view.cost_usd_per_hour[plans]
+    bound_s = inf if slo.latency_s is None else headroom * slo.latency_s
+    ceiling = inf if slo.cost_usd_per_hour is None else slo.cost_usd_per_hour
+    do = np.isfinite(latency_s) & (latency_s <= bound_s) & (cost <= ceiling)
+    order = np.lexsort((cost[do], latency_s[do]))
+    return plans[do][order]
 
 
 @dataclass(eq=False, repr=False)
-class Greedy(Planner):
+class Greedy(QueryByQuery):
     """Deploy the richest accurate configuration on its fastest plan that is in time and fits.
 
     Queries are served in order of arrival, each as well as possible, whatever the cost below the
@@ -23,31 +53,14 @@ class Greedy(Planner):
         headroom: share of the latency bound that a prediction may use.
         budget_s: planning seconds for each query; the richest configurations come first.
         pause_s: seconds between two searches for a query without a plan, unless room is freed.
-
-    Raises:
-        ValueError: a parameter is out of range.
     """
 
-    query_records = (IN_VAIN,)
-
-    samples: int = 50
-    headroom: float = 0.8
+    samples: Count = 50
+    headroom: Positive = 0.8
     budget_s: float = 5.0
-    pause_s: float = 10.0
+    pause_s: NonNegative = 10.0
 
-    def __post_init__(self) -> None:
-        at_least(1, samples=self.samples)
-        above(0, headroom=self.headroom)
-        at_least(0, pause_s=self.pause_s)
-
-    def plan(self, context: PlanningContext) -> None:
-        """Serve each waiting query that is due for a search."""
-        orders = Orders(context)
-        serve_waiting(
-            context, orders, self.pause_s, lambda query: self._best(context, query, orders)
-        )
-
-    def _best(self, context: PlanningContext, query: Query, orders: Orders) -> Plan | None:
+    def find(self, context: PlanningContext, query: Query, orders: Orders) -> Plan | None:
         """Return the fastest plan of the richest configuration that has any."""
         view = context.bulk.view(query)
         for configuration in context.world.pipeline.configurations:

@@ -5,18 +5,13 @@ from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
-from numpy.typing import NDArray
 
-from planners.common.ranges import above, at_least
-from planners.reference.optimum import Limits, Optimum, program, solve
-from planners.reference.planning_model import Capacity, Offer, offers_of
+from planners.common.arrays import Booleans, Floats, Integers
+from planners.common.ranges import BelowOne, Count, InRange, NonNegative, Positive
+from planners.reference.optimum import Capacity, Limits, Offer, Optimum, offers_of, program, solve
 from scenarios.applications.pipeline import Pipeline
 from scenarios.queries import Query
 from sim import Choices, Plan, Planner, PlannerError, PlanningContext, Truth
-
-Booleans = NDArray[np.bool_]
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
 
 
 def needed_configurations(
@@ -30,15 +25,10 @@ def needed_configurations(
     move to v together: stations before the operator stay the same, and those from it on are shared
     as before or more. So some optimum does without u, after given values of the knobs before it.
 
-    Args:
-        pipeline: the operators and their knobs.
-        feasible: feasible layouts of each query and configuration, shape (queries, layouts, C).
-        load: load of a request on a station of each kind, for each kind of query, 0 or more, shape
-            (..., C); infinite where no such station exists.
-        kept: configurations that stay in any case.
-
-    Returns:
-        Shape (C,).
+    ``feasible`` are layouts of each query and configuration, shape (queries, layouts, C). ``load``
+    is that of a request on a station of each kind, for each kind of query, shape (..., C); infinite
+    where no such station exists. Configurations ``kept`` stay in any case. The result has the shape
+    (C,).
     """
     alive: Booleans = np.asarray(feasible.any(axis=(0, 1)))
     holds = np.zeros(len(alive), dtype=bool)
@@ -93,7 +83,7 @@ class Target:
 
 
 @dataclass(eq=False, repr=False)
-class ILP(Planner):
+class ILP(InRange, Planner):
     """Serve as many queries as the planning model allows, at the least cost, knowing the truth.
 
     The reference for other planners' decisions: it sees true speeds, links and accuracies
@@ -135,25 +125,21 @@ class ILP(Planner):
     budget_s = 0.0
     sees_truth = True
 
-    utilisation: float = 0.5
-    headroom: float = 1.0
+    utilisation: BelowOne = 0.5
+    headroom: Positive = 1.0
     thread_percents: Sequence[int] = (100,)
     max_batches: Sequence[int] = (1,)
     replicas: Sequence[int] = (1,)
     cores: Sequence[int] = (1,)
     max_wait_s: float = 0.0
-    switch_usd_per_hour: float = 0.01
-    gap: float = 1e-5
-    node_limit: int = 200
-    time_limit_s: float = 60.0
+    switch_usd_per_hour: NonNegative = 0.01
+    gap: NonNegative = 1e-5
+    node_limit: Count = 200
+    time_limit_s: Positive = 60.0
     replan_every_s: float | None = 2.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.utilisation < 1:
-            raise ValueError(f"utilisation={self.utilisation}: must be 0 or more, and below 1")
-        above(0, headroom=self.headroom, time_limit_s=self.time_limit_s)
-        at_least(0, switch_usd_per_hour=self.switch_usd_per_hour, gap=self.gap)
-        at_least(1, node_limit=self.node_limit)
+        super().__post_init__()
         _ = self._choices  # It checks what it is made of.
 
     def plan(self, context: PlanningContext) -> None:

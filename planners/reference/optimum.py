@@ -27,16 +27,130 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from planners.reference.planning_model import Capacity, Offer, Sort
-from sim import CORE
+from planners.common.arrays import Floats, Integers
+from sim import CORE, PlanningContext, PlanView, StationKind
+from sim.api.gpu_layouts import gpu_layouts
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
+
+class Sort(NamedTuple):
+    """Stations that queries share: those that agree on kind and operator key."""
+
+    kind: StationKind
+    operator_key: int
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A feasible plan of a query, which takes one of them or none."""
+
+    index: int  # number of the plan in its query's view
+    # Stations off the device, with the load in servers that the query brings.
+    stations: dict[Sort, float]
+    usd_per_hour: float = 0.0  # cost besides stations: egress, and switching to it
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """Capacity of the working machines, and its prices."""
+
+    cores: dict[str, int]  # by node
+    cards: dict[str, int]  # GPUs, by node
+    layouts: dict[str, tuple[dict[str, int], ...]]  # possible layouts of a card, by node
+    core_usd_per_hour: dict[str, float]  # price of a core, by node
+    # Price of a GPU instance, by node and profile.
+    instance_usd_per_hour: dict[tuple[str, str], float]
+    max_utilisation: float  # share of its servers that a station accepts load for
+
+    @classmethod
+    def of(cls, context: PlanningContext) -> "Capacity":
+        """Return the capacity of the cluster, free or not."""
+        nodes = context.world.cluster.nodes
+        up = {name: context.world.machines_up(name) for name in nodes}
+        return cls(
+            {name: up[name] * node.cores for name, node in nodes.items()},
+            {name: up[name] * node.gpus for name, node in nodes.items()},
+            {name: gpu_layouts(node) for name, node in nodes.items()},
+            {name: node.core_price_usd_per_hour for name, node in nodes.items()},
+            {
+                (name, profile): node.slice_price_usd_per_hour(profile)
+                for name, node in nodes.items()
+                for profile in node.gpu_profiles
+            },
+            context.world.cluster.max_utilisation,
+        )
+
+    @property
+    def all_usd_per_hour(self) -> float:
+        """Price of all cores and cards."""
+        cores = sum(many * self.core_usd_per_hour[node] for node, many in self.cores.items())
+        cards = sum(
+            many
+            * max(
+                sum(count * self.instance_usd_per_hour[node, name] for name, count in each.items())
+                for each in self.layouts[node]
+            )
+            for node, many in self.cards.items()
+            if many
+        )
+        return cores + cards
+
+    def usd_per_hour(self, kind: StationKind) -> float:
+        """Return the price of one station."""
+        if kind.profile == CORE:
+            return kind.replicas * self.core_usd_per_hour[kind.node]
+        share = kind.replicas * kind.thread_percent / 100
+        return share * self.instance_usd_per_hour[kind.node, kind.profile]
+
+
+def offers_of(
+    view: PlanView,
+    plans: Integers,
+    load: Floats,
+    extra_usd_per_hour: Floats,
+    keep: int | None = None,
+) -> list[Offer]:
+    """Return the feasible plans of a query that an optimum may need.
+
+    A plan is dropped if another costs no more besides its stations and uses the same stations, or
+    all but the first ones.
+
+    ``plans`` are the feasible ones, shape (k,); ``load`` is that on each operator's station, in
+    servers, (k, N); ``extra_usd_per_hour`` the cost besides stations, (k,). Plan ``keep`` stays.
+    """
+    station, key = view.station[plans], view.operator_key[plans]
+    used = np.where(station < 0, -1, station + len(view.stations) * key)
+    needed = np.ones(len(plans), dtype=bool)
+    same = np.zeros(len(plans), dtype=np.int64)  # a number of what is used from some operator on
+    for operator in reversed(range(station.shape[1])):
+        digit = np.unique(used[:, operator], return_inverse=True)[1]
+        same = np.unique(digit * (1 + same.max(initial=0)) + same, return_inverse=True)[1]
+        all_of_it = (used[:, :operator] < 0).all(axis=1)
+        least = np.full(1 + same.max(initial=0), np.inf)
+        np.minimum.at(least, same[all_of_it], extra_usd_per_hour[all_of_it])
+        needed &= all_of_it | (extra_usd_per_hour < least[same])
+    on_device = (used < 0).all(axis=1)
+    needed &= on_device | (extra_usd_per_hour < extra_usd_per_hour[on_device].min(initial=np.inf))
+    cheapest = np.lexsort((extra_usd_per_hour, same))
+    needed[np.delete(cheapest, np.unique(same[cheapest], return_index=True)[1])] = False
+    needed |= plans == (-1 if keep is None else keep)
+    return [
+        Offer(
+            int(plans[row]),
+            {
+                Sort(view.stations[kind], int(key[row, operator])): float(load[row, operator])
+                for operator, kind in enumerate(station[row].tolist())
+                if kind >= 0
+            },
+            float(extra_usd_per_hour[row]),
+        )
+        for row in np.flatnonzero(needed)
+    ]
+
+
 SLACK = 1e-7
 
 LARGE = 8000
@@ -45,18 +159,14 @@ LARGE = 8000
 
 @dataclass(frozen=True)
 class Limits:
-    """When to stop looking for a better solution.
+    """When to stop looking for a better solution."""
 
-    Args:
-        gap: relative gap between solution and bound. 1e-5 is a cost of 2e-5 of the price of the
-            whole cluster, for each query served.
-        nodes: most nodes of the branch-and-bound tree; deterministic for a version of HiGHS.
-        time_s: most seconds of the wall; where it strikes depends on the machine.
-    """
-
+    # Relative gap between solution and bound. 1e-5 is a cost of 2e-5 of the price of the
+    # whole cluster, for each query served.
     gap: float = 1e-5
+    # Most nodes of the branch-and-bound tree; deterministic for a version of HiGHS.
     nodes: int = 200
-    time_s: float = 60.0
+    time_s: float = 60.0  # most seconds of the wall; where it strikes depends on the machine
 
 
 @dataclass(frozen=True)
@@ -77,25 +187,15 @@ class Optimum:
 
 @dataclass(frozen=True)
 class Program:
-    """The integer program; columns are choices of plans, stations of a sort, and cards by layout.
+    """The integer program; columns are choices of plans, sorts of station, and layouts of cards."""
 
-    Args:
-        begin: first column of each query's offers, and of the stations, shape (Q + 1,).
-        worth: value of each column, shape (columns,).
-        usd_per_hour: cost of each, shape (columns,).
-        most: upper bound of each, shape (columns,).
-        rows: left sides of all constraints, shape (rows, columns).
-        limit: their upper bounds, shape (rows,).
-        all_usd_per_hour: more than any solution costs.
-    """
-
-    begin: Integers
-    worth: Floats
-    usd_per_hour: Floats
-    most: Floats
-    rows: "csr_array"
-    limit: Floats
-    all_usd_per_hour: float
+    begin: Integers  # first column of each query's offers, and of the stations, shape (Q + 1,)
+    worth: Floats  # value of each column, shape (columns,)
+    usd_per_hour: Floats  # cost of each, shape (columns,)
+    most: Floats  # upper bound of each, shape (columns,)
+    rows: "csr_array"  # left sides of all constraints, shape (rows, columns)
+    limit: Floats  # their upper bounds, shape (rows,)
+    all_usd_per_hour: float  # more than any solution costs
 
     @property
     def queries(self) -> int:

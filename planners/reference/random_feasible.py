@@ -2,17 +2,16 @@
 
 from dataclasses import dataclass
 
-from planners.common.feasible_plans import promising
-from planners.common.orders import Orders, serve_waiting
-from planners.common.ranges import above, at_least
-from planners.common.retries import IN_VAIN
+from planners.common.orders import Orders, QueryByQuery
+from planners.common.ranges import Count, NonNegative, Positive
+from planners.reference.greedy import promising
 from scenarios.queries import Query
 from scenarios.random_streams import stream
-from sim import Plan, Planner, PlanningContext
+from sim import Plan, PlanningContext
 
 
 @dataclass(eq=False, repr=False)
-class RandomFeasible(Planner):
+class RandomFeasible(QueryByQuery):
     """Deploy a random plan among those that look feasible and fit.
 
     The first plan of a random order is deployed that fits and meets the SLO, as profiled and as
@@ -25,32 +24,15 @@ class RandomFeasible(Planner):
         headroom: share of the latency bound that a prediction may use.
         budget_s: planning seconds for each query.
         pause_s: seconds between two searches for a query without a plan, unless room is freed.
-
-    Raises:
-        ValueError: a parameter is out of range.
     """
 
-    query_records = (IN_VAIN,)
-
     seed: int = 0
-    samples: int = 50
-    headroom: float = 0.8
+    samples: Count = 50
+    headroom: Positive = 0.8
     budget_s: float = 5.0
-    pause_s: float = 10.0
+    pause_s: NonNegative = 10.0
 
-    def __post_init__(self) -> None:
-        at_least(1, samples=self.samples)
-        above(0, headroom=self.headroom)
-        at_least(0, pause_s=self.pause_s)
-
-    def plan(self, context: PlanningContext) -> None:
-        """Serve each waiting query that is due for a search."""
-        orders = Orders(context)
-        serve_waiting(
-            context, orders, self.pause_s, lambda query: self._draw(context, query, orders)
-        )
-
-    def _draw(self, context: PlanningContext, query: Query, orders: Orders) -> Plan | None:
+    def find(self, context: PlanningContext, query: Query, orders: Orders) -> Plan | None:
         """Return the first feasible plan of a random order."""
         view = context.bulk.view(query)
         order = stream(self.seed, "random feasible", query.id).permutation(len(view))

@@ -1,10 +1,13 @@
 """The teaching example: deploy the cheapest plan that looks feasible."""
 
-from planners.common.ranges import at_least
+from dataclasses import dataclass
+
+from planners.common.ranges import Count, InRange
 from sim import Planner, PlanningContext
 
 
-class CheapestFeasible(Planner):
+@dataclass(eq=False, repr=False)
+class CheapestFeasible(InRange, Planner):
     """Try all plans from the cheapest up and deploy the first that meets the SLO and fits.
 
     Queries are served in order of arrival and never replanned. Queueing is ignored. Among plans of
@@ -16,17 +19,12 @@ class CheapestFeasible(Planner):
     Args:
         samples: items profiled for each configuration.
         budget_s: planning seconds for each query.
-
-    Raises:
-        ValueError: a parameter is out of range.
     """
 
     query_records = ("hopeless",)
 
-    def __init__(self, samples: int = 50, budget_s: float = 5.0) -> None:
-        at_least(1, samples=samples)
-        self.samples = samples
-        self.budget_s = budget_s
+    samples: Count = 50
+    budget_s: float = 5.0
 
     def plan(self, context: PlanningContext) -> None:
         """Serve each waiting query, unless an earlier search found nothing for it."""

@@ -2,21 +2,21 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 from planners.common.one_node import home_node
-from planners.common.orders import Orders, serve_waiting
-from planners.common.ranges import at_least, within
-from planners.common.retries import IN_VAIN
+from planners.common.orders import Orders, QueryByQuery
+from planners.common.ranges import Count, within
 from scenarios.applications.pipeline import Configuration, KnobValue, Pipeline
 from scenarios.cluster import DEVICE, Cluster
 from scenarios.queries import Query
-from sim import CORE, Allocation, Plan, Planner, PlannerError, PlanningContext
+from sim import CORE, Allocation, Plan, PlannerError, PlanningContext
 
 Layout = tuple[tuple[str, ...], tuple[Allocation, ...]]
 
 
 @dataclass(eq=False, repr=False)
-class StaticPlan(Planner):
+class StaticPlan(QueryByQuery):
     """Deploy the same plan for every query, if it can be run and fits.
 
     It ignores profiles, SLOs and load. All queries share one station for each operator off the
@@ -35,27 +35,16 @@ class StaticPlan(Planner):
         thread_percent: percent of each instance's threads that these processes may use together, by
             MPS; language models always have all.
         pause_s: seconds between two tries for a query without a plan, unless room is freed.
-
-    Raises:
-        ValueError: a value is out of range.
     """
-
-    query_records = (IN_VAIN,)
 
     configuration: Mapping[str, KnobValue] | None = None
     placement: Sequence[str] | None = None
     profile: str | None = None
-    replicas: int = 1
-    cores: int | None = None
-    processes: int = 1
-    thread_percent: int = 100
+    replicas: Count = 1
+    cores: Count | None = None
+    processes: Count = 1
+    thread_percent: Annotated[int, within(1, 100)] = 100
     pause_s: float = 10.0
-
-    def __post_init__(self) -> None:
-        at_least(1, replicas=self.replicas, processes=self.processes)
-        within(1, 100, thread_percent=self.thread_percent)
-        if self.cores is not None:
-            at_least(1, cores=self.cores)
 
     def check_parameters(self, pipeline: Pipeline, cluster: Cluster) -> None:
         """Check placement, profile and configuration, as ``plan`` does.
@@ -77,16 +66,14 @@ class StaticPlan(Planner):
 
     def plan(self, context: PlanningContext) -> None:
         """Deploy the plan for each waiting query that can run it."""
+        if self._layout(context) is not None:
+            super().plan(context)
+
+    def find(self, context: PlanningContext, query: Query, orders: Orders) -> Plan | None:
+        """Return the plan, if the query can run it and it fits."""
         layout = self._layout(context)
-        if layout is None:
-            return
-        orders = Orders(context)
-
-        def fitting(query: Query) -> Plan | None:
-            plan = self._plan(context, query, layout)
-            return plan if plan is not None and orders.fits(query, plan) else None
-
-        serve_waiting(context, orders, self.pause_s, fitting)
+        plan = None if layout is None else self._plan(context, query, layout)
+        return plan if plan is not None and orders.fits(query, plan) else None
 
     def _layout(self, context: PlanningContext) -> Layout | None:
         """Return placement and allocation, or None while no machine of the default node works."""

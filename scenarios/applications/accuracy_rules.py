@@ -7,9 +7,8 @@ are what a declaration gives under ``accuracy``, each as a number, a column or a
 from collections.abc import Callable, Mapping
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from scenarios.numerics import Floats
 
 
 def product(factors: Floats) -> Floats:
@@ -64,8 +63,7 @@ def best_of(one: Floats, attempts: Floats, concentration: Floats) -> Floats:
     mixed = -np.expm1(betaln(a, b + np.where(open_question, k, 1.0)) - betaln(a, b))
     sure = np.where(k > 0, p, 0.0)
     passed = np.where(open_question, mixed, np.where(alike, 1 - (1 - p) ** k, sure))
-    result: Floats = np.clip(passed, 0.0, 1.0)
-    return result
+    return np.asarray(np.clip(passed, 0.0, 1.0))
 
 
 RULES: Mapping[str, Callable[..., Floats]] = {"product": product, "best_of": best_of}

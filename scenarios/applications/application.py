@@ -2,19 +2,18 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hardware_models.llm import iteration_times, weight_bytes
 from hardware_models.reference import REFERENCE, REFERENCE_PROFILE
 from scenarios.applications.dataset import Dataset
 from scenarios.applications.pipeline import Configuration, KnobValue, Operator, Pipeline
+from scenarios.numerics import Floats
 from scenarios.numerics.distributions import Exponential, Variability
+from scenarios.ranges import Range, check_ranges
 from scenarios.slo import MOST_LATENCY_S, Tier
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +60,11 @@ class LanguageModel:
 Model = NeuralNetwork | LanguageModel
 
 
-MOST_REQUESTS_PER_S = 10_000
-"""A bound beyond which a query's rate is taken for a slip; its requests would fill memory."""
+RATE = Range(gt=0, le=10_000, unit="requests/s")
+"""A query with a higher rate is taken for a slip; its requests would fill memory."""
 
-MOST_ANSWER_BYTES = 1e9
-"""The largest answer: some times that in bytes and nanoseconds fit 64 bits."""
+ANSWER = Range(ge=0, le=1e9, unit="bytes")
+"""Some times the largest in bytes and nanoseconds fit 64 bits."""
 
 
 @dataclass(frozen=True)
@@ -94,47 +93,25 @@ class Application:
     datasets: Mapping[str, Dataset]
     models: Mapping[tuple[str, tuple[KnobValue, ...]], Model] = field(default_factory=dict)
     tiers: Mapping[str, Tier] = field(default_factory=dict)
-    requests_per_s: float = 0.5
+    requests_per_s: Annotated[float, RATE] = 0.5
     interarrival: Variability = Exponential()
-    answer_bytes: float = 1000.0
-    window_s: float = 60.0
+    answer_bytes: Annotated[float, ANSWER] = 1000.0
+    window_s: Annotated[float, Range(ge=0, le=MOST_LATENCY_S, unit="s")] = 60.0
     latency_per: Literal["request", "output_length"] = "request"
 
     def __post_init__(self) -> None:
-        self._check_numbers()
-        self._check_fit()
-
-    def _check_numbers(self) -> None:
-        if self.requests_per_s <= 0:
-            raise ValueError(
-                f"application.requests_per_s={self.requests_per_s}: must be above 0 requests/s"
-            )
-        if not self.requests_per_s <= MOST_REQUESTS_PER_S:
-            raise ValueError(
-                f"application.requests_per_s={self.requests_per_s}: must be "
-                f"{MOST_REQUESTS_PER_S:_} requests/s or less"
-            )
+        check_ranges(self, "application.")
         if self.window_s * self.requests_per_s < 20:
             raise ValueError(
                 f"application.window_s={self.window_s}: too short to judge a query by; at "
                 f"{self.requests_per_s} requests/s, 20 requests need "
                 f"{20 / self.requests_per_s:g} s or more"
             )
-        if not self.window_s <= MOST_LATENCY_S:
-            raise ValueError(
-                f"application.window_s={self.window_s}: must be {MOST_LATENCY_S:g} s or less"
-            )
-        if self.answer_bytes < 0:
-            raise ValueError(f"application.answer_bytes={self.answer_bytes}: must be 0 or more")
-        if not self.answer_bytes <= MOST_ANSWER_BYTES:
-            raise ValueError(
-                f"application.answer_bytes={self.answer_bytes}: must be {MOST_ANSWER_BYTES:g} or "
-                "less"
-            )
         if self.latency_per not in ("request", "output_length"):
             raise ValueError(
                 f"application.latency_per={self.latency_per!r}: choose request or output_length"
             )
+        self._check_fit()
 
     def _check_fit(self) -> None:
         """Check that data sets and models fit the pipeline."""
@@ -201,8 +178,7 @@ class Application:
         mean_s = float(dataset.service_time_s[configuration.index, operator])
         model = self.model(operator, configuration)
         if not isinstance(model, LanguageModel):
-            times: Floats = mean_s * size * variability
-            return times
+            return np.asarray(mean_s * size * variability)
         tokens = dataset.tokens(configuration.index, operator)
         return reference_generation_s(
             model,
@@ -225,5 +201,4 @@ def reference_generation_s(
     )
     context = prompt_tokens + sequences * output_tokens / 2
     decode_s = times.decode_s(sequences) + context * times.decode_s_per_context_token
-    generation: Floats = prefill_s + (output_tokens - 1) * decode_s
-    return generation
+    return np.asarray(prefill_s + (output_tokens - 1) * decode_s)

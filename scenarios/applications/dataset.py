@@ -6,9 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scenarios.compiled import compiled
+from scenarios.numerics import Floats
 from scenarios.numerics.distributions import Constant, Variability
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,8 @@ from scenarios.applications import item_accuracy
 from scenarios.applications.accuracy_rules import RULES
 from scenarios.applications.item_accuracy import Curve
 from scenarios.applications.nodes import REFERENCE, keyed, pick_key, refusal
-from scenarios.applications.quantities import Floats, Point, Quantities
+from scenarios.applications.quantities import Point, Quantities
+from scenarios.numerics import Floats
 
 MEAN_TOLERANCE = 1e-6
 """How far the mean under given quantiles may be from the given mean accuracy."""
@@ -25,9 +26,6 @@ def declared_accuracy(
         path: its key, for messages.
         point: the data set and its strata.
         quantities: where to look figures up.
-
-    Raises:
-        ValueError: something in the declaration is wrong.
     """
     name = node.get("rule") if isinstance(node, Mapping) else None
     if isinstance(node, Mapping):

@@ -17,7 +17,8 @@ from scenarios.applications.application import (
 )
 from scenarios.applications.nodes import keyed, mapping, number, pick_key, refusal
 from scenarios.applications.pipeline import Knob, Operator, Pipeline
-from scenarios.applications.quantities import RESERVED, Floats, Point, Quantities, Texts
+from scenarios.applications.quantities import RESERVED, Point, Quantities, Texts
+from scenarios.numerics import Floats
 from scenarios.numerics.distributions import MOST_CV, Constant, LogNormal, Variability
 
 KEYS_OF_KIND: Mapping[str, tuple[str, ...]] = {
@@ -75,11 +76,7 @@ class DeclaredOperator:
     figure_knobs: tuple[str, ...]
 
     def models(self, quantities: Quantities) -> Sequence[Model | None]:
-        """Return what the operator runs in every configuration.
-
-        Raises:
-            ValueError: something in the declaration of its model is wrong.
-        """
+        """Return what the operator runs in every configuration."""
         if self.operator.kind == "gpu":
             return self._networks(quantities)
         if self.operator.kind == "llm":
@@ -89,11 +86,7 @@ class DeclaredOperator:
     def figures(
         self, quantities: Quantities, dataset: str, models: Sequence[Model | None]
     ) -> Figures:
-        """Return what the operator takes on a data set, given what it runs in every configuration.
-
-        Raises:
-            ValueError: something in the declaration of its figures is wrong.
-        """
+        """Return what the operator takes on a data set, given what it runs."""
         point = Point(dataset)
 
         def numbers(key: str, low: float) -> Floats:
@@ -182,11 +175,7 @@ class DeclaredOperator:
 def declared_pipeline(
     name: str, node: object, path: str
 ) -> tuple[Pipeline, Sequence[DeclaredOperator]]:
-    """Return the pipeline of a declaration, and what was declared of each of its operators.
-
-    Raises:
-        ValueError: a key or a value is wrong; quantities are not looked at yet.
-    """
+    """Return the pipeline of a declaration, and what was declared of each of its operators."""
     operators, nodes = [], []
     owners: dict[str, str] = {}
     for own, declared in mapping(node, path, "operators").items():

@@ -5,9 +5,9 @@ configurations and S strata, increasing along the last axis.
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from scenarios.numerics import Floats
+
 Curve = tuple[Floats, Floats]
 
 BETA_POINTS = 65
@@ -98,8 +98,7 @@ def _with_mean(grid: Floats, values: Floats, mean: Floats) -> Floats:
     now = mean_of((grid, values))
     down = np.divide(mean, now, out=np.ones_like(mean), where=now > mean)[..., None]
     up = np.divide(1 - mean, 1 - now, out=np.ones_like(mean), where=now < mean)[..., None]
-    moved: Floats = 1 - (1 - values * down) * up
-    return moved
+    return np.asarray(1 - (1 - values * down) * up)
 
 
 def _check_share(mean: Floats) -> None:

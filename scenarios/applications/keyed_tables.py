@@ -1,4 +1,7 @@
-"""Tables of an application, looked up by key: knobs, data sets and strata."""
+"""Tables of an application, looked up by key: knobs, data sets and strata.
+
+What a table or a directory lacks, or has that is not allowed, raises a TableError.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property, lru_cache
@@ -44,11 +47,7 @@ class KeyedTable:
         return [name for name in names if name in self.frame.columns]
 
     def check_column(self, column: str) -> None:
-        """Check that there is a column.
-
-        Raises:
-            TableError: there is no such column.
-        """
+        """Check that there is a column."""
         if column not in self.frame.columns:
             known = [one for one in self.frame.columns if one not in PROVENANCE]
             raise TableError(
@@ -56,11 +55,7 @@ class KeyedTable:
             )
 
     def typed(self, column: str, rule: Column) -> pl.Series:
-        """Return a column's values, checked.
-
-        Raises:
-            TableError: there is no such column, or a value in it is not allowed.
-        """
+        """Return a column's values, checked."""
         if (column, rule) not in self._typed:
             self.check_column(column)
             frame = self.frame
@@ -71,11 +66,7 @@ class KeyedTable:
         return self._typed[column, rule]
 
     def texts(self, column: str) -> pl.Series:
-        """Return a column's values as a declaration writes them: whole numbers without ``.0``.
-
-        Raises:
-            TableError: a value is neither text nor a number.
-        """
+        """Return a column's values as a declaration writes them: whole numbers without ``.0``."""
         series = self.frame[column]
         if series.dtype.is_float():
             finite = series.drop_nulls().filter(series.drop_nulls().is_finite())
@@ -88,15 +79,12 @@ class KeyedTable:
     def arranged(
         self, column: str, rule: Column, axes: Mapping[str, Sequence[str]]
     ) -> NDArray[Any]:
-        """Return a column's values in an array with one axis a key.
+        """Return a column's values in an array, one axis a key, from one row for each combination.
 
         Args:
             column: the column.
             rule: what its values must be.
             axes: the values of each key that are asked for, in the order of the axes.
-
-        Raises:
-            TableError: as `typed`, or a combination does not have exactly one row.
         """
         known = column, rule, tuple((key, tuple(values)) for key, values in axes.items())
         if known not in self._arranged:
@@ -162,9 +150,6 @@ def application_tables(where: str) -> dict[str, KeyedTable]:
 
     Args:
         where: the name of a directory of ours, or the path of another from the current directory.
-
-    Raises:
-        TableError: there is no such directory, or two files in it hold a table of the same name.
     """
     ours = Path(str(files("scenarios").joinpath("data")))
     names = sorted(one.name for one in ours.iterdir() if one.is_dir() and one.name != RAW)

@@ -1,4 +1,8 @@
-"""Nodes of a declared application: keys and plain values, checked one by one."""
+"""Nodes of a declared application: keys and plain values, checked one by one.
+
+Whatever reads a declaration raises a ValueError for what is wrong with it, in one sentence that
+names the key, its value and what is allowed.
+"""
 
 import math
 import re
@@ -34,22 +38,14 @@ def choose(name: str, known: Iterable[object]) -> str:
 
 
 def pick_key(path: str, name: object, known: Iterable[object], what: str) -> None:
-    """Check a text against the ones that are known.
-
-    Raises:
-        ValueError: it is none of them.
-    """
+    """Check a text against the ones that are known."""
     names = list(known)
     if name not in names:
         raise refusal(path, name, f"no such {what}; {choose(str(name), names)}")
 
 
 def mapping(value: object, path: str, what: str) -> dict[str, Any]:
-    """Return a mapping with its keys as texts.
-
-    Raises:
-        ValueError: it is no mapping, or an empty one.
-    """
+    """Return a mapping with its keys as texts."""
     if not isinstance(value, Mapping) or not value:
         raise refusal(path, value, f"must map names to {what}, one at least")
     return {str(key): one for key, one in value.items()}
@@ -58,11 +54,7 @@ def mapping(value: object, path: str, what: str) -> dict[str, Any]:
 def keyed(
     value: object, path: str, required: Iterable[str] = (), optional: Iterable[str] = ()
 ) -> dict[str, Any]:
-    """Return a mapping whose keys are fixed.
-
-    Raises:
-        ValueError: it is no mapping, a key is unknown, or a required one is missing.
-    """
+    """Return a mapping whose keys are fixed."""
     required, known = list(required), [*required, *optional]
     if not isinstance(value, Mapping):
         raise refusal(path, value, f"must be a mapping with the keys {', '.join(known)}")
@@ -76,11 +68,7 @@ def keyed(
 
 
 def number(value: object, path: str, low: float = 0.0, high: float = math.inf) -> float:
-    """Return a number within bounds.
-
-    Raises:
-        ValueError: it is no finite number, or out of bounds.
-    """
+    """Return a number within bounds."""
     plain = isinstance(value, int | float) and not isinstance(value, bool)
     if not plain or not math.isfinite(value) or not low <= value <= high:  # type: ignore[arg-type, operator]
         raise refusal(path, value, f"must be a number {bounds(low, high)}".rstrip())

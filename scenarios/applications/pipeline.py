@@ -5,7 +5,7 @@ from functools import cached_property
 from itertools import accumulate, product
 from typing import Literal, NamedTuple
 
-from hardware_models.errors import nearest
+from scenarios.applications.nodes import choose
 from scenarios.numerics.distributions import Constant, Variability
 
 KnobValue = int | str
@@ -120,8 +120,8 @@ class Pipeline:
             for each in after:
                 if each not in names[:at]:
                     raise ValueError(
-                        f"{given}: {each} does not stand before {operator.name}; choose from "
-                        f"{', '.join(names[:at])} (nearest: {nearest(each, names[:at])})"
+                        f"{given}: {each} does not stand before {operator.name}; "
+                        f"{choose(each, names[:at])}"
                     )
             if len(set(after)) < len(after):
                 raise ValueError(f"{given}: must not name an operator twice")

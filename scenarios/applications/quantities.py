@@ -19,8 +19,8 @@ from hardware_models.tables import FIRST_ROW_LINE
 from scenarios.applications.keyed_tables import KeyedTable, application_tables
 from scenarios.applications.nodes import REFERENCE, bounds, choose, refusal
 from scenarios.applications.pipeline import Knob
+from scenarios.numerics import Floats
 
-Floats = NDArray[np.float64]
 Texts = NDArray[np.object_]
 
 DATASET, STRATUM = "dataset", "stratum"
@@ -48,9 +48,6 @@ class Quantities:
         tables: name of a directory of tables of ours, or path of another.
         knobs: all knobs of the application, in pipeline order.
         path: key of ``tables`` in the declaration, for messages.
-
-    Raises:
-        ValueError: there is no such directory.
     """
 
     def __init__(self, tables: str, knobs: Sequence[Knob], path: str) -> None:
@@ -90,10 +87,6 @@ class Quantities:
             knobs: names of the knobs that it may depend on, and then not on strata; None for all.
             low: least allowed value.
             high: greatest allowed value.
-
-        Raises:
-            ValueError: the quantity is none, depends on what it may not, is not in its table for
-                every configuration, is not finite, or is out of bounds.
         """
         terms = list(quantity) if isinstance(quantity, list | tuple) else [quantity]
         if not terms:
@@ -131,11 +124,7 @@ class Quantities:
         return ""
 
     def texts(self, quantity: object, path: str, knobs: Sequence[str] | None = None) -> Texts:
-        """Return a text for every configuration: a column of a table, or one and the same text.
-
-        Raises:
-            ValueError: as for `numbers`.
-        """
+        """Return a text for every configuration: a column of a table, or one and the same text."""
         if not isinstance(quantity, str) or not quantity:
             raise refusal(path, quantity, "must be a text, or table.column")
         if not REFERENCE.fullmatch(quantity):
@@ -143,11 +132,7 @@ class Quantities:
         return self._column(quantity, path, None, knobs, Column())[:, 0]
 
     def strata(self, quantity: object, path: str, dataset: str) -> tuple[tuple[str, ...], Floats]:
-        """Return labels of a data set's strata, in the table's order, and shares that sum to 1.
-
-        Raises:
-            ValueError: the table is not keyed by strata, or has none of this data set.
-        """
+        """Return labels of a data set's strata, in the table's order, and shares that sum to 1."""
         table, column = self._named(quantity, path)
         keys = self._keys(table)
         if STRATUM not in keys or not set(keys) <= {DATASET, STRATUM}:

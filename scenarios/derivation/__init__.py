@@ -14,7 +14,6 @@ from pkgutil import iter_modules
 import polars as pl
 
 from hardware_models.errors import pick
-from hardware_models.tables import read_file
 
 DATA = Path(str(files("scenarios").joinpath("data")))
 
@@ -49,8 +48,3 @@ def write(chosen: Iterable[str] = (), directory: Path = DATA) -> list[Path]:
             frame.write_csv(path)
             written.append(path)
     return written
-
-
-def raw(name: str) -> pl.DataFrame:
-    """Return a source table that derivations start from, all columns text."""
-    return read_file(DATA / "raw" / f"{name}.csv")

@@ -1,16 +1,20 @@
 """What derivations share: raw tables, provenance, quantised weights, conversations and video."""
 
+import tomllib
 from collections.abc import Iterable, Mapping
 from functools import cache
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
+import polars.selectors as cs
 from numpy.typing import NDArray
 from scipy.stats import gmean
 
+from hardware_models.schemas import PROVENANCE
 from hardware_models.tables import load_table, read_file
 from scenarios.derivation import DATA
-from scenarios.derivation import raw as raw_text
 
 SIGNIFICANT_DIGITS = 6
 """Of every number that is written: more than any source has, few enough to agree everywhere."""
@@ -22,7 +26,8 @@ def raw(name: str, **types: type[pl.DataType]) -> pl.DataFrame:
     Raises:
         TableError: there is no such table.
     """
-    return raw_text(name).with_columns(pl.col(key).cast(one) for key, one in types.items())
+    table = read_file(DATA / "raw" / f"{name}.csv")
+    return table.with_columns(pl.col(key).cast(one) for key, one in types.items())
 
 
 def figure(table: str, quantity: str) -> float:
@@ -37,35 +42,48 @@ def origin(rows: pl.DataFrame) -> tuple[str, str]:
     return first["source"], first["source_url"]
 
 
+@cache
+def _provenance() -> dict[str, Any]:
+    path = Path(__file__).parent / "provenance.toml"
+    return tomllib.loads(path.read_text(encoding="utf-8"))
+
+
 def sourced(
-    rows: Iterable[Mapping[str, object]], unit: str, source: str, source_url: str, note: str = ""
+    table: str,
+    values: Iterable[Mapping[str, object]] | Mapping[str, Any] | pl.DataFrame,
+    origin: tuple[str, str] | None = None,
+    rounded: bool = True,
+    **figures: object,
 ) -> pl.DataFrame:
-    """Return rows as a table, of kind ``derived`` unless they say, rounded, with provenance.
+    """Return values as a table with what ``provenance.toml`` says of them.
 
     Args:
-        rows: the values by column; a row's own ``kind`` or ``note`` takes the common one's place.
-        unit: units of the values, in the order of their columns.
-        source: what they were worked out from.
-        source_url: where that is published.
-        note: the formula.
+        table: the application and the name of the table, with a dot between.
+        values: rows, or columns by name, or a frame; provenance in them takes the common one's
+            place.
+        origin: source and address, if they are those of the rows that it starts from.
+        rounded: whether numbers have `SIGNIFICANT_DIGITS`.
+        figures: what the note tells.
     """
-    return pl.DataFrame(
-        [
-            {
-                **{key: _rounded(one) for key, one in row.items() if key not in ("kind", "note")},
-                "unit": unit,
-                "kind": row.get("kind", "derived"),
-                "source": source,
-                "source_url": source_url,
-                "note": row.get("note", note),
-            }
-            for row in rows
-        ]
+    application, _, name = table.partition(".")
+    said = {"kind": "derived", "source": "", "source_url": "", "note": ""}
+    said |= _provenance()[application][name]
+    if origin is not None:
+        said["source"], said["source_url"] = origin
+    said["note"] = said["note"].format(**figures)
+    whole = isinstance(values, Mapping | pl.DataFrame)
+    frame = pl.DataFrame(values if whole else list(values), infer_schema_length=None)
+    if rounded:
+        frame = frame.with_columns(cs.float().map_elements(_rounded, return_dtype=pl.Float64))
+    common = (
+        pl.col(key).fill_null(said[key]) if key in frame.columns else pl.lit(said[key]).alias(key)
+        for key in PROVENANCE
     )
+    return frame.select(cs.exclude(list(PROVENANCE)), *common)
 
 
-def _rounded(value: object) -> object:
-    return float(f"{value:.{SIGNIFICANT_DIGITS}g}") if isinstance(value, float) else value
+def _rounded(value: float) -> float:
+    return float(f"{value:.{SIGNIFICANT_DIGITS}g}")
 
 
 QWEN2_PARAMETERS_B = {
@@ -125,13 +143,6 @@ def qwen2_provenance() -> tuple[str, str]:
 def int8_provenance() -> tuple[str, str]:
     """Return source and address of the measurements behind `int8_ratio`."""
     return origin(_ratios().filter(pl.col("precision") == "LLM.int8"))
-
-
-CONVERSATIONS = (
-    "Azure LLM inference 2023 conversation trace",
-    "https://github.com/Azure/AzurePublicDataset",
-)
-"""Source and address of a public trace of conversations with a language model."""
 
 
 def generated_tokens() -> NDArray[np.float64]:

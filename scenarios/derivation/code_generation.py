@@ -5,13 +5,11 @@ from functools import cache
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from scenarios.applications.accuracy_rules import best_of
 from scenarios.derivation import _shared
 from scenarios.derivation._shared import figure, raw, sourced
-
-Floats = NDArray[np.float64]
+from scenarios.numerics import Floats
 
 MODELS = {
     "Qwen2.5-Coder-32B-Instruct": 32.0,
@@ -25,17 +23,10 @@ PRECISIONS = ("BF16", "GPTQ-Int8", "GPTQ-Int4", "AWQ")
 DATASETS = ("HumanEval", "MBPP")
 PASSES = (0, 1, 2)
 FITTED = {
-    "HumanEval": ("How Many Tries", 5),
-    "MBPP": ("Code Llama", 10),
+    "HumanEval": ("How Many Tries", 5, "four models of 2024-25"),
+    "MBPP": ("Code Llama", 10, "the 13 models of the Code Llama paper"),
 }
-"""By data set: start or part of the source of the rows that are fitted, and the k of pass@k."""
-
-REPORT = "Qwen2.5-Coder Technical Report, Table 16", "https://arxiv.org/html/2409.12186v3"
-REPAIR = (
-    "J. J. Arimbur, How Many Tries Does It Take? Iterative Self-Repair in LLM Code Generation",
-    "https://arxiv.org/abs/2604.10508",
-)
-CODE_LLAMA = "Code Llama: Open Foundation Models for Code", "https://arxiv.org/abs/2308.12950"
+"""By data set: part of the source of the rows that are fitted, the k of pass@k, and the models."""
 
 
 def derive() -> dict[str, pl.DataFrame]:
@@ -67,8 +58,7 @@ def _models() -> pl.DataFrame:
         for model in MODELS
         for dataset in DATASETS
     )
-    note = "published percentage / 100; greedy decoding, BF16, tests of the original benchmark"
-    return sourced(rows, "fraction of problems solved", *REPORT, note)
+    return sourced("code_generation.models", rows)
 
 
 def _precisions() -> pl.DataFrame:
@@ -81,22 +71,18 @@ def _precisions() -> pl.DataFrame:
         for model, size in MODELS.items()
         for precision in PRECISIONS
     )
-    note = (
-        "mean score of MMLU, C-Eval and IFEval of Qwen2 models over that in BF16, linear in the "
-        "logarithm of parameters between 1.5B, 7B and 72B; that code suffers alike is an assumption"
-    )
-    return sourced(rows, "ratio", *_shared.qwen2_provenance(), note)
+    return sourced("code_generation.precisions", rows, _shared.qwen2_provenance())
 
 
 def _samples() -> pl.DataFrame:
     rows = ({"samples": count, "sequences": count} for count in (8, 4, 2, 1))
-    return sourced(rows, "sequences", *CODE_LLAMA, "every sample is a sequence of its own")
+    return sourced("code_generation.samples", rows)
 
 
 @cache
 def _pass_at_k(dataset: str) -> tuple[Floats, Floats]:
     """Return pass@1 and pass@k of the models that the concentration is fitted to, each (n,)."""
-    source, k = FITTED[dataset]
+    source, k, _ = FITTED[dataset]
     rows = raw("pass_at_k", k=pl.Int64, pass_at_k=pl.Float64).filter(
         (pl.col("dataset") == dataset) & pl.col("source").str.contains(source, literal=True)
     )
@@ -161,36 +147,25 @@ def _refinements() -> pl.DataFrame:
         {"refinement": passes, "rounds": 1 + passes, "attempts": _attempts(passes)}
         for passes in PASSES
     )
-    note = (
-        "attempts k by which rule best_of, with HumanEval's concentration, tells the share solved "
-        "within so many repair passes from that solved at once; least squares over five open "
-        "models on HumanEval; taken for MBPP too, whose repair runs mostly revealed the name of "
-        "the function; see fit_errors"
-    )
-    return sourced(rows, "rounds; attempts", *REPAIR, note)
+    return sourced("code_generation.refinements", rows)
 
 
 def _concentrations() -> pl.DataFrame:
-    rows = [
+    rows = (
         {
-            "dataset": "HumanEval",
-            "concentration": _concentration("HumanEval"),
-            "note": "rule best_of fitted to pass@1 and pass@5 (temperature 0.8) of four models of "
-            "2024-25, by least squares; see fit_errors",
-        },
-        {
-            "dataset": "MBPP",
-            "concentration": _concentration("MBPP"),
-            "note": "rule best_of fitted to pass@1 and pass@10 (temperature 0.8) of the 13 models "
-            "of the Code Llama paper, by least squares; see fit_errors",
-        },
-    ]
-    return sourced(rows, "1", f"{REPAIR[0]}; {CODE_LLAMA[0]}", CODE_LLAMA[1])
+            "dataset": dataset,
+            "concentration": _concentration(dataset),
+            "note": f"rule best_of fitted to pass@1 and pass@{k} (temperature 0.8) of {models}, by "
+            "least squares; see fit_errors",
+        }
+        for dataset, (_, k, models) in FITTED.items()
+    )
+    return sourced("code_generation.concentrations", rows)
 
 
 def _fit_errors() -> pl.DataFrame:
     rows: list[dict[str, object]] = []
-    for dataset, (_, k) in FITTED.items():
+    for dataset, (_, k, _) in FITTED.items():
         one, several = _pass_at_k(dataset)
         errors = _left_out(
             one,
@@ -219,11 +194,7 @@ def _fit_errors() -> pl.DataFrame:
         told = best_of(known["1"].to_numpy() / 100, np.array(float(k)), np.array(c))
         errors = told - known[str(k)].to_numpy() / 100
         rows.append(_summary(f"pass@{k} on HumanEval of models not fitted ({source})", errors))
-    note = (
-        "leave one model out, unless the models were not fitted: predicted less published, in "
-        "points of 100; mean of errors, median and largest of their absolute values"
-    )
-    return sourced(rows, "percentage points", f"{REPAIR[0]}; {CODE_LLAMA[0]}", CODE_LLAMA[1], note)
+    return sourced("code_generation.fit_errors", rows)
 
 
 def _left_out(
@@ -283,12 +254,9 @@ def _problems() -> pl.DataFrame:
         }
         for dataset in DATASETS
     )
-    note = (
-        "mean and coefficient of variation over problems of the tokens of Qwen3 32B's first prompt "
-        f"and first answer, code alone; tokens x {byte:g} bytes; that Qwen2.5-Coder writes as much "
-        "is an assumption"
+    return sourced(
+        "code_generation.problems", rows, _shared.origin(_tokens(DATASETS[0])), byte=byte
     )
-    return sourced(rows, "tokens; 1; 1; bytes; bytes", *_shared.origin(_tokens(DATASETS[0])), note)
 
 
 def _prompts() -> pl.DataFrame:
@@ -302,11 +270,7 @@ def _prompts() -> pl.DataFrame:
         for dataset in DATASETS
         for passes in PASSES
     )
-    note = (
-        "mean first prompt + passes x mean feedback (the error and the wish for a correction); "
-        "earlier answers stay in the KV cache and are not read again"
-    )
-    return sourced(rows, "tokens", *_shared.origin(_tokens(DATASETS[0])), note)
+    return sourced("code_generation.prompts", rows, _shared.origin(_tokens(DATASETS[0])))
 
 
 def _work() -> pl.DataFrame:
@@ -317,8 +281,4 @@ def _work() -> pl.DataFrame:
             "kind": "assumption",
         }
     ]
-    note = (
-        "one prompt filled in, no retrieval; a sandboxed Python started and one program tested: "
-        "the start of the interpreter dominates, tests of these data sets take milliseconds"
-    )
-    return sourced(rows, "seconds", "EvalPlus", "https://github.com/evalplus/evalplus", note)
+    return sourced("code_generation.work", rows)

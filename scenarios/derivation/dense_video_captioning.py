@@ -14,9 +14,6 @@ FEATURE_WIDTH, BYTES_PER_FEATURE = 1152, 2  # Of SigLIP So400m, in BF16.
 FRAME_PX = 1280 * 720
 DATASETS = ("ActivityNet Captions", "ViTT")
 
-GEMMA3 = "Gemma 3 model card", "https://huggingface.co/google/gemma-3-4b-it"
-GEMMA3_REPORT = "Gemma 3 Technical Report, Table 7", "https://arxiv.org/abs/2503.19786"
-
 
 def derive() -> dict[str, pl.DataFrame]:
     """Work out the tables of the application."""
@@ -35,12 +32,7 @@ def _accuracy() -> pl.DataFrame:
     scores = dict(zip(table["model"], table["value"], strict=True))
     best = max(scores.values())
     rows = ({"model": model, "accuracy": scores[model] / best} for model in MODELS)
-    note = (
-        f"CIDEr of COCO captions, pre-trained model, over {best:g}, the best of the family; no "
-        "score of these models on dense video captions is known: a proxy, by assumption, the same "
-        "for both data sets"
-    )
-    return sourced(rows, "fraction of the best caption score", *GEMMA3, note)
+    return sourced("dense_video_captioning.accuracy", rows, best=best)
 
 
 def _frames() -> pl.DataFrame:
@@ -54,18 +46,7 @@ def _frames() -> pl.DataFrame:
         }
         for frames, ratio in _shared.frame_ratios().items()
     )
-    note = (
-        f"frames x (256 + {label:g}) + {prompt:g} tokens; ratio: InternVL2 on MMBench-Video, 8 "
-        "over 16 frames, and InternVL-C on Kinetics, 1 over 8, as in live video chat; that "
-        "captions suffer alike is an assumption"
-    )
-    return sourced(
-        rows,
-        "tokens; ratio",
-        "InternVL2 model cards, read in public copies (secondary pages); InternVL README",
-        "https://huggingface.co/OpenGVLab/InternVL2-8B",
-        note,
-    )
+    return sourced("dense_video_captioning.frames", rows, label=label, prompt=prompt)
 
 
 def _inputs() -> pl.DataFrame:
@@ -82,13 +63,7 @@ def _inputs() -> pl.DataFrame:
         }
         for px, tokens in INPUT_TOKENS.items()
     )
-    note = (
-        "GFLOPs of SigLIP So400m (a n + b n^2 through its published points at n = 256 and 729 "
-        f"tokens) / {_shared.a100_gflops_per_s():.0f} GFLOP/s of vgg16 on an A100 in PyTorch; "
-        "256 x 1152 x 2 bytes; "
-        "TextVQA by input size over that at 896 px: that captions suffer alike is an assumption"
-    )
-    return sourced(rows, "seconds; bytes; ratio", *GEMMA3_REPORT, note)
+    return sourced("dense_video_captioning.inputs", rows, speed=_shared.a100_gflops_per_s())
 
 
 def _precisions() -> pl.DataFrame:
@@ -96,11 +71,7 @@ def _precisions() -> pl.DataFrame:
         {"precision": "BF16", "accuracy_ratio": 1.0, "note": "the published precision"},
         {"precision": "LLM.int8", "accuracy_ratio": _shared.int8_ratio()},
     )
-    note = (
-        "geometric mean over OPT-175B and BLOOM-176B on hellaswag, piqa, lambada and winogrande; "
-        "that it holds for small vision-language models is an assumption"
-    )
-    return sourced(rows, "ratio", *_shared.int8_provenance(), note)
+    return sourced("dense_video_captioning.precisions", rows, _shared.int8_provenance())
 
 
 def _events() -> pl.DataFrame:
@@ -116,13 +87,9 @@ def _events() -> pl.DataFrame:
         }
         for dataset in DATASETS
     )
-    note = (
-        "mean and coefficient of variation of GeneratedTokens: a detailed description is taken to "
-        f"be as long as an answer in a conversation; seconds of the event x {stream:g} bytes/s "
-        f"(AWStream, 1280 px, 30 fps, QP 30); 1280 x 720 px x {bytes_per_pixel:.3f} bytes "
-        "(AWStream, H.264 at QP 20 and 3 fps)"
+    return sourced(
+        "dense_video_captioning.events", rows, stream=stream, bytes_per_pixel=bytes_per_pixel
     )
-    return sourced(rows, "tokens; 1; bytes; bytes", *_shared.CONVERSATIONS, note)
 
 
 def _sampling() -> pl.DataFrame:
@@ -138,17 +105,12 @@ def _sampling() -> pl.DataFrame:
         for dataset in DATASETS
         for frames in _shared.FRAMES
     )
-    note = (
-        f"seconds of the event x {fps:g} fps x {1000 * decode_s:.2f} ms to decode a frame (all are "
-        f"decoded to reach those sampled) + frames x {1000 * resize_s:.2f} ms to resize one (mean "
-        "of a measured detection pipeline); both hosts taken as a server core"
-    )
     return sourced(
+        "dense_video_captioning.sampling",
         rows,
-        "seconds",
-        "TorchCodec decoder benchmark",
-        "https://github.com/pytorch/torchcodec/blob/02dfeaf1d25d7e7c7b7b2a38c79aa6240c8ce93c/benchmarks/decoders/benchmark_readme_data.json",
-        note,
+        fps=fps,
+        decode_ms=1000 * decode_s,
+        resize_ms=1000 * resize_s,
     )
 
 

@@ -16,19 +16,6 @@ FEATURE_WIDTH, BYTES_PER_FEATURE = 4 * 1024, 2  # Four patches of width 1024, in
 BENCHMARKS = {"MVBench": "MVBench", "Video-MME": "Video-MME w/o subs"}
 STRATA = ("short", "medium", "long")
 
-INTERNVL2 = (
-    "InternVL2 model cards, read in public copies (secondary pages)",
-    "https://huggingface.co/OpenGVLab/InternVL2-8B",
-)
-VIDEO_MME = (
-    "Video-MME scores in a table of a paper (secondary page, repository not known)",
-    "https://video-mme.github.io/home_page.html",
-)
-OPENCLIP = (
-    "OpenCLIP docs/openclip_results.csv and model_profile.csv; gpu_latency",
-    "https://github.com/mlfoundations/open_clip/blob/89fb801f1e6087880e951fc8354b8a2077b79c6d/docs/model_profile.csv",
-)
-
 
 def derive() -> dict[str, pl.DataFrame]:
     """Work out the tables of the application."""
@@ -62,8 +49,7 @@ def _accuracy() -> pl.DataFrame:
         for model in MODELS
         for dataset, benchmark in BENCHMARKS.items()
     )
-    note = "published percentage / 100; 16 frames of 448 x 448 px, BF16"
-    return sourced(rows, "fraction of answers that are right", *INTERNVL2, note)
+    return sourced("live_video_chat.accuracy", rows)
 
 
 def _strata() -> pl.DataFrame:
@@ -92,12 +78,7 @@ def _strata() -> pl.DataFrame:
             for one in STRATA
         ),
     ]
-    note = (
-        "score on videos of this length / mean of the three lengths, mean over LongVA, Video-XL, "
-        "Long-LLaVA, Kangaroo and LongVILA; that InternVL2 suffers alike is an assumption; 300 "
-        "videos of each length"
-    )
-    return sourced(rows, "share; ratio", *VIDEO_MME, note)
+    return sourced("live_video_chat.strata", rows)
 
 
 def _frames() -> pl.DataFrame:
@@ -112,7 +93,7 @@ def _frames() -> pl.DataFrame:
         {"frames": frames, "accuracy_ratio": ratio, "note": notes[frames]}
         for frames, ratio in _shared.frame_ratios().items()
     )
-    return sourced(rows, "ratio", *INTERNVL2)
+    return sourced("live_video_chat.frames", rows)
 
 
 def _inputs() -> pl.DataFrame:
@@ -138,13 +119,12 @@ def _inputs() -> pl.DataFrame:
         }
         for px in INPUTS_PX
     )
-    note = (
-        f"(px/14)^2/4 tokens; GFLOPs / {_shared.a100_gflops_per_s():.0f} GFLOP/s of vgg16 on an "
-        f"A100 in PyTorch; px^2 x {bytes_per_pixel:.3f} bytes (AWStream, H.264 at QP 20, 3 fps); "
-        "tokens x 4096 x 2 bytes; top-1 of SigLIP ViT-B-16 on ImageNet by input size, a line in "
-        "ln(px), over that at 448 px: that answers suffer as classification does is an assumption"
+    return sourced(
+        "live_video_chat.inputs",
+        rows,
+        speed=_shared.a100_gflops_per_s(),
+        bytes_per_pixel=bytes_per_pixel,
     )
-    return sourced(rows, "tokens; seconds; bytes; bytes; ratio", *OPENCLIP, note)
 
 
 def _prompts() -> pl.DataFrame:
@@ -159,8 +139,7 @@ def _prompts() -> pl.DataFrame:
         for frames in _shared.FRAMES
         for px in INPUTS_PX
     )
-    note = f"frames x (tokens per frame + {label:g} of its label) + {question:g} of the question"
-    return sourced(rows, "tokens", *INTERNVL2, note)
+    return sourced("live_video_chat.prompts", rows, label=label, question=question)
 
 
 def _precisions() -> pl.DataFrame:
@@ -169,11 +148,7 @@ def _precisions() -> pl.DataFrame:
         for model in MODELS
         for precision, ratio in (("BF16", 1.0), ("LLM.int8", _shared.int8_ratio()))
     )
-    note = (
-        "over BF16, geometric mean over OPT-175B and BLOOM-176B on hellaswag, piqa, lambada and "
-        "winogrande; that it holds for small vision-language models is an assumption"
-    )
-    return sourced(rows, "ratio", *_shared.int8_provenance(), note)
+    return sourced("live_video_chat.precisions", rows, _shared.int8_provenance())
 
 
 def _questions() -> pl.DataFrame:
@@ -190,14 +165,4 @@ def _questions() -> pl.DataFrame:
         }
         for dataset in BENCHMARKS
     )
-    note = (
-        f"quantile {quantile:g} and coefficient of variation of GeneratedTokens; seconds kept x "
-        f"{stream:g} bytes/s (AWStream, 1280 px, 30 fps, QP 30); mean preprocess_ms of a measured "
-        "detection pipeline (host not named; taken as a server core)"
-    )
-    return sourced(
-        rows,
-        "tokens; 1; bytes; seconds",
-        *_shared.CONVERSATIONS,
-        note,
-    )
+    return sourced("live_video_chat.questions", rows, quantile=quantile, stream=stream)

@@ -20,18 +20,16 @@ Three things that the sources do not give are derived, each by a stated rule:
 Accuracy is 1 - WER, which is negative where the word error rate is above 1.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 from scipy.stats import gmean
 
 from hardware_models import whisper
 from hardware_models.tables import load_table
-from scenarios.derivation import raw
-
-Floats = NDArray[np.float64]
+from scenarios.derivation._shared import raw, sourced
+from scenarios.numerics import Floats
 
 OPERATORS = ("audio_sampler", "noise_reduction", "wave_to_text", "decoder")
 KNOBS = ("sample_rate_hz", "freq_mask_hz", "model")
@@ -44,10 +42,9 @@ ACCURACY_COLUMNS = ("a000", "a005", "a025", "a050", "a075")
 def derive() -> Mapping[str, pl.DataFrame]:
     """Return the application's tables: profile, clips, accuracy, strata and models."""
     measured = [*(f"{name}_ms" for name in OPERATORS), *_bytes_columns(), "wer"]
-    profile = _numeric(raw("asr_pipeline_profile"), measured)
-    strata = _numeric(
-        raw("asr_wer_strata"), ["n", "wer_mean", "frac_zero", "p25", "p50", "p75", "p95"]
-    )
+    profile = raw("asr_pipeline_profile", **dict.fromkeys(measured, pl.Float64))
+    numbers = ("n", "wer_mean", "frac_zero", "p25", "p50", "p75", "p95")
+    strata = raw("asr_wer_strata", **dict.fromkeys(numbers, pl.Float64))
     strata = strata.with_columns(pl.col("stratum").str.zfill(2).alias("order"))
     datasets = profile["dataset"].unique(maintain_order=True).to_list()
     return {
@@ -63,20 +60,6 @@ def _bytes_columns() -> list[str]:
     return [f"{name}_input_bytes" for name in OPERATORS]
 
 
-def _numeric(frame: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
-    return frame.with_columns(pl.col(columns).cast(pl.Float64))
-
-
-def _provenance(frame: pl.DataFrame, unit: str, note: str, kind: str = "derived") -> pl.DataFrame:
-    """Add what says where rows come from; source and address are those of the frame's rows."""
-    return frame.with_columns(
-        pl.lit(unit).alias("unit"), pl.lit(kind).alias("kind"), pl.lit(note).alias("note")
-    ).select(
-        *(name for name in frame.columns if name not in ("source", "source_url")),
-        *("unit", "kind", "source", "source_url", "note"),
-    )
-
-
 def _profile(profile: pl.DataFrame, dataset: str) -> pl.DataFrame:
     """Return service times and message sizes of every configuration."""
     rows = profile.filter(pl.col("dataset") == dataset)
@@ -90,12 +73,7 @@ def _profile(profile: pl.DataFrame, dataset: str) -> pl.DataFrame:
         "source",
         "source_url",
     )
-    return _provenance(
-        frame,
-        "s; bytes",
-        "s: measured ms / 1000; bytes: mean raw audio of the data set's rows * measured bytes / "
-        "raw audio of the row",
-    )
+    return sourced("speech_recognition.profile", frame, rounded=False)
 
 
 def _clips(profile: pl.DataFrame, dataset: str) -> pl.DataFrame:
@@ -112,11 +90,10 @@ def _clips(profile: pl.DataFrame, dataset: str) -> pl.DataFrame:
         "source",
         "source_url",
     )
-    if own:
-        note = "sd / mean of raw audio over the data set's rows, one clip each"
-        return _provenance(frame, "ratio", note)
-    note = f"rows of {dataset} are means over clips: taken as the mean of {' and '.join(cvs)}"
-    return _provenance(frame, "ratio", note, "assumption")
+    if not own:
+        note = f"rows of {dataset} are means over clips: taken as the mean of {' and '.join(cvs)}"
+        frame = frame.with_columns(note=pl.lit(note), kind=pl.lit("assumption"))
+    return sourced("speech_recognition.clips", frame, rounded=False)
 
 
 def _of(strata: pl.DataFrame, dataset: str) -> pl.DataFrame:
@@ -139,9 +116,10 @@ def _strata(strata: pl.DataFrame, dataset: str) -> pl.DataFrame:
         "source",
         "source_url",
     )
-    if dataset == STRATIFIED:
-        return _provenance(frame, "clips", "clips in the cluster, of 8 by k-means of embeddings")
-    return _provenance(frame, "share", "not divided into strata", "assumption")
+    if dataset != STRATIFIED:
+        said = {"unit": "share", "kind": "assumption", "note": "not divided into strata"}
+        frame = frame.with_columns(pl.lit(text).alias(key) for key, text in said.items())
+    return sourced("speech_recognition.strata", frame, rounded=False)
 
 
 def _accuracy(profile: pl.DataFrame, strata: pl.DataFrame, dataset: str) -> pl.DataFrame:
@@ -164,11 +142,7 @@ def _accuracy(profile: pl.DataFrame, strata: pl.DataFrame, dataset: str) -> pl.D
         "source_url",
     )
     shape = "" if own else f", with the shape of {STRATIFIED} scaled to the mean of {dataset}"
-    note = (
-        "accuracy = 1 - WER; aNNN: accuracy of one clip at probability NNN/100, piecewise linear "
-        f"through the measured quantiles{shape}; the lowest is such that the mean is met"
-    )
-    return _provenance(frame, "fraction; probability", note)
+    return sourced("speech_recognition.accuracy", frame, rounded=False, shape=shape)
 
 
 def _wer_quantiles(rows: pl.DataFrame, mean_wer: Floats) -> Floats:
@@ -196,8 +170,7 @@ def _wer_quantiles(rows: pl.DataFrame, mean_wer: Floats) -> Floats:
     wer[:, -1] = np.maximum(2 * (own_mean - below) / tail - wer[:, -2], wer[:, -2])
     scale = mean_wer / np.trapezoid(wer, grid, axis=1)
     upper = np.column_stack([wer[:, -1], quantiles[:, ::-1]])
-    scaled: Floats = (upper * scale[:, None]).T
-    return scaled
+    return np.asarray((upper * scale[:, None]).T)
 
 
 def raspberry_pi_over_gpu() -> float:
@@ -212,8 +185,8 @@ def raspberry_pi_over_gpu() -> float:
 
 def _models(profile: pl.DataFrame) -> pl.DataFrame:
     """Return the size of every model, its work on a mean clip, and its time on a small CPU."""
-    facts = raw("speech_facts")
-    fact = dict(zip(facts["quantity"], facts["value"].cast(pl.Float64), strict=True))
+    facts = raw("speech_facts", value=pl.Float64)
+    fact = dict(zip(facts["quantity"], facts["value"], strict=True))
     clip_bytes = float(profile[_bytes_columns()[0]].to_numpy().mean())
     clip_s = clip_bytes / (fact["sample_bytes"] * fact["sample_rate"])
     work = fact["frames_per_s"] * clip_s / (fact["parameters"] * fact["tokens"])
@@ -225,12 +198,4 @@ def _models(profile: pl.DataFrame) -> pl.DataFrame:
         "source",
         "source_url",
     )
-    return _provenance(
-        frame,
-        "bytes; ratio; ratio",
-        "weight_bytes as in table model_sizes; like_items: parameters x frames of the mean clip of "
-        f"{clip_s:.1f} s over parameters x tokens of BERT base (operations are twice that product "
-        "in both); device_ratio: geometric mean over whisper-tiny, -base and -small of the fp16 "
-        "encoder's time on a Raspberry Pi 5 over that on a V100, table whisper_latency, which "
-        "stands for the reference GPU",
-    )
+    return sourced("speech_recognition.models", frame, rounded=False, clip_s=clip_s)

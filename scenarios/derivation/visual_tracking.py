@@ -24,19 +24,16 @@ request is a segment of one second, of which the frame rate decides how many fra
 """
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 from scipy.stats import gmean
 
 from hardware_models.gpu.boards import latency_ratio
 from hardware_models.tables import load_table
-from scenarios.derivation import raw
-
-Floats = NDArray[np.float64]
+from scenarios.derivation._shared import raw, sourced
+from scenarios.numerics import Floats
 
 DETECTORS = ("YOLOX-x", "YOLOX-l", "YOLOX-m", "YOLOX-s")
 TRACKERS = ("ByteTrack", "SORT")
@@ -46,10 +43,6 @@ DATASETS = ("MOT17", "MOT20")
 CAMERA_WIDTH = 1920
 COCO_PIXELS = 640 * 640
 QUANTISER = 20
-
-YOLOX_URL = "https://github.com/Megvii-BaseDetection/YOLOX"
-BYTETRACK_URL = "https://github.com/ifzhang/ByteTrack"
-AWSTREAM_URL = "https://github.com/awstream/data"
 
 
 def derive() -> Mapping[str, pl.DataFrame]:
@@ -66,29 +59,14 @@ def derive() -> Mapping[str, pl.DataFrame]:
     }
 
 
-def _table(
-    unit: str,
-    source: str,
-    url: str,
-    note: str,
-    columns: Mapping[str, Sequence[object] | NDArray[Any]],
-) -> pl.DataFrame:
-    said = {"unit": unit, "kind": "derived", "source": source, "source_url": url, "note": note}
-    return pl.DataFrame(dict(columns)).with_columns(
-        pl.lit(value).alias(name) for name, value in said.items()
-    )
-
-
 def _facts(quantity: str) -> dict[str, float]:
-    rows = raw("tracking_facts").filter(pl.col("quantity") == quantity)
-    return dict(zip(rows["item"], rows["value"].cast(pl.Float64), strict=True))
+    rows = raw("tracking_facts", value=pl.Float64).filter(pl.col("quantity") == quantity)
+    return dict(zip(rows["item"], rows["value"], strict=True))
 
 
 def _bytetrack(metric: str, dataset: str) -> dict[str, float]:
-    rows = raw("tracking_bytetrack").filter(
-        (pl.col("metric") == metric) & (pl.col("dataset") == dataset)
-    )
-    return dict(zip(rows["detector"], rows["value"].cast(pl.Float64), strict=True))
+    rows = raw("tracking_bytetrack", value=pl.Float64).filter(metric=metric, dataset=dataset)
+    return dict(zip(rows["detector"], rows["value"], strict=True))
 
 
 def _coco(column: str) -> Floats:
@@ -114,8 +92,7 @@ def _pixels(dataset: str) -> float:
 def _gflops(width: int) -> Floats:
     """Return the detectors' GFLOPs on a frame of this width, of the shape of 800 x 1440."""
     pixels = _pixels("MOT17") * (width / _facts("input_width")["MOT17"]) ** 2
-    gflops: Floats = _coco("flops_g") * pixels / COCO_PIXELS
-    return gflops
+    return np.asarray(_coco("flops_g") * pixels / COCO_PIXELS)
 
 
 def _line() -> tuple[float, float, float]:
@@ -133,19 +110,15 @@ def _line() -> tuple[float, float, float]:
 
 def _sampling() -> pl.DataFrame:
     f1, size = _by_frame_rate("accuracy_f1"), _by_frame_rate("bandwidth_kbps")
-    return _table(
-        "frames; ratio; ratio",
-        "AWStream (SIGCOMM18) data",
-        AWSTREAM_URL,
-        "pedestrian detection at 1920 px, quantiser 20: 3 and 5 over 10 frames/s; 10 over 30 at "
-        "1280 px, where 30 was measured too; 2 over 3: geometric mean over three widths at "
-        "quantiser 30; chained, 30 frames/s = 1",
+    return sourced(
+        "visual_tracking.sampling",
         {
             "frame_rate_hz": FRAME_RATES,
             "frames": FRAME_RATES,
             "accuracy_ratio": [f1[rate] for rate in FRAME_RATES],
             "bytes_ratio": [size[rate] for rate in FRAME_RATES],
         },
+        rounded=False,
     )
 
 
@@ -207,18 +180,17 @@ def _mota_power() -> float:
 def _resolutions() -> pl.DataFrame:
     loss, power = _resolution_loss(), _mota_power()
     relative = [(1 + loss * math.log(width / WIDTHS[0])) ** power for width in WIDTHS]
-    return _table(
-        "ratio; bytes",
-        "AlexeyAB darknet and tensorrt_demos READMEs; ByteTrack README; AWStream data",
-        AWSTREAM_URL,
-        f"(1 + {loss:.4f} ln(px / {WIDTHS[0]}))^{power:.4f}: relative loss of mAP by resolution "
-        "(table detection_resolution) to the power by which MOTA follows mAP over detectors; "
-        "bytes: power of the width through AWStream's rows without skipped frames, quantiser 20",
+    return sourced(
+        "visual_tracking.resolutions",
         {
             "input_px": WIDTHS,
             "accuracy_ratio": relative,
             "segment_bytes": [_segment_bytes(width) for width in WIDTHS],
         },
+        rounded=False,
+        loss=loss,
+        power=power,
+        widest=WIDTHS[0],
     )
 
 
@@ -231,15 +203,8 @@ def _detections() -> pl.DataFrame:
         at_v100 = _forward_ms() + slope * (gflops - _coco("flops_g"))
         seconds = at_v100 / board / 1e3
         parts.append(
-            _table(
-                "GFLOPs; ratio; s; ratio",
-                "YOLOX README; ByteTrack README; Ultralytics guides",
-                YOLOX_URL,
-                f"(ms on a V100 at 640 x 640 + {slope:.5f} ms x (GFLOPs - GFLOPs at 640 x 640)) / "
-                f"{board:.4f}, a V100's time over an A100's; like_items: GFLOPs over those of "
-                "resnet101 at 224 px; device_ratio: time on a Raspberry Pi "
-                "5, a power of GFLOPs through YOLO11 on the CPU of a Jetson Orin Nano times the "
-                "ratio of the two CPUs, over latency_s",
+            sourced(
+                "visual_tracking.detections",
                 {
                     "detector": DETECTORS,
                     "input_px": [width] * len(DETECTORS),
@@ -248,6 +213,9 @@ def _detections() -> pl.DataFrame:
                     "latency_s": seconds,
                     "device_ratio": _small_cpu_s(gflops) / seconds,
                 },
+                rounded=False,
+                slope=slope,
+                board=board,
             )
         )
     return pl.concat(parts)
@@ -267,37 +235,31 @@ def _small_cpu_s(gflops: Floats) -> Floats:
     known = [flops[name] for name in orin]
     power, scale = np.polyfit(np.log(known), np.log(list(orin.values())), 1)
     ratio = gmean([small[name] / orin[name] for name in small if name in orin])
-    seconds: Floats = ratio * np.exp(scale + power * np.log(gflops)) / 1e3
-    return seconds
+    return np.asarray(ratio * np.exp(scale + power * np.log(gflops)) / 1e3)
 
 
 def _detectors() -> pl.DataFrame:
     mota = _bytetrack("MOTA", "MOT17 train")
-    return _table(
-        "ratio; bytes",
-        "ByteTrack README; YOLOX README",
-        BYTETRACK_URL,
-        "MOTA on MOT17's training sequences over that of YOLOX-x; weight_bytes = parameters x 2 "
-        "(half precision)",
+    return sourced(
+        "visual_tracking.detectors",
         {
             "detector": DETECTORS,
             "accuracy_ratio": [mota[name] / mota[DETECTORS[0]] for name in DETECTORS],
             "weight_bytes": np.rint(_coco("params_m") * 2e6).astype(int),
         },
+        rounded=False,
     )
 
 
 def _trackers() -> pl.DataFrame:
     mota = _facts("mota")
-    return _table(
-        "ratio",
-        "trackers benchmarks",
-        "https://github.com/roboflow/trackers",
-        "MOTA on MOT17's test sequences over ByteTrack's, same detections, default parameters",
+    return sourced(
+        "visual_tracking.trackers",
         {
             "tracker": TRACKERS,
             "accuracy_ratio": [mota[name] / mota["ByteTrack"] for name in TRACKERS],
         },
+        rounded=False,
     )
 
 
@@ -312,48 +274,42 @@ def _steps() -> pl.DataFrame:
         for tracker in TRACKERS
         for dataset, byte in times_ms.items()
     }
-    return _table(
-        "s",
-        "ByteTrack README; YOLOX README",
-        BYTETRACK_URL,
-        f"ByteTrack: time of a frame with tracking less {fixed:.3f} ms + {slope:.5f} ms x GFLOPs; "
-        "SORT: in proportion to associations, 1 of 2 (an assumption)",
+    return sourced(
+        "visual_tracking.steps",
         {
             "tracker": [tracker for tracker, _ in times],
             "dataset": [dataset for _, dataset in times],
             "step_s": [milliseconds / 1e3 for milliseconds in times.values()],
         },
+        rounded=False,
+        fixed=fixed,
+        slope=slope,
     )
 
 
 def _content() -> pl.DataFrame:
     frames, boxes = _facts("frames"), _facts("boxes")
-    return _table(
-        "fraction; count",
-        "ByteTrack README; MOTChallenge",
-        BYTETRACK_URL,
-        "MOTA of YOLOX-x with ByteTrack on the test sequences / 100; boxes / frames of the "
-        "training sequences",
+    return sourced(
+        "visual_tracking.content",
         {
             "dataset": DATASETS,
             "mota": [_bytetrack("MOTA", f"{name} test")[DETECTORS[0]] / 100 for name in DATASETS],
             "boxes_per_frame": [boxes[name] / frames[name] for name in DATASETS],
         },
+        rounded=False,
     )
 
 
 def _camera() -> pl.DataFrame:
     resize_ms = raw("detection_pipeline_profile")["preprocess_ms"].cast(pl.Float64).to_numpy()
-    return _table(
-        "s; bytes; bytes; fraction",
-        "weiyu0824/vulcan video-analytics profiles; AWStream (SIGCOMM18) data; assumptions",
-        AWSTREAM_URL,
-        "resize_s: median preprocessing of a 1600 x 900 frame; segment_bytes: as in resolutions, "
-        f"at {CAMERA_WIDTH} px; box_bytes and item_sd: assumptions of raw table tracking_facts",
+    return sourced(
+        "visual_tracking.camera",
         {
             "resize_s": [float(np.median(resize_ms)) / 1e3],
             "segment_bytes": [_segment_bytes(CAMERA_WIDTH)],
             "box_bytes": [_facts("box_bytes")["all"]],
             "item_sd": [_facts("item_sd")["all"]],
         },
+        rounded=False,
+        width=CAMERA_WIDTH,
     )

@@ -3,11 +3,13 @@
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cache
+from typing import Annotated
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from scenarios.numerics import Floats
+from scenarios.ranges import Range, check_ranges
+
 MOST_CV = 1e3
 """The largest coefficient of variation: beyond it nearly all values are 0 next to their mean."""
 
@@ -70,14 +72,10 @@ class LogNormal(Variability):
         spread: coefficient of variation.
     """
 
-    spread: float
+    spread: Annotated[float, Range(gt=0, le=MOST_CV)]
 
     def __post_init__(self) -> None:
-        if not 0 < self.spread <= MOST_CV:
-            raise ValueError(
-                f"spread={self.spread}: a log-normal needs a spread above 0, and of {MOST_CV:g} or "
-                "less"
-            )
+        check_ranges(self)
 
     @property
     def cv(self) -> float:
@@ -88,5 +86,4 @@ class LogNormal(Variability):
         """Return log-normal factors of mean 1, shape (count,)."""
         log_variance = np.log1p(self.spread**2)
         normals = rng.standard_normal(count)
-        factors: Floats = np.exp(normals * np.sqrt(log_variance) - log_variance / 2)
-        return factors
+        return np.asarray(np.exp(normals * np.sqrt(log_variance) - log_variance / 2))

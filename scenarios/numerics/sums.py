@@ -5,11 +5,9 @@ a few dozen numbers takes far longer than to add them.
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
 from scenarios.compiled import compiled
-
-Floats = NDArray[np.float64]
+from scenarios.numerics import Floats
 
 SIDE_BY_SIDE, AT_ONCE = 8, 128
 

@@ -7,8 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scenarios.compiled import inlined
-from sim._jit.indexing import index
-from sim._jit.prefetch import LINE
+from sim._jit.hints import LINE, index
 
 LEAST = 64
 LINE_BYTES = 8 * LINE
@@ -50,11 +49,6 @@ class IdPool:
         """Return the slot of a number, or -1 if it has none."""
         at = number - int(self.table[0])
         return int(self.table[1 + at]) if 0 <= at < len(self.table) - 1 else -1
-
-    def find_each(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the slot of each of some numbers that have one, shape (n,)."""
-        slots: NDArray[np.int64] = self.table[1 + numbers - self.table[0]]
-        return slots
 
     def remove(self, number: int) -> int:
         """Free the slot of a number, and return it; raises KeyError if it has none."""

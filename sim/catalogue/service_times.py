@@ -38,7 +38,6 @@ class Service:
     factor: float  # time of a mean request served alone, over that on the reference hardware
     # Time of a batch of 1, 2, ... requests over that of one.
     batch_factor: tuple[float, ...] = (1.0,)
-    servers: int = 1  # servers of each replica: processes that share an instance
     # Requests that a server serves at the same time, each at its own pace; above 1 for language
     # models only.
     at_once: int = 1
@@ -127,7 +126,6 @@ def _inference(model: NeuralNetwork, room: int, node: Node, allocation: Allocati
     return Service(
         alone,
         tuple(factor / alone for factor in times.factors),
-        allocation.processes,
         memory_bytes=need,
         # Alone on the reference, it takes the time that its application gives.
         basis="measured" if times.factors == (1.0,) else worst(times.basis, _likeness(model)),

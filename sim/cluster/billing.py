@@ -126,12 +126,9 @@ def _charge(
     share: Floats,
     attributed_usd: Floats,
 ) -> tuple[float, float]:
-    """Charge some hours of M machines, with at most P attributed parts of slots each.
+    """Charge some hours of M machines, with at most P parts of slots each; return the new bills.
 
-    ``price`` and ``idle`` are in dollars per hour, shape (M,), as is ``parts``, the number of
-    parts. ``query``, ``slot_price`` (dollars per hour) and ``share`` have shape (M, P).
-    ``attributed_usd``, by query id, is added to. Returns the new bill, and the part of it for what
-    nobody uses.
+    Arrays are those of `Billing`: of shape (M,), or (M, P) from ``query`` to ``share``.
     """
     for machine in range(len(price)):
         bill_usd += hours * price[machine]

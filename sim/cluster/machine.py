@@ -13,8 +13,7 @@ from scenarios.applications.application import Model
 from scenarios.cluster import Node
 from sim.api.plan import CORE
 
-WHOLE = 100
-"""All the active threads of an instance, in percent."""
+WHOLE = 100  # all the active threads of an instance, in percent
 
 MOST_CLIENTS = 48
 """Clients that an MPS server can have (NVIDIA Multi-Process Service documentation)."""
@@ -217,26 +216,25 @@ class Machine:
         """Create an instance, destroying idle ones if need be, on the card where the fewest go."""
         board = self.node.gpu_board
         assert board is not None
-        best: tuple[list[Instance], int, int] | None = None
+        best: tuple[list[Instance], int] | None = None
         for gpu in range(self.node.gpus):
             idle = [each for each in self.instances if each.gpu == gpu and not each.slots]
-            going: list[Instance] = []
-            start = self._start(gpu, going, need.profile)
-            while start is None and len(going) < len(idle):
-                going.append(idle[len(going)])
-                start = self._start(gpu, going, need.profile)
-            if start is None:
+            first = (idle[:count] for count in range(len(idle) + 1))
+            enough = (each for each in first if self._start(gpu, each, need.profile) is not None)
+            going = next(enough, None)
+            if going is None:
                 continue
             for each in going[:-1]:  # What went first may have gone in vain.
                 fewer = [other for other in going if other is not each]
                 if self._start(gpu, fewer, need.profile) is not None:
                     going = fewer
-            start = self._start(gpu, going, need.profile)
-            if start is not None and (best is None or len(going) < len(best[0])):
-                best = going, gpu, start
+            if best is None or len(going) < len(best[0]):
+                best = going, gpu
         if best is None:
             return None
-        going, gpu, start = best
+        going, gpu = best
+        start = self._start(gpu, going, need.profile)
+        assert start is not None
         memory_bytes = profiles(board)[need.profile].memory_bytes
         instance = Instance(gpu, need.profile, start, memory_bytes)
         self.instances = [each for each in self.instances if each not in going] + [instance]

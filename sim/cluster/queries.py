@@ -147,7 +147,6 @@ class QueryRegistry:
 class _Line:
     def __init__(self) -> None:
         self._numbers: list[int] = []
-        self._ids: list[int] = []
         self._queries: list[Query] = []
         self._shown: tuple[Query, ...] | None = ()
         self._by_id: dict[int, Query] | None = {}
@@ -161,7 +160,7 @@ class _Line:
     @property
     def by_id(self) -> Mapping[int, Query]:
         if self._by_id is None:
-            self._by_id = dict(zip(self._ids, self._queries, strict=True))
+            self._by_id = {query.id: query for query in self._queries}
         return self._by_id
 
     def add(self, number: int, query: Query) -> None:
@@ -171,13 +170,12 @@ class _Line:
         elif self._by_id is not None:
             self._by_id[query.id] = query
         self._numbers.insert(at, number)
-        self._ids.insert(at, query.id)
         self._queries.insert(at, query)
         self._shown = None
 
     def remove(self, number: int) -> None:
         at = bisect_left(self._numbers, number)
         if self._by_id is not None:
-            del self._by_id[self._ids[at]]
-        del self._numbers[at], self._ids[at], self._queries[at]
+            del self._by_id[self._queries[at].id]
+        del self._numbers[at], self._queries[at]
         self._shown = None

@@ -17,10 +17,8 @@ from sim.api.context import PlanningContext
 from sim.api.planner import Planner
 from sim.controlplane.world import World
 from sim.dataplane.events.plane import EventsPlane
-from sim.planning.bulk import ServedBulk
 from sim.planning.call import MOST_CALLS, PlanningCall
-from sim.planning.context import ServedContext
-from sim.planning.world_state import ServedWorld
+from sim.planning.context import ServedBulk, ServedContext, ServedWorld
 
 MOST_READS = 2 * MOST_CALLS
 """Members of the planning context that one call of ``plan`` may read; more count as a hang."""

@@ -5,9 +5,7 @@ requests happens at ticks, after the data plane was advanced. Calls of the plann
 `sim.controlplane.planner_calls`, failures in `sim.controlplane.failures`.
 """
 
-import gc
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Sequence
 
 from simpy import Event
 
@@ -25,11 +23,7 @@ from sim.controlplane.deployments import Deployments
 from sim.controlplane.failures import FAILURES
 from sim.controlplane.interference import Interference
 from sim.controlplane.planner_calls import call_planner
-from sim.controlplane.result_rows import (
-    operator_columns,
-    query_row,
-    window_columns,
-)
+from sim.controlplane.result_rows import operator_columns, query_row, window_columns
 from sim.controlplane.routing import RouteBuilder
 from sim.dataplane.base.interface import DataPlane, Recorder
 from sim.dataplane.base.recorders import Tee
@@ -39,22 +33,6 @@ from sim.planning.call import DeploymentOrder, PlanningCall
 from sim.planning.context import ServedContext
 from sim.planning.profiling_log import ProfilingLog
 from sim.planning.service import PlanningService
-
-ALLOCATIONS_PER_COLLECTION = 50_000
-"""First threshold of ``gc``. A world holds many objects that live long, which the collector would
-walk again and again, and few cycles, which only the collector frees."""
-
-
-@contextmanager
-def seldom_collected() -> Iterator[None]:
-    """Let garbage be collected seldom meanwhile, in the whole process, if at all."""
-    before = gc.get_threshold()
-    if before[0]:
-        gc.set_threshold(max(ALLOCATIONS_PER_COLLECTION, before[0]), *before[1:])
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
 
 
 class World:
@@ -138,7 +116,7 @@ class World:
         """Advance to a time in seconds, at most to the horizon, where the run is closed."""
         until_ns = min(ns(until_s), self._horizon_ns)
         if until_ns > self.env.now:
-            with using_tables(self.scenario.tables), seldom_collected():
+            with using_tables(self.scenario.tables):
                 self.env.run(until=until_ns)
                 if until_ns == self._horizon_ns:
                     self._close()

@@ -296,15 +296,6 @@ class SloMonitor:
             len(ended), lambda done: wc.count_ends(self._counts, rows, ended, done, window_ns)
         )
 
-    def record_unserved(self, births: Ints, columns: Ints, runs: Ints) -> None:
-        """Count requests that no route is in force for; see ``RunRecorder``."""
-        self._count(
-            len(runs),
-            lambda done: wc.count_unserved(
-                self._counts, births, columns, runs, done, self.window_ns
-            ),
-        )
-
     # Verdicts
 
     def judge(self, now_ns: int, horizon: bool = False) -> None:

@@ -8,19 +8,9 @@ from numpy.typing import NDArray
 
 from scenarios.applications.pipeline import ANSWER
 from sim.clock import NS_PER_S
+from sim.dataplane.base import request_rows as col
 from sim.dataplane.base.interface import COMPLETED, OUTCOMES
-from sim.dataplane.base.request_rows import (
-    ALLOWANCE,
-    ARRIVAL,
-    DEPLOYMENT,
-    ENDED,
-    LENGTH,
-    NUMBER,
-    OUTCOME,
-    QUERY,
-    SIZE,
-    part_columns,
-)
+from sim.dataplane.base.request_rows import part_columns
 
 REQUESTS = "requests"
 """Name of the table."""
@@ -35,10 +25,10 @@ def request_frame(rows: NDArray[np.int64], operators: Sequence[str]) -> pl.DataF
     Latency and parts of requests that were not completed are null: data planes differ in them.
     """
     values = rows.view(np.float64)
-    whole = {"query": QUERY, "number": NUMBER, "deployment": DEPLOYMENT}
-    moments = {"arrival_s": ARRIVAL, "ended_s": ENDED}
-    factors = {"size": SIZE, "length": LENGTH, "allowance": ALLOWANCE}
-    latency_ns = rows[:, ENDED] - rows[:, ARRIVAL]
+    whole = {"query": col.QUERY, "number": col.NUMBER, "deployment": col.DEPLOYMENT}
+    moments = {"arrival_s": col.ARRIVAL, "ended_s": col.ENDED}
+    factors = {"size": col.SIZE, "length": col.LENGTH, "allowance": col.ALLOWANCE}
+    latency_ns = rows[:, col.ENDED] - rows[:, col.ARRIVAL]
     parts_ns = rows[:, part_columns(len(operators))].T
     names = [*(f"{one}_{part}" for one in operators for part in PARTS), f"{ANSWER}_transfer_s"]
     times_ns = {"latency_s": latency_ns, **dict(zip(names, parts_ns, strict=True))}
@@ -47,7 +37,7 @@ def request_frame(rows: NDArray[np.int64], operators: Sequence[str]) -> pl.DataF
         | {name: rows[:, column] / NS_PER_S for name, column in moments.items()}
         | {name: values[:, column] for name, column in factors.items()}
         | {name: times / NS_PER_S for name, times in times_ns.items()}
-        | {"outcome": pl.Series(OUTCOMES, dtype=pl.String).gather(rows[:, OUTCOME])}
+        | {"outcome": pl.Series(OUTCOMES, dtype=pl.String).gather(rows[:, col.OUTCOME])}
     )
     completed = pl.col("outcome") == COMPLETED
     return frame.select(

@@ -16,30 +16,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scenarios.compiled import compiled, in_place, inlined
+from sim._jit.hints import AHEAD, LINE, index, prefetch
 from sim._jit.id_pool import grown, slot_of
-from sim._jit.indexing import index
-from sim._jit.prefetch import AHEAD, LINE, prefetch
+from sim.dataplane.base import request_rows as col
 from sim.dataplane.base.durations import bound_of
-from sim.dataplane.base.interface import COMPLETED, IN_FLIGHT, LOST, OUTCOMES, UNSERVED
-from sim.dataplane.base.request_rows import (
-    ALLOWANCE,
-    ANSWER,
-    ARRIVAL,
-    DEPLOYMENT,
-    ENDED,
-    OUTCOME,
-    PARTS,
-    QUERY,
-    QUEUEING,
-    line_of,
-    operators_of,
-)
+from sim.dataplane.base.interface import COMPLETED, IN_FLIGHT, LOST, OUTCOMES
+from sim.dataplane.base.request_rows import line_of, operators_of
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 IS_COMPLETED = OUTCOMES.index(COMPLETED)
-IS_UNSERVED = OUTCOMES.index(UNSERVED)
 IS_IN_FLIGHT = OUTCOMES.index(IN_FLIGHT)
 IS_LOST = OUTCOMES.index(LOST)
 
@@ -125,7 +112,7 @@ class Counts(NamedTuple):
 
 def no_counts(operators: int) -> Counts:
     """Return counts of nothing yet, for an application with so many operators."""
-    columns = SUMS + PARTS * operators
+    columns = SUMS + col.PARTS * operators
     cells = np.zeros((1, columns + -columns % LINE), np.int64)
     cells.view(np.float64)[0, LONGEST] = 1.0
     return Counts(
@@ -199,10 +186,10 @@ def count_births(counts: Counts, rows: Ints, born: Ints, done: int, window_ns: i
     last = len(born) - 1
     for number in range(done, len(born)):
         ahead = index(born[index(min(number + AHEAD, last))])
-        prefetch(rows, ahead, QUERY)
-        prefetch(rows, ahead, ALLOWANCE)
+        prefetch(rows, ahead, col.QUERY)
+        prefetch(rows, ahead, col.ALLOWANCE)
         row = index(born[index(number)])
-        slot, birth_ns = slot_of(counts.query_slots, rows[row, QUERY]), rows[row, ARRIVAL]
+        slot, birth_ns = slot_of(counts.query_slots, rows[row, col.QUERY]), rows[row, col.ARRIVAL]
         cell = index(accounts[slot, NEWEST])
         if cell == 0 or birth_ns - cells[cell, START_NS] >= window_ns:
             if not open_windows(accounts, cells, heads, slot, birth_ns, window_ns):
@@ -214,9 +201,9 @@ def count_births(counts: Counts, rows: Ints, born: Ints, done: int, window_ns: i
         accounts[slot, REQUESTS] += 1
         if cell:
             cells[cell, BORN] += 1
-            longest[cell, LONGEST] = max(longest[cell, LONGEST], values[row, ALLOWANCE])
-        if rows[row, DEPLOYMENT] >= 0:
-            trial = slot_of(counts.deployment_slots, rows[row, DEPLOYMENT])
+            longest[cell, LONGEST] = max(longest[cell, LONGEST], values[row, col.ALLOWANCE])
+        if rows[row, col.DEPLOYMENT] >= 0:
+            trial = slot_of(counts.deployment_slots, rows[row, col.DEPLOYMENT])
             trials[trial, TRIAL_BORN] += birth_ns < trials[trial, UNTIL_NS]
     return len(born)
 
@@ -238,9 +225,9 @@ def count_ends(  # noqa: PLR0912, PLR0915
         for line in range(1 + operators):
             prefetch(rows, ahead, index(LINE * line))
         row = index(ended[index(number)])
-        slot, birth_ns = slot_of(counts.query_slots, rows[row, QUERY]), rows[row, ARRIVAL]
-        outcome, allowance = index(rows[row, OUTCOME]), values[row, ALLOWANCE]
-        latency_ns = rows[row, ENDED] - birth_ns
+        slot, birth_ns = slot_of(counts.query_slots, rows[row, col.QUERY]), rows[row, col.ARRIVAL]
+        outcome, allowance = index(rows[row, col.OUTCOME]), values[row, col.ALLOWANCE]
+        latency_ns = rows[row, col.ENDED] - birth_ns
         bound_ns = _bound_by_account(accounts[slot, BOUND_NS], allowance)
         completed = outcome == IS_COMPLETED
         good = completed and latency_ns <= bound_ns
@@ -248,8 +235,8 @@ def count_ends(  # noqa: PLR0912, PLR0915
         heads[ENDS_TOTAL + outcome] += 1
         accounts[slot, ENDS + outcome] += 1
         accuracy = 0
-        if rows[row, DEPLOYMENT] >= 0:
-            trial = slot_of(counts.deployment_slots, rows[row, DEPLOYMENT])
+        if rows[row, col.DEPLOYMENT] >= 0:
+            trial = slot_of(counts.deployment_slots, rows[row, col.DEPLOYMENT])
             if completed:
                 trials[trial, SERVED] += 1
                 for step in range(steps.shape[1]):
@@ -277,10 +264,10 @@ def count_ends(  # noqa: PLR0912, PLR0915
         cells[cell, SOJOURN_NS] += latency_ns
         cells[cell, ACCURACY] += accuracy
         for operator in range(operators):
-            first, line = SUMS + PARTS * operator, line_of(operator)
-            for part in range(PARTS):
-                cells[cell, index(first + part)] += rows[row, index(line + QUEUEING + part)]
-        cells[cell, ANSWER_NS] += rows[row, ANSWER]
+            first, line = SUMS + col.PARTS * operator, line_of(operator)
+            for part in range(col.PARTS):
+                cells[cell, index(first + part)] += rows[row, index(line + col.QUEUEING + part)]
+        cells[cell, ANSWER_NS] += rows[row, col.ANSWER]
         if before % PER_CHUNK == 0:
             heads[FREE_CHUNKS] -= 1
             chunk = index(spare[index(heads[FREE_CHUNKS])])
@@ -288,39 +275,6 @@ def count_ends(  # noqa: PLR0912, PLR0915
             cells[cell, LATENCIES] = chunk
         chunks[index(cells[cell, LATENCIES]), index(FIRST + before % PER_CHUNK)] = latency_ns
     return len(ended)
-
-
-@compiled
-def count_unserved(
-    counts: Counts, births: Ints, columns: Ints, runs: Ints, done: int, window_ns: int
-) -> int:
-    """Count runs of unserved births, see ``RunRecorder``, from one on; return the next to count."""
-    accounts, cells, heads = counts.accounts, counts.cells, counts.heads
-    longest, factors = cells.view(np.float64), births.view(np.float64)
-    for number in range(done, len(runs)):
-        source, first, behind = runs[number, 1], runs[number, 2], runs[number, 3]
-        slot = slot_of(counts.query_slots, runs[number, 0])
-        last_ns = births[source, behind - 1, 0]
-        if not open_windows(accounts, cells, heads, slot, last_ns, window_ns):
-            return number
-        for total in (BORN_TOTAL, ENDS_TOTAL + IS_UNSERVED):
-            heads[total] += behind - first
-        for total in (REQUESTS, ENDS + IS_UNSERVED):
-            accounts[slot, total] += behind - first
-        cell = accounts[slot, NEWEST]
-        while cell and behind > first:
-            at = behind
-            while at > first and births[source, at - 1, 0] >= cells[cell, START_NS]:
-                at -= 1
-            for total in (BORN, WINDOW_ENDS + IS_UNSERVED):
-                cells[cell, total] += behind - at
-            for column in range(len(columns)):
-                if columns[column] == ALLOWANCE:
-                    for each in range(at, behind):
-                        allowance = factors[source, each, 1 + column]
-                        longest[cell, LONGEST] = max(longest[cell, LONGEST], allowance)
-            cell, behind = cells[cell, OLDER], at
-    return len(runs)
 
 
 @compiled

@@ -1,7 +1,6 @@
 """One call of a planner: its clock, its searches, its orders, and how it ends."""
 
 from dataclasses import dataclass, field
-from math import fsum
 
 from scenarios.queries import Query
 from sim.api.context import PlanningContext
@@ -9,7 +8,6 @@ from sim.api.errors import PlannerError
 from sim.api.estimate import Estimate, Measurement
 from sim.api.plan import Plan
 from sim.api.planner import Planner
-from sim.api.renamed import Guided
 from sim.catalogue.service_times import RefusalError
 from sim.cluster.queries import QueryState
 from sim.planning.plan_rules import check_plan
@@ -131,7 +129,7 @@ class PlanningCall:
             query.slo.latency_quantile,
             figures.latency_factors,
             figures.whole.fixed_s,
-            fsum(figures.access_s) + figures.whole.backhaul_s,
+            figures.whole.access_s + figures.whole.backhaul_s,
             figures.cost_usd_per_hour,
             figures.ways,
         )
@@ -141,11 +139,3 @@ class PlanningCall:
         names = tuple(self.service.application.datasets)
         if dataset not in names:
             raise PlannerError(f"data set {dataset!r}: choose one of {', '.join(names)}")
-
-
-class Facet(Guided):
-    """A part of the planning interface during one call."""
-
-    def __init__(self, call: PlanningCall) -> None:
-        self._call = call
-        self._service = call.service

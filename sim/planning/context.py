@@ -1,26 +1,251 @@
-"""The planning context as planners get it: `PlanningContext` on top of the planning service."""
+"""The planning context as planners get it: the interfaces of `sim.api` on the planning service."""
 
-from collections.abc import Hashable, Iterator, Sequence
-from typing import Any
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from numbers import Real
+from types import MappingProxyType
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from scenarios.applications.pipeline import Configuration
+from scenarios.applications.pipeline import Configuration, Pipeline
+from scenarios.cluster import Cluster
 from scenarios.queries import Query
+from sim.api.bulk import BulkOperations
 from sim.api.charges import CHARGES_S
+from sim.api.choices import DEFAULT_CHOICES, Choices
 from sim.api.context import PlanningContext
 from sim.api.errors import PlannerError
-from sim.api.estimate import Estimate, Integers
+from sim.api.estimate import Estimate, Floats, Integers
 from sim.api.plan import Plan
+from sim.api.plan_view import PlanView
 from sim.api.prediction import Prediction
+from sim.api.renamed import Guided
+from sim.api.truth import Truth
 from sim.api.window_report import WindowReport
+from sim.api.world_state import WorldState
 from sim.clock import seconds
-from sim.planning.bulk import ServedBulk
-from sim.planning.call import Facet, PlanningCall
-from sim.planning.metered_profiling import checked_samples, denied, measure
+from sim.cluster.machines import StationDemand
+from sim.planning.call import PlanningCall
 from sim.planning.plan_rules import check_configuration
-from sim.planning.queueing import sojourn
-from sim.planning.world_state import ServedWorld
+from sim.planning.profiling_bench import ITEMS
+from sim.planning.queueing import Sizes, no_loads, present_loads, sojourn, sojourns
+from sim.planning.service import PlanningService, denied
+
+PREDICTIONS_PER_CHARGE = 1000
+"""Plans that `ServedBulk.predict_many` predicts for the charge of one prediction: most of the
+effort is the same for all."""
+
+
+class Facet(Guided):
+    """A part of the planning interface during one call."""
+
+    def __init__(self, call: PlanningCall) -> None:
+        self._call = call
+        self._service = call.service
+
+    @property
+    def _counted(self) -> PlanningService:
+        """The service, of which the planner asks one more operation."""
+        self._call.count()
+        return self._service
+
+
+class ServedWorld(Facet, WorldState):
+    """The description of the world during one call."""
+
+    _spelled = "context.world"
+
+    @property
+    def pipeline(self) -> Pipeline:
+        return self._service.application.pipeline
+
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        return tuple(self._service.application.datasets)
+
+    @property
+    def cluster(self) -> Cluster:
+        return self._service.shown_cluster
+
+    def machines_up(self, node: str) -> int:
+        return self._counted.machines.up[node]
+
+    def free_cores(self, node: str) -> int:
+        pool = self._counted.machines.pools[node]
+        return sum(machine.free_cores for machine in pool if machine.up)
+
+    def free_instances(self, node: str, profile: str) -> int:
+        return sum(machine.room_for(profile) for machine in self._counted.machines.pools[node])
+
+    @property
+    def last_release_s(self) -> float | None:
+        last_release_ns = self._counted.machines.last_release_ns
+        return None if last_release_ns is None else seconds(last_release_ns)
+
+    @property
+    def plans(self) -> Mapping[int, Plan]:
+        return MappingProxyType(self._counted.registry.plans)
+
+    @property
+    def loading(self) -> Mapping[int, Plan]:
+        return MappingProxyType(self._counted.registry.loading)
+
+    def active_since_s(self, query: Query) -> float | None:
+        state = self._counted.registry.living.get(query.id)
+        if state is None or state.active is None:
+            return None
+        return seconds(state.active_since_ns[state.active.number])
+
+    def refusal(self, query: Query, plan: Plan) -> str | None:
+        self._call.count()
+        try:
+            self._call.figures(query, plan)
+        except PlannerError as error:
+            return str(error)
+        return None
+
+    def capacity_factors(self, query: Query, plan: Plan) -> tuple[float, ...]:
+        self._call.count()
+        services = self._call.figures(query, plan).services
+        return tuple(service.factor * service.work_factor for service in services)
+
+
+class ServedBulk(Facet, BulkOperations):
+    """The bulk operations of one call."""
+
+    _spelled = "context.bulk"
+
+    @property
+    def running_by_id(self) -> Mapping[int, Query]:
+        return MappingProxyType(self._counted.registry.running_by_id)
+
+    @property
+    def searching(self) -> tuple[Query, ...]:
+        return self._counted.registry.searching
+
+    def last_departed(self) -> Iterator[Query]:
+        return reversed(self._counted.registry.departed)
+
+    def last_counts(self) -> Integers:
+        service = self._counted
+        return service.telemetry.last_counts(service.registry.running_by_id)
+
+    def view(self, query: Query, choices: Choices = DEFAULT_CHOICES) -> PlanView:
+        return self._counted.views.view(query, choices)
+
+    def truth(self, query: Query, choices: Choices = DEFAULT_CHOICES) -> Truth:
+        call = self._call
+        call.count()
+        if not call.sees_truth:
+            raise PlannerError(
+                "truth: no deployed planner could know it; one that is a bound for others says so "
+                "by the class attribute sees_truth = True, and results label it"
+            )
+        state = call.state(query)
+        return self._service.truths.of(query, state.truth, seconds(call.now_ns), choices)
+
+    def features(self, of: Query | str) -> Floats:
+        call = self._call
+        if isinstance(of, str):
+            call.count()
+            call.check_dataset(of)
+            return self._service.offline(of, call.budget_s)[0].features
+        call.search(of)
+        return self._service.bench(of, call.now_ns).features
+
+    def predict_many(
+        self,
+        query: Query,
+        view: PlanView,
+        indices: Integers,
+        operator_time_s: Floats,
+        time_cv: Floats | float,
+        load: Literal["present"] | float = "present",
+        normalised: Floats | tuple[float, float] = (1.0, 1.0),
+        row: Integers | None = None,
+        slower: tuple[float, float] = (1.0, 1.0),
+        links_slower: float = 1.0,
+    ) -> tuple[Floats, Floats]:
+        search = self._call.search(query)
+        indices = np.asarray(indices, dtype=np.int64)
+        many = len(indices)
+        search.charge("predict", -(-many // PREDICTIONS_PER_CHARGE) * CHARGES_S["predict"])
+        rows = many if row is None else len(operator_time_s)
+        try:
+            sizes = Sizes(
+                _filled(operator_time_s, (rows, view.station.shape[1])),
+                _filled(time_cv, (rows,)),
+                _filled(normalised, (rows, 2)),
+                np.arange(many) if row is None else _row(row, many),
+                slower,
+                float(links_slower),
+            )
+        except ValueError as error:
+            raise PlannerError(f"predict_many query {query.id}: {error}") from None
+        machines = self._service.machines
+        if load == "present":
+            dataset = self._service.application.datasets[query.dataset]
+            loads = present_loads(machines, dataset, query, view, indices)
+            return sojourns(query, view, indices, sizes, loads)
+        if isinstance(load, float | int) and 0 <= load < 1:
+            return sojourns(query, view, indices, sizes, no_loads(machines, query), float(load))
+        raise PlannerError(f"load={load!r}: choose 'present' or a utilisation below 1")
+
+    def first_that_fits(
+        self,
+        wanted: Sequence[tuple[Query, Sequence[Plan]]],
+        beside: Sequence[tuple[Query, Plan]] = (),
+    ) -> list[int | None]:
+        return self._counted.machines.first_that_fits(
+            [self._call.figures(other, plan).off_device for other, plan in beside],
+            (self._tried(query, plans) for query, plans in wanted),
+        )
+
+    def _tried(self, query: Query, plans: Sequence[Plan]) -> Iterator[Sequence[StationDemand]]:
+        """Yield the demands of each plan that is tried, after charging for the attempt."""
+        for plan in plans:
+            self._call.search(query).charge("fits", CHARGES_S["fits"])
+            yield self._call.figures(query, plan).off_device
+
+    def recall_each(self, keys: Iterable[Hashable]) -> Iterator[Any | None]:
+        return self._counted.memory.read_each(keys, self._call.now_ns)
+
+    def settled(self, keys: Sequence[Hashable]) -> list[bool]:
+        return self._counted.memory.settled(keys, self._call.now_ns)
+
+    def log_candidate(
+        self,
+        query: Query,
+        plan: Plan,
+        role: str,
+        latency_s: float,
+        accuracy: float,
+        price: float | None = None,
+        reason: str = "",
+    ) -> None:
+        service, now_ns = self._service, self._call.now_ns
+        at_s = seconds(self._call.search(query).clock_ns)
+        figures = self._call.figures(query, plan)
+        for name, text in (("role", role), ("reason", reason)):
+            if not isinstance(text, str):
+                raise PlannerError(f"log_candidate: {name}={text!r} must be a text")
+        dataset = service.application.datasets[query.dataset]
+        true_accuracy = dataset.expected_accuracy(service.content(query, now_ns))
+        row = {
+            "query": query.id,
+            "triggered_s": seconds(now_ns),
+            "at_s": at_s,
+            "role": role,
+            **service.named(plan),
+            "list_price_usd_per_hour": figures.list_price_usd_per_hour,
+            "latency_s": _number("latency_s", latency_s),
+            "accuracy": _number("accuracy", accuracy),
+            "price": None if price is None else _number("price", price),
+            "reason": reason or None,
+            "true_accuracy": float(true_accuracy[plan.configuration.index]),
+        }
+        service.tables.add("offers", row)
 
 
 class ServedContext(Facet, PlanningContext):
@@ -38,27 +263,22 @@ class ServedContext(Facet, PlanningContext):
 
     @property
     def waiting(self) -> tuple[Query, ...]:
-        self._call.count()
-        return self._service.registry.waiting
+        return self._counted.registry.waiting
 
     @property
     def running(self) -> tuple[Query, ...]:
-        self._call.count()
-        return self._service.registry.running
+        return self._counted.registry.running
 
     def plan_of(self, query: Query) -> Plan | None:
-        self._call.count()
-        state = self._service.registry.living.get(query.id)
+        state = self._counted.registry.living.get(query.id)
         return None if state is None else state.plan
 
     def telemetry(self, query: Query) -> tuple[WindowReport, ...]:
-        self._call.count()
-        living = query.id in self._service.registry.living
+        living = query.id in self._counted.registry.living
         return self._service.telemetry.reports(query.id) if living else ()
 
     def candidates(self, query: Query, order: str = "cost") -> Iterator[Plan]:
-        self._call.count()
-        return self._service.plan_space.ordered(order, query.device)
+        return self._counted.plan_space.ordered(order, query.device)
 
     def profile(
         self, of: Query | str, what: Plan | Configuration, samples: int | Integers
@@ -67,7 +287,7 @@ class ServedContext(Facet, PlanningContext):
             return self._profile_offline(of, what, samples)
         call, search = self._call, self._call.search(of)
         bench = self._service.bench(of, call.now_ns)
-        wanted = checked_samples(samples)
+        wanted = _checked(samples)
         plan = what if isinstance(what, Plan) else None
         known = None if plan is None else bench.estimate(plan)
         if known is not None:
@@ -79,9 +299,7 @@ class ServedContext(Facet, PlanningContext):
         configuration = what.configuration if isinstance(what, Plan) else what
         pipeline = self._service.application.pipeline
         check_configuration(configuration, pipeline)
-        measurement, reused = measure(
-            self._service, bench, configuration, wanted, search, of.id, of.dataset
-        )
+        measurement, reused = self._service.measure(bench, configuration, wanted, search, of.id)
         estimate = call.estimate(of, plan, measurement, reused)
         if plan is not None and reused == len(pipeline.operators):
             bench.keep(plan, estimate)  # Asked again, it would be the same.
@@ -95,8 +313,7 @@ class ServedContext(Facet, PlanningContext):
         call.check_dataset(dataset)
         check_configuration(configuration, service.application.pipeline)
         bench, search = service.offline(dataset, call.budget_s)
-        wanted = checked_samples(samples)
-        return Estimate(*measure(service, bench, configuration, wanted, search, None, dataset))
+        return Estimate(*service.measure(bench, configuration, _checked(samples), search))
 
     def measure_live_accuracy(self, query: Query, samples: int) -> Estimate:
         call, search = self._call, self._call.search(query)
@@ -104,11 +321,9 @@ class ServedContext(Facet, PlanningContext):
         if active is None:
             raise PlannerError(f"measure_live_accuracy query {query.id}: no plan is active")
         bench = self._service.fresh_bench(query, call.now_ns)
-        wanted = checked_samples(samples)
+        wanted = _checked(samples)
         configuration = active.plan.configuration
-        measurement, reused = measure(
-            self._service, bench, configuration, wanted, search, query.id, query.dataset
-        )
+        measurement, reused = self._service.measure(bench, configuration, wanted, search, query.id)
         return call.estimate(query, active.plan, measurement, reused)
 
     def resample(self, query: Query) -> None:
@@ -140,14 +355,11 @@ class ServedContext(Facet, PlanningContext):
                 for time_s, service in zip(times_s, figures.services, strict=True)
             ],
             [machines.load_for(demand, query.id) for demand in figures.demands],
-            figures.access_s,
-            figures.whole.backhaul_s,
-            figures.whole.fixed_s,
+            figures.whole,
             measurement.time_cv,
             query.slo.latency_quantile,
             [(service.work_factor, service.crowded_factor) for service in figures.services],
             measurement.normalised,
-            figures.whole.backhaul_up_s,
             machines.backhaul.load_without(query.id),
             figures.ways,
         )
@@ -196,3 +408,38 @@ class ServedContext(Facet, PlanningContext):
         self._call.count()
         author = 0 if query is None else self._call.search(query).number
         return self._service.memory.read(key, self._call.now_ns, author)
+
+
+def _number(name: str, value: float) -> float:
+    if not isinstance(value, Real):  # Also what numpy gives, but no array.
+        raise PlannerError(f"log_candidate: {name}={value!r} must be a number")
+    return float(value)
+
+
+def _filled(values: ArrayLike, shape: tuple[int, ...]) -> Floats:
+    if isinstance(values, np.ndarray) and values.shape == shape and values.flags.c_contiguous:
+        return values if values.dtype == np.float64 else values.astype(np.float64)
+    return np.ascontiguousarray(np.broadcast_to(np.asarray(values, dtype=np.float64), shape))
+
+
+def _row(row: ArrayLike, many: int) -> Integers:
+    given = np.asarray(row, dtype=np.int64)
+    if given.shape != (many,):
+        raise ValueError(f"row: shape {given.shape}, must be ({many},)")
+    return given
+
+
+def _checked(samples: int | Integers) -> int | Integers:
+    """Return a number of items, or the numbers of different items, that can be profiled."""
+    if isinstance(samples, int | np.integer):
+        if samples < 0:
+            raise PlannerError(f"samples={samples}: must be a whole number of 0 or more")
+        return min(int(samples), ITEMS)
+    wanted = np.asarray(samples)
+    if wanted.ndim != 1 or (len(wanted) and wanted.dtype.kind not in "iu"):
+        raise PlannerError(
+            f"samples={samples!r}: must be a whole number, or an array of numbers of items"
+        )
+    if len(wanted) and not (wanted.min() >= 0 and wanted.max() < ITEMS):
+        raise PlannerError(f"samples: numbers of items must lie between 0 and {ITEMS - 1}")
+    return np.unique(wanted.astype(np.int64))

@@ -14,8 +14,8 @@ from scenarios.cluster import DEVICE, Cluster
 from sim.api.choices import Choices
 from sim.api.estimate import Floats, Integers
 from sim.api.plan import CORE, Allocation, Plan, operator_price_usd_per_hour
-from sim.catalogue.catalogue import Catalogue
-from sim.catalogue.service_tables import (
+from sim.catalogue.catalogue import (
+    Catalogue,
     OperatorKeys,
     Option,
     ServiceTable,
@@ -88,16 +88,11 @@ class PlanSpace:
         """Where each option of an operator stands."""
         return tuple({each: at for at, each in enumerate(options)} for options in self.options)
 
-    @cached_property
-    def layouts(self) -> tuple[Layout, ...]:
-        """Placement and allocation of every layout."""
-        return tuple(self._layout(row) for row in self.layout_option.tolist())
-
     def plan(self, index: int) -> Plan:
         """Return plan number ``index``; the same object every time."""
         plan = self._made.get(index)
         if plan is None:
-            layout = self._layout(self.layout_option[self.layout[index]].tolist())
+            layout = self.layout_at(self.layout[index])
             configuration = self._pipeline.configurations[self.configuration[index]]
             plan = self._made[index] = Plan(configuration, *layout)
         return plan
@@ -140,7 +135,9 @@ class PlanSpace:
             for operator, table in enumerate(self.tables)
         )
 
-    def _layout(self, row: list[int]) -> Layout:
+    def layout_at(self, number: int) -> Layout:
+        """Return placement and allocation of a layout."""
+        row = self.layout_option[number].tolist()
         chosen = [options[at] for options, at in zip(self.options, row, strict=True)]
         return tuple(place for place, _ in chosen), tuple(share for _, share in chosen)
 

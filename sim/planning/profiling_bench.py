@@ -39,8 +39,7 @@ ITEMS, FEW = 1024, 64
 NONE = np.zeros(0, dtype=np.int64)
 NONE.setflags(write=False)
 
-LEAST_RANK = 1e-9
-"""How near to 0 or 1 ranks come, whose quantiles would be infinite."""
+LEAST_RANK = 1e-9  # how near to 0 or 1 ranks come, whose quantiles would be infinite
 
 
 class ProfilingRun(NamedTuple):
@@ -82,7 +81,7 @@ class ProfilingBench:
         profiling_log: ProfilingLog | None = None,
     ) -> None:
         self._application = application
-        self._dataset = dataset
+        self.dataset = dataset
         self._weights = weights
         self._correlation = feature_correlation
         self._owner = tuple(names)
@@ -112,7 +111,7 @@ class ProfilingBench:
         return self._drawn
 
     def _draw(self, count: int) -> "_Items":
-        dataset, application = self._dataset, self._application
+        dataset, application = self.dataset, self._application
         alike = np.ones(count)
 
         def varied(variability: Variability, purpose: str) -> Floats:
@@ -144,9 +143,9 @@ class ProfilingBench:
         """Features of every item, shape (items, 4): log size, log length, and two views."""
         if self._features is None:
             items = self._items(ITEMS)
-            hardness = self._dataset.accuracy.mean(axis=0)
+            hardness = self.dataset.accuracy.mean(axis=0)
             hardness -= hardness.mean()
-            spread = np.sqrt(self._dataset.stratum_weights @ hardness**2)
+            spread = np.sqrt(self.dataset.stratum_weights @ hardness**2)
             hardness /= spread or 1.0
             rows = np.empty((4, ITEMS))
             np.log(items.sizes, out=rows[0])
@@ -197,7 +196,7 @@ class ProfilingBench:
         """Return what measuring items takes that were not measured yet, with so many workers."""
         self._see_all()
         charged_s, device_s, reused = 0.0, 0.0, 0
-        times = self._dataset.service_time_s[configuration.index]
+        times = self.dataset.service_time_s[configuration.index]
         keys = self._application.pipeline.work_numbers[configuration.index]
         for operator, (key, time_s) in enumerate(zip(keys, times.tolist(), strict=True)):
             seen = self._seen.get(key)
@@ -218,12 +217,12 @@ class ProfilingBench:
 
     def _times_s(self, configuration: Configuration, drawn: _Items, items: Integers) -> Floats:
         """Return the time of each operator on some of the items drawn, shape (m, N)."""
-        means_s = self._dataset.service_time_s[configuration.index]
+        means_s = self.dataset.service_time_s[configuration.index]
         sizes, factors = drawn.sizes[items], drawn.factors[:, items]
         times_s = np.ascontiguousarray(means_s * sizes[:, None] * factors.T)
         for operator in self._generating:
             times_s[:, operator] = self._application.item_times_s(
-                self._dataset,
+                self.dataset,
                 configuration,
                 operator,
                 sizes,
@@ -235,7 +234,7 @@ class ProfilingBench:
     def true_accuracy(self, configuration: Configuration) -> float:
         """Return the expected accuracy of a configuration, for the record only."""
         if self._expected is None:
-            self._expected = self._dataset.expected_accuracy(self._weights)
+            self._expected = self.dataset.expected_accuracy(self._weights)
         return float(self._expected[configuration.index])
 
     def measure(self, configuration: Configuration, items: Integers, at_ns: int = 0) -> Measurement:
@@ -254,7 +253,7 @@ class ProfilingBench:
     def _observe(self, configuration: Configuration, items: Integers) -> tuple[Floats, Floats]:
         """Return accuracy, shape (m,), and times of operators, shape (m, N), on some items."""
         drawn = self._items(_count_up_to(items))
-        accuracy = self._dataset.item_accuracy(
+        accuracy = self.dataset.item_accuracy(
             configuration.index, drawn.strata[items], drawn.ranks[items]
         )
         return accuracy, self._times_s(configuration, drawn, items)
@@ -276,13 +275,7 @@ class ProfilingBench:
             configuration, items, accuracy, times_s, drawn.sizes[items], drawn.allowances[items]
         )
         # Planners get the very arrays that later estimates are made from.
-        for array in (
-            measurement.items,
-            measurement.accuracy,
-            measurement.operator_time_s,
-            measurement.size,
-            measurement.allowance,
-        ):
+        for array in (items, accuracy, times_s, measurement.size, measurement.allowance):
             array.setflags(write=False)
         self._measured[configuration.index] = measurement
         return measurement
@@ -309,10 +302,7 @@ def _view(
     latent_share: float,
     noise_share: float,
 ) -> None:
-    """Turn ``views``, standard normals of shape (2, n), into views of rank and of stratum.
-
-    ``ranks`` and ``strata`` have shape (n,); ``hardness``, of mean 0, is that of each stratum.
-    """
+    """Turn ``views``, standard normals of shape (2, n), into views of rank and of stratum."""
     for item in range(len(ranks)):
         rank = min(max(ranks[item], LEAST_RANK), 1 - LEAST_RANK)
         views[0, item] = latent_share * normal_quantile(rank) + noise_share * views[0, item]

@@ -20,9 +20,21 @@ that are not FIFO or shed, and variation of link capacity in time.
 from collections.abc import Sequence
 from math import exp, fsum, inf, log, log1p, sqrt
 from statistics import NormalDist
+from typing import NamedTuple, cast
 
+import numpy as np
+
+from scenarios.applications.dataset import Dataset
+from scenarios.cluster import DEVICE
+from scenarios.compiled import compiled
+from scenarios.queries import Query
+from sim.api import plan_view as pv
+from sim.api.estimate import Floats, Integers
+from sim.api.plan_view import PlanView
 from sim.api.prediction import DagPath
+from sim.cluster.machines import Machines, StationDemand
 from sim.cluster.members import NO_LOAD, StationLoad
+from sim.planning.plan_space import PlanSpace
 
 NORMAL = NormalDist()
 
@@ -39,26 +51,22 @@ def sojourn(
     rate: float,
     service_s: Sequence[float],
     stations: Sequence[StationLoad],
-    access_s: Sequence[float],
-    backhaul_s: float,
-    fixed_s: float,
+    whole: DagPath,
     cv: float,
     quantile: float,
     crowding: Sequence[tuple[float, float]] | None = None,
     normalised: tuple[float, float] = (1.0, 1.0),
-    backhaul_up_s: float = 0.0,
     backhaul: StationLoad = NO_LOAD,
     ways: Sequence[DagPath] = (),
 ) -> tuple[float, float, tuple[float, ...]]:
     """Predict mean and quantile of the sojourn in seconds, and the utilisation of each station.
 
     ``rate`` is the query's requests per second, ``service_s`` each operator's mean time served
-    alone, ``stations`` what others ask of its station, and ``access_s`` the transmission time of
-    each message on the access uplink. ``backhaul_s``, ``backhaul_up_s``, ``fixed_s`` and ``ways``
-    are as in `DagPath`; ``backhaul`` is what others ask of the way to the cloud, as one server.
-    ``crowding`` has per operator a request's share of a server's capacity and its time on a full
-    server, both over its service time alone; by default all servers serve one at a time. ``cv`` is
-    the coefficient of variation of request sizes; for ``normalised`` see
+    alone, and ``stations`` what others ask of its station. ``whole`` is what a request meets in
+    all, on one of the ``ways`` if there are several; ``backhaul`` is what others ask of the way to
+    the cloud, as one server. ``crowding`` has per operator a request's share of a server's capacity
+    and its time on a full server, both over its service time alone; by default all servers serve
+    one at a time. ``cv`` is the coefficient of variation of request sizes; for ``normalised`` see
     ``Measurement.normalised``.
     """
     queues, crowded_s = [], []
@@ -70,9 +78,9 @@ def sojourn(
         service = crowded_s[-1] if load.at_once > 1 else work / (load.rate + rate)
         queues.append((service, load.servers * load.at_once, busy))
     utilisation = tuple(queue[2] for queue in queues)
-    sent_s = fsum(access_s)
-    queues.append((sent_s, 1, rate * sent_s))
-    work = backhaul.work + rate * backhaul_up_s if backhaul_up_s else 0.0
+    queues.append((whole.access_s, 1, rate * whole.access_s))
+    up_s = whole.backhaul_up_s
+    work = backhaul.work + rate * up_s if up_s else 0.0
     queues.append((work / (backhaul.rate + rate), 1, work))
     if any(busy >= 1 for _, _, busy in queues):
         return inf, inf, utilisation
@@ -80,8 +88,6 @@ def sojourn(
         (normalised[1] * mean_wait_s(service, cv, servers, busy), busy)
         for service, servers, busy in queues
     ]
-    everything = tuple(range(len(service_s)))
-    whole = DagPath(everything, sent_s, backhaul_s, backhaul_up_s, fixed_s)
     slowest = [_along(way, waits, crowded_s, cv, quantile, normalised) for way in ways or (whole,)]
     return max(mean for mean, _ in slowest), max(tail for _, tail in slowest), utilisation
 
@@ -115,3 +121,210 @@ def _along(
     log_variance = log1p(variance / mean**2)
     tail = exp(log(mean) - log_variance / 2 + NORMAL.inv_cdf(quantile) * sqrt(log_variance))
     return fixed_s + mean, fixed_s + tail
+
+
+# For many plans at once
+
+NOTHING: Floats = np.zeros((0, 0))
+
+
+class OtherLoads(NamedTuple):
+    """What others already ask of the stations that plans would use; K plans, N operators."""
+
+    rate: Floats  # requests per second, shape (K, N), or of no rows where others ask for nothing
+    work: Floats  # load in servers, likewise
+    backhaul: tuple[float, float]  # rate and work of others on the backhaul to the cloud
+
+
+class Sizes(NamedTuple):
+    """What is believed of the sizes of requests under K plans, by m rows that they go by."""
+
+    operator_time_s: Floats  # mean time of each operator on profiling hardware, shape (m, N)
+    time_cv: Floats  # coefficient of variation of request sizes, shape (m,)
+    # What dividing by allowances does to the mean of moving, and of all else, shape (m, 2).
+    normalised: Floats
+    row: Integers  # the row of each plan, shape (K,)
+    # What times of operators on the device are multiplied by, and those of all others.
+    slower: tuple[float, float] = (1.0, 1.0)
+    links_slower: float = 1.0  # what times of the query's messages on links are
+
+
+def present_loads(
+    machines: Machines,
+    dataset: Dataset,
+    query: Query,
+    view: PlanView,
+    indices: Integers,
+) -> OtherLoads:
+    """Return what others ask now of the stations that a query would join or share."""
+    space = cast(PlanSpace, view.space)
+    rates = [np.zeros(table.latency.shape) for table in space.tables]
+    works = [np.zeros(table.latency.shape) for table in space.tables]
+    for key in machines.stations:
+        operator, knobs, place, allocation = key
+        option = space.option_number[operator].get((place, allocation))
+        if place == DEVICE or option is None:
+            continue
+        table, at = space.tables[operator], (option, space.keys.number[operator][knobs])
+        example = space.keys.examples[operator][at[1]]
+        mean_s = float(dataset.service_time_s[example.index, operator])
+        demand = StationDemand(
+            key,
+            query.requests_per_s,
+            query.requests_per_s * mean_s * float(table.capacity[at]),
+            int(table.at_once[at]),
+        )
+        load = machines.load_for(demand, query.id)
+        rates[operator][at], works[operator][at] = load.rate, load.work
+    options = space.layout_option[view.layout[indices]].T
+    columns = space.keys.column[view.configuration[indices]].T
+    return OtherLoads(
+        _gathered(rates, options, columns),
+        _gathered(works, options, columns),
+        _backhaul(machines, query),
+    )
+
+
+def _gathered(tables: list[Floats], options: Integers, columns: Integers) -> Floats:
+    return np.column_stack(
+        [table[row, column] for table, row, column in zip(tables, options, columns, strict=True)]
+    )
+
+
+def no_loads(machines: Machines, query: Query) -> OtherLoads:
+    """Return loads of none but the backhaul, which is as it is now."""
+    return OtherLoads(NOTHING, NOTHING, _backhaul(machines, query))
+
+
+def _backhaul(machines: Machines, query: Query) -> tuple[float, float]:
+    load = machines.backhaul.load_without(query.id)
+    return load.rate, load.work
+
+
+def sojourns(
+    query: Query,
+    view: PlanView,
+    indices: Integers,
+    sizes: Sizes,
+    loads: OtherLoads,
+    utilisation: float = 0.0,
+) -> tuple[Floats, Floats]:
+    """Predict mean and quantile of sojourns in seconds under K plans of a view, each of shape (K,).
+
+    ``utilisation`` is a lower bound for stations off the device: where they are less busy, more
+    load of the query's own kind is assumed. Infinite where a station or a link would be overloaded.
+    """
+    return _sojourns(
+        indices,
+        view.records.place,
+        query.requests_per_s,
+        sizes,
+        loads,
+        utilisation,
+        view.records.served,
+        view.records.met,
+        tuple([way.operators for way in view.ways]),
+        NORMAL.inv_cdf(query.slo.latency_quantile),
+    )
+
+
+@compiled
+def _wait(service_s: float, busy: float, servers: float) -> tuple[float, float]:
+    """Return mean and variance of a wait, where ``service_s`` is the mean time of service scaled.
+
+    Both are 0 where the queue is idle, or overloaded. The scale is (1 + cv^2) / 2.
+    """
+    if not 0 < busy < 1:
+        return 0.0, 0.0
+    congestion = busy / (1 - busy)
+    if servers != 1:
+        congestion = busy ** (np.sqrt(2.0 * (servers + 1)) - 1) / (servers * (1 - busy))
+    wait_s = service_s * congestion
+    return wait_s, (2 / busy - 1) * (wait_s * wait_s)
+
+
+@compiled
+def _sojourns(  # noqa: PLR0915
+    indices: Integers,
+    place: Integers,
+    rate: float,
+    sizes: Sizes,
+    others: OtherLoads,
+    utilisation: float,
+    served: Floats,
+    met: Floats,
+    ways: tuple[Integers, ...],
+    quantile: float,
+) -> tuple[Floats, Floats]:
+    """Return mean and quantile of sojourns, those of the slowest way; see `sojourns`.
+
+    A request passes the queues of N stations, the access uplink and the backhaul. ``place``,
+    ``served`` and ``met`` are `Records`; ``quantile`` is of the standard normal distribution.
+    Raises IndexError if there is no such plan or row.
+    """
+    rows, operators = sizes.operator_time_s.shape
+    slower, links_slower = sizes.slower, sizes.links_slower
+    others_send, others_sent = others.backhaul
+    slowest_s, latest_s = np.zeros(len(indices)), np.zeros(len(indices))
+    waits_s, variances = np.empty(operators + 2), np.empty(operators + 2)
+    served_s = np.empty(operators)
+    for row in range(len(indices)):
+        index, its = indices[row], sizes.row[row]
+        if not (0 <= index < len(place) and 0 <= its < rows):
+            raise IndexError("no such plan, or no such row")
+        plan = place[index]
+        cv, moving, still = sizes.time_cv[its], sizes.normalised[its, 0], sizes.normalised[its, 1]
+        scale = still * (1 + cv * cv) / 2
+        overloaded = False
+        for at in range(operators):
+            on_device = served[plan, at, pv.STATION] < 0
+            time_s = (slower[0] if on_device else slower[1]) * sizes.operator_time_s[its, at]
+            servers, at_once = served[plan, at, pv.SERVERS], served[plan, at, pv.AT_ONCE]
+            capacity = served[plan, at, pv.CAPACITY]
+            per_request = time_s * capacity
+            theirs, their_rate = 0.0, 0.0
+            if len(others.rate) > 0:
+                theirs, their_rate = others.work[row, at], others.rate[row, at]
+            more = utilisation * servers - rate * per_request - theirs
+            if not on_device and more > 0:
+                theirs, their_rate = theirs + more, their_rate + more / per_request
+            work = theirs + rate * time_s * capacity
+            used = work / servers
+            alone_s = time_s * served[plan, at, pv.LATENCY]
+            full_s = time_s * served[plan, at, pv.CROWDED]
+            served_s[at] = alone_s + (full_s - alone_s) * min(1.0, used)
+            service_s = served_s[at] if at_once > 1 else work / (their_rate + rate)
+            waits_s[at], variances[at] = _wait(scale * service_s, used, servers * at_once)
+            overloaded = overloaded or not used < 1
+        # Both links are one more queue each, of one server.
+        access_s = links_slower * met[plan, pv.ALL, pv.ACCESS_S]
+        up_s = met[plan, pv.ALL, pv.BACKHAUL_UP_S]
+        sent, shared = rate * access_s, others_sent + rate * up_s if up_s > 0 else 0.0
+        uplink, trunk = operators, operators + 1
+        waits_s[uplink], variances[uplink] = _wait(scale * access_s, sent, 1.0)
+        trunk_s = shared / (others_send + rate)
+        waits_s[trunk], variances[trunk] = _wait(scale * trunk_s, shared, 1.0)
+        if overloaded or not sent < 1 or not shared < 1:
+            slowest_s[row] = latest_s[row] = np.inf
+            continue
+        for number, on_way in enumerate(ways):
+            links = met[plan, pv.ALL + 1 + number]
+            moving_s = links_slower * (links[pv.ACCESS_S] + links[pv.BACKHAUL_S])
+            wait_s, variance = 0.0, 0.0
+            for at in on_way:
+                moving_s += served_s[at]
+                wait_s += float(waits_s[at])
+                variance += float(variances[at])
+            for at, sent_s in ((uplink, links[pv.ACCESS_S]), (trunk, links[pv.BACKHAUL_UP_S])):
+                if sent_s > 0:
+                    wait_s += float(waits_s[at])
+                    variance += float(variances[at])
+            moving_s *= moving
+            mean_s = wait_s + moving_s
+            variance += (cv * moving_s) * (cv * moving_s)
+            log_variance = np.log1p(variance / (mean_s * mean_s))
+            tail_s = mean_s * np.exp(quantile * np.sqrt(log_variance) - log_variance / 2)
+            later_s = still * links_slower * links[pv.FIXED_S]
+            slowest_s[row] = max(slowest_s[row], later_s + mean_s)
+            latest_s[row] = max(latest_s[row], later_s + tail_s)
+    return slowest_s, latest_s

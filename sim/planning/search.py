@@ -5,7 +5,6 @@ first free lane; waiting is response time but not budget.
 """
 
 from dataclasses import dataclass, field
-from heapq import heapreplace
 
 from sim.clock import ns, seconds
 
@@ -57,21 +56,12 @@ class Lanes:
 
     def __init__(self, count: int) -> None:
         self._free_ns = [0] * count
-        # By when they are free; lanes that were used since stand too far ahead.
-        self._queue = [(0, lane) for lane in range(count)]
 
     def charge(self, search: SearchClock, duration_s: float) -> None:
         """Run a profiling of this duration in the search's lane, which it is granted if need be."""
         if search.lane is None:
-            search.lane = self._first_free()
+            search.lane = self._free_ns.index(min(self._free_ns))
         start_ns = max(search.clock_ns, self._free_ns[search.lane])
         search.waited_ns += start_ns - search.clock_ns
         search.charge("profile", duration_s)
         self._free_ns[search.lane] = search.clock_ns
-
-    def _first_free(self) -> int:
-        while True:
-            free_ns, lane = self._queue[0]
-            if free_ns == self._free_ns[lane]:
-                return lane
-            heapreplace(self._queue, (self._free_ns[lane], lane))

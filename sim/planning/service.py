@@ -1,17 +1,19 @@
 """The service behind the planning context; it outlives the single call."""
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from math import fsum
-from typing import Any
 
 from hardware_models.basis import Basis, worst
+from scenarios.applications.pipeline import Configuration
 from scenarios.cluster import DEVICE
 from scenarios.queries import Query
 from scenarios.scenario import Scenario
+from sim.api.charges import CHARGES_S
 from sim.api.choices import DEFAULT_CHOICES
-from sim.api.estimate import Floats
+from sim.api.estimate import Floats, Integers, Measurement
 from sim.api.plan import Plan
 from sim.api.prediction import DagPath
 from sim.catalogue.catalogue import ACCESS, UP, Catalogue, Crossing
@@ -23,7 +25,7 @@ from sim.metrics.results import ResultTables
 from sim.metrics.telemetry import Telemetry
 from sim.planning.memory import Memory
 from sim.planning.plan_views import PlanViews
-from sim.planning.profiling_bench import ProfilingBench
+from sim.planning.profiling_bench import ProfilingBench, ProfilingRun
 from sim.planning.profiling_log import ProfilingLog
 from sim.planning.search import Lanes, SearchClock
 from sim.planning.truth import Truths
@@ -38,7 +40,6 @@ class PlanFigures:
     """Catalogue figures of a plan for a query."""
 
     services: tuple[Service, ...]  # how each operator is served
-    access_s: tuple[float, ...]  # transmission of each mean message on the access uplink
     whole: DagPath  # all of a request's messages and operators
     ways: tuple[DagPath, ...]  # the ways through the operators, if there is more than one
     list_price_usd_per_hour: float  # price if no other query shares the plan's stations
@@ -89,7 +90,7 @@ class PlanningService:
         self.profiling_log = profiling_log
         self.lanes = Lanes(scenario.cluster.profiling.lanes)
         self.memory = Memory()
-        self.telemetry = Telemetry(len(self.application.operators))
+        self.telemetry = Telemetry()
         self.valid_plans: set[Plan] = set()
         self._figures: dict[tuple[str, str, str, float], dict[Plan, PlanFigures]] = {}
         self._worked_out = 0
@@ -131,10 +132,10 @@ class PlanningService:
         return self._bench_of(query, now_ns, "fresh", now_ns)
 
     def _bench_of(self, query: Query, now_ns: int, *names: str | int) -> ProfilingBench:
-        weights = self._content(query, now_ns)
+        weights = self.content(query, now_ns)
         return self._new_bench(query.dataset, weights, "query", query.id, *names)
 
-    def _content(self, query: Query, now_ns: int) -> Floats:
+    def content(self, query: Query, now_ns: int) -> Floats:
         """Return the true mixture of a query's content over strata, as it is now."""
         content = self.registry.living[query.id].truth.content
         return [
@@ -210,11 +211,6 @@ class PlanningService:
     def _work_out(self, query: Query, plan: Plan) -> PlanFigures:
         nominal, paths = self.nominal, self.application.pipeline.paths
         crossings = list(nominal.crossings(query, plan))
-        access_s = tuple(
-            8 * crossing.mean_bytes / nominal.capacity_bps(query, crossing)
-            for crossing in crossings
-            if crossing.link == ACCESS and crossing.direction == UP
-        )
         whole = self._way(query, plan, crossings, range(len(plan.placement)))
         ways = [
             self._way(
@@ -230,7 +226,6 @@ class PlanningService:
         off_device = tuple(demand for demand in demands if demand.place != DEVICE)
         return PlanFigures(
             services,
-            access_s,
             whole,
             tuple(ways),
             plan.list_price_usd_per_hour(self.cluster),
@@ -243,17 +238,18 @@ class PlanningService:
         self, query: Query, plan: Plan, crossings: Sequence[Crossing], operators: Sequence[int]
     ) -> DagPath:
         """Return what a request meets that crosses these links and visits these operators."""
-        access_s, backhaul_s, backhaul_up_s = 0.0, 0.0, 0.0
+        access_s: list[float] = []
+        backhaul_s, backhaul_up_s = 0.0, 0.0
         fixed_s = fsum(plan.allocation[operator].max_wait_s for operator in operators)
         for crossing in crossings:
             sent_s = 8 * crossing.mean_bytes / self.nominal.capacity_bps(query, crossing)
             fixed_s += self.nominal.propagation_s(query, crossing)
             if crossing.link == ACCESS and crossing.direction == UP:
-                access_s += sent_s
+                access_s.append(sent_s)
             else:
                 backhaul_s += sent_s
                 backhaul_up_s += sent_s if crossing.direction == UP else 0.0
-        return DagPath(tuple(operators), access_s, backhaul_s, backhaul_up_s, fixed_s)
+        return DagPath(tuple(operators), fsum(access_s), backhaul_s, backhaul_up_s, fixed_s)
 
     def _demands(
         self, query: Query, plan: Plan, services: Sequence[Service]
@@ -274,35 +270,6 @@ class PlanningService:
                 service.memory_bytes,
             )
 
-    def note_offer(
-        self,
-        query: Query,
-        plan: Plan,
-        now_ns: int,
-        clock_ns: int,
-        said: tuple[str, float, float, float | None, str],
-    ) -> None:
-        """Note in the results what a planner considered, beside what is true of it."""
-        role, latency_s, accuracy, price, reason = said
-        dataset = self.application.datasets[query.dataset]
-        true_accuracy = dataset.expected_accuracy(self._content(query, now_ns))
-        self.tables.add(
-            "offers",
-            {
-                "query": query.id,
-                "triggered_s": seconds(now_ns),
-                "at_s": seconds(clock_ns),
-                "role": role,
-                **self.named(plan),
-                "list_price_usd_per_hour": self.figures(query, plan).list_price_usd_per_hour,
-                "latency_s": latency_s,
-                "accuracy": accuracy,
-                "price": price,
-                "reason": reason or None,
-                "true_accuracy": float(true_accuracy[plan.configuration.index]),
-            },
-        )
-
     def named(self, plan: Plan) -> dict[str, str]:
         """Return what results call a plan, its configuration and its placement."""
         if plan not in self._names:
@@ -313,7 +280,78 @@ class PlanningService:
             }
         return self._names[plan]
 
-    def note_profiling(self, row: dict[str, Any]) -> None:
-        """Note a profiling run in the results."""
-        self.profiling_device_s += row["device_s"]
-        self.tables.add("profiling", row)
+    # Profiling: charged to a search, cut short by its budget, and on record
+
+    def measure(
+        self,
+        bench: ProfilingBench,
+        configuration: Configuration,
+        wanted: int | Integers,
+        search: SearchClock,
+        query: int | None = None,
+    ) -> tuple[Measurement, int]:
+        """Measure as many of the items as the budget allows.
+
+        ``query`` is None for offline profiling, which needs no lane. ``wanted`` is how many items
+        in all, or their numbers, shape (m,). Returns all that is measured of the configuration now,
+        and how many leading operators did not run.
+        """
+        missing, run = bench.missing(configuration, wanted), None
+        if len(missing) and not denied(configuration, bench, search):
+            run = _affordable(self.cluster.profiling.workers, bench, configuration, missing, search)
+            if run is None:
+                search.denied[configuration.index] = bench.runs
+        if run is None:
+            everything = len(self.application.operators)
+            return bench.measure(configuration, missing[:0]), everything
+        charged_s = run.charged_s + CHARGES_S["profile"]
+        if query is None:
+            search.charge("profile", charged_s)
+        else:
+            self.lanes.charge(search, charged_s)
+        search.device_s += run.device_s
+        self.profiling_device_s += run.device_s
+        measurement = bench.measure(configuration, run.items, search.clock_ns)
+        self.tables.add(
+            "profiling",
+            {
+                "query": query,
+                "dataset": bench.dataset.name,
+                "at_s": seconds(search.clock_ns),
+                "configuration": str(configuration),
+                "samples": measurement.count,
+                "prefix_reused": run.prefix_reused,
+                "charged_s": charged_s,
+                "device_s": run.device_s,
+                "accuracy_mean": measurement.accuracy_mean,
+                "accuracy_variance": measurement.accuracy_variance,
+                "true_accuracy": bench.true_accuracy(configuration),
+            },
+        )
+        return measurement, run.prefix_reused
+
+
+def denied(configuration: Configuration, bench: ProfilingBench, search: SearchClock) -> bool:
+    """Return whether the budget did not suffice before, and nothing changed since."""
+    return search.denied.get(configuration.index) == bench.runs
+
+
+def _affordable(
+    workers: int,
+    bench: ProfilingBench,
+    configuration: Configuration,
+    missing: Integers,
+    search: SearchClock,
+) -> ProfilingRun | None:
+    """Return the run on the most items that the search can pay for, or None."""
+    budget_s = search.remaining_s - CHARGES_S["profile"]
+    everything = bench.run(configuration, missing, workers)
+    if everything.charged_s <= budget_s:
+        return everything
+
+    def charged_s(items: int) -> float:
+        """Never less for more items."""
+        return bench.run(configuration, missing[:items], workers).charged_s
+
+    most = bisect_right(range(len(missing)), budget_s, key=charged_s) - 1
+    return bench.run(configuration, missing[:most], workers) if most > 0 else None

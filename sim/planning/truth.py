@@ -15,11 +15,9 @@ from sim.api.truth import Truth
 from sim.catalogue.catalogue import BACKHAUL, UP, Catalogue, Crossing
 from sim.planning.plan_views import Links, PlanViews, nominal_links
 
-ITEMS = 16_384
-"""Items that moments over requests are taken from, where no formula gives them."""
+ITEMS = 16_384  # items that moments over requests are taken from, where no formula gives them
 
-MOMENTS = 512
-"""Most moments of a query's remaining life that transmission times are averaged over."""
+MOMENTS = 512  # most moments of a query's remaining life that transmission times are averaged over
 
 
 class Truths:

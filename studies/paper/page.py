@@ -1,6 +1,7 @@
 """The page of the reproduction: figures, claims, our numbers, and whether we agree."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 from markdown_it import MarkdownIt
@@ -12,32 +13,27 @@ from studies.common.claims import Finding
 SIGNS = tuple(filter(None, BOUNDS.values()))
 
 
+@dataclass(frozen=True)
 class Section:
-    """What the page says of one figure.
+    """What the page says of one figure."""
 
-    `number` is that of the paper, `text` the docstring of the figure's module, `runs` the numbers
-    of runs, seeds and core-minutes in words, and `lines` is further Markdown.
-    """
+    number: str  # that of the paper
+    about: str  # the docstring of the figure's module
+    commands: Sequence[str]
+    runs: str  # the numbers of runs, seeds and core-minutes in words
+    findings: Sequence[Finding]
+    pictures: Sequence[Path]
+    lines: Sequence[str]  # further Markdown
 
-    def __init__(
-        self,
-        number: str,
-        text: str,
-        commands: Sequence[str],
-        runs: str,
-        findings: Sequence[Finding],
-        pictures: Sequence[Path],
-        lines: Sequence[str],
-    ) -> None:
-        self.number = number
-        self.title, _, self.text = (part.strip() for part in text.partition("\n"))
-        self.commands = commands
-        self.runs = runs
-        self.findings = findings
-        self.pictures = pictures
-        self.lines = lines
-        self.rows = [(each.claim, each.ours, each.verdict, each.why) for each in findings]
-        self.signs = any(each.ours.startswith(SIGNS) for each in findings)
+    @property
+    def rows(self) -> list[tuple[str, str, str, str]]:
+        """The findings as rows of a table."""
+        return [astuple(each) for each in self.findings]
+
+    @property
+    def signs(self) -> bool:
+        """Whether some finding has a sign."""
+        return any(each.ours.startswith(SIGNS) for each in self.findings)
 
 
 def page(

@@ -12,8 +12,13 @@ from planners.compass.compass import Compass
 from planners.compass.search.beliefs import beliefs_of
 from planners.compass.search.history import Prior
 from planners.compass.search.search import CmboSearch
-from planners.compass.state.known import History, ProfiledConfig, SearchState
-from planners.compass.state.records import publish_search_state, seen_search_state
+from planners.compass.state.records import (
+    History,
+    ProfiledConfig,
+    SearchState,
+    publish_search_state,
+    seen_search_state,
+)
 from scenarios.queries import Query
 from scenarios.random_streams import stream
 from sim import PlanningContext

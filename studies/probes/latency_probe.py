@@ -11,17 +11,15 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from lab.runs.api import Result
 from planners.bayesopt.encodings import blocks, joint, one_hot
 from planners.compass.search.cmbo import Cmbo
 from planners.compass.search.normal_bo import NormalBo
+from scenarios.numerics import Floats
 from scenarios.queries import Query
 from scenarios.random_streams import stream
 from sim import Planner, PlanningContext, PlanView
-
-Floats = NDArray[np.float64]
 
 AT = (5, 10, 20)
 """Numbers of profiled plans at which errors are recorded."""
@@ -117,8 +115,7 @@ def mean_latency_s(view: PlanView, operator_time_s: Floats, normalised: Floats) 
     which = view.configuration
     compute_s = np.einsum("pn,pn->p", view.latency_factors, operator_time_s[which])
     moving_s = compute_s + view.access_s + view.backhaul_s
-    mean_s: Floats = normalised[which, 0] * moving_s + normalised[which, 1] * view.fixed_s
-    return mean_s
+    return np.asarray(normalised[which, 0] * moving_s + normalised[which, 1] * view.fixed_s)
 
 
 def errors(result: Result) -> Mapping[str, Any]:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
-from lab.analysis.deployment_intervals import deployment_intervals
+from lab.reporting.explain.record import deployment_intervals
 from lab.runs.api import Result
 from lab.runs.runner import single_threaded
 from planners.reference.ilp import ILP

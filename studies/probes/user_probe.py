@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from hardware_models.devices import device
 from lab.runs.api import Result
 from planners.reference.ilp import ILP
-from planners.reference.planning_model import Capacity
+from planners.reference.optimum import Capacity
 from scenarios.applications.pipeline import Pipeline
+from scenarios.numerics import Floats
 from scenarios.queries import Query
 from sim import Planner, PlanningContext, Truth
 
-Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 LEAST = "least"
@@ -121,8 +121,7 @@ def used_usd_per_hour(
     time_s = truth.operator_time_s[view.configuration[plans]]
     busy = query.requests_per_s * view.capacity_factors[plans] * time_s / view.servers[plans]
     egress = view.cost_usd_per_hour[plans] - view.list_price_usd_per_hour[plans]
-    used: Floats = (price[station] * busy).sum(axis=1) + egress
-    return used
+    return np.asarray((price[station] * busy).sum(axis=1) + egress)
 
 
 def users(result: Result) -> Mapping[str, Any]:

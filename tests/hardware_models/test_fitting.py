@@ -1,13 +1,12 @@
 """Fits: the committed coefficients are what fitting gives, and files keep to their schemas."""
 
-import numpy as np
 import polars as pl
 import pytest
 
 from hardware_models.errors import UnknownNameError
 from hardware_models.fits import registry as fitting
 from hardware_models.fits.registry import error_rows, write_fits
-from hardware_models.gpu import gpu_latency, gpu_surface
+from hardware_models.gpu import gpu_latency
 from hardware_models.schemas import SCHEMAS
 from hardware_models.tables import load_table, read_file, validate
 
@@ -28,11 +27,9 @@ def test_refitting_gives_the_committed_coefficients(tmp_path):
 def test_refitting_a_model_gives_its_committed_form():
     rows = load_table("gpu_latency").filter(pl.col("model") == "resnet101")
     rows = rows.sort("mig_gpcs", "mps_procs", "batch")
-    form = gpu_surface.fit_form(
-        gpu_latency.points_of(rows, ("resnet101",)), np.log(rows["batch_latency_ms"].to_numpy())
-    )
+    form = list(gpu_latency.fit_form(rows).values())
     committed = load_table("fit_gpu_latency").filter(pl.col("group") == "resnet101")
-    assert committed["coefficient"].to_list() == list(gpu_surface.FORM)
+    assert committed["coefficient"].to_list() == list(gpu_latency.FORM)
     assert form == pytest.approx(committed["value"].to_numpy(), rel=0.01, abs=0.01)
 
 

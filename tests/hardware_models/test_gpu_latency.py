@@ -10,6 +10,7 @@ from hardware_models.fits import gpu_latency as gpu_latency_fit
 from hardware_models.gpu import gpu_latency
 from hardware_models.gpu.gpu_latency import batch_latency
 from hardware_models.reference import REFERENCE_SLICES
+from hardware_models.surfaces import stored_kernel
 from hardware_models.tables import TableSet, UserTable, load_table, using_tables
 
 KEY = ("model", "mig_gpcs", "batch", "mps_procs")
@@ -29,7 +30,9 @@ def points(draw, model=MODELS):
 
 @pytest.fixture(scope="module")
 def out_of_fold():
-    return gpu_latency_fit.cross_validate(gpu_latency_fit.RANDOM, gpu_latency.kernel())
+    return gpu_latency_fit.cross_validate(
+        gpu_latency_fit.RANDOM, stored_kernel(gpu_latency.LATENCY)
+    )
 
 
 def ape_pct(frame):

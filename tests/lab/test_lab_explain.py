@@ -15,12 +15,11 @@ from rich.console import Console
 import lab
 from lab.cli.simulate import main as simulate_main
 from lab.cli.tools import main
-from lab.reporting.explain import search_text
-from lab.reporting.explain.answer import answer
+from lab.reporting.explain import text
 from lab.reporting.explain.figure import explanation
-from lab.reporting.explain.findings import offers_in_short
+from lab.reporting.explain.findings import answer, offers_in_short
 from lab.reporting.explain.record import find_run, read_query
-from lab.runs.frames import scan
+from lab.runs.run_directory import scan
 from sim import Planner
 
 OVERRIDES = ["experiment=speech_small", "horizon_s=150"]
@@ -201,7 +200,7 @@ def test_no_word_is_cut_in_a_narrow_terminal(telling):
     query = table(telling, "offers")["query"][0]
     record = read_query(telling, query)
     console = Console(width=80, file=StringIO())
-    for part in (*search_text.profiled(record, 3), *search_text.offered(record, 3)):
+    for part in (*text.profiled(record, 3), *text.offered(record, 3)):
         console.print(part, markup=False)
     lines = console.file.getvalue().splitlines()
     assert max(map(len, lines)) <= 80

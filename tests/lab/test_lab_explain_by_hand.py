@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from rows_by_hand import window
 
 from lab.cli.tools import main
-from lab.reporting.explain.answer import answer
 from lab.reporting.explain.figure import explanation
 from lab.reporting.explain.findings import (
+    answer,
     failed_parts,
     half_width,
     measurements,
@@ -350,7 +350,7 @@ def test_shares_of_latency_are_weighted_by_requests(made):
         operators=[*operators(0, decode=1.0), *operators(1, decode=2.0)],
     )
     record = read_query(run, 0)
-    times = {each.part: each.time_s for each in parts_of(record, record.windows)}
+    times = {part: time_s for (_, part), time_s in parts_of(record, record.windows).items()}
     assert times["queueing"] == pytest.approx(1.75)
 
 

@@ -15,7 +15,7 @@ from lab.reporting import run_figures as figures
 from lab.reporting.plotting import style as figure_style
 from lab.reporting.plotting.style import legend, steps
 from lab.reporting.run_figures import draw_comparison, draw_run
-from lab.runs.frames import scan
+from lab.runs.run_directory import scan
 from sim.metrics.results import SCHEMAS
 
 RUN = ["goodput.png", "latency.png", "cost.png", "latency_parts.png"]

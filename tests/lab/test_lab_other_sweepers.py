@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 
 from lab.cli.simulate import main
 from lab.runs.run_directory import SUMMARY, read_summary
-from lab.sweeps.objective import objective
+from lab.sweeps.sweep import objective
 
 SHORT = ("experiment=speech_small", "horizon_s=20", "figures=false", "planner=greedy")
 CLIMB = (*SHORT, "hydra/sweeper=climbing", "workload.rate=1", "hydra.sweep.dir=here")

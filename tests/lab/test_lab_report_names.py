@@ -10,8 +10,8 @@ from lab import read_sweep
 from lab.analysis.settings import planner_names, short_texts, swept_keys
 from lab.analysis.sweep_analysis import analyse
 from lab.cli.tools import main
-from lab.common.units import unit_of
-from lab.reporting.drawings.differences import trade_offs, trade_offs_text
+from lab.config.allowed import unit_of
+from lab.reporting.drawings.planners import trade_offs, trade_offs_text
 
 
 def test_keys_that_say_the_same_are_one():

@@ -12,14 +12,14 @@ from frail import frail
 
 from lab import run
 from lab.cli.simulate import main
-from lab.common.dir_lock import LOCK, held
 from lab.common.errors import InputError
-from lab.runs.checkpoint import Checkpoint
-from lab.runs.resume import clear
+from lab.runs.resume import Checkpoint, clear
 from lab.runs.run_directory import (
     CHECKPOINT,
     CONFIG,
+    LOCK,
     SUMMARY,
+    held,
     never_ran,
     planner_directories,
     write_summary,

@@ -21,8 +21,7 @@ from lab import run
 from lab.cli.simulate import main
 from lab.common.errors import InputError
 from lab.config.compose import compose, set_up
-from lab.runs.frames import scan
-from lab.runs.run_directory import planner_directories
+from lab.runs.run_directory import planner_directories, scan
 from lab.runs.runner import simulate
 from planners import CheapestFeasible
 from sim.metrics.results import SCHEMAS

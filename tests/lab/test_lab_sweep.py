@@ -19,12 +19,10 @@ from yaml import safe_load
 
 from lab.cli.simulate import main
 from lab.common import console
-from lab.common.dir_lock import held
 from lab.common.errors import InputError
-from lab.runs.run_directory import CHECKPOINT, ERROR, JOBS, SUMMARY
-from lab.sweeps.jobs import with_new_overrides
+from lab.runs.run_directory import CHECKPOINT, ERROR, JOBS, SUMMARY, held
 from lab.sweeps.progress import listening, telling
-from lab.sweeps.sweep import compile_first
+from lab.sweeps.sweep import compile_first, with_new_overrides
 from scenarios.applications import keyed_tables
 
 SHORT = ("experiment=speech_small", "horizon_s=20", "flush_every_s=10", "figures=false")

@@ -16,8 +16,7 @@ from lab.analysis.run_data import PARTS as NAMES
 from lab.cli import simulate
 from lab.cli.tools import main
 from lab.reporting.plotting.style import part_bars
-from lab.reporting.trace.picture import picture
-from lab.reporting.trace.slices import after_of, traced
+from lab.reporting.trace import after_of, picture, traced
 from lab.runs.run_directory import read_summary, write_summary
 from sim.metrics.request_table import PARTS
 

@@ -318,14 +318,14 @@ def test_fit_writes_what_a_fit_gives_and_prints_its_errors(tmp_path, monkeypatch
         {"group": ["a"], "scheme": ["random 5-fold"], "n": [7], "median_pct": [1.25],
          "p90_pct": [2.0], "worst_pct": [3.0], "worst_cell": ["batch=1"]}
     )  # fmt: skip
-    made = fitting.Fit(coefficients, errors, "nobody", "https://example.org")
-    monkeypatch.setattr(fitting, "FITS", {"toy": lambda: made})
+    made = fitting.Fit(coefficients, errors)
+    monkeypatch.setattr(fitting, "FITS", {"mps": lambda: made})
     assert main(["fit", "--out", str(tmp_path)]) == 0
     out = capsys.readouterr().out
     assert re.search(r"a .*random 5-fold .*7 .*1\.2 .*2\.0 .*3\.0 .*batch=1", out)
-    assert pl.read_csv(tmp_path / "fit_toy.csv")["value"].to_list() == [1.5]
-    assert main(["fit", "tyo", "--out", str(tmp_path)]) == 2
-    assert "the nearest is 'toy'" in capsys.readouterr().err
+    assert pl.read_csv(tmp_path / "fit_mps.csv")["value"].to_list() == [1.5]
+    assert main(["fit", "mpss", "--out", str(tmp_path)]) == 2
+    assert "the nearest is 'mps'" in capsys.readouterr().err
 
 
 def test_a_goal_is_met_or_missed_in_its_own_scheme_alone():

@@ -11,8 +11,16 @@ from hypothesis import strategies as st
 from worlds import coding_without_gpus, run, scenario
 
 from planners.reference.ilp import ILP, needed_configurations
-from planners.reference.optimum import Limits, lp_bound, program, solve
-from planners.reference.planning_model import Capacity, Offer, Sort, offers_of
+from planners.reference.optimum import (
+    Capacity,
+    Limits,
+    Offer,
+    Sort,
+    lp_bound,
+    offers_of,
+    program,
+    solve,
+)
 from scenarios.applications.pipeline import Knob, Operator, Pipeline
 from scenarios.cluster import Node
 from scenarios.drift import Drift, DriftEvent

@@ -7,8 +7,16 @@ import polars as pl
 import pytest
 from worlds import Does, declared, run, scenario
 
-from planners.baselines.infaas import INFaaS, scaled
-from planners.baselines.variants import Goal, Market, assembled, offers, registered, variants
+from planners.baselines.infaas import (
+    Goal,
+    INFaaS,
+    Market,
+    assembled,
+    offers,
+    registered,
+    scaled,
+    variants,
+)
 from planners.common.offline_profiles import deviations, profile_ahead
 from planners.common.workers import Labour, crews
 from scenarios.applications.shipped import shipped_application

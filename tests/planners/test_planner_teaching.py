@@ -4,8 +4,7 @@ import polars as pl
 import pytest
 from worlds import declared, run, scenario
 
-from planners.common.feasible_plans import promising
-from planners.reference.greedy import Greedy
+from planners.reference.greedy import Greedy, promising
 from planners.reference.random_feasible import RandomFeasible
 from planners.teaching.static_plan import StaticPlan
 from scenarios.applications.shipped import shipped_application
@@ -108,8 +107,8 @@ def test_chance_decides_by_seed_and_query_alone():
 class Sworn(RandomFeasible):
     """Notes whether what was chosen is promising."""
 
-    def _draw(self, context, query, orders):
-        plan = super()._draw(context, query, orders)
+    def find(self, context, query, orders):
+        plan = super().find(context, query, orders)
         if plan is not None:
             view = context.bulk.view(query)
             estimate = context.profile(query, plan.configuration, self.samples)

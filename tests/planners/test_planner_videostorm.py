@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from worlds import Does, queries_at, run, scenario
 
 from planners import VideoStorm
-from planners.baselines.ladders import Option, Pool, Use, allocate, concave_ladder
-from planners.baselines.utilities import Valuation
+from planners.baselines.utilities import Option, Pool, Use, Valuation, allocate, concave_ladder
 from planners.common.offline_profiles import demand_s, neighbours, pareto_set
 from scenarios.applications.shipped import shipped_application
 from scenarios.cluster import Node

@@ -4,8 +4,7 @@ from itertools import pairwise
 
 from worlds import At, Does, queries_at, run, scenario
 
-from planners.common.orders import Orders
-from planners.common.retries import due, give_up
+from planners.common.orders import Orders, due, give_up
 from planners.common.windows import late_window
 from planners.reference.ilp import ILP
 from scenarios.cluster import DEVICE

@@ -249,45 +249,54 @@ def test_devices_that_do_not_fit_the_tables_are_refused_before_any_is_drawn(tmp_
         (lambda: Workload(content_concentration=0), "workload.content_concentration=0"),
         (
             lambda: Workload(lifetime_mean_s=1e300),
-            r"lifetime_mean_s=1e\+300: must be 1e\+09",
+            r"lifetime_mean_s=1e\+300: must lie between 0 and 1e\+09 s",
         ),
         # Sums of such weights are infinite.
         (
             lambda: Workload(devices={"phone": 1e308, "jetson": 1e308}),
-            r"workload.devices=.*the largest can be 1e\+09",
+            r"workload.devices\.phone=1e\+308: must lie between 0 and 1e\+09",
         ),
         (
             lambda: Workload(datasets={"VOiCES": 1e308, "LibriSpeech": 1e308}),
-            r"workload.datasets=.*the largest can be 1e\+09",
+            r"workload.datasets\.VOiCES=1e\+308: must lie between 0 and 1e\+09",
         ),
         (
             lambda: Network({"WiFi": 1e308, "4G-LTE": 1e308}),
-            r"network.technologies.WiFi=1e\+308: .* 1e\+09 or less",
+            r"network.technologies.WiFi=1e\+308: must lie between 0 and 1e\+09",
         ),
-        (lambda: Tier(weight=1e308), r"weight=1e\+308: .* 1e\+09 or less"),
+        (lambda: Tier(weight=1e308), r"weight=1e\+308: must lie between 0 and 1e\+09"),
         (
             lambda: scenario(1e9, workload=Workload(rate=10_000)),
             r"workload.rate=10000: of horizon_s=1000000000.0 that makes 1e\+13 queries",
         ),
-        (lambda: Workload(datasets={"VOiCES": -1}), "weights must be 0 or more"),
+        (
+            lambda: Workload(datasets={"VOiCES": -1}),
+            "workload.datasets.VOiCES=-1: must lie between",
+        ),
         (lambda: Workload(devices={"phones": 1}), "workload.devices.phones: .*nearest is 'phone'"),
-        (lambda: Workload(devices={"phone": -1}), "workload.devices=.*: weights must be 0 or more"),
+        (lambda: Workload(devices={"phone": -1}), "workload.devices.phone=-1: must lie between"),
         (
             lambda: Network(autocorrelation=1.0),
-            r"network.autocorrelation=1.0: must lie in \[0, 1\)",
+            r"network.autocorrelation=1.0: must be 0 or more, and below 1, or null",
         ),
         (lambda: Tier(latency_s=0), "latency_s=0: must be above 0"),
         (lambda: Tier(weight=-1), "weight=-1"),
-        (lambda: Tier(latency_s=1e11), "latency_s=1e\\+11: must be 1e\\+08 s or less"),
+        (
+            lambda: Tier(latency_s=1e11),
+            "latency_s=.*: must be above 0, and 1e\\+08 s or less, or null",
+        ),
         (
             lambda: Network(backhaul_bps=1e30),
-            r"network\.backhaul_bps=1e\+30: must be 1e\+15 bit/s or l",
+            r"network\.backhaul_bps=1e\+30: must lie between 8 and 1e\+15 bit/s",
         ),
-        (lambda: Node(boot_s=1e300), r"^boot_s=1e\+300: must be 1e\+08 s or less"),
+        (lambda: Node(boot_s=1e300), r"^boot_s=1e\+300: must lie between 0 and 1e\+08 s"),
         (lambda: Node(cpu_relative_speed=1e-9), "cpu_relative_speed=1e-09: must lie between 0.001"),
-        (lambda: Profiling(checkpoint_every_s=1e300), "checkpoint_every_s=.* 1e.08 s or less"),
+        (lambda: Profiling(checkpoint_every_s=1e300), "checkpoint_every_s=.* 0.001 and 1e.08 s"),
         *(
-            (lambda key=key: Cluster({"a": Node()}, **{key: 1e300}), f"cluster.{key}=.* s or less")
+            (
+                lambda key=key: Cluster({"a": Node()}, **{key: 1e300}),
+                f"cluster.{key}=.* must lie between .* and 1e.08 s",
+            )
             for key in ("tick_s", "mig_create_s", "mig_destroy_s", "drain_timeout_s")
         ),
         (
@@ -297,18 +306,18 @@ def test_devices_that_do_not_fit_the_tables_are_refused_before_any_is_drawn(tmp_
         (lambda: Cluster({}), "an empty cluster can run nothing"),
         (lambda: Cluster({"device": Node()}), "this name is taken"),
         (lambda: Cluster({"a": Node("cloud"), "b": Node("edge")}), "edge nodes before cloud"),
-        (lambda: Node(count=0), "count=0: a node needs 1 machine or more"),
+        (lambda: Node(count=0), "count=0: must be 1 machine or more"),
         (lambda: Node("fog"), "tier=fog: no such tier; choose from edge, cloud"),
         (lambda: Node(machine="a2-highgpu-1"), "nearest: a2-highgpu-1g"),
         (lambda: Node(standby=2), "standby=2: must lie between 0 and the node's count, 1"),
         (lambda: DriftEvent("flood"), "kind=flood: no such kind; choose from"),
-        (lambda: DriftEvent(factor=0), r"factor=0: must lie in \(0, 1\]"),
+        (lambda: DriftEvent(factor=0), r"factor=0: must be above 0, and 1 or less"),
         (lambda: DriftEvent("machine_failure"), "needs the node's name"),
         (lambda: Network({}), "network.technologies: name at least one"),
         (lambda: Network({"WiFi": 0.0}), "network.technologies: name at least one"),
         (
             lambda: Network({"WiFi": 1.0, "4G-LTE": -1.0}),
-            "network.technologies.4G-LTE=-1.0: must be 0 or more",
+            "network.technologies.4G-LTE=-1.0: must lie between 0 and",
         ),
         (lambda: Network({"4G": 1.0}), "the nearest is"),
         (
@@ -317,15 +326,15 @@ def test_devices_that_do_not_fit_the_tables_are_refused_before_any_is_drawn(tmp_
         ),
         (
             lambda: shipped_application("speech_recognition", requests_per_s=1e12),
-            r"application\.requests_per_s=1000000000000\.0: must be 10_000 requests/s or less",
+            r"application\.requests_per_s=1000000000000\.0: must be above 0, and 10000 req",
         ),
         (
             lambda: shipped_application("speech_recognition", window_s=1e300),
-            r"application\.window_s=1e\+300: must be 1e\+08 s or less",
+            r"application\.window_s=1e\+300: must lie between 0 and 1e\+08 s",
         ),
         (
             lambda: shipped_application("speech_recognition", answer_bytes=1e300),
-            r"application\.answer_bytes=1e\+300: must be 1e\+09 or less",
+            r"application\.answer_bytes=1e\+300: must lie between 0 and 1e\+09 bytes",
         ),
         (
             lambda: shipped_application("speech_recognition", window_s=10),

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sim.dataplane.base.request_rows import NUMBER, QUERY, VISIT
-from sim.dataplane.blocks.row_pool import RowPool
-from sim.dataplane.blocks.sorting import sort_slots
+from sim.dataplane.blocks.lists import sort_slots
+from sim.dataplane.blocks.tables import RowPool
 
 LATE = 10**15
 

@@ -130,15 +130,15 @@ def test_what_the_space_leaves_out_is_refused(name):
     rng = np.random.default_rng(7)
     refused = 0
     for _ in range(300):
-        layout = int(rng.integers(len(space.layouts)))
+        layout = int(rng.integers(len(space.layout_option)))
         configuration = int(rng.integers(len(made.application.pipeline.configurations)))
         if (layout, configuration) not in offered:
             plan = Plan(
-                made.application.pipeline.configurations[configuration], *space.layouts[layout]
+                made.application.pipeline.configurations[configuration], *space.layout_at(layout)
             )
             assert isinstance(reason_or_figures(made, queries[0], plan), str)
             refused += 1
-    assert refused or len(offered) == len(space.layouts) * len(
+    assert refused or len(offered) == len(space.layout_option) * len(
         made.application.pipeline.configurations
     )
 

@@ -20,6 +20,11 @@ LOADS = st.floats(0.01, 0.98)
 SERVICES = st.floats(1e-4, 10)
 
 
+def whole(operators, access_s=0.0, backhaul_s=0.0, backhaul_up_s=0.0, fixed_s=0.0):
+    """Return what a request meets that visits all of so many operators."""
+    return DagPath(tuple(range(operators)), access_s, backhaul_s, backhaul_up_s, fixed_s)
+
+
 @given(load=LOADS, service_s=SERVICES)
 def test_mean_wait_is_exact_for_m_m_1(load, service_s):
     assert mean_wait_s(service_s, 1.0, 1, load) == pytest.approx(service_s * load / (1 - load))
@@ -40,16 +45,21 @@ def test_mean_wait_for_several_servers_is_within_a_tenth_of_erlang():
 
 def test_overload_is_infinitely_slow():
     assert mean_wait_s(1.0, 0.0, 1, 1.0) == inf
-    mean, tail, (busy,) = sojourn(0.6, [1.0], [StationLoad(1, 0.5, 0.5)], [], 0, 0, 0.0, 0.95)
+    mean, tail, (busy,) = sojourn(0.6, [1.0], [StationLoad(1, 0.5, 0.5)], whole(1), 0.0, 0.95)
     assert mean == tail == inf
     assert busy == pytest.approx(1.1)
-    mean, tail, _ = sojourn(2.0, [0.1], [StationLoad(1)], [0.6], 0, 0, 0.0, 0.95)
+    mean, tail, _ = sojourn(2.0, [0.1], [StationLoad(1)], whole(1, 0.6), 0.0, 0.95)
     assert mean == tail == inf, "the access link is a queue too"
 
 
 def test_without_load_or_variation_the_prediction_is_the_sum_of_the_parts():
     mean, tail, busy = sojourn(
-        1e-12, [0.2, 0.3], [StationLoad(1), StationLoad(2)], [0.05], 0.01, 0.5, 0.0, 0.95
+        1e-12,
+        [0.2, 0.3],
+        [StationLoad(1), StationLoad(2)],
+        whole(2, 0.05, 0.01, fixed_s=0.5),
+        0.0,
+        0.95,
     )
     assert mean == pytest.approx(1.06)
     assert tail == pytest.approx(1.06, rel=1e-3)
@@ -63,9 +73,8 @@ def test_where_operators_fork_the_slowest_way_counts():
     def predict(rate, *some):
         loads = [StationLoad(1)] * 3
         return sojourn(
-            rate, [0.2, 0.3, 0.9], loads, [0.1], 0.0, 0.5, 0.0, 0.95, None, (1.0, 1.0), 0.0,
-            StationLoad(1), some,
-        )  # fmt: skip
+            rate, [0.2, 0.3, 0.9], loads, whole(3, 0.1, fixed_s=0.5), 0.0, 0.95, ways=some
+        )
 
     mean, tail, _ = predict(1e-12, *ways)
     assert mean == pytest.approx(1.6)
@@ -82,10 +91,8 @@ def test_where_operators_fork_the_slowest_way_counts():
 
 def test_the_backhaul_is_a_queue_that_others_fill_too():
     def predict(backhaul_up_s, others):
-        return sojourn(
-            1.0, [0.1], [StationLoad(1)], [], backhaul_up_s, 0, 0.0, 0.95, None, (1.0, 1.0),
-            backhaul_up_s, others,
-        )  # fmt: skip
+        way = whole(1, 0.0, backhaul_up_s, backhaul_up_s)
+        return sojourn(1.0, [0.1], [StationLoad(1)], way, 0.0, 0.95, backhaul=others)
 
     alone, shared = predict(0.2, StationLoad(1)), predict(0.2, StationLoad(1, 3.0, 0.6))
     # M/D/1: from a utilisation of 0.2 to one of 0.8 at the same transmission time of 0.2 s.
@@ -99,7 +106,7 @@ def test_the_backhaul_is_a_queue_that_others_fill_too():
 @given(rate=st.floats(0.1, 2), more=st.floats(1.01, 2), cv=st.floats(0.1, 1))
 def test_more_load_is_never_predicted_to_be_faster(rate, more, cv):
     def predict(others):
-        return sojourn(rate, [0.1], [StationLoad(1, others, others * 0.1)], [], 0, 0, cv, 0.95)
+        return sojourn(rate, [0.1], [StationLoad(1, others, others * 0.1)], whole(1), cv, 0.95)
 
     assert predict(more)[0] >= predict(1.0)[0]
     assert predict(more)[1] >= predict(1.0)[1]
@@ -145,7 +152,7 @@ def test_prediction_is_within_a_twentieth_of_the_event_plane_on_a_tandem_with_sh
     own, service_s, spread = 2.0, (0.1, 0.15), 0.6
     seen = simulate(own, others, service_s, spread, 40_000, seed=1)
     loads = [StationLoad(1, others, others * service_s[0]), StationLoad(1)]
-    mean, tail, busy = sojourn(own, service_s, loads, [], 0.0, 0.0, spread, 0.95)
+    mean, tail, busy = sojourn(own, service_s, loads, whole(2), spread, 0.95)
     assert busy == pytest.approx(((own + others) * service_s[0], own * service_s[1]))
     assert mean == pytest.approx(seen.mean(), rel=0.05)
     assert tail == pytest.approx(np.quantile(seen, 0.95), rel=0.05)

@@ -70,7 +70,6 @@ def test_selection_is_quick_for_latencies_that_follow_a_pattern(shape):
 
 
 def test_reports_are_the_last_windows_of_the_tables():
-    """They are built when they are asked for, some windows at a time."""
     seen = {}
 
     def act(context):

@@ -9,8 +9,8 @@ import polars as pl
 import pytest
 
 from lab.analysis.paired import PairedMetric, jackknifed, ratio_interval, ratios
-from lab.run_cache.fingerprint import fingerprint, imported
 from lab.run_cache.jobs import Job, make
+from lab.run_cache.keys import fingerprint, imported
 from studies import page
 from studies.__main__ import main
 from studies.common import scenes, store

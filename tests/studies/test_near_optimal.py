@@ -12,9 +12,8 @@ from lab.config.compose import compose, set_up
 from lab.runs.api import Result
 from lab.runs.runner import single_threaded
 from planners import ILP, Compass
-from planners.compass.state.known import Offer, SearchState
 from planners.compass.state.pools import Market
-from planners.compass.state.records import SEARCH, keep_search_state
+from planners.compass.state.records import SEARCH, Offer, SearchState, keep_search_state
 from planners.reference.compass_bounds import CompassSeesTruth, TrueSearch
 from scenarios.cluster import Node
 from scenarios.queries import Query

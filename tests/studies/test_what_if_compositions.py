@@ -12,7 +12,7 @@ from lab.run_cache import jobs as grid
 from lab.run_cache import keys as run_keys
 from lab.run_cache.jobs import Job, Row
 from lab.runs import api
-from lab.what_if.combinations import as_overrides, combinations
+from lab.what_if.capacity import as_overrides, combinations
 from lab.what_if.question import Varied
 from lab.what_if.runs import Runs
 

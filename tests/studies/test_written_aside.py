@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lab.reporting.plotting.canvas import canvas, save
-from lab.what_if.files import Files
+from lab.what_if.question import Files
 from studies.common import store
 from studies.common.store import StudyHeader
 

@@ -136,10 +136,7 @@ def _pooled(rows: pl.DataFrame, *by: str) -> pl.DataFrame:
 def latency_by_operator(
     analysis: Analysis, frame: pl.DataFrame, of: str, pooled: str = ""
 ) -> Figure:
-    """Draw where latency goes, from means by planner and operator, a panel for each planner.
-
-    ``of`` names the application and ``pooled`` what the means are over, for the title.
-    """
+    """Draw where latency goes, by planner and operator; `of` and `pooled` are for the title."""
     planners = [name for name in planners_of(analysis.sweep) if name in set(frame["planner"])]
     frames = {name: frame.filter(planner=name) for name in planners[:MOST_PLANNERS]}
     latency_s = {name: part["latency_mean_s"][0] for name, part in frames.items()}
@@ -192,10 +189,7 @@ def operator_panels(
 def _bar_panels(
     frames: Mapping[str, pl.DataFrame], title: str, parts: Iterable[str], more_lines: int = 0
 ) -> tuple[Figure, list[Axes]]:
-    """Return a figure with a panel for each setting and room for a bar for each planner.
-
-    ``more_lines`` is how many lines the label below a panel has after its first.
-    """
+    """Return a figure with room for bars of planners, and for lines of labels, by setting."""
     heights = [
         0.85
         + 0.2 * more_lines

@@ -27,7 +27,7 @@ from lab.reporting.explain.findings import (
     windows_of,
 )
 from lab.reporting.explain.record import QueryRecord
-from lab.reporting.explain.tables import median
+from lab.reporting.explain.text import median
 from lab.reporting.plotting.style import GREY, WIDTH_IN, legend, no_data, save, style
 from sim.metrics.goodput import reaches
 

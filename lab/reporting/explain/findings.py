@@ -1,7 +1,6 @@
-"""What the rows of a query mean: which windows failed on what, why, and what was believed."""
+"""What the rows of a query mean, and the sentence on why it got its plan and how that went."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import groupby
 from math import isinf, nan, sqrt
 from typing import Any
@@ -10,8 +9,10 @@ import polars as pl
 
 from lab.analysis.run_data import PARTS, mean_parts
 from lab.analysis.statistics import student_t
+from lab.common.console import times
 from lab.common.formatting import count, listed
 from lab.reporting.explain.record import QueryRecord
+from sim.metrics.goodput import reaches
 from sim.metrics.goodput_time import goodput_time
 
 Row = Mapping[str, Any]
@@ -31,10 +32,7 @@ ENDS = {
 
 
 def failed_parts(window: Row) -> tuple[str, ...]:
-    """Return the parts of the SLO that a window failed on.
-
-    It has none if it repeats another, and cannot fail on accuracy if nothing was completed.
-    """
+    """Return the parts that a window failed on; none if it repeats another."""
     if window["met"] or window["repeated"]:
         return ()
     met = {part: window[f"{part}_met"] for part in (LATENCY, ACCURACY, COST)}
@@ -52,13 +50,6 @@ def verdict(window: Row) -> str:
     if not window["completed"]:
         return "nothing served" if window["deployed_s"] else NO_PLAN
     return f"failed on {' and '.join(failed_parts(window))}"
-
-
-def met_fraction(windows: pl.DataFrame) -> float | None:
-    """Return time with the SLO met over time alive; None without windows."""
-    active_s = float(windows["active_s"].sum())
-    met_s = float(goodput_time(windows["met"], windows["deployed_s"]).sum())
-    return met_s / active_s if active_s else None
 
 
 def window_ranges(numbers: Iterable[int]) -> str:
@@ -85,23 +76,11 @@ def windows_of(record: QueryRecord) -> list[list[Row]]:
     return [some or every for some, every in zip(whole, found, strict=True)]
 
 
-@dataclass(frozen=True)
-class Share:
-    """Mean seconds of a completed request that one thing took."""
-
-    operator: str  # name of the operator, or `answer`
-    part: str  # `queueing`, `batching`, `compute` or `transfer`
-    time_s: float
-
-
-def parts_of(record: QueryRecord, windows: pl.DataFrame) -> list[Share]:
-    """Return where the latency of some windows went, weighted by completed requests."""
+def parts_of(record: QueryRecord, windows: pl.DataFrame) -> dict[tuple[str, str], float]:
+    """Return the mean seconds of a completed request in windows, by operator and part."""
     means = mean_parts(record.operators.lazy(), windows.lazy()).collect()
-    return [
-        Share(row["operator"], part, row[part])
-        for row in means.iter_rows(named=True)
-        for part in PARTS
-    ]
+    rows = means.iter_rows(named=True)
+    return {(row["operator"], part): row[part] for row in rows for part in PARTS}
 
 
 def missed_by(window: Row) -> str:
@@ -122,26 +101,24 @@ def why_late(record: QueryRecord, windows: pl.DataFrame) -> str:
         return f"{whole[end]:,} of {count(whole['requests'], 'request')} {ENDS[end]}"
     slow = parts_of(record, windows)
     good = record.windows.filter(pl.col("latency_met") & ~pl.col("repeated"))
-    usual = {(each.operator, each.part): each.time_s for each in parts_of(record, good)}
+    usual = parts_of(record, good)
     if not slow:
         return "its requests were late"
     if usual:
-        most = max(slow, key=lambda each: each.time_s - usual[each.operator, each.part])
-        before_s = usual[most.operator, most.part]
+        most = max(slow, key=lambda each: slow[each] - usual[each])
         return (
-            f"{named(most)}, {seconds(most.time_s)} on average against {seconds(before_s)} in "
+            f"{named(*most)}, {seconds(slow[most])} on average against {seconds(usual[most])} in "
             "windows in time"
         )
-    most = max(slow, key=lambda each: each.time_s)
-    whole_s = sum(each.time_s for each in slow)
-    return f"{named(most)}, {seconds(most.time_s)} of {seconds(whole_s)} on average"
+    most = max(slow, key=lambda each: slow[each])
+    return f"{named(*most)}, {seconds(slow[most])} of {seconds(sum(slow.values()))} on average"
 
 
-def named(share: Share) -> str:
+def named(operator: str, part: str) -> str:
     """Return what took the time, in words."""
-    if share.part == "transfer":
-        return "the way back" if share.operator == "answer" else f"transfer to {share.operator}"
-    return f"{share.part} at {share.operator}"
+    if part == "transfer":
+        return "the way back" if operator == "answer" else f"transfer to {operator}"
+    return f"{part} at {operator}"
 
 
 def seconds(time_s: float) -> str:
@@ -154,10 +131,7 @@ def seconds(time_s: float) -> str:
 
 
 def offers_in_short(offers: pl.DataFrame) -> list[dict[str, Any]]:
-    """Return one row per plan and planning call, with all the roles that it had in ``roles``.
-
-    What was believed last counts, and of the reasons the last one given. They are in order of time.
-    """
+    """Return a row per plan and planning call, with all its ``roles`` and the last reason."""
     short: dict[tuple[float, str], dict[str, Any]] = {}
     for row in offers.iter_rows(named=True):
         key = row["triggered_s"], row["plan"]
@@ -199,8 +173,7 @@ def profile_of(record: QueryRecord, order: Row) -> Row | None:
 def measurements(profiling: pl.DataFrame) -> list[dict[str, Any]]:
     """Return profiling runs, merging consecutive ones that added items to one configuration.
 
-    The last run's measurement, the sum of the costs, the first run's reuse, and the number of
-    ``runs``.
+    They have the last measurement, all costs, the first run's reuse, and the number of ``runs``.
     """
     found: list[dict[str, Any]] = []
     for run in profiling.iter_rows(named=True):
@@ -230,3 +203,132 @@ def half_width(run: Row) -> float:
     if count < 2:
         return nan
     return student_t(count) * sqrt(run["accuracy_variance"] / count)
+
+
+def answer(record: QueryRecord) -> str:
+    """Return one sentence on why a query got the plan that it got, and how that went."""
+    if not record.deployment_intervals:
+        alive_s = record.asked["departure_s"] - record.arrival_s
+        end = "it left" if record.closed else "the tables end"
+        return (
+            f"Query {record.query}: no plan came into force in the {seconds(alive_s)} until {end}: "
+            f"{_why_not(record)}."
+        )
+    first = record.deployment_intervals[0]
+    since = _since(record, first.order)
+    parts = [
+        f"deployed {first.order['plan']} {seconds(first.start_s - record.arrival_s)} after it "
+        f"arrived{f' {since}' if since else ''}"
+    ]
+    if later := len(record.deployment_intervals) - 1:
+        parts.append(f"changed plans {times(later)} later")
+    if active_s := float(record.windows["active_s"].sum()):
+        met_s = goodput_time(record.windows["met"], record.windows["deployed_s"]).sum()
+        parts.append(f"met its SLO {100 * (float(met_s) / active_s):.0f} % of the time")
+    else:
+        parts.append("no window of it was judged")
+    if failures := _failures(record):
+        parts.append(failures)
+    return f"Query {record.query}: {'; '.join(parts)}."
+
+
+def _since(record: QueryRecord, order: Row) -> str:
+    """Say why a plan was ordered, or what spoke against it: what was believed of it."""
+    offer = offer_of(record, order)
+    if offer is not None:
+        reason = f' ("{offer["reason"]}")' if offer["reason"] else ""
+        return f"{_believed(record, offer)}{reason}"
+    profile = profile_of(record, order)
+    if profile is None or record.floor is None:
+        return ""
+    measured = profile["accuracy_mean"]
+    whose = "" if profile["query"] is not None else f" of {profile['dataset']}"
+    word = "because" if reaches(measured, record.floor) else "although"
+    return (
+        f"{word} its configuration had accuracy {measured:.3f} "
+        f"on {profile['samples']:,} items{whose}, against a floor of {record.floor:.3f}"
+    )
+
+
+def _believed(record: QueryRecord, offer: Row) -> str:
+    in_time = record.bound_s is None or offer["latency_s"] <= record.bound_s
+    bound = "" if record.bound_s is None else f" (bound {seconds(record.bound_s)})"
+    floor = "" if record.floor is None else f" (floor {record.floor:.3f})"
+    feasible = in_time and reaches(offer["accuracy"], record.floor)
+    return (
+        f"{'because' if feasible else 'although'} it was believed to take "
+        f"{seconds(offer['latency_s'])}{bound} at accuracy {offer['accuracy']:.3f}{floor}"
+    )
+
+
+def _failures(record: QueryRecord) -> str:
+    """Say on what the windows failed, part by part, and latency for each reason that it had."""
+    alike: dict[tuple[str, str], list[int]] = {}
+    for window in record.windows.iter_rows(named=True):
+        for part in failed_parts(window):
+            how = missed_by(window) if part == LATENCY else ""
+            alike.setdefault((part, how), []).append(window["window"])
+    clauses = []
+    for (part, _), numbers in alike.items():
+        windows = record.windows.filter(pl.col("window").is_in(numbers))
+        why = ""
+        if part == LATENCY:
+            why = f" ({why_late(record, windows)})"
+        elif part == ACCURACY:
+            served = windows.filter(pl.col("completed") > 0)
+            mean = float((served["accuracy"] * served["completed"]).sum())
+            mean /= int(served["completed"].sum())
+            floor = "" if record.floor is None else f" of {record.floor:.3f}"
+            why = f" (truly {mean:.3f}{floor})"
+        clauses.append(f"{part} in window{'s' * (len(numbers) > 1)} {window_ranges(numbers)}{why}")
+    return f"failed on {listed(clauses)}" if clauses else ""
+
+
+def _why_not(record: QueryRecord) -> str:
+    deployed = record.decisions.filter(pl.col("outcome").is_in([DEPLOYED, ENDED]))
+    if deployed.height:
+        last = deployed.row(-1, named=True)
+        if last["outcome"] == ENDED:
+            return f"the plan that was ordered had not loaded its models when {last['reason']}"
+        return "the models of the plan that was ordered were still loading"
+    refused = record.decisions.filter(pl.col("outcome") == REFUSED)
+    if refused.height:
+        last = refused.row(-1, named=True)
+        orders = "its only order" if refused.height == 1 else f"all {refused.height:,} orders"
+        return f"the cluster refused {orders}, last {last['plan']} ({last['reason']})"
+    reasons = record.offers["reason"].drop_nulls()
+    if len(reasons):
+        return f"the planner ordered none, last since {str(reasons[-1]).rstrip('.')}"
+    saw = _what_it_considered(record) if record.offers.height else _what_it_measured(record)
+    return f"the planner ordered none; {saw}"
+
+
+def _what_it_considered(record: QueryRecord) -> str:
+    """Say how many plans on record were believed to be feasible, and what the others lacked."""
+    offers = {row["plan"]: row for row in record.offers.iter_rows(named=True)}.values()
+    late = [record.bound_s is not None and row["latency_s"] > record.bound_s for row in offers]
+    poor = [not reaches(row["accuracy"], record.floor) for row in offers]
+    good = sum(not (a or b) for a, b in zip(late, poor, strict=True))
+    return (
+        f"of {count(len(offers), 'plan')} that it considered, {good:,} were believed to be in time "
+        f"and accurate, {sum(late):,} to be late and {sum(poor):,} to be too inaccurate"
+    )
+
+
+def _what_it_measured(record: QueryRecord) -> str:
+    """Say what a planner that ordered nothing had measured."""
+    last = list(last_runs(record.profiling))
+    where = ""
+    if not last and record.offline.height:
+        last, where = list(last_runs(record.offline)), f" ahead on {record.asked['dataset']}"
+    if not last:
+        return "nothing was profiled for it"
+    if record.floor is None:
+        were = "was" if len(last) == 1 else "were"
+        return f"{count(len(last), 'configuration')} {were} profiled{where}"
+    passed = sum(reaches(row["accuracy_mean"], record.floor) for row in last)
+    truly = sum(reaches(row["true_accuracy"], record.floor) for row in last)
+    return (
+        f"of {count(len(last), 'configuration')} profiled{where}, {passed:,} reached the floor of "
+        f"{record.floor:.3f} as measured and {truly:,} truly"
+    )

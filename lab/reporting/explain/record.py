@@ -1,21 +1,58 @@
-"""What the tables of a run hold of one query."""
+"""What the tables of a run hold of one query, and which plan was in force for it when."""
 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from lab.analysis.deployment_intervals import DeploymentInterval, deployment_intervals
 from lab.analysis.run_data import events, per_output_length
 from lab.common.errors import InputError
-from lab.runs.frames import scan
-from lab.runs.run_directory import planner_directories, read_summary, too_many
+from lab.runs.run_directory import only_run, planner_directories, read_summary, scan
 from sim.metrics.results import SCHEMAS
 
 KINDS = ("queries", "windows", "decisions", "offers", "profiling")
+
+
+@dataclass(frozen=True)
+class DeploymentInterval:
+    """A time during which one plan served a query."""
+
+    order: Mapping[str, Any]  # the row of `decisions` that deployed the plan
+    start_s: float  # when it came into force
+    # When another one replaced it, it was released, a failure ended it, or the query left.
+    end_s: float
+
+
+def deployment_intervals(decisions: pl.DataFrame, departure_s: float) -> list[DeploymentInterval]:
+    """Return when each deployed plan was in force, by the decisions on one query in order of time.
+
+    A plan that was replaced while its models were loading never came into force.
+    """
+    acted = decisions.filter(pl.col("outcome").is_in(["deployed", "released", "ended"]))
+    found = []
+    loading: Mapping[str, Any] | None = None
+    serving: tuple[Mapping[str, Any], float] | None = None
+    end = {"outcome": "released", "deployment": None, "decided_s": departure_s}
+    for order in [*acted.iter_rows(named=True), end]:
+        starts_s = inf if loading is None else loading["in_force_s"]
+        if loading is not None and starts_s < order["decided_s"]:
+            if serving is not None:
+                found.append(DeploymentInterval(*serving, starts_s))
+            serving, loading = (loading, starts_s), None
+        if order["outcome"] == "deployed":
+            loading = order
+            continue
+        ended = order["deployment"]  # None for a release, of all that the query has
+        if loading is not None and ended in (None, loading["deployment"]):
+            loading = None
+        if serving is not None and ended in (None, serving[0]["deployment"]):
+            found.append(DeploymentInterval(*serving, order["decided_s"]))
+            serving = None
+    return found
 
 
 @dataclass(frozen=True)
@@ -40,33 +77,14 @@ class QueryRecord:
     # Whether its latencies are over the length of a request's output; those of `operators` are
     # plain seconds all the same.
     per_output_length: bool
-
-    @property
-    def arrival_s(self) -> float:
-        """When the query arrived."""
-        return float(self.asked["arrival_s"])
-
-    @property
-    def floor(self) -> float | None:
-        """Its accuracy floor, if it has one and that is known."""
-        floor: float | None = self.asked["slo_accuracy"]
-        return floor
-
-    @property
-    def bound_s(self) -> float | None:
-        """Its latency bound, if it has one and that is known."""
-        bound_s: float | None = self.asked["slo_latency_s"]
-        return bound_s
+    arrival_s: float
+    floor: float | None  # its accuracy floor, if it has one and that is known
+    bound_s: float | None  # its latency bound, likewise
 
 
 def find_run(directory: Path) -> Path:
     """Return the one run directory at or below a directory; InputError for none or several."""
-    runs = list(planner_directories(directory).values())
-    if not runs:
-        raise InputError(f"RUN={directory}: holds no results; name the directory of a run")
-    if len(runs) > 1:
-        raise too_many(f"RUN={directory}", runs)
-    return runs[0]
+    return only_run(f"RUN={directory}", list(planner_directories(directory).values()))
 
 
 def read_query(run: Path, query: int) -> QueryRecord:
@@ -110,6 +128,7 @@ def _read(run: Path, query: int) -> QueryRecord:
         deployment_intervals(decisions, row["departure_s"]),
         [event for event in events(run) if row["arrival_s"] <= event[1] < row["departure_s"]],
         per_output_length(run),
+        *(row[name] for name in ("arrival_s", "slo_accuracy", "slo_latency_s")),
     )
 
 

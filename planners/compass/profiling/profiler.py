@@ -10,25 +10,23 @@ from math import inf
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from planners.common.ranges import inside, whole
+from planners.common.arrays import Floats, Integers
+from planners.common.ranges import InRange, Level, WholeCount
 from planners.common.weak_cache import KEPT
 from planners.compass.profiling.estimates import (
+    Strata,
     decided,
     regressed_mean,
     simple_mean,
+    strata_of,
     stratified_mean,
 )
-from planners.compass.profiling.strata import Strata, strata_of
 from scenarios.applications.pipeline import Configuration
 from scenarios.compiled import compiled
 from scenarios.numerics.sums import total
 from scenarios.queries import Query
 from sim import Estimate, PlanningContext
-
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -54,7 +52,7 @@ class Belief:
         return floor is None or self.accuracy >= floor
 
 
-class Profiler(ABC):
+class Profiler(InRange, ABC):
     """Measures configurations.
 
     Attributes:
@@ -68,6 +66,13 @@ class Profiler(ABC):
     batch: int = 16
     most: int = 96
     alpha: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.most < self.first:
+            raise ValueError(
+                f"most={self.most}: must be {self.first} or more, as many as come first"
+            )
 
     @abstractmethod
     def measure(
@@ -119,9 +124,10 @@ class Profiler(ABC):
         grouped = self._strata(context, query)
         if grouped is None:
             return None
-        controlled = _picked(few.items, many.items, many.accuracy)
-        if not len(controlled):
+        at = np.searchsorted(many.items, few.items)
+        if at[-1] == len(many.items) or (many.items[at] != few.items).any():
             return None
+        controlled = many.accuracy[at]
         strata, weights = grouped
         its = strata[few.items]
         _, alone, _, _ = stratified_mean(few.accuracy, its, weights)
@@ -143,47 +149,21 @@ class Profiler(ABC):
         return None
 
 
-@compiled
-def _picked(items: Integers, measured: Integers, accuracy: Floats) -> Floats:
-    """Return the accuracy on some items of those measured; none if one of them was not.
-
-    Numbers are ascending: ``items`` (n,), ``measured`` (m,) with their ``accuracy``.
-    """
-    found, at = np.empty(len(items)), 0
-    for number, item in enumerate(items):
-        while at < len(measured) and measured[at] < item:
-            at += 1
-        if at == len(measured) or measured[at] != item:
-            return np.empty(0)
-        found[number] = accuracy[at]
-    return found
-
-
 @dataclass(frozen=True)
 class FixedProfiler(Profiler):
     """Profiles a fixed number of items and tests nothing; surrogates weigh their mean.
 
     Args:
         samples: items profiled for each configuration.
-
-    Raises:
-        ValueError: there are none.
     """
 
-    samples: int = 100
+    first = most = 0  # One measurement, of ``samples`` items, is all.
 
-    def __post_init__(self) -> None:
-        whole(1, samples=self.samples)
+    samples: WholeCount = 100
 
     def most_items(self, context: PlanningContext, query: Query) -> int:
         """Return the number of items profiled for each configuration."""
         return self.samples
-
-    def profile(
-        self, context: PlanningContext, query: Query, configuration: Configuration
-    ) -> Belief:
-        """Measure a configuration on the query's first items."""
-        return self.measure(context, query, configuration, self.samples, 0.0)
 
     def measure(
         self,
@@ -205,18 +185,12 @@ class RandomProfiler(Profiler):
 
     For the parameters see `StratifiedProfiler`. Testing again after every batch makes a wrong
     verdict somewhat more likely than ``alpha``.
-
-    Raises:
-        ValueError: a number is below 1, or ``alpha`` is not between 0 and 1.
     """
 
-    first: int = 16
-    batch: int = 16
-    most: int = 96
-    alpha: float = 0.05
-
-    def __post_init__(self) -> None:
-        check_stopping(self.first, self.batch, self.most, self.alpha)
+    first: WholeCount = 16
+    batch: WholeCount = 16
+    most: WholeCount = 96
+    alpha: Level = 0.05
 
     def measure(
         self,
@@ -271,21 +245,17 @@ class StratifiedProfiler(Profiler):
         most: items after which profiling ends undecided, and surrogates weigh the mean.
         alpha: probability of a wrong verdict that each two-sided test allows.
         allocation: ``"proportional"`` to W_g, or ``"neyman"``, to W_g s_g.
-
-    Raises:
-        ValueError: a parameter is out of range.
     """
 
-    strata: int = 8
-    first: int = 16
-    batch: int = 16
-    most: int = 96
-    alpha: float = 0.05
+    strata: WholeCount = 8
+    first: WholeCount = 16
+    batch: WholeCount = 16
+    most: WholeCount = 96
+    alpha: Level = 0.05
     allocation: Literal["proportional", "neyman"] = "proportional"
 
     def __post_init__(self) -> None:
-        check_stopping(self.first, self.batch, self.most, self.alpha)
-        whole(1, strata=self.strata)
+        super().__post_init__()
         if self.first < 2 * self.strata:
             raise ValueError(
                 f"first={self.first}: must be two items for each of {self.strata} strata or more"
@@ -309,7 +279,9 @@ class StratifiedProfiler(Profiler):
         if self.allocation == "neyman" and known.count:
             ideal = ideal * grouped.mean(known)[3]
         counts = spread(items, ideal, done, grouped.sizes)
-        numbers = _first_of_each(grouped.members, grouped.sizes, counts)
+        ends = np.cumsum(grouped.sizes)
+        place = np.arange(ends[-1]) - np.repeat(ends - grouped.sizes, grouped.sizes)
+        numbers = grouped.members[place < np.repeat(counts, grouped.sizes)]
         estimate = context.profile(query, configuration, numbers)
         mean, variance, freedom, _ = grouped.mean(estimate)
         verdict = decided(mean, variance, freedom, query.slo.accuracy, alpha)
@@ -339,8 +311,9 @@ class _Grouped:
     @classmethod
     def of(cls, strata: Strata, features: Floats) -> "_Grouped":
         """Return items by the strata of their features."""
-        labels, members, sizes = _by_stratum(strata.of(features), len(strata.centroids))
-        return cls(labels, members, sizes, sizes / len(labels))
+        its = strata.of(features)
+        _, labels, sizes = np.unique(its, return_inverse=True, return_counts=True)
+        return cls(labels, np.argsort(its, kind="stable"), sizes, sizes / len(labels))
 
     def mean(self, estimate: Estimate) -> tuple[float, float, float, Floats]:
         """Return `stratified_mean` of what was measured."""
@@ -349,67 +322,22 @@ class _Grouped:
 
 
 @compiled
-def _by_stratum(strata: Integers, many: int) -> tuple[Integers, Integers, Integers]:
-    """Return strata numbered without empty ones, and what `_Grouped` has of them."""
-    sizes = np.bincount(strata, minlength=many)
-    number = np.cumsum(sizes > 0) - 1
-    ends = np.cumsum(sizes)
-    following = ends - sizes
-    labels, members = np.empty_like(strata), np.empty_like(strata)
-    for item, stratum in enumerate(strata):
-        labels[item] = number[stratum]
-        members[following[stratum]] = item
-        following[stratum] += 1
-    return labels, members, sizes[sizes > 0]
-
-
-@compiled
-def _first_of_each(members: Integers, sizes: Integers, counts: Integers) -> Integers:
-    """Return the first ``counts``, (K,), items of each stratum; see `_Grouped` for the shapes."""
-    found = np.empty(counts.sum(), dtype=np.int64)
-    begin, at = 0, 0
-    for stratum, count in enumerate(counts):
-        found[at : at + count] = members[begin : begin + count]
-        at += count
-        begin += sizes[stratum]
-    return found
-
-
-@compiled
 def spread(items: int, ideal: Floats, least: Integers, most: Integers, first: int = 2) -> Integers:
     """Share out items over strata in proportion to an ideal, as near as whole items allow.
 
     Each stratum keeps what it has and gets ``first`` items before others are looked at.
 
-    Args:
-        items: items in all.
-        ideal: proportions, shape (K,).
-        least: items that each stratum has already, shape (K,).
-        most: items that exist of each, shape (K,).
-        first: least items of each stratum.
+    Arrays have the shape (K,): proportions, and the items that each stratum has and that exist.
     """
     counts = np.minimum(np.maximum(least, first), most)
     whole = total(ideal)
     share = ideal / whole if whole > 0 else np.full(len(ideal), 1 / len(ideal))
-    _fill_up(counts, share * items, most, min(items, most.sum()))
-    return counts
-
-
-@compiled
-def _fill_up(counts: Integers, ideal: Floats, room: Integers, items: int) -> None:
-    """Add items to the stratum furthest behind ``ideal``, the first of equals; all (K,)."""
-    for _ in range(items - counts.sum()):
-        chosen, most = 0, -inf
+    wanted = share * items
+    for _ in range(min(items, most.sum()) - counts.sum()):
+        chosen, furthest = 0, -inf  # The first of equals.
         for stratum in range(len(counts)):
-            behind = ideal[stratum] - counts[stratum]
-            if counts[stratum] < room[stratum] and behind > most:
-                chosen, most = stratum, behind
+            behind = wanted[stratum] - counts[stratum]
+            if counts[stratum] < most[stratum] and behind > furthest:
+                chosen, furthest = stratum, behind
         counts[chosen] += 1
-
-
-def check_stopping(first: int, batch: int, most: int, alpha: float) -> None:
-    """Check the parameters of a sequential test; ValueError if one is out of range."""
-    whole(1, first=first, batch=batch, most=most)
-    if most < first:
-        raise ValueError(f"most={most}: must be {first} or more, as many as come first")
-    inside(0, 1, alpha=alpha)
+    return counts

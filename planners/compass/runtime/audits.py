@@ -4,18 +4,15 @@ from collections import Counter
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from planners.common.arrays import Floats
 from planners.common.weak_cache import KEPT
 from planners.compass.profiling.estimates import LEAST_VARIANCE, decided
-from planners.compass.state.known import ProfiledConfig
-from planners.compass.state.records import dataset_state, update_dataset
+from planners.compass.state.records import ProfiledConfig, dataset_state, update_dataset
 from scenarios.compiled import compiled
 from scenarios.numerics.sums import total
 from scenarios.queries import Query
 from sim import PlanningContext
-
-Floats = NDArray[np.float64]
 
 RUNNING = "compass running"
 """Key in `KEPT`: how many queries of each data set run."""

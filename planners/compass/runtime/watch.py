@@ -10,17 +10,20 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from math import fsum, inf, isfinite
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 
-from planners.common.ranges import at_least, inside, whole
+from planners.common.ranges import InRange, Level, NonNegative, Range, WholeCount
+from planners.common.windows import whole_window
 from planners.compass.runtime.audits import NOTHING, Audits, note_drift, others_drifted, with_more
 from planners.compass.search.query_plans import loaded_factors
-from planners.compass.state.known import ProfiledConfig, SearchState, Slowness
 from planners.compass.state.pools import Pools, Uses, takes_of
 from planners.compass.state.records import (
     InForce,
+    ProfiledConfig,
+    SearchState,
+    Slowness,
     publish_search_state,
     seen_search_state,
     service_state,
@@ -35,6 +38,9 @@ LIKELY_ALPHA = 0.05
 """Level at which drift of a query is found where it is likely, since others of its kind drifted."""
 
 LEAST_RATIO, MOST_RATIO = 0.2, 10.0
+
+
+AuditShare = Annotated[float, Range("be above 0, and 1 or less", lambda value: 0 < value <= 1)]
 
 
 class Settled(NamedTuple):
@@ -63,7 +69,7 @@ class NoRuntime(Runtime):
 
 
 @dataclass(frozen=True)
-class Watch(Runtime):
+class Watch(InRange, Runtime):
     """Watches latency by windows, and accuracy by audits.
 
     Args:
@@ -73,24 +79,14 @@ class Watch(Runtime):
         alpha: level of an audit's two-sided test against the floor; it alarms only below.
         drift_alpha: level of its two-sided test against what profiling has shown.
         slack: relative tolerance on a window's allowed misses; 0 acts upon every bad window.
-
-    Raises:
-        ValueError: a parameter is out of range.
     """
 
-    audit_every_s: float = 30.0
-    audit_samples: int = 48
-    audit_share: float = 0.02
-    alpha: float = 0.01
-    drift_alpha: float = 0.001
-    slack: float = 0.0
-
-    def __post_init__(self) -> None:
-        at_least(0, audit_every_s=self.audit_every_s, slack=self.slack)
-        whole(1, audit_samples=self.audit_samples)
-        if not 0 < self.audit_share <= 1:
-            raise ValueError(f"audit_share={self.audit_share}: must be above 0, and 1 or less")
-        inside(0, 1, alpha=self.alpha, drift_alpha=self.drift_alpha)
+    audit_every_s: NonNegative = 30.0
+    audit_samples: WholeCount = 48
+    audit_share: AuditShare = 0.02
+    alpha: Level = 0.01
+    drift_alpha: Level = 0.001
+    slack: NonNegative = 0.0
 
     def drifted(self, context: PlanningContext, busy: Collection[int]) -> list[Query]:
         """Return queries whose last window was bad, or whose audits raise an alarm."""
@@ -108,7 +104,7 @@ class Watch(Runtime):
                 continue
             late = False
             if bad or not _device_known(context, query, known):
-                last = _last_window(context, query, since_s)
+                last = whole_window(context, query)
                 known = _device_learned(context, query, known, last)
                 late = last is not None and self._late(context, query, known, last)
             if late or self._inaccurate(context, query, known, since_s):
@@ -228,12 +224,6 @@ def _keep(context: PlanningContext, query: Query, known: InForce) -> None:
     if last is not None and last.plan != known.plan:
         known = replace(last, before=known)
     update_service(context, query.id, ordered=known)
-
-
-def _last_window(context: PlanningContext, query: Query, since_s: float) -> WindowReport | None:
-    """Return a query's last window if it began after the present plan came into force."""
-    reports = context.telemetry(query)
-    return reports[-1] if len(reports) > 1 and reports[-2].end_s >= since_s else None
 
 
 def _device_learned(

@@ -1,19 +1,18 @@
 """The multi-query scheduler for ample machines: serve all queries at the least cost."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
-from numpy.typing import NDArray
 
-from planners.common.ranges import at_least, within
+from planners.common.arrays import Floats
+from planners.common.ranges import InRange, NonNegative, Share, at_least
 from planners.compass.scheduling.scheduler import ByPrice
 from planners.compass.state.pools import Pools, Standing
 
-Floats = NDArray[np.float64]
-
 
 @dataclass(frozen=True)
-class LeastCost(ByPrice):
+class LeastCost(InRange, ByPrice):
     """Prices pools in dollars, and idle parts of rented machines lower; serves all queries.
 
     Machines are rented whole. With a share u of the rented ones taken, the rest costs idle + (1 -
@@ -26,20 +25,12 @@ class LeastCost(ByPrice):
         gain: part of its cost that a move must save, from 0 to 1.
         idle: relative price of what stands idle, from 0 to 1.
         opening: relative price where nothing is rented; 1 or more.
-
-    Raises:
-        ValueError: a parameter is out of range.
     """
 
-    steepness: float = 4.0
-    gain: float = 0.3
-    idle: float = 0.1
-    opening: float = 2.0
-
-    def __post_init__(self) -> None:
-        at_least(0, steepness=self.steepness)
-        within(0, 1, gain=self.gain, idle=self.idle)
-        at_least(1, opening=self.opening)
+    steepness: NonNegative = 4.0
+    gain: Share = 0.3
+    idle: Share = 0.1
+    opening: Annotated[float, at_least(1)] = 2.0
 
     def prices(self, pools: Pools, standing: Standing) -> Floats:
         """Return the price of a unit of each pool in dollars per hour, idle ones less, (R,)."""

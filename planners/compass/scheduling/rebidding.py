@@ -8,26 +8,27 @@ is asked in any case.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from itertools import filterfalse
 
 import numpy as np
-from numpy.typing import NDArray
 
-from planners.common.retries import rested
+from planners.common.arrays import Booleans, Floats, Integers
+from planners.common.orders import rested
 from planners.compass.runtime.orders import fit
 from planners.compass.scheduling.scheduler import Bid
-from planners.compass.state.known import Offer
 from planners.compass.state.pools import Market, opens, room_in, share_taken
-from planners.compass.state.records import service_state, shared, update_service, update_shared
+from planners.compass.state.records import (
+    Offer,
+    service_state,
+    shared,
+    update_service,
+    update_shared,
+)
 from scenarios.compiled import compiled
 from scenarios.queries import Query
 from sim import PlanningContext
-
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
-Booleans = NDArray[np.bool_]
 
 MOST_HOPEFUL = 4
 """Queries with hope that are judged anew at one tick."""
@@ -84,10 +85,7 @@ class Refused:
         if len(parts) == 1:
             return parts[0]
         return cls(
-            np.concatenate([part.asked for part in parts]),
-            np.concatenate([part.judged_s for part in parts]),
-            np.concatenate([part.many for part in parts]),
-            *(np.concatenate([getattr(part, name) for part in parts]) for name in OF_PLANS),
+            *(np.concatenate([getattr(part, one.name) for part in parts]) for one in fields(cls))
         )
 
     def hopeful(
@@ -207,7 +205,7 @@ class Retries:
     refused: Collection[int] = ()  # other refused queries, not to be asked
 
     def due(self, query: Query) -> bool:
-        """Return whether to ask a query for a bid; see `planners.common.retries`."""
+        """Return whether to ask a query for a bid; see `planners.common.orders`."""
         if query.id in self.hopeful:
             return True
         if query.id in self.refused:

@@ -10,20 +10,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-from numpy.typing import NDArray
-
-from planners.common.ranges import at_least, whole
+from planners.common.arrays import Integers
+from planners.common.ranges import InRange, NonNegative, WholeCount
 from planners.compass.runtime.orders import orders_of
 from planners.compass.scheduling.station_table import StationTable
 from planners.compass.search.search import Search
-from planners.compass.state.known import Offer
 from planners.compass.state.pools import Fleet, Market
-from planners.compass.state.records import search_state, shared, update_shared
+from planners.compass.state.records import Offer, search_state, shared, update_shared
 from scenarios.queries import Query
 from sim import Choices, Plan, PlanningContext
-
-Integers = NDArray[np.int64]
 
 LEAST_HOPE = 0.05
 """Probability from which on a configuration that was not profiled for a query is worth a try."""
@@ -71,7 +66,7 @@ class StayAsTheyAre(Regrouping):
 
 
 @dataclass(frozen=True)
-class ShareStations(Regrouping):
+class ShareStations(InRange, Regrouping):
     """Matches running and wanting queries together on whole stations.
 
     A departure: of Compass only the matching of queries and plans is known.
@@ -82,20 +77,13 @@ class ShareStations(Regrouping):
         most_configurations: configurations that queries may be asked to agree on.
         switch: what moving a running query must gain, in queries.
         gain: what the whole must gain, in queries.
-
-    Raises:
-        ValueError: a parameter is out of range.
     """
 
-    every_s: float = 10.0
-    most_queries: int = 32
-    most_configurations: int = 12
-    switch: float = 0.1
-    gain: float = 0.25
-
-    def __post_init__(self) -> None:
-        at_least(0, every_s=self.every_s, switch=self.switch, gain=self.gain)
-        whole(1, most_queries=self.most_queries, most_configurations=self.most_configurations)
+    every_s: NonNegative = 10.0
+    most_queries: WholeCount = 32
+    most_configurations: WholeCount = 12
+    switch: NonNegative = 0.1
+    gain: NonNegative = 0.25
 
     def due(self, context: PlanningContext) -> bool:
         """Return whether ``every_s`` has passed since the last attempt."""

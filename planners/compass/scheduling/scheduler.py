@@ -6,18 +6,16 @@ from dataclasses import dataclass, field
 from math import inf
 
 import numpy as np
-from numpy.typing import NDArray
 
-from planners.common.ranges import at_least, whole, within
+from planners.common.arrays import Floats
+from planners.common.ranges import InRange, NonNegative, Share, WholeNumber
 from planners.compass.runtime.orders import first_that_fits
 from planners.compass.scheduling.repacking import Regrouping, ShareStations, StayAsTheyAre
-from planners.compass.state.known import Offer
 from planners.compass.state.pools import Market, Pools, Standing
+from planners.compass.state.records import Offer
 from planners.matching import Demand, Problem, Supply, match
 from scenarios.queries import Query
 from sim import Plan, PlanningContext
-
-Floats = NDArray[np.float64]
 
 FREE_PRICE = 0.05
 """Price of all of an idle pool; above 0, so that a plan that takes less is cheaper."""
@@ -216,7 +214,7 @@ def matched(
 
 
 @dataclass(frozen=True)
-class PriceMatching(ByPrice):
+class PriceMatching(InRange, ByPrice):
     """Matches queries and plans by prices of the pools that rise with congestion.
 
     A unit of pool j costs u_j^steepness q_j / t_j + `FREE_PRICE` / c_j, where t_j of it is taken, a
@@ -233,29 +231,15 @@ class PriceMatching(ByPrice):
         evict_above: price above which a query that cannot move is released.
         most_moves: running queries looked at in one call.
         regrouping: how running queries are matched anew with those that find no room.
-
-    Raises:
-        ValueError: a parameter is out of range.
     """
 
-    steepness: float = 4.0
-    value: float = 2.0
-    best_effort: float = 0.5
-    gain: float = 0.5
-    evict_above: float = 4.0
-    most_moves: int = 8
+    steepness: NonNegative = 4.0
+    value: NonNegative = 2.0
+    best_effort: NonNegative = 0.5
+    gain: Share = 0.5
+    evict_above: NonNegative = 4.0
+    most_moves: WholeNumber = 8
     regrouping: Regrouping = field(default_factory=ShareStations)
-
-    def __post_init__(self) -> None:
-        at_least(
-            0,
-            steepness=self.steepness,
-            value=self.value,
-            best_effort=self.best_effort,
-            evict_above=self.evict_above,
-        )
-        within(0, 1, gain=self.gain)
-        whole(0, most_moves=self.most_moves)
 
     def most(self, offer: Offer) -> float:
         """Return the value of a query, in queries, scaled by the probability of serving it."""

@@ -5,22 +5,18 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
+from planners.common.arrays import Integers
 from planners.compass.runtime.watch import serving
 from planners.compass.search.beliefs import beliefs_of
 from planners.compass.search.search import Search
-from planners.compass.state.known import Candidates, Offer
 from planners.compass.state.pools import Fleet, Market
-from planners.compass.state.records import keep_search_state, search_state
+from planners.compass.state.records import Candidates, Offer, keep_search_state, search_state
 from planners.matching.problem import Cards
 from planners.matching.stations import WholeStations, best_of_each_set, share_stations
 from scenarios.queries import Query
 from sim import PlanningContext
 from sim.api.gpu_layouts import gpu_layouts
-
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
 
 LEAST_ADDED = 0.1
 """Queries that a configuration must promise to serve, beside those that others serve or at all."""
@@ -29,42 +25,28 @@ MOST_KEYS = 1 << 32
 """Above all numbers of operators' knob values, to write kind and number as one."""
 
 
+@dataclass(eq=False)
 class StationTable:
-    """Plans that could serve some queries on stations that they may share.
+    """Plans that could serve some queries on stations that they may share."""
 
-    Args:
-        context: the planning context.
-        market: the pools, and the stations that exist.
-        search: judges plans.
-        queries: the queries; what others hold is left to them.
-        ordered: what is ordered for others, which is left to them too.
-        switch: what moving a running query must gain, in queries.
-    """
+    context: PlanningContext
+    market: Market  # the pools, and the stations that exist
+    search: Search  # judges plans
+    queries: Sequence[Query]  # the queries; what others hold is left to them
+    ordered: Fleet  # what is ordered for others, which is left to them too
+    switch: float  # what moving a running query must gain, in queries
 
-    def __init__(
-        self,
-        context: PlanningContext,
-        market: Market,
-        search: Search,
-        queries: Sequence[Query],
-        ordered: Fleet,
-        switch: float,
-    ) -> None:
-        self._context = context
-        self._market = market
-        self._search = search
-        self._switch = switch
+    def __post_init__(self) -> None:
+        context, queries = self.context, self.queries
         self._beliefs = [
-            beliefs_of(search, context, query, market, search_state(context, query))
+            beliefs_of(self.search, context, query, self.market, search_state(context, query))
             for query in queries
         ]
         self._in_force = [
             -1 if (known := serving(context, query)) is None else known.number for query in queries
         ]
-        self._ordered = ordered
         self._shared: Sequence[int] = ()
         self._rows: _Rows | None = None
-        self.queries = queries
 
     def look_at(self, shared: Sequence[int], least_hope: float | None) -> None:
         """Take the plans of some configurations; see `Beliefs.candidates`."""
@@ -122,19 +104,19 @@ class StationTable:
             if index < 0 or index in beliefs.configurations.profiled:
                 continue
             tried = True
-            shown = self._search.look(
-                self._context, query, self._context.world.pipeline.configurations[index]
+            shown = self.search.look(
+                self.context, query, self.context.world.pipeline.configurations[index]
             )
             if shown is not None:
                 beliefs.learn(index, shown)
                 known = beliefs.configurations
                 found = replace(
-                    search_state(self._context, query),
+                    search_state(self.context, query),
                     profiled=known.profiled,
                     matured=known.matured,
                     history=known.history(),
                 )
-                keep_search_state(self._context, query, found)
+                keep_search_state(self.context, query, found)
         if tried:
             self._rows = self._made(None)
         return tried
@@ -153,7 +135,7 @@ class StationTable:
     @cached_property
     def _nodes(self) -> dict[str, int]:
         """Number of each node that has GPUs."""
-        nodes = self._context.world.cluster.nodes
+        nodes = self.context.world.cluster.nodes
         return {name: at for at, name in enumerate(name for name in nodes if nodes[name].gpus)}
 
     @cached_property
@@ -161,9 +143,9 @@ class StationTable:
         """The GPUs of each node that has some."""
         found = []
         for name in self._nodes:
-            node = self._context.world.cluster.nodes[name]
+            node = self.context.world.cluster.nodes[name]
             layouts = np.array([list(each.values()) for each in gpu_layouts(node)])
-            count = self._context.world.machines_up(name) * node.gpus
+            count = self.context.world.machines_up(name) * node.gpus
             found.append(Cards(count, np.arange(layouts.shape[1]), layouts))
         return found
 
@@ -172,10 +154,10 @@ class StationTable:
 
         Stations that share an instance count towards the pools only.
         """
-        stations = self._context.bulk.view(self.queries[0], self._search.model.choices).stations
+        stations = self.context.bulk.view(self.queries[0], self.search.model.choices).stations
         instances, profile = np.zeros(len(kinds), np.int64), np.zeros((len(kinds), 2), np.int64)
         for row, kind in enumerate(stations[each] for each in kinds.tolist()):
-            names = self._context.world.cluster.nodes[kind.node].gpu_profiles
+            names = self.context.world.cluster.nodes[kind.node].gpu_profiles
             if kind.profile in names and kind.thread_percent == 100:
                 instances[row] = kind.replicas
                 profile[row] = self._nodes[kind.node], names.index(kind.profile)
@@ -183,7 +165,7 @@ class StationTable:
 
     def _made(self, least_hope: float | None) -> "_Rows":
         """Return the plans that count."""
-        market = self._market
+        market = self.market
         standing, many = market.standing, len(market.pools.capacity)
         parts = [
             (at, candidates)
@@ -194,11 +176,11 @@ class StationTable:
         its = Candidates._make(map(np.concatenate, zip(*(part for _, part in parts), strict=True)))
         sort = _codes(its.station, its.operator_key)
         stays = its.number == np.array(self._in_force)[query]
-        worth = its.probability * (1 + self._switch * stays)
+        worth = its.probability * (1 + self.switch * stays)
         kept = best_of_each_set(query, sort, worth + stays)
         kept = kept[worth[kept] > 0]
 
-        others = standing.but({each.id for each in self.queries}).and_also(self._ordered)
+        others = standing.but({each.id for each in self.queries}).and_also(self.ordered)
         theirs = _codes(others.station, others.operator_key)
         names = np.unique(np.append(sort[kept].ravel(), theirs))
         names = names[names >= 0]

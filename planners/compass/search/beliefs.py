@@ -4,35 +4,33 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from math import exp, inf
 from statistics import NormalDist
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from planners.bayesopt.encodings import blocks, mixed, one_hot, ordinal
+from planners.common.arrays import Booleans, Floats, Integers
 from planners.common.weak_cache import KEPT
 from planners.compass.search.cmbo import Cmbo, Domain
 from planners.compass.search.configuration_beliefs import Believed, ConfigurationBeliefs
 from planners.compass.search.history import Prior, WarmStart
-from planners.compass.search.plan_choice import (
-    choice,
-    doubtful,
-    in_reach,
+from planners.compass.search.planning_model import PlanningModel
+from planners.compass.search.query_plans import (
+    Held,
+    PayablePlans,
+    QueryPlans,
+    Sizes,
     kept_in_time,
-    losses,
     undominated,
 )
-from planners.compass.search.planning_model import PlanningModel
-from planners.compass.search.query_plans import Held, PayablePlans, QueryPlans, Sizes
-from planners.compass.state.known import Candidates, Offer, ProfiledConfig, SearchState
 from planners.compass.state.pools import Market
+from planners.compass.state.records import Candidates, Offer, ProfiledConfig, SearchState
 from scenarios.applications.pipeline import Pipeline
 from scenarios.queries import Query
 from sim import PlanningContext
 
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
-Booleans = NDArray[np.bool_]
+if TYPE_CHECKING:  # A search believes in plans itself.
+    from planners.compass.search.search import Search
 
 ENCODINGS = {"one_hot": one_hot, "ordinal": ordinal, "mixed": mixed}
 """Features of configurations, by the name of their encoding."""
@@ -171,14 +169,9 @@ class Beliefs:
 
     def _losses(self, its: PayablePlans) -> Floats:
         """Return the loss of each plan, infinite if it is not feasible; see `Market.loss`."""
-        believed = self.configurations.believed()
-        return losses(
-            its,
-            believed.accurate,
-            believed.sure,
-            self._planned_s,
-            self._market.value,
-        )
+        believed, at = self.configurations.believed(), its.configuration
+        lost = its.price + (1 - believed.sure[at] * its.in_time) * self._market.value
+        return np.where(believed.accurate[at] & (its.latency_s <= self._planned_s), lost, inf)
 
     def _missed(self, its: PayablePlans, accuracy: Floats) -> Floats:
         """Return by how much plans miss the SLO, where none meets it."""
@@ -250,21 +243,22 @@ class Beliefs:
         now: int,
     ) -> Candidates:
         """Return the part of `candidates`; ``accurate`` and ``sure`` are those of `Believed`."""
-        view = self._wide.view
+        view, at = self._wide.view, its.configuration
         agreed = np.zeros(len(self._domain), dtype=bool)
         agreed[list(shared)] = True
+        likely = sure[at] * its.in_time
+        on_device = (view.station[its.number] < 0).all(axis=1)
+        good = accurate[at] & (likely > 0) & (agreed[at] | on_device)
+        rows = np.flatnonzero(good | (its.number == now))
+        number = its.number[rows]
         return Candidates(
-            *choice(
-                its,
-                accurate,
-                sure,
-                agreed,
-                now,
-                view.station,
-                view.operator_key,
-                view.backhaul_up_s,
-                self._query.requests_per_s,
-            )
+            at[rows],
+            number,
+            likely[rows],
+            view.station[number],
+            view.operator_key[number],
+            its.filled[rows],
+            self._query.requests_per_s * view.backhaul_up_s[number],
         )
 
     def promise(self) -> Floats:
@@ -276,16 +270,12 @@ class Beliefs:
         if kept is None:
             return np.zeros(len(self._domain))
         time_s = np.exp(kept.log_time.astype(np.float64))
-        possible = in_reach(
-            base.view.configuration,
-            base.view.station,
-            base.factors(0.0),
-            time_s,
-            base.sent_s,
-            base.fixed_s,
-            base.costs(time_s)[0],
-            self._planned_s,
-        )
+        plans = np.isfinite(base.costs(time_s)[0]) & (base.view.station >= 0).any(axis=1)
+        its = base.view.configuration[plans]
+        compute_s = (base.factors(0.0)[plans] * time_s[its]).sum(axis=1)
+        latency_s = compute_s + base.sent_s[plans] + base.fixed_s[plans]
+        possible = np.zeros(len(self._domain), dtype=bool)
+        possible[its[latency_s <= self._planned_s]] = True
         accurate = self.configurations.promise()
         seen, believed = list(self.configurations.profiled), self.configurations.believed()
         accurate[seen] = np.where(believed.accurate, believed.sure, 0.0)[seen]
@@ -330,7 +320,7 @@ class Beliefs:
         in_time = self._kept(latency_s)
         if not self._device_spread or self._bound_s == inf:
             return in_time
-        unsure = doubtful(in_time, held.number, self._wide.touches_device)
+        unsure = np.flatnonzero((in_time > 0) & self._wide.touches_device[held.number])
         if len(unsure):
             slower = self._if_slower(held.number[unsure], held.of[unsure], sizes)
             in_time[unsure] = (in_time[unsure] + slower) / 2
@@ -353,28 +343,11 @@ class Beliefs:
         return in_time
 
     def _kept(self, latency_s: Floats) -> Floats:
-        """Return the probability that predictions keep the bound: less beyond the headroom."""
         return kept_in_time(latency_s, self._bound_s, self._model.headroom)
 
 
-class JudgeSettings(Protocol):
-    """How plans are judged; see `Search` for the attributes."""
-
-    @property
-    def model(self) -> PlanningModel:
-        """How plans are judged."""
-
-    @property
-    def warm_start(self) -> WarmStart:
-        """How histories are used."""
-
-    @property
-    def encoding(self) -> str:
-        """Name of the features of configurations."""
-
-
 def beliefs_of(
-    search: JudgeSettings,
+    search: "Search",
     context: PlanningContext,
     query: Query,
     market: Market,

@@ -12,21 +12,17 @@ configurations; it errs less elsewhere, and its size is that of the configuratio
 """
 
 from collections.abc import Sequence
-from functools import cache
 from math import exp, inf, log1p, sqrt
 from statistics import NormalDist
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from planners.bayesopt.acquisition import feasible_saving, probability_above
 from planners.bayesopt.gaussian_process import GaussianProcess, Grid
+from planners.common.arrays import Booleans, Floats, Integers
 from planners.compass.search.plan_latency import PlanLatency, all_keep_bound, best_saving
 from scenarios.compiled import compiled
-
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
-Booleans = NDArray[np.bool_]
 
 ACCURACY_CENTRE, ACCURACY_SCALE = 0.5, 0.25
 """What is believed of accuracies, which lie from 0 to 1, before any is seen."""
@@ -137,7 +133,7 @@ class Cmbo:
         self._cost = cost
         self._bound_s = None if latency_s is None else latency_s * latency_margin
         self._accuracy_bound = accuracy
-        self._quantile = _normal_quantile(latency_quantile)
+        self._quantile = NormalDist().inv_cdf(latency_quantile)
         self._prior_accuracy = prior_accuracy
         self._prior_log_time = prior_log_time
         self._accuracy = GaussianProcess(
@@ -417,12 +413,6 @@ def _put(means: Floats, sds: Floats, point_of: Integers, mean: Floats, sd: Float
     """Put means and sds of points, (points, 1), where their configurations are, (C,)."""
     for configuration, point in enumerate(point_of):
         mean[configuration], sd[configuration] = means[point, 0], sds[point, 0]
-
-
-@cache
-def _normal_quantile(probability: float) -> float:
-    """Return a quantile of the standard normal distribution."""
-    return NormalDist().inv_cdf(probability)
 
 
 def above(cost: Floats) -> float:

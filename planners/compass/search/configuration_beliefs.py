@@ -7,13 +7,13 @@ from statistics import fmean
 
 import numpy as np
 import scipy  # Its parts are loaded when they are first used.
-from numpy.typing import NDArray
 
 from planners.bayesopt.acquisition import probability_above
+from planners.common.arrays import Booleans, Floats, Integers
 from planners.common.weak_cache import KEPT
 from planners.compass.search.cmbo import Cmbo
 from planners.compass.search.history import Prior, WarmStart
-from planners.compass.state.known import (
+from planners.compass.state.records import (
     ACCURACY,
     COUNT,
     NORMALISED,
@@ -32,9 +32,6 @@ from scenarios.compiled import compiled
 from scenarios.queries import Query
 from sim import PlanningContext
 
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
-Booleans = NDArray[np.bool_]
 UNKNOWN: Floats = np.zeros(0)
 
 REWEIGHED_AT = (2, 4, 8, 16, 32)
@@ -59,16 +56,9 @@ class Believed:
     sure: Floats  # probability that they are, (C,)
 
 
+@dataclass(eq=False)
 class ConfigurationBeliefs:
     """What is believed of the C configurations of one query during one call.
-
-    Args:
-        context: the planning context.
-        query: the query.
-        found: what is known of the query.
-        warm_start: how histories are used.
-        features: features of the configurations.
-        blank: makes surrogates that start from a prior, if there is one.
 
     Attributes:
         profiled: results of profiling, by index of the configuration.
@@ -76,28 +66,23 @@ class ConfigurationBeliefs:
         kept_history: surrogates' beliefs when the query was last profiled for, or None.
     """
 
-    def __init__(
-        self,
-        context: PlanningContext,
-        query: Query,
-        found: SearchState,
-        warm_start: WarmStart,
-        features: Callable[[Pipeline], Floats],
-        blank: Callable[[Prior | None], Cmbo],
-    ) -> None:
-        self._context = context
-        self._query = query
-        self._warm_start = warm_start
-        self._features = features
-        self._blank = blank
-        items = context.bulk.features(query)
+    context: PlanningContext
+    query: Query
+    found: SearchState  # what is known of the query
+    warm_start: WarmStart  # how histories are used
+    features: Callable[[Pipeline], Floats]  # features of the configurations
+    # Makes surrogates that start from a prior, if there is one.
+    blank: Callable[[Prior | None], Cmbo]
+
+    def __post_init__(self) -> None:
+        items = self.context.bulk.features(self.query)
         self._content: Floats = KEPT.of(items, "mean", lambda: items.mean(axis=0))
-        self._many = len(context.world.pipeline.configurations)
-        self._operators = len(context.world.pipeline.operators)
-        self.profiled = dict(found.profiled)
-        self.matured = found.matured
-        self._on_record = found.kept
-        self.kept_history = found.history
+        self._many = len(self.context.world.pipeline.configurations)
+        self._operators = len(self.context.world.pipeline.operators)
+        self.profiled = dict(self.found.profiled)
+        self.matured = self.found.matured
+        self._on_record = self.found.kept
+        self.kept_history = self.found.history
         self._chosen: list[History] | None = None
         self._made: Cmbo | None = None
         self._believed: Believed | None = None
@@ -115,8 +100,8 @@ class ConfigurationBeliefs:
         if self.matured:
             return []
         if self._chosen is None:
-            self._chosen = self._warm_start.choose(
-                self._context, self._query, self._content, self._features
+            self._chosen = self.warm_start.choose(
+                self.context, self.query, self._content, self.features
             )
         return self._chosen
 
@@ -124,7 +109,7 @@ class ConfigurationBeliefs:
     def surrogates(self) -> Cmbo:
         """The surrogates, made at the first access."""
         if self._made is None:
-            self._made = self._blank(self._prior())
+            self._made = self.blank(self._prior())
             _observe(self._made, list(self.profiled), self._rows())
             self._believed = None
         return self._made
@@ -142,7 +127,7 @@ class ConfigurationBeliefs:
 
     def _prior(self) -> Prior | None:
         rows = self._rows()
-        return self._warm_start.prior(
+        return self.warm_start.prior(
             self.histories,
             np.fromiter(self.profiled, np.int64, len(self.profiled)),
             np.ascontiguousarray(rows[:, ACCURACY]),
@@ -158,7 +143,7 @@ class ConfigurationBeliefs:
         prior = None if len(self.profiled) < LEAST_TO_MATURE else self._prior()
         if prior is None:
             return False
-        own = self._blank(None)
+        own = self.blank(None)
         seen, rows = list(self.profiled), self._rows()
         _observe(own, seen, rows)
         theirs = np.abs(prior.accuracy[seen] - rows[:, ACCURACY]).mean()
@@ -169,7 +154,7 @@ class ConfigurationBeliefs:
         accuracy, _ = self.surrogates.accuracy()
         log_time, _ = self.surrogates.log_time()
         return History(
-            self._query.dataset,
+            self.query.dataset,
             self._content,
             accuracy.astype(np.float32),
             log_time.astype(np.float32),
@@ -180,7 +165,7 @@ class ConfigurationBeliefs:
         """Return the probability that each is accurate enough by the last search, shape (C,)."""
         kept = self.kept_history
         assert kept is not None, "nothing was ever profiled"
-        return probability_above(self._query.slo.accuracy, kept.accuracy, HISTORY_SD)
+        return probability_above(self.query.slo.accuracy, kept.accuracy, HISTORY_SD)
 
     def expected(self, indices: Sequence[int]) -> dict[int, ProfiledConfig]:
         """Return what profiling configurations is expected to show, by the last search."""
@@ -224,7 +209,7 @@ class ConfigurationBeliefs:
                 means, sds = self.surrogates.accuracy()
             else:
                 means = kept.accuracy.astype(np.float64)
-        floor, many = self._query.slo.accuracy, self._many
+        floor, many = self.query.slo.accuracy, self._many
         indices = np.fromiter(self.profiled, np.int64, len(self.profiled))
         accuracy, accurate, sure = np.full(many, nan), np.zeros(many, dtype=bool), np.zeros(many)
         margin = np.empty(len(indices))

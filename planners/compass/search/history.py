@@ -21,15 +21,15 @@ from itertools import islice, takewhile
 from math import exp
 
 import numpy as np
-from numpy.typing import NDArray
 
 from planners.bayesopt.encodings import blocks
 from planners.bayesopt.gaussian_process import GaussianProcess
-from planners.common.ranges import above, whole
+from planners.common.arrays import Floats, Integers, Singles
+from planners.common.ranges import InRange, Positive, WholeNumber
 from planners.common.weak_cache import KEPT
 from planners.compass.search.cmbo import LOG_TIME_SCALE, SHORTEST_S, Domain
-from planners.compass.state.known import History
 from planners.compass.state.records import (
+    History,
     dataset_state,
     search_settled,
     seen_search_states,
@@ -39,10 +39,6 @@ from scenarios.applications.pipeline import Pipeline
 from scenarios.compiled import compiled
 from scenarios.queries import Query
 from sim import PlanningContext
-
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
-Singles = NDArray[np.float32]
 
 LOOKED_AT = 200
 """Of living and of departed queries each, the latest that may serve as histories."""
@@ -57,7 +53,7 @@ class Prior:
 
 
 @dataclass(frozen=True)
-class WarmStart:
+class WarmStart(InRange):
     """How histories are chosen and weighed.
 
     Args:
@@ -71,16 +67,15 @@ class WarmStart:
         ValueError: a number is out of range.
     """
 
-    histories: int = 10
-    ahead: int = 16
-    least_measured: int = 3
-    temperature: float = 0.1
+    histories: WholeNumber = 10
+    ahead: WholeNumber = 16
+    least_measured: WholeNumber = 3
+    temperature: Positive = 0.1
 
     def __post_init__(self) -> None:
-        whole(0, histories=self.histories, ahead=self.ahead, least_measured=self.least_measured)
+        super().__post_init__()
         if self.ahead == 1:
             raise ValueError("ahead=1: must be 0, or 2 or more")
-        above(0, temperature=self.temperature)
 
     def choose(
         self,
@@ -204,7 +199,11 @@ class HistoryStore:
 
     def nearest(self, query: int, content: Floats, most: int) -> list[History]:
         """Return the histories of other queries nearest to a content, the latest of equals."""
-        chosen = _nearest(self.content, content, self.query, query, most)
+        distance = np.zeros(len(self.query))
+        for theirs, its in zip(self.content.T, content, strict=bool(self.histories)):
+            distance += (theirs - its) ** 2
+        order = np.lexsort((-self.query, distance))
+        chosen = order[self.query[order] != query][:most]
         return [self.histories[at] for at in chosen.tolist()]
 
 
@@ -271,34 +270,6 @@ def _seen(
     rows = np.array([row for row, _, _ in found], dtype=np.int64)
     known = HistoryStore.of([query for _, query, _ in found], [history for _, _, history in found])
     return rows, known
-
-
-@compiled
-def _nearest(
-    contents: Floats, content: Floats, queries: Integers, query: int, most: int
-) -> Integers:
-    """Return the rows of other queries' histories nearest to a content, (F,)."""
-    distance, chosen, count = np.empty(len(queries)), np.empty(most, dtype=np.int64), 0
-    for row, its in enumerate(queries):
-        if its == query:
-            continue
-        distance[row] = 0.0
-        for feature in range(len(content)):
-            distance[row] += (contents[row, feature] - content[feature]) ** 2
-        at = count
-        while at > 0:
-            other = chosen[at - 1]
-            if distance[row] > distance[other]:
-                break
-            if distance[row] == distance[other] and its < queries[other]:
-                break
-            if at < most:
-                chosen[at] = other
-            at -= 1
-        if at < most:
-            chosen[at] = row
-            count = min(count + 1, most)
-    return chosen[:count]
 
 
 def profiled_ahead(

@@ -10,14 +10,12 @@ from math import log, log1p, sqrt
 from statistics import NormalDist
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from planners.bayesopt.acquisition import feasible_saving, probability_above, probability_below
 from planners.bayesopt.gaussian_process import GaussianProcess
+from planners.common.arrays import Booleans, Floats
 from planners.compass.search.cmbo import ACCURACY_CENTRE, ACCURACY_SCALE, above
-
-Floats = NDArray[np.float64]
-Booleans = NDArray[np.bool_]
 
 LOG_LATENCY_SCALE = 1.0
 """Latencies typically differ e-fold between plans; fits correct it."""

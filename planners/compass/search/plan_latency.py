@@ -4,12 +4,9 @@ from math import erfc, log, sqrt
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from planners.common.arrays import Floats, Integers
 from scenarios.compiled import compiled
-
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
 
 
 class PlanLatency(NamedTuple):
@@ -65,12 +62,9 @@ def best_saving(
 
     Latency is costly to evaluate, so a bound on the saving rules out most plans first.
 
-    Args:
-        reference: cost at which nothing is saved.
-        cost: cost of each plan, shape (P,).
-        accurate: probability that configurations are accurate enough; 0 to exclude, (C,).
-        latency: what is believed of it.
-        least: least probability of keeping the SLO for a plan to count.
+    ``reference`` is the cost at which nothing is saved, ``cost`` that of each plan, (P,),
+    ``accurate`` the probability that configurations are accurate enough, 0 to exclude, (C,), and
+    ``least`` the least probability of keeping the SLO for a plan to count.
     """
     configuration = latency.configuration
     top, first = 0.0, -1

@@ -1,16 +1,19 @@
 """How Compass judges plans before they run: what it allows for, and what it assumes."""
 
 from dataclasses import dataclass, field
+from typing import Annotated
 
-from planners.common.ranges import within
+from planners.common.ranges import BelowOne, InRange, Range, Share, within
 from sim import Choices
 
-MOST_SPREAD = 10.0
+Headroom = Annotated[float, Range("be above 0 and at most 1", lambda value: 0 < value <= 1)]
+
+MOST_SPREAD = 10
 """Beyond, devices would be millions of times faster or slower than the catalogue says."""
 
 
 @dataclass(frozen=True)
-class PlanningModel:
+class PlanningModel(InRange):
     """How plans are judged before they run.
 
     Args:
@@ -21,24 +24,10 @@ class PlanningModel:
         waste: share of a new station's spare capacity charged to a query; see `share_taken`.
         device_spread: standard deviation of the logarithm of devices' speeds about the
             catalogue's, until telemetry has shown a device's.
-
-    Raises:
-        ValueError: a parameter is out of range.
     """
 
     choices: Choices = field(default_factory=Choices)
-    load: float = 0.7
-    headroom: float = 0.85
-    waste: float = 0.5
-    device_spread: float = 0.5
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.load < 1:
-            raise ValueError(f"load={self.load}: must be 0 or more, and below 1")
-        if not 0 < self.headroom <= 1:
-            raise ValueError(f"headroom={self.headroom}: must be above 0 and at most 1")
-        within(0, 1, waste=self.waste)
-        if not 0 <= self.device_spread <= MOST_SPREAD:
-            raise ValueError(
-                f"device_spread={self.device_spread}: must lie between 0 and {MOST_SPREAD:g}"
-            )
+    load: BelowOne = 0.7
+    headroom: Headroom = 0.85
+    waste: Share = 0.5
+    device_spread: Annotated[float, within(0, MOST_SPREAD)] = 0.5

@@ -1,22 +1,19 @@
 """The plans of a view for one query: demand, cost and latency."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from planners.common.arrays import Booleans, Floats, Integers
 from planners.common.weak_cache import KEPT
-from planners.compass.state.known import ProfiledConfig, Slowness
 from planners.compass.state.pools import Market, Uses, opens, room_in, share_taken, takes_of
+from planners.compass.state.records import ProfiledConfig, Slowness
 from scenarios.compiled import compiled
 from scenarios.queries import Query
 from sim import PlanningContext, PlanView
 from sim.api.plan_view import ALL, BACKHAUL_UP_S, CAPACITY, KEY, STATION
-
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
-Booleans = NDArray[np.bool_]
 
 
 def loaded_factors(view: PlanView, plans: Integers, load: float, time_cv: float = 0.0) -> Floats:
@@ -79,39 +76,26 @@ class Sizes(NamedTuple):
         )
 
 
+@dataclass(eq=False)
 class QueryPlans:
-    """The plans of a view for one query: demand, cost and latency.
+    """The plans of a view for one query: demand, cost and latency."""
 
-    Args:
-        context: the planning context.
-        query: the query.
-        market: what plans are paid for.
-        view: the view, P plans.
-        waste: see `PlanningModel`.
-        slowness: what telemetry has shown.
-    """
+    context: PlanningContext
+    query: Query
+    market: Market  # what plans are paid for
+    view: PlanView  # P plans
+    waste: float  # see `PlanningModel`
+    slowness: Slowness  # what telemetry has shown
 
-    def __init__(
-        self,
-        context: PlanningContext,
-        query: Query,
-        market: Market,
-        view: PlanView,
-        waste: float,
-        slowness: Slowness,
-    ) -> None:
-        self._context = context
-        self._query = query
-        self._market = market
-        self._waste = waste
-        self._slowness = slowness
-        self._takes = takes_of(context, market.pools, view)
-        self._servers = market.pools.max_utilisation * self._takes.servers
-        self.view = view
-        self.operators = view.station.shape[1]
-        ceiling = query.slo.cost_usd_per_hour
+    def __post_init__(self) -> None:
+        self._takes = takes_of(self.context, self.market.pools, self.view)
+        self._servers = self.market.pools.max_utilisation * self._takes.servers
+        self.operators = self.view.station.shape[1]
+        ceiling = self.query.slo.cost_usd_per_hour
         self._affordable: Booleans = (
-            np.ones(len(view), dtype=bool) if ceiling is None else view.cost_usd_per_hour <= ceiling
+            np.ones(len(self.view), dtype=bool)
+            if ceiling is None
+            else self.view.cost_usd_per_hour <= ceiling
         )
 
     @property
@@ -119,7 +103,7 @@ class QueryPlans:
         """Transmission time of a mean request's messages, shape (P,)."""
         view = self.view
         nominal = KEPT.of(view, "sent", lambda: view.access_s + view.backhaul_s)
-        return nominal if self._slowness.links == 1 else self._slowness.links * nominal
+        return nominal if self.slowness.links == 1 else self.slowness.links * nominal
 
     @property
     def fixed_s(self) -> Floats:
@@ -128,7 +112,7 @@ class QueryPlans:
         Telemetry shows transmission and propagation together, so both get the same correction.
         """
         nominal = self.view.fixed_s
-        return nominal if self._slowness.links == 1 else self._slowness.links * nominal
+        return nominal if self.slowness.links == 1 else self.slowness.links * nominal
 
     @property
     def on_device(self) -> Booleans:
@@ -146,7 +130,7 @@ class QueryPlans:
 
     def factors(self, load: float) -> Floats:
         """Return `loaded_factors` of all plans, times what telemetry has shown, shape (P, N)."""
-        view, slowness = self.view, self._slowness
+        view, slowness = self.view, self.slowness
         every = np.arange(len(view))
         nominal: Floats = KEPT.of(view, ("loaded", load), lambda: loaded_factors(view, every, load))
         if slowness.device == slowness.elsewhere == 1:
@@ -158,9 +142,9 @@ class QueryPlans:
 
         ``time_s`` is the believed time of each operator on profiling hardware, (C, N).
         """
-        view, takes, prices = self.view, self._takes, self._market.prices
-        rate = self._query.requests_per_s
-        pools, standing = self._market.pools, self._market.standing
+        view, takes, prices = self.view, self._takes, self.market.prices
+        rate = self.query.requests_per_s
+        pools, standing = self.market.pools, self.market.standing
         return _costs(
             view.configuration,
             view.station,
@@ -169,7 +153,7 @@ class QueryPlans:
             rate * time_s,
             self._servers,
             standing.left,
-            self._waste,
+            self.waste,
             takes.units,
             takes.pool,
             prices,
@@ -184,8 +168,8 @@ class QueryPlans:
 
         Times are on profiling hardware in seconds, (m, N).
         """
-        records, takes, pools = self.view.records, self._takes, self._market.pools
-        rate = self._query.requests_per_s
+        records, takes, pools = self.view.records, self._takes, self.market.pools
+        rate = self.query.requests_per_s
         number, of, filled, demand = _held(
             records.order,
             records.ends,
@@ -195,19 +179,19 @@ class QueryPlans:
             records.served,
             records.met,
             rate,
-            self._market.standing.left,
-            self._waste,
+            self.market.standing.left,
+            self.waste,
             self._servers,
             takes.units,
             takes.pool,
             len(pools.names),
         )
-        return Held(number, of, filled, demand, demand @ self._market.prices)
+        return Held(number, of, filled, demand, demand @ self.market.prices)
 
     def uses(self, plan: int, filled: Floats) -> Uses:
         """Return the stations that a plan would use; ``filled`` has the shape (N,)."""
         view = self.view
-        backhaul = self._query.requests_per_s * float(view.backhaul_up_s[plan])
+        backhaul = self.query.requests_per_s * float(view.backhaul_up_s[plan])
         return Uses(view.station[plan], view.operator_key[plan], filled, backhaul)
 
     def latency_s(
@@ -218,9 +202,9 @@ class QueryPlans:
         For ``of`` see `Held`; ``load`` is the utilisation of stations off the device, and
         ``device`` how much slower the device is than believed.
         """
-        slowness = self._slowness
-        return self._context.bulk.predict_many(
-            self._query,
+        slowness = self.slowness
+        return self.context.bulk.predict_many(
+            self.query,
             self.view,
             plans,
             sizes.operator_time_s,
@@ -332,3 +316,50 @@ def _costs(
                 if needed[its] > free[its] + 1e-9:
                     room_for[plan] = False
     return cost, room_for
+
+
+RISKY, RISKIEST = 0.6, 0.3
+"""Probability of being in time just beyond the headroom, and just within the bound: a guess."""
+
+
+@compiled
+def kept_in_time(latency_s: Floats, bound_s: float, headroom: float) -> Floats:
+    """Return the probability that predictions keep a bound, less beyond the headroom, (k,)."""
+    kept = np.ones(len(latency_s))
+    if bound_s == np.inf:
+        return kept
+    for plan in range(len(latency_s)):
+        late = max(0.0, latency_s[plan] / bound_s - headroom) / max(1 - headroom, 1e-9)
+        if late > 0:
+            kept[plan] = RISKY - (RISKY - RISKIEST) * late if late <= 1 else 0.0
+    return kept
+
+
+@compiled
+def undominated(demand: Floats, loss: Floats, otherwise: Floats, most: int) -> Integers:
+    """Return plans by rising loss that take less of some pool than each of less loss.
+
+    At most ``most`` of k plans, by their ``demand``, (k, R). ``loss``, (k,), is infinite for plans
+    that do not count; ``otherwise``, (k,), breaks ties.
+    """
+    plans, pools = demand.shape
+    left = loss < np.inf
+    chosen = np.empty(most, dtype=np.int64)
+    for count in range(most):
+        best = -1
+        for plan in range(plans):
+            if left[plan] and (
+                best < 0
+                or loss[plan] < loss[best]
+                or (loss[plan] == loss[best] and otherwise[plan] < otherwise[best])
+            ):
+                best = plan
+        if best < 0:
+            return chosen[:count]
+        chosen[count] = best
+        for plan in range(plans):
+            no_less = True
+            for pool in range(pools):
+                no_less = no_less and demand[best, pool] <= demand[plan, pool] + 1e-12
+            left[plan] = left[plan] and not no_less
+    return chosen

@@ -10,23 +10,18 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
-from planners.common.ranges import inside, whole
+from planners.common.arrays import Floats
+from planners.common.ranges import BelowOne, InRange, Level, WholeCount, WholeNumber
 from planners.compass.profiling.profiler import Belief, Profiler, StratifiedProfiler
 from planners.compass.search.beliefs import ENCODINGS, Beliefs, beliefs_of
 from planners.compass.search.history import WarmStart
 from planners.compass.search.planning_model import PlanningModel
-from planners.compass.state.known import Offer, ProfiledConfig
 from planners.compass.state.pools import Market
-from planners.compass.state.records import keep_search_state, search_state
+from planners.compass.state.records import Offer, ProfiledConfig, keep_search_state, search_state
 from scenarios.applications.pipeline import Configuration
 from scenarios.queries import Query
 from scenarios.random_streams import stream
 from sim import PlanningContext
-
-Floats = NDArray[np.float64]
 
 LEAST_KNOWN = 8
 """Profiled configurations from which on surrogates are believed that no other would do: histories
@@ -36,6 +31,7 @@ ROUNDING = 1e-9
 """Part of a plan's loss by which sums in another order may differ."""
 
 
+@dataclass(eq=False)
 class Progress:
     """What a search knows before its next step; C configurations, N operators.
 
@@ -45,43 +41,42 @@ class Progress:
         best: loss of the best plan so far; None without a feasible one.
     """
 
-    def __init__(self, beliefs: Beliefs, tried: Collection[int], best: float | None) -> None:
-        self._beliefs = beliefs
-        self.tried = tried
-        self.best = best
+    beliefs: Beliefs
+    tried: Collection[int]
+    best: float | None
 
     @property
     def profiled(self) -> Mapping[int, ProfiledConfig]:
         """What profiling has shown, by index of the configuration."""
-        return self._beliefs.configurations.profiled
+        return self.beliefs.configurations.profiled
 
     @property
     def has_histories(self) -> bool:
         """Whether surrogates start from earlier queries; looking for them is charged once."""
-        return bool(self._beliefs.configurations.histories)
+        return bool(self.beliefs.configurations.histories)
 
     def accuracy(self) -> tuple[Floats, Floats]:
         """Return mean and standard deviation of each configuration's accuracy, each (C,)."""
-        return self._beliefs.configurations.surrogates.accuracy()
+        return self.beliefs.configurations.surrogates.accuracy()
 
     def time_s(self) -> Floats:
         """Return the median time of each operator on profiling hardware in seconds, (C, N)."""
-        return self._beliefs.configurations.surrogates.time_s()
+        return self.beliefs.configurations.surrogates.time_s()
 
     def least_price(self) -> Floats:
         """Return the price of each configuration's cheapest plan, infinite without one, (C,)."""
-        return self._beliefs.least_price()
+        return self.beliefs.least_price()
 
     def most_promising(self, least: float) -> int | None:
         """Return the configuration of the plan with the largest expected saving, or None.
 
         ``least`` is the least probability of keeping the SLO for a plan to count.
         """
-        return self._beliefs.propose({*self.tried}, self.best, least)
+        return self.beliefs.propose({*self.tried}, self.best, least)
 
 
 @dataclass(frozen=True)
-class Search(ABC):
+class Search(InRange, ABC):
     """Finds plans for one query. A new search needs `next` only, and may ignore some parameters.
 
     Args:
@@ -99,33 +94,25 @@ class Search(ABC):
             until a test at ``confirm_alpha`` can tell; 0 for none.
         confirm_alpha: probability of a wrong verdict that this test allows.
         seed: seed of the initial configurations.
-
-    Raises:
-        ValueError: a parameter is out of range.
     """
 
     profiler: Profiler = field(default_factory=StratifiedProfiler)
     warm_start: WarmStart = field(default_factory=WarmStart)
     model: PlanningModel = field(default_factory=PlanningModel)
     encoding: Literal["one_hot", "ordinal", "mixed"] = "mixed"
-    initial: int = 2
-    patience: int = 3
-    least_gain: float = 0.0
-    least_promise: float = 0.01
-    most_offers: int = 8
-    confirm_items: int = 192
-    confirm_alpha: float = 0.01
+    initial: WholeCount = 2
+    patience: WholeCount = 3
+    least_gain: BelowOne = 0.0
+    least_promise: BelowOne = 0.01
+    most_offers: WholeCount = 8
+    confirm_items: WholeNumber = 192
+    confirm_alpha: Level = 0.01
     seed: int = 0
 
     def __post_init__(self) -> None:
         if self.encoding not in ENCODINGS:
             raise ValueError(f"encoding={self.encoding!r}: choose {', '.join(ENCODINGS)}")
-        for name in ("least_promise", "least_gain"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)}: must be 0 or more, and below 1")
-        inside(0, 1, confirm_alpha=self.confirm_alpha)
-        whole(0, confirm_items=self.confirm_items)
-        whole(1, initial=self.initial, patience=self.patience, most_offers=self.most_offers)
+        super().__post_init__()
 
     @abstractmethod
     def next(

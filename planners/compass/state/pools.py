@@ -6,19 +6,16 @@ that exist.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
+from planners.common.arrays import Floats, Integers
 from planners.common.weak_cache import KEPT
 from scenarios.cluster import Cluster
 from scenarios.compiled import compiled
 from sim import PlanningContext, PlanView
-
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
 
 CORES, GPUS = "cores", "GPUs"
 BACKHAUL = "backhaul", "up"
@@ -59,36 +56,18 @@ class Pools:
     @classmethod
     def _of(cls, cluster: Cluster, up: Sequence[int]) -> "Pools":
         """Return the pools of a cluster of which so many machines of each node work."""
-        names: list[tuple[str, str]] = []
-        capacity: list[float] = []
-        price: list[float] = []
-        per_machine: list[float] = []
-        rented: list[float] = []
+        rows: dict[tuple[str, str], tuple[float, ...]] = {}
         for machines, (name, node) in zip(up, cluster.nodes.items(), strict=True):
-            names.append((name, CORES))
-            capacity.append(machines * node.cores)
-            price.append(node.core_price_usd_per_hour)
-            per_machine.append(node.cores)
-            rented.append(min(node.standby, machines))
+            rented, price = min(node.standby, machines), node.core_price_usd_per_hour
+            rows[name, CORES] = machines * node.cores, price, node.cores, rented
             if node.gpus:
-                names.append((name, GPUS))
-                capacity.append(machines * node.gpus)
-                price.append(max(map(node.slice_price_usd_per_hour, node.gpu_profiles)))
-                per_machine.append(node.gpus)
-                rented.append(min(node.standby, machines))
-        names.append(BACKHAUL)
-        capacity.append(cluster.max_utilisation)
-        price.append(0.0)
-        per_machine.append(cluster.max_utilisation)
-        rented.append(1)
-        return cls(
-            tuple(names),
-            np.array(capacity, dtype=np.float64),
-            np.array(price, dtype=np.float64),
-            np.array(per_machine, dtype=np.float64),
-            np.array(rented, dtype=np.float64),
-            cluster.max_utilisation,
+                price = max(map(node.slice_price_usd_per_hour, node.gpu_profiles))
+                rows[name, GPUS] = machines * node.gpus, price, node.gpus, rented
+        rows[BACKHAUL] = cluster.max_utilisation, 0.0, cluster.max_utilisation, 1
+        capacity, price_of, per_machine, rented_of = (
+            np.array(column, dtype=np.float64) for column in zip(*rows.values(), strict=True)
         )
+        return cls(tuple(rows), capacity, price_of, per_machine, rented_of, cluster.max_utilisation)
 
 
 @dataclass(frozen=True)
@@ -147,21 +126,15 @@ class Fleet:
             return self if len(self) else other
         return Fleet(
             *(
-                np.concatenate([getattr(self, name), getattr(other, name)])
-                for name in ("query", "station", "operator_key", "filled", "backhaul")
+                np.concatenate([getattr(self, one.name), getattr(other, one.name)])
+                for one in fields(Fleet)
             )
         )
 
     def rows(self, rows: Sequence[int] | Integers) -> "Fleet":
         """Return some of the queries."""
         at = np.asarray(rows, dtype=np.int64)
-        return Fleet(
-            self.query[at],
-            self.station[at],
-            self.operator_key[at],
-            self.filled[at],
-            self.backhaul[at],
-        )
+        return Fleet(*(getattr(self, one.name)[at] for one in fields(Fleet)))
 
 
 class Standing:
@@ -187,7 +160,12 @@ class Standing:
             return
         station, key = fleet.station, fleet.operator_key
         self._total = np.zeros((int(station.max()) + 1, int(key.max()) + 1))
-        _add_up(station, key, fleet.filled, takes.pool, self._total, self.queries)
+        query, operator = np.nonzero(station >= 0)
+        kind = station[query, operator]
+        np.add.at(self._total, (kind, key[query, operator]), fleet.filled[query, operator])
+        used = np.zeros((len(fleet), many), dtype=bool)
+        used[query, takes.pool[kind]] = True
+        self.queries += used.sum(axis=0)
         first = np.argsort(fleet.query, kind="stable")  # Who is searched for changes nothing.
         self._whole, self.left = _packed(first, station, key, fleet.filled, *self._total.shape)
         kinds = len(self._total)
@@ -220,16 +198,12 @@ class Standing:
         """Return `share` for some rows of the fleet, shape (k, R)."""
         fleet, takes = self.fleet, self.takes
         shares = np.zeros((len(rows), len(self.taken)))
-        _add_shares(
-            fleet.station[rows],
-            fleet.operator_key[rows],
-            fleet.filled[rows],
-            self._total,
-            self._whole,
-            takes.pool,
-            takes.units,
-            shares,
-        )
+        station, filled = fleet.station[rows], fleet.filled[rows]
+        row, operator = np.nonzero((station >= 0) & (filled > 0))
+        kind = station[row, operator]
+        its = kind, fleet.operator_key[rows][row, operator]
+        whole = filled[row, operator] / self._total[its] * self._whole[its]
+        np.add.at(shares, (row, takes.pool[kind]), whole * takes.units[kind])
         shares[:, -1] += fleet.backhaul[rows]
         return shares
 
@@ -240,29 +214,6 @@ class Standing:
         rows = np.flatnonzero(shares @ prices > price * (1 - 1e-9)).tolist()
         paid = [(int(self.fleet.query[row]), float(shares[row] @ prices)) for row in rows]
         return [each for each in paid if each[1] > price]
-
-
-@compiled
-def _add_up(
-    station: Integers,
-    key: Integers,
-    filled: Floats,
-    pool: Integers,
-    total: Floats,
-    queries: Floats,
-) -> None:
-    """Add up what queries fill, in ``total`` by kind and key, and the users of each pool, (R,)."""
-    used = np.zeros(len(queries), dtype=np.bool_)
-    for query in range(len(station)):
-        used[:] = False
-        for operator in range(station.shape[1]):
-            kind = station[query, operator]
-            if kind >= 0:
-                total[kind, key[query, operator]] += filled[query, operator]
-                used[pool[kind]] = True
-        for number in range(len(queries)):
-            if used[number]:
-                queries[number] += 1
 
 
 @compiled
@@ -303,26 +254,6 @@ def _packed(
                 left[kind, its] = max(left[kind, its], room[at])
                 at = before[at]
     return whole, left
-
-
-@compiled
-def _add_shares(
-    station: Integers,
-    key: Integers,
-    filled: Floats,
-    total: Floats,
-    whole: Floats,
-    pool: Integers,
-    units: Floats,
-    shares: Floats,
-) -> None:
-    """Add each query's part of its stations in units of each pool, shape (k, R)."""
-    for query in range(len(station)):
-        for operator in range(station.shape[1]):
-            kind, part = station[query, operator], filled[query, operator]
-            if kind >= 0 and part > 0:
-                at = kind, key[query, operator]
-                shares[query, pool[kind]] += part / total[at] * whole[at] * units[kind]
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from scenarios.compiled import in_place
 
-NOMINAL = 1_000_000
-"""Rate of a server at nominal speed: millionths."""
+NOMINAL = 1_000_000  # rate of a server at nominal speed: millionths
 
 NS_PER_S = 1_000_000_000
 

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -160,22 +160,6 @@ class Recorder(Protocol):
                 hold another request once the end of this one was reported.
             born: rows of those that were born.
             ended: rows of those that ended; a request born since keeps its row.
-        """
-
-
-@runtime_checkable
-class RunRecorder(Recorder, Protocol):
-    """A recorder that need not be shown every request that no route is in force for."""
-
-    def record_unserved(
-        self, births: NDArray[np.int64], columns: NDArray[np.int64], runs: NDArray[np.int64]
-    ) -> None:
-        """Count requests that were born unserved, and so ended, since the last call.
-
-        Args:
-            births: time and bits of the factors that are not all 1, shape (sources, room, 1 + n).
-            columns: the columns of rows that these factors are, shape (n,).
-            runs: consecutive births as (query, source, first, behind the last), shape (r, 4).
         """
 
 

@@ -8,8 +8,6 @@ from numpy.typing import NDArray
 
 from sim.dataplane.base.durations import NOMINAL, finish_ns, step_at
 
-__all__ = ["NOMINAL", "RateProfile", "constant", "stepwise"]
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RateProfile:

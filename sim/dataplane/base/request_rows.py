@@ -4,53 +4,39 @@ A row is made of cache lines of 8 columns: one that every stop needs, and one fo
 Columns without a name are 0. Float columns are read through ``rows.view(np.float64)``.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scenarios.compiled import compiled
-from sim._jit.prefetch import LINE
-from sim.dataplane.base.interface import OUTCOMES
+from sim._jit.hints import LINE
+from sim.dataplane.base.interface import IN_FLIGHT, OUTCOMES
 
-QUERY = 0
-"""Id of the query."""
-NUMBER = 1
-"""Number of the request within its query, from 0."""
-ARRIVAL = 2
-"""Birth, in nanoseconds."""
-DEPLOYMENT = 3
-"""Deployment that the request has kept since its birth, or -1 for none."""
-VISIT = 4
-"""Private to a data plane."""
-OUTCOME = 5
-"""Index into ``OUTCOMES``, once the request has ended."""
-ENDED = 6
-"""When the request ended, in nanoseconds; for one in flight, the horizon."""
-SIZE = 7
-"""Float: its size over the mean."""
+QUERY = 0  # id of the query
+NUMBER = 1  # number of the request within its query, from 0
+ARRIVAL = 2  # birth, in nanoseconds
+DEPLOYMENT = 3  # deployment that the request has kept since its birth, or -1 for none
+VISIT = 4  # private to a data plane
+OUTCOME = 5  # index into ``OUTCOMES``, once the request has ended
+ENDED = 6  # when the request ended, in nanoseconds; for one in flight, the horizon
+SIZE = 7  # float: its size over the mean
 
 # Columns from the first of an operator's on; see ``line_of``. ``PARTS`` of them follow each other.
-VARIABILITY = 0
-"""Float: a factor on its service time at this operator."""
-QUEUEING = 1
-"""Waiting while all servers were busy, in nanoseconds, as are all below."""
-BATCHING = 2
-"""Waiting for a batch to fill."""
-COMPUTE = 3
-"""Being served."""
-TRANSFER = 4
-"""On links towards this operator."""
+VARIABILITY = 0  # float: a factor on its service time at this operator
+QUEUEING = 1  # waiting while all servers were busy, in nanoseconds, as are all below
+BATCHING = 2  # waiting for a batch to fill
+COMPUTE = 3  # being served
+TRANSFER = 4  # on links towards this operator
 PARTS = TRANSFER + 1 - QUEUEING
 """How many parts a request's time has at an operator: those from ``QUEUEING`` to ``TRANSFER``."""
 
 # In the room that the first operator leaves, since few stops read them.
-LENGTH = LINE + TRANSFER + 1
-"""Float: the length of its output over the mean."""
-ALLOWANCE = LENGTH + 1
-"""Float: how many times the latency bound it may take, see ``RequestBlock``."""
-ANSWER = LENGTH + 2
-"""On links on the answer's way back."""
+LENGTH = LINE + TRANSFER + 1  # float: the length of its output over the mean
+ALLOWANCE = LENGTH + 1  # float: how many times the latency bound it may take, see ``RequestBlock``
+ANSWER = LENGTH + 2  # on links on the answer's way back
 
 
 @compiled
@@ -82,16 +68,13 @@ def part_columns(operators: int) -> NDArray[np.int64]:
     return np.array([*parts, ANSWER])
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(slots=True, eq=False)
 class RequestRecord:
-    """One row as plain values."""
+    """A request as plain values."""
 
     query: int  # id of its query
     number: int  # its number within the query
     arrival_ns: int  # its birth
-    deployment: int | None  # deployment that it has kept since its birth, or None
-    outcome: str  # one of ``OUTCOMES``; of one that has not ended, without meaning
-    ended_ns: int  # when it ended; for one in flight, the horizon
     size: float  # its size over the mean
     length: float  # the length of its output over the mean
     allowance: float  # how many times the latency bound it may take, see ``RequestBlock``
@@ -100,6 +83,32 @@ class RequestRecord:
     batching_ns: list[int]  # per operator, waiting for a batch to fill
     compute_ns: list[int]  # per operator, being served
     transfer_ns: list[int]  # per operator, on links towards it, and last on those of the answer
+    deployment: int | None = None  # deployment that it has kept since its birth, or None
+    outcome: str = IN_FLIGHT  # one of ``OUTCOMES``
+    ended_ns: int = 0  # when it ended; for one in flight, the horizon
+
+
+def rows_of(requests: Sequence[RequestRecord]) -> NDArray[np.int64]:
+    """Lay requests of one application out as rows, shape (n, width)."""
+    operators = len(requests[0].variability)
+    rows = np.zeros((len(requests), width(operators)), np.int64)
+    values, parts = rows.view(np.float64), part_columns(operators)
+    factors = [SIZE, LENGTH, ALLOWANCE, *variability_columns(operators)]
+    for row, each in enumerate(requests):
+        rows[row, QUERY : ENDED + 1] = (
+            each.query,
+            each.number,
+            each.arrival_ns,
+            -1 if each.deployment is None else each.deployment,
+            0,  # VISIT, which means something only in other data planes
+            OUTCOMES.index(each.outcome),
+            each.ended_ns,
+        )
+        values[row, factors] = (each.size, each.length, each.allowance, *each.variability)
+        served_ns = each.queueing_ns, each.batching_ns, each.compute_ns
+        times_ns = zip(*served_ns, each.transfer_ns[:-1], strict=True)
+        rows[row, parts] = [*chain.from_iterable(times_ns), each.transfer_ns[-1]]
+    return rows
 
 
 def records(rows: NDArray[np.int64], which: NDArray[np.int64]) -> list[RequestRecord]:

@@ -6,34 +6,13 @@ failed as well. So a request ends once, when the last of its branches has come t
 """
 
 from scenarios.compiled import in_place, inlined
-from sim.dataplane.base.request_rows import (
-    ANSWER,
-    DEPLOYMENT,
-    ENDED,
-    OUTCOME,
-    PARTS,
-    QUEUEING,
-    VISIT,
-    line_of,
-    operators_of,
-)
+from sim.dataplane.base import request_rows as col
+from sim.dataplane.base.request_rows import line_of, operators_of
+from sim.dataplane.blocks import tables as tb
 from sim.dataplane.blocks.lists import end, gather, push
-from sim.dataplane.blocks.tables import (
-    ENDED_COUNT,
-    FORK,
-    FREE,
-    IS_COMPLETED,
-    IS_DROPPED,
-    IS_IN_FLIGHT,
-    JOIN,
-    NONE,
-    OUT,
-    SETTLED,
-    PlaneTables,
-)
+from sim.dataplane.blocks.tables import PlaneTables
 
-PART = -3
-"""Outcome of a row that is a branch, and not the home, of a request under way."""
+PART = -3  # outcome of a row that is a branch, and not the home, of a request under way
 
 
 @in_place
@@ -45,26 +24,26 @@ def take_fork(t: PlaneTables, fork: int, until_ns: int) -> bool:
     width = rows.shape[1]
     for i in range(n):
         slot = t.slots[i]
-        if counts[FREE] < count - 1:
+        if counts[tb.FREE] < count - 1:
             for j in range(i, n):
                 push(t, fork, t.slots[j], t.times[t.slots[j]])
             return False
-        if branches[slot].home == NONE:
+        if branches[slot].home == tb.NONE:
             branches[slot].home, branches[slot].live = slot, 1
         home = branches[slot].home
         branches[home].live += count - 1
         for number in range(count):
             branch = slot
             if number > 0:
-                counts[FREE] -= 1
-                branch = t.free[counts[FREE]]
+                counts[tb.FREE] -= 1
+                branch = t.free[counts[tb.FREE]]
                 for column in range(width):
                     rows[branch, column] = rows[slot, column]
                 _clear(t, branch)
                 t.times[branch] = t.times[slot]
-                rows[branch, OUTCOME] = PART
+                rows[branch, col.OUTCOME] = PART
                 branches[branch].home, branches[branch].failure = home, branches[slot].failure
-            rows[branch, VISIT] = t.steps[at + number]
+            rows[branch, col.VISIT] = t.steps[at + number]
             _go_on(t, branch)
     return True
 
@@ -74,9 +53,9 @@ def _clear(t: PlaneTables, slot: int) -> None:
     rows = t.rows
     for operator in range(operators_of(rows.shape[1])):
         line = line_of(operator)
-        for column in range(line + QUEUEING, line + QUEUEING + PARTS):
+        for column in range(line + col.QUEUEING, line + col.QUEUEING + col.PARTS):
             rows[slot, column] = 0
-    rows[slot, ANSWER] = 0
+    rows[slot, col.ANSWER] = 0
 
 
 @in_place
@@ -90,8 +69,8 @@ def take_join(t: PlaneTables, join: int, until_ns: int) -> None:
         slot = t.slots[i]
         home = branches[slot].home
         here, each = 1, branches[home].held
-        while each != NONE:
-            here += t.visits[rows[each, VISIT]].stop == join
+        while each != tb.NONE:
+            here += t.visits[rows[each, col.VISIT]].stop == join
             each = t.chain[each]
         if here < inputs:
             t.chain[slot] = branches[home].held
@@ -99,19 +78,19 @@ def take_join(t: PlaneTables, join: int, until_ns: int) -> None:
             continue
         now_ns, joined = t.times[slot], slot
         each = branches[home].held
-        branches[home].held = NONE
-        while each != NONE:
+        branches[home].held = tb.NONE
+        while each != tb.NONE:
             following = t.chain[each]
-            if t.visits[rows[each, VISIT]].stop == join:
+            if t.visits[rows[each, col.VISIT]].stop == join:
                 joined = _merged(t, home, joined, each)
             else:
                 t.chain[each] = branches[home].held
                 branches[home].held = each
             each = following
-        t.times[joined], rows[joined, VISIT] = now_ns, visit
+        t.times[joined], rows[joined, col.VISIT] = now_ns, visit
         branches[home].live -= inputs - 1
         if branches[home].live == 1:
-            branches[home].home = NONE
+            branches[home].home = tb.NONE
         _go_on(t, joined)
 
 
@@ -122,35 +101,35 @@ def _merged(t: PlaneTables, home: int, a: int, b: int) -> int:
         a, b = b, a
     for operator in range(operators_of(rows.shape[1])):
         line = line_of(operator)
-        for column in range(line + QUEUEING, line + QUEUEING + PARTS):
+        for column in range(line + col.QUEUEING, line + col.QUEUEING + col.PARTS):
             rows[a, column] += rows[b, column]
-    rows[a, ANSWER] += rows[b, ANSWER]
+    rows[a, col.ANSWER] += rows[b, col.ANSWER]
     one, other = branches[a].failure, branches[b].failure
     # Outcomes are numbered from the worst on, but for the first, which is to be completed.
-    branches[a].failure = max(one, other) if min(one, other) == IS_COMPLETED else min(one, other)
+    branches[a].failure = max(one, other) if min(one, other) == tb.IS_COMPLETED else min(one, other)
     _free(t, b)
     return a
 
 
 @inlined
 def _free(t: PlaneTables, slot: int) -> None:
-    t.rows[slot, OUTCOME] = NONE
-    t.branches[slot].home = t.branches[slot].held = NONE
-    t.branches[slot].failure = IS_COMPLETED
-    t.free[t.counts[FREE]] = slot
-    t.counts[FREE] += 1
+    t.rows[slot, col.OUTCOME] = tb.NONE
+    t.branches[slot].home = t.branches[slot].held = tb.NONE
+    t.branches[slot].failure = tb.IS_COMPLETED
+    t.free[t.counts[tb.FREE]] = slot
+    t.counts[tb.FREE] += 1
 
 
 @inlined
 def _go_on(t: PlaneTables, slot: int) -> None:
     """Let a row begin a leg; one that has failed is done with it at once."""
-    if t.branches[slot].failure == IS_COMPLETED:
-        t.out[t.counts[OUT]] = slot
-        t.counts[OUT] += 1
+    if t.branches[slot].failure == tb.IS_COMPLETED:
+        t.out[t.counts[tb.OUT]] = slot
+        t.counts[tb.OUT] += 1
         return
     gate = _to_end_of_leg(t, slot)
     at_ns = t.times[slot]
-    if gate == NONE:
+    if gate == tb.NONE:
         failure = t.branches[slot].failure
         end(t, slot, failure, at_ns)
     else:
@@ -160,12 +139,12 @@ def _go_on(t: PlaneTables, slot: int) -> None:
 @inlined
 def _to_end_of_leg(t: PlaneTables, slot: int) -> int:
     """Move a row to the last visit of its leg; return the fork or join there, NONE at the end."""
-    visit = t.rows[slot, VISIT]
+    visit = t.rows[slot, col.VISIT]
     stop = t.visits[visit].stop
-    while stop != NONE and t.stops[stop].kind != FORK and t.stops[stop].kind != JOIN:
+    while stop != tb.NONE and t.stops[stop].kind != tb.FORK and t.stops[stop].kind != tb.JOIN:
         visit += 1
         stop = t.visits[visit].stop
-    t.rows[slot, VISIT] = visit
+    t.rows[slot, col.VISIT] = visit
     return int(stop)
 
 
@@ -173,54 +152,54 @@ def _to_end_of_leg(t: PlaneTables, slot: int) -> int:
 def settle(t: PlaneTables) -> None:
     """Send rows that have ended on where other legs follow theirs: only the last ends a request."""
     rows, branches, counts = t.rows, t.branches, t.counts
-    kept = counts[SETTLED]
-    for i in range(kept, counts[ENDED_COUNT]):
+    kept = counts[tb.SETTLED]
+    for i in range(kept, counts[tb.ENDED_COUNT]):
         slot = t.ended[i]
-        gate = NONE if rows[slot, VISIT] == NONE else _to_end_of_leg(t, slot)
-        if gate == NONE:
+        gate = tb.NONE if rows[slot, col.VISIT] == tb.NONE else _to_end_of_leg(t, slot)
+        if gate == tb.NONE:
             t.ended[kept] = slot
             kept += 1
             continue
-        branches[slot].failure = rows[slot, OUTCOME]
+        branches[slot].failure = rows[slot, col.OUTCOME]
         _revive(t, slot)
-        push(t, gate, slot, rows[slot, ENDED])
-    counts[SETTLED] = counts[ENDED_COUNT] = kept
+        push(t, gate, slot, rows[slot, col.ENDED])
+    counts[tb.SETTLED] = counts[tb.ENDED_COUNT] = kept
 
 
 @inlined
 def _revive(t: PlaneTables, slot: int) -> None:
     """Undo that the end of a row was counted as that of its request."""
     home = t.branches[slot].home
-    t.rows[slot, OUTCOME] = IS_IN_FLIGHT if home in (NONE, slot) else PART
-    t.flights[t.rows[slot, DEPLOYMENT]] += 1
+    t.rows[slot, col.OUTCOME] = tb.IS_IN_FLIGHT if home in (tb.NONE, slot) else PART
+    t.flights[t.rows[slot, col.DEPLOYMENT]] += 1
 
 
 @in_place
 def recall(t: PlaneTables, at_ns: int) -> None:
     """Make one end of those of the branches of requests that were just dropped at all stops."""
     branches, counts = t.branches, t.counts
-    first = counts[SETTLED]
-    for i in range(first, counts[ENDED_COUNT]):
+    first = counts[tb.SETTLED]
+    for i in range(first, counts[tb.ENDED_COUNT]):
         home = branches[t.ended[i]].home
-        if home == NONE:
+        if home == tb.NONE:
             continue
         held = branches[home].held
-        branches[home].held = NONE
-        while held != NONE:
+        branches[home].held = tb.NONE
+        while held != tb.NONE:
             following = t.chain[held]
             if held == home:
-                end(t, home, IS_DROPPED, at_ns)
+                end(t, home, tb.IS_DROPPED, at_ns)
             else:
                 _free(t, held)
             held = following
     kept = first
-    for i in range(first, counts[ENDED_COUNT]):
+    for i in range(first, counts[tb.ENDED_COUNT]):
         slot = t.ended[i]
         home = branches[slot].home
-        if home in (NONE, slot):
+        if home in (tb.NONE, slot):
             t.ended[kept] = slot
             kept += 1
         else:
             _revive(t, slot)
             _free(t, slot)
-    counts[SETTLED] = counts[ENDED_COUNT] = kept
+    counts[tb.SETTLED] = counts[tb.ENDED_COUNT] = kept

@@ -1,4 +1,4 @@
-"""Queues by deadline or by class, and those that shed, taken through a block event by event.
+"""Queues by deadline or by class, bounded ones, and those that shed, event by event.
 
 A request's *rank* is what its queue is ordered by, the least first, then by (arrival, query,
 number). Such a queue is a pairing heap (Fredman, Sedgewick, Sleator and Tarjan 1986) of rows: each
@@ -7,12 +7,11 @@ leads to the first of those below it, and these are a chain. Nothing is set up a
 
 from scenarios.compiled import in_place, inlined
 from sim.dataplane.base.durations import NEVER, deadline_ns
-from sim.dataplane.base.queueing import batch_ready_ns, is_late, rank
+from sim.dataplane.base.queueing import batch_ready_ns, is_late, rank, room
 from sim.dataplane.base.request_rows import ALLOWANCE, ARRIVAL, DEPLOYMENT, ENDED
-from sim.dataplane.blocks.lists import end, gather, lose_arrivals, push, stay, wait
-from sim.dataplane.blocks.sorting import before
-from sim.dataplane.blocks.stops import release, room_at, serve_batch
-from sim.dataplane.blocks.tables import IS_DROPPED, IS_LOST, IS_SHED, NONE, RANKED, PlaneTables
+from sim.dataplane.blocks.lists import before, end, gather, lose_arrivals, push, stay, wait
+from sim.dataplane.blocks.stops import release, serve_batch
+from sim.dataplane.blocks.tables import IS_DROPPED, IS_SHED, NONE, RANKED, PlaneTables
 
 
 @inlined
@@ -71,7 +70,7 @@ def wait_by_rank(t: PlaneTables, station: int, slot: int) -> None:
 
 @in_place
 def take_ranked(t: PlaneTables, station: int, until_ns: int) -> None:
-    """Let a station that ranks or sheds requests serve up to the sync point."""
+    """Let a station that ranks, drops or sheds requests serve up to the sync point."""
     stops = t.stops
     release(t, station, until_ns)
     n = gather(t, station, until_ns)
@@ -87,7 +86,7 @@ def take_ranked(t: PlaneTables, station: int, until_ns: int) -> None:
                 put(t, station, t.slots[i])
                 i += 1
             if stops[station].capacity != NONE:
-                _drop_last(t, station, room_at(t, station, now_ns), now_ns)
+                _drop_last(t, station, _room_at(t, station, now_ns), now_ns)
         elif start_ns < until_ns:
             now_ns = start_ns
             _serve_first(t, station, start_ns, until_ns)
@@ -127,13 +126,27 @@ def _serve_first(t: PlaneTables, station: int, start_ns: int, until_ns: int) -> 
         serve_batch(t, station, at, n, start_ns, until_ns)
 
 
+@inlined
+def _room_at(t: PlaneTables, station: int, now_ns: int) -> int:
+    """Return how many can be at a bounded queue, those included that idle servers will take."""
+    stops = t.stops
+    several, at = stops[station].servers, stops[station].servers_at
+    idle = 0
+    if several == 1:
+        idle = 1 if stops[station].free_ns <= now_ns else 0
+    else:
+        for i in range(at, at + several):
+            idle += t.servers[i] <= now_ns
+    return int(room(stops[station].capacity, idle, stops[station].max_batch))
+
+
 @in_place
-def _drop_last(t: PlaneTables, station: int, room: int, now_ns: int) -> None:
+def _drop_last(t: PlaneTables, station: int, most: int, now_ns: int) -> None:
     slots, left = t.slots, t.stops[station].waiting
-    if left <= room:
+    if left <= most:
         return
     at = _spread(t, station)
-    while left > room:
+    while left > most:
         left -= 1
         for i in range(at, at + left):
             if goes_first(t, station, slots[at + left], slots[i]):
@@ -230,14 +243,19 @@ def _spread(t: PlaneTables, station: int) -> int:
 
 
 @in_place
-def drop(t: PlaneTables, stop: int, deployment: int, at_ns: int) -> None:
-    """Drop the requests of a deployment that a stop holds; a server goes on with what it serves."""
-    rows, stops = t.rows, t.stops
-    ranked = stops[stop].kind == RANKED
+def take_off(t: PlaneTables, stop: int, deployment: int, outcome: int, at_ns: int) -> None:
+    """End the requests of a deployment at a stop, or all that wait or are served there, for NONE.
+
+    A server goes on with what it serves.
+    """
+    stops, ranked = t.stops, t.stops[stop].kind == RANKED
     if ranked:
         lay_out(t, stop)
-    lists = (stops[stop].arriving_first, stops[stop].waiting_first, stops[stop].serving_first)
-    stops[stop].arriving_first = stops[stop].arriving_last = NONE
+    arriving = NONE
+    if deployment != NONE:
+        arriving = stops[stop].arriving_first
+        stops[stop].arriving_first = stops[stop].arriving_last = NONE
+    lists = (arriving, stops[stop].waiting_first, stops[stop].serving_first)
     stops[stop].waiting_first = stops[stop].waiting_last = NONE
     stops[stop].serving_first = stops[stop].serving_last = NONE
     stops[stop].waiting = 0
@@ -245,8 +263,8 @@ def drop(t: PlaneTables, stop: int, deployment: int, at_ns: int) -> None:
         slot = lists[i]
         while slot != NONE:
             following = t.chain[slot]
-            if rows[slot, DEPLOYMENT] == deployment:
-                end(t, slot, IS_DROPPED, at_ns)
+            if deployment in (NONE, t.rows[slot, DEPLOYMENT]):
+                end(t, slot, outcome, at_ns)
             elif i == 0:
                 push(t, stop, slot, t.times[slot])
             elif i == 1 and ranked:
@@ -255,22 +273,4 @@ def drop(t: PlaneTables, stop: int, deployment: int, at_ns: int) -> None:
                 wait(t, stop, slot)
             else:
                 stay(t, stop, slot)
-            slot = following
-
-
-@in_place
-def lose(t: PlaneTables, station: int, at_ns: int) -> None:
-    """Lose all that a station has in its queue and in service."""
-    stops = t.stops
-    if stops[station].kind == RANKED:
-        lay_out(t, station)
-    lists = (stops[station].waiting_first, stops[station].serving_first)
-    stops[station].waiting_first = stops[station].waiting_last = NONE
-    stops[station].serving_first = stops[station].serving_last = NONE
-    stops[station].waiting = 0
-    for i in range(2):
-        slot = lists[i]
-        while slot != NONE:
-            following = t.chain[slot]
-            end(t, slot, IS_LOST, at_ns)
             slot = following

@@ -6,33 +6,15 @@ last token.
 """
 
 from scenarios.compiled import in_place, inlined
+from sim.dataplane.base import request_rows as col
 from sim.dataplane.base.durations import NEVER, batch_ns, prompt_ns, whole
 from sim.dataplane.base.queueing import steps_to_boundary
-from sim.dataplane.base.request_rows import (
-    COMPUTE,
-    DEPLOYMENT,
-    LENGTH,
-    OUTCOME,
-    QUEUEING,
-    SIZE,
-    VARIABILITY,
-    VISIT,
-)
+from sim.dataplane.blocks import tables as tb
 from sim.dataplane.blocks.disciplines import sheds, wait_by_rank
 from sim.dataplane.blocks.lists import drop_behind, end, gather, lose_arrivals
-from sim.dataplane.blocks.tables import (
-    FREE,
-    IS_DROPPED,
-    IS_LOST,
-    IS_SHED,
-    NONE,
-    OUT,
-    PlaneTables,
-    Records,
-)
+from sim.dataplane.blocks.tables import PlaneTables, Records
 
-GHOST = -2
-"""Outcome of a row that is kept for the sake of its engine only."""
+GHOST = -2  # outcome of a row that is kept for the sake of its engine only
 
 
 @in_place
@@ -60,11 +42,11 @@ def take_generation(t: PlaneTables, station: int, until_ns: int) -> None:
         if arrived or ended:
             _hand_out(t, station, model, first, last, now_ns)
         for engine in range(first, last):
-            if t.engines[engine].steps > 0 and t.engines[engine].joining_first != NONE:
+            if t.engines[engine].steps > 0 and t.engines[engine].joining_first != tb.NONE:
                 _cut(t, station, engine, now_ns)
             if t.engines[engine].steps == 0:
                 _start_run(t, station, model, engine, now_ns)
-        if arrived and stops[station].capacity != NONE:
+        if arrived and stops[station].capacity != tb.NONE:
             drop_behind(t, station, stops[station].capacity, now_ns)
 
 
@@ -77,16 +59,16 @@ def _run_ends_ns(engines: Records, engine: int) -> int:
 def _enter(t: PlaneTables, station: int, model: int, slot: int, now_ns: int) -> bool:
     """Queue a request, unless it would never fit, and hold up all that come after it."""
     rows, rows_f, jobs = t.rows, t.rows_f, t.jobs
-    visit = rows[slot, VISIT]
+    visit = rows[slot, col.VISIT]
     tokens, line = t.visits[visit].tokens, t.visits[visit].column
-    prompt = whole(t.tokens[tokens].prompt * rows_f[slot, SIZE])
-    varies = rows_f[slot, line + VARIABILITY]
-    left = whole(t.tokens[tokens].output * rows_f[slot, LENGTH] * varies)
+    prompt = whole(t.tokens[tokens].prompt * rows_f[slot, col.SIZE])
+    varies = rows_f[slot, line + col.VARIABILITY]
+    left = whole(t.tokens[tokens].output * rows_f[slot, col.LENGTH] * varies)
     sequences = t.tokens[tokens].sequences
     jobs[slot].prompt, jobs[slot].left, jobs[slot].sequences = prompt, left, sequences
     jobs[slot].kv_tokens = prompt + sequences * left
     if jobs[slot].kv_tokens > t.models[model].kv_tokens or sequences > t.models[model].most:
-        end(t, slot, IS_DROPPED, now_ns)
+        end(t, slot, tb.IS_DROPPED, now_ns)
         return False
     wait_by_rank(t, station, slot)
     return True
@@ -97,24 +79,24 @@ def _hand_out(t: PlaneTables, station: int, model: int, first: int, last: int, n
     """Assign waiting requests in order, each to the engine with the fewest sequences."""
     stops, engines, jobs = t.stops, t.engines, t.jobs
     most, memory = t.models[model].most, t.models[model].kv_tokens
-    while stops[station].waiting_first != NONE:
+    while stops[station].waiting_first != tb.NONE:
         slot = stops[station].waiting_first
-        best = NONE
+        best = tb.NONE
         for engine in range(first, last):
             if (
                 engines[engine].sequences + jobs[slot].sequences <= most
                 and engines[engine].kv_tokens + jobs[slot].kv_tokens <= memory
-                and (best == NONE or engines[engine].sequences < engines[best].sequences)
+                and (best == tb.NONE or engines[engine].sequences < engines[best].sequences)
             ):
                 best = engine
-        if best == NONE:
+        if best == tb.NONE:
             break
         stops[station].waiting_first = t.chain[slot]
         stops[station].waiting -= 1
-        if t.chain[slot] == NONE:
-            stops[station].waiting_last = NONE
+        if t.chain[slot] == tb.NONE:
+            stops[station].waiting_last = tb.NONE
         if sheds(t, station, slot, now_ns):
-            end(t, slot, IS_SHED, now_ns)
+            end(t, slot, tb.IS_SHED, now_ns)
             continue
         engines[best].sequences += jobs[slot].sequences
         engines[best].kv_tokens += jobs[slot].kv_tokens
@@ -150,8 +132,8 @@ def _end_run(t: PlaneTables, station: int, engine: int, now_ns: int) -> None:
     t.stops[station].busy_ns += steps * engines[engine].step_ns
     engines[engine].steps = 0
     slot = engines[engine].active_first
-    engines[engine].active_first = NONE
-    while slot != NONE:
+    engines[engine].active_first = tb.NONE
+    while slot != tb.NONE:
         following = t.chain[slot]
         jobs[slot].left -= steps
         if jobs[slot].left > 0:
@@ -160,16 +142,16 @@ def _end_run(t: PlaneTables, station: int, engine: int, now_ns: int) -> None:
         else:
             engines[engine].sequences -= jobs[slot].sequences
             engines[engine].kv_tokens -= jobs[slot].kv_tokens
-            if rows[slot, OUTCOME] == GHOST:
-                t.free[counts[FREE]] = slot
-                counts[FREE] += 1
+            if rows[slot, col.OUTCOME] == GHOST:
+                t.free[counts[tb.FREE]] = slot
+                counts[tb.FREE] += 1
             else:
-                line = t.visits[rows[slot, VISIT]].column
-                rows[slot, line + COMPUTE] = now_ns - jobs[slot].admitted_ns
-                rows[slot, VISIT] += 1
+                line = t.visits[rows[slot, col.VISIT]].column
+                rows[slot, line + col.COMPUTE] = now_ns - jobs[slot].admitted_ns
+                rows[slot, col.VISIT] += 1
                 t.times[slot] = now_ns
-                t.out[counts[OUT]] = slot
-                counts[OUT] += 1
+                t.out[counts[tb.OUT]] = slot
+                counts[tb.OUT] += 1
         slot = following
 
 
@@ -179,16 +161,16 @@ def _start_run(t: PlaneTables, station: int, model: int, engine: int, now_ns: in
     rows, engines, jobs, models = t.rows, t.engines, t.jobs, t.models
     decoding, steps = 0, NEVER
     slot = engines[engine].active_first
-    while slot != NONE:
+    while slot != tb.NONE:
         decoding += jobs[slot].sequences
         steps = min(steps, jobs[slot].left)
         slot = t.chain[slot]
     step_ns = t.steps[models[model].decode_at + decoding - 1] if decoding > 0 else 0
     slot = engines[engine].joining_first
-    if slot != NONE:
+    if slot != tb.NONE:
         steps = 1
         step_ns += models[model].prefill_fixed_ns
-    while slot != NONE:
+    while slot != tb.NONE:
         following = t.chain[slot]
         step_ns += prompt_ns(
             jobs[slot].prompt,
@@ -196,13 +178,13 @@ def _start_run(t: PlaneTables, station: int, model: int, engine: int, now_ns: in
             models[model].prefill_ns_per_token2,
         )
         jobs[slot].admitted_ns = now_ns
-        line = t.visits[rows[slot, VISIT]].column
-        rows[slot, line + QUEUEING] = now_ns - t.times[slot]
+        line = t.visits[rows[slot, col.VISIT]].column
+        rows[slot, line + col.QUEUEING] = now_ns - t.times[slot]
         t.chain[slot] = engines[engine].active_first
         engines[engine].active_first = slot
         slot = following
-    engines[engine].joining_first = NONE
-    if engines[engine].active_first == NONE:
+    engines[engine].joining_first = tb.NONE
+    if engines[engine].active_first == tb.NONE:
         return
     step_ns = batch_ns(step_ns, 1.0, t.stops[station].slowdown)
     engines[engine].began_ns, engines[engine].step_ns = now_ns, step_ns
@@ -216,30 +198,30 @@ def drop_jobs(t: PlaneTables, station: int, deployment: int, at_ns: int) -> None
     first = t.models[t.stops[station].model].engines_at
     for engine in range(first, first + t.stops[station].servers):
         slot = engines[engine].joining_first
-        engines[engine].joining_first = NONE
-        while slot != NONE:
+        engines[engine].joining_first = tb.NONE
+        while slot != tb.NONE:
             following = t.chain[slot]
-            if rows[slot, DEPLOYMENT] == deployment:
+            if rows[slot, col.DEPLOYMENT] == deployment:
                 engines[engine].sequences -= jobs[slot].sequences
                 engines[engine].kv_tokens -= jobs[slot].kv_tokens
-                end(t, slot, IS_DROPPED, at_ns)
+                end(t, slot, tb.IS_DROPPED, at_ns)
             else:
                 t.chain[slot] = engines[engine].joining_first
                 engines[engine].joining_first = slot
             slot = following
-        slot, before = engines[engine].active_first, NONE
-        while slot != NONE:
-            if rows[slot, DEPLOYMENT] == deployment and rows[slot, OUTCOME] != GHOST:
-                counts[FREE] -= 1
-                ghost = t.free[counts[FREE]]
-                rows[ghost, OUTCOME], t.chain[ghost] = GHOST, t.chain[slot]
+        slot, before = engines[engine].active_first, tb.NONE
+        while slot != tb.NONE:
+            if rows[slot, col.DEPLOYMENT] == deployment and rows[slot, col.OUTCOME] != GHOST:
+                counts[tb.FREE] -= 1
+                ghost = t.free[counts[tb.FREE]]
+                rows[ghost, col.OUTCOME], t.chain[ghost] = GHOST, t.chain[slot]
                 jobs[ghost].left, jobs[ghost].sequences = jobs[slot].left, jobs[slot].sequences
                 jobs[ghost].kv_tokens = jobs[slot].kv_tokens
-                if before == NONE:
+                if before == tb.NONE:
                     engines[engine].active_first = ghost
                 else:
                     t.chain[before] = ghost
-                end(t, slot, IS_DROPPED, at_ns)
+                end(t, slot, tb.IS_DROPPED, at_ns)
                 slot = ghost
             before, slot = slot, t.chain[slot]
 
@@ -251,14 +233,14 @@ def lose_jobs(t: PlaneTables, station: int, at_ns: int) -> None:
     first = t.models[t.stops[station].model].engines_at
     for engine in range(first, first + t.stops[station].servers):
         lists = (engines[engine].joining_first, engines[engine].active_first)
-        engines[engine].joining_first = engines[engine].active_first = NONE
+        engines[engine].joining_first = engines[engine].active_first = tb.NONE
         for i in range(2):
             slot = lists[i]
-            while slot != NONE:
+            while slot != tb.NONE:
                 following = t.chain[slot]
-                if rows[slot, OUTCOME] == GHOST:
-                    t.free[counts[FREE]] = slot
-                    counts[FREE] += 1
+                if rows[slot, col.OUTCOME] == GHOST:
+                    t.free[counts[tb.FREE]] = slot
+                    counts[tb.FREE] += 1
                 else:
-                    end(t, slot, IS_LOST, at_ns)
+                    end(t, slot, tb.IS_LOST, at_ns)
                 slot = following

@@ -18,19 +18,16 @@ from sim.dataplane.base.interface import (
     LinkSpec,
     Recorder,
     Route,
-    RunRecorder,
     StationSpec,
 )
 from sim.dataplane.base.rate_profile import RateProfile
 from sim.dataplane.base.request_rows import ENDED, OUTCOME, width
 from sim.dataplane.blocks import tables as tb
-from sim.dataplane.blocks.arrivals import leave_unserved
 from sim.dataplane.blocks.branches import recall, settle
-from sim.dataplane.blocks.disciplines import drop, lose
+from sim.dataplane.blocks.disciplines import take_off
 from sim.dataplane.blocks.generation import drop_jobs, lose_jobs
 from sim.dataplane.blocks.order import arrange
 from sim.dataplane.blocks.routes import LaidRoute, RouteTables, lay_out
-from sim.dataplane.blocks.row_pool import RowPool
 from sim.dataplane.blocks.sources import SourceBook
 from sim.dataplane.blocks.travel import move
 
@@ -73,7 +70,7 @@ class BlocksPlane:
         self._orders: list[tuple[int, Callable[[], None]]] = []
         self._flights = np.zeros(64, dtype=np.int64)
         self._terms = np.zeros(64, dtype=tb.TERMS)
-        self._pool = RowPool(0)
+        self._pool = tb.RowPool(0)
         self._tables: tb.PlaneTables | None = None
         self._order: tb.Order | None = None
         self._block_ns = FIRST_BLOCK_NS
@@ -84,10 +81,10 @@ class BlocksPlane:
     def add_station(self, spec: StationSpec) -> None:
         stop = self._add_stop(("station", spec.id), spec.speed)
         row = self._stops.rows[stop]
-        row["kind"] = tb.STATION if spec.capacity is None else tb.BOUNDED
+        row["kind"] = tb.STATION
         row["discipline"] = DISCIPLINES.index(spec.discipline)
         row["shed_late"] = spec.shed_late
-        if spec.discipline != FIFO or spec.shed_late:
+        if spec.capacity is not None or spec.discipline != FIFO or spec.shed_late:
             row["kind"] = tb.RANKED
         row["servers"] = spec.servers
         row["servers_at"] = self._servers.put(np.full(spec.servers, self.now_ns))
@@ -159,7 +156,7 @@ class BlocksPlane:
     def open_source(self, at_ns: int, query: int, blocks: Iterator[RequestBlock]) -> None:
         self._sources.open(query, blocks)
         if self._pool.rows.shape[1] != width(self._sources.operators):
-            self._pool = RowPool(self._sources.operators)  # This was the first source.
+            self._pool = tb.RowPool(self._sources.operators)  # This was the first source.
             self._tables = None
 
     def close_source(self, at_ns: int, query: int) -> None:
@@ -198,7 +195,7 @@ class BlocksPlane:
     def fail_station(self, at_ns: int, station: int) -> None:
         def fail(stop: int) -> None:
             self._stops.rows["failed"][stop] = 1
-            lose(self._current(), stop, at_ns)
+            take_off(self._current(), stop, tb.NONE, tb.IS_LOST, at_ns)
             if self._stops.rows["kind"][stop] == tb.GENERATION:
                 lose_jobs(self._current(), stop, at_ns)
             if self._most_branches > 1:
@@ -233,10 +230,10 @@ class BlocksPlane:
             t = self._current()
             for first, length, *_ in self._spans.rows[list(route.spans)].tolist():
                 for stop in self._visits.array["stop"][first : first + length].tolist():
-                    drop(t, stop, deployment, at_ns)
+                    take_off(t, stop, deployment, tb.IS_DROPPED, at_ns)
                     if self._stops.rows["kind"][stop] == tb.GENERATION:
                         drop_jobs(t, stop, deployment, at_ns)
-            drop(t, tb.SINK_STOP, deployment, at_ns)
+            take_off(t, tb.SINK_STOP, deployment, tb.IS_DROPPED, at_ns)
             if route.legs > 1:
                 recall(t, at_ns)
 
@@ -274,11 +271,14 @@ class BlocksPlane:
         self._tell()
 
     def finish(self) -> None:
-        slots = self._pool.under_way()
-        self._pool.rows[slots, ENDED] = self.now_ns
-        self._pool.end(slots)
+        pool = self._pool
+        slots = np.flatnonzero(pool.rows[:, OUTCOME] == tb.IS_IN_FLIGHT)
+        pool.rows[slots, ENDED] = self.now_ns
+        count = int(pool.counts[tb.ENDED_COUNT])
+        pool.ended[count : count + len(slots)] = slots
+        pool.counts[tb.ENDED_COUNT] += len(slots)
         self._tell()
-        self._pool.rows[slots, OUTCOME] = tb.NONE
+        pool.rows[slots, OUTCOME] = tb.NONE
 
     def _move(self, until_ns: int) -> None:
         while self.now_ns < until_ns:
@@ -294,10 +294,6 @@ class BlocksPlane:
                 self._pool.times, self._stops.rows, self._visits.array, self._spans.rows
             )
         sources, first, births = self._sources.arrays(), 0, 0
-        if isinstance(self.recorder, RunRecorder):
-            runs = np.empty((len(sources.active), 4), dtype=np.int64)
-            runs = runs[: leave_unserved(sources, cut_ns, runs)]
-            self.recorder.record_unserved(sources.births, sources.columns, runs)
         while True:
             before = int(self._pool.counts[tb.BORN])
             first = move(self._current(), sources, self._order, first, cut_ns)
@@ -353,29 +349,18 @@ class BlocksPlane:
             if self._most_branches > 1:
                 pool.allow_branches()
             self._tables = tb.PlaneTables(
-                rows=pool.rows,
-                rows_f=pool.rows_f,
-                times=pool.times,
-                chain=pool.chain,
+                **vars(pool),
+                rows_f=pool.rows.view(np.float64),
                 stops=self._stops.rows,
                 visits=self._visits.array,
                 tokens=self._tokens.rows,
                 models=self._models.rows,
                 engines=self._engines.array,
-                jobs=pool.jobs,
-                branches=pool.branches,
                 steps=self._steps.array,
                 servers=self._servers.array,
                 factors=self._factors.array,
                 flights=self._flights,
                 terms=self._terms,
-                free=pool.free,
-                out=pool.out,
-                born=pool.born,
-                ended=pool.ended,
-                counts=pool.counts,
-                keys=pool.keys,
-                slots=pool.slots,
             )
         return self._tables
 

@@ -10,16 +10,8 @@ from scenarios.requests import RequestBlock
 from sim._jit.id_pool import grown
 from sim.dataplane.base.durations import NEVER
 from sim.dataplane.base.request_rows import ALLOWANCE, LENGTH, SIZE, variability_columns
-from sim.dataplane.blocks.tables import (
-    NONE,
-    ONE_BITS,
-    SEGMENT,
-    SOURCE,
-    Floats,
-    Ints,
-    Sources,
-    Table,
-)
+from sim.dataplane.blocks import tables as tb
+from sim.dataplane.blocks.tables import Floats, Ints, Sources, Table
 
 
 class SourceBook:
@@ -27,8 +19,8 @@ class SourceBook:
 
     def __init__(self) -> None:
         self.operators = 0
-        self._state = Table(SOURCE)
-        self._segments = Table(SEGMENT)
+        self._state = Table(tb.SOURCE)
+        self._segments = Table(tb.SEGMENT)
         self._blocks: dict[int, Iterator[RequestBlock]] = {}  # by row
         self._row_of: dict[int, int] = {}  # by query
         self._first_segment: dict[int, int] = {}  # by row, as is the next
@@ -53,7 +45,7 @@ class SourceBook:
         self._next_ns[row] = NEVER
         state["query"], state["close_ns"] = query, NEVER
         segment = self._segments.take()
-        self._segments.rows[segment] = (-1, NONE, NONE, NONE)
+        self._segments.rows[segment] = (-1, tb.NONE, tb.NONE, tb.NONE)
         state["segment"] = self._first_segment[row] = self._last_segment[row] = segment
         self.active = np.insert(self.active, self._place(query), row)
         self._draw(query, row)
@@ -74,7 +66,7 @@ class SourceBook:
         if row is None:
             return  # It departed.
         segment = self._segments.take()
-        self._segments.rows[segment] = (at_ns, visit, deployment, NONE)
+        self._segments.rows[segment] = (at_ns, visit, deployment, tb.NONE)
         self._segments.rows["next"][self._last_segment[row]] = segment
         self._last_segment[row] = segment
 
@@ -85,11 +77,11 @@ class SourceBook:
             return False
         segments, segment = self._segments.rows, self._first_segment[row]
         following = int(segments["next"][segment])
-        while following != NONE and segments["at_ns"][following] <= now_ns:
+        while following != tb.NONE and segments["at_ns"][following] <= now_ns:
             self._segments.give_back(segment)
             segment, following = following, int(segments["next"][following])
         self._state.rows["segment"][row] = self._first_segment[row] = segment
-        while segment != NONE:
+        while segment != tb.NONE:
             if segments["deployment"][segment] == deployment:
                 return True
             segment = int(segments["next"][segment])
@@ -141,7 +133,7 @@ class SourceBook:
         if rows <= sources and births <= room and len(self._columns) < columns:
             return
         wider = room if births <= room else births + births // 8
-        larger = np.full((rows, wider, 1 + len(self._columns)), ONE_BITS)
+        larger = np.full((rows, wider, 1 + len(self._columns)), tb.ONE_BITS)
         larger[:sources, :room, :columns] = self._births
         self._births = larger
 
@@ -154,7 +146,7 @@ class SourceBook:
                 continue  # It was closed twice.
             self.active = np.delete(self.active, self._place(query))
             segment = self._first_segment[row]
-            while segment != NONE:
+            while segment != tb.NONE:
                 self._segments.give_back(segment)
                 segment = int(self._segments.rows["next"][segment])
             del self._blocks[row], self._first_segment[row], self._last_segment[row]

@@ -6,7 +6,7 @@ Rows that leave before the sync point are put into ``out``.
 """
 
 from scenarios.compiled import in_place, inlined
-from sim._jit.indexing import index
+from sim._jit.hints import index
 from sim.dataplane.base.durations import (
     NEVER,
     NOMINAL,
@@ -17,10 +17,17 @@ from sim.dataplane.base.durations import (
     step_at,
     whole,
 )
-from sim.dataplane.base.queueing import batch_ready_ns, room
+from sim.dataplane.base.queueing import batch_ready_ns
 from sim.dataplane.base.request_rows import BATCHING, COMPUTE, QUEUEING, SIZE, VARIABILITY, VISIT
-from sim.dataplane.blocks.lists import drop_behind, fetch_next, gather, lose_arrivals, stay, wait
-from sim.dataplane.blocks.sorting import before, sort_slots
+from sim.dataplane.blocks.lists import (
+    before,
+    fetch_next,
+    gather,
+    lose_arrivals,
+    sort_slots,
+    stay,
+    wait,
+)
 from sim.dataplane.blocks.tables import NONE, OUT, Floats, Ints, PlaneTables, Records
 
 # Servers
@@ -171,30 +178,6 @@ def take_station(t: PlaneTables, station: int, until_ns: int) -> None:
     while start_ns < until_ns:
         _serve_batch(t, station, start_ns, until_ns)
         start_ns = _next_start(t, station)
-
-
-@inlined
-def take_bounded(t: PlaneTables, station: int, until_ns: int) -> None:
-    """Let a station with a bounded queue serve up to the sync point, and drop what does not fit."""
-    stops = t.stops
-    release(t, station, until_ns)
-    n = gather(t, station, until_ns)
-    if stops[station].failed:
-        lose_arrivals(t, n)
-        return
-    i = 0
-    while True:
-        start_ns = _next_start(t, station)
-        if i < n and t.times[t.slots[i]] <= start_ns:
-            now_ns = t.times[t.slots[i]]
-            while i < n and t.times[t.slots[i]] == now_ns:
-                wait(t, station, t.slots[i])
-                i += 1
-            _drop_excess(t, station, now_ns)
-        elif start_ns < until_ns:
-            _serve_batch(t, station, start_ns, until_ns)
-        else:
-            break
 
 
 @in_place
@@ -368,23 +351,3 @@ def serve_batch(
         else:
             stay(t, station, slot)
     t.counts[OUT] = left
-
-
-@inlined
-def _drop_excess(t: PlaneTables, station: int, now_ns: int) -> None:
-    """Drop the last of a queue, as many as neither servers nor waiting room will take."""
-    drop_behind(t, station, room_at(t, station, now_ns), now_ns)
-
-
-@inlined
-def room_at(t: PlaneTables, station: int, now_ns: int) -> int:
-    """Return how many can be at a bounded queue, those included that idle servers will take."""
-    stops = t.stops
-    several, at = stops[station].servers, stops[station].servers_at
-    idle = 0
-    if several == 1:
-        idle = 1 if stops[station].free_ns <= now_ns else 0
-    else:
-        for i in range(at, at + several):
-            idle += t.servers[i] <= now_ns
-    return int(room(stops[station].capacity, idle, stops[station].max_batch))

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 
 from sim._jit.id_pool import aligned, grown
 from sim.dataplane.base.interface import OUTCOMES
+from sim.dataplane.base.request_rows import OUTCOME, width
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 NONE = -1
-SINK_STOP = 0
-"""Where requests that are done await the sync point."""
+SINK_STOP = 0  # where requests that are done await the sync point
 
 ONE_BITS = int(np.float64(1.0).view(np.int64))
 """The bits of a factor of 1: births copy bits, so that times and factors lie in one array."""
@@ -84,7 +84,7 @@ for the sync point. A fork's steps are the visits at which its branches begin; a
 that follows, and how many branches it awaits."""
 
 # Kinds of stops.
-SINK, LINK, STATION, BOUNDED, RANKED, GENERATION, FORK, JOIN = range(8)
+SINK, LINK, STATION, RANKED, GENERATION, FORK, JOIN = range(7)
 
 VISIT = _record(
     32,
@@ -161,6 +161,11 @@ SOURCE = _record(
 
 SEGMENT = _record(32, at_ns=INT, visit=INT, deployment=INT, next=INT)
 """From a time on, births of a source follow a route."""
+
+LEAST = 16_384
+"""Rows at first: those of a whole block in most runs, so that it is not cut for want of rows."""
+MOST_BITS = 13
+"""Most bits of the digit by which rows are put near their places: as many digits as rows."""
 
 # Counts.
 FREE, OUT, BORN, ENDED_COUNT, SETTLED, COUNTS = range(6)
@@ -263,3 +268,59 @@ class Pool:
     def give_back(self, at: int) -> None:
         """Free the values that begin somewhere."""
         self._free.setdefault(self._room.pop(int(at)), []).append(int(at))
+
+
+class RowPool:
+    """Rows that are taken at a birth and given back once their end was reported.
+
+    Its attributes are arrays of ``PlaneTables``, by their names there.
+    """
+
+    def __init__(self, operators: int) -> None:
+        none: Ints = np.empty(0, dtype=np.int64)
+        self.counts: Ints = np.zeros(COUNTS, dtype=np.int64)
+        self.rows: Ints = np.empty((0, width(operators)), dtype=np.int64)
+        self.times = self.chain = self.free = self.born = self.ended = none
+        self.jobs: Records = np.zeros(0, dtype=JOB)
+        self.branches: Records = np.zeros(0, dtype=BRANCH)
+        self.grow()
+
+    def grow(self) -> None:
+        """Double the rows; those in use keep their numbers."""
+        old = len(self.rows)
+        room = max(LEAST, 2 * old)
+        self.rows = grown(self.rows, room)
+        self.rows[old:, OUTCOME] = NONE
+        self.times, self.chain = grown(self.times, room), grown(self.chain, room)
+        self.jobs = grown(self.jobs, room)
+        if len(self.branches):
+            self.allow_branches()
+        self.born, self.ended = grown(self.born, room), grown(self.ended, room)
+        self.free = grown(self.free, room)
+        self._put_back(np.arange(old, room))
+        self.out: Ints = np.empty(room, dtype=np.int64)
+        self.slots: Ints = np.empty(2 * room, dtype=np.int64)
+        self.keys: Ints = np.empty(2 * room + (1 << MOST_BITS), dtype=np.int64)
+
+    def allow_branches(self) -> None:
+        """Let rows be branches of requests."""
+        old = len(self.branches)
+        self.branches = grown(self.branches, len(self.rows))
+        self._forget_branches(np.arange(old, len(self.rows)))
+
+    def _forget_branches(self, slots: Ints) -> None:
+        self.branches[slots] = (NONE, NONE, 0, IS_COMPLETED)
+
+    def told(self) -> None:
+        """Take rows back whose end was told."""
+        slots = self.ended[: self.counts[ENDED_COUNT]]
+        if len(self.branches):
+            self._forget_branches(slots)
+        self._put_back(slots)
+        self.counts[SETTLED] = 0
+        self.counts[BORN] = self.counts[ENDED_COUNT] = 0
+
+    def _put_back(self, slots: Ints) -> None:
+        count = int(self.counts[FREE])
+        self.free[count : count + len(slots)] = slots
+        self.counts[FREE] += len(slots)

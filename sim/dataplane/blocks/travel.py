@@ -1,41 +1,196 @@
-"""How requests travel within a block: born at sources, from stop to stop, to their end."""
+"""How requests travel within a block: born at sources, from stop to stop, to their end.
 
-from scenarios.compiled import in_place
-from sim._jit.indexing import index
-from sim._jit.prefetch import AHEAD, prefetch_item
-from sim.dataplane.base.request_rows import VISIT
-from sim.dataplane.blocks.arrivals import give_birth
+A request walks through inline stops one after the other, while its row is at hand.
+"""
+
+from scenarios.compiled import in_place, inlined
+from sim._jit.hints import AHEAD, LINE, index, prefetch, prefetch_item
+from sim.dataplane.base import request_rows as col
+from sim.dataplane.base.durations import NEVER
+from sim.dataplane.base.request_rows import line_of, operators_of
+from sim.dataplane.blocks import tables as tb
 from sim.dataplane.blocks.branches import settle, take_fork, take_join
 from sim.dataplane.blocks.disciplines import take_ranked
 from sim.dataplane.blocks.generation import take_generation
-from sim.dataplane.blocks.lists import end, fetch_next, gather, push
+from sim.dataplane.blocks.lists import end, fetch_next, gather, push, stay, wait
 from sim.dataplane.blocks.order import next_ns
 from sim.dataplane.blocks.stops import (
     cross,
     order_out,
+    serve_alone,
     take_alone,
-    take_bounded,
     take_link,
     take_station,
 )
-from sim.dataplane.blocks.tables import (
-    BOUNDED,
-    FORK,
-    GENERATION,
-    IS_COMPLETED,
-    JOIN,
-    LINK,
-    NONE,
-    OUT,
-    RANKED,
-    SINK_STOP,
-    STATION,
-    Ints,
-    Order,
-    PlaneTables,
-    Sources,
-)
-from sim.dataplane.blocks.walk import walk
+from sim.dataplane.blocks.tables import Ints, Order, PlaneTables, Sources
+
+APART = 2  # how many sources lie between two steps of fetching: time for memory to answer
+
+
+@inlined
+def _fetch_sources(t: PlaneTables, sources: Sources, i: int, until_ns: int) -> None:
+    """Begin to fetch, in steps, what will be read of the sources after the ``i``-th active one."""
+    active, state, segments = sources.active, sources.state, sources.segments
+    if i + 4 * APART < len(active):
+        prefetch_item(state, index(active[i + 4 * APART]))
+    if i + 3 * APART < len(active):
+        source = index(active[i + 3 * APART])
+        if sources.next_ns[source] < until_ns:
+            births, position = sources.births[source], state[source].position
+            prefetch(births, position, 0)
+            # Those after it, or the last of its own factors, lie in the next line.
+            prefetch(births, position, LINE)
+            prefetch_item(segments, index(state[source].segment))
+    if i + 2 * APART < len(active):
+        source = index(active[i + 2 * APART])
+        segment = index(state[source].segment)
+        if sources.next_ns[source] < until_ns and segments[segment].visit != tb.NONE:
+            visit = index(segments[segment].visit)
+            prefetch_item(t.visits, visit)
+            prefetch_item(t.visits, visit + 2)  # two to a line
+            prefetch_item(t.flights, index(segments[segment].deployment))
+    if i + APART < len(active):
+        source = index(active[i + APART])
+        segment = index(state[source].segment)
+        if sources.next_ns[source] < until_ns and segments[segment].visit != tb.NONE:
+            visit = index(segments[segment].visit)
+            for at in range(visit, visit + 2):
+                if t.visits[at].stop == tb.NONE:
+                    break
+                prefetch_item(t.stops, index(t.visits[at].stop))
+
+
+@in_place
+def give_birth(  # noqa: PLR0912, PLR0915
+    t: PlaneTables, sources: Sources, due_ns: Ints, first: int, until_ns: int
+) -> int:
+    """Give birth to requests before the sync point, source by source, and let each walk at once.
+
+    Returns the source at which to go on if rows ran out, else the number of sources.
+    """
+    rows, free, born, counts = t.rows, t.free, t.born, t.counts
+    flights = t.flights
+    state, segments, births = sources.state, sources.segments, sources.births
+    next_ns = sources.next_ns
+    active, columns = sources.active, sources.columns
+    operators = operators_of(rows.shape[1])
+    rows_left, born_left = counts[tb.FREE], counts[tb.BORN]
+    i = first
+    while i < len(active):
+        source = index(active[i])
+        _fetch_sources(t, sources, i, until_ns)
+        if next_ns[source] >= until_ns:
+            i += 1
+            continue
+        position, count = index(state[source].position), state[source].count
+        close_ns = min(until_ns, state[source].close_ns)
+        number = state[source].number
+        query, segment = state[source].query, state[source].segment
+        deployment, visit = segments[segment].deployment, segments[segment].visit
+        following = segments[segment].next
+        while position < count:
+            at_ns = births[source, position, 0]
+            if at_ns >= close_ns:
+                break
+            while following != tb.NONE and segments[following].at_ns <= at_ns:
+                segment = following
+                deployment, visit = segments[segment].deployment, segments[segment].visit
+                following = segments[segment].next
+            if rows_left == 0:
+                break
+            rows_left -= 1
+            slot = index(free[index(rows_left)])
+            ahead = index(free[index(max(0, rows_left - AHEAD))])
+            for line in range(1 + operators):
+                prefetch(rows, ahead, index(LINE * line))
+            rows[slot, col.QUERY] = query
+            rows[slot, col.NUMBER] = number + position
+            rows[slot, col.ARRIVAL] = at_ns
+            rows[slot, col.DEPLOYMENT] = deployment
+            rows[slot, col.SIZE] = tb.ONE_BITS
+            for operator in range(operators):
+                line = index(line_of(operator))
+                rows[slot, line + col.VARIABILITY] = tb.ONE_BITS
+                for column in range(1, LINE):
+                    rows[slot, index(line + column)] = 0
+            rows[slot, col.LENGTH] = rows[slot, col.ALLOWANCE] = tb.ONE_BITS
+            for at in range(len(columns)):
+                rows[slot, index(columns[at])] = births[source, position, 1 + at]
+            born[index(born_left)] = slot
+            born_left += 1
+            if visit == tb.NONE:
+                rows[slot, col.VISIT] = tb.NONE
+                rows[slot, col.OUTCOME], rows[slot, col.ENDED] = tb.IS_UNSERVED, at_ns
+                t.ended[index(counts[tb.ENDED_COUNT])] = slot
+                counts[tb.ENDED_COUNT] += 1
+            else:
+                rows[slot, col.OUTCOME] = tb.IS_IN_FLIGHT
+                flights[index(deployment)] += 1
+                walk(t, due_ns, slot, index(visit), at_ns, until_ns)
+            position += 1
+        state[source].position = position
+        next_ns[source] = births[source, position, 0] if position < count else NEVER
+        state[source].segment = segment
+        if rows_left == 0 and position < count and births[source, position, 0] < close_ns:
+            break
+        i += 1
+    counts[tb.FREE], counts[tb.BORN] = rows_left, born_left
+    return i
+
+
+@inlined
+def walk(t: PlaneTables, due_ns: Ints, slot: int, visit: int, now_ns: int, until_ns: int) -> None:
+    """Let a row go on from a visit, as far as it gets before the sync point without being sorted.
+
+    ``due_ns`` gets when inline stops go on with what they keep.
+    """
+    stops, visits = t.stops, t.visits
+    while True:
+        stop = visits[visit].stop
+        if stop == tb.NONE:
+            if now_ns < until_ns:
+                end(t, slot, tb.IS_COMPLETED, now_ns)
+            else:
+                push(t, tb.SINK_STOP, slot, now_ns)
+            break
+        stop = index(stop)
+        kind = stops[stop].inline
+        if kind == tb.SINK:
+            push(t, stop, slot, now_ns)
+            break
+        if now_ns >= until_ns:
+            push(t, stop, slot, now_ns)
+            _note(due_ns, stops[stop].place, now_ns)
+            break
+        if kind == tb.LINK:
+            now_ns = cross(t, slot, visit, stop, now_ns)
+            visit += 1
+            continue
+        if stops[stop].failed:
+            end(t, slot, tb.IS_LOST, now_ns)
+            break
+        freed_ns = stops[stop].free_ns
+        start_ns = max(now_ns, freed_ns)
+        if start_ns >= until_ns:
+            t.times[slot] = now_ns
+            wait(t, stop, slot)
+            _note(due_ns, stops[stop].place, freed_ns)
+            break
+        now_ns = serve_alone(t, slot, visit, stop, now_ns, freed_ns, start_ns)
+        stops[stop].free_ns = now_ns
+        visit += 1
+        if now_ns >= until_ns:
+            t.times[slot] = now_ns
+            stay(t, stop, slot)
+            _note(due_ns, stops[stop].place, now_ns)
+            break
+    t.rows[slot, col.VISIT] = visit
+
+
+@inlined
+def _note(due_ns: Ints, place: int, at_ns: int) -> None:
+    """Note that an inline stop goes on at a time, if not before."""
+    due_ns[place] = min(due_ns[place], at_ns)
 
 
 @in_place
@@ -59,14 +214,14 @@ def move(t: PlaneTables, sources: Sources, order: Order, first: int, until_ns: i
     first = last + _take_others(t, order, first - last, until_ns)
     if first < last + len(order.others):
         return first
-    slot = stops[SINK_STOP].arriving_first
-    stops[SINK_STOP].arriving_first = stops[SINK_STOP].arriving_last = NONE
-    while slot != NONE:
+    slot = stops[tb.SINK_STOP].arriving_first
+    stops[tb.SINK_STOP].arriving_first = stops[tb.SINK_STOP].arriving_last = tb.NONE
+    while slot != tb.NONE:
         following = t.chain[slot]
         if t.times[slot] < until_ns:
-            end(t, slot, IS_COMPLETED, t.times[slot])
+            end(t, slot, tb.IS_COMPLETED, t.times[slot])
         else:
-            push(t, SINK_STOP, slot, t.times[slot])
+            push(t, tb.SINK_STOP, slot, t.times[slot])
         slot = following
     return first
 
@@ -78,7 +233,7 @@ def _resume(t: PlaneTables, order: Order, until_ns: int) -> None:
     for i in range(len(inline) - 1, -1, -1):
         if due_ns[i] < until_ns:
             stop = index(inline[i])
-            if t.stops[stop].kind == LINK:
+            if t.stops[stop].kind == tb.LINK:
                 take_link(t, stop, until_ns)
             else:
                 take_alone(t, stop, until_ns)
@@ -95,15 +250,15 @@ def _take_others(t: PlaneTables, order: Order, first: int, until_ns: int) -> int
     for i in range(first, len(others)):
         stop = index(others[i])
         kind, done = t.stops[stop].kind, True
-        if kind == LINK:
+        if kind == tb.LINK:
             _send_over(t, due_ns, stop, until_ns)
             continue
-        if kind == STATION:
+        if kind == tb.STATION:
             take_station(t, stop, until_ns)
         else:
             done = _take_rare(t, stop, until_ns)
-        if t.counts[OUT] > 0:
-            if t.stops[stop].servers > 1 or kind == GENERATION:
+        if t.counts[tb.OUT] > 0:
+            if t.stops[stop].servers > 1 or kind == tb.GENERATION:
                 order_out(t)
             _send_on(t, due_ns, until_ns)
         elif len(t.branches) > 0:
@@ -120,7 +275,7 @@ def _send_over(t: PlaneTables, due_ns: Ints, link: int, until_ns: int) -> None:
     for i in range(n):
         fetch_next(t, t.slots, i, n)
         slot = index(t.slots[i])
-        visit = index(t.rows[slot, VISIT])
+        visit = index(t.rows[slot, col.VISIT])
         now_ns = cross(t, slot, visit, link, t.times[slot])
         walk(t, due_ns, slot, visit + 1, now_ns, until_ns)
     if len(t.branches) > 0:
@@ -131,15 +286,13 @@ def _send_over(t: PlaneTables, due_ns: Ints, link: int, until_ns: int) -> None:
 def _take_rare(t: PlaneTables, stop: int, until_ns: int) -> bool:
     """Take a stop of a kind that few worlds have; False for a fork at which rows ran out."""
     kind = t.stops[stop].kind
-    if kind == BOUNDED:
-        take_bounded(t, stop, until_ns)
-    elif kind == RANKED:
+    if kind == tb.RANKED:
         take_ranked(t, stop, until_ns)
-    elif kind == GENERATION:
+    elif kind == tb.GENERATION:
         take_generation(t, stop, until_ns)
-    elif kind == FORK:
+    elif kind == tb.FORK:
         return take_fork(t, stop, until_ns)
-    elif kind == JOIN:
+    elif kind == tb.JOIN:
         take_join(t, stop, until_ns)
     return True
 
@@ -147,14 +300,14 @@ def _take_rare(t: PlaneTables, stop: int, until_ns: int) -> bool:
 @in_place
 def _send_on(t: PlaneTables, due_ns: Ints, until_ns: int) -> None:
     rows, stops, visits = t.rows, t.stops, t.visits
-    n = t.counts[OUT]
+    n = t.counts[tb.OUT]
     for i in range(n):
         fetch_next(t, t.out, i, n)
         if i + AHEAD // 2 < n:
             ahead = index(t.out[i + AHEAD // 2])
-            prefetch_item(stops, visits[index(rows[ahead, VISIT])].stop)
+            prefetch_item(stops, visits[index(rows[ahead, col.VISIT])].stop)
         slot = index(t.out[i])
-        walk(t, due_ns, slot, index(rows[slot, VISIT]), t.times[slot], until_ns)
-    t.counts[OUT] = 0
+        walk(t, due_ns, slot, index(rows[slot, col.VISIT]), t.times[slot], until_ns)
+    t.counts[tb.OUT] = 0
     if len(t.branches) > 0:
         settle(t)

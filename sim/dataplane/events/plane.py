@@ -35,8 +35,9 @@ from sim.dataplane.base.interface import (
     Route,
     StationSpec,
 )
+from sim.dataplane.base.request_rows import rows_of
 from sim.dataplane.events.generation import GenerationStation
-from sim.dataplane.events.request import Request, ScheduledEvent, call_at, interrupt, rows_of, worse
+from sim.dataplane.events.request import Request, ScheduledEvent, call_at, interrupt, worse
 from sim.dataplane.events.station import EventStation, Link
 
 Stop = tuple[Callable[[Request, int, Any], ScheduledEvent], int, float | Tokens]
@@ -125,10 +126,9 @@ class EventsPlane:
     def _stops(self, leg: Leg) -> list[Stop]:
         stops: list[Stop] = []
         for visit in leg.visits:
-            place: EventStation | GenerationStation | Link = (
-                self.links[visit.link] if visit.link is not None else self.stations[visit.station]  # type: ignore[index]
-            )
-            stops.append((place.enter, visit.operator, visit.mean))
+            place: Any = self.links if visit.station is None else self.stations
+            stop = visit.link if visit.station is None else visit.station
+            stops.append((place[stop].enter, visit.operator, visit.mean))
         return stops
 
     # What requests do
@@ -147,8 +147,19 @@ class EventsPlane:
                 ):
                     if arrival_ns > env.now:
                         yield env.timeout(arrival_ns - env.now)
+                    none = [0] * len(variability)
                     request = Request(
-                        query, number, arrival_ns, size, length, allowance, variability
+                        query,
+                        number,
+                        arrival_ns,
+                        size,
+                        length,
+                        allowance,
+                        variability,
+                        queueing_ns=none.copy(),
+                        batching_ns=none.copy(),
+                        compute_ns=none.copy(),
+                        transfer_ns=[*none, 0],
                     )
                     number += 1
                     self._admit(request)

@@ -8,17 +8,16 @@ additions.
 """
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import polars as pl
 
 from lab.analysis.paired import by_scene
-from lab.run_cache.jobs import Job
 from studies.common.claims import Finding, ahead
 from studies.common.measures import totals
 from studies.common.metrics import DEVICE_HOURS, GOODPUT, RESPONSE
 from studies.common.pictures import draw_ratios
-from studies.common.study import Scale
 from studies.common.sweep_files import runs
 from studies.common.tables import means, ratio_table
 
@@ -59,10 +58,7 @@ WHY = {
 }
 METRICS = (GOODPUT, RESPONSE, DEVICE_HOURS)
 
-
-def jobs(scale: Scale) -> list[Job]:
-    """Return the runs."""
-    return runs(SCENES, scale, totals)
+jobs = partial(runs, SCENES, measure=totals)
 
 
 def findings(rows: pl.DataFrame) -> list[Finding]:

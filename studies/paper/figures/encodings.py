@@ -7,6 +7,7 @@ latter here for numeric knobs, and one-hot features for the others.
 """
 
 from collections.abc import Iterator
+from functools import partial
 from math import exp
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,9 @@ import polars as pl
 from lab.analysis.statistics import estimate, holm
 from lab.common.formatting import probability
 from lab.reporting.markdown import estimated, table
-from lab.run_cache.jobs import Job
 from studies.common.claims import SIGNIFICANT, Finding, Verdict
 from studies.common.pictures import draw_curves
 from studies.common.store import each_cell
-from studies.common.study import Scale
 from studies.common.sweep_files import runs
 from studies.probes.belief_probe import COLD, errors
 
@@ -37,10 +36,7 @@ WORDS = {ONE_HOT: "one-hot", CONTINUOUS: "continuous", OURS: "by kind of knob"}
 JUDGED = (4, 8, 16, 24)
 """Numbers of profiled configurations at which encodings are compared."""
 
-
-def jobs(scale: Scale) -> list[Job]:
-    """Return the runs: each encoding in each application."""
-    return runs(APPLICATIONS, scale, errors)
+jobs = partial(runs, APPLICATIONS, measure=errors)
 
 
 def beliefs(rows: pl.DataFrame) -> pl.DataFrame:

@@ -8,18 +8,17 @@ optimum cannot be computed at that size, so the comparison with it uses 20 queri
 """
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import polars as pl
 
 from lab.analysis.paired import by_scene
-from lab.run_cache.jobs import Job
 from studies.common.claims import Finding, above, measured, of_range
 from studies.common.measures import curve
 from studies.common.metrics import GOODPUT, PAPER
 from studies.common.pictures import draw_curves, draw_ratios
 from studies.common.store import each_cell
-from studies.common.study import Scale
 from studies.common.sweep_files import runs
 from studies.common.tables import means, ratio_table
 
@@ -35,10 +34,7 @@ SCENES = {
 OPTIMUM = "ilp"
 NEAR = 0.9
 
-
-def jobs(scale: Scale) -> list[Job]:
-    """Return the runs: every planner in every scene."""
-    return runs(SCENES, scale, curve)
+jobs = partial(runs, SCENES, measure=curve)
 
 
 def in_scenes(rows: pl.DataFrame) -> pl.DataFrame:

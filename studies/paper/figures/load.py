@@ -6,17 +6,16 @@ accuracy floor at 0.85 of the best that a query could get.
 """
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import polars as pl
 
 from lab.analysis.paired import by_scene
-from lab.run_cache.jobs import Job
 from studies.common.claims import Finding, above, ahead, paired
 from studies.common.measures import totals
 from studies.common.metrics import GOODPUT
 from studies.common.pictures import draw_curves
-from studies.common.study import Scale
 from studies.common.sweep_files import runs
 from studies.common.tables import means
 
@@ -26,10 +25,7 @@ REFERENCE = "compass"
 USUAL_RATE = 0.423582
 """Arrivals per second of figure 20."""
 
-
-def jobs(scale: Scale) -> list[Job]:
-    """Return the runs."""
-    return runs({LOAD: LOAD, BOUND: BOUND}, scale, totals)
+jobs = partial(runs, {LOAD: LOAD, BOUND: BOUND}, measure=totals)
 
 
 def in_settings(rows: pl.DataFrame) -> pl.DataFrame:

@@ -7,6 +7,7 @@ application's tables decide the profiling hardware.
 """
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import polars as pl
@@ -14,10 +15,8 @@ import seaborn as sns
 
 from lab.analysis.paired import PairedMetric, ratios
 from lab.reporting.plotting.canvas import canvas, save, t_interval
-from lab.run_cache.jobs import Job
 from studies.common.claims import Finding, ahead
 from studies.common.measures import spending
-from studies.common.study import Scale
 from studies.common.sweep_files import runs
 from studies.common.tables import means
 
@@ -26,10 +25,7 @@ APPLICATIONS = {"fig13_captioning": "captioning", "fig13_coding": "coding"}
 REFERENCE = "compass"
 HOURS = PairedMetric("device_hours", "device-hours of profiling", more_is_better=False)
 
-
-def jobs(scale: Scale) -> list[Job]:
-    """Return the runs: every planner on both applications."""
-    return runs(APPLICATIONS, scale, spending)
+jobs = partial(runs, APPLICATIONS, measure=spending)
 
 
 def findings(rows: pl.DataFrame) -> list[Finding]:

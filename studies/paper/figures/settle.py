@@ -9,17 +9,16 @@ if Compass takes more than five seconds to respond at the median.
 """
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import polars as pl
 
 from lab.analysis.paired import by_scene, mean_interval
-from lab.run_cache.jobs import Job
 from studies.common.claims import Finding, above, below, measured
 from studies.common.measures import totals
 from studies.common.metrics import GOODPUT
 from studies.common.pictures import draw_ratios
-from studies.common.study import Scale
 from studies.common.sweep_files import runs
 from studies.common.tables import means, sign
 
@@ -29,10 +28,7 @@ REFERENCE = "compass"
 LEAD = 1.1
 WITHIN_S = 5.0
 
-
-def jobs(scale: Scale) -> list[Job]:
-    """Return the runs."""
-    return runs(SCENES, scale, totals)
+jobs = partial(runs, SCENES, measure=totals)
 
 
 def findings(rows: pl.DataFrame) -> list[Finding]:

@@ -9,13 +9,12 @@ values of the other knobs, priced by what it uses.
 """
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from math import inf
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 import seaborn as sns
-from numpy.typing import NDArray
 
 from lab.analysis.paired import mean_interval, ratio_interval
 from lab.common.formatting import number
@@ -23,16 +22,13 @@ from lab.common.metrics import SHARE
 from lab.reporting.markdown import table
 from lab.reporting.plotting.canvas import canvas, save
 from lab.reporting.plotting.style import plain_log
-from lab.run_cache.jobs import Job
+from scenarios.numerics import Floats
 from studies.common.claims import Finding, above
 from studies.common.store import each_cell
-from studies.common.study import Scale
 from studies.common.sweep_files import runs
 from studies.probes.user_probe import users
 
 TITLE = "Users and their best plans"
-Floats = NDArray[np.float64]
-
 APPLICATIONS = {"fig02_speech": "speech", "fig02_tracking": "tracking", "fig02_chat": "video chat"}
 WIDE = 2.0
 """Ninetieth over tenth percentile of a speed that is taken for a wide spread."""
@@ -46,10 +42,7 @@ OTHERS = 0.25
 CLASSES = ("low-low", "low-high", "high-low", "high-high")
 NONE = "none would do"
 
-
-def jobs(scale: Scale) -> list[Job]:
-    """Return the runs: all users of each application."""
-    return runs(APPLICATIONS, scale, users, "application")
+jobs = partial(runs, APPLICATIONS, measure=users, label="application")
 
 
 def each_user(rows: pl.DataFrame) -> pl.DataFrame:

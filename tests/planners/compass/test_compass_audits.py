@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from planners.compass.profiling.estimates import simple_mean
 from planners.compass.runtime.audits import NOTHING, TESTED, Audits, means_of_last, with_more
-from planners.compass.state.known import ProfiledConfig
+from planners.compass.state.records import ProfiledConfig
 
 ITEMS = 48
 

@@ -11,8 +11,7 @@ from planners.compass.profiling.profiler import StratifiedProfiler
 from planners.compass.search.beliefs import beliefs_of
 from planners.compass.search.history import WarmStart
 from planners.compass.search.search import CmboSearch
-from planners.compass.state.known import History, SearchState
-from planners.compass.state.records import keep_search_state, search_state
+from planners.compass.state.records import History, SearchState, keep_search_state, search_state
 
 COLD = WarmStart(histories=0, ahead=0)
 

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from planners.compass.scheduling.scheduler import FirstComeFirstServed, PriceMatching
 from planners.compass.search.query_plans import QueryPlans
-from planners.compass.state.known import Slowness
 from planners.compass.state.pools import (
     BACKHAUL,
     Fleet,
@@ -21,6 +20,7 @@ from planners.compass.state.pools import (
     room_in,
     share_taken,
 )
+from planners.compass.state.records import Slowness
 from sim import Choices
 
 POOLS = Pools(

@@ -8,9 +8,10 @@ import pytest
 from compass_worlds import Asker, Pool, arriving, with_context
 from worlds import declared
 
-from planners.compass.profiling import strata
+from planners.compass.profiling import estimates
 from planners.compass.profiling.estimates import (
     LEAST_VARIANCE,
+    cluster,
     decided,
     simple_mean,
     stratified_mean,
@@ -21,7 +22,6 @@ from planners.compass.profiling.profiler import (
     StratifiedProfiler,
     spread,
 )
-from planners.compass.profiling.strata import cluster
 from scenarios.random_streams import stream
 from scenarios.slo import SLO
 
@@ -343,13 +343,13 @@ class TestCharges:
 
     def test_strata_are_found_once_for_a_data_set(self, monkeypatch):
         found = []
-        cluster = strata.cluster
+        cluster = estimates.cluster
 
         def count(features, clusters):
             found.append(clusters)
             return cluster(features, clusters)
 
-        monkeypatch.setattr(strata, "cluster", count)
+        monkeypatch.setattr(estimates, "cluster", count)
 
         def act(context):
             for query in context.waiting:

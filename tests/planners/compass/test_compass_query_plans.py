@@ -5,7 +5,7 @@ from compass_worlds import arriving, market, with_context
 
 from planners.compass.runtime.watch import in_force
 from planners.compass.search.query_plans import QueryPlans, Sizes
-from planners.compass.state.known import ProfiledConfig, SearchState, Slowness
+from planners.compass.state.records import ProfiledConfig, SearchState, Slowness
 from sim import Choices
 
 LINKS = 3.0

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from planners.common.retries import give_up
+from planners.common.orders import give_up
 from planners.compass.scheduling.rebidding import MOST_HOPEFUL, remember_refused, retries
 from planners.compass.state.pools import Fleet, Market, Pools, ResourceUse, Standing, Uses
 

@@ -23,9 +23,10 @@ from planners.compass.scheduling.scheduler import FirstComeFirstServed, PriceMat
 from planners.compass.scheduling.station_table import StationTable
 from planners.compass.search.beliefs import beliefs_of
 from planners.compass.search.search import CmboSearch
-from planners.compass.state.known import Offer, SearchState
 from planners.compass.state.pools import Fleet
 from planners.compass.state.records import (
+    Offer,
+    SearchState,
     keep_search_state,
     publish_search_state,
     search_state,

@@ -17,8 +17,15 @@ from planners.compass.scheduling.scheduler import PriceMatching
 from planners.compass.search.history import WarmStart
 from planners.compass.search.planning_model import PlanningModel
 from planners.compass.search.search import CmboSearch, RandomSearch
-from planners.compass.state.known import SearchState, Slowness
-from planners.compass.state.records import SEARCH, SERVICE, InForce, ServiceState, seen_search_state
+from planners.compass.state.records import (
+    SEARCH,
+    SERVICE,
+    InForce,
+    SearchState,
+    ServiceState,
+    Slowness,
+    seen_search_state,
+)
 from scenarios.cluster import Node
 from scenarios.drift import Drift, DriftEvent
 from scenarios.slo import SLO

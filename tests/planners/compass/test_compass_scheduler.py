@@ -16,8 +16,8 @@ from planners.compass.scheduling.least_cost import LeastCost
 from planners.compass.scheduling.scheduler import Bid, FirstComeFirstServed, PriceMatching
 from planners.compass.search.history import WarmStart
 from planners.compass.search.search import CmboSearch
-from planners.compass.state.known import Offer
 from planners.compass.state.pools import BACKHAUL, Fleet, Market, Pools, ResourceUse, Standing, Uses
+from planners.compass.state.records import Offer
 from scenarios.cluster import Node
 from scenarios.random_streams import stream
 from scenarios.slo import Tier

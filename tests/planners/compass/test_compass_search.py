@@ -17,9 +17,8 @@ from planners.compass.search.search import (
     CmboSearch,
     RandomSearch,
 )
-from planners.compass.state.known import SearchState
 from planners.compass.state.pools import Uses
-from planners.compass.state.records import keep_search_state, search_state
+from planners.compass.state.records import SearchState, keep_search_state, search_state
 from scenarios.random_streams import stream
 from sim.api.charges import CHARGES_S
 

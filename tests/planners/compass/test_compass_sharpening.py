@@ -16,8 +16,7 @@ from planners.compass.profiling.estimates import (
 )
 from planners.compass.profiling.profiler import FixedProfiler, RandomProfiler, StratifiedProfiler
 from planners.compass.search.search import CmboSearch
-from planners.compass.state.known import SearchState
-from planners.compass.state.records import keep_search_state, search_state
+from planners.compass.state.records import SearchState, keep_search_state, search_state
 from scenarios.random_streams import stream
 
 WEIGHTS = np.array([0.5, 0.3, 0.2])

@@ -5,16 +5,16 @@ from dataclasses import replace
 import pytest
 from compass_worlds import ONE_CLOUD, arriving, market, with_context
 
+from planners.compass.runtime.fleet import recover_lost
 from planners.compass.runtime.orders import order, orders_of
-from planners.compass.runtime.recovery import recover_lost
 from planners.compass.runtime.watch import in_force, serving
 from planners.compass.scheduling.repacking import PendingRepack, to_order
 from planners.compass.search.search import CmboSearch
-from planners.compass.state.known import SearchState
 from planners.compass.state.records import (
     SEARCH,
     SERVICE,
     InForce,
+    SearchState,
     keep_search_state,
     publish_search_state,
     search_state,

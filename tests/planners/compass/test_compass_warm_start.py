@@ -13,8 +13,7 @@ from planners.compass.compass import Compass
 from planners.compass.profiling.profiler import FixedProfiler
 from planners.compass.search.history import WarmStart, misranked
 from planners.compass.search.search import CmboSearch
-from planners.compass.state.known import History, SearchState
-from planners.compass.state.records import SEARCH, search_state
+from planners.compass.state.records import SEARCH, History, SearchState, search_state
 from scenarios.cluster import Profiling
 from sim.api.charges import CHARGES_S
 

@@ -1,4 +1,4 @@
-"""A hint to the processor, for compiled loops over rows that lie anywhere in a large array."""
+"""Promises and hints to compiler and processor, for compiled loops over rows anywhere in memory."""
 
 from collections.abc import Callable
 from typing import Any, cast
@@ -9,11 +9,9 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-AHEAD = 12
-"""How many rows ahead to fetch: far enough for memory to answer, near enough to be kept."""
+AHEAD = 12  # how many rows ahead to fetch: far enough for memory to answer, near enough to be kept
 
-LINE = 8
-"""Values of 8 bytes in a line of a cache, which is what is fetched at once."""
+LINE = 8  # values of 8 bytes in a line of a cache, which is what is fetched at once
 
 
 def _hint(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -48,3 +46,22 @@ come beforehand. It changes no result.
 
 prefetch_item = cast("Callable[[NDArray[Any], int], None]", intrinsic(_prefetch_item))
 """The same for an item of an array, shape (n,); for the beginning of one that is a record."""
+
+
+def _promise(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
+    (number,) = arguments
+    builder.assume(builder.icmp_signed(">=", number, ir.Constant(number.type, 0)))
+    return number
+
+
+def _index(_: Any, number: Any) -> Any:
+    return types.int64(types.int64), _promise
+
+
+index = cast("Callable[[int], int]", intrinsic(_index))
+"""Return an index, which must not be negative; compiled code only.
+
+A negative index counts from the end of an array, so that each access to an array of unknown size
+takes a comparison, an addition and a choice more than it need. Where an index was read out of
+another array, only the programmer knows that it is none of those. It changes no result.
+"""

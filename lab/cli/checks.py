@@ -1,0 +1,88 @@
+"""The tools ``check-planner`` and ``agree`` of ``compass-lab``."""
+
+import argparse
+import sys
+import traceback
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from lab.common import console
+from lab.common.errors import COMPOSING, InputError, key_of, one_line, raised_by, shown
+from lab.config import preflight
+from lab.config.compose import compose, set_up
+from lab.config.overrides import overrides_of
+from lab.config.targets import build
+from lab.runs import agreement
+from lab.runs.agreement import DataPlaneError, Difference, data_plane_name
+from sim.api.planner import Planner
+from sim.conformance import check_planner as conformance
+from sim.conformance.check_planner import PlannerCheckError
+
+OK, FAILED = 0, 1
+
+
+def check_planner(options: argparse.Namespace) -> int:
+    """Check a planner; print one sentence on what is wrong, or that nothing is."""
+    for pair in options.parameters:
+        if "=" not in pair:
+            raise InputError(f"{pair}: not a parameter; write KEY=VALUE")
+        try:
+            OmegaConf.from_dotlist([pair])
+        except Exception as error:  # Of YAML's, or of OmegaConf's.
+            if not raised_by(error, COMPOSING):
+                raise
+            reason = one_line(getattr(error, "problem", None) or f"{error}".partition("\n")[0])
+            raise InputError(f"{pair}: cannot be read as KEY=VALUE ({reason})") from None
+    node: Any = OmegaConf.to_container(OmegaConf.from_dotlist(options.parameters))
+    planner = build({**node, "_target_": options.target}, "planner", Planner)
+    try:
+        conformance.check_planner(planner)
+    except PlannerCheckError as error:
+        print(f"compass-lab: {error}", file=sys.stderr)
+        return FAILED
+    print(f"{options.target} keeps the contract of planners")
+    return OK
+
+
+def agree(options: argparse.Namespace) -> int:
+    """Compare a data plane, by default blocks, with the reference under each planner."""
+    overrides = overrides_of(options)
+    if not {"data_plane", "data_plane._target_"} & set(map(key_of, overrides)):
+        overrides = ["data_plane=blocks", *overrides]
+    setup = set_up(compose(overrides), overrides)
+    name = data_plane_name(setup)
+    for sentence in preflight.warnings(setup):
+        console.warn(sentence)
+    for planner, one in setup.planners.items():
+        try:
+            with console.live_progress(planner, setup.config.horizon_s) as progress:
+                found = agreement.agree(setup, one, progress)
+        except DataPlaneError as error:
+            traceback.print_exception(error.__cause__)
+            print(f"compass-lab: planner {planner}: {error}", file=sys.stderr)
+            return FAILED
+        if found.difference is not None:
+            _show_difference(found.difference, planner, name)
+            return FAILED
+        reference_s, other_s = found.wall_s
+        console.say(
+            f"{planner}: EventsPlane and {name} agree on {found.requests:,} requests and "
+            f"{found.rows:,} rows of tables; without planning, they took {reference_s:,.2f} s and "
+            f"{other_s:,.2f} s of wall time, a ratio of {reference_s / max(other_s, 1e-9):,.1f}"
+        )
+    return OK
+
+
+def _show_difference(difference: Difference, planner: str, name: str) -> None:
+    """Print what differs, in one sentence and as a table."""
+    column, values = next(iter(difference.values.items()))
+    print(
+        f"compass-lab: planner {planner}: by {difference.by_s:g} s, the data planes differ in "
+        f"{difference.what}: {column} is {shown(values[0])} by EventsPlane and {shown(values[1])} "
+        f"by {name}",
+        file=sys.stderr,
+    )
+    rows = [(key, *map(shown, pair)) for key, pair in difference.values.items()]
+    heads = ("column", "EventsPlane", name)
+    console.show_rows(heads, rows, f"{difference.what}: all that differs")

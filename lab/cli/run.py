@@ -1,0 +1,287 @@
+"""The runs of ``compass-sim``: compose, simulate every planner on one seed, report."""
+
+import sys
+import traceback
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from itertools import pairwise
+from operator import itemgetter
+from pathlib import Path
+from typing import Any, NoReturn
+
+from hydra import main as hydra_main
+from hydra._internal.utils import get_args_parser
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import OmegaConf
+
+from lab.common import console
+from lab.common.console import complain, live_progress, say, warn
+from lab.common.errors import COMPOSING, InputError, one_line, raised_by, why_not
+from lab.common.wall_limit import WallLimitError
+from lab.config import preflight
+from lab.config.compose import VERSION_BASE, set_up
+from lab.config.messages import composition_sentence
+from lab.config.overrides import check_directory, repeated_keys
+from lab.config.settings import register
+from lab.runs.resume import Checkpoint, check_resumable, clear, is_finished
+from lab.runs.run_directory import (
+    CHECKPOINT,
+    CONFIG,
+    ERROR,
+    SUMMARY,
+    UNDER_WAY,
+    RunDirectory,
+    TakenError,
+    claim,
+    held,
+    never_ran,
+    read_summary,
+    write_aside,
+    write_summary,
+)
+from lab.runs.runner import simulate
+from lab.sweeps.launchers import enter, settle
+from lab.sweeps.progress import telling
+from lab.sweeps.sweep import BrokenSweepError, Outcome
+
+OK, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
+DIRECTORY_OPTIONS = ("--config-dir", "-cd", "--config-path", "-cp")
+"""Options of Hydra that are followed by a directory, in whose name anything may stand."""
+
+MOST_NAMED = 10
+"""Jobs that failed which are named, of many."""
+
+
+def run() -> int:
+    """Run the command line; return its exit status."""
+    sys.argv[1:] = _options_first(sys.argv[1:])
+
+    register()
+    Outcome.forget()
+
+    def refuse(message: str) -> NoReturn:
+        raise InputError(f"{message}; compass-sim --help lists what there is")
+
+    # Hydra has no public way to its parser, whose own complaints are a page of usage.
+    options = get_args_parser()
+    options.error = refuse  # type: ignore[method-assign]
+    overrides: list[str] = []
+    try:
+        given = options.parse_args()
+        overrides = given.overrides
+        if given.config_dir is not None:
+            check_directory(given.config_dir)
+        for sentence in repeated_keys(overrides):
+            warn(sentence)
+        hydra_main("pkg://conf", "config", VERSION_BASE)(job)()
+    except KeyboardInterrupt:
+        complain(_interrupted(Outcome.path, Outcome.job_path))
+        return INTERRUPTED
+    except BrokenSweepError as error:
+        _drop_if_empty(Outcome.path)
+        complain(str(error))
+        return FAILED
+    except Exception as error:
+        _drop_if_empty(Outcome.path)
+        # Asked first: some of Hydra's own are OSErrors, or plain ValueErrors.
+        if isinstance(error, InputError) or raised_by(error, COMPOSING):
+            complain(composition_sentence(error, overrides))
+        elif isinstance(error, OSError):
+            complain(f"hydra.run.dir: cannot be written: {why_not(error)}")
+        else:
+            raise
+        return REFUSED
+    if Outcome.path is not None:
+        return _sweep_status(Outcome.path, Outcome.job_statuses)
+    return Outcome.job_status or OK
+
+
+def _options_first(words: Sequence[str]) -> list[str]:
+    """Return the words of a command line with overrides last, as Hydra's parser requires."""
+    overrides = [
+        before not in DIRECTORY_OPTIONS
+        and not word.startswith("-")
+        and ("=" in word or word.startswith("~"))
+        for before, word in pairwise(["", *words])
+    ]
+    return [word for _, word in sorted(zip(overrides, words, strict=True), key=itemgetter(0))]
+
+
+def job(config: Any) -> int:
+    """Do one job of Hydra's, a single run or one of a sweep; return its exit status."""
+    hydra = HydraConfig.get()
+    directory = Path(hydra.runtime.output_dir)
+    overrides = OmegaConf.to_container(hydra.overrides.task, resolve=False)
+    assert isinstance(overrides, list)
+    if hydra.mode != RunMode.MULTIRUN:
+        return attempt(config, overrides, directory)
+    enter(hydra)
+    label = f"job {hydra.job.num} ({', '.join(overrides)}): "
+    task = partial(attempt, config, overrides, directory, label)
+    status = telling(task, Path(hydra.sweep.dir), hydra.job.num, label)
+    settle()
+    return status
+
+
+def attempt(config: Any, overrides: list[str], directory: Path, label: str = "") -> int:
+    """Simulate, print the reason of a failure in one sentence, and return the exit status."""
+    taken = False
+    # The process of a job that was killed with its sweep ends soon; another run may take hours.
+    busy = "" if label else f"hydra.run.dir={directory}: {UNDER_WAY}"
+    try:
+        with held(directory, busy):
+            if not config.resume:
+                claim(directory)
+            failure = simulate_all(config, overrides, directory, label)
+        status = FAILED if failure else OK
+    except InputError as error:
+        failure, status, taken = str(error), REFUSED, isinstance(error, TakenError)
+    except OSError as error:  # A full disk, say: the run stops, and there is nothing to mend in it.
+        failure, status = f"hydra.run.dir={directory}: cannot be written: {why_not(error)}", FAILED
+    except Exception as error:
+        traceback.print_exc()
+        failure, status = f"the simulator failed: {type(error).__name__}: {one_line(error)}", FAILED
+    if failure:
+        complain(f"{label}{failure}")
+        if not taken and (label or status == FAILED):
+            with suppress(OSError):  # It was said, if that cannot be written either.
+                write_aside(directory / ERROR, f"{failure}\n")
+        _drop_if_empty(directory)
+    return status
+
+
+def simulate_all(config: Any, overrides: list[str], directory: Path, label: str = "") -> str:
+    """Simulate every planner, and report, line by line after a label; return what failed."""
+    setup = set_up(config, overrides)
+    for sentence in preflight.warnings(setup):
+        console.warn(f"{label}{sentence}{' (told once a sweep)' if label else ''}")
+    if setup.resume:
+        if not label or (directory / CONFIG).exists():
+            check_resumable(directory, setup.config, setup.alone)
+        (directory / ERROR).unlink(missing_ok=True)
+    if not setup.alone:
+        write_aside(directory / CONFIG, OmegaConf.to_yaml(setup.config))
+    summaries: dict[str, Any] = {}
+
+    def note(_: Any, summary: Any) -> None:
+        summaries[summary["planner"]] = summary
+        if not setup.alone:
+            write_summary(directory, summaries)
+
+    places = {name: directory if setup.alone else directory / name for name in setup.planners}
+    to_run = [name for name in places if not (setup.resume and is_finished(places[name]))]
+
+    def forget() -> None:
+        """Remove checkpoints of what has finished."""
+        for name, summary in summaries.items():
+            if summary["status"] == "finished":
+                (places[name] / CHECKPOINT).unlink(missing_ok=True)
+
+    # The last checkpoint goes when all is drawn: until then, there is something to go on with.
+    if not to_run and not any((place / CHECKPOINT).exists() for place in places.values()):
+        console.say(f"{label}nothing to do: what ran in {_shown(directory)} has finished")
+        return ""
+    ended: dict[str, str] = {}
+    for name, place in places.items():
+        forget()
+        if name in to_run:
+            ended[name] = simulate_one(setup, name, place, note)
+        else:
+            note(None, read_summary(place))
+    if setup.config.figures:
+        draw(directory, list(summaries), setup.alone)
+    forget()
+    if label:
+        for one in summaries.values():
+            console.say(f"{label}{console.in_short(one)}")
+    else:
+        console.show_table(list(summaries.values()), f"seed {setup.seed}")
+        console.say(f"results: {_shown(directory)}")
+    failed = [
+        one for name, one in summaries.items() if one["status"] == "failed" and not ended.get(name)
+    ]
+    console.show_errors([one for one in summaries.values() if one not in failed])
+    raised = [
+        f"planner {one['planner']} never deployed anything and raised "
+        f"{console.times(one['planner_errors'])}, first {one['planner_error_first']}; "
+        "results were kept"
+        for one in failed
+    ]
+    return "; ".join([*filter(None, ended.values()), *raised])
+
+
+def simulate_one(setup: Any, name: str, place: Path, note: Any) -> str:
+    """Simulate or resume one planner in its directory `place`; return why it ended early."""
+    checkpoint = Checkpoint(place, setup.resume)
+    try:
+        if setup.resume:
+            clear(place)
+        sinks = [checkpoint.flush, RunDirectory(place, setup.config_of(name)).add, note]
+        with live_progress(name, setup.config.horizon_s) as progress:
+            simulate(setup, name, setup.planners[name], sinks, progress, checkpoint.profiling_log)
+    except WallLimitError as error:
+        return str(error)
+    finally:
+        checkpoint.close()
+    return ""
+
+
+def draw(directory: Path, planners: list[str], alone: bool) -> None:
+    """Draw the figures of a directory of results; what cannot be drawn is a warning."""
+    try:
+        from lab.reporting.run_figures import draw_comparison, draw_run
+
+        for planner in planners:
+            draw_run(directory if alone else directory / planner, planner)
+        if not alone:
+            draw_comparison(directory, planners)
+    except Exception as error:  # Whatever goes wrong here, the results stand.
+        warn(f"figures could not be drawn ({type(error).__name__}: {one_line(error)})")
+
+
+def _shown(directory: Path) -> Path:
+    """Return a path as the user would type it here."""
+    here = Path.cwd()
+    return directory.relative_to(here) if directory.is_relative_to(here) else directory
+
+
+def _interrupted(sweep: Path | None, job_directory: Path | None) -> str:
+    """Say where the results of what was interrupted are, and what is not among them."""
+    if job_directory is None or not (job_directory / SUMMARY).is_file():
+        _drop_if_empty(job_directory)
+    missing = never_ran(job_directory) if job_directory is not None else ""
+    directory = sweep or job_directory
+    if directory is None or not directory.is_dir():
+        return "interrupted before there were any results"
+    where = _shown(directory.absolute())
+    return (
+        f"interrupted; {missing + '; ' if missing else ''}what was written is kept in {where}, "
+        "and resume=true goes on from there"
+    )
+
+
+def _drop_if_empty(directory: Path | None) -> None:
+    """Remove a directory below this one in which nothing was written, and emptied parents."""
+    here = Path.cwd()
+    while directory is not None and directory.is_dir() and here in directory.absolute().parents:
+        try:
+            directory.rmdir()
+        except OSError:
+            return
+        directory = directory.parent
+
+
+def _sweep_status(directory: Path, statuses: Mapping[int, int | None]) -> int:
+    """Say how many jobs of a sweep failed, and return its exit status."""
+    say(f"results: {_shown(directory.absolute())}")
+    failed = sorted(number for number, status in statuses.items() if status != OK)
+    if not failed:
+        return OK
+    named = ", ".join(map(str, failed[:MOST_NAMED])) + ", ..." * (len(failed) > MOST_NAMED)
+    complain(
+        f"{len(failed):,} of {len(statuses):,} jobs failed: {named}; each has its {ERROR}, and "
+        "resume=true runs them again"
+    )
+    return REFUSED if set(statuses.values()) == {REFUSED} else FAILED

@@ -1,0 +1,211 @@
+"""What other tools measured, read into rows of our tables: a function for each format.
+
+- CSV reports of Triton's ``perf_analyzer -f``, one row a concurrency, latencies in microseconds:
+  https://docs.nvidia.com/deeplearning/triton-inference-server/user-guide/docs/perf_analyzer/docs/measurements_metrics.html
+- JSON results of ``vllm bench serve --save-result``, one object a run:
+  https://docs.vllm.ai/en/latest/cli/bench/serve.html
+- ``mlperf_log_summary.txt``, the summary of an MLPerf Inference run, as LoadGen writes it:
+  https://github.com/mlcommons/inference/blob/master/loadgen/results.cc
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from hardware_models.tables import read_file
+from lab.common.errors import InputError
+from lab.hardware_tools.measured_rows import Given, Row, gpu_latency_row, provenance
+
+US_PER_MS = 1e3
+NS_PER_MS = 1e6
+MS_PER_S = 1e3
+
+INFER, QUEUE, P50 = "Server Compute Infer", "Server Queue", "p50 latency"
+COLUMNS = {"Concurrency": pl.Int64, **dict.fromkeys((INFER, QUEUE, P50), pl.Float64)}
+
+NEEDED = ("completed", "total_input_tokens", "total_output_tokens")
+LATENCIES = ("median_ttft_ms", "median_tpot_ms")
+
+MEAN, RATE, QUERY = "Mean latency (ns)", "Samples per second", "samples_per_query"
+LATENCY_SCENARIOS = ("SingleStream", "MultiStream")
+
+
+def perf_analyzer(path: Path, given: Given) -> pl.DataFrame:
+    """Return the latency of a batch as a row of table ``gpu_latency``.
+
+    It is the server's compute time, without queue and network, at a concurrency of one batch for
+    each of the given processes (instances). Raises InputError if the file is no report of
+    ``perf_analyzer -b BATCH --concurrency-range ... -f FILE``, or lacks that concurrency.
+    """
+    [batch] = given.need("batch")
+    frame = read_file(path)
+    for name in COLUMNS:
+        if name not in frame.columns:
+            raise InputError(
+                f"{path}: has no column {name!r}; it must be a report of perf_analyzer "
+                f"--concurrency-range, written by -f"
+            )
+    numbers = frame.select(pl.col(name).cast(kind, strict=False) for name, kind in COLUMNS.items())
+    found = numbers.filter(pl.col("Concurrency") == given.processes)
+    if found.height != 1:
+        has = ", ".join(map(str, sorted(numbers["Concurrency"].drop_nulls())))
+        raise InputError(
+            f"{path}: must have one row of concurrency {given.processes}, that of --processes; "
+            f"it has {has or 'none'}"
+        )
+    row = found.row(0, named=True)
+    for name, value in row.items():
+        if value is None:
+            raise InputError(f"{path}: column {name!r} must hold a number")
+    note = (
+        f"server compute time at concurrency {given.processes}; besides, {row[QUEUE]:g} us in "
+        f"queue; {row[P50]:g} us from end to end (median)"
+    )
+    latency_ms = row[INFER] / US_PER_MS
+    return pl.DataFrame([gpu_latency_row(given, batch, latency_ms, note, "measured")])
+
+
+def vllm_bench(path: Path, given: Given) -> pl.DataFrame:
+    """Return runs as rows of table ``llm_iteration``; ``--append-result`` puts several in one file.
+
+    Token counts are means over the run's requests, latencies medians. The batch is
+    ``max_concurrency``. Without ``--percentile-metrics ...,e2el`` the end-to-end latency is that of
+    the first token plus the time per token of the others. A given model or batch overrides that of
+    the result. Raises InputError if the file is no such result, or an open-loop one without a
+    given batch.
+    """
+    given.need("gpu")
+    return pl.DataFrame([_vllm_row(path, result, given) for result in _json_objects(path)])
+
+
+def _json_objects(path: Path) -> Iterator[Mapping[str, Any]]:
+    text, decoder, at = _text(path).strip(), json.JSONDecoder(), 0
+    while at < len(text) or not at:
+        try:
+            result, end = decoder.raw_decode(text[at:])
+        except json.JSONDecodeError as error:
+            raise InputError(f"{path}: is no JSON ({error})") from None
+        if not isinstance(result, dict):
+            raise InputError(f"{path}: must hold JSON objects, as vllm bench serve writes them")
+        yield result
+        at += end
+        at += len(text[at:]) - len(text[at:].lstrip())
+
+
+def _vllm_row(path: Path, result: Mapping[str, Any], given: Given) -> Row:
+    for name in (*NEEDED, *LATENCIES):
+        value = result.get(name)
+        if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
+            raise InputError(
+                f"{path}: {name} must be a number above 0, as in a result of vllm bench serve; "
+                f"it is {json.dumps(value)}"
+            )
+    batch = result.get("max_concurrency") if given.batch is None else given.batch
+    if not isinstance(batch, int):
+        raise InputError(
+            f"{path}: max_concurrency is {json.dumps(batch)}, so that the batch is unknown; "
+            f"run with --max-concurrency, or give --batch"
+        )
+    completed = result["completed"]
+    prompt_tokens, output_tokens = (round(result[name] / completed) for name in NEEDED[1:])
+    ttft_ms, tpot_ms = (result[name] for name in LATENCIES)
+    e2e_ms, how = result.get("median_e2el_ms"), "medians"
+    if e2e_ms is None:
+        e2e_ms = ttft_ms + tpot_ms * max(output_tokens - 1, 0)
+        how = "medians, e2e_ms = ttft_ms + tpot_ms * (output_tokens - 1)"
+    return {
+        "model": given.model or result.get("model_id"),
+        "gpu": given.gpu,
+        "tensor_parallel": given.tensor_parallel,
+        "prompt_tokens": prompt_tokens,
+        "batch": batch,
+        "output_tokens": output_tokens,
+        "ttft_ms": ttft_ms,
+        "tpot_ms": tpot_ms,
+        "e2e_ms": e2e_ms,
+        "n_runs": 1,
+        **provenance(
+            "ms",
+            "measured",
+            f"{how} over {completed} requests with mean token counts; closed loop, so that "
+            f"ttft_ms holds the wait for the iteration under way",
+        ),
+    }
+
+
+def mlperf_loadgen(path: Path, given: Given) -> pl.DataFrame:
+    """Return the latency of a batch as a row of table ``gpu_latency``.
+
+    SingleStream, and MultiStream from v2.0 on: the mean latency of a query, whose samples are the
+    batch. Offline: the given batch over the rate. Server is refused, since its latencies hold
+    queueing. Raises InputError if the file is no summary of a valid run of these scenarios.
+    """
+    pairs = (line.partition(":") for line in _text(path).splitlines())
+    entries = {key.strip(): value.strip() for key, colon, value in pairs if colon}
+    scenario, result, mode = (
+        _entry(path, entries, key) for key in ("Scenario", "Result is", "Mode")
+    )
+    if result != "VALID":
+        raise InputError(f"{path}: Result is {result}; only a VALID run can be imported")
+    if not mode.startswith("Performance"):
+        raise InputError(f"{path}: Mode is {mode}; only a PerformanceOnly run has latencies")
+    scenario = scenario.replace(" ", "")  # "Single Stream" until v0.7
+    if scenario in LATENCY_SCENARIOS:
+        batch = int(_number(path, entries, QUERY))
+        latency_ms = _number(path, entries, MEAN) / NS_PER_MS
+        note, kind = f"{scenario}: mean latency of a query", "measured"
+    elif scenario == "Offline":
+        [batch] = given.need("batch")
+        rate = _number(path, entries, RATE)
+        latency_ms = MS_PER_S * batch / rate
+        note, kind = f"Offline: 1000 * batch / ({rate:g} samples per second)", "derived"
+    else:
+        allowed = ", ".join((*LATENCY_SCENARIOS, "Offline"))
+        raise InputError(f"{path}: Scenario is {scenario}; only {allowed} tell a batch's latency")
+    return pl.DataFrame([gpu_latency_row(given, batch, latency_ms, note, kind)])
+
+
+def _entry(path: Path, entries: Mapping[str, str], key: str) -> str:
+    if key not in entries:
+        raise InputError(f"{path}: has no line {key!r}, as a summary of MLPerf LoadGen has")
+    return entries[key]
+
+
+def _number(path: Path, entries: Mapping[str, str], key: str) -> float:
+    text = _entry(path, entries, key)
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if value <= 0:
+        raise InputError(f"{path}: {key} must be a number above 0; it is {text!r}")
+    return value
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read ({error})") from None
+
+
+@dataclass(frozen=True)
+class Importer:
+    """A format."""
+
+    table: str  # the table that its rows are of
+    source: str  # the tool that writes it
+    # Reads a file, given what it does not say of itself.
+    read: Callable[[Path, Given], pl.DataFrame]
+
+
+IMPORTERS: Mapping[str, Importer] = {
+    "perf-analyzer": Importer("gpu_latency", "Triton perf_analyzer", perf_analyzer),
+    "vllm-bench": Importer("llm_iteration", "vllm bench serve", vllm_bench),
+    "mlperf-loadgen": Importer("gpu_latency", "MLPerf LoadGen", mlperf_loadgen),
+}
+"""Every format, by the name that ``compass-lab import`` knows it by."""

@@ -1,0 +1,373 @@
+"""Planners compared: means of metrics, paired differences, trade-offs, and goodput over time."""
+
+from collections.abc import Mapping, Sequence
+from textwrap import fill
+from typing import Any
+
+import numpy as np
+import polars as pl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator, PercentFormatter
+
+from lab.analysis import run_data as figure_data
+from lab.analysis.settings import short_keys, short_texts
+from lab.analysis.sweep_analysis import POOLED, Analysis, against, planners_of
+from lab.common.metrics import COST, DRAWN, GOODPUT, RESPONSE, Metric
+from lab.config.allowed import unit_of
+from lab.reporting.drawings.panels import (
+    MOST_BANDS,
+    MOST_PANELS,
+    broken,
+    facets,
+    facets_text,
+    few_ticks,
+    label_of,
+    legend_room_in,
+    name_places,
+    name_setting,
+    place_of,
+    planner_looks,
+)
+from lab.reporting.plotting.style import (
+    GREY,
+    WIDTH_IN,
+    from_zero,
+    legend,
+    mark_events,
+    say,
+    step_edges,
+    steps,
+    time_unit,
+    wrapped,
+)
+
+MOST_ROWS = 48
+MOST_TRADE_OFFS = 3
+
+
+def by_key(analysis: Analysis, key: str) -> Figure:
+    """Draw the metrics over the values of a key: lines over numbers, dots over words."""
+    frame = analysis.by_key[key]
+    values = analysis.sweep.settings[key].unique(maintain_order=True)
+    name = dict(zip(analysis.sweep.keys, short_keys(list(analysis.sweep.keys)), strict=True))[key]
+    if values.dtype.is_numeric():
+        return _lines(analysis, frame, key, name)
+    return _dots(analysis, frame, key, values.to_list())
+
+
+def planners_compared(analysis: Analysis) -> Figure:
+    """Draw the metrics of planners that met one setting."""
+    means = analysis.alike_means
+    return _dots(analysis, means, "setting", [str(means["setting"][0])])
+
+
+def title_of_all(analysis: Analysis) -> str:
+    """Return the title of a figure of all planners; one alone is compared with nothing."""
+    return "Planners compared" if len(planners_of(analysis.sweep)) > 1 else "Figures of merit"
+
+
+def _panels(
+    analysis: Analysis, title: str, panel_in: float, share_y: bool
+) -> tuple[Figure, dict[Metric, Axes]]:
+    """Return a figure with a panel for each metric that is drawn."""
+    labels = planners_of(analysis.sweep)
+    figure = Figure((WIDTH_IN, 0.6 + 3 * panel_in + legend_room_in(labels)), layout="constrained")
+    figure.suptitle(title)
+    grid = figure.subplots(3, 2, sharey=share_y)
+    grid.flat[-1].set_visible(False)
+    return figure, dict(zip(DRAWN, grid.flat, strict=False))
+
+
+def _lines(analysis: Analysis, frame: pl.DataFrame, key: str, name: str) -> Figure:
+    figure, panels = _panels(analysis, f"Planners by {name}", 2.3, share_y=False)
+    values = frame[key].unique().sort().to_numpy()
+    unit = unit_of(key)
+    for metric, axes in panels.items():
+        for planner, look in planner_looks(analysis):
+            rows = frame.filter(metric=metric.name, planner=planner).sort(key).drop_nulls("mean")
+            x = rows[key].to_numpy()
+            label = label_of(planner)
+            axes.plot(x, rows["mean"], label=label, lw=1.8, ms=4.5, **look)
+            known = rows.drop_nulls("boot_low")
+            if known.height and len(planners_of(analysis.sweep)) <= MOST_BANDS:
+                axes.fill_between(
+                    known[key].to_numpy(),
+                    known["boot_low"].to_numpy(),
+                    known["boot_high"].to_numpy(),
+                    color=look["color"],
+                    alpha=0.18,
+                    lw=0,
+                )
+            elif known.height:
+                low, high = (known[end].to_numpy() for end in ("boot_low", "boot_high"))
+                axes.vlines(known[key].to_numpy(), low, high, color=look["color"], lw=1.2)
+        axes.set_title(fill(metric.title, 38), fontsize="medium")
+        axes.set_xlabel(f"{name} ({unit})" if unit else name)
+        if values.min() > 0 and values.max() > 20 * values.min():
+            axes.set_xscale("log")
+        if len(values) <= 7:
+            axes.set_xticks(values)
+            axes.xaxis.set_minor_locator(NullLocator())
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        if np.isfinite(axes.dataLim.ymax):
+            from_zero(axes)
+            _percent(axes.yaxis, metric)
+        else:
+            _say_not_reached(axes, axes.yaxis)
+    legend(figure, panels[GOODPUT])
+    return figure
+
+
+def _dots(analysis: Analysis, frame: pl.DataFrame, key: str, values: Sequence[Any]) -> Figure:
+    """Draw a dot with its interval for each value and planner, one below the other."""
+    planners = planners_of(analysis.sweep)
+    alone = len(values) == 1
+    rows = len(planners) * len(values)
+    labels = [label_of(name) for name in planners] if alone else short_texts(values)
+    # Names are broken into lines, for which there must be room.
+    lines = sum(max(1.2, len(wrapped(label).splitlines())) for label in labels)
+    panel_in = 0.75 + max(0.19 * rows, 0.19 * lines, 0.5)
+    [name] = short_keys([key])
+    title = title_of_all(analysis) if alone else f"Planners by {name}"
+    figure, panels = _panels(analysis, title, panel_in, share_y=True)
+    for metric, axes in panels.items():
+        for at, (planner, look) in enumerate(planner_looks(analysis)):
+            for place, value in enumerate(values):
+                found = frame.filter(pl.col(key) == value, metric=metric.name, planner=planner)
+                y = at if alone else place_of(place, at, len(planners))
+                _dot(axes, found, y, look, label_of(planner) if place == 0 else "")
+        name_places(axes, list(map(wrapped, labels)), lines=not alone)
+        axes.set_title(fill(metric.title, 38), fontsize="medium")
+        low, high = axes.dataLim.intervalx
+        if not np.isfinite(high):
+            _say_not_reached(axes, axes.xaxis)
+        else:
+            axes.set_xlim(min(0, low) - 0.03 * (high or 1), 1.08 * high or 1)
+            few_ticks(axes.xaxis)
+        _percent(axes.xaxis, metric)
+    if not alone:
+        legend(figure, panels[GOODPUT])
+    return figure
+
+
+def _dot(axes: Axes, rows: pl.DataFrame, y: float, look: Mapping[str, Any], label: str) -> None:
+    """Draw a mean with its interval, if there is one."""
+    shape = {"color": look["color"], "marker": look["marker"]}
+    if rows.is_empty() or rows["mean"][0] is None:
+        axes.plot([], [], ls="", label=label, **shape)
+        return
+    low, high = rows["boot_low"][0], rows["boot_high"][0]
+    if low is not None:
+        axes.plot([low, high], [y, y], color=look["color"], lw=2)
+    axes.plot([rows["mean"][0]], [y], ls="", ms=5.5, label=label, **shape)
+
+
+def _say_not_reached(axes: Axes, axis: Any) -> None:
+    """Say that a metric has no value in any run, and leave its axis bare."""
+    say(axes, "in no run")
+    axis.set_ticks([])
+
+
+def _percent(axis: Any, metric: Metric) -> None:
+    if metric.unit == "":
+        axis.set_major_formatter(PercentFormatter(1))
+
+
+def differences_to(analysis: Analysis, best: str) -> pl.DataFrame:
+    """Return the differences in goodput of one planner to the others, by setting or over all."""
+    frame = analysis.alike_differences.filter(metric=GOODPUT.name)
+    found = against(frame.drop(analysis.sweep.keys), best)
+    if found.height > MOST_ROWS and analysis.pooled is not None:
+        found = against(analysis.pooled.differences.filter(metric=GOODPUT.name), best)
+        found = found.select(pl.lit(POOLED).alias("setting"), pl.all())
+    return found.drop_nulls("difference")
+
+
+def forest(analysis: Analysis, best: str) -> Figure:
+    """Draw paired differences, setting by setting."""
+    found = differences_to(analysis, best)
+    short = {POOLED: POOLED, **dict(analysis.sweep.settings.select("setting", "short").rows())}
+    settings = [one for one in short if one in set(found["setting"])]
+    planners = [name for name in planners_of(analysis.sweep) if name in set(found["other"])]
+    several = len(settings) > 1
+    labels = [broken(short[one] or POOLED, 30) for one in settings] if several else []
+    heights = [
+        max(0.24 * len(planners), 0.2 * len(label.splitlines()) + 0.06)
+        for label in (labels or [""])
+    ]
+    if not several:
+        heights = [
+            sum(max(0.3, 0.2 * len(wrapped(label_of(name)).splitlines())) for name in planners)
+        ]
+    figure = Figure(
+        (WIDTH_IN, 1.3 + sum(heights) + (legend_room_in(planners) if several else 0)),
+        layout="constrained",
+    )
+    axes = figure.subplots()
+    axes.set_title(fill(f"Service goodput: {label_of(best)} minus each other", 60))
+    axes.axvline(0, color="black", lw=1.2)
+    for at, (planner, look) in enumerate(
+        (planner, look) for planner, look in planner_looks(analysis) if planner in planners
+    ):
+        for place, setting in enumerate(settings):
+            rows = found.filter(setting=setting, other=planner)
+            if rows.is_empty():
+                continue
+            y = place_of(place, at, len(planners)) if several else at
+            row = rows.row(0, named=True)
+            if row["low"] is not None:
+                axes.plot([row["low"], row["high"]], [y, y], color=look["color"], lw=0.9)
+                axes.plot([row["boot_low"], row["boot_high"]], [y, y], color=look["color"], lw=3)
+            axes.plot(
+                [row["difference"]],
+                [y],
+                ls="",
+                marker=look["marker"],
+                color=look["color"],
+                mec="black",
+                mew=0.6,
+                ms=6,
+                label=f"minus {label_of(planner)}" if place == 0 else "",
+            )
+    ticks = labels if several else [wrapped(label_of(name)) for name in planners]
+    name_places(axes, ticks, lines=several)
+    about = "paired over seeds\nthick: 95 % interval by the bootstrap; thin: by Student's t"
+    if found["low"].null_count() == found.height:
+        about = "one seed, hence no intervals"
+    axes.set_xlabel(f"difference (queries), {about}")
+    axes.xaxis.set_major_locator(MaxNLocator(7))
+    if several:
+        legend(figure, axes)
+    return figure
+
+
+def trade_offs_text(analysis: Analysis) -> str:
+    """Return in words which settings `trade_offs` leaves out or pools; nothing if it shows all."""
+    short = dict(analysis.sweep.settings.select("setting", "short").rows())
+    left = [short[one] for one in analysis.comparisons if one not in analysis.alike]
+    if not left or len(analysis.comparisons) > MOST_TRADE_OFFS:
+        return facets_text(analysis, MOST_TRADE_OFFS)
+    return f"Left out, since no seed is common to all planners there: {'; '.join(left)}."
+
+
+def trade_offs(analysis: Analysis) -> Figure:
+    """Draw goodput against cost and response time, dominated planners hollow."""
+    sweep = analysis.sweep
+    frames = facets(analysis, analysis.pareto, MOST_TRADE_OFFS)
+    if len(analysis.comparisons) > MOST_TRADE_OFFS and analysis.pareto_pooled.height:
+        frames = {POOLED: analysis.pareto_pooled}
+    hollow = any(frame["dominated"].any() for frame in frames.values())
+    labels = [*map(label_of, planners_of(sweep)), *(["hollow: dominated"] if hollow else [])]
+    figure = Figure(
+        (WIDTH_IN, 0.7 + 2.7 * len(frames) + legend_room_in(labels)), layout="constrained"
+    )
+    figure.suptitle("What goodput costs, in money and in time")
+    grid = figure.subplots(len(frames), 2, squeeze=False)
+    for (name, frame), pair in zip(frames.items(), grid, strict=True):
+        for axes, metric in zip(pair, (COST, RESPONSE), strict=True):
+            _trade_off(axes, analysis, frame, metric)
+            axes.set_ylabel(GOODPUT.title)
+            axes.set_xlabel(metric.title)
+            name_setting(axes, name, 32)
+    first = grid[0, 0]
+    if hollow:
+        look = {"mfc": "white", "mew": 1.6, "ms": 7.5, "color": GREY}
+        first.plot([], [], "o", label="hollow: dominated", **look)
+    legend(figure, first)
+    return figure
+
+
+def _trade_off(axes: Axes, analysis: Analysis, frame: pl.DataFrame, metric: Metric) -> None:
+    known = frame[metric.name].drop_nulls()
+    farthest = 1.25 * float(known.max() or 1.0)  # type: ignore[arg-type]
+    for planner, look in planner_looks(analysis):
+        for row in frame.filter(planner=planner).iter_rows(named=True):
+            x = farthest if row[metric.name] is None else row[metric.name]
+            axes.plot(
+                [x],
+                [row[GOODPUT.name]],
+                ls="",
+                marker=look["marker"],
+                color=look["color"],
+                mfc="white" if row["dominated"] else look["color"],
+                mew=1.6,
+                ms=7.5,
+                clip_on=False,
+                zorder=3,
+                label=label_of(planner),
+            )
+    if frame[metric.name].null_count():
+        axes.axvline(farthest, color=GREY, lw=1, ls=":")
+        axes.annotate(
+            "not reached",
+            (farthest, 1),
+            (-3, -3),
+            xycoords=axes.get_xaxis_transform(),
+            textcoords="offset points",
+            ha="right",
+            va="top",
+            rotation=90,
+            color=GREY,
+        )
+    axes.set_xlim(-0.02 * farthest, 1.08 * farthest)
+    few_ticks(axes.xaxis)
+    if known.is_empty():
+        axes.set_xticks([])
+    from_zero(axes)
+    axes.set_ylim(top=1.15 * axes.get_ylim()[1])
+
+
+def over_time(analysis: Analysis) -> Figure:
+    """Draw goodput over time, with what is active, setting by setting."""
+    frames = facets(analysis, analysis.goodput, MOST_PANELS)
+    columns = min(2, len(frames))
+    rows = -(-len(frames) // columns)
+    events = {name: _events(analysis, frame) for name, frame in frames.items()}
+    kinds = {kind: None for found in events.values() for kind, _ in found}
+    labels = ["active", *map(label_of, planners_of(analysis.sweep)), *kinds]
+    figure = Figure(
+        (WIDTH_IN, 0.7 + (3.2 if columns == 1 else 2.4) * rows + legend_room_in(labels)),
+        layout="constrained",
+    )
+    figure.suptitle("Service goodput over time")
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for axes, (name, frame) in zip(grid.flat, frames.items(), strict=False):
+        end_s = float(frame["end_s"].max() or 1.0)  # type: ignore[arg-type]
+        per, unit = time_unit(end_s)
+        active = frame.group_by("window").agg(pl.col("start_s", "end_s", "active").max())
+        steps(axes, active.sort("window"), "active", per, color=GREY, lw=1.3, label="active")
+        for planner, look in planner_looks(analysis):
+            part = frame.filter(planner=planner).sort("window")
+            if part.is_empty():
+                continue
+            line = {"color": look["color"], "ls": look["ls"], "lw": 1.8}
+            steps(axes, part, "goodput", per, label=label_of(planner), **line)
+            if len(planners_of(analysis.sweep)) <= MOST_BANDS and part["low"].null_count() == 0:
+                times, low = step_edges(part, "low")
+                high = step_edges(part, "high")[1]
+                # An interval of two seeds may reach far beyond what there is.
+                most = step_edges(active.sort("window"), "active")[1].max()
+                axes.fill_between(
+                    times / per,
+                    low,
+                    np.minimum(high, most),
+                    step="post",
+                    color=look["color"],
+                    alpha=0.12,
+                    lw=0,
+                )
+        axes.set(xlabel=f"simulated time ({unit})", ylabel="queries", xlim=(0, end_s / per))
+        name_setting(axes, name, 32)
+        from_zero(axes)
+        mark_events(axes, events[name], end_s, per, list(kinds))
+    for axes in grid.flat[len(frames) :]:
+        axes.set_visible(False)
+    legend(figure, *grid.flat)
+    return figure
+
+
+def _events(analysis: Analysis, frame: pl.DataFrame) -> list[tuple[str, float]]:
+    """Return the drift events of a setting, which all its runs share."""
+    run = analysis.sweep.finished.filter(setting=frame["setting"][0])["run"][0]
+    return figure_data.events(analysis.sweep.directory / run)

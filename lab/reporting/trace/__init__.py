@@ -1,1 +1,0 @@
-"""A run as a trace: for Perfetto, and as a picture."""

@@ -1,0 +1,73 @@
+"""Ranges of numbers, which fields of dataclasses declare in their annotations."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from operator import ge, gt, le, lt
+from typing import Any, get_type_hints
+
+COMPARISONS = {"ge": ge, "gt": gt, "le": le, "lt": lt}
+WORDS = {
+    ("ge",): "be {ge:g}{unit} or more",
+    ("gt",): "be above {gt:g}{unit}",
+    ("ge", "le"): "lie between {ge:g} and {le:g}{unit}",
+    ("ge", "lt"): "be {ge:g} or more, and below {lt:g}{unit}",
+    ("gt", "le"): "be above {gt:g}, and {le:g}{unit} or less",
+    ("gt", "lt"): "be above {gt:g}, and below {lt:g}{unit}",
+}
+"""What a value must do, by the bounds that it has."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Range:
+    """The numbers that a field may hold, by bounds as pydantic names them, and their unit."""
+
+    ge: float | None = None
+    gt: float | None = None
+    le: float | None = None
+    lt: float | None = None
+    unit: str = ""
+    nullable: bool = False
+
+    def check(self, key: str, value: Any) -> None:
+        """Raise a ValueError that names the key, unless its value lies in the range."""
+        if value is None and self.nullable:
+            return
+        bounds = {name: each for name in COMPARISONS if (each := getattr(self, name)) is not None}
+        if not all(COMPARISONS[name](value, bound) for name, bound in bounds.items()):
+            unit, null = f" {self.unit}".rstrip(), ", or null" if self.nullable else ""
+            said = WORDS[tuple(bounds)].format(**bounds, unit=unit)
+            raise ValueError(f"{key}={value}: must {said}{null}")
+
+
+WEIGHT = Range(ge=0, le=1e9)
+"""What something is drawn by; a sum of many is finite."""
+
+
+def check_ranges(section: Any, above: str = "") -> None:
+    """Raise a ValueError for the first field of a dataclass outside the range that it declares.
+
+    The message names the field below the key `above`, which ends in a dot.
+    """
+    kind: Any = type(section)
+    for name, each in _ranges(kind).items():
+        each.check(f"{above}{name}", getattr(section, name))
+
+
+@cache
+def _ranges(kind: type) -> dict[str, Range]:
+    return {
+        name: each
+        for name, hint in get_type_hints(kind, include_extras=True).items()
+        for each in getattr(hint, "__metadata__", ())
+        if isinstance(each, Range)
+    }
+
+
+def check_weights(key: str, weights: Mapping[str, float], what: str) -> None:
+    """Raise a ValueError unless one of what the weights are of can be drawn by them."""
+    for name, weight in weights.items():
+        WEIGHT.check(f"{key}.{name}", weight)
+    if not any(weights.values()):
+        given = dict(weights)
+        raise ValueError(f"{key}: name at least one {what} with a weight above 0, not {given}")
