@@ -31,7 +31,7 @@ nitpick_ignore_regex = [
     (r"py:.*", r"(?!(hardware_models|scenarios|sim|planners|lab)\b).*"),
     # What is behind the planning interface, the insides of Compass, and a type variable.
     (r"py:class", r"sim\.(planning|catalogue|cluster)\..*"),
-    (r"py:class", r"planners\.compass\..*"),
+    (r"py:class", r"planners\.(common|compass)\..*"),
     (r"py:class", r"hardware_models\.tables\.R"),
 ]
 
