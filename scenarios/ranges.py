@@ -1,10 +1,12 @@
 """Ranges of numbers, which fields of dataclasses declare in their annotations."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
+from numbers import Integral
 from operator import ge, gt, le, lt
-from typing import Any, get_type_hints
+from types import NoneType
+from typing import Any, get_args, get_type_hints
 
 COMPARISONS = {"ge": ge, "gt": gt, "le": le, "lt": lt}
 WORDS = {
@@ -16,17 +18,22 @@ WORDS = {
     ("gt", "lt"): "be above {gt:g}, and below {lt:g}{unit}",
 }
 """What a value must do, by the bounds that it has."""
+WHOLE = "be a whole number of {ge:g}{unit} or more"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Range:
-    """The numbers that a field may hold, by bounds as pydantic names them, and their unit."""
+    """The numbers that a field may hold, by bounds as pydantic names them, and their unit.
+
+    A whole number has a lower bound ``ge`` alone.
+    """
 
     ge: float | None = None
     gt: float | None = None
     le: float | None = None
     lt: float | None = None
     unit: str = ""
+    whole: bool = False
     nullable: bool = False
 
     def check(self, key: str, value: Any) -> None:
@@ -34,9 +41,11 @@ class Range:
         if value is None and self.nullable:
             return
         bounds = {name: each for name in COMPARISONS if (each := getattr(self, name)) is not None}
-        if not all(COMPARISONS[name](value, bound) for name, bound in bounds.items()):
+        whole = isinstance(value, Integral) or not self.whole
+        if not (whole and all(COMPARISONS[name](value, each) for name, each in bounds.items())):
             unit, null = f" {self.unit}".rstrip(), ", or null" if self.nullable else ""
-            said = WORDS[tuple(bounds)].format(**bounds, unit=unit)
+            words = WHOLE if self.whole else WORDS[tuple(bounds)]
+            said = words.format(**bounds, unit=unit)
             raise ValueError(f"{key}={value}: must {said}{null}")
 
 
@@ -56,12 +65,14 @@ def check_ranges(section: Any, above: str = "") -> None:
 
 @cache
 def _ranges(kind: type) -> dict[str, Range]:
-    return {
-        name: each
-        for name, hint in get_type_hints(kind, include_extras=True).items()
-        for each in getattr(hint, "__metadata__", ())
-        if isinstance(each, Range)
-    }
+    found = {}
+    for name, hint in get_type_hints(kind, include_extras=True).items():
+        for part in (hint, *get_args(hint)):  # ``Share | None`` has the range in a part.
+            for each in getattr(part, "__metadata__", ()):
+                if isinstance(each, Range):
+                    nullable = each.nullable or NoneType in get_args(hint)
+                    found[name] = replace(each, nullable=nullable)
+    return found
 
 
 def check_weights(key: str, weights: Mapping[str, float], what: str) -> None:

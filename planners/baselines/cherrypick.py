@@ -11,11 +11,12 @@ from planners.bayesopt.acquisition import expected_improvement, probability_abov
 from planners.bayesopt.encodings import joint
 from planners.bayesopt.gaussian_process import GaussianProcess
 from planners.common.orders import IN_VAIN, Orders, QueryByQuery
-from planners.common.ranges import Count, NonNegative, Positive, at_least
+from planners.common.ranges import Count, NonNegative, Positive
 from planners.common.trials import TRIALS, Trials
 from scenarios.applications.pipeline import Pipeline
 from scenarios.queries import Query
 from scenarios.random_streams import stream
+from scenarios.ranges import Range
 from sim import Plan, PlanningContext, PlanView
 
 TRIED = "plans tried"
@@ -200,9 +201,9 @@ class CherryPick(QueryByQuery):
     query_records = (IN_VAIN, TRIALS, TRIED)
 
     budget_s: float = 5.0
-    samples: Annotated[int, at_least(2)] = 100  # Their variance is the noise of its model.
+    samples: Annotated[int, Range(ge=2)] = 100  # Their variance is the noise of its model.
     starts: Count = 3
-    least_runs: Annotated[int, at_least(0)] = 6
+    least_runs: Annotated[int, Range(ge=0)] = 6
     stop_saving: NonNegative = 0.1
     headroom: Positive = 1.0
     pause_s: NonNegative = 30.0

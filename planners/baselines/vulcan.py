@@ -9,11 +9,12 @@ import numpy as np
 
 from planners.baselines.vulcan_search import START, PlacementSearch, Progress, Rules, Utility
 from planners.common.orders import IN_VAIN, Orders, due, give_up
-from planners.common.ranges import Count, InRange, NonNegative, Positive, Share, at_least
+from planners.common.ranges import Count, InRange, NonNegative, Positive, Share
 from planners.common.trials import TRIALS, Trials
 from planners.common.windows import slowdown, whole_window
 from scenarios.queries import Query
 from scenarios.random_streams import stream
+from scenarios.ranges import Range
 from sim import Plan, Planner, PlanningContext
 
 
@@ -86,7 +87,7 @@ class Vulcan(InRange, Planner):
     alpha_latency: NonNegative = 1.0
     gpu_floor_s: Positive = 1e-3
     prune_after: Count = 10
-    patience: Annotated[int, at_least(0)] = 3
+    patience: Annotated[int, Range(ge=0)] = 3
     headroom: Positive = 1.0
     drop: Share = 0.5
     pause_s: NonNegative = 30.0

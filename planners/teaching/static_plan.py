@@ -6,10 +6,11 @@ from typing import Annotated
 
 from planners.common.one_node import home_node
 from planners.common.orders import Orders, QueryByQuery
-from planners.common.ranges import Count, within
+from planners.common.ranges import Count
 from scenarios.applications.pipeline import Configuration, KnobValue, Pipeline
 from scenarios.cluster import DEVICE, Cluster
 from scenarios.queries import Query
+from scenarios.ranges import Range
 from sim import CORE, Allocation, Plan, PlannerError, PlanningContext
 
 Layout = tuple[tuple[str, ...], tuple[Allocation, ...]]
@@ -43,7 +44,7 @@ class StaticPlan(QueryByQuery):
     replicas: Count = 1
     cores: Count | None = None
     processes: Count = 1
-    thread_percent: Annotated[int, within(1, 100)] = 100
+    thread_percent: Annotated[int, Range(ge=1, le=100)] = 100
     pause_s: float = 10.0
 
     def check_parameters(self, pipeline: Pipeline, cluster: Cluster) -> None:

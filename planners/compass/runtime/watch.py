@@ -14,7 +14,7 @@ from typing import Annotated, NamedTuple
 
 import numpy as np
 
-from planners.common.ranges import InRange, Level, NonNegative, Range, WholeCount
+from planners.common.ranges import InRange, Level, NonNegative, WholeCount
 from planners.common.windows import whole_window
 from planners.compass.runtime.audits import NOTHING, Audits, note_drift, others_drifted, with_more
 from planners.compass.search.query_plans import loaded_factors
@@ -32,6 +32,7 @@ from planners.compass.state.records import (
     update_shared,
 )
 from scenarios.queries import Query
+from scenarios.ranges import Range
 from sim import Plan, PlanningContext, PlanView, WindowReport
 
 LIKELY_ALPHA = 0.05
@@ -40,7 +41,7 @@ LIKELY_ALPHA = 0.05
 LEAST_RATIO, MOST_RATIO = 0.2, 10.0
 
 
-AuditShare = Annotated[float, Range("be above 0, and 1 or less", lambda value: 0 < value <= 1)]
+AuditShare = Annotated[float, Range(gt=0, le=1)]
 
 
 class Settled(NamedTuple):

@@ -6,9 +6,10 @@ from typing import Annotated
 import numpy as np
 
 from planners.common.arrays import Floats
-from planners.common.ranges import InRange, NonNegative, Share, at_least
+from planners.common.ranges import InRange, NonNegative, Share
 from planners.compass.scheduling.scheduler import ByPrice
 from planners.compass.state.pools import Pools, Standing
+from scenarios.ranges import Range
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class LeastCost(InRange, ByPrice):
     steepness: NonNegative = 4.0
     gain: Share = 0.3
     idle: Share = 0.1
-    opening: Annotated[float, at_least(1)] = 2.0
+    opening: Annotated[float, Range(ge=1)] = 2.0
 
     def prices(self, pools: Pools, standing: Standing) -> Floats:
         """Return the price of a unit of each pool in dollars per hour, idle ones less, (R,)."""

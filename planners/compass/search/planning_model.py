@@ -3,10 +3,11 @@
 from dataclasses import dataclass, field
 from typing import Annotated
 
-from planners.common.ranges import BelowOne, InRange, Range, Share, within
+from planners.common.ranges import BelowOne, InRange, Share
+from scenarios.ranges import Range
 from sim import Choices
 
-Headroom = Annotated[float, Range("be above 0 and at most 1", lambda value: 0 < value <= 1)]
+Headroom = Annotated[float, Range(gt=0, le=1)]
 
 MOST_SPREAD = 10
 """Beyond, devices would be millions of times faster or slower than the catalogue says."""
@@ -30,4 +31,4 @@ class PlanningModel(InRange):
     load: BelowOne = 0.7
     headroom: Headroom = 0.85
     waste: Share = 0.5
-    device_spread: Annotated[float, within(0, MOST_SPREAD)] = 0.5
+    device_spread: Annotated[float, Range(ge=0, le=MOST_SPREAD)] = 0.5
