@@ -45,7 +45,7 @@ class _Keys(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
-class Section(_Keys):
+class SourcedSection(_Keys):
     """Numbers of one origin: published at an address, or assumed for a reason."""
 
     source: Name | None = None
@@ -80,7 +80,7 @@ class Tflops(_Keys):
     fp4: Positive | None = None
 
 
-class Chip(Section):
+class Chip(SourcedSection):
     """The data sheet."""
 
     memory_gb: Gigabytes
@@ -88,7 +88,7 @@ class Chip(Section):
     tflops: Tflops
 
 
-class Partition(_Keys):
+class InstanceType(_Keys):
     """A kind of instance; see `hardware_models.gpu.mig.Profile`."""
 
     name: Name
@@ -102,13 +102,13 @@ class Partition(_Keys):
     media: bool = False
 
 
-class Partitions(Section):
+class Partitions(SourcedSection):
     """How the board is cut."""
 
-    profiles: Annotated[list[Partition], Field(min_length=1)]
+    profiles: Annotated[list[InstanceType], Field(min_length=1)]
 
 
-class Speed(Section):
+class Speed(SourcedSection):
     """How many times as fast as another board it is, by benchmark, at one end of batch sizes."""
 
     at: End
@@ -116,7 +116,7 @@ class Speed(Section):
     speedup: Annotated[dict[str, Positive], Field(min_length=1)]
 
 
-class Offer(_Keys):
+class MachinePrice(_Keys):
     """A price of a whole machine, in USD an hour."""
 
     region: Name
@@ -124,22 +124,22 @@ class Offer(_Keys):
     usd_per_hour: Annotated[float, Field(ge=0.001, le=1000)]
 
 
-class Machine(_Keys):
+class MachineType(_Keys):
     """A machine type that holds the board."""
 
     name: Name
     gpus: Count
     vcpus: Count
     ram_gb: Positive | None = None
-    offers: Annotated[list[Offer], Field(min_length=1)]
+    offers: Annotated[list[MachinePrice], Field(min_length=1)]
 
 
-class Price(Section):
+class Price(SourcedSection):
     """Dated prices; what the virtual CPUs cost is taken off to find what the boards cost."""
 
     date: Name | date
     vcpu_usd_per_hour: Annotated[float, Field(ge=0)]
-    machines: Annotated[list[Machine], Field(min_length=1)]
+    machines: Annotated[list[MachineType], Field(min_length=1)]
 
 
 class Accelerator(_Keys):
@@ -169,15 +169,15 @@ class Accelerator(_Keys):
         return self
 
     @property
-    def profiles(self) -> list[Partition]:
+    def profiles(self) -> list[InstanceType]:
         """How the board is cut; one instance, ``full``, if the file names no partitions."""
         if self.partitions is not None:
             return self.partitions.profiles
         ones: Any = dict.fromkeys(("compute", "memory", "size", "most"), 1)
-        return [Partition(name="full", mode="whole", gb=self.chip.memory_gb, starts=[0], **ones)]
+        return [InstanceType(name="full", mode="whole", gb=self.chip.memory_gb, starts=[0], **ones)]
 
     @property
-    def sections(self) -> dict[str, Section]:
+    def sections(self) -> dict[str, SourcedSection]:
         """The sections that have numbers, by name."""
         speeds = {f"speed.{number}": each for number, each in enumerate(self.speed)}
         cut = {} if self.partitions is None else {"partitions": self.partitions}

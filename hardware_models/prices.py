@@ -77,7 +77,7 @@ def machine_price_usd_per_hour(
     return float(offers[region, purchase]["price_usd_per_hour"])
 
 
-class Machine(NamedTuple):
+class PricedMachine(NamedTuple):
     """What a machine type has: virtual CPUs, GPUs, and their board as `mig.boards` names it."""
 
     vcpus: int
@@ -86,10 +86,10 @@ class Machine(NamedTuple):
 
 
 @table_cache
-def machine_type(machine: str) -> Machine:
+def machine_type(machine: str) -> PricedMachine:
     """Look up a machine type."""
     row = _any(_offers(machine))
-    return Machine(row["vcpus"], row["gpus"], row["gpu"])
+    return PricedMachine(row["vcpus"], row["gpus"], row["gpu"])
 
 
 @table_cache

@@ -25,7 +25,7 @@ _AS_GIVEN = ("board", "mode", "compute_slices", "memory_slices", "max_instances"
 
 
 @dataclass(frozen=True, slots=True)
-class Profile:
+class MigProfile:
     """A kind of instance that a board can be cut into.
 
     Attributes:
@@ -56,14 +56,14 @@ class Profile:
 
 
 @table_cache
-def _boards() -> dict[str, dict[str, Profile]]:
+def _boards() -> dict[str, dict[str, MigProfile]]:
     result = {}
     table = load_table("gpu_partitions")
     for (board,), rows in table.group_by("board", maintain_order=True):
         # The largest profile is the whole card, so it holds all the compute slices.
         total = max(rows["compute_slices"])
         result[str(board)] = {
-            row["profile"]: Profile(
+            row["profile"]: MigProfile(
                 name=row["profile"],
                 compute_fraction=row["compute_slices"] / total,
                 memory_bytes=round(row["memory_gb"] * 10**9),
@@ -82,13 +82,13 @@ def boards() -> tuple[str, ...]:
     return tuple(_boards())
 
 
-def profiles(board: str) -> Mapping[str, Profile]:
+def profiles(board: str) -> Mapping[str, MigProfile]:
     """List the profiles of a board, by name, in the order of the table."""
     pick("gpu", board, _boards())
     return _boards()[board]
 
 
-def _profile(board: str, name: str) -> Profile:
+def _profile(board: str, name: str) -> MigProfile:
     known = profiles(board)
     pick(f"profile of {board}", name, known)
     return known[name]

@@ -20,7 +20,7 @@ _BYTES_PER_VALUE = 2  # Half precision, in which caches are kept whatever the we
 
 
 @dataclass(frozen=True, slots=True)
-class LanguageModel:
+class TransformerDecoder:
     """A decoder of the transformer family, with a vision tower or without.
 
     Attributes:
@@ -64,13 +64,13 @@ class LanguageModel:
 
 
 @table_cache
-def _models() -> dict[str, LanguageModel]:
+def _models() -> dict[str, TransformerDecoder]:
     result = {}
     for row in load_table("llm_models").iter_rows(named=True):
         attention = 2 * row["hidden_size"] * (row["heads"] + row["kv_heads"]) * row["head_dim"]
         mlp = row["mlp_matrices"] * row["hidden_size"] * row["intermediate_size"]
         output = row["vocabulary"] * row["hidden_size"]
-        result[row["model"]] = LanguageModel(
+        result[row["model"]] = TransformerDecoder(
             name=row["model"],
             **{name: row[name] for name in _AS_GIVEN},
             layer_parameters=attention + mlp,
@@ -94,7 +94,7 @@ def models() -> tuple[str, ...]:
     return tuple(_models())
 
 
-def language_model(name: str) -> LanguageModel:
+def language_model(name: str) -> TransformerDecoder:
     """Describe a model, by its name or by what a measured table calls it."""
     canonical = _canonical()
     if name not in canonical:

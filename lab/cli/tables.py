@@ -18,7 +18,7 @@ from hardware_models.tables import TableSet, UserTable, load_table, using_tables
 from lab.common.atomic_write import written_aside
 from lab.common.console import say, show_rows
 from lab.common.errors import InputError, check_png, choices
-from lab.hardware_tools.calibration import Operator, Protocol, measure
+from lab.hardware_tools.calibration import Protocol, Subject, measure
 from lab.hardware_tools.importers import IMPORTERS
 from lab.hardware_tools.measured_rows import Given, Output, calibrated_rows, check_calibration
 from lab.hardware_tools.validation import Validation, cell, validate_rows
@@ -80,7 +80,7 @@ def accelerator(options: argparse.Namespace) -> int:
 def calibrate(options: argparse.Namespace) -> int:
     """Time an operator; write or print the rows."""
     kind = "callable" if options.callable else "command"
-    operator = Operator(kind, getattr(options, kind))
+    operator = Subject(kind, getattr(options, kind))
     given = _given(options)
     protocol = Protocol(options.warmup, options.repeats, options.processes, options.confidence)
     batches = _batches(options.batches)

@@ -20,8 +20,8 @@ from lab.config.overrides import overrides_of, question_of
 from lab.reporting.markdown import estimated
 from lab.what_if.capacity import (
     Candidate,
+    CandidateVerdict,
     Tried,
-    Verdict,
     as_overrides,
     best,
     bound_confidence,
@@ -130,7 +130,7 @@ def capacity(options: argparse.Namespace) -> int:
     cheaper = [
         each
         for each in tried
-        if each.verdict == Verdict.OPEN
+        if each.verdict == CandidateVerdict.OPEN
         and each.candidate.usd_per_hour < least.candidate.usd_per_hour
     ]
     if cheaper:
@@ -154,7 +154,7 @@ def _advice(tried: list[Tried], sign: float, counts: Collection[str]) -> str:
     if isfinite(nearest.mean):
         settings = in_words(nearest.candidate.settings)
         advice = [f"the best of those simulated has {sign * nearest.mean:.4g}, {settings}"]
-    if any(each.verdict == Verdict.OPEN for each in tried):
+    if any(each.verdict == CandidateVerdict.OPEN for each in tried):
         advice.append("more --seeds may tell of those that are undecided")
     if isfinite(nearest.mean) and (keys := in_vain(tried, nearest, counts)):
         advice.append(f"more of {' and '.join(keys)} did no better, so something else is short")
@@ -217,8 +217,8 @@ def _draw_tried(
 
     figure, panels = figures.canvas(1, 1, 3.9)
     axes = panels[0][0]
-    colors = figures.palette([each.value for each in Verdict])
-    for verdict in Verdict:
+    colors = figures.palette([each.value for each in CandidateVerdict])
+    for verdict in CandidateVerdict:
         some = [each for each in tried if each.verdict == verdict]
         if not some:
             continue

@@ -23,7 +23,7 @@ BATCHES = (1, 8, 64)
 LANGUAGE_MODEL, PRECISION, PROMPT = "Qwen2.5-Coder-7B-Instruct", "BF16", 1024
 
 
-class Table(NamedTuple):
+class PrintedTable(NamedTuple):
     """A table to print."""
 
     title: str
@@ -31,16 +31,16 @@ class Table(NamedTuple):
     rows: Sequence[Sequence[str]]
 
 
-class Findings(NamedTuple):
+class BoardSummary(NamedTuple):
     """What follows from a file: tables, assumptions, and how a run uses the board."""
 
-    tables: list[Table]
+    tables: list[PrintedTable]
     assumptions: list[str]
     command: str
     shipped: bool
 
 
-def find(path: Path) -> Findings:
+def find(path: Path) -> BoardSummary:
     """Return what follows from a file; AcceleratorError if it declares no accelerator."""
     one = read_accelerator(path)
     with using_tables(TableSet({ACCELERATORS: UserTable(str(path))})):
@@ -54,10 +54,10 @@ def find(path: Path) -> Findings:
         f"cluster.nodes.cloud.machine={machine.name}",
         f"cluster.nodes.cloud.region={machine.offers[0].region}",
     ]
-    return Findings(tables, [*_assumptions(one)], " ".join(command), shipped)
+    return BoardSummary(tables, [*_assumptions(one)], " ".join(command), shipped)
 
 
-def _facts(one: Accelerator) -> Table:
+def _facts(one: Accelerator) -> PrintedTable:
     chip = one.chip
     peaks = chip.tflops.model_dump(exclude_none=True).items()
     rows = [
@@ -66,10 +66,10 @@ def _facts(one: Accelerator) -> Table:
         *((f"dense {name} throughput", f"{value:g} TFLOP/s") for name, value in peaks),
     ]
     origin = chip.source or f"assumed: {chip.assumption}"
-    return Table(f"{one.board} of {one.vendor}; {origin}", ("fact", "value"), rows)
+    return PrintedTable(f"{one.board} of {one.vendor}; {origin}", ("fact", "value"), rows)
 
 
-def _times(one: Accelerator) -> Table:
+def _times(one: Accelerator) -> PrintedTable:
     """Times over those of the reference: of measured networks, and of a language model."""
     names = load_table("accelerator_relative_speed")["benchmark"].unique()
     rows = []
@@ -91,10 +91,10 @@ def _times(one: Accelerator) -> Table:
         label = f"{LANGUAGE_MODEL} {PRECISION}, {part}"
         rows.append([label, *(f"{share:.3f} {here.basis}" for share in shares)])
     heads = ("operator", *(f"batch {batch}" for batch in BATCHES))
-    return Table(f"time on a whole board, in that on an {REFERENCE}", heads, rows)
+    return PrintedTable(f"time on a whole board, in that on an {REFERENCE}", heads, rows)
 
 
-def _partitions(one: Accelerator) -> Table:
+def _partitions(one: Accelerator) -> PrintedTable:
     nodes = [
         Node(machine=each.name, region=each.offers[0].region, purchase=each.offers[0].purchase)
         for each in one.price.machines
@@ -111,7 +111,7 @@ def _partitions(one: Accelerator) -> Table:
     ]
     prices = (f"USD/h, {node.machine}, {node.purchase}, {node.region}" for node in nodes)
     heads = ("profile", "at most", "memory", "share of compute", *prices)
-    return Table(f"partitions; prices of {one.price.date}", heads, rows)
+    return PrintedTable(f"partitions; prices of {one.price.date}", heads, rows)
 
 
 def _assumptions(one: Accelerator) -> Iterator[str]:

@@ -31,7 +31,7 @@ Run = Callable[[int], object]
 
 
 @dataclass(frozen=True)
-class Operator:
+class Subject:
     """What is measured: a Python callable or a command."""
 
     # `"callable"`, its text `package.module:function`; the function takes the batch size and
@@ -101,7 +101,7 @@ class Timing:
     timed: int
 
 
-def measure(operator: Operator, batches: Sequence[int], protocol: Protocol) -> list[Timing]:
+def measure(operator: Subject, batches: Sequence[int], protocol: Protocol) -> list[Timing]:
     """Time an operator at each batch size, in all processes together; InputError if it fails."""
     if operator.kind == "command" and BATCH not in operator.text and {*batches} != {1}:
         raise InputError(f"{operator}: must hold {BATCH}, where the batch size is to stand")
@@ -128,7 +128,7 @@ def _timing(batch: int, samples_ns: Sequence[int], protocol: Protocol) -> Timing
     return Timing(batch, median, low, high, fsum(ms) / len(ms), least, most, len(ms))
 
 
-def _run(operator: Operator, batch: int) -> None:
+def _run(operator: Subject, batch: int) -> None:
     """Run a command once."""
     words = [word.replace(BATCH, str(batch)) for word in shlex.split(operator.text)]
     try:
@@ -142,7 +142,7 @@ def _run(operator: Operator, batch: int) -> None:
         )
 
 
-def _once(operator: Operator, run: Run, batch: int) -> int:
+def _once(operator: Subject, run: Run, batch: int) -> int:
     """Return how many nanoseconds one batch took."""
     start = perf_counter_ns()
     try:
@@ -155,7 +155,7 @@ def _once(operator: Operator, run: Run, batch: int) -> int:
     return perf_counter_ns() - start
 
 
-def _timed(run: Run, operator: Operator, batch: int, protocol: Protocol) -> list[int]:
+def _timed(run: Run, operator: Subject, batch: int, protocol: Protocol) -> list[int]:
     for _ in range(protocol.warmup):
         _once(operator, run, batch)
     return [_once(operator, run, batch) for _ in range(protocol.repeats)]
@@ -171,7 +171,7 @@ def _join(path: list[str], barrier: Any, at_work: Any) -> None:
     _together = barrier, at_work
 
 
-def _timed_among_others(operator: Operator, batch: int, protocol: Protocol) -> list[int] | str:
+def _timed_among_others(operator: Subject, batch: int, protocol: Protocol) -> list[int] | str:
     """Time batches while other processes do the same; return what went wrong as a sentence."""
     barrier, at_work = _together
     try:
@@ -193,7 +193,7 @@ def _timed_among_others(operator: Operator, batch: int, protocol: Protocol) -> l
     return samples
 
 
-def _timed_together(operator: Operator, batch: int, protocol: Protocol) -> list[int]:
+def _timed_together(operator: Subject, batch: int, protocol: Protocol) -> list[int]:
     context = get_context("spawn")
     count = protocol.processes
     shared = context.Barrier(count), context.Value("i", count)

@@ -35,7 +35,7 @@ COUNTS = re.compile(r"cluster\.nodes\.\w+\.count|cluster\.profiling\.(lanes|work
 """Keys of which more never hurts."""
 
 
-class Verdict(StrEnum):
+class CandidateVerdict(StrEnum):
     """Whether a candidate reaches the target."""
 
     SUFFICES = "suffices"
@@ -59,7 +59,7 @@ class Tried:
     values: tuple[float, ...]  # the metric, one of each seed
     low: float  # lower bound of its mean at the confidence of a look; -inf if unknown
     high: float  # upper bound, likewise
-    verdict: Verdict  # whether it reaches the target
+    verdict: CandidateVerdict  # whether it reaches the target
 
     @property
     def mean(self) -> float:
@@ -121,7 +121,7 @@ def search(
         chosen = left[(len(left) - 1) // 2]
         one = judged(chosen, measure, target, confidence, most_seeds, within)
         tried.append(one)
-        if one.verdict == Verdict.SUFFICES:
+        if one.verdict == CandidateVerdict.SUFFICES:
             left = left[: left.index(chosen)]
         else:  # Where seeds do not decide, what has no more does not suffice for sure.
             left = [each for each in left if not _no_more(each.settings, chosen.settings, ordered)]
@@ -140,19 +140,19 @@ def judged(
     every = looks(most_seeds)
     error = 1 - bound_confidence(confidence, most_seeds)
     values: list[float] = []
-    low, high, verdict = -inf, inf, Verdict.OPEN
+    low, high, verdict = -inf, inf, CandidateVerdict.OPEN
     for look in every:
         values += measure(candidate, range(len(values), look))
         low, high = cut(*bounds(values, error), within)
         if values[-1] == -inf:  # Far from the target, by an amount that has no number.
-            verdict = Verdict.FAILS
+            verdict = CandidateVerdict.FAILS
         elif low == high and look < every[-1]:
             continue  # Equal values say nothing of how much others may differ.
         elif low >= target:
-            verdict = Verdict.SUFFICES
+            verdict = CandidateVerdict.SUFFICES
         elif high < target:
-            verdict = Verdict.FAILS
-        if verdict != Verdict.OPEN:
+            verdict = CandidateVerdict.FAILS
+        if verdict != CandidateVerdict.OPEN:
             break
     return Tried(candidate, tuple(values), low, high, verdict)
 
@@ -177,7 +177,7 @@ def bounds(values: Sequence[float], error: float) -> tuple[float, float]:
 
 def cheapest(tried: Sequence[Tried]) -> Tried | None:
     """Return the cheapest that suffices, or None; of equal prices the last, the smallest."""
-    enough = [each for each in tried if each.verdict == Verdict.SUFFICES]
+    enough = [each for each in tried if each.verdict == CandidateVerdict.SUFFICES]
     return min(reversed(enough), key=lambda each: each.candidate.usd_per_hour, default=None)
 
 
@@ -193,7 +193,7 @@ def best(tried: Iterable[Tried], counts: Collection[str]) -> Tried:
 
 def in_vain(tried: Iterable[Tried], one: Tried, counts: Collection[str]) -> list[str]:
     """Return the counts of machines of which a failed candidate had more than the best one."""
-    more = [each.candidate.settings for each in tried if each.verdict == Verdict.FAILS]
+    more = [each.candidate.settings for each in tried if each.verdict == CandidateVerdict.FAILS]
     more = [each for each in more if _no_more(one.candidate.settings, each, counts)]
     settings = one.candidate.settings
     return [key for key in settings if any(each[key] != settings[key] for each in more)]

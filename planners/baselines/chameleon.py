@@ -17,7 +17,7 @@ Setting = tuple[int, KnobValue]
 
 
 @dataclass(frozen=True, slots=True)
-class Effect:
+class KnobEffect:
     """What a setting multiplies, against the knob's richest value on the same items."""
 
     accuracy: float
@@ -31,7 +31,7 @@ class KnobProfile:
     since_s: float  # when its first leader began
     accuracy: float  # accuracy of the richest configuration
     # The effect of each setting that was profiled.
-    effects: Mapping[Setting, Effect] = field(default_factory=dict)
+    effects: Mapping[Setting, KnobEffect] = field(default_factory=dict)
 
     def missing(self, pipeline: Pipeline) -> Iterator[Configuration]:
         """Yield the configurations that show the missing settings, by value and then by knob.
@@ -52,13 +52,13 @@ class KnobProfile:
     def with_effect(self, shown: Estimate, richest: Estimate) -> "KnobProfile":
         """Return the profile with what a configuration showed against the richest."""
         setting = _setting(shown.measurement.configuration, richest.measurement.configuration)
-        effect = Effect(
+        effect = KnobEffect(
             shown.accuracy_mean / max(richest.accuracy_mean, 1e-9),
             demand_s(shown) / demand_s(richest),
         )
         return replace(self, effects={**self.effects, setting: effect})
 
-    def composed(self, pipeline: Pipeline, configuration: Configuration) -> Effect | None:
+    def composed(self, pipeline: Pipeline, configuration: Configuration) -> KnobEffect | None:
         """Return what all settings of a configuration do together; None if one is not known."""
         accuracy, demand = 1.0, 1.0
         for knob in deviations(configuration, pipeline.configurations[0]):
@@ -67,7 +67,7 @@ class KnobProfile:
                 return None
             accuracy *= effect.accuracy
             demand *= effect.demand
-        return Effect(accuracy, demand)
+        return KnobEffect(accuracy, demand)
 
     def ranked(self, pipeline: Pipeline, floor: float) -> list[Configuration]:
         """Return the configurations whose settings are known, the most promising first.

@@ -26,7 +26,7 @@ class Variant:
 
 
 @dataclass(frozen=True, slots=True)
-class Offer:
+class VariantOffer:
     """A variant on workers that keep up with its load."""
 
     variant: Variant
@@ -77,7 +77,7 @@ def offers(
     crews: Mapping[Configuration, Crew],
     requests_per_s: float,
     max_utilisation: float,
-) -> list[Offer]:
+) -> list[VariantOffer]:
     """Return all variants of one operator on all workers that can keep up with a rate.
 
     ``crews`` has the workers by the configurations that the variants were profiled in.
@@ -87,7 +87,7 @@ def offers(
         work = requests_per_s * variant.time_s
         for worker in crews[variant.configuration][variant.operator]:
             found.append(
-                Offer(
+                VariantOffer(
                     variant,
                     worker.enough_for(work, max_utilisation),
                     variant.time_s * worker.latency_factor,
@@ -97,7 +97,7 @@ def offers(
     return found
 
 
-def assembled(pipeline: Pipeline, chosen: Sequence[Offer]) -> Plan:
+def assembled(pipeline: Pipeline, chosen: Sequence[VariantOffer]) -> Plan:
     """Return the plan that has the chosen offer for every operator."""
     values = tuple(value for each in chosen for value in each.variant.values)
     return Plan(
@@ -114,7 +114,7 @@ class Goal:
     time_s: float  # most time of a request; infinite if there is no bound
     quality: float  # least accuracy over that of the richest configuration
 
-    def shortfall(self, offer: Offer) -> tuple[float, float, float, float]:
+    def shortfall(self, offer: VariantOffer) -> tuple[float, float, float, float]:
         """Return what an offer lacks in accuracy and in time, its price, and its load."""
         return (
             max(0.0, self.quality - offer.variant.quality),
@@ -125,13 +125,13 @@ class Goal:
 
 
 @dataclass(frozen=True, slots=True)
-class Market:
+class VariantMarket:
     """Each operator's part of a query's SLO, and its variants on all workers that can run them."""
 
     goals: tuple[Goal, ...]
-    offers: tuple[list[Offer], ...]
+    offers: tuple[list[VariantOffer], ...]
 
-    def on(self, node: str, labour: Labour) -> list[list[Offer]]:
+    def on(self, node: str, labour: Labour) -> list[list[VariantOffer]]:
         """Return each operator's offers on a node that are available now."""
         return [
             [
@@ -231,7 +231,7 @@ class INFaaS(QueryByQuery):
                 orders.deploy(query, larger)
                 return
 
-    def _market(self, context: PlanningContext, query: Query) -> Market | None:
+    def _market(self, context: PlanningContext, query: Query) -> VariantMarket | None:
         """Return a query's goals and offers; None if the richest variants are not profiled."""
         profile = profile_ahead(
             context, query.dataset, registered(context.world.pipeline), self.samples
@@ -243,7 +243,7 @@ class INFaaS(QueryByQuery):
         limit = context.world.cluster.max_utilisation
         found = tuple(offers(each, crew_of, query.requests_per_s, limit) for each in choices)
         context.charge(query, "step", sum(map(len, found)))
-        return Market(self._goals(context, query, choices, profile[0].accuracy_mean), found)
+        return VariantMarket(self._goals(context, query, choices, profile[0].accuracy_mean), found)
 
     def _goals(
         self,
@@ -289,7 +289,7 @@ def _possible(context: PlanningContext, query: Query, plan: Plan, orders: Orders
 
 
 def scaled(
-    pipeline: Pipeline, plan: Plan, report: WindowReport, market: Market, labour: Labour
+    pipeline: Pipeline, plan: Plan, report: WindowReport, market: VariantMarket, labour: Labour
 ) -> Iterator[Plan]:
     """Yield plans that scale the operator that most exceeds its goal, the best first.
 
@@ -313,7 +313,7 @@ def scaled(
 
 
 def _upgrades(
-    pipeline: Pipeline, plan: Plan, operator: int, market: Market, labour: Labour
+    pipeline: Pipeline, plan: Plan, operator: int, market: VariantMarket, labour: Labour
 ) -> Iterator[Plan]:
     """Yield the plan with each faster choice for one operator, the cheapest first."""
     values = plan.configuration.values[own_knobs(pipeline, operator)]

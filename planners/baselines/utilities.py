@@ -43,7 +43,7 @@ class Option:
         return self.utility, -self.dominant_share
 
 
-class Pool:
+class ResourcePool:
     """What options take together, in whole slots.
 
     Attributes:
@@ -104,7 +104,7 @@ def allocate(ladders: Sequence[Sequence[Option]], objective: Objective) -> list[
     the same, and near it otherwise. Ties go to the earlier query.
     """
     levels = [0] * len(ladders)
-    pool = Pool()
+    pool = ResourcePool()
 
     def priority(query: int) -> float:
         """Return the rank of a query's next rung, the lowest first."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from planners.baselines.utilities import (
     Objective,
     Option,
-    Pool,
+    ResourcePool,
     Valuation,
     allocate,
     concave_ladder,
@@ -126,7 +126,7 @@ class VideoStorm(InRange, Planner):
         queries = (*context.running, *context.waiting)
         wishes = {query.id: value.wish(query, self.migrate_gain) for query in queries}
         wanted = {number: wish for number, wish in wishes.items() if wish is not None}
-        pool = Pool()
+        pool = ResourcePool()
         for wish in wanted.values():
             pool.add(wish)
         if not pool.full:

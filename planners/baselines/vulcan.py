@@ -7,7 +7,7 @@ from typing import Annotated
 
 import numpy as np
 
-from planners.baselines.vulcan_search import START, PlacementSearch, Progress, Rules, Utility
+from planners.baselines.vulcan_search import START, PlacementSearch, Rules, Utility, VulcanProgress
 from planners.common.orders import IN_VAIN, Orders, due, give_up
 from planners.common.ranges import Count, InRange, NonNegative, Positive, Share
 from planners.common.trials import TRIALS, Trials
@@ -133,7 +133,7 @@ class Vulcan(InRange, Planner):
 
     def _go_on(self, context: PlanningContext, query: Query, orders: Orders) -> None:
         """Continue the search of a query that serves by the first plan that was found."""
-        progress: Progress | None = context.recall(("vulcan progress", query.id))
+        progress: VulcanProgress | None = context.recall(("vulcan progress", query.id))
         if progress is not None:
             trials = Trials(context, query, self.samples)
             self._search_on(context, query, trials, orders, start=progress)
@@ -162,7 +162,7 @@ class Vulcan(InRange, Planner):
         trials: Trials,
         orders: Orders,
         first: Sequence[int] = (),
-        start: Progress = START,
+        start: VulcanProgress = START,
     ) -> None:
         """Search to the end, and deploy the best plan."""
         search = self._search(context, query, trials, orders)
@@ -175,7 +175,7 @@ class Vulcan(InRange, Planner):
         query: Query,
         search: PlacementSearch,
         first: Sequence[int] = (),
-        start: Progress = START,
+        start: VulcanProgress = START,
         enough: bool = False,
     ) -> None:
         """Search, and remember where to go on."""

@@ -64,7 +64,7 @@ class Rules:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class VulcanProgress:
     """How far a search has come."""
 
     layout: int = 0  # the layout that is being searched, or is next
@@ -72,7 +72,7 @@ class Progress:
     spent_s: float = 0.0  # planning seconds spent
 
 
-START = Progress()
+START = VulcanProgress()
 
 
 class End(Enum):
@@ -125,9 +125,9 @@ class PlacementSearch:
     def explore(
         self,
         first: Sequence[int] = (),
-        start: Progress = START,
+        start: VulcanProgress = START,
         enough: Callable[[int], bool] | None = None,
-    ) -> Progress | None:
+    ) -> VulcanProgress | None:
         """Profile configurations, layout after layout, until none is left or the budget is spent.
 
         Args:
@@ -147,7 +147,7 @@ class PlacementSearch:
             ended, worse = self._explore_layout(self._plans[layout], worse)
             if ended is End.ENOUGH:
                 spent_s = start.spent_s + begun_s - self.context.remaining(self.query)
-                return Progress(layout, worse, spent_s)
+                return VulcanProgress(layout, worse, spent_s)
             if ended is End.BUDGET:
                 return None
             worse = 0

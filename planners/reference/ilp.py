@@ -8,7 +8,15 @@ import numpy as np
 
 from planners.common.arrays import Booleans, Floats, Integers
 from planners.common.ranges import BelowOne, Count, InRange, NonNegative, Positive
-from planners.reference.optimum import Capacity, Limits, Offer, Optimum, offers_of, program, solve
+from planners.reference.optimum import (
+    Capacity,
+    FeasiblePlan,
+    Limits,
+    Optimum,
+    offers_of,
+    program,
+    solve,
+)
 from scenarios.applications.pipeline import Pipeline
 from scenarios.queries import Query
 from sim import Choices, Plan, Planner, PlannerError, PlanningContext, Truth
@@ -255,7 +263,7 @@ class ILP(InRange, Planner):
 
     def _offers(
         self, query: Query, truth: Truth, plans: Integers, current: int | None
-    ) -> list[Offer]:
+    ) -> list[FeasiblePlan]:
         """Return the plans of a query that an optimum may need, of those given."""
         view = truth.view
         egress = view.cost_usd_per_hour[plans] - view.list_price_usd_per_hour[plans]

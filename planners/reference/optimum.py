@@ -44,7 +44,7 @@ class Sort(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Offer:
+class FeasiblePlan:
     """A feasible plan of a query, which takes one of them or none."""
 
     index: int  # number of the plan in its query's view
@@ -112,7 +112,7 @@ def offers_of(
     load: Floats,
     extra_usd_per_hour: Floats,
     keep: int | None = None,
-) -> list[Offer]:
+) -> list[FeasiblePlan]:
     """Return the feasible plans of a query that an optimum may need.
 
     A plan is dropped if another costs no more besides its stations and uses the same stations, or
@@ -138,7 +138,7 @@ def offers_of(
     needed[np.delete(cheapest, np.unique(same[cheapest], return_index=True)[1])] = False
     needed |= plans == (-1 if keep is None else keep)
     return [
-        Offer(
+        FeasiblePlan(
             int(plans[row]),
             {
                 Sort(view.stations[kind], int(key[row, operator])): float(load[row, operator])
@@ -204,7 +204,7 @@ class Program:
 
 
 def program(
-    offers: Sequence[Sequence[Offer]], favoured: Sequence[bool], capacity: Capacity
+    offers: Sequence[Sequence[FeasiblePlan]], favoured: Sequence[bool], capacity: Capacity
 ) -> Program:
     """Set up the integer program of some queries.
 

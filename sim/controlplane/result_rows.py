@@ -9,7 +9,7 @@ from scenarios.applications.pipeline import ANSWER, Pipeline
 from sim.clock import NS_PER_S, ns, seconds
 from sim.cluster.queries import Deployment, QueryState
 from sim.dataplane.base.interface import IN_FLIGHT, OUTCOMES
-from sim.metrics.goodput import QUANTILES, Account, Trial, Verdicts
+from sim.metrics.goodput import QUANTILES, Account, DeploymentTrial, Verdicts
 from sim.metrics.results import Columns
 from sim.planning.call import DeploymentOrder
 
@@ -96,7 +96,7 @@ def operator_columns(verdicts: Verdicts, pipeline: Pipeline) -> Columns:
 def query_row(
     state: QueryState,
     account: Account,
-    trials: list[tuple[Trial | None, int]],
+    trials: list[tuple[DeploymentTrial | None, int]],
     horizon_s: float,
     application: Application,
 ) -> Row:

@@ -100,7 +100,7 @@ class Verdicts:
 
 
 @dataclass(frozen=True)
-class Trial:
+class DeploymentTrial:
     """A deployment's first requests, one window's length of them, by which it is judged."""
 
     query: Query
@@ -383,14 +383,14 @@ class SloMonitor:
         self._due_ns[slot] = NEVER
         self._on_close(closed)
 
-    def trial(self, deployment: int) -> Trial | None:
+    def trial(self, deployment: int) -> DeploymentTrial | None:
         """Return the trial of a deployment, or None if it never came into force."""
         slot = self._deployment_slots.find(deployment)
         if slot < 0:
             return None
         counted = self._counts.trials[slot].tolist()
         served = counted[wc.TRIAL_SERVED]
-        return Trial(
+        return DeploymentTrial(
             self._deployed[deployment],
             counted[wc.TRIAL_BORN],
             counted[wc.TRIAL_GOOD],

@@ -15,7 +15,7 @@ from scipy.stats import binom
 from hardware_models.tables import TableSet, UserTable, load_table, using_tables
 from lab.cli.tools import main
 from lab.common.errors import InputError
-from lab.hardware_tools.calibration import Operator, Protocol, measure, median_interval
+from lab.hardware_tools.calibration import Protocol, Subject, measure, median_interval
 
 HERE = f"{__name__}"
 calls: list[int] = []
@@ -92,7 +92,7 @@ def test_the_interval_covers_as_often_as_it_says():
 
 
 def test_a_callable_is_warmed_up_and_timed_batch_by_batch():
-    timings = measure(Operator("callable", f"{HERE}:nap"), [1, 4], Protocol(warmup=2, repeats=6))
+    timings = measure(Subject("callable", f"{HERE}:nap"), [1, 4], Protocol(warmup=2, repeats=6))
     assert calls == [1] * 8 + [4] * 8
     for one, batch in zip(timings, (1, 4), strict=True):
         assert (one.batch, one.timed) == (batch, 6)
@@ -105,13 +105,13 @@ def test_a_command_is_run_with_its_batch(folder):
     code = "import sys; open('seen', 'a').write(sys.argv[1] + ' ')"
     (folder / "one batch.py").write_text(code)
     command = f"{sys.executable} 'one batch.py' {{batch}}"
-    measure(Operator("command", command), [3, 5], Protocol(warmup=0, repeats=2, confidence=0.5))
+    measure(Subject("command", command), [3, 5], Protocol(warmup=0, repeats=2, confidence=0.5))
     assert (folder / "seen").read_text() == "3 3 5 5 "
 
 
 def test_processes_run_at_the_same_time(folder):
     protocol = Protocol(warmup=1, repeats=4, processes=2)
-    [timing] = measure(Operator("callable", "calibrated_pkg:log"), [7], protocol)
+    [timing] = measure(Subject("callable", "calibrated_pkg:log"), [7], protocol)
     assert timing.timed == 8
     logs = list(folder.glob("log-*"))
     assert len(logs) == 2
@@ -136,7 +136,7 @@ def test_processes_run_at_the_same_time(folder):
 )
 def test_what_cannot_be_run_is_told_in_one_sentence(folder, kind, text, processes, message):
     with pytest.raises(InputError, match=message) as error:
-        measure(Operator(kind, text), [2], Protocol(processes=processes))
+        measure(Subject(kind, text), [2], Protocol(processes=processes))
     assert str(error.value).startswith(f"--{kind}={text}: ")
     assert "\n" not in str(error.value)
 

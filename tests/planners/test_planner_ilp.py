@@ -13,8 +13,8 @@ from worlds import coding_without_gpus, run, scenario
 from planners.reference.ilp import ILP, needed_configurations
 from planners.reference.optimum import (
     Capacity,
+    FeasiblePlan,
     Limits,
-    Offer,
     Sort,
     lp_bound,
     offers_of,
@@ -115,7 +115,7 @@ def instances(draw):
         for index in range(draw(st.integers(0, 3))):
             used = draw(st.lists(st.integers(0, len(SORTS) - 1), max_size=2, unique=True))
             extra = draw(st.sampled_from((0.0, 0.05)))
-            its.append(Offer(index, {SORTS[at]: works[at] for at in used}, extra))
+            its.append(FeasiblePlan(index, {SORTS[at]: works[at] for at in used}, extra))
         offers.append(its)
     return offers
 
@@ -149,7 +149,7 @@ def test_property_the_relaxation_bounds_the_optimum(offers):
 
 def test_a_query_that_is_served_already_stays_where_not_all_can_be():
     only = Sort(kind(1, "cloud", "big"), 0)
-    offers = [[Offer(0, {only: 0.5})] for _ in range(3)]
+    offers = [[FeasiblePlan(0, {only: 0.5})] for _ in range(3)]
     for favoured in range(3):
         of = program(offers, [query == favoured for query in range(3)], CAPACITY)
         optimum = solve(of, LIMITS)
@@ -162,7 +162,7 @@ def test_a_query_that_is_served_already_gives_way_to_one_that_costs_much_less(sh
     """With two queries, if that saves more than 0.2 / 3 of the price of all."""
     only, part = Sort(kind(1, "cloud", "big"), 0), 0.2 / 3
     dearer_usd = share * CAPACITY.all_usd_per_hour * part / (1 - part)  # It counts in the price.
-    offers = [[Offer(0, {only: 0.5}, dearer_usd)], [Offer(0, {only: 0.5})]]
+    offers = [[FeasiblePlan(0, {only: 0.5}, dearer_usd)], [FeasiblePlan(0, {only: 0.5})]]
     optimum = solve(program(offers, [True, False], CAPACITY), LIMITS)
     assert optimum.chosen == ((0, None) if kept else (None, 0))
 
@@ -170,7 +170,7 @@ def test_a_query_that_is_served_already_gives_way_to_one_that_costs_much_less(sh
 def test_nobody_to_serve_and_nothing_to_serve_with():
     assert solve(program([], [], CAPACITY), LIMITS).served == 0
     assert lp_bound(program([], [], CAPACITY)) == (0, 0.0)
-    offers = [[], [Offer(0, {SORTS[3]: 0.1})]]
+    offers = [[], [FeasiblePlan(0, {SORTS[3]: 0.1})]]
     none = replace(CAPACITY, cards={"edge": 0, "cloud": 0}, cores={"edge": 0, "cloud": 0})
     optimum = solve(program(offers, [False, False], none), LIMITS)
     assert optimum.chosen == (None, None)
@@ -208,7 +208,7 @@ def test_pruning_plans_changes_no_optimum():
         extra = rng.choice([0.0, 0.01], len(plans))
         pruned = offers_of(view, plans, load, extra)
         every = [
-            Offer(
+            FeasiblePlan(
                 int(number),
                 {
                     Sort(view.stations[station], int(view.operator_key[number, operator])): work
@@ -284,7 +284,7 @@ def test_property_configurations_struck_out_are_needed_by_no_optimum(data):
         keys = {key: number for number, key in enumerate(dict.fromkeys(key for _, key in works))}
         offers = [
             [
-                Offer(
+                FeasiblePlan(
                     index,
                     {
                         Sort(kind, keys[key]): float(works[kind, key])
@@ -413,6 +413,6 @@ def test_parameters_out_of_range_are_refused(wrong):
 
 
 def test_a_query_that_needs_no_station_is_served_for_nothing():
-    optimum = solve(program([[Offer(0, {})]], [False], CAPACITY), LIMITS)
+    optimum = solve(program([[FeasiblePlan(0, {})]], [False], CAPACITY), LIMITS)
     assert optimum.served == 1
     assert optimum.usd_per_hour == optimum.usd_per_hour_bound == 0

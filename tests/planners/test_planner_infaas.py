@@ -10,7 +10,7 @@ from worlds import Does, declared, run, scenario
 from planners.baselines.infaas import (
     Goal,
     INFaaS,
-    Market,
+    VariantMarket,
     assembled,
     offers,
     registered,
@@ -55,7 +55,7 @@ def with_market(ask, goals=LAX, nodes=None):
             crew = crews(context, query, [each.measurement.configuration for each in profile])
             limit = context.world.cluster.max_utilisation
             found = tuple(offers(each, crew, query.requests_per_s, limit) for each in choices)
-            answers.append(ask(context, query, Market(tuple(goals), found), Labour(context)))
+            answers.append(ask(context, query, VariantMarket(tuple(goals), found), Labour(context)))
 
     run(scenario(nodes=nodes), Does(once, budget_s=600.0))
     return answers[0]

@@ -9,7 +9,14 @@ from hypothesis import strategies as st
 from worlds import Does, queries_at, run, scenario
 
 from planners import VideoStorm
-from planners.baselines.utilities import Option, Pool, Use, Valuation, allocate, concave_ladder
+from planners.baselines.utilities import (
+    Option,
+    ResourcePool,
+    Use,
+    Valuation,
+    allocate,
+    concave_ladder,
+)
 from planners.common.offline_profiles import demand_s, neighbours, pareto_set
 from scenarios.applications.shipped import shipped_application
 from scenarios.cluster import Node
@@ -62,7 +69,7 @@ def test_a_ladder_rises_at_falling_returns_and_misses_nothing(pairs):
 def test_no_allocation_exceeds_the_pool(menus, objective):
     ladders = [concave_ladder([option(*pair) for pair in pairs]) for pairs in menus]
     levels = allocate(ladders, objective)
-    pool = Pool()
+    pool = ResourcePool()
     for ladder, level in zip(ladders, levels, strict=True):
         assert 0 <= level <= len(ladder)
         if level:

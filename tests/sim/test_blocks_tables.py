@@ -5,12 +5,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scenarios.random_streams import stream
-from sim.dataplane.blocks.tables import Pool
+from sim.dataplane.blocks.tables import ValuePool
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(1, 200)), max_size=80))
 def test_every_run_keeps_its_values_until_it_is_given_back(steps):
-    pool, kept = Pool(np.int64), {}
+    pool, kept = ValuePool(np.int64), {}
     for number, (come, size) in enumerate(steps):
         if come:
             values = np.arange(size) + 1000 * number
@@ -24,7 +24,7 @@ def test_every_run_keeps_its_values_until_it_is_given_back(steps):
 
 
 def test_runs_of_any_length_that_come_and_go_need_no_more_room_than_those_in_use():
-    rng, pool, kept = stream(0, "lengths"), Pool(np.int64), []
+    rng, pool, kept = stream(0, "lengths"), ValuePool(np.int64), []
     for _ in range(5_000):
         kept.append(pool.put(np.zeros(int(rng.integers(1, 500)), dtype=np.int64)))
         if len(kept) > 20:

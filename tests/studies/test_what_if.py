@@ -24,7 +24,7 @@ from lab.run_cache.jobs import Job
 from lab.runs.api import run
 from lab.what_if.capacity import (
     Candidate,
-    Verdict,
+    CandidateVerdict,
     best,
     bound_confidence,
     bounds,
@@ -107,10 +107,10 @@ def test_equal_values_of_few_seeds_are_no_proof() -> None:
         seen.extend(seeds)
         return [1.0] * len(seeds)
 
-    assert judged(Candidate({}, 1.0), measure, 0.9, 0.95, 12).verdict == Verdict.SUFFICES
+    assert judged(Candidate({}, 1.0), measure, 0.9, 0.95, 12).verdict == CandidateVerdict.SUFFICES
     assert len(seen) == 12
     late = judged(Candidate({}, 1.0), lambda _, seeds: [-math.inf] * len(seeds), 0, 0.95, 12)
-    assert late.verdict == Verdict.FAILS
+    assert late.verdict == CandidateVerdict.FAILS
 
 
 def test_bounds_are_students_and_a_verdict_needs_the_whole_interval() -> None:
@@ -124,10 +124,10 @@ def test_bounds_are_students_and_a_verdict_needs_the_whole_interval() -> None:
     def measure(_: Candidate, seeds: range) -> list[float]:
         return [float(noise[seed]) for seed in seeds]
 
-    assert judged(candidate, measure, 5.0, 0.95, 20).verdict == Verdict.FAILS
-    assert judged(candidate, measure, -5.0, 0.95, 20).verdict == Verdict.SUFFICES
+    assert judged(candidate, measure, 5.0, 0.95, 20).verdict == CandidateVerdict.FAILS
+    assert judged(candidate, measure, -5.0, 0.95, 20).verdict == CandidateVerdict.SUFFICES
     near = judged(candidate, measure, float(noise.mean()), 0.95, 20)
-    assert near.verdict == Verdict.OPEN
+    assert near.verdict == CandidateVerdict.OPEN
     assert len(near.values) == 20
 
 
@@ -151,7 +151,7 @@ def test_wrong_verdicts_are_as_rare_as_is_stated() -> None:
             return noise[list(seeds)].tolist()
 
         one = judged(Candidate({}, 1.0), measure, 1e-9, 0.9, 12)
-        wrong += one.verdict == Verdict.SUFFICES
+        wrong += one.verdict == CandidateVerdict.SUFFICES
     assert wrong / 400 <= 0.1
 
 
@@ -526,7 +526,7 @@ def test_of_equals_the_smallest_is_named() -> None:
     assert nearest.candidate.settings == {free.key: "2"}
     assert in_vain(tried, nearest, ordered) == [free.key]
     assert in_vain(tried[:1], nearest, ordered) == []
-    undecided = [replace(each, verdict=Verdict.OPEN) for each in tried]
+    undecided = [replace(each, verdict=CandidateVerdict.OPEN) for each in tried]
     assert in_vain(undecided, nearest, ordered) == []
 
 

@@ -18,8 +18,8 @@ from planners.compass.search.planning_model import PlanningModel
 from planners.compass.search.query_plans import (
     Held,
     PayablePlans,
+    ProfiledSizes,
     QueryPlans,
-    Sizes,
     kept_in_time,
     undominated,
 )
@@ -303,7 +303,7 @@ class Beliefs:
     def _look_at(self, shown: Mapping[int, ProfiledConfig]) -> PayablePlans:
         """Return the affordable plans of some configurations, given their profiles."""
         indices = np.array(list(shown), dtype=np.int64)
-        sizes = Sizes.of(list(shown.values()), self._wide.operators)
+        sizes = ProfiledSizes.of(list(shown.values()), self._wide.operators)
         held = self._wide.held(indices, sizes.operator_time_s)
         latency_s = self._wide.latency_s(held.number, held.of, sizes, self._model.load)
         in_time = self._in_time(held, latency_s, sizes)
@@ -311,7 +311,7 @@ class Beliefs:
             held.number, indices[held.of], held.demand, held.price, held.filled, latency_s, in_time
         )
 
-    def _in_time(self, held: Held, latency_s: Floats, sizes: Sizes) -> Floats:
+    def _in_time(self, held: Held, latency_s: Floats, sizes: ProfiledSizes) -> Floats:
         """Return the probability that plans keep the latency bound, shape (k,).
 
         A device may be slower than its kind: a few speeds at evenly spaced probabilities stand for
@@ -326,7 +326,7 @@ class Beliefs:
             in_time[unsure] = (in_time[unsure] + slower) / 2
         return in_time
 
-    def _if_slower(self, plans: Integers, of: Integers, sizes: Sizes) -> Floats:
+    def _if_slower(self, plans: Integers, of: Integers, sizes: ProfiledSizes) -> Floats:
         """Return the mean probability that plans keep the bound on slower devices, shape (k,).
 
         ``plans`` are numbers in the view, (k,); for ``of`` see `Held`.

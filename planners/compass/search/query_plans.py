@@ -59,7 +59,7 @@ class Held(NamedTuple):
     price: Floats
 
 
-class Sizes(NamedTuple):
+class ProfiledSizes(NamedTuple):
     """Request sizes as profiled for m configurations; see `ProfiledConfig`."""
 
     operator_time_s: Floats  # (m, N)
@@ -67,7 +67,7 @@ class Sizes(NamedTuple):
     normalised: Floats  # (m, 2)
 
     @classmethod
-    def of(cls, shown: Sequence[ProfiledConfig], operators: int) -> "Sizes":
+    def of(cls, shown: Sequence[ProfiledConfig], operators: int) -> "ProfiledSizes":
         """Return the sizes of some configurations of so many operators."""
         return cls(
             np.array([seen.operator_time_s for seen in shown]).reshape(-1, operators),
@@ -195,7 +195,7 @@ class QueryPlans:
         return Uses(view.station[plan], view.operator_key[plan], filled, backhaul)
 
     def latency_s(
-        self, plans: Integers, of: Integers, sizes: Sizes, load: float, device: float = 1.0
+        self, plans: Integers, of: Integers, sizes: ProfiledSizes, load: float, device: float = 1.0
     ) -> Floats:
         """Return the quantile of latency of some plans, in seconds, shape (k,).
 

@@ -54,15 +54,15 @@ class BlocksPlane:
     def __init__(self, recorder: Recorder) -> None:
         self.recorder = recorder
         self.now_ns = 0
-        self._stops = tb.Table(tb.STOP)
-        self._visits = tb.Pool(tb.VISIT)
-        self._spans = tb.Table(tb.SPAN)
-        self._tokens = tb.Table(tb.TOKENS)
-        self._models = tb.Table(tb.MODEL)
-        self._engines = tb.Pool(tb.ENGINE)
-        self._steps = tb.Pool(np.int64)
-        self._servers = tb.Pool(np.int64)
-        self._factors = tb.Pool(np.float64)
+        self._stops = tb.RecordTable(tb.STOP)
+        self._visits = tb.ValuePool(tb.VISIT)
+        self._spans = tb.RecordTable(tb.SPAN)
+        self._tokens = tb.RecordTable(tb.TOKENS)
+        self._models = tb.RecordTable(tb.MODEL)
+        self._engines = tb.ValuePool(tb.ENGINE)
+        self._steps = tb.ValuePool(np.int64)
+        self._servers = tb.ValuePool(np.int64)
+        self._factors = tb.ValuePool(np.float64)
         self._sources = SourceBook()
         self._stop_of: dict[tuple[str, int], int] = {}
         self._routes: dict[int, LaidRoute] = {}

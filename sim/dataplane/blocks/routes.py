@@ -8,7 +8,7 @@ import numpy as np
 from scenarios.applications.dataset import Tokens
 from sim.dataplane.base.interface import Route, Visit
 from sim.dataplane.base.request_rows import ANSWER, TRANSFER, line_of
-from sim.dataplane.blocks.tables import FORK, JOIN, NONE, VISIT, Pool, Table
+from sim.dataplane.blocks.tables import FORK, JOIN, NONE, VISIT, RecordTable, ValuePool
 
 
 class LaidRoute(NamedTuple):
@@ -31,9 +31,9 @@ class RouteTables(NamedTuple):
     """Where routes are laid out."""
 
     stop_of: Mapping[tuple[str, int], int]  # stops by ("station" or "link", id)
-    visits: Pool  # visits, route by route
-    spans: Table  # runs of them
-    tokens: Table  # what visits to language models take
+    visits: ValuePool  # visits, route by route
+    spans: RecordTable  # runs of them
+    tokens: RecordTable  # what visits to language models take
     add_gate: Callable[[int], int]  # makes a stop of kind FORK or JOIN
     operators: int  # operators of the application, behind which a visit is one of the answer
 
@@ -109,7 +109,7 @@ def _visit(visit: Visit, tables: RouteTables) -> _Visit:
     return _Visit(stop, column, tokens=tokens)
 
 
-def _add_span(spans: Table, first: int, length: int, gate: int, query: int) -> int:
+def _add_span(spans: RecordTable, first: int, length: int, gate: int, query: int) -> int:
     number = spans.take()
     spans.rows[number] = first, length, gate, query
     return number

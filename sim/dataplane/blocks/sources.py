@@ -11,7 +11,7 @@ from sim._jit.id_pool import grown
 from sim.dataplane.base.durations import NEVER
 from sim.dataplane.base.request_rows import ALLOWANCE, LENGTH, SIZE, variability_columns
 from sim.dataplane.blocks import tables as tb
-from sim.dataplane.blocks.tables import Floats, Ints, Sources, Table
+from sim.dataplane.blocks.tables import Floats, Ints, RecordTable, Sources
 
 
 class SourceBook:
@@ -19,8 +19,8 @@ class SourceBook:
 
     def __init__(self) -> None:
         self.operators = 0
-        self._state = Table(tb.SOURCE)
-        self._segments = Table(tb.SEGMENT)
+        self._state = RecordTable(tb.SOURCE)
+        self._segments = RecordTable(tb.SEGMENT)
         self._blocks: dict[int, Iterator[RequestBlock]] = {}  # by row
         self._row_of: dict[int, int] = {}  # by query
         self._first_segment: dict[int, int] = {}  # by row, as is the next

@@ -221,7 +221,7 @@ class Sources(NamedTuple):
     columns: Ints  # the columns of rows that take these factors, shape (n,)
 
 
-class Table:
+class RecordTable:
     """Records that come and go, in an array that grows."""
 
     def __init__(self, record: np.dtype[np.void]) -> None:
@@ -243,7 +243,7 @@ class Table:
         self._free.append(row)
 
 
-class Pool:
+class ValuePool:
     """Runs of values that come and go, in an array that grows; room is taken by powers of two."""
 
     def __init__(self, dtype: type | np.dtype[np.void]) -> None:

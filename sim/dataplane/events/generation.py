@@ -18,11 +18,11 @@ from sim.dataplane.base.durations import batch_ns, whole
 from sim.dataplane.base.interface import DROPPED, LOST, SHED, StationSpec
 from sim.dataplane.base.queueing import is_late, steps_to_boundary
 from sim.dataplane.events.request import LOW, Request, ScheduledEvent, call_at, interrupt
-from sim.dataplane.events.station import Job, Queue
+from sim.dataplane.events.station import Queue, StationJob
 
 
 @dataclass(slots=True, eq=False)
-class GenerationJob(Job):
+class GenerationJob(StationJob):
     """A request at a station of a language model."""
 
     prompt_tokens: int  # tokens of its prompt

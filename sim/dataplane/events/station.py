@@ -17,7 +17,7 @@ from sim.dataplane.events.request import LOW, Request, ScheduledEvent, call_at, 
 
 
 @dataclass(slots=True, eq=False)
-class Job:
+class StationJob:
     """A request at a station."""
 
     request: Request
@@ -27,13 +27,13 @@ class Job:
 
 
 @dataclass(slots=True, eq=False)
-class BatchJob(Job):
+class BatchJob(StationJob):
     """A request at a station that serves batches."""
 
     work_ns: int  # how long it takes alone, at nominal speed
 
 
-AnyJob = TypeVar("AnyJob", bound=Job)
+AnyJob = TypeVar("AnyJob", bound=StationJob)
 
 
 class Queue(Generic[AnyJob]):

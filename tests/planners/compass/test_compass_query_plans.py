@@ -4,7 +4,7 @@ import numpy as np
 from compass_worlds import arriving, market, with_context
 
 from planners.compass.runtime.watch import in_force
-from planners.compass.search.query_plans import QueryPlans, Sizes
+from planners.compass.search.query_plans import ProfiledSizes, QueryPlans
 from planners.compass.state.records import ProfiledConfig, SearchState, Slowness
 from sim import Choices
 
@@ -35,7 +35,7 @@ def test_slow_links_are_believed_slow_in_all_that_was_observed_of_them():
 
     def act(context, query):
         view, seen = context.bulk.view(query, Choices()), shown(context, query)
-        sizes = Sizes.of([seen], len(seen.operator_time_s))
+        sizes = ProfiledSizes.of([seen], len(seen.operator_time_s))
         plans = np.flatnonzero(view.configuration == 0)
         usual, slow = (
             QueryPlans(context, query, market(context), view, 1.0, Slowness(links=links))
