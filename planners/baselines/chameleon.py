@@ -109,7 +109,7 @@ class Chameleon(InRange, Planner):
       follower) profiles on its own data the ``top`` configurations expected to be the cheapest
       accurate ones.
     * Every ``window_s`` a running query takes fresh data and profiles ``top`` configurations again,
-      the one in force included. It moves to the cheapest accurate one; if there is none, more are
+      the active one included. It moves to the cheapest accurate one; if there is none, more are
       tried.
 
     ``docs/concepts/baselines.md`` says what of it is confirmed, and how it departs from the paper.
@@ -117,7 +117,7 @@ class Chameleon(InRange, Planner):
     Args:
         budget_s: planning seconds of each search.
         samples: items profiled for each of the ``top`` configurations.
-        top: configurations profiled again in each window, the one in force included.
+        top: configurations profiled again in each window, the active one included.
         window_s: seconds between two profilings of a running query.
         lead_every_s: seconds after which a leader profiles all knobs again.
         headroom: share of the latency bound that a prediction may use.
@@ -238,7 +238,7 @@ class Chameleon(InRange, Planner):
     ) -> Iterator[Plan]:
         """Yield plans of some configurations: those in time first, then by price.
 
-        Among equals, the plan in force comes first.
+        Among equals, the active plan comes first.
         """
         slo, current = query.slo, context.plan_of(query)
         bound_s = inf if slo.latency_s is None else self.headroom * slo.latency_s

@@ -198,7 +198,7 @@ class INFaaS(QueryByQuery):
         samples: items profiled for each variant.
         headroom: share of the latency bound that is split; the rest is for network and waiting.
         replan_every_s: period of the autoscaler.
-        settle_s: how long a plan must have been in force when a window begins that counts.
+        settle_s: how long a plan must have been active when a window begins that counts.
         pause_s: seconds between two searches for a query without a plan, unless room is freed.
     """
 

@@ -243,7 +243,7 @@ class Vulcan(InRange, Planner):
         context.remember(("vulcan slowdowns", query.id), slowdowns, query)
 
     def _new_window(self, context: PlanningContext, query: Query) -> bool:
-        """Return whether there is a new window that the plan in force served whole."""
+        """Return whether there is a new window that the active plan served whole."""
         last = whole_window(context, query)
         if last is None:
             return False

@@ -1,4 +1,4 @@
-"""What telemetry windows say of the plan in force."""
+"""What telemetry windows say of the active plan."""
 
 from math import inf, isfinite
 
@@ -11,9 +11,9 @@ MOST_SLOWDOWN = 10.0
 def whole_window(
     context: PlanningContext, query: Query, settle_s: float = 0.0
 ) -> WindowReport | None:
-    """Return a running query's last window if the plan in force served all of it.
+    """Return a running query's last window if the active plan served all of it.
 
-    The plan must have been in force for ``settle_s`` when the window began.
+    The plan must have been active for ``settle_s`` when the window began.
     """
     reports, since_s = context.telemetry(query), context.world.active_since_s(query)
     if since_s is None or len(reports) < 2 or reports[-2].end_s < since_s + settle_s:

@@ -8,7 +8,7 @@ from planners.common.orders import give_up
 from planners.common.ranges import InRange, NonNegative, Positive
 from planners.compass.runtime.fleet import recover_lost, standing_of
 from planners.compass.runtime.orders import fit, order, orders_of, release
-from planners.compass.runtime.watch import Runtime, Watch, in_force, serving
+from planners.compass.runtime.watch import Runtime, Watch, active_record, serving
 from planners.compass.scheduling.rebidding import Retries, remember_refused, retries
 from planners.compass.scheduling.repacking import to_order, under_way
 from planners.compass.scheduling.scheduler import Award, Bid, PriceMatching, Scheduler
@@ -41,7 +41,7 @@ class Compass(InRange, Planner):
     a new query, surrogates propose configurations (`CmboSearch`), which are profiled on few items
     (`StratifiedProfiler`); the first plan believed to meet the SLO is the response. The scheduler
     (`PriceMatching`) gives queries plans that they can pay for at the prices of the pools. At
-    looks, plans in force are confirmed by more profiling, and searches go on in the background.
+    looks, active plans are confirmed by more profiling, and searches go on in the background.
     Drift found by the runtime (`Watch`) has a query planned anew, alone first. If it, or a waiting
     query, finds no room, all are matched anew on whole stations (`ShareStations`), and queries that
     cost more than they are worth move or give way.
@@ -49,7 +49,7 @@ class Compass(InRange, Planner):
     Confirmed by the paper: these three components and their tasks, the decomposition into
     single-query planning and matching, the response at the first feasible plan, replanning in
     isolation and then globally. Docstrings of the parts say what each reconstructs. Departures:
-    plans in force are profiled further, and running queries are matched together with waiting ones.
+    active plans are profiled further, and running queries are matched together with waiting ones.
 
     Args:
         search: how plans of one query are found.
@@ -303,7 +303,7 @@ class Compass(InRange, Planner):
         return touched
 
     def _improve(self, context: PlanningContext, market: Market, busy: Collection[int]) -> None:
-        """Confirm plans in force, search on in the background, and move queries that gain.
+        """Confirm active plans, search on in the background, and move queries that gain.
 
         Queries are searched for within their budgets; poorly served ones beyond, until a feasible
         plan is known or nothing promises more.
@@ -335,7 +335,7 @@ class Compass(InRange, Planner):
             self._move(context, market, query, self.scheduler.better(market, query, offers, now))
 
     def _poor(self, context: PlanningContext, query: Query) -> bool:
-        """Return whether the plan in force was last judged infeasible."""
+        """Return whether the active plan was last judged infeasible."""
         poor = service_state(context, query.id).poor
         return poor is not None and poor == context.plan_of(query)
 
@@ -361,7 +361,7 @@ class Compass(InRange, Planner):
         return False
 
     def _now(self, context: PlanningContext, market: Market, query: Query) -> Offer | None:
-        """Return what is believed of the plan in force."""
+        """Return what is believed of the active plan."""
         known = serving(context, query)
         return None if known is None else self.search.judge(context, query, market, known.number)
 
@@ -388,7 +388,9 @@ class Compass(InRange, Planner):
         found = search_state(context, query)
         view = context.bulk.view(query, self.search.model.choices)
         load = self.search.model.load
-        record = in_force(context, query, market.pools, view, offer.number, award.plan, found, load)
+        record = active_record(
+            context, query, market.pools, view, offer.number, award.plan, found, load
+        )
         before = serving(context, query)
         if before is not None:
             record = replace(record, before=replace(before, before=None))

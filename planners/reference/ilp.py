@@ -229,10 +229,10 @@ class ILP(InRange, Planner):
             PlannerError: the limits were reached before there was any solution.
         """
         truths = [context.bulk.truth(query, self._choices) for query in queries]
-        in_force = [context.plan_of(query) for query in queries]
+        active = [context.plan_of(query) for query in queries]
         current = [
             None if plan is None else truth.view.index_of(plan)
-            for plan, truth in zip(in_force, truths, strict=True)
+            for plan, truth in zip(active, truths, strict=True)
         ]
         feasible = [
             self.feasible(context, query, truth, np.arange(len(truth.view)))

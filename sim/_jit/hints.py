@@ -1,4 +1,9 @@
-"""Promises and hints to compiler and processor, for compiled loops over rows anywhere in memory."""
+"""Promises and hints to compiler and processor, for compiled loops over rows anywhere in memory.
+
+They change no result. ``benchmarks/without.py`` measures what each is worth: without `prefetch`,
+the large planned run takes 8 % longer and its data plane alone more than twice as long; without
+`index`, the data plane alone takes 15 % longer.
+"""
 
 from collections.abc import Callable
 from typing import Any, cast
@@ -41,7 +46,7 @@ prefetch = cast("Callable[[NDArray[Any], int, int], None]", intrinsic(_prefetch)
 """Begin to fetch one place of an array, shape (n, columns), into the cache; compiled code only.
 
 A loop that reads rows in no order waits for memory at each of them, unless it asks for those to
-come beforehand. It changes no result.
+come beforehand.
 """
 
 prefetch_item = cast("Callable[[NDArray[Any], int], None]", intrinsic(_prefetch_item))
@@ -63,5 +68,5 @@ index = cast("Callable[[int], int]", intrinsic(_index))
 
 A negative index counts from the end of an array, so that each access to an array of unknown size
 takes a comparison, an addition and a choice more than it need. Where an index was read out of
-another array, only the programmer knows that it is none of those. It changes no result.
+another array, only the programmer knows that it is none of those.
 """

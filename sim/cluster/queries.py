@@ -20,13 +20,13 @@ DECISIVE = frozenset({"active", "loading", "searching"})
 
 @dataclass(eq=False)
 class Deployment:
-    """A plan in force, or on its way into force or out of it."""
+    """A plan that is loading, active or draining."""
 
     number: int  # unique in the run
     query: int  # id of its query
     plan: Plan
     stations: list[Station]  # what each operator got
-    in_force_ns: int  # when it comes into force
+    active_from_ns: int  # when it becomes active
     drain_until_ns: int | None = None  # when draining is cut short; None unless replaced
 
 
@@ -40,7 +40,7 @@ class QueryState:
     loading: Deployment | None = None  # a deployment whose models are being loaded
     searching: bool = False  # whether a search for it is under way in simulated time
     departed: bool = False  # whether it is gone
-    # When each of its deployments came into force, by number.
+    # When each of its deployments became active, by number.
     active_since_ns: dict[int, int] = field(default_factory=dict)
     # What an answer costs that leaves the cloud, by deployment.
     egress_usd: dict[int, float] = field(default_factory=dict)
@@ -60,7 +60,7 @@ class QueryState:
 
     @property
     def plan(self) -> Plan | None:
-        """The plan in force, or else the one on its way into force."""
+        """The active plan, or else the one that is loading."""
         deployment = self.active or self.loading
         return None if deployment is None else deployment.plan
 
@@ -69,7 +69,7 @@ class QueryRegistry:
     """The states of all queries, in order of arrival.
 
     Planners ask far more often than queries move, so each query is put in its place when it moves.
-    ``living`` has states by id; ``plans`` and ``loading`` the plan in force or being loaded, by id;
+    ``living`` has states by id; ``plans`` and ``loading`` the active and the loading plan, by id;
     ``departed`` the last `LISTED` queries that have left.
     """
 
@@ -135,7 +135,7 @@ class QueryRegistry:
 
     @property
     def running(self) -> tuple[Query, ...]:
-        """Queries with a deployment in force or on its way, and no search under way."""
+        """Queries with an active or loading deployment, and no search under way."""
         return self._running.queries
 
     @property

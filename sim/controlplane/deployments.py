@@ -1,4 +1,4 @@
-"""The life of deployments: reserved, loading, in force, draining, gone."""
+"""The life of deployments: reserved, loading, active, draining, gone."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -35,7 +35,7 @@ class Deployments:
     def reserve(
         self, state: QueryState, plan: Plan, demands: Sequence[StationDemand], backhaul_up_s: float
     ) -> Deployment:
-        """Take the resources of a plan, whose deployment is in force once its models are loaded.
+        """Take the resources of a plan, whose deployment is active once its models are loaded.
 
         ``backhaul_up_s`` is the transmission time of a request on the backhaul to the cloud, in
         seconds.

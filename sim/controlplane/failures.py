@@ -79,7 +79,7 @@ def _lose(world: "World", stations: list[Station], reason: str) -> None:
         if state.active is not None and not dead.isdisjoint(state.active.stations):
             world.tables.add("decisions", end_row(state.active, now, reason))
             world.monitor.void_trial(state.active.number, now)
-            world.take_out_of_force(state)
+            world.deactivate(state)
     world.call_planner("failure")
 
 

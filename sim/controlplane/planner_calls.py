@@ -73,12 +73,12 @@ def _when_due(world: "World", at_ns: int) -> Generator[Event, None, None]:
 def _carry_out(
     world: "World", state: QueryState, order: DeploymentOrder, trigger: str, triggered_ns: int
 ) -> Generator[Event, None, None]:
-    """Deploy the plan of an order if it still fits, and wait until it is in force."""
+    """Deploy the plan of an order if it still fits, and wait until it is active."""
     if state.departed:
         return
     row = decision_row(order, trigger, triggered_ns)
     if order.plan is None:
-        world.take_out_of_force(state)
+        world.deactivate(state)
         world.withdraw(state)
         world.tables.add("decisions", row | {"outcome": "released"})
         return
@@ -101,10 +101,10 @@ def _carry_out(
         | {
             "deployment": deployment.number,
             "outcome": "deployed",
-            "in_force_s": seconds(deployment.in_force_ns),
+            "in_force_s": seconds(deployment.active_from_ns),
         },
     )
-    yield from world.bring_into_force(state, deployment)
+    yield from world.activate(state, deployment)
 
 
 def _reason(error: BaseException) -> str:

@@ -1,4 +1,4 @@
-"""The control plane: queries come and go, planners are called, plans come into force.
+"""The control plane: queries come and go, planners are called, plans become active.
 
 All of it runs on one SimPy clock, and tells the data plane what changes and when. What depends on
 requests happens at ticks, after the data plane was advanced. Calls of the planner are in
@@ -185,15 +185,13 @@ class World:
 
     # Deployments
 
-    def bring_into_force(
-        self, state: QueryState, deployment: Deployment
-    ) -> Generator[Event, None, None]:
-        """Wait until a deployment's models are loaded, then let it replace the one in force."""
+    def activate(self, state: QueryState, deployment: Deployment) -> Generator[Event, None, None]:
+        """Wait until a deployment's models are loaded, then let it replace the active one."""
         if state.loading is not None:
             self.deployments.leave(state.loading)
         state.loading = deployment
-        if deployment.in_force_ns > self.env.now:
-            yield self.env.timeout(deployment.in_force_ns - self.env.now)
+        if deployment.active_from_ns > self.env.now:
+            yield self.env.timeout(deployment.active_from_ns - self.env.now)
         if state.loading is not deployment:
             return  # The query departed, or a machine failed, or another plan overtook this one.
         now = self.env.now
@@ -210,7 +208,7 @@ class World:
         self.data.route(now, state.query.id, self._routes.route(state, deployment))
 
     def withdraw(self, state: QueryState) -> None:
-        """Take a query's deployments out of force; what is in flight may finish."""
+        """End a query's deployments; what is in flight may finish."""
         if state.loading is not None:
             self.deployments.leave(state.loading)
             state.loading = None
@@ -218,8 +216,8 @@ class World:
             self.deployments.drain(state.active)
             state.active = None
 
-    def take_out_of_force(self, state: QueryState) -> None:
-        """Take a living query's deployment out of force; its requests are unserved from now on."""
+    def deactivate(self, state: QueryState) -> None:
+        """End a living query's deployment; its requests are unserved from now on."""
         if state.active is not None:
             self.deployments.drain(state.active)
             state.active = None

@@ -13,7 +13,7 @@ applications that state latency per output length, otherwise 1. Latencies are re
 
 A window without requests repeats the previous verdict and is flagged. A request in flight at the
 horizon with time left counts neither way. Service goodput at a moment is the number of queries with
-a deployment in force whose window at that moment meets every part of the SLO.
+an active deployment whose window at that moment meets every part of the SLO.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -67,7 +67,7 @@ class Verdicts:
     undecided: Ints  # in flight at the horizon, with time left
     outcomes: Ints  # requests by how they ended, in the order of ``OUTCOMES``, shape (n, 6)
     active_ns: Ints  # time of the window in which the query lived
-    deployed_ns: Ints  # time of it in which a deployment was in force
+    deployed_ns: Ints  # time of it in which a deployment was active
     cost_usd: Floats  # cost attributed to the query
     sojourn_ns: Ints  # sum over the completed requests, each over its allowance
     # Quantiles of latency, the SLO's and then ``QUANTILES``, shape (n, 4). Nearest rank: the
@@ -213,7 +213,7 @@ class SloMonitor:
         now_ns: int,
         accuracies: Sequence[tuple[int, float]] = (),
     ) -> None:
-        """Note that a new deployment, or none, is in force for a query from now on.
+        """Note that a new deployment, or none, is active for a query from now on.
 
         ``accuracies`` are (nanoseconds, expected accuracy): from when on each holds, in order of
         time.
@@ -384,7 +384,7 @@ class SloMonitor:
         self._on_close(closed)
 
     def trial(self, deployment: int) -> DeploymentTrial | None:
-        """Return the trial of a deployment, or None if it never came into force."""
+        """Return the trial of a deployment, or None if it never became active."""
         slot = self._deployment_slots.find(deployment)
         if slot < 0:
             return None

@@ -48,8 +48,8 @@ def objective(result: Result, utilisation: float, every_s: float = EVERY_S) -> M
     RuntimeError if the model does not know a plan in force.
     """
     horizon_s = result.scenario.horizon_s
-    in_force = stays(result.decisions, horizon_s)
-    judge = Judge(in_force, horizon_s / 2, horizon_s, utilisation, every_s)
+    active = stays(result.decisions, horizon_s)
+    judge = Judge(active, horizon_s / 2, horizon_s, utilisation, every_s)
     world = World(result.scenario, judge, result.seed, BlocksPlane)
     with single_threaded():
         world.run(horizon_s)
@@ -88,14 +88,14 @@ class Judge(ILP):
 
     def __init__(
         self,
-        in_force: tuple[Stay, ...],
+        active: tuple[Stay, ...],
         begin_s: float,
         end_s: float,
         utilisation: float,
         replan_every_s: float = EVERY_S,
     ) -> None:
         super().__init__(utilisation=utilisation, replan_every_s=replan_every_s)
-        self.in_force = in_force
+        self.active = active
         self.begin_s = begin_s
         self.end_s = end_s
 
@@ -104,7 +104,7 @@ class Judge(ILP):
         if context.trigger != "tick" or not self.begin_s <= context.now_s < self.end_s:
             return
         queries = {query.id: query for query in context.waiting}
-        for stay in self.in_force:
+        for stay in self.active:
             if stay.query in queries and stay.begin_s <= context.now_s < stay.end_s:
                 self._judge(context, queries[stay.query], stay.plan)
         if queries:

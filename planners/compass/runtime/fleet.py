@@ -1,9 +1,9 @@
-"""What the plans in force use, carried on from call to call, and records that a crash has lost."""
+"""What the active plans use, carried on from call to call, and records that a crash has lost."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from planners.compass.runtime.watch import in_force, serving
+from planners.compass.runtime.watch import active_record, serving
 from planners.compass.search.search import Search
 from planners.compass.state.pools import Fleet, Market, Pools, ResourceUse, Standing
 from planners.compass.state.records import (
@@ -50,7 +50,7 @@ def fleet_of(context: PlanningContext) -> Fleet:
 
 
 def standing_of(context: PlanningContext, takes: ResourceUse, pools: Pools) -> Standing:
-    """Return the stations of the plans in force, reused while nothing has changed."""
+    """Return the stations of the active plans, reused while nothing has changed."""
     fleet = fleet_of(context)
     last = shared(context).standing
     if last is not None and last.fleet is fleet and last.takes is takes and last.pools is pools:
@@ -66,7 +66,7 @@ def recover_lost(
     """Restore the missing records of running queries; return the queries looked at.
 
     Without a record nobody would look after them, or others would get what they hold. Profiles of
-    the last checkpoint still count; otherwise the configuration in force is profiled. ``market``
+    the last checkpoint still count; otherwise the active configuration is profiled. ``market``
     does not know what the returned queries use.
     """
     looked_at = set()
@@ -91,7 +91,7 @@ def recover_lost(
         number = view.index_of(plan)
         if stands or number is None:
             continue
-        record = in_force(
+        record = active_record(
             context, query, market.pools, view, number, plan, found, search.model.load
         )
         update_service(context, query.id, ordered=record)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from planners.common.weak_cache import KEPT
 from planners.compass.state.records import (
-    InForce,
+    ActivePlan,
     keep_order,
     last_order_s,
     service_state,
@@ -21,7 +21,7 @@ PROMISED = "compass promised"
 """Key of the orders of a call that hold no room yet, each with its query."""
 
 
-def order(context: PlanningContext, query: Query, record: InForce) -> None:
+def order(context: PlanningContext, query: Query, record: ActivePlan) -> None:
     """Order a plan for a query, and remember what is predicted of it."""
     context.deploy(query, record.plan)
     _promised(context)[query.id] = query, record
@@ -35,7 +35,7 @@ def release(context: PlanningContext, query: Query) -> None:
     _promised(context).pop(query.id, None)
 
 
-def orders_of(context: PlanningContext) -> Mapping[int, InForce]:
+def orders_of(context: PlanningContext) -> Mapping[int, ActivePlan]:
     """Return the orders that the planning context's plans do not show, by query.
 
     Those of this call and of searches under way, and those whose models are being loaded while
@@ -73,12 +73,12 @@ def first_that_fits(
     return context.bulk.first_that_fits(wanted, promised)
 
 
-def _promised(context: PlanningContext) -> dict[int, tuple[Query, InForce]]:
+def _promised(context: PlanningContext) -> dict[int, tuple[Query, ActivePlan]]:
     """Return the orders of searches under way and of this call, which `order` adds to."""
     return KEPT.of(context, PROMISED, lambda: _under_way(context))
 
 
-def _under_way(context: PlanningContext) -> dict[int, tuple[Query, InForce]]:
+def _under_way(context: PlanningContext) -> dict[int, tuple[Query, ActivePlan]]:
     """Return the orders of searches of earlier calls that are still under way."""
     found = {}
     for query in context.bulk.searching:

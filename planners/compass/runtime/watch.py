@@ -20,7 +20,7 @@ from planners.compass.runtime.audits import NOTHING, Audits, note_drift, others_
 from planners.compass.search.query_plans import loaded_factors
 from planners.compass.state.pools import Pools, Uses, takes_of
 from planners.compass.state.records import (
-    InForce,
+    ActivePlan,
     ProfiledConfig,
     SearchState,
     Slowness,
@@ -120,9 +120,9 @@ class Watch(InRange, Runtime):
         return found
 
     def _late(
-        self, context: PlanningContext, query: Query, known: InForce, last: WindowReport
+        self, context: PlanningContext, query: Query, known: ActivePlan, last: WindowReport
     ) -> bool:
-        """Return whether a new window of the plan in force was bad, and learn from it why."""
+        """Return whether a new window of the active plan was bad, and learn from it why."""
         if last.end_s <= known.judged_s or last.born == 0:
             return False
         if last.born - last.good <= self._allowed(query) * last.born:
@@ -156,7 +156,7 @@ class Watch(InRange, Runtime):
         return (1 - query.slo.latency_quantile) * (1 + self.slack)
 
     def _inaccurate(
-        self, context: PlanningContext, query: Query, known: InForce, since_s: float
+        self, context: PlanningContext, query: Query, known: ActivePlan, since_s: float
     ) -> bool:
         """Return whether audits raise an alarm; profiles are then discarded."""
         floor = query.slo.accuracy
@@ -219,7 +219,7 @@ def _still_settled(context: PlanningContext) -> dict[int, Settled]:
     }
 
 
-def _keep(context: PlanningContext, query: Query, known: InForce) -> None:
+def _keep(context: PlanningContext, query: Query, known: ActivePlan) -> None:
     """Remember the record of what serves a query, also where another order follows it."""
     last = service_state(context, query.id).ordered
     if last is not None and last.plan != known.plan:
@@ -228,8 +228,8 @@ def _keep(context: PlanningContext, query: Query, known: InForce) -> None:
 
 
 def _device_learned(
-    context: PlanningContext, query: Query, known: InForce, last: WindowReport | None
-) -> InForce:
+    context: PlanningContext, query: Query, known: ActivePlan, last: WindowReport | None
+) -> ActivePlan:
     """Learn from the first window how fast a query's device is; return the plan's record.
 
     Devices of one kind differ. Later changes show in bad windows.
@@ -248,7 +248,7 @@ def _device_learned(
     return known
 
 
-def _device_known(context: PlanningContext, query: Query, known: InForce) -> bool:
+def _device_known(context: PlanningContext, query: Query, known: ActivePlan) -> bool:
     """Return whether the first window of a plan has nothing left to tell of the device."""
     found = seen_search_state(context, query.id)
     return known.device_s <= 0 or (found is not None and found.slowness.device_known)
@@ -258,7 +258,7 @@ def _within(ratio: float) -> float:
     return min(MOST_RATIO, max(LEAST_RATIO, ratio))
 
 
-def _ratios(known: InForce, last: WindowReport) -> Slowness:
+def _ratios(known: ActivePlan, last: WindowReport) -> Slowness:
     """Return observed over predicted time, on the device, on links, and elsewhere."""
     elsewhere_s = fsum(
         compute + waiting
@@ -274,7 +274,7 @@ def _ratios(known: InForce, last: WindowReport) -> Slowness:
     )
 
 
-def _on_device_s(known: InForce, last: WindowReport) -> float:
+def _on_device_s(known: ActivePlan, last: WindowReport) -> float:
     """Return the mean time that the device served a request, without waits.
 
     Waits follow from its speed, and a prediction adds them again.
@@ -292,7 +292,7 @@ def _ratio(observed_s: float, predicted_s: float) -> float:
     return observed_s / predicted_s
 
 
-def serving(context: PlanningContext, query: Query) -> InForce | None:
+def serving(context: PlanningContext, query: Query) -> ActivePlan | None:
     """Return the record of the plan that serves a query, or None."""
     known = service_state(context, query.id).ordered
     plan = context.plan_of(query)
@@ -301,7 +301,7 @@ def serving(context: PlanningContext, query: Query) -> InForce | None:
     return known
 
 
-def in_force(
+def active_record(
     context: PlanningContext,
     query: Query,
     pools: Pools,
@@ -310,7 +310,7 @@ def in_force(
     plan: Plan,
     found: SearchState,
     load: float,
-) -> InForce:
+) -> ActivePlan:
     """Return the record of an order; ``load`` is the utilisation planned for."""
     seen = found.profiled[int(view.configuration[number])]
     factors = loaded_factors(view, np.array([number]), load, seen.time_cv)[0]
@@ -321,7 +321,7 @@ def in_force(
     filled = takes_of(context, pools, view).filled(
         pools, view, np.array([number]), query.requests_per_s, seen.operator_time_s
     )
-    return InForce(
+    return ActivePlan(
         plan,
         context.now_s,
         slowness.device * float(time_s[on_device].sum()),

@@ -115,7 +115,7 @@ class ShareStations(InRange, Regrouping):
         )
 
     def _pays(self, table: StationTable, chosen: Integers) -> bool:
-        """Return whether a choice is worth ``gain`` more than what is in force."""
+        """Return whether a choice is worth ``gain`` more than what is active."""
         return table.worth(chosen) >= table.worth(table.current) + self.gain
 
     def _looked_at(
@@ -142,7 +142,7 @@ class ShareStations(InRange, Regrouping):
     ) -> list[int]:
         """Return configurations that many may agree on.
 
-        Those that most queries may be served by, those offered to wanting queries, those in force.
+        Those that most queries may be served by, those offered to wanting queries, active ones.
         """
         found: dict[int, None] = dict.fromkeys(table.agreeable(self.most_configurations // 2))
         for query in wanting:

@@ -89,7 +89,7 @@ class Scheduler(ABC):
     ) -> list[Offer]:
         """Return plans that a running query should move to, the best first.
 
-        ``now`` is what is believed of the plan in force; None if nothing is.
+        ``now`` is what is believed of the active plan; None if nothing is.
         """
         return []
 
@@ -165,7 +165,7 @@ class ByPrice(Scheduler):
     ) -> list[Offer]:
         """Return the feasible plans whose loss is low enough for a move to pay.
 
-        All of them if the plan in force is not feasible. If that costs nothing, a move must make
+        All of them if the active plan is not feasible. If that costs nothing, a move must make
         the query surer by `SURER`, and only if that has a worth.
         """
         if now is not None and not now.feasible:

@@ -42,7 +42,7 @@ class StationTable:
             beliefs_of(self.search, context, query, self.market, search_state(context, query))
             for query in queries
         ]
-        self._in_force = [
+        self._active = [
             -1 if (known := serving(context, query)) is None else known.number for query in queries
         ]
         self._shared: Sequence[int] = ()
@@ -88,7 +88,7 @@ class StationTable:
 
     @property
     def current(self) -> Integers:
-        """Row of the plan in force of each query, -1 for none, shape (Q,)."""
+        """Row of the active plan of each query, -1 for none, shape (Q,)."""
         return self.rows.current
 
     def worth(self, chosen: Integers) -> float:
@@ -128,7 +128,7 @@ class StationTable:
             query = self.queries[at].id
             if row >= 0 and row != now:
                 found[query] = self._beliefs[at].judge(int(self.rows.number[row]))
-            elif row < 0 and self._in_force[at] >= 0:
+            elif row < 0 and self._active[at] >= 0:
                 found[query] = None
         return found
 
@@ -170,12 +170,12 @@ class StationTable:
         parts = [
             (at, candidates)
             for at, beliefs in enumerate(self._beliefs)
-            for candidates in beliefs.candidates(self._shared, least_hope, self._in_force[at])
+            for candidates in beliefs.candidates(self._shared, least_hope, self._active[at])
         ]
         query = np.repeat([at for at, _ in parts], [len(its.number) for _, its in parts])
         its = Candidates._make(map(np.concatenate, zip(*(part for _, part in parts), strict=True)))
         sort = _codes(its.station, its.operator_key)
-        stays = its.number == np.array(self._in_force)[query]
+        stays = its.number == np.array(self._active)[query]
         worth = its.probability * (1 + self.switch * stays)
         kept = best_of_each_set(query, sort, worth + stays)
         kept = kept[worth[kept] > 0]
@@ -192,8 +192,8 @@ class StationTable:
         capacity = market.pools.capacity.copy()
         capacity[-1] -= others.backhaul.sum()
         current = np.full(len(self.queries), -1, dtype=np.int64)
-        in_force = np.flatnonzero(stays[kept])
-        current[query[kept][in_force]] = in_force
+        active = np.flatnonzero(stays[kept])
+        current[query[kept][active]] = active
         problem = WholeStations(
             len(self.queries),
             query[kept],
@@ -218,7 +218,7 @@ class _Rows:
     problem: WholeStations
     number: Integers  # in the views of their queries, (M,)
     configuration: Integers  # (M,)
-    current: Integers  # row of the plan in force of each query, -1 for none, (Q,)
+    current: Integers  # row of the active plan of each query, -1 for none, (Q,)
 
 
 def _codes(station: Integers, operator_key: Integers) -> Integers:

@@ -212,13 +212,13 @@ class Beliefs:
     ) -> list[Candidates]:
         """Return the plans that a matching on shared stations may choose from.
 
-        Feasible plans of the configurations ``shared``, or without stations; and the plan in force.
+        Feasible plans of the configurations ``shared``, or without stations; and the active plan.
 
         Args:
             shared: configurations by which stations may be shared.
             least_hope: least probability of being accurate enough for unprofiled ones to count,
                 by the last search; None for never.
-            now: number of the plan in force, -1 for none.
+            now: number of the active plan, -1 for none.
 
         Returns:
             Plans of profiled configurations, and then, with hope, of others.

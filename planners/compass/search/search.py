@@ -90,7 +90,7 @@ class Search(InRange, ABC):
         least_promise: least probability of keeping the SLO for a plan to be worth profiling,
             once `LEAST_KNOWN` configurations are known.
         most_offers: plans offered of each query.
-        confirm_items: items by which the profile of a configuration in force grows at a time,
+        confirm_items: items by which the profile of an active configuration grows at a time,
             until a test at ``confirm_alpha`` can tell; 0 for none.
         confirm_alpha: probability of a wrong verdict that this test allows.
         seed: seed of the initial configurations.
@@ -187,7 +187,7 @@ class Search(InRange, ABC):
         return beliefs_of(self, context, query, market, found).judge(number)
 
     def confirm(self, context: PlanningContext, query: Query, market: Market, index: int) -> bool:
-        """Profile a configuration in force further, and test it more strictly than the search did.
+        """Profile an active configuration further, and test it more strictly than the search did.
 
         The results, and what they show of other configurations, go into the `SearchState`. Returns
         whether anything was learned.
@@ -271,7 +271,7 @@ class Search(InRange, ABC):
 
 
 def _untried(context: PlanningContext, query: Query, tried: set[int]) -> Configuration | None:
-    """Return the configuration in force of a query, unless it was tried."""
+    """Return the active configuration of a query, unless it was tried."""
     plan = context.plan_of(query)
     if plan is None or plan.configuration.index in tried:
         return None

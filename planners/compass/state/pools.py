@@ -82,7 +82,7 @@ class Uses:
 
 @dataclass(frozen=True, eq=False)
 class Fleet:
-    """What the plans in force of Q queries use, N operators; see `Uses`."""
+    """What the active plans of Q queries use, N operators; see `Uses`."""
 
     query: Integers  # ids, (Q,)
     station: Integers  # (Q, N)

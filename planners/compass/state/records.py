@@ -159,7 +159,7 @@ QUERY_RECORDS = (IN_VAIN, SEARCH, SERVICE, ORDERED)
 
 
 @dataclass(frozen=True)
-class InForce:
+class ActivePlan:
     """An ordered plan, and the predicted times of a mean request."""
 
     plan: Plan
@@ -170,16 +170,16 @@ class InForce:
     uses: Uses
     number: int  # of the plan in the query's view
     judged_s: float = 0.0  # end of the last window acted upon
-    before: "InForce | None" = None  # what serves until this is in force, or if it is refused
+    before: "ActivePlan | None" = None  # what serves until this is active, or if it is refused
 
 
 @dataclass(frozen=True)
 class ServiceState:
     """How one query is served."""
 
-    ordered: InForce | None = None  # the last order
+    ordered: ActivePlan | None = None  # the last order
     audits: "Audits | None" = None  # of its accuracy
-    poor: Plan | None = None  # plan in force, if last judged infeasible
+    poor: Plan | None = None  # active plan, if last judged infeasible
     refused: Sequence[Plan] = ()  # plans of its last refused bid
 
 
@@ -192,7 +192,7 @@ class SharedState:
     repack: "PendingRepack | None" = None  # the regrouping under way
     refused: "Sequence[Refused]" = ()  # in parts; the last that names a query counts
     settled: "Mapping[int, Settled]" = field(default_factory=dict)  # by query
-    plans: "SeenPlans | None" = None  # plans in force at the last call
+    plans: "SeenPlans | None" = None  # active plans at the last call
     standing: Standing | None = None  # the stations that serve them
 
 

@@ -5,13 +5,14 @@ A stop takes requests by (arrival there, query, number, leg).
 
 from scenarios.compiled import in_place, inlined
 from sim._jit.hints import AHEAD, index, prefetch
+from sim._jit.radix import MOST_BITS, radix_sort, value_range
 from sim.dataplane.base.durations import NEVER
 from sim.dataplane.base.request_rows import DEPLOYMENT, ENDED, NUMBER, OUTCOME, QUERY, VISIT
 from sim.dataplane.blocks import tables as tb
 from sim.dataplane.blocks.tables import NONE, Ints, PlaneTables
 
 MOVES = 8  # moves per request after which sorting by insertion is given up
-RADIX_BITS = 8  # bits of each digit where the leading digit is not enough
+DIGIT_BITS = 8  # bits of each digit where the leading digit is not enough
 
 
 @inlined
@@ -161,15 +162,15 @@ def sort_slots(rows: Ints, keys: Ints, slots: Ints, n: int) -> None:
     for i in range(1, n):
         descents += keys[i] < keys[i - 1]
     if descents * MOVES > n or _insert(rows, keys, slots, n, MOVES * n) > MOVES * n:
-        least, most = _range(keys, n)
+        least, most = value_range(keys, n)
         bits, shift = 1, 0
-        while n >> bits > 0 and bits < tb.MOST_BITS:
+        while n >> bits > 0 and bits < MOST_BITS:
             bits += 1
         while (most - least) >> shift >> bits > 0:
             shift += 1
-        _radix(keys, slots, n, least, most, shift, bits)
+        radix_sort(keys, slots, n, least, most, shift, bits)
         if _insert(rows, keys, slots, n, MOVES * n) > MOVES * n:
-            _radix(keys, slots, n, least, most, 0, RADIX_BITS)
+            radix_sort(keys, slots, n, least, most, 0, DIGIT_BITS)
             _insert(rows, keys, slots, n, NEVER)
 
 
@@ -190,46 +191,3 @@ def _insert(rows: Ints, keys: Ints, slots: Ints, n: int, most: int) -> int:
         if moves > most:
             break
     return moves
-
-
-@inlined
-def _range(keys: Ints, n: int) -> tuple[int, int]:
-    least, most = keys[0], keys[0]
-    for i in range(1, n):
-        least, most = min(least, keys[i]), max(most, keys[i])
-    return least, most
-
-
-@in_place
-def _radix(keys: Ints, slots: Ints, n: int, least: int, most: int, shift: int, bits: int) -> None:
-    """Sort by time alone, without its last ``shift`` bits, keeping the order of equals."""
-    half = len(slots) // 2
-    source, target = 0, half
-    while (most - least) >> shift > 0:
-        _move_by_digit(keys, slots, n, source, target, least, shift, bits)
-        source, target = target, source
-        shift += bits
-    if source > 0:
-        for i in range(n):
-            keys[i], slots[i] = keys[half + i], slots[half + i]
-
-
-@inlined
-def _move_by_digit(
-    keys: Ints, slots: Ints, n: int, source: int, target: int, least: int, shift: int, bits: int
-) -> None:
-    """Move ``n`` rows from one place to another, in the order of one digit of their times."""
-    counts, digits = keys[2 * (len(slots) // 2) :], 1 << bits
-    for digit in range(digits):
-        counts[digit] = 0
-    for i in range(n):
-        counts[index(((keys[index(source + i)] - least) >> shift) & (digits - 1))] += 1
-    total = 0
-    for digit in range(digits):
-        counts[digit], total = total, total + counts[digit]
-    for i in range(n):
-        key = keys[index(source + i)]
-        digit = index(((key - least) >> shift) & (digits - 1))
-        j = index(target + counts[digit])
-        counts[digit] += 1
-        keys[j], slots[j] = key, slots[index(source + i)]

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim._jit.id_pool import aligned, grown
+from sim._jit.radix import MOST_BITS
 from sim.dataplane.base.interface import OUTCOMES
 from sim.dataplane.base.request_rows import OUTCOME, width
 
@@ -155,7 +156,7 @@ SOURCE = _record(
     count=INT,  # births in the buffer
     number=INT,  # number of the first birth in the buffer
     close_ns=INT,  # no birth at this time or later
-    segment=INT,  # the segment in force
+    segment=INT,  # the current segment
 )
 """Where the requests of a query are born."""
 
@@ -164,8 +165,6 @@ SEGMENT = _record(32, at_ns=INT, visit=INT, deployment=INT, next=INT)
 
 LEAST = 16_384
 """Rows at first: those of a whole block in most runs, so that it is not cut for want of rows."""
-MOST_BITS = 13
-"""Most bits of the digit by which rows are put near their places: as many digits as rows."""
 
 # Counts.
 FREE, OUT, BORN, ENDED_COUNT, SETTLED, COUNTS = range(6)

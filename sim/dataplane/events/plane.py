@@ -1,6 +1,6 @@
 """The event data plane: every request is a process that queues, batches, computes and transfers.
 
-This is the reference. A request is born at its source, and follows the route that is in force then:
+This is the reference. A request is born at its source, and follows the route that is active then:
 
     source  ->  [link -> station] x operators  ->  link  ->  answer
 
@@ -168,12 +168,12 @@ class EventsPlane:
 
     def _admit(self, request: Request) -> None:
         """Send a new request on its way, or end it at once if nothing serves its query."""
-        in_force = self.routes.get(request.query)
+        active = self.routes.get(request.query)
         self.born.append(request)
-        if in_force is None:
+        if active is None:
             self._end(request, UNSERVED)
             return
-        route, legs = in_force
+        route, legs = active
         request.deployment = route.deployment
         request.bound_ns, request.priority = route.bound_ns, route.priority
         # The last leg is followed by the request itself, those before it by copies.

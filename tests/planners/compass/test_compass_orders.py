@@ -9,7 +9,7 @@ from worlds import run, scenario
 from planners import Compass
 from planners.compass.runtime.orders import fit, order, orders_of
 from planners.compass.runtime.watch import Watch, serving
-from planners.compass.state.records import InForce
+from planners.compass.state.records import ActivePlan
 
 
 def test_an_order_counts_until_it_is_carried_out():
@@ -43,7 +43,7 @@ def test_what_was_ordered_is_not_promised_again():
             one, two = context.waiting
             told.append((context.fits(two, other), fit(context, [(two, other)])))
             context.charge(one, "step", 500_000)
-            order(context, one, InForce(first, context.now_s, 0.0, 0.0, 0.0, None, 0))
+            order(context, one, ActivePlan(first, context.now_s, 0.0, 0.0, 0.0, None, 0))
             told.append((context.fits(two, other), fit(context, [(two, other)])))
             assert fit(context, [(one, other)]) == [True], "in place of its own order"
         else:

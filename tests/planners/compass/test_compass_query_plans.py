@@ -3,7 +3,7 @@
 import numpy as np
 from compass_worlds import arriving, market, with_context
 
-from planners.compass.runtime.watch import in_force
+from planners.compass.runtime.watch import active_record
 from planners.compass.search.query_plans import ProfiledSizes, QueryPlans
 from planners.compass.state.records import ProfiledConfig, SearchState, Slowness
 from sim import Choices
@@ -74,7 +74,7 @@ def test_a_plan_ordered_after_that_is_expected_to_be_as_slow():
         number = int(np.flatnonzero(remote)[0])
         plan, seen = view.plan(number), {0: shown(context, query)}
         usual, slow = (
-            in_force(
+            active_record(
                 context,
                 query,
                 pools,

@@ -20,7 +20,7 @@ from planners.compass.search.search import CmboSearch, RandomSearch
 from planners.compass.state.records import (
     SEARCH,
     SERVICE,
-    InForce,
+    ActivePlan,
     SearchState,
     ServiceState,
     Slowness,
@@ -371,7 +371,7 @@ class Board:
         self.query = SimpleNamespace(id=0, slo=SLO(latency_s=1.0))
         configuration = SimpleNamespace(index=0)
         self.plan = SimpleNamespace(placement=("device", "cloud"), configuration=configuration)
-        known = InForce(self.plan, 0.0, self.DEVICE_S, 0.1, elsewhere_s, None, 0)
+        known = ActivePlan(self.plan, 0.0, self.DEVICE_S, 0.1, elsewhere_s, None, 0)
         self.memory = {(SERVICE, 0): ServiceState(known), (SEARCH, 0): found}
         self.bulk = self.world = self
         self.running, self.plans = (self.query,), {0: self.plan}

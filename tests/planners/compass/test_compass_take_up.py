@@ -7,13 +7,13 @@ from compass_worlds import ONE_CLOUD, arriving, market, with_context
 
 from planners.compass.runtime.fleet import recover_lost
 from planners.compass.runtime.orders import order, orders_of
-from planners.compass.runtime.watch import in_force, serving
+from planners.compass.runtime.watch import active_record, serving
 from planners.compass.scheduling.repacking import PendingRepack, to_order
 from planners.compass.search.search import CmboSearch
 from planners.compass.state.records import (
     SEARCH,
     SERVICE,
-    InForce,
+    ActivePlan,
     SearchState,
     keep_search_state,
     publish_search_state,
@@ -45,7 +45,7 @@ class Lost:
         if context.running and self.looked_at is None:
             [query] = context.running
             self.lose(context, query)
-            known: InForce | None = serving(context, query)
+            known: ActivePlan | None = serving(context, query)
             uses = {} if known is None else {query.id: known.uses}
             self.looked_at = recover_lost(context, market(context, uses), CMBO, ())
             self.record = serving(context, query)
@@ -61,7 +61,9 @@ class Lost:
             )
             plan = view.plan(number)
             order(
-                context, query, in_force(context, query, made.pools, view, number, plan, found, 0.7)
+                context,
+                query,
+                active_record(context, query, made.pools, view, number, plan, found, 0.7),
             )
 
     def lose(self, context: PlanningContext, query: Query) -> None:

@@ -1,0 +1,65 @@
+"""Radix sort of integer keys, least significant digit first (Knuth, TAOCP 3, 5.2.5, algorithm R).
+
+It needs no memory of its own, which compiled code without reference counts cannot allocate. With a
+shell sort in its place, the data plane alone takes 1.3 to 1.4 times as long (see
+``benchmarks/without.py``).
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scenarios.compiled import in_place, inlined
+from sim._jit.hints import index
+
+Ints = NDArray[np.int64]
+MOST_BITS = 13  # most bits of a digit, whose counts take as many places as there are digits
+
+
+@inlined
+def value_range(keys: Ints, n: int) -> tuple[int, int]:
+    """Return the least and the largest of ``keys[:n]``."""
+    least, most = keys[0], keys[0]
+    for i in range(1, n):
+        least, most = min(least, keys[i]), max(most, keys[i])
+    return least, most
+
+
+@in_place
+def radix_sort(
+    keys: Ints, slots: Ints, n: int, least: int, most: int, shift: int, bits: int
+) -> None:
+    """Sort ``keys[:n]``, with ``slots[:n]``, by all but the last ``shift`` bits of the keys.
+
+    The order of equals stays. Half of ``slots`` and as many keys are room to work in; counts of
+    digits follow behind in ``keys``.
+    """
+    half = len(slots) // 2
+    source, target = 0, half
+    while (most - least) >> shift > 0:
+        _move_by_digit(keys, slots, n, source, target, least, shift, bits)
+        source, target = target, source
+        shift += bits
+    if source > 0:
+        for i in range(n):
+            keys[i], slots[i] = keys[half + i], slots[half + i]
+
+
+@inlined
+def _move_by_digit(
+    keys: Ints, slots: Ints, n: int, source: int, target: int, least: int, shift: int, bits: int
+) -> None:
+    """Move ``n`` keys from one place to another, in the order of one digit: a counting sort."""
+    counts, digits = keys[2 * (len(slots) // 2) :], 1 << bits
+    for digit in range(digits):
+        counts[digit] = 0
+    for i in range(n):
+        counts[index(((keys[index(source + i)] - least) >> shift) & (digits - 1))] += 1
+    total = 0
+    for digit in range(digits):
+        counts[digit], total = total, total + counts[digit]
+    for i in range(n):
+        key = keys[index(source + i)]
+        digit = index(((key - least) >> shift) & (digits - 1))
+        j = index(target + counts[digit])
+        counts[digit] += 1
+        keys[j], slots[j] = key, slots[index(source + i)]
