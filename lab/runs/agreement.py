@@ -197,7 +197,7 @@ def compare_requests(one: Ints, other: Ints, operators: Sequence[str]) -> tuple[
 
 def _known(record: RequestRecord, operators: Sequence[str]) -> dict[str, Any]:
     """Return the values of a request by column, in the order in which they arose."""
-    values = vars(record)
+    values = asdict(record)
     known = {name: values[name] for name in ("arrival_ns", "deployment", "size", "length")}
     known["allowance"] = record.allowance
     for at, operator in enumerate((*operators, ANSWER)):
