@@ -6,7 +6,7 @@ Both worlds advance tick by tick; results are compared and dropped, so memory st
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from time import perf_counter
 from typing import Any
 
