@@ -136,7 +136,7 @@ class TestCrash:
             assert frame.equals(often.frames[table])
 
     def test_the_period_must_be_one(self):
-        with pytest.raises(ValueError, match=r"checkpoint_every_s=0\.0: must lie between 0\.001 and"):
+        with pytest.raises(ValueError, match=r"every_s=0\.0: must lie between 0\.001 and"):
             Profiling(checkpoint_every_s=0.0)
 
 
