@@ -56,8 +56,8 @@ class PlanningCall:
             returned: object = planner.plan(context)
             if returned is not None:
                 raise PlannerError(
-                    f"plan returned {returned!r}: it must return nothing, and order by "
-                    "context.deploy and context.release"
+                    "plan must return None and order with context.deploy(query, plan) and "
+                    f"context.release(query); it returned a value of type {type(returned).__name__}"
                 )
         except (Exception, SystemExit) as raised:
             error = raised

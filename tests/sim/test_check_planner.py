@@ -144,6 +144,17 @@ class OnlyWhenEmptyHanded(Cheapest):
         return next(plan for plan in plans if context.fits(query, plan))
 
 
+class Returns(Cheapest):
+    def plan(self, context):
+        return {query.id: self.choose(context, query) for query in context.waiting}
+
+
+class Yields(Cheapest):
+    def plan(self, context):
+        for query in context.waiting:
+            yield query, self.choose(context, query)
+
+
 class FailsAfterFailure(Cheapest):
     def plan(self, context):
         super().plan(context)
@@ -428,6 +439,8 @@ class GoesByHash(Cheapest):
         ),
         (NeedsABound, "fails at .* TypeError"),
         (OnlyWhenEmptyHanded, "fails at .* StopIteration"),
+        (Returns, r": plan must return None and order with context\.deploy.* of type dict$"),
+        (Yields, r": plan must return None and order with context\.deploy.* of type generator$"),
         (FailsAfterFailure, "fails at .* on recovery: RuntimeError"),
         (Invents, "fails at .* PlannerError .* 'moon'"),
         (DeploysNonsense, "fails at .* PlannerError .* 'cheap'"),

@@ -355,8 +355,8 @@ def test_a_planner_must_not_return_its_plans():
 
     made = run(scenario(5.0, workload=workload(1.0)), Returning())
     (error,) = made.planner_errors
-    assert "plan returned [" in error
-    assert "order by context.deploy" in error
+    assert "plan must return None and order with context.deploy" in error
+    assert error.endswith("it returned a value of type list")
 
 
 def test_world_contains_a_planner_that_raises():
