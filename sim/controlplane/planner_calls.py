@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from simpy import Event
 
+from sim.api.planner import Planner
 from sim.clock import seconds
 from sim.cluster.queries import QueryState
 from sim.controlplane.deployments import NoRoomError
@@ -30,7 +31,8 @@ def call_planner(world: "World", trigger: str) -> None:
     error = call.run(planner, context)
     world.planning_wall_s += perf_counter() - started
     if error is not None:
-        world.note_error(trigger, f"{type(error).__name__} in {_origin(error)}: {_reason(error)}")
+        origin = _origin(error, planner)
+        world.note_error(trigger, f"{type(error).__name__} {origin}: {_reason(error)}")
     for query, search in call.searches.items():
         world.planning_service.planning_charged_s += seconds(search.charged_ns)
         state = world.registry.living[query]
@@ -115,7 +117,7 @@ def _reason(error: BaseException) -> str:
     return " ".join(said.split()) or "no message"
 
 
-def _origin(error: BaseException) -> str:
+def _origin(error: BaseException, planner: Planner) -> str:
     """Return the file and line of the planner's own code at which an exception came up."""
     here = Path(__file__).parents[1]
     frames = [
@@ -123,6 +125,6 @@ def _origin(error: BaseException) -> str:
         for frame in extract_tb(error.__traceback__)
         if here not in Path(frame.filename).parents
     ]
-    return (
-        f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "no code of its own"
-    )
+    if not frames:
+        return f"where the world calls {type(planner).__name__}.plan(context)"
+    return f"in {Path(frames[-1].filename).name}:{frames[-1].lineno}"

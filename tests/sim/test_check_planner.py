@@ -155,6 +155,11 @@ class Yields(Cheapest):
             yield query, self.choose(context, query)
 
 
+class TakesNothing(Cheapest):
+    def plan(self):
+        pass
+
+
 class FailsAfterFailure(Cheapest):
     def plan(self, context):
         super().plan(context)
@@ -441,6 +446,10 @@ class GoesByHash(Cheapest):
         (OnlyWhenEmptyHanded, "fails at .* StopIteration"),
         (Returns, r": plan must return None and order with context\.deploy.* of type dict$"),
         (Yields, r": plan must return None and order with context\.deploy.* of type generator$"),
+        (
+            TakesNothing,
+            r"TypeError where the world calls TakesNothing\.plan\(context\): .* takes 1 positional",
+        ),
         (FailsAfterFailure, "fails at .* on recovery: RuntimeError"),
         (Invents, "fails at .* PlannerError .* 'moon'"),
         (DeploysNonsense, "fails at .* PlannerError .* 'cheap'"),
