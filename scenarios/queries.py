@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import accumulate
 from math import ceil
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,9 +26,10 @@ UNSEEN_S = 4 * 3600.0
 would fill memory. Of shorter lives all counts for the mean that is on record."""
 
 
-@dataclass(frozen=True, slots=True)
-class Query:
+class Query(NamedTuple):
     """One user's stream, as it introduces itself; planners see this and no more.
+
+    The world shares it with the planners, so it is a tuple: no planner can change it by any means.
 
     Args:
         id: number in order of arrival, from 0.

@@ -1,12 +1,14 @@
 """Calls of the planner: its searches take simulated time, and then its orders are carried out."""
 
+import os
 from collections.abc import Generator
 from operator import itemgetter
 from pathlib import Path
 from time import perf_counter
-from traceback import extract_tb
+from traceback import walk_tb
 from typing import TYPE_CHECKING
 
+import numpy as np
 from simpy import Event
 
 from sim.api.planner import Planner
@@ -18,6 +20,10 @@ from sim.planning.call import DeploymentOrder, PlanningCall
 
 if TYPE_CHECKING:
     from sim.controlplane.world import World
+
+OUR_PACKAGES = {"sim", "scenarios", "hardware_models"}
+LIBRARIES = {Path(os.__file__).parent, Path(np.__file__).parents[1]}
+"""Directories of the standard library and of the installed packages."""
 
 
 def call_planner(world: "World", trigger: str) -> None:
@@ -118,13 +124,19 @@ def _reason(error: BaseException) -> str:
 
 
 def _origin(error: BaseException, planner: Planner) -> str:
-    """Return the file and line of the planner's own code at which an exception came up."""
-    here = Path(__file__).parents[1]
+    """Return the last file and line of the author's own code that an exception came through."""
     frames = [
-        frame
-        for frame in extract_tb(error.__traceback__)
-        if here not in Path(frame.filename).parents
+        (Path(frame.f_code.co_filename), line)
+        for frame, line in walk_tb(error.__traceback__)
+        if str(frame.f_globals.get("__name__")).partition(".")[0] not in OUR_PACKAGES
     ]
     if not frames:
         return f"where the world calls {type(planner).__name__}.plan(context)"
-    return f"in {Path(frames[-1].filename).name}:{frames[-1].lineno}"
+    # The methods that dataclasses generate have the file name "<string>".
+    written = [
+        (file, line)
+        for file, line in frames
+        if file.name != "<string>" and LIBRARIES.isdisjoint(file.parents)
+    ]
+    file, line = (written or frames)[-1]
+    return f"in {file.name}:{line}"

@@ -1,5 +1,6 @@
 """check_planner lets good planners pass, and says of each kind of bad one what is wrong with it."""
 
+import inspect
 import os
 import random
 import re
@@ -153,6 +154,26 @@ class Yields(Cheapest):
     def plan(self, context):
         for query in context.waiting:
             yield query, self.choose(context, query)
+
+
+class ChangesAQuery(Cheapest):
+    def choose(self, context, query):
+        query.slo = None
+
+
+class ChangesAQueryByForce(Cheapest):
+    def choose(self, context, query):
+        object.__setattr__(query, "slo", None)
+
+
+class ChangesAnSlo(Cheapest):
+    def choose(self, context, query):
+        query.slo.latency_s = None
+
+
+class FailsInALibrary(Cheapest):
+    def choose(self, context, query):
+        return np.linalg.cholesky(np.full((2, 2), -1.0))
 
 
 class TakesNothing(Cheapest):
@@ -502,6 +523,16 @@ def test_a_planner_that_breaks_the_contract_is_told_how_in_one_sentence(
     assert "\n" not in message
     assert kind.__name__ in message
     assert re.search(sentence, message), message
+
+
+@pytest.mark.parametrize(
+    "kind", [ChangesAQuery, ChangesAQueryByForce, ChangesAnSlo, FailsInALibrary]
+)
+def test_the_last_line_of_the_planners_own_is_named(kind):
+    with pytest.raises(PlannerCheckError) as raised:
+        check_planner(kind(), other_process=False)
+    line = inspect.getsourcelines(kind.choose)[1] + 1
+    assert f"Error in test_check_planner.py:{line}: " in str(raised.value)
 
 
 def test_what_depends_on_the_process_is_found_in_another():

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -285,7 +284,7 @@ def test_invariant_common_randomness_drift_shifts_no_other_draws():
     shift_s = min(event.at_s for event in FAILURES.events if event.kind == "content_shift")
     for (query, before), (other, after) in zip(calm, drifting, strict=True):
         if query.arrival_s >= shift_s:  # Its content, and so its floor, are of after the shift.
-            assert replace(query, slo=other.slo) == other
+            assert query._replace(slo=other.slo) == other
             continue
         assert query == other
         assert before.device_factor == after.device_factor
