@@ -88,7 +88,7 @@ check_planner(Hasty())
 print("Hasty keeps the contract of planners")
 
 # %% [markdown]
-# Which planner breaks them? A planner is its parameters and nothing else. What it learns belongs in
+# Which planner breaks them? A planner keeps its parameters and nothing else. What it learns belongs in
 # `context.remember`, because a real service restarts now and then. This planner stores what it has
 # served on itself:
 

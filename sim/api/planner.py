@@ -1,7 +1,11 @@
 """The contract of planners."""
 
 from abc import ABC, abstractmethod
+from contextlib import suppress
+from random import Random
 from typing import Any
+
+from numpy.random import Generator
 
 from scenarios.applications.pipeline import Pipeline
 from scenarios.cluster import Cluster
@@ -11,10 +15,10 @@ from sim.api.context import PlanningContext
 class Planner(ABC):
     """Decides which plan serves which query. Subclass it and write ``plan``; that is all.
 
-    A planner is its parameters and nothing else: ``__init__`` stores its keyword arguments under
-    their own names, unchanged, and nothing is kept on the object between calls. What a planner
-    learns goes through ``context.remember`` and ``context.recall``; the world may put a fresh copy
-    of the planner in between any two calls.
+    ``__init__`` stores its keyword arguments under their own names, unchanged. The object keeps
+    nothing else between calls, except random generators that ``__init__`` seeds from a parameter.
+    They start anew in each run and after each crash of the planner's process. What a planner
+    learns goes through ``context.remember`` and ``context.recall``.
 
     Class attributes, which a subclass may set or take as parameters:
         budget_s: most planning seconds that one search for one query may use. When they are spent,
@@ -62,8 +66,21 @@ class Planner(ABC):
 
     def parameters(self) -> dict[str, Any]:
         """Return the parameters that make an equal planner, by name."""
-        return dict(vars(self))
+        return {key: value for key, value in vars(self).items() if key not in generators(self)}
 
     def __repr__(self) -> str:
         values = ", ".join(f"{key}={value!r}" for key, value in self.parameters().items())
         return f"{type(self).__name__}({values})"
+
+
+def generators(planner: Planner) -> dict[str, Generator | Random]:
+    """Return the random generators that a planner keeps, by name."""
+    kept = vars(planner).items()
+    return {key: value for key, value in kept if isinstance(value, Generator | Random)}
+
+
+def restart(planner: Planner) -> None:
+    """Seed a planner's random generators anew, as a new process would."""
+    if generators(planner):
+        with suppress(Exception):  # `check_planner` reports planners that cannot be made anew.
+            vars(planner).update(generators(type(planner)(**planner.parameters())))

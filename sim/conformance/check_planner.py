@@ -1,10 +1,4 @@
-"""A check of whether a planner, ours or a third party's, keeps the contract.
-
-In a test of your own, two lines are enough::
-
-    from sim import check_planner
-    check_planner(MyPlanner())
-"""
+"""`check_planner` checks that a planner keeps the contract."""
 
 import hashlib
 import inspect
@@ -21,12 +15,12 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-import scipy.linalg  # noqa: F401 -- a limit of threads holds for libraries that are loaded
+import scipy.linalg  # noqa: F401 -- thread limits apply only to loaded libraries
 from threadpoolctl import threadpool_limits
 
 from scenarios.scenario import Scenario
 from sim.api.context import PlanningContext
-from sim.api.planner import Planner
+from sim.api.planner import Planner, generators
 from sim.clock import ns
 from sim.conformance.guarded_context import (
     BrokenContractError,
@@ -42,80 +36,80 @@ SEED = 20250416
 TABLES = ("decisions", "offers", "profiling", "queries", "windows")
 SETTINGS = ("budget_s", "replan_every_s", "query_records", "sees_truth")
 
-MOST_REFUSALS = 20
-"""Refusals in a row of one plan for one query before it is taken that nobody looked whether it
-fits; some are nobody's fault, as others may take the room while a search runs."""
+MOST_REFUSALS = 20  # of one plan, in a row: other queries may take the room during a search
 
 
 class ClonedEachCall(Planner):
-    """A planner that is replaced before every call by a fresh copy from its pickled parameters."""
+    """Plans each call with a fresh copy of a planner, which gets only the last one's generators."""
 
     def __init__(self, frozen: tuple[type[Planner], bytes], settings: dict[str, Any]) -> None:
         self.frozen = frozen
+        self.generators: dict[str, Any] = {}
         for name, value in settings.items():
             setattr(self, name, value)
 
     def plan(self, context: PlanningContext) -> None:
-        """Let a fresh copy plan."""
+        """Plan with a fresh copy."""
         kind, parameters = self.frozen
-        kind(**pickle.loads(parameters)).plan(context)
+        fresh = kind(**pickle.loads(parameters))
+        vars(fresh).update(self.generators)
+        fresh.plan(context)
+        self.generators = generators(fresh)
 
 
 def check_planner(planner: Planner, other_process: bool = True) -> None:
     """Run a planner through small worlds and check that it keeps the contract of planners.
 
-    Checked are:
-
-    * parameters are stored unchanged and nothing else is kept; it can be pickled; budget and period
-      make sense;
-    * no fault in a usual, an empty, an overloaded and a failing world, with SLOs of which any part
-      may be absent; no plan that cannot be run or is refused again and again; no endless call;
-    * nothing is read from behind the planning context; nothing is changed there, in the catalogue,
-      in parameters or in what was remembered; global random generators are left alone;
-    * the same decisions with a fresh copy of the planner before every call, and in another process.
+    * The planner can be pickled, and its budget and period make sense. It stores its parameters
+      unchanged and keeps nothing else, except random generators that they seed.
+    * It raises nothing in a usual, an empty, an overloaded and a failing world, with SLOs that lack
+      any of their parts. Its plans can run. It does not insist on refused plans. Its calls end.
+    * It reads only the public planning context. It changes neither the context, the catalogue, its
+      parameters, its records nor global random generators.
+    * It decides the same with a fresh copy before every call, and in another process.
 
     Args:
         planner: the planner, with the parameters to check it with.
-        other_process: whether to run it in another process too, where sets have other orders. It
+        other_process: whether to run it in another process too, where sets have other orders. This
             takes some seconds, and is skipped for classes that cannot be imported there by name.
 
     Raises:
-        PlannerCheckError: it does not; the message is one sentence.
+        PlannerCheckError: the planner breaks a rule; the message is one sentence.
     """
     if not isinstance(planner, Planner):
         raise PlannerCheckError(f"{planner!r} is no Planner: derive its class from sim.Planner")
     name = type(planner).__name__
     _check_settings(planner, name)
     _check_parameters(planner, name)
-    with threadpool_limits(limits=1, user_api="blas"):  # Threads would split sums at their whim.
+    with threadpool_limits(limits=1, user_api="blas"):  # More threads would add in varying orders.
         _check_worlds(planner, name, other_process)
 
 
 def _check_worlds(planner: Planner, name: str, other_process: bool) -> None:
     before = pickle.dumps(planner.parameters())
     cloned = ClonedEachCall((type(planner), before), _settings(planner))
-    kept = _settled(planner.parameters())
+    kept = _settled((planner.parameters(), *generators(planner)))
     first = _run(planner, usual_world(), name)
-    random_states = _random_states()  # After it, as a library's first import may draw.
+    random_states = _random_states()  # after it, as a library's first import may draw
     for scenario in (empty_world(), overloaded_world(), failing_world()):
         _run(planner, scenario, name)
     if _random_states() != random_states:
         raise PlannerCheckError(
-            f"{name} draws from a global random generator: use scenarios.random_streams.stream, "
-            "keyed by a seed among its parameters"
+            f"{name} draws from a global random generator: keep one that is seeded by a parameter, "
+            "self.rng = np.random.default_rng(self.seed), or use scenarios.random_streams.stream"
         )
-    if _settled(planner.parameters()) != kept:
+    if _settled((planner.parameters(), *generators(planner))) != kept:
         raise PlannerCheckError(
             f"{name} changes its parameters while planning: write what it learns with "
-            "context.remember"
+            "context.remember, and make random generators in __init__"
         )
     table = _difference(first, _run(cloned, usual_world(), name))
     if table is not None:
         equal = type(planner)(**pickle.loads(before))
         again = _difference(first, _run(equal, usual_world(), name))
         why = (
-            "when run twice: it depends on something but its inputs, such as chance, the time of "
-            "day, or what its class keeps"
+            "when run twice: it depends on something but its inputs, such as a random generator "
+            "without a seed, the time of day, or what its class keeps"
             if again is not None
             else "when a fresh copy is made before each call: it keeps state outside "
             "context.remember"
@@ -159,6 +153,11 @@ def _check_parameters(planner: Planner, name: str) -> None:
     wanted = [key for key in inspect.signature(type(planner).__init__).parameters if key != "self"]
     if type(planner).__init__ is Planner.__init__ or wanted == ["args", "kwargs"]:
         wanted = []
+    if given := [key for key in wanted if key in generators(planner)]:
+        raise PlannerCheckError(
+            f"{name}.__init__ takes the random generator {given[0]!r}: take a seed instead, "
+            f"and write self.{given[0]} = np.random.default_rng(self.seed)"
+        )
     if missing := [key for key in wanted if key not in kept]:
         raise PlannerCheckError(
             f"{name}.__init__ does not store its parameter {missing[0]!r}: write "
@@ -166,8 +165,9 @@ def _check_parameters(planner: Planner, name: str) -> None:
         )
     if extra := [key for key in kept if key not in wanted]:
         raise PlannerCheckError(
-            f"{name} keeps {extra[0]!r}, which is no parameter of its __init__: a planner is its "
-            "parameters; write what it learns with context.remember"
+            f"{name} keeps {extra[0]!r}, which is no parameter of its __init__: a planner keeps "
+            "its parameters, and random generators such as self.rng = "
+            "np.random.default_rng(self.seed); write what it learns with context.remember"
         )
     try:
         copy = pickle.loads(pickle.dumps(planner))
@@ -240,7 +240,7 @@ def _check_decisions(decisions: pl.DataFrame, name: str) -> None:
 
 
 def _catalogue(world: GuardedWorld) -> dict[str, Any]:
-    """Return what all planners share of the catalogue, by name, comparable."""
+    """Return the parts of the catalogue that all planners share, by name, in comparable form."""
     planning_service = world.planning_service
     return {
         "cluster": repr(planning_service.shown_cluster),
@@ -265,19 +265,19 @@ def _difference(one: dict[str, pl.DataFrame], other: dict[str, pl.DataFrame]) ->
 
 
 def digests(tables: dict[str, pl.DataFrame]) -> dict[str, str]:
-    """Return a digest of each table that tells what a planner did."""
+    """Return a digest of each table that shows what a planner did."""
     return {
         table: hashlib.sha256(repr(tables[table].rows()).encode()).hexdigest() for table in TABLES
     }
 
 
 def answer_from_here() -> None:
-    """Run the planner that comes by standard input in the usual world; print digests of it."""
+    """Read a planner from standard input, run it in the usual world and print digests."""
     path, pickled = pickle.load(sys.stdin.buffer)
     sys.path[:] = path
     try:
         planner = pickle.loads(pickled)
-    except Exception:  # Its class has no name that holds everywhere.
+    except Exception:  # Its class cannot be imported here.
         print("null")
         return
     with threadpool_limits(limits=1, user_api="blas"):

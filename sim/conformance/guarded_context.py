@@ -1,6 +1,6 @@
-"""The guarded context that ``check_planner`` gives a planner, to observe its accesses.
+"""The guarded context through which ``check_planner`` observes what a planner reads and sets.
 
-Breaches are noted on the world as well as raised, as planners may swallow exceptions.
+Breaches are noted on the world as well as raised, because planners may swallow exceptions.
 """
 
 import io
@@ -21,19 +21,19 @@ from sim.planning.call import MOST_CALLS, PlanningCall
 from sim.planning.context import ServedBulk, ServedContext, ServedWorld
 
 MOST_READS = 2 * MOST_CALLS
-"""Members of the planning context that one call of ``plan`` may read; more count as a hang."""
+"""How often one call of ``plan`` may read the planning context; more reads count as a hang."""
 
 
 class PlannerCheckError(AssertionError):
-    """A planner breaks its contract; the message says how, and what to do."""
+    """A planner breaks its contract; the message says how, and how to mend it."""
 
 
 class BrokenContractError(BaseException):
-    """Ends a checked run at the first breach; no ``except Exception`` of a planner's stops it."""
+    """Ends a checked run at the first breach, past any ``except Exception`` of the planner."""
 
 
 def frozen(value: Any) -> bytes:
-    """Return what a value looks like now, as bytes; what is cached on the way does not count."""
+    """Return the present state of a value as bytes, without cached properties."""
     buffer = io.BytesIO()
     _Freezer(buffer, pickle.HIGHEST_PROTOCOL).dump(value)
     return buffer.getvalue()
@@ -64,11 +64,11 @@ def _cached_names(kind: type) -> frozenset[str]:
 
 @dataclass
 class Findings:
-    """What was found of a planner in one call."""
+    """What the guard found in one call of a planner."""
 
-    breaches: list[str]  # sentences on its breaches of contract, in all calls
+    breaches: list[str]  # one sentence for each breach of contract in this or an earlier call
     now_s: float  # time of the call
-    reads: int = 0  # members of the planning context that it has read
+    reads: int = 0  # how often the planner has read the planning context
 
     def breach(self, sentence: str) -> NoReturn:
         """Note a breach, and end the run."""
@@ -87,7 +87,7 @@ class Findings:
 
 
 class Guarded:
-    """Refuses code outside ``sim`` the private members of an object, and any change to it."""
+    """Refuses code outside ``sim`` to read private members of an object, or to set any member."""
 
     _findings: Findings
 
@@ -121,7 +121,7 @@ class GuardedWorldState(Guarded, ServedWorld):
 
 
 class GuardedContext(Guarded, ServedContext):
-    """A guarded planning context, which notes each record with its bytes when written."""
+    """A guarded planning context, which keeps the bytes of each record when it is written."""
 
     def __init__(
         self,
@@ -136,7 +136,7 @@ class GuardedContext(Guarded, ServedContext):
         self._findings = self.bulk._findings = self.world._findings = findings
 
     def remember(self, key: Hashable, value: Any, query: Query | None = None) -> None:
-        """Write a record, and keep what it looks like now."""
+        """Write a record, and keep its present bytes."""
         try:
             looks = frozen((key, value))
         except Exception as error:

@@ -1,6 +1,6 @@
-"""The small worlds that ``check_planner`` puts planners into: speech recognition, two minutes long.
+"""The small worlds of ``check_planner``: two minutes of speech recognition.
 
-SLOs lack any of their parts, as they may.
+Each part of an SLO is absent in some tier.
 """
 
 from scenarios.applications.shipped import shipped_application
@@ -23,18 +23,18 @@ def usual_world() -> Scenario:
 
 
 def empty_world() -> Scenario:
-    """Return a world to which nobody comes."""
+    """Return a world without queries."""
     return _scenario(rate=0.0)
 
 
 def overloaded_world() -> Scenario:
-    """Return a world with one machine, on which few of the queries that come have room."""
+    """Return a world whose only machine has room for few of the queries."""
     nodes = {"edge": Node(tier="edge", machine="g2-standard-4")}
     return _scenario(rate=0.5, horizon_s=24.0, requests_per_s=2.0, nodes=nodes)
 
 
 def failing_world() -> Scenario:
-    """Return a world whose machine fails, and the planner's process before it."""
+    """Return a world where the planner's process crashes, and then a machine fails."""
     events = [
         DriftEvent("planner_crash", at_s=45.0, duration_s=10.0),
         DriftEvent("machine_failure", at_s=60.0, node="edge", duration_s=30.0),

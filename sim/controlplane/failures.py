@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from simpy import Event
 
 from scenarios.drift import DriftEvent
+from sim.api.planner import restart
 from sim.clock import ns
 from sim.cluster.machines import Station
 from sim.controlplane.result_rows import end_row
@@ -56,6 +57,7 @@ def _planner_crash(world: "World", event: DriftEvent) -> Generator[Event, None, 
     world.planner_crashes += 1
     world.profiling_runs_lost += world.planning_service.fall_back()
     world.due.clear()
+    restart(world.planner)
     for state in world.registry.living.values():
         state.searching = False
     back_ns = world.env.now + ns(event.duration_s)

@@ -14,7 +14,7 @@ from scenarios.queries import Query, QueryTruth, births
 from scenarios.requests import request_blocks
 from scenarios.scenario import Scenario
 from sim.api.context import PlanningContext
-from sim.api.planner import Planner
+from sim.api.planner import Planner, restart
 from sim.clock import Clock, ns, seconds
 from sim.cluster.billing import Billing
 from sim.cluster.machines import Machines
@@ -54,6 +54,7 @@ class World:
     ) -> None:
         self.scenario = scenario
         self.planner = planner
+        restart(planner)
         self.seed = seed
         self.tables = ResultTables()
         self.registry = QueryRegistry()

@@ -57,11 +57,28 @@ class Remembers(Cheapest):
         return plan if known.accuracy_mean > 0 else None
 
 
+class Draws(Cheapest):
+    """Keeps random generators that its seed determines."""
+
+    def __init__(self, seed: int = 0) -> None:
+        self.seed = seed
+        self.rng = np.random.default_rng(seed)
+        self.other = random.Random(seed)
+
+    samples, budget_s = 2, 5.0
+
+    def choose(self, context, query):
+        context.charge(query, count=int(self.rng.integers(1000)) + self.other.randrange(1000))
+        return super().choose(context, query)
+
+
 def test_two_lines_are_enough():
     check_planner(Cheapest())
 
 
-@pytest.mark.parametrize("planner", [Declines(), Remembers(), Cheapest(budget_s=0.0)], ids=repr)
+@pytest.mark.parametrize(
+    "planner", [Declines(), Remembers(), Cheapest(budget_s=0.0), Draws()], ids=repr
+)
 def test_a_planner_that_keeps_the_contract_passes(planner):
     check_planner(planner, other_process=False)
 
@@ -425,6 +442,24 @@ class DrawsFromNumpy(Cheapest):
         return super().choose(context, query) if np.random.rand() < 2 else None  # noqa: NPY002
 
 
+class TakesAGenerator(Cheapest):
+    def __init__(self, rng: np.random.Generator | None = None) -> None:
+        self.rng = rng or np.random.default_rng()
+
+
+class MakesAGeneratorLater(Cheapest):
+    def choose(self, context, query):
+        self.rng = np.random.default_rng(3)
+        return super().choose(context, query)
+
+
+class KeepsAnUnseededGenerator(Draws):
+    def __init__(self) -> None:
+        super().__init__()
+        del self.seed
+        self.rng = np.random.default_rng()
+
+
 class DrawsFromNowhere(Cheapest):
     def choose(self, context, query):
         context.charge(query, count=int(np.random.default_rng().integers(1_000_000)))
@@ -454,7 +489,7 @@ class GoesByHash(Cheapest):
     ("kind", "sentence"),
     [
         (Forgets, "does not store its parameter 'margin': write self.margin = margin"),
-        (Computes, "keeps 'half', which is no parameter"),
+        (Computes, "keeps 'half', which is no parameter .* random generators such as self.rng"),
         (Doubles, "__init__ changes its arguments"),
         (Unpicklable, "cannot be pickled"),
         (ChangesOnTheWay, "comes back from pickling with other parameters"),
@@ -500,6 +535,9 @@ class GoesByHash(Cheapest):
         (KeepsInAPart, "fresh copy is made before each call: it keeps state outside"),
         (DrawsGlobally, "draws from a global random generator"),
         (DrawsFromNumpy, "draws from a global random generator"),
+        (TakesAGenerator, "takes the random generator 'rng': take a seed instead"),
+        (MakesAGeneratorLater, "make random generators in __init__"),
+        (KeepsAnUnseededGenerator, "when run twice: .* a random generator without a seed"),
         (DrawsFromNowhere, "when run twice: it depends on something but its inputs"),
         (SharedByAll, "when run twice: it depends on something but its inputs"),
     ],

@@ -12,7 +12,7 @@ from worlds import Does, declared, queries_at, run, scenario
 
 from scenarios.cluster import Profiling
 from scenarios.drift import Drift, DriftEvent
-from sim import PlannerError
+from sim import Planner, PlannerError
 from sim.api.charges import CHARGES_S
 from sim.clock import NS_PER_S
 from sim.planning.memory import Memory
@@ -28,6 +28,17 @@ def crash(at_s, duration_s=5.0):
 
 
 AT_35_S = (crash(35.0),)
+
+
+class DrawsAtEachCall(Planner):
+    """Notes a number from its random generator at each call."""
+
+    def __init__(self, drawn, seed=7):
+        self.drawn, self.seed = drawn, seed
+        self.rng = np.random.default_rng(seed)
+
+    def plan(self, context):
+        self.drawn.append(self.rng.random())
 
 
 def crashing(action, *arrivals, crashes=AT_35_S, horizon_s=60.0, every_s=10.0, seed=1):
@@ -138,6 +149,15 @@ class TestCrash:
     def test_the_period_must_be_one(self):
         with pytest.raises(ValueError, match=r"every_s=0\.0: must lie between 0\.001 and"):
             Profiling(checkpoint_every_s=0.0)
+
+    def test_random_generators_start_anew_after_it_and_in_each_run(self):
+        planner = DrawsAtEachCall(drawn=[])
+        a_scenario = scenario(60.0, workload=queries_at(1.0, 2.0, 45.0), drift=Drift([crash(35.0)]))
+        for _ in range(2):
+            assert run(a_scenario, planner).planner_errors == []
+        expected = np.random.default_rng(7).random(3).tolist()
+        assert planner.drawn == 2 * [*expected[:2], *expected[:2]]
+        assert planner.parameters() == {"drawn": planner.drawn, "seed": 7}
 
 
 class TestWhatIsKept:
