@@ -1,4 +1,4 @@
-"""Promises and hints to compiler and processor, for compiled loops over rows anywhere in memory.
+"""Hints to the compiler and the processor, for compiled loops over rows anywhere in memory.
 
 They change no result. ``benchmarks/without.py`` measures what each is worth: without `prefetch`,
 the large planned run takes 8 % longer and its data plane alone more than twice as long; without
@@ -14,9 +14,9 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-AHEAD = 12  # how many rows ahead to fetch: far enough for memory to answer, near enough to be kept
+AHEAD = 12  # how many rows ahead to fetch: enough for memory to answer, few enough to stay cached
 
-LINE = 8  # values of 8 bytes in a line of a cache, which is what is fetched at once
+LINE = 8  # values of 8 bytes in a cache line, the unit of fetching
 
 
 def _hint(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -29,7 +29,7 @@ def _hint(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
     hint = builder.module.declare_intrinsic(
         "llvm.prefetch", [pointer], ir.FunctionType(ir.VoidType(), [pointer, *[number] * 3])
     )
-    # For reading, to be kept in all caches, as data.
+    # a data prefetch for reading, into all caches
     builder.call(hint, [builder.bitcast(place, pointer), number(0), number(3), number(1)])
     return context.get_dummy_value()
 
@@ -45,12 +45,11 @@ def _prefetch_item(_: Any, array: Any, item: Any) -> Any:
 prefetch = cast("Callable[[NDArray[Any], int, int], None]", intrinsic(_prefetch))
 """Begin to fetch one place of an array, shape (n, columns), into the cache; compiled code only.
 
-A loop that reads rows in no order waits for memory at each of them, unless it asks for those to
-come beforehand.
+A loop that reads rows in random order waits for memory at each row unless it prefetches.
 """
 
 prefetch_item = cast("Callable[[NDArray[Any], int], None]", intrinsic(_prefetch_item))
-"""The same for an item of an array, shape (n,); for the beginning of one that is a record."""
+"""Begin to fetch an item of an array, shape (n,); of a record, its beginning."""
 
 
 def _promise(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
@@ -66,7 +65,6 @@ def _index(_: Any, number: Any) -> Any:
 index = cast("Callable[[int], int]", intrinsic(_index))
 """Return an index, which must not be negative; compiled code only.
 
-A negative index counts from the end of an array, so that each access to an array of unknown size
-takes a comparison, an addition and a choice more than it need. Where an index was read out of
-another array, only the programmer knows that it is none of those.
+Negative indices count from the end, so each access costs a comparison, an addition and a choice.
+The compiler cannot know that an index read from another array is never negative.
 """

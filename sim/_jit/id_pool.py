@@ -1,4 +1,4 @@
-"""Places in arrays for things that come and go by number, for example queries."""
+"""Slots in arrays for numbered things that come and go, such as queries."""
 
 from math import prod
 from typing import TypeVar
@@ -15,11 +15,10 @@ Item = TypeVar("Item", bound=np.generic)
 
 
 class IdPool:
-    """Gives each number in use a slot: one that was freed, the latest first, or else the next.
+    """Gives each number in use a slot: the latest freed one, or else a new one.
 
-    ``table``, for ``slot_of``, has the least number that it has a place for, then the slot of it
-    and of each number after it, or -1. Numbers rise in a run and old ones go, so that it stays
-    short.
+    ``table``, for ``slot_of``, starts with the least number that it covers. Then come the slots of
+    this and all later numbers, or -1. It stays short, because numbers rise and old ones go.
     """
 
     def __init__(self) -> None:
@@ -70,7 +69,7 @@ def slot_of(table: NDArray[np.int64], number: int) -> int:
 
 
 def aligned(shape: tuple[int, ...], dtype: np.dtype[Item]) -> NDArray[Item]:
-    """Return an array of zeros that begins with a line of a processor's cache."""
+    """Return an array of zeros that is aligned to a cache line."""
     size = prod(shape) * dtype.itemsize
     memory = np.zeros(size + LINE_BYTES, dtype=np.uint8)
     skip = -memory.ctypes.data % LINE_BYTES

@@ -12,7 +12,7 @@ from scenarios.compiled import in_place, inlined
 from sim._jit.hints import index
 
 Ints = NDArray[np.int64]
-MOST_BITS = 13  # most bits of a digit, whose counts take as many places as there are digits
+MOST_BITS = 13  # most bits of a digit; each value of a digit needs one count
 
 
 @inlined
@@ -30,8 +30,8 @@ def radix_sort(
 ) -> None:
     """Sort ``keys[:n]``, with ``slots[:n]``, by all but the last ``shift`` bits of the keys.
 
-    The order of equals stays. Half of ``slots`` and as many keys are room to work in; counts of
-    digits follow behind in ``keys``.
+    The sort is stable. Half of ``slots`` and as many keys are scratch space; counts of digits
+    follow behind in ``keys``.
     """
     half = len(slots) // 2
     source, target = 0, half
@@ -48,7 +48,7 @@ def radix_sort(
 def _move_by_digit(
     keys: Ints, slots: Ints, n: int, source: int, target: int, least: int, shift: int, bits: int
 ) -> None:
-    """Move ``n`` keys from one place to another, in the order of one digit: a counting sort."""
+    """Move ``n`` keys from one place to another in order of one digit: a counting sort."""
     counts, digits = keys[2 * (len(slots) // 2) :], 1 << bits
     for digit in range(digits):
         counts[digit] = 0

@@ -17,7 +17,7 @@ NOMINAL = 1_000_000  # rate of a server at nominal speed: millionths
 NS_PER_S = 1_000_000_000
 
 NEVER = np.iinfo(np.int64).max
-"""A time that does not come."""
+"""A time that never comes."""
 
 
 @in_place
@@ -28,9 +28,9 @@ def divided_up(work: int, rate: int) -> int:
 
 @in_place
 def step_at(steps: NDArray[np.int64], at: int, n: int, guess: int, time_ns: int) -> int:
-    """Return which of ``n`` steps, from index ``at`` on, holds at a time; the first also before it.
+    """Return which of ``n`` steps, from index ``at`` on, holds at a time, the first also before.
 
-    ``guess`` is a step from which to look.
+    The search begins at step ``guess``.
     """
     low = guess if steps[at + guess] <= time_ns else 0
     for _ in range(4):
@@ -79,15 +79,15 @@ def bound_of(bound_ns: int, allowance: float) -> int:
 
 @in_place
 def deadline_ns(birth_ns: int, bound_ns: int, allowance: float) -> int:
-    """Return by when a request is to be done, ``NEVER`` if that is the bound."""
+    """Return the deadline of a request, ``NEVER`` if that is the bound."""
     return NEVER if bound_ns == NEVER else birth_ns + bound_of(bound_ns, allowance)
 
 
 @in_place
 def batch_ns(work_ns: int, factor: float, slowdown: float) -> int:
-    """Return how long a batch takes at nominal speed, by the largest work of its members.
+    """Return how long a batch takes at nominal speed, given the largest work of its members.
 
-    ``factor`` is the time of such a batch over that of one request, ``slowdown`` 1 without
+    ``factor`` is the time of such a batch over that of one request; ``slowdown`` is 1 without
     neighbours.
     """
     if factor != 1.0:
@@ -99,5 +99,5 @@ def batch_ns(work_ns: int, factor: float, slowdown: float) -> int:
 
 @in_place
 def prompt_ns(tokens: int, ns_per_token: float, ns_per_token2: float) -> int:
-    """Return how long a prompt's prefill takes, without the part that all prompts share."""
+    """Return how long a prompt's prefill takes, without the fixed part."""
     return whole(tokens * (ns_per_token + tokens * ns_per_token2))

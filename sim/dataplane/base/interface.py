@@ -1,8 +1,8 @@
-"""What the control plane asks of a data plane.
+"""The interface between the control plane and a data plane.
 
-A data plane has a clock of its own. The control plane tells it, with a time, what is to happen;
-``advance`` then moves all requests up to a sync point, and the recorder gets births and ends. At
-one timestamp, orders of the control plane come first, then arrivals, then dispatch.
+A data plane has its own clock. The control plane gives it orders, each with a time. ``advance``
+then moves all requests up to a sync point and reports births and ends to the recorder. At one
+timestamp, orders of the control plane come first, then arrivals, then dispatch.
 """
 
 from collections import Counter
@@ -34,18 +34,18 @@ COMPLETED, UNSERVED, LOST, DROPPED, SHED, IN_FLIGHT = OUTCOMES = (
 class Iterations:
     """How an engine generates tokens: iteration by iteration, with continuous batching.
 
-    At each iteration boundary the engine admits requests in the order of the queue, as long as
-    their sequences find a place and their tokens memory. An iteration then lasts the prefill of
-    those it admitted, which brings their first tokens, plus one decoding step of the sequences that
-    were active before, which brings one token to each.
+    At each iteration boundary the engine admits requests in the order of the queue, while there is
+    room for their sequences and memory for their tokens. The next iteration takes the prefill of
+    the admitted requests, which yields their first tokens, plus one decoding step of the sequences
+    that were already active, which yields one token for each.
     """
 
-    prefill_fixed_ns: int  # prefill of any requests, beside what their prompts take
-    prefill_ns_per_token: float  # that of each token of a prompt
-    prefill_ns_per_token2: float  # that of each pair of tokens of a prompt (attention)
+    prefill_fixed_ns: int  # fixed part of a prefill, for any number of requests
+    prefill_ns_per_token: float  # prefill of each token of a prompt
+    prefill_ns_per_token2: float  # prefill of each pair of tokens of a prompt (attention)
     # One decoding step of 1, 2, ... active sequences; as many as may be active.
     decode_ns: tuple[int, ...]
-    # Tokens whose keys and values fit in memory. A request reserves room for its prompt and all
+    # Tokens whose keys and values fit in memory. A request reserves memory for its prompt and all
     # its output when it is admitted, so that none is ever preempted.
     kv_tokens: int
 
@@ -70,10 +70,10 @@ class StationSpec:
     capacity: int | None = None
     # How a language model generates; None for all other operators, which serve whole batches.
     iterations: Iterations | None = None
-    # The order of the queue, one of ``scenarios.cluster.DISCIPLINES``. What it holds for equal is
+    # The order of the queue, one of ``scenarios.cluster.DISCIPLINES``. Ties are
     # ordered by (arrival at the station, query, request).
     discipline: str = FIFO
-    # Whether a request is shed that a server would take at its deadline or later.
+    # whether requests that a server would take at their deadline or later are shed
     shed_late: bool = False
 
 
@@ -90,8 +90,8 @@ class LinkSpec:
 class Visit:
     """One stop of a route: a link to cross, or a station to be served at."""
 
-    # The operator that the message is for, or that serves it; the number of operators for the
-    # answer on its way back.
+    # The operator that serves the request, or that the message goes to; for the answer, the
+    # number of operators.
     operator: int
     station: int | None  # id of the station, or None for a link
     link: int | None  # id of the link, or None for a station
@@ -105,7 +105,7 @@ class Visit:
 
 @dataclass
 class Leg:
-    """Visits of a route that follow one upon the other, with no fork or join among them."""
+    """Consecutive visits of a route without a fork or join between them."""
 
     # Numbers of the legs that must be over before it begins; none for the first.
     after: tuple[int, ...]
@@ -117,7 +117,7 @@ class Route:
     """The stops of every request of a deployment, in order.
 
     Where several visits follow one, the request *forks* into branches; where one follows several,
-    these *join*. The last visit is the only one that nothing follows.
+    the branches *join*. The last visit is the only one without a successor.
     """
 
     deployment: int  # number of the deployment
@@ -128,7 +128,7 @@ class Route:
 
     @cached_property
     def legs(self) -> tuple[Leg, ...]:
-        """The route cut at forks and joins; the last leg is the one that ends it."""
+        """The route cut at forks and joins; the last leg ends it."""
         before = [
             (number - 1,) if visit.after is None else visit.after
             for number, visit in enumerate(self.visits)
@@ -153,13 +153,13 @@ class Recorder(Protocol):
     def record(
         self, rows: NDArray[np.int64], born: NDArray[np.int64], ended: NDArray[np.int64]
     ) -> None:
-        """Count requests that were born, and that ended, since the last call, births before ends.
+        """Count requests that were born or ended since the last call, births before ends.
 
         Args:
-            rows: requests as in ``sim.dataplane.base.request_rows``, shape (n, width). A row may
-                hold another request once the end of this one was reported.
-            born: rows of those that were born.
-            ended: rows of those that ended; a request born since keeps its row.
+            rows: requests as in ``sim.dataplane.base.request_rows``, shape (n, width). After the
+                end of a request was reported, its row may hold another one.
+            born: numbers of the rows of requests that were born.
+            ended: numbers of the rows of requests that ended.
         """
 
 
@@ -183,25 +183,25 @@ class DataPlane(Protocol):
         """Forget a link that no route names any longer, once it is empty."""
 
     def open_source(self, at_ns: int, query: int, blocks: Iterator[RequestBlock]) -> None:
-        """Let a query's requests be born from ``at_ns`` on, before which no block has any."""
+        """Let a query's requests be born from ``at_ns`` on; no block has an earlier one."""
 
     def close_source(self, at_ns: int, query: int) -> None:
-        """Let no request of a query be born at ``at_ns`` or later."""
+        """Stop births of a query's requests from ``at_ns`` on."""
 
     def route(self, at_ns: int, query: int, route: Route | None) -> None:
         """Send requests born at ``at_ns`` or later along a route; None leaves them unserved."""
 
     def fail_station(self, at_ns: int, station: int) -> None:
-        """Lose what a station holds, and all that reaches it afterwards."""
+        """Lose the requests that a station holds, and all that reach it later."""
 
     def slow_down(self, at_ns: int, station: int, factor: float) -> None:
         """Let batches that a station begins from ``at_ns`` on take ``factor`` times as long."""
 
     def busy_ns(self, station: int) -> int:
-        """Return the time that a station was busy so far, summed over servers."""
+        """Return the busy time of a station so far, summed over servers."""
 
     def abort(self, at_ns: int, deployment: int) -> None:
-        """Drop what a deployment still has in flight."""
+        """Drop the requests of a deployment that are still in flight."""
 
     def in_flight(self, deployment: int) -> int:
         """Return how many requests of a deployment are under way, as of the last sync point."""
@@ -210,4 +210,4 @@ class DataPlane(Protocol):
         """Move requests through every event before ``until_ns``, which becomes the clock."""
 
     def finish(self) -> None:
-        """Report all that is under way at the horizon as in flight."""
+        """Report the requests that are under way at the horizon as in flight."""

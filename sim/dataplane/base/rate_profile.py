@@ -1,4 +1,4 @@
-"""Rates that vary in time: of links in bytes per second, of stations in millionths of nominal."""
+"""Time-varying rates: of links in bytes per second, of stations in millionths of nominal."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""Recorders of requests, beside the monitor that counts them."""
+"""Recorders of requests other than the monitor."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,7 +38,7 @@ class RequestLog:
     def take(self) -> Ints:
         """Return the rows that ended since the last call, shape (n, width).
 
-        They are sorted by (end, query, number), as data planes differ in the order of reports.
+        They are sorted by (end, query, number), because data planes report in different orders.
         """
         rows = np.concatenate([self._none, *self._told])
         self._told, self.count = [], 0

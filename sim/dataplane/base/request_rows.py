@@ -24,19 +24,19 @@ OUTCOME = 5  # index into ``OUTCOMES``, once the request has ended
 ENDED = 6  # when the request ended, in nanoseconds; for one in flight, the horizon
 SIZE = 7  # float: its size over the mean
 
-# Columns from the first of an operator's on; see ``line_of``. ``PARTS`` of them follow each other.
+# Columns relative to an operator's first one; see ``line_of``. ``PARTS`` of them are consecutive.
 VARIABILITY = 0  # float: a factor on its service time at this operator
-QUEUEING = 1  # waiting while all servers were busy, in nanoseconds, as are all below
+QUEUEING = 1  # waiting while all servers were busy, in nanoseconds like all below
 BATCHING = 2  # waiting for a batch to fill
 COMPUTE = 3  # being served
 TRANSFER = 4  # on links towards this operator
 PARTS = TRANSFER + 1 - QUEUEING
-"""How many parts a request's time has at an operator: those from ``QUEUEING`` to ``TRANSFER``."""
+"""Number of parts of a request's time at an operator, from ``QUEUEING`` to ``TRANSFER``."""
 
-# In the room that the first operator leaves, since few stops read them.
+# In the unused columns of the first operator's line, because few stops read them.
 LENGTH = LINE + TRANSFER + 1  # float: the length of its output over the mean
 ALLOWANCE = LENGTH + 1  # float: how many times the latency bound it may take, see ``RequestBlock``
-ANSWER = LENGTH + 2  # on links on the answer's way back
+ANSWER = LENGTH + 2  # time of the answer on links
 
 
 @compiled
@@ -53,7 +53,7 @@ def width(operators: int) -> int:
 
 @compiled
 def operators_of(width: int) -> int:
-    """Return for how many operators a row has columns, the inverse of ``width``."""
+    """Return how many operators a row has columns for, the inverse of ``width``."""
     return width // LINE - 1
 
 
@@ -100,7 +100,7 @@ def rows_of(requests: Sequence[RequestRecord]) -> NDArray[np.int64]:
             each.number,
             each.arrival_ns,
             -1 if each.deployment is None else each.deployment,
-            0,  # VISIT, which means something only in other data planes
+            0,  # VISIT, which only other data planes use
             OUTCOMES.index(each.outcome),
             each.ended_ns,
         )

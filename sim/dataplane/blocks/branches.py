@@ -1,8 +1,8 @@
 """Requests that fork into branches and join again: each branch is a row of its own.
 
-The row that a request was born as, its *home*, is one of them until it ends. A branch that fails
-goes on to the end of its leg as a message that says so; what joins with it, or forks from it, has
-failed as well. So a request ends once, when the last of its branches has come that far.
+The row in which a request was born, its *home*, is one of them until it ends. A branch that fails
+still goes to the end of its leg, as a message of its failure. Whatever joins with it or forks from
+it has failed as well. So a request ends once, when its last branch arrives.
 """
 
 from scenarios.compiled import in_place, inlined
@@ -12,12 +12,12 @@ from sim.dataplane.blocks import tables as tb
 from sim.dataplane.blocks.lists import end, gather, push
 from sim.dataplane.blocks.tables import PlaneTables
 
-PART = -3  # outcome of a row that is a branch, and not the home, of a request under way
+PART = -3  # outcome of a row that is a branch, not the home, of a request under way
 
 
 @in_place
 def take_fork(t: PlaneTables, fork: int, until_ns: int) -> bool:
-    """Make branches of all that reach a fork before the sync point; False if rows ran out."""
+    """Fork the requests that reach a fork before the sync point; return False if rows ran out."""
     rows, stops, branches, counts = t.rows, t.stops, t.branches, t.counts
     n = gather(t, fork, until_ns)
     at, count = stops[fork].steps_at, stops[fork].steps
@@ -60,7 +60,7 @@ def _clear(t: PlaneTables, slot: int) -> None:
 
 @in_place
 def take_join(t: PlaneTables, join: int, until_ns: int) -> None:
-    """Hold what reaches a join before the sync point, until all of its branches have come."""
+    """Hold branches that reach a join before the sync point until all have come."""
     rows, branches = t.rows, t.branches
     n = gather(t, join, until_ns)
     at = t.stops[join].steps_at
@@ -105,7 +105,7 @@ def _merged(t: PlaneTables, home: int, a: int, b: int) -> int:
             rows[a, column] += rows[b, column]
     rows[a, col.ANSWER] += rows[b, col.ANSWER]
     one, other = branches[a].failure, branches[b].failure
-    # Outcomes are numbered from the worst on, but for the first, which is to be completed.
+    # Outcomes are numbered from the worst on, except the first, which is completion.
     branches[a].failure = max(one, other) if min(one, other) == tb.IS_COMPLETED else min(one, other)
     _free(t, b)
     return a
@@ -122,7 +122,7 @@ def _free(t: PlaneTables, slot: int) -> None:
 
 @inlined
 def _go_on(t: PlaneTables, slot: int) -> None:
-    """Let a row begin a leg; one that has failed is done with it at once."""
+    """Let a row begin a leg; a failed row finishes it at once."""
     if t.branches[slot].failure == tb.IS_COMPLETED:
         t.out[t.counts[tb.OUT]] = slot
         t.counts[tb.OUT] += 1
@@ -150,7 +150,7 @@ def _to_end_of_leg(t: PlaneTables, slot: int) -> int:
 
 @in_place
 def settle(t: PlaneTables) -> None:
-    """Send rows that have ended on where other legs follow theirs: only the last ends a request."""
+    """Send ended rows on to the legs that follow; only the last leg ends a request."""
     rows, branches, counts = t.rows, t.branches, t.counts
     kept = counts[tb.SETTLED]
     for i in range(kept, counts[tb.ENDED_COUNT]):
@@ -168,7 +168,7 @@ def settle(t: PlaneTables) -> None:
 
 @inlined
 def _revive(t: PlaneTables, slot: int) -> None:
-    """Undo that the end of a row was counted as that of its request."""
+    """Undo counting the end of a row as the end of its request."""
     home = t.branches[slot].home
     t.rows[slot, col.OUTCOME] = tb.IS_IN_FLIGHT if home in (tb.NONE, slot) else PART
     t.flights[t.rows[slot, col.DEPLOYMENT]] += 1
@@ -176,7 +176,7 @@ def _revive(t: PlaneTables, slot: int) -> None:
 
 @in_place
 def recall(t: PlaneTables, at_ns: int) -> None:
-    """Make one end of those of the branches of requests that were just dropped at all stops."""
+    """Merge the ends of the branches of requests that were just dropped at all stops."""
     branches, counts = t.branches, t.counts
     first = counts[tb.SETTLED]
     for i in range(first, counts[tb.ENDED_COUNT]):

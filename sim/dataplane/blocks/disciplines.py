@@ -1,8 +1,8 @@
-"""Queues by deadline or by class, bounded ones, and those that shed, event by event.
+"""Queues by deadline or by class, bounded queues, and queues that shed, event by event.
 
-A request's *rank* is what its queue is ordered by, the least first, then by (arrival, query,
-number). Such a queue is a pairing heap (Fredman, Sedgewick, Sleator and Tarjan 1986) of rows: each
-leads to the first of those below it, and these are a chain. Nothing is set up at a sync point.
+A queue is ordered by *rank*, least first, then by (arrival, query, number). It is a pairing heap of
+rows (Fredman, Sedgewick, Sleator and Tarjan 1986). Each row points to its first child, and the
+children of a row form a chain. The heap persists across sync points.
 """
 
 from scenarios.compiled import in_place, inlined
@@ -16,21 +16,21 @@ from sim.dataplane.blocks.tables import IS_DROPPED, IS_SHED, NONE, RANKED, Plane
 
 @inlined
 def deadline_of(t: PlaneTables, slot: int) -> int:
-    """Return by when a request is to be done."""
+    """Return the deadline of a request."""
     terms = t.terms[t.rows[slot, DEPLOYMENT]]
     return int(deadline_ns(t.rows[slot, ARRIVAL], terms.bound_ns, t.rows_f[slot, ALLOWANCE]))
 
 
 @inlined
 def rank_of(t: PlaneTables, station: int, slot: int) -> int:
-    """Return the rank of a request that waits at a station; ``t.times`` has when it came there."""
+    """Return the rank of a request that waits at a station; ``t.times`` has its arrival there."""
     priority = t.terms[t.rows[slot, DEPLOYMENT]].priority
     return rank(t.stops[station].discipline, t.times[slot], deadline_of(t, slot), priority)
 
 
 @inlined
 def sheds(t: PlaneTables, station: int, slot: int, now_ns: int) -> bool:
-    """Return whether a station sheds a request that a server would take now."""
+    """Return whether a station sheds a request instead of serving it now."""
     return bool(t.stops[station].shed_late) and is_late(deadline_of(t, slot), now_ns)
 
 
@@ -43,12 +43,12 @@ def goes_first(t: PlaneTables, station: int, a: int, b: int) -> bool:
     return bool(before(t.rows, t.times[a], a, t.times[b], b))
 
 
-# Queues kept in order, for stations of language models, to which few requests come
+# Sorted queues, for stations of language models, which get few requests
 
 
 @in_place
 def wait_by_rank(t: PlaneTables, station: int, slot: int) -> None:
-    """Put a request, which arrives last, in its place in a station's queue."""
+    """Insert the latest request at its place in a station's queue."""
     stops = t.stops
     rank, last = rank_of(t, station, slot), stops[station].waiting_last
     if last == NONE or rank_of(t, station, last) <= rank:
@@ -65,7 +65,7 @@ def wait_by_rank(t: PlaneTables, station: int, slot: int) -> None:
     stops[station].waiting += 1
 
 
-# Queues as heaps, for all others
+# Heaps, for all other stations
 
 
 @in_place
@@ -96,7 +96,7 @@ def take_ranked(t: PlaneTables, station: int, until_ns: int) -> None:
 
 @in_place
 def _next_start_ns(t: PlaneTables, station: int) -> int:
-    """Return from when on a server can take a batch of those that wait; NEVER if none wait."""
+    """Return when a server can take a batch of the waiting requests; NEVER if none wait."""
     stops = t.stops
     if stops[station].waiting == 0:
         return NEVER
@@ -113,7 +113,7 @@ def _next_start_ns(t: PlaneTables, station: int) -> int:
 
 @in_place
 def _serve_first(t: PlaneTables, station: int, start_ns: int, until_ns: int) -> None:
-    """Let the server that has been free longest take the first of the queue that are not shed."""
+    """Let the longest-free server take the first requests of the queue that are not shed."""
     stops, at, n = t.stops, len(t.slots) // 2, 0
     while stops[station].waiting > 0 and n < stops[station].max_batch:
         slot = _take_first(t, station)
@@ -128,7 +128,7 @@ def _serve_first(t: PlaneTables, station: int, start_ns: int, until_ns: int) -> 
 
 @inlined
 def _room_at(t: PlaneTables, station: int, now_ns: int) -> int:
-    """Return how many can be at a bounded queue, those included that idle servers will take."""
+    """Return how many requests a bounded queue can hold, including those for idle servers."""
     stops = t.stops
     several, at = stops[station].servers, stops[station].servers_at
     idle = 0
@@ -160,7 +160,7 @@ def _drop_last(t: PlaneTables, station: int, most: int, now_ns: int) -> None:
 # The heap
 
 BELOW = ENDED
-"""Column of the first of those below a request in a heap; it has not ended, so its end is free."""
+"""Column of a request's first child in a heap; ``ENDED`` is unused until the request ends."""
 
 
 @in_place
@@ -176,7 +176,7 @@ def put(t: PlaneTables, station: int, slot: int) -> None:
 
 @in_place
 def lay_out(t: PlaneTables, station: int) -> None:
-    """Make a station's heap a list of those that wait."""
+    """Turn a station's heap into a list of waiting requests."""
     stops, at = t.stops, _spread(t, station)
     count = stops[station].waiting
     stops[station].waiting_first = stops[station].waiting_last = NONE
@@ -187,7 +187,7 @@ def lay_out(t: PlaneTables, station: int) -> None:
 
 @in_place
 def _joined(t: PlaneTables, station: int, a: int, b: int) -> int:
-    """Put the later of two heaps below the other, and return that; the first may be NONE."""
+    """Meld two heaps, the later root below the other; return the root. The first may be NONE."""
     if a == NONE:
         return b
     if goes_first(t, station, b, a):
@@ -201,7 +201,7 @@ def _joined(t: PlaneTables, station: int, a: int, b: int) -> int:
 def _take_first(t: PlaneTables, station: int) -> int:
     rows, stops = t.rows, t.stops
     taken = int(stops[station].waiting_first)
-    # Those below it are joined two by two, and these pairs with each other, from the last on.
+    # Two-pass melding: the children are paired, and then the pairs are melded from the last on.
     pairs, slot = NONE, rows[taken, BELOW]
     while slot != NONE:
         pair, following = slot, t.chain[slot]
@@ -224,7 +224,7 @@ def _take_first(t: PlaneTables, station: int) -> int:
 
 @in_place
 def _spread(t: PlaneTables, station: int) -> int:
-    """Copy a heap into the second half of ``slots``, in no order; return where it begins."""
+    """Copy a heap into the second half of ``slots``, unordered; return where it begins."""
     rows, slots, at = t.rows, t.slots, len(t.slots) // 2
     if t.stops[station].waiting > 0:
         slots[at] = t.stops[station].waiting_first
@@ -239,14 +239,14 @@ def _spread(t: PlaneTables, station: int) -> int:
     return at
 
 
-# What the control plane takes from stops
+# Requests that the control plane removes from stops
 
 
 @in_place
 def take_off(t: PlaneTables, stop: int, deployment: int, outcome: int, at_ns: int) -> None:
-    """End the requests of a deployment at a stop, or all that wait or are served there, for NONE.
+    """End the requests of a deployment at a stop, or all requests there for NONE.
 
-    A server goes on with what it serves.
+    Servers stay busy with what they serve.
     """
     stops, ranked = t.stops, t.stops[stop].kind == RANKED
     if ranked:

@@ -1,8 +1,7 @@
-"""Stations of language models, taken through a block run by run; see the event data plane.
+"""Stations of language models, simulated run by run within a block; see the event data plane.
 
-The jobs of an engine are rows: of requests that it generates for, and that join it at the next
-boundary. A request dropped in the meantime leaves a *ghost*, a row that takes its place until the
-last token.
+The jobs of an engine are rows of requests that it generates for or will admit at the next boundary.
+A dropped request leaves a *ghost*, a row that takes its place until the last token.
 """
 
 from scenarios.compiled import in_place, inlined
@@ -14,7 +13,7 @@ from sim.dataplane.blocks.disciplines import sheds, wait_by_rank
 from sim.dataplane.blocks.lists import drop_behind, end, gather, lose_arrivals
 from sim.dataplane.blocks.tables import PlaneTables, Records
 
-GHOST = -2  # outcome of a row that is kept for the sake of its engine only
+GHOST = -2  # outcome of a row that only its engine still needs
 
 
 @in_place
@@ -57,7 +56,7 @@ def _run_ends_ns(engines: Records, engine: int) -> int:
 
 @in_place
 def _enter(t: PlaneTables, station: int, model: int, slot: int, now_ns: int) -> bool:
-    """Queue a request, unless it would never fit, and hold up all that come after it."""
+    """Queue a request; drop it if it could never fit, because it would block all later ones."""
     rows, rows_f, jobs = t.rows, t.rows_f, t.jobs
     visit = rows[slot, col.VISIT]
     tokens, line = t.visits[visit].tokens, t.visits[visit].column
@@ -106,7 +105,7 @@ def _hand_out(t: PlaneTables, station: int, model: int, first: int, last: int, n
 
 @in_place
 def _cut(t: PlaneTables, station: int, engine: int, now_ns: int) -> None:
-    """End the present run at the boundary that comes next, if it goes on beyond."""
+    """Cut the present run at the next boundary, if it is longer."""
     engines = t.engines
     steps = steps_to_boundary(engines[engine].began_ns, now_ns, engines[engine].step_ns)
     if steps < engines[engine].steps:
@@ -157,7 +156,7 @@ def _end_run(t: PlaneTables, station: int, engine: int, now_ns: int) -> None:
 
 @in_place
 def _start_run(t: PlaneTables, station: int, model: int, engine: int, now_ns: int) -> None:
-    """Admit what joins, and begin a run: one iteration with a prefill, or decoding alone."""
+    """Admit joining requests and begin a run: one iteration with a prefill, or decoding alone."""
     rows, engines, jobs, models = t.rows, t.engines, t.jobs, t.models
     decoding, steps = 0, NEVER
     slot = engines[engine].active_first
@@ -193,7 +192,7 @@ def _start_run(t: PlaneTables, station: int, model: int, engine: int, now_ns: in
 
 @in_place
 def drop_jobs(t: PlaneTables, station: int, deployment: int, at_ns: int) -> None:
-    """Drop the requests of a deployment that engines have, and leave ghosts of the active ones."""
+    """Drop the requests of a deployment at engines; active ones leave ghosts."""
     rows, engines, jobs, counts = t.rows, t.engines, t.jobs, t.counts
     first = t.models[t.stops[station].model].engines_at
     for engine in range(first, first + t.stops[station].servers):
@@ -228,7 +227,7 @@ def drop_jobs(t: PlaneTables, station: int, deployment: int, at_ns: int) -> None
 
 @in_place
 def lose_jobs(t: PlaneTables, station: int, at_ns: int) -> None:
-    """Lose all that engines generate for, or are about to."""
+    """Lose all requests that engines generate for or are about to admit."""
     rows, engines, counts = t.rows, t.engines, t.counts
     first = t.models[t.stops[station].model].engines_at
     for engine in range(first, first + t.stops[station].servers):

@@ -1,4 +1,4 @@
-"""Lists of requests, chained by ``PlaneTables.chain``, their order, and the ends of requests.
+"""Chained lists of requests (``PlaneTables.chain``), their order, and the ends of requests.
 
 A stop takes requests by (arrival there, query, number, leg).
 """
@@ -11,8 +11,8 @@ from sim.dataplane.base.request_rows import DEPLOYMENT, ENDED, NUMBER, OUTCOME, 
 from sim.dataplane.blocks import tables as tb
 from sim.dataplane.blocks.tables import NONE, Ints, PlaneTables
 
-MOVES = 8  # moves per request after which sorting by insertion is given up
-DIGIT_BITS = 8  # bits of each digit where the leading digit is not enough
+MOVES = 8  # moves per request after which insertion sort gives up
+DIGIT_BITS = 8  # bits of each digit if the leading digit is not enough
 
 
 @inlined
@@ -49,7 +49,7 @@ def wait(t: PlaneTables, stop: int, slot: int) -> None:
 
 @inlined
 def stay(t: PlaneTables, stop: int, slot: int) -> None:
-    """Keep a request in service beyond the sync point; ``times`` says already when it leaves."""
+    """Keep a request in service beyond the sync point; ``times`` already has its departure."""
     stops, chain = t.stops, t.chain
     chain[slot] = NONE
     tail = stops[stop].serving_last
@@ -73,7 +73,7 @@ def end(t: PlaneTables, slot: int, outcome: int, at_ns: int) -> None:
 
 @inlined
 def fetch_next(t: PlaneTables, slots: Ints, i: int, n: int) -> None:
-    """Begin to fetch what stops will read of rows soon, from the ``i``-th on of ``n``."""
+    """Prefetch the parts of rows that stops will read soon, from the ``i``-th of ``n`` on."""
     if i + AHEAD < n:
         prefetch(t.rows, index(slots[i + AHEAD]), VISIT)
     if i + AHEAD // 2 < n:
@@ -120,7 +120,7 @@ def lose_arrivals(t: PlaneTables, n: int) -> None:
 
 @inlined
 def drop_behind(t: PlaneTables, station: int, room: int, now_ns: int) -> None:
-    """Drop the last of a queue, all but as many as there is room for."""
+    """Drop the last requests of a queue until the rest has room."""
     stops = t.stops
     if stops[station].waiting > room:
         slot, last = stops[station].waiting_first, NONE
@@ -154,9 +154,9 @@ def before(rows: Ints, time_a: int, a: int, time_b: int, b: int) -> bool:
 
 @in_place
 def sort_slots(rows: Ints, keys: Ints, slots: Ints, n: int) -> None:
-    """Sort ``slots[:n]`` by their times ``keys[:n]``, and those of one time by query and number.
+    """Sort ``slots[:n]`` by their times ``keys[:n]``, equal times by query and number.
 
-    ``keys`` has room for counts behind twice as many as rows, ``slots`` to work in its second half.
+    Half of ``slots`` and as many keys are scratch space; counts follow behind in ``keys``.
     """
     descents = 0
     for i in range(1, n):
@@ -176,7 +176,7 @@ def sort_slots(rows: Ints, keys: Ints, slots: Ints, n: int) -> None:
 
 @in_place
 def _insert(rows: Ints, keys: Ints, slots: Ints, n: int, most: int) -> int:
-    """Sort by insertion, which is quick where little is out of order; give up after some moves."""
+    """Sort by insertion, which is fast if little is out of order; give up after some moves."""
     moves = 0
     for i in range(1, n):
         key = keys[i]

@@ -1,4 +1,4 @@
-"""The order in which stops are taken: as requests travel, from the first stops to the last."""
+"""The order in which stops are simulated: as requests travel, from the first stops to the last."""
 
 import numpy as np
 
@@ -8,10 +8,10 @@ from sim.dataplane.blocks.tables import LINK, NONE, SINK, STATION, Ints, Order, 
 
 
 def arrange(times: Ints, stops: Records, visits: Records, spans: Records) -> Order:
-    """Return the stops of all routes, that are in use, in an order that follows each of them.
+    """Return the used stops of all routes in topological order.
 
-    Also note in ``stops`` which are *inline*: links and stations with one server and no batches,
-    whose arrivals come in order from one place. What reaches such a stop is served at once.
+    Also mark the *inline* stops in ``stops``: links and stations with one server and no batches,
+    whose arrivals come in order from one place. Requests that reach such a stop are served at once.
 
     Raises:
         ValueError: the routes go round in circles.
@@ -40,7 +40,7 @@ def _note_due(times: Ints, stops: Records, inline: Ints, due_ns: Ints) -> None:
 
 @inlined
 def next_ns(times: Ints, stops: Records, stop: int) -> int:
-    """Return when an inline stop goes on with what it has; NEVER if it has nothing."""
+    """Return when an inline stop continues with its requests; NEVER if it has none."""
     at_ns = NEVER
     if stops[stop].serving_first != NONE:
         at_ns = times[stops[stop].serving_first]
@@ -59,7 +59,7 @@ def _arrange(  # noqa: PLR0912
     edges = 0
     for i in range(len(spans)):
         edges += spans[i].length
-    # The stops that follow each, as chains of edges.
+    # the successors of each stop, as chains of edges
     first = np.full(n, NONE)
     following, target = np.empty(edges, dtype=np.int64), np.empty(edges, dtype=np.int64)
     before = np.zeros(n, dtype=np.int64)
@@ -85,7 +85,7 @@ def _arrange(  # noqa: PLR0912
                 origin[stop] = whence
             elif origin[stop] != whence:
                 origin[stop] = -2
-    # A stop is followed by those that it leads to, whose requests caches then still hold.
+    # Successors come right after a stop, while caches still hold their requests.
     ready = np.empty(n, dtype=np.int64)
     left, count, total = 0, 0, 0
     for stop in range(n):

@@ -1,7 +1,7 @@
 """The block data plane: requests move between two sync points as rows of arrays, in compiled code.
 
-It gives the very departures of the event data plane, its specification. Orders that touch requests
-under way (a failing station, a slow-down, an abort) end a block; births follow routes within it.
+Its departures equal those of the event data plane, its specification. Orders that affect requests
+under way (a failing station, a slowdown, an abort) end a block; births follow routes within it.
 """
 
 from collections.abc import Callable, Iterator
@@ -37,13 +37,13 @@ for _list in ("arriving", "waiting", "serving"):
 _BLANK["in_order"], _BLANK["slowdown"] = 1, 1.0
 
 BLOCK_REQUESTS = 4096
-"""Births that a block aims at: their rows fit into the second level of a cache."""
+"""Target number of births in a block: their rows fit into the second-level cache."""
 PER_SOURCE = 10
-"""Births of each source that a block aims at where there are many sources: looking at a source and
-at its own stops costs as much as a birth or two."""
+"""Target number of births of each source where there are many: visiting a source and its own stops
+costs as much as one or two births."""
 MOST_REQUESTS = 16_384
-"""Births beyond which a block aims at one of each source: by then, rows that caches no longer hold
-cost more than looking at sources."""
+"""Births from which a block aims at one of each source: cache misses on rows then cost more than
+visiting sources."""
 FIRST_BLOCK_NS = 10_000_000
 LEAST_BLOCK_NS = 1_000_000
 
@@ -76,7 +76,7 @@ class BlocksPlane:
         self._block_ns = FIRST_BLOCK_NS
         self._add_gate(tb.SINK)
 
-    # What the control plane orders
+    # Orders of the control plane
 
     def add_station(self, spec: StationSpec) -> None:
         stop = self._add_stop(("station", spec.id), spec.speed)
@@ -138,7 +138,7 @@ class BlocksPlane:
         self._servers.give_back(row["servers_at"])
         self._factors.give_back(row["factors_at"])
         if row["kind"] == tb.GENERATION:
-            lose_jobs(self._current(), stop, 0)  # Only ghosts are left, whose rows are free now.
+            lose_jobs(self._current(), stop, 0)  # Only ghosts are left; this frees their rows.
             model = self._models.rows[row["model"]]
             self._steps.give_back(model["decode_at"])
             self._engines.give_back(model["engines_at"])
@@ -214,7 +214,7 @@ class BlocksPlane:
     def _change(self, at_ns: int, station: int, change: Callable[[int], None]) -> None:
         def action() -> None:
             stop = self._stop_of.get(("station", station))
-            if stop is not None:  # Else it was removed before that moment, as it held no request.
+            if stop is not None:  # otherwise it was removed earlier, without requests
                 change(stop)
 
         self._orders.append((at_ns, action))
@@ -239,7 +239,7 @@ class BlocksPlane:
 
         self._orders.append((at_ns, action))
 
-    # What the control plane learns
+    # Queries of the control plane
 
     def busy_ns(self, station: int) -> int:
         row = self._stops.rows[self._stop_of["station", station]]
@@ -262,7 +262,7 @@ class BlocksPlane:
     def advance(self, until_ns: int) -> None:
         if until_ns <= self.now_ns:
             return
-        self._orders.sort(key=itemgetter(0))  # Of one time, in the order in which they were given.
+        self._orders.sort(key=itemgetter(0))  # stable: orders of one time stay as given
         while self._orders and self._orders[0][0] < until_ns:
             at_ns, action = self._orders.pop(0)
             self._move(at_ns)
@@ -283,7 +283,7 @@ class BlocksPlane:
     def _move(self, until_ns: int) -> None:
         while self.now_ns < until_ns:
             left_ns = until_ns - self.now_ns
-            blocks = max(1, round(left_ns / self._block_ns))  # of one length, so that none is tiny
+            blocks = max(1, round(left_ns / self._block_ns))  # equally long, so that none is tiny
             self._move_block(self.now_ns + -(-left_ns // blocks))
 
     def _move_block(self, cut_ns: int) -> None:
@@ -315,7 +315,7 @@ class BlocksPlane:
             self._tell()
 
     def _forget_routes(self) -> None:
-        """Forget routes on which nothing is under way, nor ever will be."""
+        """Forget routes on which no request is or will be under way."""
         deployments = np.fromiter(self._routes, np.int64, len(self._routes))
         for deployment in deployments[self._flights[deployments] == 0].tolist():
             route = self._routes[deployment]
@@ -366,6 +366,6 @@ class BlocksPlane:
 
 
 def _note_pace(stop: np.void) -> None:
-    """Note whether a stop works at nominal speed from now on."""
+    """Record whether a stop works at nominal speed from now on."""
     constant = stop["rate"] == NOMINAL and stop["rate_until_ns"] == NEVER
     stop["steady"] = constant and stop["slowdown"] == 1.0

@@ -12,34 +12,34 @@ from sim.dataplane.blocks.tables import FORK, JOIN, NONE, VISIT, RecordTable, Va
 
 
 class LaidRoute(NamedTuple):
-    """A route that was laid out."""
+    """A route in tables."""
 
-    query: int  # whose
+    query: int  # id of its query
     first: int  # the first of its visits
     tokens: tuple[int, ...]  # numbers of its rows of ``tokens``
-    # Numbers of its spans, leg by leg, and behind them of those that lead from a fork right to a
+    # Numbers of its spans, leg by leg, then of the spans that lead from a fork straight to a
     # join.
     spans: tuple[int, ...]
     # Its forks, each with the visits at which its branches begin; and its joins, each with the
     # visit that follows and how many branches it awaits.
     gates: Mapping[int, list[int]]
-    legs: int  # how many legs it has; a request has no more branches at a time
+    legs: int  # number of legs; a request never has more branches at once
     most_branches: int  # most branches that one fork makes; 1 without any
 
 
 class RouteTables(NamedTuple):
-    """Where routes are laid out."""
+    """The tables of routes."""
 
     stop_of: Mapping[tuple[str, int], int]  # stops by ("station" or "link", id)
     visits: ValuePool  # visits, route by route
-    spans: RecordTable  # runs of them
+    spans: RecordTable  # runs of visits
     tokens: RecordTable  # what visits to language models take
     add_gate: Callable[[int], int]  # makes a stop of kind FORK or JOIN
-    operators: int  # operators of the application, behind which a visit is one of the answer
+    operators: int  # operators of the application; a visit with this number is of the answer
 
 
 def lay_out(query: int, route: Route, tables: RouteTables) -> LaidRoute:
-    """Lay a route out, so that its visits are numbered in the order of its legs."""
+    """Add a route to the tables, its visits numbered in the order of its legs."""
     legs = route.legs
     followers: list[list[int]] = [[] for _ in legs]
     for at, leg in enumerate(legs):

@@ -1,4 +1,4 @@
-"""Where requests are born: the sources of the block data plane, and the routes that births take."""
+"""The sources of requests of the block data plane, and the routes that births take."""
 
 from bisect import bisect_left
 from collections.abc import Iterator
@@ -23,14 +23,14 @@ class SourceBook:
         self._segments = RecordTable(tb.SEGMENT)
         self._blocks: dict[int, Iterator[RequestBlock]] = {}  # by row
         self._row_of: dict[int, int] = {}  # by query
-        self._first_segment: dict[int, int] = {}  # by row, as is the next
+        self._first_segment: dict[int, int] = {}  # by row, like the next
         self._last_segment: dict[int, int] = {}
         self._births = np.empty((0, 0, 1), dtype=np.int64)
-        self._columns: list[int] = []  # of rows, whose factors are not all 1
+        self._columns: list[int] = []  # columns of rows whose factors are not all 1
         self._next_ns: Ints = np.empty(0, dtype=np.int64)
         self.active: Ints = np.empty(0, dtype=np.int64)
-        # Heaps of (time, query): the last birth drawn of each that may have more, and when each
-        # closes of which that is known.
+        # Heaps of (time, query): the last drawn birth of each source that may have more, and the
+        # known closing times.
         self._drawn: list[tuple[int, int]] = []
         self._closing: list[tuple[int, int]] = []
 
@@ -64,14 +64,14 @@ class SourceBook:
         """Let births from a time on follow the route that begins at a visit."""
         row = self._row_of.get(query)
         if row is None:
-            return  # It departed.
+            return  # it departed
         segment = self._segments.take()
         self._segments.rows[segment] = (at_ns, visit, deployment, tb.NONE)
         self._segments.rows["next"][self._last_segment[row]] = segment
         self._last_segment[row] = segment
 
     def directs(self, query: int, deployment: int, now_ns: int) -> bool:
-        """Return whether births of a query follow a deployment's route now, or will."""
+        """Return whether births of a query follow a deployment's route now or later."""
         row = self._row_of.get(query)
         if row is None:
             return False
@@ -104,7 +104,7 @@ class SourceBook:
                 break
 
     def _append(self, row: int, block: RequestBlock) -> None:
-        """Put births behind those of a source that are still to come."""
+        """Append births to the drawn ones of a source."""
         state, more = self._state.rows[row], len(block.arrival_ns)
         done, count = int(state["position"]), int(state["count"])
         left = count - done
@@ -138,12 +138,12 @@ class SourceBook:
         self._births = larger
 
     def retire(self, now_ns: int) -> None:
-        """Forget sources that will give birth no more."""
+        """Forget sources without further births."""
         while self._closing and self._closing[0][0] <= now_ns:
             _, query = heappop(self._closing)
             row = self._row_of.pop(query, None)
             if row is None:
-                continue  # It was closed twice.
+                continue  # it was closed twice
             self.active = np.delete(self.active, self._place(query))
             segment = self._first_segment[row]
             while segment != tb.NONE:
@@ -153,7 +153,7 @@ class SourceBook:
             self._state.give_back(row)
 
     def arrays(self) -> Sources:
-        """Return what compiled code reads."""
+        """Return the sources as compiled code reads them."""
         return Sources(
             self._state.rows,
             self._next_ns,
@@ -165,7 +165,7 @@ class SourceBook:
 
 
 def _is_one(factors: Floats) -> bool:
-    """Return whether all factors are 1; a view that repeats its first shows it by that alone."""
+    """Return whether all factors are 1; in a broadcast view, the first one decides."""
     if factors.strides == (0,) and len(factors):
         return factors.item(0) == 1.0
     return bool((factors == 1.0).all())

@@ -1,8 +1,8 @@
 """What happens at one stop between two sync points: arrivals, batches, bytes.
 
-A stop is taken through a whole block at once. That is exact, as stops are taken in the order in
-which requests travel, and the event data plane lets all arrivals of a moment precede dispatch.
-Rows that leave before the sync point are put into ``out``.
+A stop is simulated for a whole block at once. That is exact, because stops come in the order in
+which requests travel, and at each moment the event data plane handles all arrivals before dispatch.
+Rows that leave before the sync point go to ``out``.
 """
 
 from scenarios.compiled import in_place, inlined
@@ -35,7 +35,7 @@ from sim.dataplane.blocks.tables import NONE, OUT, Floats, Ints, PlaneTables, Re
 
 @inlined
 def replace_least(heap: Ints, at: int, n: int, value: int) -> None:
-    """Replace the least of a heap of ``n`` values, which begins at index ``at``."""
+    """Replace the least value of a binary heap of ``n`` values that begins at index ``at``."""
     i = 0
     while True:
         child = 2 * i + 1
@@ -80,11 +80,11 @@ def serve_alone(
     freed_ns: int,
     start_ns: int,
 ) -> int:
-    """Serve one request on a server that was free since ``freed_ns``; return when it is done."""
+    """Serve one request on a server that is free since ``freed_ns``; return when it is done."""
     line = index(t.visits[visit].column)
     work_ns = station_work_ns(t.rows_f, t.visits, slot, visit, line)
     finish_ns = _finish(t.stops, t.steps, station, start_ns, work_ns, 1.0)
-    # It awaits no batch: what is noted of that has been 0 since its birth.
+    # It waits for no batch, and its batching time is 0 since its birth.
     t.rows[slot, index(line + QUEUEING)] = max(0, freed_ns - entered_ns)
     t.rows[slot, index(line + COMPUTE)] = finish_ns - start_ns
     return finish_ns
@@ -113,8 +113,8 @@ def _finish(
 
 @inlined
 def _done(stops: Records, steps: Ints, stop: int, start_ns: int, work: int) -> int:
-    """Return when a stop has done its work."""
-    # What a stop begins, it begins in the order of time: the step that held last is at hand.
+    """Return when a stop finishes some work."""
+    # A stop begins work in order of time, so the search starts at the step that held last.
     if start_ns >= stops[stop].rate_until_ns:
         at, n = stops[stop].steps_at, stops[stop].steps
         step = step_at(steps, at, n, stops[stop].step, start_ns)
@@ -130,12 +130,12 @@ def _done(stops: Records, steps: Ints, stop: int, start_ns: int, work: int) -> i
     )
 
 
-# Links and stations, taken through a block
+# Links and stations, for a block
 
 
 @inlined
 def take_link(t: PlaneTables, link: int, until_ns: int) -> None:
-    """Send the messages that an inline link has and gets before the sync point."""
+    """Send the messages of an inline link before the sync point."""
     rows, out = t.rows, t.out
     n = gather(t, link, until_ns)
     left = t.counts[OUT]
@@ -182,7 +182,7 @@ def take_station(t: PlaneTables, station: int, until_ns: int) -> None:
 
 @in_place
 def order_out(t: PlaneTables) -> None:
-    """Put rows that leave several servers into the order in which they do."""
+    """Sort rows that leave several servers by the time when they leave."""
     out, n, keys, slots = t.out, t.counts[OUT], t.keys, t.slots
     for i in range(n):
         slot = index(out[i])
@@ -194,7 +194,7 @@ def order_out(t: PlaneTables) -> None:
 
 @inlined
 def release(t: PlaneTables, station: int, until_ns: int) -> None:
-    """Let those go that were in service at the last sync point and are done before the next."""
+    """Release requests that were in service at the last sync point and are done before the next."""
     stops, out = t.stops, t.out
     slot = stops[station].serving_first
     left = t.counts[OUT]
@@ -222,7 +222,7 @@ def release(t: PlaneTables, station: int, until_ns: int) -> None:
 
 @inlined
 def _serve_singly(t: PlaneTables, station: int, n: int, until_ns: int) -> None:
-    """Serve request by request: first those that wait, then the first ``n`` of ``slots``."""
+    """Serve request by request: first the waiting ones, then the first ``n`` of ``slots``."""
     stops = t.stops
     slot = stops[station].waiting_first
     while slot != NONE:
@@ -246,7 +246,7 @@ def _serve_singly(t: PlaneTables, station: int, n: int, until_ns: int) -> None:
 
 @inlined
 def _serve_next(t: PlaneTables, station: int, slot: int, until_ns: int) -> bool:
-    """Serve a request on the server that is free first, if that is before the sync point."""
+    """Serve a request on the first free server, if it is free before the sync point."""
     rows, stops, times, servers = t.rows, t.stops, t.times, t.servers
     several, at = stops[station].servers, index(stops[station].servers_at)
     entered_ns = times[slot]
@@ -271,7 +271,7 @@ def _serve_next(t: PlaneTables, station: int, slot: int, until_ns: int) -> bool:
 
 @inlined
 def _next_start(t: PlaneTables, station: int) -> int:
-    """Return when the next batch of a queue begins, as far as arrivals are known; else NEVER."""
+    """Return when the next batch of a queue begins; NEVER if that depends on unknown arrivals."""
     stops, servers = t.stops, t.servers
     first = stops[station].waiting_first
     if first == NONE:
@@ -293,7 +293,7 @@ def _next_start(t: PlaneTables, station: int) -> int:
 @inlined
 def _serve_batch(t: PlaneTables, station: int, start_ns: int, until_ns: int) -> None:
     stops, slots = t.stops, t.slots
-    half = len(slots) // 2  # The first half may hold arrivals that are yet to come.
+    half = len(slots) // 2  # The first half may hold future arrivals.
     n, slot = 0, stops[station].waiting_first
     while slot != NONE and n < stops[station].max_batch and t.times[slot] <= start_ns:
         slots[half + n] = slot
@@ -335,7 +335,7 @@ def serve_batch(
         rows[slot, line + COMPUTE] = finish_ns - start_ns
         rows[slot, VISIT] = visit + 1
         t.times[slot] = finish_ns
-    # They leave at one moment, and reach what comes next in the order of query and number.
+    # They leave together, and reach the next stop in the order of query and number.
     for i in range(first + 1, first + n):
         slot, j = slots[i], i - 1
         while j >= first and before(rows, 0, slot, 0, slots[j]):

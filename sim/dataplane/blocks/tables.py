@@ -1,9 +1,9 @@
 """The tables that compiled code works on: their columns, and how they grow.
 
 All are arrays of int64; floats are read through a view of the same memory. Lists of requests are
-chained: a stop knows the first and the last of each, ``PlaneTables.chain`` leads from row to row,
-and a request is in one list at a time. Chain and times are arrays apart from the rows, small enough
-for caches.
+chained: a stop has the first and the last row of each, and ``PlaneTables.chain`` leads from row to
+row. A request is in one list at a time. Chain and times are separate arrays, small enough for
+caches.
 """
 
 from typing import NamedTuple
@@ -20,19 +20,19 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 NONE = -1
-SINK_STOP = 0  # where requests that are done await the sync point
+SINK_STOP = 0  # where finished requests wait for the sync point
 
 ONE_BITS = int(np.float64(1.0).view(np.int64))
-"""The bits of a factor of 1: births copy bits, so that times and factors lie in one array."""
+"""The bits of a factor of 1. Births copy bits, so times and factors share an array."""
 
 IS_COMPLETED, IS_UNSERVED, IS_LOST, IS_DROPPED, IS_SHED, IS_IN_FLIGHT = range(len(OUTCOMES))
-"""Outcomes, as rows hold them."""
+"""Outcomes as stored in rows."""
 
 Records = NDArray[np.void]
 
 
 def _record(size: int, **fields: type) -> np.dtype[np.void]:
-    """Return a record of these fields, 8 bytes each, that takes so many bytes."""
+    """Return a record of these fields, 8 bytes each, padded to so many bytes."""
     return np.dtype(
         {
             "names": list(fields),
@@ -45,44 +45,44 @@ def _record(size: int, **fields: type) -> np.dtype[np.void]:
 
 INT, FLOAT = np.int64, np.float64
 
-# What is read of a stop for each request that passes comes first, to lie in one line of a cache.
+# The fields that every passing request reads come first, in one cache line.
 STOP = _record(
     256,
-    inline=INT,  # its kind, if arrivals come in order from one place, so that none must be awaited
+    inline=INT,  # its kind, if arrivals come in order from one place
     failed=INT,
     free_ns=INT,  # when the link, or the only server, is free again
     steady=INT,  # whether it works at nominal speed throughout, without a slowdown
     rate=INT,  # at present
     rate_until_ns=INT,  # when its rate changes
     propagation_ns=INT,
-    busy_ns=INT,  # of service begun, summed over servers
+    busy_ns=INT,  # busy time of the services begun so far, summed over servers
     kind=INT,
     slowdown=FLOAT,
-    waiting_first=INT,  # those that wait to be served, in order
-    arriving_first=INT,  # those that come from elsewhere and were not taken in yet
+    waiting_first=INT,  # the waiting requests, in order
+    arriving_first=INT,  # arrivals that were not taken in yet
     arriving_last=INT,
     in_order=INT,  # whether they are in order
-    serving_first=INT,  # those in service beyond the last sync point
+    serving_first=INT,  # requests in service beyond the last sync point
     serving_last=INT,
     waiting_last=INT,
     waiting=INT,  # how many wait
     steps_at=INT,  # where its rates begin in ``steps``
     steps=INT,  # how many steps they have
-    step=INT,  # the step that holds at present
+    step=INT,  # the present step
     servers=INT,
     servers_at=INT,  # where the heap of its servers' free times begins in ``servers``
     max_batch=INT,
     max_wait_ns=INT,
     discipline=INT,  # index into ``DISCIPLINES``
-    shed_late=INT,  # whether it sheds what is late
+    shed_late=INT,  # whether it sheds late requests
     capacity=INT,
     factors_at=INT,  # where its batch factors begin in ``factors``
     model=INT,  # the language model that it serves
-    place=INT,  # of an inline stop: its index in ``Order.inline``
+    place=INT,  # index of an inline stop in ``Order.inline``
 )
 """A stop: a station, a link, a fork or join of one route, or the sink, where finished requests wait
 for the sync point. A fork's steps are the visits at which its branches begin; a join's the visit
-that follows, and how many branches it awaits."""
+that follows, and the number of branches."""
 
 # Kinds of stops.
 SINK, LINK, STATION, RANKED, GENERATION, FORK, JOIN = range(7)
@@ -101,17 +101,17 @@ SPAN = _record(
     32,
     first=INT,  # the first of its visits
     length=INT,  # how many; 0 of a span that is no longer in use
-    gate=INT,  # the fork or join that they come from, or NONE if they come from a source
+    gate=INT,  # the fork or join before it, or NONE after a source
     query=INT,
 )
-"""Visits of a query's route that follow one upon the other; the one at the end of a route, which
-leads nowhere, is left out."""
+"""Consecutive visits of a query's route; the last span of a route, which leads nowhere, is left
+out."""
 
 TERMS = _record(16, bound_ns=INT, priority=INT)
-"""What requests of a deployment are promised; see ``Route``."""
+"""The promises to requests of a deployment; see ``Route``."""
 
 TOKENS = _record(24, prompt=FLOAT, output=FLOAT, sequences=INT)
-"""What a visit to a language model takes."""
+"""The tokens of a visit to a language model."""
 
 MODEL = _record(
     64,
@@ -127,8 +127,8 @@ MODEL = _record(
 
 ENGINE = _record(
     64,
-    active_first=INT,  # those that it generates for
-    joining_first=INT,  # those that it admits at the next boundary
+    active_first=INT,  # requests that it generates for
+    joining_first=INT,  # requests that it admits at the next boundary
     sequences=INT,  # of both
     kv_tokens=INT,  # reserved by both
     began_ns=INT,  # when the present run began
@@ -145,7 +145,7 @@ BRANCH = _record(
     home=INT,  # the row that its request was born as; NONE while that is the only one
     held=INT,  # of a home: the first of the request's rows that wait at joins
     live=INT,  # of a home: how many rows the request has
-    failure=INT,  # the outcome that it has come to; IS_COMPLETED for none
+    failure=INT,  # its outcome so far; IS_COMPLETED until one fails
 )
 """A request that may fork, or a branch of one; the row of the same number is the request's."""
 
@@ -158,45 +158,45 @@ SOURCE = _record(
     close_ns=INT,  # no birth at this time or later
     segment=INT,  # the current segment
 )
-"""Where the requests of a query are born."""
+"""The source of a query's requests."""
 
 SEGMENT = _record(32, at_ns=INT, visit=INT, deployment=INT, next=INT)
 """From a time on, births of a source follow a route."""
 
 LEAST = 16_384
-"""Rows at first: those of a whole block in most runs, so that it is not cut for want of rows."""
+"""Initial number of rows: enough for a whole block in most runs."""
 
 # Counts.
 FREE, OUT, BORN, ENDED_COUNT, SETTLED, COUNTS = range(6)
 
 
 class PlaneTables(NamedTuple):
-    """What compiled code works on."""
+    """The tables of compiled code."""
 
     rows: Ints  # requests, see ``sim.dataplane.base.request_rows``
     rows_f: Floats  # the same memory as floats
-    # When each reaches, or has reached, where it goes, or leaves what serves it, by row.
+    # by row, when it reaches its next stop, or leaves the server
     times: Ints
     chain: Ints  # the row that follows it in a list, by row
     stops: Records  # stops
     visits: Records  # visits of all routes
-    tokens: Records  # what visits to language models take
+    tokens: Records  # tokens of visits to language models
     models: Records  # language models at stations
     engines: Records
-    jobs: Records  # what is known of requests at language models, by row
-    branches: Records  # what is known of forked requests, by row; empty if no route forks
+    jobs: Records  # requests at language models, by row
+    branches: Records  # forked requests, by row; empty if no route forks
     steps: Ints  # rates of stops in time
     servers: Ints  # free times of the servers of stations that have several, a heap each
     factors: Floats  # batch factors of stations
     flights: Ints  # requests under way, by deployment
-    terms: Records  # what they are promised, by deployment
+    terms: Records  # promises to them, by deployment
     free: Ints  # rows that are free, as a stack
-    out: Ints  # rows that leave a stop before the sync point, in the order in which they do
-    born: Ints  # rows born since they were last reported
-    ended: Ints  # rows that ended since
-    counts: Ints  # how many of the above; SETTLED of ``ended`` are ends of requests for sure
-    keys: Ints  # room to sort times in, twice
-    slots: Ints  # room to sort rows in, twice
+    out: Ints  # rows that leave a stop before the sync point, in that order
+    born: Ints  # rows born since the last report
+    ended: Ints  # rows that ended since then
+    counts: Ints  # sizes of the above; SETTLED of ``ended`` are certainly ends of requests
+    keys: Ints  # scratch space to sort times, twice
+    slots: Ints  # scratch space to sort rows, twice
 
 
 class Order(NamedTuple):
@@ -204,24 +204,24 @@ class Order(NamedTuple):
 
     inline: Ints  # the inline ones; see ``sim.dataplane.blocks.order``
     others: Ints  # those that must wait for all arrivals before a sync point
-    due_ns: Ints  # when each inline one goes on with what it kept; NEVER without
+    due_ns: Ints  # when each inline stop continues; NEVER if it has no requests
 
 
 class Sources(NamedTuple):
-    """Where requests are born."""
+    """The sources of requests."""
 
     state: Records  # the sources
-    next_ns: Ints  # when each gives birth next, as far as it is drawn; else NEVER
+    next_ns: Ints  # time of each source's next drawn birth; else NEVER
     active: Ints  # those that may still give birth
     segments: Records  # routes in time, chained by ``next``
-    # Births that are drawn: when each is, and the bits of its factors that are not all 1, shape
+    # Drawn births: the time of each, and the bits of its factors that are not all 1, shape
     # (sources, room, 1 + n).
     births: Ints
     columns: Ints  # the columns of rows that take these factors, shape (n,)
 
 
 class RecordTable:
-    """Records that come and go, in an array that grows."""
+    """Records that are added and freed, in an array that grows."""
 
     def __init__(self, record: np.dtype[np.void]) -> None:
         self.rows: Records = aligned((16,), record)
@@ -229,7 +229,7 @@ class RecordTable:
         self._free: list[int] = []
 
     def take(self) -> int:
-        """Return a row that is free: the last that was given back, or the one behind all others."""
+        """Return a free row: the one freed last, else a new one."""
         if self._free:
             return self._free.pop()
         if self.count == len(self.rows):
@@ -243,7 +243,7 @@ class RecordTable:
 
 
 class ValuePool:
-    """Runs of values that come and go, in an array that grows; room is taken by powers of two."""
+    """Runs of values that are added and freed, in an array that grows, by powers of two."""
 
     def __init__(self, dtype: type | np.dtype[np.void]) -> None:
         self.array: np.ndarray = aligned((64,), np.dtype(dtype))
@@ -265,12 +265,12 @@ class ValuePool:
         return at
 
     def give_back(self, at: int) -> None:
-        """Free the values that begin somewhere."""
+        """Free the values that begin at an index."""
         self._free.setdefault(self._room.pop(int(at)), []).append(int(at))
 
 
 class RowPool:
-    """Rows that are taken at a birth and given back once their end was reported.
+    """Rows that are taken at a birth and freed once their end was reported.
 
     Its attributes are arrays of ``PlaneTables``, by their names there.
     """
@@ -311,7 +311,7 @@ class RowPool:
         self.branches[slots] = (NONE, NONE, 0, IS_COMPLETED)
 
     def told(self) -> None:
-        """Take rows back whose end was told."""
+        """Free the rows whose end was reported."""
         slots = self.ended[: self.counts[ENDED_COUNT]]
         if len(self.branches):
             self._forget_branches(slots)

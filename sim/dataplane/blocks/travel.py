@@ -1,6 +1,6 @@
-"""How requests travel within a block: born at sources, from stop to stop, to their end.
+"""How requests travel within a block, from their birth through all stops to their end.
 
-A request walks through inline stops one after the other, while its row is at hand.
+A request passes consecutive inline stops in one go, while its row is cached.
 """
 
 from scenarios.compiled import in_place, inlined
@@ -24,12 +24,12 @@ from sim.dataplane.blocks.stops import (
 )
 from sim.dataplane.blocks.tables import Ints, Order, PlaneTables, Sources
 
-APART = 2  # how many sources lie between two steps of fetching: time for memory to answer
+APART = 2  # number of sources between two steps of prefetching: time for memory to answer
 
 
 @inlined
 def _fetch_sources(t: PlaneTables, sources: Sources, i: int, until_ns: int) -> None:
-    """Begin to fetch, in steps, what will be read of the sources after the ``i``-th active one."""
+    """Prefetch, in steps, the data of the sources after the ``i``-th active one."""
     active, state, segments = sources.active, sources.state, sources.segments
     if i + 4 * APART < len(active):
         prefetch_item(state, index(active[i + 4 * APART]))
@@ -38,7 +38,7 @@ def _fetch_sources(t: PlaneTables, sources: Sources, i: int, until_ns: int) -> N
         if sources.next_ns[source] < until_ns:
             births, position = sources.births[source], state[source].position
             prefetch(births, position, 0)
-            # Those after it, or the last of its own factors, lie in the next line.
+            # The next births, or the last of its factors, lie in the next line.
             prefetch(births, position, LINE)
             prefetch_item(segments, index(state[source].segment))
     if i + 2 * APART < len(active):
@@ -64,9 +64,9 @@ def _fetch_sources(t: PlaneTables, sources: Sources, i: int, until_ns: int) -> N
 def give_birth(  # noqa: PLR0912, PLR0915
     t: PlaneTables, sources: Sources, due_ns: Ints, first: int, until_ns: int
 ) -> int:
-    """Give birth to requests before the sync point, source by source, and let each walk at once.
+    """Create the requests born before the sync point, source by source, and move each at once.
 
-    Returns the source at which to go on if rows ran out, else the number of sources.
+    Returns the source at which to continue if rows ran out, else the number of sources.
     """
     rows, free, born, counts = t.rows, t.free, t.born, t.counts
     flights = t.flights
@@ -140,9 +140,9 @@ def give_birth(  # noqa: PLR0912, PLR0915
 
 @inlined
 def walk(t: PlaneTables, due_ns: Ints, slot: int, visit: int, now_ns: int, until_ns: int) -> None:
-    """Let a row go on from a visit, as far as it gets before the sync point without being sorted.
+    """Move a row on from a visit until the sync point, or until a stop has to sort its arrivals.
 
-    ``due_ns`` gets when inline stops go on with what they keep.
+    ``due_ns`` gets the times when inline stops continue with requests that they keep.
     """
     stops, visits = t.stops, t.visits
     while True:
@@ -189,16 +189,16 @@ def walk(t: PlaneTables, due_ns: Ints, slot: int, visit: int, now_ns: int, until
 
 @inlined
 def _note(due_ns: Ints, place: int, at_ns: int) -> None:
-    """Note that an inline stop goes on at a time, if not before."""
+    """Record that an inline stop continues at a time, or earlier."""
     due_ns[place] = min(due_ns[place], at_ns)
 
 
 @in_place
 def move(t: PlaneTables, sources: Sources, order: Order, first: int, until_ns: int) -> int:
-    """Move all requests up to a sync point, before which sources hold all births.
+    """Move all requests up to a sync point; sources must hold all births before it.
 
-    ``first`` is 0, or what an earlier call returned that ran out of rows: the number of a source,
-    or of sources plus the place of a fork among the other stops. The number of both is the end.
+    ``first`` is 0, or the return value of a call that ran out of rows: a source, or the number of
+    sources plus the place of a fork among the other stops. The end is the number of both.
     """
     stops = t.stops
     if first == 0:
@@ -228,7 +228,7 @@ def move(t: PlaneTables, sources: Sources, order: Order, first: int, until_ns: i
 
 @in_place
 def _resume(t: PlaneTables, order: Order, until_ns: int) -> None:
-    """Let inline stops go on with what they have, the last first, so none overtakes another."""
+    """Let inline stops continue, the last first, so that no request overtakes another."""
     inline, due_ns = order.inline, order.due_ns
     for i in range(len(inline) - 1, -1, -1):
         if due_ns[i] < until_ns:
@@ -242,7 +242,7 @@ def _resume(t: PlaneTables, order: Order, until_ns: int) -> None:
 
 @in_place
 def _take_others(t: PlaneTables, order: Order, first: int, until_ns: int) -> int:
-    """Take stops through the block that had to wait for all arrivals before the sync point.
+    """Simulate the stops that have to wait for all arrivals before the sync point.
 
     Returns the place of the fork at which rows ran out, or the number of these stops.
     """
@@ -270,7 +270,7 @@ def _take_others(t: PlaneTables, order: Order, first: int, until_ns: int) -> int
 
 @in_place
 def _send_over(t: PlaneTables, due_ns: Ints, link: int, until_ns: int) -> None:
-    """Send all messages that reach a link before the sync point, and let each go on at once."""
+    """Send all messages that reach a link before the sync point, and move each on at once."""
     n = gather(t, link, until_ns)
     for i in range(n):
         fetch_next(t, t.slots, i, n)
@@ -284,7 +284,7 @@ def _send_over(t: PlaneTables, due_ns: Ints, link: int, until_ns: int) -> None:
 
 @in_place
 def _take_rare(t: PlaneTables, stop: int, until_ns: int) -> bool:
-    """Take a stop of a kind that few worlds have; False for a fork at which rows ran out."""
+    """Simulate a stop of a rare kind; return False for a fork at which rows ran out."""
     kind = t.stops[stop].kind
     if kind == tb.RANKED:
         take_ranked(t, stop, until_ns)

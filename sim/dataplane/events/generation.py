@@ -1,9 +1,9 @@
 """Stations of language models in the event data plane: continuous batching; see ``Iterations``.
 
-Iterations between two changes of an engine's active set last equally long, so they are one *run*:
-its end is known when it begins, and an arrival that the engine can admit ends it at the next
-iteration boundary. There, finished requests leave first; after all arrivals of that moment, the
-engine admits by the queue's discipline. A promised place at the next boundary is kept.
+Iterations between two changes of an engine's active set are equally long and form one *run*. Its
+end is known when it begins. An arrival that the engine can admit ends it at the next iteration
+boundary. There, finished requests leave first; after all arrivals of that moment, the engine admits
+by the queue's discipline. A request that got a place for the next boundary keeps it.
 """
 
 from dataclasses import dataclass, field
@@ -32,7 +32,7 @@ class GenerationJob(StationJob):
 
     @property
     def kv_tokens(self) -> int:
-        """Tokens that it reserves memory for, as long as it is asked before any is generated."""
+        """Tokens that it reserves memory for; valid until the first one is generated."""
         return self.prompt_tokens + self.sequences * self.left
 
 
@@ -44,12 +44,12 @@ class Engine:
     active: list[GenerationJob] = field(default_factory=list)  # requests that it generates for
     # Requests that it admits at the next boundary.
     joining: list[GenerationJob] = field(default_factory=list)
-    # Tokens of memory reserved by each of both.
+    # Tokens of memory reserved by each of both lists.
     reserved: dict[GenerationJob, int] = field(default_factory=dict)
     began_ns: int | None = None  # when the present run began; None between runs
     step_ns: int = 0  # length of each of its iterations
-    steps: int = 0  # how many there are
-    run: int = 0  # counts runs, so that the end of one that was cut is told from others
+    steps: int = 0  # number of iterations
+    run: int = 0  # counts runs, to recognise the end of a run that was cut
 
     @property
     def sequences(self) -> int:
@@ -73,7 +73,7 @@ class GenerationStation(Queue[GenerationJob]):
         self._dispatch_due = False
 
     def enter(self, request: Request, operator: int, mean: Tokens) -> ScheduledEvent:
-        """Queue a request; the returned moment comes when its last token is there."""
+        """Queue a request; the returned event occurs at its last token."""
         if self.failed:
             raise Interrupt(LOST)  # In the process of the request itself, which calls this.
         job = GenerationJob(
@@ -86,7 +86,7 @@ class GenerationStation(Queue[GenerationJob]):
             mean.sequences,
         )
         if not self._has_room(Engine(0), job):
-            raise Interrupt(DROPPED)  # It would never fit, and hold up all that come after it.
+            raise Interrupt(DROPPED)  # It would never fit, and would block all later ones.
         self._put(job)
         if not self._dispatch_due:
             self._dispatch_due = True
@@ -94,7 +94,7 @@ class GenerationStation(Queue[GenerationJob]):
         return job.served
 
     def _dispatch_arrivals(self, _: Event) -> None:
-        """Hand out what has arrived, and have it admitted at each engine's next boundary."""
+        """Assign waiting requests, to be admitted at each engine's next boundary."""
         self._dispatch_due = False
         self._hand_out()
         if self.spec.capacity is not None:
@@ -112,7 +112,7 @@ class GenerationStation(Queue[GenerationJob]):
             if self.spec.shed_late and is_late(job.request.deadline_ns, self.env.now):
                 interrupt(job.request, SHED)
                 continue
-            engine = min(able, key=lambda engine: engine.sequences)  # of equals, the first
+            engine = min(able, key=lambda engine: engine.sequences)  # the first, if equal
             engine.joining.append(job)
             engine.reserved[job] = job.kv_tokens
             assigned[engine] = None
@@ -130,7 +130,7 @@ class GenerationStation(Queue[GenerationJob]):
         )
 
     def _cut(self, engine: Engine) -> None:
-        """End the present run at the iteration boundary that comes next, if it goes on beyond."""
+        """Cut the present run at the next iteration boundary, if it is longer."""
         assert engine.began_ns is not None
         steps = steps_to_boundary(engine.began_ns, self.env.now, engine.step_ns)
         if steps < engine.steps:
@@ -149,7 +149,7 @@ class GenerationStation(Queue[GenerationJob]):
         call_at(self.env, engine.began_ns + engine.steps * engine.step_ns, NORMAL, end)
 
     def _end_run(self, engine: Engine) -> None:
-        """Let requests that are done leave; then, after all arrivals, begin the next run."""
+        """Let finished requests leave; then, after all arrivals, begin the next run."""
         engine.began_ns = None
         self.busy_ns += engine.steps * engine.step_ns
         still = []
@@ -171,9 +171,9 @@ class GenerationStation(Queue[GenerationJob]):
         call_at(self.env, self.env.now, LOW, begin)
 
     def _start_run(self, engine: Engine) -> None:
-        """Admit what joins, and begin a run: one iteration with a prefill, or decoding alone."""
+        """Admit joining requests, then begin a run: an iteration with a prefill, or decoding."""
         if engine.began_ns is not None:
-            return  # It was idle, and handing out has just begun one.
+            return  # it was idle, and the assignment has just begun a run
         now, iterations = self.env.now, self.iterations
         joining, engine.joining = engine.joining, []
         old = sum(job.sequences for job in engine.active)
@@ -194,12 +194,12 @@ class GenerationStation(Queue[GenerationJob]):
         self._schedule_end(engine)
 
     def busy_until(self, now_ns: int) -> int:
-        """Return how long engines were busy, summed over them."""
+        """Return the busy time, summed over engines."""
         running = [now_ns - each.began_ns for each in self.engines if each.began_ns is not None]
         return self.busy_ns + sum(running)
 
     def withdraw(self, request: Request) -> None:
-        """Take a request out, unless its prefill began."""
+        """Remove a request, unless its prefill has begun."""
         super().withdraw(request)
         for engine in self.engines:
             for job in [job for job in engine.joining if job.request is request]:
@@ -207,5 +207,5 @@ class GenerationStation(Queue[GenerationJob]):
                 del engine.reserved[job]
 
     def fail(self) -> None:
-        """Lose everything that waits or is generated here, now and from now on."""
+        """Lose all present and later requests."""
         self._lose(job.request for engine in self.engines for job in engine.reserved)

@@ -4,13 +4,13 @@ This is the reference. A request is born at its source, and follows the route th
 
     source  ->  [link -> station] x operators  ->  link  ->  answer
 
-Where the route forks, a request goes on as several branches, each a process of its own; where
-branches join, the next leg begins when the last has arrived. A branch that ends early takes its
-outcome to all that awaits it; the others go on.
+Where the route forks, a request continues as several branches, each in its own process. Where
+branches join, the next leg begins when the last one has arrived. A branch that ends early passes
+its outcome to every leg that waits for it; the other branches continue.
 
 Time is in whole nanoseconds. At one timestamp, orders of the control plane come first (URGENT),
-then arrivals (NORMAL), then dispatch (LOW): a server that picks its next request sees all that
-have arrived, in the order of its discipline, of equals by (arrival, query, request, leg).
+then arrivals (NORMAL), then dispatch (LOW). So a server that picks its next request sees all
+arrivals, in the order of its discipline and then by (arrival, query, request, leg).
 """
 
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -57,7 +57,7 @@ class EventsPlane:
         self.born: list[Request] = []
         self.ended: list[Request] = []
 
-    # What the control plane orders
+    # Orders of the control plane
 
     def add_station(self, spec: StationSpec) -> None:
         kind = EventStation if spec.iterations is None else GenerationStation
@@ -100,7 +100,7 @@ class EventsPlane:
         self._order(at_ns, self.stations[station].fail)
 
     def slow_down(self, at_ns: int, station: int, factor: float) -> None:
-        slowed = self.stations[station]  # It may be removed before that moment.
+        slowed = self.stations[station]  # it may be removed before that moment
 
         def change() -> None:
             slowed.slowdown = factor
@@ -131,7 +131,7 @@ class EventsPlane:
             stops.append((place[stop].enter, visit.operator, visit.mean))
         return stops
 
-    # What requests do
+    # The life of requests
 
     def _source(self, query: int, blocks: Iterator[RequestBlock]) -> Generator[Event, None, None]:
         env, number = self.env, 0
@@ -167,7 +167,7 @@ class EventsPlane:
             return
 
     def _admit(self, request: Request) -> None:
-        """Send a new request on its way, or end it at once if nothing serves its query."""
+        """Start a new request, or end it at once if no deployment serves its query."""
         active = self.routes.get(request.query)
         self.born.append(request)
         if active is None:
@@ -176,7 +176,7 @@ class EventsPlane:
         route, legs = active
         request.deployment = route.deployment
         request.bound_ns, request.priority = route.bound_ns, route.priority
-        # The last leg is followed by the request itself, those before it by copies.
+        # The request itself follows the last leg; copies follow the others.
         branches = [copy(request) for _ in legs[1:]] + [request]
         self.under_way.setdefault(request.deployment, {})[request] = branches
         travels: list[Process] = []
@@ -189,7 +189,7 @@ class EventsPlane:
     def _travel(
         self, branch: Request, awaited: Sequence[Process], stops: list[Stop]
     ) -> Generator[Event, str, str]:
-        """Follow a leg of a route, once those that it awaits are over; return how it ended."""
+        """Follow a leg of a route once its predecessors are over; return how it ended."""
         outcome = COMPLETED
         try:
             for earlier in awaited:
@@ -200,7 +200,7 @@ class EventsPlane:
         except Interrupt as interrupt:
             outcome = str(interrupt.cause)
         fellows = self.under_way[branch.deployment]  # type: ignore[index]
-        if branch in fellows:  # It is the request itself, and this was its last leg.
+        if branch in fellows:  # the request itself, after its last leg
             del fellows[branch]
             if not fellows:
                 del self.under_way[branch.deployment]  # type: ignore[arg-type]
@@ -222,7 +222,7 @@ class EventsPlane:
             self.recorder.record(rows_of(list(told)), born, ended)
         self.born, self.ended = [], []
 
-    # What the control plane learns
+    # Queries of the control plane
 
     def in_flight(self, deployment: int) -> int:
         return len(self.under_way.get(deployment, ()))

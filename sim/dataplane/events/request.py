@@ -1,4 +1,4 @@
-"""What every part of the event data plane shares: moments, requests, and the order of events."""
+"""Shared parts of the event data plane: scheduled events, requests, and the order of events."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ LOW = EventPriority(NORMAL + 1)
 
 
 class ScheduledEvent(Event):
-    """An event that is known to happen, at a time that is decided later."""
+    """An event that will happen at a time that is decided later."""
 
     def __init__(self, env: Clock) -> None:
         super().__init__(env)
@@ -28,7 +28,7 @@ class ScheduledEvent(Event):
 def call_at(
     env: Clock, when_ns: int, priority: EventPriority, action: Callable[[Event], None]
 ) -> None:
-    """Call an action at a time, before or after other events of that time by its priority."""
+    """Call an action at a time; the priority orders it among events of that time."""
     moment = ScheduledEvent(env)
     moment.callbacks.append(action)
     env.schedule(moment, priority, when_ns - env.now)
@@ -48,11 +48,11 @@ class Request(RequestRecord):
 
     @property
     def deadline_ns(self) -> int:
-        """By when it is to be done; ``NEVER`` if it has no bound."""
+        """The deadline; ``NEVER`` without a bound."""
         return deadline_ns(self.arrival_ns, self.bound_ns, self.allowance)
 
     def place(self, discipline: str, now_ns: int) -> tuple[int, int, int, int, int]:
-        """Return its place in a queue that it enters now: the least is served first."""
+        """Return the request's rank in a queue that it enters now; the least is served first."""
         first = rank(DISCIPLINES.index(discipline), now_ns, self.deadline_ns, self.priority)
         return first, now_ns, self.query, self.number, self.leg
 
@@ -61,12 +61,12 @@ WORST_FIRST = (LOST, DROPPED, SHED, COMPLETED)
 
 
 def worse(one: str, other: str) -> str:
-    """Return how a request ends whose branches have come to these two ends."""
+    """Return the outcome of a request whose branches have these two outcomes."""
     return min(one, other, key=WORST_FIRST.index)
 
 
 def interrupt(request: Request, outcome: str) -> None:
-    """End a request where it is; its process wakes at once and takes note of the outcome."""
+    """End a request; its process wakes at once with the outcome."""
     assert request.process is not None
-    if request.process.is_alive:  # One that was aborted is served to the end all the same.
+    if request.process.is_alive:  # Servers still finish an aborted request.
         request.process.interrupt(outcome)

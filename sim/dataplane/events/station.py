@@ -59,7 +59,7 @@ class Queue(Generic[AnyJob]):
             del self.waiting[-count:]
 
     def withdraw(self, request: Request) -> None:
-        """Take a request out of the queue, if it waits here."""
+        """Remove a request from the queue, if it waits here."""
         kept = [each for each in self.waiting if each[-1].request is not request]
         if len(kept) < len(self.waiting):
             heapify(kept)
@@ -83,13 +83,15 @@ class EventStation(Queue[BatchJob]):
         self._next_dispatch_ns: int | None = None
 
     def enter(self, request: Request, operator: int, mean_ns: float) -> ScheduledEvent:
-        """Queue a request; the returned moment comes when its service ends."""
+        """Queue a request; the returned event occurs when its service ends."""
         served = ScheduledEvent(self.env)
         if self.failed:
             raise Interrupt(LOST)  # In the process of the request itself, which calls this.
         work_ns = whole(mean_ns * request.size * request.variability[operator])
         self._put(BatchJob(request, operator, self.env.now, served, work_ns))
-        if self.free_since or self.spec.capacity is not None:  # Else there is nothing to decide.
+        if (
+            self.free_since or self.spec.capacity is not None
+        ):  # otherwise there is nothing to decide
             self._dispatch_at(self.env.now)
         return served
 
@@ -99,7 +101,7 @@ class EventStation(Queue[BatchJob]):
             call_at(self.env, when_ns, LOW, self._dispatch)
 
     def _dispatch(self, _: Event) -> None:
-        """Give work to every free server, unless a batch is still filling."""
+        """Give work to every free server, unless its batch is still filling."""
         now, spec = self.env.now, self.spec
         self._next_dispatch_ns = None
         if spec.capacity is not None:
@@ -115,7 +117,7 @@ class EventStation(Queue[BatchJob]):
             self._serve(now)
 
     def _serve(self, now: int) -> None:
-        """Start a batch on the server that has been free longest."""
+        """Start a batch on the longest-free server."""
         batch: list[BatchJob] = []
         while self.waiting and len(batch) < self.spec.max_batch:
             first = heappop(self.waiting)[-1]
@@ -147,11 +149,11 @@ class EventStation(Queue[BatchJob]):
             self._dispatch_at(self.env.now)
 
     def busy_until(self, now_ns: int) -> int:
-        """Return how long servers were busy, summed over them."""
+        """Return the busy time, summed over servers."""
         return self.busy_ns - sum(finish_ns - now_ns for _, finish_ns in self.serving.values())
 
     def fail(self) -> None:
-        """Lose everything that waits or is served here, now and from now on."""
+        """Lose all present and later requests."""
         self._lose(request for batch, _ in self.serving.values() for request in batch)
 
 
@@ -165,7 +167,7 @@ class Link:
         self.arriving: list[tuple[int, int, int, Request, int, int, ScheduledEvent]] = []
 
     def enter(self, request: Request, operator: int, mean_bytes: float) -> ScheduledEvent:
-        """Send a message; the returned moment comes when all of it has arrived."""
+        """Send a message; the returned event occurs when all of it has arrived."""
         arrived = ScheduledEvent(self.env)
         size_bytes = whole(mean_bytes * request.size)
         place = request.query, request.number, request.leg
@@ -175,7 +177,7 @@ class Link:
         return arrived
 
     def _admit(self, _: Event) -> None:
-        """Line up the messages that came at this moment; FIFO makes their departures certain."""
+        """Queue the messages of this moment; FIFO fixes their departures."""
         now, spec = self.env.now, self.spec
         self.arriving.sort()
         for _query, _number, _leg, request, operator, size_bytes, arrived in self.arriving:
