@@ -1,19 +1,19 @@
-"""Where goodput is counted: requests by window, the verdict on each window, service goodput.
+"""Goodput: requests by window, the verdict on each window, and service goodput.
 
 Windows are aligned to multiples of the application's window length. A request belongs to the window
 of its birth. It is good if it was completed within the latency bound; late, dropped, shed, lost and
-unserved ones are bad. A window is judged once its last request had its full bound of time:
+unserved ones are bad. A window is judged after the full latency bound of its last request:
 
     latency   good >= quantile x born
     accuracy  mean expected accuracy of what was served >= floor
     cost      attributed cost over the time that the query lived <= ceiling
 
-The bound of a request is the SLO's times its *allowance*: the length of its output over the mean in
-applications that state latency per output length, otherwise 1. Latencies are reported over it.
+The bound of a request is the SLO's times its *allowance*: the output length over the mean if the
+application states latency per output length, otherwise 1. Latencies are divided by it.
 
 A window without requests repeats the previous verdict and is flagged. A request in flight at the
-horizon with time left counts neither way. Service goodput at a moment is the number of queries with
-an active deployment whose window at that moment meets every part of the SLO.
+horizon with time left is neither good nor bad. Service goodput at a moment is the number of queries
+with an active deployment whose window at that moment meets every part of the SLO.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -37,19 +37,19 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 SLACK = 1e-9
-"""Relative slack of comparisons, so that the rounding of sums and products decides no verdict."""
+"""Relative slack of comparisons, so that rounding decides no verdict."""
 
 QUANTILES = (0.5, 0.95, 0.99)
-"""Quantiles of latency that are worked out for every window, besides the SLO's."""
+"""Quantiles of latency that are computed for every window, in addition to the SLO's."""
 
 
 def share_of(probability: float, count: int) -> int:
-    """Return the least number of ``count`` requests that makes up a share of them."""
+    """Return the least number of requests that is a share of ``count``."""
     return ceil(probability * count * (1 - SLACK))
 
 
 def reaches(value: float, floor: float | None) -> bool:
-    """Return whether a value is no less than a floor, if there is one; nan reaches none."""
+    """Return whether a value is at least a floor, if there is one; nan never is."""
     return floor is None or value >= floor - SLACK * abs(floor)
 
 
@@ -67,7 +67,7 @@ class Verdicts:
     undecided: Ints  # in flight at the horizon, with time left
     outcomes: Ints  # requests by how they ended, in the order of ``OUTCOMES``, shape (n, 6)
     active_ns: Ints  # time of the window in which the query lived
-    deployed_ns: Ints  # time of it in which a deployment was active
+    deployed_ns: Ints  # part of that time in which a deployment was active
     cost_usd: Floats  # cost attributed to the query
     sojourn_ns: Ints  # sum over the completed requests, each over its allowance
     # Quantiles of latency, the SLO's and then ``QUANTILES``, shape (n, 4). Nearest rank: the
@@ -101,7 +101,7 @@ class Verdicts:
 
 @dataclass(frozen=True)
 class DeploymentTrial:
-    """A deployment's first requests, one window's length of them, by which it is judged."""
+    """A deployment's trial: its requests during the length of one window."""
 
     query: Query
     born: int  # requests born in the trial
@@ -114,8 +114,8 @@ class DeploymentTrial:
     def met(self) -> bool | None:
         """Whether latency and accuracy held.
 
-        None if void, if there was no request, or if a failing machine, not the plan, decided: what
-        it lost may have been in time.
+        None if void, without requests, or if only lost requests decided; they may have been in
+        time.
         """
         slo = self.query.slo
         if self.void or self.born == 0:
@@ -129,7 +129,7 @@ class DeploymentTrial:
 
 @dataclass(frozen=True)
 class Account:
-    """What was counted for one query."""
+    """The counts of one query."""
 
     query: Query
     born: int  # requests born
@@ -157,7 +157,7 @@ class SloMonitor:
         self._counts = wc.no_counts(operators)
         self._slots = IdPool()
         self._queries: list[Query | None] = []
-        # By slot: when the next window is due, the order of arrival, and the SLO (nan for none).
+        # By slot: when the next window is due, the order of arrival, the SLO (nan for none).
         self._due_ns = np.zeros(0, np.int64)
         self._order = np.zeros(0, np.int64)
         self._slo = np.zeros((0, 3))
@@ -177,7 +177,7 @@ class SloMonitor:
         """Requests by how they ended."""
         return _by_outcome(self._counts.heads[wc.ENDS_TOTAL :])
 
-    # The control plane calls these
+    # Called by the control plane
 
     def arrive(self, query: Query, now_ns: int) -> None:
         """Begin to count a query."""
@@ -190,7 +190,7 @@ class SloMonitor:
         self._slo = grown(self._slo, len(accounts))
         self._queries += [None] * (slot + 1 - len(self._queries))
         accounts[slot] = 0
-        # A window's length is the same for every request, however long an answer is.
+        # The window's length serves as the bound, whatever the output length.
         accounts[slot, wc.BOUND_NS] = (
             -self.window_ns if slo.latency_s is None else ns(slo.latency_s)
         )
@@ -253,9 +253,9 @@ class SloMonitor:
         self._counts.accounts[self._slots.find(query), wc.DEPARTED] = True
 
     def add_cost(self, query: int, at_ns: int, usd: float) -> None:
-        """Add cost since the last call to the window that is over at ``at_ns``.
+        """Add the cost since the last call to the window that ends at ``at_ns``.
 
-        At a departure that is the last window: what a query owes later, while draining, is in none.
+        At a departure that is the last window. Later costs, while draining, belong to no window.
         """
         slot = self._slots.find(query)
         assert slot >= 0, f"query {query} is not counted"
@@ -274,7 +274,7 @@ class SloMonitor:
         )
 
     def _count(self, many: int, count: Callable[[int], int]) -> None:
-        """Let a function count on from each number that it returns, making room in between."""
+        """Call a counting function from each number that it returns on, adding room in between."""
         done = 0
         while (done := count(done)) < many:
             self._counts = wc.with_room(self._counts)
@@ -284,7 +284,7 @@ class SloMonitor:
         assert query is not None
         return query
 
-    # The data plane calls this
+    # Called by the data plane
 
     def record(self, rows: Ints, born: Ints, ended: Ints) -> None:
         """Count requests by the deployment that each keeps; see ``Recorder``."""
@@ -299,12 +299,12 @@ class SloMonitor:
     # Verdicts
 
     def judge(self, now_ns: int, horizon: bool = False) -> None:
-        """Judge every window that is due by now; at the horizon, all that are left."""
+        """Judge every window that is due; at the horizon, all remaining ones."""
         slots = np.flatnonzero(
             self._due_ns[: len(self._queries)] <= (NEVER - 1 if horizon else now_ns)
         )
         if not horizon and len(slots):
-            # A window may have got a request with a larger allowance since its time was noted.
+            # A later request with a larger allowance may have postponed the window.
             wc.note_due(self._counts, slots, self._due_ns, self.window_ns)
             slots = slots[self._due_ns[slots] <= now_ns]
         if not len(slots):

@@ -1,4 +1,4 @@
-"""The formula of goodput, for arrays and for columns alike."""
+"""The formula of goodput, for arrays and columns."""
 
 from typing import Any, TypeVar
 
@@ -9,8 +9,8 @@ Times = TypeVar("Times")
 def goodput_time(met: Any, deployed: Times) -> Times:
     """Return the time that counts as goodput: deployed, in windows that met every part of the SLO.
 
-    ``deployed`` may have any unit. Summed over queries and divided by a stretch of time, it is the
-    service goodput; divided by the time that queries lived, the fraction in which the SLO was met.
+    ``deployed`` may have any unit. The sum over queries, divided by the length of a period, is the
+    service goodput. Divided by the lifetime of the queries, it is the fraction with the SLO met.
     """
     time: Times = met * deployed
     return time

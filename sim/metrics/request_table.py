@@ -16,13 +16,13 @@ REQUESTS = "requests"
 """Name of the table."""
 
 PARTS = ("queueing_s", "batching_s", "compute_s", "transfer_s")
-"""What a request's time at an operator is made of, in the order of `part_columns`."""
+"""The parts of a request's time at an operator, in the order of `part_columns`."""
 
 
 def request_frame(rows: NDArray[np.int64], operators: Sequence[str]) -> pl.DataFrame:
     """Return rows of requests that ended, shape (n, width), as the table, in their order.
 
-    Latency and parts of requests that were not completed are null: data planes differ in them.
+    Latency and parts of uncompleted requests are null, because data planes differ in them.
     """
     values = rows.view(np.float64)
     whole = {"query": col.QUERY, "number": col.NUMBER, "deployment": col.DEPLOYMENT}

@@ -1,9 +1,9 @@
-"""The tables of results: their columns, and the rows of a run until they are written.
+"""The result tables: their columns, and the rows of a run until they are written.
 
 ``queries`` has one row per query, ``windows`` one per query and window, ``operators`` splits the
 latency of each window by operator, ``decisions`` has one row per decision of a planner and per
-deployment that a failure ended, ``offers`` one per plan that a planner put on record, and
-``profiling`` one per profiling run. Columns that begin with ``true_`` hold what no planner sees.
+deployment that a failure ended, ``offers`` one per plan that a planner logged, and
+``profiling`` one per profiling run. No planner sees the columns that begin with ``true_``.
 """
 
 from collections.abc import Mapping, Sequence
@@ -68,7 +68,7 @@ SCHEMAS: Mapping[str, Mapping[str, type[pl.DataType]]] = {
 
 
 class ResultTables:
-    """Rows that a run produced and nobody took yet."""
+    """The rows of a run that were not taken yet."""
 
     def __init__(self) -> None:
         self._rows: dict[str, list[Mapping[str, Any]]] = {name: [] for name in SCHEMAS}
@@ -79,12 +79,12 @@ class ResultTables:
         self._rows[table].append(row)
 
     def extend(self, table: str, columns: Columns) -> None:
-        """Add rows that are given as columns, all of them and equally long."""
+        """Add rows, given as all columns, equally long."""
         self._gather(table)
         self._frames[table].append(pl.DataFrame(columns, schema=dict(SCHEMAS[table])))
 
     def take(self) -> dict[str, pl.DataFrame]:
-        """Return all rows since the last call as frames, every table included, and forget them."""
+        """Return all rows since the last call as one frame per table, and forget them."""
         for name in SCHEMAS:
             self._gather(name)
         frames = {name: pl.concat(frames) for name, frames in self._frames.items()}

@@ -1,4 +1,4 @@
-"""Telemetry: what a deployed system reports of its queries, window by window."""
+"""Telemetry: what a deployed system reports about its queries, by window."""
 
 from collections import deque
 from collections.abc import Collection
@@ -19,7 +19,7 @@ class Telemetry:
 
     def __init__(self) -> None:
         self._reports: dict[int, deque[WindowReport]] = {}
-        self._counts: dict[int, tuple[int, int]] = {}  # of the last, requests born and good
+        self._counts: dict[int, tuple[int, int]] = {}  # requests born and good in the last window
 
     def arrive(self, query: int) -> None:
         """Begin to keep the windows of a query."""
@@ -27,7 +27,7 @@ class Telemetry:
         self._counts[query] = 0, 0
 
     def forget(self, query: int) -> None:
-        """Drop what is kept of a query."""
+        """Drop the windows of a query."""
         del self._reports[query], self._counts[query]
 
     def note(self, verdicts: Verdicts, window_ns: int) -> None:
@@ -57,7 +57,7 @@ class Telemetry:
             self._counts[query.id] = born, good
 
     def reports(self, query: int) -> tuple[WindowReport, ...]:
-        """Return the last windows of a query that were judged, the latest last."""
+        """Return the last judged windows of a query, the latest last."""
         return tuple(self._reports[query])
 
     def last_counts(self, queries: Collection[int]) -> NDArray[np.int64]:

@@ -1,13 +1,13 @@
 """How requests are counted by query, window and deployment: the columns, and compiled functions.
 
-All counts are whole numbers, so that no sum depends on the order of its terms. A query's open
-windows are a chain of *cells* from its newest to its oldest; the latencies of a window are a chain
-of *chunks*. Free cells are a chain, free chunks a stack, whose last ones caches may hold. Number 0
-ends a chain; cell 0 stands for an unknown window. Functions that may run out of free cells or
-chunks return how far they came, and are called again after ``with_room``.
+All counts are whole numbers, so no sum depends on the order of its terms. A query's open windows
+are a chain of *cells* from the newest to the oldest. The latencies of a window are a chain of
+*chunks*. Free cells are a chain, free chunks a stack, whose top caches may hold. Number 0 ends a
+chain; cell 0 stands for an unknown window. Functions that run out of free cells or chunks return
+their progress, and are called again after ``with_room``.
 
-The two functions that see every request take arrays out of ``Counts`` once, since each access in a
-compiled call may count references, which takes longer than all the rest.
+The two functions that see every request take arrays out of ``Counts`` once, because each access in
+a compiled call may count references, which would dominate the time.
 """
 
 from typing import NamedTuple
@@ -33,13 +33,13 @@ IS_LOST = OUTCOMES.index(LOST)
 ONE = 1 << 40
 """An accuracy of 1: they are summed as whole numbers of 2**-40, up to 8 million to a window."""
 
-# Columns of accounts: what is counted for one query; first, in one line of a cache, what every end
-# of a request touches
-BOUND_NS = 0  # on latency; less than 0 for one that allowances do not scale
+# Columns of accounts, the counts of one query. The columns that every end of a request touches come
+# first, in one cache line.
+BOUND_NS = 0  # latency bound; negative if allowances do not scale it
 NEWEST = 1  # its newest cell
 ENDS = 2  # requests by outcome
 NEXT_NS = ENDS + len(OUTCOMES)  # start of the next window to be judged
-NOTED_NS = NEXT_NS + 1  # up to when its time was spread over windows
+NOTED_NS = NEXT_NS + 1  # time up to which its lifetime was spread over windows
 DEPLOYED = NEXT_NS + 2  # whether a deployment is active
 DEPARTED = NEXT_NS + 3
 LAST_MET = NEXT_NS + 4
@@ -47,7 +47,7 @@ REQUESTS = NEXT_NS + 5
 ACCOUNT_WIDTH = 2 * LINE
 ALL_ENDS = slice(ENDS, NEXT_NS)
 
-# Columns of cells: what is counted for one window; the first two, of free ones, are the chain
+# Columns of cells, the counts of one window; the first two of free cells are the chain
 OLDER = 0
 START_NS = 1
 BORN = 2
@@ -65,13 +65,13 @@ ANSWER_NS = LONGEST + 4  # sum over completed requests of ``ANSWER``, as those t
 SUMS = LONGEST + 5  # by operator, sums of its ``PARTS`` columns from ``QUEUEING`` on
 ALL_WINDOW_ENDS = slice(WINDOW_ENDS, LONGEST)
 
-# Columns of trials: what is counted for one deployment
+# Columns of trials, the counts of one deployment
 UNTIL_NS = 0
 TRIAL_BORN = 1
 TRIAL_GOOD = 2
 TRIAL_SERVED = 3
 TRIAL_ACCURACY = 4
-SERVED = 5  # of all its requests
+SERVED = 5  # completed requests, after the trial included
 VOID = 6
 TRIAL_LOST = 7
 TRIAL_WIDTH = LINE
@@ -91,7 +91,7 @@ ENDS_TOTAL = 3  # requests by outcome
 
 @in_place
 def _bound_by_account(bound_ns: int, allowance: float) -> int:
-    """Return the latency bound of a request by that in its query's account, in nanoseconds."""
+    """Return the latency bound of a request in nanoseconds, from its query's account."""
     return -bound_ns if bound_ns < 0 else bound_of(bound_ns, allowance)
 
 
@@ -102,16 +102,16 @@ class Counts(NamedTuple):
     accounts: Ints  # shape (slots of queries, ACCOUNT_WIDTH)
     deployment_slots: Ints  # table of ``IdPool``, by deployment
     trials: Ints  # shape (slots of deployments, TRIAL_WIDTH)
-    steps_ns: Ints  # from when on the accuracies of a deployment hold, shape (slots, steps)
+    steps_ns: Ints  # start times of the accuracies of a deployment, shape (slots, steps)
     steps: Ints  # these accuracies, in 2**-40
     cells: Ints  # shape (c, columns), as many as make whole lines of a cache
     chunks: Ints  # shape (k, CHUNK_WIDTH)
     spare: Ints  # chunks that are free, as a stack, shape (k,)
-    heads: Ints  # first free cell, how many chunks are free; requests born, requests by outcome
+    heads: Ints  # first free cell, number of free chunks; requests born, requests by outcome
 
 
 def no_counts(operators: int) -> Counts:
-    """Return counts of nothing yet, for an application with so many operators."""
+    """Return zero counts for an application with so many operators."""
     columns = SUMS + col.PARTS * operators
     cells = np.zeros((1, columns + -columns % LINE), np.int64)
     cells.view(np.float64)[0, LONGEST] = 1.0
@@ -252,7 +252,7 @@ def count_ends(  # noqa: PLR0912, PLR0915
         while cell and cells[cell, START_NS] > birth_ns:
             cell = index(cells[cell, OLDER])
         if cell == 0:
-            continue  # The window was judged, with this request counted as late.
+            continue  # the window was already judged, with this request as late
         before = index(cells[cell, WINDOW_ENDS + outcome])
         cells[cell, WINDOW_ENDS + outcome] += 1
         cells[cell, GOOD] += good
@@ -279,7 +279,7 @@ def count_ends(  # noqa: PLR0912, PLR0915
 
 @compiled
 def spread_time(counts: Counts, slots: Ints, done: int, now_ns: int, window_ns: int) -> int:
-    """Spread time over windows, as active and deployed, from one query on; return the next."""
+    """Add active and deployed time to windows, from one query on; return the next query."""
     accounts, cells, heads = counts.accounts, counts.cells, counts.heads
     for number in range(done, len(slots)):
         slot = slots[number]
@@ -307,7 +307,7 @@ def oldest_cell(counts: Counts, slot: int) -> int:
 
 @compiled
 def due_ns(counts: Counts, slot: int, window_ns: int) -> int:
-    """Return when a query's next window can be judged for good."""
+    """Return when a query's next window can be judged."""
     longest = counts.cells.view(np.float64)[oldest_cell(counts, slot), LONGEST]
     bound_ns = _bound_by_account(counts.accounts[slot, BOUND_NS], longest)
     start_ns: int = counts.accounts[slot, NEXT_NS]
@@ -316,7 +316,7 @@ def due_ns(counts: Counts, slot: int, window_ns: int) -> int:
 
 @compiled
 def note_due(counts: Counts, slots: Ints, due: Ints, window_ns: int) -> None:
-    """Note when the next windows of these queries are due, in ``due``, by slot."""
+    """Write the times when the next windows of these queries are due into ``due``, by slot."""
     for slot in slots:
         due[slot] = due_ns(counts, slot, window_ns)
 
@@ -325,11 +325,11 @@ def note_due(counts: Counts, slots: Ints, due: Ints, window_ns: int) -> None:
 def take_windows(
     counts: Counts, slots: Ints, now_ns: int, horizon: bool, window_ns: int, taken: Ints
 ) -> int:
-    """Take the windows to be judged off their chains, query by query, from the oldest on.
+    """Remove the windows to be judged from their chains, query by query, oldest first.
 
-    Those that are due by ``now_ns``, or all at the horizon. ``taken``, shape (enough, 4), gets
-    (slot, cell, start, due) of each; after one that was not due, no later one of its query is.
-    Returns how many there are.
+    These are the windows due by ``now_ns``, or all at the horizon. ``taken``, shape (enough, 4),
+    gets (slot, cell, start, due) of each. If a window is not due, no later one of its query is.
+    Returns the number of windows.
     """
     accounts, cells = counts.accounts, counts.cells
     count = 0
@@ -357,9 +357,9 @@ def take_windows(
 
 @compiled
 def select(values: Ints, low: int, high: int, at: int) -> None:
-    """Put in place ``at`` what would be there if values from ``low`` to ``high`` were sorted.
+    """Put the value in place ``at`` that sorting places ``low`` to ``high`` would put there.
 
-    Quickselect (Hoare 1961): what is less comes before it, and what is greater after it.
+    Quickselect (Hoare 1961): lesser values come before it, and greater ones after it.
     """
     while high - low > 1:
         quarter = (high - low) // 4
@@ -438,7 +438,7 @@ def give_back(counts: Counts, which: Ints) -> None:
 def carry_over(
     counts: Counts, slots: Ints, met: NDArray[np.bool_], empty: NDArray[np.bool_]
 ) -> None:
-    """Let windows without requests repeat the query's last verdict, in place; note the last."""
+    """Repeat the query's last verdict in windows without requests, in place; keep the last one."""
     for at in range(len(slots)):
         if empty[at]:
             met[at] = counts.accounts[slots[at], LAST_MET] != 0

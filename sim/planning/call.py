@@ -15,10 +15,10 @@ from sim.planning.search import SearchClock
 from sim.planning.service import PlanFigures, PlanningService
 
 MOST_CALLS = 1_000_000
-"""Operations that one call of ``plan`` may ask for before it counts as endless."""
+"""Most operations of one call of ``plan``; a call with more counts as endless."""
 
 MOST_CALLS_PER_SEARCH = 50_000
-"""Operations that one query's search may ask for: several times those of a full enumeration."""
+"""Most operations of one query's search: several times those of a full enumeration."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class DeploymentOrder:
 
     @property
     def at_ns(self) -> int:
-        """When it is carried out: the clock of its search, once the call is over."""
+        """When it is carried out: the clock of its search at the end of the call."""
         return self.search.clock_ns
 
 
@@ -50,7 +50,7 @@ class PlanningCall:
     _closed: bool = field(init=False, default=False)
 
     def run(self, planner: Planner, context: PlanningContext) -> BaseException | None:
-        """Let a planner plan; return what it raised, which cancels all of its orders."""
+        """Call a planner; return the exception that it raised, which cancels all of its orders."""
         error: BaseException | None = None
         try:
             returned: object = planner.plan(context)
@@ -107,7 +107,7 @@ class PlanningCall:
         self.orders[query.id] = DeploymentOrder(query.id, plan, self.search(query))
 
     def figures(self, query: Query, plan: Plan) -> PlanFigures:
-        """Return the figures of a plan, if some machines could serve the query so."""
+        """Return the figures of a plan; raises `PlannerError` if no machine could ever run it."""
         if plan not in self.service.valid_plans:
             check_plan(plan, self.service.nominal)
             self.service.valid_plans.add(plan)
@@ -119,7 +119,7 @@ class PlanningCall:
     def estimate(
         self, query: Query, plan: Plan | None, measurement: Measurement, reused: int
     ) -> Estimate:
-        """Return what a measurement says of a plan, or of its configuration alone."""
+        """Return the estimate of a plan, or of a configuration alone, from a measurement."""
         if plan is None:
             return Estimate(measurement, reused, query.slo.latency_quantile)
         figures = self.figures(query, plan)

@@ -33,8 +33,7 @@ from sim.planning.queueing import Sizes, no_loads, present_loads, sojourn, sojou
 from sim.planning.service import PlanningService, denied
 
 PREDICTIONS_PER_CHARGE = 1000
-"""Plans that `ServedBulk.predict_many` predicts for the charge of one prediction: most of the
-effort is the same for all."""
+"""Plans that `ServedBulk.predict_many` predicts for one charge; they share most of the effort."""
 
 
 class Facet(Guided):
@@ -46,7 +45,7 @@ class Facet(Guided):
 
     @property
     def _counted(self) -> PlanningService:
-        """The service, of which the planner asks one more operation."""
+        """The service; each access counts an operation of the planner."""
         self._call.count()
         return self._service
 
@@ -302,7 +301,7 @@ class ServedContext(Facet, PlanningContext):
         measurement, reused = self._service.measure(bench, configuration, wanted, search, of.id)
         estimate = call.estimate(of, plan, measurement, reused)
         if plan is not None and reused == len(pipeline.operators):
-            bench.keep(plan, estimate)  # Asked again, it would be the same.
+            bench.keep(plan, estimate)  # a repeated question has the same answer
         return estimate
 
     def _profile_offline(
@@ -411,7 +410,7 @@ class ServedContext(Facet, PlanningContext):
 
 
 def _number(name: str, value: float) -> float:
-    if not isinstance(value, Real):  # Also what numpy gives, but no array.
+    if not isinstance(value, Real):  # NumPy's numbers included, arrays not
         raise PlannerError(f"log_candidate: {name}={value!r} must be a number")
     return float(value)
 
@@ -430,7 +429,7 @@ def _row(row: ArrayLike, many: int) -> Integers:
 
 
 def _checked(samples: int | Integers) -> int | Integers:
-    """Return a number of items, or the numbers of different items, that can be profiled."""
+    """Check a number of items, or a set of item numbers, to profile; return it."""
     if isinstance(samples, int | np.integer):
         if samples < 0:
             raise PlannerError(f"samples={samples}: must be a whole number of 0 or more")

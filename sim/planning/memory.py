@@ -1,4 +1,4 @@
-"""What planners remember: records that become visible at the time at which they were learned."""
+"""The memory of planners: records become visible at the time at which they were learned."""
 
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from typing import Any
@@ -7,9 +7,9 @@ from typing import Any
 class Memory:
     """A planner's records. No call learns from the future.
 
-    A record is stamped with the clock of the search that wrote it, which sees it at once; others
-    see it from that time on. The latest visible record counts, of equal times the one written last.
-    From the first checkpoint on, records that the last one holds are kept, to fall back to.
+    A record has the clock of the search that wrote it. That search sees it at once, others from
+    that time on. The latest visible record counts; of equal times, the one written last. Records in
+    the last checkpoint are kept, to fall back to.
     """
 
     def __init__(self) -> None:
@@ -17,7 +17,7 @@ class Memory:
         self._checkpoint_ns: int | None = None
 
     def write(self, key: Hashable, value: Any, at_ns: int, author: int, now_ns: int) -> None:
-        """Add a record learned at ``at_ns``, and drop what is superseded for good by ``now_ns``."""
+        """Add a record learned at ``at_ns``, and drop records that are superseded by ``now_ns``."""
         records = self._records.get(key, ())
         settled_ns = now_ns if self._checkpoint_ns is None else self._checkpoint_ns
         visible = [i for i, (since_ns, _, _) in enumerate(records) if since_ns <= settled_ns]
@@ -25,7 +25,7 @@ class Memory:
         place = len(records)
         while place and records[place - 1][0] > at_ns:
             place -= 1
-        # Planners recall far more often than they remember: of tuples, they look at less memory.
+        # Planners recall far more often than they remember, and tuples read less memory.
         self._records[key] = (*records[:place], (at_ns, author, value), *records[place:])
 
     def read(self, key: Hashable, now_ns: int, author: int | None) -> Any | None:
@@ -36,25 +36,25 @@ class Memory:
         return None
 
     def read_each(self, keys: Iterable[Hashable], now_ns: int) -> Iterator[Any | None]:
-        """Yield what `read` returns of each key, for who wrote none of them."""
+        """Yield what `read` returns for each key, without an author."""
         return (self.read(key, now_ns, None) for key in keys)
 
     def settled(self, keys: Sequence[Hashable], now_ns: int) -> list[bool]:
-        """Return for each key whether all that was written of it is visible to everybody."""
+        """Return for each key whether all of its records are visible to everybody."""
         every = [self._records.get(key) for key in keys]
         return [records is None or records[-1][0] <= now_ns for records in every]
 
     def forget(self, keys: Iterable[Hashable]) -> None:
-        """Drop all that was written of some keys, which nobody asks for any longer."""
+        """Drop all records of some keys."""
         for key in keys:
             self._records.pop(key, None)
 
     def checkpoint(self, now_ns: int) -> None:
-        """Take what is visible to everybody now as what ``fall_back`` returns to."""
+        """Save the records that are visible to everybody now, for ``fall_back``."""
         self._checkpoint_ns = now_ns
 
     def fall_back(self) -> None:
-        """Lose what was learned since the last checkpoint, which must have been."""
+        """Drop the records since the last checkpoint; there must be one."""
         assert self._checkpoint_ns is not None, "there is no checkpoint to fall back to"
         for key, records in list(self._records.items()):
             kept = tuple(record for record in records if record[0] <= self._checkpoint_ns)

@@ -1,4 +1,4 @@
-"""What makes a plan one that some cluster of this layout could run, whatever is free."""
+"""Rules that decide whether the empty cluster could run a plan."""
 
 from collections.abc import Sequence
 from numbers import Integral
@@ -26,7 +26,7 @@ def check_configuration(configuration: Configuration, pipeline: Pipeline) -> Non
 
 
 def moves_up(pipeline: Pipeline, places: Sequence[int]) -> bool:
-    """Return whether no message moves down, where each operator is at a place of this number."""
+    """Return whether no message moves down, given the number of each operator's place."""
     return all(
         earlier is None or places[earlier] <= places[operator]
         for earlier, operator in pipeline.edges
@@ -88,7 +88,7 @@ def _check_allocation(operator: Operator, place: str, share: Allocation, cluster
     if not _is_whole(percent) or not least <= percent <= 100:
         only = "it must be 100" if least == 100 else "it can be a whole number from 1 to 100"
         raise PlannerError(f"has thread_percent={percent!r}; {only}")
-    longest_s = 0.0 if operator.kind == "llm" else MOST_WAIT_S  # Engines batch without waiting.
+    longest_s = 0.0 if operator.kind == "llm" else MOST_WAIT_S  # engines batch without waiting
     if not 0 <= share.max_wait_s <= longest_s:
         raise PlannerError(f"has max_wait_s={share.max_wait_s!r}; it can be 0 to {longest_s:g}")
 

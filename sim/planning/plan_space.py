@@ -29,12 +29,12 @@ Layout = tuple[tuple[str, ...], tuple[Allocation, ...]]
 
 
 class PlanSpace:
-    """Every plan that joins a configuration with a layout, in one fixed order.
+    """Every plan, which is a configuration with a layout, in one fixed order.
 
-    Plans that no machine could run, for lack of memory or of measurements, are left out; `on` says
-    which plans a user's device can run. An *option* of an operator is a place with an allocation,
-    the first of all being the device; a *layout* is an option for each operator; plan ``i`` joins
-    ``configuration[i]`` with ``layout[i]``. There are L layouts and N operators.
+    Plans that no machine could run, for lack of memory or of measurements, are left out; `on` marks
+    the plans that a user's device can run. An *option* of an operator is a place with an
+    allocation; the first option is the device. A *layout* is an option for each operator. Plan
+    ``i`` combines ``configuration[i]`` with ``layout[i]``. There are L layouts and N operators.
 
     Attributes:
         layout_option: which option each operator has in a layout, shape (L, N).
@@ -85,7 +85,7 @@ class PlanSpace:
 
     @cached_property
     def option_number(self) -> tuple[dict[Option, int], ...]:
-        """Where each option of an operator stands."""
+        """The place of each option of an operator."""
         return tuple({each: at for at, each in enumerate(options)} for options in self.options)
 
     def plan(self, index: int) -> Plan:
@@ -100,8 +100,8 @@ class PlanSpace:
     def ordered(self, order: str, device: DeviceModel) -> Iterator[Plan]:
         """Yield all plans that a device can take part in.
 
-        By ``"cost"``, the lowest list price first and of equals the richest configuration, or in
-        the order of ``"enumeration"``. Raises ValueError for any other order.
+        The order is ``"cost"``, by list price and then from the richest configuration on, or
+        ``"enumeration"``. Raises ValueError for any other order.
         """
         if order == "cost":
             indices = self._by_cost
@@ -160,7 +160,7 @@ def _options(operator: Operator, cluster: Cluster, choices: Choices) -> Iterator
                 yield name, Allocation(CORE, cores)
             continue
         shares, batches, wait_s = choices.thread_percents, choices.max_batches, choices.max_wait_s
-        if operator.kind == "llm":  # It takes a whole instance, and batches without waiting.
+        if operator.kind == "llm":  # it takes a whole instance and batches without waiting
             shares, batches, wait_s = (100,), (cluster.llm_sequences,), 0.0
         for profile in node.gpu_profiles:
             for share, batch, replicas in product(shares, batches, choices.replicas):

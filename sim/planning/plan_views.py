@@ -1,4 +1,4 @@
-"""All plans that a query could be served by, as arrays, for scoring and matching in bulk."""
+"""All plans that could serve a query, as arrays, for scoring and matching in bulk."""
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
@@ -24,9 +24,9 @@ VIEWS_KEPT = 256
 
 @dataclass(frozen=True)
 class Links:
-    """The links of a query, as believed or as they are."""
+    """The links of a query, as assumed or as they are."""
 
-    # Time to transmit messages of sizes in bytes over the link of a crossing.
+    # Time to send messages of sizes in bytes over the link of a crossing.
     sent_s: Callable[[Crossing, Floats], Floats]
     propagation_s: Callable[[Crossing], float]  # one-way delay of the link of a crossing
 
@@ -40,7 +40,7 @@ def nominal_links(nominal: Catalogue, query: Query) -> Links:
 
 
 class PlanViews:
-    """The views of one run, made when asked for."""
+    """The views of one run, made on demand."""
 
     def __init__(self, nominal: Catalogue) -> None:
         self._nominal = nominal
@@ -54,7 +54,7 @@ class PlanViews:
         return _kept(self._spaces, choices, lambda: PlanSpace(self._nominal, choices))
 
     def view(self, query: Query, choices: Choices) -> PlanView:
-        """Return the view of a query, by what of the query it depends on."""
+        """Return the view of a query, shared with queries that agree in what it depends on."""
         kind = query.device.name, query.technology, query.dataset, query.requests_per_s, choices
         return _kept(
             self._views,
@@ -63,7 +63,7 @@ class PlanViews:
         )
 
     def with_links(self, query: Query, choices: Choices, links: Links) -> PlanView:
-        """Return the view of a query whose links are as given."""
+        """Return the view of a query with given links."""
         blank = _kept(
             self._on_device,
             (query.device.name, choices),
@@ -218,7 +218,7 @@ def _station_kinds(space: PlanSpace) -> tuple[tuple[StationKind, ...], list[Inte
 
 
 def _kept(known: dict[K, V], key: K, make: Callable[[], V]) -> V:
-    """Return what is kept under a key, made if need be; of many, the oldest is let go."""
+    """Return the cached value of a key, made if missing; a full cache drops its oldest."""
     if key not in known:
         if len(known) >= VIEWS_KEPT:
             del known[next(iter(known))]

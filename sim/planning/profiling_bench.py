@@ -1,17 +1,16 @@
-"""The profiling bench: items of data, and what it takes to measure configurations on them.
+"""The profiling bench: items of data, and the cost of measuring configurations on them.
 
-Profiling runs on hardware of its own, a reference core and a whole A100-80GB for each worker,
-without queueing. Item i of a query's data is the same item for every planner and configuration: it
-has one stratum, one rank in it, one size and length. An operator runs again on an item only if its
-own knobs or those upstream differ from all earlier runs on that item (prefix reuse).
+Profiling runs on separate hardware, a reference core and a whole A100-80GB for each worker, without
+queueing. Item i of a query's data is the same for every planner and configuration: it has one
+stratum, one rank in it, one size and length. An operator runs again on an item only if its own or
+upstream knobs differ from all earlier runs on that item (prefix reuse).
 
-Items have *features*, which cost nothing to know: their size and, where output varies in length,
-that; and two views of how hard they are, of the kind that an embedding gives. A view is a standard
-normal that correlates by ``feature_correlation`` with the item's rank in its stratum, or with how
-hard its stratum is. How well features tell hard items from easy ones is an assumption: at the
-default, 0.85, K-means into 4, 8 and 16 clusters leaves about 0.58, 0.47 and 0.38 of the variance
-of accuracy on VOiCES within them; clusters of hidden embeddings of 6,400 of its clips left 0.56 to
-0.38 (measured on the public per-clip results of github.com/weiyu0824/vulcan).
+Items have *features*, which are free: size, output length if it varies, and two views of their
+difficulty, such as an embedding gives. A view is a standard normal whose correlation with the
+item's rank in its stratum, or with the stratum's difficulty, is ``feature_correlation``. Its value
+is an assumption. At the default, 0.85, K-means into 4, 8 and 16 clusters leaves about 0.58, 0.47
+and 0.38 of the variance of accuracy on VOiCES within clusters; clusters of hidden embeddings of
+6,400 of its clips left 0.56 to 0.38 (public per-clip results of github.com/weiyu0824/vulcan).
 """
 
 from collections.abc import Sequence
@@ -34,16 +33,16 @@ from sim.planning.profiling_log import ProfileRecord, ProfilingLog
 
 Booleans = NDArray[np.bool_]
 ITEMS, FEW = 1024, 64
-"""Items of each owner; and how many are drawn where no more are asked for."""
+"""Items of each owner, and how many of them are drawn at first."""
 
 NONE = np.zeros(0, dtype=np.int64)
 NONE.setflags(write=False)
 
-LEAST_RANK = 1e-9  # how near to 0 or 1 ranks come, whose quantiles would be infinite
+LEAST_RANK = 1e-9  # least distance of ranks from 0 and 1, whose quantiles would be infinite
 
 
 class ProfilingRun(NamedTuple):
-    """One run: what it would measure, and what it takes."""
+    """One profiling run: the items that it would measure, and its cost."""
 
     items: Integers  # numbers of the items that it measures, shape (m,)
     charged_s: float  # seconds on the search's clock
@@ -53,7 +52,7 @@ class ProfilingRun(NamedTuple):
 
 @dataclass(frozen=True)
 class _Items:
-    """What is true of items, in the order of their numbers: n items, N operators."""
+    """The true properties of items, by number: n items, N operators."""
 
     strata: Integers  # stratum of each, shape (n,)
     ranks: Floats  # how easy each is within its stratum, shape (n,)
@@ -64,7 +63,7 @@ class _Items:
 
 
 class ProfilingBench:
-    """The items of one owner, a query or a data set, and all that was measured on them.
+    """The items of one owner, a query or a data set, and all measurements on them.
 
     ``weights`` is the mixture over the data set's strata, shape (S,); ``names`` are those of the
     owner's random streams. The log gets every run, and may hold those of an earlier process.
@@ -87,7 +86,7 @@ class ProfilingBench:
         self._owner = tuple(names)
         self._profiling_log = profiling_log or ProfilingLog()
         self._records: list[ProfileRecord] = []
-        # What language models take does not grow with an item's size alone.
+        # Times of language models depend on more than an item's size.
         self._generating = [
             at for at, operator in enumerate(application.operators) if operator.kind == "llm"
         ]
@@ -105,7 +104,7 @@ class ProfilingBench:
         return stream(self._seed, *self._owner, "profiling item", purpose)
 
     def _items(self, count: int) -> "_Items":
-        """Return the first items, so many or more; few are drawn where few are needed."""
+        """Return at least so many first items; few are drawn if few are needed."""
         if self._drawn is None or count > len(self._drawn.ranks):
             self._drawn = self._draw(FEW if count <= FEW else ITEMS)
         return self._drawn
@@ -173,7 +172,7 @@ class ProfilingBench:
         self._estimates[plan] = estimate
 
     def known(self, configuration: Configuration) -> Measurement | None:
-        """Return what was measured of a configuration so far."""
+        """Return the measurement of a configuration so far."""
         return self._measured.get(configuration.index)
 
     def missing(self, configuration: Configuration, wanted: int | Integers) -> Integers:
@@ -185,7 +184,7 @@ class ProfilingBench:
         known = self._measured.get(configuration.index)
         done = NONE if known is None else known.items
         if isinstance(wanted, int) and wanted <= len(done):
-            return NONE  # Planners ask again and again for what they have.
+            return NONE  # Planners often ask for items that are measured already.
         left = np.ones(ITEMS, dtype=bool)
         left[done] = False
         if isinstance(wanted, int):
@@ -193,7 +192,7 @@ class ProfilingBench:
         return wanted[left[wanted]]
 
     def run(self, configuration: Configuration, items: Integers, workers: int) -> ProfilingRun:
-        """Return what measuring items takes that were not measured yet, with so many workers."""
+        """Return the run that measures the items not measured yet, with so many workers."""
         self._see_all()
         charged_s, device_s, reused = 0.0, 0.0, 0
         times = self.dataset.service_time_s[configuration.index]
@@ -274,14 +273,14 @@ class ProfilingBench:
         measurement = Measurement(
             configuration, items, accuracy, times_s, drawn.sizes[items], drawn.allowances[items]
         )
-        # Planners get the very arrays that later estimates are made from.
+        # Planners get the same arrays that later estimates use.
         for array in (items, accuracy, times_s, measurement.size, measurement.allowance):
             array.setflags(write=False)
         self._measured[configuration.index] = measurement
         return measurement
 
     def fall_back(self, to_ns: int) -> int:
-        """Forget what was learned after a moment; return how many runs that were."""
+        """Drop the runs that ended after a time; return their number."""
         kept = [record for record in self._records if record.learned_ns <= to_ns]
         lost = len(self._records) - len(kept)
         if lost:

@@ -1,7 +1,7 @@
 """The profiling log: one record for each profiling run, so that a crash loses little.
 
 A planner whose simulated process dies falls back to the last checkpoint. If the simulator's own
-process dies, its records on disk, a line each, are given to a run of the same configuration.
+process dies, a new run of the same configuration reads its records from disk, one per line.
 """
 
 import json
@@ -22,10 +22,10 @@ ITEMS, VALUES = np.dtype("<i4"), np.dtype("<f8")
 
 @dataclass(frozen=True, slots=True)
 class ProfileRecord:
-    """What one profiling run measured of a configuration, N operators."""
+    """The result of one profiling run of a configuration, N operators."""
 
-    # Whose items: ``("query", number)``, with ``("renewal", count)`` or ``("fresh", time in ns)``
-    # after it where they are not the first; or ``("data set", name)``.
+    # Owner of the items: ``("query", number)``, followed by ``("renewal", count)`` or ``("fresh",
+    # time in ns)`` for later data; or ``("data set", name)``.
     owner: Owner
     configuration: int  # index of the configuration
     learned_ns: int  # end of the run, by its search's clock
@@ -36,7 +36,7 @@ class ProfileRecord:
     def line(self) -> bytes:
         """Return the record as a line of JSON, its arrays as base64 of little-endian numbers.
 
-        As text, times would take ten times as long to write, and come back no more exactly.
+        Decimal text would take ten times as long to write and be no more exact.
         """
         return (
             b'{"owner":%s,"configuration":%d,"learned_ns":%d,"items":"%s","accuracy":"%s",'
@@ -55,7 +55,7 @@ class ProfileRecord:
         """Return the record of a line.
 
         Raises:
-            ValueError: the line holds none.
+            ValueError: the line holds no record.
         """
         fields = json.loads(line)
         try:
@@ -78,7 +78,7 @@ def _packed(array: NDArray[np.generic], kind: np.dtype[np.generic]) -> bytes:
 
 
 class ProfilingLog:
-    """What profiling measured in a run, and what an earlier one that broke off had measured.
+    """The profiling results of a run, and of an earlier run that was interrupted.
 
     Runs of one configuration and seed profile in one order: the ``earlier`` records are given out
     in the order in which they were written, each once. ``keep`` gets each new record. ``restored``
@@ -99,7 +99,7 @@ class ProfilingLog:
         self.measured = 0
 
     def recall(self, owner: Owner, configuration: int, items: Integers) -> ProfileRecord | None:
-        """Return the next record of an earlier run on just these items, or None without one."""
+        """Return the next record of an earlier run on exactly these items, or None."""
         if not self._earlier or not len(items):
             return None
         key = owner, configuration, items.tobytes()
@@ -113,7 +113,7 @@ class ProfilingLog:
         return record
 
     def note(self, record: ProfileRecord) -> None:
-        """Add a record of what was measured, unless that was nothing."""
+        """Add a record, unless it is empty."""
         if len(record.items):
             self.measured += 1
             self._keep(record)

@@ -1,20 +1,20 @@
-"""The queueing approximation that all planners share: what a plan's latency would be under load.
+"""The queueing model that all planners share, which predicts a plan's latency under load.
 
-Each station is taken as an M/G/c queue that many queries feed: with s the mean service time, cv its
+Each station is an M/G/c queue that many queries feed: with s the mean service time, cv its
 coefficient of variation, c servers and utilisation rho, the mean wait is
 
     W = s * (1 + cv^2) / 2 * rho^(sqrt(2 (c + 1)) - 1) / (c (1 - rho))
 
 (Sakasegawa 1977; exact for M/M/1 and M/G/1). A request waits with probability rho (too high for
 several servers), and then exponentially long. The access link and the shared backhaul to the cloud
-are such queues too; on the way down only the own transmission counts. A server of a language model
-counts as many, and service grows linearly with utilisation from its time alone to that in a full
-engine. Service and transmission grow with one size, so their variances add up as those of one
-factor; waits are independent of it. The sum is fitted by a shifted log-normal of the same mean and
-variance. Where operators fork and join, the slowest way counts, which is a little too fast.
+are such queues too; on the way down only the query's own transmission counts. A server of a
+language model counts as several; its service time grows linearly with utilisation, from that of a
+lone request to that in a full engine. Service and transmission scale with one size factor; waits
+are independent of it. The sum is fitted by a shifted log-normal of the same mean and variance.
+Where operators fork and join, only the slowest way counts, which is a little too fast.
 
-Left out: batching (the longest batching wait is added in full), dependence between stations, queues
-that are not FIFO or shed, and variation of link capacity in time.
+Not modelled: batching (the longest batching wait is added in full), dependence between stations,
+queues that are not FIFO or that shed, and variation of link capacity in time.
 """
 
 from collections.abc import Sequence
@@ -61,13 +61,13 @@ def sojourn(
 ) -> tuple[float, float, tuple[float, ...]]:
     """Predict mean and quantile of the sojourn in seconds, and the utilisation of each station.
 
-    ``rate`` is the query's requests per second, ``service_s`` each operator's mean time served
-    alone, and ``stations`` what others ask of its station. ``whole`` is what a request meets in
-    all, on one of the ``ways`` if there are several; ``backhaul`` is what others ask of the way to
-    the cloud, as one server. ``crowding`` has per operator a request's share of a server's capacity
-    and its time on a full server, both over its service time alone; by default all servers serve
-    one at a time. ``cv`` is the coefficient of variation of request sizes; for ``normalised`` see
-    ``Measurement.normalised``.
+    ``rate`` is the query's requests per second. ``service_s`` is each operator's mean time for a
+    lone request; ``stations`` is the load of others at its station, and ``backhaul`` that on the
+    way to the cloud, as one server. ``whole`` sums all visits of a request; ``ways`` are the single
+    ways if there are several. ``crowding`` has per operator a request's share of a server's
+    capacity and its time on a full server, both over its time alone; by default all servers serve
+    one request at a time. ``cv`` is the coefficient of variation of request sizes; for
+    ``normalised`` see ``Measurement.normalised``.
     """
     queues, crowded_s = [], []
     crowding = crowding or [(1.0, 1.0)] * len(service_s)
@@ -102,7 +102,7 @@ def _along(
 ) -> tuple[float, float]:
     """Return mean and quantile of the time along one way; see `sojourn`.
 
-    ``waits`` has mean wait and utilisation of each station, then of access uplink and backhaul.
+    ``waits`` has mean wait and utilisation of each station, then of uplink and backhaul.
     """
     mean, variance = 0.0, 0.0
     links = ((-2, way.access_s), (-1, way.backhaul_up_s))
@@ -129,24 +129,24 @@ NOTHING: Floats = np.zeros((0, 0))
 
 
 class OtherLoads(NamedTuple):
-    """What others already ask of the stations that plans would use; K plans, N operators."""
+    """The load of others at the stations that plans would use; K plans, N operators."""
 
-    rate: Floats  # requests per second, shape (K, N), or of no rows where others ask for nothing
+    rate: Floats  # requests per second, shape (K, N); without rows if others have no load
     work: Floats  # load in servers, likewise
     backhaul: tuple[float, float]  # rate and work of others on the backhaul to the cloud
 
 
 class Sizes(NamedTuple):
-    """What is believed of the sizes of requests under K plans, by m rows that they go by."""
+    """Assumed sizes of requests under K plans, which refer to m rows."""
 
     operator_time_s: Floats  # mean time of each operator on profiling hardware, shape (m, N)
     time_cv: Floats  # coefficient of variation of request sizes, shape (m,)
-    # What dividing by allowances does to the mean of moving, and of all else, shape (m, 2).
+    # Factors of means from dividing by allowances, for moving and for all else, shape (m, 2).
     normalised: Floats
     row: Integers  # the row of each plan, shape (K,)
-    # What times of operators on the device are multiplied by, and those of all others.
+    # Factors of operator times on the device, and elsewhere.
     slower: tuple[float, float] = (1.0, 1.0)
-    links_slower: float = 1.0  # what times of the query's messages on links are
+    links_slower: float = 1.0  # factor of the times of the query's messages on links
 
 
 def present_loads(
@@ -156,7 +156,7 @@ def present_loads(
     view: PlanView,
     indices: Integers,
 ) -> OtherLoads:
-    """Return what others ask now of the stations that a query would join or share."""
+    """Return the present load of others at the stations that a query would join or share."""
     space = cast(PlanSpace, view.space)
     rates = [np.zeros(table.latency.shape) for table in space.tables]
     works = [np.zeros(table.latency.shape) for table in space.tables]
@@ -192,7 +192,7 @@ def _gathered(tables: list[Floats], options: Integers, columns: Integers) -> Flo
 
 
 def no_loads(machines: Machines, query: Query) -> OtherLoads:
-    """Return loads of none but the backhaul, which is as it is now."""
+    """Return no load except the present one of the backhaul."""
     return OtherLoads(NOTHING, NOTHING, _backhaul(machines, query))
 
 
@@ -211,8 +211,8 @@ def sojourns(
 ) -> tuple[Floats, Floats]:
     """Predict mean and quantile of sojourns in seconds under K plans of a view, each of shape (K,).
 
-    ``utilisation`` is a lower bound for stations off the device: where they are less busy, more
-    load of the query's own kind is assumed. Infinite where a station or a link would be overloaded.
+    ``utilisation`` is a lower bound for stations off the device: less busy ones get more load of
+    the query's own kind. Sojourns are infinite where a station or a link would be overloaded.
     """
     return _sojourns(
         indices,
@@ -230,7 +230,7 @@ def sojourns(
 
 @compiled
 def _wait(service_s: float, busy: float, servers: float) -> tuple[float, float]:
-    """Return mean and variance of a wait, where ``service_s`` is the mean time of service scaled.
+    """Return mean and variance of a wait; ``service_s`` is the scaled mean service time.
 
     Both are 0 where the queue is idle, or overloaded. The scale is (1 + cv^2) / 2.
     """

@@ -1,4 +1,4 @@
-"""Searches: the clock of each query's planning, and the profiling lanes that they hold.
+"""Searches: the clock of each query's planning, and its profiling lane.
 
 A search starts at its trigger and is charged as it goes. At its first profiling it waits for the
 first free lane; waiting is response time but not budget.
@@ -26,8 +26,8 @@ class SearchClock:
     surrogates_ns: int = 0  # part of it that was steps of a search by surrogates
     device_s: float = 0.0  # seconds of profiling devices used
     calls: int = 0  # calls of the planning context made for it
-    # Configurations that the budget did not suffice for, with the number of profiling runs by
-    # then; until there was another, which may have left results to reuse, asking again is in vain.
+    # Configurations that exceeded the budget, with the number of profiling runs at that time. Only
+    # another run, whose results may be reused, can change that.
     denied: dict[int, int] = field(default_factory=dict)
 
     @property
@@ -58,7 +58,7 @@ class Lanes:
         self._free_ns = [0] * count
 
     def charge(self, search: SearchClock, duration_s: float) -> None:
-        """Run a profiling of this duration in the search's lane, which it is granted if need be."""
+        """Profile for this duration in the search's lane, after acquiring one if necessary."""
         if search.lane is None:
             search.lane = self._free_ns.index(min(self._free_ns))
         start_ns = max(search.clock_ns, self._free_ns[search.lane])

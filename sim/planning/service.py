@@ -1,4 +1,4 @@
-"""The service behind the planning context; it outlives the single call."""
+"""The service behind the planning context, which lasts for the whole run."""
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
@@ -32,7 +32,7 @@ from sim.planning.truth import Truths
 
 S_PER_HOUR = 3600
 PLANS_KEPT = 100_000
-"""Plans of which figures are kept, lest a planner that asks of ever new ones fills the memory."""
+"""Most plans whose figures are cached, to bound memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class PlanFigures:
     list_price_usd_per_hour: float  # price if no other query shares the plan's stations
     egress_usd_per_hour: float  # price of the answers that leave a cloud region
     demands: tuple[StationDemand, ...]  # what each operator asks of the machines
-    # The same, without those on the device, which has room for all.
+    # the same without operators on the device, which always has room
     off_device: tuple[StationDemand, ...]
 
     @property
@@ -55,12 +55,12 @@ class PlanFigures:
 
     @property
     def cost_usd_per_hour(self) -> float:
-        """What the query would cost if it shared nothing."""
+        """The query's cost if it shared no station."""
         return self.list_price_usd_per_hour + self.egress_usd_per_hour
 
     @property
     def basis(self) -> Basis:
-        """What the weakest of the service times rests on."""
+        """The weakest basis among the service times."""
         return worst(*(service.basis for service in self.services))
 
 
@@ -78,7 +78,7 @@ class PlanningService:
     ) -> None:
         self.application = scenario.application
         self.cluster = scenario.cluster
-        # Planners get a copy: what one writes there changes no price and no charge.
+        # Planners get a copy, so their changes affect no price and no charge.
         self.shown_cluster = deepcopy(scenario.cluster)
         self.nominal = Catalogue(scenario.application, scenario.cluster, scenario.network)
         self.views = PlanViews(self.nominal)
@@ -99,7 +99,7 @@ class PlanningService:
         self.profiling_device_s = 0.0
         self._seed = seed
         self._searches = 0
-        # With when their data were taken; earlier data as far back as the last checkpoint.
+        # With the time of their data; includes earlier data back to the last checkpoint.
         self._benches: dict[int, list[tuple[int, ProfilingBench]]] = {}
         self._renewals: dict[int, int] = {}
         self._offline: dict[str, tuple[ProfilingBench, SearchClock]] = {}
@@ -111,14 +111,14 @@ class PlanningService:
         return SearchClock(self._searches, now_ns, ns(budget_s))
 
     def bench(self, query: Query, now_ns: int) -> ProfilingBench:
-        """Return the bench with a query's own data, taken when it was first asked for."""
+        """Return the bench with a query's own data, taken at the first access."""
         benches = self._benches.setdefault(query.id, [])
         if not benches:
             benches.append((now_ns, self._bench_of(query, now_ns)))
         return benches[-1][1]
 
     def renew(self, query: Query, now_ns: int) -> None:
-        """Replace the data of a query by new ones."""
+        """Replace the data of a query by new data."""
         self._renewals[query.id] = self._renewals.get(query.id, 0) + 1
         names = "renewal", self._renewals[query.id]
         benches = self._benches.setdefault(query.id, [])
@@ -128,7 +128,7 @@ class PlanningService:
         del benches[: settled[-1] if settled else 0]
 
     def fresh_bench(self, query: Query, now_ns: int) -> ProfilingBench:
-        """Return a bench with data of this moment, on which nothing was measured."""
+        """Return a bench with data of this moment, without measurements."""
         return self._bench_of(query, now_ns, "fresh", now_ns)
 
     def _bench_of(self, query: Query, now_ns: int, *names: str | int) -> ProfilingBench:
@@ -136,7 +136,7 @@ class PlanningService:
         return self._new_bench(query.dataset, weights, "query", query.id, *names)
 
     def content(self, query: Query, now_ns: int) -> Floats:
-        """Return the true mixture of a query's content over strata, as it is now."""
+        """Return the present true mixture of a query's content over strata."""
         content = self.registry.living[query.id].truth.content
         return [
             weights for i, (at_s, weights) in enumerate(content) if i == 0 or ns(at_s) <= now_ns
@@ -167,7 +167,7 @@ class PlanningService:
         self._renewals.pop(query, None)
 
     def checkpoint(self, now_ns: int) -> None:
-        """Take what planners know by now as what ``fall_back`` returns to."""
+        """Save what planners know now, for ``fall_back``."""
         self._checkpoint_ns = now_ns
         self.memory.checkpoint(now_ns)
 
@@ -191,7 +191,7 @@ class PlanningService:
         return lost
 
     def figures(self, query: Query, plan: Plan) -> PlanFigures:
-        """Return the nominal figures of a plan for a query, by what of the query they depend on."""
+        """Return the nominal figures of a plan for a query, shared with similar queries."""
         kind = query.device.name, query.technology, query.dataset, query.requests_per_s
         known = self._figures.setdefault(kind, {})
         if plan not in known:
@@ -237,7 +237,7 @@ class PlanningService:
     def _way(
         self, query: Query, plan: Plan, crossings: Sequence[Crossing], operators: Sequence[int]
     ) -> DagPath:
-        """Return what a request meets that crosses these links and visits these operators."""
+        """Return the times of a request that crosses these links and visits these operators."""
         access_s: list[float] = []
         backhaul_s, backhaul_up_s = 0.0, 0.0
         fixed_s = fsum(plan.allocation[operator].max_wait_s for operator in operators)
@@ -254,7 +254,7 @@ class PlanningService:
     def _demands(
         self, query: Query, plan: Plan, services: Sequence[Service]
     ) -> Iterator[StationDemand]:
-        """Yield what each operator of a plan asks of the machines, at nominal speed."""
+        """Yield each operator's demand on the machines, at nominal speed."""
         pipeline, configuration = self.application.pipeline, plan.configuration
         times_s = self.application.datasets[query.dataset].service_time_s[configuration.index]
         for operator, (place, allocation, time_s, service) in enumerate(
@@ -271,7 +271,7 @@ class PlanningService:
             )
 
     def named(self, plan: Plan) -> dict[str, str]:
-        """Return what results call a plan, its configuration and its placement."""
+        """Return the names of a plan, its configuration and its placement in results."""
         if plan not in self._names:
             self._names[plan] = {
                 "plan": str(plan),
@@ -280,7 +280,7 @@ class PlanningService:
             }
         return self._names[plan]
 
-    # Profiling: charged to a search, cut short by its budget, and on record
+    # Profiling: charged to a search, limited by its budget, and recorded
 
     def measure(
         self,
@@ -292,9 +292,9 @@ class PlanningService:
     ) -> tuple[Measurement, int]:
         """Measure as many of the items as the budget allows.
 
-        ``query`` is None for offline profiling, which needs no lane. ``wanted`` is how many items
-        in all, or their numbers, shape (m,). Returns all that is measured of the configuration now,
-        and how many leading operators did not run.
+        ``query`` is None for offline profiling, which needs no lane. ``wanted`` is the total number
+        of items, or their numbers, shape (m,). Returns all measurements of the configuration, and
+        how many leading operators did not run.
         """
         missing, run = bench.missing(configuration, wanted), None
         if len(missing) and not denied(configuration, bench, search):
@@ -332,7 +332,7 @@ class PlanningService:
 
 
 def denied(configuration: Configuration, bench: ProfilingBench, search: SearchClock) -> bool:
-    """Return whether the budget did not suffice before, and nothing changed since."""
+    """Return whether the configuration exceeded the budget before, and nothing changed since."""
     return search.denied.get(configuration.index) == bench.runs
 
 

@@ -1,4 +1,4 @@
-"""Works out the truth about queries, for planners that are bounds for others."""
+"""Computes the truth about queries, for planners that serve as bounds."""
 
 from collections.abc import Hashable
 from math import prod
@@ -15,13 +15,13 @@ from sim.api.truth import Truth
 from sim.catalogue.catalogue import BACKHAUL, UP, Catalogue, Crossing
 from sim.planning.plan_views import Links, PlanViews, nominal_links
 
-ITEMS = 16_384  # items that moments over requests are taken from, where no formula gives them
+ITEMS = 16_384  # items sampled for moments over requests without a formula
 
-MOMENTS = 512  # most moments of a query's remaining life that transmission times are averaged over
+MOMENTS = 512  # most times in a query's remaining life over which transmission is averaged
 
 
 class Truths:
-    """Works out the truth about queries of one run."""
+    """Computes the truth about queries of one run."""
 
     def __init__(self, application: Application, nominal: Catalogue, views: PlanViews) -> None:
         self._application = application
@@ -72,7 +72,7 @@ def mean_transmission_s(bytes_per_s: Integers, size: Floats) -> Floats:
 
     ``bytes_per_s`` is the link's capacity in each second from now on, shape (n,). A message that
     starts at a second takes until the bytes carried from then on add up to its size. This is
-    averaged over evenly spaced seconds. Beyond the end, the capacity stays as it was last.
+    averaged over evenly spaced seconds. Beyond the end, the last capacity holds.
     """
     ends = np.arange(len(bytes_per_s) + 1.0)
     carried = np.concatenate(([0.0], np.cumsum(bytes_per_s, dtype=np.float64)))
@@ -85,9 +85,9 @@ def mean_transmission_s(bytes_per_s: Integers, size: Floats) -> Floats:
 
 
 def _request_times(application: Application, dataset: Dataset) -> tuple[Floats, Floats, Floats]:
-    """Return mean operator times (C, N), the variation of their sum (C,), and what allowances do.
+    """Return mean operator times (C, N), the variation of their sum (C,), and allowance factors.
 
-    Means of operators but language models are as declared; the rest are moments over drawn items.
+    Means of other operators than language models are declared; the rest are sample moments.
     """
 
     def of(purpose: str) -> np.random.Generator:
