@@ -1,6 +1,6 @@
 """The simulated world, and the interface that planners plug into.
 
-A planner needs only the names below; everything else in this package is the world's own.
+A planner needs only the names below; the rest of this package is internal.
 """
 
 import warnings

@@ -8,10 +8,10 @@ CHARGES_S = {
     "search_step": 0.07,
     "history": 5e-3,
 }
-"""Declared cost of the planning context's primitives, of an elementary step of a planner's own, of
-a step of Bayesian optimisation, for which the Compass paper states 40 to 100 ms, and of evaluating
-the models of one earlier query, a fraction of such a step.
+"""Declared cost of operations in seconds: the planning context's primitives, an elementary step, a
+step of Bayesian optimisation (40 to 100 ms in the Compass paper), and evaluating the models of one
+earlier query (a fraction of such a step).
 
-Assumptions, of the order of what these operations take on one core of a current server: a profiling
+The costs assume one core of a current server: a profiling
 run is started by a message to its workers, a prediction is some hundred arithmetic operations.
 """

@@ -9,10 +9,10 @@ MOST_WAIT_S = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """Which allocations a space offers an operator off the device, beside every GPU profile.
+    """Which allocations a space offers an operator off the device, for each GPU profile.
 
-    The space grows with the product of their numbers, and with its power where several operators
-    run on GPUs; the default is the smallest.
+    The space grows with the product of the numbers of choices, raised to the number of operators on
+    GPUs. The default is the smallest space.
 
     Args:
         thread_percents: shares of an instance's threads, for operators of kind ``gpu``.
@@ -38,7 +38,7 @@ class Choices:
             ("replicas", MOST_REPLICAS),
             ("cores", MOST_REPLICAS),
         ):
-            values = tuple(getattr(self, name))  # Files of parameters give lists.
+            values = tuple(getattr(self, name))  # Parameter files give lists.
             object.__setattr__(self, name, values)
             if not values or len(set(values)) < len(values):
                 raise ValueError(f"{name}={values}: name at least one, and each once")

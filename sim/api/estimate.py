@@ -91,7 +91,7 @@ def _time_moments(times_s: Floats, allowance: Floats) -> tuple[Floats, float, fl
         totals[item] = total(times_s[item])
     whole = total(totals)
     if operators == 1:
-        means[0] = whole  # NumPy adds a single column as it does a row.
+        means[0] = whole  # NumPy sums a single column in the order of a row.
     means /= count
     mean, variance = moments(totals / allowance, 0)
     return (
@@ -108,8 +108,8 @@ class Estimate:
 
     Args:
         measurement: what was measured of the configuration.
-        prefix_reused: leading operators whose earlier results served again.
-        latency_quantile: the quantile that the SLO speaks of.
+        prefix_reused: leading operators whose earlier results were reused.
+        latency_quantile: the SLO's quantile, from 0 to 1.
         latency_factors: per operator, time under the plan over that on profiling hardware, shape
             (N,); None for a configuration alone.
         fixed_s: propagation delays of the plan, and the longest waits for batches to fill, in
@@ -147,7 +147,7 @@ class Estimate:
     def latency_s(self) -> Floats:
         """Latency of each item under the plan over its allowance, no queueing, shape (n,).
 
-        Where operators fork and join, that of the item's slowest way through them.
+        Where operators fork and join, each item takes its slowest way.
         """
         if self.latency_factors is None:
             raise ValueError("a configuration alone has no latency; profile a plan")

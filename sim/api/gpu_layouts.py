@@ -1,4 +1,4 @@
-"""What the cards of a node can be cut into, for planners that pack instances themselves."""
+"""How the cards of a node can be partitioned, for planners that pack instances themselves."""
 
 from collections import Counter
 
@@ -11,9 +11,8 @@ def gpu_layouts(node: Node) -> tuple[dict[str, int], ...]:
     """List what one card of a node can hold at most.
 
     Returns:
-        How many instances of each profile that candidates ask for, one entry for each legal layout
-        to which no instance can be added, without those that another one exceeds; none if the
-        node has no GPU. Any smaller set of instances fits too.
+        The number of instances of each profile that candidates ask for, in each maximal legal
+        layout; empty if the node has no GPU. Any smaller set of instances fits too.
     """
     if node.gpu_board is None:
         return ()

@@ -48,7 +48,7 @@ class Allocation:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How a query is served. Plans are compared by value; their hash is worked out once.
+    """How a query is served. Plans are compared by value; their hash is computed once.
 
     Args:
         configuration: all knobs chosen.
@@ -69,7 +69,7 @@ class Plan:
         return self._hash
 
     def __reduce__(self) -> tuple[type["Plan"], tuple[object, ...]]:
-        """Leave the hash behind: that of texts is another in another process."""
+        """Drop the hash, because string hashes differ between processes."""
         return Plan, (self.configuration, self.placement, self.allocation)
 
     def list_price_usd_per_hour(self, cluster: Cluster) -> float:

@@ -14,7 +14,7 @@ S = TypeVar("S", bound=np.generic)
 STATION, KEY, SERVERS, AT_ONCE, LATENCY, CAPACITY, CROWDED = range(7)
 """Columns of ``Records.served``: ``station``, ``operator_key`` and so on."""
 ALL = 0
-"""Row of ``Records.met`` for all edges; those of the ways follow."""
+"""Row of ``Records.met`` for all edges; the rows of the ways follow."""
 ACCESS_S, BACKHAUL_S, BACKHAUL_UP_S, FIXED_S = range(4)
 """Columns of ``Records.met``."""
 
@@ -61,9 +61,9 @@ class WayView:
 
 @dataclass(frozen=True, eq=False)
 class Records:
-    """The plans of a view in order of their configurations, all figures of one side by side.
+    """The plans of a view in order of their configurations.
 
-    Plans of a configuration are looked at together: so they are read from one place in memory.
+    Searches look at all plans of a configuration together, so these lie together in memory.
 
     Args:
         order: the plans in this order, shape (P,).
@@ -93,8 +93,8 @@ class PlanSource(Protocol):
 class PlanView:
     """All plans that a query's device can take part in: P plans, N operators, K station kinds.
 
-    The figures are those that the planning context tells of single plans, at nominal speeds.
-    Arrays are read-only, and shared by all queries that are alike.
+    The figures are those that the planning context gives for single plans, at nominal speeds.
+    Arrays are read-only. Similar queries share them.
 
     Args:
         configuration: index of the plan's configuration, shape (P,).

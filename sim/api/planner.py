@@ -22,7 +22,7 @@ class Planner(ABC):
 
     Class attributes, which a subclass may set or take as parameters:
         budget_s: most planning seconds that one search for one query may use. When they are spent,
-            profiling returns what is known already, and ``deploy`` still works.
+            profiling returns what is already known, and ``deploy`` still works.
         replan_every_s: also call ``plan`` periodically, at the first tick of each period; None for
             arrivals, departures, refusals, failures and recoveries only.
         query_records: names of what it remembers of single queries, under keys of the form
@@ -41,9 +41,9 @@ class Planner(ABC):
     def check_parameters(  # noqa: B027 -- a hook that few need
         self, pipeline: Pipeline, cluster: Cluster
     ) -> None:
-        """Refuse parameters that are never right for an application and a cluster.
+        """Refuse parameters that cannot work with an application and a cluster.
 
-        Called before a run begins, which then ends in one sentence; by default all are right.
+        Called before a run begins. An error here ends the run with its one-sentence message.
 
         Args:
             pipeline: the application's operators, knobs and configurations.
@@ -57,8 +57,8 @@ class Planner(ABC):
     def plan(self, context: PlanningContext) -> None:
         """Look at the world through the planning context, and deploy plans.
 
-        Called at every trigger. The call is atomic: the world stands still, while the clock of
-        each query's search runs by what the planning context charges for.
+        Called at every trigger. The world stands still during the call. Only the clock of each
+        query's search advances, by what the planning context charges.
 
         Args:
             context: the planning context, valid during this call only.

@@ -1,4 +1,4 @@
-"""What a plan is believed to do for a query under the present load."""
+"""Predictions of what a plan does for a query under the present load."""
 
 from dataclasses import dataclass
 from math import inf
@@ -13,8 +13,8 @@ class DagPath:
     Args:
         operators: the operators on it.
         access_s: transmission time of its messages on the access uplink, in seconds.
-        backhaul_s: that on the backhaul and of the answer, in seconds.
-        backhaul_up_s: the part of it on the backhaul to the cloud, in seconds.
+        backhaul_s: transmission time on the backhaul, and of the answer, in seconds.
+        backhaul_up_s: the part of ``backhaul_s`` on the way up to the cloud, in seconds.
         fixed_s: propagation delays and batching waits, in seconds.
     """
 
@@ -46,7 +46,7 @@ class Prediction:
     def meets(self, slo: SLO) -> bool:
         """Return whether every part of an SLO would be met.
 
-        Without a latency bound, requests must be answered some time: an infinite wait is too long.
+        Without a latency bound, an infinite latency still fails: requests must be answered.
         """
         bound_s = inf if slo.latency_s is None else slo.latency_s
         return (

@@ -11,10 +11,10 @@ class WindowReport:
         end_s: end of the window in seconds.
         born: requests born.
         good: completed within the latency bound.
-        completed: completed at all.
+        completed: completed, in time or late.
         latency_mean_s: mean sojourn of the completed ones; nan if there are none.
-        latency_quantile_s: the SLO's quantile; what was not completed when the window was judged
-            counts as infinitely late.
+        latency_quantile_s: the SLO's quantile; requests not completed when the window was judged
+            count as infinitely late.
         waiting_s: mean of queueing and batching, by operator.
         compute_s: mean service time, by operator.
         transfer_s: mean time on links towards each operator, and last of the answer.

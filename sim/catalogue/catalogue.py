@@ -85,7 +85,7 @@ class Catalogue:
         )
 
     def forget(self) -> None:
-        """Drop what was worked out, to be worked out anew."""
+        """Drop computed figures; they are computed again when needed."""
         self._services.clear()
 
     def _once(self, key: Hashable, work_out: Callable[[], Service]) -> Service:
@@ -135,7 +135,7 @@ class Catalogue:
             yield (ACCESS, BACKHAUL)[level], DOWN, len(edges)
 
     def crossings(self, query: Query, plan: Plan) -> Iterator[Crossing]:
-        """Yield the links that a request's messages cross, its answer's way back included."""
+        """Yield the links that a request's messages and its answer cross."""
         application = self.application
         message_bytes = application.datasets[query.dataset].message_bytes[plan.configuration.index]
         sizes = (*message_bytes.tolist(), application.answer_bytes)
@@ -167,12 +167,12 @@ class Catalogue:
 
 Key = tuple[KnobValue, ...]
 Option = tuple[str, Allocation]
-"""A place, and what an operator gets there."""
+"""A place, and an operator's allocation there."""
 
 
 @dataclass(frozen=True, eq=False)
 class OperatorKeys:
-    """What the operators of a pipeline can be asked to do; C configurations, N operators.
+    """The work of each operator under each configuration; C configurations, N operators.
 
     An operator's own and upstream knobs, on which service depends, are its *key*.
     """
@@ -228,7 +228,7 @@ def node_table(
     nominal: Catalogue, keys: OperatorKeys, operator: int, options: Sequence[Option]
 ) -> ServiceTable:
     """Return how an operator is served on options; nothing runs on a device yet."""
-    # Neither replicas nor waiting for a batch change how one server serves.
+    # Replicas and batching waits do not change how one server serves.
     ones = [(place, replace(each, replicas=1, max_wait_s=0.0)) for place, each in options]
     return _table(
         [

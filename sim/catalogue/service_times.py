@@ -1,4 +1,4 @@
-"""How an allocation serves an operator at nominal speed; what tables do not cover is refused."""
+"""How an allocation serves an operator at nominal speed; cases that no table covers are refused."""
 
 from dataclasses import dataclass
 
@@ -28,7 +28,7 @@ values; the default of vLLM's gpu_memory_utilization (docs.vllm.ai, engine argum
 
 
 class RefusalError(ValueError):
-    """What an operator cannot run on, and why."""
+    """An allocation on which an operator cannot run, and why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,13 +127,13 @@ def _inference(model: NeuralNetwork, room: int, node: Node, allocation: Allocati
         alone,
         tuple(factor / alone for factor in times.factors),
         memory_bytes=need,
-        # Alone on the reference, it takes the time that its application gives.
+        # On the reference hardware, a lone request takes the time that its application gives.
         basis="measured" if times.factors == (1.0,) else worst(times.basis, _likeness(model)),
     )
 
 
 def _likeness(model: NeuralNetwork) -> Basis:
-    """Return what it rests on that a network scales as the one that it is like."""
+    """Return the basis of scaling one network like another."""
     return "measured" if model.name == model.like else "assumed"
 
 
@@ -180,7 +180,7 @@ def _generation(
     prefill_s = times.prefill_s([round(tokens.prompt)])
     alone_s = prefill_s + (tokens.output - 1) * decode_s[tokens.sequences - 1]
     at_once = min(allocation.max_batch // tokens.sequences, int(kv_tokens // longest))
-    # A decoding step of a full engine serves all of them, so that each owns its share of it.
+    # A decoding step of a full engine serves all sequences; each is charged its share.
     step_s = decode_s[at_once * tokens.sequences - 1]
     share_s = prefill_s + (tokens.output - 1) * step_s / at_once
     reference_s = float(

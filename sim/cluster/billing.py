@@ -1,8 +1,8 @@
-"""Money: rented machines are billed, slots attribute the bill to queries, the rest is idle.
+"""Money: rented machines are billed; slots attribute the bill to queries; the rest is idle cost.
 
 The bill of a machine runs while it is rented. Each slot carries a fixed share of its price, which
 the members of its station split by declared load. Answers that leave a cloud region are charged to
-the query as egress. Idle cost is worked out from what is free, so that a test can add both up.
+the query as egress. Idle cost is computed from free resources, so that a test can check the sum.
 """
 
 from collections.abc import Iterator
@@ -20,9 +20,9 @@ from sim.cluster.machines import Machines
 class Billing:
     """What each query owes, in dollars, up to the last settlement.
 
-    Call ``settle`` before anything changes that the bill depends on. Prices are written down when
-    machines change, since they are charged far more often. ``idle_usd`` is the part of ``bill_usd``
-    for what nobody uses.
+    Call ``settle`` before a change that affects the bill. Prices are noted when machines change,
+    because charging is far more frequent. ``idle_usd`` is the part of ``bill_usd`` for unused
+    resources.
     """
 
     def __init__(self, machines: Machines) -> None:
@@ -46,7 +46,7 @@ class Billing:
 
     @property
     def attributed_usd(self) -> dict[int, float]:
-        """What each query owes that owes anything, by id."""
+        """The amount that each query owes, by id; queries without debts are left out."""
         return {query: usd for query, usd in enumerate(self._attributed_usd.tolist()) if usd}
 
     def owed_usd(self, query: int) -> float:
@@ -75,7 +75,7 @@ class Billing:
         )
 
     def charge(self, query: int, usd: float) -> None:
-        """Charge a query for something beside machines, such as egress."""
+        """Charge a query for something other than machines, such as egress."""
         self.bill_usd += usd
         self._attributed_usd = grown(self._attributed_usd, query + 1)
         self._attributed_usd[query] += usd
@@ -140,7 +140,7 @@ def _charge(
 
 
 def idle_usd_per_hour(machine: Machine) -> float:
-    """Return the price of what nobody uses on a rented machine, in dollars per hour."""
+    """Return the price of the unused part of a rented machine, in dollars per hour."""
     node = machine.node
     idle = machine.free_cores * node.core_price_usd_per_hour
     if node.gpu_board is not None:

@@ -31,7 +31,7 @@ class Need:
     processes: int = 1  # processes that share this by MPS, each with a copy of the weights
     model: Model | None = None  # what it loads; None for classical code
     memory_bytes: int = 0  # memory that it takes
-    # All that decides whether there is room for it.
+    # everything that decides whether it fits
     room: Room = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -69,7 +69,7 @@ class Instance:
         return sum(slot.need.thread_percent for slot in self.slots)
 
     def takes(self, need: Need) -> bool:
-        """Return whether there is room for one more replica beside those that use it."""
+        """Return whether there is room for one more replica."""
         if self.profile != need.profile or self.thread_percent + need.thread_percent > WHOLE:
             return False
         used = sum(slot.need.memory_bytes for slot in self.slots)
@@ -78,7 +78,7 @@ class Instance:
         return self.clients + need.processes <= MOST_CLIENTS
 
     def load(self, need: Need) -> int:
-        """Make a model available, evicting what was left longest ago; return the bytes to load."""
+        """Make a model available, evicting the least recently used; return the bytes to load."""
         if need.model is None:
             return 0
         there = self.left.pop(need.model, 0)
@@ -125,14 +125,14 @@ class Machine:
     down_until_ns: int = field(default=0, init=False)  # when it comes back, if it is down
     # What stations hold, in the order in which they got it.
     slots: dict[GpuShare, None] = field(default_factory=dict, init=False)
-    # What was asked of the cards in vain since they last changed.
+    # needs that the cards refused since they last changed
     _in_vain: set[Room] = field(default_factory=set, init=False)
 
     def __post_init__(self) -> None:
         self.free_cores = self.node.cores
 
     def may_take(self, need: Need) -> bool:
-        """Return False if there is no room for sure."""
+        """Return False only if there is certainly no room."""
         if need.profile == CORE:
             return self.up and self.free_cores > 0
         return self.up and need.room not in self._in_vain
@@ -143,7 +143,7 @@ class Machine:
         return self.up and (self.number < self.node.standby or bool(self.slots))
 
     def rented_for(self, slot: GpuShare) -> bool:
-        """Return whether the machine began to be rented for a slot, one of those taken last."""
+        """Return whether the machine was first rented for a slot, one of those taken last."""
         return self.number >= self.node.standby and next(iter(self.slots)) is slot
 
     def layout(
@@ -175,7 +175,7 @@ class Machine:
             if instance is None:
                 self._in_vain.add(need.room)
                 return None
-            created = self.partitioned  # A card that cannot be cut is there as it is.
+            created = self.partitioned  # a card that cannot be partitioned exists from the start
             destroyed = (len(before) + 1 - len(self.instances)) * created
         left = instance.left.copy()
         slot = GpuShare(self, need, instance, destroyed, created, instance.load(need))
@@ -200,20 +200,20 @@ class Machine:
         return GpuShare(self, need), undo
 
     def _shared(self, need: Need) -> Instance | None:
-        """Return the fullest instance in use that has room, if any is to be shared."""
+        """Return the fullest shared instance that has room, if the need allows sharing."""
         if need.thread_percent == WHOLE:
             return None
         fitting = [each for each in self.instances if each.slots and each.takes(need)]
         return max(fitting, key=lambda each: each.thread_percent, default=None)
 
     def _idle(self, need: Need) -> Instance | None:
-        """Return an idle instance, rather one that has the model in memory."""
+        """Return an idle instance, preferably one with the model in memory."""
         fitting = [each for each in self.instances if not each.slots and each.takes(need)]
         having = [each for each in fitting if need.model in each.left]
         return next(iter(having or fitting), None)
 
     def _create(self, need: Need) -> Instance | None:
-        """Create an instance, destroying idle ones if need be, on the card where the fewest go."""
+        """Create an instance on the card where it destroys the fewest idle instances."""
         board = self.node.gpu_board
         assert board is not None
         best: tuple[list[Instance], int] | None = None
@@ -224,7 +224,7 @@ class Machine:
             going = next(enough, None)
             if going is None:
                 continue
-            for each in going[:-1]:  # What went first may have gone in vain.
+            for each in going[:-1]:  # The first ones may have been destroyed in vain.
                 fewer = [other for other in going if other is not each]
                 if self._start(gpu, fewer, need.profile) is not None:
                     going = fewer
@@ -251,7 +251,7 @@ class Machine:
         return self.node.gpu_board is not None and len(profiles(self.node.gpu_board)) > 1
 
     def room_for(self, profile: str) -> int:
-        """Return how many more instances of a profile could be had, idle ones given up."""
+        """Return how many more instances of a profile are possible if idle ones are destroyed."""
         board = self.node.gpu_board
         if not self.up or board is None:
             return 0
@@ -266,7 +266,7 @@ class Machine:
         return count
 
     def give_back(self, slot: GpuShare, now_ns: int) -> None:
-        """Return a slot; an instance keeps what was loaded into it by now."""
+        """Give back a slot; its instance keeps the models that are loaded by now."""
         instance = slot.instance
         self._in_vain.clear()
         if instance is None:
@@ -284,12 +284,12 @@ class Machine:
             self.instances = [each for each in self.instances if each.slots]
 
     def lose_instances(self) -> None:
-        """Lose all GPU instances, as the machine failed."""
+        """Lose all GPU instances because the machine failed."""
         self.instances.clear()
         self._in_vain.clear()
 
     def idle_slices(self, gpu: int) -> float:
-        """Return the compute slices of a card that nobody uses, cut out or not."""
+        """Return the unused compute slices of a card, whether in an instance or not."""
         assert self.node.gpu_board is not None
         known = profiles(self.node.gpu_board)
         used = sum(

@@ -1,4 +1,4 @@
-"""All machines of a cluster, which stations run on them, and who uses those.
+"""All machines of a cluster, the stations on them, and the deployments that use these.
 
 A station owns one slot of a machine per replica; the deployments that use it are its members, each
 with a declared load.
@@ -74,7 +74,7 @@ class ByLoad:
         self._work: dict[int, float] = {}
 
     def put(self, station: Station) -> None:
-        """Put a station in its place; again whenever its load has changed."""
+        """Put a station in its place; called again whenever its load changes."""
         self.drop(station)
         work = self._work[station.id] = station.load.work
         insort(self._order, (work, -station.id, station))
@@ -83,7 +83,7 @@ class ByLoad:
         """Take a station off, if it is there."""
         work = self._work.pop(station.id, None)
         if work is not None:
-            # What is shorter comes before what goes on.
+            # A shorter tuple sorts before its extensions.
             del self._order[bisect_left(self._order, (work, -station.id))]
 
     def __contains__(self, station: Station) -> bool:
@@ -93,7 +93,7 @@ class ByLoad:
         return len(self._order)
 
     def fullest(self, more: float, most: float) -> Station | None:
-        """Return the most loaded station with room, of equals the oldest.
+        """Return the most loaded station with room; of equals, the oldest.
 
         It can take ``more`` work, in servers, without exceeding ``most``.
         """
@@ -128,7 +128,7 @@ class Machines:
         self.last_release_ns: int | None = None
         self._by_load: dict[StationKey, ByLoad] = {}  # Of those off the devices.
         self._parts: dict[GpuShare, None] = {}
-        # By node, what was asked of all its machines in vain since any of them last changed.
+        # by node, needs that all its machines refused since one of them last changed
         self._in_vain: dict[str, set[Room]] = {name: set() for name in self.pools}
         self._made = 0
 
@@ -174,7 +174,7 @@ class Machines:
     def _join(
         self, deployment: int, query: int, demands: Sequence[StationDemand]
     ) -> tuple[list[tuple[Station, bool]] | str, Callable[[], None]]:
-        """Join, and return also what undoes as much of it as succeeded."""
+        """Join; also return functions that undo the steps that succeeded."""
         got: list[tuple[Station, bool]] = []
         undoing: list[Callable[[], None]] = []
 
@@ -212,9 +212,8 @@ class Machines:
     ) -> list[int | None]:
         """Return for each of several the number of its first alternative that would ``join``.
 
-        They are tried one after the other, while ``beside`` holds its room as far as it fits; None
-        if none would join. No more alternatives are drawn than have to be tried. Nothing stays
-        joined.
+        Demands are tried in turn, while ``beside`` holds its room as far as it fits; None if no
+        alternative would join. Alternatives are drawn lazily. Nothing stays joined.
         """
         made = self._made
         undoing: list[Callable[[], None]] = []
@@ -241,7 +240,7 @@ class Machines:
             self._made = made
 
     def leave(self, deployment: int, stations: list[Station], now_ns: int) -> list[Station]:
-        """Take a deployment off all that it uses; return stations gone for lack of members."""
+        """Remove a deployment from its stations and links; return stations without members."""
         self.last_release_ns = now_ns
         gone = []
         self._note_change(stations)
@@ -250,7 +249,7 @@ class Machines:
             station.leave(deployment)
             self._note_load(station)
             if not station.members:
-                if station in self.stations.get(station.key, ()):  # Else its machine failed.
+                if station in self.stations.get(station.key, ()):  # otherwise its machine failed
                     self._destroy(station, now_ns)
                 gone.append(station)
         return gone
@@ -285,7 +284,7 @@ class Machines:
         return station
 
     def _take(self, node: str, need: Need, undoing: list[Callable[[], None]]) -> GpuShare | None:
-        """Take a slot of a rented machine, or else of one yet to be rented; lowest number first."""
+        """Take a slot of a rented machine, else of an unrented one; lowest number first."""
         in_vain = self._in_vain[node]
         if need.room in in_vain:
             return None
@@ -299,7 +298,7 @@ class Machines:
         return taken[0]
 
     def _in_turn(self, node: str, need: Need) -> Iterator[Machine]:
-        """Yield the machines that may have room: rented ones, then those yet to be rented."""
+        """Yield the machines that may have room: rented ones, then unrented ones."""
         idle = []
         for machine in self.pools[node]:
             if machine.may_take(need):
@@ -325,7 +324,7 @@ class Machines:
         return dead
 
     def recover(self, machine: Machine, now_ns: int) -> None:
-        """Bring a machine back that was taken down."""
+        """Bring back a machine that was down."""
         self.last_release_ns = now_ns
         self._set_up(machine, True)
         self._in_vain[machine.node_name].clear()
@@ -336,7 +335,7 @@ class Machines:
         machine.up = up
 
     def fail_instance(self, instance: Instance, now_ns: int) -> list[Station]:
-        """End all clients of one instance, whose neighbours live on; return their stations."""
+        """End all clients of one instance and return their stations; other instances live on."""
         dead = list(dict.fromkeys(self.holders[slot] for slot in instance.slots))
         self._lose(dead, now_ns)
         instance.left.clear()

@@ -1,12 +1,12 @@
-"""The deployments that share a station or a link, and what they ask of it together."""
+"""The deployments that share a station or a link, and their total demand."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import fsum
 
 Parts = tuple[float, ...]
-"""Numbers of rising size, none of which has bits in common with another. What they add up to is the
-sum, and ``math.fsum`` of them is what it would be of all numbers that the sum is of."""
+"""Non-overlapping floats of rising size, whose exact sum is the exact sum of all added numbers. So
+``math.fsum`` gives the same for either."""
 
 
 def plus(parts: Parts, number: float) -> Parts:
@@ -23,7 +23,7 @@ def plus(parts: Parts, number: float) -> Parts:
 
 @dataclass(frozen=True, slots=True)
 class StationLoad:
-    """What others already ask of the station that an operator would join or get."""
+    """The demand of others at the station that an operator would join or get."""
 
     servers: int  # replicas of the station
     rate: float = 0.0  # requests per second of the other members
@@ -52,14 +52,14 @@ class StationMembers:
     def __init__(self, servers: int = 1, at_once: int = 1) -> None:
         self.members: dict[int, Member] = {}
         self.load = StationLoad(servers, at_once=at_once)
-        # Without rounding, so that it cannot pile up while members come and go.
+        # exact, so that no error accumulates while members come and go
         self._rate: Parts = ()
         self._work: Parts = ()
         self._deployments: dict[int, tuple[int, ...]] = {}  # by query
         self._without: dict[int, StationLoad] = {}
 
     def join(self, deployment: int, member: Member) -> Callable[[], None]:
-        """Add a deployment; return what undoes that, if nothing else has changed, at no cost."""
+        """Add a deployment; return a cheap undo, valid while nothing else has changed."""
         query, load, rate, work = member.query, self.load, self._rate, self._work
         without, deployments = self._without, self._deployments.get(query, ())
         self.members[deployment] = member
@@ -74,7 +74,7 @@ class StationMembers:
         return undo
 
     def leave(self, deployment: int) -> None:
-        """Take a deployment off, if it is a member."""
+        """Remove a deployment, if it is a member."""
         member = self.members.pop(deployment, None)
         if member is not None:
             others = tuple(each for each in self._deployments[member.query] if each != deployment)
@@ -86,7 +86,7 @@ class StationMembers:
         return query in self._deployments
 
     def load_without(self, query: int) -> StationLoad:
-        """Return what the members that serve other queries ask for."""
+        """Return the demand of the members that serve other queries."""
         if query not in self._deployments:
             return self.load
         if query not in self._without:

@@ -1,4 +1,4 @@
-"""Where every query stands: waiting, searching, running or departed."""
+"""The state of every query: waiting, searching, running or departed."""
 
 from bisect import bisect_left
 from collections import deque
@@ -11,11 +11,11 @@ from sim.api.plan import Plan
 from sim.cluster.machines import Station
 
 LISTED = 1000
-"""Departed queries that are listed, the last ones. With more, planners may learn from earlier ones;
-what they remember of each is kept for as long."""
+"""How many of the last departed queries are listed, for planners that learn from them. Planners'
+records of a query are kept for as long."""
 
 DECISIVE = frozenset({"active", "loading", "searching"})
-"""Attributes of a query's state that decide where it stands."""
+"""Attributes of a query's state that decide which lists it is in."""
 
 
 @dataclass(eq=False)
@@ -53,7 +53,7 @@ class QueryState:
     _moved: Callable[["QueryState"], None] | None = None
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Set an attribute, and tell the registry if the query may stand elsewhere for it."""
+        """Set an attribute; update the registry if the query may change lists."""
         object.__setattr__(self, name, value)
         if name in DECISIVE and self._moved is not None:
             self._moved(self)
@@ -68,7 +68,7 @@ class QueryState:
 class QueryRegistry:
     """The states of all queries, in order of arrival.
 
-    Planners ask far more often than queries move, so each query is put in its place when it moves.
+    Planners ask far more often than queries move, so the lists are updated at each move.
     ``living`` has states by id; ``plans`` and ``loading`` the active and the loading plan, by id;
     ``departed`` the last `LISTED` queries that have left.
     """
@@ -92,7 +92,7 @@ class QueryRegistry:
         state._moved = self._moved
 
     def depart(self, query: int) -> Query | None:
-        """Remove a query; return the query that is no longer listed as departed, if any."""
+        """Remove a query; return the one that drops off the list of departed queries, if any."""
         state = self.living.pop(query)
         state._moved = None
         number, line = self._places.pop(query)

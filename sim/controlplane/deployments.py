@@ -35,7 +35,7 @@ class Deployments:
     def reserve(
         self, state: QueryState, plan: Plan, demands: Sequence[StationDemand], backhaul_up_s: float
     ) -> Deployment:
-        """Take the resources of a plan, whose deployment is active once its models are loaded.
+        """Take the resources of a plan; its deployment is active once its models are loaded.
 
         ``backhaul_up_s`` is the transmission time of a request on the backhaul to the cloud, in
         seconds.
@@ -76,19 +76,19 @@ class Deployments:
         return slot.ready_ns
 
     def drain(self, deployment: Deployment) -> None:
-        """Let a replaced deployment finish what it holds; it is billed until then."""
+        """Let a replaced deployment finish its requests; it is billed until then."""
         deployment.drain_until_ns = self.clock.now + ns(self.cluster.drain_timeout_s)
         self._draining.append(deployment)
 
     def leave(self, deployment: Deployment) -> None:
-        """Give back what a deployment holds."""
+        """Give back a deployment's resources."""
         now = self.clock.now
         self.billing.settle(now)
         for station in self.machines.leave(deployment.number, deployment.stations, now):
             self.data.remove_station(station.id)
 
     def end_draining(self) -> None:
-        """Give back what drained deployments held, and cut short those that take too long."""
+        """Give back the resources of drained deployments; cut short those that take too long."""
         now, still = self.clock.now, []
         for deployment in self._draining:
             if self.data.in_flight(deployment.number) == 0:

@@ -36,7 +36,7 @@ def _machine_failure(world: "World", event: DriftEvent) -> Generator[Event, None
 
 
 def _mps_fault(world: "World", event: DriftEvent) -> Generator[Event, None, None]:
-    """End all clients of the instance that the most of them share, if any is shared."""
+    """End all clients of the instance with the most clients, if it is shared."""
     if event.at_s > 0:
         yield world.env.timeout(ns(event.at_s))
     assert event.node is not None
@@ -45,13 +45,13 @@ def _mps_fault(world: "World", event: DriftEvent) -> Generator[Event, None, None
     if not shared:
         return
     world.billing.settle(world.env.now)
-    instance = max(shared, key=lambda each: each.clients)  # of equals, the first
+    instance = max(shared, key=lambda each: each.clients)  # the first, if equal
     reason = f"a GPU instance of machine {event.machine} of {event.node} failed"
     _lose(world, world.machines.fail_instance(instance, world.env.now), reason)
 
 
 def _planner_crash(world: "World", event: DriftEvent) -> Generator[Event, None, None]:
-    """Lose the planner's process, its searches, and what it did not save; restart it."""
+    """Kill the planner's process, its searches and its unsaved state; restart it."""
     if event.at_s > 0:
         yield world.env.timeout(ns(event.at_s))
     world.planner_crashes += 1
@@ -63,8 +63,8 @@ def _planner_crash(world: "World", event: DriftEvent) -> Generator[Event, None, 
     back_ns = world.env.now + ns(event.duration_s)
     world.planner_away_until_ns = max(world.planner_away_until_ns, back_ns)
     yield world.env.timeout(back_ns - world.env.now)
-    if back_ns == world.planner_away_until_ns:  # Else it crashed again while it was away.
-        world.planner_away_until_ns = 0  # Of two crashes that end now, one calls.
+    if back_ns == world.planner_away_until_ns:  # otherwise it crashed again while it was away
+        world.planner_away_until_ns = 0  # Only one of two crashes that end now calls it.
         world.call_planner("recovery")
 
 

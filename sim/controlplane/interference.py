@@ -1,8 +1,8 @@
-"""Interference between operators that share a GPU instance by MPS, brought up to date at ticks.
+"""Interference between operators that share a GPU instance by MPS, updated at ticks.
 
 A batch takes longer by ``hardware_models.gpu.mps.interference_factor`` of the others' memory
-utilisations: what one process uses alone, over the factor by which its limit of threads slows it
-down, times its busy processes in the mean over the last tick; at most 1.
+utilisations. Each is what one process uses alone, divided by the slowdown from its thread limit,
+times the mean number of its busy processes over the last tick; at most 1.
 """
 
 from dataclasses import dataclass, field
@@ -26,7 +26,7 @@ class Interference:
     _at_ns: int = 0
 
     def update(self, now_ns: int) -> None:
-        """Work out the slowdowns by what was busy since the last call."""
+        """Compute the slowdowns from the busy times since the last call."""
         elapsed_ns, self._at_ns = now_ns - self._at_ns, now_ns
         factors: dict[int, float] = {}
         busy_ns: dict[int, int] = {}

@@ -62,15 +62,15 @@ def _search_in_vain(
 ) -> Generator[Event, None, None]:
     crashes = world.planner_crashes
     yield world.env.timeout(until_ns - world.env.now)
-    if crashes == world.planner_crashes:  # Else the search ended with the planner's process.
+    if crashes == world.planner_crashes:  # otherwise a crash ended the search
         state.searching = False
 
 
 def _when_due(world: "World", at_ns: int) -> Generator[Event, None, None]:
-    """Wait for a moment at which orders are due, then carry them out by query."""
+    """Wait until orders are due, then carry them out in order of query."""
     if at_ns > world.env.now:
         yield world.env.timeout(at_ns - world.env.now)
-    due = world.due.pop(at_ns, ())  # nothing, if they were lost with the planner's process
+    due = world.due.pop(at_ns, ())  # none if a crash of the planner lost them
     for query, order, trigger, triggered_ns in sorted(due, key=itemgetter(0)):
         state = world.registry.living.get(query)
         if state is not None:
@@ -118,7 +118,7 @@ def _carry_out(
 def _reason(error: BaseException) -> str:
     try:
         said = str(error)
-    except Exception:  # A planner's exception may not even be able to say what it is.
+    except Exception:  # The exception's own __str__ may raise.
         said = ""
     return " ".join(said.split()) or "no message"
 

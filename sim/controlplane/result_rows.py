@@ -17,7 +17,7 @@ Row = dict[str, Any]
 
 
 def decision_row(order: DeploymentOrder, trigger: str, triggered_ns: int) -> Row:
-    """Return when and why a decision was made."""
+    """Return the columns that say when and why a decision was made."""
     return {
         "query": order.query,
         "trigger": trigger,
@@ -29,7 +29,7 @@ def decision_row(order: DeploymentOrder, trigger: str, triggered_ns: int) -> Row
 
 
 def end_row(deployment: Deployment, at_ns: int, reason: str) -> Row:
-    """Return that a deployment was ended by the world, which no planner decided."""
+    """Return the row of a deployment that the world ended, not a planner."""
     return {
         "query": deployment.query,
         "deployment": deployment.number,
@@ -75,12 +75,12 @@ def window_columns(verdicts: Verdicts, window_ns: int) -> Columns:
 
 
 def operator_columns(verdicts: Verdicts, pipeline: Pipeline) -> Columns:
-    """Return where the latency of the windows' completed requests went, operator by operator."""
+    """Return the parts of the latency of the windows' completed requests, by operator."""
     some = np.flatnonzero(verdicts.completed)
     means_s = verdicts.mean_s(verdicts.parts_ns)[some]
     names = [*(operator.name for operator in pipeline.operators), ANSWER]
     answers_s = verdicts.mean_s(verdicts.answer_ns)[some, None]
-    answer = np.zeros((len(some), 1))  # The answer's way back is transfer alone.
+    answer = np.zeros((len(some), 1))  # The answer is only transferred.
     queues, batches, computes, transfers = np.moveaxis(means_s, 2, 0)
     return {
         "query": np.repeat([verdicts.queries[at].id for at in some.tolist()], len(names)),
@@ -100,7 +100,7 @@ def query_row(
     horizon_s: float,
     application: Application,
 ) -> Row:
-    """Return a query's whole life.
+    """Return the row of a closed query.
 
     The response time runs from arrival to the start of the first deployment whose trial met latency
     and accuracy. A query without one is censored at its end.

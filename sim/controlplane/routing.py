@@ -1,4 +1,4 @@
-"""What the data plane is told: links, stations and routes, at their true speeds."""
+"""Links, stations and routes for the data plane, at their true speeds."""
 
 from itertools import chain
 
@@ -50,7 +50,7 @@ class RouteBuilder:
             self._add_link((ACCESS, direction, query), profile, truth.access_rtt_s / 2)
 
     def remove_access_link(self, query: int) -> None:
-        """Remove the link of a query that has nothing under way any more."""
+        """Remove the link of a query that has no more requests under way."""
         for direction in (UP, DOWN):
             self._data.remove_link(self._links.pop((ACCESS, direction, query)))
 
@@ -60,7 +60,7 @@ class RouteBuilder:
         self._data.add_link(LinkSpec(link, capacity, ns(propagation_s)))
 
     def add_station(self, state: QueryState, station: Station, plan: Plan) -> None:
-        """Add a new station, of a plan; one on a device slows down as the device does."""
+        """Add a new station of a plan; a station on a device has the device's slowdowns."""
         operator, _, place, allocation = station.key
         service = self._nominal.service(
             state.query.device, operator, plan.configuration, place, allocation
@@ -76,7 +76,7 @@ class RouteBuilder:
                 allocation.max_batch,
                 ns(allocation.max_wait_s),
                 service.batch_factor
-                if on_gpu  # A processor works through a batch one by one.
+                if on_gpu  # A CPU serves a batch one by one.
                 else tuple(float(size) for size in range(1, allocation.max_batch + 1)),
                 speed,
                 iterations=service.iterations,
@@ -96,7 +96,7 @@ class RouteBuilder:
         visits: list[Visit] = []
 
         def send(edge: int, operator: int, after: tuple[int, ...]) -> tuple[int, ...]:
-            """Let a message cross its links after some visit; return after which it is there."""
+            """Add the links that a message crosses after some visit; return the last visit."""
             for crossing in crossings:
                 if crossing.edge == edge:
                     owner = query.id if crossing.link == ACCESS else None

@@ -1,7 +1,7 @@
 """The control plane: queries come and go, planners are called, plans become active.
 
-All of it runs on one SimPy clock, and tells the data plane what changes and when. What depends on
-requests happens at ticks, after the data plane was advanced. Calls of the planner are in
+It runs on one SimPy clock and orders every change of the data plane with its time. Whatever depends
+on requests happens at ticks, after the data plane was advanced. Calls of the planner are in
 `sim.controlplane.planner_calls`, failures in `sim.controlplane.failures`.
 """
 
@@ -38,9 +38,8 @@ from sim.planning.service import PlanningService
 class World:
     """One simulated run.
 
-    ``data_plane`` makes the data plane, given the recorder that it reports to. ``profiling_log``
-    may hold records of an earlier run that broke off. ``listeners`` are further
-    recorders, called after the SLO monitor.
+    ``data_plane`` makes the data plane, given its recorder. ``profiling_log`` may hold records of
+    an interrupted run. ``listeners`` are recorders, called after the SLO monitor.
     """
 
     def __init__(
@@ -194,7 +193,7 @@ class World:
         if deployment.active_from_ns > self.env.now:
             yield self.env.timeout(deployment.active_from_ns - self.env.now)
         if state.loading is not deployment:
-            return  # The query departed, or a machine failed, or another plan overtook this one.
+            return  # The query departed, a machine failed, or a newer plan replaced this one.
         now = self.env.now
         if state.active is not None:
             self.deployments.drain(state.active)
@@ -225,7 +224,7 @@ class World:
             self.data.route(self.env.now, state.query.id, None)
             self.monitor.deploy(state.query.id, None, self.env.now)
 
-    # What is learned at ticks
+    # Ticks
 
     def _ticks(self) -> Generator[Event, None, None]:
         tick_ns = ns(self.scenario.cluster.tick_s)
@@ -244,7 +243,7 @@ class World:
             if self._saving and now // checkpoint_ns != (now - tick_ns) // checkpoint_ns:
                 self.planning_service.checkpoint(now)
             if self.refused:
-                # Told at ticks, or a planner that insists would keep the clock from moving on.
+                # At ticks only, or a planner that repeats its order would stop the clock.
                 self.refused = False
                 self.call_planner("refusal")
             if period_s is not None and now >= next_replan_ns:
@@ -259,7 +258,7 @@ class World:
     def _note_cost(self, state: QueryState, now: int) -> None:
         """Add what a query owes since the last note to the window that ends now.
 
-        At its departure, that is its last window: what it owes later is in none.
+        At its departure, that is its last window. Later costs belong to no window.
         """
         self._charge_egress(state)
         query = state.query.id
@@ -276,7 +275,7 @@ class World:
                 self.billing.charge(state.query.id, usd)
 
     def _accuracies(self, state: QueryState, deployment: Deployment) -> list[tuple[int, float]]:
-        """Return the accuracy that a deployment is expected to have, and from when, by mixture."""
+        """Return (nanoseconds, expected accuracy) of a deployment for each mixture of content."""
         dataset = self.scenario.application.datasets[state.query.dataset]
         configuration = deployment.plan.configuration.index
         return [
