@@ -16,7 +16,7 @@ TIME_COLUMNS = ("arrival_s", "TIMESTAMP")
 
 
 class ArrivalProcess(ABC):
-    """Where the arrival times of queries come from; subclass it to bring another."""
+    """A source of arrival times of queries; subclass it to add another."""
 
     @abstractmethod
     def times_s(self, rate: float, horizon_s: float, rng: np.random.Generator) -> Floats:
@@ -49,10 +49,10 @@ class Poisson(ArrivalProcess):
 
 @dataclass(frozen=True)
 class TraceReplay(ArrivalProcess):
-    """The timestamps of a trace, stretched or squeezed in time to the wanted mean rate.
+    """The timestamps of a trace, scaled in time to the wanted mean rate.
 
-    Stretching keeps the order and the burstiness of arrivals. The trace starts over when it ends
-    before the horizon. ``rate_per_s()`` is its own rate.
+    Scaling keeps the order and the burstiness of arrivals. The trace repeats if it ends before the
+    horizon. ``rate_per_s()`` is its own rate.
 
     Args:
         path: name of a shipped trace, or a CSV file with a column ``arrival_s`` (seconds) or
@@ -78,7 +78,7 @@ class TraceReplay(ArrivalProcess):
                     f"{' or '.join(TIME_COLUMNS)}, or one of {', '.join(SHIPPED_TRACES)}"
                 )
             try:
-                # All rows tell what a column holds: many traces begin with whole seconds.
+                # The format depends on all rows, because many traces begin with whole seconds.
                 frame = pl.read_csv(self.path, infer_schema_length=None)
             except (pl.exceptions.PolarsError, OSError) as error:
                 reason = str(error).splitlines()[0]
@@ -119,8 +119,8 @@ class TraceReplay(ArrivalProcess):
     def times_s(self, rate: float, horizon_s: float, rng: np.random.Generator) -> Floats:
         """Return the replayed arrival times, shape (n,).
 
-        The replay starts at a random moment of the trace, since a short run sees only a part of a
-        trace that is stretched to a low rate.
+        The replay starts at a random moment, because a short run covers only a part of a trace
+        that is stretched to a low rate.
 
         Raises:
             ValueError: the trace cannot be read.

@@ -19,18 +19,18 @@ TIERS = ("edge", "cloud")
 """Where a node may be, in the order in which data moves."""
 
 SECONDS = Range(ge=0, le=1e8, unit="s")
-"""How long anything takes, three years at most: many times that fit 64 bits of nanoseconds."""
+"""The longest duration, three years: many such durations fit 64 bits of nanoseconds."""
 
 PERIOD = replace(SECONDS, ge=1e-3)
 COUNT = Range(ge=1)
 SPEED = Range(ge=1e-3, le=1e3, unit="times a Raspberry Pi 4")
-"""Of a core, as table ``device_models`` has it."""
+"""Speeds of a core, as in table ``device_models``."""
 
 LOADING = Range(ge=1e3, unit="bytes/s")
-"""Of weights, so that the largest model is loaded within a few years."""
+"""Load rates of weights, so that the largest model loads within a few years."""
 
 FIFO, EDF, PRIORITY = DISCIPLINES = ("fifo", "edf", "priority")
-"""In which order stations serve what waits; see ``Cluster``."""
+"""Queueing disciplines of stations; see ``Cluster``."""
 
 
 @dataclass
@@ -39,7 +39,7 @@ class Node:
 
     Args:
         tier: ``edge`` or ``cloud``; data move from devices through the edge to the cloud.
-        machine: a machine of the price table, which gives its cores, its GPUs and its price.
+        machine: a machine of the price table, which gives its cores, GPUs and price.
         count: machines in the pool.
         standby: machines that are rented all the time; the others are rented while in use.
         purchase: ``on-demand``, ``spot``, ``1-year commit`` or ``3-year commit``.
@@ -47,8 +47,8 @@ class Node:
         cpu_relative_speed: speed of a core, in multiples of a Raspberry Pi 4.
         boot_s: seconds from renting a machine to its first use.
 
-    What follows from machine, purchase and region is looked up once, in the tables that are in use
-    where the node is made; do not change these three afterwards.
+    The figures of machine, purchase and region are looked up once, in the tables in use when the
+    node is made; do not change these three later.
     """
 
     tier: str = "cloud"
@@ -76,7 +76,7 @@ class Node:
         super().__setattr__(name, value)
 
     def _look_up(self) -> None:
-        """Set what the tables say of the machine as it is rented."""
+        """Set the figures of the rented machine from the tables."""
         price = machine_price_usd_per_hour(self.machine, self.purchase, self.region)
         of_gpus = gpu_share_of_price(self.machine)
         self.price_usd_per_hour = price  # of one whole machine
@@ -88,31 +88,31 @@ class Node:
         self.egress_usd_per_byte = egress_usd_per_byte(self.region)  # to a user's device
         # Partition profiles that plans may ask for, smallest first.
         self.all_gpu_profiles = tuple(self._profiles)
-        # Those of candidates, without media extensions.
+        # profiles of candidates, without media extensions
         self.gpu_profiles = tuple(name for name in self._profiles if not name.endswith("+me"))
 
     def slice_price_usd_per_hour(self, profile: str) -> float:
         """Return the share of the machine's price that a GPU instance of this profile carries.
 
-        The GPU's share of the price is divided by compute slices; a card cut so that compute
-        slices remain unused leaves their share unattributed.
+        The GPU's share of the price is divided by compute slices. If a layout leaves compute slices
+        unused, their share is not attributed.
         """
         return self.gpu_price_usd_per_hour * self._profiles[profile].compute_fraction
 
 
 @dataclass
 class Profiling:
-    """The machines on which planners profile, apart from those that serve.
+    """The machines on which planners profile, separate from those that serve.
 
     Args:
         lanes: searches that can profile at the same time; the others wait, first come first served.
         workers: workers of a lane, each a core and a whole A100-80GB; n samples take
             ceil(n / workers) times the time of one sample.
-        feature_correlation: how well what is known of an item before it runs tells how hard it is,
-            from 0 to below 1; an assumption, see ``sim.planning.profiling_bench``.
-        checkpoint_every_s: at the first tick of each such period, what planners learned and
-            profiled is saved, for a ``planner_crash`` to fall back to (``scenarios.drift``). The
-            default is an assumption: what is lost then is worth a few searches at most.
+        feature_correlation: correlation of an item's features with its difficulty, from 0 to below
+            1; an assumption, see ``sim.planning.profiling_bench``.
+        checkpoint_every_s: at the first tick of each such period, a checkpoint saves planners'
+            records and profiles, to which a ``planner_crash`` falls back (``scenarios.drift``).
+            The default is an assumption: a crash then loses a few searches at most.
     """
 
     lanes: Annotated[int, COUNT] = 4
@@ -126,7 +126,7 @@ class Profiling:
 
 @dataclass
 class Cluster:
-    """All machines but the users' own.
+    """All machines except the users' devices.
 
     Args:
         nodes: pools by name, in the order in which data may move.
@@ -141,14 +141,14 @@ class Cluster:
         mig_destroy_s: seconds to destroy an idle one, likewise.
         llm_sequences: most sequences that an engine of a language model generates at once, in the
             plans that the planning context offers; a planner may name plans with others.
-        drain_timeout_s: how long a replaced deployment may take to finish what it holds.
-        tick_s: period of telemetry, and of all control that depends on data.
-        discipline: in which order all stations serve what waits, devices' own included: ``fifo``
-            by arrival; ``edf`` by deadline, earliest first: a request's birth plus its latency
-            bound, and those without a bound last; ``priority`` by class of service, in the order
-            in which the workload, or else the application, lists its tiers.
-        shed_late: whether stations shed a request whose deadline has come by the time when a
-            server would take it, instead of serving it in vain.
+        drain_timeout_s: how long a replaced deployment may take to finish its requests.
+        tick_s: period of telemetry, and of control that depends on it.
+        discipline: order in which all stations, including those on devices, serve requests:
+            ``fifo`` by arrival; ``edf`` by deadline (birth plus latency bound), earliest first,
+            and requests without a bound last; ``priority`` by class of service, in the order of
+            the workload's tiers, or else the application's.
+        shed_late: whether stations shed a request whose deadline has passed when a server would
+            take it.
     """
 
     nodes: dict[str, Node] = field(default_factory=dict)
@@ -182,5 +182,5 @@ class Cluster:
 
     @property
     def places(self) -> tuple[str, ...]:
-        """Where an operator can be placed, in the order in which data move up."""
+        """The places of operators, in the order in which data move up."""
         return (DEVICE, *self.nodes)

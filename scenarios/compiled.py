@@ -1,4 +1,4 @@
-"""How functions are compiled to machine code: in one way, for all of the simulator.
+"""Compilation of functions to machine code, the same for the whole simulator.
 
 Arithmetic is that of IEEE 754, operation by operation (never fast-math), so that compiled functions
 return what Python would. `scenarios.machine_code` keeps the machine code on disk, so that only the
@@ -22,12 +22,12 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def is_cold() -> bool:
-    """Return whether nothing of the simulator was ever compiled for this user."""
+    """Return whether no function of the simulator was ever compiled for this user."""
     return not any(HOME.glob("sim.*/*.nbi"))
 
 
 class _Notice(Listener):
-    """Says so when the first of the simulator's functions is compiled."""
+    """Announces the first compilation of one of the simulator's functions."""
 
     said = False
 
@@ -57,8 +57,8 @@ def compiled(function: Function) -> Function:
 def in_place(function: Function) -> Function:
     """Compile a function that changes arrays but makes none, without counting references.
 
-    References to arrays are counted by atomic operations, at every access to a part of one; in a
-    loop over requests, they would take most of the time.
+    Each access to a part of an array counts a reference with an atomic operation. In a loop over
+    requests, this would take most of the time.
     """
     return _compiled(function, _nrt=False)
 
@@ -66,7 +66,7 @@ def in_place(function: Function) -> Function:
 def inlined(function: Function) -> Function:
     """Compile a function into each compiled function that calls it.
 
-    For what is called for each request: handing over a dozen arrays costs more than the work.
+    For functions called for each request: passing a dozen arrays costs more than the work.
     """
     return _compiled(function, inline="always")
 

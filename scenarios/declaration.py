@@ -1,4 +1,4 @@
-"""Applications that are declared: one file of operators and knobs, and a directory of tables.
+"""Declared applications: one file of operators and knobs, and a directory of tables.
 
 ``docs/how_to/adding_an_application.md`` adds one step by step.
 """
@@ -29,10 +29,10 @@ PATH = "application"
 class DeclaredApplication(Application):
     """An application built from its declaration.
 
-    A *quantity* is a number, a column of a table as ``table.column``, or a list of those, which
-    stands for their product. A table is keyed by those of its columns that are named like a knob,
-    ``dataset`` or ``stratum``. A quantity of an operator may depend on its own and upstream knobs
-    and on the data set; accuracy on everything.
+    A *quantity* is a number, a column of a table as ``table.column``, or a list of those, which is
+    their product. The key of a table is its columns with the name of a knob, ``dataset`` or
+    ``stratum``. A quantity of an operator may depend on its own and upstream knobs and on the data
+    set; accuracy may depend on everything.
 
     Args:
         name: name of the application.
@@ -56,14 +56,14 @@ class DeclaredApplication(Application):
         datasets: by name; each may have ``request_size_cv`` and ``output_length_cv`` (quantities:
             coefficients of variation, 0 unless given) and ``strata`` (column of a table keyed by
             data set and stratum that holds their weights; one stratum, ``all``, unless given).
-        tables: a directory of CSV or Parquet tables: the name of one of ours, or a path from the
+        tables: a directory of CSV or Parquet tables: a shipped one by name, or a path from the
             current directory.
         tiers: classes of service, fields of ``Tier``.
         requests_per_s: mean rate of one query's source of requests.
         interarrival: ``poisson``, or ``periodic`` for constant gaps.
         answer_bytes: size of the answer that returns to the device.
         window_s: length of an evaluation window, long enough to expect 20 requests.
-        latency_per: what a latency bound speaks of, see ``Application``.
+        latency_per: what a latency bound refers to, see ``Application``.
 
     Raises:
         ValueError: something in the declaration is wrong; the message names key and value.

@@ -1,4 +1,4 @@
-"""Drift: what changes in the world while queries run. Planners are not told."""
+"""Drift: changes of the world while queries run. Planners get no notice."""
 
 from dataclasses import dataclass, field
 from typing import Annotated
@@ -15,7 +15,7 @@ KINDS = (
     "planner_crash",
 )
 AT_MACHINE = ("machine_failure", "mps_fault")
-"""Kinds that befall a machine, not queries."""
+"""Kinds that affect a machine, not queries."""
 MOST_S = 1e9
 """The last moment, and the longest absence: simulated time is int64 nanoseconds."""
 
@@ -31,16 +31,16 @@ class DriftEvent:
             ``content_shift`` (content moves by ``factor`` towards its hardest stratum),
             ``machine_failure`` (machine number ``machine`` of ``node`` fails and loses its work),
             ``mps_fault`` (a client of an instance shared by MPS fails fatally, which ends all
-            clients of the instance; of the machine's, the one that most processes share), or
-            ``planner_crash`` (the planner's process dies: searches under way are lost, and what was
-            learned since the last checkpoint; what is deployed goes on serving).
-        at_s: when, in seconds.
-        factor: how strong, see ``kind``; between 0 and 1.
-        share: share of queries that the event befalls, drawn per query: for the first event of its
-            kind the same ones whenever it is, whatever else happens.
+            clients of the instance; it hits the instance with the most processes), or
+            ``planner_crash`` (the planner's process dies and loses its searches, and what it
+            learned since the last checkpoint; deployments go on serving).
+        at_s: time in seconds.
+        factor: strength, see ``kind``; between 0 and 1.
+        share: share of queries that the event affects, drawn per query. The first event of a kind
+            affects the same queries at any time, whatever else happens.
         node: node of the machine.
         machine: number of the machine, from 0.
-        duration_s: how long the machine, or planning, stays away.
+        duration_s: how long the machine or the planner is down.
     """
 
     kind: str = "device_slowdown"
@@ -69,7 +69,7 @@ class Drift:
     events: list[DriftEvent] = field(default_factory=list)
 
     def in_order(self) -> list[DriftEvent]:
-        """Return the changes as they come; of one time, whichever the list has first."""
+        """Return the changes in order of time; equal times keep the order of the list."""
         return sorted(self.events, key=_place)
 
 

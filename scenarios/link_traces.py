@@ -13,23 +13,23 @@ from hardware_models.errors import pick
 from scenarios.numerics import Floats
 
 PACKET_BITS = 1500 * 8
-"""What one line of a Mahimahi trace lets pass: a packet of 1500 bytes (README of its traces)."""
+"""Bits per line of a Mahimahi trace: one packet of 1500 bytes (README of its traces)."""
 
 HEADER = ("time_s", "rate_bps")
-"""The header of a CSV file, if it has one; of other units it would tell by its names."""
+"""The optional header of a CSV file; other names would mean other units."""
 
 MOST_RTT_S = 5.0
-"""The longest round trip of a link; a longer one is taken for a time in another unit."""
+"""The longest round trip of a link; a longer one must be in another unit."""
 
 LEAST_BPS = 8.0
-"""A second without capacity counts as one byte per second: a message waits, but never for ever."""
+"""A second without capacity counts as one byte per second, so no message waits for ever."""
 
 MOST_BPS = 1e15
-"""The fastest link, a petabit per second: some thousand times the fastest there are, and few enough
-bytes that 64 bits hold what it carries."""
+"""The fastest link, a petabit per second: about a thousand times the fastest real ones, and slow
+enough for 64-bit byte counts."""
 
 MOST_S = 86_400
-"""The longest trace, a day: a longer one is taken for times in another unit."""
+"""The longest trace, a day; times of a longer one must be in another unit."""
 
 _MS_PER_S = 1000
 
@@ -138,14 +138,14 @@ def load_mahimahi(path: str | Path) -> tuple[Floats, Floats]:
         stamps.append(int(word))
     if not stamps or stamps[-1] == 0:
         raise ValueError(f"{path}: holds no time after 0 ms")
-    end_ms = stamps[-1]  # As in Mahimahi, the trace is as long as its last time, and then repeats.
+    end_ms = stamps[-1]  # as in Mahimahi, the trace ends at its last time and then repeats
     if end_ms > MOST_S * _MS_PER_S:
         raise ValueError(f"{path}: ends at {end_ms} ms, which is more than a day")
     seconds = math.ceil(end_ms / _MS_PER_S)
     # A time on the edge of two seconds belongs to the earlier one, as the end does to the last.
     bins = np.maximum(np.ceil(np.array(stamps) / _MS_PER_S).astype(np.int64) - 1, 0)
     counts = np.bincount(bins, minlength=seconds)
-    # A last second that is not whole is replayed as one, with the packets that came in it; a trace
+    # An incomplete last second is replayed as a whole one with its packets; a trace
     # that is no longer repeats within the second.
     length_s = min(1.0, end_ms / _MS_PER_S)
     return np.arange(seconds, dtype=np.float64), counts * PACKET_BITS / length_s
@@ -194,7 +194,7 @@ def _capacity_bps(path: str, form: str, times: Floats, rates: Floats, from_s: fl
 
 @dataclass
 class LinkTrace:
-    """A recorded link that a technology may be.
+    """A recorded link, which can be a technology.
 
     Args:
         uplink: file of the uplink.
@@ -211,14 +211,14 @@ class LinkTrace:
 
 @dataclass(frozen=True)
 class Recording:
-    """The link of a trace: its nominal figures, and its capacity from some second on.
+    """The link of a trace: its nominal figures and its capacity by second.
 
     Args:
         uplink: capacity by second in bits per second, shape (n,).
         downlink: likewise, shape (m,).
         rtt_s: round trip in seconds.
-        step_s: median time between two figures of the recording in seconds, of its directions the
-            longer.
+        step_s: median time between two figures of the recording in seconds, the longer one of its
+            directions.
     """
 
     uplink: Floats
@@ -261,7 +261,7 @@ def recording(trace: LinkTrace) -> Recording:
             raise ValueError(f"{direction} is missing; name the file of a trace for each direction")
     files = trace.uplink, trace.downlink
     read = [_load(path, trace.format) for path in files]
-    # Both directions are of one clock, and one may have been recorded for longer.
+    # Both directions have the same clock, but one recording may be longer.
     from_s = max(float(times[0]) for times, _ in read)
     uplink, downlink = (
         _capacity_bps(path, trace.format, *each, from_s)

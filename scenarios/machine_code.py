@@ -1,5 +1,5 @@
 # mypy: disable-error-code="no-untyped-call, override"
-"""Keep the machine code of compiled functions on disk, keyed by what it was compiled from.
+"""Keep the machine code of compiled functions on disk, keyed by its inputs.
 
 numba keys its cache by the source file of a function. That misses changes of the functions it calls
 and of the globals it freezes, and it recompiles everything in a file when a comment changes. Here
@@ -27,7 +27,7 @@ from numba.core.types import BaseNamedTuple, BaseTuple
 from platformdirs import user_cache_path
 
 MOST_BYTES = 500_000_000
-"""What the cache may take; what was not used for longest goes first."""
+"""The largest size of the cache; the least recently used files are deleted first."""
 
 VERSIONS = (sys.version_info[:2], numba.__version__, llvmlite.__version__, np.__version__)
 
@@ -46,7 +46,7 @@ HOME = _home()
 
 
 def digest(function: Callable[..., Any]) -> str:
-    """Return a digest of all that the machine code of a function depends on.
+    """Return a digest of everything that a function's machine code depends on.
 
     Args:
         function: a Python function, or a compiled one, whose options count then.
@@ -55,7 +55,7 @@ def digest(function: Callable[..., Any]) -> str:
     and numba the processor.
 
     Raises:
-        TypeError: a global is of a kind whose content cannot be told.
+        TypeError: a global is of a type whose content cannot be read.
     """
     found: dict[str, list[Any]] = {}
     waiting: list[Any] = [function]
@@ -91,7 +91,7 @@ def _plain(value: Any) -> Any:
 
 
 def _code(code: CodeType, docstring: str | None) -> Iterator[Any]:
-    """Yield what a code object does, without where it stands in its file."""
+    """Yield the content of a code object, without its place in the file."""
     yield code.co_code, code.co_names, code.co_varnames, code.co_freevars
     yield code.co_flags, code.co_argcount, code.co_kwonlyargcount
     for constant in code.co_consts:
@@ -102,7 +102,7 @@ def _code(code: CodeType, docstring: str | None) -> Iterator[Any]:
 
 
 def _globals_of(function: FunctionType) -> Iterator[tuple[str, Any]]:
-    """Yield the globals and the closure of a function, and what it takes from other modules."""
+    """Yield the globals and the closure of a function, and the members that it uses of modules."""
     names = set(_names(function.__code__))
     for cell, name in zip(function.__closure__ or (), function.__code__.co_freevars, strict=True):
         yield f"closure {name}", cell.cell_contents
@@ -122,7 +122,7 @@ def _names(code: CodeType) -> Iterator[str]:
 
 
 def _value(value: Any) -> Any:  # noqa: PLR0911 -- one for each kind
-    """Return what represents a frozen value: equal results mean equal machine code."""
+    """Return a representation of a frozen value; equal ones mean equal machine code."""
     kind = type(value)
     match value:
         case Enum():
@@ -148,7 +148,7 @@ def _value(value: Any) -> Any:  # noqa: PLR0911 -- one for each kind
 
 
 class _Locator(caching._CacheLocator):
-    """Where the machine code of one function lies: a directory for its module, and its digest."""
+    """The place of one function's machine code: a directory for its module, and its digest."""
 
     def __init__(self, dispatcher: Any) -> None:
         self._py_file = dispatcher.py_func.__code__.co_filename
@@ -204,7 +204,7 @@ class MachineCode(caching.FunctionCache):
         try:
             super()._save_overload(sig, data)
         except OSError:
-            return  # What cannot be kept is compiled again by the next process.
+            return  # The next process compiles it again.
         _make_room()
 
     def _use_file_of(self, sig: Any) -> None:

@@ -15,7 +15,7 @@ from scenarios.link_traces import MOST_BPS, LinkTrace, Recording, check_rtt, rec
 from scenarios.ranges import Range, check_ranges, check_weights
 
 DISTANCE = Range(ge=0, le=20_100, unit="km", nullable=True)
-"""Up to half of the Earth's circumference: no two places are further apart."""
+"""Half of the Earth's circumference, the largest distance of two places."""
 
 
 @dataclass
@@ -25,12 +25,12 @@ class Network:
     Args:
         technologies: relative share of queries by access technology or by name of a trace.
         autocorrelation: lag-1 autocorrelation of capacity at steps of 1 s within a link, or None
-            for what was measured of each technology.
+            for the measured one of each technology.
         traces: recorded links by a name of your own.
         backhaul_bps: capacity of the site's shared link in either direction, bits per second.
-        backhaul_rtt_s: round trip between the edge site and the cloud region, or None for that of
-            backhaul_km or, without it, for the difference that the measurements show between near
-            and far servers.
+        backhaul_rtt_s: round trip between the edge site and the cloud region; if None, it follows
+            from backhaul_km or, without that, from the measured difference between near and far
+            servers.
         backhaul_km: distance between both, from which the round trip of light over fibre follows.
     """
 
@@ -89,7 +89,7 @@ class Network:
         known to all.
 
         Raises:
-            UnknownNameError: there is neither of this name.
+            UnknownNameError: neither has this name.
         """
         if technology in self._recordings:
             return self._recordings[technology]

@@ -1,4 +1,4 @@
-"""Where a query is born: what it declares to all, and the truth that only the world knows."""
+"""The birth of a query: what it declares, and the truth that only the world knows."""
 
 from bisect import bisect_right
 from collections import Counter
@@ -22,12 +22,12 @@ from scenarios.slo import SLO
 Integers = NDArray[np.int64]
 
 UNSEEN_S = 4 * 3600.0
-"""How far beyond the horizon, where nothing looks, links are drawn: what a life of years would have
-would fill memory. Of shorter lives all counts for the mean that is on record."""
+"""How far beyond the horizon links are drawn. Links of lives of years would fill memory; of shorter
+lives, the recorded mean covers everything."""
 
 
 class Query(NamedTuple):
-    """One user's stream, as it introduces itself; planners see this and no more.
+    """One user's stream as declared, which is all that planners see of it.
 
     The world shares it with the planners, so it is a tuple: no planner can change it by any means.
 
@@ -36,7 +36,7 @@ class Query(NamedTuple):
         application: name of the application.
         dataset: data set that its content belongs to.
         tier: class of service.
-        slo: what it is promised.
+        slo: its service-level objective.
         device: model of its device, with the model's nominal speed.
         technology: access technology of its device.
         arrival_s: time of arrival in seconds.
@@ -130,7 +130,7 @@ def _birth(
             hardest = dataset.accuracy.mean(axis=0).argmin()
             shifted[hardest] += event.factor
             if event.at_s <= arrival_s:
-                content = [(arrival_s, shifted)]  # The query never had another mixture.
+                content = [(arrival_s, shifted)]  # the query never had another mixture
             else:
                 content.append((event.at_s, shifted))
 

@@ -1,8 +1,8 @@
 """Named, counter-based random streams.
 
 A stream is keyed by what it describes, such as ``(seed, "query", 17, "device")``, never by the
-order in which the simulation asks for it. So no planner's choice and no other query's presence
-shifts anybody's draws, and two planners on one seed face the very same world.
+order in which the simulation asks for it. So planners' choices and other queries do not shift any
+draws, and two planners on one seed face the same world.
 """
 
 from hashlib import blake2b
@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 
 Name = str | int
 WORDS = np.dtype("<u8")
-"""How words of a key lie in memory: alike on every machine."""
+"""The byte order of a key's words, the same on every machine."""
 
 
 class _Key(ISeedSequence):
-    """A key for Philox in the guise of a seed sequence.
+    """A key for Philox, as a seed sequence.
 
-    ``Philox(key=...)`` draws entropy from the system that it then does not use, which takes four
-    times as long as all the rest of it.
+    ``Philox(key=...)`` draws system entropy without using it, which takes four times as long as the
+    rest.
 
     Args:
         digest: the 16 bytes of the key.
@@ -31,7 +31,7 @@ class _Key(ISeedSequence):
         self._words = np.frombuffer(digest, WORDS).astype(np.uint64, copy=False)
 
     def generate_state(self, n_words: int, dtype: Any = np.uint32) -> NDArray[np.uint64]:
-        """Return the key, which is all that Philox asks for: two words of 64 bits."""
+        """Return the key, two words of 64 bits; Philox asks for nothing else."""
         assert n_words == len(self._words)
         assert np.dtype(dtype) == np.uint64
         return self._words
@@ -51,5 +51,5 @@ def stream(seed: int, *names: Name) -> np.random.Generator:
     """
     words = "\x1f".join([str(seed), *[f"{type(name).__name__}:{name}" for name in names]])
     digest = blake2b(words.encode(), digest_size=16).digest()
-    key: Any = _Key(digest)  # The stubs of NumPy know no seed sequences but its own.
+    key: Any = _Key(digest)  # NumPy's stubs accept only its own seed sequences.
     return np.random.Generator(np.random.Philox(key))

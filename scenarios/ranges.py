@@ -17,7 +17,7 @@ WORDS = {
     ("gt", "le"): "be above {gt:g}, and {le:g}{unit} or less",
     ("gt", "lt"): "be above {gt:g}, and below {lt:g}{unit}",
 }
-"""What a value must do, by the bounds that it has."""
+"""The words for each bound in messages."""
 WHOLE = "be a whole number of {ge:g}{unit} or more"
 
 
@@ -50,7 +50,7 @@ class Range:
 
 
 WEIGHT = Range(ge=0, le=1e9)
-"""What something is drawn by; a sum of many is finite."""
+"""A weight of a random draw; sums of many are finite."""
 
 
 def check_ranges(section: Any, above: str = "") -> None:
@@ -67,7 +67,7 @@ def check_ranges(section: Any, above: str = "") -> None:
 def _ranges(kind: type) -> dict[str, Range]:
     found = {}
     for name, hint in get_type_hints(kind, include_extras=True).items():
-        for part in (hint, *get_args(hint)):  # ``Share | None`` has the range in a part.
+        for part in (hint, *get_args(hint)):  # in ``Share | None``, a part has the range
             for each in getattr(part, "__metadata__", ()):
                 if isinstance(each, Range):
                     nullable = each.nullable or NoneType in get_args(hint)
@@ -76,7 +76,7 @@ def _ranges(kind: type) -> dict[str, Range]:
 
 
 def check_weights(key: str, weights: Mapping[str, float], what: str) -> None:
-    """Raise a ValueError unless one of what the weights are of can be drawn by them."""
+    """Raise a ValueError unless every weight is in range and some weight is above 0."""
     for name, weight in weights.items():
         WEIGHT.check(f"{key}.{name}", weight)
     if not any(weights.values()):

@@ -1,4 +1,4 @@
-"""The source of a query's requests, which no plan changes."""
+"""The source of a query's requests, which does not depend on plans."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -48,7 +48,7 @@ def request_blocks(application: Application, query: Query, seed: int) -> Iterato
         return stream(seed, "query", query.id, "request", purpose)
 
     def drawn(variability: Variability, purpose: str) -> Callable[[int], NDArray[np.float64]]:
-        """Return what draws the next factors; to make a stream takes longer than to draw many."""
+        """Return a function that draws the next factors; making a stream is slower than drawing."""
         if isinstance(variability, Constant):
             return ones
         return partial(variability.draw, of(purpose))
@@ -86,11 +86,11 @@ def request_blocks(application: Application, query: Query, seed: int) -> Iterato
         )
 
     while True:
-        yield block()  # No name holds it, so that what is done with can be forgotten.
+        yield block()  # without a name, so that used blocks are freed
 
 
 def _columns(columns: Iterable[NDArray[np.float64]]) -> NDArray[np.float64]:
-    """Put columns side by side; without a copy, if each repeats one number."""
+    """Stack columns; without a copy if each repeats one number."""
     listed = list(columns)
     if any(each.strides != (0,) for each in listed):
         return np.column_stack(listed)

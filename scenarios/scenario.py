@@ -1,4 +1,4 @@
-"""A scenario: everything about a run but its seed and its planner."""
+"""A scenario: everything about a run except its seed and its planner."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,8 +16,8 @@ from scenarios.slo import Tier
 from scenarios.workload import Workload
 
 MOST_ARRIVALS = 1e8
-"""Queries of a run beyond which its rate or length is taken for a slip: when they arrive is drawn
-before the first event, which would fill memory."""
+"""Most queries of a run; more count as a mistake in its rate or length. Arrivals are drawn before
+the first event, and more would fill memory."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Scenario:
         cluster: the machines.
         network: the links.
         workload: the queries.
-        drift: what changes meanwhile.
+        drift: changes during the run.
         horizon_s: length of the run in simulated seconds.
         tables: the hardware tables; by default those in use when the scenario is made.
 

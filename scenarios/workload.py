@@ -1,4 +1,4 @@
-"""The workload: how many queries come, for how long, with what content and which SLO."""
+"""The workload: rate, lifetimes, content and SLOs of queries."""
 
 from dataclasses import dataclass, field
 from typing import Annotated
@@ -9,14 +9,14 @@ from scenarios.ranges import Range, check_ranges, check_weights
 from scenarios.slo import Tier
 
 RATE = Range(ge=0, le=10_000, unit="queries/s")
-"""A larger one is taken for a slip."""
+"""A larger one counts as a mistake."""
 LIFETIME = Range(ge=0, le=1e9, unit="s")
-"""Thirty years at most: draws around it fit 64 bits of nanoseconds."""
+"""At most thirty years, so that draws around it fit 64 bits of nanoseconds."""
 
 
 @dataclass
 class Workload:
-    """What queries are drawn from.
+    """The distributions of queries.
 
     Args:
         rate: query arrivals per second.

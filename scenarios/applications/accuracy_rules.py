@@ -1,7 +1,7 @@
-"""Named rules by which an application's accuracy follows from what was measured of its parts.
+"""Named rules that compute an application's accuracy from measurements of its parts.
 
-A rule is a pure function of arrays that broadcast, shape (configurations, strata). Its parameters
-are what a declaration gives under ``accuracy``, each as a number, a column or a product of those.
+A rule is a pure function of arrays that broadcast, shape (configurations, strata). A declaration
+gives its parameters under ``accuracy``, each as a number, a column or a product of those.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,10 +12,10 @@ from scenarios.numerics import Floats
 
 
 def product(factors: Floats) -> Floats:
-    """Return the product of an accuracy and of relative losses, as it was worked out already.
+    """Return the product of an accuracy and of relative losses.
 
-    That losses of one knob do not depend on the other knobs is an assumption, the usual one where
-    each knob was measured alone.
+    It assumes that the loss of one knob does not depend on the others, as is usual if each knob was
+    measured alone.
 
     Args:
         factors: the product of all factors.
@@ -30,10 +30,10 @@ def best_of(one: Floats, attempts: Floats, concentration: Floats) -> Floats:
     attempt and whose two parameters sum to the concentration c; attempts at the same problem are
     independent. With a = c p and b = c (1 - p),
     pass@k = 1 - E[(1 - chance)^k] = 1 - B(a, b + k) / B(a, b).
-    A test that tells which attempt succeeded is assumed, as in the pass@k of Chen et al. 2021
-    (https://arxiv.org/abs/2107.03374); that chances follow a Beta distribution is an assumption.
-    Small c: problems are solved always or never, and attempts do not help; large c: all problems
-    are alike, and pass@k = 1 - (1 - p)^k.
+    Two assumptions: a test recognises a successful attempt, as in the pass@k of Chen et al. 2021
+    (https://arxiv.org/abs/2107.03374), and chances follow a Beta distribution. With a small c,
+    problems are solved always or never, and attempts do not help. With a large c, all problems are
+    alike, and pass@k = 1 - (1 - p)^k.
 
     Args:
         one: probability p that one attempt succeeds, within 0 and 1.

@@ -1,4 +1,4 @@
-"""Applications: a pipeline, what its operators run, and what its configurations do on data."""
+"""Applications: a pipeline, the models of its operators, and its results on data."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,15 +18,15 @@ from scenarios.slo import MOST_LATENCY_S, Tier
 
 @dataclass(frozen=True, slots=True)
 class NeuralNetwork:
-    """What a ``gpu`` operator runs, and which measured surfaces its times follow elsewhere.
+    """The network of a ``gpu`` operator, and the measured surfaces that its times follow.
 
     Args:
-        name: name of the network; its weights are loaded once for all that use them.
+        name: name of the network; operators that share it load its weights once.
         weight_bytes: size of its weights.
-        like: model of table ``gpu_latency`` by which its time grows with batch size, with smaller
-            slices and with processes that share one.
-        benchmark: benchmark of MLPerf Inference by which its time differs between boards.
-        like_items: items of that model that one request weighs: the ratio of their operations.
+        like: model of table ``gpu_latency`` whose times scale with batch size, slice size and
+            processes per slice like its own.
+        benchmark: benchmark of MLPerf Inference that gives the ratios of its times on boards.
+        like_items: items of that model that equal one request: the ratio of their operations.
         device_ratio: its time on the CPU of a Raspberry Pi 5 over that on the reference GPU; None
             if it cannot run on a CPU.
     """
@@ -41,7 +41,7 @@ class NeuralNetwork:
 
 @dataclass(frozen=True, slots=True)
 class LanguageModel:
-    """What an ``llm`` operator runs.
+    """The model of an ``llm`` operator.
 
     Args:
         name: a model of ``hardware_models.llm``.
@@ -61,15 +61,15 @@ Model = NeuralNetwork | LanguageModel
 
 
 RATE = Range(gt=0, le=10_000, unit="requests/s")
-"""A query with a higher rate is taken for a slip; its requests would fill memory."""
+"""A higher rate of a query counts as a mistake; its requests would fill memory."""
 
 ANSWER = Range(ge=0, le=1e9, unit="bytes")
-"""Some times the largest in bytes and nanoseconds fit 64 bits."""
+"""Several times the largest in bytes and nanoseconds fit 64 bits."""
 
 
 @dataclass(frozen=True)
 class Application:
-    """A pipeline, and all that its configurations and its content decide.
+    """A pipeline, and the figures of its configurations and content.
 
     Args:
         pipeline: the operators and their knobs.
@@ -81,9 +81,8 @@ class Application:
         interarrival: spacing of requests around its mean; exponential for a Poisson source.
         answer_bytes: size of the answer that returns to the device.
         window_s: length of an evaluation window, long enough to expect 20 requests.
-        latency_per: what a latency bound speaks of: ``"request"``, or ``"output_length"``, where a
-            request may take longer in proportion to the length of its output, so that the bound
-            is that of a request of mean length.
+        latency_per: what a latency bound refers to: ``"request"``, or ``"output_length"``; then the
+            bound is that of a request of mean output length, and grows in proportion to it.
 
     Raises:
         ValueError: a figure is out of range, or the data sets do not fit the pipeline.
@@ -149,7 +148,7 @@ class Application:
         return self.pipeline.operators
 
     def model(self, operator: int, configuration: Configuration) -> Model | None:
-        """Return what an operator runs, or None for classical code."""
+        """Return the model of an operator, or None for classical code."""
         key = self.pipeline.operator_key(operator, configuration)
         return self.models.get((self.operators[operator].name, key))
 
@@ -193,7 +192,7 @@ def reference_generation_s(
 ) -> Floats:
     """Return how long a language model takes for requests alone on the reference GPU, in seconds.
 
-    The first token comes with the prompt's prefill, each other one from a decoding iteration.
+    The prefill of the prompt yields the first token, and a decoding iteration each other one.
     """
     times = iteration_times(model.name, model.precision, REFERENCE, REFERENCE_PROFILE)
     prefill_s = times.prefill_fixed_s + prompt_tokens * (

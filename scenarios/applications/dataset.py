@@ -1,4 +1,4 @@
-"""Data sets: a population of content, and what was measured on it for every configuration."""
+"""Data sets: a population of content, and measurements on it for every configuration."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from scenarios.numerics.distributions import Constant, Variability
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """What a language model does for a mean request.
+    """The tokens of a language model for a mean request.
 
     Args:
         prompt: tokens that it reads.
@@ -27,7 +27,7 @@ class Tokens:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A population of content, and what was measured on it for every configuration.
+    """A population of content, and measurements on it for every configuration.
 
     C configurations, N operators, E edges of the pipeline, S strata.
 
@@ -61,7 +61,7 @@ class Dataset:
     output_length: Variability = Constant()
 
     def tokens(self, configuration: int, operator: int) -> "Tokens":
-        """Return what a language model reads and generates for a mean request.
+        """Return the tokens that a language model reads and generates for a mean request.
 
         Raises:
             ValueError: the data set was not declared with tokens.
@@ -84,7 +84,7 @@ class Dataset:
             configuration: index of the configuration.
             strata: stratum of each item, shape (n,).
             ranks: how easy each item is within its stratum, in [0, 1], shape (n,). An item keeps
-                its rank in every configuration, which is what makes it the same item.
+                its rank in every configuration, so it stays the same item.
 
         Returns:
             Accuracies, shape (n,).
@@ -95,7 +95,7 @@ class Dataset:
 
 @compiled
 def _interpolated(row: NDArray[np.int64], at: Floats, grid: Floats, values: Floats) -> Floats:
-    """Do what ``numpy.interp`` does, for each number within a row of its own.
+    """Interpolate like ``numpy.interp``, each number in its own row.
 
     Args:
         row: row of each number, shape (n,).
@@ -113,7 +113,7 @@ def _interpolated(row: NDArray[np.int64], at: Floats, grid: Floats, values: Floa
         if point < points[0]:
             found[number] = known[0]
             continue
-        # The last point that is not above.
+        # the last point that is not above
         low, high = 0, last + 1
         while high - low > 1:
             middle = (low + high) // 2

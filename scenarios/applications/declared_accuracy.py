@@ -13,7 +13,7 @@ from scenarios.applications.quantities import Point, Quantities
 from scenarios.numerics import Floats
 
 MEAN_TOLERANCE = 1e-6
-"""How far the mean under given quantiles may be from the given mean accuracy."""
+"""Largest difference between the mean under given quantiles and the given mean accuracy."""
 
 
 def declared_accuracy(
@@ -25,7 +25,7 @@ def declared_accuracy(
         node: the declaration: ``rule``, that rule's parameters, and ``spread``.
         path: its key, for messages.
         point: the data set and its strata.
-        quantities: where to look figures up.
+        quantities: the source of figures.
     """
     name = node.get("rule") if isinstance(node, Mapping) else None
     if isinstance(node, Mapping):

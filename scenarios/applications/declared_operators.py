@@ -1,4 +1,4 @@
-"""Operators of a declared application: their knobs, what they run, and what they take."""
+"""Operators of a declared application: their knobs, models and costs."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,16 +26,16 @@ KEYS_OF_KIND: Mapping[str, tuple[str, ...]] = {
     "gpu": ("service_time_s", "network"),
     "llm": ("language_model", "prompt_tokens", "output_tokens"),
 }
-"""What an operator of each kind must give, besides what all must."""
+"""Keys that an operator of each kind needs, in addition to the common ones."""
 
 ABOVE_0 = ("like_items", "device_ratio")
-"""Quantities of a network of which 0 would stand for a network that takes no time."""
+"""Quantities of a network that must not be 0, which would mean a network that takes no time."""
 
 WHOLE = "profiled_whole"
 
 
 class Figures(NamedTuple):
-    """What an operator takes for a mean request of a data set.
+    """The work of an operator for a mean request of a data set.
 
     Each is of shape (configurations,) unless said.
 
@@ -62,7 +62,7 @@ class DeclaredOperator:
         operator: the operator.
         node: its declaration, with no unknown key in it.
         path: the key of the declaration, for messages.
-        knobs: names of its own and all upstream knobs, which decide what it runs.
+        knobs: names of its own and all upstream knobs, which decide its model.
         after: names of the operators whose messages enter it, one at least for all but the first.
         figure_knobs: names of the knobs that its figures may depend on; all where they were
             profiled in whole configurations, else ``knobs``.
@@ -76,7 +76,7 @@ class DeclaredOperator:
     figure_knobs: tuple[str, ...]
 
     def models(self, quantities: Quantities) -> Sequence[Model | None]:
-        """Return what the operator runs in every configuration."""
+        """Return the operator's model in every configuration."""
         if self.operator.kind == "gpu":
             return self._networks(quantities)
         if self.operator.kind == "llm":
@@ -86,7 +86,7 @@ class DeclaredOperator:
     def figures(
         self, quantities: Quantities, dataset: str, models: Sequence[Model | None]
     ) -> Figures:
-        """Return what the operator takes on a data set, given what it runs."""
+        """Return the operator's work on a data set, given its models."""
         point = Point(dataset)
 
         def numbers(key: str, low: float) -> Floats:
@@ -175,7 +175,7 @@ class DeclaredOperator:
 def declared_pipeline(
     name: str, node: object, path: str
 ) -> tuple[Pipeline, Sequence[DeclaredOperator]]:
-    """Return the pipeline of a declaration, and what was declared of each of its operators."""
+    """Return the pipeline of a declaration, and the declaration of each of its operators."""
     operators, nodes = [], []
     owners: dict[str, str] = {}
     for own, declared in mapping(node, path, "operators").items():
@@ -256,7 +256,7 @@ def _generation_s(
     output_tokens: Floats,
     sequences: Floats,
 ) -> Floats:
-    """Return each configuration's time for the mean request; what is alike is worked out once."""
+    """Return each configuration's time for the mean request; equal ones are computed once."""
     asked = list(zip(models, prompt_tokens, output_tokens, sequences, strict=True))
     seconds = {}
     for one in set(asked):

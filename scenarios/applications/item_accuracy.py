@@ -13,18 +13,17 @@ Curve = tuple[Floats, Floats]
 BETA_POINTS = 65
 """Points of the inverse CDF of a Beta distribution, denser in its tails.
 
-Between its ends, which are 0 and 1 for every Beta, and their neighbours it is a line, so that small
-standard deviations come out too large: at a mean of 0.8 by less than 1 % from 0.1 on, by 3 % at
-0.05, 8 % at 0.03, 17 % at 0.02 and 56 % at 0.01. Those near the largest that a mean allows lose a
-few %.
+The curve is linear between its ends, 0 and 1, and their neighbours. So small standard deviations
+come out too large: at a mean of 0.8 by less than 1 % from 0.1 on, by 3 % at 0.05, 8 % at 0.03, 17 %
+at 0.02 and 56 % at 0.01. Those near the largest possible one lose a few %.
 """
 
 LEAST_SD = 1e-4
-"""Below it, items count as alike."""
+"""Below this standard deviation, items count as equal."""
 
 
 class SpreadError(ValueError):
-    """Items cannot differ like that around such a mean."""
+    """Items cannot have this spread around this mean."""
 
 
 def success(mean: Floats) -> Curve:
@@ -44,8 +43,8 @@ def success(mean: Floats) -> Curve:
 def beta(mean: Floats, sd: Floats) -> Curve:
     """Return the curve of a Beta distribution, shifted so that the mean is exact.
 
-    `BETA_POINTS` says how well it keeps the standard deviation. Mean and standard deviation over
-    items are of shape (C, S).
+    For the error of the standard deviation see `BETA_POINTS`. Mean and standard deviation over
+    items have shape (C, S).
 
     Raises:
         SpreadError: a mean is not within 0 and 1, or a deviation is more than that mean allows.
@@ -94,7 +93,7 @@ def mean_of(curve: Curve) -> Floats:
 
 
 def _with_mean(grid: Floats, values: Floats, mean: Floats) -> Floats:
-    """Scale accuracies towards 0 or 1, whichever meets the mean, so that they stay within."""
+    """Scale accuracies towards 0 or 1 to meet the mean and stay within."""
     now = mean_of((grid, values))
     down = np.divide(mean, now, out=np.ones_like(mean), where=now > mean)[..., None]
     up = np.divide(1 - mean, 1 - now, out=np.ones_like(mean), where=now < mean)[..., None]

@@ -1,6 +1,6 @@
 """Tables of an application, looked up by key: knobs, data sets and strata.
 
-What a table or a directory lacks, or has that is not allowed, raises a TableError.
+A table or directory that lacks something, or has something unknown, raises a TableError.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,13 +18,13 @@ from hardware_models.schemas import PROVENANCE, Column
 from hardware_models.tables import read_file, typed_columns
 from scenarios.applications.nodes import choose
 
-RAW = "raw"  # Directory of what derivations start from, no application's own.
+RAW = "raw"  # inputs of derivations; belongs to no application
 WHOLE_NUMBER = r"^([+-]?\d+)\.0*$"
 SUFFIXES = (".csv", ".parquet")
 
 
 class KeyedTable:
-    """A table some of whose columns are its key; all others but those of provenance are values.
+    """A table with key columns; all other columns, except provenance, are values.
 
     All rows are checked. A table may have rows that an application does not use.
 
@@ -43,7 +43,7 @@ class KeyedTable:
         return read_file(self.file)
 
     def keys(self, names: Iterable[str]) -> list[str]:
-        """Return those of the names that are columns."""
+        """Return the names that are columns."""
         return [name for name in names if name in self.frame.columns]
 
     def check_column(self, column: str) -> None:
@@ -79,12 +79,12 @@ class KeyedTable:
     def arranged(
         self, column: str, rule: Column, axes: Mapping[str, Sequence[str]]
     ) -> NDArray[Any]:
-        """Return a column's values in an array, one axis a key, from one row for each combination.
+        """Return a column's values in an array, one axis per key, one row per combination.
 
         Args:
             column: the column.
             rule: what its values must be.
-            axes: the values of each key that are asked for, in the order of the axes.
+            axes: the wanted values of each key, in the order of the axes.
         """
         known = column, rule, tuple((key, tuple(values)) for key, values in axes.items())
         if known not in self._arranged:
@@ -114,7 +114,7 @@ class KeyedTable:
         return arranged.reshape(shape)
 
     def _as_asked(self, key: str, asked: Sequence[str]) -> pl.Series:
-        """Return a key's texts, ``10`` for ``10.0`` unless that is asked for by itself.
+        """Return a key's texts, with ``10`` for ``10.0`` unless ``10.0`` is wanted.
 
         So programs write whole numbers into CSV files.
         """
@@ -123,13 +123,13 @@ class KeyedTable:
         return texts.str.replace(WHOLE_NUMBER, "$1").zip_with(~given, texts)
 
     def _positions(self, key: str, asked: Sequence[str]) -> NDArray[np.int64]:
-        """Return where each row's key stands among those that are asked for, -1 if nowhere."""
+        """Return the index of each row's key among the wanted ones, -1 if it is not wanted."""
         numbers = list(range(len(asked)))
         texts = self._as_asked(key, asked)
         return texts.replace_strict(list(asked), numbers, default=-1).to_numpy()
 
     def _complaint(self, key: Mapping[str, str], rows: int) -> str:
-        """Describe a key that does not have exactly one row, and what the table has instead."""
+        """Describe a key without exactly one row, and what the table has instead."""
         name = self.file.stem
         if not key:
             return f"table {name!r} is keyed by nothing, so it must have 1 row, not {rows}"
@@ -149,7 +149,7 @@ def application_tables(where: str) -> dict[str, KeyedTable]:
     """Return the tables in a directory, by name.
 
     Args:
-        where: the name of a directory of ours, or the path of another from the current directory.
+        where: the name of a shipped directory, or a path from the current directory.
     """
     ours = Path(str(files("scenarios").joinpath("data")))
     names = sorted(one.name for one in ours.iterdir() if one.is_dir() and one.name != RAW)
@@ -172,5 +172,5 @@ def application_tables(where: str) -> dict[str, KeyedTable]:
 
 @lru_cache(maxsize=256)
 def _keyed_table(file: Path, absolute: Path, changed_ns: int, size: int) -> KeyedTable:
-    """Return a table that is read once a process, unless its file changes."""
+    """Return a table that is read once per process, unless its file changes."""
     return KeyedTable(file)

@@ -1,7 +1,7 @@
 """Nodes of a declared application: keys and plain values, checked one by one.
 
-Whatever reads a declaration raises a ValueError for what is wrong with it, in one sentence that
-names the key, its value and what is allowed.
+Errors in a declaration raise a ValueError with one sentence that names the key, its value and what
+is allowed.
 """
 
 import math
@@ -12,7 +12,7 @@ from typing import Any
 from hardware_models.errors import nearest
 
 REFERENCE = re.compile(r"[A-Za-z_]\w*\.[A-Za-z_]\w*")
-"""What names a column of a table: ``table.column``."""
+"""The pattern of a column of a table: ``table.column``."""
 
 
 def refusal(path: str, value: object, reason: str) -> ValueError:
@@ -30,7 +30,7 @@ def shown(value: object) -> str:
 
 
 def choose(name: str, known: Iterable[object]) -> str:
-    """Return what may be chosen instead of a name, as a clause, with the nearest."""
+    """Return a clause with the allowed names and the nearest one."""
     names = [str(one) for one in known]
     if not names:
         return "there is none"
@@ -38,7 +38,7 @@ def choose(name: str, known: Iterable[object]) -> str:
 
 
 def pick_key(path: str, name: object, known: Iterable[object], what: str) -> None:
-    """Check a text against the ones that are known."""
+    """Check that a text is one of the known ones."""
     names = list(known)
     if name not in names:
         raise refusal(path, name, f"no such {what}; {choose(str(name), names)}")

@@ -10,7 +10,7 @@ from scenarios.numerics.distributions import Constant, Variability
 
 KnobValue = int | str
 ANSWER = "answer"
-"""What results call the way of the answer back to the device, where others name an operator."""
+"""The name of the answer's transfer in results, in place of an operator's name."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Knob:
     Args:
         name: unique within the application.
         choices: allowed values, from the richest (dearest, as a rule most accurate) down. The
-            order is public: it is all that a planner knows of a value before profiling.
+            order is public; planners know nothing else about a value before profiling.
     """
 
     name: str
@@ -80,7 +80,7 @@ class Path(NamedTuple):
 
 @dataclass(frozen=True)
 class Pipeline:
-    """What everybody may know of an application: its operators and how they can be configured.
+    """The public part of an application: its operators and their knobs.
 
     Args:
         name: name of the application.
@@ -88,8 +88,8 @@ class Pipeline:
             last returns the answer, and all others lie on a path between them.
 
     Raises:
-        ValueError: an operator is named ``"answer"``; or it follows none, one that does not stand
-            before it or one twice; or nothing follows it.
+        ValueError: an operator is named ``"answer"``; or it follows none, a later one or one twice;
+            or no operator follows it.
     """
 
     name: str
@@ -135,7 +135,7 @@ class Pipeline:
 
     @cached_property
     def after(self) -> tuple[tuple[int, ...], ...]:
-        """For each operator, those that it awaits, in the order in which it names them."""
+        """For each operator, its predecessors, in the order in which it names them."""
         number = {operator.name: at for at, operator in enumerate(self.operators)}
         return tuple(
             (() if at == 0 else (at - 1,))
@@ -146,10 +146,10 @@ class Pipeline:
 
     @cached_property
     def edges(self) -> tuple[tuple[int | None, int], ...]:
-        """Every message's way: the operators that send and get it, by who gets it.
+        """The sender and the receiver of every message, by receiver.
 
         The first is that of the request, which no operator sends. In a chain, edge i leads to
-        operator i. The way of the answer is not among them; where it is counted, it comes last.
+        operator i. The answer is not included; where it is counted, it comes last.
         """
         return (
             (None, 0),
@@ -158,7 +158,7 @@ class Pipeline:
 
     @cached_property
     def paths(self) -> tuple[Path, ...]:
-        """Every way from the request to the answer; a chain has one."""
+        """Every path from the request to the answer; a chain has one."""
         to: list[list[Path]] = [[] for _ in self.operators]
         for edge, (earlier, at) in enumerate(self.edges):
             before = [Path((), ())] if earlier is None else to[earlier]
@@ -178,7 +178,7 @@ class Pipeline:
 
     @cached_property
     def own_knobs(self) -> tuple[range, ...]:
-        """For each operator, where its own knobs stand among all."""
+        """For each operator, the indices of its own knobs."""
         ends = accumulate(len(operator.knobs) for operator in self.operators)
         return tuple(
             range(end - len(operator.knobs), end)
@@ -187,9 +187,9 @@ class Pipeline:
 
     @cached_property
     def upstream_knobs(self) -> tuple[tuple[int, ...], ...]:
-        """For each operator, which knobs decide its work: its own and those on all ways to it.
+        """For each operator, which knobs decide its work: its own and all upstream ones.
 
-        They are places among all knobs, in rising order; the leading ones in a chain.
+        They are indices of knobs, in rising order; the leading ones in a chain.
         """
         found: list[tuple[int, ...]] = []
         for own, some in zip(self.own_knobs, self.after, strict=True):
@@ -198,9 +198,9 @@ class Pipeline:
 
     @cached_property
     def work_numbers(self) -> tuple[tuple[int, ...], ...]:
-        """For each configuration a number for each operator; equal ones mean equal work.
+        """For each configuration and operator, a number; equal numbers mean equal work.
 
-        That is, of the same operator with the same `operator_key`.
+        Equal work is that of the same operator with the same `operator_key`.
         """
         known: dict[tuple[int, tuple[KnobValue, ...]], int] = {}
         return tuple(
@@ -212,7 +212,7 @@ class Pipeline:
         )
 
     def operator_key(self, operator: int, configuration: Configuration) -> tuple[KnobValue, ...]:
-        """Return what the operator's work depends on: the values of its own and upstream knobs.
+        """Return the values of the operator's own and upstream knobs, which decide its work.
 
         Two queries whose keys agree can share a station, and a profiling run can reuse the
         operator's earlier results.

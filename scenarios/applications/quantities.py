@@ -1,6 +1,6 @@
 """Quantities of a declared application: numbers, columns of tables, and products of those.
 
-A table is keyed by those of its columns that are named like a knob, ``dataset`` or ``stratum``.
+The key of a table is its columns with the name of a knob, ``dataset`` or ``stratum``.
 """
 
 import math
@@ -25,12 +25,12 @@ Texts = NDArray[np.object_]
 
 DATASET, STRATUM = "dataset", "stratum"
 RESERVED = (DATASET, STRATUM, *PROVENANCE)
-"""Names that no knob may have: they mean something else in every table."""
+"""Names that no knob may have, because they mean something else in tables."""
 
 
 @dataclass(frozen=True)
 class Point:
-    """Where a quantity is asked for.
+    """The data set and strata for which a quantity is looked up.
 
     Args:
         dataset: name of the data set.
@@ -45,7 +45,7 @@ class Quantities:
     """Looks quantities up for every configuration at once.
 
     Args:
-        tables: name of a directory of tables of ours, or path of another.
+        tables: name of a shipped directory of tables, or a path.
         knobs: all knobs of the application, in pipeline order.
         path: key of ``tables`` in the declaration, for messages.
     """
@@ -83,7 +83,7 @@ class Quantities:
         Args:
             quantity: a number, ``table.column``, or a list of those for their product.
             path: its key in the declaration, for messages.
-            point: the data set and its strata; None for what may not depend on them.
+            point: the data set and its strata; None if the quantity must not depend on them.
             knobs: names of the knobs that it may depend on, and then not on strata; None for all.
             low: least allowed value.
             high: greatest allowed value.
@@ -111,7 +111,7 @@ class Quantities:
         return product
 
     def culprit(self, quantity: object, low: float, high: float) -> str:
-        """Return a clause on the row where a column of the quantity is out of bounds, or ``""``."""
+        """Return a clause that names the row where a column is out of bounds, or ``""``."""
         for term in quantity if isinstance(quantity, list | tuple) else [quantity]:
             if not isinstance(term, str):
                 continue
@@ -124,7 +124,7 @@ class Quantities:
         return ""
 
     def texts(self, quantity: object, path: str, knobs: Sequence[str] | None = None) -> Texts:
-        """Return a text for every configuration: a column of a table, or one and the same text."""
+        """Return a text for every configuration: a column of a table, or always the same text."""
         if not isinstance(quantity, str) or not quantity:
             raise refusal(path, quantity, "must be a text, or table.column")
         if not REFERENCE.fullmatch(quantity):

@@ -21,7 +21,7 @@ def shipped_application(name: str, **changes: Any) -> DeclaredApplication:
     """Build one.
 
     Args:
-        name: its name, that of its file in the configuration group ``application``.
+        name: the name of its file in the configuration group ``application``.
         changes: keys of its declaration to set otherwise, such as ``window_s=40.0``.
 
     Raises:

@@ -1,8 +1,8 @@
-"""How tables of applications that are put together from several sources were worked out.
+"""Derivations of application tables that combine several sources.
 
-Every module here has a function ``derive`` that returns an application's tables by name; they are
+Every module has a function ``derive`` that returns an application's tables by name. The tables are
 in ``scenarios/data``, in a directory of the module's name. ``python -m scenarios.derivation [NAME
-...]`` writes them anew; a simulation reads the written tables and never comes here.
+...]`` writes them again. A simulation reads only the written tables.
 """
 
 from collections.abc import Iterable, Mapping

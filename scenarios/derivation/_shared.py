@@ -1,4 +1,4 @@
-"""What derivations share: raw tables, provenance, quantised weights, conversations and video."""
+"""Shared by derivations: raw tables, provenance, quantised weights, conversations and video."""
 
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -17,11 +17,11 @@ from hardware_models.tables import load_table, read_file
 from scenarios.derivation import DATA
 
 SIGNIFICANT_DIGITS = 6
-"""Of every number that is written: more than any source has, few enough to agree everywhere."""
+"""Digits of written numbers: more than in any source, few enough to agree on all machines."""
 
 
 def raw(name: str, **types: type[pl.DataType]) -> pl.DataFrame:
-    """Read a raw table, as text but for the columns whose types are given.
+    """Read a raw table, as text except the columns with given types.
 
     Raises:
         TableError: there is no such table.
@@ -31,7 +31,7 @@ def raw(name: str, **types: type[pl.DataType]) -> pl.DataFrame:
 
 
 def figure(table: str, quantity: str) -> float:
-    """Return the mean of a quantity's figures in a raw table; most have one."""
+    """Return the mean of a quantity's figures in a raw table; most quantities have one."""
     rows = raw(table, value=pl.Float64).filter(pl.col("quantity") == quantity)
     return float(rows["value"].to_numpy().mean())
 
@@ -59,11 +59,11 @@ def sourced(
 
     Args:
         table: the application and the name of the table, with a dot between.
-        values: rows, or columns by name, or a frame; provenance in them takes the common one's
-            place.
-        origin: source and address, if they are those of the rows that it starts from.
+        values: rows, or columns by name, or a frame; provenance in them replaces the common
+            one.
+        origin: source and address, if they are those of its input rows.
         rounded: whether numbers have `SIGNIFICANT_DIGITS`.
-        figures: what the note tells.
+        figures: the figures in the note.
     """
     application, _, name = table.partition(".")
     said = {"kind": "derived", "source": "", "source_url": "", "note": ""}
@@ -159,7 +159,7 @@ def answer_length_cv() -> float:
 
 FRAMES = (16, 8, 4, 1)
 PEAK_BATCH = 256
-"""The batch at which the reference network is bound by arithmetic, the largest measured."""
+"""The largest measured batch, at which arithmetic limits the reference network."""
 
 
 def gflops(network: str, tokens: int) -> float:
@@ -179,7 +179,7 @@ def gflops(network: str, tokens: int) -> float:
 
 
 def a100_gflops_per_s() -> float:
-    """Return what a whole A100-80GB reaches in PyTorch on a network bound by arithmetic.
+    """Return the speed of a whole A100-80GB in PyTorch on a network limited by arithmetic.
 
     Measured on vgg16 at the largest batch, the stack of table ``gpu_latency``; that image encoders
     reach the same is an assumption.

@@ -26,11 +26,11 @@ FITTED = {
     "HumanEval": ("How Many Tries", 5, "four models of 2024-25"),
     "MBPP": ("Code Llama", 10, "the 13 models of the Code Llama paper"),
 }
-"""By data set: part of the source of the rows that are fitted, the k of pass@k, and the models."""
+"""By data set: part of the source of the fitted rows, the k of pass@k, and the models."""
 
 
 def derive() -> dict[str, pl.DataFrame]:
-    """Work out the tables of the application."""
+    """Derive the tables of the application."""
     return {
         "models": _models(),
         "precisions": _precisions(),
@@ -91,7 +91,7 @@ def _pass_at_k(dataset: str) -> tuple[Floats, Floats]:
 
 
 def fit_concentration(one: Floats, several: Floats, k: int) -> float:
-    """Return the concentration of rule ``best_of`` by which pass@1 tells pass@k best.
+    """Return the concentration of rule ``best_of`` that predicts pass@k best from pass@1.
 
     Args:
         one: pass@1 of models, shape (n,).
@@ -104,7 +104,7 @@ def fit_concentration(one: Floats, several: Floats, k: int) -> float:
 
 
 def fit_attempts(one: Floats, repaired: Floats, concentration: float) -> float:
-    """Return the attempts of rule ``best_of`` that are worth what repair passes are.
+    """Return the attempts of rule ``best_of`` that equal the effect of repair passes.
 
     Args:
         one: share of problems that models solve at once, shape (n,).
@@ -203,7 +203,7 @@ def _left_out(
     fit: Callable[[Floats, Floats], float],
     predict: Callable[[Floats, float], Floats],
 ) -> Floats:
-    """Return predicted less known of every model, by a fit to the others, shape (n,)."""
+    """Return prediction minus measurement of every model, from a fit to the others, shape (n,)."""
     errors = np.empty(len(x))
     for i in range(len(x)):
         others = np.arange(len(x)) != i

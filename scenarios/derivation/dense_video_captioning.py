@@ -10,13 +10,13 @@ ENCODER = "SigLIP-So400m"
 INPUT_TOKENS = {896: 4096, 448: 1024, 256: 256}
 """Tokens within the encoder by input size; at every size 256 of them, pooled, reach the model."""
 TOKENS_PER_FRAME = 256
-FEATURE_WIDTH, BYTES_PER_FEATURE = 1152, 2  # Of SigLIP So400m, in BF16.
+FEATURE_WIDTH, BYTES_PER_FEATURE = 1152, 2  # of SigLIP So400m, in BF16
 FRAME_PX = 1280 * 720
 DATASETS = ("ActivityNet Captions", "ViTT")
 
 
 def derive() -> dict[str, pl.DataFrame]:
-    """Work out the tables of the application."""
+    """Derive the tables of the application."""
     return {
         "accuracy": _accuracy(),
         "frames": _frames(),

@@ -7,7 +7,7 @@ from scenarios.derivation import _shared
 from scenarios.derivation._shared import figure, raw, sourced
 
 MODELS = ("InternVL2-8B", "InternVL2-4B", "InternVL2-2B", "InternVL2-1B")
-"""The models that share one encoder, so that it need not know which of them answers."""
+"""The models that share one encoder, which therefore does not depend on the model."""
 ENCODER = "InternViT-300M-448px"
 INPUTS_PX = (448, 336, 224)
 REFERENCE_PX = 448
@@ -18,7 +18,7 @@ STRATA = ("short", "medium", "long")
 
 
 def derive() -> dict[str, pl.DataFrame]:
-    """Work out the tables of the application."""
+    """Derive the tables of the application."""
     return {
         "accuracy": _accuracy(),
         "strata": _strata(),

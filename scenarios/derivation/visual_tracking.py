@@ -1,16 +1,16 @@
 """Visual tracking: sample frames, detect people, track them; 200 configurations.
 
 The detectors are YOLOX, because multi-object tracking accuracy (MOTA) was published for them, size
-by size, behind one tracker (ByteTrack); for YOLOv8, which was timed on an A100, none was found. A
-request is a segment of one second, of which the frame rate decides how many frames are worked on.
+by size, with one tracker (ByteTrack); none was found for YOLOv8, which was timed on an A100. A
+request is a segment of one second; the frame rate decides how many of its frames are used.
 
 * *Time of a detector*, on a V100 in PyTorch at half precision. Measured for one frame of 640 x 640
   (YOLOX), and together with the tracker at 800 x 1440 (ByteTrack). One line through both, a + b x
   GFLOPs + tracker, explains them; a time elsewhere is the measured one at 640 x 640 plus b x the
   difference in GFLOPs, which are proportional to pixels. On an A100 it is divided by the ratio of
   the two boards.
-* *Time of a tracker*: of ByteTrack what that line leaves of a frame's time, also for the crowds of
-  MOT20; of SORT half of that, because it associates once where ByteTrack does twice: an assumption.
+* *Time of a tracker*: ByteTrack takes the rest of a frame's time by that line, also for the crowds
+  of MOT20. SORT takes half of that, an assumption: it associates once, and ByteTrack twice.
 * *Time on a small CPU*: YOLO11 on the CPU of a Jetson Orin Nano as a power of GFLOPs, times the
   Raspberry Pi 5's ratio to it over the two sizes that were timed on both.
 * *Accuracy*: MOTA of the largest detector on each data set's test sequences, times a ratio for each

@@ -1,4 +1,4 @@
-"""Distributions with mean 1, by which requests of one kind differ from each other."""
+"""Distributions with mean 1, for the differences between requests of one kind."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from scenarios.numerics import Floats
 from scenarios.ranges import Range, check_ranges
 
 MOST_CV = 1e3
-"""The largest coefficient of variation: beyond it nearly all values are 0 next to their mean."""
+"""The largest coefficient of variation; beyond it, nearly all values are almost 0."""
 
 
 class Variability(ABC):
@@ -27,24 +27,24 @@ class Variability(ABC):
         """Return the next ``count`` factors of a stream, shape (count,)."""
 
 
-# Cached, since sources draw the same again and again.
+# Cached, because sources draw the same repeatedly.
 
 
 @cache
 def repeated(factors: tuple[float, ...], count: int) -> Floats:
-    """Return rows that are all the same, shape (count, n), read-only, in the memory of one."""
+    """Return equal rows, shape (count, n), a read-only broadcast of one."""
     return np.broadcast_to(factors, (count, len(factors)))
 
 
 @cache
 def ones(count: int) -> Floats:
-    """Return ``count`` ones, shape (count,), read-only, in the memory of one."""
+    """Return ``count`` ones, shape (count,), a read-only broadcast of one."""
     return np.broadcast_to(1.0, count)
 
 
 @dataclass(frozen=True)
 class Constant(Variability):
-    """Every request is like the mean one."""
+    """Every request equals the mean one."""
 
     cv = 0.0
 

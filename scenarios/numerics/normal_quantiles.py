@@ -1,8 +1,8 @@
 """Quantiles of the standard normal distribution, in a compiled function.
 
 Algorithm AS241 of Wichura (1988), "The Percentage Points of the Normal Distribution", Applied
-Statistics 37(3): a rational approximation for the middle, one for the tails, and one for what lies
-far out, each of two polynomials of degree 7.
+Statistics 37(3): three rational approximations, for the middle, the tails and the far tails, each
+with two polynomials of degree 7.
 """
 
 import csv
@@ -12,7 +12,7 @@ from math import log, sqrt
 from scenarios.compiled import compiled
 
 Polynomial = tuple[float, ...]
-"""Coefficients, that of the highest power first."""
+"""Coefficients, the highest power first."""
 
 _ROWS = csv.reader((files("scenarios.numerics") / "as241.csv").read_text("utf-8").splitlines()[1:])
 _TABLE: list[Polynomial] = [tuple(map(float, row[2:])) for row in _ROWS]

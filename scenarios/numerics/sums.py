@@ -1,7 +1,7 @@
-"""Sums in compiled functions, to the last bit as NumPy takes them.
+"""Sums in compiled functions, equal to NumPy's to the last bit.
 
-NumPy adds up to 128 numbers in eight sums side by side, and more of them in halves. To call it for
-a few dozen numbers takes far longer than to add them.
+NumPy adds up to 128 numbers in eight parallel sums, and splits more in halves. Calling it for a few
+dozen numbers takes far longer than adding them.
 """
 
 import numpy as np
@@ -14,7 +14,7 @@ SIDE_BY_SIDE, AT_ONCE = 8, 128
 
 @compiled
 def total(values: Floats) -> float:
-    """Return what ``numpy.sum`` does of values, shape (n,)."""
+    """Return the ``numpy.sum`` of values, shape (n,)."""
     count = len(values)
     if count <= AT_ONCE:
         return _total_at_once(values)
@@ -25,7 +25,7 @@ def total(values: Floats) -> float:
 
 @compiled
 def _total_at_once(values: Floats) -> float:
-    """Return the sum of so few values that they are not halved."""
+    """Return the sum of values that are too few to be halved."""
     whole = len(values) - len(values) % SIDE_BY_SIDE
     found = 0.0
     if whole:
