@@ -1,9 +1,9 @@
-"""Accelerators declared in one TOML file each: what a board is, how fast it is, what it costs.
+"""Accelerators declared in one TOML file each: data sheet, partitions, speed and price of a board.
 
 ``docs/how_to/adding_an_accelerator.md`` explains the keys. Every section names a source with its
-address, or the reason why its numbers are assumed. What a file says of partitions, data sheets and
-prices becomes rows of the tables of those topics (`hardware_models.tables.load_table`); speeds are
-read by `hardware_models.gpu.boards`.
+address, or the reason why its numbers are assumed. Partitions, data sheets and prices become rows
+of the tables of those topics (`hardware_models.tables.load_table`); `hardware_models.gpu.boards`
+reads the speeds.
 """
 
 import re
@@ -19,7 +19,7 @@ from hardware_models.basis import Basis
 from hardware_models.errors import TableError, nearest
 
 ANY = "any"
-"""Stands for all benchmarks that are not named."""
+"""The name that stands for all other benchmarks."""
 
 TABLES = ("gpu_partitions", "llm_boards", "prices")
 """The tables that a file adds rows to."""
@@ -34,7 +34,7 @@ Url = Annotated[str, Field(pattern="^https://")]
 
 
 class AcceleratorError(TableError):
-    """A file that declares no accelerator; `sentences` says what is wrong, one for each mistake."""
+    """A file that declares no accelerator; `sentences` has one sentence for each mistake."""
 
     def __init__(self, sentences: list[str]):
         super().__init__("; ".join(sentences))
@@ -60,7 +60,7 @@ class SourcedSection(_Keys):
         return self
 
     def provenance(self, unit: str) -> Row:
-        """Return the columns that say where a row comes from."""
+        """Return the provenance columns of a row."""
         return {
             "unit": unit,
             "kind": "assumption" if self.assumption else "published",
@@ -103,13 +103,13 @@ class InstanceType(_Keys):
 
 
 class Partitions(SourcedSection):
-    """How the board is cut."""
+    """How the board is partitioned."""
 
     profiles: Annotated[list[InstanceType], Field(min_length=1)]
 
 
 class Speed(SourcedSection):
-    """How many times as fast as another board it is, by benchmark, at one end of batch sizes."""
+    """Speed relative to another board, by benchmark, at one end of batch sizes."""
 
     at: End
     over: Name
@@ -135,7 +135,7 @@ class MachineType(_Keys):
 
 
 class Price(SourcedSection):
-    """Dated prices; what the virtual CPUs cost is taken off to find what the boards cost."""
+    """Dated prices; the price of the boards is the rest after that of the virtual CPUs."""
 
     date: Name | date
     vcpu_usd_per_hour: Annotated[float, Field(ge=0)]
@@ -170,7 +170,7 @@ class Accelerator(_Keys):
 
     @property
     def profiles(self) -> list[InstanceType]:
-        """How the board is cut; one instance, ``full``, if the file names no partitions."""
+        """The partitions; one instance, ``full``, if the file names none."""
         if self.partitions is not None:
             return self.partitions.profiles
         ones: Any = dict.fromkeys(("compute", "memory", "size", "most"), 1)
@@ -184,7 +184,7 @@ class Accelerator(_Keys):
         return {"chip": self.chip, **cut, **speeds, "price": self.price}
 
     def speedup(self, benchmark: str, end: End) -> tuple[float, str, Basis]:
-        """Return how many times as fast as which board it is, and what that rests on."""
+        """Return the speed relative to another board, that board, and the basis."""
         sections = {name: one for one in self.speed if one.at == end for name in one.speedup}
         section = sections.get(benchmark)
         basis: Basis = "assumed" if section is None or section.assumption else "scaled"
@@ -192,7 +192,7 @@ class Accelerator(_Keys):
         return section.speedup[name], section.over, basis
 
     def rows(self, table: str) -> list[Row]:
-        """Return what the file says as rows of a table; none if it is not one of `TABLES`."""
+        """Return the file's rows of a table; none if the table is not one of `TABLES`."""
         if table == "gpu_partitions":
             origin = (self.partitions or self.chip).provenance("slices; GB")
             return [

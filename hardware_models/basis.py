@@ -1,13 +1,13 @@
-"""How firmly a predicted figure stands, from a measurement of that very point to a guess."""
+"""The basis of a predicted figure, from a measurement of the same point to a guess."""
 
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 Basis = Literal["measured", "interpolated", "scaled", "assumed", "extrapolated"]
-"""Where a figure comes from.
+"""The origin of a figure.
 
-``measured``: a row of a table. ``interpolated``: a fit, between rows. ``scaled``: carried from one
-board to another by a measured ratio. ``assumed``: by a declared assumption. ``extrapolated``: a
+``measured``: a row of a table. ``interpolated``: a fit, between rows. ``scaled``: transferred
+between boards by a measured ratio. ``assumed``: from a declared assumption. ``extrapolated``: a
 fit, beyond its rows.
 """
 
@@ -15,13 +15,13 @@ _FROM_FIRM_TO_WEAK: tuple[Basis, ...] = get_args(Basis)
 
 
 def worst(first: Basis, *others: Basis) -> Basis:
-    """Return the weakest of some bases: that of a figure worked out from all of them."""
+    """Return the weakest of some bases, which is that of a figure computed from all of them."""
     return max((first, *others), key=_FROM_FIRM_TO_WEAK.index)
 
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """How long something takes, in seconds, and how firmly that stands."""
+    """A duration in seconds, and its basis."""
 
     seconds: float
     basis: Basis
@@ -29,7 +29,7 @@ class Latency:
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """A factor of a time, and how firmly it stands."""
+    """A factor of a time, and its basis."""
 
     value: float
     basis: Basis

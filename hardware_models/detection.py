@@ -3,7 +3,7 @@
 Sources: the READMEs of the models, tables ``detection_latency`` (by hardware and precision, at the
 model's own size) and ``detection_map`` (COCO val); and of two Darknet ports, table
 ``detection_resolution``, accuracy and frame rate by input size. Each hardware and precision there
-is a stack of its own: TensorRT, NCNN, ONNX and so on, as its name says.
+is a separate stack: TensorRT, NCNN, ONNX and so on, as its name says.
 """
 
 from collections.abc import Callable
@@ -27,7 +27,7 @@ from hardware_models.surfaces import (
 from hardware_models.tables import load_table, table_cache
 
 _REFERENCE_PX = 608.0
-_MAP_SOURCE_PX = 640.0  # FLOPs of all models but those of 416 px are quoted at this size.
+_MAP_SOURCE_PX = 640.0  # FLOPs are quoted at this size, except those of 416 px models
 _SMALL_PX = 416
 _MS_PER_S = 1e3
 _FAMILY = r"^(YOLOX|YOLOv?\d+)"
@@ -63,7 +63,7 @@ def _latency_start(frame: pl.DataFrame) -> dict[tuple[str, str], float]:
 
 
 def _latency_form(frame: pl.DataFrame) -> Form:
-    """A floor, and the operations at a speed."""
+    """A floor, and operations at a speed."""
     groups, work = labels("latency", frame, *_STACK, "batch"), _log_gflops(frame)
 
     def form(values: Coefficients) -> Array:
@@ -97,7 +97,7 @@ LATENCY = Surface(
         & frame["metric"].is_in(["latency", "latency per image"])
     ),
 )
-"""Milliseconds of an image (of a batch's share of it, where the batch is larger than 1)."""
+"""Milliseconds per image; for a batch, its time over its size."""
 
 
 def _resolution_coordinates(*columns: str) -> Callable[[pl.DataFrame], Coordinates]:
@@ -120,7 +120,7 @@ def _fps_start(frame: pl.DataFrame) -> dict[tuple[str, str], float]:
 
 
 def _fps_form(frame: pl.DataFrame) -> Form:
-    """A floor by hardware, and work by model that goes with pixels and the hardware's speed."""
+    """A floor by hardware, and work by model that scales with pixels and the hardware's speed."""
     stacks, models = labels("fps", frame, *_STACK), labels("fps", frame, "model")
     pixels = 2 * _log_px(frame)
 

@@ -8,9 +8,9 @@ sold, one of them by assumption (each row says which).
 
 Table ``device_latency`` holds the mean time of an inference on a CPU, batch 1, by device, network
 and number of threads. Log time is a *typical* value of the network, in Raspberry Pi 4 milliseconds,
-less the log speed of the device at that number of threads. Both are medians, found in turns until
-they settle (median polish: Tukey, Exploratory Data Analysis, 1977). Rows stem from versions of ncnn
-from 2019 to 2026, so they carry software drift. Names that no table has raise UnknownNameError.
+minus the log speed of the device at that number of threads. Both are medians, found alternately
+until they converge (median polish: Tukey, Exploratory Data Analysis, 1977). Rows come from versions
+of ncnn from 2019 to 2026, so they include software drift. Unknown names raise UnknownNameError.
 """
 
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ from hardware_models.gpu.boards import boards
 from hardware_models.tables import SHIPPED, load_table, table_cache, using_tables
 
 _REFERENCE = "Raspberry Pi 4"
-_ROUNDS = 12  # A further one changes no typical time by a thousandth.
+_ROUNDS = 12  # one more changes every typical time by less than a thousandth
 _SETTING = ("device", "threads")
 
 
@@ -36,7 +36,7 @@ class DeviceModel:
         relative_speed: Nominal CPU speed, in multiples of the Raspberry Pi 4 CPU.
         family: Its family, such as ``"phone"`` or ``"jetson"``.
         memory_bytes: Main memory, in bytes.
-        accelerator: The board that its GPU is, as `boards.boards` names it, such as
+        accelerator: The board of its GPU, as `boards.boards` names it, such as
             ``"Jetson AGX Xavier"``; None if it has none, or none that was measured there.
     """
 
@@ -69,7 +69,7 @@ def families() -> tuple[str, ...]:
 def devices(family: str) -> tuple[DeviceModel, ...]:
     """List the devices of a family, fastest first.
 
-    The 14 phones are those that the published percentiles of speed summarise. One of them, the
+    The 14 phones are the ones behind the published percentiles of speed. One of them, the
     Snapdragon X Elite, is a laptop chip.
     """
     pick("device family", family, families())
@@ -86,9 +86,9 @@ def device(name: str) -> DeviceModel:
 def hidden_log_sd() -> float:
     """Return the standard deviation of the logarithm of devices' true over nominal speed.
 
-    An assumption with a measured anchor: the sample standard deviation over the five listed boards
-    with one chip (RK3588 or RK3588S), which differ in board, cooling and software as phones of one
-    model do in use. A user's own devices do not change it.
+    An assumption based on a measurement: the sample standard deviation over the five listed boards
+    with one chip (RK3588 or RK3588S). Like phones of one model in use, they differ in board,
+    cooling and software. A user's own devices do not change it.
     """
     with using_tables(SHIPPED):
         table = load_table("device_models").filter(pl.col("chip") == "RK3588")
@@ -151,7 +151,7 @@ def predict_ms(
 
     Args:
         rows: Columns ``device`` (as the source names it), ``threads`` and ``model``.
-        fitted: What `factors` gave; by default for the table in use.
+        fitted: The result of `factors`; by default for the table in use.
     """
     typical, speeds = _factors() if fitted is None else fitted
     joined = rows.join(typical, on="model", how="left", maintain_order="left").join(

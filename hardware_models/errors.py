@@ -1,19 +1,19 @@
-"""Errors that say what was wrong, what is allowed, and what was probably meant."""
+"""Errors that name the mistake, the allowed values and the nearest one."""
 
 import difflib
 from collections.abc import Iterable
 
 
 class UnknownNameError(ValueError):
-    """A name that no table holds."""
+    """A name that is in no table."""
 
 
 class TableError(ValueError):
-    """A table that does not keep to its schema."""
+    """A table that violates its schema."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """Return the known name that is most like another, whatever its case; None if there is none."""
+    """Return the known name that is most similar, ignoring case; None if there is none."""
 
     def likeness(other: str) -> float:
         return difflib.SequenceMatcher(None, str(name).lower(), other.lower()).ratio()

@@ -1,9 +1,9 @@
-"""Access links by technology: capacity and round trip as published, and capacity in time.
+"""Access links by technology: published capacity and round trip, and capacity over time.
 
-A quantity of a technology has the quantiles of a row of table ``links``; table
-``link_technologies`` says which row, and which of them stand in for what nobody measured. How fast
-capacity changes is in table ``link_autocorrelation``. Main source: Ookla speed tests of "A
-Variegated Look at 5G" (SIGCOMM 2021).
+A quantity of a technology has the quantiles of a row of table ``links``. Table
+``link_technologies`` names the row, which may replace a missing measurement. The speed of capacity
+changes is in table ``link_autocorrelation``. Main source: Ookla speed tests of "A Variegated Look
+at 5G" (SIGCOMM 2021).
 """
 
 import math
@@ -31,10 +31,10 @@ Floats = npt.NDArray[np.float64]
 
 
 OUT = 0.01
-"""A link whose 5th percentile is below this part of its median is out for some of the time."""
+"""A link with a 5th percentile below this part of its median has outages."""
 
 _NODES = 21
-_ALMOST = 1 - 1e-6  # The largest correlation that a process is given.
+_ALMOST = 1 - 1e-6  # largest correlation of the driving process
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,8 @@ class Marginal:
 
         The logarithm of the value is a monotone cubic through the percentiles (PCHIP: Fritsch and
         Butland, 1984) as a function of the normal. Beyond p5 and p95 it is a line, with the slope
-        of the log-normal distribution that has the distance from p5 to p95. Where the link is out
-        for some of the time (`OUT`), the slope above p95 is that from the median to p95.
+        of the log-normal distribution with the same distance from p5 to p95. If the link has
+        outages (`OUT`), the slope above p95 is that from the median to p95.
         """
         z = np.asarray(normals, dtype=np.float64)
         edge = float(ndtri(0.95))
@@ -190,7 +190,7 @@ def between_link_share() -> float:
 
 @table_cache
 def _process_correlation(marginal: Marginal, autocorrelation: float) -> float:
-    """Return the correlation of the driving process that gives capacity the wanted one.
+    """Return the correlation of the driving process that yields the wanted one of capacity.
 
     A curved marginal lowers correlation (Cario and Nelson 1997, NORTA). Within links, it is the
     mean over levels of covariance, over that of variance, both by Gauss-Hermite quadrature.
@@ -211,7 +211,7 @@ def _process_correlation(marginal: Marginal, autocorrelation: float) -> float:
         return float(weights @ both / (weights @ spread))
 
     if marginal.values[0] == marginal.values[-1]:
-        return 0.0  # It is constant, whatever drives it.
+        return 0.0  # capacity is constant
     if autocorrelation == 0 or correlation(_ALMOST) <= autocorrelation:
         return 0.0 if autocorrelation == 0 else _ALMOST
     return float(brentq(lambda value: correlation(value) - autocorrelation, 0.0, _ALMOST))
@@ -244,7 +244,7 @@ def capacity_series_bps(marginal: Marginal, normals: Floats, autocorrelation: fl
     share = between_link_share()
     coefficient = _process_correlation(marginal, autocorrelation)
     shocks = normals[1:] * math.sqrt(1 - coefficient**2)
-    shocks[0] = normals[1]  # Start in the stationary distribution, not at its mean.
+    shocks[0] = normals[1]  # start in the stationary distribution, not at its mean
     within = lfilter([1.0], [1.0, -coefficient], shocks)
     return marginal.at(math.sqrt(share) * normals[0] + math.sqrt(1 - share) * within)
 

@@ -1,6 +1,6 @@
-"""Predictions of measured columns, to be compared with measured rows.
+"""Predictions of measured columns, for comparison with measured rows.
 
-Fits load slowly, and only cross-validation needs them: they are imported where they are used.
+Fits load slowly and only cross-validation needs them, so they are imported where used.
 """
 
 import math
@@ -28,17 +28,17 @@ _FOLDS = 10
 
 @dataclass(frozen=True, slots=True)
 class Predictor:
-    """A measured column of a table, and the prediction that it is compared with.
+    """A measured column of a table, and its prediction.
 
     Attributes:
         table: A name in `hardware_models.schemas.SCHEMAS`.
         target: The measured column.
         group_by: Columns by which errors are reported.
-        predict: Gives one figure a row, in the unit of the target, from the other columns and the
-            tables in use; nan where it refuses to.
+        predict: Returns one figure per row, in the unit of the target, from the other columns and
+            the tables in use; nan where it refuses.
         rows: Marks the rows that it applies to; None means all.
-        cross_validated: Gives the package's own table with a column ``predicted``, each row
-            predicted by a fit that had not seen it; None if nothing is fitted.
+        cross_validated: Returns the shipped table with a column ``predicted``, each row predicted
+            by a fit that had not seen it; None if nothing is fitted.
     """
 
     table: str
@@ -120,7 +120,7 @@ def _thread_ms(rows: pl.DataFrame) -> Array:
 
 
 def _slowdown(rows: pl.DataFrame) -> Array:
-    """Predict slowdown beside a neighbour, for models whose utilisation is known."""
+    """Predict slowdown by a neighbour, for models whose utilisation is known."""
 
     def figure(utilisation: float | None, clients: int) -> float:
         if utilisation is None:
@@ -163,7 +163,7 @@ def _of_surface(surface: Surface, *group_by: str) -> Predictor:
 
 
 def _device_ms(rows: pl.DataFrame) -> Array:
-    """Return the measured mean of the table in use, or else what the factors predict."""
+    """Return the measured mean of the table in use, else the prediction of the factors."""
     key = ("device", "model", "threads")
     settings = rows.select("device", "model", pl.col("threads").cast(pl.Int64))
     known = cpu_times().select(*key, "avg_ms").unique(key, keep="first")
@@ -172,7 +172,7 @@ def _device_ms(rows: pl.DataFrame) -> Array:
 
 
 def _device_out_of_fold() -> pl.DataFrame:
-    """Predict each row from factors found without its fold of the table."""
+    """Predict each row from factors that were found without its fold."""
     table = cpu_times().with_row_index("row")
     fold = pl.col("row") % _FOLDS
     parts = []
@@ -210,13 +210,13 @@ PREDICTORS: tuple[Predictor, ...] = (
         cross_validated=_device_out_of_fold,
     ),
 )
-"""Every prediction that a user's measured rows can be compared with."""
+"""All predictions, for comparison with a user's measured rows."""
 
 
 def simulated_engines() -> pl.DataFrame:
     """Predict the rows of table ``llm_iteration`` by the model that simulations use.
 
-    They are of another engine than that model's, and of several boards, where a simulation has one.
+    The rows are of another engine and of several boards; the model has one board.
 
     Returns:
         The trusted rows on boards without a power cap, with ``predicted_ttft_ms`` and

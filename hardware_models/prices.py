@@ -1,4 +1,4 @@
-"""Dated prices of rented cloud machines and of egress, and the part that pays for the GPUs.
+"""Dated prices of rented cloud machines and of egress, and the GPUs' part of them.
 
 Source: Google Cloud prices of 2026-07-30 and, for the price of a GPU alone, the SkyPilot
 catalogue; tables ``prices``, ``gpu_hosts`` and ``egress_prices``. A machine, or an offer of it,
@@ -42,7 +42,7 @@ def _prices() -> dict[str, dict[tuple[str, str], dict[str, Any]]]:
 @table_cache
 def machines() -> tuple[str, ...]:
     """Name the machine types that have a price."""
-    # What has no CPU is a GPU to be attached, not a machine.
+    # an item without CPUs is an attachable GPU, not a machine
     return tuple(item for item, offers in _prices().items() if _any(offers)["vcpus"])
 
 
@@ -78,7 +78,7 @@ def machine_price_usd_per_hour(
 
 
 class PricedMachine(NamedTuple):
-    """What a machine type has: virtual CPUs, GPUs, and their board as `mig.boards` names it."""
+    """Virtual CPUs and GPUs of a machine type, and their board as `mig.boards` names it."""
 
     vcpus: int
     gpus: int
@@ -94,7 +94,7 @@ def machine_type(machine: str) -> PricedMachine:
 
 @table_cache
 def _vcpu_usd_per_hour(board: str) -> float:
-    """Price of a virtual CPU, with its memory, in machines that hold a board."""
+    """Price of a virtual CPU, with its memory, in machines with a board."""
     if board in accelerators():
         return accelerators()[board].price.vcpu_usd_per_hour
     hosts = load_table("gpu_hosts")
@@ -119,7 +119,7 @@ def _vcpu_usd_per_hour(board: str) -> float:
 
 @table_cache
 def gpu_share_of_price(machine: str) -> float:
-    """Return the fraction of a machine's price that its GPUs account for.
+    """Return the GPUs' fraction of a machine's price.
 
     Derived, from on-demand prices in us-central1 or else the first offer: 1 - vCPUs x price of a
     vCPU / price of the machine, at least 0. The price of a vCPU is that of the machine that table
@@ -146,8 +146,8 @@ def gpu_share_of_price(machine: str) -> float:
 def egress_usd_per_byte(region: str = _REGION, destination: str = "worldwide") -> float:
     """Return the price of a byte that leaves the cloud for the Internet, in USD.
 
-    It is that of the dearest tier, the first TiB of a month, and is billed by the GiB (2^30 bytes).
-    A region without a price of its own is taken to charge what us-central1 does: an assumption.
+    It is the price of the most expensive tier, the first TiB of a month, billed by the GiB (2^30
+    bytes). A region without a price gets that of us-central1: an assumption.
     ``destination`` is ``"worldwide"``, ``"australia"`` or ``"china"``.
 
     Raises:

@@ -1,7 +1,7 @@
-"""The board that all others are compared with, and the names of the measured comparisons."""
+"""The reference board, and the names of the measured comparisons with it."""
 
 REFERENCE = "A100-80GB"
-"""The board whose time is 1: service times are stated for it, and planners profile on it."""
+"""The reference board: service times are stated for it, and planners profile on it."""
 
 REFERENCE_PROFILE = "7g.80gb"
 """The profile of that whole board."""
@@ -10,7 +10,7 @@ REFERENCE_SLICES = 7
 """Compute slices of that whole board."""
 
 LAYER_REFERENCE = "A100-40GB"
-"""The board to which the whole-layer profile of language models is compared (Helix)."""
+"""The reference board of the whole-layer profile of language models (Helix)."""
 
 BATCH_1 = "batch-1 mean latency / A100-SXM-80GB"
 OFFLINE = "offline throughput / A100-SXM-80GB"

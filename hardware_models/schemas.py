@@ -1,4 +1,4 @@
-"""What every table in ``data`` must hold: its columns, their ranges, and what identifies a row."""
+"""The schema of every table in ``data``: columns, ranges, and the key of a row."""
 
 import math
 from collections.abc import Mapping
@@ -9,12 +9,12 @@ import polars as pl
 from hardware_models.reference import BATCH_1, LAYER_REFERENCE, OFFLINE, REFERENCE
 
 KINDS = ("measured", "published", "derived", "assumption")
-"""How firm a row is: run by someone, a specification or price, computed, or merely declared."""
+"""The kind of a row: measured, a specification or price, computed, or merely declared."""
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """What one column may hold.
+    """The schema of one column.
 
     Attributes:
         dtype: The Polars type of the column.
@@ -35,11 +35,11 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """What a table must hold.
+    """The schema of a table.
 
     Attributes:
         columns: Its columns.
-        key: Those that together identify a row.
+        key: The columns that together identify a row.
         needed: Of each row that what follows from the table cannot do without, what tells it.
     """
 
@@ -58,7 +58,7 @@ PROVENANCE = {
     "source_url": Column(pattern="^https://"),
     "note": Column(nullable=True),
 }
-"""The columns that say of each row of each table where it comes from."""
+"""The provenance columns of every table."""
 
 
 def _schema(key: tuple[str, ...], *needed: Mapping[str, str], **columns: Column) -> Schema:
@@ -92,7 +92,7 @@ SCHEMAS: Mapping[str, Schema] = {
     "mig_reconfiguration": _schema(
         ("gpu", "operation"),
         value=_POSITIVE,
-        source_url=Column(pattern="^https://", nullable=True),  # A report with no known address.
+        source_url=Column(pattern="^https://", nullable=True),  # a report without a known address
     ),
     "mig_layouts_a100": _schema(
         ("config_id",),

@@ -2,8 +2,7 @@
 
 The coefficients of the form and the kernel of the correction are fitted beforehand
 (`hardware_models.fits.surface`) and read from the tables ``fit_<name>``. The correction follows
-the rows of the table in use, a user's own among them. A row that the table has is given as it was
-measured.
+the rows of the table in use, including a user's. Rows of the table keep their measured values.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +17,7 @@ from hardware_models.schemas import SCHEMAS
 from hardware_models.tables import load_table, table_cache
 
 NOT_NAMED = "not named"
-"""Stands for a missing text."""
+"""The text for a missing one."""
 
 Coefficients = Mapping[tuple[str, str], float]
 """Values by group and coefficient."""
@@ -33,20 +32,20 @@ def _all_rows(frame: pl.DataFrame) -> pl.Series:
 
 @dataclass(frozen=True)
 class Surface:
-    """A figure that a table holds, and the form that it follows.
+    """A figure of a table, and the form that it follows.
 
     Attributes:
         fit: The fit, in tables ``fit_<fit>``, that holds its coefficients.
         name: Its name in that fit, which begins the name of each of its groups; may be empty.
         table: The table.
         target: The column of the figure.
-        start: Gives the coefficients of the form from which to start fitting it to some rows.
+        start: Returns initial coefficients for fitting the form to some rows.
         form: Prepares the form at some rows.
-        coordinates: Says where rows lie.
+        coordinates: Returns the coordinates of rows.
         kernel: A guess at the kernel of the correction.
-        rows: Marks the rows of the table that it speaks of.
-        trusted: Marks those of them that fits and corrections go by.
-        rounding: Gives the relative error of each figure by rounding in its source.
+        rows: Marks the rows of the table that it covers.
+        trusted: Marks those of them that fits and corrections use.
+        rounding: Returns the relative rounding error of each figure in its source.
     """
 
     fit: str
@@ -72,7 +71,7 @@ class Surface:
         return f"{self.name} kernel".lstrip()
 
     def measured(self) -> pl.DataFrame:
-        """The rows of the table in use that the surface speaks of."""
+        """The rows of the table in use that the surface covers."""
         table = load_table(self.table)
         return table.filter(self.rows(table))
 
@@ -129,12 +128,12 @@ def _process(surface: Surface) -> Process:
 
 
 def correction(surface: Surface, asked: pl.DataFrame) -> Array:
-    """Give logarithms of what the correction multiplies the physical form by, (rows,)."""
+    """Return logarithms of the correction factors on the physical form, (rows,)."""
     return _process(surface).mean(surface.coordinates(asked))
 
 
 def predict(surface: Surface, asked: pl.DataFrame) -> tuple[Array, npt.NDArray[np.bool_]]:
-    """Return the figure at each row asked for, and which of them are measured.
+    """Return the figure at each wanted row, and which of them are measured.
 
     ``asked`` needs the columns of the surface's key. Figures are in the unit of the table, nan
     where the form lacks coefficients.
@@ -161,7 +160,7 @@ def labels(name: str, frame: pl.DataFrame, *columns: str) -> list[str]:
 def starts(
     groups: Sequence[str], **values: float | Callable[[npt.NDArray[np.bool_]], float]
 ) -> dict[tuple[str, str], float]:
-    """Return where to start fitting coefficients of groups.
+    """Return initial coefficients of groups.
 
     Args:
         groups: The group of each row.
@@ -176,7 +175,7 @@ def starts(
 
 
 def codes(table: str, frame: pl.DataFrame, *columns: str) -> Array:
-    """Code columns of texts by the values that a table in use has, (rows, all values)."""
+    """One-hot code columns of texts by the values in a table in use, (rows, all values)."""
     known = load_table(table)
     return np.column_stack(
         [
@@ -199,7 +198,7 @@ def lookup(values: Coefficients, groups: Sequence[str], coefficient: str) -> Arr
 
 
 def features(names: Sequence[str]) -> Callable[[pl.Series], Array]:
-    """Make a coding of names, by which two different ones differ by 1: (rows, names)."""
+    """Code names so that any two different ones have distance 1: (rows, names)."""
 
     def code(series: pl.Series) -> Array:
         same: Array = 0.5 * (series.to_numpy()[:, None] == np.array(names, dtype=object)[None, :])

@@ -1,4 +1,4 @@
-"""Load the measured tables, a user's own among them, and hold them to their declared schemas."""
+"""Load the measured tables, including a user's, and check them against their schemas."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -26,24 +26,24 @@ from hardware_models.schemas import SCHEMAS, Column, Schema
 P = ParamSpec("P")
 R = TypeVar("R")
 
-FIRST_ROW_LINE = 2  # Line 1 of a file is its header.
+FIRST_ROW_LINE = 2  # line 1 of a file is its header
 
 ACCELERATORS = "accelerators"
-"""What a user's own accelerators are called among the tables: a file, or a directory of them."""
+"""The name of a user's accelerators among the tables: a file, or a directory of files."""
 
 SHIPPED_ACCELERATORS = Path(str(files("hardware_models") / "data" / ACCELERATORS))
-"""The directory of our own."""
+"""The directory of the shipped ones."""
 
 
 def _converts(given: pl.DataType, wanted: type[pl.DataType]) -> bool:
-    """Whether values of a Parquet file's type may stand for ours: text and numbers for either."""
+    """Return whether a Parquet file's type fits ours: text and numbers fit either."""
     if given.is_numeric() or given in (pl.String, pl.Null):
         return True
     return wanted == pl.String and (given.is_temporal() or given == pl.Boolean)
 
 
 def _cast(series: pl.Series, dtype: type[pl.DataType]) -> pl.Series:
-    """Cast, with null wherever the value would not survive."""
+    """Cast, with null for values that would change."""
     if series.dtype in (pl.Categorical, pl.Enum):
         series = series.cast(pl.String)
     if not _converts(series.dtype, dtype):
@@ -90,7 +90,7 @@ def _judged(given: pl.Series, rule: Column) -> tuple[pl.Series, pl.Series]:
 
 
 def keeping_rows(frame: pl.DataFrame, columns: Mapping[str, Column]) -> pl.Series:
-    """Mark the rows of which every value is allowed; the frame must have the columns."""
+    """Mark the rows with only allowed values; the frame must have the columns."""
     kept = [_judged(frame[name], rule)[1].alias(name) for name, rule in columns.items()]
     return pl.DataFrame(kept).select(pl.all_horizontal(pl.all())).to_series()
 
@@ -153,12 +153,12 @@ def validate(frame: pl.DataFrame, schema: Schema, source: str) -> pl.DataFrame:
 
 @dataclass(frozen=True, slots=True)
 class UserTable:
-    """A table of the user's own, with the columns of one of ours.
+    """A user's table, with the columns of a shipped one.
 
     Attributes:
         path: Its file, CSV or Parquet; for `ACCELERATORS` a TOML file, or a directory of them.
-        how: ``"merge"`` adds its rows to ours, and takes the place of ours with the same key;
-            ``"replace"`` uses it alone.
+        how: ``"merge"`` adds its rows to the shipped ones, and replaces those with the same key;
+            ``"replace"`` uses only its rows.
     """
 
     path: str
@@ -171,12 +171,12 @@ class UserTable:
 
 @dataclass(frozen=True, eq=False)
 class TableSet:
-    """The tables that are in use: ours, but for those of the user.
+    """The tables in use: the shipped ones, modified by the user's.
 
-    What is worked out from tables is kept with them, see `table_cache`.
+    Results computed from tables are cached with them, see `table_cache`.
 
     Attributes:
-        user: The user's tables, by the name of ours.
+        user: The user's tables, by name of the shipped ones.
     """
 
     user: Mapping[str, UserTable] = field(default_factory=dict)
@@ -188,24 +188,24 @@ class TableSet:
 
 
 SHIPPED = TableSet()
-"""Our tables alone; what is worked out from them serves every run of a process."""
+"""Only the shipped tables; their cached results serve every run of a process."""
 
 _in_use: ContextVar[TableSet] = ContextVar("tables in use", default=SHIPPED)
 
 
 def tables_in_use() -> TableSet:
-    """Return the tables that are in use here."""
+    """Return the tables in use."""
     return _in_use.get()
 
 
 @contextmanager
 def using_tables(tables: TableSet) -> Iterator[None]:
-    """Use a set of tables within a ``with`` block, in this thread or task alone.
+    """Use a set of tables within a ``with`` block, only in this thread or task.
 
     Every table of the user is read and checked at the entry.
 
     Raises:
-        TableError: A file cannot be read, does not keep to its schema, or takes away a row that is
+        TableError: A file cannot be read, violates its schema, or removes a row that is
             needed.
     """
     token = _in_use.set(tables)
@@ -223,7 +223,7 @@ def using_tables(tables: TableSet) -> Iterator[None]:
 
 
 def table_cache(function: Callable[P, R]) -> Callable[P, R]:
-    """Cache a function of hashable arguments that follows from tables, for each set of them."""
+    """Cache a function of hashable arguments that depends on tables, for each set of them."""
 
     @wraps(function)
     def cached(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -238,7 +238,7 @@ def table_cache(function: Callable[P, R]) -> Callable[P, R]:
 
 @table_cache
 def load_table(name: str) -> pl.DataFrame:
-    """Return a validated table: one that comes with the package, with the user's rows if there are.
+    """Return a validated table: a shipped one with the user's rows, if there are any.
 
     It is read once and shared, so do not change it in place.
 
@@ -267,7 +267,7 @@ def _merged(ours: pl.DataFrame, theirs: pl.DataFrame, schema: Schema) -> pl.Data
 
 @table_cache
 def accelerators() -> Mapping[str, Accelerator]:
-    """Return the declared accelerators by board; a user's takes the place of ours of its name.
+    """Return the declared accelerators by board; a user's replaces the shipped one of its name.
 
     Raises:
         AcceleratorError: A file declares no accelerator.
@@ -292,7 +292,7 @@ def _accelerators_at(path: Path) -> dict[str, Accelerator]:
 
 
 def _check_speeds() -> None:
-    """Check the names by which a user's accelerators are compared with measured boards."""
+    """Check the names of the measured boards and benchmarks of a user's accelerators."""
     speeds = load_table("accelerator_relative_speed")
     measured = load_table("accelerator_systems")["board"]
     known = {
@@ -330,13 +330,13 @@ def required_row(name: str, **where: str) -> dict[str, Any]:
 @cache
 def _shipped_table(name: str) -> pl.DataFrame:
     file = f"{name}.csv"
-    # Read as text: the schema alone decides types, so a bad value is reported with its row.
+    # Read as text, because the schema decides types, and a bad value is reported with its row.
     frame = pl.read_csv((files("hardware_models") / "data" / file).read_bytes(), infer_schema=False)
     return validate(frame, SCHEMAS[name], file)
 
 
 def user_table(frame: pl.DataFrame, name: str, source: str | Path) -> pl.DataFrame:
-    """Validate a user's table that has the columns of one of ours, from a file called ``source``.
+    """Validate a user's table with the columns of a shipped one, from the file ``source``.
 
     Columns that may be empty may be left out, and so may provenance: by default a row has no unit
     and no address, is taken as measured, and its source is the name of the file.
@@ -349,7 +349,7 @@ def user_table(frame: pl.DataFrame, name: str, source: str | Path) -> pl.DataFra
     theirs = Schema({**schema.columns, "source_url": address}, schema.key)
     silent = {"unit": "", "kind": "measured", "source": Path(source).name}
     needed = [name for name, rule in theirs.columns.items() if not rule.nullable]
-    # Before the others are filled in, so that the message lists what the file has.
+    # before the others are filled in, so that the message lists the file's columns
     _check_columns(frame, [name for name in needed if name not in silent], str(source))
     for column, rule in theirs.columns.items():
         if column not in frame.columns and (rule.nullable or column in silent):

@@ -1,8 +1,8 @@
-"""How long Whisper takes to encode a window of 30 s, and to decode a token.
+"""Times of Whisper to encode a window of 30 s, and to decode a token.
 
 Source: whisper.cpp benchmarks, table ``whisper_latency``, one engine on a V100, Apple chips, a
 Raspberry Pi 4 and 5, and others. On each hardware and engine a time is a power of the
-parameters of the half of the model at work (table ``whisper_models``), corrected by a Gaussian
+parameters of the encoder or the decoder (table ``whisper_models``), corrected by a Gaussian
 process. A model or hardware that is not known raises UnknownNameError.
 """
 
@@ -103,7 +103,7 @@ DECODE = _surface("decode")
 
 @table_cache
 def _default_setting(on: str) -> tuple[str, str, int]:
-    """The engine, precision and threads to expect: half precision, the plainest build's name."""
+    """The default engine, precision and threads: half precision, the plainest build's name."""
     rows = load_table("whisper_latency").filter(
         (pl.col("hardware") == on) & pl.col("precision").is_not_null() & (pl.col("threads") > 0)
     )

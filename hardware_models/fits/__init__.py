@@ -1,1 +1,1 @@
-"""Fits of the models of hardware to the tables; a simulation reads their results alone."""
+"""Fits of the hardware models to the tables; a simulation reads only their results."""

@@ -1,4 +1,4 @@
-"""Fit the surface of GPU latency, and test it on rows that it has not seen."""
+"""Fit the surface of GPU latency, and test it on unseen rows."""
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +10,7 @@ from hardware_models.gaussian_process import Kernel
 from hardware_models.gpu.gpu_latency import LATENCY, fit_forms
 from hardware_models.surfaces import learn
 
-_KERNEL_MODELS = 3  # Every third model: likelihood costs the cube of the rows.
+_KERNEL_MODELS = 3  # every third model, because likelihood costs the cube of the rows
 
 FOLDS = 5
 RANDOM = f"random {FOLDS}-fold"
@@ -42,7 +42,7 @@ SCHEMES = {
     "curve out": _curve_folds,
     "batch out": _batch_folds,
 }
-"""Ways of holding rows out: each gives every row the number of its fold.
+"""Cross-validation schemes: each gives every row the number of its fold.
 
 ``curve out`` leaves a model without one pair of slices and processes, at every batch;
 ``batch out`` without one batch size, the smallest and the largest included.
@@ -50,13 +50,13 @@ SCHEMES = {
 
 
 def cross_validate(scheme: str, kernel: Kernel) -> pl.DataFrame:
-    """Predict each row of table ``gpu_latency`` by a surface that has not seen its fold.
+    """Predict each row of table ``gpu_latency`` by a surface fitted without its fold.
 
-    The forms are fitted anew for each fold; the kernel's few hyper-parameters are not.
+    The forms are fitted for each fold; the kernel's few hyper-parameters are not.
 
     Args:
         scheme: A name in `SCHEMES`.
-        kernel: The covariance of what the forms leave over.
+        kernel: The covariance of the residuals of the forms.
 
     Returns:
         The rows, with a column ``predicted`` in ms.
@@ -79,7 +79,7 @@ def fit() -> Fit:
     """Fit the forms and the kernel to table ``gpu_latency``, and cross-validate them."""
     table = _sorted_table()
     values = fit_forms(table)
-    # All rows of some models, for the kernel's lengths show in rows that lie near.
+    # All rows of some models, because close rows determine the kernel's lengths.
     some = pl.Series(_numbers(table, "model") % _KERNEL_MODELS == 0)
     kernel = fit_correction(LATENCY, table.filter(some), values)
     cell = pl.format("{} {}g batch {} x{}", "model", "mig_gpcs", "batch", "mps_procs")

@@ -12,14 +12,14 @@ from hardware_models.llm.speed import FULL_PRECISION, SPEED, flops_per_s
 from hardware_models.reference import LAYER_REFERENCE, REFERENCE
 from hardware_models.tables import load_table
 
-_FEW, _MANY = 16, 1024  # Up to the first, reading weights decides; from the second on, arithmetic.
+_FEW, _MANY = 16, 1024  # reading weights dominates up to the first, arithmetic from the second on
 _INT8 = "LLM.int8"
 
 Rows = list[tuple[str, str, float]]
 
 
 def _layer_ratios() -> Rows:
-    """Ratios of whole layers to those on an A100-40GB, over the rows that both boards have."""
+    """Ratios of whole-layer times to those on an A100-40GB, over rows of both boards."""
     table = load_table("llm_layer_times")
     few = (pl.col("phase") == "decode") & (pl.col("batch_or_tokens") <= _FEW)
     many = (pl.col("phase") == "prompt") & (pl.col("batch_or_tokens") >= _MANY)
@@ -69,9 +69,9 @@ def _slopes(target: str) -> dict[tuple[str, str, int], tuple[float, float]]:
 
 
 def _shares() -> Rows:
-    """What iterations of whole engines say of prefill's fixed part, sequences and parallelism.
+    """Shares of prefill's fixed part, sequences and parallelism, from iterations of whole engines.
 
-    On the reference board, so that what carries over to others is in the ratios alone.
+    They are for the reference board; other boards differ only by ratios.
     """
     first, between = _slopes("ttft_ms"), _slopes("tpot_ms")
     groups = sorted(first.keys() & between.keys())
@@ -93,8 +93,8 @@ def _shares() -> Rows:
 def _int8_over_full() -> Rows:
     """How much longer an iteration takes with LLM.int8, at the smallest batch with both rows.
 
-    One was timed on eight boards, the other on four. Both hold layers one after the other on their
-    boards, so that a token passes through as many, whatever the number of boards: an assumption.
+    One was timed on eight boards, the other on four. Assumption: each board holds consecutive
+    layers, so a token passes through all layers, whatever the number of boards.
     """
     table = load_table("llm_speed").filter(
         pl.col("model") == "BLOOM-176B", pl.col("gpu") == REFERENCE
@@ -111,10 +111,10 @@ def _int8_over_full() -> Rows:
 
 
 def fit() -> Fit:
-    """Fit the rates of single requests, and the ratios by which they carry over.
+    """Fit the rates of single requests, and the ratios for other boards.
 
     Rates are cross-validated at random and by whole models. Ratios are geometric means or medians
-    over rows; how they spread is in the tables that they come from.
+    over rows; their spread is in their source tables.
     """
     values, kernel = fit_surface(SPEED)
     ratios = [*_layer_ratios(), *_projection_ratios(), *_shares(), *_int8_over_full()]

@@ -1,4 +1,4 @@
-"""Fit what thread percentages and neighbours cost under MPS, and test it on unseen rows."""
+"""Fit the cost of thread percentages and neighbours under MPS, and test it on unseen rows."""
 
 import numpy as np
 import polars as pl
@@ -27,7 +27,7 @@ def cross_validate_threads() -> pl.DataFrame:
 
 
 def colocation_rows() -> pl.DataFrame:
-    """Give the slowdowns beside neighbours, with the sum of their memory ``utilisation``.
+    """Return the slowdowns by neighbours, with the sum of their memory ``utilisation``.
 
     A model whose utilisation is not known (alexnet) is left out.
     """

@@ -1,7 +1,7 @@
-"""Fit the models of hardware behaviour to the tables, and write what came out to data files.
+"""Fit the hardware models to the tables, and write the results to data files.
 
-A simulation never fits: it reads the coefficients, tables ``fit_<name>``. How well each fit
-predicts rows that it has not seen is in tables ``fit_<name>_errors``.
+A simulation never fits: it reads the coefficients from tables ``fit_<name>``. Tables
+``fit_<name>_errors`` have the errors of each fit on unseen rows.
 """
 
 import tomllib
@@ -18,12 +18,12 @@ from threadpoolctl import threadpool_limits
 
 from hardware_models.errors import pick
 
-_DIGITS = 6  # More would only show how machines differ.
+_DIGITS = 6  # more digits would differ between machines
 
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """What fitting one table gave.
+    """The result of fitting one table.
 
     Attributes:
         coefficients: Columns ``group``, ``coefficient``, ``value``.
@@ -37,7 +37,7 @@ class Fit:
 
 
 def _fit(module: str, *arguments: str) -> Fit:
-    """Import a module only when its fit is asked for: what fits need is slow to load."""
+    """Import a module only when its fit is used, because its dependencies load slowly."""
     return cast("Fit", import_module(f"hardware_models.fits.{module}").fit(*arguments))
 
 

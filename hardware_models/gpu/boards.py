@@ -4,7 +4,7 @@ Sources: MLPerf Inference closed division, ratios to the A100-SXM-80GB of the sa
 v0.7, to the A100-SXM-40GB, which is within 2 % of it); for the V100, which MLPerf lacks, layer
 times of language models against an A100-40GB (Helix, ASPLOS 2025). Tables
 ``accelerator_relative_speed`` and ``accelerator_systems``; the latter says which board a system
-has. Accelerators that are declared in files of their own give speedups over one of these boards.
+has. Files of declared accelerators give speedups over one of these boards.
 """
 
 import math
@@ -82,8 +82,8 @@ def benchmarks(board: str) -> tuple[str, ...]:
 
 
 def end_point(known: Times, benchmark: str, metric: str) -> Ratio:
-    """Time at one of the two ends, batch 1 or the offline rate, from those of the board."""
-    # A board that lacks one end altogether, as the H100 does batch 1, is taken by its other.
+    """Relative time at one of the two ends, batch 1 or the offline rate, of a measured board."""
+    # A board without data at one end, such as the H100 at batch 1, takes its other end.
     at_this_end = known.get(metric) or next(iter(known.values()))
     if benchmark in at_this_end:
         return Ratio(at_this_end[benchmark], "scaled" if metric in known else "assumed")
@@ -91,7 +91,7 @@ def end_point(known: Times, benchmark: str, metric: str) -> Ratio:
 
 
 def _end(board: str, benchmark: str, metric: str) -> Ratio:
-    """Time at one of the two ends, of a measured board or of a declared accelerator."""
+    """Relative time at one of the two ends, of a measured board or a declared accelerator."""
     if board not in accelerators():
         return _measured_end(board, benchmark, metric)
     speedup, over, basis = accelerators()[board].speedup(
@@ -110,7 +110,7 @@ def _measured_end(board: str, benchmark: str, metric: str) -> Ratio:
 
 @table_cache
 def offline_batch() -> float:
-    """Batch from which a board is taken to run at its offline rate, an assumption."""
+    """Batch from which a board runs at its offline rate, an assumption."""
     return float(required_row("board_assumptions", quantity="offline_batch")["value"])
 
 

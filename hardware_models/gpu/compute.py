@@ -23,7 +23,7 @@ class BatchTimes:
 
     Attributes:
         factors: For batches of 1, 2, ... requests.
-        basis: What the weakest of them rests on.
+        basis: The weakest of their bases.
     """
 
     factors: tuple[float, ...]
@@ -44,9 +44,9 @@ def gpu_batch_times(
     """Return how long batches take on an instance of a card.
 
     `gpu_latency.batch_latency` of a similar measured model gives the effect of batch size, compute
-    slices and processes. `boards.latency_ratio` carries it to another board, unless table
-    ``gpu_latency`` has the very point there. `mps` gives the cost of a limit of active threads. A
-    card without 7 compute slices is taken at the same share of the card, log-linear between the
+    slices and processes. `boards.latency_ratio` transfers it to another board, unless table
+    ``gpu_latency`` has the same point there. `mps` gives the cost of a limit of active threads. For
+    a card without 7 compute slices, the same share of the card counts, log-linear between the
     measured slices: an assumption.
 
     Args:
@@ -57,7 +57,7 @@ def gpu_batch_times(
         max_batch: Largest batch.
         processes: MPS processes of the same model on the instance, all of them busy.
         thread_percent: Active threads that they may use together, in percent of the instance.
-        like_items: Items of the similar model that one request weighs, as by its operations.
+        like_items: Items of the similar model that equal one request, for example by operations.
 
     Raises:
         UnknownNameError: A name is not known.
@@ -94,7 +94,7 @@ def _thread_factor(like: str, items: int, percent: int) -> tuple[float, Basis]:
     measured = mps.thread_models()
     if like in measured:
         limited = mps.thread_latency_factor(like, items, percent)
-        return limited.value, worst("scaled", limited.basis)  # It was measured on a V100.
+        return limited.value, worst("scaled", limited.basis)  # measured on a V100
     from scipy.stats import gmean  # noqa: PLC0415 -- takes long to import
 
     factors = [mps.thread_latency_factor(each, items, percent) for each in measured]
@@ -106,8 +106,8 @@ def _thread_factor(like: str, items: int, percent: int) -> tuple[float, Basis]:
 def memory_utilisation(like: str, thread_percent: int = 100, like_items: float = 1.0) -> float:
     """Return the share of a GPU's memory bandwidth that a busy process uses.
 
-    Limited to fewer threads, it reads as much in a longer time. Utilisation was measured at one
-    size of batch, and is taken to be the same at all, an assumption.
+    With fewer threads, it reads the same amount in a longer time. Utilisation was measured at one
+    batch size, and is assumed to be the same at all.
 
     Args:
         like: Model of table ``gpu_latency``. Without a measurement, that of its family counts, or
@@ -145,7 +145,7 @@ def _items(like_items: float, batch: int) -> int:
 
 
 def _check_items(like: str, like_items: float, batch: int) -> None:
-    """Check that as many items were measured as a batch of requests weighs."""
+    """Check that the measurements cover the items that equal a batch of requests."""
     items, most = _items(like_items, batch), gpu_latency.largest_batch()
     if items > most:
         weigh = f"{batch} requests at once weigh" if batch > 1 else "a request weighs"

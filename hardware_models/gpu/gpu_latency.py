@@ -1,15 +1,15 @@
 """Latency of a batch on an A100-80GB or a MIG slice of it, shared or not by MPS.
 
-The measured value where table ``gpu_latency`` has the point; elsewhere a surface fitted to all
+If table ``gpu_latency`` has the point, the measured value counts; otherwise a surface fitted to all
 rows, with coefficients in table ``fit_gpu_latency``. Source: ParvaGPU (SC 2024), PyTorch, 11
 models. A user's rows count like the rest; a model without coefficients is fitted on first use.
 Table ``fit_gpu_latency_errors`` gives the errors on unseen rows.
 
 The form of a model is ``(a^m + (w b^q p^r (7/g)^k)^m)^(1/m)`` for a batch of b on g of 7 compute
 slices with p processes of the model: a floor a, of launching the work, and the work itself, with m
-the sharpness of the bend between them (1 adds the two). What measurements leave over, in
-logarithms, is a Gaussian process over the logarithms of batch, slices and processes, with one part
-that all models share and one in which they differ, see `hardware_models.gaussian_process`.
+the sharpness of the bend between them (1 adds the two). The residual of the logarithms is a
+Gaussian process over the logarithms of batch, slices and processes, with one part common to all
+models and one part for each, see `hardware_models.gaussian_process`.
 """
 
 from collections.abc import Callable
@@ -55,7 +55,7 @@ _PRIOR = {  # Mean and standard deviation, which hold a form where rows are few.
     "batch_exponent": (1.0, 0.2),
     "log_sharpness": (float(np.log(3.0)), 0.7),
 }
-_SPREAD = 0.05  # Rows that lie farther from a form than this, in logarithm, count less and less.
+_SPREAD = 0.05  # rows farther from a form than this, in logarithm, get less weight
 _MS_PER_S = 1e3
 
 
@@ -170,7 +170,7 @@ def fit_forms(rows: pl.DataFrame) -> Coefficients:
 
 @table_cache
 def _surface() -> Callable[[pl.DataFrame], Array]:
-    """Return what predicts ms at rows, with forms fitted to the models that have no stored ones."""
+    """Return a predictor of ms at rows; forms are fitted to models without stored ones."""
     stored = coefficients(LATENCY.fit)
     known = {model for model, _ in stored}
     new = fit_forms(_table().filter(~pl.col("model").is_in(known)))
@@ -178,7 +178,7 @@ def _surface() -> Callable[[pl.DataFrame], Array]:
 
 
 class _Hull:
-    """The convex hull of points, which may all lie in a plane, in a line or in one place."""
+    """The convex hull of points, which may be degenerate: in a plane, on a line or in one place."""
 
     def __init__(self, points: Array):
         self._origin = points.mean(axis=0)

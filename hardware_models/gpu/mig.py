@@ -26,14 +26,14 @@ _AS_GIVEN = ("board", "mode", "compute_slices", "memory_slices", "max_instances"
 
 @dataclass(frozen=True, slots=True)
 class MigProfile:
-    """A kind of instance that a board can be cut into.
+    """A profile of instances of a board.
 
     Attributes:
         board: The board, such as ``"A100-40GB"``.
         name: The profile, such as ``"3g.20gb"``.
         mode: The partition mode that it belongs to, such as ``"mig"`` or ``"CPX"``.
         compute_slices: Compute slices that an instance takes.
-        compute_fraction: Those over the board's total.
+        compute_fraction: Compute slices over the board's total.
         memory_slices: Memory slices whose capacity and bandwidth it gets.
         memory_bytes: Its nominal memory, in bytes (nominal GB times 10^9).
         start_indexes: Memory slices at which it may start.
@@ -60,7 +60,7 @@ def _boards() -> dict[str, dict[str, MigProfile]]:
     result = {}
     table = load_table("gpu_partitions")
     for (board,), rows in table.group_by("board", maintain_order=True):
-        # The largest profile is the whole card, so it holds all the compute slices.
+        # The largest profile is the whole card, so it has all compute slices.
         total = max(rows["compute_slices"])
         result[str(board)] = {
             row["profile"]: MigProfile(
@@ -103,8 +103,8 @@ def _slices(size: int, start: int) -> int:
 def legal_starts(board: str, instances: Layout, profile: str) -> tuple[int, ...]:
     """Return the start indexes, ascending, at which one more instance fits beside existing ones.
 
-    No memory slice is taken twice, the compute slices suffice, the profile stays within its largest
-    number of instances, all instances are of one mode, and one at most has the media extensions.
+    The result respects memory slices, compute slices and the profile's largest number of instances.
+    All instances have one mode, and at most one has the media extensions.
 
     Args:
         board: The board.
@@ -134,10 +134,10 @@ def _add(instances: Layout, instance: Instance) -> Layout:
 
 @table_cache
 def choose_start(board: str, instances: Layout, profile: str) -> int | None:
-    """Return where to create one more instance so that the most can still follow; None if nowhere.
+    """Return where to create one more instance so that most others stay possible, or None.
 
-    It takes the legal start after which the greatest number of placements (pairs of a profile and
-    a legal start) remain possible; of equals the lowest. It is greedy.
+    It greedily takes the legal start that leaves the most placements (pairs of a profile and a
+    legal start) possible; of equals, the lowest.
     """
 
     def still_open(start: int) -> int:

@@ -1,4 +1,4 @@
-"""What sharing a GPU costs: thread percentages and neighbours under MPS, and neighbours under MIG.
+"""The cost of sharing a GPU: thread percentages and neighbours under MPS, neighbours under MIG.
 
 Processes of one model are part of `hardware_models.gpu.gpu_latency`; this is for the rest. Sources,
 table ``mps_interference``: iGniter (V100, TensorRT) for thread percentages and co-location, gpulet
@@ -22,10 +22,10 @@ INTERFERENCE_GROUP = "interference"
 """Group of the coefficient of `interference_factor` in table ``fit_mps``."""
 
 PROFILED_BATCH = 16
-"""Batch of the co-location profile, as its rows say of themselves (likely, not stated there)."""
+"""Batch of the co-location profile, according to its rows (likely, but not in the source)."""
 
 UTILISATION_OF = {"vgg19": "vgg16", "mobilenetv2": "mobilenet_v2"}
-"""Models that stand for those whose utilisation was not measured or goes by another name."""
+"""Models that replace those without a measured utilisation or with another name."""
 
 THREAD_FORM = ("floor_ms", "batch_0_ms", "batch_ms", "exponent")
 """Coefficients of `thread_time_ms`."""
@@ -59,9 +59,9 @@ def fit_thread_form(rows: pl.DataFrame) -> tuple[float, ...]:
         form = np.exp(logs).tolist()
         return np.asarray(np.log(thread_time_ms(form, batch, percent)) - log_ms)
 
-    tenth = log_ms.min() - math.log(10)  # Where to start: the smallest part of the quickest row.
+    tenth = log_ms.min() - math.log(10)  # initial guess: the smallest part of the fastest row
     start = np.array([tenth, tenth, tenth, 0.0])
-    tiny = np.array([-12.0, -12.0, -12.0, -2.0])  # Parts that the rows do not show go to none.
+    tiny = np.array([-12.0, -12.0, -12.0, -2.0])  # parts that the rows do not show vanish
     found = least_squares(misses, np.maximum(start, tiny), bounds=(tiny, np.full(4, 8.0)))
     return tuple(float(value) for value in np.exp(found.x))
 
@@ -78,7 +78,7 @@ def thread_rows() -> pl.DataFrame:
 
 
 def _check(rows: pl.DataFrame, fine: pl.Expr, reason: str) -> None:
-    """Refuse rows of table ``mps_interference`` whose section asks for more than the schema."""
+    """Refuse rows of table ``mps_interference`` that lack columns of their section."""
     for row in rows.filter(~fine).head(1).iter_rows(named=True):
         raise TableError(
             f"mps_interference: the {row['metric']} of {row['model']} on {row['gpu']} {reason}; "
@@ -119,7 +119,7 @@ def _measured_ms(model: str) -> dict[tuple[int, float], float]:
 
 
 def thread_latency_ms(model: str, batch: int, percent: float) -> float:
-    """Return the time of a batch on a V100, as measured if it was, else by the fitted form."""
+    """Return the time of a batch on a V100, measured if available, else from the fitted form."""
     measured = _measured_ms(model).get((batch, percent))
     if measured is not None:
         return measured
@@ -203,9 +203,9 @@ def memory_utilisation(model_like: str, batch: int = PROFILED_BATCH) -> float:
 
 
 def with_utilisation(rows: pl.DataFrame) -> pl.DataFrame:
-    """Add to rows of co-location the ``utilisation`` of one neighbour of the row's own model.
+    """Add the ``utilisation`` of one neighbour of the row's own model to co-location rows.
 
-    It is null if it is not known.
+    Unknown ones are null.
     """
     stand_ins = [UTILISATION_OF.get(model, model) for model in rows["model"]]
     known = [
@@ -215,13 +215,13 @@ def with_utilisation(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def interference_factor(neighbour_memory_utilisations: Sequence[float]) -> float:
-    """Return the time of a model beside others under MPS over its time alone, at least 1.
+    """Return the time of a model with neighbours under MPS over its time alone, at least 1.
 
     ``1 + c x sum of the neighbours' memory utilisations``, with c of table ``fit_mps``. It was
-    fitted to three models, each beside one more process; with more neighbours it is a guess.
+    fitted to three models with one other process each; with more neighbours it is a guess.
 
     Args:
-        neighbour_memory_utilisations: One a neighbour, from 0 to 1, see `memory_utilisation`.
+        neighbour_memory_utilisations: One per neighbour, from 0 to 1, see `memory_utilisation`.
 
     Raises:
         ValueError: A utilisation is not from 0 to 1.

@@ -1,4 +1,4 @@
-"""Language models: their architecture, the memory they take, and their names in measured tables.
+"""Language models: their architecture, their memory, and their names in measured tables.
 
 Sources: the models' published ``config.json``, table ``llm_models``; weights by precision are
 counted from it, table ``llm_weights``. A model or a precision that is not known raises
@@ -16,7 +16,7 @@ _AS_GIVEN = (
     *("layers", "hidden_size", "heads", "kv_heads", "head_dim"),
     *("vision_parameters", "context_tokens"),
 )
-_BYTES_PER_VALUE = 2  # Half precision, in which caches are kept whatever the weights' precision.
+_BYTES_PER_VALUE = 2  # half precision, used for caches with any precision of weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class TransformerDecoder:
         kv_heads: Heads of keys and values.
         head_dim: Width of a head.
         layer_parameters: Parameters of the matrices of one layer.
-        embedding_parameters: Parameters of the embedding and, where it is another, of the output
+        embedding_parameters: Parameters of the embedding and of a separate output
             matrix.
         output_parameters: Parameters of the output matrix, which each token reads.
         vision_parameters: Parameters of the vision tower, which no generated token reads.
@@ -52,7 +52,7 @@ class TransformerDecoder:
 
     @property
     def parameters(self) -> int:
-        """All parameters, but for the biases and norms."""
+        """All parameters, without biases and norms."""
         return (
             self.layers * self.layer_parameters + self.embedding_parameters + self.vision_parameters
         )
@@ -82,7 +82,7 @@ def _models() -> dict[str, TransformerDecoder]:
 
 @table_cache
 def _canonical() -> dict[str, str]:
-    """Names by what measured tables call the model, or one of the same architecture."""
+    """Model names by their aliases in measured tables, and by models of the same architecture."""
     names = {name: name for name in _models()}
     for model, aliases in load_table("llm_models").select("model", "aliases").iter_rows():
         names |= dict.fromkeys((aliases or "").split(), model)
@@ -95,7 +95,7 @@ def models() -> tuple[str, ...]:
 
 
 def language_model(name: str) -> TransformerDecoder:
-    """Describe a model, by its name or by what a measured table calls it."""
+    """Describe a model, given its name or an alias in a measured table."""
     canonical = _canonical()
     if name not in canonical:
         pick("language model", name, _models())
@@ -103,7 +103,7 @@ def language_model(name: str) -> TransformerDecoder:
 
 
 def known_as(name: str) -> str | None:
-    """Return the name of a model that a measured table calls so, or None."""
+    """Return the name of the model with this alias in a measured table, or None."""
     return _canonical().get(name)
 
 
@@ -135,9 +135,9 @@ def _bytes(model: str, precision: str) -> tuple[int, int]:
 
 
 def weight_bytes(model: str, precision: str) -> int:
-    """Return the bytes of a model's weights, its vision tower's included.
+    """Return the bytes of a model's weights, including its vision tower.
 
-    Counted from the architecture: in quantised models the layers' matrices alone are, in groups of
+    Counted from the architecture. Quantised models quantise only the layers' matrices, in groups of
     128 that share a scale and a zero. The memory measured for Qwen2.5 on one A100 is 0 to 13 %
     larger (table ``llm_speed``).
     """

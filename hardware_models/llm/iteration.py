@@ -30,7 +30,7 @@ def _uncapped(frame: pl.DataFrame) -> pl.Series:
 
 
 def _groups(name: str, frame: pl.DataFrame) -> list[str]:
-    """Name the form's group of each row: model, GPU whatever its power cap, and parallelism."""
+    """Name the form's group of each row: model, GPU (with any power cap) and parallelism."""
     uncapped = frame.with_columns(gpu=_uncapped(frame))
     return labels(name, uncapped, "model", "gpu", "tensor_parallel")
 
@@ -40,7 +40,7 @@ def _caps(name: str, frame: pl.DataFrame) -> list[str]:
 
 
 def _cap(values: Coefficients, name: str, frame: pl.DataFrame) -> Array:
-    """Logarithm of what a power cap multiplies times by, (rows,)."""
+    """Logarithm of the factor of a power cap on times, (rows,)."""
     capped = frame["gpu"].str.ends_with(_CAP).to_numpy()
     return np.where(capped, lookup(values, _caps(name, frame), "log_cap"), 0.0)
 
@@ -63,7 +63,7 @@ def _ttft_start(frame: pl.DataFrame) -> dict[tuple[str, str], float]:
 
 
 def _ttft_form(frame: pl.DataFrame) -> Form:
-    """Largest of a floor and of work: tokens, their attention, and a power of the batch."""
+    """The larger of a floor and of work: tokens, their attention, and a power of the batch."""
     prompt, batch = numbers(frame, "prompt_tokens", "batch")
     groups = _groups("ttft", frame)
 
@@ -122,10 +122,10 @@ def _tpot_coordinates(frame: pl.DataFrame) -> Coordinates:
 
 
 def _trusted(frame: pl.DataFrame) -> pl.Series:
-    """Mark rows that no other contradicts.
+    """Mark rows that no other row contradicts.
 
     A row is contradicted if another of its group, of no larger prompt or batch, took over twice as
-    long to its first token: such a run cannot have processed its batch as a whole.
+    long to its first token. Such a run cannot have processed its batch as a whole.
     """
     prompt, batch, times = numbers(frame, "prompt_tokens", "batch", "ttft_ms")
     groups = np.array(_groups("ttft", frame))

@@ -1,4 +1,4 @@
-"""Times of one transformer layer on boards: a whole layer, and its matrices alone.
+"""Times of one transformer layer on boards: the whole layer, and only its matrices.
 
 Sources: the profiles of the Helix simulator (ASPLOS 2025), table ``llm_layer_times``, a whole
 layer by decode batch or by prompt tokens on A100-40GB, V100, L4 and T4; and those of the Vidur
@@ -53,7 +53,7 @@ def _layer_form(frame: pl.DataFrame) -> Form:
 
 
 def _layer_rounding(frame: pl.DataFrame) -> Array:
-    """The source gives whole ms, but for small times of small decode batches, in 0.1 ms."""
+    """The source gives whole ms, except 0.1 ms for small times of small decode batches."""
     times = frame["time_ms_per_layer"].to_numpy()
     whole = (times % 1 == 0) & ((times >= 10) | (frame["batch_or_tokens"] > 100).to_numpy())
     return np.asarray(np.where(whole, 1.0, 0.1) * _UNIFORM / times)

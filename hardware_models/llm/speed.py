@@ -1,4 +1,4 @@
-"""Tokens a second of one request on A100-80GB GPUs, by model, precision and prompt.
+"""Tokens per second of one request on A100-80GB GPUs, by model, precision and prompt.
 
 Source: the Qwen2.5 speed benchmark, table ``llm_speed``. Of its two stacks this takes vLLM 0.6.3,
 batch 1; its rate is generated tokens over the whole time, the prompt's processing included. (The
@@ -21,7 +21,7 @@ FULL_PRECISION = "BF16"
 _GIGA, _TERA, _MS_PER_S = 1e9, 1e12, 1e3
 _HALF_PRECISION_BYTES = 2
 _CONTRADICTION = 1.2
-_LONG = 1024  # Tokens from which on projections are bound by arithmetic.
+_LONG = 1024  # tokens from which on arithmetic limits projections
 
 
 @table_cache
@@ -137,7 +137,7 @@ def _coordinates(frame: pl.DataFrame) -> Coordinates:
 
 
 def _trusted(frame: pl.DataFrame) -> pl.Series:
-    """Mark rows that no other contradicts: more boards cannot gain far more than their number."""
+    """Mark rows without contradiction: more boards cannot gain far more than their number."""
     cell = frame.select(pl.struct("model", "precision", "input_tokens", "output_tokens"))
     same = cell.to_series().rank("dense").to_numpy()
     boards, rates = frame["n_gpus"].to_numpy(), frame["decode_tokens_per_s"].to_numpy()

@@ -1,11 +1,10 @@
-"""How long the iterations of a language-model engine take, by model, precision and where it runs.
+"""Times of the iterations of a language-model engine, by model, precision and hardware.
 
 One stack, vLLM 0.6.3 on A100-80GB (`llm_speed`), gives a decoding iteration of one sequence:
-launches, and reading the weights. What it lacks comes from whole engines (Splitwise,
-`llm_iteration`) as shares of it, and carries to other boards by ratios of layer times (Helix,
-Vidur; `llm_layers`) or, where there are none, of data sheets. On MIG slices nothing was measured:
-the exponents of table ``llm_slice_scaling`` are declared assumptions, to be swept. All coefficients
-are in ``fit_llm``.
+launches, and reading the weights. The other parts are shares of it from whole engines (Splitwise,
+`llm_iteration`). Ratios of layer times (Helix, Vidur; `llm_layers`), or else of data sheets, give
+other boards. There are no measurements on MIG slices: the exponents of table ``llm_slice_scaling``
+are declared assumptions, to be swept. All coefficients are in ``fit_llm``.
 """
 
 import math
@@ -35,11 +34,11 @@ from hardware_models.surfaces import coefficients, correction
 from hardware_models.tables import load_table, required_row, table_cache
 
 WHOLE = "full"
-"""The profile of a whole board, whether it can be cut into slices or not."""
+"""The profile of a whole board, also of one that cannot be partitioned."""
 
 _GIGA, _TERA, _S_PER_MS = 1e9, 1e12, 1e-3
 _HALF_PRECISION_BYTES = 2
-_SHORT = 1  # Prompt tokens of the rows that show a decoding iteration with the least context.
+_SHORT = 1  # prompt tokens of the rows with the least context in a decoding iteration
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +54,7 @@ class IterationTimes:
         decode_fixed_s: Seconds of an iteration that decodes, of which a sequence is part.
         decode_s_per_sequence: Seconds for each sequence beyond the first.
         decode_s_per_context_token: Seconds for each token of all sequences' contexts.
-        basis: How firmly they stand.
+        basis: Their basis.
     """
 
     prefill_fixed_s: float
@@ -67,7 +66,7 @@ class IterationTimes:
     basis: Basis
 
     def prefill_s(self, prompt_tokens: Sequence[int]) -> float:
-        """Seconds that the prompts of an iteration's new sequences take; 0 if there are none."""
+        """Seconds of prefill for the prompts of an iteration's new sequences; 0 without any."""
         if not len(prompt_tokens):
             return 0.0
         tokens = sum(prompt_tokens)
@@ -76,7 +75,7 @@ class IterationTimes:
         return math.fsum((self.prefill_fixed_s, *parts))
 
     def decode_s(self, active: int, context_tokens: int = 0) -> float:
-        """Seconds to give each active sequence a token; 0 if there are none.
+        """Seconds to generate one token for each active sequence; 0 without any.
 
         Args:
             active: Sequences.
@@ -118,7 +117,7 @@ def _board_ratios(board: str) -> tuple[float, float, Basis]:
             continue
         if over == REFERENCE:
             return decode, prefill, "scaled"
-        # Only a data sheet compares the A100-40GB with the reference.
+        # only a data sheet compares the A100-40GB with the reference
         memory, compute = by_sheet(over)
         return decode * memory, prefill * compute, "assumed"
     return *by_sheet(board), "assumed"
@@ -126,7 +125,7 @@ def _board_ratios(board: str) -> tuple[float, float, Basis]:
 
 @table_cache
 def _slice_ratios(board: str, profile: str) -> tuple[dict[str, float], Basis]:
-    """What a part of an iteration takes longer on a slice than on the whole board, by part."""
+    """Factor of each part of an iteration on a slice, relative to the whole board."""
     known = mig.profiles(board) if board in mig.boards() else {}
     pick(f"profile of {board}", profile, dict.fromkeys([*known, WHOLE]))
     exponents = {
@@ -143,7 +142,7 @@ def _slice_ratios(board: str, profile: str) -> tuple[dict[str, float], Basis]:
 
 @table_cache
 def _decode_correction(model: str, precision: str, tensor_parallel: int) -> float:
-    """What measured rates multiply a decoding iteration of the physical form by."""
+    """Factors from measured rates on a decoding iteration of the physical form."""
     row = {
         "model": model,
         "precision": precision,
@@ -172,16 +171,16 @@ def _measured_range() -> tuple[float, float, frozenset[int]]:
 def iteration_times(
     model: str, precision: str, board: str, profile: str, tensor_parallel: int = 1
 ) -> IterationTimes:
-    """Return the times of an engine's iterations: the modelled ones, scaled to rows of its own.
+    """Return the times of an engine's iterations: modelled ones, scaled to measured rows.
 
     Rows of table ``llm_iteration`` for this very model on one board of this kind scale prefill and
     decoding by the geometric mean of measured over modelled times. They name the model, or an alias
     in table ``llm_models``, and are of full precision or end in another's name, as in
-    ``"Qwen2.5-7B-Instruct-AWQ"``. The shipped rows are of several boards, and a simulation has one:
-    only a user's rows count here.
+    ``"Qwen2.5-7B-Instruct-AWQ"``. The shipped rows are of several boards, but a simulation has one,
+    so only a user's rows count here.
 
     Args:
-        model: A name in `models`, or what a measured table calls it.
+        model: A name in `models`, or an alias in a measured table.
         precision: One of its `precisions`.
         board: One of `boards`.
         profile: A MIG profile of the board, or ``"full"``.
@@ -205,7 +204,7 @@ def iteration_times(
 def _measured_over_modelled(
     model: str, precision: str, board: str, tensor_parallel: int
 ) -> tuple[float, float]:
-    """What rows of a model's own multiply prefill and decoding by; 1 without any."""
+    """Factors from a model's measured rows on prefill and decoding; 1 without any."""
     names = names_of(model)
     if precision != FULL_PRECISION:
         names = frozenset(f"{name}-{precision}" for name in names)
@@ -234,10 +233,10 @@ def modelled_iteration_times(
 
     A decoding iteration of one sequence launches kernels and reads the layers' and the output
     matrix's weights, at a speed fitted for each precision. LLM.int8 takes that of full precision by
-    the ratio measured on BLOOM-176B. Each further sequence costs a multiple of a prompt token, each
-    token of context the reading of its keys and values. A prompt token costs twice the layers'
-    parameters of operations, at the throughput that Vidur's rows show, and causal attention. With
-    several boards reading is shared evenly, arithmetic by a fitted power. A vision tower's time is
+    the ratio measured on BLOOM-176B. Each further sequence costs a multiple of a prompt token; each
+    token of context costs reading its keys and values. A prompt token costs twice the layers'
+    parameters in operations, at the throughput of Vidur's rows, and causal attention. With several
+    boards, reading is shared evenly and arithmetic by a fitted power. A vision tower's time is
     left out.
 
     Returns:
@@ -250,7 +249,7 @@ def modelled_iteration_times(
             f"tensor_parallel is {tensor_parallel!r}: give the number of boards, at least 1"
         )
     known = language_model(model)
-    layer_bytes(model, precision)  # Raises if the precision is not known.
+    layer_bytes(model, precision)  # raises if the precision is not known
     memory, compute, board_basis = _board_ratios(board)
     slices, slice_basis = _slice_ratios(board, profile)
     values = coefficients("llm")
@@ -294,7 +293,7 @@ def modelled_iteration_times(
         prefill_s_per_token=token * longer_computing,
         prefill_s_per_token2=attention * longer_computing,
         decode_fixed_s=decode * _S_PER_MS,
-        # Of the two ratios of a board, that of memory is nearer to how sequences fare on an H100.
+        # Of a board's two ratios, that of memory is closer to the cost of sequences on an H100.
         decode_s_per_sequence=sequence * memory * slices["prefill"] / tensor_parallel**arithmetic,
         decode_s_per_context_token=context * longer_reading,
         basis=worst(own, board_basis, slice_basis),
