@@ -1,6 +1,6 @@
 """Query planners: policies on the planning context.
 
-They import the planning interface, ``sim`` and what it is made of, and nothing of the world behind.
+They import only the planning interface, ``sim`` and its parts, and nothing of the world behind it.
 """
 
 from planners.baselines.chameleon import Chameleon

@@ -1,4 +1,4 @@
-"""Chameleon-style: re-profile periodically, but little: few configurations, found knob by knob."""
+"""Chameleon-style: re-profile few configurations periodically, found knob by knob."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,7 +18,7 @@ Setting = tuple[int, KnobValue]
 
 @dataclass(frozen=True, slots=True)
 class KnobEffect:
-    """What a setting multiplies, against the knob's richest value on the same items."""
+    """Factors of a setting, relative to the knob's richest value on the same items."""
 
     accuracy: float
     demand: float
@@ -26,7 +26,7 @@ class KnobEffect:
 
 @dataclass(frozen=True, slots=True)
 class KnobProfile:
-    """What was measured of a data set's knobs, taken as independent of each other."""
+    """Measurements of a data set's knobs, which are assumed to be independent of each other."""
 
     since_s: float  # when its first leader began
     accuracy: float  # accuracy of the richest configuration
@@ -34,7 +34,7 @@ class KnobProfile:
     effects: Mapping[Setting, KnobEffect] = field(default_factory=dict)
 
     def missing(self, pipeline: Pipeline) -> Iterator[Configuration]:
-        """Yield the configurations that show the missing settings, by value and then by knob.
+        """Yield the configurations that measure the missing settings, by value and then by knob.
 
         The knobs of the last operators come first: the operators before them need not run again.
         """
@@ -50,7 +50,7 @@ class KnobProfile:
                 yield configuration
 
     def with_effect(self, shown: Estimate, richest: Estimate) -> "KnobProfile":
-        """Return the profile with what a configuration showed against the richest."""
+        """Return the profile with a configuration's result, relative to the richest."""
         setting = _setting(shown.measurement.configuration, richest.measurement.configuration)
         effect = KnobEffect(
             shown.accuracy_mean / max(richest.accuracy_mean, 1e-9),
@@ -59,7 +59,7 @@ class KnobProfile:
         return replace(self, effects={**self.effects, setting: effect})
 
     def composed(self, pipeline: Pipeline, configuration: Configuration) -> KnobEffect | None:
-        """Return what all settings of a configuration do together; None if one is not known."""
+        """Return the combined effect of a configuration's settings; None if one is not known."""
         accuracy, demand = 1.0, 1.0
         for knob in deviations(configuration, pipeline.configurations[0]):
             effect = self.effects.get((knob, configuration.values[knob]))
@@ -90,9 +90,9 @@ def _setting(configuration: Configuration, richest: Configuration) -> Setting:
 
 
 LEADER_SHARE = 0.5
-"""Share of a search's budget after which no more runs begin that serve all of the data set."""
+"""Share of a search's budget that runs for the whole data set may use."""
 RICHEST_SHARE = 0.5
-"""Share of that which the richest configuration may take."""
+"""Part of this share that the richest configuration may use."""
 
 
 @dataclass(eq=False, repr=False)
@@ -112,7 +112,7 @@ class Chameleon(InRange, Planner):
       the active one included. It moves to the cheapest accurate one; if there is none, more are
       tried.
 
-    ``docs/concepts/baselines.md`` says what of it is confirmed, and how it departs from the paper.
+    ``docs/concepts/baselines.md`` lists what the paper confirms, and the departures from it.
 
     Args:
         budget_s: planning seconds of each search.
@@ -148,7 +148,7 @@ class Chameleon(InRange, Planner):
         if context.trigger == "tick":
             for query in context.running:
                 looked_s = context.recall(("chameleon looked", query.id))
-                # A planner that crashed may have lost when it looked last.
+                # A crash may have lost the time of the last look.
                 if looked_s is None or context.now_s >= looked_s + self.window_s:
                     context.resample(query)
                     self._serve(context, query, node, orders)
@@ -214,7 +214,7 @@ class Chameleon(InRange, Planner):
     def _profiled(
         self, context: PlanningContext, query: Query, knobs: KnobProfile | None
     ) -> list[Estimate]:
-        """Profile what a query has and its top configurations, and more until one is accurate."""
+        """Profile a query's active and top configurations, and more until one is accurate."""
         order = (
             [] if knobs is None else knobs.ranked(context.world.pipeline, query.slo.accuracy or 0.0)
         )
@@ -228,7 +228,7 @@ class Chameleon(InRange, Planner):
                 break
             estimate = context.profile(query, configuration, self.samples)
             if not estimate.count:
-                break  # The budget is spent.
+                break  # the budget is spent
             estimates.append(estimate)
             found = found or estimate.accurate_enough(query.slo)
         return estimates
@@ -236,7 +236,7 @@ class Chameleon(InRange, Planner):
     def _ways(
         self, context: PlanningContext, query: Query, node: str, estimates: Sequence[Estimate]
     ) -> Iterator[Plan]:
-        """Yield plans of some configurations: those in time first, then by price.
+        """Yield plans of some configurations: plans within the bound first, then by price.
 
         Among equals, the active plan comes first.
         """

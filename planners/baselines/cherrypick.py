@@ -23,13 +23,13 @@ TRIED = "plans tried"
 """The plans that were tried for a query, by query."""
 
 MOST_BOUNDS = 10.0
-"""Most that latency counts as, over the bound, so that overload has a finite value."""
+"""Largest latency over the bound; caps overload at a finite value."""
 
 MOST_REFUSED = 10
-"""Plans of one layout without room after which the whole layout is passed over."""
+"""Number of refused plans of one layout after which the whole layout is skipped."""
 
 MOST_POINTS = 256
-"""Quasi-random points that are drawn to find plans that can be tried."""
+"""Number of quasi-random points drawn to find plans to try."""
 
 
 class PlanRuns:
@@ -185,7 +185,7 @@ class CherryPick(QueryByQuery):
     the SLO and fits. While there is none, only the probability counts. The search stops after
     ``least_runs`` plans once the largest expected saving is at most ``stop_saving`` of C_best.
 
-    ``docs/concepts/baselines.md`` says what of it is confirmed, and how it departs from the paper.
+    ``docs/concepts/baselines.md`` lists what the paper confirms, and the departures from it.
 
     Args:
         budget_s: planning seconds of each search.
@@ -201,7 +201,7 @@ class CherryPick(QueryByQuery):
     query_records = (IN_VAIN, TRIALS, TRIED)
 
     budget_s: float = 5.0
-    samples: Annotated[int, Range(ge=2)] = 100  # Their variance is the noise of its model.
+    samples: Annotated[int, Range(ge=2)] = 100  # their variance is the model's noise
     starts: Count = 3
     least_runs: Annotated[int, Range(ge=0)] = 6
     stop_saving: NonNegative = 0.1

@@ -1,4 +1,4 @@
-"""INFaaS-style: the cheapest sufficient variant of each operator, scaled when it is late."""
+"""INFaaS-style: the cheapest sufficient variant of each operator, scaled when late."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -115,7 +115,7 @@ class Goal:
     quality: float  # least accuracy over that of the richest configuration
 
     def shortfall(self, offer: VariantOffer) -> tuple[float, float, float, float]:
-        """Return what an offer lacks in accuracy and in time, its price, and its load."""
+        """Return an offer's deficits in accuracy and in time, its price, and its load."""
         return (
             max(0.0, self.quality - offer.variant.quality),
             max(0.0, offer.time_s - self.time_s),
@@ -168,7 +168,7 @@ FASTER = 0.9
 """Most time of an upgraded operator, over its present time."""
 
 MOST_SPREAD = 10.0
-"""Most that the quantile of an operator's time is taken to be over its mean."""
+"""Largest assumed ratio of the quantile of an operator's time to its mean."""
 
 
 @dataclass(eq=False, repr=False)
@@ -191,14 +191,14 @@ class INFaaS(QueryByQuery):
     its share is scaled. It gets one more replica if its requests mostly wait; otherwise the
     cheapest upgrade that is at least a tenth faster and accurate enough.
 
-    ``docs/concepts/baselines.md`` says what of it is confirmed, and how it departs from the paper.
+    ``docs/concepts/baselines.md`` lists what the paper confirms, and the departures from it.
 
     Args:
         budget_s: planning seconds of each data set's profile.
         samples: items profiled for each variant.
         headroom: share of the latency bound that is split; the rest is for network and waiting.
         replan_every_s: period of the autoscaler.
-        settle_s: how long a plan must have been active when a window begins that counts.
+        settle_s: how long a plan must have been active at the start of a window for it to count.
         pause_s: seconds between two searches for a query without a plan, unless room is freed.
     """
 

@@ -114,14 +114,14 @@ class JellyBean(QueryByQuery):
     (`assign_workers`). The cheapest plan is deployed, the most accurate among equals. A query is
     planned again only if it lost its deployment.
 
-    ``docs/concepts/baselines.md`` says what of it is confirmed, and how it departs from the paper.
+    ``docs/concepts/baselines.md`` lists what the paper confirms, and the departures from it.
 
     Args:
         budget_s: planning seconds of each data set's profile; the authors' has no limit.
         samples: items profiled for each configuration.
         width: states kept by both searches.
         latency_slack: most predicted latency over the SLO's bound; plans that exceed it come last,
-            the least late first. None for no check, as the authors have it.
+            the least late first. None for no check, as in the authors' planner.
         pause_s: seconds between two searches for a query without a plan, unless room is freed.
     """
 

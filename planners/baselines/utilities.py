@@ -1,4 +1,4 @@
-"""The utility of each way to serve a query, and sharing a pool by marginal utility.
+"""The utility of each option of a query, and sharing a pool by marginal utility.
 
 A ladder is the options of one query: each rung costs more of the pool than the one below and is
 worth more, at falling returns. Level 0 is nothing, at no cost. Nothing changes between two rungs,
@@ -141,7 +141,7 @@ def allocate(ladders: Sequence[Sequence[Option]], objective: Objective) -> list[
 
 @dataclass
 class Valuation:
-    """Values the ways to serve each query on one node during one call; results are cached."""
+    """Computes the options of each query on one node during one call; results are cached."""
 
     context: PlanningContext
     node: str  # the node that serves all
@@ -259,7 +259,7 @@ class Valuation:
             option, late_s = self._value(query, plan, estimate, uses)
             yield option
             if late_s == 0:
-                return  # A larger one costs more, and is worth no more.
+                return  # A larger one costs more and has no more utility.
 
     def _value(
         self, query: Query, plan: Plan, estimate: Estimate, uses: tuple[Use, ...]
@@ -273,7 +273,7 @@ class Valuation:
         return Option(plan, uses, self._utility(query, estimate, late_s)), late_s
 
     def _utility(self, query: Query, estimate: Estimate, late_s: float) -> float:
-        """Return U. Quality that the floor lacks counts against it."""
+        """Return U. Quality below the floor lowers it."""
         above = estimate.accuracy_mean - (query.slo.accuracy or 0.0)
         return self.u_base + self.alpha_quality * above - self.alpha_lag * late_s
 

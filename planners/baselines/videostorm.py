@@ -21,7 +21,7 @@ from sim import Estimate, Planner, PlanningContext
 SEEN = "videostorm seen"
 
 Targets = dict[int, Option]
-"""What each query should get, by its id."""
+"""The target option of each query, by id."""
 
 
 @dataclass(eq=False, repr=False)
@@ -45,7 +45,7 @@ class VideoStorm(InRange, Planner):
     under the present load. A query that is not served has U = 0. Then waiting queries are placed,
     and running ones migrate if they gain enough.
 
-    ``docs/concepts/baselines.md`` says what of it is confirmed, and how it departs from the paper.
+    ``docs/concepts/baselines.md`` lists what the paper confirms, and the departures from it.
 
     Args:
         objective: ``"max_sum"`` or ``"max_min"``; they differ only when the node is short.
@@ -121,7 +121,7 @@ class VideoStorm(InRange, Planner):
         return known
 
     def _targets(self, value: Valuation) -> Targets:
-        """Allocate the node: return what each query should get, if anything."""
+        """Allocate the node: return each query's target option, if any."""
         context = value.context
         queries = (*context.running, *context.waiting)
         wishes = {query.id: value.wish(query, self.migrate_gain) for query in queries}
@@ -130,7 +130,7 @@ class VideoStorm(InRange, Planner):
         for wish in wanted.values():
             pool.add(wish)
         if not pool.full:
-            return wanted  # With enough for all, everybody climbs to the top of the ladder.
+            return wanted  # With enough room, every query gets its best option.
         ladders = [concave_ladder(self._sticky(value, query)) for query in queries]
         levels = allocate(ladders, self.objective)
         for query, ladder in zip(queries, ladders, strict=True):
@@ -146,7 +146,7 @@ class VideoStorm(InRange, Planner):
         current, options = value.current(query), value.options(query)
         if current is None:
             return options
-        if value.away(query):  # Others that are served nowhere need the room more.
+        if value.away(query):  # unserved queries need the room more
             return options if current.utility <= 0 else []
         kept = replace(current, utility=current.utility + self.migrate_gain)
         return [kept, *(option for option in options if option.plan != current.plan)]
@@ -180,14 +180,14 @@ class VideoStorm(InRange, Planner):
             if target is None or current is None or target.plan == current.plan:
                 continue
             if query.id in value.context.world.loading:
-                continue  # Another order would lose what was loaded.
+                continue  # another order would discard the loaded models
             gain = target.utility - current.utility
             gains = gain >= 0 if value.away(query) else gain > self.migrate_gain
             if gains and orders.fits(query, target.plan):
                 orders.deploy(query, target.plan)
 
     def _cut_back(self, value: Valuation, targets: Targets, orders: Orders, utility: float) -> None:
-        """Cut running queries back to their targets for a starved query of some utility."""
+        """Reduce running queries to their targets to make room for a starved query."""
         for query in value.context.running:
             target, current = targets.get(query.id), value.current(query)
             if current is None or query.id in value.context.world.loading or value.away(query):
@@ -210,7 +210,7 @@ def _fingerprint(context: PlanningContext, node: str) -> Hashable:
         reports = context.telemetry(query)
         running.append((query.id, reports[-1].end_s if reports else None))
     free: tuple[int, ...] = (context.world.machines_up(node),)
-    if waiting:  # What drains becomes free some time after the departure.
+    if waiting:  # draining machines become free some time after the departure
         profiles = context.world.cluster.nodes[node].gpu_profiles
         instances = (context.world.free_instances(node, profile) for profile in profiles)
         free = context.world.machines_up(node), context.world.free_cores(node), *instances

@@ -1,4 +1,4 @@
-"""Vulcan: Bayesian optimisation of one utility, placement by placement, and a watch over it."""
+"""Vulcan: Bayesian optimisation of one utility, placement by placement, and its monitoring."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -50,7 +50,7 @@ class Vulcan(InRange, Planner):
     come first, and latencies of its placement are multiplied by observed over predicted, at most
     ten. A query whose record a planner crash deleted is searched again on the same data.
 
-    ``docs/concepts/baselines.md`` says what of it is confirmed, and how it departs from the paper.
+    ``docs/concepts/baselines.md`` lists what the paper confirms, and the departures from it.
 
     Args:
         budget_s: planning seconds of each search, the part after an early deployment included.
@@ -132,7 +132,7 @@ class Vulcan(InRange, Planner):
         return True
 
     def _go_on(self, context: PlanningContext, query: Query, orders: Orders) -> None:
-        """Continue the search of a query that serves by the first plan that was found."""
+        """Continue the search of a query that already has its first plan."""
         progress: VulcanProgress | None = context.recall(("vulcan progress", query.id))
         if progress is not None:
             trials = Trials(context, query, self.samples)
@@ -178,7 +178,7 @@ class Vulcan(InRange, Planner):
         start: VulcanProgress = START,
         enough: bool = False,
     ) -> None:
-        """Search, and remember where to go on."""
+        """Search, and remember where to continue."""
 
         def serves(configuration: int) -> bool:
             return self._choose(context, query, search, (configuration,)) is not None

@@ -16,13 +16,13 @@ from scenarios.slo import SLO
 from sim import Plan, PlanningContext, PlanView
 
 MOST_BOUNDS = 10.0
-"""Most that latency counts as, over the bound, so that overload has a finite utility."""
+"""Largest latency over the bound; caps overload at a finite utility."""
 
 LOOKED_AT = 3
-"""Known plans of a layout, and others, that tell whether it has room."""
+"""Numbers of known and of other plans of a layout that are checked for room."""
 
 MOST_REFUSED = 10
-"""Plans of one layout, one after the other, without room after which the layout is left."""
+"""Number of consecutive plans of a layout without room after which the layout is left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class VulcanProgress:
-    """How far a search has come."""
+    """The progress of a search."""
 
     layout: int = 0  # the layout that is being searched, or is next
     worse: int = 0  # configurations below the best of that layout that were tried in it
@@ -106,7 +106,7 @@ class PlacementSearch:
     trials: Trials
     orders: Orders
     utility: Utility  # the utility of plans
-    rules: Rules  # when to go on, and when to leave a layout
+    rules: Rules  # when to continue, and when to leave a layout
     slowdowns: Mapping[tuple[str, ...], float]  # observed over predicted latency, by placement
     rng: np.random.Generator  # source of the initial configurations
 
@@ -133,10 +133,10 @@ class PlacementSearch:
         Args:
             first: configurations to begin with, before random ones.
             start: where an earlier search for the query stopped.
-            enough: whether to stop for now, given a configuration just profiled.
+            enough: returns whether to pause, given a configuration just profiled.
 
         Returns:
-            Where it stopped for now; None if it is complete.
+            Where it paused; None if it is complete.
         """
         begun_s = self.context.remaining(self.query)
         self._until_s = start.spent_s

@@ -1,7 +1,7 @@
 """Acquisition functions; all arguments are arrays that broadcast against each other."""
 
 import numpy as np
-import scipy  # Its parts are loaded when they are first used.
+import scipy  # submodules load at first use
 from numpy.typing import ArrayLike
 
 from planners.common.arrays import Floats
@@ -12,7 +12,7 @@ def probability_below(bound: ArrayLike | None, mean: ArrayLike, sd: ArrayLike) -
 
     For a log-normal value pass the logarithms of bound and median, and the log's deviation.
 
-    A bound of None is none; at an ``sd`` of 0 the value is its mean.
+    None is no bound; at an ``sd`` of 0 the value is its mean.
     """
     if bound is None:
         return np.ones(np.broadcast_shapes(np.shape(mean), np.shape(sd)))
@@ -35,7 +35,7 @@ def feasible_saving(
     with a linear saving in place of the expected improvement, as costs are known.
 
     Args:
-        reference: cost of the best feasible plan so far; dearer candidates save 0.
+        reference: cost of the best feasible plan so far; more costly candidates save 0.
         cost: cost of each candidate, in the same unit.
         accurate: probability of meeting the accuracy part of the SLO.
         fast: probability of meeting its latency part.

@@ -12,7 +12,7 @@ overhead of library calls, which dominates for few observations.
 from math import exp, sqrt
 
 import numpy as np
-import scipy  # Its parts are loaded when they are first used.
+import scipy  # submodules load at first use
 
 from planners.common.arrays import Floats, Integers
 from scenarios.compiled import compiled
@@ -42,7 +42,7 @@ class Factor:
     def extend(
         self, start: int, chosen: Integers, noise: Floats, unit: float = 1.0, floor: float = 0.0
     ) -> None:
-        """Replace all rows from number ``start`` on by m others.
+        """Replace all rows from number ``start`` on by m new rows.
 
         Args:
             start: rows to keep.
@@ -129,7 +129,7 @@ def _add_rows(
         for other in range(row):
             explained += solved[other, point] * solved[other, point]
             lower[row, other] = solved[other, point]
-        # Rounding must not take away the noise that is surely there.
+        # Rounding must not remove the noise.
         pivot = sqrt(max(beyond[point] - explained + its_noise, its_noise))
         lower[row, row] = pivot
         for other in range(row):
@@ -165,7 +165,7 @@ def _covary(points: Floats, point: int, signal: float, constant: float, row: Flo
 def _moments(
     lower: Floats, solved: Floats, values: Floats, centre: float, scale: float, variance: float
 ) -> tuple[Floats, Floats]:
-    """Return what ``Factor.predict`` does, from the first n rows of L and of V."""
+    """Predict like ``Factor.predict``, from the first n rows of L and of V."""
     rows, count = solved.shape
     explained, mean, sd = np.zeros(count), np.zeros(count), np.empty(count)
     white = np.empty(rows)
@@ -191,7 +191,7 @@ def _solve_lower(lower: Floats, right: Floats) -> Floats:
 
     The same as ``scipy.linalg.solve_triangular`` without its checks, which take most of its time.
     """
-    # LAPACK wants columns after one another, which the transpose of an array in C order has.
+    # LAPACK needs column-major order, as in the transpose of an array in C order.
     found, info = scipy.linalg.lapack.dtrtrs(lower.T, right, lower=0, trans=1)
     if info:
         raise np.linalg.LinAlgError(f"singular matrix: row {info - 1}")

@@ -17,7 +17,7 @@ from sim import PlanView
 def positions(pipeline: Pipeline) -> Integers:
     """Return the position of each configuration's knob values in their lists, (C, knobs)."""
     shape = [len(knob.choices) for knob in pipeline.knobs]
-    every = list(np.ndindex(*shape))  # Configurations are numbered as products are.
+    every = list(np.ndindex(*shape))  # configurations are numbered like the product of choices
     return np.array(every, dtype=np.int64).reshape(len(every), len(shape))
 
 
@@ -57,7 +57,7 @@ def _mixed_widths(pipeline: Pipeline) -> list[int]:
 
 
 def _encoded(pipeline: Pipeline, widths: Sequence[int]) -> Floats:
-    """Return the features of all configurations: a knob has one per choice, or one altogether."""
+    """Return the features of all configurations, one-hot or ordinal for each knob."""
     codes = positions(pipeline)
     columns: list[Floats] = [np.empty((len(codes), 0))]
     for code, knob, width in zip(codes.T, pipeline.knobs, widths, strict=True):

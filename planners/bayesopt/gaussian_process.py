@@ -21,7 +21,7 @@ REFIT_AT = (4, 8, 16, 32, 64, 128, 256, 512)
 
 
 class Grid:
-    """Points of a process, and what follows from them alone; processes may share it.
+    """Points of a process and derived values; processes may share it.
 
     Args:
         points: features of all points, shape (C, D).
@@ -49,7 +49,7 @@ class Grid:
         self.widths = widths
         self.block_of = np.repeat(np.arange(len(widths)), widths)
         variance = np.bincount(self.block_of, points.var(axis=0), len(widths))
-        # A block in which all points agree says nothing; any distance will do.
+        # In a block where all points agree, any distance will do.
         self.typical: Floats = np.sqrt(np.where(variance > 0, 2 * variance, 1.0))
         self.relative: Floats = points / self.typical[self.block_of]
         self.initial = Hyperparameters((2.0,) * len(widths))
@@ -65,7 +65,7 @@ class Grid:
 
 
 class GaussianProcess:
-    """A Gaussian process over C points; observations take effect when a result is asked for.
+    """A Gaussian process over C points; observations take effect at the next result.
 
     Args:
         points: features of all points, shape (C, D), or a `Grid`.
@@ -107,7 +107,7 @@ class GaussianProcess:
         self._taken: Floats = np.empty((8, 2))
         self._stale_units = False
         self._factor: Factor | None = None
-        # Rows from there on are not yet as the factor should have them.
+        # the factor is outdated from this row on
         self._changed = 0
         self._predicted: tuple[Floats, Floats] | None = None
 
@@ -155,7 +155,7 @@ class GaussianProcess:
         last = dict(zip(indices, range(len(indices)), strict=True))
         if len(last) < len(indices):
             taken = taken[list(last.values())]
-        # Hyper-parameters are fitted on the way, so often as by single observations.
+        # Hyper-parameters are fitted as often as by single observations.
         start, count, points = 0, len(self), tuple(last)
         for at, index in enumerate(points, start=1):
             new = index not in self._rows
@@ -165,7 +165,7 @@ class GaussianProcess:
                 start = at
 
     def _observe(self, indices: Sequence[int], taken: Floats) -> None:
-        """Take values and noise of different points, shape (m, 2); fit if that is due."""
+        """Add values and noise of different points, shape (m, 2); fit if due."""
         known, many = self._rows, len(self._grid)
         for index in indices:
             if not 0 <= index < many:
@@ -220,7 +220,7 @@ class GaussianProcess:
         return self._centre + self._scale * mean, self._scale * sd[:, None]
 
     def _start_anew(self) -> None:
-        """Discard the factor, as hyper-parameters or units have changed."""
+        """Discard the factor after a change of hyper-parameters or units."""
         self._factor = None
         self._changed = 0
 
@@ -241,11 +241,11 @@ class GaussianProcess:
         return self._factor
 
     def _update_units(self) -> None:
-        """Take the centre and the scale that were not given from the values."""
+        """Set the centre and the scale from the values, unless given."""
         self._stale_units = False
         if not self._units_given[0]:
             self._centre = float(self._values.mean())
         if not self._units_given[1]:
             spread = float(self._values.std())
-            # One value, or many alike, show no scale of their own.
+            # equal values have no scale
             self._scale = spread if spread > 1e-12 * np.abs(self._values).max() else 1.0

@@ -19,13 +19,13 @@ MOST_STEPS = 15
 """L-BFGS steps of one refit; it starts where the last one ended."""
 
 BOUNDS = {"length": (0.05, 20.0), "signal": (1e-3, 1e2), "floor": (1e-7, 1.0)}
-"""Hyper-parameters stay within: lengths over the typical distance, the others as they are."""
+"""Bounds of hyper-parameters: lengths over the typical distance, the others absolute."""
 
 PRIOR_SPREAD = {"length": 1.0, "signal": 1.5, "floor": 3.0}
-"""Standard deviations of their logarithms around the defaults."""
+"""Prior standard deviations of their logarithms around the defaults."""
 
 FITTED_KEPT = 10_000
-"""Fits that are kept: a few of each of some thousand queries."""
+"""Number of cached fits: a few for each of some thousand queries."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ def fitted(
         start: where the search begins.
         prior: medians of the prior.
     """
-    # A search that is taken up again takes the same observations in once more.
+    # A resumed search adds the same observations again.
     key = *(each.tobytes() for each in (points, residual, noise)), widths, start, prior
     if key in _FITTED:
         _FITTED.move_to_end(key)
@@ -79,7 +79,7 @@ def fitted(
         return 0.5 * float(off @ off) + value, gradient
 
     found = minimum(negative_posterior, np.log(_flat(start)), low, high, MOST_STEPS)
-    # Rounded, so that the last bits of a linear algebra library do not reach a plan.
+    # Rounded, so that the last bits of linear algebra do not affect plans.
     *lengths, signal, floor = np.exp(np.round(found, 2)).tolist()
     best = Hyperparameters(tuple(lengths), signal, floor, prior.constant_variance)
     _FITTED[key] = best

@@ -1,16 +1,15 @@
 """The minimum of a smooth function within bounds, by scipy's L-BFGS-B, for cheap functions.
 
-``scipy.optimize.minimize`` takes ten times as long to hand an array to such a function as the
-function takes itself. So the compiled steps of the algorithm are called here one by one, as scipy's
-own Python does. They are not part of scipy's interface: where they look different, ``minimize`` is
-called after all, with the same result.
+The overhead of ``scipy.optimize.minimize`` is ten times the time of such a function. So this module
+calls scipy's compiled steps one by one, as scipy's Python does. They are not part of scipy's public
+interface: if they look different, ``minimize`` is called instead, with the same result.
 """
 
 from collections.abc import Callable
 from sys import float_info
 
 import numpy as np
-import scipy  # Its parts are loaded when they are first used.
+import scipy  # submodules load at first use
 
 from planners.common.arrays import Floats
 
@@ -20,7 +19,7 @@ CORRECTIONS = 10
 LEAST_DECREASE = 2.220446049250313e-09
 LEAST_GRADIENT = 1e-5
 LINE_STEPS = 20
-"""What ``minimize`` has as defaults."""
+"""The defaults of ``minimize``."""
 
 EVALUATE, ITERATED, STOP = 3, 1, 5
 STEPS_MADE = 504
@@ -37,7 +36,7 @@ def minimum(
     steps: int,
     corrections: int = CORRECTIONS,
 ) -> Floats:
-    """Return where a function is least, as far as some steps lead, shape (n,).
+    """Return the minimiser of a function after at most some steps, shape (n,).
 
     Args:
         function: returns its value and gradient.
@@ -45,7 +44,7 @@ def minimum(
         low: lower bounds, finite, shape (n,).
         high: upper bounds, infinite where there is none, shape (n,).
         steps: most steps.
-        corrections: earlier steps from which the curvature is taken.
+        corrections: number of earlier steps that give the curvature.
     """
     step = _step()
     if step is None:
@@ -95,6 +94,6 @@ def wrapped(
 
 
 def _step() -> Callable[..., None] | None:
-    """Return scipy's compiled step, or None if it is not as it is known to be."""
+    """Return scipy's compiled step, or None if it differs from the known one."""
     step = getattr(getattr(scipy.optimize, "_lbfgsb", None), "setulb", None)
     return step if (getattr(step, "__doc__", None) or "").strip() == SIGNATURE else None

@@ -11,12 +11,12 @@ from sim import Estimate, PlanningContext
 def by_deviation(pipeline: Pipeline) -> list[Configuration]:
     """Return all configurations by the number of knobs in which they differ from the richest.
 
-    So a profile that ends early tells most about each knob alone.
+    So a profile that ends early shows most about single knobs.
     """
     richest = pipeline.configurations[0]
     return sorted(
         pipeline.configurations, key=lambda each: len(deviations(each, richest))
-    )  # A stable sort: the richest first among equals.
+    )  # stable sort: the richest first among equals
 
 
 def deviations(configuration: Configuration, other: Configuration) -> tuple[int, ...]:
@@ -53,7 +53,7 @@ def profile_ahead(
 
 
 def half_profiled(context: PlanningContext, source: Query | str, count: int, samples: int) -> bool:
-    """Return whether a count is half of the items asked for, or of all of a query or data set."""
+    """Return whether a count is at least half of the wanted or existing items."""
     return 2 * count >= samples or 2 * count >= len(context.bulk.features(source))
 
 

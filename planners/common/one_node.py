@@ -1,4 +1,4 @@
-"""Planning on one node: which one, in which partitions, and what a plan takes of it."""
+"""Planning on one node: which node, which partitions, and a plan's share of it."""
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class Partition:
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """What an option takes of one kind of slot; slots are whole, and options share them by kind."""
+    """An option's use of one kind of slot; slots are whole, and options share them by kind."""
 
     kind: Hashable  # what users of the same slots agree on
     resource: int  # number of the resource that the slots are made of
@@ -28,7 +28,7 @@ class Use:
 
 
 def home_node(context: PlanningContext) -> str | None:
-    """Return the node that serves all: the highest that works, with a GPU if one is needed."""
+    """Return the node that serves all queries: the highest working one, with a GPU if needed."""
     needs_gpu = _needs_gpu(context)
     for name, node in reversed(context.world.cluster.nodes.items()):
         if (node.gpu_profiles or not needs_gpu) and context.world.machines_up(name):
@@ -45,7 +45,7 @@ def partitions(context: PlanningContext, node: str) -> tuple[Partition, ...]:
     if not _needs_gpu(context):
         return (Partition("", 0.0),)
     pool = context.world.cluster.nodes[node]
-    # The price of an instance is its share of the GPU's, by compute slices.
+    # an instance's price is its share of the GPU's, by compute slices
     prices = {profile: pool.slice_price_usd_per_hour(profile) for profile in pool.gpu_profiles}
     whole = max(prices.values())
     return tuple(Partition(each, prices[each] / whole) for each in sorted(prices, key=prices.get))  # type: ignore[arg-type]
@@ -76,7 +76,7 @@ def _plan(
 def plan_on(
     context: PlanningContext, node: str, query: Query, estimate: Estimate, partition: Partition
 ) -> tuple[Plan, tuple[Use, ...]] | None:
-    """Return the plan on a partition, and what it takes of the node's GPUs (0) and cores (1).
+    """Return the plan on a partition, and its use of the node's GPUs (0) and cores (1).
 
     None if it cannot run there, for lack of memory for instance.
     """

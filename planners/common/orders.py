@@ -28,7 +28,7 @@ def rested(context: PlanningContext, query: Query, pause_s: float) -> bool:
 
 
 def give_up(context: PlanningContext, query: Query) -> None:
-    """Note that a search for a query found nothing."""
+    """Record that a search for a query found nothing."""
     context.remember((IN_VAIN, query.id), context.now_s, query)
 
 
@@ -55,7 +55,7 @@ class Orders:
 
 
 class QueryByQuery(InRange, Planner):
-    """Searches for waiting queries in order of arrival, each for itself.
+    """Searches for waiting queries in order of arrival, one by one.
 
     Attributes:
         pause_s: seconds between two searches for a query without a plan, unless room is freed.
@@ -69,7 +69,7 @@ class QueryByQuery(InRange, Planner):
         self.serve(context, Orders(context))
 
     def serve(self, context: PlanningContext, orders: Orders) -> None:
-        """Do what `plan` does, and add to some orders."""
+        """Plan like `plan`, and add to given orders."""
         for query in context.waiting:
             if due(context, query, self.pause_s):
                 plan = self.find(context, query, orders)
@@ -80,4 +80,4 @@ class QueryByQuery(InRange, Planner):
 
     @abstractmethod
     def find(self, context: PlanningContext, query: Query, orders: Orders) -> Plan | None:
-        """Return the plan for a query, which fits beside the orders given, or None."""
+        """Return the plan for a query that fits in addition to given orders, or None."""

@@ -1,4 +1,4 @@
-"""What a query's search has profiled so far, as arrays for scoring plans in bulk."""
+"""The profiles of a query's search, as arrays for scoring plans in bulk."""
 
 import numpy as np
 
@@ -14,7 +14,7 @@ TRIALS = "trials"
 class Trials:
     """A query's profiled configurations; C configurations, N operators.
 
-    They are remembered for the query's next search, which does not pay for them again.
+    They are remembered for the query's next search, which reuses them free of charge.
 
     Args:
         samples: items profiled for each configuration. A run that the budget cuts to less than half
@@ -81,7 +81,7 @@ class Trials:
         return time, accuracy
 
     def renew(self) -> None:
-        """Take new data from the query's stream; nothing is known of them yet."""
+        """Take new data from the query's stream, and forget the profiles."""
         self._context.resample(self._query)
         self.known = []
         self._context.remember(self._key, (), self._query)

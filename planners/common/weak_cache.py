@@ -18,7 +18,7 @@ class Kept:
         self._known: dict[int, tuple[ref[Any], dict[Hashable, Any]]] = {}
 
     def of(self, owner: object, key: Hashable, make: Callable[[], Value]) -> Value:
-        """Return the cached value, made if need be.
+        """Return the cached value; make it if missing.
 
         Args:
             owner: the object; it must not change, and the value must not refer to it.
@@ -28,7 +28,7 @@ class Kept:
         number = id(owner)
         known = self._known.get(number)
         if known is None:
-            # Numbers are used again once an object is gone; by then this is gone as well.
+            # Ids are reused once an object is gone; by then its entry is gone as well.
             known = ref(owner, lambda _: self._known.pop(number, None)), {}
             self._known[number] = known
         values = known[1]

@@ -1,4 +1,4 @@
-"""What telemetry windows say of the active plan."""
+"""Information about the active plan from telemetry windows."""
 
 from math import inf, isfinite
 
@@ -36,6 +36,6 @@ def slowdown(predicted: Prediction, window: WindowReport) -> float:
     ratio = inf
     if isfinite(window.latency_quantile_s):
         ratio = window.latency_quantile_s / predicted.latency_quantile_s
-    elif window.completed:  # Some requests never completed.
+    elif window.completed:  # some requests never completed
         ratio = window.latency_mean_s / predicted.latency_mean_s
     return min(MOST_SLOWDOWN, max(1.0, ratio))

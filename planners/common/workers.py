@@ -1,4 +1,4 @@
-"""Workers for hire: which cores and GPU instances could run an operator, at which price."""
+"""Workers: the cores and GPU instances that could run an operator, and their prices."""
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
@@ -69,13 +69,13 @@ def crews(
         )
 
     everything = np.arange(len(view))
-    of_cores = {  # A core takes the same factor for everything.
+    of_cores = {  # a core has the same factor for everything
         operator: crew_for(operator, everything)
         for operator, each in enumerate(context.world.pipeline.operators)
         if each.kind == "cpu"
     }
     shape = [len(knob.choices) for knob in context.world.pipeline.knobs] or [1]
-    # Configurations are numbered as products are.
+    # configurations are numbered like the product of choices
     positions = np.stack(np.unravel_index(view.configuration, shape))
     found: dict[Configuration, Crew] = {}
     for configuration in configurations:

@@ -1,1 +1,1 @@
-"""Compass, composed of parts that are modules of their own."""
+"""Compass, composed of a search, a scheduler, a runtime and their parts."""

@@ -30,7 +30,7 @@ from scenarios.queries import Query
 from sim import Planner, PlanningContext
 
 LIKELY = 0.25
-"""Probability from which on a plan beyond the headroom is worth some room."""
+"""Least probability for a plan beyond the headroom to get room."""
 
 
 @dataclass(eq=False, repr=False)
@@ -40,11 +40,11 @@ class Compass(InRange, Planner):
     A reconstruction of Compass (Liu et al., arXiv 2504.16397; "Circinus" in its first version). For
     a new query, surrogates propose configurations (`CmboSearch`), which are profiled on few items
     (`StratifiedProfiler`); the first plan believed to meet the SLO is the response. The scheduler
-    (`PriceMatching`) gives queries plans that they can pay for at the prices of the pools. At
-    looks, active plans are confirmed by more profiling, and searches go on in the background.
-    Drift found by the runtime (`Watch`) has a query planned anew, alone first. If it, or a waiting
-    query, finds no room, all are matched anew on whole stations (`ShareStations`), and queries that
-    cost more than they are worth move or give way.
+    (`PriceMatching`) gives queries plans that they can pay for at the prices of the pools. Every
+    ``watch_every_s``, active plans are confirmed by more profiling, and searches continue in the
+    background. If the runtime (`Watch`) finds drift, the query is planned again, alone first. If it
+    or a waiting query finds no room, all are matched again on whole stations (`ShareStations`), and
+    queries that cost more than they are worth move or are released.
 
     Confirmed by the paper: these three components and their tasks, the decomposition into
     single-query planning and matching, the response at the first feasible plan, replanning in
@@ -58,9 +58,9 @@ class Compass(InRange, Planner):
         budget_s: planning seconds of the searches for a query before drift; the last profiling
             may exceed it, and so may the search for a running query that is not served well.
         improve_s: planning seconds of a background search at a look; 0 for no background work.
-        pause_s: pause of a query for which nothing was found, or that gave way.
-        known_for_s: how long the last bid of a refused query counts as all that it would bid.
-        watch_every_s: time between two looks at what is deployed.
+        pause_s: pause of a query for which nothing was found, or that was released.
+        known_for_s: how long the last bid of a refused query is reused.
+        watch_every_s: time between two checks of what is deployed.
         replan_every_s: time between two ticks, at which waiting queries get what is free.
     """
 
@@ -77,18 +77,18 @@ class Compass(InRange, Planner):
     replan_every_s: Positive = 1.0
 
     def plan(self, context: PlanningContext) -> None:
-        """Serve waiting queries; from time to time, look after those that run."""
+        """Serve waiting queries; every ``watch_every_s``, also check running ones."""
         if not context.waiting and not context.running:
             return
         if context.trigger == "departure":
-            return  # Nothing is free yet: machines are drained by one of the next ticks.
+            return  # nothing is free until a later tick, when machines are drained
         look = context.trigger == "tick" and self._look_due(context)
         if not look and not context.waiting and under_way(context) is None:
             return
         market = self._market(context)
         busy, held_up = self._carry_out(context, market)
         if held_up and context.trigger == "tick" and not look:
-            return  # What becomes free is for those that move.
+            return  # freed room is for queries that move
         waste = self.search.model.waste
         asking = retries(context, market, self.pause_s, self.known_for_s, waste, busy)
         further = self._to_search_further(context, asking) if look and self.improve_s else ()
@@ -113,7 +113,7 @@ class Compass(InRange, Planner):
         prices = self.scheduler.prices(pools, standing)
         return Market(pools, prices, standing, self.scheduler.worth)
 
-    # Queries that wait
+    # Waiting queries
 
     def _serve(
         self,
@@ -125,8 +125,8 @@ class Compass(InRange, Planner):
     ) -> bool:
         """Give waiting queries what they can pay for.
 
-        ``asking`` says whom to ask; ``further`` are refused queries that are searched for further.
-        Returns whether any were asked that are neither refused nor hopeful, and may need lanes.
+        ``asking`` selects the queries; ``further`` are refused queries that are searched further.
+        Returns whether some of them were neither refused nor hopeful, and may need lanes.
         """
         bids, new = [], False
         passed_over = {*asking.refused, *busy} - {*further}
@@ -154,7 +154,7 @@ class Compass(InRange, Planner):
     def _offers(
         self, context: PlanningContext, market: Market, query: Query, further: bool
     ) -> Sequence[Offer]:
-        """Return the plans known for a query; search if none may do, or if ``further``."""
+        """Return the known plans of a query; search if none may do, or if ``further``."""
         found = search_state(context, query)
         offers = found.offers
         left_s = max(0.0, self.budget_s - found.spent_s)
@@ -166,7 +166,7 @@ class Compass(InRange, Planner):
     def _to_search_further(self, context: PlanningContext, asking: Retries) -> set[int]:
         """Return refused queries with seconds left, in order of arrival, one for each lane."""
         refused = [query.id for query in context.waiting if query.id in asking.refused]
-        # To recall what a query knows itself would begin a search for each.
+        # Recalling a query's own records would begin a search for each.
         every = (known or SearchState() for known in seen_search_states(context, refused))
         left = (
             number
@@ -175,19 +175,19 @@ class Compass(InRange, Planner):
         )
         return set(islice(left, context.world.cluster.profiling.lanes))
 
-    # Queries that run
+    # Running queries
 
     def _look_after(
         self, context: PlanningContext, market: Market, busy: Collection[int], held_up: bool
     ) -> set[int]:
-        """Plan anew what has drifted, and all together if some find no room.
+        """Plan drifted queries again, and all queries together if some find no room.
 
-        ``held_up``: some wait for room that a regrouping has found. Returns the queries touched.
+        ``held_up``: some wait for room that a regrouping has found. Returns the affected queries.
         """
         busy = {*busy, *recover_lost(context, market, self.search, busy)}
         drifted, stuck = self._replan_drifted(context, market, busy)
         busy |= drifted
-        # Another regrouping would forget those that gave up what they had, to come back.
+        # another regrouping would forget queries that were released and have to return
         if not held_up and self.scheduler.regrouping.due(context):
             busy |= self._repack(context, market, self._wanting(context, busy))
         if stuck or self._some_lack_room(context):
@@ -197,7 +197,7 @@ class Compass(InRange, Planner):
     def _replan_drifted(
         self, context: PlanningContext, market: Market, busy: Collection[int]
     ) -> tuple[set[int], bool]:
-        """Plan anew what has drifted, each query alone.
+        """Plan drifted queries again, each alone.
 
         Returns the queries that were searched for, and whether one that is poorly served found a
         feasible plan, but no room for it.
@@ -211,7 +211,7 @@ class Compass(InRange, Planner):
             )
             now = self._now(context, market, query)
             served = self._note_service(context, query, now)
-            if not found.profiled:  # Its content has changed; what serves it may still do.
+            if not found.profiled:  # its content has changed; its active plan may still do
                 offers = self.scheduler.better(market, query, offers, now)
             if offers and offers[0].feasible:
                 moved = self._move(context, market, query, offers)
@@ -231,7 +231,7 @@ class Compass(InRange, Planner):
         return found
 
     def _some_lack_room(self, context: PlanningContext) -> bool:
-        """Return whether a waiting query knows a plan which may do, and got none in this call."""
+        """Return whether a waiting query has a plan that may do, but got none in this call."""
         orders = orders_of(context)
         queries = (query.id for query in context.waiting if query.id not in orders)
         return any(
@@ -252,9 +252,9 @@ class Compass(InRange, Planner):
     def _carry_out(self, context: PlanningContext, market: Market) -> tuple[set[int], bool]:
         """Order what now fits of the last regrouping.
 
-        A query that moves needs room beside its present plan. If a poorly served query finds none,
-        those that are to move first give up what they have, and return once machines are drained.
-        Returns the queries concerned, and whether some wait for room.
+        A query that moves needs room in addition to its present plan. If a poorly served query
+        finds none, the moving queries are released first, and return once machines are drained.
+        Returns these queries, and whether some wait for room.
         """
         last = under_way(context)
         if last is None:
@@ -282,9 +282,9 @@ class Compass(InRange, Planner):
     def _rebalance(
         self, context: PlanningContext, market: Market, busy: Collection[int]
     ) -> set[int]:
-        """Move queries that cost more than they are worth, or let them go; return them.
+        """Move or release queries that cost more than they are worth; return them.
 
-        Only if others lack room: otherwise nobody has a better use for the machines.
+        Called only if others lack room; otherwise the machines have no better use.
         """
         touched = set()
         for query in self.scheduler.overpaying(context, market):
@@ -303,7 +303,7 @@ class Compass(InRange, Planner):
         return touched
 
     def _improve(self, context: PlanningContext, market: Market, busy: Collection[int]) -> None:
-        """Confirm active plans, search on in the background, and move queries that gain.
+        """Confirm active plans, continue searches in the background, and move queries that gain.
 
         Queries are searched for within their budgets; poorly served ones beyond, until a feasible
         plan is known or nothing promises more.
@@ -340,7 +340,7 @@ class Compass(InRange, Planner):
         return poor is not None and poor == context.plan_of(query)
 
     def _note_service(self, context: PlanningContext, query: Query, now: Offer | None) -> bool:
-        """Remember whether a running query is believed to be served well, and return it."""
+        """Record and return whether a running query is believed to be served well."""
         served = now is None or now.feasible
         poor = None if served else context.plan_of(query)
         if poor != service_state(context, query.id).poor:
@@ -350,7 +350,7 @@ class Compass(InRange, Planner):
     def _move(
         self, context: PlanningContext, market: Market, query: Query, offers: Sequence[Offer]
     ) -> bool:
-        """Move a running query to its first plan that fits beside its own; tell if it moved."""
+        """Move a query to its first plan that fits with its own one; return whether it moved."""
         bid = self._bid(context, query, offers)
         if not offers or context.plan_of(query) == bid.plans[0]:
             return False
@@ -361,7 +361,7 @@ class Compass(InRange, Planner):
         return False
 
     def _now(self, context: PlanningContext, market: Market, query: Query) -> Offer | None:
-        """Return what is believed of the active plan."""
+        """Return the beliefs about the active plan."""
         known = serving(context, query)
         return None if known is None else self.search.judge(context, query, market, known.number)
 
@@ -372,7 +372,7 @@ class Compass(InRange, Planner):
         return Bid(query, offers, [view.plan(offer.number) for offer in offers])
 
     def _refuse(self, context: PlanningContext, market: Market, bid: Bid) -> None:
-        """Record why a bid got nothing, by its first plan."""
+        """Log why a bid got nothing, with its first plan."""
         offer = bid.offers[0]
         price = float(offer.demand @ market.prices)
         most = self.scheduler.most(offer)

@@ -1,8 +1,8 @@
 """Matching queries and plans: a multi-dimensional multiple-choice knapsack.
 
 Prices come from the `Dual`. They settle most queries: one plan is clearly the best, or none is
-worth its price. A linear program settles the rest. Then instances are packed on cards, and what is
-left is filled. The time grows about linearly with the plans.
+worth its price. A linear program settles the rest. Then instances are packed on cards, and the free
+room is filled. The time grows about linearly with the plans.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from planners.matching.packing import Move, Packing
 from planners.matching.problem import Problem
 
 CORRECTIONS = 20
-"""Earlier steps from which the curvature is taken."""
+"""Number of earlier steps that give the curvature."""
 
 
 class Dual:
@@ -46,11 +46,11 @@ class Dual:
         ]
 
     def reduced(self, scaled: Floats) -> Floats:
-        """Return the weights less what plans pay, shape (M,)."""
+        """Return the weights minus the payments of plans, shape (M,)."""
         return np.asarray(self._problem.weight - self._share @ scaled)
 
     def bound(self, scaled: Floats) -> float:
-        """Return what no matching exceeds."""
+        """Return an upper bound of all matchings."""
         gains = np.maximum(self._problem.best(self.reduced(scaled)), 0.0)
         supplied = float(self._plain @ scaled)
         for pools, share in self._cards:
@@ -97,20 +97,20 @@ class Dual:
 
 SLACK = 1e-9
 TEMPERATURES = (0.05, 0.01)
-"""Of the soft maxima, over the largest weight; a warm start needs the last one alone."""
+"""Temperatures of the soft maxima, over the largest weight; a warm start needs only the last."""
 
 ROUNDS = 40
 SURE = 0.999
-"""Share of a plan, or of none, from which on a query is settled by prices."""
+"""Least share of a plan, or of none, for prices to settle a query."""
 
 LEAST = 0.01
-"""Share from which on a plan of a query that is not settled is looked at."""
+"""Least share for a plan of an unsettled query to be considered."""
 
 MOST_OPEN = 10_000
-"""Plans that are left to the linear program, of the queries that prices settle least."""
+"""Most plans in the linear program, of the queries that prices settle least."""
 
 AMPLE = 0.99
-"""Part of the bound that queries gain, at which pools are worth too little for any to be short."""
+"""Queries' part of the bound from which pools are worth so little that none is short."""
 
 SHORT = 100.0
 """Cost of a missing card, over the largest weight: the settled queries may take too many."""
@@ -172,7 +172,7 @@ def _settled(problem: Problem, shares: Floats) -> Integers:
 
 
 def _best_shares(problem: Problem, rows: Integers, used: Floats) -> Floats:
-    """Return the best shares of some plans, (k,), given what other queries take, (R,).
+    """Return the best shares of some plans, (k,), given the use of other queries, (R,).
 
     A basic solution of the linear program, by HiGHS, so few queries are split.
     """
@@ -228,7 +228,7 @@ def _drawn(problem: Problem, shares: Floats) -> Integers:
 
 
 class _Room:
-    """What is left of the pools while queries are served, at given prices of the pools, (R,)."""
+    """The free part of the pools while queries are served, at given prices, (R,)."""
 
     def __init__(self, problem: Problem, prices: Floats) -> None:
         supply = problem.supply
@@ -246,7 +246,7 @@ class _Room:
             self._size[cards.pools] = 1 / np.maximum(cards.layouts.max(axis=0), 1)
 
     def serve(self, wanted: Integers, reduced: Floats) -> Integers:
-        """Serve the wanted plans, (Q,), where there is room; fill what is left; return rows, (Q,).
+        """Serve the wanted plans, (Q,), if there is room; fill the rest; return rows, (Q,).
 
         The plans of the largest instances come first, then those of largest reduced weight, (M,).
         """
@@ -269,7 +269,7 @@ class _Room:
         return np.array(chosen, dtype=np.int64)
 
     def _take(self, row: int) -> bool:
-        """Take all that a plan needs, or nothing; return whether there was enough."""
+        """Take everything that a plan needs, or nothing; return whether there was enough."""
         entries = range(self._begin[row], self._begin[row + 1])
         undo: list[tuple[Packing, Move]] = []
         for at in entries:

@@ -1,4 +1,4 @@
-"""Putting GPU instances on the cards of a node, one after the other.
+"""Packing of GPU instances on the cards of a node, one after the other.
 
 A card may hold any part of one of its layouts; positions on the card are chosen later. A set's
 value is that of the best instances that can be added at given prices. A new instance goes on the
@@ -20,12 +20,12 @@ Move = tuple[int, int]
 
 @dataclass(frozen=True)
 class Sets:
-    """What a card may hold: S sets of instances of K profiles, the empty one first."""
+    """The possible contents of a card: S sets of instances of K profiles, the empty one first."""
 
     # Number of the set once an instance of each profile is added, shape (S, K); -1 where
     # there is no room.
     after: Integers
-    room: Integers  # what can be added at the same time, in L ways, shape (S, L, K)
+    room: Integers  # instances that can be added together, in L ways, shape (S, L, K)
 
 
 @cache
@@ -49,7 +49,7 @@ class Packing:
         sets = _sets(tuple(tuple(row) for row in cards.layouts.tolist()))
         self._holding = [0] * len(sets.after)
         self._holding[0] = cards.count
-        # However cheap, room is worth something: full cards come first.
+        # room always has some worth, so full cards come first
         worth = (sets.room @ np.maximum(prices, 1e-6)).max(axis=1)
         lost = np.where(sets.after >= 0, worth[:, None] - worth[sets.after], np.inf)
         by_loss = np.argsort(lost, axis=0, kind="stable")

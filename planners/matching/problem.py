@@ -12,7 +12,7 @@ from planners.common.arrays import Booleans, Floats, Integers
 
 @dataclass(frozen=True)
 class Demand:
-    """What M plans take of the pools, in compressed rows."""
+    """The demand of M plans on the pools, in compressed rows."""
 
     start: Integers  # where each plan's entries begin, and the number of entries, shape (M + 1,)
     pool: Integers  # pool of each entry, shape (nnz,)
@@ -63,7 +63,7 @@ class Supply:
 
     @cached_property
     def most(self) -> Floats:
-        """The most that one plan, or several, could take of each pool alone, shape (R,)."""
+        """The most that plans could take of each pool, if it were the only one, shape (R,)."""
         most = self.capacity.astype(np.float64)
         for cards in self.cards:
             most[cards.pools] = cards.count * cards.layouts.max(axis=0, initial=0)
@@ -80,7 +80,7 @@ class Problem:
 
     query: Integers  # query of each plan, ascending from 0 without gaps, shape (M,)
     weight: Floats  # worth of each plan, shape (M,); plans of 0 or less are never chosen
-    demand: Demand  # what the plans take
+    demand: Demand  # demand of the plans
     supply: Supply  # capacity of the pools
 
     def __post_init__(self) -> None:
@@ -103,7 +103,7 @@ class Problem:
 
     @cached_property
     def taken(self) -> Any:
-        """What plans take, as a sparse array of shape (M, R)."""
+        """The demand of plans, as a sparse array of shape (M, R)."""
         from scipy.sparse import csr_array  # noqa: PLC0415 -- takes long to import
 
         demand = self.demand

@@ -1,10 +1,10 @@
 """Matching queries and plans on whole stations, which queries share if they agree.
 
-`planners.matching.match` needs divisible demands. Stations are not: the first query pays for the
-whole, and others join for nothing. So the choice is which stations to open. They are opened one set
-after the other, always the one that lets the most worth be served for what it takes of the pools,
-as in greedy algorithms for budgeted covering (Khuller, Moss and Naor, 1999). The best result from
-several beginnings counts, the present stations among them.
+`planners.matching.match` needs divisible demands. Stations are not divisible: the first query pays
+for the whole, and others join for nothing. So the choice is which stations to open. Sets of
+stations are opened one by one, always the set with the most served worth for its share of the
+pools, as in greedy algorithms for budgeted covering (Khuller, Moss and Naor, 1999). The best result
+from several starting points counts, including the present stations.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ SLACK = 1e-9
 """Tolerance for rounding errors."""
 
 LEAST_SHARE = 1e-3
-"""Least share of the pools that a set counts with, to avoid division by 0."""
+"""Least share of the pools of a set, to avoid division by 0."""
 
 
 class Stock(NamedTuple):
@@ -58,14 +58,14 @@ class State(NamedTuple):
 
     load: Floats  # load of stations of each sort, in stations, shape (S,)
     whole: Floats  # stations of each sort, shape (S,)
-    used: Floats  # what is taken of the pools, shape (R,)
+    used: Floats  # units taken of the pools, shape (R,)
     holding: Integers  # cards of each node by the set of instances they hold, shape (C, sets)
-    in_vain: Booleans  # sets of stations that can serve nobody any more, shape (B,)
+    in_vain: Booleans  # sets of stations that can serve no more queries, shape (B,)
     chosen: Integers  # row of the plan of each query, -1 for none, shape (Q,)
 
 
 def initial_state(stock: Stock, queries: int, load: Floats, holding: Integers) -> State:
-    """Return the state in which nobody is served; ``load`` and ``holding`` as in `State`."""
+    """Return the state without served queries; ``load`` and ``holding`` as in `State`."""
     whole = np.ceil(load - SLACK)
     used = np.zeros(len(stock.capacity))
     np.add.at(used, stock.pool, whole * stock.units)
@@ -83,7 +83,7 @@ def copied(state: State) -> State:
 
 
 def total(stock: Stock, state: State) -> float:
-    """Return the worth of what is served."""
+    """Return the worth of the served queries."""
     return float(stock.worth[state.chosen[state.chosen >= 0]].sum())
 
 
@@ -97,11 +97,11 @@ def keep(stock: Stock, state: State, rows: Integers) -> None:
 
 @compiled
 def fill(stock: Stock, state: State) -> None:
-    """Open sets of stations until none that there is room for serves anybody more."""
+    """Open sets of stations while some set has room and serves more queries."""
     while True:
         gains, shares = weigh(stock, state)
         opened = False
-        while not opened:  # A set that cannot be opened leaves all as it is, and as it was weighed.
+        while not opened:  # A set that cannot be opened changes neither the state nor the values.
             best, most = -1, 0.0
             for number in range(len(gains)):
                 score = gains[number] / max(shares[number], LEAST_SHARE)
@@ -218,13 +218,13 @@ def _take(stock: Stock, holding: Integers, sort: int, many: int) -> bool:
 
 
 BEGINNINGS = 16
-"""Sets of stations that are tried as the first, those that could serve the most."""
+"""Number of sets of stations that are tried first, those that could serve the most."""
 
 INSTEAD = 3
 """Sets tried in place of a closed sort of station, in each of two orders."""
 
 ROUNDS = 8
-"""Most sorts of station that are exchanged in the end, one after the other."""
+"""Most sorts of station that are exchanged at the end, one by one."""
 
 
 @dataclass(frozen=True)
@@ -237,7 +237,7 @@ class WholeStations:
     # Sort of station of each operator, -1 for none, each at most once, shape (M, N).
     station: Integers
     filled: Floats  # share of one station that the query fills, at most 1, shape (M, N)
-    sent: Floats  # what it takes of the pools besides stations, shape (M, R)
+    sent: Floats  # its demand on the pools without stations, shape (M, R)
     pool: Integers  # pool that a sort draws on, shape (S,)
     units: Floats  # units of the pool that one station takes, shape (S,)
     instances: Integers  # GPU instances that one station takes of the cards, 0 for none, shape (S,)
@@ -318,7 +318,7 @@ def share_stations(problem: WholeStations, current: Integers) -> Integers:
 
 
 def _promising(gains: Floats, shares: Floats, many: int) -> list[int]:
-    """Return the sets that gain most for what they take, and those that gain most, many of each."""
+    """Return the sets with the most gain per share, and those with the most gain, many of each."""
     by_score = np.argsort(-gains / np.maximum(shares, LEAST_SHARE), kind="stable")
     by_gain = np.argsort(-gains, kind="stable")
     return list(dict.fromkeys([*by_score[:many].tolist(), *by_gain[:many].tolist()]))

@@ -7,7 +7,7 @@ All see the truth, as ``planners.reference.ilp.ILP`` does. Each adds to the one 
   Histories made ahead are still profiled and counted.
 * `CompassNoDelay` with `WholeSearch` knows every configuration, and offers every plan.
 
-What remains to the optimum is that queries are planned one by one.
+The remaining difference from the optimum is that queries are planned one by one.
 """
 
 from dataclasses import dataclass, replace
@@ -26,7 +26,7 @@ EXACT = 1e-6
 """Variance of an exact mean: above 0, which the surrogates need."""
 
 ALL = 1_000_000
-"""Items that the truth counts as: enough for a negligible error of times."""
+"""Number of items that the truth counts as: enough for a negligible error of times."""
 
 
 class _TrueBulk:
@@ -69,10 +69,10 @@ class _FreeContext(_TrueContext):
 
 
 class CompassSeesTruth(Compass):
-    """Compass that sees true devices and links; `TrueSearch` sees the rest.
+    """Compass with true devices and links; `TrueSearch` sees the rest.
 
-    It shows what errors of belief cost. Use a model without headroom. Its runtime still watches, as
-    the planning model is not the world.
+    It shows the cost of wrong beliefs. Use a model without headroom. Its runtime still watches,
+    because the planning model is not the world.
     """
 
     sees_truth = True
@@ -86,7 +86,7 @@ class CompassSeesTruth(Compass):
 class CompassNoDelay(CompassSeesTruth):
     """The same without planning delay: with `FreeSearch`, planning takes some milliseconds at most.
 
-    It shows what planning delay costs. Do without audits: they are charged and find nothing new.
+    It shows the cost of planning delay. Use no audits: they are charged and find nothing new.
     """
 
     _context = _FreeContext
@@ -94,7 +94,7 @@ class CompassNoDelay(CompassSeesTruth):
 
 @dataclass(frozen=True)
 class TrueSearch(CmboSearch):
-    """Compass's search, which gets the truth about what it profiles, at the usual charge."""
+    """Compass's search, which gets the truth about profiled configurations, at the usual charge."""
 
     def look(
         self, context: PlanningContext, query: Query, configuration: Configuration

@@ -106,7 +106,7 @@ class ILP(InRange, Planner):
     * no station would be above ``cluster.max_utilisation`` for the query alone.
 
     The optimum is that of this model, not of the queueing world: no waiting, no batching, links at
-    their mean, loads split at will, machines of a node as one, and no future queries. So another
+    their mean, loads split freely, machines of a node as one, and no future queries. So another
     planner may serve more queries in a simulation. The table ``offers`` has the bounds and plans.
 
     A running query that moves needs room in addition to its old plan. Without it, the query is
@@ -120,7 +120,7 @@ class ILP(InRange, Planner):
         replicas: GPU instances on offer for an operator.
         cores: cores on offer for an operator.
         max_wait_s: longest wait for a batch to fill.
-        switch_usd_per_hour: what moving a running query must save, unless it makes room.
+        switch_usd_per_hour: least saving of moving a running query, unless it makes room.
         gap: see ``planners.reference.optimum.Limits``, like the next two.
         node_limit: most nodes of each branch-and-bound tree.
         time_limit_s: most seconds of the wall for each program.
@@ -148,7 +148,7 @@ class ILP(InRange, Planner):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _ = self._choices  # It checks what it is made of.
+        _ = self._choices  # checks the parameters
 
     def plan(self, context: PlanningContext) -> None:
         """Solve again if anything has changed, and move towards the optimum."""
@@ -246,9 +246,9 @@ class ILP(InRange, Planner):
         served = [context.plan_of(query) is not None for query in queries]
         limits = Limits(self.gap, self.node_limit, self.time_limit_s)
         optimum = solve(program(offers, served, Capacity.of(context)), limits)
-        if optimum is None:  # Not even that nothing changes was found.
+        if optimum is None:  # not even the unchanged plans were found
             kept = {q.id: p for q in queries if (p := context.plan_of(q))}
-            context.remember(TARGET, Target(seen, kept))  # The same program would not fare better.
+            context.remember(TARGET, Target(seen, kept))  # the same program would fail again
             raise PlannerError(
                 f"found no solution within node_limit={self.node_limit} and "
                 f"time_limit_s={self.time_limit_s:g}; what is deployed stays"
@@ -318,7 +318,7 @@ def _needed(
 
 
 def _load(query: Query, truth: Truth, plans: Integers) -> Floats:
-    """Return what a query brings to each operator's station, in servers, shape (k, N)."""
+    """Return a query's load on each operator's station, in servers, shape (k, N)."""
     times_s = truth.operator_time_s[truth.view.configuration[plans]]
     load: Floats = query.requests_per_s * times_s * truth.view.capacity_factors[plans]
     return load
@@ -332,7 +332,7 @@ def _carry_out(context: PlanningContext, target: Target) -> None:
         if plan is None:
             context.release(query)
         elif plan != context.plan_of(query) and plan != context.world.loading.get(query.id):
-            wanted.append((query, plan))  # One on its way would be loaded from the beginning.
+            wanted.append((query, plan))  # a plan being loaded would start again
     waiting = [
         (query, target.plans[query.id]) for query in context.waiting if query.id in target.plans
     ]
@@ -342,7 +342,7 @@ def _carry_out(context: PlanningContext, target: Target) -> None:
     for (query, plan), fits in zip(wanted, fitting, strict=True):
         if fits:
             context.deploy(query, plan)
-    if not all(fitting[: len(waiting)]):  # Somebody waits for what others are to give up.
+    if not all(fitting[: len(waiting)]):  # some query waits for room that others are to release
         for (query, _), fits in zip(moving, fitting[len(waiting) :], strict=True):
             if not fits:
                 context.release(query)

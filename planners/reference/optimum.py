@@ -11,13 +11,13 @@ With x a choice of a plan, n the number of stations of a sort and y that of card
           (6)  instances of a profile of n <= those of y;   sum of y <= cards of the node
 
 A query is worth 1, or 0.1 / (Q + 1) less if it is one of Q and not served yet; W is twice the price
-of all there is. So the most queries are served. Among such choices, a query gives way to one that
-is not served yet if that saves more than 0.2 / (Q + 1) of the price of all.
+of all resources. So the most queries are served. Among such choices, a query that is not served yet
+replaces another if that saves more than 0.2 / (Q + 1) of this price.
 
-(2) and (4) tighten the relaxation, as stations are whole. The machines of a node are summed up.
-Shares of threads add up within a profile as if they packed perfectly, which they do if they divide
-one another. How loads split among stations of a sort is left open but for (4), which is exact if
-all queries bring the same load. So the optimum is an upper bound of what can be packed.
+(2) and (4) tighten the relaxation, because stations are whole. The machines of a node are summed
+up. Shares of threads add up within a profile as if they packed perfectly, which they do if they
+divide one another. Loads may split freely among stations of a sort, except for (4), which is exact
+if all queries have the same load. So the optimum is an upper bound of feasible packings.
 """
 
 from collections import defaultdict
@@ -50,7 +50,7 @@ class FeasiblePlan:
     index: int  # number of the plan in its query's view
     # Stations off the device, with the load in servers that the query brings.
     stations: dict[Sort, float]
-    usd_per_hour: float = 0.0  # cost besides stations: egress, and switching to it
+    usd_per_hour: float = 0.0  # cost without stations: egress, and switching to it
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def offers_of(
 ) -> list[FeasiblePlan]:
     """Return the feasible plans of a query that an optimum may need.
 
-    A plan is dropped if another costs no more besides its stations and uses the same stations, or
+    A plan is dropped if another has no higher cost without stations and uses the same stations, or
     all but the first ones.
 
     ``plans`` are the feasible ones, shape (k,); ``load`` is that on each operator's station, in
@@ -124,7 +124,7 @@ def offers_of(
     station, key = view.station[plans], view.operator_key[plans]
     used = np.where(station < 0, -1, station + len(view.stations) * key)
     needed = np.ones(len(plans), dtype=bool)
-    same = np.zeros(len(plans), dtype=np.int64)  # a number of what is used from some operator on
+    same = np.zeros(len(plans), dtype=np.int64)  # number of the stations from some operator on
     for operator in reversed(range(station.shape[1])):
         digit = np.unique(used[:, operator], return_inverse=True)[1]
         same = np.unique(digit * (1 + same.max(initial=0)) + same, return_inverse=True)[1]
@@ -154,7 +154,7 @@ def offers_of(
 SLACK = 1e-7
 
 LARGE = 8000
-"""Columns from which on presolving a program saves more time than it takes, by trials."""
+"""Least number of columns for which presolving saves time, by trials."""
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,7 @@ class Limits:
     gap: float = 1e-5
     # Most nodes of the branch-and-bound tree; deterministic for a version of HiGHS.
     nodes: int = 200
-    time_s: float = 60.0  # most seconds of the wall; where it strikes depends on the machine
+    time_s: float = 60.0  # most seconds of wall time; the result then depends on the machine
 
 
 @dataclass(frozen=True)
@@ -273,7 +273,7 @@ def solve(of: Program, limits: Limits) -> Optimum | None:
         return None
     chosen = _chosen(of, found.values)
     worth, usd_per_hour = float(of.worth @ found.values), float(of.usd_per_hour @ found.values)
-    # Serving more would cost half a query's worth at most.
+    # serving more would cost at most half a query's worth
     most = int((-found.bound + 0.5) / (1 - _favour(of.queries)) + SLACK)
     return Optimum(
         chosen,
@@ -293,11 +293,11 @@ def lp_bound(of: Program, served: int | None = None) -> tuple[int, float]:
         served: queries to be served at least cost; by default as many as the first bound allows.
 
     Returns:
-        Queries that no solution exceeds, and dollars per hour that none that serves ``served``
-        undercuts.
+        An upper bound on the number of queries, and a lower bound on dollars per hour of serving
+        ``served`` queries.
 
     Raises:
-        ValueError: not even shares of queries can be served so many.
+        ValueError: the relaxation cannot serve so many queries.
     """
     if not of.queries:
         return 0, 0.0
@@ -357,7 +357,7 @@ def _highs(
 
 
 def _favour(queries: int) -> float:
-    """Return how much less a query is worth that is not served yet: too little to cost another."""
+    """Return how much less an unserved query is worth: too little to cost another query."""
     return 0.1 / (queries + 1)
 
 

@@ -1,4 +1,4 @@
-"""A random feasible plan: what planners that choose well must beat."""
+"""A random feasible plan, a lower bound for planners that choose well."""
 
 from dataclasses import dataclass
 

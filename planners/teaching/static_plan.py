@@ -21,7 +21,7 @@ class StaticPlan(QueryByQuery):
     """Deploy the same plan for every query, if it can be run and fits.
 
     It ignores profiles, SLOs and load. All queries share one station for each operator off the
-    device, as far as it goes.
+    device, as long as it has room.
 
     Args:
         configuration: value of every knob, by name; by default the richest that can be run so.
@@ -91,7 +91,7 @@ class StaticPlan(QueryByQuery):
     def _allocations(
         self, pipeline: Pipeline, cluster: Cluster, placement: Sequence[str]
     ) -> tuple[Allocation, ...]:
-        """Return what each operator gets at its place."""
+        """Return each operator's allocation at its place."""
         operators = pipeline.operators
         if len(placement) != len(operators):
             raise PlannerError(
@@ -123,7 +123,7 @@ class StaticPlan(QueryByQuery):
             if refusal is None:
                 return plan
             refusals.append(refusal)
-        if DEVICE not in layout[0]:  # Else another query's device may run it.
+        if DEVICE not in layout[0]:  # otherwise another query's device may run it
             raise PlannerError(refusals[0])
         return None
 
@@ -136,7 +136,7 @@ class StaticPlan(QueryByQuery):
         if kind == "cpu":
             return Allocation(CORE, self.replicas if self.cores is None else self.cores)
         profile = self._profile(cluster, place)
-        if kind == "llm":  # An engine has its instance to itself.
+        if kind == "llm":  # an engine does not share its instance
             return Allocation(profile, self.replicas, max_batch=cluster.llm_sequences)
         return Allocation(
             profile,

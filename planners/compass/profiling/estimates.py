@@ -15,7 +15,7 @@ from sim import PlanningContext
 
 @dataclass(frozen=True, eq=False)
 class Strata:
-    """Clusters of a data set's items that look alike, by K-means on their features."""
+    """Clusters of a data set's similar items, by K-means on their features."""
 
     centre: Floats  # mean of each feature, (F,)
     scale: Floats  # standard deviation of each feature, 1 where constant, (F,)
@@ -61,7 +61,7 @@ def cluster(features: Floats, count: int) -> Strata:
     centre, spread = features.mean(axis=0), features.std(axis=0)
     scale = np.where(spread > 0, spread, 1.0)
     means = KMeans(min(count, len(features)), n_init=3, random_state=0)
-    with threadpool_limits(1):  # Sums must not depend on how many cores share them.
+    with threadpool_limits(1):  # sums must not depend on the number of cores
         found = means.fit((features - centre) / scale)
     return Strata(centre, scale, np.asarray(found.cluster_centers_, dtype=np.float64))
 
@@ -114,7 +114,7 @@ def stratified_mean(
         least, most = min(least, known), most + known
         deviations[stratum] = sqrt(within)
     freedom = variance**2 / max(fourth, 1e-300) - 2
-    # The true one lies between that of the stratum that is known least and that of all together.
+    # The true one lies between that of the least known stratum and that of all together.
     freedom = min(max(freedom, least), most, len(values) - 1.0)
     return mean, variance + LEAST_VARIANCE, freedom, deviations
 
@@ -130,8 +130,8 @@ def regressed_mean(
     """Return the mean of a sample, corrected by a control that was measured on more items.
 
     This is double sampling with a control variate of estimated mean (Cochran, Sampling Techniques,
-    1977, chapter 12): where the items of a sample are easier for the control than all that it was
-    measured on, the sample flatters. With b the slope within strata, and e = y - b x,
+    1977, chapter 12): if the items of a sample are easier for the control than the control's other
+    items, the sample mean is too high. With b the slope within strata, and e = y - b x,
 
         mean = y_st + b (m - x_st),   variance = V(e_st) + b^2 V(m) + (m - x_st)^2 V(b)
 
@@ -156,7 +156,7 @@ def regressed_mean(
 def _regressed(
     values: Floats, control: Floats, strata: Integers, weights: Floats
 ) -> tuple[float, float, float, float, float, float]:
-    """Return the parts of `regressed_mean` that follow from the sample.
+    """Return the parts of `regressed_mean` that depend only on the sample.
 
     Slope and its variance; mean of the errors, its variance and freedom, 0 without a slope; and
     mean of the control.
@@ -205,7 +205,7 @@ def _slope_within(
 def decided(
     mean: float, variance: float, freedom: float, floor: float | None, alpha: float
 ) -> bool | None:
-    """Tell by a two-sided t-test whether a mean lies above a floor; None if undecided."""
+    """Return whether a mean lies above a floor, by a two-sided t-test; None if undecided."""
     if isnan(mean):
         return None
     if floor is None:

@@ -31,12 +31,12 @@ from sim import Estimate, PlanningContext
 
 @dataclass(frozen=True)
 class Belief:
-    """What profiling has shown of a configuration."""
+    """The profiling result of a configuration."""
 
     estimate: Estimate  # what was measured
     accuracy: float  # estimated mean; nan if nothing was measured
     variance: float  # of that estimate
-    verdict: bool | None  # whether the test found the floor met; None if undecided
+    verdict: bool | None  # whether the test found that the floor is met; None if undecided
 
     @property
     def count(self) -> int:
@@ -44,7 +44,7 @@ class Belief:
         return self.estimate.count
 
     def accurate(self, floor: float | None) -> bool:
-        """Return whether to take the floor for met: by the test, or else by the mean."""
+        """Return whether the floor counts as met: by the test, or else by the mean."""
         if self.count == 0:
             return False
         if self.verdict is not None:
@@ -83,7 +83,7 @@ class Profiler(InRange, ABC):
         items: int,
         alpha: float,
     ) -> Belief:
-        """Measure a configuration on so many items, budget permitting, and test once."""
+        """Measure a configuration on so many items, within the budget, and test once."""
 
     def most_items(self, context: PlanningContext, query: Query) -> int:
         """Return the most items of a query on which a configuration can be measured."""
@@ -108,7 +108,7 @@ class Profiler(InRange, ABC):
         control: Configuration,
         alpha: float | None = None,
     ) -> Belief | None:
-        """Return what a control that was measured on more items tells of a configuration.
+        """Return a configuration's result, corrected by a control that was measured on more items.
 
         Nothing is measured; see `planners.compass.profiling.estimates.regressed_mean`. The test is
         at ``alpha``, by default that of `profile`. None if the control does not cover the items,
@@ -144,7 +144,7 @@ class Profiler(InRange, ABC):
     def _strata(self, context: PlanningContext, query: Query) -> tuple[Integers, Floats] | None:
         """Return the stratum of each item of a query, (items,), and their weights, (K,).
 
-        None where nothing is to be judged by another configuration.
+        None if no configuration corrects others.
         """
         return None
 
@@ -181,7 +181,7 @@ class FixedProfiler(Profiler):
 
 @dataclass(frozen=True)
 class RandomProfiler(Profiler):
-    """Profiles items in order of arrival, and stops when a t-test can tell.
+    """Profiles items in order of arrival, and stops when a t-test decides.
 
     For the parameters see `StratifiedProfiler`. Testing again after every batch makes a wrong
     verdict somewhat more likely than ``alpha``.
@@ -213,7 +213,7 @@ class RandomProfiler(Profiler):
 
 @dataclass(frozen=True)
 class StratifiedProfiler(Profiler):
-    """Profiles items by strata, and stops when a t-test can tell.
+    """Profiles items by strata, and stops when a t-test decides.
 
     The items of a data set are grouped by K-means on their features, once. A query's items belong
     to the stratum of the nearest centre, whose weight W is its share of them. With n_g items of
@@ -224,7 +224,7 @@ class StratifiedProfiler(Profiler):
     (Cochran, Sampling Techniques, 1977, chapter 5). The mean is that of simple random sampling, and
     with n_g in proportion to W_g the variance is at most that. The weights are taken as known.
     Their error, sum W_g (y_g - mean)^2 / 1,024 for 1,024 items, matters only once all items are
-    measured, when a test is wrong more often than it says; adding it made Compass no better in
+    measured; a test is then wrong more often than its level. Adding it made Compass no better in
     trials. The test is two-sided Student's t against the floor. Its degrees of freedom are, after
     Welch (1947), "The generalization of 'Student's' problem when several different population
     variances are involved", with V_g the terms of the variance,
@@ -232,8 +232,8 @@ class StratifiedProfiler(Profiler):
         (sum V_g)^2 / sum (V_g^2 / (n_g + 1)) - 2,   from the least n_g - 1 to the sum of them
 
     which has less bias than Satterthwaite's estimate: eight strata with two items each that vary
-    alike have eight degrees; Satterthwaite's estimate finds 3.6 on average, and this one 7.2. Where
-    two items must tell of strata that differ much, a test at 5 % is wrong in 7 % of cases.
+    alike have eight degrees; Satterthwaite's estimate finds 3.6 on average, and this one 7.2. With
+    two items per stratum and very different strata, a test at 5 % is wrong in 7 % of cases.
 
     Confirmed of Compass: K-means strata by input features, found once; the claim of equal mean and
     smaller variance; early stopping by a two-sided t-test. K, level and batch are not known.
@@ -271,7 +271,7 @@ class StratifiedProfiler(Profiler):
         items: int,
         alpha: float,
     ) -> Belief:
-        """Measure a configuration on items by strata, those measured before included."""
+        """Measure a configuration on items by strata, including those measured before."""
         grouped = self._grouped(context, query)
         known = context.profile(query, configuration, 0)
         done = np.bincount(grouped.strata[known.measurement.items], minlength=len(grouped.sizes))
@@ -323,7 +323,7 @@ class _Grouped:
 
 @compiled
 def spread(items: int, ideal: Floats, least: Integers, most: Integers, first: int = 2) -> Integers:
-    """Share out items over strata in proportion to an ideal, as near as whole items allow.
+    """Distribute items over strata in proportion to an ideal, as close as whole items allow.
 
     Each stratum keeps what it has and gets ``first`` items before others are looked at.
 

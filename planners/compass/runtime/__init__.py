@@ -1,1 +1,1 @@
-"""Compass's runtime: watching what is deployed, and replanning on drift."""
+"""Compass's runtime: monitoring of deployments, and replanning on drift."""

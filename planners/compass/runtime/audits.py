@@ -21,16 +21,16 @@ NOTHING: Floats = np.zeros((0, 3))
 """The sums of no audits."""
 
 TESTED = (1, 2, 4, 8, 16)
-"""Numbers of last audits that are tested together: a large step shows in the last one alone, a
-small one in many, but only if none of them is from before the step."""
+"""Numbers of last audits that are tested together. The last one alone shows a large step, many show
+a small one, but only if all of them are later than the step."""
 
 COMMON_WITHIN_S, COMMON_SHARE, COMMON_LEAST = 120.0, 0.05, 2
-"""Drift is taken to befall a data set if so recently it was found in this share of its queries, and
-in so many."""
+"""Drift affects a whole data set if it was found within this time, in this share of its queries and
+in this number."""
 
 
 class Audits(NamedTuple):
-    """What audits of a query have shown."""
+    """The audit results of a query."""
 
     configuration: int  # that was audited
     next_s: float  # when the next audit is due
@@ -45,7 +45,7 @@ class Audits(NamedTuple):
         )
 
     def changed(self, seen: ProfiledConfig, alpha: float) -> bool:
-        """Return whether some of the last audits differ from those before and from profiling."""
+        """Return whether some of the last audits differ from earlier ones and from profiling."""
         tested = _set_against(self.sums, seen.accuracy, seen.variance, seen.count - 1.0).tolist()
         return any(
             decided(mean, variance, freedom, reference, alpha) is not None
@@ -78,7 +78,7 @@ def means_of_last(sums: Floats) -> Floats:
 
 @compiled
 def _set_against(sums: Floats, accuracy: float, variance: float, freedom: float) -> Floats:
-    """Return what the last audits show, set against those before and profiling, shape (t, 4).
+    """Return the last audits, compared with earlier ones and profiling, shape (t, 4).
 
     Columns are the mean of the last audits, the variance of its difference from the reference,
     degrees of freedom, and the reference mean. Arguments after ``sums`` are of profiling.
@@ -94,7 +94,7 @@ def _set_against(sums: Floats, accuracy: float, variance: float, freedom: float)
             weight = variance / (variance + spread)
             reference += weight * (before - reference)
             more, known = (1 - weight) * variance, freedom + added
-        # The degrees of freedom of the smaller sample are the least that the test could have.
+        # the smaller sample's degrees of freedom are a lower bound for the test
         compared[row] = mean, its_variance + more, min(its_freedom, known), reference
     return compared
 

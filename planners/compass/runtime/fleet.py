@@ -1,4 +1,4 @@
-"""What the active plans use, carried on from call to call, and records that a crash has lost."""
+"""The resources of the active plans, kept from call to call, and records lost in a crash."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,15 +20,15 @@ from sim import Plan, PlanningContext
 
 @dataclass(frozen=True, eq=False)
 class SeenPlans:
-    """What a call saw."""
+    """The plans seen in a call."""
 
     queries: Sequence[int]  # ids of queries with a plan, running ones first
-    plans: Mapping[int, Plan]  # plans of those on record
-    fleet: Fleet  # what those use
+    plans: Mapping[int, Plan]  # plans of the recorded ones
+    fleet: Fleet  # their resources
 
 
 def fleet_of(context: PlanningContext) -> Fleet:
-    """Return what running and searching queries use, running ones first.
+    """Return the resources of running and searching queries, running ones first.
 
     Looks up only queries whose plan changed since the last call, or had no record.
     """
@@ -65,9 +65,9 @@ def recover_lost(
 ) -> set[int]:
     """Restore the missing records of running queries; return the queries looked at.
 
-    Without a record nobody would look after them, or others would get what they hold. Profiles of
-    the last checkpoint still count; otherwise the active configuration is profiled. ``market``
-    does not know what the returned queries use.
+    Without a record, nothing would watch them, and others would get their resources. Profiles of
+    the last checkpoint still count; otherwise the active configuration is profiled. ``market`` does
+    not include the returned queries.
     """
     looked_at = set()
     plans = context.world.plans
@@ -83,7 +83,7 @@ def recover_lost(
             left_s = context.remaining(query)
             shown = search.look(context, query, plan.configuration)
             if shown is None:
-                continue  # The budget does not pay for it.
+                continue  # the budget is too small
             spent_s = found.spent_s + left_s - context.remaining(query)
             found = replace(found, profiled={**found.profiled, index: shown}, spent_s=spent_s)
             keep_search_state(context, query, found)

@@ -1,4 +1,4 @@
-"""Plans that were ordered and do not serve yet.
+"""Plans that were ordered but do not serve yet.
 
 Until a query's search is over, its order holds no room and the planning context does not know it.
 Checks of what fits must include these orders.
@@ -22,7 +22,7 @@ PROMISED = "compass promised"
 
 
 def order(context: PlanningContext, query: Query, record: ActivePlan) -> None:
-    """Order a plan for a query, and remember what is predicted of it."""
+    """Order a plan for a query, and remember its prediction."""
     context.deploy(query, record.plan)
     _promised(context)[query.id] = query, record
     update_service(context, query.id, ordered=record)
@@ -30,7 +30,7 @@ def order(context: PlanningContext, query: Query, record: ActivePlan) -> None:
 
 
 def release(context: PlanningContext, query: Query) -> None:
-    """Order a running query to give up what it has."""
+    """Release a running query's deployment."""
     context.release(query)
     _promised(context).pop(query.id, None)
 
@@ -38,8 +38,8 @@ def release(context: PlanningContext, query: Query) -> None:
 def orders_of(context: PlanningContext) -> Mapping[int, ActivePlan]:
     """Return the orders that the planning context's plans do not show, by query.
 
-    Those of this call and of searches under way, and those whose models are being loaded while
-    another plan serves.
+    These are the orders of this call and of searches under way, and plans whose models are being
+    loaded while another plan serves.
     """
     found = {number: record for number, (_, record) in _promised(context).items()}
     for number, plan in context.world.loading.items():
@@ -54,7 +54,7 @@ def orders_of(context: PlanningContext) -> Mapping[int, ActivePlan]:
 
 
 def fit(context: PlanningContext, wanted: Sequence[tuple[Query, Plan]]) -> list[bool]:
-    """Tell which plans fit, one after the other, beside orders that hold no room yet."""
+    """Check which plans fit, in turn, in addition to orders that hold no room yet."""
     found = first_that_fits(context, [(query, (plan,)) for query, plan in wanted])
     return [number is not None for number in found]
 
@@ -64,7 +64,7 @@ def first_that_fits(
 ) -> list[int | None]:
     """Return the number of each query's first plan that fits, or None; see `fit`."""
     asking = {query.id for query, _ in wanted}
-    # Queries that ask would replace their own orders.
+    # these queries would replace their own orders
     promised = [
         (query, record.plan)
         for query, record in _promised(context).values()
@@ -84,8 +84,8 @@ def _under_way(context: PlanningContext) -> dict[int, tuple[Query, ActivePlan]]:
     for query in context.bulk.searching:
         last = service_state(context, query.id).ordered
         if last is None or last_order_s(context, query.id) == last.since_s:
-            continue  # What it ordered last was carried out; this search ordered nothing.
+            continue  # its last order was carried out; this search ordered nothing
         if last.plan == context.plan_of(query):
-            continue  # It was, and a crash of the planner has lost the note of it.
+            continue  # it was carried out, and a crash lost the record
         found[query.id] = query, last
     return found

@@ -1,9 +1,9 @@
-"""The runtime's watch: what telemetry and audits say of deployments, and what to plan anew.
+"""The runtime's watch: checks deployments by telemetry and audits, and decides what to replan.
 
 Latency is watched in windows of telemetry. If one is bad, the ratios of observed to predicted time
 on the device, on links and elsewhere correct later predictions for the query, without more
-profiling. Accuracy does not show in telemetry: a few items are audited from time to time, and
-t-tests tell whether it is below the floor, or not what profiling has shown.
+profiling. Telemetry does not show accuracy, so a few items are audited from time to time. t-tests
+decide whether it is below the floor, or differs from profiling.
 """
 
 from abc import ABC, abstractmethod
@@ -36,7 +36,7 @@ from scenarios.ranges import Range
 from sim import Plan, PlanningContext, PlanView, WindowReport
 
 LIKELY_ALPHA = 0.05
-"""Level at which drift of a query is found where it is likely, since others of its kind drifted."""
+"""Level of the drift test of a query if similar queries have drifted."""
 
 LEAST_RATIO, MOST_RATIO = 0.2, 10.0
 
@@ -45,7 +45,7 @@ AuditShare = Annotated[float, Range(gt=0, le=1)]
 
 
 class Settled(NamedTuple):
-    """What must happen before a running query with the same plan is of interest again."""
+    """The conditions under which an unchanged running query is checked again."""
 
     plan: Plan
     audit_s: float  # when its next audit is due
@@ -57,7 +57,7 @@ class Runtime(ABC):
 
     @abstractmethod
     def drifted(self, context: PlanningContext, busy: Collection[int]) -> list[Query]:
-        """Return running queries to plan anew, with beliefs corrected, except ``busy`` ones."""
+        """Return running queries to replan, with corrected beliefs, except ``busy`` ones."""
 
 
 @dataclass(frozen=True)
@@ -78,8 +78,8 @@ class Watch(InRange, Runtime):
         audit_samples: items of each audit; the last few audits are tested together.
         audit_share: the most of a query's time that its audits may take.
         alpha: level of an audit's two-sided test against the floor; it alarms only below.
-        drift_alpha: level of its two-sided test against what profiling has shown.
-        slack: relative tolerance on a window's allowed misses; 0 acts upon every bad window.
+        drift_alpha: level of its two-sided test against profiling.
+        slack: relative tolerance on a window's allowed misses; 0 reacts to every bad window.
     """
 
     audit_every_s: NonNegative = 30.0
@@ -122,7 +122,7 @@ class Watch(InRange, Runtime):
     def _late(
         self, context: PlanningContext, query: Query, known: ActivePlan, last: WindowReport
     ) -> bool:
-        """Return whether a new window of the active plan was bad, and learn from it why."""
+        """Return whether a new window of the active plan was bad; if so, correct the beliefs."""
         if last.end_s <= known.judged_s or last.born == 0:
             return False
         if last.born - last.good <= self._allowed(query) * last.born:
@@ -135,13 +135,13 @@ class Watch(InRange, Runtime):
             slowness = Slowness(
                 _within(old.device * ratios.device),
                 _within(old.links * ratios.links),
-                # Servers that are less busy than planned for are not faster for that.
+                # Servers less busy than planned do not count as faster.
                 max(1.0, _within(old.elsewhere * ratios.elsewhere)),
                 old.device_known or known.device_s > 0,
             )
             after = replace(before, slowness=slowness, exhausted=False, spent_s=0.0)
             publish_search_state(context, query.id, after)
-            # A query that stays where it is must not be corrected for the same again.
+            # A query that keeps its plan must not be corrected for the same twice.
             known = replace(
                 known,
                 device_s=known.device_s * slowness.device / old.device,
@@ -198,7 +198,7 @@ class Watch(InRange, Runtime):
         floor: float,
         seen: ProfiledConfig | None,
     ) -> bool:
-        """Return whether audits show a missed floor or other content, and note the latter."""
+        """Return whether audits show a missed floor or changed content; record the latter."""
         if seen is not None:
             if audits.changed(seen, self.drift_alpha):
                 note_drift(context, query)
@@ -220,7 +220,7 @@ def _still_settled(context: PlanningContext) -> dict[int, Settled]:
 
 
 def _keep(context: PlanningContext, query: Query, known: ActivePlan) -> None:
-    """Remember the record of what serves a query, also where another order follows it."""
+    """Remember the record of the plan that serves a query, even if another order follows."""
     last = service_state(context, query.id).ordered
     if last is not None and last.plan != known.plan:
         known = replace(last, before=known)
@@ -230,7 +230,7 @@ def _keep(context: PlanningContext, query: Query, known: ActivePlan) -> None:
 def _device_learned(
     context: PlanningContext, query: Query, known: ActivePlan, last: WindowReport | None
 ) -> ActivePlan:
-    """Learn from the first window how fast a query's device is; return the plan's record.
+    """Learn a device's speed from the first window; return the plan's record.
 
     Devices of one kind differ. Later changes show in bad windows.
     """
@@ -249,7 +249,7 @@ def _device_learned(
 
 
 def _device_known(context: PlanningContext, query: Query, known: ActivePlan) -> bool:
-    """Return whether the first window of a plan has nothing left to tell of the device."""
+    """Return whether the first window of a plan has no more information on the device."""
     found = seen_search_state(context, query.id)
     return known.device_s <= 0 or (found is not None and found.slowness.device_known)
 

@@ -14,7 +14,7 @@ from scenarios.ranges import Range
 
 @dataclass(frozen=True)
 class LeastCost(InRange, ByPrice):
-    """Prices pools in dollars, and idle parts of rented machines lower; serves all queries.
+    """Prices pools in dollars, idle parts of rented machines lower; serves all queries.
 
     Machines are rented whole. With a share u of the rented ones taken, the rest costs idle + (1 -
     idle) u^steepness of its price. Where nothing is rented, a plan pays ``opening`` times the
@@ -24,7 +24,7 @@ class LeastCost(InRange, ByPrice):
     Args:
         steepness: higher fills rented machines further before others are rented.
         gain: part of its cost that a move must save, from 0 to 1.
-        idle: relative price of what stands idle, from 0 to 1.
+        idle: relative price of idle parts, from 0 to 1.
         opening: relative price where nothing is rented; 1 or more.
     """
 

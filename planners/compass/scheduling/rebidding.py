@@ -1,10 +1,10 @@
-"""Which refused queries to ask for a bid in a call.
+"""Choice of the refused queries that bid again in a call.
 
-Where machines are short, hundreds wait. At each tick the plans that they bid last are priced
-together at present prices and stations, and set against what the pools have left. For those that
-pass, the planning context is asked whether a machine has room. A few queries with the cheapest such
-plans bid again. Since other plans may have become cheaper, a query that was not judged for a while
-is asked in any case.
+If machines are short, hundreds of queries wait. At each tick, the plans of their last bids are
+priced at present prices and stations, and compared with the free part of the pools. For affordable
+plans, the planning context checks whether a machine has room. A few queries with the cheapest such
+plans bid again. A query that was not judged for a while bids in any case, because other plans may
+have become cheaper.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -31,7 +31,7 @@ from scenarios.queries import Query
 from sim import PlanningContext
 
 MOST_HOPEFUL = 4
-"""Queries with hope that are judged anew at one tick."""
+"""Most hopeful queries that are judged again at one tick."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +81,7 @@ class Refused:
 
     @classmethod
     def joined(cls, parts: Sequence["Refused"]) -> "Refused":
-        """Return parts one after the other; a query may be in several."""
+        """Concatenate parts; a query may be in several."""
         if len(parts) == 1:
             return parts[0]
         return cls(
@@ -96,7 +96,7 @@ class Refused:
         rows: Booleans,
         waiting: Mapping[int, Query],
     ) -> Booleans:
-        """Tell which queries could pay for a plan that has room, shape (W,).
+        """Mark the queries that could pay for a plan that has room, shape (W,).
 
         At most ``MOST_HOPEFUL`` of them, by highest bound on cost, then by lowest price; all if no
         cost is bounded. Once a plan finds no room, others that need the same new stations, or join
@@ -139,7 +139,7 @@ class Refused:
 OF_PLANS = "station", "filled", "backhaul", "most"
 
 HOPELESS = -1
-"""In place of what a plan needs."""
+"""The hash of an unaffordable plan."""
 
 MIX = 1_000_003
 """Multiplier of hashes; a prime."""
@@ -158,11 +158,11 @@ def _needs(
     free: Floats,
     waste: float,
 ) -> tuple[Integers, Floats]:
-    """Return a hash of what each of M plans needs, and its price, each of shape (M,).
+    """Return a hash of the needs of each of M plans, and its price, each of shape (M,).
 
     The hash is of the kinds of new stations, or of the stations joined if none is new; HOPELESS if
-    the plan costs more than it may, or takes more of a pool than is ``free``, (R,). The backhaul is
-    not checked, as the world refuses nobody for it. Other arrays are those of `Refused`,
+    the plan is too costly, or takes more of a pool than is ``free``, (R,). The backhaul is not
+    checked, because the world never refuses for it. Other arrays are those of `Refused`,
     ``Standing`` and ``ResourceUse``.
     """
     needs = np.zeros(len(station), dtype=np.int64)
@@ -184,9 +184,9 @@ def _needs(
                 joined = (joined * MIX + kind + 1) * MIX + key
             taken = share_taken(part, room, waste)
             price[plan] += taken * units[kind] * prices[pool[kind]]
-        # Twice the hash, and an odd number where nothing is new, so that the two are told apart.
+        # twice the hash, odd where nothing is new, to distinguish both cases
         needs[plan] = abs(2 * new) if new else abs(2 * joined + 1)
-        # A little more is let pass, as sums depend on the order in which they are added up.
+        # with a tolerance, because sums depend on the order of their terms
         if not price[plan] <= most[plan] * (1 + 1e-9):
             needs[plan] = HOPELESS
         for number in range(len(prices) - 1):
@@ -197,10 +197,10 @@ def _needs(
 
 @dataclass(frozen=True)
 class Retries:
-    """Which waiting queries to ask for a bid in a call."""
+    """The waiting queries that bid in a call."""
 
     context: PlanningContext
-    pause_s: float  # pause of a query for which nothing was found, or that gave way
+    pause_s: float  # pause of a query for which nothing was found, or that was released
     hopeful: Collection[int] = ()  # refused queries with an affordable plan that has room
     refused: Collection[int] = ()  # other refused queries, not to be asked
 
@@ -223,7 +223,7 @@ def retries(
 ) -> Retries:
     """Return which queries to ask; refused ones are looked at only at ticks.
 
-    A refused bid counts for ``known_for_s`` as all that its query would bid.
+    A refused bid is reused for ``known_for_s``.
     """
     parts = shared(context).refused
     if not parts:
@@ -232,7 +232,7 @@ def retries(
         return Retries(context, pause_s, refused=frozenset().union(*(part.ids for part in parts)))
     waiting = {query.id: query for query in context.waiting}
     ids = np.fromiter(waiting, np.int64, len(waiting))
-    # To be asked whether a plan fits takes a moment, in which a query does not wait.
+    # A check of whether a plan fits takes time, in which a query does not count as waiting.
     searching = np.array([query.id for query in context.bulk.searching], dtype=np.int64)
     known = Refused.joined(parts)
     still = known.only(_last_named(known.asked, np.sort(np.concatenate([ids, searching]))))
@@ -252,7 +252,7 @@ def retries(
 
 @compiled
 def _last_named(asked: Integers, queries: Integers) -> Booleans:
-    """Tell where each of k ascending ids is named for the last time in ``asked``, shape (W,)."""
+    """Return the last index of each of k ascending ids in ``asked``, shape (W,)."""
     last, named = np.zeros(len(asked), dtype=np.bool_), np.zeros(len(queries), dtype=np.bool_)
     for row in range(len(asked) - 1, -1, -1):
         at = np.searchsorted(queries, asked[row])

@@ -1,9 +1,9 @@
 """Regrouping: which stations all queries should share, running ones included.
 
 Early queries hold stations of the configurations that are best for them. Later ones may find no
-room though all could share a third, and no single move helps. So running and waiting queries are
-matched together on whole stations (`planners.matching.stations`). Queries first profile what others
-want and they do not know.
+room although all could share another configuration, and no single move helps. So running and
+waiting queries are matched together on whole stations (`planners.matching.stations`). Queries first
+profile configurations that others want and they do not know.
 """
 
 from abc import ABC, abstractmethod
@@ -21,7 +21,7 @@ from scenarios.queries import Query
 from sim import Choices, Plan, PlanningContext
 
 LEAST_HOPE = 0.05
-"""Probability from which on a configuration that was not profiled for a query is worth a try."""
+"""Least probability for trying a configuration that was not profiled for a query."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class PendingRepack:
     """The last regrouping, carried out over some calls as machines are drained."""
 
     since_s: float  # when it was found
-    offers: Mapping[int, Offer | None]  # new plan of each query that moves; None to give way
+    offers: Mapping[int, Offer | None]  # new plan of each query that moves; None to release it
     wanting: frozenset[int]  # queries that were not served well
 
 
@@ -52,7 +52,7 @@ class Regrouping(ABC):
 
 @dataclass(frozen=True)
 class StayAsTheyAre(Regrouping):
-    """Leaves all queries where they are."""
+    """Never regroups."""
 
     def due(self, context: PlanningContext) -> bool:
         """Return False."""
@@ -69,14 +69,14 @@ class StayAsTheyAre(Regrouping):
 class ShareStations(InRange, Regrouping):
     """Matches running and wanting queries together on whole stations.
 
-    A departure: of Compass only the matching of queries and plans is known.
+    A departure: for Compass, only the matching of queries and plans is known.
 
     Args:
         every_s: least time between two attempts.
         most_queries: queries in one attempt, running ones that pay most first.
         most_configurations: configurations that queries may be asked to agree on.
-        switch: what moving a running query must gain, in queries.
-        gain: what the whole must gain, in queries.
+        switch: least gain of moving a running query, in queries.
+        gain: least total gain, in queries.
     """
 
     every_s: NonNegative = 10.0
@@ -93,7 +93,7 @@ class ShareStations(InRange, Regrouping):
     def repack(
         self, context: PlanningContext, market: Market, search: Search, wanting: Sequence[Query]
     ) -> PendingRepack | None:
-        """Match what is known and hoped for; profile what is hoped for; match what is known."""
+        """Match known and hoped-for plans; profile the hoped-for ones; match the known ones."""
         orders = orders_of(context)
         if not wanting:
             return None
@@ -115,7 +115,7 @@ class ShareStations(InRange, Regrouping):
         )
 
     def _pays(self, table: StationTable, chosen: Integers) -> bool:
-        """Return whether a choice is worth ``gain`` more than what is active."""
+        """Return whether a choice is worth ``gain`` more than the active plans."""
         return table.worth(chosen) >= table.worth(table.current) + self.gain
 
     def _looked_at(
@@ -142,7 +142,7 @@ class ShareStations(InRange, Regrouping):
     ) -> list[int]:
         """Return configurations that many may agree on.
 
-        Those that most queries may be served by, those offered to wanting queries, active ones.
+        They may serve most queries, were offered to wanting queries, or are active.
         """
         found: dict[int, None] = dict.fromkeys(table.agreeable(self.most_configurations // 2))
         for query in wanting:
@@ -166,9 +166,9 @@ def under_way(context: PlanningContext) -> PendingRepack | None:
 def to_order(
     context: PlanningContext, last: PendingRepack, choices: Choices
 ) -> list[tuple[Query, Offer, Plan]]:
-    """Return what of a regrouping is still to be ordered, for waiting queries first.
+    """Return the remaining orders of a regrouping, waiting queries first.
 
-    Strikes off the record queries that are done or gone, and all that are to give way once all
+    Removes finished and departed queries from the record, and those to be released once all
     others are done. ``choices`` are those of the views that offers are numbered in.
     """
     left = dict(last.offers)
@@ -180,7 +180,7 @@ def to_order(
         offer = left.get(query.id)
         if offer is not None:
             if offer.configuration not in search_state(context, query).profiled:
-                del left[query.id]  # What was profiled for it is lost, by a crash of the planner.
+                del left[query.id]  # a crash of the planner lost its profiles
                 continue
             plan = context.bulk.view(query, choices).plan(offer.number)
             if context.plan_of(query) == plan:

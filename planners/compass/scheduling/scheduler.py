@@ -1,4 +1,4 @@
-"""The multi-query scheduler: which of its plans each query gets, when they compete for machines."""
+"""The multi-query scheduler: the plan of each query when queries compete for machines."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -21,10 +21,10 @@ FREE_PRICE = 0.05
 """Price of all of an idle pool; above 0, so that a plan that takes less is cheaper."""
 
 SURER = 0.01
-"""Probability by which a plan has to be surer for a move from one that costs nothing."""
+"""Least gain in probability for a move from a plan that costs nothing."""
 
 LATER = 0.01
-"""What a query's next plan is worth less than the one before, over what serving it is worth."""
+"""Difference in worth of successive plans of a query, over the worth of serving it."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Scheduler(ABC):
         return pools.scarcity
 
     def most(self, offer: Offer) -> float:
-        """Return the most that a plan may cost at the prices of the pools."""
+        """Return the highest cost of a plan at the prices of the pools."""
         return inf
 
     @property
@@ -89,7 +89,7 @@ class Scheduler(ABC):
     ) -> list[Offer]:
         """Return plans that a running query should move to, the best first.
 
-        ``now`` is what is believed of the active plan; None if nothing is.
+        ``now`` has the beliefs about the active plan, or None.
         """
         return []
 
@@ -101,7 +101,7 @@ class Scheduler(ABC):
 def first_that_fit(
     context: PlanningContext, ranked: Sequence[tuple[Bid, Sequence[int]]]
 ) -> list[Award]:
-    """Return for each bid its first plan that fits beside earlier bids and earlier orders."""
+    """Return for each bid its first plan that fits with earlier bids and orders."""
     if not ranked:
         return []
     wanted = [(bid.query, [bid.plans[number] for number in order]) for bid, order in ranked]
@@ -165,15 +165,15 @@ class ByPrice(Scheduler):
     ) -> list[Offer]:
         """Return the feasible plans whose loss is low enough for a move to pay.
 
-        All of them if the active plan is not feasible. If that costs nothing, a move must make
-        the query surer by `SURER`, and only if that has a worth.
+        All of them if the active plan is not feasible. If it costs nothing, a move must raise the
+        probability by `SURER`, and only counts if that has a worth.
         """
         if now is not None and not now.feasible:
             return [offer for offer in offers if offer.feasible]
         price = float(market.standing.share(query.id) @ market.prices)
         least_gain = self.gain * price if price > 0 else SURER * market.value
         if not least_gain and not price:
-            return []  # Nothing is cheaper.
+            return []  # nothing is cheaper
         probability = 1.0 if now is None else now.probability
         most = market.loss(price, probability) - least_gain
         return [offer for offer in offers if offer.feasible and offer.loss(market) <= most]
@@ -218,13 +218,13 @@ class PriceMatching(InRange, ByPrice):
     """Matches queries and plans by prices of the pools that rise with congestion.
 
     A unit of pool j costs u_j^steepness q_j / t_j + `FREE_PRICE` / c_j, where t_j of it is taken, a
-    share u_j of all c_j, and q_j queries use it. A unit of a full pool thus costs what it is worth:
-    the queries that it serves on average. Machines refuse what they have no room for. The backhaul
-    does not, so its price goes on rising beyond its capacity: at the default parameters nobody pays
-    for an average share once 1.19 of the pool is taken, 0.95 of its time.
+    share u_j of all c_j, and q_j queries use it. So a unit of a full pool costs its worth, the
+    number of queries that it serves on average. Machines refuse plans without room. The backhaul
+    does not, so its price rises beyond its capacity: at the default parameters no query pays for an
+    average share once 1.19 of the pool is taken, 0.95 of its time.
 
     Args:
-        steepness: how late prices rise with load; 1 is in proportion.
+        steepness: exponent of the rise of prices with load; 1 is proportional.
         value: the most that a query may pay to be admitted, in queries.
         best_effort: the least such bound where no plan is believed feasible.
         gain: part of its price that a move must save, from 0 to 1.
@@ -253,7 +253,7 @@ class PriceMatching(InRange, ByPrice):
         return 1.0
 
     def prices(self, pools: Pools, standing: Standing) -> Floats:
-        """Return what a unit of each pool is worth in queries, shape (R,)."""
+        """Return the worth of a unit of each pool in queries, shape (R,)."""
         busy = standing.taken / np.maximum(pools.capacity, 1e-9)
         served = standing.queries / np.maximum(standing.taken, 1e-9)
         return np.asarray(busy**self.steepness * served + FREE_PRICE * pools.scarcity)

@@ -1,4 +1,4 @@
-"""The plans by which some queries could share stations, as a problem of whole stations."""
+"""Plans by which queries could share stations, as a problem of whole stations."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,7 +19,7 @@ from sim import PlanningContext
 from sim.api.gpu_layouts import gpu_layouts
 
 LEAST_ADDED = 0.1
-"""Queries that a configuration must promise to serve, beside those that others serve or at all."""
+"""Least number of queries that a configuration must add, or serve at all."""
 
 MOST_KEYS = 1 << 32
 """Above all numbers of operators' knob values, to write kind and number as one."""
@@ -32,9 +32,9 @@ class StationTable:
     context: PlanningContext
     market: Market  # the pools, and the stations that exist
     search: Search  # judges plans
-    queries: Sequence[Query]  # the queries; what others hold is left to them
-    ordered: Fleet  # what is ordered for others, which is left to them too
-    switch: float  # what moving a running query must gain, in queries
+    queries: Sequence[Query]  # the queries; others keep their resources
+    ordered: Fleet  # orders for others, which they keep too
+    switch: float  # least gain of moving a running query, in queries
 
     def __post_init__(self) -> None:
         context, queries = self.context, self.queries
@@ -56,9 +56,9 @@ class StationTable:
     def agreeable(self, many: int) -> list[int]:
         """Return at most ``many`` configurations by which the most queries would be served.
 
-        First greedily those that add most to what the others promise, as there may be stations of
-        several. Then those that promise most by themselves, as there may be room for one station
-        only.
+        First greedily those that add most to the others, because there may be stations of several.
+        Then those that serve most by themselves, because there may be room for only one
+        station.
         """
         promise = np.array([beliefs.promise() for beliefs in self._beliefs])
         served = np.zeros((len(promise), 1))
@@ -92,11 +92,11 @@ class StationTable:
         return self.rows.current
 
     def worth(self, chosen: Integers) -> float:
-        """Return what serving queries by some rows is worth, in queries, moves paid."""
+        """Return the worth of serving queries by some rows, in queries, minus moves."""
         return float(self.rows.problem.worth[chosen[chosen >= 0]].sum())
 
     def profile(self, chosen: Integers) -> bool:
-        """Profile what was chosen unprofiled, then allow no more of it; tell whether any was."""
+        """Profile the chosen unprofiled plans, exclude others; return whether any were chosen."""
         tried = False
         for at, row in enumerate(chosen.tolist()):
             beliefs, query = self._beliefs[at], self.queries[at]

@@ -1,4 +1,4 @@
-"""What is believed of one query's plans: from profiling, from histories, and from telemetry."""
+"""Beliefs about one query's plans, from profiling, histories and telemetry."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -36,33 +36,32 @@ ENCODINGS = {"one_hot": one_hot, "ordinal": ordinal, "mixed": mixed}
 """Features of configurations, by the name of their encoding."""
 
 HOPED = 0.9
-"""Worth of a plan that was not profiled, at the least: to try it costs little, and tells."""
+"""Least worth of a plan that was not profiled: a try is cheap and informative."""
 
 LIKELY_TO_DO = 0.5
-"""Probability of keeping the SLO from which on a plan that has room comes before all others."""
+"""Least probability of keeping the SLO for a plan with room to come before all others."""
 
 SLOWER = tuple(map(NormalDist().inv_cdf, (11 / 12, 9 / 12, 7 / 12)))
-"""Deviations, at evenly spaced probabilities, at which slower devices are looked at; the slowest
-first."""
+"""Deviations of slower devices at evenly spaced probabilities, the slowest first."""
 
 
 class Beliefs:
     """Plans of one query during one call; C configurations, N operators, R pools.
 
-    Which configuration to profile next is decided by its plans of one replica and no batching.
-    Profiled ones are judged in every allocation.
+    Plans of one replica and no batching decide which configuration to profile next. Profiled
+    configurations are judged in every allocation.
 
     Args:
-        model: how plans are judged.
-        warm_start: how histories are used.
+        model: the planning model that judges plans.
+        warm_start: the use of histories.
         features: features of the configurations.
         context: the planning context.
         query: the query.
         market: what plans are paid for.
-        found: what is known of the query.
+        found: the state of the query's search.
 
     Attributes:
-        configurations: what is believed of its configurations.
+        configurations: beliefs about its configurations.
     """
 
     def __init__(
@@ -99,7 +98,7 @@ class Beliefs:
         )
 
     def learn(self, index: int, seen: ProfiledConfig) -> None:
-        """Take what profiling has shown of a configuration."""
+        """Add the profiling result of a configuration."""
         self.configurations.learn(index, seen)
         if index in self._judged and self._payable is not None:
             self._payable = self._payable.rows(self._payable.configuration != index)
@@ -108,7 +107,7 @@ class Beliefs:
     def propose(
         self, excluded: set[int], reference: float | None, least: float = 0.0
     ) -> int | None:
-        """Return the configuration of the plan that promises the largest saving, or None.
+        """Return the configuration of the plan with the largest expected saving, or None.
 
         If the query waits, or knows of no feasible plan, likely plans that the pools have room for
         come first. GPU partitions and draining machines are not checked.
@@ -143,7 +142,7 @@ class Beliefs:
         np.minimum.at(least, self._base.view.configuration, cost)
         return least
 
-    # What was profiled
+    # Profiled configurations
 
     def cheapest(self) -> float | None:
         """Return the least loss of a plan that is feasible, or None if none is known."""
@@ -155,7 +154,7 @@ class Beliefs:
     def offers(self, most: int) -> list[Offer]:
         """Return the plans worth deploying, by rising loss; infeasible ones only if all are.
 
-        A plan that takes no less of any pool than one of less loss is left out.
+        A plan is left out if another with less loss takes no more of any pool.
         """
         if not self.configurations.profiled:
             return []
@@ -174,14 +173,14 @@ class Beliefs:
         return np.where(believed.accurate[at] & (its.latency_s <= self._planned_s), lost, inf)
 
     def _missed(self, its: PayablePlans, accuracy: Floats) -> Floats:
-        """Return by how much plans miss the SLO, where none meets it."""
+        """Return by how much plans miss the SLO, for use if none meets it."""
         floor, bound_s = self._query.slo.accuracy or 0.0, self._query.slo.latency_s or inf
         lacking = np.maximum(0.0, floor - accuracy) / max(floor, 1e-9)
         late = np.maximum(0.0, np.minimum(its.latency_s, 1e9) / bound_s - 1)
         return np.asarray(late + lacking)
 
     def judge(self, number: int) -> Offer | None:
-        """Return what is believed of one plan now; None if its configuration was not profiled."""
+        """Return the present beliefs about one plan; None if its configuration was not profiled."""
         index = int(self._wide.view.configuration[number])
         seen = self.configurations.profiled.get(index)
         if seen is None:
@@ -333,7 +332,7 @@ class Beliefs:
         """
         load, slower = self._model.load, [exp(self._device_spread * each) for each in SLOWER]
         in_time = self._kept(self._wide.latency_s(plans, of, sizes, load, slower[0]))
-        # What even the slowest does in time, the others do.
+        # if the slowest is in time, all others are
         late = np.flatnonzero(in_time < 1)
         if len(late):
             plans, of, total = plans[late], of[late], in_time[late]
@@ -353,7 +352,7 @@ def beliefs_of(
     market: Market,
     found: SearchState,
 ) -> Beliefs:
-    """Return what is believed of a query's plans, judged as its search asks for."""
+    """Return the beliefs about a query's plans, as its search judges them."""
     features = ENCODINGS[search.encoding]
     return Beliefs(search.model, search.warm_start, features, context, query, market, found)
 
@@ -366,7 +365,7 @@ def _domain(pipeline: Pipeline, features: Callable[[Pipeline], Floats]) -> Domai
 def _blank(
     model: PlanningModel, domain: Domain, base: QueryPlans, query: Query, prior: Prior | None
 ) -> Cmbo:
-    """Return surrogates that start from what histories say."""
+    """Return surrogates that start from histories."""
     return Cmbo(
         domain,
         base.view.configuration,

@@ -25,13 +25,13 @@ from planners.compass.search.plan_latency import PlanLatency, all_keep_bound, be
 from scenarios.compiled import compiled
 
 ACCURACY_CENTRE, ACCURACY_SCALE = 0.5, 0.25
-"""What is believed of accuracies, which lie from 0 to 1, before any is seen."""
+"""Prior of accuracies, which lie from 0 to 1."""
 
 LOG_TIME_SCALE = 1.0
 """Operator times typically differ e-fold between configurations; fits correct it."""
 
 SHORTEST_S = 1e-9
-"""Operators that take no time are taken to take this long."""
+"""Assumed time of operators that take no time."""
 
 
 class Domain:
@@ -74,7 +74,7 @@ def _reaching(
 
 
 class Cmbo:
-    """Believes in all plans of one query after a few configurations were profiled.
+    """Beliefs about all plans of one query after a few configurations were profiled.
 
     C configurations of D features, P plans, N operators.
 
@@ -93,7 +93,7 @@ class Cmbo:
         latency_margin: part of the latency bound that is planned for.
         blocks: see `Domain`.
         upstream: see `Domain`; by default all blocks.
-        prior_accuracy: accuracies by histories, shape (C,); surrogates learn what is left.
+        prior_accuracy: accuracies by histories, shape (C,); surrogates learn the residuals.
         prior_log_time: likewise logarithms of operator times in seconds, shape (C, N).
 
     Attributes:
@@ -273,7 +273,7 @@ class Cmbo:
         return mean, sd
 
     def leave_one_out_error(self) -> float:
-        """Return the mean absolute error of each observed accuracy as told by the others."""
+        """Return the mean absolute leave-one-out error of the observed accuracies."""
         mean, _ = self._accuracy.leave_one_out()
         observed = list(self._accuracy.observed)
         values = self._values[observed]
@@ -305,7 +305,7 @@ class Cmbo:
         """Return plans' computing time as a log-normal: median in s, sd of the logarithm.
 
         The median is the sum of the operators' medians, and the deviation is by the delta method. A
-        normal value, as in the prototype, could be below 0 while little is known.
+        normal value, as in the prototype, could be negative while little is known.
         """
         log_mean, log_sd = self.log_time()
         time_s = np.exp(log_mean)[self._configuration]
@@ -319,7 +319,7 @@ class Cmbo:
         return all_keep_bound(self._believed_latency())
 
     def _believed_latency(self) -> "PlanLatency":
-        """Return what is believed of the latency of plans."""
+        """Return the beliefs about the latency of plans."""
         if self._latency is None:
             log_mean, log_sd = self.log_time()
             self._latency = PlanLatency(
@@ -334,10 +334,10 @@ class Cmbo:
         return self._latency
 
     def _bound(self) -> tuple[float, float, float, float]:
-        """Return the bound on latency, and what sizes of requests make of it.
+        """Return the bound on latency, and the effects of request sizes.
 
         The quantile is that of the log-normal in ``sim.planning.queueing``, without waits: ``exp(z
-        s - s^2 / 2)`` times the mean of what request sizes scale, with ``s^2 = log(1 + cv^2)``.
+        s - s^2 / 2)`` times the mean of the scaled part, with ``s^2 = log(1 + cv^2)``.
         Returns the bound in seconds, infinite for none; that factor; the mean of a fixed time over
         a fixed time; and the relative variance of measured means.
         """
@@ -360,12 +360,12 @@ class Cmbo:
 
 
 class _LogTime:
-    """The logarithm of one operator's time, over the knobs that reach it; learned when asked for.
+    """The logarithm of one operator's time, over the knobs that reach it; learned lazily.
 
     Args:
         grid: the points.
         point_of: the point of each configuration, shape (C,).
-        centre: prior mean; None for the mean of what is observed.
+        centre: prior mean; None for the mean of the observations.
     """
 
     def __init__(self, grid: Grid, point_of: Integers, centre: float | None) -> None:
@@ -416,7 +416,7 @@ def _put(means: Floats, sds: Floats, point_of: Integers, mean: Floats, sd: Float
 
 
 def above(cost: Floats) -> float:
-    """Return a cost a little above all, so that even the most costly plan saves something."""
+    """Return a cost slightly above all, so that even the most costly plan has a saving."""
     if not len(cost):
         return 1.0
     most, least = float(cost.max()), float(cost.min())

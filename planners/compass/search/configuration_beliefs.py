@@ -1,4 +1,4 @@
-"""What is believed of the configurations of one query, from profiling and histories."""
+"""Beliefs about the configurations of one query, from profiling and histories."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from math import inf, nan, sqrt
 from statistics import fmean
 
 import numpy as np
-import scipy  # Its parts are loaded when they are first used.
+import scipy  # submodules load at first use
 
 from planners.bayesopt.acquisition import probability_above
 from planners.common.arrays import Booleans, Floats, Integers
@@ -35,16 +35,16 @@ from sim import PlanningContext
 UNKNOWN: Floats = np.zeros(0)
 
 REWEIGHED_AT = (2, 4, 8, 16, 32)
-"""Numbers of profiled configurations at which histories are weighed anew."""
+"""Numbers of profiled configurations at which histories are weighted again."""
 
 RELIABLE = 128
-"""Items from which on their mean is believed, whatever surrogates make of it."""
+"""Least number of items whose mean counts without surrogates."""
 
 HISTORY_SD = 0.04
-"""How far a surrogate may be off for a configuration that was not profiled: a guess."""
+"""Assumed error of a surrogate for a configuration that was not profiled."""
 
 LEAST_TO_MATURE = 4
-"""Profiled configurations that a query's own model needs before it can do without histories."""
+"""Profiled configurations that a query's own model needs to replace histories."""
 
 
 @dataclass(frozen=True)
@@ -52,24 +52,24 @@ class Believed:
     """Beliefs about the accuracy of the profiled ones of C configurations."""
 
     accuracy: Floats  # NaN if not profiled, (C,)
-    accurate: Booleans  # taken for accurate enough, (C,)
+    accurate: Booleans  # believed to be accurate enough, (C,)
     sure: Floats  # probability that they are, (C,)
 
 
 @dataclass(eq=False)
 class ConfigurationBeliefs:
-    """What is believed of the C configurations of one query during one call.
+    """Beliefs about the C configurations of one query during one call.
 
     Attributes:
         profiled: results of profiling, by index of the configuration.
         matured: whether the query's own model has replaced histories.
-        kept_history: surrogates' beliefs when the query was last profiled for, or None.
+        kept_history: surrogates' beliefs at the query's last profiling, or None.
     """
 
     context: PlanningContext
     query: Query
-    found: SearchState  # what is known of the query
-    warm_start: WarmStart  # how histories are used
+    found: SearchState  # state of the query's search
+    warm_start: WarmStart  # use of histories
     features: Callable[[Pipeline], Floats]  # features of the configurations
     # Makes surrogates that start from a prior, if there is one.
     blank: Callable[[Prior | None], Cmbo]
@@ -89,7 +89,7 @@ class ConfigurationBeliefs:
 
     @property
     def in_doubt(self) -> bool:
-        """Whether some profile is too small to be believed without surrogates."""
+        """Whether some profile is too small to count without surrogates."""
         return any(
             seen.verdict is None and seen.count < RELIABLE for seen in self.profiled.values()
         )
@@ -115,7 +115,7 @@ class ConfigurationBeliefs:
         return self._made
 
     def learn(self, index: int, seen: ProfiledConfig) -> None:
-        """Take what profiling has shown of a configuration."""
+        """Add the profiling result of a configuration."""
         self.profiled[index] = seen
         self._believed = None
         self._on_record = False
@@ -137,8 +137,8 @@ class ConfigurationBeliefs:
     def _matured(self) -> bool:
         """Return whether the query's own model errs no more than histories do.
 
-        Its leave-one-out error in accuracy against theirs, on what was profiled. Their weights have
-        seen the same, which favours them a little.
+        This compares leave-one-out errors in accuracy on the profiled configurations. The weights
+        of histories were fitted to the same, which favours them slightly.
         """
         prior = None if len(self.profiled) < LEAST_TO_MATURE else self._prior()
         if prior is None:
@@ -150,7 +150,7 @@ class ConfigurationBeliefs:
         return own.leave_one_out_error() <= float(theirs)
 
     def history(self) -> History:
-        """Return what later queries may start from."""
+        """Return the history for later queries."""
         accuracy, _ = self.surrogates.accuracy()
         log_time, _ = self.surrogates.log_time()
         return History(
@@ -168,7 +168,7 @@ class ConfigurationBeliefs:
         return probability_above(self.query.slo.accuracy, kept.accuracy, HISTORY_SD)
 
     def expected(self, indices: Sequence[int]) -> dict[int, ProfiledConfig]:
-        """Return what profiling configurations is expected to show, by the last search."""
+        """Return the expected profiling results of configurations, by the last search."""
         kept = self.kept_history
         assert kept is not None, "nothing was ever profiled"
         seen = list(self.profiled.values())
@@ -191,11 +191,11 @@ class ConfigurationBeliefs:
         }
 
     def believed(self) -> Believed:
-        """Return what is believed of the accuracy of configurations that were profiled.
+        """Return the beliefs about the accuracy of profiled configurations.
 
-        The measured mean, where the test has decided or items are many; otherwise that of
-        surrogates, from the record unless more was shown since. The test, or else the mean, says
-        whether a configuration is accurate enough.
+        The measured mean counts if the test has decided or items are many; otherwise that of
+        surrogates, from the record unless there are newer results. The test, or else the mean,
+        decides whether a configuration is accurate enough.
         """
         if self._believed is None:
             self._believed = self._judged()

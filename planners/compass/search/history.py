@@ -1,8 +1,8 @@
-"""Warm starts: what earlier queries have shown, as a prior for the surrogates of a new one.
+"""Warm starts: results of earlier queries as a prior for the surrogates of a new one.
 
 Profiles (accuracy, times on profiling hardware) depend on the data set and its content. So
 histories are of the same data set, nearest first by the mean features of their items. Each is
-weighted by how well it ranks what was measured so far (RGPE; Feurer, Letham and Bakshy 2018),
+weighted by how well it ranks the measurements so far (RGPE; Feurer, Letham and Bakshy 2018),
 
     w_h ~ exp(-loss_h / temperature),
 
@@ -11,8 +11,8 @@ those that were measured to differ. Confirmed of Compass: similarity-based warm 
 ten histories, and a switch to the own model when it matures. The rest is reconstruction. Compass's
 similarity (device speed, bandwidth, SLO) is left out, since nothing learned here depends on those.
 
-Histories of running queries are read anew in each call; waiting queries count once they run. Those
-of departed queries are kept per data set once all that their last search wrote is visible.
+Histories of running queries are read again in each call; waiting queries count once they run. Those
+of departed queries are kept per data set once all records of their last search are visible.
 """
 
 from collections.abc import Callable, Sequence
@@ -41,7 +41,7 @@ from scenarios.queries import Query
 from sim import PlanningContext
 
 LOOKED_AT = 200
-"""Of living and of departed queries each, the latest that may serve as histories."""
+"""Most histories of living queries, and of departed ones; the latest count."""
 
 
 @dataclass(frozen=True)
@@ -54,10 +54,10 @@ class Prior:
 
 @dataclass(frozen=True)
 class WarmStart(InRange):
-    """How histories are chosen and weighed.
+    """Choice and weights of histories.
 
     Args:
-        histories: how many are used, besides what ``ahead`` profiles; each is charged.
+        histories: how many are used, in addition to that of ``ahead``; each is charged.
         ahead: items of each configuration profiled ahead of a data set's first query, for a
             first history, as VideoStorm may; 0 for none. A departure.
         least_measured: configurations that a query must have profiled to be a history.
@@ -98,7 +98,7 @@ class WarmStart(InRange):
     def prior(
         self, histories: Sequence[History], measured: Integers, accuracy: Floats, total_s: Floats
     ) -> Prior | None:
-        """Return the mean of histories, weighted by how they rank what was measured, or None.
+        """Return the mean of histories, weighted by how they rank the measurements, or None.
 
         Arrays are of m configurations: index, mean accuracy, and total time on profiling hardware
         in seconds, each of shape (m,).
@@ -153,7 +153,7 @@ def _weighted(
 
 @compiled
 def misranked(believed: Floats | Singles, measured: Floats) -> float:
-    """Return the share of the pairs measured to differ that are put in the wrong order, or 0."""
+    """Return the share of differing pairs that are in the wrong order, or 0."""
     wrong, pairs = 0, 0
     for first in range(len(measured)):
         for second in range(first + 1, len(measured)):
@@ -184,7 +184,7 @@ class HistoryStore:
         )
 
     def and_also(self, other: "HistoryStore") -> "HistoryStore":
-        """Return these and others, which come after them."""
+        """Return these histories followed by others."""
         if not self.histories or not other.histories:
             return self if self.histories else other
         return HistoryStore(
@@ -209,7 +209,7 @@ class HistoryStore:
 
 @dataclass(frozen=True, eq=False)
 class DepartedHistories:
-    """What the last departed queries have left of a data set, H histories."""
+    """The histories of the last departed queries of a data set, H of them."""
 
     known: HistoryStore
     place: Integers  # departures before the query of each, (H,)
@@ -239,7 +239,7 @@ def known_histories(context: PlanningContext, dataset: str, least_measured: int)
 
 
 def _left(context: PlanningContext, dataset: str, least_measured: int) -> HistoryStore:
-    """Return what departed queries have left of a data set."""
+    """Return the histories of departed queries of a data set."""
     departed = dataset_state(context, dataset).departed
     left = departed.get(least_measured)
     if left is None:
@@ -251,7 +251,7 @@ def _left(context: PlanningContext, dataset: str, least_measured: int) -> Histor
     if many:
         left = left.and_also(context, new[:many], dataset, least_measured)
         update_dataset(context, dataset, departed={**departed, least_measured: left})
-    if many < len(new):  # More may be seen of these later.
+    if many < len(new):  # later calls may see more of these
         left = left.and_also(context, new[many:], dataset, least_measured)
     return left.known
 
@@ -302,7 +302,7 @@ def _profile(
     index = 0
     while len(accuracy) < len(configurations):
         estimate = context.profile(dataset, configurations[index], samples)
-        if estimate.count < max(2, samples / 2):  # A single item tells of no variance.
+        if estimate.count < max(2, samples / 2):  # a single item has no variance
             break
         noise = max(estimate.accuracy_variance, 1e-6) / estimate.count
         accuracy.observe(index, estimate.accuracy_mean, noise)

@@ -1,4 +1,4 @@
-"""Normal Bayesian optimisation over whole plans: what CMBO is measured against.
+"""Normal Bayesian optimisation over whole plans: the baseline of CMBO.
 
 Gaussian processes over configuration and layout together learn only the accuracy and latency of the
 plan that was profiled (Compass paper, Fig. 8, "normal BO"). The rest is as in CMBO: logarithmic
@@ -22,7 +22,7 @@ LOG_LATENCY_SCALE = 1.0
 
 
 class NormalBo:
-    """Believes in all plans of one query after a few plans were profiled.
+    """Beliefs about all plans of one query after a few plans were profiled.
 
     It has the methods of `Cmbo`, but observes plans. For parameters not listed see there.
 

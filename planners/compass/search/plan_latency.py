@@ -1,4 +1,4 @@
-"""Compiled: how likely plans keep a bound on latency, and which promises most."""
+"""Compiled: the probability that plans keep a bound on latency, and the most promising plan."""
 
 from math import erfc, log, sqrt
 from typing import NamedTuple
@@ -30,7 +30,7 @@ def keeps_bound(latency: PlanLatency, plan: int) -> float:
         return 1.0
     left_s = (bound_s - still * fixed_s[plan]) / moving - transfer_s[plan]
     if not left_s > 0:
-        return 0.0  # Whatever its computing time.
+        return 0.0  # whatever its computing time
     at = configuration[plan]
     compute_s, variance = 0.0, 0.0
     for operator in range(factors.shape[1]):

@@ -1,4 +1,4 @@
-"""How Compass judges plans before they run: what it allows for, and what it assumes."""
+"""How Compass judges plans before they run: its margins and assumptions."""
 
 from dataclasses import dataclass, field
 from typing import Annotated
@@ -10,7 +10,7 @@ from sim import Choices
 Headroom = Annotated[float, Range(gt=0, le=1)]
 
 MOST_SPREAD = 10
-"""Beyond, devices would be millions of times faster or slower than the catalogue says."""
+"""Largest spread; beyond it, devices would differ from the catalogue by millions of times."""
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class PlanningModel(InRange):
     """How plans are judged before they run.
 
     Args:
-        choices: shares, batches and replicas that are considered, besides slices.
+        choices: shares, batches and replicas that are considered, in addition to slices.
         load: utilisation that stations are planned for; see ``context.bulk.predict_many``.
         headroom: part of the latency bound that is planned for; plans beyond it, but within the
             bound, are for queries that have no others.

@@ -82,10 +82,10 @@ class QueryPlans:
 
     context: PlanningContext
     query: Query
-    market: Market  # what plans are paid for
+    market: Market  # pools and prices
     view: PlanView  # P plans
     waste: float  # see `PlanningModel`
-    slowness: Slowness  # what telemetry has shown
+    slowness: Slowness  # corrections from telemetry
 
     def __post_init__(self) -> None:
         self._takes = takes_of(self.context, self.market.pools, self.view)
@@ -289,12 +289,12 @@ def _costs(
     affordable: Booleans,
     free: Floats,
 ) -> tuple[Floats, Booleans]:
-    """Return what plans cost, and whether their new stations find room, each of shape (P,).
+    """Return the costs of plans, and whether their new stations have room, each of shape (P,).
 
     Arrays are those of ``PlanView``, `Standing` and `ResourceUse`. ``work`` is profiled seconds of
     each operator a second, (C, N); ``capacity`` time on a server over profiled time, (P, N);
-    ``free`` what is left of each pool, (R,). The backhaul is not checked, as the world refuses
-    nobody for it.
+    ``free`` the free part of each pool, (R,). The backhaul is not checked, because the world never
+    refuses for it.
     """
     count, operators = station.shape
     cost, room_for, needed = np.empty(count), np.ones(count, dtype=np.bool_), np.empty(len(free))

@@ -24,8 +24,8 @@ from scenarios.random_streams import stream
 from sim import PlanningContext
 
 LEAST_KNOWN = 8
-"""Profiled configurations from which on surrogates are believed that no other would do: histories
-may have been of no help, and their own model of no data."""
+"""Profiled configurations from which surrogates may rule out all others. Before, histories may not
+help, and the own model has too little data."""
 
 ROUNDING = 1e-9
 """Part of a plan's loss by which sums in another order may differ."""
@@ -33,10 +33,10 @@ ROUNDING = 1e-9
 
 @dataclass(eq=False)
 class Progress:
-    """What a search knows before its next step; C configurations, N operators.
+    """The knowledge of a search before its next step; C configurations, N operators.
 
     Args:
-        beliefs: what is believed of the query's plans.
+        beliefs: beliefs about the query's plans.
         tried: indices of the configurations that were profiled.
         best: loss of the best plan so far; None without a feasible one.
     """
@@ -47,7 +47,7 @@ class Progress:
 
     @property
     def profiled(self) -> Mapping[int, ProfiledConfig]:
-        """What profiling has shown, by index of the configuration."""
+        """Profiling results, by index of the configuration."""
         return self.beliefs.configurations.profiled
 
     @property
@@ -77,21 +77,21 @@ class Progress:
 
 @dataclass(frozen=True)
 class Search(InRange, ABC):
-    """Finds plans for one query. A new search needs `next` only, and may ignore some parameters.
+    """Finds plans for one query. A new search needs only `next`, and may ignore some parameters.
 
     Args:
-        profiler: how a configuration is judged.
-        warm_start: how earlier queries help.
-        model: how plans are judged.
+        profiler: judges configurations.
+        warm_start: the use of earlier queries.
+        model: judges plans.
         encoding: features of knobs: ``"one_hot"``, ``"ordinal"``, or ``"mixed"``.
         initial: configurations profiled before surrogates are believed, without histories.
         patience: steps without a better plan after which an improving search ends.
-        least_gain: part of its loss by which a plan has to be better to count as such.
+        least_gain: relative decrease of loss for a plan to count as better.
         least_promise: least probability of keeping the SLO for a plan to be worth profiling,
             once `LEAST_KNOWN` configurations are known.
         most_offers: plans offered of each query.
         confirm_items: items by which the profile of an active configuration grows at a time,
-            until a test at ``confirm_alpha`` can tell; 0 for none.
+            until a test at ``confirm_alpha`` decides; 0 for none.
         confirm_alpha: probability of a wrong verdict that this test allows.
         seed: seed of the initial configurations.
     """
@@ -123,7 +123,7 @@ class Search(InRange, ABC):
     def run(
         self, context: PlanningContext, query: Query, market: Market, seconds: float, improve: bool
     ) -> Sequence[Offer]:
-        """Profile until a plan is feasible, or until none gets better, and keep what was found.
+        """Profile until a plan is feasible, or until none gets better, and remember the results.
 
         Args:
             context: the planning context.
@@ -141,7 +141,7 @@ class Search(InRange, ABC):
         beliefs = beliefs_of(self, context, query, market, before)
         known = beliefs.configurations
         tried, stale, ended = set(known.profiled), 0, False
-        # Without seconds nothing is profiled, so that there is nothing to hold it against.
+        # without seconds nothing is profiled, so the search is not exhausted
         best = beliefs.cheapest() if seconds > 0 else None
         entered = start_s > until_s and (best is None or improve)
         least_gain = max(self.least_gain, ROUNDING)
@@ -155,7 +155,7 @@ class Search(InRange, ABC):
             tried.add(step.index)
             shown = self.look(context, query, step)
             if shown is None:
-                break  # What is left of the budget does not pay for it.
+                break  # the rest of the budget is too small
             beliefs.learn(step.index, shown)
             cheapest = beliefs.cheapest()
             gains = cheapest is not None and (best is None or cheapest < best * (1 - least_gain))
@@ -182,14 +182,14 @@ class Search(InRange, ABC):
     def judge(
         self, context: PlanningContext, query: Query, market: Market, number: int
     ) -> Offer | None:
-        """Return what is believed of a plan, by its number; None if it was not profiled."""
+        """Return the beliefs about a plan, by its number; None if it was not profiled."""
         found = search_state(context, query)
         return beliefs_of(self, context, query, market, found).judge(number)
 
     def confirm(self, context: PlanningContext, query: Query, market: Market, index: int) -> bool:
         """Profile an active configuration further, and test it more strictly than the search did.
 
-        The results, and what they show of other configurations, go into the `SearchState`. Returns
+        The results, and the corrections of other configurations, go into the `SearchState`. Returns
         whether anything was learned.
         """
         found = search_state(context, query)
@@ -210,7 +210,7 @@ class Search(InRange, ABC):
         grown = belief.count > seen.count
         if grown:
             shown = self._all_sharpened(context, query, shown, index)
-        again = belief.verdict is False  # What was found so far was found by mistake.
+        again = belief.verdict is False  # the earlier results were a mistake
         after = replace(
             found,
             profiled=shown,
@@ -228,7 +228,7 @@ class Search(InRange, ABC):
     def look(
         self, context: PlanningContext, query: Query, configuration: Configuration
     ) -> ProfiledConfig | None:
-        """Profile a configuration; return what that shows, or None if the budget is too small."""
+        """Profile a configuration; return the result, or None if the budget is too small."""
         belief = self.profiler.profile(context, query, configuration)
         if not belief.count:
             return None
@@ -293,7 +293,7 @@ class CmboSearch(Search):
     def next(
         self, context: PlanningContext, query: Query, progress: Progress
     ) -> Configuration | None:
-        """Return the configuration of the plan that promises the largest saving."""
+        """Return the configuration of the plan with the largest expected saving."""
         tried = progress.tried
         if not progress.has_histories and len(tried) < self.initial:
             return self._initial(context, query, tried)

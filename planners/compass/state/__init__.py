@@ -1,1 +1,1 @@
-"""What Compass knows about queries, and the records that its parts exchange."""
+"""Compass's knowledge about queries, and the records that its parts exchange."""

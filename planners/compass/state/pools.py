@@ -1,4 +1,4 @@
-"""Resource pools, and what stations take of them.
+"""Resource pools, and the resources of stations.
 
 Pools are the cores and GPUs of each node, and the backhaul from the edge site to the cloud.
 Stations take whole cores and GPU instances, so the demand of a plan depends on the room in stations
@@ -23,7 +23,7 @@ BACKHAUL = "backhaul", "up"
 
 @dataclass(frozen=True, eq=False)
 class Pools:
-    """What the machines that are up have, R pools. Arrays have the shape (R,)."""
+    """The resources of the machines that are up, R pools. Arrays have the shape (R,)."""
 
     names: tuple[tuple[str, str], ...]  # node and resource; the last is the backhaul
     capacity: Floats  # cores, whole GPUs, or the share of time the backhaul may be busy
@@ -82,7 +82,7 @@ class Uses:
 
 @dataclass(frozen=True, eq=False)
 class Fleet:
-    """What the active plans of Q queries use, N operators; see `Uses`."""
+    """The resources of the active plans of Q queries, N operators; see `Uses`."""
 
     query: Integers  # ids, (Q,)
     station: Integers  # (Q, N)
@@ -92,7 +92,7 @@ class Fleet:
 
     @classmethod
     def of(cls, uses: Mapping[int, Uses]) -> "Fleet":
-        """Return what queries use together, by id."""
+        """Return the fleet of queries, by id."""
         each = uses.values()
         shape = len(each), -1 if each else 0
         return cls(
@@ -109,19 +109,19 @@ class Fleet:
 
     @cached_property
     def row(self) -> Mapping[int, int]:
-        """Where each query stands."""
+        """The row of each query."""
         return dict(zip(self.query.tolist(), range(len(self)), strict=True))
 
     def changed(self, order: Sequence[int], uses: Mapping[int, Uses]) -> "Fleet":
         """Return the fleet of some queries; ``uses`` is of those that are new or have changed."""
         every = self.and_also(Fleet.of(uses))
         by_query = np.argsort(every.query, kind="stable")
-        # Of a query that is in both, the last row is what it uses now.
+        # for a query in both, the last row is its present use
         last = np.searchsorted(every.query[by_query], order, side="right") - 1
         return every.rows(by_query[last])
 
     def and_also(self, other: "Fleet") -> "Fleet":
-        """Return what both use; if a query is in both, `row` must not be used."""
+        """Return both fleets together; if a query is in both, `row` must not be used."""
         if not len(self) or not len(other):
             return self if len(self) else other
         return Fleet(
@@ -166,7 +166,7 @@ class Standing:
         used = np.zeros((len(fleet), many), dtype=bool)
         used[query, takes.pool[kind]] = True
         self.queries += used.sum(axis=0)
-        first = np.argsort(fleet.query, kind="stable")  # Who is searched for changes nothing.
+        first = np.argsort(fleet.query, kind="stable")  # the order does not depend on searches
         self._whole, self.left = _packed(first, station, key, fleet.filled, *self._total.shape)
         kinds = len(self._total)
         units = self._whole.sum(axis=1) * takes.units[:kinds]
@@ -178,7 +178,7 @@ class Standing:
         return query in self.fleet.row
 
     def but(self, queries: Collection[int]) -> Fleet:
-        """Return what all queries but some use."""
+        """Return the standing without some queries."""
         return self.fleet.rows(
             [row for query, row in self.fleet.row.items() if query not in queries]
         )
@@ -189,9 +189,9 @@ class Standing:
         return share
 
     def paid(self, queries: Sequence[int], prices: Floats) -> list[float]:
-        """Return the prices of what some queries use."""
+        """Return the prices of the resources of some queries."""
         shares = self.shares(np.array([self.fleet.row[query] for query in queries], dtype=int))
-        # One by one, as sums of products depend on how many are worked out together.
+        # one by one, because sums of products depend on the batch size
         return [float(share @ prices) for share in shares]
 
     def shares(self, rows: Integers) -> Floats:
@@ -208,9 +208,9 @@ class Standing:
         return shares
 
     def dearer(self, price: float, prices: Floats) -> list[tuple[int, float]]:
-        """Return the queries that pay more than a price for what they use, with what they pay."""
+        """Return the queries that pay more than a price for their resources, and what they pay."""
         shares = self.shares(np.arange(len(self.fleet)))
-        # Roughly first, as sums of products depend on how many are worked out together.
+        # roughly first, because sums of products depend on the batch size
         rows = np.flatnonzero(shares @ prices > price * (1 - 1e-9)).tolist()
         paid = [(int(self.fleet.query[row]), float(shares[row] @ prices)) for row in rows]
         return [each for each in paid if each[1] > price]
@@ -258,7 +258,7 @@ def _packed(
 
 @dataclass(frozen=True, eq=False)
 class ResourceUse:
-    """What stations of each kind take of the pools; the last row is a user's device."""
+    """The resources of stations of each kind; the last row is a user's device."""
 
     pool: Integers  # pool of each kind, (kinds + 1,)
     units: Floats  # units of that pool in one station, 0 on the device, (kinds + 1,)
@@ -266,7 +266,7 @@ class ResourceUse:
 
     @classmethod
     def of(cls, context: PlanningContext, pools: Pools, view: PlanView) -> "ResourceUse":
-        """Return what the kinds of a view take."""
+        """Return the resources of the kinds of a view."""
         number = {name: index for index, name in enumerate(pools.names)}
         pool, units, servers = [], [], []
         for kind in view.stations:
@@ -322,13 +322,13 @@ def room_in(left: Floats, kind: int, key: int) -> float:
 
 
 def takes_of(context: PlanningContext, pools: Pools, view: PlanView) -> ResourceUse:
-    """Return what the kinds of a view take, the same in all views of a space."""
+    """Return the resources of the kinds of a view, the same in all views of a space."""
     return KEPT.of(view.space, "takes", lambda: ResourceUse.of(context, pools, view))
 
 
 @dataclass(frozen=True)
 class Market:
-    """What plans are paid for."""
+    """The pools, their prices, and the stations that exist."""
 
     pools: Pools
     prices: Floats  # price of a unit of each pool, (R,)

@@ -1,6 +1,6 @@
-"""What Compass remembers between calls: the only module that knows the keys of its memory.
+"""Compass's memory between calls; no other module knows its keys.
 
-It holds what profiling and telemetry have shown of queries, and the plans offered for them. A query
+It holds results of profiling and telemetry, and the plans offered for queries. A query
 has two records. Its `SearchState` becomes visible to others at the clock of its search, its
 `ServiceState` at once. All queries share a `SharedState`, those of a data set a `DatasetState`.
 """
@@ -19,7 +19,7 @@ from planners.compass.state.pools import Market, Standing, Uses
 from scenarios.queries import Query
 from sim import Plan, PlanningContext
 
-if TYPE_CHECKING:  # The modules of these types read records themselves.
+if TYPE_CHECKING:  # the modules of these types read records
     from planners.compass.profiling.estimates import Strata
     from planners.compass.runtime.audits import Audits
     from planners.compass.runtime.fleet import SeenPlans
@@ -27,7 +27,7 @@ if TYPE_CHECKING:  # The modules of these types read records themselves.
     from planners.compass.scheduling.rebidding import Refused
     from planners.compass.scheduling.repacking import PendingRepack
     from planners.compass.search.history import DepartedHistories
-if TYPE_CHECKING:  # Profilers read records, which hold what is defined here.
+if TYPE_CHECKING:  # profilers read records, which use types defined here
     from planners.compass.profiling.profiler import Belief
 
 
@@ -39,7 +39,7 @@ OPERATOR_TIME_S = slice(8, None)
 
 @dataclass(frozen=True)
 class ProfiledConfig:
-    """What profiling has shown of one configuration of a query; N operators."""
+    """The profile of one configuration of a query; N operators."""
 
     accuracy: float  # estimated mean
     variance: float  # of that estimate
@@ -52,7 +52,7 @@ class ProfiledConfig:
 
     @cached_property
     def row(self) -> Floats:
-        """A row of `rows_of`, cached since every search of the query reads it."""
+        """A row of `rows_of`, cached because every search of the query reads it."""
         times_s = self.operator_time_s.tolist()
         verdict = nan if self.verdict is None else float(self.verdict)
         known = self.accuracy, self.variance, verdict, self.count, sum(times_s), self.time_cv
@@ -60,7 +60,7 @@ class ProfiledConfig:
 
     @classmethod
     def of(cls, belief: "Belief", confirmed: bool = False) -> "ProfiledConfig":
-        """Return what a profiler has shown."""
+        """Return the profile from a profiler's result."""
         measured = belief.estimate.measurement
         return cls(
             belief.accuracy,
@@ -82,7 +82,7 @@ def rows_of(shown: Iterable[ProfiledConfig], operators: int) -> Floats:
 
 @dataclass(frozen=True)
 class Slowness:
-    """Observed over predicted latency of a query's plans; 1 until telemetry says otherwise."""
+    """Observed over predicted latency of a query's plans; 1 before telemetry."""
 
     device: float = 1.0  # computation on its device
     links: float = 1.0  # messages on links
@@ -122,7 +122,7 @@ class History:
 
 @dataclass(frozen=True)
 class SearchState:
-    """What the search for one query knows."""
+    """The state of the search for one query."""
 
     profiled: Mapping[int, ProfiledConfig] = field(default_factory=dict)  # by configuration index
     spent_s: float = 0.0  # planning seconds charged to searches and confirmation
@@ -170,12 +170,14 @@ class ActivePlan:
     uses: Uses
     number: int  # of the plan in the query's view
     judged_s: float = 0.0  # end of the last window acted upon
-    before: "ActivePlan | None" = None  # what serves until this is active, or if it is refused
+    before: "ActivePlan | None" = (
+        None  # the plan that serves until this is active, or if it is refused
+    )
 
 
 @dataclass(frozen=True)
 class ServiceState:
-    """How one query is served."""
+    """The service of one query."""
 
     ordered: ActivePlan | None = None  # the last order
     audits: "Audits | None" = None  # of its accuracy
@@ -185,9 +187,9 @@ class ServiceState:
 
 @dataclass(frozen=True)
 class SharedState:
-    """What all queries share."""
+    """The state that all queries share."""
 
-    looked_s: float = 0.0  # last look at deployments
+    looked_s: float = 0.0  # last check of deployments
     repacked_s: float | None = None  # last regrouping attempt
     repack: "PendingRepack | None" = None  # the regrouping under way
     refused: "Sequence[Refused]" = ()  # in parts; the last that names a query counts
@@ -198,7 +200,7 @@ class SharedState:
 
 @dataclass(frozen=True)
 class DatasetState:
-    """What the queries of a data set share."""
+    """The state that queries of a data set share."""
 
     drifted_s: Sequence[float] = ()  # recent times at which content was found to have changed
     strata: "Mapping[int, Strata]" = field(default_factory=dict)  # by their number
@@ -207,13 +209,13 @@ class DatasetState:
 
 
 def search_state(context: PlanningContext, query: Query) -> SearchState:
-    """Return what a query's own search knows; this begins a search if none is under way."""
+    """Return the state of a query's search; this begins a search if none is under way."""
     known: SearchState | None = context.recall((SEARCH, query.id), query)
     return known or SearchState()
 
 
 def seen_search_state(context: PlanningContext, query: int) -> SearchState | None:
-    """Return what everybody sees of a query's search, or None."""
+    """Return the state of a query's search that others see, or None."""
     known: SearchState | None = context.recall((SEARCH, query))
     return known
 
@@ -226,7 +228,7 @@ def seen_search_states(
 
 
 def search_settled(context: PlanningContext, queries: Sequence[int]) -> list[bool]:
-    """Return for each query whether all that its search wrote is visible."""
+    """Return for each query whether all records of its search are visible."""
     return context.bulk.settled([(SEARCH, query) for query in queries])
 
 
@@ -241,7 +243,7 @@ def publish_search_state(context: PlanningContext, query: int, state: SearchStat
 
 
 def service_state(context: PlanningContext, query: int) -> ServiceState:
-    """Return how a query is served."""
+    """Return the `ServiceState` of a query."""
     known: ServiceState | None = context.recall((SERVICE, query))
     return known or ServiceState()
 
@@ -258,17 +260,17 @@ def last_order_s(context: PlanningContext, query: int) -> float | None:
 
 
 def keep_order(context: PlanningContext, query: Query, given_s: float) -> None:
-    """Note an order at the clock of the query's search, when it is carried out."""
+    """Record an order at the clock of the query's search, when it is carried out."""
     context.remember((ORDERED, query.id), given_s, query)
 
 
 def publish_order(context: PlanningContext, query: int, given_s: float) -> None:
-    """Note an order that has been carried out."""
+    """Record an order that has been carried out."""
     context.remember((ORDERED, query), given_s)
 
 
 def shared(context: PlanningContext) -> SharedState:
-    """Return what all queries share."""
+    """Return the `SharedState`."""
     known: SharedState | None = context.recall(SHARED)
     return known or SharedState()
 
@@ -279,7 +281,7 @@ def update_shared(context: PlanningContext, **changes: Any) -> None:
 
 
 def dataset_state(context: PlanningContext, dataset: str) -> DatasetState:
-    """Return what the queries of a data set share."""
+    """Return the `DatasetState` of a data set."""
     known: DatasetState | None = context.recall((DATASET, dataset))
     return known or DatasetState()
 
