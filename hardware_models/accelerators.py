@@ -2,8 +2,7 @@
 
 ``docs/how_to/adding_an_accelerator.md`` explains the keys. Every section names a source with its
 address, or the reason why its numbers are assumed. Partitions, data sheets and prices become rows
-of the tables of those topics (`hardware_models.tables.load_table`); `hardware_models.gpu.boards`
-reads the speeds.
+of tables (`hardware_models.tables.load_table`); `hardware_models.gpu.boards` reads the speeds.
 """
 
 import re

@@ -205,8 +205,7 @@ def using_tables(tables: TableSet) -> Iterator[None]:
     Every table of the user is read and checked at the entry.
 
     Raises:
-        TableError: A file cannot be read, violates its schema, or removes a row that is
-            needed.
+        TableError: A file cannot be read, violates its schema, or removes a needed row.
     """
     token = _in_use.set(tables)
     try:

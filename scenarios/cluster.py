@@ -147,8 +147,7 @@ class Cluster:
             ``fifo`` by arrival; ``edf`` by deadline (birth plus latency bound), earliest first,
             and requests without a bound last; ``priority`` by class of service, in the order of
             the workload's tiers, or else the application's.
-        shed_late: whether stations shed a request whose deadline has passed when a server would
-            take it.
+        shed_late: whether stations shed a request that a server would take after its deadline.
     """
 
     nodes: dict[str, Node] = field(default_factory=dict)

@@ -56,8 +56,7 @@ class DeclaredApplication(Application):
         datasets: by name; each may have ``request_size_cv`` and ``output_length_cv`` (quantities:
             coefficients of variation, 0 unless given) and ``strata`` (column of a table keyed by
             data set and stratum that holds their weights; one stratum, ``all``, unless given).
-        tables: a directory of CSV or Parquet tables: a shipped one by name, or a path from the
-            current directory.
+        tables: a directory of CSV or Parquet tables: a shipped one by name, or a path.
         tiers: classes of service, fields of ``Tier``.
         requests_per_s: mean rate of one query's source of requests.
         interarrival: ``poisson``, or ``periodic`` for constant gaps.

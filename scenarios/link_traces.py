@@ -217,8 +217,7 @@ class Recording:
         uplink: capacity by second in bits per second, shape (n,).
         downlink: likewise, shape (m,).
         rtt_s: round trip in seconds.
-        step_s: median time between two figures of the recording in seconds, the longer one of its
-            directions.
+        step_s: median seconds between two figures of the recording, the longer of both directions.
     """
 
     uplink: Floats

@@ -85,8 +85,7 @@ class Network:
     def link(self, technology: str) -> LinkModel | Recording:
         """Look up an access technology or a trace.
 
-        Both kinds have ``nominal_uplink_bps``, ``nominal_downlink_bps`` and ``rtt_s``, which are
-        known to all.
+        Planners know ``nominal_uplink_bps``, ``nominal_downlink_bps`` and ``rtt_s`` of both.
 
         Raises:
             UnknownNameError: neither has this name.

@@ -31,8 +31,7 @@ class TransformerDecoder:
         kv_heads: Heads of keys and values.
         head_dim: Width of a head.
         layer_parameters: Parameters of the matrices of one layer.
-        embedding_parameters: Parameters of the embedding and of a separate output
-            matrix.
+        embedding_parameters: Parameters of the embedding, and of a separate output matrix.
         output_parameters: Parameters of the output matrix, which each token reads.
         vision_parameters: Parameters of the vision tower, which no generated token reads.
         context_tokens: Longest context.

@@ -118,8 +118,7 @@ def _add_rows(
 ) -> None:
     """Write the last rows of L and V, from ``start``; ``chosen`` has the points of all rows, (n,).
 
-    ``noise``, of the written rows, ``unit`` and ``floor`` are as in `Factor.extend`, the rest as in
-    `Factor`.
+    ``noise`` is of the written rows; for the other arguments see `Factor` and `Factor.extend`.
     """
     for row in range(start, len(chosen)):
         point, beyond = chosen[row], solved[row]

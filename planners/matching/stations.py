@@ -32,8 +32,7 @@ class Stock(NamedTuple):
     Plans are ordered by set, and in each set by what they fill. There are cards of C nodes, each
     with K instance profiles and at most L ways to add one.
 
-    The fields without a comment are those of `WholeStations`, with the
-    plans in this order.
+    The fields without a comment are those of `WholeStations`, with the plans in this order.
     """
 
     begin: Integers  # first plan of each set, and the number of plans, shape (B + 1,)

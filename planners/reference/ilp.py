@@ -35,8 +35,7 @@ def needed_configurations(
 
     ``feasible`` are layouts of each query and configuration, shape (queries, layouts, C). ``load``
     is that of a request on a station of each kind, for each kind of query, shape (..., C); infinite
-    where no such station exists. Configurations ``kept`` stay in any case. The result has the shape
-    (C,).
+    where no such station exists. Configurations ``kept`` always stay. The result has shape (C,).
     """
     alive: Booleans = np.asarray(feasible.any(axis=(0, 1)))
     holds = np.zeros(len(alive), dtype=bool)

@@ -27,8 +27,7 @@ class StaticPlan(QueryByQuery):
         configuration: value of every knob, by name; by default the richest that can be run so.
         placement: place of each operator, ``"device"`` or a node, none below that of an operator it
             follows; by default the highest working node that can run all.
-        profile: GPU partition profile of GPU operators, such as ``"3g.20gb"``; by default a whole
-            GPU.
+        profile: GPU partition profile of GPU operators, such as ``"3g.20gb"``; default: whole GPU.
         replicas: replicas of every operator off the device, GPU instances or cores.
         cores: cores of operators on cores, in place of ``replicas``.
         processes: processes of an operator that share each of its instances by MPS; language models

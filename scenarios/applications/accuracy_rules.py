@@ -14,8 +14,7 @@ from scenarios.numerics import Floats
 def product(factors: Floats) -> Floats:
     """Return the product of an accuracy and of relative losses.
 
-    It assumes that the loss of one knob does not depend on the others, as is usual if each knob was
-    measured alone.
+    It assumes that the loss of one knob, measured alone, does not depend on the others.
 
     Args:
         factors: the product of all factors.

@@ -1,7 +1,6 @@
 """Nodes of a declared application: keys and plain values, checked one by one.
 
-Errors in a declaration raise a ValueError with one sentence that names the key, its value and what
-is allowed.
+Errors in a declaration raise a ValueError. Its sentence names key, value and what is allowed.
 """
 
 import math

@@ -59,8 +59,7 @@ def sourced(
 
     Args:
         table: the application and the name of the table, with a dot between.
-        values: rows, or columns by name, or a frame; provenance in them replaces the common
-            one.
+        values: rows, columns by name, or a frame; their provenance replaces the common one.
         origin: source and address, if they are those of its input rows.
         rounded: whether numbers have `SIGNIFICANT_DIGITS`.
         figures: the figures in the note.

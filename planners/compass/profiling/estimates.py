@@ -137,8 +137,7 @@ def regressed_mean(
 
     where the last term is the error of the slope. ``values`` are y and ``control`` is x, shape
     (n,); ``mean`` is m and ``variance`` V(m); for ``strata`` and ``weights`` see `stratified_mean`.
-    The variance is infinite without a slope; the degrees of freedom are one less than the errors e
-    have.
+    The variance is infinite without a slope; the errors e have one more degree of freedom.
     """
     slope, slope_variance, error, error_variance, error_freedom, here = _regressed(
         values, control, strata, weights

@@ -56,9 +56,8 @@ class StationTable:
     def agreeable(self, many: int) -> list[int]:
         """Return at most ``many`` configurations by which the most queries would be served.
 
-        First greedily those that add most to the others, because there may be stations of several.
-        Then those that serve most by themselves, because there may be room for only one
-        station.
+        First greedily those that add most to the others, for the case of several stations. Then
+        those that serve most by themselves, for the case of room for only one station.
         """
         promise = np.array([beliefs.promise() for beliefs in self._beliefs])
         served = np.zeros((len(promise), 1))

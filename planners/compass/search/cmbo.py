@@ -349,8 +349,7 @@ class Cmbo:
     def _size_statistics(self) -> tuple[float, float, float, float]:
         """Return means over the profiled configurations; request sizes are the same for all.
 
-        Of the coefficient of variation, the relative variance of sample means, and both parts of
-        ``normalised``.
+        They are of ``time_cv``, the relative variance of sample means, and both ``normalised``.
         """
         seen = np.count_nonzero(self._seen)
         if not seen:

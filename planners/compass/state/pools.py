@@ -1,8 +1,7 @@
 """Resource pools, and the resources of stations.
 
 Pools are the cores and GPUs of each node, and the backhaul from the edge site to the cloud.
-Stations take whole cores and GPU instances, so the demand of a plan depends on the room in stations
-that exist.
+Stations take whole cores and GPU instances, so a plan's demand depends on the room in them.
 """
 
 from collections.abc import Collection, Mapping, Sequence
