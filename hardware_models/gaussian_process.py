@@ -1,4 +1,4 @@
-"""Gaussian processes on what a physical form leaves over, for points in groups that are alike.
+"""Gaussian processes on the residuals of a physical form, for points in related groups.
 
 Rasmussen and Williams, "Gaussian Processes for Machine Learning" (2006): Matern 5/2 kernel (4.17),
 prediction by Cholesky factors (algorithm 2.1).
@@ -15,12 +15,12 @@ from threadpoolctl import threadpool_limits
 
 Array = npt.NDArray[np.float64]
 
-_ROUNDING = 1e-10  # Added to variances, so that equal points do not make a matrix singular.
+_ROUNDING = 1e-10  # added to variances, so that equal points do not make a matrix singular
 
 
 @dataclass(frozen=True, slots=True)
 class Coordinates:
-    """Where some figures lie.
+    """The coordinates of figures.
 
     Attributes:
         points: Inputs in which a figure varies smoothly, (rows, inputs).
@@ -37,14 +37,14 @@ class Coordinates:
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """How alike the residuals of two rows are: one part all groups share, one is a group's own.
+    """The covariance of residuals: one part that all groups share, and one part for each group.
 
     Attributes:
         lengths: Distance in each input over which a residual changes.
         shared_sd: Standard deviation of the part that all groups share.
-        group_sd: Standard deviation of the part that groups share the less, the more they differ.
+        group_sd: Standard deviation of the other part, which similar groups share more.
         likeness: Correlation of that part between groups that differ by 1.
-        noise_sd: Standard deviation of what no smooth function explains.
+        noise_sd: Standard deviation of the noise.
     """
 
     lengths: tuple[float, ...]
@@ -79,12 +79,12 @@ class Kernel:
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """A Gaussian process of zero mean, given what was seen.
+    """A Gaussian process of zero mean, conditioned on residuals.
 
     Attributes:
         kernel: Its covariance.
-        seen: Where the residuals that it was given lie.
-        weights: What each of them counts for, (rows,).
+        seen: The coordinates of these residuals.
+        weights: The weight of each residual, (rows,).
     """
 
     kernel: Kernel
@@ -95,7 +95,7 @@ class Process:
     def given(
         cls, kernel: Kernel, seen: Coordinates, residuals: Array, noise_sd: Array
     ) -> "Process":
-        """Condition on residuals, (rows,), each with a noise of its own besides the kernel's."""
+        """Condition on residuals, (rows,), each with its own noise in addition to the kernel's."""
         with threadpool_limits(1):  # Sums in several threads differ in the last digits.
             factor, _ = _factor(kernel, seen, noise_sd)
             weights = cho_solve(factor, residuals)
@@ -121,10 +121,10 @@ def fit_kernel(
     """Choose the kernel's parameters by their posterior mode.
 
     Args:
-        guess: Where to start, and the median of a log-normal prior on each parameter but
-            ``likeness``, whose odds have one.
-        seen: Where the residuals lie.
-        residuals: What the physical form leaves over, (rows,).
+        guess: Initial values, and medians of log-normal priors on each parameter, for
+            ``likeness`` on its odds.
+        seen: The coordinates of the residuals.
+        residuals: The residuals of the physical form, (rows,).
         noise_sd: Noise of each row in addition to the kernel's, (rows,).
         trust: One over the standard deviation of those priors.
     """
@@ -151,5 +151,5 @@ def fit_kernel(
 
     bounds = [(value - 5, value + 5) for value in start]
     best = minimize(loss, start, method="L-BFGS-B", bounds=bounds, options={"maxiter": 60})
-    # Rounded, for the last digits depend on the machine.
+    # rounded, because the last digits depend on the machine
     return unpack([float(f"{value:.4f}") for value in best.x])

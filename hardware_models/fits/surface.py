@@ -1,4 +1,4 @@
-"""Fit surfaces to their tables, and say how well they predict rows that they have not seen."""
+"""Fit surfaces to their tables, and test them on unseen rows."""
 
 from collections.abc import Iterable, Iterator
 
@@ -13,8 +13,8 @@ from hardware_models.surfaces import Coefficients, Surface, learn, stored_kernel
 FOLDS = 5
 SEEDS = (0, 1, 2)
 
-_RIDGE = 0.03  # Pulls coefficients that no row decides to where they start; logarithms, so mildly.
-_OUTLIER = 0.2  # Residuals of the form beyond it, in logarithms, count by their size, not square.
+_RIDGE = 0.03  # pulls undetermined coefficients, in logarithms, to their initial values
+_OUTLIER = 0.2  # larger residuals, in logarithms, count by their size, not their square
 
 
 def fit_form(surface: Surface, known: pl.DataFrame) -> dict[tuple[str, str], float]:
@@ -40,7 +40,7 @@ def fit_surface(surface: Surface) -> tuple[dict[tuple[str, str], float], Kernel]
 
 
 def fit_correction(surface: Surface, known: pl.DataFrame, values: Coefficients) -> Kernel:
-    """Fit the kernel of a surface's correction to what its form leaves over at measured rows."""
+    """Fit the kernel of a surface's correction to the residuals of its form at measured rows."""
     left = np.log(known[surface.target].to_numpy()) - surface.form(known)(values)
     return fit_kernel(surface.kernel, surface.coordinates(known), left, surface.rounding(known))
 
@@ -65,10 +65,10 @@ def _out_of_fold(surface: Surface, kernel: Kernel, seed: int, together: tuple[st
 
 
 def cross_validated(surface: Surface) -> pl.DataFrame:
-    """Give the rows of a surface with a column ``predicted``, each predicted from the others.
+    """Return the rows of a surface with a column ``predicted``, each predicted from the others.
 
-    Rows are held out at random in 5 folds; the form is fitted anew without them, the kernel is
-    that of the whole table.
+    Rows are held out at random in 5 folds. The form is fitted without them; the kernel is that
+    of the whole table.
     """
     kernel = stored_kernel(surface)
     predicted = _out_of_fold(surface, kernel, SEEDS[0], surface.key)
@@ -83,14 +83,14 @@ def error_rows(
 ) -> list[dict[str, object]]:
     """Return the rows of a table of cross-validated errors.
 
-    Rows that the surface does not trust are reported apart.
+    Untrusted rows are reported separately.
 
     Args:
         surface: The surface.
         kernel: The kernel of its correction, as fitted to all rows.
-        group_by: Columns by which errors are reported, besides those of all rows.
-        schemes: More ways to hold out than at random: a name, and the columns of which rows that
-            share their values are held out together.
+        group_by: Columns by which errors are reported, in addition to those of all rows.
+        schemes: Further ways to hold rows out: a name, and columns. Rows that share their values
+            are held out together.
     """
     rows = surface.measured()
     trusted = surface.trusted(rows).to_numpy()
@@ -126,7 +126,7 @@ def error_rows(
 
 
 def coefficient_rows(surface: Surface, values: Coefficients, kernel: Kernel) -> pl.DataFrame:
-    """Lay out what a surface was fitted to, as the rows of a table of coefficients."""
+    """Return the fitted coefficients of a surface as rows of a table."""
     rows = [(group, name, value) for (group, name), value in values.items()]
     rows += [
         (surface.kernel_group, name, float(f"{value:.6g}"))

@@ -1,4 +1,4 @@
-"""Fits of tables that are surfaces only: Whisper, detectors, layers and iterations of engines."""
+"""Fits of tables that are only surfaces: Whisper, detectors, layers and iterations of engines."""
 
 import polars as pl
 
@@ -13,8 +13,8 @@ from hardware_models.whisper import DECODE, ENCODE
 Columns = tuple[str, ...]
 
 Plan = list[tuple[Surface, list[Columns], list[tuple[str, Columns]]]]
-"""Surfaces, each with lists of the columns by which its errors are reported, and further ways to
-hold rows out: a name, and the columns that rows held out together share."""
+"""Surfaces, each with the columns by which its errors are reported, and further ways to hold rows
+out: a name, and the columns that rows held out together share."""
 
 _BY_GPU: list[Columns] = [("gpu",), ("gpu", "model", "tensor_parallel")]
 # With a cell go its rows of other output lengths and of other GPUs, whose power-capped twins would

@@ -1,8 +1,8 @@
 """The utility of each option of a query, and sharing a pool by marginal utility.
 
-A ladder is the options of one query: each rung costs more of the pool than the one below and is
-worth more, at falling returns. Level 0 is nothing, at no cost. Nothing changes between two rungs,
-so climbing rungs equals handing out small units of resource.
+A ladder is the options of one query: each rung costs more of the pool than the one below and has
+more utility, at falling returns. Level 0 is no service, at no cost. Climbing rungs is equivalent to
+distributing small units of the resource, because nothing changes between two rungs.
 """
 
 from collections import defaultdict
@@ -31,7 +31,7 @@ class Option:
 
     @property
     def dominant_share(self) -> float:
-        """Share of the resource of which it takes most."""
+        """Largest share that it takes of any resource."""
         shares: dict[int, float] = {}
         for use in self.uses:
             shares[use.resource] = shares.get(use.resource, 0.0) + use.slots * use.share
@@ -44,7 +44,7 @@ class Option:
 
 
 class ResourcePool:
-    """What options take together, in whole slots.
+    """The joint resources of options, in whole slots.
 
     Attributes:
         taken: share of each resource that is taken.
@@ -55,7 +55,7 @@ class ResourcePool:
         self._slots: defaultdict[Hashable, float] = defaultdict(float)
 
     def add(self, option: Option, sign: int = 1) -> None:
-        """Add an option, or take it away again with a sign of -1."""
+        """Add an option, or remove it with a sign of -1."""
         for use in option.uses:
             before = self._slots[use.kind]
             after = self._slots[use.kind] = before + sign * use.slots
@@ -65,7 +65,7 @@ class ResourcePool:
 
     @property
     def full(self) -> bool:
-        """Whether more is taken than there is."""
+        """Whether some resource is exceeded."""
         return any(share > 1 + SLACK for share in self.taken.values())
 
 
@@ -100,8 +100,8 @@ def allocate(ladders: Sequence[Sequence[Option]], objective: Objective) -> list[
 
     ``"max_sum"`` prefers the query with the most utility per dominant share, ``"max_min"`` the one
     of lowest utility. A rung that does not fit is skipped for a higher one, which may use slots
-    that others opened; if none fits, the query stops. The result is optimal where all rungs take
-    the same, and near it otherwise. Ties go to the earlier query.
+    that others opened; if none fits, the query stops. The result is optimal if all rungs take
+    the same, and almost optimal otherwise. Ties go to the earlier query.
     """
     levels = [0] * len(ladders)
     pool = ResourcePool()

@@ -39,8 +39,8 @@ class Operator:
         knobs: the knobs that belong to this operator.
         variability: how service times of requests of equal size differ, independently per operator;
             for a language model, how numbers of generated tokens differ.
-        after: names of the operators that it awaits, each of which sends it a message; None for the
-            one before it in the pipeline.
+        after: names of its predecessors, each of which sends it a message; None for the operator
+            before it in the pipeline.
     """
 
     name: str
@@ -71,7 +71,7 @@ class Path(NamedTuple):
 
     Args:
         operators: the operators on it.
-        edges: the edges between them, that of the request and the way of the answer included.
+        edges: the edges between them, including those of the request and the answer.
     """
 
     operators: tuple[int, ...]

@@ -149,7 +149,7 @@ class Machine:
     def layout(
         self, gpu: int, idle: bool = True, without: Sequence[Instance] = ()
     ) -> tuple[tuple[str, int], ...]:
-        """Return the instances of a card, with or without those that nobody uses, and some."""
+        """Return the instances of a card, with or without unused ones and ``without`` some."""
         return tuple(
             sorted(
                 (each.profile, each.start)

@@ -192,7 +192,7 @@ def _check_parameters(planner: Planner, name: str) -> None:
 
 
 def _settled(value: Any) -> bytes:
-    """Return a value as bytes that are equal for equal values, wherever their texts were made."""
+    """Return a value as bytes that are equal for equal values, whatever strings they share."""
     return frozen(pickle.loads(frozen(value)))
 
 

@@ -58,7 +58,7 @@ class Scheduler(ABC):
     """Shares the machines among queries.
 
     Attributes:
-        regrouping: how running queries are matched anew with those that find no room.
+        regrouping: how running queries are matched again with those that find no room.
     """
 
     regrouping: Regrouping = StayAsTheyAre()
@@ -230,7 +230,7 @@ class PriceMatching(InRange, ByPrice):
         gain: part of its price that a move must save, from 0 to 1.
         evict_above: price above which a query that cannot move is released.
         most_moves: running queries looked at in one call.
-        regrouping: how running queries are matched anew with those that find no room.
+        regrouping: how running queries are matched again with those that find no room.
     """
 
     steepness: NonNegative = 4.0
