@@ -520,6 +520,7 @@ def test_a_missing_directory_names_the_nearest_beside_it(
         ("planners.compass.search.CmboSearch", "planners.compass.search.search.CmboSearch"),
         ("sim.blocks.plane.BlocksPlane", "sim.dataplane.blocks.plane.BlocksPlane"),
         ("evaluation.paper.belief_probe.BeliefProbe", "studies.probes.belief_probe.BeliefProbe"),
+        ("evaluation.surrogates.Probe", "studies.probes.latency_probe.LatencyProbe"),
         ("planners.Greedy", "planners.Greedy"),
         ("my_pkg.videostorm.VideoStorm", "my_pkg.videostorm.VideoStorm"),
     ],
