@@ -114,7 +114,7 @@ def test_the_answer_is_what_the_tables_hold(fixture, request):
             assert (f"{part} in window" in sentence) == bool(missed.height)
 
 
-def test_spells_are_the_deployments_that_came_into_force(telling, stormy):
+def test_intervals_are_those_of_deployments_that_became_active(telling, stormy):
     for run in (telling, stormy):
         for asked in table(run, "queries").iter_rows(named=True):
             deployment_intervals = read_query(run, asked["query"]).deployment_intervals
@@ -125,7 +125,7 @@ def test_spells_are_the_deployments_that_came_into_force(telling, stormy):
                 assert before.start_s < before.end_s == after.start_s
 
 
-def test_spells_end_with_the_machine_that_served_them(tmp_path):
+def test_intervals_end_with_the_machine_that_served_them(tmp_path):
     """So windows have a plan in force for as long as the intervals say, planner or not."""
     lab.run([*OVERRIDES, "planner=videostorm", "drift=machine_failure"], directory=tmp_path)
     assert table(tmp_path, "decisions").filter(outcome="ended").height

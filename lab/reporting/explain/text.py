@@ -360,14 +360,14 @@ def served(record: QueryRecord, rows: int) -> Iterator[RenderableType]:
         "truly",
         "windows met",
     )
-    of_spells = windows_of(record)
-    shown, left_out = kept(list(zip(record.deployment_intervals, of_spells, strict=True)), rows)
-    for spell, windows in shown:
-        offer = offer_of(record, spell.order)
-        since_s, until_s = spell.start_s - record.arrival_s, spell.end_s - record.arrival_s
+    of_intervals = windows_of(record)
+    shown, left_out = kept(list(zip(record.deployment_intervals, of_intervals, strict=True)), rows)
+    for interval, windows in shown:
+        offer = offer_of(record, interval.order)
+        since_s, until_s = interval.start_s - record.arrival_s, interval.end_s - record.arrival_s
         grid.add_row(
             f"{since_s:.2f} to {until_s:.2f}",
-            spell.order["configuration"],
+            interval.order["configuration"],
             "" if offer is None else number(offer["latency_s"]),
             number(median(windows, "latency_p95_s")),
             "" if offer is None else number(offer["accuracy"]),
@@ -375,16 +375,16 @@ def served(record: QueryRecord, rows: int) -> Iterator[RenderableType]:
             f"{sum(row['met'] for row in windows)} of {len(windows)}",
         )
     yield from with_rest(grid, left_out, "plans")
-    if note := _which_windows(record, of_spells):
+    if note := _which_windows(record, of_intervals):
         yield f"  {note}"
 
 
-def _which_windows(record: QueryRecord, of_spells: Sequence[Sequence[Row]]) -> str:
+def _which_windows(record: QueryRecord, of_intervals: Sequence[Sequence[Row]]) -> str:
     """Say which plan a window counts for, and which windows count for none."""
     judged = set(record.windows.filter(~pl.col("repeated"))["window"])
-    without = judged - {row["window"] for rows in of_spells for row in rows}
+    without = judged - {row["window"] for rows in of_intervals for row in rows}
     notes = []
-    if len(of_spells) > 1:
+    if len(of_intervals) > 1:
         notes.append("a window counts for the plan that served most of it")
     if without:
         notes.append(
