@@ -11,6 +11,7 @@ from typing import Any
 from yaml import CSafeLoader, YAMLError, load
 
 from lab.common.errors import InputError, shown
+from lab.config.targets import with_current_paths
 
 # What a run is compared over, and what changes nothing of its results.
 APART = ("about", "seed", "planner", "figures", "flush_every_s", "requests", "resume")
@@ -30,7 +31,7 @@ def read_settings(paths: Iterable[Path]) -> list[Settings]:
             if text not in known:
                 config = load(text, CSafeLoader)
                 rest = {key: part for key, part in config.items() if key not in APART}
-                known[text] = dict(_leaves(rest, ""))
+                known[text] = dict(_leaves(with_current_paths(rest), ""))
         except (AttributeError, OSError, UnicodeError, YAMLError):
             raise InputError(f"{path}: is missing or no configuration of a run") from None
         found.append(known[text])
