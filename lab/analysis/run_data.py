@@ -92,7 +92,7 @@ def mean_parts(operators: pl.LazyFrame, windows: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def latency_mean(directory: Path) -> float | None:
-    """Return the mean latency of completed requests in s; None without, or per output length."""
+    """Return the mean latency of completed requests in s; None if unknown or per output length."""
     if per_output_length(directory):
         return None
     mean_s: float | None = (

@@ -111,7 +111,7 @@ def _unlike(analysis: Analysis) -> Iterator[Claim]:
 
 
 def _cells(number: int, several: bool) -> str:
-    """Return how many seeds there are, or, of several settings, pairs of setting and seed."""
+    """Return a number in words: of seeds, or of pairs of setting and seed if settings differ."""
     return f"{count(number, 'pair')} of setting and seed" if several else count(number, "seed")
 
 

@@ -176,7 +176,7 @@ def bounds(values: Sequence[float], error: float) -> tuple[float, float]:
 
 
 def cheapest(tried: Sequence[Tried]) -> Tried | None:
-    """Return the cheapest that suffices, or None; of equal prices the last, the smallest."""
+    """Return the cheapest that suffices, or None. The last of one price is the smallest."""
     enough = [each for each in tried if each.verdict == CandidateVerdict.SUFFICES]
     return min(reversed(enough), key=lambda each: each.candidate.usd_per_hour, default=None)
 
