@@ -12,7 +12,7 @@ from hardware_models.whisper import DECODE, ENCODE
 
 Columns = tuple[str, ...]
 
-Plan = list[tuple[Surface, list[Columns], list[tuple[str, Columns]]]]
+FitPlan = list[tuple[Surface, list[Columns], list[tuple[str, Columns]]]]
 """Surfaces, each with lists of the columns by which its errors are reported, and further ways to
 hold rows out: a name, and the columns that rows held out together share."""
 
@@ -24,7 +24,7 @@ _CELL: list[tuple[str, Columns]] = [
 ]
 _CURVE: list[tuple[str, Columns]] = [("5-fold by curve", ("model", "gpu", "tensor_parallel"))]
 
-PLANS: dict[str, Plan] = {
+PLANS: dict[str, FitPlan] = {
     "whisper": [(surface, [("hardware",)], []) for surface in (ENCODE, DECODE)],
     "detection": [
         (LATENCY, [("hardware",)], []),

@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from lab.runs.run_directory import CONFIG, SUMMARY, load_config, read_summary, scan
 from sim.metrics.goodput_time import goodput_time
 
-Runs = Mapping[str, Path]
+RunDirectories = Mapping[str, Path]
 
 PARTS = ("queueing", "batching", "compute", "transfer")
 MOST_POINTS = 2000
@@ -56,7 +56,7 @@ def by_window(directory: Path) -> pl.DataFrame:
     return filled.with_columns(pl.col("goodput", "deployed", "active") / observed_s)
 
 
-def latency_ratios(runs: Runs) -> dict[str, np.ndarray]:
+def latency_ratios(runs: RunDirectories) -> dict[str, np.ndarray]:
     """Return p95 over bound of each judged window with requests and a bound, by tier or planner."""
     ratio = (pl.col("latency_p95_s") / pl.col("slo_latency_s")).alias("ratio")
     frames = {

@@ -15,7 +15,7 @@ from lab.analysis.statistics import of_difference
 from lab.common.console import say
 from lab.common.errors import InputError
 from lab.common.formatting import probability
-from lab.common.metrics import Range, range_of
+from lab.common.metrics import ValueRange, range_of
 from lab.config.overrides import overrides_of, question_of
 from lab.reporting.markdown import estimated
 from lab.what_if.capacity import (
@@ -371,7 +371,7 @@ def _known(rows: Any) -> Any:
 
 
 def _print_effects(
-    effects: list[Effect], answer: str, base: Sequence[Any], within: Range, metric: str
+    effects: list[Effect], answer: str, base: Sequence[Any], within: ValueRange, metric: str
 ) -> None:
     known = _known(base)
     of_base = [estimated(*mean_interval(known, within))]

@@ -21,7 +21,7 @@ MOST_REQUESTS = 200_000
 """Requests in memory above which results are passed on at the end of a step."""
 
 Sink = Callable[[Mapping[str, pl.DataFrame], Mapping[str, Any]], None]
-Progress = Callable[[float], None]
+ShowProgress = Callable[[float], None]
 
 
 @contextmanager
@@ -43,7 +43,7 @@ def simulate(
     name: str,
     planner: Planner,
     sinks: Sequence[Sink],
-    progress: Progress = lambda _: None,
+    progress: ShowProgress = lambda _: None,
     profiling_log: ProfilingLog | None = None,
 ) -> dict[str, Any]:
     """Simulate one planner to the horizon, and return the summary.

@@ -35,7 +35,7 @@ from lab.runs.summary import numbers_of
 from lab.sweeps.launchers import gave_up, launcher_name
 from lab.sweeps.progress import listening
 
-Job = Sequence[str]
+JobOverrides = Sequence[str]
 """The overrides of one job."""
 IGNORED = ("resume", wall_limit.KEY)
 """Keys that may differ when a sweep is resumed; no result depends on them."""
@@ -48,7 +48,7 @@ COMPILING_S = 120.0
 """Simulated seconds that compile all code: some queries arrive, are planned and are served."""
 
 
-def with_new_overrides(jobs: Sequence[Job]) -> Iterator[Job]:
+def with_new_overrides(jobs: Sequence[JobOverrides]) -> Iterator[JobOverrides]:
     """Yield jobs with an override, but for its number, that no earlier job had."""
     group_names = groups()
     seen: set[str] = set()
@@ -82,7 +82,7 @@ def check_free(directory: Path, resume: bool) -> None:
             check_versions(f"{where}, job {job}", directory / str(job))
 
 
-def note_jobs(directory: Path, jobs: Sequence[Job], resume: bool) -> None:
+def note_jobs(directory: Path, jobs: Sequence[JobOverrides], resume: bool) -> None:
     """Write ``jobs.yaml``; InputError unless a resumed sweep has its jobs, or more at the end."""
     check_free(directory, resume)
     where = f"hydra.sweep.dir={directory}"
@@ -107,7 +107,7 @@ def note_jobs(directory: Path, jobs: Sequence[Job], resume: bool) -> None:
         write_aside(file, safe_dump(now, default_flow_style=None, width=10_000, allow_unicode=True))
 
 
-def _change(old: Job, new: Job) -> str:
+def _change(old: JobOverrides, new: JobOverrides) -> str:
     """Return a clause that says how the overrides of a job differ from the earlier ones."""
     gone = [one for one in old if one not in new]
     come = [one for one in new if one not in old]
@@ -194,8 +194,8 @@ class Outcome(Callback):
 @contextmanager
 def under_way(
     config: DictConfig,
-    jobs: Sequence[Job] | None = None,
-    compose: Callable[[Job], DictConfig] = lambda _: DictConfig({}),
+    jobs: Sequence[JobOverrides] | None = None,
+    compose: Callable[[JobOverrides], DictConfig] = lambda _: DictConfig({}),
 ) -> Iterator[None]:
     """Check a sweep, then lock its directory and show its progress while the body runs it.
 
@@ -238,7 +238,7 @@ def under_way(
                 (directory / JOBS).unlink()  # No job ran, so there is nothing to resume.
 
 
-def compile_first(composed: Sequence[tuple[Job, DictConfig]]) -> None:
+def compile_first(composed: Sequence[tuple[JobOverrides, DictConfig]]) -> None:
     """Compile what the jobs need in this process, if nothing is compiled yet, by short runs."""
     from scenarios.compiled import is_cold
 
