@@ -53,11 +53,16 @@ class _Compilation(Listener):
         if _is_ours(event):
             self._done.add(event.data["dispatcher"].py_func)
             if now_s - self._said > NOTICE_S:
-                self._say(f"compiled {len(self._done)} of at most {len(_functions)}", now_s)
+                share = f"{len(self._done)} of at most {len(_functions)} functions"
+                self._say(f"compiled {share}, last in {_module(event)}", now_s)
 
     def _say(self, sentence: str, now_s: float) -> None:
         print(sentence, file=sys.stderr, flush=True)
         self._said = now_s
+
+
+def _module(event: Event) -> str:
+    return str(event.data["dispatcher"].py_func.__module__)
 
 
 def _is_ours(event: Event) -> bool:

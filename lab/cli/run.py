@@ -42,6 +42,7 @@ from lab.runs.run_directory import (
     write_summary,
 )
 from lab.runs.runner import simulate
+from lab.runs.warm_up import warm_up
 from lab.sweeps.launchers import enter, settle
 from lab.sweeps.progress import telling
 from lab.sweeps.sweep import BrokenSweepError, Outcome
@@ -157,6 +158,7 @@ def simulate_all(config: Any, overrides: list[str], directory: Path, label: str 
     setup = set_up(config, overrides)
     for sentence in preflight.warnings(setup):
         console.warn(f"{label}{sentence}{' (told once a sweep)' if label else ''}")
+    warm_up([(overrides, config)])
     if setup.resume:
         if not label or (directory / CONFIG).exists():
             check_resumable(directory, setup.config, setup.alone)

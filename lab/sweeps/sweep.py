@@ -14,7 +14,7 @@ from hydra.conf import HydraConf
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+from omegaconf import DictConfig, open_dict, read_write
 from yaml import CSafeLoader, YAMLError, load, safe_dump
 
 from lab.common import wall_limit
@@ -32,6 +32,7 @@ from lab.runs.run_directory import (
     write_aside,
 )
 from lab.runs.summary import numbers_of
+from lab.runs.warm_up import warm_up
 from lab.sweeps.launchers import gave_up, launcher_name
 from lab.sweeps.progress import listening
 
@@ -44,8 +45,6 @@ OURS = "hydra_plugins.compass_sim.CompassSweeper"
 KEY = "hydra.callbacks.outcome.objective"
 MULTIRUN = "multirun.yaml"
 WATCH = "hydra_plugins.compass_sim.WatchedSweeper"
-COMPILING_S = 120.0
-"""Simulated seconds that compile all code: some queries arrive, are planned and are served."""
 
 
 def with_new_overrides(jobs: Sequence[JobOverrides]) -> Iterator[JobOverrides]:
@@ -219,7 +218,7 @@ def under_way(
             note_jobs(directory, jobs, config.resume)
         try:
             if launcher_name(config) != "basic":
-                compile_first(composed)
+                warm_up(composed)
             with listening(directory, None if jobs is None else len(jobs)) as Outcome.job_statuses:
                 yield
         except Exception as error:
@@ -236,23 +235,3 @@ def under_way(
             (directory / MULTIRUN).unlink(missing_ok=True)
             if {path.name for path in directory.iterdir()} == {JOBS, LOCK}:
                 (directory / JOBS).unlink()  # No job ran, so there is nothing to resume.
-
-
-def compile_first(composed: Sequence[tuple[JobOverrides, DictConfig]]) -> None:
-    """Compile what the jobs need in this process, if nothing is compiled yet, by short runs."""
-    from scenarios.compiled import is_cold
-
-    if not is_cold():
-        return
-    from lab.config.compose import set_up
-    from lab.runs.runner import simulate
-
-    for job, config in composed:
-        short = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
-        short.horizon_s = min(short.horizon_s, COMPILING_S)
-        try:
-            setup = set_up(short, job)
-            for name, planner in setup.planners.items():
-                simulate(setup, name, planner, [])
-        except Exception:
-            continue  # The job itself reports the error.
