@@ -87,7 +87,7 @@ def run() -> int:
     except Exception as error:
         _drop_if_empty(Outcome.path)
         # Asked first: some of Hydra's own are OSErrors, or plain ValueErrors.
-        if isinstance(error, InputError) or raised_by(error, COMPOSING):
+        if isinstance(error, InputError | RecursionError) or raised_by(error, COMPOSING):
             complain(composition_sentence(error, overrides))
         elif isinstance(error, OSError):
             complain(f"hydra.run.dir: cannot be written: {why_not(error)}")

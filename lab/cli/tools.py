@@ -7,7 +7,6 @@ import argparse
 import math
 import os
 import sys
-from argparse import ArgumentParser
 from functools import partial
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -66,6 +65,14 @@ def _parsed(words: list[str]) -> argparse.Namespace:
             made.error(f"unrecognized arguments: {' '.join(left)}")
         options.overrides += left
     return options
+
+
+class ArgumentParser(argparse.ArgumentParser):
+    """A parser, and parsers of its tools, that refuse an argument in one sentence."""
+
+    def error(self, message: str) -> NoReturn:
+        """Exit with status 2."""
+        self.exit(REFUSED, f"{self.prog}: {message}; {self.prog} --help says what there is\n")
 
 
 def parser() -> ArgumentParser:

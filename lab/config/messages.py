@@ -21,6 +21,11 @@ HYDRA_TYPES = {"Float": "a number", "Integer": "a whole number", "bool": "true o
 
 def composition_sentence(error: Exception, overrides: Sequence[str] = ()) -> str:
     """Turn an exception of Hydra or OmegaConf into one sentence with the overrides as written."""
+    if isinstance(error, RecursionError):
+        return (
+            "defaults: the list of a configuration file leads back to itself; an experiment that "
+            "builds on another one names it as `- speech_small`, without a group"
+        )
     cause: BaseException | None = error
     while cause is not None:
         if sentence := _sentence(cause, overrides):

@@ -586,3 +586,12 @@ def test_a_run_that_is_told_not_to_resume_does_not_write_over_another(compass):
     status, _, err = compass(*words, "resume=no")
     assert status == 2
     assert "holds results already" in err
+
+
+def test_an_experiment_whose_defaults_lead_back_to_itself_is_refused(compass, tmp_path):
+    (tmp_path / "experiment").mkdir()
+    text = "# @package _global_\ndefaults:\n  - /experiment: speech_small\n  - _self_\n"
+    (tmp_path / "experiment" / "mine.yaml").write_text(text)
+    status, _, said = compass("--config-dir", str(tmp_path), "experiment=mine")
+    assert (status, said.count("\n")) == (2, 1)
+    assert "leads back to itself" in said
