@@ -41,7 +41,7 @@ from lab.runs.run_directory import (
     write_aside,
     write_summary,
 )
-from lab.runs.runner import simulate
+from lab.runs.runner import simulate, single_threaded
 from lab.runs.warm_up import warm_up
 from lab.sweeps.launchers import enter, settle
 from lab.sweeps.progress import telling
@@ -153,6 +153,7 @@ def attempt(config: Any, overrides: list[str], directory: Path, label: str = "")
     return status
 
 
+@single_threaded()
 def simulate_all(config: Any, overrides: list[str], directory: Path, label: str = "") -> str:
     """Simulate every planner, and report, line by line after a label; return what failed."""
     setup = set_up(config, overrides)
