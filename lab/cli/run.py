@@ -43,7 +43,7 @@ from lab.runs.run_directory import (
 )
 from lab.runs.runner import simulate, single_threaded
 from lab.runs.warm_up import warm_up
-from lab.sweeps.launchers import enter, settle
+from lab.sweeps.launchers import enter
 from lab.sweeps.progress import telling
 from lab.sweeps.sweep import BrokenSweepError, Outcome
 
@@ -121,9 +121,7 @@ def job(config: Any) -> int:
     enter(hydra)
     label = f"job {hydra.job.num} ({', '.join(overrides)}): "
     task = partial(attempt, config, overrides, directory, label)
-    status = telling(task, Path(hydra.sweep.dir), hydra.job.num, label)
-    settle()
-    return status
+    return telling(task, Path(hydra.sweep.dir), hydra.job.num, label)
 
 
 def attempt(config: Any, overrides: list[str], directory: Path, label: str = "") -> int:
