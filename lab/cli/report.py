@@ -36,7 +36,7 @@ def report(options: argparse.Namespace) -> int:
         for sentence in _jobs_without(sweep, group):
             say(sentence)
         summaries = [read_summary(directory / run) for run in sweep.runs["run"]]
-        show_table(summaries, f"{group}, seed {summaries[0]['seed']}")
+        show_table(summaries, f"{group}, seed {summaries[0]['seed']}", options.all)
         show_errors(summaries)
         if missing := never_ran(group):
             warn(f"{group}: {missing}")

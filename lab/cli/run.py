@@ -4,6 +4,7 @@ import sys
 import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from contextvars import ContextVar
 from functools import partial
 from itertools import pairwise
 from operator import itemgetter
@@ -51,13 +52,17 @@ OK, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
 DIRECTORY_OPTIONS = ("--config-dir", "-cd", "--config-path", "-cp")
 """Options of Hydra that are followed by a directory, in whose name anything may stand."""
 
+EVERY_ROW: ContextVar[bool] = ContextVar("EVERY_ROW", default=False)
+"""Whether the command line has ``--all``: Hydra's parser has no place for an option of ours."""
+
 MOST_NAMED = 10
 """Jobs that failed which are named, of many."""
 
 
 def run() -> int:
     """Run the command line; return its exit status."""
-    sys.argv[1:] = _options_first(sys.argv[1:])
+    EVERY_ROW.set("--all" in sys.argv)
+    sys.argv[1:] = _options_first([word for word in sys.argv[1:] if word != "--all"])
 
     register()
     Outcome.forget()
@@ -198,7 +203,7 @@ def simulate_all(config: Any, overrides: list[str], directory: Path, label: str 
         for one in summaries.values():
             console.say(f"{label}{console.in_short(one)}")
     else:
-        console.show_table(list(summaries.values()), f"seed {setup.seed}")
+        console.show_table(list(summaries.values()), f"seed {setup.seed}", EVERY_ROW.get())
         console.say(f"results: {_shown(directory)}")
     failed = [
         one for name, one in summaries.items() if one["status"] == "failed" and not ended.get(name)

@@ -41,6 +41,7 @@ keys that are often set:
                        cores; ray, on many machines (basic)
 
 options:
+  --all                print every row of the table of results, with zeros and details
   --config-dir DIR     where files of your own are, such as DIR/experiment/mine.yaml
   --cfg job            print the whole configuration, every key, and do not run
   --hydra-help         options of Hydra, which composes the configuration

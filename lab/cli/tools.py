@@ -123,6 +123,8 @@ def _add_tools_on_runs(tools: Any) -> None:
     report.add_argument(
         "directory", type=Path, metavar="DIR", help="directory of a run or of a sweep"
     )
+    every_row = "print every row of the table of a run, with zeros and details"
+    report.add_argument("--all", action="store_true", help=every_row)
     explain = _add(
         tools,
         "explain",

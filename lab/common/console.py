@@ -22,6 +22,10 @@ FEW = 10
 """Configurations that are composed within seconds, so they have no bar."""
 WARNING = "compass-sim: warning: "
 """Prefix of warnings."""
+DETAILS = ("in flight", "planning, wall", "of it idle")
+"""Rows of the table of results that only ``--all`` shows."""
+ALL_WELL = ("status", "simulated")
+"""Rows that only ``--all`` shows if every run went to its end."""
 Report = Mapping[str, Any]
 Item = TypeVar("Item")
 
@@ -121,6 +125,11 @@ def _number(value: float | None, digits: int = 2) -> str:
     return "not reached" if value is None else f"{value:,.{digits}f}"
 
 
+def _all_well(summaries: Sequence[Report]) -> bool:
+    """Return whether every run went to its end."""
+    return all(one["status"] == "finished" for one in summaries)
+
+
 def _rows(one: Report) -> dict[str, str]:
     """Return what the table shows of a summary, by label."""
     met = one["slo_met_fraction"]
@@ -134,7 +143,7 @@ def _rows(one: Report) -> dict[str, str]:
         "queries": f"{one['queries']:,}",
         "response time, median": _number(one["response_time_p50_s"])
         + (" s" if one["response_time_p50_s"] is not None else ""),
-        "never well served": f"{one['response_censored']:,}",
+        "without a response": f"{one['response_censored']:,}",
         "false acceptances": f"{one['false_acceptances']:,}",
         "requests": f"{one['requests']:,}",
         "completed": f"{one['completed']:,}",
@@ -149,16 +158,22 @@ def _rows(one: Report) -> dict[str, str]:
     }
 
 
-def show_table(summaries: Sequence[Report], title: str) -> None:
-    """Print a table with one column for each planner's summary; the title is over the labels."""
+def show_table(summaries: Sequence[Report], title: str, every_row: bool = False) -> None:
+    """Print a table with one column for each planner's summary; the title is over the labels.
+
+    Without `every_row`, details are left out, and so are counts that are zero for every planner.
+    """
     table = Table()
     table.add_column(title, overflow="fold")
     for one in summaries:
         bound = " (sees the truth)" if one.get("planner_sees_truth") else ""
         table.add_column(f"{one['planner']}{bound}", justify="right", overflow="fold")
     columns = [_rows(one) for one in summaries]
+    details = {*DETAILS, *(ALL_WELL if _all_well(summaries) else ())}
     for label in columns[0]:
-        table.add_row(label, *(column[label] for column in columns))
+        cells = [column[label] for column in columns]
+        if every_row or (label not in details and set(cells) != {"0"}):
+            table.add_row(label, *cells)
     console().print(table)
 
 

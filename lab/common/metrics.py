@@ -76,7 +76,7 @@ PROFILING = Metric(
     more_is_better=False,
     best="least profiling",
 )
-CENSORED = Metric("response_censored", "never well served", "queries", more_is_better=False)
+CENSORED = Metric("response_censored", "without a response", "queries", more_is_better=False)
 FALSE_ACCEPTANCES = Metric("false_acceptances", more_is_better=False)
 PLANNING = Metric("planning_charged_s", "planning, charged", "s", more_is_better=False)
 IDLE = Metric("idle_cost_usd", "idle cost", "USD", more_is_better=False)

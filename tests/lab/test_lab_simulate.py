@@ -19,6 +19,7 @@ from polars.testing import assert_frame_equal
 
 from lab import run
 from lab.cli.simulate import main
+from lab.cli.tools import main as report
 from lab.common.errors import InputError
 from lab.config.compose import compose, set_up
 from lab.runs.run_directory import planner_directories, scan
@@ -146,6 +147,27 @@ def test_results_are_complete_at_every_flush(tmp_path):
     assert len({at_s for _, at_s in seen}) > 1
     assert result.summary["status"] == "finished"
     assert_frame_equal(scan(tmp_path / "here", "windows").collect(), result.windows)
+
+
+DETAILS = ("status", "simulated", "in flight", "planning, wall", "of it idle")
+
+
+def shown_rows(out: str) -> list[str]:
+    """Return the labels of the rows of a printed table."""
+    return [line.split("│")[1].strip() for line in out.splitlines() if line.startswith("│")]
+
+
+def test_the_table_leaves_out_zeros_and_details_unless_all_is_asked_for(compass, capsys):
+    _, every, _ = compass("--all", GREEDY, "hydra.run.dir=here")
+    assert {*DETAILS, "dropped", "planner errors"} <= {*shown_rows(every)}
+    assert report(["report", "here", "--all"]) == 0
+    assert shown_rows(capsys.readouterr().out) == shown_rows(every)
+    assert report(["report", "here"]) == 0
+    few = capsys.readouterr().out
+    zeros = [line.split("│")[1].strip() for line in every.splitlines() if line.endswith(" 0 │")]
+    assert "dropped" in zeros
+    assert shown_rows(few) == [row for row in shown_rows(every) if row not in (*DETAILS, *zeros)]
+    assert "service goodput, queries" in shown_rows(few)
 
 
 INTERRUPTING = """
