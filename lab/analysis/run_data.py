@@ -114,6 +114,15 @@ def per_output_length(directory: Path) -> bool:
     return bool(_configured(directory, PER_LENGTH[0]) == PER_LENGTH[1])
 
 
+def plan_notation(directory: Path) -> str:
+    """Say how plans of a run are written; empty where the configuration names no knobs."""
+    operators = _configured(directory, "application.operators") or {}
+    knobs = [knob for one in operators.values() for knob in one.get("knobs") or ()]
+    if not knobs:
+        return ""
+    return f"A plan is written as {'/'.join(knobs)} @ places of {' > '.join(operators)}."
+
+
 def _configured(directory: Path, key: str) -> Any:
     """Return the value of a key of a run's configuration; None where there is none."""
     path = directory / CONFIG

@@ -30,8 +30,11 @@ Report = Mapping[str, Any]
 Item = TypeVar("Item")
 
 
-def console() -> Console:
-    """Return the console of standard output, without Rich's markup: names may look like it."""
+def console(pipe_width: int = PIPE_WIDTH) -> Console:
+    """Return the console of standard output, without Rich's markup: names may look like it.
+
+    Off a terminal, its width is `pipe_width` columns.
+    """
     literal: dict[str, Any] = {"file": sys.stdout, "markup": False, "emoji": False}
     if sys.stdout.isatty():
         return Console(**literal)
@@ -39,7 +42,7 @@ def console() -> Console:
         "force_terminal": False,
         "no_color": True,
         "color_system": None,
-        "width": PIPE_WIDTH,
+        "width": pipe_width,
     }
     return Console(**literal, **plain)
 

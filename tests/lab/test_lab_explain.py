@@ -222,11 +222,25 @@ def test_the_page_says_what_the_tool_says(tmp_path, monkeypatch, capsys):
     capsys.readouterr()
     assert main(shlex.split(explain)[1:]) == 0
     out = capsys.readouterr().out
-    assert re.search(r"^Query 36: .*$", page, re.M)[0] in out.splitlines()
+    words = " ".join(out.split())
+    for start in ("Query 36: ", "A plan is written as "):
+        assert re.search(rf"^{start}.*$", page, re.M)[0] in words
     titles = re.findall(r"^\| (\w[^|]*?) \| [^|]* \| `", page, re.M)
     assert len(titles) == 7
     for title in titles:
         assert f"\n{title}" in out
+
+
+def test_it_fits_80_columns_and_cuts_no_cell(telling, stormy, capsys):
+    for run in (telling, stormy):
+        for query in table(run, "queries")["query"].head(4):
+            assert main(["explain", str(run), str(query)]) == 0
+            lines = capsys.readouterr().out.splitlines()
+            assert max(len(line.rstrip()) for line in lines if str(run) not in line) <= 80
+            words = " ".join(" ".join(lines).split())
+            for row in table(run, "profiling").filter(query=query).iter_rows(named=True):
+                assert f"{row['accuracy_mean']:.3f} ± " in words
+            assert "A plan is written as sample_rate_hz/freq_mask_hz/model @ places of" in words
 
 
 # The figure

@@ -8,6 +8,7 @@ from math import isnan, nan
 from typing import Any, cast
 
 import polars as pl
+from rich.box import SIMPLE_HEAD
 from rich.console import Console, ConsoleOptions, JustifyMethod, RenderableType, RenderResult
 from rich.measure import measure_renderables
 from rich.padding import Padding
@@ -49,7 +50,10 @@ WORDS = {*LONG, "floor", "operator", "outcome", "roles", "trigger", "verdict", "
 
 
 class TextGrid:
-    """A table that moves long columns of words below itself until it fits the terminal."""
+    """A table that moves long columns of words below itself until it fits the terminal.
+
+    If it is too wide even then, it has no lines between its columns.
+    """
 
     def __init__(self, *heads: str) -> None:
         self._heads = heads
@@ -69,6 +73,9 @@ class TextGrid:
             if head in self._heads:
                 below.append(head)
                 table = self._table(below)
+        else:
+            if measure_renderables(console, unbounded, [table]).maximum > options.max_width:
+                table.box, table.padding, table.show_edge = SIMPLE_HEAD, (0, 0), False
         yield table
         if below:
             for number, row in enumerate(self._rows, 1):
