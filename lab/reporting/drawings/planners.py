@@ -89,18 +89,18 @@ def _lines(analysis: Analysis, frame: pl.DataFrame, key: str, name: str) -> Figu
             x = rows[key].to_numpy()
             label = label_of(planner)
             axes.plot(x, rows["mean"], label=label, lw=1.8, ms=4.5, **look)
-            known = rows.drop_nulls("boot_low")
+            known = rows.drop_nulls("low")
             if known.height and len(planners_of(analysis.sweep)) <= MOST_BANDS:
                 axes.fill_between(
                     known[key].to_numpy(),
-                    known["boot_low"].to_numpy(),
-                    known["boot_high"].to_numpy(),
+                    known["low"].to_numpy(),
+                    known["high"].to_numpy(),
                     color=look["color"],
                     alpha=0.18,
                     lw=0,
                 )
             elif known.height:
-                low, high = (known[end].to_numpy() for end in ("boot_low", "boot_high"))
+                low, high = (known[end].to_numpy() for end in ("low", "high"))
                 axes.vlines(known[key].to_numpy(), low, high, color=look["color"], lw=1.2)
         axes.set_title(fill(metric.title, 38), fontsize="medium")
         axes.set_xlabel(f"{name} ({unit})" if unit else name)
@@ -157,7 +157,7 @@ def _dot(axes: Axes, rows: pl.DataFrame, y: float, look: Mapping[str, Any], labe
     if rows.is_empty() or rows["mean"][0] is None:
         axes.plot([], [], ls="", label=label, **shape)
         return
-    low, high = rows["boot_low"][0], rows["boot_high"][0]
+    low, high = rows["low"][0], rows["high"][0]
     if low is not None:
         axes.plot([low, high], [y, y], color=look["color"], lw=2)
     axes.plot([rows["mean"][0]], [y], ls="", ms=5.5, label=label, **shape)
@@ -217,8 +217,7 @@ def forest(analysis: Analysis, best: str) -> Figure:
             y = place_of(place, at, len(planners)) if several else at
             row = rows.row(0, named=True)
             if row["low"] is not None:
-                axes.plot([row["low"], row["high"]], [y, y], color=look["color"], lw=0.9)
-                axes.plot([row["boot_low"], row["boot_high"]], [y, y], color=look["color"], lw=3)
+                axes.plot([row["low"], row["high"]], [y, y], color=look["color"], lw=2)
             axes.plot(
                 [row["difference"]],
                 [y],
@@ -232,7 +231,7 @@ def forest(analysis: Analysis, best: str) -> Figure:
             )
     ticks = labels if several else [wrapped(label_of(name)) for name in planners]
     name_places(axes, ticks, lines=several)
-    about = "paired over seeds\nthick: 95 % interval by the bootstrap; thin: by Student's t"
+    about = "paired over seeds, with 95 % intervals"
     if found["low"].null_count() == found.height:
         about = "one seed, hence no intervals"
     axes.set_xlabel(f"difference (queries), {about}")
