@@ -24,7 +24,7 @@ from lab.common.wall_limit import WallLimitError
 from lab.config import preflight
 from lab.config.compose import VERSION_BASE, set_up
 from lab.config.messages import composition_sentence
-from lab.config.overrides import check_directory, repeated_keys
+from lab.config.overrides import check_directory, readable, repeated_keys
 from lab.config.settings import register
 from lab.runs.resume import Checkpoint, check_resumable, clear, is_finished
 from lab.runs.run_directory import (
@@ -62,7 +62,9 @@ MOST_NAMED = 10
 def run() -> int:
     """Run the command line; return its exit status."""
     EVERY_ROW.set("--all" in sys.argv)
-    sys.argv[1:] = _options_first([word for word in sys.argv[1:] if word != "--all"])
+    words = _options_first([word for word in sys.argv[1:] if word != "--all"])
+    sys.argv[1:] = map(readable, words)
+    as_written = dict(zip(sys.argv[1:], words, strict=True))
 
     register()
     Outcome.forget()
@@ -76,7 +78,7 @@ def run() -> int:
     overrides: list[str] = []
     try:
         given = options.parse_args()
-        overrides = given.overrides
+        overrides = [as_written.get(one, one) for one in given.overrides]
         if given.config_dir is not None:
             check_directory(given.config_dir)
         for sentence in repeated_keys(overrides):

@@ -134,7 +134,21 @@ def _unparsed(cause: Any) -> str:
             f"{cause.override}: what has {foreign[0]!r} in it, such as a path, must stand in "
             "quotes of its own within those of the shell: 'KEY=\"VALUE\"'"
         )
+    parts = key_of(cause.override).split(".")
+    if at := digit_part(parts):
+        above = ".".join(parts[:at])
+        return (
+            f"{cause.override}: {parts[at]} begins with a digit, so {'.'.join(parts)} can only be "
+            f"set to values, as in {'.'.join(parts)}=1 or =1,2; to leave it out, set the whole "
+            f"mapping: '{above}={{NAME: 1, OTHER: 2}}'"
+        )
     return f"{cause.override}: not a valid override ({reason}); write key=value"
+
+
+def digit_part(parts: Sequence[str]) -> int:
+    """Return the place of a key's first part such as ``5G``, at which Hydra stops; 0 for none."""
+    found = (at for at, part in enumerate(parts) if part[:1].isdigit() and not part.isdecimal())
+    return next(found, 0)
 
 
 def _wrong_key(cause: Any, overrides: Sequence[str]) -> str:

@@ -153,6 +153,16 @@ WRONG = [
         ["+cluster.nodes.edge.colour=red"],
         ["+cluster.nodes.edge.colour=red", "no key", "nearest is 'count'"],
     ),
+    (
+        ["network.technologies.5G-NSA-foo=1"],
+        ["network.technologies.5G-NSA-foo", "'5G-NSA-Low-Band'"],
+    ),
+    (["network.technologies.4G-LTE=x"], ["network.technologies.4G-LTE=x: must be a number"]),
+    (["+network.share.5G=1"], ["network.share", "no key", "technologies"]),
+    (
+        ["~network.technologies.4G-LTE"],
+        ["~network.technologies.4G-LTE: 4G-LTE begins", "'network.technologies={NAME: 1, "],
+    ),
     (["+workload.foo=1"], ["+workload.foo=1", "no key", "lifetime_mean_s"]),
     (["+application.tiers.premium.wieght=1"], ["wieght", "nearest: weight"]),
     (["tables.linkz=my.csv"], ["tables.linkz=my.csv", "nearest is 'links'"]),
@@ -282,6 +292,14 @@ def test_a_mapping_set_whole_replaces_and_plus_adds(override, names):
                 *("~workload.devices.phone", "workload.devices.jetson=2"),
             ],
             {"jetson": 2.0},
+        ),
+        (
+            [
+                "network.technologies={}",
+                "network.technologies.4G-LTE=1",
+                "+network.technologies.5G-driving=2",
+            ],
+            {"4G-LTE": 1.0, "5G-driving": 2.0},
         ),
         (
             [

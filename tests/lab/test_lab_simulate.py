@@ -149,6 +149,19 @@ def test_results_are_complete_at_every_flush(tmp_path):
     assert_frame_equal(scan(tmp_path / "here", "windows").collect(), result.windows)
 
 
+def test_one_share_of_a_mix_can_be_set_and_swept(compass, capsys):
+    """Hydra's grammar refuses keys that begin with a digit, but takes them in mappings."""
+    key = "network.technologies.5G-NSA-mmWave"
+    status, _, err = compass("-m", "planner=greedy", f"{key}=0.1,0.5", "hydra.sweep.dir=here")
+    assert (status, err) == (0, "")
+    for number, share in enumerate((0.1, 0.5)):
+        network = OmegaConf.load(Path("here", str(number), "config.yaml")).network
+        mix = {"4G-LTE": 0.5, "5G-NSA-Low-Band": 0.3, "5G-NSA-mmWave": share}
+        assert network.technologies == mix
+    assert report(["report", "here"]) == 0
+    assert f"here: {key}=0.5: 1 planner" in capsys.readouterr().out
+
+
 DETAILS = ("status", "simulated", "in flight", "planning, wall", "of it idle")
 
 
