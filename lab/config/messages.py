@@ -15,6 +15,19 @@ OF_COMPARED = (
 )
 DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*\.[A-Z]\w*")
 """What looks like the dotted name of a class."""
+PLUGINS = {
+    "hydra/launcher": {
+        "ray": "'compass-sim[ray]'",
+        "submitit_local": "hydra-submitit-launcher",
+        "submitit_slurm": "hydra-submitit-launcher",
+    },
+    "hydra/sweeper": {
+        "ax": "hydra-ax-sweeper",
+        "nevergrad": "hydra-nevergrad-sweeper",
+        "optuna": "hydra-optuna-sweeper",
+    },
+}
+"""Packages of launchers and sweepers that may not be installed, as pip takes them."""
 HYDRA_TYPES = {"Float": "a number", "Integer": "a whole number", "bool": "true or false"}
 """Types of Hydra's own keys, as OmegaConf names them."""
 
@@ -191,10 +204,10 @@ def _missing_file(path: str, options: Iterable[str], overrides: Sequence[str]) -
     above, _, folder = group.rpartition("/")
     if above in groups():  # An option in a folder of a group.
         group, name = above, f"{folder}/{name}"
-    if path == "hydra/launcher/ray":
-        return "hydra/launcher=ray: is not installed; pip install 'compass-sim[ray]'"
-    if group == "hydra/launcher":
-        options = dict.fromkeys([*options, "ray"])  # which may not be installed
+    plugins = PLUGINS.get(group, {})
+    if name in plugins:
+        return f"{group}={name}: is not installed; pip install {plugins[name]}"
+    options = dict.fromkeys([*options, *plugins])
     own = ""
     if group in ("planner", "application", "data_plane") and DOTTED.fullmatch(name):
         places = [one for one in overrides if one.endswith(f"={name}")] or [group]

@@ -18,6 +18,12 @@ SHORT = ["horizon_s=60", "workload.rate=0.05", "figures=false"]
 
 WRONG = [
     (["planner=vidostorm"], ["planner=vidostorm", "cheapest_feasible", "nearest is 'videostorm'"]),
+    (
+        ["hydra/sweeper=optuna", "hydra.sweeper.n_trials=4"],
+        ["hydra/sweeper=optuna: is not installed; pip install hydra-optuna-sweeper"],
+    ),
+    (["hydra/sweeper=optun"], ["choose one of basic, compass", "the nearest is 'optuna'"]),
+    (["hydra/launcher=submitit_slurm"], ["pip install hydra-submitit-launcher"]),
     (["drift=slowdown"], ["drift=slowdown", "none", "nearest is 'device_slowdown'"]),
     (["workload.rat=3"], ["workload.rat=3", "rate", "nearest is 'rate'"]),
     (["plannr=videostorm"], ["plannr=videostorm", "nearest is 'planner'"]),
