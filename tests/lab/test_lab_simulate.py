@@ -149,6 +149,16 @@ def test_results_are_complete_at_every_flush(tmp_path):
     assert_frame_equal(scan(tmp_path / "here", "windows").collect(), result.windows)
 
 
+def test_what_the_help_says_can_be_added_can_be_added(compass):
+    _, out, _ = compass("--help")
+    [example] = re.findall(r"such as (\+\S+)", out)
+    status, _, err = compass(GREEDY, example, "hydra.run.dir=here")
+    assert (status, err) == (0, "")
+    key, _, value = example[1:].partition("=")
+    config = OmegaConf.load("here/config.yaml")
+    assert OmegaConf.select(config, key) == float(value)
+
+
 def test_one_share_of_a_mix_can_be_set_and_swept(compass, capsys):
     """Hydra's grammar refuses keys that begin with a digit, but takes them in mappings."""
     key = "network.technologies.5G-NSA-mmWave"
