@@ -17,9 +17,8 @@ DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*\.[A-Z]\w*")
 """What looks like the dotted name of a class."""
 PLUGINS = {
     "hydra/launcher": {
+        "joblib": "hydra-joblib-launcher",
         "ray": "'compass-sim[ray]'",
-        "submitit_local": "hydra-submitit-launcher",
-        "submitit_slurm": "hydra-submitit-launcher",
     },
     "hydra/sweeper": {
         "ax": "hydra-ax-sweeper",

@@ -23,7 +23,6 @@ WRONG = [
         ["hydra/sweeper=optuna: is not installed; pip install hydra-optuna-sweeper"],
     ),
     (["hydra/sweeper=optun"], ["choose one of basic, compass", "the nearest is 'optuna'"]),
-    (["hydra/launcher=submitit_slurm"], ["pip install hydra-submitit-launcher"]),
     (["drift=slowdown"], ["drift=slowdown", "none", "nearest is 'device_slowdown'"]),
     (["workload.rat=3"], ["workload.rat=3", "rate", "nearest is 'rate'"]),
     (["plannr=videostorm"], ["plannr=videostorm", "nearest is 'planner'"]),
