@@ -4,7 +4,7 @@ What they are given is checked before what is heavy is imported.
 """
 
 import argparse
-from textwrap import fill
+from textwrap import TextWrapper
 
 from lab.common.errors import InputError, check_png, no_directory, one_line, why_not
 
@@ -30,28 +30,16 @@ def explain(options: argparse.Namespace) -> int:
 
     record = read_query(find_run(options.run), int(options.query))
     screen = console(WIDTH)
-
-    def tell(sentence: str) -> None:
-        """Print a sentence in lines of whole words."""
-        lines = fill(
-            sentence,
-            screen.width,
-            subsequent_indent="    ",
-            break_long_words=False,
-            break_on_hyphens=False,
-        )
-        say(lines)
-
-    tell(f"{record.run}, planner {record.planner}")
-    tell(answer(record))
-    if notation := plan_notation(record.run):
-        tell(notation)
+    lines = TextWrapper(screen.width, "", "    ", break_long_words=False, break_on_hyphens=False)
+    first = (f"{record.run}, planner {record.planner}", answer(record), plan_notation(record.run))
+    for sentence in filter(None, first):
+        say(lines.fill(sentence))
     for section in sections(record, options.rows):
         for at, part in enumerate(section):
             if not at:
                 say("")
             if isinstance(part, str):
-                tell(part)
+                say(lines.fill(part))
             else:
                 screen.print(part)
     if options.figure is not None:

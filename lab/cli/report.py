@@ -83,7 +83,4 @@ def _jobs_without(sweep: Sweep, group: Path) -> Iterator[str]:
     for status in ("failed", "missing"):
         named = [f"{run} ({why})" for run, kind, why in others if kind == status]
         if named:
-            verb = (
-                status if status == "failed" else f"{'is' if len(named) == 1 else 'are'} {status}"
-            )
-            yield f"{len(named):,} of {len(others) + 1:,} jobs {verb}: {some(named)}"
+            yield f"{len(named):,} of {len(others) + 1:,} jobs {status}: {some(named)}"

@@ -24,7 +24,7 @@ WARNING = "compass-sim: warning: "
 """Prefix of warnings."""
 DETAILS = ("in flight", "planning, wall", "of it idle")
 """Rows of the table of results that only ``--all`` shows."""
-ALL_WELL = ("status", "simulated")
+WHOLE = ("status", "simulated")
 """Rows that only ``--all`` shows if every run went to its end."""
 Report = Mapping[str, Any]
 Item = TypeVar("Item")
@@ -128,11 +128,6 @@ def _number(value: float | None, digits: int = 2) -> str:
     return "not reached" if value is None else f"{value:,.{digits}f}"
 
 
-def _all_well(summaries: Sequence[Report]) -> bool:
-    """Return whether every run went to its end."""
-    return all(one["status"] == "finished" for one in summaries)
-
-
 def _rows(one: Report) -> dict[str, str]:
     """Return what the table shows of a summary, by label."""
     met = one["slo_met_fraction"]
@@ -172,7 +167,8 @@ def show_table(summaries: Sequence[Report], title: str, every_row: bool = False)
         bound = " (sees the truth)" if one.get("planner_sees_truth") else ""
         table.add_column(f"{one['planner']}{bound}", justify="right", overflow="fold")
     columns = [_rows(one) for one in summaries]
-    details = {*DETAILS, *(ALL_WELL if _all_well(summaries) else ())}
+    whole = all(one["status"] == "finished" for one in summaries)
+    details = {*DETAILS, *(WHOLE if whole else ())}
     for label in columns[0]:
         cells = [column[label] for column in columns]
         if every_row or (label not in details and set(cells) != {"0"}):

@@ -16,15 +16,11 @@ OF_COMPARED = (
 DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*\.[A-Z]\w*")
 """What looks like the dotted name of a class."""
 PLUGINS = {
-    "hydra/launcher": {
-        "joblib": "hydra-joblib-launcher",
-        "ray": "'compass-sim[ray]'",
-    },
-    "hydra/sweeper": {
-        "ax": "hydra-ax-sweeper",
-        "nevergrad": "hydra-nevergrad-sweeper",
-        "optuna": "hydra-optuna-sweeper",
-    },
+    "hydra/launcher/joblib": "hydra-joblib-launcher",
+    "hydra/launcher/ray": "'compass-sim[ray]'",
+    "hydra/sweeper/ax": "hydra-ax-sweeper",
+    "hydra/sweeper/nevergrad": "hydra-nevergrad-sweeper",
+    "hydra/sweeper/optuna": "hydra-optuna-sweeper",
 }
 """Packages of launchers and sweepers that may not be installed, as pip takes them."""
 HYDRA_TYPES = {"Float": "a number", "Integer": "a whole number", "bool": "true or false"}
@@ -146,13 +142,12 @@ def _unparsed(cause: Any) -> str:
             f"{cause.override}: what has {foreign[0]!r} in it, such as a path, must stand in "
             "quotes of its own within those of the shell: 'KEY=\"VALUE\"'"
         )
-    parts = key_of(cause.override).split(".")
+    parts = (key := key_of(cause.override)).split(".")
     if at := digit_part(parts):
-        above = ".".join(parts[:at])
         return (
-            f"{cause.override}: {parts[at]} begins with a digit, so {'.'.join(parts)} can only be "
-            f"set to values, as in {'.'.join(parts)}=1 or =1,2; to leave it out, set the whole "
-            f"mapping: '{above}={{NAME: 1, OTHER: 2}}'"
+            f"{cause.override}: {parts[at]} begins with a digit, so this key can only be set to "
+            f"values, as in {key}=1; to leave it out, set the whole mapping: "
+            f"'{'.'.join(parts[:at])}={{NAME: 1, OTHER: 2}}'"
         )
     return f"{cause.override}: not a valid override ({reason}); write key=value"
 
@@ -203,10 +198,10 @@ def _missing_file(path: str, options: Iterable[str], overrides: Sequence[str]) -
     above, _, folder = group.rpartition("/")
     if above in groups():  # An option in a folder of a group.
         group, name = above, f"{folder}/{name}"
-    plugins = PLUGINS.get(group, {})
-    if name in plugins:
-        return f"{group}={name}: is not installed; pip install {plugins[name]}"
-    options = dict.fromkeys([*options, *plugins])
+    if path in PLUGINS:
+        return f"{group}={name}: is not installed; pip install {PLUGINS[path]}"
+    known = [one.rpartition("/")[2] for one in PLUGINS if one.startswith(f"{group}/")]
+    options = dict.fromkeys([*options, *known])
     own = ""
     if group in ("planner", "application", "data_plane") and DOTTED.fullmatch(name):
         places = [one for one in overrides if one.endswith(f"={name}")] or [group]

@@ -36,11 +36,8 @@ def readable(override: str) -> str:
         parsed = OverridesParser.create().parse_override(f"value={value}")
     except HydraException:
         return override
-    values = [value]
-    if parsed.is_sweep_override():
-        if not parsed.is_discrete_sweep():
-            return override
-        values = [f"{one!s}" for one in parsed.sweep_string_iterator()]
+    swept = parsed.is_discrete_sweep()
+    values = list(map(str, parsed.sweep_string_iterator())) if swept else [value]
     for part in reversed(parts[at:]):
         values = [f"{{{part}:{one}}}" for one in values]
     return f"+{'.'.join(parts[:at])}={','.join(values)}"

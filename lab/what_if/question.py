@@ -1,6 +1,7 @@
 """Parts of a what-if question, and the files of its answer."""
 
 import shlex
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -161,13 +162,13 @@ class Files:
         """Path of the figure."""
         return self._path("png")
 
-    def write_table(self, rows: Sequence[Mapping[str, Any]]) -> Path:
-        """Write rows as CSV, each with the question; return the path."""
+    def write_table(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Write rows as CSV, each with the question, and print where table and figure are."""
         path = self._path("csv")
         path.parent.mkdir(parents=True, exist_ok=True)
         asked = [{**row, "question": shlex.join(self.words)} for row in rows]
         write_aside(path, pl.DataFrame(asked, infer_schema_length=None).write_csv())
-        return path
+        print(f"figure: {self.figure}\ntable: {path}", file=sys.stderr)
 
     def _path(self, ending: str) -> Path:
         digest = sha256(shlex.join(self.words).encode()).hexdigest()[:8]

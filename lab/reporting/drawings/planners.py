@@ -90,18 +90,11 @@ def _lines(analysis: Analysis, frame: pl.DataFrame, key: str, name: str) -> Figu
             label = label_of(planner)
             axes.plot(x, rows["mean"], label=label, lw=1.8, ms=4.5, **look)
             known = rows.drop_nulls("low")
-            if known.height and len(planners_of(analysis.sweep)) <= MOST_BANDS:
-                axes.fill_between(
-                    known[key].to_numpy(),
-                    known["low"].to_numpy(),
-                    known["high"].to_numpy(),
-                    color=look["color"],
-                    alpha=0.18,
-                    lw=0,
-                )
-            elif known.height:
-                low, high = (known[end].to_numpy() for end in ("low", "high"))
-                axes.vlines(known[key].to_numpy(), low, high, color=look["color"], lw=1.2)
+            at, low, high = (known[name].to_numpy() for name in (key, "low", "high"))
+            if len(planners_of(analysis.sweep)) <= MOST_BANDS:
+                axes.fill_between(at, low, high, color=look["color"], alpha=0.18, lw=0)
+            else:
+                axes.vlines(at, low, high, color=look["color"], lw=1.2)
         axes.set_title(fill(metric.title, 38), fontsize="medium")
         axes.set_xlabel(f"{name} ({unit})" if unit else name)
         if values.min() > 0 and values.max() > 20 * values.min():
@@ -298,17 +291,9 @@ def _trade_off(axes: Axes, analysis: Analysis, frame: pl.DataFrame, metric: Metr
             )
     if frame[metric.name].null_count():
         axes.axvline(farthest, color=GREY, lw=1, ls=":")
-        axes.annotate(
-            "not reached",
-            (farthest, 1),
-            (-3, -3),
-            xycoords=axes.get_xaxis_transform(),
-            textcoords="offset points",
-            ha="right",
-            va="top",
-            rotation=90,
-            color=GREY,
-        )
+        edge = axes.get_xaxis_transform()
+        look = {"ha": "right", "va": "top", "rotation": 90, "color": GREY}
+        axes.text(farthest, 0.98, "not reached", transform=edge, **look)
     axes.set_xlim(-0.02 * farthest, 1.08 * farthest)
     few_ticks(axes.xaxis)
     if known.is_empty():
