@@ -88,7 +88,7 @@ class Chip(SourcedSection):
 
 
 class InstanceType(_Keys):
-    """A kind of instance; see `hardware_models.gpu.mig.Profile`."""
+    """A kind of instance; see `hardware_models.gpu.mig.MigProfile`."""
 
     name: Name
     mode: Name = "mig"

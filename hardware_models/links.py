@@ -189,8 +189,8 @@ def between_link_share() -> float:
 
 
 @table_cache
-def _process_correlation(marginal: Marginal, autocorrelation: float) -> float:
-    """Return the correlation of the driving process that yields the wanted one of capacity.
+def process_correlation(marginal: Marginal, autocorrelation: float) -> float:
+    """Return the correlation of the driving process that gives capacity the wanted one.
 
     A curved marginal lowers correlation (Cario and Nelson 1997, NORTA). Within links, it is the
     mean over levels of covariance, over that of variance, both by Gauss-Hermite quadrature.
@@ -215,38 +215,6 @@ def _process_correlation(marginal: Marginal, autocorrelation: float) -> float:
     if autocorrelation == 0 or correlation(_ALMOST) <= autocorrelation:
         return 0.0 if autocorrelation == 0 else _ALMOST
     return float(brentq(lambda value: correlation(value) - autocorrelation, 0.0, _ALMOST))
-
-
-def capacity_series_bps(marginal: Marginal, normals: Floats, autocorrelation: float) -> Floats:
-    """Return a link's capacity second by second, in bits per second, (n,).
-
-    A Gaussian process drives it: a level of the link, constant in time, with `between_link_share`
-    of the variance, plus a stationary AR(1) process with the rest. `Marginal.at` turns it into
-    capacity (a Gaussian copula), so capacity has the published percentiles over links and times.
-
-    Args:
-        marginal: The distribution of capacity over links and times, in bits per second.
-        normals: n + 1 independent standard normals: the link's level, then one for each second.
-        autocorrelation: Correlation of capacity at successive seconds within a link, at least 0 and
-            below 1.
-
-    Raises:
-        ValueError: A number is out of its range, or there are fewer than two normals.
-    """
-    from scipy.signal import lfilter  # noqa: PLC0415 -- takes long to import
-
-    if not 0 <= autocorrelation < 1:
-        raise ValueError(
-            f"autocorrelation is {autocorrelation!r}: give a number of at least 0 and below 1"
-        )
-    if normals.ndim != 1 or normals.size < 2:
-        raise ValueError(f"normals has shape {normals.shape}: give one row of at least 2 numbers")
-    share = between_link_share()
-    coefficient = _process_correlation(marginal, autocorrelation)
-    shocks = normals[1:] * math.sqrt(1 - coefficient**2)
-    shocks[0] = normals[1]  # start in the stationary distribution, not at its mean
-    within = lfilter([1.0], [1.0, -coefficient], shocks)
-    return marginal.at(math.sqrt(share) * normals[0] + math.sqrt(1 - share) * within)
 
 
 @table_cache

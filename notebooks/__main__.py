@@ -1,4 +1,7 @@
-"""Write the notebooks anew from their texts, execute them, and write their pages."""
+"""Write the notebooks anew from their texts, execute them, and write their pages.
+
+What reads and executes notebooks comes with the extra "test": pip install '.[test]'.
+"""
 
 import os
 import sys
@@ -6,7 +9,6 @@ from argparse import ArgumentParser
 from time import monotonic
 
 from lab.common.errors import choices
-from notebooks import _pages, _pairs
 
 
 def main(arguments: list[str]) -> int:
@@ -17,6 +19,12 @@ def main(arguments: list[str]) -> int:
     how.add_argument("--pair", action="store_true", help="only write the .ipynb files")
     how.add_argument("--smoke", action="store_true", help="execute them short, write no page")
     options = parser.parse_args(arguments)
+    try:
+        from notebooks import _pages, _pairs
+    except ModuleNotFoundError as error:
+        advice = "it comes with the extra test: pip install '.[test]'"
+        print(f"notebooks: {error.name} is not installed; {advice}", file=sys.stderr)
+        return 2
     known = _pairs.names()
     for name in options.names:
         if name not in known:

@@ -2,11 +2,12 @@
 
 Arithmetic is that of IEEE 754, operation by operation (never fast-math), so that compiled functions
 return what Python would. `scenarios.machine_code` keeps the machine code on disk, so that only the
-first run after an installation or a change of the code compiles; a line on standard error says so.
+first run after an installation or a change of the code compiles; standard error says how far it is.
 """
 
 import sys
 from collections.abc import Callable
+from time import perf_counter
 from typing import Any, TypeVar, cast
 
 import numba
@@ -15,8 +16,8 @@ from numba.core.event import Event, Listener, register
 
 from scenarios.machine_code import HOME, MachineCode
 
-COMPILED = ("scenarios", "sim", "planners")
-"""Packages whose functions are compiled."""
+NOTICE_S = 5.0
+"""Seconds between two reports of how far compiling has come."""
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -26,27 +27,56 @@ def is_cold() -> bool:
     return not any(HOME.glob("sim.*/*.nbi"))
 
 
-class _Notice(Listener):
-    """Announces the first compilation of one of the simulator's functions."""
+class _Compilation(Listener):
+    """Says how far compiling has come, and measures how long it takes."""
 
-    said = False
+    def __init__(self) -> None:
+        self.spent_s = 0.0
+        self._done: set[Any] = set()
+        self._depth, self._started, self._said = 0, 0.0, 0.0  # a function compiles what it calls
 
     def on_start(self, event: Event) -> None:
-        """Say so, once in a process."""
-        package = event.data["dispatcher"].py_func.__module__.partition(".")[0]
-        if package not in COMPILED or self.said:
-            return
-        self.said = True
-        print(
-            "compiling the simulator (up to three minutes, once for each change of its code)",
-            file=sys.stderr,
-        )
+        """Say at once that there is something to compile."""
+        now_s = perf_counter()
+        if self._depth == 0:
+            self._started = now_s
+        self._depth += 1
+        if not self._said and _is_ours(event):
+            self._say("compiling the simulator, once for each change of its code", now_s)
 
     def on_end(self, event: Event) -> None:
-        """Say nothing."""
+        """Say how many functions are compiled, every few seconds."""
+        now_s = perf_counter()
+        self._depth -= 1
+        if self._depth == 0:
+            self.spent_s += now_s - self._started
+        if _is_ours(event):
+            self._done.add(event.data["dispatcher"].py_func)
+            if now_s - self._said > NOTICE_S:
+                share = f"{len(self._done)} of at most {len(_functions)} functions"
+                self._say(f"compiled {share}, last in {_module(event)}", now_s)
+
+    def _say(self, sentence: str, now_s: float) -> None:
+        print(sentence, file=sys.stderr, flush=True)
+        self._said = now_s
 
 
-register("numba:compile", _Notice())  # type: ignore[no-untyped-call]
+def _module(event: Event) -> str:
+    return str(event.data["dispatcher"].py_func.__module__)
+
+
+def _is_ours(event: Event) -> bool:
+    return isinstance(event.data["dispatcher"]._cache, MachineCode)
+
+
+_compilation = _Compilation()
+_functions: set[Any] = set()
+register("numba:compile", _compilation)  # type: ignore[no-untyped-call]
+
+
+def working_s() -> float:
+    """Return a clock in seconds that stands still while functions are compiled."""
+    return perf_counter() - _compilation.spent_s
 
 
 def compiled(function: Function) -> Function:
@@ -74,5 +104,7 @@ def inlined(function: Function) -> Function:
 def _compiled(function: Function, **options: Any) -> Function:
     dispatcher = numba.njit(error_model="numpy", **options)(function)
     if isinstance(dispatcher, Dispatcher):  # not with NUMBA_DISABLE_JIT
+        if "inline" not in options:
+            _functions.add(function)
         cast("Any", dispatcher)._cache = MachineCode(dispatcher)
     return cast("Function", dispatcher)

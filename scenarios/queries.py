@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hardware_models.devices import DeviceModel, devices, hidden_log_sd
-from hardware_models.links import Marginal, capacity_series_bps
+from hardware_models.links import Marginal
 from scenarios.link_traces import MOST_BPS, Recording
 from scenarios.numerics import Floats
+from scenarios.numerics.link_capacity import capacity_series_bps
 from scenarios.random_streams import stream
 from scenarios.scenario import Scenario
 from scenarios.slo import SLO

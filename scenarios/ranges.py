@@ -1,7 +1,7 @@
 """Ranges of numbers, which fields of dataclasses declare in their annotations."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from numbers import Integral
 from operator import ge, gt, le, lt
@@ -65,9 +65,13 @@ def check_ranges(section: Any, above: str = "") -> None:
 
 @cache
 def _ranges(kind: type) -> dict[str, Range]:
+    try:
+        hints: Mapping[str, Any] = get_type_hints(kind, include_extras=True)
+    except Exception:  # Annotations of strangers may name what only type checkers import.
+        hints = {each.name: each.type for each in fields(kind)}
     found = {}
-    for name, hint in get_type_hints(kind, include_extras=True).items():
-        for part in (hint, *get_args(hint)):  # in ``Share | None``, a part has the range
+    for name, hint in hints.items():
+        for part in (hint, *get_args(hint)):  # ``Share | None`` has the range in a part.
             for each in getattr(part, "__metadata__", ()):
                 if isinstance(each, Range):
                     nullable = each.nullable or NoneType in get_args(hint)

@@ -79,11 +79,14 @@ def compose_command(words):
     from hydra.core.global_hydra import GlobalHydra
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
+    from lab.config.overrides import readable
     from lab.config.settings import register
 
     options = get_args_parser().parse_args(without_sweepers_of_others(words))
     first = []
-    for override in OverridesParser.create().parse_overrides(options.overrides):
+    for override in OverridesParser.create().parse_overrides(
+        list(map(readable, options.overrides))
+    ):
         if override.is_sweep_override():
             value = next(override.sweep_string_iterator())
             first.append(f"{override.get_key_element()}={value}")

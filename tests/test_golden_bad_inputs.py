@@ -10,14 +10,12 @@ from golden.bad_inputs import groups, recorded
 ROOT = Path(__file__).resolve().parents[1]
 
 
-@pytest.mark.slow
 def test_every_command_has_its_record():
     titles = [f"[{group.name}] {command}" for group in groups() for command in group.commands]
     assert list(recorded()) == titles
     assert len(titles) >= 300
 
 
-@pytest.mark.slow
 def test_no_message_is_a_traceback():
     assert [title for title, said in recorded().items() if "TRACEBACK" in said] == []
 

@@ -1,5 +1,6 @@
 """The tutorial that adds an application: its files are the example's, and the example runs."""
 
+import json
 import re
 import shlex
 import sys
@@ -58,14 +59,23 @@ def test_the_example_builds_and_its_tiers_can_be_met():
     assert receipts.accuracy[0].tolist() == pytest.approx([0.97 * 0.95, 0.97 * 0.95 * 0.8])
 
 
+def without_wall(text):
+    return [line for line in text.splitlines() if "wall time" not in line]
+
+
 @pytest.mark.parametrize("command", commands())
-def test_commands_run(command, monkeypatch, tmp_path):
+def test_commands_run(command, monkeypatch, tmp_path, capsys):
     from lab.cli import simulate
 
     words = [*shlex.split(command), "figures=false", f"hydra.run.dir={tmp_path / 'run'}"]
     monkeypatch.setattr(sys, "argv", words)
     assert simulate.main() == 0
     assert (tmp_path / "run" / "config.yaml").is_file()
+    if command == commands()[0]:
+        printed = capsys.readouterr().out.partition("results:")[0]
+        assert without_wall(printed) == without_wall(blocks("text")[0])
+        summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+        assert summary["service_goodput_mean"] > 0.5 * summary["active_queries_mean"]
 
 
 def test_the_mistake_on_the_page_is_told_as_the_page_says():
@@ -91,7 +101,7 @@ def test_the_example_that_forks_is_as_the_page_shows_it_and_runs(monkeypatch, tm
 
     monkeypatch.chdir(DOCS / "examples" / "spoken_question")
     file = Path("application/spoken_question.yaml").read_text(encoding="utf-8").splitlines()
-    _, shown = blocks("text")
+    *_, shown = blocks("text")
     assert set(shown.splitlines()) - {"    ..."} <= set(file)
     words = "compass-sim --config-dir . application=spoken_question horizon_s=120 figures=false"
     monkeypatch.setattr(sys, "argv", [*words.split(), f"hydra.run.dir={tmp_path / 'run'}"])

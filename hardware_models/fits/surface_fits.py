@@ -12,9 +12,9 @@ from hardware_models.whisper import DECODE, ENCODE
 
 Columns = tuple[str, ...]
 
-Plan = list[tuple[Surface, list[Columns], list[tuple[str, Columns]]]]
-"""Surfaces, each with the columns by which its errors are reported, and further ways to hold rows
-out: a name, and the columns that rows held out together share."""
+FitPlan = list[tuple[Surface, list[Columns], list[tuple[str, Columns]]]]
+"""Surfaces, each with lists of the columns by which its errors are reported, and further ways to
+hold rows out: a name, and the columns that rows held out together share."""
 
 _BY_GPU: list[Columns] = [("gpu",), ("gpu", "model", "tensor_parallel")]
 # With a cell go its rows of other output lengths and of other GPUs, whose power-capped twins would
@@ -24,7 +24,7 @@ _CELL: list[tuple[str, Columns]] = [
 ]
 _CURVE: list[tuple[str, Columns]] = [("5-fold by curve", ("model", "gpu", "tensor_parallel"))]
 
-PLANS: dict[str, Plan] = {
+PLANS: dict[str, FitPlan] = {
     "whisper": [(surface, [("hardware",)], []) for surface in (ENCODE, DECODE)],
     "detection": [
         (LATENCY, [("hardware",)], []),

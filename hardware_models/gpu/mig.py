@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from hardware_models.errors import pick
 from hardware_models.tables import load_table, table_cache
 
-Instance = tuple[str, int]
+PlacedInstance = tuple[str, int]
 """A profile's name and the index of the first memory slice that the instance occupies."""
 
-Layout = tuple[Instance, ...]
+CardLayout = tuple[PlacedInstance, ...]
 """The instances on one card, sorted."""
 
 _AS_GIVEN = ("board", "mode", "compute_slices", "memory_slices", "max_instances")
@@ -100,7 +100,7 @@ def _slices(size: int, start: int) -> int:
 
 
 @table_cache
-def legal_starts(board: str, instances: Layout, profile: str) -> tuple[int, ...]:
+def legal_starts(board: str, instances: CardLayout, profile: str) -> tuple[int, ...]:
     """Return the start indexes, ascending, at which one more instance fits beside existing ones.
 
     The result respects memory slices, compute slices and the profile's largest number of instances.
@@ -128,13 +128,13 @@ def legal_starts(board: str, instances: Layout, profile: str) -> tuple[int, ...]
     return tuple(s for s in wanted.start_indexes if not taken & _slices(wanted.size, s))
 
 
-def _add(instances: Layout, instance: Instance) -> Layout:
+def _add(instances: CardLayout, instance: PlacedInstance) -> CardLayout:
     return tuple(sorted((*instances, instance)))
 
 
 @table_cache
-def choose_start(board: str, instances: Layout, profile: str) -> int | None:
-    """Return where to create one more instance so that most others stay possible, or None.
+def choose_start(board: str, instances: CardLayout, profile: str) -> int | None:
+    """Return where to create one more instance so that the most can still follow; None if nowhere.
 
     It greedily takes the legal start that leaves the most placements (pairs of a profile and a
     legal start) possible; of equals, the lowest.
@@ -148,7 +148,7 @@ def choose_start(board: str, instances: Layout, profile: str) -> int | None:
     return max(legal_starts(board, instances, profile), key=still_open, default=None)
 
 
-def check_layout(board: str, instances: Iterable[Instance]) -> None:
+def check_layout(board: str, instances: Iterable[PlacedInstance]) -> None:
     """Check that instances, in any order, can exist on one card together.
 
     Raises:
@@ -156,7 +156,7 @@ def check_layout(board: str, instances: Iterable[Instance]) -> None:
         ValueError: An instance has an illegal start, overlaps another, is of another partition
             mode, or exceeds the compute slices or the number of instances allowed.
     """
-    placed: Layout = ()
+    placed: CardLayout = ()
     profiles(board)
     for name, start in instances:
         legal = legal_starts(board, placed, name)
@@ -172,10 +172,10 @@ def check_layout(board: str, instances: Iterable[Instance]) -> None:
 
 
 @table_cache
-def _maximal_layouts(board: str, names: tuple[str, ...]) -> frozenset[Layout]:
-    seen: set[Layout] = {()}
+def _maximal_layouts(board: str, names: tuple[str, ...]) -> frozenset[CardLayout]:
+    seen: set[CardLayout] = {()}
     maximal = set()
-    frontier: list[Layout] = [()]
+    frontier: list[CardLayout] = [()]
     while frontier:
         layout = frontier.pop()
         larger = {
@@ -190,7 +190,9 @@ def _maximal_layouts(board: str, names: tuple[str, ...]) -> frozenset[Layout]:
     return frozenset(maximal)
 
 
-def maximal_layouts(board: str, profile_names: Iterable[str] | None = None) -> frozenset[Layout]:
+def maximal_layouts(
+    board: str, profile_names: Iterable[str] | None = None
+) -> frozenset[CardLayout]:
     """Return the layouts to which no instance can be added, each sorted by profile and start.
 
     They are built from the named profiles, by default all of the board's. An A100 without ``+me``

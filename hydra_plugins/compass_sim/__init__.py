@@ -7,10 +7,9 @@ combinations, and lives in ``hydra._internal``.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper, BasicSweeperConf
-from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
@@ -38,13 +37,10 @@ class CompassSweeper(BasicSweeper):
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
         """Create the launcher; raises InputError if it cannot run here."""
-        from lab.sweeps.job_loader import JobLoader
         from lab.sweeps.launchers import prepare
 
         prepare(config)
-        loader = cast("ConfigLoader", JobLoader(hydra_context.config_loader))
-        context = HydraContext(loader, hydra_context.callbacks)
-        super().setup(hydra_context=context, task_function=task_function, config=config)
+        super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
 
     def sweep(self, arguments: list[str]) -> Any:
         """Run all jobs.

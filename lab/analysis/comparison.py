@@ -7,14 +7,14 @@ seed by seed, which removes the variance between seeds.
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, product
 from textwrap import wrap
 from typing import Any
 
 import numpy as np
 import polars as pl
 from rich.console import Console
-from rich.progress import Progress
+from rich.progress import track
 
 from lab.analysis.settings import distinct_names
 from lab.analysis.statistics import (
@@ -27,7 +27,7 @@ from lab.analysis.statistics import (
 )
 from lab.common.console import times
 from lab.common.errors import InputError, key_of
-from lab.common.formatting import interval, number, probability
+from lab.common.formatting import count, interval, number, probability
 from lab.common.metrics import HEADLINES, range_of
 from sim.api.planner import Planner
 
@@ -119,7 +119,9 @@ def compare(
 
         run = run_once
     rows = []
-    for seed, name in _watched([(seed, name) for seed in listed for name in named]):
+    screen, jobs = Console(stderr=True), list(product(listed, named))
+    hidden = not screen.is_terminal
+    for seed, name in track(jobs, "comparing", console=screen, transient=True, disable=hidden):
         settings = [f"experiment={scenario}", f"seed={seed}", *overrides]
         result = run(overrides=settings, planner=named[name])
         rows.append({**result.summary, "seed": seed, "planner": name})
@@ -242,13 +244,9 @@ def _metrics(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     return [
         key
         for key in keys
-        if any(_is_number(row.get(key)) for row in rows)
-        and all(row.get(key) is None or _is_number(row[key]) for row in rows)
-    ] + [
-        # Nobody was ever served, say: the metric stays, with n = 0.
-        key
-        for key in keys
-        if key in headlines and all(row.get(key) is None for row in rows)
+        if all(row.get(key) is None or _is_number(row[key]) for row in rows)
+        # If nobody was ever served, say, a headline stays, with n = 0.
+        and (key in headlines or any(_is_number(row.get(key)) for row in rows))
     ]
 
 
@@ -260,25 +258,13 @@ def _number(value: Any) -> float | None:
     return float(value) if _is_number(value) and math.isfinite(value) else None
 
 
-def _watched(jobs: Sequence[tuple[int, str]]) -> Iterator[tuple[int, str]]:
-    """Yield jobs, with a bar of progress on a terminal."""
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("comparing", total=len(jobs))
-        for seed, name in jobs:
-            progress.update(task, description=f"{name}, seed {seed}")
-            yield seed, name
-            progress.advance(task)
-
-
 def _tables(comparison: Comparison, shown: Sequence[str]) -> Iterator[str]:
     """Yield the lines of the tables of some metrics."""
     means, differences = comparison.means, comparison.differences
     planners = comparison.runs["planner"].n_unique()
     seeds = comparison.runs["seed"].n_unique()
     yield (
-        f"{comparison.scenario}: {planners} planner{'s' * (planners != 1)}, "
-        f"{seeds} seed{'s' * (seeds != 1)}, "
+        f"{comparison.scenario}: {count(planners, 'planner')}, {count(seeds, 'seed')}, "
         + ("hence no intervals" if seeds == 1 else "means with 95 % t-intervals")
     )
     yield ""

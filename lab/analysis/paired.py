@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from lab.analysis.statistics import Floats, as_ratio, estimate, holm
-from lab.common.metrics import ANY, Range
+from lab.common.metrics import ANY, ValueRange
 
 Interval = tuple[float | None, float | None, float | None]
 """A value, and the lower and upper end of its 95 % interval."""
@@ -22,7 +22,7 @@ RATIOS = {
     "of": pl.Int64,
 }
 
-PERCENT: Range = (0.0, 100.0)
+PERCENT: ValueRange = (0.0, 100.0)
 """Range of a share in percent."""
 
 BOUNDS = {(False, False): "", (False, True): "≥", (True, False): "≤", (True, True): "?"}
@@ -127,7 +127,7 @@ def ratio_interval(ours: Floats, theirs: Floats) -> Interval:
     return as_ratio(estimate(np.log(ours / theirs), 1.0))
 
 
-def mean_interval(values: Floats, within: Range = ANY) -> Interval:
+def mean_interval(values: Floats, within: ValueRange = ANY) -> Interval:
     """Return the mean of values, one a seed, shape (n,), with its interval, cut at a range."""
     mean = estimate(values, within=within)
     return mean.mean, mean.low, mean.high

@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from lab.runs.run_directory import CONFIG, SUMMARY, load_config, read_summary, scan
 from sim.metrics.goodput_time import goodput_time
 
-Runs = Mapping[str, Path]
+RunDirectories = Mapping[str, Path]
 
 PARTS = ("queueing", "batching", "compute", "transfer")
 MOST_POINTS = 2000
@@ -56,7 +56,7 @@ def by_window(directory: Path) -> pl.DataFrame:
     return filled.with_columns(pl.col("goodput", "deployed", "active") / observed_s)
 
 
-def latency_ratios(runs: Runs) -> dict[str, np.ndarray]:
+def latency_ratios(runs: RunDirectories) -> dict[str, np.ndarray]:
     """Return p95 over bound of each judged window with requests and a bound, by tier or planner."""
     ratio = (pl.col("latency_p95_s") / pl.col("slo_latency_s")).alias("ratio")
     frames = {
@@ -92,7 +92,7 @@ def mean_parts(operators: pl.LazyFrame, windows: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def latency_mean(directory: Path) -> float | None:
-    """Return the mean latency of completed requests in s; None without, or per output length."""
+    """Return the mean latency of completed requests in s; None if unknown or per output length."""
     if per_output_length(directory):
         return None
     mean_s: float | None = (
@@ -112,6 +112,15 @@ def latency_mean(directory: Path) -> float | None:
 def per_output_length(directory: Path) -> bool:
     """Return whether the windows of a run have latencies over the length of the output."""
     return bool(_configured(directory, PER_LENGTH[0]) == PER_LENGTH[1])
+
+
+def plan_notation(directory: Path) -> str:
+    """Say how plans of a run are written; empty where the configuration names no knobs."""
+    operators = _configured(directory, "application.operators") or {}
+    knobs = [knob for one in operators.values() for knob in one.get("knobs") or ()]
+    if not knobs:
+        return ""
+    return f"A plan is written as {'/'.join(knobs)} @ places of {' > '.join(operators)}."
 
 
 def _configured(directory: Path, key: str) -> Any:

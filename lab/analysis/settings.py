@@ -11,18 +11,19 @@ from typing import Any
 from yaml import CSafeLoader, YAMLError, load
 
 from lab.common.errors import InputError, shown
+from lab.config.targets import with_current_paths
 
 # What a run is compared over, and what changes nothing of its results.
 APART = ("about", "seed", "planner", "figures", "flush_every_s", "requests", "resume")
 APPLICATION = "application.name"
 # Last words of keys that say too little by themselves.
 VAGUE = ("name", "count", "events", "kind")
-Settings = Mapping[str, Any]
+RunSettings = Mapping[str, Any]
 
 
-def read_settings(paths: Iterable[Path]) -> list[Settings]:
+def read_settings(paths: Iterable[Path]) -> list[RunSettings]:
     """Return the settings of configurations, by whole key; InputError if a file is none."""
-    known: dict[str, Settings] = {}  # Those of one setting differ in their seed alone.
+    known: dict[str, RunSettings] = {}  # Those of one setting differ in their seed alone.
     found = []
     for path in paths:
         try:
@@ -30,7 +31,7 @@ def read_settings(paths: Iterable[Path]) -> list[Settings]:
             if text not in known:
                 config = load(text, CSafeLoader)
                 rest = {key: part for key, part in config.items() if key not in APART}
-                known[text] = dict(_leaves(rest, ""))
+                known[text] = dict(_leaves(with_current_paths(rest), ""))
         except (AttributeError, OSError, UnicodeError, YAMLError):
             raise InputError(f"{path}: is missing or no configuration of a run") from None
         found.append(known[text])
@@ -47,7 +48,7 @@ def _leaves(node: Mapping[str, Any], key: str) -> Iterator[tuple[str, Any]]:
             yield path, child
 
 
-def swept_keys(settings: Sequence[Settings]) -> dict[str, list[str]]:
+def swept_keys(settings: Sequence[RunSettings]) -> dict[str, list[str]]:
     """Return the keys that distinguish settings, each with the keys that change along with it.
 
     Of keys that change together one is kept: the application's name, or a number, or a word.
@@ -198,10 +199,10 @@ def _literal(node: ast.expr) -> Any:
         return ast.unparse(node)
 
 
-def _differing(settings: Sequence[Settings]) -> list[str]:
+def _differing(settings: Sequence[RunSettings]) -> list[str]:
     """Return the keys whose values differ, for ``application.*`` within one application."""
     keys = dict.fromkeys(key for one in settings for key in one)
-    of_name: dict[Any, list[Settings]] = {}
+    of_name: dict[Any, list[RunSettings]] = {}
     for one in settings:
         of_name.setdefault(one.get(APPLICATION), []).append(one)
 

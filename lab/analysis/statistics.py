@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtr, stdtrit
 
-from lab.common.metrics import ANY, Range
+from lab.common.metrics import ANY, ValueRange
 from scenarios.random_streams import stream
 
 CONFIDENCE = 0.95
@@ -30,7 +30,7 @@ class IntervalEstimate:
     p: float | None = None
 
 
-def estimate(values: Floats, scale: float = 0.0, within: Range = ANY) -> IntervalEstimate:
+def estimate(values: Floats, scale: float = 0.0, within: ValueRange = ANY) -> IntervalEstimate:
     """Return the mean of values with Student's t-interval and the p-value of a mean of 0.
 
     The half-width is t(0.975, n - 1) s / sqrt(n) (Student 1908, "The probable error of a mean").
@@ -69,12 +69,12 @@ def as_ratio(log_ratio: IntervalEstimate) -> tuple[float | None, float | None, f
     return middle, low, high
 
 
-def cut(low: float, high: float, within: Range) -> Range:
+def cut(low: float, high: float, within: ValueRange) -> ValueRange:
     """Return the part of an interval that lies in a range."""
     return max(low, within[0]), min(high, within[1])
 
 
-def of_difference(within: Range) -> Range:
+def of_difference(within: ValueRange) -> ValueRange:
     """Return the range of the difference of two values that have a range."""
     low, high = within
     return low - high, high - low

@@ -114,7 +114,7 @@ def _by_window(windows: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _by_operator(windows: pl.LazyFrame, operators: pl.LazyFrame) -> pl.LazyFrame:
-    """Return sums by operator; in whole tables ``rows`` are equal, and ``unknown`` ones are 0."""
+    """Return sums by operator, the number of its ``rows``, and of those whose window is missing."""
     served = windows.filter(pl.col("completed") > 0).select(*KEYS, *SERVED)
     weight = pl.col("completed")
     return (

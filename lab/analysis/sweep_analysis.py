@@ -365,7 +365,7 @@ def _latency(runs: pl.DataFrame, operators: pl.DataFrame) -> pl.DataFrame:
 
 
 def dominators(points: Sequence[Sequence[float]]) -> list[list[int]]:
-    """Return, by point, the indices of those no larger everywhere and smaller somewhere."""
+    """Return, for each point, the indices of the points that dominate it; less is better."""
     return [
         [
             at

@@ -24,6 +24,7 @@ from lab.analysis.settings import (
 )
 from lab.common.errors import InputError, no_directory, one_line
 from lab.config.settings import INSIDE
+from lab.config.targets import current_path
 from lab.runs.run_directory import CONFIG, ERROR, JOBS, SUMMARY, never_ran, scan_parts
 from sim.metrics.results import SCHEMAS
 
@@ -333,7 +334,8 @@ def _planner_names(summaries: Sequence[Mapping[str, Any]]) -> list[str]:
     known: dict[str, tuple[str, str, Mapping[str, Any]]] = {}
     identities = []
     for one in summaries:
-        identity = (one["planner"], one["planner_class"], one["planner_parameters"])
+        kind = current_path(one["planner_class"])
+        identity = (one["planner"], kind, one["planner_parameters"])
         identities.append(json.dumps(identity, sort_keys=True))
         known.setdefault(identities[-1], identity)
     names = dict(zip(known, planner_names(list(known.values())), strict=True))

@@ -4,8 +4,12 @@ What they are given is checked before what is heavy is imported.
 """
 
 import argparse
+from textwrap import TextWrapper
 
 from lab.common.errors import InputError, check_png, no_directory, one_line, why_not
+
+WIDTH = 80
+"""Columns of an explanation that is not printed on a terminal."""
 
 
 def explain(options: argparse.Namespace) -> int:
@@ -18,20 +22,26 @@ def explain(options: argparse.Namespace) -> int:
         raise InputError(f"RUN={options.run}: {no_directory(options.run)}")
     if options.figure is not None:
         check_png("--figure", options.figure)
+    from lab.analysis.run_data import plan_notation
     from lab.common.console import console, say
     from lab.reporting.explain.findings import answer
     from lab.reporting.explain.record import find_run, read_query
     from lab.reporting.explain.text import sections
 
     record = read_query(find_run(options.run), int(options.query))
-    say(f"{record.run}, planner {record.planner}")
-    say(answer(record))
+    screen = console(WIDTH)
+    lines = TextWrapper(screen.width, "", "    ", break_long_words=False, break_on_hyphens=False)
+    first = (f"{record.run}, planner {record.planner}", answer(record), plan_notation(record.run))
+    for sentence in filter(None, first):
+        say(lines.fill(sentence))
     for section in sections(record, options.rows):
         for at, part in enumerate(section):
+            if not at:
+                say("")
             if isinstance(part, str):
-                say(part if at else f"\n{part}")
+                say(lines.fill(part))
             else:
-                console().print(part)
+                screen.print(part)
     if options.figure is not None:
         from lab.reporting.explain.figure import draw_explanation
 

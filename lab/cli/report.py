@@ -36,7 +36,7 @@ def report(options: argparse.Namespace) -> int:
         for sentence in _jobs_without(sweep, group):
             say(sentence)
         summaries = [read_summary(directory / run) for run in sweep.runs["run"]]
-        show_table(summaries, f"{group}, seed {summaries[0]['seed']}")
+        show_table(summaries, f"{group}, seed {summaries[0]['seed']}", options.all)
         show_errors(summaries)
         if missing := never_ran(group):
             warn(f"{group}: {missing}")
@@ -83,7 +83,4 @@ def _jobs_without(sweep: Sweep, group: Path) -> Iterator[str]:
     for status in ("failed", "missing"):
         named = [f"{run} ({why})" for run, kind, why in others if kind == status]
         if named:
-            verb = (
-                status if status == "failed" else f"{'is' if len(named) == 1 else 'are'} {status}"
-            )
-            yield f"{len(named):,} of {len(others) + 1:,} jobs {verb}: {some(named)}"
+            yield f"{len(named):,} of {len(others) + 1:,} jobs {status}: {some(named)}"

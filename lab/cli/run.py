@@ -4,6 +4,7 @@ import sys
 import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from contextvars import ContextVar
 from functools import partial
 from itertools import pairwise
 from operator import itemgetter
@@ -23,7 +24,7 @@ from lab.common.wall_limit import WallLimitError
 from lab.config import preflight
 from lab.config.compose import VERSION_BASE, set_up
 from lab.config.messages import composition_sentence
-from lab.config.overrides import check_directory, repeated_keys
+from lab.config.overrides import check_directory, readable, repeated_keys
 from lab.config.settings import register
 from lab.runs.resume import Checkpoint, check_resumable, clear, is_finished
 from lab.runs.run_directory import (
@@ -41,8 +42,9 @@ from lab.runs.run_directory import (
     write_aside,
     write_summary,
 )
-from lab.runs.runner import simulate
-from lab.sweeps.launchers import enter, settle
+from lab.runs.runner import simulate, single_threaded
+from lab.runs.warm_up import warm_up
+from lab.sweeps.launchers import enter
 from lab.sweeps.progress import telling
 from lab.sweeps.sweep import BrokenSweepError, Outcome
 
@@ -50,13 +52,19 @@ OK, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
 DIRECTORY_OPTIONS = ("--config-dir", "-cd", "--config-path", "-cp")
 """Options of Hydra that are followed by a directory, in whose name anything may stand."""
 
+EVERY_ROW: ContextVar[bool] = ContextVar("EVERY_ROW", default=False)
+"""Whether the command line has ``--all``: Hydra's parser has no place for an option of ours."""
+
 MOST_NAMED = 10
 """Jobs that failed which are named, of many."""
 
 
 def run() -> int:
     """Run the command line; return its exit status."""
-    sys.argv[1:] = _options_first(sys.argv[1:])
+    EVERY_ROW.set("--all" in sys.argv)
+    words = _options_first([word for word in sys.argv[1:] if word != "--all"])
+    sys.argv[1:] = map(readable, words)
+    as_written = dict(zip(sys.argv[1:], words, strict=True))
 
     register()
     Outcome.forget()
@@ -70,7 +78,7 @@ def run() -> int:
     overrides: list[str] = []
     try:
         given = options.parse_args()
-        overrides = given.overrides
+        overrides = [as_written.get(one, one) for one in given.overrides]
         if given.config_dir is not None:
             check_directory(given.config_dir)
         for sentence in repeated_keys(overrides):
@@ -86,7 +94,7 @@ def run() -> int:
     except Exception as error:
         _drop_if_empty(Outcome.path)
         # Asked first: some of Hydra's own are OSErrors, or plain ValueErrors.
-        if isinstance(error, InputError) or raised_by(error, COMPOSING):
+        if isinstance(error, InputError | RecursionError) or raised_by(error, COMPOSING):
             complain(composition_sentence(error, overrides))
         elif isinstance(error, OSError):
             complain(f"hydra.run.dir: cannot be written: {why_not(error)}")
@@ -120,9 +128,7 @@ def job(config: Any) -> int:
     enter(hydra)
     label = f"job {hydra.job.num} ({', '.join(overrides)}): "
     task = partial(attempt, config, overrides, directory, label)
-    status = telling(task, Path(hydra.sweep.dir), hydra.job.num, label)
-    settle()
-    return status
+    return telling(task, Path(hydra.sweep.dir), hydra.job.num, label)
 
 
 def attempt(config: Any, overrides: list[str], directory: Path, label: str = "") -> int:
@@ -152,11 +158,13 @@ def attempt(config: Any, overrides: list[str], directory: Path, label: str = "")
     return status
 
 
+@single_threaded()
 def simulate_all(config: Any, overrides: list[str], directory: Path, label: str = "") -> str:
     """Simulate every planner, and report, line by line after a label; return what failed."""
     setup = set_up(config, overrides)
     for sentence in preflight.warnings(setup):
         console.warn(f"{label}{sentence}{' (told once a sweep)' if label else ''}")
+    warm_up([(overrides, config)])
     if setup.resume:
         if not label or (directory / CONFIG).exists():
             check_resumable(directory, setup.config, setup.alone)
@@ -197,7 +205,7 @@ def simulate_all(config: Any, overrides: list[str], directory: Path, label: str 
         for one in summaries.values():
             console.say(f"{label}{console.in_short(one)}")
     else:
-        console.show_table(list(summaries.values()), f"seed {setup.seed}")
+        console.show_table(list(summaries.values()), f"seed {setup.seed}", EVERY_ROW.get())
         console.say(f"results: {_shown(directory)}")
     failed = [
         one for name, one in summaries.items() if one["status"] == "failed" and not ended.get(name)

@@ -13,7 +13,8 @@ compass-sim simulates compound-AI serving and compares planners.
 
 usage: compass-sim [KEY=VALUE ...]        one run
        compass-sim -m [KEY=A,B,C ...]     a sweep: one run for each combination of values
-       ~KEY takes a key out, +KEY=VALUE adds one that no file lists
+       ~KEY takes a key out; +KEY=VALUE adds an entry to a mapping, or a parameter to a class,
+       such as +workload.devices.jetson=1
 
 examples:
   compass-sim                                         the default: an hour, three planners compared
@@ -41,6 +42,7 @@ keys that are often set:
                        cores; ray, on many machines (basic)
 
 options:
+  --all                print every row of the table of results, with zeros and details
   --config-dir DIR     where files of your own are, such as DIR/experiment/mine.yaml
   --cfg job            print the whole configuration, every key, and do not run
   --hydra-help         options of Hydra, which composes the configuration

@@ -7,7 +7,6 @@ import argparse
 import math
 import os
 import sys
-from argparse import ArgumentParser
 from functools import partial
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -68,6 +67,14 @@ def _parsed(words: list[str]) -> argparse.Namespace:
     return options
 
 
+class ArgumentParser(argparse.ArgumentParser):
+    """A parser, and parsers of its tools, that refuse an argument in one sentence."""
+
+    def error(self, message: str) -> NoReturn:
+        """Exit with status 2."""
+        self.exit(REFUSED, f"{self.prog}: {message}; {self.prog} --help says what there is\n")
+
+
 def parser() -> ArgumentParser:
     """Return the parser of all tools, those of others among them."""
     made = ArgumentParser("compass-lab", description="Tools around compass-sim.")
@@ -116,6 +123,8 @@ def _add_tools_on_runs(tools: Any) -> None:
     report.add_argument(
         "directory", type=Path, metavar="DIR", help="directory of a run or of a sweep"
     )
+    every_row = "print every row of the table of a run, with zeros and details"
+    report.add_argument("--all", action="store_true", help=every_row)
     explain = _add(
         tools,
         "explain",

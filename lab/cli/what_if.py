@@ -1,7 +1,6 @@
 """The tools ``capacity`` and ``sensitivity`` of ``compass-lab``: what-if questions."""
 
 import argparse
-import sys
 from collections.abc import Collection, Mapping, Sequence
 from math import inf, isfinite
 from pathlib import Path
@@ -15,7 +14,7 @@ from lab.analysis.statistics import of_difference
 from lab.common.console import say
 from lab.common.errors import InputError
 from lab.common.formatting import probability
-from lab.common.metrics import Range, range_of
+from lab.common.metrics import ValueRange, range_of
 from lab.config.overrides import overrides_of, question_of
 from lab.reporting.markdown import estimated
 from lab.what_if.capacity import (
@@ -116,10 +115,8 @@ def capacity(options: argparse.Namespace) -> int:
         [*question_of("capacity", options), option, f"{target}", *effort],
     )
     title = titled(f"Which machines have {claim}, planned by {planner}?", options.overrides)
-    print(
-        f"figure: {_draw_tried(tried, sign, target, title, options, files.figure)}", file=sys.stderr
-    )
-    print(f"table: {files.write_table(_tried_rows(by_price, sign, planners))}", file=sys.stderr)
+    _draw_tried(tried, sign, target, title, options, files.figure)
+    files.write_table(_tried_rows(by_price, sign, planners))
     least = cheapest(tried)
     if least is None:
         say(
@@ -186,22 +183,19 @@ def _print_tried(tried: list[Tried], sign: float, options: argparse.Namespace) -
 def _tried_rows(
     tried: list[Tried], sign: float, planners: Mapping[str, str]
 ) -> list[dict[str, Any]]:
-    rows = []
-    for each in tried:
-        low, high = sorted((sign * each.low, sign * each.high))
-        rows.append(
-            {
-                "planner": planners[in_words(each.candidate.settings)],
-                **each.candidate.settings,
-                "usd_per_hour": each.candidate.usd_per_hour,
-                "seeds": len(each.values),
-                "mean": sign * each.mean,
-                "low": low,
-                "high": high,
-                "verdict": each.verdict.value,
-            }
-        )
-    return rows
+    return [
+        {
+            "planner": planners[in_words(each.candidate.settings)],
+            **each.candidate.settings,
+            "usd_per_hour": each.candidate.usd_per_hour,
+            "seeds": len(each.values),
+            "mean": sign * each.mean,
+            "low": min(sign * each.low, sign * each.high),
+            "high": max(sign * each.low, sign * each.high),
+            "verdict": each.verdict.value,
+        }
+        for each in tried
+    ]
 
 
 def _draw_tried(
@@ -211,8 +205,8 @@ def _draw_tried(
     title: str,
     options: argparse.Namespace,
     path: Path,
-) -> Path:
-    """Draw what was tried by price; return the path of the figure."""
+) -> None:
+    """Draw what was tried by price."""
     from lab.reporting.plotting import canvas as figures
 
     figure, panels = figures.canvas(1, 1, 3.9)
@@ -240,7 +234,7 @@ def _draw_tried(
     )
     figure.suptitle(title, parse_math=False)  # Overrides may have signs of dollars.
     figures.legend_below(figure, axes)
-    return figures.save(figure, path)
+    figures.save(figure, path)
 
 
 def sensitivity(options: argparse.Namespace) -> int:
@@ -287,11 +281,8 @@ def sensitivity(options: argparse.Namespace) -> int:
     words = [*question_of("sensitivity", options), *asked_against, "--seeds", f"{options.seeds}"]
     files = Files(options.out, f"sensitivity_{metric}", words)
     title = titled(f"What moves {answer}?", options.overrides)
-    print(f"figure: {_draw_effects(effects, metric + above, title, files.figure)}", file=sys.stderr)
-    print(
-        f"table: {files.write_table([_effect_row(each, planner) for each in effects])}",
-        file=sys.stderr,
-    )
+    _draw_effects(effects, metric + above, title, files.figure)
+    files.write_table([_effect_row(each, planner) for each in effects])
     if effects:
         say(conclusion(effects, metric))
     return OK
@@ -371,7 +362,7 @@ def _known(rows: Any) -> Any:
 
 
 def _print_effects(
-    effects: list[Effect], answer: str, base: Sequence[Any], within: Range, metric: str
+    effects: list[Effect], answer: str, base: Sequence[Any], within: ValueRange, metric: str
 ) -> None:
     known = _known(base)
     of_base = [estimated(*mean_interval(known, within))]
@@ -395,7 +386,7 @@ def _print_effects(
         )
 
 
-def _draw_effects(effects: list[Effect], answer: str, title: str, path: Path) -> Path:
+def _draw_effects(effects: list[Effect], answer: str, title: str, path: Path) -> None:
     """Draw the effects as a tornado: a line for each key, the largest on top."""
     from lab.reporting.plotting import canvas as figures
 
@@ -429,4 +420,4 @@ def _draw_effects(effects: list[Effect], answer: str, title: str, path: Path) ->
     axes.margins(x=0.15)
     axes.invert_yaxis()
     figures.legend_below(figure, axes)
-    return figures.save(figure, path)
+    figures.save(figure, path)

@@ -22,12 +22,19 @@ FEW = 10
 """Configurations that are composed within seconds, so they have no bar."""
 WARNING = "compass-sim: warning: "
 """Prefix of warnings."""
+DETAILS = ("in flight", "planning, wall", "of it idle")
+"""Rows of the table of results that only ``--all`` shows."""
+WHOLE = ("status", "simulated")
+"""Rows that only ``--all`` shows if every run went to its end."""
 Report = Mapping[str, Any]
 Item = TypeVar("Item")
 
 
-def console() -> Console:
-    """Return the console of standard output, without Rich's markup: names may look like it."""
+def console(pipe_width: int = PIPE_WIDTH) -> Console:
+    """Return the console of standard output, without Rich's markup: names may look like it.
+
+    Off a terminal, its width is `pipe_width` columns.
+    """
     literal: dict[str, Any] = {"file": sys.stdout, "markup": False, "emoji": False}
     if sys.stdout.isatty():
         return Console(**literal)
@@ -35,7 +42,7 @@ def console() -> Console:
         "force_terminal": False,
         "no_color": True,
         "color_system": None,
-        "width": PIPE_WIDTH,
+        "width": pipe_width,
     }
     return Console(**literal, **plain)
 
@@ -134,7 +141,7 @@ def _rows(one: Report) -> dict[str, str]:
         "queries": f"{one['queries']:,}",
         "response time, median": _number(one["response_time_p50_s"])
         + (" s" if one["response_time_p50_s"] is not None else ""),
-        "never well served": f"{one['response_censored']:,}",
+        "without a response": f"{one['response_censored']:,}",
         "false acceptances": f"{one['false_acceptances']:,}",
         "requests": f"{one['requests']:,}",
         "completed": f"{one['completed']:,}",
@@ -149,16 +156,23 @@ def _rows(one: Report) -> dict[str, str]:
     }
 
 
-def show_table(summaries: Sequence[Report], title: str) -> None:
-    """Print a table with one column for each planner's summary; the title is over the labels."""
+def show_table(summaries: Sequence[Report], title: str, every_row: bool = False) -> None:
+    """Print a table with one column for each planner's summary; the title is over the labels.
+
+    Without `every_row`, details are left out, and so are counts that are zero for every planner.
+    """
     table = Table()
     table.add_column(title, overflow="fold")
     for one in summaries:
         bound = " (sees the truth)" if one.get("planner_sees_truth") else ""
         table.add_column(f"{one['planner']}{bound}", justify="right", overflow="fold")
     columns = [_rows(one) for one in summaries]
+    whole = all(one["status"] == "finished" for one in summaries)
+    details = {*DETAILS, *(WHOLE if whole else ())}
     for label in columns[0]:
-        table.add_row(label, *(column[label] for column in columns))
+        cells = [column[label] for column in columns]
+        if every_row or (label not in details and set(cells) != {"0"}):
+            table.add_row(label, *cells)
     console().print(table)
 
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from math import inf
 from typing import Any
 
-Range = tuple[float, float]
+ValueRange = tuple[float, float]
 """The least and the largest value that there can be."""
 
-ANY: Range = (-inf, inf)
-SHARE: Range = (0.0, 1.0)
+ANY: ValueRange = (-inf, inf)
+SHARE: ValueRange = (0.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Metric:
     label: str = ""  # for tables and figures; by default the words of the name
     unit: str = ""  # empty for shares and counts
     more_is_better: bool | None = None  # None if neither is
-    range: Range = (0.0, inf)
+    range: ValueRange = (0.0, inf)
     best: str = ""  # what the planner with the best mean has, as in "has the ..."
     of_service: bool = False  # whether more machines never make it worse on average
     null_is_late: bool = False  # whether a missing value means one later than any number
@@ -76,7 +76,7 @@ PROFILING = Metric(
     more_is_better=False,
     best="least profiling",
 )
-CENSORED = Metric("response_censored", "never well served", "queries", more_is_better=False)
+CENSORED = Metric("response_censored", "without a response", "queries", more_is_better=False)
 FALSE_ACCEPTANCES = Metric("false_acceptances", more_is_better=False)
 PLANNING = Metric("planning_charged_s", "planning, charged", "s", more_is_better=False)
 IDLE = Metric("idle_cost_usd", "idle cost", "USD", more_is_better=False)
@@ -139,7 +139,7 @@ BY_TIER = {f"{metric.name}_by_tier": metric.name for metric in METRICS.values() 
 """Keys of a summary that hold a metric by class of service, and the metric that each holds."""
 
 
-def range_of(name: str) -> Range:
+def range_of(name: str) -> ValueRange:
     """Return the range of a metric, or of one class of service; any value if it is unknown."""
     metric = METRICS.get(metric_and_tier(name)[0])
     return ANY if metric is None else metric.range

@@ -18,7 +18,7 @@ from hardware_models.tables import TableSet, using_tables
 from lab.common import wall_limit
 from lab.common.errors import InputError, key_of, one_line, shown
 from lab.config.messages import OF_COMPARED, composition_sentence
-from lab.config.overrides import check_alone, check_one_planner, replace_whole_mappings
+from lab.config.overrides import check_alone, check_one_planner, readable, replace_whole_mappings
 from lab.config.settings import INSIDE, MOST_HORIZON_S, OPEN, Settings, defaults, register
 from lab.config.targets import build, find_class, parameters, with_current_paths
 from lab.config.validation import check_complete, table_set, validated
@@ -72,7 +72,7 @@ def compose(overrides: Sequence[str]) -> DictConfig:
     register()
     try:
         with initialize_config_module("conf", version_base=VERSION_BASE):
-            config = hydra_compose("config", list(overrides))
+            config = hydra_compose("config", list(map(readable, overrides)))
     except Exception as error:
         raise InputError(composition_sentence(error, overrides)) from None
     if config.resume:
@@ -84,7 +84,7 @@ def set_up(config: DictConfig, overrides: Sequence[str], planner: Planner | None
     """Turn a configuration, perhaps with another `planner`, into checked objects; or InputError."""
     config = config.copy()
     OmegaConf.set_struct(config, False)
-    parsed = OverridesParser.create().parse_overrides(list(overrides))
+    parsed = OverridesParser.create().parse_overrides(list(map(readable, overrides)))
     check_one_planner(parsed)
     replace_whole_mappings(config, parsed)
     try:

@@ -15,12 +15,25 @@ OF_COMPARED = (
 )
 DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*\.[A-Z]\w*")
 """What looks like the dotted name of a class."""
+PLUGINS = {
+    "hydra/launcher/joblib": "hydra-joblib-launcher",
+    "hydra/launcher/ray": "'compass-sim[ray]'",
+    "hydra/sweeper/ax": "hydra-ax-sweeper",
+    "hydra/sweeper/nevergrad": "hydra-nevergrad-sweeper",
+    "hydra/sweeper/optuna": "hydra-optuna-sweeper",
+}
+"""Packages of launchers and sweepers that may not be installed, as pip takes them."""
 HYDRA_TYPES = {"Float": "a number", "Integer": "a whole number", "bool": "true or false"}
 """Types of Hydra's own keys, as OmegaConf names them."""
 
 
 def composition_sentence(error: Exception, overrides: Sequence[str] = ()) -> str:
     """Turn an exception of Hydra or OmegaConf into one sentence with the overrides as written."""
+    if isinstance(error, RecursionError):
+        return (
+            "defaults: the list of a configuration file leads back to itself; an experiment that "
+            "builds on another one names it as `- speech_small`, without a group"
+        )
     cause: BaseException | None = error
     while cause is not None:
         if sentence := _sentence(cause, overrides):
@@ -129,7 +142,20 @@ def _unparsed(cause: Any) -> str:
             f"{cause.override}: what has {foreign[0]!r} in it, such as a path, must stand in "
             "quotes of its own within those of the shell: 'KEY=\"VALUE\"'"
         )
+    parts = (key := key_of(cause.override)).split(".")
+    if at := digit_part(parts):
+        return (
+            f"{cause.override}: {parts[at]} begins with a digit, so this key can only be set to "
+            f"values, as in {key}=1; to leave it out, set the whole mapping: "
+            f"'{'.'.join(parts[:at])}={{NAME: 1, OTHER: 2}}'"
+        )
     return f"{cause.override}: not a valid override ({reason}); write key=value"
+
+
+def digit_part(parts: Sequence[str]) -> int:
+    """Return the place of a key's first part such as ``5G``, at which Hydra stops; 0 for none."""
+    found = (at for at, part in enumerate(parts) if part[:1].isdigit() and not part.isdecimal())
+    return next(found, 0)
 
 
 def _wrong_key(cause: Any, overrides: Sequence[str]) -> str:
@@ -172,10 +198,10 @@ def _missing_file(path: str, options: Iterable[str], overrides: Sequence[str]) -
     above, _, folder = group.rpartition("/")
     if above in groups():  # An option in a folder of a group.
         group, name = above, f"{folder}/{name}"
-    if path == "hydra/launcher/ray":
-        return "hydra/launcher=ray: is not installed; pip install 'compass-sim[ray]'"
-    if group == "hydra/launcher":
-        options = dict.fromkeys([*options, "ray"])  # which may not be installed
+    if path in PLUGINS:
+        return f"{group}={name}: is not installed; pip install {PLUGINS[path]}"
+    known = [one.rpartition("/")[2] for one in PLUGINS if one.startswith(f"{group}/")]
+    options = dict.fromkeys([*options, *known])
     own = ""
     if group in ("planner", "application", "data_plane") and DOTTED.fullmatch(name):
         places = [one for one in overrides if one.endswith(f"={name}")] or [group]

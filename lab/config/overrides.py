@@ -10,14 +10,37 @@ from pathlib import Path
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from lab.common.errors import InputError, key_of, no_directory, shown
-from lab.config.messages import composition_sentence
+from lab.config.messages import composition_sentence, digit_part
 from lab.config.settings import OPEN_MAPPINGS
 
 SEARCH_PATH = "hydra.searchpath"
+
+
+def readable(override: str) -> str:
+    """Return an override as Hydra can read it: ``+a={5G:1}`` for ``a.5G=1``, or else as it is.
+
+    Hydra's grammar refuses parts of keys that begin with a digit, but takes them in mappings. A
+    sweep becomes one of mappings. By the plus, a mapping keeps its other entries.
+    """
+    key, _, value = override.partition("=")
+    parts = key.lstrip("+").split(".")
+    at = digit_part(parts)
+    if not (at and value) or key.startswith(("~", "-")) or {"@", "/"} & set(key):
+        return override
+    try:
+        parsed = OverridesParser.create().parse_override(f"value={value}")
+    except HydraException:
+        return override
+    swept = parsed.is_discrete_sweep()
+    values = list(map(str, parsed.sweep_string_iterator())) if swept else [value]
+    for part in reversed(parts[at:]):
+        values = [f"{{{part}:{one}}}" for one in values]
+    return f"+{'.'.join(parts[:at])}={','.join(values)}"
 
 
 def swept_values(override: Override, written: str) -> list[str]:

@@ -33,12 +33,14 @@ FORMER_PARTS = (
     "search",
 )
 FORMER_MODULES = {
-    *("evaluation.paper.belief_probe", "evaluation.paper.user_probe", "evaluation.surrogates"),
+    *("evaluation.paper.belief_probe", "evaluation.paper.user_probe"),
     *(f"planners.{name}" for name in FORMER_PLANNERS),
     *(f"planners.compass.{name}" for name in FORMER_PARTS),
     *("sim.blocks.plane", "sim.events_plane"),
 }
 """Modules that targets of version 0.1 named; their classes are found by name where they are now."""
+RENAMED = {"evaluation.surrogates.Probe": "studies.probes.latency_probe.LatencyProbe"}
+"""Classes that targets of version 0.1 named, and that have another name now."""
 
 
 def find_class(target: object, key: str, base: type) -> type:
@@ -83,7 +85,7 @@ def current_path(target: str) -> str:
     """Return where a class of this project is now, if a target names its earlier place."""
     module, _, name = target.rpartition(".")
     if module not in FORMER_MODULES:
-        return target
+        return RENAMED.get(target, target)
     try:
         if hasattr(import_module(module), name):
             return target

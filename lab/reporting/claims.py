@@ -11,7 +11,6 @@ from lab.analysis.sweep_analysis import Analysis, against, planners_of
 from lab.common.formatting import count, interval, listed, number, p_value
 from lab.common.metrics import CLAIMED, Metric
 
-FEW_SEEDS = 8
 MOST_NAMED = 4
 
 
@@ -111,7 +110,7 @@ def _unlike(analysis: Analysis) -> Iterator[Claim]:
 
 
 def _cells(number: int, several: bool) -> str:
-    """Return how many seeds there are, or, of several settings, pairs of setting and seed."""
+    """Return a number in words: of seeds, or of pairs of setting and seed if settings differ."""
     return f"{count(number, 'pair')} of setting and seed" if several else count(number, "seed")
 
 
@@ -137,14 +136,23 @@ def _claim(analysis: Analysis, metric: Metric, chosen: list[str]) -> Iterator[Cl
         where = ", over all settings"
     elif several or analysis.pooled_runs < analysis.seeds:
         where = f", over the {_cells(analysis.pooled_runs, several)} that all finished"
-    size = f"{number(best['mean'])}{_unit(metric)}{_after(best['boot_low'], best['boot_high'])}"
+    size = f"{number(best['mean'])}{_unit(metric)}{_after(best['low'], best['high'])}"
     if len(chosen) == 1:
         yield Claim(f"The {metric.label} of {name} is {size}{where}.")
         return
-    text = f"{name} has the {metric.best}: {size}{where}."
     details = []
     rows = against(overall.differences.filter(metric=metric.name), name)
     rows = rows.filter(pl.col("other").is_in(chosen))
+    unclear = [
+        str(row["other"])
+        for row in rows.iter_rows(named=True)
+        if row["difference"] is not None and not clear(row)
+    ]
+    text = (
+        f"{name} is not clearly ahead of {listed(unclear)} in {metric.label}: {size}{where}."
+        if unclear
+        else f"{name} has the {metric.best}: {size}{where}."
+    )
     counts = dict(overall.means.filter(metric=metric.name).select("planner", "n").rows())
     seeds = overall.runs["seed"].n_unique()
     for other in chosen:
@@ -166,7 +174,7 @@ def _detail(metric: Metric, row: dict[str, Any], seeds: int, several: bool) -> s
     if row["difference"] is None:
         return f"{row['other']}: no seed {both}."
     sign, more = (1, "more") if row["difference"] >= 0 else (-1, "less")
-    low, high = row["boot_low"], row["boot_high"]
+    low, high = row["low"], row["high"]
     if sign < 0 and low is not None:
         low, high = -high, -low
     size = f"{number(abs(row['difference']))}{_after(low, high)}{_unit(metric)}"
@@ -185,8 +193,8 @@ def _detail(metric: Metric, row: dict[str, Any], seeds: int, several: bool) -> s
 
 
 def clear(row: dict[str, Any]) -> bool:
-    """Return whether the bootstrap interval excludes 0 and the adjusted p is below 0.05."""
-    low, high, p = row["boot_low"], row["boot_high"], row["p_holm"]
+    """Return whether the interval excludes 0 and the adjusted p is below 0.05."""
+    low, high, p = row["low"], row["high"], row["p_holm"]
     return p is not None and p < 1 - CONFIDENCE and (low > 0 or high < 0)
 
 
@@ -226,7 +234,7 @@ def _certainty(analysis: Analysis) -> str:
             "seeds, such as seed=0,1,2,3,4."
         )
     seeds = f"{least} to {most}" if least != most else f"{most}"
-    text = f"Intervals are 95 % intervals by the bootstrap over {seeds} seeds."
+    text = f"Intervals are 95 % intervals by Student's t over {seeds} seeds."
     if analysis.differences.height:
         text += (
             " A difference is called clear if its interval leaves out 0 and p is below 0.05, which "
@@ -234,11 +242,6 @@ def _certainty(analysis: Analysis) -> str:
         )
         several = len(analysis.comparisons) > 1
         text += ", within each setting and not over settings." if several else "."
-    if least < FEW_SEEDS:
-        text += (
-            f" With fewer than {FEW_SEEDS} seeds intervals by the bootstrap are too narrow; the "
-            "tables have both."
-        )
     return text
 
 

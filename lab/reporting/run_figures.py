@@ -17,7 +17,7 @@ from matplotlib.ticker import PercentFormatter
 from scipy import stats
 
 from lab.analysis import run_data
-from lab.analysis.run_data import Runs
+from lab.analysis.run_data import RunDirectories
 from lab.reporting.drawings.where_time_goes import operator_panels
 from lab.reporting.plotting.style import (
     GREY,
@@ -52,7 +52,9 @@ def draw_comparison(directory: Path, planners: Sequence[str]) -> list[Path]:
     return _draw(directory, runs, (goodput, latency, cost, latency_parts, response))
 
 
-def _draw(directory: Path, runs: Runs, figures: Sequence[Callable[[Runs], Figure]]) -> list[Path]:
+def _draw(
+    directory: Path, runs: RunDirectories, figures: Sequence[Callable[[RunDirectories], Figure]]
+) -> list[Path]:
     paths = []
     for figure in figures:
         with style():
@@ -60,7 +62,7 @@ def _draw(directory: Path, runs: Runs, figures: Sequence[Callable[[Runs], Figure
     return paths
 
 
-def goodput(runs: Runs) -> Figure:
+def goodput(runs: RunDirectories) -> Figure:
     """Draw how many queries meet their SLO over time, against how many are active."""
     # Runs that are compared share their drift.
     events = run_data.events(next(iter(runs.values())))
@@ -95,7 +97,7 @@ def goodput(runs: Runs) -> Figure:
     return figure
 
 
-def latency(runs: Runs) -> Figure:
+def latency(runs: RunDirectories) -> Figure:
     """Draw the windows' p95 latency against its bound, infinite beyond 5 % lost requests."""
     groups = run_data.latency_ratios(runs)
     figure, above, below = _lines_over_bars(groups)
@@ -141,7 +143,7 @@ def latency(runs: Runs) -> Figure:
     return figure
 
 
-def cost(runs: Runs) -> Figure:
+def cost(runs: RunDirectories) -> Figure:
     """Draw the cost attributed to queries over time, and the whole bill, drains included."""
     figure, above, below = _lines_over_bars(runs)
     figure.suptitle(_titled("Deployment cost: what queries owe, and the whole bill", runs))
@@ -183,7 +185,7 @@ def cost(runs: Runs) -> Figure:
     return figure
 
 
-def latency_parts(runs: Runs) -> Figure:
+def latency_parts(runs: RunDirectories) -> Figure:
     """Draw the mean time that a completed request spent at each operator, by what it did there."""
     means = {name: run_data.part_means(directory) for name, directory in runs.items()}
     latency_s = {name: run_data.latency_mean(directory) for name, directory in runs.items()}
@@ -193,7 +195,7 @@ def latency_parts(runs: Runs) -> Figure:
     return operator_panels(means, latency_s, title)
 
 
-def response(runs: Runs) -> Figure:
+def response(runs: RunDirectories) -> Figure:
     """Draw the share of queries that a truly feasible plan serves within a time of their arrival.
 
     The estimate of Kaplan and Meier (1958) with its 95 % band: queries that left or were cut by the
@@ -248,13 +250,13 @@ def response(runs: Runs) -> Figure:
     return figure
 
 
-def _windows(runs: Runs) -> dict[str, pl.DataFrame]:
+def _windows(runs: RunDirectories) -> dict[str, pl.DataFrame]:
     """Return the windows of each run that has some."""
     windows = {name: run_data.by_window(directory) for name, directory in runs.items()}
     return {name: frame for name, frame in windows.items() if frame.height}
 
 
-def _titled(title: str, runs: Runs) -> str:
+def _titled(title: str, runs: RunDirectories) -> str:
     """Name the planner in the title of its own figure; in a comparison the legend names it."""
     return f"{title}\n{next(iter(runs))}" if len(runs) == 1 else title
 

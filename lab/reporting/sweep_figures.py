@@ -157,7 +157,7 @@ def _about_intervals(means: pl.DataFrame) -> str:
     seeds = max(means["n"].to_list(), default=0)
     if seeds == 1:
         return ONE_SEED
-    return f"Means over up to {seeds} seeds, with 95 % intervals by the bootstrap."
+    return f"Means over up to {seeds} seeds, with 95 % intervals."
 
 
 def _pooled_over(latency: pl.DataFrame, seeds: int) -> str:

@@ -102,7 +102,7 @@ def tables(analysis: Analysis) -> Iterator[Table]:
     if analysis.means.height:
         counts = analysis.means.group_by("setting", "planner").agg(pl.col("n").n_unique())
         some_lack = bool((counts["n"] > 1).any())
-        about = "Means over seeds, with 95 % intervals by the bootstrap; n counts seeds."
+        about = "Means over seeds, with 95 % intervals; n counts seeds."
         yield _table(
             "Figures of merit" if one_seed else "Means",
             ONE_SEED if one_seed else about + FEWER * some_lack,
@@ -114,8 +114,7 @@ def tables(analysis: Analysis) -> Iterator[Table]:
     )
     if differences.height:
         tests = [
-            _interval("boot_low", "boot_high", "by the bootstrap"),
-            _interval("low", "high", "by Student's t"),
+            pl.struct(pl.lit(None, pl.Float64).alias("mean"), "low", "high").alias("95 % interval"),
             pl.col("p_holm").alias("p"),
         ]
         yield _table(
@@ -150,14 +149,14 @@ def tables(analysis: Analysis) -> Iterator[Table]:
             "Classes of service",
             "Share of the time of a class's queries in which their SLO was met, over the seeds "
             "that all planners of a setting finished. "
-            + (ONE_SEED if one_seed else "Means over seeds, with 95 % intervals by the bootstrap."),
+            + (ONE_SEED if one_seed else "Means over seeds, with 95 % intervals."),
             analysis.tiers.select(
                 *keys,
                 "tier",
                 "planner",
                 "n",
                 "queries",
-                pl.struct("mean", "boot_low", "boot_high").alias(SLO_MET.title),
+                pl.struct("mean", "low", "high").alias(SLO_MET.title),
             ),
             "tiers",
         )
@@ -194,7 +193,7 @@ def tables(analysis: Analysis) -> Iterator[Table]:
 def _wide(means: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
     """Return a row for each setting and planner, with a column for each metric."""
     shown = means.with_columns(
-        pl.struct("mean", "boot_low", "boot_high").alias("cell"),
+        pl.struct("mean", "low", "high").alias("cell"),
         pl.col("n").max().over("setting", "planner"),
     )
     return (
@@ -204,10 +203,6 @@ def _wide(means: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
         .drop("setting")
         .rename(LABELS, strict=False)
     )
-
-
-def _interval(low: str, high: str, name: str) -> pl.Expr:
-    return pl.struct(pl.lit(None, pl.Float64).alias("mean"), low, high).alias(name)
 
 
 def _table(title: str, about: str, frame: pl.DataFrame, file: str) -> Table:

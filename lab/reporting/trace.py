@@ -194,7 +194,7 @@ def _requests(run: Path, start_s: float, end_s: float, queries: list[int]) -> pl
 
 
 def _under_way(every: pl.LazyFrame, queries: list[int]) -> str:
-    """Say when the requests of queries were under way, each of which is known; of all, if none."""
+    """Say when requests of some known queries were under way; without queries, those of all."""
     found = every.filter(pl.col("query").is_in(queries)) if queries else every
     first_s, last_s = (
         found.select(pl.col("arrival_s").min(), pl.col("ended_s").max()).collect().row(0)

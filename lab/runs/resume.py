@@ -15,6 +15,7 @@ from yaml import YAMLError
 
 from lab.common.errors import InputError, shown
 from lab.config.settings import REPORT
+from lab.config.targets import with_current_paths
 from lab.runs.run_directory import (
     CHECKPOINT,
     CONFIG,
@@ -113,13 +114,15 @@ def check_resumable(directory: Path, config: DictConfig, alone: bool) -> None:
     if not (directory / CONFIG).exists():
         raise TakenError(f"{where}: holds no run to resume; {LEAVE_OUT}")
     try:
-        there = OmegaConf.to_container(OmegaConf.load(directory / CONFIG))
+        there = with_current_paths(OmegaConf.to_container(OmegaConf.load(directory / CONFIG)))
     except (OSError, YAMLError) as error:
         raise TakenError(f"{where}: its {CONFIG} cannot be read: {error}") from None
     here = OmegaConf.to_container(OmegaConf.create(OmegaConf.to_yaml(config)))
     for each in (there, here):
         if isinstance(each, dict):
             each.pop("about", None)  # The purpose of an experiment; no result depends on it.
+            if isinstance(tables := each.get("tables"), dict):
+                tables.setdefault("accelerators", None)  # Earlier runs do not have this key.
     if different := _difference(there, here):
         key, old, new = different
         raise TakenError(

@@ -32,7 +32,7 @@ MOST_NAMED = 8
 
 @contextmanager
 def held(directory: Path, otherwise: str = "") -> Iterator[None]:
-    """Lock a directory until the body ends; if locked, wait, or raise InputError(otherwise)."""
+    """Lock a directory for the body. If another holds it, wait, or raise InputError(otherwise)."""
     lock = FileLock(directory / LOCK)
     try:
         lock.acquire(blocking=not otherwise)

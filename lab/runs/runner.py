@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from time import perf_counter
 from typing import Any
 
 import polars as pl
@@ -10,6 +9,7 @@ import polars as pl
 from lab.common.wall_limit import KEY, TimeUp, WallLimit, WallLimitError
 from lab.config.compose import Setup
 from lab.runs.summary import Tally, summarise
+from scenarios.compiled import working_s
 from sim.api.planner import Planner
 from sim.controlplane.world import World
 from sim.dataplane.base.recorders import RequestLog
@@ -21,7 +21,7 @@ MOST_REQUESTS = 200_000
 """Requests in memory above which results are passed on at the end of a step."""
 
 Sink = Callable[[Mapping[str, pl.DataFrame], Mapping[str, Any]], None]
-Progress = Callable[[float], None]
+ShowProgress = Callable[[float], None]
 
 
 @contextmanager
@@ -43,7 +43,7 @@ def simulate(
     name: str,
     planner: Planner,
     sinks: Sequence[Sink],
-    progress: Progress = lambda _: None,
+    progress: ShowProgress = lambda _: None,
     profiling_log: ProfilingLog | None = None,
 ) -> dict[str, Any]:
     """Simulate one planner to the horizon, and return the summary.
@@ -53,7 +53,7 @@ def simulate(
     Raises WallLimitError after the setup's limit; the sinks have the results so far.
     """
     scenario = setup.scenario()
-    started = perf_counter()
+    started = working_s()
     limit = WallLimit(setup.max_wall_s)
     operators = [operator.name for operator in scenario.application.operators]
     log = RequestLog(len(operators))
@@ -70,7 +70,7 @@ def simulate(
         tally.add(frames)
         if status == "finished" and world.planner_errors and not tally.deployed:
             status = "failed"  # The planner did nothing but raise.
-        summary = summarise(world, tally, name, status, perf_counter() - started)
+        summary = summarise(world, tally, name, status, working_s() - started)
         for sink in sinks:
             sink(frames, summary)
 

@@ -14,7 +14,7 @@ from hydra.conf import HydraConf
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+from omegaconf import DictConfig, open_dict, read_write
 from yaml import CSafeLoader, YAMLError, load, safe_dump
 
 from lab.common import wall_limit
@@ -32,10 +32,11 @@ from lab.runs.run_directory import (
     write_aside,
 )
 from lab.runs.summary import numbers_of
+from lab.runs.warm_up import warm_up
 from lab.sweeps.launchers import gave_up, launcher_name
 from lab.sweeps.progress import listening
 
-Job = Sequence[str]
+JobOverrides = Sequence[str]
 """The overrides of one job."""
 IGNORED = ("resume", wall_limit.KEY)
 """Keys that may differ when a sweep is resumed; no result depends on them."""
@@ -44,11 +45,9 @@ OURS = "hydra_plugins.compass_sim.CompassSweeper"
 KEY = "hydra.callbacks.outcome.objective"
 MULTIRUN = "multirun.yaml"
 WATCH = "hydra_plugins.compass_sim.WatchedSweeper"
-COMPILING_S = 120.0
-"""Simulated seconds that compile all code: some queries arrive, are planned and are served."""
 
 
-def with_new_overrides(jobs: Sequence[Job]) -> Iterator[Job]:
+def with_new_overrides(jobs: Sequence[JobOverrides]) -> Iterator[JobOverrides]:
     """Yield jobs with an override, but for its number, that no earlier job had."""
     group_names = groups()
     seen: set[str] = set()
@@ -82,7 +81,7 @@ def check_free(directory: Path, resume: bool) -> None:
             check_versions(f"{where}, job {job}", directory / str(job))
 
 
-def note_jobs(directory: Path, jobs: Sequence[Job], resume: bool) -> None:
+def note_jobs(directory: Path, jobs: Sequence[JobOverrides], resume: bool) -> None:
     """Write ``jobs.yaml``; InputError unless a resumed sweep has its jobs, or more at the end."""
     check_free(directory, resume)
     where = f"hydra.sweep.dir={directory}"
@@ -107,7 +106,7 @@ def note_jobs(directory: Path, jobs: Sequence[Job], resume: bool) -> None:
         write_aside(file, safe_dump(now, default_flow_style=None, width=10_000, allow_unicode=True))
 
 
-def _change(old: Job, new: Job) -> str:
+def _change(old: JobOverrides, new: JobOverrides) -> str:
     """Return a clause that says how the overrides of a job differ from the earlier ones."""
     gone = [one for one in old if one not in new]
     come = [one for one in new if one not in old]
@@ -194,8 +193,8 @@ class Outcome(Callback):
 @contextmanager
 def under_way(
     config: DictConfig,
-    jobs: Sequence[Job] | None = None,
-    compose: Callable[[Job], DictConfig] = lambda _: DictConfig({}),
+    jobs: Sequence[JobOverrides] | None = None,
+    compose: Callable[[JobOverrides], DictConfig] = lambda _: DictConfig({}),
 ) -> Iterator[None]:
     """Check a sweep, then lock its directory and show its progress while the body runs it.
 
@@ -219,7 +218,7 @@ def under_way(
             note_jobs(directory, jobs, config.resume)
         try:
             if launcher_name(config) != "basic":
-                compile_first(composed)
+                warm_up(composed)
             with listening(directory, None if jobs is None else len(jobs)) as Outcome.job_statuses:
                 yield
         except Exception as error:
@@ -236,23 +235,3 @@ def under_way(
             (directory / MULTIRUN).unlink(missing_ok=True)
             if {path.name for path in directory.iterdir()} == {JOBS, LOCK}:
                 (directory / JOBS).unlink()  # No job ran, so there is nothing to resume.
-
-
-def compile_first(composed: Sequence[tuple[Job, DictConfig]]) -> None:
-    """Compile what the jobs need in this process, if nothing is compiled yet, by short runs."""
-    from scenarios.compiled import is_cold
-
-    if not is_cold():
-        return
-    from lab.config.compose import set_up
-    from lab.runs.runner import simulate
-
-    for job, config in composed:
-        short = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
-        short.horizon_s = min(short.horizon_s, COMPILING_S)
-        try:
-            setup = set_up(short, job)
-            for name, planner in setup.planners.items():
-                simulate(setup, name, planner, [])
-        except Exception:
-            continue  # The job itself reports the error.

@@ -22,7 +22,7 @@ from statistics import fmean, stdev
 from lab.analysis.statistics import cut, student_t
 from lab.common.console import composing
 from lab.common.errors import InputError
-from lab.common.metrics import ANY, METRICS, Range
+from lab.common.metrics import ANY, METRICS, ValueRange
 from lab.what_if.question import Varied, check_tier, in_words, planner_of
 from lab.what_if.runs import PLANNER, Runs
 
@@ -108,7 +108,7 @@ def search(
     target: float,
     confidence: float,
     most_seeds: int,
-    within: Range = ANY,
+    within: ValueRange = ANY,
 ) -> list[Tried]:
     """Try candidates until none before the first that suffices is left; return them in that order.
 
@@ -134,7 +134,7 @@ def judged(
     target: float,
     confidence: float,
     most_seeds: int,
-    within: Range = ANY,
+    within: ValueRange = ANY,
 ) -> Tried:
     """Simulate a candidate until it can be told whether it reaches the target."""
     every = looks(most_seeds)
@@ -176,7 +176,7 @@ def bounds(values: Sequence[float], error: float) -> tuple[float, float]:
 
 
 def cheapest(tried: Sequence[Tried]) -> Tried | None:
-    """Return the cheapest that suffices, or None; of equal prices the last, the smallest."""
+    """Return the cheapest that suffices, or None. The last of one price is the smallest."""
     enough = [each for each in tried if each.verdict == CandidateVerdict.SUFFICES]
     return min(reversed(enough), key=lambda each: each.candidate.usd_per_hour, default=None)
 

@@ -1,6 +1,7 @@
 """Parts of a what-if question, and the files of its answer."""
 
 import shlex
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -12,10 +13,10 @@ from typing import Any
 import polars as pl
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from lab.common.errors import InputError, choices, one_line
+from lab.common.errors import InputError, choices, key_of, one_line
 from lab.common.metrics import ANY, METRICS, by_tier, metric_and_tier, range_of
 from lab.config.compose import Setup
-from lab.config.overrides import repeated, swept_values
+from lab.config.overrides import readable, repeated, swept_values
 from lab.runs.api import Result
 from lab.runs.run_directory import write_aside
 from lab.runs.summary import numbers_of
@@ -48,8 +49,11 @@ class Varied:
 
 def varied(option: str, text: str) -> Varied:
     """Return a varied key from ``KEY=A,B``, ``KEY=range(1,9)`` or ``KEY=A``; or InputError."""
+    own = readable(text) != text  # a key that Hydra cannot read
     try:
-        parsed = OverridesParser.create().parse_override(text)
+        parsed = OverridesParser.create().parse_override(
+            f"value={text.partition('=')[2]}" if own else text
+        )
     except Exception as error:
         raise InputError(
             f"{option} {text}: write KEY=A,B or KEY=range(1,9) ({one_line(error)})"
@@ -58,7 +62,7 @@ def varied(option: str, text: str) -> Varied:
         values = tuple(swept_values(parsed, f"{option} {text}"))
     else:
         values = (parsed.get_value_element_as_str(),)
-    return Varied(parsed.key_or_group, values)
+    return Varied(key_of(text) if own else parsed.key_or_group, values)
 
 
 def all_varied(option: str, texts: Sequence[str]) -> list[Varied]:
@@ -158,13 +162,13 @@ class Files:
         """Path of the figure."""
         return self._path("png")
 
-    def write_table(self, rows: Sequence[Mapping[str, Any]]) -> Path:
-        """Write rows as CSV, each with the question; return the path."""
+    def write_table(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Write rows as CSV, each with the question, and print where table and figure are."""
         path = self._path("csv")
         path.parent.mkdir(parents=True, exist_ok=True)
         asked = [{**row, "question": shlex.join(self.words)} for row in rows]
         write_aside(path, pl.DataFrame(asked, infer_schema_length=None).write_csv())
-        return path
+        print(f"figure: {self.figure}\ntable: {path}", file=sys.stderr)
 
     def _path(self, ending: str) -> Path:
         digest = sha256(shlex.join(self.words).encode()).hexdigest()[:8]

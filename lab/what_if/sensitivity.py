@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from lab.analysis.paired import Interval
 from lab.analysis.statistics import CONFIDENCE, estimate, holm, of_difference
-from lab.common.metrics import ANY, Range
+from lab.common.metrics import ANY, ValueRange
 from lab.what_if.question import Varied, lacking
 
 FACTORS: Mapping[str, tuple[float, float]] = {
@@ -106,7 +106,7 @@ def effect(
     base_value: Any,
     base: Sequence[Mapping[str, Any]],
     other: Sequence[Mapping[str, Any]],
-    within: Range = ANY,
+    within: ValueRange = ANY,
     late: bool = False,
 ) -> Effect:
     """Return the effect of a setting from `answers` of the base and of the setting (`other`).

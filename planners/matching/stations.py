@@ -287,7 +287,7 @@ class WholeStations:
 
 
 def share_stations(problem: WholeStations, current: Integers) -> Integers:
-    """Return the row of each query's plan, or -1, (Q,), of as much worth as possible.
+    """Return the row of each query's plan, -1 for none, shape (Q,); their worth is the most found.
 
     ``current`` has the rows of the present plans, which need not fit.
     """

@@ -171,7 +171,7 @@ class Machine:
         destroyed, created = 0, False
         instance = self._shared(need) or self._idle(need)
         if instance is None:
-            instance = self._create(need)
+            instance = self._partition(need)
             if instance is None:
                 self._in_vain.add(need.room)
                 return None
@@ -212,8 +212,8 @@ class Machine:
         having = [each for each in fitting if need.model in each.left]
         return next(iter(having or fitting), None)
 
-    def _create(self, need: Need) -> Instance | None:
-        """Create an instance on the card where it destroys the fewest idle instances."""
+    def _partition(self, need: Need) -> Instance | None:
+        """Cut an instance from a GPU: of all, the one where the fewest idle instances must go."""
         board = self.node.gpu_board
         assert board is not None
         best: tuple[list[Instance], int] | None = None

@@ -187,7 +187,7 @@ class Machines:
             if station is not None:
                 got.append((station, False))
             else:
-                made = self._create(demand, undoing)
+                made = self._open_station(demand, undoing)
                 if isinstance(made, str):
                     return made, undo
                 got.append((made, True))
@@ -254,7 +254,9 @@ class Machines:
                 gone.append(station)
         return gone
 
-    def _create(self, demand: StationDemand, undoing: list[Callable[[], None]]) -> Station | str:
+    def _open_station(
+        self, demand: StationDemand, undoing: list[Callable[[], None]]
+    ) -> Station | str:
         allocation = demand.allocation
         slots: list[GpuShare] = []
         if demand.place != DEVICE:

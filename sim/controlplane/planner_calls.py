@@ -4,14 +4,13 @@ import os
 from collections.abc import Generator
 from operator import itemgetter
 from pathlib import Path
-from time import perf_counter
-from traceback import walk_tb
+from traceback import extract_tb
 from typing import TYPE_CHECKING
 
 import numpy as np
 from simpy import Event
 
-from sim.api.planner import Planner
+from scenarios.compiled import working_s
 from sim.clock import seconds
 from sim.cluster.queries import QueryState
 from sim.controlplane.deployments import NoRoomError
@@ -33,9 +32,9 @@ def call_planner(world: "World", trigger: str) -> None:
     planner = world.planner
     call = PlanningCall(world.planning_service, world.env.now, planner.budget_s, planner.sees_truth)
     context = world.context(call, trigger)
-    started = perf_counter()
+    started = working_s()
     error = call.run(planner, context)
-    world.planning_wall_s += perf_counter() - started
+    world.planning_wall_s += working_s() - started
     if error is not None:
         origin = _origin(error, planner)
         world.note_error(trigger, f"{type(error).__name__} {origin}: {_reason(error)}")

@@ -20,7 +20,6 @@ from sim.api.estimate import Estimate, Floats, Integers
 from sim.api.plan import Plan
 from sim.api.plan_view import PlanView
 from sim.api.prediction import Prediction
-from sim.api.renamed import Guided
 from sim.api.truth import Truth
 from sim.api.window_report import WindowReport
 from sim.api.world_state import WorldState
@@ -30,6 +29,7 @@ from sim.planning.call import PlanningCall
 from sim.planning.plan_rules import check_configuration
 from sim.planning.profiling_bench import ITEMS
 from sim.planning.queueing import Sizes, no_loads, present_loads, sojourn, sojourns
+from sim.planning.renamed import Guided
 from sim.planning.service import PlanningService, denied
 
 PREDICTIONS_PER_CHARGE = 1000

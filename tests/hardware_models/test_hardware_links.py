@@ -14,6 +14,7 @@ from hardware_models.errors import TableError, UnknownNameError
 from hardware_models.links import Marginal
 from hardware_models.schemas import SCHEMAS
 from hardware_models.tables import TableSet, UserTable, load_table, using_tables
+from scenarios.numerics.link_capacity import capacity_series_bps
 
 LEVELS = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
 NORMALS = norm.ppf(LEVELS)
@@ -138,7 +139,7 @@ def test_without_round_trips_to_far_servers_there_is_none_to_the_cloud(tmp_path)
 
 def series(count, seconds, autocorrelation=0.8, marginal=LOG_NORMAL):
     normals = np.random.default_rng(7).standard_normal((count, seconds + 1))
-    return np.array([links.capacity_series_bps(marginal, row, autocorrelation) for row in normals])
+    return np.array([capacity_series_bps(marginal, row, autocorrelation) for row in normals])
 
 
 def test_a_link_whose_percentiles_are_all_one_is_constant():
@@ -152,9 +153,7 @@ def test_series_have_the_published_percentiles_over_links(technology):
     # Spread evenly: the 5th percentile of so few independent draws would be off by some per cent.
     normals = norm.ppf(qmc.Sobol(3, rng=np.random.default_rng(7)).random(4096))
     for marginal in (model.uplink_bps, model.downlink_bps):
-        drawn = [
-            links.capacity_series_bps(marginal, row, model.autocorrelation)[-1] for row in normals
-        ]
+        drawn = [capacity_series_bps(marginal, row, model.autocorrelation)[-1] for row in normals]
         for level, at in ((5, 0), (50, 3), (95, 6)):
             assert np.percentile(drawn, level) == pytest.approx(marginal.values[at], rel=0.05)
 
@@ -213,13 +212,13 @@ def test_a_link_with_outages_is_as_autocorrelated_as_asked_for(technology):
 def test_series_are_causal_positive_and_leave_their_input_alone(size, autocorrelation, seed):
     normals = np.random.default_rng(seed).standard_normal(size)
     kept = normals.copy()
-    whole = links.capacity_series_bps(LOG_NORMAL, normals, autocorrelation)
+    whole = capacity_series_bps(LOG_NORMAL, normals, autocorrelation)
     assert whole.shape == (size - 1,)
     assert (whole > 0).all()
     assert np.array_equal(normals, kept)
     # A longer trace begins with the shorter one: the horizon changes nothing before it.
     half = max(2, size // 2)
-    prefix = links.capacity_series_bps(LOG_NORMAL, normals[:half], autocorrelation)
+    prefix = capacity_series_bps(LOG_NORMAL, normals[:half], autocorrelation)
     assert np.array_equal(prefix, whole[: half - 1])
 
 
@@ -235,7 +234,7 @@ def test_series_are_causal_positive_and_leave_their_input_alone(size, autocorrel
 def test_bad_input_is_named(arguments, name):
     good = {"marginal": LOG_NORMAL, "normals": np.zeros(3), "autocorrelation": 0.5}
     with pytest.raises(ValueError, match=f"^{name} "):
-        links.capacity_series_bps(**{**good, **arguments})
+        capacity_series_bps(**{**good, **arguments})
 
 
 def test_unknown_technology_gives_the_nearest():

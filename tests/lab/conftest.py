@@ -40,8 +40,9 @@ def reported(made, tmp_path_factory):
 
 
 @pytest.fixture
-def told(capsys):
-    """Return a function that runs ``explain`` on words, and returns what it prints."""
+def told(capsys, monkeypatch):
+    """Return a function that runs ``explain`` on words, and returns what it prints, unwrapped."""
+    monkeypatch.setattr("lab.cli.explain.WIDTH", 10_000)
 
     def explain(*words):
         assert main(["explain", *map(str, words)]) == 0

@@ -18,6 +18,11 @@ SHORT = ["horizon_s=60", "workload.rate=0.05", "figures=false"]
 
 WRONG = [
     (["planner=vidostorm"], ["planner=vidostorm", "cheapest_feasible", "nearest is 'videostorm'"]),
+    (
+        ["hydra/sweeper=optuna", "hydra.sweeper.n_trials=4"],
+        ["hydra/sweeper=optuna: is not installed; pip install hydra-optuna-sweeper"],
+    ),
+    (["hydra/sweeper=optun"], ["choose one of basic, compass", "the nearest is 'optuna'"]),
     (["drift=slowdown"], ["drift=slowdown", "none", "nearest is 'device_slowdown'"]),
     (["workload.rat=3"], ["workload.rat=3", "rate", "nearest is 'rate'"]),
     (["plannr=videostorm"], ["plannr=videostorm", "nearest is 'planner'"]),
@@ -153,6 +158,16 @@ WRONG = [
         ["+cluster.nodes.edge.colour=red"],
         ["+cluster.nodes.edge.colour=red", "no key", "nearest is 'count'"],
     ),
+    (
+        ["network.technologies.5G-NSA-foo=1"],
+        ["network.technologies.5G-NSA-foo", "'5G-NSA-Low-Band'"],
+    ),
+    (["network.technologies.4G-LTE=x"], ["network.technologies.4G-LTE=x: must be a number"]),
+    (["+network.share.5G=1"], ["network.share", "no key", "technologies"]),
+    (
+        ["~network.technologies.4G-LTE"],
+        ["~network.technologies.4G-LTE: 4G-LTE begins", "'network.technologies={NAME: 1, "],
+    ),
     (["+workload.foo=1"], ["+workload.foo=1", "no key", "lifetime_mean_s"]),
     (["+application.tiers.premium.wieght=1"], ["wieght", "nearest: weight"]),
     (["tables.linkz=my.csv"], ["tables.linkz=my.csv", "nearest is 'links'"]),
@@ -282,6 +297,14 @@ def test_a_mapping_set_whole_replaces_and_plus_adds(override, names):
                 *("~workload.devices.phone", "workload.devices.jetson=2"),
             ],
             {"jetson": 2.0},
+        ),
+        (
+            [
+                "network.technologies={}",
+                "network.technologies.4G-LTE=1",
+                "+network.technologies.5G-driving=2",
+            ],
+            {"4G-LTE": 1.0, "5G-driving": 2.0},
         ),
         (
             [
@@ -520,6 +543,7 @@ def test_a_missing_directory_names_the_nearest_beside_it(
         ("planners.compass.search.CmboSearch", "planners.compass.search.search.CmboSearch"),
         ("sim.blocks.plane.BlocksPlane", "sim.dataplane.blocks.plane.BlocksPlane"),
         ("evaluation.paper.belief_probe.BeliefProbe", "studies.probes.belief_probe.BeliefProbe"),
+        ("evaluation.surrogates.Probe", "studies.probes.latency_probe.LatencyProbe"),
         ("planners.Greedy", "planners.Greedy"),
         ("my_pkg.videostorm.VideoStorm", "my_pkg.videostorm.VideoStorm"),
     ],
@@ -585,3 +609,12 @@ def test_a_run_that_is_told_not_to_resume_does_not_write_over_another(compass):
     status, _, err = compass(*words, "resume=no")
     assert status == 2
     assert "holds results already" in err
+
+
+def test_an_experiment_whose_defaults_lead_back_to_itself_is_refused(compass, tmp_path):
+    (tmp_path / "experiment").mkdir()
+    text = "# @package _global_\ndefaults:\n  - /experiment: speech_small\n  - _self_\n"
+    (tmp_path / "experiment" / "mine.yaml").write_text(text)
+    status, _, said = compass("--config-dir", str(tmp_path), "experiment=mine")
+    assert (status, said.count("\n")) == (2, 1)
+    assert "leads back to itself" in said

@@ -114,7 +114,7 @@ def test_the_answer_is_what_the_tables_hold(fixture, request):
             assert (f"{part} in window" in sentence) == bool(missed.height)
 
 
-def test_spells_are_the_deployments_that_came_into_force(telling, stormy):
+def test_intervals_are_those_of_deployments_that_became_active(telling, stormy):
     for run in (telling, stormy):
         for asked in table(run, "queries").iter_rows(named=True):
             deployment_intervals = read_query(run, asked["query"]).deployment_intervals
@@ -125,7 +125,7 @@ def test_spells_are_the_deployments_that_came_into_force(telling, stormy):
                 assert before.start_s < before.end_s == after.start_s
 
 
-def test_spells_end_with_the_machine_that_served_them(tmp_path):
+def test_intervals_end_with_the_machine_that_served_them(tmp_path):
     """So windows have a plan in force for as long as the intervals say, planner or not."""
     lab.run([*OVERRIDES, "planner=videostorm", "drift=machine_failure"], directory=tmp_path)
     assert table(tmp_path, "decisions").filter(outcome="ended").height
@@ -222,11 +222,25 @@ def test_the_page_says_what_the_tool_says(tmp_path, monkeypatch, capsys):
     capsys.readouterr()
     assert main(shlex.split(explain)[1:]) == 0
     out = capsys.readouterr().out
-    assert re.search(r"^Query 36: .*$", page, re.M)[0] in out.splitlines()
+    words = " ".join(out.split())
+    for start in ("Query 36: ", "A plan is written as "):
+        assert re.search(rf"^{start}.*$", page, re.M)[0] in words
     titles = re.findall(r"^\| (\w[^|]*?) \| [^|]* \| `", page, re.M)
     assert len(titles) == 7
     for title in titles:
         assert f"\n{title}" in out
+
+
+def test_it_fits_80_columns_and_cuts_no_cell(telling, stormy, capsys):
+    for run in (telling, stormy):
+        for query in table(run, "queries")["query"].head(4):
+            assert main(["explain", str(run), str(query)]) == 0
+            lines = capsys.readouterr().out.splitlines()
+            assert max(len(line.rstrip()) for line in lines if str(run) not in line) <= 80
+            words = " ".join(" ".join(lines).split())
+            for row in table(run, "profiling").filter(query=query).iter_rows(named=True):
+                assert f"{row['accuracy_mean']:.3f} ± " in words
+            assert "A plan is written as sample_rate_hz/freq_mask_hz/model @ places of" in words
 
 
 # The figure

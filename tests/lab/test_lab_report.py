@@ -139,7 +139,7 @@ def test_failed_and_missing_jobs_beside_the_only_run_are_told_first(sweep, capsy
     assert main(["report", str(sweep)]) == 0
     first, second, *_ = capsys.readouterr().out.splitlines()
     assert first.startswith("1 of 4 jobs failed: 0 (")
-    assert second == "2 of 4 jobs are missing: 2 (never ran); 3 (never ran)"
+    assert second == "2 of 4 jobs missing: 2 (never ran); 3 (never ran)"
 
 
 def test_jobs_that_a_sweep_noted_and_never_came_to_are_missing(sweep):

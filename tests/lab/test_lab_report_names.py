@@ -12,6 +12,7 @@ from lab.analysis.sweep_analysis import analyse
 from lab.cli.tools import main
 from lab.config.allowed import unit_of
 from lab.reporting.drawings.planners import trade_offs, trade_offs_text
+from lab.runs.run_directory import read_summary
 
 
 def test_keys_that_say_the_same_are_one():
@@ -125,3 +126,18 @@ def test_planners_are_named_by_the_parts_that_differ():
     assert names[1] == "Compass(search=Random)"
     alike = planner_names([one("Cmbo(budget=2)"), one("Cmbo(budget=3)")])
     assert alike == ["Compass(search.budget=2)", "Compass(search.budget=3)"]
+
+
+def test_runs_that_name_classes_by_earlier_paths_are_of_the_same_planner_and_setting(sweep):
+    whole = read_sweep(sweep)
+    config = sweep / "0" / "config.yaml"
+    text = config.read_text(encoding="utf-8")
+    earlier = text.replace("sim.dataplane.blocks.", "sim.blocks.")
+    assert earlier != text
+    config.write_text(earlier, encoding="utf-8")
+    kind = read_summary(sweep / "0")["planner_class"]
+    spoil(sweep / "0", planner_class=re.sub(r"\.(teaching|baselines|reference)\.", ".", kind))
+    assert read_summary(sweep / "0")["planner_class"] != kind
+    again = read_sweep(sweep)
+    assert again.keys == whole.keys
+    assert again.runs.drop("planner_class").equals(whole.runs.drop("planner_class"))

@@ -231,6 +231,19 @@ def test_a_run_of_another_version_is_not_gone_on_with(compass):
     assert compass(*again)[0] == 0
 
 
+def test_a_run_that_names_classes_by_earlier_paths_is_gone_on_with(compass):
+    run_it = ("planner=greedy", "horizon_s=20", "hydra.run.dir=here")
+    assert compass(*run_it)[0] == 0
+    written = Path("here", CONFIG).read_text(encoding="utf-8")
+    earlier = written.replace("planners.reference.greedy.", "planners.greedy.")
+    earlier = earlier.replace("  accelerators: null\n", "")
+    assert len(earlier.splitlines()) == len(written.splitlines()) - 1
+    Path("here", CONFIG).write_text(earlier, encoding="utf-8")
+    status, out, err = compass(*run_it, "resume=true")
+    assert (status, err) == (0, "")
+    assert "nothing to do" in out
+
+
 def test_a_sweep_of_another_version_is_refused_before_anything_runs(compass):
     sweep = ("-m", "planner=greedy", "horizon_s=20", "hydra.sweep.dir=sweep")
     assert compass(*sweep, "seed=0")[0] == 0

@@ -19,6 +19,7 @@ from polars.testing import assert_frame_equal
 
 from lab import run
 from lab.cli.simulate import main
+from lab.cli.tools import main as report
 from lab.common.errors import InputError
 from lab.config.compose import compose, set_up
 from lab.runs.run_directory import planner_directories, scan
@@ -146,6 +147,50 @@ def test_results_are_complete_at_every_flush(tmp_path):
     assert len({at_s for _, at_s in seen}) > 1
     assert result.summary["status"] == "finished"
     assert_frame_equal(scan(tmp_path / "here", "windows").collect(), result.windows)
+
+
+def test_what_the_help_says_can_be_added_can_be_added(compass):
+    _, out, _ = compass("--help")
+    [example] = re.findall(r"such as (\+\S+)", out)
+    status, _, err = compass(GREEDY, example, "hydra.run.dir=here")
+    assert (status, err) == (0, "")
+    key, _, value = example[1:].partition("=")
+    config = OmegaConf.load("here/config.yaml")
+    assert OmegaConf.select(config, key) == float(value)
+
+
+def test_one_share_of_a_mix_can_be_set_and_swept(compass, capsys):
+    """Hydra's grammar refuses keys that begin with a digit, but takes them in mappings."""
+    key = "network.technologies.5G-NSA-mmWave"
+    status, _, err = compass("-m", "planner=greedy", f"{key}=0.1,0.5", "hydra.sweep.dir=here")
+    assert (status, err) == (0, "")
+    for number, share in enumerate((0.1, 0.5)):
+        network = OmegaConf.load(Path("here", str(number), "config.yaml")).network
+        mix = {"4G-LTE": 0.5, "5G-NSA-Low-Band": 0.3, "5G-NSA-mmWave": share}
+        assert network.technologies == mix
+    assert report(["report", "here"]) == 0
+    assert f"here: {key}=0.5: 1 planner" in capsys.readouterr().out
+
+
+DETAILS = ("status", "simulated", "in flight", "planning, wall", "of it idle")
+
+
+def shown_rows(out: str) -> list[str]:
+    """Return the labels of the rows of a printed table."""
+    return [line.split("│")[1].strip() for line in out.splitlines() if line.startswith("│")]
+
+
+def test_the_table_leaves_out_zeros_and_details_unless_all_is_asked_for(compass, capsys):
+    _, every, _ = compass("--all", GREEDY, "hydra.run.dir=here")
+    assert {*DETAILS, "dropped", "planner errors"} <= {*shown_rows(every)}
+    assert report(["report", "here", "--all"]) == 0
+    assert shown_rows(capsys.readouterr().out) == shown_rows(every)
+    assert report(["report", "here"]) == 0
+    few = capsys.readouterr().out
+    zeros = [line.split("│")[1].strip() for line in every.splitlines() if line.endswith(" 0 │")]
+    assert "dropped" in zeros
+    assert shown_rows(few) == [row for row in shown_rows(every) if row not in (*DETAILS, *zeros)]
+    assert "service goodput, queries" in shown_rows(few)
 
 
 INTERRUPTING = """

@@ -21,8 +21,9 @@ from lab.cli.simulate import main
 from lab.common import console
 from lab.common.errors import InputError
 from lab.runs.run_directory import CHECKPOINT, ERROR, JOBS, SUMMARY, held
+from lab.runs.warm_up import warm_up
 from lab.sweeps.progress import listening, telling
-from lab.sweeps.sweep import compile_first, with_new_overrides
+from lab.sweeps.sweep import with_new_overrides
 from scenarios.applications import keyed_tables
 
 SHORT = ("experiment=speech_small", "horizon_s=20", "flush_every_s=10", "figures=false")
@@ -414,8 +415,8 @@ def test_what_is_not_compiled_yet_is_compiled_once_for_each_choice(monkeypatch, 
     )
     jobs = [(*SHORT, f"planner={planner}", "horizon_s=500") for planner in ("greedy", "ilp")]
     composed = [(job, compose.compose(job)) for job in jobs]
-    compile_first(composed)
+    warm_up(composed)
     assert simulated == [], "it is compiled already, by the tests if by nobody else"
     monkeypatch.setattr(compiled, "HOME", tmp_path)
-    compile_first(composed)
+    warm_up(composed)
     assert simulated == [("Greedy", 120), ("ILP", 120)]

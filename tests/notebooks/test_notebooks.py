@@ -3,6 +3,8 @@
 import base64
 import io
 import re
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import nbformat
@@ -25,6 +27,18 @@ def test_there_are_eight_and_the_solutions():
     for name in NAMES:
         assert f"]({name}.md)" in index
         assert re.search(rf"^{name}$", index, re.M), "not in the table of contents"
+
+
+def test_without_the_extra_the_command_names_it(tmp_path):
+    """The help needs nothing of the extra, and the command says what to install."""
+    (tmp_path / "jupytext.py").write_text("raise ModuleNotFoundError(name='jupytext')\n")
+    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import notebooks.__main__ as made; "
+    for words, status in (["--help"], 0), ([], 2):
+        command = [sys.executable, "-c", f"{code}sys.exit(made.main({words}))"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == status
+        assert "pip install '.[test]'" in " ".join((done.stdout + done.stderr).split())
+        assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -1,12 +1,14 @@
 """Every planner that comes with a file of its own keeps the contract, as it is composed by lab."""
 
 import inspect
+from dataclasses import dataclass
 
 import pytest
 from worlds import run, scenario
 
 from lab.common.options import groups
 from lab.config.compose import compose, set_up
+from planners import Greedy
 from scenarios.workload import Workload
 from sim import check_planner
 from sim.cluster import queries as query_board
@@ -105,3 +107,13 @@ def test_those_that_differ_in_budget_alone_are_told_from_the_others():
     for name in BUDGETS:
         base = made(name.rpartition("_")[0])
         assert repr(made(name)).replace(str(made(name).budget_s), str(base.budget_s)) == repr(base)
+
+
+def test_a_class_derived_from_a_planner_may_name_what_only_type_checkers_import():
+    @dataclass(eq=False, repr=False)
+    class Mine(Greedy):
+        best: "SomePlan | None" = None  # noqa: F821
+
+    assert Mine(samples=7).samples == 7
+    with pytest.raises(ValueError, match="samples=0: must be 1 or more"):
+        Mine(samples=0)

@@ -71,6 +71,20 @@ def test_a_process_that_compiles_says_so_once_and_the_next_one_compiles_nothing(
     assert python(code) == (["16"], 0)
 
 
+def test_the_clock_of_runs_stands_still_while_functions_are_compiled(python):
+    code = """
+from time import perf_counter
+from caller import caller
+from scenarios.compiled import working_s
+
+caller(7)  # The first compilation also loads the compiler.
+started, started_working = perf_counter(), working_s()
+caller(7.0)
+print(working_s() - started_working < (perf_counter() - started) / 2)
+"""
+    assert python(code) == (["True"], 1)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "value", "compilations"),
     [

@@ -17,7 +17,7 @@ from sim import (
     WorldState,
     check_planner,
 )
-from sim.api.renamed import RENAMED
+from sim.planning.renamed import RENAMED
 
 FORMER = """
 trigger scratch now_s pipeline datasets cluster waiting searching running waiting_by_id

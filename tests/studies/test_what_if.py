@@ -459,6 +459,10 @@ def test_a_question_is_answered_from_the_shell(capsys, tmp_path) -> None:
     assert table.read_bytes() == before
     assert len([*tmp_path.glob("sensitivity_requests_*.csv")]) == 2
     scene = ["experiment=speech_small", "horizon_s=5", "workload.rate=0.01", "planner=static_plan"]
+    link = "network.technologies.5G-NSA-mmWave"
+    words = ["sensitivity", *scene, "--vary", f"{link}=0,1", "--metric", "requests", *out]
+    assert main([*words, "--seeds", "2"]) == 0
+    assert re.search(rf"^{link} +0.2 +1 ", capsys.readouterr().out, re.M)
     words = ["sensitivity", *scene, "--vary", "workload.rate=0.01,0.02", *out]
     assert main([*words, "--seeds", "2", "--metric", "response_time_p50_s"]) == 2
     assert "response_time_p50_s: has no value on any of 2 seeds" in capsys.readouterr().err
@@ -493,6 +497,7 @@ def test_a_sweep_of_one_key_is_read_as_hydra_reads_it() -> None:
     assert varied("--vary", "a.b=range(1,4)") == Varied("a.b", ("1", "2", "3"))
     assert varied("--vary", "a={x: 1},{x: 2}").values == ("{x:1}", "{x:2}")
     assert varied("--vary", "a=5").values == ("5",)
+    assert varied("--vary", "a.5G=1,2") == Varied("a.5G", ("1", "2"))
 
 
 def test_what_nothing_is_shown_to_reach_is_told_with_the_best_there_was(capsys, tmp_path) -> None:

@@ -89,19 +89,12 @@ def _lines(analysis: Analysis, frame: pl.DataFrame, key: str, name: str) -> Figu
             x = rows[key].to_numpy()
             label = label_of(planner)
             axes.plot(x, rows["mean"], label=label, lw=1.8, ms=4.5, **look)
-            known = rows.drop_nulls("boot_low")
-            if known.height and len(planners_of(analysis.sweep)) <= MOST_BANDS:
-                axes.fill_between(
-                    known[key].to_numpy(),
-                    known["boot_low"].to_numpy(),
-                    known["boot_high"].to_numpy(),
-                    color=look["color"],
-                    alpha=0.18,
-                    lw=0,
-                )
-            elif known.height:
-                low, high = (known[end].to_numpy() for end in ("boot_low", "boot_high"))
-                axes.vlines(known[key].to_numpy(), low, high, color=look["color"], lw=1.2)
+            known = rows.drop_nulls("low")
+            at, low, high = (known[name].to_numpy() for name in (key, "low", "high"))
+            if len(planners_of(analysis.sweep)) <= MOST_BANDS:
+                axes.fill_between(at, low, high, color=look["color"], alpha=0.18, lw=0)
+            else:
+                axes.vlines(at, low, high, color=look["color"], lw=1.2)
         axes.set_title(fill(metric.title, 38), fontsize="medium")
         axes.set_xlabel(f"{name} ({unit})" if unit else name)
         if values.min() > 0 and values.max() > 20 * values.min():
@@ -157,7 +150,7 @@ def _dot(axes: Axes, rows: pl.DataFrame, y: float, look: Mapping[str, Any], labe
     if rows.is_empty() or rows["mean"][0] is None:
         axes.plot([], [], ls="", label=label, **shape)
         return
-    low, high = rows["boot_low"][0], rows["boot_high"][0]
+    low, high = rows["low"][0], rows["high"][0]
     if low is not None:
         axes.plot([low, high], [y, y], color=look["color"], lw=2)
     axes.plot([rows["mean"][0]], [y], ls="", ms=5.5, label=label, **shape)
@@ -217,8 +210,7 @@ def forest(analysis: Analysis, best: str) -> Figure:
             y = place_of(place, at, len(planners)) if several else at
             row = rows.row(0, named=True)
             if row["low"] is not None:
-                axes.plot([row["low"], row["high"]], [y, y], color=look["color"], lw=0.9)
-                axes.plot([row["boot_low"], row["boot_high"]], [y, y], color=look["color"], lw=3)
+                axes.plot([row["low"], row["high"]], [y, y], color=look["color"], lw=2)
             axes.plot(
                 [row["difference"]],
                 [y],
@@ -232,7 +224,7 @@ def forest(analysis: Analysis, best: str) -> Figure:
             )
     ticks = labels if several else [wrapped(label_of(name)) for name in planners]
     name_places(axes, ticks, lines=several)
-    about = "paired over seeds\nthick: 95 % interval by the bootstrap; thin: by Student's t"
+    about = "paired over seeds, with 95 % intervals"
     if found["low"].null_count() == found.height:
         about = "one seed, hence no intervals"
     axes.set_xlabel(f"difference (queries), {about}")
@@ -299,17 +291,9 @@ def _trade_off(axes: Axes, analysis: Analysis, frame: pl.DataFrame, metric: Metr
             )
     if frame[metric.name].null_count():
         axes.axvline(farthest, color=GREY, lw=1, ls=":")
-        axes.annotate(
-            "not reached",
-            (farthest, 1),
-            (-3, -3),
-            xycoords=axes.get_xaxis_transform(),
-            textcoords="offset points",
-            ha="right",
-            va="top",
-            rotation=90,
-            color=GREY,
-        )
+        edge = axes.get_xaxis_transform()
+        look = {"ha": "right", "va": "top", "rotation": 90, "color": GREY}
+        axes.text(farthest, 0.98, "not reached", transform=edge, **look)
     axes.set_xlim(-0.02 * farthest, 1.08 * farthest)
     few_ticks(axes.xaxis)
     if known.is_empty():

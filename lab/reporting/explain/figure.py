@@ -220,10 +220,10 @@ def _looks(offers: Sequence[Row]) -> Iterator[tuple[str, str, Any]]:
 
 def _measured(record: QueryRecord) -> Iterator[tuple[Row, float]]:
     """Yield the orders that were in force, with the median of their windows' p95."""
-    for spell, rows in zip(record.deployment_intervals, windows_of(record), strict=True):
+    for interval, rows in zip(record.deployment_intervals, windows_of(record), strict=True):
         latency_s = median(rows, "latency_p95_s")
         if latency_s is not None:
-            yield spell.order, latency_s
+            yield interval.order, latency_s
 
 
 def _draw_measured(
@@ -280,9 +280,9 @@ def _windows(axes: Axes, record: QueryRecord) -> None:
             )
     if record.bound_s is not None:
         axes.axhline(record.bound_s, label="SLO bound", **BOUND)
-    for number, spell in enumerate(record.deployment_intervals):
+    for number, interval in enumerate(record.deployment_intervals):
         label = "a plan comes into force" if number == 0 else None
-        start_s = spell.start_s - record.arrival_s
+        start_s = interval.start_s - record.arrival_s
         axes.axvline(start_s, color=GREY, lw=1, ls=DOTTED, label=label)
     for kind, at_s in record.events:
         axes.axvline(at_s - record.arrival_s, color=WRONG, lw=1.4, label=f"drift: {kind}")

@@ -67,8 +67,8 @@ def windows_of(record: QueryRecord) -> list[list[Row]]:
     found: list[list[Row]] = [[] for _ in record.deployment_intervals]
     for window in record.windows.iter_rows(named=True):
         overlaps_s = [
-            min(window["end_s"], spell.end_s) - max(window["start_s"], spell.start_s)
-            for spell in record.deployment_intervals
+            min(window["end_s"], interval.end_s) - max(window["start_s"], interval.start_s)
+            for interval in record.deployment_intervals
         ]
         if not window["repeated"] and max(overlaps_s, default=0.0) > 0:
             found[overlaps_s.index(max(overlaps_s))].append(window)

@@ -8,6 +8,7 @@ from math import isnan, nan
 from typing import Any, cast
 
 import polars as pl
+from rich.box import SIMPLE_HEAD
 from rich.console import Console, ConsoleOptions, JustifyMethod, RenderableType, RenderResult
 from rich.measure import measure_renderables
 from rich.padding import Padding
@@ -49,7 +50,10 @@ WORDS = {*LONG, "floor", "operator", "outcome", "roles", "trigger", "verdict", "
 
 
 class TextGrid:
-    """A table that moves long columns of words below itself until it fits the terminal."""
+    """A table that moves long columns of words below itself until it fits the terminal.
+
+    If it is too wide even then, it has no lines between its columns.
+    """
 
     def __init__(self, *heads: str) -> None:
         self._heads = heads
@@ -69,6 +73,9 @@ class TextGrid:
             if head in self._heads:
                 below.append(head)
                 table = self._table(below)
+        else:
+            if measure_renderables(console, unbounded, [table]).maximum > options.max_width:
+                table.box, table.padding, table.show_edge = SIMPLE_HEAD, (0, 0), False
         yield table
         if below:
             for number, row in enumerate(self._rows, 1):
@@ -360,14 +367,14 @@ def served(record: QueryRecord, rows: int) -> Iterator[RenderableType]:
         "truly",
         "windows met",
     )
-    of_spells = windows_of(record)
-    shown, left_out = kept(list(zip(record.deployment_intervals, of_spells, strict=True)), rows)
-    for spell, windows in shown:
-        offer = offer_of(record, spell.order)
-        since_s, until_s = spell.start_s - record.arrival_s, spell.end_s - record.arrival_s
+    of_intervals = windows_of(record)
+    shown, left_out = kept(list(zip(record.deployment_intervals, of_intervals, strict=True)), rows)
+    for interval, windows in shown:
+        offer = offer_of(record, interval.order)
+        since_s, until_s = interval.start_s - record.arrival_s, interval.end_s - record.arrival_s
         grid.add_row(
             f"{since_s:.2f} to {until_s:.2f}",
-            spell.order["configuration"],
+            interval.order["configuration"],
             "" if offer is None else number(offer["latency_s"]),
             number(median(windows, "latency_p95_s")),
             "" if offer is None else number(offer["accuracy"]),
@@ -375,16 +382,16 @@ def served(record: QueryRecord, rows: int) -> Iterator[RenderableType]:
             f"{sum(row['met'] for row in windows)} of {len(windows)}",
         )
     yield from with_rest(grid, left_out, "plans")
-    if note := _which_windows(record, of_spells):
+    if note := _which_windows(record, of_intervals):
         yield f"  {note}"
 
 
-def _which_windows(record: QueryRecord, of_spells: Sequence[Sequence[Row]]) -> str:
+def _which_windows(record: QueryRecord, of_intervals: Sequence[Sequence[Row]]) -> str:
     """Say which plan a window counts for, and which windows count for none."""
     judged = set(record.windows.filter(~pl.col("repeated"))["window"])
-    without = judged - {row["window"] for rows in of_spells for row in rows}
+    without = judged - {row["window"] for rows in of_intervals for row in rows}
     notes = []
-    if len(of_spells) > 1:
+    if len(of_intervals) > 1:
         notes.append("a window counts for the plan that served most of it")
     if without:
         notes.append(

@@ -11,7 +11,7 @@ from sim.dataplane.base.queueing import steps_to_boundary
 from sim.dataplane.blocks import tables as tb
 from sim.dataplane.blocks.disciplines import sheds, wait_by_rank
 from sim.dataplane.blocks.lists import drop_behind, end, gather, lose_arrivals
-from sim.dataplane.blocks.tables import PlaneTables, Records
+from sim.dataplane.blocks.tables import PlaneTables, RecordArray
 
 GHOST = -2  # outcome of a row that only its engine still needs
 
@@ -50,7 +50,7 @@ def take_generation(t: PlaneTables, station: int, until_ns: int) -> None:
 
 
 @inlined
-def _run_ends_ns(engines: Records, engine: int) -> int:
+def _run_ends_ns(engines: RecordArray, engine: int) -> int:
     return int(engines[engine].began_ns + engines[engine].steps * engines[engine].step_ns)
 
 

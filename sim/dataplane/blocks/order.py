@@ -4,11 +4,11 @@ import numpy as np
 
 from scenarios.compiled import compiled, inlined
 from sim.dataplane.base.durations import NEVER
-from sim.dataplane.blocks.tables import LINK, NONE, SINK, STATION, Ints, Order, Records
+from sim.dataplane.blocks.tables import LINK, NONE, SINK, STATION, Ints, Order, RecordArray
 
 
-def arrange(times: Ints, stops: Records, visits: Records, spans: Records) -> Order:
-    """Return the used stops of all routes in topological order.
+def arrange(times: Ints, stops: RecordArray, visits: RecordArray, spans: RecordArray) -> Order:
+    """Return the stops of all routes, that are in use, in an order that follows each of them.
 
     Also mark the *inline* stops in ``stops``: links and stations with one server and no batches,
     whose arrivals come in order from one place. Requests that reach such a stop are served at once.
@@ -33,14 +33,14 @@ def arrange(times: Ints, stops: Records, visits: Records, spans: Records) -> Ord
 
 
 @compiled
-def _note_due(times: Ints, stops: Records, inline: Ints, due_ns: Ints) -> None:
+def _note_due(times: Ints, stops: RecordArray, inline: Ints, due_ns: Ints) -> None:
     for i in range(len(inline)):
         due_ns[i] = next_ns(times, stops, inline[i])
 
 
 @inlined
-def next_ns(times: Ints, stops: Records, stop: int) -> int:
-    """Return when an inline stop continues with its requests; NEVER if it has none."""
+def next_ns(times: Ints, stops: RecordArray, stop: int) -> int:
+    """Return when an inline stop goes on with what it has; NEVER if it has nothing."""
     at_ns = NEVER
     if stops[stop].serving_first != NONE:
         at_ns = times[stops[stop].serving_first]
@@ -53,7 +53,7 @@ def next_ns(times: Ints, stops: Records, stop: int) -> int:
 
 @compiled
 def _arrange(  # noqa: PLR0912
-    stops: Records, visits: Records, spans: Records, order: Ints
+    stops: RecordArray, visits: RecordArray, spans: RecordArray, order: Ints
 ) -> int:
     n = len(stops)
     edges = 0

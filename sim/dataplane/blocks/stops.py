@@ -28,7 +28,7 @@ from sim.dataplane.blocks.lists import (
     stay,
     wait,
 )
-from sim.dataplane.blocks.tables import NONE, OUT, Floats, Ints, PlaneTables, Records
+from sim.dataplane.blocks.tables import NONE, OUT, Floats, Ints, PlaneTables, RecordArray
 
 # Servers
 
@@ -51,7 +51,7 @@ def replace_least(heap: Ints, at: int, n: int, value: int) -> None:
 
 
 @inlined
-def station_work_ns(rows_f: Floats, visits: Records, slot: int, visit: int, line: int) -> int:
+def station_work_ns(rows_f: Floats, visits: RecordArray, slot: int, visit: int, line: int) -> int:
     """Return how long a request would be served alone, at nominal speed."""
     mean = visits[visit].mean
     return whole(mean * rows_f[slot, SIZE] * rows_f[slot, index(line + VARIABILITY)])
@@ -92,7 +92,7 @@ def serve_alone(
 
 @inlined
 def _finish(
-    stops: Records,
+    stops: RecordArray,
     steps: Ints,
     station: int,
     start_ns: int,
@@ -112,9 +112,9 @@ def _finish(
 
 
 @inlined
-def _done(stops: Records, steps: Ints, stop: int, start_ns: int, work: int) -> int:
-    """Return when a stop finishes some work."""
-    # A stop begins work in order of time, so the search starts at the step that held last.
+def _done(stops: RecordArray, steps: Ints, stop: int, start_ns: int, work: int) -> int:
+    """Return when a stop has done its work."""
+    # What a stop begins, it begins in the order of time: the step that held last is at hand.
     if start_ns >= stops[stop].rate_until_ns:
         at, n = stops[stop].steps_at, stops[stop].steps
         step = step_at(steps, at, n, stops[stop].step, start_ns)

@@ -28,7 +28,7 @@ ONE_BITS = int(np.float64(1.0).view(np.int64))
 IS_COMPLETED, IS_UNSERVED, IS_LOST, IS_DROPPED, IS_SHED, IS_IN_FLIGHT = range(len(OUTCOMES))
 """Outcomes as stored in rows."""
 
-Records = NDArray[np.void]
+RecordArray = NDArray[np.void]
 
 
 def _record(size: int, **fields: type) -> np.dtype[np.void]:
@@ -178,18 +178,18 @@ class PlaneTables(NamedTuple):
     # by row, when it reaches its next stop, or leaves the server
     times: Ints
     chain: Ints  # the row that follows it in a list, by row
-    stops: Records  # stops
-    visits: Records  # visits of all routes
-    tokens: Records  # tokens of visits to language models
-    models: Records  # language models at stations
-    engines: Records
-    jobs: Records  # requests at language models, by row
-    branches: Records  # forked requests, by row; empty if no route forks
+    stops: RecordArray  # stops
+    visits: RecordArray  # visits of all routes
+    tokens: RecordArray  # what visits to language models take
+    models: RecordArray  # language models at stations
+    engines: RecordArray
+    jobs: RecordArray  # what is known of requests at language models, by row
+    branches: RecordArray  # what is known of forked requests, by row; empty if no route forks
     steps: Ints  # rates of stops in time
     servers: Ints  # free times of the servers of stations that have several, a heap each
     factors: Floats  # batch factors of stations
     flights: Ints  # requests under way, by deployment
-    terms: Records  # promises to them, by deployment
+    terms: RecordArray  # what they are promised, by deployment
     free: Ints  # rows that are free, as a stack
     out: Ints  # rows that leave a stop before the sync point, in that order
     born: Ints  # rows born since the last report
@@ -210,11 +210,11 @@ class Order(NamedTuple):
 class Sources(NamedTuple):
     """The sources of requests."""
 
-    state: Records  # the sources
-    next_ns: Ints  # time of each source's next drawn birth; else NEVER
+    state: RecordArray  # the sources
+    next_ns: Ints  # when each gives birth next, as far as it is drawn; else NEVER
     active: Ints  # those that may still give birth
-    segments: Records  # routes in time, chained by ``next``
-    # Drawn births: the time of each, and the bits of its factors that are not all 1, shape
+    segments: RecordArray  # routes in time, chained by ``next``
+    # Births that are drawn: when each is, and the bits of its factors that are not all 1, shape
     # (sources, room, 1 + n).
     births: Ints
     columns: Ints  # the columns of rows that take these factors, shape (n,)
@@ -224,7 +224,7 @@ class RecordTable:
     """Records that are added and freed, in an array that grows."""
 
     def __init__(self, record: np.dtype[np.void]) -> None:
-        self.rows: Records = aligned((16,), record)
+        self.rows: RecordArray = aligned((16,), record)
         self.count = 0
         self._free: list[int] = []
 
@@ -280,8 +280,8 @@ class RowPool:
         self.counts: Ints = np.zeros(COUNTS, dtype=np.int64)
         self.rows: Ints = np.empty((0, width(operators)), dtype=np.int64)
         self.times = self.chain = self.free = self.born = self.ended = none
-        self.jobs: Records = np.zeros(0, dtype=JOB)
-        self.branches: Records = np.zeros(0, dtype=BRANCH)
+        self.jobs: RecordArray = np.zeros(0, dtype=JOB)
+        self.branches: RecordArray = np.zeros(0, dtype=BRANCH)
         self.grow()
 
     def grow(self) -> None:

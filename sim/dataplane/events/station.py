@@ -114,10 +114,10 @@ class EventStation(Queue[BatchJob]):
             if now < ready_ns:
                 self._dispatch_at(ready_ns)
                 return
-            self._serve(now)
+            self._start_batch(now)
 
-    def _serve(self, now: int) -> None:
-        """Start a batch on the longest-free server."""
+    def _start_batch(self, now: int) -> None:
+        """Start a batch on the server that has been free longest."""
         batch: list[BatchJob] = []
         while self.waiting and len(batch) < self.spec.max_batch:
             first = heappop(self.waiting)[-1]

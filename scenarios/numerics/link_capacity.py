@@ -1,0 +1,51 @@
+"""The capacity of an access link over time, drawn from its published distribution."""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hardware_models.links import Marginal, between_link_share, process_correlation
+from scenarios.compiled import compiled
+
+Floats = NDArray[np.float64]
+
+
+def capacity_series_bps(marginal: Marginal, normals: Floats, autocorrelation: float) -> Floats:
+    """Return a link's capacity second by second, in bits per second, (n,).
+
+    A Gaussian process drives it: a level of the link, constant in time, with `between_link_share`
+    of the variance, plus a stationary AR(1) process with the rest. `Marginal.at` turns it into
+    capacity (a Gaussian copula), so capacity has the published percentiles over links and times.
+
+    Args:
+        marginal: The distribution of capacity over links and times, in bits per second.
+        normals: n + 1 independent standard normals: the link's level, then one for each second.
+        autocorrelation: Correlation of capacity at successive seconds within a link, at least 0 and
+            below 1.
+
+    Raises:
+        ValueError: A number is out of its range, or there are fewer than two normals.
+    """
+    if not 0 <= autocorrelation < 1:
+        raise ValueError(
+            f"autocorrelation is {autocorrelation!r}: give a number of at least 0 and below 1"
+        )
+    if normals.ndim != 1 or normals.size < 2:
+        raise ValueError(f"normals has shape {normals.shape}: give one row of at least 2 numbers")
+    share = between_link_share()
+    coefficient = process_correlation(marginal, autocorrelation)
+    shocks = normals[1:] * math.sqrt(1 - coefficient**2)
+    shocks[0] = normals[1]  # Start in the stationary distribution, not at its mean.
+    within = _autoregressive(shocks, coefficient)
+    return marginal.at(math.sqrt(share) * normals[0] + math.sqrt(1 - share) * within)
+
+
+@compiled
+def _autoregressive(shocks: Floats, coefficient: float) -> Floats:
+    """Return an AR(1) process: each value is ``coefficient`` times the last, plus a shock, (n,)."""
+    values, value = np.empty_like(shocks), 0.0
+    for at in range(len(shocks)):
+        value = shocks[at] + coefficient * value
+        values[at] = value
+    return values
