@@ -4,13 +4,14 @@ import os
 from collections.abc import Generator
 from operator import itemgetter
 from pathlib import Path
-from traceback import extract_tb
+from traceback import walk_tb
 from typing import TYPE_CHECKING
 
 import numpy as np
 from simpy import Event
 
 from scenarios.compiled import working_s
+from sim.api.planner import Planner
 from sim.clock import seconds
 from sim.cluster.queries import QueryState
 from sim.controlplane.deployments import NoRoomError
