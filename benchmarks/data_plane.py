@@ -22,9 +22,9 @@ from time import thread_time
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from benchmarks._tracking import QUERIES, STATION_VISITS, application, monitor, tracking
+from scenarios.numerics import Ints
 from scenarios.requests import RequestBlock
 from sim.clock import NS_PER_S
 from sim.dataplane.base.interface import COMPLETED, DataPlane, Recorder, Route, StationSpec, Visit
@@ -42,8 +42,6 @@ SMALL_RUNS: dict[str, tuple[Callable[[Recorder], DataPlane], int]] = {
 GROUPS, STAGES = 4, 2
 FIXED = 20_000_000
 FIXED_BLOCK = 65_536
-
-Ints = NDArray[np.int64]
 
 
 class Counting:

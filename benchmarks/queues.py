@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 import simpy
-from numpy.typing import NDArray
 
+from scenarios.numerics import Ints
 from scenarios.requests import RequestBlock
 from sim.dataplane.base.interface import DataPlane, Recorder, Route, StationSpec, Visit
 from sim.dataplane.base.request_rows import ARRIVAL, ENDED
@@ -26,8 +26,6 @@ MEAN_NS = 1_000_000.0
 QUEUES = {"M/M/1": (1,), "M/M/4": (4,), "M/M/16": (16,), "three in tandem": (1, 1, 1)}
 CUSTOMERS = {"blocks": 5_000_000, "events": 100_000, "SimPy": 100_000, "Ciw": 20_000}
 PORTION = 4096
-
-Ints = NDArray[np.int64]
 
 
 class Sojourns:

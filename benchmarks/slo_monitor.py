@@ -14,9 +14,9 @@ from time import thread_time
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hardware_models.devices import devices
+from scenarios.numerics import Ints
 from scenarios.queries import Query
 from scenarios.slo import SLO
 from sim.clock import NS_PER_S
@@ -40,8 +40,6 @@ WINDOW_S = 60.0
 WARM_UP = 65
 SECONDS = 60
 RUNS = 3
-
-Ints = NDArray[np.int64]
 
 
 class Load:

@@ -9,18 +9,15 @@ from math import ceil
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hardware_models.devices import DeviceModel, devices, hidden_log_sd
 from hardware_models.links import Marginal
 from scenarios.link_traces import MOST_BPS, Recording
-from scenarios.numerics import Floats
+from scenarios.numerics import Floats, Ints
 from scenarios.numerics.link_capacity import capacity_series_bps
 from scenarios.random_streams import stream
 from scenarios.scenario import Scenario
 from scenarios.slo import SLO
-
-Integers = NDArray[np.int64]
 
 UNSEEN_S = 4 * 3600.0
 """How far beyond the horizon links are drawn. Links of lives of years would fill memory; of shorter
@@ -75,8 +72,8 @@ class QueryTruth:
     departure_s: float
     device_factor: float
     slowdowns: tuple[tuple[float, float], ...]
-    uplink_bytes_per_s: Integers
-    downlink_bytes_per_s: Integers
+    uplink_bytes_per_s: Ints
+    downlink_bytes_per_s: Ints
     access_rtt_s: float
     content: tuple[tuple[float, Floats], ...]
 
@@ -187,7 +184,7 @@ def _link(
     )
 
 
-def _bytes_per_s(bps: Floats) -> Integers:
+def _bytes_per_s(bps: Floats) -> Ints:
     return np.clip(np.rint(bps / 8), 1, MOST_BPS / 8).astype(np.int64)
 
 

@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from lab.common.errors import InputError, one_line
 from lab.config.compose import Setup
 from lab.runs.runner import single_threaded
 from lab.runs.summary import Tally, summarise
 from scenarios.applications.pipeline import ANSWER
+from scenarios.numerics import Ints
 from sim.api.planner import Planner
 from sim.controlplane.world import World
 from sim.dataplane.base.interface import COMPLETED, OUTCOMES, DataPlane, Recorder
@@ -35,7 +35,6 @@ from sim.dataplane.base.request_rows import (
 )
 from sim.dataplane.events.plane import EventsPlane
 
-Ints = NDArray[np.int64]
 Values = Mapping[str, tuple[Any, Any]]
 
 KEYS = ("query", "window", "operator", "triggered_s", "at_s")

@@ -8,9 +8,9 @@ import numpy as np
 
 from planners.bayesopt.encodings import ordinal
 from planners.bayesopt.gaussian_process import GaussianProcess
-from planners.common.arrays import Booleans, Floats, Integers
 from planners.common.orders import Orders
 from planners.common.trials import Trials
+from scenarios.numerics import Bools, Floats, Ints
 from scenarios.queries import Query
 from scenarios.slo import SLO
 from sim import Plan, PlanningContext, PlanView
@@ -87,7 +87,7 @@ class End(Enum):
 class Scored:
     """K evaluated plans and their believed values, each of shape (K,)."""
 
-    plans: Integers
+    plans: Ints
     accuracy: Floats
     latency_s: Floats
     gpu_s: Floats
@@ -115,7 +115,7 @@ class PlacementSearch:
         configurations = len(self.context.world.pipeline.configurations)
         self._draws = self.rng.permutation(configurations).tolist()
         # Rows are layouts; -1 where a layout cannot run a configuration.
-        self._plans: Integers = np.full((self.view.layout.max(initial=-1) + 1, configurations), -1)
+        self._plans: Ints = np.full((self.view.layout.max(initial=-1) + 1, configurations), -1)
         self._plans[self.view.layout, self.view.configuration] = np.arange(len(self.view))
         self._slices = gpu_slices(self.context, self.view)
         self._slowdown = self._slowdown_of_layouts(self.slowdowns)
@@ -159,7 +159,7 @@ class PlacementSearch:
         plans = self._plans[:, chosen].ravel()
         return self._score(plans[plans >= 0])
 
-    def feasible(self, scored: Scored) -> Booleans:
+    def feasible(self, scored: Scored) -> Bools:
         """Mark the plans that meet every part of the SLO, shape (K,)."""
         slo = self.query.slo
         meets = np.ones(len(scored.plans), dtype=bool)
@@ -175,7 +175,7 @@ class PlacementSearch:
         """Return whether the cluster can deploy a plan once all orders are carried out."""
         return self.orders.fits(self.query, plan)
 
-    def _explore_layout(self, runs: Integers, worse: int) -> tuple[End, int]:
+    def _explore_layout(self, runs: Ints, worse: int) -> tuple[End, int]:
         """Search one layout; return why it was left, and how many were below its best.
 
         ``runs`` has the layout's plan with each configuration, shape (C,), or -1; ``worse`` is the
@@ -211,7 +211,7 @@ class PlacementSearch:
                 return End.ENOUGH, worse
         return End.LAYOUT, worse
 
-    def _propose(self, model: GaussianProcess, runs: Integers, left: Booleans) -> int | None:
+    def _propose(self, model: GaussianProcess, runs: Ints, left: Bools) -> int | None:
         """Return the configuration of largest upper bound that has room; close those without."""
         self.context.charge(self.query, "search_step")
         mean, deviation = model.predict()
@@ -225,7 +225,7 @@ class PlacementSearch:
             left[index] = False
         return None
 
-    def _start(self, runs: Integers) -> End | None:
+    def _start(self, runs: Ints) -> End | None:
         """Profile random configurations until the layout has enough known ones."""
         known = sum(runs[each] >= 0 for each in self.trials.known)
         for index in self._draws:
@@ -239,7 +239,7 @@ class PlacementSearch:
                     return End.ENOUGH
         return None
 
-    def _has_room(self, runs: Integers) -> bool:
+    def _has_room(self, runs: Ints) -> bool:
         """Check whether some plan of a layout fits; a step of the model costs far more."""
         looked_at = [*self.trials.known[-LOOKED_AT:], *self._draws[:LOOKED_AT]]
         plans = (self.view.plan(int(runs[each])) for each in looked_at if runs[each] >= 0)
@@ -248,7 +248,7 @@ class PlacementSearch:
     def _spent(self) -> bool:
         return self.context.remaining(self.query) <= self._until_s
 
-    def _score(self, plans: Integers) -> Scored:
+    def _score(self, plans: Ints) -> Scored:
         which = self.view.configuration[plans]
         accuracy = self.trials.accuracy[which]
         latency_s = self.trials.latency_s(self.view, plans)
@@ -280,7 +280,7 @@ def gpu_slices(context: PlanningContext, view: PlanView) -> Floats:
     return np.array([*shares, 0.0])
 
 
-def gpu_time_s(view: PlanView, plans: Integers, slices: Floats, operator_time_s: Floats) -> Floats:
+def gpu_time_s(view: PlanView, plans: Ints, slices: Floats, operator_time_s: Floats) -> Floats:
     """Return GPU seconds per request of K plans, weighted by share of the GPU; devices count 0.
 
     ``operator_time_s`` is on profiling hardware, shape (K, N); for ``slices`` see `gpu_slices`.

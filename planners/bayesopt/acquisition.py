@@ -4,7 +4,7 @@ import numpy as np
 import scipy  # submodules load at first use
 from numpy.typing import ArrayLike
 
-from planners.common.arrays import Floats
+from scenarios.numerics import Floats
 
 
 def probability_below(bound: ArrayLike | None, mean: ArrayLike, sd: ArrayLike) -> Floats:

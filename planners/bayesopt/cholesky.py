@@ -14,8 +14,8 @@ from math import exp, sqrt
 import numpy as np
 import scipy  # submodules load at first use
 
-from planners.common.arrays import Floats, Integers
 from scenarios.compiled import compiled
+from scenarios.numerics import Floats, Ints
 
 FEW = 100_000
 """Multiplications, of n rows by m new ones at C points, up to which several rows are added in
@@ -35,12 +35,12 @@ class Factor:
         self._points = points
         self._signal, self._constant = signal, constant
         self._size = 0
-        self._chosen: Integers = np.zeros(8, dtype=np.int64)
+        self._chosen: Ints = np.zeros(8, dtype=np.int64)
         self._lower: Floats = np.zeros((8, 8))
         self._solved: Floats = np.zeros((8, len(points)))
 
     def extend(
-        self, start: int, chosen: Integers, noise: Floats, unit: float = 1.0, floor: float = 0.0
+        self, start: int, chosen: Ints, noise: Floats, unit: float = 1.0, floor: float = 0.0
     ) -> None:
         """Replace all rows from number ``start`` on by m new rows.
 
@@ -106,7 +106,7 @@ class Factor:
 @compiled
 def _add_rows(
     start: int,
-    chosen: Integers,
+    chosen: Ints,
     noise: Floats,
     unit: float,
     floor: float,
@@ -140,7 +140,7 @@ def _add_rows(
 
 
 @compiled
-def _covariance(points: Floats, chosen: Integers, signal: float, constant: float) -> Floats:
+def _covariance(points: Floats, chosen: Ints, signal: float, constant: float) -> Floats:
     """Return the covariance of m of C points with all, shape (m, C)."""
     covariance = np.empty((len(chosen), len(points)))
     for row, point in enumerate(chosen):

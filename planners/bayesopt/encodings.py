@@ -9,12 +9,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from planners.common.arrays import Floats, Integers
 from scenarios.applications.pipeline import Pipeline
+from scenarios.numerics import Floats, Ints
 from sim import PlanView
 
 
-def positions(pipeline: Pipeline) -> Integers:
+def positions(pipeline: Pipeline) -> Ints:
     """Return the position of each configuration's knob values in their lists, (C, knobs)."""
     shape = [len(knob.choices) for knob in pipeline.knobs]
     every = list(np.ndindex(*shape))  # configurations are numbered like the product of choices

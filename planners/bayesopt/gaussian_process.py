@@ -15,7 +15,7 @@ import numpy as np
 
 from planners.bayesopt.cholesky import Factor
 from planners.bayesopt.hyperparameters import Hyperparameters, fitted
-from planners.common.arrays import Floats
+from scenarios.numerics import Floats
 
 REFIT_AT = (4, 8, 16, 32, 64, 128, 256, 512)
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from planners.common.arrays import Floats, Integers
 from planners.common.lbfgsb import minimum
 from scenarios.compiled import compiled
+from scenarios.numerics import Floats, Ints
 
 MOST_STEPS = 15
 """L-BFGS steps of one refit; it starts where the last one ended."""
@@ -102,7 +102,7 @@ def _limits(blocks: int) -> tuple[Floats, Floats, Floats]:
 
 
 @compiled
-def _squared_by_block(points: Floats, block_of: Integers, blocks: int) -> Floats:
+def _squared_by_block(points: Floats, block_of: Ints, blocks: int) -> Floats:
     """Return the squared distances of n points within each block, shape (blocks, n, n)."""
     count = len(points)
     squared = np.zeros((blocks, count, count))

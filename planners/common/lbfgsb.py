@@ -11,7 +11,7 @@ from sys import float_info
 import numpy as np
 import scipy  # submodules load at first use
 
-from planners.common.arrays import Floats
+from scenarios.numerics import Floats
 
 Function = Callable[[Floats], tuple[float, Floats]]
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from planners.common.arrays import Floats, Integers
 from planners.common.offline_profiles import half_profiled
+from scenarios.numerics import Floats, Ints
 from scenarios.queries import Query
 from sim import Estimate, PlanningContext, PlanView
 
@@ -60,7 +60,7 @@ class Trials:
         self._context.remember(self._key, tuple(self.known), self._query)
         return True
 
-    def latency_s(self, view: PlanView, plans: Integers) -> Floats:
+    def latency_s(self, view: PlanView, plans: Ints) -> Floats:
         """Predict the SLO's quantile of latency of K plans under the present load, seconds, (K,).
 
         Their configurations must be known. Infinite where a station or link would be overloaded.

@@ -6,8 +6,8 @@ from math import ceil
 
 import numpy as np
 
-from planners.common.arrays import Integers
 from scenarios.applications.pipeline import Configuration
+from scenarios.numerics import Ints
 from scenarios.queries import Query
 from sim import CORE, Allocation, PlanningContext
 from sim.api.plan import operator_price_usd_per_hour
@@ -54,7 +54,7 @@ def crews(
         for kind, allocation in zip(view.stations, allocations, strict=True)
     ]
 
-    def crew_for(operator: int, plans: Integers) -> tuple[Worker, ...]:
+    def crew_for(operator: int, plans: Ints) -> tuple[Worker, ...]:
         kinds, first = np.unique(view.station[plans, operator], return_index=True)
         return tuple(
             Worker(

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from planners.common.arrays import Floats, Integers
 from planners.common.lbfgsb import minimum
 from planners.matching.packing import Move, Packing
 from planners.matching.problem import Problem
+from scenarios.numerics import Floats, Ints
 
 CORRECTIONS = 20
 """Number of earlier steps that give the curvature."""
@@ -120,7 +120,7 @@ SHORT = 100.0
 class Matching:
     """Which plan each query gets."""
 
-    chosen: Integers  # row of the plan of each query, -1 for none, shape (Q,)
+    chosen: Ints  # row of the plan of each query, -1 for none, shape (Q,)
     prices: Floats  # price of a unit of each pool, shape (R,)
     value: float  # sum of the weights of the chosen plans
     bound: float  # no matching, fractional or not, has a larger sum
@@ -145,13 +145,13 @@ def match(problem: Problem, prices: Floats | None = None) -> Matching:
     return Matching(chosen, found, float(problem.weight[chosen[chosen >= 0]].sum()), bound)
 
 
-def _best(problem: Problem, reduced: Floats) -> Integers:
+def _best(problem: Problem, reduced: Floats) -> Ints:
     """Return the row of each query's plan of largest reduced weight, -1 where none is positive."""
     best = problem.ranked(reduced)[problem.first]
     return np.where((reduced[best] > 0) & (problem.weight[best] > 0), best, -1)
 
 
-def _settled(problem: Problem, shares: Floats) -> Integers:
+def _settled(problem: Problem, shares: Floats) -> Ints:
     """Return the row for each query, or -1, given approximate shares of the relaxation, (M,)."""
     shares = np.where(problem.weight > 0, shares, 0.0)
     most = problem.best(shares)
@@ -171,7 +171,7 @@ def _settled(problem: Problem, shares: Floats) -> Integers:
     return wanted
 
 
-def _best_shares(problem: Problem, rows: Integers, used: Floats) -> Floats:
+def _best_shares(problem: Problem, rows: Ints, used: Floats) -> Floats:
     """Return the best shares of some plans, (k,), given the use of other queries, (R,).
 
     A basic solution of the linear program, by HiGHS, so few queries are split.
@@ -212,7 +212,7 @@ def _best_shares(problem: Problem, rows: Integers, used: Floats) -> Floats:
     return np.zeros(count) if result.x is None else np.asarray(result.x[:count])
 
 
-def _drawn(problem: Problem, shares: Floats) -> Integers:
+def _drawn(problem: Problem, shares: Floats) -> Ints:
     """Return a row or -1 for each query, drawn by its plans' shares.
 
     Evenly spread multiples of the golden ratio replace random numbers.
@@ -245,7 +245,7 @@ class _Room:
                 self._instances[pool] = packing, profile
             self._size[cards.pools] = 1 / np.maximum(cards.layouts.max(axis=0), 1)
 
-    def serve(self, wanted: Integers, reduced: Floats) -> Integers:
+    def serve(self, wanted: Ints, reduced: Floats) -> Ints:
         """Serve the wanted plans, (Q,), if there is room; fill the rest; return rows, (Q,).
 
         The plans of the largest instances come first, then those of largest reduced weight, (M,).

@@ -11,8 +11,8 @@ from functools import cache
 
 import numpy as np
 
-from planners.common.arrays import Floats, Integers
 from planners.matching.problem import Cards
+from scenarios.numerics import Floats, Ints
 
 Move = tuple[int, int]
 """Numbers of the sets that a card holds before and after."""
@@ -24,8 +24,8 @@ class Sets:
 
     # Number of the set once an instance of each profile is added, shape (S, K); -1 where
     # there is no room.
-    after: Integers
-    room: Integers  # instances that can be added together, in L ways, shape (S, L, K)
+    after: Ints
+    room: Ints  # instances that can be added together, in L ways, shape (S, L, K)
 
 
 @cache
@@ -78,7 +78,7 @@ class Packing:
         self._holding[move[0]] += 1
 
 
-def as_arrays(packings: Sequence[Packing]) -> tuple[Integers, Integers]:
+def as_arrays(packings: Sequence[Packing]) -> tuple[Ints, Ints]:
     """Return the cards of C nodes, and the ways to take an instance, for compiled functions.
 
     Returns:

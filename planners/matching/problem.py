@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from planners.common.arrays import Booleans, Floats, Integers
+from scenarios.numerics import Bools, Floats, Ints
 
 
 @dataclass(frozen=True)
 class Demand:
     """The demand of M plans on the pools, in compressed rows."""
 
-    start: Integers  # where each plan's entries begin, and the number of entries, shape (M + 1,)
-    pool: Integers  # pool of each entry, shape (nnz,)
+    start: Ints  # where each plan's entries begin, and the number of entries, shape (M + 1,)
+    pool: Ints  # pool of each entry, shape (nnz,)
     amount: Floats  # amount taken, above 0, shape (nnz,); of instances a whole number
 
     @classmethod
@@ -31,10 +31,10 @@ class Cards:
     """The identical cards of one node; K profiles, L layouts."""
 
     count: int  # number of cards
-    pools: Integers  # pool of the instances of each profile, shape (K,)
+    pools: Ints  # pool of the instances of each profile, shape (K,)
     # Instances of each profile in each maximal layout, shape (L, K); see
     # `sim.api.gpu_layouts`.
-    layouts: Integers
+    layouts: Ints
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Supply:
             raise ValueError(f"capacity={self.capacity}: must be 0 or more")
 
     @cached_property
-    def plain(self) -> Booleans:
+    def plain(self) -> Bools:
         """Which pools have a capacity of their own, shape (R,); the others hold instances."""
         plain = np.ones(len(self.capacity), dtype=bool)
         for cards in self.cards:
@@ -78,7 +78,7 @@ class Problem:
         ValueError: the shapes do not fit each other.
     """
 
-    query: Integers  # query of each plan, ascending from 0 without gaps, shape (M,)
+    query: Ints  # query of each plan, ascending from 0 without gaps, shape (M,)
     weight: Floats  # worth of each plan, shape (M,); plans of 0 or less are never chosen
     demand: Demand  # demand of the plans
     supply: Supply  # capacity of the pools
@@ -92,7 +92,7 @@ class Problem:
             )
 
     @cached_property
-    def first(self) -> Integers:
+    def first(self) -> Ints:
         """First plan of each query, shape (Q,)."""
         return np.flatnonzero(np.diff(self.query, prepend=-1))
 
@@ -114,6 +114,6 @@ class Problem:
         """Return the largest value of each query's plans, shape (Q,)."""
         return np.asarray(np.maximum.reduceat(values, self.first))
 
-    def ranked(self, values: Floats) -> Integers:
+    def ranked(self, values: Floats) -> Ints:
         """Return the plans, those of each query by falling value, shape (M,)."""
         return np.lexsort((-values, self.query))

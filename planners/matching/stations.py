@@ -14,10 +14,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from planners.common.arrays import Booleans, Floats, Integers
 from planners.matching.packing import Packing, as_arrays
 from planners.matching.problem import Cards
 from scenarios.compiled import compiled
+from scenarios.numerics import Bools, Floats, Ints
 
 SLACK = 1e-9
 """Tolerance for rounding errors."""
@@ -35,21 +35,21 @@ class Stock(NamedTuple):
     The fields without a comment are those of `WholeStations`, with the plans in this order.
     """
 
-    begin: Integers  # first plan of each set, and the number of plans, shape (B + 1,)
-    member: Integers  # set of each plan, shape (M,)
-    query: Integers
+    begin: Ints  # first plan of each set, and the number of plans, shape (B + 1,)
+    member: Ints  # set of each plan, shape (M,)
+    query: Ints
     worth: Floats
     filled: Floats
     sent: Floats
-    sets: Integers  # sorts of station of each set, -1 for none, shape (B, N)
-    pool: Integers
+    sets: Ints  # sorts of station of each set, -1 for none, shape (B, N)
+    pool: Ints
     units: Floats
-    instances: Integers
-    profile: Integers
+    instances: Ints
+    profile: Ints
     capacity: Floats
     # Sets of instances that a card holds before and after one is added, by node and profile,
     # the best way first, -1 behind the last, shape (C, K, L, 2).
-    moves: Integers
+    moves: Ints
 
 
 class State(NamedTuple):
@@ -58,12 +58,12 @@ class State(NamedTuple):
     load: Floats  # load of stations of each sort, in stations, shape (S,)
     whole: Floats  # stations of each sort, shape (S,)
     used: Floats  # units taken of the pools, shape (R,)
-    holding: Integers  # cards of each node by the set of instances they hold, shape (C, sets)
-    in_vain: Booleans  # sets of stations that can serve no more queries, shape (B,)
-    chosen: Integers  # row of the plan of each query, -1 for none, shape (Q,)
+    holding: Ints  # cards of each node by the set of instances they hold, shape (C, sets)
+    in_vain: Bools  # sets of stations that can serve no more queries, shape (B,)
+    chosen: Ints  # row of the plan of each query, -1 for none, shape (Q,)
 
 
-def initial_state(stock: Stock, queries: int, load: Floats, holding: Integers) -> State:
+def initial_state(stock: Stock, queries: int, load: Floats, holding: Ints) -> State:
     """Return the state without served queries; ``load`` and ``holding`` as in `State`."""
     whole = np.ceil(load - SLACK)
     used = np.zeros(len(stock.capacity))
@@ -87,7 +87,7 @@ def total(stock: Stock, state: State) -> float:
 
 
 @compiled
-def keep(stock: Stock, state: State, rows: Integers) -> None:
+def keep(stock: Stock, state: State, rows: Ints) -> None:
     """Serve queries by given plans as far as there is room, -1 for none, shape (Q,)."""
     for row in rows:
         if row >= 0:
@@ -198,7 +198,7 @@ def _serve(stock: Stock, state: State, row: int, grow: bool) -> bool:
 
 
 @compiled
-def _take(stock: Stock, holding: Integers, sort: int, many: int) -> bool:
+def _take(stock: Stock, holding: Ints, sort: int, many: int) -> bool:
     """Take the instances of some stations of a sort; return whether there was room for all."""
     node, profile = stock.profile[sort]
     for _ in range(many * stock.instances[sort]):
@@ -231,22 +231,22 @@ class WholeStations:
     """Q queries, M plans, N operators, S sorts of station, R pools."""
 
     queries: int  # number of queries, Q
-    query: Integers  # query of each plan, shape (M,)
+    query: Ints  # query of each plan, shape (M,)
     worth: Floats  # worth of serving the query by it, above 0, shape (M,)
     # Sort of station of each operator, -1 for none, each at most once, shape (M, N).
-    station: Integers
+    station: Ints
     filled: Floats  # share of one station that the query fills, at most 1, shape (M, N)
     sent: Floats  # its demand on the pools without stations, shape (M, R)
-    pool: Integers  # pool that a sort draws on, shape (S,)
+    pool: Ints  # pool that a sort draws on, shape (S,)
     units: Floats  # units of the pool that one station takes, shape (S,)
-    instances: Integers  # GPU instances that one station takes of the cards, 0 for none, shape (S,)
-    profile: Integers  # cards of these, and number of their profile there, shape (S, 2)
+    instances: Ints  # GPU instances that one station takes of the cards, 0 for none, shape (S,)
+    profile: Ints  # cards of these, and number of their profile there, shape (S, 2)
     load: Floats  # other load of stations of each sort, in stations, shape (S,)
     capacity: Floats  # capacity of the pools for these queries and that load, shape (R,)
     cards: Sequence[Cards] = ()  # the GPUs of each node that has some
 
     @cached_property
-    def order(self) -> Integers:
+    def order(self) -> Ints:
         """Plans by set of stations, and in each those that fill little first, shape (M,)."""
         return np.lexsort((-self.worth, self.filled.max(axis=1), self._sets))
 
@@ -277,16 +277,16 @@ class WholeStations:
         return initial_state(self.stock, self.queries, self.load, self._cut[0])
 
     @cached_property
-    def _cut(self) -> tuple[Integers, Integers]:
+    def _cut(self) -> tuple[Ints, Ints]:
         packings = [Packing(each, np.ones(each.layouts.shape[1])) for each in self.cards]
         return as_arrays(packings)
 
     @cached_property
-    def _sets(self) -> Integers:
+    def _sets(self) -> Ints:
         return _numbered(self.station)
 
 
-def share_stations(problem: WholeStations, current: Integers) -> Integers:
+def share_stations(problem: WholeStations, current: Ints) -> Ints:
     """Return the row of each query's plan, -1 for none, shape (Q,); their worth is the most found.
 
     ``current`` has the rows of the present plans, which need not fit.
@@ -299,7 +299,7 @@ def share_stations(problem: WholeStations, current: Integers) -> Integers:
     stock, blank = problem.stock, problem.nobody_served
     firsts = _promising(*weigh(stock, blank), BEGINNINGS // 2)
     best, most = nobody, 0.0
-    starts: list[tuple[Integers, int | None]] = [(now, None), (nobody, None)]
+    starts: list[tuple[Ints, int | None]] = [(now, None), (nobody, None)]
     for start, first in [*starts, *((nobody, first) for first in firsts)]:
         state = copied(blank)
         keep(stock, state, start)
@@ -323,9 +323,7 @@ def _promising(gains: Floats, shares: Floats, many: int) -> list[int]:
     return list(dict.fromkeys([*by_score[:many].tolist(), *by_gain[:many].tolist()]))
 
 
-def _exchanged(
-    problem: WholeStations, chosen: Integers, most: float
-) -> tuple[Integers, float] | None:
+def _exchanged(problem: WholeStations, chosen: Ints, most: float) -> tuple[Ints, float] | None:
     """Return the best choice and its worth after replacing a sort of station, if it is better."""
     best, stock = None, problem.stock
     uses = np.where((chosen >= 0)[:, None], stock.sets[stock.member[np.maximum(chosen, 0)]], -1)
@@ -345,7 +343,7 @@ def _exchanged(
     return best
 
 
-def best_of_each_set(query: Integers, station: Integers, worth: Floats) -> Integers:
+def best_of_each_set(query: Ints, station: Ints, worth: Floats) -> Ints:
     """Return rows of the plans of largest worth among those of a query on the same stations.
 
     Shapes are (M,), (M, N) for stations, and (M,); the result has at most M rows.
@@ -356,7 +354,7 @@ def best_of_each_set(query: Integers, station: Integers, worth: Floats) -> Integ
     return order[first]
 
 
-def _numbered(rows: Integers) -> Integers:
+def _numbered(rows: Ints) -> Ints:
     """Return the rank of each row among the distinct rows, shape (M,).
 
     The inverse of ``np.unique``, which takes far longer as it compares whole rows.

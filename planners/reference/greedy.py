@@ -5,16 +5,16 @@ from math import inf
 
 import numpy as np
 
-from planners.common.arrays import Integers
 from planners.common.orders import Orders, QueryByQuery
 from planners.common.ranges import Count, NonNegative, Positive
+from scenarios.numerics import Ints
 from scenarios.queries import Query
 from sim import Estimate, Plan, PlanningContext, PlanView
 
 
 def promising(
     context: PlanningContext, query: Query, view: PlanView, estimate: Estimate, headroom: float
-) -> Integers:
+) -> Ints:
     """Return numbers of a configuration's plans that should meet a query's SLO, the fastest first.
 
     A prediction under the present load may use a share ``headroom`` of the latency bound. Ties go

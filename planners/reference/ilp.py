@@ -6,7 +6,6 @@ from itertools import product
 
 import numpy as np
 
-from planners.common.arrays import Booleans, Floats, Integers
 from planners.common.ranges import BelowOne, Count, InRange, NonNegative, Positive
 from planners.reference.optimum import (
     Capacity,
@@ -18,13 +17,14 @@ from planners.reference.optimum import (
     solve,
 )
 from scenarios.applications.pipeline import Pipeline
+from scenarios.numerics import Bools, Floats, Ints
 from scenarios.queries import Query
 from sim import Choices, Plan, Planner, PlannerError, PlanningContext, Truth
 
 
 def needed_configurations(
-    pipeline: Pipeline, feasible: Booleans, load: Floats, kept: Sequence[int]
-) -> Booleans:
+    pipeline: Pipeline, feasible: Bools, load: Floats, kept: Sequence[int]
+) -> Bools:
     """Mark the configurations that remain once interchangeable ones are removed.
 
     Stations are shared by operator key, the knob values up to an operator. Let u and v be values of
@@ -37,7 +37,7 @@ def needed_configurations(
     is that of a request on a station of each kind, for each kind of query, shape (..., C); infinite
     where no such station exists. Configurations ``kept`` always stay. The result has shape (C,).
     """
-    alive: Booleans = np.asarray(feasible.any(axis=(0, 1)))
+    alive: Bools = np.asarray(feasible.any(axis=(0, 1)))
     holds = np.zeros(len(alive), dtype=bool)
     holds[list(kept)] = True
     every = np.moveaxis(feasible, -1, 0).reshape(len(alive), -1)
@@ -61,7 +61,7 @@ def needed_configurations(
     return alive
 
 
-def _interchangeable(pipeline: Pipeline) -> Iterator[Integers]:
+def _interchangeable(pipeline: Pipeline) -> Iterator[Ints]:
     """Yield configurations that differ in one operator's own knobs only, last operators first.
 
     Each array has a row for each value of these knobs, a column for each value of those after.
@@ -185,9 +185,7 @@ class ILP(InRange, Planner):
             tuple(self.cores),
         )
 
-    def feasible(
-        self, context: PlanningContext, query: Query, truth: Truth, plans: Integers
-    ) -> Integers:
+    def feasible(self, context: PlanningContext, query: Query, truth: Truth, plans: Ints) -> Ints:
         """Return which of the given plans of a view are feasible for a query."""
         view, slo = truth.view, query.slo
         configuration = view.configuration[plans]
@@ -205,7 +203,7 @@ class ILP(InRange, Planner):
         return plans[self._latency_s(context, query, truth, plans) <= self.headroom * slo.latency_s]
 
     def _latency_s(
-        self, context: PlanningContext, query: Query, truth: Truth, plans: Integers
+        self, context: PlanningContext, query: Query, truth: Truth, plans: Ints
     ) -> Floats:
         """Return the SLO's quantile of latency that the model predicts, shape (k,)."""
         configuration = truth.view.configuration[plans]
@@ -261,7 +259,7 @@ class ILP(InRange, Planner):
         return Target(seen, plans)
 
     def _offers(
-        self, query: Query, truth: Truth, plans: Integers, current: int | None
+        self, query: Query, truth: Truth, plans: Ints, current: int | None
     ) -> list[FeasiblePlan]:
         """Return the plans of a query that an optimum may need, of those given."""
         view = truth.view
@@ -290,9 +288,9 @@ def _needed(
     context: PlanningContext,
     queries: Sequence[Query],
     truths: Sequence[Truth],
-    feasible: Sequence[Integers],
+    feasible: Sequence[Ints],
     current: Sequence[int | None],
-) -> Booleans:
+) -> Bools:
     """Mark the configurations that an optimum over all queries may need, shape (C,)."""
     configurations = len(context.world.pipeline.configurations)
     if not queries:
@@ -316,7 +314,7 @@ def _needed(
     return needed_configurations(context.world.pipeline, does, load, kept)
 
 
-def _load(query: Query, truth: Truth, plans: Integers) -> Floats:
+def _load(query: Query, truth: Truth, plans: Ints) -> Floats:
     """Return a query's load on each operator's station, in servers, shape (k, N)."""
     times_s = truth.operator_time_s[truth.view.configuration[plans]]
     load: Floats = query.requests_per_s * times_s * truth.view.capacity_factors[plans]

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from planners.common.arrays import Floats, Integers
+from scenarios.numerics import Floats, Ints
 from sim import CORE, PlanningContext, PlanView, StationKind
 from sim.api.gpu_layouts import gpu_layouts
 
@@ -108,7 +108,7 @@ class Capacity:
 
 def offers_of(
     view: PlanView,
-    plans: Integers,
+    plans: Ints,
     load: Floats,
     extra_usd_per_hour: Floats,
     keep: int | None = None,
@@ -189,7 +189,7 @@ class Optimum:
 class Program:
     """The integer program; columns are choices of plans, sorts of station, and layouts of cards."""
 
-    begin: Integers  # first column of each query's offers, and of the stations, shape (Q + 1,)
+    begin: Ints  # first column of each query's offers, and of the stations, shape (Q + 1,)
     worth: Floats  # value of each column, shape (columns,)
     usd_per_hour: Floats  # cost of each, shape (columns,)
     most: Floats  # upper bound of each, shape (columns,)

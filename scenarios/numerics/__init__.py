@@ -1,6 +1,9 @@
-"""Distributions, and arithmetic in compiled functions."""
+"""Numbers: exact sums, quantiles and distributions, and the types of arrays."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+Singles = NDArray[np.float32]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]

@@ -3,12 +3,10 @@
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hardware_models.links import Marginal, between_link_share, process_correlation
 from scenarios.compiled import compiled
-
-Floats = NDArray[np.float64]
+from scenarios.numerics import Floats
 
 
 def capacity_series_bps(marginal: Marginal, normals: Floats, autocorrelation: float) -> Floats:

@@ -5,13 +5,10 @@ shell sort in its place, the data plane alone takes 1.3 to 1.4 times as long (se
 ``benchmarks/without.py``).
 """
 
-import numpy as np
-from numpy.typing import NDArray
-
 from scenarios.compiled import in_place, inlined
+from scenarios.numerics import Ints
 from sim._jit.hints import index
 
-Ints = NDArray[np.int64]
 MOST_BITS = 13  # most bits of a digit; each value of a digit needs one count
 
 

@@ -3,9 +3,9 @@
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
+from scenarios.numerics import Floats, Ints
 from scenarios.queries import Query
 from sim.api.choices import DEFAULT_CHOICES, Choices
-from sim.api.estimate import Floats, Integers
 from sim.api.plan import Plan
 from sim.api.plan_view import PlanView
 from sim.api.truth import Truth
@@ -25,7 +25,7 @@ class BulkOperations(Protocol):
     def last_departed(self) -> Iterator[Query]:
         """Yield the last 1,000 departed queries, the latest first."""
 
-    def last_counts(self) -> Integers:
+    def last_counts(self) -> Ints:
         """Return the requests born and the good ones in each running query's last window.
 
         Shape (Q, 2), in the order of ``context.running``; 0 where no window was judged.
@@ -50,12 +50,12 @@ class BulkOperations(Protocol):
         self,
         query: Query,
         view: PlanView,
-        indices: Integers,
+        indices: Ints,
         operator_time_s: Floats,
         time_cv: Floats | float,
         load: Literal["present"] | float = "present",
         normalised: Floats | tuple[float, float] = (1.0, 1.0),
-        row: Integers | None = None,
+        row: Ints | None = None,
         slower: tuple[float, float] = (1.0, 1.0),
         links_slower: float = 1.0,
     ) -> tuple[Floats, Floats]:

@@ -9,9 +9,10 @@ from collections.abc import Hashable, Iterator, Sequence
 from typing import Any, Protocol
 
 from scenarios.applications.pipeline import Configuration
+from scenarios.numerics import Ints
 from scenarios.queries import Query
 from sim.api.bulk import BulkOperations
-from sim.api.estimate import Estimate, Integers
+from sim.api.estimate import Estimate
 from sim.api.plan import Plan
 from sim.api.prediction import Prediction
 from sim.api.window_report import WindowReport
@@ -64,9 +65,7 @@ class PlanningContext(Protocol):
         is ``"cost"``, list price and then the richest configuration, or ``"enumeration"``.
         """
 
-    def profile(
-        self, of: Query | str, what: Plan | Configuration, samples: int | Integers
-    ) -> Estimate:
+    def profile(self, of: Query | str, what: Plan | Configuration, samples: int | Ints) -> Estimate:
         """Measure a configuration on items of a query's data, or of a data set.
 
         Only what was not measured before runs and is charged: n items on w workers take

@@ -5,16 +5,13 @@ from functools import cached_property
 from math import nan, sqrt
 
 import numpy as np
-from numpy.typing import NDArray
 
 from scenarios.applications.pipeline import Configuration
 from scenarios.compiled import compiled
+from scenarios.numerics import Floats, Ints
 from scenarios.numerics.sums import moments, total
 from scenarios.slo import SLO
 from sim.api.prediction import DagPath
-
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -31,7 +28,7 @@ class Measurement:
     """
 
     configuration: Configuration
-    items: Integers
+    items: Ints
     accuracy: Floats
     operator_time_s: Floats
     size: Floats

@@ -6,7 +6,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.api.estimate import Floats, Integers
+from scenarios.numerics import Floats, Ints
 from sim.api.plan import Plan
 
 S = TypeVar("S", bound=np.generic)
@@ -52,7 +52,7 @@ class WayView:
     ``operators`` are those on the way, shape (n,).
     """
 
-    operators: Integers
+    operators: Ints
     access_s: Floats
     backhaul_s: Floats
     backhaul_up_s: Floats
@@ -75,9 +75,9 @@ class Records:
             of each of W ways, shape (P, 1 + W, 4).
     """
 
-    order: Integers
-    ends: Integers
-    place: Integers
+    order: Ints
+    ends: Ints
+    place: Ints
     served: Floats
     met: Floats
 
@@ -123,13 +123,13 @@ class PlanView:
         records: the figures once more, for compiled functions.
     """
 
-    configuration: Integers
-    layout: Integers
+    configuration: Ints
+    layout: Ints
     latency_factors: Floats
     capacity_factors: Floats
     crowded_factors: Floats
-    at_once: Integers
-    servers: Integers
+    at_once: Ints
+    servers: Ints
     access_s: Floats
     backhaul_s: Floats
     backhaul_up_s: Floats
@@ -138,10 +138,10 @@ class PlanView:
     list_price_usd_per_hour: Floats
     cost_usd_per_hour: Floats
     stations: tuple[StationKind, ...]
-    station: Integers
-    operator_key: Integers
+    station: Ints
+    operator_key: Ints
     space: PlanSource
-    number: Integers
+    number: Ints
     records: Records
 
     def __len__(self) -> int:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from sim.api.estimate import Floats
+from scenarios.numerics import Floats
 from sim.api.plan_view import PlanView
 
 

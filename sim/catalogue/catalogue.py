@@ -15,8 +15,8 @@ from scenarios.applications.application import Application
 from scenarios.applications.pipeline import Configuration, KnobValue, Pipeline
 from scenarios.cluster import DEVICE, Cluster
 from scenarios.network import Network
+from scenarios.numerics import Floats, Ints
 from scenarios.queries import Query
-from sim.api.estimate import Floats, Integers
 from sim.api.plan import Allocation, Plan
 from sim.catalogue.service_times import RefusalError, Service, device_service, node_service
 
@@ -179,8 +179,8 @@ class OperatorKeys:
 
     # Which key of each operator a configuration has, counted from 0 for each operator, shape (C,
     # N).
-    column: Integers
-    identity: Integers  # a number for each key of the pipeline, equal for equal keys, shape (C, N)
+    column: Ints
+    identity: Ints  # a number for each key of the pipeline, equal for equal keys, shape (C, N)
     number: tuple[dict[Key, int], ...]  # for each operator, which column a key has
     # For each operator, a configuration for each of its keys.
     examples: tuple[tuple[Configuration, ...], ...]
@@ -211,7 +211,7 @@ class ServiceTable:
     latency: Floats
     capacity: Floats  # what a request takes of a server, over the same
     crowded: Floats  # time of a request on a full server, over the same
-    at_once: Integers  # requests that a server serves at the same time
+    at_once: Ints  # requests that a server serves at the same time
     memory_bytes: Floats  # memory that a replica needs; infinite where the operator cannot run
 
     def with_device(self, row: "ServiceTable") -> "ServiceTable":

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from scenarios.compiled import in_place
+from scenarios.numerics import Floats, Ints
 from sim._jit.id_pool import grown
-from sim.api.estimate import Floats, Integers
 from sim.clock import NS_PER_HOUR
 from sim.cluster.machine import Machine
 from sim.cluster.machines import Machines
@@ -36,7 +36,7 @@ class Billing:
         # By machine: how many parts of its slots are attributed, and of each the query, the price
         # of the slot in dollars per hour, and the share of it.
         self._parts = np.zeros(many, dtype=np.int64)
-        self._query: Integers = np.zeros((many, 0), dtype=np.int64)
+        self._query: Ints = np.zeros((many, 0), dtype=np.int64)
         self._slot_price: Floats = np.zeros((many, 0))
         self._share: Floats = np.zeros((many, 0))
         self._attributed_usd: Floats = np.zeros(0)  # by query id
@@ -120,8 +120,8 @@ def _charge(
     idle_usd: float,
     price: Floats,
     idle: Floats,
-    parts: Integers,
-    query: Integers,
+    parts: Ints,
+    query: Ints,
     slot_price: Floats,
     share: Floats,
     attributed_usd: Floats,

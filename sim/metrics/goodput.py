@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from math import ceil, isnan
 
 import numpy as np
-from numpy.typing import NDArray
 
+from scenarios.numerics import Bools, Floats, Ints
 from scenarios.queries import Query
 from sim._jit.id_pool import IdPool, grown
 from sim.clock import NS_PER_HOUR, NS_PER_S, ns
@@ -31,10 +31,6 @@ from sim.dataplane.base.interface import COMPLETED, OUTCOMES
 from sim.dataplane.base.request_rows import PARTS
 from sim.metrics import window_counts as wc
 from sim.metrics.goodput_time import goodput_time
-
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
 
 SLACK = 1e-9
 """Relative slack of comparisons, so that rounding decides no verdict."""

@@ -16,15 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scenarios.compiled import compiled, in_place, inlined
+from scenarios.numerics import Ints
 from sim._jit.hints import AHEAD, LINE, index, prefetch
 from sim._jit.id_pool import grown, slot_of
 from sim.dataplane.base import request_rows as col
 from sim.dataplane.base.durations import bound_of
 from sim.dataplane.base.interface import COMPLETED, IN_FLIGHT, LOST, OUTCOMES
 from sim.dataplane.base.request_rows import line_of, operators_of
-
-Ints = NDArray[np.int64]
-Bools = NDArray[np.bool_]
 
 IS_COMPLETED = OUTCOMES.index(COMPLETED)
 IS_IN_FLIGHT = OUTCOMES.index(IN_FLIGHT)

@@ -10,13 +10,14 @@ from numpy.typing import ArrayLike
 
 from scenarios.applications.pipeline import Configuration, Pipeline
 from scenarios.cluster import Cluster
+from scenarios.numerics import Floats, Ints
 from scenarios.queries import Query
 from sim.api.bulk import BulkOperations
 from sim.api.charges import CHARGES_S
 from sim.api.choices import DEFAULT_CHOICES, Choices
 from sim.api.context import PlanningContext
 from sim.api.errors import PlannerError
-from sim.api.estimate import Estimate, Floats, Integers
+from sim.api.estimate import Estimate
 from sim.api.plan import Plan
 from sim.api.plan_view import PlanView
 from sim.api.prediction import Prediction
@@ -126,7 +127,7 @@ class ServedBulk(Facet, BulkOperations):
     def last_departed(self) -> Iterator[Query]:
         return reversed(self._counted.registry.departed)
 
-    def last_counts(self) -> Integers:
+    def last_counts(self) -> Ints:
         service = self._counted
         return service.telemetry.last_counts(service.registry.running_by_id)
 
@@ -157,12 +158,12 @@ class ServedBulk(Facet, BulkOperations):
         self,
         query: Query,
         view: PlanView,
-        indices: Integers,
+        indices: Ints,
         operator_time_s: Floats,
         time_cv: Floats | float,
         load: Literal["present"] | float = "present",
         normalised: Floats | tuple[float, float] = (1.0, 1.0),
-        row: Integers | None = None,
+        row: Ints | None = None,
         slower: tuple[float, float] = (1.0, 1.0),
         links_slower: float = 1.0,
     ) -> tuple[Floats, Floats]:
@@ -279,9 +280,7 @@ class ServedContext(Facet, PlanningContext):
     def candidates(self, query: Query, order: str = "cost") -> Iterator[Plan]:
         return self._counted.plan_space.ordered(order, query.device)
 
-    def profile(
-        self, of: Query | str, what: Plan | Configuration, samples: int | Integers
-    ) -> Estimate:
+    def profile(self, of: Query | str, what: Plan | Configuration, samples: int | Ints) -> Estimate:
         if isinstance(of, str):
             return self._profile_offline(of, what, samples)
         call, search = self._call, self._call.search(of)
@@ -304,9 +303,7 @@ class ServedContext(Facet, PlanningContext):
             bench.keep(plan, estimate)  # a repeated question has the same answer
         return estimate
 
-    def _profile_offline(
-        self, dataset: str, configuration: Any, samples: int | Integers
-    ) -> Estimate:
+    def _profile_offline(self, dataset: str, configuration: Any, samples: int | Ints) -> Estimate:
         call, service = self._call, self._service
         call.count()
         call.check_dataset(dataset)
@@ -421,14 +418,14 @@ def _filled(values: ArrayLike, shape: tuple[int, ...]) -> Floats:
     return np.ascontiguousarray(np.broadcast_to(np.asarray(values, dtype=np.float64), shape))
 
 
-def _row(row: ArrayLike, many: int) -> Integers:
+def _row(row: ArrayLike, many: int) -> Ints:
     given = np.asarray(row, dtype=np.int64)
     if given.shape != (many,):
         raise ValueError(f"row: shape {given.shape}, must be ({many},)")
     return given
 
 
-def _checked(samples: int | Integers) -> int | Integers:
+def _checked(samples: int | Ints) -> int | Ints:
     """Check a number of items, or a set of item numbers, to profile; return it."""
     if isinstance(samples, int | np.integer):
         if samples < 0:

@@ -6,13 +6,12 @@ from itertools import product
 from math import fsum
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hardware_models.devices import DeviceModel
 from scenarios.applications.pipeline import Operator
 from scenarios.cluster import DEVICE, Cluster
+from scenarios.numerics import Bools, Floats, Ints
 from sim.api.choices import Choices
-from sim.api.estimate import Floats, Integers
 from sim.api.plan import CORE, Allocation, Plan, operator_price_usd_per_hour
 from sim.catalogue.catalogue import (
     Catalogue,
@@ -24,7 +23,6 @@ from sim.catalogue.catalogue import (
 )
 from sim.planning.plan_rules import moves_up
 
-Booleans = NDArray[np.bool_]
 Layout = tuple[tuple[str, ...], tuple[Allocation, ...]]
 
 
@@ -46,7 +44,7 @@ class PlanSpace:
         self._nominal = nominal
         self._pipeline = nominal.application.pipeline
         self._made: dict[int, Plan] = {}
-        self._on: dict[str, Booleans] = {}
+        self._on: dict[str, Bools] = {}
         operators, cluster = self._pipeline.operators, nominal.cluster
         self.keys = OperatorKeys.of(self._pipeline)
         offers = [_options(operator, cluster, choices or Choices()) for operator in operators]
@@ -57,8 +55,8 @@ class PlanSpace:
             if moves_up(self._pipeline, places)
         )
         blocks = [self._block(placement) for placement in self.placements]
-        self.layout_option: Integers = np.concatenate(blocks)
-        self.layout_placement: Integers = np.repeat(
+        self.layout_option: Ints = np.concatenate(blocks)
+        self.layout_placement: Ints = np.repeat(
             np.arange(len(blocks)), [len(block) for block in blocks]
         )
         self.tables: tuple[ServiceTable, ...] = tuple(
@@ -112,10 +110,10 @@ class PlanSpace:
         return map(self.plan, indices[self.on(device)[indices]].tolist())
 
     @cached_property
-    def _by_cost(self) -> Integers:
+    def _by_cost(self) -> Ints:
         return np.lexsort((self.configuration, self.layout, self.list_price_usd_per_hour))
 
-    def on(self, device: DeviceModel) -> Booleans:
+    def on(self, device: DeviceModel) -> Bools:
         """Mark the plans whose operators on the device it can run, shape (len(self),)."""
         if device.name not in self._on:
             # Many layouts have the same operators on the device.
@@ -141,7 +139,7 @@ class PlanSpace:
         chosen = [options[at] for options, at in zip(self.options, row, strict=True)]
         return tuple(place for place, _ in chosen), tuple(share for _, share in chosen)
 
-    def _block(self, placement: tuple[str, ...]) -> Integers:
+    def _block(self, placement: tuple[str, ...]) -> Ints:
         """Return all layouts of a placement, the last operator's option changing fastest."""
         offered = [
             np.array(

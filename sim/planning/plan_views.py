@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from scenarios.applications.dataset import Dataset
 from scenarios.cluster import DEVICE
+from scenarios.numerics import Floats, Ints
 from scenarios.queries import Query
 from sim.api.choices import Choices
-from sim.api.estimate import Floats, Integers
 from sim.api.plan_view import PlanView, Records, StationKind, WayView, recorded, sealed
 from sim.catalogue.catalogue import ACCESS, UP, Catalogue, Crossing
 from sim.planning.plan_space import PlanSpace
@@ -45,7 +45,7 @@ class PlanViews:
     def __init__(self, nominal: Catalogue) -> None:
         self._nominal = nominal
         self._spaces: dict[Choices, PlanSpace] = {}
-        self._stations: dict[Choices, tuple[tuple[StationKind, ...], list[Integers]]] = {}
+        self._stations: dict[Choices, tuple[tuple[StationKind, ...], list[Ints]]] = {}
         self._on_device: dict[Hashable, PlanView] = {}
         self._views: dict[Hashable, PlanView] = {}
 
@@ -193,7 +193,7 @@ class PlanViews:
         return recorded(blank)
 
 
-def _station_kinds(space: PlanSpace) -> tuple[tuple[StationKind, ...], list[Integers]]:
+def _station_kinds(space: PlanSpace) -> tuple[tuple[StationKind, ...], list[Ints]]:
     """Return all kinds of station of a space, and which one each option of an operator uses."""
     kinds: list[StationKind] = []
     of_option = []

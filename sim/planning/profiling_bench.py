@@ -18,20 +18,19 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from scenarios.applications.application import Application
 from scenarios.applications.dataset import Dataset
 from scenarios.applications.pipeline import Configuration
 from scenarios.compiled import compiled
+from scenarios.numerics import Bools, Floats, Ints
 from scenarios.numerics.distributions import Constant, Variability
 from scenarios.numerics.normal_quantiles import normal_quantile
 from scenarios.random_streams import stream
-from sim.api.estimate import Estimate, Floats, Integers, Measurement
+from sim.api.estimate import Estimate, Measurement
 from sim.api.plan import Plan
 from sim.planning.profiling_log import ProfileRecord, ProfilingLog
 
-Booleans = NDArray[np.bool_]
 ITEMS, FEW = 1024, 64
 """Items of each owner, and how many of them are drawn at first."""
 
@@ -44,7 +43,7 @@ LEAST_RANK = 1e-9  # least distance of ranks from 0 and 1, whose quantiles would
 class ProfilingRun(NamedTuple):
     """One profiling run: the items that it would measure, and its cost."""
 
-    items: Integers  # numbers of the items that it measures, shape (m,)
+    items: Ints  # numbers of the items that it measures, shape (m,)
     charged_s: float  # seconds on the search's clock
     device_s: float  # seconds of profiling devices
     prefix_reused: int  # leading operators that need not run at all
@@ -54,7 +53,7 @@ class ProfilingRun(NamedTuple):
 class _Items:
     """The true properties of items, by number: n items, N operators."""
 
-    strata: Integers  # stratum of each, shape (n,)
+    strata: Ints  # stratum of each, shape (n,)
     ranks: Floats  # how easy each is within its stratum, shape (n,)
     sizes: Floats  # size over the mean, shape (n,)
     lengths: Floats  # length of the output over the mean, shape (n,)
@@ -95,7 +94,7 @@ class ProfilingBench:
         self._expected: Floats | None = None
         self._measured: dict[int, Measurement] = {}
         self._estimates: dict[Plan, Estimate] = {}
-        self._seen: dict[int, Booleans] = {}
+        self._seen: dict[int, Bools] = {}
         self._unseen: list[ProfileRecord] = []
         self._features: Floats | None = None
         self.runs = 0
@@ -175,7 +174,7 @@ class ProfilingBench:
         """Return the measurement of a configuration so far."""
         return self._measured.get(configuration.index)
 
-    def missing(self, configuration: Configuration, wanted: int | Integers) -> Integers:
+    def missing(self, configuration: Configuration, wanted: int | Ints) -> Ints:
         """Return the items still to be measured, ascending.
 
         ``wanted`` are numbers of items, ascending, shape (m,), or how many in all, lowest numbers
@@ -191,7 +190,7 @@ class ProfilingBench:
             return np.flatnonzero(left)[: wanted - len(done)]
         return wanted[left[wanted]]
 
-    def run(self, configuration: Configuration, items: Integers, workers: int) -> ProfilingRun:
+    def run(self, configuration: Configuration, items: Ints, workers: int) -> ProfilingRun:
         """Return the run that measures the items not measured yet, with so many workers."""
         self._see_all()
         charged_s, device_s, reused = 0.0, 0.0, 0
@@ -214,7 +213,7 @@ class ProfilingBench:
                     self._seen[key] = np.zeros(ITEMS, dtype=bool)
                 self._seen[key][record.items] = True
 
-    def _times_s(self, configuration: Configuration, drawn: _Items, items: Integers) -> Floats:
+    def _times_s(self, configuration: Configuration, drawn: _Items, items: Ints) -> Floats:
         """Return the time of each operator on some of the items drawn, shape (m, N)."""
         means_s = self.dataset.service_time_s[configuration.index]
         sizes, factors = drawn.sizes[items], drawn.factors[:, items]
@@ -236,7 +235,7 @@ class ProfilingBench:
             self._expected = self.dataset.expected_accuracy(self._weights)
         return float(self._expected[configuration.index])
 
-    def measure(self, configuration: Configuration, items: Integers, at_ns: int = 0) -> Measurement:
+    def measure(self, configuration: Configuration, items: Ints, at_ns: int = 0) -> Measurement:
         """Return the measurement on all items known and some new ones, ascending, shape (m,)."""
         known = self._measured.get(configuration.index)
         if known is not None and not len(items):
@@ -249,7 +248,7 @@ class ProfilingBench:
             self._profiling_log.note(record)
         return self._learn(configuration, record)
 
-    def _observe(self, configuration: Configuration, items: Integers) -> tuple[Floats, Floats]:
+    def _observe(self, configuration: Configuration, items: Ints) -> tuple[Floats, Floats]:
         """Return accuracy, shape (m,), and times of operators, shape (m, N), on some items."""
         drawn = self._items(_count_up_to(items))
         accuracy = self.dataset.item_accuracy(
@@ -297,7 +296,7 @@ def _view(
     views: Floats,
     ranks: Floats,
     hardness: Floats,
-    strata: Integers,
+    strata: Ints,
     latent_share: float,
     noise_share: float,
 ) -> None:
@@ -308,5 +307,5 @@ def _view(
         views[1, item] = latent_share * hardness[strata[item]] + noise_share * views[1, item]
 
 
-def _count_up_to(items: Integers) -> int:
+def _count_up_to(items: Ints) -> int:
     return int(items[-1]) + 1 if len(items) else 0

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.api.estimate import Floats, Integers
+from scenarios.numerics import Floats, Ints
 
 Owner = tuple[str | int, ...]
 
@@ -29,7 +29,7 @@ class ProfileRecord:
     owner: Owner
     configuration: int  # index of the configuration
     learned_ns: int  # end of the run, by its search's clock
-    items: Integers  # numbers of the items, shape (m,)
+    items: Ints  # numbers of the items, shape (m,)
     accuracy: Floats  # accuracy on each, shape (m,)
     operator_time_s: Floats  # time of each operator on each, on profiling hardware, shape (m, N)
 
@@ -98,7 +98,7 @@ class ProfilingLog:
         self.restored = 0
         self.measured = 0
 
-    def recall(self, owner: Owner, configuration: int, items: Integers) -> ProfileRecord | None:
+    def recall(self, owner: Owner, configuration: int, items: Ints) -> ProfileRecord | None:
         """Return the next record of an earlier run on exactly these items, or None."""
         if not self._earlier or not len(items):
             return None

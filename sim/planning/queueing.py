@@ -27,9 +27,9 @@ import numpy as np
 from scenarios.applications.dataset import Dataset
 from scenarios.cluster import DEVICE
 from scenarios.compiled import compiled
+from scenarios.numerics import Floats, Ints
 from scenarios.queries import Query
 from sim.api import plan_view as pv
-from sim.api.estimate import Floats, Integers
 from sim.api.plan_view import PlanView
 from sim.api.prediction import DagPath
 from sim.cluster.machines import Machines, StationDemand
@@ -143,7 +143,7 @@ class Sizes(NamedTuple):
     time_cv: Floats  # coefficient of variation of request sizes, shape (m,)
     # Factors of means from dividing by allowances, for moving and for all else, shape (m, 2).
     normalised: Floats
-    row: Integers  # the row of each plan, shape (K,)
+    row: Ints  # the row of each plan, shape (K,)
     # Factors of operator times on the device, and elsewhere.
     slower: tuple[float, float] = (1.0, 1.0)
     links_slower: float = 1.0  # factor of the times of the query's messages on links
@@ -154,7 +154,7 @@ def present_loads(
     dataset: Dataset,
     query: Query,
     view: PlanView,
-    indices: Integers,
+    indices: Ints,
 ) -> OtherLoads:
     """Return the present load of others at the stations that a query would join or share."""
     space = cast(PlanSpace, view.space)
@@ -185,7 +185,7 @@ def present_loads(
     )
 
 
-def _gathered(tables: list[Floats], options: Integers, columns: Integers) -> Floats:
+def _gathered(tables: list[Floats], options: Ints, columns: Ints) -> Floats:
     return np.column_stack(
         [table[row, column] for table, row, column in zip(tables, options, columns, strict=True)]
     )
@@ -204,7 +204,7 @@ def _backhaul(machines: Machines, query: Query) -> tuple[float, float]:
 def sojourns(
     query: Query,
     view: PlanView,
-    indices: Integers,
+    indices: Ints,
     sizes: Sizes,
     loads: OtherLoads,
     utilisation: float = 0.0,
@@ -245,15 +245,15 @@ def _wait(service_s: float, busy: float, servers: float) -> tuple[float, float]:
 
 @compiled
 def _sojourns(  # noqa: PLR0915
-    indices: Integers,
-    place: Integers,
+    indices: Ints,
+    place: Ints,
     rate: float,
     sizes: Sizes,
     others: OtherLoads,
     utilisation: float,
     served: Floats,
     met: Floats,
-    ways: tuple[Integers, ...],
+    ways: tuple[Ints, ...],
     quantile: float,
 ) -> tuple[Floats, Floats]:
     """Return mean and quantile of sojourns, those of the slowest way; see `sojourns`.

@@ -9,11 +9,12 @@ from math import fsum
 from hardware_models.basis import Basis, worst
 from scenarios.applications.pipeline import Configuration
 from scenarios.cluster import DEVICE
+from scenarios.numerics import Floats, Ints
 from scenarios.queries import Query
 from scenarios.scenario import Scenario
 from sim.api.charges import CHARGES_S
 from sim.api.choices import DEFAULT_CHOICES
-from sim.api.estimate import Floats, Integers, Measurement
+from sim.api.estimate import Measurement
 from sim.api.plan import Plan
 from sim.api.prediction import DagPath
 from sim.catalogue.catalogue import ACCESS, UP, Catalogue, Crossing
@@ -286,7 +287,7 @@ class PlanningService:
         self,
         bench: ProfilingBench,
         configuration: Configuration,
-        wanted: int | Integers,
+        wanted: int | Ints,
         search: SearchClock,
         query: int | None = None,
     ) -> tuple[Measurement, int]:
@@ -340,7 +341,7 @@ def _affordable(
     workers: int,
     bench: ProfilingBench,
     configuration: Configuration,
-    missing: Integers,
+    missing: Ints,
     search: SearchClock,
 ) -> ProfilingRun | None:
     """Return the run on the most items that the search can pay for, or None."""

@@ -7,10 +7,10 @@ import numpy as np
 
 from scenarios.applications.application import Application, LanguageModel
 from scenarios.applications.dataset import Dataset
+from scenarios.numerics import Floats, Ints
 from scenarios.queries import Query, QueryTruth
 from scenarios.random_streams import stream
 from sim.api.choices import Choices
-from sim.api.estimate import Floats, Integers
 from sim.api.truth import Truth
 from sim.catalogue.catalogue import BACKHAUL, UP, Catalogue, Crossing
 from sim.planning.plan_views import Links, PlanViews, nominal_links
@@ -67,7 +67,7 @@ def _links(query: Query, truth: QueryTruth, now_s: float, nominal: Links) -> Lin
     return Links(sent_s, propagation_s)
 
 
-def mean_transmission_s(bytes_per_s: Integers, size: Floats) -> Floats:
+def mean_transmission_s(bytes_per_s: Ints, size: Floats) -> Floats:
     """Return the mean seconds to send messages of sizes in bytes, shape (m,), without queueing.
 
     ``bytes_per_s`` is the link's capacity in each second from now on, shape (n,). A message that

@@ -6,18 +6,15 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from hardware_models.devices import device
 from lab.runs.api import Result
 from planners.reference.ilp import ILP
 from planners.reference.optimum import Capacity
 from scenarios.applications.pipeline import Pipeline
-from scenarios.numerics import Floats
+from scenarios.numerics import Floats, Ints
 from scenarios.queries import Query
 from sim import Planner, PlanningContext, Truth
-
-Integers = NDArray[np.int64]
 
 LEAST = "least"
 """Role of a query's cheapest plan of all that would do."""
@@ -111,9 +108,7 @@ class UserProbe(Planner):
         return found
 
 
-def used_usd_per_hour(
-    context: PlanningContext, query: Query, truth: Truth, plans: Integers
-) -> Floats:
+def used_usd_per_hour(context: PlanningContext, query: Query, truth: Truth, plans: Ints) -> Floats:
     """Return the price of the shares of stations and egress that plans use, shape (k,)."""
     view, capacity = truth.view, Capacity.of(context)
     station = view.station[plans]

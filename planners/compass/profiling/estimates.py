@@ -7,9 +7,9 @@ from math import inf, isnan, sqrt
 import numpy as np
 from scipy.special import stdtrit
 
-from planners.common.arrays import Floats, Integers
 from planners.compass.state.records import dataset_state, update_dataset
 from scenarios.compiled import compiled
+from scenarios.numerics import Floats, Ints
 from sim import PlanningContext
 
 
@@ -21,13 +21,13 @@ class Strata:
     scale: Floats  # standard deviation of each feature, 1 where constant, (F,)
     centroids: Floats  # of each cluster in standardised features, (K, F)
 
-    def of(self, features: Floats) -> Integers:
+    def of(self, features: Floats) -> Ints:
         """Return the stratum, 0 to K - 1, of each item by its features, (n, F), shape (n,)."""
         return np.asarray(_nearest(features, self.centre, self.scale, self.centroids))
 
 
 @compiled
-def _nearest(features: Floats, centre: Floats, scale: Floats, centroids: Floats) -> Integers:
+def _nearest(features: Floats, centre: Floats, scale: Floats, centroids: Floats) -> Ints:
     """Return the centroid nearest to each item, the first of equals; see `Strata`."""
     nearest, point = np.empty(len(features), dtype=np.int64), np.empty(len(centre))
     for at in range(len(features)):
@@ -82,7 +82,7 @@ def simple_mean(values: Floats) -> tuple[float, float, float]:
 
 @compiled
 def stratified_mean(
-    values: Floats, strata: Integers, weights: Floats
+    values: Floats, strata: Ints, weights: Floats
 ) -> tuple[float, float, float, Floats]:
     """Return the mean of a stratified sample, its variance, and the degrees of freedom.
 
@@ -122,7 +122,7 @@ def stratified_mean(
 def regressed_mean(
     values: Floats,
     control: Floats,
-    strata: Integers,
+    strata: Ints,
     weights: Floats,
     mean: float,
     variance: float,
@@ -153,7 +153,7 @@ def regressed_mean(
 
 @compiled
 def _regressed(
-    values: Floats, control: Floats, strata: Integers, weights: Floats
+    values: Floats, control: Floats, strata: Ints, weights: Floats
 ) -> tuple[float, float, float, float, float, float]:
     """Return the parts of `regressed_mean` that depend only on the sample.
 
@@ -176,7 +176,7 @@ def _regressed(
 
 @compiled
 def _slope_within(
-    values: Floats, control: Floats, strata: Integers, many: int
+    values: Floats, control: Floats, strata: Ints, many: int
 ) -> tuple[float, float, float]:
     """Return the slope of values over a control within strata, its variance, and its freedom.
 

@@ -11,7 +11,6 @@ from typing import Literal
 
 import numpy as np
 
-from planners.common.arrays import Floats, Integers
 from planners.common.ranges import InRange, Level, WholeCount
 from planners.common.weak_cache import KEPT
 from planners.compass.profiling.estimates import (
@@ -24,6 +23,7 @@ from planners.compass.profiling.estimates import (
 )
 from scenarios.applications.pipeline import Configuration
 from scenarios.compiled import compiled
+from scenarios.numerics import Floats, Ints
 from scenarios.numerics.sums import total
 from scenarios.queries import Query
 from sim import Estimate, PlanningContext
@@ -141,7 +141,7 @@ class Profiler(InRange, ABC):
         verdict = decided(mean, variance, freedom, query.slo.accuracy, alpha)
         return Belief(estimate, mean, variance, verdict)
 
-    def _strata(self, context: PlanningContext, query: Query) -> tuple[Integers, Floats] | None:
+    def _strata(self, context: PlanningContext, query: Query) -> tuple[Ints, Floats] | None:
         """Return the stratum of each item of a query, (items,), and their weights, (K,).
 
         None if no configuration corrects others.
@@ -206,7 +206,7 @@ class RandomProfiler(Profiler):
         verdict = decided(mean, variance, freedom, query.slo.accuracy, alpha)
         return Belief(estimate, mean, variance, verdict)
 
-    def _strata(self, context: PlanningContext, query: Query) -> tuple[Integers, Floats]:
+    def _strata(self, context: PlanningContext, query: Query) -> tuple[Ints, Floats]:
         """Return one stratum."""
         return np.zeros(len(context.bulk.features(query)), dtype=np.int64), np.ones(1)
 
@@ -287,7 +287,7 @@ class StratifiedProfiler(Profiler):
         verdict = decided(mean, variance, freedom, query.slo.accuracy, alpha)
         return Belief(estimate, mean, variance, verdict)
 
-    def _strata(self, context: PlanningContext, query: Query) -> tuple[Integers, Floats]:
+    def _strata(self, context: PlanningContext, query: Query) -> tuple[Ints, Floats]:
         """Return the strata of the items that have any."""
         grouped = self._grouped(context, query)
         return grouped.strata, grouped.weights
@@ -303,9 +303,9 @@ class StratifiedProfiler(Profiler):
 class _Grouped:
     """The items of a query by strata; K strata have items."""
 
-    strata: Integers  # of each item, (items,)
-    members: Integers  # item numbers by stratum, ascending in each, (items,)
-    sizes: Integers  # items of each stratum, (K,)
+    strata: Ints  # of each item, (items,)
+    members: Ints  # item numbers by stratum, ascending in each, (items,)
+    sizes: Ints  # items of each stratum, (K,)
     weights: Floats  # share of all items, (K,)
 
     @classmethod
@@ -322,7 +322,7 @@ class _Grouped:
 
 
 @compiled
-def spread(items: int, ideal: Floats, least: Integers, most: Integers, first: int = 2) -> Integers:
+def spread(items: int, ideal: Floats, least: Ints, most: Ints, first: int = 2) -> Ints:
     """Distribute items over strata in proportion to an ideal, as close as whole items allow.
 
     Each stratum keeps what it has and gets ``first`` items before others are looked at.

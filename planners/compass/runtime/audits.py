@@ -5,11 +5,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from planners.common.arrays import Floats
 from planners.common.weak_cache import KEPT
 from planners.compass.profiling.estimates import LEAST_VARIANCE, decided
 from planners.compass.state.records import ProfiledConfig, dataset_state, update_dataset
 from scenarios.compiled import compiled
+from scenarios.numerics import Floats
 from scenarios.numerics.sums import total
 from scenarios.queries import Query
 from sim import PlanningContext

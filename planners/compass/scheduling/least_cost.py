@@ -5,10 +5,10 @@ from typing import Annotated
 
 import numpy as np
 
-from planners.common.arrays import Floats
 from planners.common.ranges import InRange, NonNegative, Share
 from planners.compass.scheduling.scheduler import ByPrice
 from planners.compass.state.pools import Pools, Standing
+from scenarios.numerics import Floats
 from scenarios.ranges import Range
 
 

@@ -14,7 +14,6 @@ from itertools import filterfalse
 
 import numpy as np
 
-from planners.common.arrays import Booleans, Floats, Integers
 from planners.common.orders import rested
 from planners.compass.runtime.orders import fit
 from planners.compass.scheduling.scheduler import Bid
@@ -27,6 +26,7 @@ from planners.compass.state.records import (
     update_shared,
 )
 from scenarios.compiled import compiled
+from scenarios.numerics import Bools, Floats, Ints
 from scenarios.queries import Query
 from sim import PlanningContext
 
@@ -38,10 +38,10 @@ MOST_HOPEFUL = 4
 class Refused:
     """Refused bids of W queries, M plans of N operators; see ``Uses``."""
 
-    asked: Integers  # ids of the queries, (W,)
+    asked: Ints  # ids of the queries, (W,)
     judged_s: Floats  # when their plans were judged, (W,)
-    many: Integers  # plans of each query, (W,)
-    station: Integers  # kinds and operator keys, (M, 2, N)
+    many: Ints  # plans of each query, (W,)
+    station: Ints  # kinds and operator keys, (M, 2, N)
     filled: Floats  # (M, N)
     backhaul: Floats  # (M,)
     most: Floats  # the most that each plan may cost, (M,)
@@ -67,7 +67,7 @@ class Refused:
         """The queries."""
         return frozenset(self.asked.tolist())
 
-    def only(self, kept: Booleans) -> "Refused":
+    def only(self, kept: Bools) -> "Refused":
         """Return the part of some queries, marked in an array of shape (W,)."""
         if kept.all():
             return self
@@ -93,9 +93,9 @@ class Refused:
         context: PlanningContext,
         market: Market,
         waste: float,
-        rows: Booleans,
+        rows: Bools,
         waiting: Mapping[int, Query],
-    ) -> Booleans:
+    ) -> Bools:
         """Mark the queries that could pay for a plan that has room, shape (W,).
 
         At most ``MOST_HOPEFUL`` of them, by highest bound on cost, then by lowest price; all if no
@@ -147,17 +147,17 @@ MIX = 1_000_003
 
 @compiled
 def _needs(
-    station: Integers,
+    station: Ints,
     filled: Floats,
     backhaul: Floats,
     most: Floats,
     left: Floats,
-    pool: Integers,
+    pool: Ints,
     units: Floats,
     prices: Floats,
     free: Floats,
     waste: float,
-) -> tuple[Integers, Floats]:
+) -> tuple[Ints, Floats]:
     """Return a hash of the needs of each of M plans, and its price, each of shape (M,).
 
     The hash is of the kinds of new stations, or of the stations joined if none is new; HOPELESS if
@@ -251,7 +251,7 @@ def retries(
 
 
 @compiled
-def _last_named(asked: Integers, queries: Integers) -> Booleans:
+def _last_named(asked: Ints, queries: Ints) -> Bools:
     """Return the last index of each of k ascending ids in ``asked``, shape (W,)."""
     last, named = np.zeros(len(asked), dtype=np.bool_), np.zeros(len(queries), dtype=np.bool_)
     for row in range(len(asked) - 1, -1, -1):

@@ -10,13 +10,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from planners.common.arrays import Integers
 from planners.common.ranges import InRange, NonNegative, WholeCount
 from planners.compass.runtime.orders import orders_of
 from planners.compass.scheduling.station_table import StationTable
 from planners.compass.search.search import Search
 from planners.compass.state.pools import Fleet, Market
 from planners.compass.state.records import Offer, search_state, shared, update_shared
+from scenarios.numerics import Ints
 from scenarios.queries import Query
 from sim import Choices, Plan, PlanningContext
 
@@ -114,7 +114,7 @@ class ShareStations(InRange, Regrouping):
             context.now_s, table.changes(chosen), frozenset(query.id for query in wanting)
         )
 
-    def _pays(self, table: StationTable, chosen: Integers) -> bool:
+    def _pays(self, table: StationTable, chosen: Ints) -> bool:
         """Return whether a choice is worth ``gain`` more than the active plans."""
         return table.worth(chosen) >= table.worth(table.current) + self.gain
 

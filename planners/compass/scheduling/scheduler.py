@@ -7,13 +7,13 @@ from math import inf
 
 import numpy as np
 
-from planners.common.arrays import Floats
 from planners.common.ranges import InRange, NonNegative, Share, WholeNumber
 from planners.compass.runtime.orders import first_that_fits
 from planners.compass.scheduling.repacking import Regrouping, ShareStations, StayAsTheyAre
 from planners.compass.state.pools import Market, Pools, Standing
 from planners.compass.state.records import Offer
 from planners.matching import Demand, Problem, Supply, match
+from scenarios.numerics import Floats
 from scenarios.queries import Query
 from sim import Plan, PlanningContext
 

@@ -6,7 +6,6 @@ from functools import cached_property
 
 import numpy as np
 
-from planners.common.arrays import Integers
 from planners.compass.runtime.watch import serving
 from planners.compass.search.beliefs import beliefs_of
 from planners.compass.search.search import Search
@@ -14,6 +13,7 @@ from planners.compass.state.pools import Fleet, Market
 from planners.compass.state.records import Candidates, Offer, keep_search_state, search_state
 from planners.matching.problem import Cards
 from planners.matching.stations import WholeStations, best_of_each_set, share_stations
+from scenarios.numerics import Ints
 from scenarios.queries import Query
 from sim import PlanningContext
 from sim.api.gpu_layouts import gpu_layouts
@@ -74,7 +74,7 @@ class StationTable:
         found.update(dict.fromkeys(order[alone[order] >= LEAST_ADDED].tolist()))
         return list(found)[:many]
 
-    def matched(self) -> Integers:
+    def matched(self) -> Ints:
         """Return the row of the plan that each query is matched with, -1 for none, shape (Q,)."""
         return share_stations(self.rows.problem, self.current)
 
@@ -86,15 +86,15 @@ class StationTable:
         return self._rows
 
     @property
-    def current(self) -> Integers:
+    def current(self) -> Ints:
         """Row of the active plan of each query, -1 for none, shape (Q,)."""
         return self.rows.current
 
-    def worth(self, chosen: Integers) -> float:
+    def worth(self, chosen: Ints) -> float:
         """Return the worth of serving queries by some rows, in queries, minus moves."""
         return float(self.rows.problem.worth[chosen[chosen >= 0]].sum())
 
-    def profile(self, chosen: Integers) -> bool:
+    def profile(self, chosen: Ints) -> bool:
         """Profile the chosen unprofiled plans, exclude others; return whether any were chosen."""
         tried = False
         for at, row in enumerate(chosen.tolist()):
@@ -120,7 +120,7 @@ class StationTable:
             self._rows = self._made(None)
         return tried
 
-    def changes(self, chosen: Integers) -> dict[int, Offer | None]:
+    def changes(self, chosen: Ints) -> dict[int, Offer | None]:
         """Return the new plan of each query whose plan changes, by id; None for none."""
         found: dict[int, Offer | None] = {}
         for at, (row, now) in enumerate(zip(chosen.tolist(), self.current.tolist(), strict=True)):
@@ -148,7 +148,7 @@ class StationTable:
             found.append(Cards(count, np.arange(layouts.shape[1]), layouts))
         return found
 
-    def _cut(self, kinds: Integers) -> tuple[Integers, Integers]:
+    def _cut(self, kinds: Ints) -> tuple[Ints, Ints]:
         """Return instances of stations of some kinds, and their cards and profiles there.
 
         Stations that share an instance count towards the pools only.
@@ -215,11 +215,11 @@ class _Rows:
     """The plans that count, M of them."""
 
     problem: WholeStations
-    number: Integers  # in the views of their queries, (M,)
-    configuration: Integers  # (M,)
-    current: Integers  # row of the active plan of each query, -1 for none, (Q,)
+    number: Ints  # in the views of their queries, (M,)
+    configuration: Ints  # (M,)
+    current: Ints  # row of the active plan of each query, -1 for none, (Q,)
 
 
-def _codes(station: Integers, operator_key: Integers) -> Integers:
+def _codes(station: Ints, operator_key: Ints) -> Ints:
     """Return one number for a station's kind and knob values, -1 on the device."""
     return np.where(station < 0, -1, station * MOST_KEYS + operator_key)

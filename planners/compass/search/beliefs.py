@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from planners.bayesopt.encodings import blocks, mixed, one_hot, ordinal
-from planners.common.arrays import Booleans, Floats, Integers
 from planners.common.weak_cache import KEPT
 from planners.compass.search.cmbo import Cmbo, Domain
 from planners.compass.search.configuration_beliefs import Believed, ConfigurationBeliefs
@@ -26,6 +25,7 @@ from planners.compass.search.query_plans import (
 from planners.compass.state.pools import Market
 from planners.compass.state.records import Candidates, Offer, ProfiledConfig, SearchState
 from scenarios.applications.pipeline import Pipeline
+from scenarios.numerics import Bools, Floats, Ints
 from scenarios.queries import Query
 from sim import PlanningContext
 
@@ -236,7 +236,7 @@ class Beliefs:
     def _chosen(
         self,
         its: PayablePlans,
-        accurate: Booleans,
+        accurate: Bools,
         sure: Floats,
         shared: Sequence[int],
         now: int,
@@ -325,7 +325,7 @@ class Beliefs:
             in_time[unsure] = (in_time[unsure] + slower) / 2
         return in_time
 
-    def _if_slower(self, plans: Integers, of: Integers, sizes: ProfiledSizes) -> Floats:
+    def _if_slower(self, plans: Ints, of: Ints, sizes: ProfiledSizes) -> Floats:
         """Return the mean probability that plans keep the bound on slower devices, shape (k,).
 
         ``plans`` are numbers in the view, (k,); for ``of`` see `Held`.

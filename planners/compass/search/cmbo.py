@@ -20,9 +20,9 @@ from numpy.typing import ArrayLike
 
 from planners.bayesopt.acquisition import feasible_saving, probability_above
 from planners.bayesopt.gaussian_process import GaussianProcess, Grid
-from planners.common.arrays import Booleans, Floats, Integers
 from planners.compass.search.plan_latency import PlanLatency, all_keep_bound, best_saving
 from scenarios.compiled import compiled
+from scenarios.numerics import Bools, Floats, Ints
 
 ACCURACY_CENTRE, ACCURACY_SCALE = 0.5, 0.25
 """Prior of accuracies, which lie from 0 to 1."""
@@ -61,9 +61,7 @@ class Domain:
         return len(self.accuracy)
 
 
-def _reaching(
-    points: Floats, blocks: Sequence[int], reach: tuple[int, ...]
-) -> tuple[Grid, Integers]:
+def _reaching(points: Floats, blocks: Sequence[int], reach: tuple[int, ...]) -> tuple[Grid, Ints]:
     """Return the points over some blocks, and which of them each configuration is."""
     owner = np.repeat(np.arange(len(blocks)), blocks)
     reaching, widths = points[:, np.isin(owner, reach)], tuple(blocks[block] for block in reach)
@@ -104,7 +102,7 @@ class Cmbo:
     def __init__(
         self,
         points: Floats | Domain,
-        configuration: Integers,
+        configuration: Ints,
         factors: Floats,
         transfer_s: Floats,
         cost: Floats,
@@ -147,7 +145,7 @@ class Cmbo:
         ]
         self._sizes: Floats = np.zeros((count, 4))
         self._values: Floats = np.zeros(count)
-        self._seen: Booleans = np.zeros(count, dtype=bool)
+        self._seen: Bools = np.zeros(count, dtype=bool)
         self._count = count
         self._log_time: tuple[Floats, Floats] | None = None
         self._accurate: Floats | None = None
@@ -231,7 +229,7 @@ class Cmbo:
         self._cost = cost
         self.reference = above(cost[np.isfinite(cost)]) if reference is None else reference
 
-    def propose(self, exclude: Booleans | None = None, least: float = 0.0) -> int | None:
+    def propose(self, exclude: Bools | None = None, least: float = 0.0) -> int | None:
         """Return the first plan of the largest utility, or None.
 
         ``exclude`` marks unwanted configurations, (C,); plans count from ``least`` probability of
@@ -367,7 +365,7 @@ class _LogTime:
         centre: prior mean; None for the mean of the observations.
     """
 
-    def __init__(self, grid: Grid, point_of: Integers, centre: float | None) -> None:
+    def __init__(self, grid: Grid, point_of: Ints, centre: float | None) -> None:
         self.point_of = point_of
         self._process = GaussianProcess(grid, centre=centre, scale=LOG_TIME_SCALE)
         self._unlearned: list[tuple[Sequence[int], Floats]] = []
@@ -387,14 +385,14 @@ class _LogTime:
 
 @compiled
 def _note(
-    indices: Integers,
+    indices: Ints,
     accuracy: Floats,
     time_cv: Floats,
     samples: Floats,
     normalised: Floats,
     values: Floats,
     sizes: Floats,
-    seen: Booleans,
+    seen: Bools,
 ) -> None:
     """Fill ``values`` (C,), ``sizes`` (C, 4) and ``seen`` (C,) by profiles of m configurations.
 
@@ -408,7 +406,7 @@ def _note(
 
 
 @compiled
-def _put(means: Floats, sds: Floats, point_of: Integers, mean: Floats, sd: Floats) -> None:
+def _put(means: Floats, sds: Floats, point_of: Ints, mean: Floats, sd: Floats) -> None:
     """Put means and sds of points, (points, 1), where their configurations are, (C,)."""
     for configuration, point in enumerate(point_of):
         mean[configuration], sd[configuration] = means[point, 0], sds[point, 0]

@@ -9,7 +9,6 @@ import numpy as np
 import scipy  # submodules load at first use
 
 from planners.bayesopt.acquisition import probability_above
-from planners.common.arrays import Booleans, Floats, Integers
 from planners.common.weak_cache import KEPT
 from planners.compass.search.cmbo import Cmbo
 from planners.compass.search.history import Prior, WarmStart
@@ -29,6 +28,7 @@ from planners.compass.state.records import (
 )
 from scenarios.applications.pipeline import Pipeline
 from scenarios.compiled import compiled
+from scenarios.numerics import Bools, Floats, Ints
 from scenarios.queries import Query
 from sim import PlanningContext
 
@@ -52,7 +52,7 @@ class Believed:
     """Beliefs about the accuracy of the profiled ones of C configurations."""
 
     accuracy: Floats  # NaN if not profiled, (C,)
-    accurate: Booleans  # believed to be accurate enough, (C,)
+    accurate: Bools  # believed to be accurate enough, (C,)
     sure: Floats  # probability that they are, (C,)
 
 
@@ -233,13 +233,13 @@ class ConfigurationBeliefs:
 
 @compiled
 def _judge(
-    indices: Integers,
+    indices: Ints,
     rows: Floats,
     means: Floats,
     sds: Floats,
     floor: float,
     accuracy: Floats,
-    accurate: Booleans,
+    accurate: Bools,
     margin: Floats,
 ) -> None:
     """Fill ``accuracy`` and ``accurate``, (C,), and ``margin``, (m,), for m configurations.

@@ -24,7 +24,6 @@ import numpy as np
 
 from planners.bayesopt.encodings import blocks
 from planners.bayesopt.gaussian_process import GaussianProcess
-from planners.common.arrays import Floats, Integers, Singles
 from planners.common.ranges import InRange, Positive, WholeNumber
 from planners.common.weak_cache import KEPT
 from planners.compass.search.cmbo import LOG_TIME_SCALE, SHORTEST_S, Domain
@@ -37,6 +36,7 @@ from planners.compass.state.records import (
 )
 from scenarios.applications.pipeline import Pipeline
 from scenarios.compiled import compiled
+from scenarios.numerics import Floats, Ints, Singles
 from scenarios.queries import Query
 from sim import PlanningContext
 
@@ -96,7 +96,7 @@ class WarmStart(InRange):
         return [*start, *chosen]
 
     def prior(
-        self, histories: Sequence[History], measured: Integers, accuracy: Floats, total_s: Floats
+        self, histories: Sequence[History], measured: Ints, accuracy: Floats, total_s: Floats
     ) -> Prior | None:
         """Return the mean of histories, weighted by how they rank the measurements, or None.
 
@@ -120,7 +120,7 @@ class WarmStart(InRange):
 def _weighted(
     means: Singles,
     log_times: Singles,
-    measured: Integers,
+    measured: Ints,
     accuracy: Floats,
     total_s: Floats,
     temperature: float,
@@ -168,7 +168,7 @@ def misranked(believed: Floats | Singles, measured: Floats) -> float:
 class HistoryStore:
     """The histories of a data set that a search may start from, H of them."""
 
-    query: Integers  # ids, (H,)
+    query: Ints  # ids, (H,)
     content: Floats  # mean item features, (H, F)
     histories: Sequence[History]
 
@@ -212,7 +212,7 @@ class DepartedHistories:
     """The histories of the last departed queries of a data set, H of them."""
 
     known: HistoryStore
-    place: Integers  # departures before the query of each, (H,)
+    place: Ints  # departures before the query of each, (H,)
     many: int = 0  # departures so far, of any data set
     last: int | None = None  # id of the last of these
 
@@ -258,7 +258,7 @@ def _left(context: PlanningContext, dataset: str, least_measured: int) -> Histor
 
 def _seen(
     context: PlanningContext, queries: Sequence[Query], dataset: str, least_measured: int
-) -> tuple[Integers, HistoryStore]:
+) -> tuple[Ints, HistoryStore]:
     """Return which of some queries serve as histories of a data set, and those."""
     its = [(row, query.id) for row, query in enumerate(queries) if query.dataset == dataset]
     states = seen_search_states(context, [query for _, query in its])

@@ -14,8 +14,8 @@ from numpy.typing import ArrayLike
 
 from planners.bayesopt.acquisition import feasible_saving, probability_above, probability_below
 from planners.bayesopt.gaussian_process import GaussianProcess
-from planners.common.arrays import Booleans, Floats
 from planners.compass.search.cmbo import ACCURACY_CENTRE, ACCURACY_SCALE, above
+from scenarios.numerics import Bools, Floats
 
 LOG_LATENCY_SCALE = 1.0
 """Latencies typically differ e-fold between plans; fits correct it."""
@@ -90,7 +90,7 @@ class NormalBo:
         self._latency.observe(index, log(max(mean_s, 1e-9)), error)
         self._cvs[index] = time_cv
 
-    def propose(self, exclude: Booleans | None = None) -> int | None:
+    def propose(self, exclude: Bools | None = None) -> int | None:
         """Return the first plan of the largest utility, or None if none is above 0.
 
         ``exclude`` marks plans that are not wanted, such as those profiled, shape (P,).

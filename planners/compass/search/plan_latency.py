@@ -5,14 +5,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from planners.common.arrays import Floats, Integers
 from scenarios.compiled import compiled
+from scenarios.numerics import Floats, Ints
 
 
 class PlanLatency(NamedTuple):
     """Beliefs about the latency of P plans, C configurations, N operators; see `Cmbo`."""
 
-    configuration: Integers
+    configuration: Ints
     factors: Floats
     time_s: Floats  # median of each operator's time, (C, N)
     log_sd: Floats  # standard deviation of its logarithm, (C, N)

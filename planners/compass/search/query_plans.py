@@ -6,17 +6,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-from planners.common.arrays import Booleans, Floats, Integers
 from planners.common.weak_cache import KEPT
 from planners.compass.state.pools import Market, Uses, opens, room_in, share_taken, takes_of
 from planners.compass.state.records import ProfiledConfig, Slowness
 from scenarios.compiled import compiled
+from scenarios.numerics import Bools, Floats, Ints
 from scenarios.queries import Query
 from sim import PlanningContext, PlanView
 from sim.api.plan_view import ALL, BACKHAUL_UP_S, CAPACITY, KEY, STATION
 
 
-def loaded_factors(view: PlanView, plans: Integers, load: float, time_cv: float = 0.0) -> Floats:
+def loaded_factors(view: PlanView, plans: Ints, load: float, time_cv: float = 0.0) -> Floats:
     """Return time at each operator over that on profiling hardware, waits included, shape (k, N).
 
     Waits are those of ``sim.planning.queueing`` at utilisation ``load`` off the device; ``time_cv``
@@ -32,15 +32,15 @@ def loaded_factors(view: PlanView, plans: Integers, load: float, time_cv: float 
 class PayablePlans(NamedTuple):
     """Affordable plans, k of them; see `Offer`."""
 
-    number: Integers  # in the view, (k,)
-    configuration: Integers  # (k,)
+    number: Ints  # in the view, (k,)
+    configuration: Ints  # (k,)
     demand: Floats  # (k, R)
     price: Floats  # of that demand, (k,)
     filled: Floats  # share of each station, (k, N)
     latency_s: Floats  # quantile, (k,)
     in_time: Floats  # probability of keeping the latency bound, (k,)
 
-    def rows(self, rows: Integers | Booleans) -> "PayablePlans":
+    def rows(self, rows: Ints | Bools) -> "PayablePlans":
         """Return some of them."""
         return PayablePlans._make(each[rows] for each in self)
 
@@ -52,8 +52,8 @@ class PayablePlans(NamedTuple):
 class Held(NamedTuple):
     """Possible plans of m configurations, k of them; see `PayablePlans`."""
 
-    number: Integers
-    of: Integers  # which of the m configurations, (k,)
+    number: Ints
+    of: Ints  # which of the m configurations, (k,)
     filled: Floats
     demand: Floats
     price: Floats
@@ -92,7 +92,7 @@ class QueryPlans:
         self._servers = self.market.pools.max_utilisation * self._takes.servers
         self.operators = self.view.station.shape[1]
         ceiling = self.query.slo.cost_usd_per_hour
-        self._affordable: Booleans = (
+        self._affordable: Bools = (
             np.ones(len(self.view), dtype=bool)
             if ceiling is None
             else self.view.cost_usd_per_hour <= ceiling
@@ -115,17 +115,15 @@ class QueryPlans:
         return nominal if self.slowness.links == 1 else self.slowness.links * nominal
 
     @property
-    def on_device(self) -> Booleans:
+    def on_device(self) -> Bools:
         """Operators that run on the device, shape (P, N)."""
-        marked: Booleans = KEPT.of(self.view, "on device", lambda: self.view.station < 0)
+        marked: Bools = KEPT.of(self.view, "on device", lambda: self.view.station < 0)
         return marked
 
     @property
-    def touches_device(self) -> Booleans:
+    def touches_device(self) -> Bools:
         """Plans of which some operator runs on the device, shape (P,)."""
-        marked: Booleans = KEPT.of(
-            self.view, "touches device", lambda: np.any(self.on_device, axis=1)
-        )
+        marked: Bools = KEPT.of(self.view, "touches device", lambda: np.any(self.on_device, axis=1))
         return marked
 
     def factors(self, load: float) -> Floats:
@@ -137,7 +135,7 @@ class QueryPlans:
             return nominal
         return np.asarray(np.where(self.on_device, slowness.device, slowness.elsewhere) * nominal)
 
-    def costs(self, time_s: Floats) -> tuple[Floats, Booleans]:
+    def costs(self, time_s: Floats) -> tuple[Floats, Bools]:
         """Return the cost of all plans, infinite if impossible, and whether pools have room, (P,).
 
         ``time_s`` is the believed time of each operator on profiling hardware, (C, N).
@@ -163,7 +161,7 @@ class QueryPlans:
             pools.capacity - standing.taken,
         )
 
-    def held(self, configurations: Integers, operator_time_s: Floats) -> Held:
+    def held(self, configurations: Ints, operator_time_s: Floats) -> Held:
         """Return all possible plans of some configurations, and what they take.
 
         Times are on profiling hardware in seconds, (m, N).
@@ -195,7 +193,7 @@ class QueryPlans:
         return Uses(view.station[plan], view.operator_key[plan], filled, backhaul)
 
     def latency_s(
-        self, plans: Integers, of: Integers, sizes: ProfiledSizes, load: float, device: float = 1.0
+        self, plans: Ints, of: Ints, sizes: ProfiledSizes, load: float, device: float = 1.0
     ) -> Floats:
         """Return the quantile of latency of some plans, in seconds, shape (k,).
 
@@ -219,10 +217,10 @@ class QueryPlans:
 
 @compiled
 def _held(
-    order: Integers,
-    ends: Integers,
-    affordable: Booleans,
-    configurations: Integers,
+    order: Ints,
+    ends: Ints,
+    affordable: Bools,
+    configurations: Ints,
     work: Floats,
     served: Floats,
     met: Floats,
@@ -231,9 +229,9 @@ def _held(
     waste: float,
     servers: Floats,
     units: Floats,
-    pool: Integers,
+    pool: Ints,
     pools: int,
-) -> tuple[Integers, Integers, Floats, Floats]:
+) -> tuple[Ints, Ints, Floats, Floats]:
     """Return the first four fields of `Held`: possible plans, and what they take.
 
     Arrays are those of ``Records``, `Standing` and `ResourceUse`. ``work`` is profiled seconds of
@@ -273,22 +271,22 @@ def _held(
 
 @compiled
 def _costs(
-    configuration: Integers,
-    station: Integers,
-    key: Integers,
+    configuration: Ints,
+    station: Ints,
+    key: Ints,
     capacity: Floats,
     work: Floats,
     servers: Floats,
     left: Floats,
     waste: float,
     units: Floats,
-    pool: Integers,
+    pool: Ints,
     prices: Floats,
     backhaul_s: Floats,
     backhaul_price: float,
-    affordable: Booleans,
+    affordable: Bools,
     free: Floats,
-) -> tuple[Floats, Booleans]:
+) -> tuple[Floats, Bools]:
     """Return the costs of plans, and whether their new stations have room, each of shape (P,).
 
     Arrays are those of ``PlanView``, `Standing` and `ResourceUse`. ``work`` is profiled seconds of
@@ -336,7 +334,7 @@ def kept_in_time(latency_s: Floats, bound_s: float, headroom: float) -> Floats:
 
 
 @compiled
-def undominated(demand: Floats, loss: Floats, otherwise: Floats, most: int) -> Integers:
+def undominated(demand: Floats, loss: Floats, otherwise: Floats, most: int) -> Ints:
     """Return plans by rising loss that take less of some pool than each of less loss.
 
     At most ``most`` of k plans, by their ``demand``, (k, R). ``loss``, (k,), is infinite for plans

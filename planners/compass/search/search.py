@@ -10,7 +10,6 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from planners.common.arrays import Floats
 from planners.common.ranges import BelowOne, InRange, Level, WholeCount, WholeNumber
 from planners.compass.profiling.profiler import Belief, Profiler, StratifiedProfiler
 from planners.compass.search.beliefs import ENCODINGS, Beliefs, beliefs_of
@@ -19,6 +18,7 @@ from planners.compass.search.planning_model import PlanningModel
 from planners.compass.state.pools import Market
 from planners.compass.state.records import Offer, ProfiledConfig, keep_search_state, search_state
 from scenarios.applications.pipeline import Configuration
+from scenarios.numerics import Floats
 from scenarios.queries import Query
 from scenarios.random_streams import stream
 from sim import PlanningContext

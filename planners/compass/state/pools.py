@@ -10,10 +10,10 @@ from functools import cached_property
 
 import numpy as np
 
-from planners.common.arrays import Floats, Integers
 from planners.common.weak_cache import KEPT
 from scenarios.cluster import Cluster
 from scenarios.compiled import compiled
+from scenarios.numerics import Floats, Ints
 from sim import PlanningContext, PlanView
 
 CORES, GPUS = "cores", "GPUs"
@@ -73,8 +73,8 @@ class Pools:
 class Uses:
     """The stations that a plan uses, by its planner's estimate; N operators."""
 
-    station: Integers  # kind of each operator's station, -1 on the device, (N,)
-    operator_key: Integers  # number of each operator's knob values, (N,)
+    station: Ints  # kind of each operator's station, -1 on the device, (N,)
+    operator_key: Ints  # number of each operator's knob values, (N,)
     filled: Floats  # share of a station that the query fills, (N,)
     backhaul: float = 0.0  # share of time that it keeps the backhaul busy
 
@@ -83,9 +83,9 @@ class Uses:
 class Fleet:
     """The resources of the active plans of Q queries, N operators; see `Uses`."""
 
-    query: Integers  # ids, (Q,)
-    station: Integers  # (Q, N)
-    operator_key: Integers  # (Q, N)
+    query: Ints  # ids, (Q,)
+    station: Ints  # (Q, N)
+    operator_key: Ints  # (Q, N)
     filled: Floats  # (Q, N)
     backhaul: Floats  # (Q,)
 
@@ -130,7 +130,7 @@ class Fleet:
             )
         )
 
-    def rows(self, rows: Sequence[int] | Integers) -> "Fleet":
+    def rows(self, rows: Sequence[int] | Ints) -> "Fleet":
         """Return some of the queries."""
         at = np.asarray(rows, dtype=np.int64)
         return Fleet(*(getattr(self, one.name)[at] for one in fields(Fleet)))
@@ -193,7 +193,7 @@ class Standing:
         # one by one, because sums of products depend on the batch size
         return [float(share @ prices) for share in shares]
 
-    def shares(self, rows: Integers) -> Floats:
+    def shares(self, rows: Ints) -> Floats:
         """Return `share` for some rows of the fleet, shape (k, R)."""
         fleet, takes = self.fleet, self.takes
         shares = np.zeros((len(rows), len(self.taken)))
@@ -217,7 +217,7 @@ class Standing:
 
 @compiled
 def _packed(
-    order: Integers, station: Integers, key: Integers, filled: Floats, kinds: int, keys: int
+    order: Ints, station: Ints, key: Ints, filled: Floats, kinds: int, keys: int
 ) -> tuple[Floats, Floats]:
     """Return the number of stations by kind and key, and the most room in any one of them.
 
@@ -259,7 +259,7 @@ def _packed(
 class ResourceUse:
     """The resources of stations of each kind; the last row is a user's device."""
 
-    pool: Integers  # pool of each kind, (kinds + 1,)
+    pool: Ints  # pool of each kind, (kinds + 1,)
     units: Floats  # units of that pool in one station, 0 on the device, (kinds + 1,)
     servers: Floats  # servers of one station, (kinds + 1,)
 
@@ -286,7 +286,7 @@ class ResourceUse:
         )
 
     def filled(
-        self, pools: Pools, view: PlanView, plans: Integers, rate: float, operator_time_s: Floats
+        self, pools: Pools, view: PlanView, plans: Ints, rate: float, operator_time_s: Floats
     ) -> Floats:
         """Return the share of each station that a query would fill, shape (k, N); 0 on the device.
 

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from planners.common.arrays import Floats, Integers, Singles
 from planners.common.orders import IN_VAIN
 from planners.compass.state.pools import Market, Standing, Uses
+from scenarios.numerics import Floats, Ints, Singles
 from scenarios.queries import Query
 from sim import Plan, PlanningContext
 
@@ -142,11 +142,11 @@ class SearchState:
 class Candidates(NamedTuple):
     """Plans that could serve a query, k of them; see `Offer` and `Uses`."""
 
-    configuration: Integers  # (k,)
-    number: Integers  # (k,)
+    configuration: Ints  # (k,)
+    number: Ints  # (k,)
     probability: Floats  # of meeting the SLO, (k,)
-    station: Integers  # (k, N)
-    operator_key: Integers  # (k, N)
+    station: Ints  # (k, N)
+    operator_key: Ints  # (k, N)
     filled: Floats  # (k, N)
     backhaul: Floats  # (k,)
 

@@ -1,12 +1,10 @@
 """Recorders of requests other than the monitor."""
 
 import numpy as np
-from numpy.typing import NDArray
 
+from scenarios.numerics import Ints
 from sim.dataplane.base.interface import Recorder
 from sim.dataplane.base.request_rows import ENDED, NUMBER, QUERY, width
-
-Ints = NDArray[np.int64]
 
 
 class Tee:

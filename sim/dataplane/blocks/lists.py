@@ -4,12 +4,13 @@ A stop takes requests by (arrival there, query, number, leg).
 """
 
 from scenarios.compiled import in_place, inlined
+from scenarios.numerics import Ints
 from sim._jit.hints import AHEAD, index, prefetch
 from sim._jit.radix import MOST_BITS, radix_sort, value_range
 from sim.dataplane.base.durations import NEVER
 from sim.dataplane.base.request_rows import DEPLOYMENT, ENDED, NUMBER, OUTCOME, QUERY, VISIT
 from sim.dataplane.blocks import tables as tb
-from sim.dataplane.blocks.tables import NONE, Ints, PlaneTables
+from sim.dataplane.blocks.tables import NONE, PlaneTables
 
 MOVES = 8  # moves per request after which insertion sort gives up
 DIGIT_BITS = 8  # bits of each digit if the leading digit is not enough

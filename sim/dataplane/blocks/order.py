@@ -3,8 +3,9 @@
 import numpy as np
 
 from scenarios.compiled import compiled, inlined
+from scenarios.numerics import Ints
 from sim.dataplane.base.durations import NEVER
-from sim.dataplane.blocks.tables import LINK, NONE, SINK, STATION, Ints, Order, RecordArray
+from sim.dataplane.blocks.tables import LINK, NONE, SINK, STATION, Order, RecordArray
 
 
 def arrange(times: Ints, stops: RecordArray, visits: RecordArray, spans: RecordArray) -> Order:

@@ -6,12 +6,13 @@ from heapq import heappop, heappush
 
 import numpy as np
 
+from scenarios.numerics import Floats, Ints
 from scenarios.requests import RequestBlock
 from sim._jit.id_pool import grown
 from sim.dataplane.base.durations import NEVER
 from sim.dataplane.base.request_rows import ALLOWANCE, LENGTH, SIZE, variability_columns
 from sim.dataplane.blocks import tables as tb
-from sim.dataplane.blocks.tables import Floats, Ints, RecordTable, Sources
+from sim.dataplane.blocks.tables import RecordTable, Sources
 
 
 class SourceBook:

@@ -6,6 +6,7 @@ Rows that leave before the sync point go to ``out``.
 """
 
 from scenarios.compiled import in_place, inlined
+from scenarios.numerics import Floats, Ints
 from sim._jit.hints import index
 from sim.dataplane.base.durations import (
     NEVER,
@@ -28,7 +29,7 @@ from sim.dataplane.blocks.lists import (
     stay,
     wait,
 )
-from sim.dataplane.blocks.tables import NONE, OUT, Floats, Ints, PlaneTables, RecordArray
+from sim.dataplane.blocks.tables import NONE, OUT, PlaneTables, RecordArray
 
 # Servers
 

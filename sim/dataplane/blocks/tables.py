@@ -11,13 +11,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from scenarios.numerics import Floats, Ints
 from sim._jit.id_pool import aligned, grown
 from sim._jit.radix import MOST_BITS
 from sim.dataplane.base.interface import OUTCOMES
 from sim.dataplane.base.request_rows import OUTCOME, width
-
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
 
 NONE = -1
 SINK_STOP = 0  # where finished requests wait for the sync point

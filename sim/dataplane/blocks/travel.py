@@ -4,6 +4,7 @@ A request passes consecutive inline stops in one go, while its row is cached.
 """
 
 from scenarios.compiled import in_place, inlined
+from scenarios.numerics import Ints
 from sim._jit.hints import AHEAD, LINE, index, prefetch, prefetch_item
 from sim.dataplane.base import request_rows as col
 from sim.dataplane.base.durations import NEVER
@@ -22,7 +23,7 @@ from sim.dataplane.blocks.stops import (
     take_link,
     take_station,
 )
-from sim.dataplane.blocks.tables import Ints, Order, PlaneTables, Sources
+from sim.dataplane.blocks.tables import Order, PlaneTables, Sources
 
 APART = 2  # number of sources between two steps of prefetching: time for memory to answer
 
