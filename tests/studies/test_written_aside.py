@@ -19,7 +19,9 @@ def figure(directory: Path, number: int) -> Path:
 
 
 def table(directory: Path, number: int) -> Path:
-    return Files(directory, "capacity", ["compass-lab"]).write_table([{"number": number}])
+    Files(directory, "capacity", ["compass-lab"]).write_table([{"number": number}])
+    [path] = directory.glob("*.csv")
+    return path
 
 
 def results(_: Path, number: int) -> Path:
