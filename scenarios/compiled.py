@@ -51,18 +51,15 @@ class _Compilation(Listener):
         if self._depth == 0:
             self.spent_s += now_s - self._started
         if _is_ours(event):
-            self._done.add(event.data["dispatcher"].py_func)
+            function = event.data["dispatcher"].py_func
+            self._done.add(function)
             if now_s - self._said > NOTICE_S:
                 share = f"{len(self._done)} of at most {len(_functions)} functions"
-                self._say(f"compiled {share}, last in {_module(event)}", now_s)
+                self._say(f"compiled {share}, last in {function.__module__}", now_s)
 
     def _say(self, sentence: str, now_s: float) -> None:
         print(sentence, file=sys.stderr, flush=True)
         self._said = now_s
-
-
-def _module(event: Event) -> str:
-    return str(event.data["dispatcher"].py_func.__module__)
 
 
 def _is_ours(event: Event) -> bool:

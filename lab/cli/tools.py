@@ -14,7 +14,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NoReturn
 
+from hardware_models.errors import TableError, UnknownNameError
 from lab.common import options
+from lab.common.errors import InputError, choices
 
 OK, REFUSED, INTERRUPTED = 0, 2, 130
 MOST_ROWS = 20
@@ -33,16 +35,11 @@ def main(arguments: list[str] | None = None) -> int:
     words = sys.argv[1:] if arguments is None else arguments
     known = (*TOOLS, *entry_points(group=FURTHER).names)
     if words and not words[0].startswith("-") and words[0] not in known:
-        from lab.common.errors import choices
-
         print(f"compass-lab: {words[0]}: no such tool; {choices(words[0], known)}", file=sys.stderr)
         return REFUSED
     options = _parsed(words)
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # A console script does not see the current directory.
-    from hardware_models.errors import TableError, UnknownNameError
-    from lab.common.errors import InputError
-
     try:
         return int(options.tool(options))
     except (InputError, TableError, UnknownNameError) as error:
@@ -391,8 +388,6 @@ def _add_reproduce(tools: Any) -> None:
 
 
 def _needs_checkout(_: argparse.Namespace) -> NoReturn:
-    from lab.common.errors import InputError
-
     raise InputError(
         "reproduce: the studies are not installed with the package; run it in a checkout of the "
         "project (python3 tasks.py sets one up)"

@@ -5,7 +5,9 @@ on requests happens at ticks, after the data plane was advanced. Calls of the pl
 `sim.controlplane.planner_calls`, failures in `sim.controlplane.failures`.
 """
 
-from collections.abc import Callable, Generator, Sequence
+import gc
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 
 from simpy import Event
 
@@ -33,6 +35,20 @@ from sim.planning.call import DeploymentOrder, PlanningCall
 from sim.planning.context import ServedContext
 from sim.planning.profiling_log import ProfilingLog
 from sim.planning.service import PlanningService
+
+ALLOCATIONS_PER_COLLECTION = 50_000  # first threshold of ``gc``
+
+
+@contextmanager
+def seldom_collected() -> Iterator[None]:
+    """Collect garbage seldom: a world holds many objects that live long, and few are in cycles."""
+    before = gc.get_threshold()
+    if before[0]:
+        gc.set_threshold(max(ALLOCATIONS_PER_COLLECTION, before[0]), *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 class World:
@@ -116,7 +132,7 @@ class World:
         """Advance to a time in seconds, at most to the horizon, where the run is closed."""
         until_ns = min(ns(until_s), self._horizon_ns)
         if until_ns > self.env.now:
-            with using_tables(self.scenario.tables):
+            with using_tables(self.scenario.tables), seldom_collected():
                 self.env.run(until=until_ns)
                 if until_ns == self._horizon_ns:
                     self._close()

@@ -41,9 +41,6 @@ LIKELY_ALPHA = 0.05
 LEAST_RATIO, MOST_RATIO = 0.2, 10.0
 
 
-AuditShare = Annotated[float, Range(gt=0, le=1)]
-
-
 class Settled(NamedTuple):
     """The conditions under which an unchanged running query is checked again."""
 
@@ -84,7 +81,7 @@ class Watch(InRange, Runtime):
 
     audit_every_s: NonNegative = 30.0
     audit_samples: WholeCount = 48
-    audit_share: AuditShare = 0.02
+    audit_share: Annotated[float, Range(gt=0, le=1)] = 0.02
     alpha: Level = 0.01
     drift_alpha: Level = 0.001
     slack: NonNegative = 0.0

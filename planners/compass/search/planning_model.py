@@ -7,8 +7,6 @@ from planners.common.ranges import BelowOne, InRange, Share
 from scenarios.ranges import Range
 from sim import Choices
 
-Headroom = Annotated[float, Range(gt=0, le=1)]
-
 MOST_SPREAD = 10
 """Largest spread; beyond it, devices would differ from the catalogue by millions of times."""
 
@@ -29,6 +27,6 @@ class PlanningModel(InRange):
 
     choices: Choices = field(default_factory=Choices)
     load: BelowOne = 0.7
-    headroom: Headroom = 0.85
+    headroom: Annotated[float, Range(gt=0, le=1)] = 0.85
     waste: Share = 0.5
     device_spread: Annotated[float, Range(ge=0, le=MOST_SPREAD)] = 0.5
