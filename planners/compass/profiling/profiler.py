@@ -279,9 +279,9 @@ class StratifiedProfiler(Profiler):
         if self.allocation == "neyman" and known.count:
             ideal = ideal * grouped.mean(known)[3]
         counts = spread(items, ideal, done, grouped.sizes)
-        ends = np.cumsum(grouped.sizes)
-        place = np.arange(ends[-1]) - np.repeat(ends - grouped.sizes, grouped.sizes)
-        numbers = grouped.members[place < np.repeat(counts, grouped.sizes)]
+        begins = np.cumsum(grouped.sizes) - grouped.sizes
+        taken = [grouped.members[a : a + n] for a, n in zip(begins, counts, strict=True)]
+        numbers = np.concatenate(taken)
         estimate = context.profile(query, configuration, numbers)
         mean, variance, freedom, _ = grouped.mean(estimate)
         verdict = decided(mean, variance, freedom, query.slo.accuracy, alpha)
