@@ -13,4 +13,4 @@ settings.register_profile(
 )
 settings.load_profile("quick")
 
-line_of(0)  # Whoever compiles first is told so; no command whose output a test looks at shall be.
+line_of(0)  # Compiles first, so that the notice is in no output that a test reads.

@@ -101,7 +101,7 @@ def _slices(size: int, start: int) -> int:
 
 @table_cache
 def legal_starts(board: str, instances: CardLayout, profile: str) -> tuple[int, ...]:
-    """Return the start indexes, ascending, at which one more instance fits beside existing ones.
+    """Return the start indexes, ascending, at which one more instance fits next to the others.
 
     The result respects memory slices, compute slices and the profile's largest number of instances.
     All instances have one mode, and at most one has the media extensions.

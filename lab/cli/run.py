@@ -144,7 +144,7 @@ def attempt(config: Any, overrides: list[str], directory: Path, label: str = "")
         status = FAILED if failure else OK
     except InputError as error:
         failure, status, taken = str(error), REFUSED, isinstance(error, TakenError)
-    except OSError as error:  # A full disk, say: the run stops, and there is nothing to mend in it.
+    except OSError as error:  # For example, the disk is full: the fault is not in the run.
         failure, status = f"hydra.run.dir={directory}: cannot be written: {why_not(error)}", FAILED
     except Exception as error:
         traceback.print_exc()

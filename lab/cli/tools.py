@@ -140,8 +140,8 @@ def _add_tools_on_runs(tools: Any) -> None:
         "trace",
         "explain.trace",
         "write the requests of a run as a trace for Perfetto, and as a picture",
-        "Writes trace.json, which ui.perfetto.dev opens, and trace.png beside the "
-        "tables of a run that was simulated with requests=true.",
+        "Writes trace.json, which ui.perfetto.dev opens, and trace.png, into the "
+        "directory of a run that was simulated with requests=true.",
     )
     trace.add_argument("directory", type=Path, metavar="DIR", help="directory of a run")
     trace.add_argument("--planner", metavar="NAME", help="one of several that were compared")

@@ -88,7 +88,7 @@ def check_one_planner(overrides: Sequence[Override]) -> None:
 
 
 def check_alone(overrides: Sequence[Override]) -> None:
-    """Refuse to name planners to compare beside one that runs alone: they would go unseen."""
+    """Refuse planners to compare where one planner runs alone: they would be ignored."""
     for override in overrides:
         place = override.package or override.key_or_group
         if (

@@ -122,7 +122,7 @@ def default_tree() -> DictConfig:
     tree: DictConfig = OmegaConf.create(defaults(Settings))
     # Each table has a key, so that any can be set and a misspelt one is refused.
     tree.tables = dict.fromkeys((*TABLES, ACCELERATORS))
-    # Whoever claims a directory asks it before all is checked, so `resume=no` must not be a text.
+    # Claiming a directory reads it before validation, so `resume=no` must be a boolean by then.
     tree.resume = BooleanNode(value=False, is_optional=False)
     for key, kind in ENTRIES.items():
         section, _, name = key.partition(".")
@@ -130,7 +130,7 @@ def default_tree() -> DictConfig:
             kind.__name__, [(one.name, Any, one.default) for one in fields(kind)]
         )
         tree[section][name] = DictConfig({}, element_type=entry)
-    # Not all entries of the list have all keys, so any may be set; a slip is told later.
+    # Not all entries of the list have all keys, so any may be set; validation finds mistakes later.
     for key in (*OPEN_MAPPINGS, "drift.events"):
         OmegaConf.set_struct(OmegaConf.select(tree, key), False)
     return tree

@@ -25,7 +25,7 @@ MOST_READS = 2 * MOST_CALLS
 
 
 class PlannerCheckError(AssertionError):
-    """A planner breaks its contract; the message says how, and how to mend it."""
+    """A planner breaks its contract; the message says how, and how to fix it."""
 
 
 class BrokenContractError(BaseException):

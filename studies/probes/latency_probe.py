@@ -1,8 +1,8 @@
 """How far surrogates of latency are off, as plans of a query are profiled.
 
-A surrogate is told of profiled plans: 20 items of the plan's configuration, as a profiler would see
-them. CMBO takes from them the time of each operator, normal BO the latency of the plan. The error
-is that of the believed mean latency of every plan of the query, queueing left out and links and
+A surrogate sees profiled plans: 20 items of the plan's configuration, as a profiler would see them.
+CMBO takes the time of each operator from them, normal BO the latency of the plan. The error is that
+of the believed mean latency of every plan of the query, queueing left out and links and
 devices at nominal speed, over the latency with true operator times; the median over plans.
 """
 

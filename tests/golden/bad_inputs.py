@@ -3,7 +3,7 @@
     python -m tests.golden.bad_inputs            compare with the record; exit 1 on a difference
     python -m tests.golden.bad_inputs --write    record anew
 
-The commands are in ``bad_inputs.yaml``. Whoever changes a message records anew in the same commit.
+The commands are in ``bad_inputs.yaml``. Record a changed message anew in the same commit.
 """
 
 import io

@@ -274,7 +274,7 @@ class TestAtADesk:
         at_market(act)
 
     def test_there_is_room_for_plans_whose_new_stations_are_free(self):
-        """Whoever needs none, or joins one that stands, finds room in full pools."""
+        """A query that needs no station, or joins an open one, finds room in full pools."""
 
         def act(context, query, view, pools, takes, plans, filled):
             row = int(np.argmax((view.station[plans] >= 0).sum(axis=1)))
