@@ -1,4 +1,4 @@
-"""Slots in arrays for numbered things that come and go, such as queries."""
+"""Rows of arrays for numbered things that come and go, such as queries."""
 
 from math import prod
 from typing import TypeVar
@@ -15,9 +15,9 @@ Item = TypeVar("Item", bound=np.generic)
 
 
 class IdPool:
-    """Gives each number in use a slot: the latest freed one, or else a new one.
+    """Gives each number in use a row of an array: the one freed last, or else a new one.
 
-    ``table``, for ``slot_of``, starts with the least number that it covers. Then come the slots of
+    ``table``, for ``row_of``, starts with the least number that it covers. Then come the rows of
     this and all later numbers, or -1. It stays short, because numbers rise and old ones go.
     """
 
@@ -27,41 +27,41 @@ class IdPool:
         self._given = 0
 
     def add(self, number: int) -> int:
-        """Return a slot for a number that has none."""
+        """Return a row for a number that has none."""
         if not 0 <= number - self.table[0] < len(self.table) - 1:
             self._make_place(number)
-        slot = self._free.pop() if self._free else self._given
-        self._given = max(self._given, slot + 1)
-        self.table[1 + number - self.table[0]] = slot
-        return slot
+        row = self._free.pop() if self._free else self._given
+        self._given = max(self._given, row + 1)
+        self.table[1 + number - self.table[0]] = row
+        return row
 
     def _make_place(self, number: int) -> None:
         used = np.flatnonzero(self.table[1:] >= 0)
-        numbers, slots = used + self.table[0], self.table[1 + used]
+        numbers, rows = used + self.table[0], self.table[1 + used]
         least = min(number, int(numbers.min(initial=number)))
         span = max(number, int(numbers.max(initial=number))) + 1 - least
         self.table = np.full(1 + max(LEAST, 2 * span), -1, np.int64)
         self.table[0] = least
-        self.table[1 + numbers - least] = slots
+        self.table[1 + numbers - least] = rows
 
     def find(self, number: int) -> int:
-        """Return the slot of a number, or -1 if it has none."""
+        """Return the row of a number, or -1 if it has none."""
         at = number - int(self.table[0])
         return int(self.table[1 + at]) if 0 <= at < len(self.table) - 1 else -1
 
     def remove(self, number: int) -> int:
-        """Free the slot of a number, and return it; raises KeyError if it has none."""
-        slot = self.find(number)
-        if slot < 0:
+        """Free the row of a number, and return it; raises KeyError if it has none."""
+        row = self.find(number)
+        if row < 0:
             raise KeyError(number)
-        self._free.append(slot)
+        self._free.append(row)
         self.table[1 + number - self.table[0]] = -1
-        return slot
+        return row
 
 
 @inlined
-def slot_of(table: NDArray[np.int64], number: int) -> int:
-    """Return the slot of a number in an ``IdPool.table``; raises KeyError if it has none."""
+def row_of(table: NDArray[np.int64], number: int) -> int:
+    """Return the row of a number in an ``IdPool.table``; raises KeyError if it has none."""
     at = number - table[0]
     if at < 0 or at >= len(table) - 1 or table[index(1 + at)] < 0:
         raise KeyError

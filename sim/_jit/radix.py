@@ -23,30 +23,30 @@ def value_range(keys: Ints, n: int) -> tuple[int, int]:
 
 @in_place
 def radix_sort(
-    keys: Ints, slots: Ints, n: int, least: int, most: int, shift: int, bits: int
+    keys: Ints, values: Ints, n: int, least: int, most: int, shift: int, bits: int
 ) -> None:
-    """Sort ``keys[:n]``, with ``slots[:n]``, by all but the last ``shift`` bits of the keys.
+    """Sort ``keys[:n]``, with ``values[:n]``, by all but the last ``shift`` bits of the keys.
 
-    The sort is stable. Half of ``slots`` and as many keys are scratch space; counts of digits
+    The sort is stable. Half of ``values`` and as many keys are scratch space; counts of digits
     follow behind in ``keys``.
     """
-    half = len(slots) // 2
+    half = len(values) // 2
     source, target = 0, half
     while (most - least) >> shift > 0:
-        _move_by_digit(keys, slots, n, source, target, least, shift, bits)
+        _move_by_digit(keys, values, n, source, target, least, shift, bits)
         source, target = target, source
         shift += bits
     if source > 0:
         for i in range(n):
-            keys[i], slots[i] = keys[half + i], slots[half + i]
+            keys[i], values[i] = keys[half + i], values[half + i]
 
 
 @inlined
 def _move_by_digit(
-    keys: Ints, slots: Ints, n: int, source: int, target: int, least: int, shift: int, bits: int
+    keys: Ints, values: Ints, n: int, source: int, target: int, least: int, shift: int, bits: int
 ) -> None:
     """Move ``n`` keys from one place to another in order of one digit: a counting sort."""
-    counts, digits = keys[2 * (len(slots) // 2) :], 1 << bits
+    counts, digits = keys[2 * (len(values) // 2) :], 1 << bits
     for digit in range(digits):
         counts[digit] = 0
     for i in range(n):
@@ -59,4 +59,4 @@ def _move_by_digit(
         digit = index(((key - least) >> shift) & (digits - 1))
         j = index(target + counts[digit])
         counts[digit] += 1
-        keys[j], slots[j] = key, slots[index(source + i)]
+        keys[j], values[j] = key, values[index(source + i)]

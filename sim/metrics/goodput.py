@@ -151,14 +151,14 @@ class SloMonitor:
         self._on_close = on_close
         self._operators = operators
         self._counts = wc.no_counts(operators)
-        self._slots = IdPool()
+        self._account_of = IdPool()
         self._queries: list[Query | None] = []
-        # By slot: when the next window is due, the order of arrival, the SLO (nan for none).
+        # By row: when the next window is due, the order of arrival, the SLO (nan for none).
         self._due_ns = np.zeros(0, np.int64)
         self._order = np.zeros(0, np.int64)
         self._slo = np.zeros((0, 3))
         self._arrived = 0
-        self._deployment_slots = IdPool()
+        self._trial_of = IdPool()
         self._deployed: dict[int, Query] = {}
         self.goodput_ns = 0
         self.active_ns = 0
@@ -177,26 +177,24 @@ class SloMonitor:
 
     def arrive(self, query: Query, now_ns: int) -> None:
         """Begin to count a query."""
-        slo, slot = query.slo, self._slots.add(query.id)
-        accounts = grown(self._counts.accounts, slot + 1)
-        self._counts = self._counts._replace(query_slots=self._slots.table, accounts=accounts)
+        slo, row = query.slo, self._account_of.add(query.id)
+        accounts = grown(self._counts.accounts, row + 1)
+        self._counts = self._counts._replace(account_of=self._account_of.table, accounts=accounts)
         self._due_ns, self._order = (
             grown(each, len(accounts)) for each in (self._due_ns, self._order)
         )
         self._slo = grown(self._slo, len(accounts))
-        self._queries += [None] * (slot + 1 - len(self._queries))
-        accounts[slot] = 0
+        self._queries += [None] * (row + 1 - len(self._queries))
+        accounts[row] = 0
         # The window's length serves as the bound, whatever the output length.
-        accounts[slot, wc.BOUND_NS] = (
-            -self.window_ns if slo.latency_s is None else ns(slo.latency_s)
-        )
-        accounts[slot, wc.NEXT_NS] = now_ns // self.window_ns * self.window_ns
-        accounts[slot, wc.NOTED_NS] = now_ns
-        wc.note_due(self._counts, np.array([slot]), self._due_ns, self.window_ns)
-        self._queries[slot] = query
-        self._order[slot] = self._arrived
+        accounts[row, wc.BOUND_NS] = -self.window_ns if slo.latency_s is None else ns(slo.latency_s)
+        accounts[row, wc.NEXT_NS] = now_ns // self.window_ns * self.window_ns
+        accounts[row, wc.NOTED_NS] = now_ns
+        wc.note_due(self._counts, np.array([row]), self._due_ns, self.window_ns)
+        self._queries[row] = query
+        self._order[row] = self._arrived
         self._arrived += 1
-        self._slo[slot] = [
+        self._slo[row] = [
             slo.latency_quantile,
             np.nan if slo.accuracy is None else slo.accuracy,
             np.nan if slo.cost_usd_per_hour is None else slo.cost_usd_per_hour,
@@ -214,30 +212,30 @@ class SloMonitor:
         ``accuracies`` are (nanoseconds, expected accuracy): from when on each holds, in order of
         time.
         """
-        slot = self._slots.find(query)
-        self._note_time(slot, now_ns)
-        self._counts.accounts[slot, wc.DEPLOYED] = deployment is not None
+        row = self._account_of.find(query)
+        self._note_time(row, now_ns)
+        self._counts.accounts[row, wc.DEPLOYED] = deployment is not None
         if deployment is not None:
             self._add_trial(deployment, now_ns + self.window_ns, accuracies)
-            self._deployed[deployment] = self._query(slot)
+            self._deployed[deployment] = self._query(row)
 
     def _add_trial(
         self, deployment: int, until_ns: int, accuracies: Sequence[tuple[int, float]]
     ) -> None:
-        slot, counts = self._deployment_slots.add(deployment), self._counts
+        row, counts = self._trial_of.add(deployment), self._counts
         trials, steps_ns, steps = (
-            grown(each, slot + 1) for each in (counts.trials, counts.steps_ns, counts.steps)
+            grown(each, row + 1) for each in (counts.trials, counts.steps_ns, counts.steps)
         )
         if missing := max(0, len(accuracies) - steps.shape[1]):
             steps_ns = np.pad(steps_ns, ((0, 0), (0, missing)), constant_values=NEVER)
             steps = np.pad(steps, ((0, 0), (0, missing)))
-        trials[slot] = 0
-        trials[slot, wc.UNTIL_NS] = until_ns
-        steps_ns[slot] = NEVER
-        steps_ns[slot, : len(accuracies)] = [from_ns for from_ns, _ in accuracies]
-        steps[slot, : len(accuracies)] = [round(accuracy * wc.ONE) for _, accuracy in accuracies]
+        trials[row] = 0
+        trials[row, wc.UNTIL_NS] = until_ns
+        steps_ns[row] = NEVER
+        steps_ns[row, : len(accuracies)] = [from_ns for from_ns, _ in accuracies]
+        steps[row, : len(accuracies)] = [round(accuracy * wc.ONE) for _, accuracy in accuracies]
         self._counts = counts._replace(
-            deployment_slots=self._deployment_slots.table,
+            trial_of=self._trial_of.table,
             trials=trials,
             steps_ns=steps_ns,
             steps=steps,
@@ -246,24 +244,24 @@ class SloMonitor:
     def depart(self, query: int, now_ns: int) -> None:
         """End a query's life; its last windows are judged when they are due."""
         self.deploy(query, None, now_ns)
-        self._counts.accounts[self._slots.find(query), wc.DEPARTED] = True
+        self._counts.accounts[self._account_of.find(query), wc.DEPARTED] = True
 
     def add_cost(self, query: int, at_ns: int, usd: float) -> None:
         """Add the cost since the last call to the window that ends at ``at_ns``.
 
         At a departure that is the last window. Later costs, while draining, belong to no window.
         """
-        slot = self._slots.find(query)
-        assert slot >= 0, f"query {query} is not counted"
-        self._note_time(slot, at_ns)
+        row = self._account_of.find(query)
+        assert row >= 0, f"query {query} is not counted"
+        self._note_time(row, at_ns)
         start_ns = max(0, at_ns - 1) // self.window_ns * self.window_ns
         counts = self._counts
-        cell = wc.cell_at(counts.accounts, counts.cells, slot, start_ns, self.window_ns)
+        cell = wc.cell_at(counts.accounts, counts.cells, row, start_ns, self.window_ns)
         if cell:
             counts.cells.view(np.float64)[cell, wc.COST_USD] += usd
 
-    def _note_time(self, slots: Ints | int, now_ns: int) -> None:
-        some = np.atleast_1d(np.asarray(slots, np.int64))
+    def _note_time(self, rows: Ints | int, now_ns: int) -> None:
+        some = np.atleast_1d(np.asarray(rows, np.int64))
         self._count(
             len(some),
             lambda done: wc.spread_time(self._counts, some, done, now_ns, self.window_ns),
@@ -275,8 +273,8 @@ class SloMonitor:
         while (done := count(done)) < many:
             self._counts = wc.with_room(self._counts)
 
-    def _query(self, slot: int) -> Query:
-        query = self._queries[slot]
+    def _query(self, row: int) -> Query:
+        query = self._queries[row]
         assert query is not None
         return query
 
@@ -296,38 +294,38 @@ class SloMonitor:
 
     def judge(self, now_ns: int, horizon: bool = False) -> None:
         """Judge every window that is due; at the horizon, all remaining ones."""
-        slots = np.flatnonzero(
+        rows = np.flatnonzero(
             self._due_ns[: len(self._queries)] <= (NEVER - 1 if horizon else now_ns)
         )
-        if not horizon and len(slots):
+        if not horizon and len(rows):
             # A later request with a larger allowance may have postponed the window.
-            wc.note_due(self._counts, slots, self._due_ns, self.window_ns)
-            slots = slots[self._due_ns[slots] <= now_ns]
-        if not len(slots):
+            wc.note_due(self._counts, rows, self._due_ns, self.window_ns)
+            rows = rows[self._due_ns[rows] <= now_ns]
+        if not len(rows):
             return
-        slots = slots[np.argsort(self._order[slots])]
-        self._note_time(slots, now_ns)
-        taken = np.empty((len(self._counts.cells) + len(slots), 4), np.int64)
-        count = wc.take_windows(self._counts, slots, now_ns, horizon, self.window_ns, taken)
+        rows = rows[np.argsort(self._order[rows])]
+        self._note_time(rows, now_ns)
+        taken = np.empty((len(self._counts.cells) + len(rows), 4), np.int64)
+        count = wc.take_windows(self._counts, rows, now_ns, horizon, self.window_ns, taken)
         if count:
             self._judge(*taken[:count].T.copy())
-        wc.note_due(self._counts, slots, self._due_ns, self.window_ns)
-        account = self._counts.accounts[slots]
+        wc.note_due(self._counts, rows, self._due_ns, self.window_ns)
+        account = self._counts.accounts[rows]
         closed = account[:, wc.DEPARTED].astype(bool)
         closed &= account[:, wc.NEXT_NS] >= account[:, wc.NOTED_NS]
         closed &= account[:, wc.ALL_ENDS].sum(axis=1) == account[:, wc.REQUESTS]
-        for slot in slots[closed | horizon].tolist():
-            self._close(slot)
+        for row in rows[closed | horizon].tolist():
+            self._close(row)
 
-    def _judge(self, slots: Ints, cells: Ints, start_ns: Ints, final: Ints) -> None:
+    def _judge(self, rows: Ints, cells: Ints, start_ns: Ints, final: Ints) -> None:
         counts, n = self._counts, self._operators
         window = counts.cells[cells]
         values = window.view(np.float64)
-        quantile, floor, ceiling = self._slo[slots].T
+        quantile, floor, ceiling = self._slo[rows].T
         outcomes = window[:, wc.ALL_WINDOW_ENDS]
         completed = outcomes[:, OUTCOMES.index(COMPLETED)]
         counted = window[:, wc.BORN] - window[:, wc.UNDECIDED]
-        shares = np.column_stack([quantile, *(np.full(len(slots), each) for each in QUANTILES)])
+        shares = np.column_stack([quantile, *(np.full(len(rows), each) for each in QUANTILES)])
         ranks = np.ceil(shares * counted[:, None] * (1 - SLACK)).astype(np.int64)
         infinite = (counted[:, None] == 0) | (ranks > completed[:, None])
         known = np.where(infinite, 0, np.maximum(1, ranks))
@@ -335,7 +333,7 @@ class SloMonitor:
         ranked = wc.ranked_latencies(counts, cells, np.take_along_axis(known, rising, axis=1))
         np.put_along_axis(latencies_ns, rising, ranked, axis=1)
         wc.give_back(counts, cells)
-        accuracy = np.full(len(slots), np.nan)
+        accuracy = np.full(len(rows), np.nan)
         np.divide(window[:, wc.ACCURACY] / wc.ONE, completed, accuracy, where=completed > 0)
         hours = window[:, wc.ACTIVE_NS] / NS_PER_HOUR
         latency_met = window[:, wc.GOOD] >= ranks[:, 0]
@@ -343,12 +341,12 @@ class SloMonitor:
         cost_met = np.isnan(ceiling) | (values[:, wc.COST_USD] <= ceiling * hours * (1 + SLACK))
         repeated = counted == 0
         met = latency_met & accuracy_met & cost_met
-        wc.carry_over(counts, slots, met, repeated)
+        wc.carry_over(counts, rows, met, repeated)
         self.active_ns += int(window[:, wc.ACTIVE_NS].sum())
         self.goodput_ns += int(goodput_time(met, window[:, wc.DEPLOYED_NS]).sum())
         self._on_verdicts(
             Verdicts(
-                queries=[self._query(slot) for slot in slots.tolist()],
+                queries=[self._query(row) for row in rows.tolist()],
                 index=start_ns // self.window_ns,
                 born=window[:, wc.BORN],
                 good=window[:, wc.GOOD],
@@ -359,7 +357,7 @@ class SloMonitor:
                 cost_usd=values[:, wc.COST_USD],
                 sojourn_ns=window[:, wc.SOJOURN_NS],
                 latencies_s=np.where(infinite, np.inf, latencies_ns / NS_PER_S),
-                parts_ns=window[:, wc.SUMS : wc.SUMS + PARTS * n].reshape(len(slots), n, PARTS),
+                parts_ns=window[:, wc.SUMS : wc.SUMS + PARTS * n].reshape(len(rows), n, PARTS),
                 answer_ns=window[:, wc.ANSWER_NS],
                 accuracy=accuracy,
                 met=met,
@@ -371,20 +369,20 @@ class SloMonitor:
             )
         )
 
-    def _close(self, slot: int) -> None:
-        query, account = self._query(slot), self._counts.accounts[slot]
+    def _close(self, row: int) -> None:
+        query, account = self._query(row), self._counts.accounts[row]
         closed = Account(query, int(account[wc.REQUESTS]), _by_outcome(account[wc.ALL_ENDS]))
-        self._slots.remove(query.id)
-        self._queries[slot] = None
-        self._due_ns[slot] = NEVER
+        self._account_of.remove(query.id)
+        self._queries[row] = None
+        self._due_ns[row] = NEVER
         self._on_close(closed)
 
     def trial(self, deployment: int) -> DeploymentTrial | None:
         """Return the trial of a deployment, or None if it never became active."""
-        slot = self._deployment_slots.find(deployment)
-        if slot < 0:
+        row = self._trial_of.find(deployment)
+        if row < 0:
             return None
-        counted = self._counts.trials[slot].tolist()
+        counted = self._counts.trials[row].tolist()
         served = counted[wc.TRIAL_SERVED]
         return DeploymentTrial(
             self._deployed[deployment],
@@ -397,19 +395,19 @@ class SloMonitor:
 
     def served(self, deployment: int) -> int:
         """Return how many requests of a deployment were completed so far."""
-        slot = self._deployment_slots.find(deployment)
-        return 0 if slot < 0 else int(self._counts.trials[slot, wc.SERVED])
+        row = self._trial_of.find(deployment)
+        return 0 if row < 0 else int(self._counts.trials[row, wc.SERVED])
 
     def void_trial(self, deployment: int, now_ns: int) -> None:
         """Void the trial of a deployment that a failing machine ended before the trial was over."""
-        slot = self._deployment_slots.find(deployment)
-        if slot >= 0 and now_ns < self._counts.trials[slot, wc.UNTIL_NS]:
-            self._counts.trials[slot, wc.VOID] = True
+        row = self._trial_of.find(deployment)
+        if row >= 0 and now_ns < self._counts.trials[row, wc.UNTIL_NS]:
+            self._counts.trials[row, wc.VOID] = True
 
     def forget(self, deployment: int) -> None:
         """Drop the trial of a deployment whose query is closed."""
         if self._deployed.pop(deployment, None) is not None:
-            self._deployment_slots.remove(deployment)
+            self._trial_of.remove(deployment)
 
 
 def _by_outcome(counts: Ints) -> dict[str, int]:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scenarios.compiled import compiled, in_place, inlined
 from scenarios.numerics import Ints
 from sim._jit.hints import AHEAD, LINE, index, prefetch
-from sim._jit.id_pool import grown, slot_of
+from sim._jit.id_pool import grown, row_of
 from sim.dataplane.base import request_rows as col
 from sim.dataplane.base.durations import bound_of
 from sim.dataplane.base.interface import COMPLETED, IN_FLIGHT, LOST, OUTCOMES
@@ -96,11 +96,11 @@ def _bound_by_account(bound_ns: int, allowance: float) -> int:
 class Counts(NamedTuple):
     """All counts, in arrays of int64."""
 
-    query_slots: Ints  # table of ``IdPool``, by query
-    accounts: Ints  # shape (slots of queries, ACCOUNT_WIDTH)
-    deployment_slots: Ints  # table of ``IdPool``, by deployment
-    trials: Ints  # shape (slots of deployments, TRIAL_WIDTH)
-    steps_ns: Ints  # start times of the accuracies of a deployment, shape (slots, steps)
+    account_of: Ints  # table of ``IdPool``, by query
+    accounts: Ints  # one for each query, shape (a, ACCOUNT_WIDTH)
+    trial_of: Ints  # table of ``IdPool``, by deployment
+    trials: Ints  # one for each deployment, shape (d, TRIAL_WIDTH)
+    steps_ns: Ints  # start times of the accuracies of a deployment, shape (d, steps)
     steps: Ints  # these accuracies, in 2**-40
     cells: Ints  # shape (c, columns), as many as make whole lines of a cache
     chunks: Ints  # shape (k, CHUNK_WIDTH)
@@ -114,9 +114,9 @@ def no_counts(operators: int) -> Counts:
     cells = np.zeros((1, columns + -columns % LINE), np.int64)
     cells.view(np.float64)[0, LONGEST] = 1.0
     return Counts(
-        query_slots=np.zeros(1, np.int64),
+        account_of=np.zeros(1, np.int64),
         accounts=np.zeros((0, ACCOUNT_WIDTH), np.int64),
-        deployment_slots=np.zeros(1, np.int64),
+        trial_of=np.zeros(1, np.int64),
         trials=np.zeros((0, TRIAL_WIDTH), np.int64),
         steps_ns=np.zeros((0, 1), np.int64),
         steps=np.zeros((0, 1), np.int64),
@@ -146,9 +146,9 @@ def with_room(counts: Counts) -> Counts:
 
 
 @inlined
-def cell_at(accounts: Ints, cells: Ints, slot: int, at_ns: int, window_ns: int) -> int:
+def cell_at(accounts: Ints, cells: Ints, account: int, at_ns: int, window_ns: int) -> int:
     """Return the cell of a query's open window that holds a moment, or 0."""
-    cell: int = accounts[slot, NEWEST]
+    cell: int = accounts[account, NEWEST]
     while cell and cells[cell, START_NS] > at_ns:
         cell = cells[cell, OLDER]
     return cell if cell and at_ns - cells[cell, START_NS] < window_ns else 0
@@ -156,11 +156,11 @@ def cell_at(accounts: Ints, cells: Ints, slot: int, at_ns: int, window_ns: int) 
 
 @inlined
 def open_windows(
-    accounts: Ints, cells: Ints, heads: Ints, slot: int, at_ns: int, window_ns: int
+    accounts: Ints, cells: Ints, heads: Ints, account: int, at_ns: int, window_ns: int
 ) -> bool:
     """Open a query's windows up to the one that holds a moment; False if cells ran out."""
-    newest = accounts[slot, NEWEST]
-    start_ns = cells[newest, START_NS] + window_ns if newest else accounts[slot, NEXT_NS]
+    newest = accounts[account, NEWEST]
+    start_ns = cells[newest, START_NS] + window_ns if newest else accounts[account, NEXT_NS]
     while start_ns <= at_ns:
         cell = heads[FREE_CELL]
         if cell == 0:
@@ -169,8 +169,8 @@ def open_windows(
         cells[cell] = 0
         cells.view(np.float64)[cell, LONGEST] = 1.0
         cells[cell, START_NS] = start_ns
-        cells[cell, OLDER] = accounts[slot, NEWEST]
-        accounts[slot, NEWEST] = cell
+        cells[cell, OLDER] = accounts[account, NEWEST]
+        accounts[account, NEWEST] = cell
         start_ns += window_ns
     return True
 
@@ -187,21 +187,21 @@ def count_births(counts: Counts, rows: Ints, born: Ints, done: int, window_ns: i
         prefetch(rows, ahead, col.QUERY)
         prefetch(rows, ahead, col.ALLOWANCE)
         row = index(born[index(number)])
-        slot, birth_ns = slot_of(counts.query_slots, rows[row, col.QUERY]), rows[row, col.ARRIVAL]
-        cell = index(accounts[slot, NEWEST])
+        account, birth_ns = row_of(counts.account_of, rows[row, col.QUERY]), rows[row, col.ARRIVAL]
+        cell = index(accounts[account, NEWEST])
         if cell == 0 or birth_ns - cells[cell, START_NS] >= window_ns:
-            if not open_windows(accounts, cells, heads, slot, birth_ns, window_ns):
+            if not open_windows(accounts, cells, heads, account, birth_ns, window_ns):
                 return number
-            cell = index(accounts[slot, NEWEST])
+            cell = index(accounts[account, NEWEST])
         while cell and cells[cell, START_NS] > birth_ns:
             cell = index(cells[cell, OLDER])
         heads[BORN_TOTAL] += 1
-        accounts[slot, REQUESTS] += 1
+        accounts[account, REQUESTS] += 1
         if cell:
             cells[cell, BORN] += 1
             longest[cell, LONGEST] = max(longest[cell, LONGEST], values[row, col.ALLOWANCE])
         if rows[row, col.DEPLOYMENT] >= 0:
-            trial = slot_of(counts.deployment_slots, rows[row, col.DEPLOYMENT])
+            trial = row_of(counts.trial_of, rows[row, col.DEPLOYMENT])
             trials[trial, TRIAL_BORN] += birth_ns < trials[trial, UNTIL_NS]
     return len(born)
 
@@ -223,18 +223,18 @@ def count_ends(  # noqa: PLR0912, PLR0915
         for line in range(1 + operators):
             prefetch(rows, ahead, index(LINE * line))
         row = index(ended[index(number)])
-        slot, birth_ns = slot_of(counts.query_slots, rows[row, col.QUERY]), rows[row, col.ARRIVAL]
+        account, birth_ns = row_of(counts.account_of, rows[row, col.QUERY]), rows[row, col.ARRIVAL]
         outcome, allowance = index(rows[row, col.OUTCOME]), values[row, col.ALLOWANCE]
         latency_ns = rows[row, col.ENDED] - birth_ns
-        bound_ns = _bound_by_account(accounts[slot, BOUND_NS], allowance)
+        bound_ns = _bound_by_account(accounts[account, BOUND_NS], allowance)
         completed = outcome == IS_COMPLETED
         good = completed and latency_ns <= bound_ns
         undecided = outcome == IS_IN_FLIGHT and latency_ns < bound_ns
         heads[ENDS_TOTAL + outcome] += 1
-        accounts[slot, ENDS + outcome] += 1
+        accounts[account, ENDS + outcome] += 1
         accuracy = 0
         if rows[row, col.DEPLOYMENT] >= 0:
-            trial = slot_of(counts.deployment_slots, rows[row, col.DEPLOYMENT])
+            trial = row_of(counts.trial_of, rows[row, col.DEPLOYMENT])
             if completed:
                 trials[trial, SERVED] += 1
                 for step in range(steps.shape[1]):
@@ -246,7 +246,7 @@ def count_ends(  # noqa: PLR0912, PLR0915
                 trials[trial, TRIAL_SERVED] += completed
                 trials[trial, TRIAL_LOST] += outcome == IS_LOST
                 trials[trial, TRIAL_ACCURACY] += accuracy
-        cell = index(accounts[slot, NEWEST])
+        cell = index(accounts[account, NEWEST])
         while cell and cells[cell, START_NS] > birth_ns:
             cell = index(cells[cell, OLDER])
         if cell == 0:
@@ -276,77 +276,77 @@ def count_ends(  # noqa: PLR0912, PLR0915
 
 
 @compiled
-def spread_time(counts: Counts, slots: Ints, done: int, now_ns: int, window_ns: int) -> int:
+def spread_time(counts: Counts, which: Ints, done: int, now_ns: int, window_ns: int) -> int:
     """Add active and deployed time to windows, from one query on; return the next query."""
     accounts, cells, heads = counts.accounts, counts.cells, counts.heads
-    for number in range(done, len(slots)):
-        slot = slots[number]
-        while not accounts[slot, DEPARTED] and accounts[slot, NOTED_NS] < now_ns:
-            noted_ns = accounts[slot, NOTED_NS]
-            if not open_windows(accounts, cells, heads, slot, noted_ns, window_ns):
+    for number in range(done, len(which)):
+        account = which[number]
+        while not accounts[account, DEPARTED] and accounts[account, NOTED_NS] < now_ns:
+            noted_ns = accounts[account, NOTED_NS]
+            if not open_windows(accounts, cells, heads, account, noted_ns, window_ns):
                 return number
-            cell = cell_at(accounts, cells, slot, noted_ns, window_ns)
+            cell = cell_at(accounts, cells, account, noted_ns, window_ns)
             end_ns = min(now_ns, cells[cell, START_NS] + window_ns)
             cells[cell, ACTIVE_NS] += end_ns - noted_ns
-            if accounts[slot, DEPLOYED]:
+            if accounts[account, DEPLOYED]:
                 cells[cell, DEPLOYED_NS] += end_ns - noted_ns
-            accounts[slot, NOTED_NS] = end_ns
-    return len(slots)
+            accounts[account, NOTED_NS] = end_ns
+    return len(which)
 
 
 @compiled
-def oldest_cell(counts: Counts, slot: int) -> int:
+def oldest_cell(counts: Counts, account: int) -> int:
     """Return the cell of the next window to be judged, or 0 if it is not open."""
-    cell: int = counts.accounts[slot, NEWEST]
+    cell: int = counts.accounts[account, NEWEST]
     while cell and counts.cells[cell, OLDER]:
         cell = counts.cells[cell, OLDER]
     return cell
 
 
 @compiled
-def due_ns(counts: Counts, slot: int, window_ns: int) -> int:
+def due_ns(counts: Counts, account: int, window_ns: int) -> int:
     """Return when a query's next window can be judged."""
-    longest = counts.cells.view(np.float64)[oldest_cell(counts, slot), LONGEST]
-    bound_ns = _bound_by_account(counts.accounts[slot, BOUND_NS], longest)
-    start_ns: int = counts.accounts[slot, NEXT_NS]
+    longest = counts.cells.view(np.float64)[oldest_cell(counts, account), LONGEST]
+    bound_ns = _bound_by_account(counts.accounts[account, BOUND_NS], longest)
+    start_ns: int = counts.accounts[account, NEXT_NS]
     return start_ns + window_ns + bound_ns
 
 
 @compiled
-def note_due(counts: Counts, slots: Ints, due: Ints, window_ns: int) -> None:
-    """Write the times when the next windows of these queries are due into ``due``, by slot."""
-    for slot in slots:
-        due[slot] = due_ns(counts, slot, window_ns)
+def note_due(counts: Counts, which: Ints, due: Ints, window_ns: int) -> None:
+    """Write the times when the next windows of these queries are due into ``due``, by account."""
+    for account in which:
+        due[account] = due_ns(counts, account, window_ns)
 
 
 @compiled
 def take_windows(
-    counts: Counts, slots: Ints, now_ns: int, horizon: bool, window_ns: int, taken: Ints
+    counts: Counts, which: Ints, now_ns: int, horizon: bool, window_ns: int, taken: Ints
 ) -> int:
     """Remove the windows to be judged from their chains, query by query, oldest first.
 
     These are the windows due by ``now_ns``, or all at the horizon. ``taken``, shape (enough, 4),
-    gets (slot, cell, start, due) of each. If a window is not due, no later one of its query is.
+    gets (account, cell, start, due) of each. If a window is not due, no later one of its query is.
     Returns the number of windows.
     """
     accounts, cells = counts.accounts, counts.cells
     count = 0
-    for slot in slots:
+    for account in which:
         due = True
         while True:
-            due = due and due_ns(counts, slot, window_ns) <= now_ns
-            over = accounts[slot, NEXT_NS] >= accounts[slot, NOTED_NS]
-            if (over and (horizon or accounts[slot, DEPARTED])) or not (due or horizon):
+            due = due and due_ns(counts, account, window_ns) <= now_ns
+            over = accounts[account, NEXT_NS] >= accounts[account, NOTED_NS]
+            if (over and (horizon or accounts[account, DEPARTED])) or not (due or horizon):
                 break
-            cell = oldest_cell(counts, slot)
-            taken[count, 0], taken[count, 1] = slot, cell
-            taken[count, 2], taken[count, 3] = accounts[slot, NEXT_NS], due
+            cell = oldest_cell(counts, account)
+            taken[count, 0], taken[count, 1] = account, cell
+            taken[count, 2], taken[count, 3] = accounts[account, NEXT_NS], due
             count += 1
-            accounts[slot, NEXT_NS] += window_ns
-            if cell == accounts[slot, NEWEST]:
-                accounts[slot, NEWEST] = 0
+            accounts[account, NEXT_NS] += window_ns
+            if cell == accounts[account, NEWEST]:
+                accounts[account, NEWEST] = 0
             else:
-                newer = accounts[slot, NEWEST]
+                newer = accounts[account, NEWEST]
                 while cells[newer, OLDER] != cell:
                     newer = cells[newer, OLDER]
                 cells[newer, OLDER] = 0
@@ -434,11 +434,11 @@ def give_back(counts: Counts, which: Ints) -> None:
 
 @compiled
 def carry_over(
-    counts: Counts, slots: Ints, met: NDArray[np.bool_], empty: NDArray[np.bool_]
+    counts: Counts, which: Ints, met: NDArray[np.bool_], empty: NDArray[np.bool_]
 ) -> None:
     """Repeat the query's last verdict in windows without requests, in place; keep the last one."""
-    for at in range(len(slots)):
+    for at in range(len(which)):
         if empty[at]:
-            met[at] = counts.accounts[slots[at], LAST_MET] != 0
+            met[at] = counts.accounts[which[at], LAST_MET] != 0
         else:
-            counts.accounts[slots[at], LAST_MET] = met[at]
+            counts.accounts[which[at], LAST_MET] = met[at]

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sim.dataplane.base.request_rows import NUMBER, QUERY, VISIT
-from sim.dataplane.blocks.lists import sort_slots
+from sim.dataplane.blocks.lists import sort_rows
 from sim.dataplane.blocks.tables import RowPool
 
 LATE = 10**15
@@ -18,16 +18,16 @@ def is_sorted(times_ns, queries, rng):
     pool = RowPool(1)
     while len(pool.rows) < n:
         pool.grow()
-    slots = rng.permutation(len(pool.rows))[:n]
-    pool.rows[slots, QUERY], pool.rows[slots, NUMBER], pool.rows[slots, VISIT] = (
+    which = rng.permutation(len(pool.rows))[:n]
+    pool.rows[which, QUERY], pool.rows[which, NUMBER], pool.rows[which, VISIT] = (
         queries,
         np.arange(n),
         0,
     )
-    pool.keys[:n], pool.slots[:n] = times_ns, slots
-    sort_slots(pool.rows, pool.keys, pool.slots, n)
+    pool.keys[:n], pool.row_ids[:n] = times_ns, which
+    sort_rows(pool.rows, pool.keys, pool.row_ids, n)
     order = np.lexsort((np.arange(n), queries, times_ns))
-    return (pool.slots[:n] == slots[order]).all() and (pool.keys[:n] == times_ns[order]).all()
+    return (pool.row_ids[:n] == which[order]).all() and (pool.keys[:n] == times_ns[order]).all()
 
 
 @given(

@@ -5,40 +5,40 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sim._jit.id_pool import IdPool, grown, slot_of
+from sim._jit.id_pool import IdPool, grown, row_of
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(-50, 400)), max_size=60))
-def test_every_number_in_use_has_a_slot_of_its_own(steps):
-    slots, used = IdPool(), {}
+def test_every_number_in_use_has_a_row_of_its_own(steps):
+    pool, used = IdPool(), {}
     for come, number in steps:
         if come and number not in used:
-            used[number] = slots.add(number)
+            used[number] = pool.add(number)
         elif not come and number in used:
-            assert slots.remove(number) == used.pop(number)
+            assert pool.remove(number) == used.pop(number)
         assert len(set(used.values())) == len(used)
         assert max(used.values(), default=0) < len(steps)
         for each in range(-60, 410, 10):
-            assert slots.find(each) == used.get(each, -1)
-        for each, slot in used.items():
-            assert (slots.find(each), slot_of(slots.table, each)) == (slot, slot)
+            assert pool.find(each) == used.get(each, -1)
+        for each, row in used.items():
+            assert (pool.find(each), row_of(pool.table, each)) == (row, row)
 
 
 def test_a_long_run_of_rising_numbers_needs_no_more_room_than_those_in_use():
-    slots = IdPool()
+    pool = IdPool()
     for number in range(10_000):
-        assert slots.add(number) < 11
+        assert pool.add(number) < 11
         if number >= 10:
-            slots.remove(number - 10)
-    assert len(slots.table) < 100
+            pool.remove(number - 10)
+    assert len(pool.table) < 100
 
 
 @pytest.mark.parametrize("number", [-1, 4, 6, 10**9])
-def test_compiled_code_refuses_a_number_without_a_slot(number):
-    slots = IdPool()
-    slots.add(5)
+def test_compiled_code_refuses_a_number_without_a_row(number):
+    pool = IdPool()
+    pool.add(5)
     with pytest.raises(KeyError):
-        slot_of(slots.table, number)
+        row_of(pool.table, number)
 
 
 def test_an_array_grows_by_doubling_and_keeps_what_it_holds():

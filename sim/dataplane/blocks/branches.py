@@ -23,39 +23,39 @@ def take_fork(t: PlaneTables, fork: int, until_ns: int) -> bool:
     at, count = stops[fork].steps_at, stops[fork].steps
     width = rows.shape[1]
     for i in range(n):
-        slot = t.slots[i]
+        row = t.row_ids[i]
         if counts[tb.FREE] < count - 1:
             for j in range(i, n):
-                push(t, fork, t.slots[j], t.times[t.slots[j]])
+                push(t, fork, t.row_ids[j], t.times[t.row_ids[j]])
             return False
-        if branches[slot].home == tb.NONE:
-            branches[slot].home, branches[slot].live = slot, 1
-        home = branches[slot].home
+        if branches[row].home == tb.NONE:
+            branches[row].home, branches[row].live = row, 1
+        home = branches[row].home
         branches[home].live += count - 1
         for number in range(count):
-            branch = slot
+            branch = row
             if number > 0:
                 counts[tb.FREE] -= 1
                 branch = t.free[counts[tb.FREE]]
                 for column in range(width):
-                    rows[branch, column] = rows[slot, column]
+                    rows[branch, column] = rows[row, column]
                 _clear(t, branch)
-                t.times[branch] = t.times[slot]
+                t.times[branch] = t.times[row]
                 rows[branch, col.OUTCOME] = PART
-                branches[branch].home, branches[branch].failure = home, branches[slot].failure
+                branches[branch].home, branches[branch].failure = home, branches[row].failure
             rows[branch, col.VISIT] = t.steps[at + number]
             _go_on(t, branch)
     return True
 
 
 @inlined
-def _clear(t: PlaneTables, slot: int) -> None:
+def _clear(t: PlaneTables, row: int) -> None:
     rows = t.rows
     for operator in range(operators_of(rows.shape[1])):
         line = line_of(operator)
         for column in range(line + col.QUEUEING, line + col.QUEUEING + col.PARTS):
-            rows[slot, column] = 0
-    rows[slot, col.ANSWER] = 0
+            rows[row, column] = 0
+    rows[row, col.ANSWER] = 0
 
 
 @in_place
@@ -66,17 +66,17 @@ def take_join(t: PlaneTables, join: int, until_ns: int) -> None:
     at = t.stops[join].steps_at
     visit, inputs = t.steps[at], t.steps[at + 1]
     for i in range(n):
-        slot = t.slots[i]
-        home = branches[slot].home
+        row = t.row_ids[i]
+        home = branches[row].home
         here, each = 1, branches[home].held
         while each != tb.NONE:
             here += t.visits[rows[each, col.VISIT]].stop == join
             each = t.chain[each]
         if here < inputs:
-            t.chain[slot] = branches[home].held
-            branches[home].held = slot
+            t.chain[row] = branches[home].held
+            branches[home].held = row
             continue
-        now_ns, joined = t.times[slot], slot
+        now_ns, joined = t.times[row], row
         each = branches[home].held
         branches[home].held = tb.NONE
         while each != tb.NONE:
@@ -112,39 +112,39 @@ def _merged(t: PlaneTables, home: int, a: int, b: int) -> int:
 
 
 @inlined
-def _free(t: PlaneTables, slot: int) -> None:
-    t.rows[slot, col.OUTCOME] = tb.NONE
-    t.branches[slot].home = t.branches[slot].held = tb.NONE
-    t.branches[slot].failure = tb.IS_COMPLETED
-    t.free[t.counts[tb.FREE]] = slot
+def _free(t: PlaneTables, row: int) -> None:
+    t.rows[row, col.OUTCOME] = tb.NONE
+    t.branches[row].home = t.branches[row].held = tb.NONE
+    t.branches[row].failure = tb.IS_COMPLETED
+    t.free[t.counts[tb.FREE]] = row
     t.counts[tb.FREE] += 1
 
 
 @inlined
-def _go_on(t: PlaneTables, slot: int) -> None:
+def _go_on(t: PlaneTables, row: int) -> None:
     """Let a row begin a leg; a failed row finishes it at once."""
-    if t.branches[slot].failure == tb.IS_COMPLETED:
-        t.out[t.counts[tb.OUT]] = slot
+    if t.branches[row].failure == tb.IS_COMPLETED:
+        t.out[t.counts[tb.OUT]] = row
         t.counts[tb.OUT] += 1
         return
-    gate = _to_end_of_leg(t, slot)
-    at_ns = t.times[slot]
+    gate = _to_end_of_leg(t, row)
+    at_ns = t.times[row]
     if gate == tb.NONE:
-        failure = t.branches[slot].failure
-        end(t, slot, failure, at_ns)
+        failure = t.branches[row].failure
+        end(t, row, failure, at_ns)
     else:
-        push(t, gate, slot, at_ns)
+        push(t, gate, row, at_ns)
 
 
 @inlined
-def _to_end_of_leg(t: PlaneTables, slot: int) -> int:
+def _to_end_of_leg(t: PlaneTables, row: int) -> int:
     """Move a row to the last visit of its leg; return the fork or join there, NONE at the end."""
-    visit = t.rows[slot, col.VISIT]
+    visit = t.rows[row, col.VISIT]
     stop = t.visits[visit].stop
     while stop != tb.NONE and t.stops[stop].kind != tb.FORK and t.stops[stop].kind != tb.JOIN:
         visit += 1
         stop = t.visits[visit].stop
-    t.rows[slot, col.VISIT] = visit
+    t.rows[row, col.VISIT] = visit
     return int(stop)
 
 
@@ -154,24 +154,24 @@ def settle(t: PlaneTables) -> None:
     rows, branches, counts = t.rows, t.branches, t.counts
     kept = counts[tb.SETTLED]
     for i in range(kept, counts[tb.ENDED_COUNT]):
-        slot = t.ended[i]
-        gate = tb.NONE if rows[slot, col.VISIT] == tb.NONE else _to_end_of_leg(t, slot)
+        row = t.ended[i]
+        gate = tb.NONE if rows[row, col.VISIT] == tb.NONE else _to_end_of_leg(t, row)
         if gate == tb.NONE:
-            t.ended[kept] = slot
+            t.ended[kept] = row
             kept += 1
             continue
-        branches[slot].failure = rows[slot, col.OUTCOME]
-        _revive(t, slot)
-        push(t, gate, slot, rows[slot, col.ENDED])
+        branches[row].failure = rows[row, col.OUTCOME]
+        _revive(t, row)
+        push(t, gate, row, rows[row, col.ENDED])
     counts[tb.SETTLED] = counts[tb.ENDED_COUNT] = kept
 
 
 @inlined
-def _revive(t: PlaneTables, slot: int) -> None:
+def _revive(t: PlaneTables, row: int) -> None:
     """Undo counting the end of a row as the end of its request."""
-    home = t.branches[slot].home
-    t.rows[slot, col.OUTCOME] = tb.IS_IN_FLIGHT if home in (tb.NONE, slot) else PART
-    t.flights[t.rows[slot, col.DEPLOYMENT]] += 1
+    home = t.branches[row].home
+    t.rows[row, col.OUTCOME] = tb.IS_IN_FLIGHT if home in (tb.NONE, row) else PART
+    t.flights[t.rows[row, col.DEPLOYMENT]] += 1
 
 
 @in_place
@@ -194,12 +194,12 @@ def recall(t: PlaneTables, at_ns: int) -> None:
             held = following
     kept = first
     for i in range(first, counts[tb.ENDED_COUNT]):
-        slot = t.ended[i]
-        home = branches[slot].home
-        if home in (tb.NONE, slot):
-            t.ended[kept] = slot
+        row = t.ended[i]
+        home = branches[row].home
+        if home in (tb.NONE, row):
+            t.ended[kept] = row
             kept += 1
         else:
-            _revive(t, slot)
-            _free(t, slot)
+            _revive(t, row)
+            _free(t, row)
     counts[tb.SETTLED] = counts[tb.ENDED_COUNT] = kept

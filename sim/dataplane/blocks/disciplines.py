@@ -15,23 +15,23 @@ from sim.dataplane.blocks.tables import IS_DROPPED, IS_SHED, NONE, RANKED, Plane
 
 
 @inlined
-def deadline_of(t: PlaneTables, slot: int) -> int:
+def deadline_of(t: PlaneTables, row: int) -> int:
     """Return the deadline of a request."""
-    terms = t.terms[t.rows[slot, DEPLOYMENT]]
-    return int(deadline_ns(t.rows[slot, ARRIVAL], terms.bound_ns, t.rows_f[slot, ALLOWANCE]))
+    terms = t.terms[t.rows[row, DEPLOYMENT]]
+    return int(deadline_ns(t.rows[row, ARRIVAL], terms.bound_ns, t.rows_f[row, ALLOWANCE]))
 
 
 @inlined
-def rank_of(t: PlaneTables, station: int, slot: int) -> int:
+def rank_of(t: PlaneTables, station: int, row: int) -> int:
     """Return the rank of a request that waits at a station; ``t.times`` has its arrival there."""
-    priority = t.terms[t.rows[slot, DEPLOYMENT]].priority
-    return rank(t.stops[station].discipline, t.times[slot], deadline_of(t, slot), priority)
+    priority = t.terms[t.rows[row, DEPLOYMENT]].priority
+    return rank(t.stops[station].discipline, t.times[row], deadline_of(t, row), priority)
 
 
 @inlined
-def sheds(t: PlaneTables, station: int, slot: int, now_ns: int) -> bool:
+def sheds(t: PlaneTables, station: int, row: int, now_ns: int) -> bool:
     """Return whether a station sheds a request instead of serving it now."""
-    return bool(t.stops[station].shed_late) and is_late(deadline_of(t, slot), now_ns)
+    return bool(t.stops[station].shed_late) and is_late(deadline_of(t, row), now_ns)
 
 
 @inlined
@@ -47,21 +47,21 @@ def goes_first(t: PlaneTables, station: int, a: int, b: int) -> bool:
 
 
 @in_place
-def wait_by_rank(t: PlaneTables, station: int, slot: int) -> None:
+def wait_by_rank(t: PlaneTables, station: int, row: int) -> None:
     """Insert the latest request at its place in a station's queue."""
     stops = t.stops
-    rank, last = rank_of(t, station, slot), stops[station].waiting_last
+    rank, last = rank_of(t, station, row), stops[station].waiting_last
     if last == NONE or rank_of(t, station, last) <= rank:
-        wait(t, station, slot)
+        wait(t, station, row)
         return
     ahead, following = NONE, stops[station].waiting_first
     while rank_of(t, station, following) <= rank:
         ahead, following = following, t.chain[following]
-    t.chain[slot] = following
+    t.chain[row] = following
     if ahead == NONE:
-        stops[station].waiting_first = slot
+        stops[station].waiting_first = row
     else:
-        t.chain[ahead] = slot
+        t.chain[ahead] = row
     stops[station].waiting += 1
 
 
@@ -80,10 +80,10 @@ def take_ranked(t: PlaneTables, station: int, until_ns: int) -> None:
     i, now_ns = 0, 0
     while True:
         start_ns = max(now_ns, _next_start_ns(t, station))
-        if i < n and t.times[t.slots[i]] <= start_ns:
-            now_ns = t.times[t.slots[i]]
-            while i < n and t.times[t.slots[i]] == now_ns:
-                put(t, station, t.slots[i])
+        if i < n and t.times[t.row_ids[i]] <= start_ns:
+            now_ns = t.times[t.row_ids[i]]
+            while i < n and t.times[t.row_ids[i]] == now_ns:
+                put(t, station, t.row_ids[i])
                 i += 1
             if stops[station].capacity != NONE:
                 _drop_last(t, station, _room_at(t, station, now_ns), now_ns)
@@ -107,20 +107,20 @@ def _next_start_ns(t: PlaneTables, station: int) -> int:
         return int(freed_ns)
     first_ns, at = NEVER, _spread(t, station)
     for i in range(at, at + stops[station].waiting):
-        first_ns = min(first_ns, t.times[t.slots[i]])
+        first_ns = min(first_ns, t.times[t.row_ids[i]])
     return int(max(freed_ns, batch_ready_ns(first_ns, NEVER, stops[station].max_wait_ns)))
 
 
 @in_place
 def _serve_first(t: PlaneTables, station: int, start_ns: int, until_ns: int) -> None:
     """Let the longest-free server take the first requests of the queue that are not shed."""
-    stops, at, n = t.stops, len(t.slots) // 2, 0
+    stops, at, n = t.stops, len(t.row_ids) // 2, 0
     while stops[station].waiting > 0 and n < stops[station].max_batch:
-        slot = _take_first(t, station)
-        if sheds(t, station, slot, start_ns):
-            end(t, slot, IS_SHED, start_ns)
+        row = _take_first(t, station)
+        if sheds(t, station, row, start_ns):
+            end(t, row, IS_SHED, start_ns)
         else:
-            t.slots[at + n] = slot
+            t.row_ids[at + n] = row
             n += 1
     if n > 0:
         serve_batch(t, station, at, n, start_ns, until_ns)
@@ -142,19 +142,19 @@ def _room_at(t: PlaneTables, station: int, now_ns: int) -> int:
 
 @in_place
 def _drop_last(t: PlaneTables, station: int, most: int, now_ns: int) -> None:
-    slots, left = t.slots, t.stops[station].waiting
+    row_ids, left = t.row_ids, t.stops[station].waiting
     if left <= most:
         return
     at = _spread(t, station)
     while left > most:
         left -= 1
         for i in range(at, at + left):
-            if goes_first(t, station, slots[at + left], slots[i]):
-                slots[i], slots[at + left] = slots[at + left], slots[i]
-        end(t, slots[at + left], IS_DROPPED, now_ns)
+            if goes_first(t, station, row_ids[at + left], row_ids[i]):
+                row_ids[i], row_ids[at + left] = row_ids[at + left], row_ids[i]
+        end(t, row_ids[at + left], IS_DROPPED, now_ns)
     t.stops[station].waiting, t.stops[station].waiting_first = 0, NONE
     for i in range(at, at + left):
-        put(t, station, slots[i])
+        put(t, station, row_ids[i])
 
 
 # The heap
@@ -164,11 +164,11 @@ BELOW = ENDED
 
 
 @in_place
-def put(t: PlaneTables, station: int, slot: int) -> None:
+def put(t: PlaneTables, station: int, row: int) -> None:
     """Put a request into a station's heap."""
     rows, stops = t.rows, t.stops
-    rows[slot, BELOW] = NONE
-    first = _joined(t, station, stops[station].waiting_first, slot)
+    rows[row, BELOW] = NONE
+    first = _joined(t, station, stops[station].waiting_first, row)
     t.chain[first] = NONE
     stops[station].waiting_first = first
     stops[station].waiting += 1
@@ -182,7 +182,7 @@ def lay_out(t: PlaneTables, station: int) -> None:
     stops[station].waiting_first = stops[station].waiting_last = NONE
     stops[station].waiting = 0
     for i in range(at, at + count):
-        wait(t, station, t.slots[i])
+        wait(t, station, t.row_ids[i])
 
 
 @in_place
@@ -202,14 +202,14 @@ def _take_first(t: PlaneTables, station: int) -> int:
     rows, stops = t.rows, t.stops
     taken = int(stops[station].waiting_first)
     # Two-pass melding: the children are paired, and then the pairs are melded from the last on.
-    pairs, slot = NONE, rows[taken, BELOW]
-    while slot != NONE:
-        pair, following = slot, t.chain[slot]
+    pairs, row = NONE, rows[taken, BELOW]
+    while row != NONE:
+        pair, following = row, t.chain[row]
         if following != NONE:
             other, following = following, t.chain[following]
-            pair = _joined(t, station, slot, other)
+            pair = _joined(t, station, row, other)
         t.chain[pair] = pairs
-        pairs, slot = pair, following
+        pairs, row = pair, following
     first = NONE
     while pairs != NONE:
         following = t.chain[pairs]
@@ -224,17 +224,17 @@ def _take_first(t: PlaneTables, station: int) -> int:
 
 @in_place
 def _spread(t: PlaneTables, station: int) -> int:
-    """Copy a heap into the second half of ``slots``, unordered; return where it begins."""
-    rows, slots, at = t.rows, t.slots, len(t.slots) // 2
+    """Copy a heap into the second half of ``row_ids``, unordered; return where it begins."""
+    rows, row_ids, at = t.rows, t.row_ids, len(t.row_ids) // 2
     if t.stops[station].waiting > 0:
-        slots[at] = t.stops[station].waiting_first
+        row_ids[at] = t.stops[station].waiting_first
         count, i = 1, 0
         while i < count:
-            slot = rows[slots[at + i], BELOW]
-            while slot != NONE:
-                slots[at + count] = slot
+            row = rows[row_ids[at + i], BELOW]
+            while row != NONE:
+                row_ids[at + count] = row
                 count += 1
-                slot = t.chain[slot]
+                row = t.chain[row]
             i += 1
     return at
 
@@ -260,17 +260,17 @@ def take_off(t: PlaneTables, stop: int, deployment: int, outcome: int, at_ns: in
     stops[stop].serving_first = stops[stop].serving_last = NONE
     stops[stop].waiting = 0
     for i in range(3):
-        slot = lists[i]
-        while slot != NONE:
-            following = t.chain[slot]
-            if deployment in (NONE, t.rows[slot, DEPLOYMENT]):
-                end(t, slot, outcome, at_ns)
+        row = lists[i]
+        while row != NONE:
+            following = t.chain[row]
+            if deployment in (NONE, t.rows[row, DEPLOYMENT]):
+                end(t, row, outcome, at_ns)
             elif i == 0:
-                push(t, stop, slot, t.times[slot])
+                push(t, stop, row, t.times[row])
             elif i == 1 and ranked:
-                put(t, stop, slot)
+                put(t, stop, row)
             elif i == 1:
-                wait(t, stop, slot)
+                wait(t, stop, row)
             else:
-                stay(t, stop, slot)
-            slot = following
+                stay(t, stop, row)
+            row = following

@@ -28,15 +28,15 @@ def take_generation(t: PlaneTables, station: int, until_ns: int) -> None:
     first, last = t.models[model].engines_at, t.models[model].engines_at + stops[station].servers
     i = 0
     while True:
-        now_ns = t.times[t.slots[i]] if i < n else NEVER
+        now_ns = t.times[t.row_ids[i]] if i < n else NEVER
         for engine in range(first, last):
             if t.engines[engine].steps > 0:
                 now_ns = min(now_ns, _run_ends_ns(t.engines, engine))
         if now_ns >= until_ns:
             break
         arrived, ended = False, _end_runs(t, station, first, last, now_ns)
-        while i < n and t.times[t.slots[i]] == now_ns:
-            arrived |= _enter(t, station, model, t.slots[i], now_ns)
+        while i < n and t.times[t.row_ids[i]] == now_ns:
+            arrived |= _enter(t, station, model, t.row_ids[i], now_ns)
             i += 1
         if arrived or ended:
             _hand_out(t, station, model, first, last, now_ns)
@@ -55,21 +55,21 @@ def _run_ends_ns(engines: RecordArray, engine: int) -> int:
 
 
 @in_place
-def _enter(t: PlaneTables, station: int, model: int, slot: int, now_ns: int) -> bool:
+def _enter(t: PlaneTables, station: int, model: int, row: int, now_ns: int) -> bool:
     """Queue a request; drop it if it could never fit, because it would block all later ones."""
     rows, rows_f, jobs = t.rows, t.rows_f, t.jobs
-    visit = rows[slot, col.VISIT]
+    visit = rows[row, col.VISIT]
     tokens, line = t.visits[visit].tokens, t.visits[visit].column
-    prompt = whole(t.tokens[tokens].prompt * rows_f[slot, col.SIZE])
-    varies = rows_f[slot, line + col.VARIABILITY]
-    left = whole(t.tokens[tokens].output * rows_f[slot, col.LENGTH] * varies)
+    prompt = whole(t.tokens[tokens].prompt * rows_f[row, col.SIZE])
+    varies = rows_f[row, line + col.VARIABILITY]
+    left = whole(t.tokens[tokens].output * rows_f[row, col.LENGTH] * varies)
     sequences = t.tokens[tokens].sequences
-    jobs[slot].prompt, jobs[slot].left, jobs[slot].sequences = prompt, left, sequences
-    jobs[slot].kv_tokens = prompt + sequences * left
-    if jobs[slot].kv_tokens > t.models[model].kv_tokens or sequences > t.models[model].most:
-        end(t, slot, tb.IS_DROPPED, now_ns)
+    jobs[row].prompt, jobs[row].left, jobs[row].sequences = prompt, left, sequences
+    jobs[row].kv_tokens = prompt + sequences * left
+    if jobs[row].kv_tokens > t.models[model].kv_tokens or sequences > t.models[model].most:
+        end(t, row, tb.IS_DROPPED, now_ns)
         return False
-    wait_by_rank(t, station, slot)
+    wait_by_rank(t, station, row)
     return True
 
 
@@ -79,28 +79,28 @@ def _hand_out(t: PlaneTables, station: int, model: int, first: int, last: int, n
     stops, engines, jobs = t.stops, t.engines, t.jobs
     most, memory = t.models[model].most, t.models[model].kv_tokens
     while stops[station].waiting_first != tb.NONE:
-        slot = stops[station].waiting_first
+        row = stops[station].waiting_first
         best = tb.NONE
         for engine in range(first, last):
             if (
-                engines[engine].sequences + jobs[slot].sequences <= most
-                and engines[engine].kv_tokens + jobs[slot].kv_tokens <= memory
+                engines[engine].sequences + jobs[row].sequences <= most
+                and engines[engine].kv_tokens + jobs[row].kv_tokens <= memory
                 and (best == tb.NONE or engines[engine].sequences < engines[best].sequences)
             ):
                 best = engine
         if best == tb.NONE:
             break
-        stops[station].waiting_first = t.chain[slot]
+        stops[station].waiting_first = t.chain[row]
         stops[station].waiting -= 1
-        if t.chain[slot] == tb.NONE:
+        if t.chain[row] == tb.NONE:
             stops[station].waiting_last = tb.NONE
-        if sheds(t, station, slot, now_ns):
-            end(t, slot, tb.IS_SHED, now_ns)
+        if sheds(t, station, row, now_ns):
+            end(t, row, tb.IS_SHED, now_ns)
             continue
-        engines[best].sequences += jobs[slot].sequences
-        engines[best].kv_tokens += jobs[slot].kv_tokens
-        t.chain[slot] = engines[best].joining_first
-        engines[best].joining_first = slot
+        engines[best].sequences += jobs[row].sequences
+        engines[best].kv_tokens += jobs[row].kv_tokens
+        t.chain[row] = engines[best].joining_first
+        engines[best].joining_first = row
 
 
 @in_place
@@ -130,28 +130,28 @@ def _end_run(t: PlaneTables, station: int, engine: int, now_ns: int) -> None:
     steps = engines[engine].steps
     t.stops[station].busy_ns += steps * engines[engine].step_ns
     engines[engine].steps = 0
-    slot = engines[engine].active_first
+    row = engines[engine].active_first
     engines[engine].active_first = tb.NONE
-    while slot != tb.NONE:
-        following = t.chain[slot]
-        jobs[slot].left -= steps
-        if jobs[slot].left > 0:
-            t.chain[slot] = engines[engine].active_first
-            engines[engine].active_first = slot
+    while row != tb.NONE:
+        following = t.chain[row]
+        jobs[row].left -= steps
+        if jobs[row].left > 0:
+            t.chain[row] = engines[engine].active_first
+            engines[engine].active_first = row
         else:
-            engines[engine].sequences -= jobs[slot].sequences
-            engines[engine].kv_tokens -= jobs[slot].kv_tokens
-            if rows[slot, col.OUTCOME] == GHOST:
-                t.free[counts[tb.FREE]] = slot
+            engines[engine].sequences -= jobs[row].sequences
+            engines[engine].kv_tokens -= jobs[row].kv_tokens
+            if rows[row, col.OUTCOME] == GHOST:
+                t.free[counts[tb.FREE]] = row
                 counts[tb.FREE] += 1
             else:
-                line = t.visits[rows[slot, col.VISIT]].column
-                rows[slot, line + col.COMPUTE] = now_ns - jobs[slot].admitted_ns
-                rows[slot, col.VISIT] += 1
-                t.times[slot] = now_ns
-                t.out[counts[tb.OUT]] = slot
+                line = t.visits[rows[row, col.VISIT]].column
+                rows[row, line + col.COMPUTE] = now_ns - jobs[row].admitted_ns
+                rows[row, col.VISIT] += 1
+                t.times[row] = now_ns
+                t.out[counts[tb.OUT]] = row
                 counts[tb.OUT] += 1
-        slot = following
+        row = following
 
 
 @in_place
@@ -159,29 +159,29 @@ def _start_run(t: PlaneTables, station: int, model: int, engine: int, now_ns: in
     """Admit joining requests and begin a run: one iteration with a prefill, or decoding alone."""
     rows, engines, jobs, models = t.rows, t.engines, t.jobs, t.models
     decoding, steps = 0, NEVER
-    slot = engines[engine].active_first
-    while slot != tb.NONE:
-        decoding += jobs[slot].sequences
-        steps = min(steps, jobs[slot].left)
-        slot = t.chain[slot]
+    row = engines[engine].active_first
+    while row != tb.NONE:
+        decoding += jobs[row].sequences
+        steps = min(steps, jobs[row].left)
+        row = t.chain[row]
     step_ns = t.steps[models[model].decode_at + decoding - 1] if decoding > 0 else 0
-    slot = engines[engine].joining_first
-    if slot != tb.NONE:
+    row = engines[engine].joining_first
+    if row != tb.NONE:
         steps = 1
         step_ns += models[model].prefill_fixed_ns
-    while slot != tb.NONE:
-        following = t.chain[slot]
+    while row != tb.NONE:
+        following = t.chain[row]
         step_ns += prompt_ns(
-            jobs[slot].prompt,
+            jobs[row].prompt,
             models[model].prefill_ns_per_token,
             models[model].prefill_ns_per_token2,
         )
-        jobs[slot].admitted_ns = now_ns
-        line = t.visits[rows[slot, col.VISIT]].column
-        rows[slot, line + col.QUEUEING] = now_ns - t.times[slot]
-        t.chain[slot] = engines[engine].active_first
-        engines[engine].active_first = slot
-        slot = following
+        jobs[row].admitted_ns = now_ns
+        line = t.visits[rows[row, col.VISIT]].column
+        rows[row, line + col.QUEUEING] = now_ns - t.times[row]
+        t.chain[row] = engines[engine].active_first
+        engines[engine].active_first = row
+        row = following
     engines[engine].joining_first = tb.NONE
     if engines[engine].active_first == tb.NONE:
         return
@@ -196,33 +196,33 @@ def drop_jobs(t: PlaneTables, station: int, deployment: int, at_ns: int) -> None
     rows, engines, jobs, counts = t.rows, t.engines, t.jobs, t.counts
     first = t.models[t.stops[station].model].engines_at
     for engine in range(first, first + t.stops[station].servers):
-        slot = engines[engine].joining_first
+        row = engines[engine].joining_first
         engines[engine].joining_first = tb.NONE
-        while slot != tb.NONE:
-            following = t.chain[slot]
-            if rows[slot, col.DEPLOYMENT] == deployment:
-                engines[engine].sequences -= jobs[slot].sequences
-                engines[engine].kv_tokens -= jobs[slot].kv_tokens
-                end(t, slot, tb.IS_DROPPED, at_ns)
+        while row != tb.NONE:
+            following = t.chain[row]
+            if rows[row, col.DEPLOYMENT] == deployment:
+                engines[engine].sequences -= jobs[row].sequences
+                engines[engine].kv_tokens -= jobs[row].kv_tokens
+                end(t, row, tb.IS_DROPPED, at_ns)
             else:
-                t.chain[slot] = engines[engine].joining_first
-                engines[engine].joining_first = slot
-            slot = following
-        slot, before = engines[engine].active_first, tb.NONE
-        while slot != tb.NONE:
-            if rows[slot, col.DEPLOYMENT] == deployment and rows[slot, col.OUTCOME] != GHOST:
+                t.chain[row] = engines[engine].joining_first
+                engines[engine].joining_first = row
+            row = following
+        row, before = engines[engine].active_first, tb.NONE
+        while row != tb.NONE:
+            if rows[row, col.DEPLOYMENT] == deployment and rows[row, col.OUTCOME] != GHOST:
                 counts[tb.FREE] -= 1
                 ghost = t.free[counts[tb.FREE]]
-                rows[ghost, col.OUTCOME], t.chain[ghost] = GHOST, t.chain[slot]
-                jobs[ghost].left, jobs[ghost].sequences = jobs[slot].left, jobs[slot].sequences
-                jobs[ghost].kv_tokens = jobs[slot].kv_tokens
+                rows[ghost, col.OUTCOME], t.chain[ghost] = GHOST, t.chain[row]
+                jobs[ghost].left, jobs[ghost].sequences = jobs[row].left, jobs[row].sequences
+                jobs[ghost].kv_tokens = jobs[row].kv_tokens
                 if before == tb.NONE:
                     engines[engine].active_first = ghost
                 else:
                     t.chain[before] = ghost
-                end(t, slot, tb.IS_DROPPED, at_ns)
-                slot = ghost
-            before, slot = slot, t.chain[slot]
+                end(t, row, tb.IS_DROPPED, at_ns)
+                row = ghost
+            before, row = row, t.chain[row]
 
 
 @in_place
@@ -234,12 +234,12 @@ def lose_jobs(t: PlaneTables, station: int, at_ns: int) -> None:
         lists = (engines[engine].joining_first, engines[engine].active_first)
         engines[engine].joining_first = engines[engine].active_first = tb.NONE
         for i in range(2):
-            slot = lists[i]
-            while slot != tb.NONE:
-                following = t.chain[slot]
-                if rows[slot, col.OUTCOME] == GHOST:
-                    t.free[counts[tb.FREE]] = slot
+            row = lists[i]
+            while row != tb.NONE:
+                following = t.chain[row]
+                if rows[row, col.OUTCOME] == GHOST:
+                    t.free[counts[tb.FREE]] = row
                     counts[tb.FREE] += 1
                 else:
-                    end(t, slot, tb.IS_LOST, at_ns)
-                slot = following
+                    end(t, row, tb.IS_LOST, at_ns)
+                row = following

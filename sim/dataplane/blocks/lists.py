@@ -17,106 +17,106 @@ DIGIT_BITS = 8  # bits of each digit if the leading digit is not enough
 
 
 @inlined
-def push(t: PlaneTables, stop: int, slot: int, at_ns: int) -> None:
+def push(t: PlaneTables, stop: int, row: int, at_ns: int) -> None:
     """Let a request arrive at a stop, now or later."""
     stops, times, chain = t.stops, t.times, t.chain
-    times[slot] = at_ns
-    chain[slot] = NONE
+    times[row] = at_ns
+    chain[row] = NONE
     tail = stops[stop].arriving_last
     if tail == NONE:
-        stops[stop].arriving_first = slot
+        stops[stop].arriving_first = row
         stops[stop].in_order = 1
     else:
         tail = index(tail)
-        if stops[stop].in_order and before(t.rows, at_ns, slot, times[tail], tail):
+        if stops[stop].in_order and before(t.rows, at_ns, row, times[tail], tail):
             stops[stop].in_order = 0
-        chain[tail] = slot
-    stops[stop].arriving_last = slot
+        chain[tail] = row
+    stops[stop].arriving_last = row
 
 
 @inlined
-def wait(t: PlaneTables, stop: int, slot: int) -> None:
+def wait(t: PlaneTables, stop: int, row: int) -> None:
     """Put a request at the end of a station's queue."""
     stops, chain = t.stops, t.chain
-    chain[slot] = NONE
+    chain[row] = NONE
     tail = stops[stop].waiting_last
     if tail == NONE:
-        stops[stop].waiting_first = slot
+        stops[stop].waiting_first = row
     else:
-        chain[index(tail)] = slot
-    stops[stop].waiting_last = slot
+        chain[index(tail)] = row
+    stops[stop].waiting_last = row
     stops[stop].waiting += 1
 
 
 @inlined
-def stay(t: PlaneTables, stop: int, slot: int) -> None:
+def stay(t: PlaneTables, stop: int, row: int) -> None:
     """Keep a request in service beyond the sync point; ``times`` already has its departure."""
     stops, chain = t.stops, t.chain
-    chain[slot] = NONE
+    chain[row] = NONE
     tail = stops[stop].serving_last
     if tail == NONE:
-        stops[stop].serving_first = slot
+        stops[stop].serving_first = row
     else:
-        chain[index(tail)] = slot
-    stops[stop].serving_last = slot
+        chain[index(tail)] = row
+    stops[stop].serving_last = row
 
 
 @inlined
-def end(t: PlaneTables, slot: int, outcome: int, at_ns: int) -> None:
+def end(t: PlaneTables, row: int, outcome: int, at_ns: int) -> None:
     """End a request."""
     rows, counts = t.rows, t.counts
-    rows[slot, OUTCOME] = outcome
-    rows[slot, ENDED] = at_ns
-    t.flights[index(rows[slot, DEPLOYMENT])] -= 1
-    t.ended[index(counts[tb.ENDED_COUNT])] = slot
+    rows[row, OUTCOME] = outcome
+    rows[row, ENDED] = at_ns
+    t.flights[index(rows[row, DEPLOYMENT])] -= 1
+    t.ended[index(counts[tb.ENDED_COUNT])] = row
     counts[tb.ENDED_COUNT] += 1
 
 
 @inlined
-def fetch_next(t: PlaneTables, slots: Ints, i: int, n: int) -> None:
+def fetch_next(t: PlaneTables, row_ids: Ints, i: int, n: int) -> None:
     """Prefetch the parts of rows that stops will read soon, from the ``i``-th of ``n`` on."""
     if i + AHEAD < n:
-        prefetch(t.rows, index(slots[i + AHEAD]), VISIT)
+        prefetch(t.rows, index(row_ids[i + AHEAD]), VISIT)
     if i + AHEAD // 2 < n:
-        slot = index(slots[i + AHEAD // 2])
-        prefetch(t.rows, slot, index(t.visits[index(t.rows[slot, VISIT])].column))
+        row = index(row_ids[i + AHEAD // 2])
+        prefetch(t.rows, row, index(t.visits[index(t.rows[row, VISIT])].column))
 
 
 @inlined
 def gather(t: PlaneTables, stop: int, until_ns: int) -> int:
-    """Move a stop's arrivals before a sync point into ``slots``, in order; return how many."""
-    stops, times, chain, keys, slots = t.stops, t.times, t.chain, t.keys, t.slots
-    n, slot = 0, stops[stop].arriving_first
+    """Move a stop's arrivals before a sync point into ``row_ids``, in order; return how many."""
+    stops, times, chain, keys, row_ids = t.stops, t.times, t.chain, t.keys, t.row_ids
+    n, row = 0, stops[stop].arriving_first
     if stops[stop].in_order:
-        while slot != NONE and times[index(slot)] < until_ns:
-            slots[n] = slot
+        while row != NONE and times[index(row)] < until_ns:
+            row_ids[n] = row
             n += 1
-            slot = chain[index(slot)]
-        stops[stop].arriving_first = slot
-        if slot == NONE:
+            row = chain[index(row)]
+        stops[stop].arriving_first = row
+        if row == NONE:
             stops[stop].arriving_last = NONE
         return n
     stops[stop].arriving_first = stops[stop].arriving_last = NONE
     stops[stop].in_order = 1
-    while slot != NONE:
-        slot = index(slot)
-        following, at_ns = chain[slot], times[slot]
+    while row != NONE:
+        row = index(row)
+        following, at_ns = chain[row], times[row]
         if at_ns < until_ns:
-            keys[n], slots[n] = at_ns, slot
+            keys[n], row_ids[n] = at_ns, row
             n += 1
         else:
-            push(t, stop, slot, at_ns)
-        slot = following
-    sort_slots(t.rows, keys, slots, n)
+            push(t, stop, row, at_ns)
+        row = following
+    sort_rows(t.rows, keys, row_ids, n)
     return n
 
 
 @inlined
 def lose_arrivals(t: PlaneTables, n: int) -> None:
-    """Lose the first ``n`` of ``slots``, each as it arrives at a station that has failed."""
+    """Lose the first ``n`` of ``row_ids``, each as it arrives at a station that has failed."""
     for i in range(n):
-        slot = t.slots[i]
-        end(t, slot, tb.IS_LOST, t.times[slot])
+        row = t.row_ids[i]
+        end(t, row, tb.IS_LOST, t.times[row])
 
 
 @inlined
@@ -124,18 +124,18 @@ def drop_behind(t: PlaneTables, station: int, room: int, now_ns: int) -> None:
     """Drop the last requests of a queue until the rest has room."""
     stops = t.stops
     if stops[station].waiting > room:
-        slot, last = stops[station].waiting_first, NONE
+        row, last = stops[station].waiting_first, NONE
         for _ in range(room):
-            last, slot = slot, t.chain[slot]
+            last, row = row, t.chain[row]
         stops[station].waiting, stops[station].waiting_last = room, last
         if last == NONE:
             stops[station].waiting_first = NONE
         else:
             t.chain[last] = NONE
-        while slot != NONE:
-            following = t.chain[slot]
-            end(t, slot, tb.IS_DROPPED, now_ns)
-            slot = following
+        while row != NONE:
+            following = t.chain[row]
+            end(t, row, tb.IS_DROPPED, now_ns)
+            row = following
 
 
 # The order of requests
@@ -154,40 +154,40 @@ def before(rows: Ints, time_a: int, a: int, time_b: int, b: int) -> bool:
 
 
 @in_place
-def sort_slots(rows: Ints, keys: Ints, slots: Ints, n: int) -> None:
-    """Sort ``slots[:n]`` by their times ``keys[:n]``, equal times by query and number.
+def sort_rows(rows: Ints, keys: Ints, row_ids: Ints, n: int) -> None:
+    """Sort ``row_ids[:n]`` by their times ``keys[:n]``, equal times by query and number.
 
-    Half of ``slots`` and as many keys are scratch space; counts follow behind in ``keys``.
+    Half of ``row_ids`` and as many keys are scratch space; counts follow behind in ``keys``.
     """
     descents = 0
     for i in range(1, n):
         descents += keys[i] < keys[i - 1]
-    if descents * MOVES > n or _insert(rows, keys, slots, n, MOVES * n) > MOVES * n:
+    if descents * MOVES > n or _insert(rows, keys, row_ids, n, MOVES * n) > MOVES * n:
         least, most = value_range(keys, n)
         bits, shift = 1, 0
         while n >> bits > 0 and bits < MOST_BITS:
             bits += 1
         while (most - least) >> shift >> bits > 0:
             shift += 1
-        radix_sort(keys, slots, n, least, most, shift, bits)
-        if _insert(rows, keys, slots, n, MOVES * n) > MOVES * n:
-            radix_sort(keys, slots, n, least, most, 0, DIGIT_BITS)
-            _insert(rows, keys, slots, n, NEVER)
+        radix_sort(keys, row_ids, n, least, most, shift, bits)
+        if _insert(rows, keys, row_ids, n, MOVES * n) > MOVES * n:
+            radix_sort(keys, row_ids, n, least, most, 0, DIGIT_BITS)
+            _insert(rows, keys, row_ids, n, NEVER)
 
 
 @in_place
-def _insert(rows: Ints, keys: Ints, slots: Ints, n: int, most: int) -> int:
+def _insert(rows: Ints, keys: Ints, row_ids: Ints, n: int, most: int) -> int:
     """Sort by insertion, which is fast if little is out of order; give up after some moves."""
     moves = 0
     for i in range(1, n):
         key = keys[i]
         if keys[i - 1] < key:
             continue
-        slot, j = index(slots[i]), i - 1
-        while j >= 0 and before(rows, key, slot, keys[index(j)], index(slots[index(j)])):
-            keys[index(j + 1)], slots[index(j + 1)] = keys[index(j)], slots[index(j)]
+        row, j = index(row_ids[i]), i - 1
+        while j >= 0 and before(rows, key, row, keys[index(j)], index(row_ids[index(j)])):
+            keys[index(j + 1)], row_ids[index(j + 1)] = keys[index(j)], row_ids[index(j)]
             j -= 1
-        keys[index(j + 1)], slots[index(j + 1)] = key, slot
+        keys[index(j + 1)], row_ids[index(j + 1)] = key, row
         moves += i - 1 - j
         if moves > most:
             break

@@ -272,13 +272,13 @@ class BlocksPlane:
 
     def finish(self) -> None:
         pool = self._pool
-        slots = np.flatnonzero(pool.rows[:, OUTCOME] == tb.IS_IN_FLIGHT)
-        pool.rows[slots, ENDED] = self.now_ns
+        which = np.flatnonzero(pool.rows[:, OUTCOME] == tb.IS_IN_FLIGHT)
+        pool.rows[which, ENDED] = self.now_ns
         count = int(pool.counts[tb.ENDED_COUNT])
-        pool.ended[count : count + len(slots)] = slots
-        pool.counts[tb.ENDED_COUNT] += len(slots)
+        pool.ended[count : count + len(which)] = which
+        pool.counts[tb.ENDED_COUNT] += len(which)
         self._tell()
-        pool.rows[slots, OUTCOME] = tb.NONE
+        pool.rows[which, OUTCOME] = tb.NONE
 
     def _move(self, until_ns: int) -> None:
         while self.now_ns < until_ns:

@@ -25,7 +25,7 @@ from sim.dataplane.blocks.lists import (
     fetch_next,
     gather,
     lose_arrivals,
-    sort_slots,
+    sort_rows,
     stay,
     wait,
 )
@@ -52,29 +52,29 @@ def replace_least(heap: Ints, at: int, n: int, value: int) -> None:
 
 
 @inlined
-def station_work_ns(rows_f: Floats, visits: RecordArray, slot: int, visit: int, line: int) -> int:
+def station_work_ns(rows_f: Floats, visits: RecordArray, row: int, visit: int, line: int) -> int:
     """Return how long a request would be served alone, at nominal speed."""
     mean = visits[visit].mean
-    return whole(mean * rows_f[slot, SIZE] * rows_f[slot, index(line + VARIABILITY)])
+    return whole(mean * rows_f[row, SIZE] * rows_f[row, index(line + VARIABILITY)])
 
 
 @inlined
-def cross(t: PlaneTables, slot: int, visit: int, link: int, now_ns: int) -> int:
+def cross(t: PlaneTables, row: int, visit: int, link: int, now_ns: int) -> int:
     """Send a request's message over a link; return when all of it has arrived."""
     rows, stops, visits = t.rows, t.stops, t.visits
-    size_bytes = whole(visits[visit].mean * t.rows_f[slot, SIZE])
+    size_bytes = whole(visits[visit].mean * t.rows_f[row, SIZE])
     start_ns = max(now_ns, stops[link].free_ns)
     free_ns = _done(stops, t.steps, link, start_ns, size_bytes * NS_PER_S)
     stops[link].free_ns = free_ns
     arrival_ns = free_ns + stops[link].propagation_ns
-    rows[slot, index(visits[visit].column)] += arrival_ns - now_ns
+    rows[row, index(visits[visit].column)] += arrival_ns - now_ns
     return int(arrival_ns)
 
 
 @inlined
 def serve_alone(
     t: PlaneTables,
-    slot: int,
+    row: int,
     visit: int,
     station: int,
     entered_ns: int,
@@ -83,11 +83,11 @@ def serve_alone(
 ) -> int:
     """Serve one request on a server that is free since ``freed_ns``; return when it is done."""
     line = index(t.visits[visit].column)
-    work_ns = station_work_ns(t.rows_f, t.visits, slot, visit, line)
+    work_ns = station_work_ns(t.rows_f, t.visits, row, visit, line)
     finish_ns = _finish(t.stops, t.steps, station, start_ns, work_ns, 1.0)
     # It waits for no batch, and its batching time is 0 since its birth.
-    t.rows[slot, index(line + QUEUEING)] = max(0, freed_ns - entered_ns)
-    t.rows[slot, index(line + COMPUTE)] = finish_ns - start_ns
+    t.rows[row, index(line + QUEUEING)] = max(0, freed_ns - entered_ns)
+    t.rows[row, index(line + COMPUTE)] = finish_ns - start_ns
     return finish_ns
 
 
@@ -141,12 +141,12 @@ def take_link(t: PlaneTables, link: int, until_ns: int) -> None:
     n = gather(t, link, until_ns)
     left = t.counts[OUT]
     for i in range(n):
-        fetch_next(t, t.slots, i, n)
-        slot = index(t.slots[i])
-        visit = index(rows[slot, VISIT])
-        t.times[slot] = cross(t, slot, visit, link, t.times[slot])
-        rows[slot, VISIT] = visit + 1
-        out[left] = slot
+        fetch_next(t, t.row_ids, i, n)
+        row = index(t.row_ids[i])
+        visit = index(rows[row, VISIT])
+        t.times[row] = cross(t, row, visit, link, t.times[row])
+        rows[row, VISIT] = visit + 1
+        out[left] = row
         left += 1
     t.counts[OUT] = left
 
@@ -174,7 +174,7 @@ def take_station(t: PlaneTables, station: int, until_ns: int) -> None:
         lose_arrivals(t, n)
         return
     for i in range(n):
-        wait(t, station, t.slots[i])
+        wait(t, station, t.row_ids[i])
     start_ns = _next_start(t, station)
     while start_ns < until_ns:
         _serve_batch(t, station, start_ns, until_ns)
@@ -184,89 +184,89 @@ def take_station(t: PlaneTables, station: int, until_ns: int) -> None:
 @in_place
 def order_out(t: PlaneTables) -> None:
     """Sort rows that leave several servers by the time when they leave."""
-    out, n, keys, slots = t.out, t.counts[OUT], t.keys, t.slots
+    out, n, keys, row_ids = t.out, t.counts[OUT], t.keys, t.row_ids
     for i in range(n):
-        slot = index(out[i])
-        keys[i], slots[i] = t.times[slot], slot
-    sort_slots(t.rows, keys, slots, n)
+        row = index(out[i])
+        keys[i], row_ids[i] = t.times[row], row
+    sort_rows(t.rows, keys, row_ids, n)
     for i in range(n):
-        out[i] = slots[i]
+        out[i] = row_ids[i]
 
 
 @inlined
 def release(t: PlaneTables, station: int, until_ns: int) -> None:
     """Release requests that were in service at the last sync point and are done before the next."""
     stops, out = t.stops, t.out
-    slot = stops[station].serving_first
+    row = stops[station].serving_first
     left = t.counts[OUT]
     if stops[station].servers == 1:
-        while slot != NONE and t.times[index(slot)] < until_ns:
-            out[index(left)] = slot
+        while row != NONE and t.times[index(row)] < until_ns:
+            out[index(left)] = row
             left += 1
-            slot = t.chain[index(slot)]
-        stops[station].serving_first = slot
-        if slot == NONE:
+            row = t.chain[index(row)]
+        stops[station].serving_first = row
+        if row == NONE:
             stops[station].serving_last = NONE
     else:
         stops[station].serving_first = stops[station].serving_last = NONE
-        while slot != NONE:
-            slot = index(slot)
-            following = t.chain[slot]
-            if t.times[slot] < until_ns:
-                out[index(left)] = slot
+        while row != NONE:
+            row = index(row)
+            following = t.chain[row]
+            if t.times[row] < until_ns:
+                out[index(left)] = row
                 left += 1
             else:
-                stay(t, station, slot)
-            slot = following
+                stay(t, station, row)
+            row = following
     t.counts[OUT] = left
 
 
 @inlined
 def _serve_singly(t: PlaneTables, station: int, n: int, until_ns: int) -> None:
-    """Serve request by request: first the waiting ones, then the first ``n`` of ``slots``."""
+    """Serve request by request: first the waiting ones, then the first ``n`` of ``row_ids``."""
     stops = t.stops
-    slot = stops[station].waiting_first
-    while slot != NONE:
-        following = t.chain[index(slot)]
-        if not _serve_next(t, station, index(slot), until_ns):
+    row = stops[station].waiting_first
+    while row != NONE:
+        following = t.chain[index(row)]
+        if not _serve_next(t, station, index(row), until_ns):
             break
-        slot = following
+        row = following
         stops[station].waiting -= 1
-    stops[station].waiting_first = slot
+    stops[station].waiting_first = row
     arrived = 0
-    if slot == NONE:
+    if row == NONE:
         stops[station].waiting_last = NONE
         while arrived < n:
-            fetch_next(t, t.slots, arrived, n)
-            if not _serve_next(t, station, index(t.slots[arrived]), until_ns):
+            fetch_next(t, t.row_ids, arrived, n)
+            if not _serve_next(t, station, index(t.row_ids[arrived]), until_ns):
                 break
             arrived += 1
     for i in range(arrived, n):
-        wait(t, station, index(t.slots[i]))
+        wait(t, station, index(t.row_ids[i]))
 
 
 @inlined
-def _serve_next(t: PlaneTables, station: int, slot: int, until_ns: int) -> bool:
+def _serve_next(t: PlaneTables, station: int, row: int, until_ns: int) -> bool:
     """Serve a request on the first free server, if it is free before the sync point."""
     rows, stops, times, servers = t.rows, t.stops, t.times, t.servers
     several, at = stops[station].servers, index(stops[station].servers_at)
-    entered_ns = times[slot]
+    entered_ns = times[row]
     freed_ns = stops[station].free_ns if several == 1 else servers[at]
     start_ns = max(entered_ns, freed_ns)
     if start_ns >= until_ns:
         return False
-    visit = index(rows[slot, VISIT])
-    finish_ns = serve_alone(t, slot, visit, station, entered_ns, freed_ns, start_ns)
-    times[slot], rows[slot, VISIT] = finish_ns, visit + 1
+    visit = index(rows[row, VISIT])
+    finish_ns = serve_alone(t, row, visit, station, entered_ns, freed_ns, start_ns)
+    times[row], rows[row, VISIT] = finish_ns, visit + 1
     if several == 1:
         stops[station].free_ns = finish_ns
     else:
         replace_least(servers, at, several, finish_ns)
     if finish_ns < until_ns:
-        t.out[index(t.counts[OUT])] = slot
+        t.out[index(t.counts[OUT])] = row
         t.counts[OUT] += 1
     else:
-        stay(t, station, slot)
+        stay(t, station, row)
     return True
 
 
@@ -283,26 +283,26 @@ def _next_start(t: PlaneTables, station: int) -> int:
     filled_ns = NEVER
     most = stops[station].max_batch
     if stops[station].waiting >= most:
-        slot = first
+        row = first
         for _ in range(most - 1):
-            slot = t.chain[slot]
-        filled_ns = t.times[slot]
+            row = t.chain[row]
+        filled_ns = t.times[row]
     ready_ns = batch_ready_ns(t.times[first], filled_ns, stops[station].max_wait_ns)
     return int(max(freed_ns, ready_ns))
 
 
 @inlined
 def _serve_batch(t: PlaneTables, station: int, start_ns: int, until_ns: int) -> None:
-    stops, slots = t.stops, t.slots
-    half = len(slots) // 2  # The first half may hold future arrivals.
-    n, slot = 0, stops[station].waiting_first
-    while slot != NONE and n < stops[station].max_batch and t.times[slot] <= start_ns:
-        slots[half + n] = slot
+    stops, row_ids = t.stops, t.row_ids
+    half = len(row_ids) // 2  # The first half may hold future arrivals.
+    n, row = 0, stops[station].waiting_first
+    while row != NONE and n < stops[station].max_batch and t.times[row] <= start_ns:
+        row_ids[half + n] = row
         n += 1
-        slot = t.chain[slot]
-    stops[station].waiting_first = slot
+        row = t.chain[row]
+    stops[station].waiting_first = row
     stops[station].waiting -= n
-    if slot == NONE:
+    if row == NONE:
         stops[station].waiting_last = NONE
     serve_batch(t, station, half, n, start_ns, until_ns)
 
@@ -311,15 +311,15 @@ def _serve_batch(t: PlaneTables, station: int, start_ns: int, until_ns: int) -> 
 def serve_batch(
     t: PlaneTables, station: int, first: int, n: int, start_ns: int, until_ns: int
 ) -> None:
-    """Serve the ``n`` rows of ``slots`` from index ``first`` on as a batch."""
-    rows, stops, visits, slots, out = t.rows, t.stops, t.visits, t.slots, t.out
+    """Serve the ``n`` rows of ``row_ids`` from index ``first`` on as a batch."""
+    rows, stops, visits, row_ids, out = t.rows, t.stops, t.visits, t.row_ids, t.out
     several, at = stops[station].servers, stops[station].servers_at
     freed_ns = stops[station].free_ns if several == 1 else t.servers[at]
     work_ns = 0
     for i in range(first, first + n):
-        visit = rows[slots[i], VISIT]
+        visit = rows[row_ids[i], VISIT]
         line = visits[visit].column
-        work_ns = max(work_ns, station_work_ns(t.rows_f, t.visits, slots[i], visit, line))
+        work_ns = max(work_ns, station_work_ns(t.rows_f, t.visits, row_ids[i], visit, line))
     factor = t.factors[stops[station].factors_at + n - 1] if n > 1 else 1.0
     finish_ns = _finish(stops, t.steps, station, start_ns, work_ns, factor)
     if several == 1:
@@ -327,28 +327,28 @@ def serve_batch(
     else:
         replace_least(t.servers, at, several, finish_ns)
     for i in range(first, first + n):
-        slot = slots[i]
-        visit = rows[slot, VISIT]
-        entered_ns = t.times[slot]
+        row = row_ids[i]
+        visit = rows[row, VISIT]
+        entered_ns = t.times[row]
         line = visits[visit].column
-        rows[slot, line + QUEUEING] = max(0, freed_ns - entered_ns)
-        rows[slot, line + BATCHING] = start_ns - max(entered_ns, freed_ns)
-        rows[slot, line + COMPUTE] = finish_ns - start_ns
-        rows[slot, VISIT] = visit + 1
-        t.times[slot] = finish_ns
+        rows[row, line + QUEUEING] = max(0, freed_ns - entered_ns)
+        rows[row, line + BATCHING] = start_ns - max(entered_ns, freed_ns)
+        rows[row, line + COMPUTE] = finish_ns - start_ns
+        rows[row, VISIT] = visit + 1
+        t.times[row] = finish_ns
     # They leave together, and reach the next stop in the order of query and number.
     for i in range(first + 1, first + n):
-        slot, j = slots[i], i - 1
-        while j >= first and before(rows, 0, slot, 0, slots[j]):
-            slots[j + 1] = slots[j]
+        row, j = row_ids[i], i - 1
+        while j >= first and before(rows, 0, row, 0, row_ids[j]):
+            row_ids[j + 1] = row_ids[j]
             j -= 1
-        slots[j + 1] = slot
+        row_ids[j + 1] = row
     left = t.counts[OUT]
     for i in range(first, first + n):
-        slot = slots[i]
+        row = row_ids[i]
         if finish_ns < until_ns:
-            out[left] = slot
+            out[left] = row
             left += 1
         else:
-            stay(t, station, slot)
+            stay(t, station, row)
     t.counts[OUT] = left

@@ -194,7 +194,7 @@ class PlaneTables(NamedTuple):
     ended: Ints  # rows that ended since then
     counts: Ints  # sizes of the above; SETTLED of ``ended`` are certainly ends of requests
     keys: Ints  # scratch space to sort times, twice
-    slots: Ints  # scratch space to sort rows, twice
+    row_ids: Ints  # scratch space to sort rows, twice
 
 
 class Order(NamedTuple):
@@ -296,7 +296,7 @@ class RowPool:
         self.free = grown(self.free, room)
         self._put_back(np.arange(old, room))
         self.out: Ints = np.empty(room, dtype=np.int64)
-        self.slots: Ints = np.empty(2 * room, dtype=np.int64)
+        self.row_ids: Ints = np.empty(2 * room, dtype=np.int64)
         self.keys: Ints = np.empty(2 * room + (1 << MOST_BITS), dtype=np.int64)
 
     def allow_branches(self) -> None:
@@ -305,19 +305,19 @@ class RowPool:
         self.branches = grown(self.branches, len(self.rows))
         self._forget_branches(np.arange(old, len(self.rows)))
 
-    def _forget_branches(self, slots: Ints) -> None:
-        self.branches[slots] = (NONE, NONE, 0, IS_COMPLETED)
+    def _forget_branches(self, which: Ints) -> None:
+        self.branches[which] = (NONE, NONE, 0, IS_COMPLETED)
 
     def told(self) -> None:
         """Free the rows whose end was reported."""
-        slots = self.ended[: self.counts[ENDED_COUNT]]
+        which = self.ended[: self.counts[ENDED_COUNT]]
         if len(self.branches):
-            self._forget_branches(slots)
-        self._put_back(slots)
+            self._forget_branches(which)
+        self._put_back(which)
         self.counts[SETTLED] = 0
         self.counts[BORN] = self.counts[ENDED_COUNT] = 0
 
-    def _put_back(self, slots: Ints) -> None:
+    def _put_back(self, which: Ints) -> None:
         count = int(self.counts[FREE])
-        self.free[count : count + len(slots)] = slots
-        self.counts[FREE] += len(slots)
+        self.free[count : count + len(which)] = which
+        self.counts[FREE] += len(which)

@@ -100,34 +100,34 @@ def give_birth(  # noqa: PLR0912, PLR0915
             if rows_left == 0:
                 break
             rows_left -= 1
-            slot = index(free[index(rows_left)])
+            row = index(free[index(rows_left)])
             ahead = index(free[index(max(0, rows_left - AHEAD))])
             for line in range(1 + operators):
                 prefetch(rows, ahead, index(LINE * line))
-            rows[slot, col.QUERY] = query
-            rows[slot, col.NUMBER] = number + position
-            rows[slot, col.ARRIVAL] = at_ns
-            rows[slot, col.DEPLOYMENT] = deployment
-            rows[slot, col.SIZE] = tb.ONE_BITS
+            rows[row, col.QUERY] = query
+            rows[row, col.NUMBER] = number + position
+            rows[row, col.ARRIVAL] = at_ns
+            rows[row, col.DEPLOYMENT] = deployment
+            rows[row, col.SIZE] = tb.ONE_BITS
             for operator in range(operators):
                 line = index(line_of(operator))
-                rows[slot, line + col.VARIABILITY] = tb.ONE_BITS
+                rows[row, line + col.VARIABILITY] = tb.ONE_BITS
                 for column in range(1, LINE):
-                    rows[slot, index(line + column)] = 0
-            rows[slot, col.LENGTH] = rows[slot, col.ALLOWANCE] = tb.ONE_BITS
+                    rows[row, index(line + column)] = 0
+            rows[row, col.LENGTH] = rows[row, col.ALLOWANCE] = tb.ONE_BITS
             for at in range(len(columns)):
-                rows[slot, index(columns[at])] = births[source, position, 1 + at]
-            born[index(born_left)] = slot
+                rows[row, index(columns[at])] = births[source, position, 1 + at]
+            born[index(born_left)] = row
             born_left += 1
             if visit == tb.NONE:
-                rows[slot, col.VISIT] = tb.NONE
-                rows[slot, col.OUTCOME], rows[slot, col.ENDED] = tb.IS_UNSERVED, at_ns
-                t.ended[index(counts[tb.ENDED_COUNT])] = slot
+                rows[row, col.VISIT] = tb.NONE
+                rows[row, col.OUTCOME], rows[row, col.ENDED] = tb.IS_UNSERVED, at_ns
+                t.ended[index(counts[tb.ENDED_COUNT])] = row
                 counts[tb.ENDED_COUNT] += 1
             else:
-                rows[slot, col.OUTCOME] = tb.IS_IN_FLIGHT
+                rows[row, col.OUTCOME] = tb.IS_IN_FLIGHT
                 flights[index(deployment)] += 1
-                walk(t, due_ns, slot, index(visit), at_ns, until_ns)
+                walk(t, due_ns, row, index(visit), at_ns, until_ns)
             position += 1
         state[source].position = position
         next_ns[source] = births[source, position, 0] if position < count else NEVER
@@ -140,7 +140,7 @@ def give_birth(  # noqa: PLR0912, PLR0915
 
 
 @inlined
-def walk(t: PlaneTables, due_ns: Ints, slot: int, visit: int, now_ns: int, until_ns: int) -> None:
+def walk(t: PlaneTables, due_ns: Ints, row: int, visit: int, now_ns: int, until_ns: int) -> None:
     """Move a row on from a visit until the sync point, or until a stop has to sort its arrivals.
 
     ``due_ns`` gets the times when inline stops continue with requests that they keep.
@@ -150,42 +150,42 @@ def walk(t: PlaneTables, due_ns: Ints, slot: int, visit: int, now_ns: int, until
         stop = visits[visit].stop
         if stop == tb.NONE:
             if now_ns < until_ns:
-                end(t, slot, tb.IS_COMPLETED, now_ns)
+                end(t, row, tb.IS_COMPLETED, now_ns)
             else:
-                push(t, tb.SINK_STOP, slot, now_ns)
+                push(t, tb.SINK_STOP, row, now_ns)
             break
         stop = index(stop)
         kind = stops[stop].inline
         if kind == tb.SINK:
-            push(t, stop, slot, now_ns)
+            push(t, stop, row, now_ns)
             break
         if now_ns >= until_ns:
-            push(t, stop, slot, now_ns)
+            push(t, stop, row, now_ns)
             _note(due_ns, stops[stop].place, now_ns)
             break
         if kind == tb.LINK:
-            now_ns = cross(t, slot, visit, stop, now_ns)
+            now_ns = cross(t, row, visit, stop, now_ns)
             visit += 1
             continue
         if stops[stop].failed:
-            end(t, slot, tb.IS_LOST, now_ns)
+            end(t, row, tb.IS_LOST, now_ns)
             break
         freed_ns = stops[stop].free_ns
         start_ns = max(now_ns, freed_ns)
         if start_ns >= until_ns:
-            t.times[slot] = now_ns
-            wait(t, stop, slot)
+            t.times[row] = now_ns
+            wait(t, stop, row)
             _note(due_ns, stops[stop].place, freed_ns)
             break
-        now_ns = serve_alone(t, slot, visit, stop, now_ns, freed_ns, start_ns)
+        now_ns = serve_alone(t, row, visit, stop, now_ns, freed_ns, start_ns)
         stops[stop].free_ns = now_ns
         visit += 1
         if now_ns >= until_ns:
-            t.times[slot] = now_ns
-            stay(t, stop, slot)
+            t.times[row] = now_ns
+            stay(t, stop, row)
             _note(due_ns, stops[stop].place, now_ns)
             break
-    t.rows[slot, col.VISIT] = visit
+    t.rows[row, col.VISIT] = visit
 
 
 @inlined
@@ -215,15 +215,15 @@ def move(t: PlaneTables, sources: Sources, order: Order, first: int, until_ns: i
     first = last + _take_others(t, order, first - last, until_ns)
     if first < last + len(order.others):
         return first
-    slot = stops[tb.SINK_STOP].arriving_first
+    row = stops[tb.SINK_STOP].arriving_first
     stops[tb.SINK_STOP].arriving_first = stops[tb.SINK_STOP].arriving_last = tb.NONE
-    while slot != tb.NONE:
-        following = t.chain[slot]
-        if t.times[slot] < until_ns:
-            end(t, slot, tb.IS_COMPLETED, t.times[slot])
+    while row != tb.NONE:
+        following = t.chain[row]
+        if t.times[row] < until_ns:
+            end(t, row, tb.IS_COMPLETED, t.times[row])
         else:
-            push(t, tb.SINK_STOP, slot, t.times[slot])
-        slot = following
+            push(t, tb.SINK_STOP, row, t.times[row])
+        row = following
     return first
 
 
@@ -274,11 +274,11 @@ def _send_over(t: PlaneTables, due_ns: Ints, link: int, until_ns: int) -> None:
     """Send all messages that reach a link before the sync point, and move each on at once."""
     n = gather(t, link, until_ns)
     for i in range(n):
-        fetch_next(t, t.slots, i, n)
-        slot = index(t.slots[i])
-        visit = index(t.rows[slot, col.VISIT])
-        now_ns = cross(t, slot, visit, link, t.times[slot])
-        walk(t, due_ns, slot, visit + 1, now_ns, until_ns)
+        fetch_next(t, t.row_ids, i, n)
+        row = index(t.row_ids[i])
+        visit = index(t.rows[row, col.VISIT])
+        now_ns = cross(t, row, visit, link, t.times[row])
+        walk(t, due_ns, row, visit + 1, now_ns, until_ns)
     if len(t.branches) > 0:
         settle(t)
 
@@ -307,8 +307,8 @@ def _send_on(t: PlaneTables, due_ns: Ints, until_ns: int) -> None:
         if i + AHEAD // 2 < n:
             ahead = index(t.out[i + AHEAD // 2])
             prefetch_item(stops, visits[index(rows[ahead, col.VISIT])].stop)
-        slot = index(t.out[i])
-        walk(t, due_ns, slot, index(rows[slot, col.VISIT]), t.times[slot], until_ns)
+        row = index(t.out[i])
+        walk(t, due_ns, row, index(rows[row, col.VISIT]), t.times[row], until_ns)
     t.counts[tb.OUT] = 0
     if len(t.branches) > 0:
         settle(t)
