@@ -11,7 +11,7 @@ from sim.api.planner import Planner
 from sim.catalogue.service_times import RefusalError
 from sim.cluster.queries import QueryState
 from sim.planning.plan_rules import check_plan
-from sim.planning.search import SearchClock
+from sim.planning.search_clock import SearchClock
 from sim.planning.service import PlanFigures, PlanningService
 
 MOST_CALLS = 1_000_000

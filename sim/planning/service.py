@@ -28,7 +28,7 @@ from sim.planning.memory import Memory
 from sim.planning.plan_views import PlanViews
 from sim.planning.profiling_bench import ProfilingBench, ProfilingRun
 from sim.planning.profiling_log import ProfilingLog
-from sim.planning.search import Lanes, SearchClock
+from sim.planning.search_clock import Lanes, SearchClock
 from sim.planning.truth import Truths
 
 S_PER_HOUR = 3600

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sim.clock import NS_PER_S, ns
-from sim.planning.search import Lanes, SearchClock
+from sim.planning.search_clock import Lanes, SearchClock
 
 CHARGES = st.lists(
     st.tuples(st.integers(0, 5), st.sampled_from([0.0, 0.5, 1.0, 2.0])), min_size=1, max_size=40
