@@ -22,7 +22,7 @@ SLACK = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
-class Option:
+class QueryOption:
     """One way to serve a query; not being served has utility 0."""
 
     plan: Plan
@@ -54,7 +54,7 @@ class ResourcePool:
         self.taken: defaultdict[int, float] = defaultdict(float)
         self._slots: defaultdict[Hashable, float] = defaultdict(float)
 
-    def add(self, option: Option, sign: int = 1) -> None:
+    def add(self, option: QueryOption, sign: int = 1) -> None:
         """Add an option, or remove it with a sign of -1."""
         for use in option.uses:
             before = self._slots[use.kind]
@@ -69,13 +69,13 @@ class ResourcePool:
         return any(share > 1 + SLACK for share in self.taken.values())
 
 
-def concave_ladder(options: Sequence[Option]) -> tuple[Option, ...]:
+def concave_ladder(options: Sequence[QueryOption]) -> tuple[QueryOption, ...]:
     """Return a query's options on the upper concave hull over the dominant share.
 
     Returns:
         Rungs of rising share and utility, and of falling utility per share.
     """
-    hull: list[tuple[float, float, Option | None]] = [(0.0, 0.0, None)]
+    hull: list[tuple[float, float, QueryOption | None]] = [(0.0, 0.0, None)]
     for option in sorted(options, key=lambda each: (each.dominant_share, -each.utility)):
         share, utility = option.dominant_share, option.utility
         if utility <= hull[-1][1]:
@@ -87,15 +87,15 @@ def concave_ladder(options: Sequence[Option]) -> tuple[Option, ...]:
 
 
 def _convex(
-    low: tuple[float, float, Option | None],
-    middle: tuple[float, float, Option | None],
+    low: tuple[float, float, QueryOption | None],
+    middle: tuple[float, float, QueryOption | None],
     high: tuple[float, float],
 ) -> bool:
     """Return whether the middle point lies on or below the line from the low to the high one."""
     return (middle[1] - low[1]) * (high[0] - low[0]) <= (high[1] - low[1]) * (middle[0] - low[0])
 
 
-def allocate(ladders: Sequence[Sequence[Option]], objective: Objective) -> list[int]:
+def allocate(ladders: Sequence[Sequence[QueryOption]], objective: Objective) -> list[int]:
     """Return how many rungs each query climbs: one at a time while the pool suffices.
 
     ``"max_sum"`` prefers the query with the most utility per dominant share, ``"max_min"`` the one
@@ -153,12 +153,12 @@ class Valuation:
     headroom: float  # the bound planned for, over that of the SLO
 
     def __post_init__(self) -> None:
-        self._current: dict[int, Option | None] = {}
-        self._options: dict[tuple[int, int], list[Option]] = {}
+        self._current: dict[int, QueryOption | None] = {}
+        self._options: dict[tuple[int, int], list[QueryOption]] = {}
         self._lag_ratios: dict[int, float] = {}
         self._plans: dict[tuple[str, int, str, float], tuple[Plan, tuple[Use, ...]] | None] = {}
 
-    def wish(self, query: Query, migrate_gain: float) -> Option | None:
+    def wish(self, query: Query, migrate_gain: float) -> QueryOption | None:
         """Return a query's option of most utility if it were alone, the smallest among equals.
 
         A running query keeps its plan unless it can gain more than ``migrate_gain``. A query away
@@ -173,7 +173,7 @@ class Valuation:
             best = self._utility(query, offered[-1], late_s=0.0)
             if best - current.utility <= migrate_gain:
                 return current
-        wish: Option | None = None
+        wish: QueryOption | None = None
         for estimate in reversed(offered):
             if wish is not None and self._utility(query, estimate, late_s=0.0) < wish.utility:
                 break
@@ -189,7 +189,7 @@ class Valuation:
         plan = self.context.plan_of(query)
         return plan is not None and any(place != self.node for place in plan.placement)
 
-    def options(self, query: Query) -> list[Option]:
+    def options(self, query: Query) -> list[QueryOption]:
         """Return all options of a query."""
         return [
             option
@@ -197,7 +197,7 @@ class Valuation:
             for option in self._options_of(query, estimate)
         ]
 
-    def current(self, query: Query) -> Option | None:
+    def current(self, query: Query) -> QueryOption | None:
         """Return the plan that serves a query with its present utility, or None."""
         if query.id not in self._current:
             plan, option = self.context.plan_of(query), None
@@ -238,7 +238,7 @@ class Valuation:
             self._plans[key] = plan_on(self.context, self.node, query, estimate, partition)
         return self._plans[key]
 
-    def _options_of(self, query: Query, estimate: Estimate) -> list[Option]:
+    def _options_of(self, query: Query, estimate: Estimate) -> list[QueryOption]:
         """Return one configuration's options, on rising partitions until it is in time."""
         key = query.id, estimate.measurement.configuration.index
         if key not in self._options:
@@ -246,7 +246,7 @@ class Valuation:
             self.context.charge(query, "step", len(self._options[key]))
         return self._options[key]
 
-    def _climb_partitions(self, query: Query, estimate: Estimate) -> Iterator[Option]:
+    def _climb_partitions(self, query: Query, estimate: Estimate) -> Iterator[QueryOption]:
         ceiling = query.slo.cost_usd_per_hour
         for partition in partitions(self.context, self.node):
             found = self._plan_on(query, estimate, partition)
@@ -263,14 +263,14 @@ class Valuation:
 
     def _value(
         self, query: Query, plan: Plan, estimate: Estimate, uses: tuple[Use, ...]
-    ) -> tuple[Option, float]:
+    ) -> tuple[QueryOption, float]:
         """Return an option and by how many seconds it is late."""
         predicted_s = self.context.predict(query, plan, estimate).latency_quantile_s
         bound_s = inf if query.slo.latency_s is None else self.headroom * query.slo.latency_s
         late_s = inf
         if isfinite(predicted_s):
             late_s = max(0.0, self._lag_ratio(query) * predicted_s - bound_s)
-        return Option(plan, uses, self._utility(query, estimate, late_s)), late_s
+        return QueryOption(plan, uses, self._utility(query, estimate, late_s)), late_s
 
     def _utility(self, query: Query, estimate: Estimate, late_s: float) -> float:
         """Return U. Quality below the floor lowers it."""

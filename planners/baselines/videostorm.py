@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from planners.baselines.utilities import (
     Objective,
-    Option,
+    QueryOption,
     ResourcePool,
     Valuation,
     allocate,
@@ -20,7 +20,7 @@ from sim import Estimate, Planner, PlanningContext
 
 SEEN = "videostorm seen"
 
-Targets = dict[int, Option]
+Targets = dict[int, QueryOption]
 """The target option of each query, by id."""
 
 
@@ -141,7 +141,7 @@ class VideoStorm(InRange, Planner):
             if level
         }
 
-    def _sticky(self, value: Valuation, query: Query) -> list[Option]:
+    def _sticky(self, value: Valuation, query: Query) -> list[QueryOption]:
         """Return a query's options, with ``migrate_gain`` added to its present plan's utility."""
         current, options = value.current(query), value.options(query)
         if current is None:
@@ -151,14 +151,16 @@ class VideoStorm(InRange, Planner):
         kept = replace(current, utility=current.utility + self.migrate_gain)
         return [kept, *(option for option in options if option.plan != current.plan)]
 
-    def _place_waiting(self, value: Valuation, targets: Targets, orders: Orders) -> list[Option]:
+    def _place_waiting(
+        self, value: Valuation, targets: Targets, orders: Orders
+    ) -> list[QueryOption]:
         """Place waiting queries that have a target; return the targets of those that found none."""
-        starved: list[Option] = []
+        starved: list[QueryOption] = []
         for query in value.context.waiting:
             target = targets.get(query.id)
             if target is None:
                 continue
-            option: Option | None = target
+            option: QueryOption | None = target
             if not orders.fits(query, target.plan):
                 option = self._next_best(value, query, orders)
             if option is None:
@@ -167,7 +169,7 @@ class VideoStorm(InRange, Planner):
                 orders.deploy(query, option.plan)
         return starved
 
-    def _next_best(self, value: Valuation, query: Query, orders: Orders) -> Option | None:
+    def _next_best(self, value: Valuation, query: Query, orders: Orders) -> QueryOption | None:
         """Return the option of most utility that fits, if its utility is above 0."""
         options = [each for each in value.options(query) if each.utility > 0]
         options.sort(key=lambda each: each.rank, reverse=True)

@@ -166,7 +166,7 @@ class Catalogue:
 # How every operator is served on every allocation at hand, as arrays for scoring in bulk
 
 Key = tuple[KnobValue, ...]
-Option = tuple[str, Allocation]
+OperatorOption = tuple[str, Allocation]
 """A place, and an operator's allocation there."""
 
 
@@ -225,7 +225,7 @@ class ServiceTable:
 
 
 def node_table(
-    nominal: Catalogue, keys: OperatorKeys, operator: int, options: Sequence[Option]
+    nominal: Catalogue, keys: OperatorKeys, operator: int, options: Sequence[OperatorOption]
 ) -> ServiceTable:
     """Return how an operator is served on options; nothing runs on a device yet."""
     # Replicas and batching waits do not change how one server serves.

@@ -16,7 +16,7 @@ from sim.api.plan import CORE, Allocation, Plan, operator_price_usd_per_hour
 from sim.catalogue.catalogue import (
     Catalogue,
     OperatorKeys,
-    Option,
+    OperatorOption,
     ServiceTable,
     device_table,
     node_table,
@@ -82,7 +82,7 @@ class PlanSpace:
         return len(self.layout)
 
     @cached_property
-    def option_number(self) -> tuple[dict[Option, int], ...]:
+    def option_number(self) -> tuple[dict[OperatorOption, int], ...]:
         """The place of each option of an operator."""
         return tuple({each: at for at, each in enumerate(options)} for options in self.options)
 
@@ -150,7 +150,7 @@ class PlanSpace:
         return np.stack(np.meshgrid(*offered, indexing="ij"), axis=-1).reshape(-1, len(placement))
 
 
-def _options(operator: Operator, cluster: Cluster, choices: Choices) -> Iterator[Option]:
+def _options(operator: Operator, cluster: Cluster, choices: Choices) -> Iterator[OperatorOption]:
     yield DEVICE, Allocation(DEVICE)
     for name, node in cluster.nodes.items():
         if operator.kind == "cpu":

@@ -10,7 +10,7 @@ from worlds import Does, queries_at, run, scenario
 
 from planners import VideoStorm
 from planners.baselines.utilities import (
-    Option,
+    QueryOption,
     ResourcePool,
     Use,
     Valuation,
@@ -41,7 +41,7 @@ OBJECTIVES = ("max_sum", "max_min")
 def option(share, utility, kind=None, slot=0.001):
     """Return an option that takes a share of the one resource, in slots of its own or shared."""
     kind = (share, utility) if kind is None else kind
-    return Option(PLAN, (Use(kind, 0, share / slot, slot),), utility)
+    return QueryOption(PLAN, (Use(kind, 0, share / slot, slot),), utility)
 
 
 points = st.lists(
