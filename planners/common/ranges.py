@@ -4,8 +4,7 @@ from typing import Annotated
 
 from scenarios.ranges import Range, check_ranges
 
-Count = Annotated[int, Range(ge=1)]
-WholeCount = Annotated[int, Range(ge=1, whole=True)]
+Count = Annotated[int, Range(ge=1, whole=True)]
 WholeNumber = Annotated[int, Range(ge=0, whole=True)]
 NonNegative = Annotated[float, Range(ge=0)]
 Positive = Annotated[float, Range(gt=0)]

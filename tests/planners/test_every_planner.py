@@ -115,5 +115,5 @@ def test_a_class_derived_from_a_planner_may_name_what_only_type_checkers_import(
         best: "SomePlan | None" = None  # noqa: F821
 
     assert Mine(samples=7).samples == 7
-    with pytest.raises(ValueError, match="samples=0: must be 1 or more"):
+    with pytest.raises(ValueError, match="samples=0: must be a whole number of 1 or more"):
         Mine(samples=0)

@@ -203,5 +203,5 @@ def test_models_reach_the_floor_on_the_data_set_or_are_the_best_of_it(accuracy_o
 
 @pytest.mark.parametrize("wrong", [{"samples": 0}, {"width": 0}])
 def test_parameters_that_make_no_sense_are_refused(wrong):
-    with pytest.raises(ValueError, match="must be 1 or more"):
+    with pytest.raises(ValueError, match="must be a whole number of 1 or more"):
         JellyBean(**wrong)

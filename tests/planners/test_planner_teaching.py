@@ -50,9 +50,10 @@ def test_a_ceiling_on_cost_is_kept(kind):
 
 
 @pytest.mark.parametrize("kind", [Greedy, RandomFeasible])
-def test_no_samples_are_refused(kind):
-    with pytest.raises(ValueError, match="must be 1 or more"):
-        kind(samples=0)
+@pytest.mark.parametrize("samples", [0, 1.5])
+def test_samples_that_are_no_count_are_refused(kind, samples):
+    with pytest.raises(ValueError, match="must be a whole number of 1 or more"):
+        kind(samples=samples)
 
 
 # Greedy

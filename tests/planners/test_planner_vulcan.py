@@ -294,5 +294,5 @@ def test_a_query_whose_records_a_crash_took_is_watched_again():
 
 @pytest.mark.parametrize("wrong", [{"samples": 0}, {"initial": 0}])
 def test_parameters_that_make_no_sense_are_refused(wrong):
-    with pytest.raises(ValueError, match=r"^\w+=0: must be 1 or more$"):
+    with pytest.raises(ValueError, match=r"^\w+=0: must be a whole number of 1 or more$"):
         Vulcan(**wrong)

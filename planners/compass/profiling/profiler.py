@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from planners.common.ranges import InRange, Level, WholeCount
+from planners.common.ranges import Count, InRange, Level
 from planners.common.weak_cache import KEPT
 from planners.compass.profiling.estimates import (
     Strata,
@@ -159,7 +159,7 @@ class FixedProfiler(Profiler):
 
     first = most = 0  # One measurement, of ``samples`` items, is all.
 
-    samples: WholeCount = 100
+    samples: Count = 100
 
     def most_items(self, context: PlanningContext, query: Query) -> int:
         """Return the number of items profiled for each configuration."""
@@ -187,9 +187,9 @@ class RandomProfiler(Profiler):
     verdict somewhat more likely than ``alpha``.
     """
 
-    first: WholeCount = 16
-    batch: WholeCount = 16
-    most: WholeCount = 96
+    first: Count = 16
+    batch: Count = 16
+    most: Count = 96
     alpha: Level = 0.05
 
     def measure(
@@ -247,10 +247,10 @@ class StratifiedProfiler(Profiler):
         allocation: ``"proportional"`` to W_g, or ``"neyman"``, to W_g s_g.
     """
 
-    strata: WholeCount = 8
-    first: WholeCount = 16
-    batch: WholeCount = 16
-    most: WholeCount = 96
+    strata: Count = 8
+    first: Count = 16
+    batch: Count = 16
+    most: Count = 96
     alpha: Level = 0.05
     allocation: Literal["proportional", "neyman"] = "proportional"
 

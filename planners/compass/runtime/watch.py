@@ -14,7 +14,7 @@ from typing import Annotated, NamedTuple
 
 import numpy as np
 
-from planners.common.ranges import InRange, Level, NonNegative, WholeCount
+from planners.common.ranges import Count, InRange, Level, NonNegative
 from planners.common.windows import whole_window
 from planners.compass.runtime.audits import NOTHING, Audits, note_drift, others_drifted, with_more
 from planners.compass.search.query_plans import loaded_factors
@@ -80,7 +80,7 @@ class Watch(InRange, Runtime):
     """
 
     audit_every_s: NonNegative = 30.0
-    audit_samples: WholeCount = 48
+    audit_samples: Count = 48
     audit_share: Annotated[float, Range(gt=0, le=1)] = 0.02
     alpha: Level = 0.01
     drift_alpha: Level = 0.001

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from planners.common.ranges import InRange, NonNegative, WholeCount
+from planners.common.ranges import Count, InRange, NonNegative
 from planners.compass.runtime.orders import orders_of
 from planners.compass.scheduling.station_table import StationTable
 from planners.compass.search.search import Search
@@ -80,8 +80,8 @@ class ShareStations(InRange, Regrouping):
     """
 
     every_s: NonNegative = 10.0
-    most_queries: WholeCount = 32
-    most_configurations: WholeCount = 12
+    most_queries: Count = 32
+    most_configurations: Count = 12
     switch: NonNegative = 0.1
     gain: NonNegative = 0.25
 

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from planners.common.ranges import BelowOne, InRange, Level, WholeCount, WholeNumber
+from planners.common.ranges import BelowOne, Count, InRange, Level, WholeNumber
 from planners.compass.profiling.profiler import Belief, Profiler, StratifiedProfiler
 from planners.compass.search.beliefs import ENCODINGS, Beliefs, beliefs_of
 from planners.compass.search.history import WarmStart
@@ -100,11 +100,11 @@ class Search(InRange, ABC):
     warm_start: WarmStart = field(default_factory=WarmStart)
     model: PlanningModel = field(default_factory=PlanningModel)
     encoding: Literal["one_hot", "ordinal", "mixed"] = "mixed"
-    initial: WholeCount = 2
-    patience: WholeCount = 3
+    initial: Count = 2
+    patience: Count = 3
     least_gain: BelowOne = 0.0
     least_promise: BelowOne = 0.01
-    most_offers: WholeCount = 8
+    most_offers: Count = 8
     confirm_items: WholeNumber = 192
     confirm_alpha: Level = 0.01
     seed: int = 0
