@@ -118,7 +118,9 @@ def _add_rows(
 ) -> None:
     """Write the last rows of L and V, from ``start``; ``chosen`` has the points of all rows, (n,).
 
-    ``noise`` is of the written rows; for the other arguments see `Factor` and `Factor.extend`.
+    Cholesky factorisation row by row (Golub and Van Loan, Matrix Computations, section 4.2), in O(n
+    C) for each row. ``noise`` is of the written rows, in squares of ``unit``; for the other
+    arguments see `Factor` and `Factor.extend`.
     """
     for row in range(start, len(chosen)):
         point, beyond = chosen[row], solved[row]
@@ -131,6 +133,7 @@ def _add_rows(
         # Rounding must not remove the noise.
         pivot = sqrt(max(beyond[point] - explained + its_noise, its_noise))
         lower[row, row] = pivot
+        # Forward substitution for all points at once turns the covariance into the new row of V.
         for other in range(row):
             beside, its = lower[row, other], solved[other]
             for column in range(len(beyond)):
@@ -164,7 +167,12 @@ def _covary(points: Floats, point: int, signal: float, constant: float, row: Flo
 def _moments(
     lower: Floats, solved: Floats, values: Floats, centre: float, scale: float, variance: float
 ) -> tuple[Floats, Floats]:
-    """Predict like ``Factor.predict``, from the first n rows of L and of V."""
+    """Predict like ``Factor.predict``, from the first n rows of L and of V, in O(n C + n^2).
+
+    Gaussian process regression (Rasmussen and Williams 2006, algorithm 2.1). ``white`` is inv(L)
+    residual, by forward substitution, so the mean is V^T white, and V's squares the variance
+    explained.
+    """
     rows, count = solved.shape
     explained, mean, sd = np.zeros(count), np.zeros(count), np.empty(count)
     white = np.empty(rows)

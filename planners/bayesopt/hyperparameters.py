@@ -121,9 +121,11 @@ def _surprise(
     logs: Floats,
     gradient: Floats,
 ) -> float:
-    """Return minus the log likelihood, up to a constant, and add its gradient.
+    """Return minus the log marginal likelihood, up to a constant, and add its gradient; O(n^3).
 
-    Rasmussen and Williams 2006, eq. 2.30 and 5.9.
+    Rasmussen and Williams 2006, eq. 2.30 and 5.9, by a Cholesky factor as in algorithm 2.1.
+    Parameters are logarithms ``logs``: of the length of each block, the signal variance, and the
+    noise floor as a share of it.
 
     ``squared`` are squared distances by block, (blocks, n, n); ``residual`` standardised values and
     ``noise`` their variances, (n,); ``constant`` is the variance of the unknown mean.
@@ -141,6 +143,7 @@ def _surprise(
     root = np.linalg.inv(lower)
     inverse = root.T @ root
     weights = inverse @ residual
+    # Each derivative is the sum of this times that of the covariance, element by element (eq. 5.9).
     outer = 0.5 * (inverse - np.outer(weights, weights))
     trace = signal * floor * np.trace(outer)
     for block in range(len(over)):

@@ -3,8 +3,8 @@
 `planners.matching.match` needs divisible demands. Stations are not divisible: the first query pays
 for the whole, and others join for nothing. So the choice is which stations to open. Sets of
 stations are opened one by one, always the set with the most served worth for its share of the
-pools, as in greedy algorithms for budgeted covering (Khuller, Moss and Naor, 1999). The best result
-from several starting points counts, including the present stations.
+pools, like the greedy algorithm of Khuller, Moss and Naor ("The budgeted maximum coverage problem",
+1999). The best result from several starting points counts, including the present stations.
 """
 
 from collections.abc import Sequence
@@ -88,7 +88,7 @@ def total(stock: Stock, state: State) -> float:
 
 @compiled
 def keep(stock: Stock, state: State, rows: Ints) -> None:
-    """Serve queries by given plans as far as there is room, -1 for none, shape (Q,)."""
+    """Serve queries by given plans, rows of shape (Q,), -1 for none, as far as there is room."""
     for row in rows:
         if row >= 0:
             _serve(stock, state, row, True)
@@ -96,7 +96,11 @@ def keep(stock: Stock, state: State, rows: Ints) -> None:
 
 @compiled
 def fill(stock: Stock, state: State) -> None:
-    """Open sets of stations while some set has room and serves more queries."""
+    """Open sets of stations while some set has room and serves more queries.
+
+    Greedy by gain over cost, as in budgeted maximum coverage: O(M N + B R) for each set that is
+    opened.
+    """
     while True:
         gains, shares = weigh(stock, state)
         opened = False
@@ -116,7 +120,9 @@ def fill(stock: Stock, state: State) -> None:
 def weigh(stock: Stock, state: State) -> tuple[Floats, Floats]:
     """Return worth and share of the pools of opening each set's stations, (B,) each.
 
-    The worth is 0 without room.
+    The worth is 0 without room. One more station of a sort is opened if even its smallest waiting
+    plan does not fit. The queries served are those that fit one after another, those that fill
+    least first, and the share is the dominant one: the largest of any pool. O(M N + B R).
     """
     gains, shares = np.empty(len(stock.sets)), np.empty(len(stock.sets))
     operators = stock.sets.shape[1]
@@ -141,6 +147,7 @@ def weigh(stock: Stock, state: State) -> tuple[Floats, Floats]:
             opened = 1.0 if load + smallest > whole + SLACK else 0.0
             takes[stock.pool[sort]] += opened * stock.units[sort]
             room[operator] = whole + opened - load + SLACK
+        # `room` is what the stations of each operator have left, `takes` the units of new ones.
         possible, share = True, 0.0
         for pool in range(len(takes)):
             if state.used[pool] + takes[pool] > stock.capacity[pool] + SLACK:
@@ -161,7 +168,10 @@ def weigh(stock: Stock, state: State) -> tuple[Floats, Floats]:
 
 @compiled
 def open_set(stock: Stock, state: State, number: int) -> bool:
-    """Serve as many queries as possible by one set; return whether any was served."""
+    """Serve as many queries as possible by one set, those that fill least first.
+
+    Returns whether any was served. Only the first may open stations.
+    """
     some = False
     for row in range(stock.begin[number], stock.begin[number + 1]):
         if state.chosen[stock.query[row]] < 0 and _serve(stock, state, row, not some):
@@ -199,7 +209,11 @@ def _serve(stock: Stock, state: State, row: int, grow: bool) -> bool:
 
 @compiled
 def _take(stock: Stock, holding: Ints, sort: int, many: int) -> bool:
-    """Take the instances of some stations of a sort; return whether there was room for all."""
+    """Take the instances of some stations of a sort; return whether there was room for all.
+
+    Best fit: of the cards that have room, one whose set of instances loses least takes each
+    instance.
+    """
     node, profile = stock.profile[sort]
     for _ in range(many * stock.instances[sort]):
         moved = False

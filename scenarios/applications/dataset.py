@@ -95,7 +95,9 @@ class Dataset:
 
 @compiled
 def _interpolated(row: NDArray[np.int64], at: Floats, grid: Floats, values: Floats) -> Floats:
-    """Interpolate like ``numpy.interp``, each number in its own row.
+    """Interpolate linearly like ``numpy.interp``, each number in its own row; shape (n,).
+
+    Binary search for the interval (Knuth, TAOCP 3, 6.2.1, algorithm B): O(n log Q).
 
     Args:
         row: row of each number, shape (n,).
@@ -113,7 +115,7 @@ def _interpolated(row: NDArray[np.int64], at: Floats, grid: Floats, values: Floa
         if point < points[0]:
             found[number] = known[0]
             continue
-        # the last point that is not above
+        # The last point that is not above lies in [low, high).
         low, high = 0, last + 1
         while high - low > 1:
             middle = (low + high) // 2

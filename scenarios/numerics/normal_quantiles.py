@@ -23,7 +23,7 @@ MIDDLE, TAIL, FAR_OUT = ((_TABLE[at], _TABLE[at + 1]) for at in (0, 2, 4))
 @compiled
 def normal_quantile(probability: float) -> float:
     """Return what ``statistics.NormalDist().inv_cdf`` does, of a probability between 0 and 1."""
-    off = probability - 0.5
+    off = probability - 0.5  # The middle is odd in it; the tails depend on the smaller probability.
     if abs(off) <= 0.425:
         at = 0.180625 - off * off
         return _at(at, MIDDLE[0]) * off / _at(at, MIDDLE[1])

@@ -61,7 +61,10 @@ class IdPool:
 
 @inlined
 def row_of(table: NDArray[np.int64], number: int) -> int:
-    """Return the row of a number in an ``IdPool.table``; raises KeyError if it has none."""
+    """Return the row of a number in an ``IdPool.table``, a direct-address table; O(1).
+
+    Raises KeyError if the number has no row.
+    """
     at = number - table[0]
     if at < 0 or at >= len(table) - 1 or table[index(1 + at)] < 0:
         raise KeyError

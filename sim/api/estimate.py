@@ -80,7 +80,11 @@ class Measurement:
 
 @compiled
 def _time_moments(times_s: Floats, allowance: Floats) -> tuple[Floats, float, float, float]:
-    """Return mean operator times, ``time_cv`` and ``normalised``, from times of shape (n, N)."""
+    """Return mean operator times in s, (N,), ``time_cv`` and ``normalised``, see `Measurement`.
+
+    ``times_s``, (n, N), are of n items; ``allowance``, (n,), is what each one's bound is multiplied
+    by. Sums follow the order in which NumPy adds, so results equal its own.
+    """
     count, operators = times_s.shape
     means, totals = np.zeros(operators), np.empty(count)
     for item in range(count):
@@ -91,12 +95,7 @@ def _time_moments(times_s: Floats, allowance: Floats) -> tuple[Floats, float, fl
         means[0] = whole  # NumPy sums a single column in the order of a row.
     means /= count
     mean, variance = moments(totals / allowance, 0)
-    return (
-        means,
-        sqrt(variance) / mean,
-        mean / (whole / count),
-        total(1 / allowance) / count,
-    )
+    return (means, sqrt(variance) / mean, mean / (whole / count), total(1 / allowance) / count)
 
 
 @dataclass(frozen=True)

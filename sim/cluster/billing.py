@@ -128,7 +128,8 @@ def _charge(
 ) -> tuple[float, float]:
     """Charge some hours of M machines, with at most P parts of slots each; return the new bills.
 
-    Arrays are those of `Billing`: of shape (M,), or (M, P) from ``query`` to ``share``.
+    The price of a slot is split by share, and added to ``attributed_usd`` of the query, in
+    O(parts). Arrays are those of `Billing`: of shape (M,), or (M, P) from ``query`` to ``share``.
     """
     for machine in range(len(price)):
         bill_usd += hours * price[machine]

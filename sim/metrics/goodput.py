@@ -235,10 +235,7 @@ class SloMonitor:
         steps_ns[row, : len(accuracies)] = [from_ns for from_ns, _ in accuracies]
         steps[row, : len(accuracies)] = [round(accuracy * wc.ONE) for _, accuracy in accuracies]
         self._counts = counts._replace(
-            trial_of=self._trial_of.table,
-            trials=trials,
-            steps_ns=steps_ns,
-            steps=steps,
+            trial_of=self._trial_of.table, trials=trials, steps_ns=steps_ns, steps=steps
         )
 
     def depart(self, query: int, now_ns: int) -> None:
@@ -263,8 +260,7 @@ class SloMonitor:
     def _note_time(self, rows: Ints | int, now_ns: int) -> None:
         some = np.atleast_1d(np.asarray(rows, np.int64))
         self._count(
-            len(some),
-            lambda done: wc.spread_time(self._counts, some, done, now_ns, self.window_ns),
+            len(some), lambda done: wc.spread_time(self._counts, some, done, now_ns, self.window_ns)
         )
 
     def _count(self, many: int, count: Callable[[int], int]) -> None:

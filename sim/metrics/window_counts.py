@@ -1,10 +1,11 @@
 """How requests are counted by query, window and deployment: the columns, and compiled functions.
 
-All counts are whole numbers, so no sum depends on the order of its terms. A query's open windows
-are a chain of *cells* from the newest to the oldest. The latencies of a window are a chain of
-*chunks*. Free cells are a chain, free chunks a stack, whose top caches may hold. Number 0 ends a
-chain; cell 0 stands for an unknown window. Functions that run out of free cells or chunks return
-their progress, and are called again after ``with_room``.
+Counts are whole numbers, so no sum depends on the order of its terms. Windows are tumbling: equally
+long, one after another. A query's open windows are a chain of *cells* from the newest to the
+oldest, and the latencies of a window a chain of *chunks*, an unrolled linked list, because
+quantiles need them all. Free cells are a chain, free chunks a stack, whose top caches may hold.
+Number 0 ends a chain; cell 0 stands for an unknown window. Functions that run out of free cells or
+chunks return their progress, and are called again after ``with_room``.
 
 The two functions that see every request take arrays out of ``Counts`` once, because each access in
 a compiled call may count references, which would dominate the time.
@@ -89,7 +90,7 @@ ENDS_TOTAL = 3  # requests by outcome
 
 @in_place
 def _bound_by_account(bound_ns: int, allowance: float) -> int:
-    """Return the latency bound of a request in nanoseconds, from its query's account."""
+    """Return the latency bound of a request in ns, from ``BOUND_NS`` of its query's account."""
     return -bound_ns if bound_ns < 0 else bound_of(bound_ns, allowance)
 
 
@@ -147,7 +148,7 @@ def with_room(counts: Counts) -> Counts:
 
 @inlined
 def cell_at(accounts: Ints, cells: Ints, account: int, at_ns: int, window_ns: int) -> int:
-    """Return the cell of a query's open window that holds a moment, or 0."""
+    """Return the cell of a query's open window that holds a moment, or 0; O(open windows)."""
     cell: int = accounts[account, NEWEST]
     while cell and cells[cell, START_NS] > at_ns:
         cell = cells[cell, OLDER]
@@ -158,7 +159,10 @@ def cell_at(accounts: Ints, cells: Ints, account: int, at_ns: int, window_ns: in
 def open_windows(
     accounts: Ints, cells: Ints, heads: Ints, account: int, at_ns: int, window_ns: int
 ) -> bool:
-    """Open a query's windows up to the one that holds a moment; False if cells ran out."""
+    """Open a query's windows up to the one that holds a moment; False if cells ran out.
+
+    Windows begin one after another, so those without requests get cells, too.
+    """
     newest = accounts[account, NEWEST]
     start_ns = cells[newest, START_NS] + window_ns if newest else accounts[account, NEXT_NS]
     while start_ns <= at_ns:
@@ -177,7 +181,11 @@ def open_windows(
 
 @compiled
 def count_births(counts: Counts, rows: Ints, born: Ints, done: int, window_ns: int) -> int:
-    """Count births from the one numbered ``done`` on; return the number of the next to count."""
+    """Count births from the one numbered ``done`` on; return the number of the next to count.
+
+    ``born`` has the rows, in ``rows`` of shape (n, width), of the requests. Mostly O(1) for each: a
+    birth falls into the newest window, or into one shortly before.
+    """
     accounts, trials, cells, heads = counts.accounts, counts.trials, counts.cells, counts.heads
     longest = cells.view(np.float64)
     values = rows.view(np.float64)
@@ -210,7 +218,11 @@ def count_births(counts: Counts, rows: Ints, born: Ints, done: int, window_ns: i
 def count_ends(  # noqa: PLR0912, PLR0915
     counts: Counts, rows: Ints, ended: Ints, done: int, window_ns: int
 ) -> int:
-    """Count ends from the one numbered ``done`` on; return the number of the next to count."""
+    """Count ends from the one numbered ``done`` on; return the number of the next to count.
+
+    A request counts in the window of its birth. O(operators + open windows) for each; ``ended`` has
+    the rows of the requests, like ``born`` of `count_births`.
+    """
     accounts, trials, cells, heads = counts.accounts, counts.trials, counts.cells, counts.heads
     steps_ns, steps = counts.steps_ns, counts.steps
     chunks, spare = counts.chunks, counts.spare
@@ -232,7 +244,7 @@ def count_ends(  # noqa: PLR0912, PLR0915
         undecided = outcome == IS_IN_FLIGHT and latency_ns < bound_ns
         heads[ENDS_TOTAL + outcome] += 1
         accounts[account, ENDS + outcome] += 1
-        accuracy = 0
+        accuracy = 0  # that of the deployment at the birth, in 2**-40
         if rows[row, col.DEPLOYMENT] >= 0:
             trial = row_of(counts.trial_of, rows[row, col.DEPLOYMENT])
             if completed:
@@ -266,6 +278,7 @@ def count_ends(  # noqa: PLR0912, PLR0915
             for part in range(col.PARTS):
                 cells[cell, index(first + part)] += rows[row, index(line + col.QUEUEING + part)]
         cells[cell, ANSWER_NS] += rows[row, col.ANSWER]
+        # All chunks but the newest are full, so the number of latencies is the place of the next.
         if before % PER_CHUNK == 0:
             heads[FREE_CHUNKS] -= 1
             chunk = index(spare[index(heads[FREE_CHUNKS])])
@@ -277,7 +290,11 @@ def count_ends(  # noqa: PLR0912, PLR0915
 
 @compiled
 def spread_time(counts: Counts, which: Ints, done: int, now_ns: int, window_ns: int) -> int:
-    """Add active and deployed time to windows, from one query on; return the next query."""
+    """Add active and deployed ns to windows, from one query on; return the next query.
+
+    The time since ``NOTED_NS`` is cut at the borders of windows. ``which`` has accounts, shape
+    (k,).
+    """
     accounts, cells, heads = counts.accounts, counts.cells, counts.heads
     for number in range(done, len(which)):
         account = which[number]
@@ -296,7 +313,7 @@ def spread_time(counts: Counts, which: Ints, done: int, now_ns: int, window_ns: 
 
 @compiled
 def oldest_cell(counts: Counts, account: int) -> int:
-    """Return the cell of the next window to be judged, or 0 if it is not open."""
+    """Return the cell of the next window to be judged, or 0 if it is not open; O(open windows)."""
     cell: int = counts.accounts[account, NEWEST]
     while cell and counts.cells[cell, OLDER]:
         cell = counts.cells[cell, OLDER]
@@ -305,7 +322,10 @@ def oldest_cell(counts: Counts, account: int) -> int:
 
 @compiled
 def due_ns(counts: Counts, account: int, window_ns: int) -> int:
-    """Return when a query's next window can be judged."""
+    """Return when a query's next window can be judged: at its end plus the longest latency bound.
+
+    Then every request born in it has ended, or is late.
+    """
     longest = counts.cells.view(np.float64)[oldest_cell(counts, account), LONGEST]
     bound_ns = _bound_by_account(counts.accounts[account, BOUND_NS], longest)
     start_ns: int = counts.accounts[account, NEXT_NS]
@@ -338,7 +358,7 @@ def take_windows(
             over = accounts[account, NEXT_NS] >= accounts[account, NOTED_NS]
             if (over and (horizon or accounts[account, DEPARTED])) or not (due or horizon):
                 break
-            cell = oldest_cell(counts, account)
+            cell = oldest_cell(counts, account)  # 0 of a window that was never opened
             taken[count, 0], taken[count, 1] = account, cell
             taken[count, 2], taken[count, 3] = accounts[account, NEXT_NS], due
             count += 1
@@ -357,14 +377,16 @@ def take_windows(
 def select(values: Ints, low: int, high: int, at: int) -> None:
     """Put the value in place ``at`` that sorting places ``low`` to ``high`` would put there.
 
-    Quickselect (Hoare 1961): lesser values come before it, and greater ones after it.
+    Quickselect (Hoare, "Algorithm 65: Find", 1961): lesser values come before it, and greater ones
+    after it. The pivot is the median of three. Two passes of Lomuto's partition group values as
+    less, equal and greater, so equal values do not make it quadratic. O(high - low) on average.
     """
     while high - low > 1:
         quarter = (high - low) // 4
         one, two = values[low + quarter], values[low + 2 * quarter]
         three = values[low + 3 * quarter]
         pivot = max(min(one, two), min(max(one, two), three))
-        less = low
+        less = low  # places from `low` to `less` hold values below the pivot
         for each in range(low, high):
             value = values[each]
             values[each] = values[less]
@@ -373,7 +395,7 @@ def select(values: Ints, low: int, high: int, at: int) -> None:
         if at < less:
             high = less
             continue
-        equal = less
+        equal = less  # and those from `less` to `equal` the pivot
         for each in range(less, high):
             value = values[each]
             values[each] = values[equal]
@@ -388,7 +410,9 @@ def select(values: Ints, low: int, high: int, at: int) -> None:
 def ranked_latencies(counts: Counts, which: Ints, ranks: Ints) -> Ints:
     """Return latencies by rank in ns, shape (n, r), and free the chunks of these cells, shape (n,).
 
-    Ranks begin at 1, the lowest, and rise; 0 stands for none, whose latency is 0.
+    Ranks begin at 1, the lowest, and rise along each row; 0 stands for none, whose latency is 0.
+    Each rank is selected among the values that the last one left above it, in O(latencies) on
+    average.
     """
     cells, chunks, heads = counts.cells, counts.chunks, counts.heads
     found = np.zeros(ranks.shape, np.int64)
@@ -405,7 +429,7 @@ def ranked_latencies(counts: Counts, which: Ints, ranks: Ints) -> Ints:
             older = index(chunks[chunk, OLDER_CHUNK])
             for column in range(0, CHUNK_WIDTH, LINE):
                 prefetch(chunks, older, column)
-            size = (left - 1) % PER_CHUNK + 1
+            size = (left - 1) % PER_CHUNK + 1  # the newest chunk may not be full
             for each in range(size):
                 latencies[left - size + each] = chunks[chunk, FIRST + each]
             left -= size
@@ -425,7 +449,7 @@ def ranked_latencies(counts: Counts, which: Ints, ranks: Ints) -> Ints:
 
 @compiled
 def give_back(counts: Counts, which: Ints) -> None:
-    """Make cells free again."""
+    """Put cells, shape (n,), on the chain of free ones; 0 is no cell."""
     for cell in which:
         if cell:
             counts.cells[cell, OLDER] = counts.heads[FREE_CELL]

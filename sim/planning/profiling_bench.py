@@ -300,7 +300,12 @@ def _view(
     latent_share: float,
     noise_share: float,
 ) -> None:
-    """Turn ``views``, standard normals of shape (2, n), into views of rank and of stratum."""
+    """Turn ``views``, standard normals of shape (2, n), into views of rank and of stratum.
+
+    A Gaussian copula: the rank, uniform in (0, 1), becomes a normal score by inverse transform,
+    which is mixed with noise. The squares of the two shares add up to 1, so the variance stays 1.
+    Ranks and strata of the items are of shape (n,), ``hardness`` of the strata, (K,).
+    """
     for item in range(len(ranks)):
         rank = min(max(ranks[item], LEAST_RANK), 1 - LEAST_RANK)
         views[0, item] = latent_share * normal_quantile(rank) + noise_share * views[0, item]

@@ -150,11 +150,7 @@ class Sizes(NamedTuple):
 
 
 def present_loads(
-    machines: Machines,
-    dataset: Dataset,
-    query: Query,
-    view: PlanView,
-    indices: Ints,
+    machines: Machines, dataset: Dataset, query: Query, view: PlanView, indices: Ints
 ) -> OtherLoads:
     """Return the present load of others at the stations that a query would join or share."""
     space = cast(PlanSpace, view.space)
@@ -230,9 +226,12 @@ def sojourns(
 
 @compiled
 def _wait(service_s: float, busy: float, servers: float) -> tuple[float, float]:
-    """Return mean and variance of a wait; ``service_s`` is the scaled mean service time.
+    """Return mean and variance of a wait, in s and s^2.
 
-    Both are 0 where the queue is idle, or overloaded. The scale is (1 + cv^2) / 2.
+    ``service_s`` is the mean service time times (1 + cv^2) / 2. Sakasegawa's formula (see this
+    module) at utilisation ``busy``. A wait of mean W that is 0 with probability 1 - rho and else
+    exponential has the variance (2 / rho - 1) W^2. Both are 0 where the queue is idle or
+    overloaded.
     """
     if not 0 < busy < 1:
         return 0.0, 0.0
@@ -256,11 +255,13 @@ def _sojourns(  # noqa: PLR0915
     ways: tuple[Ints, ...],
     quantile: float,
 ) -> tuple[Floats, Floats]:
-    """Return mean and quantile of sojourns, those of the slowest way; see `sojourns`.
+    """Return mean and quantile of sojourns in s, shape (k,), of the slowest way; see `sojourns`.
 
     A request passes the queues of N stations, the access uplink and the backhaul. ``place``,
-    ``served`` and ``met`` are `Records`; ``quantile`` is of the standard normal distribution.
-    Raises IndexError if there is no such plan or row.
+    ``served`` and ``met`` are `Records`; ``quantile`` is of the standard normal distribution. For
+    each of k plans (``indices``): waits of all queues, then for each way the sum of means and
+    variances, to which a log-normal is fitted by its moments. O(N) for each way; inf where a queue
+    is overloaded. Raises IndexError if there is no such plan or row.
     """
     rows, operators = sizes.operator_time_s.shape
     slower, links_slower = sizes.slower, sizes.links_slower
@@ -275,6 +276,7 @@ def _sojourns(  # noqa: PLR0915
         plan = place[index]
         cv, moving, still = sizes.time_cv[its], sizes.normalised[its, 0], sizes.normalised[its, 1]
         scale = still * (1 + cv * cv) / 2
+        # The wait at each station: `theirs` is the work of other queries, in busy servers.
         overloaded = False
         for at in range(operators):
             on_device = served[plan, at, pv.STATION] < 0
@@ -322,6 +324,7 @@ def _sojourns(  # noqa: PLR0915
             moving_s *= moving
             mean_s = wait_s + moving_s
             variance += (cv * moving_s) * (cv * moving_s)
+            # The log-normal of this mean and variance: sigma^2 = log(1 + variance / mean^2).
             log_variance = np.log1p(variance / (mean_s * mean_s))
             tail_s = mean_s * np.exp(quantile * np.sqrt(log_variance) - log_variance / 2)
             later_s = still * links_slower * links[pv.FIXED_S]

@@ -28,7 +28,10 @@ class Strata:
 
 @compiled
 def _nearest(features: Floats, centre: Floats, scale: Floats, centroids: Floats) -> Ints:
-    """Return the centroid nearest to each item, the first of equals; see `Strata`."""
+    """Return the centroid nearest to each item, the first of equals, (n,); see `Strata`.
+
+    The assignment step of K-means (Lloyd, "Least squares quantization in PCM", 1982): O(n K F).
+    """
     nearest, point = np.empty(len(features), dtype=np.int64), np.empty(len(centre))
     for at in range(len(features)):
         for feature in range(len(centre)):
@@ -120,12 +123,7 @@ def stratified_mean(
 
 
 def regressed_mean(
-    values: Floats,
-    control: Floats,
-    strata: Ints,
-    weights: Floats,
-    mean: float,
-    variance: float,
+    values: Floats, control: Floats, strata: Ints, weights: Floats, mean: float, variance: float
 ) -> tuple[float, float, float]:
     """Return the mean of a sample, corrected by a control that was measured on more items.
 
@@ -180,7 +178,8 @@ def _slope_within(
 ) -> tuple[float, float, float]:
     """Return the slope of values over a control within strata, its variance, and its freedom.
 
-    Degrees of freedom of 0 mean that there is none. ``many`` is the number of strata.
+    Least squares after the means of strata are subtracted: the combined slope of Cochran 1977,
+    chapter 7. Degrees of freedom of 0 mean that there is none. ``many`` is the number of strata.
     """
     count, mean, centre = np.zeros(many), np.zeros(many), np.zeros(many)
     for at in range(len(values)):

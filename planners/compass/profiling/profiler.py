@@ -325,7 +325,9 @@ class _Grouped:
 def spread(items: int, ideal: Floats, least: Ints, most: Ints, first: int = 2) -> Ints:
     """Distribute items over strata in proportion to an ideal, as close as whole items allow.
 
-    Each stratum keeps what it has and gets ``first`` items before others are looked at.
+    Each stratum keeps what it has and gets ``first`` items before others are looked at. Each
+    further item goes to the stratum that is furthest behind, which is the method of largest
+    remainders (as in Hamilton's apportionment) where no bound holds. O(items x K).
 
     Arrays have the shape (K,): proportions, and the items that each stratum has and that exist.
     """

@@ -81,7 +81,8 @@ def _set_against(sums: Floats, accuracy: float, variance: float, freedom: float)
     """Return the last audits, compared with earlier ones and profiling, shape (t, 4).
 
     Columns are the mean of the last audits, the variance of its difference from the reference,
-    degrees of freedom, and the reference mean. Arguments after ``sums`` are of profiling.
+    degrees of freedom, and the reference mean: that of earlier audits and of profiling, each
+    weighted by the inverse of its variance. Arguments after ``sums`` are of profiling.
     """
     means = means_of_last(sums)
     compared = np.empty((len(means), 4))
@@ -101,7 +102,7 @@ def _set_against(sums: Floats, accuracy: float, variance: float, freedom: float)
 
 @compiled
 def _mean(sums: Floats) -> tuple[float, float, float]:
-    """Return mean, variance of the mean and degrees of freedom of all items of some audits."""
+    """Return mean, its variance and degrees of freedom of all items of some audits, (A, 3)."""
     items, whole, squares = 0.0, 0.0, 0.0
     for row in range(len(sums)):
         items += sums[row, 0]

@@ -179,14 +179,14 @@ def _needs(
             room = room_in(left, kind, key)
             if opens(part, room):
                 needed[pool[kind]] += np.ceil(part) * units[kind]
-                new = new * MIX + kind + 1
+                new = new * MIX + kind + 1  # a polynomial hash, by Horner's rule
             else:
                 joined = (joined * MIX + kind + 1) * MIX + key
             taken = share_taken(part, room, waste)
             price[plan] += taken * units[kind] * prices[pool[kind]]
-        # twice the hash, odd where nothing is new, to distinguish both cases
+        # Twice the hash, odd where nothing is new, to distinguish both cases.
         needs[plan] = abs(2 * new) if new else abs(2 * joined + 1)
-        # with a tolerance, because sums depend on the order of their terms
+        # With a tolerance, because sums depend on the order of their terms.
         if not price[plan] <= most[plan] * (1 + 1e-9):
             needs[plan] = HOPELESS
         for number in range(len(prices) - 1):
@@ -252,7 +252,7 @@ def retries(
 
 @compiled
 def _last_named(asked: Ints, queries: Ints) -> Bools:
-    """Return the last index of each of k ascending ids in ``asked``, shape (W,)."""
+    """Mark the last entry of each of k ascending ids in ``asked``, shape (W,); O(W log k)."""
     last, named = np.zeros(len(asked), dtype=np.bool_), np.zeros(len(queries), dtype=np.bool_)
     for row in range(len(asked) - 1, -1, -1):
         at = np.searchsorted(queries, asked[row])

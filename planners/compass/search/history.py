@@ -127,7 +127,8 @@ def _weighted(
 ) -> tuple[Floats, Floats]:
     """Return the weighted means of H histories, of shapes (C,) and (C, N); see this module.
 
-    ``means`` is (H, C) and ``log_times`` (H, C, N); for the others see `WarmStart.prior`.
+    ``means`` is (H, C) and ``log_times`` (H, C, N); for the others see `WarmStart.prior`. The
+    weights are a softmax of the losses, the mean of that of accuracy and of time. O(H (C N + m^2)).
     """
     many, count, operators = log_times.shape
     believed, losses = np.empty(len(measured)), np.empty(many)
@@ -153,7 +154,10 @@ def _weighted(
 
 @compiled
 def misranked(believed: Floats | Singles, measured: Floats) -> float:
-    """Return the share of differing pairs that are in the wrong order, or 0."""
+    """Return the share of differing pairs that are in the wrong order, or 0; values of shape (m,).
+
+    Discordant pairs, as in Kendall's tau ("A new measure of rank correlation", 1938): O(m^2).
+    """
     wrong, pairs = 0, 0
     for first in range(len(measured)):
         for second in range(first + 1, len(measured)):

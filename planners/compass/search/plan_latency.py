@@ -23,7 +23,11 @@ class PlanLatency(NamedTuple):
 
 @compiled
 def keeps_bound(latency: PlanLatency, plan: int) -> float:
-    """Return the probability that a plan keeps the bound on latency; see ``Cmbo._compute``."""
+    """Return the probability that a plan keeps the bound on latency; see ``Cmbo._compute``.
+
+    Computing time is log-normal around the sum of the operators' medians, so the probability is the
+    normal distribution function of the logarithm of (time left / that sum), in standard deviations.
+    """
     configuration, factors, time_s, log_sd, transfer_s, fixed_s, bound = latency
     bound_s, moving, still, error = bound
     if bound_s == np.inf:
@@ -60,7 +64,9 @@ def best_saving(
 ) -> int:
     """Return the first plan of the largest feasibility-weighted saving, or -1 if none saves.
 
-    Latency is costly to evaluate, so a bound on the saving rules out most plans first.
+    The saving times the probability of keeping the SLO, as in Bayesian optimisation with inequality
+    constraints (Gardner et al., 2014). Latency is costly to evaluate, so an upper bound, the saving
+    at certain latency, rules out most plans first (branch and bound).
 
     ``reference`` is the cost at which nothing is saved, ``cost`` that of each plan, (P,),
     ``accurate`` the probability that configurations are accurate enough, 0 to exclude, (C,), and

@@ -322,7 +322,7 @@ RISKY, RISKIEST = 0.6, 0.3
 
 @compiled
 def kept_in_time(latency_s: Floats, bound_s: float, headroom: float) -> Floats:
-    """Return the probability that predictions keep a bound, less beyond the headroom, (k,)."""
+    """Return the probability that predictions keep a bound, (k,); below 1 beyond the headroom."""
     kept = np.ones(len(latency_s))
     if bound_s == np.inf:
         return kept
@@ -337,8 +337,9 @@ def kept_in_time(latency_s: Floats, bound_s: float, headroom: float) -> Floats:
 def undominated(demand: Floats, loss: Floats, otherwise: Floats, most: int) -> Ints:
     """Return plans by rising loss that take less of some pool than each of less loss.
 
-    At most ``most`` of k plans, by their ``demand``, (k, R). ``loss``, (k,), is infinite for plans
-    that do not count; ``otherwise``, (k,), breaks ties.
+    The first ``most`` of the Pareto front of loss and demands, found one by one; each rules out the
+    plans that it dominates: O(most k R) for k plans, by their ``demand``, (k, R). ``loss``, (k,),
+    is infinite for plans that do not count; ``otherwise``, (k,), breaks ties.
     """
     plans, pools = demand.shape
     left = loss < np.inf

@@ -221,10 +221,13 @@ def _packed(
 ) -> tuple[Floats, Floats]:
     """Return the number of stations by kind and key, and the most room in any one of them.
 
-    A query does not spread over stations: three that fill 0.6 take three. Queries join best fit, in
-    ``order``, (Q,), as in the world. This is an estimate, as queries that left or moved may leave
-    more stations open. Both results have the shape (kinds, keys).
+    Bin packing by best fit (Johnson et al., "Worst-case performance bounds for simple
+    one-dimensional packing algorithms", 1974), in O(open stations) for each operator of a query;
+    queries join in ``order``, (Q,), as in the world. A query does not spread over stations: three
+    that fill 0.6 take three. This is an estimate, as queries that left or moved may leave more
+    stations open. Both results have the shape (kinds, keys).
     """
+    # The stations of a kind and key are a chain, from the last opened (`last`) back (`before`).
     whole, left = np.zeros((kinds, keys)), np.zeros((kinds, keys))
     room = np.empty(station.size)
     last, before = np.full((kinds, keys), -1), np.empty(station.size, dtype=np.int64)
@@ -280,9 +283,7 @@ class ResourceUse:
                 units.append(float(kind.replicas))
             servers.append(float(kind.servers))
         return cls(
-            np.array([*pool, 0], dtype=np.int64),
-            np.array([*units, 0.0]),
-            np.array([*servers, 1.0]),
+            np.array([*pool, 0], dtype=np.int64), np.array([*units, 0.0]), np.array([*servers, 1.0])
         )
 
     def filled(
@@ -299,7 +300,7 @@ class ResourceUse:
 
 @compiled
 def opens(filled: float, room: float) -> bool:
-    """Return whether a query that fills a share of a station needs a new one."""
+    """Return whether a query that fills a share of a station needs a new one, beyond rounding."""
     return filled > room + 1e-12
 
 

@@ -30,13 +30,15 @@ def divided_up(work: int, rate: int) -> int:
 def step_at(steps: NDArray[np.int64], at: int, n: int, guess: int, time_ns: int) -> int:
     """Return which of ``n`` steps, from index ``at`` on, holds at a time, the first also before.
 
-    The search begins at step ``guess``.
+    Begins at step ``guess``: times mostly rise, so a few steps ahead come before a binary search
+    (Knuth, TAOCP 3, 6.2.1, algorithm B). O(log n) at worst.
     """
     low = guess if steps[at + guess] <= time_ns else 0
     for _ in range(4):
         if low + 1 >= n or steps[at + low + 1] > time_ns:
             return low
         low += 1
+    # The step lies in [low, high).
     high = n
     while high - low > 1:
         middle = (low + high) // 2
@@ -51,7 +53,11 @@ def step_at(steps: NDArray[np.int64], at: int, n: int, guess: int, time_ns: int)
 def finish_ns(
     steps: NDArray[np.int64], at: int, n: int, step: int, start_ns: int, work: int
 ) -> int:
-    """Return when ``work`` of 1 or more, begun in a step, is done; at least 1 ns later."""
+    """Return when ``work`` of 1 or more, begun in a step, is done; at least 1 ns later.
+
+    The inverse of the integral of a piecewise constant rate, step by step: the work of whole steps
+    is subtracted exactly, and only the time in the last one is rounded, up. O(steps passed).
+    """
     now = start_ns
     while step < n - 1:
         rate = steps[at + n + step]
@@ -85,10 +91,10 @@ def deadline_ns(birth_ns: int, bound_ns: int, allowance: float) -> int:
 
 @in_place
 def batch_ns(work_ns: int, factor: float, slowdown: float) -> int:
-    """Return how long a batch takes at nominal speed, given the largest work of its members.
+    """Return how long a batch takes at nominal speed, given the largest work of its members in ns.
 
     ``factor`` is the time of such a batch over that of one request; ``slowdown`` is 1 without
-    neighbours.
+    neighbours. Each product is rounded half to even.
     """
     if factor != 1.0:
         work_ns = int(np.rint(work_ns * factor))
@@ -99,5 +105,8 @@ def batch_ns(work_ns: int, factor: float, slowdown: float) -> int:
 
 @in_place
 def prompt_ns(tokens: int, ns_per_token: float, ns_per_token2: float) -> int:
-    """Return how long a prompt's prefill takes, without the fixed part."""
+    """Return how long a prompt's prefill takes, without the fixed part.
+
+    It is quadratic in the tokens, because each token attends to all before it.
+    """
     return whole(tokens * (ns_per_token + tokens * ns_per_token2))

@@ -1,8 +1,9 @@
-"""Requests that fork into branches and join again: each branch is a row of its own.
+"""Requests that fork into branches and join again, as in fork-join queueing networks.
 
-The row in which a request was born, its *home*, is one of them until it ends. A branch that fails
-still goes to the end of its leg, as a message of its failure. Whatever joins with it or forks from
-it has failed as well. So a request ends once, when its last branch arrives.
+Each branch is a row of its own. The row in which a request was born, its *home*, is one of them
+until it ends. A branch that fails still goes to the end of its leg, as a message of its failure.
+Whatever joins with it or forks from it has failed as well. So a request ends once, when its last
+branch arrives.
 """
 
 from scenarios.compiled import in_place, inlined
@@ -17,7 +18,12 @@ PART = -3  # outcome of a row that is a branch, not the home, of a request under
 
 @in_place
 def take_fork(t: PlaneTables, fork: int, until_ns: int) -> bool:
-    """Fork the requests that reach a fork before the sync point; return False if rows ran out."""
+    """Fork the requests that reach a fork before the sync point; return False if rows ran out.
+
+    The row itself becomes the first branch, and copies with parts of 0 the others, so that summing
+    the parts at the join counts each once. O(branches x columns) for each request. If rows run out,
+    the rest arrives again, and the caller goes on after growing the tables.
+    """
     rows, stops, branches, counts = t.rows, t.stops, t.branches, t.counts
     n = gather(t, fork, until_ns)
     at, count = stops[fork].steps_at, stops[fork].steps
@@ -50,6 +56,7 @@ def take_fork(t: PlaneTables, fork: int, until_ns: int) -> bool:
 
 @inlined
 def _clear(t: PlaneTables, row: int) -> None:
+    """Set the parts of a copy's time to 0."""
     rows = t.rows
     for operator in range(operators_of(rows.shape[1])):
         line = line_of(operator)
@@ -60,7 +67,12 @@ def _clear(t: PlaneTables, row: int) -> None:
 
 @in_place
 def take_join(t: PlaneTables, join: int, until_ns: int) -> None:
-    """Hold branches that reach a join before the sync point until all have come."""
+    """Hold branches that reach a join before the sync point until all have come.
+
+    Arrivals come in order of time, so the last one gives the time at which the request goes on. The
+    held branches of a request, of all its joins, are one chain from its home: O(held) for each
+    arrival.
+    """
     rows, branches = t.rows, t.branches
     n = gather(t, join, until_ns)
     at = t.stops[join].steps_at
@@ -76,6 +88,7 @@ def take_join(t: PlaneTables, join: int, until_ns: int) -> None:
             t.chain[row] = branches[home].held
             branches[home].held = row
             continue
+        # All are here: merge those of this join, and keep the others in the chain.
         now_ns, joined = t.times[row], row
         each = branches[home].held
         branches[home].held = tb.NONE
@@ -96,8 +109,9 @@ def take_join(t: PlaneTables, join: int, until_ns: int) -> None:
 
 @inlined
 def _merged(t: PlaneTables, home: int, a: int, b: int) -> int:
+    """Merge two branches by summing the parts of their time; return the row that remains."""
     rows, branches = t.rows, t.branches
-    if b == home:
+    if b == home:  # the home outlives its branches
         a, b = b, a
     for operator in range(operators_of(rows.shape[1])):
         line = line_of(operator)
@@ -113,6 +127,7 @@ def _merged(t: PlaneTables, home: int, a: int, b: int) -> int:
 
 @inlined
 def _free(t: PlaneTables, row: int) -> None:
+    """Return a row to the stack of free ones."""
     t.rows[row, col.OUTCOME] = tb.NONE
     t.branches[row].home = t.branches[row].held = tb.NONE
     t.branches[row].failure = tb.IS_COMPLETED
@@ -176,7 +191,10 @@ def _revive(t: PlaneTables, row: int) -> None:
 
 @in_place
 def recall(t: PlaneTables, at_ns: int) -> None:
-    """Merge the ends of the branches of requests that were just dropped at all stops."""
+    """Merge the ends of the branches of requests that were just dropped at all stops.
+
+    First the branches held at joins go, then all ends but that of each request's home.
+    """
     branches, counts = t.branches, t.counts
     first = counts[tb.SETTLED]
     for i in range(first, counts[tb.ENDED_COUNT]):

@@ -1,8 +1,9 @@
 """Queues by deadline or by class, bounded queues, and queues that shed, event by event.
 
 A queue is ordered by *rank*, least first, then by (arrival, query, number). It is a pairing heap of
-rows (Fredman, Sedgewick, Sleator and Tarjan 1986). Each row points to its first child, and the
-children of a row form a chain. The heap persists across sync points.
+rows (Fredman, Sedgewick, Sleator and Tarjan, "The pairing heap: a new form of self-adjusting heap",
+1986): insertion O(1), removal of the first O(log n) amortised. Each row points to its first child,
+and the children of a row form a chain. The heap persists across sync points.
 """
 
 from scenarios.compiled import in_place, inlined
@@ -48,7 +49,7 @@ def goes_first(t: PlaneTables, station: int, a: int, b: int) -> bool:
 
 @in_place
 def wait_by_rank(t: PlaneTables, station: int, row: int) -> None:
-    """Insert the latest request at its place in a station's queue."""
+    """Insert the latest request at its place in a station's sorted list: insertion sort, O(n)."""
     stops = t.stops
     rank, last = rank_of(t, station, row), stops[station].waiting_last
     if last == NONE or rank_of(t, station, last) <= rank:
@@ -70,7 +71,11 @@ def wait_by_rank(t: PlaneTables, station: int, row: int) -> None:
 
 @in_place
 def take_ranked(t: PlaneTables, station: int, until_ns: int) -> None:
-    """Let a station that ranks, drops or sheds requests serve up to the sync point."""
+    """Let a station that ranks, drops or sheds requests serve up to the sync point.
+
+    An event loop over two streams, arrivals in order and starts of service; arrivals of a moment
+    come before the start at that moment.
+    """
     stops = t.stops
     release(t, station, until_ns)
     n = gather(t, station, until_ns)
@@ -96,7 +101,11 @@ def take_ranked(t: PlaneTables, station: int, until_ns: int) -> None:
 
 @in_place
 def _next_start_ns(t: PlaneTables, station: int) -> int:
-    """Return when a server can take a batch of the waiting requests; NEVER if none wait."""
+    """Return when a server can take a batch of the waiting requests; NEVER if none wait.
+
+    A full batch needs a server only. Else the longest wait counts, for which the heap, being
+    ordered by rank, has to be searched: O(waiting).
+    """
     stops = t.stops
     if stops[station].waiting == 0:
         return NEVER
@@ -142,6 +151,11 @@ def _room_at(t: PlaneTables, station: int, now_ns: int) -> int:
 
 @in_place
 def _drop_last(t: PlaneTables, station: int, most: int, now_ns: int) -> None:
+    """Drop the last requests of a queue until ``most`` are left, and build the heap again.
+
+    Selection from the end (Knuth, TAOCP 3, 5.2.3, algorithm S): O(waiting) for each dropped
+    request, which is mostly one, since queues are cut at each moment of arrivals.
+    """
     row_ids, left = t.row_ids, t.stops[station].waiting
     if left <= most:
         return
@@ -165,7 +179,7 @@ BELOW = ENDED
 
 @in_place
 def put(t: PlaneTables, station: int, row: int) -> None:
-    """Put a request into a station's heap."""
+    """Put a request into a station's heap, by melding it with a heap of one; O(1)."""
     rows, stops = t.rows, t.stops
     rows[row, BELOW] = NONE
     first = _joined(t, station, stops[station].waiting_first, row)
@@ -176,7 +190,7 @@ def put(t: PlaneTables, station: int, row: int) -> None:
 
 @in_place
 def lay_out(t: PlaneTables, station: int) -> None:
-    """Turn a station's heap into a list of waiting requests."""
+    """Turn a station's heap into a list of waiting requests, in any order."""
     stops, at = t.stops, _spread(t, station)
     count = stops[station].waiting
     stops[station].waiting_first = stops[station].waiting_last = NONE
@@ -187,7 +201,10 @@ def lay_out(t: PlaneTables, station: int) -> None:
 
 @in_place
 def _joined(t: PlaneTables, station: int, a: int, b: int) -> int:
-    """Meld two heaps, the later root below the other; return the root. The first may be NONE."""
+    """Meld two heaps: the later root becomes the first child of the other; return the root.
+
+    The first may be NONE, an empty heap.
+    """
     if a == NONE:
         return b
     if goes_first(t, station, b, a):
@@ -199,9 +216,13 @@ def _joined(t: PlaneTables, station: int, a: int, b: int) -> int:
 
 @in_place
 def _take_first(t: PlaneTables, station: int) -> int:
+    """Remove and return the first request of a heap; O(log n) amortised.
+
+    Two-pass melding: the root's children are melded in pairs from the first on, and then the pairs,
+    one by one from the last on, into the new root.
+    """
     rows, stops = t.rows, t.stops
     taken = int(stops[station].waiting_first)
-    # Two-pass melding: the children are paired, and then the pairs are melded from the last on.
     pairs, row = NONE, rows[taken, BELOW]
     while row != NONE:
         pair, following = row, t.chain[row]
@@ -224,7 +245,7 @@ def _take_first(t: PlaneTables, station: int) -> int:
 
 @in_place
 def _spread(t: PlaneTables, station: int) -> int:
-    """Copy a heap into the second half of ``row_ids``, unordered; return where it begins."""
+    """Copy a heap into the second half of ``row_ids``, breadth first; return where it begins."""
     rows, row_ids, at = t.rows, t.row_ids, len(t.row_ids) // 2
     if t.stops[station].waiting > 0:
         row_ids[at] = t.stops[station].waiting_first

@@ -1,7 +1,10 @@
 """Stations of language models, simulated run by run within a block; see the event data plane.
 
-The jobs of an engine are rows of requests that it generates for or will admit at the next boundary.
-A dropped request leaves a *ghost*, a row that takes its place until the last token.
+Engines batch continuously: requests join and leave between iterations (Yu et al., "Orca: a
+distributed serving system for Transformer-based generative models", 2022). Iterations between two
+changes of an engine's requests are equal, so a *run* of them is one event. The jobs of an engine
+are rows of requests that it generates for or will admit at the next boundary. A dropped request
+leaves a *ghost*, a row that takes its place until the last token.
 """
 
 from scenarios.compiled import in_place, inlined
@@ -18,7 +21,11 @@ GHOST = -2  # outcome of a row that only its engine still needs
 
 @in_place
 def take_generation(t: PlaneTables, station: int, until_ns: int) -> None:
-    """Let a station of a language model generate up to the sync point."""
+    """Let a station of a language model generate up to the sync point.
+
+    A next-event loop over arrivals and ends of runs. At each moment, runs end first, then requests
+    arrive, are assigned, and engines begin runs. O(engines + their requests) for each moment.
+    """
     stops = t.stops
     n = gather(t, station, until_ns)
     if stops[station].failed:
@@ -51,6 +58,7 @@ def take_generation(t: PlaneTables, station: int, until_ns: int) -> None:
 
 @inlined
 def _run_ends_ns(engines: RecordArray, engine: int) -> int:
+    """Return when the present run of an engine ends."""
     return int(engines[engine].began_ns + engines[engine].steps * engines[engine].step_ns)
 
 
@@ -75,7 +83,10 @@ def _enter(t: PlaneTables, station: int, model: int, row: int, now_ns: int) -> b
 
 @in_place
 def _hand_out(t: PlaneTables, station: int, model: int, first: int, last: int, now_ns: int) -> None:
-    """Assign waiting requests in order, each to the engine with the fewest sequences."""
+    """Assign waiting requests in order, each to the engine with the fewest sequences.
+
+    It must have room for the request; if none has, the request blocks those behind it.
+    """
     stops, engines, jobs = t.stops, t.engines, t.jobs
     most, memory = t.models[model].most, t.models[model].kv_tokens
     while stops[station].waiting_first != tb.NONE:
@@ -105,7 +116,11 @@ def _hand_out(t: PlaneTables, station: int, model: int, first: int, last: int, n
 
 @in_place
 def _cut(t: PlaneTables, station: int, engine: int, now_ns: int) -> None:
-    """Cut the present run at the next boundary, if it is longer."""
+    """Cut the present run at the next iteration boundary, if it goes on beyond it.
+
+    All iterations of a run are equal, so a shorter run is as valid; if that boundary is now, it
+    ends.
+    """
     engines = t.engines
     steps = steps_to_boundary(engines[engine].began_ns, now_ns, engines[engine].step_ns)
     if steps < engines[engine].steps:
@@ -116,6 +131,7 @@ def _cut(t: PlaneTables, station: int, engine: int, now_ns: int) -> None:
 
 @in_place
 def _end_runs(t: PlaneTables, station: int, first: int, last: int, now_ns: int) -> bool:
+    """End the runs that end now; return whether any does."""
     any_ended = False
     for engine in range(first, last):
         if t.engines[engine].steps > 0 and _run_ends_ns(t.engines, engine) == now_ns:
@@ -126,6 +142,7 @@ def _end_runs(t: PlaneTables, station: int, first: int, last: int, now_ns: int) 
 
 @in_place
 def _end_run(t: PlaneTables, station: int, engine: int, now_ns: int) -> None:
+    """End a run: its requests have so many tokens fewer left, and those with none leave."""
     rows, engines, jobs, counts = t.rows, t.engines, t.jobs, t.counts
     steps = engines[engine].steps
     t.stops[station].busy_ns += steps * engines[engine].step_ns
@@ -156,7 +173,10 @@ def _end_run(t: PlaneTables, station: int, engine: int, now_ns: int) -> None:
 
 @in_place
 def _start_run(t: PlaneTables, station: int, model: int, engine: int, now_ns: int) -> None:
-    """Admit joining requests and begin a run: one iteration with a prefill, or decoding alone."""
+    """Admit joining requests and begin a run: one iteration with a prefill, or decoding alone.
+
+    Decoding takes as many iterations as the request with the fewest tokens left.
+    """
     rows, engines, jobs, models = t.rows, t.engines, t.jobs, t.models
     decoding, steps = 0, NEVER
     row = engines[engine].active_first

@@ -1,6 +1,7 @@
 """Chained lists of requests (``PlaneTables.chain``), their order, and the ends of requests.
 
-A stop takes requests by (arrival there, query, number, leg).
+A stop takes requests by (arrival there, query, number, leg). Lists are singly linked through one
+array of next rows, shared by all (Knuth, TAOCP 1, 2.2.3), so moving a request allocates nothing.
 """
 
 from scenarios.compiled import in_place, inlined
@@ -18,7 +19,7 @@ DIGIT_BITS = 8  # bits of each digit if the leading digit is not enough
 
 @inlined
 def push(t: PlaneTables, stop: int, row: int, at_ns: int) -> None:
-    """Let a request arrive at a stop, now or later."""
+    """Append a request to a stop's arrivals, now or later; note whether these are in order."""
     stops, times, chain = t.stops, t.times, t.chain
     times[row] = at_ns
     chain[row] = NONE
@@ -63,7 +64,7 @@ def stay(t: PlaneTables, stop: int, row: int) -> None:
 
 @inlined
 def end(t: PlaneTables, row: int, outcome: int, at_ns: int) -> None:
-    """End a request."""
+    """End a request: set its outcome and time, and queue its row to be reported."""
     rows, counts = t.rows, t.counts
     rows[row, OUTCOME] = outcome
     rows[row, ENDED] = at_ns
@@ -74,7 +75,10 @@ def end(t: PlaneTables, row: int, outcome: int, at_ns: int) -> None:
 
 @inlined
 def fetch_next(t: PlaneTables, row_ids: Ints, i: int, n: int) -> None:
-    """Prefetch the parts of rows that stops will read soon, from the ``i``-th of ``n`` on."""
+    """Prefetch what stops will read of rows after the ``i``-th of ``n``: software pipelining.
+
+    First the line with the visit, and half the distance later the operator's line, which it names.
+    """
     if i + AHEAD < n:
         prefetch(t.rows, index(row_ids[i + AHEAD]), VISIT)
     if i + AHEAD // 2 < n:
@@ -84,7 +88,10 @@ def fetch_next(t: PlaneTables, row_ids: Ints, i: int, n: int) -> None:
 
 @inlined
 def gather(t: PlaneTables, stop: int, until_ns: int) -> int:
-    """Move a stop's arrivals before a sync point into ``row_ids``, in order; return how many."""
+    """Move a stop's arrivals before a sync point into ``row_ids``, in order; return how many.
+
+    O(arrivals) if they came in order, else the cost of `sort_rows`.
+    """
     stops, times, chain, keys, row_ids = t.stops, t.times, t.chain, t.keys, t.row_ids
     n, row = 0, stops[stop].arriving_first
     if stops[stop].in_order:
@@ -121,7 +128,7 @@ def lose_arrivals(t: PlaneTables, n: int) -> None:
 
 @inlined
 def drop_behind(t: PlaneTables, station: int, room: int, now_ns: int) -> None:
-    """Drop the last requests of a queue until the rest has room."""
+    """Drop the requests behind the first ``room`` of a queue that is a list (drop tail)."""
     stops = t.stops
     if stops[station].waiting > room:
         row, last = stops[station].waiting_first, NONE
@@ -155,14 +162,18 @@ def before(rows: Ints, time_a: int, a: int, time_b: int, b: int) -> bool:
 
 @in_place
 def sort_rows(rows: Ints, keys: Ints, row_ids: Ints, n: int) -> None:
-    """Sort ``row_ids[:n]`` by their times ``keys[:n]``, equal times by query and number.
+    """Sort ``row_ids[:n]`` by their times ``keys[:n]`` in ns, equal times by query, number and leg.
 
-    Half of ``row_ids`` and as many keys are scratch space; counts follow behind in ``keys``.
+    An adaptive hybrid: insertion sort (Knuth, TAOCP 3, 5.2.1, algorithm S), which is linear in n
+    for few inversions; if it gives up, a radix sort by the leading digit, then insertion sort
+    within digits; if times crowd in few digits, a radix sort by all digits. Half of ``row_ids`` and
+    as many keys are scratch space; counts follow behind in ``keys``.
     """
     descents = 0
     for i in range(1, n):
         descents += keys[i] < keys[i - 1]
     if descents * MOVES > n or _insert(rows, keys, row_ids, n, MOVES * n) > MOVES * n:
+        # One digit of about log2(n) bits from the top: about one key to a value if times are even.
         least, most = value_range(keys, n)
         bits, shift = 1, 0
         while n >> bits > 0 and bits < MOST_BITS:
@@ -177,7 +188,10 @@ def sort_rows(rows: Ints, keys: Ints, row_ids: Ints, n: int) -> None:
 
 @in_place
 def _insert(rows: Ints, keys: Ints, row_ids: Ints, n: int, most: int) -> int:
-    """Sort by insertion, which is fast if little is out of order; give up after some moves."""
+    """Sort by insertion; return the number of moves, and give up once they exceed ``most``.
+
+    When it gives up, the rows are still a permutation, in which a later sort may begin.
+    """
     moves = 0
     for i in range(1, n):
         key = keys[i]

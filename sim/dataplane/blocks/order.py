@@ -35,6 +35,7 @@ def arrange(times: Ints, stops: RecordArray, visits: RecordArray, spans: RecordA
 
 @compiled
 def _note_due(times: Ints, stops: RecordArray, inline: Ints, due_ns: Ints) -> None:
+    """Write when each inline stop goes on into ``due_ns``, shape as ``inline``."""
     for i in range(len(inline)):
         due_ns[i] = next_ns(times, stops, inline[i])
 
@@ -56,11 +57,17 @@ def next_ns(times: Ints, stops: RecordArray, stop: int) -> int:
 def _arrange(  # noqa: PLR0912
     stops: RecordArray, visits: RecordArray, spans: RecordArray, order: Ints
 ) -> int:
+    """Write the stops in use into ``order``, topologically; return how many, -1 for a cycle.
+
+    Kahn's algorithm ("Topological sorting of large networks", 1962; Knuth, TAOCP 1, 2.2.3,
+    algorithm T), in O(stops + visits): stops with no predecessor left are taken from a stack. Marks
+    inline stops.
+    """
     n = len(stops)
     edges = 0
     for i in range(len(spans)):
         edges += spans[i].length
-    # the successors of each stop, as chains of edges
+    # The successors of each stop, as chains of edges; `before` counts predecessors left.
     first = np.full(n, NONE)
     following, target = np.empty(edges, dtype=np.int64), np.empty(edges, dtype=np.int64)
     before = np.zeros(n, dtype=np.int64)
@@ -86,7 +93,7 @@ def _arrange(  # noqa: PLR0912
                 origin[stop] = whence
             elif origin[stop] != whence:
                 origin[stop] = -2
-    # Successors come right after a stop, while caches still hold their requests.
+    # A stack, so that successors come right after a stop, while caches still hold their requests.
     ready = np.empty(n, dtype=np.int64)
     left, count, total = 0, 0, 0
     for stop in range(n):

@@ -36,7 +36,11 @@ from sim.dataplane.blocks.tables import NONE, OUT, PlaneTables, RecordArray
 
 @inlined
 def replace_least(heap: Ints, at: int, n: int, value: int) -> None:
-    """Replace the least value of a binary heap of ``n`` values that begins at index ``at``."""
+    """Replace the least of ``n`` values of a binary heap that begins at index ``at``; O(log n).
+
+    Sift-down (Williams, "Algorithm 232: Heapsort", 1964): lesser children move up until the value
+    fits. The children of node i are 2 i + 1 and 2 i + 2.
+    """
     i = 0
     while True:
         child = 2 * i + 1
@@ -60,7 +64,12 @@ def station_work_ns(rows_f: Floats, visits: RecordArray, row: int, visit: int, l
 
 @inlined
 def cross(t: PlaneTables, row: int, visit: int, link: int, now_ns: int) -> int:
-    """Send a request's message over a link; return when all of it has arrived."""
+    """Send a request's message over a link; return when all of it has arrived.
+
+    Lindley's recurrence ("The theory of queues with a single server", 1952): a message starts at
+    its arrival or when the link is free, whichever is later. Work is bytes x 10^9, as rates are
+    bytes/s.
+    """
     rows, stops, visits = t.rows, t.stops, t.visits
     size_bytes = whole(visits[visit].mean * t.rows_f[row, SIZE])
     start_ns = max(now_ns, stops[link].free_ns)
@@ -93,13 +102,12 @@ def serve_alone(
 
 @inlined
 def _finish(
-    stops: RecordArray,
-    steps: Ints,
-    station: int,
-    start_ns: int,
-    work_ns: int,
-    factor: float,
+    stops: RecordArray, steps: Ints, station: int, start_ns: int, work_ns: int, factor: float
 ) -> int:
+    """Return when a service of ``work_ns`` times the batch's ``factor`` ends; count busy time.
+
+    Steady stations, most of all, need no look at rates.
+    """
     if stops[station].steady:
         finish_ns = start_ns + batch_ns(work_ns, factor, 1.0)
     else:
@@ -114,8 +122,10 @@ def _finish(
 
 @inlined
 def _done(stops: RecordArray, steps: Ints, stop: int, start_ns: int, work: int) -> int:
-    """Return when a stop has done its work."""
-    # What a stop begins, it begins in the order of time: the step that held last is at hand.
+    """Return when a stop has done some work, in (unit of its rate) x ns; see `finish_ns`.
+
+    Mostly O(1): a stop begins its work in order of time, so the step that held last is at hand.
+    """
     if start_ns >= stops[stop].rate_until_ns:
         at, n = stops[stop].steps_at, stops[stop].steps
         step = step_at(steps, at, n, stops[stop].step, start_ns)
@@ -164,7 +174,10 @@ def take_alone(t: PlaneTables, station: int, until_ns: int) -> None:
 
 @inlined
 def take_station(t: PlaneTables, station: int, until_ns: int) -> None:
-    """Let a station serve up to the sync point."""
+    """Let a station serve up to the sync point, in batches if it forms any.
+
+    Batches begin in order of time, so the loop over `_next_start` needs no event list.
+    """
     if t.stops[station].max_batch == 1:
         take_alone(t, station, until_ns)
         return
@@ -183,7 +196,7 @@ def take_station(t: PlaneTables, station: int, until_ns: int) -> None:
 
 @in_place
 def order_out(t: PlaneTables) -> None:
-    """Sort rows that leave several servers by the time when they leave."""
+    """Sort rows that leave several servers by the time when they leave; see `sort_rows`."""
     out, n, keys, row_ids = t.out, t.counts[OUT], t.keys, t.row_ids
     for i in range(n):
         row = index(out[i])
@@ -195,7 +208,10 @@ def order_out(t: PlaneTables) -> None:
 
 @inlined
 def release(t: PlaneTables, station: int, until_ns: int) -> None:
-    """Release requests that were in service at the last sync point and are done before the next."""
+    """Release requests that were in service at the last sync point and are done before the next.
+
+    With one server they end in the order of the list, so the loop stops at the first that stays.
+    """
     stops, out = t.stops, t.out
     row = stops[station].serving_first
     left = t.counts[OUT]
@@ -223,7 +239,10 @@ def release(t: PlaneTables, station: int, until_ns: int) -> None:
 
 @inlined
 def _serve_singly(t: PlaneTables, station: int, n: int, until_ns: int) -> None:
-    """Serve request by request: first the waiting ones, then the first ``n`` of ``row_ids``."""
+    """Serve request by request: first the waiting ones, then the first ``n`` of ``row_ids``.
+
+    Once a request cannot start before the sync point, neither can those behind it: they wait.
+    """
     stops = t.stops
     row = stops[station].waiting_first
     while row != NONE:
@@ -247,7 +266,11 @@ def _serve_singly(t: PlaneTables, station: int, n: int, until_ns: int) -> None:
 
 @inlined
 def _serve_next(t: PlaneTables, station: int, row: int, until_ns: int) -> bool:
-    """Serve a request on the first free server, if it is free before the sync point."""
+    """Serve a request on the first free server, if it is free before the sync point.
+
+    The recurrence of Kiefer and Wolfowitz ("On the theory of queues with many servers", 1955), with
+    the times when servers become free in a heap; for one server it is Lindley's. O(log servers).
+    """
     rows, stops, times, servers = t.rows, t.stops, t.times, t.servers
     several, at = stops[station].servers, index(stops[station].servers_at)
     entered_ns = times[row]
@@ -293,6 +316,7 @@ def _next_start(t: PlaneTables, station: int) -> int:
 
 @inlined
 def _serve_batch(t: PlaneTables, station: int, start_ns: int, until_ns: int) -> None:
+    """Serve the waiting requests that have arrived by the start, up to a full batch."""
     stops, row_ids = t.stops, t.row_ids
     half = len(row_ids) // 2  # The first half may hold future arrivals.
     n, row = 0, stops[station].waiting_first
@@ -311,7 +335,11 @@ def _serve_batch(t: PlaneTables, station: int, start_ns: int, until_ns: int) -> 
 def serve_batch(
     t: PlaneTables, station: int, first: int, n: int, start_ns: int, until_ns: int
 ) -> None:
-    """Serve the ``n`` rows of ``row_ids`` from index ``first`` on as a batch."""
+    """Serve the ``n`` rows of ``row_ids`` from index ``first`` on as a batch; see `_serve_next`.
+
+    It takes as long as its largest member, times a factor for its size. O(n^2) at worst, to order
+    it.
+    """
     rows, stops, visits, row_ids, out = t.rows, t.stops, t.visits, t.row_ids, t.out
     several, at = stops[station].servers, stops[station].servers_at
     freed_ns = stops[station].free_ns if several == 1 else t.servers[at]

@@ -193,8 +193,10 @@ class PlaneTables(NamedTuple):
     born: Ints  # rows born since the last report
     ended: Ints  # rows that ended since then
     counts: Ints  # sizes of the above; SETTLED of ``ended`` are certainly ends of requests
-    keys: Ints  # scratch space to sort times, twice
-    row_ids: Ints  # scratch space to sort rows, twice
+    # Scratch space, of two halves: the first for the arrivals of a stop, in order; the second for
+    # sorts, and for the members of a batch or of a heap.
+    keys: Ints  # times; the counts of sorts follow
+    row_ids: Ints  # rows
 
 
 class Order(NamedTuple):

@@ -30,7 +30,10 @@ APART = 2  # number of sources between two steps of prefetching: time for memory
 
 @inlined
 def _fetch_sources(t: PlaneTables, sources: Sources, i: int, until_ns: int) -> None:
-    """Prefetch, in steps, the data of the sources after the ``i``-th active one."""
+    """Prefetch, in steps, the data of the sources after the ``i``-th active one.
+
+    Software pipelining: each step finds the address of the next in what an earlier one fetched.
+    """
     active, state, segments = sources.active, sources.state, sources.segments
     if i + 4 * APART < len(active):
         prefetch_item(state, index(active[i + 4 * APART]))
@@ -143,7 +146,8 @@ def give_birth(  # noqa: PLR0912, PLR0915
 def walk(t: PlaneTables, due_ns: Ints, row: int, visit: int, now_ns: int, until_ns: int) -> None:
     """Move a row on from a visit until the sync point, or until a stop has to sort its arrivals.
 
-    ``due_ns`` gets the times when inline stops continue with requests that they keep.
+    Inline stops serve it at once, by Lindley's recurrence. ``due_ns`` gets the times when inline
+    stops continue with requests that they keep.
     """
     stops, visits = t.stops, t.visits
     while True:
@@ -300,6 +304,7 @@ def _take_rare(t: PlaneTables, stop: int, until_ns: int) -> bool:
 
 @in_place
 def _send_on(t: PlaneTables, due_ns: Ints, until_ns: int) -> None:
+    """Move the rows in ``out``, which leave a stop, on to their next stops, and empty it."""
     rows, stops, visits = t.rows, t.stops, t.visits
     n = t.counts[tb.OUT]
     for i in range(n):
