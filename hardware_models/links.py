@@ -156,8 +156,7 @@ def link_model(technology: str) -> LinkModel:
 
     Raises:
         UnknownNameError: The technology, or a quantity of it, is not in the tables.
-        TableError: A quantity refers to a row that is missing, or has percentiles that are 0 or
-            descend.
+        TableError: A quantity refers to a missing row, or its percentiles are 0 or descend.
     """
     pick("link technology", technology, _rows())
     correlations = load_table("link_autocorrelation")

@@ -40,7 +40,7 @@ class Schema:
     Attributes:
         columns: Its columns.
         key: The columns that together identify a row.
-        needed: Of each row that what follows from the table cannot do without, what tells it.
+        needed: For each indispensable row, the values by which it is found, by column.
     """
 
     columns: Mapping[str, Column]

@@ -238,8 +238,7 @@ class Recording:
     def replay_bps(self, seconds: int, start: float) -> tuple[Floats, Floats]:
         """Return uplink and downlink in bits per second, each of shape (seconds,), in a loop.
 
-        Both begin at the same second of the recording: ``start`` is a fraction, in [0, 1), of the
-        longer direction.
+        Both begin at the same second: ``start``, in [0, 1), is a fraction of the longer direction.
         """
         first = int(start * max(len(self.uplink), len(self.downlink)))
         at = np.arange(first, first + seconds)
@@ -250,8 +249,7 @@ def recording(trace: LinkTrace) -> Recording:
     """Read a trace.
 
     Raises:
-        ValueError: its format is not known, its round trip is none, or a file is missing or cannot
-            be used.
+        ValueError: its format is unknown, its round trip is none, or a file cannot be used.
     """
     pick("format", trace.format, FORMATS)
     check_rtt("rtt_s", trace.rtt_s)

@@ -20,8 +20,7 @@ from scenarios.scenario import Scenario
 from scenarios.slo import SLO
 
 UNSEEN_S = 4 * 3600.0
-"""How far beyond the horizon links are drawn. Links of lives of years would fill memory; of shorter
-lives, the recorded mean covers everything."""
+"""How far beyond the horizon links are drawn. Whole lives may last years, and would fill memory."""
 
 
 class Query(NamedTuple):

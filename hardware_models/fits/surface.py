@@ -67,8 +67,7 @@ def _out_of_fold(surface: Surface, kernel: Kernel, seed: int, together: tuple[st
 def cross_validated(surface: Surface) -> pl.DataFrame:
     """Return the rows of a surface with a column ``predicted``, each predicted from the others.
 
-    Rows are held out at random in 5 folds. The form is fitted without them; the kernel is that
-    of the whole table.
+    Rows are held out at random in 5 folds. Only the form is fitted again; the kernel is kept.
     """
     kernel = stored_kernel(surface)
     predicted = _out_of_fold(surface, kernel, SEEDS[0], surface.key)

@@ -1,8 +1,7 @@
 """Language models: their architecture, their memory, and their names in measured tables.
 
 Sources: the models' published ``config.json``, table ``llm_models``; weights by precision are
-counted from it, table ``llm_weights``. A model or a precision that is not known raises
-UnknownNameError.
+counted from it, table ``llm_weights``. Unknown models and precisions raise UnknownNameError.
 """
 
 from dataclasses import dataclass

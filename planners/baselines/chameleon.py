@@ -72,8 +72,7 @@ class KnobProfile:
     def ranked(self, pipeline: Pipeline, floor: float) -> list[Configuration]:
         """Return the configurations whose settings are known, the most promising first.
 
-        Those expected to reach the floor come first, by demand; then the others, by falling
-        accuracy.
+        Those expected to reach the floor come first, by demand; the others by falling accuracy.
         """
         keys: dict[Configuration, tuple[float, float]] = {}
         for configuration in pipeline.configurations:

@@ -52,8 +52,7 @@ def expected_improvement(
     Constrained expected improvement for minimisation (Gardner et al. 2014, eq. 6), as CherryPick
     uses it (Alipourfard et al. 2017, section 3.3).
 
-    While there is no ``best`` value, the probability of feasibility alone is returned, as Gardner
-    et al. advise.
+    Without a ``best`` value, this is the probability of feasibility, as Gardner et al. advise.
     """
     if best is None:
         shape = np.broadcast_shapes(np.shape(mean), np.shape(sd), np.shape(feasible))

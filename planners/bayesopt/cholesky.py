@@ -169,9 +169,8 @@ def _moments(
 ) -> tuple[Floats, Floats]:
     """Predict like ``Factor.predict``, from the first n rows of L and of V, in O(n C + n^2).
 
-    Gaussian process regression (Rasmussen and Williams 2006, algorithm 2.1). ``white`` is inv(L)
-    residual, by forward substitution, so the mean is V^T white, and V's squares the variance
-    explained.
+    Algorithm 2.1 of Rasmussen and Williams 2006: with w = inv(L) residual, by forward substitution,
+    the mean is V^T w, and the squares of V are the variance explained.
     """
     rows, count = solved.shape
     explained, mean, sd = np.zeros(count), np.zeros(count), np.empty(count)

@@ -35,8 +35,7 @@ class Hyperparameters:
     # Length scale of each block, over the root mean square distance of its points.
     lengths: tuple[float, ...]
     signal_variance: float = 1.0  # variance of the Matern part
-    # Noise variance that every observation has in addition, over the signal's; above 0, so
-    # that equal points without noise are safe.
+    # Noise variance added to each observation, over the signal's; above 0 to allow equal points.
     noise_floor: float = 1e-4
     constant_variance: float = 1.0  # variance of the unknown mean; it is not fitted
 

@@ -22,8 +22,7 @@ Move = tuple[int, int]
 class Sets:
     """The possible contents of a card: S sets of instances of K profiles, the empty one first."""
 
-    # Number of the set once an instance of each profile is added, shape (S, K); -1 where
-    # there is no room.
+    # Number of the set after adding an instance of each profile, -1 without room, shape (S, K).
     after: Ints
     room: Ints  # instances that can be added together, in L ways, shape (S, L, K)
 

@@ -32,8 +32,7 @@ class Cards:
 
     count: int  # number of cards
     pools: Ints  # pool of the instances of each profile, shape (K,)
-    # Instances of each profile in each maximal layout, shape (L, K); see
-    # `sim.api.gpu_layouts`.
+    # Instances of each profile in each maximal layout, (L, K); see `sim.api.gpu_layouts`.
     layouts: Ints
 
 

@@ -96,11 +96,7 @@ def keep(stock: Stock, state: State, rows: Ints) -> None:
 
 @compiled
 def fill(stock: Stock, state: State) -> None:
-    """Open sets of stations while some set has room and serves more queries.
-
-    Greedy by gain over cost, as in budgeted maximum coverage: O(M N + B R) for each set that is
-    opened.
-    """
+    """Open sets of stations, greedily by gain over share, while some set serves more queries."""
     while True:
         gains, shares = weigh(stock, state)
         opened = False
@@ -118,11 +114,10 @@ def fill(stock: Stock, state: State) -> None:
 
 @compiled
 def weigh(stock: Stock, state: State) -> tuple[Floats, Floats]:
-    """Return worth and share of the pools of opening each set's stations, (B,) each.
+    """Return worth and share of the pools of opening each set's stations, (B,) each; O(M N + B R).
 
-    The worth is 0 without room. One more station of a sort is opened if even its smallest waiting
-    plan does not fit. The queries served are those that fit one after another, those that fill
-    least first, and the share is the dominant one: the largest of any pool. O(M N + B R).
+    The worth is 0 without room. A sort gets one more station if even its smallest waiting plan does
+    not fit. Plans that fill least are served first. The share is that of the scarcest pool.
     """
     gains, shares = np.empty(len(stock.sets)), np.empty(len(stock.sets))
     operators = stock.sets.shape[1]
@@ -168,10 +163,7 @@ def weigh(stock: Stock, state: State) -> tuple[Floats, Floats]:
 
 @compiled
 def open_set(stock: Stock, state: State, number: int) -> bool:
-    """Serve as many queries as possible by one set, those that fill least first.
-
-    Returns whether any was served. Only the first may open stations.
-    """
+    """Serve as many queries as possible by one set; return whether any was served."""
     some = False
     for row in range(stock.begin[number], stock.begin[number + 1]):
         if state.chosen[stock.query[row]] < 0 and _serve(stock, state, row, not some):
@@ -209,11 +201,7 @@ def _serve(stock: Stock, state: State, row: int, grow: bool) -> bool:
 
 @compiled
 def _take(stock: Stock, holding: Ints, sort: int, many: int) -> bool:
-    """Take the instances of some stations of a sort; return whether there was room for all.
-
-    Best fit: of the cards that have room, one whose set of instances loses least takes each
-    instance.
-    """
+    """Take the instances of some stations of a sort, by best fit; return whether all had room."""
     node, profile = stock.profile[sort]
     for _ in range(many * stock.instances[sort]):
         moved = False

@@ -128,8 +128,7 @@ def qwen2_ratio(precision: str, parameters_b: float) -> float:
 def int8_ratio() -> float:
     """Return the accuracy of LLM.int8 over that in 16 bits.
 
-    Geometric mean over OPT-175B and BLOOM-176B on four benchmarks; that it holds for smaller models
-    is an assumption.
+    Geometric mean over OPT-175B and BLOOM-176B on four benchmarks; assumed for smaller models.
     """
     return float(gmean(_ratios().filter(pl.col("precision") == "LLM.int8")["ratio"].to_numpy()))
 
@@ -164,8 +163,7 @@ PEAK_BATCH = 256
 def gflops(network: str, tokens: int) -> float:
     """Return the operations of an image encoder on one image.
 
-    A published point where there is one; else a n + b n^2 for n tokens, through two of them: linear
-    layers, and attention.
+    A published point, or else a n + b n^2 through two of them, for n tokens: layers, attention.
     """
     rows = raw("network_operations", tokens=pl.Int64, gflops=pl.Float64).filter(
         pl.col("network") == network

@@ -51,8 +51,7 @@ def moments(values: Floats, lost: int) -> tuple[float, float]:
     """Return mean and variance of values, shape (n,), as NumPy does; nan for too few values.
 
     Two passes, mean before deviations, which is stable (Chan, Golub and LeVeque, "Algorithms for
-    computing the sample variance", 1983). The variance loses ``lost`` degrees of freedom, NumPy's
-    ``ddof``.
+    computing the sample variance", 1983). The variance loses ``lost`` degrees of freedom (ddof).
     """
     count = len(values)
     if not count:

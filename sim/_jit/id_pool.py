@@ -61,10 +61,7 @@ class IdPool:
 
 @inlined
 def row_of(table: NDArray[np.int64], number: int) -> int:
-    """Return the row of a number in an ``IdPool.table``, a direct-address table; O(1).
-
-    Raises KeyError if the number has no row.
-    """
+    """Return the row of a number in an ``IdPool.table``, a direct-address table; else KeyError."""
     at = number - table[0]
     if at < 0 or at >= len(table) - 1 or table[index(1 + at)] < 0:
         raise KeyError

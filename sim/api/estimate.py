@@ -80,11 +80,7 @@ class Measurement:
 
 @compiled
 def _time_moments(times_s: Floats, allowance: Floats) -> tuple[Floats, float, float, float]:
-    """Return mean operator times in s, (N,), ``time_cv`` and ``normalised``, see `Measurement`.
-
-    ``times_s``, (n, N), are of n items; ``allowance``, (n,), is what each one's bound is multiplied
-    by. Sums follow the order in which NumPy adds, so results equal its own.
-    """
+    """Return mean operator times, ``time_cv`` and ``normalised``, from times of shape (n, N)."""
     count, operators = times_s.shape
     means, totals = np.zeros(operators), np.empty(count)
     for item in range(count):

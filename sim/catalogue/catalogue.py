@@ -177,8 +177,7 @@ class OperatorKeys:
     An operator's own and upstream knobs, on which service depends, are its *key*.
     """
 
-    # Which key of each operator a configuration has, counted from 0 for each operator, shape (C,
-    # N).
+    # Which key of each operator a configuration has, from 0 for each operator, shape (C, N).
     column: Ints
     identity: Ints  # a number for each key of the pipeline, equal for equal keys, shape (C, N)
     number: tuple[dict[Key, int], ...]  # for each operator, which column a key has

@@ -38,11 +38,9 @@ class Service:
     factor: float  # time of a mean request served alone, over that on the reference hardware
     # Time of a batch of 1, 2, ... requests over that of one.
     batch_factor: tuple[float, ...] = (1.0,)
-    # Requests that a server serves at the same time, each at its own pace; above 1 for language
-    # models only.
+    # Requests that a server serves at the same time; above 1 for language models only.
     at_once: int = 1
-    # What a request takes of a server's capacity over its time when served alone; below 1 where a
-    # server serves several at once.
+    # A request's share of a server's capacity over its time alone; below 1 if ``at_once`` is above.
     work_factor: float = 1.0
     # Time of a request on a server that serves ``at_once`` over that alone.
     crowded_factor: float = 1.0

@@ -21,8 +21,7 @@ class Billing:
     """What each query owes, in dollars, up to the last settlement.
 
     Call ``settle`` before a change that affects the bill. Prices are noted when machines change,
-    because charging is far more frequent. ``idle_usd`` is the part of ``bill_usd`` for unused
-    resources.
+    because charging is far more frequent. ``idle_usd`` is the bill for unused resources.
     """
 
     def __init__(self, machines: Machines) -> None:
@@ -33,8 +32,8 @@ class Billing:
         many = len(self._row)
         # By machine, in dollars per hour, 0 if it is not rented: its price, and what idles.
         self._price, self._idle = np.zeros(many), np.zeros(many)
-        # By machine: how many parts of its slots are attributed, and of each the query, the price
-        # of the slot in dollars per hour, and the share of it.
+        # By machine: the number of attributed parts of slots, and of each part the query, the
+        # price of the slot in dollars per hour, and the share of it.
         self._parts = np.zeros(many, dtype=np.int64)
         self._query: Ints = np.zeros((many, 0), dtype=np.int64)
         self._slot_price: Floats = np.zeros((many, 0))
@@ -96,7 +95,7 @@ class Billing:
             self._share[row, : len(parts)] = share
 
     def _attributions(self, machine: Machine) -> Iterator[tuple[int, float, float]]:
-        """Yield the query, the price of the slot and the share of it of every part of its slots."""
+        """Yield query, price of the slot and share of the slot, for each member of each slot."""
         for slot in machine.slots:
             station = self._machines.holders[slot]
             total = station.load.work

@@ -54,8 +54,7 @@ class Instance:
     memory_bytes: int  # its memory
     ready_ns: int = 0  # when it is created
     slots: list["GpuShare"] = field(default_factory=list)  # who uses it
-    # Models that those who used it left in memory, the latest last, with the bytes of their
-    # weights.
+    # Models that earlier users left in memory, with the bytes of their weights, the latest last.
     left: dict[Model, int] = field(default_factory=dict)
 
     @property
@@ -143,13 +142,13 @@ class Machine:
         return self.up and (self.number < self.node.standby or bool(self.slots))
 
     def rented_for(self, slot: GpuShare) -> bool:
-        """Return whether the machine was first rented for a slot, one of those taken last."""
+        """Return whether a slot that was just taken is the one that the machine was rented for."""
         return self.number >= self.node.standby and next(iter(self.slots)) is slot
 
     def layout(
         self, gpu: int, idle: bool = True, without: Sequence[Instance] = ()
     ) -> tuple[tuple[str, int], ...]:
-        """Return the instances of a card, with or without unused ones and ``without`` some."""
+        """Return the instances of a card except ``without``; unused ones only if ``idle``."""
         return tuple(
             sorted(
                 (each.profile, each.start)
@@ -213,7 +212,7 @@ class Machine:
         return next(iter(having or fitting), None)
 
     def _partition(self, need: Need) -> Instance | None:
-        """Cut an instance from a GPU: of all, the one where the fewest idle instances must go."""
+        """Cut an instance from the GPU on which the fewest idle instances must be destroyed."""
         board = self.node.gpu_board
         assert board is not None
         best: tuple[list[Instance], int] | None = None

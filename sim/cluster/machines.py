@@ -1,7 +1,6 @@
 """All machines of a cluster, the stations on them, and the deployments that use these.
 
-A station owns one slot of a machine per replica; the deployments that use it are its members, each
-with a declared load.
+A station owns one slot of a machine per replica. Its members are deployments with declared loads.
 """
 
 from bisect import bisect_left, bisect_right, insort
@@ -210,7 +209,7 @@ class Machines:
         beside: Sequence[Sequence[StationDemand]],
         wanted: Iterable[Iterable[Sequence[StationDemand]]],
     ) -> list[int | None]:
-        """Return for each of several the number of its first alternative that would ``join``.
+        """Return, for each list of alternatives, the number of the first that would ``join``.
 
         Demands are tried in turn, while ``beside`` holds its room as far as it fits; None if no
         alternative would join. Alternatives are drawn lazily. Nothing stays joined.

@@ -70,8 +70,7 @@ class Verdicts:
     # smallest latency that this share of the counted requests kept; those that were not completed
     # when the window was judged count as infinitely late.
     latencies_s: Floats
-    # Sums over the completed requests of queueing, batching, compute and transfer, by operator,
-    # shape (n, operators, 4).
+    # Sums over completed requests of queueing, batching, compute, transfer, (n, operators, 4).
     parts_ns: Ints
     answer_ns: Ints  # sum over the completed requests of the transfer of the answer
     accuracy: Floats  # mean expected accuracy of what was served; nan if nothing was
@@ -110,8 +109,7 @@ class DeploymentTrial:
     def met(self) -> bool | None:
         """Whether latency and accuracy held.
 
-        None if void, without requests, or if only lost requests decided; they may have been in
-        time.
+        None if it is void, has no requests, or if lost ones decide, which might have been good.
         """
         slo = self.query.slo
         if self.void or self.born == 0:
@@ -209,8 +207,7 @@ class SloMonitor:
     ) -> None:
         """Note that a new deployment, or none, is active for a query from now on.
 
-        ``accuracies`` are (nanoseconds, expected accuracy): from when on each holds, in order of
-        time.
+        ``accuracies`` are (start in nanoseconds, expected accuracy), in order of time.
         """
         row = self._account_of.find(query)
         self._note_time(row, now_ns)
@@ -264,7 +261,7 @@ class SloMonitor:
         )
 
     def _count(self, many: int, count: Callable[[int], int]) -> None:
-        """Call a counting function from each number that it returns on, adding room in between."""
+        """Call a counting function until all is counted, adding room whenever it stops early."""
         done = 0
         while (done := count(done)) < many:
             self._counts = wc.with_room(self._counts)

@@ -32,8 +32,7 @@ IS_LOST = OUTCOMES.index(LOST)
 ONE = 1 << 40
 """An accuracy of 1: they are summed as whole numbers of 2**-40, up to 8 million to a window."""
 
-# Columns of accounts, the counts of one query. The columns that every end of a request touches come
-# first, in one cache line.
+# Columns of accounts, the counts of one query; those that each end touches are one cache line.
 BOUND_NS = 0  # latency bound; negative if allowances do not scale it
 NEWEST = 1  # its newest cell
 ENDS = 2  # requests by outcome
@@ -159,10 +158,7 @@ def cell_at(accounts: Ints, cells: Ints, account: int, at_ns: int, window_ns: in
 def open_windows(
     accounts: Ints, cells: Ints, heads: Ints, account: int, at_ns: int, window_ns: int
 ) -> bool:
-    """Open a query's windows up to the one that holds a moment; False if cells ran out.
-
-    Windows begin one after another, so those without requests get cells, too.
-    """
+    """Open a query's windows up to the one that holds a moment; False if cells ran out."""
     newest = accounts[account, NEWEST]
     start_ns = cells[newest, START_NS] + window_ns if newest else accounts[account, NEXT_NS]
     while start_ns <= at_ns:
@@ -183,8 +179,7 @@ def open_windows(
 def count_births(counts: Counts, rows: Ints, born: Ints, done: int, window_ns: int) -> int:
     """Count births from the one numbered ``done`` on; return the number of the next to count.
 
-    ``born`` has the rows, in ``rows`` of shape (n, width), of the requests. Mostly O(1) for each: a
-    birth falls into the newest window, or into one shortly before.
+    ``born`` has rows of ``rows``, (n, width). Mostly O(1) each: it is in the newest window.
     """
     accounts, trials, cells, heads = counts.accounts, counts.trials, counts.cells, counts.heads
     longest = cells.view(np.float64)
@@ -220,8 +215,7 @@ def count_ends(  # noqa: PLR0912, PLR0915
 ) -> int:
     """Count ends from the one numbered ``done`` on; return the number of the next to count.
 
-    A request counts in the window of its birth. O(operators + open windows) for each; ``ended`` has
-    the rows of the requests, like ``born`` of `count_births`.
+    A request counts in the window of its birth. O(operators + open windows) for each of ``ended``.
     """
     accounts, trials, cells, heads = counts.accounts, counts.trials, counts.cells, counts.heads
     steps_ns, steps = counts.steps_ns, counts.steps
@@ -290,11 +284,7 @@ def count_ends(  # noqa: PLR0912, PLR0915
 
 @compiled
 def spread_time(counts: Counts, which: Ints, done: int, now_ns: int, window_ns: int) -> int:
-    """Add active and deployed ns to windows, from one query on; return the next query.
-
-    The time since ``NOTED_NS`` is cut at the borders of windows. ``which`` has accounts, shape
-    (k,).
-    """
+    """Add active and deployed ns to windows, from one query on; return the next query."""
     accounts, cells, heads = counts.accounts, counts.cells, counts.heads
     for number in range(done, len(which)):
         account = which[number]
@@ -322,10 +312,7 @@ def oldest_cell(counts: Counts, account: int) -> int:
 
 @compiled
 def due_ns(counts: Counts, account: int, window_ns: int) -> int:
-    """Return when a query's next window can be judged: at its end plus the longest latency bound.
-
-    Then every request born in it has ended, or is late.
-    """
+    """Return when a query's next window can be judged: at its end plus the longest bound."""
     longest = counts.cells.view(np.float64)[oldest_cell(counts, account), LONGEST]
     bound_ns = _bound_by_account(counts.accounts[account, BOUND_NS], longest)
     start_ns: int = counts.accounts[account, NEXT_NS]

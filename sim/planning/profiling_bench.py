@@ -177,8 +177,7 @@ class ProfilingBench:
     def missing(self, configuration: Configuration, wanted: int | Ints) -> Ints:
         """Return the items still to be measured, ascending.
 
-        ``wanted`` are numbers of items, ascending, shape (m,), or how many in all, lowest numbers
-        first.
+        ``wanted`` are numbers of items, ascending, (m,), or how many of the lowest numbers.
         """
         known = self._measured.get(configuration.index)
         done = NONE if known is None else known.items

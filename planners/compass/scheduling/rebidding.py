@@ -3,8 +3,7 @@
 If machines are short, hundreds of queries wait. At each tick, the plans of their last bids are
 priced at present prices and stations, and compared with the free part of the pools. For affordable
 plans, the planning context checks whether a machine has room. A few queries with the cheapest such
-plans bid again. A query that was not judged for a while bids in any case, because other plans may
-have become cheaper.
+plans bid again. A query not judged for a while bids in any case: other plans may be cheaper now.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence

@@ -3,7 +3,7 @@
 Early queries hold stations of the configurations that are best for them. Later ones may find no
 room although all could share another configuration, and no single move helps. So running and
 waiting queries are matched together on whole stations (`planners.matching.stations`). Queries first
-profile configurations that others want and they do not know.
+profile unknown configurations that others want.
 """
 
 from abc import ABC, abstractmethod

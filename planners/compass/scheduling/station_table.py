@@ -95,7 +95,7 @@ class StationTable:
         return float(self.rows.problem.worth[chosen[chosen >= 0]].sum())
 
     def profile(self, chosen: Ints) -> bool:
-        """Profile the chosen unprofiled plans, exclude others; return whether any were chosen."""
+        """Profile the chosen unprofiled plans, drop the others; return whether any were chosen."""
         tried = False
         for at, row in enumerate(chosen.tolist()):
             beliefs, query = self._beliefs[at], self.queries[at]

@@ -8,8 +8,8 @@ weighted by how well it ranks the measurements so far (RGPE; Feurer, Letham and 
 
 with loss_h the share of pairs of measured configurations that history h puts in the wrong order, of
 those that were measured to differ. Confirmed of Compass: similarity-based warm starts with about
-ten histories, and a switch to the own model when it matures. The rest is reconstruction. Compass's
-similarity (device speed, bandwidth, SLO) is left out, since nothing learned here depends on those.
+ten histories, and a switch to the query's own model when it matures. The rest is reconstruction.
+Compass's similarity (device speed, bandwidth, SLO) is left out: nothing learned depends on those.
 
 Histories of running queries are read again in each call; waiting queries count once they run. Those
 of departed queries are kept per data set once all records of their last search are visible.
@@ -127,8 +127,8 @@ def _weighted(
 ) -> tuple[Floats, Floats]:
     """Return the weighted means of H histories, of shapes (C,) and (C, N); see this module.
 
-    ``means`` is (H, C) and ``log_times`` (H, C, N); for the others see `WarmStart.prior`. The
-    weights are a softmax of the losses, the mean of that of accuracy and of time. O(H (C N + m^2)).
+    ``means`` is (H, C) and ``log_times`` (H, C, N); for the others see `WarmStart.prior`. Weights
+    are a softmax of losses; a loss is the mean of those of accuracy and of time.
     """
     many, count, operators = log_times.shape
     believed, losses = np.empty(len(measured)), np.empty(many)
@@ -263,7 +263,7 @@ def _left(context: PlanningContext, dataset: str, least_measured: int) -> Histor
 def _seen(
     context: PlanningContext, queries: Sequence[Query], dataset: str, least_measured: int
 ) -> tuple[Ints, HistoryStore]:
-    """Return which of some queries serve as histories of a data set, and those."""
+    """Return which of these queries serve as histories of a data set, and the histories."""
     its = [(row, query.id) for row, query in enumerate(queries) if query.dataset == dataset]
     states = seen_search_states(context, [query for _, query in its])
     found = [

@@ -23,10 +23,10 @@ class PlanLatency(NamedTuple):
 
 @compiled
 def keeps_bound(latency: PlanLatency, plan: int) -> float:
-    """Return the probability that a plan keeps the bound on latency; see ``Cmbo._compute``.
+    """Return the probability that a plan keeps the latency bound: Phi(log(left / computing) / sd).
 
-    Computing time is log-normal around the sum of the operators' medians, so the probability is the
-    normal distribution function of the logarithm of (time left / that sum), in standard deviations.
+    Computing time is log-normal around the sum of the operators' medians; see ``Cmbo._compute``.
+    ``left`` is the time that the bound leaves for it, and Phi the normal distribution function.
     """
     configuration, factors, time_s, log_sd, transfer_s, fixed_s, bound = latency
     bound_s, moving, still, error = bound

@@ -291,8 +291,7 @@ def _costs(
 
     Arrays are those of ``PlanView``, `Standing` and `ResourceUse`. ``work`` is profiled seconds of
     each operator a second, (C, N); ``capacity`` time on a server over profiled time, (P, N);
-    ``free`` the free part of each pool, (R,). The backhaul is not checked, because the world never
-    refuses for it.
+    ``free`` the free part of each pool, (R,). The backhaul never leads to a refusal.
     """
     count, operators = station.shape
     cost, room_for, needed = np.empty(count), np.ones(count, dtype=np.bool_), np.empty(len(free))

@@ -25,7 +25,7 @@ from sim import PlanningContext
 
 LEAST_KNOWN = 8
 """Profiled configurations from which surrogates may rule out all others. Before, histories may not
-help, and the own model has too little data."""
+help, and the query's own model has too little data."""
 
 ROUNDING = 1e-9
 """Part of a plan's loss by which sums in another order may differ."""

@@ -105,8 +105,5 @@ def batch_ns(work_ns: int, factor: float, slowdown: float) -> int:
 
 @in_place
 def prompt_ns(tokens: int, ns_per_token: float, ns_per_token2: float) -> int:
-    """Return how long a prompt's prefill takes, without the fixed part.
-
-    It is quadratic in the tokens, because each token attends to all before it.
-    """
+    """Return how long a prompt's prefill takes, without its fixed part; attention is quadratic."""
     return whole(tokens * (ns_per_token + tokens * ns_per_token2))

@@ -45,8 +45,7 @@ class Iterations:
     prefill_ns_per_token2: float  # prefill of each pair of tokens of a prompt (attention)
     # One decoding step of 1, 2, ... active sequences; as many as may be active.
     decode_ns: tuple[int, ...]
-    # Tokens whose keys and values fit in memory. A request reserves memory for its prompt and all
-    # its output when it is admitted, so that none is ever preempted.
+    # Tokens that fit in memory. An admitted request reserves all that it needs; none is preempted.
     kv_tokens: int
 
     def prompt_ns(self, tokens: int) -> int:
@@ -70,8 +69,7 @@ class StationSpec:
     capacity: int | None = None
     # How a language model generates; None for all other operators, which serve whole batches.
     iterations: Iterations | None = None
-    # The order of the queue, one of ``scenarios.cluster.DISCIPLINES``. Ties are
-    # ordered by (arrival at the station, query, request).
+    # The order of the queue, one of ``DISCIPLINES``; ties by (arrival here, query, request).
     discipline: str = FIFO
     # whether requests that a server would take at their deadline or later are shed
     shed_late: bool = False
@@ -90,16 +88,14 @@ class LinkSpec:
 class Visit:
     """One stop of a route: a link to cross, or a station to be served at."""
 
-    # The operator that serves the request, or that the message goes to; for the answer, the
-    # number of operators.
+    # The operator that serves the request or gets the message; for the answer, their number.
     operator: int
     station: int | None  # id of the station, or None for a link
     link: int | None  # id of the link, or None for a station
     # Mean service time in nanoseconds at nominal speed, or mean message size in bytes; a request
     # multiplies it by its size. For a language model, its tokens instead.
     mean: float | Tokens
-    # Numbers of the visits of the route that must be over before it begins; None for the one
-    # before it.
+    # Numbers of the visits that must be over before it begins; None for the one before it.
     after: tuple[int, ...] | None = None
 
 

@@ -20,9 +20,8 @@ PART = -3  # outcome of a row that is a branch, not the home, of a request under
 def take_fork(t: PlaneTables, fork: int, until_ns: int) -> bool:
     """Fork the requests that reach a fork before the sync point; return False if rows ran out.
 
-    The row itself becomes the first branch, and copies with parts of 0 the others, so that summing
-    the parts at the join counts each once. O(branches x columns) for each request. If rows run out,
-    the rest arrives again, and the caller goes on after growing the tables.
+    The row itself becomes the first branch, and copies with parts of 0 the others, so that sums at
+    the join count each part once. If rows run out, the rest arrives again.
     """
     rows, stops, branches, counts = t.rows, t.stops, t.branches, t.counts
     n = gather(t, fork, until_ns)
@@ -69,9 +68,8 @@ def _clear(t: PlaneTables, row: int) -> None:
 def take_join(t: PlaneTables, join: int, until_ns: int) -> None:
     """Hold branches that reach a join before the sync point until all have come.
 
-    Arrivals come in order of time, so the last one gives the time at which the request goes on. The
-    held branches of a request, of all its joins, are one chain from its home: O(held) for each
-    arrival.
+    The last one in order of time gives the time at which the request goes on. The held branches of
+    a request, at all joins, are one chain from its home: O(held) for each arrival.
     """
     rows, branches = t.rows, t.branches
     n = gather(t, join, until_ns)
@@ -191,10 +189,7 @@ def _revive(t: PlaneTables, row: int) -> None:
 
 @in_place
 def recall(t: PlaneTables, at_ns: int) -> None:
-    """Merge the ends of the branches of requests that were just dropped at all stops.
-
-    First the branches held at joins go, then all ends but that of each request's home.
-    """
+    """Merge the ends of the branches of requests that were just dropped at all stops."""
     branches, counts = t.branches, t.counts
     first = counts[tb.SETTLED]
     for i in range(first, counts[tb.ENDED_COUNT]):

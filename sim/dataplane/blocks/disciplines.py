@@ -71,11 +71,7 @@ def wait_by_rank(t: PlaneTables, station: int, row: int) -> None:
 
 @in_place
 def take_ranked(t: PlaneTables, station: int, until_ns: int) -> None:
-    """Let a station that ranks, drops or sheds requests serve up to the sync point.
-
-    An event loop over two streams, arrivals in order and starts of service; arrivals of a moment
-    come before the start at that moment.
-    """
+    """Let a station that ranks, drops or sheds requests serve up to the sync point."""
     stops = t.stops
     release(t, station, until_ns)
     n = gather(t, station, until_ns)
@@ -101,11 +97,7 @@ def take_ranked(t: PlaneTables, station: int, until_ns: int) -> None:
 
 @in_place
 def _next_start_ns(t: PlaneTables, station: int) -> int:
-    """Return when a server can take a batch of the waiting requests; NEVER if none wait.
-
-    A full batch needs a server only. Else the longest wait counts, for which the heap, being
-    ordered by rank, has to be searched: O(waiting).
-    """
+    """Return when a server can take a batch of the waiting requests; NEVER if none wait."""
     stops = t.stops
     if stops[station].waiting == 0:
         return NEVER
@@ -114,6 +106,7 @@ def _next_start_ns(t: PlaneTables, station: int) -> int:
         freed_ns = t.servers[stops[station].servers_at]
     if stops[station].waiting >= stops[station].max_batch:
         return int(freed_ns)
+    # Look for the longest wait in the whole heap, which is ordered by rank: O(waiting).
     first_ns, at = NEVER, _spread(t, station)
     for i in range(at, at + stops[station].waiting):
         first_ns = min(first_ns, t.times[t.row_ids[i]])
@@ -151,11 +144,7 @@ def _room_at(t: PlaneTables, station: int, now_ns: int) -> int:
 
 @in_place
 def _drop_last(t: PlaneTables, station: int, most: int, now_ns: int) -> None:
-    """Drop the last requests of a queue until ``most`` are left, and build the heap again.
-
-    Selection from the end (Knuth, TAOCP 3, 5.2.3, algorithm S): O(waiting) for each dropped
-    request, which is mostly one, since queues are cut at each moment of arrivals.
-    """
+    """Drop a queue's last requests until ``most`` are left, by selection: O(waiting) for each."""
     row_ids, left = t.row_ids, t.stops[station].waiting
     if left <= most:
         return
@@ -201,10 +190,7 @@ def lay_out(t: PlaneTables, station: int) -> None:
 
 @in_place
 def _joined(t: PlaneTables, station: int, a: int, b: int) -> int:
-    """Meld two heaps: the later root becomes the first child of the other; return the root.
-
-    The first may be NONE, an empty heap.
-    """
+    """Meld two heaps, the later root below the other; return the root. The first may be NONE."""
     if a == NONE:
         return b
     if goes_first(t, station, b, a):
@@ -218,8 +204,7 @@ def _joined(t: PlaneTables, station: int, a: int, b: int) -> int:
 def _take_first(t: PlaneTables, station: int) -> int:
     """Remove and return the first request of a heap; O(log n) amortised.
 
-    Two-pass melding: the root's children are melded in pairs from the first on, and then the pairs,
-    one by one from the last on, into the new root.
+    Two-pass melding: the children are paired, and then the pairs are melded from the last on.
     """
     rows, stops = t.rows, t.stops
     taken = int(stops[station].waiting_first)

@@ -23,8 +23,7 @@ GHOST = -2  # outcome of a row that only its engine still needs
 def take_generation(t: PlaneTables, station: int, until_ns: int) -> None:
     """Let a station of a language model generate up to the sync point.
 
-    A next-event loop over arrivals and ends of runs. At each moment, runs end first, then requests
-    arrive, are assigned, and engines begin runs. O(engines + their requests) for each moment.
+    A next-event loop: at each moment runs end, requests arrive and are assigned, and runs begin.
     """
     stops = t.stops
     n = gather(t, station, until_ns)
@@ -83,10 +82,7 @@ def _enter(t: PlaneTables, station: int, model: int, row: int, now_ns: int) -> b
 
 @in_place
 def _hand_out(t: PlaneTables, station: int, model: int, first: int, last: int, now_ns: int) -> None:
-    """Assign waiting requests in order, each to the engine with the fewest sequences.
-
-    It must have room for the request; if none has, the request blocks those behind it.
-    """
+    """Assign waiting requests in order, each to the engine with room and the fewest sequences."""
     stops, engines, jobs = t.stops, t.engines, t.jobs
     most, memory = t.models[model].most, t.models[model].kv_tokens
     while stops[station].waiting_first != tb.NONE:
@@ -100,7 +96,7 @@ def _hand_out(t: PlaneTables, station: int, model: int, first: int, last: int, n
             ):
                 best = engine
         if best == tb.NONE:
-            break
+            break  # a request without room blocks those behind it
         stops[station].waiting_first = t.chain[row]
         stops[station].waiting -= 1
         if t.chain[row] == tb.NONE:
@@ -116,11 +112,7 @@ def _hand_out(t: PlaneTables, station: int, model: int, first: int, last: int, n
 
 @in_place
 def _cut(t: PlaneTables, station: int, engine: int, now_ns: int) -> None:
-    """Cut the present run at the next iteration boundary, if it goes on beyond it.
-
-    All iterations of a run are equal, so a shorter run is as valid; if that boundary is now, it
-    ends.
-    """
+    """Cut the present run at the next boundary, if it is longer; all its iterations are equal."""
     engines = t.engines
     steps = steps_to_boundary(engines[engine].began_ns, now_ns, engines[engine].step_ns)
     if steps < engines[engine].steps:
@@ -173,12 +165,9 @@ def _end_run(t: PlaneTables, station: int, engine: int, now_ns: int) -> None:
 
 @in_place
 def _start_run(t: PlaneTables, station: int, model: int, engine: int, now_ns: int) -> None:
-    """Admit joining requests and begin a run: one iteration with a prefill, or decoding alone.
-
-    Decoding takes as many iterations as the request with the fewest tokens left.
-    """
+    """Admit joining requests and begin a run: one iteration with a prefill, or decoding alone."""
     rows, engines, jobs, models = t.rows, t.engines, t.jobs, t.models
-    decoding, steps = 0, NEVER
+    decoding, steps = 0, NEVER  # a run of decoding lasts until a request has no tokens left
     row = engines[engine].active_first
     while row != tb.NONE:
         decoding += jobs[row].sequences

@@ -75,23 +75,17 @@ def end(t: PlaneTables, row: int, outcome: int, at_ns: int) -> None:
 
 @inlined
 def fetch_next(t: PlaneTables, row_ids: Ints, i: int, n: int) -> None:
-    """Prefetch what stops will read of rows after the ``i``-th of ``n``: software pipelining.
-
-    First the line with the visit, and half the distance later the operator's line, which it names.
-    """
+    """Prefetch what stops will read of rows after the ``i``-th of ``n``: software pipelining."""
     if i + AHEAD < n:
         prefetch(t.rows, index(row_ids[i + AHEAD]), VISIT)
-    if i + AHEAD // 2 < n:
+    if i + AHEAD // 2 < n:  # By now the visit is cached, which names the operator's columns.
         row = index(row_ids[i + AHEAD // 2])
         prefetch(t.rows, row, index(t.visits[index(t.rows[row, VISIT])].column))
 
 
 @inlined
 def gather(t: PlaneTables, stop: int, until_ns: int) -> int:
-    """Move a stop's arrivals before a sync point into ``row_ids``, in order; return how many.
-
-    O(arrivals) if they came in order, else the cost of `sort_rows`.
-    """
+    """Move a stop's arrivals before a sync point into ``row_ids``, in order; return how many."""
     stops, times, chain, keys, row_ids = t.stops, t.times, t.chain, t.keys, t.row_ids
     n, row = 0, stops[stop].arriving_first
     if stops[stop].in_order:
@@ -164,10 +158,10 @@ def before(rows: Ints, time_a: int, a: int, time_b: int, b: int) -> bool:
 def sort_rows(rows: Ints, keys: Ints, row_ids: Ints, n: int) -> None:
     """Sort ``row_ids[:n]`` by their times ``keys[:n]`` in ns, equal times by query, number and leg.
 
-    An adaptive hybrid: insertion sort (Knuth, TAOCP 3, 5.2.1, algorithm S), which is linear in n
-    for few inversions; if it gives up, a radix sort by the leading digit, then insertion sort
-    within digits; if times crowd in few digits, a radix sort by all digits. Half of ``row_ids`` and
-    as many keys are scratch space; counts follow behind in ``keys``.
+    Insertion sort (Knuth, TAOCP 3, 5.2.1, algorithm S) is linear in n for few inversions. If it
+    gives up, a radix sort by the leading digit comes before it; if times crowd in few digits, one
+    by all digits. Half of ``row_ids`` and as many keys are scratch space; counts follow in
+    ``keys``.
     """
     descents = 0
     for i in range(1, n):
@@ -188,10 +182,7 @@ def sort_rows(rows: Ints, keys: Ints, row_ids: Ints, n: int) -> None:
 
 @in_place
 def _insert(rows: Ints, keys: Ints, row_ids: Ints, n: int, most: int) -> int:
-    """Sort by insertion; return the number of moves, and give up once they exceed ``most``.
-
-    When it gives up, the rows are still a permutation, in which a later sort may begin.
-    """
+    """Sort by insertion; return the number of moves, and give up when they exceed ``most``."""
     moves = 0
     for i in range(1, n):
         key = keys[i]

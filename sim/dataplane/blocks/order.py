@@ -60,8 +60,7 @@ def _arrange(  # noqa: PLR0912
     """Write the stops in use into ``order``, topologically; return how many, -1 for a cycle.
 
     Kahn's algorithm ("Topological sorting of large networks", 1962; Knuth, TAOCP 1, 2.2.3,
-    algorithm T), in O(stops + visits): stops with no predecessor left are taken from a stack. Marks
-    inline stops.
+    algorithm T), in O(stops + visits): stops without a predecessor left wait on a stack.
     """
     n = len(stops)
     edges = 0
@@ -72,8 +71,7 @@ def _arrange(  # noqa: PLR0912
     following, target = np.empty(edges, dtype=np.int64), np.empty(edges, dtype=np.int64)
     before = np.zeros(n, dtype=np.int64)
     used = np.zeros(n, dtype=np.bool_)
-    # Where arrivals come from: a stop, or a source, told apart by its query; -1: none yet,
-    # -2: several.
+    # Origin of a stop's arrivals: a stop; n + the query of a source; -1: none yet, -2: several.
     origin = np.full(n, -1)
     edge = 0
     for i in range(len(spans)):

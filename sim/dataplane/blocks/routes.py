@@ -17,8 +17,7 @@ class LaidRoute(NamedTuple):
     query: int  # id of its query
     first: int  # the first of its visits
     tokens: tuple[int, ...]  # numbers of its rows of ``tokens``
-    # Numbers of its spans, leg by leg, then of the spans that lead from a fork straight to a
-    # join.
+    # Numbers of its spans, leg by leg, then of the spans that lead straight from fork to join.
     spans: tuple[int, ...]
     # Its forks, each with the visits at which its branches begin; and its joins, each with the
     # visit that follows and how many branches it awaits.

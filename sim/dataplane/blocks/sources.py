@@ -30,8 +30,7 @@ class SourceBook:
         self._columns: list[int] = []  # columns of rows whose factors are not all 1
         self._next_ns: Ints = np.empty(0, dtype=np.int64)
         self.active: Ints = np.empty(0, dtype=np.int64)
-        # Heaps of (time, query): the last drawn birth of each source that may have more, and the
-        # known closing times.
+        # Heaps of (time, query): last drawn births of sources that may have more; closing times.
         self._drawn: list[tuple[int, int]] = []
         self._closing: list[tuple[int, int]] = []
 

@@ -67,8 +67,7 @@ def cross(t: PlaneTables, row: int, visit: int, link: int, now_ns: int) -> int:
     """Send a request's message over a link; return when all of it has arrived.
 
     Lindley's recurrence ("The theory of queues with a single server", 1952): a message starts at
-    its arrival or when the link is free, whichever is later. Work is bytes x 10^9, as rates are
-    bytes/s.
+    the later of its arrival and the link's last end. Work is bytes x 10^9, as rates are per second.
     """
     rows, stops, visits = t.rows, t.stops, t.visits
     size_bytes = whole(visits[visit].mean * t.rows_f[row, SIZE])
@@ -104,10 +103,7 @@ def serve_alone(
 def _finish(
     stops: RecordArray, steps: Ints, station: int, start_ns: int, work_ns: int, factor: float
 ) -> int:
-    """Return when a service of ``work_ns`` times the batch's ``factor`` ends; count busy time.
-
-    Steady stations, most of all, need no look at rates.
-    """
+    """Return when a service of ``work_ns`` times the batch's ``factor`` ends; count busy time."""
     if stops[station].steady:
         finish_ns = start_ns + batch_ns(work_ns, factor, 1.0)
     else:
@@ -124,7 +120,7 @@ def _finish(
 def _done(stops: RecordArray, steps: Ints, stop: int, start_ns: int, work: int) -> int:
     """Return when a stop has done some work, in (unit of its rate) x ns; see `finish_ns`.
 
-    Mostly O(1): a stop begins its work in order of time, so the step that held last is at hand.
+    A stop begins its work in order of time, so the last step is at hand: mostly O(1).
     """
     if start_ns >= stops[stop].rate_until_ns:
         at, n = stops[stop].steps_at, stops[stop].steps
@@ -174,10 +170,7 @@ def take_alone(t: PlaneTables, station: int, until_ns: int) -> None:
 
 @inlined
 def take_station(t: PlaneTables, station: int, until_ns: int) -> None:
-    """Let a station serve up to the sync point, in batches if it forms any.
-
-    Batches begin in order of time, so the loop over `_next_start` needs no event list.
-    """
+    """Let a station serve up to the sync point, in batches if it forms any."""
     if t.stops[station].max_batch == 1:
         take_alone(t, station, until_ns)
         return
@@ -208,14 +201,11 @@ def order_out(t: PlaneTables) -> None:
 
 @inlined
 def release(t: PlaneTables, station: int, until_ns: int) -> None:
-    """Release requests that were in service at the last sync point and are done before the next.
-
-    With one server they end in the order of the list, so the loop stops at the first that stays.
-    """
+    """Release requests that were in service at the last sync point and are done before the next."""
     stops, out = t.stops, t.out
     row = stops[station].serving_first
     left = t.counts[OUT]
-    if stops[station].servers == 1:
+    if stops[station].servers == 1:  # They end in the order of the list.
         while row != NONE and t.times[index(row)] < until_ns:
             out[index(left)] = row
             left += 1
@@ -239,10 +229,7 @@ def release(t: PlaneTables, station: int, until_ns: int) -> None:
 
 @inlined
 def _serve_singly(t: PlaneTables, station: int, n: int, until_ns: int) -> None:
-    """Serve request by request: first the waiting ones, then the first ``n`` of ``row_ids``.
-
-    Once a request cannot start before the sync point, neither can those behind it: they wait.
-    """
+    """Serve request by request: first the waiting ones, then the first ``n`` of ``row_ids``."""
     stops = t.stops
     row = stops[station].waiting_first
     while row != NONE:
@@ -335,11 +322,7 @@ def _serve_batch(t: PlaneTables, station: int, start_ns: int, until_ns: int) -> 
 def serve_batch(
     t: PlaneTables, station: int, first: int, n: int, start_ns: int, until_ns: int
 ) -> None:
-    """Serve the ``n`` rows of ``row_ids`` from index ``first`` on as a batch; see `_serve_next`.
-
-    It takes as long as its largest member, times a factor for its size. O(n^2) at worst, to order
-    it.
-    """
+    """Serve the ``n`` rows of ``row_ids`` from index ``first`` on as a batch; see `_serve_next`."""
     rows, stops, visits, row_ids, out = t.rows, t.stops, t.visits, t.row_ids, t.out
     several, at = stops[station].servers, stops[station].servers_at
     freed_ns = stops[station].free_ns if several == 1 else t.servers[at]

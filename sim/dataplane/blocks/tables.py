@@ -2,8 +2,7 @@
 
 All are arrays of int64; floats are read through a view of the same memory. Lists of requests are
 chained: a stop has the first and the last row of each, and ``PlaneTables.chain`` leads from row to
-row. A request is in one list at a time. Chain and times are separate arrays, small enough for
-caches.
+row. A request is in one list at a time. Chain and times are separate arrays, which fit in caches.
 """
 
 from typing import NamedTuple
@@ -193,8 +192,7 @@ class PlaneTables(NamedTuple):
     born: Ints  # rows born since the last report
     ended: Ints  # rows that ended since then
     counts: Ints  # sizes of the above; SETTLED of ``ended`` are certainly ends of requests
-    # Scratch space, of two halves: the first for the arrivals of a stop, in order; the second for
-    # sorts, and for the members of a batch or of a heap.
+    # Scratch space: a half for a stop's arrivals, in order, and one for sorts, batches and heaps.
     keys: Ints  # times; the counts of sorts follow
     row_ids: Ints  # rows
 
@@ -214,8 +212,7 @@ class Sources(NamedTuple):
     next_ns: Ints  # when each gives birth next, as far as it is drawn; else NEVER
     active: Ints  # those that may still give birth
     segments: RecordArray  # routes in time, chained by ``next``
-    # Births that are drawn: when each is, and the bits of its factors that are not all 1, shape
-    # (sources, room, 1 + n).
+    # Drawn births: time, and bits of the factors that are not all 1, (sources, room, 1 + n).
     births: Ints
     columns: Ints  # the columns of rows that take these factors, shape (n,)
 

@@ -30,10 +30,7 @@ APART = 2  # number of sources between two steps of prefetching: time for memory
 
 @inlined
 def _fetch_sources(t: PlaneTables, sources: Sources, i: int, until_ns: int) -> None:
-    """Prefetch, in steps, the data of the sources after the ``i``-th active one.
-
-    Software pipelining: each step finds the address of the next in what an earlier one fetched.
-    """
+    """Prefetch, in steps, the data of the sources after the ``i``-th active one."""
     active, state, segments = sources.active, sources.state, sources.segments
     if i + 4 * APART < len(active):
         prefetch_item(state, index(active[i + 4 * APART]))
