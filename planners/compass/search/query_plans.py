@@ -255,7 +255,7 @@ def _held(
                     possible = possible and part <= 1
                 filled[count, operator] = part
             if not possible:
-                continue
+                continue  # The next plan takes this row of the results.
             demand[count] = 0.0
             for operator in range(operators):
                 kind, part = int(served[place, operator, STATION]), filled[count, operator]

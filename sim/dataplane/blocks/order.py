@@ -114,6 +114,7 @@ def _arrange(  # noqa: PLR0912
             link = following[link]
     if count < total:
         return -1
+    # Arrivals from one origin at a stop that serves one at a time come and leave in order: inline.
     for i in range(count):
         stop = order[i]
         whence = origin[stop]

@@ -93,12 +93,13 @@ def give_birth(  # noqa: PLR0912, PLR0915
             at_ns = births[source, position, 0]
             if at_ns >= close_ns:
                 break
+            # A birth takes the route of the last segment that has begun.
             while following != tb.NONE and segments[following].at_ns <= at_ns:
                 segment = following
                 deployment, visit = segments[segment].deployment, segments[segment].visit
                 following = segments[segment].next
             if rows_left == 0:
-                break
+                break  # The caller adds rows, and goes on with this source.
             rows_left -= 1
             row = index(free[index(rows_left)])
             ahead = index(free[index(max(0, rows_left - AHEAD))])
@@ -115,7 +116,7 @@ def give_birth(  # noqa: PLR0912, PLR0915
                 for column in range(1, LINE):
                     rows[row, index(line + column)] = 0
             rows[row, col.LENGTH] = rows[row, col.ALLOWANCE] = tb.ONE_BITS
-            for at in range(len(columns)):
+            for at in range(len(columns)):  # the factors that are not all 1, as bits
                 rows[row, index(columns[at])] = births[source, position, 1 + at]
             born[index(born_left)] = row
             born_left += 1
