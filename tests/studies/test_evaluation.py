@@ -253,8 +253,8 @@ def test_the_page_follows_from_the_stored_results() -> None:
 
 
 SEEDS_SAID = (
-    "must be a whole number of 1 or more, which says how many, or say which, each once and in "
-    "order, such as 0-9,100-119"
+    "must be the number of seeds, 1 or more, or a list of seeds, each once and in order, such as "
+    "0-9,100-119"
 )
 
 

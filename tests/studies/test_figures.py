@@ -58,7 +58,7 @@ def test_samplings_are_called_so_and_the_most_items_tell_points_apart(monkeypatc
 def test_surrogates_are_called_so(monkeypatch):
     shown = legend(drawn("surrogates", stored("surrogates"), monkeypatch))
     names, orders = surrogates.NAMES.values(), surrogates.ORDERS.values()
-    assert sorted(shown) == sorted(["surrogate", *names, "told of", *orders])
+    assert sorted(shown) == sorted(["surrogate", *names, "learns from", *orders])
 
 
 def test_nearness_to_the_optimum_is_drawn_with_the_intervals_of_the_tables(monkeypatch):
