@@ -1,4 +1,4 @@
-"""The notebooks: they run, pairs and pages say what their texts say, and no figure is blank."""
+"""The notebooks: they run, their pairs and pages agree with their texts, and no figure is blank."""
 
 import base64
 import io

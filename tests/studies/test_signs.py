@@ -1,4 +1,4 @@
-"""Cells that are bounds carry a sign, and what it says stands beside their table."""
+"""Cells that are bounds carry a sign, which is explained next to their table."""
 
 from collections.abc import Iterator
 from typing import Any
