@@ -93,7 +93,7 @@ def test_the_model_is_asked_at_moments_of_the_second_half():
 
 
 def test_plans_are_held_against_each_of_the_models():
-    """What a model asks for that has stations busy for longer is never easier to keep."""
+    """A model with busier stations is never easier to satisfy."""
     _, result = shipped_run("ilp")
     found = near_optimal.objectives(result)
     for model, utilisation in near_optimal.LOADS.items():
@@ -281,7 +281,7 @@ def test_the_ratio_in_the_model_is_a_mean_over_seeds():
 
 
 def test_of_several_scenes_each_seed_counts_once():
-    """What scenes share in a seed does not make the interval of their mean any narrower."""
+    """An effect that scenes of a seed share does not narrow the interval of their mean."""
     both = pl.concat([frame(compass=[1.0, 0.8, 0.9]), frame(compass=[0.9, 0.7, 0.8])])
     seeds, (middle, low, high) = near_optimal.in_model(both)
     assert seeds == 3

@@ -240,7 +240,7 @@ class TestInTheWorld:
 
 
 class TestBetter:
-    """What a running query should rather be served by."""
+    """Plans to which a running query should move."""
 
     POOLS = Pools((("cloud", "cores"), ("cloud", BACKHAUL)), *np.ones((4, 2)), 0.8)
 

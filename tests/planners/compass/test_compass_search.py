@@ -33,7 +33,7 @@ def cold(kind=CmboSearch, **options):
 
 
 class Searched:
-    """What one search for one query came to.
+    """The outcome of one search for one query.
 
     Args:
         search: the search.
@@ -289,7 +289,7 @@ class TestEncodings:
 
 
 class TestOffers:
-    """What is offered of what was profiled."""
+    """The plans that are offered after profiling."""
 
     def test_one_profiled_configuration_shows_the_latency_of_every_placement(self):
         made = Searched(cold(most_offers=50), slo={"latency_s": 30.0}, nodes=None)
@@ -376,7 +376,7 @@ class TestOffers:
 
 
 class TestRoom:
-    """What is looked at first, where machines are full but for one station."""
+    """The first proposals where machines are full except for one station."""
 
     STANDS = 10
     """The configuration of that station."""

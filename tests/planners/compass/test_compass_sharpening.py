@@ -105,7 +105,7 @@ class TestEstimate:
 
 
 class TestProfilers:
-    """What profilers make of it, at a context."""
+    """How profilers use it in a context."""
 
     def beliefs(self, profiler, few=32, many=512, seed=1):
         """Return what is believed of a configuration alone and by another, and the truth."""
@@ -164,7 +164,7 @@ class TestProfilers:
 
 
 class TestSearch:
-    """What is profiled further tells of all that was profiled."""
+    """Further items of one configuration improve the estimates of all."""
 
     def steps(self, search, act_more=None):
         """Return what was found after each confirmation of what was measured on the most items."""

@@ -286,7 +286,7 @@ class TestInTheWorld:
         assert counts[10] == [(0, 0), (1, 1), (2, 2)]
 
     def test_profiling_ahead_ends_when_the_budget_leaves_one_item(self):
-        """Of a single item there is no variance to learn from."""
+        """A single item has no variance to learn from."""
         search = CmboSearch(warm_start=WarmStart(ahead=2))
         made = run(
             scenario(12.0, workload=arriving(1.0, 5.0), profiling=Profiling(workers=1)),
