@@ -9,11 +9,11 @@ There are three programs, each with draws of births:
   the processor: the one of this page reaches 60 million, another one 50 to 55 million.
 
 Times are processor seconds of the one thread, after a simulated minute in which memory grows and
-code is compiled. Births are drawn for two minutes at a time and windows end every minute, so rates
-by size are those of the two simulated minutes that follow so many frames, and nothing is left out
-of them; ``visits_per_s`` is that of all. The load of a shared server varies more from minute to
-minute than the effect that ``rate_drop_pct`` measures. So it compares a plane that has moved
-10^9 frames with one that is past its warm-up, two minutes of each in turn, by their medians.
+code is compiled. A rate by size covers the two simulated minutes that follow so many frames. Births
+are drawn for two minutes at a time and windows end every minute, so nothing is left out of it.
+``visits_per_s`` covers all frames. The load of a shared server varies more from minute to minute
+than the effect that ``rate_drop_pct`` measures. So this compares a plane that has moved 10^9
+frames with one that is past its warm-up, two minutes of each in turn, by their medians.
 """
 
 import resource

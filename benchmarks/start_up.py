@@ -1,10 +1,10 @@
 """Seconds from the command to the end of a run of one simulated minute: first start, and second.
 
 The packages are copied to a place where nothing is compiled yet, and `compass-sim` is run from
-there several times: the first run compiles, or loads from disk nothing, and says so; the others
-find what it has left. `blocks` and `events` are the data planes; the event plane compiles less.
-`of_it_the_run_s` is what the second run itself took, by its summary: the rest is Python, imports,
-the configuration, and loading what is compiled. All are seconds of the wall, on one core.
+there several times. The first run compiles everything and says so; the others load the compiled
+code from disk. `blocks` and `events` are the data planes; the event plane compiles less.
+`of_it_the_run_s` is the time of the second run itself, from its summary. The rest is Python,
+imports, the configuration, and loading compiled code. All times are wall-clock, on one core.
 """
 
 import json

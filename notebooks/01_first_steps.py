@@ -56,7 +56,7 @@ for key in ("queries", "active_queries_mean", "service_goodput_mean", "slo_met_f
 
 # %%
 def verdicts(result):
-    """Return the seconds of users' time by what came of them."""
+    """Return the minutes of users' time by verdict."""
     return (
         result.windows.with_columns(
             verdict=pl.when("met")
@@ -116,13 +116,13 @@ plt.show()
 # %% [markdown]
 # The links make no difference. In late windows the speech model, `wave_to_text`, computes twice as
 # long, because it was placed where it is slow. Its requests also wait far longer in its queue,
-# because it was placed where others are. A planner can avoid both.
+# because many users share that place. A planner can avoid both.
 #
 # ## Another planner
 #
 # `videostorm` profiles ahead and divides the machines among the users every second. It meets the
-# same users, phones, links and words: the *seed* decides these, and no planner can change them. So
-# every difference below is due to the planner.
+# same users, phones, links and words, because these depend only on the *seed*. So every difference
+# below is due to the planner.
 
 # %%
 storm = run([*SCENARIO, "planner=videostorm"], directory=RESULTS / "videostorm")

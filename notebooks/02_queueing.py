@@ -37,7 +37,7 @@ sns.set_theme(style="whitegrid", palette="colorblind")
 
 # %%
 class Sojourns:
-    """What the data plane tells of requests: here, how long each took."""
+    """Records what the data plane reports of requests: here, how long each took."""
 
     def __init__(self):
         self.parts = []
@@ -67,7 +67,7 @@ def simulate(per_s, times=exponential, seed=0, customers=CUSTOMERS, **station):
         per_s: arrivals per second.
         times: draws service times of mean 1.
         seed: seed of arrivals and times.
-        customers: how many arrive, about.
+        customers: approximate number of arrivals.
         station: as for a ``StationSpec``.
     """
     rng, sojourns = np.random.default_rng(seed), Sojourns()
@@ -105,7 +105,7 @@ SERVED_PER_S = 1e9 / MEAN_NS
 
 
 def measured(kinds, **station):
-    """Return mean sojourns by load for kinds of service times, as rows."""
+    """Return rows with the mean sojourn for each load and kind of service times."""
     return [
         {
             "load": load,
@@ -118,9 +118,9 @@ def measured(kinds, **station):
 
 
 def mean_and_error(sojourns, stretches=20):
-    """Return a mean with the half-width of its 95 % interval, by the means of long stretches.
+    """Return a mean and the half-width of its 95 % interval, from the means of long stretches.
 
-    Sojourns of neighbours are alike, those of far stretches hardly, so that stretches count as
+    Sojourns of neighbours are correlated, but means of long stretches hardly are, so they count as
     independent. 2.09 is the quantile of Student's t for 20 of them.
     """
     means = np.array([part.mean() for part in np.array_split(sojourns, stretches)])
@@ -399,7 +399,7 @@ TIERS = ("premium", "standard", "economy")
 
 
 def by_discipline(discipline, seed):
-    """Return the share of users' time with the SLO met, by class and in all, and the latency."""
+    """Return the share of users' time with the SLO met, by class and overall, and mean latency."""
     result = run(
         [
             *("experiment=speech_small", "planner=cheapest_feasible", f"seed={seed}"),

@@ -37,7 +37,7 @@ sns.set_theme(style="whitegrid", palette="colorblind")
 
 # %%
 class Hasty(Planner):
-    """The cheapest plan off the device that fits, whatever it is good for."""
+    """Deploys the cheapest plan off the device that fits, however bad it is."""
 
     def plan(self, context):
         for query in context.waiting:
@@ -95,7 +95,7 @@ print("Hasty keeps the contract of planners")
 
 # %%
 class Forgetful(Hasty):
-    """Counts on the object: a fresh copy would not know."""
+    """Remembers queries on the object, so a fresh copy forgets them."""
 
     def __init__(self):
         self.served = []
@@ -115,8 +115,8 @@ except PlannerCheckError as error:
 #
 # Profile, but little: 16 items at a time, which the 16 profiling workers measure in parallel. Then
 # ask `context.predict`, which knows how busy the machines are. Leave some *headroom* for the
-# unknown: the true speed of this link, and the next arrivals. After a search in vain, remember it
-# on the planning context and pause for this user.
+# unknown: the true speed of this link, and the next arrivals. If a search finds no plan, store the
+# time of the next attempt with `context.remember`, and skip the user until then.
 
 
 # %%
@@ -126,7 +126,7 @@ class Careful(Planner):
     Args:
         samples: items profiled for each configuration.
         headroom: share of the latency bound that a prediction may use.
-        pause_s: how long a query is left alone after a search in vain.
+        pause_s: how long a query is skipped after a search that found no plan.
         budget_s: planning seconds for each query.
     """
 
@@ -153,7 +153,7 @@ class Careful(Planner):
             if "device" in plan.placement or plan.configuration in inaccurate:
                 continue
             estimate = context.profile(query, plan, self.samples)
-            if not estimate.accurate_enough(query.slo):  # nor is it without any item
+            if not estimate.accurate_enough(query.slo):  # also if nothing was profiled
                 inaccurate.add(plan.configuration)
             elif context.predict(query, plan).meets(slo) and context.fits(query, plan):
                 return plan

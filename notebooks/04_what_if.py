@@ -41,7 +41,7 @@ CUTS = {"7 x 1g": (1, 7), "3 x 2g": (2, 3), "2 x 3g": (3, 2), "1 x 7g": (7, 1)}
 
 
 class Latencies:
-    """What the data plane tells of requests: here, how long each took."""
+    """Records what the data plane reports of requests: here, how long each took."""
 
     def __init__(self):
         self.parts = []
@@ -97,7 +97,7 @@ def latencies_ms(model, cut, per_s, max_batch, wait_ms=0.0, seed=0):
 
 # %%
 def what_if(model="resnet50", cut="7 x 1g", per_s=2000, max_batch=4, wait_ms=0.0, bound_ms=60):
-    """Draw the latency of one setting, and what becomes of it if the load changes."""
+    """Draw the latencies of one setting, and the share in time at other loads."""
     _, (left, right) = plt.subplots(1, 2, figsize=(10, 3.8), layout="constrained")
     latencies = latencies_ms(model, cut, per_s, max_batch, wait_ms)
     in_time = (latencies <= bound_ms).mean()
@@ -147,7 +147,7 @@ what_if(cut="1 x 7g", max_batch=16)
 # %% [markdown]
 # Both serve some two thousand requests a second, and slightly above that almost none in time:
 # beyond saturation, the queue grows for as long as the load lasts. There is little warning, because
-# 100 % are in time until shortly before.
+# 100 % are in time until just below that rate.
 #
 # ## What if batches wait to fill?
 #

@@ -291,12 +291,12 @@ for (name,), part in shared.group_by("instance", maintain_order=True):
     )
 
 # %% [markdown]
-# It depends on what one process leaves. On one slice, ResNet-50 leaves next to nothing: two
-# processes serve 6 % more than one, five 4 %, and latency grows nearly in proportion to their
-# number. BERT leaves some of its slice: two processes serve 30 % more, five 56 % more, but each
-# batch then takes three times as long. On the whole card one process leaves most: a second one
-# doubles throughput at the same latency, and further ones add to it until the card is full. MPS
-# gains most where a single process cannot fill an instance.
+# It depends on how much of the instance one process leaves idle. On one slice, ResNet-50 leaves
+# next to nothing: two processes serve 6 % more than one, five 4 %, and latency grows nearly in
+# proportion to their number. BERT leaves some of its slice: two processes serve 30 % more, five 56 %
+# more, but each batch then takes three times as long. On the whole card one process leaves most of
+# it: a second one doubles throughput at the same latency, and further ones add to it until the card
+# is full. MPS gains most where a single process cannot fill an instance.
 #
 # A process can also be limited to a share of the threads. What does a share cost?
 

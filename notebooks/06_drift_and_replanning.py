@@ -29,7 +29,7 @@ sns.set_theme(style="whitegrid", palette="colorblind")
 #
 # Drift is a group of the configuration. In the middle of the run,
 #
-# - `link_degradation`: half of the access links carry a third of what they did before;
+# - `link_degradation`: half of the access links carry a third of their former rate;
 # - `device_slowdown`: half of the devices become half as fast;
 # - `content_shift`: the content of half of the users moves towards its hardest kind.
 #
@@ -60,7 +60,7 @@ class Careful(Planner):
                 context.deploy(query, plan)
 
     def choose(self, context, query, slower=1.0):
-        """Return the cheapest plan in time, if all is so many times slower than believed."""
+        """Return the cheapest plan in time if everything is that many times slower than believed."""
         slo = query.slo
         if slo.latency_s is not None:
             slo = replace(slo, latency_s=self.headroom * slo.latency_s / slower)
@@ -314,9 +314,9 @@ sns.move_legend(axes, "center left", bbox_to_anchor=(1, 0.5))
 plt.show()
 
 # %% [markdown]
-# Hardly more: it moves few users, and seldom. Where it finds no plan that would be feasible if all
-# were that much slower, it leaves the user alone. (The number is below 1, because some users never
-# get a plan.)
+# Hardly more: it moves few users, and rarely. If no plan would be feasible when everything is that
+# much slower, the user keeps the old plan. (The number is below 1, because some users never get a
+# plan.)
 #
 # ## Try it
 #

@@ -1,6 +1,6 @@
-"""Write the notebooks anew from their texts, execute them, and write their pages.
+"""Make the notebooks from their texts, execute them, and write their pages.
 
-What reads and executes notebooks comes with the extra "test": pip install '.[test]'.
+The packages that read and execute notebooks come with the extra "test": pip install '.[test]'.
 """
 
 import os
@@ -12,7 +12,7 @@ from lab.common.errors import choices
 
 
 def main(arguments: list[str]) -> int:
-    """Do what is asked for; return the exit status."""
+    """Run the command; return the exit status."""
     parser = ArgumentParser("python -m notebooks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help="notebooks; all by default")
     how = parser.add_mutually_exclusive_group()
@@ -44,7 +44,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _children_s() -> float:
-    """Return the processor seconds of all processes that were started and have ended."""
+    """Return the processor seconds of all child processes that have ended."""
     times = os.times()
     return times.children_user + times.children_system
 

@@ -19,10 +19,10 @@ SMOKE = "COMPASS_SMOKE"
 """The environment variable that makes notebooks short."""
 
 NO_OUTPUT = "no-page-output"
-"""Tag of cells whose output lives in a browser alone."""
+"""Tag of cells whose output needs a browser."""
 
 MOST_S = 900
-"""Seconds that a cell may take: the first that simulates compiles, for minutes on a slow core."""
+"""Most seconds for a cell. The first simulation compiles, which takes minutes on a slow core."""
 
 _SHOWN = ["text/markdown", "image/png", "text/plain"]
 
@@ -47,14 +47,14 @@ def execute(name: str, smoke: bool = False) -> NotebookNode:
             timeout=MOST_S,
             kernel_name="python3",
             resources={"metadata": {"path": empty}},
-            coalesce_streams=True,  # When the kernel flushes what is printed, chance decides.
+            coalesce_streams=True,  # The kernel flushes what is printed at random times.
         ).execute()
     return made
 
 
 @contextmanager
 def _environment(name: str, value: str | None) -> Iterator[None]:
-    """Set or unset a variable of the environment for a while."""
+    """Set or unset an environment variable within the context."""
     before = os.environ.pop(name, None)
     if value is not None:
         os.environ[name] = value
@@ -67,7 +67,7 @@ def _environment(name: str, value: str | None) -> Iterator[None]:
 
 
 def write(name: str, executed: NotebookNode) -> Path:
-    """Write the page of an executed notebook, with its figures in a directory beside it.
+    """Write the page of an executed notebook, with its figures in a directory next to it.
 
     Returns:
         The page.
@@ -94,7 +94,7 @@ def write(name: str, executed: NotebookNode) -> Path:
 
 
 def _for_site(name: str, body: str) -> str:
-    """Let the links of a notebook lead to pages, and say where it comes from."""
+    """Let the links of a notebook lead to pages, and name its source."""
     body = re.sub(r"\]\((\d\d_\w+)\.ipynb\)", r"](\1.md)", body)
     body = body.replace("](../docs/", "](../").replace("![png](", "![figure](")
     body = re.sub(r"[ \t]+$", "", body, flags=re.M)

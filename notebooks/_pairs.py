@@ -18,7 +18,7 @@ def names() -> list[str]:
 def notebook(name: str) -> NotebookNode:
     """Return the notebook of a text, without outputs.
 
-    Cells are numbered, as names drawn at random would differ each time.
+    Cell identifiers are numbers, because random ones would differ each time.
     """
     read = jupytext.reads((HERE / f"{name}.py").read_text(encoding="utf-8"), fmt="py:percent")
     for number, cell in enumerate(read.cells):
@@ -35,7 +35,7 @@ def text(name: str) -> str:
 
 
 def pair(name: str) -> Path:
-    """Write the notebook of a text beside it."""
+    """Write the notebook of a text next to it."""
     path = HERE / f"{name}.ipynb"
     path.write_text(text(name), encoding="utf-8")
     return path

@@ -1,7 +1,7 @@
-"""The graders of the course: each says whether an answer is right, and never what it is.
+"""The graders of the course: each says whether an answer is right, but does not give it away.
 
-Answers are held to the simulator or to the tables, not to a key. None is no answer yet. Whatever
-else is given, the grader says in one sentence what is wanted.
+Answers are checked against the simulator or the tables, not against a key. None means no answer
+yet. If an answer has the wrong form, the grader says in one sentence which form it expects.
 """
 
 import math
@@ -29,7 +29,7 @@ RIGHT = "right"
 
 @cache
 def example() -> Result:
-    """Return the run that exercises are about."""
+    """Return the run on which the exercises are based."""
     overrides = ["experiment=speech_small", f"horizon_s={HORIZON_S}", "requests=true"]
     return run([*overrides, "planner=cheapest_feasible"])
 
@@ -62,17 +62,17 @@ def highest_utilisation(answer: object, bound: float = 5.0) -> str:
     def in_time(load: float) -> float:
         rng = np.random.default_rng(0)
         gaps, times = rng.exponential(1 / load, 400_000), rng.exponential(1.0, 400_000)
-        # Lindley: the wait of each is what the walk is above its lowest point so far.
+        # Lindley: each wait is the height of the walk above its lowest point so far.
         walk = np.concatenate([[0.0], np.cumsum(times[:-1] - gaps[1:])])
         return float(np.mean(walk - np.minimum.accumulate(walk) + times <= bound))
 
-    if in_time(max(answer - 0.02, 1e-6)) < 0.95:  # Of no load at all there is no gap to draw.
+    if in_time(max(answer - 0.02, 1e-6)) < 0.95:  # Without load there are no gaps to draw.
         return "not yet: at this utilisation too many are late"
     return RIGHT if in_time(answer + 0.02) < 0.95 else "not yet: it can be busier than that"
 
 
 def crowded_layout(answer: object, keep: str = "3g.40gb") -> str:
-    """Grade a layout of an A100-80GB: one instance of a profile, and the most beside it."""
+    """Grade a layout of an A100-80GB: the most instances, at least one of them of a profile."""
     if answer is None:
         return UNANSWERED
     if not _layout(answer):
@@ -96,7 +96,7 @@ def allocation(
 ) -> str:
     """Grade (compute slices, batch) of equal instances for a rate, batches within half a bound.
 
-    Of the answers that do, those with the least compute slices in all are right.
+    Among the answers that meet both, those with the fewest compute slices in total are right.
     """
     if answer is None:
         return UNANSWERED
@@ -126,7 +126,7 @@ def allocation(
 def slow_devices(answer: object) -> str:
     """Grade the share of false acceptances of users whose device is slower than nominal.
 
-    Within 2 %, so that it may be rounded: another count of users would be further off.
+    The tolerance of 2 % allows rounding; one user more or less would be further off.
     """
     if answer is None:
         return UNANSWERED
@@ -174,7 +174,7 @@ def _is_ours(answer: object) -> bool:
 
 
 def _wanted(answer: object) -> str:
-    """Return what is wanted in place of what is no planner of one's own that may compete."""
+    """Return which answer is expected, for an answer that is no planner of one's own."""
     if isinstance(answer, type):
         return f"a planner is wanted, not its class: {answer.__name__}()"
     if not isinstance(answer, Planner):
@@ -225,7 +225,7 @@ def _layout(answer: object) -> TypeGuard[Sequence[tuple[str, int]]]:
 
 
 def _of_percent(answer: float) -> str:
-    """Return what a number was probably meant to be, as a clause, if that can be told."""
+    """Return a clause that converts a number probably meant as a percentage, or nothing."""
     return f": {answer:g} % is {answer / 100:g}" if 1 < answer <= 100 else ""
 
 

@@ -1,6 +1,6 @@
-"""Run studies by name or by the paper's figure, or write the page of what they show.
+"""Run studies by name or by the paper's figure, or write the evaluation page.
 
-Results are kept for the page, unless sizes were cut down or planners chosen.
+Results are kept for the page, except those of runs with --quick or --planners.
 """
 
 import sys
@@ -21,7 +21,7 @@ PAGE = "page"
 
 
 def main(arguments: list[str]) -> int:
-    """Run what is asked for; return the exit status."""
+    """Run the chosen studies or write the page; return the exit status."""
     parser = ArgumentParser("python -m studies", description=__doc__)
     parser.add_argument(
         "studies",
@@ -35,8 +35,8 @@ def main(arguments: list[str]) -> int:
         "--planners",
         type=lambda text: tuple(text.split(",")),
         default=(),
-        help="planners to compare, by the names of conf/planner; the first is the reference, or "
-        "the last where that is the optimum; some studies have planners of their own",
+        help="planners to compare, by their names in conf/planner; the first is the reference, or "
+        "the last if that is the optimum; some studies have fixed planners",
     )
     parser.add_argument("--cache", type=Path, default=CACHE, help="directory of kept runs")
     options = parser.parse_args(arguments)
@@ -64,7 +64,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _show(name: str, made: Made, options: Namespace) -> None:
-    """Keep the result of a study if it is one, and print what it shows."""
+    """Keep the result of a study if the study is complete; print its tables and verdicts."""
     if not options.quick and not options.planners:
         seeds = "" if options.seeds is None else f" --seeds {options.seeds[0]}"
         about = store.StudyHeader(

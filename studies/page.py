@@ -1,4 +1,4 @@
-"""The page on what the studies show, from their kept results."""
+"""The evaluation page, made from the kept results of studies."""
 
 from pathlib import Path
 from typing import Any
@@ -54,7 +54,7 @@ def draw() -> list[Path]:
 
 
 def _section(name: str) -> dict[str, Any]:
-    """Return how a study was run, what it shows, and its figures."""
+    """Return how a study was run, its tables and verdicts, and its figures."""
     about, rows = store.read(name) or (None, None)
     pictures = [*FIGURES.glob(f"{name}.png"), *FIGURES.glob(f"{name}-*.png")]
     return {

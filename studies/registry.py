@@ -1,4 +1,4 @@
-"""All studies, by name and by the number of the paper's figure that they answer."""
+"""All studies, by name and by the number of the paper's figure that they reproduce."""
 
 from collections.abc import Mapping, Sequence
 
@@ -38,10 +38,10 @@ FIGURES: Mapping[str, PaperStudy] = {
     "18": encodings,
     "settle": settle,
 }
-"""Studies by the first figure that they answer, in the paper's order."""
+"""Studies by the first figure that they reproduce, in the paper's order."""
 
 SAME_AS = {"12": "11", "19": "10", "20": "10", "21": "10"}
-"""Figures that are parts of another one here."""
+"""Figures that the study of another figure includes."""
 
 BEYOND: Mapping[str, Study] = {
     "caps": caps,
@@ -53,17 +53,17 @@ BEYOND: Mapping[str, Study] = {
 
 
 NAMES = {number: study.__name__.rpartition(".")[2] for number, study in FIGURES.items()}
-"""Name of the study of each figure: that of its module."""
+"""Name of the study of each figure, which is the name of its module."""
 
 STUDIES: Mapping[str, Study] = {**{NAMES[each]: FIGURES[each] for each in FIGURES}, **BEYOND}
 """All studies by name."""
 
 TOGETHER = {"headline": ("goodput", "cost"), "all": tuple(STUDIES)}
-"""Names of several studies."""
+"""Names that stand for several studies."""
 
 
 def chosen(words: Sequence[str]) -> list[str]:
-    """Return the studies of names, figures, or names of `TOGETHER`, in the order of `STUDIES`.
+    """Return the studies with the given names, figures or `TOGETHER`, in the order of `STUDIES`.
 
     Raises InputError if there is no such study.
     """

@@ -1,4 +1,4 @@
-"""The tool ``compass-lab reproduce``: run the paper's figures anew, and say whether we agree."""
+"""The tool ``compass-lab reproduce``: rerun the paper's figures, and compare with its claims."""
 
 import argparse
 import sys
@@ -15,12 +15,12 @@ def add_parser(tools: Any) -> None:
     """Add the parser of this tool to the subparsers of ``compass-lab``."""
     parser = tools.add_parser(
         "reproduce",
-        help="run the paper's figures anew, and write a page that says whether we agree",
-        description="Makes the runs of some of the paper's figures, or of all, on all cores, and "
+        help="rerun the paper's figures, and write a page that compares them with its claims",
+        description="Makes the runs of some or all of the paper's figures, on all cores, and "
         "writes one page: our figure, the paper's claim, our number with its interval, and whether "
-        "they agree. Runs that were made are kept in the directory and not made again, so that it "
-        "may be stopped and started at will. Exit status: 0, whatever the verdicts; 1 if a figure "
-        "could not be made; 2 for bad input.",
+        "they agree. Finished runs are kept in the directory and not repeated, so the command can "
+        "be stopped and started again. Exit status: 0, whatever the verdicts; 1 if a figure could "
+        "not be made; 2 for bad input.",
     )
     parser.add_argument(
         "figures", nargs="+", metavar="FIGURE", help="numbers as in the paper, or all"
@@ -71,7 +71,7 @@ def reproduce(options: argparse.Namespace) -> int:
                 list(figure.lines(rows)),
             )
             sections.append(section)
-        except Exception as error:  # One figure must not take the others with it.
+        except Exception as error:  # The other figures are still made.
             failures[number] = f"{type(error).__name__}: {one_line(error)}"
             print(f"compass-lab: figure {number}: {failures[number]}", file=sys.stderr)
     words = [*options.figures, *(["--quick"] if options.quick else [])]

@@ -1,6 +1,6 @@
 """The steps of a study, shared by ``python -m studies`` and ``compass-lab reproduce``.
 
-Read how much is to be run, make the runs, and judge the paper's claims by them.
+They read how much to run, make the runs, and judge the paper's claims by them.
 """
 
 from argparse import Namespace
@@ -27,7 +27,7 @@ class Made:
     rows: Sequence[dict[str, Any]]  # one for each job; see `lab.run_cache.jobs.make`
     runs: int  # number of runs; jobs may share them
     seeds: int
-    core_s: float  # seconds of cores that all runs took
+    core_s: float  # core seconds of all runs
 
     @property
     def frame(self) -> pl.DataFrame:
@@ -36,13 +36,13 @@ class Made:
 
 
 def scale_of(options: Namespace) -> Scale:
-    """Return how much is to be run; raise InputError for an unknown planner."""
+    """Return how much to run; raise InputError for an unknown planner."""
     seeds = None if options.seeds is None else options.seeds[1]
     return Scale(options.quick, seeds, available(getattr(options, "planners", ())))
 
 
 def run(jobs: Sequence[Job], processes: int | None, cache: Path) -> Made:
-    """Make the runs that are not kept yet in parallel processes, by default one for each core.
+    """Make the runs that are not kept yet, in parallel processes, by default one for each core.
 
     See `lab.run_cache.jobs.make` for errors.
     """
@@ -53,6 +53,6 @@ def run(jobs: Sequence[Job], processes: int | None, cache: Path) -> Made:
 
 
 def judged(name: str, rows: pl.DataFrame) -> list[Finding]:
-    """Return what the rows of a study say of the paper's claims; nothing if it has none."""
+    """Return the verdicts of a study on the paper's claims; none if it tests none."""
     found = [FIGURES[number].findings(rows) for number, other in NAMES.items() if other == name]
     return found[0] if found else []

@@ -29,6 +29,15 @@ def test_the_example_runs_with_its_machines_and_its_drift():
     assert result.summary["requests"] > 100
 
 
+def test_an_experiment_may_build_on_a_shipped_one():
+    overrides = [f"hydra.searchpath=['file://{EXAMPLE}']", "experiment=more_users", "horizon_s=60"]
+    result = run([*overrides, "planner=greedy"])
+    scenario = result.scenario
+    assert [event.kind for event in scenario.drift.events] == ["device_slowdown"]
+    assert scenario.workload.rate == 0.2
+    assert scenario.workload.lifetime_mean_s == 240.0  # of ``speech_small``
+
+
 def test_all_keys_of_a_node_and_all_kinds_of_drift_are_listed():
     listed = re.findall(r"`(\w+)`", "".join(re.findall(r"^\| (`[^|]*) \|", PAGE, re.M)))
     assert listed == [*(each.name for each in fields(Node)), *KINDS]

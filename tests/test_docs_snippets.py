@@ -132,7 +132,7 @@ def test_python_compiles(name):
 
 
 @pytest.mark.parametrize("name", RUN_BY)
-def test_what_is_left_to_another_test_is_there(name):
+def test_pages_left_to_another_test_are_named_there(name):
     assert any(language == "python" for language, _ in blocks(PAGES[name]))
     assert Path(name).name in (ROOT / "tests" / RUN_BY[name]).read_text(encoding="utf-8")
 

@@ -1,4 +1,4 @@
-"""Claims of the paper and goals of our own, and verdicts on them by intervals over seeds."""
+"""Verdicts on the paper's claims and on our own goals, from intervals over seeds."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -13,7 +13,7 @@ from lab.reporting.markdown import estimated
 
 
 class Verdict(StrEnum):
-    """Whether we find what the paper claims."""
+    """Whether our runs confirm a claim of the paper."""
 
     AGREES = "agrees"
     DIFFERS = "differs"
@@ -21,10 +21,10 @@ class Verdict(StrEnum):
 
 
 BEYOND = {
-    "≥": "infinite: the other has none on any seed",
-    "≤": "0: the reference has none on any seed",
+    "≥": "infinite: the other has no value on any seed",
+    "≤": "0: the reference has no value on any seed",
 }
-"""What a ratio is where no seed gives one, by its sign; see `lab.analysis.paired.ratios`."""
+"""Text for a ratio that no seed yields, by its sign; see `lab.analysis.paired.ratios`."""
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,10 @@ class Finding:
 
 
 SIGNIFICANT = 0.05
-"""p-value below which planners are told apart, adjusted for all that are compared."""
+"""p-value, adjusted for all comparisons, below which two planners count as different."""
 
 BY_SIDE = {1: Verdict.AGREES, 0: Verdict.UNKNOWN, -1: Verdict.DIFFERS}
-"""What is said of a claim by the side of its threshold on which the value lies, see `_side`."""
+"""Verdict on a claim by the side of its threshold on which the value lies, see `_side`."""
 
 
 def of_range(
@@ -52,21 +52,21 @@ def of_range(
     seeds: int | str,
     sign: str = "",
 ) -> Finding:
-    """Return what a ratio with its 95 % interval says of a range, above 1, that the paper claims.
+    """Return the verdict on a range above 1 that the paper claims for a ratio.
 
-    It agrees if its whole interval lies in the range. It differs if the interval lies outside, or
-    if the ratio is 0 or infinite on all seeds. `seeds` are those of `lab.analysis.paired.counted`,
-    `sign` that of `lab.analysis.paired.ratios`.
+    The ratio agrees if its whole 95 % interval lies in the range. It differs if the interval lies
+    outside, or if the ratio is 0 or infinite on all seeds. `seeds` is the text or number of
+    `lab.analysis.paired.counted`, `sign` that of `lab.analysis.paired.ratios`.
     """
     middle, low, high = ratio
     ours = _ours(ratio, seeds, sign)
     if middle is None:
-        # Where the same one never has a value, the ratio lies beyond all ranges.
+        # If the same planner never has a value, the ratio is 0 or infinite.
         verdict = Verdict.DIFFERS if sign in BEYOND else Verdict.UNKNOWN
-        return Finding(claim, BEYOND.get(sign, "no ratio: no seed has both"), verdict, why)
+        return Finding(claim, BEYOND.get(sign, "no ratio: no seed has both values"), verdict, why)
     if low is None or high is None:
-        return Finding(claim, ours, Verdict.UNKNOWN, f"one seed has no interval; {why}")
-    # A bound from below may lie below the range, and one from above above it, without telling.
+        return Finding(claim, ours, Verdict.UNKNOWN, f"one seed gives no interval; {why}")
+    # A lower bound below the range decides nothing, nor does an upper bound above it.
     apart = (high < paper[0] and sign in ("", "≤")) or (low > paper[1] and sign in ("", "≥"))
     sure = not sign and paper[0] <= low and high <= paper[1]
     verdict = Verdict.DIFFERS if apart else Verdict.AGREES if sure else Verdict.UNKNOWN
@@ -74,15 +74,15 @@ def of_range(
 
 
 def ahead(claim: str, row: Mapping[str, Any], why: str) -> Finding:
-    """Return whether the reference is ahead of another planner by a row of `paired.ratios`.
+    """Return whether the reference is ahead of another planner, from a row of `paired.ratios`.
 
-    The p-value, adjusted for all comparisons, must be significant, too.
+    The p-value, adjusted for all comparisons, must also be significant.
     """
     found = above(claim, threshold=1.0, why=why, **measured(row))
     p = row["p_holm"]
     if p is None or p < SIGNIFICANT or found.verdict is Verdict.UNKNOWN:
         return found
-    words = f"of all comparisons in this scene, p = {probability(p)}; {why}"
+    words = f"adjusted for all comparisons in this scene, p = {probability(p)}; {why}"
     return replace(found, verdict=Verdict.UNKNOWN, why=words)
 
 
@@ -99,7 +99,7 @@ def above(
 def below(
     claim: str, ratio: Interval, threshold: float, why: str, seeds: int | str, sign: str = ""
 ) -> Finding:
-    """Return whether a value lies below a threshold, as `above` does of one above."""
+    """Return whether the whole interval of a value lies below a threshold, see `of_range`."""
     side = _side(ratio, threshold, sign)
     return Finding(claim, _ours(ratio, seeds, sign), BY_SIDE[-side], why)
 
@@ -116,7 +116,7 @@ def measured(row: Mapping[str, Any]) -> dict[str, Any]:
 def paired(one: pl.DataFrame, other: pl.DataFrame, column: str) -> dict[str, Any]:
     """Return the ratio of a column of two frames with ``seed``, and the number of seeds.
 
-    Seeds on which either value is not above 0 do not count.
+    A seed counts only if both values are above 0.
     """
     both = one.join(other.select("seed", over=column), "seed").sort("seed")
     both = both.filter((pl.col(column) > 0) & (pl.col("over") > 0))
@@ -128,8 +128,8 @@ def goal_reached(value: Interval, goal: float, at_most: bool = False, sign: str 
     """Return ``"yes"``, ``"no"`` or ``"open"`` for whether a value's whole interval reaches a goal.
 
     A goal is a lower bound, or with `at_most` an upper one. A value with sign ``"≤"`` is an upper
-    bound, so that values above a goal decide nothing; ``"≥"`` likewise below. For one seed, which
-    has no interval, the text says so; without a value, it is a dash.
+    bound and decides nothing if it lies above the goal; a value with sign ``"≥"`` decides nothing
+    below it. One seed has no interval, and the text says so. Without a value, it is a dash.
     """
 
     def reaches(one: float) -> bool:

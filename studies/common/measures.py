@@ -1,7 +1,7 @@
-"""What is taken from a run: values that JSON can hold.
+"""Measures of a run, as values that JSON can hold.
 
-All measures are in this module and in those of probes, and none is in a study: runs that are kept
-stay valid when a verdict, a table or a picture is edited.
+All measures are in this module and in the probes, none in a study. So kept runs stay valid when a
+verdict, a table or a picture is edited.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from lab.runs.summary import plain, response_quantile_s
 
 S_PER_HOUR = 3600.0
 STEP_S = 30.0
-"""Length of the stretches of a curve of goodput."""
+"""Length of a step in a curve of goodput."""
 
 OF_SUMMARY = (
     "queries",
@@ -31,14 +31,14 @@ OF_SUMMARY = (
 def totals(result: Result) -> Mapping[str, Any]:
     """Return goodput of the second half, cost, and response time of a run.
 
-    * ``goodput``, ``active``: mean number of queries that meet their whole SLO, and that live, in
-      windows that begin in the second half.
-    * ``usd_per_query_hour``: cost of the run over the hours in which queries meet their SLO;
-      ``attributed_usd_per_query_hour`` likewise, of the cost attributed to queries.
-    * ``response_s``: Kaplan-Meier median of response times; if less than half were ever served, the
-      longest life of a query, and ``response_is_bound``.
-    * ``response_p25_s``, ``response_p75_s``: the other quartiles; None where fewer were served.
-    * ``response_of_served_s``: median response time of those that were served.
+    * ``goodput``: mean number of queries that meet their whole SLO, and ``active``: mean number of
+      living queries, over windows that begin in the second half.
+    * ``usd_per_query_hour``: cost of the run per hour in which a query meets its SLO;
+      ``attributed_usd_per_query_hour``: the same for the cost attributed to queries.
+    * ``response_s``: Kaplan-Meier median of response times. If less than half of the queries were
+      ever served, the longest life of a query, and ``response_is_bound`` is true.
+    * ``response_p25_s``, ``response_p75_s``: the other quartiles; None if too few were served.
+    * ``response_of_served_s``: median response time of the queries that were served.
     """
     summary = result.summary
     horizon_s = float(summary["horizon_s"])
@@ -65,7 +65,7 @@ def totals(result: Result) -> Mapping[str, Any]:
 
 
 def curve(result: Result) -> Mapping[str, Any]:
-    """Return what `totals` does, and goodput in stretches of `STEP_S` as ``cells``."""
+    """Return `totals`, and as ``cells`` the mean goodput in each step of `STEP_S`."""
     windows = result.windows.filter(pl.col("met"))
     horizon_s = float(result.summary["horizon_s"])
     cells = []
@@ -82,12 +82,12 @@ def curve(result: Result) -> Mapping[str, Any]:
 
 
 def spending(result: Result) -> Mapping[str, Any]:
-    """Return what planning took.
+    """Return the time that planning took.
 
     * ``device_hours``: time of profiling devices, online and offline, and ``device_hours_a_query``.
-    * ``profiling_s``, ``surrogates_s``, ``other_s``: planning seconds of a query, means.
-    * ``first_search_s``: median over deployed queries of the seconds charged to the search that
-      deployed first, at most its budget.
+    * ``profiling_s``, ``surrogates_s``, ``other_s``: mean planning seconds of a query.
+    * ``first_search_s``: seconds charged to the first search that deployed a query, at most its
+      budget; median over deployed queries.
     * ``response_s``, ``response_is_bound`` and ``served``, see `totals`.
     """
     queries, hours = result.queries, result.summary["planning_device_hours"]
@@ -110,13 +110,13 @@ def spending(result: Result) -> Mapping[str, Any]:
 
 
 def early(result: Result) -> Mapping[str, Any]:
-    """Return response and planning of the queries that arrived in the second half.
+    """Return response and planning times of the queries that arrived in the second half.
 
     * ``response_s``: Kaplan-Meier median of response times, None if less than half were ever
       served; ``served`` is the share that was.
-    * ``first_search_s``: median of the seconds charged to the search that deployed first.
-    * ``configurations``: mean number of configurations that were profiled until then.
-    * ``profiling_device_s``: mean time of profiling devices.
+    * ``first_search_s``: median of the seconds charged to the first search that deployed a query.
+    * ``configurations``: mean number of configurations profiled until that deployment.
+    * ``profiling_device_s``: mean time of profiling devices for a query.
     """
     late = result.queries.filter(pl.col("arrival_s") >= float(result.summary["horizon_s"]) / 2)
     first = _first_deployed(result).join(late.select("query"), "query")
@@ -137,7 +137,7 @@ def early(result: Result) -> Mapping[str, Any]:
 DRIFT_HORIZON_S = 720.0
 DRIFT_STEP_S = DRIFT_HORIZON_S / 2
 SETTLED_S = 60.0
-"""Queries that arrived so long before the step of a drift are followed."""
+"""Queries are followed if they arrived at least this long before the step of a drift."""
 
 
 def violations(result: Result) -> Mapping[str, Any]:
@@ -156,7 +156,7 @@ def violations(result: Result) -> Mapping[str, Any]:
 
 
 def _responses(queries: pl.DataFrame) -> tuple[list[float], list[float]]:
-    """Return the response times of the queries that were served, and how long others lived."""
+    """Return the response times of served queries, and the lifetimes of the others."""
     return (
         queries["response_time_s"].drop_nulls().to_list(),
         queries["censored_after_s"].drop_nulls().to_list(),
@@ -164,7 +164,7 @@ def _responses(queries: pl.DataFrame) -> tuple[list[float], list[float]]:
 
 
 def _first_deployed(result: Result) -> pl.DataFrame:
-    """Return when each deployed query was first, and what the search for it was charged."""
+    """Return each query's first deployment: its time and the seconds charged to its search."""
     return (
         result.decisions.filter(pl.col("outcome") == "deployed")
         .sort("decided_s")

@@ -1,4 +1,4 @@
-"""Metrics that studies compare planners by, and the paper's ranges of their ratios."""
+"""Metrics by which studies compare planners, and the paper's ranges of their ratios."""
 
 from lab.analysis.paired import PairedMetric
 
@@ -9,7 +9,7 @@ RESPONSE = PairedMetric(
     "response_s", "response time", more_is_better=False, bound="response_is_bound"
 )
 RESPONSE_OF_SERVED = PairedMetric(
-    "response_of_served_s", "response time of those served", more_is_better=False
+    "response_of_served_s", "response time of served queries", more_is_better=False
 )
 DEVICE_HOURS = PairedMetric("planning_device_hours", "profiling", more_is_better=False)
 
@@ -17,7 +17,7 @@ TITLES = {
     metric.name: metric.title
     for metric in (GOODPUT, COST, ATTRIBUTED, RESPONSE, RESPONSE_OF_SERVED, DEVICE_HOURS)
 }
-"""What tables call each metric, by its name."""
+"""Title of each metric in tables, by its name."""
 
 PAPER = {"goodput": (2.4, 5.1), "usd_per_query_hour": (3.8, 4.5), "response_s": (4.2, 10.5)}
 """Ranges of the abstract of arXiv 2504.16397v2, by the name of the metric."""

@@ -13,10 +13,10 @@ from lab.reporting.plotting.canvas import canvas, curves, legend_below, palette,
 from lab.reporting.plotting.style import plain_log
 
 ABREAST, TOGETHER = 0.16, 0.8
-"""Rows between the dots of one scene, and that all of them take at most."""
+"""Distance between the dots of one scene, and the most that all of them take, in rows."""
 
 MANY_DECADES = 100.0
-"""Ratio of the ends of an axis from which on only powers of ten are marked."""
+"""If the ends of an axis have at least this ratio, only powers of ten are marked."""
 
 
 def draw_ratios(
@@ -27,10 +27,10 @@ def draw_ratios(
     ranges: Mapping[str, tuple[float, float]] | None = None,
     goal: float | None = None,
 ) -> Path:
-    """Draw the ratios of each metric, of `paired.by_scene`, in a panel; return the path.
+    """Draw the ratios of each metric, found by `paired.by_scene`, in a panel; return the path.
 
-    `titles` may map metrics to titles. `ranges` of the paper, by names of metrics, are bands;
-    `goal` is a red line.
+    `titles` lists metrics or maps them to titles. `ranges` of the paper, by names of metrics, are
+    drawn as bands, and `goal` as a red line.
     """
     figure, [panels] = canvas(1, len(titles), height_in, sharey=True)
     for axes, metric in zip(panels, titles, strict=True):
@@ -55,10 +55,10 @@ def draw_curves(
     mark: float | None = None,
     settings: Mapping[str, Any],
 ) -> Path:
-    """Draw means over seeds as curves, a panel for each value of a column; return the path.
+    """Draw means over seeds as curves, a panel for each value of `panel`; return the path.
 
-    Rows have a value `y` at a place `x` for each panel, line (`by`) and seed. `mark` is a place
-    with a red line; `settings` are those of ``Axes.set``, where values start at 0 by default.
+    Rows have `x` and `y` for each panel, line (`by`) and seed. A red line is drawn at `mark`.
+    `settings` go to ``Axes.set``; without ``ylim``, linear y axes start at 0.
     """
     titles = rows[panel].unique(maintain_order=True).to_list()
     figure, [panels] = canvas(1, len(titles), height_in, sharey="ylim" in settings)

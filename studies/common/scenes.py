@@ -1,13 +1,13 @@
 """The scenes of the evaluation: applications, sizes, and clusters, fixed before any planner runs.
 
-*Limited* clusters have as many cloud GPUs as the least demand takes (`studies.common.sizing`), and
-an L4 at the edge site for every hundred queries; goodput is measured there. *Unlimited* ones have
-more machines than any planner could use, rented only while in use; cost and response time are
-measured there. Queries arrive from an empty start and stay for ten minutes on average, so that
-load grows to the stated number of queries at the end; goodput counts the second half.
+*Limited* clusters have as many cloud GPUs as the least demand needs (`studies.common.sizing`), and
+an L4 at the edge site for every hundred queries; goodput is measured there. *Unlimited* clusters
+have more machines than any planner could use, rented only while in use; cost and response time are
+measured there. Each scene starts empty. Queries stay for ten minutes on average, so the load grows
+to the stated number of queries at the end; goodput counts the second half.
 
-Profiling lanes are as many as queries, so that no search waits for one: a shortage of lanes would
-hit planners that use up their budget, and decide ratios by a number that the paper does not give.
+There are as many profiling lanes as queries, so no search waits for a lane. With fewer, planners
+that use up their budget would wait, and a number that the paper does not give would decide ratios.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ from lab.common.options import groups
 from studies.common.sizing import ClusterDemand, demand, limited_gpus
 
 BACKHAUL_BPS_PER_QUERY = 1e7
-"""The site's uplink grows with the users that it is for, as its machines do."""
+"""The site's uplink grows with the number of queries, like its machines."""
 
 LIFETIME_S = 600.0
 PER_EDGE_MACHINE = 100
@@ -35,7 +35,7 @@ class Size:
 
     @property
     def rate(self) -> float:
-        """Arrivals per second that lead there from an empty start."""
+        """Arrivals per second that lead to this number from an empty start."""
         return self.queries / (LIFETIME_S * (1 - exp(-self.horizon_s / LIFETIME_S)))
 
 
@@ -45,12 +45,12 @@ APPLICATIONS = {"speech": "speech_recognition", "tracking": "visual_tracking"}
 CLUSTERS = ("limited", "unlimited")
 OPTIMUM = "ilp"
 AT_LEAST_COST = {"compass": "compass_cost"}
-"""Planners that have a mode for unlimited clusters, and the file that sets it."""
+"""Planners with a mode for unlimited clusters, and the name of the planner file that sets it."""
 
 
 @cache
 def demand_of(application: str) -> ClusterDemand:
-    """Return what a query of an application takes on average."""
+    """Return the mean demand of a query of an application."""
     return demand((f"application={APPLICATIONS[application]}", "planner=videostorm"))
 
 
@@ -81,7 +81,7 @@ def planner_of(name: str, cluster: str) -> str:
 
 
 def available(planners: Sequence[str]) -> tuple[str, ...]:
-    """Return planners of ``conf/planner``; raise InputError for one that is no single planner."""
+    """Return the planners; raise InputError if one is not a single planner of ``conf/planner``."""
     known = [name for name in groups()["planner"] if not name.startswith("comparison")]
     for name in planners:
         if name not in known:
@@ -90,5 +90,5 @@ def available(planners: Sequence[str]) -> tuple[str, ...]:
 
 
 def up_to_optimum(planners: Sequence[str]) -> tuple[str, ...]:
-    """Return planners, each of which is there, and the optimum as the last of them."""
+    """Return the planners with the optimum last; see `available` for errors."""
     return available([*(name for name in planners if name != OPTIMUM), OPTIMUM])

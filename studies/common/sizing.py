@@ -1,9 +1,9 @@
-"""How large clusters are, worked out from the application and the workload before any planner runs.
+"""Sizes of clusters, worked out from application and workload before any planner runs.
 
-The demand of a query is the compute of its requests by a configuration, on cloud hardware, over the
-share of it that stations may use. Two demands matter: at *full quality*, by the most accurate
-configuration, and the *least*, by the configuration that takes least GPU time of those that reach
-the accuracy floor of its tier. Both are means over data sets and tiers as queries are drawn.
+The demand of a query is the GPU time that its requests take per second on cloud hardware, divided
+by the highest utilisation of stations. Two demands matter: at *full quality*, with the most
+accurate configuration, and the *least*, with the configuration that takes the least GPU time among
+those that reach the accuracy floor of its tier. Both are weighted means over data sets and tiers.
 """
 
 from dataclasses import dataclass
@@ -19,10 +19,10 @@ from scenarios.slo import Tier
 
 @dataclass(frozen=True)
 class ClusterDemand:
-    """Mean whole cloud GPUs that a query takes."""
+    """Mean number of whole cloud GPUs that a query needs."""
 
     full_gpus: float  # at full quality
-    least_gpus: float  # by the least configuration that is accurate enough
+    least_gpus: float  # with the least GPU time that is accurate enough
 
 
 def demand(overrides: tuple[str, ...]) -> ClusterDemand:
@@ -43,7 +43,7 @@ def demand(overrides: tuple[str, ...]) -> ClusterDemand:
 
 
 def limited_gpus(queries: int, each: ClusterDemand) -> int:
-    """Return how many cloud GPUs make a cluster scarce: the least demand, rounded to the nearest.
+    """Return the number of cloud GPUs of a limited cluster: the least demand, rounded.
 
     The best planner can then serve nearly all queries in the cloud; at full quality they need
     several times as much.

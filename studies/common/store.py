@@ -1,4 +1,4 @@
-"""What experiments have shown, in files that the page is made from."""
+"""Kept results of studies: the files from which the evaluation page is made."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -15,16 +15,16 @@ RESULTS = Path(__file__).parents[1] / "results"
 
 @dataclass(frozen=True)
 class StudyHeader:
-    """How an experiment was run."""
+    """How a study was run."""
 
     command: str
     seeds: int
-    core_s: float  # seconds of cores that all its runs took
+    core_s: float  # core seconds of all its runs
     runs: int  # number of runs
 
 
 def write(name: str, about: StudyHeader, rows: Sequence[Mapping[str, Any]]) -> Path:
-    """Write the rows of an experiment, one in a line; return the path."""
+    """Write the rows of a study, one per line; return the path."""
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.jsonl"
     lines = [asdict(about), *rows]
@@ -33,7 +33,7 @@ def write(name: str, about: StudyHeader, rows: Sequence[Mapping[str, Any]]) -> P
 
 
 def read(name: str) -> tuple[StudyHeader, pl.DataFrame] | None:
-    """Return how an experiment was run and its rows, or None if it was not."""
+    """Return how a study was run and its rows, or None if no result is kept."""
     path = RESULTS / f"{name}.jsonl"
     if not path.exists():
         return None
@@ -47,5 +47,5 @@ def frame(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
 
 
 def each_cell(rows: pl.DataFrame, *keys: str | pl.Expr) -> pl.DataFrame:
-    """Return a row, with the columns `keys` of its run, for each record in ``cells`` of runs."""
+    """Return a row for each record in ``cells`` of the runs, with the columns `keys` of its run."""
     return rows.select(*keys, "cells").explode("cells").drop_nulls("cells").unnest("cells")

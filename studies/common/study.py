@@ -1,4 +1,4 @@
-"""What a study is: a module that says which runs answer its question, and what they show."""
+"""The interface of a study: a module that lists its runs and evaluates them."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from lab.run_cache.jobs import Job
 from studies.common.claims import Finding
 
 SEEDS = range(10)
-"""Seeds of a study that names none itself."""
+"""Seeds of a study that does not set its own."""
 
 QUICK_SEEDS = 2
 
@@ -26,7 +26,7 @@ class Scale:
     planners: Sequence[str] = ()  # in place of the study's own, the reference first
 
     def seeds_or(self, own: Sequence[int] = SEEDS) -> Sequence[int]:
-        """Return the seeds to run: those asked for, or else the study's own, if quick the first."""
+        """Return the chosen seeds, or else the study's own; the quick form takes the first few."""
         if self.seeds is not None:
             return self.seeds
         return own[:QUICK_SEEDS] if self.quick else own
@@ -36,11 +36,11 @@ WHOLE = Scale()
 
 
 def refuse_planners(study: str, planners: Sequence[str]) -> None:
-    """Raise InputError if planners are given to a study that has planners of its own."""
+    """Raise InputError if planners are given to a study whose planners are fixed."""
     if planners:
         raise InputError(
-            f"--planners {','.join(planners)}: {study} has planners of its own; leave it out, "
-            "or name another study"
+            f"--planners {','.join(planners)}: the planners of {study} are fixed; leave out "
+            "--planners, or name another study"
         )
 
 
@@ -51,17 +51,17 @@ class Study(Protocol):
     TITLE: str
 
     def jobs(self, scale: Scale) -> list[Job]:
-        """Return the runs; raise InputError for planners if it compares none."""
+        """Return the runs; raise InputError if planners are given but the study compares none."""
 
     def lines(self, rows: pl.DataFrame) -> Iterator[str]:
-        """Yield lines of Markdown from rows, one a run: labels, ``seed`` and measures."""
+        """Yield lines of Markdown; a row is a run, with its labels, ``seed`` and measures."""
 
     def draw(self, rows: pl.DataFrame, directory: Path) -> list[Path]:
         """Draw figures, PNG files named after the study; return their paths."""
 
 
 class PaperStudy(Study, Protocol):
-    """A study of a figure of the paper, whose claims it is held against."""
+    """A study of a figure of the paper, which also tests the paper's claims."""
 
     def findings(self, rows: pl.DataFrame) -> list[Finding]:
-        """Return what the rows say of the paper's claims."""
+        """Return the verdicts on the paper's claims."""

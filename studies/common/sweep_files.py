@@ -1,7 +1,7 @@
-"""The paper's experiments, as files of ``conf/experiment/paper``: a sweep each, with its claim.
+"""The paper's experiments, in ``conf/experiment/paper``; each file is a sweep with its claim.
 
-A file names the runs as Hydra's own sweeps do, under ``hydra.sweeper.params``, so that
-``compass-sim -m experiment=paper/fig19`` makes the very runs that ``compass-lab reproduce`` judges.
+A file lists its runs under ``hydra.sweeper.params``, like any Hydra sweep. So
+``compass-sim -m experiment=paper/fig19`` makes the same runs as ``compass-lab reproduce``.
 """
 
 from collections.abc import Iterator, Mapping
@@ -29,7 +29,7 @@ class SweepFile:
     name: str
     about: About
     settings: tuple[str, ...]  # overrides of all its runs
-    swept: dict[str, tuple[str, ...]]  # values of each swept key but the seed, as in overrides
+    swept: dict[str, tuple[str, ...]]  # values of each swept key except the seed
     seeds: tuple[int, ...]
 
     def jobs(self, measure: Measure, **labels: Any) -> list[Job]:
@@ -58,10 +58,10 @@ def names() -> list[str]:
 def runs(
     scenes: Mapping[str, str], scale: Scale, measure: Measure, label: str = "scene", **more: Any
 ) -> list[Job]:
-    """Return the runs of several experiments, by what rows call them in the column `label`.
+    """Return the runs of several experiments.
 
-    `more` are further labels. Raises InputError if planners are given that an experiment does not
-    sweep.
+    `scenes` maps their names to values of the column `label` of rows; `more` are further labels.
+    Raises InputError if planners are given but an experiment sweeps none.
     """
     return [
         job
@@ -79,7 +79,7 @@ def commands(jobs: list[Job]) -> list[str]:
 def experiment(name: str, scale: Scale = WHOLE) -> SweepFile:
     """Return an experiment; its small form has fewer seeds and the settings of ``about.quick``.
 
-    Raises InputError if planners are given and it sweeps none.
+    Raises InputError if planners are given but it sweeps none.
     """
     register()
     settings: tuple[str, ...] = (f"experiment=paper/{name}",)

@@ -11,24 +11,24 @@ from studies.common.metrics import TITLES, paper_range
 
 HEADS = {
     "goodput": "goodput, queries",
-    "active": "of living",
+    "active": "living queries",
     "slo_met": "SLO met, share of time",
     "served": "ever served, share",
-    "usd_per_query_hour": "$ a query-hour",
+    "usd_per_query_hour": "$ per query-hour",
     "attributed_usd_per_query_hour": "attributed",
-    "response_s": "response, s",
+    "response_s": "response time, s",
     "false_acceptances": "false acceptances",
     "planning_device_hours": "profiling, device-h",
     "planner_errors": "errors",
 }
-"""Columns of `studies.common.measures.totals`, and what tables call them."""
+"""Columns of `studies.common.measures.totals`, and their heads in tables."""
 
 BOUNDS = {"response_s": "response_is_bound"}
-"""Columns that may hold lower bounds of the true values, and those that say where they do."""
+"""Columns that may hold lower bounds, and the columns that are true where they do."""
 
 AT_LEAST = (
-    "≥ marks response times that are lower bounds: in some seed less than half of the queries were "
-    "ever served, and the longest life of a query replaces the longer median"
+    "≥ marks response times that are lower bounds: on some seed less than half of the queries were "
+    "ever served, so the median is unknown and the longest life of a query stands for it"
 )
 
 WITHOUT = {
@@ -37,34 +37,34 @@ WITHOUT = {
     "first_search_s": "searches",
     "configurations": "searches",
 }
-"""Columns that have no value in a seed in which nobody was served, and what that is of."""
+"""Columns without a value on a seed on which no query was served, with keys of `SERVED_ALONE`."""
 
 SERVED_ALONE = {
-    "costs": "≥ marks costs that are lower bounds: in some seed no SLO was met, so the cost per "
+    "costs": "≥ marks costs that are lower bounds: on some seed no SLO was met, so the cost per "
     "hour is undefined, and the mean is over the other seeds",
-    "searches": "≥ marks searches that are lower bounds: in some seed no search led to a "
+    "searches": "≥ marks searches that are lower bounds: on some seed no search led to a "
     "deployment, and the mean is over the other seeds",
 }
-"""What the sign says of each of these."""
+"""Explanation of the sign for each of them."""
 
 
 def sign(rows: pl.DataFrame, column: str) -> str:
     """Return ``"≥"`` if the mean of a column is only a lower bound, or nothing.
 
-    It is if a value is a bound, or if a seed has no value because no query was served.
+    That is so if a value is a bound, or if a seed has no value because no query was served.
     """
     bound = column in BOUNDS and rows[BOUNDS[column]].any()
     return "≥" if bound or (column in WITHOUT and rows[column].null_count()) else ""
 
 
 def served_alone(rows: pl.DataFrame, columns: Iterable[str]) -> list[str]:
-    """Return the meaning of signs of columns of runs that lack a value on some seed."""
+    """Return explanations of the signs of those columns that lack a value on some seed."""
     lacking = [WITHOUT[name] for name in columns if name in WITHOUT and sign(rows, name)]
     return [SERVED_ALONE[each] for each in dict.fromkeys(lacking)]
 
 
 def marked(rows: pl.DataFrame, column: str) -> str:
-    """Return the mean of a column in words, after its `sign`."""
+    """Return the mean of a column as text, after its `sign`."""
     return estimated(rows.select(pl.col(column).mean()).item(), None, None, sign(rows, column))
 
 

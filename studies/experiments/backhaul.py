@@ -1,8 +1,8 @@
-"""What matching by prices is worth where a link is short, over how short it is.
+"""What matching by prices gains on a slow shared link, by the capacity of the link.
 
-The shipped experiment ``tracking_frames_large``, 32 times smaller: every frame of 50 users crosses
-the backhaul of their site, unless it is looked at on the site or on the phone. Machines refuse what
-they have no room for, links do not, so whoever shares one is late once too many do.
+The scene is the shipped experiment ``tracking_frames_large``, 32 times smaller. Every frame of 50
+users crosses the backhaul of their site, unless it is processed at the site or on the phone. If
+too many queries share a link, all are late; links, unlike machines, refuse no query.
 """
 
 from collections.abc import Iterator
@@ -23,10 +23,10 @@ TITLE = "A slow backhaul"
 PLANNERS = ("compass", "compass_no_scheduler", "videostorm")
 SIZE = Size(50, 240.0)
 EDGE, CLOUD = 2, 8
-"""Machines, 1,600 queries having 64 and 240."""
+"""Numbers of machines; the shipped experiment has 64 and 240 for 1,600 queries."""
 
 MBPS_PER_QUERY = (1, 2, 4, 10)
-"""Capacities of the backhaul; elsewhere in the evaluation it has the last."""
+"""Capacities of the backhaul; the other scenes of the evaluation have the last one."""
 
 METRICS = (GOODPUT,)
 
@@ -69,14 +69,14 @@ def lines(rows: pl.DataFrame) -> Iterator[str]:
     )
     yield ""
     found = by_scene(rows, METRICS, reference, ["mbps"])
-    yield from ratio_table(found, {"mbps": "Mbit/s a query", "planner": "against"})
+    yield from ratio_table(found, {"mbps": "Mbit/s per query", "planner": "against"})
     yield from means(rows, ["mbps", "planner"])
 
 
 def draw(rows: pl.DataFrame, directory: Path) -> list[Path]:
-    """Draw goodput over the capacity of the backhaul."""
+    """Draw goodput by the capacity of the backhaul."""
     path = directory / "backhaul.png"
-    titled = rows.with_columns(title=pl.lit("over the capacity of the backhaul"))
-    labels = {"xscale": "log", "xlabel": "Mbit/s a query", "ylabel": "goodput (queries)"}
+    titled = rows.with_columns(title=pl.lit("by capacity of the backhaul"))
+    labels = {"xscale": "log", "xlabel": "Mbit/s per query", "ylabel": "goodput (queries)"}
     draw_curves(titled, "title", "mbps", "goodput", path, settings=labels)
     return [path]

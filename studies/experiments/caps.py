@@ -1,8 +1,8 @@
-"""The headline ratios over the two caps that decide them: items and workers of profiling.
+"""The headline ratios by two limits on profiling that decide them: its items and its workers.
 
-Planners without early stopping profile as many items for each configuration as they are told, here
-from a quarter of the headline's number to twice as many; Compass's profiler stops by itself. The
-number of workers of a lane is the same for all.
+Planners without early stopping profile a set number of items for each configuration, here from a
+quarter of the headline's number to twice as many. Compass's profiler stops by itself. The number
+of workers of a lane is the same for all planners.
 """
 
 from collections.abc import Iterator
@@ -19,25 +19,25 @@ from studies.common.pictures import draw_ratios
 from studies.common.scenes import APPLICATIONS, CLUSTERS, QUICK, Size, planner_of, scene
 from studies.common.study import Scale
 
-TITLE = "Ratios over the caps on profiling"
+TITLE = "Ratios by the limits on profiling"
 PLANNERS = ("compass", "vulcan", "videostorm")
 CAPS = {
-    "items": ("items a configuration", (25, 50, 100, 200)),
+    "items": ("items per configuration", (25, 50, 100, 200)),
     "workers": ("workers of a lane", (8, 16, 32)),
 }
-"""What tables call each cap, and its values."""
+"""The name of each limit in tables, and its values."""
 
 HEADLINE = {"items": 100, "workers": 16}
 SIZE = Size(30, 240.0)
 SEEDS = range(5)
-"""Each takes 24 runs of each planner."""
+"""Each seed takes 24 runs of each planner."""
 
 METRICS = {GOODPUT: "limited", COST: "unlimited", RESPONSE: "unlimited"}
-"""What is measured in which clusters."""
+"""Metrics, and the clusters in which each is measured."""
 
 
 def jobs(scale: Scale) -> list[Job]:
-    """Return the runs; the first planner is not told how many items to profile."""
+    """Return the runs; the number of items is set for all planners except the first."""
     listed = scale.planners or PLANNERS
     return [
         Job(
@@ -68,7 +68,7 @@ def jobs(scale: Scale) -> list[Job]:
 
 
 def found(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return the ratios of the first planner to the others at every value of every cap."""
+    """Return the ratios of the first planner to the others at every value of each limit."""
     reference = str(rows["planner"][0])
     keys = ["cap", "value", "application"]
     return pl.concat(
@@ -81,8 +81,8 @@ def lines(rows: pl.DataFrame) -> Iterator[str]:
     """Yield the lines of the page."""
     frame = found(rows)
     yield (
-        f"{SIZE.queries} queries at the end of {SIZE.horizon_s:g} s. The headline has "
-        f"{HEADLINE['items']} items and {HEADLINE['workers']} workers. Ratios as above."
+        f"There are {SIZE.queries} queries at the end of {SIZE.horizon_s:g} s. The ratios above "
+        f"are for {HEADLINE['items']} items and {HEADLINE['workers']} workers."
     )
     yield ""
     for cap, (unit, values) in CAPS.items():
@@ -111,7 +111,7 @@ def _cell(part: pl.DataFrame) -> str:
 
 
 def draw(rows: pl.DataFrame, directory: Path) -> list[Path]:
-    """Draw the ratios with their intervals by the value of each cap."""
+    """Draw the ratios with their intervals by the value of each limit."""
     frame = found(rows).sort("application", "value", maintain_order=True)
     frame = frame.with_columns(scene=pl.format("{}, {} {}", "application", "value", "cap"))
     return [

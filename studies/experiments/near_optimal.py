@@ -1,10 +1,9 @@
-"""How near to the optimum of the planning model Compass comes, with few queries.
+"""How close Compass comes to the optimum of the planning model, with few queries.
 
-The ILP sees the truth and plans in no time. Between it and Compass lie planners that differ in one
-respect from their neighbour (`planners.reference.compass_bounds`), so that the gap in goodput
-splits into parts that add up. Beside goodput in simulation, what the plans in force are worth in
-the planning model is set against its optimum for the same queries
-(`studies.probes.model_objective`).
+The ILP sees the truth and plans in no time. Between it and Compass lie planners that each differ
+in one respect from the next (`planners.reference.compass_bounds`), so the gap in goodput splits
+into parts that add up. The study also evaluates the plans in force in the planning model, and
+compares them with the model's optimum for the same queries (`studies.probes.model_objective`).
 """
 
 from collections.abc import Iterator, Mapping
@@ -35,10 +34,10 @@ CHAIN = (
     ("compass", ""),
     ("compass_sees_truth", "error of belief: plans are judged by the truth"),
     ("compass_no_delay", "planning delay: planning takes no time"),
-    ("compass_all_plans", "pruning: every configuration is known, and plans are offered at will"),
+    ("compass_all_plans", "pruning: every configuration is known, and every plan is offered"),
     ("ilp", "decomposition: all queries are planned together"),
 )
-"""Planners from Compass to the ILP, each with what it has beyond the one before it."""
+"""Planners from Compass to the ILP, each with its advantage over the one before it."""
 
 QUERIES = (5, 20)
 HORIZON_S = 300.0
@@ -50,7 +49,7 @@ KEYS = ("application", "cluster", "expected")
 
 
 def jobs(scale: Scale) -> list[Job]:
-    """Return the runs: few queries that arrive in the first part and stay."""
+    """Return the runs: few queries, which stay until the end."""
     names = up_to_optimum(scale.planners or tuple(name for name, _ in CHAIN))
     return [
         Job(
@@ -100,7 +99,7 @@ def totals_and_objectives(result: Result) -> Mapping[str, Any]:
 
 
 def objectives(result: Result) -> Mapping[str, Any]:
-    """Return a run's `objective` at each of `LOADS`, by its name and the model's."""
+    """Return a run's `objective` at each of `LOADS`; the model's name begins each key."""
     return {
         f"{model}_{key}": value
         for model, utilisation in LOADS.items()
@@ -111,7 +110,7 @@ def objectives(result: Result) -> Mapping[str, Any]:
 def in_model(part: pl.DataFrame, model: str = "model") -> tuple[int, Interval]:
     """Return the number of seeds, and the mean ratio of plans to the optimum in one of `LOADS`.
 
-    The interval is that of means of seeds. The ratio is a share, unless limits stopped the optimum.
+    The interval is over means of seeds. The ratio is at most 1, unless limits stopped the solver.
     """
     some = part.filter(pl.col(f"{model}_optimum") > 0)
     within = ANY if (some[f"{model}_unproven"] > 0).any() else SHARE
@@ -121,7 +120,7 @@ def in_model(part: pl.DataFrame, model: str = "model") -> tuple[int, Interval]:
 
 
 def in_simulation(part: pl.DataFrame, planner: str, reference: str) -> dict[str, Any]:
-    """Return ``ratio`` of goodput to that of the reference, and the ``seeds`` it rests on."""
+    """Return ``ratio`` of goodput to that of the reference, and the number of ``seeds``."""
     return paired(part.filter(planner=planner), part.filter(planner=reference), "goodput")
 
 
@@ -132,11 +131,11 @@ def lines(rows: pl.DataFrame) -> Iterator[str]:
     yield (
         f"Queries arrive over {HORIZON_S:g} s and stay; the second half counts. Clusters have one "
         "L4 machine at the edge site, or in addition as many A100 machines as the least demand "
-        "needs. *In the model* counts queries with a plan in force that keeps their SLO by the "
-        "planning model under the truth, relative to those that the model's optimum serves, at the "
-        "same moments and for the same queries. The table gives the mean over seeds and whether it "
-        f"is at least {GOAL:g}. The utilisation at which latency must hold is an assumption of the "
-        f"model. The ILP served the most in trials at {LOADS['model']:g} and plans for that; "
+        "needs. *In the model* is the number of queries whose plan in force keeps their SLO by the "
+        "planning model with true values, divided by the number that the model's optimum serves at "
+        "the same moments and of the same queries. The table gives the mean over seeds and whether "
+        f"it is at least {GOAL:g}. The utilisation at which latency must hold is an assumption of "
+        f"the model. The ILP served the most in trials at {LOADS['model']:g} and plans for that; "
         f"Compass plans for {LOADS['busy_model']:g}."
     )
     yield ""
@@ -161,12 +160,12 @@ def lines(rows: pl.DataFrame) -> Iterator[str]:
         ([name, planner, in_model(part)[0], *_judged(part)] for name, planner, part in parts),
     )
     yield (
-        f"Goodput in simulation over that of `{reference}`, and differences between neighbours in "
-        f"queries, paired over seeds. `{reference}` is the optimum of the model, not of the "
-        "simulated world, so a part of the gap may be negative. The last step has two more causes: "
-        f"`{reference}` plans for stations that are busy {LOADS['model']:g} of the time, and the "
-        f"others for {LOADS['busy_model']:g}; and the others watch telemetry, which corrects for "
-        "what the model does not know."
+        f"The next table has goodput in simulation over that of `{reference}`, and differences "
+        f"between neighbours in queries, paired over seeds. `{reference}` is the optimum of the "
+        "model, not of the simulated world, so a part of the gap may be negative. The last step "
+        f"has two more causes: `{reference}` plans for stations that are busy {LOADS['model']:g} "
+        f"of the time, and the others for {LOADS['busy_model']:g}; and the others watch telemetry, "
+        "which corrects for what the model does not know."
     )
     yield ""
     body = []
@@ -177,14 +176,14 @@ def lines(rows: pl.DataFrame) -> Iterator[str]:
         body.append([_scene(*key), f"{names[0]} over {reference}", found["seeds"], ratio])
         for before, after in pairwise(names):
             gain = (wide[after] - wide[before]).to_numpy()
-            words = f"{after} beyond {before}: {dict(CHAIN).get(after, '')}"
+            words = f"{after} minus {before}: {dict(CHAIN).get(after, '')}"
             body.append(["", words, wide.height, f"{estimated(*mean_interval(gain))} queries"])
     yield from table(["scene", "goodput", "seeds", "ratio or difference"], body)
     yield from means(rows, [*KEYS, "planner"])
 
 
 def draw(rows: pl.DataFrame, directory: Path) -> list[Path]:
-    """Draw each planner's worth in the model over the optimum, and goodput over the ILP."""
+    """Draw the ratios of each planner to the optimum in the model, and to the ILP's goodput."""
     names = rows["planner"].unique(maintain_order=True).to_list()
     colors = palette(names)
     scenes = [(each, cluster) for each in APPLICATIONS for cluster in CLUSTERS]

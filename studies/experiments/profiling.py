@@ -1,13 +1,13 @@
-"""Samples that stratified profiling needs, against random sampling under the same stopping rule.
+"""Samples that stratified profiling needs, compared with random sampling under the same rule.
 
-Every configuration is profiled for a number of queries until the sequential t-test tells whether it
-meets the query's accuracy floor, by each profiler on the same items. A verdict is correct if it
-agrees with the true expected accuracy on the query's content; where the test does not decide before
-the most items are measured, the mean does.
+Each profiler profiles every configuration for some queries, on the same items, until a sequential
+t-test decides whether the configuration meets the query's accuracy floor. A verdict is correct if
+it agrees with the true expected accuracy on the query's content. If the test has not decided after
+the most items that the rule allows, the mean decides.
 
-The most items set how often verdicts are correct, and what that costs. So random sampling is run
-with several, and what it needs *for the same share of correct verdicts* is read off the line that
-joins these points.
+This limit determines how often verdicts are correct and what they cost. So random sampling runs
+with several limits, and the line through their results gives the samples that it needs *for the
+same share of correct verdicts*.
 """
 
 from collections.abc import Iterator, Sequence
@@ -35,7 +35,7 @@ from studies.probes.profiling_probe import OWN, gap_names, verdicts
 TITLE = "Samples of the SLO profiler"
 GOAL = 0.6
 FIRST = (16, 32)
-"""Items before the first test; the number between two is Compass's own."""
+"""Items before the first test; the number between two tests is Compass's own."""
 
 MOST = tuple(sorted({64, OWN.most, 256, 1024}))
 PROFILERS = {
@@ -43,7 +43,7 @@ PROFILERS = {
     "proportional": "strata, proportional",
     "neyman": "strata, Neyman",
 }
-"""Profilers by name, and what the figure calls their way to sample."""
+"""Profilers by name, and the names of their sampling in the figure."""
 
 QUERIES = 3.0
 ARRIVALS_S = 10.0
@@ -83,7 +83,7 @@ def cells(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def by_group(tidy: pl.DataFrame) -> pl.DataFrame:
-    """Return samples over those of random sampling under the profiler's own rule, by group.
+    """Return samples over those of random sampling under Compass's own rule, by group.
 
     Seeds are paired. Groups are all tests, those of a data set, and those of a class of gap.
     """
@@ -119,8 +119,8 @@ def at_equal_correctness(tidy: pl.DataFrame) -> pl.DataFrame:
 
     Ratios are pooled over applications and seeds, with a jackknife over seeds. Where random
     sampling is never as correct, its most correct rule makes the ratio an upper bound (``sign`` is
-    ``"≤"``). Where it is always more correct, its samples are scaled by errors avoided, from none
-    at chance.
+    ``"≤"``). Where it is always more correct, its samples are interpolated between 0 at a share of
+    one half, which is chance, and those of its least correct rule.
     """
     by = tidy.group_by("first", "most", "planner", "seed").agg(
         pl.col("tests", "samples", "correct").sum()
@@ -133,7 +133,7 @@ def at_equal_correctness(tidy: pl.DataFrame) -> pl.DataFrame:
     every = range(tidy["seed"].n_unique())
 
     def pooled(chosen: Sequence[int], *rule: int | str) -> tuple[float, float]:
-        """Return the share of correct verdicts and samples a test, of some seeds."""
+        """Return the share of correct verdicts and the samples per test, of some seeds."""
         tests, samples, correct = sums[rule][list(chosen)].sum(axis=0).tolist()
         return correct / tests, samples / tests
 
@@ -156,27 +156,27 @@ def at_equal_correctness(tidy: pl.DataFrame) -> pl.DataFrame:
 
 
 def _judged(ratio: Interval | None, sign: str) -> tuple[str, str]:
-    """Return a ratio to random sampling in words, and whether it reaches the goal."""
+    """Return a ratio to random sampling as text, and whether it reaches the goal."""
     if ratio is None:
         return "", ""
     return estimated(*ratio, sign), goal_reached(ratio, GOAL, at_most=True, sign=sign)
 
 
 def lines(rows: pl.DataFrame) -> Iterator[str]:
-    """Yield what profilers need to be as correct as random sampling, and what they save."""
+    """Yield the samples of profilers over those of equally correct random sampling, and groups."""
     tidy = cells(rows)
     yield (
-        f"These are all configurations of {QUERIES:g} queries per run on average, of both "
-        "applications, under their own SLOs. The goal is at most "
+        f"The tests cover all configurations for {QUERIES:g} queries per run on average, of both "
+        "applications, under the queries' own SLOs. The goal is at most "
         f"{GOAL:g} of the samples of random sampling at equal correctness, by the whole interval; "
-        "*open* where the interval includes the goal. ≤ marks upper bounds, where random sampling "
-        "is never as correct and its most correct rule is used instead."
+        "it is *open* where the interval includes the goal. ≤ marks upper bounds: there random "
+        "sampling is never as correct, and its most correct rule is used instead."
     )
     yield ""
     own = {(OWN.first, OWN.most): " (Compass's own rule)"}
-    heads = ["first test after", "most items", "profiler", "samples a test", "correct, %"]
+    heads = ["first test after", "most items", "profiler", "samples per test", "correct, %"]
     yield from table(
-        [*heads, "samples over random's for equal correctness", f"at most {GOAL:g}"],
+        [*heads, "samples over random's at equal correctness", f"at most {GOAL:g}"],
         (
             [
                 first,
@@ -193,7 +193,7 @@ def lines(rows: pl.DataFrame) -> Iterator[str]:
     )
     yield f"Under Compass's own rule, first {OWN.first} and at most {OWN.most} items, by group:"
     yield ""
-    heads = ["group", "profiler", "seeds", "tests", "random's samples a test", "samples a test"]
+    heads = ["group", "profiler", "seeds", "tests", "random's samples per test", "samples per test"]
     yield from table(
         [*heads, "ratio", "more correct, points"],
         (
@@ -204,7 +204,7 @@ def lines(rows: pl.DataFrame) -> Iterator[str]:
 
 
 def draw(rows: pl.DataFrame, directory: Path) -> list[Path]:
-    """Draw what profilers need against how often they are right; the most items grow on a line."""
+    """Draw how often profilers are right by their samples; lines join rules with other limits."""
     frame = at_equal_correctness(cells(rows)).with_columns(
         pl.col("planner").replace_strict(PROFILERS).alias("sampling"),
         pl.format("at most {} items", "most").alias("rule"),
@@ -217,6 +217,6 @@ def draw(rows: pl.DataFrame, directory: Path) -> list[Path]:
         how = {"palette": "colorblind", "sort": False, "estimator": None}
         sns.lineplot(**where, hue="sampling", style="sampling", **how)
         axes.set_title(f"first test after {first} items")
-        axes.set(xlabel="samples a test", ylabel="correct verdicts, %")
+        axes.set(xlabel="samples per test", ylabel="correct verdicts, %")
     legend_below(figure, panels[0])
     return [save(figure, directory / "profiling.png")]

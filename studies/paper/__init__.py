@@ -1,1 +1,1 @@
-"""Reproduction of the paper's figures: our figure, the claim, and whether we agree."""
+"""Reproduction of the paper's figures: our figure, the claim, and the verdict."""

@@ -1,4 +1,4 @@
-"""The page of the reproduction: figures, claims, our numbers, and whether we agree."""
+"""The page of the reproduction: figures, claims, our numbers, and verdicts."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
@@ -15,12 +15,12 @@ SIGNS = tuple(filter(None, BOUNDS.values()))
 
 @dataclass(frozen=True)
 class Section:
-    """What the page says of one figure."""
+    """The section of the page on one figure."""
 
     number: str  # that of the paper
     about: str  # the docstring of the figure's module
     commands: Sequence[str]
-    runs: str  # the numbers of runs, seeds and core-minutes in words
+    runs: str  # the numbers of runs, seeds and core-minutes, as a sentence
     findings: Sequence[Finding]
     pictures: Sequence[Path]
     lines: Sequence[str]  # further Markdown
@@ -32,14 +32,14 @@ class Section:
 
     @property
     def signs(self) -> bool:
-        """Whether some finding has a sign."""
+        """Whether our number has a sign in some finding."""
         return any(each.ours.startswith(SIGNS) for each in self.findings)
 
 
 def page(
     command: str, quick: bool, sections: Sequence[Section], failures: Mapping[str, str]
 ) -> str:
-    """Return the page as Markdown, with reasons of `failures` by number of figure."""
+    """Return the page as Markdown; `failures` maps numbers of figures to reasons."""
     text = render(
         "reproduction.md.jinja",
         "studies",

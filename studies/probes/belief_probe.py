@@ -1,4 +1,4 @@
-"""How far surrogates are off, with and without histories, as configurations are profiled."""
+"""Errors of surrogates, with and without histories, by the number of profiled configurations."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -28,11 +28,11 @@ AT = (0, 1, 2, 4, 8, 16, 24)
 """Numbers of profiled configurations at which errors are recorded."""
 
 FULL = 10
-"""Histories that a query must have had to be counted."""
+"""Number of histories that a query must have had to count."""
 
 
 class BeliefProbe(Compass):
-    """Profiles configurations for every query in random order, and puts errors on record.
+    """Profiles configurations for every query in random order, and records errors of beliefs.
 
     The errors are those of surrogates without histories, of the weighted mean of histories, and of
     Compass's combination of both. Nothing is deployed. The final beliefs of the combination are a
@@ -42,7 +42,7 @@ class BeliefProbe(Compass):
     sees_truth = True
 
     def plan(self, context: PlanningContext) -> None:
-        """Look at the queries that are new."""
+        """Profile configurations for the new queries."""
         for query in context.waiting:
             if seen_search_state(context, query.id) is None:
                 self._probe(context, query)

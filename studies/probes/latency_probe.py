@@ -1,9 +1,9 @@
-"""How far surrogates of latency are off, as plans of a query are profiled.
+"""Errors of latency surrogates, by the number of profiled plans.
 
-A surrogate sees profiled plans: 20 items of the plan's configuration, as a profiler would see them.
-CMBO takes the time of each operator from them, normal BO the latency of the plan. The error is that
-of the believed mean latency of every plan of the query, queueing left out and links and
-devices at nominal speed, over the latency with true operator times; the median over plans.
+A surrogate learns from profiled plans, each by 20 items of its configuration as a profiler would
+measure them. CMBO learns the time of each operator, normal BO the latency of the plan. The error is
+that of the believed mean latency, relative to the latency with true operator times, both without
+queueing and at nominal speeds of links and devices. It is the median over all plans of the query.
 """
 
 from collections.abc import Mapping
@@ -30,7 +30,7 @@ INITIAL = 3
 
 
 class LatencyProbe(Planner):
-    """Profiles plans for every query, deploys nothing, and puts errors of surrogates on record.
+    """Profiles plans for every query, deploys nothing, and records errors of surrogates.
 
     Args:
         surrogate: ``"cmbo"`` or ``"normal"``.
@@ -46,12 +46,12 @@ class LatencyProbe(Planner):
         self.budget_s = budget_s
 
     def plan(self, context: PlanningContext) -> None:
-        """Look at the queries that are new."""
+        """Profile plans for the new queries."""
         for query in context.waiting:
             self.probe(context, query)
 
     def probe(self, context: PlanningContext, query: Query) -> None:
-        """Tell a surrogate of plans, one after the other, and record its error at some counts."""
+        """Teach a surrogate one plan after the other, and record its error at the counts `AT`."""
         view = context.bulk.view(query)
         truth = context.bulk.truth(query)
         true_s = mean_latency_s(view, truth.operator_time_s, truth.normalised)
@@ -84,7 +84,7 @@ class LatencyProbe(Planner):
 
 
 def surrogate(name: str, context: PlanningContext, query: Query, view: PlanView) -> Cmbo | NormalBo:
-    """Return a surrogate that knows nothing yet of a query's plans."""
+    """Return an untrained surrogate for the plans of a query."""
     transfer_s = view.access_s + view.backhaul_s
     plans = view.latency_factors, transfer_s, view.cost_usd_per_hour
     bounds: dict[str, Any] = {

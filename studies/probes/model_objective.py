@@ -1,10 +1,10 @@
-"""What a planner's decisions are worth in the planning model, beside the model's optimum.
+"""Value of a planner's decisions in the planning model, and the model's optimum.
 
-A run is judged afterwards, so that nothing in it is disturbed. A second world has the same queries
-and deploys nothing. At moments of the second half it is asked which of the plans that were in force
-then keep the whole SLO by the planning model under the truth, and how many queries the optimum
-serves of those that live at the moment. Both are as `planners.reference.ilp.ILP` has them. Runs
-with faults are not for it: what a fault ends is in no decision.
+A run is judged afterwards, so it is not disturbed. A second world has the same queries and deploys
+nothing. At several moments of the second half, it counts the plans in force that keep the whole
+SLO by the planning model with true values, and the living queries that the optimum serves. The
+model is that of `planners.reference.ilp.ILP`. Runs with faults cannot be judged, because decisions
+do not record that a fault ended a deployment.
 """
 
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ KEEPS, MISSES = "keeps", "misses"
 
 
 class Stay(NamedTuple):
-    """A plan in force for a query, in words; from when, and until when, in seconds."""
+    """A plan in force for a query, as text, with the times of its begin and end in seconds."""
 
     query: int
     plan: str
@@ -37,14 +37,14 @@ class Stay(NamedTuple):
 
 
 def objective(result: Result, utilisation: float, every_s: float = EVERY_S) -> Mapping[str, Any]:
-    """Return what a run's plans are worth in the planning model: means over moments.
+    """Return the value of a run's plans in the planning model, as means over moments.
 
     * ``served``: queries with a plan in force that keeps their SLO by the model.
     * ``optimum``: queries that the optimum for the same living queries serves.
     * ``deployed``: queries with a plan in force.
-    * ``unproven``: share of moments at which limits stopped the optimum, which may then be higher.
+    * ``unproven``: share of moments at which limits stopped the solver; the optimum may be higher.
 
-    `result` is without faults; `utilisation` is that of `planners.reference.ilp.ILP`. Raises
+    `result` must have no faults; `utilisation` is that of `planners.reference.ilp.ILP`. Raises
     RuntimeError if the model does not know a plan in force.
     """
     horizon_s = result.scenario.horizon_s
@@ -69,7 +69,7 @@ def objective(result: Result, utilisation: float, every_s: float = EVERY_S) -> M
 
 
 def stays(decisions: pl.DataFrame, horizon_s: float) -> tuple[Stay, ...]:
-    """Return when each plan was in force, from the table of decisions and the end of the run."""
+    """Return when each plan was in force, by the table of decisions and the end of the run."""
     ordered = decisions.sort("decided_s", maintain_order=True)
     found = [
         Stay(int(str(query)), spell.order["plan"], spell.start_s, spell.end_s)
@@ -80,7 +80,7 @@ def stays(decisions: pl.DataFrame, horizon_s: float) -> tuple[Stay, ...]:
 
 
 class Judge(ILP):
-    """Deploys nothing, and puts on record what plans of another planner are worth.
+    """Deploys nothing, and records the value of another planner's plans.
 
     An offer of role ``keeps`` or ``misses`` is made for each plan in force, and one of role
     ``chosen`` for each query that the optimum serves. Moments lie in [`begin_s`, `end_s`).
@@ -117,7 +117,7 @@ class Judge(ILP):
         alike = [plan.startswith(f"{configurations[index]} @ ") for index in view.configuration]
         here = [int(each) for each in np.flatnonzero(alike) if str(view.plan(int(each))) == plan]
         if not here:
-            raise RuntimeError(f"query {query.id}: {plan} is none of the plans of the ILP")
+            raise RuntimeError(f"query {query.id}: {plan} is not a plan of the ILP")
         number = np.array(here[:1])
         keeps = len(self.feasible(context, query, truth, number)) > 0
         accuracy = float(truth.accuracy[view.configuration[number[0]]])

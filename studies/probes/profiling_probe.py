@@ -1,4 +1,4 @@
-"""Samples and verdicts of profilers, put on record by a planner that serves nobody."""
+"""Samples and verdicts of profilers, recorded by a planner that serves no query."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -15,14 +15,14 @@ OWN = StratifiedProfiler()
 """Compass's own rule: the profiler's defaults."""
 
 GAPS = (0.0, 0.02, 0.05, 0.1, 1.0)
-"""Bounds of classes of distance between true accuracy and floor."""
+"""Bounds of the classes of gaps; a gap is the distance between true accuracy and floor."""
 
 
 class ProfilingTrial(Planner):
-    """Profiles every configuration for every query, deploys nothing, and puts verdicts on record.
+    """Profiles every configuration for every query, deploys nothing, and records verdicts.
 
-    `profiler` is one of `PROFILERS`; `first` and `most` are numbers of items before the first test
-    and in all.
+    `profiler` is ``"random"``, ``"proportional"`` or ``"neyman"``; `first` is the number of items
+    before the first test, and `most` the most in all.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class ProfilingTrial(Planner):
         self.budget_s = budget_s
 
     def plan(self, context: PlanningContext) -> None:
-        """Profile everything for the queries that are new."""
+        """Profile every configuration for the new queries."""
         profiler = made(self.profiler, self.first, self.most)
         for query in context.waiting:
             view = context.bulk.view(query)

@@ -1,4 +1,4 @@
-"""What is true of users and of their plans, put on record by a planner that serves nobody."""
+"""True properties of users and of their plans, recorded by a planner that serves no query."""
 
 from collections.abc import Mapping, Sequence
 from itertools import product
@@ -17,20 +17,20 @@ from scenarios.queries import Query
 from sim import Planner, PlanningContext, Truth
 
 LEAST = "least"
-"""Role of a query's cheapest plan of all that would do."""
+"""Role of a query's cheapest feasible plan."""
 
 WORDS = {False: "low", True: "high"}
 
 
 class UserProbe(Planner):
-    """Puts classes of plans on record, as they are for each query by the truth.
+    """Records classes of plans for each query, with their true accuracy and price.
 
     A class sets some knobs to their `light` or `heavy` values and leaves the others free. Its
     record has the accuracy with all other knobs at their richest, and the least price of a plan
-    that meets the SLO for this query alone (as of `planners.reference.ilp.ILP`): the share of
-    stations that the query keeps busy, and egress. Without knobs, the plan of least list price is
-    recorded as `LEAST`. Latency must hold at a `utilisation` of stations; 0 for a query alone.
-    Raises ValueError if there are not as many values as knobs.
+    that meets the SLO for this query alone (see `planners.reference.ilp.ILP`). This price includes
+    the share of stations that the query keeps busy, and egress. Without knobs, the plan of least
+    list price is recorded as `LEAST`. Latency must hold at a `utilisation` of stations; 0 for a
+    query alone. Raises ValueError if there are not as many values as knobs.
     """
 
     sees_truth = True
@@ -50,7 +50,7 @@ class UserProbe(Planner):
         self.utilisation = utilisation
 
     def plan(self, context: PlanningContext) -> None:
-        """Look at the queries that are new."""
+        """Record the plans of the new queries."""
         for query in context.waiting:
             if not context.recall(query.id):
                 context.remember(query.id, True)
@@ -112,7 +112,7 @@ def used_usd_per_hour(context: PlanningContext, query: Query, truth: Truth, plan
     """Return the price of the shares of stations and egress that plans use, shape (k,)."""
     view, capacity = truth.view, Capacity.of(context)
     station = view.station[plans]
-    price = np.array([*map(capacity.usd_per_hour, view.stations), 0.0])  # the last of the device
+    price = np.array([*map(capacity.usd_per_hour, view.stations), 0.0])  # the last: the device
     time_s = truth.operator_time_s[view.configuration[plans]]
     busy = query.requests_per_s * view.capacity_factors[plans] * time_s / view.servers[plans]
     egress = view.cost_usd_per_hour[plans] - view.list_price_usd_per_hour[plans]
@@ -120,7 +120,7 @@ def used_usd_per_hour(context: PlanningContext, query: Query, truth: Truth, plan
 
 
 def users(result: Result) -> Mapping[str, Any]:
-    """Return speed and link of each user, and what was recorded of its plans, as ``cells``.
+    """Return speed and link of each user, and the records of its plans, as ``cells``.
 
     * ``speed``: CPU speed of the device, in multiples of a Raspberry Pi 4.
     * ``uplink_bps``: mean capacity of its uplink.
@@ -139,9 +139,9 @@ def users(result: Result) -> Mapping[str, Any]:
 
 
 def prices(result: Result) -> Mapping[str, Any]:
-    """Return the list price of the last plan of each query that it serves, as ``cells``.
+    """Return the list price of each query's last plan and the least price, as ``cells``.
 
-    A query counts as served if its last whole window is met.
+    ``met`` says whether the last whole window of the query met its SLO.
     """
     whole = result.windows.filter(pl.col("active_s") >= pl.col("end_s") - pl.col("start_s") - 1e-6)
     met = whole.sort("window").group_by("query").agg(pl.col("met").last())

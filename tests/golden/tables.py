@@ -1,4 +1,4 @@
-"""Ten runs of shipped experiments, and the hashes of their results: whether a change kept them.
+"""Hashes of the results of ten shipped runs, to check whether a change keeps them.
 
 Each run is made by the public command, so that modules may move. Hashes hold for one set of
 versions and one kind of CPU, which the record names.

@@ -1,4 +1,4 @@
-"""Gaussian processes on what a form leaves over: they interpolate, forget, and borrow."""
+"""Gaussian processes on the residuals of a form: they interpolate, forget, and borrow."""
 
 import numpy as np
 import pytest

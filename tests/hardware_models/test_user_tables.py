@@ -1,4 +1,4 @@
-"""Rows of a user's own: provenance may be silent, and nothing else may be."""
+"""Rows of a user's own: only provenance may be left out."""
 
 from datetime import date, timedelta
 

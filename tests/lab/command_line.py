@@ -1,4 +1,4 @@
-"""Command lines of tests: overrides that all tests of a module share, but for what a test says."""
+"""Command lines of tests: overrides that a module shares, unless a test sets its own."""
 
 from collections.abc import Sequence
 

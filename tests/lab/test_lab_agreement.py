@@ -1,4 +1,4 @@
-"""``compass-lab agree``: it finds what data planes differ in, and nothing else."""
+"""``compass-lab agree``: it finds every difference between data planes, and nothing else."""
 
 import re
 
@@ -200,7 +200,7 @@ def ends(*requests):
     return rows
 
 
-def test_what_data_planes_may_leave_as_they_like_does_not_count():
+def test_fields_without_a_defined_value_are_not_compared():
     one, other = (ends((30, 1, 1, DROPPED, ns), (40, 1, 2, COMPLETED, 9)) for ns in (7, 0))
     other[:, VISIT] = 3
     assert compare_requests(one, other, OPERATORS) is None

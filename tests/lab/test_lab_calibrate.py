@@ -226,7 +226,7 @@ def test_bad_input_is_told_in_one_sentence(capsys, words, message):
     assert re.search(message, err)
 
 
-def test_the_help_says_whose_job_it_is_to_wait_for_the_gpu(capsys):
+def test_the_help_says_that_the_callable_waits_for_the_gpu(capsys):
     with pytest.raises(SystemExit):
         main(["calibrate", "--help"])
     assert "synchronize" in capsys.readouterr().out

@@ -195,7 +195,7 @@ def test_missing_values_drop_their_pair_and_n_says_so():
     assert "-" in str(comparison)
 
 
-def test_nothing_in_common_is_no_crash():
+def test_planners_without_common_seeds_can_be_compared():
     row = difference(from_runs("s", rows(a=[1, None], b=[None, 1])))
     assert row["n"] == 0
     assert row["difference"] is row["low"] is row["p"] is row["ratio"] is None

@@ -315,14 +315,14 @@ def test_a_mapping_set_whole_replaces_and_plus_adds(override, names):
         ),
     ],
 )
-def test_a_mapping_that_is_emptied_holds_what_later_overrides_put_into_it(overrides, left):
+def test_an_emptied_mapping_holds_the_entries_of_later_overrides(overrides, left):
     group, name = overrides[0].lstrip("+").partition("=")[0].split(".")[:2]
     overrides = [*SHORT, *overrides]
     config = set_up(compose(overrides), overrides).config
     assert dict(config[group][name]) == left
 
 
-def test_nothing_of_what_was_emptied_is_left_in_what_has_its_name():
+def test_a_new_entry_of_an_emptied_mapping_keeps_no_old_keys():
     gold = "+workload.tiers={gold: {latency_s: 1, cost_usd_per_hour: 2}}"
     overrides = [*SHORT, gold, "workload.tiers={}", "+workload.tiers={gold: {latency_s: 3}}"]
     tiers = set_up(compose(overrides), overrides).config.workload.tiers
@@ -372,7 +372,7 @@ def test_a_refusal_does_not_repeat_arguments_that_are_too_many_to_read(compass):
     assert (status, err) == (2, "compass-sim: planner: Wordy(...) is refused: no words\n")
 
 
-def test_of_wrong_parameters_those_of_the_command_line_are_named_first(compass):
+def test_wrong_parameters_of_the_command_line_are_named_first(compass):
     Path("thrifty_pkg.py").write_text(
         "from sim import Planner\n"
         "class Thrifty(Planner):\n"
@@ -445,7 +445,7 @@ def test_a_rate_of_nothing_is_a_warning(compass):
     assert (status, err) == (0, "compass-sim: warning: workload.rate=0: no query will arrive\n")
 
 
-def test_of_a_key_that_is_set_twice_the_last_value_holds_and_a_warning_says_so(compass):
+def test_a_key_that_is_set_twice_takes_the_last_value_with_a_warning(compass):
     twice = ("seed=1", "seed=2")
     status, out, err = compass("planner=cheapest_feasible", "workload.rate=0.01", *twice)
     assert status == 0

@@ -1,4 +1,4 @@
-"""The tool ``explain``: what it says is what the tables hold, and it says it of any query."""
+"""The tool ``explain``: its text agrees with the tables, for any query."""
 
 import re
 import shlex
@@ -304,7 +304,7 @@ def test_bad_input_is_one_sentence(stormy, tmp_path, monkeypatch, capsys, words,
     assert err.count("\n") == 1
 
 
-def test_of_several_runs_one_is_to_be_named(stormy, tmp_path, capsys):
+def test_one_of_several_runs_must_be_named(stormy, tmp_path, capsys):
     for name in ("0", "1", "10", "2"):
         (tmp_path / "sweep" / name).mkdir(parents=True)
         for each in ("summary.json", "queries"):

@@ -1,4 +1,4 @@
-"""The tool ``explain``: what it makes of tables that are written by hand."""
+"""The tool ``explain`` on tables that are written by hand."""
 
 from math import inf, isnan, nan
 

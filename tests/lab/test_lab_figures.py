@@ -149,7 +149,7 @@ def test_every_figure_of_a_comparison_with_a_planner_that_left_nothing(run):
     assert all(path.read_bytes().startswith(PNG) for path in paths)
 
 
-def test_nothing_at_all_is_said_and_not_raised(tmp_path):
+def test_figures_of_no_data_say_so_without_an_error(tmp_path):
     assert len(draw_run(tmp_path, "A")) == 4
     assert len(draw_comparison(tmp_path, ["A", "B"])) == 5
     for figure in (figures.goodput, figures.latency, figures.cost, figures.latency_parts):
@@ -228,7 +228,7 @@ def test_a_legend_of_several_panels_names_each_thing_once():
     assert bare.legends == []
 
 
-def test_of_a_picture_that_cannot_be_written_the_one_before_stays_whole(run, monkeypatch):
+def test_a_picture_that_cannot_be_written_leaves_the_earlier_one_whole(run, monkeypatch):
     before = draw_run(run, "A")[0].read_bytes()
 
     def half(figure, path, **_):

@@ -1,4 +1,4 @@
-"""Sweepers that are not ours, which search: they run by any launcher, and go on where they were."""
+"""Third-party sweepers that search: they work with any launcher, and can be resumed."""
 
 import shutil
 import sys

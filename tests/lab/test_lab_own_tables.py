@@ -37,7 +37,7 @@ def test_a_run_uses_the_users_table_and_the_next_does_not(slower, how):
     assert after.queries.equals(before.queries)
 
 
-def test_a_path_alone_merges(slower):
+def test_a_path_without_how_merges(slower):
     merged = run([*SHORT, f"tables.gpu_latency={{path: {slower}, how: merge}}"])
     assert run([*SHORT, f"tables.gpu_latency={slower}"]).decisions.equals(merged.decisions)
 

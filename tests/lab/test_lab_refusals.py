@@ -1,4 +1,4 @@
-"""The tools refuse what they are given before they import what is heavy."""
+"""The tools refuse bad input before they import heavy packages."""
 
 import subprocess
 import sys

@@ -93,7 +93,7 @@ def test_unfinished_failed_and_missing_runs_are_named_and_escaped(sweep, capsys)
     assert "&lt;script&gt;alert(1)" in text
 
 
-def test_a_planner_that_did_nothing_but_raise_has_failed_in_a_report_too(sweep):
+def test_a_planner_whose_every_call_raised_has_failed_in_a_report_too(sweep):
     first = "ValueError: no plan today (my_pkg.py, line 7)"
     spoil(sweep / "3", status="failed", service_goodput_mean=0.0, planner_error_first=first)
     analysis = analyse(read_sweep(sweep))
@@ -142,7 +142,7 @@ def test_failed_and_missing_jobs_beside_the_only_run_are_told_first(sweep, capsy
     assert second == "2 of 4 jobs missing: 2 (never ran); 3 (never ran)"
 
 
-def test_jobs_that_a_sweep_noted_and_never_came_to_are_missing(sweep):
+def test_jobs_that_a_sweep_never_started_are_missing(sweep):
     (sweep / "jobs.yaml").write_text("\n".join(f"- [seed={seed}]" for seed in range(10)))
     assert read_sweep(sweep).without.rows() == [
         ("8", "missing", "never ran"),

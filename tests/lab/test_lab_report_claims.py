@@ -1,4 +1,4 @@
-"""Who is said to be best, over which seeds and settings."""
+"""What a report claims about the best planner, and over which seeds and settings."""
 
 import re
 import shutil
@@ -15,7 +15,7 @@ from lab.reporting.drawings.where_time_goes import pooled_operators
 from lab.reporting.tables import tables
 
 
-def test_who_is_best_is_counted_where_every_planner_finished(sweep):
+def test_the_best_planner_is_counted_where_every_planner_finished(sweep):
     def counted():
         return " ".join(part for one in claims(analyse(read_sweep(sweep))) for part in one.details)
 
@@ -75,7 +75,7 @@ def test_highest_is_said_only_where_the_difference_is_clear(made, tmp_path, caps
     assert "Greedy is not clearly ahead of CheapestFeasible in service goodput: 6 queries" in page
 
 
-def test_of_several_settings_one_that_lacks_a_value_is_said_to(sweep):
+def test_a_setting_that_lacks_a_value_is_named(sweep):
     for number in "01234567":
         spoil(sweep / number, response_time_p50_s=1.0)
     for number in "01":
@@ -137,7 +137,7 @@ def test_figures_over_time_are_of_the_seeds_that_all_finished(sweep):
     assert_frame_equal(unlike.latency, alike.latency)
 
 
-def test_what_is_pooled_is_of_settings_that_all_planners_finished(sweep):
+def test_pooled_rows_are_over_settings_that_all_planners_finished(sweep):
     whole = analyse(read_sweep(sweep))
     for number in "67":  # Greedy's at the second rate.
         spoil(sweep / number, simulated_s=20.0, status="interrupted")
@@ -147,7 +147,7 @@ def test_what_is_pooled_is_of_settings_that_all_planners_finished(sweep):
     assert_frame_equal(pooled_operators(unlike.latency), pooled_operators(at_first))
 
 
-def test_where_no_seed_is_common_to_all_nobody_wins(sweep):
+def test_without_a_common_seed_no_planner_wins(sweep):
     for number in "124567":
         shutil.rmtree(sweep / number)
     assert main(["report", str(sweep)]) == 0
@@ -169,7 +169,7 @@ def test_latency_has_planners_in_the_order_of_the_sweep(sweep):
     assert planners_of(analysis.sweep) != sorted(planners_of(analysis.sweep))
 
 
-def test_it_is_said_over_what_p_values_are_adjusted(made, sweep):
+def test_the_page_says_over_what_p_values_are_adjusted(made, sweep):
     def said(directory):
         analysis = analyse(read_sweep(directory))
         assert analysis.differences.height

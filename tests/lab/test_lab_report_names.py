@@ -1,4 +1,4 @@
-"""What planners, settings and keys are called in a report, and its axes and legends."""
+"""Names of planners, settings and keys in a report, in its axes and legends."""
 
 import re
 import shutil

@@ -1,4 +1,4 @@
-"""What a report adds up: parts of latency, time, goodput by class of service."""
+"""Sums in a report: parts of latency, time, goodput by class of service."""
 
 import numpy as np
 import polars as pl

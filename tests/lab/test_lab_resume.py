@@ -325,7 +325,7 @@ def test_a_summary_that_was_cut_off_is_of_a_run_that_did_not_finish(compass):
     assert f"holds no {CHECKPOINT} to resume from" in err
 
 
-def test_what_was_made_of_a_broken_run_goes_with_its_tables(tmp_path):
+def test_clearing_a_broken_run_keeps_only_checkpoint_and_configuration(tmp_path):
     for name in (CHECKPOINT, CONFIG, SUMMARY, "trace.json", "report/report.html", "windows/part"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("x")
@@ -340,9 +340,7 @@ def test_a_configuration_that_is_no_yaml_is_told_of_in_a_sentence(tmp_path):
     assert "\n" not in str(caught.value)
 
 
-def test_who_is_killed_while_an_old_run_is_removed_leaves_no_run_without_tables(
-    compass, monkeypatch
-):
+def test_a_kill_while_an_old_run_is_removed_leaves_no_summary_without_tables(compass, monkeypatch):
     assert compass(ALONE, "hydra.run.dir=here")[0] == 0
     with monkeypatch.context() as patched:
         patched.setattr("shutil.rmtree", lambda *_, **__: pytest.fail("the tables went"))

@@ -346,7 +346,7 @@ def test_two_sweeps_do_not_share_a_directory(compass):
 
 
 @pytest.mark.slow
-def test_what_was_killed_while_it_drew_is_drawn(compass):
+def test_figures_of_a_run_killed_while_drawing_are_drawn_later(compass):
     drawn = (*SHORT, "figures=true", "planner=comparison", "~planner.compare.compass")
     assert compass(*drawn, "hydra.run.dir=whole")[0] == 0
     shutil.copytree("whole", "here")

@@ -1,4 +1,4 @@
-"""``compass-lab trace``: what Perfetto is given is what the table of requests says."""
+"""``compass-lab trace``: the trace for Perfetto agrees with the table of requests."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""The notebooks: they run, pairs and pages say what their texts say, and no figure is blank."""
+"""The notebooks: they run, their pairs and pages agree with their texts, and no figure is blank."""
 
 import base64
 import io
@@ -114,7 +114,7 @@ def test_the_notebook_on_mps_says_what_its_tables_say():
     from hardware_models.gpu import gpu_latency
 
     page = (_pages.PAGES / "05_mig_and_mps.md").read_text(encoding="utf-8")
-    text = " ".join(page.partition("It depends on what one process leaves.")[2].split())
+    text = " ".join(page.partition("leaves idle.")[2].split())
 
     def more(model, slices, processes):
         alone_s, shared_s = (
@@ -138,7 +138,7 @@ def folder(name):
 
 
 QUICK = ("01", "08")
-"""What the others do, the longer checks do."""
+"""Notebooks that are executed here; the longer checks execute the others."""
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ deviations = st.one_of(st.just(0.0), st.floats(1e-3, 10))
 
 
 @given(reals, reals, deviations)
-def test_above_and_below_are_all_there_is(bound, mean, sd):
+def test_probabilities_of_above_and_below_add_up_to_1(bound, mean, sd):
     below = float(probability_below(bound, mean, sd))
     above = float(probability_above(bound, mean, sd))
     assert 0 <= below <= 1
@@ -37,7 +37,7 @@ def test_probabilities_are_those_of_samples():
     np.testing.assert_allclose(probability_below(0.3, mean, sd), sampled, atol=0.005)
 
 
-def test_no_bound_and_bounds_at_infinity():
+def test_without_a_bound_or_at_infinity_probabilities_are_0_or_1():
     mean, sd = np.array([1.0, 5.0]), np.array([0.0, 2.0])
     assert probability_below(None, mean, sd).tolist() == [1.0, 1.0]
     assert probability_above(None, mean, sd).tolist() == [1.0, 1.0]

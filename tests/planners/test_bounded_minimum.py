@@ -22,7 +22,7 @@ def test_it_takes_the_steps_that_minimize_takes(high, steps, corrections):
     assert minimum(*given).tolist() == wrapped(*given).tolist()
 
 
-def test_it_gets_there():
+def test_it_finds_the_minimum_of_a_curved_valley():
     found = minimum(valley, np.array([-1.2, 1.0]), np.full(2, -2.0), np.full(2, 2.0), 100)
     np.testing.assert_allclose(found, 1.0, atol=1e-4)
 

@@ -42,7 +42,7 @@ def test_it_believes_what_the_textbook_says_however_rows_are_added(at_a_time):
     np.testing.assert_allclose(found[1], expected[1], rtol=1e-6, atol=1e-9)
 
 
-def test_rows_are_replaced_from_where_one_says():
+def test_rows_are_replaced_from_a_given_start():
     points, noise, values = observed(12)
     factor = Factor(POINTS, SIGNAL, CONSTANT)
     factor.extend(0, points, noise)
@@ -58,7 +58,7 @@ def test_before_anything_is_observed_all_is_as_believed_beforehand():
     np.testing.assert_allclose(sd, np.full(len(POINTS), SCALE * np.sqrt(VARIANCE)))
 
 
-def test_an_observation_is_told_by_the_others():
+def test_leaving_one_out_predicts_it_from_the_others():
     points, noise, values = observed(15)
     residual = (values - CENTRE) / SCALE
     factor = Factor(POINTS, SIGNAL, CONSTANT)

@@ -1,4 +1,4 @@
-"""What is kept of objects that never change: once for each, and no longer than it lives."""
+"""Values kept for objects that never change: made once for each, and freed with it."""
 
 import numpy as np
 

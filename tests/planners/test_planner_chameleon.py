@@ -90,7 +90,7 @@ def test_the_cheapest_that_should_reach_the_floor_come_first(effects, floor):
     assert accuracies == pytest.approx(sorted(accuracies, reverse=True))
 
 
-def test_of_what_was_not_looked_at_nothing_is_claimed():
+def test_configurations_with_unmeasured_settings_are_not_ranked():
     known = KnobProfile(0.0, 0.9)
     assert known.ranked(SMALL, 0.5) == [RICHEST]
     first = next(iter(known.missing(SMALL)))

@@ -358,7 +358,7 @@ def test_ilp_plans_in_no_time_and_says_what_it_found():
 
 
 def test_ilp_comes_back_from_a_failure():
-    """Of all machines, so that every query is hit that is not served on its device alone."""
+    """A failure of all machines, which affects every query not served on its device alone."""
     events = [
         DriftEvent("machine_failure", at_s=60.0, node=node, machine=machine, duration_s=20.0)
         for node, machine in (("edge", 0), ("cloud", 0), ("cloud", 1))

@@ -77,7 +77,7 @@ def test_quality_is_that_of_the_pipeline_with_one_operator_changed():
         assert variant.time_s == pytest.approx(time_s)
 
 
-def test_what_lacks_accuracy_is_worse_than_what_is_late_and_that_than_what_is_dear():
+def test_inaccurate_variants_rank_below_late_ones_and_late_below_expensive_ones():
     def ask(context, query, market, labour):
         return market.on("cloud", labour)[WAVE_TO_TEXT]
 

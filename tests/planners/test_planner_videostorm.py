@@ -270,7 +270,7 @@ def cloud_away(at_s, duration_s):
 
 
 @pytest.mark.parametrize("machine", ["g2-standard-8", "a2-highgpu-1g"])
-def test_who_fled_from_a_node_comes_back_with_it(machine):
+def test_queries_return_to_a_node_when_it_recovers(machine):
     """Whether or not the node that they fled to has partitions of the same names."""
     nodes = {
         "edge": Node("edge", machine, standby=1),

@@ -79,7 +79,7 @@ def constant(value):
 
 
 def best_first(slo, accuracy, latency_s, gpu_s):
-    """What is known is worth 1, what is tried next is below that."""
+    """Known configurations have utility 1, and those tried next have less."""
     return np.full(len(accuracy), 1.0 if len(accuracy) > 1 else 0.5)
 
 

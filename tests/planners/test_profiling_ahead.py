@@ -1,4 +1,4 @@
-"""What is profiled of a data set ahead: what counts, whatever was asked for."""
+"""Profiling ahead of a data set: which profiles count, however many items were asked for."""
 
 import pytest
 from worlds import Does, queries_at, run, scenario

@@ -80,7 +80,7 @@ def test_after_the_pause_it_is_due_whatever_became_free():
     assert [round(later - sooner) for sooner, later in pairwise(times)] == [7, 7]
 
 
-def test_who_has_an_order_pays_for_no_question_of_others():
+def test_a_query_with_an_order_is_not_charged_for_questions_of_others():
     left = []
 
     def act(context):

@@ -112,7 +112,7 @@ def test_many_taken_at_once_are_fitted_as_often():
         ([0, 1], [1.0, 2.0], -0.1, ValueError, 0),
     ],
 )
-def test_of_many_the_one_that_is_wrong_is_named(indices, values, noise, error, named):
+def test_a_wrong_observation_among_many_is_named(indices, values, noise, error, named):
     process = observed((), np.zeros(0), ())
     with pytest.raises(error, match=f"point {named}:"):
         process.observe_all(indices, np.array(values)[:, None], noise)

@@ -38,6 +38,6 @@ def test_copies_are_equal_and_cost_the_same():
 
 
 @pytest.mark.parametrize("name", ["price_usd_per_hour", "core_price_usd_per_hour", "cores", "gpus"])
-def test_nobody_sets_what_the_tables_say(name):
+def test_figures_from_tables_cannot_be_set(name):
     with pytest.raises(AttributeError):
         setattr(Node(), name, 0)

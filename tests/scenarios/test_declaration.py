@@ -1,4 +1,4 @@
-"""Applications that are declared: what a good file gives, and what a bad one is told."""
+"""Applications that are declared: what a good file gives, and the messages for bad ones."""
 
 import copy
 import itertools
@@ -248,7 +248,7 @@ def test_tables_may_be_parquet_and_larger_than_the_application(tables):
 
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
-def test_whole_numbers_with_a_point_are_keys_beside_rows_that_nobody_asks_for(tables, suffix):
+def test_whole_numbers_written_as_decimals_are_keys_and_unused_rows_are_ignored(tables, suffix):
     rows = {
         "rate": [math.nan, 10.0, 5.0, 1.0],
         "frames": [7, 10, 5, 1],
@@ -476,7 +476,7 @@ def test_lists_in_a_table_are_told(tables, table, column, said):
         ),
     ],
 )
-def test_what_leaves_its_bounds_is_told_by_file_and_row(tables, table, rows, said):
+def test_values_out_of_bounds_are_reported_by_file_and_row(tables, table, rows, said):
     (tables / f"{table}.csv").write_text(rows)
     with pytest.raises(ValueError, match=re.escape(said)):
         declare(tables)
@@ -554,7 +554,7 @@ def test_items_of_a_beta_distribution_have_the_deviation():
     ("sd", "larger"),
     [(0.3, 0.0), (0.1, 0.006), (0.05, 0.03), (0.03, 0.08), (0.02, 0.17), (0.01, 0.56)],
 )
-def test_small_deviations_come_out_as_much_too_large_as_is_documented(sd, larger):
+def test_small_deviations_are_raised_as_documented(sd, larger):
     grid, values = (one[0, 0] for one in item_accuracy.beta(np.array([[0.8]]), np.array([[sd]])))
     low, high = values[:-1], values[1:]
     squares = np.diff(grid) @ (low**2 + low * high + high**2) / 3

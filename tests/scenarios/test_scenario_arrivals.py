@@ -1,4 +1,4 @@
-"""When queries and their requests arrive: rates, replay, and what bad traces are answered."""
+"""When queries and their requests arrive: rates, replay, and the messages for bad traces."""
 
 from itertools import islice
 

@@ -1,4 +1,4 @@
-"""What queries are drawn from: content, service levels, shares, drift."""
+"""Draws of queries: content, service levels, shares, drift."""
 
 from dataclasses import replace
 
@@ -132,14 +132,14 @@ def test_hidden_speeds_are_spread_around_nominal(calm):
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
-def test_drift_befalls_its_share_of_queries(share):
+def test_drift_affects_its_share_of_queries(share):
     queries = drawn(DriftEvent("device_slowdown", at_s=5.0, factor=0.5, share=share))
     hit = sum(truth.slowdowns == ((5.0, 0.5),) for _, truth in queries)
     assert sum(truth.slowdowns != () for _, truth in queries) == hit
     assert near(hit / len(queries), share, len(queries))
 
 
-def test_two_events_befall_queries_independently():
+def test_two_events_affect_queries_independently():
     events = [DriftEvent("device_slowdown", at_s=5.0 + i, factor=0.5, share=0.5) for i in range(2)]
     queries = drawn(*events)
     both = sum(len(truth.slowdowns) == 2 for _, truth in queries)
@@ -147,7 +147,7 @@ def test_two_events_befall_queries_independently():
     assert all(list(t.slowdowns) == sorted(t.slowdowns) for _, t in queries)
 
 
-def test_whom_an_event_befalls_depends_on_no_other_event_and_no_order():
+def test_the_queries_of_an_event_depend_on_no_other_event_and_no_order():
     slow = DriftEvent("device_slowdown", at_s=20.0, factor=0.5, share=0.5)
     again = DriftEvent("device_slowdown", at_s=40.0, factor=0.3, share=0.3)
     shift = DriftEvent("content_shift", at_s=10.0, factor=0.5, share=0.5)
@@ -375,7 +375,7 @@ def test_scenario_defaults_run():
     ],
     ids=lambda event: event.kind,
 )
-def test_what_befalls_no_query_changes_none(event):
+def test_an_event_that_affects_no_query_changes_nothing(event):
     changes = {"count": 300, "datasets": {"VOiCES": 1.0}}
     for (query, truth), (other, its) in zip(drawn(**changes), drawn(event, **changes), strict=True):
         assert query == other

@@ -28,6 +28,6 @@ def test_moments_are_those_of_numpy_to_the_last_bit(count, lost):
             assert variance == values.var(ddof=lost)
 
 
-def test_of_too_few_values_there_are_no_moments():
+def test_too_few_values_have_no_moments():
     assert np.isnan(moments(np.zeros(0), 1)).all()
     assert np.isnan(moments(np.zeros(1), 1)[1])

@@ -1,4 +1,4 @@
-"""What the files of applications say of times alone on a card is what they take there."""
+"""Operators alone on a card take the times that the files of applications declare."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The block data plane against the event data plane, its specification: the very same requests."""
+"""The block data plane against the event data plane, its specification: identical requests."""
 
 import tracemalloc
 from dataclasses import replace

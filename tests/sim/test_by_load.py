@@ -1,4 +1,4 @@
-"""Stations by load: the one found is the one that a look at each of them finds."""
+"""Stations by load: the index finds the same station as a look at each of them."""
 
 from types import SimpleNamespace
 

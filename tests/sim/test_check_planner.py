@@ -1,4 +1,4 @@
-"""check_planner lets good planners pass, and says of each kind of bad one what is wrong with it."""
+"""check_planner passes good planners, and names the fault of each kind of bad one."""
 
 import inspect
 import os
@@ -72,7 +72,7 @@ class Draws(Cheapest):
         return super().choose(context, query)
 
 
-def test_two_lines_are_enough():
+def test_two_lines_check_a_planner():
     check_planner(Cheapest())
 
 
@@ -573,7 +573,7 @@ def test_the_last_line_of_the_planners_own_is_named(kind):
     assert f"Error in test_check_planner.py:{line}: " in str(raised.value)
 
 
-def test_what_depends_on_the_process_is_found_in_another():
+def test_decisions_that_depend_on_the_process_are_found():
     check_planner(GoesByHash(), other_process=False)
     with pytest.raises(PlannerCheckError, match="decides differently in another process"):
         check_planner(GoesByHash())
@@ -586,7 +586,7 @@ class FailsElsewhere(Cheapest):
         return super().choose(context, query)
 
 
-def test_what_fails_in_another_process_is_told():
+def test_failures_in_another_process_are_reported():
     with pytest.raises(PlannerCheckError, match=r"in another process: .*not the machine it was"):
         check_planner(FailsElsewhere())
 
@@ -604,14 +604,14 @@ def test_what_fails_in_another_process_is_told():
         ("replan_every_s", "10", "replan_every_s='10': must be above 0 s"),
     ],
 )
-def test_times_that_make_no_sense_are_told(monkeypatch, name, value, sentence):
+def test_parameters_of_time_that_make_no_sense_are_reported(monkeypatch, name, value, sentence):
     monkeypatch.setattr(Declines, name, value)
     with pytest.raises(PlannerCheckError, match=sentence):
         check_planner(Declines())
 
 
 @pytest.mark.parametrize("thing", [Declines, "greedy", None])
-def test_what_is_no_planner_is_told(thing):
+def test_an_object_that_is_no_planner_is_reported(thing):
     with pytest.raises(PlannerCheckError, match="is no Planner"):
         check_planner(thing)
 
@@ -632,7 +632,7 @@ class Watches(Cheapest):
             context.deploy(query, plan)
 
 
-def test_the_worlds_are_as_full_and_as_troubled_as_they_claim():
+def test_the_worlds_have_the_load_and_the_faults_that_they_claim():
     Watches.room.clear()
     Watches.triggers.clear()
     check_planner(Watches(), other_process=False)

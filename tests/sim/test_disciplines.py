@@ -1,4 +1,4 @@
-"""In which order stations serve what waits, and what they shed: by hand, by theory, in a world."""
+"""Order of service and shedding at stations: by hand, by theory, in a world."""
 
 from dataclasses import dataclass, replace
 
@@ -174,7 +174,7 @@ def test_what_is_late_is_shed_neither_in_service_nor_before_a_batch_has_filled()
     ]
 
 
-def test_a_language_model_sheds_whom_it_would_admit_too_late():
+def test_a_language_model_sheds_requests_that_it_would_admit_too_late():
     """The second finds no memory until 1450, and its deadline has come then."""
     spec = replace(generating(4, 100), shed_late=True)
     ends = served(spec, Stream([0, 1], 1449), Stream([2]), mean=Tokens(40, 20))

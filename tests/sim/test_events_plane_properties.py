@@ -153,7 +153,7 @@ def test_invariant_work_conservation_nobody_queues_while_a_server_is_free(births
 
 @dataclass
 class Network:
-    """What a random world is made of, so that it can be made twice."""
+    """The parts of a random world, so that it can be made twice."""
 
     stations: list[StationSpec]
     links: list[LinkSpec]

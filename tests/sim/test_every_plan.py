@@ -123,7 +123,7 @@ def test_every_candidate_of_every_device_can_be_served(name):
 
 
 @pytest.mark.parametrize("name", shipped_applications())
-def test_what_the_space_leaves_out_is_refused(name):
+def test_plans_outside_the_space_are_refused(name):
     made, queries = planning_service(name)
     space: PlanSpace = made.plan_space
     offered = set(zip(space.layout.tolist(), space.configuration.tolist(), strict=True))

@@ -1,4 +1,4 @@
-"""Sums of numbers that come and go: to the last bit what they would be if all were added anew."""
+"""Running sums: equal to the last bit to a new sum of all present numbers."""
 
 from math import fsum
 

@@ -93,7 +93,7 @@ def test_branches_that_reach_a_link_at_one_moment_cross_it_in_order_of_the_route
 
 @both_planes
 @pytest.mark.parametrize(("b_bytes", "c_bytes"), [(30.0, 4.0), (4.0, 30.0)])
-def test_so_do_branches_that_reach_it_from_different_stations(kind, b_bytes, c_bytes):
+def test_branches_from_different_stations_cross_a_link_in_route_order(kind, b_bytes, c_bytes):
     operators = [(A, 10.0, {}), (B, 20.0, {A: ()}), (C, 20.0, {A: ()})]
     operators.append((D, 5.0, {B: [(0, b_bytes)], C: [(0, c_bytes)]}))
     plane, recording = plane_of(kind, graph(0, operators), [1])

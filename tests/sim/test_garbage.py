@@ -1,4 +1,4 @@
-"""How seldom garbage is collected while a world runs."""
+"""Garbage is collected rarely while a world runs."""
 
 import gc
 
@@ -16,21 +16,21 @@ def as_before():
     gc.set_threshold(*before)
 
 
-def test_it_is_collected_seldom_meanwhile_and_as_before_afterwards():
+def test_garbage_is_collected_rarely_within_and_as_before_afterwards():
     gc.set_threshold(700, 10, 10)
     with seldom_collected():
         assert gc.get_threshold() == (ALLOCATIONS_PER_COLLECTION, 10, 10)
     assert gc.get_threshold() == (700, 10, 10)
 
 
-def test_an_error_changes_nothing_about_that():
+def test_an_error_within_restores_collection_too():
     gc.set_threshold(700, 10, 10)
     with pytest.raises(KeyError), seldom_collected():
         raise KeyError
     assert gc.get_threshold() == (700, 10, 10)
 
 
-def test_it_is_so_while_a_world_runs():
+def test_garbage_is_collected_rarely_while_a_world_runs():
     seen = []
     run(
         scenario(2.0, workload=Workload(arrivals=At((1.0,)))),
@@ -40,7 +40,7 @@ def test_it_is_so_while_a_world_runs():
 
 
 @pytest.mark.parametrize("most", [0, 2 * ALLOCATIONS_PER_COLLECTION])
-def test_who_wants_it_never_or_even_less_often_is_left_alone(most):
+def test_rarer_or_disabled_collection_is_left_as_it_is(most):
     gc.set_threshold(most, 5, 5)
     with seldom_collected():
         assert gc.get_threshold() == (most, 5, 5)

@@ -1,4 +1,4 @@
-"""IdPool: numbers that come and go keep their places, in a table no longer than it need be."""
+"""IdPool: numbers in use keep their slots, in a table that is no longer than needed."""
 
 import numpy as np
 import pytest

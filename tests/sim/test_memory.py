@@ -1,4 +1,4 @@
-"""What planners remember: until when, and what a crash leaves of it."""
+"""Memory of planners: how long it lasts, and what a crash leaves of it."""
 
 import pytest
 from worlds import Does, run, scenario

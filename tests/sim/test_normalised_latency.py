@@ -1,4 +1,4 @@
-"""Where latency is stated per output length, a long answer may take in proportion longer."""
+"""Where latency is stated per output length, a long answer may take proportionally longer."""
 
 import numpy as np
 import polars as pl

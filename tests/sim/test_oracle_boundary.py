@@ -116,7 +116,7 @@ def test_invariant_oracle_boundary_what_a_query_declares_is_nominal():
 
 
 def test_invariant_oracle_boundary_planners_import_the_planning_interface_only():
-    """Of the world, planners may import ``sim`` and ``sim.api``, no more."""
+    """Planners may import only ``sim`` and ``sim.api`` of the world."""
     for file in Path(planners.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text())):
             names = []

@@ -1,4 +1,4 @@
-"""Plans as keys: equal ones are one, whoever made them."""
+"""Plans as keys: equal plans are the same key, also from another process."""
 
 import os
 import pickle

@@ -245,7 +245,7 @@ def test_links_may_be_slower_in_transmission_propagation_and_as_a_queue():
 
 
 @pytest.mark.parametrize("application", APPLICATIONS)
-def test_what_others_run_makes_predictions_of_shared_stations_slower(application):
+def test_load_of_other_queries_slows_predictions_for_shared_stations(application):
     """Without it, the equality above could hold for an idle cluster only."""
     context, world = busy_desk(application)
     query = context.waiting[0]
@@ -422,7 +422,7 @@ class Seer(Does):
     sees_truth = True
 
 
-def test_the_truth_is_for_planners_that_say_that_they_see_it():
+def test_only_planners_that_declare_sees_truth_may_see_it():
     seen, refused = [], []
 
     def act(context):

@@ -1,4 +1,4 @@
-"""The two data planes give the very same results of whole worlds, in every table."""
+"""The two data planes give identical results for whole worlds, in every table."""
 
 from collections.abc import Iterable
 from typing import Any

@@ -1,4 +1,4 @@
-"""The planning interface: its size, its former names, and how planners hear of them."""
+"""The planning interface: its size, its former names, and the messages about them."""
 
 import inspect
 from contextlib import suppress

@@ -1,4 +1,4 @@
-"""What the planning_service works out of plans, and how long it keeps it."""
+"""What the planning service computes for plans, and how long it keeps the results."""
 
 from dataclasses import replace
 

@@ -89,7 +89,7 @@ def test_an_operator_on_one_branch_does_not_run_again_for_knobs_of_another():
 
 
 class TestDesk:
-    """What planners may ask of it."""
+    """Requests of planners to the bench."""
 
     def test_items_by_number_count_towards_a_number_of_items(self, acted):
         def act(context, query):

@@ -1,4 +1,4 @@
-"""The board: queries stand where their states say, in order of arrival."""
+"""The query registry: queries are listed by state, in order of arrival."""
 
 from types import SimpleNamespace
 

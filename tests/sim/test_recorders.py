@@ -1,4 +1,4 @@
-"""Recorders beside the monitor: who is told, and the log of requests that ended."""
+"""Recorders next to the monitor: which are notified, and the log of ended requests."""
 
 import numpy as np
 from hypothesis import given

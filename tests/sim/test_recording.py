@@ -1,4 +1,4 @@
-"""What becomes of requests once they are told: rows, quantiles, reports, and tables."""
+"""Recording of requests: rows, quantiles, reports, and tables."""
 
 from math import isnan
 

@@ -1,4 +1,4 @@
-"""Worlds in which operators share GPU instances, and machines keep what nobody uses."""
+"""Worlds in which operators share GPU instances, and machines keep unused instances."""
 
 from dataclasses import replace
 

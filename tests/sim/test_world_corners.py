@@ -1,4 +1,4 @@
-"""Moments at which a world is easily wrong: booting, failing while loading, shifts, ties, abuse."""
+"""Corner cases of worlds: booting, failing while loading, shifts, ties, abuse."""
 
 import sys
 from dataclasses import replace

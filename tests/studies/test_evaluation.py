@@ -1,4 +1,4 @@
-"""The evaluation's harness and statistics, by made-up runs."""
+"""The evaluation's harness and statistics, on made-up runs."""
 
 import json
 import math
@@ -67,7 +67,7 @@ def test_a_mean_is_a_bound_if_one_of_its_values_is() -> None:
     assert "≥" not in words
 
 
-def test_who_spends_nothing_has_done_better_than_any_ratio_says() -> None:
+def test_spending_nothing_makes_ratios_bounds() -> None:
     frame = rows(ours=[1.0, 2.0, 1.5], idle=[0.0, 0.0, 0.0], theirs=[2.0, 2.0, 2.0])
     spent = PairedMetric("value", "device-hours", more_is_better=False)
     assert ratios(frame, spent, "ours")["sign"].to_list() == ["≤", ""]
@@ -116,7 +116,7 @@ def test_an_upper_bound_tells_only_that_a_value_is_no_larger(value, at_least, at
     assert goal_reached(value, 0.95, at_most=True, sign="≤") == at_most
 
 
-def test_errors_that_seeds_do_not_tell_from_the_goal_leave_it_open() -> None:
+def test_an_interval_of_errors_around_the_goal_leaves_it_open() -> None:
     """A mean ratio below the goal does not meet it where its interval reaches beyond."""
 
     def said(errors: list[float]) -> str:
@@ -141,7 +141,7 @@ def test_errors_that_seeds_do_not_tell_from_the_goal_leave_it_open() -> None:
     assert said([0.8, 0.81, 0.79]) == "no"
 
 
-def test_samples_that_seeds_do_not_tell_from_the_goal_leave_it_open() -> None:
+def test_an_interval_of_samples_around_the_goal_leaves_it_open() -> None:
     found = store.read("profiling")
     assert found is not None
     cells = [line.strip("| ").split(" | ") for line in profiling.lines(found[1])]
@@ -253,8 +253,8 @@ def test_the_page_follows_from_the_stored_results() -> None:
 
 
 SEEDS_SAID = (
-    "must be a whole number of 1 or more, which says how many, or say which, each once and in "
-    "order, such as 0-9,100-119"
+    "must be the number of seeds, 1 or more, or a list of seeds, each once and in order, such as "
+    "0-9,100-119"
 )
 
 
@@ -270,7 +270,7 @@ SEEDS_SAID = (
         (["headline", "--seeds", "1-2-3"], f"1-2-3: {SEEDS_SAID}"),
     ],
 )
-def test_bad_words_are_told_in_one_sentence(words, said, capsys):
+def test_bad_arguments_are_reported_in_one_sentence(words, said, capsys):
     with pytest.raises(SystemExit) as left:
         main(words)
     assert left.value.code == 2
@@ -284,7 +284,7 @@ class StoppedError(Exception):
 @pytest.mark.parametrize(
     ("told", "seeds"), [("3", {0, 1, 2}), ("0-1,7-8", {0, 1, 7, 8}), ("4,6", {4, 6})]
 )
-def test_seeds_are_told_by_how_many_or_which(told, seeds, monkeypatch):
+def test_seeds_are_given_as_a_number_or_a_list(told, seeds, monkeypatch):
     def make(jobs, *_):
         assert {job.seed for job in jobs} == seeds
         raise StoppedError

@@ -15,8 +15,8 @@ def test_planners_are_refused_where_an_experiment_has_its_own(name, capsys, monk
     assert main([name, "--planners", "compass,vulcan"]) == 2
     first = "profiling" if name == "profiling" else "paper/fig"
     said = capsys.readouterr().err
-    assert said.startswith(f"studies: --planners compass,vulcan: {first}")
-    assert said.endswith(" has planners of its own; leave it out, or name another study\n")
+    assert said.startswith(f"studies: --planners compass,vulcan: the planners of {first}")
+    assert said.endswith(" are fixed; leave out --planners, or name another study\n")
 
 
 def test_a_planner_that_does_not_have_a_cap_is_refused_in_one_sentence(capsys, tmp_path) -> None:

@@ -49,16 +49,16 @@ def legend(figure: Figure) -> list[str]:
     return [text.get_text() for text in below.get_texts()]
 
 
-def test_samplings_are_called_so_and_the_most_items_tell_points_apart(monkeypatch):
+def test_the_legend_of_profiling_names_samplings_and_most_items(monkeypatch):
     shown = legend(drawn("profiling", stored("profiling"), monkeypatch))
     most = [f"at most {each} items" for each in profiling.MOST]
     assert shown == [*most, *profiling.PROFILERS.values()]
 
 
-def test_surrogates_are_called_so(monkeypatch):
+def test_the_legend_of_surrogates_names_surrogates_and_plans(monkeypatch):
     shown = legend(drawn("surrogates", stored("surrogates"), monkeypatch))
     names, orders = surrogates.NAMES.values(), surrogates.ORDERS.values()
-    assert sorted(shown) == sorted(["surrogate", *names, "told of", *orders])
+    assert sorted(shown) == sorted(["surrogate", *names, "learns from", *orders])
 
 
 def test_nearness_to_the_optimum_is_drawn_with_the_intervals_of_the_tables(monkeypatch):

@@ -1,4 +1,4 @@
-"""What a kept run is known by: all that its result depends on, and nothing else."""
+"""Keys of kept runs: they cover all that a result depends on, and nothing else."""
 
 from pathlib import Path
 from shutil import copytree
@@ -18,7 +18,7 @@ def key(*overrides: str) -> str:
     return Job((*SCENE, *overrides), 0, totals).key
 
 
-def test_a_mapping_that_is_set_whole_is_told_from_one_that_is_added_to() -> None:
+def test_setting_a_mapping_and_adding_to_it_have_different_keys() -> None:
     """Composed, both are the same; a run then takes the former for all that there is."""
     assert key("network.technologies={WiFi: 1}") != key("+network.technologies={WiFi: 1}")
     assert key("network.technologies={WiFi: 1}") == key("network=wifi")

@@ -41,7 +41,7 @@ def test_a_kept_run_is_a_run_directory_without_tables(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "text", ["7", "[1]", "null", "{}", '{"measured": 1}', '{"measured": {"', ""]
 )
-def test_what_is_no_run_counts_for_nothing(text: str, tmp_path: Path) -> None:
+def test_a_directory_that_is_no_run_is_ignored(text: str, tmp_path: Path) -> None:
     job = Job(RUN, 0, infinite)
     [row] = make([job], 1, tmp_path)
     (kept_in(tmp_path) / SUMMARY).write_text(text)

@@ -1,4 +1,4 @@
-"""How near to the optimum: plans judged by the model, and the planners between Compass and it."""
+"""How close to the optimum: plans judged by the model, and the planners between Compass and it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -93,7 +93,7 @@ def test_the_model_is_asked_at_moments_of_the_second_half():
 
 
 def test_plans_are_held_against_each_of_the_models():
-    """What a model asks for that has stations busy for longer is never easier to keep."""
+    """A model with busier stations is never easier to satisfy."""
     _, result = shipped_run("ilp")
     found = near_optimal.objectives(result)
     for model, utilisation in near_optimal.LOADS.items():
@@ -149,7 +149,7 @@ def test_stays_end_where_another_plan_is_in_force_or_the_query_is_released():
     )
 
 
-def test_what_was_overtaken_or_released_while_it_was_loading_was_never_in_force():
+def test_a_plan_replaced_or_released_while_loading_was_never_in_force():
     rows = [
         (0, "deployed", 0.0, 10.0, "overtaken"),
         (0, "deployed", 5.0, 7.0, "a"),
@@ -233,7 +233,7 @@ class Confirms(TrueSearch):
 
 
 @pytest.mark.slow
-def test_what_is_true_is_not_profiled_any_further():
+def test_true_values_are_not_profiled_further():
     floor = {"any": Tier(latency_s=4.0, accuracy_of_best=0.97)}
     demanding = replace(FEW, workload=replace(FEW.workload, tiers=floor))
     _, result = made(CompassSeesTruth(search=Confirms()), demanding)
@@ -242,7 +242,7 @@ def test_what_is_true_is_not_profiled_any_further():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", MIDDLE)
-def test_what_sees_the_truth_deploys_no_plan_that_the_model_finds_wanting(name: str):
+def test_planners_that_see_the_truth_deploy_only_plans_feasible_in_the_model(name: str):
     found = objective(shipped_run(name)[1], 0.5, every_s=20.0)
     assert found["served"] == found["deployed"] > 0
 
@@ -281,7 +281,7 @@ def test_the_ratio_in_the_model_is_a_mean_over_seeds():
 
 
 def test_of_several_scenes_each_seed_counts_once():
-    """What scenes share in a seed does not make the interval of their mean any narrower."""
+    """An effect that scenes of a seed share does not narrow the interval of their mean."""
     both = pl.concat([frame(compass=[1.0, 0.8, 0.9]), frame(compass=[0.9, 0.7, 0.8])])
     seeds, (middle, low, high) = near_optimal.in_model(both)
     assert seeds == 3

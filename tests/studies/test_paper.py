@@ -127,14 +127,14 @@ def test_a_bound_tells_only_what_it_bounds(sign, ratio, verdict) -> None:
     assert of_range("claim", ratio, (2.4, 5.1), "why", 4, sign).verdict == verdict
 
 
-def test_who_served_nobody_on_a_seed_is_not_ahead() -> None:
+def test_a_planner_that_served_nobody_on_a_seed_is_not_ahead() -> None:
     some = rows({"compass": 20, "vulcan": 10}, scene="tracking")
     some[0]["goodput"] = 0.0
     found = settle.findings(pl.DataFrame(some))
     assert found[0].verdict == Verdict.UNKNOWN
 
 
-def test_whoever_serves_some_is_ahead_of_who_serves_nobody() -> None:
+def test_serving_some_queries_is_ahead_of_serving_none() -> None:
     found = settle.findings(pl.DataFrame(rows({"compass": 20, "none": 0}, scene="tracking")))
     assert found[0].verdict == Verdict.AGREES
     found = settle.findings(pl.DataFrame(rows({"compass": 0, "none": 0}, scene="tracking")))
@@ -152,12 +152,12 @@ def test_a_value_is_above_a_threshold_by_its_whole_interval() -> None:
 @pytest.mark.parametrize(
     ("p", "verdict"), [(0.04, Verdict.AGREES), (0.06, Verdict.UNKNOWN), (None, Verdict.AGREES)]
 )
-def test_who_is_one_of_several_is_behind_by_the_adjusted_p_value_too(p, verdict) -> None:
+def test_being_ahead_needs_the_adjusted_p_value_too(p, verdict) -> None:
     row = {"ratio": 2.0, "low": 1.1, "high": 3.0, "n": 3, "of": 4, "sign": "", "p_holm": p}
     found = ahead("claim", row, "why")
     assert found.verdict == verdict
     assert found.ours == "2 [1.1, 3] (3 of 4 seeds)"
-    assert ("of all comparisons" in found.why) == (verdict == Verdict.UNKNOWN)
+    assert ("adjusted for all comparisons" in found.why) == (verdict == Verdict.UNKNOWN)
 
 
 def test_goodput_is_held_to_the_papers_range_and_the_optimum() -> None:
@@ -241,7 +241,7 @@ def test_violations_return_or_do_not() -> None:
     assert {each.verdict for each in found} == {Verdict.AGREES}
 
 
-def test_the_claim_sinks_where_a_baseline_comes_near() -> None:
+def test_the_claim_fails_if_a_baseline_comes_near() -> None:
     served = {"compass": 100, "videostorm": 95, "vulcan": 50}
     found = settle.findings(pl.DataFrame(rows(served, scene="tracking")))
     assert [each.verdict for each in found] == [Verdict.DIFFERS, Verdict.AGREES, Verdict.AGREES]
@@ -296,7 +296,7 @@ def test_a_median_that_one_seed_does_not_reach_is_not_averaged_over_the_others(m
     """Table, figure and finding agree on it."""
     frame = responding(compass_cost=[1.0, 1.1, 1.2], vulcan=[5.0, 6.0, 7.0], late=[6.0, 6.0, None])
     found = {
-        each.claim.split()[-1]: each for each in cost.findings(frame) if "sooner" in each.claim
+        each.claim.split()[-1]: each for each in cost.findings(frame) if "responds" in each.claim
     }
     assert found["vulcan"].verdict == Verdict.AGREES
     assert found["late"].verdict == Verdict.UNKNOWN

@@ -123,7 +123,7 @@ def test_ten_histories_are_good_or_not() -> None:
     assert [each.verdict for each in (*good[2:], *bad[2:])] == [Verdict.UNKNOWN] * 4
 
 
-def test_response_times_that_some_seed_does_not_reach_are_no_shorter_for_it() -> None:
+def test_unreached_medians_do_not_shorten_response_times() -> None:
     rows = by_count({0: 2.0, 10: 1.0}).with_columns(
         response_s=pl.when((pl.col("seed") < 2) | (pl.col(histories.SWEPT) == "0")).then(
             pl.col("response_s")

@@ -47,7 +47,7 @@ def test_prices_and_shares_decide(dear: float, share: float, verdict: Verdict) -
     assert [each.verdict for each in found] == [verdict] * 3
 
 
-def test_slowness_is_of_the_queries_that_both_budgets_serve() -> None:
+def test_slowness_counts_queries_that_both_budgets_serve() -> None:
     each = pl.DataFrame(
         [
             (0, 1.0, True, 5.0),

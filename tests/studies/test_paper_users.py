@@ -1,4 +1,4 @@
-"""Figure 2: users, by made-up ones, and what the probe says of real ones."""
+"""Figure 2: verdicts on made-up users, and what the probe records of real ones."""
 
 from pathlib import Path
 from typing import Any

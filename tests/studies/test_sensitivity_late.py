@@ -36,7 +36,7 @@ def effects(*values: float | None, late: bool) -> list[Effect]:
     return largest_first([high, low])
 
 
-def test_lucky_seeds_do_not_say_that_a_change_is_for_the_better() -> None:
+def test_lucky_seeds_do_not_make_a_change_look_better() -> None:
     first, second = effects(1.0, 1.1, None, 0.9, None, late=True)
     assert (first.key, first.difference, first.p) == ("a", (None, None, None), None)
     assert (first.seeds, first.left_out, first.sure) == (3, 2, False)

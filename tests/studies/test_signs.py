@@ -1,4 +1,4 @@
-"""Cells that are bounds carry a sign, and what it says stands beside their table."""
+"""Cells that are bounds carry a sign, which is explained next to their table."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -42,7 +42,7 @@ def test_a_cost_without_end_in_some_seed_is_marked(column: str) -> None:
     said, rows = cells(means(frame, ["scene", "planner"], [column]))
     assert rows["mine"][2] == "≥ 3"
     assert rows["other"][2] == "1"
-    assert "≥ marks costs that are lower bounds: in some seed" in said
+    assert "≥ marks costs that are lower bounds: on some seed" in said
     said, rows = cells(means(frame.drop_nulls(), ["scene", "planner"], [column]))
     assert rows["mine"][2] == "3"
     assert said == "Means over seeds:"
@@ -77,7 +77,7 @@ def test_figure_13_marks_searches_of_which_none_was_deployed() -> None:
     said, rows = cells(profiling_cost.lines(frame))
     assert rows["mine"][5] == "≥ 10"
     assert rows["other"][5] == "1"
-    assert "≥ marks searches that are lower bounds: in some seed" in said
+    assert "≥ marks searches that are lower bounds: on some seed" in said
 
 
 def test_figure_17_marks_searches_of_which_none_was_deployed() -> None:

@@ -86,7 +86,7 @@ def test_the_search_finds_the_cheapest_of_all_that_suffice(target: float, kinds:
 
 
 @given(st.integers(0, 12))
-def test_what_grows_with_machines_is_searched_without_pruning(most: int) -> None:
+def test_metrics_that_grow_with_machines_are_searched_without_pruning(most: int) -> None:
     every = candidates([CLOUD], lambda settings_: float(settings_[CLOUD.key]))
 
     def measure(candidate: Candidate, seeds: range) -> list[float]:
@@ -131,7 +131,7 @@ def test_bounds_are_students_and_a_verdict_needs_the_whole_interval() -> None:
     assert len(near.values) == 20
 
 
-def test_bounds_are_as_wide_as_all_looks_together_ask() -> None:
+def test_bounds_allow_for_all_looks_together() -> None:
     assert looks(20) == [3, 5, 8, 12, 20]
     assert bound_confidence(0.95, 20) == pytest.approx(0.99)
     assert bound_confidence(0.95, 3) == pytest.approx(0.95)
@@ -260,7 +260,7 @@ def test_effects_on_shares_are_shown_where_they_can_lie() -> None:
     assert share.p == whole.p
 
 
-def test_of_many_settings_that_do_nothing_hardly_ever_one_is_sure() -> None:
+def test_settings_without_effect_are_hardly_ever_significant() -> None:
     rng = np.random.default_rng(5)
 
     def some_sure(shift: float) -> tuple[bool, bool]:
@@ -278,7 +278,7 @@ def test_of_many_settings_that_do_nothing_hardly_ever_one_is_sure() -> None:
     assert some_sure(20.0)[1]
 
 
-def test_of_a_single_assumption_it_is_not_said_that_it_does_most() -> None:
+def test_a_single_assumption_is_not_called_the_most_important() -> None:
     base = [{"seed": seed, "answer": 0.0} for seed in range(4)]
 
     def one(key: str, *values: float) -> list[Effect]:
@@ -394,7 +394,7 @@ def test_bad_input_gets_one_sentence(words, sentence, capsys, tmp_path) -> None:
 
 
 @pytest.mark.parametrize("target", ["-0.5", "101", "6000"])
-def test_what_is_no_percentage_is_not_taken_for_one(target, capsys, tmp_path) -> None:
+def test_a_target_for_a_share_above_1_gets_no_hint_about_percent(target, capsys, tmp_path) -> None:
     words = ["capacity", "--vary", "horizon_s=1,2", "--at-least", target, "--out", str(tmp_path)]
     assert main(words) == 2
     error = capsys.readouterr().err.strip()
@@ -500,7 +500,7 @@ def test_a_sweep_of_one_key_is_read_as_hydra_reads_it() -> None:
     assert varied("--vary", "a.5G=1,2") == Varied("a.5G", ("1", "2"))
 
 
-def test_what_nothing_is_shown_to_reach_is_told_with_the_best_there_was(capsys, tmp_path) -> None:
+def test_a_target_that_none_reaches_is_reported_with_the_best_one(capsys, tmp_path) -> None:
     scene = ["experiment=speech_small", "horizon_s=60", "planner=greedy", "--jobs", "1"]
     vary = ["--vary", "cluster.nodes.cloud.count=1,2", "--metric", "requests", "--seeds", "3"]
     words = ["capacity", *scene, *vary, "--at-least", "1e9", "--out", str(tmp_path)]
@@ -515,7 +515,7 @@ def test_what_nothing_is_shown_to_reach_is_told_with_the_best_there_was(capsys, 
     assert set(pl.read_csv(table)["planner"]) == {"Greedy"}
 
 
-def test_of_equals_the_smallest_is_named() -> None:
+def test_of_equal_prices_the_smallest_cluster_is_named() -> None:
     free = Varied("cluster.profiling.lanes", ("1", "2", "4"))
     every = candidates([free], lambda _: 1.0)
     ordered = never_worse([free], "slo_met_fraction", True)
@@ -558,7 +558,7 @@ def test_the_default_planner_is_named(capsys, tmp_path, monkeypatch) -> None:
     assert pl.read_csv(table)["planner"].to_list() == ["CheapestFeasible (the default)"]
 
 
-def test_the_default_planner_is_asked_what_its_answer_hangs_on(capsys, tmp_path) -> None:
+def test_sensitivity_varies_parameters_of_the_default_planner(capsys, tmp_path) -> None:
     scene = ["experiment=speech_small", "horizon_s=20", "--jobs", "1", "--out", str(tmp_path)]
     vary = ["--vary", "planner.budget_s=2,3", "--metric", "requests", "--seeds", "2"]
     assert main(["sensitivity", *scene, *vary]) == 0

@@ -1,4 +1,4 @@
-"""What-if questions compose each combination once, and tell who plans in it."""
+"""What-if questions compose each combination once, and name its planner."""
 
 from collections.abc import Callable, Iterator, Mapping
 from math import fsum

@@ -1,4 +1,4 @@
-"""What an evaluation writes is there whole, or as it was before."""
+"""Files of an evaluation are written completely, or stay as they were."""
 
 import os
 from collections.abc import Callable

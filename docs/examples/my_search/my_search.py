@@ -1,4 +1,4 @@
-"""A search for Compass: Thompson sampling over what surrogates believe of accuracy."""
+"""A search for Compass: Thompson sampling from the accuracies that surrogates predict."""
 
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ class ThompsonSearch(Search):
     def next(
         self, context: PlanningContext, query: Query, progress: Progress
     ) -> Configuration | None:
-        """Return the configuration to profile next; None once no plan of the rest can be had."""
+        """Return the configuration to profile next; None if no other one has an available plan."""
         context.charge(query, "search_step")
         rng = stream(self.seed, "thompson", query.id, len(progress.tried))
         mean, sd = progress.accuracy()
@@ -30,7 +30,7 @@ class ThompsonSearch(Search):
         accurate = np.where(drawn >= floor, price, np.inf)
         if np.isfinite(accurate).any():
             index = int(accurate.argmin())
-        elif np.isfinite(price).any():  # Of those that can be had, the most accurate.
+        elif np.isfinite(price).any():  # The most accurate one with an available plan.
             index = int(np.where(np.isfinite(price), drawn, -np.inf).argmax())
         else:
             return None

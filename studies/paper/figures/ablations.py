@@ -33,7 +33,7 @@ ABLATIONS = {
     "compass_no_scheduler": "first come, first served, in place of matching",
     "compass_cold": "no histories, and nothing profiled ahead",
 }
-"""Planners, and what they have in place of a part."""
+"""Planners, and what replaces a part of Compass in each."""
 
 PAPER = {
     "tracking": {
@@ -47,13 +47,13 @@ PAPER = {
         "compass_no_scheduler": 5.6 / 4.2,
     },
 }
-"""The whole over each ablation, by the factors that figure 14a shows."""
+"""Goodput of the whole over that of each ablation, from the factors of figure 14a."""
 
 WHY = {
     "compass_no_profiler": "early stopping saves profiling and response time; where machines are "
     "short, goodput hardly depends on it",
     "compass_no_search": "configurations come in random order",
-    "compass_no_scheduler": "most queries come alone, so that there is one bid to match; running "
+    "compass_no_scheduler": "most queries come alone, so there is only one bid to match; running "
     "queries stay where they are",
 }
 METRICS = (GOODPUT, RESPONSE, DEVICE_HOURS)
@@ -62,14 +62,14 @@ jobs = partial(runs, SCENES, measure=totals)
 
 
 def findings(rows: pl.DataFrame) -> list[Finding]:
-    """Return whether goodput of the whole is above that without each part."""
+    """Return whether the whole has more goodput than Compass without each part."""
     judged = rows.filter(pl.col("scene").is_in(list(PAPER)), pl.col("planner") != "compass_cold")
     return [
         ahead(
             f"{row['scene']}: the whole serves more than {row['planner']}",
             row,
-            f"the paper has {PAPER[row['scene']][row['planner']]:.2f} times, which this test does "
-            f"not check; {WHY[row['planner']]}",
+            f"the paper has a factor of {PAPER[row['scene']][row['planner']]:.2f}, which this test "
+            f"does not check; {WHY[row['planner']]}",
         )
         for row in by_scene(judged, [GOODPUT], str(rows["planner"][0]), ["scene"]).iter_rows(
             named=True
@@ -81,15 +81,15 @@ def findings(rows: pl.DataFrame) -> list[Finding]:
 def lines(rows: pl.DataFrame) -> Iterator[str]:
     """Yield the ratios, and means over seeds."""
     yield (
-        f"The ratios are the whole `{rows['planner'][0]}` over each ablation, with scarce "
-        "machines. If a ratio above 1 has an interval that excludes 1, the part helps there."
+        f"The ratios are those of the whole `{rows['planner'][0]}` over each ablation, with scarce "
+        "machines. A part helps if its ratio is above 1 and the interval excludes 1."
     )
     yield ""
     found = by_scene(rows, METRICS, str(rows["planner"][0]), ["scene"])
     found = found.sort("planner", maintain_order=True).with_columns(
         part=pl.col("planner").replace_strict(ABLATIONS, default="")
     )
-    labels = {"planner": "planner", "part": "in place of a part", "metric": "metric"}
+    labels = {"planner": "planner", "part": "what replaces a part", "metric": "metric"}
     yield from ratio_table(found, {**labels, "scene": "scene"})
     yield from means(rows, ["scene", "planner"])
 

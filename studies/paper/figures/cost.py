@@ -67,7 +67,7 @@ def jobs(scale: Scale) -> list[Job]:
 
 
 def _scenes(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return rows whose scene names the application; a median that is only a bound is null."""
+    """Return rows with the application as scene; a median that is only a bound is null."""
     scene = pl.col("scene")
     if "application" in rows.columns:
         name = pl.col("application").str.replace_all("_", " ")
@@ -91,16 +91,16 @@ def findings(rows: pl.DataFrame) -> list[Finding]:
         of_range(
             f"{row['scene']}: 3.8 to 4.5 times cheaper than {row['planner']}",
             paper=PAPER["usd_per_query_hour"],
-            why="the ratio grows with the cost of queries that the others serve but fail",
+            why="the ratio grows with the other planner's spending on queries that miss their SLO",
             **measured(row),
         )
         for row in costs.iter_rows(named=True)
     ] + [
         of_range(
-            f"{row['scene']}: responds 4.2 to 10.5 times sooner than {row['planner']}",
+            f"{row['scene']}: responds 4.2 to 10.5 times as fast as {row['planner']}",
             paper=PAPER["response_s"],
             why="ratios of medians; Compass and VideoStorm profile each data set ahead, Vulcan "
-            "does not" + ("; on seeds where both serve at least half" if row["sign"] else ""),
+            "does not" + ("; on seeds on which both serve at least half" if row["sign"] else ""),
             **measured(row),
         )
         for row in responses.iter_rows(named=True)
@@ -110,12 +110,11 @@ def findings(rows: pl.DataFrame) -> list[Finding]:
 def lines(rows: pl.DataFrame) -> Iterator[str]:
     """Yield the ratios, and means over seeds."""
     yield (
-        "The ratios are cost and response time of the others over those of "
-        f"`{rows['planner'][0]}`, in unlimited clusters. "
-        "Cost is the bill per hour in which a query's SLO is met; attributed cost excludes idle "
-        "rented hardware. Response time is the Kaplan-Meier median over all queries. If less than "
-        "half of them were ever served in some seed, the longest life of a query is used as a "
-        "lower bound."
+        f"The ratios are cost and response time of the others over those of `{rows['planner'][0]}`"
+        ", in unlimited clusters. Cost is the bill per hour in which a query's SLO is met; "
+        "attributed cost excludes idle rented hardware. Response time is the Kaplan-Meier median "
+        "over all queries. If less than half of them were ever served on some seed, the longest "
+        "life of a query is used as a lower bound."
     )
     yield ""
     rows = _scenes(rows)
@@ -133,7 +132,7 @@ def lines(rows: pl.DataFrame) -> Iterator[str]:
 
 
 def quartiles(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return means over seeds; a quartile that some seed does not reach is infinite."""
+    """Return means over seeds; a quartile that is not reached on some seed is infinite."""
     return (
         _soon(rows)
         .group_by("scene", "planner", maintain_order=True)
@@ -151,7 +150,7 @@ def draw(rows: pl.DataFrame, directory: Path) -> list[Path]:
 
 
 def draw_quartiles(by: pl.DataFrame, path: Path) -> Path:
-    """Draw medians with quartiles; a triangle stands for those that some seed does not reach."""
+    """Draw medians with quartiles; triangles mark quartiles that are not reached on some seed."""
     scenes = by["scene"].unique(maintain_order=True).to_list()
     planners = by["planner"].unique(maintain_order=True).to_list()
     colors = palette(planners)
@@ -169,8 +168,6 @@ def draw_quartiles(by: pl.DataFrame, path: Path) -> Path:
                 axes.plot(x, middle, marker="o", color=color, ms=5)
         axes.plot([], [], marker="o", color=color, label=planner)
     axes.set(yscale="log", xticks=range(len(scenes)), xticklabels=scenes)
-    axes.set(
-        ylabel="response time, s", title="medians and quartiles; triangles: on some seed never"
-    )
+    axes.set(ylabel="response time, s", title="medians and quartiles; triangles: not on all seeds")
     legend_below(figure, axes)
     return save(figure, path)

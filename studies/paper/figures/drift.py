@@ -43,16 +43,16 @@ CASES = {
         "the content of all queries moves by two fifths to its hardest stratum",
     ),
 }
-"""What rows call the case of each experiment, and what happens in it."""
+"""The case of each experiment as rows name it, and what happens in it."""
 
 REFERENCE, WITHOUT = "compass", "compass_no_replanning"
 ILP_EVERY_S = 10.0
-"""How often the ILP looks at the truth: each time it may solve anew, which is most of a run."""
+"""Seconds between two looks of the ILP at the truth. Solving after each takes most of a run."""
 
 GOAL_POINTS = 5.0
 WINDOW_S = 30.0
 BEFORE_S = LAST_S = 120.0
-"""The stretches before the step and at the end of the run over which rates are compared."""
+"""Lengths of the periods before the step and at the end of the run whose rates are compared."""
 
 STRETCHES = {
     "before": (DRIFT_STEP_S - BEFORE_S, DRIFT_STEP_S),
@@ -93,7 +93,7 @@ def stretches(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def findings(rows: pl.DataFrame) -> list[Finding]:
-    """Return whether violations return with replanning, and whether they do without."""
+    """Return whether violations fall to their earlier rate, with and without replanning."""
     found = []
     for (case, planner), part in stretches(rows).group_by("case", "planner", maintain_order=True):
         rise = (part["end"] - part["before"]).drop_nulls().to_numpy()
@@ -101,19 +101,19 @@ def findings(rows: pl.DataFrame) -> list[Finding]:
         returns = high is not None and high <= GOAL_POINTS
         stays = low is not None and low > GOAL_POINTS
         if planner == REFERENCE:
-            claim = f"{case}: violations return to what they were"
+            claim = f"{case}: with replanning, violations return to their earlier rate"
             agrees, differs = returns, stays
         elif planner == WITHOUT:
-            claim = f"{case}: without replanning they do not"
+            claim = f"{case}: without replanning, they do not"
             agrees, differs = stays, returns
         else:
             continue
         found.append(
             Finding(
                 claim,
-                f"{estimated(middle, low, high)} points above before ({len(rise)} seeds)",
+                f"{estimated(middle, low, high)} points above the earlier rate ({len(rise)} seeds)",
                 Verdict.AGREES if agrees else Verdict.DIFFERS if differs else Verdict.UNKNOWN,
-                f"the mean of the last {LAST_S:g} s less that of the {BEFORE_S:g} s "
+                f"the mean of the last {LAST_S:g} s minus that of the {BEFORE_S:g} s "
                 f"before the step; within {GOAL_POINTS:g} points counts as returned",
             )
         )
@@ -124,9 +124,9 @@ def lines(rows: pl.DataFrame) -> Iterator[str]:
     """Yield rates before and after the step, and how far they end above those of the ILP."""
     yield (
         f"Runs last {DRIFT_HORIZON_S:g} s, with the step at {DRIFT_STEP_S:g} s and windows of "
-        f"{WINDOW_S:g} s. The goal is to be within {GOAL_POINTS:g} points of the ILP at the end, "
-        f"and not so without replanning. The end is the last {LAST_S:g} s. The difference is "
-        "paired over seeds and judged by its whole interval; *open* where the interval includes "
+        f"{WINDOW_S:g} s. The goal is to end within {GOAL_POINTS:g} points of the ILP with "
+        f"replanning, but not without. The end is the last {LAST_S:g} s. The difference is paired "
+        "over seeds and judged by its whole interval; it is *open* where the interval includes "
         "the goal."
     )
     yield ""
@@ -155,7 +155,7 @@ def lines(rows: pl.DataFrame) -> Iterator[str]:
 
 
 def _above(part: pl.DataFrame, reference: pl.DataFrame, same: bool) -> tuple[str, str]:
-    """Return how far rates end above those of the reference, in words, and whether it is little."""
+    """Return by how much rates end above those of the reference, and whether that is the goal."""
     if same:
         return "", ""
     both = part.join(reference, "seed", suffix="_reference").sort("seed")

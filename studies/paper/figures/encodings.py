@@ -40,7 +40,7 @@ jobs = partial(runs, APPLICATIONS, measure=errors)
 
 
 def beliefs(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return errors of accuracy from nothing by scene, encoding, profiled and seed."""
+    """Return errors of accuracy without histories by scene, encoding, profiled and seed."""
     cells = each_cell(rows, "scene", "seed", pl.col(SWEPT).alias("encoding"))
     return cells.filter(model=COLD).with_columns(error="accuracy")
 
@@ -67,10 +67,10 @@ def against_one_hot(rows: pl.DataFrame) -> list[dict[str, Any]]:
 
 
 def findings(rows: pl.DataFrame) -> list[Finding]:
-    """Return in how many cells one-hot features are better for sure, and in how many worse."""
+    """Return in how many cases one-hot features are significantly better, and how often worse."""
     cells = against_one_hot(rows)
     found = []
-    for encoding, words in ((CONTINUOUS, "continuous"), (OURS, "our")):
+    for encoding, words in ((CONTINUOUS, "continuous ones"), (OURS, "ours")):
         its = [row for row in cells if row["encoding"] == encoding]
         sure = [row["ratio"][0] for row in its if row["p"] is not None and row["p"] < SIGNIFICANT]
         better = sum(ratio > 1 for ratio in sure)
@@ -78,12 +78,12 @@ def findings(rows: pl.DataFrame) -> list[Finding]:
         never = worse == len(its) > 0
         found.append(
             Finding(
-                f"one-hot features sometimes outperform {words} ones",
+                f"one-hot features sometimes outperform {words}",
                 f"better in {better} of {len(its)} cases, worse in {worse}",
                 Verdict.AGREES if better else Verdict.DIFFERS if never else Verdict.UNKNOWN,
-                f"cases are applications and numbers of profiled configurations; counted where the "
-                f"error differs, p below {SIGNIFICANT:g} by Holm's procedure. It differs if "
-                "one-hot is worse in all of them",
+                "a case is an application and a number of profiled configurations; it counts if "
+                f"errors differ with p below {SIGNIFICANT:g} by Holm's procedure. The verdict is "
+                "'differs' if one-hot features are worse in all cases",
             )
         )
     return found

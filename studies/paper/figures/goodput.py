@@ -64,7 +64,7 @@ def findings(rows: pl.DataFrame) -> list[Finding]:
             f"{row['application']}: near the optimum",
             threshold=NEAR,
             why=f"taken to mean {NEAR:g} of it; the optimum is that of the planning model, not of "
-            "the queueing world",
+            "the simulated world",
             **measured(row),
         )
         for row in by_scene(both, [GOODPUT], reference, ["application"]).iter_rows(named=True)
@@ -74,8 +74,8 @@ def findings(rows: pl.DataFrame) -> list[Finding]:
 def lines(rows: pl.DataFrame) -> Iterator[str]:
     """Yield the ratios, and means over seeds."""
     yield (
-        f"The ratios are goodput of `{rows['planner'][0]}` over that of the other, in limited "
-        "clusters, in the second half."
+        f"The ratios are goodput of `{rows['planner'][0]}` over that of the other planner, in "
+        "limited clusters, in the second half."
     )
     yield ""
     labels = {"scene": "scene", "planner": "against"}

@@ -29,10 +29,10 @@ NAME = "fig17_histories"
 SWEPT = "planner.search.warm_start.histories"
 GOOD, MANY = 10, 100
 COLUMNS = {
-    "response_s": "response time, median, s",
-    "first_search_s": "planning in the search that deployed first, median, s",
+    "response_s": "median response time, s",
+    "first_search_s": "planning in the first search that deployed, median, s",
     "configurations": "configurations profiled until then",
-    "profiling_device_s": "profiling of a query, device-s",
+    "profiling_device_s": "profiling per query, device-s",
     "served": "ever served, share",
 }
 
@@ -55,13 +55,13 @@ def findings(rows: pl.DataFrame) -> list[Finding]:
         if histories == GOOD:
             continue
         if histories < GOOD:
-            claim = f"ten histories let queries be served sooner than {histories or 'none'}"
+            claim = f"queries are served sooner with ten histories than with {histories or 'none'}"
             columns = {"response_s": "response time"}
         else:
             claim = f"{histories} histories are too many"
             columns = {
                 "response_s": "response time",
-                "first_search_s": "planning in the search that deployed first",
+                "first_search_s": "planning in the first search that deployed",
             }
         for column, what in columns.items():
             both = tidy.filter(pl.col("histories").is_in([GOOD, histories]))
@@ -74,27 +74,27 @@ def findings(rows: pl.DataFrame) -> list[Finding]:
                 f"{claim}: {what}", row, f"median with {histories} over that with {GOOD}"
             )
             if histories > GOOD:
-                # What they cost is our own assumption, which no run of ours can confirm.
+                # The cost of a history is our own assumption, which our runs cannot confirm.
                 finding = replace(finding, verdict=Verdict.UNKNOWN, why=_assumed(both, histories))
             found.append(finding)
     return found
 
 
 def _assumed(both: pl.DataFrame, histories: int) -> str:
-    """Return why more histories than are good cannot be told to be too many."""
+    """Return why runs cannot show that so many histories are too many."""
     few, many = (
         number(float(both.filter(histories=n)["configurations"].to_numpy().mean()))
         for n in (GOOD, histories)
     )
     return (
         f"median with {histories} over that with {GOOD}; the {1e3 * CHARGES_S['history']:g} ms "
-        "that a look at a history takes are declared, so that the ratio says what was assumed. "
-        f"What they bring is measured: {many} configurations until the first deployment, for {few}"
+        "charged per history are an assumption, and the ratio only repeats it. Their benefit is "
+        f"measured: {many} configurations until the first deployment, instead of {few}"
     )
 
 
 def lines(rows: pl.DataFrame) -> Iterator[str]:
-    """Yield means by number of histories; a median that some seed does not reach is infinite."""
+    """Yield means by number of histories; a median not reached on some seed is infinite."""
     reached = by_histories(rows).with_columns(pl.col("response_s").fill_null(inf))
     yield f"{'; '.join(['Means over seeds', *served_alone(rows, COLUMNS)])}:"
     yield ""
@@ -114,11 +114,11 @@ def _mean(part: pl.DataFrame, column: str) -> str:
 
 
 def draw(rows: pl.DataFrame, directory: Path) -> list[Path]:
-    """Draw times and configurations by number of histories; no response time with missing seeds."""
+    """Draw times and configurations by number of histories; omit medians not reached everywhere."""
     reached = pl.col("response_s").is_not_null().all().over("histories")
     titles = {
         "response_s": "response time, s",
-        "first_search_s": "search that deployed first, s",
+        "first_search_s": "first search that deployed, s",
         "configurations": "configurations profiled",
     }
     tidy = (

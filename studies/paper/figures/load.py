@@ -29,7 +29,7 @@ jobs = partial(runs, {LOAD: LOAD, BOUND: BOUND}, measure=totals)
 
 
 def in_settings(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return the rows with what is varied as ``setting``, and its value as ``x``."""
+    """Return the rows with the varied quantity as ``setting``, and its value as ``x``."""
     load = (pl.col("workload.rate").cast(pl.Float64) / USUAL_RATE).round(2)
     bound = pl.col("workload.tiers").str.extract(r"latency_s:\s*([0-9.]+)").cast(pl.Float64)
     by_load = rows.filter(scene=LOAD).with_columns(setting=pl.lit("load"), x=load)
@@ -44,7 +44,7 @@ def findings(rows: pl.DataFrame) -> list[Finding]:
         ahead(
             f"{row['setting']} {row['x']:g}: ahead of {row['planner']}",
             row,
-            "goodput over that of the other",
+            "goodput over that of the other planner",
         )
         for row in by_scene(tidy, [GOODPUT], REFERENCE, ["setting", "x"]).iter_rows(named=True)
     ]

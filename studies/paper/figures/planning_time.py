@@ -79,10 +79,10 @@ def findings(rows: pl.DataFrame) -> list[Finding]:
                     f"{application}: a plan is found within {MOST_S:g} s",
                     mean_interval(part["response_s"].to_numpy()),
                     MOST_S,
-                    "median response time of all queries, also of those that no plan may suit; "
-                    "configurations are profiled ahead of a data set's first query, which is ours: "
-                    f"{served} % are ever served; the paper's axis ends at {MOST_S:g} s, as does a "
-                    "search here",
+                    "median response time of all queries, including those that no plan may suit; "
+                    f"{served} % are ever served. Profiling ahead of a data set's first query is "
+                    f"our addition. The paper's axis ends at {MOST_S:g} s, and so does a search "
+                    "here",
                     part.height,
                     sign(part, "response_s"),
                 )
@@ -92,7 +92,7 @@ def findings(rows: pl.DataFrame) -> list[Finding]:
             "a step of the search takes 40 to 100 ms",
             f"{1e3 * CHARGES_S['search_step']:g} ms are charged",
             Verdict.UNKNOWN,
-            "the cost model declares it after the paper; nothing is measured",
+            "the cost model takes it from the paper; nothing is measured",
         )
     )
     return found
@@ -104,7 +104,7 @@ def _by_application(rows: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:
 
 
 def lines(rows: pl.DataFrame) -> Iterator[str]:
-    """Yield the seconds of each part, and what came of them."""
+    """Yield the seconds of each part, the response times, and the shares served."""
     yield "Planning seconds of a query, mean over seeds with 95 % interval:"
     yield ""
     yield from table(
@@ -115,13 +115,13 @@ def lines(rows: pl.DataFrame) -> Iterator[str]:
         ),
     )
     yield (
-        "Seconds of the search that deployed first, median over the queries that were deployed and "
-        "cut by its budget; median response time of all queries; and the share that was ever "
+        "Seconds charged to the first search that deployed a query, at most its budget, median "
+        "over deployed queries; median response time of all queries; and share of queries ever "
         f"served. {'; '.join([AT_LEAST, *served_alone(rows, ['first_search_s'])])}:"
     )
     yield ""
     yield from table(
-        ["application", "search that deployed first", "response", "ever served"],
+        ["application", "first search that deployed, s", "response time, s", "ever served"],
         (
             [
                 application,

@@ -34,7 +34,7 @@ def findings(rows: pl.DataFrame) -> list[Finding]:
         ahead(
             f"{scene}: Compass takes fewer device-hours than {row['planner']}",
             row,
-            "theirs over ours, of all queries; the paper gives no number",
+            "its device-hours over those of Compass, all queries; the paper gives no number",
         )
         for (scene,), part in rows.group_by("scene", maintain_order=True)
         for row in ratios(part, HOURS, REFERENCE).iter_rows(named=True)
@@ -42,19 +42,19 @@ def findings(rows: pl.DataFrame) -> list[Finding]:
 
 
 def lines(rows: pl.DataFrame) -> Iterator[str]:
-    """Yield what each spent, and how many of its queries it served for it."""
+    """Yield what each planner spent, and the share of queries that it served."""
     columns = {
         "queries": "queries",
         "device_hours": "device-hours",
-        "device_hours_a_query": "a query",
-        "first_search_s": "planning in the search that deployed first, median, s",
+        "device_hours_a_query": "device-hours per query",
+        "first_search_s": "planning in the first search that deployed, median, s",
         "served": "ever served, share",
     }
     yield from means(rows, ["scene", "planner"], columns)
 
 
 def draw(rows: pl.DataFrame, directory: Path) -> list[Path]:
-    """Draw device-hours of a query."""
+    """Draw device-hours per query."""
     figure, ((axes,),) = canvas(1, 1, 3.4)
     sns.barplot(
         rows.to_dict(as_series=False),
@@ -65,6 +65,6 @@ def draw(rows: pl.DataFrame, directory: Path) -> list[Path]:
         errorbar=t_interval,
         ax=axes,
     )
-    axes.set(xlabel="", ylabel="profiling, device-hours a query")
+    axes.set(xlabel="", ylabel="profiling, device-hours per query")
     axes.legend(title=None)
     return [save(figure, directory / "profiling_cost.png")]

@@ -31,10 +31,10 @@ from studies.probes.user_probe import prices
 TITLE = "Vulcan and VideoStorm, by planning time and load"
 BUDGET, LEAST, QUERIES = "fig04_budget", "fig04_least", "fig04_queries"
 NEAR = 1.1
-"""Price over the least one up to which a plan is taken for one of the least."""
+"""A plan counts as one of the cheapest if its price over the least is at most this."""
 
 LOSS = 1.1
-"""Share that is served of the fewest queries over that of the most, from which on it falls."""
+"""The served share falls if its value at the lowest rate over that at the highest exceeds this."""
 
 
 def jobs(scale: Scale) -> list[Job]:
@@ -83,7 +83,7 @@ def shares(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def findings(rows: pl.DataFrame) -> list[Finding]:
-    """Return how far prices are from the least, and how the share that is served falls."""
+    """Return how far prices are from the least, and how the served share falls."""
     found = []
     each = queries(rows)
     for (planner,), part in over_least(rows).group_by("planner", maintain_order=True):
@@ -93,15 +93,15 @@ def findings(rows: pl.DataFrame) -> list[Finding]:
                 f"(a) {planner} has not found a plan of about the least cost after {first:g} s",
                 threshold=NEAR,
                 why=f"price over the least; taken to mean above {NEAR:g}. List prices count whole "
-                "stations, which machines that others use share",
+                "stations, even if other queries share them",
                 **_ratio(part.filter(budget_s=first)),
             ),
             above(
-                f"(a) {planner} is slow: {first:g} s of planning leave plans dearer than "
+                f"(a) {planner} is slow: plans after {first:g} s of planning cost more than after "
                 f"{last:g} s",
                 threshold=NEAR,
                 why="ratio of the two, over queries served after both; taken to mean above "
-                f"{NEAR:g}, because otherwise more time does not help",
+                f"{NEAR:g}; otherwise more time does not help",
                 **_ratio(soon_over_late(each.filter(planner=planner), first, last)),
             ),
         ]
@@ -109,10 +109,10 @@ def findings(rows: pl.DataFrame) -> list[Finding]:
         fewest, most = (part.filter(pl.col("rate") == at) for at in _ends(part["rate"]))
         found.append(
             above(
-                f"(b) {planner}: the share of queries that is served falls as they become more",
+                f"(b) {planner}: the share of queries that is served falls with their number",
                 threshold=LOSS,
                 why=f"share at the lowest rate over that at the highest; taken to mean above "
-                f"{LOSS:g}. Machines stay the same, so every planner loses some",
+                f"{LOSS:g}. Machines stay the same, so every planner loses some queries",
                 **paired(fewest, most, "share"),
             )
         )

@@ -6,8 +6,8 @@ plans, drawn at random from all plans of a query, and predict the latency of all
 
 Right: configurations are profiled in random order with Compass's profiler, for queries that have
 ten earlier ones to start from, each with 24 profiled configurations. The study compares three
-beliefs about the accuracy of all configurations: from nothing, from the weighted mean of the
-histories alone, and from the combination that switches to the query's own model.
+beliefs about the accuracy of all configurations: without histories (*from nothing*), from their
+weighted mean alone, and from the combination that switches to the query's own model.
 """
 
 from collections.abc import Iterator, Mapping
@@ -34,21 +34,21 @@ TITLE = "Error of the latency surrogate"
 LATENCY = {"fig08_latency_speech": "speech", "fig08_latency_tracking": "tracking"}
 WARM = {"fig08_warm_speech": "speech", "fig08_warm_tracking": "tracking"}
 ORDERS = {"same": "the same random plans", "own": "own proposals"}
-"""What a surrogate may be told of, and what tables and figures call it."""
+"""The plans from which a surrogate learns, and their names in tables and figures."""
 
 NAMES = {"cmbo": "CMBO", "normal": "normal BO"}
-"""Surrogates, and what figures call them."""
+"""Surrogates, and their names in figures."""
 
 GOAL = 0.5
 CLEARLY = 1.5
-"""Ratio of errors from which on one is taken to be clearly lower."""
+"""Ratio of errors from which on one counts as clearly lower."""
 
 PLANS = 10
 """Profiled plans after which latency surrogates are judged."""
 
 EARLY, LATE = 2, max(belief_probe.AT)
 LOSS = 1.1
-"""Ratio of errors up to which nothing is taken to be lost."""
+"""Ratio of errors below which the loss counts as none."""
 
 
 def jobs(scale: Scale) -> list[Job]:
@@ -108,18 +108,18 @@ def findings(rows: pl.DataFrame) -> list[Finding]:
                 f"right, {application}: histories help early",
                 **_ratio(early, "model", COLD, COMBINED),
                 threshold=1.0,
-                why="error from nothing over that of the combination, "
+                why="error without histories over that of the combination, "
                 f"after {EARLY} configurations",
             ),
             below(
                 f"right, {application}: the combination loses nothing late",
                 **_ratio(late, "model", COMBINED, COLD),
                 threshold=LOSS,
-                why=f"its error over that from nothing, after {LATE} configurations; taken to mean "
-                f"below {LOSS:g}",
+                why=f"its error over that without histories, after {LATE} configurations; taken to "
+                f"mean below {LOSS:g}",
             ),
             above(
-                f"right, {application}: histories alone fall behind, so that it pays to switch",
+                f"right, {application}: histories alone fall behind, so switching pays",
                 **_ratio(late, "model", HISTORIES, COMBINED),
                 threshold=1.0,
                 why=f"their error over that of the combination, after {LATE} configurations; our "
@@ -140,7 +140,7 @@ def lines(rows: pl.DataFrame) -> Iterator[str]:
     yield (
         "Errors are the median relative error of the believed latency over all plans of a query, "
         f"in percent, as mean over seeds; ratios are paired. The goal is at most {GOAL:g} after "
-        f"{PLANS} common plans, by the whole interval; *open* where the interval includes the goal."
+        f"{PLANS} common plans, by the whole interval; *open*: the interval includes the goal."
     )
     yield ""
     body = []
@@ -163,7 +163,7 @@ def lines(rows: pl.DataFrame) -> Iterator[str]:
                 goal_reached(found["ratio"], GOAL, at_most=True) if judged else "",
             ]
         )
-    heads = ["data set", "told of", "plans", "CMBO, %", "normal BO, %", "seeds", "ratio"]
+    heads = ["data set", "learns from", "plans", "CMBO, %", "normal BO, %", "seeds", "ratio"]
     yield from table([*heads, f"at most {GOAL:g}"], body)
 
 
@@ -172,7 +172,7 @@ def draw(rows: pl.DataFrame, directory: Path) -> list[Path]:
     tidy = latency(rows).select(
         *("dataset", "plans", pl.col("error") * 100),
         pl.col("planner").replace_strict(NAMES).alias("surrogate"),
-        pl.col("order").replace_strict(ORDERS).alias("told of"),
+        pl.col("order").replace_strict(ORDERS).alias("learns from"),
     )
     datasets = tidy["dataset"].unique(maintain_order=True).to_list()
     figure, [panels] = canvas(1, len(datasets), 3.0, sharey=True)
@@ -182,7 +182,7 @@ def draw(rows: pl.DataFrame, directory: Path) -> list[Path]:
             x="plans",
             y="error",
             hue="surrogate",
-            style="told of",
+            style="learns from",
             palette="colorblind",
             errorbar=t_interval,
             ax=axes,

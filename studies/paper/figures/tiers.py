@@ -40,9 +40,9 @@ def findings(rows: pl.DataFrame) -> list[Finding]:
             f"{row['application'].replace('_', ' ')}, {TIERS[row['cluster']]}: ahead of "
             f"{row['planner']}",
             row,
-            "VideoStorm uses the cloud alone, and the edge site where there is none"
+            "VideoStorm uses only the cloud, or the edge site if there is no cloud"
             if row["planner"] == "videostorm"
-            else "goodput over that of the other",
+            else "goodput over that of the other planner",
         )
         for row in found.iter_rows(named=True)
     ]

@@ -31,13 +31,13 @@ from studies.probes.user_probe import users
 TITLE = "Users and their best plans"
 APPLICATIONS = {"fig02_speech": "speech", "fig02_tracking": "tracking", "fig02_chat": "video chat"}
 WIDE = 2.0
-"""Ninetieth over tenth percentile of a speed that is taken for a wide spread."""
+"""A speed spreads widely if its ninetieth percentile over the tenth exceeds this."""
 
 POINTS = 0.05
-"""Difference between these percentiles of an accuracy that is taken for varying."""
+"""An accuracy varies if the difference between these percentiles exceeds this."""
 
 OTHERS = 0.25
-"""Share of users whose best class is not the most frequent one, from which on classes differ."""
+"""Classes differ if the share of users whose best class is not the most frequent exceeds this."""
 
 CLASSES = ("low-low", "low-high", "high-low", "high-high")
 NONE = "none would do"
@@ -63,7 +63,7 @@ def best(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def findings(rows: pl.DataFrame) -> list[Finding]:
-    """Return how wide devices, links and accuracies spread, and whether best classes differ."""
+    """Return how widely devices, links and accuracies spread, and whether best classes differ."""
     found = []
     people = each_user(rows).filter(application=rows["application"][0])
     for column, what in {"speed": "devices' speeds", "uplink_bps": "uplink rates"}.items():
@@ -116,9 +116,9 @@ def _tails(users: pl.DataFrame, column: str, keys: Sequence[str]) -> tuple[Float
 
 
 def lines(rows: pl.DataFrame) -> Iterator[str]:
-    """Yield how often each class is best, and how many users none would do for."""
+    """Yield how often each class is best, and how many users have no feasible plan."""
     chosen = best(rows)
-    yield "Share of users, in percent, whose best class it is:"
+    yield "Share of users with each best class, in percent:"
     yield ""
     body = []
     for (application,), people in each_user(rows).group_by("application", maintain_order=True):

@@ -1,4 +1,4 @@
-"""Desks that tests of Compass's parts sit at: a real one in a tiny world, and a pool of items."""
+"""Contexts for tests of Compass's parts: a real one in a tiny world, and a pool of items."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

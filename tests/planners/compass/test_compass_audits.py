@@ -1,4 +1,4 @@
-"""What audits tell of a query's accuracy."""
+"""What audits show about a query's accuracy."""
 
 import numpy as np
 import pytest
@@ -59,7 +59,7 @@ def test_without_a_change_alarms_are_as_rare_as_told():
     assert alarms <= 6  # Five tests each, which see much of the same.
 
 
-def test_nothing_was_audited():
+def test_without_audits_nothing_is_missed_or_changed():
     assert not Audits(0, 0.0).missed(0.5, 0.01)
     assert not Audits(0, 0.0).changed(shown(0.5), 0.01)
 

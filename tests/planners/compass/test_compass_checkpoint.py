@@ -47,14 +47,14 @@ def crash(at_s, duration_s=3.0):
 class TestInTheWorld:
     """The planner's process dies in simulated time."""
 
-    def test_while_nothing_is_planned_it_changes_nothing(self):
+    def test_a_crash_while_nothing_is_planned_changes_nothing(self):
         calm, made = crashing(), crashing(crash(21.0))
         assert made.planner_crashes == 1
         assert made.profiling_runs_lost == 0
         for table, frame in calm.frames.items():
             assert made.frames[table].equals(frame), table
 
-    def test_in_the_middle_of_a_search_what_was_profiled_by_the_checkpoint_is_kept(self):
+    def test_after_a_crash_in_a_search_profiles_before_the_checkpoint_are_kept(self):
         """The search of 32.4 s is lost at 33.2 s, and begins anew at 36.2 s."""
         calm, made = crashing(), crashing(crash(33.2))
         before, after = (
@@ -72,7 +72,7 @@ class TestInTheWorld:
         again = runs.join(first, on=what, how="semi")
         assert again.select(what).equals(lost.select(what).head(again.height))
 
-    def test_who_was_deployed_since_the_checkpoint_is_looked_after_all_the_same(self):
+    def test_queries_deployed_since_the_checkpoint_are_looked_after_too(self):
         """The record of its order is lost: it is taken up anew, and audited as ever."""
         calm, made = (
             crashing(*events, arrivals=(1.0, 32.4), horizon_s=120.0, checkpoint_every_s=30.0)
@@ -84,7 +84,7 @@ class TestInTheWorld:
             late = each.frames["profiling"].filter((pl.col("query") == 1) & (pl.col("at_s") > 60.0))
             assert late.height > 0
 
-    def test_it_ends_with_the_plan_that_it_would_have_chosen_and_sooner_than_from_nothing(self):
+    def test_a_resumed_search_chooses_the_same_plan_and_ends_sooner(self):
         calm, made = (each.frames["decisions"] for each in (crashing(), crashing(crash(33.2))))
         columns = ["query", "configuration", "placement", "plan"]
         assert made.select(columns).equals(calm.select(columns))

@@ -79,14 +79,14 @@ class TestConfirmation:
         for charged_s, counted_s in spent:
             assert counted_s == pytest.approx(charged_s)
 
-    def test_what_is_clear_takes_no_item_more(self):
+    def test_a_clear_verdict_takes_no_further_items(self):
         first, last = self.confirmed(cold(), latency_s=2.0, accuracy=0.5)
         assert first.count == last.count
         assert last.confirmed
         assert last.verdict
 
     @pytest.mark.parametrize("more", [{"confirm_items": 0}, {}])
-    def test_it_can_be_left_out_and_needs_a_floor(self, more):
+    def test_nothing_is_confirmed_without_items_or_without_a_floor(self, more):
         floor = {"accuracy": 0.97} if more else {}
         assert len(self.confirmed(cold(**more), latency_s=2.0, **floor)) == 1
 
@@ -110,7 +110,7 @@ class TestConfirmation:
         )
         assert not found["after"].exhausted
 
-    def test_what_is_in_doubt_is_judged_by_what_confirming_has_shown(self):
+    def test_uncertain_verdicts_use_the_results_of_confirming(self):
         """Not by what surrogates made of less before; at a strict level much stays in doubt."""
         compared = []
 
@@ -144,7 +144,7 @@ class TestConfirmation:
         by_kept, by_anew = zip(*compared, strict=True)
         np.testing.assert_allclose(by_kept, by_anew, atol=1e-6)
 
-    def test_what_was_believed_of_other_content_tells_nothing_once_it_is_forgotten(self):
+    def test_beliefs_about_old_content_do_not_count_once_forgotten(self):
         """A configuration in doubt is then judged by what was measured of it."""
 
         def act(context):
@@ -166,7 +166,7 @@ class TestConfirmation:
         slo = {"latency_s": 2.0, "accuracy": 0.8, "datasets": {"VOiCES": 1.0}}
         with_context(act, arriving(1.0, **slo), nodes=ONE_CLOUD, budget_s=500.0)
 
-    def test_what_proves_wrong_is_no_longer_offered(self):
+    def test_configurations_that_prove_wrong_are_no_longer_offered(self):
         """And the search, which was led astray, may begin anew."""
 
         def act(context):

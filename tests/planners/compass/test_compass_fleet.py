@@ -1,4 +1,4 @@
-"""What plans in force use, carried on from call to call: the same as if it were looked up anew."""
+"""What plans in force use, updated from call to call: the same as a new look-up."""
 
 import gc
 

@@ -1,4 +1,4 @@
-"""Histories that searches start from: the same as if every query's record were looked up anew."""
+"""Histories that searches start from: the same as a new look-up of every query's record."""
 
 from dataclasses import replace
 from itertools import islice

@@ -1,4 +1,4 @@
-"""Pools, stations that stand, what plans take of them, and what that costs."""
+"""Pools, existing stations, what plans take of them, and what that costs."""
 
 from dataclasses import replace
 
@@ -106,7 +106,7 @@ class TestStanding:
         assert room_in(made.left, 0, 5) == pytest.approx(0.0, abs=1e-9)
 
     @given(st.permutations([0, 1, 2, 3]))
-    def test_who_is_searched_for_changes_nothing(self, order):
+    def test_queries_under_search_change_nothing(self, order):
         """Queries that are come last in a fleet."""
         fleet = Fleet.of({at: uses((0, 5, part)) for at, part in enumerate((0.5, 0.7, 0.3, 0.5))})
         made = Standing(fleet.rows(order), TAKES, POOLS)
@@ -120,7 +120,7 @@ class TestStanding:
         assert np.ceil(load - 1e-6) <= count <= max(1.0, np.ceil(2 * load + 1e-6))
         assert count - load - 1e-6 <= count * room_in(made.left, 0, 5)
 
-    def test_who_is_in_it(self):
+    def test_it_contains_the_queries_with_a_plan_in_force(self):
         made = standing(uses((0, 5, 0.1)))
         assert 0 in made
         assert 1 not in made
@@ -130,18 +130,18 @@ class TestStanding:
 class TestDearer:
     """Queries that pay more than a price."""
 
-    def test_they_and_what_they_pay_by_hand(self):
+    def test_by_hand(self):
         made = standing(uses((0, 0, 0.25)), uses((0, 0, 0.75)), uses((1, 1, 1.0)))
         assert made.dearer(0.5, np.array([1.0, 0.0, 0.0])) == [(1, 0.75), (2, 2.0)]
 
-    def test_no_query_pays_nothing(self):
+    def test_without_queries_none_is_dearer(self):
         assert standing().dearer(0.0, np.ones(3)) == []
 
 
 class TestFleet:
     """Queries that come, go and move."""
 
-    def test_it_is_as_if_it_were_made_anew(self):
+    def test_a_change_gives_the_same_as_a_new_fleet(self):
         first, second, third = (uses((0, at, 0.25), backhaul=at) for at in range(3))
         before = Fleet.of({4: first, 6: second})
         after = before.changed([6, 8, 4], {8: third, 4: second})
@@ -149,7 +149,7 @@ class TestFleet:
         assert after.operator_key.tolist() == [[1], [2], [1]]
         assert after.backhaul.tolist() == [1.0, 2.0, 1.0]
 
-    def test_nothing_may_be_left_of_it(self):
+    def test_it_may_become_empty(self):
         assert len(Fleet.of({4: uses((0, 0, 0.5))}).changed([], {})) == 0
 
 

@@ -1,4 +1,4 @@
-"""Orders that are not in force yet: what no context shows of them."""
+"""Orders that are not in force yet: what the context does not show of them."""
 
 from dataclasses import replace
 from itertools import pairwise

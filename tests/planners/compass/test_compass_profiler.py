@@ -232,7 +232,7 @@ class TestStopping:
         assert not belief.accurate(0.99)
 
     def test_degrees_of_freedom_are_those_of_all_strata_where_they_vary_alike(self):
-        """Of eight strata of two items, eight; Satterthwaite's estimate finds 3.6 on average."""
+        """Eight strata of two items have eight; Satterthwaite's estimate is 3.6 on average."""
         rng, of = stream(0, "freedom"), np.arange(8)
         found = [
             stratified_mean(rng.standard_normal(16), np.repeat(of, 2), np.full(8, 1 / 8))[2]

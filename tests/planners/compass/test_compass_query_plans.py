@@ -1,4 +1,4 @@
-"""What is believed of a query's plans after telemetry has shown how slow things are."""
+"""Beliefs about a query's plans after telemetry has shown how slow things are."""
 
 import numpy as np
 from compass_worlds import arriving, market, with_context

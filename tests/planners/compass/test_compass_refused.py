@@ -1,4 +1,4 @@
-"""Queries that were refused: who is asked again, and when."""
+"""Refused queries: which are asked again, and when."""
 
 from types import SimpleNamespace
 
@@ -94,7 +94,7 @@ def test_those_that_can_pay_for_one_of_their_plans_are_asked(price, asked):
 
 
 @pytest.mark.parametrize("trigger", ["arrival", "departure", "recovery", "refusal"])
-def test_who_was_refused_is_asked_again_at_ticks_only(trigger):
+def test_refused_queries_are_asked_again_at_ticks_only(trigger):
     board = Board(0, 1)
     board.refuse(q0=[1.0])
     board.now_s, board.trigger = 1.0, trigger
@@ -111,7 +111,7 @@ def test_each_tick_is_a_chance():
         assert board.asked(price) == ([0] if price < 2.0 else [])
 
 
-def test_for_whom_nothing_was_found_is_left_alone_for_a_while():
+def test_a_query_without_any_plan_is_left_alone_for_a_while():
     board = Board(0)
     give_up(board, board.waiting[0])
     board.now_s = PAUSE_S - 1
@@ -120,7 +120,7 @@ def test_for_whom_nothing_was_found_is_left_alone_for_a_while():
     assert board.asked(price=1.0) == [0]
 
 
-def test_those_with_hope_are_told_from_the_others():
+def test_queries_that_can_pay_are_hopeful_and_others_refused():
     board = Board(0, 1, 2)
     board.refuse(q0=[1.0], q1=[0.1])
     found = board.retries(price=2.5)
@@ -146,7 +146,7 @@ def test_room_in_a_station_makes_a_plan_cheaper():
     assert board.asked(price=4.0) == []
 
 
-def test_who_needs_more_than_the_pools_have_left_is_not_asked_nor_is_the_desk():
+def test_queries_that_need_more_than_the_pools_have_left_are_not_asked():
     board = Board(0)
     board.refuse(q0=[0.2])
     board.standing = (0.9,) * 10
@@ -157,14 +157,14 @@ def test_who_needs_more_than_the_pools_have_left_is_not_asked_nor_is_the_desk():
     assert board.looks == 1
 
 
-def test_a_full_backhaul_rules_nobody_out_who_can_pay():
+def test_a_full_backhaul_does_not_rule_out_queries_that_can_pay():
     """As the world refuses nobody for it, and new queries are judged by its price alone."""
     board = Board(0)
     board.refuse(q0=[0.2], backhaul=POOLS.capacity[-1] + 0.1)
     assert board.asked(price=1.0) == [0]
 
 
-def test_who_finds_no_room_on_a_machine_is_not_asked_until_much_later():
+def test_queries_without_room_on_a_machine_are_asked_again_much_later():
     board = Board(0)
     board.refuse(q0=[0.2, 0.3])
     board.fitting = False
@@ -174,7 +174,7 @@ def test_who_finds_no_room_on_a_machine_is_not_asked_until_much_later():
     assert board.asked(price=1.0) == [0], "others of its plans may have become cheaper"
 
 
-def test_of_many_with_hope_those_with_the_cheapest_plans_are_asked():
+def test_of_many_hopeful_queries_those_with_the_cheapest_plans_are_asked():
     board = Board(*range(MOST_HOPEFUL + 2))
     board.refuse(q0=[0.9], **{f"q{1 + at}": [0.1 + 0.01 * at] for at in range(MOST_HOPEFUL + 1)})
     assert board.asked(price=1.0) == list(range(1, MOST_HOPEFUL + 1))
@@ -183,19 +183,19 @@ def test_of_many_with_hope_those_with_the_cheapest_plans_are_asked():
     assert board.asked(price=1.0) == [0, MOST_HOPEFUL + 1]
 
 
-def test_all_with_hope_are_asked_where_plans_may_cost_whatever_they_do():
+def test_without_a_limit_on_price_all_hopeful_queries_are_asked():
     board = Board(*range(MOST_HOPEFUL + 2))
     board.refuse(most=np.inf, **{f"q{at}": [0.9] for at in range(MOST_HOPEFUL + 2)})
     assert board.asked(price=1.0) == list(range(MOST_HOPEFUL + 2))
 
 
-def test_who_is_spoken_for_takes_nobodys_place():
+def test_a_busy_query_takes_no_place_of_the_most_hopeful():
     board = Board(*range(MOST_HOPEFUL + 1))
     board.refuse(**{f"q{at}": [0.1 + 0.01 * at] for at in range(MOST_HOPEFUL + 1)})
     assert board.asked(1.0, busy={0}) == list(range(1, MOST_HOPEFUL + 1))
 
 
-def test_who_is_searched_for_is_not_forgotten():
+def test_a_query_under_search_is_not_forgotten():
     board = Board(0)
     board.refuse(q0=[1.0])
     board.searching, board.waiting = board.waiting, []

@@ -61,7 +61,7 @@ class Crowd:
         self.met, self.windows = int(late["met"].sum()), late.height
 
 
-def test_all_share_what_those_who_came_first_would_not_have_taken():
+def test_sharing_serves_more_than_leaving_first_choices_as_they_are():
     """The first ones take what is cheapest for them, and the later ones need better."""
     stay = [Crowd(StayAsTheyAre(), seed) for seed in (4, 5)]
     share = [Crowd(ShareStations(), seed) for seed in (4, 5)]
@@ -70,7 +70,7 @@ def test_all_share_what_those_who_came_first_would_not_have_taken():
     assert sum(each.met for each in share) > 0.9 * sum(each.windows for each in share)
 
 
-def test_who_gave_way_comes_back_with_what_was_agreed():
+def test_released_queries_return_with_the_agreed_configuration():
     crowd = Crowd(ShareStations(), 4)
     last = crowd.decisions.sort("decided_s").group_by("query", maintain_order=True).last()
     assert "released" in set(crowd.decisions["outcome"])
@@ -120,7 +120,7 @@ class Notes(Scheduler):
         return FirstComeFirstServed().award(context, market, bids)
 
 
-def test_what_becomes_free_is_left_to_those_that_move():
+def test_freed_resources_are_left_to_queries_that_move():
     """Until a regrouping is carried out, or given up, others are served at looks only."""
     scheduler = Notes()
     planner = Compass(scheduler=scheduler, runtime=NoRuntime(), improve_s=0.0)
@@ -201,7 +201,7 @@ class Restless(Notes):
         return [replace(offers[0], number=others[first])]
 
 
-def test_who_is_to_go_is_not_moved_instead():
+def test_a_query_that_must_go_is_released_and_not_moved():
     scheduler = Restless()
     planner = Compass(scheduler=scheduler, runtime=NoRuntime(), improve_s=0.0)
     workload = replace(arriving(1.0, 2.0, 3.0, 4.0, 5.0, 6.0, datasets=BOTH), tiers=TIERS)
@@ -214,7 +214,7 @@ def test_who_is_to_go_is_not_moved_instead():
     assert "deployed" in set(others["outcome"]), "the others are moved"
 
 
-def test_it_is_over_once_only_those_are_left_who_were_to_make_room():
+def test_a_regrouping_ends_when_only_released_queries_are_left():
     left = []
 
     def act(context):
@@ -239,7 +239,7 @@ def test_it_is_over_once_only_those_are_left_who_were_to_make_room():
     assert left[1] is None
 
 
-def test_what_fell_through_promises_nothing_more_and_others_come_next():
+def test_a_configuration_that_failed_is_not_promised_again():
     """Histories go on promising what profiling has shown to miss the floor."""
     search = CmboSearch()
     agreed, promised = [], []
@@ -269,7 +269,7 @@ def test_what_fell_through_promises_nothing_more_and_others_come_next():
 
 
 @pytest.mark.parametrize("wanted", [True, False])
-def test_it_is_tried_for_those_that_want_and_not_too_often(wanted):
+def test_regrouping_is_tried_for_waiting_queries_and_not_too_often(wanted):
     """Alone on a cluster a query finds room by itself."""
     regrouping, search = ShareStations(), CmboSearch()
     found, due, charged_s = [], [], []
@@ -297,7 +297,7 @@ def test_it_is_tried_for_those_that_want_and_not_too_often(wanted):
         assert charged_s[0] == 0
 
 
-def test_who_stays_as_they_are_never_regroup():
+def test_stay_as_they_are_is_never_due():
     due = []
     with_context(lambda context: due.append(StayAsTheyAre().due(context)), arriving(1.0))
     assert due == [False]

@@ -1,4 +1,4 @@
-"""The runtime's watch: what it notices, what it leaves alone, and what comes of it."""
+"""The runtime's watch: what it notices, what it ignores, and what follows."""
 
 from dataclasses import dataclass
 from math import nan
@@ -116,7 +116,7 @@ def slower(factor=0.05, **more):
 class TestLatency:
     """A step in latency shows in windows."""
 
-    def test_it_is_found_and_over_soon_and_without_replanning_it_goes_on(self):
+    def test_drift_is_found_soon_and_lasts_without_replanning(self):
         watched, left = Made(Noted(), slower()), Made(NoRuntime(), slower())
         early = sum(at_s <= STEP_S for at_s, _ in watched.alarms)
         assert early <= 1, "a window that is bad by chance"
@@ -126,13 +126,13 @@ class TestLatency:
         assert left.bad("latency_met", 160.0) > 0.3
         assert watched.bad("latency_met", 160.0) < 0.5 * left.bad("latency_met", 160.0)
 
-    def test_what_was_profiled_is_kept(self):
+    def test_drift_of_latency_keeps_profiles(self):
         """The same configurations elsewhere do: none needs to be profiled again, or another."""
         made = Made(Noted(audit_every_s=0.0), slower(), seed=2)
         assert made.moved
         assert made.tables["profiling"]["at_s"].max() < STEP_S
 
-    def test_only_who_drifted_is_planned_anew(self):
+    def test_only_queries_that_drifted_are_planned_again(self):
         made = Made(Noted(), slower(share=0.5))
         drifted = {query for _, query in made.alarms}
         assert 0 < len(drifted) < 4
@@ -179,7 +179,7 @@ class TestLatency:
         assert not made.tables["windows"].sort("start_s")["latency_met"][1]
         assert made.alarms == []
 
-    def test_who_is_spoken_for_is_not_looked_at(self):
+    def test_busy_queries_are_not_watched(self):
         class Elsewhere(Noted):
             def drifted(self, context, busy):
                 return super().drifted(context, {query.id for query in context.running})
@@ -213,7 +213,7 @@ class TestAccuracy:
         assert sorted(soon) == [0, 1, 2, 3]
         assert min(made.alarms)[0] > STEP_S
 
-    def test_it_is_found_where_the_floor_is_still_met_and_nobody_moves(self):
+    def test_drift_above_the_floor_is_found_and_nobody_moves(self):
         """All that was profiled is of the past; but what serves the queries still does."""
         made = self.made(Noted(audit_every_s=20.0, audit_samples=96), slo=LOW, seed=8)
         at_s, query = made.alarms[0]
@@ -226,11 +226,11 @@ class TestAccuracy:
         )
         assert set(again["configuration"]) == set(served)
 
-    def test_it_is_then_not_found_against_the_floor_alone(self):
+    def test_comparison_with_the_floor_alone_misses_drift_above_it(self):
         blind = Noted(audit_every_s=20.0, audit_samples=96, drift_alpha=1e-30)
         assert self.made(blind, slo=LOW, seed=8).alarms == []
 
-    def test_where_others_drifted_less_evidence_will_do(self):
+    def test_less_evidence_suffices_where_others_drifted(self):
         """Audits of few items: one query alone is found late, many make each other suspect."""
 
         def found_s(many):

@@ -240,7 +240,7 @@ class TestInTheWorld:
 
 
 class TestBetter:
-    """What a running query should rather be served by."""
+    """Plans to which a running query should move."""
 
     POOLS = Pools((("cloud", "cores"), ("cloud", BACKHAUL)), *np.ones((4, 2)), 0.8)
 
@@ -258,13 +258,13 @@ class TestBetter:
         found = scheduler.better(market, SimpleNamespace(id=0), offers, now)
         return [each.probability for each in found]
 
-    def test_from_a_plan_that_costs_nothing_only_one_that_is_clearly_surer(self):
+    def test_from_a_free_plan_only_to_a_clearly_surer_one(self):
         assert self.better(PriceMatching(), 0.0, 0.5, 0.9, 0.901, 0.95) == [0.95]
 
-    def test_where_only_the_price_counts_nothing_is_better_than_one_that_costs_nothing(self):
+    def test_where_only_price_counts_no_plan_is_better_than_a_free_one(self):
         assert self.better(LeastCost(), 0.0, 0.5, 0.9, 0.99) == []
 
-    def test_else_one_that_saves_enough_of_its_price(self):
+    def test_otherwise_to_a_plan_that_saves_enough_of_its_price(self):
         assert self.better(LeastCost(gain=0.3), 0.5, 0.5, costs=0.0) == [0.5]
         assert self.better(LeastCost(gain=0.3), 0.5, 0.5, costs=0.9) == []
 

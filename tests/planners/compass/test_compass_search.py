@@ -33,7 +33,7 @@ def cold(kind=CmboSearch, **options):
 
 
 class Searched:
-    """What one search for one query came to.
+    """The outcome of one search for one query.
 
     Args:
         search: the search.
@@ -278,7 +278,7 @@ class TestEncodings:
             CmboSearch(encoding="binary")
 
     @pytest.mark.parametrize("name", ["least_promise", "least_gain"])
-    def test_parts_must_be_below_one(self, name):
+    def test_shares_must_be_below_one(self, name):
         with pytest.raises(ValueError, match=f"{name}=1.0: must be 0 or more, and below 1"):
             CmboSearch(**{name: 1.0})
 
@@ -289,7 +289,7 @@ class TestEncodings:
 
 
 class TestOffers:
-    """What is offered of what was profiled."""
+    """The plans that are offered after profiling."""
 
     def test_one_profiled_configuration_shows_the_latency_of_every_placement(self):
         made = Searched(cold(most_offers=50), slo={"latency_s": 30.0}, nodes=None)
@@ -376,7 +376,7 @@ class TestOffers:
 
 
 class TestRoom:
-    """What is looked at first, where machines are full but for one station."""
+    """The first proposals where machines are full except for one station."""
 
     STANDS = 10
     """The configuration of that station."""
@@ -434,19 +434,19 @@ class TestRoom:
         return found[0]
 
     @pytest.mark.parametrize("reference", [None, 100.0])
-    def test_a_query_that_waits_is_looked_at_where_it_finds_room(self, reference):
+    def test_a_waiting_query_first_tries_plans_with_room(self, reference):
         """Whether a plan is known that would do, or not."""
         idle, full = self.proposed_at_arrival(reference, latency_s=2.0, accuracy=0.8)
         assert full == self.STANDS != idle
 
-    def test_so_is_one_that_runs_and_knows_of_no_plan_that_would_do(self):
+    def test_a_running_query_without_a_feasible_plan_first_tries_plans_with_room(self):
         idle, full = self.proposed_as_it_runs(None, latency_s=2.0, accuracy=0.8)
         assert full == self.STANDS != idle
 
-    def test_one_that_runs_and_is_served_looks_for_what_is_best(self):
+    def test_a_served_query_tries_the_best_plans_whether_or_not_they_have_room(self):
         idle, full = self.proposed_as_it_runs(100.0, latency_s=2.0, accuracy=0.8)
         assert full == idle != self.STANDS
 
-    def test_not_if_what_has_room_is_unlikely_to_do(self):
+    def test_plans_with_room_that_are_unlikely_to_suffice_are_not_preferred(self):
         idle, full = self.proposed_at_arrival(latency_s=0.5)
         assert full == idle != self.STANDS

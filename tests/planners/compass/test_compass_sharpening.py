@@ -1,4 +1,4 @@
-"""What many items of one configuration tell of another that was measured on few of them."""
+"""Sharpening: many items of one configuration improve the estimate of one measured on few."""
 
 from dataclasses import replace
 from itertools import pairwise
@@ -96,7 +96,7 @@ class TestEstimate:
             ([0.1, 0.9, 0.5, 0.4], [0.3, 0.3, 0.3, 0.3], [0, 0, 0, 0]),  # the control tells nothing
         ],
     )
-    def test_too_little_to_go_by_is_no_estimate(self, values, control, strata):
+    def test_too_few_items_give_no_estimate(self, values, control, strata):
         _, variance, freedom = regressed_mean(
             np.array(values), np.array(control), np.array(strata), WEIGHTS, 0.5, 0.01
         )
@@ -105,7 +105,7 @@ class TestEstimate:
 
 
 class TestProfilers:
-    """What profilers make of it, at a context."""
+    """How profilers use it in a context."""
 
     def beliefs(self, profiler, few=32, many=512, seed=1):
         """Return what is believed of a configuration alone and by another, and the truth."""
@@ -164,7 +164,7 @@ class TestProfilers:
 
 
 class TestSearch:
-    """What is profiled further tells of all that was profiled."""
+    """Further items of one configuration improve the estimates of all."""
 
     def steps(self, search, act_more=None):
         """Return what was found after each confirmation of what was measured on the most items."""
@@ -206,7 +206,7 @@ class TestSearch:
         for (_, before), (_, after) in pairwise(steps):
             assert after.profiled[index].count >= before.profiled[index].count
 
-    def test_what_is_looked_at_later_is_judged_by_it_at_once(self):
+    def test_configurations_profiled_later_are_sharpened_at_once(self):
         shown = []
 
         def more(context, query, index):

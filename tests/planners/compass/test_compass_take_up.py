@@ -1,4 +1,4 @@
-"""Queries whose record a crash of the planner has lost are taken up, whatever of it was lost."""
+"""Queries whose records a planner crash lost are taken up again, whichever were lost."""
 
 from dataclasses import replace
 
@@ -80,7 +80,7 @@ class Lost:
 
 @pytest.mark.parametrize("other", [False, True])
 @pytest.mark.parametrize("lost", [(SEARCH,), (SERVICE,), (SEARCH, SERVICE)])
-def test_what_is_lost_is_put_on_record_again(lost, other):
+def test_lost_records_are_written_again(lost, other):
     made = Lost(lost, other)
     assert made.looked_at == {0}
     assert made.record.plan == made.plan
@@ -91,11 +91,11 @@ def test_what_is_lost_is_put_on_record_again(lost, other):
         assert made.found.spent_s == 1.0, "what was profiled by the last checkpoint costs nothing"
 
 
-def test_where_nothing_is_lost_nobody_is_looked_at():
+def test_without_lost_records_no_query_is_examined():
     assert Lost((), other=False).looked_at == set()
 
 
-def test_what_a_regrouping_found_is_not_ordered_where_its_reason_is_lost():
+def test_plans_of_a_regrouping_are_not_ordered_once_their_profiles_are_lost():
     """Until its time is over, each call would fail on it."""
     missing = []
 

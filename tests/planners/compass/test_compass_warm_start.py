@@ -219,20 +219,20 @@ class TestHandOver:
         assert max(count for count, histories in good.weighed if histories) >= 8
         assert max(count for count, histories in wrong.weighed if histories) == 4
 
-    def test_what_wrong_histories_said_is_forgotten_with_them(self):
+    def test_beliefs_from_wrong_histories_are_dropped_with_them(self):
         """After that, what is believed is what a cold search believes of the same."""
         wrong = searched(Given(given=(history(1 - ACCURACY),)), patience=12, least_promise=0.0)
         error = np.abs(wrong.kept.accuracy - ACCURACY).mean()
         assert wrong.kept.measured == len(wrong.found.profiled)
         assert error < 0.5 * np.abs(1 - 2 * ACCURACY).mean()
 
-    def test_without_any_it_starts_as_told_and_weighs_nothing(self):
+    def test_without_histories_it_starts_with_the_initial_configurations(self):
         cold = Given()
         made = searched(cold, improve=False, slo={"latency_s": 1.0, "accuracy": 0.97})
         assert next(iter(made.found.profiled)) == 0
         assert all(histories == 0 for _, histories in cold.weighed)
 
-    def test_what_is_kept_is_what_was_believed(self):
+    def test_the_history_kept_holds_the_last_beliefs(self):
         made = searched(Given(), patience=6, least_promise=0.0)
         for index, seen in made.found.profiled.items():
             assert made.kept.accuracy[index] == pytest.approx(seen.accuracy, abs=0.1)
@@ -285,8 +285,8 @@ class TestInTheWorld:
         assert counts[0] == [(0, 0), (1, 0), (2, 0)]
         assert counts[10] == [(0, 0), (1, 1), (2, 2)]
 
-    def test_what_is_cut_to_one_item_ends_what_is_profiled_ahead(self):
-        """Of a single item there is no variance to learn from."""
+    def test_profiling_ahead_ends_when_the_budget_leaves_one_item(self):
+        """A single item has no variance to learn from."""
         search = CmboSearch(warm_start=WarmStart(ahead=2))
         made = run(
             scenario(12.0, workload=arriving(1.0, 5.0), profiling=Profiling(workers=1)),
@@ -295,7 +295,7 @@ class TestInTheWorld:
         assert made.planner_errors == []
         assert made.tables.take()["decisions"].height > 0
 
-    def test_what_is_profiled_ahead_is_once_for_a_data_set_and_delays_nobody(self):
+    def test_profiling_ahead_happens_once_per_data_set_and_delays_no_query(self):
         """It costs device time, within the budget of a data set, and is looked at like others."""
 
         def act(context):
@@ -315,7 +315,7 @@ class TestInTheWorld:
         assert runs["charged_s"].sum() <= 0.5
         assert set(runs["dataset"]) == {"LibriSpeech"}
 
-    def test_what_is_profiled_ahead_tells_the_times_of_operators_by_what_reaches_them(self):
+    def test_times_profiled_ahead_depend_on_knobs_of_upstream_operators(self):
         """As profiling has it: knobs that come later change nothing of an operator's time."""
         found = []
 

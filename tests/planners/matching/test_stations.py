@@ -99,7 +99,7 @@ def crowd(seed, queries=16):
     return stations_of(plans, units, 1.5)
 
 
-def test_all_share_what_none_would_take_alone():
+def test_queries_share_a_station_that_is_nobodys_first_choice():
     """Each has a station of its own that is worth a little more; one GPU holds one station."""
     own = [(query, 1.0, {query: 0.2}) for query in range(4)]
     shared = [(query, 0.9, {4: 0.2}) for query in range(4)]
@@ -107,7 +107,7 @@ def test_all_share_what_none_would_take_alone():
     assert served(problem, share_stations(problem, nobody(problem))) == pytest.approx(3.6)
 
 
-def test_who_is_served_gives_way_only_to_more():
+def test_served_queries_give_way_only_to_more_queries():
     """The one that holds the GPU stays if only one other wants it, and goes if two do."""
     plans = [(0, 1.1, {0: 0.2}), (1, 1.0, {1: 0.2}), (2, 1.0, {1: 0.2})]
     one, two = stations_of(plans[:2], [1.0, 1.0], 1.0), stations_of(plans, [1.0, 1.0], 1.0)
