@@ -6,6 +6,7 @@ What is heavy is imported afterwards, so that ``compass-sim --help`` is quick.
 import os
 import sys
 
+from lab.common.garbage import imported_for_good
 from lab.common.options import listing
 
 HELP = """\
@@ -62,7 +63,8 @@ def main() -> int:
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Exceptions come here, instead of to Hydra's printer.
-    from lab.cli.run import run
+    with imported_for_good():
+        from lab.cli.run import run
 
     return run()
 

@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 from hardware_models.errors import TableError, UnknownNameError
 from lab.common import options
 from lab.common.errors import InputError, choices
+from lab.common.garbage import imported_for_good
 
 OK, REFUSED, INTERRUPTED = 0, 2, 130
 MOST_ROWS = 20
@@ -100,7 +101,9 @@ def _add(tools: Any, name: str, place: str, help: str, description: str = "") ->
 
 def _call(place: str, options: argparse.Namespace) -> Any:
     module, _, function = place.partition(".")
-    return getattr(import_module(f"lab.cli.{module}"), function)(options)
+    with imported_for_good():
+        imported = import_module(f"lab.cli.{module}")
+    return getattr(imported, function)(options)
 
 
 def _add_tools_on_runs(tools: Any) -> None:

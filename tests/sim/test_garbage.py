@@ -31,12 +31,14 @@ def test_an_error_within_restores_collection_too():
 
 
 def test_garbage_is_collected_rarely_while_a_world_runs():
+    gc.set_threshold(700, 10, 10)
     seen = []
     run(
         scenario(2.0, workload=Workload(arrivals=At((1.0,)))),
         Does(lambda _: seen.append(gc.get_threshold())),
     )
-    assert seen[0][0] >= ALLOCATIONS_PER_COLLECTION > gc.get_threshold()[0]
+    assert seen[0][0] == ALLOCATIONS_PER_COLLECTION
+    assert gc.get_threshold()[0] == 700
 
 
 @pytest.mark.parametrize("most", [0, 2 * ALLOCATIONS_PER_COLLECTION])

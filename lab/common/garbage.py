@@ -1,0 +1,24 @@
+"""Garbage collection in the process of a command."""
+
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+ALLOCATIONS_PER_COLLECTION = 50_000  # first threshold of ``gc``
+
+
+@contextmanager
+def imported_for_good() -> Iterator[None]:
+    """Import without collecting garbage; collect seldom afterwards, and never what was imported.
+
+    Modules live as long as the process: looking through them takes a tenth of a short run.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.set_threshold(max(ALLOCATIONS_PER_COLLECTION, gc.get_threshold()[0]))
+        if enabled:
+            gc.enable()
