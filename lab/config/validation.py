@@ -62,7 +62,9 @@ def table_set(node: Any, overrides: Sequence[str]) -> TableSet:
     except ValidationError as error:
         raise InputError(_sentence(error, overrides, "tables")) from None
     except ValueError as error:
-        raise InputError(f"tables: {one_line(error)}") from None
+        key = getattr(error, "__notes__", ["tables"])[0]
+        reason = one_line(error).removeprefix(f"{key.partition('.')[2]}: ")
+        raise InputError(f"{key}: {reason}") from None
 
 
 def check_complete(tree: Any, known: Mapping[str, Any], above: str = "") -> None:

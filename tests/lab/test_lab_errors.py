@@ -171,7 +171,17 @@ WRONG = [
     (["+workload.foo=1"], ["+workload.foo=1", "no key", "lifetime_mean_s"]),
     (["+application.tiers.premium.wieght=1"], ["wieght", "nearest: weight"]),
     (["tables.linkz=my.csv"], ["tables.linkz=my.csv", "nearest is 'links'"]),
-    (["tables.links=my.csv"], ["tables: my.csv: no such file"]),
+    (["tables.links=my.csv"], ["tables.links: my.csv: no such file"]),
+    (["tables.accelerators=my.toml"], ["tables.accelerators: my.toml: cannot be read as TOML"]),
+    (["tables.accelerators=3"], ["tables.accelerators=3: must be the path of a file"]),
+    (
+        ["cluster.nodes.cloud.region=us-west1"],
+        ["cluster.nodes.cloud.region=us-west1: no such region", "us-central1, europe", "nearest"],
+    ),
+    (
+        ["cluster.nodes.cloud.purchase=spott"],
+        ["cluster.nodes.cloud.purchase=spott: no such offer of a2-highgpu-1g", "nearest: spot"],
+    ),
     (["tables.links={path: my.csv, how: add}"], ["tables.links.how='add'", "merge or replace"]),
     (["application=speech"], ["application=speech", "nearest is 'speech_recognition'"]),
     (["seed=-1"], ["seed=-1", "0 or more"]),
