@@ -1,6 +1,7 @@
 """A composed configuration checked against its model; what is wrong becomes one sentence."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any, get_type_hints
@@ -123,7 +124,7 @@ def _sentence(error: ValidationError, overrides: Sequence[str], *above: str) -> 
             return f"{key}.{message}"
         return f"{key if isinstance(value, Mapping) else said}: {message}"
     wanted = f"must be {allowed(type_at(Settings, path), key)}"
-    if kind in BOUNDS:
+    if kind in BOUNDS and not re.match("0+-", str(value)):  # pydantic reads 0-4 as -4
         unit = unit_of(key)
         wanted = BOUNDS[kind].format(**context, unit=f" {unit}" if unit else "")
     elif value is None:

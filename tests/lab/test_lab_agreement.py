@@ -176,7 +176,7 @@ def test_a_plane_that_raises_is_named(planes, capsys):
         ),
         (["experiment=speech_smal"], "experiment=speech_smal: there is no such experiment; ch"),
         (["experiment=fig02_chat"], "experiment=fig02_chat: there is no such experiment; it is"),
-        (["speech_small"], "speech_small: not a valid override (missing"),
+        (["speech_small"], "speech_small: not a valid override; write"),
         (["horizon_s=0.1"], "horizon_s=0.1: must be 1 s or more"),
         (["hydra.run.dir=here"], "hydra.run.dir=here: Hydra's own keys are for compass-sim;"),
         (["data_plane._target_=planners.Greedy"], "data_plane._target_=planners.Greedy: is not a"),

@@ -76,7 +76,25 @@ WRONG = [
         ["drift.events.1.at", "duration_s", "nearest is 'at_s'"],
     ),
     (["--config-dir", "nowhere"], ["--config-dir=nowhere: no such directory"]),
-    (["workload.rate"], ["workload.rate", "key=value"]),
+    (["workload.rate"], ["workload.rate: not a valid override; write key=value"]),
+    (["seed:1"], ["seed:1: not a valid override; write key=value"]),
+    (["seed=0-4"], ["seed=0-4: must be a whole number"]),
+    (["seed=0,1"], ["seed=0,1: several values; add -m"]),
+    (["-m", "seed=range(1,2,0)"], ["seed=range(1,2,0): range() arg 3 must not be zero"]),
+    (
+        ["-m", "workload.rate=interval(1,2)"],
+        ["workload.rate=interval(1,2): an interval is for", "write workload.rate=1,2"],
+    ),
+    (["rate=0.2"], ["rate=0.2: there is no key rate", "the nearest is 'workload.rate'"]),
+    (["nodes.cloud.count=2"], ["there is no key nodes", "the nearest is 'cluster.nodes'"]),
+    (
+        ["planner=greedy", "planner.compare.me._target_=planners.Greedy"],
+        ["planner.compare.me._target_=planners.Greedy: one planner is chosen", "=comparison"],
+    ),
+    (
+        ["+planner.compare.me=planners.Greedy"],
+        ["planner.compare.me=planners.Greedy: must be a mapping, such as {_target_: ...}"],
+    ),
     (
         ["workload.tiers=[standard,economy]"],
         ["workload.tiers=[standard,economy]: must be a mapping", "not a list", "weight, latency_s"],
@@ -109,7 +127,7 @@ WRONG = [
     ),
     (["workload=3"], ["workload=3", "poisson", "nearest is"]),
     (["seed=0,1"], ["seed=0,1", "-m"]),
-    (["seed=${nothing}"], ["seed=${nothing}", "not found"]),
+    (["seed=${nothing}"], ["seed=${nothing}: there is no key nothing to take a value from"]),
     (["--fast"], ["--fast", "--help"]),
     (["planner._target_=nope"], ["planner._target_=nope", "my_pkg.MyPlanner"]),
     (["planner._target_=nope.Nope"], ["planner._target_=nope.Nope", "No module named 'nope'"]),
@@ -248,6 +266,47 @@ def test_a_file_that_is_no_yaml_is_told_by_its_line(compass, tmp_path):
             "experiment=mine",
             "defaults: [override /planner: greedy]\n",
             ["experiment=mine: ", "# @package _global_"],
+        ),
+        (
+            "experiment=mine",
+            "# @package _global_\ndefaults: {planner: greedy}\n",
+            ["sim: experiment/mine.yaml: defaults: must be a list", "'- override /planner: gree"],
+        ),
+        ("cluster=mine", "defaults: small\n", ["sim: cluster/mine.yaml: defaults: must be a list"]),
+        (
+            "experiment=mine",
+            "# @package _global_\ndefaults: [3]\n",
+            ["sim: experiment=mine: defaults: must be a list"],
+        ),
+        (
+            "experiment=mine",
+            "# @package _global_\ndefaults: [override /planer: greedy]\n",
+            ["experiment/mine.yaml: defaults: override planer: choose one of", "is '/planner'"],
+        ),
+        (
+            "experiment=mine",
+            "# @package _global_\ndefaults: [planner: greedy]\n",
+            ["experiment=mine: defaults: planner: greedy: write '- override /planner: greedy'"],
+        ),
+        (
+            "experiment=mine",
+            "# @package _global_\ndefaults: [/planner: greedy]\n",
+            ["experiment=mine: defaults: planner is chosen already; write '- override /planner:"],
+        ),
+        (
+            "experiment=mine",
+            "# @package _global_\ndefaults: [speech_smal]\n",
+            ["experiment=speech_smal: ", "choose one of captioning_hours", "is 'speech_small'"],
+        ),
+        (
+            "experiment=mine",
+            "# @package _global_\nworkload.rate: 0.2\n",
+            ["workload.rate: a file nests its keys; write workload: and, indented below it, rate:"],
+        ),
+        (
+            "experiment=mine",
+            "# @package _global_\nseed: ${sead}\n",
+            ["${sead}: there is no key sead to take a value from"],
         ),
     ],
 )
