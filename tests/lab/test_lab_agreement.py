@@ -27,7 +27,10 @@ SPEECH = ["experiment=speech_small", "horizon_s=60", "seed=3"]
 GREEDY = [*SPEECH, "planner=greedy"]
 OPERATORS = ["first", "second"]
 PLANES = """
+from time import sleep
+
 import numpy as np
+from scenarios import compiled
 from sim.dataplane.blocks.plane import BlocksPlane
 from sim.dataplane.base.request_rows import COMPUTE, NUMBER, OUTCOME, QUERY, line_of
 
@@ -56,6 +59,13 @@ class Doubled:
 class BornTwice(BlocksPlane):
     def __init__(self, recorder):
         super().__init__(Doubled(recorder))
+
+class Compiling(BlocksPlane):
+    def advance(self, until_ns):
+        if until_ns == 10**9:
+            sleep(1.0)
+            compiled._compilation.spent_s += 1.0
+        super().advance(until_ns)
 
 class Failing(BlocksPlane):
     def advance(self, until_ns):
@@ -107,6 +117,14 @@ def test_planes_agree_on_queues_that_are_not_fifo_or_shed(queues, capsys):
     crowd = ["workload.rate=0.3", "cluster.max_utilisation=0.95", f"cluster.{queues}"]
     assert main(["agree", *GREEDY, *crowd]) == 0
     assert "Greedy: EventsPlane and BlocksPlane agree on" in capsys.readouterr().out
+
+
+def test_compiling_counts_as_no_time_and_a_short_run_gives_no_ratio(planes, capsys):
+    words = [*GREEDY, "workload.rate=0", "data_plane._target_=own_planes.Compiling"]
+    assert main(["agree", *words]) == 0
+    said = capsys.readouterr().out
+    assert "agree on 0 requests" in said
+    assert re.search(r"they took 0\.\d\d s and 0\.\d\d s of wall time\n$", said)
 
 
 def test_planes_agree_on_a_scenario_in_a_file_of_ones_own(tmp_path, capsys):

@@ -509,9 +509,13 @@ def test_a_recording_in_other_units_or_of_no_use_is_a_warning(tmp_path, text, we
         assert sentence.startswith(f"network.traces.train{part}")
 
 
-def test_a_rate_of_nothing_is_a_warning(compass):
-    status, _, err = compass("planner=cheapest_feasible", "workload.rate=0")
+def test_a_rate_of_nothing_is_a_warning(compass, capsys):
+    status, out, err = compass("planner=greedy", "workload.rate=0", "hydra.run.dir=idle")
+    assert out.count("no queries") == 2
+    assert "not reached" not in out
     assert (status, err) == (0, "compass-sim: warning: workload.rate=0: no query will arrive\n")
+    assert tools_main(["explain", "idle", "0"]) == 2
+    assert capsys.readouterr().err.endswith("QUERY=0: no such query; the run has no queries\n")
 
 
 def test_of_a_key_that_is_set_twice_the_last_value_holds_and_a_warning_says_so(compass):
