@@ -157,10 +157,8 @@ class Accelerator(_Keys):
         for number, each in enumerate(self.profiles):
             key, last = f"partitions.profiles.{number}", slices - each.size
             if each.gb > self.chip.memory_gb:
-                raise ValueError(
-                    f"{key}.gb={each.gb:g}: must be {self.chip.memory_gb:g}, which is "
-                    "chip.memory_gb, or less"
-                )
+                most = f"{self.chip.memory_gb:g}, chip.memory_gb,"
+                raise ValueError(f"{key}.gb={each.gb:g}: must be {most} or less")
             if max(each.starts) > last:
                 raise ValueError(
                     f"{key}.starts={each.starts}: must be {last} or less, because {each.name} "

@@ -72,7 +72,7 @@ def claims(analysis: Analysis) -> Iterator[Claim]:
         yield Claim(f"One planner, {chosen[0]}: there is no other to compare it with.")
     yield from _unlike(analysis)
     for metric in CLAIMED:
-        if chosen and analysis.overall is not None:
+        if chosen and analysis.pooled_runs:
             yield _claim(analysis, metric, chosen)
     others = set(done["planner"]) - set(chosen)
     if bounds := [name for name in planners_of(analysis.sweep) if name in others]:
@@ -104,7 +104,7 @@ def _unlike(analysis: Analysis) -> Iterator[Claim]:
             parts = [f"{name}{', ' * bool(name)}{_seeds(some)}" for name, some in seeds.items()]
             more = "; and others" if len(parts) > MOST_NAMED else ""
             details.append(f"{planner} has not finished {'; '.join(parts[:MOST_NAMED])}{more}.")
-    if analysis.overall is None:
+    if not analysis.pooled_runs:
         yield Claim(
             "No setting has finished runs of every planner on the same seed, so nothing can be "
             "said over all settings; the tables have each."
@@ -140,9 +140,9 @@ def _claim(analysis: Analysis, metric: Metric, chosen: list[str]) -> Claim:
         return Claim(f"The {metric.label} has no value in any run.")
     if len(analysis.comparisons) == 1:
         [one] = verdicts.values()
-        common = analysis.pooled_runs
-        where = f", over the {_cells(common, False)} that all finished"
-        return Claim(f"{one.text}{where if common < analysis.seeds else ''}.", one.details)
+        where = f", over the {_cells(analysis.pooled_runs, False)} that all finished"
+        where *= analysis.pooled_runs < analysis.seeds
+        return Claim(f"{one.text}{where}.", one.details)
     (name, often), *others = Counter(one.planner for one in verdicts.values()).most_common()
     surely = sum(one.clear for one in verdicts.values() if one.planner == name)
     text = f"In {metric.label}, {name} is ahead in {often} of {count(len(verdicts), 'setting')}"
@@ -190,13 +190,12 @@ def _verdict(
     seeds = comparison.runs["seed"].n_unique()
     details = []
     for other in chosen:
-        for row in rows.filter(other=other).iter_rows(named=True):
-            lacks = ""
-            if counts[other] < best["n"]:
-                lacks = (
-                    f"{other} has none on {seeds - counts[other]} of {seeds} seeds, so is behind. "
-                )
-            details.append(f"{lacks}{_detail(metric, row, seeds)}")
+        lacks = (
+            f"{other} has none on {seeds - counts.get(other, 0)} of {seeds} seeds, so is behind. "
+        )
+        lacks *= counts.get(other, 0) < best["n"]
+        found = rows.filter(other=other).iter_rows(named=True)
+        details += [f"{lacks}{_detail(metric, row, seeds)}" for row in found]
     sure = bool(rows.height) and all(map(clear, rows.iter_rows(named=True)))
     return Verdict(name, sure, text, details)
 

@@ -179,7 +179,7 @@ def test_a_user_s_board_takes_the_place_of_ours_of_its_name(tmp_path):
         ('assumption = "guessed"', "", ["speed.1: give source and url, or assumption with the"]),
         ("usd_per_hour = 10", "usd_per_hour = inf", ["usd_per_hour=inf: must be a finite number"]),
         ("compute = 2", "compute = 0", ["partitions.profiles.1.compute=0: must be greater than"]),
-        ("gb = 20,", "gb = 30,", ["profiles.1.gb=30: must be 20, which is chip.memory_gb"]),
+        ("gb = 20,", "gb = 30,", ["profiles.1.gb=30: must be 20, chip.memory_gb, or less"]),
         (
             "starts = [0],",
             "starts = [1],",
