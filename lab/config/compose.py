@@ -224,8 +224,8 @@ def _check_times(planner: Planner) -> None:
     name, budget_s, period_s = type(planner).__name__, planner.budget_s, planner.replan_every_s
     if not (isinstance(budget_s, Real) and 0 <= budget_s <= MOST_HORIZON_S):
         raise InputError(
-            f"planner.budget_s={budget_s!r}: must be a number, 0 s or more, and "
-            f"{MOST_HORIZON_S:g} s or less (of {name})"
+            f"planner.budget_s={budget_s!r}: must be 0 s or more, and {MOST_HORIZON_S:g} s or "
+            f"less (of {name})"
         )
     if period_s is not None and not (
         isinstance(period_s, Real) and LEAST_PERIOD_S <= period_s <= MOST_HORIZON_S

@@ -89,7 +89,7 @@ def unknown_key(full_key: str, key: str, known: list[str], overrides: Sequence[s
         hint = f"; to add one, write '+{parent}={{{key}: ...}}'"
         if parent == "workload.tiers":
             hint += "; those of the application are application.tiers"
-    near = nearest_clause(key, likely or names)
+    near = nearest_clause(key, [*likely, *names])
     return f"{override}: there is no key {full_key}{allowed}{near}{hint}"
 
 
@@ -144,7 +144,7 @@ def _without_key(message: str, overrides: Sequence[str]) -> str | None:
 
 def _wrong_value(first: str, overrides: Sequence[str]) -> str | None:
     """Return what is wrong with a value, from the first line of Hydra's message, if it is known."""
-    if several := re.match("Ambiguous value for argument '(.*)'$", first):
+    if several := re.match("(?:Ambiguous value for arg|Sweep param).* '(.*)'", first):
         return f"{several[1]}: several values; add -m to run every value"
     if "INTERVAL_SWEEP" in first:
         given = next(one for one in overrides if "interval(" in one)

@@ -80,6 +80,8 @@ WRONG = [
     (["seed:1"], ["seed:1: not a valid override; write key=value"]),
     (["seed=0-4"], ["seed=0-4: must be a whole number"]),
     (["seed=0,1"], ["seed=0,1: several values; add -m"]),
+    (["seed=range(3)"], ["sim: seed=range(3): several values; add -m"]),
+    (["figure=false"], ["figure=false: there is no key figure", "the nearest is 'figures'"]),
     (["-m", "seed=range(1,2,0)"], ["seed=range(1,2,0): range() arg 3 must not be zero"]),
     (
         ["-m", "workload.rate=interval(1,2)"],
