@@ -152,10 +152,7 @@ SCHEMAS: Mapping[str, Schema] = {
         metric=_TEXT,
     ),
     "link_autocorrelation": _schema(
-        ("technology",),
-        dataset=_TEXT,
-        lag1=Column(pl.Float64, low=0, high=0.999),
-        n=_COUNT,
+        ("technology",), dataset=_TEXT, lag1=Column(pl.Float64, low=0, high=0.999), n=_COUNT
     ),
     "llm_iteration": _schema(
         ("model", "gpu", "tensor_parallel", "prompt_tokens", "batch", "output_tokens"),

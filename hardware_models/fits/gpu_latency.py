@@ -37,11 +37,7 @@ def _batch_folds(table: pl.DataFrame) -> npt.NDArray[np.int64]:
     return np.asarray((size + 3 * model) % (size.max() + 1))
 
 
-SCHEMES = {
-    RANDOM: _random_folds,
-    "curve out": _curve_folds,
-    "batch out": _batch_folds,
-}
+SCHEMES = {RANDOM: _random_folds, "curve out": _curve_folds, "batch out": _batch_folds}
 """Cross-validation schemes: each gives every row the number of its fold.
 
 ``curve out`` leaves a model without one pair of slices and processes, at every batch;
@@ -92,7 +88,4 @@ def fit() -> Fit:
         )
         for scheme in SCHEMES
     ]
-    return Fit(
-        coefficient_rows(LATENCY, values, kernel),
-        pl.concat(errors),
-    )
+    return Fit(coefficient_rows(LATENCY, values, kernel), pl.concat(errors))

@@ -80,7 +80,4 @@ def fit() -> Fit:
             .with_columns(group=pl.lit(f"{mps.INTERFERENCE_GROUP} all")),
         ]
     )
-    return Fit(
-        pl.DataFrame(rows, schema=["group", "coefficient", "value"], orient="row"),
-        errors,
-    )
+    return Fit(pl.DataFrame(rows, schema=["group", "coefficient", "value"], orient="row"), errors)

@@ -110,11 +110,7 @@ def _thread_form(model: str) -> tuple[float, ...]:
 def _measured_ms(model: str) -> dict[tuple[int, float], float]:
     rows = thread_rows().filter(pl.col("model") == model)
     return dict(
-        zip(
-            rows.select("batch", "mps_active_thread_pct").iter_rows(),
-            rows["value"],
-            strict=True,
-        )
+        zip(rows.select("batch", "mps_active_thread_pct").iter_rows(), rows["value"], strict=True)
     )
 
 

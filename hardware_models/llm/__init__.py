@@ -1,11 +1,6 @@
 """Language models: their size and memory, and how long the iterations of an engine take."""
 
-from hardware_models.llm.architecture import (
-    language_model,
-    models,
-    precisions,
-    weight_bytes,
-)
+from hardware_models.llm.architecture import language_model, models, precisions, weight_bytes
 from hardware_models.llm.times import (
     WHOLE,
     IterationTimes,

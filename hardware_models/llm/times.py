@@ -17,18 +17,8 @@ import polars as pl
 from hardware_models.basis import Basis, worst
 from hardware_models.errors import pick
 from hardware_models.gpu import mig
-from hardware_models.llm.architecture import (
-    language_model,
-    layer_bytes,
-    names_of,
-)
-from hardware_models.llm.speed import (
-    FULL_PRECISION,
-    SPEED,
-    STACK,
-    attention_flops,
-    flops_per_s,
-)
+from hardware_models.llm.architecture import language_model, layer_bytes, names_of
+from hardware_models.llm.speed import FULL_PRECISION, SPEED, STACK, attention_flops, flops_per_s
 from hardware_models.reference import LAYER_REFERENCE, REFERENCE
 from hardware_models.surfaces import coefficients, correction
 from hardware_models.tables import load_table, required_row, table_cache

@@ -107,11 +107,7 @@ class Capacity:
 
 
 def offers_of(
-    view: PlanView,
-    plans: Ints,
-    load: Floats,
-    extra_usd_per_hour: Floats,
-    keep: int | None = None,
+    view: PlanView, plans: Ints, load: Floats, extra_usd_per_hour: Floats, keep: int | None = None
 ) -> list[FeasiblePlan]:
     """Return the feasible plans of a query that an optimum may need.
 
@@ -321,10 +317,7 @@ class _Found(NamedTuple):
 
 
 def _highs(
-    of: Program,
-    objective: Floats,
-    limits: Limits | None,
-    more: tuple[Floats, float] | None = None,
+    of: Program, objective: Floats, limits: Limits | None, more: tuple[Floats, float] | None = None
 ) -> _Found | None:
     """Minimise an objective; by linear programming if ``limits`` is None.
 

@@ -138,10 +138,7 @@ class StaticPlan(QueryByQuery):
         if kind == "llm":  # an engine does not share its instance
             return Allocation(profile, self.replicas, max_batch=cluster.llm_sequences)
         return Allocation(
-            profile,
-            self.replicas,
-            processes=self.processes,
-            thread_percent=self.thread_percent,
+            profile, self.replicas, processes=self.processes, thread_percent=self.thread_percent
         )
 
     def _profile(self, cluster: Cluster, node: str) -> str:

@@ -251,10 +251,7 @@ def _benchmarks() -> list[str]:
 
 
 def _generation_s(
-    models: Sequence[Model | None],
-    prompt_tokens: Floats,
-    output_tokens: Floats,
-    sequences: Floats,
+    models: Sequence[Model | None], prompt_tokens: Floats, output_tokens: Floats, sequences: Floats
 ) -> Floats:
     """Return each configuration's time for the mean request; equal ones are computed once."""
     asked = list(zip(models, prompt_tokens, output_tokens, sequences, strict=True))

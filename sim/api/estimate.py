@@ -91,12 +91,7 @@ def _time_moments(times_s: Floats, allowance: Floats) -> tuple[Floats, float, fl
         means[0] = whole  # NumPy sums a single column in the order of a row.
     means /= count
     mean, variance = moments(totals / allowance, 0)
-    return (
-        means,
-        sqrt(variance) / mean,
-        mean / (whole / count),
-        total(1 / allowance) / count,
-    )
+    return (means, sqrt(variance) / mean, mean / (whole / count), total(1 / allowance) / count)
 
 
 @dataclass(frozen=True)

@@ -94,12 +94,7 @@ class World:
         self.env = Clock()
         self._routes = RouteBuilder(self.data, scenario, self.planning_service.nominal)
         self.deployments = Deployments(
-            self.env,
-            scenario.cluster,
-            self.machines,
-            self.billing,
-            self._routes,
-            self.data,
+            self.env, scenario.cluster, self.machines, self.billing, self._routes, self.data
         )
         self._interference = Interference(self.machines, self.data)
         self.planner_errors: list[str] = []

@@ -265,8 +265,7 @@ class SloMonitor:
     def _note_time(self, slots: Ints | int, now_ns: int) -> None:
         some = np.atleast_1d(np.asarray(slots, np.int64))
         self._count(
-            len(some),
-            lambda done: wc.spread_time(self._counts, some, done, now_ns, self.window_ns),
+            len(some), lambda done: wc.spread_time(self._counts, some, done, now_ns, self.window_ns)
         )
 
     def _count(self, many: int, count: Callable[[int], int]) -> None:

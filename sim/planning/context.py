@@ -360,11 +360,7 @@ class ServedContext(Facet, PlanningContext):
             figures.ways,
         )
         return Prediction(
-            mean_s,
-            quantile_s,
-            utilisation,
-            measurement.accuracy_mean,
-            figures.cost_usd_per_hour,
+            mean_s, quantile_s, utilisation, measurement.accuracy_mean, figures.cost_usd_per_hour
         )
 
     def fits(self, query: Query, plan: Plan, beside: Sequence[tuple[Query, Plan]] = ()) -> bool:

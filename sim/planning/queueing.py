@@ -150,11 +150,7 @@ class Sizes(NamedTuple):
 
 
 def present_loads(
-    machines: Machines,
-    dataset: Dataset,
-    query: Query,
-    view: PlanView,
-    indices: Ints,
+    machines: Machines, dataset: Dataset, query: Query, view: PlanView, indices: Ints
 ) -> OtherLoads:
     """Return the present load of others at the stations that a query would join or share."""
     space = cast(PlanSpace, view.space)

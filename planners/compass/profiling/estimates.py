@@ -120,12 +120,7 @@ def stratified_mean(
 
 
 def regressed_mean(
-    values: Floats,
-    control: Floats,
-    strata: Ints,
-    weights: Floats,
-    mean: float,
-    variance: float,
+    values: Floats, control: Floats, strata: Ints, weights: Floats, mean: float, variance: float
 ) -> tuple[float, float, float]:
     """Return the mean of a sample, corrected by a control that was measured on more items.
 

@@ -234,12 +234,7 @@ class Beliefs:
         return found
 
     def _chosen(
-        self,
-        its: PayablePlans,
-        accurate: Bools,
-        sure: Floats,
-        shared: Sequence[int],
-        now: int,
+        self, its: PayablePlans, accurate: Bools, sure: Floats, shared: Sequence[int], now: int
     ) -> Candidates:
         """Return the part of `candidates`; ``accurate`` and ``sure`` are those of `Believed`."""
         view, at = self._wide.view, its.configuration
@@ -346,11 +341,7 @@ class Beliefs:
 
 
 def beliefs_of(
-    search: "Search",
-    context: PlanningContext,
-    query: Query,
-    market: Market,
-    found: SearchState,
+    search: "Search", context: PlanningContext, query: Query, market: Market, found: SearchState
 ) -> Beliefs:
     """Return the beliefs about a query's plans, as its search judges them."""
     features = ENCODINGS[search.encoding]

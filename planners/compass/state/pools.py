@@ -280,9 +280,7 @@ class ResourceUse:
                 units.append(float(kind.replicas))
             servers.append(float(kind.servers))
         return cls(
-            np.array([*pool, 0], dtype=np.int64),
-            np.array([*units, 0.0]),
-            np.array([*servers, 1.0]),
+            np.array([*pool, 0], dtype=np.int64), np.array([*units, 0.0]), np.array([*servers, 1.0])
         )
 
     def filled(

@@ -13,13 +13,7 @@ from scenarios.cluster import DISCIPLINES, FIFO
 from scenarios.requests import RequestBlock
 from sim._jit.id_pool import grown
 from sim.dataplane.base.durations import NEVER, NOMINAL
-from sim.dataplane.base.interface import (
-    Iterations,
-    LinkSpec,
-    Recorder,
-    Route,
-    StationSpec,
-)
+from sim.dataplane.base.interface import Iterations, LinkSpec, Recorder, Route, StationSpec
 from sim.dataplane.base.rate_profile import RateProfile
 from sim.dataplane.base.request_rows import ENDED, OUTCOME, width
 from sim.dataplane.blocks import tables as tb

@@ -93,12 +93,7 @@ def serve_alone(
 
 @inlined
 def _finish(
-    stops: RecordArray,
-    steps: Ints,
-    station: int,
-    start_ns: int,
-    work_ns: int,
-    factor: float,
+    stops: RecordArray, steps: Ints, station: int, start_ns: int, work_ns: int, factor: float
 ) -> int:
     if stops[station].steady:
         finish_ns = start_ns + batch_ns(work_ns, factor, 1.0)
