@@ -520,6 +520,19 @@ def test_a_rate_of_nothing_is_a_warning(compass, capsys):
     assert capsys.readouterr().err.endswith("QUERY=0: no such query; the run has no queries\n")
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["-m", "hydra.run.dir=x"], "hydra.run.dir=x: has no effect with -m; set hydra.sweep.dir"),
+        (["hydra.sweep.dir=x"], "hydra.sweep.dir=x: has no effect without -m; set hydra.run.dir"),
+    ],
+)
+def test_a_directory_that_is_not_written_to_is_a_warning(compass, tmp_path, words, said):
+    status, _, err = compass("planner=greedy", "horizon_s=1", *words)
+    assert (status, err) == (0, f"compass-sim: warning: {said}\n")
+    assert not (tmp_path / "x").exists()
+
+
 def test_of_a_key_that_is_set_twice_the_last_value_holds_and_a_warning_says_so(compass):
     twice = ("seed=1", "seed=2")
     status, out, err = compass("planner=cheapest_feasible", "workload.rate=0.01", *twice)
