@@ -154,17 +154,27 @@ class Accelerator(_Keys):
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         slices = max((each.size for each in self.profiles), default=0)
-        for each in self.profiles:
+        for number, each in enumerate(self.profiles):
+            key, last = f"partitions.profiles.{number}", slices - each.size
             if each.gb > self.chip.memory_gb:
-                raise ValueError(f"profile {each.name} has more memory than chip.memory_gb")
-            if max(each.starts) + each.size > slices:
-                raise ValueError(f"profile {each.name} starts beyond the {slices} memory slices")
+                most = f"{self.chip.memory_gb:g}, chip.memory_gb,"
+                raise ValueError(f"{key}.gb={each.gb:g}: must be {most} or less")
+            if max(each.starts) > last:
+                raise ValueError(
+                    f"{key}.starts={each.starts}: must be {last} or less, because {each.name} "
+                    f"takes {each.size} of {slices} memory slices"
+                )
         named = [(one.at, name) for one in self.speed for name in one.speedup]
         if twice := [key for key in named if named.count(key) > 1]:
             raise ValueError(f"speed: {twice[0][1]} has two speedups at {twice[0][0]}")
         for end in get_args(End):
             if (end, ANY) not in named:
                 raise ValueError(f"speed: no section at {end} has a speedup of {ANY}")
+        offers = [
+            (m.name, one.region, one.purchase) for m in self.price.machines for one in m.offers
+        ]
+        if again := [offer for offer in offers if offers.count(offer) > 1]:
+            raise ValueError(f"price.machines: {', '.join(again[0])} is offered more than once")
         return self
 
     @property
@@ -265,7 +275,10 @@ def _sentence(error: ErrorDetails) -> str:
         )
     if kind == "missing":
         return f"{key}: is missing"
-    reason = error["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+    if kind == "list_type" and isinstance(error["input"], dict):
+        return f"{key}: must be a list of sections; write [[{key}]], not [{key}]"
+    reason = re.sub(r"^Value error, | after validation, not 0$", "", error["msg"])
+    reason = re.sub(r"^\w+ should", "must", reason)
     if kind == "value_error":
         return f"{key}: {reason}" if key else reason
     if kind == "literal_error":

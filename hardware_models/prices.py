@@ -50,7 +50,8 @@ def _any(offers: dict[tuple[str, str], dict[str, Any]]) -> dict[str, Any]:
     return next(iter(offers.values()))
 
 
-def _offers(machine: str) -> dict[tuple[str, str], dict[str, Any]]:
+def offers_of(machine: str) -> dict[tuple[str, str], dict[str, Any]]:
+    """Return the rows of table ``prices`` for a machine, by region and way to purchase."""
     pick("machine", machine, machines())
     return _prices()[machine]
 
@@ -67,7 +68,7 @@ def machine_price_usd_per_hour(
             every machine and region has all.
         region: The cloud region.
     """
-    offers = _offers(machine)
+    offers = offers_of(machine)
     pick(f"region of {machine}", region, dict.fromkeys(where for where, _ in offers))
     pick(
         f"purchase of {machine} in {region}",
@@ -88,7 +89,7 @@ class PricedMachine(NamedTuple):
 @table_cache
 def machine_type(machine: str) -> PricedMachine:
     """Look up a machine type."""
-    row = _any(_offers(machine))
+    row = _any(offers_of(machine))
     return PricedMachine(row["vcpus"], row["gpus"], row["gpu"])
 
 
@@ -137,7 +138,7 @@ def gpu_share_of_price(machine: str) -> float:
     if board is None:
         return 0.0
     host = vcpus * _vcpu_usd_per_hour(board)
-    offers = _offers(machine)
+    offers = offers_of(machine)
     price = float(offers.get((_REGION, _ON_DEMAND), _any(offers))["price_usd_per_hour"])
     return max(0.0, 1 - host / price)
 

@@ -210,12 +210,11 @@ def using_tables(tables: TableSet) -> Iterator[None]:
     token = _in_use.set(tables)
     try:
         for name in tables.user:
-            if name == ACCELERATORS:
-                _check_speeds()
-            for table in TABLES if name == ACCELERATORS else (name,):
-                load_table(table)
-                for row in SCHEMAS[table].needed:
-                    required_row(table, **row)
+            try:
+                _check(name)
+            except ValueError as error:
+                error.add_note(f"tables.{name}")  # the key that names the file
+                raise
         yield
     finally:
         _in_use.reset(token)
@@ -275,22 +274,32 @@ def accelerators() -> Mapping[str, Accelerator]:
     if user is None:
         return _shipped_accelerators()
     ours = {} if user.how == "replace" else _shipped_accelerators()
-    return {**ours, **_accelerators_at(Path(user.path))}
+    return {**ours, **{one.board: one for one in _accelerators_at(Path(user.path)).values()}}
 
 
 @cache
 def _shipped_accelerators() -> Mapping[str, Accelerator]:
-    return _accelerators_at(SHIPPED_ACCELERATORS)
+    return {one.board: one for one in _accelerators_at(SHIPPED_ACCELERATORS).values()}
 
 
-def _accelerators_at(path: Path) -> dict[str, Accelerator]:
+def _accelerators_at(path: Path) -> dict[Path, Accelerator]:
     paths = sorted(path.glob("*.toml")) if path.is_dir() else [path]
     if not paths:
         raise AcceleratorError([f"{path}: holds no TOML file; declare an accelerator in one"])
-    return {one.board: one for one in map(read_accelerator, paths)}
+    return {path: read_accelerator(path) for path in paths}
 
 
-def _check_speeds() -> None:
+def _check(name: str) -> None:
+    """Check a user's table, or the user's accelerators and the tables that they extend."""
+    if name == ACCELERATORS:
+        _check_speeds(Path(tables_in_use().user[name].path))
+    for table in TABLES if name == ACCELERATORS else (name,):
+        load_table(table)
+        for row in SCHEMAS[table].needed:
+            required_row(table, **row)
+
+
+def _check_speeds(path: Path) -> None:
     """Check the names of the measured boards and benchmarks of a user's accelerators."""
     speeds = load_table("accelerator_relative_speed")
     measured = load_table("accelerator_systems")["board"]
@@ -299,7 +308,7 @@ def _check_speeds() -> None:
         "benchmark": [*speeds["benchmark"].unique().sort(), ANY],
     }
     wrong = []
-    for board, one in accelerators().items():
+    for file, one in _accelerators_at(path).items():
         for number, section in enumerate(one.speed):
             names = [("over", "board", section.over)]
             names += [("speedup", "benchmark", name) for name in section.speedup]
@@ -307,7 +316,7 @@ def _check_speeds() -> None:
                 try:
                     pick(kind, name, known[kind])
                 except UnknownNameError as error:
-                    wrong.append(f"{board}: speed.{number}.{key}: {error}")
+                    wrong.append(f"{file}: speed.{number}.{key}: {error}")
     if wrong:
         raise AcceleratorError(wrong)
 

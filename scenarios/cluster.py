@@ -10,6 +10,7 @@ from hardware_models.prices import (
     machine_price_usd_per_hour,
     machine_type,
     machines,
+    offers_of,
 )
 from scenarios.applications.nodes import pick_key
 from scenarios.ranges import Range, check_ranges
@@ -68,6 +69,11 @@ class Node:
                 f"standby={self.standby}: must lie between 0 and the node's count, {self.count}"
             )
         pick_key("machine", self.machine, machines(), "machine")
+        offers = offers_of(self.machine)
+        regions = dict.fromkeys(region for region, _ in offers)
+        pick_key("region", self.region, regions, f"region with a price of {self.machine}")
+        purchases = [how for region, how in offers if region == self.region]
+        pick_key("purchase", self.purchase, purchases, f"offer of {self.machine} there")
         self._look_up()
 
     def __setattr__(self, name: str, value: object) -> None:

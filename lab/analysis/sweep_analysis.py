@@ -97,13 +97,6 @@ class Analysis:
         return max(counts, default=0)
 
     @property
-    def overall(self) -> Comparison | None:
-        """The comparison over what all planners finished; None if they have no seed in common."""
-        if len(self.comparisons) == 1:
-            return next(iter(self.alike.values()), None)
-        return self.pooled
-
-    @property
     def alike_means(self) -> pl.DataFrame:
         """Means as in ``means``, over the seeds of ``alike``."""
         frames = {setting: one.means for setting, one in self.alike.items()}

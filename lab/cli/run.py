@@ -19,7 +19,7 @@ from omegaconf import OmegaConf
 
 from lab.common import console
 from lab.common.console import complain, live_progress, say, warn
-from lab.common.errors import COMPOSING, InputError, one_line, raised_by, why_not
+from lab.common.errors import COMPOSING, InputError, key_of, one_line, raised_by, why_not
 from lab.common.wall_limit import WallLimitError
 from lab.config import preflight
 from lab.config.compose import VERSION_BASE, set_up
@@ -83,6 +83,11 @@ def run() -> int:
             check_directory(given.config_dir)
         for sentence in repeated_keys(overrides):
             warn(sentence)
+        used, unused = "hydra.sweep.dir", "hydra.run.dir"
+        if not given.multirun:
+            used, unused = unused, used
+        for one in (one for one in overrides if key_of(one) == unused):
+            warn(f"{one}: has no effect {'with' if given.multirun else 'without'} -m; set {used}")
         hydra_main("pkg://conf", "config", VERSION_BASE)(job)()
     except KeyboardInterrupt:
         complain(_interrupted(Outcome.path, Outcome.job_path))

@@ -70,6 +70,8 @@ class ArgumentParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Exit with status 2."""
+        message = message.replace("invalid float value: ", "must be a number, not ")
+        message = message.replace("invalid int value: ", "must be a whole number, not ")
         self.exit(REFUSED, f"{self.prog}: {message}; {self.prog} --help says what there is\n")
 
 

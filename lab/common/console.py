@@ -139,7 +139,9 @@ def _rows(one: Report) -> dict[str, str]:
         f"{_number(one['active_queries_mean'])} active",
         "SLO met, share of time": "no queries" if met is None else f"{100 * met:.1f} %",
         "queries": f"{one['queries']:,}",
-        "response time, median": _number(one["response_time_p50_s"])
+        "response time, median": "no queries"
+        if met is None
+        else _number(one["response_time_p50_s"])
         + (" s" if one["response_time_p50_s"] is not None else ""),
         "without a response": f"{one['response_censored']:,}",
         "false acceptances": f"{one['false_acceptances']:,}",

@@ -205,9 +205,11 @@ def _planner(node: Any, key: str, overrides: Sequence[str]) -> Planner:
     def last(item: tuple[Any, Any]) -> bool:
         return not any(f"{name}.".startswith(f"{key}.{item[0]}.") for name in own)
 
-    plain: Any = OmegaConf.to_container(node) if isinstance(node, DictConfig) else {}
+    plain: Any = OmegaConf.to_container(node) if isinstance(node, DictConfig) else node
+    if isinstance(plain, dict):
+        plain = dict(sorted(plain.items(), key=last))
     try:
-        built: Planner = build(dict(sorted(plain.items(), key=last)), key, Planner)
+        built: Planner = build(plain, key, Planner)
     except InputError as error:
         where, value, _ = str(error).partition("=")
         chosen = [one for one in overrides if one.startswith(f"{key}=")]
@@ -222,8 +224,8 @@ def _check_times(planner: Planner) -> None:
     name, budget_s, period_s = type(planner).__name__, planner.budget_s, planner.replan_every_s
     if not (isinstance(budget_s, Real) and 0 <= budget_s <= MOST_HORIZON_S):
         raise InputError(
-            f"planner.budget_s={budget_s}: must be 0 s or more, and {MOST_HORIZON_S:g} s or less "
-            f"(of {name})"
+            f"planner.budget_s={budget_s!r}: must be 0 s or more, and {MOST_HORIZON_S:g} s or "
+            f"less (of {name})"
         )
     if period_s is not None and not (
         isinstance(period_s, Real) and LEAST_PERIOD_S <= period_s <= MOST_HORIZON_S

@@ -13,6 +13,10 @@ OF_COMPARED = (
     "several planners are compared, whose own keys are under planner.compare.NAME; write "
     "planner.compare.NAME.KEY=VALUE, or choose one planner by planner=NAME"
 )
+OF_ONE = (
+    "one planner is chosen, by planner= or planner._target_=, so nothing is compared; choose "
+    "planner=comparison, without planner._target_"
+)
 DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*\.[A-Z]\w*")
 """What looks like the dotted name of a class."""
 PLUGINS = {
@@ -41,17 +45,24 @@ def composition_sentence(error: Exception, overrides: Sequence[str] = ()) -> str
         cause = cause.__cause__ or cause.__context__
     if sentence := _without_key(str(error), overrides):
         return sentence
-    interpolated = [one for one in overrides if "${" in one]
-    return f"{interpolated[0]}: {one_line(error)}" if interpolated else one_line(error)
+    computed = [one for one in overrides if "${" in one or "range(" in one]
+    return f"{computed[0]}: {one_line(error)}" if computed else one_line(error)
 
 
 def unknown_key(full_key: str, key: str, known: list[str], overrides: Sequence[str]) -> str:
     """Say that there is no such key, and which there are, if any are known."""
+    from lab.config.settings import Settings, defaults
+
     if full_key == "experiment":  # There is such a group, but no such key.
         return _unpackaged(overrides)
-    parent = full_key.rpartition(".")[0]
+    if "." in key:
+        first, _, rest = key.partition(".")
+        return f"{key}: a file nests its keys; write {first}: and, indented below it, {rest}: ..."
+    parent, likely = full_key.rpartition(".")[0], list[str]()
     if "horizon_s" in known:  # the top of the tree
         known = [*(name for name in known if name != "hydra"), "experiment"]
+        sections = ((name, one) for name, one in defaults(Settings).items() if name in known)
+        likely = [f"{name}.{key}" for name, one in sections if isinstance(one, dict) and key in one]
     names = [name for name in known if not name.startswith("_")]
     where = f"{parent} has" if parent else "there are"
     allowed = f"; {where} {', '.join(names)}" if names else ""
@@ -66,6 +77,8 @@ def unknown_key(full_key: str, key: str, known: list[str], overrides: Sequence[s
                 f"write +{own}"
             )
         return f"{override}: {OF_COMPARED}"
+    if full_key == "planner.compare":
+        return f"{override}: {OF_ONE}"
     if ".tiers." in parent:
         names = [each.name for each in fields(Tier)]
         allowed = f"; a tier has {', '.join(names)}"
@@ -76,12 +89,13 @@ def unknown_key(full_key: str, key: str, known: list[str], overrides: Sequence[s
         hint = f"; to add one, write '+{parent}={{{key}: ...}}'"
         if parent == "workload.tiers":
             hint += "; those of the application are application.tiers"
-    return f"{override}: there is no key {full_key}{allowed}{nearest_clause(key, names)}{hint}"
+    near = nearest_clause(key, [*likely, *names])
+    return f"{override}: there is no key {full_key}{allowed}{near}{hint}"
 
 
 def written(full_key: str, overrides: Sequence[str]) -> str:
     """Return the override that speaks of a key, as the user wrote it, or else the key."""
-    for override in overrides:
+    for override in sorted(overrides, key=lambda one: key_of(one) != full_key):
         key = override.lstrip("+~").partition("=")[0]
         if key == full_key or key.startswith(f"{full_key}.") or key.endswith(f".{full_key}"):
             return override
@@ -114,14 +128,10 @@ def _sentence(cause: BaseException, overrides: Sequence[str]) -> str | None:
 def _without_key(message: str, overrides: Sequence[str]) -> str | None:
     """Return what Hydra's message comes to, of which no exception names a key, if it is known."""
     first = message.partition("\n")[0]
-    if "--multirun" in message:
-        return f"{first}: add -m to run every value"
     if "@experiment." in first:
         return _unpackaged(overrides)
-    if chosen := re.match(r"Multiple values for (\S+)\. ", first):
-        group = chosen[1]
-        added = next((one for one in overrides if one.startswith(f"+{group}=")), f"+{group}=...")
-        return f"{added}: {group} is in the configuration; write {added[1:]}, without the plus"
+    if sentence := _wrong_value(first, overrides) or _wrong_defaults(first, overrides):
+        return sentence
     if found := re.match(r"In '(\S+)': .*Cannot merge DictConfig with ListConfig", message, re.S):
         return (
             f"{found[1]}: there is a mapping where a list must be, or a list where a mapping must "
@@ -129,6 +139,41 @@ def _without_key(message: str, overrides: Sequence[str]) -> str | None:
         )
     if first.startswith("Config group override must be"):
         return _no_option(overrides)
+    return None
+
+
+def _wrong_value(first: str, overrides: Sequence[str]) -> str | None:
+    """Return what is wrong with a value, from the first line of Hydra's message, if it is known."""
+    if several := re.match("(?:Ambiguous value for arg|Sweep param).* '(.*)'", first):
+        return f"{several[1]}: several values; add -m to run every value"
+    if "INTERVAL_SWEEP" in first:
+        given = next(one for one in overrides if "interval(" in one)
+        return f"{given}: an interval is for a sweeper that searches; write {key_of(given)}=1,2"
+    if missing := re.fullmatch("Interpolation key '(.*)' not found", first):
+        where = next((one for one in overrides if "${" in one), f"${{{missing[1]}}}")
+        return f"{where}: there is no key {missing[1]} to take a value from"
+    return None
+
+
+def _wrong_defaults(first: str, overrides: Sequence[str]) -> str | None:
+    """Return what is wrong with a defaults list, from the first line of Hydra's message."""
+    inside = re.search(r"\bin '?(\w+/[\w/]+)", first, re.IGNORECASE)
+    where = f"{inside[1]}.yaml" if inside else _experiment(overrides)
+    if found := re.search(r"Could not override '([^'@]+)", first):
+        group, known = found[1], [f"/{name}" for name in groups()]
+        near = nearest_clause(f"/{group.rpartition('/')[2]}", known)
+        return f"{where}: defaults: override {group}: choose one of {', '.join(known)}{near}"
+    if found := re.match(r"Multiple values for (\S+)\. ", first):
+        group = found[1]
+        if added := [one for one in overrides if one.startswith(f"+{group}=")]:
+            plain = added[0].removeprefix("+")
+            return f"{added[0]}: {group} is in the configuration; write {plain}, without the plus"
+        return f"{where}: defaults: {group} is chosen already; write '- override /{group}: NAME'"
+    if re.search(r"in defaults\b|defaults list in|in default item|group name in|_self_ def", first):
+        return (
+            f"{where}: defaults: must be a list, each entry a name or one pair, and none twice, "
+            "such as '- speech_small' or '- override /planner: greedy'"
+        )
     return None
 
 
@@ -149,7 +194,8 @@ def _unparsed(cause: Any) -> str:
             f"values, as in {key}=1; to leave it out, set the whole mapping: "
             f"'{'.'.join(parts[:at])}={{NAME: 1, OTHER: 2}}'"
         )
-    return f"{cause.override}: not a valid override ({reason}); write key=value"
+    aside = "" if "=" not in cause.override or reason.startswith("Lexer") else f" ({reason})"
+    return f"{cause.override}: not a valid override{aside}; write key=value"
 
 
 def digit_part(parts: Sequence[str]) -> int:
@@ -196,12 +242,15 @@ def _missing_file(path: str, options: Iterable[str], overrides: Sequence[str]) -
     """Say that a group has no such option, and which it has."""
     group, _, name = path.rpartition("/")
     above, _, folder = group.rpartition("/")
+    if above == "experiment" and folder in groups():
+        where = f"{_experiment(overrides)}: defaults"
+        return f"{where}: {folder}: {name}: write '- override /{folder}: {name}', with a slash"
     if above in groups():  # An option in a folder of a group.
         group, name = above, f"{folder}/{name}"
     if path in PLUGINS:
         return f"{group}={name}: is not installed; pip install {PLUGINS[path]}"
     known = [one.rpartition("/")[2] for one in PLUGINS if one.startswith(f"{group}/")]
-    options = dict.fromkeys([*options, *known])
+    options = dict.fromkeys([*(options or groups().get(group, [])), *known])
     own = ""
     if group in ("planner", "application", "data_plane") and DOTTED.fullmatch(name):
         places = [one for one in overrides if one.endswith(f"={name}")] or [group]
@@ -221,11 +270,15 @@ def _missing_file(path: str, options: Iterable[str], overrides: Sequence[str]) -
 
 def _unpackaged(overrides: Sequence[str]) -> str:
     """Say that the file of an experiment lacks what puts its keys at the top of the tree."""
-    names = [one for one in overrides if key_of(one) == "experiment"]
     return (
-        f"{names[-1] if names else 'experiment'}: all that the file says is put below the key "
+        f"{_experiment(overrides)}: all that the file says is put below the key "
         "experiment; let the file begin with the line '# @package _global_'"
     )
+
+
+def _experiment(overrides: Sequence[str]) -> str:
+    """Return the override that chooses an experiment, or the name of that key."""
+    return next((one for one in reversed(overrides) if key_of(one) == "experiment"), "experiment")
 
 
 def _no_option(overrides: Sequence[str]) -> str:

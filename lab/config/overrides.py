@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from lab.common.errors import InputError, key_of, no_directory, shown
-from lab.config.messages import composition_sentence, digit_part
+from lab.config.messages import OF_ONE, composition_sentence, digit_part
 from lab.config.settings import OPEN_MAPPINGS
 
 SEARCH_PATH = "hydra.searchpath"
@@ -96,10 +96,7 @@ def check_alone(overrides: Sequence[Override]) -> None:
             and not override.is_delete()
             and override.value() not in (None, {})
         ):
-            raise InputError(
-                f"{override.input_line}: one planner is chosen, by planner= or planner._target_=, "
-                "so nothing is compared; choose planner=comparison, without planner._target_"
-            )
+            raise InputError(f"{override.input_line}: {OF_ONE}")
 
 
 def replace_whole_mappings(config: DictConfig, overrides: Sequence[Override]) -> None:

@@ -54,7 +54,7 @@ def _user_table(node: object) -> object:
     if given is not None and not (
         isinstance(given, Mapping) and isinstance(given.get("path"), str)
     ):
-        raise ValueError("give the path of a CSV or Parquet file")
+        raise ValueError("must be the path of a file")
     return given
 
 

@@ -1,6 +1,7 @@
 """A composed configuration checked against its model; what is wrong becomes one sentence."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any, get_type_hints
@@ -62,7 +63,9 @@ def table_set(node: Any, overrides: Sequence[str]) -> TableSet:
     except ValidationError as error:
         raise InputError(_sentence(error, overrides, "tables")) from None
     except ValueError as error:
-        raise InputError(f"tables: {one_line(error)}") from None
+        key = getattr(error, "__notes__", ["tables"])[0]
+        reason = one_line(error).removeprefix(f"{key.partition('.')[2]}: ")
+        raise InputError(f"{key}: {reason}") from None
 
 
 def check_complete(tree: Any, known: Mapping[str, Any], above: str = "") -> None:
@@ -121,7 +124,7 @@ def _sentence(error: ValidationError, overrides: Sequence[str], *above: str) -> 
             return f"{key}.{message}"
         return f"{key if isinstance(value, Mapping) else said}: {message}"
     wanted = f"must be {allowed(type_at(Settings, path), key)}"
-    if kind in BOUNDS:
+    if kind in BOUNDS and not re.match("0+-", str(value)):  # pydantic reads 0-4 as -4
         unit = unit_of(key)
         wanted = BOUNDS[kind].format(**context, unit=f" {unit}" if unit else "")
     elif value is None:

@@ -1,17 +1,21 @@
 """What a sweep says in sentences: who wins, by how much, and how sure that is."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import polars as pl
 
+from lab.analysis.comparison import Comparison
 from lab.analysis.statistics import CONFIDENCE
 from lab.analysis.sweep_analysis import Analysis, against, planners_of
 from lab.common.formatting import count, interval, listed, number, p_value
 from lab.common.metrics import CLAIMED, Metric
 
 MOST_NAMED = 4
+MOST_SETTINGS = 12
+"""Settings of which a claim says who is best in each."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,16 @@ class Claim:
     details: list[str] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class Verdict:
+    """Who is best in one setting."""
+
+    planner: str
+    clear: bool  # whether it is clearly ahead of all others
+    text: str  # a sentence without its full stop
+    details: list[str]  # sentences on each other planner
+
+
 def rivals(analysis: Analysis) -> list[str]:
     """Return the planners that could be chosen: those that see the truth are bounds, no rivals."""
     done = analysis.sweep.finished
@@ -32,11 +46,9 @@ def rivals(analysis: Analysis) -> list[str]:
 
 
 def leader(analysis: Analysis, metric: Metric) -> str | None:
-    """Return the planner with the best mean, over all settings if there are several."""
-    if analysis.overall is None:
-        return None
-    found = best_of(analysis.overall.means, metric, rivals(analysis))
-    return None if found is None else str(found["planner"])
+    """Return the planner that has the best mean in most settings."""
+    found = Counter(one.planner for one in _verdicts(analysis, metric, rivals(analysis)).values())
+    return next((name for name, _ in found.most_common(1)), None)
 
 
 def best_of(means: pl.DataFrame, metric: Metric, planners: list[str]) -> dict[str, Any] | None:
@@ -60,8 +72,8 @@ def claims(analysis: Analysis) -> Iterator[Claim]:
         yield Claim(f"One planner, {chosen[0]}: there is no other to compare it with.")
     yield from _unlike(analysis)
     for metric in CLAIMED:
-        if chosen and analysis.overall is not None:
-            yield from _claim(analysis, metric, chosen)
+        if chosen and analysis.pooled_runs:
+            yield _claim(analysis, metric, chosen)
     others = set(done["planner"]) - set(chosen)
     if bounds := [name for name in planners_of(analysis.sweep) if name in others]:
         yield Claim(
@@ -92,7 +104,7 @@ def _unlike(analysis: Analysis) -> Iterator[Claim]:
             parts = [f"{name}{', ' * bool(name)}{_seeds(some)}" for name, some in seeds.items()]
             more = "; and others" if len(parts) > MOST_NAMED else ""
             details.append(f"{planner} has not finished {'; '.join(parts[:MOST_NAMED])}{more}.")
-    if analysis.overall is None:
+    if not analysis.pooled_runs:
         yield Claim(
             "No setting has finished runs of every planner on the same seed, so nothing can be "
             "said over all settings; the tables have each."
@@ -121,27 +133,48 @@ def _seeds(seeds: list[int]) -> str:
     return f"seed{'s' * (len(seeds) != 1)} {text}"
 
 
-def _claim(analysis: Analysis, metric: Metric, chosen: list[str]) -> Iterator[Claim]:
-    """Yield what is to be said of one metric."""
-    overall = analysis.overall
-    assert overall is not None
-    best = best_of(overall.means, metric, chosen)
-    if best is None:
-        yield Claim(f"The {metric.label} has no value in any run.")
-        return
+def _claim(analysis: Analysis, metric: Metric, chosen: list[str]) -> Claim:
+    """Say who is best by one metric: in each setting, as a mean over settings compares nothing."""
+    verdicts = _verdicts(analysis, metric, chosen)
+    if not verdicts:
+        return Claim(f"The {metric.label} has no value in any run.")
+    if len(analysis.comparisons) == 1:
+        [one] = verdicts.values()
+        where = f", over the {_cells(analysis.pooled_runs, False)} that all finished"
+        where *= analysis.pooled_runs < analysis.seeds
+        return Claim(f"{one.text}{where}.", one.details)
+    (name, often), *others = Counter(one.planner for one in verdicts.values()).most_common()
+    surely = sum(one.clear for one in verdicts.values() if one.planner == name)
+    text = f"In {metric.label}, {name} is ahead in {often} of {count(len(verdicts), 'setting')}"
+    text += f", clearly in {surely}" + "".join(f"; {other} in {more}" for other, more in others)
+    if len(chosen) == 1:
+        text = f"The {metric.label} of {name} in {count(len(verdicts), 'setting')}"
+    short = dict(analysis.sweep.settings.select("setting", "short").rows())
+    details = [f"{short[setting]}: {one.text}." for setting, one in verdicts.items()]
+    if left := details[MOST_SETTINGS:]:
+        details[MOST_SETTINGS:] = [f"The tables have {count(len(left), 'further setting')}."]
+    return Claim(f"{text}.", details)
+
+
+def _verdicts(analysis: Analysis, metric: Metric, chosen: list[str]) -> dict[str, Verdict]:
+    """Return who is best by a metric, by setting, where every planner finished the same seeds."""
+    return {
+        setting: _verdict(metric, one, chosen, best)
+        for setting, one in analysis.alike.items()
+        if set(chosen) <= set(one.runs["planner"])
+        and (best := best_of(one.means, metric, chosen)) is not None
+    }
+
+
+def _verdict(
+    metric: Metric, comparison: Comparison, chosen: list[str], best: dict[str, Any]
+) -> Verdict:
+    """Say of one setting which planner is best by a metric, and how sure that is."""
     name = str(best["planner"])
-    where = ""
-    several = len(analysis.comparisons) > 1
-    if several and len(chosen) == 1:
-        where = ", over all settings"
-    elif several or analysis.pooled_runs < analysis.seeds:
-        where = f", over the {_cells(analysis.pooled_runs, several)} that all finished"
     size = f"{number(best['mean'])}{_unit(metric)}{_after(best['low'], best['high'])}"
     if len(chosen) == 1:
-        yield Claim(f"The {metric.label} of {name} is {size}{where}.")
-        return
-    details = []
-    rows = against(overall.differences.filter(metric=metric.name), name)
+        return Verdict(name, False, f"The {metric.label} of {name} is {size}", [])
+    rows = against(comparison.differences.filter(metric=metric.name), name)
     rows = rows.filter(pl.col("other").is_in(chosen))
     unclear = [
         str(row["other"])
@@ -149,30 +182,28 @@ def _claim(analysis: Analysis, metric: Metric, chosen: list[str]) -> Iterator[Cl
         if row["difference"] is not None and not clear(row)
     ]
     text = (
-        f"{name} is not clearly ahead of {listed(unclear)} in {metric.label}: {size}{where}."
+        f"{name} is not clearly ahead of {listed(unclear)} in {metric.label}: {size}"
         if unclear
-        else f"{name} has the {metric.best}: {size}{where}."
+        else f"{name} has the {metric.best}: {size}"
     )
-    counts = dict(overall.means.filter(metric=metric.name).select("planner", "n").rows())
-    seeds = overall.runs["seed"].n_unique()
+    counts = dict(comparison.means.filter(metric=metric.name).select("planner", "n").rows())
+    seeds = comparison.runs["seed"].n_unique()
+    details = []
     for other in chosen:
-        for row in rows.filter(other=other).iter_rows(named=True):
-            lacks = ""
-            if counts[other] < best["n"]:
-                # Of a seed there is a value only where there is one in each of its settings.
-                how = "lacks one in at least one setting" if several else "has none"
-                lacks = f"{other} {how} on {seeds - counts[other]} of {seeds} seeds, so is behind. "
-            details.append(f"{lacks}{_detail(metric, row, seeds, several)}")
-    if several:
-        details.append(_by_setting(analysis, metric, name, chosen))
-    yield Claim(text, details)
+        lacks = (
+            f"{other} has none on {seeds - counts.get(other, 0)} of {seeds} seeds, so is behind. "
+        )
+        lacks *= counts.get(other, 0) < best["n"]
+        found = rows.filter(other=other).iter_rows(named=True)
+        details += [f"{lacks}{_detail(metric, row, seeds)}" for row in found]
+    sure = bool(rows.height) and all(map(clear, rows.iter_rows(named=True)))
+    return Verdict(name, sure, text, details)
 
 
-def _detail(metric: Metric, row: dict[str, Any], seeds: int, several: bool) -> str:
-    """Say by how much one planner is better than another, over several settings or in one."""
-    both = f"in which both have a value{' in every setting' * several}"
+def _detail(metric: Metric, row: dict[str, Any], seeds: int) -> str:
+    """Say by how much one planner is better than another in one setting."""
     if row["difference"] is None:
-        return f"{row['other']}: no seed {both}."
+        return f"{row['other']}: no seed in which both have a value."
     sign, more = (1, "more") if row["difference"] >= 0 else (-1, "less")
     low, high = row["low"], row["high"]
     if sign < 0 and low is not None:
@@ -186,7 +217,7 @@ def _detail(metric: Metric, row: dict[str, Any], seeds: int, several: bool) -> s
     else:
         asides.append(p_value(row["p_holm"]))
         if row["n"] != seeds:
-            asides.append(f"over the {row['n']} of {seeds} seeds {both}")
+            asides.append(f"over the {row['n']} of {seeds} seeds in which both have a value")
     unclear = row["low"] is not None and not clear(row)
     verdict = "No clear difference: " if unclear else ""
     return f"{verdict}{size} {more} than {row['other']} ({', '.join(asides)})."
@@ -196,30 +227,6 @@ def clear(row: dict[str, Any]) -> bool:
     """Return whether the interval excludes 0 and the adjusted p is below 0.05."""
     low, high, p = row["low"], row["high"], row["p_holm"]
     return p is not None and p < 1 - CONFIDENCE and (low > 0 or high < 0)
-
-
-def _by_setting(analysis: Analysis, metric: Metric, name: str, chosen: list[str]) -> str:
-    """Say who leads in how many of the settings in which every planner finished."""
-    leaders: dict[str, list[str]] = {}
-    ahead = 0
-    short = dict(analysis.sweep.settings.select("setting", "short").rows())
-    for setting, comparison in analysis.alike.items():
-        best = best_of(comparison.means, metric, chosen)
-        if best is None or not set(chosen) <= set(comparison.runs["planner"]):
-            continue
-        leaders.setdefault(str(best["planner"]), []).append(short[setting])
-        if best["planner"] == name:
-            rows = against(comparison.differences.filter(metric=metric.name), name)
-            rows = rows.filter(pl.col("other").is_in(chosen))
-            ahead += bool(rows.height) and all(map(clear, rows.iter_rows(named=True)))
-    judged = sum(map(len, leaders.values()))
-    ours = len(leaders.pop(name, []))
-    text = f"By setting: best in {ours} of {judged}, clearly ahead of all others in {ahead}"
-    for other, settings in leaders.items():
-        some = "; ".join(settings[:MOST_NAMED])
-        some += " and others" if len(settings) > MOST_NAMED else ""
-        text += f". {other} is best in {len(settings)} ({some})"
-    return f"{text}."
 
 
 def _certainty(analysis: Analysis) -> str:

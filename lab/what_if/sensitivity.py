@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from lab.analysis.paired import Interval
 from lab.analysis.statistics import CONFIDENCE, estimate, holm, of_difference
-from lab.common.metrics import ANY, ValueRange
+from lab.common.metrics import ANY, GOODPUT, ValueRange
 from lab.what_if.question import Varied, lacking
 
 FACTORS: Mapping[str, tuple[float, float]] = {
@@ -157,7 +157,7 @@ def conclusion(effects: Sequence[Effect], metric: str = "") -> str:
             lacks = lacking(metric, each.left_out, each.left_out + each.seeds)
             return (
                 f"no conclusion: {lacks}, with {each.key}={each.value} or in the base; ask for a "
-                "metric that all seeds have, such as slo_met_fraction"
+                f"metric that all seeds have, such as {GOODPUT.name}"
             )
     if alone:
         return f"no change of the answer by {first.key} is shown; more --seeds may tell"

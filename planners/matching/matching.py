@@ -200,11 +200,7 @@ def _best_shares(problem: Problem, rows: Ints, used: Floats) -> Floats:
         gives = coo_array((-layouts.ravel().astype(float), (pool.ravel(), column.ravel())), shape)
         cut = coo_array((np.ones(len(layouts)), (node, np.arange(len(layouts)))))
         missing = coo_array(-np.eye(len(supply.cards)))
-        blocks = [
-            [*blocks[0], gives, None],
-            [*blocks[1], None, None],
-            [None, cut, missing],
-        ]
+        blocks = [[*blocks[0], gives, None], [*blocks[1], None, None], [None, cut, missing]]
         cost += [np.zeros(len(layouts)), np.full(len(supply.cards), SHORT * problem.largest)]
     matrix = block_array(blocks).tocsr()
     limit = np.concatenate(right)

@@ -381,6 +381,9 @@ class ServedContext(Facet, PlanningContext):
         self._call.search(query).charge(operation, int(count) * CHARGES_S[operation])
 
     def deploy(self, query: Query, plan: Plan) -> None:
+        if not (isinstance(query, Query) and isinstance(plan, Plan)):
+            given = f"{type(query).__name__} and {type(plan).__name__}"
+            raise PlannerError(f"deploy(query, plan): must get Query and Plan, not {given}")
         self._call.figures(query, plan)
         self._call.order(query, plan)
 

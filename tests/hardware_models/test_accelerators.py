@@ -175,14 +175,24 @@ def test_a_user_s_board_takes_the_place_of_ours_of_its_name(tmp_path):
         ('"offline"', '"ofline"', ["speed.0.at=ofline: must be", "the nearest is 'offline'"]),
         ("gpus = 2", "gpus = 2.5", ["price.machines.0.gpus=2.5: must be a valid integer"]),
         ("any = 2.0 }\nsource", "rnnt = 2.0 }\nsource", ["no section at offline has a speedup"]),
-        ('url = "https', 'url = "http', ["chip.url=http://example.org: String should match"]),
+        ('url = "https', 'url = "http', ["chip.url=http://example.org: must match"]),
         ('assumption = "guessed"', "", ["speed.1: give source and url, or assumption with the"]),
         ("usd_per_hour = 10", "usd_per_hour = inf", ["usd_per_hour=inf: must be a finite number"]),
         ("compute = 2", "compute = 0", ["partitions.profiles.1.compute=0: must be greater than"]),
-        ("gb = 20,", "gb = 30,", ["profile all has more memory than chip.memory_gb"]),
-        ("starts = [0],", "starts = [1],", ["profile all starts beyond the 2 memory slices"]),
+        ("gb = 20,", "gb = 30,", ["profiles.1.gb=30: must be 20, chip.memory_gb, or less"]),
+        (
+            "starts = [0],",
+            "starts = [1],",
+            ["mine.toml: partitions.profiles.1.starts=[1]: must be 0"],
+        ),
         ("board = ", "board ", ["cannot be read as TOML", "line 2"]),
-        ('"T4"', '"T5"', ["Mine: speed.1.over: unknown board 'T5'", "the nearest is 'T4'"]),
+        ('"T4"', '"T5"', ["mine.toml: speed.1.over: unknown board 'T5'", "the nearest is 'T4'"]),
+        ("starts = [0],", "starts = [],", ["profiles.1.starts=[]: must have at least 1 item"]),
+        (
+            "[[price.machines]]",
+            "[price.machines]",
+            ["price.machines: must be a list of sections; write [["],
+        ),
         ("resnet50", "resnet5", ["speed.0.speedup: unknown benchmark", "nearest is 'resnet50'"]),
     ],
 )
@@ -213,7 +223,7 @@ def test_each_mistake_gets_a_sentence(tmp_path):
 def test_an_offer_may_not_be_made_twice(tmp_path):
     offer = '{ region = "cellar", usd_per_hour = 10 }'
     path = written(tmp_path, OWN.replace(offer, f"{offer}, {offer}"))
-    twice = "item='mine-2', purchase='on-demand', region='cellar' occurs in an earlier row"
+    twice = "price.machines: mine-2, cellar, on-demand is offered more than once"
     with pytest.raises(TableError, match=twice), using(path):
         pass
 

@@ -27,7 +27,10 @@ SPEECH = ["experiment=speech_small", "horizon_s=60", "seed=3"]
 GREEDY = [*SPEECH, "planner=greedy"]
 OPERATORS = ["first", "second"]
 PLANES = """
+from time import sleep
+
 import numpy as np
+from scenarios import compiled
 from sim.dataplane.blocks.plane import BlocksPlane
 from sim.dataplane.base.request_rows import COMPUTE, NUMBER, OUTCOME, QUERY, line_of
 
@@ -56,6 +59,13 @@ class Doubled:
 class BornTwice(BlocksPlane):
     def __init__(self, recorder):
         super().__init__(Doubled(recorder))
+
+class Compiling(BlocksPlane):
+    def advance(self, until_ns):
+        if until_ns == 10**9:
+            sleep(1.0)
+            compiled._compilation.spent_s += 1.0
+        super().advance(until_ns)
 
 class Failing(BlocksPlane):
     def advance(self, until_ns):
@@ -107,6 +117,14 @@ def test_planes_agree_on_queues_that_are_not_fifo_or_shed(queues, capsys):
     crowd = ["workload.rate=0.3", "cluster.max_utilisation=0.95", f"cluster.{queues}"]
     assert main(["agree", *GREEDY, *crowd]) == 0
     assert "Greedy: EventsPlane and BlocksPlane agree on" in capsys.readouterr().out
+
+
+def test_compiling_counts_as_no_time_and_a_short_run_gives_no_ratio(planes, capsys):
+    words = [*GREEDY, "workload.rate=0", "data_plane._target_=own_planes.Compiling"]
+    assert main(["agree", *words]) == 0
+    said = capsys.readouterr().out
+    assert "agree on 0 requests" in said
+    assert re.search(r"they took 0\.\d\d s and 0\.\d\d s of wall time\n$", said)
 
 
 def test_planes_agree_on_a_scenario_in_a_file_of_ones_own(tmp_path, capsys):
@@ -176,7 +194,7 @@ def test_a_plane_that_raises_is_named(planes, capsys):
         ),
         (["experiment=speech_smal"], "experiment=speech_smal: there is no such experiment; ch"),
         (["experiment=fig02_chat"], "experiment=fig02_chat: there is no such experiment; it is"),
-        (["speech_small"], "speech_small: not a valid override (missing"),
+        (["speech_small"], "speech_small: not a valid override; write"),
         (["horizon_s=0.1"], "horizon_s=0.1: must be 1 s or more"),
         (["hydra.run.dir=here"], "hydra.run.dir=here: Hydra's own keys are for compass-sim;"),
         (["data_plane._target_=planners.Greedy"], "data_plane._target_=planners.Greedy: is not a"),

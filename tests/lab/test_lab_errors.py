@@ -76,7 +76,27 @@ WRONG = [
         ["drift.events.1.at", "duration_s", "nearest is 'at_s'"],
     ),
     (["--config-dir", "nowhere"], ["--config-dir=nowhere: no such directory"]),
-    (["workload.rate"], ["workload.rate", "key=value"]),
+    (["workload.rate"], ["workload.rate: not a valid override; write key=value"]),
+    (["seed:1"], ["seed:1: not a valid override; write key=value"]),
+    (["seed=0-4"], ["seed=0-4: must be a whole number"]),
+    (["seed=0,1"], ["seed=0,1: several values; add -m"]),
+    (["seed=range(3)"], ["sim: seed=range(3): several values; add -m"]),
+    (["figure=false"], ["figure=false: there is no key figure", "the nearest is 'figures'"]),
+    (["-m", "seed=range(1,2,0)"], ["seed=range(1,2,0): range() arg 3 must not be zero"]),
+    (
+        ["-m", "workload.rate=interval(1,2)"],
+        ["workload.rate=interval(1,2): an interval is for", "write workload.rate=1,2"],
+    ),
+    (["rate=0.2"], ["rate=0.2: there is no key rate", "the nearest is 'workload.rate'"]),
+    (["nodes.cloud.count=2"], ["there is no key nodes", "the nearest is 'cluster.nodes'"]),
+    (
+        ["planner=greedy", "planner.compare.me._target_=planners.Greedy"],
+        ["planner.compare.me._target_=planners.Greedy: one planner is chosen", "=comparison"],
+    ),
+    (
+        ["+planner.compare.me=planners.Greedy"],
+        ["planner.compare.me=planners.Greedy: must be a mapping, such as {_target_: ...}"],
+    ),
     (
         ["workload.tiers=[standard,economy]"],
         ["workload.tiers=[standard,economy]: must be a mapping", "not a list", "weight, latency_s"],
@@ -109,7 +129,7 @@ WRONG = [
     ),
     (["workload=3"], ["workload=3", "poisson", "nearest is"]),
     (["seed=0,1"], ["seed=0,1", "-m"]),
-    (["seed=${nothing}"], ["seed=${nothing}", "not found"]),
+    (["seed=${nothing}"], ["seed=${nothing}: there is no key nothing to take a value from"]),
     (["--fast"], ["--fast", "--help"]),
     (["planner._target_=nope"], ["planner._target_=nope", "my_pkg.MyPlanner"]),
     (["planner._target_=nope.Nope"], ["planner._target_=nope.Nope", "No module named 'nope'"]),
@@ -171,7 +191,17 @@ WRONG = [
     (["+workload.foo=1"], ["+workload.foo=1", "no key", "lifetime_mean_s"]),
     (["+application.tiers.premium.wieght=1"], ["wieght", "nearest: weight"]),
     (["tables.linkz=my.csv"], ["tables.linkz=my.csv", "nearest is 'links'"]),
-    (["tables.links=my.csv"], ["tables: my.csv: no such file"]),
+    (["tables.links=my.csv"], ["tables.links: my.csv: no such file"]),
+    (["tables.accelerators=my.toml"], ["tables.accelerators: my.toml: cannot be read as TOML"]),
+    (["tables.accelerators=3"], ["tables.accelerators=3: must be the path of a file"]),
+    (
+        ["cluster.nodes.cloud.region=us-west1"],
+        ["cluster.nodes.cloud.region=us-west1: no such region", "us-central1, europe", "nearest"],
+    ),
+    (
+        ["cluster.nodes.cloud.purchase=spott"],
+        ["cluster.nodes.cloud.purchase=spott: no such offer of a2-highgpu-1g", "nearest: spot"],
+    ),
     (["tables.links={path: my.csv, how: add}"], ["tables.links.how='add'", "merge or replace"]),
     (["application=speech"], ["application=speech", "nearest is 'speech_recognition'"]),
     (["seed=-1"], ["seed=-1", "0 or more"]),
@@ -238,6 +268,47 @@ def test_a_file_that_is_no_yaml_is_told_by_its_line(compass, tmp_path):
             "experiment=mine",
             "defaults: [override /planner: greedy]\n",
             ["experiment=mine: ", "# @package _global_"],
+        ),
+        (
+            "experiment=mine",
+            "# @package _global_\ndefaults: {planner: greedy}\n",
+            ["sim: experiment/mine.yaml: defaults: must be a list", "'- override /planner: gree"],
+        ),
+        ("cluster=mine", "defaults: small\n", ["sim: cluster/mine.yaml: defaults: must be a list"]),
+        (
+            "experiment=mine",
+            "# @package _global_\ndefaults: [3]\n",
+            ["sim: experiment=mine: defaults: must be a list"],
+        ),
+        (
+            "experiment=mine",
+            "# @package _global_\ndefaults: [override /planer: greedy]\n",
+            ["experiment/mine.yaml: defaults: override planer: choose one of", "is '/planner'"],
+        ),
+        (
+            "experiment=mine",
+            "# @package _global_\ndefaults: [planner: greedy]\n",
+            ["experiment=mine: defaults: planner: greedy: write '- override /planner: greedy'"],
+        ),
+        (
+            "experiment=mine",
+            "# @package _global_\ndefaults: [/planner: greedy]\n",
+            ["experiment=mine: defaults: planner is chosen already; write '- override /planner:"],
+        ),
+        (
+            "experiment=mine",
+            "# @package _global_\ndefaults: [speech_smal]\n",
+            ["experiment=speech_smal: ", "choose one of captioning_hours", "is 'speech_small'"],
+        ),
+        (
+            "experiment=mine",
+            "# @package _global_\nworkload.rate: 0.2\n",
+            ["workload.rate: a file nests its keys; write workload: and, indented below it, rate:"],
+        ),
+        (
+            "experiment=mine",
+            "# @package _global_\nseed: ${sead}\n",
+            ["${sead}: there is no key sead to take a value from"],
         ),
     ],
 )
@@ -440,9 +511,26 @@ def test_a_recording_in_other_units_or_of_no_use_is_a_warning(tmp_path, text, we
         assert sentence.startswith(f"network.traces.train{part}")
 
 
-def test_a_rate_of_nothing_is_a_warning(compass):
-    status, _, err = compass("planner=cheapest_feasible", "workload.rate=0")
+def test_a_rate_of_nothing_is_a_warning(compass, capsys):
+    status, out, err = compass("planner=greedy", "workload.rate=0", "hydra.run.dir=idle")
+    assert out.count("no queries") == 2
+    assert "not reached" not in out
     assert (status, err) == (0, "compass-sim: warning: workload.rate=0: no query will arrive\n")
+    assert tools_main(["explain", "idle", "0"]) == 2
+    assert capsys.readouterr().err.endswith("QUERY=0: no such query; the run has no queries\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["-m", "hydra.run.dir=x"], "hydra.run.dir=x: has no effect with -m; set hydra.sweep.dir"),
+        (["hydra.sweep.dir=x"], "hydra.sweep.dir=x: has no effect without -m; set hydra.run.dir"),
+    ],
+)
+def test_a_directory_that_is_not_written_to_is_a_warning(compass, tmp_path, words, said):
+    status, _, err = compass("planner=greedy", "horizon_s=1", *words)
+    assert (status, err) == (0, f"compass-sim: warning: {said}\n")
+    assert not (tmp_path / "x").exists()
 
 
 def test_a_key_that_is_set_twice_takes_the_last_value_with_a_warning(compass):

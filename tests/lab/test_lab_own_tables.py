@@ -144,13 +144,13 @@ def test_what_takes_the_place_of_a_table_must_have_the_rows_that_are_needed(
 ):
     rest = load_table(name).filter(pl.col(column) != value)
     said = refused([*SHORT, own(tmp_path, name, rest)])
-    assert said == f"tables: {name}: lacks a row of {column} {value!r}; one is needed"
+    assert said == f"tables.{name}: lacks a row of {column} {value!r}; one is needed"
 
 
 def test_a_second_reference_processor_is_refused(tmp_path):
     mine = load_table("compute_ratios").with_columns(item=pl.lit("my server"))
     assert refused([*SHORT, own(tmp_path, "compute_ratios", mine, "merge")]) == (
-        "tables: compute_ratios: has 2 rows of quantity 'reference_cpu_relative_speed'; one is "
+        "tables.compute_ratios: has 2 rows of quantity 'reference_cpu_relative_speed'; one is "
         "needed"
     )
 

@@ -395,7 +395,12 @@ def test_world_contains_an_exception_that_cannot_say_what_it_is():
             lambda context, query: context.charge(query, "dream"),
             r"charge\('dream'\): choose one of",
         ),
-        (lambda context, query: context.deploy(query, "plan"), "'plan'"),
+        (
+            lambda context, query: context.deploy(query, "plan"),
+            r"deploy\(query, plan\): must get Query and Plan, not Query and str",
+        ),
+        (lambda context, query: context.deploy(query, {}), "not Query and dict"),
+        (lambda context, query: context.deploy(on_device(context, query), query), "Plan and Query"),
         (
             lambda context, query: context.deploi(query),
             ": the planning context has no 'deploi'; .* is 'deploy'",

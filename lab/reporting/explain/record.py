@@ -142,7 +142,7 @@ def _which_queries(run: Path) -> str:
     found = pl.concat([scan(run, table).select("query") for table in KINDS]).unique().collect()
     numbers = sorted(found["query"].drop_nulls())
     if not numbers:
-        return "no such query; the run has none yet"
+        return "no such query; the run has no queries"
     return f"no such query; the run has queries {numbers[0]} to {numbers[-1]}"
 
 

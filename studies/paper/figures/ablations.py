@@ -22,11 +22,7 @@ from studies.common.sweep_files import runs
 from studies.common.tables import means, ratio_table
 
 TITLE = "Ablations"
-SCENES = {
-    "fig14a_speech": "speech",
-    "fig14a": "tracking",
-    "fig14a_code": "code generation",
-}
+SCENES = {"fig14a_speech": "speech", "fig14a": "tracking", "fig14a_code": "code generation"}
 ABLATIONS = {
     "compass_no_profiler": "100 items for every configuration, in place of early stopping",
     "compass_no_search": "configurations in random order, in place of CMBO",

@@ -30,13 +30,7 @@ from lab.reporting.plotting.canvas import canvas, legend_below, palette, save
 from lab.run_cache.jobs import Job
 from studies.common.claims import Finding, measured, of_range
 from studies.common.measures import totals
-from studies.common.metrics import (
-    ATTRIBUTED,
-    COST,
-    PAPER,
-    RESPONSE,
-    RESPONSE_OF_SERVED,
-)
+from studies.common.metrics import ATTRIBUTED, COST, PAPER, RESPONSE, RESPONSE_OF_SERVED
 from studies.common.pictures import draw_ratios
 from studies.common.scenes import AT_LEAST_COST
 from studies.common.study import Scale

@@ -25,11 +25,7 @@ from studies.common.sweep_files import runs
 from studies.probes.belief_probe import COLD, errors
 
 TITLE = "Encodings of knobs"
-APPLICATIONS = {
-    "fig18_speech": "speech",
-    "fig18_tracking": "tracking",
-    "fig18_chat": "video chat",
-}
+APPLICATIONS = {"fig18_speech": "speech", "fig18_tracking": "tracking", "fig18_chat": "video chat"}
 SWEPT = "planner.search.encoding"
 ONE_HOT, CONTINUOUS, OURS = "one_hot", "ordinal", "mixed"
 WORDS = {ONE_HOT: "one-hot", CONTINUOUS: "continuous", OURS: "by kind of knob"}

@@ -45,11 +45,7 @@ NAMES = {
 MOST_S = 5.0
 """Planning seconds of the paper's axis for applications that respond in seconds."""
 
-PARTS = {
-    "profiling_s": "profiling",
-    "surrogates_s": "steps by surrogates",
-    "other_s": "other",
-}
+PARTS = {"profiling_s": "profiling", "surrogates_s": "steps by surrogates", "other_s": "other"}
 
 
 def jobs(scale: Scale) -> list[Job]:
