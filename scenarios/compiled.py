@@ -22,9 +22,9 @@ NOTICE_S = 5.0
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-def is_cold() -> bool:
-    """Return whether no function of the simulator was ever compiled for this user."""
-    return not any(HOME.glob("sim.*/*.nbi"))
+def is_cold(package: str) -> bool:
+    """Return whether no function of a package was ever compiled for this user."""
+    return not any(HOME.glob(f"{package}.*/*.nbi"))
 
 
 class _Compilation(Listener):

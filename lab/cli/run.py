@@ -43,7 +43,7 @@ from lab.runs.run_directory import (
     write_summary,
 )
 from lab.runs.runner import simulate, single_threaded
-from lab.runs.warm_up import warm_up
+from lab.runs.warm_up import ready
 from lab.sweeps.launchers import enter
 from lab.sweeps.progress import telling
 from lab.sweeps.sweep import BrokenSweepError, Outcome
@@ -169,7 +169,7 @@ def simulate_all(config: Any, overrides: list[str], directory: Path, label: str 
     setup = set_up(config, overrides)
     for sentence in preflight.warnings(setup):
         console.warn(f"{label}{sentence}{' (told once a sweep)' if label else ''}")
-    warm_up([(overrides, config)])
+    setup = ready(setup, overrides, config, of_a_sweep=bool(label))
     if setup.resume:
         if not label or (directory / CONFIG).exists():
             check_resumable(directory, setup.config, setup.alone)

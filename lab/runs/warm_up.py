@@ -1,7 +1,8 @@
-"""Compiling what runs need before they start, in two processes at once.
+"""The first runs, when nothing is compiled yet: they compile in two processes, or compile little.
 
-Planners do not need the block data plane, nor does it need them: another process compiles it in a
-run of its own, while this one lets planners work on the event data plane, which compiles little.
+Planners and the block data plane do not need each other: one process compiles the block data plane
+in a run of its own, while this one lets planners work on the event data plane, which compiles
+little. A small run does not need the block data plane at all: both planes give the same tables.
 """
 
 import subprocess
@@ -11,14 +12,22 @@ from dataclasses import replace
 
 from omegaconf import DictConfig, OmegaConf
 
-from lab.config.compose import compose, set_up
+from lab.config.compose import Setup, compose, set_up
 from lab.runs import runner
 from scenarios import compiled
 from sim.dataplane.blocks.plane import BlocksPlane
 from sim.dataplane.events.plane import EventsPlane
 
+BLOCKS = "sim.dataplane.blocks"
+
 COMPILING_S = 120.0
 """Simulated seconds that compile all code: some queries arrive, are planned and are served."""
+FEW_REQUESTS = 100_000
+"""Requests that the event data plane serves before the block data plane would be compiled.
+
+An event takes about 40 microseconds longer than a request of a block; compiling takes half a minute
+(`python -m benchmarks start_up`).
+"""
 COMPILE_BLOCKS = "from lab.runs.warm_up import compile_blocks; compile_blocks()"
 
 
@@ -30,10 +39,35 @@ def compile_blocks() -> None:
         runner.simulate(setup, name, planner, [])
 
 
+def ready(
+    setup: Setup, overrides: Sequence[str], config: DictConfig, of_a_sweep: bool = False
+) -> Setup:
+    """Compile what a run needs; return its setup, on the event data plane if that starts sooner."""
+    few = not of_a_sweep and _requests(setup) <= FEW_REQUESTS
+    if few and compiled.is_cold(BLOCKS) and _uses_blocks(setup):
+        return replace(setup, data_plane=EventsPlane)
+    warm_up([(overrides, config)])
+    return setup
+
+
+def _requests(setup: Setup) -> float:
+    """Return about how many requests the run of all planners has."""
+    scenario = setup.scenario()
+    workload = scenario.workload
+    lifetime_s = min(workload.lifetime_mean_s, scenario.horizon_s)
+    queries = workload.rate * scenario.horizon_s
+    return queries * lifetime_s * scenario.application.requests_per_s * len(setup.planners)
+
+
+def _uses_blocks(setup: Setup) -> bool:
+    return getattr(setup.data_plane, "func", None) is BlocksPlane
+
+
 def warm_up(runs: Iterable[tuple[Sequence[str], DictConfig]]) -> None:
     """Compile what runs need, given their overrides and configurations, if nothing is compiled."""
-    if not compiled.is_cold():
+    if not compiled.is_cold(BLOCKS):
         return
+    nothing_compiled = compiled.is_cold("sim")
     blocks = None
     try:
         for overrides, config in runs:
@@ -41,9 +75,11 @@ def warm_up(runs: Iterable[tuple[Sequence[str], DictConfig]]) -> None:
             short.horizon_s = min(short.horizon_s, COMPILING_S)
             try:
                 setup = set_up(short, overrides)
-                if getattr(setup.data_plane, "func", None) is BlocksPlane:
+                if _uses_blocks(setup):
                     blocks = blocks or subprocess.Popen([sys.executable, "-c", COMPILE_BLOCKS])
                     setup = replace(setup, data_plane=EventsPlane)
+                elif not nothing_compiled:
+                    continue
                 for name, planner in setup.planners.items():
                     runner.simulate(setup, name, planner, [])
             except Exception:

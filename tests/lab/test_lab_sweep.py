@@ -21,7 +21,6 @@ from lab.cli.simulate import main
 from lab.common import console
 from lab.common.errors import InputError
 from lab.runs.run_directory import CHECKPOINT, ERROR, JOBS, SUMMARY, held
-from lab.runs.warm_up import warm_up
 from lab.sweeps.progress import listening, telling
 from lab.sweeps.sweep import with_new_overrides
 from scenarios.applications import keyed_tables
@@ -402,21 +401,3 @@ def test_tables_are_read_once_a_process_unless_they_change(tmp_path, monkeypatch
     file.write_text("value\n0.75\n")
     frame = keyed_tables.application_tables(str(tmp_path))["accuracy"].frame
     assert frame["value"].to_list() == ["0.75"]
-
-
-def test_what_is_not_compiled_yet_is_compiled_once_for_each_choice(monkeypatch, tmp_path):
-    from lab.config import compose
-    from lab.runs import runner
-    from scenarios import compiled
-
-    simulated = []
-    monkeypatch.setattr(
-        runner, "simulate", lambda setup, name, *_: simulated.append((name, setup.config.horizon_s))
-    )
-    jobs = [(*SHORT, f"planner={planner}", "horizon_s=500") for planner in ("greedy", "ilp")]
-    composed = [(job, compose.compose(job)) for job in jobs]
-    warm_up(composed)
-    assert simulated == [], "it is compiled already, by the tests if by nobody else"
-    monkeypatch.setattr(compiled, "HOME", tmp_path)
-    warm_up(composed)
-    assert simulated == [("Greedy", 120), ("ILP", 120)]
