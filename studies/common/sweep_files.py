@@ -6,6 +6,7 @@ A file lists its runs under ``hydra.sweeper.params``, like any Hydra sweep. So
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from itertools import product
 from typing import Any
 
@@ -81,15 +82,9 @@ def experiment(name: str, scale: Scale = WHOLE) -> SweepFile:
 
     Raises InputError if planners are given but it sweeps none.
     """
-    register()
+    about, params = _read(name)
     settings: tuple[str, ...] = (f"experiment=paper/{name}",)
-    with initialize_config_module("conf", version_base=VERSION_BASE):
-        config = compose("config", list(settings), return_hydra_config=True)
-    keys: Any = OmegaConf.to_container(config.about)
-    about = About(**keys)
-    params = OmegaConf.to_container(config.hydra.sweeper.params)
-    assert isinstance(params, dict)
-    swept = {str(key): tuple(_values(f"{key!s}={value}")) for key, value in params.items()}
+    swept = {key: tuple(_values(f"{key}={value}")) for key, value in params.items()}
     seeds = tuple(map(int, swept.pop(SEED, ("0",))))
     if scale.quick:
         for key, value in about.quick.items():
@@ -102,6 +97,16 @@ def experiment(name: str, scale: Scale = WHOLE) -> SweepFile:
     elif scale.planners:
         swept[PLANNER] = tuple(scale.planners)
     return SweepFile(name, about, settings, swept, tuple(scale.seeds_or(seeds)))
+
+
+@cache  # as composing takes 0.1 s
+def _read(name: str) -> tuple[About, dict[str, Any]]:
+    """Return what the file of an experiment says about it, and the parameters of its sweep."""
+    register()
+    with initialize_config_module("conf", version_base=VERSION_BASE):
+        config = compose("config", [f"experiment=paper/{name}"], return_hydra_config=True)
+    found: Any = OmegaConf.to_container(config)
+    return About(**found["about"]), found["hydra"]["sweeper"]["params"]
 
 
 def _values(override: str) -> Iterator[str]:
