@@ -1,69 +1,109 @@
-"""Seconds from the command to the end of a run of one simulated minute: first start, and second.
+"""Seconds from the command to the results: version 0.1 and this checkout, in turns, as ratios.
 
-The packages are copied to a place where nothing is compiled yet, and `compass-sim` is run from
-there several times. The first run compiles everything and says so; the others load the compiled
-code from disk. `blocks` and `events` are the data planes; the event plane compiles less.
-`of_it_the_run_s` is the time of the second run itself, from its summary. The rest is Python,
-imports, the configuration, and loading compiled code. All times are wall-clock, on one core.
+Each version runs from a copy of its own, with an empty cache at first. `first_run` compiles.
+`with_figures` and `without_figures` find machine code in the cache; before, both are with figures.
+`until_run` is a run without figures less its simulation: Python, imports and the configuration. CPU
+times are of the command and all its processes. `bound` is the largest ratio that is accepted.
 """
 
+import io
 import json
 import os
+import resource
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
-from shutil import copytree, ignore_patterns
 from statistics import median
 from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("hardware_models", "scenarios", "sim", "planners", "lab", "conf", "hydra_plugins")
-PROGRAM = "from lab.cli.simulate import main; raise SystemExit(main())"
-RUN = ("experiment=speech_small", "planner=cheapest_feasible", "horizon_s=60", "figures=false")
-AGAIN = 5
+VERSION_0_1 = "a0aaa63"
+"""The commit of version 0.1, from which the ratios start."""
+VERSIONS = {
+    "before": (VERSION_0_1, "from lab.simulate import main; raise SystemExit(main())"),
+    "now": ("HEAD", "from lab.cli.simulate import main; raise SystemExit(main())"),
+}
+ONE_PLANNER = ("experiment=speech_small", "planner=compass")
+RUNS = {
+    "first_run": (("experiment=speech_small",), 75 / 156),
+    "with_figures": (ONE_PLANNER, 5 / 7),
+    "without_figures": ((*ONE_PLANNER, "figures=false"), 3 / 7),
+}
+TIMES = 5
 
 
-def timed(home: Path, plane: str) -> tuple[float, dict[str, Any], str]:
-    """Return the wall seconds of one command, the run's summary, and its standard error."""
-    environment = os.environ | {"PYTHONPATH": str(home), "PYTHONDONTWRITEBYTECODE": ""}
+def copied(version: str, place: Path) -> None:
+    """Copy the files of a commit to a directory."""
+    done = subprocess.run(
+        ["git", "-C", str(ROOT), "archive", version], capture_output=True, check=False
+    )
+    if done.returncode:
+        raise SystemExit(f"no commit {version} here; a clone with its whole history is needed")
+    with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
+        archive.extractall(place, filter="data")
+
+
+def timed(place: Path, program: str, overrides: tuple[str, ...]) -> dict[str, float]:
+    """Return the CPU and wall seconds of a command, and the wall seconds of its simulation."""
+    environment = os.environ | {
+        "PYTHONPATH": str(place),
+        "XDG_CACHE_HOME": str(place / ".cache"),
+        "PYTHONDONTWRITEBYTECODE": "",
+    }
     with TemporaryDirectory() as directory:
-        started = perf_counter()
+        before, started = resource.getrusage(resource.RUSAGE_CHILDREN), perf_counter()
         done = subprocess.run(
-            [sys.executable, "-c", PROGRAM, *RUN, f"data_plane={plane}", "hydra.run.dir=out"],
+            [sys.executable, "-c", program, *overrides, "hydra.run.dir=out"],
             cwd=directory,
             env=environment,
             capture_output=True,
             text=True,
             check=False,
         )
-        wall_s = perf_counter() - started
+        after, wall_s = resource.getrusage(resource.RUSAGE_CHILDREN), perf_counter() - started
         if done.returncode:
             raise SystemExit(f"the run failed:\n{done.stderr.strip()[-2000:]}")
-        [path] = Path(directory).rglob("summary.json")
-        return wall_s, json.loads(path.read_text(encoding="utf-8")), done.stderr
+        summaries = [json.loads(each.read_text()) for each in Path(directory).rglob("summary.json")]
+    return {
+        "cpu_s": after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
+        "wall_s": wall_s,
+        "until_run_s": wall_s - sum(each.get("wall_s", 0.0) for each in summaries),
+    }
 
 
 def measure() -> dict[str, Any]:
     """Return the figures."""
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-    rows = []
-    for plane in ("blocks", "events"):
-        with TemporaryDirectory() as home:
-            for package in PACKAGES:
-                copytree(ROOT / package, Path(home, package), ignore=ignore_patterns("__pycache__"))
-            first_s, _, said = timed(Path(home), plane)
-            if "compiling" not in said:
-                raise SystemExit("the first run did not say that it compiles")
-            later = [timed(Path(home), plane) for _ in range(AGAIN)]
-        row = {
-            "plane": plane,
-            "first_s": round(first_s, 1),
-            "second_s": round(median(wall_s for wall_s, _, _ in later), 2),
-            "of_it_the_run_s": round(median(each["wall_s"] for _, each, _ in later), 2),
-        }
-        print(row, flush=True)
-        rows.append(row)
-    return {"benchmark": "start_up", "by_plane": rows}
+    found: dict[str, dict[str, list[dict[str, float]]]] = {
+        run: {version: [] for version in VERSIONS} for run in RUNS
+    }
+    with TemporaryDirectory() as home:
+        for version, (commit, _) in VERSIONS.items():
+            copied(commit, Path(home, version))
+        for run, (overrides, _) in RUNS.items():
+            for _ in range(1 if run == "first_run" else TIMES):
+                for version, (_, program) in VERSIONS.items():
+                    found[run][version].append(timed(Path(home, version), program, overrides))
+    rows = [row("until_run", "until_run_s", found["without_figures"], None)]
+    found["without_figures"]["before"] = found["with_figures"]["before"]
+    rows += [row(run, "cpu_s", found[run], bound) for run, (_, bound) in RUNS.items()]
+    for each in rows:
+        print(each, flush=True)
+    return {"benchmark": "start_up", "by_run": rows}
+
+
+def row(
+    run: str, figure: str, found: dict[str, list[dict[str, float]]], bound: float | None
+) -> dict[str, Any]:
+    """Return the medians of a figure in both versions, and their ratio."""
+    before_s, now_s = (median(each[figure] for each in found[version]) for version in VERSIONS)
+    return {
+        "run": run,
+        "figure": figure,
+        "before": round(before_s, 2),
+        "now": round(now_s, 2),
+        "ratio": round(now_s / before_s, 2),
+        "bound": "" if bound is None else round(bound, 2),
+    }
