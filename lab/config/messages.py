@@ -1,11 +1,12 @@
-"""What Hydra and OmegaConf raise, as one sentence: key, value, what is allowed, nearest name."""
+"""Turns errors of Hydra and OmegaConf into one sentence: key, value, what is allowed."""
 
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from typing import Any
 
-from lab.common.errors import InputError, choices, key_of, nearest_clause, one_line, shown
+from hardware_models.errors import did_you_mean
+from lab.common.errors import InputError, choices, key_of, one_line, shown
 from lab.common.options import groups, in_folders
 from scenarios.slo import Tier
 
@@ -76,7 +77,7 @@ def unknown_key(full_key: str, key: str, known: list[str], overrides: Sequence[s
         hint = f"; to add one, write '+{parent}={{{key}: ...}}'"
         if parent == "workload.tiers":
             hint += "; those of the application are application.tiers"
-    return f"{override}: there is no key {full_key}{allowed}{nearest_clause(key, names)}{hint}"
+    return f"{override}: there is no key {full_key}{allowed}{hint}{did_you_mean(key, names)}"
 
 
 def written(full_key: str, overrides: Sequence[str]) -> str:
@@ -214,9 +215,9 @@ def _missing_file(path: str, options: Iterable[str], overrides: Sequence[str]) -
     if inside:
         first = inside[0].partition("/")[0]
         names = [*options, f"{first}/NAME (compass-lab list names them)"]
-        close = nearest_clause(name, [*options, *inside])
-        return f"{group}={name}: there is no such {group}; choose one of {', '.join(names)}{close}"
-    return f"{group}={name}: there is no such {group}; {choices(name, options)}{own}"
+        meant = did_you_mean(name, [*options, *inside])
+        return f"{group}={name}: there is no such {group}; choose one of {', '.join(names)}{meant}"
+    return f"{group}={name}: there is no such {group}{own}; {choices(name, options)}"
 
 
 def _unpackaged(overrides: Sequence[str]) -> str:

@@ -13,16 +13,16 @@ from typing import Any, get_origin, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from hardware_models.errors import TableError, nearest
-from lab.common.errors import InputError, choices, nearest_clause, one_line, shown
+from hardware_models.errors import TableError, did_you_mean, nearest
+from lab.common.errors import InputError, choices, one_line, shown
 from lab.config.allowed import in_words
 
 LONGEST_SHOWN = 200
 """Characters of arguments that a complaint repeats; more would bury what is wrong with them."""
 
-OURS = ("hardware_models", "scenarios", "sim", "planners", "lab", "studies")
-ONCE_OURS = (*OURS, "evaluation")
-"""Packages of this project that a ``_target_`` may name, earlier names among them."""
+PACKAGES = ("hardware_models", "scenarios", "sim", "planners", "lab", "studies")
+PACKAGES_EVER = (*PACKAGES, "evaluation")
+"""Packages of this project that a ``_target_`` may name, including earlier names."""
 
 FORMER_PLANNERS = (
     *("chameleon", "cheapest_feasible", "cherrypick", "compass", "greedy", "ilp", "infaas"),
@@ -58,7 +58,8 @@ def find_class(target: object, key: str, base: type) -> type:
     except Exception as error:  # A module of the user's may raise anything.
         raise InputError(
             f"{complaint}module {module_name} cannot be imported "
-            f"({type(error).__name__}: {one_line(error)}){nearest_clause(target, _ours(target))}"
+            f"({type(error).__name__}: {one_line(error)})"
+            f"{did_you_mean(target, _project_classes(target))}"
         ) from None
     found = getattr(module, name, None)
     if found is None:
@@ -67,10 +68,11 @@ def find_class(target: object, key: str, base: type) -> type:
             for other, value in vars(module).items()
             if inspect.isclass(value) and _fulfils(value, base) and value is not base
         ]
-        none = f"it has no class of kind {base.__name__}{nearest_clause(target, _ours(target))}"
+        meant = did_you_mean(target, _project_classes(target))
+        none = f"it has no class of kind {base.__name__}{meant}"
         raise InputError(
-            f"{complaint}module {module_name} has no {name}; "
-            f"{choices(name, known) if known else none}{_shadowed(module)}"
+            f"{complaint}module {module_name} has no {name}{_shadowed(module)}; "
+            f"{choices(name, known) if known else none}"
         )
     if not inspect.isclass(found) or not _fulfils(found, base):
         how = "has the methods of" if getattr(base, "_is_protocol", False) else "derives from"
@@ -91,7 +93,8 @@ def current_path(target: str) -> str:
             return target
     except ImportError:
         pass  # It has moved.
-    return nearest(target, [one for one in _ours(target) if one.endswith(f".{name}")]) or target
+    moved = [one for one in _project_classes(target) if one.endswith(f".{name}")]
+    return nearest(target, moved) or target
 
 
 def with_current_paths(node: Any) -> Any:
@@ -106,16 +109,16 @@ def with_current_paths(node: Any) -> Any:
     return node
 
 
-def _ours(target: str) -> Sequence[str]:
-    """Return the paths of this project's classes, if a target is, or was, of this project."""
-    return _classes() if target.partition(".")[0] in ONCE_OURS else ()
+def _project_classes(target: str) -> Sequence[str]:
+    """Return the paths of this project's classes; none if the target is of another project."""
+    return _classes() if target.partition(".")[0] in PACKAGES_EVER else ()
 
 
 @cache
 def _classes() -> list[str]:
     """Return the paths of all classes of this project, read from its sources."""
     found = []
-    for spec in filter(None, map(find_spec, OURS)):
+    for spec in filter(None, map(find_spec, PACKAGES)):
         for place in map(Path, spec.submodule_search_locations or ()):
             for file in sorted(place.rglob("*.py")):
                 module = ".".join(file.relative_to(place.parent).with_suffix("").parts)

@@ -23,7 +23,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from lab.common.errors import InputError, nearest_clause, one_line
+from hardware_models.errors import did_you_mean
+from lab.common.errors import InputError, one_line
 
 BATCH = "{batch}"
 NS_PER_MS = 1e6
@@ -58,7 +59,7 @@ class Subject:
         found = getattr(owner, name, None)
         if not callable(found):
             known = [name for name, value in vars(owner).items() if callable(value)]
-            raise InputError(f"{self}: {module} has no such callable{nearest_clause(name, known)}")
+            raise InputError(f"{self}: {module} has no such callable{did_you_mean(name, known)}")
         run: Run = found
         return run
 

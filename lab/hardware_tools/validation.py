@@ -216,6 +216,6 @@ def _lacking(columns: Sequence[str], predictors: Sequence[Predictor], only: bool
     words = []
     for name in lacks(best):
         near = get_close_matches(name, spare, 1)
-        words.append(f"{name!r}" + (f" (its nearest is {near[0]!r})" if near else ""))
+        words.append(f"{name!r}" + (f" (it has {near[0]!r})" if near else ""))
     lead = "" if only else "its columns fit no table; "
-    return f"{lead}table {best.table} needs {', '.join(words)}, which it lacks"
+    return f"{lead}for table {best.table}, it lacks {', '.join(words)}"

@@ -125,7 +125,7 @@ def test_processes_run_at_the_same_time(folder):
     [
         ("callable", "nowhere", 1, "must be written package.module:function"),
         ("callable", "no_pkg:run", 1, r"no_pkg cannot be imported \(ModuleNotFoundError: No mod"),
-        ("callable", "calibrated_pkg:lug", 1, "has no such callable; the nearest is 'log'"),
+        ("callable", "calibrated_pkg:lug", 1, "has no such callable; did you mean 'log'"),
         ("callable", "calibrated_pkg:fail", 1, r"at batch 2 \(RuntimeError: out of memory\)"),
         ("callable", "calibrated_pkg:fail", 2, r"at batch 2 \(RuntimeError: out of memory\)"),
         ("callable", "calibrated_pkg:die", 2, "a process died at batch 2"),
@@ -212,7 +212,7 @@ def test_a_device_is_calibrated_in_its_own_table(capsys):
     [
         (["--batches", "1,two"], "--batches=1,two: must be different whole numbers"),
         (["--batches", "0"], "--batches=0: must be different whole numbers"),
-        (["--table", "gpu_latencies"], "--table=gpu_latencies: .*nearest is 'gpu_latency'"),
+        (["--table", "gpu_latencies"], "--table=gpu_latencies: .*did you mean 'gpu_latency'"),
         (["--table", "device_latency", "--device", "d", "--batches", "2"], "holds batch 1 alone"),
         (["--source-url", "ftp://here"], "column 'source_url': 'ftp://here' is not allowed"),
         (["--slices", "9"], "column 'mig_gpcs': 9 is not allowed"),

@@ -17,16 +17,19 @@ from lab.config.targets import current_path
 SHORT = ["horizon_s=60", "workload.rate=0.05", "figures=false"]
 
 WRONG = [
-    (["planner=vidostorm"], ["planner=vidostorm", "cheapest_feasible", "nearest is 'videostorm'"]),
+    (
+        ["planner=vidostorm"],
+        ["planner=vidostorm", "cheapest_feasible", "did you mean 'videostorm'"],
+    ),
     (
         ["hydra/sweeper=optuna", "hydra.sweeper.n_trials=4"],
         ["hydra/sweeper=optuna: is not installed; pip install hydra-optuna-sweeper"],
     ),
-    (["hydra/sweeper=optun"], ["choose one of basic, compass", "the nearest is 'optuna'"]),
-    (["drift=slowdown"], ["drift=slowdown", "none", "nearest is 'device_slowdown'"]),
-    (["workload.rat=3"], ["workload.rat=3", "rate", "nearest is 'rate'"]),
-    (["plannr=videostorm"], ["plannr=videostorm", "nearest is 'planner'"]),
-    (["+horizn_s=3"], ["horizn_s", "nearest is 'horizon_s'"]),
+    (["hydra/sweeper=optun"], ["choose one of basic, compass", "did you mean 'optuna'"]),
+    (["drift=slowdown"], ["drift=slowdown", "none", "did you mean 'device_slowdown'"]),
+    (["workload.rat=3"], ["workload.rat=3", "rate", "did you mean 'rate'"]),
+    (["plannr=videostorm"], ["plannr=videostorm", "did you mean 'planner'"]),
+    (["+horizn_s=3"], ["horizn_s", "did you mean 'horizon_s'"]),
     (["workload.rate=abc"], ["workload.rate=abc", "a number"]),
     (["seed=x"], ["seed=x", "a whole number"]),
     (["seed=null"], ["seed=null", "must not be null"]),
@@ -40,16 +43,19 @@ WRONG = [
     (["workload.rate=often"], ["workload.rate=often: must be a number, in queries/s"]),
     (
         ["application.tiers.premium.accuracy=90"],
-        ["accuracy=90", "accuracy_of_best, cost_usd_per_hour", "nearest is 'accuracy_of_best'"],
+        ["accuracy=90", "accuracy_of_best, cost_usd_per_hour", "did you mean 'accuracy_of_best'"],
     ),
     (
         ["application.tiers.premium.cost_usd_per_hour=1"],
         ["to add it, write +application.tiers.premium.cost_usd_per_hour="],
     ),
-    (["cluster.nodes.egde.count=2"], ["cluster.nodes.egde", "edge, cloud", "nearest is 'edge'"]),
+    (["cluster.nodes.egde.count=2"], ["cluster.nodes.egde", "edge, cloud", "did you mean 'edge'"]),
     (["application.tiers.premium.weight=-1"], ["application.tiers.premium.weight=-1", "0 or more"]),
     (["workload.tiers.premium.weight=1"], ["workload.tiers.premium", "application.tiers"]),
-    (["drift.events=[{kind: slow}]"], ["drift.events.0.kind=slow", "nearest: device_slowdown"]),
+    (
+        ["drift.events=[{kind: slow}]"],
+        ["drift.events.0.kind=slow", "did you mean 'device_slowdown'"],
+    ),
     (
         ["workload=azure_code", "workload.arrivals.path=nope.csv"],
         ["workload.arrivals.path='nope.csv'", "no such file", "azure_llm_2023_code"],
@@ -73,7 +79,7 @@ WRONG = [
     (["+planner=greedy"], ["+planner=greedy", "write planner=greedy, without the plus"]),
     (
         ["drift.events=[{kind: mps_fault, at_s: 3}, {kind: content_shift, at: 3}]"],
-        ["drift.events.1.at", "duration_s", "nearest is 'at_s'"],
+        ["drift.events.1.at", "duration_s", "did you mean 'at_s'"],
     ),
     (["--config-dir", "nowhere"], ["--config-dir=nowhere: no such directory"]),
     (["workload.rate"], ["workload.rate", "key=value"]),
@@ -107,7 +113,7 @@ WRONG = [
         ["planner=static_plan", "planner.configuration={model: hubert}"],
         ["planner.configuration={'model': 'hubert'}: "],
     ),
-    (["workload=3"], ["workload=3", "poisson", "nearest is"]),
+    (["workload=3"], ["workload=3", "poisson", "did you mean"]),
     (["seed=0,1"], ["seed=0,1", "-m"]),
     (["seed=${nothing}"], ["seed=${nothing}", "not found"]),
     (["--fast"], ["--fast", "--help"]),
@@ -115,7 +121,7 @@ WRONG = [
     (["planner._target_=nope.Nope"], ["planner._target_=nope.Nope", "No module named 'nope'"]),
     (
         ["planner._target_=planners.CheapestFeasable"],
-        ["planners.CheapestFeasable", "nearest is 'CheapestFeasible'"],
+        ["planners.CheapestFeasable", "did you mean 'CheapestFeasible'"],
     ),
     (["planner._target_=subprocess.Popen"], ["subprocess.Popen", "sim.api.planner.Planner"]),
     (["planner._target_=sim.api.planner.Planner"], ["planner", "abstract"]),
@@ -125,17 +131,17 @@ WRONG = [
     ),
     (
         ["workload.arrivals._target_=scenarios.arrivals.Poison"],
-        ["workload.arrivals._target_=scenarios.arrivals.Poison", "nearest is 'Poisson'"],
+        ["workload.arrivals._target_=scenarios.arrivals.Poison", "did you mean 'Poisson'"],
     ),
     (["application.window_s=1"], ["application.window_s=1", "40 s or more"]),
     (["planner=cheapest_feasible", "planner.samples=few"], ["planner.samples=few", "whole number"]),
     (
         ["planner=cheapest_feasible", "+planner.sampels=3"],
-        ["planner.sampels=3", "CheapestFeasible", "nearest is 'samples'"],
+        ["planner.sampels=3", "CheapestFeasible", "did you mean 'samples'"],
     ),
     (
         ["planner=cheapest_feasible", "planner.sampels=3"],
-        ["planner.sampels=3", "nearest is 'samples'", "+planner.sampels"],
+        ["planner.sampels=3", "did you mean 'samples'", "+planner.sampels"],
     ),
     (["planner=mine.Mover"], ["planner=mine.Mover", "planner._target_=mine.Mover"]),
     (
@@ -156,7 +162,7 @@ WRONG = [
     (["+planner.samples=3"], ["planner.samples=3", "planner.compare.NAME"]),
     (
         ["+cluster.nodes.edge.colour=red"],
-        ["+cluster.nodes.edge.colour=red", "no key", "nearest is 'count'"],
+        ["+cluster.nodes.edge.colour=red", "no key", "did you mean 'count'"],
     ),
     (
         ["network.technologies.5G-NSA-foo=1"],
@@ -169,11 +175,11 @@ WRONG = [
         ["~network.technologies.4G-LTE: 4G-LTE begins", "'network.technologies={NAME: 1, "],
     ),
     (["+workload.foo=1"], ["+workload.foo=1", "no key", "lifetime_mean_s"]),
-    (["+application.tiers.premium.wieght=1"], ["wieght", "nearest: weight"]),
-    (["tables.linkz=my.csv"], ["tables.linkz=my.csv", "nearest is 'links'"]),
+    (["+application.tiers.premium.wieght=1"], ["wieght", "did you mean 'weight'"]),
+    (["tables.linkz=my.csv"], ["tables.linkz=my.csv", "did you mean 'links'"]),
     (["tables.links=my.csv"], ["tables: my.csv: no such file"]),
     (["tables.links={path: my.csv, how: add}"], ["tables.links.how='add'", "merge or replace"]),
-    (["application=speech"], ["application=speech", "nearest is 'speech_recognition'"]),
+    (["application=speech"], ["application=speech", "did you mean 'speech_recognition'"]),
     (["seed=-1"], ["seed=-1", "0 or more"]),
     (["figures=maybe"], ["figures=maybe", "must be true or false"]),
     (["workload=azure_code", "workload.arrivals.path=/tmp"], ["path=/tmp", "is a directory"]),
@@ -566,7 +572,7 @@ def test_a_configuration_may_name_classes_by_the_paths_that_they_once_had():
 def test_the_nearest_class_is_named_where_an_old_path_has_a_slip(compass):
     status, _, err = compass("planner._target_=planners.videostorm.VideoStrom")
     assert (status, err.count("\n")) == (2, 1)
-    assert "the nearest is 'planners.baselines.videostorm.VideoStorm'" in err
+    assert "did you mean 'planners.baselines.videostorm.VideoStorm'" in err
 
 
 @pytest.mark.parametrize("wrong", ["seed=true", "workload.rate=true", "cluster.tick_s=false"])
@@ -590,7 +596,7 @@ def test_every_key_of_an_event_can_be_set_and_a_slip_is_told(compass):
     status, _, err = compass("drift=device_slowdown", "drift.events.0.duraton_s=5")
     assert status == 2
     assert "drift.events.0.duraton_s" in err
-    assert "the nearest is 'duration_s'" in err
+    assert "did you mean 'duration_s'" in err
 
 
 def test_a_job_with_a_wrong_type_keeps_its_sweep_from_starting_one_out_of_bounds_does_not(

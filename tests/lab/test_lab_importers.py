@@ -170,7 +170,7 @@ def test_a_summary_of_mlperf_that_tells_no_latency_is_refused(capsys, tmp_path, 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("perf-analyser", *TRITON[1:]), "perf-analyser: no such format.*nearest is 'perf-anal"),
+        (("perf-analyser", *TRITON[1:]), "perf-analyser: no such format.*did you mean 'perf-anal"),
         ((*TRITON,), "--batch is missing"),
         ((*TRITON[:4], "--batch", "1"), "--gpu is missing"),
         ((*TRITON, "--batch", "4", "--processes", "3"), "concurrency 3, .* it has 1, 2, 4"),

@@ -84,9 +84,9 @@ def test_help_loads_nothing_heavy_and_names_every_option():
     ("name", "said"),
     [
         ("fig02_chat", "it is experiment=paper/fig02_chat"),
-        ("fig02_cat", "the nearest is 'paper/fig02_chat'"),
-        ("paper/fig02_cat", "the nearest is 'paper/fig02_chat'"),
-        ("speech_smal", "the nearest is 'speech_small'"),
+        ("fig02_cat", "did you mean 'paper/fig02_chat'"),
+        ("paper/fig02_cat", "did you mean 'paper/fig02_chat'"),
+        ("speech_smal", "did you mean 'speech_small'"),
     ],
 )
 def test_an_experiment_that_is_not_there_is_told_with_the_nearest_name(name, said):
@@ -541,7 +541,7 @@ def test_every_option_of_every_group_runs(overrides):
 
 def test_run_refuses_in_one_sentence():
     for overrides, part in (
-        (["workload.rat=1"], "nearest is 'rate'"),
+        (["workload.rat=1"], "did you mean 'rate'"),
         (["planner=comparison"], "lab.compare"),
         ("seed=1", "must be a list"),
         (3, "must be a list"),

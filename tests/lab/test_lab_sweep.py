@@ -313,7 +313,7 @@ def files(directory):
     ("overrides", "sentence"),
     [
         (["hydra/launcher=jobli"], "choose one of basic, joblib"),
-        (["hydra/launcher=jobli"], "the nearest is 'joblib'"),
+        (["hydra/launcher=jobli"], "did you mean 'joblib'"),
         (["hydra/launcher=joblib", "hydra.launcher.n_jobs=0"], "hydra.launcher.n_jobs=0: must be"),
         (["hydra/launcher=joblib", "hydra.launcher.n_jobs=x"], "n_jobs=x: must be a whole number"),
         (["hydra/launcher=joblib", "seed=0,x"], "seed=x: must be a whole number"),

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from hardware_models.errors import did_you_mean
 from lab.cli.tools import main
 from lab.common import formatting as wording
-from lab.common.errors import InputError, nearest_clause
+from lab.common.errors import InputError
 from lab.config.targets import build
 from lab.runs.api import run
 from lab.runs.run_directory import read_summary, write_summary
@@ -114,7 +115,7 @@ def test_a_misspelt_tool(capsys):
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith("compass-lab: reprot: no such tool; choose one of check-planner, ")
-    assert err.endswith("; the nearest is 'report'\n")
+    assert err.endswith("; did you mean 'report'?\n")
 
 
 def test_overrides_may_stand_behind_options(capsys):
@@ -167,7 +168,7 @@ def test_check_planner_takes_parameters_and_reports_a_breach(tmp_path, monkeypat
     assert "does not store its parameter 'margin'" in err
     assert err.count("\n") == 1
     assert main(["check-planner", "checked_pkg.Forgets", "margni=0.2"]) == 2
-    assert "nearest is 'margin'" in capsys.readouterr().err
+    assert "did you mean 'margin'" in capsys.readouterr().err
 
 
 def test_kaplan_meier_median_counts_those_who_wait_in_vain():
@@ -188,9 +189,9 @@ def test_plain_values_are_fit_for_json():
     }
 
 
-def test_the_nearest_name():
-    assert nearest_clause("vidostorm", ["ilp", "videostorm"]) == "; the nearest is 'videostorm'"
-    assert nearest_clause("x", []) == ""
+def test_the_most_similar_name_is_suggested():
+    assert did_you_mean("vidostorm", ["ilp", "videostorm"]) == "; did you mean 'videostorm'?"
+    assert did_you_mean("x", []) == ""
 
 
 class Profiler:

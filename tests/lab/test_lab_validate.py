@@ -252,11 +252,15 @@ def test_rows_that_no_prediction_speaks_of_are_counted(tmp_path):
         (
             latency_rows().rename({"mps_procs": "mps_proc"}),
             [],
-            r"its columns fit no table; table gpu_latency needs 'mps_procs' \(its nearest is "
-            r"'mps_proc'\), which it lacks",
+            r"its columns fit no table; for table gpu_latency, it lacks 'mps_procs' \(it has "
+            r"'mps_proc'\)",
         ),
-        (latency_rows(), ["--table", "gpu_latncy"], r"--table=gpu_latncy: .*nearest is 'gpu_lat"),
-        (latency_rows(), ["--table", "llm_iteration"], r"csv: table llm_iteration needs 'output_"),
+        (latency_rows(), ["--table", "gpu_latncy"], r"--table=gpu_latncy: .*did you mean 'gpu_lat"),
+        (
+            latency_rows(),
+            ["--table", "llm_iteration"],
+            r"csv: for table llm_iteration, it la",
+        ),
         (latency_rows(batch_latency_ms="fast"), [], r"row 2, column 'batch_latency_ms': 'fast'"),
         (latency_rows(batch="many"), [], r"row 2, column 'batch': 'many' is not allowed"),
         (latency_rows(), ["--worst", "-1"], r"--worst=-1: must be >= 0"),
@@ -309,7 +313,7 @@ def test_a_table_can_be_listed_shown_and_written(tmp_path, capsys):
     assert (tmp_path / "copy.csv").read_text(encoding="utf-8") == shown
     assert pl.read_csv(tmp_path / "copy.csv").columns == load_table("model_sizes").columns
     assert main(["tables", "model_size"]) == 2
-    assert "the nearest is 'model_sizes'" in capsys.readouterr().err
+    assert "did you mean 'model_sizes'" in capsys.readouterr().err
 
 
 def test_fit_writes_what_a_fit_gives_and_prints_its_errors(tmp_path, monkeypatch, capsys):
@@ -325,7 +329,7 @@ def test_fit_writes_what_a_fit_gives_and_prints_its_errors(tmp_path, monkeypatch
     assert re.search(r"a .*random 5-fold .*7 .*1\.2 .*2\.0 .*3\.0 .*batch=1", out)
     assert pl.read_csv(tmp_path / "fit_mps.csv")["value"].to_list() == [1.5]
     assert main(["fit", "mpss", "--out", str(tmp_path)]) == 2
-    assert "the nearest is 'mps'" in capsys.readouterr().err
+    assert "did you mean 'mps'" in capsys.readouterr().err
 
 
 def test_a_goal_is_met_or_missed_in_its_own_scheme_alone():

@@ -321,7 +321,7 @@ def test_of_a_single_assumption_it_is_not_said_that_it_does_most() -> None:
         ),
         (
             ["capacity", "--vary", "horizon_s=1,2", "--at-least", "1", "--metric", "requets"],
-            "; the nearest is 'requests'",
+            "; did you mean 'requests'",
         ),
         (
             ["capacity", "--vary", "horizon_s=1,2", "--at-least", "60"],
