@@ -1,4 +1,4 @@
-"""Classes that a configuration names by ``_target_``: found, checked, and only then called."""
+"""Finds, checks and calls the classes that a configuration names by ``_target_``."""
 
 import inspect
 import json
@@ -18,7 +18,7 @@ from lab.common.errors import InputError, choices, one_line, shown
 from lab.config.allowed import in_words
 
 LONGEST_SHOWN = 200
-"""Characters of arguments that a complaint repeats; more would bury what is wrong with them."""
+"""Most characters of arguments that a message repeats; more would hide the reason."""
 
 PACKAGES = ("hardware_models", "scenarios", "sim", "planners", "lab", "studies")
 PACKAGES_EVER = (*PACKAGES, "evaluation")
@@ -38,13 +38,13 @@ FORMER_MODULES = {
     *(f"planners.compass.{name}" for name in FORMER_PARTS),
     *("sim.blocks.plane", "sim.events_plane"),
 }
-"""Modules that targets of version 0.1 named; their classes are found by name where they are now."""
+"""Modules of version 0.1 that have moved; their classes are found by name in their new places."""
 RENAMED = {"evaluation.surrogates.Probe": "studies.probes.latency_probe.LatencyProbe"}
-"""Classes that targets of version 0.1 named, and that have another name now."""
+"""Classes of version 0.1 that have another name now."""
 
 
 def find_class(target: object, key: str, base: type) -> type:
-    """Return the class of a dotted name that fulfils `base`; InputError, which names `key`."""
+    """Return the class with a dotted name; InputError naming `key` if it does not fulfil `base`."""
     article = "an" if base.__name__[0] in "AEIO" else "a"
     complaint = f"{key}._target_={shown(target)}: "
     if not isinstance(target, str) or "." not in target:
@@ -55,7 +55,7 @@ def find_class(target: object, key: str, base: type) -> type:
     module_name, _, name = current_path(target).rpartition(".")
     try:
         module = import_module(module_name)
-    except Exception as error:  # A module of the user's may raise anything.
+    except Exception as error:  # A user's module may raise anything.
         raise InputError(
             f"{complaint}module {module_name} cannot be imported "
             f"({type(error).__name__}: {one_line(error)})"
@@ -84,7 +84,7 @@ def find_class(target: object, key: str, base: type) -> type:
 
 
 def current_path(target: str) -> str:
-    """Return where a class of this project is now, if a target names its earlier place."""
+    """Return the current path of a class, if a target names an earlier one of this project."""
     module, _, name = target.rpartition(".")
     if module not in FORMER_MODULES:
         return RENAMED.get(target, target)
@@ -92,13 +92,13 @@ def current_path(target: str) -> str:
         if hasattr(import_module(module), name):
             return target
     except ImportError:
-        pass  # It has moved.
+        pass  # The module has moved.
     moved = [one for one in _project_classes(target) if one.endswith(f".{name}")]
     return nearest(target, moved) or target
 
 
 def with_current_paths(node: Any) -> Any:
-    """Return plain values in which each ``_target_`` names where its class is now."""
+    """Return plain values with the current path in each ``_target_``."""
     if isinstance(node, Mapping):
         return {
             name: current_path(one)
@@ -128,16 +128,16 @@ def _classes() -> list[str]:
 
 
 def _shadowed(module: ModuleType) -> str:
-    """Return a clause on a file of the current directory that a module of that name hides."""
+    """Return a clause if an installed module hides a file of the same name in this directory."""
     file = Path(*module.__name__.split(".")).with_suffix(".py").absolute()
     found = module.__file__
     if found is None or not file.is_file() or file.samefile(found):
         return ""
-    return f"; it is not {file.name} of this directory, but {found}, so rename yours"
+    return f" (it is {found}, not {file.name} of this directory; rename yours)"
 
 
 def parameters(node: Mapping[str, Any], key: str, target: type) -> dict[str, Any]:
-    """Return the keyword arguments for a class, with nodes built; InputError if one is wrong."""
+    """Return the checked keyword arguments for a class, with nested objects built; InputError."""
     given = {name: value for name, value in node.items() if name != "_target_"}
     wanted = dict(inspect.signature(target).parameters)
     hints = _hints(target)
@@ -168,10 +168,10 @@ def _argument(value: Any, hint: Any, key: str, target: type) -> Any:
             f"{key}={shown(value)}: must be a {hint.__name__}; name its class by {key}._target_, "
             "as package.module.Class"
         )
-    if (get_origin(hint) or hint) in (dict, Mapping):  # The class says more of what it must hold.
+    if (get_origin(hint) or hint) in (dict, Mapping):  # The class checks the contents itself.
         return value
     try:
-        # As JSON, lists pass for tuples too, while texts and numbers do not for each other.
+        # From JSON, strict mode takes lists for tuples, but no texts for numbers or vice versa.
         _adapter(hint).validate_json(json.dumps(value, default=str), strict=True)
     except ValidationError:
         raise InputError(f"{key}={shown(value)}: must be {in_words(hint)}") from None
@@ -179,10 +179,10 @@ def _argument(value: Any, hint: Any, key: str, target: type) -> Any:
 
 
 def _adapter(hint: Any) -> TypeAdapter[Any]:
-    """Return what checks values of a type; of one that pydantic has no rule for, nothing does."""
+    """Return pydantic's adapter for a type; for an unsupported type, one that accepts anything."""
     try:
         return TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True))
-    except Exception:  # Annotations of strangers may be anything.
+    except Exception:  # Annotations in users' classes may be anything.
         return TypeAdapter(Any)
 
 
@@ -196,7 +196,7 @@ def build(node: Any, key: str, base: type) -> Any:
         return target(**arguments)
     except TableError as error:
         raise InputError(f"{key}: {one_line(error)}") from None
-    except Exception as error:  # Whatever a constructor complains of is the input's fault.
+    except Exception as error:  # A constructor raises because of its arguments.
         message = one_line(error)
         if message.startswith(f"{key}."):
             raise InputError(message) from None
@@ -206,7 +206,7 @@ def build(node: Any, key: str, base: type) -> Any:
         if len(shown_arguments) > LONGEST_SHOWN:
             shown_arguments = "..."
         raise InputError(
-            f"{key}: {target.__name__}({shown_arguments}) is refused: {message}"
+            f"{key}: {target.__name__}({shown_arguments}) was rejected: {message}"
         ) from None
 
 
@@ -220,5 +220,5 @@ def _fulfils(found: type, base: type) -> bool:
 def _hints(target: type) -> dict[str, Any]:
     try:
         return get_type_hints(target.__init__)  # type: ignore[misc]
-    except Exception:  # Annotations of strangers may name what does not exist; no check then.
+    except Exception:  # Annotations in users' classes may name missing types; then nothing checks.
         return {}

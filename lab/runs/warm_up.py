@@ -1,7 +1,7 @@
-"""Compiling what runs need before they start, in two processes at once.
+"""Compiles the code that runs need before they start, in two parallel processes.
 
-Planners do not need the block data plane, nor does it need them: another process compiles it in a
-run of its own, while this one lets planners work on the event data plane, which compiles little.
+A second process compiles the block data plane in a short run of its own. Meanwhile, this process
+runs the planners on the event data plane, which needs little compilation.
 """
 
 import subprocess
@@ -18,12 +18,12 @@ from sim.dataplane.blocks.plane import BlocksPlane
 from sim.dataplane.events.plane import EventsPlane
 
 COMPILING_S = 120.0
-"""Simulated seconds that compile all code: some queries arrive, are planned and are served."""
+"""Simulated seconds until all code is compiled: some queries arrive, are planned and served."""
 COMPILE_BLOCKS = "from lab.runs.warm_up import compile_blocks; compile_blocks()"
 
 
 def compile_blocks() -> None:
-    """Compile the block data plane, by a short run with a planner that compiles little."""
+    """Compile the block data plane in a short run with a planner that needs little compilation."""
     overrides = ["experiment=speech_small", "planner=cheapest_feasible", "horizon_s=30"]
     setup = set_up(compose(overrides), overrides)
     for name, planner in setup.planners.items():
@@ -31,7 +31,7 @@ def compile_blocks() -> None:
 
 
 def warm_up(runs: Iterable[tuple[Sequence[str], DictConfig]]) -> None:
-    """Compile what runs need, given their overrides and configurations, if nothing is compiled."""
+    """Compile the code for runs, given by overrides and configuration, if none is compiled yet."""
     if not compiled.is_cold():
         return
     blocks = None

@@ -30,7 +30,7 @@ def said_of_goodput(directory):
     """Return what is said first of goodput, and what of seeds that planners lack."""
     found = {one.text: one.details for one in claims(analyse(read_sweep(directory)))}
     [winner] = [text for text in found if "service goodput: " in text]
-    [unlike] = [text for text in found if "finished unlike seeds" in text]
+    [unlike] = [text for text in found if "finished different seeds" in text]
     return winner, found[winner], unlike, found[unlike]
 
 
@@ -86,14 +86,14 @@ def test_of_several_settings_one_that_lacks_a_value_is_said_to(sweep):
         return next(found[text][0] for text in found if "shortest median response" in text)
 
     assert said() == (
-        "CheapestFeasible lacks one in at least one setting on 2 of 2 seeds, so is behind. "
-        "CheapestFeasible: no seed in which both have a value in every setting."
+        "CheapestFeasible has no value in at least one setting on 2 of 2 seeds, so it ranks lower. "
+        "CheapestFeasible: there is no seed in which both have a value in every setting."
     )
     for number in "4567":
         shutil.rmtree(sweep / number)
     assert said() == (
-        "CheapestFeasible has none on 2 of 2 seeds, so is behind. "
-        "CheapestFeasible: no seed in which both have a value."
+        "CheapestFeasible has no value on 2 of 2 seeds, so it ranks lower. "
+        "CheapestFeasible: there is no seed in which both have a value."
     )
 
 

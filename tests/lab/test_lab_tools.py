@@ -36,7 +36,7 @@ def test_figures_are_reproduced_from_a_checkout_alone(words, capsys, monkeypatch
     out, err = capsys.readouterr()
     assert out == ""
     assert err == (
-        "compass-lab: reproduce: the studies are not installed with the package; run it in a "
+        "compass-lab: reproduce: the package does not include the studies; run this in a "
         "checkout of the project (python3 tasks.py sets one up)\n"
     )
 
@@ -63,7 +63,7 @@ def test_report_of_a_sweep_compares_planners_setting_by_setting(tmp_path, capsys
     assert f"{tmp_path}: workload.rate=0.05: 2 planners, 2 seeds" in out
     assert f"{tmp_path}: workload.rate=0.1: 2 planners, 2 seeds" in out
     assert out.count("CheapestFeasible(samples=5) - CheapestFeasible(samples=10)") == 2
-    assert "Left out, since they are not finished: 7 (interrupted at 20 of 30 s)." in out
+    assert "Left out, because they did not finish: 7 (interrupted at 20 of 30 s)." in out
     assert "Failed without results: 8 (planner: is refused)." in out
     assert out.endswith(f"report: {tmp_path / 'report' / 'index.html'}\n")
     assert not (tmp_path / "0" / "figures").exists()  # A thousand runs have too many.
