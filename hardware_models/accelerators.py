@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic_core import ErrorDetails
 
 from hardware_models.basis import Basis
-from hardware_models.errors import TableError, nearest
+from hardware_models.errors import TableError, did_you_mean
 
 ANY = "any"
 """The name that stands for all other benchmarks."""
@@ -265,14 +265,12 @@ def read_accelerator(path: Path) -> Accelerator:
 
 
 def _sentence(error: ErrorDetails) -> str:
-    """Name the wrong key, its value, what is allowed, and the nearest name."""
+    """Name the wrong key, its value, what is allowed, and the most similar name."""
     key, kind = ".".join(map(str, error["loc"])), error["type"]
     if kind == "extra_forbidden":
         known = _keys(error["loc"])
-        return (
-            f"{key}: no such key; choose one of {', '.join(known)}; the nearest is "
-            f"{nearest(str(error['loc'][-1]), known)!r}"
-        )
+        meant = did_you_mean(str(error["loc"][-1]), known)
+        return f"{key}: no such key; choose one of {', '.join(known)}{meant}"
     if kind == "missing":
         return f"{key}: is missing"
     if kind == "list_type" and isinstance(error["input"], dict):
@@ -283,7 +281,7 @@ def _sentence(error: ErrorDetails) -> str:
         return f"{key}: {reason}" if key else reason
     if kind == "literal_error":
         allowed = re.findall("'([^']*)'", error["ctx"]["expected"])
-        reason += f"; the nearest is {nearest(str(error['input']), allowed)!r}"
+        reason += did_you_mean(str(error["input"]), allowed)
     return f"{key}={error['input']}: {reason}"
 
 

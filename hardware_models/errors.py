@@ -1,4 +1,4 @@
-"""Errors that name the mistake, the allowed values and the nearest one."""
+"""Errors that name the mistake, the allowed values and the most similar one."""
 
 import difflib
 from collections.abc import Iterable
@@ -21,6 +21,12 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     return max(known, key=likeness, default=None)
 
 
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return ``"; did you mean 'x'?"`` with the most similar known name; empty if there is none."""
+    best = nearest(name, known)
+    return "" if best is None else f"; did you mean {best!r}?"
+
+
 def pick(kind: str, name: str, known: Iterable[str]) -> None:
     """Check that a name is among the known ones.
 
@@ -30,7 +36,7 @@ def pick(kind: str, name: str, known: Iterable[str]) -> None:
         known: The valid names, in the order in which the message lists them.
 
     Raises:
-        UnknownNameError: The name is not known; the message lists the known ones and the nearest.
+        UnknownNameError: The name is unknown; the message lists the known names.
     """
     names = list(known)
     if name in names:
@@ -39,6 +45,6 @@ def pick(kind: str, name: str, known: Iterable[str]) -> None:
     if not names:
         raise UnknownNameError(f"unknown {kind} {name!r}: there is none")
     raise UnknownNameError(
-        f"unknown {kind} {name!r}: choose one of {', '.join(map(repr, names))}; the nearest is "
-        f"{nearest(name, names)!r}"
+        f"unknown {kind} {name!r}: choose one of {', '.join(map(repr, names))}"
+        f"{did_you_mean(name, names)}"
     )

@@ -28,7 +28,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import what is asked for only now, so that the commands' ``--help`` is quick."""
+    """Import on first access, so that ``--help`` is fast."""
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'lab' has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""Version of the distribution, and of what else decides the bytes of results."""
+"""The version of this package, and of the packages that determine its results."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -7,12 +7,12 @@ from typing import Any
 __version__ = "0.1.0"
 
 DECISIVE = ("numpy", "scipy", "scikit-learn", "numba", "polars")
-"""Packages whose numbers, machine code or files results are made of."""
+"""Packages whose numbers, machine code or file formats can change the bytes of results."""
 
 
 @cache
 def versions() -> Mapping[str, str]:
-    """Return the versions for one set of which byte equality of results is promised."""
+    """Return the versions that results depend on; equal versions give byte-identical results."""
     import sys
     from importlib.metadata import version
 
@@ -21,16 +21,16 @@ def versions() -> Mapping[str, str]:
     return ours | {name: version(name) for name in DECISIVE}
 
 
-def not_ours(noted: Any) -> str:
-    """Say that results, by their noted versions, cannot go on with the installed ones, or nothing.
+def version_mismatch(recorded: Any) -> str:
+    """Return why results of the recorded versions cannot be resumed; empty if they can.
 
-    What was not noted is not compared, but for our own.
+    Versions that were not recorded are not compared, except that of compass-sim.
     """
-    theirs = noted if isinstance(noted, Mapping) else {}
+    theirs = recorded if isinstance(recorded, Mapping) else {}
     theirs = {"compass-sim": "unknown", **theirs}
-    unlike = [
+    different = [
         f"{name} {theirs[name]}, not {here}"
         for name, here in versions().items()
         if theirs.get(name, here) != here
     ]
-    return f"it is not of this version ({'; '.join(unlike)}); start anew" if unlike else ""
+    return f"another version wrote it ({'; '.join(different)}); start again" if different else ""

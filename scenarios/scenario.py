@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated
 
-from hardware_models.errors import nearest
+from hardware_models.errors import did_you_mean
 from hardware_models.tables import TableSet, tables_in_use
 from scenarios.applications.application import Application
 from scenarios.applications.nodes import choose
@@ -81,8 +81,8 @@ class Scenario:
             if node is None:
                 raise ValueError(
                     f"drift.events.{number}.node={event.node}: the cluster has the nodes "
-                    f"{', '.join(self.cluster.nodes)} "
-                    f"(nearest: {nearest(str(event.node), self.cluster.nodes)})"
+                    f"{', '.join(self.cluster.nodes)}"
+                    f"{did_you_mean(str(event.node), self.cluster.nodes)}"
                 )
             if not 0 <= event.machine < node.count:
                 raise ValueError(

@@ -1,8 +1,7 @@
 """Sweepers of compass-sim: one runs all combinations of values, one wraps another sweeper.
 
-Hydra imports this package at every start, so what takes long to import is imported for sweeps only.
-`BasicSweeper` is the one private class of Hydra that sweeps use: it is Hydra's sweeper of all
-combinations, and lives in ``hydra._internal``.
+Hydra imports this package at every start, so slow imports happen only when a sweep starts.
+`BasicSweeper`, Hydra's sweeper of all combinations, is private to Hydra (``hydra._internal``).
 """
 
 from collections.abc import Sequence
@@ -20,7 +19,7 @@ from omegaconf import DictConfig, open_dict, read_write
 
 @dataclass
 class CompassSweeperConf(BasicSweeperConf):
-    """Parameters of ``CompassSweeper``: those of Hydra's."""
+    """Parameters of ``CompassSweeper``, the same as those of Hydra's sweeper."""
 
     _target_: str = f"{__name__}.CompassSweeper"
 
@@ -50,18 +49,18 @@ class CompassSweeper(BasicSweeper):
 
         Raises:
             InputError: the input is wrong; nothing was written.
-            BrokenSweepError: the launcher gave up.
+            BrokenSweepError: the launcher failed.
         """
         from lab.config.overrides import swept_values
         from lab.config.validation import check_types
-        from lab.sweeps.sweep import under_way
+        from lab.sweeps.sweep import running_sweep
 
         assert self.config is not None
         assert self.hydra_context is not None
         config, loader = self.config, self.hydra_context.config_loader
         parser = OverridesParser.create(config_loader=loader)
         parsed = parser.parse_overrides([*self._parse_config(), *arguments])
-        for override in parsed:  # Each value once, and at least one.
+        for override in parsed:  # Check that each has at least one value, and no value twice.
             if override.is_discrete_sweep():
                 swept_values(override, str(override.input_line))
         [jobs] = self.split_arguments(parsed, None)
@@ -71,15 +70,15 @@ class CompassSweeper(BasicSweeper):
             check_types(made, job)
             return made
 
-        with under_way(config, jobs, composed):
+        with running_sweep(config, jobs, composed):
             return super().sweep(arguments)
 
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
-        """Do nothing: ``under_way`` has checked the jobs, each value once."""
+        """Do nothing: ``running_sweep`` has checked the jobs already."""
 
 
 class WatchedSweeper(Sweeper):
-    """Runs another sweeper, whose jobs are not known in advance.
+    """Wraps another sweeper, whose jobs are not known in advance.
 
     Args:
         sweeper: the configuration of the other sweeper.
@@ -104,7 +103,7 @@ class WatchedSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         """Run all jobs; arguments and errors are those of `CompassSweeper.sweep`."""
-        from lab.sweeps.sweep import under_way
+        from lab.sweeps.sweep import running_sweep
 
-        with under_way(self._config):
+        with running_sweep(self._config):
             return self._sweeper.sweep(arguments)

@@ -1,7 +1,7 @@
-"""Planners compared on the same seeds by paired differences with intervals.
+"""Compares planners on the same seeds by paired differences with intervals.
 
-All planners of a seed meet the same queries, devices, links and random draws. Differences are taken
-seed by seed, which removes the variance between seeds.
+All planners with a seed face the same queries, devices, links and random draws. Differences are
+taken seed by seed, which removes the variance between seeds.
 """
 
 import math
@@ -45,24 +45,24 @@ DIFFERENCES_SCHEMA = {
     **dict.fromkeys(("difference", "low", "high", "boot_low", "boot_high"), pl.Float64),
     **dict.fromkeys(("p", "p_holm", "ratio", "ratio_low", "ratio_high"), pl.Float64),
 }
-# The arguments of `compare` that decide what overrides of these keys would.
+# Keys that must not be overridden, because these arguments of `compare` set them.
 ARGUMENTS = {"seed": "seeds", "planner": "planners", "experiment": "scenario"}
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A comparison of planners; printed, it shows the headline metrics.
+    """A comparison of planners; its text shows the headline metrics.
 
     Args:
         scenario: name of the scenario.
-        runs: one row for each seed and planner, with all metrics of its summary.
-        means: mean of each metric and planner over seeds, with 95 % intervals by Student's t
-            (``low``, ``high``) and the bootstrap (``boot_low``, ``boot_high``), cut at the metric's
-            range.
-        differences: for each metric and pair, the mean of ``planner`` minus ``other`` over the
+        runs: one row per seed and planner, with all metrics of the summary.
+        means: one row per metric and planner: the mean over seeds, with 95 % intervals by Student's
+            t (``low``, ``high``) and the bootstrap (``boot_low``, ``boot_high``), cut at the
+            metric's range.
+        differences: one row per metric and pair: the mean of ``planner`` minus ``other`` over the
             ``n`` seeds where both have a value, with the same intervals; ``p`` of the paired
-            t-test, ``p_holm`` adjusted over pairs; and, for positive values, the geometric mean
-            ``ratio``.
+            t-test; ``p_holm``, adjusted over pairs; and the geometric mean ``ratio`` if all values
+            are positive.
     """
 
     scenario: str
@@ -76,11 +76,11 @@ class Comparison:
         return "\n".join([self.tables(), *(["", *wrap(words, 100)] if left_out else [])])
 
     def tables(self) -> str:
-        """Return the tables of the headline metrics, without a word on the others."""
+        """Return the tables of the headline metrics."""
         return "\n".join(_tables(self, self._shown_and_others()[0]))
 
     def _shown_and_others(self) -> tuple[list[str], list[str]]:
-        """Return the metrics that the tables show, and the others."""
+        """Return the metrics in the tables, and the others."""
         metrics = self.means["metric"].unique(maintain_order=True).to_list()
         shown = [metric.name for metric in HEADLINES if metric.name in metrics] or metrics
         return shown, [metric for metric in metrics if metric not in shown]
@@ -93,18 +93,18 @@ def compare(
     overrides: Sequence[str] = (),
     run: Callable[..., Any] | None = None,
 ) -> Comparison:
-    """Run planners on the same seeds of a scenario, and return their comparison.
+    """Run planners in the same scenario with the same seeds, and return their comparison.
 
     Args:
-        planners: planners, named by their class and by the parameters in which they differ; or
-            planners by name.
-        scenario: name of the experiment that sets up the scenario.
-        seeds: how many seeds, from 0 up; or the seeds.
-        overrides: further overrides of the configuration, for every run.
+        planners: planners by name; or a list of planners, which are then named by their class and
+            by the parameters in which they differ.
+        scenario: name of the experiment that defines the scenario.
+        seeds: the seeds, or their number, counted from 0.
+        overrides: further overrides of the configuration for every run.
         run: makes a run from ``overrides`` and ``planner``, and returns an object with a
             ``summary``; by default ``lab.runs.api.run``.
 
-    Raises InputError, whose message is one sentence, if something in the input is wrong.
+    Raises InputError if the input is wrong; its message is one sentence.
     """
     named = _named(planners)
     listed = _listed(seeds)
@@ -113,7 +113,7 @@ def compare(
     for override in overrides:
         key = key_of(override).partition(".")[0] if isinstance(override, str) else ""
         if argument := ARGUMENTS.get(key):
-            raise InputError(f"{override}: a comparison takes this by its argument {argument}")
+            raise InputError(f"{override}: use the argument {argument} of compare instead")
     if run is None:
         from lab.runs.api import run as run_once
 
@@ -131,7 +131,7 @@ def compare(
 def from_runs(
     scenario: str, rows: Sequence[Mapping[str, Any]], metrics: Sequence[str] | None = None
 ) -> Comparison:
-    """Compare planners by summaries with ``seed`` and ``planner``; infinite values are missing."""
+    """Compare planners by summaries with ``seed`` and ``planner``; infinities count as missing."""
     metrics = _metrics(rows) if metrics is None else list(metrics)
     planners = list(dict.fromkeys(row["planner"] for row in rows))
     seeds = list(dict.fromkeys(row["seed"] for row in rows))
@@ -179,7 +179,7 @@ def _pairs(metric: str, values: Mapping[str, np.ndarray]) -> Iterator[tuple[Any,
         estimates.append(estimate(a - b, scale, of_difference(range_of(metric))))
         boots.append(_boot(a - b, estimates[-1]))
         positive = bool(len(a)) and a.min() > 0 and b.min() > 0
-        # The rounding of a log-ratio is that of numbers around 1.
+        # Log-ratios are rounded like numbers around 1.
         log_ratio = estimate(np.log(a) - np.log(b), 1.0) if positive else IntervalEstimate(0)
         ratios.append(as_ratio(log_ratio))
     adjusted = holm([found.p for found in estimates])
@@ -193,14 +193,14 @@ def _pairs(metric: str, values: Mapping[str, np.ndarray]) -> Iterator[tuple[Any,
 
 
 def _boot(values: np.ndarray, found: IntervalEstimate) -> tuple[float | None, float | None]:
-    """Return the bootstrap interval of a mean, which has no width where the t-interval has none."""
+    """Return the bootstrap interval of a mean; it has no width if the t-interval has none."""
     if found.low is None or found.low == found.high:
         return found.low, found.high
     return bootstrap_interval(values)
 
 
 def _named(planners: Sequence[Planner] | Mapping[str, Planner]) -> dict[str, Planner]:
-    """Check planners, and name those without a name."""
+    """Return checked planners by name; a list gets distinct names."""
     if isinstance(planners, str) or not isinstance(planners, Sequence | Mapping):
         raise InputError(f"planners={planners!r}: must be a list of planners, or planners by name")
     listed = list(planners.values() if isinstance(planners, Mapping) else planners)
@@ -219,7 +219,7 @@ def _named(planners: Sequence[Planner] | Mapping[str, Planner]) -> dict[str, Pla
 
 
 def _listed(seeds: int | Sequence[int]) -> list[int]:
-    """Return the seeds, checked."""
+    """Return the checked list of seeds."""
     given: Any = seeds
     if _is_whole(given):
         given = range(given)
@@ -238,14 +238,14 @@ def _is_whole(value: object) -> bool:
 
 
 def _metrics(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the keys of summaries that hold a number in some run, and text in none."""
+    """Return the keys of summaries with a number in some run and text in none."""
     keys = dict.fromkeys(key for row in rows for key in row if key not in ("seed", "planner"))
     headlines = {metric.name for metric in HEADLINES}
     return [
         key
         for key in keys
         if all(row.get(key) is None or _is_number(row[key]) for row in rows)
-        # If nobody was ever served, say, a headline stays, with n = 0.
+        # A headline metric is kept even without any value, with n = 0.
         and (key in headlines or any(_is_number(row.get(key)) for row in rows))
     ]
 
@@ -265,7 +265,7 @@ def _tables(comparison: Comparison, shown: Sequence[str]) -> Iterator[str]:
     seeds = comparison.runs["seed"].n_unique()
     yield (
         f"{comparison.scenario}: {count(planners, 'planner')}, {count(seeds, 'seed')}, "
-        + ("hence no intervals" if seeds == 1 else "means with 95 % t-intervals")
+        + ("so no intervals" if seeds == 1 else "means with 95 % t-intervals")
     )
     yield ""
     yield from _aligned(
@@ -285,19 +285,19 @@ def _tables(comparison: Comparison, shown: Sequence[str]) -> Iterator[str]:
         yield from _by_pair(differences, shown)
     if means.filter(pl.col("metric").is_in(shown))["n"].min() != seeds:
         yield ""
-        yield "n counts the seeds with a value, in differences for both planners; other seeds are"
-        yield "left out. A median response time is missing where under half were ever served."
+        yield "n is the number of seeds with a value (of both planners, in differences). A median"
+        yield "response time is missing if fewer than half of the queries were ever served."
     if "planner_errors" in comparison.runs.columns:
         raised = comparison.runs.group_by("planner", maintain_order=True).agg(
             pl.col("planner_errors").sum(), (pl.col("planner_errors") > 0).sum().alias("runs")
         )
         for planner, errors, runs in raised.filter(pl.col("runs") > 0).iter_rows():
             yield ""
-            yield f"Planner {planner} raised {times(int(errors))}, in {runs} of {seeds} seeds."
+            yield f"Planner {planner} raised {times(int(errors))}, on {runs} of {seeds} seeds."
 
 
 def _by_pair(differences: pl.DataFrame, metrics: Sequence[str]) -> Iterator[str]:
-    """Yield a table of differences for each pair of planners, all with the same columns."""
+    """Yield a table of differences for each pair of planners, all with the same column widths."""
     pairs = differences.select("planner", "other").unique(maintain_order=True).rows()
     rows = [
         (
@@ -320,13 +320,13 @@ def _by_pair(differences: pl.DataFrame, metrics: Sequence[str]) -> Iterator[str]
 
 
 def _of(frame: pl.DataFrame, metrics: Sequence[str]) -> Iterator[tuple[Any, ...]]:
-    """Yield the rows of some metrics, in their order."""
+    """Yield the rows of some metrics in the order of the metrics."""
     for metric in metrics:
         yield from frame.filter(metric=metric).iter_rows()
 
 
 def _aligned(head: Sequence[str], rows: Sequence[Sequence[str]], names: int = 2) -> Iterator[str]:
-    """Yield the lines of a table; a name that repeats the one above is left out."""
+    """Yield the lines of a table; a first cell that repeats the one above is left out."""
     widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
     before = ""
     for row in (head, ["-" * width for width in widths], *rows):

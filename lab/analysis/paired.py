@@ -26,8 +26,8 @@ PERCENT: ValueRange = (0.0, 100.0)
 """Range of a share in percent."""
 
 BOUNDS = {(False, False): "", (False, True): "≥", (True, False): "≤", (True, True): "?"}
-"""What a ratio is, by whether the reference's and the other's value are lower bounds of the true
-ones, where less is better."""
+"""Sign of a ratio, by whether the values of the reference and of the other planner are only lower
+bounds of the true ones, for metrics of which less is better."""
 
 EXPLAINED = (
     "≥ marks a lower bound: in some seed the value of the other planner is only a bound, or it "
@@ -35,16 +35,16 @@ EXPLAINED = (
     "reasons, and ? marks both. Ratios, intervals and p-values use the seeds in which both have a "
     "value above 0, and take bounds as they are."
 )
-"""What the signs of ratios say, and what those do not take into account."""
+"""Explains the signs of ratios, and how bounds are treated."""
 
 
 @dataclass(frozen=True)
 class PairedMetric:
-    """A figure that planners are compared by."""
+    """A metric by which planners are compared."""
 
     name: str  # column of the rows
-    title: str  # what tables and figures call it
-    more_is_better: bool  # whether large values are good
+    title: str  # name in tables and figures
+    more_is_better: bool
     # Column that is true where the value is only a lower bound of the true one.
     bound: str | None = None
 
@@ -52,12 +52,12 @@ class PairedMetric:
 def ratios(rows: pl.DataFrame, metric: PairedMetric, reference: str) -> pl.DataFrame:
     """Return how many times better the reference is than each other planner.
 
-    The ratio is the geometric mean over seeds with Student's t-interval of the logarithm. Above 1
-    the reference is better, more goodput or less cost. A seed counts if both values are above 0.
-    `rows`, of one scene, have ``planner``, ``seed`` and the metric.
+    The ratio is the geometric mean over seeds, with Student's t-interval of the logarithm. Above 1,
+    the reference is better: it has more goodput or less cost. A seed counts if both values are
+    above 0. `rows`, of one scene, have ``planner``, ``seed`` and the metric.
 
     Each other planner has a row with the columns of `RATIOS`. ``p_holm`` is adjusted over planners.
-    ``sign`` is ``"≥"`` if in some seed the other's value is a lower bound or it served nobody,
+    ``sign`` is ``"≥"`` if on some seed the other's value is a lower bound or it served nobody,
     ``"≤"`` if so for the reference, ``"?"`` if for both, else empty. ``n`` of ``of`` seeds count.
     """
     bound = pl.lit(False) if metric.bound is None else pl.col(metric.bound)
@@ -82,8 +82,8 @@ def ratios(rows: pl.DataFrame, metric: PairedMetric, reference: str) -> pl.DataF
                 our_bounds |= our_bound
                 their_bounds |= their_bound
             else:
-                # Who served nobody has no ratio, and would have been beaten by more than any; who
-                # spent nothing would have beaten by more than any.
+                # A planner that served nobody is worse by more than any ratio; one that spent
+                # nothing is better by more than any ratio.
                 we_lose = bool(theirs) and (reference, seed) in values
                 they_lose = bool(ours) and (planner, seed) in values
                 if not metric.more_is_better and (ours == 0 or theirs == 0):
@@ -100,14 +100,14 @@ def ratios(rows: pl.DataFrame, metric: PairedMetric, reference: str) -> pl.DataF
 
 
 def explained(found: pl.DataFrame) -> Iterator[str]:
-    """Yield `EXPLAINED` and an empty line, if some rows of `ratios` have a sign or lack a seed."""
+    """Yield `EXPLAINED` and an empty line if any row of `ratios` has a sign or lacks a seed."""
     if not found.is_empty() and ((found["sign"] != "") | (found["n"] < found["of"])).any():
         yield EXPLAINED
         yield ""
 
 
 def counted(n: int, of: int) -> str:
-    """Return how many seeds count, and of how many where these are more."""
+    """Return how many seeds count, and the total if that is more."""
     return f"{n}" if n == of else f"{n} of {of}"
 
 
@@ -123,21 +123,21 @@ def by_scene(
 
 
 def ratio_interval(ours: Floats, theirs: Floats) -> Interval:
-    """Return the geometric mean ratio of paired values above 0, shape (n,), with its interval."""
+    """Return the geometric mean ratio, with interval, of paired values above 0 of shape (n,)."""
     return as_ratio(estimate(np.log(ours / theirs), 1.0))
 
 
 def mean_interval(values: Floats, within: ValueRange = ANY) -> Interval:
-    """Return the mean of values, one a seed, shape (n,), with its interval, cut at a range."""
+    """Return the mean, with interval, of values by seed of shape (n,); the interval is cut."""
     mean = estimate(values, within=within)
     return mean.mean, mean.low, mean.high
 
 
 def jackknifed(count: int, statistic: Callable[[Sequence[int]], float]) -> Interval:
-    """Return a statistic of all seeds, by number from 0, with its jackknife interval.
+    """Return a statistic of seeds, given by index from 0, with its jackknife interval.
 
-    Of n seeds, the pseudo-values are n T - (n - 1) T without seed i (Tukey 1958); the interval is
-    Student's t-interval of these.
+    For n seeds, the pseudo-values are n T - (n - 1) T_i, where T_i leaves out seed i (Tukey 1958).
+    The interval is Student's t-interval of these.
     """
     every = list(range(count))
     whole = statistic(every)

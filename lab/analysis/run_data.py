@@ -1,4 +1,4 @@
-"""What the figures show, read from the part files of runs."""
+"""Data for figures, read from the tables of runs."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,14 +16,14 @@ RunDirectories = Mapping[str, Path]
 PARTS = ("queueing", "batching", "compute", "transfer")
 MOST_POINTS = 2000
 ROUNDING = 1e-3
-"""Relative difference between sums of times that no figure shows."""
+"""Relative difference between sums of times that is ignored as rounding."""
 
 PER_LENGTH = ("application.latency_per", "output_length")
-"""Key and value by which windows have latencies over the length of the output, not seconds."""
+"""Key and value for windows with latencies per output length instead of seconds."""
 
 
 def by_window(directory: Path) -> pl.DataFrame:
-    """Return goodput, deployed and active queries and cost by window; 0 where no query lived."""
+    """Return goodput, deployed and active queries, and cost by window; 0 if no query lived."""
     sums = (
         scan(directory, "windows")
         .group_by("window")
@@ -48,7 +48,7 @@ def by_window(directory: Path) -> pl.DataFrame:
         ((pl.col("window") + 1) * length_s).alias("end_s"),
         pl.col("goodput", "deployed", "active", "cost_usd").fill_null(0.0),
     )
-    if not sums["final"][-1]:  # The horizon cut it, as far as the queries show that.
+    if not sums["final"][-1]:  # The horizon cut the last window; the queries show when.
         last_s = scan(directory, "queries").select(pl.col("departure_s").max()).collect().item()
         if last_s is not None and last_s > filled["start_s"][-1]:
             filled = filled.with_columns(pl.col("end_s").clip(upper_bound=last_s))
@@ -57,7 +57,7 @@ def by_window(directory: Path) -> pl.DataFrame:
 
 
 def latency_ratios(runs: RunDirectories) -> dict[str, np.ndarray]:
-    """Return p95 over bound of each judged window with requests and a bound, by tier or planner."""
+    """Return p95 latency over its bound for windows with both, by planner or a run's tiers."""
     ratio = (pl.col("latency_p95_s") / pl.col("slo_latency_s")).alias("ratio")
     frames = {
         name: scan(directory, "windows")
@@ -76,12 +76,12 @@ def latency_ratios(runs: RunDirectories) -> dict[str, np.ndarray]:
 
 
 def part_means(directory: Path) -> pl.DataFrame:
-    """Return the mean time at each operator over completed requests, by part."""
+    """Return mean times at each operator over completed requests, by part, in seconds."""
     return mean_parts(scan(directory, "operators"), scan(directory, "windows")).collect()
 
 
 def mean_parts(operators: pl.LazyFrame, windows: pl.LazyFrame) -> pl.LazyFrame:
-    """Return mean times at operators, in their order, over the completed requests of windows."""
+    """Return mean times at operators, in their order, over the windows' completed requests."""
     weight = pl.col("completed")
     keys = ["query", "window"]
     return (
@@ -110,12 +110,12 @@ def latency_mean(directory: Path) -> float | None:
 
 
 def per_output_length(directory: Path) -> bool:
-    """Return whether the windows of a run have latencies over the length of the output."""
+    """Return whether the windows of a run have latencies per output length."""
     return bool(_configured(directory, PER_LENGTH[0]) == PER_LENGTH[1])
 
 
 def plan_notation(directory: Path) -> str:
-    """Say how plans of a run are written; empty where the configuration names no knobs."""
+    """Return a sentence on how plans of a run are written; empty if there are no knobs."""
     operators = _configured(directory, "application.operators") or {}
     knobs = [knob for one in operators.values() for knob in one.get("knobs") or ()]
     if not knobs:
@@ -124,18 +124,18 @@ def plan_notation(directory: Path) -> str:
 
 
 def _configured(directory: Path, key: str) -> Any:
-    """Return the value of a key of a run's configuration; None where there is none."""
+    """Return the value of a key of a run's configuration, or None."""
     path = directory / CONFIG
     return OmegaConf.select(load_config(path), key) if path.is_file() else None
 
 
 def at_once(sum_s: float, mean_s: float | None) -> bool:
-    """Return whether operators worked in parallel: their times add up to more than the latency."""
+    """Return whether operators worked in parallel, so that their times exceed the latency."""
     return mean_s is not None and sum_s > (1 + ROUNDING) * mean_s
 
 
 def response_times(directory: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Return the response times of the queries served, and how long the others were watched."""
+    """Return the response times of served queries, and the censoring times of the others."""
     frame = scan(directory, "queries").select("response_time_s", "censored_after_s").collect()
     served = frame["response_time_s"].drop_nulls().to_numpy()
     censored = frame.filter(pl.col("response_time_s").is_null())["censored_after_s"]
@@ -143,7 +143,7 @@ def response_times(directory: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def bill(directory: Path) -> tuple[float, float] | None:
-    """Return the attributed and the idle part of a finished run's bill."""
+    """Return the attributed and the idle part of a finished run's bill in USD, or None."""
     if not (directory / SUMMARY).is_file():
         return None
     summary = read_summary(directory)
@@ -152,13 +152,13 @@ def bill(directory: Path) -> tuple[float, float] | None:
 
 
 def events(directory: Path) -> list[tuple[str, float]]:
-    """Return the kind of each drift event of a run, and when it happens in seconds."""
+    """Return the kind and the time in seconds of each drift event of a run."""
     events = _configured(directory, "drift.events")
     return [(str(event.kind), float(event.at_s)) for event in events or ()]
 
 
 def distribution(values: np.ndarray, left: float, right: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return the empirical distribution function between two points, infinite values counted."""
+    """Return the empirical distribution function between two points; infinite values count."""
     finite = np.sort(values[np.isfinite(values)])
     share = np.arange(1, len(finite) + 1) / len(values)
     if len(finite) > MOST_POINTS:

@@ -1,4 +1,4 @@
-"""What runs of a sweep were given, and which keys of it were varied."""
+"""The settings of a sweep's runs, the keys that were varied, and short names for both."""
 
 import ast
 import json
@@ -13,17 +13,17 @@ from yaml import CSafeLoader, YAMLError, load
 from lab.common.errors import InputError, shown
 from lab.config.targets import with_current_paths
 
-# What a run is compared over, and what changes nothing of its results.
+# Keys that do not make a setting: seed, planner, and those that do not affect results.
 APART = ("about", "seed", "planner", "figures", "flush_every_s", "requests", "resume")
 APPLICATION = "application.name"
-# Last words of keys that say too little by themselves.
+# Last parts of keys that are ambiguous without the part before.
 VAGUE = ("name", "count", "events", "kind")
 RunSettings = Mapping[str, Any]
 
 
 def read_settings(paths: Iterable[Path]) -> list[RunSettings]:
-    """Return the settings of configurations, by whole key; InputError if a file is none."""
-    known: dict[str, RunSettings] = {}  # Those of one setting differ in their seed alone.
+    """Return the settings of configuration files by dotted key; InputError if one is invalid."""
+    known: dict[str, RunSettings] = {}  # Files of one setting differ only in their seed.
     found = []
     for path in paths:
         try:
@@ -33,13 +33,13 @@ def read_settings(paths: Iterable[Path]) -> list[RunSettings]:
                 rest = {key: part for key, part in config.items() if key not in APART}
                 known[text] = dict(_leaves(with_current_paths(rest), ""))
         except (AttributeError, OSError, UnicodeError, YAMLError):
-            raise InputError(f"{path}: is missing or no configuration of a run") from None
+            raise InputError(f"{path}: is missing or not the configuration of a run") from None
         found.append(known[text])
     return found
 
 
 def _leaves(node: Mapping[str, Any], key: str) -> Iterator[tuple[str, Any]]:
-    """Yield the whole key and the value of each leaf; a list is one, and so is what is empty."""
+    """Yield the dotted key and the value of each leaf; lists and empty mappings are leaves."""
     for name, child in node.items():
         path = f"{key}.{name}" if key else str(name)
         if isinstance(child, dict) and child:
@@ -51,7 +51,7 @@ def _leaves(node: Mapping[str, Any], key: str) -> Iterator[tuple[str, Any]]:
 def swept_keys(settings: Sequence[RunSettings]) -> dict[str, list[str]]:
     """Return the keys that distinguish settings, each with the keys that change along with it.
 
-    Of keys that change together one is kept: the application's name, or a number, or a word.
+    Of keys that change together, one is kept: the application's name, or a number, or a text.
     """
     differing = _differing(settings)
     codes = {key: [repr(one.get(key)) for one in settings] for key in differing}
@@ -64,7 +64,7 @@ def swept_keys(settings: Sequence[RunSettings]) -> dict[str, list[str]]:
 
     kept: dict[str, list[str]] = {}
     for key in sorted(differing, key=rank):
-        # A key is decided by another if equal codes of that always have equal codes of this.
+        # A key depends on another if its value is the same wherever the other's is.
         for one, along in kept.items():
             if len(set(zip(codes[one], codes[key], strict=True))) == len(set(codes[one])):
                 along.append(key)
@@ -80,7 +80,7 @@ def is_numeric(values: Sequence[Any]) -> bool:
 
 
 def text_of(value: Any) -> str:
-    """Return a value as the command line takes it, without the nulls in a list of mappings."""
+    """Return a value as on the command line, without nulls in a list of mappings."""
     if not isinstance(value, list | dict):
         return shown(value)
     parts = [
@@ -95,7 +95,7 @@ def text_of(value: Any) -> str:
 def short_texts(values: Sequence[Any], longest: int = 28) -> list[str]:
     """Return a short, unique label for each value of a key.
 
-    One that is too long is labelled by the kinds of its parts, or by its number if not unique.
+    A long value is labelled by the kinds of its parts, or by its number if those are not unique.
     """
     if is_numeric(values):
         brief = [f"{value:.6g}" for value in values]
@@ -114,7 +114,7 @@ def short_texts(values: Sequence[Any], longest: int = 28) -> list[str]:
 
 
 def short_keys(keys: Sequence[str]) -> list[str]:
-    """Return the last words of keys, as many as tell them apart and say something."""
+    """Return the last parts of keys, as many as are needed to distinguish them."""
     for words in range(1, 1 + max((key.count(".") + 1 for key in keys), default=0)):
         short = [".".join(key.split(".")[-words - (key.split(".")[-1] in VAGUE) :]) for key in keys]
         if len(set(short)) == len(short):
@@ -123,7 +123,7 @@ def short_keys(keys: Sequence[str]) -> list[str]:
 
 
 def distinct_names(planners: Sequence[tuple[str, Mapping[str, Any]]]) -> list[str]:
-    """Name planners by class and differing parameters; those of a part are below its dotted key."""
+    """Return names from classes and differing parameters; keys of nested parameters are dotted."""
     named: list[str] = []
     for kind, parameters in planners:
         alike = [others for other, others in planners if other == kind]
@@ -132,7 +132,7 @@ def distinct_names(planners: Sequence[tuple[str, Mapping[str, Any]]]) -> list[st
             for key, value in parameters.items()
             if any(key not in other or repr(other[key]) != repr(value) for other in alike)
         }
-        # What lies below a part that is another says nothing more.
+        # If a part is of another class, its own parameters are left out.
         differing = {
             key: value
             for key, value in differing.items()
@@ -153,7 +153,7 @@ def planner_names(planners: Sequence[tuple[str, str, Mapping[str, Any]]]) -> lis
     classes: dict[str, set[str]] = {}
     for name, kind, _ in planners:
         classes.setdefault(name, set()).add(kind)
-    # Two classes of one name, say of two packages, are told apart by their packages.
+    # Classes of the same name in different packages are named with their packages.
     return distinct_names(
         [
             (kind if len(classes[name]) > 1 else name, dict(_parameters(parameters)))
@@ -163,14 +163,14 @@ def planner_names(planners: Sequence[tuple[str, str, Mapping[str, Any]]]) -> lis
 
 
 class _Bare(str):
-    """A name that stands without quotes among values."""
+    """A name that is shown without quotes."""
 
     def __repr__(self) -> str:
         return str(self)
 
 
 def _parameters(parameters: Mapping[str, Any], key: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield parameters by their keys; of a part, its class and its own parameters below it."""
+    """Yield parameters by dotted key; for a part, its class and then its own parameters."""
     for name, value in parameters.items():
         part = _call(value) if isinstance(value, str) else None
         if part is None:
@@ -182,7 +182,7 @@ def _parameters(parameters: Mapping[str, Any], key: str = "") -> Iterator[tuple[
 
 
 def _call(text: str) -> ast.Call | None:
-    """Return what a text says if it is that of an object, such as ``Watch(alpha=0.01)``."""
+    """Return the call in the text of an object, such as ``Watch(alpha=0.01)``, or None."""
     try:
         node = ast.parse(text, mode="eval").body
     except (SyntaxError, ValueError):
@@ -200,7 +200,7 @@ def _literal(node: ast.expr) -> Any:
 
 
 def _differing(settings: Sequence[RunSettings]) -> list[str]:
-    """Return the keys whose values differ, for ``application.*`` within one application."""
+    """Return the keys whose values differ; keys ``application.*`` within one application."""
     keys = dict.fromkeys(key for one in settings for key in one)
     of_name: dict[Any, list[RunSettings]] = {}
     for one in settings:

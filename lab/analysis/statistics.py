@@ -1,4 +1,4 @@
-"""Means with intervals, and p-values: by Student's t, by the bootstrap, and Holm's procedure."""
+"""Means with intervals and p-values, by Student's t, the bootstrap and Holm's procedure."""
 
 import math
 from collections.abc import Sequence
@@ -20,13 +20,13 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class IntervalEstimate:
-    """A mean with its interval, and the probability of one so far from 0 if the truth were 0."""
+    """A mean with its interval, and the p-value of the hypothesis that the true mean is 0."""
 
-    n: int  # values that it rests on
-    mean: float | None = None  # their mean; None without any
+    n: int  # number of values
+    mean: float | None = None  # None without any value
     low: float | None = None  # lower end of the interval; None with fewer than two values
     high: float | None = None  # upper end
-    # Two-sided p-value, by Student's t or, of equal values, by the sign test.
+    # Two-sided p-value by Student's t, or for equal values by the sign test.
     p: float | None = None
 
 
@@ -34,12 +34,11 @@ def estimate(values: Floats, scale: float = 0.0, within: ValueRange = ANY) -> In
     """Return the mean of values with Student's t-interval and the p-value of a mean of 0.
 
     The half-width is t(0.975, n - 1) s / sqrt(n) (Student 1908, "The probable error of a mean").
-    For paired differences this is the paired t-test.
+    For paired differences, this is the paired t-test. Values are finite and of shape (n,).
 
-    Values, finite and of shape (n,), that differ by rounding only have an interval of no width.
-    Their p is 1 if they are 0, else that of the sign test, 2^(1 - n). `scale` is the largest
-    magnitude of the numbers that they were computed from. The interval is cut at the ends of
-    `within`; mean and p stay as they are.
+    If values differ only by rounding, their interval has no width. Then p is 1 if they are 0, and
+    otherwise that of the sign test, 2^(1 - n). `scale` is the largest magnitude of the numbers that
+    they were computed from. The interval, but not mean and p, is cut at the ends of `within`.
     """
     n = len(values)
     if n == 0:
@@ -47,7 +46,7 @@ def estimate(values: Floats, scale: float = 0.0, within: ValueRange = ANY) -> In
     mean = float(np.mean(values))
     if n == 1:
         return IntervalEstimate(1, mean)
-    least = float(np.finfo(float).tiny) ** 0.5  # The square of what is less vanishes.
+    least = float(np.finfo(float).tiny) ** 0.5  # The square of a smaller number underflows.
     rounding = max(least, 8 * np.finfo(float).eps * max(scale, float(np.abs(values).max())))
     if float(np.ptp(values)) <= rounding:
         return IntervalEstimate(
@@ -75,21 +74,22 @@ def cut(low: float, high: float, within: ValueRange) -> ValueRange:
 
 
 def of_difference(within: ValueRange) -> ValueRange:
-    """Return the range of the difference of two values that have a range."""
+    """Return the range of the difference of two values in a range."""
     low, high = within
     return low - high, high - low
 
 
 @lru_cache
 def student_t(n: int, probability: float = (1 + CONFIDENCE) / 2) -> float:
-    """Return the quantile of Student's t for a mean of n values; nan below two."""
+    """Return the quantile of Student's t for the mean of n values; nan below two."""
     return float(stdtrit(n - 1, probability))
 
 
 def holm(ps: Sequence[float | None]) -> list[float | None]:
-    """Return p-values adjusted for multiple tests; None stays None and is not counted.
+    """Return p-values adjusted for multiple tests; None stays None and does not count.
 
-    Step-down procedure of Holm (1979), "A simple sequentially rejective multiple test procedure".
+    This is the step-down procedure of Holm (1979), "A simple sequentially rejective multiple test
+    procedure".
     """
     order = sorted((p, i) for i, p in enumerate(ps) if p is not None)
     adjusted: list[float | None] = [None] * len(ps)
@@ -103,12 +103,12 @@ def holm(ps: Sequence[float | None]) -> list[float | None]:
 def bootstrap_interval(values: Floats, confidence: float = CONFIDENCE) -> tuple[float, float]:
     """Return the percentile bootstrap interval of the mean of values.
 
-    9,999 resamples (Efron and Tibshirani 1993, "An introduction to the bootstrap", chapter 13) come
-    from a named random stream and depend on n alone, so equal values give equal intervals. The
-    interval is too narrow for few values: with 3, 5 and 10 normal values its coverage is 75, 85 and
-    91 %. Values are finite, at least one, of shape (n,).
+    It has 9,999 resamples (Efron and Tibshirani 1993, "An introduction to the bootstrap",
+    chapter 13). They come from a named random stream and depend only on n, so equal values give
+    equal intervals. The interval is too narrow for few values: with 3, 5 and 10 normal values, its
+    coverage is 75, 85 and 91 %. Values are finite and of shape (n,), with n of at least 1.
     """
-    # Deviations from one of them, so that equal values have an interval of no width.
+    # With deviations from the first value, equal values have an interval of no width.
     first = values[0]
     means = np.einsum("rn,n->r", _weights(len(values)), values - first)
     at = round((RESAMPLES + 1) * (1 - confidence) / 2)

@@ -1,6 +1,6 @@
-"""Where time went, summed over the windows and operators of the finished runs of a sweep.
+"""Sums of times over the windows and operators of a sweep's finished runs.
 
-Times are summed in integer nanoseconds, so that sums do not depend on the order of addition.
+Times are summed as integer nanoseconds, so that sums do not depend on the order of addition.
 """
 
 from collections.abc import Iterable, Mapping
@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from lab.analysis.run_data import PARTS
-from lab.analysis.sweep_frames import Sweep, made_anew, unreadable
+from lab.analysis.sweep_frames import Sweep, rerun_hint, unreadable
 from lab.common.errors import InputError
 from sim.clock import NS_PER_S
 from sim.metrics.goodput_time import goodput_time
@@ -42,12 +42,12 @@ Sums = tuple[pl.DataFrame, pl.DataFrame]
 def totals(sweep: Sweep) -> Sums:
     """Return sums over the queries of each window, and over the windows of each operator.
 
-    Only finished runs count: a run under way may have windows without operators yet. Windows have
-    their bounds and the seconds of queries active, deployed, with the SLO met (``met_s``), or
-    missed by the first of latency, accuracy and cost (``late_s``, ``inaccurate_s``,
-    ``too_dear_s``). Operators have the ``completed`` requests, their seconds by part and their
-    whole latency (``latency_s``; null where latencies are per output length).
-    Raises InputError if a table cannot be read, or does not match the other.
+    Only finished runs count, because an unfinished run may have windows without operators.
+    Windows have their bounds and the seconds of queries that were active, deployed, with the SLO
+    met (``met_s``), or missed it; of latency, accuracy and cost, the first one missed counts
+    (``late_s``, ``inaccurate_s``, ``too_dear_s``). Operators have the ``completed`` requests, their
+    seconds by part, and their total latency (``latency_s``; null if latencies are per output
+    length). Raises InputError if a table cannot be read or does not match the other one.
     """
     names = sweep.finished["run"].to_list()
     parts = {table: sweep.parts(table, names) for table in TABLES}
@@ -73,7 +73,7 @@ def _of_run(sweep: Sweep, run: str, parts: Mapping[str, Mapping[str, list[Path]]
         if run not in parts[table]:
             raise InputError(
                 f"{sweep.directory}: {run}/{table} is missing, though the run has finished; "
-                f"{made_anew(run)}"
+                f"{rerun_hint(run)}"
             )
         tables.append(pl.scan_parquet(parts[table][run], glob=False).select(columns[table]))
     windows, operators = pl.collect_all([_by_window(tables[0]), _by_operator(*tables)])
@@ -81,7 +81,7 @@ def _of_run(sweep: Sweep, run: str, parts: Mapping[str, Mapping[str, list[Path]]
     operators = _in_s(operators, ("latency_s", *PARTS))
     if (operators["unknown"] > 0).any() or operators["rows"].n_unique() > 1:
         raise InputError(
-            f"{sweep.directory}: {run}/operators has other rows than its windows; {made_anew(run)}"
+            f"{sweep.directory}: {run}/operators does not match its windows; {rerun_hint(run)}"
         )
     if run in sweep.per_length:
         operators = operators.with_columns(latency_s=pl.lit(None, pl.Float64))
@@ -90,7 +90,7 @@ def _of_run(sweep: Sweep, run: str, parts: Mapping[str, Mapping[str, list[Path]]
 
 
 def _by_window(windows: pl.LazyFrame) -> pl.LazyFrame:
-    """Return sums by window. A window without requests has failed on no part."""
+    """Return sums by window. A window without requests fails on no part of the SLO."""
     met, *parts = (pl.col(name) for name in ("met", "latency_met", "accuracy_met", "cost_met"))
     verdicts, failed = [met], ~met & ~pl.col("repeated")
     for part in parts:
@@ -114,11 +114,11 @@ def _by_window(windows: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _by_operator(windows: pl.LazyFrame, operators: pl.LazyFrame) -> pl.LazyFrame:
-    """Return sums by operator, the number of its ``rows``, and of those whose window is missing."""
+    """Return sums by operator, and the number of ``rows`` and of those whose window is missing."""
     served = windows.filter(pl.col("completed") > 0).select(*KEYS, *SERVED)
     weight = pl.col("completed")
     return (
-        operators.with_row_index("row")  # An order kept by the join would take half of the time.
+        operators.with_row_index("row")  # Keeping the order in the join would be slower.
         .join(served, on=KEYS, how="left")
         .group_by("operator")
         .agg(
@@ -134,10 +134,10 @@ def _by_operator(windows: pl.LazyFrame, operators: pl.LazyFrame) -> pl.LazyFrame
 
 
 def _sum_ns(time_s: pl.Expr) -> pl.Expr:
-    """Return a sum of seconds in nanoseconds."""
+    """Return the sum of times in seconds as nanoseconds."""
     return (time_s * NS_PER_S).round().cast(pl.Int64).sum()
 
 
 def _in_s(sums: pl.DataFrame, names: Iterable[str]) -> pl.DataFrame:
-    """Convert sums in ns to s; polars would multiply by the reciprocal, which is inexact."""
+    """Convert sums in ns to s with numpy; polars multiplies by the reciprocal, which is inexact."""
     return sums.with_columns(pl.Series(name, sums[name].to_numpy() / NS_PER_S) for name in names)

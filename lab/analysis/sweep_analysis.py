@@ -1,4 +1,4 @@
-"""What a sweep says of its planners: means, paired differences, trade-offs, and where time went."""
+"""Analyses a sweep: means of planners, paired differences, trade-offs, and sums of times."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -40,42 +40,42 @@ TIERS_SCHEMA = {
 
 @dataclass(frozen=True)
 class Analysis:
-    """Frames that sum a sweep up. Those by setting have the keys that were varied as columns."""
+    """The frames of an analysed sweep; those by setting have the varied keys as columns."""
 
     sweep: Sweep
     comparisons: Mapping[str, Comparison]  # of the planners, by setting
-    # The same over the seeds that all planners of the setting finished, if any. Over different
-    # seeds, means do not compare planners.
+    # The same over the seeds that all planners of the setting finished, if there are any. Means
+    # over different seeds cannot be compared.
     alike: Mapping[str, Comparison]
-    alike_runs: pl.DataFrame  # the runs of these seeds; where no setting has any, all that finished
+    alike_runs: pl.DataFrame  # the runs of these seeds; all finished runs if there are none
     # By each seed's mean over the settings that all planners finished; None without any.
     pooled: Comparison | None
-    pooled_runs: int  # how many runs of each planner that rests on
-    # For each varied key, `means` by its value, over each seed's mean over the other keys.
+    pooled_runs: int  # number of runs of each planner in `pooled`
+    # For each varied key, `means` by its value; each seed counts with its mean over the other keys.
     by_key: Mapping[str, pl.DataFrame]
     means: pl.DataFrame  # mean of each metric by setting and planner, with intervals over seeds
     differences: pl.DataFrame  # paired differences by setting and metric, with intervals
-    # Goodput, cost and response time by setting and planner, and who is dominated, over the seeds
-    # of `alike`.
+    # Goodput, cost and response time by setting and planner, with dominated planners, over the
+    # seeds of `alike`.
     pareto: pl.DataFrame
-    pareto_pooled: pl.DataFrame  # over the settings and seeds that every planner finished
-    sums: Sums  # what `totals` returns of the sweep
+    pareto_pooled: pl.DataFrame  # the same over the settings and seeds that every planner finished
+    sums: Sums  # the result of `totals` for the sweep
 
     @cached_property
     def goodput(self) -> pl.DataFrame:
-        """Mean goodput with t-intervals, and active queries, over ``n`` seeds by window."""
+        """Mean goodput over ``n`` seeds with t-intervals, and active queries, by window."""
         return _with_keys(self.sweep, _goodput(self.alike_runs, self.sums[0]))
 
     @cached_property
     def time(self) -> pl.DataFrame:
-        """Share of the time that queries lived, by setting, planner, and what became of it."""
+        """How the lifetime of queries was spent, as shares, by setting and planner."""
         return _with_keys(self.sweep, _time(self.alike_runs, self.sums[0]))
 
     @cached_property
     def latency(self) -> pl.DataFrame:
-        """Mean seconds of a completed request by setting, planner and operator, by part.
+        """Mean seconds of a completed request by part, for each setting, planner and operator.
 
-        ``latency_mean_s`` is the latency of the whole request; null where it is not known.
+        ``latency_mean_s`` is that of the whole request; null if unknown.
         """
         return _with_keys(self.sweep, _latency(self.alike_runs, self.sums[1]))
 
@@ -83,8 +83,8 @@ class Analysis:
     def tiers(self) -> pl.DataFrame:
         """Share of time in which the SLO was met, by setting, class of service and planner.
 
-        Means over ``n`` seeds of `alike_runs` with intervals, and the mean number of ``queries``.
-        Only settings with several classes have rows.
+        These are means over ``n`` seeds of `alike_runs` with intervals; ``queries`` is the mean
+        number of queries. Only settings with several classes have rows.
         """
         parts = _parts(self.alike_runs, "setting")
         frames = {setting: _tiers(setting, part) for setting, part in parts.items()}
@@ -92,33 +92,33 @@ class Analysis:
 
     @property
     def seeds(self) -> int:
-        """On how many seeds a planner finished a setting, at most."""
+        """The largest number of seeds that a planner finished in a setting."""
         counts = self.sweep.finished.group_by("setting", "planner").len()["len"]
         return max(counts, default=0)
 
     @property
     def alike_means(self) -> pl.DataFrame:
-        """Means as in ``means``, over the seeds of ``alike``."""
+        """The frame ``means`` over the seeds of ``alike``."""
         frames = {setting: one.means for setting, one in self.alike.items()}
         return _gathered(self.sweep, frames, MEANS_SCHEMA)
 
     @property
     def alike_differences(self) -> pl.DataFrame:
-        """Differences as in ``differences``, over the seeds of ``alike``."""
+        """The frame ``differences`` over the seeds of ``alike``."""
         frames = {setting: one.differences for setting, one in self.alike.items()}
         return _gathered(self.sweep, frames, DIFFERENCES_SCHEMA)
 
 
 def analyse(sweep: Sweep) -> Analysis:
-    """Sum a sweep up; InputError if a table of windows or operators cannot be read."""
-    runs = _like(sweep.runs, sweep.finished.sort("seed", maintain_order=True))
+    """Analyse a sweep; InputError if a table of windows or operators cannot be read."""
+    runs = _by_planner(sweep.runs, sweep.finished.sort("seed", maintain_order=True))
     by_setting = _parts(runs, "setting")
     comparisons = {
         setting: _compared(sweep, setting, by_setting[setting])
         for setting in sweep.settings["setting"]
         if setting in by_setting
     }
-    # The runs of the seeds which every planner that finished in their setting finished.
+    # The runs of the seeds that all planners of the setting finished.
     planners = pl.col("planner").n_unique()
     alike_runs = runs.filter(planners.over("setting", "seed") == planners.over("setting"))
     alike_by_setting = _parts(alike_runs, "setting")
@@ -150,7 +150,7 @@ def analyse(sweep: Sweep) -> Analysis:
 
 
 def against(differences: pl.DataFrame, reference: str) -> pl.DataFrame:
-    """Return the differences of one planner to each other, whichever comes first in the frame."""
+    """Return the differences of a planner minus each other one, reversing rows where necessary."""
     ends = (("low", "high"), ("high", "low"))
     swapped = differences.filter(other=reference).with_columns(
         pl.col("other").alias("planner"),
@@ -170,18 +170,18 @@ def _parts(rows: pl.DataFrame, by: str) -> dict[Any, pl.DataFrame]:
 
 
 def _compared(sweep: Sweep, name: str, runs: pl.DataFrame) -> Comparison:
-    """Compare planners by each seed's mean over settings, null if it is null in any of them."""
+    """Compare planners by each seed's mean over settings, which is null if any value is."""
     metrics = [metric.name for metric in REPORTED]
     rows = runs.group_by("planner", "seed", maintain_order=True).agg(
         pl.when(pl.col(name).null_count() == 0).then(pl.col(name).mean()).alias(name)
         for name in metrics
         if name in runs.columns
     )
-    return from_runs(name, _like(sweep.runs, rows).to_dicts(), metrics)
+    return from_runs(name, _by_planner(sweep.runs, rows).to_dicts(), metrics)
 
 
 def _by_key(sweep: Sweep, key: str, runs: pl.DataFrame) -> pl.DataFrame:
-    """Return means by the value of one key, whatever the others were."""
+    """Return means by the value of one key, over all values of the others."""
     others = [other for other in sweep.keys if other != key]
     frames = []
     for value, part in _parts(runs, key).items():
@@ -206,7 +206,7 @@ def _common(runs: pl.DataFrame, *cell: str) -> pl.DataFrame:
 def _gathered(
     sweep: Sweep, frames: Mapping[str, pl.DataFrame], schema: Mapping[str, Any]
 ) -> pl.DataFrame:
-    """Return frames by setting as one."""
+    """Return frames by setting as one frame."""
     named = [
         frame.select(pl.lit(setting).alias("setting"), pl.all())
         for setting, frame in frames.items()
@@ -217,7 +217,7 @@ def _gathered(
 
 
 def _with_keys(sweep: Sweep, frame: pl.DataFrame) -> pl.DataFrame:
-    """Put the keys that were varied behind the setting, in the order of settings."""
+    """Add the varied keys after the column ``setting``, and sort rows by setting."""
     order = sweep.settings.with_row_index("order").drop("short")
     rest = [name for name in frame.columns if name != "setting"]
     return (
@@ -227,14 +227,14 @@ def _with_keys(sweep: Sweep, frame: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _of(runs: pl.DataFrame, frame: pl.DataFrame) -> pl.DataFrame:
-    """Keep rows of some runs, in their order, and name their settings, planners and seeds."""
+def _rows_of(runs: pl.DataFrame, frame: pl.DataFrame) -> pl.DataFrame:
+    """Return a frame's rows of some runs, in their order, with setting, planner and seed."""
     names = runs.select("run", "setting", "planner", "seed")
     return names.join(frame, on="run", maintain_order="left_right")
 
 
-def _like(runs: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
-    """Sort rows by planner, in the order of the runs, and else leave them as they are."""
+def _by_planner(runs: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
+    """Sort rows by planner in the order of the runs; otherwise keep their order."""
     order = {name: at for at, name in enumerate(runs["planner"].unique(maintain_order=True))}
     return rows.sort(
         pl.col("planner").replace_strict(order, return_dtype=pl.Int64), maintain_order=True
@@ -243,7 +243,7 @@ def _like(runs: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
 
 def _goodput(runs: pl.DataFrame, windows: pl.DataFrame) -> pl.DataFrame:
     """Return means over seeds of goodput, window by window; a missing window counts as 0."""
-    found = _of(runs, windows)
+    found = _rows_of(runs, windows)
     by = ["setting", "planner"]
     seeds = (
         runs.group_by(by)
@@ -291,13 +291,13 @@ def _goodput(runs: pl.DataFrame, windows: pl.DataFrame) -> pl.DataFrame:
         .drop("squares", "half", "t")
         .sort("window", maintain_order=True)
     )
-    return _like(runs, summed)
+    return _by_planner(runs, summed)
 
 
 def _time(runs: pl.DataFrame, windows: pl.DataFrame) -> pl.DataFrame:
-    """Return what became of the time in which queries lived, as shares of it."""
+    """Return how the lifetime of queries was spent, as shares."""
     totals_s = (
-        _of(runs, windows)
+        _rows_of(runs, windows)
         .group_by("setting", "planner", maintain_order=True)
         .agg(pl.col(*WINDOW_S).sum())
     )
@@ -315,7 +315,7 @@ def _time(runs: pl.DataFrame, windows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _tiers(setting: str, runs: pl.DataFrame) -> pl.DataFrame:
-    """Return means by class of service and planner, if there are several classes."""
+    """Return means by class of service and planner; no rows unless there are several classes."""
     known = [key for key in BY_TIER if key in runs.columns]
     rows = [
         {"planner": row["planner"], "seed": row["seed"]}
@@ -341,7 +341,7 @@ def _tiers(setting: str, runs: pl.DataFrame) -> pl.DataFrame:
 def _latency(runs: pl.DataFrame, operators: pl.DataFrame) -> pl.DataFrame:
     """Return the mean time of a completed request at each operator, by part."""
     summed = (
-        _of(runs, operators)
+        _rows_of(runs, operators)
         .group_by("setting", "planner", "operator", maintain_order=True)
         .agg(
             pl.col("at").min(),
@@ -354,7 +354,7 @@ def _latency(runs: pl.DataFrame, operators: pl.DataFrame) -> pl.DataFrame:
         .sort("at", maintain_order=True)
         .drop("at")
     )
-    return _like(runs, summed)
+    return _by_planner(runs, summed)
 
 
 def dominators(points: Sequence[Sequence[float]]) -> list[list[int]]:
@@ -370,12 +370,12 @@ def dominators(points: Sequence[Sequence[float]]) -> list[list[int]]:
 
 
 def pareto(runs: pl.DataFrame) -> pl.DataFrame:
-    """Return goodput, cost and response time of each setting and planner, and who dominates it.
+    """Return goodput, cost and response time by setting and planner, and who dominates each.
 
     Goodput and cost are means over seeds. The response time is the median over seeds of the runs'
-    medians; a run without one counts as longest, and the result is null if the median falls on it.
-    ``dominated_by`` names planners no worse in all metrics and better in one. Planners that see the
-    truth dominate no one, since they cannot be deployed.
+    medians; a run without one counts as infinite, and so the result may be null. ``dominated_by``
+    names planners that are no worse in all metrics and better in one. Planners that see the truth
+    dominate nobody, because they cannot be deployed.
     """
     rows = (
         runs.group_by("setting", "planner", "planner_sees_truth", maintain_order=True)
@@ -392,7 +392,7 @@ def pareto(runs: pl.DataFrame) -> pl.DataFrame:
 
 
 def _marked(rows: pl.DataFrame) -> pl.DataFrame:
-    """Add who dominates whom among the planners of one setting."""
+    """Add the columns on dominance among the planners of one setting."""
     rivals = rows.select(
         (-pl.col(aim.name) if aim.more_is_better else pl.col(aim.name)).fill_null(np.inf)
         for aim in CLAIMED

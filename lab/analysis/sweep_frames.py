@@ -1,4 +1,4 @@
-"""A sweep as tidy frames: its runs, what they were given, and every table of all of them."""
+"""A sweep as tidy frames: its runs, their settings, and the tables of all runs."""
 
 import json
 import re
@@ -33,7 +33,7 @@ NEEDED = (
     *("planner", "planner_class", "planner_parameters", "planner_sees_truth", "seed", "status"),
     *("horizon_s", "simulated_s"),
 )
-# Names of the run, which every frame has, before the keys that were varied.
+# Columns that identify a run; every frame has them, followed by the varied keys.
 NAMES = ("run", "status", "planner", "seed", "setting")
 FIXED = re.compile(
     r"application\.name|horizon_s|workload\.(rate|lifetime_mean_s)|drift\.events"
@@ -44,13 +44,13 @@ WITHOUT = {"run": pl.String, "status": pl.String, "reason": pl.String}
 
 @dataclass
 class Found:
-    """What lies below a directory."""
+    """The runs found below a directory."""
 
-    # Summaries of the runs that have results, by their directories.
+    # Summaries of runs with results, by directory.
     runs: dict[Path, dict[str, Any]] = field(default_factory=dict)
-    # Status and reason of what has none, by its path below the directory.
+    # Status and reason of jobs without results, by path below the directory.
     without: dict[str, tuple[str, str]] = field(default_factory=dict)
-    parents: list[Path] = field(default_factory=list)  # what holds compared runs
+    parents: list[Path] = field(default_factory=list)  # directories of comparisons
 
 
 def find(directory: Path) -> Found:
@@ -58,7 +58,7 @@ def find(directory: Path) -> Found:
     if not directory.exists():
         raise InputError(f"DIR={directory}: {no_directory(directory)}")
     if not directory.is_dir():
-        raise InputError(f"DIR={directory}: is a file; name the directory of a run or sweep")
+        raise InputError(f"DIR={directory}: is a file; name the directory of a run or a sweep")
     found = Found()
     try:
         _visit(directory, directory, found, DEEPEST)
@@ -70,12 +70,12 @@ def find(directory: Path) -> Found:
 
 
 def _visit(directory: Path, top: Path, found: Found, depth: int) -> None:
-    """Note a run, or what lies below."""
+    """Record a run, or else those in the directories below."""
     has_summary = (directory / SUMMARY).is_file()
     if has_summary and (directory / "queries").is_dir():
         summary = _json(directory / SUMMARY)
         if any(key not in summary for key in NEEDED):
-            raise InputError(f"{directory / SUMMARY}: is no summary of a run by this version")
+            raise InputError(f"{directory / SUMMARY}: is not a run's summary of this version")
         found.runs[directory] = summary
         return
     name = directory.relative_to(top).as_posix()
@@ -87,7 +87,7 @@ def _visit(directory: Path, top: Path, found: Found, depth: int) -> None:
         text = (directory / ERROR).read_text(encoding="utf-8", errors="replace")
         found.without[name] = ("failed", one_line(text))
     elif (directory / CONFIG).is_file():
-        found.without[name] = ("missing", "began, and wrote no results")
+        found.without[name] = ("missing", "began, but wrote no results")
     compared = list(_json(directory / SUMMARY)) if has_summary else []
     inside = sorted(
         (path for path in directory.iterdir() if path.is_dir() and path.name not in INSIDE),
@@ -97,11 +97,11 @@ def _visit(directory: Path, top: Path, found: Found, depth: int) -> None:
         if depth and not path.name.startswith(".") and not path.is_symlink():
             _visit(path, top, found, depth - 1)
     if expected := _expected(directory, inside):
-        told = [*found.runs, *found.parents, *(top / one for one in found.without)]
-        # A job that was killed as it began leaves a directory without anything to tell of.
+        recorded = [*found.runs, *found.parents, *(top / one for one in found.without)]
+        # A job that was killed at its start leaves an empty directory, which is not recorded.
         known = {
             path.relative_to(directory).parts[0]
-            for path in told
+            for path in recorded
             if path != directory and path.is_relative_to(directory)
         }
         for number in sorted(expected):
@@ -111,7 +111,7 @@ def _visit(directory: Path, top: Path, found: Found, depth: int) -> None:
 
 
 def _expected(directory: Path, inside: Sequence[Path]) -> set[int]:
-    """Return the numbers of a sweep's jobs: as noted, or else up to the last if all have one."""
+    """Return the job numbers of a sweep, from ``jobs.yaml`` or else from numbered directories."""
     if (directory / JOBS).is_file():
         try:
             jobs = load((directory / JOBS).read_text(encoding="utf-8"), CSafeLoader)
@@ -125,20 +125,20 @@ def _expected(directory: Path, inside: Sequence[Path]) -> set[int]:
 
 
 def _why_none(directory: Path, found: Found) -> str:
-    """Say why a directory is no sweep, and what else might have been meant."""
+    """Return a clause on why a directory has no results, and which one may have been meant."""
     for parent in directory.absolute().parents:
         if (parent / SUMMARY).is_file():
-            return f"lies within the run {parent}; name that, or the sweep it is of"
+            return f"is within the run {parent}; name that run or its sweep"
     failed = [why for status, why in found.without.values() if status == "failed"]
     if failed:
-        return f"none of its {len(found.without)} jobs has results; the first says: {failed[0]}"
+        return f"none of its {len(found.without)} jobs has results; first error: {failed[0]}"
     deeper = next(_deeper(directory, DEEPEST + 3), None)
-    hint = f", though {deeper} does" if deeper else ""
-    return f"holds no results{hint}; name the directory of a run or sweep"
+    hint = f", but {deeper} does" if deeper else ""
+    return f"has no results{hint}; name the directory of a run or a sweep"
 
 
 def _deeper(directory: Path, depth: int) -> Iterator[Path]:
-    """Yield directories of runs that lie too deep below to be of one sweep, the latest first."""
+    """Yield directories of runs that are too deep to belong to one sweep, the latest first."""
     try:
         inside = sorted((path for path in directory.iterdir() if path.is_dir()), reverse=True)
     except OSError:
@@ -161,7 +161,7 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def _order(name: str, compared: list[str]) -> tuple[int, int, str]:
-    """Return a key by which planners come as they were compared, and job 10 after job 9."""
+    """Return a sort key: planners in the order of the comparison, job 10 after job 9."""
     place = compared.index(name) if name in compared else len(compared)
     return place, int(name) if name.isdecimal() else -1, name
 
@@ -170,21 +170,21 @@ def _order(name: str, compared: list[str]) -> tuple[int, int, str]:
 class Sweep:
     """The runs of a sweep, or a single one.
 
-    Every frame names the ``run`` (its directory below that of the sweep), its ``status``,
-    ``planner`` and ``seed``, the ``setting`` in words, and the value of each key that was varied.
+    Every frame has the columns ``run`` (its directory below that of the sweep), ``status``,
+    ``planner``, ``seed``, ``setting`` (in words), and one for each varied key.
 
     Args:
         directory: the directory.
-        keys: keys that were varied, seed and planner left out, each with the keys that changed
-            along with it.
-        fixed: what the runs share of the keys that tell most of a scenario (`FIXED`).
-        settings: one row per ``setting``, with the keys and a ``short`` name, in their order.
-        runs: one row per run, with all figures of its summary; ``finished`` says whether it
-            reached its horizon, and only such are compared: those with status ``failed`` too, whose
-            planner did nothing but raise.
+        keys: the varied keys except seed and planner, each with the keys that changed along with
+            it.
+        fixed: values of the main keys of a scenario (`FIXED`) that are the same in all runs.
+        settings: one row per ``setting``, with its keys and a ``short`` name, in order.
+        runs: one row per run, with all values of its summary. ``finished`` is true if the run
+            reached its horizon; only these runs are compared. They include those with status
+            ``failed``, in which the planner raised at every call.
         without: jobs without results: ``run``, ``status`` (``failed`` or ``missing``), ``reason``.
         compared: directories of comparisons, whose runs share a parent.
-        per_length: runs whose windows have latencies over the length of the output.
+        per_length: runs whose windows have latencies per output length.
     """
 
     directory: Path
@@ -197,7 +197,7 @@ class Sweep:
     per_length: frozenset[str]
 
     def __repr__(self) -> str:
-        """Return the sweep in short, as its frames are long."""
+        """Return the directory, the number of runs and the varied keys."""
         varied = f", {', '.join(self.keys)} varied" if self.keys else ""
         return f"Sweep({self.directory}: {self.runs.height:,} runs{varied})"
 
@@ -217,7 +217,7 @@ class Sweep:
         return self.scan("operators")
 
     def scan(self, table: str) -> pl.LazyFrame:
-        """Return a table of ``SCHEMAS`` of all runs; InputError if there is no such table."""
+        """Return a table of all runs; InputError if there is no such table."""
         _check_table(table)
         names = self.runs.select(*NAMES, *self.keys)
         columns = {name: names.schema[name] for name in names.columns}
@@ -240,7 +240,7 @@ class Sweep:
         )
 
     def count(self, table: str) -> int:
-        """Return how many rows a table of all runs has, or InputError if it cannot be read."""
+        """Return the number of rows of a table of all runs; InputError if it cannot be read."""
         _check_table(table)
         paths = [path for several in self.parts(table).values() for path in several]
         try:
@@ -249,7 +249,7 @@ class Sweep:
             raise InputError(unreadable(self, [table], None, error)) from None
 
     def parts(self, table: str, runs: Iterable[str] | None = None) -> dict[str, list[Path]]:
-        """Return the part files of a table by run, by default of all runs that have some."""
+        """Return the part files of a table by run, for the runs that have any."""
         found = {
             run: sorted((self.directory / run / table).glob("part-*.parquet"))
             for run in (self.runs["run"] if runs is None else runs)
@@ -258,7 +258,7 @@ class Sweep:
 
     @cached_property
     def finished(self) -> pl.DataFrame:
-        """The runs that reached their horizon; the last one for each setting, planner and seed."""
+        """The runs that reached their horizon, the last one for each setting, planner and seed."""
         return self.runs.filter("finished").unique(
             ["setting", "planner", "seed"], keep="last", maintain_order=True
         )
@@ -267,7 +267,7 @@ class Sweep:
 def unreadable(
     sweep: Sweep, tables: Iterable[str], runs: Iterable[str] | None, error: Exception
 ) -> str:
-    """Name the first part file that cannot be read, or else quote polars; None means all runs."""
+    """Name the first part file of some (None: all) runs that cannot be read, or quote polars."""
     chosen = None if runs is None else list(runs)
     for table in tables:
         for run, paths in sweep.parts(table, chosen).items():
@@ -278,19 +278,19 @@ def unreadable(
                         found = pl.read_parquet_schema(file)
                 except (pl.exceptions.PolarsError, OSError):
                     return (
-                        f"{sweep.directory}: {name} is damaged or no Parquet file; {made_anew(run)}"
+                        f"{sweep.directory}: {name} is not a valid Parquet file; {rerun_hint(run)}"
                     )
                 if missing := [column for column in SCHEMAS[table] if column not in found]:
                     return (
-                        f"{sweep.directory}: {name} has no column {missing[0]!r}, so it is of "
-                        "another version"
+                        f"{sweep.directory}: {name} has no column {missing[0]!r}, so another "
+                        "version wrote it"
                     )
     return f"{sweep.directory}: {one_line(error)}"
 
 
-def made_anew(run: str) -> str:
-    """Say how a damaged run is made anew."""
-    return "make the run anew" if run == "." else f"delete {run}, and resume=true makes it anew"
+def rerun_hint(run: str) -> str:
+    """Return a clause on how to repeat a damaged run."""
+    return "repeat the run" if run == "." else f"delete {run}, and resume=true repeats it"
 
 
 def _check_table(table: str) -> None:
@@ -299,7 +299,7 @@ def _check_table(table: str) -> None:
 
 
 def read_sweep(directory: str | PathLike[str]) -> Sweep:
-    """Read the directory of a run, a comparison or a sweep; InputError if it holds no runs."""
+    """Read the directory of a run, a comparison or a sweep; InputError if it has no runs."""
     top = Path(directory)
     found = find(top)
     summaries = list(found.runs.values())
@@ -330,7 +330,7 @@ def read_sweep(directory: str | PathLike[str]) -> Sweep:
 
 
 def _planner_names(summaries: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return a name for the planner of each run, the same for the same planner only."""
+    """Return the name of each run's planner; different planners get different names."""
     known: dict[str, tuple[str, str, Mapping[str, Any]]] = {}
     identities = []
     for one in summaries:
@@ -374,7 +374,7 @@ def _runs(
 
 
 def _column(key: str, values: list[Any]) -> pl.Series:
-    """Return values as numbers or truths if all known ones are, and else as texts or JSON."""
+    """Return values as numbers or booleans if all known ones are, else as texts or JSON."""
     known = [value for value in values if value is not None]
     kind: Any = pl.String
     if known and all(isinstance(value, bool) for value in known):

@@ -27,13 +27,13 @@ LEAST_S = 0.5
 
 
 def check_planner(options: argparse.Namespace) -> int:
-    """Check a planner; print one sentence on what is wrong, or that nothing is."""
+    """Check a planner; print one sentence on the first fault, or that there is none."""
     for pair in options.parameters:
         if "=" not in pair:
             raise InputError(f"{pair}: not a parameter; write KEY=VALUE")
         try:
             OmegaConf.from_dotlist([pair])
-        except Exception as error:  # Of YAML's, or of OmegaConf's.
+        except Exception as error:  # YAML and OmegaConf have no common class of errors.
             if not raised_by(error, COMPOSING):
                 raise
             reason = one_line(getattr(error, "problem", None) or f"{error}".partition("\n")[0])
@@ -83,14 +83,14 @@ def agree(options: argparse.Namespace) -> int:
 
 
 def _show_difference(difference: Difference, planner: str, name: str) -> None:
-    """Print what differs, in one sentence and as a table."""
+    """Print a difference as one sentence and as a table."""
     column, values = next(iter(difference.values.items()))
     print(
         f"compass-lab: planner {planner}: by {difference.by_s:g} s, the data planes differ in "
-        f"{difference.what}: {column} is {shown(values[0])} by EventsPlane and {shown(values[1])} "
-        f"by {name}",
+        f"{difference.what}: {column} is {shown(values[0])} in EventsPlane and {shown(values[1])} "
+        f"in {name}",
         file=sys.stderr,
     )
     rows = [(key, *map(shown, pair)) for key, pair in difference.values.items()]
     heads = ("column", "EventsPlane", name)
-    console.show_rows(heads, rows, f"{difference.what}: all that differs")
+    console.show_rows(heads, rows, f"{difference.what}: all differences")

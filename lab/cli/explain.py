@@ -1,6 +1,6 @@
-"""The tools ``explain`` and ``trace`` of ``compass-lab``: one run, query by query.
+"""The tools ``explain`` and ``trace`` of ``compass-lab`` for a single run.
 
-What they are given is checked before what is heavy is imported.
+Arguments are checked before heavy modules are imported.
 """
 
 import argparse
@@ -9,11 +9,11 @@ from textwrap import TextWrapper
 from lab.common.errors import InputError, check_png, no_directory, one_line, why_not
 
 WIDTH = 80
-"""Columns of an explanation that is not printed on a terminal."""
+"""Width in characters of an explanation that does not go to a terminal."""
 
 
 def explain(options: argparse.Namespace) -> int:
-    """Print why a query got the plan that it got; draw it if asked."""
+    """Print why a query got its plan; draw a figure if one is requested."""
     if options.rows < 0:
         raise InputError(f"--rows={options.rows}: must be 0 or more")
     if not options.query.isdecimal():
@@ -55,7 +55,7 @@ def explain(options: argparse.Namespace) -> int:
 
 
 def trace(options: argparse.Namespace) -> int:
-    """Write the requests of a run for Perfetto, and as a picture."""
+    """Write the requests of a run as a trace for Perfetto and as a picture."""
     if not options.directory.is_dir():
         raise InputError(f"DIR={options.directory}: {no_directory(options.directory)}")
     import polars as pl

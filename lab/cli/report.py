@@ -20,7 +20,7 @@ PAGE = "index.html"
 
 
 def report(options: argparse.Namespace) -> int:
-    """Print tables of a sweep, and write its figures, its frames and its page."""
+    """Print the tables of a sweep, and write its figures, frames and page."""
     directory: Path = options.directory
     sweep = read_sweep(directory)
     analysis = analyse(sweep)
@@ -49,10 +49,10 @@ def report(options: argparse.Namespace) -> int:
         drawings = sweep_figures.draw(analysis, folder / "figures")
         large = write_frames(analysis, folder)
         text = page(analysis, drawings, folder / "figures", own, large)
-        # Only what the page before this one shows is surely no file of the user's.
+        # Only figures that the previous page links to are deleted; others may be the user's.
         path = folder / PAGE
-        before = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
-        stale = linked_figures(before) - linked_figures(text)
+        previous = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+        stale = linked_figures(previous) - linked_figures(text)
         write_aside(path, text)
         for name in stale:
             (folder / name).unlink(missing_ok=True)
@@ -65,7 +65,7 @@ def report(options: argparse.Namespace) -> int:
 
 
 def _only_group(sweep: Sweep) -> Path | None:
-    """Return the directory of the only run, or of the only comparison; None for a sweep."""
+    """Return the directory of a single run or a single comparison; None for a sweep."""
     runs = [sweep.directory / str(run) for run in sweep.runs["run"]]
     if len(runs) == 1 and not sweep.compared:
         return runs[0]
@@ -75,7 +75,7 @@ def _only_group(sweep: Sweep) -> Path | None:
 
 
 def _jobs_without(sweep: Sweep, group: Path) -> Iterator[str]:
-    """Yield sentences on the failed and missing jobs of a sweep with results of one job alone."""
+    """Yield sentences on the failed and missing jobs of a sweep in which one job has results."""
     own = group.relative_to(sweep.directory)
     others = [
         row for row in sweep.without.rows() if own not in (Path(row[0]), *Path(row[0]).parents)

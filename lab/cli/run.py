@@ -1,4 +1,4 @@
-"""The runs of ``compass-sim``: compose, simulate every planner on one seed, report."""
+"""The runs of ``compass-sim``: compose, simulate every planner with one seed, report."""
 
 import sys
 import traceback
@@ -45,18 +45,18 @@ from lab.runs.run_directory import (
 from lab.runs.runner import simulate, single_threaded
 from lab.runs.warm_up import ready
 from lab.sweeps.launchers import enter
-from lab.sweeps.progress import telling
+from lab.sweeps.progress import run_and_report
 from lab.sweeps.sweep import BrokenSweepError, Outcome
 
 OK, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
 DIRECTORY_OPTIONS = ("--config-dir", "-cd", "--config-path", "-cp")
-"""Options of Hydra that are followed by a directory, in whose name anything may stand."""
+"""Options of Hydra that are followed by a directory, whose name may look like an override."""
 
 EVERY_ROW: ContextVar[bool] = ContextVar("EVERY_ROW", default=False)
-"""Whether the command line has ``--all``: Hydra's parser has no place for an option of ours."""
+"""Whether the command line has ``--all``, which Hydra's parser does not know."""
 
 MOST_NAMED = 10
-"""Jobs that failed which are named, of many."""
+"""Most failed jobs named in a message."""
 
 
 def run() -> int:
@@ -70,9 +70,9 @@ def run() -> int:
     Outcome.forget()
 
     def refuse(message: str) -> NoReturn:
-        raise InputError(f"{message}; compass-sim --help lists what there is")
+        raise InputError(f"{message}; see compass-sim --help")
 
-    # Hydra has no public way to its parser, whose own complaints are a page of usage.
+    # Hydra's parser is private, and its own errors are a page of usage.
     options = get_args_parser()
     options.error = refuse  # type: ignore[method-assign]
     overrides: list[str] = []
@@ -98,7 +98,7 @@ def run() -> int:
         return FAILED
     except Exception as error:
         _drop_if_empty(Outcome.path)
-        # Asked first: some of Hydra's own are OSErrors, or plain ValueErrors.
+        # This comes first, because some of Hydra's own errors are OSErrors or ValueErrors.
         if isinstance(error, InputError | RecursionError) or raised_by(error, COMPOSING):
             complain(composition_sentence(error, overrides))
         elif isinstance(error, OSError):
@@ -112,7 +112,7 @@ def run() -> int:
 
 
 def _options_first(words: Sequence[str]) -> list[str]:
-    """Return the words of a command line with overrides last, as Hydra's parser requires."""
+    """Return the words of a command line with the overrides last, as Hydra's parser requires."""
     overrides = [
         before not in DIRECTORY_OPTIONS
         and not word.startswith("-")
@@ -123,7 +123,7 @@ def _options_first(words: Sequence[str]) -> list[str]:
 
 
 def job(config: Any) -> int:
-    """Do one job of Hydra's, a single run or one of a sweep; return its exit status."""
+    """Run one job of Hydra, a single run or one of a sweep; return its exit status."""
     hydra = HydraConfig.get()
     directory = Path(hydra.runtime.output_dir)
     overrides = OmegaConf.to_container(hydra.overrides.task, resolve=False)
@@ -133,13 +133,13 @@ def job(config: Any) -> int:
     enter(hydra)
     label = f"job {hydra.job.num} ({', '.join(overrides)}): "
     task = partial(attempt, config, overrides, directory, label)
-    return telling(task, Path(hydra.sweep.dir), hydra.job.num, label)
+    return run_and_report(task, Path(hydra.sweep.dir), hydra.job.num, label)
 
 
 def attempt(config: Any, overrides: list[str], directory: Path, label: str = "") -> int:
-    """Simulate, print the reason of a failure in one sentence, and return the exit status."""
+    """Simulate, print the reason for a failure in one sentence, and return the exit status."""
     taken = False
-    # The process of a job that was killed with its sweep ends soon; another run may take hours.
+    # A job waits for the lock, because the job of a killed sweep ends soon. A single run does not.
     busy = "" if label else f"hydra.run.dir={directory}: {UNDER_WAY}"
     try:
         with held(directory, busy):
@@ -149,7 +149,7 @@ def attempt(config: Any, overrides: list[str], directory: Path, label: str = "")
         status = FAILED if failure else OK
     except InputError as error:
         failure, status, taken = str(error), REFUSED, isinstance(error, TakenError)
-    except OSError as error:  # For example, the disk is full: the fault is not in the run.
+    except OSError as error:  # For example, the disk is full; the run is not at fault.
         failure, status = f"hydra.run.dir={directory}: cannot be written: {why_not(error)}", FAILED
     except Exception as error:
         traceback.print_exc()
@@ -157,7 +157,7 @@ def attempt(config: Any, overrides: list[str], directory: Path, label: str = "")
     if failure:
         complain(f"{label}{failure}")
         if not taken and (label or status == FAILED):
-            with suppress(OSError):  # It was said, if that cannot be written either.
+            with suppress(OSError):  # The failure was printed already.
                 write_aside(directory / ERROR, f"{failure}\n")
         _drop_if_empty(directory)
     return status
@@ -165,10 +165,10 @@ def attempt(config: Any, overrides: list[str], directory: Path, label: str = "")
 
 @single_threaded()
 def simulate_all(config: Any, overrides: list[str], directory: Path, label: str = "") -> str:
-    """Simulate every planner, and report, line by line after a label; return what failed."""
+    """Simulate every planner and print results, each line after a label; return failures."""
     setup = set_up(config, overrides)
     for sentence in preflight.warnings(setup):
-        console.warn(f"{label}{sentence}{' (told once a sweep)' if label else ''}")
+        console.warn(f"{label}{sentence}{' (shown once per sweep)' if label else ''}")
     setup = ready(setup, overrides, config, of_a_sweep=bool(label))
     if setup.resume:
         if not label or (directory / CONFIG).exists():
@@ -186,29 +186,29 @@ def simulate_all(config: Any, overrides: list[str], directory: Path, label: str 
     places = {name: directory if setup.alone else directory / name for name in setup.planners}
     to_run = [name for name in places if not (setup.resume and is_finished(places[name]))]
 
-    def forget() -> None:
-        """Remove checkpoints of what has finished."""
+    def delete_checkpoints() -> None:
+        """Delete the checkpoints of finished runs."""
         for name, summary in summaries.items():
             if summary["status"] == "finished":
                 (places[name] / CHECKPOINT).unlink(missing_ok=True)
 
-    # The last checkpoint goes when all is drawn: until then, there is something to go on with.
+    # The last checkpoint is deleted after drawing; until then, there is something to resume.
     if not to_run and not any((place / CHECKPOINT).exists() for place in places.values()):
-        console.say(f"{label}nothing to do: what ran in {_shown(directory)} has finished")
+        console.say(f"{label}nothing to do: all runs in {_shown(directory)} have finished")
         return ""
     ended: dict[str, str] = {}
     for name, place in places.items():
-        forget()
+        delete_checkpoints()
         if name in to_run:
             ended[name] = simulate_one(setup, name, place, note)
         else:
             note(None, read_summary(place))
     if setup.config.figures:
         draw(directory, list(summaries), setup.alone)
-    forget()
+    delete_checkpoints()
     if label:
         for one in summaries.values():
-            console.say(f"{label}{console.in_short(one)}")
+            console.say(f"{label}{console.summary_line(one)}")
     else:
         console.show_table(list(summaries.values()), f"seed {setup.seed}", EVERY_ROW.get())
         console.say(f"results: {_shown(directory)}")
@@ -217,7 +217,7 @@ def simulate_all(config: Any, overrides: list[str], directory: Path, label: str 
     ]
     console.show_errors([one for one in summaries.values() if one not in failed])
     raised = [
-        f"planner {one['planner']} never deployed anything and raised "
+        f"planner {one['planner']} deployed nothing and raised "
         f"{console.times(one['planner_errors'])}, first {one['planner_error_first']}; "
         "results were kept"
         for one in failed
@@ -226,7 +226,7 @@ def simulate_all(config: Any, overrides: list[str], directory: Path, label: str 
 
 
 def simulate_one(setup: Any, name: str, place: Path, note: Any) -> str:
-    """Simulate or resume one planner in its directory `place`; return why it ended early."""
+    """Simulate or resume one planner in its directory `place`; return why it stopped early."""
     checkpoint = Checkpoint(place, setup.resume)
     try:
         if setup.resume:
@@ -242,7 +242,7 @@ def simulate_one(setup: Any, name: str, place: Path, note: Any) -> str:
 
 
 def draw(directory: Path, planners: list[str], alone: bool) -> None:
-    """Draw the figures of a directory of results; what cannot be drawn is a warning."""
+    """Draw the figures of a directory of results; warn if that fails."""
     try:
         from lab.reporting.run_figures import draw_comparison, draw_run
 
@@ -250,7 +250,7 @@ def draw(directory: Path, planners: list[str], alone: bool) -> None:
             draw_run(directory if alone else directory / planner, planner)
         if not alone:
             draw_comparison(directory, planners)
-    except Exception as error:  # Whatever goes wrong here, the results stand.
+    except Exception as error:  # A failure here does not affect the results.
         warn(f"figures could not be drawn ({type(error).__name__}: {one_line(error)})")
 
 
@@ -261,7 +261,7 @@ def _shown(directory: Path) -> Path:
 
 
 def _interrupted(sweep: Path | None, job_directory: Path | None) -> str:
-    """Say where the results of what was interrupted are, and what is not among them."""
+    """Return a sentence on where the results of an interrupted command are, and what is missing."""
     if job_directory is None or not (job_directory / SUMMARY).is_file():
         _drop_if_empty(job_directory)
     missing = never_ran(job_directory) if job_directory is not None else ""
@@ -270,13 +270,13 @@ def _interrupted(sweep: Path | None, job_directory: Path | None) -> str:
         return "interrupted before there were any results"
     where = _shown(directory.absolute())
     return (
-        f"interrupted; {missing + '; ' if missing else ''}what was written is kept in {where}, "
-        "and resume=true goes on from there"
+        f"interrupted; {missing + '; ' if missing else ''}results so far are kept in {where}, and "
+        "resume=true continues from there"
     )
 
 
 def _drop_if_empty(directory: Path | None) -> None:
-    """Remove a directory below this one in which nothing was written, and emptied parents."""
+    """Delete an empty directory below the current one, and parents that become empty."""
     here = Path.cwd()
     while directory is not None and directory.is_dir() and here in directory.absolute().parents:
         try:
@@ -287,14 +287,14 @@ def _drop_if_empty(directory: Path | None) -> None:
 
 
 def _sweep_status(directory: Path, statuses: Mapping[int, int | None]) -> int:
-    """Say how many jobs of a sweep failed, and return its exit status."""
+    """Print how many jobs of a sweep failed, and return its exit status."""
     say(f"results: {_shown(directory.absolute())}")
     failed = sorted(number for number, status in statuses.items() if status != OK)
     if not failed:
         return OK
     named = ", ".join(map(str, failed[:MOST_NAMED])) + ", ..." * (len(failed) > MOST_NAMED)
     complain(
-        f"{len(failed):,} of {len(statuses):,} jobs failed: {named}; each has its {ERROR}, and "
+        f"{len(failed):,} of {len(statuses):,} jobs failed: {named}; each has an {ERROR}, and "
         "resume=true runs them again"
     )
     return REFUSED if set(statuses.values()) == {REFUSED} else FAILED

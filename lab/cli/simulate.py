@@ -1,6 +1,6 @@
-"""The command ``compass-sim``: its help, and its start.
+"""The command ``compass-sim``: its help and its entry point.
 
-What is heavy is imported afterwards, so that ``compass-sim --help`` is quick.
+Heavy modules are imported later, so that ``compass-sim --help`` is fast.
 """
 
 import os
@@ -14,11 +14,11 @@ compass-sim simulates compound-AI serving and compares planners.
 
 usage: compass-sim [KEY=VALUE ...]        one run
        compass-sim -m [KEY=A,B,C ...]     a sweep: one run for each combination of values
-       ~KEY takes a key out; +KEY=VALUE adds an entry to a mapping, or a parameter to a class,
+       ~KEY removes a key; +KEY=VALUE adds an entry to a mapping or a parameter to a class,
        such as +workload.devices.jetson=1
 
 examples:
-  compass-sim                                         the default: an hour, three planners compared
+  compass-sim                                         the default: three planners, one hour
   compass-sim experiment=speech_small                 ten simulated minutes
   compass-sim planner=videostorm workload.rate=0.2 drift=device_slowdown
   compass-sim planner._target_=my_pkg.MyPlanner       a planner of your own
@@ -28,25 +28,26 @@ examples:
 choices:
 {groups}
 
-keys that are often set:
+common keys (and their defaults):
   seed                 seed of all random streams (0)
   horizon_s            length of the run in simulated seconds (3600)
   workload.rate        query arrivals per second (0.1)
-  flush_every_s        simulated seconds between two writings of results (600)
-  max_wall_s           seconds of wall-clock time after which a run is ended (null, for never)
-  requests             true to write a table of all requests, too (false)
-  resume               true to go on with what broke off in hydra.run.dir, or to make those runs
-                       of a sweep that are missing in hydra.sweep.dir (false)
-  figures              false to draw none; compass-lab report DIR draws them later (true)
-  hydra.run.dir        where results go (outputs/DATE/TIME); hydra.sweep.dir for sweeps
-  hydra/launcher       where runs of a sweep are made: basic, one after the other; joblib, on all
-                       cores; ray, on many machines (basic)
+  flush_every_s        simulated seconds between two writes of results (600)
+  max_wall_s           wall-clock limit of a run in seconds (null: no limit)
+  requests             true to also write a table of all requests (false)
+  resume               true to resume the unfinished run in hydra.run.dir, or to make the missing
+                       runs of the sweep in hydra.sweep.dir (false)
+  figures              false to draw no figures; compass-lab report DIR draws them later (true)
+  hydra.run.dir        directory of the results (outputs/DATE/TIME); hydra.sweep.dir for sweeps
+  hydra/launcher       how the runs of a sweep are made: basic, one after the other; joblib, on
+                       all cores; ray, on several machines (basic)
 
 options:
-  --all                print every row of the table of results, with zeros and details
-  --config-dir DIR     where files of your own are, such as DIR/experiment/mine.yaml
-  --cfg job            print the whole configuration, every key, and do not run
-  --hydra-help         options of Hydra, which composes the configuration
+  --all                print every row of the result table, including zeros and details
+  --config-dir DIR     directory of your own configuration files, such as
+                       DIR/experiment/mine.yaml
+  --cfg job            print the whole configuration and do not run
+  --hydra-help         print the options of Hydra, which composes the configuration
 
 exit status: 0 done; 1 something failed, results were kept; 2 bad input, nothing ran;
              130 interrupted, results were kept.
@@ -59,10 +60,10 @@ def main() -> int:
     if {"-h", "--help"} & set(sys.argv[1:]):
         print(HELP.format(groups=listing()), end="")
         return 0
-    # A console script lacks what `python -m` has: modules of the current directory.
+    # Unlike `python -m`, a console script does not see modules in the current directory.
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Exceptions come here, instead of to Hydra's printer.
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises exceptions instead of printing them.
     with imported_for_good():
         from lab.cli.run import run
 

@@ -1,6 +1,6 @@
-"""Those tools of ``compass-lab`` that deal with hardware: tables, accelerators, fits.
+"""The tools of ``compass-lab`` on hardware: tables, accelerators, measurements, fits.
 
-What only some of them need is imported by these: models and figures take a second to import.
+Models and figures take a second to import, so only the tools that need them import them.
 """
 
 import argparse
@@ -34,7 +34,7 @@ ERROR_COLUMNS = ("target", "group", "scheme", "n", "refused", *PERCENTS, "worst_
 def tables(options: argparse.Namespace) -> int:
     """List the tables, or print or write one of them."""
     if options.name is None and options.csv is not None:
-        raise InputError(f"--csv={options.csv}: name the table that it is to hold")
+        raise InputError(f"--csv={options.csv}: name the table to write")
     if options.name is None:
         listed = []
         for name in SCHEMAS:
@@ -42,7 +42,7 @@ def tables(options: argparse.Namespace) -> int:
             columns = [one for one in table.columns if one not in PROVENANCE]
             kinds = table["kind"].unique(maintain_order=True)
             listed.append((name, f"{table.height:,}", ", ".join(kinds), ", ".join(columns)))
-        show_rows(("table", "rows", "kinds", f"columns, besides {', '.join(PROVENANCE)}"), listed)
+        show_rows(("table", "rows", "kinds", f"columns except {', '.join(PROVENANCE)}"), listed)
         return OK
     text = load_table(options.name).write_csv()
     if options.csv is None:
@@ -54,7 +54,7 @@ def tables(options: argparse.Namespace) -> int:
 
 
 def accelerator(options: argparse.Namespace) -> int:
-    """Check the file of an accelerator; print its times, its partitions and its assumptions."""
+    """Check the file of an accelerator; print its times, partitions and assumptions."""
     from lab.hardware_tools.accelerator import find
 
     try:
@@ -65,20 +65,20 @@ def accelerator(options: argparse.Namespace) -> int:
         return REFUSED
     for table in found.tables:
         show_rows(table.heads, table.rows, table.title)
-    say(f"what rests on assumptions, {len(found.assumptions)}:")
+    say(f"assumptions ({len(found.assumptions)}):")
     for assumption in found.assumptions:
         say(f"  {assumption}")
-    say(f"use it: {found.command}")
+    say(f"to use it: {found.command}")
     if found.shipped and PAGE.exists():
         from lab.hardware_tools.validation_page import page
 
         PAGE.write_text(page(), encoding="utf-8")
-        say(f"wrote {PAGE}, which names every source and assumption")
+        say(f"wrote {PAGE}, which lists all sources and assumptions")
     return OK
 
 
 def calibrate(options: argparse.Namespace) -> int:
-    """Time an operator; write or print the rows."""
+    """Time an operator; write or print the results as rows of a table."""
     kind = "callable" if options.callable else "command"
     operator = Subject(kind, getattr(options, kind))
     given = _given(options)
@@ -93,7 +93,7 @@ def calibrate(options: argparse.Namespace) -> int:
 
 
 def import_(options: argparse.Namespace) -> int:
-    """Read the results of another tool; write or print the rows."""
+    """Read the results of another tool; write or print them as rows of a table."""
     importer = IMPORTERS.get(options.format)
     if importer is None:
         raise InputError(f"{options.format}: no such format; {choices(options.format, IMPORTERS)}")
@@ -104,7 +104,7 @@ def import_(options: argparse.Namespace) -> int:
 
 
 def fit(options: argparse.Namespace) -> int:
-    """Fit anew, write coefficients and errors, and print the errors."""
+    """Repeat fits, write coefficients and errors, and print the errors."""
     from hardware_models.fits.registry import write_fits
 
     directory = options.out or Path(str(files("hardware_models") / "data"))
@@ -118,7 +118,7 @@ def fit(options: argparse.Namespace) -> int:
 
 
 def validate(options: argparse.Namespace) -> int:
-    """Predict measured rows, and say how far off the predictions are."""
+    """Predict measured rows, and print the errors of the predictions."""
     from hardware_models.predictors import PREDICTORS
 
     for name in ("threshold_median", "threshold_p90", "worst"):
@@ -128,7 +128,7 @@ def validate(options: argparse.Namespace) -> int:
         check_png("--figure", options.figure)
     for pair in options.merge:
         if "=" not in pair:
-            raise InputError(f"--merge={pair}: must be written TABLE=FILE")
+            raise InputError(f"--merge={pair}: must have the form TABLE=FILE")
     pairs = (pair.partition("=") for pair in options.merge)
     with using_tables(TableSet({name: UserTable(path) for name, _, path in pairs})):
         done = validate_rows(options.rows, PREDICTORS, options.table)
@@ -137,7 +137,7 @@ def validate(options: argparse.Namespace) -> int:
         options.parquet.parent.mkdir(parents=True, exist_ok=True)
         with written_aside(options.parquet) as aside:
             done.rows.write_parquet(aside)
-        say(f"every prediction: {options.parquet}")
+        say(f"all predictions: {options.parquet}")
     if options.figure is not None:
         from lab.hardware_tools.validation_figure import draw_validation
 
@@ -153,7 +153,7 @@ def validate(options: argparse.Namespace) -> int:
 
 
 def validation_page(options: argparse.Namespace) -> int:
-    """Write the page on how good the fits are."""
+    """Write the page on the accuracy of the fits."""
     from lab.hardware_tools.validation_page import draw_figures, page
 
     options.out.parent.mkdir(parents=True, exist_ok=True)
@@ -172,7 +172,7 @@ def _batches(text: str) -> list[int]:
         batches = []
     if not batches or min(batches) < 1 or len({*batches}) < len(batches):
         raise InputError(
-            f"--batches={text}: must be different whole numbers from 1 up, as in 1,2,4"
+            f"--batches={text}: must be different whole numbers of 1 or more, such as 1,2,4"
         )
     return batches
 
@@ -198,24 +198,24 @@ def _report(done: Validation, options: argparse.Namespace) -> None:
                 f"predicted {row['predicted']:g} at {cell(row, key)}"
             )
     if done.refused.height:
-        say(f"refused by the models, {done.refused.height}:")
+        say(f"rows that the models cannot predict ({done.refused.height}):")
         for row in done.refused.head(MOST_REFUSED).iter_rows(named=True):
             say(f"  {row['target']} at {cell(row, key)}")
         if done.refused.height > MOST_REFUSED:
             say(f"  and {done.refused.height - MOST_REFUSED} more; --parquet writes all of them")
-    if done.unkept:
-        say(f"no rows of table {done.table}, {done.unkept}; the first: {done.unkept_first}")
-    if done.unspoken:
-        say(f"without a figure that a prediction speaks of: {done.unspoken}")
+    if done.invalid:
+        say(f"rows not valid in table {done.table}: {done.invalid}; first: {done.first_invalid}")
+    if done.unpredicted:
+        say(f"rows without a value that can be predicted: {done.unpredicted}")
     if done.known:
         say(
-            f"{done.known} of these figures are rows of the tables in use: that they are met says "
-            f"nothing of rows that are not"
+            f"{done.known} of the values are also in the tables in use, so their errors do not "
+            "show how well new rows are predicted"
         )
 
 
 def _show_errors(errors: pl.DataFrame, title: str) -> None:
-    """Print errors: a row for each group, percentages to one digit."""
+    """Print errors, one row per group, percentages to one digit."""
     names = [name for name in ERROR_COLUMNS if name in errors.columns]
     rows = [
         ["" if value is None else _PRINTED.get(name, str)(value) for name, value in row.items()]

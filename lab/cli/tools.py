@@ -1,6 +1,6 @@
-"""The command ``compass-lab``: all tools but the simulation itself, and their options.
+"""The command ``compass-lab``: its tools and their options.
 
-A tool is imported when it runs, so that ``--help`` is quick.
+A tool is imported only when it runs, so that ``--help`` is fast.
 """
 
 import argparse
@@ -28,7 +28,7 @@ TOOLS = (
 )
 
 FURTHER = "compass_lab.tools"
-"""Entry points of tools from outside this package: modules with a function ``add_parser``."""
+"""Entry points of tools in other packages: modules with a function ``add_parser``."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -40,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
         return REFUSED
     options = _parsed(words)
     if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())  # A console script does not see the current directory.
+        sys.path.append(os.getcwd())  # A console script does not import from there by default.
     try:
         return int(options.tool(options))
     except (InputError, TableError, UnknownNameError) as error:
@@ -55,7 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parsed(words: list[str]) -> argparse.Namespace:
-    """Return the options; overrides may stand behind others, which argparse would not have."""
+    """Return the options; unlike argparse, allow overrides between and after other options."""
     made = parser()
     options, left = made.parse_known_args(words)
     if left:
@@ -66,17 +66,17 @@ def _parsed(words: list[str]) -> argparse.Namespace:
 
 
 class ArgumentParser(argparse.ArgumentParser):
-    """A parser, and parsers of its tools, that refuse an argument in one sentence."""
+    """A parser that reports errors in one sentence; also the class of the tools' parsers."""
 
     def error(self, message: str) -> NoReturn:
-        """Exit with status 2."""
+        """Print the message and exit with status 2."""
         message = message.replace("invalid float value: ", "must be a number, not ")
         message = message.replace("invalid int value: ", "must be a whole number, not ")
-        self.exit(REFUSED, f"{self.prog}: {message}; {self.prog} --help says what there is\n")
+        self.exit(REFUSED, f"{self.prog}: {message}; see {self.prog} --help\n")
 
 
 def parser() -> ArgumentParser:
-    """Return the parser of all tools, those of others among them."""
+    """Return the parser of all tools, including those of other packages."""
     made = ArgumentParser("compass-lab", description="Tools around compass-sim.")
     tools = made.add_subparsers(title="tools", required=True, metavar="TOOL")
     _add_tools_on_runs(tools)
@@ -86,7 +86,7 @@ def parser() -> ArgumentParser:
     for each in entry_points(group=FURTHER):
         try:
             each.load().add_parser(tools)
-        except Exception as error:  # A tool of a stranger must not take ours with it.
+        except Exception as error:  # A broken tool of another package must not break the others.
             sentence = (
                 f"tool {each.name} ({each.value}) is left out: {type(error).__name__}: {error}"
             )
@@ -95,7 +95,7 @@ def parser() -> ArgumentParser:
 
 
 def _add(tools: Any, name: str, place: str, help: str, description: str = "") -> ArgumentParser:
-    """Add the parser of a tool, whose function is at ``module.function`` of this package."""
+    """Add the parser of a tool, whose function is ``module.function`` of this package."""
     made: ArgumentParser = tools.add_parser(name, help=help, description=description or None)
     made.set_defaults(tool=partial(_call, place))
     return made
@@ -112,44 +112,45 @@ def _add_tools_on_runs(tools: Any) -> None:
     check = _add(
         tools, "check-planner", "checks.check_planner", "check that a planner keeps its contract"
     )
-    check.add_argument("target", help="the planner's class, such as my_pkg.MyPlanner")
+    check.add_argument("target", help="class of the planner, such as my_pkg.MyPlanner")
     check.add_argument("parameters", nargs="*", metavar="KEY=VALUE", help="its parameters")
     report = _add(
         tools,
         "report",
         "report.report",
         "compare the planners of a sweep: tables, figures, one page",
-        "Compare the planners of a sweep, a comparison or a run: tables here; figures, Parquet "
-        "files and one HTML page in DIR/report.",
+        "Compares the planners of a sweep or a comparison, or describes a single run. Prints "
+        "tables, and writes figures, Parquet files and an HTML page to DIR/report.",
     )
     report.add_argument(
-        "directory", type=Path, metavar="DIR", help="directory of a run or of a sweep"
+        "directory", type=Path, metavar="DIR", help="directory of a run, a comparison or a sweep"
     )
-    every_row = "print every row of the table of a run, with zeros and details"
+    every_row = "print every row of the table of a run, including zeros and details"
     report.add_argument("--all", action="store_true", help=every_row)
     explain = _add(
         tools,
         "explain",
         "explain.explain",
-        "say why a query got its plan, and what came of it",
-        "What was profiled, believed and true of a query's plans, what was chosen or "
-        "refused and why, and how it went. Exit status: 0, or 2 for bad input.",
+        "explain why a query got its plan, and how the plan performed",
+        "Shows what was profiled for a query, what the planner believed about its plans and what "
+        "was true, which plans were ordered or refused and why, and how they performed. Exit "
+        "status: 0, or 2 for bad input.",
     )
     explain.add_argument("run", type=Path, metavar="RUN", help="directory of one planner's run")
-    explain.add_argument("query", metavar="QUERY", help="number of the query, by arrival from 0")
-    explain.add_argument("--figure", type=Path, metavar="OUT.png", help="draw it too")
-    rows = f"most rows of a table ({MOST_ROWS}); 0 for all"
+    explain.add_argument("query", metavar="QUERY", help="number of the query, from 0 by arrival")
+    explain.add_argument("--figure", type=Path, metavar="OUT.png", help="also draw a figure")
+    rows = f"most rows per table; 0 for all ({MOST_ROWS})"
     explain.add_argument("--rows", type=int, default=MOST_ROWS, metavar="N", help=rows)
     trace = _add(
         tools,
         "trace",
         "explain.trace",
-        "write the requests of a run as a trace for Perfetto, and as a picture",
-        "Writes trace.json, which ui.perfetto.dev opens, and trace.png, into the "
-        "directory of a run that was simulated with requests=true.",
+        "write the requests of a run as a trace for Perfetto and as a picture",
+        "Writes trace.json, which ui.perfetto.dev opens, and trace.png to the directory of a run. "
+        "The run must have been simulated with requests=true.",
     )
     trace.add_argument("directory", type=Path, metavar="DIR", help="directory of a run")
-    trace.add_argument("--planner", metavar="NAME", help="one of several that were compared")
+    trace.add_argument("--planner", metavar="NAME", help="planner, if DIR has a comparison")
     for name, default, which in (("from", 0.0, "first"), ("to", math.inf, "last")):
         shown = f"{which} simulated second ({'0' if default == 0 else 'the end'})"
         trace.add_argument(
@@ -161,20 +162,20 @@ def _add_tools_on_runs(tools: Any) -> None:
         action="append",
         default=[],
         metavar="N",
-        help="a query to show, may be given several times (all)",
+        help="number of a query to show; may be repeated (all queries)",
     )
     agree = _add(
         tools,
         "agree",
         "checks.agree",
-        "check that two data planes give the same results of a scenario",
-        "Runs a scenario on the event data plane, the reference, and on another one "
-        "side by side, and compares every request, to the nanosecond, and every row of every "
-        "table. The other is data_plane=blocks, unless an override names one. Exit status: 0 if "
-        "they agree; 1 at the first difference, which is shown; 2 for bad input.",
+        "check that two data planes give the same results",
+        "Runs a scenario on the event data plane, which is the reference, and on another one. "
+        "Compares every request to the nanosecond and every row of every table. The other data "
+        "plane is blocks, unless an override names one. Exit status: 0 if they agree; 1 at the "
+        "first difference, which is printed; 2 for bad input.",
     )
     _add_overrides(agree, ", such as experiment=speech_small planner=greedy seed=3")
-    list_ = tools.add_parser("list", help="list what the configuration can be composed of")
+    list_ = tools.add_parser("list", help="list the options of each configuration group")
     list_.set_defaults(tool=_list_options)
 
 
@@ -182,36 +183,38 @@ def _add_tools_on_hardware(tools: Any) -> None:
     tables = _add(
         tools, "tables", "tables.tables", "list the tables of the hardware models, or show one"
     )
-    tables.add_argument("name", nargs="?", help="the table to show")
-    tables.add_argument("--csv", type=Path, metavar="OUT", help="write it to a CSV file")
+    tables.add_argument("name", nargs="?", help="table to show")
+    tables.add_argument("--csv", type=Path, metavar="OUT", help="write the table to a CSV file")
     accelerator = _add(
         tools,
         "accelerator",
         "tables.accelerator",
-        "check the file of an accelerator, and show what follows from it",
-        "Exit status: 0 if the file is fine, 2 if not. For a file of the package in a "
-        "checkout, writes docs/evidence/validation.md anew.",
+        "check the file of an accelerator, and show its times, partitions and prices",
+        "Checks the file of an accelerator and shows its predicted times, partitions and prices, "
+        "and the assumptions behind them. For a file of the package in a checkout, also updates "
+        "docs/evidence/validation.md. Exit status: 0 if the file is valid, 2 if not.",
     )
-    accelerator.add_argument("file", type=Path, metavar="BOARD.toml")
+    accelerator.add_argument("file", type=Path, metavar="BOARD.toml", help="file to check")
     _add_calibrate_and_import(tools)
-    fit = _add(tools, "fit", "tables.fit", "fit the hardware models to their tables anew")
-    fit.add_argument("names", nargs="*", metavar="NAME", help="the fits; all by default")
-    fit.add_argument("--out", type=Path, metavar="DIR", help="by default, the package's own data")
+    fit = _add(tools, "fit", "tables.fit", "repeat the fits of the hardware models")
+    fit.add_argument("names", nargs="*", metavar="NAME", help="fits to repeat (all)")
+    fit.add_argument("--out", type=Path, metavar="DIR", help="output directory (package data)")
     validate = _add(
         tools,
         "validate",
         "tables.validate",
-        "predict measured rows by the hardware models, and compare",
-        "Exit status: 0 within the thresholds, 1 beyond, 2 for bad input.",
+        "compare the predictions of the hardware models with measured rows",
+        "Predicts measured rows with the hardware models and prints the errors. Exit status: 0 if "
+        "they are within the thresholds, 1 if not, 2 for bad input.",
     )
     validate.add_argument("rows", type=Path, help="CSV or Parquet file with the columns of a table")
-    validate.add_argument("--table", help="the table; by default found by its columns")
+    validate.add_argument("--table", help="name of the table; by default inferred from the columns")
     validate.add_argument(
         "--merge",
         action="append",
         default=[],
         metavar="TABLE=FILE",
-        help="predict with rows of your own merged into a table",
+        help="merge rows of your own into a table that predictions use; may be repeated",
     )
     for name in ("median", "p90"):
         validate.add_argument(
@@ -219,19 +222,22 @@ def _add_tools_on_hardware(tools: Any) -> None:
             type=float,
             default=math.inf,
             metavar="PCT",
-            help=f"allowed {name} of the absolute error over all rows, in percent",
+            help=f"largest allowed {name} of the absolute error, in percent (no limit)",
         )
-    validate.add_argument("--parquet", type=Path, metavar="OUT", help="write every prediction")
-    validate.add_argument("--figure", type=Path, metavar="OUT.png", help="draw them")
-    validate.add_argument("--worst", type=int, default=5, metavar="N", help="rows to list (5)")
+    validate.add_argument("--parquet", type=Path, metavar="OUT", help="write all predictions")
+    validate.add_argument("--figure", type=Path, metavar="OUT.png", help="draw the predictions")
+    validate.add_argument(
+        "--worst", type=int, default=5, metavar="N", help="number of worst rows to list (5)"
+    )
     page = _add(
         tools,
         "validation-page",
         "tables.validation_page",
-        "write the page on how good the fits are",
+        "write the page on the accuracy of the hardware models",
     )
-    page.add_argument("--out", type=Path, default=Path("docs/evidence/validation.md"))
-    page.add_argument("--figures", action="store_true", help="draw its figures too (slow)")
+    place = Path("docs/evidence/validation.md")
+    page.add_argument("--out", type=Path, default=place, help=f"file of the page ({place})")
+    page.add_argument("--figures", action="store_true", help="also draw its figures (slow)")
 
 
 def _add_calibrate_and_import(tools: Any) -> None:
@@ -240,52 +246,55 @@ def _add_calibrate_and_import(tools: Any) -> None:
         "calibrate",
         "tables.calibrate",
         "measure an operator on this machine, as rows of a table",
-        "Times batches of an operator by the wall clock and writes the median of each "
-        "size with an order-statistic interval: latencies have a long tail, which a mean follows "
-        "and a median does not, and the interval supposes no distribution.",
+        "Times batches of an operator by the wall clock. Writes the median for each batch size "
+        "with an order-statistic interval, because latencies have a long tail and the interval "
+        "assumes no distribution.",
     )
     operator = calibrate.add_mutually_exclusive_group(required=True)
     operator.add_argument(
         "--callable",
         metavar="MODULE:FUNCTION",
-        help="function(batch: int) that runs one batch and returns when it is done: on a GPU it "
-        "must itself wait for the device (as torch.cuda.synchronize() does)",
+        help="function(batch: int) that runs one batch and returns when it is done; on a GPU, it "
+        "must wait for the device, for example by torch.cuda.synchronize()",
     )
     operator.add_argument(
         "--command",
         metavar="'PROGRAM ... {batch}'",
-        help="command line that runs one batch; its start is timed too",
+        help="command line that runs one batch; its start-up is timed too",
     )
-    calibrate.add_argument("--table", default="gpu_latency", help="gpu_latency or device_latency")
-    calibrate.add_argument("--batches", default="1", help="batch sizes, such as 1,2,4,8")
+    table = "gpu_latency or device_latency (gpu_latency)"
+    calibrate.add_argument("--table", default="gpu_latency", help=table)
+    calibrate.add_argument("--batches", default="1", help="batch sizes, such as 1,2,4,8 (1)")
     import_ = _add(
         tools,
         "import",
         "tables.import_",
-        "read what other tools measured into rows of a table",
+        "import measurements of other tools as rows of a table",
         "FORMAT is perf-analyzer (CSV of Triton perf_analyzer -f), vllm-bench (JSON of "
         "vllm bench serve --save-result) or mlperf-loadgen (mlperf_log_summary.txt).",
     )
-    import_.add_argument("format", metavar="FORMAT")
-    import_.add_argument("file", type=Path)
+    import_.add_argument("format", metavar="FORMAT", help="format of the file")
+    import_.add_argument("file", type=Path, help="file to import")
     for each in (calibrate, import_):
-        each.add_argument("--model", help="the operator")
-        each.add_argument("--gpu", help="the board")
-        each.add_argument("--slices", type=int, help="its compute slices (those of a whole one)")
-        each.add_argument("--processes", type=int, default=1, help="how many at the same time (1)")
-    calibrate.add_argument("--device", help="the device (table device_latency)")
-    calibrate.add_argument("--backend", default="cpu", help="what runs the operator there")
-    calibrate.add_argument("--threads", type=int, default=1, help="with how many threads")
-    calibrate.add_argument("--warmup", type=int, default=3, help="untimed batches before (3)")
-    calibrate.add_argument("--repeats", type=int, default=10, help="timed batches, of each process")
-    calibrate.add_argument("--confidence", type=float, default=0.95, help="of the interval (0.95)")
-    import_.add_argument("--batch", type=int, help="the batch size, where the file does not say it")
-    import_.add_argument("--tensor-parallel", type=int, default=1, help="boards for one LLM (1)")
+        each.add_argument("--model", help="name of the operator")
+        each.add_argument("--gpu", help="name of the GPU board")
+        each.add_argument("--slices", type=int, help="compute slices (the whole board)")
+        each.add_argument("--processes", type=int, default=1, help="simultaneous processes (1)")
+    calibrate.add_argument("--device", help="name of the device, for table device_latency")
+    calibrate.add_argument("--backend", default="cpu", help="backend on the device (cpu)")
+    calibrate.add_argument("--threads", type=int, default=1, help="threads on the device (1)")
+    calibrate.add_argument("--warmup", type=int, default=3, help="untimed batches at first (3)")
+    calibrate.add_argument("--repeats", type=int, default=10, help="timed batches per process (10)")
+    calibrate.add_argument(
+        "--confidence", type=float, default=0.95, help="confidence of the interval (0.95)"
+    )
+    import_.add_argument("--batch", type=int, help="batch size, if the file does not state it")
+    import_.add_argument("--tensor-parallel", type=int, default=1, help="boards per LLM (1)")
     for each in (calibrate, import_):
-        each.add_argument("--out", type=Path, metavar="ROWS.csv", help="instead of the screen")
+        each.add_argument("--out", type=Path, metavar="ROWS.csv", help="file to write (the screen)")
         each.add_argument("--append", action="store_true", help="add to the file if it exists")
-        each.add_argument("--source", help="what to name as the source of the rows")
-        each.add_argument("--source-url", metavar="https://...", help="where they are published")
+        each.add_argument("--source", help="source to record in the rows")
+        each.add_argument("--source-url", metavar="https://...", help="address of the source")
 
 
 def _add_what_if(tools: Any) -> None:
@@ -293,62 +302,59 @@ def _add_what_if(tools: Any) -> None:
         tools,
         "capacity",
         "what_if.capacity",
-        "find the least machines that reach a target",
-        "Searches combinations of some keys for the one whose machines cost least and "
-        "reach a target, by simulations on more and more seeds, until each verdict holds with the "
-        "stated confidence. More of a number is taken to serve no fewer. planner=NAME says who "
-        "plans, by default cheapest_feasible unless the experiment names one. Runs are kept in the "
-        "directory and not made again; figure and table have a name for each question. Exit "
-        "status: 0 if some combination suffices; 1 if none does; 2 for bad input.",
+        "find the cheapest machines that reach a target",
+        "Finds the combination of values whose machines are cheapest and reach a target. Each "
+        "combination is simulated on more and more seeds, until the verdict has the given "
+        "confidence. More machines are assumed not to serve worse. planner=NAME chooses the "
+        "planner; the default is that of the experiment, or cheapest_feasible. Finished runs are "
+        "kept and reused. Exit status: 0 if a combination suffices; 1 if none does; 2 for bad "
+        "input.",
     )
     _add_question(
         capacity,
         "KEY=VALUES",
         "a key and its values, such as cluster.nodes.cloud.count=range(1,9) or "
-        "cluster.nodes.cloud.machine=a2-highgpu-1g,g2-standard-8; may be given several times",
+        "cluster.nodes.cloud.machine=a2-highgpu-1g,g2-standard-8; may be repeated",
         required=True,
     )
     target = capacity.add_mutually_exclusive_group(required=True)
-    for option, words in (
-        ("--at-least", "least it is to be on average, in its own unit; shares are from 0 to 1"),
-        ("--at-most", "most it is to be on average, likewise"),
-    ):
-        target.add_argument(option, type=float, metavar="X", help=f"the {words}")
+    for option, limit in (("--at-least", "lowest"), ("--at-most", "highest")):
+        words = f"{limit} allowed mean of the metric, in its unit; shares are from 0 to 1"
+        target.add_argument(option, type=float, metavar="X", help=words)
     capacity.add_argument(
-        "--confidence", type=float, default=0.95, help="of each verdict by itself (0.95)"
+        "--confidence", type=float, default=0.95, help="confidence of each verdict (0.95)"
     )
     _add_effort(
         capacity,
-        (20, "most seeds (20)"),
-        "most runs at a time (all cores); there are as many as a look adds seeds",
+        (20, "most seeds per combination (20)"),
+        "most simultaneous runs (one per core); a combination's new seeds run in parallel",
         Path("outputs") / "capacity",
     )
     sensitivity = _add(
         tools,
         "sensitivity",
         "what_if.sensitivity",
-        "find which assumption moves an answer most",
-        "Simulates each assumption alone, low and high, on the same seeds as the base, "
-        "and orders them by what they do to the answer: a metric of the planner, or by how much it "
-        "is above another planner's. planner=NAME says who plans, by default cheapest_feasible "
-        "unless the experiment names one. Runs are kept in the directory and not made again; "
-        "figure and table have a name for each question.",
+        "rank assumptions by their effect on an answer",
+        "Varies each assumption alone, low and high, on the same seeds as the base, and ranks the "
+        "assumptions by their effect on the answer. The answer is a metric of the planner, or its "
+        "difference from another planner's. planner=NAME chooses the planner; the default is that "
+        "of the experiment, or cheapest_feasible. Finished runs are kept and reused.",
     )
     _add_question(
         sensitivity,
         "KEY=LOW,HIGH",
-        "an assumption and exactly two values, such as workload.rate=0.08,0.125; may be given "
-        "several times; by default those that the documentation lists",
+        "an assumption and exactly two values, such as workload.rate=0.08,0.125; may be repeated; "
+        "the documentation lists the default assumptions",
     )
     sensitivity.add_argument(
         "--against",
         metavar="planner=NAME",
-        help="another planner; the answer is then the difference to it",
+        help="another planner; the answer is then the difference from it",
     )
     _add_effort(
         sensitivity,
-        (5, "how many seeds (5)"),
-        "runs at a time (all cores)",
+        (5, "number of seeds (5)"),
+        "most simultaneous runs (one per core)",
         Path("outputs") / "sensitivity",
     )
 
@@ -357,21 +363,22 @@ def _add_overrides(tool: ArgumentParser, example: str = "") -> None:
     """Add the arguments for overrides and a directory of files; `example` ends their help."""
     words = f"overrides as for compass-sim{example}"
     tool.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help=words)
-    words = "where files of your own are, such as DIR/experiment/mine.yaml"
+    words = "directory of your own configuration files, such as DIR/experiment/mine.yaml"
     tool.add_argument("--config-dir", metavar="DIR", help=words)
 
 
 def _add_question(tool: ArgumentParser, varied: str, about: str, required: bool = False) -> None:
-    """Add what a what-if question is about: overrides, varied keys, and a metric."""
+    """Add the arguments that define a what-if question: overrides, varied keys and a metric."""
     _add_overrides(tool)
     tool.add_argument(
         "--vary", action="append", default=[], required=required, metavar=varied, help=about
     )
-    tool.add_argument("--metric", default="slo_met_fraction", help="a number of the summary")
+    metric = "slo_met_fraction"
+    tool.add_argument("--metric", default=metric, help=f"a number of the summary ({metric})")
 
 
 def _add_effort(tool: ArgumentParser, seeds: tuple[int, str], jobs: str, out: Path) -> None:
-    """Add how a what-if question is answered: on how many seeds, in parallel, and where."""
+    """Add the arguments for seeds, parallel runs and the directory of results."""
     tool.add_argument("--seeds", type=int, default=seeds[0], metavar="N", help=seeds[1])
     tool.add_argument("--jobs", type=int, metavar="N", help=jobs)
     tool.add_argument("--out", type=Path, default=out, help=f"directory of results ({out})")
@@ -383,18 +390,18 @@ def _list_options(_: argparse.Namespace) -> int:
 
 
 def _add_reproduce(tools: Any) -> None:
-    """Add the tool that reproduces the paper's figures; a checkout has it, a wheel does not."""
+    """Add the tool that reproduces the paper's figures, which only a checkout has."""
     if find_spec("studies") is not None:
         import_module("studies.reproduce_tool").add_parser(tools)
         return
-    reproduce = tools.add_parser("reproduce", help="reproduce the paper's figures, from a checkout")
+    reproduce = tools.add_parser("reproduce", help="reproduce the paper's figures, in a checkout")
     reproduce.add_argument("figures", nargs=argparse.REMAINDER, metavar="FIGURE")
     reproduce.set_defaults(tool=_needs_checkout)
 
 
 def _needs_checkout(_: argparse.Namespace) -> NoReturn:
     raise InputError(
-        "reproduce: the studies are not installed with the package; run it in a checkout of the "
+        "reproduce: the package does not include the studies; run this in a checkout of the "
         "project (python3 tasks.py sets one up)"
     )
 

@@ -26,12 +26,12 @@ from lab.what_if.capacity import (
     bound_confidence,
     cheapest,
     combinations,
-    in_vain,
     looks,
     machines,
     never_worse,
+    planner_in_words,
     search,
-    who_plans,
+    useless_counts,
 )
 from lab.what_if.question import (
     Files,
@@ -41,8 +41,8 @@ from lab.what_if.question import (
     check_target,
     check_tier,
     in_words,
-    lacking,
     low_and_high,
+    missing_in_words,
     null_is_late,
     planner_of,
     titled,
@@ -59,12 +59,12 @@ from lab.what_if.sensitivity import (
 )
 
 OK, FAILED = 0, 1
-KEPT = 20
-"""Rows of what was tried that are printed."""
+MOST_PRINTED = 20
+"""Most combinations that are printed."""
 
 
 def capacity(options: argparse.Namespace) -> int:
-    """Search, and say what was found; return the exit status."""
+    """Search the cheapest machines and print the answer; return the exit status."""
     overrides = overrides_of(options)
     check_seedless([*overrides, *options.vary])
     check_metric(options.metric)
@@ -73,24 +73,24 @@ def capacity(options: argparse.Namespace) -> int:
         sign, option, target = -1.0, "--at-most", options.at_most
     check_target(option, target, options.metric)
     if not 0.5 <= options.confidence < 1:
-        raise InputError(f"--confidence {options.confidence}: must be 0.5 or more, and below 1")
+        raise InputError(f"--confidence {options.confidence}: must be 0.5 or more and below 1")
     if options.seeds < 3:
         raise InputError(f"--seeds {options.seeds}: must be 3 or more, for an interval")
     keys = all_varied("--vary", options.vary)
     runs = Runs(overrides, options.out, options.jobs)
     low, high = range_of(options.metric)
     every, planners = combinations(runs, keys, options.metric)
-    planner = who_plans(keys, planners)
+    planner = planner_in_words(keys, planners)
 
     def measure(candidate: Candidate, seeds: Any) -> list[float]:
         [rows] = runs.make([as_overrides(candidate.settings)], list(seeds))
         missing = [row["seed"] for row in rows if row.get(options.metric) is None]
         if missing and null_is_late(options.metric) and sign < 0:
-            return [-inf] * len(rows)  # Too few were ever served for it to be known: it is late.
+            return [-inf] * len(rows)  # Too few queries were served for a median.
         if missing:
             raise InputError(
-                f"--metric {options.metric}: seed {missing[0]} has none at "
-                f"{in_words(candidate.settings)}; ask for another metric"
+                f"--metric {options.metric}: has no value on seed {missing[0]} with "
+                f"{in_words(candidate.settings)}; choose another metric"
             )
         return [sign * float(row[options.metric]) for row in rows]
 
@@ -105,7 +105,7 @@ def capacity(options: argparse.Namespace) -> int:
     )
     relation = option[2:]
     claim = f"{options.metric} {relation.replace('-', ' ')} {target:g} on average"
-    say(f"{claim}, planned by {planner}?\n")
+    say(f"Which machines have {claim}, planned by {planner}?\n")
     by_price = sorted(tried, key=lambda each: each.candidate.usd_per_hour)
     _print_tried(by_price, sign, options)
     effort = ["--confidence", f"{options.confidence}", "--seeds", f"{options.seeds}"]
@@ -120,7 +120,7 @@ def capacity(options: argparse.Namespace) -> int:
     least = cheapest(tried)
     if least is None:
         say(
-            f"none of {len(every)} combinations is shown to have {claim}, planned by {planner}; "
+            f"no combination of {len(every)} is shown to have {claim}, planned by {planner}; "
             f"{_advice(tried, sign, machines(keys))}"
         )
         return FAILED
@@ -133,34 +133,35 @@ def capacity(options: argparse.Namespace) -> int:
     if cheaper:
         say(
             f"{len(cheaper)} cheaper combinations are undecided on {options.seeds} seeds; "
-            "more --seeds may tell"
+            "more --seeds may decide them"
         )
     settings = in_words(least.candidate.settings)
     say(
-        f"least that is shown to suffice, planned by {planners[settings]}: {settings}, "
-        f"${least.candidate.usd_per_hour:.2f} an hour with all machines rented: {claim}, "
-        f"with {100 * options.confidence:g} % confidence (of this combination by itself) on "
+        f"cheapest combination shown to suffice, planned by {planners[settings]}: {settings}, "
+        f"${least.candidate.usd_per_hour:.2f} per hour with all machines rented: {claim}, "
+        f"with {100 * options.confidence:g} % confidence (for this combination alone) on "
         f"{len(least.values)} seeds ({len(tried)} of {len(every)} combinations simulated)"
     )
     return OK
 
 
 def _advice(tried: list[Tried], sign: float, counts: Collection[str]) -> str:
-    """Return what to ask next where nothing is shown to suffice."""
-    nearest, advice = best(tried, counts), []
-    if isfinite(nearest.mean):
-        settings = in_words(nearest.candidate.settings)
-        advice = [f"the best of those simulated has {sign * nearest.mean:.4g}, {settings}"]
+    """Return what to ask next if nothing is shown to suffice."""
+    top, advice = best(tried, counts), []
+    if isfinite(top.mean):
+        settings = in_words(top.candidate.settings)
+        advice = [f"the best one simulated has {sign * top.mean:.4g}, {settings}"]
     if any(each.verdict == CandidateVerdict.OPEN for each in tried):
-        advice.append("more --seeds may tell of those that are undecided")
-    if isfinite(nearest.mean) and (keys := in_vain(tried, nearest, counts)):
-        advice.append(f"more of {' and '.join(keys)} did no better, so something else is short")
-        return "; ".join([*advice, "vary that"])
-    return "; ".join([*advice, "name larger ones, or vary something else"])
+        advice.append("more --seeds may decide the undecided ones")
+    if isfinite(top.mean) and (keys := useless_counts(tried, top, counts)):
+        advice.append(f"more of {' and '.join(keys)} was no better; vary something else")
+    else:
+        advice.append("try larger values, or vary something else")
+    return "; ".join(advice)
 
 
 def _bounds_in_words(options: argparse.Namespace) -> str:
-    """Return what the bounds of a mean are."""
+    """Return a name for the bounds of a mean, with their confidence."""
     wrong = 100 * (1 - bound_confidence(options.confidence, options.seeds))
     return f"one-sided {100 - float(f'{wrong:.2g}'):.6g} % bounds"
 
@@ -169,15 +170,15 @@ def _print_tried(tried: list[Tried], sign: float, options: argparse.Namespace) -
     count = len(looks(options.seeds))
     mean = f"mean [{_bounds_in_words(options)} for {count} look{'s' * (count != 1)}]"
     say(f"{'$/hour':>8}  {'seeds':>5}  {mean}  verdict    settings")
-    for each in tried[:KEPT]:
+    for each in tried[:MOST_PRINTED]:
         low, high = sorted((sign * each.low, sign * each.high))
         value = f"{sign * each.mean:.4g} [{low:.4g}, {high:.4g}]"
         say(
             f"{each.candidate.usd_per_hour:8.2f}  {len(each.values):5}  {value:>{len(mean)}}  "
             f"{each.verdict:<9}  {in_words(each.candidate.settings)}"
         )
-    if len(tried) > KEPT:
-        say(f"... and {len(tried) - KEPT} more")
+    if len(tried) > MOST_PRINTED:
+        say(f"... and {len(tried) - MOST_PRINTED} more")
 
 
 def _tried_rows(
@@ -206,7 +207,7 @@ def _draw_tried(
     options: argparse.Namespace,
     path: Path,
 ) -> None:
-    """Draw what was tried by price."""
+    """Draw the simulated combinations by price."""
     from lab.reporting.plotting import canvas as figures
 
     figure, panels = figures.canvas(1, 1, 3.9)
@@ -229,16 +230,16 @@ def _draw_tried(
         )
     axes.axhline(target, color="0.35", lw=1, ls="--", label="target")
     axes.set(
-        xlabel="price of all machines, $/hour",
+        xlabel="price of all machines ($/hour)",
         ylabel=f"{options.metric}: mean and\n{_bounds_in_words(options)}",
     )
-    figure.suptitle(title, parse_math=False)  # Overrides may have signs of dollars.
+    figure.suptitle(title, parse_math=False)  # Overrides may contain dollar signs.
     figures.legend_below(figure, axes)
     figures.save(figure, path)
 
 
 def sensitivity(options: argparse.Namespace) -> int:
-    """Simulate all settings and order them; return the exit status."""
+    """Simulate all settings, rank and print their effects; return the exit status."""
     overrides, metric = overrides_of(options), str(options.metric)
     check_seedless(overrides)
     check_metric(metric)
@@ -253,8 +254,8 @@ def sensitivity(options: argparse.Namespace) -> int:
     asked = [low_and_high("--vary", text) for text in options.vary]
     against = () if options.against is None else (options.against,)
     keys = _shared(runs, config, asked or assumptions(config), options.against, bool(asked))
-    named = _others(runs, config, keys, against, bool(asked))
-    settings: list[tuple[str, ...]] = [(), *((f"{key}={value}",) for key, value in named)]
+    varied = _values_to_try(runs, config, keys, against, bool(asked))
+    settings: list[tuple[str, ...]] = [(), *((f"{key}={value}",) for key, value in varied)]
     seeds = range(options.seeds)
     pairs = [*settings, *((*each, *against) for each in settings if against)]
     rows = runs.make(pairs, seeds)
@@ -264,24 +265,24 @@ def sensitivity(options: argparse.Namespace) -> int:
     if not len(_known(base)):
         raise InputError(
             f"--metric {metric}: has no value on any of {options.seeds} seeds in the base; "
-            "ask for another metric"
+            "choose another metric"
         )
     whole = range_of(metric)
     within = of_difference(whole) if against else whole
     effects = [
         effect(key, value, OmegaConf.select(config, key), base, its, within, null_is_late(metric))
-        for (key, value), its in zip(named, found[1:], strict=True)
+        for (key, value), its in zip(varied, found[1:], strict=True)
     ]
     effects = largest_first(adjusted(effects))
     planner = planner_of(*runs.setup(()))
-    above = f", above that of {options.against}" if against else ""
-    answer = f"{metric} of {planner}{above}"
+    minus = f", minus that of {options.against}" if against else ""
+    answer = f"{metric} of {planner}{minus}"
     _print_effects(effects, answer, base, within, metric)
     asked_against = [] if options.against is None else ["--against", options.against]
     words = [*question_of("sensitivity", options), *asked_against, "--seeds", f"{options.seeds}"]
     files = Files(options.out, f"sensitivity_{metric}", words)
-    title = titled(f"What moves {answer}?", options.overrides)
-    _draw_effects(effects, metric + above, title, files.figure)
+    title = titled(f"What affects {answer}?", options.overrides)
+    _draw_effects(effects, metric + minus, title, files.figure)
     files.write_table([_effect_row(each, planner) for each in effects])
     if effects:
         say(conclusion(effects, metric))
@@ -291,7 +292,7 @@ def sensitivity(options: argparse.Namespace) -> int:
 def _shared(
     runs: Runs, base: DictConfig, keys: list[Varied], against: str | None, strict: bool
 ) -> list[Varied]:
-    """Return the keys that the other planner has too; print those it lacks, unless `strict`."""
+    """Return the keys that the other planner also has; if not `strict`, print those it lacks."""
     if against is None:
         return keys
     theirs = runs.check((against,))
@@ -302,18 +303,18 @@ def _shared(
     shared = [each for each in keys if OmegaConf.select(theirs, each.key) is not None]
     for each in keys:
         if each not in shared:
-            say(f"{each.key} is left out: {against} has none")
+            say(f"{each.key} is left out: {against} does not have it")
     return shared
 
 
-def _others(
+def _values_to_try(
     runs: Runs,
     base: DictConfig,
     keys: list[Varied],
     against: tuple[str, ...],
     strict: bool,
 ) -> list[tuple[str, str]]:
-    """Return keys with each value that is not the base's; print what is, or, if lax, cannot run."""
+    """Return values to simulate by key; print those left out: the base's, or if lax, wrong ones."""
     found = []
     for key, value in [(each.key, value) for each in keys for value in each.values]:
         setting = f"{key}={value}"
@@ -327,7 +328,7 @@ def _others(
             say(f"{setting} is left out: {error}")
             continue
         if config == base:
-            say(f"{setting} is the base; it is not simulated again")
+            say(f"{setting} is the same as the base, so it is not simulated again")
         else:
             found.append((key, value))
     return found
@@ -350,7 +351,7 @@ def _effect_row(effect: Effect, planner: str) -> dict[str, Any]:
 
 
 def _number(text: str) -> float:
-    """Return a value as a number; what is none counts as larger than any."""
+    """Return a value as a number; other texts are infinite."""
     try:
         return float(text)
     except ValueError:
@@ -367,7 +368,7 @@ def _print_effects(
     known = _known(base)
     of_base = [estimated(*mean_interval(known, within))]
     if len(known) < len(base):
-        lacks = lacking(metric, len(base) - len(known), len(base))
+        lacks = missing_in_words(metric, len(base) - len(known), len(base))
         of_base = [lacks] if null_is_late(metric) else [*of_base, lacks]
     width = max((len(each.key) for each in effects), default=10)
     say(f"base: {answer}: {'; '.join(of_base)}\n")
@@ -376,10 +377,11 @@ def _print_effects(
         "change of the answer [95 % interval]"
     )
     for each in effects:
-        mark = "" if each.sure else "  (may be nothing)"
+        mark = "" if each.sure else "  (not significant)"
         change = f"{estimated(*each.difference)}{mark}"
         if each.unknown:
-            change = f"unknown: {lacking(metric, each.left_out, each.left_out + each.seeds)}"
+            seeds = each.left_out + each.seeds
+            change = f"unknown: {missing_in_words(metric, each.left_out, seeds)}"
         say(
             f"{each.key:<{width}}  {each.base:>10}  {each.value:>10}  {each.seeds:>5}  "
             f"{probability(each.p):>6}  {change}"
@@ -387,7 +389,7 @@ def _print_effects(
 
 
 def _draw_effects(effects: list[Effect], answer: str, title: str, path: Path) -> None:
-    """Draw the effects as a tornado: a line for each key, the largest on top."""
+    """Draw the effects as a tornado diagram: a row for each key, the largest effect on top."""
     from lab.reporting.plotting import canvas as figures
 
     keys = list(dict.fromkeys(each.key for each in effects))
@@ -416,7 +418,7 @@ def _draw_effects(effects: list[Effect], answer: str, title: str, path: Path) ->
         yticklabels=labels,
         xlabel=f"change of {answer}\n(lines: 95 % intervals)",
     )
-    figure.suptitle(title, parse_math=False)  # Overrides may have signs of dollars.
+    figure.suptitle(title, parse_math=False)  # Overrides may contain dollar signs.
     axes.margins(x=0.15)
     axes.invert_yaxis()
     figures.legend_below(figure, axes)

@@ -1,1 +1,1 @@
-"""Helpers without a subject of their own: files, locks, messages, units."""
+"""Helpers for all other packages: files, messages, metrics, numbers as text."""

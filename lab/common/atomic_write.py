@@ -1,4 +1,4 @@
-"""Atomic writes: a file is there whole, or as it was before."""
+"""Atomic writes: a file is either written completely or left as it was."""
 
 import os
 import re
@@ -8,21 +8,21 @@ from errno import EIO
 from pathlib import Path
 
 POLARS_SAYS = re.compile(r"(?:.*underlying IO error: |^)(.*) \(os error (\d+)\)")
-"""Messages of polars about files it cannot write; some of its errors are no OSError."""
+"""Messages of polars about files that it cannot write; not all of its errors are OSErrors."""
 
 
 @contextmanager
 def written_aside(path: Path) -> Iterator[Path]:
     """Yield a temporary path that replaces a file when the body ends without an exception.
 
-    Raises OSError with the name of the file and the reason if it cannot be written.
+    Raises OSError with the file's name and the reason if it cannot be written.
     """
     aside = path.with_name(f".{path.name}.tmp")
     try:
         yield aside
         os.replace(aside, path)
     except BaseException as error:
-        with suppress(OSError):  # The error of the body says more.
+        with suppress(OSError):  # The error of the body is the one to report.
             aside.unlink()
         if found := POLARS_SAYS.match(str(error)):
             raise OSError(int(found[2]), found[1], str(path)) from None

@@ -1,4 +1,4 @@
-"""What the terminal shows: progress while a run goes on, and a table at its end."""
+"""Terminal output: progress during a run, and tables at its end."""
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -17,23 +17,23 @@ from rich.progress import (
 )
 from rich.table import Table
 
-PIPE_WIDTH = 10_000  # Wide enough that no table is cut.
+PIPE_WIDTH = 10_000  # Wide enough to print every table unfolded.
 FEW = 10
-"""Configurations that are composed within seconds, so they have no bar."""
+"""Up to this many configurations are composed without a progress bar: it takes seconds."""
 WARNING = "compass-sim: warning: "
 """Prefix of warnings."""
 DETAILS = ("in flight", "planning, wall", "of it idle")
-"""Rows of the table of results that only ``--all`` shows."""
+"""Rows of the result table that only ``--all`` shows."""
 WHOLE = ("status", "simulated")
-"""Rows that only ``--all`` shows if every run went to its end."""
+"""Rows that only ``--all`` shows if every run finished."""
 Report = Mapping[str, Any]
 Item = TypeVar("Item")
 
 
 def console(pipe_width: int = PIPE_WIDTH) -> Console:
-    """Return the console of standard output, without Rich's markup: names may look like it.
+    """Return a console on standard output, without Rich's markup, because names may look like it.
 
-    Off a terminal, its width is `pipe_width` columns.
+    If the output is not a terminal, it is `pipe_width` columns wide.
     """
     literal: dict[str, Any] = {"file": sys.stdout, "markup": False, "emoji": False}
     if sys.stdout.isatty():
@@ -48,18 +48,18 @@ def console(pipe_width: int = PIPE_WIDTH) -> Console:
 
 
 def warn(sentence: str) -> None:
-    """Print one sentence that does not stop the run."""
+    """Print a warning, one sentence."""
     print(f"{WARNING}{sentence}", file=sys.stderr)
 
 
 def complain(sentence: str) -> None:
-    """Print one sentence about what stopped a run."""
+    """Print an error, one sentence."""
     print(f"compass-sim: {sentence}", file=sys.stderr)
 
 
 @contextmanager
 def live_progress(planner: str, horizon_s: float) -> Iterator[Callable[[float], None]]:
-    """Show a bar on a terminal; yield a function that takes the simulated time in seconds."""
+    """Show a progress bar on a terminal; yield a function that sets the simulated seconds."""
     screen = console()
     if not screen.is_terminal:
         yield lambda _: None
@@ -69,7 +69,7 @@ def live_progress(planner: str, horizon_s: float) -> Iterator[Callable[[float], 
         BarColumn(),
         TextColumn("{task.completed:,.0f} of {task.total:,.0f} s simulated"),
         TextColumn("{task.fields[rate]:,.0f} s per second"),
-        TextColumn("to go"),
+        TextColumn("left"),
         TimeRemainingColumn(),
     )
     started = perf_counter()
@@ -85,7 +85,7 @@ def live_progress(planner: str, horizon_s: float) -> Iterator[Callable[[float], 
 
 @contextmanager
 def sweep_progress(runs: int | None = None) -> Iterator[Callable[[str, str], None]]:
-    """Show a bar over runs; yield a function that shows what a run printed to its two streams."""
+    """Show a progress bar over runs; yield a function that prints a run's stdout and stderr."""
     screen, out, err = console(), sys.stdout, sys.stderr
     if not screen.is_terminal:
 
@@ -101,7 +101,7 @@ def sweep_progress(runs: int | None = None) -> Iterator[Callable[[str, str], Non
         BarColumn(),
         TextColumn("{task.completed:,.0f}" + ("" if runs is None else f" of {runs:,}") + " runs"),
         TimeElapsedColumn(),
-        *(() if runs is None else (TextColumn("to go"), TimeRemainingColumn())),
+        *(() if runs is None else (TextColumn("left"), TimeRemainingColumn())),
     )
     with Progress(*columns, console=screen, transient=True, redirect_stderr=err.isatty()) as bar:
         task = bar.add_task("", total=runs)
@@ -118,7 +118,7 @@ def sweep_progress(runs: int | None = None) -> Iterator[Callable[[str, str], Non
 
 
 def composing(each: Sequence[Item]) -> Iterable[Item]:
-    """Iterate over what is composed, with a bar on standard error if there is much to compose."""
+    """Iterate over items to compose, with a progress bar on standard error if there are many."""
     screen = Console(stderr=True)
     hidden = not screen.is_terminal or len(each) <= FEW
     return track(each, "composing", console=screen, transient=True, disable=hidden)
@@ -129,7 +129,7 @@ def _number(value: float | None, digits: int = 2) -> str:
 
 
 def _rows(one: Report) -> dict[str, str]:
-    """Return what the table shows of a summary, by label."""
+    """Return the cells of a summary by row label."""
     met = one["slo_met_fraction"]
     unfinished = {key: one[key] for key in ("unserved", "dropped", "shed", "lost", "in_flight")}
     return {
@@ -159,9 +159,9 @@ def _rows(one: Report) -> dict[str, str]:
 
 
 def show_table(summaries: Sequence[Report], title: str, every_row: bool = False) -> None:
-    """Print a table with one column for each planner's summary; the title is over the labels.
+    """Print summaries as a table with a column per planner; the title heads the row labels.
 
-    Without `every_row`, details are left out, and so are counts that are zero for every planner.
+    Without `every_row`, `DETAILS` and counts that are zero for every planner are left out.
     """
     table = Table()
     table.add_column(title, overflow="fold")
@@ -196,7 +196,7 @@ def times(count: int) -> str:
 
 
 def show_errors(summaries: Sequence[Report]) -> None:
-    """Print one line for each planner that raised."""
+    """Print a warning for each planner that raised an exception."""
     for one in summaries:
         if one["planner_errors"]:
             often = times(one["planner_errors"])
@@ -208,8 +208,8 @@ def say(line: str) -> None:
     console().print(line, highlight=False, soft_wrap=True)
 
 
-def in_short(one: Report) -> str:
-    """Return a summary in one line."""
+def summary_line(one: Report) -> str:
+    """Return a summary as one line."""
     met = one["slo_met_fraction"]
     share = "no queries" if met is None else f"SLO met {100 * met:.1f} % of the time"
     return (

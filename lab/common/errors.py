@@ -1,47 +1,41 @@
-"""Errors that end in one sentence: the key, the value, what is allowed, the nearest name."""
+"""Errors in one sentence: the key, the value, what is allowed, and the most similar name."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
 
-from hardware_models.errors import nearest
+from hardware_models.errors import did_you_mean, nearest
 
 COMPOSING = ("hydra", "omegaconf", "antlr4", "yaml")
-"""Packages whose exceptions speak of the configuration, not of a fault of ours."""
+"""Packages whose exceptions mean that the configuration is wrong, not this program."""
 
 
 class InputError(ValueError):
     """Something in the input is wrong; the message is one sentence for the user."""
 
 
-def nearest_clause(name: str, known: Iterable[str]) -> str:
-    """Return ``"; the nearest is 'x'"`` for the likeliest of the known names, or nothing."""
-    best = nearest(name, known)
-    return f"; the nearest is {best!r}" if best is not None else ""
-
-
 def choices(name: str, known: Iterable[str]) -> str:
-    """Return the known names as a clause, with the nearest one."""
+    """Return the known names as a clause, with the most similar one."""
     names = list(known)
-    return f"choose one of {', '.join(names)}{nearest_clause(name, names)}"
+    return f"choose one of {', '.join(names)}{did_you_mean(name, names)}"
 
 
 def check_png(option: str, path: Path) -> None:
-    """Raise InputError if the path that an option names has no suffix ``.png``."""
+    """Raise InputError if the path given for an option does not end in ``.png``."""
     if path.suffix.lower() != ".png":
-        raise InputError(f"{option}={path}: must end in .png, for a PNG is written")
+        raise InputError(f"{option}={path}: must end in .png, because a PNG is written")
 
 
 def no_directory(path: Path) -> str:
-    """Return the message for a missing directory, with the nearest name that exists."""
+    """Return the message for a missing directory, with a similar one if there is any."""
     missing = path
     while missing.parent != missing and not missing.parent.exists():
         missing = missing.parent
     try:
-        beside = sorted(one.name for one in missing.parent.iterdir() if one.is_dir())
+        siblings = sorted(one.name for one in missing.parent.iterdir() if one.is_dir())
     except OSError:
-        beside = []
-    near = nearest(missing.name, (name for name in beside if not name.startswith(".")))
+        siblings = []
+    near = nearest(missing.name, (name for name in siblings if not name.startswith(".")))
     if near is None or not get_close_matches(missing.name.lower(), [near.lower()]):
         return "no such directory"
     meant = missing.with_name(near)
@@ -50,7 +44,7 @@ def no_directory(path: Path) -> str:
 
 
 def one_line(error: object) -> str:
-    """Return a message without line breaks and without a full stop at its end."""
+    """Return a message without line breaks and without a final full stop."""
     return " ".join(str(error).split()).rstrip(".") or type(error).__name__
 
 
@@ -68,7 +62,7 @@ def shown(value: object) -> str:
 
 
 def raised_by(error: BaseException, packages: tuple[str, ...]) -> bool:
-    """Return whether an exception is of one of these packages, or was raised by their code."""
+    """Return whether an exception's class is of one of these packages, or their code raised it."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
@@ -77,5 +71,5 @@ def raised_by(error: BaseException, packages: tuple[str, ...]) -> bool:
 
 
 def key_of(override: str) -> str:
-    """Return the key that an override speaks of."""
+    """Return the key of an override."""
     return override.lstrip("+~").partition("=")[0].partition("@")[0]

@@ -5,7 +5,7 @@ from math import isinf, isnan
 
 
 def number(value: float | None, digits: int = 3, missing: str = "-") -> str:
-    """Return a number with significant digits, or as a whole number if it has more of them."""
+    """Return a number with so many significant digits, or rounded to whole if it is larger."""
     if value is None or isnan(value):
         return missing
     if isinf(value):
@@ -16,12 +16,12 @@ def number(value: float | None, digits: int = 3, missing: str = "-") -> str:
 
 
 def count(things: int, one: str, several: str = "") -> str:
-    """Return a number with its noun, whose plural has an s by default."""
+    """Return a number and its noun; the plural ends in s by default."""
     return f"{things:,} {one if things == 1 else several or f'{one}s'}"
 
 
 def interval(low: float | None, high: float | None, digits: int = 3, missing: str = "") -> str:
-    """Return an interval in brackets, with ends formatted by `number`."""
+    """Return an interval in brackets, its ends formatted by `number`."""
     if low is None or high is None:
         return missing
     return f"[{number(low, digits)}, {number(high, digits)}]"
@@ -35,11 +35,11 @@ def probability(p: float | None) -> str:
 
 
 def p_value(p: float | None) -> str:
-    """Return a p-value for a sentence, such as ``p = 0.012`` or ``p < 0.001``."""
+    """Return a p-value as in a sentence, such as ``p = 0.012`` or ``p < 0.001``."""
     text = probability(p)
     return f"p < {text[1:]}" if text.startswith("<") else f"p = {text}"
 
 
 def listed(words: Sequence[str]) -> str:
-    """Return words as a list for a sentence, such as ``a, b and c``."""
+    """Return words as in a sentence, such as ``a, b and c``."""
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)

@@ -1,7 +1,4 @@
-"""The metrics of a run's summary, each declared once.
-
-`docs/how_to/adding_a_metric.md` says how to add one.
-"""
+"""The metrics of a run's summary. `docs/how_to/adding_a_metric.md` explains how to add one."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +6,7 @@ from math import inf
 from typing import Any
 
 ValueRange = tuple[float, float]
-"""The least and the largest value that there can be."""
+"""The smallest and the largest possible value."""
 
 ANY: ValueRange = (-inf, inf)
 SHARE: ValueRange = (0.0, 1.0)
@@ -20,18 +17,18 @@ class Metric:
     """A metric of a run's summary."""
 
     name: str  # key in the summary
-    label: str = ""  # for tables and figures; by default the words of the name
+    label: str = ""  # in tables and figures; by default the name with spaces
     unit: str = ""  # empty for shares and counts
-    more_is_better: bool | None = None  # None if neither is
+    more_is_better: bool | None = None  # None if neither more nor less is better
     range: ValueRange = (0.0, inf)
-    best: str = ""  # what the planner with the best mean has, as in "has the ..."
+    best: str = ""  # completes "PLANNER has the ..." for the planner with the best mean
     of_service: bool = False  # whether more machines never make it worse on average
-    null_is_late: bool = False  # whether a missing value means one later than any number
+    null_is_late: bool = False  # whether a missing value counts as later than any number
     by_tier: bool = False  # whether the summary also has ``NAME_by_tier``
 
     @property
     def title(self) -> str:
-        """The label with its unit."""
+        """The label and the unit."""
         label = self.label or self.name.replace("_", " ")
         return f"{label} ({self.unit})" if self.unit else label
 
@@ -121,43 +118,43 @@ METRICS: Mapping[str, Metric] = {
         Metric("wall_s", unit="s of wall time", more_is_better=False),
     )
 }
-"""All of them, by name."""
+"""All metrics by name."""
 
 HEADLINES = (GOODPUT, SLO_MET, RESPONSE, PROFILING, COST)
-"""What a comparison prints; its frames have every metric."""
+"""Metrics that a comparison prints; its frames have all metrics."""
 
 DRAWN = (GOODPUT, SLO_MET, RESPONSE, COST, PROFILING)
-"""What a report draws."""
+"""Metrics that a report draws."""
 
 REPORTED = (*DRAWN, CENSORED, FALSE_ACCEPTANCES, PLANNING, IDLE, ERRORS)
-"""What the tables of a report have."""
+"""Metrics in the tables of a report."""
 
 CLAIMED = (GOODPUT, RESPONSE, COST)
-"""What a report makes claims of; each needs ``best``."""
+"""Metrics for which a report names the best planner; each needs ``best``."""
 
 BY_TIER = {f"{metric.name}_by_tier": metric.name for metric in METRICS.values() if metric.by_tier}
-"""Keys of a summary that hold a metric by class of service, and the metric that each holds."""
+"""Metrics by class of service: the key in a summary, and the name of the metric."""
 
 
 def range_of(name: str) -> ValueRange:
-    """Return the range of a metric, or of one class of service; any value if it is unknown."""
+    """Return the range of a metric, also one of a class of service; `ANY` if it is unknown."""
     metric = METRICS.get(metric_and_tier(name)[0])
     return ANY if metric is None else metric.range
 
 
 def of_tier(metric: str, tier: str) -> str:
-    """Return the name of a metric of one class of service, such as ``queries.premium``."""
+    """Return the name of a metric for one class of service, such as ``queries.premium``."""
     return f"{metric}.{tier}"
 
 
 def metric_and_tier(name: str) -> tuple[str, str]:
-    """Return a metric and its class of service, which is empty where a name has none."""
+    """Split a name into the metric and the class of service, which may be empty."""
     metric, _, tier = name.partition(".")
     return (metric, tier) if metric in BY_TIER.values() else (name, "")
 
 
 def by_tier(summary: Mapping[str, Any]) -> dict[str, float | None]:
-    """Return the figures of single classes of service, by name; older summaries have none."""
+    """Return the values for single classes of service by name; older summaries have none."""
     return {
         of_tier(metric, str(tier)): value
         for key, metric in BY_TIER.items()

@@ -1,4 +1,4 @@
-"""The options of each group of the configuration, by the names of the files that hold them."""
+"""The options of each configuration group, which are the names of its files."""
 
 from collections.abc import Iterator
 from importlib.resources import files
@@ -6,7 +6,7 @@ from importlib.resources.abc import Traversable
 
 
 def groups() -> dict[str, list[str]]:
-    """Return the options of every group, without those in folders of a group."""
+    """Return the options of every group, without those in subfolders."""
     return {
         group.name: sorted(_names(group))
         for group in sorted(files("conf").iterdir(), key=lambda entry: entry.name)
@@ -15,20 +15,20 @@ def groups() -> dict[str, list[str]]:
 
 
 def in_folders(group: str) -> list[str]:
-    """Return the options in the folders of a group, such as ``paper/fig20`` of ``experiment``."""
+    """Return the options in subfolders of a group, such as ``paper/fig20`` of ``experiment``."""
     path = files("conf").joinpath(group)
     folders = [entry for entry in path.iterdir() if _is_folder(entry)] if path.is_dir() else []
     return sorted(f"{folder.name}/{name}" for folder in folders for name in _names(folder))
 
 
 def listing(*, folders: bool = False) -> str:
-    """Return the groups and their options, one group a line; name options in folders if asked."""
+    """Return the groups and their options, one line per group; list or count subfolders."""
     lines = []
     for group, names in groups().items():
         inside = in_folders(group)
         if inside and not folders:
             first = inside[0].partition("/")[0]
-            inside = [f"and {first}/... (compass-lab list names all {len(inside)})"]
+            inside = [f"{first}/... ({len(inside)}, see compass-lab list)"]
         lines.append(f"  {group:<12} {', '.join([*names, *inside])}")
     return "\n".join(lines)
 
@@ -38,7 +38,7 @@ def _is_folder(entry: Traversable) -> bool:
 
 
 def _names(folder: Traversable) -> Iterator[str]:
-    """Yield the names of the options that lie directly in a folder."""
+    """Yield the options directly in a folder."""
     return (
         entry.name.removesuffix(".yaml")
         for entry in folder.iterdir()

@@ -1,4 +1,4 @@
-"""A limit of wall-clock time for a run, so that a planner that never returns blocks nothing."""
+"""A wall-clock limit for a run, so that a planner that never returns does not block it."""
 
 import signal
 import threading
@@ -11,38 +11,38 @@ from lab.common.errors import InputError
 
 KEY = "max_wall_s"
 AGAIN_S = 1.0
-"""Seconds between attempts to end a run whose planner caught the first one."""
+"""Seconds between attempts to end a run, in case the planner catches the exception."""
 
 
 class WallLimitError(Exception):
-    """A run took longer than it may; the message is one sentence for the user."""
+    """A run exceeded its wall-clock limit; the message is one sentence for the user."""
 
 
 class TimeUp(BaseException):
-    """Ends a run. Not an Exception, because the world contains the exceptions of planners."""
+    """Ends a run. It is no Exception, because the world catches Exceptions of planners."""
 
 
 def check_limit(limit_s: float | None) -> None:
-    """Raise InputError unless a limit is positive and this platform and thread can keep it."""
+    """Raise InputError unless a limit is positive and this platform and thread support it."""
     if limit_s is None:
         return
     if limit_s <= 0:
         raise InputError(f"{KEY}={limit_s:g}: must be above 0 s, or null for no limit")
     if not hasattr(signal, "setitimer"):
-        raise InputError(f"{KEY}={limit_s:g}: this platform has no alarms to end a run by")
+        raise InputError(f"{KEY}={limit_s:g}: this platform has no timer signals to end a run")
     if threading.current_thread() is not threading.main_thread():
-        raise InputError(f"{KEY}={limit_s:g}: only the main thread of a process can end a run so")
+        raise InputError(f"{KEY}={limit_s:g}: a limit works only in the main thread of a process")
 
 
 class WallLimit:
-    """The wall-clock time in seconds that a run may take from now on; None for no limit."""
+    """A limit in wall-clock seconds from its creation; None for no limit."""
 
     def __init__(self, limit_s: float | None) -> None:
         self._end_s = None if limit_s is None else perf_counter() + limit_s
 
     @contextmanager
-    def kept(self) -> Iterator[None]:
-        """End the body by `TimeUp` when the time is up, between two steps of Python."""
+    def enforced(self) -> Iterator[None]:
+        """Raise `TimeUp` in the body when the time is up, between two Python instructions."""
         if self._end_s is None:
             yield
             return
@@ -58,7 +58,7 @@ class WallLimit:
         finally:
             try:
                 signal.setitimer(signal.ITIMER_REAL, 0)
-            finally:  # An alarm may have come meanwhile.
+            finally:  # The alarm may have gone off in the line above.
                 signal.signal(signal.SIGALRM, handler)
                 signal.setitimer(signal.ITIMER_REAL, *timer)
 

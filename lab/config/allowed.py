@@ -1,4 +1,4 @@
-"""What a key may be set to, by its type in its model, and by the unit that its name tells."""
+"""The allowed values of a key in words, from its declared type and the unit in its name."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -6,7 +6,7 @@ from dataclasses import fields, is_dataclass
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-# By how keys end, the special before the general.
+# Endings of keys, special ones first.
 UNITS = (
     (r"usd_per_hour", "USD/h"),
     (r"([a-z]+)_per_s", r"\1/s"),
@@ -31,7 +31,7 @@ COLLECTIONS: Mapping[Any, str] = {
 
 
 def unit_of(key: str) -> str:
-    """Return the unit of a key's values, which its name tells; empty if it does not."""
+    """Return the unit of a key's values, from the ending of its name; empty without one."""
     for ending, unit in UNITS:
         if found := re.search(rf"(?:_|\.|^){ending}$", key):
             return found.expand(unit)
@@ -39,7 +39,7 @@ def unit_of(key: str) -> str:
 
 
 def type_at(model: type, path: Sequence[str]) -> Any:
-    """Return the type that a dataclass declares at a path of names and list indices, or Any."""
+    """Return the type declared at a path of names and list indices of a dataclass, or Any."""
     hint: Any = model
     for name in path:
         if is_dataclass(hint):
@@ -52,13 +52,13 @@ def type_at(model: type, path: Sequence[str]) -> Any:
 
 
 def allowed(hint: Any, key: str) -> str:
-    """Return what a key of a type may be set to, as a clause, with the unit that its name tells."""
+    """Return the allowed values of a key of a type in words, with the unit."""
     words, unit = in_words(hint), unit_of(key)
     return f"{words}, in {unit}" if unit and "number" in words else words
 
 
 def in_words(hint: Any) -> str:
-    """Return what values a type has."""
+    """Return the values of a type in words."""
     origin, args = get_origin(hint) or hint, get_args(hint)
     if origin in UNIONS:
         return " or ".join(map(in_words, args))

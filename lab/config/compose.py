@@ -1,4 +1,4 @@
-"""From overrides to a configuration, and from a configuration to what a run needs."""
+"""Turns overrides into a configuration, and a configuration into the objects of a run."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -31,25 +31,25 @@ from sim.dataplane.base.interface import DataPlane, Recorder
 VERSION_BASE = "1.3"
 LEAST_PERIOD_S = 1e-9
 NAME = re.compile(r"\w[\w+.-]*")
-"""What a compared planner may be named."""
+"""Allowed names of compared planners."""
 
 
 @dataclass(frozen=True)
 class Setup:
-    """All that a run needs."""
+    """Everything that a run needs."""
 
     config: DictConfig  # resolved; resume is false, max_wall_s left out
     seed: int
     flush_every_s: float  # simulated time between two writings of results
     requests: bool  # whether to write the table of requests
     tables: TableSet
-    planners: Mapping[str, Planner]  # by name; several are run one after the other
+    planners: Mapping[str, Planner]  # by name; they run one after the other
     data_plane: Callable[[Recorder], DataPlane]
     resume: bool = False  # whether to resume an unfinished run
     max_wall_s: float | None = None  # wall-clock limit of a run; None for no limit
 
     def scenario(self) -> Scenario:
-        """Return the scenario, made anew, so that no run can touch another's."""
+        """Return a new scenario, so that no two runs share one."""
         with using_tables(self.tables):
             return _scenario(validated(self.config, self.tables)[1])
 
@@ -59,7 +59,7 @@ class Setup:
         return self.config.planner.get("_target_") is not None
 
     def config_of(self, planner: str) -> DictConfig:
-        """Return the configuration that runs one of the planners alone."""
+        """Return the configuration for one of the planners alone."""
         if self.alone:
             return self.config
         config = self.config.copy()
@@ -68,7 +68,7 @@ class Setup:
 
 
 def compose(overrides: Sequence[str]) -> DictConfig:
-    """Return the configuration of overrides as of the command line, or raise InputError."""
+    """Return the configuration for overrides as on the command line, or raise InputError."""
     register()
     try:
         with initialize_config_module("conf", version_base=VERSION_BASE):
@@ -76,12 +76,12 @@ def compose(overrides: Sequence[str]) -> DictConfig:
     except Exception as error:
         raise InputError(composition_sentence(error, overrides)) from None
     if config.resume:
-        raise InputError("resume=true: is for compass-sim, whose runs have a directory to go on in")
+        raise InputError("resume=true: works in compass-sim only, where a run has a directory")
     return config
 
 
 def set_up(config: DictConfig, overrides: Sequence[str], planner: Planner | None = None) -> Setup:
-    """Turn a configuration, perhaps with another `planner`, into checked objects; or InputError."""
+    """Return the checked objects of a configuration, perhaps with another planner; InputError."""
     config = config.copy()
     OmegaConf.set_struct(config, False)
     parsed = OverridesParser.create().parse_overrides(list(map(readable, overrides)))
@@ -156,11 +156,11 @@ def _scenario(settings: Settings) -> Scenario:
 
 
 def _check_arrivals(scenario: Scenario, seed: int) -> None:
-    """Draw the arrivals once: a trace is read when the run starts, too late to refuse it."""
+    """Draw the arrivals once, so that a bad trace is refused before the run starts."""
     workload = scenario.workload
     try:
         workload.arrivals.times_s(workload.rate, scenario.horizon_s, stream(seed, "check"))
-    except Exception as error:  # An arrival process of a stranger may raise anything.
+    except Exception as error:  # A user's arrival process may raise anything.
         message = one_line(error)
         path = getattr(workload.arrivals, "path", None)
         if isinstance(path, str) and Path(path).is_dir():
@@ -185,9 +185,9 @@ def _planners(node: DictConfig, overrides: Sequence[str]) -> dict[str, Planner]:
     for name in map(str, compared):
         if not NAME.fullmatch(name) or name in INSIDE:
             raise InputError(
-                f"planner.compare.{name}: results go into a directory of that name; choose one of "
-                "letters, digits, '_', '-', '+' and '.', which begins with none of the last three "
-                f"and is none of {', '.join(sorted(INSIDE))}"
+                f"planner.compare.{name}: results go into a directory of that name, so it may have "
+                "letters, digits, '_', '-', '+' and '.', must not begin with any of the last three "
+                f"and must not be one of {', '.join(sorted(INSIDE))}"
             )
     return {
         str(name): _planner(one, f"planner.compare.{name!s}", overrides)
@@ -196,7 +196,7 @@ def _planners(node: DictConfig, overrides: Sequence[str]) -> dict[str, Planner]:
 
 
 def _planner(node: Any, key: str, overrides: Sequence[str]) -> Planner:
-    """Make a planner; of several wrong keys, complain of an overridden one first."""
+    """Return the planner of a node; of several wrong keys, an overridden one is reported first."""
     own = [name for name in map(key_of, overrides) if name.startswith(f"{key}.")]
 
     def overridden(one: str) -> bool:
@@ -220,25 +220,25 @@ def _planner(node: Any, key: str, overrides: Sequence[str]) -> Planner:
 
 
 def _check_times(planner: Planner) -> None:
-    """Refuse what the world cannot work with, whatever class the planner is of."""
+    """Raise InputError if a planner's times are out of the range that the world supports."""
     name, budget_s, period_s = type(planner).__name__, planner.budget_s, planner.replan_every_s
     if not (isinstance(budget_s, Real) and 0 <= budget_s <= MOST_HORIZON_S):
         raise InputError(
-            f"planner.budget_s={budget_s!r}: must be 0 s or more, and {MOST_HORIZON_S:g} s or "
-            f"less (of {name})"
+            f"planner.budget_s={budget_s!r}: must be from 0 to {MOST_HORIZON_S:g} s (of {name})"
         )
     if period_s is not None and not (
         isinstance(period_s, Real) and LEAST_PERIOD_S <= period_s <= MOST_HORIZON_S
     ):
         raise InputError(
             f"planner.replan_every_s={period_s}: must be from {LEAST_PERIOD_S:g} to "
-            f"{MOST_HORIZON_S:g} s, or null for no such calls (of {name})"
+            f"{MOST_HORIZON_S:g} s, or null for no such calls (planner {name})"
         )
 
 
 def _check_parameters(planner: Planner, scenario: Scenario) -> None:
-    """Let a planner refuse what it could only raise on at every call."""
+    """Let a planner check its parameters, so that it need not raise at every call."""
     try:
         planner.check_parameters(scenario.application.pipeline, scenario.cluster)
-    except Exception as error:  # A planner of a stranger may raise anything.
-        raise InputError(f"planner.{one_line(error)} (of {type(planner).__name__})") from None
+    except Exception as error:  # A user's planner may raise anything.
+        name = type(planner).__name__
+        raise InputError(f"planner.{one_line(error)} (planner {name})") from None

@@ -1,16 +1,17 @@
-"""What Hydra and OmegaConf raise, as one sentence: key, value, what is allowed, nearest name."""
+"""Turns errors of Hydra and OmegaConf into one sentence: key, value, what is allowed."""
 
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from typing import Any
 
-from lab.common.errors import InputError, choices, key_of, nearest_clause, one_line, shown
+from hardware_models.errors import did_you_mean
+from lab.common.errors import InputError, choices, key_of, one_line, shown
 from lab.common.options import groups, in_folders
 from scenarios.slo import Tier
 
 OF_COMPARED = (
-    "several planners are compared, whose own keys are under planner.compare.NAME; write "
+    "several planners are compared, and each has its keys under planner.compare.NAME; write "
     "planner.compare.NAME.KEY=VALUE, or choose one planner by planner=NAME"
 )
 OF_ONE = (
@@ -18,7 +19,7 @@ OF_ONE = (
     "planner=comparison, without planner._target_"
 )
 DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*\.[A-Z]\w*")
-"""What looks like the dotted name of a class."""
+"""Texts that look like the dotted name of a class."""
 PLUGINS = {
     "hydra/launcher/joblib": "hydra-joblib-launcher",
     "hydra/launcher/ray": "'compass-sim[ray]'",
@@ -26,16 +27,16 @@ PLUGINS = {
     "hydra/sweeper/nevergrad": "hydra-nevergrad-sweeper",
     "hydra/sweeper/optuna": "hydra-optuna-sweeper",
 }
-"""Packages of launchers and sweepers that may not be installed, as pip takes them."""
+"""Packages of launchers and sweepers that may not be installed, as pip names them."""
 HYDRA_TYPES = {"Float": "a number", "Integer": "a whole number", "bool": "true or false"}
 """Types of Hydra's own keys, as OmegaConf names them."""
 
 
 def composition_sentence(error: Exception, overrides: Sequence[str] = ()) -> str:
-    """Turn an exception of Hydra or OmegaConf into one sentence with the overrides as written."""
+    """Return one sentence for an exception of Hydra or OmegaConf; it quotes the override."""
     if isinstance(error, RecursionError):
         return (
-            "defaults: the list of a configuration file leads back to itself; an experiment that "
+            "defaults: the list of a configuration file refers to itself; an experiment that "
             "builds on another one names it as `- speech_small`, without a group"
         )
     cause: BaseException | None = error
@@ -50,7 +51,7 @@ def composition_sentence(error: Exception, overrides: Sequence[str] = ()) -> str
 
 
 def unknown_key(full_key: str, key: str, known: list[str], overrides: Sequence[str]) -> str:
-    """Say that there is no such key, and which there are, if any are known."""
+    """Return a sentence saying that a key does not exist, with the known keys."""
     from lab.config.settings import Settings, defaults
 
     if full_key == "experiment":  # There is such a group, but no such key.
@@ -88,13 +89,13 @@ def unknown_key(full_key: str, key: str, known: list[str], overrides: Sequence[s
     elif parent.endswith(("nodes", "tiers", "datasets", "devices", "technologies", "traces")):
         hint = f"; to add one, write '+{parent}={{{key}: ...}}'"
         if parent == "workload.tiers":
-            hint += "; those of the application are application.tiers"
-    near = nearest_clause(key, [*likely, *names])
-    return f"{override}: there is no key {full_key}{allowed}{near}{hint}"
+            hint += "; the application's own tiers are application.tiers"
+    near = did_you_mean(key, [*likely, *names])
+    return f"{override}: there is no key {full_key}{allowed}{hint}{near}"
 
 
 def written(full_key: str, overrides: Sequence[str]) -> str:
-    """Return the override that speaks of a key, as the user wrote it, or else the key."""
+    """Return the override that sets a key, as the user wrote it; without one, the key."""
     for override in sorted(overrides, key=lambda one: key_of(one) != full_key):
         key = override.lstrip("+~").partition("=")[0]
         if key == full_key or key.startswith(f"{full_key}.") or key.endswith(f".{full_key}"):
@@ -105,7 +106,7 @@ def written(full_key: str, overrides: Sequence[str]) -> str:
 
 
 def _sentence(cause: BaseException, overrides: Sequence[str]) -> str | None:
-    """Return what one exception says of the input, or None if it does not name a key."""
+    """Return a sentence for one exception of a chain, or None if it names nothing of the input."""
     from hydra.errors import MissingConfigException, OverrideParseException
     from omegaconf.errors import OmegaConfBaseException
     from yaml import MarkedYAMLError
@@ -126,7 +127,7 @@ def _sentence(cause: BaseException, overrides: Sequence[str]) -> str | None:
 
 
 def _without_key(message: str, overrides: Sequence[str]) -> str | None:
-    """Return what Hydra's message comes to, of which no exception names a key, if it is known."""
+    """Return a sentence for a known message of Hydra that does not name a key, or None."""
     first = message.partition("\n")[0]
     if "@experiment." in first:
         return _unpackaged(overrides)
@@ -134,8 +135,8 @@ def _without_key(message: str, overrides: Sequence[str]) -> str | None:
         return sentence
     if found := re.match(r"In '(\S+)': .*Cannot merge DictConfig with ListConfig", message, re.S):
         return (
-            f"{found[1]}: there is a mapping where a list must be, or a list where a mapping must "
-            "be; each entry of a list begins with '- '"
+            f"{found[1]}: a list is given instead of a mapping, or a mapping instead of a list; "
+            "each entry of a list begins with '- '"
         )
     if first.startswith("Config group override must be"):
         return _no_option(overrides)
@@ -161,7 +162,7 @@ def _wrong_defaults(first: str, overrides: Sequence[str]) -> str | None:
     where = f"{inside[1]}.yaml" if inside else _experiment(overrides)
     if found := re.search(r"Could not override '([^'@]+)", first):
         group, known = found[1], [f"/{name}" for name in groups()]
-        near = nearest_clause(f"/{group.rpartition('/')[2]}", known)
+        near = did_you_mean(f"/{group.rpartition('/')[2]}", known)
         return f"{where}: defaults: override {group}: choose one of {', '.join(known)}{near}"
     if found := re.match(r"Multiple values for (\S+)\. ", first):
         group = found[1]
@@ -178,20 +179,20 @@ def _wrong_defaults(first: str, overrides: Sequence[str]) -> str | None:
 
 
 def _unparsed(cause: Any) -> str:
-    """Say why Hydra cannot read an override."""
+    """Return why Hydra cannot read an override."""
     reason = str(cause).split("\nSee ", maxsplit=1)[0]
     reason = one_line(reason.removeprefix(f"Error parsing override '{cause.override}'"))
     foreign = [letter for letter in cause.override if not letter.isascii()]
     if foreign and reason.startswith("Lexer"):
         return (
-            f"{cause.override}: what has {foreign[0]!r} in it, such as a path, must stand in "
-            "quotes of its own within those of the shell: 'KEY=\"VALUE\"'"
+            f"{cause.override}: a value with {foreign[0]!r} in it needs quotes of its own within "
+            "those of the shell: 'KEY=\"VALUE\"'"
         )
     parts = (key := key_of(cause.override)).split(".")
     if at := digit_part(parts):
         return (
-            f"{cause.override}: {parts[at]} begins with a digit, so this key can only be set to "
-            f"values, as in {key}=1; to leave it out, set the whole mapping: "
+            f"{cause.override}: {parts[at]} begins with a digit, so this key can be set, as in "
+            f"{key}=1, but not removed; to leave it out, set the whole mapping: "
             f"'{'.'.join(parts[:at])}={{NAME: 1, OTHER: 2}}'"
         )
     aside = "" if "=" not in cause.override or reason.startswith("Lexer") else f" ({reason})"
@@ -199,13 +200,13 @@ def _unparsed(cause: Any) -> str:
 
 
 def digit_part(parts: Sequence[str]) -> int:
-    """Return the place of a key's first part such as ``5G``, at which Hydra stops; 0 for none."""
+    """Return the index of a key's first part like ``5G``, which Hydra cannot parse; 0 if none."""
     found = (at for at, part in enumerate(parts) if part[:1].isdigit() and not part.isdecimal())
     return next(found, 0)
 
 
 def _wrong_key(cause: Any, overrides: Sequence[str]) -> str:
-    """Say what is wrong with a key or its value, from an exception of OmegaConf's."""
+    """Return a sentence on a wrong key or value, from an exception of OmegaConf."""
     from omegaconf.errors import ConfigAttributeError, ConfigKeyError, ValidationError
 
     from lab.config.allowed import allowed, type_at
@@ -217,7 +218,7 @@ def _wrong_key(cause: Any, overrides: Sequence[str]) -> str:
         parent = cause.parent_node
         known = [str(key) for key in parent] if parent is not None else []
         return unknown_key(full_key, str(cause.key), known, overrides)
-    if "is not a subclass" in message:  # An entry, perhaps without what is above it.
+    if "is not a subclass" in message:  # An entry of a mapping; its key may lack the first parts.
         for override in overrides:
             above, found, _ = f"{key_of(override)}.".rpartition(f".{full_key}.")
             if found:
@@ -239,7 +240,7 @@ def _wrong_key(cause: Any, overrides: Sequence[str]) -> str:
 
 
 def _missing_file(path: str, options: Iterable[str], overrides: Sequence[str]) -> str:
-    """Say that a group has no such option, and which it has."""
+    """Return a sentence saying that a group lacks an option, with the options that it has."""
     group, _, name = path.rpartition("/")
     above, _, folder = group.rpartition("/")
     if above == "experiment" and folder in groups():
@@ -262,17 +263,17 @@ def _missing_file(path: str, options: Iterable[str], overrides: Sequence[str]) -
         return f"{group}={name}: there is no such {group}; it is {group}={moved[0]}"
     if inside:
         first = inside[0].partition("/")[0]
-        names = [*options, f"{first}/NAME (compass-lab list names them)"]
-        close = nearest_clause(name, [*options, *inside])
-        return f"{group}={name}: there is no such {group}; choose one of {', '.join(names)}{close}"
-    return f"{group}={name}: there is no such {group}; {choices(name, options)}{own}"
+        names = [*options, f"{first}/NAME (see compass-lab list)"]
+        meant = did_you_mean(name, [*options, *inside])
+        return f"{group}={name}: there is no such {group}; choose one of {', '.join(names)}{meant}"
+    return f"{group}={name}: there is no such {group}{own}; {choices(name, options)}"
 
 
 def _unpackaged(overrides: Sequence[str]) -> str:
-    """Say that the file of an experiment lacks what puts its keys at the top of the tree."""
+    """Return a sentence saying that an experiment's file lacks the package directive."""
     return (
-        f"{_experiment(overrides)}: all that the file says is put below the key "
-        "experiment; let the file begin with the line '# @package _global_'"
+        f"{_experiment(overrides)}: the keys of the file end up below the key experiment; begin "
+        "the file with the line '# @package _global_'"
     )
 
 
@@ -282,7 +283,7 @@ def _experiment(overrides: Sequence[str]) -> str:
 
 
 def _no_option(overrides: Sequence[str]) -> str:
-    """Find the group that was set to something else than a name."""
+    """Return a sentence on a group that was set to something other than the name of an option."""
     for override in overrides:
         group, _, value = override.lstrip("+").partition("=")
         names = groups().get(group, [])

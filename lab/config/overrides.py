@@ -1,6 +1,6 @@
-"""What overrides say beyond single keys: swept values, repeated keys, mappings set whole.
+"""Handles overrides beyond single keys: swept values, repeated keys, whole mappings.
 
-Files of the user's own are in a directory that is searched before those of the package.
+Configuration files of the user are in a directory that Hydra searches before the package.
 """
 
 from argparse import Namespace
@@ -22,10 +22,10 @@ SEARCH_PATH = "hydra.searchpath"
 
 
 def readable(override: str) -> str:
-    """Return an override as Hydra can read it: ``+a={5G:1}`` for ``a.5G=1``, or else as it is.
+    """Return an override that Hydra can parse: ``+a={5G:1}`` for ``a.5G=1``; others unchanged.
 
-    Hydra's grammar refuses parts of keys that begin with a digit, but takes them in mappings. A
-    sweep becomes one of mappings. By the plus, a mapping keeps its other entries.
+    Hydra's grammar allows a part of a key that begins with a digit only inside a mapping. A sweep
+    becomes a sweep of mappings. The plus keeps the other entries of the mapping.
     """
     key, _, value = override.partition("=")
     parts = key.lstrip("+").split(".")
@@ -44,12 +44,12 @@ def readable(override: str) -> str:
 
 
 def swept_values(override: Override, written: str) -> list[str]:
-    """Return a sweep's values (no interval), as written; InputError for none or a repeated one."""
+    """Return the values of a discrete sweep as written; InputError for none or repeated ones."""
     values = [f"{value!s}" for value in override.sweep_string_iterator()]
     if not values:
-        raise InputError(f"{written}: names no value")
+        raise InputError(f"{written}: has no value")
     if twice := repeated(values):
-        raise InputError(f"{written}: names {twice[0]} twice")
+        raise InputError(f"{written}: has the value {twice[0]} twice")
     return values
 
 
@@ -59,10 +59,10 @@ def repeated(names: Iterable[str]) -> list[str]:
 
 
 def repeated_keys(overrides: Sequence[str]) -> list[str]:
-    """Return one sentence for each key that is set again later, so that its last value holds.
+    """Return one sentence for each key that is set several times; its last value is used.
 
     Additions by ``+`` and mappings do not count, because they are merged.
-    Raises InputError if a sweep of the key would be lost.
+    Raises InputError if an earlier setting of the key is a sweep.
     """
     sentences = []
     setting = [one for one in overrides if not one.startswith(("+", "~")) and "={" not in one]
@@ -70,9 +70,9 @@ def repeated_keys(overrides: Sequence[str]) -> list[str]:
         written = [one for one in setting if one.partition("=")[0] == key]
         parsed = OverridesParser.create().parse_overrides(written)
         if any(one.is_sweep_override() for one in parsed[:-1]):
-            raise InputError(f"{' '.join(written)}: {key} is swept; name all its values in one")
+            raise InputError(f"{' '.join(written)}: {key} is swept; give all values in one sweep")
         if len(set(written)) > 1:
-            sentences.append(f"{' '.join(written)}: {key} is set more than once; the last holds")
+            sentences.append(f"{' '.join(written)}: {key} is set several times; the last one wins")
     return sentences
 
 
@@ -83,12 +83,12 @@ def check_one_planner(overrides: Sequence[Override]) -> None:
         if override.key_or_group == "planner" and isinstance(value, list):
             raise InputError(
                 f"planner={shown(value)}: must be one name; write -m planner=a,b for a sweep, or "
-                "planner=comparison for several on the same world"
+                "planner=comparison to compare several in the same world"
             )
 
 
 def check_alone(overrides: Sequence[Override]) -> None:
-    """Refuse planners to compare where one planner runs alone: they would be ignored."""
+    """Refuse planners to compare if a single planner is chosen: they would be ignored."""
     for override in overrides:
         place = override.package or override.key_or_group
         if (
@@ -100,20 +100,20 @@ def check_alone(overrides: Sequence[Override]) -> None:
 
 
 def replace_whole_mappings(config: DictConfig, overrides: Sequence[Override]) -> None:
-    """Apply overrides that replace a whole mapping, which Hydra would merge with the present one.
+    """Apply overrides that replace a whole mapping; Hydra would merge them into the mapping.
 
-    These empty any mapping (``cluster.nodes={}``) or set an open one
-    (``network.technologies={WiFi: 1}``); with a ``+``, the merge stays. Later ones of entries stay.
+    They empty any mapping (``cluster.nodes={}``) or set one of `OPEN_MAPPINGS`
+    (``network.technologies={WiFi: 1}``). Those with ``+`` are merged; later ones apply on top.
     """
     for number, override in enumerate(overrides):
         key, value = override.key_or_group, override.value()
-        anew = value == {} or (key in OPEN_MAPPINGS and not override.is_add())
-        if anew and isinstance(value, dict) and OmegaConf.select(config, key) is not None:
-            _fill_anew(config, key, overrides[number:])
+        replaces = value == {} or (key in OPEN_MAPPINGS and not override.is_add())
+        if replaces and isinstance(value, dict) and OmegaConf.select(config, key) is not None:
+            _refill(config, key, overrides[number:])
 
 
-def _fill_anew(config: DictConfig, key: str, later: Sequence[Override]) -> None:
-    """Empty a mapping of all but what these overrides put into it, anew and in their order."""
+def _refill(config: DictConfig, key: str, later: Sequence[Override]) -> None:
+    """Empty a mapping, then apply these overrides to it in their order."""
     chosen = [one.package for one in later if one.package and one.package.startswith(f"{key}.")]
     kept = {place: OmegaConf.select(config, place) for place in chosen}
     node = OmegaConf.select(config, key)
@@ -138,9 +138,9 @@ def _fill_anew(config: DictConfig, key: str, later: Sequence[Override]) -> None:
 
 
 def overrides_of(options: Namespace) -> list[str]:
-    """Return a tool's overrides, after one for ``--config-dir``; InputError for keys of Hydra."""
+    """Return a tool's overrides with that for ``--config-dir``; InputError for keys of Hydra."""
     for word in options.overrides:
-        refuse_hydra(word, "nothing of it has a meaning here; name your own files by --config-dir")
+        refuse_hydra(word, "use --config-dir for files of your own")
     if options.config_dir is None:
         return list(options.overrides)
     path = check_directory(options.config_dir)
@@ -156,14 +156,14 @@ def check_directory(given: str) -> Path:
 
 
 def question_of(tool: str, options: Namespace) -> list[str]:
-    """Return the words of a command line that ask a tool the same what-if question."""
+    """Return the command line that asks a tool the same what-if question."""
     where = [] if options.config_dir is None else ["--config-dir", str(options.config_dir)]
     varied = [word for each in options.vary for word in ("--vary", each)]
     return ["compass-lab", tool, *where, *options.overrides, *varied, "--metric", options.metric]
 
 
 def refuse_hydra(override: str, advice: str) -> None:
-    """Refuse an override of Hydra's keys except its search path; raise InputError with advice."""
+    """Raise InputError with advice for an override of Hydra's keys, except its search path."""
     key = key_of(override)
     if key.startswith(("hydra.", "hydra/")) and key != SEARCH_PATH:
-        raise InputError(f"{override}: Hydra's own keys are for compass-sim; {advice}")
+        raise InputError(f"{override}: Hydra's own keys work in compass-sim only; {advice}")

@@ -1,4 +1,4 @@
-"""What nothing can meet, or nobody will see: worth a warning before the run."""
+"""Warnings before a run: bounds that nothing can meet, and input that has no effect."""
 
 from collections.abc import Hashable, Iterator
 from contextlib import suppress
@@ -19,20 +19,20 @@ from sim.catalogue.catalogue import Catalogue
 from sim.catalogue.service_times import RefusalError
 
 SLOW_BPS = 1_000.0
-"""A recorded link that is slower on average was probably recorded in another unit."""
+"""A recorded link with a lower mean rate probably has another unit."""
 LONG_STEP_S = 100.0
-"""Times of a recorded link that are further apart were probably recorded in another unit."""
+"""Times of a recorded link that are further apart probably have another unit."""
 
 
 def warnings(setup: Setup) -> list[str]:
-    """Return sentences on unattainable bounds, unreachable events and input without effect."""
+    """Return one sentence for each unattainable bound, unreachable event and unused input."""
     with using_tables(setup.tables):
         scenario = setup.scenario()
-        return [*_warnings(scenario), *_unread(setup.tables, scenario)]
+        return [*_warnings(scenario), *_unused_rows(setup.tables, scenario)]
 
 
-def _unread(tables: TableSet, scenario: Scenario) -> Iterator[str]:
-    """Yield one sentence for rows of the user's that no operator follows."""
+def _unused_rows(tables: TableSet, scenario: Scenario) -> Iterator[str]:
+    """Yield a sentence if no operator uses the user's rows of GPU latencies."""
     user = tables.user.get("gpu_latency")
     if user is None:
         return
@@ -45,8 +45,8 @@ def _unread(tables: TableSet, scenario: Scenario) -> Iterator[str]:
     if followed.isdisjoint(theirs):
         yield (
             f"tables.gpu_latency: no operator of {scenario.application.name} is like "
-            f"{', '.join(theirs)}, so these rows change nothing; name one by "
-            "application.operators.NAME.network.like"
+            f"{', '.join(theirs)}, so these rows have no effect; set "
+            "application.operators.NAME.network.like to one of them"
         )
 
 
@@ -58,19 +58,18 @@ def _warnings(scenario: Scenario) -> Iterator[str]:
     for i, event in enumerate(scenario.drift.events):
         if event.at_s >= scenario.horizon_s:
             yield (
-                f"drift.events.{i}.at_s={event.at_s:g}: this {event.kind} changes nothing; the run "
+                f"drift.events.{i}.at_s={event.at_s:g}: this {event.kind} has no effect; the run "
                 f"ends at horizon_s={scenario.horizon_s:g}"
             )
 
 
 def _traces(network: Network) -> Iterator[str]:
-    """Yield one sentence for each recording of no use, or that looks as if in other units."""
+    """Yield one sentence for each unused recording and each one that seems to have other units."""
     for name in network.traces:
         key = f"network.traces.{name}"
         if not network.technologies.get(name):
             yield (
-                f"{key}: changes nothing; no query uses it unless network.technologies gives "
-                f"{name} a weight above 0"
+                f"{key}: has no effect, because network.technologies gives {name} no weight above 0"
             )
             continue
         recorded = network.link(name)
@@ -80,18 +79,18 @@ def _traces(network: Network) -> Iterator[str]:
             mean_bps = float(np.mean(getattr(recorded, direction)))
             if mean_bps < SLOW_BPS:
                 yield (
-                    f"{key}.{direction}: has {mean_bps:.3g} bit/s on average; rates are in bits "
+                    f"{key}.{direction}: is {mean_bps:.3g} bit/s on average; rates must be in bits "
                     "per second, not in Mbit/s"
                 )
         if recorded.step_s > LONG_STEP_S:
             yield (
-                f"{key}: has a rate every {recorded.step_s:g} s; times are in seconds, not in "
+                f"{key}: has a rate every {recorded.step_s:g} s; times must be in seconds, not in "
                 "milliseconds"
             )
 
 
 def _bounds(scenario: Scenario) -> Iterator[str]:
-    """Yield one sentence for each tier's bound that no plan can keep on any data set."""
+    """Yield one sentence for each tier's bound that no plan can meet on any data set."""
     shares = scenario.workload.datasets or dict.fromkeys(scenario.application.datasets, 1.0)
     names = [name for name, share in shares.items() if share > 0]
     fastest_s = min(_fastest_s(scenario, names), default=inf)
@@ -104,19 +103,19 @@ def _bounds(scenario: Scenario) -> Iterator[str]:
         key = f"{'workload' if scenario.workload.tiers else 'application'}.tiers.{name}"
         if tier.latency_s is not None and tier.latency_s < fastest_s:
             yield (
-                f"{key}.latency_s={tier.latency_s}: nothing can meet this; the fastest "
-                f"configuration on the fastest place computes for {fastest_s:.3g} s, so its "
-                "goodput will be 0"
+                f"{key}.latency_s={tier.latency_s}: no plan can meet this, so the tier's goodput "
+                f"will be 0; the fastest configuration takes {fastest_s:.3g} s of computation on "
+                "the fastest machines"
             )
         if tier.accuracy_of_best is not None and tier.accuracy_of_best > 1:
             yield (
-                f"{key}.accuracy_of_best={tier.accuracy_of_best}: nothing can meet this; no "
-                "configuration is better than the best, 1, so its goodput will be 0"
+                f"{key}.accuracy_of_best={tier.accuracy_of_best}: no plan can meet this, so the "
+                "tier's goodput will be 0; the best configuration has 1"
             )
 
 
 def _fastest_s(scenario: Scenario, names: list[str]) -> Iterator[float]:
-    """Yield, by data set, the least compute time of a mean request on the slowest path."""
+    """Yield the least compute time of a mean request on the slowest path, for each data set."""
     nominal = Catalogue(scenario.application, scenario.cluster, scenario.network)
     pipeline = scenario.application.pipeline
     known: dict[Hashable, float] = {}
@@ -124,7 +123,7 @@ def _fastest_s(scenario: Scenario, names: list[str]) -> Iterator[float]:
     def least_factor(operator: int, configuration: Configuration) -> float:
         model = scenario.application.model(operator, configuration)
         key: Hashable = operator, model
-        if isinstance(model, LanguageModel):  # Its times follow from its tokens, too.
+        if isinstance(model, LanguageModel):  # Its time also depends on its tokens.
             key = operator, pipeline.operator_key(operator, configuration)
         if key not in known:
             known[key] = _least_factor(nominal, scenario, operator, configuration)

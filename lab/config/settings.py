@@ -1,7 +1,7 @@
-"""The keys of the configuration with types and bounds, which pydantic checks.
+"""The configuration's keys with types and bounds, which pydantic checks.
 
-The dataclasses of ``scenarios`` are the models of their sections. Sections with ``_target_``
-have the parameters of that class as keys, see ``lab.config.targets``.
+The dataclasses of ``scenarios`` declare the keys of their sections. In a section with ``_target_``,
+the keys are the parameters of that class, see ``lab.config.targets``.
 """
 
 from collections.abc import Mapping
@@ -26,9 +26,9 @@ from sim.metrics.request_table import REQUESTS
 from sim.metrics.results import SCHEMAS as RESULTS
 
 OPEN = ("about", "application", "data_plane", "planner", "tables", "workload.arrivals")
-"""What a configuration keeps as it was given, for what is in it is checked by others."""
+"""Sections that pydantic leaves as they are, because other code checks them."""
 
-# More than that is a slip of the pen: a run holds every machine, and its clock counts int64 ns.
+# Larger values are surely typing errors: a run holds every machine, and its clock is int64 ns.
 MOST_HORIZON_S = 1e9
 MOST_MACHINES = 100_000
 
@@ -39,14 +39,14 @@ OPEN_MAPPINGS = (
     "workload.datasets",
     "workload.devices",
 )
-"""Mappings by names of the user's choice: set whole on the command line, they are replaced."""
+"""Mappings whose keys the user chooses. Set as a whole on the command line, they are replaced."""
 
 FIGURES, REPORT = "figures", "report"
 INSIDE = frozenset({*RESULTS, REQUESTS, FIGURES, REPORT})
-"""Subdirectories of a run that hold no other runs, so no compared planner may have their names."""
+"""Subdirectories of a run's own files, whose names no compared planner may have."""
 
 ENTRIES = {"cluster.nodes": Node, "network.traces": LinkTrace, "workload.tiers": Tier}
-"""Mappings of which each entry has the keys of a dataclass, with defaults."""
+"""Mappings whose entries have the keys and defaults of a dataclass."""
 
 
 def _user_table(node: object) -> object:
@@ -63,7 +63,7 @@ CHECKS = ConfigDict(extra="forbid", arbitrary_types_allowed=True, coerce_numbers
 
 @dataclass
 class WorkloadSettings(Workload):
-    """A workload whose arrivals are given as a class and its parameters."""
+    """A workload whose arrivals are a class with parameters."""
 
     arrivals: Annotated[
         ArrivalProcess,
@@ -73,18 +73,18 @@ class WorkloadSettings(Workload):
 
 @dataclass
 class About:
-    """What an experiment shows; no run depends on it."""
+    """The purpose of an experiment; no result depends on it."""
 
     figure: str = ""  # figures of the Compass paper
     claim: str = ""
     series: str = ""  # key whose values are compared
     metric: str = ""  # what is measured
-    quick: dict[str, Any] = field(default_factory=dict)  # settings of a quick trial, by key
+    quick: dict[str, Any] = field(default_factory=dict)  # values for a quick trial, by key
 
 
 @dataclass(kw_only=True)
 class Settings:
-    """A whole configuration."""
+    """A complete configuration."""
 
     __pydantic_config__: ClassVar = CHECKS
 
@@ -102,7 +102,7 @@ class Settings:
     network: Network
     workload: WorkloadSettings
     drift: Drift  # changes during the run
-    # the user's tables, by the name of the one that each extends or replaces
+    # the user's tables, by the name of the table that each extends or replaces
     tables: dict[str, Annotated[UserTable | None, BeforeValidator(_user_table)]]
     data_plane: dict[str, Any]
     planner: dict[str, Any]
@@ -112,17 +112,17 @@ class Settings:
         if sum(counts.values()) > MOST_MACHINES:
             name = max(counts, key=lambda name: counts[name])
             raise ValueError(
-                f"cluster.nodes.{name}.count={counts[name]}: a cluster may have {MOST_MACHINES:,} "
-                f"machines or fewer, and this makes {sum(counts.values()):,}"
+                f"cluster.nodes.{name}.count={counts[name]}: a cluster may have at most "
+                f"{MOST_MACHINES:,} machines; this one has {sum(counts.values()):,}"
             )
 
 
 def default_tree() -> DictConfig:
-    """Return the tree of all keys and defaults, which files are merged into unchecked."""
+    """Return the tree of all keys and defaults, into which Hydra merges files without checks."""
     tree: DictConfig = OmegaConf.create(defaults(Settings))
-    # Each table has a key, so that any can be set and a misspelt one is refused.
+    # Each table has a key, so that any table can be set and a misspelt name is refused.
     tree.tables = dict.fromkeys((*TABLES, ACCELERATORS))
-    # Claiming a directory reads it before validation, so `resume=no` must be a boolean by then.
+    # `resume` is read before validation, so `resume=no` must be a boolean already.
     tree.resume = BooleanNode(value=False, is_optional=False)
     for key, kind in ENTRIES.items():
         section, _, name = key.partition(".")
@@ -130,14 +130,14 @@ def default_tree() -> DictConfig:
             kind.__name__, [(one.name, Any, one.default) for one in fields(kind)]
         )
         tree[section][name] = DictConfig({}, element_type=entry)
-    # Not all entries of the list have all keys, so any may be set; validation finds mistakes later.
+    # Their keys are free here, because entries differ in their keys; validation checks them later.
     for key in (*OPEN_MAPPINGS, "drift.events"):
         OmegaConf.set_struct(OmegaConf.select(tree, key), False)
     return tree
 
 
 def defaults(model: type) -> dict[str, Any]:
-    """Return plain defaults of a dataclass; mappings and lists are empty, as files add entries."""
+    """Return the plain defaults of a dataclass; mappings and lists are empty, files fill them."""
     hints = get_type_hints(model)
     values: dict[str, Any] = {}
     for one in fields(model):
@@ -151,7 +151,7 @@ def defaults(model: type) -> dict[str, Any]:
 
 
 def register() -> None:
-    """Make the keys and the resolvers known to Hydra; doing so twice does no harm."""
+    """Register the keys and the resolvers with Hydra, if that has not been done yet."""
     store = ConfigStore.instance()
     if "schema.yaml" not in store.repo:
         store.store(name="schema", node=default_tree(), provider="compass-sim")

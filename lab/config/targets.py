@@ -1,4 +1,4 @@
-"""Classes that a configuration names by ``_target_``: found, checked, and only then called."""
+"""Finds, checks and calls the classes that a configuration names by ``_target_``."""
 
 import inspect
 import json
@@ -13,16 +13,16 @@ from typing import Any, get_origin, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from hardware_models.errors import TableError, nearest
-from lab.common.errors import InputError, choices, nearest_clause, one_line, shown
+from hardware_models.errors import TableError, did_you_mean, nearest
+from lab.common.errors import InputError, choices, one_line, shown
 from lab.config.allowed import in_words
 
 LONGEST_SHOWN = 200
-"""Characters of arguments that a complaint repeats; more would bury what is wrong with them."""
+"""Most characters of arguments that a message repeats; more would hide the reason."""
 
-OURS = ("hardware_models", "scenarios", "sim", "planners", "lab", "studies")
-ONCE_OURS = (*OURS, "evaluation")
-"""Packages of this project that a ``_target_`` may name, earlier names among them."""
+PACKAGES = ("hardware_models", "scenarios", "sim", "planners", "lab", "studies")
+PACKAGES_EVER = (*PACKAGES, "evaluation")
+"""Packages of this project that a ``_target_`` may name, including earlier names."""
 
 FORMER_PLANNERS = (
     *("chameleon", "cheapest_feasible", "cherrypick", "compass", "greedy", "ilp", "infaas"),
@@ -38,13 +38,13 @@ FORMER_MODULES = {
     *(f"planners.compass.{name}" for name in FORMER_PARTS),
     *("sim.blocks.plane", "sim.events_plane"),
 }
-"""Modules that targets of version 0.1 named; their classes are found by name where they are now."""
+"""Modules of version 0.1 that have moved; their classes are found by name in their new places."""
 RENAMED = {"evaluation.surrogates.Probe": "studies.probes.latency_probe.LatencyProbe"}
-"""Classes that targets of version 0.1 named, and that have another name now."""
+"""Classes of version 0.1 that have another name now."""
 
 
 def find_class(target: object, key: str, base: type) -> type:
-    """Return the class of a dotted name that fulfils `base`; InputError, which names `key`."""
+    """Return the class with a dotted name; InputError naming `key` if it does not fulfil `base`."""
     article = "an" if base.__name__[0] in "AEIO" else "a"
     complaint = f"{key}._target_={shown(target)}: "
     if not isinstance(target, str) or "." not in target:
@@ -55,10 +55,11 @@ def find_class(target: object, key: str, base: type) -> type:
     module_name, _, name = current_path(target).rpartition(".")
     try:
         module = import_module(module_name)
-    except Exception as error:  # A module of the user's may raise anything.
+    except Exception as error:  # A user's module may raise anything.
         raise InputError(
             f"{complaint}module {module_name} cannot be imported "
-            f"({type(error).__name__}: {one_line(error)}){nearest_clause(target, _ours(target))}"
+            f"({type(error).__name__}: {one_line(error)})"
+            f"{did_you_mean(target, _project_classes(target))}"
         ) from None
     found = getattr(module, name, None)
     if found is None:
@@ -67,10 +68,11 @@ def find_class(target: object, key: str, base: type) -> type:
             for other, value in vars(module).items()
             if inspect.isclass(value) and _fulfils(value, base) and value is not base
         ]
-        none = f"it has no class of kind {base.__name__}{nearest_clause(target, _ours(target))}"
+        meant = did_you_mean(target, _project_classes(target))
+        none = f"it has no class of kind {base.__name__}{meant}"
         raise InputError(
-            f"{complaint}module {module_name} has no {name}; "
-            f"{choices(name, known) if known else none}{_shadowed(module)}"
+            f"{complaint}module {module_name} has no {name}{_shadowed(module)}; "
+            f"{choices(name, known) if known else none}"
         )
     if not inspect.isclass(found) or not _fulfils(found, base):
         how = "has the methods of" if getattr(base, "_is_protocol", False) else "derives from"
@@ -82,7 +84,7 @@ def find_class(target: object, key: str, base: type) -> type:
 
 
 def current_path(target: str) -> str:
-    """Return where a class of this project is now, if a target names its earlier place."""
+    """Return the current path of a class, if a target names an earlier one of this project."""
     module, _, name = target.rpartition(".")
     if module not in FORMER_MODULES:
         return RENAMED.get(target, target)
@@ -90,12 +92,13 @@ def current_path(target: str) -> str:
         if hasattr(import_module(module), name):
             return target
     except ImportError:
-        pass  # It has moved.
-    return nearest(target, [one for one in _ours(target) if one.endswith(f".{name}")]) or target
+        pass  # The module has moved.
+    moved = [one for one in _project_classes(target) if one.endswith(f".{name}")]
+    return nearest(target, moved) or target
 
 
 def with_current_paths(node: Any) -> Any:
-    """Return plain values in which each ``_target_`` names where its class is now."""
+    """Return plain values with the current path in each ``_target_``."""
     if isinstance(node, Mapping):
         return {
             name: current_path(one)
@@ -106,16 +109,16 @@ def with_current_paths(node: Any) -> Any:
     return node
 
 
-def _ours(target: str) -> Sequence[str]:
-    """Return the paths of this project's classes, if a target is, or was, of this project."""
-    return _classes() if target.partition(".")[0] in ONCE_OURS else ()
+def _project_classes(target: str) -> Sequence[str]:
+    """Return the paths of this project's classes; none if the target is of another project."""
+    return _classes() if target.partition(".")[0] in PACKAGES_EVER else ()
 
 
 @cache
 def _classes() -> list[str]:
     """Return the paths of all classes of this project, read from its sources."""
     found = []
-    for spec in filter(None, map(find_spec, OURS)):
+    for spec in filter(None, map(find_spec, PACKAGES)):
         for place in map(Path, spec.submodule_search_locations or ()):
             for file in sorted(place.rglob("*.py")):
                 module = ".".join(file.relative_to(place.parent).with_suffix("").parts)
@@ -125,16 +128,16 @@ def _classes() -> list[str]:
 
 
 def _shadowed(module: ModuleType) -> str:
-    """Return a clause on a file of the current directory that a module of that name hides."""
+    """Return a clause if an installed module hides a file of the same name in this directory."""
     file = Path(*module.__name__.split(".")).with_suffix(".py").absolute()
     found = module.__file__
     if found is None or not file.is_file() or file.samefile(found):
         return ""
-    return f"; it is not {file.name} of this directory, but {found}, so rename yours"
+    return f" (it is {found}, not {file.name} of this directory; rename yours)"
 
 
 def parameters(node: Mapping[str, Any], key: str, target: type) -> dict[str, Any]:
-    """Return the keyword arguments for a class, with nodes built; InputError if one is wrong."""
+    """Return the checked keyword arguments for a class, with nested objects built; InputError."""
     given = {name: value for name, value in node.items() if name != "_target_"}
     wanted = dict(inspect.signature(target).parameters)
     hints = _hints(target)
@@ -165,10 +168,10 @@ def _argument(value: Any, hint: Any, key: str, target: type) -> Any:
             f"{key}={shown(value)}: must be a {hint.__name__}; name its class by {key}._target_, "
             "as package.module.Class"
         )
-    if (get_origin(hint) or hint) in (dict, Mapping):  # The class says more of what it must hold.
+    if (get_origin(hint) or hint) in (dict, Mapping):  # The class checks the contents itself.
         return value
     try:
-        # As JSON, lists pass for tuples too, while texts and numbers do not for each other.
+        # From JSON, strict mode takes lists for tuples, but no texts for numbers or vice versa.
         _adapter(hint).validate_json(json.dumps(value, default=str), strict=True)
     except ValidationError:
         raise InputError(f"{key}={shown(value)}: must be {in_words(hint)}") from None
@@ -176,10 +179,10 @@ def _argument(value: Any, hint: Any, key: str, target: type) -> Any:
 
 
 def _adapter(hint: Any) -> TypeAdapter[Any]:
-    """Return what checks values of a type; of one that pydantic has no rule for, nothing does."""
+    """Return pydantic's adapter for a type; for an unsupported type, one that accepts anything."""
     try:
         return TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True))
-    except Exception:  # Annotations of strangers may be anything.
+    except Exception:  # Annotations in users' classes may be anything.
         return TypeAdapter(Any)
 
 
@@ -193,7 +196,7 @@ def build(node: Any, key: str, base: type) -> Any:
         return target(**arguments)
     except TableError as error:
         raise InputError(f"{key}: {one_line(error)}") from None
-    except Exception as error:  # Whatever a constructor complains of is the input's fault.
+    except Exception as error:  # A constructor raises because of its arguments.
         message = one_line(error)
         if message.startswith(f"{key}."):
             raise InputError(message) from None
@@ -203,7 +206,7 @@ def build(node: Any, key: str, base: type) -> Any:
         if len(shown_arguments) > LONGEST_SHOWN:
             shown_arguments = "..."
         raise InputError(
-            f"{key}: {target.__name__}({shown_arguments}) is refused: {message}"
+            f"{key}: {target.__name__}({shown_arguments}) was rejected: {message}"
         ) from None
 
 
@@ -217,5 +220,5 @@ def _fulfils(found: type, base: type) -> bool:
 def _hints(target: type) -> dict[str, Any]:
     try:
         return get_type_hints(target.__init__)  # type: ignore[misc]
-    except Exception:  # Annotations of strangers may name what does not exist; no check then.
+    except Exception:  # Annotations in users' classes may name missing types; then nothing checks.
         return {}

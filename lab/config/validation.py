@@ -1,4 +1,4 @@
-"""A composed configuration checked against its model; what is wrong becomes one sentence."""
+"""Checks a composed configuration against its declaration; reports errors in one sentence."""
 
 import math
 import re
@@ -20,7 +20,7 @@ BOUNDS = {
     "greater_than_equal": "must be {ge:g}{unit} or more",
     "less_than_equal": "must be {le:g}{unit} or less",
 }
-"""What is said of numbers out of bounds, by the type of pydantic's error."""
+"""Messages for numbers out of bounds, by the type of pydantic's error."""
 
 UNKNOWN = "unexpected_keyword_argument"
 
@@ -29,13 +29,13 @@ _settings = TypeAdapter(Settings)
 
 
 class WrongTypeError(InputError):
-    """A key does not exist, or its value is of another type than its model declares."""
+    """A key does not exist, or its value has another type than the declared one."""
 
 
 def validated(
     config: DictConfig, tables: TableSet, overrides: Sequence[str] = ()
 ) -> tuple[DictConfig, Settings]:
-    """Return a configuration with values of the declared types, and settings; or InputError."""
+    """Return the configuration with values of the declared types, and its settings; InputError."""
     tree = _without_truth_values(OmegaConf.to_container(config), "")
     try:
         with using_tables(tables):
@@ -51,7 +51,7 @@ def validated(
 
 
 def table_set(node: Any, overrides: Sequence[str]) -> TableSet:
-    """Return the installed tables with the user's, each a path, or a path and its use."""
+    """Return the shipped tables with the user's, each given as a path or a path and its use."""
     try:
         given = _tables.validate_python(node)
         user = {name: one for name, one in given.items() if one is not None}
@@ -69,16 +69,16 @@ def table_set(node: Any, overrides: Sequence[str]) -> TableSet:
 
 
 def check_complete(tree: Any, known: Mapping[str, Any], above: str = "") -> None:
-    """Raise InputError if a tree below the keys `above` lacks a known key."""
+    """Raise InputError if a tree lacks a known key; `above` is the prefix of its keys."""
     for name, below in known.items():
         if name not in tree:
-            raise InputError(f"{above}{name}: is missing; it must not be deleted or null")
+            raise InputError(f"{above}{name}: is missing; it must not be deleted or set to null")
         if isinstance(below, Mapping) and isinstance(tree[name], Mapping | DictConfig):
             check_complete(tree[name], below, f"{above}{name}.")
 
 
 def check_types(config: DictConfig, overrides: Sequence[str]) -> None:
-    """Raise WrongTypeError if a job of a sweep has an unknown key or a value of another type."""
+    """Raise WrongTypeError if a job of a sweep has an unknown key or a value of a wrong type."""
     keys = [str(key) for key in config if key != "hydra"]
     try:
         plain = OmegaConf.masked_copy(config, keys)
@@ -91,7 +91,7 @@ def check_types(config: DictConfig, overrides: Sequence[str]) -> None:
 
 
 def _without_truth_values(node: Any, key: str) -> Any:
-    """Return a tree with texts for truth values of typed keys; InputError if not finite."""
+    """Return a tree with texts for booleans, lest they pass for numbers; InputError for nan."""
     if isinstance(node, Mapping):
         return {
             name: _without_truth_values(one, f"{key}.{name}".lstrip("."))
@@ -105,7 +105,7 @@ def _without_truth_values(node: Any, key: str) -> Any:
 
 
 def _sentence(error: ValidationError, overrides: Sequence[str], *above: str) -> str:
-    """Return the first complaint of pydantic below the keys `above`, unknown keys before values."""
+    """Return the first error below the keys `above` in a sentence, unknown keys before values."""
     complaint = min(error.errors(), key=lambda one: one["type"] != UNKNOWN)
     path, value = [*above, *map(str, complaint["loc"])], complaint["input"]
     key, kind, context = ".".join(path), complaint["type"], complaint.get("ctx", {})
@@ -133,6 +133,6 @@ def _sentence(error: ValidationError, overrides: Sequence[str], *above: str) -> 
 
 
 def _shown(value: Any) -> str:
-    """Return a value, a large number as a person writes it."""
+    """Return a value as text, large numbers in the shortest form."""
     short = f"{value:g}" if isinstance(value, float) else ""
     return short if short and float(short) == value else shown(value)

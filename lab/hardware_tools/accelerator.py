@@ -1,4 +1,4 @@
-"""What follows from the file of an accelerator: times, partitions, prices, and what is assumed."""
+"""What follows from an accelerator's file: times, partitions, prices and assumptions."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -32,16 +32,16 @@ class PrintedTable(NamedTuple):
 
 
 class BoardSummary(NamedTuple):
-    """What follows from a file: tables, assumptions, and how a run uses the board."""
+    """The tables and assumptions of an accelerator's file, and a command that uses the board."""
 
     tables: list[PrintedTable]
     assumptions: list[str]
     command: str
-    shipped: bool
+    shipped: bool  # whether the file is one of the package
 
 
 def find(path: Path) -> BoardSummary:
-    """Return what follows from a file; AcceleratorError if it declares no accelerator."""
+    """Return the summary of an accelerator's file; AcceleratorError if the file is invalid."""
     one = read_accelerator(path)
     with using_tables(TableSet({ACCELERATORS: UserTable(str(path))})):
         tables = [_facts(one), _times(one), _partitions(one)]
@@ -70,7 +70,7 @@ def _facts(one: Accelerator) -> PrintedTable:
 
 
 def _times(one: Accelerator) -> PrintedTable:
-    """Times over those of the reference: of measured networks, and of a language model."""
+    """Return the times of networks and of a language model relative to the reference board."""
     names = load_table("accelerator_relative_speed")["benchmark"].unique()
     rows = []
     for name in names.sort():
@@ -91,7 +91,7 @@ def _times(one: Accelerator) -> PrintedTable:
         label = f"{LANGUAGE_MODEL} {PRECISION}, {part}"
         rows.append([label, *(f"{share:.3f} {here.basis}" for share in shares)])
     heads = ("operator", *(f"batch {batch}" for batch in BATCHES))
-    return PrintedTable(f"time on a whole board, in that on an {REFERENCE}", heads, rows)
+    return PrintedTable(f"time on a whole board relative to an {REFERENCE}", heads, rows)
 
 
 def _partitions(one: Accelerator) -> PrintedTable:
@@ -118,6 +118,6 @@ def _assumptions(one: Accelerator) -> Iterator[str]:
     for name, section in one.sections.items():
         if section.assumption:
             yield f"{name}: {section.assumption}"
-    yield "price: a vCPU costs vcpu_usd_per_hour, and what remains of a machine's price its boards"
-    yield "language models: decoding goes with memory bandwidth, prefill with fp16 throughput"
-    yield f"batches between 1 and the offline rate: log-linear, as on every board but {REFERENCE}"
+    yield "price: a vCPU costs vcpu_usd_per_hour; the boards cost the rest of a machine's price"
+    yield "language models: decoding scales with memory bandwidth, prefill with fp16 throughput"
+    yield f"batches between 1 and the offline rate: log-linear, as on all boards but {REFERENCE}"

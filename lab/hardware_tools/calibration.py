@@ -1,8 +1,8 @@
-"""Measure an operator on this machine: batch latencies as rows of a table.
+"""Measures an operator on this machine: batch latencies as rows of a table.
 
-A row's latency is the median of the timed batches, since latencies have a long right tail. Its
-interval lies between two order statistics and supposes no distribution (David and Nagaraja, Order
-Statistics, 3rd ed., Wiley 2003, section 7.1).
+The latency in a row is the median of the timed batches, because latencies have a long right tail.
+Its interval lies between two order statistics and assumes no distribution (David and Nagaraja,
+Order Statistics, 3rd ed., Wiley 2003, section 7.1).
 """
 
 import shlex
@@ -23,7 +23,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from lab.common.errors import InputError, nearest_clause, one_line
+from hardware_models.errors import did_you_mean
+from lab.common.errors import InputError, one_line
 
 BATCH = "{batch}"
 NS_PER_MS = 1e6
@@ -32,11 +33,11 @@ Run = Callable[[int], object]
 
 @dataclass(frozen=True)
 class Subject:
-    """What is measured: a Python callable or a command."""
+    """The measured operator: a Python callable or a command."""
 
-    # `"callable"`, its text `package.module:function`; the function takes the batch size and
-    # returns when the batch is done. Or `"command"`, its text a command line without a shell, in
-    # which `{batch}` stands for the batch size; its whole life is timed, start included.
+    # `"callable"`: the text is `package.module:function`, a function that takes the batch size and
+    # returns when the batch is done. `"command"`: the text is a command line, run without a shell,
+    # with `{batch}` for the batch size; its start-up is timed too.
     kind: str
     text: str
 
@@ -49,7 +50,7 @@ class Subject:
             return partial(_run, self)
         module, colon, name = self.text.partition(":")
         if not (module and colon and name):
-            raise InputError(f"{self}: must be written package.module:function")
+            raise InputError(f"{self}: must have the form package.module:function")
         try:
             owner = import_module(module)
         except Exception as error:
@@ -58,7 +59,7 @@ class Subject:
         found = getattr(owner, name, None)
         if not callable(found):
             known = [name for name, value in vars(owner).items() if callable(value)]
-            raise InputError(f"{self}: {module} has no such callable{nearest_clause(name, known)}")
+            raise InputError(f"{self}: {module} has no such callable{did_you_mean(name, known)}")
         run: Run = found
         return run
 
@@ -67,9 +68,9 @@ class Subject:
 class Protocol:
     """How batches are timed."""
 
-    warmup: int = 3  # batches that each process runs before, untimed
-    repeats: int = 10  # batches that each process times
-    processes: int = 1  # how many processes run the operator at the same time
+    warmup: int = 3  # untimed batches at the start of each process
+    repeats: int = 10  # timed batches of each process
+    processes: int = 1  # number of processes that run the operator simultaneously
     confidence: float = 0.95  # of the interval of the median
 
     def __post_init__(self) -> None:
@@ -82,14 +83,14 @@ class Protocol:
         if self.repeats * self.processes < needed:
             least = -(-needed // self.processes)
             raise InputError(
-                f"--repeats={self.repeats}: too few for an interval of confidence "
-                f"{self.confidence:g}; give at least {least}"
+                f"--repeats={self.repeats}: too few for an interval with confidence "
+                f"{self.confidence:g}; use at least {least}"
             )
 
 
 @dataclass(frozen=True)
 class Timing:
-    """The latency of a batch in ms: its median and the interval of that, mean and extremes."""
+    """The latency of a batch in ms: the median and its interval, the mean and the extremes."""
 
     batch: int
     median_ms: float
@@ -102,19 +103,19 @@ class Timing:
 
 
 def measure(operator: Subject, batches: Sequence[int], protocol: Protocol) -> list[Timing]:
-    """Time an operator at each batch size, in all processes together; InputError if it fails."""
+    """Time an operator at each batch size, simultaneously in all processes; InputError."""
     if operator.kind == "command" and BATCH not in operator.text and {*batches} != {1}:
-        raise InputError(f"{operator}: must hold {BATCH}, where the batch size is to stand")
+        raise InputError(f"{operator}: must contain {BATCH} in place of the batch size")
     timed = _timed_together if protocol.processes > 1 else partial(_timed, operator.load())
     return [_timing(batch, timed(operator, batch, protocol), protocol) for batch in batches]
 
 
 def median_interval(samples: ArrayLike, confidence: float) -> tuple[float, float]:
-    """Return an interval of the median of samples, shape (n,); ValueError for too few of them."""
+    """Return an interval of the median of samples of shape (n,); ValueError if n is too small."""
     from scipy.stats import quantile_test
 
     values = np.asarray(samples, dtype=float)
-    # SciPy asks for more than the confidence, not for as much: two samples reach 0.5 exactly.
+    # SciPy requires strictly more than the confidence, but two samples reach exactly 0.5.
     interval = quantile_test(values).confidence_interval(confidence - 1e-12)
     if not np.isfinite([interval.low, interval.high]).all():
         raise ValueError(f"{len(values)} samples are too few for a confidence of {confidence:g}")
@@ -143,7 +144,7 @@ def _run(operator: Subject, batch: int) -> None:
 
 
 def _once(operator: Subject, run: Run, batch: int) -> int:
-    """Return how many nanoseconds one batch took."""
+    """Return the time of one batch in nanoseconds."""
     start = perf_counter_ns()
     try:
         run(batch)
@@ -165,14 +166,14 @@ _together: Any = None
 
 
 def _join(path: list[str], barrier: Any, at_work: Any) -> None:
-    """Give a new process what it shares with the others."""
-    global _together  # noqa: PLW0603  # The only way to hand a barrier to a pool's processes.
+    """Set the objects that a new process shares with the others."""
+    global _together  # noqa: PLW0603  # The only way to pass a barrier to a pool's processes.
     sys.path[:] = path
     _together = barrier, at_work
 
 
 def _timed_among_others(operator: Subject, batch: int, protocol: Protocol) -> list[int] | str:
-    """Time batches while other processes do the same; return what went wrong as a sentence."""
+    """Time batches while other processes do the same; return a sentence if that fails."""
     barrier, at_work = _together
     try:
         run = operator.load()
@@ -182,7 +183,7 @@ def _timed_among_others(operator: Subject, batch: int, protocol: Protocol) -> li
         samples = [_once(operator, run, batch) for _ in range(protocol.repeats)]
         with at_work.get_lock():
             at_work.value -= 1
-        # The others' last batches must not run on a machine that is less busy than before.
+        # Keep the machine busy until the others have timed their last batches.
         while at_work.value and not barrier.broken:
             _once(operator, run, batch)
     except InputError as error:
@@ -204,7 +205,7 @@ def _timed_together(operator: Subject, batch: int, protocol: Protocol) -> list[i
             ]
             results = [one.result() for one in work]
     except BrokenProcessPool:
-        raise InputError(f"{operator}: a process died at batch {batch}") from None
+        raise InputError(f"{operator}: a process was killed at batch {batch}") from None
     failures = [one for one in results if isinstance(one, str)]
     if failures:
         raise InputError(max(failures, key=len))

@@ -1,8 +1,8 @@
-"""What other tools measured, read into rows of our tables: a function for each format.
+"""Imports measurements of other tools as rows of tables, with a function for each format.
 
-- CSV reports of Triton's ``perf_analyzer -f``, one row a concurrency, latencies in microseconds:
+- CSV reports of Triton's ``perf_analyzer -f``, one row per concurrency, latencies in microseconds:
   https://docs.nvidia.com/deeplearning/triton-inference-server/user-guide/docs/perf_analyzer/docs/measurements_metrics.html
-- JSON results of ``vllm bench serve --save-result``, one object a run:
+- JSON results of ``vllm bench serve --save-result``, one object per run:
   https://docs.vllm.ai/en/latest/cli/bench/serve.html
 - ``mlperf_log_summary.txt``, the summary of an MLPerf Inference run, as LoadGen writes it:
   https://github.com/mlcommons/inference/blob/master/loadgen/results.cc
@@ -37,8 +37,8 @@ LATENCY_SCENARIOS = ("SingleStream", "MultiStream")
 def perf_analyzer(path: Path, given: Given) -> pl.DataFrame:
     """Return the latency of a batch as a row of table ``gpu_latency``.
 
-    It is the server's compute time, without queue and network, at a concurrency of one batch for
-    each of the given processes (instances). Raises InputError if the file is no report of
+    It is the server's compute time, without queue and network, at a concurrency of one batch per
+    given process (instance). Raises InputError if the file is not a report of
     ``perf_analyzer -b BATCH --concurrency-range ... -f FILE``, or lacks that concurrency.
     """
     [batch] = given.need("batch")
@@ -62,7 +62,7 @@ def perf_analyzer(path: Path, given: Given) -> pl.DataFrame:
         if value is None:
             raise InputError(f"{path}: column {name!r} must hold a number")
     note = (
-        f"server compute time at concurrency {given.processes}; besides, {row[QUEUE]:g} us in "
+        f"server compute time at concurrency {given.processes}; in addition, {row[QUEUE]:g} us in "
         f"queue; {row[P50]:g} us from end to end (median)"
     )
     latency_ms = row[INFER] / US_PER_MS
@@ -72,11 +72,10 @@ def perf_analyzer(path: Path, given: Given) -> pl.DataFrame:
 def vllm_bench(path: Path, given: Given) -> pl.DataFrame:
     """Return runs as rows of table ``llm_iteration``; ``--append-result`` puts several in one file.
 
-    Token counts are means over the run's requests, latencies medians. The batch is
-    ``max_concurrency``. Without ``--percentile-metrics ...,e2el`` the end-to-end latency is that of
-    the first token plus the time per token of the others. A given model or batch overrides that of
-    the result. Raises InputError if the file is no such result, or an open-loop one without a
-    given batch.
+    Token counts are means over the run's requests; latencies are medians. The batch is
+    ``max_concurrency``. Without ``--percentile-metrics ...,e2el``, the end-to-end latency is that
+    of the first token plus the time per token of the others. A given model or batch replaces that
+    of the result. Raises InputError for other files, or if an open loop has no given batch.
     """
     given.need("gpu")
     return pl.DataFrame([_vllm_row(path, result, given) for result in _json_objects(path)])
@@ -88,9 +87,9 @@ def _json_objects(path: Path) -> Iterator[Mapping[str, Any]]:
         try:
             result, end = decoder.raw_decode(text[at:])
         except json.JSONDecodeError as error:
-            raise InputError(f"{path}: is no JSON ({error})") from None
+            raise InputError(f"{path}: is not JSON ({error})") from None
         if not isinstance(result, dict):
-            raise InputError(f"{path}: must hold JSON objects, as vllm bench serve writes them")
+            raise InputError(f"{path}: must contain JSON objects, as vllm bench serve writes them")
         yield result
         at += end
         at += len(text[at:]) - len(text[at:].lstrip())
@@ -107,8 +106,8 @@ def _vllm_row(path: Path, result: Mapping[str, Any], given: Given) -> Row:
     batch = result.get("max_concurrency") if given.batch is None else given.batch
     if not isinstance(batch, int):
         raise InputError(
-            f"{path}: max_concurrency is {json.dumps(batch)}, so that the batch is unknown; "
-            f"run with --max-concurrency, or give --batch"
+            f"{path}: max_concurrency is {json.dumps(batch)}, so the batch is unknown; run with "
+            "--max-concurrency, or give --batch"
         )
     completed = result["completed"]
     prompt_tokens, output_tokens = (round(result[name] / completed) for name in NEEDED[1:])
@@ -131,8 +130,8 @@ def _vllm_row(path: Path, result: Mapping[str, Any], given: Given) -> Row:
         **provenance(
             "ms",
             "measured",
-            f"{how} over {completed} requests with mean token counts; closed loop, so that "
-            f"ttft_ms holds the wait for the iteration under way",
+            f"{how} over {completed} requests with mean token counts; closed loop, so ttft_ms "
+            "includes the wait for the current iteration",
         ),
     }
 
@@ -140,9 +139,10 @@ def _vllm_row(path: Path, result: Mapping[str, Any], given: Given) -> Row:
 def mlperf_loadgen(path: Path, given: Given) -> pl.DataFrame:
     """Return the latency of a batch as a row of table ``gpu_latency``.
 
-    SingleStream, and MultiStream from v2.0 on: the mean latency of a query, whose samples are the
-    batch. Offline: the given batch over the rate. Server is refused, since its latencies hold
-    queueing. Raises InputError if the file is no summary of a valid run of these scenarios.
+    For SingleStream, and MultiStream from v2.0 on, it is the mean latency of a query, whose samples
+    are the batch. For Offline, it is the given batch over the rate. Server is refused, because its
+    latencies include queueing. Raises InputError if the file is not the summary of a valid run of
+    these scenarios.
     """
     pairs = (line.partition(":") for line in _text(path).splitlines())
     entries = {key.strip(): value.strip() for key, colon, value in pairs if colon}
@@ -165,7 +165,7 @@ def mlperf_loadgen(path: Path, given: Given) -> pl.DataFrame:
         note, kind = f"Offline: 1000 * batch / ({rate:g} samples per second)", "derived"
     else:
         allowed = ", ".join((*LATENCY_SCENARIOS, "Offline"))
-        raise InputError(f"{path}: Scenario is {scenario}; only {allowed} tell a batch's latency")
+        raise InputError(f"{path}: Scenario is {scenario}; only {allowed} give a batch's latency")
     return pl.DataFrame([gpu_latency_row(given, batch, latency_ms, note, kind)])
 
 
@@ -195,11 +195,11 @@ def _text(path: Path) -> str:
 
 @dataclass(frozen=True)
 class Importer:
-    """A format."""
+    """A format of files."""
 
-    table: str  # the table that its rows are of
-    source: str  # the tool that writes it
-    # Reads a file, given what it does not say of itself.
+    table: str  # table of the imported rows
+    source: str  # tool that writes the files
+    # Reads a file, given the facts that it does not state.
     read: Callable[[Path, Given], pl.DataFrame]
 
 
@@ -208,4 +208,4 @@ IMPORTERS: Mapping[str, Importer] = {
     "vllm-bench": Importer("llm_iteration", "vllm bench serve", vllm_bench),
     "mlperf-loadgen": Importer("gpu_latency", "MLPerf LoadGen", mlperf_loadgen),
 }
-"""Every format, by the name that ``compass-lab import`` knows it by."""
+"""All formats by their names in ``compass-lab import``."""

@@ -1,4 +1,4 @@
-"""Rows that a user measured, in the columns of a table, and the file that they are written to."""
+"""A user's measurements as rows of a table, and the file that they are written to."""
 
 import shutil
 from collections.abc import Sequence
@@ -23,17 +23,17 @@ NO_GPU = -1  # as ncnn's benchmark writes it
 
 @dataclass(frozen=True)
 class Given:
-    """What measurements do not state, each by the option of its name, counts above 0."""
+    """Facts that measurements do not state; each has an option of its name."""
 
-    model: str | None = None  # the operator
-    gpu: str | None = None  # the board
-    slices: int | None = None  # its compute slices; None for a whole board
-    processes: int = 1  # how many processes or instances of the operator share it
-    batch: int | None = None  # the batch size
-    tensor_parallel: int = 1  # how many boards one model is spread over
-    device: str | None = None  # the device, where it is no GPU
-    backend: str = "cpu"  # what runs the operator there
-    threads: int = 1  # with how many threads
+    model: str | None = None  # name of the operator
+    gpu: str | None = None  # name of the board
+    slices: int | None = None  # compute slices; None for a whole board
+    processes: int = 1  # number of processes or instances of the operator that share it
+    batch: int | None = None  # batch size
+    tensor_parallel: int = 1  # number of boards for one model
+    device: str | None = None  # name of the device, if it is not a GPU
+    backend: str = "cpu"  # backend on the device
+    threads: int = 1  # threads on the device
 
     def __post_init__(self) -> None:
         for name in ("slices", "processes", "batch", "tensor_parallel", "threads"):
@@ -42,28 +42,28 @@ class Given:
                 raise InputError(f"--{name.replace('_', '-')}={number}: must be 1 or more")
 
     def need(self, *names: str) -> list[Any]:
-        """Return the values of options; InputError if one is not given."""
+        """Return the values of options; InputError if one is missing."""
         for name in names:
             if getattr(self, name) is None:
-                raise InputError(f"--{name.replace('_', '-')} is missing; the rows need it")
+                raise InputError(f"--{name.replace('_', '-')} is required for these rows")
         return [getattr(self, name) for name in names]
 
 
 @dataclass(frozen=True)
 class Output:
-    """Where rows go, and what they name as their source."""
+    """The destination of rows, and the source recorded in them."""
 
-    path: Path | None  # a CSV file; none for the screen
-    append: bool  # whether to add them to the file if it exists
-    source: str  # what measured them
-    source_url: str | None  # where that is published, if it is
+    path: Path | None  # a CSV file; None for the screen
+    append: bool  # whether to add the rows to an existing file
+    source: str  # tool that measured them
+    source_url: str | None  # address of a publication, if there is one
 
     def contents(self, rows: pl.DataFrame, table: str) -> pl.DataFrame:
-        """Return the contents of the file as text: its present rows, and the new ones.
+        """Return the contents of the file as texts: its existing rows and the new ones.
 
-        ``rows`` has all columns of the table but ``source`` and ``source_url``; others may follow.
-        Raises InputError if the file exists or has other columns, and TableError if a value is not
-        allowed or a key occurs twice.
+        ``rows`` has all columns of the table except ``source`` and ``source_url``, and maybe more.
+        Raises InputError if the file exists without ``append`` or has other columns, and TableError
+        if a value is not allowed or a key occurs twice.
         """
         rows = rows.with_columns(
             source=pl.lit(self.source, pl.String), source_url=pl.lit(self.source_url, pl.String)
@@ -74,7 +74,7 @@ class Output:
             return text
         if not self.append:
             raise InputError(
-                f"--out={self.path}: exists already; name another file, or pass --append"
+                f"--out={self.path}: already exists; name another file or add --append"
             )
         before = read_file(self.path)
         if before.columns != text.columns:
@@ -84,12 +84,12 @@ class Output:
         return text
 
     def write(self, contents: pl.DataFrame) -> None:
-        """Write the file, or print."""
+        """Write the file, or print the rows."""
         if self.path is None:
             say(contents.write_csv().rstrip("\n"))
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        place = self.path.resolve()  # A link to a file stays one.
+        place = self.path.resolve()  # A symbolic link is kept.
         with written_aside(place) as aside:
             contents.write_csv(aside)
             if place.exists():
@@ -98,15 +98,15 @@ class Output:
 
 
 def provenance(unit: str, kind: str, note: str) -> Row:
-    """Return the columns that say where a row comes from, but for its source."""
+    """Return the provenance columns of a row except its source."""
     return {"unit": unit, "kind": kind, "note": note}
 
 
 def gpu_latency_row(given: Given, batch: int, latency_ms: float, note: str, kind: str) -> Row:
-    """Return a row of table ``gpu_latency``; InputError if model or board is not given."""
+    """Return a row of table ``gpu_latency``; InputError if model or board is missing."""
     given.need("model", "gpu")
     slices = given.slices
-    if slices is None:  # A whole board; one that is not known, as an A100.
+    if slices is None:  # A whole board; an unknown board is treated like an A100.
         parts = profiles(str(given.gpu)).values() if given.gpu in boards() else ()
         slices = max((each.compute_slices for each in parts), default=REFERENCE_SLICES)
     return {
@@ -123,15 +123,15 @@ def gpu_latency_row(given: Given, batch: int, latency_ms: float, note: str, kind
 def check_calibration(
     table: str, given: Given, batches: Sequence[int], protocol: Protocol, output: Output
 ) -> None:
-    """Raise InputError or TableError for what rows or file cannot hold, before the timing."""
+    """Raise InputError or TableError before the timing if its rows could not be written."""
     if table not in CALIBRATED:
         raise InputError(f"--table={table}: cannot be calibrated; {choices(table, CALIBRATED)}")
     given.need("model", "gpu" if table == GPU_LATENCY else "device")
     if table == DEVICE_LATENCY and [*batches] != [1]:
         shown = ",".join(map(str, batches))
-        raise InputError(f"--batches={shown}: table {table} holds batch 1 alone; choose 1")
+        raise InputError(f"--batches={shown}: must be 1, the only batch size of table {table}")
     if table == DEVICE_LATENCY and given.processes != 1:
-        raise InputError(f"--processes={given.processes}: table {table} holds 1 process alone")
+        raise InputError(f"--processes={given.processes}: must be 1 for table {table}")
     trial = [Timing(batch, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1) for batch in batches]
     output.contents(calibrated_rows(table, trial, given, protocol), table)
 
@@ -139,7 +139,7 @@ def check_calibration(
 def calibrated_rows(
     table: str, timings: Sequence[Timing], given: Given, protocol: Protocol
 ) -> pl.DataFrame:
-    """Return timings as rows, with columns ``repeats``, ``ci_low_ms`` and ``ci_high_ms`` added."""
+    """Return timings as rows, with the columns ``repeats``, ``ci_low_ms``, ``ci_high_ms`` added."""
     each = "" if protocol.processes == 1 else f" in each of {protocol.processes} processes"
     note = (
         f"{protocol.repeats} timed batches{each} after {protocol.warmup} untimed; "

@@ -1,4 +1,4 @@
-"""Validate the hardware models with measured rows: predictions and errors, row by row."""
+"""Validates the hardware models with measured rows: predictions and errors, row by row."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -22,26 +22,25 @@ _ROW = "row number"
 
 @dataclass(frozen=True)
 class Validation:
-    """Predictions of measured rows, next to what was measured."""
+    """Predictions of measured rows, with the measurements."""
 
-    table: str  # the table whose rows they are
-    # The given rows, once for each target that they are compared in, with the columns of
-    # `COMPARISON`: `target`, `group`, `measured`, `predicted` (null where the models refuse the
-    # row) and `ape_pct`, the absolute error in percent of what was measured.
+    table: str  # table of the rows
+    # The given rows, once for each target in which they are compared, with the columns of
+    # `COMPARISON`: `target`, `group`, `measured`, `predicted` (null where the models cannot predict
+    # the row) and `ape_pct`, the absolute error in percent of the measured value.
     rows: pl.DataFrame
     groups: pl.DataFrame  # the errors of each target by group, see `error_table`
-    overall: pl.DataFrame  # the errors of each target, its one group named `all`
-    # How many figures are, with their keys, those of the tables in use: they say nothing of how
-    # well others are predicted.
+    overall: pl.DataFrame  # the errors of each target over all rows; the group is `all`
+    # Number of values that are also in the tables in use, with the same keys. Their errors do not
+    # show how well new rows are predicted.
     known: int
-    unspoken: int  # how many rows no prediction speaks of, or have no figure to compare with
-    # How many rows are none of the table, a value of theirs not being allowed in it.
-    unkept: int = 0
-    unkept_first: str = ""  # what is wrong with the first of those
+    unpredicted: int  # number of rows without a prediction, or without a value to compare
+    invalid: int = 0  # number of rows with a value that the table does not allow
+    first_invalid: str = ""  # the error in the first invalid row
 
     @property
     def refused(self) -> pl.DataFrame:
-        """The rows that the models refuse to predict."""
+        """The rows that the models cannot predict."""
         return self.rows.filter(pl.col("predicted").is_null())
 
     def worst(self, count: int) -> pl.DataFrame:
@@ -61,9 +60,9 @@ def validate_rows(
     """Predict the rows of a file from the tables in use, and compare.
 
     The CSV or Parquet file has a table's key, its grouping columns and a target; other columns are
-    carried along. The table is found by the columns unless it is named. Raises InputError if the
-    file fits no table or several, and TableError if it cannot be read, a measured value is not
-    allowed, or no row is.
+    kept. The table is inferred from the columns unless it is given. Raises InputError if the file
+    fits no table or several, and TableError if it cannot be read, a measured value is not allowed,
+    or no row is valid.
     """
     frame = read_file(path)
     usable = _usable(path, frame, predictors, table)
@@ -74,20 +73,20 @@ def validate_rows(
     targets = {one.target for one in usable}
     typed_columns(frame, {name: given[name] for name in targets}, str(path))
     kept = frame.filter(keeping_rows(frame, given))
-    unkept_first = ""
+    first_invalid = ""
     if kept.height < frame.height:
         try:
             typed_columns(frame, given, str(path))
         except TableError as error:
             if kept.is_empty():
                 raise
-            unkept_first = str(error)
+            first_invalid = str(error)
     typed = typed_columns(kept, given, str(path)).with_row_index(_ROW)
     absent = [pl.lit(None, rule.dtype).alias(name) for name, rule in rules.items() - given.items()]
     typed = typed.with_columns(absent)
     parts = [(one, part) for one in usable if (part := _compared(one, typed)).height]
     if not parts:
-        raise InputError(f"{path}: no row of it is one that predictions of {table} speak of")
+        raise InputError(f"{path}: none of its rows can be predicted for table {table}")
     rows = pl.concat(part for _, part in parts)
     carried = kept.select(name for name in kept.columns if name not in rows.columns)
     rows_with_all = rows.drop(set(rules) - set(given)).join(
@@ -104,7 +103,7 @@ def validate_rows(
         sum(_known(part, one) for one, part in parts),
         kept.height - rows[_ROW].n_unique(),
         frame.height - kept.height,
-        unkept_first,
+        first_invalid,
     )
 
 
@@ -113,7 +112,7 @@ def compare(
 ) -> pl.DataFrame:
     """Return the rows with a positive measured target, with the columns of `COMPARISON`.
 
-    ``predicted`` may be nan or null; without ``group_by``, all rows are one group.
+    ``predicted`` may contain nan and null; without ``group_by``, all rows are one group.
     """
     labels = [pl.col(name).cast(pl.String).fill_null("none") for name in group_by]
     both = rows.with_columns(
@@ -127,10 +126,11 @@ def compare(
 
 
 def error_table(rows: pl.DataFrame, key: Sequence[str]) -> pl.DataFrame:
-    """Sum up the errors of compared rows of one target by group; ``key`` names the worst row.
+    """Return the errors of one target's compared rows by group; ``key`` names the worst row.
 
     A row has ``target``, ``group``, ``n`` (rows predicted), ``refused``, ``median_pct``,
-    ``p90_pct``, ``worst_pct`` (absolute errors in percent) and ``worst_cell``, or null for none.
+    ``p90_pct``, ``worst_pct`` (absolute errors in percent) and ``worst_cell``; the last four are
+    null if no row was predicted.
     """
     sums = [
         {"target": part["target"][0], "group": part["group"][0], **_errors(part, key)}
@@ -141,7 +141,7 @@ def error_table(rows: pl.DataFrame, key: Sequence[str]) -> pl.DataFrame:
 
 
 def cell(row: Mapping[str, object], key: Sequence[str]) -> str:
-    """Name a row by the values of its key."""
+    """Return the key of a row as text."""
     return ", ".join(f"{name}={row[name]}" for name in key)
 
 
@@ -162,14 +162,14 @@ def _errors(rows: pl.DataFrame, key: Sequence[str]) -> dict[str, object]:
 
 
 def _compared(predictor: Predictor, typed: pl.DataFrame) -> pl.DataFrame:
-    """Compare the rows that a predictor speaks of."""
+    """Compare the rows that a predictor can predict."""
     rows = typed if predictor.rows is None else typed.filter(predictor.rows(typed))
     predicted = pl.Series(predictor.predict(rows), dtype=pl.Float64)
     return compare(rows, predictor.target, predicted, predictor.group_by)
 
 
 def _known(part: pl.DataFrame, predictor: Predictor) -> int:
-    """Count the rows that the table in use holds already."""
+    """Return the number of rows that the table in use already has."""
     shared = [*SCHEMAS[predictor.table].key, predictor.target]
     return part.join(load_table(predictor.table), on=shared, how="semi", nulls_equal=True).height
 
@@ -181,7 +181,7 @@ def _needed(predictor: Predictor) -> set[str]:
 def _usable(
     path: str | Path, frame: pl.DataFrame, predictors: Sequence[Predictor], table: str | None
 ) -> list[Predictor]:
-    """Return the predictors of the one table whose columns a file has."""
+    """Return the predictors of the table that fits a file's columns; InputError if none does."""
     tables = list(dict.fromkeys(one.table for one in predictors))
     if table is not None:
         if table not in tables:
@@ -190,7 +190,7 @@ def _usable(
     usable = [one for one in predictors if _needed(one) <= {*frame.columns}]
     if not usable:
         raise InputError(f"{path}: {_lacking(frame.columns, predictors, table is not None)}")
-    # The more of its columns a table can make use of, the likelier it is meant.
+    # The table with the most columns in the file is taken.
     used = {
         name: len({*frame.columns} & SCHEMAS[name].columns.keys() - PROVENANCE.keys())
         for name in dict.fromkeys(one.table for one in usable)
@@ -198,13 +198,13 @@ def _usable(
     likeliest = [name for name, count in used.items() if count == max(used.values())]
     if len(likeliest) > 1:
         raise InputError(
-            f"{path}: its columns fit tables {', '.join(likeliest)} alike; choose one by --table"
+            f"{path}: its columns fit tables {', '.join(likeliest)}; choose one by --table"
         )
     return [one for one in usable if one.table == likeliest[0]]
 
 
 def _lacking(columns: Sequence[str], predictors: Sequence[Predictor], only: bool) -> str:
-    """Say what the likeliest table needs and a file lacks."""
+    """Return a clause on the columns that a file lacks for the likeliest table."""
     if not predictors:
         return "there are no predictions to compare it with"
 
@@ -216,6 +216,6 @@ def _lacking(columns: Sequence[str], predictors: Sequence[Predictor], only: bool
     words = []
     for name in lacks(best):
         near = get_close_matches(name, spare, 1)
-        words.append(f"{name!r}" + (f" (its nearest is {near[0]!r})" if near else ""))
+        words.append(f"{name!r}" + (f" (it has {near[0]!r})" if near else ""))
     lead = "" if only else "its columns fit no table; "
-    return f"{lead}table {best.table} needs {', '.join(words)}, which it lacks"
+    return f"{lead}for table {best.table}, it lacks {', '.join(words)}"

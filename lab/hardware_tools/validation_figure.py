@@ -1,4 +1,4 @@
-"""A figure of predictions against what was measured."""
+"""A figure of predictions against measurements."""
 
 from pathlib import Path
 
@@ -14,14 +14,14 @@ from lab.reporting.plotting.style import legend, legend_in, looks, plain_log, sa
 MOST_GROUPS = 12
 BAND = 0.1
 LONGEST = 34
-"""Characters of the name of a group in the legend."""
+"""Most characters of a group's name in the legend."""
 
 
 def draw_validation(rows: pl.DataFrame, title: str, path: Path) -> Path:
-    """Draw predictions over measurements and their ratio, for each target of compared rows.
+    """Draw predictions against measurements and their ratio, for each target; return the path.
 
     The line marks agreement, the band 10 % to either side. Beyond `MOST_GROUPS` groups, the last
-    ones are drawn as one. The path is returned.
+    ones are drawn as one group.
     """
     rows = rows.drop_nulls("predicted").filter(pl.col("predicted") > 0)
     targets = rows["target"].unique(maintain_order=True).to_list()
@@ -46,14 +46,14 @@ def draw_validation(rows: pl.DataFrame, title: str, path: Path) -> Path:
         right.set(xlabel=f"measured {target}", ylabel="predicted / measured")
     if not targets:
         for axes in panels[0]:
-            say(axes, "no row is predicted")
+            say(axes, "no predicted rows")
     with style(1.1):
         legend(figure, panels[0][0])
     return save(figure, path)
 
 
 def _names(groups: pl.Series) -> dict[str, str]:
-    """Name what each group is shown as: itself, or the rest."""
+    """Return the name in the legend for each group: its own, or that of the rest."""
     order = sorted(groups.unique())
     if len(order) <= MOST_GROUPS:
         return {name: name for name in order}
@@ -63,7 +63,7 @@ def _names(groups: pl.Series) -> dict[str, str]:
 
 
 def _agreement(left: Axes, right: Axes, part: pl.DataFrame) -> None:
-    """Draw where predictions are right, and where they are 10 % off; fit the axes to the data."""
+    """Draw the line of exact predictions and the 10 % band; fit the axes to the data."""
     both = np.concatenate([part["measured"].to_numpy(), part["predicted"].to_numpy()])
     low, high = both.min() / 1.2, both.max() * 1.2
     ends = np.array([low, high])

@@ -1,4 +1,4 @@
-"""The page on how good the fits are, from the data files that the fits wrote."""
+"""The page on the accuracy of the hardware models, from the data files of the fits."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -24,14 +24,14 @@ Row = list[Any]
 
 @dataclass(frozen=True)
 class AccuracyGoal:
-    """What a fit is to reach: a declared aim, no measurement."""
+    """The intended accuracy of a fit."""
 
-    scheme: str  # the way of holding rows out that it speaks of
-    median_pct: float  # the largest median of the absolute error
-    p90_pct: float  # its largest 90th percentile
+    scheme: str  # scheme of held-out rows that it applies to
+    median_pct: float  # largest median of the absolute error
+    p90_pct: float  # largest 90th percentile of the absolute error
 
     def verdict(self, row: Mapping[str, object]) -> str:
-        """Return whether a row of a fit's errors reaches it; nothing for another scheme."""
+        """Return whether a row of a fit's errors meets the goal; empty for another scheme."""
         if row["scheme"] != self.scheme:
             return ""
         over = [
@@ -52,7 +52,7 @@ GOALS = {
 """The goals of the fits that have one."""
 
 UNFITTED = {"accelerator_relative_speed": "row-out", "device_latency": "10-fold"}
-"""Tables without a fit whose rows are predicted from the others, and how these are held out."""
+"""Tables without a fit, whose rows are predicted from each other, and their schemes."""
 
 SCHEMES = {
     "random 5-fold": "a random fifth of all rows at a time: how a point is predicted that a grid "
@@ -67,11 +67,11 @@ SCHEMES = {
     "5-fold by model": "a fifth of the models at a time, whole",
     "5-fold by model and size": "a fifth of the pairs of model and input size at a time",
 }
-"""The ways of holding rows out, and what each leaves unseen."""
+"""The schemes of held-out rows, and the rows that each holds out."""
 
 
 def page(fits: Iterable[str] = tuple(FITS)) -> str:
-    """Return the page on some fits as Markdown; it follows from the package's tables alone."""
+    """Return the page on some fits as Markdown; it depends only on the package's tables."""
     fits = list(fits)
     return render(
         "validation.md.jinja",
@@ -91,7 +91,7 @@ def page(fits: Iterable[str] = tuple(FITS)) -> str:
 
 
 def draw_figures(directory: Path) -> list[Path]:
-    """Draw out-of-fold predictions against measurements, a ``validation_TABLE_COLUMN.png`` each."""
+    """Draw out-of-fold predictions against measurements; write ``validation_TABLE_COLUMN.png``."""
     from lab.hardware_tools.validation import COMPARISON, compare
     from lab.hardware_tools.validation_figure import draw_validation
 
@@ -102,7 +102,7 @@ def draw_figures(directory: Path) -> list[Path]:
             rows = predict_unseen()
             compared = compare(rows, target, rows["predicted"], group_by)
             parts.append(compared.select(COMPARISON))
-        title = f"{table}: {target}, each row predicted unseen"
+        title = f"{table}: {target}, each row held out"
         paths.append(draw_validation(pl.concat(parts), title, directory / _figure(table, target)))
     return paths
 
@@ -111,7 +111,7 @@ Unseen = tuple[Callable[[], pl.DataFrame], tuple[str, ...]]
 
 
 def _drawn() -> dict[tuple[str, str], list[Unseen]]:
-    """Return what predicts rows unseen, and what groups them, by table and column."""
+    """Return the held-out predictions and their grouping columns, by table and column."""
     grouped: dict[tuple[str, str], list[Unseen]] = {}
     for one in PREDICTORS:
         if one.cross_validated is not None and one.table in DRAWN:
@@ -150,7 +150,7 @@ def _errors(row: Mapping[str, Any]) -> Row:
 
 
 def _fit(name: str) -> dict[str, Any]:
-    """Return what the page says of a fit."""
+    """Return the page's data on a fit."""
     errors, goal = load_table(f"fit_{name}_errors"), GOALS.get(name)
     coefficients: dict[str, list[str]] = {}
     for row in load_table(f"fit_{name}").iter_rows(named=True):
@@ -158,7 +158,7 @@ def _fit(name: str) -> dict[str, Any]:
         coefficients.setdefault(row["group"], []).append(text)
     rows = []
     for row in errors.iter_rows(named=True):
-        # A note on which command wrote the row says nothing of it.
+        # Notes on the command that wrote the row are left out.
         note = "" if (row["note"] or "").startswith("written by") else row["note"] or ""
         verdict = [goal.verdict(row)] if goal else []
         rows.append([row["group"], row["scheme"], *_errors(row), row["worst_cell"], *verdict, note])
@@ -172,7 +172,7 @@ def _fit(name: str) -> dict[str, Any]:
 
 
 def _engines(target: str) -> Iterator[Row]:
-    """Yield how far simulated engines are from measured ones, by board and their number."""
+    """Yield the errors of simulated engines against measured ones, by board and their number."""
     ratio = pl.col(f"predicted_{target}") / pl.col(target)
     by = (
         simulated_engines()
@@ -189,7 +189,7 @@ def _engines(target: str) -> Iterator[Row]:
 
 
 def _table(name: str) -> Row:
-    """Return what a table has: rows, kinds, what made its figures, and sources."""
+    """Return a table's name, rows, kinds, software stacks and sources."""
     table = load_table(name)
     stacks = [
         f"{column}: {', '.join(sorted(map(str, table[column].drop_nulls().unique())))}"
@@ -214,7 +214,7 @@ def _assumptions() -> Iterator[tuple[str, list[str], list[Row]]]:
 
 
 def _accelerators() -> Iterator[Row]:
-    """Yield where each section of an accelerator's file is from."""
+    """Yield the source of each section of an accelerator's file."""
     for board, accelerator in accelerators().items():
         for name, one in accelerator.sections.items():
             source = f"[{one.source}]({one.url})" if one.source else f"assumed: {one.assumption}"
@@ -222,7 +222,7 @@ def _accelerators() -> Iterator[Row]:
 
 
 def _linked(table: pl.DataFrame) -> str:
-    """Name the sources of a table, each with a link to one of its pages."""
+    """Return the sources of a table, each with a link to one of its pages."""
     sources = table.group_by("source", maintain_order=True).agg(pl.col("source_url").first())
     links = [
         source if url is None else f"[{source}]({url})"

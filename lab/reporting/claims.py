@@ -1,4 +1,4 @@
-"""What a sweep says in sentences: who wins, by how much, and how sure that is."""
+"""The results of a sweep in sentences: which planner is best, by how much, and how certain."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -20,10 +20,10 @@ MOST_SETTINGS = 12
 
 @dataclass(frozen=True)
 class Claim:
-    """A sentence, and those that go with it."""
+    """A sentence and its details."""
 
     text: str
-    # Sentences on each other planner, and on single settings.
+    # Sentences on each other planner and on single settings.
     details: list[str] = field(default_factory=list)
 
 
@@ -38,7 +38,7 @@ class Verdict:
 
 
 def rivals(analysis: Analysis) -> list[str]:
-    """Return the planners that could be chosen: those that see the truth are bounds, no rivals."""
+    """Return the planners that compete; those that see the truth are only bounds."""
     done = analysis.sweep.finished
     truth = set(done.filter("planner_sees_truth")["planner"])
     here = set(done["planner"])
@@ -52,7 +52,7 @@ def leader(analysis: Analysis, metric: Metric) -> str | None:
 
 
 def best_of(means: pl.DataFrame, metric: Metric, planners: list[str]) -> dict[str, Any] | None:
-    """Return the first row with the best mean, of the planners with the most seeds."""
+    """Return the row with the best mean among the planners with the most seeds; None if empty."""
     rows = means.filter(pl.col("planner").is_in(planners), metric=metric.name).drop_nulls("mean")
     rows = rows.filter(pl.col("n") == pl.col("n").max())
     if rows.is_empty():
@@ -62,15 +62,15 @@ def best_of(means: pl.DataFrame, metric: Metric, planners: list[str]) -> dict[st
 
 
 def claims(analysis: Analysis) -> Iterator[Claim]:
-    """Yield what the sweep says, the most important first."""
+    """Yield the results, the most important first."""
     chosen = rivals(analysis)
     done = analysis.sweep.finished
     if done.is_empty():
         yield Claim("No run has finished, so there is nothing to compare yet.")
         return
     if len(chosen) == 1:
-        yield Claim(f"One planner, {chosen[0]}: there is no other to compare it with.")
-    yield from _unlike(analysis)
+        yield Claim(f"There is only one planner, {chosen[0]}, so nothing is compared.")
+    yield from _incomplete(analysis)
     for metric in CLAIMED:
         if chosen and analysis.pooled_runs:
             yield _claim(analysis, metric, chosen)
@@ -78,13 +78,13 @@ def claims(analysis: Analysis) -> Iterator[Claim]:
     if bounds := [name for name in planners_of(analysis.sweep) if name in others]:
         yield Claim(
             f"{listed(bounds)} {'sees' if len(bounds) == 1 else 'see'} the truth, which no "
-            "deployed planner could: a bound, not a rival."
+            "deployed planner could, so this is a bound and does not compete."
         )
     yield Claim(_certainty(analysis))
 
 
-def _unlike(analysis: Analysis) -> Iterator[Claim]:
-    """Yield what is left out where planners did not finish the same seeds, and who lacks which."""
+def _incomplete(analysis: Analysis) -> Iterator[Claim]:
+    """Yield a claim on seeds that not all planners finished, with the seeds that each lacks."""
     done = analysis.sweep.finished
     short = dict(analysis.sweep.settings.select("setting", "short").rows())
     several = len(analysis.comparisons) > 1
@@ -94,7 +94,7 @@ def _unlike(analysis: Analysis) -> Iterator[Claim]:
         its = done.filter(planner=planner)
         lacking = every.join(its, on=["setting", "seed"], how="anti", maintain_order="left")
         if its.is_empty():
-            details.append(f"{planner} has finished no run, and is left out.")
+            details.append(f"{planner} has not finished any run and is left out.")
         elif lacking.height:
             seeds = {
                 short[setting]: lacking.filter(setting=setting)["seed"].to_list()
@@ -106,23 +106,23 @@ def _unlike(analysis: Analysis) -> Iterator[Claim]:
             details.append(f"{planner} has not finished {'; '.join(parts[:MOST_NAMED])}{more}.")
     if not analysis.pooled_runs:
         yield Claim(
-            "No setting has finished runs of every planner on the same seed, so nothing can be "
-            "said over all settings; the tables have each."
+            "No setting has finished runs of every planner on the same seed, so planners cannot be "
+            "compared over all settings; the tables show each setting."
             if several
-            else "No seed has finished runs of every planner, so nothing can be said of who is "
-            "better; the tables have each.",
+            else "No seed has finished runs of every planner, so planners cannot be compared; the "
+            "tables show each planner.",
             details,
         )
     elif details:
         yield Claim(
-            "Planners finished unlike seeds, and are compared over the "
+            "Planners finished different seeds, so they are compared over the "
             f"{_cells(analysis.pooled_runs, several)} of {every.height:,} that all finished.",
             details,
         )
 
 
 def _cells(number: int, several: bool) -> str:
-    """Return a number in words: of seeds, or of pairs of setting and seed if settings differ."""
+    """Return a number of seeds in words, or of pairs of setting and seed for several settings."""
     return f"{count(number, 'pair')} of setting and seed" if several else count(number, "seed")
 
 
@@ -190,10 +190,8 @@ def _verdict(
     seeds = comparison.runs["seed"].n_unique()
     details = []
     for other in chosen:
-        lacks = (
-            f"{other} has none on {seeds - counts.get(other, 0)} of {seeds} seeds, so is behind. "
-        )
-        lacks *= counts.get(other, 0) < best["n"]
+        lacks = f"{other} has no value on {seeds - counts.get(other, 0)} of {seeds} seeds, so it "
+        lacks = f"{lacks}ranks lower. " * (counts.get(other, 0) < best["n"])
         found = rows.filter(other=other).iter_rows(named=True)
         details += [f"{lacks}{_detail(metric, row, seeds)}" for row in found]
     sure = bool(rows.height) and all(map(clear, rows.iter_rows(named=True)))
@@ -201,15 +199,15 @@ def _verdict(
 
 
 def _detail(metric: Metric, row: dict[str, Any], seeds: int) -> str:
-    """Say by how much one planner is better than another in one setting."""
+    """Return a sentence on the difference between two planners in one setting."""
     if row["difference"] is None:
-        return f"{row['other']}: no seed in which both have a value."
+        return f"{row['other']}: there is no seed in which both have a value."
     sign, more = (1, "more") if row["difference"] >= 0 else (-1, "less")
     low, high = row["low"], row["high"]
     if sign < 0 and low is not None:
         low, high = -high, -low
     size = f"{number(abs(row['difference']))}{_after(low, high)}{_unit(metric)}"
-    # The ratio is a geometric mean, the difference an arithmetic one: they may point apart.
+    # The ratio is a geometric mean and the difference an arithmetic one, so they may disagree.
     agree = row["ratio"] is not None and (row["ratio"] - 1) * row["difference"] >= 0
     asides = [f"{row['ratio']:.3g} times as much"] if agree else []
     if row["low"] is None:
@@ -230,22 +228,22 @@ def clear(row: dict[str, Any]) -> bool:
 
 
 def _certainty(analysis: Analysis) -> str:
-    """Say what the intervals are worth."""
+    """Return sentences on the intervals and tests."""
     counts = analysis.sweep.finished.group_by("setting", "planner").len()["len"].to_list()
     least, most = min(counts), max(counts)
     if most == 1:
         alone = analysis.sweep.finished.height == 1
         return (
-            f"There is one {'finished run' if alone else 'seed of each planner and setting'}, "
-            "hence no interval: nothing here says whether another seed would show the same. Add "
-            "seeds, such as seed=0,1,2,3,4."
+            f"There is only one {'finished run' if alone else 'seed per planner and setting'}, so "
+            "there are no intervals, and another seed may give another result. Add seeds, such as "
+            "seed=0,1,2,3,4."
         )
     seeds = f"{least} to {most}" if least != most else f"{most}"
     text = f"Intervals are 95 % intervals by Student's t over {seeds} seeds."
     if analysis.differences.height:
         text += (
-            " A difference is called clear if its interval leaves out 0 and p is below 0.05, which "
-            "is the paired t-test's, adjusted for all pairs by Holm's procedure"
+            " A difference is clear if its interval excludes 0 and its p-value is below 0.05. The "
+            "p-value is that of the paired t-test, adjusted for all pairs by Holm's procedure"
         )
         several = len(analysis.comparisons) > 1
         text += ", within each setting and not over settings." if several else "."
@@ -257,6 +255,6 @@ def _unit(metric: Metric) -> str:
 
 
 def _after(low: float | None, high: float | None) -> str:
-    """Return an interval as it follows a number, if there is one."""
+    """Return an interval as it follows a number; empty if there is none."""
     text = interval(low, high)
     return f" {text}" if text else ""

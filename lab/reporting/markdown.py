@@ -6,7 +6,7 @@ from lab.common.formatting import interval, number
 
 
 def table(heads: Iterable[str], rows: Iterable[Iterable[object]]) -> Iterator[str]:
-    """Yield the lines of a table, and an empty one."""
+    """Yield the lines of a table, then an empty line."""
     heads = list(heads)
     yield f"| {' | '.join(heads)} |"
     yield "|" + "---|" * len(heads)
@@ -17,6 +17,6 @@ def table(heads: Iterable[str], rows: Iterable[Iterable[object]]) -> Iterator[st
 
 
 def estimated(middle: float | None, low: float | None, high: float | None, sign: str = "") -> str:
-    """Return a value with its interval, after a sign if it is a bound."""
+    """Return a value with its interval, preceded by a sign if it is a bound."""
     parts = sign, number(middle), "" if middle is None else interval(low, high)
     return " ".join(part for part in parts if part)

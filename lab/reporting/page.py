@@ -1,4 +1,4 @@
-"""The page of a report: one file that needs no other."""
+"""The page of a report, one self-contained HTML file."""
 
 import json
 import re
@@ -26,7 +26,7 @@ def page(
     own: Sequence[Path],
     large: Sequence[str],
 ) -> str:
-    """Return the page as HTML that holds its pictures; `large` names tables not written."""
+    """Return the page as HTML with embedded pictures; `large` names tables not written."""
     sweep = analysis.sweep
     return render(
         "report.html.jinja",
@@ -50,12 +50,12 @@ def page(
 
 
 def linked_figures(text: str) -> set[str]:
-    """Return the files of figures of a sweep that a page links to, by their path beside it."""
+    """Return the relative paths of the figure files that a page links to."""
     return set(re.findall(r'href="(figures/\w+\.(?:svg|png))"', text))
 
 
 def counts(analysis: Analysis) -> str:
-    """Say how many runs there are, and how many of them finished."""
+    """Return how many runs there are, and how many of them finished, in words."""
     sweep = analysis.sweep
     done = pl.col("status") == "finished"
     parts = [f"{sweep.runs.height:,} with results, {sweep.runs.filter(done).height:,} finished"]
@@ -68,7 +68,7 @@ def counts(analysis: Analysis) -> str:
 
 
 def problems(analysis: Analysis) -> Iterator[str]:
-    """Yield sentences on what did not finish, or has no results."""
+    """Yield sentences on runs that did not finish or have no results."""
     sweep = analysis.sweep
     cut = sweep.runs.filter(~pl.col("finished"))
     if cut.height:
@@ -77,7 +77,7 @@ def problems(analysis: Analysis) -> Iterator[str]:
             f"{row['horizon_s']:,.0f} s)"
             for row in cut.iter_rows(named=True)
         ]
-        yield f"Left out, since they are not finished: {some(named)}."
+        yield f"Left out, because they did not finish: {some(named)}."
     failed = sweep.runs.filter("finished", status="failed")
     if failed.height:
         named = [
@@ -85,8 +85,8 @@ def problems(analysis: Analysis) -> Iterator[str]:
             for row in failed.iter_rows(named=True)
         ]
         yield (
-            "Failed, since the planner did nothing but raise, and counted all the same: "
-            f"{some(named)}."
+            "Failed, because the planner raised an error at every call; they are counted "
+            f"nevertheless: {some(named)}."
         )
     for status, words in (("failed", "Failed without results"), ("missing", "Missing")):
         found = sweep.without.filter(status=status)
@@ -96,13 +96,13 @@ def problems(analysis: Analysis) -> Iterator[str]:
     twice = int(sweep.runs["finished"].sum()) - sweep.finished.height
     if twice:
         yield (
-            f"{twice:,} finished run{'s' * (twice > 1)} repeated another's planner, setting and "
-            "seed; the last of each counts."
+            f"{twice:,} finished run{'s' * (twice > 1)} repeated the planner, setting and seed of "
+            "another; only the last of each counts."
         )
 
 
 def _several_versions(runs: pl.DataFrame) -> Iterator[str]:
-    """Yield a sentence if not all runs are known to be of the same versions."""
+    """Yield a sentence unless all runs are known to have the same versions."""
     if "versions" not in runs.columns or runs["versions"].n_unique() == 1:
         return
     groups = list(runs.group_by("versions", maintain_order=True))
@@ -112,12 +112,12 @@ def _several_versions(runs: pl.DataFrame) -> Iterator[str]:
     for (noted,), part in groups:
         theirs = {} if noted is None else json.loads(str(noted))
         named = [f"{name} {theirs[name]}" for name in unlike or ["compass-sim"] if name in theirs]
-        parts.append(f"{', '.join(named) or 'not noted'} ({some(part['run'].to_list(), ', ')})")
-    yield f"Runs are of several versions, and may differ by that, too: {'; '.join(parts)}."
+        parts.append(f"{', '.join(named) or 'not recorded'} ({some(part['run'].to_list(), ', ')})")
+    yield f"Runs have several versions, so they may differ for that reason: {'; '.join(parts)}."
 
 
 def some(names: Sequence[str], between: str = "; ") -> str:
-    """List names, the first of many."""
+    """Return names in one text; of many, only the first."""
     more = len(names) - MOST_LISTED
     return between.join([*names[:MOST_LISTED], *([f"and {more:,} more"] if more > 0 else [])])
 
@@ -129,7 +129,7 @@ def _seeds(seeds: list[int]) -> str:
 
 
 def _keys(analysis: Analysis) -> Iterator[dict[str, Any]]:
-    """Yield the keys that were varied, with their values and what goes with them."""
+    """Yield the varied keys, with their values and the keys that change along with them."""
     for key, along in analysis.sweep.keys.items():
         column = analysis.sweep.settings[key].unique(maintain_order=True)
         values = (column.sort() if column.dtype.is_numeric() else column).to_list()

@@ -1,4 +1,4 @@
-"""Pages from Jinja templates: Markdown as it is, and HTML with its text escaped."""
+"""Renders pages from Jinja templates: Markdown without escaping, HTML with escaping."""
 
 from base64 import b64encode
 from collections.abc import Iterable
@@ -35,5 +35,5 @@ def table(heads: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
 
 
 def data_uri(picture: Path) -> str:
-    """Return a PNG or SVG as an address that holds it, so that a page needs no other file."""
+    """Return a PNG or SVG as a data URI, so that a page needs no other file."""
     return f"data:{TYPES[picture.suffix]};base64,{b64encode(picture.read_bytes()).decode()}"

@@ -1,6 +1,6 @@
-"""Figures of a run, and of several planners on the same scenario and seed.
+"""Figures of a run, and of several planners in the same scenario with the same seed.
 
-No figure belongs to ``pyplot``'s state, so that drawing in a notebook or a sweep leaves none open.
+The figures do not use ``pyplot``, so drawing in a notebook or a sweep leaves none open.
 """
 
 import warnings
@@ -47,7 +47,7 @@ def draw_run(directory: Path, planner: str) -> list[Path]:
 
 
 def draw_comparison(directory: Path, planners: Sequence[str]) -> list[Path]:
-    """Draw planners' runs, directories of these names, into ``figures/``; return the paths."""
+    """Draw the figures of compared planners into ``figures/`` of a directory; return the paths."""
     runs = {planner: Path(directory) / planner for planner in planners}
     return _draw(directory, runs, (goodput, latency, cost, latency_parts, response))
 
@@ -63,8 +63,8 @@ def _draw(
 
 
 def goodput(runs: RunDirectories) -> Figure:
-    """Draw how many queries meet their SLO over time, against how many are active."""
-    # Runs that are compared share their drift.
+    """Draw the number of queries that meet their SLO over time, and that of active queries."""
+    # Compared runs have the same drift.
     events = run_data.events(next(iter(runs.values())))
     labels = ["active", *runs, *dict(events)]
     figure = Figure((WIDTH_IN, 4.1 + legend_in(labels)), layout="constrained")
@@ -75,7 +75,7 @@ def goodput(runs: RunDirectories) -> Figure:
     if not windows:
         no_data(axes)
         return figure
-    # Common randomness: the same queries live under every planner.
+    # Common random numbers: the same queries live under every planner.
     longest = max(windows.values(), key=lambda frame: frame["end_s"][-1])
     per, unit = time_unit(longest["end_s"][-1])
     steps(axes, longest, "active", per, label="active", color=GREY, lw=1.4)
@@ -98,10 +98,10 @@ def goodput(runs: RunDirectories) -> Figure:
 
 
 def latency(runs: RunDirectories) -> Figure:
-    """Draw the windows' p95 latency against its bound, infinite beyond 5 % lost requests."""
+    """Draw the windows' p95 latency over its bound; infinite if over 5 % were not completed."""
     groups = run_data.latency_ratios(runs)
     figure, above, below = _lines_over_bars(groups)
-    figure.suptitle(_titled("Latency against its SLO, window by window", runs))
+    figure.suptitle(_titled("Latency relative to the SLO, window by window", runs))
     above.set(xlabel="p95 latency / latency bound", ylabel="share of windows")
     below.set_xlabel("share of windows")
     if not groups:
@@ -144,9 +144,9 @@ def latency(runs: RunDirectories) -> Figure:
 
 
 def cost(runs: RunDirectories) -> Figure:
-    """Draw the cost attributed to queries over time, and the whole bill, drains included."""
+    """Draw the cost attributed to queries over time, and the total bill including drains."""
     figure, above, below = _lines_over_bars(runs)
-    figure.suptitle(_titled("Deployment cost: what queries owe, and the whole bill", runs))
+    figure.suptitle(_titled("Deployment cost: attributed to queries, and total bill", runs))
     below.set_xlabel("bill at the end of the run (USD)")
     windows = _windows(runs)
     bills = {name: bill for name in runs if (bill := run_data.bill(runs[name])) is not None}
@@ -166,16 +166,16 @@ def cost(runs: RunDirectories) -> Figure:
             )
         above.set(xlabel=f"simulated time ({unit})", xlim=(0, end_s / per))
         from_zero(above)
-        above.set_ylabel("cumulated cost (USD)")
+        above.set_ylabel("cumulative cost (USD)")
         if len(runs) > 1:
-            above.set_ylabel("attributed in windows,\ncumulated (USD)")
+            above.set_ylabel("cumulative cost,\nattributed in windows (USD)")
         legend(above.figure, above)
     else:
         no_data(above)
     if bills:
         parts = {
             "attributed to queries": [bill[0] for bill in bills.values()],
-            "idle: rented, used by nobody": [bill[1] for bill in bills.values()],
+            "idle: rented but unused": [bill[1] for bill in bills.values()],
         }
         stacked_bars(below, [wrapped(name) for name in bills], parts, lambda usd: f"{usd:,.2f}")
         below.set_xlim(0, 1.04 * max(map(sum, bills.values())) or 1)
@@ -186,20 +186,20 @@ def cost(runs: RunDirectories) -> Figure:
 
 
 def latency_parts(runs: RunDirectories) -> Figure:
-    """Draw the mean time that a completed request spent at each operator, by what it did there."""
+    """Draw the mean time that a completed request spent at each operator, by part of latency."""
     means = {name: run_data.part_means(directory) for name, directory in runs.items()}
     latency_s = {name: run_data.latency_mean(directory) for name, directory in runs.items()}
-    if len(runs) == 1:  # Its name is in the title of the figure.
+    if len(runs) == 1:  # The planner's name is in the title of the figure.
         means, latency_s = {"": means.popitem()[1]}, {"": latency_s.popitem()[1]}
     title = _titled("Where latency goes: means over completed requests", runs)
     return operator_panels(means, latency_s, title)
 
 
 def response(runs: RunDirectories) -> Figure:
-    """Draw the share of queries that a truly feasible plan serves within a time of their arrival.
+    """Draw the share of queries with a truly feasible plan against the time since their arrival.
 
-    The estimate of Kaplan and Meier (1958) with its 95 % band: queries that left or were cut by the
-    horizon before such a plan count as unserved for as long as they waited.
+    This is the estimate of Kaplan and Meier (1958) with its 95 % band. Queries that left, or were
+    cut by the horizon, before they got such a plan are censored at that time.
     """
     figure = Figure((WIDTH_IN, 4.1 + legend_in([*runs, "", ""])), layout="constrained")
     axes = figure.subplots()
@@ -232,7 +232,7 @@ def response(runs: RunDirectories) -> Figure:
         )
         if len(uncensored) and len(runs) <= MOST_BANDS:
             with warnings.catch_warnings():
-                # Once all were served, or none was, the band has no width that the formula knows.
+                # The formula has no width for the band while all or none are served.
                 warnings.simplefilter("ignore", RuntimeWarning)
                 band = cdf.confidence_interval(0.95, method="log-log")
             low, high = band.low.evaluate(x), band.high.evaluate(x)
@@ -251,18 +251,18 @@ def response(runs: RunDirectories) -> Figure:
 
 
 def _windows(runs: RunDirectories) -> dict[str, pl.DataFrame]:
-    """Return the windows of each run that has some."""
+    """Return the windows of each run that has any."""
     windows = {name: run_data.by_window(directory) for name, directory in runs.items()}
     return {name: frame for name, frame in windows.items() if frame.height}
 
 
 def _titled(title: str, runs: RunDirectories) -> str:
-    """Name the planner in the title of its own figure; in a comparison the legend names it."""
+    """Return a title that names the planner of a single run; in a comparison, the legend does."""
     return f"{title}\n{next(iter(runs))}" if len(runs) == 1 else title
 
 
 def _lines_over_bars(bars: Iterable[str]) -> tuple[Figure, Axes, Axes]:
-    """Return a figure with room for named lines above, and for bars of these names below."""
+    """Return a figure with axes for lines of these names above, and for bars below."""
     bars = list(bars)
     upper_in = 3.4 + legend_in(bars)
     lower_in = 1.3 + max(0.4, sum(0.2 + 0.2 * len(wrapped(name).splitlines()) for name in bars))

@@ -38,16 +38,16 @@ from lab.reporting.tables import ONE_SEED
 
 MOST_KEYS = 8
 DOMINATED = (
-    "Filled: no planner does at least as well in goodput, cost and response time and better in "
-    "one; hollow: dominated."
+    "Hollow: dominated, that is, another planner is at least as good in goodput, cost and response "
+    "time and better in one of them."
 )
-AT_ONCE = " Some operators work at the same time, so that a request takes less than they add up to."
+AT_ONCE = " Some operators work simultaneously, so a request takes less time than their sum."
 SUMMED_AT_ONCE = (
-    "What operators do at the same time counts for each; in brackets is the mean of a request. "
+    "Simultaneous work counts for each operator; the mean latency of a request is in brackets. "
 )
-RC_PARAMS: Any = {  # Matplotlib's type names each of its keys.
-    "svg.hashsalt": "compass-sim",  # Names in ids of SVG come from this instead of from chance.
-    # Figures name their layout; None is to mean none.
+RC_PARAMS: Any = {  # Any, because Matplotlib's type lists every key.
+    "svg.hashsalt": "compass-sim",  # Otherwise ids in SVG files are random.
+    # Each figure chooses its layout.
     "figure.autolayout": False,
     "figure.constrained_layout.use": False,
 }
@@ -57,14 +57,14 @@ RC_PARAMS: Any = {  # Matplotlib's type names each of its keys.
 class Drawing:
     """A figure of a sweep."""
 
-    name: str  # name of its files, without `.png` or `.svg`
-    title: str  # what it shows, in a few words
-    caption: str  # how to read it
+    name: str  # name of its files without `.png` or `.svg`
+    title: str
+    caption: str  # explains how to read it
     draw: Callable[[], Figure]
 
 
 def draw(analysis: Analysis, folder: Path) -> list[Drawing]:
-    """Draw all figures, of the same bytes for the same analysis, and return those that could be."""
+    """Draw all figures and return those drawn; the same analysis gives the same bytes."""
     folder.mkdir(parents=True, exist_ok=True)
     drawn = []
     for one in _drawings(analysis):
@@ -73,9 +73,9 @@ def draw(analysis: Analysis, folder: Path) -> list[Drawing]:
             with style(), mpl.rc_context(RC_PARAMS):
                 figure = one.draw()
                 save(figure, path)
-                figure.set_layout_engine(None)  # It is laid out; once more would take as long.
+                figure.set_layout_engine(None)  # The layout is done; do not repeat it.
                 save(figure, path.with_suffix(".svg"))
-        except Exception as error:  # Whatever goes wrong here, the tables stand.
+        except Exception as error:  # A failure here does not affect the tables.
             warn(f"{path.name} could not be drawn ({type(error).__name__}: {one_line(error)})")
             continue
         drawn.append(one)
@@ -92,7 +92,7 @@ def _drawings(analysis: Analysis) -> Iterator[Drawing]:
     for key, name in list(zip(sweep.keys, names, strict=True))[:MOST_KEYS]:
         if analysis.by_key[key].is_empty():
             continue
-        others = " Other keys: means over their values." if len(sweep.keys) > 1 else ""
+        others = " Means are also over the values of other keys." if len(sweep.keys) > 1 else ""
         yield Drawing(
             f"by_{_file_name(key)}",
             f"Planners by {name}",
@@ -112,15 +112,15 @@ def _drawings(analysis: Analysis) -> Iterator[Drawing]:
         alone = differences["n"].max() == 1
         yield Drawing(
             "differences",
-            f"Service goodput: {best} against the others",
-            f"{'Differences on one seed' if alone else 'Paired differences over seeds'}: to the "
-            f"right of the line {best} is better.",
+            f"Service goodput: {best} compared with the others",
+            f"{'Differences on one seed' if alone else 'Paired differences over seeds'}; to the "
+            f"right of the line, {best} is better.",
             lambda: forest(analysis, best),
         )
     if analysis.alike:
         yield Drawing(
             "pareto",
-            "What goodput costs, in money and in time",
+            "Goodput against cost and response time",
             f"{DOMINATED if several else ''} {trade_offs_text(analysis)}".strip(),
             lambda: trade_offs(analysis),
         )
@@ -136,8 +136,8 @@ def _drawings(analysis: Analysis) -> Iterator[Drawing]:
     if analysis.time.height:
         yield Drawing(
             "time",
-            "What became of the time of queries",
-            "Of several reasons why an SLO was not met, the first counts. "
+            "How the lifetime of queries was spent",
+            "If an SLO was missed for several reasons, the first one in the legend counts. "
             f"{facets_text(analysis, MOST_BARS)}",
             lambda: time_of_queries(analysis),
         )
@@ -161,7 +161,7 @@ def _about_intervals(means: pl.DataFrame) -> str:
 
 
 def _pooled_over(latency: pl.DataFrame, seeds: int) -> str:
-    """Return the words for what is pooled, given the seeds of a setting; empty for a single run."""
+    """Return words for what is pooled, given the number of seeds; empty for a single run."""
     pooled = {"settings": latency["setting"].n_unique(), "seeds": seeds}
     several = [name for name, count in pooled.items() if count > 1]
     return f"all {' and '.join(several)}" if several else ""
@@ -172,7 +172,7 @@ def _file_name(key: str) -> str:
 
 
 def _by_operator(analysis: Analysis) -> Iterator[Drawing]:
-    """Yield where latency goes at each operator, a figure for each application."""
+    """Yield the figure of latency by operator, one for each application."""
     parts: dict[Any, pl.DataFrame] = {("",): analysis.latency}
     if APPLICATION in analysis.latency.columns:
         parts = analysis.latency.partition_by(APPLICATION, as_dict=True, maintain_order=True)
@@ -182,7 +182,7 @@ def _by_operator(analysis: Analysis) -> Iterator[Drawing]:
         yield Drawing(
             f"operators_{_file_name(name)}" if name else "operators",
             f"Where latency goes, by operator{of}",
-            f"Means over completed requests{f', of {pooled}' if pooled else ''}."
+            f"Means over completed requests{f' of {pooled}' if pooled else ''}."
             f"{AT_ONCE if works_at_once(part) else ''}",
             lambda part=part, of=of, pooled=pooled: latency_by_operator(  # type: ignore[misc]
                 analysis, pooled_operators(part), of, pooled

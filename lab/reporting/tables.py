@@ -1,4 +1,4 @@
-"""The frames of a sweep as files, and as tables of a page."""
+"""The frames of a sweep as files and as tables on the page."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,16 +15,16 @@ from lab.common.errors import InputError
 from lab.common.formatting import interval, number
 from lab.common.metrics import DRAWN, REPORTED, SLO_MET
 
-# A table of more rows is not written a second time; it can be scanned where it is.
+# Larger tables are not copied to one file; they can be scanned in the runs' directories.
 MOST_ROWS = 10_000_000
-# More rows in one table of the page than anybody reads make browsers slow.
+# Longer tables would make browsers slow.
 MOST_SHOWN = 2_000
 TABLES = ("queries", "windows")
 DIGITS = 4
-ONE_SEED = "One seed, hence no intervals."
+ONE_SEED = "There is only one seed, so there are no intervals."
 FEWER = (
-    " A mean is over fewer seeds where some have no value, as means.parquet says: a median "
-    "response time is missing where under half were ever served."
+    " Where some seeds have no value, the mean is over the others; means.parquet has their number. "
+    "A median response time is missing if fewer than half of the queries were ever served."
 )
 LABELS = {metric.name: metric.title for metric in REPORTED}
 
@@ -42,15 +42,15 @@ class Table:
     """A table on the page."""
 
     title: str
-    about: str  # how to read it
+    about: str  # explains how to read it
     head: list[str]  # names of the columns
     rows: list[list[Cell]]
-    more: int  # how many rows are left out
-    file: str  # name of the file that has all
+    more: int  # number of rows left out
+    file: str  # name of the file with all rows
 
 
 def write_frames(analysis: Analysis, folder: Path) -> list[str]:
-    """Write the frames as Parquet files; return the names of tables with too many rows for it."""
+    """Write the frames as Parquet files; return the names of tables that are too large."""
     folder.mkdir(parents=True, exist_ok=True)
     pooled = analysis.pooled
     frames = {
@@ -84,7 +84,7 @@ def write_frames(analysis: Analysis, folder: Path) -> list[str]:
 
 
 def _write(sweep: Sweep, read: Sequence[str], frame: pl.LazyFrame, path: Path) -> None:
-    """Write a frame atomically; ``read`` names the tables of the sweep that it is computed from."""
+    """Write a frame atomically; ``read`` names the tables of the sweep that it comes from."""
     try:
         with written_aside(path) as aside:
             frame.sink_parquet(aside, compression="lz4")
@@ -104,7 +104,7 @@ def tables(analysis: Analysis) -> Iterator[Table]:
         some_lack = bool((counts["n"] > 1).any())
         about = "Means over seeds, with 95 % intervals; n counts seeds."
         yield _table(
-            "Figures of merit" if one_seed else "Means",
+            "Metrics" if one_seed else "Means",
             ONE_SEED if one_seed else about + FEWER * some_lack,
             _wide(analysis.means, keys),
             "means",
@@ -121,8 +121,8 @@ def tables(analysis: Analysis) -> Iterator[Table]:
             "Differences" if one_seed else "Paired differences over seeds",
             f"First planner minus second. {ONE_SEED}"
             if one_seed
-            else "First planner minus second; p of the paired t-test, adjusted for all pairs of a "
-            "setting and metric, not over settings.",
+            else "First planner minus second. p is that of the paired t-test, adjusted for all "
+            "pairs of a setting and metric, not over settings.",
             differences.select(
                 *keys,
                 pl.col("metric").replace(LABELS),
@@ -138,8 +138,9 @@ def tables(analysis: Analysis) -> Iterator[Table]:
     if analysis.pareto.height:
         yield _table(
             "Trade-offs",
-            "A planner is dominated if another does at least as well in goodput, cost and response "
-            "time, and better in one, over the seeds that all planners of a setting finished."
+            "A planner is dominated if another one is at least as good in goodput, cost and "
+            "response time and better in one of them, over the seeds that all planners of a "
+            "setting finished."
             + ("" if one_seed else " Response times are medians over seeds, not means."),
             analysis.pareto.drop("setting", "planner_sees_truth").rename(LABELS, strict=False),
             "pareto",
@@ -147,7 +148,7 @@ def tables(analysis: Analysis) -> Iterator[Table]:
     if analysis.tiers.height:
         yield _table(
             "Classes of service",
-            "Share of the time of a class's queries in which their SLO was met, over the seeds "
+            "Share of the lifetime of a class's queries in which their SLO was met, over the seeds "
             "that all planners of a setting finished. "
             + (ONE_SEED if one_seed else "Means over seeds, with 95 % intervals."),
             analysis.tiers.select(
@@ -162,17 +163,18 @@ def tables(analysis: Analysis) -> Iterator[Table]:
         )
     if analysis.time.height:
         yield _table(
-            "What became of the time of queries",
-            "Shares of the seconds that queries lived; of several reasons the first counts.",
+            "How the lifetime of queries was spent",
+            "Shares of the queries' lifetime. If an SLO was missed for several reasons, the first "
+            "one counts.",
             analysis.time.drop("setting").rename({"active_s": "lived (s)"}),
             "time",
         )
     if analysis.latency.height:
         yield _table(
             "Where latency goes",
-            "Mean seconds of a completed request at each operator.",
+            "Mean time of a completed request at each operator, in seconds.",
             analysis.latency.drop("setting", "latency_mean_s").with_columns(
-                pl.sum_horizontal(PARTS).alias("in all")
+                pl.sum_horizontal(PARTS).alias("total")
             ),
             "latency",
         )
@@ -206,14 +208,14 @@ def _wide(means: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
 
 
 def _table(title: str, about: str, frame: pl.DataFrame, file: str) -> Table:
-    # Keys stay as they are written.
+    # Keys of the configuration are not changed.
     head = [name if "." in name else name.replace("_", " ") for name in frame.columns]
     rows = [[cell(value) for value in row] for row in frame.head(MOST_SHOWN).iter_rows()]
     return Table(title, about, head, rows, frame.height - len(rows), f"{file}.parquet")
 
 
 def cell(value: Any) -> Cell:
-    """Return a value as a cell; a mapping is a mean with its interval, or an interval alone."""
+    """Return a value as a cell; a mapping is a mean with its interval, or only an interval."""
     if isinstance(value, dict):
         mean, low, high = value.values()
         parts = number(mean, DIGITS, missing=""), interval(low, high, DIGITS)

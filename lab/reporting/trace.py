@@ -1,12 +1,12 @@
 """A run as a trace: requests as slices of time on lanes, for Perfetto and as a picture.
 
-Lanes have no overlap. Where operators fork and join, a lane has several tracks, each of operators
-in sequence; in the picture they share a row.
+Requests on a lane do not overlap. Where operators fork and join, a lane has several tracks, each
+with operators in sequence; in the picture they share a row.
 
-The file has the JSON format of Chrome's tracing (ui.perfetto.dev). A query is a process, and a
-lane a thread. A request is a slice that holds those of its operators; further tracks are on threads
-below it. Queries served well are a counter, and planning decisions are instants of a process of
-their own. Times are simulated us.
+The file has the JSON format of Chrome's tracing (ui.perfetto.dev). A query is a process and a lane
+is a thread. The slice of a request contains those of its operators; further tracks are threads
+below it. The number of queries that meet their SLO is a counter. Planning decisions are instants of
+a process of their own. Times are simulated microseconds.
 """
 
 import json
@@ -43,34 +43,34 @@ from scenarios.applications.pipeline import ANSWER
 from sim.metrics.request_table import REQUESTS
 
 MOST = 500_000
-"""Requests that a trace takes; Perfetto gets slow beyond."""
+"""Most requests in a trace; with more, Perfetto gets slow."""
 
 DRAWN = 60
-"""Requests that a picture shows."""
+"""Most requests in a picture."""
 
 ROW_IN = 0.11
 HEIGHT = 0.8
-"""Part of a row that a request fills."""
+"""Height of a request as a part of its row."""
 
 US_PER_S = 1e6
 PLANNER = 0
-"""Process of the planner in a trace for Perfetto; those of queries follow it."""
+"""Number of the planner's process in the trace; those of queries follow."""
 
 Event = dict[str, Any]
 Tables = tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]
-"""Of queries, windows and decisions."""
+"""The tables of queries, windows and decisions."""
 
 ORDER = ("transfer_s", "queueing_s", "batching_s", "compute_s")
-"""The parts of a request's time at an operator, as they follow each other."""
+"""The parts of a request's time at an operator, in their order in time."""
 
 
 @dataclass(frozen=True)
 class Slice:
-    """A stretch of a request's time."""
+    """A part of a request's time."""
 
     name: str  # operator and part, such as `detect compute`
     operator: str  # name of the operator, or `ANSWER`
-    part: str  # what the time went into, such as `compute`
+    part: str  # kind of the time, such as `compute`
     start_s: float  # simulated
     end_s: float
     track: int = 0  # track of the lane, from 0
@@ -82,12 +82,12 @@ class TracedRequest:
 
     query: int
     number: int  # within the query
-    lane: int  # lane of the query on which it overlaps no other
-    tracks: int  # tracks that the lane has
+    lane: int  # lane of the query on which it does not overlap another request
+    tracks: int  # number of tracks of the lane
     start_s: float
     end_s: float
     outcome: str
-    # Where its time went, one after the other on a track; none unless it was completed.
+    # The parts of its time, in sequence on each track; none unless it was completed.
     slices: tuple[Slice, ...]
 
 
@@ -95,7 +95,7 @@ def run_of(directory: Path, planner: str | None) -> Path:
     """Return the directory of the run, or of one planner's run; InputError for none or several."""
     given, runs = f"DIR={directory}", list(planner_directories(directory).values())
     if runs and planner is not None:
-        # Only those of a comparison are in directories named after their planners.
+        # In a sweep, directories are not named after planners.
         of: dict[str, list[Path]] = {}
         for run in runs:
             of.setdefault(_planner_of(run), []).append(run)
@@ -105,7 +105,7 @@ def run_of(directory: Path, planner: str | None) -> Path:
     compared = all(run.parent == directory for run in runs) and (directory / SUMMARY).is_file()
     if len(runs) > 1 and compared:
         names = ", ".join(run.name for run in runs)
-        raise InputError(f"{given}: holds several runs; name one by --planner: {names}")
+        raise InputError(f"{given}: has several runs; name one by --planner: {names}")
     return only_run(given, runs)
 
 
@@ -120,10 +120,10 @@ def _planner_of(run: Path) -> str:
 def read_trace(
     run: Path, start_s: float, end_s: float, queries: list[int]
 ) -> tuple[list[TracedRequest], int, Tables]:
-    """Return the requests of one planner's run between two simulated times, their queries, tables.
+    """Return a run's requests between two simulated times, the number of their queries, and tables.
 
-    Raises InputError if the stretch ends before it begins, if no requests were kept or are in the
-    stretch, or if there are more than `MOST`.
+    Raises InputError if the interval ends before it begins, if no requests were recorded or none
+    are in the interval, or if there are more than `MOST`.
     """
     rows = _requests(run, start_s, end_s, queries)
     requests = list(traced(rows, after_of(run)))
@@ -140,7 +140,7 @@ def read_trace(
 
 
 def write_trace(run: Path, requests: Sequence[TracedRequest], of: int, tables: Tables) -> list[str]:
-    """Write the trace and the picture of a run; return lines on what was written."""
+    """Write the trace and the picture of a run; return lines that name the files."""
     path, image = run / TRACE, run / TRACE_PICTURE
     with written_aside(path) as aside, aside.open("w", encoding="utf-8") as file:
         file.write('{"displayTimeUnit": "ms", "traceEvents": [\n')
@@ -151,62 +151,62 @@ def write_trace(run: Path, requests: Sequence[TracedRequest], of: int, tables: T
     first = f"{counted}: {path} (open it at ui.perfetto.dev)"
     completed = [each for each in requests if each.slices]
     if not completed:
-        image.unlink(missing_ok=True)  # It would be of another trace.
+        image.unlink(missing_ok=True)  # It belongs to an earlier trace.
         return [first, "no picture: none of these requests was completed"]
     save(picture(completed), image)
     return [first, f"picture: {image}"]
 
 
 def _requests(run: Path, start_s: float, end_s: float, queries: list[int]) -> pl.DataFrame:
-    """Return the requests under way from ``start_s`` to ``end_s``, by query and birth."""
+    """Return the requests in progress between two times, by query and birth."""
     given = {"--from": start_s or None, "--to": end_s if end_s < inf else None}
-    stretch = " ".join(f"{key} {at_s:g}" for key, at_s in given.items() if at_s is not None)
-    named = stretch or f"DIR={run}"
+    interval = " ".join(f"{key} {at_s:g}" for key, at_s in given.items() if at_s is not None)
+    named = interval or f"DIR={run}"
     if end_s < start_s:
-        raise InputError(f"{named}: --to precedes --from")
+        raise InputError(f"{named}: --to is before --from")
     parts = run / REQUESTS
     if not parts.is_dir():
         raise InputError(
-            f"DIR={run}: kept no requests; simulate it with requests=true to trace them"
+            f"DIR={run}: has no table of requests; simulate the run with requests=true"
         )
     every = scan_parts(sorted(parts.glob("part-*.parquet")))
-    if queries:  # Those that live yet have requests, but no row of their own.
+    if queries:  # Open queries have requests, but no row in the table of queries.
         known = pl.concat([each.select("query") for each in (every, scan(run, "queries"))])
         numbers = known.unique().collect()["query"].sort()
         for query in queries:
             if query not in numbers:
-                there_are = (
-                    f"choose {numbers[0]} to {numbers[-1]}" if len(numbers) else "it has none"
+                known_ones = (
+                    f"choose {numbers[0]} to {numbers[-1]}" if len(numbers) else "the run has none"
                 )
-                raise InputError(f"--query {query}: there is no such query; {there_are}")
+                raise InputError(f"--query {query}: there is no such query; {known_ones}")
     rows = every.filter(pl.col("ended_s") >= start_s, pl.col("arrival_s") < end_s)
     if queries:
         rows = rows.filter(pl.col("query").is_in(queries))
     found = int(rows.select(pl.len()).collect().item())
     if not found:
-        raise InputError(f"{named}: no requests were under way then{_under_way(every, queries)}")
+        raise InputError(f"{named}: there were no requests then{_when_requests(every, queries)}")
     if found > MOST:
         raise InputError(
-            f"{named}: {found:,} requests; a trace takes {MOST:,} or fewer, narrow it by --from, "
-            "--to or --query"
+            f"{named}: {found:,} requests are too many for a trace, which has at most {MOST:,}; "
+            "narrow it by --from, --to or --query"
         )
     return rows.sort("query", "arrival_s", "number").collect()
 
 
-def _under_way(every: pl.LazyFrame, queries: list[int]) -> str:
-    """Say when requests of some known queries were under way; without queries, those of all."""
+def _when_requests(every: pl.LazyFrame, queries: list[int]) -> str:
+    """Return a clause on when there were requests of some known queries, or of any."""
     found = every.filter(pl.col("query").is_in(queries)) if queries else every
     first_s, last_s = (
         found.select(pl.col("arrival_s").min(), pl.col("ended_s").max()).collect().row(0)
     )
     named = f"query {' or '.join(map(str, queries))}" if queries else "the run"
     if first_s is None:
-        return f"; {named} had none at all"
+        return f"; {named} had none at any time"
     return f"; those of {named} were from {first_s:.4g} to {last_s:.4g} s"
 
 
 def after_of(run: Path) -> Mapping[str, Sequence[str]]:
-    """Return the operators that each operator of a run awaits, where that is declared."""
+    """Return the predecessors of each operator of a run, where they are declared."""
     declared = OmegaConf.select(load_config(run / CONFIG), "application.operators") or {}
     return {name: each["after"] for name, each in declared.items() if each.get("after") is not None}
 
@@ -214,7 +214,7 @@ def after_of(run: Path) -> Mapping[str, Sequence[str]]:
 def traced(
     rows: pl.DataFrame, after: Mapping[str, Sequence[str]] = MappingProxyType({})
 ) -> Iterator[TracedRequest]:
-    """Yield requests on the first free lane of their query; ``after`` has what operators await."""
+    """Yield requests on the first free lane of their query; ``after`` has declared predecessors."""
     operators = [
         name.removesuffix("_compute_s") for name in rows.columns if name.endswith("_compute_s")
     ]
@@ -242,13 +242,13 @@ def traced(
 
 
 def _tracks(awaited: Mapping[str, tuple[str, ...]]) -> dict[str, int]:
-    """Return a track for each operator: that of the first that it awaits, unless it is taken."""
+    """Return a track for each operator: that of its first predecessor, unless it is taken."""
     tracks: dict[str, int] = {}
-    going_on = set()
+    continued = set()
     for operator, some in awaited.items():
-        if some and some[0] not in going_on:
+        if some and some[0] not in continued:
             tracks[operator] = tracks[some[0]]
-            going_on.add(some[0])
+            continued.add(some[0])
         else:
             tracks[operator] = len(set(tracks.values()))
     return tracks
@@ -257,10 +257,10 @@ def _tracks(awaited: Mapping[str, tuple[str, ...]]) -> dict[str, int]:
 def _slices(
     row: dict[str, Any], awaited: Mapping[str, tuple[str, ...]], track_of: Mapping[str, int]
 ) -> Iterator[Slice]:
-    """Yield the slices of a completed request, without parts of no time.
+    """Yield the slices of a completed request that take any time.
 
     The transfer to a join begins when the last predecessor is done. Only the sum of the messages'
-    times is known; the latest arrival follows from what comes after it.
+    times is known, so the arrival is at most as late as the later parts allow.
     """
     sent_part, *parts = ORDER
     latest_s = _latest(row, awaited)
@@ -280,7 +280,7 @@ def _slices(
 
 
 def _latest(row: dict[str, Any], awaited: Mapping[str, tuple[str, ...]]) -> dict[str, float]:
-    """Return by when a request must have come to each operator, to be completed when it was."""
+    """Return the latest possible arrival at each operator, given the end of the request."""
     sent_part, *parts = ORDER
     by_s = dict.fromkeys(awaited, row["ended_s"] - row[f"{ANSWER}_{sent_part}"])
     for operator in reversed(list(awaited)):
@@ -308,7 +308,7 @@ def _events(
     windows: pl.DataFrame,
     decisions: pl.DataFrame,
 ) -> Iterator[Event]:
-    """Yield the events of a trace from requests and tables of queries, windows and decisions."""
+    """Yield the events of a trace."""
     yield _named("process_name", PLANNER, 0, "planner and service")
     yield from _decided(decisions)
     yield from _goodput(windows)
@@ -319,7 +319,7 @@ def _events(
         if (process, 0) not in seen:
             seen.add((process, 0))
             words = f"query {request.query}"
-            if (about := described.get(request.query)) is not None:  # Those that live have no row.
+            if (about := described.get(request.query)) is not None:  # Open queries have no row.
                 words += f": {about['tier']}, {about['device']}"
             yield _named("process_name", process, 0, words)
         if (process, thread) not in seen:
@@ -337,7 +337,7 @@ def _events(
 
 def _decided(decisions: pl.DataFrame) -> Iterator[Event]:
     for row in decisions.iter_rows(named=True):
-        told = ("trigger", "reason", "configuration", "placement")
+        keys = ("trigger", "reason", "configuration", "placement")
         yield {
             "name": f"query {row['query']}: {row['outcome']}",
             "ph": "i",
@@ -345,12 +345,12 @@ def _decided(decisions: pl.DataFrame) -> Iterator[Event]:
             "ts": US_PER_S * row["decided_s"],
             "pid": PLANNER,
             "tid": 0,
-            "args": {key: row[key] for key in told if row[key]},
+            "args": {key: row[key] for key in keys if row[key]},
         }
 
 
 def _goodput(windows: pl.DataFrame) -> Iterator[Event]:
-    """Yield the number of queries whose window meets the SLO, whenever it changes."""
+    """Yield the number of queries whose current window meets the SLO, at each change."""
     met = windows.filter("met", pl.col("deployed_s") > 0)
     changes = pl.concat(
         [met.select(at_s="start_s", change=pl.lit(1)), met.select(at_s="end_s", change=pl.lit(-1))]
@@ -360,7 +360,7 @@ def _goodput(windows: pl.DataFrame) -> Iterator[Event]:
     for at_s, change in steps.iter_rows():
         total += change
         yield {
-            "name": "queries served well",
+            "name": "queries that meet their SLO",
             "ph": "C",
             "ts": US_PER_S * at_s,
             "pid": PLANNER,
@@ -384,7 +384,7 @@ def _named(kind: str, process: int, thread: int, name: str) -> Event:
 
 
 def picture(requests: Sequence[TracedRequest]) -> Figure:
-    """Return a figure of the first `DRAWN` completed requests, in order of birth."""
+    """Return a figure of the first `DRAWN` completed requests in order of birth."""
     shown = sorted(requests, key=lambda each: (each.start_s, each.query))[:DRAWN]
     looks = part_looks()
     with style():
@@ -409,7 +409,7 @@ def picture(requests: Sequence[TracedRequest]) -> Figure:
     axes.set(
         yticks=list(marks),
         yticklabels=[f"query {shown[row].query}, request {shown[row].number}" for row in marks],
-        xlabel="simulated time, s",
+        xlabel="simulated time (s)",
         xlim=(min(each.start_s for each in shown), max(each.end_s for each in shown)),
     )
     axes.invert_yaxis()

@@ -1,1 +1,1 @@
-"""Runs that studies and what-if tools have made before and need not make again."""
+"""A cache of runs for studies and what-if tools."""

@@ -1,8 +1,8 @@
-"""Many runs, made in parallel and kept.
+"""Makes many runs in parallel and caches them; only missing runs are made.
 
-A kept run is a run directory without tables: ``config.yaml`` and ``summary.json``, which also
-holds the measurements. Its name is the run's key, see `lab.run_cache.keys`. It is written as
-soon as the run ends; only missing runs are made.
+A cached run is a run directory without tables: ``config.yaml``, and ``summary.json``, which also
+has the measurements. It is named by the run's key, see `lab.run_cache.keys`, and written as soon as
+the run ends.
 """
 
 import json
@@ -46,16 +46,16 @@ class RunError(Exception):
 
 @dataclass(frozen=True)
 class Job:
-    """One run, and what is measured of it."""
+    """One run and its measurements."""
 
-    overrides: tuple[str, ...]  # as for ``lab.run``, with the planner
+    overrides: tuple[str, ...]  # as for ``lab.run``, including the planner
     seed: int
-    measure: Measure  # function of a module; returns values that JSON can hold
+    measure: Measure  # module-level function that returns JSON values
     labels: Mapping[str, Any] = field(default_factory=dict)  # further columns of the row
 
     @property
     def key(self) -> str:
-        """Hash of everything the row depends on except the labels; raises InputError."""
+        """Hash of everything that the row depends on, except the labels; raises InputError."""
         measure = self.measure
         return run_key(self.overrides, self.seed, measure.__module__, measure.__qualname__)
 
@@ -65,29 +65,29 @@ class Job:
 
 
 def at_a_time(jobs: int | None) -> int:
-    """Return how many runs are parallel, by default one for each core; raise InputError below 1."""
+    """Return the number of parallel runs, by default one per core; raise InputError below 1."""
     if jobs is None:
         return os.cpu_count() or 1
     if jobs < 1:
-        raise InputError(f"--jobs {jobs}: must be 1 or more; without it, all cores are used")
+        raise InputError(f"--jobs {jobs}: must be 1 or more; the default is one per core")
     return jobs
 
 
 def make(jobs: Sequence[Job], processes: int, cache: Path = CACHE) -> list[Row]:
-    """Make the runs that are not kept yet with parallel processes; return a row for each job.
+    """Make the runs that are not cached, with parallel processes; return a row for each job.
 
-    A row has the labels, ``seed``, ``run_core_s``, and what was measured. Several commands may
-    share the directory `cache`. Raises InputError if overrides of a job cannot be run, before any
-    run; RunError if a run failed, with all others made, or if a process was killed; and OSError if
-    a run cannot be kept. A KeyboardInterrupt says where finished runs are.
+    A row has the labels, ``seed``, ``run_core_s`` and the measurements. Several commands may share
+    the directory `cache`. Raises InputError before any run if a job's overrides are wrong, RunError
+    if a process was killed, or after all runs if one failed, and OSError if a run cannot be
+    written. The message of a KeyboardInterrupt says where finished runs are.
     """
     for job in composing(list({job.overrides: job for job in jobs}.values())):
-        _ = job.key  # Composes the configuration, which is remembered.
+        _ = job.key  # Composes and caches the configuration.
     keys = [job.key for job in jobs]
-    rows = {key: row for key in keys if (row := _kept(cache / RUNS / key)) is not None}
+    rows = {key: row for key in keys if (row := _cached(cache / RUNS / key)) is not None}
     missing = {key: job for key, job in zip(keys, jobs, strict=True) if key not in rows}
     failures: list[str] = []
-    goes_on = f"finished runs are kept in {cache}; the same command goes on from there"
+    resumable = f"finished runs are kept in {cache}; the same command makes the others"
     if missing:
         _say(f"{len(missing)} of {len(jobs)} runs to make, {processes} at a time")
         try:
@@ -97,11 +97,10 @@ def make(jobs: Sequence[Job], processes: int, cache: Path = CACHE) -> list[Row]:
                 else:
                     rows[key] = measured
         except KeyboardInterrupt:
-            raise KeyboardInterrupt(goes_on) from None
+            raise KeyboardInterrupt(resumable) from None
         except TerminatedWorkerError:
             raise RunError(
-                f"a process was killed, as it is where memory runs out; {goes_on}, with fewer runs "
-                "at the same time by --jobs"
+                f"a process was killed, perhaps because memory ran out; {resumable}; reduce --jobs"
             ) from None
     if failures:
         raise RunError(f"{len(failures)} runs failed, first {failures[0]}")
@@ -110,11 +109,11 @@ def make(jobs: Sequence[Job], processes: int, cache: Path = CACHE) -> list[Row]:
     ]
 
 
-def _kept(directory: Path) -> Row | None:
-    """Return what was measured of a kept run, or None if there is none."""
+def _cached(directory: Path) -> Row | None:
+    """Return the measurements of a cached run, or None if there is none."""
     try:
         measured = read_summary(directory)[MEASURED]
-    except (OSError, ValueError, TypeError, KeyError):  # A failing machine may spoil a file.
+    except (OSError, ValueError, TypeError, KeyError):  # A crash may have damaged the file.
         return None
     return measured if isinstance(measured, dict) else None
 
@@ -122,8 +121,8 @@ def _kept(directory: Path) -> Row | None:
 def _made(
     missing: Mapping[str, Job], processes: int, runs: Path
 ) -> Iterator[tuple[str, Row | Exception]]:
-    """Yield what was measured of each run as it ends, or its error."""
-    # Numerical libraries read these when they are loaded, in the new processes.
+    """Yield the measurements of each run as it ends, or its error."""
+    # The new processes' numerical libraries read these when they are loaded.
     os.environ.update(dict.fromkeys(ONE_THREAD, "1"))
     started = perf_counter()
     ended = Parallel(processes, return_as="generator_unordered")(
@@ -134,7 +133,7 @@ def _made(
         took = "failed" if isinstance(measured, Exception) else f"{measured['run_core_s']:.1f} s"
         _say(
             f"  {number}/{len(missing)} {missing[key]}: {took}, "
-            f"{perf_counter() - started:.0f} s in all"
+            f"{perf_counter() - started:.0f} s in total"
         )
         yield key, measured
 
@@ -142,7 +141,7 @@ def _made(
 def _attempt(
     directory: Path, job: Job, overrides: Sequence[str], config: DictConfig
 ) -> tuple[str, Row | Exception]:
-    """Make and keep one run in a process of the pool; return its measurements or its error.
+    """Make and cache one run in a process of the pool; return its measurements or its error.
 
     `overrides` and `config` are those of the job's key, and lack its seed.
     """
@@ -152,14 +151,14 @@ def _attempt(
         config.seed = job.seed
         setup = set_up(config, [*overrides, f"seed={job.seed}"])
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # The summary counts what a planner raised.
+            warnings.simplefilter("ignore")  # The summary counts a planner's errors.
             result = result_of(setup)
         measured = dict(job.measure(result))
     except Exception as error:
         return directory.name, error
     row = {"run_core_s": round(process_time() - started, 2), **measured}
     directory.mkdir(parents=True, exist_ok=True)
-    with held(directory):  # Another command may keep the same run.
+    with held(directory):  # Another command may write the same run.
         write_aside(directory / CONFIG, OmegaConf.to_yaml(setup.config))
         write_aside(directory / SUMMARY, json.dumps({**result.summary, MEASURED: row}, indent=2))
     return directory.name, row

@@ -1,8 +1,7 @@
-"""The key of a run: a hash of everything its result depends on.
+"""The key of a run: a hash of everything that its result depends on.
 
-It covers the configuration, the seed, the source code, the user's modules and files that the
-configuration names, and the versions of packages. Of this repository's code, these are the modules
-that the run's own modules import, directly or not.
+It covers the configuration, the seed, the modules of this repository that the run imports directly
+or indirectly, the user's modules and files that the configuration names, and package versions.
 """
 
 import ast
@@ -25,19 +24,19 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("hardware_models", "scenarios", "sim", "planners", "lab", "studies")
 TABLES = ("hardware_models/data", "scenarios/data", "scenarios/traces")
 RAW = ROOT / "scenarios/data/raw"
-"""Tables that runs do not read; other tables are derived from them."""
+"""Raw tables: runs read only the tables derived from them."""
 
 IDLE = ("about",)
-"""Keys of a configuration that no result depends on."""
+"""Keys of a configuration that do not affect results."""
 
 REMEMBERED = 256
-"""Configurations and setups that stay in memory, at 0.2 MB each."""
+"""Configurations and setups kept in memory, at 0.2 MB each."""
 
 
 def fingerprint(modules: Iterable[str], files: Iterable[Path] = ()) -> str:
-    """Return a hash of files, tables, and modules with what they import from this repository.
+    """Return a hash of files, tables, and modules with their imports from this repository.
 
-    A module from elsewhere stands for its top-level package.
+    For a module from elsewhere, its whole top-level package is hashed.
     Raises ValueError if this repository has no such module.
     """
     found: set[str] = set()
@@ -60,13 +59,13 @@ def fingerprint(modules: Iterable[str], files: Iterable[Path] = ()) -> str:
 
 @cache
 def imported(module: str) -> tuple[str, ...]:
-    """Return the modules of this repository that a module imports, anywhere in its source."""
+    """Return the modules of this repository that a module imports, also within functions."""
     tree = ast.parse(_source(module).read_bytes())
     return tuple(dict.fromkeys(name for node in ast.walk(tree) for name in _named(node)))
 
 
 def _named(node: ast.AST) -> Iterator[str]:
-    """Yield the modules that an import statement loads; the repository has no relative imports."""
+    """Yield the modules loaded by an import statement; the repository has no relative imports."""
     if isinstance(node, ast.Import):
         yield from (each.name for each in node.names if _is_ours(each.name))
     elif isinstance(node, ast.ImportFrom) and node.module and _is_ours(node.module):
@@ -90,7 +89,7 @@ def _path(module: str) -> Path | None:
 
 def _source(module: str) -> Path:
     if (path := _path(module)) is None:
-        raise ValueError(f"{module}: there is no such module")
+        raise ValueError(f"{module}: no such module")
     return path
 
 
@@ -103,7 +102,7 @@ def _tables() -> frozenset[Path]:
 
 
 def _foreign(package: str) -> list[Path]:
-    """Return the source files of a package from elsewhere, or of a single module."""
+    """Return the source files of a package or module from elsewhere."""
     spec = find_spec(package) if package else None
     if spec is None:
         return []
@@ -115,12 +114,12 @@ def _foreign(package: str) -> list[Path]:
 
 @cache
 def _hash(path: Path, modified_ns: int) -> bytes:
-    """Return the hash of a file, read once for each time of its last change."""
+    """Return the hash of a file, which is read again only after it was modified."""
     return sha256(path.read_bytes()).digest()
 
 
 def run_key(overrides: tuple[str, ...], seed: int, module: str, measure: str) -> str:
-    """Return the key of a run and of its measure in a module; raise InputError if it cannot run."""
+    """Return the key of a run and its measure function; raise InputError if it cannot run."""
     parts = (
         configuration(overrides),
         str(seed),
@@ -139,14 +138,14 @@ def composition(overrides: tuple[str, ...]) -> tuple[list[str], DictConfig]:
 
 @lru_cache(maxsize=REMEMBERED)
 def prepared(overrides: tuple[str, ...]) -> tuple[Setup, bool]:
-    """Return the setup of a run, and whether its planner is the default; raise InputError."""
+    """Return the setup of a run, and whether it uses the default planner; raise InputError."""
     with_planner, config = composition(overrides)
     return set_up(config, with_planner), len(with_planner) > len(overrides)
 
 
 @cache
 def configuration(overrides: tuple[str, ...]) -> str:
-    """Return the configuration of a run as YAML, without keys that no result depends on."""
+    """Return the configuration of a run as YAML, without `IDLE` keys."""
     config = prepared(overrides)[0].config
     kept = [str(key) for key in config if key not in IDLE]
     return OmegaConf.to_yaml(OmegaConf.masked_copy(config, kept))
@@ -154,7 +153,7 @@ def configuration(overrides: tuple[str, ...]) -> str:
 
 @cache
 def code(overrides: tuple[str, ...], measure: str) -> str:
-    """Return a hash of the source code and files of a run and of the module of its measure."""
+    """Return a hash of the source code and files of a run, and of the measure's module."""
     nodes = list(_nodes(OmegaConf.to_container(prepared(overrides)[0].config)))
     targets = [
         node["_target_"] for node in nodes if isinstance(node, Mapping) and "_target_" in node
@@ -165,7 +164,7 @@ def code(overrides: tuple[str, ...], measure: str) -> str:
 
 
 def forget() -> None:
-    """Forget what was composed and read; call it after a file has changed."""
+    """Clear all caches; to be called after a file has changed."""
     for each in (composition, prepared, configuration, code, imported, _path, _tables):
         each.cache_clear()
 
@@ -179,7 +178,7 @@ def _nodes(node: Any) -> Iterator[Any]:
 
 
 def _files(text: str) -> Iterator[Path]:
-    """Yield the file that a text names, or the tables in the directory that it names."""
+    """Yield the file that a text names, or the tables in a directory that it names."""
     try:
         path = Path(text)
         if path.is_file():
@@ -188,4 +187,4 @@ def _files(text: str) -> Iterator[Path]:
             tables = (one for one in path.iterdir() if one.suffix.lower() in (*SUFFIXES, ".toml"))
             yield from (one for one in tables if one.is_file())
     except (OSError, ValueError):
-        pass  # The text is no path, or the directory cannot be read.
+        pass  # The text is not a path, or the directory cannot be read.

@@ -1,6 +1,6 @@
-"""Compares two data planes on one scenario up to the first difference.
+"""Compares two data planes in the same scenario up to the first difference.
 
-Both worlds advance tick by tick; results are compared and dropped, so memory stays constant.
+Both worlds advance tick by tick. Results are dropped once compared, so memory stays constant.
 """
 
 from collections import Counter
@@ -41,16 +41,16 @@ KEYS = ("query", "window", "operator", "triggered_s", "at_s")
 """Columns that identify a row of a table."""
 
 WALL = ("wall_s", "planning_wall_s")
-"""Figures of a summary in wall-clock time."""
+"""Values of a summary in wall-clock time, which are not compared."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """The first difference of two data planes."""
+    """The first difference between two data planes."""
 
     what: str  # the request, or the row of a table
     by_s: float  # simulated time of the tick (requests) or flush (rows) that found it
-    values: Values  # by column: of the reference and of the other
+    values: Values  # values of the reference and of the other plane, by column
 
 
 @dataclass(frozen=True)
@@ -59,12 +59,12 @@ class Agreement:
 
     requests: int  # number of equal requests
     rows: int  # number of equal rows of tables
-    wall_s: tuple[float, float]  # of each world, without the planner and without compiling
+    wall_s: tuple[float, float]  # wall-clock time of each world, without planning and compiling
     difference: Difference | None
 
 
 class DataPlaneError(Exception):
-    """A world raised on one of the data planes; the message is one sentence."""
+    """A world raised an exception on one of the data planes; the message is one sentence."""
 
 
 def data_plane_name(setup: Setup) -> str:
@@ -72,8 +72,8 @@ def data_plane_name(setup: Setup) -> str:
     target = str(setup.config.data_plane._target_)
     if target == f"{EventsPlane.__module__}.{EventsPlane.__qualname__}":
         raise InputError(
-            f"data_plane._target_={target}: is the reference that others are compared with; leave "
-            "it out to compare data_plane=blocks, or name another data plane"
+            f"data_plane._target_={target}: is the reference itself; leave it out to compare "
+            "data_plane=blocks, or name another data plane"
         )
     return target.rpartition(".")[2]
 
@@ -84,9 +84,9 @@ def agree(
 ) -> Agreement:
     """Run a scenario on the reference and on the setup's data plane, and compare their results.
 
-    Compared are every request that ended (to the nanosecond; without the parts of its time if it
-    was not completed), every row of every table, and the summary without wall-clock times.
-    `progress` gets the simulated time in seconds. Raises DataPlaneError if a world raises.
+    It compares every request that ended to the nanosecond (without the parts of the time if it was
+    not completed), every row of every table, and the summary without wall-clock times. `progress`
+    gets the simulated time in seconds. Raises DataPlaneError if a world raises an exception.
     """
     sides = _Side(setup, planner, EventsPlane), _Side(setup, planner, setup.data_plane)
     scenario = sides[0].world.scenario
@@ -160,11 +160,11 @@ class _Side:
 
 
 def compare_requests(one: Ints, other: Ints, operators: Sequence[str]) -> tuple[str, Values] | None:
-    """Return the first request that differs, with the values that do, or None.
+    """Return the first request that differs, with the differing values, or None.
 
     Rows are those of ``sim.dataplane.base.request_rows`` between two cuts, by (end, query, number).
     """
-    for rows in (one, other):  # Private columns may differ, and times of what was not completed.
+    for rows in (one, other):  # Private columns and parts of unfinished requests may differ.
         rows[:, VISIT] = 0
         unfinished = rows[:, OUTCOME] != OUTCOMES.index(COMPLETED)
         rows[np.ix_(unfinished, part_columns(len(operators)))] = 0
@@ -173,7 +173,7 @@ def compare_requests(one: Ints, other: Ints, operators: Sequence[str]) -> tuple[
     n = min(len(one), len(other))
     unlike = np.flatnonzero((one[:n] != other[:n]).any(axis=1))
     at = int(unlike[0]) if len(unlike) else n
-    # Of the two that stand there, the one that ended first is missing or different on one side.
+    # Of the two requests in this row, the one that ended first is missing or differs on one side.
     _, query, number = min(
         (int(row[ENDED]), int(row[QUERY]), int(row[NUMBER]))
         for rows in (one, other)
@@ -195,7 +195,7 @@ def compare_requests(one: Ints, other: Ints, operators: Sequence[str]) -> tuple[
 
 
 def _known(record: RequestRecord, operators: Sequence[str]) -> dict[str, Any]:
-    """Return the values of a request by column, in the order in which they arose."""
+    """Return the values of a request by column, in the order in which they came about."""
     values = asdict(record)
     known = {name: values[name] for name in ("arrival_ns", "deployment", "size", "length")}
     known["allowance"] = record.allowance
@@ -209,7 +209,7 @@ def _known(record: RequestRecord, operators: Sequence[str]) -> dict[str, Any]:
 def compare_tables(
     name: str, one: pl.DataFrame, other: pl.DataFrame, before: int = 0
 ) -> tuple[str, Values] | None:
-    """Return the first row, numbered from `before`, and its values that differ, or None."""
+    """Return the first differing row, numbered from `before`, and its differing values, or None."""
     if one.equals(other):
         return None
     n = min(one.height, other.height)

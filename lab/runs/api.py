@@ -26,17 +26,17 @@ DEFAULT_PLANNER = "planner=cheapest_feasible"
 
 @dataclass(frozen=True, repr=False)
 class Result:
-    """What a run showed.
+    """The results of a run.
 
     Args:
-        summary: the figures of ``summary.json``.
+        summary: the values of ``summary.json``.
         queries: one row per query.
         windows: one row per query and evaluation window.
-        operators: where the latency of each window went, by operator.
-        decisions: one row per decision of the planner, and per deployment that a failure ended.
-        offers: one row per plan that the planner put on record.
+        operators: one row per query, evaluation window and operator: where the latency went.
+        decisions: one row per decision of the planner, and per deployment ended by a failure.
+        offers: one row per plan that the planner logged.
         profiling: one row per profiling run.
-        scenario: what was simulated.
+        scenario: the simulated scenario.
         seed: the seed.
         requests: one row per request, if the configuration has ``requests=true``; else None.
     """
@@ -53,7 +53,7 @@ class Result:
     requests: pl.DataFrame | None = None
 
     def __repr__(self) -> str:
-        """Return the result in short, as the tables are long."""
+        """Return the main values, not the tables."""
         summary = self.summary
         return (
             f"Result({summary['planner']}, seed {self.seed}: {summary['status']}, service goodput "
@@ -69,19 +69,19 @@ def run(
 ) -> Result:
     """Simulate one planner.
 
-    Runs do not touch each other, however many one process makes. What the command would warn of, a
-    planner that raised or an SLO that nothing can meet, is a ``UserWarning``.
+    Runs in one process are independent of each other. Warnings of the command, such as about a
+    planner that raised or an SLO that no plan can meet, are ``UserWarning``.
 
     Args:
         overrides: as on the command line, such as ``["workload.rate=0.2", "seed=1"]``.
-        planner: the planner; without one, that of the overrides or of their experiment, or else
+        planner: the planner; by default that of the overrides or of their experiment, or else
             CheapestFeasible.
-        directory: also write a run directory there, without figures.
+        directory: where to write a run directory, without figures; none by default.
 
     Raises:
-        InputError: something in the input is wrong; the message is one sentence.
-        lab.common.wall_limit.WallLimitError: it took longer than ``max_wall_s``; what was computed
-            is in the directory, if there is one.
+        InputError: the input is wrong; the message is one sentence.
+        lab.common.wall_limit.WallLimitError: the run took longer than ``max_wall_s``; the directory
+            has the results until then.
     """
     if isinstance(overrides, str):
         raise InputError(f"overrides={overrides!r}: must be a list, such as [{overrides!r}]")
@@ -90,7 +90,7 @@ def run(
     for override in overrides:
         if not isinstance(override, str):
             raise InputError(f"overrides: {override!r} must be a text KEY=VALUE")
-        refuse_hydra(override, "to write results, give directory")
+        refuse_hydra(override, "use the argument directory to write results")
     if not isinstance(directory, str | PathLike | None):
         raise InputError(f"directory={directory!r}: must be a path")
     if planner is not None and not isinstance(planner, Planner):
@@ -100,7 +100,7 @@ def run(
     for override in overrides:
         if planner is not None and key_of(override).split(".")[0] == "planner":
             raise InputError(
-                f"{override}: a planner is given as an object already; give it its parameters there"
+                f"{override}: the planner is an object here; pass the parameters to its constructor"
             )
     overrides, config = composed(overrides)
     setup = set_up(config, overrides, planner)
@@ -140,7 +140,7 @@ def result_of(setup: Setup, directory: Path | None = None) -> Result:
 
 
 def composed(overrides: Sequence[str]) -> tuple[list[str], DictConfig]:
-    """Return overrides, after a default planner if none is named, and their configuration."""
+    """Return overrides, with the default planner if they name none, and the configuration."""
     config = compose(overrides)
     named = {"planner", "planner._target_"} & set(map(key_of, overrides))
     if named or config.planner.get("_target_") is not None:

@@ -1,7 +1,7 @@
 """Resuming a run: its checkpoint, and checks of its directory.
 
-The checkpoint has the profiled configurations, written to disk within a second. An unfinished run
-resumes from it; a finished run removes it.
+The checkpoint has the profiled configurations; they are on disk within a second. An unfinished run
+resumes from it; a finished run deletes it.
 """
 
 import json
@@ -25,31 +25,30 @@ from lab.runs.run_directory import (
     TakenError,
     read_summary,
 )
-from lab.version import not_ours, versions
+from lab.version import version_mismatch, versions
 from sim.metrics.request_table import REQUESTS
 from sim.metrics.results import SCHEMAS
 from sim.planning.profiling_log import ProfileRecord, ProfilingLog
 
 UNSAVED_S = 1.0
-"""Wall-clock seconds of profiling that may be lost; to write each line at once triples the time."""
+"""Wall-clock seconds of profiling that may be lost; writing each line at once would take triple."""
 
-LEAVE_OUT = "leave out resume=true to start one"
+LEAVE_OUT = "omit resume=true to start one"
 
 
 class Checkpoint:
-    """The file ``checkpoint.jsonl`` of one planner's run: the versions, then one record a line.
+    """The file ``checkpoint.jsonl`` of one planner's run: the versions, then one record per line.
 
     A killed process loses at most the last second of profiling and the current profiling run. An
-    incomplete last line is ignored. With `go_on`, the run resumes from the file; otherwise the
-    file is replaced. Raises InputError if it cannot be read or is of other versions.
+    incomplete last line is ignored. With `resume`, the run resumes from the file; otherwise the
+    file is replaced. Raises InputError if it cannot be read or has other versions.
     """
 
-    def __init__(self, directory: Path, go_on: bool) -> None:
+    def __init__(self, directory: Path, resume: bool) -> None:
         self.path = directory / CHECKPOINT
         directory.mkdir(parents=True, exist_ok=True)
-        lines = (
-            self.path.read_bytes().splitlines(keepends=True) if go_on and self.path.exists() else []
-        )
+        resume = resume and self.path.exists()
+        lines = self.path.read_bytes().splitlines(keepends=True) if resume else []
         if lines and not lines[-1].endswith(b"\n"):
             lines.pop()
         earlier = _records(self.path, lines)
@@ -64,13 +63,13 @@ class Checkpoint:
         self.profiling_log = ProfilingLog(earlier, self.add)
 
     def add(self, record: ProfileRecord) -> None:
-        """Add a record; records of the same second are written together."""
+        """Add a record; all records of a second are written together."""
         self._unsaved.append(record)
         if self._failure is None and perf_counter() - self._saved_s >= UNSAVED_S:
             try:
                 self._save()
             except OSError as error:
-                # The caller is a planner, which is not to blame; the next flush raises.
+                # The caller is a planner, which is not at fault; the next flush raises this.
                 self._failure = error
 
     def _save(self) -> None:
@@ -95,24 +94,24 @@ class Checkpoint:
 
 
 def _records(path: Path, lines: list[bytes]) -> list[ProfileRecord]:
-    """Return the records of a checkpoint's whole lines."""
+    """Return the records in the complete lines of a checkpoint."""
     records = []
     for number, line in enumerate(lines, 1):
         try:
             if number > 1:
                 records.append(ProfileRecord.from_line(line))
-            elif other := not_ours(json.loads(line)):
-                raise ValueError(other)
+            elif mismatch := version_mismatch(json.loads(line)):
+                raise ValueError(mismatch)
         except ValueError as error:
-            raise InputError(f"{path}, line {number}: cannot be resumed from: {error}") from None
+            raise InputError(f"{path}, line {number}: cannot be resumed: {error}") from None
     return records
 
 
 def check_resumable(directory: Path, config: DictConfig, alone: bool) -> None:
-    """Raise TakenError unless a directory holds a finished or resumable run of a configuration."""
+    """Raise TakenError unless a directory has a finished or resumable run of a configuration."""
     where = f"hydra.run.dir={directory}"
     if not (directory / CONFIG).exists():
-        raise TakenError(f"{where}: holds no run to resume; {LEAVE_OUT}")
+        raise TakenError(f"{where}: has no run to resume; {LEAVE_OUT}")
     try:
         there = with_current_paths(OmegaConf.to_container(OmegaConf.load(directory / CONFIG)))
     except (OSError, YAMLError) as error:
@@ -126,38 +125,38 @@ def check_resumable(directory: Path, config: DictConfig, alone: bool) -> None:
     if different := _difference(there, here):
         key, old, new = different
         raise TakenError(
-            f"{where}: holds a run of another configuration: {key} is {old} there and {new} here; "
-            "resume with the keys that it was started with"
+            f"{where}: has a run of another configuration: {key} is {old} there and {new} here; "
+            "resume with the same overrides"
         )
     check_versions(where, directory)
     if alone and not is_finished(directory) and not (directory / CHECKPOINT).exists():
         raise TakenError(
-            f"{where}: holds no {CHECKPOINT} to resume from; name another directory to start anew"
+            f"{where}: has no {CHECKPOINT} to resume from; name another directory to start again"
         )
 
 
 def check_versions(where: str, directory: Path) -> None:
-    """Raise TakenError if the results in a directory are known to be of other versions."""
+    """Raise TakenError if the results in a directory are known to have other versions."""
     try:
         summary = read_summary(directory)
-    except (OSError, ValueError):  # There is none, or a failing machine cut it off.
+    except (OSError, ValueError):  # There is none, or a crash damaged it.
         return
     for one in [summary] if "status" in summary else summary.values():
-        if "versions" in one and (other := not_ours(one["versions"])):
-            raise TakenError(f"{where}: cannot be resumed from: {other}")
+        if "versions" in one and (mismatch := version_mismatch(one["versions"])):
+            raise TakenError(f"{where}: cannot be resumed: {mismatch}")
 
 
 def is_finished(directory: Path) -> bool:
-    """Return whether a directory holds one planner's run that has reached its horizon."""
+    """Return whether a directory has one planner's run that reached its horizon."""
     try:
         return read_summary(directory).get("status") == "finished"
-    except (OSError, ValueError):  # There is none, or a failing machine cut it off.
+    except (OSError, ValueError):  # There is none, or a crash damaged it.
         return False
 
 
 def clear(directory: Path) -> None:
-    """Remove the results of one planner's unfinished run and their reports, not its checkpoint."""
-    # The summary goes first, so that a kill leaves no run that seems to lack tables.
+    """Remove the results and reports of one planner's unfinished run, but not its checkpoint."""
+    # The summary goes first: if killed here, no run seems to lack tables.
     for name in (SUMMARY, TRACE, TRACE_PICTURE):
         (directory / name).unlink(missing_ok=True)
     for table in (*SCHEMAS, REQUESTS, REPORT):

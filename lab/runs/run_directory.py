@@ -1,4 +1,4 @@
-"""The directory of one planner's run; its files are complete at every moment."""
+"""The directory of one planner's run; its files are complete at any time."""
 
 import json
 from collections import Counter
@@ -18,8 +18,8 @@ from lab.common.errors import InputError, one_line
 from sim.metrics.results import SCHEMAS
 
 LOCK = ".lock"
-"""The file that is locked; it is there only while the lock is held."""
-UNDER_WAY = "another process writes into it; wait for its end, or name another directory"
+"""The lock file; it exists only while the directory is locked."""
+UNDER_WAY = "another process is writing to it; wait until it ends, or name another directory"
 SUMMARY = "summary.json"
 CONFIG = "config.yaml"
 ERROR = "error.txt"
@@ -27,30 +27,30 @@ JOBS = "jobs.yaml"
 CHECKPOINT = "checkpoint.jsonl"
 TRACE, TRACE_PICTURE = "trace.json", "trace.png"
 MOST_NAMED = 8
-"""Most runs that a message names."""
+"""Most runs named in a message."""
 
 
 @contextmanager
 def held(directory: Path, otherwise: str = "") -> Iterator[None]:
-    """Lock a directory for the body. If another holds it, wait, or raise InputError(otherwise)."""
+    """Lock a directory for the body; if it is locked, wait, or raise InputError(otherwise)."""
     lock = FileLock(directory / LOCK)
     try:
         lock.acquire(blocking=not otherwise)
     except Timeout:
         raise InputError(otherwise) from None
     except OSError:
-        pass  # No locks here. Where nothing can be written, the first result says so.
+        pass  # This file system has no locks, or cannot be written; the first result reports that.
     try:
         yield
     finally:
         if lock.is_locked:
-            with suppress(OSError):  # Windows does not remove open files.
+            with suppress(OSError):  # Windows does not delete open files.
                 (directory / LOCK).unlink()
         lock.release()
 
 
 class TakenError(InputError):
-    """A directory holds something else, which must not be overwritten."""
+    """A directory has other results, which must not be overwritten."""
 
 
 def write_aside(path: Path, text: str) -> None:
@@ -71,7 +71,7 @@ def read_summary(directory: Path) -> dict[str, Any]:
 
 
 def load_config(path: Path) -> Any:
-    """Read a ``config.yaml``; raises InputError if it cannot be read."""
+    """Read a ``config.yaml``; raise InputError if it cannot be read."""
     try:
         return OmegaConf.load(path)
     except (OSError, UnicodeError, YAMLError, OmegaConfBaseException) as error:
@@ -79,37 +79,33 @@ def load_config(path: Path) -> Any:
 
 
 def holds_run(directory: Path) -> bool:
-    """Return whether a directory holds results of a run or a comparison, or a run to resume."""
-    return (directory / SUMMARY).exists() or broke_off(directory)
+    """Return whether a directory has results of a run or a comparison, or a run to resume."""
+    return (directory / SUMMARY).exists() or is_resumable(directory)
 
 
-def broke_off(directory: Path) -> bool:
-    """Return whether a directory holds an unfinished run that can be resumed."""
+def is_resumable(directory: Path) -> bool:
+    """Return whether a directory has an unfinished run that can be resumed."""
     return (directory / CHECKPOINT).exists() and (directory / CONFIG).exists()
 
 
 def holds_sweep(directory: Path) -> bool:
-    """Return whether a directory holds a sweep, which has ``jobs.yaml`` or numbered results."""
+    """Return whether a directory has a sweep, that is, ``jobs.yaml`` or numbered results."""
     return (directory / JOBS).exists() or any(
         summary.parent.name.isdecimal() for summary in directory.glob(f"*/{SUMMARY}")
     )
 
 
 def claim(directory: Path, key: str = "hydra.run.dir") -> None:
-    """Create a directory that the user named by `key`; TakenError if it holds a run or a sweep."""
-    if broke_off(directory):
+    """Create a directory that the user named by `key`; TakenError if it has a run or a sweep."""
+    elsewhere = "name another directory or delete this one"
+    if is_resumable(directory):
         raise TakenError(
-            f"{key}={directory}: holds a run that broke off; add resume=true to go on with it, "
-            "name another directory or remove this one"
+            f"{key}={directory}: has an unfinished run; add resume=true to resume it, {elsewhere}"
         )
     if (directory / SUMMARY).exists():
-        raise TakenError(
-            f"{key}={directory}: holds results already; name another directory or remove this one"
-        )
+        raise TakenError(f"{key}={directory}: already has results; {elsewhere}")
     if holds_sweep(directory):
-        raise TakenError(
-            f"{key}={directory}: holds a sweep; name another directory or remove this one"
-        )
+        raise TakenError(f"{key}={directory}: has a sweep; {elsewhere}")
     directory.mkdir(parents=True, exist_ok=True)
     (directory / ERROR).unlink(missing_ok=True)
 
@@ -127,19 +123,19 @@ class RunDirectory:
         """Write the next part of each table that has new rows, then the summary."""
         for name, frame in frames.items():
             if self._parts[name] and frame.is_empty():
-                continue  # The first part is written even if it is empty, for its columns.
+                continue  # The first part is written even if empty, because it has the columns.
             table = self.path / name
             table.mkdir(exist_ok=True)
             part = table / f"part-{self._parts[name]:05d}.parquet"
             with written_aside(part) as aside:
-                # Quicker to read and write than zstd, for 5 to 19 % more bytes of a simulated hour.
+                # Faster to read and write than zstd, and 5 to 19 % larger for a simulated hour.
                 frame.write_parquet(aside, compression="lz4")
             self._parts[name] += 1
         write_summary(self.path, summary)
 
 
 def never_ran(directory: Path) -> str:
-    """Return a sentence that names compared planners without results, if any; or InputError."""
+    """Return a sentence naming compared planners without results, or nothing; or InputError."""
     config = directory / CONFIG
     compared = OmegaConf.select(load_config(config), "planner.compare") if config.exists() else {}
     names = [name for name in compared or {} if not (directory / str(name) / SUMMARY).is_file()]
@@ -149,14 +145,14 @@ def never_ran(directory: Path) -> str:
 
 
 def _in_order(path: Path) -> list[tuple[bool, int, str]]:
-    """Return a sort key of a path: its parts, with numbers in numerical order."""
+    """Return a sort key for a path: its parts, with numbers in numerical order."""
     return [
         (not part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in path.parts
     ]
 
 
 def planner_directories(directory: Path) -> dict[str, Path]:
-    """Return the run directories in a directory, or itself, by relative path, numbers in order."""
+    """Return the run directories at or below a directory by relative path, numbers in order."""
     found = {}
     for summary in sorted(directory.rglob(SUMMARY), key=_in_order):
         if (summary.parent / "queries").is_dir():
@@ -165,18 +161,18 @@ def planner_directories(directory: Path) -> dict[str, Path]:
 
 
 def only_run(given: str, runs: Sequence[Path], of: str = "") -> Path:
-    """Return the only run (of a planner) in a directory; InputError for none or several."""
+    """Return the only one of some runs (of a planner); InputError for none or several."""
     if not runs:
-        raise InputError(f"{given}: holds no results; name the directory of a run")
+        raise InputError(f"{given}: has no results; name the directory of a run")
     if len(runs) > 1:
         named = ", ".join(map(str, runs[:MOST_NAMED]))
         rest = f" and {len(runs) - MOST_NAMED} more" if len(runs) > MOST_NAMED else ""
-        raise InputError(f"{given}: holds {len(runs)} runs{of}; name one: {named}{rest}")
+        raise InputError(f"{given}: has {len(runs)} runs{of}; name one: {named}{rest}")
     return runs[0]
 
 
 def scan(directory: Path, table: str) -> pl.LazyFrame:
-    """Return a table of ``SCHEMAS`` of a run as a lazy frame, without rows if none is written."""
+    """Return a table of a run as a lazy frame, empty if nothing was written yet."""
     if table not in SCHEMAS:
         raise ValueError(f"table={table!r}: must be one of {', '.join(SCHEMAS)}")
     parts = sorted((Path(directory) / table).glob("part-*.parquet"))
@@ -186,5 +182,5 @@ def scan(directory: Path, table: str) -> pl.LazyFrame:
 
 
 def scan_parts(parts: Sequence[Path]) -> pl.LazyFrame:
-    """Return part files as a lazy frame; names may hold characters of glob patterns."""
+    """Return part files as a lazy frame; their names may contain glob characters."""
     return pl.scan_parquet(list(parts), glob=False)

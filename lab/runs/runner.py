@@ -1,4 +1,4 @@
-"""Simulates one planner on one scenario, in steps, and passes on results at every flush."""
+"""Simulates one planner in one scenario, in steps, and passes on results at every flush."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,7 +18,7 @@ from sim.planning.profiling_log import ProfilingLog
 
 STEP_S = 10.0
 MOST_REQUESTS = 200_000
-"""Requests in memory above which results are passed on at the end of a step."""
+"""If more requests than this are in memory at the end of a step, results are passed on."""
 
 Sink = Callable[[Mapping[str, pl.DataFrame], Mapping[str, Any]], None]
 ShowProgress = Callable[[float], None]
@@ -26,11 +26,11 @@ ShowProgress = Callable[[float], None]
 
 @contextmanager
 def single_threaded() -> Iterator[None]:
-    """Limit linear algebra to one thread; also a decorator.
+    """Limit linear algebra to one thread; also usable as a decorator.
 
     The number of threads changes the last bits of sums, and threads slow down small matrices.
     """
-    import scipy.linalg  # noqa: F401 -- limits hold for libraries that are loaded
+    import scipy.linalg  # noqa: F401 -- the limits apply only to libraries already loaded
     from threadpoolctl import threadpool_limits
 
     with threadpool_limits(limits=1, user_api="blas"):
@@ -48,9 +48,9 @@ def simulate(
 ) -> dict[str, Any]:
     """Simulate one planner to the horizon, and return the summary.
 
-    At every flush, sinks get the new rows of every table and the summary so far. `progress` gets
-    the simulated time in seconds. A `profiling_log` holds the records of a resumed run.
-    Raises WallLimitError after the setup's limit; the sinks have the results so far.
+    At every flush, the sinks get the new rows of every table and the summary so far. `progress`
+    gets the simulated time in seconds. `profiling_log` has the records of a resumed run.
+    Raises WallLimitError at the setup's limit; the sinks have the results until then.
     """
     scenario = setup.scenario()
     started = working_s()
@@ -69,7 +69,7 @@ def simulate(
             frames[REQUESTS] = request_frame(log.take(), operators)
         tally.add(frames)
         if status == "finished" and world.planner_errors and not tally.deployed:
-            status = "failed"  # The planner did nothing but raise.
+            status = "failed"  # The planner raised at every call.
         summary = summarise(world, tally, name, status, working_s() - started)
         for sink in sinks:
             sink(frames, summary)
@@ -79,7 +79,7 @@ def simulate(
         flush("running")
         while reached_s < horizon_s:
             reached_s = min(reached_s + STEP_S, next_flush_s, horizon_s)
-            with limit.kept():
+            with limit.enforced():
                 world.run(reached_s)
             progress(reached_s)
             due = reached_s == next_flush_s
@@ -94,8 +94,8 @@ def simulate(
     except TimeUp:
         flush("failed")
         raise WallLimitError(
-            f"{KEY}={setup.max_wall_s:g}: the run of {name} took longer, and was ended at "
-            f"{world.now_s:g} of {horizon_s:g} simulated s; what was computed is kept"
+            f"{KEY}={setup.max_wall_s:g}: the run of {name} reached this limit at "
+            f"{world.now_s:g} of {horizon_s:g} simulated s; the results until then are kept"
         ) from None
     except BaseException:
         flush("failed")

@@ -1,4 +1,4 @@
-"""The summary of a run: the figures of ``summary.json``."""
+"""The summary of a run: the values of ``summary.json``."""
 
 import math
 from collections import Counter
@@ -14,12 +14,12 @@ from sim.controlplane.world import World
 from sim.metrics.goodput_time import goodput_time
 
 MOST_PERCENT = 90
-"""Share of its time in which a query must meet its SLO to count as well served."""
+"""Percentage of its time in which a query's SLO must be met for ``queries_met_share``."""
 LIVED = {"query": pl.Int64, "active_ns": pl.Int64, "met_ns": pl.Int64}
 
 
 class Tally:
-    """Totals of the tables of a run, updated with every part."""
+    """Totals over the tables of a run, updated with every part."""
 
     def __init__(self) -> None:
         self.response_s: list[float] = []
@@ -29,15 +29,16 @@ class Tally:
         self.deployed = 0
         self.refused = 0
         self.on_basis: Counter[str] = Counter()
-        self._lived = pl.DataFrame(schema=LIVED)  # of queries that are still open
-        # Queries that are closed, and of these, those that met their SLO most of their time.
+        self._lived = pl.DataFrame(schema=LIVED)  # of open queries
+        # Closed queries, and those of them whose SLO was met for `MOST_PERCENT` of their time.
         self.closed = self.met = 0
-        self.queries_of: Counter[str] = Counter()  # by class of service, like the next two
+        # These three are by class of service.
+        self.queries_of: Counter[str] = Counter()
         self._active_ns_of: Counter[str] = Counter()
         self._met_ns_of: Counter[str] = Counter()
 
     def slo_met_fraction_of(self, tier: str) -> float | None:
-        """Share of time in which the SLO of a class of service was met; None without queries."""
+        """Return the share of time in which a class's SLO was met; None without queries."""
         active_ns = self._active_ns_of[tier]
         return self._met_ns_of[tier] / active_ns if active_ns else None
 
@@ -56,7 +57,7 @@ class Tally:
         self._add_lived(queries, frames["windows"])
 
     def _add_lived(self, queries: pl.DataFrame, windows: pl.DataFrame) -> None:
-        """Add the time of each query, and judge queries that are closed."""
+        """Add the time of each query, and count the closed queries whose SLO was met."""
         new = windows.select(
             "query",
             "tier",
@@ -76,7 +77,7 @@ class Tally:
 
 
 def _ns(column: str) -> pl.Expr:
-    """Return seconds as whole nanoseconds, whose sums do not depend on their order."""
+    """Return seconds as whole nanoseconds, whose sum does not depend on the order."""
     return (pl.col(column) * NS_PER_S).round().cast(pl.Int64)
 
 
@@ -89,7 +90,7 @@ def response_quantile_s(
     from scipy.stats import CensoredData, ecdf
 
     survival = ecdf(CensoredData(uncensored=response_s, right=censored_s)).sf
-    # The first time at which at most the share of the others still waits.
+    # The first time at which at most 1 - share are still waiting.
     below = survival.probabilities <= 1 - share + 1e-12
     return float(survival.quantiles[below][0]) if below.any() else None
 
@@ -155,7 +156,7 @@ def summarise(
 
 
 def numbers_of(summary: Mapping[str, Any]) -> dict[str, int | float]:
-    """Return the numbers among the figures of a summary."""
+    """Return the numeric values of a summary."""
     return {
         key: value
         for key, value in summary.items()
@@ -164,7 +165,7 @@ def numbers_of(summary: Mapping[str, Any]) -> dict[str, int | float]:
 
 
 def plain(value: Any) -> Any:
-    """Return a value that JSON can hold: without NaN, infinity and objects."""
+    """Return a value fit for JSON: without NaN, infinity and objects."""
     if isinstance(value, Mapping):
         return {str(key): plain(part) for key, part in value.items()}
     if isinstance(value, list | tuple):

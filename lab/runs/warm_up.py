@@ -1,8 +1,8 @@
-"""The first runs, when nothing is compiled yet: they compile in two processes, or compile little.
+"""Compiles the code that the first runs need, in two parallel processes, or avoids it.
 
-Planners and the block data plane do not need each other: one process compiles the block data plane
-in a run of its own, while this one lets planners work on the event data plane, which compiles
-little. A small run does not need the block data plane at all: both planes give the same tables.
+A second process compiles the block data plane in a short run of its own. Meanwhile, this process
+runs the planners on the event data plane, which needs little compilation. A small run does not need
+the block data plane at all, because both planes give the same tables.
 """
 
 import subprocess
@@ -21,18 +21,18 @@ from sim.dataplane.events.plane import EventsPlane
 BLOCKS = "sim.dataplane.blocks"
 
 COMPILING_S = 120.0
-"""Simulated seconds that compile all code: some queries arrive, are planned and are served."""
+"""Simulated seconds until all code is compiled: some queries arrive, are planned and served."""
 FEW_REQUESTS = 100_000
-"""Requests that the event data plane serves before the block data plane would be compiled.
+"""A run of fewer requests ends on the event data plane before the block data plane is compiled.
 
-An event takes about 40 microseconds longer than a request of a block; compiling takes half a minute
+The event data plane takes about 40 microseconds more per request, and compiling takes half a minute
 (`python -m benchmarks start_up`).
 """
 COMPILE_BLOCKS = "from lab.runs.warm_up import compile_blocks; compile_blocks()"
 
 
 def compile_blocks() -> None:
-    """Compile the block data plane, by a short run with a planner that compiles little."""
+    """Compile the block data plane in a short run with a planner that needs little compilation."""
     overrides = ["experiment=speech_small", "planner=cheapest_feasible", "horizon_s=30"]
     setup = set_up(compose(overrides), overrides)
     for name, planner in setup.planners.items():
@@ -64,7 +64,7 @@ def _uses_blocks(setup: Setup) -> bool:
 
 
 def warm_up(runs: Iterable[tuple[Sequence[str], DictConfig]]) -> None:
-    """Compile what runs need, given their overrides and configurations, if nothing is compiled."""
+    """Compile the code for runs, given by overrides and configuration, if none is compiled yet."""
     if not compiled.is_cold(BLOCKS):
         return
     nothing_compiled = compiled.is_cold("sim")

@@ -1,4 +1,4 @@
-"""Launchers of a sweep: checks, settings, what the process of a job needs, and failures."""
+"""Launchers of a sweep: checks, defaults, preparation of a job's process, and failures."""
 
 import multiprocessing
 import os
@@ -17,17 +17,17 @@ from lab.config.settings import register
 from lab.sweeps.progress import FOLDER
 
 RAY_INIT = {
-    "object_store_memory": None,  # With Hydra's default, Ray joins no running cluster.
-    "log_to_driver": False,  # `lab.sweeps.progress` shows what jobs print.
+    "object_store_memory": None,  # With Hydra's default, Ray cannot join a running cluster.
+    "log_to_driver": False,  # `lab.sweeps.progress` shows the output of jobs.
     "logging_level": "error",
 }
 RAY_REMOTE = {
-    "max_retries": 0,  # A retry would be refused: the directory exists. resume=true goes on.
+    "max_retries": 0,  # A retry would fail, because the directory exists; resume=true works.
 }
 ANSWER_S = 5.0
-"""Seconds that the head of a cluster may take to answer."""
+"""Timeout in seconds for connecting to the head of a cluster."""
 ORPHAN_S = 0.2
-"""Seconds between two checks of a process whether its parent still runs."""
+"""Seconds between a job's checks that its parent process is alive."""
 
 
 def launcher_name(config: DictConfig) -> str:
@@ -36,27 +36,27 @@ def launcher_name(config: DictConfig) -> str:
 
 
 def ray_address(config: DictConfig) -> str:
-    """Return the address of the Ray cluster, if one is given."""
+    """Return the address of the Ray cluster; empty if none is given."""
     return str(OmegaConf.select(config, "hydra.launcher.ray.init.address") or "")
 
 
 def prepare(config: DictConfig) -> None:
-    """Correct Hydra's defaults for the launcher of a sweep; InputError if it cannot run here."""
+    """Replace Hydra's defaults for the launcher of a sweep; InputError if it cannot run here."""
     name, launcher = launcher_name(config), config.hydra.launcher
     if name == "joblib":
         if type(launcher.n_jobs) is not int or launcher.n_jobs == 0:
             raise InputError(
                 f"hydra.launcher.n_jobs={shown(launcher.n_jobs)}: must be a whole number of "
-                "processes, or -1 for one a core"
+                "processes, or -1 for one per core"
             )
         with read_write(config):
-            # Finished jobs end at once; joblib would then hand out jobs in large batches.
+            # By default, jobs that end at once (finished ones) make joblib use large batches.
             launcher.batch_size = "1"
-        # There is a process for each core already.
+        # Each core has a process already.
         os.environ.setdefault("POLARS_MAX_THREADS", "1")
     elif name == "ray":
         _check_answer(ray_address(config))
-        # `gave_up` reports the first error in one sentence.
+        # `failure_sentence` reports the first error in one sentence.
         os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")
         with read_write(config), open_dict(config):
             launcher.ray.init = {**RAY_INIT, **launcher.ray.init}
@@ -64,24 +64,24 @@ def prepare(config: DictConfig) -> None:
 
 
 def _check_answer(address: str) -> None:
-    """Check that the head of a cluster answers; Ray itself would try for minutes."""
+    """Check that the head of a cluster answers, because Ray itself would try for minutes."""
     if address in ("", "auto", "local"):
         return
     key = f"hydra.launcher.ray.init.address={address}"
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not host or not port.isdecimal():
-        raise InputError(f"{key}: must be HOST:PORT of the head of a Ray cluster")
+        raise InputError(f"{key}: must be the HOST:PORT of the head of a Ray cluster")
     try:
         create_connection((host, int(port)), ANSWER_S).close()
     except (OSError, OverflowError) as error:
         raise InputError(
-            f"{key}: nothing answers there ({one_line(error)}); start Ray on that machine by "
+            f"{key}: does not answer ({one_line(error)}); start Ray on that machine by "
             f"`ray start --head --port={port}`"
         ) from None
 
 
 def enter(hydra: HydraConf) -> None:
-    """Prepare the process of a job; InputError if it does not see the directory of the sweep."""
+    """Prepare the process of a job; InputError if it cannot see the directory of the sweep."""
     register()
     directory, cwd = Path(hydra.sweep.dir), Path(hydra.runtime.cwd)
     if cwd.is_dir():
@@ -92,15 +92,14 @@ def enter(hydra: HydraConf) -> None:
         _end_with_parent()
     if not (directory / FOLDER).is_dir():
         raise InputError(
-            f"hydra.sweep.dir={directory}: {gethostname()} does not see the folder of the sweep; "
+            f"hydra.sweep.dir={directory}: {gethostname()} cannot see the directory of the sweep; "
             "name one that all machines share"
         )
 
 
 @cache
-@cache
 def _end_with_parent() -> None:
-    """End this process when the process of the sweep is killed, so that it stops writing."""
+    """End this process when the process of the sweep is killed."""
     parent = os.getppid()
 
     def watch() -> None:
@@ -111,19 +110,19 @@ def _end_with_parent() -> None:
     Thread(target=watch, daemon=True).start()
 
 
-def gave_up(error: Exception, config: DictConfig) -> str:
-    """Return a sentence that says why a launcher gave up, and what to do."""
+def failure_sentence(error: Exception, config: DictConfig) -> str:
+    """Return a sentence that says why a launcher failed, and what to do."""
     if isinstance(error, ConnectionError):
         return (
             f"hydra.launcher.ray.init.address={ray_address(config)}: Ray cannot be reached "
             f"({one_line(error)}); if the cluster has a token, set RAY_AUTH_MODE=token here, "
-            "and RAY_AUTH_TOKEN to it"
+            "and RAY_AUTH_TOKEN to the token"
         )
     name = launcher_name(config)
     lines = str(error).split("\n\n")[0].strip().splitlines() or [""]
-    # Ray prints its traces first, the cause last.
+    # Ray prints the cause after its traces.
     reason = one_line(lines[-1] if name == "ray" else " ".join(lines))
     return (
-        f"hydra/launcher={name}: gave up ({type(error).__name__}: {reason}); what has finished is "
-        "kept, and resume=true goes on with the rest"
+        f"hydra/launcher={name}: failed ({type(error).__name__}: {reason}); finished jobs are "
+        "kept, and resume=true runs the others"
     )

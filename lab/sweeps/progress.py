@@ -1,6 +1,6 @@
-"""Progress of a sweep: the output and end of its jobs, by files in a shared directory.
+"""Progress of a sweep: jobs report their output and status by files in a shared directory.
 
-Each job writes one file when it ends; the process of the sweep shows and removes it.
+Each job writes one file when it ends; the process of the sweep shows and deletes it.
 """
 
 import json
@@ -19,10 +19,10 @@ FOLDER = ".progress"
 EVERY_S = 0.2
 
 
-def telling(task: Callable[[], int], sweep: Path, job: int, label: str) -> int:
-    """Run the task of a job, report its output and end to the sweep, and return its exit status."""
+def run_and_report(task: Callable[[], int], sweep: Path, job: int, label: str) -> int:
+    """Run the task of a job, report its output and status, and return its exit status."""
     out, err = StringIO(), StringIO()
-    status = None  # of a job that is interrupted
+    status = None  # if the job is interrupted
     try:
         with redirect_stdout(out), redirect_stderr(err):
             status = task()
@@ -33,7 +33,7 @@ def telling(task: Callable[[], int], sweep: Path, job: int, label: str) -> int:
 
 
 def _without_known(err: str, label: str, known: set[str]) -> str:
-    """Return what a job printed to standard error, without known warnings; add new ones to them."""
+    """Return a job's standard error without known warnings; add its new ones to `known`."""
     lines = []
     for line in err.splitlines(keepends=True):
         sentence = line.replace(label, "", 1)
@@ -45,11 +45,11 @@ def _without_known(err: str, label: str, known: set[str]) -> str:
 
 
 @contextmanager
-def listening(sweep: Path, runs: int | None = None) -> Iterator[dict[int, int | None]]:
-    """Show the output of jobs and how many have ended; yield the exit status of jobs by number.
+def progress_shown(sweep: Path, runs: int | None = None) -> Iterator[dict[int, int | None]]:
+    """Show the output of jobs and how many have ended; yield the exit statuses by job number.
 
-    The mapping fills as jobs end; an interrupted job has None. Of warnings that differ only in
-    their job, the first is shown.
+    The mapping fills as jobs end; an interrupted job has None. A warning that several jobs give is
+    shown once.
     """
     folder = sweep / FOLDER
     rmtree(folder, ignore_errors=True)

@@ -1,7 +1,7 @@
-"""A sweep in the process that starts it: its jobs, checks before them, and what is noted of them.
+"""A sweep in the process that starts it: checks before its jobs, and their record.
 
-The overrides of each job are kept in ``jobs.yaml`` next to the job directories. The objective is
-what another sweeper, which searches, gets of a run: figures of its summary.
+``jobs.yaml``, next to the job directories, has the overrides of each job. The objective is what an
+optimising sweeper, such as Optuna's, gets from a run: one or several values of its summary.
 """
 
 import re
@@ -33,13 +33,13 @@ from lab.runs.run_directory import (
 )
 from lab.runs.summary import numbers_of
 from lab.runs.warm_up import warm_up
-from lab.sweeps.launchers import gave_up, launcher_name
-from lab.sweeps.progress import listening
+from lab.sweeps.launchers import failure_sentence, launcher_name
+from lab.sweeps.progress import progress_shown
 
 JobOverrides = Sequence[str]
 """The overrides of one job."""
 IGNORED = ("resume", wall_limit.KEY)
-"""Keys that may differ when a sweep is resumed; no result depends on them."""
+"""Keys that may differ when a sweep is resumed, because they do not affect results."""
 NUMBER = re.compile(r"(?P<whole>-?\d+)|(?P<decimal>-?\d+\.\d+)")
 OURS = "hydra_plugins.compass_sim.CompassSweeper"
 KEY = "hydra.callbacks.outcome.objective"
@@ -48,7 +48,7 @@ WATCH = "hydra_plugins.compass_sim.WatchedSweeper"
 
 
 def with_new_overrides(jobs: Sequence[JobOverrides]) -> Iterator[JobOverrides]:
-    """Yield jobs with an override, but for its number, that no earlier job had."""
+    """Yield jobs that have a new kind of override; different numbers are the same kind."""
     group_names = groups()
     seen: set[str] = set()
     for job in jobs:
@@ -66,14 +66,14 @@ def _kind(override: str, group_names: Container[str]) -> str:
 
 
 def check_free(directory: Path, resume: bool) -> None:
-    """Raise InputError if a directory holds a run, other versions, or a sweep not to be resumed."""
+    """Raise InputError if a directory has a run, other versions, or a sweep not to be resumed."""
     where = f"hydra.sweep.dir={directory}"
     if holds_run(directory):
-        raise InputError(f"{where}: holds a single run or a comparison; name another directory")
+        raise InputError(f"{where}: has a single run or a comparison; name another directory")
     if not resume and holds_sweep(directory):
         raise InputError(
-            f"{where}: holds a sweep already; add resume=true to go on with it, name another "
-            "directory or remove this one"
+            f"{where}: already has a sweep; add resume=true to resume it, name another directory "
+            "or delete this one"
         )
     if resume:
         numbered = [one.parent for one in directory.glob(f"*/{SUMMARY}")]
@@ -82,7 +82,7 @@ def check_free(directory: Path, resume: bool) -> None:
 
 
 def note_jobs(directory: Path, jobs: Sequence[JobOverrides], resume: bool) -> None:
-    """Write ``jobs.yaml``; InputError unless a resumed sweep has its jobs, or more at the end."""
+    """Write ``jobs.yaml``; InputError if the earlier jobs of a resumed sweep have changed."""
     check_free(directory, resume)
     where = f"hydra.sweep.dir={directory}"
     file = directory / JOBS
@@ -97,52 +97,52 @@ def note_jobs(directory: Path, jobs: Sequence[JobOverrides], resume: bool) -> No
     for number, (old, new) in enumerate(zip(before, now, strict=False)):
         if old != new:
             raise InputError(
-                f"{where}: holds another sweep: job {number} {_change(old, new)}; resume with the "
-                "overrides that it was started with, in their order (further values may follow if "
-                "they make further jobs at the end alone)"
+                f"{where}: has another sweep: job {number} {_change(old, new)}; resume with the "
+                "same overrides in the same order (values may be added if all their jobs come "
+                "after the others)"
             )
     if len(now) > len(before):
-        # PyYAML's compiled emitter would escape characters beyond the basic plane of Unicode.
+        # The compiled emitter of PyYAML would escape characters beyond Unicode's basic plane.
         write_aside(file, safe_dump(now, default_flow_style=None, width=10_000, allow_unicode=True))
 
 
 def _change(old: JobOverrides, new: JobOverrides) -> str:
-    """Return a clause that says how the overrides of a job differ from the earlier ones."""
-    gone = [one for one in old if one not in new]
-    come = [one for one in new if one not in old]
-    if not gone and come:
-        return f"was without {' '.join(come)}, and would be with it"
-    if gone and not come:
-        return f"was with {' '.join(gone)}, and would be without it"
-    return f"was {' '.join(gone or old)}, and would be {' '.join(come or new)}"
+    """Return a clause on how the overrides of a job differ from its earlier ones."""
+    removed = [one for one in old if one not in new]
+    added = [one for one in new if one not in old]
+    if not removed and added:
+        return f"did not have {' '.join(added)}"
+    if removed and not added:
+        return f"had {' '.join(removed)}"
+    return f"had {' '.join(removed or old)}, not {' '.join(added or new)}"
 
 
 def is_searched(hydra: HydraConf) -> bool:
-    """Return whether another sweeper than ours chooses the jobs, by Hydra's configuration."""
+    """Return whether a sweeper other than ours chooses the jobs."""
     return hydra.mode == RunMode.MULTIRUN and hydra.sweeper["_target_"] != OURS
 
 
 def objective(directory: Path, wanted: str | Sequence[str]) -> float | tuple[float, ...]:
-    """Return one number or several of the summary of one planner's run, by key, or InputError."""
+    """Return the wanted values of the summary of one planner's run, or raise InputError."""
     summary = read_summary(directory)
     if "planner" not in summary:
-        raise InputError("planner=comparison: a sweeper that searches needs one planner")
+        raise InputError("planner=comparison: an optimising sweeper needs a single planner")
     numbers = {key: float(value) for key, value in numbers_of(summary).items()}
     keys = [wanted] if isinstance(wanted, str) else list(wanted)
     for key in keys:
         if key not in summary:
-            raise InputError(f"{KEY}={key}: no figure of a run; {choices(key, list(numbers))}")
+            raise InputError(f"{KEY}={key}: not in the summary; {choices(key, list(numbers))}")
         if key not in numbers:
             raise InputError(f"{KEY}={key}: has no value in this run")
     return numbers[wanted] if isinstance(wanted, str) else tuple(numbers[key] for key in keys)
 
 
 class BrokenSweepError(Exception):
-    """A sweep could not end; the message is one sentence for the user."""
+    """The launcher or the sweeper failed; the message is one sentence for the user."""
 
 
 class Outcome(Callback):
-    """Records where a sweep or a job writes and how jobs ended; `objective`: keys for a search."""
+    """Records directories and exit statuses of jobs; `objective`: keys for optimising sweepers."""
 
     path: ClassVar[Path | None] = None
     job_path: ClassVar[Path | None] = None
@@ -154,12 +154,12 @@ class Outcome(Callback):
 
     @classmethod
     def forget(cls) -> None:
-        """Forget what an earlier command in this process noted."""
+        """Clear what an earlier command in this process recorded."""
         cls.path = cls.job_path = cls.job_status = None
         cls.job_statuses = {}
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Note the directory of the sweep; wrap a sweeper that is not ours."""
+        """Record the directory of the sweep; wrap a sweeper other than ours."""
         Outcome.path = Path(config.hydra.sweep.dir)
         if is_searched(config.hydra):
             with read_write(config), open_dict(config):
@@ -170,11 +170,11 @@ class Outcome(Callback):
                 }
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Note the directory of a job."""
+        """Record the directory of a job."""
         Outcome.job_path = Path(config.hydra.runtime.output_dir)
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
-        """Note the exit status of a job; return the objective to another sweeper than ours."""
+        """Record the exit status of a job; return the objective to a sweeper other than ours."""
         status = job_return.return_value
         Outcome.job_status = status if isinstance(status, int) else None
         if is_searched(config.hydra):
@@ -186,12 +186,12 @@ class Outcome(Callback):
             except InputError as error:
                 job_return.status, job_return.return_value = JobStatus.FAILED, error
         else:
-            # Our sweeper does not read them, and sending them between processes takes time.
+            # Our sweeper does not use these, and passing them between processes takes time.
             job_return.cfg = job_return.hydra_cfg = None
 
 
 @contextmanager
-def under_way(
+def running_sweep(
     config: DictConfig,
     jobs: Sequence[JobOverrides] | None = None,
     compose: Callable[[JobOverrides], DictConfig] = lambda _: DictConfig({}),
@@ -202,7 +202,7 @@ def under_way(
     Raises InputError for wrong input, before anything is written, and BrokenSweepError if the
     launcher or the sweeper fails.
     """
-    # Each value is composed once: to compose all jobs would delay the first one.
+    # Each kind of override is composed once, because composing all jobs would delay the first.
     composed = [(job, compose(job)) for job in with_new_overrides(jobs or [])]
     directory = Path(config.hydra.sweep.dir).absolute()
     with read_write(config), open_dict(config):
@@ -210,7 +210,7 @@ def under_way(
         config.hydra.overrides.hydra.append(f"hydra.sweep.dir='{quoted}'")
         config.hydra.sweep.dir = str(directory)
     directory.mkdir(parents=True, exist_ok=True)
-    busy = f"hydra.sweep.dir={directory}: another sweep is under way there; wait for its end"
+    busy = f"hydra.sweep.dir={directory}: another sweep is running there; wait until it ends"
     with held(directory, busy):
         if jobs is None:
             check_free(directory, config.resume)
@@ -219,19 +219,20 @@ def under_way(
         try:
             if launcher_name(config) != "basic":
                 warm_up(composed)
-            with listening(directory, None if jobs is None else len(jobs)) as Outcome.job_statuses:
+            count = len(jobs) if jobs is not None else None
+            with progress_shown(directory, count) as Outcome.job_statuses:
                 yield
         except Exception as error:
             if raised_by(error, ("ray", "joblib")):
-                raise BrokenSweepError(gave_up(error, config)) from None
+                raise BrokenSweepError(failure_sentence(error, config)) from None
             if is_searched(config.hydra) and not raised_by(error, COMPOSING):
                 name = config.hydra.runtime.choices["hydra/sweeper"]
                 raise BrokenSweepError(
-                    f"hydra/sweeper={name}: gave up ({one_line(error)}); what has finished is kept"
+                    f"hydra/sweeper={name}: failed ({one_line(error)}); finished jobs are kept"
                 ) from error
             raise
         finally:
-            # Hydra's record holds absolute paths; each job has its own config.yaml.
+            # Hydra's record contains absolute paths, and each job has its own config.yaml.
             (directory / MULTIRUN).unlink(missing_ok=True)
             if {path.name for path in directory.iterdir()} == {JOBS, LOCK}:
-                (directory / JOBS).unlink()  # No job ran, so there is nothing to resume.
+                (directory / JOBS).unlink()  # No job has run, so there is nothing to resume.

@@ -1,1 +1,1 @@
-"""What-if: which machines suffice, and which assumptions the answer hangs on."""
+"""What-if questions: which machines suffice, and which assumptions an answer depends on."""

@@ -1,14 +1,15 @@
-"""The least machines that reach a target, by a search over simulations.
+"""Finds the cheapest machines that reach a target, by a search over simulations.
 
-Candidates are all combinations of the varied keys. More machines (`COUNTS`) are assumed to serve
-no worse: a candidate that fails rules out all with no more of any key, all else the same, and one
-that suffices rules out all that are no cheaper. The next one has the middle price of those left,
-as in a bisection. For a metric that is not of service, such as cost, a candidate rules out itself.
+The candidates are all combinations of the varied keys. More machines (`COUNTS`) are assumed not to
+serve worse. So a candidate that fails rules out all that have no more of any key and are otherwise
+the same, and one that suffices rules out all that are not cheaper. The next candidate is the median
+by price, as in a bisection. For a metric not of service, such as cost, a failure rules out nothing
+else.
 
-Each candidate is simulated on more seeds until a one-sided t-interval of the mean, cut at the
-metric's range, lies on one side of the target. Every look at the data gets an equal part of the
-allowed error (Bonferroni), so a verdict holds with about the stated confidence, and with less if a
-metric is the same on nearly all seeds.
+Each candidate is simulated on more and more seeds until a one-sided t-interval of the mean, cut at
+the metric's range, lies on one side of the target. Each look at the data gets an equal part of the
+allowed error (Bonferroni). So a verdict has about the stated confidence, and less if a metric is
+the same on nearly all seeds.
 """
 
 import re
@@ -32,7 +33,7 @@ LOOKS = (3, 5, 8, 12, 20, 32, 50)
 MOST_CANDIDATES = 10_000
 
 COUNTS = re.compile(r"cluster\.nodes\.\w+\.count|cluster\.profiling\.(lanes|workers)")
-"""Keys of which more never hurts."""
+"""Keys whose increase never makes service worse."""
 
 
 class CandidateVerdict(StrEnum):
@@ -48,18 +49,18 @@ class Candidate:
     """A combination of values."""
 
     settings: Mapping[str, str]  # value of each varied key
-    usd_per_hour: float  # rent of all machines
+    usd_per_hour: float  # price of all machines
 
 
 @dataclass(frozen=True)
 class Tried:
-    """What simulations showed of a candidate."""
+    """The results for a simulated candidate."""
 
     candidate: Candidate
-    values: tuple[float, ...]  # the metric, one of each seed
+    values: tuple[float, ...]  # the metric on each seed
     low: float  # lower bound of its mean at the confidence of a look; -inf if unknown
-    high: float  # upper bound, likewise
-    verdict: CandidateVerdict  # whether it reaches the target
+    high: float  # upper bound of its mean; inf if unknown
+    verdict: CandidateVerdict
 
     @property
     def mean(self) -> float:
@@ -68,17 +69,17 @@ class Tried:
 
 
 Measure = Callable[[Candidate, Sequence[int]], Sequence[float]]
-"""Simulates a candidate on some seeds; returns the metric of each seed."""
+"""Simulates a candidate on some seeds; returns the metric on each seed."""
 
 
 def candidates(
     keys: Sequence[Varied], price: Callable[[Mapping[str, str]], float]
 ) -> list[Candidate]:
-    """Return all combinations by price in dollars per hour; raise InputError for too many."""
+    """Return all combinations, the cheapest per hour first; raise InputError for too many."""
     count = prod(len(key.values) for key in keys)
     if count > MOST_CANDIDATES:
         raise InputError(
-            f"--vary: {count:,} combinations; {MOST_CANDIDATES:,} at most, name fewer values"
+            f"--vary: {count:,} combinations, more than {MOST_CANDIDATES:,}; give fewer values"
         )
     names = [key.key for key in keys]
     found = [
@@ -90,14 +91,14 @@ def candidates(
 
 
 def never_worse(keys: Sequence[Varied], metric: str, at_least: bool) -> frozenset[str]:
-    """Return the counts of machines if more of them cannot make the metric miss its bound."""
+    """Return the varied counts of machines if more machines never hurt the metric, or nothing."""
     known = METRICS.get(metric)
     good = known is not None and known.of_service and known.more_is_better == at_least
     return machines(keys) if good else frozenset()
 
 
 def machines(keys: Sequence[Varied]) -> frozenset[str]:
-    """Return the keys that are counts of machines."""
+    """Return the varied keys that are counts of machines."""
     return frozenset(key.key for key in keys if key.is_number and COUNTS.fullmatch(key.key))
 
 
@@ -110,11 +111,11 @@ def search(
     most_seeds: int,
     within: ValueRange = ANY,
 ) -> list[Tried]:
-    """Try candidates until none before the first that suffices is left; return them in that order.
+    """Simulate candidates until the cheapest that suffices is known; return those simulated.
 
-    ``every`` has the cheapest first, and of equal prices the smallest; ``ordered`` are the keys of
-    which more never hurts. ``target`` is the least mean of the metric, whose range is ``within``;
-    after ``most_seeds`` a candidate is left undecided.
+    ``every`` has the cheapest first and, of equal prices, the smallest; ``ordered`` are the keys
+    whose increase never hurts. ``target`` is the least mean of the metric, whose range is
+    ``within``; after ``most_seeds`` a candidate remains undecided.
     """
     left, tried = list(every), []
     while left:
@@ -123,7 +124,7 @@ def search(
         tried.append(one)
         if one.verdict == CandidateVerdict.SUFFICES:
             left = left[: left.index(chosen)]
-        else:  # Where seeds do not decide, what has no more does not suffice for sure.
+        else:  # If it is undecided, those with no more machines cannot be shown to suffice either.
             left = [each for each in left if not _no_more(each.settings, chosen.settings, ordered)]
     return tried
 
@@ -136,7 +137,7 @@ def judged(
     most_seeds: int,
     within: ValueRange = ANY,
 ) -> Tried:
-    """Simulate a candidate until it can be told whether it reaches the target."""
+    """Simulate a candidate on more and more seeds until its verdict is known."""
     every = looks(most_seeds)
     error = 1 - bound_confidence(confidence, most_seeds)
     values: list[float] = []
@@ -144,10 +145,10 @@ def judged(
     for look in every:
         values += measure(candidate, range(len(values), look))
         low, high = cut(*bounds(values, error), within)
-        if values[-1] == -inf:  # Far from the target, by an amount that has no number.
+        if values[-1] == -inf:  # The metric has no value, which is worse than any number.
             verdict = CandidateVerdict.FAILS
         elif low == high and look < every[-1]:
-            continue  # Equal values say nothing of how much others may differ.
+            continue  # Equal values give no estimate of the variance.
         elif low >= target:
             verdict = CandidateVerdict.SUFFICES
         elif high < target:
@@ -158,17 +159,17 @@ def judged(
 
 
 def looks(most_seeds: int) -> list[int]:
-    """Return the numbers of seeds after which a candidate is judged, of so many at most."""
+    """Return the numbers of seeds after which a candidate is judged, up to `most_seeds`."""
     return [look for look in LOOKS if look < most_seeds] + [most_seeds]
 
 
 def bound_confidence(confidence: float, most_seeds: int) -> float:
-    """Return the confidence of each one-sided bound, at which all looks together keep theirs."""
+    """Return the confidence of each one-sided bound; each look gets a part of the error."""
     return 1 - (1 - confidence) / len(looks(most_seeds))
 
 
 def bounds(values: Sequence[float], error: float) -> tuple[float, float]:
-    """Return one-sided bounds of a mean, each wrong with so much probability, by Student's t."""
+    """Return one-sided t-bounds of a mean; each is wrong with probability `error`."""
     if len(values) < 2 or -inf in values:
         return -inf, inf
     half = student_t(len(values), 1 - error) * stdev(values) / sqrt(len(values))
@@ -176,13 +177,13 @@ def bounds(values: Sequence[float], error: float) -> tuple[float, float]:
 
 
 def cheapest(tried: Sequence[Tried]) -> Tried | None:
-    """Return the cheapest that suffices, or None. The last of one price is the smallest."""
+    """Return the cheapest candidate that suffices, or None; of equal prices, the last simulated."""
     enough = [each for each in tried if each.verdict == CandidateVerdict.SUFFICES]
     return min(reversed(enough), key=lambda each: each.candidate.usd_per_hour, default=None)
 
 
 def best(tried: Iterable[Tried], counts: Collection[str]) -> Tried:
-    """Return the one with the best mean; of equals, the cheapest with the smallest `counts`."""
+    """Return the candidate with the best mean; of equals, the cheapest, then the smallest."""
 
     def rank(one: Tried) -> tuple[float, ...]:
         settings = one.candidate.settings
@@ -191,8 +192,8 @@ def best(tried: Iterable[Tried], counts: Collection[str]) -> Tried:
     return min(tried, key=rank)
 
 
-def in_vain(tried: Iterable[Tried], one: Tried, counts: Collection[str]) -> list[str]:
-    """Return the counts of machines of which a failed candidate had more than the best one."""
+def useless_counts(tried: Iterable[Tried], one: Tried, counts: Collection[str]) -> list[str]:
+    """Return the counts of machines that failed candidates increased without beating `one`."""
     more = [each.candidate.settings for each in tried if each.verdict == CandidateVerdict.FAILS]
     more = [each for each in more if _no_more(one.candidate.settings, each, counts)]
     settings = one.candidate.settings
@@ -200,7 +201,7 @@ def in_vain(tried: Iterable[Tried], one: Tried, counts: Collection[str]) -> list
 
 
 def _no_more(one: Mapping[str, str], other: Mapping[str, str], ordered: Collection[str]) -> bool:
-    """Return whether settings have no more of ordered keys than others, and all else the same."""
+    """Return whether `one` has no more of any ordered key than `other` and is otherwise equal."""
     return all(
         float(value) <= float(other[key]) if key in ordered else value == other[key]
         for key, value in one.items()
@@ -210,7 +211,7 @@ def _no_more(one: Mapping[str, str], other: Mapping[str, str], ordered: Collecti
 def combinations(
     runs: Runs, keys: Sequence[Varied], metric: str
 ) -> tuple[list[Candidate], dict[str, str]]:
-    """Return all combinations by price, and their planners by settings; or InputError."""
+    """Return all combinations by price, and their planners by settings; raise InputError."""
     names: dict[str, str] = {}
 
     def price(settings: Mapping[str, str]) -> float:
@@ -221,7 +222,7 @@ def combinations(
             node, _, last = key.rpartition(".")
             hint = ""
             if last == "standby" and f"{node}.count" in settings:
-                hint = f"; let it follow by '{key}=${{{node}.count}}'"
+                hint = f"; let it follow the count by '{key}=${{{node}.count}}'"
             raise InputError(f"{error} (at {in_words(settings)}){hint}") from None
         scenario = setup.scenario()
         check_tier(metric, scenario.tiers)
@@ -232,8 +233,8 @@ def combinations(
     return candidates(keys, price), names
 
 
-def who_plans(keys: Sequence[Varied], planners: Mapping[str, str]) -> str:
-    """Return the name of the planner, or that planners differ, with a note if it is the default."""
+def planner_in_words(keys: Sequence[Varied], planners: Mapping[str, str]) -> str:
+    """Return the name of the planner, or words for several planners."""
     names = set(planners.values())
     if len(names) > 1 or any(key.key in PLANNER for key in keys):
         return "the planner of each combination"

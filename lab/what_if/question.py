@@ -1,4 +1,4 @@
-"""Parts of a what-if question, and the files of its answer."""
+"""The parts of a what-if question, and the files of its answer."""
 
 import shlex
 import sys
@@ -22,12 +22,12 @@ from lab.runs.run_directory import write_aside
 from lab.runs.summary import numbers_of
 
 TITLE_WIDTH = 70
-"""Characters of a line of a title."""
+"""Most characters in a line of a title."""
 
 
 @dataclass(frozen=True)
 class Varied:
-    """A key and its values, as written in overrides."""
+    """A varied key and its values, as written in overrides."""
 
     key: str
     values: tuple[str, ...]
@@ -43,13 +43,13 @@ class Varied:
 
     @property
     def ascending(self) -> Sequence[str]:
-        """Values with numbers in ascending order; others keep their order."""
+        """Values, in ascending order if they are numbers."""
         return sorted(self.values, key=float) if self.is_number else self.values
 
 
 def varied(option: str, text: str) -> Varied:
     """Return a varied key from ``KEY=A,B``, ``KEY=range(1,9)`` or ``KEY=A``; or InputError."""
-    own = readable(text) != text  # a key that Hydra cannot read
+    own = readable(text) != text  # whether Hydra cannot parse the key
     try:
         parsed = OverridesParser.create().parse_override(
             f"value={text.partition('=')[2]}" if own else text
@@ -69,7 +69,7 @@ def all_varied(option: str, texts: Sequence[str]) -> list[Varied]:
     """Return the varied keys of several texts, see `varied`; raise InputError if a key repeats."""
     found = [varied(option, text) for text in texts]
     if twice := repeated(each.key for each in found):
-        raise InputError(f"{twice[0]} is varied twice; name all its values in one {option}")
+        raise InputError(f"{twice[0]} is varied twice; give all its values in one {option}")
     return found
 
 
@@ -80,19 +80,19 @@ def low_and_high(option: str, text: str) -> Varied:
     if count != 2:
         values = "1 value" if count == 1 else f"{count} values"
         raise InputError(
-            f"{option} {text}: names {values} of {found.key}; must be exactly two, "
+            f"{option} {text}: has {values} of {found.key}; must have exactly two, "
             f"{found.key}=LOW,HIGH"
         )
     return found
 
 
 def numbers(result: Result) -> Mapping[str, Any]:
-    """Return the numbers of a run's summary, with those of single classes of service."""
+    """Return the numbers of a run's summary, including those of single classes of service."""
     return numbers_of({**result.summary, **by_tier(result.summary)})
 
 
 def check_metric(metric: str) -> None:
-    """Refuse a metric that is no number of a summary; raises InputError."""
+    """Raise InputError if a metric is not a number of the summary."""
     if metric not in METRICS and not metric_and_tier(metric)[1]:
         raise InputError(
             f"--metric {metric}: must be a number of the summary; {choices(metric, METRICS)}"
@@ -100,14 +100,14 @@ def check_metric(metric: str) -> None:
 
 
 def check_tier(metric: str, tiers: Iterable[str]) -> None:
-    """Raise InputError for a metric of a class of service that a scenario lacks."""
+    """Raise InputError if a metric is for a class of service that the scenario lacks."""
     tier = metric_and_tier(metric)[1]
     if tier and tier not in set(tiers):
         raise InputError(f"--metric {metric}: no such class of service; {choices(tier, tiers)}")
 
 
 def check_target(option: str, target: float, metric: str) -> None:
-    """Refuse a target that is no number or out of the range of its metric; raises InputError."""
+    """Raise InputError for a target that is not finite, or out of the range of its metric."""
     given = f"{option} {target:.10g}"
     if not isfinite(target):
         raise InputError(f"{given}: must be a finite number")
@@ -127,19 +127,19 @@ def planner_of(setup: Setup, default: bool) -> str:
     return f"{name} (the default)" if default else name
 
 
-def lacking(metric: str, seeds: int, of: int) -> str:
-    """Say that some of all seeds have no value of a metric."""
+def missing_in_words(metric: str, seeds: int, of: int) -> str:
+    """Return a clause saying that `seeds` of `of` seeds have no value of a metric."""
     what = "the median was not reached" if null_is_late(metric) else "there is no value"
     return f"{what} on {seeds} of {of} seeds"
 
 
 def null_is_late(metric: str) -> bool:
-    """Return whether a seed lacks a metric where it would be later than any number."""
+    """Return whether a missing value of a metric means later than any number."""
     return metric in METRICS and METRICS[metric].null_is_late
 
 
 def in_words(settings: Mapping[str, str]) -> str:
-    """Return settings as overrides."""
+    """Return settings as overrides in one text."""
     return " ".join(f"{key}={value}" for key, value in settings.items()) or "as it is"
 
 
@@ -151,7 +151,7 @@ def titled(question: str, overrides: Sequence[str]) -> str:
 
 @dataclass(frozen=True)
 class Files:
-    """Files of the answer to a question of a topic, `about`; its hash is part of their names."""
+    """The files of an answer; `about` and a hash of the question's words make their names."""
 
     directory: Path
     about: str
@@ -163,7 +163,7 @@ class Files:
         return self._path("png")
 
     def write_table(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Write rows as CSV, each with the question, and print where table and figure are."""
+        """Write rows as CSV, each with the question, and print the paths of figure and table."""
         path = self._path("csv")
         path.parent.mkdir(parents=True, exist_ok=True)
         asked = [{**row, "question": shlex.join(self.words)} for row in rows]

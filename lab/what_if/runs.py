@@ -1,4 +1,4 @@
-"""Runs for what-if questions: settings on several seeds, each run made once and kept."""
+"""Runs for what-if questions: settings on several seeds; each run is made once and cached."""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -20,7 +20,7 @@ PLANNER = {"planner", "planner._target_"}
 
 
 class Runs:
-    """Runs of one question with common overrides, kept in a directory, so many in parallel."""
+    """The runs of one question: their common overrides, cache directory and parallel processes."""
 
     def __init__(
         self, overrides: Sequence[str], directory: Path, processes: int | None = None
@@ -30,7 +30,7 @@ class Runs:
         self.processes = at_a_time(processes)
 
     def setup(self, settings: Sequence[str]) -> tuple[Setup, bool]:
-        """Return the setup of settings, and whether its planner is the default; or InputError."""
+        """Return the setup for settings, and whether its planner is the default; InputError."""
         overrides = self._with_planner(settings)
         setup, default = prepared(overrides)
         if len(setup.planners) > 1:
@@ -38,13 +38,13 @@ class Runs:
         return setup, default or len(overrides) > len(self.overrides) + len(settings)
 
     def check(self, settings: Sequence[str]) -> DictConfig:
-        """Return the configuration of some settings; raises InputError if they cannot be run."""
+        """Return the configuration for settings; raise InputError if they cannot run."""
         return self.setup(settings)[0].config
 
     def make(
         self, settings: Sequence[Sequence[str]], seeds: Sequence[int]
     ) -> list[list[dict[str, Any]]]:
-        """Return the numbers of the summaries, by setting and seed; InputError if a run failed."""
+        """Return the summaries' numbers by setting and seed; raise InputError if a run failed."""
         jobs = [
             Job(self._with_planner(each), seed, numbers, {"settings": " ".join(each) or "as it is"})
             for each in settings
@@ -56,19 +56,19 @@ class Runs:
             raise InputError(str(error)) from None
         raised = sum(row.get("planner_errors", 0) > 0 for row in rows)
         if raised:
-            warn(f"the planner raised in {raised} of {len(rows)} runs; compass-sim shows what")
+            warn(f"the planner raised errors in {raised} of {len(rows)} runs; see compass-sim")
         count = len(seeds)
         return [rows[at * count : (at + 1) * count] for at in range(len(settings))]
 
     def _with_planner(self, settings: Sequence[str]) -> tuple[str, ...]:
-        """Return all overrides, after the default planner if none is named."""
+        """Return all overrides, preceded by the default planner if they name none."""
         given = (*self.overrides, *settings)
         names_planner = {*PLANNER, "experiment"} & set(map(key_of, settings))
         return given if names_planner else (*self._default_planner, *given)
 
     @cached_property
     def _default_planner(self) -> tuple[str, ...]:
-        """The override that names the default planner; none where the base names a planner."""
+        """The override for the default planner; empty if the base names a planner."""
         if PLANNER & set(map(key_of, self.overrides)):
             return ()
         overrides, _ = composed(self.overrides)
@@ -76,7 +76,7 @@ class Runs:
 
 
 def check_seedless(overrides: Sequence[str]) -> None:
-    """Raise InputError for a seed among overrides: what-if questions simulate several."""
+    """Raise InputError if overrides set the seed, because what-if questions use several."""
     for override in overrides:
         if override.partition("=")[0].lstrip("+") == "seed":
-            raise InputError(f"{override}: say how many seeds by --seeds; they are 0, 1, 2, ...")
+            raise InputError(f"{override}: give the number of seeds by --seeds; they count from 0")

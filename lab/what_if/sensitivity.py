@@ -1,7 +1,7 @@
-"""Which assumption moves an answer most: each one varied alone, on the same seeds as the base.
+"""Ranks assumptions by their effect on an answer; each is varied alone, on the base's seeds.
 
 The answer is a metric of a planner, or its difference from another planner's. Effects are paired
-differences. Interactions of keys need a sweep over both.
+differences. Interactions of two keys need a sweep over both.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from lab.analysis.paired import Interval
 from lab.analysis.statistics import CONFIDENCE, estimate, holm, of_difference
 from lab.common.metrics import ANY, GOODPUT, ValueRange
-from lab.what_if.question import Varied, lacking
+from lab.what_if.question import Varied, missing_in_words
 
 FACTORS: Mapping[str, tuple[float, float]] = {
     "workload.rate": (0.8, 1.25),
@@ -28,17 +28,17 @@ FACTORS: Mapping[str, tuple[float, float]] = {
     "cluster.profiling.workers": (0.5, 2.0),
     "cluster.profiling.lanes": (0.5, 2.0),
 }
-"""Assumptions that are varied unless others are named, by these factors."""
+"""Assumptions that are varied by default, and the factors of their low and high values."""
 
 COUNTS = ("cluster.profiling.workers", "cluster.profiling.lanes")
-"""Those of them that are whole numbers; others may be written as one, and are none."""
+"""Assumptions of `FACTORS` that are whole numbers; the others may just be written as one."""
 
 VALUES: Mapping[str, tuple[float, float]] = {
     "cluster.max_utilisation": (0.7, 0.9),
     "cluster.profiling.feature_correlation": (0.7, 0.95),
     "cluster.mig_create_s": (0.2, 45.0),
 }
-"""The same, to these values: for shares, and for what is known as a range only."""
+"""Assumptions varied by default and their values: shares, and quantities known as a range only."""
 
 
 @dataclass(frozen=True)
@@ -48,29 +48,29 @@ class Effect:
     key: str
     value: str
     base: str  # value of the key in the base
-    difference: Interval  # the answer less that of the base, with its 95 % interval
+    difference: Interval  # the answer minus that of the base, with its 95 % interval
     p: float | None  # p-value of the paired t-test; `adjusted` for all settings
-    seeds: int  # number of seeds with both values
-    left_out: int = 0  # number of seeds without a value of the answer or of the base
+    seeds: int  # number of seeds with both answers
+    left_out: int = 0  # number of seeds that lack an answer
 
     @property
     def unknown(self) -> bool:
-        """Whether there is no difference for the seeds that are left out."""
+        """Whether the difference is unknown, because missing answers count as late."""
         return self.difference[0] is None and self.left_out > 0
 
     @property
     def size(self) -> float:
-        """Size of the difference; 0 if there is none, infinite if it is unknown."""
+        """Absolute difference; 0 if there is none, infinite if it is unknown."""
         return inf if self.unknown else abs(self.difference[0] or 0.0)
 
     @property
     def sure(self) -> bool:
-        """Whether there is a difference, by its p-value."""
+        """Whether the difference is significant by its p-value."""
         return self.p is not None and self.p < 1 - CONFIDENCE
 
 
 def assumptions(config: DictConfig) -> list[Varied]:
-    """Return the assumptions of `FACTORS` and `VALUES` that a configuration has."""
+    """Return those assumptions of `FACTORS` and `VALUES` that a configuration has."""
     found = []
     for key, factors in FACTORS.items():
         base = OmegaConf.select(config, key)
@@ -88,7 +88,7 @@ def assumptions(config: DictConfig) -> list[Varied]:
 def answers(
     rows: Sequence[Mapping[str, Any]], against: Sequence[Mapping[str, Any]] | None, metric: str
 ) -> list[dict[str, Any]]:
-    """Return the answer by seed: the metric, its difference from the other planner, or None."""
+    """Return the metric, or its difference from the other planner's, by seed; None if missing."""
     if against is None:
         return [{"seed": row["seed"], "answer": row.get(metric)} for row in rows]
     others = {row["seed"]: row.get(metric) for row in against}
@@ -111,8 +111,8 @@ def effect(
 ) -> Effect:
     """Return the effect of a setting from `answers` of the base and of the setting (`other`).
 
-    A seed without both answers is left out. If a missing answer is `late`, later than any number,
-    the difference is None.
+    A seed that lacks an answer is left out. If a missing answer means `late`, the difference is
+    then None.
     """
     theirs = {row["seed"]: row["answer"] for row in other}
     both = [(row["answer"], theirs.get(row["seed"])) for row in base]
@@ -120,7 +120,7 @@ def effect(
     shown = f"{base_value}"
     if isinstance(base_value, float):
         shown = f"{base_value:g}"
-        with suppress(ValueError):  # Of null, say, which is as it is written.
+        with suppress(ValueError):  # The value may be null.
             value = f"{float(value):g}"
     left_out = len(base) - len(pairs)
     if late and left_out:
@@ -138,7 +138,7 @@ def adjusted(effects: Sequence[Effect]) -> list[Effect]:
 
 
 def largest_first(effects: Sequence[Effect]) -> list[Effect]:
-    """Return effects by the larger one of each key, the largest first; those of a key together."""
+    """Return effects ordered by the largest effect of their key; those of a key stay together."""
     largest: dict[str, float] = {}
     for each in effects:
         largest[each.key] = max(largest.get(each.key, 0.0), each.size)
@@ -146,22 +146,22 @@ def largest_first(effects: Sequence[Effect]) -> list[Effect]:
 
 
 def conclusion(effects: Sequence[Effect], metric: str = "") -> str:
-    """Say which assumption moves the answer most, if that is shown; the largest effect is first."""
+    """Return a sentence on which assumption has the largest effect; `effects` has it first."""
     first = effects[0]
     sure = any(each.sure for each in effects if each.key == first.key)
     alone = all(each.key == first.key for each in effects)
-    if alone and sure:  # Of one alone, none is the most.
-        return f"{first.key} moves the answer"
+    if alone and sure:
+        return f"{first.key} changes the answer"
     for each in effects:
         if each.unknown:
-            lacks = lacking(metric, each.left_out, each.left_out + each.seeds)
+            lacks = missing_in_words(metric, each.left_out, each.left_out + each.seeds)
             return (
-                f"no conclusion: {lacks}, with {each.key}={each.value} or in the base; ask for a "
+                f"no conclusion: {lacks}, with {each.key}={each.value} or in the base; choose a "
                 f"metric that all seeds have, such as {GOODPUT.name}"
             )
     if alone:
-        return f"no change of the answer by {first.key} is shown; more --seeds may tell"
+        return f"no effect of {first.key} on the answer is shown; more --seeds may show one"
     if not first.size:
-        return "no change of the answer is shown; more --seeds may tell"
-    chance = "" if sure else ", but that may be chance, by its p: take more --seeds"
-    return f"{first.key} moves the answer most{chance}"
+        return "no effect on the answer is shown; more --seeds may show one"
+    chance = "" if sure else ", but by its p-value that may be chance; try more --seeds"
+    return f"{first.key} has the largest effect{chance}"

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from hardware_models.errors import nearest
+from hardware_models.errors import did_you_mean
 
 REFERENCE = re.compile(r"[A-Za-z_]\w*\.[A-Za-z_]\w*")
 """The pattern of a column of a table: ``table.column``."""
@@ -29,11 +29,11 @@ def shown(value: object) -> str:
 
 
 def choose(name: str, known: Iterable[object]) -> str:
-    """Return a clause with the allowed names and the nearest one."""
+    """Return a clause with the allowed names and the most similar one."""
     names = [str(one) for one in known]
     if not names:
         return "there is none"
-    return f"choose from {', '.join(names)} (nearest: {nearest(name, names)})"
+    return f"choose from {', '.join(names)}{did_you_mean(name, names)}"
 
 
 def pick_key(path: str, name: object, known: Iterable[object], what: str) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from numbers import Integral
 
-from hardware_models.errors import nearest
+from hardware_models.errors import did_you_mean
 from hardware_models.gpu.gpu_latency import largest_processes
 from scenarios.applications.pipeline import Configuration, Operator, Pipeline
 from scenarios.cluster import DEVICE, Cluster
@@ -47,10 +47,8 @@ def check_plan(plan: Plan, nominal: Catalogue) -> None:
         )
     for place in plan.placement:
         if place not in places:
-            near = nearest(str(place), places)
-            raise PlannerError(
-                f"{plan}: no node {place!r}; choose from {', '.join(places)} (nearest: {near})"
-            )
+            allowed = f"choose from {', '.join(places)}{did_you_mean(str(place), places)}"
+            raise PlannerError(f"{plan}: no node {place!r}; {allowed}")
     if not moves_up(pipeline, [places.index(place) for place in plan.placement]):
         raise PlannerError(f"{plan}: data move up only, in the order {', '.join(places)}")
     for operator, place, share in zip(operators, plan.placement, plan.allocation, strict=True):

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from hardware_models.errors import nearest
+from hardware_models.errors import did_you_mean
 from sim.api.bulk import BulkOperations
 from sim.api.world_state import WorldState
 
@@ -33,7 +33,7 @@ RENAMED = {
 
 
 class Guided:
-    """Names the replacement, or the nearest name, when a member does not exist."""
+    """Names the replacement, or the most similar name, when a member does not exist."""
 
     _spelled = "the planning context"
 
@@ -46,7 +46,7 @@ class Guided:
             if name in RENAMED:
                 raise AttributeError(f"context.{name} is now {RENAMED[name]}", name=name, obj=self)
             raise AttributeError(
-                f"{self._spelled} has no {name!r}; the nearest is {nearest(name, known)!r}",
+                f"{self._spelled} has no {name!r}{did_you_mean(name, known)}",
                 name=name,
                 obj=self,
             )

@@ -169,10 +169,10 @@ def test_a_user_s_board_takes_the_place_of_ours_of_its_name(tmp_path):
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("memory_gb", "memroy_gb", ["chip.memory_gb: is missing", "nearest is 'memory_gb'"]),
+        ("memory_gb", "memroy_gb", ["chip.memory_gb: is missing", "did you mean 'memory_gb'"]),
         ("fp16 = 624", "fp16 = -1", ["chip.tflops.fp16=-1: must be greater than 0"]),
         ("fp16 = 624", "fp15 = 1", ["chip.tflops.fp15: no such key; choose one of fp16, tf32"]),
-        ('"offline"', '"ofline"', ["speed.0.at=ofline: must be", "the nearest is 'offline'"]),
+        ('"offline"', '"ofline"', ["speed.0.at=ofline: must be", "did you mean 'offline'"]),
         ("gpus = 2", "gpus = 2.5", ["price.machines.0.gpus=2.5: must be a valid integer"]),
         ("any = 2.0 }\nsource", "rnnt = 2.0 }\nsource", ["no section at offline has a speedup"]),
         ('url = "https', 'url = "http', ["chip.url=http://example.org: must match"]),
@@ -186,14 +186,14 @@ def test_a_user_s_board_takes_the_place_of_ours_of_its_name(tmp_path):
             ["mine.toml: partitions.profiles.1.starts=[1]: must be 0"],
         ),
         ("board = ", "board ", ["cannot be read as TOML", "line 2"]),
-        ('"T4"', '"T5"', ["mine.toml: speed.1.over: unknown board 'T5'", "the nearest is 'T4'"]),
+        ('"T4"', '"T5"', ["mine.toml: speed.1.over: unknown board 'T5'", "did you mean 'T4'"]),
         ("starts = [0],", "starts = [],", ["profiles.1.starts=[]: must have at least 1 item"]),
         (
             "[[price.machines]]",
             "[price.machines]",
             ["price.machines: must be a list of sections; write [["],
         ),
-        ("resnet50", "resnet5", ["speed.0.speedup: unknown benchmark", "nearest is 'resnet50'"]),
+        ("resnet50", "resnet5", ["speed.0.speedup: unknown benchmark", "did you mean 'resnet50'"]),
     ],
 )
 def test_a_mistake_is_told_by_key_value_and_what_is_allowed(tmp_path, old, new, said):

@@ -62,5 +62,5 @@ def test_errors_are_summed_up_by_group():
 
 
 def test_an_unknown_fit_is_named():
-    with pytest.raises(UnknownNameError, match=r"unknown fit 'mpss'.*the nearest is 'mps'"):
+    with pytest.raises(UnknownNameError, match=r"unknown fit 'mpss'.*did you mean 'mps'"):
         write_fits(None, ["mpss"])

@@ -128,7 +128,7 @@ def test_beyond_what_was_measured_it_refuses(point, message):
 
 
 def test_models_must_be_known():
-    with pytest.raises(UnknownNameError, match="the nearest is 'resnet50'"):
+    with pytest.raises(UnknownNameError, match="did you mean 'resnet50'"):
         batch_latency("resnet-50", 7)
 
 

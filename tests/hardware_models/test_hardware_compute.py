@@ -126,9 +126,9 @@ def test_fewer_threads_never_help(percent):
         ),
         ({"like_items": 300.0}, "a request weighs as much as a batch of 300 of bert"),
         ({"processes": 99}, "processes is 99"),
-        ({"like": "bart"}, "the nearest is 'bert'"),
-        ({"board": "A100-80"}, "the nearest is 'A100-80GB'"),
-        ({"profile": "7g.80g"}, "the nearest is '7g.80gb'"),
+        ({"like": "bart"}, "did you mean 'bert'"),
+        ({"board": "A100-80"}, "did you mean 'A100-80GB'"),
+        ({"profile": "7g.80g"}, "did you mean '7g.80gb'"),
         ({"board": "MI300X", "profile": "cpx.24gb"}, "cpx.24gb is less than the seventh of a card"),
     ],
 )

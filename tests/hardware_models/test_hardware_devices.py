@@ -72,7 +72,7 @@ def test_an_accelerator_that_is_no_measured_board_is_refused(tmp_path):
 
 
 def test_unknown_device_gives_the_nearest():
-    with pytest.raises(UnknownNameError, match=r"the nearest is 'Snapdragon 888'"):
+    with pytest.raises(UnknownNameError, match=r"did you mean 'Snapdragon 888'"):
         devices.device("snapdragon 88")
 
 
@@ -84,7 +84,7 @@ def test_families_have_devices_fastest_first():
         speeds = [each.relative_speed for each in devices.devices(family)]
         assert speeds == sorted(speeds, reverse=True)
         assert {each.family for each in devices.devices(family)} == {family}
-    with pytest.raises(UnknownNameError, match="the nearest is 'raspberry_pi'"):
+    with pytest.raises(UnknownNameError, match="did you mean 'raspberry_pi'"):
         devices.devices("raspberry")
 
 

@@ -238,7 +238,7 @@ def test_bad_input_is_named(arguments, name):
 
 
 def test_unknown_technology_gives_the_nearest():
-    with pytest.raises(UnknownNameError, match=r"the nearest is '5G-NSA-mmWave'"):
+    with pytest.raises(UnknownNameError, match=r"did you mean '5G-NSA-mmWave'"):
         links.link_model("5G-mmWave")
 
 

@@ -126,13 +126,13 @@ def test_profiles_carry_their_figures():
 
 
 def test_unknown_names_give_the_nearest():
-    with pytest.raises(UnknownNameError, match=r"unknown gpu 'A40'.*the nearest is 'A30'"):
+    with pytest.raises(UnknownNameError, match=r"unknown gpu 'A40'.*did you mean 'A30'"):
         mig.profiles("A40")
-    with pytest.raises(UnknownNameError, match=r"'3g.40gb'.*the nearest is '3g.20gb'"):
+    with pytest.raises(UnknownNameError, match=r"'3g.40gb'.*did you mean '3g.20gb'"):
         mig.legal_starts("A100-40GB", (), "3g.40gb")
-    with pytest.raises(UnknownNameError, match=r"the nearest is 'A100-80GB'"):
+    with pytest.raises(UnknownNameError, match=r"did you mean 'A100-80GB'"):
         mig.check_layout("A100-80", [])
-    with pytest.raises(UnknownNameError, match=r"the nearest is 'full'"):
+    with pytest.raises(UnknownNameError, match=r"did you mean 'full'"):
         mig.maximal_layouts("L4", ["ful"])
 
 

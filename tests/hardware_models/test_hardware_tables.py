@@ -82,7 +82,7 @@ def test_duplicate_key_names_the_later_row():
 
 
 def test_unknown_table_gives_the_nearest():
-    with pytest.raises(UnknownNameError, match=r"unknown table 'link'.*the nearest is 'links'"):
+    with pytest.raises(UnknownNameError, match=r"unknown table 'link'.*did you mean 'links'"):
         load_table("link")
 
 
@@ -93,11 +93,11 @@ def test_unknown_name_lists_what_is_known_and_the_nearest():
         pick("gpu", "a100-40", boards)
     assert str(error.value) == (
         "unknown gpu 'a100-40': choose one of 'A100-40GB', 'A100-80GB', 'L4'; "
-        "the nearest is 'A100-40GB'"
+        "did you mean 'A100-40GB'?"
     )
     with pytest.raises(UnknownNameError, match=r"^unknown gpu 'L4': there is none$"):
         pick("gpu", "L4", ())
-    with pytest.raises(UnknownNameError, match=r"'A10'.*the nearest is 'A100-40GB'"):
+    with pytest.raises(UnknownNameError, match=r"'A10'.*did you mean 'A100-40GB'"):
         pick("gpu", "A10", boards)
-    with pytest.raises(UnknownNameError, match=r"'xyz'.*the nearest is"):
+    with pytest.raises(UnknownNameError, match=r"'xyz'.*did you mean"):
         pick("gpu", "xyz", boards)

@@ -176,11 +176,11 @@ def test_every_model_has_times_on_every_board(model, board):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("Qwen2.5-Coder-7B", "BF16", "A100-80GB", "full"), f"the nearest is '{MODEL}'"),
-        ((MODEL, "GPTQ-4", "A100-80GB", "full"), "the nearest is 'GPTQ-Int4'"),
-        ((MODEL, "BF16", "A100", "full"), "the nearest is 'A10"),
-        ((MODEL, "BF16", "A100-80GB", "3g.80gb"), "the nearest is '3g.40gb'"),
-        ((MODEL, "BF16", "T4", "1g.10gb"), "the nearest is 'full'"),
+        (("Qwen2.5-Coder-7B", "BF16", "A100-80GB", "full"), f"did you mean '{MODEL}'"),
+        ((MODEL, "GPTQ-4", "A100-80GB", "full"), "did you mean 'GPTQ-Int4'"),
+        ((MODEL, "BF16", "A100", "full"), "did you mean 'A10"),
+        ((MODEL, "BF16", "A100-80GB", "3g.80gb"), "did you mean '3g.40gb'"),
+        ((MODEL, "BF16", "T4", "1g.10gb"), "did you mean 'full'"),
     ],
 )
 def test_unknown_names_give_the_nearest(arguments, message):

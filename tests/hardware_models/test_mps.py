@@ -82,9 +82,9 @@ def test_a_percentage_out_of_range_is_refused(percent):
 
 
 def test_bad_input_is_named():
-    with pytest.raises(UnknownNameError, match="nearest is 'vgg19'"):
+    with pytest.raises(UnknownNameError, match="did you mean 'vgg19'"):
         mps.thread_latency_factor("vgg16", 1, 50)
-    with pytest.raises(UnknownNameError, match="nearest is 'resnet50'"):
+    with pytest.raises(UnknownNameError, match="did you mean 'resnet50'"):
         mps.memory_utilisation("resnet")
     with pytest.raises(ValueError, match="batch is 0"):
         mps.thread_latency_factor("vgg19", 0, 50)

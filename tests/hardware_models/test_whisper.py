@@ -44,7 +44,7 @@ def test_rows_that_are_no_engine_of_ours_stay_out():
 
 
 def test_bad_input_is_named():
-    with pytest.raises(UnknownNameError, match="the nearest is 'whisper-small'"):
+    with pytest.raises(UnknownNameError, match="did you mean 'whisper-small'"):
         whisper.encode_s("whisper-smal", "V100")
-    with pytest.raises(UnknownNameError, match="the nearest is 'V100'"):
+    with pytest.raises(UnknownNameError, match="did you mean 'V100'"):
         whisper.encode_s("whisper-small", "V1000")

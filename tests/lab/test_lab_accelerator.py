@@ -46,7 +46,7 @@ def test_mistakes_are_told_line_by_line(capsys, folder):
     assert main(["accelerator", "my_board.toml"]) == 2
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 3
-    example = " ".join(re.search(r"^compass-lab: my_board.*?'$", GUIDE, re.S | re.M)[0].split())
+    example = " ".join(re.search(r"^compass-lab: my_board.*?'\?$", GUIDE, re.S | re.M)[0].split())
     assert example in said
 
 

@@ -150,7 +150,7 @@ def test_a_nanosecond_is_found_and_shown(planes, capsys):
     out, err = capsys.readouterr()
     found = re.fullmatch(
         r"compass-lab: planner Greedy: by (\d+) s, the data planes differ in request (\d+) of "
-        r"query 1: (\w+)_compute_ns is (\d+) by EventsPlane and (\d+) by LongerByANanosecond\n",
+        r"query 1: (\w+)_compute_ns is (\d+) in EventsPlane and (\d+) in LongerByANanosecond\n",
         err,
     )
     by_s, number, operator, one, other = found.groups()
@@ -162,7 +162,7 @@ def test_a_nanosecond_is_found_and_shown(planes, capsys):
     assert first[f"{operator}_compute_s"] == int(one) / 1e9
     # An end is told at the tick that follows it, which the world takes when it goes on.
     assert int(by_s) == np.ceil(first["ended_s"]) + 1
-    assert "all that differs" in out
+    assert "all differences" in out
     assert other in out
 
 
@@ -170,7 +170,7 @@ def test_a_difference_that_only_tables_show_is_found(planes, capsys):
     assert main(["agree", *GREEDY, "data_plane._target_=own_planes.BornTwice"]) == 1
     assert re.search(
         r": by 60 s, the data planes differ in row 0 of table queries \(query \d+\): "
-        r"response_time_s is [\d.]+ by EventsPlane and null by BornTwice\n",
+        r"response_time_s is [\d.]+ in EventsPlane and null in BornTwice\n",
         capsys.readouterr().err,
     )
 
@@ -196,7 +196,7 @@ def test_a_plane_that_raises_is_named(planes, capsys):
         (["experiment=fig02_chat"], "experiment=fig02_chat: there is no such experiment; it is"),
         (["speech_small"], "speech_small: not a valid override; write"),
         (["horizon_s=0.1"], "horizon_s=0.1: must be 1 s or more"),
-        (["hydra.run.dir=here"], "hydra.run.dir=here: Hydra's own keys are for compass-sim;"),
+        (["hydra.run.dir=here"], "hydra.run.dir=here: Hydra's own keys work in compass-sim only;"),
         (["data_plane._target_=planners.Greedy"], "data_plane._target_=planners.Greedy: is not a"),
     ],
 )

@@ -123,13 +123,13 @@ def test_processes_run_at_the_same_time(folder):
 @pytest.mark.parametrize(
     ("kind", "text", "processes", "message"),
     [
-        ("callable", "nowhere", 1, "must be written package.module:function"),
+        ("callable", "nowhere", 1, "must have the form package.module:function"),
         ("callable", "no_pkg:run", 1, r"no_pkg cannot be imported \(ModuleNotFoundError: No mod"),
-        ("callable", "calibrated_pkg:lug", 1, "has no such callable; the nearest is 'log'"),
+        ("callable", "calibrated_pkg:lug", 1, "has no such callable; did you mean 'log'"),
         ("callable", "calibrated_pkg:fail", 1, r"at batch 2 \(RuntimeError: out of memory\)"),
         ("callable", "calibrated_pkg:fail", 2, r"at batch 2 \(RuntimeError: out of memory\)"),
-        ("callable", "calibrated_pkg:die", 2, "a process died at batch 2"),
-        ("command", "true", 1, r"must hold \{batch\}"),
+        ("callable", "calibrated_pkg:die", 2, "a process was killed at batch 2"),
+        ("command", "true", 1, r"must contain \{batch\}"),
         ("command", "no-such-program {batch}", 1, "cannot be run"),
         ("command", "ls /no/such/{batch}", 1, "ended with status 2 at batch 2: .*/no/such/2"),
     ],
@@ -144,9 +144,9 @@ def test_what_cannot_be_run_is_told_in_one_sentence(folder, kind, text, processe
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"repeats": 5}, "--repeats=5: too few .* confidence 0.95; give at least 6"),
-        ({"repeats": 7, "confidence": 0.99}, "give at least 8"),
-        ({"repeats": 1, "processes": 2}, "give at least 3"),
+        ({"repeats": 5}, "--repeats=5: too few .* confidence 0.95; use at least 6"),
+        ({"repeats": 7, "confidence": 0.99}, "use at least 8"),
+        ({"repeats": 1, "processes": 2}, "use at least 3"),
         ({"warmup": -1}, "--warmup=-1: must be at least 0"),
         ({"processes": 0}, "--processes=0: must be at least 1"),
         ({"confidence": 1.0}, "--confidence=1.0: must lie between 0 and 1"),
@@ -189,7 +189,7 @@ def test_rows_can_be_merged_into_the_table(tmp_path, capsys):
     assert set(merged.filter(pl.col("model") == "nap")["kind"]) == {"measured"}
     calls.clear()
     assert main([*CALIBRATE, "--batches", "2", *more]) == 2
-    assert "exists already" in capsys.readouterr().err
+    assert "already exists" in capsys.readouterr().err
     assert main([*CALIBRATE, "--batches", "2", *more, "--append"]) == 2
     assert "keys must be unique" in capsys.readouterr().err
     assert pl.read_csv(out).height == 3
@@ -204,7 +204,7 @@ def test_a_device_is_calibrated_in_its_own_table(capsys):
     assert (one["device"], one["threads"]) == ("My board", "4")
     assert 2 <= float(one["min_ms"]) <= float(one["avg_ms"]) <= float(one["max_ms"])
     assert main([*words, "--model", "nap"]) == 2
-    assert "--device is missing" in capsys.readouterr().err
+    assert "--device is required" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -212,8 +212,11 @@ def test_a_device_is_calibrated_in_its_own_table(capsys):
     [
         (["--batches", "1,two"], "--batches=1,two: must be different whole numbers"),
         (["--batches", "0"], "--batches=0: must be different whole numbers"),
-        (["--table", "gpu_latencies"], "--table=gpu_latencies: .*nearest is 'gpu_latency'"),
-        (["--table", "device_latency", "--device", "d", "--batches", "2"], "holds batch 1 alone"),
+        (["--table", "gpu_latencies"], "--table=gpu_latencies: .*did you mean 'gpu_latency'"),
+        (
+            ["--table", "device_latency", "--device", "d", "--batches", "2"],
+            "--batches=2: must be 1",
+        ),
         (["--source-url", "ftp://here"], "column 'source_url': 'ftp://here' is not allowed"),
         (["--slices", "9"], "column 'mig_gpcs': 9 is not allowed"),
     ],

@@ -322,7 +322,7 @@ def test_planners_that_cannot_be(planners):
     ],
 )
 def test_overrides_of_what_a_comparison_sets_itself(override, argument):
-    with pytest.raises(InputError, match=f"by its argument {argument}$"):
+    with pytest.raises(InputError, match=f"the argument {argument} of compare instead$"):
         compare([CheapestFeasible()], overrides=[override], run=Recorder())
 
 
@@ -339,8 +339,8 @@ def test_planners_that_raised_are_named():
     ]
     text = str(from_runs("s", table))
     assert "Planner a" not in text
-    assert "Planner b raised 2 times, in 1 of 2 seeds." in text
-    assert "Planner c raised once, in 1 of 2 seeds." in text
+    assert "Planner b raised 2 times, on 1 of 2 seeds." in text
+    assert "Planner c raised once, on 1 of 2 seeds." in text
 
 
 def test_report_reads_as_a_table():

@@ -17,7 +17,7 @@ from lab.cli.simulate import main as simulate_main
 from lab.cli.tools import main
 from lab.reporting.explain import text
 from lab.reporting.explain.figure import explanation
-from lab.reporting.explain.findings import answer, offers_in_short
+from lab.reporting.explain.findings import answer, merged_offers
 from lab.reporting.explain.record import find_run, read_query
 from lab.runs.run_directory import scan
 from sim import Planner
@@ -100,7 +100,7 @@ def test_the_answer_is_what_the_tables_hold(fixture, request):
         assert sentence.startswith(f"Query {query}: ")
         assert "\n" not in sentence
         if asked["first_deployed_s"] is None:
-            assert "no plan came into force" in sentence
+            assert "no plan became active" in sentence
             continue
         first = deployed.filter(pl.col("query") == query).sort("in_force_s").row(0, named=True)
         assert first["plan"] in sentence
@@ -142,13 +142,13 @@ def test_a_run_without_offers_is_explained_from_the_other_tables(stormy, told):
     out = told(stormy, query)
     row = table(stormy, "queries").filter(pl.col("query") == query).row(0, named=True)
     assert f"data set {row['dataset']}; {row['device']} on {row['technology']}" in out
-    assert f"Profiled ahead, on {row['dataset']} as a whole" in out
+    assert f"Profiled in advance, on all of {row['dataset']}" in out
     assert "items of " + row["dataset"] in out
-    assert "Considered: the planner put nothing on record" in out
+    assert "Considered: the planner logged no plans" in out
     for operator in table(stormy, "operators")["operator"].unique():
         assert f"│ {operator} " in out
     count = row["false_acceptances"]
-    assert f"false acceptances: {count} of {row['deployments']} deployments in force" in out
+    assert f"false acceptances: {count} of {row['deployments']} active deployments" in out
 
 
 def test_offers_say_what_was_believed_and_what_it_faced(telling, told):
@@ -271,7 +271,7 @@ def test_what_a_planner_considered_is_counted_as_its_table_has_it(telling, told)
     for query in table(telling, "offers")["query"].unique():
         out = told(telling, query, "--rows", 0)
         [counts] = re.findall(r"^Considered: .* \((.*)\)$", out, re.M)
-        rows = offers_in_short(read_query(telling, query).offers)
+        rows = merged_offers(read_query(telling, query).offers)
         assert sum(map(int, re.findall(r"\d+", counts))) == len(rows)
         chosen = sum("chosen" in row["roles"] for row in rows)
         assert not chosen or f"{chosen} chosen" in counts
@@ -284,7 +284,7 @@ def test_what_a_planner_considered_is_counted_as_its_table_has_it(telling, told)
     ("words", "said"),
     [
         (["nowhere", "0"], "RUN=nowhere: no such directory"),
-        ([".", "0"], "RUN=.: holds no results"),
+        ([".", "0"], "RUN=.: has no results"),
         (["RUN", "x"], "QUERY=x: must be a whole number of 0 or more"),
         (["RUN", "-1"], "QUERY=-1: must be a whole number of 0 or more"),
         (["RUN", "999"], "QUERY=999: no such query; the run has queries 0 to "),
@@ -312,5 +312,5 @@ def test_one_of_several_runs_must_be_named(stormy, tmp_path, capsys):
     assert main(["explain", str(tmp_path / "sweep"), "0"]) == 2
     err = capsys.readouterr().err
     named = ", ".join(str(tmp_path / "sweep" / name) for name in ("0", "1", "2", "10"))
-    assert f"holds 4 runs; name one: {named}" in err
+    assert f"has 4 runs; name one: {named}" in err
     assert find_run(stormy.parent / stormy.name) == stormy

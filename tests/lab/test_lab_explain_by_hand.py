@@ -15,7 +15,7 @@ from lab.reporting.explain.findings import (
     failed_parts,
     half_width,
     measurements,
-    offers_in_short,
+    merged_offers,
     parts_of,
     verdict,
     window_ranges,
@@ -97,7 +97,7 @@ def test_late_windows_are_put_down_to_what_grew(made):
         operators=[*usual, *slow],
     )
     sentence = answer(read_query(run, 0))
-    assert sentence.startswith("Query 0: deployed c @ 1 2 s after it arrived; met its SLO 57 %")
+    assert sentence.startswith("Query 0: deployed c @ 1 2 s after its arrival; met its SLO 57 %")
     assert "failed on latency in windows 3-5 (queueing at decode, 0.25 s on average" in sentence
 
 
@@ -121,9 +121,9 @@ def test_each_reason_for_failing_is_told_apart(made):
         operators=operators(1, decode=3.0),
     )
     sentence = answer(read_query(run, 0))
-    assert "latency in window 0 (5 of 10 requests unserved, born while no plan" in sentence
+    assert "latency in window 0 (5 of 10 requests unserved, because no plan" in sentence
     assert "latency in window 1 (queueing at decode" in sentence
-    assert "and accuracy in windows 2-3 (truly 0.700 of 0.800)" in sentence
+    assert "and accuracy in windows 2-3 (true 0.700, floor 0.800)" in sentence
 
 
 def test_verdicts_of_windows():
@@ -133,7 +133,7 @@ def test_verdicts_of_windows():
     nothing = {"met": False, "latency_met": False, "accuracy_met": False, "completed": 0}
     assert failed_parts(window(0, **nothing)) == ("latency",)
     assert verdict(window(0, **nothing)) == "nothing served"
-    assert verdict(window(0, **nothing, deployed_s=0.0)) == "no plan in force"
+    assert verdict(window(0, **nothing, deployed_s=0.0)) == "no active plan"
     both = {"met": False, "latency_met": False, "cost_met": False}
     assert verdict(window(0, **both)) == "failed on latency and cost"
 
@@ -144,8 +144,8 @@ def test_a_line_of_several_windows_says_what_its_figures_are(made, told):
     run = made(decisions=[order(1.0)], windows=windows)
     out = told(run, 0)
     [line] = [line for line in out.splitlines() if "│ 0-2 " in line]
-    assert "│ 30 of 30 │    1.4 │  0.85 │" in line
-    note = "where windows share a line: requests added up, p95 and truly medians of theirs"
+    assert "│ 30 of 30 │    1.4 │     0.85 │" in line
+    note = "for windows that share a line: sums of requests, medians of p95 and accuracy"
     assert note in out
     assert note not in told(run, 0, "--rows", 1)  # One window late is shown.
 
@@ -210,8 +210,8 @@ def test_windows_that_no_plan_is_judged_by_are_named(made, told):
     )
     out = told(run, 0)
     assert (
-        "\n  a window counts for the plan that served most of it; left out of the 4 with requests: "
-        "windows 0 and 2, in which no plan was in force for a time\n"
+        "\n  a window counts for the plan that served most of it; of the 4 windows with requests, "
+        "these had no active plan for some time and are left out: 0 and 2\n"
     ) in out
     assert out.count(" 1 of 1 │") == 2
     assert "Windows: 4 of 4 with requests" in out
@@ -227,7 +227,7 @@ def test_what_the_cluster_refused_is_given_as_the_reason(made):
     again = {"outcome": "refused", "in_force_s": None, "reason": "no 1g.5gb is free"}
     run = made(decisions=[order(at, **again, plan="c @ cloud") for at in (1.0, 2.0, 3.0)])
     sentence = answer(read_query(run, 0))
-    assert "no plan came into force in the 600 s until it left" in sentence
+    assert "no plan became active in the 600 s until it left" in sentence
     assert "refused all 3 orders, last c @ cloud (no 1g.5gb is free)" in sentence
 
 
@@ -278,8 +278,9 @@ def test_runs_that_add_items_to_a_configuration_are_one_measurement():
 
 def test_a_planner_that_orders_nothing_is_explained_by_what_it_saw(made):
     run = made(profiling=[profiled("a", 0.7, 0.85), profiled("b", 0.6, 0.65)])
-    assert "of 2 configurations profiled, 0 reached the floor of 0.800 as measured and 1 truly" in (
-        answer(read_query(run, 0))
+    assert (
+        "of 2 configurations profiled, 0 reached the floor of 0.800 by the measurement and 1 in"
+        in (answer(read_query(run, 0)))
     )
 
 
@@ -304,8 +305,8 @@ def test_a_query_that_is_not_closed_yet_is_explained_as_far_as_it_goes(made, tol
     assert record.arrival_s == 160.0
     assert record.deployment_intervals[0].end_s == 600.0
     out = told(run, 0)
-    assert "as far as known: the run has not closed this query" in out
-    assert "within 2 s" in out
+    assert "incomplete, because the query is still open" in out
+    assert "at most 2 s" in out
 
 
 def test_roles_of_a_plan_are_gathered_call_by_call():
@@ -315,7 +316,7 @@ def test_roles_of_a_plan_are_gathered_call_by_call():
         {"triggered_s": 1.0, "at_s": 1.7, "role": "chosen", "plan": "a", "latency_s": 2.0},
         {"triggered_s": 9.0, "at_s": 9.0, "role": "offered", "plan": "a", "latency_s": 3.0},
     ]
-    short = offers_in_short(pl.DataFrame(rows, schema=dict(SCHEMAS["offers"])))
+    short = merged_offers(pl.DataFrame(rows, schema=dict(SCHEMAS["offers"])))
     assert [(row["plan"], row["roles"], row["latency_s"]) for row in short] == [
         ("b", ("feasible",), 1.0),
         ("a", ("feasible", "chosen"), 2.0),
@@ -367,7 +368,7 @@ def test_the_figure_of_a_query_of_which_little_is_known(made):
     run = made(windows=[window(0, completed=0, good=0, met=False, latency_met=False)])
     axes = explanation(read_query(run, 0)).axes
     texts = [text.get_text() for each in axes for text in each.texts]
-    assert texts == ["nothing was profiled", "no plan is on record"]
+    assert texts == ["nothing was profiled", "no plan was logged"]
 
 
 def test_the_figure_tells_windows_without_a_plan_from_late_ones(made):
@@ -376,7 +377,7 @@ def test_the_figure_tells_windows_without_a_plan_from_late_ones(made):
     run = made(decisions=[order(61.0)], windows=[*missed, window(3, **LATE), window(4)])
     axes = explanation(read_query(run, 0)).axes[-1]
     looks = {each.get_label(): (each.get_facecolor(), each.get_hatch()) for each in axes.patches}
-    assert list(looks) == ["no plan in force", "nothing served", "failed on latency"]
+    assert list(looks) == ["no active plan", "nothing served", "failed on latency"]
     assert len({color for color, _ in looks.values()}) == 3
     assert [bool(hatch) for _, hatch in looks.values()] == [True, False, False]
     legend = explanation(read_query(run, 0)).subfigs[-1].legends[0]

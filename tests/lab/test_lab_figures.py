@@ -92,9 +92,9 @@ def test_latency_parts_are_weighted_by_requests_in_order_of_the_pipeline(run):
 @pytest.mark.parametrize(
     ("mean_s", "config", "title"),
     [
-        (6.0, "", "6,000 ms in all"),
-        (4.0, "", "4,000 ms in all,\nsome at the same time"),
-        (4.0, "application: {latency_per: output_length}", "6,000 ms in all"),
+        (6.0, "", "6,000 ms in total"),
+        (4.0, "", "4,000 ms in total,\nsome in parallel"),
+        (4.0, "application: {latency_per: output_length}", "6,000 ms in total"),
     ],
 )
 def test_what_operators_do_at_the_same_time_is_not_added_up(run, mean_s, config, title):

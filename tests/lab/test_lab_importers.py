@@ -146,7 +146,7 @@ def test_mlperf_offline_gives_the_batch_over_the_rate(capsys, tmp_path):
     [row] = imported(capsys, tmp_path, *words, "--batch", "64")
     assert row["batch_latency_ms"] == pytest.approx(64 / 1600.5 * 1000)
     assert (row["batch"], row["kind"]) == (64, "derived")
-    assert "--batch is missing" in refused(capsys, *words)
+    assert "--batch is required" in refused(capsys, *words)
     assert "--batch=0: must be 1 or more" in refused(capsys, *words, "--batch", "0")
 
 
@@ -170,14 +170,14 @@ def test_a_summary_of_mlperf_that_tells_no_latency_is_refused(capsys, tmp_path, 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("perf-analyser", *TRITON[1:]), "perf-analyser: no such format.*nearest is 'perf-anal"),
-        ((*TRITON,), "--batch is missing"),
-        ((*TRITON[:4], "--batch", "1"), "--gpu is missing"),
+        (("perf-analyser", *TRITON[1:]), "perf-analyser: no such format.*did you mean 'perf-anal"),
+        ((*TRITON,), "--batch is required"),
+        ((*TRITON[:4], "--batch", "1"), "--gpu is required"),
         ((*TRITON, "--batch", "4", "--processes", "3"), "concurrency 3, .* it has 1, 2, 4"),
         ((*TRITON, "--batch", "5000"), "column 'batch': 5000 is not allowed"),
         ((TRITON[0], VLLM[1], "--batch", "1"), "vllm_bench.json: is no CSV or Parquet file"),
-        ((*VLLM[:2],), "--gpu is missing"),
-        ((VLLM[0], TRITON[1], "--gpu", "g"), "perf_analyzer.csv: is no JSON"),
+        ((*VLLM[:2],), "--gpu is required"),
+        ((VLLM[0], TRITON[1], "--gpu", "g"), "perf_analyzer.csv: is not JSON"),
         ((VLLM[0], "nowhere.json", "--gpu", "g"), "nowhere.json: cannot be read"),
         ((MLPERF[0], VLLM[1], *MLPERF[2:]), "vllm_bench.json: has no line 'Scenario'"),
     ],

@@ -89,7 +89,7 @@ def test_another_sweeper_gets_the_objective_and_goes_on(compass, launcher):
     }
     status, _, err = compass(*again)
     assert (status, err.count("\n")) == (2, 1)
-    assert "holds a sweep already; add resume=true" in err
+    assert "already has a sweep; add resume=true" in err
     shutil.rmtree("here/1")
     status, out, err = compass(*again, "resume=true")
     assert (status, err) == (0, "")
@@ -109,11 +109,11 @@ def test_a_run_that_is_not_what_the_sweeper_made_before_is_told(compass):
 @pytest.mark.parametrize(
     ("overrides", "sentence"),
     [
-        (["hydra.callbacks.outcome.objective=goodput"], "objective=goodput: no figure of a run; "),
+        (["hydra.callbacks.outcome.objective=goodput"], "objective=goodput: not in the summary; "),
         (["hydra.callbacks.outcome.objective=planner"], "objective=planner: has no value in this"),
-        (["planner=comparison"], "needs one planner"),
-        (["hydra.sweeper.most=10"], "hydra/sweeper=climbing: gave up (too high); "),
-        (["planner.samples=-1"], "gave up (job 0 failed); what has finished is kept"),
+        (["planner=comparison"], "needs a single planner"),
+        (["hydra.sweeper.most=10"], "hydra/sweeper=climbing: failed (too high); "),
+        (["planner.samples=-1"], "failed (job 0 failed); finished jobs are kept"),
     ],
 )
 def test_what_goes_wrong_is_one_sentence(compass, overrides, sentence):

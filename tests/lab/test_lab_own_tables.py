@@ -81,7 +81,7 @@ def warned(overrides):
 
 def test_rows_that_no_operator_follows_are_a_warning(tmp_path):
     said = warned([*SHORT, own_rows(tmp_path)])
-    assert [one for one in said if "my_net, so these rows change nothing" in one] == said != []
+    assert [one for one in said if "my_net, so these rows have no effect" in one] == said != []
 
 
 def test_a_model_without_rows_of_the_reference_is_none_to_be_like(tmp_path):

@@ -85,7 +85,7 @@ def test_unfinished_failed_and_missing_runs_are_named_and_escaped(sweep, capsys)
     (sweep / "8" / "error.txt").write_text("planner: <script>alert(1)</script> is refused\n")
     assert main(["report", str(sweep)]) == 0
     out = capsys.readouterr().out
-    assert "Left out, since they are not finished: 7 (interrupted at 20 of 120 s)." in out
+    assert "Left out, because they did not finish: 7 (interrupted at 20 of 120 s)." in out
     assert "Missing: 3 (never ran)." in out
     text = (sweep / "report" / "index.html").read_text()
     assert "7 with results, 6 finished, 1 interrupted" in text
@@ -99,7 +99,7 @@ def test_a_planner_whose_every_call_raised_has_failed_in_a_report_too(sweep):
     analysis = analyse(read_sweep(sweep))
     assert counts(analysis) == "8 with results, 7 finished, 1 failed"
     assert list(problems(analysis)) == [
-        "Failed, since the planner did nothing but raise, and counted all the same: "
+        "Failed, because the planner raised an error at every call; they are counted nevertheless: "
         f"3 (Greedy: {first})."
     ]
     assert analysis.sweep.finished.height == 8
@@ -113,13 +113,13 @@ def test_runs_of_several_versions_are_told_apart(sweep):
     del older["versions"]
     write_summary(sweep / "5", older)
     assert list(problems(analyse(read_sweep(sweep)))) == [
-        "Runs are of several versions, and may differ by that, too: "
-        f"numpy {ours['numpy']} (0, 1, 2, 4, 6, 7); numpy 1.0 (3); not noted (5)."
+        "Runs have several versions, so they may differ for that reason: "
+        f"numpy {ours['numpy']} (0, 1, 2, 4, 6, 7); numpy 1.0 (3); not recorded (5)."
     ]
     spoil(sweep / "3", versions=ours)
     assert list(problems(analyse(read_sweep(sweep)))) == [
-        "Runs are of several versions, and may differ by that, too: "
-        f"compass-sim {ours['compass-sim']} (0, 1, 2, 3, 4, 6, 7); not noted (5)."
+        "Runs have several versions, so they may differ for that reason: "
+        f"compass-sim {ours['compass-sim']} (0, 1, 2, 3, 4, 6, 7); not recorded (5)."
     ]
 
 
@@ -198,9 +198,12 @@ def test_a_report_of_a_single_run_speaks_of_no_others(sweep, capsys):
     page.feed((sweep / "0" / "report" / "index.html").read_text())
     captions = [" ".join(caption.split()) for caption in page.found]
     assert all(captions)  # The run's own figures have some, too.
-    assert "Service goodput over time. One seed, hence no intervals." in " ".join(captions)
+    assert (
+        "Service goodput over time. There is only one seed, so there are no intervals."
+        in " ".join(captions)
+    )
     text = " ".join(" ".join(page.text).split())
-    assert "There is one finished run, hence no interval" in text
+    assert "There is only one finished run, so there are no intervals" in text
     for words in ("over seeds", "and seeds", "settings", "hollow", "bootstrap", "t-interval"):
         assert words not in text.replace("not over seeds", "")
     assert "In the run" in text
@@ -213,12 +216,12 @@ def test_a_report_on_one_seed_has_no_differences_over_seeds(sweep, capsys):
     page = Captions()
     page.feed((sweep / "report" / "index.html").read_text())
     text = " ".join(" ".join(page.text).split())
-    assert "Differences on one seed: to the right of the line" in text
-    assert "Means over completed requests, of all settings." in text
+    assert "Differences on one seed; to the right of the line" in text
+    assert "Means over completed requests of all settings." in text
     for words in ("over seeds", "Means over up to", "bootstrap", "t-test"):
         assert words not in text
     said = capsys.readouterr().out
-    assert "1 seed, hence no intervals" in said
+    assert "1 seed, so no intervals" in said
     for words in ("over seeds", "paired t", "t-intervals"):
         assert words not in said
 
@@ -263,21 +266,21 @@ def test_comparisons_are_read_in_their_order(made, tmp_path):
     [
         (lambda it: it / "nowhere", "no such directory"),
         (lambda it: it / "0" / "summary.json", "is a file"),
-        (lambda it: it / "0" / "windows", "lies within the run"),
+        (lambda it: it / "0" / "windows", "is within the run"),
         (lambda it: (it / "0" / "summary.json").write_text("{") and it, "cannot be read as JSON"),
-        (lambda it: (it / "0" / "summary.json").write_text("{}") and it, "is no summary of a run"),
-        (lambda it: (it / "0" / "config.yaml").unlink() or it, "no configuration of a run"),
+        (lambda it: (it / "0" / "summary.json").write_text("{}") and it, "is not a run's summary"),
+        (lambda it: (it / "0" / "config.yaml").unlink() or it, "not the configuration of a run"),
         (
             lambda it: without_its_last(sorted((it / "0" / "operators").iterdir())[-1]) or it,
-            "0/operators has other rows than its windows; delete 0, and resume=true makes it anew",
+            "0/operators does not match its windows; delete 0, and resume=true repeats it",
         ),
         (
             lambda it: (it / "0" / "queries" / "part-00000.parquet").write_text("x") and it,
-            "0/queries/part-00000.parquet is damaged or no Parquet file; delete 0, and resume=true",
+            "0/queries/part-00000.parquet is not a valid Parquet file; delete 0, and resume=true",
         ),
         (
             lambda it: (it / "0" / "windows" / "part-00000.parquet").write_text("x") and it,
-            "0/windows/part-00000.parquet is damaged or no Parquet file; delete 0, and resume=true",
+            "0/windows/part-00000.parquet is not a valid Parquet file; delete 0, and resume=true",
         ),
         (
             lambda it: shutil.rmtree(it / "1" / "operators") or it,
@@ -295,7 +298,7 @@ def test_what_is_no_sweep_is_refused_in_one_sentence(sweep, capsys, spoiling, sa
 def test_a_directory_far_above_names_what_lies_below(made, tmp_path):
     deep = tmp_path / "a" / "b" / "c" / "d" / "e"
     shutil.copytree(made / "0", deep)
-    with pytest.raises(InputError, match=re.escape(f"holds no results, though {deep} does")):
+    with pytest.raises(InputError, match=re.escape(f"has no results, but {deep} does")):
         read_sweep(tmp_path)
 
 

@@ -44,7 +44,7 @@ def said_of_goodput(directory):
     """Return what is said first of goodput, and what of seeds that planners lack."""
     found = {one.text: one.details for one in claims(analyse(read_sweep(directory)))}
     [winner] = [text for text in found if "service goodput" in text]
-    [unlike] = [text for text in found if "finished unlike seeds" in text]
+    [unlike] = [text for text in found if "finished different seeds" in text]
     return winner, found[winner], unlike, found[unlike]
 
 
@@ -106,8 +106,8 @@ def test_a_setting_that_lacks_a_value_is_named(sweep):
     for number in "4567":
         shutil.rmtree(sweep / number)
     assert said() == (
-        "CheapestFeasible has none on 2 of 2 seeds, so is behind. "
-        "CheapestFeasible: no seed in which both have a value."
+        "CheapestFeasible has no value on 2 of 2 seeds, so it ranks lower. "
+        "CheapestFeasible: there is no seed in which both have a value."
     )
 
 

@@ -113,7 +113,7 @@ def test_a_setting_without_a_common_seed_is_named_and_the_others_are_drawn(sweep
     analysis = analyse(read_sweep(sweep))
     drawn = trade_offs(analysis)
     assert [axes.get_title() for axes in drawn.axes] == ["rate=0.1", "rate=0.1"]
-    assert trade_offs_text(analysis).endswith("no seed is common to all planners there: rate=0.05.")
+    assert trade_offs_text(analysis).endswith("the planners have no common seed there: rate=0.05.")
     assert main(["report", str(sweep)]) == 0
     assert trade_offs_text(analysis) in (sweep / "report" / "index.html").read_text()
 

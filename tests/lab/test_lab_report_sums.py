@@ -79,10 +79,10 @@ def test_what_operators_do_at_the_same_time_is_not_added_up(sweep, monkeypatch):
         rows = pl.read_parquet(windows)
         rows.with_columns(pl.col("latency_mean_s") * 0.8).write_parquet(windows)
     said, analysis, figure = drawn()
-    assert said.count("sum over operators, some at the same time (ms)") == 2
-    assert said.count("in all,\nsome at the same time") == 2
-    assert "in brackets is the mean of a request" in said
-    assert "less than they add up to" in said
+    assert said.count("sum over operators, some in parallel (ms)") == 2
+    assert said.count("in total,\nsome in parallel") == 2
+    assert "the mean latency of a request is in brackets" in said
+    assert "less time than their sum" in said
     sum_ms, mean_ms = (
         float(text.replace(",", ""))
         for text in figure.axes[0].texts[0].get_text().removesuffix(")").split(" (")
@@ -140,7 +140,7 @@ def test_operators_are_summed_alike_in_whatever_order_a_part_has_them(sweep):
 
 def test_operators_without_their_last_row_are_refused(sweep):
     without_its_last(sorted((sweep / "0" / "operators").iterdir())[-1])
-    with pytest.raises(InputError, match="0/operators has other rows than its windows"):
+    with pytest.raises(InputError, match="0/operators does not match its windows"):
         totals(read_sweep(sweep))
 
 
@@ -148,7 +148,7 @@ def test_operators_of_an_unknown_window_are_refused(sweep):
     for file in (sweep / "0" / "operators").iterdir():
         rows = pl.read_parquet(file)
         rows.with_columns(pl.col("window") + 1000).write_parquet(file)
-    with pytest.raises(InputError, match="0/operators has other rows than its windows"):
+    with pytest.raises(InputError, match="0/operators does not match its windows"):
         totals(read_sweep(sweep))
 
 

@@ -134,7 +134,7 @@ def test_a_finished_run_is_not_run_again(compass, observed):
     observed.clear()
     status, out, err = compass(ALONE, "hydra.run.dir=here", "resume=true")
     assert (status, err) == (0, "")
-    assert out == "nothing to do: what ran in here has finished\n"
+    assert out == "nothing to do: all runs in here have finished\n"
     assert {path: path.stat().st_mtime_ns for path in Path("here").rglob("*")} == before
     assert observed == []
 
@@ -180,22 +180,22 @@ def test_a_sweep_goes_on_and_runs_what_never_ran(compass):
     [
         (
             ["seed=2"],
-            "holds a run of another configuration: seed is 1 there and 2 here; resume with the "
-            "keys that it was started with",
+            "has a run of another configuration: seed is 1 there and 2 here; resume with the "
+            "same overrides",
         ),
         (
             ["cluster.nodes.cloud.count=3"],
-            "holds a run of another configuration: cluster.nodes.cloud.count is 2 there and 3 "
-            "here; resume with the keys that it was started with",
+            "has a run of another configuration: cluster.nodes.cloud.count is 2 there and 3 "
+            "here; resume with the same overrides",
         ),
         (
             ["+planner.samples=7"],
-            "holds a run of another configuration: planner.samples is not set there and 7 here; "
-            "resume with the keys that it was started with",
+            "has a run of another configuration: planner.samples is not set there and 7 here; "
+            "resume with the same overrides",
         ),
         (
             [],
-            "holds no checkpoint.jsonl to resume from; name another directory to start anew",
+            "has no checkpoint.jsonl to resume from; name another directory to start again",
         ),
     ],
 )
@@ -221,9 +221,7 @@ def test_a_run_of_another_version_is_not_gone_on_with(compass):
     status, out, err = compass(*again)
     numpy = versions()["numpy"]
     assert (status, out, err.count("\n")) == (2, "", 1)
-    assert (
-        f"here: cannot be resumed from: it is not of this version (numpy 1.0, not {numpy})" in err
-    )
+    assert f"here: cannot be resumed: another version wrote it (numpy 1.0, not {numpy})" in err
     assert tables(Path("here")) == before
     older = summary("here")
     del older["versions"]  # as before versions were noted
@@ -251,14 +249,14 @@ def test_a_sweep_of_another_version_is_refused_before_anything_runs(compass):
     write_summary(Path("sweep/0"), other)
     status, out, err = compass(*sweep, "seed=0,1", "resume=true")
     assert (status, out, err.count("\n")) == (2, "", 1)
-    assert "sweep, job 0: cannot be resumed from: it is not of this version (compass-sim 0.0" in err
+    assert "sweep, job 0: cannot be resumed: another version wrote it (compass-sim 0.0" in err
     assert sorted(path.name for path in Path("sweep").iterdir()) == ["0", "jobs.yaml"]
 
 
 def test_where_nothing_ran_there_is_nothing_to_resume(compass):
     status, _, err = compass(ALONE, "hydra.run.dir=nowhere", "resume=true")
     assert status == 2
-    assert err.endswith("nowhere: holds no run to resume; leave out resume=true to start one\n")
+    assert err.endswith("nowhere: has no run to resume; omit resume=true to start one\n")
     assert not Path("nowhere").exists()
 
 
@@ -268,26 +266,26 @@ def test_a_directory_to_go_on_in_is_not_written_over(compass):
     before = tables(Path("here"))
     status, _, err = compass(ALONE, "hydra.run.dir=here")
     assert status == 2
-    assert "holds a run that broke off; add resume=true to go on with it" in err
+    assert "has an unfinished run; add resume=true to resume it" in err
     assert tables(Path("here")) == before
 
 
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ('{"compass-sim": "0.0"}\n', "line 1: .* not of this version"),
-        ("[]\n", "line 1: .* not of this version"),
+        ('{"compass-sim": "0.0"}\n', "line 1: .* another version wrote it"),
+        ("[]\n", "line 1: .* another version wrote it"),
         ("nonsense\n", "line 1: "),
         ('HEADER{"owner": ["query", 1]}\n', "line 2: .*no record of a profiling run"),
     ],
 )
 def test_a_file_that_is_no_checkpoint_is_refused(tmp_path, text, sentence):
-    Checkpoint(tmp_path, go_on=False).close()
+    Checkpoint(tmp_path, resume=False).close()
     header = (tmp_path / CHECKPOINT).read_text()
     (tmp_path / CHECKPOINT).write_text(text.replace("HEADER", header))
     with pytest.raises(InputError, match=sentence):
-        Checkpoint(tmp_path, go_on=True)
-    Checkpoint(tmp_path, go_on=False).close()
+        Checkpoint(tmp_path, resume=True)
+    Checkpoint(tmp_path, resume=False).close()
     assert (tmp_path / CHECKPOINT).read_text() == header
 
 
@@ -298,11 +296,11 @@ def test_a_directory_that_another_process_writes_into_is_refused(compass):
             status, out, err = compass(ALONE, "hydra.run.dir=run", *more)
             assert (status, out, err.count("\n")) == (2, "", 1)
             assert "hydra.run.dir=" in err
-            assert "another process writes into it" in err
+            assert "another process is writing to it" in err
     assert not any(Path("run").iterdir())
     with (
         held(Path("run")),
-        pytest.raises(InputError, match="directory=run: another process writes into it"),
+        pytest.raises(InputError, match="directory=run: another process is writing to it"),
     ):
         run(["experiment=speech_small", "horizon_s=20"], directory="run")
 
@@ -322,7 +320,7 @@ def test_a_summary_that_was_cut_off_is_of_a_run_that_did_not_finish(compass):
     summary.write_text(summary.read_text()[:100])
     status, _, err = compass("planner=greedy", "hydra.run.dir=run", "resume=true")
     assert (status, err.count("\n")) == (2, 1)
-    assert f"holds no {CHECKPOINT} to resume from" in err
+    assert f"has no {CHECKPOINT} to resume from" in err
 
 
 def test_clearing_a_broken_run_keeps_only_checkpoint_and_configuration(tmp_path):

@@ -76,7 +76,7 @@ def test_help_loads_nothing_heavy_and_names_every_option():
     assert done.stdout.endswith("[]\n")
     for name in ("speech_small", "cheapest_feasible", "azure_code", "edge_only", "mmwave"):
         assert name in done.stdout
-    assert "paper/... (compass-lab list" in done.stdout
+    assert "paper/... (" in done.stdout
     assert "fig02_chat" not in done.stdout
 
 
@@ -84,9 +84,9 @@ def test_help_loads_nothing_heavy_and_names_every_option():
     ("name", "said"),
     [
         ("fig02_chat", "it is experiment=paper/fig02_chat"),
-        ("fig02_cat", "the nearest is 'paper/fig02_chat'"),
-        ("paper/fig02_cat", "the nearest is 'paper/fig02_chat'"),
-        ("speech_smal", "the nearest is 'speech_small'"),
+        ("fig02_cat", "did you mean 'paper/fig02_chat'?"),
+        ("paper/fig02_cat", "did you mean 'paper/fig02_chat'?"),
+        ("speech_smal", "did you mean 'speech_small'?"),
     ],
 )
 def test_an_experiment_that_is_not_there_is_told_with_the_nearest_name(name, said):
@@ -214,8 +214,8 @@ def test_an_interrupt_keeps_what_adds_up_and_says_where(compass, sweep):
     )
     assert status == 130
     assert err == (
-        "compass-sim: interrupted; planner videostorm of the comparison never ran; what was "
-        "written is kept in here, and resume=true goes on from there\n"
+        "compass-sim: interrupted; planner videostorm of the comparison never ran; results "
+        "so far are kept in here, and resume=true continues from there\n"
     )
     directory = Path("here/0" if sweep else "here")
     summary = json.loads((directory / "cheapest_feasible/summary.json").read_text())
@@ -311,7 +311,7 @@ def test_a_sweep_goes_on_past_a_failing_job(compass):
         "hydra.sweep.dir=sweep",
     )
     assert status == 1
-    refused = "planner: Fragile(weakness=1) is refused: weak\n"
+    refused = "planner: Fragile(weakness=1) was rejected: weak\n"
     assert [Path("sweep", job, "error.txt").read_text() for job in "01"] == [refused, refused]
     for job, seed in (("2", 0), ("3", 1)):
         summary = json.loads(Path("sweep", job, "summary.json").read_text())
@@ -376,8 +376,8 @@ def test_a_run_that_takes_too_long_is_ended_and_the_sweep_goes_on(compass):
     assert status == 1
     sentence = Path("sweep/0/error.txt").read_text()
     [reached] = re.fullmatch(
-        r"max_wall_s=3: the run of Looping took longer, and was ended at (\S+) of 60 simulated s; "
-        r"what was computed is kept\n",
+        r"max_wall_s=3: the run of Looping reached this limit at (\S+) of 60 simulated s; "
+        r"the results until then are kept\n",
         sentence,
     ).groups()
     assert sentence in err
@@ -412,7 +412,7 @@ def test_a_planner_that_takes_too_long_does_not_stop_the_others(compass):
         "hydra.run.dir=here",
     )
     assert status == 1, err
-    assert "max_wall_s=3: the run of cheapest_feasible took longer, and was ended at " in err
+    assert "max_wall_s=3: the run of cheapest_feasible reached this limit at " in err
     summaries = json.loads(Path("here/summary.json").read_text())
     assert {name: one["status"] for name, one in summaries.items()} == {
         "cheapest_feasible": "failed",
@@ -433,7 +433,7 @@ def test_a_limit_that_cannot_be_kept_is_refused():
     for limit in ("0", "-1"):
         with pytest.raises(InputError, match=f"max_wall_s={limit}: must be above 0 s, or null"):
             run([*SHORT, f"max_wall_s={limit}"])
-    with ThreadPoolExecutor(1) as pool, pytest.raises(InputError, match="only the main thread"):
+    with ThreadPoolExecutor(1) as pool, pytest.raises(InputError, match="only in the main thread"):
         pool.submit(run, [*SHORT, "max_wall_s=9"]).result()
 
 
@@ -541,12 +541,12 @@ def test_every_option_of_every_group_runs(overrides):
 
 def test_run_refuses_in_one_sentence():
     for overrides, part in (
-        (["workload.rat=1"], "nearest is 'rate'"),
+        (["workload.rat=1"], "did you mean 'rate'"),
         (["planner=comparison"], "lab.compare"),
         ("seed=1", "must be a list"),
         (3, "must be a list"),
         ([3], "3 must be a text KEY=VALUE"),
-        (["hydra.run.dir=x"], "for compass-sim; to write results, give directory"),
+        (["hydra.run.dir=x"], "in compass-sim only; use the argument directory"),
     ):
         with pytest.raises(InputError, match=part) as raised:
             run(overrides)
@@ -554,7 +554,7 @@ def test_run_refuses_in_one_sentence():
     with pytest.raises(InputError, match="derives from"):
         run(SHORT, planner=CheapestFeasible)
     for override in ("planner=videostorm", "planner.samples=3", "+planner.x=1"):
-        with pytest.raises(InputError, match="given as an object already"):
+        with pytest.raises(InputError, match="the planner is an object here"):
             run([*SHORT, override], planner=CheapestFeasible())
     for directory in ("/proc/nowhere", __file__, 3):
         with pytest.raises(InputError, match=f"^directory={directory}: "):
@@ -582,7 +582,7 @@ def test_run_warns_of_what_the_command_warns_of():
 
     with pytest.warns(UserWarning, match=r"^planner Weak raised \d+ times, first .*weak"):
         run(SHORT, Weak())
-    with pytest.warns(UserWarning, match="accuracy_of_best=1.5: nothing can meet this"):
+    with pytest.warns(UserWarning, match="accuracy_of_best=1.5: no plan can meet this"):
         run([*SHORT, "application.tiers.premium.accuracy_of_best=1.5"])
 
 

@@ -21,7 +21,7 @@ from lab.cli.simulate import main
 from lab.common import console
 from lab.common.errors import InputError
 from lab.runs.run_directory import CHECKPOINT, ERROR, JOBS, SUMMARY, held
-from lab.sweeps.progress import listening, telling
+from lab.sweeps.progress import progress_shown, run_and_report
 from lab.sweeps.sweep import with_new_overrides
 from scenarios.applications import keyed_tables
 
@@ -122,7 +122,7 @@ def test_joblib_gives_what_one_process_gives_byte_for_byte(compass):
 
 @pytest.mark.parametrize(
     ("swept", "complaint"),
-    [("seed=range(3,0)", "names no value"), ("seed=0,1,0", "names 0 twice")],
+    [("seed=range(3,0)", "has no value"), ("seed=0,1,0", "has the value 0 twice")],
 )
 def test_a_key_that_is_swept_over_nothing_or_one_value_twice_is_refused(compass, swept, complaint):
     status, out, err = compass("-m", *SHORT, "planner=greedy", swept)
@@ -137,9 +137,9 @@ def test_jobs_tell_alike_warnings_once_and_all_else_as_often_as_it_is(tmp_path, 
         console.complain(f"{label}it failed")
         return 1
 
-    with listening(tmp_path) as statuses:
+    with progress_shown(tmp_path) as statuses:
         for job, label in enumerate(("job 0 (seed=0): ", "job 1 (seed=1): ")):
-            telling(partial(task, label), tmp_path, job, label)
+            run_and_report(partial(task, label), tmp_path, job, label)
     assert statuses == {0: 1, 1: 1}
     err = capsys.readouterr().err
     assert err.count("it is late") == 1
@@ -152,15 +152,13 @@ def test_a_warning_that_every_run_has_is_told_once_a_sweep(compass):
     status, _, err = compass(
         "-m", *changed(SHORT, ["planner=greedy", *drift, "horizon_s=10,20", "seed=0,1"])
     )
-    said = (
-        "drift.events.0.at_s=20: this device_slowdown changes nothing; the run ends at horizon_s="
-    )
+    said = "drift.events.0.at_s=20: this device_slowdown has no effect; the run ends at horizon_s="
     assert status == 0
     lines = err.splitlines()
     assert [line.count(said) for line in lines] == [1, 1]
     assert [line.rpartition("=")[2] for line in lines] == [
-        "10 (told once a sweep)",
-        "20 (told once a sweep)",
+        "10 (shown once per sweep)",
+        "20 (shown once per sweep)",
     ]
     assert lines[0].startswith("compass-sim: warning: job 0 (")
 
@@ -237,7 +235,7 @@ def test_what_failed_leaves_its_error_and_runs_again(compass):
     Path("mood").touch()
     status, _, err = compass("-m", *jobs)
     assert status == 1
-    assert "1 of 2 jobs failed: 0; each has its error.txt, and resume=true runs them again" in err
+    assert "1 of 2 jobs failed: 0; each has an error.txt, and resume=true runs them again" in err
     assert "RuntimeError" in Path("here/0", ERROR).read_text()
     kept = {path: path.stat().st_mtime_ns for path in Path("here/1").rglob("*")}
     assert compass("-m", *jobs, "resume=true")[0] == 1
@@ -270,13 +268,13 @@ def test_another_sweep_is_not_written_over(compass):
     assert compass("-m", *jobs, "seed=0,1")[0] == 0
     before = results("here")
     where = f"hydra.sweep.dir={Path('here').absolute()}: "
-    other = f"{where}holds another sweep: job "
+    other = f"{where}has another sweep: job "
     for overrides, sentence in (
-        (["seed=0,1"], f"{where}holds a sweep already; add resume=true to go on with it, "),
-        (["seed=0,2", "resume=true"], f"{other}1 was seed=1, and would be seed=2; resume with"),
+        (["seed=0,1"], f"{where}already has a sweep; add resume=true to resume it, "),
+        (["seed=0,2", "resume=true"], f"{other}1 had seed=1, not seed=2; resume with"),
         (
             ["seed=0,1", "workload.rate=0.2", "resume=true"],
-            f"{other}0 was without workload.rate=0.2, and would be with it; ",
+            f"{other}0 did not have workload.rate=0.2; ",
         ),
     ):
         status, out, err = compass("-m", *jobs, *overrides)
@@ -291,16 +289,16 @@ def test_a_run_and_a_sweep_are_not_written_into_one_another(compass):
     assert compass("-m", *job, "hydra.sweep.dir=sweep")[0] == 0
     before = files("run") | files("sweep")
     for words, sentence in (
-        ((*job, "hydra.run.dir=sweep"), f"hydra.run.dir={Path('sweep').absolute()}: holds a sweep"),
-        (("-m", *job, "hydra.sweep.dir=run"), "holds a single run or a comparison"),
-        (("-m", *job, "hydra.sweep.dir=run", "resume=true"), "holds a single run or a comparison"),
+        ((*job, "hydra.run.dir=sweep"), f"hydra.run.dir={Path('sweep').absolute()}: has a sweep"),
+        (("-m", *job, "hydra.sweep.dir=run"), "has a single run or a comparison"),
+        (("-m", *job, "hydra.sweep.dir=run", "resume=true"), "has a single run or a comparison"),
     ):
         status, out, err = compass(*words)
         assert (status, out, err.count("\n")) == (2, "", 1)
         assert sentence in err
         assert files("run") | files("sweep") == before
     Path("sweep", JOBS).unlink()  # A sweeper that makes up its jobs as it goes notes none.
-    assert "holds a sweep" in compass(*job, "hydra.run.dir=sweep")[2]
+    assert "has a sweep" in compass(*job, "hydra.run.dir=sweep")[2]
 
 
 def files(directory):
@@ -312,7 +310,7 @@ def files(directory):
     ("overrides", "sentence"),
     [
         (["hydra/launcher=jobli"], "choose one of basic, joblib"),
-        (["hydra/launcher=jobli"], "the nearest is 'joblib'"),
+        (["hydra/launcher=jobli"], "did you mean 'joblib'"),
         (["hydra/launcher=joblib", "hydra.launcher.n_jobs=0"], "hydra.launcher.n_jobs=0: must be"),
         (["hydra/launcher=joblib", "hydra.launcher.n_jobs=x"], "n_jobs=x: must be a whole number"),
         (["hydra/launcher=joblib", "seed=0,x"], "seed=x: must be a whole number"),
@@ -339,7 +337,7 @@ def test_two_sweeps_do_not_share_a_directory(compass):
     with held(Path("here")):
         status, _, err = compass("-m", *SHORT, "planner=greedy", "hydra.sweep.dir=here")
     assert (status, err.count("\n")) == (2, 1)
-    assert "another sweep is under way there; wait for its end" in err
+    assert "another sweep is running there; wait until it ends" in err
     with held(Path("here")), pytest.raises(InputError, match="taken"), held(Path("here"), "taken"):
         pass
 

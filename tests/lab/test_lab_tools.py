@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from hardware_models.errors import did_you_mean
 from lab.cli.tools import main
 from lab.common import formatting as wording
-from lab.common.errors import InputError, nearest_clause
+from lab.common.errors import InputError
 from lab.config.targets import build
 from lab.runs.api import run
 from lab.runs.run_directory import read_summary, write_summary
@@ -35,7 +36,7 @@ def test_figures_are_reproduced_from_a_checkout_alone(words, capsys, monkeypatch
     out, err = capsys.readouterr()
     assert out == ""
     assert err == (
-        "compass-lab: reproduce: the studies are not installed with the package; run it in a "
+        "compass-lab: reproduce: the package does not include the studies; run this in a "
         "checkout of the project (python3 tasks.py sets one up)\n"
     )
 
@@ -62,7 +63,7 @@ def test_report_of_a_sweep_compares_planners_setting_by_setting(tmp_path, capsys
     assert f"{tmp_path}: workload.rate=0.05: 2 planners, 2 seeds" in out
     assert f"{tmp_path}: workload.rate=0.1: 2 planners, 2 seeds" in out
     assert out.count("CheapestFeasible(samples=5) - CheapestFeasible(samples=10)") == 2
-    assert "Left out, since they are not finished: 7 (interrupted at 20 of 30 s)." in out
+    assert "Left out, because they did not finish: 7 (interrupted at 20 of 30 s)." in out
     assert "Failed without results: 8 (planner: is refused)." in out
     assert out.endswith(f"report: {tmp_path / 'report' / 'index.html'}\n")
     assert not (tmp_path / "0" / "figures").exists()  # A thousand runs have too many.
@@ -114,7 +115,7 @@ def test_a_misspelt_tool(capsys):
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith("compass-lab: reprot: no such tool; choose one of check-planner, ")
-    assert err.endswith("; the nearest is 'report'\n")
+    assert err.endswith("; did you mean 'report'?\n")
 
 
 def test_overrides_may_stand_behind_options(capsys):
@@ -167,7 +168,7 @@ def test_check_planner_takes_parameters_and_reports_a_breach(tmp_path, monkeypat
     assert "does not store its parameter 'margin'" in err
     assert err.count("\n") == 1
     assert main(["check-planner", "checked_pkg.Forgets", "margni=0.2"]) == 2
-    assert "nearest is 'margin'" in capsys.readouterr().err
+    assert "did you mean 'margin'" in capsys.readouterr().err
 
 
 def test_kaplan_meier_median_counts_those_who_wait_in_vain():
@@ -188,9 +189,9 @@ def test_plain_values_are_fit_for_json():
     }
 
 
-def test_the_nearest_name():
-    assert nearest_clause("vidostorm", ["ilp", "videostorm"]) == "; the nearest is 'videostorm'"
-    assert nearest_clause("x", []) == ""
+def test_the_most_similar_name_is_suggested():
+    assert did_you_mean("vidostorm", ["ilp", "videostorm"]) == "; did you mean 'videostorm'?"
+    assert did_you_mean("x", []) == ""
 
 
 class Profiler:

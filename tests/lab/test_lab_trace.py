@@ -166,14 +166,14 @@ def test_a_stretch_and_queries_narrow_it(directory, rows):
     [
         (["nowhere"], "DIR=nowhere: no such directory"),
         (["RUN", "--query", "9999"], "--query 9999: there is no such query; choose 0 to"),
-        (["RUN", "--from", "5000"], "no requests were under way then; those of the run were from "),
+        (["RUN", "--from", "5000"], "there were no requests then; those of the run were from "),
         (
             ["RUN", "--from", "0", "--to", "0", "--query", "1"],
-            "no requests were under way then; those of query 1 were from ",
+            "there were no requests then; those of query 1 were from ",
         ),
-        (["RUN", "--from", "215", "--to", "200"], "--from 215 --to 200: --to precedes --from"),
-        (["RUN", "--from", "5000"], "compass-lab: --from 5000: no requests"),
-        (["RUN", "--to", "0"], "compass-lab: --to 0: no requests"),
+        (["RUN", "--from", "215", "--to", "200"], "--from 215 --to 200: --to is before --from"),
+        (["RUN", "--from", "5000"], "compass-lab: --from 5000: there were no requests"),
+        (["RUN", "--to", "0"], "compass-lab: --to 0: there were no requests"),
         (["RUN", "--planner", "compass"], "; choose one of VideoStorm"),
     ],
 )
@@ -200,8 +200,8 @@ def test_of_a_sweep_a_run_is_named_and_none_is_taken_for_another(directory, tmp_
     write_summary(alone, read_summary(alone) | {"planner": "Greedy"})
     sweep = tmp_path / "sweep"
     for words, said in (
-        (["--planner", "VideoStorm"], f"holds 9 runs of VideoStorm; name one: {sweep / '0'}, "),
-        ([], f"holds 10 runs; name one: {sweep / '0'}, {sweep / '1'}, "),
+        (["--planner", "VideoStorm"], f"has 9 runs of VideoStorm; name one: {sweep / '0'}, "),
+        ([], f"has 10 runs; name one: {sweep / '0'}, {sweep / '1'}, "),
         (["--planner", "Vulcan"], "; choose one of VideoStorm, Greedy"),
     ):
         assert main(["trace", str(sweep), *words]) == 2

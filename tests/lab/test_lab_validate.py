@@ -94,7 +94,7 @@ def test_the_exit_status_tells_whether_thresholds_are_kept(tmp_path, capsys, lim
     rows = written(latency_rows(), tmp_path / "rows.csv")
     assert main(["validate", str(rows), *limits]) == status
     out = capsys.readouterr().out
-    assert "refused by the models, 1:" in out
+    assert "rows that the models cannot predict (1):" in out
     assert "batch=8" in out
     assert ("beyond the thresholds" in out) == (status == 1)
 
@@ -117,7 +117,7 @@ def test_rows_go_to_parquet_with_what_else_the_file_holds(tmp_path, capsys):
     }  # fmt: skip
     assert frame["predicted"].to_list() == [10.0, 22.0, 32.0, None]
     assert frame["batch"].dtype == pl.Int64
-    assert "every prediction" in capsys.readouterr().out
+    assert "all predictions" in capsys.readouterr().out
     # A Parquet file of typed columns is as good as text.
     again = validate_rows(out, (LATENCY,))
     assert again.rows["ape_pct"].to_list() == frame["ape_pct"].to_list()
@@ -205,7 +205,7 @@ def test_rows_of_the_shipped_table_are_told_apart(tmp_path, capsys):
     file = written(rows.select(latency_rows().columns), tmp_path / "rows.csv")
     assert validate_rows(file, (LATENCY,)).known == 3
     assert main(["validate", str(file)]) == 0
-    assert "3 of these figures are rows of the tables in use" in capsys.readouterr().out
+    assert "3 of the values are also in the tables in use" in capsys.readouterr().out
 
 
 def test_predictions_follow_tables_of_the_user(tmp_path, monkeypatch, capsys):
@@ -221,17 +221,17 @@ def test_predictions_follow_tables_of_the_user(tmp_path, monkeypatch, capsys):
     assert main(["validate", file, *bound]) == 1
     assert main(["validate", file, *bound, "--merge", f"gpu_latency={file}"]) == 0
     assert main(["validate", file, "--merge", file]) == 2
-    assert "must be written TABLE=FILE" in capsys.readouterr().err
+    assert "must have the form TABLE=FILE" in capsys.readouterr().err
 
 
 def test_rows_outside_of_a_table_are_counted_and_the_first_is_named(tmp_path, capsys):
     rows = latency_rows(mig_gpcs=[7, 9, 7, 10])
     file = written(rows, tmp_path / "rows.csv")
     done = validate_rows(file, (LATENCY,))
-    assert (done.unkept, done.overall["n"][0]) == (2, 2)
+    assert (done.invalid, done.overall["n"][0]) == (2, 2)
     assert main(["validate", str(file)]) == 0
-    assert "no rows of table gpu_latency, 2; the first: " in capsys.readouterr().out
-    assert "row 3, column 'mig_gpcs': '9' is not allowed" in done.unkept_first
+    assert "rows not valid in table gpu_latency: 2; first: " in capsys.readouterr().out
+    assert "row 3, column 'mig_gpcs': '9' is not allowed" in done.first_invalid
 
 
 def test_rows_that_no_prediction_speaks_of_are_counted(tmp_path):
@@ -240,9 +240,9 @@ def test_rows_that_no_prediction_speaks_of_are_counted(tmp_path):
     )
     file = written(latency_rows(), tmp_path / "rows.csv")
     done = validate_rows(file, (some,))
-    assert (done.unspoken, done.overall["n"][0]) == (2, 2)
+    assert (done.unpredicted, done.overall["n"][0]) == (2, 2)
     none = Predictor("gpu_latency", "batch_latency_ms", (), _predict, rows=lambda r: r["batch"] < 0)
-    with pytest.raises(InputError, match="no row of it is one that predictions of gpu_latency"):
+    with pytest.raises(InputError, match="none of its rows can be predicted for table gpu_latency"):
         validate_rows(file, (none,))
 
 
@@ -252,11 +252,15 @@ def test_rows_that_no_prediction_speaks_of_are_counted(tmp_path):
         (
             latency_rows().rename({"mps_procs": "mps_proc"}),
             [],
-            r"its columns fit no table; table gpu_latency needs 'mps_procs' \(its nearest is "
-            r"'mps_proc'\), which it lacks",
+            r"its columns fit no table; for table gpu_latency, it lacks 'mps_procs' \(it has "
+            r"'mps_proc'\)",
         ),
-        (latency_rows(), ["--table", "gpu_latncy"], r"--table=gpu_latncy: .*nearest is 'gpu_lat"),
-        (latency_rows(), ["--table", "llm_iteration"], r"csv: table llm_iteration needs 'output_"),
+        (latency_rows(), ["--table", "gpu_latncy"], r"--table=gpu_latncy: .*did you mean 'gpu_lat"),
+        (
+            latency_rows(),
+            ["--table", "llm_iteration"],
+            r"csv: for table llm_iteration, it la",
+        ),
         (latency_rows(batch_latency_ms="fast"), [], r"row 2, column 'batch_latency_ms': 'fast'"),
         (latency_rows(batch="many"), [], r"row 2, column 'batch': 'many' is not allowed"),
         (latency_rows(), ["--worst", "-1"], r"--worst=-1: must be >= 0"),
@@ -277,7 +281,7 @@ def test_a_file_that_fits_two_tables_needs_a_choice(tmp_path):
     # Six columns of one table, and six of the other besides provenance.
     both = pl.concat([load_table("mig_layouts_a100").head(4), latency_rows()], how="horizontal")
     file = written(both, tmp_path / "both.csv")
-    with pytest.raises(InputError, match="fit tables gpu_latency, mig_layouts_a100 alike"):
+    with pytest.raises(InputError, match="fit tables gpu_latency, mig_layouts_a100;"):
         validate_rows(file, known)
     assert validate_rows(file, known, "mig_layouts_a100").table == "mig_layouts_a100"
     fewer = written(both.drop("layout"), tmp_path / "fewer.csv")
@@ -295,7 +299,7 @@ def test_every_table_with_a_prediction_is_found_by_its_columns(tmp_path, table):
     assert set(done.overall["target"]) == {one.target for one in SHIPPED if one.table == table}
     assert done.overall["n"].min() > 0
     assert done.known > 0
-    assert done.unkept == 0
+    assert done.invalid == 0
 
 
 def test_a_table_can_be_listed_shown_and_written(tmp_path, capsys):
@@ -309,7 +313,7 @@ def test_a_table_can_be_listed_shown_and_written(tmp_path, capsys):
     assert (tmp_path / "copy.csv").read_text(encoding="utf-8") == shown
     assert pl.read_csv(tmp_path / "copy.csv").columns == load_table("model_sizes").columns
     assert main(["tables", "model_size"]) == 2
-    assert "the nearest is 'model_sizes'" in capsys.readouterr().err
+    assert "did you mean 'model_sizes'" in capsys.readouterr().err
 
 
 def test_fit_writes_what_a_fit_gives_and_prints_its_errors(tmp_path, monkeypatch, capsys):
@@ -325,7 +329,7 @@ def test_fit_writes_what_a_fit_gives_and_prints_its_errors(tmp_path, monkeypatch
     assert re.search(r"a .*random 5-fold .*7 .*1\.2 .*2\.0 .*3\.0 .*batch=1", out)
     assert pl.read_csv(tmp_path / "fit_mps.csv")["value"].to_list() == [1.5]
     assert main(["fit", "mpss", "--out", str(tmp_path)]) == 2
-    assert "the nearest is 'mps'" in capsys.readouterr().err
+    assert "did you mean 'mps'" in capsys.readouterr().err
 
 
 def test_a_goal_is_met_or_missed_in_its_own_scheme_alone():

@@ -266,4 +266,4 @@ def test_graders_take_what_numpy_and_polars_return_and_rounded_shares(monkeypatc
 
 def test_an_unknown_name_gets_one_sentence(capsys):
     assert main(["03_your_own_planer"]) == 2
-    assert "nearest is '03_your_own_planner'" in capsys.readouterr().err
+    assert "did you mean '03_your_own_planner'" in capsys.readouterr().err

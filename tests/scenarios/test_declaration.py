@@ -258,7 +258,7 @@ def test_whole_numbers_written_as_decimals_are_keys_and_unused_rows_are_ignored(
     getattr(pl.DataFrame(rows, strict=False), f"write_{suffix}")(tables / f"rates.{suffix}")
     application = declare(tables)
     assert application.datasets["day"].service_time_s[::2, 0] == pytest.approx([0.01, 5e-3, 1e-3])
-    with pytest.raises(ValueError, match=r"no row for rate=7; .*choose from NaN, 10, 5, 1 "):
+    with pytest.raises(ValueError, match=r"no row for rate=7; .*choose from NaN, 10, 5, 1;"):
         declare(tables, {"operators.sample.knobs.rate": [10, 7]})
 
 
@@ -277,7 +277,7 @@ def test_fewer_choices_read_fewer_rows(tables):
 
 
 BAD = [
-    ({"operators.see.kind": "gpus"}, "operators.see.kind=gpus: no such kind of operator", "gpu)"),
+    ({"operators.see.kind": "gpus"}, "operators.see.kind=gpus: no such kind of operator", "'gpu'?"),
     ({"operators.see.kind": None}, "operators.see.kind=null", "cpu, gpu, llm"),
     ({"operators": {}}, "application.operators={}", "one at least"),
     (
@@ -287,9 +287,9 @@ BAD = [
     ),
     ({"operators.see": 3}, "application.operators.see=3", "must be a mapping"),
     ({"operators.see.after": "sample"}, "see.after=sample: must be a list of names of", ""),
-    ({"operators.see.after": ["tell"]}, "see.after=[tell]: tell does not stand before", "sample)"),
+    ({"operators.see.after": ["tell"]}, "see.after=[tell]: tell does not stand before", "sample'?"),
     ({"operators.see.after": ["see"]}, "see.after=[see]: see does not stand before see", ""),
-    ({"operators.tell.after": ["se"]}, "tell.after=[se]: se does not stand", "(nearest: see)"),
+    ({"operators.tell.after": ["se"]}, "tell.after=[se]: se does not stand", "did you mean 'see'"),
     (
         {"operators.see.after": []},
         "see.after=[]: only sample, the first, gets the",
@@ -307,10 +307,10 @@ BAD = [
     (
         {"operators.tell.after": BOTH, "operators.tell.message_bytes": {"seen": 1, "sample": 2}},
         "application.operators.tell.message_bytes.seen=1: no such key",
-        "nearest: see",
+        "did you mean 'see",
     ),
     ({"operators.see.message_bytes": {"sample": 1}}, "see.message_bytes=", "must be a number"),
-    ({"operators.see.knob": {}}, "operators.see.knob={}: no such key", "nearest: knobs"),
+    ({"operators.see.knob": {}}, "operators.see.knob={}: no such key", "did you mean 'knobs"),
     ({"operators.see.network": DELETE}, "application.operators.see.network: is missing", ""),
     ({"operators.sample.message_bytes": DELETE}, "sample.message_bytes: is missing", ""),
     ({"operators.tell.service_time_s": 1.0}, "tell.service_time_s=1.0: no such key", ""),
@@ -335,13 +335,21 @@ BAD = [
     ({"operators.sample.service_time_s": []}, "sample.service_time_s=[]: must not be empty", ""),
     ({"operators.sample.service_time_s": "fast"}, "service_time_s=fast: must be a number, t", ""),
     ({"operators.sample.service_time_s": math.nan}, "service_time_s=nan: must be a number, t", ""),
-    ({"operators.sample.service_time_s": "rate.frames"}, "no table 'rate'", "nearest: rates"),
-    ({"operators.sample.service_time_s": "rates.frame"}, "no column 'frame'", "nearest: frames"),
+    ({"operators.sample.service_time_s": "rate.frames"}, "no table 'rate'", "did you mean 'rates"),
+    (
+        {"operators.sample.service_time_s": "rates.frame"},
+        "no column 'frame'",
+        "did you mean 'frames",
+    ),
     ({"operators.see.service_time_s": "networks.network"}, "'big' is not allowed", "a finite n"),
     ({"operators.sample.service_time_s": "hours.ease"}, "keyed by 'stratum'", "rate, dataset al"),
     ({"operators.see.network.weight_bytes": "content.ease"}, "'dataset'", "rate, network alone"),
-    ({"operators.sample.knobs.rate": [10, 50]}, "no row for rate=50", "(nearest: 5)"),
-    ({"operators.see.knobs.network": ["big", "smal"]}, "no row for network=smal", "(nearest: s"),
+    ({"operators.sample.knobs.rate": [10, 50]}, "no row for rate=50", "did you mean '5'"),
+    (
+        {"operators.see.knobs.network": ["big", "smal"]},
+        "no row for network=smal",
+        "did you mean 's",
+    ),
     ({"operators.sample.knobs.rate": []}, "sample.knobs.rate=[]: must be a list of", ""),
     ({"operators.sample.knobs.rate": 10}, "sample.knobs.rate=10: must be a list of", ""),
     ({"operators.sample.knobs.rate": [10, 1.5]}, "knobs.rate=[10, 1.5]: must be a list of", ""),
@@ -350,14 +358,18 @@ BAD = [
     ({"operators.see.knobs": {"rate": [1]}}, "see.knobs.rate=[1]: operator sample has", ""),
     ({"operators.sample.profiled_whole": 1}, "profiled_whole=1: must be true or false", ""),
     ({"operators.see.network.like": "resnet5"}, "network.like=resnet5: no such model", "resnet50"),
-    ({"operators.see.network.benchmark": "bert"}, "benchmark=bert: no such", "nearest: bert-99"),
-    ({"operators.see.network.nam": "x"}, "network.nam=x: no such key", "nearest: name"),
+    (
+        {"operators.see.network.benchmark": "bert"},
+        "benchmark=bert: no such",
+        "did you mean 'bert-99",
+    ),
+    ({"operators.see.network.nam": "x"}, "network.nam=x: no such key", "did you mean 'name"),
     ({"operators.see.network.name": 5}, "network.name=5: must be a text", ""),
-    ({"operators.tell.language_model.name": "InternVL2-2"}, "no such language model", "VL2-2B)"),
-    ({"operators.tell.language_model.precision": "BF1"}, "precision=BF1: no such prec", "BF16)"),
+    ({"operators.tell.language_model.name": "InternVL2-2"}, "no such language model", "VL2-2B'?"),
+    ({"operators.tell.language_model.precision": "BF1"}, "precision=BF1: no such prec", "BF16'?"),
     ({"operators.tell.sequences": 1.5}, "tell.sequences=1.5: is 1.5; must be a whole", ""),
     ({"operators.tell.output_tokens": 0}, "tell.output_tokens=0: is 0; must be a number of 1", ""),
-    ({"accuracy.rule": "produkt"}, "accuracy.rule=produkt: no such rule", "nearest: product"),
+    ({"accuracy.rule": "produkt"}, "accuracy.rule=produkt: no such rule", "did you mean 'product"),
     (
         {"accuracy": {"rule": "best_of", "one": 2, "attempts": 1, "concentration": 1, "spread": 0}},
         "application.accuracy.rule=best_of: on day, best_of: one=2 must be between 0 and 1",
@@ -367,7 +379,7 @@ BAD = [
     ({"accuracy.factors": DELETE}, "application.accuracy.factors: is missing", ""),
     (
         {"accuracy.factor": 1},
-        "accuracy.factor=1: no such key; choose from rule, spread, factors (",
+        "accuracy.factor=1: no such key; choose from rule, spread, factors;",
         "",
     ),
     ({"accuracy.factors": 1.5}, "accuracy.rule=product: on day, accuracy is 1.5; must", ""),
@@ -401,14 +413,14 @@ BAD = [
     ({"datasets.day.strata": "content.ease"}, "a table keyed by dataset and stratum", ""),
     ({"datasets.day.strata": 3}, "datasets.day.strata=3: must be a table.column", ""),
     ({"datasets.dawn": {"strata": "hours.weight"}}, "data set 'dawn' one row for each", ""),
-    ({"datasets.dawn": {}}, "no row for dataset=dawn", "nearest: da"),
-    ({"tiers.fast.latency": 1}, "tiers.fast.latency=1: no such key", "nearest: latency_s"),
+    ({"datasets.dawn": {}}, "no row for dataset=dawn", "did you mean 'da"),
+    ({"tiers.fast.latency": 1}, "tiers.fast.latency=1: no such key", "did you mean 'latency_s"),
     ({"tiers.fast.latency_s": "1"}, "tiers.fast.latency_s=1: must be a number", ""),
     ({"tiers.fast.weight": None}, "tiers.fast.weight=null: must be a number of 0 or more", ""),
     ({"tiers.fast.latency_s": 0}, "application.tiers.fast.latency_s=0: must be above 0", ""),
-    ({"interarrival": "periodi"}, "application.interarrival=periodi", "nearest: periodic"),
+    ({"interarrival": "periodi"}, "application.interarrival=periodi", "did you mean 'periodic"),
     ({"requests_per_s": 0}, "application.requests_per_s=0: must be above 0", ""),
-    ({"tables": "speech_recognitio"}, "tables=speech_recognitio: no such", "speech_recognition)"),
+    ({"tables": "speech_recognitio"}, "tables=speech_recognitio: no such", "recognition'?"),
 ]
 
 

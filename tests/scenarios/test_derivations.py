@@ -28,7 +28,7 @@ def test_committed_tables_are_what_is_derived(name, tmp_path):
 
 
 def test_a_name_without_derived_tables_is_refused():
-    with pytest.raises(ValueError, match="nearest is 'visual_tracking'"):
+    with pytest.raises(ValueError, match="did you mean 'visual_tracking'"):
         write(["visual_trackin"])
 
 

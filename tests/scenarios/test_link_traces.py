@@ -146,7 +146,7 @@ def test_a_trace_disturbs_no_other_query(written):
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"format": "cvs"}, "network.traces.tram: .*the nearest is 'csv'"),
+        ({"format": "cvs"}, "network.traces.tram: .*did you mean 'csv'"),
         ({"rtt_s": -1.0}, "network.traces.tram: rtt_s=-1.0: must be 0 s or more"),
         ({"rtt_s": 50.0}, "rtt_s=50.0: must be 5 s or less; did you mean 0.05\\?"),
         ({"downlink": ""}, "network.traces.tram: downlink is missing; name the file of a trace"),
@@ -173,7 +173,7 @@ def test_names_and_files_of_traces_are_checked(written, tmp_path):
         Network(traces={"WiFi": LinkTrace(path, path)})
     with pytest.raises(ValueError, match=r"network.traces.bus: .*nowhere: no such file"):
         Network(traces={"bus": LinkTrace(path, str(tmp_path / "nowhere"))})
-    with pytest.raises(ValueError, match=r"network.technologies.buss: .*the nearest is 'bus'"):
+    with pytest.raises(ValueError, match=r"network.technologies.buss: .*did you mean 'bus'"):
         Network(technologies={"buss": 1.0}, traces={"bus": LinkTrace(path, path)})
 
 

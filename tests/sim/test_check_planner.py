@@ -496,7 +496,7 @@ class GoesByHash(Cheapest):
         (Raises, r"fails at .* on arrival: ValueError in test_check_planner.py:\d+: of no import"),
         (
             Misspells,
-            "AttributeError .* the planning context has no 'waitin'; the nearest is 'waiting'",
+            "AttributeError .* the planning context has no 'waitin'; did you mean 'waiting'",
         ),
         (NeedsABound, "fails at .* TypeError"),
         (OnlyWhenEmptyHanded, "fails at .* StopIteration"),

@@ -402,5 +402,5 @@ def test_a_world_sheds_what_is_late_and_counts_it():
 
 
 def test_an_unknown_discipline_is_told_with_the_nearest():
-    with pytest.raises(ValueError, match=r"cluster.discipline=prior: .* \(nearest: priority\)"):
+    with pytest.raises(ValueError, match=r"cluster.discipline=prior: .* did you mean 'priority'"):
         Cluster({"cloud": Node()}, discipline="prior")

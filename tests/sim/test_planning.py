@@ -403,11 +403,11 @@ def test_world_contains_an_exception_that_cannot_say_what_it_is():
         (lambda context, query: context.deploy(on_device(context, query), query), "Plan and Query"),
         (
             lambda context, query: context.deploi(query),
-            ": the planning context has no 'deploi'; .* is 'deploy'",
+            ": the planning context has no 'deploi'; .* mean 'deploy'",
         ),
         (
             lambda context, query: context.triger,
-            ": the planning context has no 'triger'; the nearest is 'trigger'",
+            ": the planning context has no 'triger'; did you mean 'trigger'",
         ),
         (lambda context, query: query.plan, ": 'Query' object has no attribute 'plan'"),
         (lambda context, query: context.profile(query, "x", 3), "'x'"),

@@ -296,9 +296,9 @@ def test_seeds_are_given_as_a_number_or_a_list(told, seeds, monkeypatch):
 
 def test_an_unknown_study_is_told_with_the_nearest_name(capsys):
     assert main(["near_optima"]) == 2
-    assert capsys.readouterr().err.endswith("the nearest is 'near_optimal'\n")
+    assert capsys.readouterr().err.endswith("did you mean 'near_optimal'?\n")
 
 
 def test_an_unknown_planner_is_told_with_the_nearest_name(capsys):
     assert main(["headline", "--planners", "vulcn"]) == 2
-    assert "the nearest is 'vulcan'" in capsys.readouterr().err
+    assert "did you mean 'vulcan'" in capsys.readouterr().err

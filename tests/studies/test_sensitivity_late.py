@@ -50,7 +50,7 @@ def test_a_seed_that_has_nothing_to_measure_is_left_out() -> None:
     assert [first.key, second.key] == ["b", "a"]
     assert (second.seeds, second.left_out) == (4, 1)
     assert second.difference[0] == pytest.approx(-2.025)
-    assert conclusion([first, second], "x") == "b moves the answer most"
+    assert conclusion([first, second], "x") == "b has the largest effect"
 
 
 def test_a_seed_lacks_its_answer_where_either_planner_has_none() -> None:

@@ -30,11 +30,11 @@ from lab.what_if.capacity import (
     bounds,
     candidates,
     cheapest,
-    in_vain,
     judged,
     looks,
     never_worse,
     search,
+    useless_counts,
 )
 from lab.what_if.question import Varied, numbers, varied
 from lab.what_if.runs import Runs
@@ -216,7 +216,7 @@ def test_a_default_key_that_the_other_planner_lacks_is_left_out(
     assert main(words) == 0
     said = capsys.readouterr().out
     assert said.count("left out") == 1
-    assert f"planner.budget_s is left out: planner={other} has none\n" in said
+    assert f"planner.budget_s is left out: planner={other} does not have it\n" in said
     assert ("workload.rate=0.08", f"planner={other}") in simulated
     assert not [each for each in simulated if each and each[0].startswith("planner.budget_s")]
     asked = ["--vary", "planner.budget_s=2.5,10"]
@@ -287,11 +287,13 @@ def test_a_single_assumption_is_not_called_the_most_important() -> None:
 
     clear, unclear = one("a", 5.0, 5.1, 4.9, 5.0), one("b", 6.0, -5.0, 7.0, -4.0)
     nothing = one("c", 0.0, 0.0, 0.0, 0.0)
-    assert conclusion(clear) == "a moves the answer"
-    assert conclusion(unclear) == "no change of the answer by b is shown; more --seeds may tell"
-    assert conclusion(largest_first(unclear + clear)) == "a moves the answer most"
-    assert "b moves the answer most, but that may be chance" in conclusion(unclear + nothing)
-    assert "no change of the answer is shown" in conclusion(nothing + one("d", *[0.0] * 4))
+    assert conclusion(clear) == "a changes the answer"
+    assert conclusion(unclear) == "no effect of b on the answer is shown; more --seeds may show one"
+    assert conclusion(largest_first(unclear + clear)) == "a has the largest effect"
+    assert "b has the largest effect, but by its p-value that may be chance" in conclusion(
+        unclear + nothing
+    )
+    assert "no effect on the answer is shown" in conclusion(nothing + one("d", *[0.0] * 4))
 
 
 @pytest.mark.parametrize(
@@ -299,21 +301,21 @@ def test_a_single_assumption_is_not_called_the_most_important() -> None:
     [
         (
             ["capacity", "--vary", "a=1,2", "--at-least", "1", "seed=3"],
-            "seed=3: say how many seeds",
+            "seed=3: give the number of seeds",
         ),
         (["capacity", "--vary", "nonsense", "--at-least", "1"], "--vary nonsense: write KEY=A,B"),
         (
             ["capacity", "--vary", "horizon_s=60,60", "--at-least", "1"],
-            "horizon_s=60,60: names 60 twice",
+            "horizon_s=60,60: has the value 60 twice",
         ),
         (["capacity", "--vary", "horizn_s=1,2", "--at-least", "1"], "horizon_s"),
         (
             ["capacity", "--vary", "horizon_s=1,2", "--vary", "horizon_s=3,4", "--at-least", "1"],
-            "horizon_s is varied twice; name all its values in one --vary",
+            "horizon_s is varied twice; give all its values in one --vary",
         ),
         (
             ["capacity", "--vary", "horizon_s=1,2", "--at-least", "1", "--confidence", "2"],
-            "--confidence 2.0: must be 0.5 or more, and below 1",
+            "--confidence 2.0: must be 0.5 or more and below 1",
         ),
         (
             ["capacity", "--vary", "horizon_s=1,2", "--at-least", "1", "--metric", "slo_met"],
@@ -321,7 +323,7 @@ def test_a_single_assumption_is_not_called_the_most_important() -> None:
         ),
         (
             ["capacity", "--vary", "horizon_s=1,2", "--at-least", "1", "--metric", "requets"],
-            "; the nearest is 'requests'",
+            "; did you mean 'requests'",
         ),
         (
             ["capacity", "--vary", "horizon_s=1,2", "--at-least", "60"],
@@ -363,12 +365,12 @@ def test_a_single_assumption_is_not_called_the_most_important() -> None:
         ),
         (
             ["sensitivity", "planner=greedy", "--vary", "workload.rate=0.1"],
-            "--vary workload.rate=0.1: names 1 value of workload.rate; must be exactly two, "
+            "--vary workload.rate=0.1: has 1 value of workload.rate; must have exactly two, "
             "workload.rate=LOW,HIGH",
         ),
         (
             ["sensitivity", "planner=greedy", "--vary", "horizon_s=range(1,4)"],
-            "--vary horizon_s=range(1,4): names 3 values of horizon_s; must be exactly two, "
+            "--vary horizon_s=range(1,4): has 3 values of horizon_s; must have exactly two, "
             "horizon_s=LOW,HIGH",
         ),
         (["sensitivity", "--seeds", "1"], "--seeds 1: must be 2 or more"),
@@ -446,7 +448,7 @@ def test_a_question_is_answered_from_the_shell(capsys, tmp_path) -> None:
     assert main([*words, "--seeds", "2", *out]) == 0
     printed = capsys.readouterr().out
     assert "  change of the answer [95 % interval]\n" in printed
-    assert "no change of the answer by workload.rate is shown; more --seeds" in printed
+    assert "no effect of workload.rate on the answer is shown; more --seeds" in printed
     [table] = tmp_path.glob("sensitivity_requests_*.csv")
     assert (table.parent / f"{table.stem}.png").is_file()
     rows = pl.read_csv(table)
@@ -488,7 +490,7 @@ def test_figures_state_their_question(monkeypatch, tmp_path) -> None:
         "Which machines have requests at most 1e+09 on average, planned by the\nplanner of "
         f"each combination?\n{asked_of}"
     )
-    assert titles[1] == f"What moves requests of Greedy?\n{asked_of}"
+    assert titles[1] == f"What affects requests of Greedy?\n{asked_of}"
     [legend] = drawn[0].legends  # Nothing fails, or is undecided.
     assert [text.get_text() for text in legend.get_texts()] == ["suffices", "target"]
 
@@ -506,11 +508,11 @@ def test_a_target_that_none_reaches_is_reported_with_the_best_one(capsys, tmp_pa
     words = ["capacity", *scene, *vary, "--at-least", "1e9", "--out", str(tmp_path)]
     assert main(words) == 1
     said = capsys.readouterr().out.splitlines()[-1]
-    assert said.startswith("none of 2 combinations is shown to have requests at least 1e+09 on")
-    assert "; the best of those simulated has " in said
-    assert ", planned by Greedy; the best of those simulated has " in said
-    assert "cluster.nodes.cloud.count=1; more of cluster.nodes.cloud.count did no better" in said
-    assert said.endswith(", so something else is short; vary that")
+    assert said.startswith("no combination of 2 is shown to have requests at least 1e+09 on")
+    assert "; the best one simulated has " in said
+    assert ", planned by Greedy; the best one simulated has " in said
+    assert "cluster.nodes.cloud.count=1; more of cluster.nodes.cloud.count was no better" in said
+    assert said.endswith(" was no better; vary something else")
     [table] = tmp_path.glob("*.csv")
     assert set(pl.read_csv(table)["planner"]) == {"Greedy"}
 
@@ -529,10 +531,10 @@ def test_of_equal_prices_the_smallest_cluster_is_named() -> None:
     tried = search(every, ordered, measure, 5.0, 0.95, 3)
     nearest = best(tried, ordered)
     assert nearest.candidate.settings == {free.key: "2"}
-    assert in_vain(tried, nearest, ordered) == [free.key]
-    assert in_vain(tried[:1], nearest, ordered) == []
+    assert useless_counts(tried, nearest, ordered) == [free.key]
+    assert useless_counts(tried[:1], nearest, ordered) == []
     undecided = [replace(each, verdict=CandidateVerdict.OPEN) for each in tried]
-    assert in_vain(undecided, nearest, ordered) == []
+    assert useless_counts(undecided, nearest, ordered) == []
 
 
 def test_bounds_are_named_by_few_digits(capsys, tmp_path) -> None:
@@ -552,7 +554,7 @@ def test_the_default_planner_is_named(capsys, tmp_path, monkeypatch) -> None:
     named = "planned by CheapestFeasible (the default)"
     said = capsys.readouterr().out
     assert said.count(named) == 2
-    assert "with 95 % confidence (of this combination by itself) on 3 seeds (1 of 1 comb" in said
+    assert "with 95 % confidence (for this combination alone) on 3 seeds (1 of 1 comb" in said
     assert named in drawn[0].get_suptitle().replace("\n", " ")
     [table] = tmp_path.glob("*.csv")
     assert pl.read_csv(table)["planner"].to_list() == ["CheapestFeasible (the default)"]
@@ -586,10 +588,10 @@ def test_machines_that_are_always_rented_may_follow_their_count(capsys, tmp_path
     said = capsys.readouterr().err.strip()
     assert said.endswith(
         "cluster.nodes.edge.standby=2: must lie between 0 and the node's count, 1 (at "
-        "cluster.nodes.edge.count=1); let it follow by "
+        "cluster.nodes.edge.count=1); let it follow the count by "
         "'cluster.nodes.edge.standby=${cluster.nodes.edge.count}'"
     )
-    [hint] = shlex.split(said.rpartition("let it follow by ")[2])
+    [hint] = shlex.split(said.rpartition("let it follow the count by ")[2])
     assert main([*words, hint, *out]) == 0
     assert "planned by Greedy: cluster.nodes.edge.count=1, $" in capsys.readouterr().out
 
@@ -609,7 +611,10 @@ def test_a_value_that_is_that_of_the_base_is_not_simulated_again(
     vary = ["--vary", "workload.rate=0.1,0.2", "--metric", "requests", "--seeds", "2"]
     assert main(["sensitivity", *scene, *vary, "--jobs", "1", "--out", str(tmp_path)]) == 0
     assert simulated == [(), ("workload.rate=0.2",)]
-    assert "workload.rate=0.1 is the base; it is not simulated" in capsys.readouterr().out
+    assert (
+        "workload.rate=0.1 is the same as the base, so it is not simulated"
+        in capsys.readouterr().out
+    )
     [table] = tmp_path.glob("*.csv")
     assert pl.read_csv(table)["set_to"].to_list() == [0.2]
 
@@ -624,7 +629,7 @@ def test_an_interrupted_question_says_that_runs_are_kept(capsys, tmp_path, monke
     assert main(words) == 130
     said = capsys.readouterr().err.splitlines()[-1]
     assert said.startswith("compass-lab: interrupted: finished runs are kept in ")
-    assert said.endswith("; the same command goes on from there")
+    assert said.endswith("; the same command makes the others")
 
 
 @pytest.mark.parametrize(
@@ -675,4 +680,4 @@ def test_a_planner_that_raises_is_told_of(tmp_path, monkeypatch, capsys) -> None
     scene = ("experiment=speech_small", "horizon_s=60", "planner._target_=always_raises.Raises")
     [rows] = Runs(scene, tmp_path / "kept", 1).make([[]], [0, 1])
     assert all(row["planner_errors"] for row in rows)
-    assert "the planner raised in 2 of 2 runs" in capsys.readouterr().err
+    assert "the planner raised errors in 2 of 2 runs" in capsys.readouterr().err

@@ -1,1 +1,1 @@
-"""The figures of a report, by what they show."""
+"""The figures of a report."""

@@ -1,4 +1,4 @@
-"""What the figures of a report share: panels, looks, and labels."""
+"""Panels, styles and labels shared by the figures of a report."""
 
 from collections.abc import Iterator, Sequence
 from textwrap import fill
@@ -20,9 +20,9 @@ MOST_BANDS = 5
 def facets(
     analysis: Analysis, frame: pl.DataFrame, most: int, pooled: pl.DataFrame | None = None
 ) -> dict[str, pl.DataFrame]:
-    """Return the frame of each setting with a panel, by its short name.
+    """Return the frame of each setting that gets a panel, by its short name.
 
-    With more settings than panels: the pooled frame if given, or else settings at even spacing.
+    With more than `most` settings: the pooled frame if given, or else settings at even spacing.
     """
     short = dict(analysis.sweep.settings.select("setting", "short").rows())
     here = set(frame["setting"])
@@ -35,12 +35,12 @@ def facets(
 
 
 def facets_text(analysis: Analysis, most: int) -> str:
-    """Return how many of the settings `facets` shows, in words; nothing if it shows all."""
+    """Return a sentence on the settings that `facets` shows; empty if it shows all."""
     settings = len(analysis.comparisons)
     if settings <= most:
         return ""
     pooled = most in (3, MOST_BARS)
-    return f"Over all {settings} settings." if pooled else f"{most} of {settings} settings."
+    return f"Over all {settings} settings." if pooled else f"Shown: {most} of {settings} settings."
 
 
 def planner_looks(analysis: Analysis) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -49,12 +49,12 @@ def planner_looks(analysis: Analysis) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def place_of(place: int, at: int, count: int) -> float:
-    """Return where a dot goes, of so many that share a place, one below the other."""
+    """Return the y coordinate of dot number `at` of `count` that share a place."""
     return place + (at - (count - 1) / 2) * 0.7 / count
 
 
 def name_places(axes: Axes, labels: Sequence[str], lines: bool) -> None:
-    """Name the places of dots from the top, with lines between them if each has several dots."""
+    """Label the places of dots from the top; `lines` draws lines between the places."""
     axes.set_yticks(range(len(labels)), labels)
     axes.set_ylim(len(labels) - 0.5, -0.5)
     axes.grid(axis="y", visible=False)
@@ -63,27 +63,27 @@ def name_places(axes: Axes, labels: Sequence[str], lines: bool) -> None:
 
 
 def name_setting(axes: Axes, name: str, width: int) -> None:
-    """Name the setting of a panel, where there is more than one."""
+    """Use the name of a setting, if it has one, as the title of a panel."""
     if name:
         axes.set_title(broken(name, width), fontsize="medium")
 
 
 def broken(setting: str, width: int) -> str:
-    """Break the name of a setting into lines, if need be between a key and its value."""
+    """Break the name of a setting into lines, if necessary between a key and its value."""
     return fill(setting.replace("=", "= "), width).replace("= ", "=")
 
 
 def label_of(planner: str, longest: int = 60) -> str:
-    """Return the name of a planner as figures show it: the end of a very long one is left out."""
+    """Return the name of a planner for figures; a very long one is cut."""
     return planner if len(planner) <= longest else f"{planner[: longest - 1]}…"
 
 
 def legend_room_in(labels: Sequence[str]) -> float:
-    """Return the height in inches that a legend of planners takes."""
+    """Return the height of a legend of planners in inches."""
     return legend_in([label_of(label) for label in labels])
 
 
 def few_ticks(axis: Any) -> None:
-    """Leave room between the labels of an axis."""
+    """Use few ticks, so that the labels of an axis do not touch."""
     axis.set_major_locator(MaxNLocator(4))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

@@ -1,4 +1,4 @@
-"""Planners compared: means of metrics, paired differences, trade-offs, and goodput over time."""
+"""Figures that compare planners: means, paired differences, trade-offs, goodput over time."""
 
 from collections.abc import Mapping, Sequence
 from textwrap import fill
@@ -47,7 +47,7 @@ MOST_TRADE_OFFS = 3
 
 
 def by_key(analysis: Analysis, key: str) -> Figure:
-    """Draw the metrics over the values of a key: lines over numbers, dots over words."""
+    """Draw the metrics over the values of a key: lines for numbers, dots for texts."""
     frame = analysis.by_key[key]
     values = analysis.sweep.settings[key].unique(maintain_order=True)
     name = dict(zip(analysis.sweep.keys, short_keys(list(analysis.sweep.keys)), strict=True))[key]
@@ -57,20 +57,20 @@ def by_key(analysis: Analysis, key: str) -> Figure:
 
 
 def planners_compared(analysis: Analysis) -> Figure:
-    """Draw the metrics of planners that met one setting."""
+    """Draw the metrics of planners in a single setting."""
     means = analysis.alike_means
     return _dots(analysis, means, "setting", [str(means["setting"][0])])
 
 
 def title_of_all(analysis: Analysis) -> str:
-    """Return the title of a figure of all planners; one alone is compared with nothing."""
-    return "Planners compared" if len(planners_of(analysis.sweep)) > 1 else "Figures of merit"
+    """Return the title of a figure of all planners."""
+    return "Comparison of planners" if len(planners_of(analysis.sweep)) > 1 else "Metrics"
 
 
 def _panels(
     analysis: Analysis, title: str, panel_in: float, share_y: bool
 ) -> tuple[Figure, dict[Metric, Axes]]:
-    """Return a figure with a panel for each metric that is drawn."""
+    """Return a figure with a panel for each metric of `DRAWN`."""
     labels = planners_of(analysis.sweep)
     figure = Figure((WIDTH_IN, 0.6 + 3 * panel_in + legend_room_in(labels)), layout="constrained")
     figure.suptitle(title)
@@ -118,7 +118,7 @@ def _dots(analysis: Analysis, frame: pl.DataFrame, key: str, values: Sequence[An
     alone = len(values) == 1
     rows = len(planners) * len(values)
     labels = [label_of(name) for name in planners] if alone else short_texts(values)
-    # Names are broken into lines, for which there must be room.
+    # The panel must be high enough for names that are broken into lines.
     lines = sum(max(1.2, len(wrapped(label).splitlines())) for label in labels)
     panel_in = 0.75 + max(0.19 * rows, 0.19 * lines, 0.5)
     [name] = short_keys([key])
@@ -157,8 +157,8 @@ def _dot(axes: Axes, rows: pl.DataFrame, y: float, look: Mapping[str, Any], labe
 
 
 def _say_not_reached(axes: Axes, axis: Any) -> None:
-    """Say that a metric has no value in any run, and leave its axis bare."""
-    say(axes, "in no run")
+    """Write that a metric has no value in any run, and remove the ticks."""
+    say(axes, "no value in any run")
     axis.set_ticks([])
 
 
@@ -168,7 +168,7 @@ def _percent(axis: Any, metric: Metric) -> None:
 
 
 def differences_to(analysis: Analysis, best: str) -> pl.DataFrame:
-    """Return the differences in goodput of one planner to the others, by setting or over all."""
+    """Return the differences in goodput from one planner to the others, by setting or pooled."""
     frame = analysis.alike_differences.filter(metric=GOODPUT.name)
     found = against(frame.drop(analysis.sweep.keys), best)
     if found.height > MOST_ROWS and analysis.pooled is not None:
@@ -198,7 +198,7 @@ def forest(analysis: Analysis, best: str) -> Figure:
         layout="constrained",
     )
     axes = figure.subplots()
-    axes.set_title(fill(f"Service goodput: {label_of(best)} minus each other", 60))
+    axes.set_title(fill(f"Service goodput: {label_of(best)} minus each other planner", 60))
     axes.axvline(0, color="black", lw=1.2)
     for at, (planner, look) in enumerate(
         (planner, look) for planner, look in planner_looks(analysis) if planner in planners
@@ -226,7 +226,7 @@ def forest(analysis: Analysis, best: str) -> Figure:
     name_places(axes, ticks, lines=several)
     about = "paired over seeds, with 95 % intervals"
     if found["low"].null_count() == found.height:
-        about = "one seed, hence no intervals"
+        about = "one seed, so no intervals"
     axes.set_xlabel(f"difference (queries), {about}")
     axes.xaxis.set_major_locator(MaxNLocator(7))
     if several:
@@ -235,16 +235,16 @@ def forest(analysis: Analysis, best: str) -> Figure:
 
 
 def trade_offs_text(analysis: Analysis) -> str:
-    """Return in words which settings `trade_offs` leaves out or pools; nothing if it shows all."""
+    """Return a sentence on settings that `trade_offs` leaves out or pools; empty if none."""
     short = dict(analysis.sweep.settings.select("setting", "short").rows())
     left = [short[one] for one in analysis.comparisons if one not in analysis.alike]
     if not left or len(analysis.comparisons) > MOST_TRADE_OFFS:
         return facets_text(analysis, MOST_TRADE_OFFS)
-    return f"Left out, since no seed is common to all planners there: {'; '.join(left)}."
+    return f"Left out, because the planners have no common seed there: {'; '.join(left)}."
 
 
 def trade_offs(analysis: Analysis) -> Figure:
-    """Draw goodput against cost and response time, dominated planners hollow."""
+    """Draw goodput against cost and response time; dominated planners are hollow."""
     sweep = analysis.sweep
     frames = facets(analysis, analysis.pareto, MOST_TRADE_OFFS)
     if len(analysis.comparisons) > MOST_TRADE_OFFS and analysis.pareto_pooled.height:
@@ -254,7 +254,7 @@ def trade_offs(analysis: Analysis) -> Figure:
     figure = Figure(
         (WIDTH_IN, 0.7 + 2.7 * len(frames) + legend_room_in(labels)), layout="constrained"
     )
-    figure.suptitle("What goodput costs, in money and in time")
+    figure.suptitle("Goodput against cost and response time")
     grid = figure.subplots(len(frames), 2, squeeze=False)
     for (name, frame), pair in zip(frames.items(), grid, strict=True):
         for axes, metric in zip(pair, (COST, RESPONSE), strict=True):
@@ -303,7 +303,7 @@ def _trade_off(axes: Axes, analysis: Analysis, frame: pl.DataFrame, metric: Metr
 
 
 def over_time(analysis: Analysis) -> Figure:
-    """Draw goodput over time, with what is active, setting by setting."""
+    """Draw goodput and active queries over time, setting by setting."""
     frames = facets(analysis, analysis.goodput, MOST_PANELS)
     columns = min(2, len(frames))
     rows = -(-len(frames) // columns)
@@ -330,7 +330,7 @@ def over_time(analysis: Analysis) -> Figure:
             if len(planners_of(analysis.sweep)) <= MOST_BANDS and part["low"].null_count() == 0:
                 times, low = step_edges(part, "low")
                 high = step_edges(part, "high")[1]
-                # An interval of two seeds may reach far beyond what there is.
+                # The interval of few seeds may exceed the number of active queries.
                 most = step_edges(active.sort("window"), "active")[1].max()
                 axes.fill_between(
                     times / per,
@@ -352,6 +352,6 @@ def over_time(analysis: Analysis) -> Figure:
 
 
 def _events(analysis: Analysis, frame: pl.DataFrame) -> list[tuple[str, float]]:
-    """Return the drift events of a setting, which all its runs share."""
+    """Return the drift events of a setting, which are the same in all its runs."""
     run = analysis.sweep.finished.filter(setting=frame["setting"][0])["run"][0]
     return figure_data.events(analysis.sweep.directory / run)

@@ -1,4 +1,4 @@
-"""What became of the time of queries and of requests."""
+"""Figures of the lifetime of queries and of the latency of requests."""
 
 from collections.abc import Iterable, Mapping
 from textwrap import fill
@@ -13,22 +13,22 @@ from lab.analysis.sweep_analysis import Analysis, planners_of
 from lab.reporting.drawings.panels import MOST_BARS, broken, facets, label_of, name_setting
 from lab.reporting.plotting.style import (
     WIDTH_IN,
-    in_all,
     legend,
     legend_in,
     part_bars,
     say,
     stacked_bars,
+    total_text,
     wrapped,
 )
 
 MOST_PLANNERS = 12
-AT_ONCE = "sum over operators, some at the same time ({unit});\nin brackets: mean of a request"
+AT_ONCE = "sum over operators, some in parallel ({unit});\nin brackets: mean latency of a request"
 TIMES = ("met", "late", "inaccurate", "too dear", "no requests", "not deployed")
 
 
 def time_of_queries(analysis: Analysis) -> Figure:
-    """Draw what became of the time in which queries lived, planner by planner."""
+    """Draw how the lifetime of queries was spent under each planner."""
     pooled = (
         _of_all_planners(analysis.time)
         .with_columns(pl.col(*TIMES) * pl.col("active_s"))
@@ -38,12 +38,12 @@ def time_of_queries(analysis: Analysis) -> Figure:
     )
     frames = facets(analysis, analysis.time, MOST_BARS, pooled)
     used = [name for name in TIMES if any(frame[name].max() for frame in frames.values())]
-    figure, grid = _bar_panels(frames, "What became of the time of queries", used)
+    figure, grid = _bar_panels(frames, "How the lifetime of queries was spent", used)
     for axes, (name, frame) in zip(grid, frames.items(), strict=True):
         parts = {name: frame[name].fill_null(0).to_list() for name in used}
         names = [wrapped(label_of(planner)) for planner in frame["planner"]]
         stacked_bars(axes, names, parts, lambda share: f"{share:.0%}")
-        axes.set(xlim=(0, 1), xlabel="share of the time that queries lived")
+        axes.set(xlim=(0, 1), xlabel="share of the queries' lifetime")
         axes.xaxis.set_major_formatter(PercentFormatter(1))
         name_setting(axes, name, 70)
     legend(figure, grid[0])
@@ -51,9 +51,9 @@ def time_of_queries(analysis: Analysis) -> Figure:
 
 
 def latency_by_planner(analysis: Analysis) -> Figure:
-    """Draw the parts of latency, summed over operators, planner by planner."""
+    """Draw the parts of latency under each planner, summed over operators."""
     summed = _summed(analysis.latency, "setting", "planner")
-    pooled = _pooled(summed, "planner")  # Added up first: applications have operators of their own.
+    pooled = _pooled(summed, "planner")  # Sums, because applications differ in their operators.
     frames = facets(analysis, summed, MOST_BARS, pooled)
     parts = _parts_of(*frames.values())
     overlap = any(map(_at_once, frames.values()))
@@ -79,31 +79,31 @@ def latency_by_planner(analysis: Analysis) -> Figure:
 
 
 def works_at_once(latency: pl.DataFrame) -> bool:
-    """Return whether operators worked in parallel in some runs of an analysis's ``latency``."""
+    """Return whether operators worked in parallel in any runs of an analysis's ``latency``."""
     return _at_once(_summed(latency, "setting", "planner"))
 
 
 def _summed(latency: pl.DataFrame, *by: str) -> pl.DataFrame:
-    """Return the parts of latency added up over operators, beside what all of these share."""
+    """Return the parts of latency summed over operators, and the columns that operators share."""
     return latency.group_by(by, maintain_order=True).agg(
         pl.col("completed", "latency_mean_s").first(), pl.col(*PARTS).sum()
     )
 
 
 def _at_once(summed: pl.DataFrame) -> bool:
-    """Return whether some row of `_summed` adds up what is done at the same time."""
+    """Return whether operators are parallel in any row of `_summed`."""
     sums_s = summed.select(pl.sum_horizontal(PARTS)).to_series()
     return any(map(at_once, sums_s, summed["latency_mean_s"]))
 
 
 def _parts_of(*frames: pl.DataFrame) -> list[str]:
-    """Return the parts of latency; planners that never batch need no legend for it."""
+    """Return the parts of latency that occur; batching is left out if it never does."""
     batches = any(frame["batching"].max() for frame in frames)
     return [part for part in PARTS if part != "batching" or batches]
 
 
 def _scale(frames: Iterable[pl.DataFrame]) -> tuple[float, float, str]:
-    """Return the longest bar in seconds, the seconds in the unit of the axis, and the unit."""
+    """Return the longest bar in seconds, the unit of the axis in seconds, and its symbol."""
     sums_s = [frame.select(pl.sum_horizontal(PARTS).max()).item() or 0.0 for frame in frames]
     longest_s = float(max(sums_s))
     return (longest_s, 1e-3, "ms") if longest_s < 10 else (longest_s, 1.0, "s")
@@ -115,14 +115,14 @@ def pooled_operators(latency: pl.DataFrame) -> pl.DataFrame:
 
 
 def _of_all_planners(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return the rows of settings that have every planner, for a fair pool; else all rows."""
+    """Return the rows of settings that have every planner, if there are any; else all rows."""
     planners = pl.col("planner").n_unique()
     common = rows.filter(planners.over("setting") == planners)
     return common if common.height else rows
 
 
 def _pooled(rows: pl.DataFrame, *by: str) -> pl.DataFrame:
-    """Return means over all completed requests, from those of each setting."""
+    """Return means over all completed requests of all settings."""
     mean = pl.col("latency_mean_s")
     return (
         _of_all_planners(rows)
@@ -136,7 +136,7 @@ def _pooled(rows: pl.DataFrame, *by: str) -> pl.DataFrame:
 def latency_by_operator(
     analysis: Analysis, frame: pl.DataFrame, of: str, pooled: str = ""
 ) -> Figure:
-    """Draw where latency goes, by planner and operator; `of` and `pooled` are for the title."""
+    """Draw latency by planner and operator; `of` and `pooled` are parts of the title."""
     planners = [name for name in planners_of(analysis.sweep) if name in set(frame["planner"])]
     frames = {name: frame.filter(planner=name) for name in planners[:MOST_PLANNERS]}
     latency_s = {name: part["latency_mean_s"][0] for name, part in frames.items()}
@@ -148,9 +148,9 @@ def latency_by_operator(
 def operator_panels(
     frames: Mapping[str, pl.DataFrame], latency_s: Mapping[str, float | None], title: str
 ) -> Figure:
-    """Draw where latency goes: a panel by planner of mean seconds by ``operator`` (rows) and part.
+    """Draw a panel for each planner with mean times by ``operator`` (rows) and part.
 
-    ``latency_s`` is the mean latency of a request under each planner; None where it is not known.
+    ``latency_s`` has the mean latency of a request under each planner, or None if it is unknown.
     """
     columns = min(3, len(frames))
     rows = -(-len(frames) // columns)
@@ -158,7 +158,7 @@ def operator_panels(
     titles = {}
     for name, frame in frames.items():
         sum_s = float(frame.select(pl.sum_horizontal(PARTS).sum()).item() or 0.0)
-        total = [in_all(sum_s, latency_s[name], per, unit)] * bool(frame.height)
+        total = [total_text(sum_s, latency_s[name], per, unit)] * bool(frame.height)
         titles[name] = "\n".join([*([wrapped(label_of(name))] if name else []), *total])
     title_in = 0.2 * max(len(each.splitlines()) for each in titles.values()) - 0.2
     operators_in = 0.3 * max(2, *(frame.height for frame in frames.values()))
@@ -179,7 +179,7 @@ def operator_panels(
         axes.set_visible(False)
     if not longest:
         grid[0, 0].set(xticks=[], yticks=[])
-    # The bars' totals stand to the right of them.
+    # Leave room for the totals to the right of the bars.
     grid[0, 0].set_xlim(0, (1.15, 1.35, 1.6)[columns - 1] * longest / per or 1)
     grid[0, 0].invert_yaxis()
     legend(figure, *grid.flat)
@@ -189,7 +189,7 @@ def operator_panels(
 def _bar_panels(
     frames: Mapping[str, pl.DataFrame], title: str, parts: Iterable[str], more_lines: int = 0
 ) -> tuple[Figure, list[Axes]]:
-    """Return a figure with room for bars of planners, and for lines of labels, by setting."""
+    """Return a figure with a panel for each setting, high enough for the bars of its planners."""
     heights = [
         0.85
         + 0.2 * more_lines

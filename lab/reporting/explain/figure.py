@@ -1,4 +1,4 @@
-"""The picture of an explanation: the search, the plans, and how it went."""
+"""The figure of an explanation: profiling, plans, and the latency of windows."""
 
 from collections.abc import Iterator, Sequence
 from math import isfinite
@@ -20,8 +20,8 @@ from lab.reporting.explain.findings import (
     failed_parts,
     half_width,
     measurements,
+    merged_offers,
     offer_of,
-    offers_in_short,
     role_of,
     verdict,
     windows_of,
@@ -37,13 +37,13 @@ MOST_SEARCH_IN = 6.3
 TRUE, WRONG = "black", "firebrick"
 BOUND: dict[str, Any] = {"color": TRUE, "lw": 1.3, "ls": (0, (4, 1.5))}
 DOTTED = (0, (1, 1))
-# The least important roles first, so that the others are drawn over them.
+# The least important roles come first, so that the others are drawn over them.
 MARKERS = {"feasible": "o", "offered": "s", REFUSED: "X", CHOSEN: "*"}
 OTHER_MARKERS = ("^", "v", "D", "P", "<", ">")
 
 
 def draw_explanation(record: QueryRecord, path: Path) -> Path:
-    """Draw what was profiled, the plans, and the windows' latency into a PNG; return the path."""
+    """Draw profiling, plans and the windows' latency into a PNG; return the path."""
     with style(1.15):
         return save(explanation(record), path)
 
@@ -55,13 +55,13 @@ def explanation(record: QueryRecord) -> Figure:
     search_in = 1.5 + min(max(2.0, ROW_IN * len(rows)), MOST_SEARCH_IN)
     heights = [search_in, 3.6, 3.6]
     figure = Figure((WIDTH_IN, sum(heights) + 0.5), layout="constrained")
-    figure.suptitle(fill(f"Query {record.query} of {record.planner}: {_asked(record)}", 70))
+    figure.suptitle(fill(f"Query {record.query} of {record.planner}: {_slo_in_words(record)}", 70))
     parts: Any = figure.subfigures(3, 1, height_ratios=heights)
     panels = [part.subplots() for part in parts]
-    _search(panels[0], record, rows, since_s)
-    _plane(panels[1], record)
-    _windows(panels[2], record)
-    # Titles of the parts, not of their axes, which may be narrow beside long labels.
+    _draw_profiling(panels[0], record, rows, since_s)
+    _draw_plans(panels[1], record)
+    _draw_windows(panels[2], record)
+    # The parts get the titles, because long labels may leave little width to their axes.
     titles = (title, "Plans: latency and list price", "Latency, window by window")
     for part, axes, name in zip(parts, panels, titles, strict=True):
         part.suptitle(name, fontsize="medium")
@@ -69,31 +69,31 @@ def explanation(record: QueryRecord) -> Figure:
     return figure
 
 
-def _asked(record: QueryRecord) -> str:
+def _slo_in_words(record: QueryRecord) -> str:
     bounds = []
     if record.bound_s is not None:
         bounds.append(f"p95 latency ≤ {record.bound_s:g} s")
     if record.floor is not None:
         bounds.append(f"accuracy ≥ {record.floor:.3f}")
-    return ", ".join(bounds) or "no bounds that are known"
+    return ", ".join(bounds) or "no known bounds"
 
 
 def _runs(record: QueryRecord) -> tuple[pl.DataFrame, float, str]:
-    """Return the profiling runs to draw, when their clock begins, and what they are."""
-    order = "from the first at the top; ordered ones are bold"
+    """Return the profiling runs to draw, the start of their clock in seconds, and their title."""
+    order = "first ones at the top; ordered ones are bold"
     if record.profiling.height or not record.offline.height:
-        return record.profiling, record.arrival_s, f"Profiled, {order}"
+        return record.profiling, record.arrival_s, f"Profiled configurations, {order}"
     dataset = record.offline["dataset"][0]
-    return record.offline, 0.0, f"Profiled ahead, on {dataset} as a whole, {order}"
+    return record.offline, 0.0, f"Profiled in advance on all of {dataset}, {order}"
 
 
-def _search(axes: Axes, record: QueryRecord, rows: Sequence[Row], since_s: float) -> None:
-    """Draw what was measured, with intervals that end where accuracies do, at 1."""
+def _draw_profiling(axes: Axes, record: QueryRecord, rows: Sequence[Row], since_s: float) -> None:
+    """Draw the measured accuracies, with intervals that end at 1, the largest accuracy."""
     axes.set_xlabel("accuracy")
     if not rows:
         no_data(axes, "nothing was profiled")
         return
-    # Whether a data set's profile is right for a query is not known before it is served.
+    # The floor is for the query's own content, so a data set's profile is not compared with it.
     floor = record.floor if record.profiling.height else None
     wrong = np.array(
         [
@@ -105,11 +105,12 @@ def _search(axes: Axes, record: QueryRecord, rows: Sequence[Row], since_s: float
     at = np.arange(len(rows))
     means = np.array([row["accuracy_mean"] for row in rows])
     widths = np.nan_to_num([half_width(row) for row in rows])
-    # One minus an error rate may be below 0.
+    # There is no lower end, because one minus an error rate may be below 0.
     sides = np.stack([widths, np.clip(1 - means, 0, widths)])
     blue = sns.color_palette("colorblind")[0]
     size = 5 if len(rows) <= MOST_NAMED else 3
-    for which, color, label in ((~wrong, blue, "measured"), (wrong, WRONG, "on the wrong side")):
+    names = ("measured", "measured on the wrong side of the floor")
+    for which, color, label in ((~wrong, blue, names[0]), (wrong, WRONG, names[1])):
         if which.any():
             axes.errorbar(
                 means[which],
@@ -124,14 +125,13 @@ def _search(axes: Axes, record: QueryRecord, rows: Sequence[Row], since_s: float
     true = [row["true_accuracy"] for row in rows]
     axes.plot(true, at, "D", ms=size, mfc="none", mec=TRUE, mew=1.1, ls="", label="true")
     if record.floor is not None:
-        label = "the query's accuracy floor"
-        axes.axvline(record.floor, label=label, **BOUND)
+        axes.axvline(record.floor, label="accuracy floor", **BOUND)
     axes.set_ylim(len(rows) - 0.4, -0.6)
-    _name(axes, record, rows, since_s)
+    _label_runs(axes, record, rows, since_s)
 
 
-def _name(axes: Axes, record: QueryRecord, rows: Sequence[Row], since_s: float) -> None:
-    """Name the profiling runs, or, if they are many, the last ones of what was ordered."""
+def _label_runs(axes: Axes, record: QueryRecord, rows: Sequence[Row], since_s: float) -> None:
+    """Label the profiling runs; of many, only the last ones of ordered configurations."""
     ordered = set(record.decisions["configuration"].drop_nulls())
     named = list(range(len(rows)))
     if len(rows) > MOST_NAMED:
@@ -152,7 +152,7 @@ def _name(axes: Axes, record: QueryRecord, rows: Sequence[Row], since_s: float) 
 
 
 def _apart(places: Sequence[int], gap: float) -> list[int]:
-    """Return places of which none is closer to the one before it than a gap."""
+    """Return those places that are at least a gap away from the last one returned."""
     far: list[int] = []
     for place in places:
         if not far or place - far[-1] >= gap:
@@ -160,22 +160,22 @@ def _apart(places: Sequence[int], gap: float) -> list[int]:
     return far
 
 
-def _plane(axes: Axes, record: QueryRecord) -> None:
+def _draw_plans(axes: Axes, record: QueryRecord) -> None:
     axes.set(xlabel="p95 latency (s)", ylabel="list price ($/h)")
-    offers = [row | {"role": role_of(row["roles"])} for row in offers_in_short(record.offers)]
+    offers = [row | {"role": role_of(row["roles"])} for row in merged_offers(record.offers)]
     served = list(_measured(record))
     latencies = [row["latency_s"] for row in offers] + [latency_s for _, latency_s in served]
     finite = [value for value in latencies if isfinite(value)]
     if not latencies:
-        no_data(axes, "no plan is on record")
+        no_data(axes, "no plan was logged")
         return
     known = [*finite, *([] if record.bound_s is None else [record.bound_s])]
     wide = min(known, default=1.0) > 0 and max(known, default=1.0) > 20 * min(known, default=1.0)
     if wide:
         axes.set(xscale="log", xlabel="p95 latency (s, log scale)")
-    # Plans that would never answer in time stand at the right edge.
+    # Plans with infinite latency are drawn at the right edge.
     edge_s = max(known, default=1.0) * (1.6 if wide else 1.12)
-    for role, marker, color in _looks(offers):
+    for role, marker, color in _role_styles(offers):
         rows = [row for row in offers if row["role"] == role]
         axes.plot(
             [min(row["latency_s"], edge_s) for row in rows],
@@ -191,35 +191,35 @@ def _plane(axes: Axes, record: QueryRecord) -> None:
     _draw_measured(axes, record, served, edge_s)
     if record.bound_s is not None:
         axes.axvline(record.bound_s, label="SLO bound", **BOUND)
-    ceiling = record.asked["slo_cost_usd_per_hour"]
+    ceiling = record.query_row["slo_cost_usd_per_hour"]
     prices = [row["list_price_usd_per_hour"] for row in offers]
     prices += [order["list_price_usd_per_hour"] for order, _ in served]
     if ceiling is not None:
         axes.axhline(ceiling, **BOUND | {"ls": DOTTED}, label="SLO cost ceiling")
         prices.append(ceiling)
     if any(not isfinite(value) for value in latencies):
-        axes.set_xlabel(f"{axes.get_xlabel()}; at the right edge: never in time")
+        axes.set_xlabel(f"{axes.get_xlabel()}; at the right edge: infinite")
     top = max(prices) or 1.0
     axes.set_ylim(-0.06 * top, 1.12 * top)
     if not wide:
         axes.set_xlim(0, edge_s * 1.04)
 
 
-def _looks(offers: Sequence[Row]) -> Iterator[tuple[str, str, Any]]:
+def _role_styles(offers: Sequence[Row]) -> Iterator[tuple[str, str, Any]]:
     """Yield the roles that occur, each with its marker and colour."""
     colors = sns.color_palette("colorblind")
-    there = {row["role"] for row in offers}
-    others = sorted(there - MARKERS.keys())
+    present = {row["role"] for row in offers}
+    others = sorted(present - MARKERS.keys())
     fixed = {"feasible": GREY, "offered": colors[0], REFUSED: WRONG, CHOSEN: colors[1]}
     for number, role in enumerate(others):
         yield role, OTHER_MARKERS[number % len(OTHER_MARKERS)], colors[2 + number % 7]
     for role, marker in MARKERS.items():
-        if role in there:
+        if role in present:
             yield role, marker, fixed[role]
 
 
 def _measured(record: QueryRecord) -> Iterator[tuple[Row, float]]:
-    """Yield the orders that were in force, with the median of their windows' p95."""
+    """Yield the orders that became active, with the median of their windows' p95 in seconds."""
     for interval, rows in zip(record.deployment_intervals, windows_of(record), strict=True):
         latency_s = median(rows, "latency_p95_s")
         if latency_s is not None:
@@ -229,7 +229,7 @@ def _measured(record: QueryRecord) -> Iterator[tuple[Row, float]]:
 def _draw_measured(
     axes: Axes, record: QueryRecord, served: Sequence[tuple[Row, float]], edge_s: float
 ) -> None:
-    """Draw what came of the plans in force, each joined to what was believed of it."""
+    """Draw the observed latency of active plans, each joined to the believed one by a line."""
     green = sns.color_palette("colorblind")[2]
     for number, (order, latency_s) in enumerate(served):
         price = order["list_price_usd_per_hour"]
@@ -237,12 +237,12 @@ def _draw_measured(
         if offer is not None:
             ends_s = [min(offer["latency_s"], edge_s), min(latency_s, edge_s)]
             axes.plot(ends_s, [price, price], color=green, lw=1.2, zorder=1)
-        label = "in force, as it came" if number == 0 else None
+        label = "active, as observed" if number == 0 else None
         axes.plot(min(latency_s, edge_s), price, "D", ms=7, color=green, ls="", label=label)
 
 
-def _windows(axes: Axes, record: QueryRecord) -> None:
-    axes.set(xlabel="time since it arrived (s)", ylabel="latency (s)")
+def _draw_windows(axes: Axes, record: QueryRecord) -> None:
+    axes.set(xlabel="time since arrival (s)", ylabel="latency (s)")
     rows = [row for row in record.windows.iter_rows(named=True) if row["requests"]]
     if not rows:
         no_data(axes, "no window had requests")
@@ -281,24 +281,24 @@ def _windows(axes: Axes, record: QueryRecord) -> None:
     if record.bound_s is not None:
         axes.axhline(record.bound_s, label="SLO bound", **BOUND)
     for number, interval in enumerate(record.deployment_intervals):
-        label = "a plan comes into force" if number == 0 else None
+        label = "a plan becomes active" if number == 0 else None
         start_s = interval.start_s - record.arrival_s
         axes.axvline(start_s, color=GREY, lw=1, ls=DOTTED, label=label)
     for kind, at_s in record.events:
         axes.axvline(at_s - record.arrival_s, color=WRONG, lw=1.4, label=f"drift: {kind}")
-    # Where the query left, or the run ended.
+    # The axis ends when the query left or the run ended.
     axes.set_xlim(0, max(_extent(record, row)[1] for row in rows))
     axes.set_ylim(0, top)
 
 
 def _extent(record: QueryRecord, row: Row) -> tuple[float, float]:
-    """Return when the query lived in a window, in seconds since it arrived."""
+    """Return the part of a window in which the query lived, in seconds since its arrival."""
     start_s = max(0.0, row["start_s"] - record.arrival_s)
     return start_s, start_s + row["active_s"]
 
 
 def _shade(axes: Axes, record: QueryRecord, rows: Sequence[Row]) -> None:
-    """Shade windows that failed, a colour for each verdict, and hatched where no plan served."""
+    """Shade failed windows with a colour for each verdict, and hatching without an active plan."""
     colors = sns.color_palette("pastel")
     seen: dict[str, dict[str, Any]] = {NO_PLAN: {"fc": "0.88", "ec": "0.55", "hatch": "//"}}
     for row in rows:

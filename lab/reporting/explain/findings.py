@@ -1,4 +1,4 @@
-"""What the rows of a query mean, and the sentence on why it got its plan and how that went."""
+"""Interprets the rows of a query: verdicts, reasons, and the answer in one sentence."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
@@ -18,21 +18,21 @@ from sim.metrics.goodput_time import goodput_time
 Row = Mapping[str, Any]
 
 LATENCY, ACCURACY, COST = "latency", "accuracy", "cost"
-CHOSEN, REFUSED = "chosen", "refused"  # roles of offers; the latter an outcome of orders too
+CHOSEN, REFUSED = "chosen", "refused"  # roles of offers; the latter is also an outcome of orders
 DEPLOYED, ENDED = "deployed", "ended"
 LATE = "late"
-NO_PLAN = "no plan in force"
-# What a request that missed its bound came to, and how that is said.
+NO_PLAN = "no active plan"
+# Outcomes of requests without an answer, in words.
 ENDS = {
-    "unserved": "unserved, born while no plan was in force",
+    "unserved": "unserved, because no plan was active",
     "dropped": "dropped at a full queue or a drain",
-    "shed": "shed when their deadline had come",
+    "shed": "shed when their deadline passed",
     "lost": "lost with a machine",
 }
 
 
 def failed_parts(window: Row) -> tuple[str, ...]:
-    """Return the parts that a window failed on; none if it repeats another."""
+    """Return the parts of the SLO that a window failed; none if it repeats another verdict."""
     if window["met"] or window["repeated"]:
         return ()
     met = {part: window[f"{part}_met"] for part in (LATENCY, ACCURACY, COST)}
@@ -42,7 +42,7 @@ def failed_parts(window: Row) -> tuple[str, ...]:
 
 
 def verdict(window: Row) -> str:
-    """Return what became of a window, in a few words."""
+    """Return the verdict on a window in a few words."""
     if window["repeated"]:
         return f"no requests; as before, {'met' if window['met'] else 'not met'}"
     if window["met"]:
@@ -53,7 +53,7 @@ def verdict(window: Row) -> str:
 
 
 def window_ranges(numbers: Iterable[int]) -> str:
-    """Return numbers of windows as ``"3-5 and 8"``."""
+    """Return numbers of windows as text, such as ``"3-5 and 8"``."""
     ranges = []
     for _, run in groupby(enumerate(sorted(numbers)), key=lambda pair: pair[1] - pair[0]):
         members = [number for _, number in run]
@@ -63,7 +63,7 @@ def window_ranges(numbers: Iterable[int]) -> str:
 
 
 def windows_of(record: QueryRecord) -> list[list[Row]]:
-    """Return the windows with requests of each deployment: those served whole, or else mostly."""
+    """Return each deployment's windows: those that it served completely, or else mostly."""
     found: list[list[Row]] = [[] for _ in record.deployment_intervals]
     for window in record.windows.iter_rows(named=True):
         overlaps_s = [
@@ -77,23 +77,23 @@ def windows_of(record: QueryRecord) -> list[list[Row]]:
 
 
 def parts_of(record: QueryRecord, windows: pl.DataFrame) -> dict[tuple[str, str], float]:
-    """Return the mean seconds of a completed request in windows, by operator and part."""
+    """Return the mean time of a completed request in windows, in seconds, by operator and part."""
     means = mean_parts(record.operators.lazy(), windows.lazy()).collect()
     rows = means.iter_rows(named=True)
     return {(row["operator"], part): row[part] for row in rows for part in PARTS}
 
 
 def missed_by(window: Row) -> str:
-    """Return what most requests came to that missed the bound: a key of ``ENDS``, or ``LATE``."""
+    """Return why most requests missed the bound: a key of ``ENDS``, or ``LATE``."""
     missed = {end: window[end] for end in ENDS}
     missed[LATE] = window["completed"] - window["good"]
     return max(missed, key=lambda end: missed[end])
 
 
 def why_late(record: QueryRecord, windows: pl.DataFrame) -> str:
-    """Return in a few words why windows failed on latency: the most frequent end of their requests.
+    """Return why windows failed on latency: the most frequent outcome of their requests.
 
-    If they were late, it is the part that grew most against windows in time, or else took longest.
+    If that is lateness, it is the part that grew most against windows in time, or the longest one.
     """
     whole = windows.select("requests", "completed", "good", *ENDS).sum().row(0, named=True)
     end = missed_by(whole)
@@ -108,30 +108,30 @@ def why_late(record: QueryRecord, windows: pl.DataFrame) -> str:
         most = max(slow, key=lambda each: slow[each] - usual[each])
         return (
             f"{named(*most)}, {seconds(slow[most])} on average against {seconds(usual[most])} in "
-            "windows in time"
+            "windows that were in time"
         )
     most = max(slow, key=lambda each: slow[each])
     return f"{named(*most)}, {seconds(slow[most])} of {seconds(sum(slow.values()))} on average"
 
 
 def named(operator: str, part: str) -> str:
-    """Return what took the time, in words."""
+    """Return an operator's part of the latency in words."""
     if part == "transfer":
-        return "the way back" if operator == "answer" else f"transfer to {operator}"
+        return "transfer of the answer" if operator == "answer" else f"transfer to {operator}"
     return f"{part} at {operator}"
 
 
 def seconds(time_s: float) -> str:
-    """Return a time with its unit, to three digits or so."""
+    """Return a time with its unit, with about three digits."""
     if isinf(time_s):
-        return "for ever"
+        return "infinity"
     if abs(time_s) < 0.1:
         return f"{1e3 * time_s:.3g} ms"
     return f"{time_s:,.0f} s" if abs(time_s) >= 100 else f"{time_s:.3g} s"
 
 
-def offers_in_short(offers: pl.DataFrame) -> list[dict[str, Any]]:
-    """Return a row per plan and planning call, with all its ``roles`` and the last reason."""
+def merged_offers(offers: pl.DataFrame) -> list[dict[str, Any]]:
+    """Return one row per plan and planning call, with all its ``roles`` and the last reason."""
     short: dict[tuple[float, str], dict[str, Any]] = {}
     for row in offers.iter_rows(named=True):
         key = row["triggered_s"], row["plan"]
@@ -143,7 +143,7 @@ def offers_in_short(offers: pl.DataFrame) -> list[dict[str, Any]]:
 
 
 def role_of(roles: Sequence[str]) -> str:
-    """Return the role that tells most of a plan that had several."""
+    """Return the most important role of a plan: chosen, refused, or else the last one."""
     for role in (CHOSEN, REFUSED):
         if role in roles:
             return role
@@ -151,7 +151,7 @@ def role_of(roles: Sequence[str]) -> str:
 
 
 def offer_of(record: QueryRecord, order: Row) -> Row | None:
-    """Return what was last believed of an ordered plan when it was ordered, if it is on record."""
+    """Return the planner's last belief about a plan before it was ordered, if it was logged."""
     known = record.offers.filter(
         (pl.col("plan") == order["plan"]) & (pl.col("triggered_s") <= order["triggered_s"])
     )
@@ -161,7 +161,7 @@ def offer_of(record: QueryRecord, order: Row) -> Row | None:
 
 
 def profile_of(record: QueryRecord, order: Row) -> Row | None:
-    """Return the last profiling run of an order's configuration, of the query or its data set."""
+    """Return the last profiling run of an order's configuration, for the query or its data set."""
     own = record.profiling.filter(pl.col("at_s") <= order["decided_s"])
     for frame in (own, record.offline):
         runs = frame.filter(pl.col("configuration") == order["configuration"])
@@ -171,9 +171,10 @@ def profile_of(record: QueryRecord, order: Row) -> Row | None:
 
 
 def measurements(profiling: pl.DataFrame) -> list[dict[str, Any]]:
-    """Return profiling runs, merging consecutive ones that added items to one configuration.
+    """Return profiling runs; consecutive ones that added items to a configuration are merged.
 
-    They have the last measurement, all costs, the first run's reuse, and the number of ``runs``.
+    A merged row has the last measurement, the sum of the costs, the first run's reuse, and the
+    number of ``runs``.
     """
     found: list[dict[str, Any]] = []
     for run in profiling.iter_rows(named=True):
@@ -192,13 +193,13 @@ def measurements(profiling: pl.DataFrame) -> list[dict[str, Any]]:
 
 
 def last_runs(profiling: pl.DataFrame) -> Iterator[Row]:
-    """Yield the last profiling run of each configuration, in order of their first ones."""
+    """Yield the last profiling run of each configuration, in order of their first runs."""
     last = profiling.group_by("configuration", maintain_order=True).last()
     yield from last.iter_rows(named=True)
 
 
 def half_width(run: Row) -> float:
-    """Return half the 95 % t-interval of a run's mean accuracy; nan below two items."""
+    """Return half the width of a run's 95 % t-interval of accuracy; nan below two items."""
     count = run["samples"]
     if count < 2:
         return nan
@@ -206,19 +207,19 @@ def half_width(run: Row) -> float:
 
 
 def answer(record: QueryRecord) -> str:
-    """Return one sentence on why a query got the plan that it got, and how that went."""
+    """Return one sentence on why a query got its plan, and how the plan performed."""
     if not record.deployment_intervals:
-        alive_s = record.asked["departure_s"] - record.arrival_s
-        end = "it left" if record.closed else "the tables end"
+        alive_s = record.query_row["departure_s"] - record.arrival_s
+        end = "it left" if record.closed else "the end of the tables"
         return (
-            f"Query {record.query}: no plan came into force in the {seconds(alive_s)} until {end}: "
+            f"Query {record.query}: no plan became active in the {seconds(alive_s)} until {end}: "
             f"{_why_not(record)}."
         )
     first = record.deployment_intervals[0]
     since = _since(record, first.order)
     parts = [
-        f"deployed {first.order['plan']} {seconds(first.start_s - record.arrival_s)} after it "
-        f"arrived{f' {since}' if since else ''}"
+        f"deployed {first.order['plan']} {seconds(first.start_s - record.arrival_s)} after its "
+        f"arrival{f' {since}' if since else ''}"
     ]
     if later := len(record.deployment_intervals) - 1:
         parts.append(f"changed plans {times(later)} later")
@@ -226,14 +227,14 @@ def answer(record: QueryRecord) -> str:
         met_s = goodput_time(record.windows["met"], record.windows["deployed_s"]).sum()
         parts.append(f"met its SLO {100 * (float(met_s) / active_s):.0f} % of the time")
     else:
-        parts.append("no window of it was judged")
+        parts.append("none of its windows was judged")
     if failures := _failures(record):
         parts.append(failures)
     return f"Query {record.query}: {'; '.join(parts)}."
 
 
 def _since(record: QueryRecord, order: Row) -> str:
-    """Say why a plan was ordered, or what spoke against it: what was believed of it."""
+    """Return a clause on what was believed about an ordered plan, with "because" or "although"."""
     offer = offer_of(record, order)
     if offer is not None:
         reason = f' ("{offer["reason"]}")' if offer["reason"] else ""
@@ -262,7 +263,7 @@ def _believed(record: QueryRecord, offer: Row) -> str:
 
 
 def _failures(record: QueryRecord) -> str:
-    """Say on what the windows failed, part by part, and latency for each reason that it had."""
+    """Return a clause on the failed windows, for each part of the SLO and each kind of lateness."""
     alike: dict[tuple[str, str], list[int]] = {}
     for window in record.windows.iter_rows(named=True):
         for part in failed_parts(window):
@@ -278,8 +279,8 @@ def _failures(record: QueryRecord) -> str:
             served = windows.filter(pl.col("completed") > 0)
             mean = float((served["accuracy"] * served["completed"]).sum())
             mean /= int(served["completed"].sum())
-            floor = "" if record.floor is None else f" of {record.floor:.3f}"
-            why = f" (truly {mean:.3f}{floor})"
+            floor = "" if record.floor is None else f", floor {record.floor:.3f}"
+            why = f" (true {mean:.3f}{floor})"
         clauses.append(f"{part} in window{'s' * (len(numbers) > 1)} {window_ranges(numbers)}{why}")
     return f"failed on {listed(clauses)}" if clauses else ""
 
@@ -289,8 +290,8 @@ def _why_not(record: QueryRecord) -> str:
     if deployed.height:
         last = deployed.row(-1, named=True)
         if last["outcome"] == ENDED:
-            return f"the plan that was ordered had not loaded its models when {last['reason']}"
-        return "the models of the plan that was ordered were still loading"
+            return f"the ordered plan had not loaded its models when {last['reason']}"
+        return "the models of the ordered plan were still loading"
     refused = record.decisions.filter(pl.col("outcome") == REFUSED)
     if refused.height:
         last = refused.row(-1, named=True)
@@ -298,29 +299,30 @@ def _why_not(record: QueryRecord) -> str:
         return f"the cluster refused {orders}, last {last['plan']} ({last['reason']})"
     reasons = record.offers["reason"].drop_nulls()
     if len(reasons):
-        return f"the planner ordered none, last since {str(reasons[-1]).rstrip('.')}"
+        return f"the planner ordered none; its last reason: {str(reasons[-1]).rstrip('.')}"
     saw = _what_it_considered(record) if record.offers.height else _what_it_measured(record)
     return f"the planner ordered none; {saw}"
 
 
 def _what_it_considered(record: QueryRecord) -> str:
-    """Say how many plans on record were believed to be feasible, and what the others lacked."""
+    """Return a clause on how many logged plans were believed to be feasible, late or inaccurate."""
     offers = {row["plan"]: row for row in record.offers.iter_rows(named=True)}.values()
     late = [record.bound_s is not None and row["latency_s"] > record.bound_s for row in offers]
     poor = [not reaches(row["accuracy"], record.floor) for row in offers]
     good = sum(not (a or b) for a, b in zip(late, poor, strict=True))
     return (
-        f"of {count(len(offers), 'plan')} that it considered, {good:,} were believed to be in time "
-        f"and accurate, {sum(late):,} to be late and {sum(poor):,} to be too inaccurate"
+        f"of {count(len(offers), 'considered plan')}, {good:,} were believed to be in time and "
+        f"accurate enough, {sum(late):,} to be late and {sum(poor):,} to be too inaccurate"
     )
 
 
 def _what_it_measured(record: QueryRecord) -> str:
-    """Say what a planner that ordered nothing had measured."""
+    """Return a clause on what a planner that ordered nothing had measured."""
     last = list(last_runs(record.profiling))
     where = ""
     if not last and record.offline.height:
-        last, where = list(last_runs(record.offline)), f" ahead on {record.asked['dataset']}"
+        last = list(last_runs(record.offline))
+        where = f" in advance on {record.query_row['dataset']}"
     if not last:
         return "nothing was profiled for it"
     if record.floor is None:
@@ -330,5 +332,5 @@ def _what_it_measured(record: QueryRecord) -> str:
     truly = sum(reaches(row["true_accuracy"], record.floor) for row in last)
     return (
         f"of {count(len(last), 'configuration')} profiled{where}, {passed:,} reached the floor of "
-        f"{record.floor:.3f} as measured and {truly:,} truly"
+        f"{record.floor:.3f} by the measurement and {truly:,} in truth"
     )

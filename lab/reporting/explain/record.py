@@ -1,4 +1,4 @@
-"""What the tables of a run hold of one query, and which plan was in force for it when."""
+"""Reads the rows of one query from a run's tables, and finds when each plan was active."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -19,18 +19,18 @@ KINDS = ("queries", "windows", "decisions", "offers", "profiling")
 
 @dataclass(frozen=True)
 class DeploymentInterval:
-    """A time during which one plan served a query."""
+    """A time in which one plan served a query."""
 
     order: Mapping[str, Any]  # the row of `decisions` that deployed the plan
-    start_s: float  # when it came into force
-    # When another one replaced it, it was released, a failure ended it, or the query left.
+    start_s: float  # when it became active
+    # When it was replaced or released, a failure ended it, or the query left.
     end_s: float
 
 
 def deployment_intervals(decisions: pl.DataFrame, departure_s: float) -> list[DeploymentInterval]:
-    """Return when each deployed plan was in force, by the decisions on one query in order of time.
+    """Return when each deployed plan was active, from a query's decisions in order of time.
 
-    A plan that was replaced while its models were loading never came into force.
+    A plan that was replaced while its models were loading never became active.
     """
     acted = decisions.filter(pl.col("outcome").is_in(["deployed", "released", "ended"]))
     found = []
@@ -46,7 +46,7 @@ def deployment_intervals(decisions: pl.DataFrame, departure_s: float) -> list[De
         if order["outcome"] == "deployed":
             loading = order
             continue
-        ended = order["deployment"]  # None for a release, of all that the query has
+        ended = order["deployment"]  # None for a release, which ends all deployments of the query
         if loading is not None and ended in (None, loading["deployment"]):
             loading = None
         if serving is not None and ended in (None, serving[0]["deployment"]):
@@ -62,33 +62,32 @@ class QueryRecord:
     run: Path
     planner: str
     query: int
-    # Its row of `queries`; while that is not written, what other tables tell of it.
-    asked: Mapping[str, Any]
-    closed: bool  # whether that row is written
+    # Its row of `queries`; before that is written, what is known from other tables.
+    query_row: Mapping[str, Any]
+    closed: bool  # whether the row of `queries` is written
     profiling: pl.DataFrame  # profiling runs for the query
     offline: pl.DataFrame  # profiling runs for its data set, ahead of all queries
-    offers: pl.DataFrame  # plans on record
-    decisions: pl.DataFrame  # orders for it, and what failures ended
-    windows: pl.DataFrame  # its windows, as judged
-    operators: pl.DataFrame  # where the latency of its windows went
-    deployment_intervals: Sequence[DeploymentInterval]  # which plan served it when
+    offers: pl.DataFrame  # plans that the planner logged
+    decisions: pl.DataFrame  # orders for the query, and deployments ended by failures
+    windows: pl.DataFrame  # its windows with their verdicts
+    operators: pl.DataFrame  # the latency of its windows by operator
+    deployment_intervals: Sequence[DeploymentInterval]  # when each plan was active
     # Kind and time in seconds of each drift event during its life.
     events: Sequence[tuple[str, float]]
-    # Whether its latencies are over the length of a request's output; those of `operators` are
-    # plain seconds all the same.
+    # Whether latencies are divided by the output length; those of `operators` never are.
     per_output_length: bool
     arrival_s: float
-    floor: float | None  # its accuracy floor, if it has one and that is known
-    bound_s: float | None  # its latency bound, likewise
+    floor: float | None  # its accuracy floor, if it has one and it is known
+    bound_s: float | None  # its latency bound, if it has one and it is known
 
 
 def find_run(directory: Path) -> Path:
-    """Return the one run directory at or below a directory; InputError for none or several."""
+    """Return the only run directory at or below a directory; InputError for none or several."""
     return only_run(f"RUN={directory}", list(planner_directories(directory).values()))
 
 
 def read_query(run: Path, query: int) -> QueryRecord:
-    """Read what a run's tables hold of a query; InputError if there is none."""
+    """Read a query's rows from a run's tables; InputError if there is no such query."""
     try:
         return _read(run, query)
     except (pl.exceptions.PolarsError, json.JSONDecodeError, KeyError, OSError) as error:
@@ -98,17 +97,17 @@ def read_query(run: Path, query: int) -> QueryRecord:
 
 def _read(run: Path, query: int) -> QueryRecord:
     summary = read_summary(run)
-    asked = _rows(run, "queries", query)
+    closed = _rows(run, "queries", query)
     windows = _rows(run, "windows", query, "window")
     decisions = _rows(run, "decisions", query, "decided_s", "triggered_s")
     offers = _rows(run, "offers", query, "at_s")
     profiling = _rows(run, "profiling", query, "at_s")
-    if not any(frame.height for frame in (asked, windows, decisions, offers, profiling)):
+    if not any(frame.height for frame in (closed, windows, decisions, offers, profiling)):
         raise InputError(f"QUERY={query}: {_which_queries(run)}")
     row = (
-        asked.row(0, named=True)
-        if asked.height
-        else _as_far_as_known(windows, decisions, offers, profiling, summary["simulated_s"])
+        closed.row(0, named=True)
+        if closed.height
+        else _row_of_open_query(windows, decisions, offers, profiling, summary["simulated_s"])
     )
     ahead = pl.col("query").is_null() & (pl.col("dataset") == pl.lit(row["dataset"], pl.String))
     offline = scan(run, "profiling").filter(ahead).sort("at_s", maintain_order=True).collect()
@@ -117,7 +116,7 @@ def _read(run: Path, query: int) -> QueryRecord:
         str(summary["planner"]),
         query,
         row,
-        bool(asked.height),
+        bool(closed.height),
         profiling,
         offline,
         offers,
@@ -138,7 +137,7 @@ def _rows(run: Path, table: str, query: int, *by: str) -> pl.DataFrame:
 
 
 def _which_queries(run: Path) -> str:
-    """Say which queries a run has."""
+    """Return a clause on which queries a run has."""
     found = pl.concat([scan(run, table).select("query") for table in KINDS]).unique().collect()
     numbers = sorted(found["query"].drop_nulls())
     if not numbers:
@@ -146,14 +145,14 @@ def _which_queries(run: Path) -> str:
     return f"no such query; the run has queries {numbers[0]} to {numbers[-1]}"
 
 
-def _as_far_as_known(
+def _row_of_open_query(
     windows: pl.DataFrame,
     decisions: pl.DataFrame,
     offers: pl.DataFrame,
     profiling: pl.DataFrame,
     simulated_s: float,
 ) -> dict[str, Any]:
-    """Return what is known of a query that the run has not closed yet."""
+    """Return the known part of the row of a query that is still open."""
     row: dict[str, Any] = dict.fromkeys(SCHEMAS["queries"])
     calls = pl.concat([decisions["triggered_s"], offers["triggered_s"]]).drop_nulls()
     since_s = calls.to_list()

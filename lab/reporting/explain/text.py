@@ -1,4 +1,4 @@
-"""What an explanation prints: what was asked, profiled, considered and ordered, and what came."""
+"""The text of an explanation: what was requested, profiled, considered, ordered and observed."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -29,10 +29,10 @@ from lab.reporting.explain.findings import (
     half_width,
     last_runs,
     measurements,
+    merged_offers,
     missed_by,
     named,
     offer_of,
-    offers_in_short,
     parts_of,
     role_of,
     seconds,
@@ -44,15 +44,16 @@ from lab.reporting.explain.findings import (
 from lab.reporting.explain.record import QueryRecord
 from sim.metrics.goodput import reaches
 
-# Columns that hold words, not figures; the long ones first that give way in a narrow terminal.
-LONG = ("reason", "plan", "why late, or mostly spent on", "configuration")
+# Columns that move below the table if the terminal is narrow, in this order.
+LONG = ("reason", "plan", "main delay", "configuration")
+# Columns with text instead of numbers.
 WORDS = {*LONG, "floor", "operator", "outcome", "roles", "trigger", "verdict", "windows"}
 
 
 class TextGrid:
-    """A table that moves long columns of words below itself until it fits the terminal.
+    """A table that moves `LONG` columns below itself until it fits the terminal.
 
-    If it is too wide even then, it has no lines between its columns.
+    If it is still too wide, it is printed without lines between columns.
     """
 
     def __init__(self, *heads: str) -> None:
@@ -60,7 +61,7 @@ class TextGrid:
         self._rows: list[tuple[str, ...]] = []
 
     def add_row(self, *cells: str) -> None:
-        """Add a row, a cell for each column."""
+        """Add a row with one cell per column."""
         self._rows.append(cells)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
@@ -85,7 +86,7 @@ class TextGrid:
                     yield Padding(Text(f"{number}: {'; '.join(words)}"), (0, 0, 0, 2))
 
     def _table(self, below: Sequence[str]) -> Table:
-        """Return a table without some of the columns, but with numbers that lead to them."""
+        """Return the table without the columns `below`; if there are any, rows are numbered."""
         table = Table()
         if below:
             table.add_column("", justify="right")
@@ -99,88 +100,93 @@ class TextGrid:
         return table
 
 
-def kept(items: Sequence[Any], most: int, *first: Callable[[Any], bool]) -> tuple[list[Any], int]:
-    """Return at most so many items, rather those of the first conditions, and how many are left."""
+def selected(
+    items: Sequence[Any], most: int, *preferences: Callable[[Any], bool]
+) -> tuple[list[Any], int]:
+    """Return at most so many items in their order, and the number left out; 0 means all.
+
+    Items that meet the preferences are selected first; earlier preferences weigh more.
+    """
     if not most or len(items) <= most:
         return list(items), 0
-    ranks = [tuple(not condition(item) for condition in first) for item in items]
+    ranks = [tuple(not condition(item) for condition in preferences) for item in items]
     best = sorted(range(len(items)), key=lambda at: (ranks[at], at))[:most]
     return [items[at] for at in sorted(best)], len(items) - most
 
 
 def with_rest(grid: TextGrid, left_out: int, what: str) -> Iterator[RenderableType]:
-    """Yield a table, and how much it leaves out."""
+    """Yield a table, then a line on what it leaves out."""
     yield grid
     if left_out:
         yield f"  {left_out:,} more {what}; --rows 0 shows all"
 
 
 number = partial(wording.number, missing="")
-"""Writes a number to three digits; nothing where there is none."""
+"""Formats a number with three digits; empty for None."""
 
 
 def ms(time_s: float) -> str:
-    """Return a time in milliseconds; nothing where there is none."""
+    """Format a time in milliseconds; empty for nan."""
     return "" if isnan(time_s) else f"{1e3 * time_s:,.1f}"
 
 
 def charged(time_s: float) -> str:
-    """Return seconds that were charged, which range from microseconds to hours."""
+    """Format charged seconds, which range from microseconds to hours."""
     return "<0.001" if 0 < time_s < 1e-3 else f"{time_s:,.3f}"
 
 
 def median(rows: Iterable[Row], column: str) -> float | None:
-    """Return the median of a column, or None where it has no value."""
+    """Return the median of a column, or None if it has no values."""
     values = pl.Series([row[column] for row in rows], dtype=pl.Float64).drop_nans()
     middle = values.median()
     return None if middle is None else float(cast(float, middle))
 
 
 def sections(record: QueryRecord, rows: int) -> Iterator[Iterator[RenderableType]]:
-    """Yield the sections, each as lines and tables of at most so many rows; 0 for all."""
-    yield asked(record)
+    """Yield the sections, each as lines and tables with at most so many rows; 0 for all."""
+    yield requested(record)
     for section in (profiled, offered, ordered, served, windows):
         yield section(record, rows)
     yield parts(record)
 
 
-def asked(record: QueryRecord) -> Iterator[str]:
-    """Yield what the query asked for, and what is true of it."""
-    row = record.asked
-    over = " over output length" if record.per_output_length else ""
+def requested(record: QueryRecord) -> Iterator[str]:
+    """Yield the query's SLO, its device and link, and its lifetime."""
+    row = record.query_row
+    over = " per output length" if record.per_output_length else ""
     ceiling = row["slo_cost_usd_per_hour"]
     slo = []
     if record.bound_s is not None:
-        slo.append(f"p95 latency{over} within {seconds(record.bound_s)}")
+        slo.append(f"p95 latency{over} of at most {seconds(record.bound_s)}")
     if record.floor is not None:
-        slo.append(f"accuracy of {record.floor:.3f} or more")
+        slo.append(f"accuracy of at least {record.floor:.3f}")
     if ceiling is not None:
         slo.append(f"at most ${ceiling:g}/h")
-    known = "" if record.closed else " (as far as known: the run has not closed this query)"
-    yield f"Asked: {listed(slo) or 'nothing that is known'}, tier {row['tier']}{known}"
+    known = "" if record.closed else " (incomplete, because the query is still open)"
+    yield f"SLO: {listed(slo) or 'unknown'}, tier {row['tier']}{known}"
     if record.closed:
         yield (
-            f"  data set {row['dataset']}; {row['device']} on {row['technology']}, truly "
-            f"{row['true_device_factor']:.2f} times as fast as its model, round trip "
-            f"{seconds(row['true_access_rtt_s'])}, uplink "
+            f"  data set {row['dataset']}; {row['device']} on {row['technology']}; true device "
+            f"speed {row['true_device_factor']:.2f} times that of its model, true round trip "
+            f"{seconds(row['true_access_rtt_s'])}, true uplink "
             f"{row['true_uplink_mean_bps'] / 1e6:.1f} Mbit/s"
         )
-    end = "left" if record.closed else "still there"
+    end = "left" if record.closed else "still open"
     yield f"  arrived at {record.arrival_s:,.1f} s, {end} at {row['departure_s']:,.1f} s"
     for kind, at_s in record.events:
-        yield f"  {kind} {seconds(at_s - record.arrival_s)} after it arrived"
+        yield f"  {kind} {seconds(at_s - record.arrival_s)} after its arrival"
 
 
 def profiled(record: QueryRecord, rows: int) -> Iterator[RenderableType]:
-    """Yield what was profiled, in order, and whether it was misleading."""
+    """Yield what was profiled, in order, and whether its results were misleading."""
     own, offline = record.profiling, record.offline
     if own.height:
-        yield _sum_of_profiling(own, "Profiled for it")
+        yield _sum_of_profiling(own, "Profiled for this query")
         yield _verdicts(own, record.floor)
         yield from _profiling_table(record, own, rows, record.arrival_s, record.floor)
     if offline.height:
-        yield _sum_of_profiling(offline, f"Profiled ahead, on {offline['dataset'][0]} as a whole")
-        # The floor is of the query's own content, of which these say little.
+        yield _sum_of_profiling(offline, f"Profiled in advance, on all of {offline['dataset'][0]}")
+        # The floor is for the query's own content, about which these runs say little.
         yield from _profiling_table(record, offline, rows, 0.0, None)
     if not own.height and not offline.height:
         yield "Profiled: nothing"
@@ -190,24 +196,24 @@ def _sum_of_profiling(runs: pl.DataFrame, title: str) -> str:
     return (
         f"{title}: {count(runs['configuration'].n_unique(), 'configuration')} in "
         f"{count(runs.height, 'run')}, "
-        f"{seconds(float(runs['charged_s'].sum()))} of planning, "
-        f"{seconds(float(runs['device_s'].sum()))} of devices"
+        f"{seconds(float(runs['charged_s'].sum()))} of planning time, "
+        f"{seconds(float(runs['device_s'].sum()))} of device time"
     )
 
 
 def _verdicts(runs: pl.DataFrame, floor: float | None) -> str:
-    """Count how often the last measurement of a configuration was on the right side of a floor."""
+    """Return how often the last measurement of a configuration was on the right side of a floor."""
     if floor is None:
-        return "  no accuracy floor is known to hold them against"
+        return "  no accuracy floor is known"
     both = [
         (reaches(row["accuracy_mean"], floor), reaches(row["true_accuracy"], floor))
         for row in last_runs(runs)
     ]
     reached = sum(measured for measured, _ in both)
     return (
-        f"  {reached:,} of {len(both):,} reached the floor of {floor:.3f} when last measured, "
-        f"{both.count((True, False)):,} of them wrongly; {len(both) - reached:,} missed it, "
-        f"{both.count((False, True)):,} of them wrongly"
+        f"  {reached:,} of {len(both):,} reached the floor of {floor:.3f} in their last "
+        f"measurement, {both.count((True, False)):,} of them wrongly; {len(both) - reached:,} "
+        f"missed it, {both.count((False, True)):,} of them wrongly"
     )
 
 
@@ -215,9 +221,10 @@ def _profiling_table(
     record: QueryRecord, runs: pl.DataFrame, rows: int, since_s: float, floor: float | None
 ) -> Iterator[RenderableType]:
     ordered = set(record.decisions["configuration"].drop_nulls())
-    shown, left_out = kept(measurements(runs), rows, lambda row: row["configuration"] in ordered)
+    merged = measurements(runs)
+    shown, left_out = selected(merged, rows, lambda row: row["configuration"] in ordered)
     stepwise = any(row["runs"] > 1 for row in shown)
-    heads = ["after, s", "configuration", "items", *["runs"] * stepwise, "accuracy", "truly"]
+    heads = ["after, s", "configuration", "items", *["runs"] * stepwise, "accuracy", "true"]
     heads += ["floor"] * (floor is not None) + ["charged, s", "devices, s", "reused"]
     grid = TextGrid(*heads)
     for row in shown:
@@ -237,22 +244,22 @@ def _profiling_table(
 
 
 def _side(believed: float, true: float, floor: float) -> str:
-    """Return on which side of a floor a belief is, and whether the truth is there too."""
+    """Return on which side of a floor a belief is, and whether that is wrong."""
     passed = reaches(believed, floor)
     right = passed == reaches(true, floor)
     return f"{'reached' if passed else 'missed'}{'' if right else ', wrongly'}"
 
 
 def offered(record: QueryRecord, rows: int) -> Iterator[RenderableType]:
-    """Yield the plans that the planner put on record, what it believed of them, and prices."""
+    """Yield the plans that the planner logged, its beliefs about them, and prices."""
     offers = record.offers
     if not offers.height:
-        yield "Considered: the planner put nothing on record"
+        yield "Considered: the planner logged no plans"
         return
-    short = offers_in_short(offers)
+    short = merged_offers(offers)
     yield _sum_of_offers(short)
     ordered_at = set(record.decisions["triggered_s"])
-    shown, left_out = kept(
+    shown, left_out = selected(
         short,
         rows,
         lambda row: not {CHOSEN, REFUSED}.isdisjoint(row["roles"]),
@@ -260,7 +267,7 @@ def offered(record: QueryRecord, rows: int) -> Iterator[RenderableType]:
     )
     priced = any(row["price"] is not None for row in shown)
     reasoned = any(row["reason"] for row in shown)
-    heads = ["after, s", "roles", "plan", "p95, s", "accuracy", "floor", "truly", "list $/h"]
+    heads = ["after, s", "roles", "plan", "p95, s", "accuracy", "floor", "true", "list $/h"]
     grid = TextGrid(*heads, *["price"] * priced, *["reason"] * reasoned)
     for row in shown:
         late = record.bound_s is not None and row["latency_s"] > record.bound_s
@@ -282,7 +289,7 @@ def offered(record: QueryRecord, rows: int) -> Iterator[RenderableType]:
 
 
 def _sum_of_offers(short: Sequence[Row]) -> str:
-    """Count different plans, and rows of their table, each by the role that tells most of it."""
+    """Return a line that counts different plans, and the rows of their table by main role."""
     plans = len({row["plan"] for row in short})
     calls = len({row["triggered_s"] for row in short})
     roles = Counter(role_of(row["roles"]) for row in short).most_common()
@@ -295,14 +302,14 @@ def _sum_of_offers(short: Sequence[Row]) -> str:
 
 
 def ordered(record: QueryRecord, rows: int) -> Iterator[RenderableType]:
-    """Yield the orders, what became of them, and why."""
+    """Yield the orders, their outcomes and the reasons."""
     decisions = record.decisions
     if not decisions.height:
         yield "Ordered: nothing"
         return
     counts = decisions["outcome"].value_counts(sort=True)
     yield "Ordered: " + ", ".join(f"{count:,} {outcome}" for outcome, count in counts.iter_rows())
-    # A planner that insists is refused every second for the same reason.
+    # A planner may repeat an order every second and be refused for the same reason.
     alike = [
         list(group)
         for _, group in groupby(
@@ -310,15 +317,15 @@ def ordered(record: QueryRecord, rows: int) -> Iterator[RenderableType]:
             key=lambda row: (row["outcome"], row["plan"], row["reason"], row["trigger"]),
         )
     ]
-    shown, left_out = kept(alike, rows, lambda group: group[0]["outcome"] == DEPLOYED)
+    shown, left_out = selected(alike, rows, lambda group: group[0]["outcome"] == DEPLOYED)
     reasoned = any(group[0]["reason"] for group in shown)
     heads = ["after, s", "trigger", "outcome", "plan", "list $/h", "charged, s", "waited, s"]
-    grid = TextGrid(*heads, "in force after, s", *["reason"] * reasoned)
+    grid = TextGrid(*heads, "active after, s", *["reason"] * reasoned)
     for group in shown:
         grid.add_row(*_order_cells(record, group), *[group[0]["reason"] or ""] * reasoned)
     yield from with_rest(grid, left_out, "lines")
     if record.closed:
-        yield _trials(record.asked)
+        yield _trials(record.query_row)
 
 
 def _order_cells(record: QueryRecord, group: list[Row]) -> list[str]:
@@ -340,35 +347,29 @@ def _order_cells(record: QueryRecord, group: list[Row]) -> list[str]:
 
 
 def _trials(row: Row) -> str:
-    """Say how the deployments did in their trials."""
+    """Return a line on false acceptances and the response time."""
     response_s = row["response_time_s"]
     good = (
-        "no plan that truly met latency and accuracy"
+        "no plan truly met latency and accuracy"
         if response_s is None
-        else f"the first that truly met latency and accuracy, after {seconds(response_s)}"
+        else f"the first plan that truly met latency and accuracy came after {seconds(response_s)}"
     )
     return (
         f"  false acceptances: {row['false_acceptances']:,} of {row['deployments']:,} "
-        f"deployments in force; {good}"
+        f"active deployments; {good}"
     )
 
 
 def served(record: QueryRecord, rows: int) -> Iterator[RenderableType]:
-    """Yield what was believed of each plan that was in force, and what came."""
+    """Yield what was believed about each active plan, and what was observed."""
     if not record.deployment_intervals:
         return
-    yield "Believed, and what came (medians over a plan's windows):"
-    grid = TextGrid(
-        "in force after, s",
-        "configuration",
-        "p95, s",
-        "came, s",
-        "accuracy",
-        "truly",
-        "windows met",
-    )
+    yield "Believed and observed (medians over a plan's windows):"
+    heads = ["active after, s", "configuration", "p95, s", "observed, s", "accuracy", "true"]
+    grid = TextGrid(*heads, "windows met")
     of_intervals = windows_of(record)
-    shown, left_out = kept(list(zip(record.deployment_intervals, of_intervals, strict=True)), rows)
+    intervals = list(zip(record.deployment_intervals, of_intervals, strict=True))
+    shown, left_out = selected(intervals, rows)
     for interval, windows in shown:
         offer = offer_of(record, interval.order)
         since_s, until_s = interval.start_s - record.arrival_s, interval.end_s - record.arrival_s
@@ -387,7 +388,7 @@ def served(record: QueryRecord, rows: int) -> Iterator[RenderableType]:
 
 
 def _which_windows(record: QueryRecord, of_intervals: Sequence[Sequence[Row]]) -> str:
-    """Say which plan a window counts for, and which windows count for none."""
+    """Return which plan a window counts for, and which windows count for none."""
     judged = set(record.windows.filter(~pl.col("repeated"))["window"])
     without = judged - {row["window"] for rows in of_intervals for row in rows}
     notes = []
@@ -395,25 +396,23 @@ def _which_windows(record: QueryRecord, of_intervals: Sequence[Sequence[Row]]) -
         notes.append("a window counts for the plan that served most of it")
     if without:
         notes.append(
-            f"left out of the {len(judged):,} with requests: window{'s' * (len(without) > 1)} "
-            f"{window_ranges(without)}, in which no plan was in force for a time"
+            f"of the {len(judged):,} windows with requests, these had no active plan for some "
+            f"time and are left out: {window_ranges(without)}"
         )
     return "; ".join(notes)
 
 
 def windows(record: QueryRecord, rows: int) -> Iterator[RenderableType]:
-    """Yield what became of the windows, those in a row that fared alike on one line."""
+    """Yield the verdicts of the windows; consecutive windows with the same one share a line."""
     if not record.windows.height:
-        yield "Windows: none was judged"
+        yield "Windows: none"
         return
     groups = [list(group) for _, group in groupby(record.windows.iter_rows(named=True), key=_alike)]
     judged = [row for group in groups for row in group if not row["repeated"]]
     met = sum(row["met"] for row in judged)
     yield f"Windows: {met:,} of {len(judged):,} with requests met the SLO"
-    grid = TextGrid(
-        "windows", "verdict", "in time", "p95, s", "truly", "why late, or mostly spent on"
-    )
-    shown, left_out = kept(groups, rows, lambda group: bool(failed_parts(group[0])))
+    grid = TextGrid("windows", "verdict", "in time", "p95, s", "accuracy", "main delay")
+    shown, left_out = selected(groups, rows, lambda group: bool(failed_parts(group[0])))
     for group in shown:
         first, last = group[0]["window"], group[-1]["window"]
         requests = sum(row["requests"] for row in group)
@@ -427,7 +426,7 @@ def windows(record: QueryRecord, rows: int) -> Iterator[RenderableType]:
         )
     yield from with_rest(grid, left_out, "lines")
     if any(len(group) > 1 for group in shown):
-        yield "  where windows share a line: requests added up, p95 and truly medians of theirs"
+        yield "  for windows that share a line: sums of requests, medians of p95 and accuracy"
 
 
 def _alike(window: Row) -> tuple[str, str | None]:
@@ -435,7 +434,7 @@ def _alike(window: Row) -> tuple[str, str | None]:
 
 
 def _where(record: QueryRecord, alike: pl.DataFrame) -> str:
-    """Say why windows were late, or what took the most time in windows that were not."""
+    """Return why windows were late, or what took the most time in windows that were not."""
     if any(LATENCY in failed_parts(window) for window in alike.iter_rows(named=True)):
         return why_late(record, alike)
     times_s = parts_of(record, alike)
@@ -444,7 +443,7 @@ def _where(record: QueryRecord, alike: pl.DataFrame) -> str:
 
 
 def parts(record: QueryRecord) -> Iterator[RenderableType]:
-    """Yield where the latency went, by operator."""
+    """Yield the parts of the latency by operator."""
     if not record.operators.height:
         return
     late = record.windows.filter(~pl.col("latency_met") & ~pl.col("repeated"))
@@ -452,9 +451,9 @@ def parts(record: QueryRecord) -> Iterator[RenderableType]:
     operators = dict.fromkeys(operator for operator, _ in times_s)
     batches = any(times_s[operator, "batching"] for operator in operators)
     shown = [part for part in PARTS if part != "batching" or batches]
-    plain = ", not over output length" if record.per_output_length else ""
+    plain = ", not per output length" if record.per_output_length else ""
     yield f"Where the latency went (means over completed requests, ms{plain}):"
-    grid = TextGrid("operator", *shown, "in all", *["in all, in late windows"] * bool(late_s))
+    grid = TextGrid("operator", *shown, "total", *["total in late windows"] * bool(late_s))
     for operator in operators:
         cells = [ms(times_s[operator, part]) for part in shown]
         cells.append(ms(sum(times_s[operator, part] for part in PARTS)))

@@ -1,1 +1,1 @@
-"""The style of figures, and helpers to draw and save them."""
+"""The style of figures, and helpers for drawing and saving them."""

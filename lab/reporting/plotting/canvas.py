@@ -1,4 +1,4 @@
-"""Figures of the evaluation, in one style."""
+"""Helpers for the figures of studies and what-if tools."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,7 +21,7 @@ DPI = 120
 def canvas(
     rows: int, columns: int, height_in: float = 3.2, **subplots: Any
 ) -> tuple[Figure, list[list[Axes]]]:
-    """Return a figure outside ``pyplot``'s state, and its panels, row by row.
+    """Return a figure that does not use ``pyplot``, and its panels, row by row.
 
     ``height_in`` is the height of a row in inches; ``subplots`` go to ``Figure.subplots``.
     """
@@ -32,7 +32,7 @@ def canvas(
 
 
 def palette(names: list[str]) -> dict[str, Any]:
-    """Return a colour for each name, the same for the same list."""
+    """Return a colour for each name; the same list gives the same colours."""
     return dict(zip(names, sns.color_palette("colorblind", len(names)), strict=True))
 
 
@@ -46,10 +46,10 @@ def curves(
     colors: Mapping[str, Any] | None = None,
     markers: bool = False,
 ) -> None:
-    """Draw means over seeds as lines with bands of their `t_interval`.
+    """Draw means over seeds as lines, with bands of their `t_interval`.
 
-    Columns ``x`` and ``y`` have places and values, ``by`` distinguishes lines. Colours default to
-    those of `palette`.
+    The columns ``x`` and ``y`` have the coordinates; there is a line for each value of ``by``.
+    Colours default to those of `palette`.
     """
     sns.lineplot(
         rows.select(x, y, by).to_dict(as_series=False),
@@ -65,16 +65,13 @@ def curves(
 
 
 def t_interval(values: ArrayLike) -> tuple[float, float]:
-    """Return Student's 95 % interval of a mean over seeds, for seaborn's ``errorbar``.
-
-    ``values`` has shape (n,); with fewer than two, both ends are nan.
-    """
+    """Return Student's 95 % interval of a mean of values (n,) for seaborn; nan for n below 2."""
     _, low, high = mean_interval(np.asarray(values, dtype=float))
     return (np.nan, np.nan) if low is None or high is None else (low, high)
 
 
 def legend_below(figure: Figure, axes: Axes) -> None:
-    """Move the legend of some panel below all panels, in as many rows as it needs."""
+    """Replace the legends of panels by one legend below all panels."""
     for panel in figure.axes:
         if (legend := panel.get_legend()) is not None:
             legend.remove()

@@ -1,4 +1,4 @@
-"""Style of figures: colours, legends, and kinds of bars.
+"""The style of figures: colours, legends and bars.
 
 Colours are seaborn's ``colorblind``; dashes, markers and hatches distinguish lines in grey prints.
 """
@@ -23,7 +23,7 @@ from lab.common.atomic_write import written_aside
 
 WIDTH_IN = 7.2
 DPI = 150
-# In characters, as they come out at this width and size of letters.
+# In characters at the usual width and font size of figures.
 LEGEND_WIDTH = 88
 LEGEND_HANDLE = 9
 GREY = "0.45"
@@ -33,18 +33,18 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 HATCHES = ("", "///", "...", "xxx", "\\\\\\", "ooo")
 
 WIDE = 50.0
-"""Largest over smallest value from which on a short axis has room for powers of ten alone."""
+"""From this ratio of the ends on, a short logarithmic axis has labels at powers of ten only."""
 
 
 @contextmanager
 def style(font_scale: float = 1.25) -> Iterator[None]:
-    """Set the style of figures in a context; smaller letters suit figures of many words."""
+    """Set the style of figures in a context; a smaller font suits figures with much text."""
     with sns.axes_style("whitegrid"), sns.plotting_context("paper", font_scale=font_scale):
         yield
 
 
 def save(figure: Figure, path: Path, dpi: int = DPI) -> Path:
-    """Write a figure atomically as PNG or SVG without dates and versions; return the path."""
+    """Write a figure atomically as PNG or SVG, without dates and versions; return the path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     plain = {"Software": None} if path.suffix == ".png" else {"Date": None, "Creator": None}
     with written_aside(path) as aside:
@@ -53,7 +53,7 @@ def save(figure: Figure, path: Path, dpi: int = DPI) -> Path:
 
 
 def looks(names: Iterable[str], markers: bool = False) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield each name with its colour and dashes, and marker if asked, the same in every figure."""
+    """Yield each name with its colour, dashes and optional marker, the same in every figure."""
     every = list(names)
     colors = sns.color_palette("colorblind", len(every))
     for name, color, dashes, marker in zip(every, colors, cycle(DASHES), cycle(MARKERS)):
@@ -62,7 +62,7 @@ def looks(names: Iterable[str], markers: bool = False) -> Iterator[tuple[str, di
 
 
 def time_unit(end_s: float) -> tuple[float, str]:
-    """Return the seconds in a readable unit of time, and the unit."""
+    """Return a readable unit of time, as its length in seconds and its symbol."""
     if end_s > 4 * 3600:
         return 3600.0, "h"
     return (60.0, "min") if end_s > 600 else (1.0, "s")
@@ -75,9 +75,9 @@ def mark_events(
     per: float,
     kinds: Sequence[str] = (),
 ) -> None:
-    """Mark the events before an end by vertical lines, with other dashes for each kind.
+    """Mark the events before an end by vertical lines, with different dashes for each kind.
 
-    ``per`` is the seconds in the unit of the axis; ``kinds`` are all kinds of axes with one legend.
+    ``per`` is the unit of the axis in seconds; ``kinds`` are all kinds of axes with one legend.
     """
     seen = [(kind, at_s) for kind, at_s in events if at_s < end_s]
     kinds = list(dict.fromkeys([*kinds, *(kind for kind, _ in seen)]))
@@ -90,13 +90,13 @@ def mark_events(
 
 
 def from_zero(axes: Axes) -> None:
-    """Let the y axis begin at 0, with a line at 0 in full sight."""
+    """Start the y axis just below 0, so that a line at 0 is visible."""
     top = axes.dataLim.ymax * 1.05 or 1
     axes.set_ylim(-0.02 * top, top)
 
 
 def log_ticks(axes: Axes, left: float, right: float) -> None:
-    """Label a logarithmic x axis with plain numbers, and enough of them."""
+    """Label a logarithmic x axis with a sufficient number of plain numbers."""
     steps = (1, 2, 5) if right < 300 * left else (1,)
     axes.xaxis.set_major_locator(LogLocator(subs=steps, numticks=20))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
@@ -104,7 +104,7 @@ def log_ticks(axes: Axes, left: float, right: float) -> None:
 
 
 def part_looks() -> dict[str, dict[str, Any]]:
-    """Return the colour and the hatch of each part of latency, the same in every figure."""
+    """Return the colour and hatch of each part of latency, the same in every figure."""
     colors = sns.color_palette("colorblind")
     return {
         part: {"color": color, "hatch": hatch, "edgecolor": "white"}
@@ -119,10 +119,10 @@ def part_bars(
     parts: Sequence[str],
     whole_s: Sequence[float | None] = (),
 ) -> None:
-    """Draw one horizontal bar for each ``operator`` of mean seconds by part, with its total.
+    """Draw a horizontal bar of mean times by part for each ``operator``, with its total.
 
-    ``per`` is the seconds in the unit of the axis. ``whole_s`` has the mean latency of a request
-    for each bar; it follows in brackets where operators are parallel.
+    ``per`` is the unit of the axis in seconds. ``whole_s`` has the mean latency of a request for
+    each bar; it is added in brackets if operators are parallel.
     """
     left = np.zeros(means.height)
     for part, look in part_looks().items():
@@ -143,15 +143,15 @@ def part_bars(
 
 
 def time_text(time: float) -> str:
-    """Return a time as text, the same way for one operator and for all."""
+    """Return a time as text with a suitable number of digits."""
     return f"{time:,.0f}" if time >= 10 else f"{time:.1f}"
 
 
-def in_all(sum_s: float, mean_s: float | None, per: float, unit: str) -> str:
-    """Return the total for bars of operators; the mean latency if they are parallel."""
+def total_text(sum_s: float, mean_s: float | None, per: float, unit: str) -> str:
+    """Return the total for bars of operators; it is the mean latency if they are parallel."""
     if mean_s is not None and at_once(sum_s, mean_s):
-        return f"{time_text(mean_s / per)} {unit} in all,\nsome at the same time"
-    return f"{time_text(sum_s / per)} {unit} in all"
+        return f"{time_text(mean_s / per)} {unit} in total,\nsome in parallel"
+    return f"{time_text(sum_s / per)} {unit} in total"
 
 
 def stacked_bars(
@@ -160,10 +160,10 @@ def stacked_bars(
     parts: Mapping[str, Sequence[float]],
     text: Callable[[float], str],
 ) -> None:
-    """Draw one horizontal bar for each name, with its parts labelled where there is room."""
+    """Draw a horizontal bar for each name; its parts are labelled where there is room."""
     left = np.zeros(len(names))
     longest = max(sum(column) for column in zip(*parts.values(), strict=True)) or 1.0
-    # Pale enough for black figures on them.
+    # These colours are pale, so that black numbers can be read on them.
     colors = sns.color_palette("pastel")
     for (label, lengths), color, hatch in zip(
         parts.items(), [colors[at] for at in (0, 1, 7, 2, 4, 3)], HATCHES, strict=False
@@ -194,24 +194,24 @@ def stacked_bars(
 
 
 def wrapped(name: str) -> str:
-    """Break a long name of a planner into lines."""
+    """Break a planner's long name into lines."""
     return "\n".join(wrap(name.replace("(", " (", 1), 24)).replace(" (", "(")
 
 
 def step_edges(frame: pl.DataFrame, column: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return where the steps of a column begin and the last one ends, and their heights."""
+    """Return the edges of a column's steps, including the last end, and their heights."""
     times = np.append(frame["start_s"].to_numpy(), frame["end_s"][-1])
     return times, np.append(frame[column].to_numpy(), frame[column][-1])
 
 
 def steps(axes: Axes, frame: pl.DataFrame, column: str, per: float, **look: Any) -> None:
-    """Draw a column over windows as steps; ``per`` is the seconds in the axis's unit."""
+    """Draw a column over windows as steps; ``per`` is the unit of the axis in seconds."""
     times, heights = step_edges(frame, column)
     axes.plot(times / per, heights, drawstyle="steps-post", **look)
 
 
 def legend(figure: Any, *panels: Axes) -> None:
-    """Put one legend of all panels, without duplicates, below them, in as many columns as fit."""
+    """Put one legend for all panels below them, without duplicates, in as many columns as fit."""
     found: dict[str, Any] = {}
     for axes in panels:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
@@ -228,12 +228,12 @@ def legend(figure: Any, *panels: Axes) -> None:
 
 
 def legend_in(labels: Sequence[str]) -> float:
-    """Return about how many inches high a legend is."""
+    """Return the approximate height of a legend in inches."""
     return 0.25 * -(-len(labels) // legend_columns(labels)) if labels else 0.0
 
 
 def legend_columns(labels: Sequence[str]) -> int:
-    """Return how many columns of a legend, filled as matplotlib does, fit into a figure."""
+    """Return how many columns of a legend fit into a figure, filled as matplotlib does."""
     for columns in range(len(labels), 1, -1):
         widest = [max(map(len, column)) for column in np.array_split(labels, columns)]
         if sum(widest) + LEGEND_HANDLE * len(widest) <= LEGEND_WIDTH:
@@ -242,18 +242,18 @@ def legend_columns(labels: Sequence[str]) -> int:
 
 
 def no_data(axes: Axes, text: str = "no data") -> None:
-    """Say in the middle of the axes why there is nothing to see, and leave it at that."""
+    """Write a text in the middle of empty axes, and remove their ticks."""
     say(axes, text)
     axes.set(xticks=[], yticks=[])
 
 
 def say(axes: Axes, text: str) -> None:
-    """Write in the middle of the axes."""
+    """Write a text in the middle of the axes."""
     axes.text(0.5, 0.5, text, ha="center", va="center", transform=axes.transAxes)
 
 
 def plain_log(axis: Axis) -> None:
-    """Label a logarithmic axis by plain numbers: powers of ten, and if there is room 2 and 5."""
+    """Label a logarithmic axis with plain numbers: powers of ten and, on short ranges, 2 and 5."""
     low, high = axis.get_view_interval()
     axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < WIDE else (1,)))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
