@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
 from lab.config.compose import Setup, set_up
 from lab.runs.api import composed
@@ -31,7 +31,7 @@ IDLE = ("about",)
 """Keys of a configuration that no result depends on."""
 
 REMEMBERED = 256
-"""Configurations and setups that stay in memory, at 0.2 MB each."""
+"""Setups that stay in memory, at 0.2 MB each."""
 
 
 def fingerprint(modules: Iterable[str], files: Iterable[Path] = ()) -> str:
@@ -132,15 +132,9 @@ def run_key(overrides: tuple[str, ...], seed: int, module: str, measure: str) ->
 
 
 @lru_cache(maxsize=REMEMBERED)
-def composition(overrides: tuple[str, ...]) -> tuple[list[str], DictConfig]:
-    """Return overrides with a planner, and their configuration, as `composed` does."""
-    return composed(overrides)
-
-
-@lru_cache(maxsize=REMEMBERED)
 def prepared(overrides: tuple[str, ...]) -> tuple[Setup, bool]:
     """Return the setup of a run, and whether its planner is the default; raise InputError."""
-    with_planner, config = composition(overrides)
+    with_planner, config = composed(overrides)
     return set_up(config, with_planner), len(with_planner) > len(overrides)
 
 
@@ -166,7 +160,7 @@ def code(overrides: tuple[str, ...], measure: str) -> str:
 
 def forget() -> None:
     """Forget what was composed and read; call it after a file has changed."""
-    for each in (composition, prepared, configuration, code, imported, _path, _tables):
+    for each in (prepared, configuration, code, imported, _path, _tables):
         each.cache_clear()
 
 
