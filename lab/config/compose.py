@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from numbers import Real
@@ -15,6 +16,7 @@ from hydra.core.override_parser.types import Override, OverrideType
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+import conf
 from hardware_models.tables import TableSet, using_tables
 from lab.common import wall_limit
 from lab.common.errors import InputError, key_of, one_line, shown
@@ -31,6 +33,7 @@ from sim.api.planner import Planner
 from sim.dataplane.base.interface import DataPlane, Recorder
 
 VERSION_BASE = "1.3"
+FILES = Path(conf.__file__).parent  # of all options
 LEAST_PERIOD_S = 1e-9
 NAME = re.compile(r"\w[\w+.-]*")
 """What a compared planner may be named."""
@@ -83,17 +86,18 @@ def compose(overrides: Sequence[str]) -> DictConfig:
 def _composed(overrides: list[str]) -> DictConfig:
     """Return what Hydra composes, quickly if overrides only choose options and set values."""
     parsed, known = OverridesParser.create().parse_overrides(overrides), groups()
-    if not all(map(_is_plain, parsed)):
-        return by_hydra.__wrapped__(tuple(overrides))
-    values = [one for one in parsed if one.key_or_group not in known or type(one.value()) is dict]
-    chosen = tuple(str(one.input_line) for one in parsed if one not in values)
-    try:
-        config = by_hydra(chosen).copy()
-        for one in values:
-            OmegaConf.update(config, one.key_or_group, one.value(), merge=True)
-    except OmegaConfBaseException:
-        return by_hydra.__wrapped__(tuple(overrides))  # It says what is wrong.
-    return config
+    if all(map(_is_plain, parsed)):
+        values = [
+            one for one in parsed if one.key_or_group not in known or type(one.value()) is dict
+        ]
+        chosen = [str(one.input_line) for one in parsed if one not in values]
+        changed_ns = tuple(path.stat().st_mtime_ns for path in FILES.rglob("*.yaml"))
+        with suppress(OmegaConfBaseException):  # Hydra meets the error again, and explains it.
+            config = _of_options(tuple(chosen), changed_ns).copy()
+            for one in values:
+                OmegaConf.update(config, one.key_or_group, one.value(), merge=True)
+            return config
+    return _by_hydra(overrides)
 
 
 def _is_plain(override: Override) -> bool:
@@ -103,8 +107,13 @@ def _is_plain(override: Override) -> bool:
 
 
 @lru_cache(maxsize=64)
-def by_hydra(overrides: tuple[str, ...]) -> DictConfig:
-    """Return what Hydra composes, which takes it 0.1 s; copy what is remembered."""
+def _of_options(options: tuple[str, ...], _: tuple[int, ...]) -> DictConfig:
+    """Return the composition of options and of files that were last changed at these times."""
+    return _by_hydra(options)
+
+
+def _by_hydra(overrides: Sequence[str]) -> DictConfig:
+    """Return what Hydra composes, which takes it 0.1 s."""
     register()
     with initialize_config_module("conf", version_base=VERSION_BASE):
         return hydra_compose("config", list(overrides))

@@ -16,7 +16,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from lab.config.compose import Setup, by_hydra, set_up
+from lab.config.compose import Setup, set_up
 from lab.runs.api import composed
 from lab.version import versions
 from scenarios.applications.keyed_tables import SUFFIXES
@@ -156,12 +156,6 @@ def code(overrides: tuple[str, ...], measure: str) -> str:
     modules = sorted({str(target).rpartition(".")[0] for target in targets})
     paths = {path for node in nodes if isinstance(node, str) and node for path in _files(node)}
     return fingerprint(["lab.runs.api", measure, *modules], paths)
-
-
-def forget() -> None:
-    """Forget what was composed and read; call it after a file has changed."""
-    for each in (by_hydra, prepared, configuration, code, imported, _path, _tables):
-        each.cache_clear()
 
 
 def _nodes(node: Any) -> Iterator[Any]:

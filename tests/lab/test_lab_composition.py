@@ -1,11 +1,14 @@
 """Configurations that are composed quickly are those that Hydra composes."""
 
+import os
+
 import pytest
 from hydra import compose as hydra_compose
 from hydra import initialize_config_module
 from omegaconf import OmegaConf
 
 from lab.common.errors import InputError
+from lab.config import compose as module
 from lab.config.compose import VERSION_BASE, compose
 from lab.config.settings import register
 
@@ -36,6 +39,19 @@ def test_a_configuration_is_the_callers_own() -> None:
     changed = compose(["planner=greedy"])
     changed.workload.rate = 9.0
     assert compose(["planner=greedy"]).workload.rate != 9.0
+
+
+def test_options_are_composed_once_for_each_state_of_their_files(tmp_path, monkeypatch) -> None:
+    composed, by_hydra = [], module._by_hydra
+    monkeypatch.setattr(module, "_by_hydra", lambda one: composed.append(one) or by_hydra(one))
+    monkeypatch.setattr(module, "FILES", tmp_path)
+    (tmp_path / "mine.yaml").touch()
+    for rate in ("0.1", "0.2"):
+        assert compose(["planner=greedy", f"workload.rate={rate}"]).workload.rate == float(rate)
+    assert composed == [("planner=greedy",)]
+    os.utime(tmp_path / "mine.yaml", (1, 1))
+    compose(["planner=greedy"])
+    assert len(composed) == 2
 
 
 @pytest.mark.parametrize("override", ["workload.rate=0.1,0.2", "seed=range(3)"])

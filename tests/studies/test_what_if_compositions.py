@@ -32,7 +32,8 @@ def composed(monkeypatch) -> list[tuple[str, ...]]:
     def made(missing: Mapping[str, Job], *_: object) -> Iterator[tuple[str, Row]]:
         yield from ((key, MADE_UP) for key in missing)
 
-    run_keys.forget()
+    for each in (run_keys.prepared, run_keys.configuration):
+        each.cache_clear()
     monkeypatch.setattr(api, "compose", noted)
     monkeypatch.setattr(grid, "_made", made)
     return seen
