@@ -5,6 +5,7 @@ What is tested in full by a test of its own page is left to that; here, no page 
 
 import re
 import shlex
+from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -72,32 +73,47 @@ def without_sweepers_of_others(words):
     return [word for word in words if not word.startswith(("hydra/sweeper=", "hydra.sweeper."))]
 
 
-def compose_command(words):
-    """Compose what ``compass-sim`` would; of a sweep, its first job."""
+@cache
+def composed(options):
+    """Return the composition of options, Hydra's own keys included."""
     from hydra import compose, initialize_config_module
-    from hydra._internal.utils import get_args_parser
-    from hydra.core.global_hydra import GlobalHydra
-    from hydra.core.override_parser.overrides_parser import OverridesParser
 
-    from lab.config.overrides import readable
     from lab.config.settings import register
 
-    options = get_args_parser().parse_args(without_sweepers_of_others(words))
-    first = []
-    for override in OverridesParser.create().parse_overrides(
-        list(map(readable, options.overrides))
-    ):
-        if override.is_sweep_override():
-            value = next(override.sweep_string_iterator())
-            first.append(f"{override.get_key_element()}={value}")
-        else:
-            first.append(override.input_line)
-    if options.config_dir:
-        first.append(f"hydra.searchpath=[file://{Path(options.config_dir).resolve()}]")
     register()
     with initialize_config_module("conf", version_base="1.3"):
-        config = compose("config", first, return_hydra_config=True)
-    GlobalHydra.instance().clear()
+        return compose("config", list(options), return_hydra_config=True)
+
+
+def compose_command(words):
+    """Compose what ``compass-sim`` would; of a sweep, its first job.
+
+    Options are composed once; ``studies/test_paper.py`` composes each experiment of the paper.
+    """
+    from hydra._internal.config_loader_impl import ConfigLoaderImpl
+    from hydra._internal.utils import get_args_parser
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    from lab.common.options import groups, in_folders
+    from lab.config.overrides import readable
+
+    parser = OverridesParser.create()
+    given = get_args_parser().parse_args(without_sweepers_of_others(words))
+    options, values = [], []
+    for override in parser.parse_overrides(list(map(readable, given.overrides))):
+        text = override.input_line
+        if override.is_sweep_override():
+            text = f"{override.get_key_element()}={next(override.sweep_string_iterator())}"
+        group = override.package or "/" in override.key_or_group
+        (options if group or override.key_or_group in groups() else values).append(text)
+    if not values and len(options) == 1:
+        key, _, name = options[0].partition("=")
+        if key == "experiment" and name in in_folders(key):
+            return name
+    if given.config_dir:
+        options.append(f"hydra.searchpath=[file://{Path(given.config_dir).resolve()}]")
+    config = composed(tuple(options)).copy()
+    ConfigLoaderImpl._apply_overrides_to_config(parser.parse_overrides(values), config)
     return config
 
 

@@ -17,13 +17,13 @@ from typing import Any
 
 from joblib import Parallel, delayed
 from joblib.externals.loky.process_executor import TerminatedWorkerError
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
 from lab.common.console import composing
 from lab.common.errors import InputError, one_line
 from lab.config.compose import set_up
-from lab.run_cache.keys import ROOT, composition, run_key
-from lab.runs.api import Result, result_of
+from lab.run_cache.keys import ROOT, run_key
+from lab.runs.api import Result, composed, result_of
 from lab.runs.run_directory import CONFIG, SUMMARY, held, read_summary, write_aside
 
 CACHE = ROOT / "outputs" / "evaluation"
@@ -126,8 +126,7 @@ def _made(
     os.environ.update(dict.fromkeys(ONE_THREAD, "1"))
     started = perf_counter()
     ended = Parallel(processes, return_as="generator_unordered")(
-        delayed(_attempt)(runs / key, job, *composition(job.overrides))
-        for key, job in missing.items()
+        delayed(_attempt)(runs / key, job) for key, job in missing.items()
     )
     for number, (key, measured) in enumerate(ended, start=1):
         took = "failed" if isinstance(measured, Exception) else f"{measured['run_core_s']:.1f} s"
@@ -138,18 +137,12 @@ def _made(
         yield key, measured
 
 
-def _attempt(
-    directory: Path, job: Job, overrides: Sequence[str], config: DictConfig
-) -> tuple[str, Row | Exception]:
-    """Make and cache one run in a process of the pool; return its measurements or its error.
-
-    `overrides` and `config` are those of the job's key, and lack its seed.
-    """
+def _attempt(directory: Path, job: Job) -> tuple[str, Row | Exception]:
+    """Make and cache one run in a process of the pool; return its measurements or its error."""
     started = process_time()
     try:
-        config = config.copy()
-        config.seed = job.seed
-        setup = set_up(config, [*overrides, f"seed={job.seed}"])
+        overrides, config = composed([*job.overrides, f"seed={job.seed}"])
+        setup = set_up(config, overrides)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # The summary counts a planner's errors.
             result = result_of(setup)

@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
 from lab.config.compose import Setup, set_up
 from lab.runs.api import composed
@@ -30,7 +30,7 @@ IDLE = ("about",)
 """Keys of a configuration that do not affect results."""
 
 REMEMBERED = 256
-"""Configurations and setups kept in memory, at 0.2 MB each."""
+"""Setups kept in memory, at 0.2 MB each."""
 
 
 def fingerprint(modules: Iterable[str], files: Iterable[Path] = ()) -> str:
@@ -131,15 +131,9 @@ def run_key(overrides: tuple[str, ...], seed: int, module: str, measure: str) ->
 
 
 @lru_cache(maxsize=REMEMBERED)
-def composition(overrides: tuple[str, ...]) -> tuple[list[str], DictConfig]:
-    """Return overrides with a planner, and their configuration, as `composed` does."""
-    return composed(overrides)
-
-
-@lru_cache(maxsize=REMEMBERED)
 def prepared(overrides: tuple[str, ...]) -> tuple[Setup, bool]:
     """Return the setup of a run, and whether it uses the default planner; raise InputError."""
-    with_planner, config = composition(overrides)
+    with_planner, config = composed(overrides)
     return set_up(config, with_planner), len(with_planner) > len(overrides)
 
 
@@ -161,12 +155,6 @@ def code(overrides: tuple[str, ...], measure: str) -> str:
     modules = sorted({str(target).rpartition(".")[0] for target in targets})
     paths = {path for node in nodes if isinstance(node, str) and node for path in _files(node)}
     return fingerprint(["lab.runs.api", measure, *modules], paths)
-
-
-def forget() -> None:
-    """Clear all caches; to be called after a file has changed."""
-    for each in (composition, prepared, configuration, code, imported, _path, _tables):
-        each.cache_clear()
 
 
 def _nodes(node: Any) -> Iterator[Any]:

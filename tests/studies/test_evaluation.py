@@ -2,14 +2,13 @@
 
 import json
 import math
-from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 
 from lab.analysis.paired import PairedMetric, jackknifed, ratio_interval, ratios
-from lab.run_cache.jobs import Job, make
+from lab.run_cache.jobs import Job
 from lab.run_cache.keys import fingerprint, imported
 from studies import page
 from studies.__main__ import main
@@ -185,19 +184,6 @@ def test_samples_are_compared_at_equal_correctness() -> None:
     assert by["neyman", 1024][0] == pytest.approx(1.0)  # Random is never as correct.
     bounds = [(row["planner"], row["most"]) for row in found.iter_rows(named=True) if row["sign"]]
     assert bounds == [("neyman", 1024)]
-
-
-def test_runs_are_made_once_and_kept(tmp_path: Path) -> None:
-    job = Job(RUN, 0, totals, {"planner": "static_plan"})
-    first = make([job], 1, tmp_path)
-    [kept] = tmp_path.glob("runs/*/summary.json")
-    marked = json.loads(kept.read_text())
-    marked["measured"]["goodput"] = 123.0
-    kept.write_text(json.dumps(marked))
-    again = make([job], 1, tmp_path)
-    assert first[0]["planner"] == "static_plan"
-    assert first[0]["queries"] > 0
-    assert again[0]["goodput"] == 123.0  # It was not made again.
 
 
 def test_a_key_knows_what_a_result_depends_on() -> None:

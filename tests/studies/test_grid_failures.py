@@ -16,15 +16,14 @@ RUN = ("experiment=speech_small", "horizon_s=30", "planner=static_plan")
 
 
 def killed(result: Result) -> Mapping[str, Any]:
-    """Kill the process that simulated seed 1, as a system that is short of memory does."""
-    if result.seed == 1:
-        os.kill(os.getpid(), signal.SIGKILL)
+    """Kill the process that simulated, as a system that is short of memory does."""
+    os.kill(os.getpid(), signal.SIGKILL)
     return {"seed_was": result.seed}
 
 
 def test_a_process_that_is_killed_is_told_in_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"^a process was killed, .*; finished runs are kept in "):
-        make([Job(RUN, seed, killed) for seed in (0, 1)], 2, tmp_path)
+        make([Job(RUN, 0, killed)], 2, tmp_path)
 
 
 def test_overrides_that_cannot_be_run_are_refused_before_any_run(tmp_path: Path) -> None:

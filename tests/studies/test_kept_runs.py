@@ -38,27 +38,30 @@ def test_a_kept_run_is_a_run_directory_without_tables(tmp_path: Path) -> None:
     assert read_summary(directory)["status"] == "finished"
 
 
-@pytest.mark.parametrize(
-    "text", ["7", "[1]", "null", "{}", '{"measured": 1}', '{"measured": {"', ""]
-)
-def test_a_directory_that_is_no_run_is_ignored(text: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("text", ["7", "[1]", "null", "{}", '{"measured": 1}', ""])
+def test_a_directory_that_is_no_run_is_ignored(text: str, tmp_path: Path, monkeypatch) -> None:
     job = Job(RUN, 0, infinite)
-    [row] = make([job], 1, tmp_path)
-    (kept_in(tmp_path) / SUMMARY).write_text(text)
-    [again] = make([job], 1, tmp_path)
-    assert again.keys() == row.keys()
-    assert again["late_s"] == row["late_s"]
+    (tmp_path / "runs" / job.key).mkdir(parents=True)
+    (tmp_path / "runs" / job.key / SUMMARY).write_text(text)
+    monkeypatch.setattr(run_jobs, "_made", lambda missing, *_: ((key, {"x": 1}) for key in missing))
+    assert make([job], 1, tmp_path) == [{"seed": 0, "x": 1}]
 
 
-def test_a_run_that_is_kept_is_not_made_again(tmp_path: Path) -> None:
-    job = Job(RUN, 0, totals)
-    make([job], 1, tmp_path)
+def test_a_run_that_is_kept_is_not_made_again_unless_it_is_spoiled(tmp_path: Path) -> None:
+    job = Job(RUN, 0, totals, {"planner": "static_plan"})
+    [made] = make([job], 1, tmp_path)
+    assert made["planner"] == "static_plan"
+    assert made["queries"] > 0
     summary = read_summary(kept_in(tmp_path))
     summary["measured"]["goodput"] = 123.0
     write_summary(kept_in(tmp_path), summary)
+    [again] = make([job], 1, tmp_path)
+    assert again["goodput"] == 123.0
+    (kept_in(tmp_path) / SUMMARY).write_text('{"measured": {"')
     first, second = make([job, Job(RUN, 1, totals)], 1, tmp_path)
-    assert first["goodput"] == 123.0
-    assert second["goodput"] != 123.0
+    took = {"run_core_s": made["run_core_s"]}  # which no two runs share
+    assert first | took == made
+    assert second["requests"] != made["requests"]
 
 
 def test_what_is_infinite_is_kept_as_it_is(tmp_path: Path) -> None:
@@ -67,18 +70,21 @@ def test_what_is_infinite_is_kept_as_it_is(tmp_path: Path) -> None:
         assert (row["late_s"], row["seed_was"]) == (float("inf"), 0)
 
 
-def make_five(cache: Path) -> None:
+def make_five(cache: Path, together: Any) -> None:
+    together.wait(60)
     rows = make([Job(RUN, seed, infinite) for seed in range(5)], 1, cache)
     assert [row["seed_was"] for row in rows] == list(range(5))
 
 
 def test_commands_that_make_the_same_runs_at_once_keep_them_whole(tmp_path: Path) -> None:
-    processes = [get_context("spawn").Process(target=make_five, args=(tmp_path,)) for _ in range(2)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
-    assert [process.exitcode for process in processes] == [0, 0]
+    """Another process and this one start at the same moment."""
+    spawning = get_context("spawn")
+    together = spawning.Barrier(2)
+    process = spawning.Process(target=make_five, args=(tmp_path, together))
+    process.start()
+    make_five(tmp_path, together)
+    process.join()
+    assert process.exitcode == 0
     kept = [read_summary(directory) for directory in (tmp_path / "runs").iterdir()]
     assert sorted(one["measured"]["seed_was"] for one in kept) == list(range(5))
 

@@ -22,6 +22,7 @@ from lab.run_cache import jobs as grid
 from lab.run_cache import keys as run_keys
 from lab.run_cache.jobs import Job
 from lab.runs.api import run
+from lab.what_if import sensitivity
 from lab.what_if.capacity import (
     Candidate,
     CandidateVerdict,
@@ -39,6 +40,7 @@ from lab.what_if.capacity import (
 from lab.what_if.question import Varied, numbers, varied
 from lab.what_if.runs import Runs
 from lab.what_if.sensitivity import (
+    FACTORS,
     Effect,
     adjusted,
     answers,
@@ -170,8 +172,9 @@ def test_assumptions_are_those_that_the_configuration_has() -> None:
     assert "planner.budget_s" not in {each.key for each in assumptions(without)}
 
 
-def _simulated(monkeypatch) -> list[tuple[str, ...]]:
-    """Return settings as they are asked for; the rows of each are made up."""
+@pytest.fixture
+def simulated(monkeypatch) -> list[tuple[str, ...]]:
+    """Return settings as they are asked for; their rows are made up, and no figure is written."""
     settings_: list[tuple[str, ...]] = []
 
     def make(_, asked, seeds):
@@ -179,6 +182,7 @@ def _simulated(monkeypatch) -> list[tuple[str, ...]]:
         return [[{"seed": seed, "requests": 1.0} for seed in seeds] for _ in asked]
 
     monkeypatch.setattr(Runs, "make", make)
+    monkeypatch.setattr(figures, "save", lambda _, path: path)
     return settings_
 
 
@@ -190,9 +194,8 @@ def _simulated(monkeypatch) -> list[tuple[str, ...]]:
     ],
 )
 def test_a_default_value_that_cannot_be_run_is_left_out(
-    application, rate, needs, capsys, tmp_path, monkeypatch
+    application, rate, needs, capsys, tmp_path, simulated
 ) -> None:
-    simulated = _simulated(monkeypatch)
     scene = [f"application={application}", "planner=greedy", "--metric", "requests"]
     assert main(["sensitivity", *scene, "--out", str(tmp_path)]) == 0
     left_out = f"application.requests_per_s={rate} is left out: application.window_s="
@@ -208,9 +211,11 @@ def test_a_default_value_that_cannot_be_run_is_left_out(
 
 @pytest.mark.parametrize("other", ["ilp", pytest.param("static_plan", marks=pytest.mark.slow)])
 def test_a_default_key_that_the_other_planner_lacks_is_left_out(
-    other, capsys, tmp_path, monkeypatch
+    other, capsys, tmp_path, monkeypatch, simulated
 ) -> None:
-    simulated = _simulated(monkeypatch)
+    few = {key: FACTORS[key] for key in ("workload.rate", "planner.budget_s")}
+    monkeypatch.setattr(sensitivity, "FACTORS", few)
+    monkeypatch.setattr(sensitivity, "VALUES", {})
     scene = ["experiment=speech_small", "planner=compass", "--against", f"planner={other}"]
     words = ["sensitivity", *scene, "--metric", "requests", "--out", str(tmp_path)]
     assert main(words) == 0
@@ -482,8 +487,8 @@ def test_figures_state_their_question(monkeypatch, tmp_path) -> None:
     out = ["--metric", "requests", "--jobs", "1", "--out", str(tmp_path)]
     capacity = ["--vary", "planner=greedy", "--at-most", "1e9", "--seeds", "3"]
     assert main(["capacity", *scene, *capacity, *out]) == 0
-    sensitivity = ["--vary", "workload.rate=0.05,0.2", "--seeds", "2"]
-    assert main(["sensitivity", *scene, *sensitivity, *out]) == 0
+    moves = ["--vary", "workload.rate=0.05,0.2", "--seeds", "2"]
+    assert main(["sensitivity", *scene, *moves, *out]) == 0
     asked_of = " ".join(scene)
     titles = [figure.get_suptitle() for figure in drawn]
     assert titles[0] == (
@@ -502,8 +507,9 @@ def test_a_sweep_of_one_key_is_read_as_hydra_reads_it() -> None:
     assert varied("--vary", "a.5G=1,2") == Varied("a.5G", ("1", "2"))
 
 
+@pytest.mark.usefixtures("simulated")
 def test_a_target_that_none_reaches_is_reported_with_the_best_one(capsys, tmp_path) -> None:
-    scene = ["experiment=speech_small", "horizon_s=60", "planner=greedy", "--jobs", "1"]
+    scene = ["experiment=speech_small", "planner=greedy"]
     vary = ["--vary", "cluster.nodes.cloud.count=1,2", "--metric", "requests", "--seeds", "3"]
     words = ["capacity", *scene, *vary, "--at-least", "1e9", "--out", str(tmp_path)]
     assert main(words) == 1
@@ -537,18 +543,20 @@ def test_of_equal_prices_the_smallest_cluster_is_named() -> None:
     assert useless_counts(undecided, nearest, ordered) == []
 
 
+@pytest.mark.usefixtures("simulated")
 def test_bounds_are_named_by_few_digits(capsys, tmp_path) -> None:
-    scene = ["experiment=speech_small", "horizon_s=20", "planner=greedy", "--jobs", "1"]
+    scene = ["experiment=speech_small", "planner=greedy"]
     vary = ["--vary", "horizon_s=20", "--metric", "requests", "--at-least", "0"]
     for seeds, bounds_ in (("8", "98.3"), ("20", "99")):
         assert main(["capacity", *scene, *vary, "--seeds", seeds, "--out", str(tmp_path)]) == 0
         assert f"[one-sided {bounds_} % bounds for" in capsys.readouterr().out
 
 
+@pytest.mark.usefixtures("simulated")
 def test_the_default_planner_is_named(capsys, tmp_path, monkeypatch) -> None:
     drawn = []
     monkeypatch.setattr(figures, "save", lambda figure, path: drawn.append(figure) or path)
-    scene = ["experiment=speech_small", "horizon_s=20", "--jobs", "1", "--out", str(tmp_path)]
+    scene = ["experiment=speech_small", "--out", str(tmp_path)]
     vary = ["--vary", "horizon_s=20", "--metric", "requests", "--at-least", "0", "--seeds", "3"]
     assert main(["capacity", *scene, *vary]) == 0
     named = "planned by CheapestFeasible (the default)"
@@ -560,8 +568,9 @@ def test_the_default_planner_is_named(capsys, tmp_path, monkeypatch) -> None:
     assert pl.read_csv(table)["planner"].to_list() == ["CheapestFeasible (the default)"]
 
 
+@pytest.mark.usefixtures("simulated")
 def test_sensitivity_varies_parameters_of_the_default_planner(capsys, tmp_path) -> None:
-    scene = ["experiment=speech_small", "horizon_s=20", "--jobs", "1", "--out", str(tmp_path)]
+    scene = ["experiment=speech_small", "--out", str(tmp_path)]
     vary = ["--vary", "planner.budget_s=2,3", "--metric", "requests", "--seeds", "2"]
     assert main(["sensitivity", *scene, *vary]) == 0
     said = capsys.readouterr().out
@@ -579,10 +588,11 @@ def test_an_experiment_among_settings_may_name_the_planner(tmp_path) -> None:
     assert (list(setup.planners), default) == (["Greedy"], False)
 
 
+@pytest.mark.usefixtures("simulated")
 def test_machines_that_are_always_rented_may_follow_their_count(capsys, tmp_path) -> None:
-    scene = ["experiment=speech_small", "cluster=edge_only", "horizon_s=20", "planner=greedy"]
+    scene = ["experiment=speech_small", "cluster=edge_only", "planner=greedy"]
     vary = ["--vary", "cluster.nodes.edge.count=range(1,3)", "--metric", "requests"]
-    words = ["capacity", *scene, *vary, "--at-least", "0", "--seeds", "3", "--jobs", "1"]
+    words = ["capacity", *scene, *vary, "--at-least", "0", "--seeds", "3"]
     out = ["--out", str(tmp_path)]
     assert main([*words, *out]) == 2
     said = capsys.readouterr().err.strip()
@@ -597,19 +607,11 @@ def test_machines_that_are_always_rented_may_follow_their_count(capsys, tmp_path
 
 
 def test_a_value_that_is_that_of_the_base_is_not_simulated_again(
-    capsys, tmp_path, monkeypatch
+    capsys, tmp_path, simulated
 ) -> None:
-    simulated = []
-    make = Runs.make
-
-    def noted(runs, settings_, seeds):
-        simulated.extend(settings_)
-        return make(runs, settings_, seeds)
-
-    monkeypatch.setattr(Runs, "make", noted)
-    scene = ["experiment=speech_small", "horizon_s=20", "planner=greedy", "workload.rate=0.1"]
+    scene = ["experiment=speech_small", "planner=greedy", "workload.rate=0.1"]
     vary = ["--vary", "workload.rate=0.1,0.2", "--metric", "requests", "--seeds", "2"]
-    assert main(["sensitivity", *scene, *vary, "--jobs", "1", "--out", str(tmp_path)]) == 0
+    assert main(["sensitivity", *scene, *vary, "--out", str(tmp_path)]) == 0
     assert simulated == [(), ("workload.rate=0.2",)]
     assert (
         "workload.rate=0.1 is the same as the base, so it is not simulated"
