@@ -23,7 +23,7 @@ BUDGETS = [name for name in FILES if name.endswith("s") and name.rpartition("_")
 
 @cache
 def composed(name):
-    """Return the configuration of a file, and what follows from it; composed once, as it is slow."""
+    """Return the configuration of a file, and what follows from it; composed once."""
     overrides = [f"planner={name}"]
     configuration = compose(overrides)
     return configuration, set_up(configuration, overrides)
