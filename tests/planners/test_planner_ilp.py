@@ -120,7 +120,7 @@ def instances(draw):
     return offers
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(offers=instances())
 def test_property_the_optimum_is_that_of_trying_everything(offers):
     of = program(offers, [False] * len(offers), CAPACITY)
@@ -135,7 +135,7 @@ def test_property_the_optimum_is_that_of_trying_everything(offers):
     assert packs(opened_by(chosen, CAPACITY), CAPACITY)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(offers=instances())
 def test_property_the_relaxation_bounds_the_optimum(offers):
     of = program(offers, [False] * len(offers), CAPACITY)
@@ -254,7 +254,7 @@ LAYOUTS = (
 """Kinds of station of both operators; None on the device."""
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(data=st.data())
 def test_property_configurations_struck_out_are_needed_by_no_optimum(data):
     count = len(PIPELINE.configurations)
