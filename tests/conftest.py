@@ -2,11 +2,15 @@
 
 import gc
 
+import scipy.linalg  # noqa: F401 -- limits hold for libraries that are loaded
 from hypothesis import HealthCheck, settings
+from threadpoolctl import threadpool_limits
 
 from sim.dataplane.base.request_rows import line_of
 
 gc.disable()  # until all tests are collected: imports make no garbage
+
+threadpool_limits(limits=1, user_api="blas")  # as in a run; more threads cost much, save nothing
 
 settings.register_profile(
     "quick",

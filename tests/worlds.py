@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -299,8 +298,8 @@ class Restless(Planner):
                 context.deploy(query, self.draw(context, query, rng))
 
     def draw(self, context: PlanningContext, query: Query, rng: np.random.Generator) -> Plan:
-        plans = list(islice(context.candidates(query, "enumeration"), 20_000))
-        plan = plans[int(rng.integers(len(plans)))]
+        view = context.bulk.view(query)  # all candidates in this order, none of them made yet
+        plan = view.plan(int(rng.integers(min(len(view), 20_000))))
         batches = [int(rng.integers(1, 5)) for _ in plan.allocation]
         allocation = tuple(
             share

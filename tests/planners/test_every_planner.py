@@ -1,7 +1,9 @@
 """Every planner that comes with a file of its own keeps the contract, as it is composed by lab."""
 
 import inspect
+from copy import deepcopy
 from dataclasses import dataclass
+from functools import cache
 
 import pytest
 from worlds import run, scenario
@@ -19,11 +21,17 @@ BASES = [name for name in FILES if not any(name.startswith(f"{other}_") for othe
 BUDGETS = [name for name in FILES if name.endswith("s") and name.rpartition("_")[2][:-1].isdigit()]
 
 
-def made(name):
+@cache
+def composed(name):
+    """Return the configuration of a file, and what follows from it; composed once."""
     overrides = [f"planner={name}"]
-    setup = set_up(compose(overrides), overrides)
-    [planner] = setup.planners.values()
-    return planner
+    configuration = compose(overrides)
+    return configuration, set_up(configuration, overrides)
+
+
+def made(name):
+    [planner] = composed(name)[1].planners.values()
+    return deepcopy(planner)
 
 
 def described(planner):
@@ -90,15 +98,14 @@ def test_it_remembers_nothing_of_single_queries_that_left_long_ago(name, monkeyp
 @pytest.mark.parametrize("name", BASES)
 def test_its_file_lists_every_parameter_at_its_default(name):
     planner = made(name)
-    listed = set(compose([f"planner={name}"]).planner) - {"_target_", "compare"}
+    listed = set(composed(name)[0].planner) - {"_target_", "compare"}
     assert listed == set(inspect.signature(type(planner)).parameters)
     assert described(planner) == described(type(planner)())
 
 
 def test_comparisons_are_lists_and_nothing_else_is():
     for name in groups()["planner"]:
-        overrides = [f"planner={name}"]
-        assert set_up(compose(overrides), overrides).alone == (name in FILES)
+        assert composed(name)[1].alone == (name in FILES)
 
 
 def test_those_that_differ_in_budget_alone_are_told_from_the_others():

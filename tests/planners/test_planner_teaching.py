@@ -18,7 +18,8 @@ PIPELINE = shipped_application("speech_recognition").pipeline
 
 
 def test_a_plan_over_several_places_keeps_the_contract():
-    check_planner(StaticPlan(placement=("device", "device", "edge", "edge"), replicas=2))
+    plan = StaticPlan(placement=("device", "device", "edge", "edge"), replicas=2)
+    check_planner(plan, other_process=False)
 
 
 @pytest.mark.parametrize(

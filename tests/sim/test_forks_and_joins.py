@@ -12,6 +12,7 @@ from worlds import FAST_LINK, Recording, graph, pipeline, requests
 from scenarios.requests import RequestBlock
 from sim.dataplane.base.interface import COMPLETED, LinkSpec, StationSpec
 from sim.dataplane.base.request_rows import ARRIVAL, ENDED
+from sim.dataplane.blocks import tables
 from sim.dataplane.blocks.plane import BlocksPlane
 from sim.dataplane.events.plane import EventsPlane
 
@@ -160,21 +161,24 @@ def test_at_the_horizon_a_forked_request_is_in_flight_once(kind):
     assert recording.ends() == [(1, "in_flight", 40), (11, "in_flight", 40)]
 
 
-def test_more_branches_than_there_are_rows_at_first():
+def test_more_branches_than_there_are_rows_at_first(monkeypatch):
+    monkeypatch.setattr(tables, "LEAST", 256)
+
     def told(kind):
         wide = [
             (A, 1.0, {}),
             *((at, 50.0, {A: ()}) for at in (B, C)),
             (D, 1.0, {B: (), C: (), A: ()}),
         ]
-        plane, recording = plane_of(kind, graph(0, wide), list(range(1, 4001)))
-        plane.advance(3_900)
+        plane, recording = plane_of(kind, graph(0, wide), list(range(1, 401)))
+        plane.advance(390)
         plane.advance(FOREVER)
-        return recording.ends()
+        return plane, recording.ends()
 
-    blocks = told(BlocksPlane)
-    assert len(blocks) == 4000
-    assert blocks == told(EventsPlane)
+    plane, blocks = told(BlocksPlane)
+    assert len(plane._pool.rows) > 512, "they grew more than once"
+    assert len(blocks) == 400
+    assert blocks == told(EventsPlane)[1]
 
 
 def test_gates_of_routes_that_are_over_are_used_again():
