@@ -292,7 +292,7 @@ def test_a_file_that_is_no_yaml_is_told_by_its_line(compass, tmp_path):
         (
             "experiment=mine",
             "# @package _global_\ndefaults: [override /planer: greedy]\n",
-            ["experiment/mine.yaml: defaults: override planer: choose one of", "is '/planner'"],
+            ["experiment/mine.yaml: defaults: override planer: choose one of", "mean '/planner'"],
         ),
         (
             "experiment=mine",
@@ -307,7 +307,7 @@ def test_a_file_that_is_no_yaml_is_told_by_its_line(compass, tmp_path):
         (
             "experiment=mine",
             "# @package _global_\ndefaults: [speech_smal]\n",
-            ["experiment=speech_smal: ", "choose one of captioning_hours", "is 'speech_small'"],
+            ["experiment=speech_smal: ", "choose one of captioning_hours", "mean 'speech_small'"],
         ),
         (
             "experiment=mine",
