@@ -1,10 +1,10 @@
-"""Seconds from the command to the end of a run of one simulated minute: first start, and second.
+"""Seconds from the command to the end of a run of one simulated minute: first and second start.
 
-The packages are copied to a place where nothing is compiled yet, and `compass-sim` is run from
-there several times: the first run compiles, or loads from disk nothing, and says so; the others
-find what it has left. `blocks` and `events` are the data planes; the event plane compiles less.
-`of_it_the_run_s` is what the second run itself took, by its summary: the rest is Python, imports,
-the configuration, and loading what is compiled. All are seconds of the wall, on one core.
+The packages are copied to a place without compiled code, and `compass-sim` runs from there several
+times. The first run compiles and says so; the others load the compiled code. `blocks` and `events`
+are the data planes; the event plane needs less compilation. `of_it_the_run_s` is the time of the
+second run itself, by its summary; the rest is Python, imports, the configuration, and loading
+compiled code. All are wall-clock seconds on one core.
 """
 
 import json
