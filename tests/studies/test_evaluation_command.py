@@ -57,7 +57,7 @@ def test_what_ends_the_runs_is_told_in_one_sentence(
 )
 def test_no_runs_at_a_time_are_refused(words, jobs, capsys, tmp_path) -> None:
     assert tools([*words, "--jobs", jobs, "--out", str(tmp_path / "out")]) == 2
-    said = f"compass-lab: --jobs {jobs}: must be 1 or more; without it, all cores are used\n"
+    said = f"compass-lab: --jobs {jobs}: must be 1 or more; the default is one per core\n"
     assert capsys.readouterr().err == said
     assert not (tmp_path / "out").exists()
 
@@ -65,7 +65,7 @@ def test_no_runs_at_a_time_are_refused(words, jobs, capsys, tmp_path) -> None:
 @pytest.mark.parametrize("jobs", ["0", "-3"])
 def test_no_runs_at_a_time_are_refused_by_the_studies_too(jobs, capsys) -> None:
     assert main(["headline", "--jobs", jobs]) == 2
-    said = f"studies: --jobs {jobs}: must be 1 or more; without it, all cores are used\n"
+    said = f"studies: --jobs {jobs}: must be 1 or more; the default is one per core\n"
     assert capsys.readouterr().err == said
 
 
