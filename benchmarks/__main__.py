@@ -1,4 +1,4 @@
-"""Run a benchmark by name, or list the names; keep its figures; write the page of those kept."""
+"""Runs a benchmark by name, or lists the names; keeps figures; writes the page of kept figures."""
 
 import json
 import sys
@@ -20,7 +20,7 @@ PAGE = Path(__file__).parents[1] / "docs" / "evidence" / "benchmarks.md"
 
 
 def main(arguments: list[str]) -> int:
-    """Run one benchmark; return its exit status."""
+    """Run the command line; return its exit status."""
     if not arguments or {"-h", "--help"} & {*arguments}:
         print("Benchmarks, each run by `python -m benchmarks NAME`:")
         for name in NAMES:
@@ -33,7 +33,7 @@ def main(arguments: list[str]) -> int:
         return 0
     keep = arguments[1:] == ["keep"]
     if len(arguments) > 1 and not keep:
-        print(f"{' '.join(arguments)}: give one name, and `keep` or nothing", file=sys.stderr)
+        print(f"{' '.join(arguments)}: give one name, then `keep` or nothing", file=sys.stderr)
         return 2
     if arguments[0] not in NAMES:
         print(
@@ -50,7 +50,7 @@ def main(arguments: list[str]) -> int:
 
 
 def page() -> str:
-    """Return the page of all figures that were kept, as Markdown."""
+    """Return the page of all kept figures as Markdown."""
     kept = {
         path.stem: json.loads(path.read_text(encoding="utf-8"))
         for path in sorted(RESULTS.glob("*.json"))
@@ -63,7 +63,7 @@ def page() -> str:
 
 
 def _tables(figures: dict[str, Any]) -> Iterator[tuple[list[str], list[list[str]]]]:
-    """Yield heads and rows of tables: of single figures, of lists of rows, and of groups."""
+    """Yield heads and rows of tables for single figures, lists of rows, and groups."""
     single = {
         key: value
         for key, value in figures.items()

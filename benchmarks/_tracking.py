@@ -1,9 +1,9 @@
 """Tracking frame by frame at the size of the large scenario, as a data plane sees it.
 
-A frame is resized on its phone, sent over the phone's own link and the backhaul that all share,
-detected on a GPU that 20 queries share, tracked on four cores that they share too, and answered
-over the phone's own link: three station visits and three links. Every GPU is busy for 84 % of the
-time. Frames are born as the application declares; windows are those of the application.
+A frame is resized on its phone, sent over the phone's own link and the shared backhaul, detected on
+a GPU shared by 20 queries, tracked on four cores shared by the same queries, and answered over the
+phone's own link: three station visits and three links. Every GPU is busy for 84 % of the time.
+Frames and windows are those of the application.
 """
 
 from collections.abc import Callable
@@ -35,7 +35,7 @@ def application() -> Application:
 
 
 def monitor(app: Application, queries: int, slower: float = 1.0) -> SloMonitor:
-    """Return a goodput monitor that knows these queries; see `tracking`."""
+    """Return a goodput monitor with these queries; see `tracking`."""
     made = SloMonitor(app.window_s, len(app.operators), lambda _: None, lambda _: None)
     for number in range(queries):
         made.arrive(query(app, number, slower), 0)
@@ -62,13 +62,13 @@ def tracking(
     """Return a data plane that serves these queries.
 
     Args:
-        kind: makes it.
-        recorder: what it tells.
+        kind: class of the data plane.
+        recorder: recorder of its requests.
         app: the application.
-        queries: how many; a multiple of those that share a GPU, or fewer than they.
-        slower: how many times fewer frames a query has, and how many times longer each of them
-            takes everywhere, so that all is as busy as at 1.
-        steps: changes of the capacity of each phone's link.
+        queries: number of queries; a multiple of `SHARING`, or less.
+        slower: factor by which a query has fewer frames and each frame takes longer everywhere, so
+            that everything is as busy as with 1.
+        steps: number of changes of the capacity of each phone's link.
     """
     plane = kind(recorder)
     backhaul_bps = FRAME_BYTES * app.requests_per_s * queries * 1.5 / slower

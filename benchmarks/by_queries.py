@@ -1,14 +1,14 @@
-"""Rate of the block data plane by the number of queries that send the same requests.
+"""Rate of the block data plane by the number of queries that send the same total of requests.
 
-Tracking frame by frame with all statistics, as in ``benchmarks/_tracking.py``: 48,000 frames a
-second in total. Ten queries send 4,800 a second each; a hundred thousand send one every two
-seconds. Frames take correspondingly longer, so that every station is as busy. Each size is timed
-for two simulated minutes, after one in which memory grows.
+Tracking frame by frame with all statistics, as in ``benchmarks/_tracking.py``, with 48,000 frames
+per second in total. Ten queries send 4,800 per second each; a hundred thousand send one every two
+seconds. Frames then take correspondingly longer, so every station is equally busy. Each size is
+timed for two simulated minutes, after one in which memory grows.
 
-The stretch has 100,000 queries with one frame a second for an hour: 360 million frames. It splits
-the time into moving frames, drawing births ahead, counting births and ends, and judging windows.
-`starting_s` is the time to create the plane and the queries. Times are processor seconds of the
-one thread. `peak_mib` is the most memory that the process has held by then.
+The stretch has 100,000 queries with one frame per second for an hour: 360 million frames. Its time
+is divided into moving frames, drawing births in advance, counting births and ends, and judging
+windows. `starting_s` is the time to create the plane and the queries. Times are processor seconds
+of a single thread. `peak_mib` is the peak memory of the process until then.
 """
 
 import resource
@@ -30,17 +30,17 @@ WARM_UP_S, TIMED_S = 60, 120
 STRETCH, STRETCH_FRAMES_PER_S, HOUR_S = 100_000, 100_000, 3600
 REPORT_S = 600
 MOST_STEPS = 2_000_000
-"""Changes of all links' capacities together; those of a hundred thousand are fewer for each."""
+"""Most changes of capacity of all links together; with many links, each has fewer."""
 
 
 class Stopwatch:
-    """Adds up what parts of a program take."""
+    """Adds up the times of parts of a program."""
 
     def __init__(self) -> None:
         self.spent_s: defaultdict[str, float] = defaultdict(float)
 
     def on(self, part: str, call: Callable[..., Any]) -> Callable[..., Any]:
-        """Return a call whose time is added to a part."""
+        """Return a function that calls another one and adds its time to a part."""
 
         def timed(*arguments: Any) -> Any:
             started = thread_time()
@@ -55,30 +55,30 @@ class Run:
     """A number of queries that send frames.
 
     Args:
-        queries: how many.
-        frames_per_s: of all together.
+        queries: number of queries.
+        frames_per_s: frames per second of all queries.
     """
 
     def __init__(self, queries: int, frames_per_s: float) -> None:
         app = application()
         slower = app.requests_per_s * queries / frames_per_s
         started = thread_time()
-        self.told: SloMonitor = monitor(app, queries, slower)
+        self.monitor: SloMonitor = monitor(app, queries, slower)
         steps = max(2, min(STEPS, MOST_STEPS // queries))
-        self.plane = tracking(BlocksPlane, self.told, app, queries, slower, steps)
+        self.plane = tracking(BlocksPlane, self.monitor, app, queries, slower, steps)
         self.starting_s = thread_time() - started
         self.now_s = 0
 
     def advance(self, until_s: int) -> float:
-        """Advance second by second, as the world does; return what it took."""
-        spent_s = seconds_of(self.plane, self.told, self.now_s, until_s)
+        """Advance second by second, as the world does; return the processor seconds taken."""
+        spent_s = seconds_of(self.plane, self.monitor, self.now_s, until_s)
         self.now_s = until_s
         return spent_s
 
     @property
     def completed(self) -> int:
-        """Frames that are through."""
-        return self.told.outcomes[COMPLETED]
+        """Number of completed frames."""
+        return self.monitor.outcomes[COMPLETED]
 
 
 def by_number() -> list[dict[str, float]]:
@@ -107,10 +107,11 @@ def by_number() -> list[dict[str, float]]:
 
 
 def stretch() -> dict[str, float]:
-    """Return what an hour of 100,000 queries takes, and where the time goes."""
+    """Return the time of an hour of 100,000 queries, also by part."""
     run, watch = Run(STRETCH, STRETCH_FRAMES_PER_S), Stopwatch()
-    told: Any = run.told
-    told.record, told.judge = watch.on("counting", told.record), watch.on("judging", told.judge)
+    counts: Any = run.monitor
+    counts.record = watch.on("counting", counts.record)
+    counts.judge = watch.on("judging", counts.judge)
     usual: Any = SourceBook.fill
     SourceBook.fill = watch.on("drawing", usual)  # type: ignore[method-assign]
     try:

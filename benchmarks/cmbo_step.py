@@ -1,10 +1,10 @@
 """Milliseconds of one core for a step of Compass's search (CMBO).
 
-A step adds one profiled configuration to all surrogates (accuracy, and the time of each of four
-operators), scores 5,000 plans, and proposes the next. Steps are timed between refits of
-hyper-parameters, at about 30 and about 300 observations, and over whole searches of 40 steps, with
-refits. Configurations, plans and profiling results are artificial. Each operator depends on all
-knobs, which is the worst case: in the shipped applications, early operators depend on few.
+A step adds one profiled configuration to all surrogates (for accuracy and for the time of each of
+four operators), scores 5,000 plans, and proposes the next one. Steps are timed between refits of
+hyper-parameters, at about 30 and about 300 observations, and over whole searches of 40 steps,
+including refits. Configurations, plans and profiling results are artificial. Each operator depends
+on all knobs, which is the worst case: in the shipped applications, early operators depend on few.
 """
 
 from collections.abc import Iterator
@@ -26,10 +26,10 @@ RUNS = 5
 
 
 class MadeUp:
-    """A pipeline whose operators' times grow with its knobs, and all of its plans.
+    """An artificial pipeline whose operators' times grow with its knobs, and all of its plans.
 
     Args:
-        seed: of the random numbers.
+        seed: seed of the random numbers.
     """
 
     def __init__(self, seed: int) -> None:
@@ -49,7 +49,7 @@ class MadeUp:
         self.order = rng.permutation(count).tolist()
 
     def search(self) -> Iterator[float]:
-        """Yield the seconds of one step after the other."""
+        """Yield the seconds of each step."""
         cmbo = Cmbo(
             self.points,
             self.configuration,
@@ -74,7 +74,7 @@ def measure() -> dict[str, Any]:
     n30_s, n300_s, search_s = [], [], []
     with threadpool_limits(1):
         for _ in zip(range(SEARCH_STEPS), MadeUp(0).search(), strict=False):
-            pass  # Loads what is loaded at first use.
+            pass  # Imports what is imported at first use.
         for seed in range(RUNS):
             steps = list(MadeUp(seed).search())
             # 32, 64, 128 and 256 observations trigger fits.

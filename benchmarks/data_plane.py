@@ -1,19 +1,19 @@
-"""Requests and station visits per second of one core, of the block data plane and the event plane.
+"""Requests and station visits per second of one core, in the block and the event data plane.
 
-There are three programs, each with draws of births:
+There are three programs; each includes the draws of births:
 
 - tracking frame by frame with 1,600 queries and all statistics (see ``benchmarks/_tracking.py``),
   up to 10^9 frames, with the rate and the memory by size,
 - the same with 100 queries in both planes,
-- two stages by four groups, FIFO, with fixed service times and no statistics; its rate depends on
+- two stages of four groups, FIFO, with fixed service times and no statistics; its rate depends on
   the processor: the one of this page reaches 60 million, another one 50 to 55 million.
 
-Times are processor seconds of the one thread, after a simulated minute in which memory grows and
-code is compiled. A rate by size covers the two simulated minutes that follow so many frames. Births
-are drawn for two minutes at a time and windows end every minute, so nothing is left out of it.
-``visits_per_s`` covers all frames. The load of a shared server varies more from minute to minute
-than the effect that ``rate_drop_pct`` measures. So this compares a plane that has moved 10^9
-frames with one that is past its warm-up, two minutes of each in turn, by their medians.
+Times are processor seconds of a single thread, after a simulated minute in which memory grows and
+code is compiled. Births are drawn for two minutes at a time and windows end every minute. So each
+rate by size covers the two simulated minutes after that many frames, which include all of this
+work; ``visits_per_s`` covers the whole run. The load of a shared server varies more from minute to
+minute than the effect that ``rate_drop_pct`` measures. Therefore it compares the median rates of a
+plane that has moved 10^9 frames and of one just past its warm-up, taking turns of two minutes.
 """
 
 import resource
@@ -45,7 +45,7 @@ FIXED_BLOCK = 65_536
 
 
 class Counting:
-    """A recorder that only counts."""
+    """A recorder that only counts requests that ended."""
 
     def __init__(self) -> None:
         self.ended = 0
@@ -55,44 +55,44 @@ class Counting:
         self.ended += len(ended)
 
 
-def seconds_of(plane: DataPlane, told: SloMonitor, first_s: int, last_s: int) -> float:
-    """Advance second by second, as the world does; return what it took."""
+def seconds_of(plane: DataPlane, slo_monitor: SloMonitor, first_s: int, last_s: int) -> float:
+    """Advance second by second, as the world does; return the processor seconds taken."""
     started = thread_time()
     for second in range(first_s + 1, last_s + 1):
         plane.advance(second * NS_PER_S)
-        told.judge(second * NS_PER_S)
+        slo_monitor.judge(second * NS_PER_S)
     return thread_time() - started
 
 
 class Tracking:
-    """Tracking that is past its warm-up."""
+    """Tracking after its warm-up."""
 
     def __init__(self) -> None:
         app = application()
         self.frames_per_s = QUERIES * app.requests_per_s
-        self._told = monitor(app, QUERIES)
-        self._plane = tracking(BlocksPlane, self._told, app, QUERIES)
+        self._monitor = monitor(app, QUERIES)
+        self._plane = tracking(BlocksPlane, self._monitor, app, QUERIES)
         self._now_s, self.spent_s = 0, 0.0
         self.advance(WARM_UP_S)
 
     @property
     def visits(self) -> int:
-        """Station visits of the frames that were completed."""
-        return STATION_VISITS * self._told.outcomes[COMPLETED]
+        """Station visits of completed frames."""
+        return STATION_VISITS * self._monitor.outcomes[COMPLETED]
 
     def advance(self, duration_s: int) -> None:
         before_s, self._now_s = self._now_s, self._now_s + duration_s
-        self.spent_s += seconds_of(self._plane, self._told, before_s, self._now_s)
+        self.spent_s += seconds_of(self._plane, self._monitor, before_s, self._now_s)
 
     def cycle_rate(self) -> float:
-        """Return station visits per second over the next whole cycle of draws and windows."""
+        """Return station visits per second over the next complete cycle of draws and windows."""
         before, before_s = self.visits, self.spent_s
         self.advance(CYCLE_S)
         return (self.visits - before) / (self.spent_s - before_s)
 
 
 def by_size() -> dict[str, Any]:
-    """Return rates and memory of tracking, also by how many frames came since the warm-up."""
+    """Return rates and memory of tracking, in total and by the frames since the warm-up."""
     run = Tracking()
     before, before_s, rows = run.visits, run.spent_s, []
     for size in SIZES:
@@ -124,23 +124,23 @@ def by_size() -> dict[str, Any]:
 
 
 def both() -> dict[str, float]:
-    """Return completed frames per second of either plane."""
+    """Return completed frames per second in each plane."""
     app = application()
     rates = {}
     for name, (kind, duration_s) in SMALL_RUNS.items():
-        told = monitor(app, SMALL)
-        plane = tracking(kind, told, app, SMALL)
-        seconds_of(plane, told, 0, 2)
-        before = told.outcomes[COMPLETED]
-        spent_s = seconds_of(plane, told, 2, 2 + duration_s)
-        rates[name] = (told.outcomes[COMPLETED] - before) / spent_s
+        slo_monitor = monitor(app, SMALL)
+        plane = tracking(kind, slo_monitor, app, SMALL)
+        seconds_of(plane, slo_monitor, 0, 2)
+        before = slo_monitor.outcomes[COMPLETED]
+        spent_s = seconds_of(plane, slo_monitor, 2, 2 + duration_s)
+        rates[name] = (slo_monitor.outcomes[COMPLETED] - before) / spent_s
         print(f"{name}, {SMALL} queries: {rates[name]:,.0f} frames/s", flush=True)
     return rates
 
 
 def arrivals(offset_ns: int) -> Iterator[RequestBlock]:
     """Yield births 100 ns apart."""
-    ones = np.broadcast_to(1.0, FIXED_BLOCK)  # as scenarios draw what does not vary
+    ones = np.broadcast_to(1.0, FIXED_BLOCK)  # as scenarios draw constant values
     variability = np.broadcast_to(1.0, (FIXED_BLOCK, STAGES))
     last_ns, since_ns = offset_ns, 100 * np.arange(1, FIXED_BLOCK + 1)
     while True:
@@ -150,7 +150,7 @@ def arrivals(offset_ns: int) -> Iterator[RequestBlock]:
 
 
 def fixed() -> float:
-    """Return requests per second through two stages by four groups."""
+    """Return requests per second through two stages of four groups."""
     recorder: Recorder = Counting()
     plane = BlocksPlane(recorder)
     for group in range(GROUPS):

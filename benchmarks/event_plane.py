@@ -1,8 +1,8 @@
-"""Requests per second of one core that the event data plane moves, against plain SimPy.
+"""Requests per second of one core in the event data plane, compared with plain SimPy.
 
-A request crosses four stations and five links, at loads that make it queue. Its own SimPy events
-are 20: two for each of the nine stops, and the start and end of its process. Its birth is one more,
-of the source. Plain SimPy is bounded by a program whose requests do nothing but wait 20 times.
+A request visits four stations and five links, at loads at which it queues. It has 20 SimPy events
+of its own: two for each of the nine stops, and the start and end of its process. Its birth is one
+more event, of the source. The bound for plain SimPy is a program whose requests only wait 20 times.
 """
 
 from collections.abc import Generator, Iterator
@@ -48,7 +48,7 @@ class Counting:
 
 
 def source(seed: int) -> Iterator[RequestBlock]:
-    """Yield Poisson arrivals whose sizes and service times vary."""
+    """Yield Poisson arrivals with varying sizes and service times."""
     rng, last_ns = np.random.default_rng(seed), 0
     for done in range(0, REQUESTS, BLOCK):
         count = min(BLOCK, REQUESTS - done)
@@ -65,7 +65,7 @@ def source(seed: int) -> Iterator[RequestBlock]:
 
 
 def one_run(seed: int) -> tuple[float, float]:
-    """Return requests per second and events per request of one run."""
+    """Return the requests per second and events per request of one run."""
     recorder = Counting()
     plane = EventsPlane(recorder)
     visits = []
@@ -90,7 +90,7 @@ def one_run(seed: int) -> tuple[float, float]:
 
 
 def plain_simpy() -> float:
-    """Return requests per second of processes that wait 20 times and do nothing else."""
+    """Return the requests per second of processes that only wait 20 times."""
     env = simpy.Environment(initial_time=0)
 
     def request() -> Generator[simpy.Event, Any, None]:
@@ -109,7 +109,7 @@ def plain_simpy() -> float:
 
 
 def measure() -> dict[str, Any]:
-    """Return the figures; runs of both programs alternate, so that a busy machine hurts both."""
+    """Return the figures; runs of both programs alternate, so a busy machine affects both."""
     runs, bounds = [], []
     for seed in range(RUNS):
         runs.append(one_run(seed))

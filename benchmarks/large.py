@@ -1,11 +1,11 @@
-"""An hour of the large scenario, every frame a request: the data plane alone, and with planning.
+"""An hour of the large scenario with a request per frame: the data plane alone, and with planning.
 
-Alone, 1,600 queries with fixed plans send 30 frames a second each for an hour, with draws and all
+Alone, 1,600 queries with fixed plans send 30 frames per second each for an hour, with draws and all
 statistics (see ``benchmarks/_tracking.py``): 173 million frames, 518 million station visits. With
 planning, it is the experiment ``tracking_frames_large``: queries come and go, 1,600 at a time, and
 Compass plans them. Results are collected every ten simulated minutes but not written. The machines
-have room for some 600 queries at a time; frames of the others are born and end unserved. Times are
-processor seconds of the one thread, without compilation at first use.
+have room for about 600 queries at a time; the frames of the others end unserved. Times are
+processor seconds of a single thread, without compilation at first use.
 """
 
 from time import process_time
@@ -22,40 +22,40 @@ from sim.dataplane.blocks.plane import BlocksPlane
 HOUR_S = 3600
 REPORT_S = 600
 WARM_UP_S = 300.0
-"""Until then, a world like the one that is timed has called all that is compiled at first use."""
+"""By then, a world like the timed one has compiled all code that is compiled at first use."""
 
 
 class Timed(BlocksPlane):
-    """The block data plane, with a stopwatch."""
+    """The block data plane with a stopwatch."""
 
     spent_s = 0.0
 
     def advance(self, until_ns: int) -> None:
-        """Move requests, and note how long that takes."""
+        """Move requests, and add the time that it takes."""
         started = process_time()
         super().advance(until_ns)
         self.spent_s += process_time() - started
 
 
 def alone() -> dict[str, float]:
-    """Return what an hour of fixed plans takes."""
+    """Return the time of an hour with fixed plans."""
     app = application()
     warm = tracking(BlocksPlane, monitor(app, 20), app, 20)
     warm.advance(2 * NS_PER_S)  # compiles
-    told = monitor(app, QUERIES)
-    plane = tracking(BlocksPlane, told, app, QUERIES)
+    counts = monitor(app, QUERIES)
+    plane = tracking(BlocksPlane, counts, app, QUERIES)
     started = process_time()
     for second in range(1, HOUR_S + 1):
         plane.advance(second * NS_PER_S)
-        told.judge(second * NS_PER_S)
+        counts.judge(second * NS_PER_S)
         if second % REPORT_S == 0:
             print(f"alone, {second} s: {process_time() - started:.1f} s", flush=True)
     spent_s = process_time() - started
-    return {"data_plane_s": spent_s, "frames": told.outcomes[COMPLETED]}
+    return {"data_plane_s": spent_s, "frames": counts.outcomes[COMPLETED]}
 
 
 def planned() -> dict[str, float]:
-    """Return what an hour of the experiment takes, and where the time goes."""
+    """Return the time of an hour of the experiment, also by part."""
     setup = set_up(compose(["experiment=tracking_frames_large"]), [])
     (planner,) = setup.planners.values()
     with single_threaded():
@@ -68,8 +68,8 @@ def planned() -> dict[str, float]:
             world.run(float(second))
             world.tables.take()
             print(
-                f"planned, {second} s: {process_time() - started:.1f} s, of it the data plane "
-                f"{plane.spent_s:.1f} s; {len(world.registry.living):,} queries, "
+                f"planned, {second} s: {process_time() - started:.1f} s, including "
+                f"{plane.spent_s:.1f} s of the data plane; {len(world.registry.living):,} queries, "
                 f"{len(world.registry.running):,} running, "
                 f"{world.monitor.outcomes[COMPLETED]:,} frames completed",
                 flush=True,

@@ -1,4 +1,4 @@
-"""Wall time of the main job, ``compass-sim`` on its default scenario, and of its ``--help``."""
+"""Wall time of the main job, ``compass-sim`` with its default scenario, and of its ``--help``."""
 
 import os
 import resource
@@ -15,7 +15,7 @@ HELP_RUNS = 3
 
 
 def timed(command: list[str]) -> float:
-    """Return the wall time in seconds of a command that must succeed, away from the checkout."""
+    """Return the wall time in seconds of a command outside of the checkout; exit if it fails."""
     one_core = {"OMP_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     with TemporaryDirectory() as directory:
         started = perf_counter()
@@ -34,12 +34,13 @@ def timed(command: list[str]) -> float:
 
 
 def measure() -> dict[str, Any]:
-    """Return the figures; only one core is used where the system lets us choose.
+    """Return the figures; only one core is used if the system allows that.
 
-    ``cpu_s`` is what the main job computed, which says whether a busy machine spoilt ``wall_s``.
+    ``cpu_s`` is the processor time of the main job; it shows whether a busy machine distorted
+    ``wall_s``.
     """
-    beside = Path(sys.executable).with_name("compass-sim")
-    program = str(beside) if beside.exists() else which("compass-sim")
+    installed = Path(sys.executable).with_name("compass-sim")
+    program = str(installed) if installed.exists() else which("compass-sim")
     if program is None:
         raise SystemExit("compass-sim is not installed: run `pip install -e .` first")
     if hasattr(os, "sched_setaffinity"):

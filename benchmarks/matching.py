@@ -1,10 +1,11 @@
 """Seconds of one core to match queries and plans, and the gap to the LP bound.
 
-Queries have 8 plans each. A plan takes whole cores of a node and one or two GPU instances of its
-A100s, whose partitioning is decided too. Contention is the demand of all queries for cards, by
-their leanest plans, over the supply: 0.8, 2 and 5. Times are the worst of the three, each a median
-of three runs. The gap is the worst one to the linear program over queries, pools and layouts,
-solved by HiGHS. The exponent is the slope of log time over log queries, from 1,600 to 100,000.
+Each query has 8 plans. A plan takes whole cores of a node and one or two GPU instances of its
+A100s; the matching also decides how these are partitioned. Contention is the demand of all queries
+for cards, by their leanest plans, over the supply: 0.8, 2 and 5. A time is the worst of these
+three, each a median of three runs. The gap is the largest one to the linear program over queries,
+pools and layouts, solved by HiGHS. The exponent is the slope of log time over log queries, from
+1,600 to 100,000.
 """
 
 from statistics import median
@@ -28,19 +29,19 @@ RUNS = 3
 
 
 def made_up(queries: int, pools: int, contention: float, seed: int) -> Problem:
-    """Return a problem; some pools are cores, the others GPU instances of six profiles.
+    """Return an artificial problem; some pools are cores, others GPU instances of six profiles.
 
     Args:
-        queries: how many.
-        pools: at most so many.
-        contention: leanest demand for cards over what there is.
-        seed: of the random numbers.
+        queries: number of queries.
+        pools: largest number of pools.
+        contention: demand for cards, by the leanest plans, over the supply.
+        seed: seed of the random numbers.
     """
     rng = np.random.default_rng(seed)
     layouts = gpu_layouts(Node("cloud", "a2-highgpu-1g"))
     profiles = list(layouts[0])
     table = np.array([[each[name] for name in profiles] for each in layouts])
-    # A whole card's share that one instance takes.
+    # Share of a card that one instance takes.
     size = 1 / table.max(axis=0)
     by_size = np.argsort(size)
     nodes = max(1, pools // (1 + len(profiles)))
@@ -78,7 +79,7 @@ def made_up(queries: int, pools: int, contention: float, seed: int) -> Problem:
 
 
 def lp_bound(problem: Problem) -> float:
-    """Return the value of the linear program, with columns for plans and for layouts."""
+    """Return the optimum of the linear program, with columns for plans and for layouts."""
     query, weight, demand, supply = problem.query, problem.weight, problem.demand, problem.supply
     plans, queries, pools = len(query), int(query[-1]) + 1, len(supply.capacity)
     row_of_plan = np.repeat(np.arange(plans), np.diff(demand.start))
@@ -124,7 +125,7 @@ def seconds(queries: int, pools: int, contention: float) -> float:
 def measure() -> dict[str, Any]:
     """Return the figures."""
     with threadpool_limits(1):
-        match(made_up(100, 60, 1.0, 0))  # Loads what is loaded at first use.
+        match(made_up(100, 60, 1.0, 0))  # Imports what is imported at first use.
         figures: dict[str, Any] = {
             key: max(seconds(*size, contention) for contention in CONTENTION)
             for key, size in SIZES.items()

@@ -1,10 +1,10 @@
-"""Seconds of one core that Compass plans for in the large tracking scenario, and what dominates.
+"""Seconds of one core that Compass plans in the large tracking scenario, and what dominates.
 
-An hour with 1,600 queries at a time once it has filled, of 600 s each. The data plane moves no
-request, so that no telemetry ever shows trouble, and all that is measured is what the planner does:
-searches, matching, audits, improvement in the background. After the hour, or the part of it that
-takes two minutes, one more simulated minute is run under a profiler. Times are processor seconds,
-without what is compiled at first use, and those under the profiler count for shares only.
+An hour that fills up to 1,600 simultaneous queries of 600 s each. The data plane moves no requests,
+so telemetry never shows any trouble, and only the planner is measured: searches, matching, audits,
+improvement in the background. After the hour, or the part of it that takes two minutes, another
+simulated minute runs under a profiler. Times are processor seconds without compilation at first
+use; those under the profiler are used only for shares.
 """
 
 import cProfile
@@ -38,15 +38,15 @@ PARTS = {
     "market": ("compass.py", "_market"),
     "watch and audits": ("runtime.py", "drifted"),
 }
-"""What is measured of a call of the planner. Learning and the cheapest plan may make surrogates;
-the cheapest plan and offers judge plans."""
+"""The measured parts of a planner call, by file and function. Learning and the cheapest plan may
+fit surrogates; the cheapest plan and offers judge plans."""
 
 
 class Still:
     """A data plane that moves nothing.
 
     Args:
-        recorder: who would be told of requests.
+        recorder: the recorder, which is not used.
     """
 
     def __init__(self, recorder: Recorder) -> None:
@@ -86,7 +86,7 @@ class Still:
 
 
 class Timed(Planner):
-    """A planner that is timed.
+    """Measures the time of a planner.
 
     Args:
         planner: the planner.
@@ -94,7 +94,7 @@ class Timed(Planner):
     Attributes:
         planning_s: processor seconds by trigger.
         calls: calls by trigger.
-        profiler: what each call runs under, if anything.
+        profiler: the profiler under which calls run, if any.
     """
 
     def __init__(self, planner: Planner) -> None:
@@ -116,7 +116,7 @@ class Timed(Planner):
 
 
 def made(horizon_s: float = HORIZON_S) -> tuple[World, Timed]:
-    """Return the world, and its planner."""
+    """Return the world and its planner."""
     overrides = [
         "experiment=tracking_large",
         "planner=compass",
@@ -130,7 +130,7 @@ def made(horizon_s: float = HORIZON_S) -> tuple[World, Timed]:
 
 
 def dominating(planner: Timed, world: World) -> dict[str, float]:
-    """Return the share of planning that each part takes in the next minute."""
+    """Return each part's share of the planning time in the next minute."""
     planner.profiler = cProfile.Profile()
     world.run(min(HORIZON_S, world.now_s + PROFILED_S))
     stats: Any = pstats.Stats(planner.profiler)
@@ -145,7 +145,7 @@ def measure() -> dict[str, Any]:
     """Return the figures."""
     with single_threaded():
         world, _ = made()
-        world.run(STEP_S)  # Compiles, or loads, what is compiled at first use.
+        world.run(STEP_S)  # Compiles or loads the compiled code.
         world, planner = made()
         started = process_time()
         until_s = HORIZON_S - PROFILED_S

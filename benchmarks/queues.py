@@ -1,9 +1,9 @@
 """Customers per second through M/M/c and tandem queues: both data planes, plain SimPy, and Ciw.
 
-Each program draws its exponential times and records only the sojourn of each customer. Plain SimPy
-has a process for each customer and a ``Resource`` for each station. Ciw is measured if it is
-installed (``pip install ciw``). Means are compared with theory, because speeds can be compared
-only between programs that answer the same question. Times are processor seconds of the one thread.
+Each program draws its exponential times and records only the sojourn time of each customer. Plain
+SimPy has a process for each customer and a ``Resource`` for each station. Ciw is measured if it is
+installed (``pip install ciw``). Means are compared with theory, because speeds can be compared only
+between programs with the same results. Times are processor seconds of a single thread.
 """
 
 from collections.abc import Callable, Generator, Iterator
@@ -29,7 +29,7 @@ PORTION = 4096
 
 
 class Sojourns:
-    """A recorder that adds sojourns up."""
+    """A recorder that sums sojourn times."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -59,7 +59,7 @@ def births(servers: tuple[int, ...]) -> Iterator[RequestBlock]:
 def on_plane(
     kind: Callable[[Recorder], DataPlane], servers: tuple[int, ...], customers: int
 ) -> tuple[float, float]:
-    """Return customers per second, and the mean sojourn over the mean service time."""
+    """Return customers per second, and the mean sojourn time over the mean service time."""
     recorder = Sojourns()
     plane = kind(recorder)
     for station, count in enumerate(servers):
@@ -75,7 +75,7 @@ def on_plane(
 
 
 def on_simpy(servers: tuple[int, ...], customers: int) -> tuple[float, float]:
-    """Return the same of plain SimPy."""
+    """Return the same for plain SimPy."""
     rng, env = np.random.default_rng(0), simpy.Environment()
     stations = [simpy.Resource(env, count) for count in servers]
     gaps = rng.exponential(gap_ns(servers), customers).tolist()
@@ -102,7 +102,7 @@ def on_simpy(servers: tuple[int, ...], customers: int) -> tuple[float, float]:
 
 
 def on_ciw(servers: tuple[int, ...], customers: int) -> tuple[float, float] | None:
-    """Return the same of Ciw; None if it is not installed."""
+    """Return the same for Ciw; None if it is not installed."""
     try:
         import ciw
     except ImportError:
@@ -130,7 +130,7 @@ def on_ciw(servers: tuple[int, ...], customers: int) -> tuple[float, float] | No
 
 
 def theory(servers: tuple[int, ...]) -> float:
-    """Return the mean sojourn over the mean service time: Erlang's C, and Burke for a tandem."""
+    """Return the mean sojourn over the mean service time, by Erlang's C and Burke's theorem."""
     total = 0.0
     for count in servers:
         offered = LOAD * min(servers)

@@ -1,9 +1,9 @@
 """`compass-lab report` over 1,000 runs: seconds from the command to the page.
 
-The sweep has five planners, ten seeds and twenty rates. It is written to a temporary directory by
-the usual writers of runs, with rows drawn from one simulated run. The command runs in a process of
-its own, so that its start counts. `rows` is the number of window rows of all runs; there are five
-times as many operator rows. `cpu_s` is the processor time of all cores together.
+The sweep has five planners, ten seeds and twenty rates. The usual writers of runs write it to a
+temporary directory, with rows drawn from one simulated run. The command runs in its own process, so
+its start-up counts. `rows` is the number of window rows of all runs; there are five times as many
+operator rows. `cpu_s` is the processor time of all cores.
 """
 
 import subprocess
@@ -21,7 +21,7 @@ import polars as pl
 PLANNERS, SEEDS, RATES = 5, 10, 20
 RUNS = PLANNERS * SEEDS * RATES
 WINDOWS = 100_000
-"""Rows of the windows of each run."""
+"""Window rows of each run."""
 QUERIES = 100
 
 
@@ -29,7 +29,7 @@ def measure(windows: int = WINDOWS) -> dict[str, Any]:
     """Return the figures.
 
     Args:
-        windows: rows of the windows of each run, a multiple of 100.
+        windows: window rows of each run, a multiple of 100.
     """
     with TemporaryDirectory() as folder:
         directory = Path(folder) / "sweep"
@@ -58,7 +58,7 @@ def measure(windows: int = WINDOWS) -> dict[str, Any]:
 
 
 def _write(directory: Path, windows: int) -> None:
-    """Write a sweep of made-up runs."""
+    """Write a sweep of artificial runs."""
     from lab import run
     from lab.config.compose import compose, set_up
     from lab.runs.run_directory import RunDirectory
@@ -89,7 +89,7 @@ def _write(directory: Path, windows: int) -> None:
 
 
 def _tables(base: Any, rng: np.random.Generator, windows: int) -> dict[str, pl.DataFrame]:
-    """Return tables of one run, whose rows are drawn from another."""
+    """Return the tables of a run with rows drawn from another run."""
     served = base.windows.filter(pl.col("completed") > 0)
     length_s = float(served["end_s"][0] - served["start_s"][0])
     at = np.arange(windows)

@@ -1,12 +1,12 @@
-"""Nanoseconds of one core for the goodput monitor to count a request's birth and its end.
+"""Nanoseconds of one core in which the goodput monitor counts a request's birth and its end.
 
 There are 1,600 queries with 30 requests per second each, of an application with three operators,
-in windows of 60 s. Once a simulated second, the monitor gets 48,000 births and as many ends; each
-request ends up to two seconds after its birth. Their rows lie in a pool of 49 MB, which is larger
+in windows of 60 s. Every simulated second, the monitor gets 48,000 births and as many ends; each
+request ends up to two seconds after its birth. Their rows are in a pool of 49 MB, which is larger
 than caches. Judging also happens every second. It is timed separately, because most of it falls on
-one second of every minute, when latencies of windows are ranked. A minute is timed, after one in
-which memory grows. For comparison, numpy sums the same rows column by column: the data that any
-recorder has to read.
+one second of every minute, when the latencies of windows are ranked. A minute is timed, after one
+in which memory grows. For comparison, numpy sums the same rows column by column, which is the data
+that any recorder has to read.
 """
 
 from statistics import median
@@ -46,7 +46,7 @@ class Load:
     """Rows of requests under way in a pool, second by second, as a data plane keeps them.
 
     Args:
-        seed: of the random numbers.
+        seed: seed of the random numbers.
     """
 
     def __init__(self, seed: int) -> None:
@@ -59,7 +59,7 @@ class Load:
         self.under_way = np.zeros(0, np.int64)
 
     def second(self, number: int) -> tuple[Ints, Ints]:
-        """Move on by a second; return the rows of the born and of the ended."""
+        """Advance by a second; return the rows of requests born and of requests ended."""
         born, self.free = np.split(self.free, [self.count])
         rows, rng = self.rows, self.rng
         rows[born, QUERY] = rows[born, DEPLOYMENT] = np.repeat(np.arange(QUERIES), RATE)
@@ -74,19 +74,19 @@ class Load:
         return born, ended
 
     def give_back(self, ended: Ints) -> None:
-        """Let rows be used again."""
+        """Return rows to the pool."""
         self.free = np.concatenate([ended, self.free])
 
 
 def reading(rows: Ints, born: Ints, ended: Ints) -> Ints:
-    """Add up what has to be read."""
+    """Sum the data that a recorder has to read."""
     sums: Ints = rows[ended].sum(axis=0)
     sums[QUERY] += rows[born, QUERY].sum()
     return sums
 
 
 def one_run(seed: int) -> dict[str, float]:
-    """Return nanoseconds per request of telling, of judging, and of reading alone."""
+    """Return nanoseconds per request for recording, for judging, and for only reading."""
     judged: list[Verdicts] = []
     monitor = SloMonitor(WINDOW_S, OPERATORS, judged.append, lambda _: None)
     slo = SLO(latency_s=1.5, accuracy=0.5)
@@ -96,22 +96,22 @@ def one_run(seed: int) -> dict[str, float]:
         )
         monitor.deploy(query, query, 0, [(0, 0.9), (70 * NS_PER_S, 0.8)])
     load = Load(seed)
-    telling = judging = adding = 0.0
+    recording = judging = adding = 0.0
     requests = 0
     judgings: list[float] = []
     for number in range(WARM_UP + SECONDS):
         if number == WARM_UP:
-            telling = judging = adding = 0.0
+            recording = judging = adding = 0.0
             requests = 0
             judgings.clear()
         born, ended = load.second(number)
         started = thread_time()
         monitor.record(load.rows, born, ended)
-        told = thread_time()
+        recorded = thread_time()
         monitor.judge((number + 1) * NS_PER_S)
         done = thread_time()
-        telling, judging = telling + told - started, judging + done - told
-        judgings.append(done - told)
+        recording, judging = recording + recorded - started, judging + done - recorded
+        judgings.append(done - recorded)
         started = thread_time()
         reading(load.rows, born, ended)
         adding += thread_time() - started
@@ -120,7 +120,7 @@ def one_run(seed: int) -> dict[str, float]:
     assert sum(int(each.born.sum()) for each in judged) == 2 * QUERIES * RATE * WINDOW_S
     per_request = 1e9 / requests
     return {
-        "ns_per_request": telling * per_request,
+        "ns_per_request": recording * per_request,
         "judging_ns_per_request": judging * per_request,
         "reading_ns_per_request": adding * per_request,
         "judge_quiet_us": 1e6 * median(judgings),
@@ -130,13 +130,13 @@ def one_run(seed: int) -> dict[str, float]:
 
 def measure() -> dict[str, Any]:
     """Return the figures, medians over runs."""
-    one_run(0)  # Compiles.
+    one_run(0)  # Compiles the code.
     runs = []
     for seed in range(RUNS):
         runs.append(one_run(seed))
-        telling, judging, adding = list(runs[-1].values())[:3]
+        recording, judging, adding = list(runs[-1].values())[:3]
         print(
-            f"{telling:.1f} ns per request, and {judging:.1f} of judging; reading {adding:.1f}",
+            f"{recording:.1f} ns per request, judging {judging:.1f}, reading {adding:.1f}",
             flush=True,
         )
     figures = {key: round(median(run[key] for run in runs), 2) for key in runs[0]}

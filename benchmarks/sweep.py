@@ -1,12 +1,11 @@
 """Rate of a sweep of 200 short runs on two cores against one, and the overhead of a run.
 
-The runs are 200 simulated seconds of speech recognition, planned by ``cheapest_feasible``, one
-seed each, without figures. One core has ``hydra/launcher=basic``; two have
-``hydra/launcher=joblib``. Only the time after the start counts: the same sweep with one run per
-core is timed too and subtracted. ``speedup`` is the ratio of these rates, and
-``speedup_of_commands`` the ratio for whole commands. ``overhead_s`` is the time of a run on one
-core minus its own ``wall_s``: composing it, checking it, and reporting to the process of the
-sweep.
+Each run is 200 simulated seconds of speech recognition, planned by ``cheapest_feasible``, with its
+own seed and without figures. One core uses ``hydra/launcher=basic``; two cores use
+``hydra/launcher=joblib``. Start-up does not count: the same sweep with one run per core is also
+timed and subtracted. ``speedup`` is the ratio of these rates, and ``speedup_of_commands`` that for
+whole commands. ``overhead_s`` is the time of a run on one core minus its own ``wall_s``: composing
+it, checking it, and reporting to the process of the sweep.
 """
 
 import json
@@ -29,8 +28,8 @@ def timed(runs: int, cores: Sequence[int], launcher: Sequence[str]) -> tuple[flo
     """Return the wall time of a sweep on some cores, and the mean ``wall_s`` of its runs.
 
     Args:
-        runs: how many runs.
-        cores: numbers of the cores; all where the system does not let us choose.
+        runs: number of runs.
+        cores: numbers of the cores; ignored if the system does not allow a choice.
         launcher: overrides that choose the launcher.
     """
     root = str(Path(__file__).parents[1])
@@ -61,15 +60,15 @@ def measure(runs: int = RUNS) -> dict[str, Any]:
     """Return the figures."""
     cores = sorted(os.sched_getaffinity(0))[:2] if hasattr(os, "sched_getaffinity") else [0, 1]
     if len(cores) < 2:
-        raise SystemExit("two cores are needed, and this process may use one")
+        raise SystemExit("two cores are needed, but this process may use only one")
     two = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
-    timed(1, cores[:1], ())  # compiles, if need be
+    timed(1, cores[:1], ())  # compiles, if necessary
     start_of_one_s, _ = timed(1, cores[:1], ())
     one_s, inside_s = timed(runs, cores[:1], ())
-    print(f"one core: {one_s:.1f} s, {start_of_one_s:.1f} s of them the start", flush=True)
+    print(f"one core: {one_s:.1f} s, including {start_of_one_s:.1f} s of start-up", flush=True)
     start_of_two_s, _ = timed(2, cores, two)
     two_s, _ = timed(runs, cores, two)
-    print(f"two cores: {two_s:.1f} s, {start_of_two_s:.1f} s of them the start", flush=True)
+    print(f"two cores: {two_s:.1f} s, including {start_of_two_s:.1f} s of start-up", flush=True)
     run_on_one_s = (one_s - start_of_one_s) / (runs - 1)
     run_on_two_s = (two_s - start_of_two_s) / (runs - 2)
     return {

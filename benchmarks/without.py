@@ -1,10 +1,10 @@
-"""What micro-optimisations of the data plane are worth: processor time without each, as a ratio.
+"""The benefit of micro-optimisations of the data plane: processor time without each, as a ratio.
 
-One process runs the simulator as it is and a second one does the same, which shows the noise. Each
+One process runs the simulator as it is. A second one does the same, which shows the noise. Each
 other process leaves out one optimisation. They take turns of a few simulated seconds, so that other
-load of the machine slows all alike. `planned` is the experiment ``tracking_frames_large`` while it
-fills, `alone` its data plane with fixed plans (see ``benchmarks/_tracking.py``). Ratios are medians
-over the turns, with their quartiles.
+load on the machine affects all alike. `planned` is the experiment ``tracking_frames_large`` while
+it fills, `alone` is its data plane with fixed plans (see ``benchmarks/_tracking.py``). Ratios are
+medians over the turns, with their quartiles.
 """
 
 import random
@@ -20,23 +20,23 @@ from numpy.typing import NDArray
 
 VARIANTS = ("nothing", "prefetch", "index", "radix_sort", "chunks")
 TURNS = {"planned": (300, 900, 5), "alone": (5, 65, 1)}
-"""Simulated seconds: until which to fill first, when to end, and of each turn."""
+"""Simulated seconds: the time of filling, the end, and the length of a turn."""
 
 
 def no_hint(context: Any, *_: Any) -> Any:
-    """Return nothing, and fetch nothing."""
+    """Return nothing, without prefetching."""
     return context.get_dummy_value()
 
 
 def no_promise(_: Any, __: Any) -> Any:
-    """Return an index as it is."""
+    """Return an index unchanged."""
     return types.int64(types.int64), lambda *arguments: arguments[3][0]
 
 
 def shell_sort(
     keys: NDArray[Any], slots: NDArray[Any], n: int, _: int, __: int, shift: int, ___: int
 ) -> None:
-    """Sort as ``radix_sort`` does, but without keeping the order of equals."""
+    """Sort like ``radix_sort``, except that the order of equal keys is not kept."""
     gap = 1
     while gap < n // 9:
         gap = 3 * gap + 1
@@ -61,14 +61,14 @@ def leave_out(variant: str) -> None:
         vars(hints)["index"] = intrinsic(no_promise)
     elif variant == "radix_sort":
         vars(radix)["radix_sort"] = in_place(shell_sort)
-    elif variant == "chunks":  # of latencies of a window
+    elif variant == "chunks":  # of a window's latencies
         from sim.metrics import window_counts
 
         window_counts.CHUNK_WIDTH, window_counts.PER_CHUNK = 2, 1
 
 
 def run(kind: str, variant: str) -> None:
-    """Simulate until each second that standard input names; print the processor seconds taken."""
+    """Simulate until each second read from standard input; print the processor seconds taken."""
     leave_out(variant)
     from benchmarks._tracking import QUERIES, application, monitor, tracking
     from lab.config.compose import compose, set_up

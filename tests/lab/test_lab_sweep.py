@@ -327,7 +327,7 @@ def test_what_ray_needs_is_told_in_one_sentence(compass, tmp_path):
     at = "hydra.launcher.ray.init.address=127.0.0.1:1"
     status, out, err = compass("-m", *SHORT, "planner=greedy", "hydra/launcher=ray", at)
     assert (status, out, err.count("\n")) == (2, "", 1)
-    assert "pip install 'compass-sim[ray]'" in err or f"{at}: nothing answers there" in err
+    assert "pip install 'compass-sim[ray]'" in err or f"{at}: does not answer" in err
     assert list(tmp_path.iterdir()) == []
 
 
