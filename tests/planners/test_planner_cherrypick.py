@@ -140,9 +140,12 @@ def test_what_is_deployed_meets_every_part_of_the_slo_as_believed():
     assert (orders.filter(pl.col("trigger") == "tick").height) == 0
 
 
-@pytest.mark.parametrize(("name", "value", "least"), [("samples", 1, 2), ("starts", 0, 1)])
-def test_parameters_that_make_no_sense_are_refused(name, value, least):
-    with pytest.raises(ValueError, match=f"^{name}={value}: must be {least} or more$"):
+@pytest.mark.parametrize(
+    ("name", "value", "allowed"),
+    [("samples", 1, "2 or more"), ("starts", 0, "a whole number of 1 or more")],
+)
+def test_parameters_that_make_no_sense_are_refused(name, value, allowed):
+    with pytest.raises(ValueError, match=f"^{name}={value}: must be {allowed}$"):
         CherryPick(**{name: value})
 
 
