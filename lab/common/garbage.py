@@ -19,6 +19,7 @@ def imported_for_good() -> Iterator[None]:
         yield
     finally:
         gc.freeze()
-        gc.set_threshold(max(ALLOCATIONS_PER_COLLECTION, gc.get_threshold()[0]))
+        if first := gc.get_threshold()[0]:  # 0 disables collection
+            gc.set_threshold(max(ALLOCATIONS_PER_COLLECTION, first))
         if enabled:
             gc.enable()

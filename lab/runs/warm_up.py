@@ -23,10 +23,10 @@ BLOCKS = "sim.dataplane.blocks"
 COMPILING_S = 120.0
 """Simulated seconds until all code is compiled: some queries arrive, are planned and served."""
 FEW_REQUESTS = 100_000
-"""A run of fewer requests ends on the event data plane before the block data plane is compiled.
+"""A run of at most this many ends on the event data plane before the block data plane is compiled.
 
-The event data plane takes about 40 microseconds more per request, and compiling takes half a minute
-(`python -m benchmarks start_up`).
+Each request takes 50 microseconds more there (`python -m benchmarks data_plane`), and compiling
+takes half a minute.
 """
 COMPILE_BLOCKS = "from lab.runs.warm_up import compile_blocks; compile_blocks()"
 
@@ -43,8 +43,8 @@ def ready(
     setup: Setup, overrides: Sequence[str], config: DictConfig, of_a_sweep: bool = False
 ) -> Setup:
     """Compile what a run needs; return its setup, on the event data plane if that starts sooner."""
-    few = not of_a_sweep and _requests(setup) <= FEW_REQUESTS
-    if few and compiled.is_cold(BLOCKS) and _uses_blocks(setup):
+    cold = not of_a_sweep and compiled.is_cold(BLOCKS) and _uses_blocks(setup)
+    if cold and _requests(setup) <= FEW_REQUESTS:
         return replace(setup, data_plane=EventsPlane)
     warm_up([(overrides, config)])
     return setup

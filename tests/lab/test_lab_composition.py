@@ -35,6 +35,29 @@ def test_a_configuration_is_that_of_hydra(overrides: list[str]) -> None:
         assert OmegaConf.is_struct(ours)
 
 
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["horizn_s=60"],
+        ["planner=greedy", "planner.nope=1"],
+        ["planner.budget_s=3", "planner=gredy"],
+        ["seed.x=1"],
+        ["resume=perhaps"],
+        ["cluster.nodes=[1]"],
+        ["cluster.nodes.edge={nope: 3}"],
+        ["drift=machine_failure", "drift.events.9.at_s=5"],
+        ["tables.nope=x"],
+    ],
+)
+def test_an_error_is_explained_as_by_hydra_alone(overrides: list[str], monkeypatch) -> None:
+    with pytest.raises(InputError) as ours:
+        compose(overrides)
+    monkeypatch.setattr(module, "_composed", module._by_hydra)
+    with pytest.raises(InputError) as theirs:
+        compose(overrides)
+    assert str(ours.value) == str(theirs.value)
+
+
 def test_a_configuration_is_the_callers_own() -> None:
     changed = compose(["planner=greedy"])
     changed.workload.rate = 9.0
