@@ -1,7 +1,8 @@
-"""Seconds from the command to the results: version 0.1 and this checkout, in turns, as ratios.
+"""Seconds from the command to the results: version 0.1 and now, in turns, as ratios.
 
-Each version runs from a copy of its own, with an empty cache at first. `first_run` compiles.
-`with_figures` and `without_figures` find machine code in the cache; before, both are with figures.
+Each version is copied from its commit and begins with an empty cache. `first_run` compiles. All
+runs are small, so the new version never compiles the block data plane. `with_figures` and
+`without_figures` find machine code in the cache; of version 0.1, both are with figures.
 `until_run` is a run without figures less its simulation: Python, imports and the configuration. CPU
 times are of the command and all its processes. `bound` is the largest ratio that is accepted.
 """

@@ -134,7 +134,7 @@ def _seeds(seeds: list[int]) -> str:
 
 
 def _claim(analysis: Analysis, metric: Metric, chosen: list[str]) -> Claim:
-    """Say who is best by one metric: in each setting, as a mean over settings compares nothing."""
+    """Return the claim on one metric, by setting: a mean over settings would compare nothing."""
     verdicts = _verdicts(analysis, metric, chosen)
     if not verdicts:
         return Claim(f"The {metric.label} has no value in any run.")
@@ -143,12 +143,12 @@ def _claim(analysis: Analysis, metric: Metric, chosen: list[str]) -> Claim:
         where = f", over the {_cells(analysis.pooled_runs, False)} that all finished"
         where *= analysis.pooled_runs < analysis.seeds
         return Claim(f"{one.text}{where}.", one.details)
-    (name, often), *others = Counter(one.planner for one in verdicts.values()).most_common()
-    surely = sum(one.clear for one in verdicts.values() if one.planner == name)
-    text = f"In {metric.label}, {name} is ahead in {often} of {count(len(verdicts), 'setting')}"
-    text += f", clearly in {surely}" + "".join(f"; {other} in {more}" for other, more in others)
-    if len(chosen) == 1:
-        text = f"The {metric.label} of {name} in {count(len(verdicts), 'setting')}"
+    text = f"The {metric.label} of {chosen[0]} in {count(len(verdicts), 'setting')}"
+    if len(chosen) > 1:
+        (name, often), *others = Counter(one.planner for one in verdicts.values()).most_common()
+        surely = sum(one.clear for one in verdicts.values() if one.planner == name)
+        text = f"In {metric.label}, {name} is ahead in {often} of {count(len(verdicts), 'setting')}"
+        text += f", clearly in {surely}" + "".join(f"; {other} in {more}" for other, more in others)
     short = dict(analysis.sweep.settings.select("setting", "short").rows())
     details = [f"{short[setting]}: {one.text}." for setting, one in verdicts.items()]
     if left := details[MOST_SETTINGS:]:

@@ -22,7 +22,7 @@ BLOCKS = "sim.dataplane.blocks"
 
 COMPILING_S = 120.0
 """Simulated seconds until all code is compiled: some queries arrive, are planned and served."""
-FEW_REQUESTS = 100_000
+FEW_REQUESTS = 50_000
 """A run of at most this many ends on the event data plane before the block data plane is compiled.
 
 Each request takes 50 microseconds more there (`python -m benchmarks data_plane`), and compiling

@@ -21,7 +21,8 @@ class Billing:
     """What each query owes, in dollars, up to the last settlement.
 
     Call ``settle`` before a change that affects the bill. Prices are noted when machines change,
-    because charging is far more frequent. ``idle_usd`` is the bill for unused resources.
+    because charging is far more frequent. ``idle_usd`` is the part of
+    ``bill_usd`` for unused resources.
     """
 
     def __init__(self, machines: Machines) -> None:
