@@ -140,4 +140,4 @@ class PlanningContext(Protocol):
         """
 
     def recall(self, key: Hashable, query: Query | None = None) -> Any | None:
-        """Return the latest visible record of a key, or None; a search also sees its own records."""
+        """Return the latest visible record, or None; a query's search also sees its own records."""

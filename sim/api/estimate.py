@@ -61,7 +61,7 @@ class Measurement:
 
     @property
     def normalised(self) -> tuple[float, float]:
-        """Factors by which division by allowances changes the means of total time and of a constant.
+        """Factors by which division by allowances changes the mean total time, and a constant.
 
         Both are 1 unless the application states latency per output length.
         """
