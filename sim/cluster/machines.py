@@ -242,7 +242,7 @@ class Machines:
             self._made = made
 
     def leave(self, deployment: int, stations: list[Station], now_ns: int) -> list[Station]:
-        """Remove a deployment from its stations and links; return stations that have no members left."""
+        """Remove a deployment from its stations and links; return stations without members left."""
         self.last_release_ns = now_ns
         gone = []
         self._note_change(stations)
@@ -339,7 +339,7 @@ class Machines:
         machine.up = up
 
     def fail_instance(self, instance: Instance, now_ns: int) -> list[Station]:
-        """End all processes on a GPU instance, and return their stations; others are not affected."""
+        """End all processes on one GPU instance only, and return their stations."""
         dead = list(dict.fromkeys(self.holders[slot] for slot in instance.slots))
         self._lose(dead, now_ns)
         instance.left.clear()
