@@ -186,7 +186,7 @@ class DataPlane(Protocol):
         """Let no requests of a query be born from ``at_ns`` on."""
 
     def route(self, at_ns: int, query: int, route: Route | None) -> None:
-        """Assign a route to a query's requests born from ``at_ns`` on; with None, none is served."""
+        """Assign a route to a query's requests born from ``at_ns`` on; None serves none of them."""
 
     def fail_station(self, at_ns: int, station: int) -> None:
         """Lose the requests that are at a station, and all requests that arrive there later."""

@@ -102,7 +102,7 @@ class GenerationStation(Queue[GenerationJob]):
             self._drop_last(len(self.waiting) - self.spec.capacity)
 
     def _hand_out(self) -> None:
-        """Assign waiting requests in turn, each to the engine with room and the fewest sequences."""
+        """Assign waiting requests in turn: to the engine with room and the fewest sequences."""
         assigned: dict[Engine, None] = {}
         while self.waiting:
             job = self.waiting[0][-1]
