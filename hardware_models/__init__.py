@@ -1,4 +1,4 @@
-"""Measured tables of hardware and the pure functions that follow from them.
+"""Measured tables of hardware, and pure functions that compute times and prices from them.
 
 Nothing in this package simulates. Every function computes numbers from its arguments and from the
 CSV files in ``data``, each row of which names its source. It imports no other package of this

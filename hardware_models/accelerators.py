@@ -188,7 +188,7 @@ class Accelerator(_Keys):
 
     @property
     def sections(self) -> dict[str, SourcedSection]:
-        """The sections that have numbers, by name."""
+        """The sections of the file that contain numbers, by name."""
         speeds = {f"speed.{number}": each for number, each in enumerate(self.speed)}
         cut = {} if self.partitions is None else {"partitions": self.partitions}
         return {"chip": self.chip, **cut, **speeds, "price": self.price}

@@ -21,7 +21,7 @@ def worst(first: Basis, *others: Basis) -> Basis:
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """A duration in seconds, and its basis."""
+    """A duration in seconds, and the basis of its value."""
 
     seconds: float
     basis: Basis
@@ -29,7 +29,7 @@ class Latency:
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """A factor of a time, and its basis."""
+    """A factor by which a time is multiplied, and the basis of the factor."""
 
     value: float
     basis: Basis

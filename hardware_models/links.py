@@ -156,7 +156,7 @@ def link_model(technology: str) -> LinkModel:
 
     Raises:
         UnknownNameError: The technology, or a quantity of it, is not in the tables.
-        TableError: A quantity refers to a missing row, or its percentiles are 0 or descend.
+        TableError: A quantity refers to a missing row, or its percentiles are 0 or not ascending.
     """
     pick("link technology", technology, _rows())
     correlations = load_table("link_autocorrelation")
@@ -250,8 +250,8 @@ def wide_area_rtt_s() -> float:
 def distance_rtt_s(distance_km: float) -> float:
     """Return the round-trip time of light in fibre over a distance, in seconds, without queueing.
 
-    It is twice the distance, times the detour factor of the route, over the speed of light in
-    fibre. Both are in table ``path_propagation``; the detour factor is an assumption.
+    The round trip is twice the distance, times the detour factor of the route, over the speed of
+    light in fibre. Table ``path_propagation`` has the factor, an assumption, and the speed.
 
     Raises:
         ValueError: The distance is negative or not finite.

@@ -19,7 +19,7 @@ Rows = list[tuple[str, str, float]]
 
 
 def _layer_ratios() -> Rows:
-    """Ratios of a board's whole-layer times to those of an A100-40GB, over rows that both have."""
+    """Time of a whole layer on each board, as a ratio to that on an A100-40GB."""
     table = load_table("llm_layer_times")
     few = (pl.col("phase") == "decode") & (pl.col("batch_or_tokens") <= _FEW)
     many = (pl.col("phase") == "prompt") & (pl.col("batch_or_tokens") >= _MANY)
@@ -35,7 +35,7 @@ def _layer_ratios() -> Rows:
 
 
 def _projection_ratios() -> Rows:
-    """Ratios of a board's times of a layer's projections to those of an A100-80GB."""
+    """Time of a layer's projections on each board, as a ratio to that on an A100-80GB."""
     table = load_table("llm_mlp_times").filter(pl.col("tensor_parallel") == 1)
     key = ["model", "num_tokens"]
     base = table.filter(pl.col("gpu") == REFERENCE).select(*key, base="linear_ms_per_layer")
@@ -115,7 +115,8 @@ def fit() -> Fit:
     """Fit the token rates of single requests, and the ratios for other boards.
 
     Rates are cross-validated twice: with random rows left out, and with whole models left out.
-    Ratios are geometric means or medians over rows of their source tables, which show their spread.
+    Ratios are geometric means or medians over rows of the source tables; the rows show their
+    spread.
     """
     values, kernel = fit_surface(SPEED)
     ratios = [*_layer_ratios(), *_projection_ratios(), *_shares(), *_int8_over_full()]

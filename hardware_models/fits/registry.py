@@ -82,7 +82,7 @@ def write_fits(directory: Path, names: Iterable[str] = ()) -> list[Path]:
     """Fit models, and write ``fit_<name>.csv`` and ``fit_<name>_errors.csv`` into a directory.
 
     Returns:
-        The files written, in the order of the names (all fits by default).
+        The paths of the files, in the same order as ``names`` (by default, those of all fits).
 
     Raises:
         UnknownNameError: There is no such fit.

@@ -30,7 +30,7 @@ Times = Mapping[str, Mapping[str, float]]
 
 
 def with_boards(rows: pl.DataFrame) -> pl.DataFrame:
-    """Add the board of each row's system, null if the system is not known."""
+    """Add a column with the board of each row's system; null if the system is not known."""
     systems = load_table("accelerator_systems").select("system", "board")
     return rows.join(systems, on="system", how="left", maintain_order="left")
 

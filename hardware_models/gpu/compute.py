@@ -1,7 +1,8 @@
 """Service times on other hardware, as multiples of times on the reference hardware.
 
-The reference GPU is a whole A100-80GB. The reference CPU is a core of an AWS c5.4xlarge. Where the
-source of an application's times names no hardware, these are assumed.
+The reference GPU is a whole A100-80GB. The reference CPU is a core of an AWS c5.4xlarge. If the
+source of an application's service times names no hardware, the times are assumed to hold for the
+reference hardware.
 """
 
 import math

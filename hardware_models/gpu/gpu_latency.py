@@ -94,7 +94,7 @@ def measured_elsewhere(
 
 @table_cache
 def largest_batch() -> int:
-    """Return the largest batch measured for any model; a model is extrapolated beyond its own."""
+    """Return the largest batch size that was measured for any model."""
     return int(_table()["batch"].to_numpy().max())
 
 
@@ -105,7 +105,7 @@ def largest_processes() -> int:
 
 
 def _points(frame: pl.DataFrame) -> Array:
-    """Return the logarithms of batch, of 7 / slices, and of processes; one row for each point."""
+    """Return the logarithms of batch size, 7 / compute slices, and processes, for each row."""
     slices, batch, processes = numbers(frame, "mig_gpcs", "batch", "mps_procs")
     return np.log(np.stack([batch, REFERENCE_SLICES / slices, processes], axis=1))
 

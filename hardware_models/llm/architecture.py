@@ -51,7 +51,7 @@ class TransformerDecoder:
 
     @property
     def parameters(self) -> int:
-        """All parameters, without biases and norms."""
+        """The number of parameters of the model, without biases and norms."""
         return (
             self.layers * self.layer_parameters + self.embedding_parameters + self.vision_parameters
         )

@@ -89,7 +89,7 @@ def boards() -> tuple[str, ...]:
 
 @table_cache
 def _board_ratios(board: str) -> tuple[float, float, Basis]:
-    """Return the ratios of the times to read memory and to compute to the reference board's."""
+    """Return the board's times to read memory and to compute, relative to the reference board."""
     pick("gpu", board, boards())
 
     def by_sheet(of: str) -> tuple[float, float]:
@@ -150,7 +150,7 @@ def _decode_correction(model: str, precision: str, tensor_parallel: int) -> floa
 
 @table_cache
 def _measured_range() -> tuple[float, float, frozenset[int]]:
-    """Return the smallest and largest bytes of layers, and board counts, of rows with a rate."""
+    """Return the range of layer bytes, and the board counts, for which rates were measured."""
     rows = SPEED.measured()
     sizes = [
         layer_bytes(model, precision)

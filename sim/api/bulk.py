@@ -16,7 +16,7 @@ class BulkOperations(Protocol):
 
     @property
     def running_by_id(self) -> Mapping[int, Query]:
-        """The queries of ``context.running`` by id, in order of arrival."""
+        """The queries of ``context.running``, keyed by id, in order of arrival."""
 
     @property
     def searching(self) -> tuple[Query, ...]:

@@ -87,12 +87,12 @@ class PlanSource(Protocol):
     """Constructs plans from their numbers."""
 
     def plan(self, index: int) -> Plan:
-        """Return plan number ``index``; the same object every time."""
+        """Return plan number ``index``; later calls return the same object."""
 
 
 @dataclass(frozen=True, eq=False)
 class PlanView:
-    """All plans that a query's device can take part in: P plans, N operators, K station kinds.
+    """All plans that the cluster and the query's device can run: P plans, N operators, K kinds.
 
     The values equal those that the planning context gives for single plans, at nominal speeds.
     Arrays are read-only; views of similar queries share them.

@@ -205,7 +205,7 @@ class OperatorKeys:
 
 @dataclass(frozen=True, eq=False)
 class ServiceTable:
-    """How one operator is served with O options and K keys; all arrays have shape (O, K)."""
+    """How one operator is served under each of O options and K keys; arrays have shape (O, K)."""
 
     # Time of a request alone over that on profiling hardware; nan where the operator cannot run.
     latency: Floats

@@ -97,7 +97,7 @@ class Billing:
             self._share[row, : len(parts)] = share
 
     def _attributions(self, machine: Machine) -> Iterator[tuple[int, float, float]]:
-        """Yield query, price of the slot and share of the slot, for each member of each slot."""
+        """Yield (query, slot price, the query's share of the slot) for each member of each slot."""
         for slot in machine.slots:
             station = self._machines.holders[slot]
             total = station.load.work
@@ -129,9 +129,9 @@ def _charge(
 ) -> tuple[float, float]:
     """Charge ``hours`` of M machines; return the new total bill and the new idle cost.
 
-    Each machine has at most P parts; a part is a query's share of a slot. Its price is added to the
-    query's ``attributed_usd``, in O(parts). Arrays are those of `Billing`: ``query``,
-    ``slot_price`` and ``share`` have shape (M, P), the arrays before them (M,).
+    Each machine has at most P parts; a part is a query's share of a slot. The price of each part is
+    added to the query's ``attributed_usd``; this takes O(parts). Arrays are those of `Billing`:
+    ``query``, ``slot_price`` and ``share`` have shape (M, P), the arrays before them (M,).
     """
     for machine in range(len(price)):
         bill_usd += hours * price[machine]

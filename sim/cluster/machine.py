@@ -131,7 +131,7 @@ class Machine:
         self.free_cores = self.node.cores
 
     def may_take(self, need: Need) -> bool:
-        """Return whether the machine may have room; False is certain, True is not."""
+        """Return False if the machine certainly has no room, and True if it may have room."""
         if need.profile == CORE:
             return self.up and self.free_cores > 0
         return self.up and need.room not in self._in_vain

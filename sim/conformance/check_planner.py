@@ -287,7 +287,7 @@ def answer_from_here() -> None:
 
 
 def _digests_elsewhere(planner: Planner) -> dict[str, str] | None:
-    """Return the digests from a process with another hash seed; None if the planner cannot run."""
+    """Return digests from a process with another hash seed; None if planners cannot run there."""
     done = subprocess.run(
         [
             sys.executable,

@@ -286,7 +286,7 @@ def count_ends(  # noqa: PLR0912, PLR0915
 
 @compiled
 def spread_time(counts: Counts, which: Ints, done: int, now_ns: int, window_ns: int) -> int:
-    """Add active and deployed ns to the windows of ``which[done:]``; return where to continue."""
+    """Add active and deployed ns to windows of accounts ``which[done:]``; return the next index."""
     accounts, cells, heads = counts.accounts, counts.cells, counts.heads
     for number in range(done, len(which)):
         account = which[number]
@@ -401,8 +401,8 @@ def ranked_latencies(counts: Counts, which: Ints, ranks: Ints) -> Ints:
     """Return latencies by rank in ns, shape (n, r), and free the chunks of the cells ``which``.
 
     Rank 1 is the lowest latency; ranks increase along each row of ``ranks``; rank 0 means none, and
-    gives latency 0. Each rank is selected among the values above the rank before it, in
-    O(latencies) on average.
+    gives latency 0. The value of each rank is selected from the values that are above the previous
+    rank's value, in O(latencies) on average.
     """
     cells, chunks, heads = counts.cells, counts.chunks, counts.heads
     found = np.zeros(ranks.shape, np.int64)

@@ -31,7 +31,7 @@ class DeploymentOrder:
 
     @property
     def at_ns(self) -> int:
-        """When the order is carried out: the clock of the query's search at the end of the call."""
+        """The time at which the order is carried out: the search's clock at the end of the call."""
         return self.search.clock_ns
 
 

@@ -88,7 +88,7 @@ class PlanSpace:
         return tuple({each: at for at, each in enumerate(options)} for options in self.options)
 
     def plan(self, index: int) -> Plan:
-        """Return plan number ``index``; the same object every time."""
+        """Return plan number ``index``; later calls return the same object."""
         plan = self._made.get(index)
         if plan is None:
             layout = self.layout_at(self.layout[index])

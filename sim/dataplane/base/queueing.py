@@ -32,7 +32,7 @@ def is_late(deadline_ns: int, now_ns: int) -> bool:
 
 @in_place
 def batch_ready_ns(first_ns: int, filled_ns: int, max_wait_ns: int) -> int:
-    """Return when a free server may start a batch: when it is full, or its first member waited.
+    """Return when a free server may start a batch: when the batch is full, or after a maximum wait.
 
     The first member, which arrived at ``first_ns``, waits for at most ``max_wait_ns``.
     ``filled_ns`` is when the batch became full, or ``NEVER``.
@@ -48,5 +48,5 @@ def room(capacity: int, idle_servers: int, max_batch: int) -> int:
 
 @in_place
 def steps_to_boundary(began_ns: int, now_ns: int, step_ns: int) -> int:
-    """Return the number of steps of a run that end at its next iteration boundary, at least 1."""
+    """Return how many steps of a run will be over when its present step ends; at least 1."""
     return max(1, (now_ns - began_ns + step_ns - 1) // step_ns)

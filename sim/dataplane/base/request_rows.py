@@ -63,7 +63,7 @@ def variability_columns(operators: int) -> NDArray[np.int64]:
 
 
 def part_columns(operators: int) -> NDArray[np.int64]:
-    """Return the columns of each operator's latency parts (``QUEUEING`` on), then ``ANSWER``."""
+    """Return the columns of latency parts: those of each operator, and then ``ANSWER``."""
     parts = [line_of(one) + QUEUEING + part for one in range(operators) for part in range(PARTS)]
     return np.array([*parts, ANSWER])
 

@@ -160,9 +160,10 @@ def sort_rows(rows: Ints, keys: Ints, row_ids: Ints, n: int) -> None:
     """Sort ``row_ids[:n]`` by times ``keys[:n]`` in ns, equal times by query, number and leg.
 
     Insertion sort (Knuth, TAOCP 3, 5.2.1, algorithm S) takes O(n) if few elements are out of order.
-    If it needs too many moves, a radix sort by the leading digit is done before it; if that does
-    not suffice either, a radix sort by all digits. The second half of ``row_ids`` and as many
-    elements of ``keys`` are scratch space; counts of digits follow in ``keys``.
+    If it needs too many moves, it stops and is repeated after a radix sort by the leading digit; if
+    that needs too many moves too, it is repeated after a radix sort by all digits. The second half
+    of ``row_ids`` and as many elements of ``keys`` are scratch space; counts of digits follow in
+    ``keys``.
     """
     descents = 0
     for i in range(1, n):

@@ -58,11 +58,11 @@ def next_ns(times: Ints, stops: RecordArray, stop: int) -> int:
 def _arrange(  # noqa: PLR0912
     stops: RecordArray, visits: RecordArray, spans: RecordArray, order: Ints
 ) -> int:
-    """Write the stops in use into ``order``, sorted; return their number, or -1 for a cycle.
+    """Write the stops in use into ``order``; return their number, or -1 if there is a cycle.
 
-    This is Kahn's algorithm ("Topological sorting of large networks", 1962; Knuth, TAOCP 1, 2.2.3,
-    algorithm T), in O(stops + visits). Stops whose predecessors are all in the order are on a
-    stack.
+    In the result, all predecessors of a stop precede it. This is Kahn's algorithm ("Topological
+    sorting of large networks", 1962; Knuth, TAOCP 1, 2.2.3, algorithm T), in O(stops + visits).
+    Stops whose predecessors are all in the order are on a stack.
     """
     n = len(stops)
     edges = 0

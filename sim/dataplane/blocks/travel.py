@@ -68,7 +68,7 @@ def give_birth(  # noqa: PLR0912, PLR0915
 ) -> int:
     """Create the requests born before the sync point, source by source; `walk` moves each at once.
 
-    Return the source at which to continue if rows ran out, else the number of sources.
+    Return the index of the source at which to continue if rows ran out, else the number of sources.
     """
     rows, free, born, counts = t.rows, t.free, t.born, t.counts
     flights = t.flights
@@ -202,8 +202,8 @@ def move(t: PlaneTables, sources: Sources, order: Order, first: int, until_ns: i
     """Move all requests up to a sync point; sources must hold all births before it.
 
     ``first`` is 0, or the return value of the last call if that ran out of rows: the index of a
-    source, or the number of sources plus the index of a fork in ``order.others``. When all is done,
-    the return value is the number of sources plus that of other stops.
+    source, or the number of sources plus the index of a fork in ``order.others``. A call that did
+    not run out of rows returns the number of sources plus ``len(order.others)``.
     """
     stops = t.stops
     if first == 0:
