@@ -125,7 +125,7 @@ class MachinePrice(_Keys):
 
 
 class MachineType(_Keys):
-    """A machine type that holds the board."""
+    """A type of machine that has the board."""
 
     name: Name
     gpus: Count
@@ -194,7 +194,7 @@ class Accelerator(_Keys):
         return {"chip": self.chip, **cut, **speeds, "price": self.price}
 
     def speedup(self, benchmark: str, end: End) -> tuple[float, str, Basis]:
-        """Return the speed relative to another board, that board, and the basis."""
+        """Return the board's speed relative to another board, the other board, and the basis."""
         sections = {name: one for one in self.speed if one.at == end for name in one.speedup}
         section = sections.get(benchmark)
         basis: Basis = "assumed" if section is None or section.assumption else "scaled"

@@ -153,7 +153,7 @@ def _map_start(frame: pl.DataFrame) -> dict[tuple[str, str], float]:
 
 
 def _map_form(frame: pl.DataFrame) -> Form:
-    """mAP(s) = m608 + g ln(s / 608), with g the same share of each model's m608."""
+    """mAP(s) = m608 + g ln(s / 608) at input size s, where g / m608 is the same for all models."""
     groups, px = labels("map", frame, "model"), _log_px(frame)
 
     def form(values: Coefficients) -> Array:

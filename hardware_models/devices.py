@@ -1,10 +1,10 @@
-"""Models of user devices: speed as a multiple of the Raspberry Pi 4 CPU, memory, accelerator.
+"""Models of user devices: CPU speed relative to a Raspberry Pi 4, memory, accelerator.
 
 The ncnn project lists milliseconds of small vision networks on many devices; a device's relative
-speed is the geometric mean over five networks of (Raspberry Pi 4 ms / device ms) at its best CPU
-setting. The list is of device *models*, and is not weighted by market share. Source: Tencent/ncnn
-benchmark list, table ``device_models``. Memory is as published; where a device is sold with several
-sizes of memory, the row says which one is assumed.
+speed is the geometric mean over five networks of (Raspberry Pi 4 ms / device ms) at the CPU setting
+that is fastest on it. The list is of device *models*, and is not weighted by market share. Source:
+Tencent/ncnn benchmark list, table ``device_models``. Memory is as published; where a device is sold
+with several sizes of memory, the row says which one is assumed.
 
 Table ``device_latency`` holds the mean time of an inference on a CPU, batch 1, by device, network
 and number of threads. The logarithm of a time is modelled as the logarithm of the network's
@@ -51,7 +51,7 @@ class DeviceModel:
 
 @table_cache
 def _devices() -> dict[str, DeviceModel]:
-    """All devices by name, fastest first."""
+    """Return all devices by name; the fastest is the first."""
     columns = ("name", "relative_speed", "family", "memory_bytes", "accelerator")
     table = load_table("device_models").sort("relative_speed", descending=True, maintain_order=True)
     found = [DeviceModel(**row) for row in table.select(columns).iter_rows(named=True)]
@@ -69,7 +69,7 @@ def families() -> tuple[str, ...]:
 
 @table_cache
 def devices(family: str) -> tuple[DeviceModel, ...]:
-    """List the devices of a family, fastest first.
+    """Return the devices of a family; the fastest is the first.
 
     The published percentiles of speed are those of the 14 phones. One of these, the Snapdragon X
     Elite, is a laptop chip.
@@ -100,7 +100,7 @@ def hidden_log_sd() -> float:
 
 @table_cache
 def cpu_times() -> pl.DataFrame:
-    """Return the rows of table ``device_latency`` that ran on a CPU."""
+    """Return the rows of table ``device_latency`` that were measured on a CPU."""
     return load_table("device_latency").filter(pl.col("backend") == "cpu")
 
 

@@ -220,7 +220,7 @@ def process_correlation(marginal: Marginal, autocorrelation: float) -> float:
 
 @table_cache
 def wide_area_rtt_s() -> float:
-    """Return the extra round trip, in seconds, from an edge site near the user to a cloud region.
+    """Return the round trip in seconds between an edge site near the user and a cloud region.
 
     For each technology, take the median round trip to all servers of the speed tests, minus the
     median round trip to servers within 100 km. The result is the median of these over technologies.

@@ -111,7 +111,7 @@ def _relative_speed_row_out() -> pl.DataFrame:
 
 
 def _thread_ms(rows: pl.DataFrame) -> Array:
-    """Predict latency by thread percentage, for measured models."""
+    """Predict the rows of latency by thread percentage, for models that were measured."""
 
     def figure(model: str, batch: int, percent: float) -> float:
         known = model in mps.thread_models()
@@ -121,7 +121,7 @@ def _thread_ms(rows: pl.DataFrame) -> Array:
 
 
 def _slowdown(rows: pl.DataFrame) -> Array:
-    """Predict slowdown by a neighbour, for models whose utilisation is known."""
+    """Predict the rows of slowdown by a neighbour, for models whose utilisation is known."""
 
     def figure(utilisation: float | None, clients: int) -> float:
         if utilisation is None:

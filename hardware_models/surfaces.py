@@ -80,14 +80,14 @@ class Surface:
 
 @table_cache
 def coefficients(fit: str) -> Coefficients:
-    """Read the coefficients of a fit, by group and coefficient."""
+    """Return the stored coefficients of a fit, by the names of group and coefficient."""
     table = load_table(f"fit_{fit}")
     keys = zip(table["group"], table["coefficient"], strict=True)
     return dict(zip(keys, table["value"], strict=True))
 
 
 def stored_kernel(surface: Surface) -> Kernel:
-    """Read the kernel of a surface's correction."""
+    """Return the stored kernel of a surface's correction."""
     values = coefficients(surface.fit).items()
     return Kernel.from_values(
         {name: value for (of, name), value in values if of == surface.kernel_group}
@@ -130,7 +130,7 @@ def _process(surface: Surface) -> Process:
 
 
 def correction(surface: Surface, asked: pl.DataFrame) -> Array:
-    """Return logarithms of the correction factors on the physical form, (rows,)."""
+    """Return the logarithms of the factors by which the formula is corrected, (rows,)."""
     return _process(surface).mean(surface.coordinates(asked))
 
 

@@ -137,7 +137,7 @@ def validate(frame: pl.DataFrame, schema: Schema, source: str) -> pl.DataFrame:
     Columns that are not in the schema are left out. ``source`` is the file that messages name.
 
     Raises:
-        TableError: As `typed_columns` does, or a key occurs twice.
+        TableError: For the reasons of `typed_columns`, or because a key occurs twice.
     """
     table = typed_columns(frame, schema.columns, source)
     repeated = ~table.select(pl.struct(schema.key).is_first_distinct()).to_series()

@@ -81,7 +81,7 @@ def error_rows(
     group_by: tuple[str, ...],
     schemes: Iterable[tuple[str, tuple[str, ...]]] = (),
 ) -> list[dict[str, object]]:
-    """Return the rows of a table of cross-validated errors.
+    """Cross-validate a surface, and return its errors as rows of a table.
 
     Errors at rows that the surface does not trust are reported separately.
 

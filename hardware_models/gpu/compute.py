@@ -20,7 +20,7 @@ from hardware_models.tables import required_row, table_cache
 
 @dataclass(frozen=True, slots=True)
 class BatchTimes:
-    """Times of batches on an instance, as multiples of one request's on the reference GPU.
+    """Times of batches on an instance, as multiples of a single request's on the reference GPU.
 
     Attributes:
         factors: For batches of 1, 2, ... requests.
@@ -42,7 +42,7 @@ def gpu_batch_times(
     thread_percent: int = 100,
     like_items: float = 1.0,
 ) -> BatchTimes:
-    """Return how long batches take on an instance of a card.
+    """Return the times of batches on an instance of a card, relative to the reference GPU.
 
     `gpu_latency.batch_latency` gives the effect of batch size, compute slices and processes, for a
     similar model that was measured. `boards.latency_ratio` converts the time to another board,
@@ -147,7 +147,7 @@ def _items(like_items: float, batch: int) -> int:
 
 
 def _check_items(like: str, like_items: float, batch: int) -> None:
-    """Check that the measurements cover the items that equal a batch of requests."""
+    """Raise ValueError if a batch of requests equals more items than were measured in a batch."""
     items, most = _items(like_items, batch), gpu_latency.largest_batch()
     if items > most:
         weigh = f"{batch} requests at once weigh" if batch > 1 else "a request weighs"

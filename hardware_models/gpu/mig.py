@@ -151,7 +151,7 @@ def choose_start(board: str, instances: CardLayout, profile: str) -> int | None:
 
 
 def check_layout(board: str, instances: Iterable[PlacedInstance]) -> None:
-    """Check that instances, in any order, can exist on one card together.
+    """Check that instances can exist together on one card; their order does not matter.
 
     Raises:
         UnknownNameError: The board or a profile is not known.

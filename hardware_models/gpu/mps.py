@@ -134,8 +134,9 @@ def thread_latency_factor(model_like: str, batch: int, percent: float) -> Ratio:
         percent: Active-thread percentage, above 0 and at most 100.
 
     Returns:
-        The factor, at least 1. Its basis is ``"measured"`` where both times are rows of the table,
-        ``"interpolated"`` within the measured batches and percentages, else ``"extrapolated"``.
+        The factor, at least 1. Its basis is ``"measured"`` if the table has both times,
+        ``"interpolated"`` within the measured ranges of batch size and percentage, else
+        ``"extrapolated"``.
 
     Raises:
         UnknownNameError: The model was not measured.

@@ -1,4 +1,4 @@
-"""Times of a language model's iterations on DGX machines: to the first token, and between tokens.
+"""Measured times of a language model on DGX machines: to the first token, and between tokens.
 
 The source is Splitwise (ISCA 2024), table ``llm_iteration``. It measured static batches of equal
 prompts, without admission or paging of requests, so the times are those of iterations, without

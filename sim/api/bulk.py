@@ -1,4 +1,4 @@
-"""Operations of the planning context on many plans, queries or records at once."""
+"""Operations of the planning context that handle many plans, queries or records at once."""
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, Protocol
@@ -23,7 +23,7 @@ class BulkOperations(Protocol):
         """Queries whose search from an earlier call is not over; do not plan for them now."""
 
     def last_departed(self) -> Iterator[Query]:
-        """Yield the last 1,000 departed queries, the latest first."""
+        """Yield the last 1,000 departed queries, from the latest to the earliest."""
 
     def last_counts(self) -> Ints:
         """Return the numbers of requests and of good requests in each running query's last window.

@@ -23,7 +23,7 @@ class Choices:
             batch is above 1.
 
     Raises:
-        ValueError: a value is out of range, or there are none.
+        ValueError: a value is out of range, or a parameter has no values.
     """
 
     thread_percents: tuple[int, ...] = (100,)

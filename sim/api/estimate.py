@@ -46,7 +46,7 @@ class Measurement:
 
     @property
     def accuracy_variance(self) -> float:
-        """Sample variance of accuracy between items; nan below two items."""
+        """Sample variance of accuracy between items; nan if there are fewer than two."""
         return self._accuracy_moments[1]
 
     @property

@@ -168,7 +168,7 @@ class PlanView:
         return self.space.plan(self.number.item(index))
 
     def index_of(self, plan: Plan) -> int | None:
-        """Return the number of a plan in the view, or None if it is not there."""
+        """Return the number of a plan in the view, or None if the view does not have the plan."""
         alike = np.flatnonzero(self.configuration == plan.configuration.index).tolist()
         return next((index for index in alike if self.plan(index) == plan), None)
 

@@ -25,10 +25,10 @@ class WorldState(Protocol):
         """Nodes, machines and prices."""
 
     def machines_up(self, node: str) -> int:
-        """Return how many machines of a node are up."""
+        """Return how many machines of a node work, that is, have not failed."""
 
     def free_cores(self, node: str) -> int:
-        """Return the free cores of a node's machines that are up."""
+        """Return the number of free cores on a node's machines that work."""
 
     def free_instances(self, node: str, profile: str) -> int:
         """Return how many more GPU instances of a profile could be created on a node now."""

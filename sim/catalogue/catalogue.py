@@ -246,7 +246,7 @@ def node_table(
 def device_table(
     nominal: Catalogue, keys: OperatorKeys, operator: int, device: DeviceModel
 ) -> ServiceTable:
-    """Return how an operator is served on a device, a table of one option."""
+    """Return how an operator is served on a device, as a table with one option."""
     examples = keys.examples[operator]
     return _table([[_or_none(nominal.on_device, operator, each, device) for each in examples]])
 

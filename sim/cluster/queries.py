@@ -130,7 +130,7 @@ class QueryRegistry:
 
     @property
     def searching(self) -> tuple[Query, ...]:
-        """Queries with a search under way in simulated time."""
+        """Queries with a search whose simulated time is not over yet."""
         return self._searching.queries
 
     @property

@@ -173,7 +173,7 @@ class GuardedWorld(World):
             raise BrokenContractError(self.breaches[0])
 
     def changed_record(self) -> Hashable | None:
-        """Return the key of a record that was changed after it was written, or None."""
+        """Return the key of a record that a planner changed after writing it, or None."""
         for key, value, looked in self._written:
             if frozen((key, value)) != looked:
                 return key

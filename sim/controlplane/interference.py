@@ -1,4 +1,4 @@
-"""Interference between operators that share a GPU instance by MPS, updated at ticks.
+"""Slowdowns of operators that share a GPU instance by MPS, which are updated at ticks.
 
 ``hardware_models.gpu.mps.interference_factor`` multiplies the time of a batch, given the memory
 utilisations of the other stations on the instance. The utilisation of a station is that of one

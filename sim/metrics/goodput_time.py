@@ -1,4 +1,4 @@
-"""The formula of goodput, for arrays and columns."""
+"""The formula of goodput, for NumPy arrays and Polars columns."""
 
 from typing import Any, TypeVar
 

@@ -27,7 +27,7 @@ class Telemetry:
         self._counts[query] = 0, 0
 
     def forget(self, query: int) -> None:
-        """Drop the windows of a query."""
+        """Drop the stored windows of a query."""
         del self._reports[query], self._counts[query]
 
     def note(self, verdicts: Verdicts, window_ns: int) -> None:

@@ -50,7 +50,10 @@ class PlanningCall:
     _closed: bool = field(init=False, default=False)
 
     def run(self, planner: Planner, context: PlanningContext) -> BaseException | None:
-        """Call a planner; return the exception that it raised, which cancels all of its orders."""
+        """Call a planner; return the exception that it raised, if any.
+
+        An exception cancels all orders of the call.
+        """
         error: BaseException | None = None
         try:
             returned: object = planner.plan(context)

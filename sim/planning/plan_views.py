@@ -63,7 +63,7 @@ class PlanViews:
         )
 
     def with_links(self, query: Query, choices: Choices, links: Links) -> PlanView:
-        """Return the view of a query with given links."""
+        """Return the view of a query with these links instead of nominal ones."""
         blank = _kept(
             self._on_device,
             (query.device.name, choices),

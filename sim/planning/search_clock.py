@@ -33,7 +33,7 @@ class SearchClock:
 
     @property
     def clock_ns(self) -> int:
-        """The moment in simulated time that the search has reached."""
+        """The simulated time that the search has reached, in ns."""
         return self.started_ns + self.waited_ns + self.charged_ns
 
     @property

@@ -61,7 +61,7 @@ class PlanFigures:
 
     @property
     def basis(self) -> Basis:
-        """The weakest basis among the service times."""
+        """The weakest basis of the operators' service times."""
         return worst(*(service.basis for service in self.services))
 
 
