@@ -85,7 +85,7 @@ def write_fits(directory: Path, names: Iterable[str] = ()) -> list[Path]:
         The paths of the files, in the same order as ``names`` (by default, those of all fits).
 
     Raises:
-        UnknownNameError: There is no such fit.
+        UnknownNameError: There is no fit of one of the names.
     """
     chosen = tuple(names) or tuple(FITS)
     for name in chosen:

@@ -197,7 +197,7 @@ def iteration_times(
 def _measured_over_modelled(
     model: str, precision: str, board: str, tensor_parallel: int
 ) -> tuple[float, float]:
-    """Return the factors of prefill and decoding by measured rows of the model; 1 without any."""
+    """Return the scale factors of prefill and decoding; both are 1 without measured rows."""
     names = names_of(model)
     if precision != FULL_PRECISION:
         names = frozenset(f"{name}-{precision}" for name in names)

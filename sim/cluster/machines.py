@@ -213,9 +213,10 @@ class Machines:
     ) -> list[int | None]:
         """Return, for each list of alternatives, the index of the first that ``join`` would accept.
 
-        The index is None if no alternative fits. Lists are handled in turn, and an alternative that
-        fits keeps its resources meanwhile, as do the demands ``beside`` that fit. Alternatives are
-        generated lazily. At the end, all resources are released.
+        The index is None if no alternative fits. First, the demands ``beside`` that fit get
+        resources. Then, lists are handled in turn; an alternative that fits keeps its resources
+        while later lists are handled. Alternatives are generated lazily. At the end, all resources
+        are released.
         """
         made = self._made
         undoing: list[Callable[[], None]] = []

@@ -97,7 +97,7 @@ class PlanSpace:
         return plan
 
     def ordered(self, order: str, device: DeviceModel) -> Iterator[Plan]:
-        """Yield all plans whose operators on the device it can run.
+        """Yield all plans whose device operators the device can run.
 
         With order ``"cost"``, plans are sorted by list price, and plans of equal price begin with
         the richest configuration; with ``"enumeration"``, they are in the order of the space.

@@ -8,10 +8,10 @@ if its own or upstream knobs differ from those of all earlier runs on that item 
 Items have *features*, which planners can read free of charge: size, output length if it varies, and
 two indicators of difficulty, which represent an embedding of the item. Both are standard normal
 variables: one is correlated with the item's rank in its stratum, the other with the stratum's
-difficulty. The correlation, ``feature_correlation``, is an assumption. At its default, 0.85,
-K-means clusters of the items of VOiCES (4, 8 and 16 clusters) have about 0.58, 0.47 and 0.38 of the
-variance of accuracy within clusters. Clusters of real hidden embeddings, of 6,400 VOiCES clips,
-have 0.56 to 0.38 (public per-clip results of github.com/weiyu0824/vulcan).
+difficulty. The correlation, ``feature_correlation``, is an assumption. At its default, 0.85, if the
+items of VOiCES are divided into 4, 8 or 16 clusters by K-means, about 0.58, 0.47 or 0.38 of the
+variance of accuracy is within clusters. With hidden embeddings of 6,400 real VOiCES clips, the
+share is 0.56 to 0.38 (public per-clip results of github.com/weiyu0824/vulcan).
 """
 
 from collections.abc import Sequence

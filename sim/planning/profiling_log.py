@@ -81,9 +81,10 @@ def _packed(array: NDArray[np.generic], kind: np.dtype[np.generic]) -> bytes:
 class ProfilingLog:
     """The profiling results of a run, and of an earlier, interrupted run of the same experiment.
 
-    Runs with the same configuration and seed profile in the same order, so `recall` returns the
-    ``earlier`` records in the order in which they were written, each once. ``keep`` is called with
-    each new record. ``restored`` counts records that were returned, ``measured`` new ones.
+    Two runs with the same configuration and seed make the same profiling runs in the same order. So
+    `recall` returns the ``earlier`` records in the order in which they were written, each once.
+    ``keep`` is called with each new record. ``restored`` counts records that were returned,
+    ``measured`` new ones.
     """
 
     def __init__(

@@ -54,11 +54,11 @@ def step_at(steps: NDArray[np.int64], at: int, n: int, guess: int, time_ns: int)
 def finish_ns(
     steps: NDArray[np.int64], at: int, n: int, step: int, start_ns: int, work: int
 ) -> int:
-    """Return when ``work``, at least 1, is done if begun at ``start_ns``; at least 1 ns later.
+    """Return the time when ``work`` that begins at ``start_ns`` is done, at least 1 ns later.
 
-    ``step`` is the step in force at the start. The integral of the rate is inverted step by step:
-    the work done in whole steps is subtracted exactly, and the time in the last step is rounded up.
-    O(number of steps until the end).
+    ``work`` is at least 1; ``step`` is the step in force at the start. The integral of the rate is
+    inverted step by step: the work done in whole steps is subtracted exactly, and the time in the
+    last step is rounded up. O(number of steps until the end).
     """
     now = start_ns
     while step < n - 1:
