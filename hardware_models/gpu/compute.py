@@ -92,7 +92,7 @@ def gpu_batch_times(
 
 
 def _thread_factor(like: str, items: int, percent: int) -> tuple[float, Basis]:
-    """Return the slowdown by a thread limit; for models without measurements, the mean of others."""
+    """Return the slowdown by a thread limit; if it was not measured, the mean of other models."""
     measured = mps.thread_models()
     if like in measured:
         limited = mps.thread_latency_factor(like, items, percent)

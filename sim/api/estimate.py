@@ -61,7 +61,7 @@ class Measurement:
 
     @property
     def normalised(self) -> tuple[float, float]:
-        """Factors by which division by allowances changes the mean total time, and a constant.
+        """Ratios of means after and before division by allowances: of total time, of a constant.
 
         Both are 1 unless the application states latency per output length.
         """

@@ -96,7 +96,7 @@ class RouteBuilder:
         visits: list[Visit] = []
 
         def send(edge: int, operator: int, after: tuple[int, ...]) -> tuple[int, ...]:
-            """Add the links that a message crosses after visits ``after``; return the last."""
+            """Add the links of an edge after visits ``after``; return the last visit added."""
             for crossing in crossings:
                 if crossing.edge == edge:
                     owner = query.id if crossing.link == ACCESS else None

@@ -279,7 +279,7 @@ class SloMonitor:
     # Called by the data plane
 
     def record(self, rows: Ints, born: Ints, ended: Ints) -> None:
-        """Count requests by deployment, which is that at their birth; see ``Recorder``."""
+        """Count requests for the deployment that was active at their birth; see ``Recorder``."""
         window_ns = self.window_ns
         self._count(
             len(born), lambda done: wc.count_births(self._counts, rows, born, done, window_ns)
