@@ -1,6 +1,6 @@
-"""Measured tables of hardware and the pure functions that follow from them.
+"""Measured tables of hardware, and pure functions that compute times and prices from them.
 
-Nothing here simulates: every function maps names and numbers to numbers, reads its figures from
-the CSV files in ``data`` (each row says where it comes from), and knows no other package.
-Quantities are SI at the interfaces (seconds, bytes, bits per second) and USD per hour.
+Nothing in this package simulates. Every function computes numbers from its arguments and from the
+CSV files in ``data``, each row of which names its source. It imports no other package of this
+project. Quantities are SI at the interfaces (seconds, bytes, bits per second) and USD per hour.
 """

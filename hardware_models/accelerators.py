@@ -1,8 +1,9 @@
-"""Accelerators declared in one TOML file each: data sheet, partitions, speed and price of a board.
+"""Accelerators, each declared in a TOML file: data sheet, partitions, speed and price of the board.
 
-``docs/how_to/adding_an_accelerator.md`` explains the keys. Every section names a source with its
-address, or the reason why its numbers are assumed. Partitions, data sheets and prices become rows
-of tables (`hardware_models.tables.load_table`); `hardware_models.gpu.boards` reads the speeds.
+``docs/how_to/adding_an_accelerator.md`` explains the keys. Every section of a file names the source
+of its numbers with a web address, or gives the reason why they are assumed.
+`hardware_models.tables.load_table` adds partitions, data sheets and prices to its tables as rows;
+`hardware_models.gpu.boards` reads the speeds.
 """
 
 import re
@@ -33,7 +34,7 @@ Url = Annotated[str, Field(pattern="^https://")]
 
 
 class AcceleratorError(TableError):
-    """A file that declares no accelerator; `sentences` has one sentence for each mistake."""
+    """An accelerator file is not valid; `sentences` has one sentence for each mistake in it."""
 
     def __init__(self, sentences: list[str]):
         super().__init__("; ".join(sentences))
@@ -45,7 +46,7 @@ class _Keys(BaseModel):
 
 
 class SourcedSection(_Keys):
-    """Numbers of one origin: published at an address, or assumed for a reason."""
+    """A section of numbers from one source: published at a web address, or assumed for a reason."""
 
     source: Name | None = None
     url: Url | None = None
@@ -88,7 +89,7 @@ class Chip(SourcedSection):
 
 
 class InstanceType(_Keys):
-    """A kind of instance; see `hardware_models.gpu.mig.MigProfile`."""
+    """A profile of instances of the board; see `hardware_models.gpu.mig.MigProfile`."""
 
     name: Name
     mode: Name = "mig"
@@ -108,7 +109,7 @@ class Partitions(SourcedSection):
 
 
 class Speed(SourcedSection):
-    """Speed relative to another board, by benchmark, at one end of batch sizes."""
+    """Speed relative to another board, by benchmark, at batch 1 or at the largest batches."""
 
     at: End
     over: Name
@@ -124,7 +125,7 @@ class MachinePrice(_Keys):
 
 
 class MachineType(_Keys):
-    """A machine type that holds the board."""
+    """A type of machine that has the board."""
 
     name: Name
     gpus: Count
@@ -134,7 +135,7 @@ class MachineType(_Keys):
 
 
 class Price(SourcedSection):
-    """Dated prices; the price of the boards is the rest after that of the virtual CPUs."""
+    """Dated prices; the boards' price is the price of a machine less that of its virtual CPUs."""
 
     date: Name | date
     vcpu_usd_per_hour: Annotated[float, Field(ge=0)]
@@ -142,7 +143,7 @@ class Price(SourcedSection):
 
 
 class Accelerator(_Keys):
-    """A board, as its file declares it."""
+    """An accelerator board, as declared in its file."""
 
     board: Name
     vendor: Name
@@ -179,7 +180,7 @@ class Accelerator(_Keys):
 
     @property
     def profiles(self) -> list[InstanceType]:
-        """The partitions; one instance, ``full``, if the file names none."""
+        """The partition profiles; only ``full``, the whole board, if the file names none."""
         if self.partitions is not None:
             return self.partitions.profiles
         ones: Any = dict.fromkeys(("compute", "memory", "size", "most"), 1)
@@ -187,13 +188,13 @@ class Accelerator(_Keys):
 
     @property
     def sections(self) -> dict[str, SourcedSection]:
-        """The sections that have numbers, by name."""
+        """The sections of the file that contain numbers, by name."""
         speeds = {f"speed.{number}": each for number, each in enumerate(self.speed)}
         cut = {} if self.partitions is None else {"partitions": self.partitions}
         return {"chip": self.chip, **cut, **speeds, "price": self.price}
 
     def speedup(self, benchmark: str, end: End) -> tuple[float, str, Basis]:
-        """Return the speed relative to another board, that board, and the basis."""
+        """Return the board's speed relative to another board, the other board, and the basis."""
         sections = {name: one for one in self.speed if one.at == end for name in one.speedup}
         section = sections.get(benchmark)
         basis: Basis = "assumed" if section is None or section.assumption else "scaled"
@@ -201,7 +202,7 @@ class Accelerator(_Keys):
         return section.speedup[name], section.over, basis
 
     def rows(self, table: str) -> list[Row]:
-        """Return the file's rows of a table; none if the table is not one of `TABLES`."""
+        """Return the rows that this file adds to a table; none if it is not one of `TABLES`."""
         if table == "gpu_partitions":
             origin = (self.partitions or self.chip).provenance("slices; GB")
             return [
@@ -252,7 +253,8 @@ def read_accelerator(path: Path) -> Accelerator:
     """Read the file of one accelerator.
 
     Raises:
-        AcceleratorError: It cannot be read, or a key is missing, unknown or has a wrong value.
+        AcceleratorError: The file cannot be read, or a key is missing, unknown or has a wrong
+            value.
     """
     try:
         return Accelerator.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
@@ -265,7 +267,7 @@ def read_accelerator(path: Path) -> Accelerator:
 
 
 def _sentence(error: ErrorDetails) -> str:
-    """Name the wrong key, its value, what is allowed, and the most similar name."""
+    """Return a sentence that names the wrong key, its value, what is allowed and a similar name."""
     key, kind = ".".join(map(str, error["loc"])), error["type"]
     if kind == "extra_forbidden":
         known = _keys(error["loc"])
@@ -286,7 +288,7 @@ def _sentence(error: ErrorDetails) -> str:
 
 
 def _keys(location: tuple[int | str, ...]) -> list[str]:
-    """Return the keys that the section of a key may have."""
+    """Return the keys that are allowed in the section of the file where a key is located."""
     model: Any = Accelerator
     for part in location[:-1]:
         if isinstance(part, str):

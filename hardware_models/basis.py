@@ -1,4 +1,4 @@
-"""The basis of a predicted figure, from a measurement of the same point to a guess."""
+"""The basis of a predicted value: how well measurements support it, from measured to assumed."""
 
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -15,13 +15,13 @@ _FROM_FIRM_TO_WEAK: tuple[Basis, ...] = get_args(Basis)
 
 
 def worst(first: Basis, *others: Basis) -> Basis:
-    """Return the weakest of some bases, which is that of a figure computed from all of them."""
+    """Return the weakest of several bases; a value computed from all of them has this basis."""
     return max((first, *others), key=_FROM_FIRM_TO_WEAK.index)
 
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """A duration in seconds, and its basis."""
+    """A duration in seconds, and the basis of its value."""
 
     seconds: float
     basis: Basis
@@ -29,7 +29,7 @@ class Latency:
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """A factor of a time, and its basis."""
+    """A factor by which a time is multiplied, and the basis of the factor."""
 
     value: float
     basis: Basis

@@ -1,9 +1,10 @@
-"""Object detectors: accuracy and latency by model, hardware and size of the input.
+"""Object detectors: accuracy and latency by model, hardware and input size.
 
-Sources: the READMEs of the models, tables ``detection_latency`` (by hardware and precision, at the
-model's own size) and ``detection_map`` (COCO val); and of two Darknet ports, table
-``detection_resolution``, accuracy and frame rate by input size. Each hardware and precision there
-is a separate stack: TensorRT, NCNN, ONNX and so on, as its name says.
+The READMEs of the models are the source of tables ``detection_latency`` (by hardware and precision,
+at each model's default input size) and ``detection_map`` (COCO val). The READMEs of two Darknet
+ports are the source of table ``detection_resolution`` (accuracy and frame rate by input size). In
+that table, each pair of hardware and precision is a separate software stack, such as TensorRT, NCNN
+or ONNX, as its name says.
 """
 
 from collections.abc import Callable
@@ -35,7 +36,7 @@ _FAMILY = r"^(YOLOX|YOLOv?\d+)"
 
 @table_cache
 def _gflops() -> dict[str, float]:
-    """Billions of operations of a model on an image of 640 px, by model."""
+    """Billions of operations that each model needs for an image of 640 px."""
     known = {}
     for table in ("detection_latency", "detection_map"):
         rows = load_table(table).filter(pl.col("flops_g") > 0)
@@ -63,7 +64,7 @@ def _latency_start(frame: pl.DataFrame) -> dict[tuple[str, str], float]:
 
 
 def _latency_form(frame: pl.DataFrame) -> Form:
-    """A floor, and operations at a speed."""
+    """Latency: a minimum, plus the model's operations over the speed of the hardware."""
     groups, work = labels("latency", frame, *_STACK, "batch"), _log_gflops(frame)
 
     def form(values: Coefficients) -> Array:
@@ -120,7 +121,7 @@ def _fps_start(frame: pl.DataFrame) -> dict[tuple[str, str], float]:
 
 
 def _fps_form(frame: pl.DataFrame) -> Form:
-    """A floor by hardware, and work by model that scales with pixels and the hardware's speed."""
+    """Time of a frame: a minimum of the hardware, plus the model's work per pixel at its speed."""
     stacks, models = labels("fps", frame, *_STACK), labels("fps", frame, "model")
     pixels = 2 * _log_px(frame)
 
@@ -152,7 +153,7 @@ def _map_start(frame: pl.DataFrame) -> dict[tuple[str, str], float]:
 
 
 def _map_form(frame: pl.DataFrame) -> Form:
-    """mAP(s) = m608 + g ln(s / 608), with g the same share of each model's m608."""
+    """mAP(s) = m608 + g ln(s / 608) at input size s, where g / m608 is the same for all models."""
     groups, px = labels("map", frame, "model"), _log_px(frame)
 
     def form(values: Coefficients) -> Array:

@@ -1,16 +1,18 @@
-"""Models of user devices: speed as a multiple of the Raspberry Pi 4 CPU, memory, accelerator.
+"""Models of user devices: CPU speed relative to a Raspberry Pi 4, memory, accelerator.
 
 The ncnn project lists milliseconds of small vision networks on many devices; a device's relative
-speed is the geometric mean over five networks of (Raspberry Pi 4 ms / device ms) at its best CPU
-setting. The devices are *models*, not users: no market share weighs them. Source: Tencent/ncnn
-benchmark list, table ``device_models``; memory as published or, where several configurations are
-sold, one of them by assumption (each row says which).
+speed is the geometric mean over five networks of (Raspberry Pi 4 ms / device ms) at the CPU setting
+that is fastest on it. The list is of device *models*, and is not weighted by market share. Source:
+Tencent/ncnn benchmark list, table ``device_models``. Memory is as published; where a device is sold
+with several sizes of memory, the row says which one is assumed.
 
 Table ``device_latency`` holds the mean time of an inference on a CPU, batch 1, by device, network
-and number of threads. Log time is a *typical* value of the network, in Raspberry Pi 4 milliseconds,
-minus the log speed of the device at that number of threads. Both are medians, found alternately
-until they converge (median polish: Tukey, Exploratory Data Analysis, 1977). Rows come from versions
-of ncnn from 2019 to 2026, so they include software drift. Unknown names raise UnknownNameError.
+and number of threads. The logarithm of a time is modelled as the logarithm of the network's
+*typical* time on a Raspberry Pi 4, in milliseconds, minus the logarithm of the device's speed at
+that number of threads. Typical times and speeds are medians, computed in turn until both converge
+(median polish: Tukey, Exploratory Data Analysis, 1977). Rows were measured with versions of ncnn
+from 2019 to 2026, so their differences include changes of the software. Unknown names raise
+UnknownNameError.
 """
 
 from dataclasses import dataclass
@@ -29,15 +31,15 @@ _SETTING = ("device", "threads")
 
 @dataclass(frozen=True, slots=True)
 class DeviceModel:
-    """A model of user device.
+    """A model of device that users own.
 
     Attributes:
         name: Its name, such as ``"Snapdragon 888"``.
         relative_speed: Nominal CPU speed, in multiples of the Raspberry Pi 4 CPU.
         family: Its family, such as ``"phone"`` or ``"jetson"``.
         memory_bytes: Main memory, in bytes.
-        accelerator: The board of its GPU, as `boards.boards` names it, such as
-            ``"Jetson AGX Xavier"``; None if it has none, or none that was measured there.
+        accelerator: The board of its GPU, by its name in `boards.boards`, such as ``"Jetson AGX
+            Xavier"``; None if the device has no GPU, or one that was not measured.
     """
 
     name: str
@@ -49,7 +51,7 @@ class DeviceModel:
 
 @table_cache
 def _devices() -> dict[str, DeviceModel]:
-    """All devices by name, fastest first."""
+    """Return all devices by name; the fastest is the first."""
     columns = ("name", "relative_speed", "family", "memory_bytes", "accelerator")
     table = load_table("device_models").sort("relative_speed", descending=True, maintain_order=True)
     found = [DeviceModel(**row) for row in table.select(columns).iter_rows(named=True)]
@@ -61,16 +63,16 @@ def _devices() -> dict[str, DeviceModel]:
 
 @table_cache
 def families() -> tuple[str, ...]:
-    """Name the families of devices."""
+    """Return the names of the families of devices."""
     return tuple(load_table("device_models")["family"].unique(maintain_order=True))
 
 
 @table_cache
 def devices(family: str) -> tuple[DeviceModel, ...]:
-    """List the devices of a family, fastest first.
+    """Return the devices of a family; the fastest is the first.
 
-    The 14 phones are the ones behind the published percentiles of speed. One of them, the
-    Snapdragon X Elite, is a laptop chip.
+    The published percentiles of speed are those of the 14 phones. One of these, the Snapdragon X
+    Elite, is a laptop chip.
     """
     pick("device family", family, families())
     return tuple(each for each in _devices().values() if each.family == family)
@@ -84,11 +86,12 @@ def device(name: str) -> DeviceModel:
 
 @table_cache
 def hidden_log_sd() -> float:
-    """Return the standard deviation of the logarithm of devices' true over nominal speed.
+    """Return the standard deviation over devices of the logarithm of (true speed / nominal speed).
 
-    An assumption based on a measurement: the sample standard deviation over the five listed boards
-    with one chip (RK3588 or RK3588S). Like phones of one model in use, they differ in board,
-    cooling and software. A user's own devices do not change it.
+    The value is measured on five listed boards with the same chip (RK3588 or RK3588S), as their
+    sample standard deviation. It is assumed to hold for other devices: like phones of one model,
+    these boards differ in cooling and software. Devices in a user's own table do not change the
+    value.
     """
     with using_tables(SHIPPED):
         table = load_table("device_models").filter(pl.col("chip") == "RK3588")
@@ -97,26 +100,26 @@ def hidden_log_sd() -> float:
 
 @table_cache
 def cpu_times() -> pl.DataFrame:
-    """Return the rows of table ``device_latency`` that ran on a CPU."""
+    """Return the rows of table ``device_latency`` that were measured on a CPU."""
     return load_table("device_latency").filter(pl.col("backend") == "cpu")
 
 
 @table_cache
 def source_name(name: str) -> str:
-    """Give a device's name in the source's list."""
+    """Return the name that a device has in the ncnn benchmark list."""
     rows = load_table("device_models").filter(pl.col("name") == device(name).name)
     return str(rows["device"].item())
 
 
 def factors(table: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Split times into those of networks and speeds of settings.
+    """Split measured times into typical times of networks, and speeds of devices by thread count.
 
     Args:
         table: Columns ``device``, ``threads``, ``model`` and ``avg_ms``.
 
     Returns:
-        Typical times (``model``, ``log_ms``, on the Raspberry Pi 4) and speeds (``device``,
-        ``threads``, ``log_speed``, in multiples of it), both as logarithms.
+        Typical times on the Raspberry Pi 4 (``model``, ``log_ms``), and speeds in multiples of the
+        Raspberry Pi 4 (``device``, ``threads``, ``log_speed``); both as logarithms.
     """
     logs = table.select(*_SETTING, "model", log=pl.col("avg_ms").log())
     typical = logs.select("model").unique(maintain_order=True).with_columns(log_ms=pl.lit(0.0))
@@ -147,11 +150,11 @@ def _factors() -> tuple[pl.DataFrame, pl.DataFrame]:
 def predict_ms(
     rows: pl.DataFrame, fitted: tuple[pl.DataFrame, pl.DataFrame] | None = None
 ) -> pl.Series:
-    """Predict times in ms by network and setting; null where either is not known.
+    """Predict times in ms; null where the network, or the device at that thread count, is unknown.
 
     Args:
         rows: Columns ``device`` (as the source names it), ``threads`` and ``model``.
-        fitted: The result of `factors`; by default for the table in use.
+        fitted: The result of `factors`; by default that for the table in use.
     """
     typical, speeds = _factors() if fitted is None else fitted
     joined = rows.join(typical, on="model", how="left", maintain_order="left").join(

@@ -1,19 +1,19 @@
-"""Errors that name the mistake, the allowed values and the most similar one."""
+"""Errors whose messages name the mistake, the allowed values and the most similar allowed value."""
 
 import difflib
 from collections.abc import Iterable
 
 
 class UnknownNameError(ValueError):
-    """A name that is in no table."""
+    """A name is in no table."""
 
 
 class TableError(ValueError):
-    """A table that violates its schema."""
+    """A table violates its schema."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """Return the known name that is most similar, ignoring case; None if there is none."""
+    """Return the known name most similar to a name, ignoring case; None if none is similar."""
 
     def likeness(other: str) -> float:
         return difflib.SequenceMatcher(None, str(name).lower(), other.lower()).ratio()
@@ -22,7 +22,7 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return ``"; did you mean 'x'?"`` with the most similar known name; empty if there is none."""
+    """Return ``"; did you mean 'x'?"`` with the most similar known name, or ``""`` without one."""
     best = nearest(name, known)
     return "" if best is None else f"; did you mean {best!r}?"
 

@@ -1,4 +1,4 @@
-"""Gaussian processes on the residuals of a physical form, for points in related groups.
+"""Gaussian processes on the residuals of a physical formula, for points in related groups.
 
 Rasmussen and Williams, "Gaussian Processes for Machine Learning" (2006): Matern 5/2 kernel (4.17),
 prediction by Cholesky factors (algorithm 2.1).
@@ -20,12 +20,12 @@ _ROUNDING = 1e-10  # added to variances, so that equal points do not make a matr
 
 @dataclass(frozen=True, slots=True)
 class Coordinates:
-    """The coordinates of figures.
+    """The coordinates of measured or predicted values.
 
     Attributes:
-        points: Inputs in which a figure varies smoothly, (rows, inputs).
-        groups: Features of the group that a row belongs to, (rows, features); groups differ by the
-            sum of absolute differences of their features.
+        points: Inputs in which the values vary smoothly, (rows, inputs).
+        groups: Features of the group that a row belongs to, (rows, features); the distance of two
+            groups is the sum of absolute differences of their features.
     """
 
     points: Array
@@ -42,8 +42,9 @@ class Kernel:
     Attributes:
         lengths: Distance in each input over which a residual changes.
         shared_sd: Standard deviation of the part that all groups share.
-        group_sd: Standard deviation of the other part, which similar groups share more.
-        likeness: Correlation of that part between groups that differ by 1.
+        group_sd: Standard deviation of the part of each group; similar groups have correlated
+            parts.
+        likeness: Correlation of the parts of two groups whose distance is 1.
         noise_sd: Standard deviation of the noise.
     """
 
@@ -54,7 +55,7 @@ class Kernel:
     noise_sd: float
 
     def covariance(self, one: Coordinates, other: Coordinates) -> Array:
-        """Covariance of residuals, (rows of one, rows of the other), without the noise."""
+        """Return the covariance of residuals without noise, (rows of one, rows of the other)."""
         distance = np.sqrt(5) * cdist(one.points / self.lengths, other.points / self.lengths)
         matern = (1 + distance + distance**2 / 3) * np.exp(-distance)
         difference = cdist(one.groups, other.groups, "cityblock")
@@ -62,14 +63,14 @@ class Kernel:
         return result
 
     def values(self) -> dict[str, float]:
-        """Its parameters by name, for a table of coefficients."""
+        """The kernel's parameters by name, for a table of coefficients."""
         lengths = {f"length_{index}": length for index, length in enumerate(self.lengths)}
         others = ("shared_sd", "group_sd", "likeness", "noise_sd")
         return lengths | {name: getattr(self, name) for name in others}
 
     @classmethod
     def from_values(cls, values: dict[str, float]) -> "Kernel":
-        """Undo `values`."""
+        """Return the kernel with the parameters that `values` returned."""
         count = sum(name.startswith("length_") for name in values)
         return cls(
             tuple(values[f"length_{index}"] for index in range(count)),
@@ -95,7 +96,7 @@ class Process:
     def given(
         cls, kernel: Kernel, seen: Coordinates, residuals: Array, noise_sd: Array
     ) -> "Process":
-        """Condition on residuals, (rows,), each with its own noise in addition to the kernel's."""
+        """Condition on residuals, (rows,), which have ``noise_sd`` in addition to kernel noise."""
         with threadpool_limits(1):  # Sums in several threads differ in the last digits.
             factor, _ = _factor(kernel, seen, noise_sd)
             weights = cho_solve(factor, residuals)
@@ -118,11 +119,11 @@ def _factor(kernel: Kernel, seen: Coordinates, noise_sd: Array) -> tuple[tuple[A
 def fit_kernel(
     guess: Kernel, seen: Coordinates, residuals: Array, noise_sd: Array, trust: float = 0.5
 ) -> Kernel:
-    """Choose the kernel's parameters by their posterior mode.
+    """Return the kernel whose parameters are the mode of their posterior distribution.
 
     Args:
-        guess: Initial values, and medians of log-normal priors on each parameter, for
-            ``likeness`` on its odds.
+        guess: Initial values of the parameters, and medians of their log-normal priors; the prior
+            of ``likeness`` is on its odds.
         seen: The coordinates of the residuals.
         residuals: The residuals of the physical form, (rows,).
         noise_sd: Noise of each row in addition to the kernel's, (rows,).

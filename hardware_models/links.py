@@ -1,9 +1,9 @@
-"""Access links by technology: published capacity and round trip, and capacity over time.
+"""Access links by technology: published capacities and round trips, and how capacity changes.
 
-A quantity of a technology has the quantiles of a row of table ``links``. Table
-``link_technologies`` names the row, which may replace a missing measurement. The speed of capacity
-changes is in table ``link_autocorrelation``. Main source: Ookla speed tests of "A Variegated Look
-at 5G" (SIGCOMM 2021).
+The quantiles of each quantity of a technology are a row of table ``links``. Table
+``link_technologies`` says which row that is; where a technology was not measured, it names the row
+of another one. Table ``link_autocorrelation`` says how fast capacity changes. Main source: Ookla
+speed tests of "A Variegated Look at 5G" (SIGCOMM 2021).
 """
 
 import math
@@ -39,7 +39,7 @@ _ALMOST = 1 - 1e-6  # largest correlation of the driving process
 
 @dataclass(frozen=True)
 class Marginal:
-    """The distribution of a positive quantity, through its published percentiles.
+    """The distribution of a positive quantity, interpolated between its published percentiles.
 
     Attributes:
         values: The 5th, 10th, 25th, 50th, 75th, 90th and 95th percentile, ascending.
@@ -57,12 +57,12 @@ class Marginal:
         return PchipInterpolator(ndtri(list(_PERCENTILES.values())), np.log(self.values))
 
     def at(self, normals: Floats | float) -> Floats:
-        """Map standard normals, of any shape, to values that have this distribution.
+        """Map standard normal variables, of any shape, to values that have this distribution.
 
-        The logarithm of the value is a monotone cubic through the percentiles (PCHIP: Fritsch and
-        Butland, 1984) as a function of the normal. Beyond p5 and p95 it is a line, with the slope
-        of the log-normal distribution with the same distance from p5 to p95. If the link has
-        outages (`OUT`), the slope above p95 is that from the median to p95.
+        As a function of the normal variable, the logarithm of the value is a monotone cubic through
+        the percentiles (PCHIP: Fritsch and Butland, 1984). Below p5 and above p95, it is a straight
+        line with the slope of a log-normal distribution that has the same p5 and p95. If the link
+        has outages (`OUT`), the slope above p95 is that from the median to p95.
         """
         z = np.asarray(normals, dtype=np.float64)
         edge = float(ndtri(0.95))
@@ -76,14 +76,14 @@ class Marginal:
 
 @dataclass(frozen=True, slots=True)
 class LinkModel:
-    """An access technology.
+    """A technology of access links.
 
     Attributes:
         technology: Its name, such as ``"4G-LTE"``.
         uplink_bps: Uplink capacity over links and times, in bits per second.
-        downlink_bps: Downlink capacity likewise.
+        downlink_bps: Downlink capacity over links and times, in bits per second.
         round_trip_s: Round trip to a nearby server over links, in seconds.
-        autocorrelation: Correlation of capacity at successive seconds within a link.
+        autocorrelation: Correlation of the capacities of a link in successive seconds.
     """
 
     technology: str
@@ -110,7 +110,7 @@ class LinkModel:
 
 @table_cache
 def _rows() -> Mapping[str, Mapping[str, dict[str, Any]]]:
-    """Rows of table ``links`` by technology and quantity."""
+    """Return the rows of table ``links`` by technology and quantity."""
     chosen = load_table("link_technologies").select(
         "quantity", "dataset", "metric", "measured_technology", named="technology"
     )
@@ -128,7 +128,7 @@ def _rows() -> Mapping[str, Mapping[str, dict[str, Any]]]:
 
 
 def technologies() -> tuple[str, ...]:
-    """Name the access technologies."""
+    """Return the names of the access technologies."""
     return tuple(_rows())
 
 
@@ -152,11 +152,11 @@ def _marginal(technology: str, quantity: str, unit: float) -> Marginal:
 
 @table_cache
 def link_model(technology: str) -> LinkModel:
-    """Describe an access technology.
+    """Return the model of an access technology.
 
     Raises:
         UnknownNameError: The technology, or a quantity of it, is not in the tables.
-        TableError: A quantity refers to a missing row, or its percentiles are 0 or descend.
+        TableError: A quantity refers to a missing row, or its percentiles are 0 or not ascending.
     """
     pick("link technology", technology, _rows())
     correlations = load_table("link_autocorrelation")
@@ -173,11 +173,12 @@ def link_model(technology: str) -> LinkModel:
 
 @table_cache
 def between_link_share() -> float:
-    """Return the share of the variance of log capacity that lies between links.
+    """Return the share of the variance of log capacity that is between links, not within a link.
 
-    Derived: the mean over FCC broadband and Norway HSDPA of (coefficient of variation of the
-    per-trace means / that of all samples)^2, where the squared coefficient stands for the variance
-    of the logarithm. A user's own links do not change it.
+    The value is the mean, over the traces of FCC broadband and of Norway HSDPA, of (coefficient of
+    variation of the per-trace means / coefficient of variation of all samples)^2. A squared
+    coefficient of variation approximates the variance of the logarithm. Links in a user's own
+    tables do not change the value.
     """
     with using_tables(SHIPPED):
         links = load_table("links")
@@ -189,10 +190,11 @@ def between_link_share() -> float:
 
 @table_cache
 def process_correlation(marginal: Marginal, autocorrelation: float) -> float:
-    """Return the correlation of the driving process that gives capacity the wanted one.
+    """Return the correlation of normal variables that gives capacities their autocorrelation.
 
-    A curved marginal lowers correlation (Cario and Nelson 1997, NORTA). Within links, it is the
-    mean over levels of covariance, over that of variance, both by Gauss-Hermite quadrature.
+    The non-linear map from normal variables to capacities lowers the correlation (Cario and Nelson
+    1997, NORTA). The correlation within links is the mean covariance over the mean variance; both
+    means are over the average levels of links, by Gauss-Hermite quadrature.
     """
     nodes, weights = np.polynomial.hermite_e.hermegauss(_NODES)
     weights = weights / weights.sum()
@@ -218,14 +220,14 @@ def process_correlation(marginal: Marginal, autocorrelation: float) -> float:
 
 @table_cache
 def wide_area_rtt_s() -> float:
-    """Return the extra round trip, in seconds, from an edge site near the user to a cloud region.
+    """Return the round trip in seconds between an edge site near the user and a cloud region.
 
-    Derived: median over the technologies of the median round trip to all servers of the speed
-    tests less that to servers within 100 km. For a given distance see `distance_rtt_s`.
+    For each technology, take the median round trip to all servers of the speed tests, minus the
+    median round trip to servers within 100 km. The result is the median of these over technologies.
+    For a given distance see `distance_rtt_s`.
 
     Raises:
-        TableError: No technology has a round trip to far servers, or most have a shorter one than
-            to near servers.
+        TableError: No technology has a round trip to far servers, or the result is negative.
     """
     extra_s = [
         _marginal(technology, "rtt_far", _S_PER_MS).median
@@ -246,10 +248,10 @@ def wide_area_rtt_s() -> float:
 
 @table_cache
 def distance_rtt_s(distance_km: float) -> float:
-    """Return the round trip of light over a fibre route of a distance, in seconds; no queueing.
+    """Return the round-trip time of light in fibre over a distance, in seconds, without queueing.
 
-    Twice the distance times the route's detour, at the speed of light in fibre; table
-    ``path_propagation``, whose detour is an assumption.
+    The round trip is twice the distance, times the detour factor of the route, over the speed of
+    light in fibre. Table ``path_propagation`` has the factor, an assumption, and the speed.
 
     Raises:
         ValueError: The distance is negative or not finite.

@@ -1,6 +1,7 @@
-"""Predictions of measured columns, for comparison with measured rows.
+"""Predictors of measured columns, to compare predictions with measured rows.
 
-Fits load slowly and only cross-validation needs them, so they are imported where used.
+Modules of fits are imported inside functions, because they load slowly and only cross-validation
+needs them.
 """
 
 import math
@@ -34,11 +35,11 @@ class Predictor:
         table: A name in `hardware_models.schemas.SCHEMAS`.
         target: The measured column.
         group_by: Columns by which errors are reported.
-        predict: Returns one figure per row, in the unit of the target, from the other columns and
-            the tables in use; nan where it refuses.
-        rows: Marks the rows that it applies to; None means all.
-        cross_validated: Returns the shipped table with a column ``predicted``, each row predicted
-            by a fit that had not seen it; None if nothing is fitted.
+        predict: Returns one value per row, in the unit of the target, from the other columns and
+            the tables in use; nan where no prediction is possible.
+        rows: Returns a mask of the rows to which the predictor applies; None means all.
+        cross_validated: Returns the shipped table with a column ``predicted``, in which each row is
+            predicted by a fit without that row; None if nothing is fitted.
     """
 
     table: str
@@ -50,7 +51,7 @@ class Predictor:
 
 
 def _row_by_row(rows: pl.DataFrame, figure: Callable[..., float]) -> Array:
-    """Predict from the columns of each row, (rows,); nan where the figure raises ValueError."""
+    """Call a function with the columns of each row, (rows,); nan where it raises ValueError."""
     result = np.full(rows.height, math.nan)
     for at, values in enumerate(rows.iter_rows()):
         try:
@@ -61,7 +62,7 @@ def _row_by_row(rows: pl.DataFrame, figure: Callable[..., float]) -> Array:
 
 
 def _latency_ms(rows: pl.DataFrame) -> Array:
-    """Predict table ``gpu_latency`` on the reference board."""
+    """Predict the latencies of table ``gpu_latency`` on the reference board."""
 
     def figure(model: str, gpu: str, slices: int, batch: int, processes: int) -> float:
         if gpu != REFERENCE:
@@ -82,7 +83,7 @@ def _as_ratio(time: float, metric: str) -> float:
 
 
 def _relative_speed(rows: pl.DataFrame) -> Array:
-    """Predict table ``accelerator_relative_speed`` for known systems and benchmarks."""
+    """Predict ``accelerator_relative_speed``, for rows with known systems and benchmarks."""
 
     def figure(board: str | None, benchmark: str, metric: str) -> float:
         if board is None:
@@ -94,7 +95,7 @@ def _relative_speed(rows: pl.DataFrame) -> Array:
 
 
 def _relative_speed_row_out() -> pl.DataFrame:
-    """Predict each row from the board's others; nan where a board has no other row."""
+    """Predict each row from the board's other rows; nan where a board has only one row."""
     table = boards.with_boards(load_table("accelerator_relative_speed")).filter(
         pl.col("board") != REFERENCE
     )
@@ -110,7 +111,7 @@ def _relative_speed_row_out() -> pl.DataFrame:
 
 
 def _thread_ms(rows: pl.DataFrame) -> Array:
-    """Predict latency by thread percentage, for measured models."""
+    """Predict the rows of latency by thread percentage, for models that were measured."""
 
     def figure(model: str, batch: int, percent: float) -> float:
         known = model in mps.thread_models()
@@ -120,7 +121,7 @@ def _thread_ms(rows: pl.DataFrame) -> Array:
 
 
 def _slowdown(rows: pl.DataFrame) -> Array:
-    """Predict slowdown by a neighbour, for models whose utilisation is known."""
+    """Predict the rows of slowdown by a neighbour, for models whose utilisation is known."""
 
     def figure(utilisation: float | None, clients: int) -> float:
         if utilisation is None:
@@ -163,7 +164,7 @@ def _of_surface(surface: Surface, *group_by: str) -> Predictor:
 
 
 def _device_ms(rows: pl.DataFrame) -> Array:
-    """Return the measured mean of the table in use, else the prediction of the factors."""
+    """Return the measured mean where the table in use has one, else predict by `factors`."""
     key = ("device", "model", "threads")
     settings = rows.select("device", "model", pl.col("threads").cast(pl.Int64))
     known = cpu_times().select(*key, "avg_ms").unique(key, keep="first")
@@ -172,7 +173,7 @@ def _device_ms(rows: pl.DataFrame) -> Array:
 
 
 def _device_out_of_fold() -> pl.DataFrame:
-    """Predict each row from factors that were found without its fold."""
+    """Predict each row from factors that were fitted without the row's fold."""
     table = cpu_times().with_row_index("row")
     fold = pl.col("row") % _FOLDS
     parts = []
@@ -216,7 +217,7 @@ PREDICTORS: tuple[Predictor, ...] = (
 def simulated_engines() -> pl.DataFrame:
     """Predict the rows of table ``llm_iteration`` by the model that simulations use.
 
-    The rows are of another engine and of several boards; the model has one board.
+    The rows were measured on another engine and several boards; the model has one board.
 
     Returns:
         The trusted rows on boards without a power cap, with ``predicted_ttft_ms`` and

@@ -1,8 +1,8 @@
-"""Dated prices of rented cloud machines and of egress, and the GPUs' part of them.
+"""Dated prices of rented cloud machines and of egress, and the GPUs' share of machine prices.
 
-Source: Google Cloud prices of 2026-07-30 and, for the price of a GPU alone, the SkyPilot
-catalogue; tables ``prices``, ``gpu_hosts`` and ``egress_prices``. A machine, or an offer of it,
-that no table has raises UnknownNameError.
+Source: Google Cloud prices of 2026-07-30 and, for the price of a GPU alone, the SkyPilot catalogue;
+tables ``prices``, ``gpu_hosts`` and ``egress_prices``. UnknownNameError is raised for a machine, or
+an offer of a machine, that is in no table.
 """
 
 from itertools import islice
@@ -19,7 +19,7 @@ _REGION = "us-central1"
 
 @table_cache
 def _prices() -> dict[str, dict[tuple[str, str], dict[str, Any]]]:
-    """Rows by item, then by region and way to purchase."""
+    """Return the rows of table ``prices`` by item, then by region and way of purchase."""
     result: dict[str, dict[tuple[str, str], dict[str, Any]]] = {}
     for row in load_table("prices").iter_rows(named=True):
         item, offers = row["item"], result.setdefault(row["item"], {})
@@ -41,7 +41,7 @@ def _prices() -> dict[str, dict[tuple[str, str], dict[str, Any]]]:
 
 @table_cache
 def machines() -> tuple[str, ...]:
-    """Name the machine types that have a price."""
+    """Return the names of the machine types that have a price."""
     # an item without CPUs is an attachable GPU, not a machine
     return tuple(item for item, offers in _prices().items() if _any(offers)["vcpus"])
 
@@ -51,7 +51,7 @@ def _any(offers: dict[tuple[str, str], dict[str, Any]]) -> dict[str, Any]:
 
 
 def offers_of(machine: str) -> dict[tuple[str, str], dict[str, Any]]:
-    """Return the rows of table ``prices`` for a machine, by region and way to purchase."""
+    """Return the rows of table ``prices`` for a machine, by region and way of purchase."""
     pick("machine", machine, machines())
     return _prices()[machine]
 
@@ -63,7 +63,7 @@ def machine_price_usd_per_hour(
     """Return the price of a whole machine, in USD per hour.
 
     Args:
-        machine: Its type, such as ``"g2-standard-4"``.
+        machine: The machine type, such as ``"g2-standard-4"``.
         purchase: ``"on-demand"``, ``"spot"``, ``"1-year commit"`` or ``"3-year commit"``; not
             every machine and region has all.
         region: The cloud region.
@@ -79,7 +79,7 @@ def machine_price_usd_per_hour(
 
 
 class PricedMachine(NamedTuple):
-    """Virtual CPUs and GPUs of a machine type, and their board as `mig.boards` names it."""
+    """Virtual CPUs and GPUs of a machine type, and the GPUs' board by its name in `mig.boards`."""
 
     vcpus: int
     gpus: int
@@ -95,7 +95,7 @@ def machine_type(machine: str) -> PricedMachine:
 
 @table_cache
 def _vcpu_usd_per_hour(board: str) -> float:
-    """Price of a virtual CPU, with its memory, in machines with a board."""
+    """Return the price of a virtual CPU with its memory, in machines with this board."""
     if board in accelerators():
         return accelerators()[board].price.vcpu_usd_per_hour
     hosts = load_table("gpu_hosts")
@@ -122,17 +122,18 @@ def _vcpu_usd_per_hour(board: str) -> float:
 def gpu_share_of_price(machine: str) -> float:
     """Return the GPUs' fraction of a machine's price.
 
-    Derived, from on-demand prices in us-central1 or else the first offer: 1 - vCPUs x price of a
-    vCPU / price of the machine, at least 0. The price of a vCPU is that of the machine that table
-    ``gpu_hosts`` names for the board: n1-standard-1 for an L4, T4 or V100, c3-standard-4 for an
-    H100 (an assumption: another machine with processors of that family). For an A100 it is what
-    a2-highgpu-1g costs beyond an A100-40GB alone (2.934 USD/h), per vCPU. The larger memory and
-    local SSDs of the hosts of an A100-80GB and an H100 count towards the GPU. An accelerator with
-    a file of its own gives the price itself.
+    The fraction is 1 - vCPUs x price of a vCPU / price of the machine, at least 0. Prices are
+    on-demand prices in us-central1, or else those of the first offer. The price of a vCPU is that
+    of the machine that table ``gpu_hosts`` names for the board: n1-standard-1 for an L4, T4 or
+    V100, and c3-standard-4, which has processors of the same family, for an H100 (an assumption).
+    For an A100, it is the price of an a2-highgpu-1g minus that of an A100-40GB alone (2.934 USD/h),
+    per vCPU. The cost of the larger memory and local SSDs in the hosts of an A100-80GB and an H100
+    is attributed to the GPU. For a board with an accelerator file, the file states the price of a
+    vCPU.
 
     Raises:
         UnknownNameError: The machine, or a host for its board, is not in the tables.
-        TableError: The host has a GPU itself, whose price alone is not in the tables.
+        TableError: The host has a GPU itself, and the price of that GPU alone is not in the tables.
     """
     vcpus, _, board = machine_type(machine)
     if board is None:
@@ -147,13 +148,13 @@ def gpu_share_of_price(machine: str) -> float:
 def egress_usd_per_byte(region: str = _REGION, destination: str = "worldwide") -> float:
     """Return the price of a byte that leaves the cloud for the Internet, in USD.
 
-    It is the price of the most expensive tier, the first TiB of a month, billed by the GiB (2^30
-    bytes). A region without a price gets that of us-central1: an assumption.
-    ``destination`` is ``"worldwide"``, ``"australia"`` or ``"china"``.
+    This is the price of the most expensive tier, the first TiB of a month, which is billed per GiB
+    (2^30 bytes). A region without a price is assumed to have that of us-central1. ``destination``
+    is ``"worldwide"``, ``"australia"`` or ``"china"``.
 
     Raises:
-        UnknownNameError: There is no price of the destination.
-        TableError: There is no price of the region, nor of us-central1.
+        UnknownNameError: There is no price for the destination.
+        TableError: There is no price for the region, nor for us-central1.
     """
     own = region
     table = load_table("egress_prices").filter(pl.col("from_tib_per_month") == 0)

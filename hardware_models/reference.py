@@ -1,4 +1,4 @@
-"""The reference board, and the names of the measured comparisons with it."""
+"""The reference board, and the names of the measures by which boards are compared with it."""
 
 REFERENCE = "A100-80GB"
 """The reference board: service times are stated for it, and planners profile on it."""

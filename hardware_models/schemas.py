@@ -40,7 +40,8 @@ class Schema:
     Attributes:
         columns: Its columns.
         key: The columns that together identify a row.
-        needed: For each indispensable row, the values by which it is found, by column.
+        needed: For each row that a table must have, the values by which the row is found, by
+            column.
     """
 
     columns: Mapping[str, Column]

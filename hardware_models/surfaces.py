@@ -1,8 +1,9 @@
-"""Surfaces: a measured figure as a physical form times a smooth correction, by table.
+"""Surfaces: a measured column of a table, modelled as a physical formula times a correction.
 
-The coefficients of the form and the kernel of the correction are fitted beforehand
-(`hardware_models.fits.surface`) and read from the tables ``fit_<name>``. The correction follows
-the rows of the table in use, including a user's. Rows of the table keep their measured values.
+The coefficients of the formula and the kernel of the correction are fitted beforehand
+(`hardware_models.fits.surface`) and read from the tables ``fit_<name>``. The correction is a smooth
+function that is computed from the rows of the table in use, including a user's rows. The prediction
+for a row that is in the table is its measured value.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -32,20 +33,21 @@ def _all_rows(frame: pl.DataFrame) -> pl.Series:
 
 @dataclass(frozen=True)
 class Surface:
-    """A figure of a table, and the form that it follows.
+    """A measured column of a table, and the formula that models it.
 
     Attributes:
-        fit: The fit, in tables ``fit_<fit>``, that holds its coefficients.
-        name: Its name in that fit, which begins the name of each of its groups; may be empty.
+        fit: The name of the fit; its coefficients are in table ``fit_<fit>``.
+        name: The name of the surface in that fit, a prefix of the names of its groups; may be
+            empty.
         table: The table.
-        target: The column of the figure.
-        start: Returns initial coefficients for fitting the form to some rows.
-        form: Prepares the form at some rows.
+        target: The measured column.
+        start: Returns initial coefficients for fitting the formula to some rows.
+        form: Returns the formula at some rows, as a function of the coefficients.
         coordinates: Returns the coordinates of rows.
-        kernel: A guess at the kernel of the correction.
-        rows: Marks the rows of the table that it covers.
-        trusted: Marks those of them that fits and corrections use.
-        rounding: Returns the relative rounding error of each figure in its source.
+        kernel: An initial guess of the kernel of the correction.
+        rows: Returns a mask of the rows of the table that the surface models.
+        trusted: Returns a mask of the rows that fits and corrections use.
+        rounding: Returns the relative rounding error of each measured value.
     """
 
     fit: str
@@ -67,25 +69,25 @@ class Surface:
 
     @property
     def kernel_group(self) -> str:
-        """The group of the kernel's parameters in the fit."""
+        """The name of the group of the kernel's parameters in the fit."""
         return f"{self.name} kernel".lstrip()
 
     def measured(self) -> pl.DataFrame:
-        """The rows of the table in use that the surface covers."""
+        """Return the rows of the table in use that the surface models."""
         table = load_table(self.table)
         return table.filter(self.rows(table))
 
 
 @table_cache
 def coefficients(fit: str) -> Coefficients:
-    """Read the coefficients of a fit, by group and coefficient."""
+    """Return the stored coefficients of a fit, by the names of group and coefficient."""
     table = load_table(f"fit_{fit}")
     keys = zip(table["group"], table["coefficient"], strict=True)
     return dict(zip(keys, table["value"], strict=True))
 
 
 def stored_kernel(surface: Surface) -> Kernel:
-    """Read the kernel of a surface's correction."""
+    """Return the stored kernel of a surface's correction."""
     values = coefficients(surface.fit).items()
     return Kernel.from_values(
         {name: value for (of, name), value in values if of == surface.kernel_group}
@@ -104,10 +106,10 @@ def _condition(
 def learn(
     surface: Surface, known: pl.DataFrame, values: Coefficients, kernel: Kernel
 ) -> Callable[[pl.DataFrame], Array]:
-    """Condition the correction on measured rows.
+    """Return a predictor whose correction is computed from measured rows.
 
     Returns:
-        A function from rows to the figures predicted there, nan where the form lacks coefficients.
+        A function that predicts the values at rows; nan where the formula has no coefficients.
     """
     process = _condition(surface, known, values, kernel)
 
@@ -128,15 +130,15 @@ def _process(surface: Surface) -> Process:
 
 
 def correction(surface: Surface, asked: pl.DataFrame) -> Array:
-    """Return logarithms of the correction factors on the physical form, (rows,)."""
+    """Return the logarithms of the factors by which the formula is corrected, (rows,)."""
     return _process(surface).mean(surface.coordinates(asked))
 
 
 def predict(surface: Surface, asked: pl.DataFrame) -> tuple[Array, npt.NDArray[np.bool_]]:
-    """Return the figure at each wanted row, and which of them are measured.
+    """Return the value at each requested row, and a mask of the measured values.
 
-    ``asked`` needs the columns of the surface's key. Figures are in the unit of the table, nan
-    where the form lacks coefficients.
+    ``asked`` must have the columns of the surface's key. Values are in the table's unit, and nan
+    where the formula has no coefficients.
     """
     known = surface.measured().select(*surface.key, measured=surface.target)
     found = asked.select(surface.key).join(
@@ -152,7 +154,7 @@ def predict(surface: Surface, asked: pl.DataFrame) -> tuple[Array, npt.NDArray[n
 
 
 def labels(name: str, frame: pl.DataFrame, *columns: str) -> list[str]:
-    """Name the group of each row: a prefix, and the texts of some columns."""
+    """Return the group name of each row: a prefix, followed by the texts of some columns."""
     rows = frame.select(pl.col(columns).cast(pl.String).fill_null(NOT_NAMED)).iter_rows()
     return [f"{name} {' '.join(row)}" for row in rows]
 
@@ -160,11 +162,11 @@ def labels(name: str, frame: pl.DataFrame, *columns: str) -> list[str]:
 def starts(
     groups: Sequence[str], **values: float | Callable[[npt.NDArray[np.bool_]], float]
 ) -> dict[tuple[str, str], float]:
-    """Return initial coefficients of groups.
+    """Return initial coefficients of groups, by group and coefficient.
 
     Args:
         groups: The group of each row.
-        values: By coefficient, a number or a function of the mask of a group's rows.
+        values: For each coefficient, a number, or a function that takes the mask of a group's rows.
     """
     of = np.array(groups)
     return {
@@ -175,7 +177,7 @@ def starts(
 
 
 def codes(table: str, frame: pl.DataFrame, *columns: str) -> Array:
-    """One-hot code columns of texts by the values in a table in use, (rows, all values)."""
+    """One-hot encode text columns, by the values that a table in use has: (rows, all values)."""
     known = load_table(table)
     return np.column_stack(
         [
@@ -193,12 +195,12 @@ def numbers(frame: pl.DataFrame, *columns: str) -> tuple[Array, ...]:
 
 
 def lookup(values: Coefficients, groups: Sequence[str], coefficient: str) -> Array:
-    """Find a coefficient of the group of each row, (rows,); nan where there is none."""
+    """Return a coefficient for the group of each row, (rows,); nan where the group lacks it."""
     return np.array([values.get((group, coefficient), np.nan) for group in groups])
 
 
 def features(names: Sequence[str]) -> Callable[[pl.Series], Array]:
-    """Code names so that any two different ones have distance 1: (rows, names)."""
+    """Encode names as features so that two different names have distance 1; (rows, names)."""
 
     def code(series: pl.Series) -> Array:
         same: Array = 0.5 * (series.to_numpy()[:, None] == np.array(names, dtype=object)[None, :])
@@ -208,12 +210,12 @@ def features(names: Sequence[str]) -> Callable[[pl.Series], Array]:
 
 
 def log_sum(one: Array, other: Array) -> Array:
-    """Logarithm of x + y, of the logarithms of x and y; nan where either is."""
+    """Return the logarithm of x + y from the logarithms of x and y; nan where either is nan."""
     with np.errstate(invalid="ignore"):
         result: Array = np.logaddexp(one, other)
     return result
 
 
 def smooth_max(one: Array, other: Array, sharpness: float | Array) -> Array:
-    """Logarithm of (x^s + y^s)^(1/s), of the logarithms of x and y: about the larger of them."""
+    """Return the log of (x^s + y^s)^(1/s), about max(x, y), from the logs of x and y."""
     return log_sum(sharpness * one, sharpness * other) / sharpness

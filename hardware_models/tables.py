@@ -1,4 +1,4 @@
-"""Load the measured tables, including a user's, and check them against their schemas."""
+"""Load the measured tables, including a user's tables, and check them against their schemas."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -36,14 +36,14 @@ SHIPPED_ACCELERATORS = Path(str(files("hardware_models") / "data" / ACCELERATORS
 
 
 def _converts(given: pl.DataType, wanted: type[pl.DataType]) -> bool:
-    """Return whether a Parquet file's type fits ours: text and numbers fit either."""
+    """Return whether a Parquet type may be cast to ours: numbers and texts may become either."""
     if given.is_numeric() or given in (pl.String, pl.Null):
         return True
     return wanted == pl.String and (given.is_temporal() or given == pl.Boolean)
 
 
 def _cast(series: pl.Series, dtype: type[pl.DataType]) -> pl.Series:
-    """Cast, with null for values that would change."""
+    """Cast a column; values that the cast would change become null."""
     if series.dtype in (pl.Categorical, pl.Enum):
         series = series.cast(pl.String)
     if not _converts(series.dtype, dtype):
@@ -55,7 +55,7 @@ def _cast(series: pl.Series, dtype: type[pl.DataType]) -> pl.Series:
 
 
 def _complaint(rule: Column) -> str:
-    """Describe what a column allows."""
+    """Return a text that describes the allowed values of a column."""
     if rule.allowed:
         return f"one of {', '.join(rule.allowed)}"
     if rule.pattern:
@@ -72,7 +72,7 @@ def _complaint(rule: Column) -> str:
 
 
 def _allowed(series: pl.Series, rule: Column) -> pl.Series:
-    """Mark the values that a rule allows; null stays null."""
+    """Return a mask of the values that a rule allows; null stays null."""
     if rule.allowed:
         return series.is_in(rule.allowed)
     if rule.pattern:
@@ -83,30 +83,30 @@ def _allowed(series: pl.Series, rule: Column) -> pl.Series:
 
 
 def _judged(given: pl.Series, rule: Column) -> tuple[pl.Series, pl.Series]:
-    """Give a column its type, and mark the values that a rule allows."""
+    """Return a column cast to its type, and a mask of the values that the rule allows."""
     typed = _cast(given, rule.dtype)
     fine = _allowed(typed, rule).fill_null(False)
     return typed, fine | given.is_null() if rule.nullable else fine
 
 
 def keeping_rows(frame: pl.DataFrame, columns: Mapping[str, Column]) -> pl.Series:
-    """Mark the rows with only allowed values; the frame must have the columns."""
+    """Return a mask of the rows with only allowed values; the frame must have the columns."""
     kept = [_judged(frame[name], rule)[1].alias(name) for name, rule in columns.items()]
     return pl.DataFrame(kept).select(pl.all_horizontal(pl.all())).to_series()
 
 
 def typed_columns(frame: pl.DataFrame, columns: Mapping[str, Column], source: str) -> pl.DataFrame:
-    """Check columns, and give them their types.
+    """Check columns, and return them cast to their types.
 
     Args:
-        frame: The table, typed or all text. Other columns are left out.
-        columns: What each column must hold.
-        source: The file it came from, for messages, whose row numbers are line numbers of that
-            file with the header as line 1.
+        frame: The table, typed or all text. Columns without a rule are left out.
+        columns: The rule for each column.
+        source: The file that the table was read from. Messages name the file and the line; the
+            header is line 1.
 
     Raises:
-        TableError: A column is missing, a value is missing, of the wrong type or out of range; the
-            message names file, row and column.
+        TableError: A column is missing, or a value is missing, of the wrong type or out of range;
+            the message names file, row and column.
     """
     _check_columns(frame, columns, source)
     typed = {}
@@ -123,7 +123,7 @@ def typed_columns(frame: pl.DataFrame, columns: Mapping[str, Column], source: st
 
 
 def _check_columns(frame: pl.DataFrame, needed: Iterable[str], source: str) -> None:
-    """Refuse a table that lacks a column."""
+    """Raise TableError if a table lacks a column."""
     for name in needed:
         if name not in frame.columns:
             raise TableError(
@@ -132,12 +132,12 @@ def _check_columns(frame: pl.DataFrame, needed: Iterable[str], source: str) -> N
 
 
 def validate(frame: pl.DataFrame, schema: Schema, source: str) -> pl.DataFrame:
-    """Check a table, typed or all text, against its schema and give its columns their types.
+    """Check a table, typed or all text, against its schema; return it cast to the schema's types.
 
-    Columns that the schema lacks are left out. ``source`` is the file, for messages.
+    Columns that are not in the schema are left out. ``source`` is the file that messages name.
 
     Raises:
-        TableError: As `typed_columns` does, or a key occurs twice.
+        TableError: For the reasons of `typed_columns`, or because a key occurs twice.
     """
     table = typed_columns(frame, schema.columns, source)
     repeated = ~table.select(pl.struct(schema.key).is_first_distinct()).to_series()
@@ -153,12 +153,12 @@ def validate(frame: pl.DataFrame, schema: Schema, source: str) -> pl.DataFrame:
 
 @dataclass(frozen=True, slots=True)
 class UserTable:
-    """A user's table, with the columns of a shipped one.
+    """A user's table; it has the columns of a shipped table.
 
     Attributes:
-        path: Its file, CSV or Parquet; for `ACCELERATORS` a TOML file, or a directory of them.
-        how: ``"merge"`` adds its rows to the shipped ones, and replaces those with the same key;
-            ``"replace"`` uses only its rows.
+        path: The CSV or Parquet file; for `ACCELERATORS`, a TOML file or a directory of TOML files.
+        how: ``"merge"`` adds the user's rows to the shipped rows, and replaces shipped rows with
+            the same key; ``"replace"`` uses only the user's rows.
     """
 
     path: str
@@ -171,12 +171,12 @@ class UserTable:
 
 @dataclass(frozen=True, eq=False)
 class TableSet:
-    """The tables in use: the shipped ones, modified by the user's.
+    """The tables in use: the shipped tables, as changed by the user's tables.
 
-    Results computed from tables are cached with them, see `table_cache`.
+    Results that are computed from the tables are cached in this object; see `table_cache`.
 
     Attributes:
-        user: The user's tables, by name of the shipped ones.
+        user: The user's tables, by the names of the shipped tables.
     """
 
     user: Mapping[str, UserTable] = field(default_factory=dict)
@@ -200,9 +200,9 @@ def tables_in_use() -> TableSet:
 
 @contextmanager
 def using_tables(tables: TableSet) -> Iterator[None]:
-    """Use a set of tables within a ``with`` block, only in this thread or task.
+    """Use a set of tables within a ``with`` block, in this thread or asynchronous task only.
 
-    Every table of the user is read and checked at the entry.
+    All tables of the user are read and checked when the block is entered.
 
     Raises:
         TableError: A file cannot be read, violates its schema, or removes a needed row.
@@ -221,7 +221,7 @@ def using_tables(tables: TableSet) -> Iterator[None]:
 
 
 def table_cache(function: Callable[P, R]) -> Callable[P, R]:
-    """Cache a function of hashable arguments that depends on tables, for each set of them."""
+    """Cache a function of hashable arguments that reads tables, separately for each table set."""
 
     @wraps(function)
     def cached(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -236,13 +236,13 @@ def table_cache(function: Callable[P, R]) -> Callable[P, R]:
 
 @table_cache
 def load_table(name: str) -> pl.DataFrame:
-    """Return a validated table: a shipped one with the user's rows, if there are any.
+    """Return a validated table: the shipped one, or the one that a user's table changes.
 
-    It is read once and shared, so do not change it in place.
+    The table is read once and shared, so do not change it in place.
 
     Raises:
         UnknownNameError: There is no such table.
-        TableError: A file cannot be read or does not keep to the schema.
+        TableError: A file cannot be read or violates the schema.
     """
     pick("table", name, SCHEMAS)
     schema, user = SCHEMAS[name], _in_use.get().user.get(name)
@@ -265,10 +265,10 @@ def _merged(ours: pl.DataFrame, theirs: pl.DataFrame, schema: Schema) -> pl.Data
 
 @table_cache
 def accelerators() -> Mapping[str, Accelerator]:
-    """Return the declared accelerators by board; a user's replaces the shipped one of its name.
+    """Return the declared accelerators by board; a user's file replaces a shipped one of its board.
 
     Raises:
-        AcceleratorError: A file declares no accelerator.
+        AcceleratorError: A file is not a valid declaration of an accelerator.
     """
     user = _in_use.get().user.get(ACCELERATORS)
     if user is None:
@@ -290,7 +290,7 @@ def _accelerators_at(path: Path) -> dict[Path, Accelerator]:
 
 
 def _check(name: str) -> None:
-    """Check a user's table, or the user's accelerators and the tables that they extend."""
+    """Check a user's table, or the user's accelerators and the tables that they add rows to."""
     if name == ACCELERATORS:
         _check_speeds(Path(tables_in_use().user[name].path))
     for table in TABLES if name == ACCELERATORS else (name,):
@@ -300,7 +300,7 @@ def _check(name: str) -> None:
 
 
 def _check_speeds(path: Path) -> None:
-    """Check the names of the measured boards and benchmarks of a user's accelerators."""
+    """Check the names of boards and benchmarks in the speed sections of a user's accelerators."""
     speeds = load_table("accelerator_relative_speed")
     measured = load_table("accelerator_systems")["board"]
     known = {
@@ -322,7 +322,7 @@ def _check_speeds(path: Path) -> None:
 
 
 def required_row(name: str, **where: str) -> dict[str, Any]:
-    """Return the one row of a table that has these values by column.
+    """Return the only row of a table whose columns have these values.
 
     Raises:
         TableError: There is no such row, or more than one.
@@ -344,13 +344,13 @@ def _shipped_table(name: str) -> pl.DataFrame:
 
 
 def user_table(frame: pl.DataFrame, name: str, source: str | Path) -> pl.DataFrame:
-    """Validate a user's table with the columns of a shipped one, from the file ``source``.
+    """Validate a user's table, from file ``source``, against the schema of a shipped table.
 
-    Columns that may be empty may be left out, and so may provenance: by default a row has no unit
-    and no address, is taken as measured, and its source is the name of the file.
+    Nullable columns and the columns of provenance may be left out. By default, a row has no unit
+    and no web address, its basis is measured, and its source is the name of the file.
 
     Raises:
-        TableError: The table does not keep to the schema.
+        TableError: The table violates the schema.
     """
     schema = SCHEMAS[name]
     address = replace(schema.columns["source_url"], nullable=True)
@@ -371,7 +371,7 @@ def read_file(path: str | Path) -> pl.DataFrame:
     """Read a CSV (all columns as text) or Parquet file.
 
     Raises:
-        TableError: There is no such file, or it is neither.
+        TableError: There is no such file, or it is neither CSV nor Parquet.
     """
     path = Path(path)
     if not path.is_file():

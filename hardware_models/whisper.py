@@ -1,9 +1,9 @@
 """Times of Whisper to encode a window of 30 s, and to decode a token.
 
-Source: whisper.cpp benchmarks, table ``whisper_latency``, one engine on a V100, Apple chips, a
-Raspberry Pi 4 and 5, and others. On each hardware and engine a time is a power of the
-parameters of the encoder or the decoder (table ``whisper_models``), corrected by a Gaussian
-process. A model or hardware that is not known raises UnknownNameError.
+The source of table ``whisper_latency`` is the whisper.cpp benchmarks, on a V100, Apple chips, a
+Raspberry Pi 4 and 5, and others. For each pair of hardware and build, the time is modelled as a
+power of the number of parameters of the encoder or the decoder (table ``whisper_models``), and
+corrected by a Gaussian process. A model or hardware that is not known raises UnknownNameError.
 """
 
 import math
@@ -38,12 +38,12 @@ def _parameters(half: str) -> dict[str, int]:
 
 
 def models() -> tuple[str, ...]:
-    """Name the models."""
+    """Return the names of the models."""
     return tuple(_parameters("encoder"))
 
 
 def hardware() -> tuple[str, ...]:
-    """Name the hardware on which the encoder was timed."""
+    """Return the names of the hardware on which the encoder was timed."""
     return tuple(ENCODE.measured()["hardware"].unique(maintain_order=True))
 
 
@@ -103,7 +103,7 @@ DECODE = _surface("decode")
 
 @table_cache
 def _default_setting(on: str) -> tuple[str, str, int]:
-    """The default engine, precision and threads: half precision, the plainest build's name."""
+    """Return the default build, precision and threads: half precision, the build named shortest."""
     rows = load_table("whisper_latency").filter(
         (pl.col("hardware") == on) & pl.col("precision").is_not_null() & (pl.col("threads") > 0)
     )
@@ -115,7 +115,7 @@ def _default_setting(on: str) -> tuple[str, str, int]:
 
 @table_cache
 def encode_s(model: str, hardware_name: str) -> Latency:
-    """Time to encode a window of 30 s, in half precision by the plainest build of whisper.cpp."""
+    """Return the seconds to encode a window of 30 s, in half precision by the default build."""
     pick("whisper model", model, models())
     pick("hardware", hardware_name, hardware())
     row = (model, hardware_name, *_default_setting(hardware_name), _METRICS["encode"])

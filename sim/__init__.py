@@ -1,6 +1,6 @@
-"""The simulated world, and the interface that planners plug into.
+"""The simulated world, and the interface that planners implement and call.
 
-A planner needs only the names below; the rest of this package is internal.
+A planner needs only the names that this module exports; the rest of the package is internal.
 """
 
 import warnings

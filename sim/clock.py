@@ -1,4 +1,4 @@
-"""Simulated time: int64 nanoseconds inside, seconds at the edges."""
+"""Simulated time: int64 nanoseconds internally, seconds in interfaces to users."""
 
 from simpy import Environment
 
@@ -10,7 +10,7 @@ NS_PER_HOUR = 3600 * NS_PER_S
 
 
 class Clock(Environment):
-    """A SimPy environment whose time is whole nanoseconds, from 0."""
+    """A SimPy environment whose time is in whole nanoseconds and starts at 0."""
 
     _now: int
 
@@ -24,10 +24,10 @@ class Clock(Environment):
 
 
 def ns(seconds: float) -> int:
-    """Return a moment or a duration in whole nanoseconds, rounded once, half to even."""
+    """Convert a time or a duration to whole nanoseconds, rounded half to even."""
     return round(seconds * NS_PER_S)
 
 
 def seconds(nanoseconds: int) -> float:
-    """Return nanoseconds in seconds."""
+    """Convert nanoseconds to seconds."""
     return nanoseconds / NS_PER_S

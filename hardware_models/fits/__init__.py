@@ -1,1 +1,1 @@
-"""Fits of the hardware models to the tables; a simulation reads only their results."""
+"""Fitting of the hardware models to the tables; simulations read only the fitted coefficients."""

@@ -1,4 +1,4 @@
-"""Fit the surface of GPU latency, and test it on unseen rows."""
+"""Fit the model of GPU latency, and test it on rows that were left out of the fit."""
 
 import numpy as np
 import numpy.typing as npt
@@ -18,12 +18,12 @@ RANDOM = f"random {FOLDS}-fold"
 
 
 def _numbers(table: pl.DataFrame, *columns: str) -> npt.NDArray[np.int64]:
-    """Number the rows by the values of some columns, in rising order."""
+    """Number the distinct values of some columns in ascending order; return each row's number."""
     return table.select(pl.struct(columns).rank("dense") - 1).to_series().cast(pl.Int64).to_numpy()
 
 
 def _curve_folds(table: pl.DataFrame) -> npt.NDArray[np.int64]:
-    """Number the curves over batch so that in each fold, every model lacks another curve."""
+    """Assign each curve over batch sizes to a fold; a fold has at most one curve of each model."""
     curve, model = _numbers(table, "mig_gpcs", "mps_procs"), _numbers(table, "model")
     return np.asarray((curve + 7 * model) % (curve.max() + 1))
 
@@ -46,13 +46,13 @@ SCHEMES = {RANDOM: _random_folds, "curve out": _curve_folds, "batch out": _batch
 
 
 def cross_validate(scheme: str, kernel: Kernel) -> pl.DataFrame:
-    """Predict each row of table ``gpu_latency`` by a surface fitted without its fold.
+    """Predict each row of table ``gpu_latency`` by a model that is fitted without the row's fold.
 
-    The forms are fitted for each fold; the kernel's few hyper-parameters are not.
+    The formulas are fitted anew for each fold; the kernel's few hyper-parameters are not.
 
     Args:
         scheme: A name in `SCHEMES`.
-        kernel: The covariance of the residuals of the forms.
+        kernel: The covariance of the residuals of the formulas.
 
     Returns:
         The rows, with a column ``predicted`` in ms.
@@ -72,7 +72,7 @@ def _sorted_table() -> pl.DataFrame:
 
 
 def fit() -> Fit:
-    """Fit the forms and the kernel to table ``gpu_latency``, and cross-validate them."""
+    """Fit the formulas and the kernel to table ``gpu_latency``, and cross-validate them."""
     table = _sorted_table()
     values = fit_forms(table)
     # All rows of some models, because close rows determine the kernel's lengths.

@@ -1,4 +1,4 @@
-"""Fit how long a language model's iterations take (`llm`): one board, other boards, batches."""
+"""Fit the durations of a language model's iterations: on one board, on others, and in batches."""
 
 import numpy as np
 import polars as pl
@@ -19,7 +19,7 @@ Rows = list[tuple[str, str, float]]
 
 
 def _layer_ratios() -> Rows:
-    """Ratios of whole-layer times to those on an A100-40GB, over rows of both boards."""
+    """Time of a whole layer on each board, as a ratio to that on an A100-40GB."""
     table = load_table("llm_layer_times")
     few = (pl.col("phase") == "decode") & (pl.col("batch_or_tokens") <= _FEW)
     many = (pl.col("phase") == "prompt") & (pl.col("batch_or_tokens") >= _MANY)
@@ -35,7 +35,7 @@ def _layer_ratios() -> Rows:
 
 
 def _projection_ratios() -> Rows:
-    """Ratios of a layer's projections to those on an A100-80GB, on one board."""
+    """Time of a layer's projections on each board, as a ratio to that on an A100-80GB."""
     table = load_table("llm_mlp_times").filter(pl.col("tensor_parallel") == 1)
     key = ["model", "num_tokens"]
     base = table.filter(pl.col("gpu") == REFERENCE).select(*key, base="linear_ms_per_layer")
@@ -51,7 +51,7 @@ def _projection_ratios() -> Rows:
 
 
 def _slopes(target: str) -> dict[tuple[str, str, int], tuple[float, float]]:
-    """Fit ``time = fixed + slope * size`` to each group: prompt tokens, or sequences up to 32."""
+    """Fit ``time = fixed + slope * size`` to each group; size: prompt tokens, or 1-32 sequences."""
     surface = TTFT if target == "ttft_ms" else TPOT
     table = surface.measured()
     table = table.filter(surface.trusted(table) & (pl.col("gpu") == REFERENCE.lower()))
@@ -69,9 +69,9 @@ def _slopes(target: str) -> dict[tuple[str, str, int], tuple[float, float]]:
 
 
 def _shares() -> Rows:
-    """Shares of prefill's fixed part, sequences and parallelism, from iterations of whole engines.
+    """Fit the costs of prefill's fixed part, of sequences and of parallelism to engine iterations.
 
-    They are for the reference board; other boards differ only by ratios.
+    They apply to the reference board; times of other boards are these times multiplied by ratios.
     """
     first, between = _slopes("ttft_ms"), _slopes("tpot_ms")
     groups = sorted(first.keys() & between.keys())
@@ -91,10 +91,11 @@ def _shares() -> Rows:
 
 
 def _int8_over_full() -> Rows:
-    """How much longer an iteration takes with LLM.int8, at the smallest batch with both rows.
+    """Iteration time with LLM.int8 over that in full precision, at the smallest batch with both.
 
-    One was timed on eight boards, the other on four. Assumption: each board holds consecutive
-    layers, so a token passes through all layers, whatever the number of boards.
+    Full precision was timed on eight boards, and LLM.int8 on four. Each board is assumed to hold
+    consecutive layers, so a token is processed by all layers in turn, whatever the number of
+    boards.
     """
     table = load_table("llm_speed").filter(
         pl.col("model") == "BLOOM-176B", pl.col("gpu") == REFERENCE
@@ -111,10 +112,11 @@ def _int8_over_full() -> Rows:
 
 
 def fit() -> Fit:
-    """Fit the rates of single requests, and the ratios for other boards.
+    """Fit the token rates of single requests, and the ratios for other boards.
 
-    Rates are cross-validated at random and by whole models. Ratios are geometric means or medians
-    over rows; their spread is in their source tables.
+    Rates are cross-validated twice: with random rows left out, and with whole models left out.
+    Ratios are geometric means or medians over rows of the source tables; the rows show their
+    spread.
     """
     values, kernel = fit_surface(SPEED)
     ratios = [*_layer_ratios(), *_projection_ratios(), *_shares(), *_int8_over_full()]

@@ -1,4 +1,4 @@
-"""Fit the cost of thread percentages and neighbours under MPS, and test it on unseen rows."""
+"""Fit slowdowns by thread limits and by neighbours under MPS; test them on left-out rows."""
 
 import numpy as np
 import polars as pl
@@ -13,7 +13,7 @@ SCHEME = "row-out"
 
 
 def cross_validate_threads() -> pl.DataFrame:
-    """Predict each row of `mps.thread_rows` from the others; column ``predicted``, in ms."""
+    """Predict each row of `mps.thread_rows` from the others, in a new column ``predicted`` (ms)."""
     parts = []
     for _, rows in mps.thread_rows().group_by("model", maintain_order=True):
         predicted = [
@@ -27,9 +27,9 @@ def cross_validate_threads() -> pl.DataFrame:
 
 
 def colocation_rows() -> pl.DataFrame:
-    """Return the slowdowns by neighbours, with the sum of their memory ``utilisation``.
+    """Return slowdowns by neighbours, and ``utilisation``, the sum of the neighbours' memory use.
 
-    A model whose utilisation is not known (alexnet) is left out.
+    Rows of a model whose utilisation is not known (alexnet) are left out.
     """
     rows = load_table("mps_interference").filter(
         pl.col("section") == "colocation", pl.col("metric") == "slowdown_ratio"
@@ -44,7 +44,7 @@ def _fit_slope(rows: pl.DataFrame) -> float:
 
 
 def cross_validate_colocation() -> pl.DataFrame:
-    """Predict each row of `colocation_rows` from the others; column ``predicted``, a ratio."""
+    """Predict each row of `colocation_rows` from the others, in a new column ``predicted``."""
     rows = colocation_rows()
     predicted = [
         1 + _fit_slope(rows[:at].vstack(rows[at + 1 :])) * utilisation
@@ -54,7 +54,7 @@ def cross_validate_colocation() -> pl.DataFrame:
 
 
 def fit() -> Fit:
-    """Fit thread percentages and co-location of table ``mps_interference``, and test the fits."""
+    """Fit the effects of thread limits and co-location in ``mps_interference``; test the fits."""
     rows = [
         (model, name, value)
         for model in mps.thread_models()

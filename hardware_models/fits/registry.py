@@ -1,7 +1,7 @@
 """Fit the hardware models to the tables, and write the results to data files.
 
-A simulation never fits: it reads the coefficients from tables ``fit_<name>``. Tables
-``fit_<name>_errors`` have the errors of each fit on unseen rows.
+A simulation does not fit; it reads the coefficients from tables ``fit_<name>``. Tables
+``fit_<name>_errors`` have the errors of each fit on rows that were left out of it.
 """
 
 import tomllib
@@ -29,7 +29,7 @@ class Fit:
         coefficients: Columns ``group``, ``coefficient``, ``value``.
         errors: Columns ``group``, ``scheme`` (how rows were held out), ``n`` (rows predicted),
             ``median_pct``, ``p90_pct``, ``worst_pct`` (absolute errors, in percent of the measured
-            value) and ``worst_cell`` (the row with the worst).
+            value) and ``worst_cell`` (the row with the largest error).
     """
 
     coefficients: pl.DataFrame
@@ -37,7 +37,7 @@ class Fit:
 
 
 def _fit(module: str, *arguments: str) -> Fit:
-    """Import a module only when its fit is used, because its dependencies load slowly."""
+    """Run a fit; its module is imported only here, because the dependencies load slowly."""
     return cast("Fit", import_module(f"hardware_models.fits.{module}").fit(*arguments))
 
 
@@ -54,7 +54,7 @@ FITS: Mapping[str, Callable[[], Fit]] = {
 
 
 def error_rows(frame: pl.DataFrame, scheme: str, group_by: str, target: str) -> pl.DataFrame:
-    """Return rows as in `Fit.errors`, for all rows and for each group.
+    """Return rows of `Fit.errors`: one for all rows of the frame, and one for each group.
 
     Args:
         frame: Columns ``predicted``, ``cell`` (a name for the row), the group and the target.
@@ -79,13 +79,13 @@ def error_rows(frame: pl.DataFrame, scheme: str, group_by: str, target: str) -> 
 
 
 def write_fits(directory: Path, names: Iterable[str] = ()) -> list[Path]:
-    """Fit, and write ``fit_<name>.csv`` and ``fit_<name>_errors.csv`` into a directory.
+    """Fit models, and write ``fit_<name>.csv`` and ``fit_<name>_errors.csv`` into a directory.
 
     Returns:
-        The files written, in the order of the names (all fits by default).
+        The paths of the files, in the same order as ``names`` (by default, those of all fits).
 
     Raises:
-        UnknownNameError: There is no such fit.
+        UnknownNameError: There is no fit of one of the names.
     """
     chosen = tuple(names) or tuple(FITS)
     for name in chosen:

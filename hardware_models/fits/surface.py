@@ -1,4 +1,4 @@
-"""Fit surfaces to their tables, and test them on unseen rows."""
+"""Fit surfaces to their tables, and test them on rows that were left out of the fit."""
 
 from collections.abc import Iterable, Iterator
 
@@ -18,7 +18,7 @@ _OUTLIER = 0.2  # larger residuals, in logarithms, count by their size, not thei
 
 
 def fit_form(surface: Surface, known: pl.DataFrame) -> dict[tuple[str, str], float]:
-    """Fit the physical form of a surface to measured rows, by least squares of logarithms."""
+    """Fit the formula of a surface to measured rows, by least squares of logarithms."""
     start = surface.start(known)
     names, first = list(start), np.array(list(start.values()))
     form, logs = surface.form(known), np.log(known[surface.target].to_numpy())
@@ -32,7 +32,7 @@ def fit_form(surface: Surface, known: pl.DataFrame) -> dict[tuple[str, str], flo
 
 
 def fit_surface(surface: Surface) -> tuple[dict[tuple[str, str], float], Kernel]:
-    """Fit the form of a surface, and the kernel of its correction, to its table."""
+    """Fit the formula of a surface, and the kernel of its correction, to its table."""
     known = surface.measured()
     known = known.filter(surface.trusted(known))
     values = fit_form(surface, known)
@@ -40,13 +40,13 @@ def fit_surface(surface: Surface) -> tuple[dict[tuple[str, str], float], Kernel]
 
 
 def fit_correction(surface: Surface, known: pl.DataFrame, values: Coefficients) -> Kernel:
-    """Fit the kernel of a surface's correction to the residuals of its form at measured rows."""
+    """Fit the kernel of a surface's correction to the residuals of its formula at measured rows."""
     left = np.log(known[surface.target].to_numpy()) - surface.form(known)(values)
     return fit_kernel(surface.kernel, surface.coordinates(known), left, surface.rounding(known))
 
 
 def _folds(units: npt.NDArray[np.intp], seed: int) -> Iterator[npt.NDArray[np.bool_]]:
-    """Mark the rows of each fold; rows of one unit stay together."""
+    """Yield a mask of the rows of each fold; rows with the same unit are in the same fold."""
     order = np.random.default_rng(seed).permutation(units.max() + 1)
     for fold in range(FOLDS):
         yield np.isin(units, order[fold::FOLDS])
@@ -65,9 +65,10 @@ def _out_of_fold(surface: Surface, kernel: Kernel, seed: int, together: tuple[st
 
 
 def cross_validated(surface: Surface) -> pl.DataFrame:
-    """Return the rows of a surface with a column ``predicted``, each predicted from the others.
+    """Return the rows of a surface; column ``predicted`` is predicted from the rows of other folds.
 
-    Rows are held out at random in 5 folds. Only the form is fitted again; the kernel is kept.
+    Rows are assigned to 5 folds at random. Only the formula is fitted for each fold; the kernel is
+    the one fitted to all rows.
     """
     kernel = stored_kernel(surface)
     predicted = _out_of_fold(surface, kernel, SEEDS[0], surface.key)
@@ -80,9 +81,9 @@ def error_rows(
     group_by: tuple[str, ...],
     schemes: Iterable[tuple[str, tuple[str, ...]]] = (),
 ) -> list[dict[str, object]]:
-    """Return the rows of a table of cross-validated errors.
+    """Cross-validate a surface, and return its errors as rows of a table.
 
-    Untrusted rows are reported separately.
+    Errors at rows that the surface does not trust are reported separately.
 
     Args:
         surface: The surface.

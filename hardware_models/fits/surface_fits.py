@@ -1,4 +1,4 @@
-"""Fits of tables that are only surfaces: Whisper, detectors, layers and iterations of engines."""
+"""Fits that consist of surfaces only: Whisper, detectors, layers and iterations of engines."""
 
 import polars as pl
 
@@ -38,7 +38,7 @@ PLANS: dict[str, FitPlan] = {
 
 
 def fit(name: str) -> Fit:
-    """Fit the surfaces of a plan, and cross-validate them."""
+    """Fit the surfaces of the fit with this name, and cross-validate them."""
     coefficients, errors = [], []
     for surface, groupings, schemes in PLANS[name]:
         values, kernel = fit_surface(surface)

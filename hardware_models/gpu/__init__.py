@@ -1,1 +1,1 @@
-"""GPUs: boards by speed, partitions, sharing, and the time of a batch."""
+"""GPUs: the speeds of boards, partitions, sharing by several processes, and times of batches."""

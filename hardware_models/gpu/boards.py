@@ -1,10 +1,11 @@
-"""Accelerator boards by speed: time on a board over time on an A100-80GB.
+"""The speed of accelerator boards: ratios of the time on a board to that on an A100-80GB.
 
-Sources: MLPerf Inference closed division, ratios to the A100-SXM-80GB of the same round (of round
-v0.7, to the A100-SXM-40GB, which is within 2 % of it); for the V100, which MLPerf lacks, layer
-times of language models against an A100-40GB (Helix, ASPLOS 2025). Tables
-``accelerator_relative_speed`` and ``accelerator_systems``; the latter says which board a system
-has. Files of declared accelerators give speedups over one of these boards.
+The main source is MLPerf Inference, closed division. Its results are divided by those of the
+A100-SXM-80GB in the same round; round v0.7 has only the A100-SXM-40GB, which differs by up to 2 %.
+MLPerf lacks the V100, whose ratios are of layer times of language models, relative to an A100-40GB
+(Helix, ASPLOS 2025). The ratios are in table ``accelerator_relative_speed``; table
+``accelerator_systems`` says which board a system has. Accelerator files give speedups over one of
+these boards.
 """
 
 import math
@@ -29,16 +30,16 @@ Times = Mapping[str, Mapping[str, float]]
 
 
 def with_boards(rows: pl.DataFrame) -> pl.DataFrame:
-    """Add the board of each row's system, null if the system is not known."""
+    """Add a column with the board of each row's system; null if the system is not known."""
     systems = load_table("accelerator_systems").select("system", "board")
     return rows.join(systems, on="system", how="left", maintain_order="left")
 
 
 def times(rows: pl.DataFrame) -> dict[str, Times]:
-    """Average rows of relative speed, geometrically over rounds and systems, by board.
+    """Return for each board the geometric mean of its relative speeds over rounds and systems.
 
     Args:
-        rows: Rows of table ``accelerator_relative_speed`` with their boards, see `with_boards`.
+        rows: Rows of table ``accelerator_relative_speed`` with the column that `with_boards` adds.
     """
     result: dict[str, dict[str, dict[str, float]]] = {}
     for (board, metric, benchmark), group in rows.drop_nulls("board").group_by(
@@ -58,7 +59,7 @@ def _times() -> dict[str, Times]:
 
 @table_cache
 def boards() -> tuple[str, ...]:
-    """Name the boards with a known speed, the reference first, the others by name."""
+    """Return the names of the boards with a known speed: the reference, then the others by name."""
     return (REFERENCE, *sorted({*_times(), *accelerators()} - {REFERENCE}))
 
 
@@ -69,7 +70,7 @@ def _all_benchmarks() -> tuple[str, ...]:
 
 @table_cache
 def benchmarks(board: str) -> tuple[str, ...]:
-    """Name the benchmarks in which a board was measured, at any batch.
+    """Return the names of the benchmarks in which a board was measured, at any batch size.
 
     Raises:
         UnknownNameError: The board is not known.
@@ -82,7 +83,7 @@ def benchmarks(board: str) -> tuple[str, ...]:
 
 
 def end_point(known: Times, benchmark: str, metric: str) -> Ratio:
-    """Relative time at one of the two ends, batch 1 or the offline rate, of a measured board."""
+    """Return the relative time of a measured board, at batch 1 or at the offline rate."""
     # A board without data at one end, such as the H100 at batch 1, takes its other end.
     at_this_end = known.get(metric) or next(iter(known.values()))
     if benchmark in at_this_end:
@@ -91,7 +92,7 @@ def end_point(known: Times, benchmark: str, metric: str) -> Ratio:
 
 
 def _end(board: str, benchmark: str, metric: str) -> Ratio:
-    """Relative time at one of the two ends, of a measured board or a declared accelerator."""
+    """Return the relative time of any board at batch 1 or at the offline rate."""
     if board not in accelerators():
         return _measured_end(board, benchmark, metric)
     speedup, over, basis = accelerators()[board].speedup(
@@ -110,19 +111,19 @@ def _measured_end(board: str, benchmark: str, metric: str) -> Ratio:
 
 @table_cache
 def offline_batch() -> float:
-    """Batch from which a board runs at its offline rate, an assumption."""
+    """Return the batch size from which boards are assumed to run at their offline rate."""
     return float(required_row("board_assumptions", quantity="offline_batch")["value"])
 
 
 @table_cache
 def latency_ratio(board: str, benchmark: str, batch: int = 1) -> Ratio:
-    """Return the time of a batch on a whole board over that on a whole A100-80GB.
+    """Return the ratio of a batch's time on a whole board to its time on a whole A100-80GB.
 
-    At batch 1 it is the ratio of single-stream latencies; from `offline_batch` on, the inverse of
-    that of offline throughputs; in between, its logarithm is linear in the logarithm of the batch,
-    an assumption. Each end is the geometric mean over rounds and systems. A benchmark that the
-    board lacks at an end takes the mean over those that it has there. A missing end takes the
-    other.
+    At batch 1 this is the ratio of single-stream latencies. From `offline_batch` on, it is the
+    inverse of the ratio of offline throughputs. In between, its logarithm is assumed to be linear
+    in the logarithm of the batch size. Both measured ratios are geometric means over rounds and
+    systems. For a benchmark in which the board was not measured, the mean over its other benchmarks
+    is used. If only one of the two ratios is known, it applies to all batch sizes.
 
     Args:
         board: A name in `boards`.
@@ -130,8 +131,8 @@ def latency_ratio(board: str, benchmark: str, batch: int = 1) -> Ratio:
         batch: Requests in the batch.
 
     Returns:
-        The ratio. Its basis is ``"measured"`` for the reference itself, ``"scaled"`` at an end
-        that was measured, else ``"assumed"``.
+        The ratio. Its basis is ``"measured"`` for the reference board, ``"scaled"`` where batch 1
+        or the offline rate was measured, else ``"assumed"``.
 
     Raises:
         UnknownNameError: The board or the benchmark is not known.

@@ -1,7 +1,8 @@
-"""Service times on other hardware, as factors of times on the reference hardware.
+"""Service times on other hardware, as multiples of times on the reference hardware.
 
-The reference GPU is a whole A100-80GB, the reference CPU a core of an AWS c5.4xlarge. Where a
-source names no hardware, the application's table assumes these.
+The reference GPU is a whole A100-80GB. The reference CPU is a core of an AWS c5.4xlarge. If the
+source of an application's service times names no hardware, the times are assumed to hold for the
+reference hardware.
 """
 
 import math
@@ -19,7 +20,7 @@ from hardware_models.tables import required_row, table_cache
 
 @dataclass(frozen=True, slots=True)
 class BatchTimes:
-    """Times of batches on an instance, as multiples of one request's on the reference GPU.
+    """Times of batches on an instance, as multiples of a single request's on the reference GPU.
 
     Attributes:
         factors: For batches of 1, 2, ... requests.
@@ -41,13 +42,13 @@ def gpu_batch_times(
     thread_percent: int = 100,
     like_items: float = 1.0,
 ) -> BatchTimes:
-    """Return how long batches take on an instance of a card.
+    """Return the times of batches on an instance of a card, relative to the reference GPU.
 
-    `gpu_latency.batch_latency` of a similar measured model gives the effect of batch size, compute
-    slices and processes. `boards.latency_ratio` transfers it to another board, unless table
-    ``gpu_latency`` has the same point there. `mps` gives the cost of a limit of active threads. For
-    a card without 7 compute slices, the same share of the card counts, log-linear between the
-    measured slices: an assumption.
+    `gpu_latency.batch_latency` gives the effect of batch size, compute slices and processes, for a
+    similar model that was measured. `boards.latency_ratio` converts the time to another board,
+    unless table ``gpu_latency`` has a row for that board. `mps` gives the slowdown by a limit of
+    active threads. On a card that does not have 7 compute slices, an instance is assumed to be as
+    fast as the same share of 7 slices; between whole slices, logarithms are interpolated linearly.
 
     Args:
         like: Model of table ``gpu_latency``.
@@ -55,9 +56,10 @@ def gpu_batch_times(
         board: The board, such as ``"A100-40GB"``.
         profile: The instance's profile, such as ``"3g.20gb"``.
         max_batch: Largest batch.
-        processes: MPS processes of the same model on the instance, all of them busy.
+        processes: MPS processes of the same model that share the instance and are all busy.
         thread_percent: Active threads that they may use together, in percent of the instance.
-        like_items: Items of the similar model that equal one request, for example by operations.
+        like_items: Items of the similar model that take as much work as one request, for example as
+            many operations.
 
     Raises:
         UnknownNameError: A name is not known.
@@ -90,7 +92,7 @@ def gpu_batch_times(
 
 
 def _thread_factor(like: str, items: int, percent: int) -> tuple[float, Basis]:
-    """Factor of a limit of active threads; that of a model not measured is the others' mean."""
+    """Return the slowdown by a thread limit; if it was not measured, the mean of other models."""
     measured = mps.thread_models()
     if like in measured:
         limited = mps.thread_latency_factor(like, items, percent)
@@ -106,13 +108,13 @@ def _thread_factor(like: str, items: int, percent: int) -> tuple[float, Basis]:
 def memory_utilisation(like: str, thread_percent: int = 100, like_items: float = 1.0) -> float:
     """Return the share of a GPU's memory bandwidth that a busy process uses.
 
-    With fewer threads, it reads the same amount in a longer time. Utilisation was measured at one
-    batch size, and is assumed to be the same at all.
+    A process with fewer threads reads the same amount in a longer time. Utilisation was measured at
+    one batch size, and is assumed to be the same at all batch sizes.
 
     Args:
-        like: Model of table ``gpu_latency``. Without a measurement, that of its family counts, or
-            else the mean of all, an assumption.
-        thread_percent: Active threads that it may use, in percent.
+        like: Model of table ``gpu_latency``. If its utilisation was not measured, that of a model
+            of its family is assumed, or else the mean of all models.
+        thread_percent: Active threads that the process may use, in percent.
         like_items: As for `gpu_batch_times`.
     """
     measured, stand_in = mps.utilisation_models(), mps.UTILISATION_OF.get(like, like)
@@ -126,7 +128,7 @@ def memory_utilisation(like: str, thread_percent: int = 100, like_items: float =
 
 
 def accelerator_time(board: str, benchmark: str, like_items: float = 1.0) -> BatchTimes:
-    """Return how long a lone request takes on a device's accelerator.
+    """Return how long a request takes alone on a device's accelerator.
 
     Args:
         board: The accelerator, as `hardware_models.gpu.boards` names it.
@@ -145,7 +147,7 @@ def _items(like_items: float, batch: int) -> int:
 
 
 def _check_items(like: str, like_items: float, batch: int) -> None:
-    """Check that the measurements cover the items that equal a batch of requests."""
+    """Raise ValueError if a batch of requests equals more items than were measured in a batch."""
     items, most = _items(like_items, batch), gpu_latency.largest_batch()
     if items > most:
         weigh = f"{batch} requests at once weigh" if batch > 1 else "a request weighs"
@@ -155,7 +157,7 @@ def _check_items(like: str, like_items: float, batch: int) -> None:
 
 
 def _on_slices(like: str, slices: float, batch: int, processes: int) -> tuple[float, Basis]:
-    """Latency on so many sevenths of a card, and its basis."""
+    """Return the latency on ``slices`` sevenths of a card, and its basis."""
     measured = range(1, REFERENCE_SLICES + 1)
     if slices in measured:
         latency = gpu_latency.batch_latency(like, int(slices), batch, processes)
@@ -178,7 +180,7 @@ def _checked_speed(relative_speed: float) -> float:
 
 @table_cache
 def cpu_latency_factor(relative_speed: float) -> float:
-    """Return the factor from a CPU time on the reference hardware to one on another CPU.
+    """Return the ratio of a time on another CPU to that on the reference CPU.
 
     Args:
         relative_speed: Speed of the other CPU, in multiples of the Raspberry Pi 4 CPU.
@@ -198,12 +200,12 @@ def reference_cpu_speed() -> float:
 
 @table_cache
 def network_on_cpu_factor(device_ratio: float, relative_speed: float) -> Ratio:
-    """Return the factor from a GPU time on the reference hardware to one on a device's CPU.
+    """Return the ratio of a time on a device's CPU to that on the reference GPU.
 
-    Large networks are assumed to scale over CPUs as the small ones of the ncnn list do.
+    Large networks are assumed to speed up on faster CPUs as the small networks of the ncnn list do.
 
     Args:
-        device_ratio: Time on a Raspberry Pi 5 CPU over that on the reference GPU.
+        device_ratio: Ratio of the time on a Raspberry Pi 5 CPU to that on the reference GPU.
         relative_speed: Speed of the CPU, in multiples of the Raspberry Pi 4 CPU.
 
     Raises:

@@ -1,15 +1,17 @@
-"""Latency of a batch on an A100-80GB or a MIG slice of it, shared or not by MPS.
+"""Latency of a batch on an A100-80GB or a MIG slice of it, with or without sharing by MPS.
 
-If table ``gpu_latency`` has the point, the measured value counts; otherwise a surface fitted to all
-rows, with coefficients in table ``fit_gpu_latency``. Source: ParvaGPU (SC 2024), PyTorch, 11
-models. A user's rows count like the rest; a model without coefficients is fitted on first use.
-Table ``fit_gpu_latency_errors`` gives the errors on unseen rows.
+The latency is the measured value if table ``gpu_latency`` has one. Otherwise, a formula fitted to
+all rows of the table predicts it; its coefficients are in table ``fit_gpu_latency``. Source:
+ParvaGPU (SC 2024), PyTorch, 11 models. Rows that a user adds are treated like the shipped rows; for
+a model without coefficients, the formula is fitted on first use. Table ``fit_gpu_latency_errors``
+gives the errors on rows that were left out of the fit.
 
-The form of a model is ``(a^m + (w b^q p^r (7/g)^k)^m)^(1/m)`` for a batch of b on g of 7 compute
-slices with p processes of the model: a floor a, of launching the work, and the work itself, with m
-the sharpness of the bend between them (1 adds the two). The residual of the logarithms is a
-Gaussian process over the logarithms of batch, slices and processes, with one part common to all
-models and one part for each, see `hardware_models.gaussian_process`.
+For a batch of b requests on g of 7 compute slices with p processes of the model, the formula is
+``(a^m + (w b^q p^r (7/g)^k)^m)^(1/m)``. Here a is the minimum latency, of launching the work, and
+the second term is the work; m is the sharpness of the transition between the two (m = 1 adds them).
+The residual of the logarithms is a Gaussian process over the logarithms of batch size, slices and
+processes. One part of the process is common to all models, and one part belongs to each model; see
+`hardware_models.gaussian_process`.
 """
 
 from collections.abc import Callable
@@ -66,13 +68,13 @@ def _table() -> pl.DataFrame:
 
 @table_cache
 def models() -> tuple[str, ...]:
-    """Name the models that were measured, in alphabetical order."""
+    """Return the names of the models that were measured, in alphabetical order."""
     return tuple(_table()["model"].unique().sort())
 
 
 @table_cache
 def _measured() -> dict[tuple[str, str, int, int, int], float]:
-    """Measured seconds by board, model, compute slices, batch and processes."""
+    """Return the measured seconds by board, model, compute slices, batch and processes."""
     columns = ("gpu", "model", "mig_gpcs", "batch", "mps_procs", "batch_latency_ms")
     rows = load_table("gpu_latency").select(columns).iter_rows()
     return {tuple(key): ms / _MS_PER_S for *key, ms in rows}
@@ -81,9 +83,9 @@ def _measured() -> dict[tuple[str, str, int, int, int], float]:
 def measured_elsewhere(
     board: str, model: str, compute_slices: int, batch: int, processes: int
 ) -> float | None:
-    """Look up the time of a batch, in seconds, on another board; None if no row has it.
+    """Return the measured time of a batch on another board, in seconds; None if there is no row.
 
-    ``compute_slices`` are those of the instance, all of the board's for a whole card.
+    ``compute_slices`` are those of the instance; a whole card has all slices of the board.
     """
     if board == REFERENCE:
         return None
@@ -92,18 +94,18 @@ def measured_elsewhere(
 
 @table_cache
 def largest_batch() -> int:
-    """Largest batch that was measured of any model; beyond its own, a model is extrapolated."""
+    """Return the largest batch size that was measured for any model."""
     return int(_table()["batch"].to_numpy().max())
 
 
 @table_cache
 def largest_processes() -> int:
-    """Largest number of processes that were measured to share an instance, of any model."""
+    """Return the largest number of processes that were measured on one instance, for any model."""
     return int(_table()["mps_procs"].to_numpy().max())
 
 
 def _points(frame: pl.DataFrame) -> Array:
-    """Give the logarithms of batch, slowdown 7 / slices, and processes, one row a point."""
+    """Return the logarithms of batch size, 7 / compute slices, and processes, for each row."""
     slices, batch, processes = numbers(frame, "mig_gpcs", "batch", "mps_procs")
     return np.log(np.stack([batch, REFERENCE_SLICES / slices, processes], axis=1))
 
@@ -149,7 +151,7 @@ LATENCY = Surface(
 
 
 def fit_form(rows: pl.DataFrame) -> dict[tuple[str, str], float]:
-    """Fit the form of one model by robust least squares of logarithms, held by a prior."""
+    """Fit the formula of one model by robust least squares of logarithms, with a prior."""
     start, form, log_ms = _start(rows), _form(rows), _log_ms(rows)
     means, spreads = np.array(list(_PRIOR.values())).T
 
@@ -163,14 +165,14 @@ def fit_form(rows: pl.DataFrame) -> dict[tuple[str, str], float]:
 
 
 def fit_forms(rows: pl.DataFrame) -> Coefficients:
-    """Fit the form of each model that rows are of."""
+    """Fit the formula of each model that occurs in the rows."""
     models = rows.partition_by("model", maintain_order=True)
     return {name: value for own in models for name, value in fit_form(own).items()}
 
 
 @table_cache
 def _surface() -> Callable[[pl.DataFrame], Array]:
-    """Return a predictor of ms at rows; forms are fitted to models without stored ones."""
+    """Return a function that predicts ms at rows; models without coefficients are fitted first."""
     stored = coefficients(LATENCY.fit)
     known = {model for model, _ in stored}
     new = fit_forms(_table().filter(~pl.col("model").is_in(known)))
@@ -178,7 +180,7 @@ def _surface() -> Callable[[pl.DataFrame], Array]:
 
 
 class _Hull:
-    """The convex hull of points, which may be degenerate: in a plane, on a line or in one place."""
+    """The convex hull of points, even if all points are in a plane, on a line or at one place."""
 
     def __init__(self, points: Array):
         self._origin = points.mean(axis=0)
@@ -218,18 +220,19 @@ def _check(compute_slices: int, batch: int, processes: int) -> None:
 
 @table_cache
 def batch_latency(model: str, compute_slices: int, batch: int = 1, processes: int = 1) -> Latency:
-    """Return the time of a batch in one of some processes that share an instance.
+    """Return the time of a batch in one of ``processes`` processes that share an instance.
 
     Args:
         model: A name in `models`.
         compute_slices: Compute slices of the instance, 1 to 7.
         batch: Requests in the batch, 1 to `largest_batch`.
-        processes: Processes that share the instance by MPS, 1 to `largest_processes`, all running
-            the model at this batch.
+        processes: Processes that share the instance by MPS, 1 to `largest_processes`; all run the
+            model with batches of this size.
 
     Returns:
-        The time. Its basis is ``"measured"`` where the table has the point, ``"interpolated"`` in
-        the convex hull of the model's points (in logarithms), else ``"extrapolated"``.
+        The time. Its basis is ``"measured"`` if the table has a row for the arguments,
+        ``"interpolated"`` in the convex hull of the model's rows (in logarithms), else
+        ``"extrapolated"``.
 
     Raises:
         UnknownNameError: The model is not known.

@@ -1,12 +1,12 @@
-"""How a card is partitioned into isolated instances, as data.
+"""How a card can be partitioned into isolated instances.
 
 A card has compute and memory slices: 7 and 8 on an A100 (NVIDIA Multi-Instance GPU), 8 and 8 on an
-MI300X (AMD compute partitions). An instance has a *profile*, which fixes how many of each it takes,
-and a *start index*, the first of the memory slices that it occupies; each profile may start only at
-some indexes, and belongs to a *mode*, which all instances on one card share. A board that cannot be
-partitioned has one profile, ``full``.
-Source: the NVIDIA MIG User Guide and the AMD SMI documentation, table ``gpu_partitions``. A board
-or a profile that is not known raises UnknownNameError.
+MI300X (AMD compute partitions). An instance has a *profile*, which determines how many slices of
+both kinds the instance takes, and a *start index*, which is the first memory slice that the
+instance occupies. The profile determines which start indexes are allowed. A profile belongs to a
+*mode*; all instances on one card have the same mode. A board that cannot be partitioned has one
+profile, ``full``. Source: the NVIDIA MIG User Guide and the AMD SMI documentation, table
+``gpu_partitions``. A board or a profile that is not known raises UnknownNameError.
 """
 
 from collections.abc import Iterable, Mapping
@@ -34,12 +34,13 @@ class MigProfile:
         mode: The partition mode that it belongs to, such as ``"mig"`` or ``"CPX"``.
         compute_slices: Compute slices that an instance takes.
         compute_fraction: Compute slices over the board's total.
-        memory_slices: Memory slices whose capacity and bandwidth it gets.
+        memory_slices: Memory slices whose capacity and bandwidth an instance gets.
         memory_bytes: Its nominal memory, in bytes (nominal GB times 10^9).
-        start_indexes: Memory slices at which it may start.
-        size: Consecutive memory slices that it occupies from its start.
-        max_instances: Most instances of the profile on one card.
-        media_extensions: Whether it takes the card's media extensions, which only one can have.
+        start_indexes: Memory slices at which an instance may start.
+        size: Consecutive memory slices that an instance occupies from its start index on.
+        max_instances: Largest number of instances of the profile on one card.
+        media_extensions: Whether an instance takes the card's media extensions; only one instance
+            can have them.
     """
 
     board: str
@@ -78,12 +79,12 @@ def _boards() -> dict[str, dict[str, MigProfile]]:
 
 
 def boards() -> tuple[str, ...]:
-    """Name the boards whose partitions are known."""
+    """Return the names of the boards whose partitions are known."""
     return tuple(_boards())
 
 
 def profiles(board: str) -> Mapping[str, MigProfile]:
-    """List the profiles of a board, by name, in the order of the table."""
+    """Return the profiles of a board by name, in the same order as in the table."""
     pick("gpu", board, _boards())
     return _boards()[board]
 
@@ -95,16 +96,17 @@ def _profile(board: str, name: str) -> MigProfile:
 
 
 def _slices(size: int, start: int) -> int:
-    """Mark the occupied memory slices as bits."""
+    """Return an integer whose bits mark the memory slices that an instance occupies."""
     return ((1 << size) - 1) << start
 
 
 @table_cache
 def legal_starts(board: str, instances: CardLayout, profile: str) -> tuple[int, ...]:
-    """Return the start indexes, ascending, at which one more instance fits next to the others.
+    """Return the start indexes at which one more instance fits on the card, in ascending order.
 
-    The result respects memory slices, compute slices and the profile's largest number of instances.
-    All instances have one mode, and at most one has the media extensions.
+    An instance fits if the card has free memory and compute slices, the profile's largest number of
+    instances is not exceeded, all instances have the same mode, and at most one has the media
+    extensions.
 
     Args:
         board: The board.
@@ -134,10 +136,10 @@ def _add(instances: CardLayout, instance: PlacedInstance) -> CardLayout:
 
 @table_cache
 def choose_start(board: str, instances: CardLayout, profile: str) -> int | None:
-    """Return where to create one more instance so that the most can still follow; None if nowhere.
+    """Return the start index for one more instance that leaves most options; None if none fits.
 
-    It greedily takes the legal start that leaves the most placements (pairs of a profile and a
-    legal start) possible; of equals, the lowest.
+    The choice is greedy: of the allowed start indexes, it is the one after which most placements
+    (pairs of a profile and a start index) remain possible, and the lowest of equally good ones.
     """
 
     def still_open(start: int) -> int:
@@ -149,7 +151,7 @@ def choose_start(board: str, instances: CardLayout, profile: str) -> int | None:
 
 
 def check_layout(board: str, instances: Iterable[PlacedInstance]) -> None:
-    """Check that instances, in any order, can exist on one card together.
+    """Check that instances can exist together on one card; their order does not matter.
 
     Raises:
         UnknownNameError: The board or a profile is not known.
@@ -193,10 +195,10 @@ def _maximal_layouts(board: str, names: tuple[str, ...]) -> frozenset[CardLayout
 def maximal_layouts(
     board: str, profile_names: Iterable[str] | None = None
 ) -> frozenset[CardLayout]:
-    """Return the layouts to which no instance can be added, each sorted by profile and start.
+    """Return the layouts to which no instance can be added; each is sorted by profile and start.
 
-    They are built from the named profiles, by default all of the board's. An A100 without ``+me``
-    and the 1g profile of double memory has 19.
+    Layouts consist of instances of the named profiles; by default, of all profiles of the board. An
+    A100 has 19 such layouts without the ``+me`` profiles and the 1g profile of double memory.
     """
     names = tuple(profiles(board) if profile_names is None else profile_names)
     for name in names:

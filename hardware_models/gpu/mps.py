@@ -1,9 +1,10 @@
-"""The cost of sharing a GPU: thread percentages and neighbours under MPS, neighbours under MIG.
+"""Slowdowns by sharing a GPU: thread limits and neighbours under MPS, neighbours under MIG.
 
-Processes of one model are part of `hardware_models.gpu.gpu_latency`; this is for the rest. Sources,
-table ``mps_interference``: iGniter (V100, TensorRT) for thread percentages and co-location, gpulet
-(ATC 2022; 2080 Ti and 3080) for utilisation. Table ``mig_mlperf_ratios``: MLPerf Inference. The
-coefficients are in table ``fit_mps``, their errors in ``fit_mps_errors``.
+Several processes of the same model are not modelled here but in `hardware_models.gpu.gpu_latency`.
+Table ``mps_interference`` has two sources: iGniter (V100, TensorRT) for thread percentages and
+co-location, and gpulet (ATC 2022; 2080 Ti and 3080) for utilisation. The source of table
+``mig_mlperf_ratios`` is MLPerf Inference. The coefficients are in table ``fit_mps``, and their
+errors in ``fit_mps_errors``.
 """
 
 import math
@@ -34,10 +35,10 @@ THREAD_FORM = ("floor_ms", "batch_0_ms", "batch_ms", "exponent")
 def thread_time_ms(
     form: Sequence[float], batch: npt.ArrayLike, percent: npt.ArrayLike
 ) -> npt.NDArray[np.float64]:
-    """Return the time of a batch in ms: a floor, and work that grows as the threads get fewer.
+    """Return the time of a batch in ms: a minimum, plus work that takes longer with fewer threads.
 
-    ``floor + (batch_0 + batch_1 x batch) / (percent / 100)^exponent``, chosen over the forms
-    without ``batch_0`` and with a sharper bend, which predict unseen rows worse.
+    The formula is ``floor + (batch_0 + batch_1 x batch) / (percent / 100)^exponent``. Two variants,
+    without ``batch_0`` and with a sharper bend, predicted left-out rows worse.
 
     Args:
         form: The coefficients, as in `THREAD_FORM`.
@@ -68,7 +69,7 @@ def fit_thread_form(rows: pl.DataFrame) -> tuple[float, ...]:
 
 @table_cache
 def thread_rows() -> pl.DataFrame:
-    """Return the rows of latency by thread percentage."""
+    """Return the rows of table ``mps_interference`` that give latency by thread percentage."""
     rows = load_table("mps_interference").filter(
         pl.col("section") == "solo_latency_vs_mps_threads", pl.col("metric") == "gpu_latency"
     )
@@ -78,7 +79,7 @@ def thread_rows() -> pl.DataFrame:
 
 
 def _check(rows: pl.DataFrame, fine: pl.Expr, reason: str) -> None:
-    """Refuse rows of table ``mps_interference`` that lack columns of their section."""
+    """Raise TableError if rows of ``mps_interference`` lack values that their section needs."""
     for row in rows.filter(~fine).head(1).iter_rows(named=True):
         raise TableError(
             f"mps_interference: the {row['metric']} of {row['model']} on {row['gpu']} {reason}; "
@@ -88,7 +89,7 @@ def _check(rows: pl.DataFrame, fine: pl.Expr, reason: str) -> None:
 
 @table_cache
 def thread_models() -> tuple[str, ...]:
-    """Name the models whose latency was measured at several thread percentages."""
+    """Return the names of the models whose latency was measured at several thread percentages."""
     return tuple(thread_rows()["model"].unique().sort())
 
 
@@ -115,7 +116,7 @@ def _measured_ms(model: str) -> dict[tuple[int, float], float]:
 
 
 def thread_latency_ms(model: str, batch: int, percent: float) -> float:
-    """Return the time of a batch on a V100, measured if available, else from the fitted form."""
+    """Return the time of a batch on a V100: measured if the table has it, else by the formula."""
     measured = _measured_ms(model).get((batch, percent))
     if measured is not None:
         return measured
@@ -124,16 +125,18 @@ def thread_latency_ms(model: str, batch: int, percent: float) -> float:
 
 @table_cache
 def thread_latency_factor(model_like: str, batch: int, percent: float) -> Ratio:
-    """Return the time of a batch at a thread percentage of MPS over its time at 100 %.
+    """Return the ratio of a batch's time at a thread percentage of MPS to its time at 100 %.
 
     Args:
-        model_like: A name in `thread_models`: the one most like the model at hand.
+        model_like: A name in `thread_models`: that of the model most similar to the one in
+            question.
         batch: Requests in the batch.
         percent: Active-thread percentage, above 0 and at most 100.
 
     Returns:
-        The factor, at least 1. Its basis is ``"measured"`` where both times are rows of the table,
-        ``"interpolated"`` within the measured batches and percentages, else ``"extrapolated"``.
+        The factor, at least 1. Its basis is ``"measured"`` if the table has both times,
+        ``"interpolated"`` within the measured ranges of batch size and percentage, else
+        ``"extrapolated"``.
 
     Raises:
         UnknownNameError: The model was not measured.
@@ -168,19 +171,21 @@ def _memory_rows() -> pl.DataFrame:
 
 @table_cache
 def utilisation_models() -> tuple[str, ...]:
-    """Name the models whose memory utilisation was measured."""
+    """Return the names of the models whose memory utilisation was measured."""
     return tuple(_memory_rows()["model"].unique().sort())
 
 
 @table_cache
 def memory_utilisation(model_like: str, batch: int = PROFILED_BATCH) -> float:
-    """Return the share of time, 0 to 1, in which a model alone on a GPU keeps its memory busy.
+    """Return the share of time, 0 to 1, in which memory is busy while a model runs alone on a GPU.
 
-    Mean over the GPUs on which it was measured (RTX 2080 Ti, RTX 3080), all threads active;
-    between measured batches linear in the logarithm of the batch, beyond them the nearest.
+    The result is the mean over the measured GPUs (RTX 2080 Ti, RTX 3080), with all threads active.
+    Between measured batch sizes, it is interpolated linearly over the logarithm of the batch size;
+    beyond them, it is that of the nearest measured batch size.
 
     Args:
-        model_like: A name in `utilisation_models`: the one most like the model at hand.
+        model_like: A name in `utilisation_models`: that of the model most similar to the one in
+            question.
         batch: Requests in the batch.
 
     Raises:
@@ -199,9 +204,9 @@ def memory_utilisation(model_like: str, batch: int = PROFILED_BATCH) -> float:
 
 
 def with_utilisation(rows: pl.DataFrame) -> pl.DataFrame:
-    """Add the ``utilisation`` of one neighbour of the row's own model to co-location rows.
+    """Add column ``utilisation`` to co-location rows: the memory use of one process of the model.
 
-    Unknown ones are null.
+    Unknown utilisations are null.
     """
     stand_ins = [UTILISATION_OF.get(model, model) for model in rows["model"]]
     known = [
@@ -211,13 +216,15 @@ def with_utilisation(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def interference_factor(neighbour_memory_utilisations: Sequence[float]) -> float:
-    """Return the time of a model with neighbours under MPS over its time alone, at least 1.
+    """Return the ratio of a model's time with neighbours under MPS to its time alone, at least 1.
 
-    ``1 + c x sum of the neighbours' memory utilisations``, with c of table ``fit_mps``. It was
-    fitted to three models with one other process each; with more neighbours it is a guess.
+    The formula is ``1 + c x sum of the neighbours' memory utilisations``, with c from table
+    ``fit_mps``. The value of c was fitted to three models, each with one other process; for more
+    neighbours, the formula is an assumption.
 
     Args:
-        neighbour_memory_utilisations: One per neighbour, from 0 to 1, see `memory_utilisation`.
+        neighbour_memory_utilisations: One value per neighbour, from 0 to 1; see
+            `memory_utilisation`.
 
     Raises:
         ValueError: A utilisation is not from 0 to 1.
@@ -231,9 +238,9 @@ def interference_factor(neighbour_memory_utilisations: Sequence[float]) -> float
 
 @table_cache
 def mig_neighbour_factor() -> float:
-    """Return the time on a MIG slice with busy neighbours over that with idle ones.
+    """Return the ratio of the time on a MIG slice with busy neighbours to that with idle ones.
 
-    The inverse of the median over benchmarks of the ratio of offline throughputs (MLPerf
+    This is the inverse of the median, over benchmarks, of the ratio of offline throughputs (MLPerf
     Inference v1.0 and v2.0; A100 and A30, one compute slice).
     """
     rows = load_table("mig_mlperf_ratios").filter(

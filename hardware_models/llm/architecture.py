@@ -1,7 +1,8 @@
 """Language models: their architecture, their memory, and their names in measured tables.
 
-Sources: the models' published ``config.json``, table ``llm_models``; weights by precision are
-counted from it, table ``llm_weights``. Unknown models and precisions raise UnknownNameError.
+Table ``llm_models`` is made from the models' published ``config.json`` files. The bytes of weights
+by precision, in table ``llm_weights``, are computed from the same files. Unknown models and
+precisions raise UnknownNameError.
 """
 
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ _BYTES_PER_VALUE = 2  # half precision, used for caches with any precision of we
 
 @dataclass(frozen=True, slots=True)
 class TransformerDecoder:
-    """A decoder of the transformer family, with a vision tower or without.
+    """A transformer decoder, with or without a vision tower.
 
     Attributes:
         name: Its name.
@@ -31,9 +32,9 @@ class TransformerDecoder:
         head_dim: Width of a head.
         layer_parameters: Parameters of the matrices of one layer.
         embedding_parameters: Parameters of the embedding, and of a separate output matrix.
-        output_parameters: Parameters of the output matrix, which each token reads.
-        vision_parameters: Parameters of the vision tower, which no generated token reads.
-        context_tokens: Longest context.
+        output_parameters: Parameters of the output matrix, which is read to generate each token.
+        vision_parameters: Parameters of the vision tower, which is not read to generate tokens.
+        context_tokens: Longest context, in tokens.
     """
 
     name: str
@@ -50,14 +51,14 @@ class TransformerDecoder:
 
     @property
     def parameters(self) -> int:
-        """All parameters, without biases and norms."""
+        """The number of parameters of the model, without biases and norms."""
         return (
             self.layers * self.layer_parameters + self.embedding_parameters + self.vision_parameters
         )
 
     @property
     def kv_bytes_per_token(self) -> int:
-        """Bytes of keys and values that a token of context takes."""
+        """Bytes of keys and values that the cache stores for a token of context."""
         return 2 * self.layers * self.kv_heads * self.head_dim * _BYTES_PER_VALUE
 
 
@@ -80,7 +81,7 @@ def _models() -> dict[str, TransformerDecoder]:
 
 @table_cache
 def _canonical() -> dict[str, str]:
-    """Model names by their aliases in measured tables, and by models of the same architecture."""
+    """Return model names by aliases: names in measured tables, and models of equal architecture."""
     names = {name: name for name in _models()}
     for model, aliases in load_table("llm_models").select("model", "aliases").iter_rows():
         names |= dict.fromkeys((aliases or "").split(), model)
@@ -88,12 +89,12 @@ def _canonical() -> dict[str, str]:
 
 
 def models() -> tuple[str, ...]:
-    """Name the language models."""
+    """Return the names of the language models."""
     return tuple(_models())
 
 
 def language_model(name: str) -> TransformerDecoder:
-    """Describe a model, given its name or an alias in a measured table."""
+    """Return the model with this name, or with this alias in a measured table."""
     canonical = _canonical()
     if name not in canonical:
         pick("language model", name, _models())
@@ -107,14 +108,14 @@ def known_as(name: str) -> str | None:
 
 @table_cache
 def names_of(name: str) -> frozenset[str]:
-    """Name a model as measured tables may: by its name, and by its aliases."""
+    """Return all names that a model may have in measured tables: its own name, and its aliases."""
     model = language_model(name).name
     return frozenset(alias for alias, canonical in _canonical().items() if canonical == model)
 
 
 @table_cache
 def _weights() -> dict[str, dict[str, tuple[int, int]]]:
-    """Bytes of all weights and of the layers' matrices, by model and precision."""
+    """Return the bytes of all weights, and of the layers' matrices, by model and precision."""
     result: dict[str, dict[str, tuple[int, int]]] = {}
     rows = load_table("llm_weights").select("model", "precision", "weight_bytes", "layer_bytes")
     for model, precision, every, layers in rows.iter_rows():
@@ -123,7 +124,7 @@ def _weights() -> dict[str, dict[str, tuple[int, int]]]:
 
 
 def precisions(model: str) -> tuple[str, ...]:
-    """Name the precisions that a model's weights come in, such as ``"GPTQ-Int4"``."""
+    """Return the names of the precisions of a model's weights, such as ``"GPTQ-Int4"``."""
     return tuple(_weights().get(language_model(model).name, {}))
 
 
@@ -135,19 +136,19 @@ def _bytes(model: str, precision: str) -> tuple[int, int]:
 def weight_bytes(model: str, precision: str) -> int:
     """Return the bytes of a model's weights, including its vision tower.
 
-    Counted from the architecture. Quantised models quantise only the layers' matrices, in groups of
-    128 that share a scale and a zero. The memory measured for Qwen2.5 on one A100 is 0 to 13 %
-    larger (table ``llm_speed``).
+    The bytes are computed from the architecture. In quantised models, only the layers' matrices are
+    quantised, in groups of 128 parameters that share a scale and a zero point. The memory that was
+    measured for Qwen2.5 on one A100 is 0 to 13 % larger (table ``llm_speed``).
     """
     return _bytes(model, precision)[0]
 
 
 def layer_bytes(model: str, precision: str) -> int:
-    """Return the bytes of the matrices of a model's layers, which a decoding iteration reads."""
+    """Return the bytes of the matrices of a model's layers; a decoding iteration reads them all."""
     return _bytes(model, precision)[1]
 
 
 def column(frame: pl.DataFrame, attribute: str) -> list[float]:
-    """Look up an attribute of the model of each row, nan where the model is not known."""
+    """Return an attribute of the model in each row; nan where the model is not known."""
     values = {name: float(getattr(model, attribute)) for name, model in _models().items()}
     return [values.get(known_as(name) or "", float("nan")) for name in frame["model"]]

@@ -1,8 +1,8 @@
-"""Times of a language model's iterations on DGX machines: to the first token, and between tokens.
+"""Measured times of a language model on DGX machines: to the first token, and between tokens.
 
-Measured: Splitwise (ISCA 2024), table ``llm_iteration``, static batches of equal prompts without
-admission or paging, so these times hold for an iteration of an engine, not for its queue. Rows of
-power-capped GPUs (``-pcap``) are other rows times a constant in the source.
+The source is Splitwise (ISCA 2024), table ``llm_iteration``. It measured static batches of equal
+prompts, without admission or paging of requests, so the times are those of iterations, without
+queueing. Its rows of power-capped GPUs (``-pcap``) are other rows multiplied by a constant.
 """
 
 import numpy as np
@@ -30,7 +30,7 @@ def _uncapped(frame: pl.DataFrame) -> pl.Series:
 
 
 def _groups(name: str, frame: pl.DataFrame) -> list[str]:
-    """Name the form's group of each row: model, GPU (with any power cap) and parallelism."""
+    """Return the group of coefficients of each row: model, GPU (capped or not) and parallelism."""
     uncapped = frame.with_columns(gpu=_uncapped(frame))
     return labels(name, uncapped, "model", "gpu", "tensor_parallel")
 
@@ -40,7 +40,7 @@ def _caps(name: str, frame: pl.DataFrame) -> list[str]:
 
 
 def _cap(values: Coefficients, name: str, frame: pl.DataFrame) -> Array:
-    """Logarithm of the factor of a power cap on times, (rows,)."""
+    """Return the logarithm of the factor by which a power cap extends times, (rows,)."""
     capped = frame["gpu"].str.ends_with(_CAP).to_numpy()
     return np.where(capped, lookup(values, _caps(name, frame), "log_cap"), 0.0)
 
@@ -63,7 +63,7 @@ def _ttft_start(frame: pl.DataFrame) -> dict[tuple[str, str], float]:
 
 
 def _ttft_form(frame: pl.DataFrame) -> Form:
-    """The larger of a floor and of work: tokens, their attention, and a power of the batch."""
+    """The larger of a minimum, and of work by tokens, their attention and the batch size."""
     prompt, batch = numbers(frame, "prompt_tokens", "batch")
     groups = _groups("ttft", frame)
 
@@ -87,7 +87,7 @@ def _tpot_start(frame: pl.DataFrame) -> dict[tuple[str, str], float]:
 
 
 def _tpot_form(frame: pl.DataFrame) -> Form:
-    """A floor, and time for each sequence and for each 1000 tokens of context."""
+    """A minimum, plus time for each sequence and for each 1000 tokens of context."""
     prompt, batch, output = numbers(frame, "prompt_tokens", "batch", "output_tokens")
     context = batch * (prompt + output / 2) / 1e3
     groups = _groups("tpot", frame)
@@ -102,7 +102,7 @@ def _tpot_form(frame: pl.DataFrame) -> Form:
 
 
 def _group_features(frame: pl.DataFrame) -> Array:
-    """Different models differ by 1, different GPUs too, twice the parallelism too."""
+    """Return features; distance is 1 for another model, another GPU, or twice the parallelism."""
     table = load_table("llm_iteration")
     models, gpus = table["model"].unique().sort(), _uncapped(table).unique().sort()
     model, gpu = frame["model"].to_numpy(), _uncapped(frame).to_numpy()
@@ -122,10 +122,11 @@ def _tpot_coordinates(frame: pl.DataFrame) -> Coordinates:
 
 
 def _trusted(frame: pl.DataFrame) -> pl.Series:
-    """Mark rows that no other row contradicts.
+    """Return a mask of the rows that no other row contradicts.
 
-    A row is contradicted if another of its group, of no larger prompt or batch, took over twice as
-    long to its first token. Such a run cannot have processed its batch as a whole.
+    A row is contradicted if another row of its group, with the same or a smaller prompt and batch,
+    took more than twice as long to the first token. The contradicted run cannot have processed its
+    whole batch at once.
     """
     prompt, batch, times = numbers(frame, "prompt_tokens", "batch", "ttft_ms")
     groups = np.array(_groups("ttft", frame))

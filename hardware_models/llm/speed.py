@@ -1,8 +1,9 @@
-"""Tokens per second of one request on A100-80GB GPUs, by model, precision and prompt.
+"""Tokens per second of a single request on A100-80GB GPUs, by model, precision and prompt.
 
-Source: the Qwen2.5 speed benchmark, table ``llm_speed``. Of its two stacks this takes vLLM 0.6.3,
-batch 1; its rate is generated tokens over the whole time, the prompt's processing included. (The
-rows of transformers in the table serve to check memory.)
+Source: the Qwen2.5 speed benchmark, table ``llm_speed``. Of its two software stacks, this module
+uses vLLM 0.6.3 with batch 1. The rate is the number of generated tokens over the total time, which
+includes processing the prompt. (The table also has rows of the transformers library, which tests
+use to check memory.)
 """
 
 import numpy as np
@@ -26,13 +27,13 @@ _LONG = 1024  # tokens from which on arithmetic limits projections
 
 @table_cache
 def flops_per_s(gpu: str) -> float:
-    """Floating-point operations a second that a board reaches in a layer's matrices and norms.
+    """Return the operations per second that a board reaches in a layer's matrices and norms.
 
-    The median over the rows of table ``llm_mlp_times`` from 1024 tokens on of twice the parameters
-    times the tokens over the time; nan if the board has none.
+    The value is the median of (2 x parameters x tokens / time) over the board's rows of table
+    ``llm_mlp_times`` with 1024 tokens or more; nan if there are none.
 
     Raises:
-        TableError: The reference board has none.
+        TableError: The reference board has no such row.
     """
     table = load_table("llm_mlp_times")
     rows = table.filter((pl.col("gpu") == gpu) & (pl.col("num_tokens") >= _LONG))
@@ -54,7 +55,7 @@ def flops_per_s(gpu: str) -> float:
 
 
 def answerable(frame: pl.DataFrame) -> pl.Series:
-    """Mark rows of the stack, of single requests to models whose architecture is known."""
+    """Return a mask of rows of single requests on vLLM, for models of known architecture."""
     known = [
         known_as(model) is not None and precision in precisions(model)
         for model, precision in zip(frame["model"], frame["precision"], strict=True)
@@ -82,13 +83,13 @@ def _start(frame: pl.DataFrame) -> dict[tuple[str, str], float]:
 
 
 def attention_flops(model: str) -> float:
-    """Operations of causal attention to a prompt, over the square of its tokens."""
+    """Return the operations of causal attention to a prompt, divided by its tokens squared."""
     known = language_model(model)
     return 2.0 * known.layers * known.heads * known.head_dim
 
 
 def _form(frame: pl.DataFrame) -> Form:
-    """Launches, reading weights and cache for each token, and the prompt's arithmetic."""
+    """Total time: launches and reading of weights and cache per token, plus prompt arithmetic."""
     models = [language_model(name) for name in frame["model"]]
     prompt, output, boards = numbers(frame, "input_tokens", "output_tokens", "n_gpus")
     layers = np.array([model.layers for model in models])
@@ -137,7 +138,7 @@ def _coordinates(frame: pl.DataFrame) -> Coordinates:
 
 
 def _trusted(frame: pl.DataFrame) -> pl.Series:
-    """Mark rows without contradiction: more boards cannot gain far more than their number."""
+    """Return a mask that excludes rows whose speedup by more boards is impossibly large."""
     cell = frame.select(pl.struct("model", "precision", "input_tokens", "output_tokens"))
     same = cell.to_series().rank("dense").to_numpy()
     boards, rates = frame["n_gpus"].to_numpy(), frame["decode_tokens_per_s"].to_numpy()

@@ -1,10 +1,11 @@
 """Times of the iterations of a language-model engine, by model, precision and hardware.
 
-One stack, vLLM 0.6.3 on A100-80GB (`llm_speed`), gives a decoding iteration of one sequence:
-launches, and reading the weights. The other parts are shares of it from whole engines (Splitwise,
-`llm_iteration`). Ratios of layer times (Helix, Vidur; `llm_layers`), or else of data sheets, give
-other boards. There are no measurements on MIG slices: the exponents of table ``llm_slice_scaling``
-are declared assumptions, to be swept. All coefficients are in ``fit_llm``.
+The time of a decoding iteration of one sequence, which launches kernels and reads the weights, is
+measured on vLLM 0.6.3 on A100-80GB (table ``llm_speed``). The other parts of iterations are
+proportional to it, by shares that are fitted to whole engines (Splitwise, ``llm_iteration``). Times
+on other boards are multiplied by ratios of layer times (Helix, Vidur), or of data sheets where
+there are none. MIG slices were not measured: the exponents of table ``llm_slice_scaling`` are
+declared assumptions, which studies should vary. All coefficients are in ``fit_llm``.
 """
 
 import math
@@ -35,16 +36,17 @@ _SHORT = 1  # prompt tokens of the rows with the least context in a decoding ite
 class IterationTimes:
     """Times of the iterations of one engine replica.
 
-    An iteration that admits new sequences takes `prefill_s` of them and `decode_s` of the others.
+    An iteration that admits new sequences takes `prefill_s` of the new ones plus `decode_s` of the
+    others.
 
     Attributes:
-        prefill_fixed_s: Seconds of any iteration with new sequences.
+        prefill_fixed_s: Fixed seconds of an iteration with new sequences.
         prefill_s_per_token: Seconds for each token of their prompts.
-        prefill_s_per_token2: Seconds for each square of a prompt's tokens, which is attention.
-        decode_fixed_s: Seconds of an iteration that decodes, of which a sequence is part.
+        prefill_s_per_token2: Seconds for attention, per square of a prompt's tokens.
+        decode_fixed_s: Fixed seconds of an iteration that decodes, the first sequence included.
         decode_s_per_sequence: Seconds for each sequence beyond the first.
         decode_s_per_context_token: Seconds for each token of all sequences' contexts.
-        basis: Their basis.
+        basis: The basis of these times.
     """
 
     prefill_fixed_s: float
@@ -56,7 +58,7 @@ class IterationTimes:
     basis: Basis
 
     def prefill_s(self, prompt_tokens: Sequence[int]) -> float:
-        """Seconds of prefill for the prompts of an iteration's new sequences; 0 without any."""
+        """Return the seconds of prefill for the prompts of new sequences; 0 if there are none."""
         if not len(prompt_tokens):
             return 0.0
         tokens = sum(prompt_tokens)
@@ -65,11 +67,11 @@ class IterationTimes:
         return math.fsum((self.prefill_fixed_s, *parts))
 
     def decode_s(self, active: int, context_tokens: int = 0) -> float:
-        """Seconds to generate one token for each active sequence; 0 without any.
+        """Return the seconds to generate one token for each active sequence; 0 if there are none.
 
         Args:
-            active: Sequences.
-            context_tokens: Tokens of all their contexts together.
+            active: Number of active sequences.
+            context_tokens: Sum of the tokens of their contexts.
         """
         if active < 1:
             return 0.0
@@ -81,13 +83,13 @@ class IterationTimes:
 
 
 def boards() -> tuple[str, ...]:
-    """Name the boards that engines can be timed on."""
+    """Return the names of the boards on which iterations of engines can be predicted."""
     return tuple(load_table("llm_boards")["board"])
 
 
 @table_cache
 def _board_ratios(board: str) -> tuple[float, float, Basis]:
-    """Time to read memory, and to compute, over those of the reference board."""
+    """Return the board's times to read memory and to compute, relative to the reference board."""
     pick("gpu", board, boards())
 
     def by_sheet(of: str) -> tuple[float, float]:
@@ -115,7 +117,7 @@ def _board_ratios(board: str) -> tuple[float, float, Basis]:
 
 @table_cache
 def _slice_ratios(board: str, profile: str) -> tuple[dict[str, float], Basis]:
-    """Factor of each part of an iteration on a slice, relative to the whole board."""
+    """Return the factor of each part of an iteration on a slice, relative to the whole board."""
     known = mig.profiles(board) if board in mig.boards() else {}
     pick(f"profile of {board}", profile, dict.fromkeys([*known, WHOLE]))
     exponents = {
@@ -132,7 +134,7 @@ def _slice_ratios(board: str, profile: str) -> tuple[dict[str, float], Basis]:
 
 @table_cache
 def _decode_correction(model: str, precision: str, tensor_parallel: int) -> float:
-    """Factors from measured rates on a decoding iteration of the physical form."""
+    """Return the factors by which measured rates correct a modelled decoding iteration."""
     row = {
         "model": model,
         "precision": precision,
@@ -148,7 +150,7 @@ def _decode_correction(model: str, precision: str, tensor_parallel: int) -> floa
 
 @table_cache
 def _measured_range() -> tuple[float, float, frozenset[int]]:
-    """Bytes of layers, smallest and largest, and board counts of the rows with a rate."""
+    """Return the range of layer bytes, and the board counts, for which rates were measured."""
     rows = SPEED.measured()
     sizes = [
         layer_bytes(model, precision)
@@ -161,13 +163,14 @@ def _measured_range() -> tuple[float, float, frozenset[int]]:
 def iteration_times(
     model: str, precision: str, board: str, profile: str, tensor_parallel: int = 1
 ) -> IterationTimes:
-    """Return the times of an engine's iterations: modelled ones, scaled to measured rows.
+    """Return the times of an engine's iterations: modelled times, scaled to a user's measurements.
 
-    Rows of table ``llm_iteration`` for this very model on one board of this kind scale prefill and
-    decoding by the geometric mean of measured over modelled times. They name the model, or an alias
-    in table ``llm_models``, and are of full precision or end in another's name, as in
-    ``"Qwen2.5-7B-Instruct-AWQ"``. The shipped rows are of several boards, but a simulation has one,
-    so only a user's rows count here.
+    The scale factors of prefill and of decoding are the geometric means of (measured / modelled
+    time) over the rows of table ``llm_iteration`` for the same model, precision, board and number
+    of boards. A row matches if it has the model's name or an alias in table ``llm_models``; for a
+    precision other than full, the name ends with the precision, as in
+    ``"Qwen2.5-7B-Instruct-AWQ"``. Shipped rows were measured on several boards, and simulated
+    engines run on one, so only a user's rows affect simulations.
 
     Args:
         model: A name in `models`, or an alias in a measured table.
@@ -194,7 +197,7 @@ def iteration_times(
 def _measured_over_modelled(
     model: str, precision: str, board: str, tensor_parallel: int
 ) -> tuple[float, float]:
-    """Factors from a model's measured rows on prefill and decoding; 1 without any."""
+    """Return the scale factors of prefill and decoding; both are 1 without measured rows."""
     names = names_of(model)
     if precision != FULL_PRECISION:
         names = frozenset(f"{name}-{precision}" for name in names)
@@ -219,20 +222,22 @@ def _measured_over_modelled(
 def modelled_iteration_times(
     model: str, precision: str, board: str, profile: str, tensor_parallel: int = 1
 ) -> IterationTimes:
-    """Return the times of an engine's iterations from the fitted model; see `iteration_times`.
+    """Return the times of an engine's iterations by the fitted model; see `iteration_times`.
 
-    A decoding iteration of one sequence launches kernels and reads the layers' and the output
-    matrix's weights, at a speed fitted for each precision. LLM.int8 takes that of full precision by
-    the ratio measured on BLOOM-176B. Each further sequence costs a multiple of a prompt token; each
-    token of context costs reading its keys and values. A prompt token costs twice the layers'
-    parameters in operations, at the throughput of Vidur's rows, and causal attention. With several
-    boards, reading is shared evenly and arithmetic by a fitted power. A vision tower's time is
-    left out.
+    A decoding iteration of one sequence launches kernels and reads the weights of the layers and of
+    the output matrix, at a speed fitted for each precision. For LLM.int8, the time in full
+    precision is multiplied by the ratio measured on BLOOM-176B. Each further sequence takes a
+    fitted multiple of the time of a prompt token; each token of context takes the time to read its
+    keys and values. A prompt token takes two operations per parameter of the layers, at the
+    throughput of Vidur's rows, plus causal attention. With several boards, the time to read is
+    divided by their number, and the time of arithmetic by a fitted power of it. The time of a
+    vision tower is left out.
 
     Returns:
-        The times. Their basis is ``"interpolated"`` on a whole A100-80GB between the sizes and
-        numbers of boards with measured rates, ``"extrapolated"`` beyond them, ``"scaled"`` on a
-        board with measured ratios, ``"assumed"`` on other boards and on slices.
+        The times. On a whole A100-80GB, their basis is ``"interpolated"`` within the measured
+        ranges of model sizes and board numbers, and ``"extrapolated"`` beyond them. It is
+        ``"scaled"`` on a board with measured ratios, and ``"assumed"`` on other boards and on
+        slices.
     """
     if tensor_parallel < 1:
         raise ValueError(

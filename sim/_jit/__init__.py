@@ -1,1 +1,1 @@
-"""Small kernels and memory helpers for the compiled code of `sim`."""
+"""Small compiled functions and memory helpers for the compiled code of `sim`."""

@@ -1,8 +1,8 @@
-"""Hints to the compiler and the processor, for compiled loops over rows anywhere in memory.
+"""Hints to the compiler and the processor, for compiled loops over rows scattered in memory.
 
-Loops prefetch what a later iteration will read (software pipelining). Hints change no result.
-``benchmarks/without.py`` measures what each is worth: the data plane alone takes 1.4 times as long
-without `prefetch`, and 1.2 times as long without `index`.
+Loops prefetch the data that later iterations will read (software pipelining). Hints do not change
+results. ``benchmarks/without.py`` measures the benefit of each hint: the data plane alone takes 1.4
+times as long without `prefetch`, and 1.2 times as long without `index`.
 """
 
 from collections.abc import Callable

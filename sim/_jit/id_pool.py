@@ -1,4 +1,4 @@
-"""Rows of arrays for numbered things that come and go, such as queries."""
+"""Assignment of array rows to numbered objects that come and go, such as queries."""
 
 from math import prod
 from typing import TypeVar
@@ -15,10 +15,11 @@ Item = TypeVar("Item", bound=np.generic)
 
 
 class IdPool:
-    """Gives each number in use a row of an array: the one freed last, or else a new one.
+    """Assigns to each number a row of an array: the row that was freed last, or else a new row.
 
-    ``table``, for ``row_of``, starts with the least number that it covers. Then come the rows of
-    this and all later numbers, or -1. It stays short, because numbers rise and old ones go.
+    The first element of ``table``, which ``row_of`` reads, is the lowest number with an entry. The
+    other elements are the rows of this number and of the following ones, or -1. The table stays
+    short, because numbers increase and old numbers are removed.
     """
 
     def __init__(self) -> None:
@@ -27,7 +28,7 @@ class IdPool:
         self._given = 0
 
     def add(self, number: int) -> int:
-        """Return a row for a number that has none."""
+        """Assign a row to a number that has none, and return it."""
         if not 0 <= number - self.table[0] < len(self.table) - 1:
             self._make_place(number)
         row = self._free.pop() if self._free else self._given
@@ -61,7 +62,7 @@ class IdPool:
 
 @inlined
 def row_of(table: NDArray[np.int64], number: int) -> int:
-    """Return the row of a number in an ``IdPool.table``, a direct-address table; else KeyError."""
+    """Return the row of a number in an ``IdPool.table``; raise KeyError if there is none."""
     at = number - table[0]
     if at < 0 or at >= len(table) - 1 or table[index(1 + at)] < 0:
         raise KeyError
@@ -77,7 +78,7 @@ def aligned(shape: tuple[int, ...], dtype: np.dtype[Item]) -> NDArray[Item]:
 
 
 def grown(array: NDArray[Item], size: int) -> NDArray[Item]:
-    """Return an array with room for ``size`` rows: itself, or an aligned copy twice as long."""
+    """Return the array if it has ``size`` rows, else an aligned copy with twice as many or more."""
     if size <= len(array):
         return array
     longer = aligned((max(size, 2 * len(array)), *array.shape[1:]), array.dtype)

@@ -1,8 +1,8 @@
-"""LSD radix sort: integer keys by digits, the least significant first (Knuth, TAOCP 3, 5.2.5).
+"""LSD radix sort of integer keys: by the least significant digit first (Knuth, TAOCP 3, 5.2.5).
 
-Each pass is a distribution counting sort (Knuth, TAOCP 3, 5.2, algorithm D). It needs no memory of
-its own, which compiled code without reference counts cannot allocate. With a shell sort in its
-place, the data plane alone takes 1.6 times as long (see ``benchmarks/without.py``).
+Each pass is a distribution counting sort (Knuth, TAOCP 3, 5.2, algorithm D). The sort allocates no
+memory, because compiled code without reference counts cannot allocate any. With a shell sort
+instead, the data plane alone takes 1.6 times as long (see ``benchmarks/without.py``).
 """
 
 from scenarios.compiled import in_place, inlined
@@ -14,7 +14,7 @@ MOST_BITS = 13  # most bits of a digit; each value of a digit needs one count
 
 @inlined
 def value_range(keys: Ints, n: int) -> tuple[int, int]:
-    """Return the least and the largest of ``keys[:n]``, n at least 1; O(n)."""
+    """Return the least and the largest of ``keys[:n]``, where n is at least 1; O(n)."""
     least, most = keys[0], keys[0]
     for i in range(1, n):
         least, most = min(least, keys[i]), max(most, keys[i])
@@ -25,11 +25,12 @@ def value_range(keys: Ints, n: int) -> tuple[int, int]:
 def radix_sort(
     keys: Ints, values: Ints, n: int, least: int, most: int, shift: int, bits: int
 ) -> None:
-    """Sort ``keys[:n]``, and ``values[:n]`` alike, by ``(key - least) >> shift``.
+    """Sort ``keys[:n]`` and the corresponding ``values[:n]`` by ``(key - least) >> shift``.
 
-    The sort is stable and takes O(n + 2**bits) for each digit of so many ``bits``; ``least`` and
-    ``most`` are those of the keys. With h half the length of ``values``, ``values[h:]`` and
-    ``keys[h:2 * h]`` are the second buffer; ``keys[2 * h:]`` counts digits.
+    The sort is stable. A digit has ``bits`` bits, and each digit takes O(n + 2**bits). ``least``
+    and ``most`` are the least and the largest key. With h half the length of ``values``,
+    ``values[h:]`` and ``keys[h:2 * h]`` are used as the second buffer, and ``keys[2 * h:]`` as
+    counters of digits.
     """
     # A pass moves all to the other buffer. It is stable, so it keeps the order by lower digits.
     half = len(values) // 2
@@ -47,7 +48,7 @@ def radix_sort(
 def _move_by_digit(
     keys: Ints, values: Ints, n: int, source: int, target: int, least: int, shift: int, bits: int
 ) -> None:
-    """Move ``n`` keys from one buffer to the other in order of one digit: a counting sort."""
+    """Move ``n`` keys from one buffer to the other, sorted by one digit: a counting sort."""
     counts, digits = keys[2 * (len(values) // 2) :], 1 << bits
     for digit in range(digits):
         counts[digit] = 0

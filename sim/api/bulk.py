@@ -1,4 +1,4 @@
-"""Operations of the planning context on many plans, queries or records at once."""
+"""Operations of the planning context that handle many plans, queries or records at once."""
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, Protocol
@@ -12,38 +12,39 @@ from sim.api.truth import Truth
 
 
 class BulkOperations(Protocol):
-    """``context.bulk``, for planners that plan for many queries together."""
+    """The interface ``context.bulk``, for planners that plan for many queries together."""
 
     @property
     def running_by_id(self) -> Mapping[int, Query]:
-        """The queries of ``context.running`` by id, in that order."""
+        """The queries of ``context.running``, keyed by id, in order of arrival."""
 
     @property
     def searching(self) -> tuple[Query, ...]:
-        """Queries whose search of an earlier call is still under way; leave them alone."""
+        """Queries whose search from an earlier call is not over; do not plan for them now."""
 
     def last_departed(self) -> Iterator[Query]:
-        """Yield the last 1,000 departed queries, the latest first."""
+        """Yield the last 1,000 departed queries, from the latest to the earliest."""
 
     def last_counts(self) -> Ints:
-        """Return the requests born and the good ones in each running query's last window.
+        """Return the numbers of requests and of good requests in each running query's last window.
 
-        Shape (Q, 2), in the order of ``context.running``; 0 where no window was judged.
+        The shape is (Q, 2), in the order of ``context.running``. Both numbers are 0 if no window of
+        the query has been judged.
         """
 
     def view(self, query: Query, choices: Choices = DEFAULT_CHOICES) -> PlanView:
         """Return the plans that the cluster and the query's device can run, as arrays.
 
-        By default the plans are those of ``context.candidates``, in the order of enumeration.
+        By default, the plans are those of ``context.candidates`` in its order ``"enumeration"``.
         """
 
     def truth(self, query: Query, choices: Choices = DEFAULT_CHOICES) -> Truth:
-        """Return what is true of a living query now, for planners with ``sees_truth = True``."""
+        """Return a living query's true properties now, for planners with ``sees_truth = True``."""
 
     def features(self, of: Query | str) -> Floats:
-        """Return features of the items that profiling a query or a data set uses.
+        """Return features of the items on which a query or a data set is profiled.
 
-        Shape (items, 4): log size, log output length, and two indicators of difficulty.
+        The shape is (items, 4): log size, log output length, and two indicators of difficulty.
         """
 
     def predict_many(
@@ -65,22 +66,23 @@ class BulkOperations(Protocol):
             query: a waiting or running query.
             view: a view of its plans.
             indices: numbers of the plans in the view, shape (K,).
-            operator_time_s: mean time of each operator on profiling hardware, shape (K, N), or (N,)
-                if all plans share it.
+            operator_time_s: mean time of each operator on profiling hardware, in seconds, shape (K,
+                N), or (N,) if it is the same for all plans.
             time_cv: coefficient of variation of the pipeline's total time, shape (K,) or a number;
                 see ``Measurement.time_cv``.
-            load: ``"present"``; or a utilisation below 1 of every station off the device, unless
-                the query alone causes a higher one. The backhaul always has its present load.
+            load: ``"present"`` for the present load; or the utilisation, below 1, that every
+                station off the device is assumed to have, unless the query alone causes a higher
+                one. The backhaul always has its present load.
             normalised: see ``Measurement.normalised``, shape (K, 2) or (2,).
             row: row of ``operator_time_s``, ``time_cv`` and ``normalised`` for each plan, shape
                 (K,), if these have one row per configuration; by default one row per plan.
-            slower: factors of operator times on the device, and elsewhere.
-            links_slower: factor of the time that the query's messages spend on links, propagation
-                and batching waits included. It does not change the load of the backhaul.
+            slower: factors that multiply operator times on the device, and on nodes.
+            links_slower: factor that multiplies the time of the query's messages on links, as well
+                as propagation and batching waits. It does not change the load of the backhaul.
 
         Returns:
-            Mean and SLO quantile of latency in seconds, each of shape (K,); infinite if a station
-            or a link would be overloaded.
+            Mean and SLO quantile of latency in seconds, each of shape (K,). Both are infinite for a
+            plan with which a station or a link would be overloaded.
         """
 
     def first_that_fits(
@@ -88,17 +90,18 @@ class BulkOperations(Protocol):
         wanted: Sequence[tuple[Query, Sequence[Plan]]],
         beside: Sequence[tuple[Query, Plan]] = (),
     ) -> list[int | None]:
-        """Return for each query the number of the first of its plans that fits, or None.
+        """Return for each query the index of its first plan that fits, or None if none fits.
 
-        Queries are served in turn: a plan that fits holds its room while later queries are tried.
-        Each plan that is tried is charged as ``fits``. For ``beside`` see ``context.fits``.
+        Queries are handled in turn: the resources of a plan that fits are reserved while the plans
+        of later queries are checked. Each check is charged like a call of ``context.fits``, which
+        also describes ``beside``.
         """
 
     def recall_each(self, keys: Iterable[Hashable]) -> Iterator[Any | None]:
-        """Yield for each key its latest record that is visible to all, or None."""
+        """Yield for each key its latest record that all searches can see, or None."""
 
     def settled(self, keys: Sequence[Hashable]) -> list[bool]:
-        """Return for each key whether all of its records are visible to all by now."""
+        """Return for each key whether all searches can see all of its records now."""
 
     def log_candidate(
         self,
@@ -110,14 +113,15 @@ class BulkOperations(Protocol):
         price: float | None = None,
         reason: str = "",
     ) -> None:
-        """Log a plan that was considered, for ``compass-lab explain``; it changes nothing.
+        """Log a plan that was considered, for ``compass-lab explain``; the plan is not deployed.
 
         Args:
-            query: its query.
+            query: the query.
             plan: the plan.
             role: ``"feasible"``, ``"offered"``, ``"chosen"``, ``"refused"``, or a word of your own.
-            latency_s: believed SLO quantile of latency.
-            accuracy: believed mean accuracy.
-            price: what it would pay at the prices of resource pools, if there are any.
+            latency_s: predicted SLO quantile of latency, in seconds.
+            accuracy: predicted mean accuracy.
+            price: cost of the plan at the prices of resource pools, if the planner uses such
+                prices.
             reason: one sentence.
         """

@@ -1,4 +1,4 @@
-"""What planning costs: the declared cost of each operation."""
+"""The cost of planning: the declared planning seconds of each operation."""
 
 CHARGES_S = {
     "profile": 1e-3,

@@ -1,4 +1,4 @@
-"""Allocations that a space of plans offers."""
+"""Allocations that the plans of a plan space may have."""
 
 from dataclasses import dataclass
 
@@ -9,20 +9,21 @@ MOST_WAIT_S = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """Which allocations a space offers an operator off the device, for each GPU profile.
+    """The allocations that a plan space has for an operator off the device, for each GPU profile.
 
-    The space grows with the product of the numbers of choices, raised to the number of operators on
-    GPUs. The default is the smallest space.
+    The number of plans grows as the product of the numbers of choices, raised to the number of
+    operators on GPUs. The default choices make the smallest space.
 
     Args:
-        thread_percents: shares of an instance's threads, for operators of kind ``gpu``.
-        max_batches: largest batches, likewise.
+        thread_percents: percentages of an instance's threads, for operators of kind ``gpu``.
+        max_batches: largest batch sizes, for operators of kind ``gpu``.
         replicas: replicas of operators of kinds ``gpu`` and ``llm``.
         cores: replicas of operators of kind ``cpu``.
-        max_wait_s: longest wait for a batch to fill, where a batch may be larger than 1.
+        max_wait_s: longest time in seconds that a server waits for a full batch, if the largest
+            batch is above 1.
 
     Raises:
-        ValueError: a value is out of range, or there are none.
+        ValueError: a value is out of range, or a parameter has no values.
     """
 
     thread_percents: tuple[int, ...] = (100,)

@@ -2,4 +2,4 @@
 
 
 class PlannerError(Exception):
-    """A planner asked the planning context for something that makes no sense."""
+    """A planner called an operation of the planning context with invalid arguments or too late."""

@@ -1,4 +1,4 @@
-"""What profiling shows: measurements of configurations, and estimates of plans made from them."""
+"""Profiling results: measurements of configurations, and estimates of plans from measurements."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,15 +16,15 @@ from sim.api.prediction import DagPath
 
 @dataclass(frozen=True)
 class Measurement:
-    """What profiling one configuration on n items has shown, N operators.
+    """The results of profiling one configuration, with N operators, on n items.
 
     Args:
         configuration: the configuration.
         items: numbers of the items, ascending, shape (n,).
         accuracy: accuracy on each item, shape (n,).
         operator_time_s: time of each operator on each item on the profiling hardware, shape (n, N).
-        size: size of each item over the mean, shape (n,).
-        allowance: how many times the latency bound each item may take, shape (n,).
+        size: size of each item relative to the mean, shape (n,).
+        allowance: factor by which the latency bound is multiplied for each item, shape (n,).
     """
 
     configuration: Configuration
@@ -46,7 +46,7 @@ class Measurement:
 
     @property
     def accuracy_variance(self) -> float:
-        """Sample variance of accuracy between items; nan below two items."""
+        """Sample variance of accuracy between items; nan if there are fewer than two."""
         return self._accuracy_moments[1]
 
     @property
@@ -56,12 +56,12 @@ class Measurement:
 
     @property
     def time_cv(self) -> float:
-        """Coefficient of variation of the pipeline's total time over allowance, between items."""
+        """Coefficient of variation between items of the pipeline's total time over allowance."""
         return self._time_moments[1] if self.count else 0.0
 
     @property
     def normalised(self) -> tuple[float, float]:
-        """What dividing by allowances does to the mean of the pipeline's time, and of a constant.
+        """Ratios of means after and before division by allowances: of total time, of a constant.
 
         Both are 1 unless the application states latency per output length.
         """
@@ -96,7 +96,7 @@ def _time_moments(times_s: Floats, allowance: Floats) -> tuple[Floats, float, fl
 
 @dataclass(frozen=True)
 class Estimate:
-    """What is believed of a plan, or of a configuration alone, from profiling without queueing.
+    """An estimate of a plan, or of a configuration alone, from profiling results without queueing.
 
     Args:
         measurement: what was measured of the configuration.
@@ -104,11 +104,11 @@ class Estimate:
         latency_quantile: the SLO's quantile, from 0 to 1.
         latency_factors: per operator, time under the plan over that on profiling hardware, shape
             (N,); None for a configuration alone.
-        fixed_s: propagation delays of the plan, and the longest waits for batches to fill, in
+        fixed_s: propagation delays of the plan, plus the longest waits for full batches, in
             seconds.
-        transfer_s: nominal transmission time of all messages of a request of mean size, seconds.
-        cost_usd_per_hour: list price of the plan and egress; None for a configuration alone.
-        ways: the ways through the operators, if there is more than one.
+        transfer_s: nominal transmission time of all messages of a request of mean size, in seconds.
+        cost_usd_per_hour: list price of the plan plus egress; None for a configuration alone.
+        ways: the paths through the operators, if there is more than one.
     """
 
     measurement: Measurement
@@ -122,7 +122,7 @@ class Estimate:
 
     @property
     def count(self) -> int:
-        """Items that the estimate rests on."""
+        """Number of items on which the estimate is based."""
         return self.measurement.count
 
     @property
@@ -137,9 +137,9 @@ class Estimate:
 
     @cached_property
     def latency_s(self) -> Floats:
-        """Latency of each item under the plan over its allowance, no queueing, shape (n,).
+        """Latency of each item under the plan, over its allowance, without queueing; shape (n,).
 
-        Where operators fork and join, each item takes its slowest way.
+        Where operators fork and join, the latency is that of the item's slowest path.
         """
         if self.latency_factors is None:
             raise ValueError("a configuration alone has no latency; profile a plan")
@@ -173,11 +173,11 @@ class Estimate:
         return float(np.quantile(latency_s, self.latency_quantile)) if len(latency_s) else nan
 
     def accurate_enough(self, slo: SLO) -> bool:
-        """Return whether the accuracy part of an SLO looks met; False when nothing was measured."""
+        """Return whether the estimate meets the accuracy floor; False if nothing was measured."""
         return self.count > 0 and (slo.accuracy is None or self.accuracy_mean >= slo.accuracy)
 
     def meets(self, slo: SLO) -> bool:
-        """Return whether every part of an SLO looks met; False when nothing was measured."""
+        """Return whether the estimate meets all parts of the SLO; False if nothing was measured."""
         if not self.accurate_enough(slo):
             return False
         if self.latency_factors is None:

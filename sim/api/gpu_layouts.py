@@ -1,4 +1,4 @@
-"""How the cards of a node can be partitioned, for planners that pack instances themselves."""
+"""The ways to partition the cards of a node, for planners that pack instances themselves."""
 
 from collections import Counter
 
@@ -8,11 +8,12 @@ from scenarios.cluster import Node
 
 
 def gpu_layouts(node: Node) -> tuple[dict[str, int], ...]:
-    """List what one card of a node can hold at most.
+    """Return the maximal combinations of instances that one card of a node can have.
 
     Returns:
-        The number of instances of each profile that candidates ask for, in each maximal legal
-        layout; empty if the node has no GPU. Any smaller set of instances fits too.
+        For each maximal legal layout, the number of instances of each profile that occurs in
+        candidate plans; empty if the node has no GPU. A card can also have any subset of these
+        instances.
     """
     if node.gpu_board is None:
         return ()
@@ -22,7 +23,7 @@ def gpu_layouts(node: Node) -> tuple[dict[str, int], ...]:
 
 @table_cache
 def _most(board: str, names: tuple[str, ...]) -> tuple[tuple[int, ...], ...]:
-    """List what one card of a board can hold at most, as instances of each of some profiles."""
+    """Return the maximal combinations for one card of a board: instances by profile."""
     counts = {
         tuple(Counter(profile for profile, _ in layout).get(name, 0) for name in names)
         for layout in maximal_layouts(board, names)

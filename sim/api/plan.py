@@ -1,4 +1,4 @@
-"""Plans: a configuration, a placement and an allocation; and what they cost."""
+"""Plans, which consist of configuration, placement and allocations; and their prices."""
 
 from dataclasses import dataclass, field
 from math import fsum
@@ -12,18 +12,19 @@ CORE = "core"
 
 @dataclass(frozen=True, slots=True)
 class Allocation:
-    """What one operator gets on its node.
+    """The resources that one operator gets on its node.
 
     Args:
         profile: ``"device"`` on the user's device, ``"core"`` for CPU cores, or the name of a
             GPU partition profile such as ``"1g.5gb"``.
-        replicas: as many cores or GPU instances; each is a server of the station.
-        max_batch: most requests that a server takes at once; for a language model, most sequences
-            that an engine generates at once.
-        max_wait_s: longest that a free server waits for a batch to fill.
-        processes: processes of the operator that share each instance by MPS; each is a server.
-        thread_percent: active threads of each instance that the operator's processes are limited
-            to together, by MPS; below 100, other operators may get what is left.
+        replicas: the number of cores or GPU instances; each is a server of the station.
+        max_batch: largest number of requests that a server takes at once; for a language model, of
+            sequences that an engine generates at once.
+        max_wait_s: longest time in seconds that a free server waits for a full batch.
+        processes: number of processes of the operator that share each instance by MPS; each process
+            is a server.
+        thread_percent: limit by MPS on the active threads of each instance that all processes of
+            the operator may use together; if it is below 100, other operators may get the rest.
     """
 
     profile: str
@@ -35,7 +36,7 @@ class Allocation:
 
     @property
     def servers(self) -> int:
-        """Servers of a station with this allocation."""
+        """Number of servers of a station with this allocation."""
         return self.replicas * self.processes
 
     def __str__(self) -> str:
@@ -48,12 +49,12 @@ class Allocation:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How a query is served. Plans are compared by value; their hash is computed once.
+    """A plan, which says how a query is served. Plans compare by value; hashes are computed once.
 
     Args:
-        configuration: all knobs chosen.
-        placement: node of each operator; the cluster picks the machine.
-        allocation: what each operator gets there.
+        configuration: the values of all knobs.
+        placement: node of each operator; the cluster chooses the machine.
+        allocation: the resources of each operator on its node.
     """
 
     configuration: Configuration
@@ -69,11 +70,11 @@ class Plan:
         return self._hash
 
     def __reduce__(self) -> tuple[type["Plan"], tuple[object, ...]]:
-        """Drop the hash, because string hashes differ between processes."""
+        """Pickle without the hash, because string hashes differ between processes."""
         return Plan, (self.configuration, self.placement, self.allocation)
 
     def list_price_usd_per_hour(self, cluster: Cluster) -> float:
-        """Return the price if no other query shares the plan's stations, in dollars per hour."""
+        """Return the plan's price per hour, in dollars, if no other query shares its stations."""
         return fsum(
             operator_price_usd_per_hour(cluster, node, share)
             for node, share in zip(self.placement, self.allocation, strict=True)

@@ -1,4 +1,4 @@
-"""All plans of a query as arrays."""
+"""All plans that a query can have, as arrays."""
 
 from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
@@ -21,18 +21,18 @@ ACCESS_S, BACKHAUL_S, BACKHAUL_UP_S, FIXED_S = range(4)
 
 @dataclass(frozen=True, slots=True)
 class StationKind:
-    """A kind of station off the device.
+    """A kind of station that is not on a device.
 
-    Two queries share a real station if kinds and operator keys of their plans agree.
+    Two queries can share a station if their plans have the same kind and operator key there.
 
     Args:
         operator: index of the operator that it serves.
         node: where it is.
         profile: ``"core"`` or a GPU profile.
-        thread_percent: share of each instance's threads.
+        thread_percent: percentage of each instance's threads.
         replicas: cores or GPU instances that one station takes.
-        servers: servers that its members share.
-        max_batch: most requests that a server takes at once.
+        servers: servers that the members of the station share.
+        max_batch: largest number of requests that a server takes at once.
     """
 
     operator: int
@@ -46,10 +46,10 @@ class StationKind:
 
 @dataclass(frozen=True, eq=False)
 class WayView:
-    """One way through the operators, under all plans of a view.
+    """One path through the operators, under all plans of a view.
 
-    The times are those of ``sim.api.prediction.DagPath`` in seconds, each of shape (P,);
-    ``operators`` are those on the way, shape (n,).
+    The times are those of ``sim.api.prediction.DagPath``, in seconds, each of shape (P,).
+    ``operators`` are the operators on the path, shape (n,).
     """
 
     operators: Ints
@@ -61,18 +61,19 @@ class WayView:
 
 @dataclass(frozen=True, eq=False)
 class Records:
-    """The plans of a view in order of their configurations.
+    """The values of a view's plans, sorted by configuration.
 
-    Searches look at all plans of a configuration together, so these lie together in memory.
+    Searches read all plans of a configuration together, so these are adjacent in memory.
 
     Args:
-        order: the plans in this order, shape (P,).
-        ends: where those of each configuration begin, and the last end, shape (C + 1,).
-        place: where each plan is in it, shape (P,).
+        order: indices of the plans, sorted by configuration, shape (P,).
+        ends: where the plans of each configuration begin in ``order``, and where the last ones end,
+            shape (C + 1,).
+        place: position of each plan in ``order``, shape (P,).
         served: columns ``station``, ``operator_key``, ``servers``, ``at_once``, and the factors of
             latency, of capacity and of crowding, shape (P, N, 7).
         met: ``access_s``, ``backhaul_s``, ``backhaul_up_s`` and ``fixed_s`` of all edges, and then
-            of each of W ways, shape (P, 1 + W, 4).
+            of each of W paths, shape (P, 1 + W, 4).
     """
 
     order: Ints
@@ -83,44 +84,48 @@ class Records:
 
 
 class PlanSource(Protocol):
-    """Makes plans from their numbers."""
+    """Constructs plans from their numbers."""
 
     def plan(self, index: int) -> Plan:
-        """Return plan number ``index``; the same object every time."""
+        """Return plan number ``index``; later calls return the same object."""
 
 
 @dataclass(frozen=True, eq=False)
 class PlanView:
-    """All plans that a query's device can take part in: P plans, N operators, K station kinds.
+    """All plans that the cluster and the query's device can run: P plans, N operators, K kinds.
 
-    The figures are those that the planning context gives for single plans, at nominal speeds.
-    Arrays are read-only. Similar queries share them.
+    The values equal those that the planning context gives for single plans, at nominal speeds.
+    Arrays are read-only; views of similar queries share them.
 
     Args:
         configuration: index of the plan's configuration, shape (P,).
-        layout: number of its layout, which is its placement with its allocation, shape (P,).
-        latency_factors: time of a lone request over that on profiling hardware, shape (P, N).
-        capacity_factors: what a request takes of a server over its profiled time, shape (P, N).
+        layout: number of the plan's layout, which is its placement with its allocations, shape
+            (P,).
+        latency_factors: time of a request that is served alone, over that on profiling hardware,
+            shape (P, N).
+        capacity_factors: server time that a request takes, over its profiled time, shape (P, N).
         crowded_factors: time of a request on a full server over its profiled time, shape (P, N).
         at_once: requests that a server serves at the same time, shape (P, N); above 1 for
             language models.
         servers: servers of each operator's station, shape (P, N).
         access_s: transmission time of all messages on the access uplink, shape (P,).
-        backhaul_s: that of all messages on the backhaul and of the answer, shape (P,).
-        backhaul_up_s: the part of it on the backhaul to the cloud, where others send too, shape
+        backhaul_s: transmission time of all messages on the backhaul, and of the answer, shape
             (P,).
+        backhaul_up_s: the part of ``backhaul_s`` on the backhaul to the cloud, which other queries
+            share, shape (P,).
         fixed_s: propagation delays and longest batching waits, shape (P,). Where operators fork and
-            join, the sum over all of them, as if one came after the other.
-        ways: the ways through the operators, each with what is met on it; one for a chain.
+            join, the sum over all operators, as if they formed a chain.
+        ways: the paths through the operators, each with its times; one path for a chain.
         list_price_usd_per_hour: price if no other query shares the plan's stations, shape (P,).
-        cost_usd_per_hour: that and egress, shape (P,).
+        cost_usd_per_hour: the list price plus egress, shape (P,).
         stations: the kinds of station that plans use; the same for all queries.
-        station: which of them each operator uses, -1 on the device, shape (P, N).
-        operator_key: a number of each operator's own and upstream knob values, shape (P, N); equal
-            numbers mean equal values, in the views of all queries.
-        space: the space that the plans are from; for the planning context.
-        number: their numbers there, shape (P,).
-        records: the figures once more, for compiled functions.
+        station: index in ``stations`` of the kind that each operator uses; -1 on the device, shape
+            (P, N).
+        operator_key: a number that identifies the values of each operator's own and upstream knobs,
+            shape (P, N); equal numbers mean equal values, also between views of different queries.
+        space: the plan space to which the plans belong; for the planning context.
+        number: numbers of the plans in that space, shape (P,).
+        records: the same values in another layout, for compiled functions.
     """
 
     configuration: Ints
@@ -148,7 +153,7 @@ class PlanView:
         return len(self.configuration)
 
     def at_speed(self, speed: Floats) -> "PlanView":
-        """Return the view if operators ran faster by some factors, shape (P, N)."""
+        """Return the view with operators that run faster by some factors, shape (P, N)."""
         return recorded(
             replace(
                 self,
@@ -163,13 +168,13 @@ class PlanView:
         return self.space.plan(self.number.item(index))
 
     def index_of(self, plan: Plan) -> int | None:
-        """Return the number of a plan in the view, or None if it is not there."""
+        """Return the number of a plan in the view, or None if the view does not have the plan."""
         alike = np.flatnonzero(self.configuration == plan.configuration.index).tolist()
         return next((index for index in alike if self.plan(index) == plan), None)
 
 
 def recorded(view: PlanView) -> PlanView:
-    """Return a view with its records of how operators are served."""
+    """Return a copy of the view with its ``records`` filled in."""
     columns = (
         view.station,
         view.operator_key,

@@ -13,24 +13,23 @@ from sim.api.context import PlanningContext
 
 
 class Planner(ABC):
-    """Decides which plan serves which query. Subclass it and write ``plan``; that is all.
+    """Base class of planners, which decide which plan serves which query; override ``plan``.
 
-    ``__init__`` stores its keyword arguments under their own names, unchanged. The object keeps
-    nothing else between calls, except random generators that ``__init__`` seeds from a parameter.
-    They start anew in each run and after each crash of the planner's process. What a planner
-    learns goes through ``context.remember`` and ``context.recall``.
+    ``__init__`` stores its keyword arguments unchanged in attributes of the same names. The object
+    keeps no other state between calls, except random generators that ``__init__`` seeds from a
+    parameter; they are seeded anew in each run and after each crash of the planner's process. A
+    planner keeps what it learns by ``context.remember`` and ``context.recall``.
 
-    Class attributes, which a subclass may set or take as parameters:
-        budget_s: most planning seconds that one search for one query may use. When they are spent,
-            profiling returns what is already known, and ``deploy`` still works.
-        replan_every_s: also call ``plan`` periodically, at the first tick of each period; None for
-            arrivals, departures, refusals, failures and recoveries only.
-        query_records: names of what it remembers of single queries, under keys of the form
-            ``(name, query.id)``. The world drops these records once 1,000 other queries have
-            departed after the query, so that memory does not grow with the horizon. Other records
-            last to the end.
-        sees_truth: whether it uses ``context.bulk.truth``, which no deployed planner could. Such a
-            planner is a bound that others are compared with; results label it.
+    Class attributes, which a subclass may set or take as parameters: budget_s: largest number of
+        planning seconds that one search for one query may use. When they are used up, profiling
+        returns only earlier results, and ``deploy`` still works. replan_every_s: also call ``plan``
+        periodically, at the first tick of each period; None for arrivals, departures, refusals,
+        failures and recoveries only. query_records: names of records about single queries, whose
+        keys are ``(name, query.id)``. The world drops these records after the query and then 1,000
+        other queries have departed, so that memory does not grow with the horizon. Other records
+        are kept to the end of the run. sees_truth: whether the planner uses ``context.bulk.truth``,
+        which no planner in a real system could. Such a planner is a bound with which others are
+        compared; results label it as such.
     """
 
     budget_s: float = 5.0
@@ -41,31 +40,32 @@ class Planner(ABC):
     def check_parameters(  # noqa: B027 -- a hook that few need
         self, pipeline: Pipeline, cluster: Cluster
     ) -> None:
-        """Refuse parameters that cannot work with an application and a cluster.
+        """Raise PlannerError if a parameter is not valid for an application and a cluster.
 
-        Called before a run begins. An error here ends the run with its one-sentence message.
+        This method is called before a run begins. An error ends the run with the error's message,
+        which is one sentence.
 
         Args:
             pipeline: the application's operators, knobs and configurations.
             cluster: the nodes, their machines and prices.
 
         Raises:
-            PlannerError: some parameter is not right; the message begins with its name.
+            PlannerError: a parameter is not valid; the message begins with the parameter's name.
         """
 
     @abstractmethod
     def plan(self, context: PlanningContext) -> None:
-        """Look at the world through the planning context, and deploy plans.
+        """Observe the world through the planning context, and deploy plans.
 
-        Called at every trigger. The world stands still during the call. Only the clock of each
-        query's search advances, by what the planning context charges.
+        This method is called at every trigger. The world does not change during the call; only the
+        clock of each query's search advances, by the durations that the planning context charges.
 
         Args:
             context: the planning context, valid during this call only.
         """
 
     def parameters(self) -> dict[str, Any]:
-        """Return the parameters that make an equal planner, by name."""
+        """Return the parameters with which an equal planner can be constructed, by name."""
         return {key: value for key, value in vars(self).items() if key not in generators(self)}
 
     def __repr__(self) -> str:
@@ -74,7 +74,7 @@ class Planner(ABC):
 
 
 def generators(planner: Planner) -> dict[str, Generator | Random]:
-    """Return the random generators that a planner keeps, by name."""
+    """Return the random generators in a planner's attributes, by name."""
     kept = vars(planner).items()
     return {key: value for key, value in kept if isinstance(value, Generator | Random)}
 

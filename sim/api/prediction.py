@@ -1,4 +1,4 @@
-"""Predictions of what a plan does for a query under the present load."""
+"""Predictions of a plan's latency, accuracy and cost for a query under the present load."""
 
 from dataclasses import dataclass
 from math import inf
@@ -8,12 +8,12 @@ from scenarios.slo import SLO
 
 @dataclass(frozen=True, slots=True)
 class DagPath:
-    """What a request meets on one way through the operators of a plan.
+    """The times of a request on links along one path through the operators of a plan.
 
     Args:
-        operators: the operators on it.
-        access_s: transmission time of its messages on the access uplink, in seconds.
-        backhaul_s: transmission time on the backhaul, and of the answer, in seconds.
+        operators: the operators on the path.
+        access_s: transmission time of the request's messages on the access uplink, in seconds.
+        backhaul_s: transmission time of messages on the backhaul, and of the answer, in seconds.
         backhaul_up_s: the part of ``backhaul_s`` on the way up to the cloud, in seconds.
         fixed_s: propagation delays and batching waits, in seconds.
     """
@@ -27,14 +27,14 @@ class DagPath:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What a plan is believed to do for a query under the present load.
+    """The predicted latency, accuracy and cost of a plan for a query under the present load.
 
     Args:
-        latency_mean_s: mean sojourn in seconds; infinite if a station or link would be overloaded.
-        latency_quantile_s: the SLO's quantile of it.
-        utilisation: that of each operator's station, the query included.
+        latency_mean_s: mean latency in seconds; infinite if a station or link would be overloaded.
+        latency_quantile_s: the SLO's quantile of latency, in seconds.
+        utilisation: utilisation of each operator's station, including the load of the query.
         accuracy_mean: mean accuracy of the configuration as profiled.
-        cost_usd_per_hour: list price of the plan, and egress.
+        cost_usd_per_hour: list price of the plan plus egress.
     """
 
     latency_mean_s: float
@@ -44,9 +44,10 @@ class Prediction:
     cost_usd_per_hour: float
 
     def meets(self, slo: SLO) -> bool:
-        """Return whether every part of an SLO would be met.
+        """Return whether the plan is predicted to meet every part of an SLO.
 
-        Without a latency bound, an infinite latency still fails: requests must be answered.
+        An infinite latency does not meet an SLO without a latency bound either, because requests
+        must be answered.
         """
         bound_s = inf if slo.latency_s is None else slo.latency_s
         return (

@@ -1,4 +1,4 @@
-"""The truth about a query, for planners that are bounds for others."""
+"""The true properties of a query, for planners that serve as bounds for other planners."""
 
 from dataclasses import dataclass
 
@@ -8,15 +8,17 @@ from sim.api.plan_view import PlanView
 
 @dataclass(frozen=True, eq=False)
 class Truth:
-    """What is true of a query now; C configurations, N operators.
+    """The true properties of a query now; there are C configurations and N operators.
 
     Args:
-        view: its plans with the present speed of its device, and the links of the rest of its life.
+        view: the query's plans, at the present speed of its device and with its links for the rest
+            of its lifetime.
         operator_time_s: mean time of each operator on profiling hardware, shape (C, N).
-        time_cv: coefficient of variation of the pipeline's total time over allowance, shape (C,).
-        normalised: what dividing by allowances does to the mean of the pipeline's time, and of a
-            constant, shape (C, 2).
-        accuracy: expected accuracy on the content as it is now, shape (C,).
+        time_cv: coefficient of variation of the pipeline's total time over the allowance, shape
+            (C,).
+        normalised: factors by which dividing by allowances changes the mean of the pipeline's time,
+            and of a constant, shape (C, 2).
+        accuracy: expected accuracy on the present content, shape (C,).
     """
 
     view: PlanView

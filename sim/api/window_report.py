@@ -1,4 +1,4 @@
-"""What a deployed service observes of its queries."""
+"""Observations of a deployed service about its queries."""
 
 from dataclasses import dataclass
 
@@ -9,16 +9,16 @@ class WindowReport:
 
     Args:
         end_s: end of the window in seconds.
-        born: requests born.
-        good: completed within the latency bound.
-        completed: completed, in time or late.
-        latency_mean_s: mean sojourn of the completed ones; nan if there are none.
+        born: number of requests born.
+        good: number of requests completed within the latency bound.
+        completed: number of requests completed, in time or late.
+        latency_mean_s: mean latency of the completed requests; nan if there are none.
         latency_quantile_s: the SLO's quantile; requests not completed when the window was judged
             count as infinitely late.
-        waiting_s: mean of queueing and batching, by operator.
+        waiting_s: mean time of queueing and batching, by operator.
         compute_s: mean service time, by operator.
-        transfer_s: mean time on links towards each operator, and last of the answer.
-        cost_usd: attributed cost.
+        transfer_s: mean time on the links to each operator; the last element is that of the answer.
+        cost_usd: cost attributed to the query, in dollars.
     """
 
     end_s: float

@@ -10,7 +10,7 @@ from sim.api.plan import Plan
 
 
 class WorldState(Protocol):
-    """``context.world``: the application, the cluster, and what is deployed. Nothing is charged."""
+    """``context.world``: the application, the cluster, and deployed plans. Reading it is free."""
 
     @property
     def pipeline(self) -> Pipeline:
@@ -25,17 +25,17 @@ class WorldState(Protocol):
         """Nodes, machines and prices."""
 
     def machines_up(self, node: str) -> int:
-        """Return how many machines of a node are up."""
+        """Return how many machines of a node work, that is, have not failed."""
 
     def free_cores(self, node: str) -> int:
-        """Return the free cores of a node's machines that are up."""
+        """Return the number of free cores on a node's machines that work."""
 
     def free_instances(self, node: str, profile: str) -> int:
-        """Return how many more GPU instances of a profile a node could create."""
+        """Return how many more GPU instances of a profile could be created on a node now."""
 
     @property
     def last_release_s(self) -> float | None:
-        """When a deployment last released resources or a machine recovered, in seconds, or None."""
+        """Last time a deployment released resources or a machine recovered, in s, or None."""
 
     @property
     def plans(self) -> Mapping[int, Plan]:
@@ -43,16 +43,17 @@ class WorldState(Protocol):
 
     @property
     def loading(self) -> Mapping[int, Plan]:
-        """Plans that are being loaded, by query id. Another order discards what was loaded."""
+        """Plans that are being loaded, by query id; a new order cancels the loading."""
 
     def active_since_s(self, query: Query) -> float | None:
-        """Return since when a query's active plan serves it, in seconds; None without one."""
+        """Return the time in seconds when a query's active plan became active; None without one."""
 
     def refusal(self, query: Query, plan: Plan) -> str | None:
-        """Return why no machines could ever serve a query by a plan, or None."""
+        """Return the reason why no machines can ever serve a query by a plan; None if some can."""
 
     def capacity_factors(self, query: Query, plan: Plan) -> tuple[float, ...]:
-        """Return per operator the server time of a request over its profiled time.
+        """Return, per operator, the ratio of the server time of a request to its profiled time.
 
-        It is below the latency factor for language models, which serve requests concurrently.
+        For language models, it is below the latency factor, because an engine serves several
+        requests at once.
         """

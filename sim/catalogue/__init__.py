@@ -1,1 +1,1 @@
-"""Nominal service times and memory of operators on machines, before anything runs."""
+"""Nominal service times and memory needs of operators on machines."""

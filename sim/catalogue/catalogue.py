@@ -1,7 +1,8 @@
-"""Catalogue figures, which planners may know.
+"""The catalogue: nominal service times, capacities and delays, which planners may read.
 
-Latency factors multiply service times measured on the reference hardware. A device is taken at the
-nominal speed of its model and a link at the median of its technology; the true ones are hidden.
+Latency factors multiply service times that were measured on the reference hardware. A device has
+the nominal speed of its model, and a link has the median capacity and delay of its technology; the
+true values are hidden.
 """
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
@@ -27,7 +28,7 @@ UP, DOWN = "up", "down"
 
 @dataclass(frozen=True, slots=True)
 class Crossing:
-    """One direction of one link that a message crosses."""
+    """A link, in one direction, that a message is sent over."""
 
     link: str  # ``"access"`` between device and edge site, ``"backhaul"`` between site and cloud
     direction: str  # ``"up"`` or ``"down"``
@@ -36,7 +37,7 @@ class Crossing:
 
 
 class Catalogue:
-    """The nominal figures of one scenario: its application, cluster and network."""
+    """The nominal values of one scenario: its application, cluster and network."""
 
     def __init__(self, application: Application, cluster: Cluster, network: Network) -> None:
         self.application = application
@@ -57,7 +58,7 @@ class Catalogue:
         place: str,
         allocation: Allocation,
     ) -> Service:
-        """Return how an operator is served at a place, on an allocation; see `on_node`."""
+        """Return how an operator is served on the device or on a node; see `on_node`."""
         if place != DEVICE:
             return self.on_node(operator, configuration, place, allocation)
         return self.on_device(operator, configuration, device)
@@ -85,7 +86,7 @@ class Catalogue:
         )
 
     def forget(self) -> None:
-        """Drop computed figures; they are computed again when needed."""
+        """Clear the caches; values are computed again when they are needed."""
         self._services.clear()
 
     def _once(self, key: Hashable, work_out: Callable[[], Service]) -> Service:
@@ -114,7 +115,7 @@ class Catalogue:
     def check_device(
         self, operators: Sequence[int], configuration: Configuration, device: DeviceModel
     ) -> None:
-        """Raise `RefusalError` unless a device can run some operators, all at the same time."""
+        """Raise `RefusalError` unless a device can run all of these operators at the same time."""
         need = sum(
             self.on_device(operator, configuration, device).memory_bytes for operator in operators
         )
@@ -125,7 +126,7 @@ class Catalogue:
             )
 
     def hops(self, placement: Sequence[str]) -> Iterator[tuple[str, str, int]]:
-        """Yield link, direction and edge of every crossing of a placement; see `Crossing`."""
+        """Yield link, direction and edge of every `Crossing` of messages under a placement."""
         edges = self.application.pipeline.edges
         for edge, (earlier, operator) in enumerate(edges):
             at = 0 if earlier is None else self._tier[placement[earlier]]
@@ -135,7 +136,7 @@ class Catalogue:
             yield (ACCESS, BACKHAUL)[level], DOWN, len(edges)
 
     def crossings(self, query: Query, plan: Plan) -> Iterator[Crossing]:
-        """Yield the links that a request's messages and its answer cross."""
+        """Yield the links over which a request's messages and its answer are sent."""
         application = self.application
         message_bytes = application.datasets[query.dataset].message_bytes[plan.configuration.index]
         sizes = (*message_bytes.tolist(), application.answer_bytes)
@@ -143,7 +144,7 @@ class Catalogue:
             yield Crossing(link, direction, edge, sizes[edge])
 
     def egress_usd_per_answer(self, placement: Sequence[str]) -> float:
-        """Return the price of a mean answer that leaves the cloud, in dollars; 0 from elsewhere."""
+        """Return the egress price of an average answer (USD); 0 if it does not leave the cloud."""
         node = self.cluster.nodes.get(placement[-1])
         if node is None or node.tier != "cloud":
             return 0.0
@@ -172,9 +173,9 @@ OperatorOption = tuple[str, Allocation]
 
 @dataclass(frozen=True, eq=False)
 class OperatorKeys:
-    """The work of each operator under each configuration; C configurations, N operators.
+    """The key of each operator under each configuration; C configurations, N operators.
 
-    An operator's own and upstream knobs, on which service depends, are its *key*.
+    An operator's *key* is the values of its own and upstream knobs, which determine its service.
     """
 
     # Which key of each operator a configuration has, from 0 for each operator, shape (C, N).
@@ -186,7 +187,7 @@ class OperatorKeys:
 
     @classmethod
     def of(cls, pipeline: Pipeline) -> "OperatorKeys":
-        """Number the keys of a pipeline in order of first appearance."""
+        """Number a pipeline's keys in the order in which configurations first use them."""
         identities: dict[Key, int] = {}
         column, identity, numbers, examples = [], [], [], []
         for operator in range(len(pipeline.operators)):
@@ -204,7 +205,7 @@ class OperatorKeys:
 
 @dataclass(frozen=True, eq=False)
 class ServiceTable:
-    """How one operator is served; O options and K keys, all arrays of shape (O, K)."""
+    """How one operator is served under each of O options and K keys; arrays have shape (O, K)."""
 
     # Time of a request alone over that on profiling hardware; nan where the operator cannot run.
     latency: Floats
@@ -214,7 +215,7 @@ class ServiceTable:
     memory_bytes: Floats  # memory that a replica needs; infinite where the operator cannot run
 
     def with_device(self, row: "ServiceTable") -> "ServiceTable":
-        """Return a table whose first option, the device, is taken from a table of one option."""
+        """Return a copy whose first option, the device, is replaced by the option of ``row``."""
         return ServiceTable(
             *(
                 np.concatenate((getattr(row, each.name), getattr(self, each.name)[1:]))
@@ -226,7 +227,7 @@ class ServiceTable:
 def node_table(
     nominal: Catalogue, keys: OperatorKeys, operator: int, options: Sequence[OperatorOption]
 ) -> ServiceTable:
-    """Return how an operator is served on options; nothing runs on a device yet."""
+    """Return how an operator is served on options; the device's entries are empty."""
     # Replicas and batching waits do not change how one server serves.
     ones = [(place, replace(each, replicas=1, max_wait_s=0.0)) for place, each in options]
     return _table(
@@ -245,7 +246,7 @@ def node_table(
 def device_table(
     nominal: Catalogue, keys: OperatorKeys, operator: int, device: DeviceModel
 ) -> ServiceTable:
-    """Return how an operator is served on a device, a table of one option."""
+    """Return how an operator is served on a device, as a table with one option."""
     examples = keys.examples[operator]
     return _table([[_or_none(nominal.on_device, operator, each, device) for each in examples]])
 

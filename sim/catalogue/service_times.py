@@ -1,4 +1,4 @@
-"""How an allocation serves an operator at nominal speed; cases that no table covers are refused."""
+"""How an allocation serves an operator at nominal speed; `RefusalError` if no table has it."""
 
 from dataclasses import dataclass
 
@@ -28,7 +28,7 @@ values; the default of vLLM's gpu_memory_utilization (docs.vllm.ai, engine argum
 
 
 class RefusalError(ValueError):
-    """An allocation on which an operator cannot run, and why."""
+    """An operator cannot run on an allocation; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +131,7 @@ def _inference(model: NeuralNetwork, room: int, node: Node, allocation: Allocati
 
 
 def _likeness(model: NeuralNetwork) -> Basis:
-    """Return the basis of scaling one network like another."""
+    """Return the basis of times that are scaled like those of the network ``model.like``."""
     return "measured" if model.name == model.like else "assumed"
 
 
@@ -207,7 +207,7 @@ def _generation(
 
 
 def mean_tokens(application: Application, operator: int, configuration: Configuration) -> Tokens:
-    """Return the tokens of a mean request over all data sets, which share stations."""
+    """Return the tokens of an average request, over all data sets, because they share stations."""
     parts = [data.tokens(configuration.index, operator) for data in application.datasets.values()]
     return Tokens(
         float(np.mean([part.prompt for part in parts])),

@@ -1,1 +1,1 @@
-"""Machines and what runs on them: placement, sharing, GPU instances, costs, live queries."""
+"""Machines, the stations on them, GPU instances, costs, and the states of queries."""

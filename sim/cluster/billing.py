@@ -1,8 +1,9 @@
-"""Money: rented machines are billed; slots attribute the bill to queries; the rest is idle cost.
+"""Billing: the cost of rented machines is attributed to queries by slots; the rest is idle cost.
 
-The bill of a machine runs while it is rented. Each slot carries a fixed share of its price, which
-the members of its station split by declared load. Answers that leave a cloud region are charged to
-the query as egress. Idle cost is computed from free resources, so that a test can check the sum.
+A machine is billed while it is rented. Each slot costs a fixed share of the machine's price; the
+members of the slot's station pay it in proportion to their declared loads. Answers that leave a
+cloud region are charged to the query as egress. Idle cost is computed from free resources, so that
+tests can check that all costs add up to the bill.
 """
 
 from collections.abc import Iterator
@@ -18,11 +19,11 @@ from sim.cluster.machines import Machines
 
 
 class Billing:
-    """What each query owes, in dollars, up to the last settlement.
+    """The amount that each query owes, in dollars, up to the last settlement.
 
-    Call ``settle`` before a change that affects the bill. Prices are noted when machines change,
-    because charging is far more frequent. ``idle_usd`` is the part of
-    ``bill_usd`` for unused resources.
+    Call ``settle`` before each change that affects the bill. Prices are cached when machines
+    change, because settlements are much more frequent. ``idle_usd`` is the part of ``bill_usd``
+    for unused resources.
     """
 
     def __init__(self, machines: Machines) -> None:
@@ -46,15 +47,15 @@ class Billing:
 
     @property
     def attributed_usd(self) -> dict[int, float]:
-        """The amount that each query owes, by id; queries without debts are left out."""
+        """The amount that each query owes, by id; queries that owe nothing are left out."""
         return {query: usd for query, usd in enumerate(self._attributed_usd.tolist()) if usd}
 
     def owed_usd(self, query: int) -> float:
-        """Return what a query owes."""
+        """Return the amount that a query owes, in dollars."""
         return float(self._attributed_usd[query]) if query < len(self._attributed_usd) else 0.0
 
     def settle(self, now_ns: int) -> None:
-        """Charge everything since the last settlement."""
+        """Charge all machine costs since the last settlement."""
         hours = (now_ns - self._settled_ns) / NS_PER_HOUR
         self._settled_ns = now_ns
         if hours == 0:
@@ -81,7 +82,7 @@ class Billing:
         self._attributed_usd[query] += usd
 
     def _write_down(self, machine: Machine) -> None:
-        """Note what a machine costs now, and which queries pay for it."""
+        """Cache a machine's present price, and which queries pay for it."""
         row, rented = self._row[machine], machine.rented
         self._price[row] = machine.node.price_usd_per_hour if rented else 0.0
         self._idle[row] = idle_usd_per_hour(machine) if rented else 0.0
@@ -96,7 +97,7 @@ class Billing:
             self._share[row, : len(parts)] = share
 
     def _attributions(self, machine: Machine) -> Iterator[tuple[int, float, float]]:
-        """Yield query, price of the slot and share of the slot, for each member of each slot."""
+        """Yield (query, slot price, the query's share of the slot) for each member of each slot."""
         for slot in machine.slots:
             station = self._machines.holders[slot]
             total = station.load.work
@@ -126,10 +127,11 @@ def _charge(
     share: Floats,
     attributed_usd: Floats,
 ) -> tuple[float, float]:
-    """Charge some hours of M machines, with at most P parts of slots each; return the new bills.
+    """Charge ``hours`` of M machines; return the new total bill and the new idle cost.
 
-    The price of a slot is split by share, and added to ``attributed_usd`` of the query, in
-    O(parts). Arrays are those of `Billing`: of shape (M,), or (M, P) from ``query`` to ``share``.
+    Each machine has at most P parts; a part is a query's share of a slot. The price of each part is
+    added to the query's ``attributed_usd``; this takes O(parts). Arrays are those of `Billing`:
+    ``query``, ``slot_price`` and ``share`` have shape (M, P), the arrays before them (M,).
     """
     for machine in range(len(price)):
         bill_usd += hours * price[machine]

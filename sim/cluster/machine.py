@@ -1,8 +1,8 @@
 """A machine: its cores, its cards, the GPU instances on them and the models in their memory.
 
-A *slot* is one core, or a share of one GPU instance; a station holds one slot per replica. A card's
-instances are always a legal layout. An unused instance keeps its models until its slices are
-needed, or the machine is given back.
+A *slot* is one core, or a share of one GPU instance; a station has one slot per replica. The
+instances on a card always form a legal layout. An unused instance keeps its models in memory until
+its slices are needed or the machine is no longer rented.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,7 +24,7 @@ Room = tuple[str, int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """What one replica of an operator needs."""
+    """The resources that one replica of an operator needs."""
 
     profile: str  # partition profile of the instance, or ``"core"``
     thread_percent: int = WHOLE  # share of the instance; below 100, others may get what is left
@@ -40,7 +40,7 @@ class Need:
 
     @property
     def load_bytes(self) -> int:
-        """Weights that it needs in memory before it is ready."""
+        """Bytes of weights that must be in memory before the replica is ready."""
         return 0 if self.model is None else self.processes * self.model.weight_bytes
 
 
@@ -59,7 +59,7 @@ class Instance:
 
     @property
     def clients(self) -> int:
-        """Processes that share it."""
+        """Number of processes that share the instance."""
         return sum(slot.need.processes for slot in self.slots)
 
     @property
@@ -68,7 +68,7 @@ class Instance:
         return sum(slot.need.thread_percent for slot in self.slots)
 
     def takes(self, need: Need) -> bool:
-        """Return whether there is room for one more replica."""
+        """Return whether the instance has room for one more replica."""
         if self.profile != need.profile or self.thread_percent + need.thread_percent > WHOLE:
             return False
         used = sum(slot.need.memory_bytes for slot in self.slots)
@@ -77,7 +77,7 @@ class Instance:
         return self.clients + need.processes <= MOST_CLIENTS
 
     def load(self, need: Need) -> int:
-        """Make a model available, evicting the least recently used; return the bytes to load."""
+        """Make room for a model by evicting those least recently used; return the bytes to load."""
         if need.model is None:
             return 0
         there = self.left.pop(need.model, 0)
@@ -89,7 +89,7 @@ class Instance:
 
 @dataclass(slots=True, eq=False)
 class GpuShare:
-    """One core, or a share of a GPU instance, of one machine."""
+    """A slot of a machine: one core, or a share of a GPU instance."""
 
     machine: "Machine"
     need: Need  # what it was taken for
@@ -131,24 +131,24 @@ class Machine:
         self.free_cores = self.node.cores
 
     def may_take(self, need: Need) -> bool:
-        """Return False only if there is certainly no room."""
+        """Return False if the machine certainly has no room, and True if it may have room."""
         if need.profile == CORE:
             return self.up and self.free_cores > 0
         return self.up and need.room not in self._in_vain
 
     @property
     def rented(self) -> bool:
-        """Whether the machine is paid for: on standby, or in use."""
+        """Whether the machine is billed, because it is on standby or in use."""
         return self.up and (self.number < self.node.standby or bool(self.slots))
 
     def rented_for(self, slot: GpuShare) -> bool:
-        """Return whether a slot that was just taken is the one that the machine was rented for."""
+        """Return whether the machine was rented because of a slot that was just taken."""
         return self.number >= self.node.standby and next(iter(self.slots)) is slot
 
     def layout(
         self, gpu: int, idle: bool = True, without: Sequence[Instance] = ()
     ) -> tuple[tuple[str, int], ...]:
-        """Return the instances of a card except ``without``; unused ones only if ``idle``."""
+        """Return a card's instances except ``without``; leave out unused ones if not ``idle``."""
         return tuple(
             sorted(
                 (each.profile, each.start)
@@ -158,9 +158,9 @@ class Machine:
         )
 
     def take(self, need: Need) -> tuple[GpuShare, Callable[[], None]] | None:
-        """Take a core, or a share of an instance that exists or is created.
+        """Take a slot: a core, or a share of an existing or a new instance.
 
-        Returns the slot and a function that undoes the step, or None if there is no room.
+        Return the slot and a function that undoes this call, or None if there is no room.
         """
         if not self.may_take(need):
             return None
@@ -199,20 +199,20 @@ class Machine:
         return GpuShare(self, need), undo
 
     def _shared(self, need: Need) -> Instance | None:
-        """Return the fullest shared instance that has room, if the need allows sharing."""
+        """Return the most used shared instance with room, if the replica may share instances."""
         if need.thread_percent == WHOLE:
             return None
         fitting = [each for each in self.instances if each.slots and each.takes(need)]
         return max(fitting, key=lambda each: each.thread_percent, default=None)
 
     def _idle(self, need: Need) -> Instance | None:
-        """Return an idle instance, preferably one with the model in memory."""
+        """Return an unused instance, preferably one with the model in memory."""
         fitting = [each for each in self.instances if not each.slots and each.takes(need)]
         having = [each for each in fitting if need.model in each.left]
         return next(iter(having or fitting), None)
 
     def _partition(self, need: Need) -> Instance | None:
-        """Cut an instance from the GPU on which the fewest idle instances must be destroyed."""
+        """Create an instance on the GPU where this destroys the fewest unused instances."""
         board = self.node.gpu_board
         assert board is not None
         best: tuple[list[Instance], int] | None = None
@@ -246,11 +246,11 @@ class Machine:
 
     @property
     def partitioned(self) -> bool:
-        """Whether the cards can be cut into instances."""
+        """Whether the cards can be partitioned into instances."""
         return self.node.gpu_board is not None and len(profiles(self.node.gpu_board)) > 1
 
     def room_for(self, profile: str) -> int:
-        """Return how many more instances of a profile are possible if idle ones are destroyed."""
+        """Return how many more instances of a profile are possible if unused ones are destroyed."""
         board = self.node.gpu_board
         if not self.up or board is None:
             return 0
@@ -265,7 +265,7 @@ class Machine:
         return count
 
     def give_back(self, slot: GpuShare, now_ns: int) -> None:
-        """Give back a slot; its instance keeps the models that are loaded by now."""
+        """Release a slot; its instance keeps the models whose loading is complete."""
         instance = slot.instance
         self._in_vain.clear()
         if instance is None:
@@ -283,12 +283,12 @@ class Machine:
             self.instances = [each for each in self.instances if each.slots]
 
     def lose_instances(self) -> None:
-        """Lose all GPU instances because the machine failed."""
+        """Remove all GPU instances, because the machine failed."""
         self.instances.clear()
         self._in_vain.clear()
 
     def idle_slices(self, gpu: int) -> float:
-        """Return the unused compute slices of a card, whether in an instance or not."""
+        """Return the number of unused compute slices of a card, inside and outside instances."""
         assert self.node.gpu_board is not None
         known = profiles(self.node.gpu_board)
         used = sum(

@@ -1,6 +1,7 @@
-"""All machines of a cluster, the stations on them, and the deployments that use these.
+"""All machines of a cluster, the stations on them, and the deployments that use the stations.
 
-A station owns one slot of a machine per replica. Its members are deployments with declared loads.
+A station has one slot of a machine per replica. Its members are the deployments that use it, each
+with a declared load.
 """
 
 from bisect import bisect_left, bisect_right, insort
@@ -19,7 +20,7 @@ StationKey = tuple[int, tuple[KnobValue, ...], str, Allocation]
 
 @dataclass(eq=False)
 class Station(StationMembers):
-    """One operator of one application on one allocation, as the control plane sees it."""
+    """The control plane's state of a station, which serves one operator on one allocation."""
 
     id: int  # unique in the run
     key: StationKey  # what members must agree on to share the station
@@ -33,7 +34,7 @@ class Station(StationMembers):
 
 @dataclass(frozen=True, slots=True)
 class StationDemand:
-    """What one operator of a plan asks for."""
+    """The resources that one operator of a plan requires."""
 
     key: StationKey  # operator, its knob values, node and allocation
     rate: float  # requests per second
@@ -44,17 +45,17 @@ class StationDemand:
 
     @property
     def place(self) -> str:
-        """The node, or the device."""
+        """The name of the node, or of the device."""
         return self.key[2]
 
     @property
     def allocation(self) -> Allocation:
-        """The allocation asked for."""
+        """The required allocation."""
         return self.key[3]
 
     @property
     def need(self) -> Need:
-        """What each replica needs."""
+        """The resources that each replica needs."""
         allocation = self.allocation
         return Need(
             allocation.profile,
@@ -66,20 +67,20 @@ class StationDemand:
 
 
 class ByLoad:
-    """Stations from the least to the most loaded, of equal load the latest first."""
+    """Stations sorted by ascending load; of stations with equal load, the newest comes first."""
 
     def __init__(self) -> None:
         self._order: list[tuple[float, int, Station]] = []
         self._work: dict[int, float] = {}
 
     def put(self, station: Station) -> None:
-        """Put a station in its place; called again whenever its load changes."""
+        """Insert a station at its position; call this again whenever its load changes."""
         self.drop(station)
         work = self._work[station.id] = station.load.work
         insort(self._order, (work, -station.id, station))
 
     def drop(self, station: Station) -> None:
-        """Take a station off, if it is there."""
+        """Remove a station, if it is in the list."""
         work = self._work.pop(station.id, None)
         if work is not None:
             # A shorter tuple sorts before its extensions.
@@ -92,9 +93,9 @@ class ByLoad:
         return len(self._order)
 
     def fullest(self, more: float, most: float) -> Station | None:
-        """Return the most loaded station with room; of equals, the oldest.
+        """Return the most loaded station with room; of stations with equal load, the oldest.
 
-        It can take ``more`` work, in servers, without exceeding ``most``.
+        A station has room if its load plus ``more`` does not exceed ``most``; all are in servers.
         """
         at = bisect_right(self._order, most, key=lambda place: place[0] + more)
         return self._order[at - 1][2] if at else None
@@ -105,12 +106,13 @@ class Machines:
 
     Attributes:
         pools: the machines of each node.
-        up: how many of them work, by node.
-        stations: the stations that members who agree on a key may share.
+        up: the number of machines that work, by node.
+        stations: the stations of each key; deployments with the same key may share a station.
         holders: the station that holds each slot.
-        backhaul: the deployments that send from the edge site to the cloud.
-        changed: machines whose use changed since `sim.cluster.billing.Billing` last took note.
-        last_release_ns: when a deployment last left, or a machine came back.
+        backhaul: the deployments that send messages from the edge site to the cloud.
+        changed: machines whose use changed since `sim.cluster.billing.Billing` last updated its
+            prices.
+        last_release_ns: when a deployment last left, or a machine last recovered.
     """
 
     def __init__(self, cluster: Cluster) -> None:
@@ -137,7 +139,7 @@ class Machines:
             yield from pool
 
     def find(self, demand: StationDemand) -> Station | None:
-        """Return the station that a demand would join: the fullest that still has room for it."""
+        """Return the station that a demand would join: the most loaded one that has room for it."""
         if demand.place == DEVICE:
             return None
         alike = self._by_load.get(demand.key)
@@ -147,7 +149,7 @@ class Machines:
         return alike.fullest(demand.work, most)
 
     def load_for(self, demand: StationDemand, query: int) -> StationLoad:
-        """Return the load by others of the station that a query's demand would meet."""
+        """Return the load by other queries at the station that a query's demand would join."""
         for station in self.stations.get(demand.key, ()):
             if station.serves(query):
                 return station.load_without(query)
@@ -159,9 +161,9 @@ class Machines:
     def join(
         self, deployment: int, query: int, demands: Sequence[StationDemand]
     ) -> list[tuple[Station, bool]] | str:
-        """Give a deployment its stations, all of them or none.
+        """Add a deployment to stations for all of its demands, or to none.
 
-        Returns each operator's station and whether it is new, or the reason of the refusal.
+        Return each operator's station and whether it is new, or the reason why there is no room.
         """
         got, undo = self._join(deployment, query, demands)
         if isinstance(got, str):
@@ -173,7 +175,7 @@ class Machines:
     def _join(
         self, deployment: int, query: int, demands: Sequence[StationDemand]
     ) -> tuple[list[tuple[Station, bool]] | str, Callable[[], None]]:
-        """Join; also return functions that undo the steps that succeeded."""
+        """Do the steps of `join`; also return functions that undo the steps that succeeded."""
         got: list[tuple[Station, bool]] = []
         undoing: list[Callable[[], None]] = []
 
@@ -209,10 +211,12 @@ class Machines:
         beside: Sequence[Sequence[StationDemand]],
         wanted: Iterable[Iterable[Sequence[StationDemand]]],
     ) -> list[int | None]:
-        """Return, for each list of alternatives, the number of the first that would ``join``.
+        """Return, for each list of alternatives, the index of the first that ``join`` would accept.
 
-        Demands are tried in turn, while ``beside`` holds its room as far as it fits; None if no
-        alternative would join. Alternatives are drawn lazily. Nothing stays joined.
+        The index is None if no alternative fits. First, the demands ``beside`` that fit get
+        resources. Then, lists are handled in turn; an alternative that fits keeps its resources
+        while later lists are handled. Alternatives are generated lazily. At the end, all resources
+        are released.
         """
         made = self._made
         undoing: list[Callable[[], None]] = []
@@ -239,7 +243,7 @@ class Machines:
             self._made = made
 
     def leave(self, deployment: int, stations: list[Station], now_ns: int) -> list[Station]:
-        """Remove a deployment from its stations and links; return stations without members."""
+        """Remove a deployment from its stations and links; return stations without members left."""
         self.last_release_ns = now_ns
         gone = []
         self._note_change(stations)
@@ -285,7 +289,7 @@ class Machines:
         return station
 
     def _take(self, node: str, need: Need, undoing: list[Callable[[], None]]) -> GpuShare | None:
-        """Take a slot of a rented machine, else of an unrented one; lowest number first."""
+        """Take a slot of the first rented machine with room, else of the first unrented one."""
         in_vain = self._in_vain[node]
         if need.room in in_vain:
             return None
@@ -299,7 +303,7 @@ class Machines:
         return taken[0]
 
     def _in_turn(self, node: str, need: Need) -> Iterator[Machine]:
-        """Yield the machines that may have room: rented ones, then unrented ones."""
+        """Yield the machines of a node that may have room: rented ones, then unrented ones."""
         idle = []
         for machine in self.pools[node]:
             if machine.may_take(need):
@@ -310,13 +314,13 @@ class Machines:
         yield from idle
 
     def sharing(self) -> Iterator[Instance]:
-        """Yield every instance that several stations share."""
+        """Yield every GPU instance that several stations share."""
         for instance in dict.fromkeys(slot.instance for slot in self._parts):
             if instance is not None and len(instance.slots) > 1:
                 yield instance
 
     def fail(self, machine: Machine, now_ns: int) -> list[Station]:
-        """Take a machine down; return the stations that die with it."""
+        """Let a machine fail; return the stations that fail with it."""
         dead = list(dict.fromkeys(self.holders[slot] for slot in machine.slots))
         self._lose(dead, now_ns)
         self._set_up(machine, False)
@@ -325,7 +329,7 @@ class Machines:
         return dead
 
     def recover(self, machine: Machine, now_ns: int) -> None:
-        """Bring back a machine that was down."""
+        """Return a failed machine to service."""
         self.last_release_ns = now_ns
         self._set_up(machine, True)
         self._in_vain[machine.node_name].clear()
@@ -336,7 +340,7 @@ class Machines:
         machine.up = up
 
     def fail_instance(self, instance: Instance, now_ns: int) -> list[Station]:
-        """End all clients of one instance and return their stations; other instances live on."""
+        """End all processes on one GPU instance only, and return their stations."""
         dead = list(dict.fromkeys(self.holders[slot] for slot in instance.slots))
         self._lose(dead, now_ns)
         instance.left.clear()

@@ -1,4 +1,4 @@
-"""The deployments that share a station or a link, and their total demand."""
+"""The deployments that share a station or a link, and their total load."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ Parts = tuple[float, ...]
 
 
 def plus(parts: Parts, number: float) -> Parts:
-    """Return a sum, ``()`` for none, plus a finite number, without rounding (Shewchuk 1997)."""
+    """Add a finite number to the exact sum of some parts; return new parts (Shewchuk 1997)."""
     kept = []
     for part in parts:
         larger, smaller = (part, number) if abs(number) < abs(part) else (number, part)
@@ -23,7 +23,7 @@ def plus(parts: Parts, number: float) -> Parts:
 
 @dataclass(frozen=True, slots=True)
 class StationLoad:
-    """The demand of others at the station that an operator would join or get."""
+    """The load by others at the station that an operator would join."""
 
     servers: int  # replicas of the station
     rate: float = 0.0  # requests per second of the other members
@@ -36,7 +36,7 @@ NO_LOAD = StationLoad(1)
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """What a deployment declares to a station or a link."""
+    """The load that a deployment declares to a station or a link."""
 
     query: int  # id of the query that it serves
     rate: float  # requests per second
@@ -44,9 +44,9 @@ class Member:
 
 
 class StationMembers:
-    """The deployments that share a station or a link; ``load`` is what they ask for together.
+    """The deployments that share a station or a link; ``load`` is their total load.
 
-    Change ``members``, which is by deployment, by ``join`` and ``leave`` only.
+    ``members`` has each deployment's declaration; change it only by ``join`` and ``leave``.
     """
 
     def __init__(self, servers: int = 1, at_once: int = 1) -> None:
@@ -59,7 +59,7 @@ class StationMembers:
         self._without: dict[int, StationLoad] = {}
 
     def join(self, deployment: int, member: Member) -> Callable[[], None]:
-        """Add a deployment; return a cheap undo, valid while nothing else has changed."""
+        """Add a deployment; return a function that undoes this if called before other changes."""
         query, load, rate, work = member.query, self.load, self._rate, self._work
         without, deployments = self._without, self._deployments.get(query, ())
         self.members[deployment] = member
@@ -74,7 +74,7 @@ class StationMembers:
         return undo
 
     def leave(self, deployment: int) -> None:
-        """Remove a deployment, if it is a member."""
+        """Remove a deployment; do nothing if it is not a member."""
         member = self.members.pop(deployment, None)
         if member is not None:
             others = tuple(each for each in self._deployments[member.query] if each != deployment)
@@ -86,7 +86,7 @@ class StationMembers:
         return query in self._deployments
 
     def load_without(self, query: int) -> StationLoad:
-        """Return the demand of the members that serve other queries."""
+        """Return the load of the members that serve other queries."""
         if query not in self._deployments:
             return self.load
         if query not in self._without:

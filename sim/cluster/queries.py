@@ -1,4 +1,4 @@
-"""The state of every query: waiting, searching, running or departed."""
+"""The state of every query: it is waiting, searching, running or departed."""
 
 from bisect import bisect_left
 from collections import deque
@@ -20,7 +20,7 @@ DECISIVE = frozenset({"active", "loading", "searching"})
 
 @dataclass(eq=False)
 class Deployment:
-    """A plan that is loading, active or draining."""
+    """A deployed plan, which is loading, active or draining."""
 
     number: int  # unique in the run
     query: int  # id of its query
@@ -32,7 +32,7 @@ class Deployment:
 
 @dataclass(eq=False)
 class QueryState:
-    """One living or departed query."""
+    """The state of one living or departed query."""
 
     query: Query  # what it declares
     truth: QueryTruth  # what only the world knows
@@ -53,14 +53,14 @@ class QueryState:
     _moved: Callable[["QueryState"], None] | None = None
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Set an attribute; update the registry if the query may change lists."""
+        """Set an attribute; update the registry's lists if the attribute affects them."""
         object.__setattr__(self, name, value)
         if name in DECISIVE and self._moved is not None:
             self._moved(self)
 
     @property
     def plan(self) -> Plan | None:
-        """The active plan, or else the one that is loading."""
+        """The active plan, or else the plan that is loading, or else None."""
         deployment = self.active or self.loading
         return None if deployment is None else deployment.plan
 
@@ -68,9 +68,9 @@ class QueryState:
 class QueryRegistry:
     """The states of all queries, in order of arrival.
 
-    Planners ask far more often than queries move, so the lists are updated at each move.
-    ``living`` has states by id; ``plans`` and ``loading`` the active and the loading plan, by id;
-    ``departed`` the last `LISTED` queries that have left.
+    Planners read the lists far more often than queries change state, so the lists are updated at
+    each change. ``living`` has states by id; ``plans`` and ``loading`` have plans by id;
+    ``departed`` has the last `LISTED` queries that departed.
     """
 
     def __init__(self) -> None:
@@ -92,7 +92,7 @@ class QueryRegistry:
         state._moved = self._moved
 
     def depart(self, query: int) -> Query | None:
-        """Remove a query; return the one that drops off the list of departed queries, if any."""
+        """Remove a query; return the query that is dropped from ``departed`` for it, if any."""
         state = self.living.pop(query)
         state._moved = None
         number, line = self._places.pop(query)
@@ -125,12 +125,12 @@ class QueryRegistry:
 
     @property
     def waiting(self) -> tuple[Query, ...]:
-        """Queries that have no deployment and no search under way."""
+        """Queries without a deployment and without a search that is under way."""
         return self._waiting.queries
 
     @property
     def searching(self) -> tuple[Query, ...]:
-        """Queries with a search under way in simulated time."""
+        """Queries with a search whose simulated time is not over yet."""
         return self._searching.queries
 
     @property
@@ -140,7 +140,7 @@ class QueryRegistry:
 
     @property
     def running_by_id(self) -> Mapping[int, Query]:
-        """The same as `running`, by id."""
+        """The queries of `running`, by id."""
         return self._running.by_id
 
 

@@ -1,1 +1,1 @@
-"""`check_planner` checks that a planner keeps the rules of the planning interface."""
+"""`check_planner` checks that a planner follows the rules of the planning interface."""

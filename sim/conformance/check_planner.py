@@ -1,4 +1,4 @@
-"""`check_planner` checks that a planner keeps the contract."""
+"""`check_planner` checks that a planner follows the rules of the planning interface."""
 
 import hashlib
 import inspect
@@ -40,7 +40,7 @@ MOST_REFUSALS = 20  # of one plan, in a row: other queries may take the room dur
 
 
 class ClonedEachCall(Planner):
-    """Plans each call with a fresh copy of a planner, which gets only the last one's generators."""
+    """Plans each call with a new copy of a planner; copies pass on only their random generators."""
 
     def __init__(self, frozen: tuple[type[Planner], bytes], settings: dict[str, Any]) -> None:
         self.frozen = frozen
@@ -49,7 +49,7 @@ class ClonedEachCall(Planner):
             setattr(self, name, value)
 
     def plan(self, context: PlanningContext) -> None:
-        """Plan with a fresh copy."""
+        """Plan with a new copy of the planner."""
         kind, parameters = self.frozen
         fresh = kind(**pickle.loads(parameters))
         vars(fresh).update(self.generators)
@@ -58,23 +58,25 @@ class ClonedEachCall(Planner):
 
 
 def check_planner(planner: Planner, other_process: bool = True) -> None:
-    """Run a planner through small worlds and check that it keeps the contract of planners.
+    """Run a planner in small worlds, and check that it follows the rules of the interface.
 
-    * The planner can be pickled, and its budget and period make sense. It stores its parameters
-      unchanged and keeps nothing else, except random generators that they seed.
-    * It raises nothing in a usual, an empty, an overloaded and a failing world, with SLOs that lack
-      any of their parts. Its plans can run. It does not insist on refused plans. Its calls end.
-    * It reads only the public planning context. It changes neither the context, the catalogue, its
-      parameters, its records nor global random generators.
-    * It decides the same with a fresh copy before every call, and in another process.
+    * The planner can be pickled, and its budget and period are valid. It stores its parameters
+      unchanged and keeps no other state, except random generators that are seeded by a parameter.
+    * The planner raises no exception in a usual, an empty, an overloaded and a failing world, in
+      which each part of an SLO may be absent. Its plans can run. It does not repeat refused plans
+      endlessly. Its calls end.
+    * The planner reads only the public planning context. It does not change the context, the
+      catalogue, its parameters, records after they are written, or global random generators.
+    * It makes the same decisions if a new copy makes each call, and in another process.
 
     Args:
-        planner: the planner, with the parameters to check it with.
-        other_process: whether to run it in another process too, where sets have other orders. This
-            takes some seconds, and is skipped for classes that cannot be imported there by name.
+        planner: the planner, with the parameters to check.
+        other_process: whether to run the planner in another process too, where sets are iterated in
+            other orders. This takes some seconds, and is skipped for classes that another process
+            cannot import by name.
 
     Raises:
-        PlannerCheckError: the planner breaks a rule; the message is one sentence.
+        PlannerCheckError: the planner violates a rule; the message is one sentence.
     """
     if not isinstance(planner, Planner):
         raise PlannerCheckError(f"{planner!r} is no Planner: derive its class from sim.Planner")
@@ -192,7 +194,7 @@ def _check_parameters(planner: Planner, name: str) -> None:
 
 
 def _settled(value: Any) -> bytes:
-    """Return a value as bytes that are equal for equal values, whatever strings they share."""
+    """Return a value as bytes, equal for equal values even if object identities differ."""
     return frozen(pickle.loads(frozen(value)))
 
 
@@ -240,7 +242,7 @@ def _check_decisions(decisions: pl.DataFrame, name: str) -> None:
 
 
 def _catalogue(world: GuardedWorld) -> dict[str, Any]:
-    """Return the parts of the catalogue that all planners share, by name, in comparable form."""
+    """Return the parts of the catalogue that all planners share, by name, as comparable values."""
     planning_service = world.planning_service
     return {
         "cluster": repr(planning_service.shown_cluster),
@@ -265,14 +267,14 @@ def _difference(one: dict[str, pl.DataFrame], other: dict[str, pl.DataFrame]) ->
 
 
 def digests(tables: dict[str, pl.DataFrame]) -> dict[str, str]:
-    """Return a digest of each table that shows what a planner did."""
+    """Return a digest of each table that depends on a planner's actions."""
     return {
         table: hashlib.sha256(repr(tables[table].rows()).encode()).hexdigest() for table in TABLES
     }
 
 
 def answer_from_here() -> None:
-    """Read a planner from standard input, run it in the usual world and print digests."""
+    """Read a pickled planner from standard input, run it in the usual world, and print digests."""
     path, pickled = pickle.load(sys.stdin.buffer)
     sys.path[:] = path
     try:
@@ -285,7 +287,7 @@ def answer_from_here() -> None:
 
 
 def _digests_elsewhere(planner: Planner) -> dict[str, str] | None:
-    """Return the digests from a process with another hash seed; None if it cannot run there."""
+    """Return digests from a process with another hash seed; None if planners cannot run there."""
     done = subprocess.run(
         [
             sys.executable,

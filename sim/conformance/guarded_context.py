@@ -1,6 +1,6 @@
-"""The guarded context through which ``check_planner`` observes what a planner reads and sets.
+"""The guarded context by which ``check_planner`` detects forbidden reads and writes of a planner.
 
-Breaches are noted on the world as well as raised, because planners may swallow exceptions.
+Violations are raised and also recorded in the world, because planners may catch exceptions.
 """
 
 import io
@@ -25,15 +25,15 @@ MOST_READS = 2 * MOST_CALLS
 
 
 class PlannerCheckError(AssertionError):
-    """A planner breaks its contract; the message says how, and how to fix it."""
+    """A planner violates a rule; the message says which rule, and how to fix the planner."""
 
 
 class BrokenContractError(BaseException):
-    """Ends a checked run at the first breach, past any ``except Exception`` of the planner."""
+    """Ends a checked run at the first violation; ``except Exception`` does not catch it."""
 
 
 def frozen(value: Any) -> bytes:
-    """Return the present state of a value as bytes, without cached properties."""
+    """Return the present state of a value as bytes, leaving out cached properties."""
     buffer = io.BytesIO()
     _Freezer(buffer, pickle.HIGHEST_PROTOCOL).dump(value)
     return buffer.getvalue()
@@ -64,19 +64,19 @@ def _cached_names(kind: type) -> frozenset[str]:
 
 @dataclass
 class Findings:
-    """What the guard found in one call of a planner."""
+    """The violation and the number of reads that the guard found in one call of a planner."""
 
     breaches: list[str]  # one sentence for each breach of contract in this or an earlier call
     now_s: float  # time of the call
     reads: int = 0  # how often the planner has read the planning context
 
     def breach(self, sentence: str) -> NoReturn:
-        """Note a breach, and end the run."""
+        """Record a violation, and end the run."""
         self.breaches.append(sentence)
         raise BrokenContractError(sentence)
 
     def count(self) -> None:
-        """Count a read; too many count as a hang."""
+        """Count a read; a call with too many reads is reported as one that does not end."""
         self.reads += 1
         if self.reads > MOST_READS:
             self.breach(
@@ -87,7 +87,7 @@ class Findings:
 
 
 class Guarded:
-    """Refuses code outside ``sim`` to read private members of an object, or to set any member."""
+    """A proxy that forbids code outside ``sim`` to read private members or to set members."""
 
     _findings: Findings
 
@@ -113,15 +113,15 @@ class Guarded:
 
 
 class GuardedBulk(Guarded, ServedBulk):
-    """Guarded bulk operations."""
+    """The guarded bulk operations."""
 
 
 class GuardedWorldState(Guarded, ServedWorld):
-    """A guarded description of the world."""
+    """The guarded description of the world."""
 
 
 class GuardedContext(Guarded, ServedContext):
-    """A guarded planning context, which keeps the bytes of each record when it is written."""
+    """A guarded planning context, which stores each record as bytes when it is written."""
 
     def __init__(
         self,
@@ -136,7 +136,7 @@ class GuardedContext(Guarded, ServedContext):
         self._findings = self.bulk._findings = self.world._findings = findings
 
     def remember(self, key: Hashable, value: Any, query: Query | None = None) -> None:
-        """Write a record, and keep its present bytes."""
+        """Write a record, and store its present state as bytes."""
         try:
             looks = frozen((key, value))
         except Exception as error:
@@ -149,7 +149,7 @@ class GuardedContext(Guarded, ServedContext):
 
 
 class GuardedWorld(World):
-    """A world on the event data plane with a guarded context; a fault ends the run."""
+    """A world on the event data plane with a guarded context; a planner's error ends the run."""
 
     def __init__(self, scenario: Scenario, planner: Planner, seed: int) -> None:
         super().__init__(scenario, planner, seed, EventsPlane)
@@ -162,18 +162,18 @@ class GuardedWorld(World):
         return GuardedContext(call, trigger, findings, self._written)
 
     def note_error(self, trigger: str, line: str) -> None:
-        """Note that a call of the planner ended in an error, as a breach."""
+        """Record the error in which a call of the planner ended, as a violation."""
         super().note_error(trigger, line)
         self.breaches.append(f"fails {self.planner_errors[-1]}")
 
     def call_planner(self, trigger: str) -> None:
-        """Call the planner; a breach ends the run."""
+        """Call the planner; a violation ends the run."""
         super().call_planner(trigger)
         if self.breaches:
             raise BrokenContractError(self.breaches[0])
 
     def changed_record(self) -> Hashable | None:
-        """Return the key of a record that was changed after it was written, or None."""
+        """Return the key of a record that a planner changed after writing it, or None."""
         for key, value, looked in self._written:
             if frozen((key, value)) != looked:
                 return key

@@ -1,6 +1,6 @@
 """The small worlds of ``check_planner``: two minutes of speech recognition.
 
-Each part of an SLO is absent in some tier.
+Each part of an SLO is absent in at least one service tier.
 """
 
 from scenarios.applications.shipped import shipped_application
@@ -28,7 +28,7 @@ def empty_world() -> Scenario:
 
 
 def overloaded_world() -> Scenario:
-    """Return a world whose only machine has room for few of the queries."""
+    """Return a world whose only machine has room for only a few of the queries."""
     nodes = {"edge": Node(tier="edge", machine="g2-standard-4")}
     return _scenario(rate=0.5, horizon_s=24.0, requests_per_s=2.0, nodes=nodes)
 

@@ -1,1 +1,1 @@
-"""The world: queries come and go, plans are deployed, machines fail, and the clock moves on."""
+"""The world: queries arrive and depart, plans are deployed, machines fail, and time advances."""

@@ -1,4 +1,4 @@
-"""The life of deployments: reserved, loading, active, draining, gone."""
+"""The life cycle of deployments: reserved, loading, active, draining, ended."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,12 +16,12 @@ from sim.dataplane.base.interface import DataPlane
 
 
 class NoRoomError(Exception):
-    """The cluster refuses a deployment; the message is the reason."""
+    """The cluster refuses a deployment; the message gives the reason."""
 
 
 @dataclass
 class Deployments:
-    """All deployments of a run, and the resources that they hold."""
+    """All deployments of a run, and the resources that they have."""
 
     clock: Clock  # of the control plane
     cluster: Cluster
@@ -35,7 +35,7 @@ class Deployments:
     def reserve(
         self, state: QueryState, plan: Plan, demands: Sequence[StationDemand], backhaul_up_s: float
     ) -> Deployment:
-        """Take the resources of a plan; its deployment is active once its models are loaded.
+        """Reserve the resources of a plan, and return its deployment, which begins to load models.
 
         ``backhaul_up_s`` is the transmission time of a request on the backhaul to the cloud, in
         seconds.
@@ -62,7 +62,7 @@ class Deployments:
         return deployment
 
     def _prepare(self, slot: GpuShare, now: int) -> int:
-        """Return when a new slot is ready: its machine booted, the card cut, weights loaded."""
+        """Return when a new slot is ready: after booting, partitioning and loading of weights."""
         cluster, machine = self.cluster, slot.machine
         if machine.rented_for(slot):
             machine.ready_ns = now + ns(machine.node.boot_s)
@@ -76,19 +76,19 @@ class Deployments:
         return slot.ready_ns
 
     def drain(self, deployment: Deployment) -> None:
-        """Let a replaced deployment finish its requests; it is billed until then."""
+        """Let a replaced deployment finish its requests, during which it is still billed."""
         deployment.drain_until_ns = self.clock.now + ns(self.cluster.drain_timeout_s)
         self._draining.append(deployment)
 
     def leave(self, deployment: Deployment) -> None:
-        """Give back a deployment's resources."""
+        """Release a deployment's resources."""
         now = self.clock.now
         self.billing.settle(now)
         for station in self.machines.leave(deployment.number, deployment.stations, now):
             self.data.remove_station(station.id)
 
     def end_draining(self) -> None:
-        """Give back the resources of drained deployments; cut short those that take too long."""
+        """Release the resources of drained deployments; abort those that take too long."""
         now, still = self.clock.now, []
         for deployment in self._draining:
             if self.data.in_flight(deployment.number) == 0:

@@ -36,7 +36,7 @@ def _machine_failure(world: "World", event: DriftEvent) -> Generator[Event, None
 
 
 def _mps_fault(world: "World", event: DriftEvent) -> Generator[Event, None, None]:
-    """End all clients of the instance with the most clients, if it is shared."""
+    """End all processes on the GPU instance that has the most processes, if it is shared."""
     if event.at_s > 0:
         yield world.env.timeout(ns(event.at_s))
     assert event.node is not None
@@ -51,7 +51,7 @@ def _mps_fault(world: "World", event: DriftEvent) -> Generator[Event, None, None
 
 
 def _planner_crash(world: "World", event: DriftEvent) -> Generator[Event, None, None]:
-    """Kill the planner's process, its searches and its unsaved state; restart it."""
+    """Kill the planner's process and restart it; its searches and unsaved records are lost."""
     if event.at_s > 0:
         yield world.env.timeout(ns(event.at_s))
     world.planner_crashes += 1
@@ -69,7 +69,7 @@ def _planner_crash(world: "World", event: DriftEvent) -> Generator[Event, None, 
 
 
 def _lose(world: "World", stations: list[Station], reason: str) -> None:
-    """Lose what failed stations held, end their deployments, and call the planner."""
+    """Lose the requests at failed stations, end their deployments, and call the planner."""
     now, dead = world.env.now, set(stations)
     for station in sorted(dead, key=lambda station: station.id):
         world.data.fail_station(now, station.id)

@@ -1,8 +1,9 @@
-"""Interference between operators that share a GPU instance by MPS, updated at ticks.
+"""Slowdowns of operators that share a GPU instance by MPS, which are updated at ticks.
 
-A batch takes longer by ``hardware_models.gpu.mps.interference_factor`` of the others' memory
-utilisations. Each is what one process uses alone, divided by the slowdown from its thread limit,
-times the mean number of its busy processes over the last tick; at most 1.
+``hardware_models.gpu.mps.interference_factor`` multiplies the time of a batch, given the memory
+utilisations of the other stations on the instance. The utilisation of a station is that of one
+process alone, divided by the slowdown from its thread limit, times the average number of its busy
+processes since the last tick; it is at most 1.
 """
 
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from sim.dataplane.base.interface import DataPlane
 
 @dataclass
 class Interference:
-    """The present slowdown of every station that shares an instance."""
+    """The present slowdown of each station that shares a GPU instance."""
 
     machines: Machines
     data: DataPlane
@@ -26,7 +27,7 @@ class Interference:
     _at_ns: int = 0
 
     def update(self, now_ns: int) -> None:
-        """Compute the slowdowns from the busy times since the last call."""
+        """Compute the slowdowns from the stations' busy times since the last call."""
         elapsed_ns, self._at_ns = now_ns - self._at_ns, now_ns
         factors: dict[int, float] = {}
         busy_ns: dict[int, int] = {}

@@ -1,4 +1,4 @@
-"""Rows and columns of the result tables, made from what the world holds."""
+"""Rows and columns of the result tables, made from the state of the world."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ Row = dict[str, Any]
 
 
 def decision_row(order: DeploymentOrder, trigger: str, triggered_ns: int) -> Row:
-    """Return the columns that say when and why a decision was made."""
+    """Return the columns about the time and the trigger of a decision."""
     return {
         "query": order.query,
         "trigger": trigger,
@@ -29,7 +29,7 @@ def decision_row(order: DeploymentOrder, trigger: str, triggered_ns: int) -> Row
 
 
 def end_row(deployment: Deployment, at_ns: int, reason: str) -> Row:
-    """Return the row of a deployment that the world ended, not a planner."""
+    """Return the row of a deployment that was ended by a failure, not by a planner."""
     return {
         "query": deployment.query,
         "deployment": deployment.number,
@@ -40,7 +40,7 @@ def end_row(deployment: Deployment, at_ns: int, reason: str) -> Row:
 
 
 def window_columns(verdicts: Verdicts, window_ns: int) -> Columns:
-    """Return judged windows."""
+    """Return judged windows as columns of the table ``windows``."""
     queries = verdicts.queries
     return {
         "query": [query.id for query in queries],
@@ -75,7 +75,7 @@ def window_columns(verdicts: Verdicts, window_ns: int) -> Columns:
 
 
 def operator_columns(verdicts: Verdicts, pipeline: Pipeline) -> Columns:
-    """Return the parts of the latency of the windows' completed requests, by operator."""
+    """Return the parts of the latency of completed requests, by window and operator."""
     some = np.flatnonzero(verdicts.completed)
     means_s = verdicts.mean_s(verdicts.parts_ns)[some]
     names = [*(operator.name for operator in pipeline.operators), ANSWER]
@@ -100,10 +100,11 @@ def query_row(
     horizon_s: float,
     application: Application,
 ) -> Row:
-    """Return the row of a closed query.
+    """Return the row of a query whose counts are final.
 
-    The response time runs from arrival to the start of the first deployment whose trial met latency
-    and accuracy. A query without one is censored at its end.
+    The response time is the time from the query's arrival to the start of the first deployment
+    whose trial met latency and accuracy. For a query without such a deployment, it is censored at
+    the query's end.
     """
     query, truth = state.query, state.truth
     arrival_ns, end_ns = ns(query.arrival_s), ns(min(truth.departure_s, horizon_s))

@@ -1,4 +1,4 @@
-"""Links, stations and routes for the data plane, at their true speeds."""
+"""Creation of the data plane's links, stations and routes, with their true speeds."""
 
 from itertools import chain
 
@@ -22,7 +22,7 @@ LinkName = tuple[str, str, int | None]
 
 
 class RouteBuilder:
-    """Links, stations and routes of a run, at their true speeds."""
+    """Creates the links, stations and routes of a run, with their true speeds."""
 
     def __init__(self, data: DataPlane, scenario: Scenario, nominal: Catalogue) -> None:
         self._data = data
@@ -40,7 +40,7 @@ class RouteBuilder:
             )
 
     def add_access_link(self, query: int, truth: QueryTruth, now_ns: int) -> None:
-        """Add a new query's private link, both directions."""
+        """Add the private access link of a new query, in both directions."""
         for direction, capacity in (
             (UP, truth.uplink_bytes_per_s),
             (DOWN, truth.downlink_bytes_per_s),
@@ -50,7 +50,7 @@ class RouteBuilder:
             self._add_link((ACCESS, direction, query), profile, truth.access_rtt_s / 2)
 
     def remove_access_link(self, query: int) -> None:
-        """Remove the link of a query that has no more requests under way."""
+        """Remove the access link of a query that has no more requests in flight."""
         for direction in (UP, DOWN):
             self._data.remove_link(self._links.pop((ACCESS, direction, query)))
 
@@ -60,7 +60,7 @@ class RouteBuilder:
         self._data.add_link(LinkSpec(link, capacity, ns(propagation_s)))
 
     def add_station(self, state: QueryState, station: Station, plan: Plan) -> None:
-        """Add a new station of a plan; a station on a device has the device's slowdowns."""
+        """Add a new station of a plan; on a device, it slows down as the device does."""
         operator, _, place, allocation = station.key
         service = self._nominal.service(
             state.query.device, operator, plan.configuration, place, allocation
@@ -86,7 +86,7 @@ class RouteBuilder:
         )
 
     def route(self, state: QueryState, deployment: Deployment) -> Route:
-        """Lay out the stops of a deployment's requests."""
+        """Return the route of a deployment's requests."""
         query, plan = state.query, deployment.plan
         dataset = self._application.datasets[query.dataset]
         times_s = dataset.service_time_s[plan.configuration.index].tolist()
@@ -96,7 +96,7 @@ class RouteBuilder:
         visits: list[Visit] = []
 
         def send(edge: int, operator: int, after: tuple[int, ...]) -> tuple[int, ...]:
-            """Add the links that a message crosses after some visit; return the last visit."""
+            """Add the links of an edge after visits ``after``; return the last visit added."""
             for crossing in crossings:
                 if crossing.edge == edge:
                     owner = query.id if crossing.link == ACCESS else None

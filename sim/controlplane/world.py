@@ -1,8 +1,9 @@
-"""The control plane: queries come and go, planners are called, plans become active.
+"""The control plane: queries arrive and depart, planners are called, plans become active.
 
-It runs on one SimPy clock and orders every change of the data plane with its time. Whatever depends
-on requests happens at ticks, after the data plane was advanced. Calls of the planner are in
-`sim.controlplane.planner_calls`, failures in `sim.controlplane.failures`.
+The control plane runs on one SimPy clock, and sends the data plane orders with their times. Actions
+that depend on requests happen at ticks, after the data plane has advanced to the tick. Module
+`sim.controlplane.planner_calls` calls the planner, and `sim.controlplane.failures` simulates
+failures.
 """
 
 import gc
@@ -41,7 +42,7 @@ ALLOCATIONS_PER_COLLECTION = 50_000  # first threshold of ``gc``
 
 @contextmanager
 def seldom_collected() -> Iterator[None]:
-    """Collect garbage seldom: a world holds many objects that live long, and few are in cycles."""
+    """Collect garbage rarely, because a world has many long-lived objects and few cycles."""
     before = gc.get_threshold()
     if before[0]:
         gc.set_threshold(max(ALLOCATIONS_PER_COLLECTION, before[0]), *before[1:])
@@ -52,10 +53,10 @@ def seldom_collected() -> Iterator[None]:
 
 
 class World:
-    """One simulated run.
+    """The simulated world of one run.
 
-    ``data_plane`` makes the data plane, given its recorder. ``profiling_log`` may hold records of
-    an interrupted run. ``listeners`` are recorders, called after the SLO monitor.
+    ``data_plane`` creates the data plane from a recorder. ``profiling_log`` may have records of an
+    interrupted run. ``listeners`` are recorders that are called after the SLO monitor.
     """
 
     def __init__(
@@ -124,7 +125,7 @@ class World:
         return seconds(self.env.now)
 
     def run(self, until_s: float) -> None:
-        """Advance to a time in seconds, at most to the horizon, where the run is closed."""
+        """Advance to a time in seconds, at most to the horizon, where the run is completed."""
         until_ns = min(ns(until_s), self._horizon_ns)
         if until_ns > self.env.now:
             with using_tables(self.scenario.tables), seldom_collected():
@@ -189,7 +190,7 @@ class World:
         return ServedContext(call, trigger)
 
     def note_error(self, trigger: str, line: str) -> None:
-        """Note that a call of the planner ended in an error."""
+        """Record that a call of the planner ended in an error."""
         self.planner_errors.append(f"at {self.now_s:.3f} s, on {trigger}: {line}")
         row = {"trigger": trigger, "triggered_s": self.now_s, "decided_s": self.now_s}
         self.tables.add("decisions", row | {"outcome": "error", "reason": line})
@@ -219,7 +220,7 @@ class World:
         self.data.route(now, state.query.id, self._routes.route(state, deployment))
 
     def withdraw(self, state: QueryState) -> None:
-        """End a query's deployments; what is in flight may finish."""
+        """End a query's deployments; requests in flight may finish."""
         if state.loading is not None:
             self.deployments.leave(state.loading)
             state.loading = None
@@ -228,7 +229,7 @@ class World:
             state.active = None
 
     def deactivate(self, state: QueryState) -> None:
-        """End a living query's deployment; its requests are unserved from now on."""
+        """End a living query's deployment; new requests of the query are not served from now on."""
         if state.active is not None:
             self.deployments.drain(state.active)
             state.active = None
@@ -267,9 +268,9 @@ class World:
             self._note_cost(state, now)
 
     def _note_cost(self, state: QueryState, now: int) -> None:
-        """Add what a query owes since the last note to the window that ends now.
+        """Add a query's cost since the last call to the window that ends now.
 
-        At its departure, that is its last window. Later costs belong to no window.
+        When the query departs, that is its last window. Later costs belong to no window.
         """
         self._charge_egress(state)
         query = state.query.id
@@ -286,7 +287,7 @@ class World:
                 self.billing.charge(state.query.id, usd)
 
     def _accuracies(self, state: QueryState, deployment: Deployment) -> list[tuple[int, float]]:
-        """Return (nanoseconds, expected accuracy) of a deployment for each mixture of content."""
+        """Return (start in ns, expected accuracy) of a deployment for each content mixture."""
         dataset = self.scenario.application.datasets[state.query.dataset]
         configuration = deployment.plan.configuration.index
         return [

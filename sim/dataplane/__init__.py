@@ -1,1 +1,1 @@
-"""The data plane, which moves requests: one interface and two implementations."""
+"""The data plane, which simulates requests: one interface with two implementations."""

@@ -1,1 +1,1 @@
-"""What is measured while a world runs: goodput, telemetry, and the tables of results."""
+"""Measurements during a run: goodput, telemetry, and the tables of results."""

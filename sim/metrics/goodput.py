@@ -1,19 +1,22 @@
-"""Goodput: requests by window, the verdict on each window, and service goodput.
+"""Goodput: counts of requests by window, the verdict on each window, and service goodput.
 
 Windows are aligned to multiples of the application's window length. A request belongs to the window
-of its birth. It is good if it was completed within the latency bound; late, dropped, shed, lost and
-unserved ones are bad. A window is judged after the full latency bound of its last request:
+in which it was born. A request is good if it was completed within the latency bound; late, dropped,
+shed, lost and unserved requests are bad. A window is judged when the latency bound of its last
+request has passed. Its verdict on each part of the SLO is:
 
     latency   good >= quantile x born
     accuracy  mean expected accuracy of what was served >= floor
     cost      attributed cost over the time that the query lived <= ceiling
 
-The bound of a request is the SLO's times its *allowance*: the output length over the mean if the
-application states latency per output length, otherwise 1. Latencies are divided by it.
+The latency bound of a request is the SLO's bound times the request's *allowance*: its output length
+over the mean if the application states latency per output length, otherwise 1. Reported latencies
+are divided by the allowance.
 
-A window without requests repeats the previous verdict and is flagged. A request in flight at the
-horizon with time left is neither good nor bad. Service goodput at a moment is the number of queries
-with an active deployment whose window at that moment meets every part of the SLO.
+A window without requests has the verdict of the window before it, and is flagged. A request that is
+in flight at the horizon, and not yet late, is neither good nor bad. Service goodput at a moment is
+the number of queries that have an active deployment and whose window at that moment meets every
+part of the SLO.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -40,20 +43,20 @@ QUANTILES = (0.5, 0.95, 0.99)
 
 
 def share_of(probability: float, count: int) -> int:
-    """Return the least number of requests that is a share of ``count``."""
+    """Return the least number of requests that is at least ``probability * count``."""
     return ceil(probability * count * (1 - SLACK))
 
 
 def reaches(value: float, floor: float | None) -> bool:
-    """Return whether a value is at least a floor, if there is one; nan never is."""
+    """Return whether a value is at least a floor; True if the floor is None, else False for nan."""
     return floor is None or value >= floor - SLACK * abs(floor)
 
 
 @dataclass(frozen=True, eq=False)
 class Verdicts:
-    """Windows that were judged together, by query in order of arrival, then by window.
+    """Windows that were judged at the same time, sorted by arrival of the query, then by window.
 
-    Arrays have shape (n,) if no other is given.
+    Arrays have shape (n,) unless another shape is given.
     """
 
     queries: list[Query]  # the query of each
@@ -83,11 +86,11 @@ class Verdicts:
 
     @property
     def completed(self) -> Ints:
-        """Requests that were completed."""
+        """Number of completed requests in each window."""
         return self.outcomes[:, OUTCOMES.index(COMPLETED)]
 
     def mean_s(self, sums_ns: Ints) -> Floats:
-        """Return sums over the completed requests as means in seconds; nan if there are none."""
+        """Return sums over completed requests as averages in seconds; nan if there are none."""
         completed = self.completed.reshape(-1, *[1] * (sums_ns.ndim - 1))
         means_s = np.full(sums_ns.shape, np.nan)
         np.divide(sums_ns / NS_PER_S, completed, means_s, where=completed > 0)
@@ -96,7 +99,7 @@ class Verdicts:
 
 @dataclass(frozen=True)
 class DeploymentTrial:
-    """A deployment's trial: its requests during the length of one window."""
+    """The trial of a deployment: counts of the requests born in the first window length."""
 
     query: Query
     born: int  # requests born in the trial
@@ -107,9 +110,10 @@ class DeploymentTrial:
 
     @property
     def met(self) -> bool | None:
-        """Whether latency and accuracy held.
+        """Whether the trial met latency and accuracy.
 
-        None if it is void, has no requests, or if lost ones decide, which might have been good.
+        The value is None if the trial is void or has no requests, or if the result depends on
+        whether lost requests would have been good.
         """
         slo = self.query.slo
         if self.void or self.born == 0:
@@ -123,7 +127,7 @@ class DeploymentTrial:
 
 @dataclass(frozen=True)
 class Account:
-    """The counts of one query."""
+    """The counts of requests of one query."""
 
     query: Query
     born: int  # requests born
@@ -131,10 +135,10 @@ class Account:
 
 
 class SloMonitor:
-    """Counts requests, and judges windows and deployments; the data plane's recorder.
+    """Counts requests as the data plane's recorder, and judges windows and deployments.
 
-    ``on_verdicts`` is called with windows that were judged; ``on_close`` with each account whose
-    last window is judged and last request has ended, or when the run ends.
+    ``on_verdicts`` is called with windows that were judged. ``on_close`` is called with a query's
+    account when its last window is judged and its last request has ended, or when the run ends.
     """
 
     def __init__(
@@ -163,18 +167,18 @@ class SloMonitor:
 
     @property
     def born_total(self) -> int:
-        """Requests born so far."""
+        """Number of requests born so far."""
         return int(self._counts.heads[wc.BORN_TOTAL])
 
     @property
     def outcomes(self) -> dict[str, int]:
-        """Requests by how they ended."""
+        """Numbers of requests by outcome."""
         return _by_outcome(self._counts.heads[wc.ENDS_TOTAL :])
 
     # Called by the control plane
 
     def arrive(self, query: Query, now_ns: int) -> None:
-        """Begin to count a query."""
+        """Begin to count a query's requests."""
         slo, row = query.slo, self._account_of.add(query.id)
         accounts = grown(self._counts.accounts, row + 1)
         self._counts = self._counts._replace(account_of=self._account_of.table, accounts=accounts)
@@ -205,9 +209,9 @@ class SloMonitor:
         now_ns: int,
         accuracies: Sequence[tuple[int, float]] = (),
     ) -> None:
-        """Note that a new deployment, or none, is active for a query from now on.
+        """Record that a query's active deployment changes now, to a new one or to none.
 
-        ``accuracies`` are (start in nanoseconds, expected accuracy), in order of time.
+        ``accuracies`` are pairs of (start in nanoseconds, expected accuracy), sorted by time.
         """
         row = self._account_of.find(query)
         self._note_time(row, now_ns)
@@ -236,14 +240,15 @@ class SloMonitor:
         )
 
     def depart(self, query: int, now_ns: int) -> None:
-        """End a query's life; its last windows are judged when they are due."""
+        """Record the departure of a query; its last windows are judged when they are due."""
         self.deploy(query, None, now_ns)
         self._counts.accounts[self._account_of.find(query), wc.DEPARTED] = True
 
     def add_cost(self, query: int, at_ns: int, usd: float) -> None:
         """Add the cost since the last call to the window that ends at ``at_ns``.
 
-        At a departure that is the last window. Later costs, while draining, belong to no window.
+        When the query departs, that is its last window. Later costs, while requests drain, belong
+        to no window.
         """
         row = self._account_of.find(query)
         assert row >= 0, f"query {query} is not counted"
@@ -261,7 +266,7 @@ class SloMonitor:
         )
 
     def _count(self, many: int, count: Callable[[int], int]) -> None:
-        """Call a counting function until all is counted, adding room whenever it stops early."""
+        """Call a counting function until all is counted; add room each time it stops early."""
         done = 0
         while (done := count(done)) < many:
             self._counts = wc.with_room(self._counts)
@@ -274,7 +279,7 @@ class SloMonitor:
     # Called by the data plane
 
     def record(self, rows: Ints, born: Ints, ended: Ints) -> None:
-        """Count requests by the deployment that each keeps; see ``Recorder``."""
+        """Count requests for the deployment that was active at their birth; see ``Recorder``."""
         window_ns = self.window_ns
         self._count(
             len(born), lambda done: wc.count_births(self._counts, rows, born, done, window_ns)
@@ -387,18 +392,18 @@ class SloMonitor:
         )
 
     def served(self, deployment: int) -> int:
-        """Return how many requests of a deployment were completed so far."""
+        """Return the number of a deployment's requests that were completed so far."""
         row = self._trial_of.find(deployment)
         return 0 if row < 0 else int(self._counts.trials[row, wc.SERVED])
 
     def void_trial(self, deployment: int, now_ns: int) -> None:
-        """Void the trial of a deployment that a failing machine ended before the trial was over."""
+        """Void the trial of a deployment that a machine failure ended before the trial was over."""
         row = self._trial_of.find(deployment)
         if row >= 0 and now_ns < self._counts.trials[row, wc.UNTIL_NS]:
             self._counts.trials[row, wc.VOID] = True
 
     def forget(self, deployment: int) -> None:
-        """Drop the trial of a deployment whose query is closed."""
+        """Drop the trial of a deployment whose query's counts are final."""
         if self._deployed.pop(deployment, None) is not None:
             self._trial_of.remove(deployment)
 

@@ -1,4 +1,4 @@
-"""The formula of goodput, for arrays and columns."""
+"""The formula of goodput, for NumPy arrays and Polars columns."""
 
 from typing import Any, TypeVar
 
@@ -7,10 +7,11 @@ Times = TypeVar("Times")
 
 
 def goodput_time(met: Any, deployed: Times) -> Times:
-    """Return the time that counts as goodput: deployed, in windows that met every part of the SLO.
+    """Return the time that counts as goodput: deployed time in windows that met the whole SLO.
 
-    ``deployed`` may have any unit. The sum over queries, divided by the length of a period, is the
-    service goodput. Divided by the lifetime of the queries, it is the fraction with the SLO met.
+    ``deployed`` may be in any unit of time. The sum of the result over queries is the service
+    goodput if divided by the length of a period, and the fraction of time that met the SLO if
+    divided by the queries' total lifetime.
     """
     time: Times = met * deployed
     return time

@@ -1,4 +1,4 @@
-"""The optional table of requests: one row per request that ended, with parts by operator."""
+"""The optional table of requests: a row per ended request, with latency parts by operator."""
 
 from collections.abc import Sequence
 
@@ -20,9 +20,10 @@ PARTS = ("queueing_s", "batching_s", "compute_s", "transfer_s")
 
 
 def request_frame(rows: NDArray[np.int64], operators: Sequence[str]) -> pl.DataFrame:
-    """Return rows of requests that ended, shape (n, width), as the table, in their order.
+    """Convert rows of ended requests, shape (n, width), to the table, in the same order.
 
-    Latency and parts of uncompleted requests are null, because data planes differ in them.
+    Latency and its parts are null for requests that were not completed, because the two data planes
+    give them different values.
     """
     values = rows.view(np.float64)
     whole = {"query": col.QUERY, "number": col.NUMBER, "deployment": col.DEPLOYMENT}

@@ -1,9 +1,9 @@
-"""The result tables: their columns, and the rows of a run until they are written.
+"""The result tables: their columns, and the rows of a run that are not written yet.
 
-``queries`` has one row per query, ``windows`` one per query and window, ``operators`` splits the
-latency of each window by operator, ``decisions`` has one row per decision of a planner and per
-deployment that a failure ended, ``offers`` one per plan that a planner logged, and
-``profiling`` one per profiling run. No planner sees the columns that begin with ``true_``.
+Table ``queries`` has one row per query; ``windows``, one row per query and window; ``operators``,
+the latency of each window by operator; ``decisions``, one row per decision of a planner and per
+deployment that a failure ended; ``offers``, one row per plan that a planner logged; and
+``profiling``, one row per profiling run. No planner sees the columns that begin with ``true_``.
 """
 
 from collections.abc import Mapping, Sequence
@@ -68,23 +68,23 @@ SCHEMAS: Mapping[str, Mapping[str, type[pl.DataType]]] = {
 
 
 class ResultTables:
-    """The rows of a run that were not taken yet."""
+    """The rows of a run that `take` has not returned yet."""
 
     def __init__(self) -> None:
         self._rows: dict[str, list[Mapping[str, Any]]] = {name: [] for name in SCHEMAS}
         self._frames: dict[str, list[pl.DataFrame]] = {name: [] for name in SCHEMAS}
 
     def add(self, table: str, row: Mapping[str, Any]) -> None:
-        """Add a row; columns that it lacks are null."""
+        """Add a row; columns that the row lacks are null."""
         self._rows[table].append(row)
 
     def extend(self, table: str, columns: Columns) -> None:
-        """Add rows, given as all columns, equally long."""
+        """Add rows, given as columns of equal length; all columns must be given."""
         self._gather(table)
         self._frames[table].append(pl.DataFrame(columns, schema=dict(SCHEMAS[table])))
 
     def take(self) -> dict[str, pl.DataFrame]:
-        """Return all rows since the last call as one frame per table, and forget them."""
+        """Return all rows since the last call, as one frame per table, and remove them."""
         for name in SCHEMAS:
             self._gather(name)
         frames = {name: pl.concat(frames) for name, frames in self._frames.items()}

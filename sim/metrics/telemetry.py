@@ -1,4 +1,4 @@
-"""Telemetry: what a deployed system reports about its queries, by window."""
+"""Telemetry: the reports of a deployed system about its queries, by window."""
 
 from collections import deque
 from collections.abc import Collection
@@ -22,16 +22,16 @@ class Telemetry:
         self._counts: dict[int, tuple[int, int]] = {}  # requests born and good in the last window
 
     def arrive(self, query: int) -> None:
-        """Begin to keep the windows of a query."""
+        """Begin to store the windows of a query."""
         self._reports[query] = deque(maxlen=REPORTS_KEPT)
         self._counts[query] = 0, 0
 
     def forget(self, query: int) -> None:
-        """Drop the windows of a query."""
+        """Drop the stored windows of a query."""
         del self._reports[query], self._counts[query]
 
     def note(self, verdicts: Verdicts, window_ns: int) -> None:
-        """Keep windows that were judged; all of their queries must be known."""
+        """Store windows that were judged; `arrive` must have been called for their queries."""
         queues, batches, computes, transfers = np.moveaxis(verdicts.mean_s(verdicts.parts_ns), 2, 0)
         answers = verdicts.mean_s(verdicts.answer_ns)
         columns = (
@@ -57,13 +57,13 @@ class Telemetry:
             self._counts[query.id] = born, good
 
     def reports(self, query: int) -> tuple[WindowReport, ...]:
-        """Return the last judged windows of a query, the latest last."""
+        """Return the last judged windows of a query, oldest first."""
         return tuple(self._reports[query])
 
     def last_counts(self, queries: Collection[int]) -> NDArray[np.int64]:
-        """Return the requests born and the good ones in each query's last window, shape (Q, 2).
+        """Return the numbers of requests and of good requests in each query's last window, (Q, 2).
 
-        0 where no window was judged.
+        Both numbers are 0 if no window of the query has been judged.
         """
         counts = chain.from_iterable(map(self._counts.__getitem__, queries))
         return np.fromiter(counts, np.int64, 2 * len(queries)).reshape(-1, 2)

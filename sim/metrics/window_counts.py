@@ -1,14 +1,15 @@
-"""How requests are counted by query, window and deployment: the columns, and compiled functions.
+"""Counting of requests by query, window and deployment: columns, and compiled functions.
 
-Counts are whole numbers, so no sum depends on the order of its terms. Windows are tumbling: equally
-long, one after another. A query's open windows are a chain of *cells* from the newest to the
-oldest, and the latencies of a window a chain of *chunks*, an unrolled linked list, because
-quantiles need them all. Free cells are a chain, free chunks a stack, whose top caches may hold.
-Number 0 ends a chain; cell 0 stands for an unknown window. Functions that run out of free cells or
-chunks return their progress, and are called again after ``with_room``.
+Counts are integers, so no sum depends on the order of its terms. Windows are tumbling: they have
+equal length and do not overlap. A query's open windows are a linked list of *cells*, from the
+newest to the oldest. The latencies of a window are all stored, because quantiles need them, in
+*chunks* that form an unrolled linked list. Free cells form a linked list, and free chunks a stack,
+whose top is likely to be in the processor's cache. Number 0 ends a list; cell 0 means an unknown
+window. Functions that run out of free cells or chunks return their progress, and are called again
+after ``with_room``.
 
-The two functions that see every request take arrays out of ``Counts`` once, because each access in
-a compiled call may count references, which would dominate the time.
+The two functions that process every request read arrays from ``Counts`` only once, because each
+read in compiled code may count references, which would take most of the time.
 """
 
 from typing import NamedTuple
@@ -89,7 +90,7 @@ ENDS_TOTAL = 3  # requests by outcome
 
 @in_place
 def _bound_by_account(bound_ns: int, allowance: float) -> int:
-    """Return the latency bound of a request in ns, from ``BOUND_NS`` of its query's account."""
+    """Return a request's latency bound in ns; ``bound_ns`` is ``BOUND_NS`` of its account."""
     return -bound_ns if bound_ns < 0 else bound_of(bound_ns, allowance)
 
 
@@ -109,7 +110,7 @@ class Counts(NamedTuple):
 
 
 def no_counts(operators: int) -> Counts:
-    """Return zero counts for an application with so many operators."""
+    """Return empty counts for an application with this number of operators."""
     columns = SUMS + col.PARTS * operators
     cells = np.zeros((1, columns + -columns % LINE), np.int64)
     cells.view(np.float64)[0, LONGEST] = 1.0
@@ -128,7 +129,7 @@ def no_counts(operators: int) -> Counts:
 
 
 def with_room(counts: Counts) -> Counts:
-    """Return counts with free cells and free chunks."""
+    """Return counts that have free cells and free chunks."""
     cells, chunks, spare, heads = counts.cells, counts.chunks, counts.spare, counts.heads
     if not heads[FREE_CELL]:
         size = len(cells)
@@ -147,7 +148,7 @@ def with_room(counts: Counts) -> Counts:
 
 @inlined
 def cell_at(accounts: Ints, cells: Ints, account: int, at_ns: int, window_ns: int) -> int:
-    """Return the cell of a query's open window that holds a moment, or 0; O(open windows)."""
+    """Return the cell of a query's open window that includes ``at_ns``, or 0; O(open windows)."""
     cell: int = accounts[account, NEWEST]
     while cell and cells[cell, START_NS] > at_ns:
         cell = cells[cell, OLDER]
@@ -158,7 +159,7 @@ def cell_at(accounts: Ints, cells: Ints, account: int, at_ns: int, window_ns: in
 def open_windows(
     accounts: Ints, cells: Ints, heads: Ints, account: int, at_ns: int, window_ns: int
 ) -> bool:
-    """Open a query's windows up to the one that holds a moment; False if cells ran out."""
+    """Open a query's windows up to the one that includes ``at_ns``; False if cells ran out."""
     newest = accounts[account, NEWEST]
     start_ns = cells[newest, START_NS] + window_ns if newest else accounts[account, NEXT_NS]
     while start_ns <= at_ns:
@@ -177,9 +178,10 @@ def open_windows(
 
 @compiled
 def count_births(counts: Counts, rows: Ints, born: Ints, done: int, window_ns: int) -> int:
-    """Count births from the one numbered ``done`` on; return the number of the next to count.
+    """Count births from index ``done`` of ``born`` on; return the index of the next to count.
 
-    ``born`` has rows of ``rows``, (n, width). Mostly O(1) each: it is in the newest window.
+    ``born`` has indices into ``rows``, (n, width). A birth mostly takes O(1), because it is in the
+    newest window.
     """
     accounts, trials, cells, heads = counts.accounts, counts.trials, counts.cells, counts.heads
     longest = cells.view(np.float64)
@@ -213,9 +215,9 @@ def count_births(counts: Counts, rows: Ints, born: Ints, done: int, window_ns: i
 def count_ends(  # noqa: PLR0912, PLR0915
     counts: Counts, rows: Ints, ended: Ints, done: int, window_ns: int
 ) -> int:
-    """Count ends from the one numbered ``done`` on; return the number of the next to count.
+    """Count ends from index ``done`` of ``ended`` on; return the index of the next to count.
 
-    A request counts in the window of its birth. O(operators + open windows) for each of ``ended``.
+    A request is counted in the window of its birth. Each takes O(operators + open windows).
     """
     accounts, trials, cells, heads = counts.accounts, counts.trials, counts.cells, counts.heads
     steps_ns, steps = counts.steps_ns, counts.steps
@@ -284,7 +286,7 @@ def count_ends(  # noqa: PLR0912, PLR0915
 
 @compiled
 def spread_time(counts: Counts, which: Ints, done: int, now_ns: int, window_ns: int) -> int:
-    """Add active and deployed ns to windows, from one query on; return the next query."""
+    """Add active and deployed ns to windows of accounts ``which[done:]``; return the next index."""
     accounts, cells, heads = counts.accounts, counts.cells, counts.heads
     for number in range(done, len(which)):
         account = which[number]
@@ -303,7 +305,7 @@ def spread_time(counts: Counts, which: Ints, done: int, now_ns: int, window_ns: 
 
 @compiled
 def oldest_cell(counts: Counts, account: int) -> int:
-    """Return the cell of the next window to be judged, or 0 if it is not open; O(open windows)."""
+    """Return the cell of a query's next window to be judged, or 0 if not open; O(open windows)."""
     cell: int = counts.accounts[account, NEWEST]
     while cell and counts.cells[cell, OLDER]:
         cell = counts.cells[cell, OLDER]
@@ -312,7 +314,7 @@ def oldest_cell(counts: Counts, account: int) -> int:
 
 @compiled
 def due_ns(counts: Counts, account: int, window_ns: int) -> int:
-    """Return when a query's next window can be judged: at its end plus the longest bound."""
+    """Return when a query's next window can be judged: its end plus its longest latency bound."""
     longest = counts.cells.view(np.float64)[oldest_cell(counts, account), LONGEST]
     bound_ns = _bound_by_account(counts.accounts[account, BOUND_NS], longest)
     start_ns: int = counts.accounts[account, NEXT_NS]
@@ -321,7 +323,7 @@ def due_ns(counts: Counts, account: int, window_ns: int) -> int:
 
 @compiled
 def note_due(counts: Counts, which: Ints, due: Ints, window_ns: int) -> None:
-    """Write the times when the next windows of these queries are due into ``due``, by account."""
+    """Write into ``due``, by account, the times when the next windows of ``which`` are due."""
     for account in which:
         due[account] = due_ns(counts, account, window_ns)
 
@@ -330,11 +332,11 @@ def note_due(counts: Counts, which: Ints, due: Ints, window_ns: int) -> None:
 def take_windows(
     counts: Counts, which: Ints, now_ns: int, horizon: bool, window_ns: int, taken: Ints
 ) -> int:
-    """Remove the windows to be judged from their chains, query by query, oldest first.
+    """Remove the windows to be judged from their lists, query by query, oldest first.
 
-    These are the windows due by ``now_ns``, or all at the horizon. ``taken``, shape (enough, 4),
-    gets (account, cell, start, due) of each. If a window is not due, no later one of its query is.
-    Returns the number of windows.
+    These are the windows that are due by ``now_ns``, or all windows at the horizon. For each,
+    (account, cell, start, due) is written to ``taken``, which must have enough rows, of 4 columns.
+    If a window is not due, no later window of its query is due. Return the number of windows.
     """
     accounts, cells = counts.accounts, counts.cells
     count = 0
@@ -362,11 +364,12 @@ def take_windows(
 
 @compiled
 def select(values: Ints, low: int, high: int, at: int) -> None:
-    """Put the value in place ``at`` that sorting places ``low`` to ``high`` would put there.
+    """Move to index ``at`` the value that sorting ``values[low:high + 1]`` would move there.
 
-    Quickselect (Hoare, "Algorithm 65: Find", 1961): lesser values come before it, and greater ones
-    after it. The pivot is the median of three. Two passes of Lomuto's partition group values as
-    less, equal and greater, so equal values do not make it quadratic. O(high - low) on average.
+    This is Quickselect (Hoare, "Algorithm 65: Find", 1961). Afterwards, lesser values are before
+    that value, and greater values after it. The pivot is the median of three. Two passes of
+    Lomuto's partition group values as less, equal and greater, so the time is not quadratic if many
+    values are equal. O(high - low) on average.
     """
     while high - low > 1:
         quarter = (high - low) // 4
@@ -395,11 +398,11 @@ def select(values: Ints, low: int, high: int, at: int) -> None:
 
 @compiled
 def ranked_latencies(counts: Counts, which: Ints, ranks: Ints) -> Ints:
-    """Return latencies by rank in ns, shape (n, r), and free the chunks of these cells, shape (n,).
+    """Return latencies by rank in ns, shape (n, r), and free the chunks of the cells ``which``.
 
-    Ranks begin at 1, the lowest, and rise along each row; 0 stands for none, whose latency is 0.
-    Each rank is selected among the values that the last one left above it, in O(latencies) on
-    average.
+    Rank 1 is the lowest latency; ranks increase along each row of ``ranks``; rank 0 means none, and
+    gives latency 0. The value of each rank is selected from the values that are above the previous
+    rank's value, in O(latencies) on average.
     """
     cells, chunks, heads = counts.cells, counts.chunks, counts.heads
     found = np.zeros(ranks.shape, np.int64)
@@ -436,7 +439,7 @@ def ranked_latencies(counts: Counts, which: Ints, ranks: Ints) -> Ints:
 
 @compiled
 def give_back(counts: Counts, which: Ints) -> None:
-    """Put cells, shape (n,), on the chain of free ones; 0 is no cell."""
+    """Put cells, shape (n,), on the list of free cells; number 0 is ignored."""
     for cell in which:
         if cell:
             counts.cells[cell, OLDER] = counts.heads[FREE_CELL]
@@ -447,7 +450,7 @@ def give_back(counts: Counts, which: Ints) -> None:
 def carry_over(
     counts: Counts, which: Ints, met: NDArray[np.bool_], empty: NDArray[np.bool_]
 ) -> None:
-    """Repeat the query's last verdict in windows without requests, in place; keep the last one."""
+    """Copy a query's last verdict into its windows without requests; store its newest verdict."""
     for at in range(len(which)):
         if empty[at]:
             met[at] = counts.accounts[which[at], LAST_MET] != 0

@@ -1,1 +1,1 @@
-"""The service behind the planning interface: plan space, prediction, profiling and memory."""
+"""The implementation of the planning interface: plan space, prediction, profiling and memory."""

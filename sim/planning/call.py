@@ -1,4 +1,4 @@
-"""One call of a planner: its clock, its searches, its orders, and how it ends."""
+"""One call of a planner: its time, its searches, its orders, and its errors."""
 
 from dataclasses import dataclass, field
 
@@ -23,7 +23,7 @@ MOST_CALLS_PER_SEARCH = 50_000
 
 @dataclass(frozen=True, slots=True)
 class DeploymentOrder:
-    """An order of a planner."""
+    """A planner's order to deploy a plan for a query, or to release its deployment."""
 
     query: int  # id of the query
     plan: Plan | None  # the plan to deploy, or None to release the query's deployment
@@ -31,13 +31,13 @@ class DeploymentOrder:
 
     @property
     def at_ns(self) -> int:
-        """When it is carried out: the clock of its search at the end of the call."""
+        """The time at which the order is carried out: the search's clock at the end of the call."""
         return self.search.clock_ns
 
 
 @dataclass(eq=False)
 class PlanningCall:
-    """The state of one call, which the planning context and its two facets share."""
+    """The state of one call, which the context, its world and its bulk operations share."""
 
     service: PlanningService  # what lies behind the planning context
     now_ns: int  # time of the trigger
@@ -50,7 +50,10 @@ class PlanningCall:
     _closed: bool = field(init=False, default=False)
 
     def run(self, planner: Planner, context: PlanningContext) -> BaseException | None:
-        """Call a planner; return the exception that it raised, which cancels all of its orders."""
+        """Call a planner; return the exception that it raised, if any.
+
+        An exception cancels all orders of the call.
+        """
         error: BaseException | None = None
         try:
             returned: object = planner.plan(context)
@@ -66,7 +69,7 @@ class PlanningCall:
         return error
 
     def count(self) -> None:
-        """Count an operation of the planner; refuse it if the call is over or has too many."""
+        """Count a planner's operation; raise an error after the call, or if there are too many."""
         if self._closed:
             raise PlannerError(
                 "this context's call is over: a planner must not keep the planning context"
@@ -85,7 +88,7 @@ class PlanningCall:
         return state
 
     def search(self, query: Query) -> SearchClock:
-        """Return the query's search in this call, which begins with its first operation."""
+        """Return the query's search in this call; create it at the query's first operation."""
         self.count()
         search = self.searches.get(query.id)
         if search is None:
@@ -103,11 +106,11 @@ class PlanningCall:
         return search
 
     def order(self, query: Query, plan: Plan | None) -> None:
-        """Take an order, which replaces an earlier one for the query."""
+        """Store an order; it replaces an earlier order for the query."""
         self.orders[query.id] = DeploymentOrder(query.id, plan, self.search(query))
 
     def figures(self, query: Query, plan: Plan) -> PlanFigures:
-        """Return the figures of a plan; raises `PlannerError` if no machine could ever run it."""
+        """Return a plan's nominal figures; raise `PlannerError` if no machine could ever run it."""
         if plan not in self.service.valid_plans:
             check_plan(plan, self.service.nominal)
             self.service.valid_plans.add(plan)
@@ -119,7 +122,7 @@ class PlanningCall:
     def estimate(
         self, query: Query, plan: Plan | None, measurement: Measurement, reused: int
     ) -> Estimate:
-        """Return the estimate of a plan, or of a configuration alone, from a measurement."""
+        """Return the estimate of a plan, or of a configuration alone if ``plan`` is None."""
         if plan is None:
             return Estimate(measurement, reused, query.slo.latency_quantile)
         figures = self.figures(query, plan)
@@ -135,7 +138,7 @@ class PlanningCall:
         )
 
     def check_dataset(self, dataset: str) -> None:
-        """Refuse the name of a data set that the application does not have."""
+        """Raise `PlannerError` if the application has no data set of this name."""
         names = tuple(self.service.application.datasets)
         if dataset not in names:
             raise PlannerError(f"data set {dataset!r}: choose one of {', '.join(names)}")

@@ -1,4 +1,4 @@
-"""The planning context as planners get it: the interfaces of `sim.api` on the planning service."""
+"""The planning context that planners get: the interfaces of `sim.api` for the planning service."""
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from numbers import Real
@@ -38,7 +38,7 @@ PREDICTIONS_PER_CHARGE = 1000
 
 
 class Facet(Guided):
-    """A part of the planning interface during one call."""
+    """Base class of the parts of the planning interface during one call."""
 
     def __init__(self, call: PlanningCall) -> None:
         self._call = call
@@ -46,7 +46,7 @@ class Facet(Guided):
 
     @property
     def _counted(self) -> PlanningService:
-        """The service; each access counts an operation of the planner."""
+        """The planning service; each access is counted as an operation of the planner."""
         self._call.count()
         return self._service
 
@@ -203,7 +203,7 @@ class ServedBulk(Facet, BulkOperations):
         )
 
     def _tried(self, query: Query, plans: Sequence[Plan]) -> Iterator[Sequence[StationDemand]]:
-        """Yield the demands of each plan that is tried, after charging for the attempt."""
+        """Yield the demands of each plan, after charging the query for checking whether it fits."""
         for plan in plans:
             self._call.search(query).charge("fits", CHARGES_S["fits"])
             yield self._call.figures(query, plan).off_device
@@ -425,7 +425,7 @@ def _row(row: ArrayLike, many: int) -> Ints:
 
 
 def _checked(samples: int | Ints) -> int | Ints:
-    """Check a number of items, or a set of item numbers, to profile; return it."""
+    """Check and return the number of items, or the item numbers, to profile."""
     if isinstance(samples, int | np.integer):
         if samples < 0:
             raise PlannerError(f"samples={samples}: must be a whole number of 0 or more")

@@ -1,15 +1,16 @@
-"""The memory of planners: records become visible at the time at which they were learned."""
+"""The memory of planners, in which records become visible at the time when they were learned."""
 
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from typing import Any
 
 
 class Memory:
-    """A planner's records. No call learns from the future.
+    """A planner's records, none of which is visible before it was learned.
 
-    A record has the clock of the search that wrote it. That search sees it at once, others from
-    that time on. The latest visible record counts; of equal times, the one written last. Records in
-    the last checkpoint are kept, to fall back to.
+    The time of a record is the clock of the search that wrote it. That search sees the record at
+    once; other searches see it from that time on. Of the visible records of a key, the one with the
+    latest time is read, and of those with equal times, the one written last. Records in the last
+    checkpoint are kept for ``fall_back``.
     """
 
     def __init__(self) -> None:
@@ -17,7 +18,7 @@ class Memory:
         self._checkpoint_ns: int | None = None
 
     def write(self, key: Hashable, value: Any, at_ns: int, author: int, now_ns: int) -> None:
-        """Add a record learned at ``at_ns``, and drop records that are superseded by ``now_ns``."""
+        """Add a record learned at ``at_ns``; drop records superseded by ``now_ns``."""
         records = self._records.get(key, ())
         settled_ns = now_ns if self._checkpoint_ns is None else self._checkpoint_ns
         visible = [i for i, (since_ns, _, _) in enumerate(records) if since_ns <= settled_ns]
@@ -36,11 +37,11 @@ class Memory:
         return None
 
     def read_each(self, keys: Iterable[Hashable], now_ns: int) -> Iterator[Any | None]:
-        """Yield what `read` returns for each key, without an author."""
+        """Yield for each key what `read` would return without an author."""
         return (self.read(key, now_ns, None) for key in keys)
 
     def settled(self, keys: Sequence[Hashable], now_ns: int) -> list[bool]:
-        """Return for each key whether all of its records are visible to everybody."""
+        """Return for each key whether all of its records are visible to all searches."""
         every = [self._records.get(key) for key in keys]
         return [records is None or records[-1][0] <= now_ns for records in every]
 
@@ -50,11 +51,11 @@ class Memory:
             self._records.pop(key, None)
 
     def checkpoint(self, now_ns: int) -> None:
-        """Save the records that are visible to everybody now, for ``fall_back``."""
+        """Save the records that are visible to all searches now, for ``fall_back``."""
         self._checkpoint_ns = now_ns
 
     def fall_back(self) -> None:
-        """Drop the records since the last checkpoint; there must be one."""
+        """Drop the records that are not in the last checkpoint; there must be a checkpoint."""
         assert self._checkpoint_ns is not None, "there is no checkpoint to fall back to"
         for key, records in list(self._records.items()):
             kept = tuple(record for record in records if record[0] <= self._checkpoint_ns)

@@ -16,7 +16,7 @@ from sim.cluster.machine import MOST_CLIENTS
 
 
 def check_configuration(configuration: Configuration, pipeline: Pipeline) -> None:
-    """Raise `PlannerError` unless a pipeline has a configuration."""
+    """Raise `PlannerError` unless the configuration is one of the pipeline's."""
     known = pipeline.configurations
     index = configuration.index if isinstance(configuration, Configuration) else -1
     if not 0 <= index < len(known) or (
@@ -26,7 +26,7 @@ def check_configuration(configuration: Configuration, pipeline: Pipeline) -> Non
 
 
 def moves_up(pipeline: Pipeline, places: Sequence[int]) -> bool:
-    """Return whether no message moves down, given the number of each operator's place."""
+    """Return whether no message goes to a lower place, given the place number of each operator."""
     return all(
         earlier is None or places[earlier] <= places[operator]
         for earlier, operator in pipeline.edges

@@ -1,4 +1,4 @@
-"""The space of all plans that a scenario's machines could run, in fixed orders."""
+"""The space of all plans that a scenario's machines could run, in a fixed order."""
 
 from collections.abc import Iterator
 from functools import cached_property
@@ -27,17 +27,18 @@ Layout = tuple[tuple[str, ...], tuple[Allocation, ...]]
 
 
 class PlanSpace:
-    """Every plan, which is a configuration with a layout, in one fixed order.
+    """All plans in a fixed order; a plan is a configuration together with a layout.
 
-    Plans that no machine could run, for lack of memory or of measurements, are left out; `on` marks
-    the plans that a user's device can run. An *option* of an operator is a place with an
-    allocation; the first option is the device. A *layout* is an option for each operator. Plan
-    ``i`` combines ``configuration[i]`` with ``layout[i]``. There are L layouts and N operators.
+    The space excludes plans that no machine could run, for lack of memory or of measurements; `on`
+    marks the plans that a user's device can run. An *option* of an operator is a node with an
+    allocation, or the device, which is the first option. A *layout* has one option for each
+    operator. Plan ``i`` combines ``configuration[i]`` with ``layout[i]``. There are L layouts and N
+    operators.
 
     Attributes:
-        layout_option: which option each operator has in a layout, shape (L, N).
-        layout_placement: which of ``placements`` a layout has, shape (L,).
-        tables: how each operator is served; the device's row is empty.
+        layout_option: index of each operator's option in each layout, shape (L, N).
+        layout_placement: index in ``placements`` of each layout's placement, shape (L,).
+        tables: how each operator is served under each option; entries of the device are empty.
     """
 
     def __init__(self, nominal: Catalogue, choices: Choices | None = None) -> None:
@@ -83,11 +84,11 @@ class PlanSpace:
 
     @cached_property
     def option_number(self) -> tuple[dict[OperatorOption, int], ...]:
-        """The place of each option of an operator."""
+        """The index of each option, by operator."""
         return tuple({each: at for at, each in enumerate(options)} for options in self.options)
 
     def plan(self, index: int) -> Plan:
-        """Return plan number ``index``; the same object every time."""
+        """Return plan number ``index``; later calls return the same object."""
         plan = self._made.get(index)
         if plan is None:
             layout = self.layout_at(self.layout[index])
@@ -96,10 +97,11 @@ class PlanSpace:
         return plan
 
     def ordered(self, order: str, device: DeviceModel) -> Iterator[Plan]:
-        """Yield all plans that a device can take part in.
+        """Yield all plans whose device operators the device can run.
 
-        The order is ``"cost"``, by list price and then from the richest configuration on, or
-        ``"enumeration"``. Raises ValueError for any other order.
+        With order ``"cost"``, plans are sorted by list price, and plans of equal price begin with
+        the richest configuration; with ``"enumeration"``, they are in the order of the space.
+        ValueError is raised for any other order.
         """
         if order == "cost":
             indices = self._by_cost
@@ -114,7 +116,7 @@ class PlanSpace:
         return np.lexsort((self.configuration, self.layout, self.list_price_usd_per_hour))
 
     def on(self, device: DeviceModel) -> Bools:
-        """Mark the plans whose operators on the device it can run, shape (len(self),)."""
+        """Return a mask of the plans whose device operators the device can run, (len(self),)."""
         if device.name not in self._on:
             # Many layouts have the same operators on the device.
             sets, of_layout = np.unique(self.layout_option == 0, axis=0, return_inverse=True)
@@ -127,20 +129,20 @@ class PlanSpace:
         return self._on[device.name]
 
     def tables_on(self, device: DeviceModel) -> tuple[ServiceTable, ...]:
-        """Return how each operator is served, the device included."""
+        """Return how each operator is served under each option, including those on the device."""
         return tuple(
             table.with_device(device_table(self._nominal, self.keys, operator, device))
             for operator, table in enumerate(self.tables)
         )
 
     def layout_at(self, number: int) -> Layout:
-        """Return placement and allocation of a layout."""
+        """Return the placement and the allocations of a layout."""
         row = self.layout_option[number].tolist()
         chosen = [options[at] for options, at in zip(self.options, row, strict=True)]
         return tuple(place for place, _ in chosen), tuple(share for _, share in chosen)
 
     def _block(self, placement: tuple[str, ...]) -> Ints:
-        """Return all layouts of a placement, the last operator's option changing fastest."""
+        """Return all layouts of a placement; the last operator's option varies fastest."""
         offered = [
             np.array(
                 [at for at, (offer, _) in enumerate(options) if offer == place], dtype=np.int64

@@ -1,4 +1,4 @@
-"""All plans that could serve a query, as arrays, for scoring and matching in bulk."""
+"""All plans that could serve a query, as arrays, for evaluating many plans at once."""
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
@@ -24,7 +24,7 @@ VIEWS_KEPT = 256
 
 @dataclass(frozen=True)
 class Links:
-    """The links of a query, as assumed or as they are."""
+    """The links of a query, at nominal or at true speeds."""
 
     # Time to send messages of sizes in bytes over the link of a crossing.
     sent_s: Callable[[Crossing, Floats], Floats]
@@ -32,7 +32,7 @@ class Links:
 
 
 def nominal_links(nominal: Catalogue, query: Query) -> Links:
-    """Return the links that the catalogue states for a query."""
+    """Return the links of a query with the catalogue's nominal values."""
     return Links(
         lambda crossing, size: 8 * size / nominal.capacity_bps(query, crossing),
         lambda crossing: nominal.propagation_s(query, crossing),
@@ -40,7 +40,7 @@ def nominal_links(nominal: Catalogue, query: Query) -> Links:
 
 
 class PlanViews:
-    """The views of one run, made on demand."""
+    """The plan views of one run, which are created when first needed."""
 
     def __init__(self, nominal: Catalogue) -> None:
         self._nominal = nominal
@@ -50,11 +50,11 @@ class PlanViews:
         self._views: dict[Hashable, PlanView] = {}
 
     def space(self, choices: Choices) -> PlanSpace:
-        """Return the space of all plans with some allocations."""
+        """Return the space of all plans whose allocations are among the choices."""
         return _kept(self._spaces, choices, lambda: PlanSpace(self._nominal, choices))
 
     def view(self, query: Query, choices: Choices) -> PlanView:
-        """Return the view of a query, shared with queries that agree in what it depends on."""
+        """Return the view of a query, which is shared by all queries for which it is equal."""
         kind = query.device.name, query.technology, query.dataset, query.requests_per_s, choices
         return _kept(
             self._views,
@@ -63,7 +63,7 @@ class PlanViews:
         )
 
     def with_links(self, query: Query, choices: Choices, links: Links) -> PlanView:
-        """Return the view of a query with given links."""
+        """Return the view of a query with these links instead of nominal ones."""
         blank = _kept(
             self._on_device,
             (query.device.name, choices),
@@ -117,9 +117,10 @@ class PlanViews:
         edges: Sequence[int],
         sent_s: dict[tuple[str, str], Floats],
     ) -> tuple[Floats, Floats, Floats, Floats]:
-        """Return transmission times, shape (placements, C), and propagation delays, on some edges.
+        """Return transmission times, shape (placements, C), and propagation delays of some edges.
 
-        The times are on the access uplink, on all links down, and on the backhaul up.
+        The transmission times are those on the access uplink, on all downlinks, and on the
+        backhaul's uplink.
         """
         sizes, number = np.unique(dataset.message_bytes, return_inverse=True)
         number = number.reshape(dataset.message_bytes.shape)
@@ -194,7 +195,7 @@ class PlanViews:
 
 
 def _station_kinds(space: PlanSpace) -> tuple[tuple[StationKind, ...], list[Ints]]:
-    """Return all kinds of station of a space, and which one each option of an operator uses."""
+    """Return all kinds of station of a space, and the index of the kind that each option uses."""
     kinds: list[StationKind] = []
     of_option = []
     for operator, options in enumerate(space.options):
@@ -218,7 +219,7 @@ def _station_kinds(space: PlanSpace) -> tuple[tuple[StationKind, ...], list[Ints
 
 
 def _kept(known: dict[K, V], key: K, make: Callable[[], V]) -> V:
-    """Return the cached value of a key, made if missing; a full cache drops its oldest."""
+    """Return the cached value of a key; create it if missing, and drop the oldest if full."""
     if key not in known:
         if len(known) >= VIEWS_KEPT:
             del known[next(iter(known))]

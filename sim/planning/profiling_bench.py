@@ -1,16 +1,17 @@
-"""The profiling bench: items of data, and the cost of measuring configurations on them.
+"""The profiling bench: items of data, and the results and costs of profiling on them.
 
-Profiling runs on separate hardware, a reference core and a whole A100-80GB for each worker, without
-queueing. Item i of a query's data is the same for every planner and configuration: it has one
-stratum, one rank in it, one size and length. An operator runs again on an item only if its own or
-upstream knobs differ from all earlier runs on that item (prefix reuse).
+Profiling runs on separate hardware without queueing: each worker has a reference core and a whole
+A100-80GB. Item i of a query's data is the same for every planner and configuration: it always has
+the same stratum, rank within the stratum, size and length. An operator runs again on an item only
+if its own or upstream knobs differ from those of all earlier runs on that item (prefix reuse).
 
-Items have *features*, which are free: size, output length if it varies, and two views of their
-difficulty, such as an embedding gives. A view is a standard normal whose correlation with the
-item's rank in its stratum, or with the stratum's difficulty, is ``feature_correlation``. Its value
-is an assumption. At the default, 0.85, K-means into 4, 8 and 16 clusters leaves about 0.58, 0.47
-and 0.38 of the variance of accuracy on VOiCES within clusters; clusters of hidden embeddings of
-6,400 of its clips left 0.56 to 0.38 (public per-clip results of github.com/weiyu0824/vulcan).
+Items have *features*, which planners can read free of charge: size, output length if it varies, and
+two indicators of difficulty, which represent an embedding of the item. Both are standard normal
+variables: one is correlated with the item's rank in its stratum, the other with the stratum's
+difficulty. The correlation, ``feature_correlation``, is an assumption. At its default, 0.85, if the
+items of VOiCES are divided into 4, 8 or 16 clusters by K-means, about 0.58, 0.47 or 0.38 of the
+variance of accuracy is within clusters. With hidden embeddings of 6,400 real VOiCES clips, the
+share is 0.56 to 0.38 (public per-clip results of github.com/weiyu0824/vulcan).
 """
 
 from collections.abc import Sequence
@@ -41,7 +42,7 @@ LEAST_RANK = 1e-9  # least distance of ranks from 0 and 1, whose quantiles would
 
 
 class ProfilingRun(NamedTuple):
-    """One profiling run: the items that it would measure, and its cost."""
+    """A possible profiling run: the items that it measures, and its cost."""
 
     items: Ints  # numbers of the items that it measures, shape (m,)
     charged_s: float  # seconds on the search's clock
@@ -51,7 +52,7 @@ class ProfilingRun(NamedTuple):
 
 @dataclass(frozen=True)
 class _Items:
-    """The true properties of items, by number: n items, N operators."""
+    """The true properties of items, indexed by item number: n items, N operators."""
 
     strata: Ints  # stratum of each, shape (n,)
     ranks: Floats  # how easy each is within its stratum, shape (n,)
@@ -62,10 +63,11 @@ class _Items:
 
 
 class ProfilingBench:
-    """The items of one owner, a query or a data set, and all measurements on them.
+    """The items of one owner, which is a query or a data set, and all measurements on them.
 
-    ``weights`` is the mixture over the data set's strata, shape (S,); ``names`` are those of the
-    owner's random streams. The log gets every run, and may hold those of an earlier process.
+    ``weights`` is the mixture of the data set's strata, shape (S,). ``names`` are the names of the
+    owner's random streams. Every run is written to ``log``, which may have runs of an earlier
+    process.
     """
 
     def __init__(
@@ -103,7 +105,7 @@ class ProfilingBench:
         return stream(self._seed, *self._owner, "profiling item", purpose)
 
     def _items(self, count: int) -> "_Items":
-        """Return at least so many first items; few are drawn if few are needed."""
+        """Return at least the first ``count`` items; items are generated only as far as needed."""
         if self._drawn is None or count > len(self._drawn.ranks):
             self._drawn = self._draw(FEW if count <= FEW else ITEMS)
         return self._drawn
@@ -138,7 +140,7 @@ class ProfilingBench:
 
     @property
     def features(self) -> Floats:
-        """Features of every item, shape (items, 4): log size, log length, and two views."""
+        """Features of all items, (items, 4): log size, log length, two difficulty indicators."""
         if self._features is None:
             items = self._items(ITEMS)
             hardness = self.dataset.accuracy.mean(axis=0)
@@ -158,7 +160,7 @@ class ProfilingBench:
         return self._features
 
     def estimate(self, plan: Plan) -> Estimate | None:
-        """Return the kept estimate of a plan, unless there are newer results."""
+        """Return the cached estimate of a plan, or None if results were added since."""
         estimate = self._estimates.get(plan)
         if estimate is None:
             return None
@@ -167,17 +169,17 @@ class ProfilingBench:
         return estimate if newest is measurement else None
 
     def keep(self, plan: Plan, estimate: Estimate) -> None:
-        """Keep the estimate of a plan."""
+        """Cache the estimate of a plan."""
         self._estimates[plan] = estimate
 
     def known(self, configuration: Configuration) -> Measurement | None:
-        """Return the measurement of a configuration so far."""
+        """Return the measurement of a configuration so far, or None."""
         return self._measured.get(configuration.index)
 
     def missing(self, configuration: Configuration, wanted: int | Ints) -> Ints:
-        """Return the items still to be measured, ascending.
+        """Return the numbers of the items that are still to be measured, ascending.
 
-        ``wanted`` are numbers of items, ascending, (m,), or how many of the lowest numbers.
+        ``wanted`` is an ascending array of item numbers, (m,), or a count n for the first n items.
         """
         known = self._measured.get(configuration.index)
         done = NONE if known is None else known.items
@@ -190,7 +192,7 @@ class ProfilingBench:
         return wanted[left[wanted]]
 
     def run(self, configuration: Configuration, items: Ints, workers: int) -> ProfilingRun:
-        """Return the run that measures the items not measured yet, with so many workers."""
+        """Return the run that measures new items with this number of workers."""
         self._see_all()
         charged_s, device_s, reused = 0.0, 0.0, 0
         times = self.dataset.service_time_s[configuration.index]
@@ -204,7 +206,7 @@ class ProfilingBench:
         return ProfilingRun(items, charged_s, device_s, reused)
 
     def _see_all(self) -> None:
-        """Mark the items of new records as seen by the operators that ran on them."""
+        """Mark, for each operator key, the items on which new records show that it ran."""
         while self._unseen:
             record = self._unseen.pop()
             for key in self._application.pipeline.work_numbers[record.configuration]:
@@ -213,7 +215,7 @@ class ProfilingBench:
                 self._seen[key][record.items] = True
 
     def _times_s(self, configuration: Configuration, drawn: _Items, items: Ints) -> Floats:
-        """Return the time of each operator on some of the items drawn, shape (m, N)."""
+        """Return the time of each operator on some items, shape (m, N), in seconds."""
         means_s = self.dataset.service_time_s[configuration.index]
         sizes, factors = drawn.sizes[items], drawn.factors[:, items]
         times_s = np.ascontiguousarray(means_s * sizes[:, None] * factors.T)
@@ -229,13 +231,13 @@ class ProfilingBench:
         return times_s
 
     def true_accuracy(self, configuration: Configuration) -> float:
-        """Return the expected accuracy of a configuration, for the record only."""
+        """Return the true expected accuracy of a configuration, for result tables only."""
         if self._expected is None:
             self._expected = self.dataset.expected_accuracy(self._weights)
         return float(self._expected[configuration.index])
 
     def measure(self, configuration: Configuration, items: Ints, at_ns: int = 0) -> Measurement:
-        """Return the measurement on all items known and some new ones, ascending, shape (m,)."""
+        """Measure new items, ascending, shape (m,); return the measurement on all items so far."""
         known = self._measured.get(configuration.index)
         if known is not None and not len(items):
             return known
@@ -248,7 +250,7 @@ class ProfilingBench:
         return self._learn(configuration, record)
 
     def _observe(self, configuration: Configuration, items: Ints) -> tuple[Floats, Floats]:
-        """Return accuracy, shape (m,), and times of operators, shape (m, N), on some items."""
+        """Return the accuracy, shape (m,), and operator times, shape (m, N), on some items."""
         drawn = self._items(_count_up_to(items))
         accuracy = self.dataset.item_accuracy(
             configuration.index, drawn.strata[items], drawn.ranks[items]
@@ -278,7 +280,7 @@ class ProfilingBench:
         return measurement
 
     def fall_back(self, to_ns: int) -> int:
-        """Drop the runs that ended after a time; return their number."""
+        """Drop the runs that ended after ``to_ns``; return their number."""
         kept = [record for record in self._records if record.learned_ns <= to_ns]
         lost = len(self._records) - len(kept)
         if lost:
@@ -299,11 +301,12 @@ def _view(
     latent_share: float,
     noise_share: float,
 ) -> None:
-    """Turn ``views``, standard normals of shape (2, n), into views of rank and of stratum.
+    """Turn ``views``, standard normal noise of shape (2, n), into indicators of difficulty.
 
-    A Gaussian copula: the rank, uniform in (0, 1), becomes a normal score by inverse transform,
-    which is mixed with noise. The squares of the two shares add up to 1, so the variance stays 1.
-    Ranks and strata of the items are of shape (n,), ``hardness`` of the strata, (K,).
+    The method is a Gaussian copula: the rank, uniform in (0, 1), is converted to a normal score by
+    inverse transform, and mixed with noise. The squares of the two shares add up to 1, so the
+    variance is 1. ``ranks`` and ``strata`` are those of the items, shape (n,); ``hardness`` is that
+    of the strata, shape (K,).
     """
     for item in range(len(ranks)):
         rank = min(max(ranks[item], LEAST_RANK), 1 - LEAST_RANK)

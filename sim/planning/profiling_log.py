@@ -1,7 +1,8 @@
-"""The profiling log: one record for each profiling run, so that a crash loses little.
+"""The profiling log: one record for each profiling run, so that few results are lost in a crash.
 
-A planner whose simulated process dies falls back to the last checkpoint. If the simulator's own
-process dies, a new run of the same configuration reads its records from disk, one per line.
+When a planner's simulated process crashes, the planner falls back to the last checkpoint. When the
+simulator's own process is killed, a new run of the same configuration reads the records from disk,
+one per line.
 """
 
 import json
@@ -22,7 +23,7 @@ ITEMS, VALUES = np.dtype("<i4"), np.dtype("<f8")
 
 @dataclass(frozen=True, slots=True)
 class ProfileRecord:
-    """The result of one profiling run of a configuration, N operators."""
+    """The result of one profiling run of a configuration with N operators."""
 
     # Owner of the items: ``("query", number)``, followed by ``("renewal", count)`` or ``("fresh",
     # time in ns)`` for later data; or ``("data set", name)``.
@@ -34,9 +35,9 @@ class ProfileRecord:
     operator_time_s: Floats  # time of each operator on each, on profiling hardware, shape (m, N)
 
     def line(self) -> bytes:
-        """Return the record as a line of JSON, its arrays as base64 of little-endian numbers.
+        """Return the record as a line of JSON with arrays as base64 of little-endian numbers.
 
-        Decimal text would take ten times as long to write and be no more exact.
+        Decimal text would take ten times as long to write, and would not be more exact.
         """
         return (
             b'{"owner":%s,"configuration":%d,"learned_ns":%d,"items":"%s","accuracy":"%s",'
@@ -52,10 +53,10 @@ class ProfileRecord:
 
     @classmethod
     def from_line(cls, line: bytes) -> "ProfileRecord":
-        """Return the record of a line.
+        """Return the record that is written on a line.
 
         Raises:
-            ValueError: the line holds no record.
+            ValueError: the line is not a record.
         """
         fields = json.loads(line)
         try:
@@ -78,11 +79,12 @@ def _packed(array: NDArray[np.generic], kind: np.dtype[np.generic]) -> bytes:
 
 
 class ProfilingLog:
-    """The profiling results of a run, and of an earlier run that was interrupted.
+    """The profiling results of a run, and of an earlier, interrupted run of the same experiment.
 
-    Runs of one configuration and seed profile in one order: the ``earlier`` records are given out
-    in the order in which they were written, each once. ``keep`` gets each new record. ``restored``
-    and ``measured`` count records of both kinds.
+    Two runs with the same configuration and seed make the same profiling runs in the same order. So
+    `recall` returns the ``earlier`` records in the order in which they were written, each once.
+    ``keep`` is called with each new record. ``restored`` counts records that were returned,
+    ``measured`` new ones.
     """
 
     def __init__(
@@ -99,7 +101,7 @@ class ProfilingLog:
         self.measured = 0
 
     def recall(self, owner: Owner, configuration: int, items: Ints) -> ProfileRecord | None:
-        """Return the next record of an earlier run on exactly these items, or None."""
+        """Return the earlier run's next record of this owner, configuration and items, if any."""
         if not self._earlier or not len(items):
             return None
         key = owner, configuration, items.tobytes()
@@ -113,7 +115,7 @@ class ProfilingLog:
         return record
 
     def note(self, record: ProfileRecord) -> None:
-        """Add a record, unless it is empty."""
+        """Add a record unless it has no items."""
         if len(record.items):
             self.measured += 1
             self._keep(record)

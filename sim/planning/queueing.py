@@ -1,20 +1,22 @@
-"""The queueing model that all planners share, which predicts a plan's latency under load.
+"""The queueing model of the planning context, which predicts a plan's latency under load.
 
-Each station is an M/G/c queue that many queries feed: with s the mean service time, cv its
-coefficient of variation, c servers and utilisation rho, the mean wait is
+Each station is modelled as an M/G/c queue for the requests of many queries. With mean service time
+s, its coefficient of variation cv, c servers and utilisation rho, the mean wait is
 
     W = s * (1 + cv^2) / 2 * rho^(sqrt(2 (c + 1)) - 1) / (c (1 - rho))
 
-(Sakasegawa 1977; exact for M/M/1 and M/G/1). A request waits with probability rho (too high for
-several servers), and then exponentially long. The access link and the shared backhaul to the cloud
-are such queues too; on the way down only the query's own transmission counts. A server of a
-language model counts as several; its service time grows linearly with utilisation, from that of a
-lone request to that in a full engine. Service and transmission scale with one size factor; waits
-are independent of it. The sum is fitted by a shifted log-normal of the same mean and variance.
-Where operators fork and join, only the slowest way counts, which is a little too fast.
+(Sakasegawa 1977; exact for M/M/1 and M/G/1). A request is assumed to wait with probability rho,
+which is too high for several servers; the wait is then exponential. The access uplink and the
+shared backhaul to the cloud are modelled as such queues too; on downlinks, only the transmission of
+the query's own messages is counted. An engine of a language model is modelled as several servers,
+whose service time grows linearly with utilisation, from that of a request alone to that in a full
+engine. Service and transmission times are proportional to a common random size; waits are
+independent of the size. The sum is approximated by a shifted log-normal distribution with the same
+mean and variance. Where operators fork and join, the latency is that of the slowest path, which
+underestimates it slightly.
 
-Not modelled: batching (the longest batching wait is added in full), dependence between stations,
-queues that are not FIFO or that shed, and variation of link capacity in time.
+The model leaves out batching (the longest batching wait is added in full), dependence between
+stations, queues that are not FIFO or that shed, and changes of link capacity over time.
 """
 
 from collections.abc import Sequence
@@ -40,7 +42,7 @@ NORMAL = NormalDist()
 
 
 def mean_wait_s(service_s: float, cv: float, servers: int, utilisation: float) -> float:
-    """Return the mean wait of an M/G/c queue in seconds, infinite from a utilisation of 1 on."""
+    """Return the mean wait of an M/G/c queue in seconds; infinite if utilisation is 1 or more."""
     if utilisation >= 1:
         return inf
     congestion = utilisation ** (sqrt(2 * (servers + 1)) - 1) / (servers * (1 - utilisation))
@@ -59,15 +61,16 @@ def sojourn(
     backhaul: StationLoad = NO_LOAD,
     ways: Sequence[DagPath] = (),
 ) -> tuple[float, float, tuple[float, ...]]:
-    """Predict mean and quantile of the sojourn in seconds, and the utilisation of each station.
+    """Predict mean and quantile of latency in seconds, and the utilisation of each station.
 
     ``rate`` is the query's requests per second. ``service_s`` is each operator's mean time for a
-    lone request; ``stations`` is the load of others at its station, and ``backhaul`` that on the
-    way to the cloud, as one server. ``whole`` sums all visits of a request; ``ways`` are the single
-    ways if there are several. ``crowding`` has per operator a request's share of a server's
-    capacity and its time on a full server, both over its time alone; by default all servers serve
-    one request at a time. ``cv`` is the coefficient of variation of request sizes; for
-    ``normalised`` see ``Measurement.normalised``.
+    request that is served alone. ``stations`` is the load of other queries at each operator's
+    station; ``backhaul`` is their load on the backhaul to the cloud, a single server. ``whole`` has
+    the summed times of all operators; ``ways`` are the paths if there are several. ``crowding`` has
+    two values per operator: a request's share of a server's capacity, and its time on a full
+    server, both over its time alone; by default, all servers serve one request at a time. ``cv`` is
+    the coefficient of variation of request sizes; for ``normalised`` see
+    ``Measurement.normalised``.
     """
     queues, crowded_s = [], []
     crowding = crowding or [(1.0, 1.0)] * len(service_s)
@@ -100,9 +103,9 @@ def _along(
     quantile: float,
     normalised: tuple[float, float],
 ) -> tuple[float, float]:
-    """Return mean and quantile of the time along one way; see `sojourn`.
+    """Return mean and quantile of the latency along one path; see `sojourn`.
 
-    ``waits`` has mean wait and utilisation of each station, then of uplink and backhaul.
+    ``waits`` has mean wait and utilisation of each station, then of access uplink and backhaul.
     """
     mean, variance = 0.0, 0.0
     links = ((-2, way.access_s), (-1, way.backhaul_up_s))
@@ -129,7 +132,7 @@ NOTHING: Floats = np.zeros((0, 0))
 
 
 class OtherLoads(NamedTuple):
-    """The load of others at the stations that plans would use; K plans, N operators."""
+    """The load of other queries at the stations that plans would use; K plans, N operators."""
 
     rate: Floats  # requests per second, shape (K, N); without rows if others have no load
     work: Floats  # load in servers, likewise
@@ -137,7 +140,7 @@ class OtherLoads(NamedTuple):
 
 
 class Sizes(NamedTuple):
-    """Assumed sizes of requests under K plans, which refer to m rows."""
+    """Assumed times and variation of requests, in m rows; ``row`` has each plan's row number."""
 
     operator_time_s: Floats  # mean time of each operator on profiling hardware, shape (m, N)
     time_cv: Floats  # coefficient of variation of request sizes, shape (m,)
@@ -152,7 +155,7 @@ class Sizes(NamedTuple):
 def present_loads(
     machines: Machines, dataset: Dataset, query: Query, view: PlanView, indices: Ints
 ) -> OtherLoads:
-    """Return the present load of others at the stations that a query would join or share."""
+    """Return the present load of other queries at the stations that a query would use."""
     space = cast(PlanSpace, view.space)
     rates = [np.zeros(table.latency.shape) for table in space.tables]
     works = [np.zeros(table.latency.shape) for table in space.tables]
@@ -188,7 +191,7 @@ def _gathered(tables: list[Floats], options: Ints, columns: Ints) -> Floats:
 
 
 def no_loads(machines: Machines, query: Query) -> OtherLoads:
-    """Return no load except the present one of the backhaul."""
+    """Return loads of zero, except for the backhaul, which has its present load."""
     return OtherLoads(NOTHING, NOTHING, _backhaul(machines, query))
 
 
@@ -205,10 +208,10 @@ def sojourns(
     loads: OtherLoads,
     utilisation: float = 0.0,
 ) -> tuple[Floats, Floats]:
-    """Predict mean and quantile of sojourns in seconds under K plans of a view, each of shape (K,).
+    """Predict mean and quantile of latency in seconds for K plans of a view, each of shape (K,).
 
-    ``utilisation`` is a lower bound for stations off the device: less busy ones get more load of
-    the query's own kind. Sojourns are infinite where a station or a link would be overloaded.
+    ``utilisation`` is a lower bound for stations off the device: to less busy ones, load like that
+    of the query is added. Latencies are infinite if a station or a link would be overloaded.
     """
     return _sojourns(
         indices,
@@ -226,12 +229,12 @@ def sojourns(
 
 @compiled
 def _wait(service_s: float, busy: float, servers: float) -> tuple[float, float]:
-    """Return mean and variance of a wait, in s and s^2.
+    """Return mean and variance of the wait in a queue, in s and s^2.
 
-    ``service_s`` is the mean service time times (1 + cv^2) / 2. Sakasegawa's formula (see this
-    module) at utilisation ``busy``. A wait of mean W that is 0 with probability 1 - rho and else
-    exponential has the variance (2 / rho - 1) W^2. Both are 0 where the queue is idle or
-    overloaded.
+    ``service_s`` is the mean service time multiplied by (1 + cv^2) / 2. The mean is Sakasegawa's
+    formula (see this module) at utilisation ``busy``. A wait with mean W that is 0 with probability
+    1 - rho, and otherwise exponential, has variance (2 / rho - 1) W^2. Both results are 0 if the
+    queue is idle or overloaded.
     """
     if not 0 < busy < 1:
         return 0.0, 0.0
@@ -255,13 +258,14 @@ def _sojourns(  # noqa: PLR0915
     ways: tuple[Ints, ...],
     quantile: float,
 ) -> tuple[Floats, Floats]:
-    """Return mean and quantile of sojourns in s, shape (k,), of the slowest way; see `sojourns`.
+    """Return mean and quantile of latency in s on the slowest path, shape (k,); see `sojourns`.
 
-    A request passes the queues of N stations, the access uplink and the backhaul. ``place``,
-    ``served`` and ``met`` are `Records`; ``quantile`` is of the standard normal distribution. For
-    each of k plans (``indices``): waits of all queues, then for each way the sum of means and
-    variances, to which a log-normal is fitted by its moments. O(N) for each way; inf where a queue
-    is overloaded. Raises IndexError if there is no such plan or row.
+    A request waits in the queues of N stations, of the access uplink and of the backhaul.
+    ``place``, ``served`` and ``met`` are those of `Records`; ``quantile`` is that of the standard
+    normal distribution. For each of k plans (``indices``), the waits of all queues are computed.
+    Then, for each path, means and variances are summed, and a log-normal distribution with these
+    moments is fitted. Each path takes O(N). The result is inf if a queue is overloaded. IndexError
+    is raised if there is no such plan or row.
     """
     rows, operators = sizes.operator_time_s.shape
     slower, links_slower = sizes.slower, sizes.links_slower

@@ -1,4 +1,4 @@
-"""Former members of the planning context, and what replaces them."""
+"""Former members of the planning context, and their replacements."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +33,7 @@ RENAMED = {
 
 
 class Guided:
-    """Names the replacement, or the most similar name, when a member does not exist."""
+    """A class whose errors for unknown members name the replacement or the most similar member."""
 
     _spelled = "the planning context"
 

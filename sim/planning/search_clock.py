@@ -1,7 +1,8 @@
-"""Searches: the clock of each query's planning, and its profiling lane.
+"""Searches: the clock of each query's planning, and the profiling lane that it uses.
 
-A search starts at its trigger and is charged as it goes. At its first profiling it waits for the
-first free lane; waiting is response time but not budget.
+The clock of a search starts at the time of the trigger, and each operation advances it. Before its
+first profiling run, the search waits for the first free lane; the wait counts towards response
+time, but not towards the budget.
 """
 
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ SURROGATES = ("search_step", "history")
 
 @dataclass
 class SearchClock:
-    """The planning of one query at one trigger."""
+    """The clock and the budget of one query's planning after one trigger."""
 
     number: int  # unique in the run
     started_ns: int  # time of the trigger
@@ -32,16 +33,16 @@ class SearchClock:
 
     @property
     def clock_ns(self) -> int:
-        """The moment in simulated time that the search has reached."""
+        """The simulated time that the search has reached, in ns."""
         return self.started_ns + self.waited_ns + self.charged_ns
 
     @property
     def remaining_s(self) -> float:
-        """Planning seconds left."""
+        """The planning seconds that are left."""
         return seconds(self.budget_ns - self.charged_ns)
 
     def charge(self, operation: str, duration_s: float) -> None:
-        """Advance the clock by what an operation of `CHARGES_S` takes, within the budget."""
+        """Advance the clock by the duration of an operation of `CHARGES_S`, within the budget."""
         assert duration_s >= 0, "time charged is never given back"
         charged_ns = min(self.budget_ns - self.charged_ns, ns(duration_s))
         self.charged_ns += charged_ns
@@ -52,13 +53,13 @@ class SearchClock:
 
 
 class Lanes:
-    """The profiling lanes that searches share, first come first served."""
+    """The profiling lanes that searches share; they are assigned first come, first served."""
 
     def __init__(self, count: int) -> None:
         self._free_ns = [0] * count
 
     def charge(self, search: SearchClock, duration_s: float) -> None:
-        """Profile for this duration in the search's lane, after acquiring one if necessary."""
+        """Advance a search by a profiling run in its lane; acquire a lane first if it has none."""
         if search.lane is None:
             search.lane = self._free_ns.index(min(self._free_ns))
         start_ns = max(search.clock_ns, self._free_ns[search.lane])

@@ -1,4 +1,4 @@
-"""The service behind the planning context, which lasts for the whole run."""
+"""The planning service, which implements the planning context and exists for the whole run."""
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
@@ -38,7 +38,7 @@ PLANS_KEPT = 100_000
 
 @dataclass(frozen=True, slots=True)
 class PlanFigures:
-    """Catalogue figures of a plan for a query."""
+    """Nominal service times, link times and costs of a plan for a query."""
 
     services: tuple[Service, ...]  # how each operator is served
     whole: DagPath  # all of a request's messages and operators
@@ -51,22 +51,22 @@ class PlanFigures:
 
     @property
     def latency_factors(self) -> tuple[float, ...]:
-        """Time of each operator, served alone, over that on the profiling hardware."""
+        """Time of a request at each operator, served alone, over that on profiling hardware."""
         return tuple(service.factor for service in self.services)
 
     @property
     def cost_usd_per_hour(self) -> float:
-        """The query's cost if it shared no station."""
+        """The query's cost in dollars per hour if it shared no station."""
         return self.list_price_usd_per_hour + self.egress_usd_per_hour
 
     @property
     def basis(self) -> Basis:
-        """The weakest basis among the service times."""
+        """The weakest basis of the operators' service times."""
         return worst(*(service.basis for service in self.services))
 
 
 class PlanningService:
-    """The planning side of one run: catalogue, plan views, profiling benches, planner memory."""
+    """The planning state of one run: catalogue, plan views, profiling benches, planner memory."""
 
     def __init__(
         self,
@@ -107,19 +107,19 @@ class PlanningService:
         self._checkpoint_ns: int | None = None
 
     def new_search(self, now_ns: int, budget_s: float) -> SearchClock:
-        """Start the clock of a search."""
+        """Return a new search, whose clock starts now."""
         self._searches += 1
         return SearchClock(self._searches, now_ns, ns(budget_s))
 
     def bench(self, query: Query, now_ns: int) -> ProfilingBench:
-        """Return the bench with a query's own data, taken at the first access."""
+        """Return the bench of a query; its data are taken from the stream at the first call."""
         benches = self._benches.setdefault(query.id, [])
         if not benches:
             benches.append((now_ns, self._bench_of(query, now_ns)))
         return benches[-1][1]
 
     def renew(self, query: Query, now_ns: int) -> None:
-        """Replace the data of a query by new data."""
+        """Replace the profiling data of a query by new data."""
         self._renewals[query.id] = self._renewals.get(query.id, 0) + 1
         names = "renewal", self._renewals[query.id]
         benches = self._benches.setdefault(query.id, [])
@@ -129,7 +129,7 @@ class PlanningService:
         del benches[: settled[-1] if settled else 0]
 
     def fresh_bench(self, query: Query, now_ns: int) -> ProfilingBench:
-        """Return a bench with data of this moment, without measurements."""
+        """Return a bench with data from this time, without measurements."""
         return self._bench_of(query, now_ns, "fresh", now_ns)
 
     def _bench_of(self, query: Query, now_ns: int, *names: str | int) -> ProfilingBench:
@@ -137,7 +137,7 @@ class PlanningService:
         return self._new_bench(query.dataset, weights, "query", query.id, *names)
 
     def content(self, query: Query, now_ns: int) -> Floats:
-        """Return the present true mixture of a query's content over strata."""
+        """Return the true present mixture of a query's content over strata."""
         content = self.registry.living[query.id].truth.content
         return [
             weights for i, (at_s, weights) in enumerate(content) if i == 0 or ns(at_s) <= now_ns
@@ -155,7 +155,7 @@ class PlanningService:
         )
 
     def offline(self, dataset: str, budget_s: float) -> tuple[ProfilingBench, SearchClock]:
-        """Return the bench with a data set's own mixture, and the search that profiles it."""
+        """Return the bench of a data set with its own mixture, and the search that profiles it."""
         if dataset not in self._offline:
             weights = self.application.datasets[dataset].stratum_weights
             bench = self._new_bench(dataset, weights, "data set", dataset)
@@ -168,14 +168,14 @@ class PlanningService:
         self._renewals.pop(query, None)
 
     def checkpoint(self, now_ns: int) -> None:
-        """Save what planners know now, for ``fall_back``."""
+        """Save the present records and profiling results of planners, for ``fall_back``."""
         self._checkpoint_ns = now_ns
         self.memory.checkpoint(now_ns)
 
     def fall_back(self) -> int:
-        """Lose what planners learned since the last checkpoint, and every search under way.
+        """Drop all records and results since the last checkpoint, and every search under way.
 
-        Returns how many profiling runs for living queries and data sets are lost.
+        Return the number of lost profiling runs for living queries and data sets.
         """
         to_ns = self._checkpoint_ns
         assert to_ns is not None, "there is no checkpoint to fall back to"
@@ -192,7 +192,7 @@ class PlanningService:
         return lost
 
     def figures(self, query: Query, plan: Plan) -> PlanFigures:
-        """Return the nominal figures of a plan for a query, shared with similar queries."""
+        """Return the nominal figures of a plan for a query; similar queries share them."""
         kind = query.device.name, query.technology, query.dataset, query.requests_per_s
         known = self._figures.setdefault(kind, {})
         if plan not in known:
@@ -238,7 +238,7 @@ class PlanningService:
     def _way(
         self, query: Query, plan: Plan, crossings: Sequence[Crossing], operators: Sequence[int]
     ) -> DagPath:
-        """Return the times of a request that crosses these links and visits these operators."""
+        """Return the times of a request on a path with these link crossings and operators."""
         access_s: list[float] = []
         backhaul_s, backhaul_up_s = 0.0, 0.0
         fixed_s = fsum(plan.allocation[operator].max_wait_s for operator in operators)
@@ -272,7 +272,7 @@ class PlanningService:
             )
 
     def named(self, plan: Plan) -> dict[str, str]:
-        """Return the names of a plan, its configuration and its placement in results."""
+        """Return the names that results use for a plan, its configuration and its placement."""
         if plan not in self._names:
             self._names[plan] = {
                 "plan": str(plan),
@@ -291,11 +291,11 @@ class PlanningService:
         search: SearchClock,
         query: int | None = None,
     ) -> tuple[Measurement, int]:
-        """Measure as many of the items as the budget allows.
+        """Profile a configuration on as many of the requested items as the budget allows.
 
         ``query`` is None for offline profiling, which needs no lane. ``wanted`` is the total number
-        of items, or their numbers, shape (m,). Returns all measurements of the configuration, and
-        how many leading operators did not run.
+        of items, or the item numbers, shape (m,). Return all measurements of the configuration, and
+        the number of leading operators whose earlier results were reused.
         """
         missing, run = bench.missing(configuration, wanted), None
         if len(missing) and not denied(configuration, bench, search):
@@ -333,7 +333,7 @@ class PlanningService:
 
 
 def denied(configuration: Configuration, bench: ProfilingBench, search: SearchClock) -> bool:
-    """Return whether the configuration exceeded the budget before, and nothing changed since."""
+    """Return whether profiling the configuration exceeded the budget, with no new runs since."""
     return search.denied.get(configuration.index) == bench.runs
 
 
@@ -344,14 +344,14 @@ def _affordable(
     missing: Ints,
     search: SearchClock,
 ) -> ProfilingRun | None:
-    """Return the run on the most items that the search can pay for, or None."""
+    """Return the run on as many items as the search's budget allows, or None if on none."""
     budget_s = search.remaining_s - CHARGES_S["profile"]
     everything = bench.run(configuration, missing, workers)
     if everything.charged_s <= budget_s:
         return everything
 
     def charged_s(items: int) -> float:
-        """Never less for more items."""
+        """Return the charge for the first ``items`` items; it never decreases with more items."""
         return bench.run(configuration, missing[:items], workers).charged_s
 
     most = bisect_right(range(len(missing)), budget_s, key=charged_s) - 1

@@ -1,4 +1,4 @@
-"""Computes the truth about queries, for planners that serve as bounds."""
+"""Computation of the true properties of queries, for planners that serve as bounds."""
 
 from collections.abc import Hashable
 from math import prod
@@ -21,7 +21,7 @@ MOMENTS = 512  # most times in a query's remaining life over which transmission 
 
 
 class Truths:
-    """Computes the truth about queries of one run."""
+    """Computes the true properties of the queries of one run."""
 
     def __init__(self, application: Application, nominal: Catalogue, views: PlanViews) -> None:
         self._application = application
@@ -30,7 +30,7 @@ class Truths:
         self._times: dict[str, tuple[Floats, Floats, Floats]] = {}
 
     def of(self, query: Query, truth: QueryTruth, now_s: float, choices: Choices) -> Truth:
-        """Return the truth about a living query at a time."""
+        """Return the true properties of a living query at a time."""
         if query.dataset not in self._times:
             dataset = self._application.datasets[query.dataset]
             self._times[query.dataset] = _request_times(self._application, dataset)
@@ -68,11 +68,11 @@ def _links(query: Query, truth: QueryTruth, now_s: float, nominal: Links) -> Lin
 
 
 def mean_transmission_s(bytes_per_s: Ints, size: Floats) -> Floats:
-    """Return the mean seconds to send messages of sizes in bytes, shape (m,), without queueing.
+    """Return the mean seconds to send messages of ``size`` bytes, shape (m,), without queueing.
 
-    ``bytes_per_s`` is the link's capacity in each second from now on, shape (n,). A message that
-    starts at a second takes until the bytes carried from then on add up to its size. This is
-    averaged over evenly spaced seconds. Beyond the end, the last capacity holds.
+    ``bytes_per_s`` is the link's capacity in each second from now on, shape (n,); after the last
+    second, capacity is that of the last second. A message's transmission ends when the capacities
+    since its start add up to its size. Its duration is averaged over evenly spaced starts.
     """
     ends = np.arange(len(bytes_per_s) + 1.0)
     carried = np.concatenate(([0.0], np.cumsum(bytes_per_s, dtype=np.float64)))
@@ -85,9 +85,10 @@ def mean_transmission_s(bytes_per_s: Ints, size: Floats) -> Floats:
 
 
 def _request_times(application: Application, dataset: Dataset) -> tuple[Floats, Floats, Floats]:
-    """Return mean operator times (C, N), the variation of their sum (C,), and allowance factors.
+    """Return mean operator times (C, N), the variation of their sum (C,), and ``normalised``.
 
-    Means of other operators than language models are declared; the rest are sample moments.
+    Mean times of operators that are not language models are declared by the application; all other
+    values are moments of a random sample.
     """
 
     def of(purpose: str) -> np.random.Generator:

@@ -1,1 +1,1 @@
-"""What both data planes share: their interface, durations, and rows of requests."""
+"""Code that both data planes share: their interface, durations, and rows of requests."""

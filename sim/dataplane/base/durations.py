@@ -1,10 +1,10 @@
-"""Durations in whole nanoseconds: the arithmetic that both data planes must share to the last bit.
+"""Durations in whole nanoseconds, by arithmetic that is identical to the bit in both data planes.
 
-Everything here is compiled without fast-math, and every duration is rounded once.
+All functions are compiled without fast-math, and every duration is rounded once.
 
-The integral of a rate that is constant between break points is exact in integers: work is measured
-in (rate unit) x nanoseconds, and is done when the integral reaches it. The steps of a rate are held
-in one array: the starts of ``n`` steps, then their ``n`` rates.
+Rates are step functions of time, so their integrals are exact in integers. Work is measured in
+(rate unit) x nanoseconds, and is done when the integral of the rate reaches it. One array has the
+steps of a rate: the start times of ``n`` steps, then their ``n`` rates.
 """
 
 import numpy as np
@@ -22,16 +22,17 @@ NEVER = np.iinfo(np.int64).max
 
 @in_place
 def divided_up(work: int, rate: int) -> int:
-    """Return ``work / rate`` rounded up; both are above 0."""
+    """Return ``work / rate``, rounded up; both numbers are above 0."""
     return int(np.uint64(work + rate - 1) // np.uint64(rate))
 
 
 @in_place
 def step_at(steps: NDArray[np.int64], at: int, n: int, guess: int, time_ns: int) -> int:
-    """Return which of ``n`` steps, from index ``at`` on, holds at a time, the first also before.
+    """Return which of ``n`` steps, stored from index ``at`` on, is in force at ``time_ns``.
 
-    Begins at step ``guess``: times mostly rise, so a few steps ahead come before a binary search
-    (Knuth, TAOCP 3, 6.2.1, algorithm B). O(log n) at worst.
+    The first step also applies to earlier times. Times mostly increase between calls, so the search
+    tries a few steps from ``guess`` on before a binary search (Knuth, TAOCP 3, 6.2.1, algorithm B).
+    O(log n) in the worst case.
     """
     low = guess if steps[at + guess] <= time_ns else 0
     for _ in range(4):
@@ -53,10 +54,11 @@ def step_at(steps: NDArray[np.int64], at: int, n: int, guess: int, time_ns: int)
 def finish_ns(
     steps: NDArray[np.int64], at: int, n: int, step: int, start_ns: int, work: int
 ) -> int:
-    """Return when ``work`` of 1 or more, begun in a step, is done; at least 1 ns later.
+    """Return the time when ``work`` that begins at ``start_ns`` is done, at least 1 ns later.
 
-    The inverse of the integral of a piecewise constant rate, step by step: the work of whole steps
-    is subtracted exactly, and only the time in the last one is rounded, up. O(steps passed).
+    ``work`` is at least 1; ``step`` is the step in force at the start. The integral of the rate is
+    inverted step by step: the work done in whole steps is subtracted exactly, and the time in the
+    last step is rounded up. O(number of steps until the end).
     """
     now = start_ns
     while step < n - 1:
@@ -73,28 +75,28 @@ def finish_ns(
 
 @in_place
 def whole(amount: float) -> int:
-    """Return an amount as a whole number of at least 1, rounded half to even."""
+    """Round an amount half to even, to a whole number of at least 1."""
     return max(1, int(np.rint(amount)))
 
 
 @in_place
 def bound_of(bound_ns: int, allowance: float) -> int:
-    """Return the latency bound of a request with this allowance, in nanoseconds."""
+    """Return the latency bound of a request, multiplied by its allowance, in nanoseconds."""
     return bound_ns if allowance == 1.0 else max(1, int(np.rint(bound_ns * allowance)))
 
 
 @in_place
 def deadline_ns(birth_ns: int, bound_ns: int, allowance: float) -> int:
-    """Return the deadline of a request, ``NEVER`` if that is the bound."""
+    """Return the deadline of a request; ``NEVER`` if its bound is ``NEVER``."""
     return NEVER if bound_ns == NEVER else birth_ns + bound_of(bound_ns, allowance)
 
 
 @in_place
 def batch_ns(work_ns: int, factor: float, slowdown: float) -> int:
-    """Return how long a batch takes at nominal speed, given the largest work of its members in ns.
+    """Return how long a batch takes, given the longest time of a member alone at nominal speed.
 
-    ``factor`` is the time of such a batch over that of one request; ``slowdown`` is 1 without
-    neighbours. Each product is rounded half to even.
+    ``factor`` is the time of a batch of this size over that of one request. ``slowdown`` is that by
+    neighbours on the GPU, 1 without any. Each product is rounded half to even.
     """
     if factor != 1.0:
         work_ns = int(np.rint(work_ns * factor))
@@ -105,5 +107,5 @@ def batch_ns(work_ns: int, factor: float, slowdown: float) -> int:
 
 @in_place
 def prompt_ns(tokens: int, ns_per_token: float, ns_per_token2: float) -> int:
-    """Return how long a prompt's prefill takes, without its fixed part; attention is quadratic."""
+    """Return the time of a prompt's prefill without the fixed part; attention is quadratic."""
     return whole(tokens * (ns_per_token + tokens * ns_per_token2))

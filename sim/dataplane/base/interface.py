@@ -1,8 +1,9 @@
 """The interface between the control plane and a data plane.
 
 A data plane has its own clock. The control plane gives it orders, each with a time. ``advance``
-then moves all requests up to a sync point and reports births and ends to the recorder. At one
-timestamp, orders of the control plane come first, then arrivals, then dispatch.
+then simulates all requests up to a time, the sync point, and reports births and ends of requests to
+the recorder. At equal times, orders of the control plane take effect first, then arrivals, then
+dispatch.
 """
 
 from collections import Counter
@@ -32,12 +33,12 @@ COMPLETED, UNSERVED, LOST, DROPPED, SHED, IN_FLIGHT = OUTCOMES = (
 
 @dataclass(frozen=True)
 class Iterations:
-    """How an engine generates tokens: iteration by iteration, with continuous batching.
+    """How an engine of a language model generates tokens, in iterations with continuous batching.
 
-    At each iteration boundary the engine admits requests in the order of the queue, while there is
-    room for their sequences and memory for their tokens. The next iteration takes the prefill of
-    the admitted requests, which yields their first tokens, plus one decoding step of the sequences
-    that were already active, which yields one token for each.
+    Between two iterations, the engine admits requests in the order of the queue, as long as there
+    is room for their sequences and memory for their tokens. The duration of the next iteration is
+    the prefill time of the admitted requests plus a decoding step of the sequences that were
+    already active. It generates one token of each sequence.
     """
 
     prefill_fixed_ns: int  # fixed part of a prefill, for any number of requests
@@ -49,13 +50,13 @@ class Iterations:
     kv_tokens: int
 
     def prompt_ns(self, tokens: int) -> int:
-        """Return the prefill of one prompt, without the fixed part."""
+        """Return the prefill time of one prompt in ns, without the fixed part."""
         return prompt_ns(tokens, self.prefill_ns_per_token, self.prefill_ns_per_token2)
 
 
 @dataclass(frozen=True)
 class StationSpec:
-    """One operator of one application on one allocation."""
+    """A station: the queue and the servers of one operator on one allocation."""
 
     id: int  # unique in the run
     servers: int = 1  # replicas that share the queue; engines, if there are iterations
@@ -101,7 +102,7 @@ class Visit:
 
 @dataclass
 class Leg:
-    """Consecutive visits of a route without a fork or join between them."""
+    """Consecutive visits of a route, without a fork or join between them."""
 
     # Numbers of the legs that must be over before it begins; none for the first.
     after: tuple[int, ...]
@@ -110,10 +111,10 @@ class Leg:
 
 @dataclass(frozen=True)
 class Route:
-    """The stops of every request of a deployment, in order.
+    """The stops of every request of a deployment, in the order of travel.
 
-    Where several visits follow one, the request *forks* into branches; where one follows several,
-    the branches *join*. The last visit is the only one without a successor.
+    If a visit has several successors, the request *forks* into branches after it. If a visit has
+    several predecessors, the branches *join* before it. Only the last visit has no successor.
     """
 
     deployment: int  # number of the deployment
@@ -124,7 +125,7 @@ class Route:
 
     @cached_property
     def legs(self) -> tuple[Leg, ...]:
-        """The route cut at forks and joins; the last leg ends it."""
+        """The parts of the route between forks and joins; the last leg is the end of the route."""
         before = [
             (number - 1,) if visit.after is None else visit.after
             for number, visit in enumerate(self.visits)
@@ -144,66 +145,66 @@ class Route:
 
 
 class Recorder(Protocol):
-    """What a data plane reports requests to: the window monitor."""
+    """The receiver of a data plane's reports about requests, such as the SLO monitor."""
 
     def record(
         self, rows: NDArray[np.int64], born: NDArray[np.int64], ended: NDArray[np.int64]
     ) -> None:
-        """Count requests that were born or ended since the last call, births before ends.
+        """Count requests that were born or ended since the last call; births are counted first.
 
         Args:
             rows: requests as in ``sim.dataplane.base.request_rows``, shape (n, width). After the
-                end of a request was reported, its row may hold another one.
-            born: numbers of the rows of requests that were born.
-            ended: numbers of the rows of requests that ended.
+                end of a request was reported, its row may be used for another request.
+            born: indices of the rows of requests that were born.
+            ended: indices of the rows of requests that ended.
         """
 
 
 class DataPlane(Protocol):
-    """Moves requests between two sync points. Times must not lie before the last one.
+    """Simulates requests between sync points. Orders must not have times before the last one.
 
-    Planes agree for control planes that open a source before they route its query, close it once,
-    and route a query in order of time, as the world does.
+    Both implementations give equal results if the control plane opens a source before it routes the
+    query, closes a source once, and routes a query in order of time.
     """
 
     def add_station(self, spec: StationSpec) -> None:
-        """Make a station known; routes may then name it."""
+        """Add a station; from then on, routes may include it."""
 
     def add_link(self, spec: LinkSpec) -> None:
-        """Make a link known; routes may then name it."""
+        """Add a link; from then on, routes may include it."""
 
     def remove_station(self, station: int) -> None:
-        """Forget a station that holds no request."""
+        """Remove a station that has no request."""
 
     def remove_link(self, link: int) -> None:
-        """Forget a link that no route names any longer, once it is empty."""
+        """Remove a link that is not on any route any more, once it has no message."""
 
     def open_source(self, at_ns: int, query: int, blocks: Iterator[RequestBlock]) -> None:
-        """Let a query's requests be born from ``at_ns`` on; no block has an earlier one."""
+        """Let a query's requests be born from ``at_ns`` on; blocks have no earlier births."""
 
     def close_source(self, at_ns: int, query: int) -> None:
-        """Stop births of a query's requests from ``at_ns`` on."""
+        """Let no requests of a query be born from ``at_ns`` on."""
 
     def route(self, at_ns: int, query: int, route: Route | None) -> None:
-        """Send requests born at ``at_ns`` or later along a route; None leaves them unserved."""
+        """Assign a route to a query's requests born from ``at_ns`` on; None serves none of them."""
 
     def fail_station(self, at_ns: int, station: int) -> None:
-        """Lose the requests that a station holds, and all that reach it later."""
+        """Lose the requests that are at a station, and all requests that arrive there later."""
 
     def slow_down(self, at_ns: int, station: int, factor: float) -> None:
-        """Let batches that a station begins from ``at_ns`` on take ``factor`` times as long."""
+        """Multiply by ``factor`` the time of batches that a station begins from ``at_ns`` on."""
 
     def busy_ns(self, station: int) -> int:
-        """Return the busy time of a station so far, summed over servers."""
+        """Return the busy time of a station so far, summed over its servers, in ns."""
 
     def abort(self, at_ns: int, deployment: int) -> None:
-        """Drop the requests of a deployment that are still in flight."""
+        """Drop all requests of a deployment that are in flight."""
 
     def in_flight(self, deployment: int) -> int:
-        """Return how many requests of a deployment are under way, as of the last sync point."""
+        """Return how many requests of a deployment were in flight at the last sync point."""
 
     def advance(self, until_ns: int) -> None:
-        """Move requests through every event before ``until_ns``, which becomes the clock."""
+        """Simulate every event before ``until_ns``, and set the clock to this time."""
 
     def finish(self) -> None:
-        """Report the requests that are under way at the horizon as in flight."""
+        """Report the requests that have not ended at the horizon, with outcome ``in_flight``."""

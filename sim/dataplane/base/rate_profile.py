@@ -1,4 +1,4 @@
-"""Time-varying rates: of links in bytes per second, of stations in millionths of nominal."""
+"""Time-varying rates: of links in bytes per second, of stations in millionths of nominal speed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,10 +11,10 @@ from sim.dataplane.base.durations import NOMINAL, finish_ns, step_at
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RateProfile:
-    """A rate as a step function of time; the last step holds for ever.
+    """A rate as a step function of time; the last step has no end.
 
     Raises:
-        ValueError: the steps are empty, not increasing, or end in a rate that serves nothing.
+        ValueError: there are no steps, times do not increase, or the last rate is 0.
     """
 
     # When each step begins, increasing. The first step also holds before its start.
@@ -39,19 +39,19 @@ class RateProfile:
         object.__setattr__(self, "rates", steps[n:])
 
     def finish_ns(self, start_ns: int, work: int) -> int:
-        """Return when work of 1 or more, in (rate unit) x nanoseconds, is done."""
+        """Return when work begun at ``start_ns`` is done; at least 1 (rate unit) x nanoseconds."""
         n = len(self.rates)
         step = step_at(self.steps, 0, n, 0, start_ns) if n > 1 else 0
         return int(finish_ns(self.steps, 0, n, step, start_ns, work))
 
 
 def constant(rate: int = NOMINAL) -> RateProfile:
-    """Return a rate that never changes."""
+    """Return a profile whose rate never changes."""
     return RateProfile((0,), (rate,))
 
 
 def stepwise(steps: Sequence[tuple[int, float]]) -> RateProfile:
-    """Return the speed of a server from slow-downs (time in ns, factor), which multiply up."""
+    """Return the speed of a server after slowdowns (time in ns, factor), which are cumulative."""
     starts, rates = [0], [NOMINAL]
     factor = 1.0
     for at_ns, change in steps:

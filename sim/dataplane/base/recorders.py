@@ -1,4 +1,4 @@
-"""Recorders of requests other than the monitor."""
+"""Recorders of requests other than the SLO monitor."""
 
 import numpy as np
 
@@ -8,19 +8,19 @@ from sim.dataplane.base.request_rows import ENDED, NUMBER, QUERY, width
 
 
 class Tee:
-    """A recorder that passes requests on to several others, in order."""
+    """A recorder that forwards its calls to several other recorders, in order."""
 
     def __init__(self, *recorders: Recorder) -> None:
         self._recorders = recorders
 
     def record(self, rows: Ints, born: Ints, ended: Ints) -> None:
-        """Pass requests on; see ``Recorder``."""
+        """Forward the call to all recorders; see ``Recorder``."""
         for recorder in self._recorders:
             recorder.record(rows, born, ended)
 
 
 class RequestLog:
-    """A recorder that keeps ``count`` rows of requests that ended until they are taken."""
+    """A recorder that stores the rows of ended requests until ``take``; ``count`` counts them."""
 
     def __init__(self, operators: int) -> None:
         self.count = 0
@@ -28,15 +28,15 @@ class RequestLog:
         self._told: list[Ints] = []
 
     def record(self, rows: Ints, born: Ints, ended: Ints) -> None:
-        """Keep copies of the rows that ended; see ``Recorder``."""
+        """Store copies of the rows of requests that ended; see ``Recorder``."""
         if len(ended):
             self._told.append(rows[ended])
             self.count += len(ended)
 
     def take(self) -> Ints:
-        """Return the rows that ended since the last call, shape (n, width).
+        """Return the rows of requests that ended since the last call, shape (n, width).
 
-        They are sorted by (end, query, number), because data planes report in different orders.
+        Rows are sorted by (end, query, number), because data planes report in different orders.
         """
         rows = np.concatenate([self._none, *self._told])
         self._told, self.count = [], 0

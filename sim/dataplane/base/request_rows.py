@@ -1,7 +1,7 @@
-"""Requests as rows of one int64 array, in which data planes report them.
+"""Requests as rows of one int64 array, the format in which data planes report them.
 
-A row is made of cache lines of 8 columns: one that every stop needs, and one for each operator.
-Columns without a name are 0. Float columns are read through ``rows.view(np.float64)``.
+A row consists of cache lines of 8 columns: one that all stops use, and one for each operator.
+Columns without a name are 0. Columns of floats are read by ``rows.view(np.float64)``.
 """
 
 from collections.abc import Sequence
@@ -41,29 +41,29 @@ ANSWER = LENGTH + 2  # time of the answer on links
 
 @compiled
 def line_of(operator: int) -> int:
-    """Return the first column of an operator, by its number in the pipeline."""
+    """Return the first column of the operator with this number in the pipeline."""
     return LINE * (1 + operator)
 
 
 @compiled
 def width(operators: int) -> int:
-    """Return how many columns a row has."""
+    """Return how many columns a row has for this number of operators."""
     return LINE * (1 + operators)
 
 
 @compiled
 def operators_of(width: int) -> int:
-    """Return how many operators a row has columns for, the inverse of ``width``."""
+    """Return the number of operators for which rows have this width; the inverse of ``width``."""
     return width // LINE - 1
 
 
 def variability_columns(operators: int) -> NDArray[np.int64]:
-    """Return the columns of ``VARIABILITY``, by operator."""
+    """Return the ``VARIABILITY`` columns of all operators."""
     return np.array([line_of(operator) + VARIABILITY for operator in range(operators)])
 
 
 def part_columns(operators: int) -> NDArray[np.int64]:
-    """Return the columns of each operator's parts, from ``QUEUEING`` on, and last of ``ANSWER``."""
+    """Return the columns of latency parts: those of each operator, and then ``ANSWER``."""
     parts = [line_of(one) + QUEUEING + part for one in range(operators) for part in range(PARTS)]
     return np.array([*parts, ANSWER])
 
@@ -89,7 +89,7 @@ class RequestRecord:
 
 
 def rows_of(requests: Sequence[RequestRecord]) -> NDArray[np.int64]:
-    """Lay requests of one application out as rows, shape (n, width)."""
+    """Return requests of one application as rows, shape (n, width)."""
     operators = len(requests[0].variability)
     rows = np.zeros((len(requests), width(operators)), np.int64)
     values, parts = rows.view(np.float64), part_columns(operators)
@@ -112,7 +112,7 @@ def rows_of(requests: Sequence[RequestRecord]) -> NDArray[np.int64]:
 
 
 def records(rows: NDArray[np.int64], which: NDArray[np.int64]) -> list[RequestRecord]:
-    """Return some rows, by their indexes, as plain values."""
+    """Return the requests in the rows with these indices as plain values."""
     operators = operators_of(rows.shape[1])
     columns = part_columns(operators)
     found = []

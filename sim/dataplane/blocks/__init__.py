@@ -1,1 +1,1 @@
-"""The block data plane: whole windows of requests as arrays, moved by compiled recurrences."""
+"""The block data plane: compiled recurrences simulate many requests at once, stored in arrays."""

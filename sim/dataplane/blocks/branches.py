@@ -1,9 +1,9 @@
 """Requests that fork into branches and join again, as in fork-join queueing networks.
 
-Each branch is a row of its own. The row in which a request was born, its *home*, is one of them
-until it ends. A branch that fails still goes to the end of its leg, as a message of its failure.
-Whatever joins with it or forks from it has failed as well. So a request ends once, when its last
-branch arrives.
+Each branch has its own row. The row in which a request was born is its *home*, and is the row of
+one of its branches until the request ends. A branch that fails is moved to the end of its leg,
+where it reports the failure: the branches with which it joins, or into which it forks, then fail
+too. So a request ends only once, when its last branch arrives.
 """
 
 from scenarios.compiled import in_place, inlined
@@ -20,8 +20,9 @@ PART = -3  # outcome of a row that is a branch, not the home, of a request under
 def take_fork(t: PlaneTables, fork: int, until_ns: int) -> bool:
     """Fork the requests that reach a fork before the sync point; return False if rows ran out.
 
-    The row itself becomes the first branch, and copies with parts of 0 the others, so that sums at
-    the join count each part once. If rows run out, the rest arrives again.
+    The row of the request becomes the first branch, and copies of it become the others. In the
+    copies, all parts of the latency are 0, so that sums at the join count each part once. If rows
+    run out, the remaining requests stay among the arrivals for the next call.
     """
     rows, stops, branches, counts = t.rows, t.stops, t.branches, t.counts
     n = gather(t, fork, until_ns)
@@ -55,7 +56,7 @@ def take_fork(t: PlaneTables, fork: int, until_ns: int) -> bool:
 
 @inlined
 def _clear(t: PlaneTables, row: int) -> None:
-    """Set the parts of a copy's time to 0."""
+    """Set the parts of the latency in a copied row to 0."""
     rows = t.rows
     for operator in range(operators_of(rows.shape[1])):
         line = line_of(operator)
@@ -66,10 +67,10 @@ def _clear(t: PlaneTables, row: int) -> None:
 
 @in_place
 def take_join(t: PlaneTables, join: int, until_ns: int) -> None:
-    """Hold branches that reach a join before the sync point until all have come.
+    """Let branches that reach a join before the sync point wait until all have arrived.
 
-    The last one in order of time gives the time at which the request goes on. The held branches of
-    a request, at all joins, are one chain from its home: O(held) for each arrival.
+    The request continues when its last branch arrives. The waiting branches of a request, at all
+    joins, form one chain that begins at its home: each arrival takes O(waiting branches).
     """
     rows, branches = t.rows, t.branches
     n = gather(t, join, until_ns)
@@ -107,7 +108,7 @@ def take_join(t: PlaneTables, join: int, until_ns: int) -> None:
 
 @inlined
 def _merged(t: PlaneTables, home: int, a: int, b: int) -> int:
-    """Merge two branches by summing the parts of their time; return the row that remains."""
+    """Merge two branches by adding the parts of their latencies; return the row that remains."""
     rows, branches = t.rows, t.branches
     if b == home:  # the home outlives its branches
         a, b = b, a
@@ -125,7 +126,7 @@ def _merged(t: PlaneTables, home: int, a: int, b: int) -> int:
 
 @inlined
 def _free(t: PlaneTables, row: int) -> None:
-    """Return a row to the stack of free ones."""
+    """Put a row on the stack of free rows."""
     t.rows[row, col.OUTCOME] = tb.NONE
     t.branches[row].home = t.branches[row].held = tb.NONE
     t.branches[row].failure = tb.IS_COMPLETED
@@ -135,7 +136,7 @@ def _free(t: PlaneTables, row: int) -> None:
 
 @inlined
 def _go_on(t: PlaneTables, row: int) -> None:
-    """Let a row begin a leg; a failed row finishes it at once."""
+    """Let a row begin a leg; a row of a failed branch is moved to the leg's end at once."""
     if t.branches[row].failure == tb.IS_COMPLETED:
         t.out[t.counts[tb.OUT]] = row
         t.counts[tb.OUT] += 1
@@ -151,7 +152,7 @@ def _go_on(t: PlaneTables, row: int) -> None:
 
 @inlined
 def _to_end_of_leg(t: PlaneTables, row: int) -> int:
-    """Move a row to the last visit of its leg; return the fork or join there, NONE at the end."""
+    """Move a row to the last visit of its leg; return the fork or join there, else NONE."""
     visit = t.rows[row, col.VISIT]
     stop = t.visits[visit].stop
     while stop != tb.NONE and t.stops[stop].kind != tb.FORK and t.stops[stop].kind != tb.JOIN:
@@ -163,7 +164,7 @@ def _to_end_of_leg(t: PlaneTables, row: int) -> int:
 
 @in_place
 def settle(t: PlaneTables) -> None:
-    """Send ended rows on to the legs that follow; only the last leg ends a request."""
+    """Move rows that ended on to the fork or join after their leg; keep those of the last leg."""
     rows, branches, counts = t.rows, t.branches, t.counts
     kept = counts[tb.SETTLED]
     for i in range(kept, counts[tb.ENDED_COUNT]):
@@ -181,7 +182,7 @@ def settle(t: PlaneTables) -> None:
 
 @inlined
 def _revive(t: PlaneTables, row: int) -> None:
-    """Undo counting the end of a row as the end of its request."""
+    """Count the request of a row that ended as in flight again."""
     home = t.branches[row].home
     t.rows[row, col.OUTCOME] = tb.IS_IN_FLIGHT if home in (tb.NONE, row) else PART
     t.flights[t.rows[row, col.DEPLOYMENT]] += 1
@@ -189,7 +190,7 @@ def _revive(t: PlaneTables, row: int) -> None:
 
 @in_place
 def recall(t: PlaneTables, at_ns: int) -> None:
-    """Merge the ends of the branches of requests that were just dropped at all stops."""
+    """Merge the branches of requests that were just dropped at all stops, so each ends once."""
     branches, counts = t.branches, t.counts
     first = counts[tb.SETTLED]
     for i in range(first, counts[tb.ENDED_COUNT]):

@@ -1,9 +1,10 @@
-"""Queues by deadline or by class, bounded queues, and queues that shed, event by event.
+"""Queues by deadline or by priority, bounded queues, and queues that shed, event by event.
 
-A queue is ordered by *rank*, least first, then by (arrival, query, number). It is a pairing heap of
-rows (Fredman, Sedgewick, Sleator and Tarjan, "The pairing heap: a new form of self-adjusting heap",
-1986): insertion O(1), removal of the first O(log n) amortised. Each row points to its first child,
-and the children of a row form a chain. The heap persists across sync points.
+The request with the least *rank* is first in a queue; equal ranks are sorted by (arrival, query,
+number). A queue is a pairing heap of rows (Fredman, Sedgewick, Sleator and Tarjan, "The pairing
+heap: a new form of self-adjusting heap", 1986): insertion O(1), removal of the first O(log n)
+amortised. Each row refers to its first child, and the children of a row form a chain. The heap is
+kept between sync points.
 """
 
 from scenarios.compiled import in_place, inlined
@@ -24,14 +25,14 @@ def deadline_of(t: PlaneTables, row: int) -> int:
 
 @inlined
 def rank_of(t: PlaneTables, station: int, row: int) -> int:
-    """Return the rank of a request that waits at a station; ``t.times`` has its arrival there."""
+    """Return the rank of a request waiting at a station; ``t.times`` has its arrival there."""
     priority = t.terms[t.rows[row, DEPLOYMENT]].priority
     return rank(t.stops[station].discipline, t.times[row], deadline_of(t, row), priority)
 
 
 @inlined
 def sheds(t: PlaneTables, station: int, row: int, now_ns: int) -> bool:
-    """Return whether a station sheds a request instead of serving it now."""
+    """Return whether a station sheds a request that it would otherwise serve now."""
     return bool(t.stops[station].shed_late) and is_late(deadline_of(t, row), now_ns)
 
 
@@ -49,7 +50,7 @@ def goes_first(t: PlaneTables, station: int, a: int, b: int) -> bool:
 
 @in_place
 def wait_by_rank(t: PlaneTables, station: int, row: int) -> None:
-    """Insert the latest request at its place in a station's sorted list: insertion sort, O(n)."""
+    """Insert a new request into a station's sorted list of waiting requests; O(n)."""
     stops = t.stops
     rank, last = rank_of(t, station, row), stops[station].waiting_last
     if last == NONE or rank_of(t, station, last) <= rank:
@@ -71,7 +72,7 @@ def wait_by_rank(t: PlaneTables, station: int, row: int) -> None:
 
 @in_place
 def take_ranked(t: PlaneTables, station: int, until_ns: int) -> None:
-    """Let a station that ranks, drops or sheds requests serve up to the sync point."""
+    """Simulate a station that ranks, drops or sheds requests, up to the sync point."""
     stops = t.stops
     release(t, station, until_ns)
     n = gather(t, station, until_ns)
@@ -97,7 +98,7 @@ def take_ranked(t: PlaneTables, station: int, until_ns: int) -> None:
 
 @in_place
 def _next_start_ns(t: PlaneTables, station: int) -> int:
-    """Return when a server can take a batch of the waiting requests; NEVER if none wait."""
+    """Return when a server can take a batch of the waiting requests; NEVER if there are none."""
     stops = t.stops
     if stops[station].waiting == 0:
         return NEVER
@@ -115,7 +116,7 @@ def _next_start_ns(t: PlaneTables, station: int) -> int:
 
 @in_place
 def _serve_first(t: PlaneTables, station: int, start_ns: int, until_ns: int) -> None:
-    """Let the longest-free server take the first requests of the queue that are not shed."""
+    """Let the server that is free longest take a batch of the first requests that are not shed."""
     stops, at, n = t.stops, len(t.row_ids) // 2, 0
     while stops[station].waiting > 0 and n < stops[station].max_batch:
         row = _take_first(t, station)
@@ -130,7 +131,7 @@ def _serve_first(t: PlaneTables, station: int, start_ns: int, until_ns: int) -> 
 
 @inlined
 def _room_at(t: PlaneTables, station: int, now_ns: int) -> int:
-    """Return how many requests a bounded queue can hold, including those for idle servers."""
+    """Return the longest allowed queue, including requests that idle servers take at once."""
     stops = t.stops
     several, at = stops[station].servers, stops[station].servers_at
     idle = 0
@@ -144,7 +145,7 @@ def _room_at(t: PlaneTables, station: int, now_ns: int) -> int:
 
 @in_place
 def _drop_last(t: PlaneTables, station: int, most: int, now_ns: int) -> None:
-    """Drop a queue's last requests until ``most`` are left, by selection: O(waiting) for each."""
+    """Drop a queue's last requests until ``most`` are left, in O(waiting) per dropped request."""
     row_ids, left = t.row_ids, t.stops[station].waiting
     if left <= most:
         return
@@ -168,7 +169,7 @@ BELOW = ENDED
 
 @in_place
 def put(t: PlaneTables, station: int, row: int) -> None:
-    """Put a request into a station's heap, by melding it with a heap of one; O(1)."""
+    """Insert a request into a station's heap in O(1)."""
     rows, stops = t.rows, t.stops
     rows[row, BELOW] = NONE
     first = _joined(t, station, stops[station].waiting_first, row)
@@ -179,7 +180,7 @@ def put(t: PlaneTables, station: int, row: int) -> None:
 
 @in_place
 def lay_out(t: PlaneTables, station: int) -> None:
-    """Turn a station's heap into a list of waiting requests, in any order."""
+    """Turn a station's heap into an unsorted list of waiting requests."""
     stops, at = t.stops, _spread(t, station)
     count = stops[station].waiting
     stops[station].waiting_first = stops[station].waiting_last = NONE
@@ -190,7 +191,7 @@ def lay_out(t: PlaneTables, station: int) -> None:
 
 @in_place
 def _joined(t: PlaneTables, station: int, a: int, b: int) -> int:
-    """Meld two heaps, the later root below the other; return the root. The first may be NONE."""
+    """Merge two heaps, the first of which may be NONE; return the root, which is served first."""
     if a == NONE:
         return b
     if goes_first(t, station, b, a):
@@ -204,7 +205,7 @@ def _joined(t: PlaneTables, station: int, a: int, b: int) -> int:
 def _take_first(t: PlaneTables, station: int) -> int:
     """Remove and return the first request of a heap; O(log n) amortised.
 
-    Two-pass melding: the children are paired, and then the pairs are melded from the last on.
+    The children of the root are merged in two passes: in pairs, then the pairs from last to first.
     """
     rows, stops = t.rows, t.stops
     taken = int(stops[station].waiting_first)
@@ -230,7 +231,7 @@ def _take_first(t: PlaneTables, station: int) -> int:
 
 @in_place
 def _spread(t: PlaneTables, station: int) -> int:
-    """Copy a heap into the second half of ``row_ids``, breadth first; return where it begins."""
+    """Copy a heap to the second half of ``row_ids``, breadth first; return the copy's index."""
     rows, row_ids, at = t.rows, t.row_ids, len(t.row_ids) // 2
     if t.stops[station].waiting > 0:
         row_ids[at] = t.stops[station].waiting_first
@@ -250,9 +251,9 @@ def _spread(t: PlaneTables, station: int) -> int:
 
 @in_place
 def take_off(t: PlaneTables, stop: int, deployment: int, outcome: int, at_ns: int) -> None:
-    """End the requests of a deployment at a stop, or all requests there for NONE.
+    """End the requests of a deployment at a stop; all requests there if ``deployment`` is NONE.
 
-    Servers stay busy with what they serve.
+    Servers stay busy until the planned ends of the requests that they were serving.
     """
     stops, ranked = t.stops, t.stops[stop].kind == RANKED
     if ranked:

@@ -1,10 +1,11 @@
-"""Stations of language models, simulated run by run within a block; see the event data plane.
+"""Stations of language models, simulated run by run; ``events/generation.py`` is the reference.
 
-Engines batch continuously: requests join and leave between iterations (Yu et al., "Orca: a
-distributed serving system for Transformer-based generative models", 2022). Iterations between two
-changes of an engine's requests are equal, so a *run* of them is one event. The jobs of an engine
-are rows of requests that it generates for or will admit at the next boundary. A dropped request
-leaves a *ghost*, a row that takes its place until the last token.
+Engines use continuous batching: requests join and leave between iterations (Yu et al., "Orca: a
+distributed serving system for Transformer-based generative models", 2022). All iterations between
+two changes of an engine's requests have the same duration, so a *run* of them is one event. The
+jobs of an engine are the rows of requests that it is generating, or will admit after the present
+iteration. When a request is dropped during generation, a *ghost* row uses its sequences and memory
+until its last token.
 """
 
 from scenarios.compiled import in_place, inlined
@@ -21,9 +22,10 @@ GHOST = -2  # outcome of a row that only its engine still needs
 
 @in_place
 def take_generation(t: PlaneTables, station: int, until_ns: int) -> None:
-    """Let a station of a language model generate up to the sync point.
+    """Simulate a station of a language model up to the sync point.
 
-    A next-event loop: at each moment runs end, requests arrive and are assigned, and runs begin.
+    This is a next-event loop: at each event time, first runs end, then requests arrive and are
+    assigned, then runs begin.
     """
     stops = t.stops
     n = gather(t, station, until_ns)
@@ -63,7 +65,7 @@ def _run_ends_ns(engines: RecordArray, engine: int) -> int:
 
 @in_place
 def _enter(t: PlaneTables, station: int, model: int, row: int, now_ns: int) -> bool:
-    """Queue a request; drop it if it could never fit, because it would block all later ones."""
+    """Queue a request; drop it if no engine could ever admit it, as it would block all others."""
     rows, rows_f, jobs = t.rows, t.rows_f, t.jobs
     visit = rows[row, col.VISIT]
     tokens, line = t.visits[visit].tokens, t.visits[visit].column
@@ -82,7 +84,7 @@ def _enter(t: PlaneTables, station: int, model: int, row: int, now_ns: int) -> b
 
 @in_place
 def _hand_out(t: PlaneTables, station: int, model: int, first: int, last: int, now_ns: int) -> None:
-    """Assign waiting requests in order, each to the engine with room and the fewest sequences."""
+    """Assign waiting requests in turn, each to the engine with room and the fewest sequences."""
     stops, engines, jobs = t.stops, t.engines, t.jobs
     most, memory = t.models[model].most, t.models[model].kv_tokens
     while stops[station].waiting_first != tb.NONE:
@@ -112,7 +114,7 @@ def _hand_out(t: PlaneTables, station: int, model: int, first: int, last: int, n
 
 @in_place
 def _cut(t: PlaneTables, station: int, engine: int, now_ns: int) -> None:
-    """Cut the present run at the next boundary, if it is longer; all its iterations are equal."""
+    """Shorten the present run to the end of its present iteration, if it is longer."""
     engines = t.engines
     steps = steps_to_boundary(engines[engine].began_ns, now_ns, engines[engine].step_ns)
     if steps < engines[engine].steps:
@@ -123,7 +125,7 @@ def _cut(t: PlaneTables, station: int, engine: int, now_ns: int) -> None:
 
 @in_place
 def _end_runs(t: PlaneTables, station: int, first: int, last: int, now_ns: int) -> bool:
-    """End the runs that end now; return whether any does."""
+    """End the runs whose end is now; return whether there are any."""
     any_ended = False
     for engine in range(first, last):
         if t.engines[engine].steps > 0 and _run_ends_ns(t.engines, engine) == now_ns:
@@ -134,7 +136,7 @@ def _end_runs(t: PlaneTables, station: int, first: int, last: int, now_ns: int) 
 
 @in_place
 def _end_run(t: PlaneTables, station: int, engine: int, now_ns: int) -> None:
-    """End a run: its requests have so many tokens fewer left, and those with none leave."""
+    """End a run: subtract the generated tokens; requests without tokens left leave."""
     rows, engines, jobs, counts = t.rows, t.engines, t.jobs, t.counts
     steps = engines[engine].steps
     t.stops[station].busy_ns += steps * engines[engine].step_ns
@@ -165,7 +167,7 @@ def _end_run(t: PlaneTables, station: int, engine: int, now_ns: int) -> None:
 
 @in_place
 def _start_run(t: PlaneTables, station: int, model: int, engine: int, now_ns: int) -> None:
-    """Admit joining requests and begin a run: one iteration with a prefill, or decoding alone."""
+    """Admit joining requests and begin a run: one iteration with prefill, or decoding only."""
     rows, engines, jobs, models = t.rows, t.engines, t.jobs, t.models
     decoding, steps = 0, NEVER  # a run of decoding lasts until a request has no tokens left
     row = engines[engine].active_first
@@ -201,7 +203,7 @@ def _start_run(t: PlaneTables, station: int, model: int, engine: int, now_ns: in
 
 @in_place
 def drop_jobs(t: PlaneTables, station: int, deployment: int, at_ns: int) -> None:
-    """Drop the requests of a deployment at engines; active ones leave ghosts."""
+    """Drop the requests of a deployment at engines; ghosts replace the active ones."""
     rows, engines, jobs, counts = t.rows, t.engines, t.jobs, t.counts
     first = t.models[t.stops[station].model].engines_at
     for engine in range(first, first + t.stops[station].servers):
@@ -236,7 +238,7 @@ def drop_jobs(t: PlaneTables, station: int, deployment: int, at_ns: int) -> None
 
 @in_place
 def lose_jobs(t: PlaneTables, station: int, at_ns: int) -> None:
-    """Lose all requests that engines generate for or are about to admit."""
+    """Lose all requests that engines are generating or will admit."""
     rows, engines, counts = t.rows, t.engines, t.counts
     first = t.models[t.stops[station].model].engines_at
     for engine in range(first, first + t.stops[station].servers):

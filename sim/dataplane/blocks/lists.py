@@ -1,7 +1,8 @@
-"""Chained lists of requests (``PlaneTables.chain``), their order, and the ends of requests.
+"""Linked lists of requests (``PlaneTables.chain``), sorting of requests, and their ends.
 
-A stop takes requests by (arrival there, query, number, leg). Lists are singly linked through one
-array of next rows, shared by all (Knuth, TAOCP 1, 2.2.3), so moving a request allocates nothing.
+A stop takes requests sorted by (arrival there, query, number, leg). All lists are singly linked by
+one shared array of next rows (Knuth, TAOCP 1, 2.2.3), so no memory is allocated when a request
+moves.
 """
 
 from scenarios.compiled import in_place, inlined
@@ -19,7 +20,7 @@ DIGIT_BITS = 8  # bits of each digit if the leading digit is not enough
 
 @inlined
 def push(t: PlaneTables, stop: int, row: int, at_ns: int) -> None:
-    """Append a request to a stop's arrivals, now or later; note whether these are in order."""
+    """Append a request to a stop's arrivals, at ``at_ns``; record whether these remain sorted."""
     stops, times, chain = t.stops, t.times, t.chain
     times[row] = at_ns
     chain[row] = NONE
@@ -37,7 +38,7 @@ def push(t: PlaneTables, stop: int, row: int, at_ns: int) -> None:
 
 @inlined
 def wait(t: PlaneTables, stop: int, row: int) -> None:
-    """Put a request at the end of a station's queue."""
+    """Append a request to a station's queue."""
     stops, chain = t.stops, t.chain
     chain[row] = NONE
     tail = stops[stop].waiting_last
@@ -51,7 +52,7 @@ def wait(t: PlaneTables, stop: int, row: int) -> None:
 
 @inlined
 def stay(t: PlaneTables, stop: int, row: int) -> None:
-    """Keep a request in service beyond the sync point; ``times`` already has its departure."""
+    """Append a request to those in service at the sync point; ``times`` has its departure."""
     stops, chain = t.stops, t.chain
     chain[row] = NONE
     tail = stops[stop].serving_last
@@ -75,7 +76,7 @@ def end(t: PlaneTables, row: int, outcome: int, at_ns: int) -> None:
 
 @inlined
 def fetch_next(t: PlaneTables, row_ids: Ints, i: int, n: int) -> None:
-    """Prefetch what stops will read of rows after the ``i``-th of ``n``: software pipelining."""
+    """Prefetch the data of rows that follow the ``i``-th of ``n`` rows: software pipelining."""
     if i + AHEAD < n:
         prefetch(t.rows, index(row_ids[i + AHEAD]), VISIT)
     if i + AHEAD // 2 < n:  # By now the visit is cached, which names the operator's columns.
@@ -85,7 +86,7 @@ def fetch_next(t: PlaneTables, row_ids: Ints, i: int, n: int) -> None:
 
 @inlined
 def gather(t: PlaneTables, stop: int, until_ns: int) -> int:
-    """Move a stop's arrivals before a sync point into ``row_ids``, in order; return how many."""
+    """Move a stop's arrivals before the sync point to ``row_ids``, sorted; return their number."""
     stops, times, chain, keys, row_ids = t.stops, t.times, t.chain, t.keys, t.row_ids
     n, row = 0, stops[stop].arriving_first
     if stops[stop].in_order:
@@ -114,7 +115,7 @@ def gather(t: PlaneTables, stop: int, until_ns: int) -> int:
 
 @inlined
 def lose_arrivals(t: PlaneTables, n: int) -> None:
-    """Lose the first ``n`` of ``row_ids``, each as it arrives at a station that has failed."""
+    """Lose the first ``n`` requests of ``row_ids`` when they arrive at a failed station."""
     for i in range(n):
         row = t.row_ids[i]
         end(t, row, tb.IS_LOST, t.times[row])
@@ -122,7 +123,7 @@ def lose_arrivals(t: PlaneTables, n: int) -> None:
 
 @inlined
 def drop_behind(t: PlaneTables, station: int, room: int, now_ns: int) -> None:
-    """Drop the requests behind the first ``room`` of a queue that is a list (drop tail)."""
+    """Drop all requests after the first ``room`` of a queue that is a list (drop tail)."""
     stops = t.stops
     if stops[station].waiting > room:
         row, last = stops[station].waiting_first, NONE
@@ -156,11 +157,12 @@ def before(rows: Ints, time_a: int, a: int, time_b: int, b: int) -> bool:
 
 @in_place
 def sort_rows(rows: Ints, keys: Ints, row_ids: Ints, n: int) -> None:
-    """Sort ``row_ids[:n]`` by their times ``keys[:n]`` in ns, equal times by query, number and leg.
+    """Sort ``row_ids[:n]`` by times ``keys[:n]`` in ns, equal times by query, number and leg.
 
-    Insertion sort (Knuth, TAOCP 3, 5.2.1, algorithm S) is linear in n for few inversions. If it
-    gives up, a radix sort by the leading digit comes before it; if times crowd in few digits, one
-    by all digits. Half of ``row_ids`` and as many keys are scratch space; counts follow in
+    Insertion sort (Knuth, TAOCP 3, 5.2.1, algorithm S) takes O(n) if few elements are out of order.
+    If it needs too many moves, it stops and is repeated after a radix sort by the leading digit; if
+    that needs too many moves too, it is repeated after a radix sort by all digits. The second half
+    of ``row_ids`` and as many elements of ``keys`` are scratch space; counts of digits follow in
     ``keys``.
     """
     descents = 0
@@ -182,7 +184,7 @@ def sort_rows(rows: Ints, keys: Ints, row_ids: Ints, n: int) -> None:
 
 @in_place
 def _insert(rows: Ints, keys: Ints, row_ids: Ints, n: int, most: int) -> int:
-    """Sort by insertion; return the number of moves, and give up when they exceed ``most``."""
+    """Sort by insertion; stop when moves exceed ``most``; return the number of moves."""
     moves = 0
     for i in range(1, n):
         key = keys[i]

@@ -1,4 +1,4 @@
-"""The order in which stops are simulated: as requests travel, from the first stops to the last."""
+"""The order in which stops are simulated: a stop follows all stops from which requests come."""
 
 import numpy as np
 
@@ -9,13 +9,14 @@ from sim.dataplane.blocks.tables import LINK, NONE, SINK, STATION, Order, Record
 
 
 def arrange(times: Ints, stops: RecordArray, visits: RecordArray, spans: RecordArray) -> Order:
-    """Return the stops of all routes, that are in use, in an order that follows each of them.
+    """Return the stops on all routes, sorted so that each route visits them in this order.
 
-    Also mark the *inline* stops in ``stops``: links and stations with one server and no batches,
-    whose arrivals come in order from one place. Requests that reach such a stop are served at once.
+    The function also marks the *inline* stops in ``stops``: links, and stations with one server and
+    no batches, whose requests all come from one place and so arrive in order. When a request
+    reaches an inline stop, its service there is simulated at once.
 
     Raises:
-        ValueError: the routes go round in circles.
+        ValueError: the routes together form a cycle.
     """
     order = np.empty(len(stops), dtype=np.int64)
     count = _arrange(stops, visits, spans, order)
@@ -35,14 +36,14 @@ def arrange(times: Ints, stops: RecordArray, visits: RecordArray, spans: RecordA
 
 @compiled
 def _note_due(times: Ints, stops: RecordArray, inline: Ints, due_ns: Ints) -> None:
-    """Write when each inline stop goes on into ``due_ns``, shape as ``inline``."""
+    """Write into ``due_ns`` the time of the next event at each inline stop."""
     for i in range(len(inline)):
         due_ns[i] = next_ns(times, stops, inline[i])
 
 
 @inlined
 def next_ns(times: Ints, stops: RecordArray, stop: int) -> int:
-    """Return when an inline stop goes on with what it has; NEVER if it has nothing."""
+    """Return the time of the next event of requests at an inline stop; NEVER if it has none."""
     at_ns = NEVER
     if stops[stop].serving_first != NONE:
         at_ns = times[stops[stop].serving_first]
@@ -57,10 +58,11 @@ def next_ns(times: Ints, stops: RecordArray, stop: int) -> int:
 def _arrange(  # noqa: PLR0912
     stops: RecordArray, visits: RecordArray, spans: RecordArray, order: Ints
 ) -> int:
-    """Write the stops in use into ``order``, topologically; return how many, -1 for a cycle.
+    """Write the stops in use into ``order``; return their number, or -1 if there is a cycle.
 
-    Kahn's algorithm ("Topological sorting of large networks", 1962; Knuth, TAOCP 1, 2.2.3,
-    algorithm T), in O(stops + visits): stops without a predecessor left wait on a stack.
+    In the result, all predecessors of a stop precede it. This is Kahn's algorithm ("Topological
+    sorting of large networks", 1962; Knuth, TAOCP 1, 2.2.3, algorithm T), in O(stops + visits).
+    Stops whose predecessors are all in the order are on a stack.
     """
     n = len(stops)
     edges = 0

@@ -1,7 +1,8 @@
-"""The block data plane: requests move between two sync points as rows of arrays, in compiled code.
+"""The block data plane: compiled code simulates requests between sync points, as rows of arrays.
 
-Its departures equal those of the event data plane, its specification. Orders that affect requests
-under way (a failing station, a slowdown, an abort) end a block; births follow routes within it.
+Departures equal those of the event data plane, which is the specification. A block is a span of
+time that is simulated at once. Orders that affect requests in flight (a failing station, a
+slowdown, an abort) end a block; new routes, which affect only births, do not.
 """
 
 from collections.abc import Callable, Iterator
@@ -43,7 +44,7 @@ LEAST_BLOCK_NS = 1_000_000
 
 
 class BlocksPlane:
-    """The data plane that moves whole blocks of requests; see ``DataPlane``."""
+    """The data plane that simulates whole blocks of requests at once; see ``DataPlane``."""
 
     def __init__(self, recorder: Recorder) -> None:
         self.recorder = recorder
@@ -309,7 +310,7 @@ class BlocksPlane:
             self._tell()
 
     def _forget_routes(self) -> None:
-        """Forget routes on which no request is or will be under way."""
+        """Remove routes on which no request is or will be in flight."""
         deployments = np.fromiter(self._routes, np.int64, len(self._routes))
         for deployment in deployments[self._flights[deployments] == 0].tolist():
             route = self._routes[deployment]
@@ -360,6 +361,6 @@ class BlocksPlane:
 
 
 def _note_pace(stop: np.void) -> None:
-    """Record whether a stop works at nominal speed from now on."""
+    """Record in a stop whether it works at nominal speed from now on."""
     constant = stop["rate"] == NOMINAL and stop["rate_until_ns"] == NEVER
     stop["steady"] = constant and stop["slowdown"] == 1.0

@@ -1,4 +1,4 @@
-"""Routes as compiled code reads them: visits leg by leg, and a stop for each fork and join."""
+"""Routes in the format of compiled code: visits leg by leg, and a stop for each fork and join."""
 
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
@@ -38,7 +38,7 @@ class RouteTables(NamedTuple):
 
 
 def lay_out(query: int, route: Route, tables: RouteTables) -> LaidRoute:
-    """Add a route to the tables, its visits numbered in the order of its legs."""
+    """Add a route to the tables; its visits are numbered leg by leg."""
     legs = route.legs
     followers: list[list[int]] = [[] for _ in legs]
     for at, leg in enumerate(legs):
@@ -84,7 +84,7 @@ def lay_out(query: int, route: Route, tables: RouteTables) -> LaidRoute:
 
 
 class _Visit(NamedTuple):
-    """A row of visits; see ``VISIT``."""
+    """A row of the table of visits; see ``VISIT``."""
 
     stop: int
     column: int = 0

@@ -1,4 +1,4 @@
-"""The sources of requests of the block data plane, and the routes that births take."""
+"""The sources of requests of the block data plane, and the routes of new requests."""
 
 from bisect import bisect_left
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from sim.dataplane.blocks.tables import RecordTable, Sources
 
 
 class SourceBook:
-    """All sources, with births drawn ahead; ``active`` has the rows of the open ones, by query."""
+    """All sources, with births generated in advance; ``active`` has open sources' rows by query."""
 
     def __init__(self) -> None:
         self.operators = 0
@@ -55,13 +55,13 @@ class SourceBook:
         return bisect_left(self.active, query, key=queries.__getitem__)
 
     def close(self, at_ns: int, query: int) -> None:
-        """Let no request be born at a time or later."""
+        """Let no request of a query be born from ``at_ns`` on."""
         state = self._state.rows[self._row_of[query]]
         state["close_ns"] = min(int(state["close_ns"]), at_ns)
         heappush(self._closing, (at_ns, query))
 
     def direct(self, at_ns: int, query: int, visit: int, deployment: int) -> None:
-        """Let births from a time on follow the route that begins at a visit."""
+        """Assign the route that begins at a visit to a query's requests born from ``at_ns`` on."""
         row = self._row_of.get(query)
         if row is None:
             return  # it departed
@@ -71,7 +71,7 @@ class SourceBook:
         self._last_segment[row] = segment
 
     def directs(self, query: int, deployment: int, now_ns: int) -> bool:
-        """Return whether births of a query follow a deployment's route now or later."""
+        """Return whether requests of a query born now or later are assigned to a deployment."""
         row = self._row_of.get(query)
         if row is None:
             return False
@@ -88,7 +88,7 @@ class SourceBook:
         return False
 
     def fill(self, until_ns: int) -> None:
-        """Draw births until every open source has one at a time or later, or has no more."""
+        """Generate births until each open source has one from ``until_ns`` on, or has no more."""
         while self._drawn and self._drawn[0][0] < until_ns:
             drawn_ns, query = heappop(self._drawn)
             row = self._row_of.get(query)
@@ -104,7 +104,7 @@ class SourceBook:
                 break
 
     def _append(self, row: int, block: RequestBlock) -> None:
-        """Append births to the drawn ones of a source."""
+        """Append a block of births to those of a source."""
         state, more = self._state.rows[row], len(block.arrival_ns)
         done, count = int(state["position"]), int(state["count"])
         left = count - done
@@ -138,7 +138,7 @@ class SourceBook:
         self._births = larger
 
     def retire(self, now_ns: int) -> None:
-        """Forget sources without further births."""
+        """Remove sources that have no further births."""
         while self._closing and self._closing[0][0] <= now_ns:
             _, query = heappop(self._closing)
             row = self._row_of.pop(query, None)
@@ -153,7 +153,7 @@ class SourceBook:
             self._state.give_back(row)
 
     def arrays(self) -> Sources:
-        """Return the sources as compiled code reads them."""
+        """Return the sources in the format of compiled code."""
         return Sources(
             self._state.rows,
             self._next_ns,
@@ -165,7 +165,7 @@ class SourceBook:
 
 
 def _is_one(factors: Floats) -> bool:
-    """Return whether all factors are 1; in a broadcast view, the first one decides."""
+    """Return whether all factors are 1; of a broadcast array, only the first one is read."""
     if factors.strides == (0,) and len(factors):
         return factors.item(0) == 1.0
     return bool((factors == 1.0).all())

@@ -1,8 +1,8 @@
-"""What happens at one stop between two sync points: arrivals, batches, bytes.
+"""Simulation of one stop between two sync points: arrivals, batches, transmission.
 
-A stop is simulated for a whole block at once. That is exact, because stops come in the order in
-which requests travel, and at each moment the event data plane handles all arrivals before dispatch.
-Rows that leave before the sync point go to ``out``.
+A stop is simulated for a whole block at once. This is exact for two reasons: all stops from which
+requests come are simulated first, and at equal times the event data plane also handles all arrivals
+before dispatch. Rows that leave before the sync point are written to ``out``.
 """
 
 from scenarios.compiled import in_place, inlined
@@ -36,10 +36,10 @@ from sim.dataplane.blocks.tables import NONE, OUT, PlaneTables, RecordArray
 
 @inlined
 def replace_least(heap: Ints, at: int, n: int, value: int) -> None:
-    """Replace the least of ``n`` values of a binary heap that begins at index ``at``; O(log n).
+    """Replace the least of ``n`` values in a binary heap that begins at index ``at``; O(log n).
 
-    Sift-down (Williams, "Algorithm 232: Heapsort", 1964): lesser children move up until the value
-    fits. The children of node i are 2 i + 1 and 2 i + 2.
+    The new value sifts down (Williams, "Algorithm 232: Heapsort", 1964): the lesser child moves up
+    until no child is less than the value. The children of node i are 2 i + 1 and 2 i + 2.
     """
     i = 0
     while True:
@@ -57,17 +57,18 @@ def replace_least(heap: Ints, at: int, n: int, value: int) -> None:
 
 @inlined
 def station_work_ns(rows_f: Floats, visits: RecordArray, row: int, visit: int, line: int) -> int:
-    """Return how long a request would be served alone, at nominal speed."""
+    """Return how long the service of a request takes if served alone at nominal speed."""
     mean = visits[visit].mean
     return whole(mean * rows_f[row, SIZE] * rows_f[row, index(line + VARIABILITY)])
 
 
 @inlined
 def cross(t: PlaneTables, row: int, visit: int, link: int, now_ns: int) -> int:
-    """Send a request's message over a link; return when all of it has arrived.
+    """Send a request's message over a link; return when it has arrived completely.
 
-    Lindley's recurrence ("The theory of queues with a single server", 1952): a message starts at
-    the later of its arrival and the link's last end. Work is bytes x 10^9, as rates are per second.
+    Lindley's recurrence ("The theory of queues with a single server", 1952): transmission starts
+    when the message has arrived and the message before it has been sent. Work is bytes x 10^9,
+    because rates are per second.
     """
     rows, stops, visits = t.rows, t.stops, t.visits
     size_bytes = whole(visits[visit].mean * t.rows_f[row, SIZE])
@@ -89,7 +90,7 @@ def serve_alone(
     freed_ns: int,
     start_ns: int,
 ) -> int:
-    """Serve one request on a server that is free since ``freed_ns``; return when it is done."""
+    """Serve one request on a server that has been free since ``freed_ns``; return its end."""
     line = index(t.visits[visit].column)
     work_ns = station_work_ns(t.rows_f, t.visits, row, visit, line)
     finish_ns = _finish(t.stops, t.steps, station, start_ns, work_ns, 1.0)
@@ -103,7 +104,7 @@ def serve_alone(
 def _finish(
     stops: RecordArray, steps: Ints, station: int, start_ns: int, work_ns: int, factor: float
 ) -> int:
-    """Return when a service of ``work_ns`` times the batch's ``factor`` ends; count busy time."""
+    """Return the end of a service of ``work_ns`` times the batch's ``factor``; add busy time."""
     if stops[station].steady:
         finish_ns = start_ns + batch_ns(work_ns, factor, 1.0)
     else:
@@ -118,9 +119,10 @@ def _finish(
 
 @inlined
 def _done(stops: RecordArray, steps: Ints, stop: int, start_ns: int, work: int) -> int:
-    """Return when a stop has done some work, in (unit of its rate) x ns; see `finish_ns`.
+    """Return when a stop finishes some work, given in (rate unit) x ns; see `finish_ns`.
 
-    A stop begins its work in order of time, so the last step is at hand: mostly O(1).
+    A stop begins its services in order of time, so the search for the step of its rate begins at
+    the last one used: mostly O(1).
     """
     if start_ns >= stops[stop].rate_until_ns:
         at, n = stops[stop].steps_at, stops[stop].steps
@@ -142,7 +144,7 @@ def _done(stops: RecordArray, steps: Ints, stop: int, start_ns: int, work: int) 
 
 @inlined
 def take_link(t: PlaneTables, link: int, until_ns: int) -> None:
-    """Send the messages of an inline link before the sync point."""
+    """Send the messages at an inline link up to the sync point."""
     rows, out = t.rows, t.out
     n = gather(t, link, until_ns)
     left = t.counts[OUT]
@@ -159,7 +161,7 @@ def take_link(t: PlaneTables, link: int, until_ns: int) -> None:
 
 @inlined
 def take_alone(t: PlaneTables, station: int, until_ns: int) -> None:
-    """Let a station that serves one request at a time serve up to the sync point."""
+    """Simulate a station that serves one request at a time, up to the sync point."""
     release(t, station, until_ns)
     n = gather(t, station, until_ns)
     if t.stops[station].failed:
@@ -170,7 +172,7 @@ def take_alone(t: PlaneTables, station: int, until_ns: int) -> None:
 
 @inlined
 def take_station(t: PlaneTables, station: int, until_ns: int) -> None:
-    """Let a station serve up to the sync point, in batches if it forms any."""
+    """Simulate a station up to the sync point, with batches if its batch size is above 1."""
     if t.stops[station].max_batch == 1:
         take_alone(t, station, until_ns)
         return
@@ -189,7 +191,7 @@ def take_station(t: PlaneTables, station: int, until_ns: int) -> None:
 
 @in_place
 def order_out(t: PlaneTables) -> None:
-    """Sort rows that leave several servers by the time when they leave; see `sort_rows`."""
+    """Sort rows that leave a station with several servers by their departures; see `sort_rows`."""
     out, n, keys, row_ids = t.out, t.counts[OUT], t.keys, t.row_ids
     for i in range(n):
         row = index(out[i])
@@ -201,7 +203,7 @@ def order_out(t: PlaneTables) -> None:
 
 @inlined
 def release(t: PlaneTables, station: int, until_ns: int) -> None:
-    """Release requests that were in service at the last sync point and are done before the next."""
+    """Write to ``out`` the requests in service whose service ends before the sync point."""
     stops, out = t.stops, t.out
     row = stops[station].serving_first
     left = t.counts[OUT]
@@ -229,7 +231,7 @@ def release(t: PlaneTables, station: int, until_ns: int) -> None:
 
 @inlined
 def _serve_singly(t: PlaneTables, station: int, n: int, until_ns: int) -> None:
-    """Serve request by request: first the waiting ones, then the first ``n`` of ``row_ids``."""
+    """Serve requests one by one: first the waiting ones, then the first ``n`` of ``row_ids``."""
     stops = t.stops
     row = stops[station].waiting_first
     while row != NONE:
@@ -253,10 +255,11 @@ def _serve_singly(t: PlaneTables, station: int, n: int, until_ns: int) -> None:
 
 @inlined
 def _serve_next(t: PlaneTables, station: int, row: int, until_ns: int) -> bool:
-    """Serve a request on the first free server, if it is free before the sync point.
+    """Serve a request on the server that is free first, if that is before the sync point.
 
-    The recurrence of Kiefer and Wolfowitz ("On the theory of queues with many servers", 1955), with
-    the times when servers become free in a heap; for one server it is Lindley's. O(log servers).
+    This is the recurrence of Kiefer and Wolfowitz ("On the theory of queues with many servers",
+    1955); for one server, it is Lindley's recurrence. A heap has the times when servers become
+    free: O(log servers).
     """
     rows, stops, times, servers = t.rows, t.stops, t.times, t.servers
     several, at = stops[station].servers, index(stops[station].servers_at)
@@ -282,7 +285,7 @@ def _serve_next(t: PlaneTables, station: int, row: int, until_ns: int) -> bool:
 
 @inlined
 def _next_start(t: PlaneTables, station: int) -> int:
-    """Return when the next batch of a queue begins; NEVER if that depends on unknown arrivals."""
+    """Return when the next batch begins if no more requests arrive; NEVER if none wait."""
     stops, servers = t.stops, t.servers
     first = stops[station].waiting_first
     if first == NONE:
@@ -303,7 +306,7 @@ def _next_start(t: PlaneTables, station: int) -> int:
 
 @inlined
 def _serve_batch(t: PlaneTables, station: int, start_ns: int, until_ns: int) -> None:
-    """Serve the waiting requests that have arrived by the start, up to a full batch."""
+    """Serve a batch of the waiting requests that have arrived by ``start_ns``."""
     stops, row_ids = t.stops, t.row_ids
     half = len(row_ids) // 2  # The first half may hold future arrivals.
     n, row = 0, stops[station].waiting_first
@@ -322,7 +325,7 @@ def _serve_batch(t: PlaneTables, station: int, start_ns: int, until_ns: int) -> 
 def serve_batch(
     t: PlaneTables, station: int, first: int, n: int, start_ns: int, until_ns: int
 ) -> None:
-    """Serve the ``n`` rows of ``row_ids`` from index ``first`` on as a batch; see `_serve_next`."""
+    """Serve as a batch the ``n`` rows of ``row_ids`` from index ``first`` on; see `_serve_next`."""
     rows, stops, visits, row_ids, out = t.rows, t.stops, t.visits, t.row_ids, t.out
     several, at = stops[station].servers, stops[station].servers_at
     freed_ns = stops[station].free_ns if several == 1 else t.servers[at]

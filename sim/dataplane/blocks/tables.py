@@ -1,8 +1,9 @@
-"""The tables that compiled code works on: their columns, and how they grow.
+"""The tables of the compiled code: their columns, and their growth.
 
-All are arrays of int64; floats are read through a view of the same memory. Lists of requests are
-chained: a stop has the first and the last row of each, and ``PlaneTables.chain`` leads from row to
-row. A request is in one list at a time. Chain and times are separate arrays, which fit in caches.
+All tables are arrays of int64; floats are read by a view of the same memory. Lists of requests are
+linked: a stop stores the first and the last row of each list, and ``PlaneTables.chain`` has the
+next row of each row. A request is in one list at a time. Chain and times are separate arrays, small
+enough for the processor's caches.
 """
 
 from typing import NamedTuple
@@ -29,7 +30,7 @@ RecordArray = NDArray[np.void]
 
 
 def _record(size: int, **fields: type) -> np.dtype[np.void]:
-    """Return a record of these fields, 8 bytes each, padded to so many bytes."""
+    """Return a record type of these fields, 8 bytes each, padded to ``size`` bytes."""
     return np.dtype(
         {
             "names": list(fields),
@@ -168,7 +169,7 @@ FREE, OUT, BORN, ENDED_COUNT, SETTLED, COUNTS = range(6)
 
 
 class PlaneTables(NamedTuple):
-    """The tables of compiled code."""
+    """The tables on which compiled code works."""
 
     rows: Ints  # requests, see ``sim.dataplane.base.request_rows``
     rows_f: Floats  # the same memory as floats
@@ -198,7 +199,7 @@ class PlaneTables(NamedTuple):
 
 
 class Order(NamedTuple):
-    """The stops of all routes in an order that follows each of them."""
+    """The stops on all routes, in an order in which each route visits them."""
 
     inline: Ints  # the inline ones; see ``sim.dataplane.blocks.order``
     others: Ints  # those that must wait for all arrivals before a sync point
@@ -218,7 +219,7 @@ class Sources(NamedTuple):
 
 
 class RecordTable:
-    """Records that are added and freed, in an array that grows."""
+    """Records that are added and freed, stored in an array that grows."""
 
     def __init__(self, record: np.dtype[np.void]) -> None:
         self.rows: RecordArray = aligned((16,), record)
@@ -226,7 +227,7 @@ class RecordTable:
         self._free: list[int] = []
 
     def take(self) -> int:
-        """Return a free row: the one freed last, else a new one."""
+        """Return a free row: the row that was freed last, else a new row."""
         if self._free:
             return self._free.pop()
         if self.count == len(self.rows):
@@ -240,7 +241,7 @@ class RecordTable:
 
 
 class ValuePool:
-    """Runs of values that are added and freed, in an array that grows, by powers of two."""
+    """Blocks of values that are added and freed; their sizes are rounded up to powers of two."""
 
     def __init__(self, dtype: type | np.dtype[np.void]) -> None:
         self.array: np.ndarray = aligned((64,), np.dtype(dtype))
@@ -249,7 +250,7 @@ class ValuePool:
         self._free: dict[int, list[int]] = {}
 
     def put(self, values: np.ndarray) -> int:
-        """Store values; return where they begin."""
+        """Store values as a block; return the index where it begins."""
         room = 1 << (len(values) - 1).bit_length()
         if self._free.get(room):
             at = self._free[room].pop()
@@ -262,14 +263,14 @@ class ValuePool:
         return at
 
     def give_back(self, at: int) -> None:
-        """Free the values that begin at an index."""
+        """Free the block that begins at an index."""
         self._free.setdefault(self._room.pop(int(at)), []).append(int(at))
 
 
 class RowPool:
-    """Rows that are taken at a birth and freed once their end was reported.
+    """Rows of requests, which are taken at birth and freed after the request's end was reported.
 
-    Its attributes are arrays of ``PlaneTables``, by their names there.
+    The attributes are arrays of ``PlaneTables`` and have the same names there.
     """
 
     def __init__(self, operators: int) -> None:
@@ -282,7 +283,7 @@ class RowPool:
         self.grow()
 
     def grow(self) -> None:
-        """Double the rows; those in use keep their numbers."""
+        """Double the number of rows; rows in use keep their numbers."""
         old = len(self.rows)
         room = max(LEAST, 2 * old)
         self.rows = grown(self.rows, room)
@@ -299,7 +300,7 @@ class RowPool:
         self.keys: Ints = np.empty(2 * room + (1 << MOST_BITS), dtype=np.int64)
 
     def allow_branches(self) -> None:
-        """Let rows be branches of requests."""
+        """Allocate the arrays that are needed if rows can be branches of requests."""
         old = len(self.branches)
         self.branches = grown(self.branches, len(self.rows))
         self._forget_branches(np.arange(old, len(self.rows)))
@@ -308,7 +309,7 @@ class RowPool:
         self.branches[which] = (NONE, NONE, 0, IS_COMPLETED)
 
     def told(self) -> None:
-        """Free the rows whose end was reported."""
+        """Free the rows of requests whose end was reported."""
         which = self.ended[: self.counts[ENDED_COUNT]]
         if len(self.branches):
             self._forget_branches(which)

@@ -1,6 +1,7 @@
-"""How requests travel within a block, from their birth through all stops to their end.
+"""Movement of requests within a block, from their birth through all stops to their end.
 
-A request passes consecutive inline stops in one go, while its row is cached.
+Consecutive inline stops of a request are simulated one after the other, while its row is in the
+processor's cache.
 """
 
 from scenarios.compiled import in_place, inlined
@@ -30,7 +31,7 @@ APART = 2  # number of sources between two steps of prefetching: time for memory
 
 @inlined
 def _fetch_sources(t: PlaneTables, sources: Sources, i: int, until_ns: int) -> None:
-    """Prefetch, in steps, the data of the sources after the ``i``-th active one."""
+    """Prefetch the data of the sources that follow the ``i``-th active one."""
     active, state, segments = sources.active, sources.state, sources.segments
     if i + 4 * APART < len(active):
         prefetch_item(state, index(active[i + 4 * APART]))
@@ -65,9 +66,9 @@ def _fetch_sources(t: PlaneTables, sources: Sources, i: int, until_ns: int) -> N
 def give_birth(  # noqa: PLR0912, PLR0915
     t: PlaneTables, sources: Sources, due_ns: Ints, first: int, until_ns: int
 ) -> int:
-    """Create the requests born before the sync point, source by source, and move each at once.
+    """Create the requests born before the sync point, source by source; `walk` moves each at once.
 
-    Returns the source at which to continue if rows ran out, else the number of sources.
+    Return the index of the source at which to continue if rows ran out, else the number of sources.
     """
     rows, free, born, counts = t.rows, t.free, t.born, t.counts
     flights = t.flights
@@ -142,10 +143,10 @@ def give_birth(  # noqa: PLR0912, PLR0915
 
 @inlined
 def walk(t: PlaneTables, due_ns: Ints, row: int, visit: int, now_ns: int, until_ns: int) -> None:
-    """Move a row on from a visit until the sync point, or until a stop has to sort its arrivals.
+    """Move a row from a visit on to the sync point, or to the next stop that is not inline.
 
-    Inline stops serve it at once, by Lindley's recurrence. ``due_ns`` gets the times when inline
-    stops continue with requests that they keep.
+    Inline stops serve the request at once, by Lindley's recurrence. If the request is still at an
+    inline stop at the sync point, the time of its next event is written to ``due_ns``.
     """
     stops, visits = t.stops, t.visits
     while True:
@@ -192,7 +193,7 @@ def walk(t: PlaneTables, due_ns: Ints, row: int, visit: int, now_ns: int, until_
 
 @inlined
 def _note(due_ns: Ints, place: int, at_ns: int) -> None:
-    """Record that an inline stop continues at a time, or earlier."""
+    """Lower the time of the next event at an inline stop to ``at_ns``, if it is later."""
     due_ns[place] = min(due_ns[place], at_ns)
 
 
@@ -200,8 +201,9 @@ def _note(due_ns: Ints, place: int, at_ns: int) -> None:
 def move(t: PlaneTables, sources: Sources, order: Order, first: int, until_ns: int) -> int:
     """Move all requests up to a sync point; sources must hold all births before it.
 
-    ``first`` is 0, or the return value of a call that ran out of rows: a source, or the number of
-    sources plus the place of a fork among the other stops. The end is the number of both.
+    ``first`` is 0, or the return value of the last call if that ran out of rows: the index of a
+    source, or the number of sources plus the index of a fork in ``order.others``. A call that did
+    not run out of rows returns the number of sources plus ``len(order.others)``.
     """
     stops = t.stops
     if first == 0:
@@ -231,7 +233,7 @@ def move(t: PlaneTables, sources: Sources, order: Order, first: int, until_ns: i
 
 @in_place
 def _resume(t: PlaneTables, order: Order, until_ns: int) -> None:
-    """Let inline stops continue, the last first, so that no request overtakes another."""
+    """Continue at inline stops, from last to first, so that no request overtakes another."""
     inline, due_ns = order.inline, order.due_ns
     for i in range(len(inline) - 1, -1, -1):
         if due_ns[i] < until_ns:
@@ -245,9 +247,9 @@ def _resume(t: PlaneTables, order: Order, until_ns: int) -> None:
 
 @in_place
 def _take_others(t: PlaneTables, order: Order, first: int, until_ns: int) -> int:
-    """Simulate the stops that have to wait for all arrivals before the sync point.
+    """Simulate the stops that are not inline, from ``first`` on.
 
-    Returns the place of the fork at which rows ran out, or the number of these stops.
+    Return the index of the fork at which rows ran out, or the number of these stops.
     """
     others, due_ns = order.others, order.due_ns
     for i in range(first, len(others)):
@@ -273,7 +275,7 @@ def _take_others(t: PlaneTables, order: Order, first: int, until_ns: int) -> int
 
 @in_place
 def _send_over(t: PlaneTables, due_ns: Ints, link: int, until_ns: int) -> None:
-    """Send all messages that reach a link before the sync point, and move each on at once."""
+    """Send all messages that reach a shared link before the sync point; `walk` moves them on."""
     n = gather(t, link, until_ns)
     for i in range(n):
         fetch_next(t, t.row_ids, i, n)
@@ -287,7 +289,7 @@ def _send_over(t: PlaneTables, due_ns: Ints, link: int, until_ns: int) -> None:
 
 @in_place
 def _take_rare(t: PlaneTables, stop: int, until_ns: int) -> bool:
-    """Simulate a stop of a rare kind; return False for a fork at which rows ran out."""
+    """Simulate a ranked station, an engine, a fork or a join; return False if rows ran out."""
     kind = t.stops[stop].kind
     if kind == tb.RANKED:
         take_ranked(t, stop, until_ns)
@@ -302,7 +304,7 @@ def _take_rare(t: PlaneTables, stop: int, until_ns: int) -> bool:
 
 @in_place
 def _send_on(t: PlaneTables, due_ns: Ints, until_ns: int) -> None:
-    """Move the rows in ``out``, which leave a stop, on to their next stops, and empty it."""
+    """Move the rows in ``out``, which leave a stop, on to their next stops, and empty ``out``."""
     rows, stops, visits = t.rows, t.stops, t.visits
     n = t.counts[tb.OUT]
     for i in range(n):

@@ -1,1 +1,1 @@
-"""The reference data plane, which follows each request event by event with SimPy."""
+"""The reference data plane, which simulates each request event by event with SimPy."""

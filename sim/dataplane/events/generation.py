@@ -1,9 +1,10 @@
 """Stations of language models in the event data plane: continuous batching; see ``Iterations``.
 
-Iterations between two changes of an engine's active set are equally long and form one *run*. Its
-end is known when it begins. An arrival that the engine can admit ends it at the next iteration
-boundary. There, finished requests leave first; after all arrivals of that moment, the engine admits
-by the queue's discipline. A request that got a place for the next boundary keeps it.
+All iterations between two changes of an engine's active requests have the same duration and form a
+*run*. The end of a run is known when the run begins. When a request arrives that the engine can
+admit, the run is shortened to the end of its present iteration. At the end of a run, finished
+requests leave first; then, after all arrivals at that time, the engine admits requests by the
+queue's discipline. A request that was assigned to the next iteration stays assigned.
 """
 
 from dataclasses import dataclass, field
@@ -32,7 +33,7 @@ class GenerationJob(StationJob):
 
     @property
     def kv_tokens(self) -> int:
-        """Tokens that it reserves memory for; valid until the first one is generated."""
+        """Tokens for which the request reserves memory; valid until the first is generated."""
         return self.prompt_tokens + self.sequences * self.left
 
 
@@ -53,17 +54,17 @@ class Engine:
 
     @property
     def sequences(self) -> int:
-        """Sequences that are active, or will be at the next boundary."""
+        """Number of sequences that are active, or will be from the next iteration on."""
         return sum(job.sequences for job in self.reserved)
 
     @property
     def kv_tokens(self) -> int:
-        """Tokens of memory that are reserved."""
+        """Number of tokens for which memory is reserved."""
         return sum(self.reserved.values())
 
 
 class GenerationStation(Queue[GenerationJob]):
-    """A queue that the engines of one operator share."""
+    """A station of a language model: the queue that the engines of one operator share."""
 
     def __init__(self, env: Clock, spec: StationSpec) -> None:
         assert spec.iterations is not None
@@ -73,7 +74,7 @@ class GenerationStation(Queue[GenerationJob]):
         self._dispatch_due = False
 
     def enter(self, request: Request, operator: int, mean: Tokens) -> ScheduledEvent:
-        """Queue a request; the returned event occurs at its last token."""
+        """Queue a request; the returned event occurs when its last token is generated."""
         if self.failed:
             raise Interrupt(LOST)  # In the process of the request itself, which calls this.
         job = GenerationJob(
@@ -94,14 +95,14 @@ class GenerationStation(Queue[GenerationJob]):
         return job.served
 
     def _dispatch_arrivals(self, _: Event) -> None:
-        """Assign waiting requests, to be admitted at each engine's next boundary."""
+        """Assign waiting requests to engines, which admit them at their next iteration."""
         self._dispatch_due = False
         self._hand_out()
         if self.spec.capacity is not None:
             self._drop_last(len(self.waiting) - self.spec.capacity)
 
     def _hand_out(self) -> None:
-        """Assign waiting requests in order, each to the engine with the fewest sequences."""
+        """Assign waiting requests in turn: to the engine with room and the fewest sequences."""
         assigned: dict[Engine, None] = {}
         while self.waiting:
             job = self.waiting[0][-1]
@@ -130,7 +131,7 @@ class GenerationStation(Queue[GenerationJob]):
         )
 
     def _cut(self, engine: Engine) -> None:
-        """Cut the present run at the next iteration boundary, if it is longer."""
+        """Shorten the present run to the end of its present iteration, if it is longer."""
         assert engine.began_ns is not None
         steps = steps_to_boundary(engine.began_ns, self.env.now, engine.step_ns)
         if steps < engine.steps:
@@ -149,7 +150,7 @@ class GenerationStation(Queue[GenerationJob]):
         call_at(self.env, engine.began_ns + engine.steps * engine.step_ns, NORMAL, end)
 
     def _end_run(self, engine: Engine) -> None:
-        """Let finished requests leave; then, after all arrivals, begin the next run."""
+        """Let finished requests leave; after all arrivals at this time, begin the next run."""
         engine.began_ns = None
         self.busy_ns += engine.steps * engine.step_ns
         still = []
@@ -171,7 +172,7 @@ class GenerationStation(Queue[GenerationJob]):
         call_at(self.env, self.env.now, LOW, begin)
 
     def _start_run(self, engine: Engine) -> None:
-        """Admit joining requests, then begin a run: an iteration with a prefill, or decoding."""
+        """Admit joining requests and begin a run: one iteration with prefill, or decoding only."""
         if engine.began_ns is not None:
             return  # it was idle, and the assignment has just begun a run
         now, iterations = self.env.now, self.iterations
@@ -194,12 +195,12 @@ class GenerationStation(Queue[GenerationJob]):
         self._schedule_end(engine)
 
     def busy_until(self, now_ns: int) -> int:
-        """Return the busy time, summed over engines."""
+        """Return the busy time in ns up to ``now_ns``, summed over engines."""
         running = [now_ns - each.began_ns for each in self.engines if each.began_ns is not None]
         return self.busy_ns + sum(running)
 
     def withdraw(self, request: Request) -> None:
-        """Remove a request, unless its prefill has begun."""
+        """Remove a request from the station, unless its prefill has begun."""
         super().withdraw(request)
         for engine in self.engines:
             for job in [job for job in engine.joining if job.request is request]:
@@ -207,5 +208,5 @@ class GenerationStation(Queue[GenerationJob]):
                 del engine.reserved[job]
 
     def fail(self) -> None:
-        """Lose all present and later requests."""
+        """Lose all requests at the station, and all that arrive later."""
         self._lose(job.request for engine in self.engines for job in engine.reserved)

@@ -1,16 +1,17 @@
 """The event data plane: every request is a process that queues, batches, computes and transfers.
 
-This is the reference. A request is born at its source, and follows the route that is active then:
+This data plane is the reference. A request is born at its source, and follows the route that is
+active at its birth:
 
     source  ->  [link -> station] x operators  ->  link  ->  answer
 
 Where the route forks, a request continues as several branches, each in its own process. Where
-branches join, the next leg begins when the last one has arrived. A branch that ends early passes
+branches join, the next leg begins when the last branch has arrived. A branch that ends early gives
 its outcome to every leg that waits for it; the other branches continue.
 
-Time is in whole nanoseconds. At one timestamp, orders of the control plane come first (URGENT),
-then arrivals (NORMAL), then dispatch (LOW). So a server that picks its next request sees all
-arrivals, in the order of its discipline and then by (arrival, query, request, leg).
+Time is in whole nanoseconds. At equal times, orders of the control plane take effect first
+(URGENT), then arrivals (NORMAL), then dispatch (LOW). So when a server chooses its next request,
+all arrivals are in the queue, sorted by its discipline and then by (arrival, query, request, leg).
 """
 
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -44,7 +45,7 @@ Stop = tuple[Callable[[Request, int, Any], ScheduledEvent], int, float | Tokens]
 
 
 class EventsPlane:
-    """The data plane that follows every request event by event; see ``DataPlane``."""
+    """The data plane that simulates every request event by event; see ``DataPlane``."""
 
     def __init__(self, recorder: Recorder) -> None:
         self.env = Clock()
@@ -167,7 +168,7 @@ class EventsPlane:
             return
 
     def _admit(self, request: Request) -> None:
-        """Start a new request, or end it at once if no deployment serves its query."""
+        """Start the process of a new request, or end it if no deployment serves its query."""
         active = self.routes.get(request.query)
         self.born.append(request)
         if active is None:
@@ -189,7 +190,7 @@ class EventsPlane:
     def _travel(
         self, branch: Request, awaited: Sequence[Process], stops: list[Stop]
     ) -> Generator[Event, str, str]:
-        """Follow a leg of a route once its predecessors are over; return how it ended."""
+        """Move a branch along a leg after the legs before it have ended; return its outcome."""
         outcome = COMPLETED
         try:
             for earlier in awaited:

@@ -1,4 +1,4 @@
-"""Shared parts of the event data plane: scheduled events, requests, and the order of events."""
+"""Shared parts of the event data plane: scheduled events, requests, and event priorities."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ LOW = EventPriority(NORMAL + 1)
 
 
 class ScheduledEvent(Event):
-    """An event that will happen at a time that is decided later."""
+    """An event that is scheduled by ``call_at`` rather than when it is created."""
 
     def __init__(self, env: Clock) -> None:
         super().__init__(env)
@@ -28,7 +28,7 @@ class ScheduledEvent(Event):
 def call_at(
     env: Clock, when_ns: int, priority: EventPriority, action: Callable[[Event], None]
 ) -> None:
-    """Call an action at a time; the priority orders it among events of that time."""
+    """Call an action at a time; the priority determines its order among events at that time."""
     moment = ScheduledEvent(env)
     moment.callbacks.append(action)
     env.schedule(moment, priority, when_ns - env.now)
@@ -36,9 +36,9 @@ def call_at(
 
 @dataclass(slots=True, eq=False)
 class Request(RequestRecord):
-    """A request, from its birth on.
+    """A request, or one of its branches.
 
-    Where its route forks, each branch is a copy of it that shares its lists.
+    Where the route forks, each branch is a copy of the request, and shares its lists.
     """
 
     bound_ns: int = NEVER  # latency bound of its query; ``NEVER`` for none
@@ -48,11 +48,11 @@ class Request(RequestRecord):
 
     @property
     def deadline_ns(self) -> int:
-        """The deadline; ``NEVER`` without a bound."""
+        """The deadline in ns; ``NEVER`` if the request has no latency bound."""
         return deadline_ns(self.arrival_ns, self.bound_ns, self.allowance)
 
     def place(self, discipline: str, now_ns: int) -> tuple[int, int, int, int, int]:
-        """Return the request's rank in a queue that it enters now; the least is served first."""
+        """Return the sort key of a request that enters a queue now; least keys are served first."""
         first = rank(DISCIPLINES.index(discipline), now_ns, self.deadline_ns, self.priority)
         return first, now_ns, self.query, self.number, self.leg
 
@@ -61,12 +61,12 @@ WORST_FIRST = (LOST, DROPPED, SHED, COMPLETED)
 
 
 def worse(one: str, other: str) -> str:
-    """Return the outcome of a request whose branches have these two outcomes."""
+    """Return the outcome of a request with two branches that have these outcomes."""
     return min(one, other, key=WORST_FIRST.index)
 
 
 def interrupt(request: Request, outcome: str) -> None:
-    """End a request; its process wakes at once with the outcome."""
+    """End a request by interrupting its process at once, with the outcome."""
     assert request.process is not None
     if request.process.is_alive:  # Servers still finish an aborted request.
         request.process.interrupt(outcome)

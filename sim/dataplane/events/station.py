@@ -1,4 +1,4 @@
-"""Stations that serve batches, and links, of the event data plane."""
+"""Links, and stations that serve batches, of the event data plane."""
 
 from collections import deque
 from collections.abc import Iterable
@@ -37,7 +37,7 @@ AnyJob = TypeVar("AnyJob", bound=StationJob)
 
 
 class Queue(Generic[AnyJob]):
-    """What waits at a station, ordered by rank, arrival, query, number and leg."""
+    """The requests that wait at a station, sorted by rank, arrival, query, number and leg."""
 
     def __init__(self, env: Clock, spec: StationSpec) -> None:
         self.env = env
@@ -59,7 +59,7 @@ class Queue(Generic[AnyJob]):
             del self.waiting[-count:]
 
     def withdraw(self, request: Request) -> None:
-        """Remove a request from the queue, if it waits here."""
+        """Remove a request from the queue, if it is waiting here."""
         kept = [each for each in self.waiting if each[-1].request is not request]
         if len(kept) < len(self.waiting):
             heapify(kept)
@@ -74,7 +74,7 @@ class Queue(Generic[AnyJob]):
 
 
 class EventStation(Queue[BatchJob]):
-    """A queue that the replicas of one operator share."""
+    """A station: the queue that the replicas of one operator share."""
 
     def __init__(self, env: Clock, spec: StationSpec) -> None:
         super().__init__(env, spec)
@@ -101,7 +101,7 @@ class EventStation(Queue[BatchJob]):
             call_at(self.env, when_ns, LOW, self._dispatch)
 
     def _dispatch(self, _: Event) -> None:
-        """Give work to every free server, unless its batch is still filling."""
+        """Start a batch on every free server, if a batch is full or has waited long enough."""
         now, spec = self.env.now, self.spec
         self._next_dispatch_ns = None
         if spec.capacity is not None:
@@ -117,7 +117,7 @@ class EventStation(Queue[BatchJob]):
             self._start_batch(now)
 
     def _start_batch(self, now: int) -> None:
-        """Start a batch on the server that has been free longest."""
+        """Start a batch on the server that has been free for the longest time."""
         batch: list[BatchJob] = []
         while self.waiting and len(batch) < self.spec.max_batch:
             first = heappop(self.waiting)[-1]
@@ -149,16 +149,16 @@ class EventStation(Queue[BatchJob]):
             self._dispatch_at(self.env.now)
 
     def busy_until(self, now_ns: int) -> int:
-        """Return the busy time, summed over servers."""
+        """Return the busy time in ns up to ``now_ns``, summed over servers."""
         return self.busy_ns - sum(finish_ns - now_ns for _, finish_ns in self.serving.values())
 
     def fail(self) -> None:
-        """Lose all present and later requests."""
+        """Lose all requests at the station, and all that arrive later."""
         self._lose(request for batch, _ in self.serving.values() for request in batch)
 
 
 class Link:
-    """One direction of a link: bytes leave one after the other, then propagate."""
+    """One direction of a link: messages are transmitted one after the other, then propagate."""
 
     def __init__(self, env: Clock, spec: LinkSpec) -> None:
         self.env = env
@@ -167,7 +167,7 @@ class Link:
         self.arriving: list[tuple[int, int, int, Request, int, int, ScheduledEvent]] = []
 
     def enter(self, request: Request, operator: int, mean_bytes: float) -> ScheduledEvent:
-        """Send a message; the returned event occurs when all of it has arrived."""
+        """Send a message; the returned event occurs when it has arrived completely."""
         arrived = ScheduledEvent(self.env)
         size_bytes = whole(mean_bytes * request.size)
         place = request.query, request.number, request.leg
@@ -177,7 +177,7 @@ class Link:
         return arrived
 
     def _admit(self, _: Event) -> None:
-        """Queue the messages of this moment; FIFO fixes their departures."""
+        """Compute the departures of the messages that arrived at this time; the link is FIFO."""
         now, spec = self.env.now, self.spec
         self.arriving.sort()
         for _query, _number, _leg, request, operator, size_bytes, arrived in self.arriving:
