@@ -226,16 +226,36 @@ def compass(monkeypatch, capsys, tmp_path):
     return run
 
 
+COMMAND = [words for words, _ in WRONG if any(word.startswith(("-", "hydra")) for word in words)]
+"""What only the command can refuse: its options, and keys of Hydra's."""
+
+
 @pytest.mark.parametrize(("overrides", "parts"), WRONG, ids=lambda value: value[0])
 def test_wrong_input_is_one_sentence(compass, tmp_path, overrides, parts):
-    status, out, err = compass(*overrides)
-    assert status == 2
-    assert out == ""
+    if overrides in COMMAND:
+        status, out, err = compass(*overrides)
+        assert (status, out) == (2, "")
+    else:
+        err = f"compass-sim: {refusal(overrides)}\n"
     assert err.startswith("compass-sim: ")
     assert err.count("\n") == 1
     assert err.endswith("\n")
     for part in parts:
         assert part in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def refusal(overrides):
+    """Return the sentence by which a configuration is refused, as the command composes it."""
+    words = changed(SHORT, overrides)
+    with pytest.raises(InputError) as refused:
+        set_up(compose(words), words)
+    return str(refused.value)
+
+
+@pytest.mark.parametrize("overrides", [words for words, _ in WRONG if words not in COMMAND][::16])
+def test_the_command_prints_the_same_sentence(compass, tmp_path, overrides):
+    assert compass(*overrides) == (2, "", f"compass-sim: {refusal(overrides)}\n")
     assert list(tmp_path.iterdir()) == []
 
 

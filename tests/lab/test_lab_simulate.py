@@ -159,6 +159,7 @@ def test_what_the_help_says_can_be_added_can_be_added(compass):
     assert OmegaConf.select(config, key) == float(value)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_one_share_of_a_mix_can_be_set_and_swept(compass, capsys):
     """Hydra's grammar refuses keys that begin with a digit, but takes them in mappings."""
     key = "network.technologies.5G-NSA-mmWave"
@@ -180,6 +181,7 @@ def shown_rows(out: str) -> list[str]:
     return [line.split("│")[1].strip() for line in out.splitlines() if line.startswith("│")]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_table_leaves_out_zeros_and_details_unless_all_is_asked_for(compass, capsys):
     _, every, _ = compass("--all", GREEDY, "hydra.run.dir=here")
     assert {*DETAILS, "dropped", "planner errors"} <= {*shown_rows(every)}
