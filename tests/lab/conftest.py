@@ -1,8 +1,12 @@
 """What tests of the tools ``explain`` and ``report`` share."""
 
 import shutil
+from contextlib import redirect_stdout
+from io import StringIO
+from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
 
 from lab.cli.tools import main
 from lab.runs.api import run
@@ -32,11 +36,38 @@ def sweep(made, tmp_path):
 
 
 @pytest.fixture(scope="session")
-def reported(made, tmp_path_factory):
-    """A copy of the sweep with its report."""
+def reported_and_printed(made, tmp_path_factory):
+    """A copy of the sweep with its report, and what the command printed."""
     directory = shutil.copytree(made, tmp_path_factory.mktemp("reported") / "sweep")
-    assert main(["report", str(directory)]) == 0
-    return directory
+    with redirect_stdout(StringIO()) as printed:
+        assert main(["report", str(directory)]) == 0
+    return directory, printed.getvalue()
+
+
+@pytest.fixture(scope="session")
+def reported(reported_and_printed):
+    """A copy of the sweep with its report; tests only read it."""
+    return reported_and_printed[0]
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """Return a list of parts of figures' names, the only ones drawn; other files are empty."""
+    names, savefig = [], Figure.savefig
+
+    def save(figure, path, **options):
+        if any(name in Path(path).name for name in names):
+            savefig(figure, path, **options)
+        else:
+            Path(path).touch()
+
+    monkeypatch.setattr(Figure, "savefig", save)
+    return names
+
+
+@pytest.fixture
+def undrawn(drawn):
+    """Write empty files in place of figures, for tests that read none."""
 
 
 @pytest.fixture

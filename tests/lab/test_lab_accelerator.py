@@ -70,7 +70,7 @@ def test_the_guide_names_all_three_boards():
 @pytest.mark.parametrize("words", RUNS, ids=lambda words: words[-1])
 @pytest.mark.parametrize(
     ("experiment", "rate", "horizon_s"),
-    [("tracking_small", 0.05, 300), ("coding_hours", 0.005, 2400)],
+    [("tracking_small", 0.05, 100), ("coding_hours", 0.005, 1000)],
 )
 def test_both_kinds_of_operators_run_on_every_board(words, experiment, rate, horizon_s):
     """On the board of each command in the guide; detectors in one, language models in the other."""

@@ -3,6 +3,7 @@
 import re
 import shlex
 import sys
+from functools import cache
 from io import StringIO
 from itertools import pairwise
 from pathlib import Path
@@ -86,6 +87,9 @@ def table(run, name):
     return scan(run, name).collect()
 
 
+read = cache(read_query)  # The runs of this module do not change.
+
+
 # What is said of real runs
 
 
@@ -96,7 +100,7 @@ def test_the_answer_is_what_the_tables_hold(fixture, request):
     windows = table(run, "windows")
     for asked in table(run, "queries").iter_rows(named=True):
         query = asked["query"]
-        sentence = answer(read_query(run, query))
+        sentence = answer(read(run, query))
         assert sentence.startswith(f"Query {query}: ")
         assert "\n" not in sentence
         if asked["first_deployed_s"] is None:
@@ -117,7 +121,7 @@ def test_the_answer_is_what_the_tables_hold(fixture, request):
 def test_intervals_are_those_of_deployments_that_became_active(telling, stormy):
     for run in (telling, stormy):
         for asked in table(run, "queries").iter_rows(named=True):
-            deployment_intervals = read_query(run, asked["query"]).deployment_intervals
+            deployment_intervals = read(run, asked["query"]).deployment_intervals
             assert len(deployment_intervals) == asked["deployments"]
             if deployment_intervals:
                 assert deployment_intervals[0].start_s == asked["first_deployed_s"]
@@ -174,10 +178,10 @@ def living_at(run, at_s):
 
 def test_verdicts_of_profiling_are_counted_against_the_truth(telling, told):
     profiling = table(telling, "profiling")
-    for asked in table(telling, "queries").iter_rows(named=True):
+    profiled = table(telling, "queries").join(profiling, on="query", how="semi")
+    assert profiled.height >= 5
+    for asked in profiled.head(5).iter_rows(named=True):
         mine = profiling.filter(pl.col("query") == asked["query"])
-        if not mine.height:
-            continue
         last = mine.group_by("configuration").agg(pl.all().sort_by("at_s").last())
         reached = last["accuracy_mean"] >= asked["slo_accuracy"]
         truly = last["true_accuracy"] >= asked["slo_accuracy"]
@@ -268,7 +272,7 @@ def test_the_figure_is_written_and_cuts_no_label(fixture, request, tmp_path, tol
 
 
 def test_what_a_planner_considered_is_counted_as_its_table_has_it(telling, told):
-    for query in table(telling, "offers")["query"].unique():
+    for query in table(telling, "offers")["query"].unique().sort().head(5):
         out = told(telling, query, "--rows", 0)
         [counts] = re.findall(r"^Considered: .* \((.*)\)$", out, re.M)
         rows = merged_offers(read_query(telling, query).offers)

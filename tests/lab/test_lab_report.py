@@ -37,10 +37,10 @@ class Links(HTMLParser):
             self.sources.append(given["src"])
 
 
-def test_report_writes_a_page_that_stands_alone(sweep, capsys):
-    assert main(["report", str(sweep)]) == 0
+def test_report_writes_a_page_that_stands_alone(reported_and_printed):
+    sweep, printed = reported_and_printed
     folder = sweep / "report"
-    assert capsys.readouterr().out.endswith(f"report: {folder / 'index.html'}\n")
+    assert printed.endswith(f"report: {folder / 'index.html'}\n")
     text = (folder / "index.html").read_text()
     page = Links()
     page.feed(text)
@@ -78,6 +78,7 @@ def test_report_gives_the_same_bytes_again(sweep):
     assert written() == written()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_unfinished_failed_and_missing_runs_are_named_and_escaped(sweep, capsys):
     spoil(sweep / "7", simulated_s=20.0, status="interrupted")
     shutil.rmtree(sweep / "3")
@@ -163,6 +164,7 @@ def test_jobs_are_missing_also_while_a_sweep_is_under_way_and_beside_a_stray_fol
     assert read_sweep(sweep).without.rows() == [never, ("8", "missing", "never ran")]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_one_seed_has_no_interval_and_says_so(sweep):
     for number in (1, 3, 5, 7):
         shutil.rmtree(sweep / str(number))
@@ -192,6 +194,7 @@ class Captions(HTMLParser):
             self.text.append(data)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_report_of_a_single_run_speaks_of_no_others(sweep, capsys):
     assert main(["report", str(sweep / "0")]) == 0
     page = Captions()
@@ -209,6 +212,7 @@ def test_a_report_of_a_single_run_speaks_of_no_others(sweep, capsys):
     assert "In the run" in text
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_report_on_one_seed_has_no_differences_over_seeds(sweep, capsys):
     for number in (1, 3, 5, 7):
         shutil.rmtree(sweep / str(number))
@@ -226,6 +230,7 @@ def test_a_report_on_one_seed_has_no_differences_over_seeds(sweep, capsys):
         assert words not in said
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_nothing_finished_and_no_windows(sweep):
     for number in range(8):
         spoil(sweep / str(number), simulated_s=0.0, status="running")
@@ -288,6 +293,7 @@ def test_comparisons_are_read_in_their_order(made, tmp_path):
         ),
     ],
 )
+@pytest.mark.usefixtures("undrawn")
 def test_what_is_no_sweep_is_refused_in_one_sentence(sweep, capsys, spoiling, said):
     assert main(["report", str(spoiling(sweep))]) == 2
     err = capsys.readouterr().err
@@ -309,6 +315,7 @@ def test_an_unknown_table_is_refused(made):
         read_sweep(made).count("wndows")
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_table_of_very_many_rows_is_not_written_again(sweep, monkeypatch):
     monkeypatch.setattr("lab.reporting.tables.MOST_ROWS", read_sweep(sweep).count("queries"))
     assert main(["report", str(sweep)]) == 0
@@ -317,6 +324,7 @@ def test_a_table_of_very_many_rows_is_not_written_again(sweep, monkeypatch):
     assert "windows" in (sweep / "report" / "index.html").read_text()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_report_leaves_nothing_of_an_earlier_one_and_all_of_the_users(reported, tmp_path):
     sweep = shutil.copytree(reported, tmp_path / "sweep")
     folder = sweep / "report"
@@ -353,6 +361,7 @@ def test_a_figure_that_cannot_be_written_leaves_no_half_of_one(made, tmp_path, m
     assert not list((copy / "report" / "figures").iterdir())
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_names_are_shown_as_they_are_though_rich_reads_markup_in_them(made, tmp_path, capsys):
     odd = tmp_path / "run[bold]:bug:"
     shutil.copytree(made / "0", odd)
@@ -365,6 +374,7 @@ def test_names_are_shown_as_they_are_though_rich_reads_markup_in_them(made, tmp_
     assert "raised once, first a [/red] error" in said.err
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_names_of_directories_may_look_like_patterns(made, tmp_path):
     odd = tmp_path / "exp[2] *?"
     shutil.copytree(made, odd)

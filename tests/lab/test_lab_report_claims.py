@@ -4,6 +4,7 @@ import re
 import shutil
 
 import polars as pl
+import pytest
 from polars.testing import assert_frame_equal
 from spoiled_sweeps import spoil
 
@@ -68,6 +69,7 @@ def test_a_ratio_is_left_out_where_it_points_another_way_than_the_difference(swe
     assert re.fullmatch(r"No clear.*: 0\.25 .* USD less than Greedy \(p = 0.*", said(2.0, 10.5))
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_highest_is_said_only_where_the_difference_is_clear(made, tmp_path, capsys):
     """The page has one kind of interval, the one that the terminal shows."""
     for seed in range(3):
@@ -111,6 +113,7 @@ def test_a_setting_that_lacks_a_value_is_named(sweep):
     )
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_winner_is_that_of_the_seeds_that_all_finished(sweep):
     for number, goodput in zip("0124567", (2.0, 9.0, 3.0, 9.0, 9.0, 1.0, 1.0), strict=True):
         spoil(sweep / number, service_goodput_mean=goodput)
@@ -159,6 +162,7 @@ def test_pooled_rows_are_over_settings_that_all_planners_finished(sweep):
     assert_frame_equal(pooled_operators(unlike.latency), pooled_operators(at_first))
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_without_a_common_seed_no_planner_wins(sweep):
     for number in "124567":
         shutil.rmtree(sweep / number)

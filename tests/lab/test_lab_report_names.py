@@ -68,7 +68,8 @@ def test_the_axis_of_a_key_has_its_unit(reported):
         ((0, 2), []),
     ],
 )
-def test_the_picture_of_operators_says_over_what_it_is_a_mean(sweep, kept, below):
+def test_the_picture_of_operators_says_over_what_it_is_a_mean(sweep, drawn, kept, below):
+    drawn.append("operators.svg")
     for number in set(range(8)) - set(kept):
         shutil.rmtree(sweep / str(number))
     assert main(["report", str(sweep)]) == 0
@@ -107,6 +108,7 @@ def test_settings_that_differ_after_six_digits_have_panels_of_their_own(sweep):
     assert titles == ["rate=0.1", "rate=0.1", "rate=0.1000001", "rate=0.1000001"]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_setting_without_a_common_seed_is_named_and_the_others_are_drawn(sweep):
     for number in (4, 7):  # one seed of each planner at a rate of 0.05
         shutil.rmtree(sweep / str(number))

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -46,6 +47,36 @@ def compass(monkeypatch, capsys, tmp_path):
 
     yield start
     sys.modules.pop("frail_pkg", None)
+
+
+@pytest.fixture
+def here(compass, tmp_path_factory):
+    """Return a function that makes a run in ``here``, or copies it, if a test made it before."""
+
+    def make(kept: str, status: int, *arguments: str) -> None:
+        directory = tmp_path_factory.getbasetemp() / f"resume_{kept}"
+        if directory.exists():
+            shutil.copytree(directory, "here")
+            return
+        assert compass(*arguments, "hydra.run.dir=here")[0] == status
+        shutil.copytree("here", directory)
+
+    return make
+
+
+@pytest.fixture
+def broken(here):
+    """Leave a run that broke off in ``here``."""
+    Path("stop").touch()
+    here("broken", 130, ALONE)
+    Path("stop").unlink()
+
+
+@pytest.fixture
+def finished(here):
+    """Leave a finished run in ``here``, and return its overrides."""
+    here("finished", 0, "planner=greedy", "horizon_s=20")
+    return "planner=greedy", "horizon_s=20", "hydra.run.dir=here"
 
 
 def killed(directory: Path, after: int, *arguments: str) -> None:
@@ -199,10 +230,8 @@ def test_a_sweep_goes_on_and_runs_what_never_ran(compass):
         ),
     ],
 )
+@pytest.mark.usefixtures("broken")
 def test_what_cannot_be_resumed_is_refused_in_one_sentence(compass, overrides, sentence):
-    Path("stop").touch()
-    assert compass(ALONE, "hydra.run.dir=here")[0] == 130
-    Path("stop").unlink()
     if not overrides:
         Path("here", CHECKPOINT).unlink()
     before = tables(Path("here"))
@@ -212,10 +241,9 @@ def test_what_cannot_be_resumed_is_refused_in_one_sentence(compass, overrides, s
     assert tables(Path("here")) == before
 
 
-def test_a_run_of_another_version_is_not_gone_on_with(compass):
-    assert compass("planner=greedy", "horizon_s=20", "hydra.run.dir=here")[0] == 0
+def test_a_run_of_another_version_is_not_gone_on_with(compass, finished):
     assert summary("here")["versions"] == versions()
-    again = ("planner=greedy", "horizon_s=20", "hydra.run.dir=here", "resume=true")
+    again = (*finished, "resume=true")
     write_summary(Path("here"), summary("here") | {"versions": versions() | {"numpy": "1.0"}})
     before = tables(Path("here"))
     status, out, err = compass(*again)
@@ -229,15 +257,13 @@ def test_a_run_of_another_version_is_not_gone_on_with(compass):
     assert compass(*again)[0] == 0
 
 
-def test_a_run_that_names_classes_by_earlier_paths_is_gone_on_with(compass):
-    run_it = ("planner=greedy", "horizon_s=20", "hydra.run.dir=here")
-    assert compass(*run_it)[0] == 0
+def test_a_run_that_names_classes_by_earlier_paths_is_gone_on_with(compass, finished):
     written = Path("here", CONFIG).read_text(encoding="utf-8")
     earlier = written.replace("planners.reference.greedy.", "planners.greedy.")
     earlier = earlier.replace("  accelerators: null\n", "")
     assert len(earlier.splitlines()) == len(written.splitlines()) - 1
     Path("here", CONFIG).write_text(earlier, encoding="utf-8")
-    status, out, err = compass(*run_it, "resume=true")
+    status, out, err = compass(*finished, "resume=true")
     assert (status, err) == (0, "")
     assert "nothing to do" in out
 
@@ -260,9 +286,8 @@ def test_where_nothing_ran_there_is_nothing_to_resume(compass):
     assert not Path("nowhere").exists()
 
 
+@pytest.mark.usefixtures("broken")
 def test_a_directory_to_go_on_in_is_not_written_over(compass):
-    Path("stop").touch()
-    assert compass(ALONE, "hydra.run.dir=here")[0] == 130
     before = tables(Path("here"))
     status, _, err = compass(ALONE, "hydra.run.dir=here")
     assert status == 2
@@ -314,11 +339,10 @@ def test_a_lock_leaves_no_file_and_takes_over_that_of_a_killed_process(tmp_path)
     assert not any(tmp_path.iterdir())
 
 
-def test_a_summary_that_was_cut_off_is_of_a_run_that_did_not_finish(compass):
-    assert compass("planner=greedy", "hydra.run.dir=run")[0] == 0
-    summary = Path("run") / SUMMARY
+def test_a_summary_that_was_cut_off_is_of_a_run_that_did_not_finish(compass, finished):
+    summary = Path("here") / SUMMARY
     summary.write_text(summary.read_text()[:100])
-    status, _, err = compass("planner=greedy", "hydra.run.dir=run", "resume=true")
+    status, _, err = compass(*finished, "resume=true")
     assert (status, err.count("\n")) == (2, 1)
     assert f"has no {CHECKPOINT} to resume from" in err
 
@@ -338,8 +362,8 @@ def test_a_configuration_that_is_no_yaml_is_told_of_in_a_sentence(tmp_path):
     assert "\n" not in str(caught.value)
 
 
-def test_a_kill_while_an_old_run_is_removed_leaves_no_summary_without_tables(compass, monkeypatch):
-    assert compass(ALONE, "hydra.run.dir=here")[0] == 0
+@pytest.mark.usefixtures("finished")
+def test_a_kill_while_an_old_run_is_removed_leaves_no_summary_without_tables(monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr("shutil.rmtree", lambda *_, **__: pytest.fail("the tables went"))
         with pytest.raises(pytest.fail.Exception):

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 
 import polars as pl
@@ -96,6 +97,7 @@ def test_an_experiment_that_is_not_there_is_told_with_the_nearest_name(name, sai
     assert str(refused.value).endswith(said)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_run_directory_is_complete(compass):
     status, out, err = compass(
         *(GREEDY, "horizon_s=120", "flush_every_s=40", "seed=1"),
@@ -159,6 +161,7 @@ def test_what_the_help_says_can_be_added_can_be_added(compass):
     assert OmegaConf.select(config, key) == float(value)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_one_share_of_a_mix_can_be_set_and_swept(compass, capsys):
     """Hydra's grammar refuses keys that begin with a digit, but takes them in mappings."""
     key = "network.technologies.5G-NSA-mmWave"
@@ -180,6 +183,7 @@ def shown_rows(out: str) -> list[str]:
     return [line.split("│")[1].strip() for line in out.splitlines() if line.startswith("│")]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_table_leaves_out_zeros_and_details_unless_all_is_asked_for(compass, capsys):
     _, every, _ = compass("--all", GREEDY, "hydra.run.dir=here")
     assert {*DETAILS, "dropped", "planner errors"} <= {*shown_rows(every)}
@@ -243,21 +247,26 @@ def test_requests_add_up_at_every_flush():
 
 def test_flushing_does_not_change_the_results():
     often = run([*SHORT, "flush_every_s=7", "seed=1"])
-    once = run([*SHORT, "seed=1"])
+    once = run_once(*SHORT, "seed=1")
     for name in SCHEMAS:
         assert_frame_equal(getattr(often, name), getattr(once, name))
 
 
-def test_same_seed_same_bytes_twice_in_a_process_and_in_two_processes(compass, tmp_path):
+@cache
+def run_once(*overrides):
+    """Return the result of a run that several tests read."""
+    return run(overrides)
+
+
+def test_same_seed_same_bytes_twice_in_a_process_and_in_another(compass, tmp_path):
     for name in ("a", "b"):
         assert compass(GREEDY, f"hydra.run.dir={name}")[0] == 0
-    for name in ("c", "d"):
-        done = start_process(tmp_path, GREEDY, f"hydra.run.dir={name}")
-        assert (done.returncode, done.stderr) == (0, "")
-        assert "\x1b" not in done.stdout
+    done = start_process(tmp_path, GREEDY, "hydra.run.dir=c")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "\x1b" not in done.stdout
     expected = tables(tmp_path / "a")
     assert len(expected) >= len(SCHEMAS)
-    for name in "bcd":
+    for name in "bc":
         assert tables(tmp_path / name) == expected
     assert (tmp_path / "a/config.yaml").read_bytes() == (tmp_path / "c/config.yaml").read_bytes()
 
@@ -346,6 +355,7 @@ def test_a_full_disk_that_holds_not_even_the_reason_is_no_bad_input(compass, mon
 
 
 LOOPING = """
+import time
 from planners import CheapestFeasible
 class Looping(CheapestFeasible):
     def __init__(self, tries: int = 1, from_s: float = 30.0):
@@ -354,6 +364,7 @@ class Looping(CheapestFeasible):
         left = self.tries
         while context.now_s > self.from_s and left:
             try:
+                time.sleep(2)  # unlike a loop, takes no processor time
                 while True:
                     pass
             except Exception:
@@ -480,7 +491,7 @@ def test_no_query_at_all_is_a_run_like_any_other(compass):
 @pytest.mark.parametrize("plane", ["blocks", "events"])
 def test_a_query_is_well_served_whose_slo_is_met_most_of_its_time(plane, flush_every_s):
     scene = ["experiment=speech_small", "horizon_s=400", "planner=greedy", "workload.rate=0.05"]
-    result = run([*scene, f"data_plane={plane}", f"flush_every_s={flush_every_s}"])
+    result = run_once(*scene, f"data_plane={plane}", f"flush_every_s={flush_every_s}")
     met_s, active_s = Counter(), Counter()
     for row in result.windows.iter_rows(named=True):
         active_s[row["query"]] += row["active_s"]
@@ -494,7 +505,7 @@ def test_a_query_is_well_served_whose_slo_is_met_most_of_its_time(plane, flush_e
 @pytest.mark.parametrize("flush_every_s", [30, 600])
 def test_each_class_of_service_has_its_share(flush_every_s):
     scene = ["experiment=speech_small", "horizon_s=400", "planner=greedy", "workload.rate=0.05"]
-    result = run([*scene, f"flush_every_s={flush_every_s}"])
+    result = run_once(*scene, "data_plane=blocks", f"flush_every_s={flush_every_s}")
     summary = result.summary
     shares = summary["slo_met_fraction_by_tier"]
     assert list(shares) == list(summary["queries_by_tier"]) == list(result.scenario.tiers)
@@ -520,13 +531,10 @@ def test_a_class_of_service_that_nobody_asks_for_has_no_share():
         ["cluster=large", "network=lte", "drift=content_shift"],
         ["cluster=cloud_only", "network=mmwave", "workload=azure_code"],
         ["cluster=edge_only", "workload=azure_conversation", "drift=device_slowdown"],
-        ["drift=machine_failure"],
-        ["drift=planner_crash"],
-        ["drift=link_degradation"],
+        ["drift=machine_failure", "planner=videostorm"],
+        ["drift=planner_crash", "planner=videostorm_15s"],
+        ["drift=link_degradation", "planner=videostorm_max_min"],
         ["experiment=speech_small", "horizon_s=60"],
-        ["planner=videostorm"],
-        ["planner=videostorm_15s"],
-        ["planner=videostorm_max_min"],
         ["planner=cheapest_feasible_15s"],
     ],
     ids=" ".join,
@@ -587,8 +595,8 @@ def test_run_warns_of_what_the_command_warns_of():
 
 
 def test_runs_in_one_process_do_not_touch_each_other():
-    first = run([*SHORT, "seed=3"])
+    first = run_once(*SHORT, "seed=1")
     run([*SHORT, "seed=4", "cluster=large", "drift=device_slowdown"])
-    again = run([*SHORT, "seed=3"])
+    again = run([*SHORT, "seed=1"])
     for name in SCHEMAS:
         assert_frame_equal(getattr(first, name), getattr(again, name))

@@ -41,11 +41,13 @@ def test_figures_are_reproduced_from_a_checkout_alone(words, capsys, monkeypatch
     )
 
 
-def test_report_draws_and_prints(tmp_path, capsys):
+def test_report_draws_and_prints(tmp_path, capsys, drawn):
+    drawn.append("goodput.png")
     run(["horizon_s=60", "workload.rate=0.05"], directory=tmp_path / "run")
     assert main(["report", str(tmp_path)]) == 0
     assert "CheapestFeasible" in capsys.readouterr().out
-    assert list((tmp_path / "run" / "figures").glob("*.png"))
+    goodput = tmp_path / "run" / "figures" / "goodput.png"
+    assert goodput.read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.slow

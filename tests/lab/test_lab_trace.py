@@ -152,6 +152,7 @@ def test_parts_of_latency_look_alike_in_every_figure(rows):
     assert len(set(looks(axes).values())) == len(NAMES)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_stretch_and_queries_narrow_it(directory, rows):
     assert main(["trace", str(directory), "--from", "50", "--to", "70", "--query", "0"]) == 0
     events = json.loads((directory / "trace.json").read_text())["traceEvents"]
@@ -184,6 +185,7 @@ def test_bad_input_gets_one_sentence(words, sentence, directory, capsys):
     assert error.count("\n") == 1
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_lone_run_is_that_of_its_planner(directory, tmp_path, capsys):
     assert main(["trace", str(directory), "--planner", "VideoStorm", "--query", "0"]) == 0
     spoilt = tmp_path / "run"
@@ -193,6 +195,7 @@ def test_a_lone_run_is_that_of_its_planner(directory, tmp_path, capsys):
     assert "its summary.json cannot be read" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_of_a_sweep_a_run_is_named_and_none_is_taken_for_another(directory, tmp_path, capsys):
     for number in range(10):
         shutil.copytree(directory, tmp_path / "sweep" / str(number))
@@ -233,6 +236,7 @@ def test_a_run_without_requests_says_how_to_get_them(tmp_path, capsys):
     assert "requests=true" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_run_that_cannot_be_read_is_told_of_in_one_sentence(directory, tmp_path, capsys):
     spoilt = tmp_path / "run [1]"
     shutil.copytree(directory, spoilt)
@@ -247,6 +251,7 @@ def test_a_run_that_cannot_be_read_is_told_of_in_one_sentence(directory, tmp_pat
 
 
 @pytest.mark.parametrize("name", ["trace.json", "trace.png"])
+@pytest.mark.usefixtures("undrawn")
 def test_what_cannot_be_written_is_named_and_no_table_is_blamed(name, directory, tmp_path, capsys):
     spoilt = tmp_path / "run"
     shutil.copytree(directory, spoilt)
@@ -260,6 +265,7 @@ def test_what_cannot_be_written_is_named_and_no_table_is_blamed(name, directory,
     assert not list(spoilt.glob(".*"))
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_query_that_lives_yet_is_one_too(directory, tmp_path):
     broken = tmp_path / "run"
     shutil.copytree(directory, broken)
