@@ -1,8 +1,8 @@
 """Makes many runs in parallel and caches them; only missing runs are made.
 
 A cached run is a run directory without tables: ``config.yaml``, and ``summary.json``, which also
-has the measurements. It is named by the run's key, see `lab.run_cache.keys`, and written as soon as
-the run ends.
+has the measurements. The directory is named by the run's key (`lab.run_cache.keys`) and written as
+soon as the run ends.
 """
 
 import json
@@ -55,7 +55,7 @@ class Job:
 
     @property
     def key(self) -> str:
-        """Hash of everything that the row depends on, except the labels; raises InputError."""
+        """Hash of all that the measurements depend on; raises InputError for wrong overrides."""
         measure = self.measure
         return run_key(self.overrides, self.seed, measure.__module__, measure.__qualname__)
 
@@ -74,12 +74,12 @@ def at_a_time(jobs: int | None) -> int:
 
 
 def make(jobs: Sequence[Job], processes: int, cache: Path = CACHE) -> list[Row]:
-    """Make the runs that are not cached, with parallel processes; return a row for each job.
+    """Make the runs that are not cached, in parallel processes; return a row for each job.
 
     A row has the labels, ``seed``, ``run_core_s`` and the measurements. Several commands may share
-    the directory `cache`. Raises InputError before any run if a job's overrides are wrong, RunError
-    if a process was killed, or after all runs if one failed, and OSError if a run cannot be
-    written. The message of a KeyboardInterrupt says where finished runs are.
+    the directory `cache`. Raises InputError before any run if a job's overrides are wrong; RunError
+    if a process was killed; RunError after all runs if one of them failed; OSError if a run cannot
+    be written. The message of a KeyboardInterrupt says where finished runs are.
     """
     for job in composing(list({job.overrides: job for job in jobs}.values())):
         _ = job.key  # Composes and caches the configuration.
@@ -121,7 +121,7 @@ def _cached(directory: Path) -> Row | None:
 def _made(
     missing: Mapping[str, Job], processes: int, runs: Path
 ) -> Iterator[tuple[str, Row | Exception]]:
-    """Yield the measurements of each run as it ends, or its error."""
+    """Make the missing runs; yield each one's key, and its measurements or error, as it ends."""
     # The new processes' numerical libraries read these when they are loaded.
     os.environ.update(dict.fromkeys(ONE_THREAD, "1"))
     started = perf_counter()
