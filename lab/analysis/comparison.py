@@ -219,7 +219,6 @@ def _named(planners: Sequence[Planner] | Mapping[str, Planner]) -> dict[str, Pla
 
 
 def _listed(seeds: int | Sequence[int]) -> list[int]:
-    """Check the seeds and return them as a list."""
     given: Any = seeds
     if _is_whole(given):
         given = range(given)
@@ -259,7 +258,6 @@ def _number(value: Any) -> float | None:
 
 
 def _tables(comparison: Comparison, shown: Sequence[str]) -> Iterator[str]:
-    """Yield the lines of the tables that show the given metrics."""
     means, differences = comparison.means, comparison.differences
     planners = comparison.runs["planner"].n_unique()
     seeds = comparison.runs["seed"].n_unique()

@@ -124,7 +124,6 @@ def plan_notation(directory: Path) -> str:
 
 
 def _configured(directory: Path, key: str) -> Any:
-    """Return the value of a key in a run's configuration; None if it is missing."""
     path = directory / CONFIG
     return OmegaConf.select(load_config(path), key) if path.is_file() else None
 

@@ -135,7 +135,6 @@ def _by_operator(windows: pl.LazyFrame, operators: pl.LazyFrame) -> pl.LazyFrame
 
 
 def _sum_ns(time_s: pl.Expr) -> pl.Expr:
-    """Return the sum, in nanoseconds, of times in seconds."""
     return (time_s * NS_PER_S).round().cast(pl.Int64).sum()
 
 

@@ -295,7 +295,6 @@ def _goodput(runs: pl.DataFrame, windows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _time(runs: pl.DataFrame, windows: pl.DataFrame) -> pl.DataFrame:
-    """Return the shares of the queries' lifetime by how it was spent."""
     totals_s = (
         _rows_of(runs, windows)
         .group_by("setting", "planner", maintain_order=True)
@@ -315,7 +314,6 @@ def _time(runs: pl.DataFrame, windows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _tiers(setting: str, runs: pl.DataFrame) -> pl.DataFrame:
-    """Return means by class of service and planner; no rows if there is only one class."""
     known = [key for key in BY_TIER if key in runs.columns]
     rows = [
         {"planner": row["planner"], "seed": row["seed"]}
@@ -339,7 +337,6 @@ def _tiers(setting: str, runs: pl.DataFrame) -> pl.DataFrame:
 
 
 def _latency(runs: pl.DataFrame, operators: pl.DataFrame) -> pl.DataFrame:
-    """Return the mean time of a completed request at each operator, by part."""
     summed = (
         _rows_of(runs, operators)
         .group_by("setting", "planner", "operator", maintain_order=True)
@@ -392,7 +389,6 @@ def pareto(runs: pl.DataFrame) -> pl.DataFrame:
 
 
 def _marked(rows: pl.DataFrame) -> pl.DataFrame:
-    """Add the columns ``dominated`` and ``dominated_by`` for the planners of one setting."""
     rivals = rows.select(
         (-pl.col(aim.name) if aim.more_is_better else pl.col(aim.name)).fill_null(np.inf)
         for aim in CLAIMED

@@ -349,7 +349,6 @@ def _runs(
     planners: Sequence[str],
     columns: Mapping[str, pl.Series],
 ) -> pl.DataFrame:
-    """Return the frame ``runs``, with one row per run."""
     texts = {key: series.cast(pl.String).to_list() for key, series in columns.items()}
     settings = [
         ", ".join(f"{key}={values[at]}" for key, values in texts.items())

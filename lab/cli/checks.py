@@ -83,7 +83,6 @@ def agree(options: argparse.Namespace) -> int:
 
 
 def _show_difference(difference: Difference, planner: str, name: str) -> None:
-    """Print a difference between data planes as one sentence and as a table."""
     column, values = next(iter(difference.values.items()))
     print(
         f"compass-lab: planner {planner}: by {difference.by_s:g} s, the data planes differ in "

@@ -207,7 +207,6 @@ def _draw_tried(
     options: argparse.Namespace,
     path: Path,
 ) -> None:
-    """Draw the metric of the simulated combinations against their price."""
     from lab.reporting.plotting import canvas as figures
 
     figure, panels = figures.canvas(1, 1, 3.9)
@@ -351,7 +350,6 @@ def _effect_row(effect: Effect, planner: str) -> dict[str, Any]:
 
 
 def _number(text: str) -> float:
-    """Return a text as a number, or infinity if it is not a number."""
     try:
         return float(text)
     except ValueError:

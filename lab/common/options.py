@@ -38,7 +38,6 @@ def _is_folder(entry: Traversable) -> bool:
 
 
 def _names(folder: Traversable) -> Iterator[str]:
-    """Yield the names of the configuration files that are directly in a folder."""
     return (
         entry.name.removesuffix(".yaml")
         for entry in folder.iterdir()

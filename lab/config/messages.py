@@ -179,7 +179,6 @@ def _wrong_defaults(first: str, overrides: Sequence[str]) -> str | None:
 
 
 def _unparsed(cause: Any) -> str:
-    """Return a sentence that says why Hydra cannot parse an override."""
     reason = str(cause).split("\nSee ", maxsplit=1)[0]
     reason = one_line(reason.removeprefix(f"Error parsing override '{cause.override}'"))
     foreign = [letter for letter in cause.override if not letter.isascii()]

@@ -130,7 +130,6 @@ def _timing(batch: int, samples_ns: Sequence[int], protocol: Protocol) -> Timing
 
 
 def _run(operator: Subject, batch: int) -> None:
-    """Run an operator's command once; raise InputError if it fails."""
     words = [word.replace(BATCH, str(batch)) for word in shlex.split(operator.text)]
     try:
         done = subprocess.run(words, capture_output=True, text=True, check=False)
@@ -144,7 +143,6 @@ def _run(operator: Subject, batch: int) -> None:
 
 
 def _once(operator: Subject, run: Run, batch: int) -> int:
-    """Return the time of one batch in nanoseconds."""
     start = perf_counter_ns()
     try:
         run(batch)

@@ -150,7 +150,6 @@ def _errors(row: Mapping[str, Any]) -> Row:
 
 
 def _fit(name: str) -> dict[str, Any]:
-    """Return the data that the page shows about a fit."""
     errors, goal = load_table(f"fit_{name}_errors"), GOALS.get(name)
     coefficients: dict[str, list[str]] = {}
     for row in load_table(f"fit_{name}").iter_rows(named=True):
@@ -189,7 +188,6 @@ def _engines(target: str) -> Iterator[Row]:
 
 
 def _table(name: str) -> Row:
-    """Return a table's name, rows, kinds, software stacks and sources."""
     table = load_table(name)
     stacks = [
         f"{column}: {', '.join(sorted(map(str, table[column].drop_nulls().unique())))}"

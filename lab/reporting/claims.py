@@ -199,7 +199,6 @@ def _verdict(
 
 
 def _detail(metric: Metric, row: dict[str, Any], seeds: int) -> str:
-    """Return a sentence on the difference between two planners in one setting."""
     if row["difference"] is None:
         return f"{row['other']}: there is no seed in which both have a value."
     sign, more = (1, "more") if row["difference"] >= 0 else (-1, "less")

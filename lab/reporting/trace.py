@@ -111,7 +111,6 @@ def run_of(directory: Path, planner: str | None) -> Path:
 
 
 def _planner_of(run: Path) -> str:
-    """Return the name of a run's planner; raise InputError if it cannot be read."""
     try:
         return str(read_summary(run)["planner"])
     except (KeyError, TypeError, ValueError, OSError):
@@ -309,7 +308,6 @@ def _events(
     windows: pl.DataFrame,
     decisions: pl.DataFrame,
 ) -> Iterator[Event]:
-    """Yield the events of a trace."""
     yield _named("process_name", PLANNER, 0, "planner and service")
     yield from _decided(decisions)
     yield from _goodput(windows)

@@ -110,7 +110,6 @@ def make(jobs: Sequence[Job], processes: int, cache: Path = CACHE) -> list[Row]:
 
 
 def _cached(directory: Path) -> Row | None:
-    """Return the measurements of a cached run, or None if there is none."""
     try:
         measured = read_summary(directory)[MEASURED]
     except (OSError, ValueError, TypeError, KeyError):  # A crash may have damaged the file.

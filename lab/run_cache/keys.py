@@ -95,7 +95,6 @@ def _source(module: str) -> Path:
 
 @cache
 def _tables() -> frozenset[Path]:
-    """Return the paths of the tables that runs read."""
     found = (path for folder in TABLES for path in (ROOT / folder).rglob("*.*"))
     tables = (path for path in found if path.suffix in (".csv", ".toml"))
     return frozenset(path for path in tables if not path.is_relative_to(RAW))

@@ -94,7 +94,6 @@ class Checkpoint:
 
 
 def _records(path: Path, lines: list[bytes]) -> list[ProfileRecord]:
-    """Return the records in the complete lines of a checkpoint."""
     records = []
     for number, line in enumerate(lines, 1):
         try:

@@ -77,7 +77,6 @@ class Tally:
 
 
 def _ns(column: str) -> pl.Expr:
-    """Return seconds as whole nanoseconds, which give the same sum in any order."""
     return (pl.col(column) * NS_PER_S).round().cast(pl.Int64)
 
 

@@ -107,7 +107,6 @@ def note_jobs(directory: Path, jobs: Sequence[JobOverrides], resume: bool) -> No
 
 
 def _change(old: JobOverrides, new: JobOverrides) -> str:
-    """Return a clause on how the overrides of a job differ from its earlier ones."""
     removed = [one for one in old if one not in new]
     added = [one for one in new if one not in old]
     if not removed and added:

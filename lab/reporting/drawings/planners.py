@@ -70,7 +70,6 @@ def title_of_all(analysis: Analysis) -> str:
 def _panels(
     analysis: Analysis, title: str, panel_in: float, share_y: bool
 ) -> tuple[Figure, dict[Metric, Axes]]:
-    """Return a figure with a panel for each metric of `DRAWN`."""
     labels = planners_of(analysis.sweep)
     figure = Figure((WIDTH_IN, 0.6 + 3 * panel_in + legend_room_in(labels)), layout="constrained")
     figure.suptitle(title)
@@ -145,7 +144,6 @@ def _dots(analysis: Analysis, frame: pl.DataFrame, key: str, values: Sequence[An
 
 
 def _dot(axes: Axes, rows: pl.DataFrame, y: float, look: Mapping[str, Any], label: str) -> None:
-    """Draw a mean as a dot with its interval; draw nothing if there is no mean."""
     shape = {"color": look["color"], "marker": look["marker"]}
     if rows.is_empty() or rows["mean"][0] is None:
         axes.plot([], [], ls="", label=label, **shape)
@@ -352,6 +350,5 @@ def over_time(analysis: Analysis) -> Figure:
 
 
 def _events(analysis: Analysis, frame: pl.DataFrame) -> list[tuple[str, float]]:
-    """Return the drift events of a setting, which are the same in all its runs."""
     run = analysis.sweep.finished.filter(setting=frame["setting"][0])["run"][0]
     return figure_data.events(analysis.sweep.directory / run)

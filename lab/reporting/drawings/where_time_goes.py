@@ -91,7 +91,6 @@ def _summed(latency: pl.DataFrame, *by: str) -> pl.DataFrame:
 
 
 def _at_once(summed: pl.DataFrame) -> bool:
-    """Return whether operators worked in parallel in any row of `_summed`."""
     sums_s = summed.select(pl.sum_horizontal(PARTS)).to_series()
     return any(map(at_once, sums_s, summed["latency_mean_s"]))
 
