@@ -131,7 +131,7 @@ def compare(
 def from_runs(
     scenario: str, rows: Sequence[Mapping[str, Any]], metrics: Sequence[str] | None = None
 ) -> Comparison:
-    """Compare the planners of runs; each row is a summary, and infinities count as missing."""
+    """Compare planners by the summaries of their runs; infinite values count as missing."""
     metrics = _metrics(rows) if metrics is None else list(metrics)
     planners = list(dict.fromkeys(row["planner"] for row in rows))
     seeds = list(dict.fromkeys(row["seed"] for row in rows))
@@ -237,7 +237,7 @@ def _is_whole(value: object) -> bool:
 
 
 def _metrics(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the keys with numbers only; a key without any value must be a headline metric."""
+    """Return the keys whose values are all numbers or missing; these are the metrics."""
     keys = dict.fromkeys(key for row in rows for key in row if key not in ("seed", "planner"))
     headlines = {metric.name for metric in HEADLINES}
     return [
@@ -318,7 +318,7 @@ def _by_pair(differences: pl.DataFrame, metrics: Sequence[str]) -> Iterator[str]
 
 
 def _of(frame: pl.DataFrame, metrics: Sequence[str]) -> Iterator[tuple[Any, ...]]:
-    """Yield the rows of the given metrics, one metric after the other."""
+    """Yield the rows of a frame for the given metrics, one metric after the other."""
     for metric in metrics:
         yield from frame.filter(metric=metric).iter_rows()
 

@@ -130,7 +130,7 @@ def ratio_interval(ours: Floats, theirs: Floats) -> Interval:
 
 
 def mean_interval(values: Floats, within: ValueRange = ANY) -> Interval:
-    """Return the mean of values, shape (n,), and its interval, which is cut to `within`."""
+    """Return the mean of values, shape (n,), with its interval cut to the range `within`."""
     mean = estimate(values, within=within)
     return mean.mean, mean.low, mean.high
 

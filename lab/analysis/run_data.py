@@ -23,7 +23,7 @@ PER_LENGTH = ("application.latency_per", "output_length")
 
 
 def by_window(directory: Path) -> pl.DataFrame:
-    """Return each window's goodput, active and deployed queries, and cost; 0 without queries."""
+    """Return goodput, active and deployed queries, and cost by window; 0 if no query lived."""
     sums = (
         scan(directory, "windows")
         .group_by("window")

@@ -51,8 +51,8 @@ def _leaves(node: Mapping[str, Any], key: str) -> Iterator[tuple[str, Any]]:
 def swept_keys(settings: Sequence[RunSettings]) -> dict[str, list[str]]:
     """Return the varied keys, each with the keys that always change together with it.
 
-    Among keys that change together, the application's name is chosen first, then a number, then a
-    text.
+    Of keys that change together, one counts as the varied key: the application's name if it is
+    among them, or else a key with numbers, or else one with texts.
     """
     differing = _differing(settings)
     codes = {key: [repr(one.get(key)) for one in settings] for key in differing}
@@ -202,7 +202,7 @@ def _literal(node: ast.expr) -> Any:
 
 
 def _differing(settings: Sequence[RunSettings]) -> list[str]:
-    """Return the keys that differ; keys ``application.*`` are compared per application."""
+    """Return the keys that differ; ``application.*`` keys must differ within one application."""
     keys = dict.fromkeys(key for one in settings for key in one)
     of_name: dict[Any, list[RunSettings]] = {}
     for one in settings:

@@ -42,13 +42,13 @@ Sums = tuple[pl.DataFrame, pl.DataFrame]
 def totals(sweep: Sweep) -> Sums:
     """Return two frames of sums: one row per run and window, and one row per run and operator.
 
-    Unfinished runs are left out, because they may have windows without operators. A window has its
-    start and end, and the seconds that queries were active, deployed, with their SLO met
-    (``met_s``) or with it missed. Missed seconds count for the first bound that was missed, in the
-    order latency, accuracy, cost (``late_s``, ``inaccurate_s``, ``too_dear_s``). An operator has
-    the number of ``completed`` requests, their seconds in each part of latency, and their total
-    latency (``latency_s``; null if latencies are per output length). Raises InputError if a table
-    cannot be read or does not match the other one.
+    Unfinished runs are left out, because they may have windows without operators. The first frame
+    has the start and end of each window, and the seconds that queries were active, deployed, with
+    their SLO met (``met_s``) or with it missed. Missed seconds count for the first bound that was
+    missed, in the order latency, accuracy, cost (``late_s``, ``inaccurate_s``, ``too_dear_s``). The
+    second frame has the number of ``completed`` requests, their seconds at the operator in each
+    part of latency, and their total latency (``latency_s``; null if latencies are per output
+    length). Raises InputError if a table cannot be read or does not match the other one.
     """
     names = sweep.finished["run"].to_list()
     parts = {table: sweep.parts(table, names) for table in TABLES}

@@ -40,7 +40,7 @@ TIERS_SCHEMA = {
 
 @dataclass(frozen=True)
 class Analysis:
-    """The results of an analysed sweep; frames with settings have the varied keys too."""
+    """The results of an analysed sweep; frames by setting have a column for each varied key."""
 
     sweep: Sweep
     comparisons: Mapping[str, Comparison]  # of the planners, by setting
@@ -150,7 +150,7 @@ def analyse(sweep: Sweep) -> Analysis:
 
 
 def against(differences: pl.DataFrame, reference: str) -> pl.DataFrame:
-    """Return the differences of one planner minus each other one, also from reversed rows."""
+    """Return the differences of one planner minus each other one; reversed pairs change sign."""
     ends = (("low", "high"), ("high", "low"))
     swapped = differences.filter(other=reference).with_columns(
         pl.col("other").alias("planner"),

@@ -161,7 +161,7 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def _order(name: str, compared: list[str]) -> tuple[int, int, str]:
-    """Return a sort key for directories: planners as compared, and jobs by their number."""
+    """Return a sort key for directories: compared planners in their order, jobs by number."""
     place = compared.index(name) if name in compared else len(compared)
     return place, int(name) if name.isdecimal() else -1, name
 
@@ -259,7 +259,7 @@ class Sweep:
 
     @cached_property
     def finished(self) -> pl.DataFrame:
-        """The finished runs; of equal setting, planner and seed, only the last run."""
+        """The finished runs; of several with equal setting, planner and seed, only the last."""
         return self.runs.filter("finished").unique(
             ["setting", "planner", "seed"], keep="last", maintain_order=True
         )
@@ -268,7 +268,7 @@ class Sweep:
 def unreadable(
     sweep: Sweep, tables: Iterable[str], runs: Iterable[str] | None, error: Exception
 ) -> str:
-    """Return a message that names the first unreadable file of runs, or quotes the error."""
+    """Return a message that names the first unreadable file of the runs, or quotes the error."""
     chosen = None if runs is None else list(runs)
     for table in tables:
         for run, paths in sweep.parts(table, chosen).items():
@@ -391,7 +391,7 @@ def _column(key: str, values: list[Any]) -> pl.Series:
 
 
 def _settings(runs: pl.DataFrame, columns: Mapping[str, pl.Series]) -> pl.DataFrame:
-    """Return one row per setting; rows are sorted by key, and numbers are ascending."""
+    """Return one row per setting; rows are sorted by their keys, numbers in ascending order."""
     rows = runs.select("setting", *columns).unique("setting", keep="first", maintain_order=True)
     order, labels = [], []
     for key in columns:

@@ -27,7 +27,7 @@ LEAST_S = 0.5
 
 
 def check_planner(options: argparse.Namespace) -> int:
-    """Check a planner's contract; print the first violation, or that there is none."""
+    """Check that a planner keeps its contract; print the first violation, if any."""
     for pair in options.parameters:
         if "=" not in pair:
             raise InputError(f"{pair}: not a parameter; write KEY=VALUE")

@@ -165,7 +165,7 @@ def attempt(config: Any, overrides: list[str], directory: Path, label: str = "")
 
 @single_threaded()
 def simulate_all(config: Any, overrides: list[str], directory: Path, label: str = "") -> str:
-    """Simulate every planner, print results after the label, and return the failures."""
+    """Simulate every planner, print results preceded by the label, and return failures."""
     setup = set_up(config, overrides)
     for sentence in preflight.warnings(setup):
         console.warn(f"{label}{sentence}{' (shown once per sweep)' if label else ''}")

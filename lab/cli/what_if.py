@@ -291,7 +291,7 @@ def sensitivity(options: argparse.Namespace) -> int:
 def _shared(
     runs: Runs, base: DictConfig, keys: list[Varied], against: str | None, strict: bool
 ) -> list[Varied]:
-    """Return the keys that the other planner has too, and print the rest; `strict` keeps all."""
+    """Return the keys that the other planner has, and print the others; `strict` returns all."""
     if against is None:
         return keys
     theirs = runs.check((against,))

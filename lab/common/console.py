@@ -161,7 +161,8 @@ def _rows(one: Report) -> dict[str, str]:
 def show_table(summaries: Sequence[Report], title: str, every_row: bool = False) -> None:
     """Print summaries as a table with a column per planner; `title` heads the first column.
 
-    Without `every_row`, the rows in `DETAILS` and rows of zeros only are left out.
+    Without `every_row`, the rows in `DETAILS` and rows that are zero for every planner are left
+    out.
     """
     table = Table()
     table.add_column(title, overflow="fold")

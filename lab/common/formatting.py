@@ -5,7 +5,7 @@ from math import isinf, isnan
 
 
 def number(value: float | None, digits: int = 3, missing: str = "-") -> str:
-    """Return a number with `digits` significant digits; larger ones are rounded to whole."""
+    """Return a number with `digits` significant digits, or without decimals if it is larger."""
     if value is None or isnan(value):
         return missing
     if isinf(value):
@@ -21,7 +21,7 @@ def count(things: int, one: str, several: str = "") -> str:
 
 
 def interval(low: float | None, high: float | None, digits: int = 3, missing: str = "") -> str:
-    """Return an interval in brackets, its ends formatted by `number`."""
+    """Return an interval in brackets; `number` formats its ends."""
     if low is None or high is None:
         return missing
     return f"[{number(low, digits)}, {number(high, digits)}]"

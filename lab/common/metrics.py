@@ -137,7 +137,7 @@ BY_TIER = {f"{metric.name}_by_tier": metric.name for metric in METRICS.values() 
 
 
 def range_of(name: str) -> ValueRange:
-    """Return a metric's range, also if it is for a class of service; `ANY` if unknown."""
+    """Return the range of a metric, or of its values in one class of service; `ANY` if unknown."""
     metric = METRICS.get(metric_and_tier(name)[0])
     return ANY if metric is None else metric.range
 

@@ -22,7 +22,7 @@ def in_folders(group: str) -> list[str]:
 
 
 def listing(*, folders: bool = False) -> str:
-    """Return a line per group with its options; `folders` lists those in subfolders too."""
+    """Return a line per group with its options; with `folders`, also those in subfolders."""
     lines = []
     for group, names in groups().items():
         inside = in_folders(group)

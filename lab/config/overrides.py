@@ -44,7 +44,7 @@ def readable(override: str) -> str:
 
 
 def swept_values(override: Override, written: str) -> list[str]:
-    """Return the values of a sweep as written; raise InputError if none or one twice."""
+    """Return a sweep's values as written; raise InputError if there are none or one repeats."""
     values = [f"{value!s}" for value in override.sweep_string_iterator()]
     if not values:
         raise InputError(f"{written}: has no value")
@@ -88,7 +88,7 @@ def check_one_planner(overrides: Sequence[Override]) -> None:
 
 
 def check_alone(overrides: Sequence[Override]) -> None:
-    """Raise InputError if overrides set planners to compare, because one is chosen."""
+    """Raise InputError for overrides of compared planners if a single planner is chosen."""
     for override in overrides:
         place = override.package or override.key_or_group
         if (
@@ -139,7 +139,7 @@ def _refill(config: DictConfig, key: str, later: Sequence[Override]) -> None:
 
 
 def overrides_of(options: Namespace) -> list[str]:
-    """Return a tool's overrides, also for ``--config-dir``; refuse Hydra's keys."""
+    """Return a tool's overrides, with that for ``--config-dir``; refuse Hydra's own keys."""
     for word in options.overrides:
         refuse_hydra(word, "use --config-dir for files of your own")
     if options.config_dir is None:

@@ -115,7 +115,7 @@ def _bounds(scenario: Scenario) -> Iterator[str]:
 
 
 def _fastest_s(scenario: Scenario, names: list[str]) -> Iterator[float]:
-    """Yield each data set's least compute time of an average request, on its slowest path."""
+    """Yield, by data set, an average request's least compute time on the slowest path."""
     nominal = Catalogue(scenario.application, scenario.cluster, scenario.network)
     pipeline = scenario.application.pipeline
     known: dict[Hashable, float] = {}

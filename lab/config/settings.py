@@ -118,7 +118,7 @@ class Settings:
 
 
 def default_tree() -> DictConfig:
-    """Return the tree of all keys and defaults; Hydra merges files into it unchecked."""
+    """Return the tree of keys and defaults; Hydra merges files into it without type checks."""
     tree: DictConfig = OmegaConf.create(defaults(Settings))
     # Each table has a key, so that any table can be set and a misspelt name is refused.
     tree.tables = dict.fromkeys((*TABLES, ACCELERATORS))

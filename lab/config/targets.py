@@ -84,7 +84,7 @@ def find_class(target: object, key: str, base: type) -> type:
 
 
 def current_path(target: str) -> str:
-    """Return the current path of a class that a target may name by an earlier path."""
+    """Return the current path of a class, also if the target is a path of an older version."""
     module, _, name = target.rpartition(".")
     if module not in FORMER_MODULES:
         return RENAMED.get(target, target)
@@ -137,7 +137,7 @@ def _shadowed(module: ModuleType) -> str:
 
 
 def parameters(node: Mapping[str, Any], key: str, target: type) -> dict[str, Any]:
-    """Check the arguments of a class and build nested objects; raise InputError."""
+    """Check a class's arguments and build nested objects; raise InputError if one is wrong."""
     given = {name: value for name, value in node.items() if name != "_target_"}
     wanted = dict(inspect.signature(target).parameters)
     hints = _hints(target)
@@ -187,7 +187,7 @@ def _adapter(hint: Any) -> TypeAdapter[Any]:
 
 
 def build(node: Any, key: str, base: type) -> Any:
-    """Build the object that a node describes by ``_target_`` and arguments; raise InputError."""
+    """Build the object of a node with ``_target_`` and arguments; raise InputError if it fails."""
     if not isinstance(node, Mapping):
         raise InputError(f"{key}={shown(node)}: must be a mapping, such as {{_target_: ...}}")
     target = find_class(node.get("_target_"), key, base)

@@ -91,7 +91,7 @@ def check_types(config: DictConfig, overrides: Sequence[str]) -> None:
 
 
 def _without_truth_values(node: Any, key: str) -> Any:
-    """Turn booleans into texts, which are no numbers; reject infinity and nan."""
+    """Turn booleans into texts, so that none counts as a number; reject inf and nan."""
     if isinstance(node, Mapping):
         return {
             name: _without_truth_values(one, f"{key}.{name}".lstrip("."))
@@ -105,7 +105,7 @@ def _without_truth_values(node: Any, key: str) -> Any:
 
 
 def _sentence(error: ValidationError, overrides: Sequence[str], *above: str) -> str:
-    """Return a sentence on the first error; unknown keys come before wrong values."""
+    """Return a sentence on the first error; unknown keys are reported before wrong values."""
     complaint = min(error.errors(), key=lambda one: one["type"] != UNKNOWN)
     path, value = [*above, *map(str, complaint["loc"])], complaint["input"]
     key, kind, context = ".".join(path), complaint["type"], complaint.get("ctx", {})

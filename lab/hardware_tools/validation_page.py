@@ -31,7 +31,7 @@ class AccuracyGoal:
     p90_pct: float  # largest 90th percentile of the absolute error
 
     def verdict(self, row: Mapping[str, object]) -> str:
-        """Return whether a row of errors meets the goal; empty for another scheme."""
+        """Return whether a row of errors meets the goal; empty if its scheme differs."""
         if row["scheme"] != self.scheme:
             return ""
         over = [
@@ -125,7 +125,7 @@ def _figure(table: str, target: str) -> str:
 
 
 def _at_a_glance(names: Iterable[str]) -> Iterator[Row]:
-    """Yield a row of errors for each fit, each part of a fit, and each held-out scheme."""
+    """Yield a row of errors for each fit, each part of it, and each way to hold out rows."""
     for name in names:
         for row in load_table(f"fit_{name}_errors").iter_rows(named=True):
             if row["group"].split()[-1] == "all":

@@ -251,7 +251,7 @@ def response(runs: RunDirectories) -> Figure:
 
 
 def _windows(runs: RunDirectories) -> dict[str, pl.DataFrame]:
-    """Return the windows of each run that has any."""
+    """Return the windows of each run; runs without windows are left out."""
     windows = {name: run_data.by_window(directory) for name, directory in runs.items()}
     return {name: frame for name, frame in windows.items() if frame.height}
 
@@ -262,7 +262,7 @@ def _titled(title: str, runs: RunDirectories) -> str:
 
 
 def _lines_over_bars(bars: Iterable[str]) -> tuple[Figure, Axes, Axes]:
-    """Return a figure with axes for lines of these names above, and for bars below."""
+    """Return a figure with axes for lines above and axes for the named bars below."""
     bars = list(bars)
     upper_in = 3.4 + legend_in(bars)
     lower_in = 1.3 + max(0.4, sum(0.2 + 0.2 * len(wrapped(name).splitlines()) for name in bars))

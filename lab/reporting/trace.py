@@ -93,7 +93,7 @@ class TracedRequest:
 
 
 def run_of(directory: Path, planner: str | None) -> Path:
-    """Return the directory of the run, or of one planner's run; raise InputError if unclear."""
+    """Return the directory of the only run, or of the planner's only run; else raise InputError."""
     given, runs = f"DIR={directory}", list(planner_directories(directory).values())
     if runs and planner is not None:
         # In a sweep, directories are not named after planners.
@@ -120,7 +120,7 @@ def _planner_of(run: Path) -> str:
 def read_trace(
     run: Path, start_s: float, end_s: float, queries: list[int]
 ) -> tuple[list[TracedRequest], int, Tables]:
-    """Return the requests between two times, the number of their queries, and tables.
+    """Return the requests between two times, the number of their queries, and the run's tables.
 
     Raises InputError if the interval ends before it begins, if no requests were recorded or none
     are in the interval, or if there are more than `MOST`.

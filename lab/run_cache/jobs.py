@@ -60,7 +60,7 @@ class Job:
         return run_key(self.overrides, self.seed, measure.__module__, measure.__qualname__)
 
     def __str__(self) -> str:
-        """Return the labels and the seed."""
+        """Return the labels and the seed as text."""
         return ", ".join([*map(str, self.labels.values()), f"seed {self.seed}"])
 
 

@@ -84,10 +84,10 @@ def agree(
 ) -> Agreement:
     """Run a scenario on the reference and on the setup's data plane, and compare their results.
 
-    Each request that ended is compared to the nanosecond; the parts of its time only if it was
-    completed. Each row of each table is compared, and the summary without wall-clock times.
-    `progress` gets the simulated time in seconds. Raises DataPlaneError if a simulation raises an
-    exception.
+    Each request that ended is compared to the nanosecond; the parts of its latency are compared
+    only if it was completed. Each row of each table is compared, and the summary without wall-clock
+    times. `progress` is called with the simulated time in seconds. Raises DataPlaneError if a
+    simulation raises an exception.
     """
     sides = _Side(setup, planner, EventsPlane), _Side(setup, planner, setup.data_plane)
     scenario = sides[0].world.scenario

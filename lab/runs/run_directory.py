@@ -32,7 +32,7 @@ MOST_NAMED = 8
 
 @contextmanager
 def held(directory: Path, otherwise: str = "") -> Iterator[None]:
-    """Lock a directory; if another process holds the lock, wait, or raise InputError(otherwise)."""
+    """Lock a directory; if it is locked already, wait, or raise InputError(otherwise) if given."""
     lock = FileLock(directory / LOCK)
     try:
         lock.acquire(blocking=not otherwise)

@@ -43,7 +43,7 @@ class Tally:
         return self._met_ns_of[tier] / active_ns if active_ns else None
 
     def add(self, frames: Mapping[str, pl.DataFrame]) -> None:
-        """Add new rows."""
+        """Add the new rows of the tables."""
         queries, decisions = frames["queries"], frames["decisions"]
         self.queries += queries.height
         self.queries_of.update(queries["tier"].to_list())

@@ -193,7 +193,7 @@ def best(tried: Iterable[Tried], counts: Collection[str]) -> Tried:
 
 
 def useless_counts(tried: Iterable[Tried], one: Tried, counts: Collection[str]) -> list[str]:
-    """Return counts of machines that failed candidates had more of than `one`."""
+    """Return the keys of machine counts that failed candidates increased compared to `one`."""
     more = [each.candidate.settings for each in tried if each.verdict == CandidateVerdict.FAILS]
     more = [each for each in more if _no_more(one.candidate.settings, each, counts)]
     settings = one.candidate.settings
@@ -211,7 +211,7 @@ def _no_more(one: Mapping[str, str], other: Mapping[str, str], ordered: Collecti
 def combinations(
     runs: Runs, keys: Sequence[Varied], metric: str
 ) -> tuple[list[Candidate], dict[str, str]]:
-    """Return all combinations by price, and the planner of each; raise InputError."""
+    """Return all combinations by price, and the planner of each; may raise InputError."""
     names: dict[str, str] = {}
 
     def price(settings: Mapping[str, str]) -> float:

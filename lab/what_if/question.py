@@ -48,7 +48,7 @@ class Varied:
 
 
 def varied(option: str, text: str) -> Varied:
-    """Parse a varied key in the form ``KEY=A,B``, ``KEY=range(1,9)`` or ``KEY=A``; InputError."""
+    """Parse a varied key: ``KEY=A,B``, ``KEY=range(1,9)`` or ``KEY=A``; else raise InputError."""
     own = readable(text) != text  # whether Hydra cannot parse the key
     try:
         parsed = OverridesParser.create().parse_override(

@@ -55,8 +55,9 @@ def of_range(
     """Return the verdict on the claim that a ratio lies in a range above 1.
 
     The ratio agrees with the claim if its whole 95 % interval lies in the range. It differs if the
-    interval lies outside, or if the ratio is 0 or infinite on all seeds. `seeds` is the text or
-    number of `lab.analysis.paired.counted`, and `sign` is that of `lab.analysis.paired.ratios`.
+    interval lies outside, or if the ratio is 0 or infinite on all seeds. `seeds` is a number of
+    seeds or the text of `lab.analysis.paired.counted`; `sign` is that of
+    `lab.analysis.paired.ratios`.
     """
     middle, low, high = ratio
     ours = _ours(ratio, seeds, sign)
@@ -89,7 +90,7 @@ def ahead(claim: str, row: Mapping[str, Any], why: str) -> Finding:
 def above(
     claim: str, ratio: Interval, threshold: float, why: str, seeds: int | str, sign: str = ""
 ) -> Finding:
-    """Return the verdict on a claim that a value exceeds a threshold; arguments as `of_range`."""
+    """Return the verdict on a claim that a value exceeds a threshold; see also `of_range`."""
     if ratio[0] is None and sign == "≥":
         return Finding(claim, BEYOND[sign], Verdict.AGREES, why)
     side = _side(ratio, threshold, sign)
@@ -99,7 +100,7 @@ def above(
 def below(
     claim: str, ratio: Interval, threshold: float, why: str, seeds: int | str, sign: str = ""
 ) -> Finding:
-    """Return the verdict on a claim that a value is below a threshold; arguments as `of_range`."""
+    """Return the verdict on a claim that a value is below a threshold, as `above` does."""
     side = _side(ratio, threshold, sign)
     return Finding(claim, _ours(ratio, seeds, sign), BY_SIDE[-side], why)
 

@@ -30,7 +30,7 @@ PER_EDGE_MACHINE = 100
 
 @dataclass(frozen=True)
 class Size:
-    """The number of queries in a scene, and its length."""
+    """The number of queries at the end of a scene, and the scene's length in simulated seconds."""
 
     queries: int  # expected number of living queries at the end
     horizon_s: float  # simulated seconds

@@ -20,7 +20,7 @@ from scenarios.slo import Tier
 
 @dataclass(frozen=True)
 class ClusterDemand:
-    """Average number of whole cloud GPUs that a query needs."""
+    """Number of cloud GPUs that a query needs on average, as a fraction of whole GPUs."""
 
     full_gpus: float  # at full quality
     least_gpus: float  # with the least GPU time that is accurate enough

@@ -1,4 +1,4 @@
-"""The headline ratios by two limits on profiling that determine them: items and workers.
+"""How the headline ratios depend on two limits on profiling: items and workers.
 
 Planners without early stopping profile a fixed number of items for each configuration; the study
 varies it from a quarter of the headline's number to twice as many. Compass's profiler stops by

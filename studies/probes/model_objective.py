@@ -28,7 +28,7 @@ KEEPS, MISSES = "keeps", "misses"
 
 
 class Stay(NamedTuple):
-    """The time in seconds in which a plan, given as text, was active for a query."""
+    """A plan, as text, and the time span in seconds during which it was active for a query."""
 
     query: int
     plan: str

@@ -25,13 +25,13 @@ WORDS = {False: "low", True: "high"}
 class UserProbe(Planner):
     """Records classes of plans for each query, with their true accuracy and price.
 
-    A class sets some knobs to their `light` or `heavy` values and leaves the others free. Its
-    record has the accuracy with all other knobs at their richest values, and the least price of a
-    plan that meets the SLO for this query alone (see `planners.reference.ilp.ILP`). This price
-    consists of the share of stations that the query keeps busy, and of egress. Without knobs, the
-    plan with the least list price is recorded as `LEAST`. Latency must hold at a `utilisation` of
-    stations, which is 0 if the query is alone. Raises ValueError if there are not as many values as
-    knobs.
+    A class sets some knobs to their `light` or `heavy` values and leaves the others free. The
+    record of a class has the accuracy with all other knobs at their richest values, and the least
+    price of a plan that meets the SLO for this query alone (see `planners.reference.ilp.ILP`). This
+    price consists of the share of stations that the query keeps busy, and of egress. Without knobs,
+    the plan with the least list price is recorded as `LEAST`. Latency must hold at a `utilisation`
+    of stations, which is 0 if the query is alone. Raises ValueError if there are not as many values
+    as knobs.
     """
 
     sees_truth = True

@@ -22,8 +22,7 @@ def facets(
 ) -> dict[str, pl.DataFrame]:
     """Return the rows of each setting that gets a panel, by the setting's short name.
 
-    For more than `most` settings, return the pooled frame if it is given, or else evenly spaced
-    ones.
+    If there are more than `most` settings, the pooled frame is used if given, or else some of them.
     """
     short = dict(analysis.sweep.settings.select("setting", "short").rows())
     here = set(frame["setting"])

@@ -166,7 +166,7 @@ def _percent(axis: Any, metric: Metric) -> None:
 
 
 def differences_to(analysis: Analysis, best: str) -> pl.DataFrame:
-    """Return the goodput of one planner minus each other one, by setting or over all."""
+    """Return goodput of one planner minus each other one, by setting or over all settings."""
     frame = analysis.alike_differences.filter(metric=GOODPUT.name)
     found = against(frame.drop(analysis.sweep.keys), best)
     if found.height > MOST_ROWS and analysis.pooled is not None:
@@ -233,7 +233,7 @@ def forest(analysis: Analysis, best: str) -> Figure:
 
 
 def trade_offs_text(analysis: Analysis) -> str:
-    """Return a sentence on settings that `trade_offs` leaves out or pools; empty if none."""
+    """Return a sentence on settings that `trade_offs` leaves out or pools, or an empty text."""
     short = dict(analysis.sweep.settings.select("setting", "short").rows())
     left = [short[one] for one in analysis.comparisons if one not in analysis.alike]
     if not left or len(analysis.comparisons) > MOST_TRADE_OFFS:
@@ -242,7 +242,7 @@ def trade_offs_text(analysis: Analysis) -> str:
 
 
 def trade_offs(analysis: Analysis) -> Figure:
-    """Draw goodput against cost and response time; dominated planners are hollow."""
+    """Draw goodput against cost and response time; dominated planners have hollow markers."""
     sweep = analysis.sweep
     frames = facets(analysis, analysis.pareto, MOST_TRADE_OFFS)
     if len(analysis.comparisons) > MOST_TRADE_OFFS and analysis.pareto_pooled.height:

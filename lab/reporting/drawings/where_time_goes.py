@@ -79,7 +79,7 @@ def latency_by_planner(analysis: Analysis) -> Figure:
 
 
 def works_at_once(latency: pl.DataFrame) -> bool:
-    """Return whether operators worked in parallel in any runs of an analysis's ``latency``."""
+    """Return whether operators worked in parallel in any row of `Analysis.latency`."""
     return _at_once(_summed(latency, "setting", "planner"))
 
 

@@ -131,7 +131,7 @@ def _draw_profiling(axes: Axes, record: QueryRecord, rows: Sequence[Row], since_
 
 
 def _label_runs(axes: Axes, record: QueryRecord, rows: Sequence[Row], since_s: float) -> None:
-    """Label the profiling runs, or if there are many, the last one of each configuration."""
+    """Label profiling runs; if there are many, only the last of each requested configuration."""
     ordered = set(record.decisions["configuration"].drop_nulls())
     named = list(range(len(rows)))
     if len(rows) > MOST_NAMED:
@@ -152,7 +152,7 @@ def _label_runs(axes: Axes, record: QueryRecord, rows: Sequence[Row], since_s: f
 
 
 def _apart(places: Sequence[int], gap: float) -> list[int]:
-    """Return the places that are at least `gap` away from the returned place before them."""
+    """Return the places that are at least `gap` away from the last returned place before them."""
     far: list[int] = []
     for place in places:
         if not far or place - far[-1] >= gap:
@@ -219,7 +219,7 @@ def _role_styles(offers: Sequence[Row]) -> Iterator[tuple[str, str, Any]]:
 
 
 def _measured(record: QueryRecord) -> Iterator[tuple[Row, float]]:
-    """Yield each order that became active, with its windows' median p95 latency in seconds."""
+    """Yield each decision whose plan became active, with its windows' median p95 latency in s."""
     for interval, rows in zip(record.deployment_intervals, windows_of(record), strict=True):
         latency_s = median(rows, "latency_p95_s")
         if latency_s is not None:

@@ -63,7 +63,7 @@ def window_ranges(numbers: Iterable[int]) -> str:
 
 
 def windows_of(record: QueryRecord) -> list[list[Row]]:
-    """Return each deployment's windows: complete ones, or partly served ones if none is."""
+    """Return each deployment's windows: those served completely, or else those served in part."""
     found: list[list[Row]] = [[] for _ in record.deployment_intervals]
     for window in record.windows.iter_rows(named=True):
         overlaps_s = [
@@ -152,7 +152,7 @@ def role_of(roles: Sequence[str]) -> str:
 
 
 def offer_of(record: QueryRecord, order: Row) -> Row | None:
-    """Return the last offer of a plan up to its order, or None if the plan was not logged."""
+    """Return the last offer of a plan before it was requested; None if it was never logged."""
     known = record.offers.filter(
         (pl.col("plan") == order["plan"]) & (pl.col("triggered_s") <= order["triggered_s"])
     )
@@ -162,7 +162,7 @@ def offer_of(record: QueryRecord, order: Row) -> Row | None:
 
 
 def profile_of(record: QueryRecord, order: Row) -> Row | None:
-    """Return an ordered configuration's last profiling run, for the query or its data set."""
+    """Return a requested configuration's last profiling run, for the query or its data set."""
     own = record.profiling.filter(pl.col("at_s") <= order["decided_s"])
     for frame in (own, record.offline):
         runs = frame.filter(pl.col("configuration") == order["configuration"])
@@ -200,7 +200,7 @@ def last_runs(profiling: pl.DataFrame) -> Iterator[Row]:
 
 
 def half_width(run: Row) -> float:
-    """Return half the width of a run's 95 % t-interval of accuracy; nan below two items."""
+    """Return half the width of a run's 95 % t-interval of accuracy; nan for under two items."""
     count = run["samples"]
     if count < 2:
         return nan
@@ -235,7 +235,7 @@ def answer(record: QueryRecord) -> str:
 
 
 def _since(record: QueryRecord, order: Row) -> str:
-    """Return a clause with "because" or "although" on what was believed about an ordered plan."""
+    """Return a clause with "because" or "although" on what was believed about a requested plan."""
     offer = offer_of(record, order)
     if offer is not None:
         reason = f' ("{offer["reason"]}")' if offer["reason"] else ""
@@ -318,7 +318,7 @@ def _what_it_considered(record: QueryRecord) -> str:
 
 
 def _what_it_measured(record: QueryRecord) -> str:
-    """Return a clause on what a planner that ordered nothing had measured."""
+    """Return a clause on what a planner that requested no plan had measured."""
     last = list(last_runs(record.profiling))
     where = ""
     if not last and record.offline.height:

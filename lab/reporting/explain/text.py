@@ -1,4 +1,4 @@
-"""The text of an explanation: what was requested, profiled, considered, ordered and observed."""
+"""The text of an explanation: the SLO, profiling, considered plans, decisions and observations."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -51,7 +51,7 @@ WORDS = {*LONG, "floor", "operator", "outcome", "roles", "trigger", "verdict", "
 
 
 class TextGrid:
-    """A table that moves the columns of `LONG` below itself until it fits the terminal.
+    """A table; if it is too wide for the terminal, columns of `LONG` are printed below it.
 
     If it is still too wide, it is printed without lines between columns.
     """
@@ -86,7 +86,7 @@ class TextGrid:
                     yield Padding(Text(f"{number}: {'; '.join(words)}"), (0, 0, 0, 2))
 
     def _table(self, below: Sequence[str]) -> Table:
-        """Return the table without the columns `below`; if there are any, rows are numbered."""
+        """Return the table without the columns `below`; if there are such, number the rows."""
         table = Table()
         if below:
             table.add_column("", justify="right")
@@ -302,7 +302,7 @@ def _sum_of_offers(short: Sequence[Row]) -> str:
 
 
 def ordered(record: QueryRecord, rows: int) -> Iterator[RenderableType]:
-    """Yield the planner's orders for the query, with their outcomes and reasons."""
+    """Yield the planner's decisions for the query, with their outcomes and reasons."""
     decisions = record.decisions
     if not decisions.height:
         yield "Ordered: nothing"
@@ -403,7 +403,7 @@ def _which_windows(record: QueryRecord, of_intervals: Sequence[Sequence[Row]]) -
 
 
 def windows(record: QueryRecord, rows: int) -> Iterator[RenderableType]:
-    """Yield the verdicts of the windows; consecutive windows with one verdict share a line."""
+    """Yield the verdicts of the windows; consecutive windows with equal verdicts share a line."""
     if not record.windows.height:
         yield "Windows: none"
         return

@@ -23,7 +23,7 @@ def canvas(
 ) -> tuple[Figure, list[list[Axes]]]:
     """Return a figure that does not use ``pyplot``, and its panels, row by row.
 
-    ``height_in`` is the height of a row in inches; ``subplots`` go to ``Figure.subplots``.
+    ``height_in`` is the height of a row in inches; ``subplots`` are passed to ``Figure.subplots``.
     """
     with style.style(1.1):
         figure = Figure((WIDTH_IN, height_in * rows), layout="constrained")

@@ -38,7 +38,7 @@ WIDE = 50.0
 
 @contextmanager
 def style(font_scale: float = 1.25) -> Iterator[None]:
-    """Set the style of figures in a context; a smaller font suits figures with much text."""
+    """Set the style of figures in a ``with`` body; a smaller font suits figures with much text."""
     with sns.axes_style("whitegrid"), sns.plotting_context("paper", font_scale=font_scale):
         yield
 
@@ -211,7 +211,7 @@ def steps(axes: Axes, frame: pl.DataFrame, column: str, per: float, **look: Any)
 
 
 def legend(figure: Any, *panels: Axes) -> None:
-    """Put one legend for all panels below them, without duplicates, in as many columns as fit."""
+    """Put one legend below all panels, with each label once, in as many columns as fit."""
     found: dict[str, Any] = {}
     for axes in panels:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
@@ -233,7 +233,7 @@ def legend_in(labels: Sequence[str]) -> float:
 
 
 def legend_columns(labels: Sequence[str]) -> int:
-    """Return how many columns of a legend fit into a figure, filled as matplotlib does."""
+    """Return how many columns of a legend fit into a figure, filled in matplotlib's order."""
     for columns in range(len(labels), 1, -1):
         widest = [max(map(len, column)) for column in np.array_split(labels, columns)]
         if sum(widest) + LEGEND_HANDLE * len(widest) <= LEGEND_WIDTH:

@@ -77,7 +77,7 @@ def _soon(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def findings(rows: pl.DataFrame) -> list[Finding]:
-    """Return the ratios of cost and of median response times against the paper's ranges."""
+    """Return verdicts on ratios of cost and of median response time, by the paper's ranges."""
     reference = str(rows["planner"][0])
     costs = by_scene(_scenes(rows), [COST], reference, ["scene"])
     responses = by_scene(_soon(rows), [MEDIAN], reference, ["scene"])

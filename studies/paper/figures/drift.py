@@ -9,11 +9,11 @@ true values, runs for comparison: no plan can serve some queries after the step,
 violations too.
 
 The content scene is chosen so that the ILP can still serve nearly all queries. VOiCES is the only
-data set whose content has several strata. The shift lowers all accuracies on it to about 0.7 of
-their earlier level. The accuracy floors are at 0.6 of the best accuracy, so the best model still
-meets them, but the smallest, which had 0.74 of the best, does not. One L4 machine can serve the
-queries of the first half by either model, but those of the whole run only by the smallest one, so
-beliefs about the smallest model matter.
+data set whose content has several strata. The shift lowers the accuracy of every configuration on
+VOiCES to about 0.7 of its earlier value. Accuracy floors are at 0.6 of the best accuracy. After the
+shift, the best model still meets them, but the smallest model, which had 0.74 of the best accuracy,
+does not. One L4 machine can serve the queries of the first half by either model, but those of the
+whole run only by the smallest one, so beliefs about the smallest model matter.
 """
 
 from collections.abc import Iterator

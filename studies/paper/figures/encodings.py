@@ -36,7 +36,7 @@ jobs = partial(runs, APPLICATIONS, measure=errors)
 
 
 def beliefs(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return errors of accuracy without histories, by scene, encoding, profiled and seed."""
+    """Return errors of accuracy by scene, seed, encoding and number of profiled configurations."""
     cells = each_cell(rows, "scene", "seed", pl.col(SWEPT).alias("encoding"))
     return cells.filter(model=COLD).with_columns(error="accuracy")
 

@@ -39,13 +39,13 @@ jobs = partial(runs, SCENES, measure=curve)
 
 
 def in_scenes(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return the ratios of goodput in the scenes where machines are short."""
+    """Return the ratios of goodput in the scenes with scarce machines."""
     rows = rows.filter(pl.col("scene") != NEXT_TO_OPTIMUM)
     return by_scene(rows, [GOODPUT], str(rows["planner"].first()), ["scene"])
 
 
 def findings(rows: pl.DataFrame) -> list[Finding]:
-    """Return the ratios of goodput, against the paper's range and the optimum."""
+    """Return verdicts on ratios of goodput, by the paper's range, and to the optimum."""
     found = [
         of_range(
             f"{row['scene']}: 2.4 to 5.1 times the goodput of {row['planner']}",

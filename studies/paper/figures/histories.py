@@ -49,7 +49,7 @@ def by_histories(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def findings(rows: pl.DataFrame) -> list[Finding]:
-    """Return ratios of response and planning time to those with ten histories."""
+    """Return verdicts on response and planning times relative to those with ten histories."""
     tidy = by_histories(rows)
     found = []
     for histories in tidy["histories"].unique().sort().to_list():
