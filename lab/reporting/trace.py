@@ -67,7 +67,7 @@ ORDER = ("transfer_s", "queueing_s", "batching_s", "compute_s")
 
 @dataclass(frozen=True)
 class Slice:
-    """A time span of a request in one part of its latency at one operator."""
+    """A time span that a request spends in one part of its latency at one operator."""
 
     name: str  # operator and part, such as `detect compute`
     operator: str  # name of the operator, or `ANSWER`

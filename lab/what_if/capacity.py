@@ -113,7 +113,7 @@ def search(
 ) -> list[Tried]:
     """Simulate candidates until the cheapest that suffices is known; return those simulated.
 
-    ``every`` is sorted by price and, at equal prices, by size. ``ordered`` are the keys whose
+    ``every`` is sorted by price and, at equal prices, by the values. ``ordered`` are the keys whose
     increase never hurts. ``target`` is the lowest sufficient mean of the metric, whose range is
     ``within``. A candidate without a verdict after ``most_seeds`` remains undecided.
     """

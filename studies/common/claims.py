@@ -100,7 +100,7 @@ def above(
 def below(
     claim: str, ratio: Interval, threshold: float, why: str, seeds: int | str, sign: str = ""
 ) -> Finding:
-    """Return the verdict on a claim that a value is below a threshold, as `above` does."""
+    """Return the verdict on a claim that a value is below a threshold; see also `of_range`."""
     side = _side(ratio, threshold, sign)
     return Finding(claim, _ours(ratio, seeds, sign), BY_SIDE[-side], why)
 

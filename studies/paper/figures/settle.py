@@ -1,4 +1,4 @@
-"""The test that decides: diverse devices, hundreds of queries, every baseline.
+"""The test that decides if Compass leads: diverse devices, hundreds of queries, every baseline.
 
 Phones have all speeds and all types of links. 400 queries live at the end. There are as many
 machines as the least demand needs, rounded. All planners except those that see the truth are
