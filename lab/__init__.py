@@ -28,7 +28,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import on first access, so that ``--help`` is fast."""
+    """Import a name when it is first used, so that ``--help`` is fast."""
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'lab' has no attribute {name!r}")

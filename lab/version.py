@@ -24,7 +24,7 @@ def versions() -> Mapping[str, str]:
 def version_mismatch(recorded: Any) -> str:
     """Return why results of the recorded versions cannot be resumed; empty if they can.
 
-    Versions that were not recorded are not compared, except that of compass-sim.
+    A version that was not recorded is not compared, except the version of compass-sim.
     """
     theirs = recorded if isinstance(recorded, Mapping) else {}
     theirs = {"compass-sim": "unknown", **theirs}

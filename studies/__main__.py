@@ -1,6 +1,6 @@
 """Run studies by name or by the paper's figure, or write the evaluation page.
 
-Results are kept for the page, except those of runs with --quick or --planners.
+Results are stored for the page, except those of runs with --quick or --planners.
 """
 
 import sys
@@ -64,7 +64,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _show(name: str, made: Made, options: Namespace) -> None:
-    """Keep the result of a study if the study is complete; print its tables and verdicts."""
+    """Store the result of a complete study; print its tables and verdicts."""
     if not options.quick and not options.planners:
         seeds = "" if options.seeds is None else f" --seeds {options.seeds[0]}"
         about = store.StudyHeader(

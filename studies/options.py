@@ -1,4 +1,4 @@
-"""Options of both commands on how much of a study to run; quick to import."""
+"""Options of both commands that say how much of a study to run; quick to import."""
 
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Sequence
@@ -6,22 +6,21 @@ from re import fullmatch
 
 
 def add_options(parser: ArgumentParser) -> None:
-    """Add the options on how much of a study to run."""
+    """Add the options that say how much of a study to run."""
     parser.add_argument(
-        "--quick", action="store_true", help="small sizes and few seeds, to check that it runs"
+        "--quick", action="store_true", help="use small sizes and few seeds, as a test run"
     )
     parser.add_argument(
         "--seeds",
         type=_seeds,
         metavar="N",
-        help="the number of seeds, which are 0, 1, ..., N - 1, or a list such as 0-9,100-119 "
-        "(default: the study's own)",
+        help="number of seeds, which are then 0 to N - 1, or a list such as 0-9,100-119 "
+        "(default: the seeds of the study)",
     )
-    parser.add_argument("--jobs", type=int, metavar="N", help="runs at a time (all cores)")
+    parser.add_argument("--jobs", type=int, metavar="N", help="parallel runs (one per core)")
 
 
 def _seeds(text: str) -> tuple[str, Sequence[int]]:
-    """Return the text of the option, and the seeds."""
     if text.isdecimal() and int(text) > 0:
         return text, range(int(text))
     parts = [fullmatch(r"(\d+)(?:-(\d+))?", part) for part in text.split(",")]

@@ -1,4 +1,4 @@
-"""The evaluation page, made from the kept results of studies."""
+"""The evaluation page, made from the stored results of studies."""
 
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ FIGURES = ROOT / "docs" / "evidence" / "figures" / "studies"
 
 
 def page() -> str:
-    """Return the page as Markdown; it follows from the stored results and the remarks alone."""
+    """Return the page as Markdown; it depends only on the stored results and the remarks."""
     figures = {name: number for number, name in NAMES.items()}
     text = render(
         "evaluation.md.jinja",
@@ -44,7 +44,7 @@ def page() -> str:
 
 
 def draw() -> list[Path]:
-    """Draw the figures of all studies that were run; return their paths."""
+    """Draw the figures of all studies with stored results; return their paths."""
     paths = []
     for name, study in STUDIES.items():
         found = store.read(name)
@@ -54,7 +54,6 @@ def draw() -> list[Path]:
 
 
 def _section(name: str) -> dict[str, Any]:
-    """Return how a study was run, its tables and verdicts, and its figures."""
     about, rows = store.read(name) or (None, None)
     pictures = [*FIGURES.glob(f"{name}.png"), *FIGURES.glob(f"{name}-*.png")]
     return {
@@ -77,7 +76,6 @@ def _remark(name: str) -> str:
 
 
 def _size(name: str, queries: int, horizon_s: float, each: ClusterDemand) -> list[str]:
-    """Return the size of a scene, as worked out before any planner ran."""
     gpus = limited_gpus(queries, each)
     edge = max(1, queries // PER_EDGE_MACHINE)
     least, full = queries * each.least_gpus, queries * each.full_gpus

@@ -63,7 +63,7 @@ TOGETHER = {"headline": ("goodput", "cost"), "all": tuple(STUDIES)}
 
 
 def chosen(words: Sequence[str]) -> list[str]:
-    """Return the studies with the given names, figures or `TOGETHER`, in the order of `STUDIES`.
+    """Return the studies that names, figures or `TOGETHER` stand for, in the order of `STUDIES`.
 
     Raises InputError if there is no such study.
     """

@@ -1,4 +1,4 @@
-"""The tool ``compass-lab reproduce``: rerun the paper's figures, and compare with its claims."""
+"""The tool ``compass-lab reproduce``: reruns the paper's figures, and tests the paper's claims."""
 
 import argparse
 import sys
@@ -15,23 +15,23 @@ def add_parser(tools: Any) -> None:
     """Add the parser of this tool to the subparsers of ``compass-lab``."""
     parser = tools.add_parser(
         "reproduce",
-        help="rerun the paper's figures, and write a page that compares them with its claims",
-        description="Makes the runs of some or all of the paper's figures, on all cores, and "
-        "writes one page: our figure, the paper's claim, our number with its interval, and whether "
-        "they agree. Finished runs are kept in the directory and not repeated, so the command can "
-        "be stopped and started again. Exit status: 0, whatever the verdicts; 1 if a figure could "
-        "not be made; 2 for bad input.",
+        help="rerun the paper's figures, and test the paper's claims",
+        description="Reruns some or all figures of the paper on all cores, and writes a page that "
+        "shows, for each figure, our version, the paper's claims, our numbers with intervals, and "
+        "whether they agree. Finished runs are cached in the output directory, so an interrupted "
+        "command can be repeated to continue. Exit status: 0 if all figures were made, whatever "
+        "the verdicts; 1 if a figure could not be made; 2 for bad input.",
     )
     parser.add_argument(
-        "figures", nargs="+", metavar="FIGURE", help="numbers as in the paper, or all"
+        "figures", nargs="+", metavar="FIGURE", help="figure number in the paper, or all"
     )
     add_options(parser)
-    parser.add_argument("--out", type=Path, default=OUT, help=f"directory of the page ({OUT})")
+    parser.add_argument("--out", type=Path, default=OUT, help=f"output directory ({OUT})")
     parser.set_defaults(tool=reproduce)
 
 
 def reproduce(options: argparse.Namespace) -> int:
-    """Make the runs and the page; return the exit status."""
+    """Make the runs and write the page; return the exit status."""
     from lab.common.errors import InputError, choices, one_line
     from lab.run_cache.jobs import RunError, at_a_time, make
     from lab.runs.run_directory import write_aside

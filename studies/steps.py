@@ -1,6 +1,6 @@
 """The steps of a study, shared by ``python -m studies`` and ``compass-lab reproduce``.
 
-They read how much to run, make the runs, and judge the paper's claims by them.
+The steps are to read how much to run, to make the runs, and to judge the paper's claims by them.
 """
 
 from argparse import Namespace
@@ -22,7 +22,7 @@ from studies.registry import FIGURES, NAMES
 
 @dataclass(frozen=True)
 class Made:
-    """The runs of a study."""
+    """The results of a study's runs."""
 
     rows: Sequence[dict[str, Any]]  # one for each job; see `lab.run_cache.jobs.make`
     runs: int  # number of runs; jobs may share them
@@ -31,18 +31,18 @@ class Made:
 
     @property
     def frame(self) -> pl.DataFrame:
-        """The rows as a frame."""
+        """The rows as a data frame."""
         return frame(self.rows)
 
 
 def scale_of(options: Namespace) -> Scale:
-    """Return how much to run; raise InputError for an unknown planner."""
+    """Return how much to run, from the options; raise InputError for an unknown planner."""
     seeds = None if options.seeds is None else options.seeds[1]
     return Scale(options.quick, seeds, available(getattr(options, "planners", ())))
 
 
 def run(jobs: Sequence[Job], processes: int | None, cache: Path) -> Made:
-    """Make the runs that are not kept yet, in parallel processes, by default one for each core.
+    """Make the runs that are not cached yet, in parallel processes, by default one for each core.
 
     See `lab.run_cache.jobs.make` for errors.
     """
@@ -53,6 +53,6 @@ def run(jobs: Sequence[Job], processes: int | None, cache: Path) -> Made:
 
 
 def judged(name: str, rows: pl.DataFrame) -> list[Finding]:
-    """Return the verdicts of a study on the paper's claims; none if it tests none."""
+    """Return the verdicts of a study on the paper's claims; none if it tests no claims."""
     found = [FIGURES[number].findings(rows) for number, other in NAMES.items() if other == name]
     return found[0] if found else []

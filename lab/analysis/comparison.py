@@ -1,7 +1,7 @@
 """Compares planners on the same seeds by paired differences with intervals.
 
-All planners with a seed face the same queries, devices, links and random draws. Differences are
-taken seed by seed, which removes the variance between seeds.
+With the same seed, all planners get the same queries, devices, links and random draws. Differences
+are computed seed by seed, which removes the variance between seeds.
 """
 
 import math
@@ -51,18 +51,18 @@ ARGUMENTS = {"seed": "seeds", "planner": "planners", "experiment": "scenario"}
 
 @dataclass(frozen=True)
 class Comparison:
-    """A comparison of planners; its text shows the headline metrics.
+    """A comparison of planners; as text, it has the tables of the headline metrics.
 
     Args:
         scenario: name of the scenario.
         runs: one row per seed and planner, with all metrics of the summary.
         means: one row per metric and planner: the mean over seeds, with 95 % intervals by Student's
-            t (``low``, ``high``) and the bootstrap (``boot_low``, ``boot_high``), cut at the
-            metric's range.
-        differences: one row per metric and pair: the mean of ``planner`` minus ``other`` over the
-            ``n`` seeds where both have a value, with the same intervals; ``p`` of the paired
-            t-test; ``p_holm``, adjusted over pairs; and the geometric mean ``ratio`` if all values
-            are positive.
+            t (``low``, ``high``) and by the bootstrap (``boot_low``, ``boot_high``), which are cut
+            to the metric's range.
+        differences: one row per metric and pair of planners: the mean of ``planner`` minus
+            ``other`` over the ``n`` seeds on which both have a value, with the same intervals; the
+            p-value ``p`` of the paired t-test; ``p_holm``, which is ``p`` adjusted for the number
+            of pairs; and the geometric mean ``ratio`` if all values are positive.
     """
 
     scenario: str
@@ -80,7 +80,7 @@ class Comparison:
         return "\n".join(_tables(self, self._shown_and_others()[0]))
 
     def _shown_and_others(self) -> tuple[list[str], list[str]]:
-        """Return the metrics in the tables, and the others."""
+        """Return the names of the metrics in the tables, and of the others."""
         metrics = self.means["metric"].unique(maintain_order=True).to_list()
         shown = [metric.name for metric in HEADLINES if metric.name in metrics] or metrics
         return shown, [metric for metric in metrics if metric not in shown]
@@ -96,15 +96,15 @@ def compare(
     """Run planners in the same scenario with the same seeds, and return their comparison.
 
     Args:
-        planners: planners by name; or a list of planners, which are then named by their class and
-            by the parameters in which they differ.
+        planners: a mapping from names to planners, or a list; planners of a list are named by their
+            class and by the parameters in which they differ.
         scenario: name of the experiment that defines the scenario.
-        seeds: the seeds, or their number, counted from 0.
+        seeds: the seeds, or a number N, which stands for the seeds 0 to N - 1.
         overrides: further overrides of the configuration for every run.
-        run: makes a run from ``overrides`` and ``planner``, and returns an object with a
-            ``summary``; by default ``lab.runs.api.run``.
+        run: function that makes a run from ``overrides`` and ``planner``, and returns an object
+            with a ``summary``; by default ``lab.runs.api.run``.
 
-    Raises InputError if the input is wrong; its message is one sentence.
+    Raises InputError if an argument is wrong; its message is one sentence.
     """
     named = _named(planners)
     listed = _listed(seeds)
@@ -131,7 +131,7 @@ def compare(
 def from_runs(
     scenario: str, rows: Sequence[Mapping[str, Any]], metrics: Sequence[str] | None = None
 ) -> Comparison:
-    """Compare planners by summaries with ``seed`` and ``planner``; infinities count as missing."""
+    """Compare planners by the summaries of their runs; infinite values count as missing."""
     metrics = _metrics(rows) if metrics is None else list(metrics)
     planners = list(dict.fromkeys(row["planner"] for row in rows))
     seeds = list(dict.fromkeys(row["seed"] for row in rows))
@@ -169,7 +169,7 @@ def from_runs(
 
 
 def _pairs(metric: str, values: Mapping[str, np.ndarray]) -> Iterator[tuple[Any, ...]]:
-    """Yield a row of differences for each pair of planners."""
+    """Yield a row of the frame ``differences`` for each pair of planners."""
     pairs = list(combinations(values, 2))
     estimates, boots, ratios = [], [], []
     for one, other in pairs:
@@ -193,14 +193,14 @@ def _pairs(metric: str, values: Mapping[str, np.ndarray]) -> Iterator[tuple[Any,
 
 
 def _boot(values: np.ndarray, found: IntervalEstimate) -> tuple[float | None, float | None]:
-    """Return the bootstrap interval of a mean; it has no width if the t-interval has none."""
+    """Return the bootstrap interval of the mean, or the t-interval if that has no width."""
     if found.low is None or found.low == found.high:
         return found.low, found.high
     return bootstrap_interval(values)
 
 
 def _named(planners: Sequence[Planner] | Mapping[str, Planner]) -> dict[str, Planner]:
-    """Return checked planners by name; a list gets distinct names."""
+    """Check planners and return them by name; planners of a list get distinct names."""
     if isinstance(planners, str) or not isinstance(planners, Sequence | Mapping):
         raise InputError(f"planners={planners!r}: must be a list of planners, or planners by name")
     listed = list(planners.values() if isinstance(planners, Mapping) else planners)
@@ -219,7 +219,6 @@ def _named(planners: Sequence[Planner] | Mapping[str, Planner]) -> dict[str, Pla
 
 
 def _listed(seeds: int | Sequence[int]) -> list[int]:
-    """Return the checked list of seeds."""
     given: Any = seeds
     if _is_whole(given):
         given = range(given)
@@ -238,7 +237,7 @@ def _is_whole(value: object) -> bool:
 
 
 def _metrics(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the keys of summaries with a number in some run and text in none."""
+    """Return the keys whose values are all numbers or missing; these are the metrics."""
     keys = dict.fromkeys(key for row in rows for key in row if key not in ("seed", "planner"))
     headlines = {metric.name for metric in HEADLINES}
     return [
@@ -259,7 +258,6 @@ def _number(value: Any) -> float | None:
 
 
 def _tables(comparison: Comparison, shown: Sequence[str]) -> Iterator[str]:
-    """Yield the lines of the tables of some metrics."""
     means, differences = comparison.means, comparison.differences
     planners = comparison.runs["planner"].n_unique()
     seeds = comparison.runs["seed"].n_unique()
@@ -320,13 +318,13 @@ def _by_pair(differences: pl.DataFrame, metrics: Sequence[str]) -> Iterator[str]
 
 
 def _of(frame: pl.DataFrame, metrics: Sequence[str]) -> Iterator[tuple[Any, ...]]:
-    """Yield the rows of some metrics in the order of the metrics."""
+    """Yield the rows of a frame for the given metrics, one metric after the other."""
     for metric in metrics:
         yield from frame.filter(metric=metric).iter_rows()
 
 
 def _aligned(head: Sequence[str], rows: Sequence[Sequence[str]], names: int = 2) -> Iterator[str]:
-    """Yield the lines of a table; a first cell that repeats the one above is left out."""
+    """Yield the lines of a table with aligned columns; a repeated first cell is left blank."""
     widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
     before = ""
     for row in (head, ["-" * width for width in widths], *rows):

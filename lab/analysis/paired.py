@@ -1,4 +1,4 @@
-"""Ratios of a reference planner to others, paired over seeds, with intervals."""
+"""Ratios of a reference planner's metrics to those of other planners, paired by seed."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -52,13 +52,15 @@ class PairedMetric:
 def ratios(rows: pl.DataFrame, metric: PairedMetric, reference: str) -> pl.DataFrame:
     """Return how many times better the reference is than each other planner.
 
-    The ratio is the geometric mean over seeds, with Student's t-interval of the logarithm. Above 1,
-    the reference is better: it has more goodput or less cost. A seed counts if both values are
-    above 0. `rows`, of one scene, have ``planner``, ``seed`` and the metric.
+    The ratio is the geometric mean over seeds, with Student's t-interval of its logarithm. A ratio
+    above 1 means that the reference is better: it has more goodput or a lower cost. A seed counts
+    if both values are above 0. `rows` are runs of one scene, with ``planner``, ``seed`` and the
+    metric.
 
-    Each other planner has a row with the columns of `RATIOS`. ``p_holm`` is adjusted over planners.
-    ``sign`` is ``"≥"`` if on some seed the other's value is a lower bound or it served nobody,
-    ``"≤"`` if so for the reference, ``"?"`` if for both, else empty. ``n`` of ``of`` seeds count.
+    Each other planner has a row with the columns of `RATIOS`. ``p_holm`` is adjusted for the number
+    of planners. ``sign`` is ``"≥"`` if on some seed the other planner's value is only a lower bound
+    or it served no query, ``"≤"`` if that holds for the reference, ``"?"`` if it holds for both,
+    and else empty. ``n`` is the number of seeds that count, and ``of`` the number of all seeds.
     """
     bound = pl.lit(False) if metric.bound is None else pl.col(metric.bound)
     values = {
@@ -100,21 +102,21 @@ def ratios(rows: pl.DataFrame, metric: PairedMetric, reference: str) -> pl.DataF
 
 
 def explained(found: pl.DataFrame) -> Iterator[str]:
-    """Yield `EXPLAINED` and an empty line if any row of `ratios` has a sign or lacks a seed."""
+    """Yield `EXPLAINED` and an empty line if a ratio has a sign or does not use all seeds."""
     if not found.is_empty() and ((found["sign"] != "") | (found["n"] < found["of"])).any():
         yield EXPLAINED
         yield ""
 
 
 def counted(n: int, of: int) -> str:
-    """Return how many seeds count, and the total if that is more."""
+    """Return the number of seeds that count as text, such as ``8`` or ``8 of 10``."""
     return f"{n}" if n == of else f"{n} of {of}"
 
 
 def by_scene(
     rows: pl.DataFrame, metrics: Sequence[PairedMetric], reference: str, scene: Sequence[str]
 ) -> pl.DataFrame:
-    """Return `ratios` of each metric in each scene; the columns ``scene`` distinguish scenes."""
+    """Return `ratios` for each metric and scene; the columns `scene` identify a scene."""
     parts = []
     for key, part in rows.group_by(*scene, maintain_order=True):
         labels = [pl.lit(value).alias(name) for name, value in zip(scene, key, strict=True)]
@@ -123,21 +125,22 @@ def by_scene(
 
 
 def ratio_interval(ours: Floats, theirs: Floats) -> Interval:
-    """Return the geometric mean ratio, with interval, of paired values above 0 of shape (n,)."""
+    """Return the geometric mean of ours / theirs, shape (n,), all above 0, and its interval."""
     return as_ratio(estimate(np.log(ours / theirs), 1.0))
 
 
 def mean_interval(values: Floats, within: ValueRange = ANY) -> Interval:
-    """Return the mean, with interval, of values by seed of shape (n,); the interval is cut."""
+    """Return the mean of values, shape (n,), with its interval cut to the range `within`."""
     mean = estimate(values, within=within)
     return mean.mean, mean.low, mean.high
 
 
 def jackknifed(count: int, statistic: Callable[[Sequence[int]], float]) -> Interval:
-    """Return a statistic of seeds, given by index from 0, with its jackknife interval.
+    """Return the statistic of all seeds, numbered from 0, with its jackknife interval.
 
-    For n seeds, the pseudo-values are n T - (n - 1) T_i, where T_i leaves out seed i (Tukey 1958).
-    The interval is Student's t-interval of these.
+    For n seeds with the statistic T, the pseudo-values are n T - (n - 1) T_i, where T_i is the
+    statistic without seed i (Tukey 1958). The interval is around T, with the width of Student's
+    t-interval of the pseudo-values.
     """
     every = list(range(count))
     whole = statistic(every)

@@ -23,7 +23,7 @@ PER_LENGTH = ("application.latency_per", "output_length")
 
 
 def by_window(directory: Path) -> pl.DataFrame:
-    """Return goodput, deployed and active queries, and cost by window; 0 if no query lived."""
+    """Return goodput, active and deployed queries, and cost by window; 0 if no query lived."""
     sums = (
         scan(directory, "windows")
         .group_by("window")
@@ -57,7 +57,7 @@ def by_window(directory: Path) -> pl.DataFrame:
 
 
 def latency_ratios(runs: RunDirectories) -> dict[str, np.ndarray]:
-    """Return p95 latency over its bound for windows with both, by planner or a run's tiers."""
+    """Return windows' p95 latency divided by its bound, by planner, or by tier of one run."""
     ratio = (pl.col("latency_p95_s") / pl.col("slo_latency_s")).alias("ratio")
     frames = {
         name: scan(directory, "windows")
@@ -76,12 +76,12 @@ def latency_ratios(runs: RunDirectories) -> dict[str, np.ndarray]:
 
 
 def part_means(directory: Path) -> pl.DataFrame:
-    """Return mean times at each operator over completed requests, by part, in seconds."""
+    """Return mean seconds by operator and part of latency, over a run's completed requests."""
     return mean_parts(scan(directory, "operators"), scan(directory, "windows")).collect()
 
 
 def mean_parts(operators: pl.LazyFrame, windows: pl.LazyFrame) -> pl.LazyFrame:
-    """Return mean times at operators, in their order, over the windows' completed requests."""
+    """Return mean times by operator and part, over the completed requests in the windows."""
     weight = pl.col("completed")
     keys = ["query", "window"]
     return (
@@ -115,7 +115,7 @@ def per_output_length(directory: Path) -> bool:
 
 
 def plan_notation(directory: Path) -> str:
-    """Return a sentence on how plans of a run are written; empty if there are no knobs."""
+    """Return a sentence on how a run's plans are written; empty if there are no knobs."""
     operators = _configured(directory, "application.operators") or {}
     knobs = [knob for one in operators.values() for knob in one.get("knobs") or ()]
     if not knobs:
@@ -124,7 +124,6 @@ def plan_notation(directory: Path) -> str:
 
 
 def _configured(directory: Path, key: str) -> Any:
-    """Return the value of a key of a run's configuration, or None."""
     path = directory / CONFIG
     return OmegaConf.select(load_config(path), key) if path.is_file() else None
 
@@ -135,7 +134,7 @@ def at_once(sum_s: float, mean_s: float | None) -> bool:
 
 
 def response_times(directory: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Return the response times of served queries, and the censoring times of the others."""
+    """Return served queries' response times and the others' censoring times, in seconds."""
     frame = scan(directory, "queries").select("response_time_s", "censored_after_s").collect()
     served = frame["response_time_s"].drop_nulls().to_numpy()
     censored = frame.filter(pl.col("response_time_s").is_null())["censored_after_s"]
@@ -143,7 +142,7 @@ def response_times(directory: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def bill(directory: Path) -> tuple[float, float] | None:
-    """Return the attributed and the idle part of a finished run's bill in USD, or None."""
+    """Return the attributed and the idle cost of a finished run in USD; None if unknown."""
     if not (directory / SUMMARY).is_file():
         return None
     summary = read_summary(directory)
@@ -158,7 +157,7 @@ def events(directory: Path) -> list[tuple[str, float]]:
 
 
 def distribution(values: np.ndarray, left: float, right: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return the empirical distribution function between two points; infinite values count."""
+    """Return x and y of the empirical distribution function between `left` and `right`."""
     finite = np.sort(values[np.isfinite(values)])
     share = np.arange(1, len(finite) + 1) / len(values)
     if len(finite) > MOST_POINTS:

@@ -22,7 +22,7 @@ RunSettings = Mapping[str, Any]
 
 
 def read_settings(paths: Iterable[Path]) -> list[RunSettings]:
-    """Return the settings of configuration files by dotted key; InputError if one is invalid."""
+    """Return each file's values by dotted key; raise InputError if a file is invalid."""
     known: dict[str, RunSettings] = {}  # Files of one setting differ only in their seed.
     found = []
     for path in paths:
@@ -49,9 +49,10 @@ def _leaves(node: Mapping[str, Any], key: str) -> Iterator[tuple[str, Any]]:
 
 
 def swept_keys(settings: Sequence[RunSettings]) -> dict[str, list[str]]:
-    """Return the keys that distinguish settings, each with the keys that change along with it.
+    """Return the varied keys, each with the keys that always change together with it.
 
-    Of keys that change together, one is kept: the application's name, or a number, or a text.
+    Of keys that change together, one counts as the varied key: the application's name if it is
+    among them, or else a key with numbers, or else one with texts.
     """
     differing = _differing(settings)
     codes = {key: [repr(one.get(key)) for one in settings] for key in differing}
@@ -80,7 +81,7 @@ def is_numeric(values: Sequence[Any]) -> bool:
 
 
 def text_of(value: Any) -> str:
-    """Return a value as on the command line, without nulls in a list of mappings."""
+    """Return a value as written on the command line; nulls in mappings are left out."""
     if not isinstance(value, list | dict):
         return shown(value)
     parts = [
@@ -95,7 +96,8 @@ def text_of(value: Any) -> str:
 def short_texts(values: Sequence[Any], longest: int = 28) -> list[str]:
     """Return a short, unique label for each value of a key.
 
-    A long value is labelled by the kinds of its parts, or by its number if those are not unique.
+    The label of a long list has the ``kind`` of each entry. A label that would be too long, or not
+    unique, is replaced by a number such as ``#2``.
     """
     if is_numeric(values):
         brief = [f"{value:.6g}" for value in values]
@@ -114,7 +116,7 @@ def short_texts(values: Sequence[Any], longest: int = 28) -> list[str]:
 
 
 def short_keys(keys: Sequence[str]) -> list[str]:
-    """Return the last parts of keys, as many as are needed to distinguish them."""
+    """Shorten dotted keys to as many of their last parts as make the keys distinct."""
     for words in range(1, 1 + max((key.count(".") + 1 for key in keys), default=0)):
         short = [".".join(key.split(".")[-words - (key.split(".")[-1] in VAGUE) :]) for key in keys]
         if len(set(short)) == len(short):
@@ -123,7 +125,7 @@ def short_keys(keys: Sequence[str]) -> list[str]:
 
 
 def distinct_names(planners: Sequence[tuple[str, Mapping[str, Any]]]) -> list[str]:
-    """Return names from classes and differing parameters; keys of nested parameters are dotted."""
+    """Return a unique name for each planner: its class, and the parameters that differ."""
     named: list[str] = []
     for kind, parameters in planners:
         alike = [others for other, others in planners if other == kind]
@@ -149,7 +151,7 @@ def distinct_names(planners: Sequence[tuple[str, Mapping[str, Any]]]) -> list[st
 
 
 def planner_names(planners: Sequence[tuple[str, str, Mapping[str, Any]]]) -> list[str]:
-    """Return unique names of planners from their names, classes and parameters in summaries."""
+    """Return a unique name for each planner, from its name, class and parameters."""
     classes: dict[str, set[str]] = {}
     for name, kind, _ in planners:
         classes.setdefault(name, set()).add(kind)
@@ -163,14 +165,14 @@ def planner_names(planners: Sequence[tuple[str, str, Mapping[str, Any]]]) -> lis
 
 
 class _Bare(str):
-    """A name that is shown without quotes."""
+    """A text whose ``repr`` has no quotes."""
 
     def __repr__(self) -> str:
         return str(self)
 
 
 def _parameters(parameters: Mapping[str, Any], key: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield parameters by dotted key; for a part, its class and then its own parameters."""
+    """Yield parameters by dotted key; for a nested object, its class, then its parameters."""
     for name, value in parameters.items():
         part = _call(value) if isinstance(value, str) else None
         if part is None:
@@ -182,7 +184,7 @@ def _parameters(parameters: Mapping[str, Any], key: str = "") -> Iterator[tuple[
 
 
 def _call(text: str) -> ast.Call | None:
-    """Return the call in the text of an object, such as ``Watch(alpha=0.01)``, or None."""
+    """Parse a text such as ``Watch(alpha=0.01)`` as a call; return None if it is not one."""
     try:
         node = ast.parse(text, mode="eval").body
     except (SyntaxError, ValueError):
@@ -200,7 +202,7 @@ def _literal(node: ast.expr) -> Any:
 
 
 def _differing(settings: Sequence[RunSettings]) -> list[str]:
-    """Return the keys whose values differ; keys ``application.*`` within one application."""
+    """Return the keys that differ; ``application.*`` keys must differ within one application."""
     keys = dict.fromkeys(key for one in settings for key in one)
     of_name: dict[Any, list[RunSettings]] = {}
     for one in settings:

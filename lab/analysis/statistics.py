@@ -31,14 +31,15 @@ class IntervalEstimate:
 
 
 def estimate(values: Floats, scale: float = 0.0, within: ValueRange = ANY) -> IntervalEstimate:
-    """Return the mean of values with Student's t-interval and the p-value of a mean of 0.
+    """Return the mean of values with Student's t-interval and the p-value of a true mean of 0.
 
     The half-width is t(0.975, n - 1) s / sqrt(n) (Student 1908, "The probable error of a mean").
     For paired differences, this is the paired t-test. Values are finite and of shape (n,).
 
-    If values differ only by rounding, their interval has no width. Then p is 1 if they are 0, and
-    otherwise that of the sign test, 2^(1 - n). `scale` is the largest magnitude of the numbers that
-    they were computed from. The interval, but not mean and p, is cut at the ends of `within`.
+    If values differ only by rounding errors, the interval has no width. Then p is 1 if all values
+    are 0; otherwise p is that of the sign test, 2^(1 - n). `scale` is the largest magnitude of the
+    numbers that the values were computed from; it determines how large rounding errors can be. The
+    interval is cut to the range `within`; the mean and p are not.
     """
     n = len(values)
     if n == 0:
@@ -59,7 +60,7 @@ def estimate(values: Floats, scale: float = 0.0, within: ValueRange = ANY) -> In
 
 
 def as_ratio(log_ratio: IntervalEstimate) -> tuple[float | None, float | None, float | None]:
-    """Return the ratio with its interval, from an estimate of its logarithm."""
+    """Return a ratio and the ends of its interval, given an estimate of its logarithm."""
     with np.errstate(over="ignore"):
         middle, low, high = (
             None if each is None else float(np.exp(each))
@@ -74,19 +75,19 @@ def cut(low: float, high: float, within: ValueRange) -> ValueRange:
 
 
 def of_difference(within: ValueRange) -> ValueRange:
-    """Return the range of the difference of two values in a range."""
+    """Return the range of the difference between two values that lie in a range."""
     low, high = within
     return low - high, high - low
 
 
 @lru_cache
 def student_t(n: int, probability: float = (1 + CONFIDENCE) / 2) -> float:
-    """Return the quantile of Student's t for the mean of n values; nan below two."""
+    """Return the quantile of Student's t for the interval of n values' mean; nan for n < 2."""
     return float(stdtrit(n - 1, probability))
 
 
 def holm(ps: Sequence[float | None]) -> list[float | None]:
-    """Return p-values adjusted for multiple tests; None stays None and does not count.
+    """Return p-values adjusted for multiple tests; None stays None and is not a test.
 
     This is the step-down procedure of Holm (1979), "A simple sequentially rejective multiple test
     procedure".
@@ -103,8 +104,8 @@ def holm(ps: Sequence[float | None]) -> list[float | None]:
 def bootstrap_interval(values: Floats, confidence: float = CONFIDENCE) -> tuple[float, float]:
     """Return the percentile bootstrap interval of the mean of values.
 
-    It has 9,999 resamples (Efron and Tibshirani 1993, "An introduction to the bootstrap",
-    chapter 13). They come from a named random stream and depend only on n, so equal values give
+    It uses 9,999 resamples (Efron and Tibshirani 1993, "An introduction to the bootstrap", chapter
+    13). The resamples come from a named random stream and depend only on n, so equal values give
     equal intervals. The interval is too narrow for few values: with 3, 5 and 10 normal values, its
     coverage is 75, 85 and 91 %. Values are finite and of shape (n,), with n of at least 1.
     """

@@ -40,13 +40,14 @@ Sums = tuple[pl.DataFrame, pl.DataFrame]
 
 
 def totals(sweep: Sweep) -> Sums:
-    """Return sums over the queries of each window, and over the windows of each operator.
+    """Return two frames of sums: one row per run and window, and one row per run and operator.
 
-    Only finished runs count, because an unfinished run may have windows without operators.
-    Windows have their bounds and the seconds of queries that were active, deployed, with the SLO
-    met (``met_s``), or missed it; of latency, accuracy and cost, the first one missed counts
-    (``late_s``, ``inaccurate_s``, ``too_dear_s``). Operators have the ``completed`` requests, their
-    seconds by part, and their total latency (``latency_s``; null if latencies are per output
+    Unfinished runs are left out, because they may have windows without operators. The first frame
+    has the start and end of each window, and the seconds that queries were active, deployed, with
+    their SLO met (``met_s``) or with it missed. Missed seconds count for the first bound that was
+    missed, in the order latency, accuracy, cost (``late_s``, ``inaccurate_s``, ``too_dear_s``). The
+    second frame has the number of ``completed`` requests, their seconds at the operator in each
+    part of latency, and their total latency (``latency_s``; null if latencies are per output
     length). Raises InputError if a table cannot be read or does not match the other one.
     """
     names = sweep.finished["run"].to_list()
@@ -63,7 +64,7 @@ def totals(sweep: Sweep) -> Sums:
 
 
 def _of_run(sweep: Sweep, run: str, parts: Mapping[str, Mapping[str, list[Path]]]) -> Sums:
-    """Return the sums of one run, in the order of windows and of operators."""
+    """Return the two frames of one run, in the order of its windows and of its operators."""
     columns = {
         "windows": (*KEYS, *SERVED, *BOUNDS, *LIVED, *VERDICTS),
         "operators": (*KEYS, "operator", *MEANS),
@@ -90,7 +91,7 @@ def _of_run(sweep: Sweep, run: str, parts: Mapping[str, Mapping[str, list[Path]]
 
 
 def _by_window(windows: pl.LazyFrame) -> pl.LazyFrame:
-    """Return sums by window. A window without requests fails on no part of the SLO."""
+    """Return sums by window; a query without requests in a window misses no bound there."""
     met, *parts = (pl.col(name) for name in ("met", "latency_met", "accuracy_met", "cost_met"))
     verdicts, failed = [met], ~met & ~pl.col("repeated")
     for part in parts:
@@ -114,7 +115,7 @@ def _by_window(windows: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _by_operator(windows: pl.LazyFrame, operators: pl.LazyFrame) -> pl.LazyFrame:
-    """Return sums by operator, and the number of ``rows`` and of those whose window is missing."""
+    """Return sums by operator, with the number of ``rows`` and of rows without a window."""
     served = windows.filter(pl.col("completed") > 0).select(*KEYS, *SERVED)
     weight = pl.col("completed")
     return (
@@ -134,10 +135,9 @@ def _by_operator(windows: pl.LazyFrame, operators: pl.LazyFrame) -> pl.LazyFrame
 
 
 def _sum_ns(time_s: pl.Expr) -> pl.Expr:
-    """Return the sum of times in seconds as nanoseconds."""
     return (time_s * NS_PER_S).round().cast(pl.Int64).sum()
 
 
 def _in_s(sums: pl.DataFrame, names: Iterable[str]) -> pl.DataFrame:
-    """Convert sums in ns to s with numpy; polars multiplies by the reciprocal, which is inexact."""
+    """Convert sums from ns to s by numpy, because polars multiplies by an inexact reciprocal."""
     return sums.with_columns(pl.Series(name, sums[name].to_numpy() / NS_PER_S) for name in names)

@@ -40,7 +40,7 @@ TIERS_SCHEMA = {
 
 @dataclass(frozen=True)
 class Analysis:
-    """The frames of an analysed sweep; those by setting have the varied keys as columns."""
+    """The results of an analysed sweep; frames by setting have a column for each varied key."""
 
     sweep: Sweep
     comparisons: Mapping[str, Comparison]  # of the planners, by setting
@@ -63,19 +63,19 @@ class Analysis:
 
     @cached_property
     def goodput(self) -> pl.DataFrame:
-        """Mean goodput over ``n`` seeds with t-intervals, and active queries, by window."""
+        """Mean goodput with t-intervals, and active queries, by setting, planner and window."""
         return _with_keys(self.sweep, _goodput(self.alike_runs, self.sums[0]))
 
     @cached_property
     def time(self) -> pl.DataFrame:
-        """How the lifetime of queries was spent, as shares, by setting and planner."""
+        """Shares of the queries' lifetime by how it was spent, by setting and planner."""
         return _with_keys(self.sweep, _time(self.alike_runs, self.sums[0]))
 
     @cached_property
     def latency(self) -> pl.DataFrame:
-        """Mean seconds of a completed request by part, for each setting, planner and operator.
+        """Mean seconds of each part of latency, by setting, planner and operator.
 
-        ``latency_mean_s`` is that of the whole request; null if unknown.
+        ``latency_mean_s`` is the mean latency of the whole request; null if unknown.
         """
         return _with_keys(self.sweep, _latency(self.alike_runs, self.sums[1]))
 
@@ -83,8 +83,8 @@ class Analysis:
     def tiers(self) -> pl.DataFrame:
         """Share of time in which the SLO was met, by setting, class of service and planner.
 
-        These are means over ``n`` seeds of `alike_runs` with intervals; ``queries`` is the mean
-        number of queries. Only settings with several classes have rows.
+        The shares are means over the ``n`` seeds of `alike_runs`, with intervals; ``queries`` is
+        the mean number of queries. Settings with a single class have no rows.
         """
         parts = _parts(self.alike_runs, "setting")
         frames = {setting: _tiers(setting, part) for setting, part in parts.items()}
@@ -92,25 +92,25 @@ class Analysis:
 
     @property
     def seeds(self) -> int:
-        """The largest number of seeds that a planner finished in a setting."""
+        """The largest number of seeds that any planner finished in any setting."""
         counts = self.sweep.finished.group_by("setting", "planner").len()["len"]
         return max(counts, default=0)
 
     @property
     def alike_means(self) -> pl.DataFrame:
-        """The frame ``means`` over the seeds of ``alike``."""
+        """Means over the seeds that all planners of a setting finished."""
         frames = {setting: one.means for setting, one in self.alike.items()}
         return _gathered(self.sweep, frames, MEANS_SCHEMA)
 
     @property
     def alike_differences(self) -> pl.DataFrame:
-        """The frame ``differences`` over the seeds of ``alike``."""
+        """Differences over the seeds that all planners of a setting finished."""
         frames = {setting: one.differences for setting, one in self.alike.items()}
         return _gathered(self.sweep, frames, DIFFERENCES_SCHEMA)
 
 
 def analyse(sweep: Sweep) -> Analysis:
-    """Analyse a sweep; InputError if a table of windows or operators cannot be read."""
+    """Analyse a sweep; raise InputError if a table of windows or operators cannot be read."""
     runs = _by_planner(sweep.runs, sweep.finished.sort("seed", maintain_order=True))
     by_setting = _parts(runs, "setting")
     comparisons = {
@@ -150,7 +150,7 @@ def analyse(sweep: Sweep) -> Analysis:
 
 
 def against(differences: pl.DataFrame, reference: str) -> pl.DataFrame:
-    """Return the differences of a planner minus each other one, reversing rows where necessary."""
+    """Return the differences of one planner minus each other one; reversed pairs change sign."""
     ends = (("low", "high"), ("high", "low"))
     swapped = differences.filter(other=reference).with_columns(
         pl.col("other").alias("planner"),
@@ -170,7 +170,7 @@ def _parts(rows: pl.DataFrame, by: str) -> dict[Any, pl.DataFrame]:
 
 
 def _compared(sweep: Sweep, name: str, runs: pl.DataFrame) -> Comparison:
-    """Compare planners by each seed's mean over settings, which is null if any value is."""
+    """Compare planners by each seed's mean over settings; null if a setting has no value."""
     metrics = [metric.name for metric in REPORTED]
     rows = runs.group_by("planner", "seed", maintain_order=True).agg(
         pl.when(pl.col(name).null_count() == 0).then(pl.col(name).mean()).alias(name)
@@ -181,7 +181,7 @@ def _compared(sweep: Sweep, name: str, runs: pl.DataFrame) -> Comparison:
 
 
 def _by_key(sweep: Sweep, key: str, runs: pl.DataFrame) -> pl.DataFrame:
-    """Return means by the value of one key, over all values of the others."""
+    """Return planners' means for each value of a key, over all values of the other keys."""
     others = [other for other in sweep.keys if other != key]
     frames = []
     for value, part in _parts(runs, key).items():
@@ -193,12 +193,12 @@ def _by_key(sweep: Sweep, key: str, runs: pl.DataFrame) -> pl.DataFrame:
 
 
 def planners_of(sweep: Sweep) -> list[str]:
-    """Return the planners in the order of the sweep."""
+    """Return the names of a sweep's planners, in the order of its runs."""
     return list(sweep.runs["planner"].unique(maintain_order=True))
 
 
 def _common(runs: pl.DataFrame, *cell: str) -> pl.DataFrame:
-    """Return the runs of the cells, such as a setting and a seed, that every planner finished."""
+    """Return the runs of each combination of `cell` values that every planner finished."""
     planners = runs["planner"].n_unique()
     return runs.filter(pl.col("planner").n_unique().over(*cell) == planners)
 
@@ -206,7 +206,7 @@ def _common(runs: pl.DataFrame, *cell: str) -> pl.DataFrame:
 def _gathered(
     sweep: Sweep, frames: Mapping[str, pl.DataFrame], schema: Mapping[str, Any]
 ) -> pl.DataFrame:
-    """Return frames by setting as one frame."""
+    """Join frames that are given by setting into one frame with the column ``setting``."""
     named = [
         frame.select(pl.lit(setting).alias("setting"), pl.all())
         for setting, frame in frames.items()
@@ -228,13 +228,13 @@ def _with_keys(sweep: Sweep, frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _rows_of(runs: pl.DataFrame, frame: pl.DataFrame) -> pl.DataFrame:
-    """Return a frame's rows of some runs, in their order, with setting, planner and seed."""
+    """Return the rows of a frame for the given runs, with setting, planner and seed."""
     names = runs.select("run", "setting", "planner", "seed")
     return names.join(frame, on="run", maintain_order="left_right")
 
 
 def _by_planner(runs: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
-    """Sort rows by planner in the order of the runs; otherwise keep their order."""
+    """Sort rows by planner, in the order of planners in `runs`; the sort is stable."""
     order = {name: at for at, name in enumerate(runs["planner"].unique(maintain_order=True))}
     return rows.sort(
         pl.col("planner").replace_strict(order, return_dtype=pl.Int64), maintain_order=True
@@ -242,7 +242,7 @@ def _by_planner(runs: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _goodput(runs: pl.DataFrame, windows: pl.DataFrame) -> pl.DataFrame:
-    """Return means over seeds of goodput, window by window; a missing window counts as 0."""
+    """Return each window's mean goodput over seeds; it is 0 in a run without that window."""
     found = _rows_of(runs, windows)
     by = ["setting", "planner"]
     seeds = (
@@ -295,7 +295,6 @@ def _goodput(runs: pl.DataFrame, windows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _time(runs: pl.DataFrame, windows: pl.DataFrame) -> pl.DataFrame:
-    """Return how the lifetime of queries was spent, as shares."""
     totals_s = (
         _rows_of(runs, windows)
         .group_by("setting", "planner", maintain_order=True)
@@ -315,7 +314,6 @@ def _time(runs: pl.DataFrame, windows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _tiers(setting: str, runs: pl.DataFrame) -> pl.DataFrame:
-    """Return means by class of service and planner; no rows unless there are several classes."""
     known = [key for key in BY_TIER if key in runs.columns]
     rows = [
         {"planner": row["planner"], "seed": row["seed"]}
@@ -339,7 +337,6 @@ def _tiers(setting: str, runs: pl.DataFrame) -> pl.DataFrame:
 
 
 def _latency(runs: pl.DataFrame, operators: pl.DataFrame) -> pl.DataFrame:
-    """Return the mean time of a completed request at each operator, by part."""
     summed = (
         _rows_of(runs, operators)
         .group_by("setting", "planner", "operator", maintain_order=True)
@@ -358,7 +355,7 @@ def _latency(runs: pl.DataFrame, operators: pl.DataFrame) -> pl.DataFrame:
 
 
 def dominators(points: Sequence[Sequence[float]]) -> list[list[int]]:
-    """Return, for each point, the indices of the points that dominate it; less is better."""
+    """Return, for each point, the indices of points that dominate it; smaller is better."""
     return [
         [
             at
@@ -370,12 +367,12 @@ def dominators(points: Sequence[Sequence[float]]) -> list[list[int]]:
 
 
 def pareto(runs: pl.DataFrame) -> pl.DataFrame:
-    """Return goodput, cost and response time by setting and planner, and who dominates each.
+    """Return goodput, cost, response time and dominating planners by setting and planner.
 
-    Goodput and cost are means over seeds. The response time is the median over seeds of the runs'
-    medians; a run without one counts as infinite, and so the result may be null. ``dominated_by``
-    names planners that are no worse in all metrics and better in one. Planners that see the truth
-    dominate nobody, because they cannot be deployed.
+    Goodput and cost are means over seeds. The response time is the median over seeds of each run's
+    median; a run without a median counts as infinite, and an infinite result is null.
+    ``dominated_by`` names planners that are no worse in all three metrics and better in one.
+    Planners that see the truth dominate no planner, because they cannot be deployed.
     """
     rows = (
         runs.group_by("setting", "planner", "planner_sees_truth", maintain_order=True)
@@ -392,7 +389,6 @@ def pareto(runs: pl.DataFrame) -> pl.DataFrame:
 
 
 def _marked(rows: pl.DataFrame) -> pl.DataFrame:
-    """Add the columns on dominance among the planners of one setting."""
     rivals = rows.select(
         (-pl.col(aim.name) if aim.more_is_better else pl.col(aim.name)).fill_null(np.inf)
         for aim in CLAIMED

@@ -44,7 +44,7 @@ WITHOUT = {"run": pl.String, "status": pl.String, "reason": pl.String}
 
 @dataclass
 class Found:
-    """The runs found below a directory."""
+    """The runs, jobs without results and comparisons found below a directory."""
 
     # Summaries of runs with results, by directory.
     runs: dict[Path, dict[str, Any]] = field(default_factory=dict)
@@ -54,7 +54,7 @@ class Found:
 
 
 def find(directory: Path) -> Found:
-    """Return the runs at or below a run, a comparison or a sweep; InputError for none."""
+    """Find all runs at or below a directory; raise InputError if there are none."""
     if not directory.exists():
         raise InputError(f"DIR={directory}: {no_directory(directory)}")
     if not directory.is_dir():
@@ -70,7 +70,7 @@ def find(directory: Path) -> Found:
 
 
 def _visit(directory: Path, top: Path, found: Found, depth: int) -> None:
-    """Record a run, or else those in the directories below."""
+    """Record the run in a directory, or else the runs in its subdirectories."""
     has_summary = (directory / SUMMARY).is_file()
     if has_summary and (directory / "queries").is_dir():
         summary = _json(directory / SUMMARY)
@@ -111,7 +111,7 @@ def _visit(directory: Path, top: Path, found: Found, depth: int) -> None:
 
 
 def _expected(directory: Path, inside: Sequence[Path]) -> set[int]:
-    """Return the job numbers of a sweep, from ``jobs.yaml`` or else from numbered directories."""
+    """Return the numbers of a sweep's jobs, from ``jobs.yaml`` or else from directory names."""
     if (directory / JOBS).is_file():
         try:
             jobs = load((directory / JOBS).read_text(encoding="utf-8"), CSafeLoader)
@@ -125,7 +125,7 @@ def _expected(directory: Path, inside: Sequence[Path]) -> set[int]:
 
 
 def _why_none(directory: Path, found: Found) -> str:
-    """Return a clause on why a directory has no results, and which one may have been meant."""
+    """Return a clause on why a directory has no runs, and which directory to name instead."""
     for parent in directory.absolute().parents:
         if (parent / SUMMARY).is_file():
             return f"is within the run {parent}; name that run or its sweep"
@@ -138,7 +138,7 @@ def _why_none(directory: Path, found: Found) -> str:
 
 
 def _deeper(directory: Path, depth: int) -> Iterator[Path]:
-    """Yield directories of runs that are too deep to belong to one sweep, the latest first."""
+    """Yield directories with results that are nested too deeply, the latest ones first."""
     try:
         inside = sorted((path for path in directory.iterdir() if path.is_dir()), reverse=True)
     except OSError:
@@ -161,30 +161,31 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def _order(name: str, compared: list[str]) -> tuple[int, int, str]:
-    """Return a sort key: planners in the order of the comparison, job 10 after job 9."""
+    """Return a sort key for directories: compared planners in their order, jobs by number."""
     place = compared.index(name) if name in compared else len(compared)
     return place, int(name) if name.isdecimal() else -1, name
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """The runs of a sweep, or a single one.
+    """The runs of a sweep, or a single run, as frames.
 
-    Every frame has the columns ``run`` (its directory below that of the sweep), ``status``,
-    ``planner``, ``seed``, ``setting`` (in words), and one for each varied key.
+    Every frame has the columns ``run`` (the run's directory relative to that of the sweep),
+    ``status``, ``planner``, ``seed``, ``setting`` (as text), and one for each varied key.
 
     Args:
-        directory: the directory.
-        keys: the varied keys except seed and planner, each with the keys that changed along with
-            it.
+        directory: the directory that was read.
+        keys: the varied keys except seed and planner, each with the keys that always changed
+            together with it.
         fixed: values of the main keys of a scenario (`FIXED`) that are the same in all runs.
-        settings: one row per ``setting``, with its keys and a ``short`` name, in order.
+        settings: one row per ``setting``, with the values of its keys and a ``short`` name; sorted.
         runs: one row per run, with all values of its summary. ``finished`` is true if the run
-            reached its horizon; only these runs are compared. They include those with status
-            ``failed``, in which the planner raised at every call.
-        without: jobs without results: ``run``, ``status`` (``failed`` or ``missing``), ``reason``.
-        compared: directories of comparisons, whose runs share a parent.
-        per_length: runs whose windows have latencies per output length.
+            reached its horizon; only finished runs are compared. A finished run has the status
+            ``failed`` if its planner raised exceptions and deployed nothing.
+        without: one row per job without results: ``run``, ``status`` (``failed`` or ``missing``)
+            and ``reason``.
+        compared: directories of comparisons; each contains one run per planner.
+        per_length: names of the runs whose windows have latencies per output length.
     """
 
     directory: Path
@@ -217,7 +218,7 @@ class Sweep:
         return self.scan("operators")
 
     def scan(self, table: str) -> pl.LazyFrame:
-        """Return a table of all runs; InputError if there is no such table."""
+        """Return a table of all runs; raise InputError if there is no table of that name."""
         _check_table(table)
         names = self.runs.select(*NAMES, *self.keys)
         columns = {name: names.schema[name] for name in names.columns}
@@ -240,7 +241,7 @@ class Sweep:
         )
 
     def count(self, table: str) -> int:
-        """Return the number of rows of a table of all runs; InputError if it cannot be read."""
+        """Return a table's number of rows in all runs; raise InputError if it is unreadable."""
         _check_table(table)
         paths = [path for several in self.parts(table).values() for path in several]
         try:
@@ -249,7 +250,7 @@ class Sweep:
             raise InputError(unreadable(self, [table], None, error)) from None
 
     def parts(self, table: str, runs: Iterable[str] | None = None) -> dict[str, list[Path]]:
-        """Return the part files of a table by run, for the runs that have any."""
+        """Return the files of a table by run; runs without such files are left out."""
         found = {
             run: sorted((self.directory / run / table).glob("part-*.parquet"))
             for run in (self.runs["run"] if runs is None else runs)
@@ -258,7 +259,7 @@ class Sweep:
 
     @cached_property
     def finished(self) -> pl.DataFrame:
-        """The runs that reached their horizon, the last one for each setting, planner and seed."""
+        """The finished runs; of several with equal setting, planner and seed, only the last."""
         return self.runs.filter("finished").unique(
             ["setting", "planner", "seed"], keep="last", maintain_order=True
         )
@@ -267,7 +268,7 @@ class Sweep:
 def unreadable(
     sweep: Sweep, tables: Iterable[str], runs: Iterable[str] | None, error: Exception
 ) -> str:
-    """Name the first part file of some (None: all) runs that cannot be read, or quote polars."""
+    """Return a message that names the first unreadable file of the runs, or quotes the error."""
     chosen = None if runs is None else list(runs)
     for table in tables:
         for run, paths in sweep.parts(table, chosen).items():
@@ -289,7 +290,7 @@ def unreadable(
 
 
 def rerun_hint(run: str) -> str:
-    """Return a clause on how to repeat a damaged run."""
+    """Return a clause that says how to repeat a damaged run."""
     return "repeat the run" if run == "." else f"delete {run}, and resume=true repeats it"
 
 
@@ -299,7 +300,7 @@ def _check_table(table: str) -> None:
 
 
 def read_sweep(directory: str | PathLike[str]) -> Sweep:
-    """Read the directory of a run, a comparison or a sweep; InputError if it has no runs."""
+    """Read the directory of a run, comparison or sweep; raise InputError if it has no runs."""
     top = Path(directory)
     found = find(top)
     summaries = list(found.runs.values())
@@ -348,7 +349,6 @@ def _runs(
     planners: Sequence[str],
     columns: Mapping[str, pl.Series],
 ) -> pl.DataFrame:
-    """Return one row per run."""
     texts = {key: series.cast(pl.String).to_list() for key, series in columns.items()}
     settings = [
         ", ".join(f"{key}={values[at]}" for key, values in texts.items())
@@ -374,7 +374,7 @@ def _runs(
 
 
 def _column(key: str, values: list[Any]) -> pl.Series:
-    """Return values as numbers or booleans if all known ones are, else as texts or JSON."""
+    """Return values as a numeric or boolean column if possible, else as texts or JSON."""
     known = [value for value in values if value is not None]
     kind: Any = pl.String
     if known and all(isinstance(value, bool) for value in known):
@@ -391,7 +391,7 @@ def _column(key: str, values: list[Any]) -> pl.Series:
 
 
 def _settings(runs: pl.DataFrame, columns: Mapping[str, pl.Series]) -> pl.DataFrame:
-    """Return one row per setting, with its keys and a short name, numbers in ascending order."""
+    """Return one row per setting; rows are sorted by their keys, numbers in ascending order."""
     rows = runs.select("setting", *columns).unique("setting", keep="first", maintain_order=True)
     order, labels = [], []
     for key in columns:

@@ -27,7 +27,7 @@ LEAST_S = 0.5
 
 
 def check_planner(options: argparse.Namespace) -> int:
-    """Check a planner; print one sentence on the first fault, or that there is none."""
+    """Check that a planner keeps its contract; print the first violation, if any."""
     for pair in options.parameters:
         if "=" not in pair:
             raise InputError(f"{pair}: not a parameter; write KEY=VALUE")
@@ -50,7 +50,7 @@ def check_planner(options: argparse.Namespace) -> int:
 
 
 def agree(options: argparse.Namespace) -> int:
-    """Compare a data plane, by default blocks, with the reference under each planner."""
+    """Compare a data plane, ``blocks`` by default, with the reference under each planner."""
     overrides = overrides_of(options)
     if not {"data_plane", "data_plane._target_"} & set(map(key_of, overrides)):
         overrides = ["data_plane=blocks", *overrides]
@@ -83,7 +83,6 @@ def agree(options: argparse.Namespace) -> int:
 
 
 def _show_difference(difference: Difference, planner: str, name: str) -> None:
-    """Print a difference as one sentence and as a table."""
     column, values = next(iter(difference.values.items()))
     print(
         f"compass-lab: planner {planner}: by {difference.by_s:g} s, the data planes differ in "

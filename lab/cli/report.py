@@ -65,7 +65,7 @@ def report(options: argparse.Namespace) -> int:
 
 
 def _only_group(sweep: Sweep) -> Path | None:
-    """Return the directory of a single run or a single comparison; None for a sweep."""
+    """Return the directory of the only run or comparison; None for a sweep with several."""
     runs = [sweep.directory / str(run) for run in sweep.runs["run"]]
     if len(runs) == 1 and not sweep.compared:
         return runs[0]
@@ -75,7 +75,7 @@ def _only_group(sweep: Sweep) -> Path | None:
 
 
 def _jobs_without(sweep: Sweep, group: Path) -> Iterator[str]:
-    """Yield sentences on the failed and missing jobs of a sweep in which one job has results."""
+    """Yield sentences on the failed and missing jobs of a sweep with one successful job."""
     own = group.relative_to(sweep.directory)
     others = [
         row for row in sweep.without.rows() if own not in (Path(row[0]), *Path(row[0]).parents)

@@ -1,4 +1,4 @@
-"""The runs of ``compass-sim``: compose, simulate every planner with one seed, report."""
+"""Runs ``compass-sim``: composes a configuration, simulates its planners, prints results."""
 
 import sys
 import traceback
@@ -112,7 +112,7 @@ def run() -> int:
 
 
 def _options_first(words: Sequence[str]) -> list[str]:
-    """Return the words of a command line with the overrides last, as Hydra's parser requires."""
+    """Move overrides behind the options, because Hydra's parser requires that order."""
     overrides = [
         before not in DIRECTORY_OPTIONS
         and not word.startswith("-")
@@ -123,7 +123,7 @@ def _options_first(words: Sequence[str]) -> list[str]:
 
 
 def job(config: Any) -> int:
-    """Run one job of Hydra, a single run or one of a sweep; return its exit status."""
+    """Run a single run, or one job of a sweep, for Hydra; return its exit status."""
     hydra = HydraConfig.get()
     directory = Path(hydra.runtime.output_dir)
     overrides = OmegaConf.to_container(hydra.overrides.task, resolve=False)
@@ -137,7 +137,7 @@ def job(config: Any) -> int:
 
 
 def attempt(config: Any, overrides: list[str], directory: Path, label: str = "") -> int:
-    """Simulate, print the reason for a failure in one sentence, and return the exit status."""
+    """Simulate, report a failure in one sentence, and return the exit status."""
     taken = False
     # A job waits for the lock, because the job of a killed sweep ends soon. A single run does not.
     busy = "" if label else f"hydra.run.dir={directory}: {UNDER_WAY}"
@@ -165,7 +165,7 @@ def attempt(config: Any, overrides: list[str], directory: Path, label: str = "")
 
 @single_threaded()
 def simulate_all(config: Any, overrides: list[str], directory: Path, label: str = "") -> str:
-    """Simulate every planner and print results, each line after a label; return failures."""
+    """Simulate every planner, print results preceded by the label, and return failures."""
     setup = set_up(config, overrides)
     for sentence in preflight.warnings(setup):
         console.warn(f"{label}{sentence}{' (shown once per sweep)' if label else ''}")
@@ -226,7 +226,7 @@ def simulate_all(config: Any, overrides: list[str], directory: Path, label: str 
 
 
 def simulate_one(setup: Any, name: str, place: Path, note: Any) -> str:
-    """Simulate or resume one planner in its directory `place`; return why it stopped early."""
+    """Simulate or resume one planner in directory `place`; return why it ended early."""
     checkpoint = Checkpoint(place, setup.resume)
     try:
         if setup.resume:
@@ -255,13 +255,13 @@ def draw(directory: Path, planners: list[str], alone: bool) -> None:
 
 
 def _shown(directory: Path) -> Path:
-    """Return a path as the user would type it here."""
+    """Return a path relative to the current directory, if it lies below that."""
     here = Path.cwd()
     return directory.relative_to(here) if directory.is_relative_to(here) else directory
 
 
 def _interrupted(sweep: Path | None, job_directory: Path | None) -> str:
-    """Return a sentence on where the results of an interrupted command are, and what is missing."""
+    """Return a sentence on where an interrupted command left results, and what is missing."""
     if job_directory is None or not (job_directory / SUMMARY).is_file():
         _drop_if_empty(job_directory)
     missing = never_ran(job_directory) if job_directory is not None else ""
@@ -276,7 +276,7 @@ def _interrupted(sweep: Path | None, job_directory: Path | None) -> str:
 
 
 def _drop_if_empty(directory: Path | None) -> None:
-    """Delete an empty directory below the current one, and parents that become empty."""
+    """Delete an empty directory, then its empty parents, up to the current directory."""
     here = Path.cwd()
     while directory is not None and directory.is_dir() and here in directory.absolute().parents:
         try:
@@ -287,7 +287,7 @@ def _drop_if_empty(directory: Path | None) -> None:
 
 
 def _sweep_status(directory: Path, statuses: Mapping[int, int | None]) -> int:
-    """Print how many jobs of a sweep failed, and return its exit status."""
+    """Print which jobs of a sweep failed, and return the sweep's exit status."""
     say(f"results: {_shown(directory.absolute())}")
     failed = sorted(number for number, status in statuses.items() if status != OK)
     if not failed:

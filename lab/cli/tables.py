@@ -32,7 +32,7 @@ ERROR_COLUMNS = ("target", "group", "scheme", "n", "refused", *PERCENTS, "worst_
 
 
 def tables(options: argparse.Namespace) -> int:
-    """List the tables, or print or write one of them."""
+    """List the tables of the hardware models, or print or write one of them."""
     if options.name is None and options.csv is not None:
         raise InputError(f"--csv={options.csv}: name the table to write")
     if options.name is None:
@@ -104,7 +104,7 @@ def import_(options: argparse.Namespace) -> int:
 
 
 def fit(options: argparse.Namespace) -> int:
-    """Repeat fits, write coefficients and errors, and print the errors."""
+    """Repeat fits of hardware models, write coefficients and errors, and print the errors."""
     from hardware_models.fits.registry import write_fits
 
     directory = options.out or Path(str(files("hardware_models") / "data"))
@@ -215,7 +215,7 @@ def _report(done: Validation, options: argparse.Namespace) -> None:
 
 
 def _show_errors(errors: pl.DataFrame, title: str) -> None:
-    """Print errors, one row per group, percentages to one digit."""
+    """Print a table of errors, one row per group; percentages have one decimal."""
     names = [name for name in ERROR_COLUMNS if name in errors.columns]
     rows = [
         ["" if value is None else _PRINTED.get(name, str)(value) for name, value in row.items()]

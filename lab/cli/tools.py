@@ -55,7 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parsed(words: list[str]) -> argparse.Namespace:
-    """Return the options; unlike argparse, allow overrides between and after other options."""
+    """Parse a command line; overrides may stand between and after other options."""
     made = parser()
     options, left = made.parse_known_args(words)
     if left:
@@ -66,7 +66,7 @@ def _parsed(words: list[str]) -> argparse.Namespace:
 
 
 class ArgumentParser(argparse.ArgumentParser):
-    """A parser that reports errors in one sentence; also the class of the tools' parsers."""
+    """A parser that reports errors in one sentence; tools' parsers have this class too."""
 
     def error(self, message: str) -> NoReturn:
         """Print the message and exit with status 2."""
@@ -95,7 +95,7 @@ def parser() -> ArgumentParser:
 
 
 def _add(tools: Any, name: str, place: str, help: str, description: str = "") -> ArgumentParser:
-    """Add the parser of a tool, whose function is ``module.function`` of this package."""
+    """Add a tool's parser; `place` names the function that runs it, as ``module.function``."""
     made: ArgumentParser = tools.add_parser(name, help=help, description=description or None)
     made.set_defaults(tool=partial(_call, place))
     return made
@@ -360,7 +360,7 @@ def _add_what_if(tools: Any) -> None:
 
 
 def _add_overrides(tool: ArgumentParser, example: str = "") -> None:
-    """Add the arguments for overrides and a directory of files; `example` ends their help."""
+    """Add arguments for overrides and a configuration directory; `example` extends the help."""
     words = f"overrides as for compass-sim{example}"
     tool.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help=words)
     words = "directory of your own configuration files, such as DIR/experiment/mine.yaml"
@@ -390,7 +390,7 @@ def _list_options(_: argparse.Namespace) -> int:
 
 
 def _add_reproduce(tools: Any) -> None:
-    """Add the tool that reproduces the paper's figures, which only a checkout has."""
+    """Add the tool ``reproduce``, which works only in a checkout of the project."""
     if find_spec("studies") is not None:
         import_module("studies.reproduce_tool").add_parser(tools)
         return

@@ -64,7 +64,7 @@ MOST_PRINTED = 20
 
 
 def capacity(options: argparse.Namespace) -> int:
-    """Search the cheapest machines and print the answer; return the exit status."""
+    """Search for the cheapest machines, print the answer, and return the exit status."""
     overrides = overrides_of(options)
     check_seedless([*overrides, *options.vary])
     check_metric(options.metric)
@@ -146,7 +146,7 @@ def capacity(options: argparse.Namespace) -> int:
 
 
 def _advice(tried: list[Tried], sign: float, counts: Collection[str]) -> str:
-    """Return what to ask next if nothing is shown to suffice."""
+    """Return advice on what to try next if no combination was shown to reach the target."""
     top, advice = best(tried, counts), []
     if isfinite(top.mean):
         settings = in_words(top.candidate.settings)
@@ -161,7 +161,7 @@ def _advice(tried: list[Tried], sign: float, counts: Collection[str]) -> str:
 
 
 def _bounds_in_words(options: argparse.Namespace) -> str:
-    """Return a name for the bounds of a mean, with their confidence."""
+    """Return a text that names the bounds of a mean and their confidence."""
     wrong = 100 * (1 - bound_confidence(options.confidence, options.seeds))
     return f"one-sided {100 - float(f'{wrong:.2g}'):.6g} % bounds"
 
@@ -207,7 +207,6 @@ def _draw_tried(
     options: argparse.Namespace,
     path: Path,
 ) -> None:
-    """Draw the simulated combinations by price."""
     from lab.reporting.plotting import canvas as figures
 
     figure, panels = figures.canvas(1, 1, 3.9)
@@ -239,7 +238,7 @@ def _draw_tried(
 
 
 def sensitivity(options: argparse.Namespace) -> int:
-    """Simulate all settings, rank and print their effects; return the exit status."""
+    """Simulate all settings, print their effects by rank, and return the exit status."""
     overrides, metric = overrides_of(options), str(options.metric)
     check_seedless(overrides)
     check_metric(metric)
@@ -292,7 +291,7 @@ def sensitivity(options: argparse.Namespace) -> int:
 def _shared(
     runs: Runs, base: DictConfig, keys: list[Varied], against: str | None, strict: bool
 ) -> list[Varied]:
-    """Return the keys that the other planner also has; if not `strict`, print those it lacks."""
+    """Return the keys that the other planner has, and print the others; `strict` returns all."""
     if against is None:
         return keys
     theirs = runs.check((against,))
@@ -314,7 +313,7 @@ def _values_to_try(
     against: tuple[str, ...],
     strict: bool,
 ) -> list[tuple[str, str]]:
-    """Return values to simulate by key; print those left out: the base's, or if lax, wrong ones."""
+    """Return keys and values that differ from the base; if `strict`, raise for bad ones."""
     found = []
     for key, value in [(each.key, value) for each in keys for value in each.values]:
         setting = f"{key}={value}"
@@ -351,7 +350,6 @@ def _effect_row(effect: Effect, planner: str) -> dict[str, Any]:
 
 
 def _number(text: str) -> float:
-    """Return a value as a number; other texts are infinite."""
     try:
         return float(text)
     except ValueError:

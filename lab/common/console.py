@@ -31,9 +31,9 @@ Item = TypeVar("Item")
 
 
 def console(pipe_width: int = PIPE_WIDTH) -> Console:
-    """Return a console on standard output, without Rich's markup, because names may look like it.
+    """Return a console on standard output that prints text as it is, without Rich's markup.
 
-    If the output is not a terminal, it is `pipe_width` columns wide.
+    If the output is not a terminal, lines are `pipe_width` characters wide.
     """
     literal: dict[str, Any] = {"file": sys.stdout, "markup": False, "emoji": False}
     if sys.stdout.isatty():
@@ -48,12 +48,12 @@ def console(pipe_width: int = PIPE_WIDTH) -> Console:
 
 
 def warn(sentence: str) -> None:
-    """Print a warning, one sentence."""
+    """Print a warning of one sentence to standard error."""
     print(f"{WARNING}{sentence}", file=sys.stderr)
 
 
 def complain(sentence: str) -> None:
-    """Print an error, one sentence."""
+    """Print an error of one sentence to standard error."""
     print(f"compass-sim: {sentence}", file=sys.stderr)
 
 
@@ -85,7 +85,7 @@ def live_progress(planner: str, horizon_s: float) -> Iterator[Callable[[float], 
 
 @contextmanager
 def sweep_progress(runs: int | None = None) -> Iterator[Callable[[str, str], None]]:
-    """Show a progress bar over runs; yield a function that prints a run's stdout and stderr."""
+    """Show a progress bar of runs; yield a function that prints the output of a run."""
     screen, out, err = console(), sys.stdout, sys.stderr
     if not screen.is_terminal:
 
@@ -118,7 +118,7 @@ def sweep_progress(runs: int | None = None) -> Iterator[Callable[[str, str], Non
 
 
 def composing(each: Sequence[Item]) -> Iterable[Item]:
-    """Iterate over items to compose, with a progress bar on standard error if there are many."""
+    """Iterate over items; show a progress bar on standard error if there are many."""
     screen = Console(stderr=True)
     hidden = not screen.is_terminal or len(each) <= FEW
     return track(each, "composing", console=screen, transient=True, disable=hidden)
@@ -129,7 +129,7 @@ def _number(value: float | None, digits: int = 2) -> str:
 
 
 def _rows(one: Report) -> dict[str, str]:
-    """Return the cells of a summary by row label."""
+    """Return the cells of one planner's column in the result table, by row label."""
     met = one["slo_met_fraction"]
     unfinished = {key: one[key] for key in ("unserved", "dropped", "shed", "lost", "in_flight")}
     return {
@@ -159,9 +159,10 @@ def _rows(one: Report) -> dict[str, str]:
 
 
 def show_table(summaries: Sequence[Report], title: str, every_row: bool = False) -> None:
-    """Print summaries as a table with a column per planner; the title heads the row labels.
+    """Print summaries as a table with a column per planner; `title` heads the first column.
 
-    Without `every_row`, `DETAILS` and counts that are zero for every planner are left out.
+    Without `every_row`, the rows in `DETAILS` and rows that are zero for every planner are left
+    out.
     """
     table = Table()
     table.add_column(title, overflow="fold")

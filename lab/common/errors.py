@@ -15,7 +15,7 @@ class InputError(ValueError):
 
 
 def choices(name: str, known: Iterable[str]) -> str:
-    """Return the known names as a clause, with the most similar one."""
+    """Return a clause that lists the known names and suggests the most similar one."""
     names = list(known)
     return f"choose one of {', '.join(names)}{did_you_mean(name, names)}"
 
@@ -27,7 +27,7 @@ def check_png(option: str, path: Path) -> None:
 
 
 def no_directory(path: Path) -> str:
-    """Return the message for a missing directory, with a similar one if there is any."""
+    """Return the message for a missing directory; it suggests one with a similar name."""
     missing = path
     while missing.parent != missing and not missing.parent.exists():
         missing = missing.parent
@@ -49,7 +49,7 @@ def one_line(error: object) -> str:
 
 
 def why_not(error: OSError) -> str:
-    """Return why a file cannot be read or written, and which one if that is known."""
+    """Return the reason of an OSError, with the file's name if that is known."""
     reason = error.strerror or one_line(error)
     return f"{reason}: {error.filename}" if error.filename else reason
 
@@ -62,7 +62,7 @@ def shown(value: object) -> str:
 
 
 def raised_by(error: BaseException, packages: tuple[str, ...]) -> bool:
-    """Return whether an exception's class is of one of these packages, or their code raised it."""
+    """Return whether an exception was defined or raised by one of the given packages."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next

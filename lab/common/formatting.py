@@ -5,7 +5,7 @@ from math import isinf, isnan
 
 
 def number(value: float | None, digits: int = 3, missing: str = "-") -> str:
-    """Return a number with so many significant digits, or rounded to whole if it is larger."""
+    """Return a number with `digits` significant digits, or without decimals if it is larger."""
     if value is None or isnan(value):
         return missing
     if isinf(value):
@@ -16,12 +16,12 @@ def number(value: float | None, digits: int = 3, missing: str = "-") -> str:
 
 
 def count(things: int, one: str, several: str = "") -> str:
-    """Return a number and its noun; the plural ends in s by default."""
+    """Return a number with its noun, in singular or plural; the default plural adds an s."""
     return f"{things:,} {one if things == 1 else several or f'{one}s'}"
 
 
 def interval(low: float | None, high: float | None, digits: int = 3, missing: str = "") -> str:
-    """Return an interval in brackets, its ends formatted by `number`."""
+    """Return an interval in brackets; `number` formats its ends."""
     if low is None or high is None:
         return missing
     return f"[{number(low, digits)}, {number(high, digits)}]"

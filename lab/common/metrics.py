@@ -28,7 +28,7 @@ class Metric:
 
     @property
     def title(self) -> str:
-        """The label and the unit."""
+        """The label, followed by the unit in brackets if there is one."""
         label = self.label or self.name.replace("_", " ")
         return f"{label} ({self.unit})" if self.unit else label
 
@@ -137,7 +137,7 @@ BY_TIER = {f"{metric.name}_by_tier": metric.name for metric in METRICS.values() 
 
 
 def range_of(name: str) -> ValueRange:
-    """Return the range of a metric, also one of a class of service; `ANY` if it is unknown."""
+    """Return the range of a metric, or of its values in one class of service; `ANY` if unknown."""
     metric = METRICS.get(metric_and_tier(name)[0])
     return ANY if metric is None else metric.range
 
@@ -154,7 +154,7 @@ def metric_and_tier(name: str) -> tuple[str, str]:
 
 
 def by_tier(summary: Mapping[str, Any]) -> dict[str, float | None]:
-    """Return the values for single classes of service by name; older summaries have none."""
+    """Return a summary's values for classes of service, by names as `of_tier` makes them."""
     return {
         of_tier(metric, str(tier)): value
         for key, metric in BY_TIER.items()

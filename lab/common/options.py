@@ -22,7 +22,7 @@ def in_folders(group: str) -> list[str]:
 
 
 def listing(*, folders: bool = False) -> str:
-    """Return the groups and their options, one line per group; list or count subfolders."""
+    """Return a line per group with its options; with `folders`, also those in subfolders."""
     lines = []
     for group, names in groups().items():
         inside = in_folders(group)
@@ -38,7 +38,6 @@ def _is_folder(entry: Traversable) -> bool:
 
 
 def _names(folder: Traversable) -> Iterator[str]:
-    """Yield the options directly in a folder."""
     return (
         entry.name.removesuffix(".yaml")
         for entry in folder.iterdir()

@@ -1,4 +1,4 @@
-"""A wall-clock limit for a run, so that a planner that never returns does not block it."""
+"""A wall-clock limit for a run, which also ends a planner that never returns."""
 
 import signal
 import threading
@@ -19,7 +19,7 @@ class WallLimitError(Exception):
 
 
 class TimeUp(BaseException):
-    """Ends a run. It is no Exception, because the world catches Exceptions of planners."""
+    """Ends a run; it is a BaseException, because the simulator catches planners' Exceptions."""
 
 
 def check_limit(limit_s: float | None) -> None:
@@ -35,14 +35,14 @@ def check_limit(limit_s: float | None) -> None:
 
 
 class WallLimit:
-    """A limit in wall-clock seconds from its creation; None for no limit."""
+    """A limit in wall-clock seconds from the object's creation; None for no limit."""
 
     def __init__(self, limit_s: float | None) -> None:
         self._end_s = None if limit_s is None else perf_counter() + limit_s
 
     @contextmanager
     def enforced(self) -> Iterator[None]:
-        """Raise `TimeUp` in the body when the time is up, between two Python instructions."""
+        """Raise `TimeUp` in the ``with`` body, between two instructions, at the limit."""
         if self._end_s is None:
             yield
             return

@@ -31,7 +31,7 @@ COLLECTIONS: Mapping[Any, str] = {
 
 
 def unit_of(key: str) -> str:
-    """Return the unit of a key's values, from the ending of its name; empty without one."""
+    """Return the unit of a key's values, from the ending of its name; empty if unknown."""
     for ending, unit in UNITS:
         if found := re.search(rf"(?:_|\.|^){ending}$", key):
             return found.expand(unit)
@@ -39,7 +39,7 @@ def unit_of(key: str) -> str:
 
 
 def type_at(model: type, path: Sequence[str]) -> Any:
-    """Return the type declared at a path of names and list indices of a dataclass, or Any."""
+    """Return the declared type at a path of names and indices in a dataclass, or Any."""
     hint: Any = model
     for name in path:
         if is_dataclass(hint):
@@ -52,7 +52,7 @@ def type_at(model: type, path: Sequence[str]) -> Any:
 
 
 def allowed(hint: Any, key: str) -> str:
-    """Return the allowed values of a key of a type in words, with the unit."""
+    """Return the allowed values of a key in words, with the unit; `hint` is the key's type."""
     words, unit = in_words(hint), unit_of(key)
     return f"{words}, in {unit}" if unit and "number" in words else words
 

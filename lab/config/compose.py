@@ -64,7 +64,7 @@ class Setup:
         return self.config.planner.get("_target_") is not None
 
     def config_of(self, planner: str) -> DictConfig:
-        """Return the configuration for one of the planners alone."""
+        """Return the configuration of a run with only the given planner."""
         if self.alone:
             return self.config
         config = self.config.copy()
@@ -84,7 +84,7 @@ def compose(overrides: Sequence[str]) -> DictConfig:
 
 
 def _composed(overrides: list[str]) -> DictConfig:
-    """Return what Hydra composes: options, which are cached, and then values in a copy of them."""
+    """Compose a configuration, from a cache if overrides only choose options and set values."""
     parsed, known = OverridesParser.create().parse_overrides(overrides), groups()
     if all(map(_is_plain, parsed)):
         values = [
@@ -101,26 +101,26 @@ def _composed(overrides: list[str]) -> DictConfig:
 
 
 def _is_plain(override: Override) -> bool:
-    """Return whether an override chooses an option or sets a value, and is no sweep."""
+    """Return whether an override only chooses an option or sets a value, without a sweep."""
     changes = override.type is OverrideType.CHANGE and override.package is None
     return changes and not (override.is_sweep_override() or override.is_hydra_override())
 
 
 @lru_cache(maxsize=64)
 def _of_options(options: tuple[str, ...], _: tuple[int, ...]) -> DictConfig:
-    """Return the composition of options, cached while the times of change of files are these."""
+    """Compose the chosen options; the files' modification times invalidate the cache."""
     return _by_hydra(options)
 
 
 def _by_hydra(overrides: Sequence[str]) -> DictConfig:
-    """Return the configuration that Hydra composes, in 0.1 s."""
+    """Compose a configuration by Hydra, which takes 0.1 s."""
     register()
     with initialize_config_module("conf", version_base=VERSION_BASE):
         return hydra_compose("config", list(overrides))
 
 
 def set_up(config: DictConfig, overrides: Sequence[str], planner: Planner | None = None) -> Setup:
-    """Return the checked objects of a configuration, perhaps with another planner; InputError."""
+    """Check a configuration and build its objects, or use the given planner; raise InputError."""
     config = config.copy()
     OmegaConf.set_struct(config, False)
     parsed = OverridesParser.create().parse_overrides(list(map(readable, overrides)))
@@ -195,7 +195,7 @@ def _scenario(settings: Settings) -> Scenario:
 
 
 def _check_arrivals(scenario: Scenario, seed: int) -> None:
-    """Draw the arrivals once, so that a bad trace is refused before the run starts."""
+    """Draw the arrivals once, so that a bad trace is reported before the run starts."""
     workload = scenario.workload
     try:
         workload.arrivals.times_s(workload.rate, scenario.horizon_s, stream(seed, "check"))
@@ -235,7 +235,7 @@ def _planners(node: DictConfig, overrides: Sequence[str]) -> dict[str, Planner]:
 
 
 def _planner(node: Any, key: str, overrides: Sequence[str]) -> Planner:
-    """Return the planner of a node; of several wrong keys, an overridden one is reported first."""
+    """Build the planner of a node; if several keys are wrong, report an overridden one first."""
     own = [name for name in map(key_of, overrides) if name.startswith(f"{key}.")]
 
     def overridden(one: str) -> bool:
@@ -259,7 +259,7 @@ def _planner(node: Any, key: str, overrides: Sequence[str]) -> Planner:
 
 
 def _check_times(planner: Planner) -> None:
-    """Raise InputError if a planner's times are out of the range that the world supports."""
+    """Raise InputError if a planner's budget or replanning period is out of range."""
     name, budget_s, period_s = type(planner).__name__, planner.budget_s, planner.replan_every_s
     if not (isinstance(budget_s, Real) and 0 <= budget_s <= MOST_HORIZON_S):
         raise InputError(
@@ -275,7 +275,7 @@ def _check_times(planner: Planner) -> None:
 
 
 def _check_parameters(planner: Planner, scenario: Scenario) -> None:
-    """Let a planner check its parameters, so that it need not raise at every call."""
+    """Let a planner check its parameters; raise InputError if it rejects them."""
     try:
         planner.check_parameters(scenario.application.pipeline, scenario.cluster)
     except Exception as error:  # A user's planner may raise anything.

@@ -95,7 +95,7 @@ def unknown_key(full_key: str, key: str, known: list[str], overrides: Sequence[s
 
 
 def written(full_key: str, overrides: Sequence[str]) -> str:
-    """Return the override that sets a key, as the user wrote it; without one, the key."""
+    """Return the override that sets a key, as the user wrote it, or else the key."""
     for override in sorted(overrides, key=lambda one: key_of(one) != full_key):
         key = override.lstrip("+~").partition("=")[0]
         if key == full_key or key.startswith(f"{full_key}.") or key.endswith(f".{full_key}"):
@@ -106,7 +106,7 @@ def written(full_key: str, overrides: Sequence[str]) -> str:
 
 
 def _sentence(cause: BaseException, overrides: Sequence[str]) -> str | None:
-    """Return a sentence for one exception of a chain, or None if it names nothing of the input."""
+    """Return a sentence for one exception of a chain; None if it is not about the input."""
     from hydra.errors import MissingConfigException, OverrideParseException
     from omegaconf.errors import OmegaConfBaseException
     from yaml import MarkedYAMLError
@@ -127,7 +127,7 @@ def _sentence(cause: BaseException, overrides: Sequence[str]) -> str | None:
 
 
 def _without_key(message: str, overrides: Sequence[str]) -> str | None:
-    """Return a sentence for a known message of Hydra that does not name a key, or None."""
+    """Return a sentence for a known message of Hydra that names no key, or None."""
     first = message.partition("\n")[0]
     if "@experiment." in first:
         return _unpackaged(overrides)
@@ -144,7 +144,7 @@ def _without_key(message: str, overrides: Sequence[str]) -> str | None:
 
 
 def _wrong_value(first: str, overrides: Sequence[str]) -> str | None:
-    """Return what is wrong with a value, from the first line of Hydra's message, if it is known."""
+    """Return a sentence on a wrong value if the first line of the message is known, or None."""
     if several := re.match("(?:Ambiguous value for arg|Sweep param).* '(.*)'", first):
         return f"{several[1]}: several values; add -m to run every value"
     if "INTERVAL_SWEEP" in first:
@@ -157,7 +157,7 @@ def _wrong_value(first: str, overrides: Sequence[str]) -> str | None:
 
 
 def _wrong_defaults(first: str, overrides: Sequence[str]) -> str | None:
-    """Return what is wrong with a defaults list, from the first line of Hydra's message."""
+    """Return a sentence on a wrong defaults list if the first line is known, or None."""
     inside = re.search(r"\bin '?(\w+/[\w/]+)", first, re.IGNORECASE)
     where = f"{inside[1]}.yaml" if inside else _experiment(overrides)
     if found := re.search(r"Could not override '([^'@]+)", first):
@@ -179,7 +179,6 @@ def _wrong_defaults(first: str, overrides: Sequence[str]) -> str | None:
 
 
 def _unparsed(cause: Any) -> str:
-    """Return why Hydra cannot read an override."""
     reason = str(cause).split("\nSee ", maxsplit=1)[0]
     reason = one_line(reason.removeprefix(f"Error parsing override '{cause.override}'"))
     foreign = [letter for letter in cause.override if not letter.isascii()]
@@ -270,7 +269,7 @@ def _missing_file(path: str, options: Iterable[str], overrides: Sequence[str]) -
 
 
 def _unpackaged(overrides: Sequence[str]) -> str:
-    """Return a sentence saying that an experiment's file lacks the package directive."""
+    """Return a sentence saying that an experiment lacks the line ``# @package _global_``."""
     return (
         f"{_experiment(overrides)}: the keys of the file end up below the key experiment; begin "
         "the file with the line '# @package _global_'"
@@ -278,7 +277,7 @@ def _unpackaged(overrides: Sequence[str]) -> str:
 
 
 def _experiment(overrides: Sequence[str]) -> str:
-    """Return the override that chooses an experiment, or the name of that key."""
+    """Return the override that chooses an experiment, or else the word ``experiment``."""
     return next((one for one in reversed(overrides) if key_of(one) == "experiment"), "experiment")
 
 

@@ -1,6 +1,6 @@
-"""Handles overrides beyond single keys: swept values, repeated keys, whole mappings.
+"""Handles overrides that do more than set one key: sweeps, repeated keys, whole mappings.
 
-Configuration files of the user are in a directory that Hydra searches before the package.
+Hydra searches the user's directory of configuration files before that of the package.
 """
 
 from argparse import Namespace
@@ -44,7 +44,7 @@ def readable(override: str) -> str:
 
 
 def swept_values(override: Override, written: str) -> list[str]:
-    """Return the values of a discrete sweep as written; InputError for none or repeated ones."""
+    """Return a sweep's values as written; raise InputError if there are none or one repeats."""
     values = [f"{value!s}" for value in override.sweep_string_iterator()]
     if not values:
         raise InputError(f"{written}: has no value")
@@ -61,8 +61,8 @@ def repeated(names: Iterable[str]) -> list[str]:
 def repeated_keys(overrides: Sequence[str]) -> list[str]:
     """Return one sentence for each key that is set several times; its last value is used.
 
-    Additions by ``+`` and mappings do not count, because they are merged.
-    Raises InputError if an earlier setting of the key is a sweep.
+    Overrides with ``+`` and mappings do not count, because Hydra merges them. Raises InputError if
+    an earlier setting of the key is a sweep.
     """
     sentences = []
     setting = [one for one in overrides if not one.startswith(("+", "~")) and "={" not in one]
@@ -77,7 +77,7 @@ def repeated_keys(overrides: Sequence[str]) -> list[str]:
 
 
 def check_one_planner(overrides: Sequence[Override]) -> None:
-    """Refuse a list of planners, which Hydra merges into one."""
+    """Raise InputError for a list of planners, which Hydra would merge into one."""
     for override in overrides:
         value = override.value()
         if override.key_or_group == "planner" and isinstance(value, list):
@@ -88,7 +88,7 @@ def check_one_planner(overrides: Sequence[Override]) -> None:
 
 
 def check_alone(overrides: Sequence[Override]) -> None:
-    """Refuse planners to compare if a single planner is chosen: they would be ignored."""
+    """Raise InputError for overrides of compared planners if a single planner is chosen."""
     for override in overrides:
         place = override.package or override.key_or_group
         if (
@@ -100,10 +100,11 @@ def check_alone(overrides: Sequence[Override]) -> None:
 
 
 def replace_whole_mappings(config: DictConfig, overrides: Sequence[Override]) -> None:
-    """Apply overrides that replace a whole mapping; Hydra would merge them into the mapping.
+    """Apply overrides that replace a whole mapping; Hydra would merge them into it.
 
-    They empty any mapping (``cluster.nodes={}``) or set one of `OPEN_MAPPINGS`
-    (``network.technologies={WiFi: 1}``). Those with ``+`` are merged; later ones apply on top.
+    Such an override empties a mapping (``cluster.nodes={}``) or sets one of `OPEN_MAPPINGS`
+    (``network.technologies={WiFi: 1}``). Overrides with ``+`` are merged instead. Overrides that
+    follow apply to the new mapping.
     """
     for number, override in enumerate(overrides):
         key, value = override.key_or_group, override.value()
@@ -138,7 +139,7 @@ def _refill(config: DictConfig, key: str, later: Sequence[Override]) -> None:
 
 
 def overrides_of(options: Namespace) -> list[str]:
-    """Return a tool's overrides with that for ``--config-dir``; InputError for keys of Hydra."""
+    """Return a tool's overrides, with that for ``--config-dir``; refuse Hydra's own keys."""
     for word in options.overrides:
         refuse_hydra(word, "use --config-dir for files of your own")
     if options.config_dir is None:

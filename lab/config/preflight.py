@@ -1,4 +1,4 @@
-"""Warnings before a run: bounds that nothing can meet, and input that has no effect."""
+"""Warnings before a run: bounds that no plan can meet, and input that has no effect."""
 
 from collections.abc import Hashable, Iterator
 from contextlib import suppress
@@ -64,7 +64,7 @@ def _warnings(scenario: Scenario) -> Iterator[str]:
 
 
 def _traces(network: Network) -> Iterator[str]:
-    """Yield one sentence for each unused recording and each one that seems to have other units."""
+    """Yield a sentence for each recorded link that is unused or seems to have wrong units."""
     for name in network.traces:
         key = f"network.traces.{name}"
         if not network.technologies.get(name):
@@ -115,7 +115,7 @@ def _bounds(scenario: Scenario) -> Iterator[str]:
 
 
 def _fastest_s(scenario: Scenario, names: list[str]) -> Iterator[float]:
-    """Yield the least compute time of a mean request on the slowest path, for each data set."""
+    """Yield, by data set, an average request's least compute time on the slowest path."""
     nominal = Catalogue(scenario.application, scenario.cluster, scenario.network)
     pipeline = scenario.application.pipeline
     known: dict[Hashable, float] = {}
@@ -145,7 +145,7 @@ def _fastest_s(scenario: Scenario, names: list[str]) -> Iterator[float]:
 def _least_factor(
     nominal: Catalogue, scenario: Scenario, operator: int, configuration: Configuration
 ) -> float:
-    """Return the least latency factor of an operator; infinite if it can run nowhere."""
+    """Return an operator's least latency factor on any hardware; infinite if none runs it."""
     least = inf
     for family in scenario.workload.devices:
         for device in devices(family):

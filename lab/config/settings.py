@@ -63,7 +63,7 @@ CHECKS = ConfigDict(extra="forbid", arbitrary_types_allowed=True, coerce_numbers
 
 @dataclass
 class WorkloadSettings(Workload):
-    """A workload whose arrivals are a class with parameters."""
+    """A workload whose arrival process is configured as a class with parameters."""
 
     arrivals: Annotated[
         ArrivalProcess,
@@ -118,7 +118,7 @@ class Settings:
 
 
 def default_tree() -> DictConfig:
-    """Return the tree of all keys and defaults, into which Hydra merges files without checks."""
+    """Return the tree of keys and defaults; Hydra merges files into it without type checks."""
     tree: DictConfig = OmegaConf.create(defaults(Settings))
     # Each table has a key, so that any table can be set and a misspelt name is refused.
     tree.tables = dict.fromkeys((*TABLES, ACCELERATORS))
@@ -137,7 +137,7 @@ def default_tree() -> DictConfig:
 
 
 def defaults(model: type) -> dict[str, Any]:
-    """Return the plain defaults of a dataclass; mappings and lists are empty, files fill them."""
+    """Return the defaults of a dataclass as a mapping; its mappings and lists are empty."""
     hints = get_type_hints(model)
     values: dict[str, Any] = {}
     for one in fields(model):

@@ -44,7 +44,7 @@ RENAMED = {"evaluation.surrogates.Probe": "studies.probes.latency_probe.LatencyP
 
 
 def find_class(target: object, key: str, base: type) -> type:
-    """Return the class with a dotted name; InputError naming `key` if it does not fulfil `base`."""
+    """Return the class that a target names; raise InputError unless it implements `base`."""
     article = "an" if base.__name__[0] in "AEIO" else "a"
     complaint = f"{key}._target_={shown(target)}: "
     if not isinstance(target, str) or "." not in target:
@@ -84,7 +84,7 @@ def find_class(target: object, key: str, base: type) -> type:
 
 
 def current_path(target: str) -> str:
-    """Return the current path of a class, if a target names an earlier one of this project."""
+    """Return the current path of a class, also if the target is a path of an older version."""
     module, _, name = target.rpartition(".")
     if module not in FORMER_MODULES:
         return RENAMED.get(target, target)
@@ -98,7 +98,7 @@ def current_path(target: str) -> str:
 
 
 def with_current_paths(node: Any) -> Any:
-    """Return plain values with the current path in each ``_target_``."""
+    """Return nested values with each ``_target_`` replaced by its current path."""
     if isinstance(node, Mapping):
         return {
             name: current_path(one)
@@ -110,7 +110,7 @@ def with_current_paths(node: Any) -> Any:
 
 
 def _project_classes(target: str) -> Sequence[str]:
-    """Return the paths of this project's classes; none if the target is of another project."""
+    """Return the paths of this project's classes; none for another project's target."""
     return _classes() if target.partition(".")[0] in PACKAGES_EVER else ()
 
 
@@ -137,7 +137,7 @@ def _shadowed(module: ModuleType) -> str:
 
 
 def parameters(node: Mapping[str, Any], key: str, target: type) -> dict[str, Any]:
-    """Return the checked keyword arguments for a class, with nested objects built; InputError."""
+    """Check a class's arguments and build nested objects; raise InputError if one is wrong."""
     given = {name: value for name, value in node.items() if name != "_target_"}
     wanted = dict(inspect.signature(target).parameters)
     hints = _hints(target)
@@ -187,7 +187,7 @@ def _adapter(hint: Any) -> TypeAdapter[Any]:
 
 
 def build(node: Any, key: str, base: type) -> Any:
-    """Return the object of a node with ``_target_`` and keyword arguments; raise InputError."""
+    """Build the object of a node with ``_target_`` and arguments; raise InputError if it fails."""
     if not isinstance(node, Mapping):
         raise InputError(f"{key}={shown(node)}: must be a mapping, such as {{_target_: ...}}")
     target = find_class(node.get("_target_"), key, base)

@@ -35,7 +35,7 @@ class WrongTypeError(InputError):
 def validated(
     config: DictConfig, tables: TableSet, overrides: Sequence[str] = ()
 ) -> tuple[DictConfig, Settings]:
-    """Return the configuration with values of the declared types, and its settings; InputError."""
+    """Check a configuration; return it with values of the declared types, and its settings."""
     tree = _without_truth_values(OmegaConf.to_container(config), "")
     try:
         with using_tables(tables):
@@ -51,7 +51,7 @@ def validated(
 
 
 def table_set(node: Any, overrides: Sequence[str]) -> TableSet:
-    """Return the shipped tables with the user's, each given as a path or a path and its use."""
+    """Return the tables in use: the shipped ones, and the user's that `node` names."""
     try:
         given = _tables.validate_python(node)
         user = {name: one for name, one in given.items() if one is not None}
@@ -91,7 +91,7 @@ def check_types(config: DictConfig, overrides: Sequence[str]) -> None:
 
 
 def _without_truth_values(node: Any, key: str) -> Any:
-    """Return a tree with texts for booleans, lest they pass for numbers; InputError for nan."""
+    """Turn booleans into texts, so that none counts as a number; reject inf and nan."""
     if isinstance(node, Mapping):
         return {
             name: _without_truth_values(one, f"{key}.{name}".lstrip("."))
@@ -105,7 +105,7 @@ def _without_truth_values(node: Any, key: str) -> Any:
 
 
 def _sentence(error: ValidationError, overrides: Sequence[str], *above: str) -> str:
-    """Return the first error below the keys `above` in a sentence, unknown keys before values."""
+    """Return a sentence on the first error; unknown keys are reported before wrong values."""
     complaint = min(error.errors(), key=lambda one: one["type"] != UNKNOWN)
     path, value = [*above, *map(str, complaint["loc"])], complaint["input"]
     key, kind, context = ".".join(path), complaint["type"], complaint.get("ctx", {})
@@ -133,6 +133,6 @@ def _sentence(error: ValidationError, overrides: Sequence[str], *above: str) -> 
 
 
 def _shown(value: Any) -> str:
-    """Return a value as text, large numbers in the shortest form."""
+    """Return a value as text; a float is written in its shortest exact form."""
     short = f"{value:g}" if isinstance(value, float) else ""
     return short if short and float(short) == value else shown(value)

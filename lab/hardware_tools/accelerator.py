@@ -1,4 +1,4 @@
-"""What follows from an accelerator's file: times, partitions, prices and assumptions."""
+"""Summarises an accelerator's file: times, partitions, prices and assumptions."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path

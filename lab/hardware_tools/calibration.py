@@ -45,7 +45,7 @@ class Subject:
         return f"--{self.kind}={self.text}"
 
     def load(self) -> Run:
-        """Return the function that runs one batch; InputError if it does not exist."""
+        """Return the function that runs one batch; raise InputError if it does not exist."""
         if self.kind == "command":
             return partial(_run, self)
         module, colon, name = self.text.partition(":")
@@ -103,7 +103,7 @@ class Timing:
 
 
 def measure(operator: Subject, batches: Sequence[int], protocol: Protocol) -> list[Timing]:
-    """Time an operator at each batch size, simultaneously in all processes; InputError."""
+    """Time an operator at each batch size in all processes at once; InputError if it fails."""
     if operator.kind == "command" and BATCH not in operator.text and {*batches} != {1}:
         raise InputError(f"{operator}: must contain {BATCH} in place of the batch size")
     timed = _timed_together if protocol.processes > 1 else partial(_timed, operator.load())
@@ -111,7 +111,7 @@ def measure(operator: Subject, batches: Sequence[int], protocol: Protocol) -> li
 
 
 def median_interval(samples: ArrayLike, confidence: float) -> tuple[float, float]:
-    """Return an interval of the median of samples of shape (n,); ValueError if n is too small."""
+    """Return an interval of the median of samples, shape (n,); ValueError for small n."""
     from scipy.stats import quantile_test
 
     values = np.asarray(samples, dtype=float)
@@ -130,7 +130,6 @@ def _timing(batch: int, samples_ns: Sequence[int], protocol: Protocol) -> Timing
 
 
 def _run(operator: Subject, batch: int) -> None:
-    """Run a command once."""
     words = [word.replace(BATCH, str(batch)) for word in shlex.split(operator.text)]
     try:
         done = subprocess.run(words, capture_output=True, text=True, check=False)
@@ -144,7 +143,6 @@ def _run(operator: Subject, batch: int) -> None:
 
 
 def _once(operator: Subject, run: Run, batch: int) -> int:
-    """Return the time of one batch in nanoseconds."""
     start = perf_counter_ns()
     try:
         run(batch)
@@ -166,14 +164,14 @@ _together: Any = None
 
 
 def _join(path: list[str], barrier: Any, at_work: Any) -> None:
-    """Set the objects that a new process shares with the others."""
+    """Store the objects that a new process shares with the other processes."""
     global _together  # noqa: PLW0603  # The only way to pass a barrier to a pool's processes.
     sys.path[:] = path
     _together = barrier, at_work
 
 
 def _timed_among_others(operator: Subject, batch: int, protocol: Protocol) -> list[int] | str:
-    """Time batches while other processes do the same; return a sentence if that fails."""
+    """Time batches while other processes do the same; return a message on failure."""
     barrier, at_work = _together
     try:
         run = operator.load()

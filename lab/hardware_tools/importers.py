@@ -37,9 +37,10 @@ LATENCY_SCENARIOS = ("SingleStream", "MultiStream")
 def perf_analyzer(path: Path, given: Given) -> pl.DataFrame:
     """Return the latency of a batch as a row of table ``gpu_latency``.
 
-    It is the server's compute time, without queue and network, at a concurrency of one batch per
-    given process (instance). Raises InputError if the file is not a report of
-    ``perf_analyzer -b BATCH --concurrency-range ... -f FILE``, or lacks that concurrency.
+    It is the server's compute time, without queueing and network. It is read from the row in which
+    as many batches are processed concurrently as there are processes (instances). Raises InputError
+    if the file is not a report of ``perf_analyzer -b BATCH --concurrency-range ... -f FILE``, or
+    lacks that row.
     """
     [batch] = given.need("batch")
     frame = read_file(path)
@@ -70,12 +71,14 @@ def perf_analyzer(path: Path, given: Given) -> pl.DataFrame:
 
 
 def vllm_bench(path: Path, given: Given) -> pl.DataFrame:
-    """Return runs as rows of table ``llm_iteration``; ``--append-result`` puts several in one file.
+    """Return the runs in a file as rows of table ``llm_iteration``.
 
-    Token counts are means over the run's requests; latencies are medians. The batch is
-    ``max_concurrency``. Without ``--percentile-metrics ...,e2el``, the end-to-end latency is that
-    of the first token plus the time per token of the others. A given model or batch replaces that
-    of the result. Raises InputError for other files, or if an open loop has no given batch.
+    A file made with ``--append-result`` has several runs. Token counts are averages over a run's
+    requests; latencies are medians. The batch size is ``max_concurrency``. Without
+    ``--percentile-metrics ...,e2el``, the end-to-end latency is computed as the time to the first
+    token plus the time per token of the others. A given model or batch size replaces that of the
+    file. Raises InputError for other files, and for a run without ``max_concurrency`` if no batch
+    size is given.
     """
     given.need("gpu")
     return pl.DataFrame([_vllm_row(path, result, given) for result in _json_objects(path)])
@@ -139,10 +142,10 @@ def _vllm_row(path: Path, result: Mapping[str, Any], given: Given) -> Row:
 def mlperf_loadgen(path: Path, given: Given) -> pl.DataFrame:
     """Return the latency of a batch as a row of table ``gpu_latency``.
 
-    For SingleStream, and MultiStream from v2.0 on, it is the mean latency of a query, whose samples
-    are the batch. For Offline, it is the given batch over the rate. Server is refused, because its
-    latencies include queueing. Raises InputError if the file is not the summary of a valid run of
-    these scenarios.
+    In the scenarios SingleStream and MultiStream (from v2.0 on), it is the mean latency of a query,
+    and the batch is the samples of a query. In Offline, it is the given batch size divided by the
+    samples per second. Server is rejected, because its latencies include queueing. Raises
+    InputError if the file is not the summary of a valid run of these scenarios.
     """
     pairs = (line.partition(":") for line in _text(path).splitlines())
     entries = {key.strip(): value.strip() for key, colon, value in pairs if colon}
@@ -195,7 +198,7 @@ def _text(path: Path) -> str:
 
 @dataclass(frozen=True)
 class Importer:
-    """A format of files."""
+    """A file format that can be imported."""
 
     table: str  # table of the imported rows
     source: str  # tool that writes the files

@@ -23,7 +23,7 @@ NO_GPU = -1  # as ncnn's benchmark writes it
 
 @dataclass(frozen=True)
 class Given:
-    """Facts that measurements do not state; each has an option of its name."""
+    """Facts that a file of measurements does not state; the user gives each by an option."""
 
     model: str | None = None  # name of the operator
     gpu: str | None = None  # name of the board
@@ -42,7 +42,7 @@ class Given:
                 raise InputError(f"--{name.replace('_', '-')}={number}: must be 1 or more")
 
     def need(self, *names: str) -> list[Any]:
-        """Return the values of options; InputError if one is missing."""
+        """Return the values of options; raise InputError if one is missing."""
         for name in names:
             if getattr(self, name) is None:
                 raise InputError(f"--{name.replace('_', '-')} is required for these rows")
@@ -51,7 +51,7 @@ class Given:
 
 @dataclass(frozen=True)
 class Output:
-    """The destination of rows, and the source recorded in them."""
+    """Where rows are written, and which source is recorded in them."""
 
     path: Path | None  # a CSV file; None for the screen
     append: bool  # whether to add the rows to an existing file
@@ -61,9 +61,9 @@ class Output:
     def contents(self, rows: pl.DataFrame, table: str) -> pl.DataFrame:
         """Return the contents of the file as texts: its existing rows and the new ones.
 
-        ``rows`` has all columns of the table except ``source`` and ``source_url``, and maybe more.
-        Raises InputError if the file exists without ``append`` or has other columns, and TableError
-        if a value is not allowed or a key occurs twice.
+        ``rows`` has all columns of the table except ``source`` and ``source_url``, and may have
+        others. Raises InputError if the file exists without ``append`` or has other columns; raises
+        TableError if a value is not allowed or a key occurs twice.
         """
         rows = rows.with_columns(
             source=pl.lit(self.source, pl.String), source_url=pl.lit(self.source_url, pl.String)
@@ -103,7 +103,7 @@ def provenance(unit: str, kind: str, note: str) -> Row:
 
 
 def gpu_latency_row(given: Given, batch: int, latency_ms: float, note: str, kind: str) -> Row:
-    """Return a row of table ``gpu_latency``; InputError if model or board is missing."""
+    """Return a row of table ``gpu_latency``; raise InputError without model or board."""
     given.need("model", "gpu")
     slices = given.slices
     if slices is None:  # A whole board; an unknown board is treated like an A100.
@@ -123,7 +123,7 @@ def gpu_latency_row(given: Given, batch: int, latency_ms: float, note: str, kind
 def check_calibration(
     table: str, given: Given, batches: Sequence[int], protocol: Protocol, output: Output
 ) -> None:
-    """Raise InputError or TableError before the timing if its rows could not be written."""
+    """Check before timing that rows can be written; InputError or TableError if not."""
     if table not in CALIBRATED:
         raise InputError(f"--table={table}: cannot be calibrated; {choices(table, CALIBRATED)}")
     given.need("model", "gpu" if table == GPU_LATENCY else "device")

@@ -22,7 +22,7 @@ _ROW = "row number"
 
 @dataclass(frozen=True)
 class Validation:
-    """Predictions of measured rows, with the measurements."""
+    """Measured rows with their predictions and errors."""
 
     table: str  # table of the rows
     # The given rows, once for each target in which they are compared, with the columns of
@@ -49,7 +49,7 @@ class Validation:
         return predicted.sort("ape_pct", descending=True, maintain_order=True).head(count)
 
     def within(self, median_pct: float = math.inf, p90_pct: float = math.inf) -> bool:
-        """Return whether every target has predictions with errors within the limits."""
+        """Return whether all targets were predicted with errors within the limits."""
         kept = (pl.col("median_pct") <= median_pct) & (pl.col("p90_pct") <= p90_pct)
         return bool(self.overall.select(kept.fill_null(False).all()).item())
 
@@ -57,12 +57,12 @@ class Validation:
 def validate_rows(
     path: str | Path, predictors: Sequence[Predictor], table: str | None = None
 ) -> Validation:
-    """Predict the rows of a file from the tables in use, and compare.
+    """Predict the measured rows of a file from the tables in use, and compare.
 
-    The CSV or Parquet file has a table's key, its grouping columns and a target; other columns are
-    kept. The table is inferred from the columns unless it is given. Raises InputError if the file
-    fits no table or several, and TableError if it cannot be read, a measured value is not allowed,
-    or no row is valid.
+    The CSV or Parquet file has the key columns of a table, the columns that group its errors, and a
+    measured target; other columns are kept. The table is inferred from the columns unless it is
+    given. Raises InputError if the file fits no table or several; raises TableError if it cannot be
+    read, if a measured value is not allowed, or if no row is valid.
     """
     frame = read_file(path)
     usable = _usable(path, frame, predictors, table)
@@ -110,7 +110,7 @@ def validate_rows(
 def compare(
     rows: pl.DataFrame, target: str, predicted: pl.Series, group_by: Sequence[str]
 ) -> pl.DataFrame:
-    """Return the rows with a positive measured target, with the columns of `COMPARISON`.
+    """Return the rows whose measured target is positive, with the columns of `COMPARISON`.
 
     ``predicted`` may contain nan and null; without ``group_by``, all rows are one group.
     """
@@ -126,11 +126,11 @@ def compare(
 
 
 def error_table(rows: pl.DataFrame, key: Sequence[str]) -> pl.DataFrame:
-    """Return the errors of one target's compared rows by group; ``key`` names the worst row.
+    """Return the errors of one target by group; the columns `key` identify the worst row.
 
-    A row has ``target``, ``group``, ``n`` (rows predicted), ``refused``, ``median_pct``,
-    ``p90_pct``, ``worst_pct`` (absolute errors in percent) and ``worst_cell``; the last four are
-    null if no row was predicted.
+    A row has ``target``, ``group``, ``n`` (rows predicted), ``refused`` (rows not predicted), the
+    absolute errors in percent ``median_pct``, ``p90_pct`` and ``worst_pct``, and ``worst_cell``;
+    the last four are null if no row was predicted.
     """
     sums = [
         {"target": part["target"][0], "group": part["group"][0], **_errors(part, key)}
@@ -141,7 +141,7 @@ def error_table(rows: pl.DataFrame, key: Sequence[str]) -> pl.DataFrame:
 
 
 def cell(row: Mapping[str, object], key: Sequence[str]) -> str:
-    """Return the key of a row as text."""
+    """Return the values of a row's key columns as text."""
     return ", ".join(f"{name}={row[name]}" for name in key)
 
 
@@ -162,14 +162,14 @@ def _errors(rows: pl.DataFrame, key: Sequence[str]) -> dict[str, object]:
 
 
 def _compared(predictor: Predictor, typed: pl.DataFrame) -> pl.DataFrame:
-    """Compare the rows that a predictor can predict."""
+    """Predict and compare the rows that a predictor applies to."""
     rows = typed if predictor.rows is None else typed.filter(predictor.rows(typed))
     predicted = pl.Series(predictor.predict(rows), dtype=pl.Float64)
     return compare(rows, predictor.target, predicted, predictor.group_by)
 
 
 def _known(part: pl.DataFrame, predictor: Predictor) -> int:
-    """Return the number of rows that the table in use already has."""
+    """Return how many of the compared rows are also in the table in use."""
     shared = [*SCHEMAS[predictor.table].key, predictor.target]
     return part.join(load_table(predictor.table), on=shared, how="semi", nulls_equal=True).height
 
@@ -181,7 +181,7 @@ def _needed(predictor: Predictor) -> set[str]:
 def _usable(
     path: str | Path, frame: pl.DataFrame, predictors: Sequence[Predictor], table: str | None
 ) -> list[Predictor]:
-    """Return the predictors of the table that fits a file's columns; InputError if none does."""
+    """Return the predictors of the table that fits a file; raise InputError if none does."""
     tables = list(dict.fromkeys(one.table for one in predictors))
     if table is not None:
         if table not in tables:

@@ -20,8 +20,8 @@ LONGEST = 34
 def draw_validation(rows: pl.DataFrame, title: str, path: Path) -> Path:
     """Draw predictions against measurements and their ratio, for each target; return the path.
 
-    The line marks agreement, the band 10 % to either side. Beyond `MOST_GROUPS` groups, the last
-    ones are drawn as one group.
+    A line marks exact predictions, and a band marks errors up to 10 %. If there are more than
+    `MOST_GROUPS` groups, the last ones are drawn as one group.
     """
     rows = rows.drop_nulls("predicted").filter(pl.col("predicted") > 0)
     targets = rows["target"].unique(maintain_order=True).to_list()
@@ -53,7 +53,7 @@ def draw_validation(rows: pl.DataFrame, title: str, path: Path) -> Path:
 
 
 def _names(groups: pl.Series) -> dict[str, str]:
-    """Return the name in the legend for each group: its own, or that of the rest."""
+    """Return each group's name in the legend; the last groups of many share one name."""
     order = sorted(groups.unique())
     if len(order) <= MOST_GROUPS:
         return {name: name for name in order}

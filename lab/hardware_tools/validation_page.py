@@ -31,7 +31,7 @@ class AccuracyGoal:
     p90_pct: float  # largest 90th percentile of the absolute error
 
     def verdict(self, row: Mapping[str, object]) -> str:
-        """Return whether a row of a fit's errors meets the goal; empty for another scheme."""
+        """Return whether a row of errors meets the goal; empty if its scheme differs."""
         if row["scheme"] != self.scheme:
             return ""
         over = [
@@ -71,7 +71,7 @@ SCHEMES = {
 
 
 def page(fits: Iterable[str] = tuple(FITS)) -> str:
-    """Return the page on some fits as Markdown; it depends only on the package's tables."""
+    """Return the page about the given fits as Markdown; it depends only on the package's tables."""
     fits = list(fits)
     return render(
         "validation.md.jinja",
@@ -91,7 +91,7 @@ def page(fits: Iterable[str] = tuple(FITS)) -> str:
 
 
 def draw_figures(directory: Path) -> list[Path]:
-    """Draw out-of-fold predictions against measurements; write ``validation_TABLE_COLUMN.png``."""
+    """Draw held-out predictions against measurements, as ``validation_TABLE_COLUMN.png``."""
     from lab.hardware_tools.validation import COMPARISON, compare
     from lab.hardware_tools.validation_figure import draw_validation
 
@@ -111,7 +111,7 @@ Unseen = tuple[Callable[[], pl.DataFrame], tuple[str, ...]]
 
 
 def _drawn() -> dict[tuple[str, str], list[Unseen]]:
-    """Return the held-out predictions and their grouping columns, by table and column."""
+    """Return functions for held-out predictions, with grouping columns, by table and target."""
     grouped: dict[tuple[str, str], list[Unseen]] = {}
     for one in PREDICTORS:
         if one.cross_validated is not None and one.table in DRAWN:
@@ -125,7 +125,7 @@ def _figure(table: str, target: str) -> str:
 
 
 def _at_a_glance(names: Iterable[str]) -> Iterator[Row]:
-    """Yield a row for each fit, part and scheme."""
+    """Yield a row of errors for each fit, each part of it, and each way to hold out rows."""
     for name in names:
         for row in load_table(f"fit_{name}_errors").iter_rows(named=True):
             if row["group"].split()[-1] == "all":
@@ -134,7 +134,7 @@ def _at_a_glance(names: Iterable[str]) -> Iterator[Row]:
 
 
 def _unfitted() -> Iterator[Row]:
-    """Yield a row for each prediction of tables without a fit."""
+    """Yield a row of errors for each target that is predicted without a fit."""
     for one in PREDICTORS:
         if one.table in UNFITTED and one.cross_validated is not None:
             rows = one.cross_validated()
@@ -150,7 +150,6 @@ def _errors(row: Mapping[str, Any]) -> Row:
 
 
 def _fit(name: str) -> dict[str, Any]:
-    """Return the page's data on a fit."""
     errors, goal = load_table(f"fit_{name}_errors"), GOALS.get(name)
     coefficients: dict[str, list[str]] = {}
     for row in load_table(f"fit_{name}").iter_rows(named=True):
@@ -172,7 +171,7 @@ def _fit(name: str) -> dict[str, Any]:
 
 
 def _engines(target: str) -> Iterator[Row]:
-    """Yield the errors of simulated engines against measured ones, by board and their number."""
+    """Yield the errors of simulated engines against measured ones, by board and board count."""
     ratio = pl.col(f"predicted_{target}") / pl.col(target)
     by = (
         simulated_engines()
@@ -189,7 +188,6 @@ def _engines(target: str) -> Iterator[Row]:
 
 
 def _table(name: str) -> Row:
-    """Return a table's name, rows, kinds, software stacks and sources."""
     table = load_table(name)
     stacks = [
         f"{column}: {', '.join(sorted(map(str, table[column].drop_nulls().unique())))}"
@@ -203,7 +201,7 @@ def _table(name: str) -> Row:
 
 
 def _assumptions() -> Iterator[tuple[str, list[str], list[Row]]]:
-    """Yield the tables that have labelled assumptions, with their columns and rows."""
+    """Yield each table that has rows labelled as assumptions, with these rows."""
     for name, schema in SCHEMAS.items():
         assumed = load_table(name).filter(pl.col("kind") == "assumption")
         if assumed.height:

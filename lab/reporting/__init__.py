@@ -1,1 +1,1 @@
-"""What a sweep shows: tidy frames, comparisons with intervals, figures and one page."""
+"""The report on a sweep: claims, figures, tables and one page."""

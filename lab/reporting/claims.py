@@ -1,4 +1,4 @@
-"""The results of a sweep in sentences: which planner is best, by how much, and how certain."""
+"""States the results of a sweep in sentences: which planner is best, and how certain that is."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Who is best in one setting."""
+    """Which planner is best in one setting."""
 
     planner: str
     clear: bool  # whether it is clearly ahead of all others
@@ -38,7 +38,7 @@ class Verdict:
 
 
 def rivals(analysis: Analysis) -> list[str]:
-    """Return the planners that compete; those that see the truth are only bounds."""
+    """Return the planners that finished runs, without those that see the truth."""
     done = analysis.sweep.finished
     truth = set(done.filter("planner_sees_truth")["planner"])
     here = set(done["planner"])
@@ -52,7 +52,7 @@ def leader(analysis: Analysis, metric: Metric) -> str | None:
 
 
 def best_of(means: pl.DataFrame, metric: Metric, planners: list[str]) -> dict[str, Any] | None:
-    """Return the row with the best mean among the planners with the most seeds; None if empty."""
+    """Return the row with the best mean; planners with fewer seeds than others are left out."""
     rows = means.filter(pl.col("planner").is_in(planners), metric=metric.name).drop_nulls("mean")
     rows = rows.filter(pl.col("n") == pl.col("n").max())
     if rows.is_empty():
@@ -62,7 +62,7 @@ def best_of(means: pl.DataFrame, metric: Metric, planners: list[str]) -> dict[st
 
 
 def claims(analysis: Analysis) -> Iterator[Claim]:
-    """Yield the results, the most important first."""
+    """Yield the claims about a sweep, the most important first."""
     chosen = rivals(analysis)
     done = analysis.sweep.finished
     if done.is_empty():
@@ -84,7 +84,7 @@ def claims(analysis: Analysis) -> Iterator[Claim]:
 
 
 def _incomplete(analysis: Analysis) -> Iterator[Claim]:
-    """Yield a claim on seeds that not all planners finished, with the seeds that each lacks."""
+    """Yield a claim if planners lack seeds; its details name the seeds that each lacks."""
     done = analysis.sweep.finished
     short = dict(analysis.sweep.settings.select("setting", "short").rows())
     several = len(analysis.comparisons) > 1
@@ -122,7 +122,7 @@ def _incomplete(analysis: Analysis) -> Iterator[Claim]:
 
 
 def _cells(number: int, several: bool) -> str:
-    """Return a number of seeds in words, or of pairs of setting and seed for several settings."""
+    """Return a number of seeds in words, or of setting-seed pairs if there are several settings."""
     return f"{count(number, 'pair')} of setting and seed" if several else count(number, "seed")
 
 
@@ -134,7 +134,7 @@ def _seeds(seeds: list[int]) -> str:
 
 
 def _claim(analysis: Analysis, metric: Metric, chosen: list[str]) -> Claim:
-    """Return the claim on one metric, by setting: a mean over settings would compare nothing."""
+    """Return a claim on which planner is best by a metric, in each setting separately."""
     verdicts = _verdicts(analysis, metric, chosen)
     if not verdicts:
         return Claim(f"The {metric.label} has no value in any run.")
@@ -157,7 +157,7 @@ def _claim(analysis: Analysis, metric: Metric, chosen: list[str]) -> Claim:
 
 
 def _verdicts(analysis: Analysis, metric: Metric, chosen: list[str]) -> dict[str, Verdict]:
-    """Return who is best by a metric, by setting, where every planner finished the same seeds."""
+    """Return each setting's best planner by a metric, over seeds that all planners finished."""
     return {
         setting: _verdict(metric, one, chosen, best)
         for setting, one in analysis.alike.items()
@@ -169,7 +169,7 @@ def _verdicts(analysis: Analysis, metric: Metric, chosen: list[str]) -> dict[str
 def _verdict(
     metric: Metric, comparison: Comparison, chosen: list[str], best: dict[str, Any]
 ) -> Verdict:
-    """Say of one setting which planner is best by a metric, and how sure that is."""
+    """Return which planner is best by a metric in one setting, and how certain that is."""
     name = str(best["planner"])
     size = f"{number(best['mean'])}{_unit(metric)}{_after(best['low'], best['high'])}"
     if len(chosen) == 1:
@@ -199,7 +199,6 @@ def _verdict(
 
 
 def _detail(metric: Metric, row: dict[str, Any], seeds: int) -> str:
-    """Return a sentence on the difference between two planners in one setting."""
     if row["difference"] is None:
         return f"{row['other']}: there is no seed in which both have a value."
     sign, more = (1, "more") if row["difference"] >= 0 else (-1, "less")
@@ -222,13 +221,13 @@ def _detail(metric: Metric, row: dict[str, Any], seeds: int) -> str:
 
 
 def clear(row: dict[str, Any]) -> bool:
-    """Return whether the interval excludes 0 and the adjusted p is below 0.05."""
+    """Return whether a difference's interval excludes 0 and its adjusted p-value is below 0.05."""
     low, high, p = row["low"], row["high"], row["p_holm"]
     return p is not None and p < 1 - CONFIDENCE and (low > 0 or high < 0)
 
 
 def _certainty(analysis: Analysis) -> str:
-    """Return sentences on the intervals and tests."""
+    """Return sentences that explain the intervals and the tests."""
     counts = analysis.sweep.finished.group_by("setting", "planner").len()["len"].to_list()
     least, most = min(counts), max(counts)
     if most == 1:
@@ -255,6 +254,6 @@ def _unit(metric: Metric) -> str:
 
 
 def _after(low: float | None, high: float | None) -> str:
-    """Return an interval as it follows a number; empty if there is none."""
+    """Return an interval preceded by a space, to follow a number; empty if there is none."""
     text = interval(low, high)
     return f" {text}" if text else ""

@@ -26,7 +26,7 @@ def page(
     own: Sequence[Path],
     large: Sequence[str],
 ) -> str:
-    """Return the page as HTML with embedded pictures; `large` names tables not written."""
+    """Return the page as HTML with embedded pictures; `large` names tables too large to write."""
     sweep = analysis.sweep
     return render(
         "report.html.jinja",
@@ -102,7 +102,7 @@ def problems(analysis: Analysis) -> Iterator[str]:
 
 
 def _several_versions(runs: pl.DataFrame) -> Iterator[str]:
-    """Yield a sentence unless all runs are known to have the same versions."""
+    """Yield a sentence if runs have different or unknown versions of packages."""
     if "versions" not in runs.columns or runs["versions"].n_unique() == 1:
         return
     groups = list(runs.group_by("versions", maintain_order=True))
@@ -117,7 +117,7 @@ def _several_versions(runs: pl.DataFrame) -> Iterator[str]:
 
 
 def some(names: Sequence[str], between: str = "; ") -> str:
-    """Return names in one text; of many, only the first."""
+    """Return names as one text; if there are many, only the first ones."""
     more = len(names) - MOST_LISTED
     return between.join([*names[:MOST_LISTED], *([f"and {more:,} more"] if more > 0 else [])])
 
@@ -129,7 +129,7 @@ def _seeds(seeds: list[int]) -> str:
 
 
 def _keys(analysis: Analysis) -> Iterator[dict[str, Any]]:
-    """Yield the varied keys, with their values and the keys that change along with them."""
+    """Yield the varied keys, with their values and the keys that change together with them."""
     for key, along in analysis.sweep.keys.items():
         column = analysis.sweep.settings[key].unique(maintain_order=True)
         values = (column.sort() if column.dtype.is_numeric() else column).to_list()

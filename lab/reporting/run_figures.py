@@ -1,6 +1,6 @@
 """Figures of a run, and of several planners in the same scenario with the same seed.
 
-The figures do not use ``pyplot``, so drawing in a notebook or a sweep leaves none open.
+The figures do not use ``pyplot``, so none stays open after drawing in a notebook or a sweep.
 """
 
 import warnings
@@ -63,7 +63,7 @@ def _draw(
 
 
 def goodput(runs: RunDirectories) -> Figure:
-    """Draw the number of queries that meet their SLO over time, and that of active queries."""
+    """Draw over time how many queries meet their SLO, and how many are active."""
     # Compared runs have the same drift.
     events = run_data.events(next(iter(runs.values())))
     labels = ["active", *runs, *dict(events)]
@@ -98,7 +98,7 @@ def goodput(runs: RunDirectories) -> Figure:
 
 
 def latency(runs: RunDirectories) -> Figure:
-    """Draw the windows' p95 latency over its bound; infinite if over 5 % were not completed."""
+    """Draw p95 latency over its bound; infinite if over 5 % of requests were not completed."""
     groups = run_data.latency_ratios(runs)
     figure, above, below = _lines_over_bars(groups)
     figure.suptitle(_titled("Latency relative to the SLO, window by window", runs))
@@ -144,7 +144,7 @@ def latency(runs: RunDirectories) -> Figure:
 
 
 def cost(runs: RunDirectories) -> Figure:
-    """Draw the cost attributed to queries over time, and the total bill including drains."""
+    """Draw the cost attributed to queries over time, and the total bill."""
     figure, above, below = _lines_over_bars(runs)
     figure.suptitle(_titled("Deployment cost: attributed to queries, and total bill", runs))
     below.set_xlabel("bill at the end of the run (USD)")
@@ -186,7 +186,7 @@ def cost(runs: RunDirectories) -> Figure:
 
 
 def latency_parts(runs: RunDirectories) -> Figure:
-    """Draw the mean time that a completed request spent at each operator, by part of latency."""
+    """Draw the mean time of a completed request at each operator, by part of latency."""
     means = {name: run_data.part_means(directory) for name, directory in runs.items()}
     latency_s = {name: run_data.latency_mean(directory) for name, directory in runs.items()}
     if len(runs) == 1:  # The planner's name is in the title of the figure.
@@ -198,8 +198,8 @@ def latency_parts(runs: RunDirectories) -> Figure:
 def response(runs: RunDirectories) -> Figure:
     """Draw the share of queries with a truly feasible plan against the time since their arrival.
 
-    This is the estimate of Kaplan and Meier (1958) with its 95 % band. Queries that left, or were
-    cut by the horizon, before they got such a plan are censored at that time.
+    This is the estimate of Kaplan and Meier (1958) with its 95 % band. A query that left before it
+    got such a plan, or that the run's end cut off, is censored at that time.
     """
     figure = Figure((WIDTH_IN, 4.1 + legend_in([*runs, "", ""])), layout="constrained")
     axes = figure.subplots()
@@ -251,7 +251,7 @@ def response(runs: RunDirectories) -> Figure:
 
 
 def _windows(runs: RunDirectories) -> dict[str, pl.DataFrame]:
-    """Return the windows of each run that has any."""
+    """Return the windows of each run; runs without windows are left out."""
     windows = {name: run_data.by_window(directory) for name, directory in runs.items()}
     return {name: frame for name, frame in windows.items() if frame.height}
 
@@ -262,7 +262,7 @@ def _titled(title: str, runs: RunDirectories) -> str:
 
 
 def _lines_over_bars(bars: Iterable[str]) -> tuple[Figure, Axes, Axes]:
-    """Return a figure with axes for lines of these names above, and for bars below."""
+    """Return a figure with axes for lines above and axes for the named bars below."""
     bars = list(bars)
     upper_in = 3.4 + legend_in(bars)
     lower_in = 1.3 + max(0.4, sum(0.2 + 0.2 * len(wrapped(name).splitlines()) for name in bars))

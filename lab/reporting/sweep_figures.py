@@ -64,7 +64,7 @@ class Drawing:
 
 
 def draw(analysis: Analysis, folder: Path) -> list[Drawing]:
-    """Draw all figures and return those drawn; the same analysis gives the same bytes."""
+    """Draw all figures and return those drawn; equal analyses give byte-identical files."""
     folder.mkdir(parents=True, exist_ok=True)
     drawn = []
     for one in _drawings(analysis):
@@ -161,7 +161,7 @@ def _about_intervals(means: pl.DataFrame) -> str:
 
 
 def _pooled_over(latency: pl.DataFrame, seeds: int) -> str:
-    """Return words for what is pooled, given the number of seeds; empty for a single run."""
+    """Return what means are over, such as ``all settings and seeds``, or an empty text."""
     pooled = {"settings": latency["setting"].n_unique(), "seeds": seeds}
     several = [name for name, count in pooled.items() if count > 1]
     return f"all {' and '.join(several)}" if several else ""

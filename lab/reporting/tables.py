@@ -50,7 +50,7 @@ class Table:
 
 
 def write_frames(analysis: Analysis, folder: Path) -> list[str]:
-    """Write the frames as Parquet files; return the names of tables that are too large."""
+    """Write the frames as Parquet files; return the names of tables too large to write."""
     folder.mkdir(parents=True, exist_ok=True)
     pooled = analysis.pooled
     frames = {
@@ -84,7 +84,7 @@ def write_frames(analysis: Analysis, folder: Path) -> list[str]:
 
 
 def _write(sweep: Sweep, read: Sequence[str], frame: pl.LazyFrame, path: Path) -> None:
-    """Write a frame atomically; ``read`` names the tables of the sweep that it comes from."""
+    """Write a frame atomically; `read` names the tables of the sweep that it is read from."""
     try:
         with written_aside(path) as aside:
             frame.sink_parquet(aside, compression="lz4")
@@ -215,7 +215,7 @@ def _table(title: str, about: str, frame: pl.DataFrame, file: str) -> Table:
 
 
 def cell(value: Any) -> Cell:
-    """Return a value as a cell; a mapping is a mean with its interval, or only an interval."""
+    """Return a value as a cell; a mapping has a mean and an interval, or only an interval."""
     if isinstance(value, dict):
         mean, low, high = value.values()
         parts = number(mean, DIGITS, missing=""), interval(low, high, DIGITS)

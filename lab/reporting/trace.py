@@ -1,12 +1,13 @@
-"""A run as a trace: requests as slices of time on lanes, for Perfetto and as a picture.
+"""Writes the requests of a run as a trace for Perfetto and as a picture.
 
-Requests on a lane do not overlap. Where operators fork and join, a lane has several tracks, each
-with operators in sequence; in the picture they share a row.
+Each request is on a lane of its query; requests on a lane do not overlap. If operators run in
+parallel, a lane has several tracks, and a track's operators run one after the other. The picture
+has one row for all tracks of a request.
 
-The file has the JSON format of Chrome's tracing (ui.perfetto.dev). A query is a process and a lane
-is a thread. The slice of a request contains those of its operators; further tracks are threads
-below it. The number of queries that meet their SLO is a counter. Planning decisions are instants of
-a process of their own. Times are simulated microseconds.
+The file has the JSON format of Chrome's tracing (ui.perfetto.dev). A query is a process, and a lane
+is a thread. The slice of a request contains the slices of its operators; further tracks are threads
+below it. The number of queries that meet their SLO is a counter. Planning decisions are instant
+events of a separate process. Times are simulated microseconds.
 """
 
 import json
@@ -66,7 +67,7 @@ ORDER = ("transfer_s", "queueing_s", "batching_s", "compute_s")
 
 @dataclass(frozen=True)
 class Slice:
-    """A part of a request's time."""
+    """A time span that a request spends in one part of its latency at one operator."""
 
     name: str  # operator and part, such as `detect compute`
     operator: str  # name of the operator, or `ANSWER`
@@ -92,7 +93,7 @@ class TracedRequest:
 
 
 def run_of(directory: Path, planner: str | None) -> Path:
-    """Return the directory of the run, or of one planner's run; InputError for none or several."""
+    """Return the directory of the only run, or of the planner's only run; else raise InputError."""
     given, runs = f"DIR={directory}", list(planner_directories(directory).values())
     if runs and planner is not None:
         # In a sweep, directories are not named after planners.
@@ -110,7 +111,6 @@ def run_of(directory: Path, planner: str | None) -> Path:
 
 
 def _planner_of(run: Path) -> str:
-    """Return the name of a run's planner; InputError if its summary does not say."""
     try:
         return str(read_summary(run)["planner"])
     except (KeyError, TypeError, ValueError, OSError):
@@ -120,7 +120,7 @@ def _planner_of(run: Path) -> str:
 def read_trace(
     run: Path, start_s: float, end_s: float, queries: list[int]
 ) -> tuple[list[TracedRequest], int, Tables]:
-    """Return a run's requests between two simulated times, the number of their queries, and tables.
+    """Return the requests between two times, the number of their queries, and the run's tables.
 
     Raises InputError if the interval ends before it begins, if no requests were recorded or none
     are in the interval, or if there are more than `MOST`.
@@ -158,7 +158,7 @@ def write_trace(run: Path, requests: Sequence[TracedRequest], of: int, tables: T
 
 
 def _requests(run: Path, start_s: float, end_s: float, queries: list[int]) -> pl.DataFrame:
-    """Return the requests in progress between two times, by query and birth."""
+    """Return the requests in progress between two times, sorted by query and arrival."""
     given = {"--from": start_s or None, "--to": end_s if end_s < inf else None}
     interval = " ".join(f"{key} {at_s:g}" for key, at_s in given.items() if at_s is not None)
     named = interval or f"DIR={run}"
@@ -194,7 +194,7 @@ def _requests(run: Path, start_s: float, end_s: float, queries: list[int]) -> pl
 
 
 def _when_requests(every: pl.LazyFrame, queries: list[int]) -> str:
-    """Return a clause on when there were requests of some known queries, or of any."""
+    """Return a clause on when the given queries, or else all queries, had requests."""
     found = every.filter(pl.col("query").is_in(queries)) if queries else every
     first_s, last_s = (
         found.select(pl.col("arrival_s").min(), pl.col("ended_s").max()).collect().row(0)
@@ -206,7 +206,7 @@ def _when_requests(every: pl.LazyFrame, queries: list[int]) -> str:
 
 
 def after_of(run: Path) -> Mapping[str, Sequence[str]]:
-    """Return the predecessors of each operator of a run, where they are declared."""
+    """Return the declared predecessors of a run's operators, by operator."""
     declared = OmegaConf.select(load_config(run / CONFIG), "application.operators") or {}
     return {name: each["after"] for name, each in declared.items() if each.get("after") is not None}
 
@@ -214,7 +214,7 @@ def after_of(run: Path) -> Mapping[str, Sequence[str]]:
 def traced(
     rows: pl.DataFrame, after: Mapping[str, Sequence[str]] = MappingProxyType({})
 ) -> Iterator[TracedRequest]:
-    """Yield requests on the first free lane of their query; ``after`` has declared predecessors."""
+    """Yield each request on the first free lane of its query; `after` has the predecessors."""
     operators = [
         name.removesuffix("_compute_s") for name in rows.columns if name.endswith("_compute_s")
     ]
@@ -242,7 +242,7 @@ def traced(
 
 
 def _tracks(awaited: Mapping[str, tuple[str, ...]]) -> dict[str, int]:
-    """Return a track for each operator: that of its first predecessor, unless it is taken."""
+    """Return each operator's track: that of its first predecessor if free, or else a new one."""
     tracks: dict[str, int] = {}
     continued = set()
     for operator, some in awaited.items():
@@ -257,10 +257,10 @@ def _tracks(awaited: Mapping[str, tuple[str, ...]]) -> dict[str, int]:
 def _slices(
     row: dict[str, Any], awaited: Mapping[str, tuple[str, ...]], track_of: Mapping[str, int]
 ) -> Iterator[Slice]:
-    """Yield the slices of a completed request that take any time.
+    """Yield the slices of a completed request that are longer than 0 s.
 
-    The transfer to a join begins when the last predecessor is done. Only the sum of the messages'
-    times is known, so the arrival is at most as late as the later parts allow.
+    The transfer to an operator with several predecessors begins when the last of them is done. Only
+    the sum of its messages' times is known, so its end is limited to what the later parts allow.
     """
     sent_part, *parts = ORDER
     latest_s = _latest(row, awaited)
@@ -308,7 +308,6 @@ def _events(
     windows: pl.DataFrame,
     decisions: pl.DataFrame,
 ) -> Iterator[Event]:
-    """Yield the events of a trace."""
     yield _named("process_name", PLANNER, 0, "planner and service")
     yield from _decided(decisions)
     yield from _goodput(windows)
@@ -384,7 +383,7 @@ def _named(kind: str, process: int, thread: int, name: str) -> Event:
 
 
 def picture(requests: Sequence[TracedRequest]) -> Figure:
-    """Return a figure of the first `DRAWN` completed requests in order of birth."""
+    """Return a figure of the first `DRAWN` completed requests, sorted by their start."""
     shown = sorted(requests, key=lambda each: (each.start_s, each.query))[:DRAWN]
     looks = part_looks()
     with style():

@@ -1,8 +1,8 @@
 """Makes many runs in parallel and caches them; only missing runs are made.
 
 A cached run is a run directory without tables: ``config.yaml``, and ``summary.json``, which also
-has the measurements. It is named by the run's key, see `lab.run_cache.keys`, and written as soon as
-the run ends.
+has the measurements. The directory is named by the run's key (`lab.run_cache.keys`) and written as
+soon as the run ends.
 """
 
 import json
@@ -55,12 +55,12 @@ class Job:
 
     @property
     def key(self) -> str:
-        """Hash of everything that the row depends on, except the labels; raises InputError."""
+        """Hash of all that the measurements depend on; raises InputError for wrong overrides."""
         measure = self.measure
         return run_key(self.overrides, self.seed, measure.__module__, measure.__qualname__)
 
     def __str__(self) -> str:
-        """Return the labels and the seed."""
+        """Return the labels and the seed as text."""
         return ", ".join([*map(str, self.labels.values()), f"seed {self.seed}"])
 
 
@@ -74,12 +74,12 @@ def at_a_time(jobs: int | None) -> int:
 
 
 def make(jobs: Sequence[Job], processes: int, cache: Path = CACHE) -> list[Row]:
-    """Make the runs that are not cached, with parallel processes; return a row for each job.
+    """Make the runs that are not cached, in parallel processes; return a row for each job.
 
     A row has the labels, ``seed``, ``run_core_s`` and the measurements. Several commands may share
-    the directory `cache`. Raises InputError before any run if a job's overrides are wrong, RunError
-    if a process was killed, or after all runs if one failed, and OSError if a run cannot be
-    written. The message of a KeyboardInterrupt says where finished runs are.
+    the directory `cache`. Raises InputError before any run if a job's overrides are wrong; RunError
+    if a process was killed; RunError after all runs if one of them failed; OSError if a run cannot
+    be written. The message of a KeyboardInterrupt says where finished runs are.
     """
     for job in composing(list({job.overrides: job for job in jobs}.values())):
         _ = job.key  # Composes and caches the configuration.
@@ -110,7 +110,6 @@ def make(jobs: Sequence[Job], processes: int, cache: Path = CACHE) -> list[Row]:
 
 
 def _cached(directory: Path) -> Row | None:
-    """Return the measurements of a cached run, or None if there is none."""
     try:
         measured = read_summary(directory)[MEASURED]
     except (OSError, ValueError, TypeError, KeyError):  # A crash may have damaged the file.
@@ -121,7 +120,7 @@ def _cached(directory: Path) -> Row | None:
 def _made(
     missing: Mapping[str, Job], processes: int, runs: Path
 ) -> Iterator[tuple[str, Row | Exception]]:
-    """Yield the measurements of each run as it ends, or its error."""
+    """Make the missing runs; yield each one's key, and its measurements or error, as it ends."""
     # The new processes' numerical libraries read these when they are loaded.
     os.environ.update(dict.fromkeys(ONE_THREAD, "1"))
     started = perf_counter()

@@ -36,8 +36,8 @@ REMEMBERED = 256
 def fingerprint(modules: Iterable[str], files: Iterable[Path] = ()) -> str:
     """Return a hash of files, tables, and modules with their imports from this repository.
 
-    For a module from elsewhere, its whole top-level package is hashed.
-    Raises ValueError if this repository has no such module.
+    A module from elsewhere is hashed with its whole top-level package. Raises ValueError if this
+    repository has no such module.
     """
     found: set[str] = set()
     left = list(modules)
@@ -95,7 +95,6 @@ def _source(module: str) -> Path:
 
 @cache
 def _tables() -> frozenset[Path]:
-    """Return the tables that runs read."""
     found = (path for folder in TABLES for path in (ROOT / folder).rglob("*.*"))
     tables = (path for path in found if path.suffix in (".csv", ".toml"))
     return frozenset(path for path in tables if not path.is_relative_to(RAW))
@@ -114,12 +113,12 @@ def _foreign(package: str) -> list[Path]:
 
 @cache
 def _hash(path: Path, modified_ns: int) -> bytes:
-    """Return the hash of a file, which is read again only after it was modified."""
+    """Return the hash of a file; it is cached until the file is modified."""
     return sha256(path.read_bytes()).digest()
 
 
 def run_key(overrides: tuple[str, ...], seed: int, module: str, measure: str) -> str:
-    """Return the key of a run and its measure function; raise InputError if it cannot run."""
+    """Return the key of a run measured by a function; raise InputError if it cannot run."""
     parts = (
         configuration(overrides),
         str(seed),
@@ -132,7 +131,7 @@ def run_key(overrides: tuple[str, ...], seed: int, module: str, measure: str) ->
 
 @lru_cache(maxsize=REMEMBERED)
 def prepared(overrides: tuple[str, ...]) -> tuple[Setup, bool]:
-    """Return the setup of a run, and whether it uses the default planner; raise InputError."""
+    """Return the setup of a run, and whether its planner is the default; may raise InputError."""
     with_planner, config = composed(overrides)
     return set_up(config, with_planner), len(with_planner) > len(overrides)
 

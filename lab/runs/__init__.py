@@ -1,1 +1,1 @@
-"""One run: set up, simulated, written to a directory, resumed."""
+"""A run: setting it up, simulating it, writing it to a directory, and resuming it."""

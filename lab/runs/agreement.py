@@ -1,6 +1,6 @@
 """Compares two data planes in the same scenario up to the first difference.
 
-Both worlds advance tick by tick. Results are dropped once compared, so memory stays constant.
+Two simulations advance tick by tick. Results are discarded once compared, so memory is constant.
 """
 
 from collections import Counter
@@ -64,7 +64,7 @@ class Agreement:
 
 
 class DataPlaneError(Exception):
-    """A world raised an exception on one of the data planes; the message is one sentence."""
+    """A simulation raised an exception on a data plane; the message is one sentence."""
 
 
 def data_plane_name(setup: Setup) -> str:
@@ -84,9 +84,10 @@ def agree(
 ) -> Agreement:
     """Run a scenario on the reference and on the setup's data plane, and compare their results.
 
-    It compares every request that ended to the nanosecond (without the parts of the time if it was
-    not completed), every row of every table, and the summary without wall-clock times. `progress`
-    gets the simulated time in seconds. Raises DataPlaneError if a world raises an exception.
+    Each request that ended is compared to the nanosecond; the parts of its latency are compared
+    only if it was completed. Each row of each table is compared, and the summary without wall-clock
+    times. `progress` is called with the simulated time in seconds. Raises DataPlaneError if a
+    simulation raises an exception.
     """
     sides = _Side(setup, planner, EventsPlane), _Side(setup, planner, setup.data_plane)
     scenario = sides[0].world.scenario
@@ -120,7 +121,7 @@ def agree(
 
 
 class _Side:
-    """One of the two worlds."""
+    """One of the two simulations."""
 
     def __init__(
         self, setup: Setup, planner: Planner, data_plane: Callable[[Recorder], DataPlane]
@@ -162,7 +163,8 @@ class _Side:
 def compare_requests(one: Ints, other: Ints, operators: Sequence[str]) -> tuple[str, Values] | None:
     """Return the first request that differs, with the differing values, or None.
 
-    Rows are those of ``sim.dataplane.base.request_rows`` between two cuts, by (end, query, number).
+    Both arrays have the columns of ``sim.dataplane.base.request_rows`` and the requests that ended
+    in the same time span, sorted by end, query and number.
     """
     for rows in (one, other):  # Private columns and parts of unfinished requests may differ.
         rows[:, VISIT] = 0
@@ -195,7 +197,7 @@ def compare_requests(one: Ints, other: Ints, operators: Sequence[str]) -> tuple[
 
 
 def _known(record: RequestRecord, operators: Sequence[str]) -> dict[str, Any]:
-    """Return the values of a request by column, in the order in which they came about."""
+    """Return the values of a request by column, in the order in which they were determined."""
     values = asdict(record)
     known = {name: values[name] for name in ("arrival_ns", "deployment", "size", "length")}
     known["allowance"] = record.allowance
@@ -209,7 +211,10 @@ def _known(record: RequestRecord, operators: Sequence[str]) -> dict[str, Any]:
 def compare_tables(
     name: str, one: pl.DataFrame, other: pl.DataFrame, before: int = 0
 ) -> tuple[str, Values] | None:
-    """Return the first differing row, numbered from `before`, and its differing values, or None."""
+    """Return the first row that differs, with the differing values, or None.
+
+    Rows are numbered from `before`, the number of rows compared earlier.
+    """
     if one.equals(other):
         return None
     n = min(one.height, other.height)

@@ -32,8 +32,8 @@ class Result:
         summary: the values of ``summary.json``.
         queries: one row per query.
         windows: one row per query and evaluation window.
-        operators: one row per query, evaluation window and operator: where the latency went.
-        decisions: one row per decision of the planner, and per deployment ended by a failure.
+        operators: one row per query, evaluation window and operator, with the parts of the latency.
+        decisions: one row per decision of the planner, and one per deployment that a failure ended.
         offers: one row per plan that the planner logged.
         profiling: one row per profiling run.
         scenario: the simulated scenario.
@@ -53,7 +53,7 @@ class Result:
     requests: pl.DataFrame | None = None
 
     def __repr__(self) -> str:
-        """Return the main values, not the tables."""
+        """Return a text with the main values, without the tables."""
         summary = self.summary
         return (
             f"Result({summary['planner']}, seed {self.seed}: {summary['status']}, service goodput "
@@ -69,14 +69,15 @@ def run(
 ) -> Result:
     """Simulate one planner.
 
-    Runs in one process are independent of each other. Warnings of the command, such as about a
-    planner that raised or an SLO that no plan can meet, are ``UserWarning``.
+    Runs in one process are independent of each other. What the command would print as a warning,
+    such as that a planner raised an exception or that no plan can meet an SLO, is a
+    ``UserWarning``.
 
     Args:
         overrides: as on the command line, such as ``["workload.rate=0.2", "seed=1"]``.
-        planner: the planner; by default that of the overrides or of their experiment, or else
-            CheapestFeasible.
-        directory: where to write a run directory, without figures; none by default.
+        planner: the planner; by default the one that the overrides or their experiment choose, or
+            else CheapestFeasible.
+        directory: where to write a run directory, without figures; by default, none is written.
 
     Raises:
         InputError: the input is wrong; the message is one sentence.
@@ -140,7 +141,7 @@ def result_of(setup: Setup, directory: Path | None = None) -> Result:
 
 
 def composed(overrides: Sequence[str]) -> tuple[list[str], DictConfig]:
-    """Return overrides, with the default planner if they name none, and the configuration."""
+    """Return overrides, with the default planner if they choose none, and the configuration."""
     config = compose(overrides)
     named = {"planner", "planner._target_"} & set(map(key_of, overrides))
     if named or config.planner.get("_target_") is not None:

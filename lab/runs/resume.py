@@ -1,7 +1,7 @@
-"""Resuming a run: its checkpoint, and checks of its directory.
+"""Resumes a run from its checkpoint, and checks the run's directory.
 
-The checkpoint has the profiled configurations; they are on disk within a second. An unfinished run
-resumes from it; a finished run deletes it.
+The checkpoint has the results of profiling, which are on disk within a second. An unfinished run is
+resumed from it; a finished run deletes it.
 """
 
 import json
@@ -40,8 +40,8 @@ class Checkpoint:
     """The file ``checkpoint.jsonl`` of one planner's run: the versions, then one record per line.
 
     A killed process loses at most the last second of profiling and the current profiling run. An
-    incomplete last line is ignored. With `resume`, the run resumes from the file; otherwise the
-    file is replaced. Raises InputError if it cannot be read or has other versions.
+    incomplete last line is ignored. With `resume`, the run is resumed from the file; otherwise, the
+    file is replaced. Raises InputError if the file cannot be read or other versions wrote it.
     """
 
     def __init__(self, directory: Path, resume: bool) -> None:
@@ -94,7 +94,6 @@ class Checkpoint:
 
 
 def _records(path: Path, lines: list[bytes]) -> list[ProfileRecord]:
-    """Return the records in the complete lines of a checkpoint."""
     records = []
     for number, line in enumerate(lines, 1):
         try:
@@ -108,7 +107,7 @@ def _records(path: Path, lines: list[bytes]) -> list[ProfileRecord]:
 
 
 def check_resumable(directory: Path, config: DictConfig, alone: bool) -> None:
-    """Raise TakenError unless a directory has a finished or resumable run of a configuration."""
+    """Raise TakenError unless a directory has a run of this configuration to resume."""
     where = f"hydra.run.dir={directory}"
     if not (directory / CONFIG).exists():
         raise TakenError(f"{where}: has no run to resume; {LEAVE_OUT}")
@@ -136,7 +135,7 @@ def check_resumable(directory: Path, config: DictConfig, alone: bool) -> None:
 
 
 def check_versions(where: str, directory: Path) -> None:
-    """Raise TakenError if the results in a directory are known to have other versions."""
+    """Raise TakenError if other package versions wrote the results in a directory."""
     try:
         summary = read_summary(directory)
     except (OSError, ValueError):  # There is none, or a crash damaged it.

@@ -1,4 +1,4 @@
-"""The directory of one planner's run; its files are complete at any time."""
+"""The directory of one planner's run; none of its files is ever incomplete."""
 
 import json
 from collections import Counter
@@ -32,7 +32,7 @@ MOST_NAMED = 8
 
 @contextmanager
 def held(directory: Path, otherwise: str = "") -> Iterator[None]:
-    """Lock a directory for the body; if it is locked, wait, or raise InputError(otherwise)."""
+    """Lock a directory; if it is locked already, wait, or raise InputError(otherwise) if given."""
     lock = FileLock(directory / LOCK)
     try:
         lock.acquire(blocking=not otherwise)
@@ -96,7 +96,7 @@ def holds_sweep(directory: Path) -> bool:
 
 
 def claim(directory: Path, key: str = "hydra.run.dir") -> None:
-    """Create a directory that the user named by `key`; TakenError if it has a run or a sweep."""
+    """Create a directory; raise TakenError, which names `key`, if it has a run or a sweep."""
     elsewhere = "name another directory or delete this one"
     if is_resumable(directory):
         raise TakenError(
@@ -135,7 +135,7 @@ class RunDirectory:
 
 
 def never_ran(directory: Path) -> str:
-    """Return a sentence naming compared planners without results, or nothing; or InputError."""
+    """Return a sentence on compared planners without results; empty if there are none."""
     config = directory / CONFIG
     compared = OmegaConf.select(load_config(config), "planner.compare") if config.exists() else {}
     names = [name for name in compared or {} if not (directory / str(name) / SUMMARY).is_file()]
@@ -145,14 +145,14 @@ def never_ran(directory: Path) -> str:
 
 
 def _in_order(path: Path) -> list[tuple[bool, int, str]]:
-    """Return a sort key for a path: its parts, with numbers in numerical order."""
+    """Return a sort key for a path in which numbers are sorted by their value."""
     return [
         (not part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in path.parts
     ]
 
 
 def planner_directories(directory: Path) -> dict[str, Path]:
-    """Return the run directories at or below a directory by relative path, numbers in order."""
+    """Return the run directories at or below a directory, by sorted relative path."""
     found = {}
     for summary in sorted(directory.rglob(SUMMARY), key=_in_order):
         if (summary.parent / "queries").is_dir():
@@ -161,7 +161,7 @@ def planner_directories(directory: Path) -> dict[str, Path]:
 
 
 def only_run(given: str, runs: Sequence[Path], of: str = "") -> Path:
-    """Return the only one of some runs (of a planner); InputError for none or several."""
+    """Return the only run of a list; raise InputError if there is none or several."""
     if not runs:
         raise InputError(f"{given}: has no results; name the directory of a run")
     if len(runs) > 1:

@@ -1,4 +1,4 @@
-"""Simulates one planner in one scenario, in steps, and passes on results at every flush."""
+"""Simulates one planner in one scenario, and passes results to sinks at every flush."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -48,9 +48,9 @@ def simulate(
 ) -> dict[str, Any]:
     """Simulate one planner to the horizon, and return the summary.
 
-    At every flush, the sinks get the new rows of every table and the summary so far. `progress`
-    gets the simulated time in seconds. `profiling_log` has the records of a resumed run.
-    Raises WallLimitError at the setup's limit; the sinks have the results until then.
+    At every flush, each sink is called with the new rows of every table and the summary so far.
+    `progress` is called with the simulated time in seconds. `profiling_log` has the records of a
+    resumed run. Raises WallLimitError at the setup's limit; sinks have the results until then.
     """
     scenario = setup.scenario()
     started = working_s()

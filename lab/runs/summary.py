@@ -38,12 +38,12 @@ class Tally:
         self._met_ns_of: Counter[str] = Counter()
 
     def slo_met_fraction_of(self, tier: str) -> float | None:
-        """Return the share of time in which a class's SLO was met; None without queries."""
+        """Return the share of a class's query time with the SLO met, or None."""
         active_ns = self._active_ns_of[tier]
         return self._met_ns_of[tier] / active_ns if active_ns else None
 
     def add(self, frames: Mapping[str, pl.DataFrame]) -> None:
-        """Add new rows."""
+        """Add the new rows of the tables."""
         queries, decisions = frames["queries"], frames["decisions"]
         self.queries += queries.height
         self.queries_of.update(queries["tier"].to_list())
@@ -57,7 +57,7 @@ class Tally:
         self._add_lived(queries, frames["windows"])
 
     def _add_lived(self, queries: pl.DataFrame, windows: pl.DataFrame) -> None:
-        """Add the time of each query, and count the closed queries whose SLO was met."""
+        """Add queries' active time; count the closed queries that mostly met their SLO."""
         new = windows.select(
             "query",
             "tier",
@@ -77,7 +77,6 @@ class Tally:
 
 
 def _ns(column: str) -> pl.Expr:
-    """Return seconds as whole nanoseconds, whose sum does not depend on the order."""
     return (pl.col(column) * NS_PER_S).round().cast(pl.Int64)
 
 
@@ -98,7 +97,7 @@ def response_quantile_s(
 def summarise(
     world: World, tally: Tally, planner: str, status: str, wall_s: float
 ) -> dict[str, Any]:
-    """Return the current summary of a run, fit for JSON; `wall_s` is the time since it began."""
+    """Return the current summary of a run as JSON values; `wall_s` is its wall-clock time."""
     monitor, billing, now_s = world.monitor, world.billing, world.now_s
     planning_service = world.planning_service
     elapsed_ns = now_s * NS_PER_S
@@ -165,7 +164,7 @@ def numbers_of(summary: Mapping[str, Any]) -> dict[str, int | float]:
 
 
 def plain(value: Any) -> Any:
-    """Return a value fit for JSON: without NaN, infinity and objects."""
+    """Return a value that JSON can hold: NaN and infinity become None, objects become texts."""
     if isinstance(value, Mapping):
         return {str(key): plain(part) for key, part in value.items()}
     if isinstance(value, list | tuple):

@@ -1,4 +1,4 @@
-"""Compiles the code that the first runs need, in two parallel processes, or avoids it.
+"""Compiles the code that the first runs need, in two parallel processes, or avoids compiling.
 
 A second process compiles the block data plane in a short run of its own. Meanwhile, this process
 runs the planners on the event data plane, which needs little compilation. A small run does not need
@@ -51,7 +51,7 @@ def ready(
 
 
 def _requests(setup: Setup) -> float:
-    """Return about how many requests the run of all planners has."""
+    """Return roughly how many requests the runs of all planners have together."""
     scenario = setup.scenario()
     workload = scenario.workload
     lifetime_s = min(workload.lifetime_mean_s, scenario.horizon_s)
@@ -64,7 +64,7 @@ def _uses_blocks(setup: Setup) -> bool:
 
 
 def warm_up(runs: Iterable[tuple[Sequence[str], DictConfig]]) -> None:
-    """Compile the code for runs, given by overrides and configuration, if none is compiled yet."""
+    """Compile the code for runs, unless the block data plane is compiled already."""
     if not compiled.is_cold(BLOCKS):
         return
     nothing_compiled = compiled.is_cold("sim")

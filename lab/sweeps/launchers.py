@@ -41,7 +41,7 @@ def ray_address(config: DictConfig) -> str:
 
 
 def prepare(config: DictConfig) -> None:
-    """Replace Hydra's defaults for the launcher of a sweep; InputError if it cannot run here."""
+    """Replace Hydra's defaults for a sweep's launcher; raise InputError if it cannot run."""
     name, launcher = launcher_name(config), config.hydra.launcher
     if name == "joblib":
         if type(launcher.n_jobs) is not int or launcher.n_jobs == 0:
@@ -81,7 +81,7 @@ def _check_answer(address: str) -> None:
 
 
 def enter(hydra: HydraConf) -> None:
-    """Prepare the process of a job; InputError if it cannot see the directory of the sweep."""
+    """Prepare the process of a job; raise InputError if it cannot see the sweep's directory."""
     register()
     directory, cwd = Path(hydra.sweep.dir), Path(hydra.runtime.cwd)
     if cwd.is_dir():

@@ -48,8 +48,8 @@ def _without_known(err: str, label: str, known: set[str]) -> str:
 def progress_shown(sweep: Path, runs: int | None = None) -> Iterator[dict[int, int | None]]:
     """Show the output of jobs and how many have ended; yield the exit statuses by job number.
 
-    The mapping fills as jobs end; an interrupted job has None. A warning that several jobs give is
-    shown once.
+    A job is added to the mapping when it ends, with None if it was interrupted. A warning that
+    several jobs print is shown once.
     """
     folder = sweep / FOLDER
     rmtree(folder, ignore_errors=True)

@@ -1,7 +1,7 @@
-"""A sweep in the process that starts it: checks before its jobs, and their record.
+"""Starts a sweep: checks it before any job runs, and records its jobs and their statuses.
 
-``jobs.yaml``, next to the job directories, has the overrides of each job. The objective is what an
-optimising sweeper, such as Optuna's, gets from a run: one or several values of its summary.
+``jobs.yaml``, next to the job directories, has the overrides of each job. The objective is one or
+several values of a run's summary, which an optimising sweeper, such as Optuna's, gets after a run.
 """
 
 import re
@@ -48,7 +48,7 @@ WATCH = "hydra_plugins.compass_sim.WatchedSweeper"
 
 
 def with_new_overrides(jobs: Sequence[JobOverrides]) -> Iterator[JobOverrides]:
-    """Yield jobs that have a new kind of override; different numbers are the same kind."""
+    """Yield jobs with a new kind of override; overrides of one key by numbers are alike."""
     group_names = groups()
     seen: set[str] = set()
     for job in jobs:
@@ -66,7 +66,7 @@ def _kind(override: str, group_names: Container[str]) -> str:
 
 
 def check_free(directory: Path, resume: bool) -> None:
-    """Raise InputError if a directory has a run, other versions, or a sweep not to be resumed."""
+    """Raise InputError if a directory has results that this sweep must not add to."""
     where = f"hydra.sweep.dir={directory}"
     if holds_run(directory):
         raise InputError(f"{where}: has a single run or a comparison; name another directory")
@@ -82,7 +82,7 @@ def check_free(directory: Path, resume: bool) -> None:
 
 
 def note_jobs(directory: Path, jobs: Sequence[JobOverrides], resume: bool) -> None:
-    """Write ``jobs.yaml``; InputError if the earlier jobs of a resumed sweep have changed."""
+    """Write ``jobs.yaml``; raise InputError if the jobs of a resumed sweep have changed."""
     check_free(directory, resume)
     where = f"hydra.sweep.dir={directory}"
     file = directory / JOBS
@@ -107,7 +107,6 @@ def note_jobs(directory: Path, jobs: Sequence[JobOverrides], resume: bool) -> No
 
 
 def _change(old: JobOverrides, new: JobOverrides) -> str:
-    """Return a clause on how the overrides of a job differ from its earlier ones."""
     removed = [one for one in old if one not in new]
     added = [one for one in new if one not in old]
     if not removed and added:
@@ -123,7 +122,7 @@ def is_searched(hydra: HydraConf) -> bool:
 
 
 def objective(directory: Path, wanted: str | Sequence[str]) -> float | tuple[float, ...]:
-    """Return the wanted values of the summary of one planner's run, or raise InputError."""
+    """Return the values of the keys `wanted` in a run's summary, or raise InputError."""
     summary = read_summary(directory)
     if "planner" not in summary:
         raise InputError("planner=comparison: an optimising sweeper needs a single planner")
@@ -142,7 +141,7 @@ class BrokenSweepError(Exception):
 
 
 class Outcome(Callback):
-    """Records directories and exit statuses of jobs; `objective`: keys for optimising sweepers."""
+    """Records directories and exit statuses of jobs; `objective` has the keys to optimise."""
 
     path: ClassVar[Path | None] = None
     job_path: ClassVar[Path | None] = None
@@ -198,8 +197,8 @@ def running_sweep(
 ) -> Iterator[None]:
     """Check a sweep, then lock its directory and show its progress while the body runs it.
 
-    The directory in `config` becomes absolute, because jobs may run in another one.
-    Raises InputError for wrong input, before anything is written, and BrokenSweepError if the
+    The directory in `config` becomes absolute, because jobs may run in another working directory.
+    Raises InputError for wrong input, before anything is written; raises BrokenSweepError if the
     launcher or the sweeper fails.
     """
     # Each kind of override is composed once, because composing all jobs would delay the first.

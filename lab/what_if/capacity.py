@@ -1,15 +1,15 @@
 """Finds the cheapest machines that reach a target, by a search over simulations.
 
-The candidates are all combinations of the varied keys. More machines (`COUNTS`) are assumed not to
-serve worse. So a candidate that fails rules out all that have no more of any key and are otherwise
-the same, and one that suffices rules out all that are not cheaper. The next candidate is the median
-by price, as in a bisection. For a metric not of service, such as cost, a failure rules out nothing
-else.
+The candidates are all combinations of values of the varied keys. More machines (`COUNTS`) are
+assumed never to make service worse. So a candidate that fails rules out all candidates with no more
+machines and otherwise equal values. A candidate that suffices rules out all that are not cheaper.
+The next candidate is the median by price of those that remain, as in a bisection. If the metric
+does not measure service, such as cost, a failure rules out only the candidate itself.
 
 Each candidate is simulated on more and more seeds until a one-sided t-interval of the mean, cut at
-the metric's range, lies on one side of the target. Each look at the data gets an equal part of the
-allowed error (Bonferroni). So a verdict has about the stated confidence, and less if a metric is
-the same on nearly all seeds.
+the metric's range, lies on one side of the target. Each computation of the interval gets an equal
+part of the allowed error (Bonferroni). So a verdict has about the stated confidence, and less if
+nearly all seeds give the same value.
 """
 
 import re
@@ -46,7 +46,7 @@ class CandidateVerdict(StrEnum):
 
 @dataclass(frozen=True)
 class Candidate:
-    """A combination of values."""
+    """A combination of values of the varied keys, with its price."""
 
     settings: Mapping[str, str]  # value of each varied key
     usd_per_hour: float  # price of all machines
@@ -91,7 +91,7 @@ def candidates(
 
 
 def never_worse(keys: Sequence[Varied], metric: str, at_least: bool) -> frozenset[str]:
-    """Return the varied counts of machines if more machines never hurt the metric, or nothing."""
+    """Return the varied counts of machines if more machines never hurt the metric, or none."""
     known = METRICS.get(metric)
     good = known is not None and known.of_service and known.more_is_better == at_least
     return machines(keys) if good else frozenset()
@@ -113,9 +113,9 @@ def search(
 ) -> list[Tried]:
     """Simulate candidates until the cheapest that suffices is known; return those simulated.
 
-    ``every`` has the cheapest first and, of equal prices, the smallest; ``ordered`` are the keys
-    whose increase never hurts. ``target`` is the least mean of the metric, whose range is
-    ``within``; after ``most_seeds`` a candidate remains undecided.
+    ``every`` is sorted by price and, at equal prices, by the values. ``ordered`` are the keys whose
+    increase never hurts. ``target`` is the lowest sufficient mean of the metric, whose range is
+    ``within``. A candidate without a verdict after ``most_seeds`` remains undecided.
     """
     left, tried = list(every), []
     while left:
@@ -164,7 +164,7 @@ def looks(most_seeds: int) -> list[int]:
 
 
 def bound_confidence(confidence: float, most_seeds: int) -> float:
-    """Return the confidence of each one-sided bound; each look gets a part of the error."""
+    """Return the confidence of each bound; all judgements share the error equally."""
     return 1 - (1 - confidence) / len(looks(most_seeds))
 
 
@@ -177,13 +177,13 @@ def bounds(values: Sequence[float], error: float) -> tuple[float, float]:
 
 
 def cheapest(tried: Sequence[Tried]) -> Tried | None:
-    """Return the cheapest candidate that suffices, or None; of equal prices, the last simulated."""
+    """Return the cheapest candidate that suffices, or None; at equal prices, the last simulated."""
     enough = [each for each in tried if each.verdict == CandidateVerdict.SUFFICES]
     return min(reversed(enough), key=lambda each: each.candidate.usd_per_hour, default=None)
 
 
 def best(tried: Iterable[Tried], counts: Collection[str]) -> Tried:
-    """Return the candidate with the best mean; of equals, the cheapest, then the smallest."""
+    """Return the candidate with the best mean; at equal means, the cheapest, then the smallest."""
 
     def rank(one: Tried) -> tuple[float, ...]:
         settings = one.candidate.settings
@@ -193,7 +193,7 @@ def best(tried: Iterable[Tried], counts: Collection[str]) -> Tried:
 
 
 def useless_counts(tried: Iterable[Tried], one: Tried, counts: Collection[str]) -> list[str]:
-    """Return the counts of machines that failed candidates increased without beating `one`."""
+    """Return the keys of machine counts that failed candidates increased compared to `one`."""
     more = [each.candidate.settings for each in tried if each.verdict == CandidateVerdict.FAILS]
     more = [each for each in more if _no_more(one.candidate.settings, each, counts)]
     settings = one.candidate.settings
@@ -211,7 +211,7 @@ def _no_more(one: Mapping[str, str], other: Mapping[str, str], ordered: Collecti
 def combinations(
     runs: Runs, keys: Sequence[Varied], metric: str
 ) -> tuple[list[Candidate], dict[str, str]]:
-    """Return all combinations by price, and their planners by settings; raise InputError."""
+    """Return all combinations by price, and the planner of each; may raise InputError."""
     names: dict[str, str] = {}
 
     def price(settings: Mapping[str, str]) -> float:

@@ -48,7 +48,7 @@ class Varied:
 
 
 def varied(option: str, text: str) -> Varied:
-    """Return a varied key from ``KEY=A,B``, ``KEY=range(1,9)`` or ``KEY=A``; or InputError."""
+    """Parse a varied key: ``KEY=A,B``, ``KEY=range(1,9)`` or ``KEY=A``; else raise InputError."""
     own = readable(text) != text  # whether Hydra cannot parse the key
     try:
         parsed = OverridesParser.create().parse_override(
@@ -134,7 +134,7 @@ def missing_in_words(metric: str, seeds: int, of: int) -> str:
 
 
 def null_is_late(metric: str) -> bool:
-    """Return whether a missing value of a metric means later than any number."""
+    """Return whether a missing value of a metric counts as later than any number."""
     return metric in METRICS and METRICS[metric].null_is_late
 
 
@@ -151,7 +151,7 @@ def titled(question: str, overrides: Sequence[str]) -> str:
 
 @dataclass(frozen=True)
 class Files:
-    """The files of an answer; `about` and a hash of the question's words make their names."""
+    """The files of an answer, named by `about` and a hash of the question's words."""
 
     directory: Path
     about: str
@@ -163,7 +163,7 @@ class Files:
         return self._path("png")
 
     def write_table(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Write rows as CSV, each with the question, and print the paths of figure and table."""
+        """Write rows as CSV, with the question in each; print the paths of figure and table."""
         path = self._path("csv")
         path.parent.mkdir(parents=True, exist_ok=True)
         asked = [{**row, "question": shlex.join(self.words)} for row in rows]

@@ -30,7 +30,7 @@ class Runs:
         self.processes = at_a_time(processes)
 
     def setup(self, settings: Sequence[str]) -> tuple[Setup, bool]:
-        """Return the setup for settings, and whether its planner is the default; InputError."""
+        """Return the setup for settings, and whether its planner is the default one."""
         overrides = self._with_planner(settings)
         setup, default = prepared(overrides)
         if len(setup.planners) > 1:
@@ -44,7 +44,7 @@ class Runs:
     def make(
         self, settings: Sequence[Sequence[str]], seeds: Sequence[int]
     ) -> list[list[dict[str, Any]]]:
-        """Return the summaries' numbers by setting and seed; raise InputError if a run failed."""
+        """Make the runs; return numbers of summaries by setting and seed, or raise InputError."""
         jobs = [
             Job(self._with_planner(each), seed, numbers, {"settings": " ".join(each) or "as it is"})
             for each in settings
@@ -68,7 +68,7 @@ class Runs:
 
     @cached_property
     def _default_planner(self) -> tuple[str, ...]:
-        """The override for the default planner; empty if the base names a planner."""
+        """The override for the default planner; empty if the overrides name a planner."""
         if PLANNER & set(map(key_of, self.overrides)):
             return ()
         overrides, _ = composed(self.overrides)

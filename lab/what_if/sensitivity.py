@@ -1,7 +1,7 @@
-"""Ranks assumptions by their effect on an answer; each is varied alone, on the base's seeds.
+"""Ranks assumptions by their effect on an answer; each is varied alone, on the same seeds.
 
-The answer is a metric of a planner, or its difference from another planner's. Effects are paired
-differences. Interactions of two keys need a sweep over both.
+The answer is a planner's metric, or that metric minus another planner's. An effect is a paired
+difference. How two keys interact can be seen in a sweep over both.
 """
 
 from collections.abc import Mapping, Sequence
@@ -60,7 +60,7 @@ class Effect:
 
     @property
     def size(self) -> float:
-        """Absolute difference; 0 if there is none, infinite if it is unknown."""
+        """Absolute difference; 0 if no seed has a value, infinite if it is unknown."""
         return inf if self.unknown else abs(self.difference[0] or 0.0)
 
     @property
@@ -111,8 +111,8 @@ def effect(
 ) -> Effect:
     """Return the effect of a setting from `answers` of the base and of the setting (`other`).
 
-    A seed that lacks an answer is left out. If a missing answer means `late`, the difference is
-    then None.
+    Seeds that lack an answer are left out. If any is left out and missing answers count as `late`,
+    the difference is None.
     """
     theirs = {row["seed"]: row["answer"] for row in other}
     both = [(row["answer"], theirs.get(row["seed"])) for row in base]
@@ -138,7 +138,7 @@ def adjusted(effects: Sequence[Effect]) -> list[Effect]:
 
 
 def largest_first(effects: Sequence[Effect]) -> list[Effect]:
-    """Return effects ordered by the largest effect of their key; those of a key stay together."""
+    """Sort effects by the largest effect of their key; those of a key stay together."""
     largest: dict[str, float] = {}
     for each in effects:
         largest[each.key] = max(largest.get(each.key, 0.0), each.size)
@@ -146,7 +146,7 @@ def largest_first(effects: Sequence[Effect]) -> list[Effect]:
 
 
 def conclusion(effects: Sequence[Effect], metric: str = "") -> str:
-    """Return a sentence on which assumption has the largest effect; `effects` has it first."""
+    """Return a sentence on which assumption has the largest effect, the first in `effects`."""
     first = effects[0]
     sure = any(each.sure for each in effects if each.key == first.key)
     alone = all(each.key == first.key for each in effects)

@@ -1,1 +1,1 @@
-"""What the studies share: scenes, measures and tables."""
+"""What the studies share: scenes, measures, metrics, tables and verdicts."""

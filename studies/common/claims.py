@@ -29,7 +29,7 @@ BEYOND = {
 
 @dataclass(frozen=True)
 class Finding:
-    """One claim, and what we found."""
+    """One claim, with what our runs show about it."""
 
     claim: str  # of the paper, with its figures
     ours: str  # our number with its interval
@@ -52,11 +52,12 @@ def of_range(
     seeds: int | str,
     sign: str = "",
 ) -> Finding:
-    """Return the verdict on a range above 1 that the paper claims for a ratio.
+    """Return the verdict on the claim that a ratio lies in a range above 1.
 
-    The ratio agrees if its whole 95 % interval lies in the range. It differs if the interval lies
-    outside, or if the ratio is 0 or infinite on all seeds. `seeds` is the text or number of
-    `lab.analysis.paired.counted`, `sign` that of `lab.analysis.paired.ratios`.
+    The ratio agrees with the claim if its whole 95 % interval lies in the range. It differs if the
+    interval lies outside, or if the ratio is 0 or infinite on all seeds. `seeds` is a number of
+    seeds or the text of `lab.analysis.paired.counted`; `sign` is that of
+    `lab.analysis.paired.ratios`.
     """
     middle, low, high = ratio
     ours = _ours(ratio, seeds, sign)
@@ -74,7 +75,7 @@ def of_range(
 
 
 def ahead(claim: str, row: Mapping[str, Any], why: str) -> Finding:
-    """Return whether the reference is ahead of another planner, from a row of `paired.ratios`.
+    """Return the verdict on a claim that the reference is better, from a row of `paired.ratios`.
 
     The p-value, adjusted for all comparisons, must also be significant.
     """
@@ -89,7 +90,7 @@ def ahead(claim: str, row: Mapping[str, Any], why: str) -> Finding:
 def above(
     claim: str, ratio: Interval, threshold: float, why: str, seeds: int | str, sign: str = ""
 ) -> Finding:
-    """Return whether the whole interval of a value lies above a threshold, see `of_range`."""
+    """Return the verdict on a claim that a value exceeds a threshold; see also `of_range`."""
     if ratio[0] is None and sign == "≥":
         return Finding(claim, BEYOND[sign], Verdict.AGREES, why)
     side = _side(ratio, threshold, sign)
@@ -99,13 +100,13 @@ def above(
 def below(
     claim: str, ratio: Interval, threshold: float, why: str, seeds: int | str, sign: str = ""
 ) -> Finding:
-    """Return whether the whole interval of a value lies below a threshold, see `of_range`."""
+    """Return the verdict on a claim that a value is below a threshold; see also `of_range`."""
     side = _side(ratio, threshold, sign)
     return Finding(claim, _ours(ratio, seeds, sign), BY_SIDE[-side], why)
 
 
 def measured(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ratio, seeds and sign of a row of `paired.ratios`, as arguments of `above`."""
+    """Return a row of `paired.ratios` as the arguments ratio, seeds and sign of `above`."""
     return {
         "ratio": (row["ratio"], row["low"], row["high"]),
         "seeds": counted(row["n"], row["of"]),
@@ -114,7 +115,7 @@ def measured(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def paired(one: pl.DataFrame, other: pl.DataFrame, column: str) -> dict[str, Any]:
-    """Return the ratio of a column of two frames with ``seed``, and the number of seeds.
+    """Return the ratio of a column in two frames, paired by ``seed``, and the number of seeds.
 
     A seed counts only if both values are above 0.
     """
@@ -125,11 +126,12 @@ def paired(one: pl.DataFrame, other: pl.DataFrame, column: str) -> dict[str, Any
 
 
 def goal_reached(value: Interval, goal: float, at_most: bool = False, sign: str = "") -> str:
-    """Return ``"yes"``, ``"no"`` or ``"open"`` for whether a value's whole interval reaches a goal.
+    """Return ``"yes"``, ``"no"`` or ``"open"``: whether the whole interval reaches a goal.
 
-    A goal is a lower bound, or with `at_most` an upper one. A value with sign ``"≤"`` is an upper
-    bound and decides nothing if it lies above the goal; a value with sign ``"≥"`` decides nothing
-    below it. One seed has no interval, and the text says so. Without a value, it is a dash.
+    A goal is a lower bound, or with `at_most` an upper one. A value with the sign ``"≤"`` is an
+    upper bound, so it decides nothing if it lies above the goal; a value with the sign ``"≥"``
+    decides nothing below the goal. One seed has no interval, and the text says so. A missing value
+    is a dash.
     """
 
     def reaches(one: float) -> bool:
@@ -147,7 +149,6 @@ def goal_reached(value: Interval, goal: float, at_most: bool = False, sign: str 
 
 
 def _side(value: Interval, threshold: float, sign: str) -> int:
-    """Return 1 if a value's whole interval lies above a threshold, -1 if below, 0 if neither."""
     _, low, high = value
     if low is None or high is None:
         return 0

@@ -1,7 +1,7 @@
 """Measures of a run, as values that JSON can hold.
 
-All measures are in this module and in the probes, none in a study. So kept runs stay valid when a
-verdict, a table or a picture is edited.
+A measure is a function in this module or in a probe, never in a study. So stored runs stay valid
+when the verdicts, tables or pictures of a study are edited.
 """
 
 from collections.abc import Mapping
@@ -29,14 +29,14 @@ OF_SUMMARY = (
 
 
 def totals(result: Result) -> Mapping[str, Any]:
-    """Return goodput of the second half, cost, and response time of a run.
+    """Return goodput in the second half of a run, and the run's cost and response time.
 
-    * ``goodput``: mean number of queries that meet their whole SLO, and ``active``: mean number of
-      living queries, over windows that begin in the second half.
+    * ``goodput``: mean number of queries that meet their whole SLO, over the windows that begin in
+      the second half; ``active``: mean number of living queries in the same windows.
     * ``usd_per_query_hour``: cost of the run per hour in which a query meets its SLO;
       ``attributed_usd_per_query_hour``: the same for the cost attributed to queries.
     * ``response_s``: Kaplan-Meier median of response times. If less than half of the queries were
-      ever served, the longest life of a query, and ``response_is_bound`` is true.
+      ever served, it is the longest life of a query, and ``response_is_bound`` is true.
     * ``response_p25_s``, ``response_p75_s``: the other quartiles; None if too few were served.
     * ``response_of_served_s``: median response time of the queries that were served.
     """
@@ -65,7 +65,7 @@ def totals(result: Result) -> Mapping[str, Any]:
 
 
 def curve(result: Result) -> Mapping[str, Any]:
-    """Return `totals`, and as ``cells`` the mean goodput in each step of `STEP_S`."""
+    """Return `totals`, and as ``cells`` the mean goodput in each time step of `STEP_S`."""
     windows = result.windows.filter(pl.col("met"))
     horizon_s = float(result.summary["horizon_s"])
     cells = []
@@ -82,10 +82,11 @@ def curve(result: Result) -> Mapping[str, Any]:
 
 
 def spending(result: Result) -> Mapping[str, Any]:
-    """Return the time that planning took.
+    """Return how much time planning took.
 
-    * ``device_hours``: time of profiling devices, online and offline, and ``device_hours_a_query``.
-    * ``profiling_s``, ``surrogates_s``, ``other_s``: mean planning seconds of a query.
+    * ``device_hours``: time of profiling devices, online and offline; ``device_hours_a_query``: the
+      same per query.
+    * ``profiling_s``, ``surrogates_s``, ``other_s``: planning seconds, averaged over queries.
     * ``first_search_s``: seconds charged to the first search that deployed a query, at most its
       budget; median over deployed queries.
     * ``response_s``, ``response_is_bound`` and ``served``, see `totals`.
@@ -113,7 +114,7 @@ def early(result: Result) -> Mapping[str, Any]:
     """Return response and planning times of the queries that arrived in the second half.
 
     * ``response_s``: Kaplan-Meier median of response times, None if less than half were ever
-      served; ``served`` is the share that was.
+      served; ``served`` is the share of queries that were.
     * ``first_search_s``: median of the seconds charged to the first search that deployed a query.
     * ``configurations``: mean number of configurations profiled until that deployment.
     * ``profiling_device_s``: mean time of profiling devices for a query.
@@ -141,7 +142,7 @@ SETTLED_S = 60.0
 
 
 def violations(result: Result) -> Mapping[str, Any]:
-    """Return active and violated seconds of the followed queries, window by window."""
+    """Return the active and violated seconds of the followed queries, by window."""
     followed = result.queries.filter(pl.col("arrival_s") <= DRIFT_STEP_S - SETTLED_S)["query"]
     windows = result.windows.filter(pl.col("query").is_in(followed.to_list()))
     by = windows.group_by("start_s").agg(
@@ -156,7 +157,6 @@ def violations(result: Result) -> Mapping[str, Any]:
 
 
 def _responses(queries: pl.DataFrame) -> tuple[list[float], list[float]]:
-    """Return the response times of served queries, and the lifetimes of the others."""
     return (
         queries["response_time_s"].drop_nulls().to_list(),
         queries["censored_after_s"].drop_nulls().to_list(),
@@ -164,7 +164,6 @@ def _responses(queries: pl.DataFrame) -> tuple[list[float], list[float]]:
 
 
 def _first_deployed(result: Result) -> pl.DataFrame:
-    """Return each query's first deployment: its time and the seconds charged to its search."""
     return (
         result.decisions.filter(pl.col("outcome") == "deployed")
         .sort("decided_s")

@@ -1,4 +1,4 @@
-"""Metrics by which studies compare planners, and the paper's ranges of their ratios."""
+"""Metrics by which studies compare planners, and the ranges that the paper claims for ratios."""
 
 from lab.analysis.paired import PairedMetric
 
@@ -24,5 +24,5 @@ PAPER = {"goodput": (2.4, 5.1), "usd_per_query_hour": (3.8, 4.5), "response_s": 
 
 
 def paper_range(metric: str) -> str:
-    """Return the paper's range of a ratio in words, or nothing."""
+    """Return the paper's range for the ratio of a metric in words, or an empty text."""
     return "" if metric not in PAPER else "{:g} to {:g}".format(*PAPER[metric])

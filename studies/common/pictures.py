@@ -27,10 +27,10 @@ def draw_ratios(
     ranges: Mapping[str, tuple[float, float]] | None = None,
     goal: float | None = None,
 ) -> Path:
-    """Draw the ratios of each metric, found by `paired.by_scene`, in a panel; return the path.
+    """Draw the ratios from `paired.by_scene`, with a panel for each metric; return the path.
 
-    `titles` lists metrics or maps them to titles. `ranges` of the paper, by names of metrics, are
-    drawn as bands, and `goal` as a red line.
+    `titles` lists the metrics, or maps them to titles. `ranges` has the paper's ranges by name of a
+    metric, drawn as bands; `goal` is drawn as a red line.
     """
     figure, [panels] = canvas(1, len(titles), height_in, sharey=True)
     for axes, metric in zip(panels, titles, strict=True):
@@ -55,10 +55,11 @@ def draw_curves(
     mark: float | None = None,
     settings: Mapping[str, Any],
 ) -> Path:
-    """Draw means over seeds as curves, a panel for each value of `panel`; return the path.
+    """Draw means over seeds as curves, with a panel for each value of `panel`; return the path.
 
-    Rows have `x` and `y` for each panel, line (`by`) and seed. A red line is drawn at `mark`.
-    `settings` go to ``Axes.set``; without ``ylim``, linear y axes start at 0.
+    Rows have `x` and `y` for each panel, each line (value of `by`) and each seed. `mark` is drawn
+    as a red line. `settings` are passed to ``Axes.set``; without ``ylim``, linear y axes start at
+    0.
     """
     titles = rows[panel].unique(maintain_order=True).to_list()
     figure, [panels] = canvas(1, len(titles), height_in, sharey="ylim" in settings)
@@ -79,10 +80,10 @@ def draw_curves(
 
 
 def dots(axes: Axes, frame: pl.DataFrame, paper: tuple[float, float] | None) -> None:
-    """Draw a dot with its interval for each scene and planner, on a log axis.
+    """Draw a dot with its interval for each scene and planner, on a logarithmic axis.
 
     `frame` has ``scene``, ``planner``, ``ratio``, ``low``, ``high`` and ``sign``; open dots are
-    bounds. The paper's range is a band.
+    bounds. The paper's range is drawn as a band.
     """
     scenes = frame["scene"].unique(maintain_order=True).to_list()
     planners = frame["planner"].unique(maintain_order=True).to_list()

@@ -1,13 +1,15 @@
 """The scenes of the evaluation: applications, sizes, and clusters, fixed before any planner runs.
 
 *Limited* clusters have as many cloud GPUs as the least demand needs (`studies.common.sizing`), and
-an L4 at the edge site for every hundred queries; goodput is measured there. *Unlimited* clusters
-have more machines than any planner could use, rented only while in use; cost and response time are
-measured there. Each scene starts empty. Queries stay for ten minutes on average, so the load grows
-to the stated number of queries at the end; goodput counts the second half.
+one L4 machine at the edge site per hundred queries; goodput is measured in them. *Unlimited*
+clusters have more machines than any planner could use, and a machine is rented only while in use;
+cost and response time are measured in them. Each scene starts without queries. Queries stay for ten
+minutes on average, so their number grows to the stated number at the end; goodput counts the second
+half.
 
-There are as many profiling lanes as queries, so no search waits for a lane. With fewer, planners
-that use up their budget would wait, and a number that the paper does not give would decide ratios.
+There are as many profiling lanes as queries, so no search waits for a lane. With fewer lanes,
+planners that use up their budget would wait, and the number of lanes, which the paper does not
+give, would determine the ratios.
 """
 
 from collections.abc import Sequence
@@ -28,14 +30,14 @@ PER_EDGE_MACHINE = 100
 
 @dataclass(frozen=True)
 class Size:
-    """How large a scene is."""
+    """The number of queries at the end of a scene, and the scene's length in simulated seconds."""
 
     queries: int  # expected number of living queries at the end
     horizon_s: float  # simulated seconds
 
     @property
     def rate(self) -> float:
-        """Arrivals per second that lead to this number from an empty start."""
+        """Arrivals per second that lead from no query to this number of queries at the end."""
         return self.queries / (LIFETIME_S * (1 - exp(-self.horizon_s / LIFETIME_S)))
 
 
@@ -50,12 +52,12 @@ AT_LEAST_COST = {"compass": "compass_cost"}
 
 @cache
 def demand_of(application: str) -> ClusterDemand:
-    """Return the mean demand of a query of an application."""
+    """Return the average demand of a query of an application."""
     return demand((f"application={APPLICATIONS[application]}", "planner=videostorm"))
 
 
 def scene(application: str, size: Size, cluster: str) -> tuple[str, ...]:
-    """Return the overrides of a scene: one of `APPLICATIONS` on one of `CLUSTERS`."""
+    """Return the overrides for one of `APPLICATIONS` at some size on one of `CLUSTERS`."""
     if cluster == "limited":
         edge = standby = max(1, size.queries // PER_EDGE_MACHINE)
         cloud = limited_gpus(size.queries, demand_of(application))
@@ -76,12 +78,12 @@ def scene(application: str, size: Size, cluster: str) -> tuple[str, ...]:
 
 
 def planner_of(name: str, cluster: str) -> str:
-    """Return the override that chooses a planner, in its mode for a cluster."""
+    """Return the override that chooses a planner, in the mode that suits the cluster."""
     return f"planner={AT_LEAST_COST.get(name, name) if cluster == 'unlimited' else name}"
 
 
 def available(planners: Sequence[str]) -> tuple[str, ...]:
-    """Return the planners; raise InputError if one is not a single planner of ``conf/planner``."""
+    """Check planners; raise InputError for a name that is no single planner of ``conf/planner``."""
     known = [name for name in groups()["planner"] if not name.startswith("comparison")]
     for name in planners:
         if name not in known:
@@ -90,5 +92,5 @@ def available(planners: Sequence[str]) -> tuple[str, ...]:
 
 
 def up_to_optimum(planners: Sequence[str]) -> tuple[str, ...]:
-    """Return the planners with the optimum last; see `available` for errors."""
+    """Return the planners with the optimum at the end; see `available` for errors."""
     return available([*(name for name in planners if name != OPTIMUM), OPTIMUM])

@@ -1,9 +1,10 @@
-"""Sizes of clusters, worked out from application and workload before any planner runs.
+"""Sizes of clusters, computed from application and workload before any planner runs.
 
 The demand of a query is the GPU time that its requests take per second on cloud hardware, divided
-by the highest utilisation of stations. Two demands matter: at *full quality*, with the most
-accurate configuration, and the *least*, with the configuration that takes the least GPU time among
-those that reach the accuracy floor of its tier. Both are weighted means over data sets and tiers.
+by the highest allowed utilisation of stations. There are two demands: the *full* one, with the most
+accurate configuration, and the *least* one, with the configuration that takes the least GPU time
+among those that reach the accuracy floor of the query's tier. Both are averages over data sets and
+tiers, weighted by their shares.
 """
 
 from dataclasses import dataclass
@@ -19,14 +20,14 @@ from scenarios.slo import Tier
 
 @dataclass(frozen=True)
 class ClusterDemand:
-    """Mean number of whole cloud GPUs that a query needs."""
+    """Number of cloud GPUs that a query needs on average, as a fraction of whole GPUs."""
 
     full_gpus: float  # at full quality
     least_gpus: float  # with the least GPU time that is accurate enough
 
 
 def demand(overrides: tuple[str, ...]) -> ClusterDemand:
-    """Return the mean demand of a query of the scenario that overrides set up."""
+    """Return the average demand of a query in the scenario that the overrides define."""
     scenario = set_up(compose(list(overrides)), list(overrides)).scenario()
     application, workload = scenario.application, scenario.workload
     tiers = workload.tiers or dict(application.tiers)
@@ -45,14 +46,14 @@ def demand(overrides: tuple[str, ...]) -> ClusterDemand:
 def limited_gpus(queries: int, each: ClusterDemand) -> int:
     """Return the number of cloud GPUs of a limited cluster: the least demand, rounded.
 
-    The best planner can then serve nearly all queries in the cloud; at full quality they need
-    several times as much.
+    The best planner can then serve nearly all queries in the cloud; with the most accurate
+    configurations, they would need several times as many GPUs.
     """
     return max(1, round(queries * each.least_gpus))
 
 
 def _gpu_times(dataset: Dataset, tier: Tier, gpu: NDArray[np.bool_]) -> tuple[float, float]:
-    """Return GPU seconds of a request, at full quality and at least; `gpu` has shape (N,)."""
+    """Return a request's GPU seconds at full and at least demand; `gpu` has shape (N,)."""
     gpu_s = dataset.service_time_s[:, gpu].sum(axis=1)
     accuracy = dataset.expected_accuracy(dataset.stratum_weights)
     best = int(accuracy.argmax())

@@ -1,4 +1,4 @@
-"""Kept results of studies: the files from which the evaluation page is made."""
+"""Stored results of studies: the files from which the evaluation page is made."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ RESULTS = Path(__file__).parents[1] / "results"
 
 @dataclass(frozen=True)
 class StudyHeader:
-    """How a study was run."""
+    """How a study was run: command, seeds, core seconds and number of runs."""
 
     command: str
     seeds: int
@@ -33,7 +33,7 @@ def write(name: str, about: StudyHeader, rows: Sequence[Mapping[str, Any]]) -> P
 
 
 def read(name: str) -> tuple[StudyHeader, pl.DataFrame] | None:
-    """Return how a study was run and its rows, or None if no result is kept."""
+    """Return the header and the rows of a study, or None if no result is stored."""
     path = RESULTS / f"{name}.jsonl"
     if not path.exists():
         return None
@@ -47,5 +47,5 @@ def frame(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
 
 
 def each_cell(rows: pl.DataFrame, *keys: str | pl.Expr) -> pl.DataFrame:
-    """Return a row for each record in ``cells`` of the runs, with the columns `keys` of its run."""
+    """Return one row for each of the ``cells`` of a run, with the run's columns `keys`."""
     return rows.select(*keys, "cells").explode("cells").drop_nulls("cells").unnest("cells")

@@ -19,14 +19,14 @@ QUICK_SEEDS = 2
 
 @dataclass(frozen=True)
 class Scale:
-    """How much of a study to run."""
+    """How much of a study to run: small sizes or not, which seeds, which planners."""
 
     quick: bool = False  # the small form, which decides nothing
     seeds: Sequence[int] | None = None  # in place of the study's own
     planners: Sequence[str] = ()  # in place of the study's own, the reference first
 
     def seeds_or(self, own: Sequence[int] = SEEDS) -> Sequence[int]:
-        """Return the chosen seeds, or else the study's own; the quick form takes the first few."""
+        """Return the chosen seeds, or else those of the study; `quick` takes the first few."""
         if self.seeds is not None:
             return self.seeds
         return own[:QUICK_SEEDS] if self.quick else own
@@ -36,7 +36,7 @@ WHOLE = Scale()
 
 
 def refuse_planners(study: str, planners: Sequence[str]) -> None:
-    """Raise InputError if planners are given to a study whose planners are fixed."""
+    """Raise InputError if planners are given, because those of the study are fixed."""
     if planners:
         raise InputError(
             f"--planners {','.join(planners)}: the planners of {study} are fixed; leave out "
@@ -54,10 +54,10 @@ class Study(Protocol):
         """Return the runs; raise InputError if planners are given but the study compares none."""
 
     def lines(self, rows: pl.DataFrame) -> Iterator[str]:
-        """Yield lines of Markdown; a row is a run, with its labels, ``seed`` and measures."""
+        """Yield lines of Markdown; each row is a run, with its labels, ``seed`` and measures."""
 
     def draw(self, rows: pl.DataFrame, directory: Path) -> list[Path]:
-        """Draw figures, PNG files named after the study; return their paths."""
+        """Draw figures as PNG files named after the study; return their paths."""
 
 
 class PaperStudy(Study, Protocol):

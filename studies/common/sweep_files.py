@@ -1,7 +1,7 @@
 """The paper's experiments, in ``conf/experiment/paper``; each file is a sweep with its claim.
 
-A file lists its runs under ``hydra.sweeper.params``, like any Hydra sweep. So
-``compass-sim -m experiment=paper/fig19`` makes the same runs as ``compass-lab reproduce``.
+A file lists its runs under ``hydra.sweeper.params``, like any Hydra sweep. So ``compass-sim -m
+experiment=paper/fig19`` makes the same runs as ``compass-lab reproduce 19``.
 """
 
 from collections.abc import Iterator, Mapping
@@ -34,7 +34,7 @@ class SweepFile:
     seeds: tuple[int, ...]
 
     def jobs(self, measure: Measure, **labels: Any) -> list[Job]:
-        """Return the runs, each with a measure; rows have the labels and the swept values."""
+        """Return the runs with their measure; rows have the labels and the swept values."""
         combinations = product(*self.swept.values())
         return [
             Job(
@@ -52,7 +52,7 @@ class SweepFile:
 
 
 def names() -> list[str]:
-    """Return the names of all experiments of the paper's figures."""
+    """Return the names of all experiment files for the paper's figures."""
     return [name.removeprefix("paper/") for name in in_folders("experiment")]
 
 
@@ -61,8 +61,9 @@ def runs(
 ) -> list[Job]:
     """Return the runs of several experiments.
 
-    `scenes` maps their names to values of the column `label` of rows; `more` are further labels.
-    Raises InputError if planners are given but an experiment sweeps none.
+    `scenes` maps names of experiments to values of the column `label` in the rows; `more` are
+    further labels. Raises InputError if planners are given but an experiment does not sweep
+    planners.
     """
     return [
         job
@@ -72,7 +73,7 @@ def runs(
 
 
 def commands(jobs: list[Job]) -> list[str]:
-    """Return the commands that make the same runs as sweeps."""
+    """Return the ``compass-sim`` commands that make the same runs as sweeps."""
     first = dict.fromkeys(job.overrides[0] for job in jobs)
     return [f"compass-sim -m {override}" for override in first]
 
@@ -80,7 +81,7 @@ def commands(jobs: list[Job]) -> list[str]:
 def experiment(name: str, scale: Scale = WHOLE) -> SweepFile:
     """Return an experiment; its small form has fewer seeds and the settings of ``about.quick``.
 
-    Raises InputError if planners are given but it sweeps none.
+    Raises InputError if planners are given but the experiment does not sweep planners.
     """
     about, params = _read(name)
     settings: tuple[str, ...] = (f"experiment=paper/{name}",)
@@ -101,7 +102,7 @@ def experiment(name: str, scale: Scale = WHOLE) -> SweepFile:
 
 @cache  # as composing takes 0.1 s
 def _read(name: str) -> tuple[About, dict[str, Any]]:
-    """Return what the file of an experiment says about it, and the parameters of its sweep."""
+    """Return the section ``about`` of an experiment's file, and the parameters of its sweep."""
     register()
     with initialize_config_module("conf", version_base=VERSION_BASE):
         config = compose("config", [f"experiment=paper/{name}"], return_hydra_config=True)
@@ -110,7 +111,6 @@ def _read(name: str) -> tuple[About, dict[str, Any]]:
 
 
 def _values(override: str) -> Iterator[str]:
-    """Yield the values of a swept override, as they are written."""
     parsed = OverridesParser.create().parse_override(override)
     if parsed.is_sweep_override():
         yield from parsed.sweep_string_iterator()

@@ -1,4 +1,4 @@
-"""Cells and tables that studies share; values that are bounds carry a sign."""
+"""Cells and tables that studies share; values that are only bounds are marked by a sign."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -49,31 +49,31 @@ SERVED_ALONE = {
 
 
 def sign(rows: pl.DataFrame, column: str) -> str:
-    """Return ``"≥"`` if the mean of a column is only a lower bound, or nothing.
+    """Return ``"≥"`` if the mean of a column is only a lower bound, and otherwise an empty text.
 
-    That is so if a value is a bound, or if a seed has no value because no query was served.
+    The mean is one if a value is a bound, or if a seed has no value because no query was served.
     """
     bound = column in BOUNDS and rows[BOUNDS[column]].any()
     return "≥" if bound or (column in WITHOUT and rows[column].null_count()) else ""
 
 
 def served_alone(rows: pl.DataFrame, columns: Iterable[str]) -> list[str]:
-    """Return explanations of the signs of those columns that lack a value on some seed."""
+    """Return explanations of the signs of the given columns that lack a value on some seed."""
     lacking = [WITHOUT[name] for name in columns if name in WITHOUT and sign(rows, name)]
     return [SERVED_ALONE[each] for each in dict.fromkeys(lacking)]
 
 
 def marked(rows: pl.DataFrame, column: str) -> str:
-    """Return the mean of a column as text, after its `sign`."""
+    """Return the mean of a column as text, preceded by its `sign`."""
     return estimated(rows.select(pl.col(column).mean()).item(), None, None, sign(rows, column))
 
 
 def means(
     rows: pl.DataFrame, keys: Sequence[str], columns: Sequence[str] | Mapping[str, str] = HEADS
 ) -> Iterator[str]:
-    """Yield a table of means over seeds of runs by `keys`, after a line on what it shows.
+    """Yield a line that explains the table, and a table of means over the seeds of each `keys`.
 
-    `columns` are those of `HEADS`, or columns and their heads.
+    `columns` are some columns of `HEADS`, or a mapping from columns to their heads.
     """
     heads = columns if isinstance(columns, Mapping) else {name: HEADS[name] for name in columns}
     notes = [AT_LEAST] if BOUNDS.keys() & heads.keys() else []
@@ -89,9 +89,10 @@ def means(
 def ratio_table(
     found: pl.DataFrame, labels: Mapping[str, str], paper: bool = False
 ) -> Iterator[str]:
-    """Yield a table of ratios of `paired.by_scene` with intervals and p-values, and their signs.
+    """Yield a table of the ratios of `paired.by_scene`, with intervals, p-values and signs.
 
-    `labels` are columns that identify rows, and their heads; `paper` adds the paper's ranges.
+    `labels` maps the columns that identify rows to heads; `paper` adds a column of the paper's
+    ranges.
     """
     yield from table(
         [*labels.values(), "seeds", "ratio", "p", *(["paper"] if paper else [])],

@@ -1,1 +1,1 @@
-"""Studies of what the paper does not show."""
+"""Studies of questions that the paper does not answer."""

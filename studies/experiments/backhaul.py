@@ -1,8 +1,9 @@
 """What matching by prices gains on a slow shared link, by the capacity of the link.
 
 The scene is the shipped experiment ``tracking_frames_large``, 32 times smaller. Every frame of 50
-users crosses the backhaul of their site, unless it is processed at the site or on the phone. If
-too many queries share a link, all are late; links, unlike machines, refuse no query.
+users crosses the backhaul of their site, unless it is processed at the site or on the phone. If too
+many queries share a link, all of them are late, because links, unlike machines, never refuse a
+query.
 """
 
 from collections.abc import Iterator
@@ -32,7 +33,7 @@ METRICS = (GOODPUT,)
 
 
 def jobs(scale: Scale) -> list[Job]:
-    """Return the runs."""
+    """Return the runs for each capacity, planner and seed."""
     return [
         Job(
             (

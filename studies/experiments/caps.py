@@ -1,8 +1,8 @@
-"""The headline ratios by two limits on profiling that decide them: its items and its workers.
+"""How the headline ratios depend on two limits on profiling: items and workers.
 
-Planners without early stopping profile a set number of items for each configuration, here from a
-quarter of the headline's number to twice as many. Compass's profiler stops by itself. The number
-of workers of a lane is the same for all planners.
+Planners without early stopping profile a fixed number of items for each configuration; the study
+varies it from a quarter of the headline's number to twice as many. Compass's profiler stops by
+itself. The number of workers of a profiling lane is the same for all planners.
 """
 
 from collections.abc import Iterator
@@ -37,7 +37,7 @@ METRICS = {GOODPUT: "limited", COST: "unlimited", RESPONSE: "unlimited"}
 
 
 def jobs(scale: Scale) -> list[Job]:
-    """Return the runs; the number of items is set for all planners except the first."""
+    """Return the runs; the number of items is set for all planners except the first one."""
     listed = scale.planners or PLANNERS
     return [
         Job(

@@ -1,9 +1,10 @@
 """How close Compass comes to the optimum of the planning model, with few queries.
 
-The ILP sees the truth and plans in no time. Between it and Compass lie planners that each differ
-in one respect from the next (`planners.reference.compass_bounds`), so the gap in goodput splits
-into parts that add up. The study also evaluates the plans in force in the planning model, and
-compares them with the model's optimum for the same queries (`studies.probes.model_objective`).
+The ILP knows the true values, and planning takes it no time. Between Compass and the ILP, there are
+planners that each differ in one respect from the next one (`planners.reference.compass_bounds`), so
+the gap in goodput is split into parts that add up. The study also evaluates the active plans in the
+planning model, and compares them with the model's optimum for the same queries
+(`studies.probes.model_objective`).
 """
 
 from collections.abc import Iterator, Mapping
@@ -83,8 +84,8 @@ def jobs(scale: Scale) -> list[Job]:
 def machines(application: str, cluster: str, queries: int) -> tuple[str, ...]:
     """Return the overrides that set up a cluster for the expected number of queries at the end.
 
-    The cluster ``"one L4"`` is one such machine at the edge site, whose GPU has no partitions;
-    ``"limited"`` adds as many A100 machines as the least demand takes.
+    The cluster ``"one L4"`` has one L4 machine at the edge site, whose GPU is not partitioned;
+    ``"limited"`` has in addition as many A100 machines as the least demand needs.
     """
     edge = ("cluster.nodes.edge.count=1", "cluster.nodes.edge.standby=1")
     if cluster == "one L4":
@@ -99,7 +100,7 @@ def totals_and_objectives(result: Result) -> Mapping[str, Any]:
 
 
 def objectives(result: Result) -> Mapping[str, Any]:
-    """Return a run's `objective` at each of `LOADS`; the model's name begins each key."""
+    """Return a run's `objective` at each of `LOADS`; each key begins with the model's name."""
     return {
         f"{model}_{key}": value
         for model, utilisation in LOADS.items()
@@ -108,7 +109,7 @@ def objectives(result: Result) -> Mapping[str, Any]:
 
 
 def in_model(part: pl.DataFrame, model: str = "model") -> tuple[int, Interval]:
-    """Return the number of seeds, and the mean ratio of plans to the optimum in one of `LOADS`.
+    """Return the number of seeds, and the mean ratio of served queries to the model's optimum.
 
     The interval is over means of seeds. The ratio is at most 1, unless limits stopped the solver.
     """
@@ -120,7 +121,7 @@ def in_model(part: pl.DataFrame, model: str = "model") -> tuple[int, Interval]:
 
 
 def in_simulation(part: pl.DataFrame, planner: str, reference: str) -> dict[str, Any]:
-    """Return ``ratio`` of goodput to that of the reference, and the number of ``seeds``."""
+    """Return the ``ratio`` of goodput to the reference's, and the number of ``seeds``."""
     return paired(part.filter(planner=planner), part.filter(planner=reference), "goodput")
 
 
@@ -183,7 +184,7 @@ def lines(rows: pl.DataFrame) -> Iterator[str]:
 
 
 def draw(rows: pl.DataFrame, directory: Path) -> list[Path]:
-    """Draw the ratios of each planner to the optimum in the model, and to the ILP's goodput."""
+    """Draw each planner's ratio to the optimum in the model, and to the ILP's goodput."""
     names = rows["planner"].unique(maintain_order=True).to_list()
     colors = palette(names)
     scenes = [(each, cluster) for each in APPLICATIONS for cluster in CLUSTERS]
@@ -219,7 +220,6 @@ def draw(rows: pl.DataFrame, directory: Path) -> list[Path]:
 
 
 def _judged(part: pl.DataFrame) -> Iterator[str]:
-    """Yield the ratio in each of the models, and whether it reaches the goal."""
     for model in LOADS:
         _, ratio = in_model(part, model)
         yield from (estimated(*ratio), goal_reached(ratio, GOAL))

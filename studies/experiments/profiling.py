@@ -1,13 +1,13 @@
 """Samples that stratified profiling needs, compared with random sampling under the same rule.
 
 Each profiler profiles every configuration for some queries, on the same items, until a sequential
-t-test decides whether the configuration meets the query's accuracy floor. A verdict is correct if
-it agrees with the true expected accuracy on the query's content. If the test has not decided after
-the most items that the rule allows, the mean decides.
+t-test decides whether the configuration meets the query's accuracy floor. If the test has not
+decided after the largest number of items that the rule allows, the measured mean decides. A verdict
+is correct if it agrees with the true expected accuracy on the query's content.
 
-This limit determines how often verdicts are correct and what they cost. So random sampling runs
-with several limits, and the line through their results gives the samples that it needs *for the
-same share of correct verdicts*.
+This limit on items determines how often verdicts are correct and what they cost. So random sampling
+runs with several limits, and the line through their results gives the samples that it needs *for
+the same share of correct verdicts*.
 """
 
 from collections.abc import Iterator, Sequence
@@ -83,9 +83,10 @@ def cells(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def by_group(tidy: pl.DataFrame) -> pl.DataFrame:
-    """Return samples over those of random sampling under Compass's own rule, by group.
+    """Return samples relative to random sampling under Compass's own rule, by group.
 
-    Seeds are paired. Groups are all tests, those of a data set, and those of a class of gap.
+    Seeds are paired. The groups are all tests, the tests of each data set, and those of each class
+    of gap, which is the distance between the true accuracy and the floor.
     """
     own = tidy.filter(first=OWN.first, most=OWN.most)
     groups = {"all": own}
@@ -115,12 +116,13 @@ def by_group(tidy: pl.DataFrame) -> pl.DataFrame:
 
 
 def at_equal_correctness(tidy: pl.DataFrame) -> pl.DataFrame:
-    """Return samples of each stratified profiler over those of equally correct random sampling.
+    """Return samples of each profiler over those of equally correct random sampling.
 
-    Ratios are pooled over applications and seeds, with a jackknife over seeds. Where random
-    sampling is never as correct, its most correct rule makes the ratio an upper bound (``sign`` is
-    ``"≤"``). Where it is always more correct, its samples are interpolated between 0 at a share of
-    one half, which is chance, and those of its least correct rule.
+    Ratios are over all applications and seeds, with a jackknife over seeds. If random sampling is
+    correct less often under every rule, its most correct rule is used, and the ratio is an upper
+    bound (``sign`` is ``"≤"``). If it is correct more often under every rule, its samples are
+    interpolated between its least correct rule and no samples at a share of one half, which is
+    chance.
     """
     by = tidy.group_by("first", "most", "planner", "seed").agg(
         pl.col("tests", "samples", "correct").sum()
@@ -133,7 +135,7 @@ def at_equal_correctness(tidy: pl.DataFrame) -> pl.DataFrame:
     every = range(tidy["seed"].n_unique())
 
     def pooled(chosen: Sequence[int], *rule: int | str) -> tuple[float, float]:
-        """Return the share of correct verdicts and the samples per test, of some seeds."""
+        """Return the share of correct verdicts, and samples per test, over seeds."""
         tests, samples, correct = sums[rule][list(chosen)].sum(axis=0).tolist()
         return correct / tests, samples / tests
 
@@ -156,14 +158,13 @@ def at_equal_correctness(tidy: pl.DataFrame) -> pl.DataFrame:
 
 
 def _judged(ratio: Interval | None, sign: str) -> tuple[str, str]:
-    """Return a ratio to random sampling as text, and whether it reaches the goal."""
     if ratio is None:
         return "", ""
     return estimated(*ratio, sign), goal_reached(ratio, GOAL, at_most=True, sign=sign)
 
 
 def lines(rows: pl.DataFrame) -> Iterator[str]:
-    """Yield the samples of profilers over those of equally correct random sampling, and groups."""
+    """Yield each profiler's samples over those of equally correct random sampling, and by group."""
     tidy = cells(rows)
     yield (
         f"The tests cover all configurations for {QUERIES:g} queries per run on average, of both "
@@ -204,7 +205,7 @@ def lines(rows: pl.DataFrame) -> Iterator[str]:
 
 
 def draw(rows: pl.DataFrame, directory: Path) -> list[Path]:
-    """Draw how often profilers are right by their samples; lines join rules with other limits."""
+    """Draw the share of correct verdicts against samples; lines join a profiler's rules."""
     frame = at_equal_correctness(cells(rows)).with_columns(
         pl.col("planner").replace_strict(PROFILERS).alias("sampling"),
         pl.format("at most {} items", "most").alias("rule"),

@@ -32,14 +32,14 @@ class Section:
 
     @property
     def signs(self) -> bool:
-        """Whether our number has a sign in some finding."""
+        """Whether our number has a sign in any finding."""
         return any(each.ours.startswith(SIGNS) for each in self.findings)
 
 
 def page(
     command: str, quick: bool, sections: Sequence[Section], failures: Mapping[str, str]
 ) -> str:
-    """Return the page as Markdown; `failures` maps numbers of figures to reasons."""
+    """Return the page as Markdown; `failures` maps numbers of figures to reasons of failure."""
     text = render(
         "reproduction.md.jinja",
         "studies",
@@ -58,7 +58,7 @@ def page(
 
 
 def as_html(markdown: str, directory: Path) -> str:
-    """Return the page as one self-contained HTML file; figures are relative to the directory."""
+    """Return the page as one self-contained HTML file; figures are read from the directory."""
     body = MarkdownIt("commonmark", {"html": False}).enable("table").render(markdown)
     for picture in sorted((directory / "figures").glob("*.png")):
         body = body.replace(f'src="figures/{picture.name}"', f'src="{data_uri(picture)}"')

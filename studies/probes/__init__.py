@@ -1,1 +1,1 @@
-"""Planners that measure something about planning rather than serve queries."""
+"""Planners that measure properties of planning instead of serving queries."""

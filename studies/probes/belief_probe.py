@@ -36,7 +36,7 @@ class BeliefProbe(Compass):
 
     The errors are those of surrogates without histories, of the weighted mean of histories, and of
     Compass's combination of both. Nothing is deployed. The final beliefs of the combination are a
-    history for later queries. Parameters are those of Compass.
+    history for later queries. The parameters are those of Compass.
     """
 
     sees_truth = True
@@ -100,8 +100,8 @@ class BeliefProbe(Compass):
 def errors(result: Result) -> Mapping[str, Any]:
     """Return mean errors over queries that had `FULL` histories, as ``cells``.
 
-    ``accuracy`` is the mean absolute error over all configurations, ``time`` the mean relative
-    error of total time on profiling hardware; by ``model`` and number of ``profiled``.
+    ``accuracy`` is the mean absolute error over all configurations, and ``time`` the mean relative
+    error of the total time on profiling hardware, by ``model`` and number of ``profiled``.
     """
     offers = result.offers.filter(pl.col("reason").cast(pl.Int64) >= FULL)
     parts = pl.col("role").str.split("/")

@@ -1,9 +1,10 @@
 """Errors of latency surrogates, by the number of profiled plans.
 
-A surrogate learns from profiled plans, each by 20 items of its configuration as a profiler would
-measure them. CMBO learns the time of each operator, normal BO the latency of the plan. The error is
-that of the believed mean latency, relative to the latency with true operator times, both without
-queueing and at nominal speeds of links and devices. It is the median over all plans of the query.
+A surrogate learns from profiled plans; each is profiled on 20 items of its configuration. CMBO
+learns the time of each operator; ordinary Bayesian optimisation learns the latency of the plan. The
+error is that of the believed mean latency relative to the latency with true operator times, both
+without queueing and at nominal speeds of links and devices. The error for a query is the median
+over all its plans.
 """
 
 from collections.abc import Mapping
@@ -34,7 +35,8 @@ class LatencyProbe(Planner):
 
     Args:
         surrogate: ``"cmbo"`` or ``"normal"``.
-        order: ``"same"`` for the same random plans for both; ``"own"`` for its own proposals.
+        order: ``"same"``: both surrogates learn from the same random plans; ``"own"``: each learns
+            from its own proposals.
         budget_s: planning seconds; more than is ever needed.
     """
 
@@ -51,7 +53,7 @@ class LatencyProbe(Planner):
             self.probe(context, query)
 
     def probe(self, context: PlanningContext, query: Query) -> None:
-        """Teach a surrogate one plan after the other, and record its error at the counts `AT`."""
+        """Let a surrogate learn plans one by one; record its error at the counts `AT`."""
         view = context.bulk.view(query)
         truth = context.bulk.truth(query)
         true_s = mean_latency_s(view, truth.operator_time_s, truth.normalised)
@@ -107,10 +109,10 @@ def surrogate(name: str, context: PlanningContext, query: Query, view: PlanView)
 
 
 def mean_latency_s(view: PlanView, operator_time_s: Floats, normalised: Floats) -> Floats:
-    """Return the mean latency of every plan without queueing, shape (P,).
+    """Return the mean latency of every plan in seconds without queueing, shape (P,).
 
-    `operator_time_s` are mean times on profiling hardware, shape (C, N); `normalised` is that of
-    ``Measurement``, shape (C, 2).
+    `operator_time_s` are mean times on profiling hardware, shape (C, N); `normalised` has the
+    configurations' values of ``Measurement.normalised``, shape (C, 2).
     """
     which = view.configuration
     compute_s = np.einsum("pn,pn->p", view.latency_factors, operator_time_s[which])
@@ -119,7 +121,7 @@ def mean_latency_s(view: PlanView, operator_time_s: Floats, normalised: Floats) 
 
 
 def errors(result: Result) -> Mapping[str, Any]:
-    """Return the median error over queries, by profiled plans."""
+    """Return the median error over queries as ``cells``, by the number of profiled plans."""
     by = result.offers.group_by(pl.col("role").cast(pl.Int64).alias("plans")).agg(
         pl.col("latency_s").median().alias("error")
     )

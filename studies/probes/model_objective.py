@@ -1,10 +1,10 @@
 """Value of a planner's decisions in the planning model, and the model's optimum.
 
-A run is judged afterwards, so it is not disturbed. A second world has the same queries and deploys
-nothing. At several moments of the second half, it counts the plans in force that keep the whole
-SLO by the planning model with true values, and the living queries that the optimum serves. The
-model is that of `planners.reference.ilp.ILP`. Runs with faults cannot be judged, because decisions
-do not record that a fault ended a deployment.
+A run is judged after it has ended, so it is not disturbed. A second simulation has the same queries
+and deploys nothing. At several moments of the second half, it counts the active plans that meet the
+whole SLO by the planning model with true values, and the living queries that the optimum serves.
+The model is that of `planners.reference.ilp.ILP`. Runs with faults cannot be judged, because
+decisions do not record that a fault ended a deployment.
 """
 
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ KEEPS, MISSES = "keeps", "misses"
 
 
 class Stay(NamedTuple):
-    """A plan in force for a query, as text, with the times of its begin and end in seconds."""
+    """A plan, as text, and the time span in seconds during which it was active for a query."""
 
     query: int
     plan: str
@@ -39,13 +39,14 @@ class Stay(NamedTuple):
 def objective(result: Result, utilisation: float, every_s: float = EVERY_S) -> Mapping[str, Any]:
     """Return the value of a run's plans in the planning model, as means over moments.
 
-    * ``served``: queries with a plan in force that keeps their SLO by the model.
+    * ``served``: queries with an active plan that meets their SLO by the model.
     * ``optimum``: queries that the optimum for the same living queries serves.
-    * ``deployed``: queries with a plan in force.
-    * ``unproven``: share of moments at which limits stopped the solver; the optimum may be higher.
+    * ``deployed``: queries with an active plan.
+    * ``unproven``: share of moments at which limits stopped the solver, so that the true optimum
+      may be higher.
 
     `result` must have no faults; `utilisation` is that of `planners.reference.ilp.ILP`. Raises
-    RuntimeError if the model does not know a plan in force.
+    RuntimeError if the model does not know an active plan.
     """
     horizon_s = result.scenario.horizon_s
     active = stays(result.decisions, horizon_s)
@@ -69,7 +70,7 @@ def objective(result: Result, utilisation: float, every_s: float = EVERY_S) -> M
 
 
 def stays(decisions: pl.DataFrame, horizon_s: float) -> tuple[Stay, ...]:
-    """Return when each plan was in force, by the table of decisions and the end of the run."""
+    """Return when each plan was active, from the table of decisions and the end of the run."""
     ordered = decisions.sort("decided_s", maintain_order=True)
     found = [
         Stay(int(str(query)), spell.order["plan"], spell.start_s, spell.end_s)
@@ -82,8 +83,8 @@ def stays(decisions: pl.DataFrame, horizon_s: float) -> tuple[Stay, ...]:
 class Judge(ILP):
     """Deploys nothing, and records the value of another planner's plans.
 
-    An offer of role ``keeps`` or ``misses`` is made for each plan in force, and one of role
-    ``chosen`` for each query that the optimum serves. Moments lie in [`begin_s`, `end_s`).
+    It logs an offer with role ``keeps`` or ``misses`` for each active plan, and one with role
+    ``chosen`` for each query that the optimum serves. It does so in [`begin_s`, `end_s`) only.
     """
 
     def __init__(

@@ -22,7 +22,7 @@ class ProfilingTrial(Planner):
     """Profiles every configuration for every query, deploys nothing, and records verdicts.
 
     `profiler` is ``"random"``, ``"proportional"`` or ``"neyman"``; `first` is the number of items
-    before the first test, and `most` the most in all.
+    before the first test, and `most` the largest number of items.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class ProfilingTrial(Planner):
 
 
 def made(profiler: str, first: int, most: int) -> Profiler:
-    """Return a profiler by name."""
+    """Return the profiler of a name."""
     if profiler == "random":
         return RandomProfiler(first, OWN.batch, most, OWN.alpha)
     allocation: Literal["neyman", "proportional"] = (
@@ -60,7 +60,7 @@ def made(profiler: str, first: int, most: int) -> Profiler:
 
 
 def verdicts(result: Result) -> Mapping[str, Any]:
-    """Return samples and correct verdicts, by data set and class of gap."""
+    """Return the numbers of samples and of correct verdicts, by data set and class of gap."""
     samples = result.profiling.group_by("query", "configuration").agg(pl.col("samples").max())
     floors = result.queries.select("query", "dataset", "slo_accuracy")
     each = result.offers.join(samples, ["query", "configuration"]).join(floors, "query")

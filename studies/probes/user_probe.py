@@ -25,12 +25,13 @@ WORDS = {False: "low", True: "high"}
 class UserProbe(Planner):
     """Records classes of plans for each query, with their true accuracy and price.
 
-    A class sets some knobs to their `light` or `heavy` values and leaves the others free. Its
-    record has the accuracy with all other knobs at their richest, and the least price of a plan
-    that meets the SLO for this query alone (see `planners.reference.ilp.ILP`). This price includes
-    the share of stations that the query keeps busy, and egress. Without knobs, the plan of least
-    list price is recorded as `LEAST`. Latency must hold at a `utilisation` of stations; 0 for a
-    query alone. Raises ValueError if there are not as many values as knobs.
+    A class sets some knobs to their `light` or `heavy` values and leaves the others free. The
+    record of a class has the accuracy with all other knobs at their richest values, and the least
+    price of a plan that meets the SLO for this query alone (see `planners.reference.ilp.ILP`). This
+    price consists of the share of stations that the query keeps busy, and of egress. Without knobs,
+    the plan with the least list price is recorded as `LEAST`. Latency must hold at a `utilisation`
+    of stations, which is 0 if the query is alone. Raises ValueError if there are not as many values
+    as knobs.
     """
 
     sees_truth = True
@@ -88,7 +89,7 @@ class UserProbe(Planner):
         context.bulk.log_candidate(query, truth.view.plan(number), role, 0.0, accuracy, price)
 
     def _classes(self, pipeline: Pipeline) -> dict[str, list[int]]:
-        """Return the configurations of each class, the richest first, by names as ``low-high``."""
+        """Return each class's configurations, the richest first, by names as ``low-high``."""
         names = [knob.name for knob in pipeline.knobs]
         for name in self.knobs:
             if name not in names:
@@ -109,7 +110,7 @@ class UserProbe(Planner):
 
 
 def used_usd_per_hour(context: PlanningContext, query: Query, truth: Truth, plans: Ints) -> Floats:
-    """Return the price of the shares of stations and egress that plans use, shape (k,)."""
+    """Return the price in USD/h of the station shares and egress of plans, shape (k,)."""
     view, capacity = truth.view, Capacity.of(context)
     station = view.station[plans]
     price = np.array([*map(capacity.usd_per_hour, view.stations), 0.0])  # the last: the device
@@ -120,10 +121,10 @@ def used_usd_per_hour(context: PlanningContext, query: Query, truth: Truth, plan
 
 
 def users(result: Result) -> Mapping[str, Any]:
-    """Return speed and link of each user, and the records of its plans, as ``cells``.
+    """Return speed and link of each user, and the records of its classes, as ``cells``.
 
     * ``speed``: CPU speed of the device, in multiples of a Raspberry Pi 4.
-    * ``uplink_bps``: mean capacity of its uplink.
+    * ``uplink_bps``: mean capacity of the uplink.
     * ``accuracy`` and ``price`` (USD/h; null if no plan meets the SLO) of each class.
     """
     classes = result.offers.group_by("query", maintain_order=True).agg(

@@ -20,9 +20,9 @@ MOST_BANDS = 5
 def facets(
     analysis: Analysis, frame: pl.DataFrame, most: int, pooled: pl.DataFrame | None = None
 ) -> dict[str, pl.DataFrame]:
-    """Return the frame of each setting that gets a panel, by its short name.
+    """Return the rows of each setting that gets a panel, by the setting's short name.
 
-    With more than `most` settings: the pooled frame if given, or else settings at even spacing.
+    If there are more than `most` settings, the pooled frame is used if given, or else some of them.
     """
     short = dict(analysis.sweep.settings.select("setting", "short").rows())
     here = set(frame["setting"])
@@ -49,12 +49,12 @@ def planner_looks(analysis: Analysis) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def place_of(place: int, at: int, count: int) -> float:
-    """Return the y coordinate of dot number `at` of `count` that share a place."""
+    """Return the y coordinate of dot number `at` of the `count` dots that share a row."""
     return place + (at - (count - 1) / 2) * 0.7 / count
 
 
 def name_places(axes: Axes, labels: Sequence[str], lines: bool) -> None:
-    """Label the places of dots from the top; `lines` draws lines between the places."""
+    """Label the rows of dots from top to bottom; `lines` draws lines between the rows."""
     axes.set_yticks(range(len(labels)), labels)
     axes.set_ylim(len(labels) - 0.5, -0.5)
     axes.grid(axis="y", visible=False)
@@ -74,7 +74,7 @@ def broken(setting: str, width: int) -> str:
 
 
 def label_of(planner: str, longest: int = 60) -> str:
-    """Return the name of a planner for figures; a very long one is cut."""
+    """Return the name of a planner for figures; a very long name is cut."""
     return planner if len(planner) <= longest else f"{planner[: longest - 1]}…"
 
 

@@ -47,7 +47,7 @@ MOST_TRADE_OFFS = 3
 
 
 def by_key(analysis: Analysis, key: str) -> Figure:
-    """Draw the metrics over the values of a key: lines for numbers, dots for texts."""
+    """Draw the metrics by the values of a key: as lines for numbers, as dots for texts."""
     frame = analysis.by_key[key]
     values = analysis.sweep.settings[key].unique(maintain_order=True)
     name = dict(zip(analysis.sweep.keys, short_keys(list(analysis.sweep.keys)), strict=True))[key]
@@ -63,14 +63,13 @@ def planners_compared(analysis: Analysis) -> Figure:
 
 
 def title_of_all(analysis: Analysis) -> str:
-    """Return the title of a figure of all planners."""
+    """Return the title of a figure that shows all planners."""
     return "Comparison of planners" if len(planners_of(analysis.sweep)) > 1 else "Metrics"
 
 
 def _panels(
     analysis: Analysis, title: str, panel_in: float, share_y: bool
 ) -> tuple[Figure, dict[Metric, Axes]]:
-    """Return a figure with a panel for each metric of `DRAWN`."""
     labels = planners_of(analysis.sweep)
     figure = Figure((WIDTH_IN, 0.6 + 3 * panel_in + legend_room_in(labels)), layout="constrained")
     figure.suptitle(title)
@@ -145,7 +144,6 @@ def _dots(analysis: Analysis, frame: pl.DataFrame, key: str, values: Sequence[An
 
 
 def _dot(axes: Axes, rows: pl.DataFrame, y: float, look: Mapping[str, Any], label: str) -> None:
-    """Draw a mean with its interval, if there is one."""
     shape = {"color": look["color"], "marker": look["marker"]}
     if rows.is_empty() or rows["mean"][0] is None:
         axes.plot([], [], ls="", label=label, **shape)
@@ -168,7 +166,7 @@ def _percent(axis: Any, metric: Metric) -> None:
 
 
 def differences_to(analysis: Analysis, best: str) -> pl.DataFrame:
-    """Return the differences in goodput from one planner to the others, by setting or pooled."""
+    """Return goodput of one planner minus each other one, by setting or over all settings."""
     frame = analysis.alike_differences.filter(metric=GOODPUT.name)
     found = against(frame.drop(analysis.sweep.keys), best)
     if found.height > MOST_ROWS and analysis.pooled is not None:
@@ -178,7 +176,7 @@ def differences_to(analysis: Analysis, best: str) -> pl.DataFrame:
 
 
 def forest(analysis: Analysis, best: str) -> Figure:
-    """Draw paired differences, setting by setting."""
+    """Draw the differences in goodput between one planner and the others, by setting."""
     found = differences_to(analysis, best)
     short = {POOLED: POOLED, **dict(analysis.sweep.settings.select("setting", "short").rows())}
     settings = [one for one in short if one in set(found["setting"])]
@@ -235,7 +233,7 @@ def forest(analysis: Analysis, best: str) -> Figure:
 
 
 def trade_offs_text(analysis: Analysis) -> str:
-    """Return a sentence on settings that `trade_offs` leaves out or pools; empty if none."""
+    """Return a sentence on settings that `trade_offs` leaves out or pools, or an empty text."""
     short = dict(analysis.sweep.settings.select("setting", "short").rows())
     left = [short[one] for one in analysis.comparisons if one not in analysis.alike]
     if not left or len(analysis.comparisons) > MOST_TRADE_OFFS:
@@ -244,7 +242,7 @@ def trade_offs_text(analysis: Analysis) -> str:
 
 
 def trade_offs(analysis: Analysis) -> Figure:
-    """Draw goodput against cost and response time; dominated planners are hollow."""
+    """Draw goodput against cost and response time; dominated planners have hollow markers."""
     sweep = analysis.sweep
     frames = facets(analysis, analysis.pareto, MOST_TRADE_OFFS)
     if len(analysis.comparisons) > MOST_TRADE_OFFS and analysis.pareto_pooled.height:
@@ -303,7 +301,7 @@ def _trade_off(axes: Axes, analysis: Analysis, frame: pl.DataFrame, metric: Metr
 
 
 def over_time(analysis: Analysis) -> Figure:
-    """Draw goodput and active queries over time, setting by setting."""
+    """Draw goodput and active queries over time, with a panel for each setting."""
     frames = facets(analysis, analysis.goodput, MOST_PANELS)
     columns = min(2, len(frames))
     rows = -(-len(frames) // columns)
@@ -352,6 +350,5 @@ def over_time(analysis: Analysis) -> Figure:
 
 
 def _events(analysis: Analysis, frame: pl.DataFrame) -> list[tuple[str, float]]:
-    """Return the drift events of a setting, which are the same in all its runs."""
     run = analysis.sweep.finished.filter(setting=frame["setting"][0])["run"][0]
     return figure_data.events(analysis.sweep.directory / run)

@@ -79,50 +79,49 @@ def latency_by_planner(analysis: Analysis) -> Figure:
 
 
 def works_at_once(latency: pl.DataFrame) -> bool:
-    """Return whether operators worked in parallel in any runs of an analysis's ``latency``."""
+    """Return whether operators worked in parallel in any row of `Analysis.latency`."""
     return _at_once(_summed(latency, "setting", "planner"))
 
 
 def _summed(latency: pl.DataFrame, *by: str) -> pl.DataFrame:
-    """Return the parts of latency summed over operators, and the columns that operators share."""
+    """Return each part of latency summed over operators, with the columns that are not summed."""
     return latency.group_by(by, maintain_order=True).agg(
         pl.col("completed", "latency_mean_s").first(), pl.col(*PARTS).sum()
     )
 
 
 def _at_once(summed: pl.DataFrame) -> bool:
-    """Return whether operators are parallel in any row of `_summed`."""
     sums_s = summed.select(pl.sum_horizontal(PARTS)).to_series()
     return any(map(at_once, sums_s, summed["latency_mean_s"]))
 
 
 def _parts_of(*frames: pl.DataFrame) -> list[str]:
-    """Return the parts of latency that occur; batching is left out if it never does."""
+    """Return the parts of latency to draw; batching is left out if it never takes time."""
     batches = any(frame["batching"].max() for frame in frames)
     return [part for part in PARTS if part != "batching" or batches]
 
 
 def _scale(frames: Iterable[pl.DataFrame]) -> tuple[float, float, str]:
-    """Return the longest bar in seconds, the unit of the axis in seconds, and its symbol."""
+    """Return the length of the longest bar in s, the axis's unit in s, and the unit's symbol."""
     sums_s = [frame.select(pl.sum_horizontal(PARTS).max()).item() or 0.0 for frame in frames]
     longest_s = float(max(sums_s))
     return (longest_s, 1e-3, "ms") if longest_s < 10 else (longest_s, 1.0, "s")
 
 
 def pooled_operators(latency: pl.DataFrame) -> pl.DataFrame:
-    """Return the latency of operators over all completed requests of all settings."""
+    """Return mean latency by planner and operator, over the requests of all settings."""
     return _pooled(latency, "planner", "operator")
 
 
 def _of_all_planners(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return the rows of settings that have every planner, if there are any; else all rows."""
+    """Return the rows of the settings that have every planner, or else all rows."""
     planners = pl.col("planner").n_unique()
     common = rows.filter(planners.over("setting") == planners)
     return common if common.height else rows
 
 
 def _pooled(rows: pl.DataFrame, *by: str) -> pl.DataFrame:
-    """Return means over all completed requests of all settings."""
+    """Return means by the columns `by`, over all completed requests of all settings."""
     mean = pl.col("latency_mean_s")
     return (
         _of_all_planners(rows)
@@ -148,7 +147,7 @@ def latency_by_operator(
 def operator_panels(
     frames: Mapping[str, pl.DataFrame], latency_s: Mapping[str, float | None], title: str
 ) -> Figure:
-    """Draw a panel for each planner with mean times by ``operator`` (rows) and part.
+    """Draw a panel for each planner, with a bar for each operator, divided into parts.
 
     ``latency_s`` has the mean latency of a request under each planner, or None if it is unknown.
     """

@@ -1,1 +1,1 @@
-"""Why a query got the plan that it got: the parts of the tool ``compass-lab explain``."""
+"""The tool ``compass-lab explain``: why a query got its plan."""

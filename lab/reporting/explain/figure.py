@@ -49,7 +49,7 @@ def draw_explanation(record: QueryRecord, path: Path) -> Path:
 
 
 def explanation(record: QueryRecord) -> Figure:
-    """Return the figure of `draw_explanation`."""
+    """Return the figure that `draw_explanation` saves."""
     runs, since_s, title = _runs(record)
     rows = measurements(runs)
     search_in = 1.5 + min(max(2.0, ROW_IN * len(rows)), MOST_SEARCH_IN)
@@ -79,7 +79,7 @@ def _slo_in_words(record: QueryRecord) -> str:
 
 
 def _runs(record: QueryRecord) -> tuple[pl.DataFrame, float, str]:
-    """Return the profiling runs to draw, the start of their clock in seconds, and their title."""
+    """Return the profiling runs to draw, the time in s from which they count, and a title."""
     order = "first ones at the top; ordered ones are bold"
     if record.profiling.height or not record.offline.height:
         return record.profiling, record.arrival_s, f"Profiled configurations, {order}"
@@ -88,7 +88,7 @@ def _runs(record: QueryRecord) -> tuple[pl.DataFrame, float, str]:
 
 
 def _draw_profiling(axes: Axes, record: QueryRecord, rows: Sequence[Row], since_s: float) -> None:
-    """Draw the measured accuracies, with intervals that end at 1, the largest accuracy."""
+    """Draw the measured accuracies; their intervals are cut at an accuracy of 1."""
     axes.set_xlabel("accuracy")
     if not rows:
         no_data(axes, "nothing was profiled")
@@ -131,7 +131,7 @@ def _draw_profiling(axes: Axes, record: QueryRecord, rows: Sequence[Row], since_
 
 
 def _label_runs(axes: Axes, record: QueryRecord, rows: Sequence[Row], since_s: float) -> None:
-    """Label the profiling runs; of many, only the last ones of ordered configurations."""
+    """Label profiling runs; if there are many, only the last of each requested configuration."""
     ordered = set(record.decisions["configuration"].drop_nulls())
     named = list(range(len(rows)))
     if len(rows) > MOST_NAMED:
@@ -152,7 +152,7 @@ def _label_runs(axes: Axes, record: QueryRecord, rows: Sequence[Row], since_s: f
 
 
 def _apart(places: Sequence[int], gap: float) -> list[int]:
-    """Return those places that are at least a gap away from the last one returned."""
+    """Return the places that are at least `gap` away from the last returned place before them."""
     far: list[int] = []
     for place in places:
         if not far or place - far[-1] >= gap:
@@ -206,7 +206,7 @@ def _draw_plans(axes: Axes, record: QueryRecord) -> None:
 
 
 def _role_styles(offers: Sequence[Row]) -> Iterator[tuple[str, str, Any]]:
-    """Yield the roles that occur, each with its marker and colour."""
+    """Yield each role that occurs among the offers, with its marker and colour."""
     colors = sns.color_palette("colorblind")
     present = {row["role"] for row in offers}
     others = sorted(present - MARKERS.keys())
@@ -219,7 +219,7 @@ def _role_styles(offers: Sequence[Row]) -> Iterator[tuple[str, str, Any]]:
 
 
 def _measured(record: QueryRecord) -> Iterator[tuple[Row, float]]:
-    """Yield the orders that became active, with the median of their windows' p95 in seconds."""
+    """Yield each decision whose plan became active, with its windows' median p95 latency in s."""
     for interval, rows in zip(record.deployment_intervals, windows_of(record), strict=True):
         latency_s = median(rows, "latency_p95_s")
         if latency_s is not None:
@@ -229,7 +229,7 @@ def _measured(record: QueryRecord) -> Iterator[tuple[Row, float]]:
 def _draw_measured(
     axes: Axes, record: QueryRecord, served: Sequence[tuple[Row, float]], edge_s: float
 ) -> None:
-    """Draw the observed latency of active plans, each joined to the believed one by a line."""
+    """Draw the observed latency of active plans, with a line to the believed latency."""
     green = sns.color_palette("colorblind")[2]
     for number, (order, latency_s) in enumerate(served):
         price = order["list_price_usd_per_hour"]
@@ -298,7 +298,7 @@ def _extent(record: QueryRecord, row: Row) -> tuple[float, float]:
 
 
 def _shade(axes: Axes, record: QueryRecord, rows: Sequence[Row]) -> None:
-    """Shade failed windows with a colour for each verdict, and hatching without an active plan."""
+    """Shade failed windows with a colour for each verdict; hatch those without an active plan."""
     colors = sns.color_palette("pastel")
     seen: dict[str, dict[str, Any]] = {NO_PLAN: {"fc": "0.88", "ec": "0.55", "hatch": "//"}}
     for row in rows:

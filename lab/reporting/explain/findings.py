@@ -1,4 +1,4 @@
-"""Interprets the rows of a query: verdicts, reasons, and the answer in one sentence."""
+"""Interprets the rows of one query: verdicts, reasons, and the answer in one sentence."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
@@ -32,7 +32,7 @@ ENDS = {
 
 
 def failed_parts(window: Row) -> tuple[str, ...]:
-    """Return the parts of the SLO that a window failed; none if it repeats another verdict."""
+    """Return the parts of the SLO that a window missed; none if its verdict is repeated."""
     if window["met"] or window["repeated"]:
         return ()
     met = {part: window[f"{part}_met"] for part in (LATENCY, ACCURACY, COST)}
@@ -63,7 +63,7 @@ def window_ranges(numbers: Iterable[int]) -> str:
 
 
 def windows_of(record: QueryRecord) -> list[list[Row]]:
-    """Return each deployment's windows: those that it served completely, or else mostly."""
+    """Return each deployment's windows: those served completely, or else those served in part."""
     found: list[list[Row]] = [[] for _ in record.deployment_intervals]
     for window in record.windows.iter_rows(named=True):
         overlaps_s = [
@@ -77,7 +77,7 @@ def windows_of(record: QueryRecord) -> list[list[Row]]:
 
 
 def parts_of(record: QueryRecord, windows: pl.DataFrame) -> dict[tuple[str, str], float]:
-    """Return the mean time of a completed request in windows, in seconds, by operator and part."""
+    """Return a completed request's mean seconds in the windows, by operator and part."""
     means = mean_parts(record.operators.lazy(), windows.lazy()).collect()
     rows = means.iter_rows(named=True)
     return {(row["operator"], part): row[part] for row in rows for part in PARTS}
@@ -91,9 +91,10 @@ def missed_by(window: Row) -> str:
 
 
 def why_late(record: QueryRecord, windows: pl.DataFrame) -> str:
-    """Return why windows failed on latency: the most frequent outcome of their requests.
+    """Return why windows missed the latency bound: the most frequent outcome of requests.
 
-    If that is lateness, it is the part that grew most against windows in time, or the longest one.
+    If the outcome is late completion, it is the part of latency that grew most compared with
+    windows that met the bound, or the longest part if there are no such windows.
     """
     whole = windows.select("requests", "completed", "good", *ENDS).sum().row(0, named=True)
     end = missed_by(whole)
@@ -131,7 +132,7 @@ def seconds(time_s: float) -> str:
 
 
 def merged_offers(offers: pl.DataFrame) -> list[dict[str, Any]]:
-    """Return one row per plan and planning call, with all its ``roles`` and the last reason."""
+    """Return one row per plan and planning call, with all ``roles`` and the last reason."""
     short: dict[tuple[float, str], dict[str, Any]] = {}
     for row in offers.iter_rows(named=True):
         key = row["triggered_s"], row["plan"]
@@ -151,7 +152,7 @@ def role_of(roles: Sequence[str]) -> str:
 
 
 def offer_of(record: QueryRecord, order: Row) -> Row | None:
-    """Return the planner's last belief about a plan before it was ordered, if it was logged."""
+    """Return the last offer of a plan before it was requested; None if it was never logged."""
     known = record.offers.filter(
         (pl.col("plan") == order["plan"]) & (pl.col("triggered_s") <= order["triggered_s"])
     )
@@ -161,7 +162,7 @@ def offer_of(record: QueryRecord, order: Row) -> Row | None:
 
 
 def profile_of(record: QueryRecord, order: Row) -> Row | None:
-    """Return the last profiling run of an order's configuration, for the query or its data set."""
+    """Return a requested configuration's last profiling run, for the query or its data set."""
     own = record.profiling.filter(pl.col("at_s") <= order["decided_s"])
     for frame in (own, record.offline):
         runs = frame.filter(pl.col("configuration") == order["configuration"])
@@ -171,10 +172,10 @@ def profile_of(record: QueryRecord, order: Row) -> Row | None:
 
 
 def measurements(profiling: pl.DataFrame) -> list[dict[str, Any]]:
-    """Return profiling runs; consecutive ones that added items to a configuration are merged.
+    """Merge consecutive profiling runs that added items to the same configuration.
 
-    A merged row has the last measurement, the sum of the costs, the first run's reuse, and the
-    number of ``runs``.
+    A merged row has the last measurement, the sum of the costs, the first run's value of
+    ``prefix_reused``, and the number of ``runs``.
     """
     found: list[dict[str, Any]] = []
     for run in profiling.iter_rows(named=True):
@@ -193,13 +194,13 @@ def measurements(profiling: pl.DataFrame) -> list[dict[str, Any]]:
 
 
 def last_runs(profiling: pl.DataFrame) -> Iterator[Row]:
-    """Yield the last profiling run of each configuration, in order of their first runs."""
+    """Yield the last profiling run of each configuration, sorted by the first runs."""
     last = profiling.group_by("configuration", maintain_order=True).last()
     yield from last.iter_rows(named=True)
 
 
 def half_width(run: Row) -> float:
-    """Return half the width of a run's 95 % t-interval of accuracy; nan below two items."""
+    """Return half the width of a run's 95 % t-interval of accuracy; nan for under two items."""
     count = run["samples"]
     if count < 2:
         return nan
@@ -234,7 +235,7 @@ def answer(record: QueryRecord) -> str:
 
 
 def _since(record: QueryRecord, order: Row) -> str:
-    """Return a clause on what was believed about an ordered plan, with "because" or "although"."""
+    """Return a clause with "because" or "although" on what was believed about a requested plan."""
     offer = offer_of(record, order)
     if offer is not None:
         reason = f' ("{offer["reason"]}")' if offer["reason"] else ""
@@ -263,7 +264,7 @@ def _believed(record: QueryRecord, offer: Row) -> str:
 
 
 def _failures(record: QueryRecord) -> str:
-    """Return a clause on the failed windows, for each part of the SLO and each kind of lateness."""
+    """Return a clause on the failed windows, grouped by part of the SLO and kind of lateness."""
     alike: dict[tuple[str, str], list[int]] = {}
     for window in record.windows.iter_rows(named=True):
         for part in failed_parts(window):
@@ -317,7 +318,7 @@ def _what_it_considered(record: QueryRecord) -> str:
 
 
 def _what_it_measured(record: QueryRecord) -> str:
-    """Return a clause on what a planner that ordered nothing had measured."""
+    """Return a clause on what a planner that requested no plan had measured."""
     last = list(last_runs(record.profiling))
     where = ""
     if not last and record.offline.height:

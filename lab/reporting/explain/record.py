@@ -19,7 +19,7 @@ KINDS = ("queries", "windows", "decisions", "offers", "profiling")
 
 @dataclass(frozen=True)
 class DeploymentInterval:
-    """A time in which one plan served a query."""
+    """The time span in which one plan served a query."""
 
     order: Mapping[str, Any]  # the row of `decisions` that deployed the plan
     start_s: float  # when it became active
@@ -28,7 +28,7 @@ class DeploymentInterval:
 
 
 def deployment_intervals(decisions: pl.DataFrame, departure_s: float) -> list[DeploymentInterval]:
-    """Return when each deployed plan was active, from a query's decisions in order of time.
+    """Return when each plan was active, given a query's decisions sorted by time.
 
     A plan that was replaced while its models were loading never became active.
     """
@@ -57,7 +57,7 @@ def deployment_intervals(decisions: pl.DataFrame, departure_s: float) -> list[De
 
 @dataclass(frozen=True)
 class QueryRecord:
-    """All rows of one query, each table in order of time."""
+    """All rows of one query; each table is sorted by time."""
 
     run: Path
     planner: str
@@ -82,12 +82,12 @@ class QueryRecord:
 
 
 def find_run(directory: Path) -> Path:
-    """Return the only run directory at or below a directory; InputError for none or several."""
+    """Return the only run at or below a directory; raise InputError for none or several."""
     return only_run(f"RUN={directory}", list(planner_directories(directory).values()))
 
 
 def read_query(run: Path, query: int) -> QueryRecord:
-    """Read a query's rows from a run's tables; InputError if there is no such query."""
+    """Read a query's rows from a run's tables; raise InputError for an unknown query."""
     try:
         return _read(run, query)
     except (pl.exceptions.PolarsError, json.JSONDecodeError, KeyError, OSError) as error:

@@ -1,4 +1,4 @@
-"""The text of an explanation: what was requested, profiled, considered, ordered and observed."""
+"""The text of an explanation: the SLO, profiling, considered plans, decisions and observations."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -51,7 +51,7 @@ WORDS = {*LONG, "floor", "operator", "outcome", "roles", "trigger", "verdict", "
 
 
 class TextGrid:
-    """A table that moves `LONG` columns below itself until it fits the terminal.
+    """A table; if it is too wide for the terminal, columns of `LONG` are printed below it.
 
     If it is still too wide, it is printed without lines between columns.
     """
@@ -86,7 +86,7 @@ class TextGrid:
                     yield Padding(Text(f"{number}: {'; '.join(words)}"), (0, 0, 0, 2))
 
     def _table(self, below: Sequence[str]) -> Table:
-        """Return the table without the columns `below`; if there are any, rows are numbered."""
+        """Return the table without the columns `below`; if there are such, number the rows."""
         table = Table()
         if below:
             table.add_column("", justify="right")
@@ -103,9 +103,9 @@ class TextGrid:
 def selected(
     items: Sequence[Any], most: int, *preferences: Callable[[Any], bool]
 ) -> tuple[list[Any], int]:
-    """Return at most so many items in their order, and the number left out; 0 means all.
+    """Return at most `most` items (0: all) in their order, and the number left out.
 
-    Items that meet the preferences are selected first; earlier preferences weigh more.
+    Items that meet `preferences` are selected first; each preference outweighs all later ones.
     """
     if not most or len(items) <= most:
         return list(items), 0
@@ -115,7 +115,7 @@ def selected(
 
 
 def with_rest(grid: TextGrid, left_out: int, what: str) -> Iterator[RenderableType]:
-    """Yield a table, then a line on what it leaves out."""
+    """Yield a table, then a line that counts the rows left out."""
     yield grid
     if left_out:
         yield f"  {left_out:,} more {what}; --rows 0 shows all"
@@ -143,7 +143,7 @@ def median(rows: Iterable[Row], column: str) -> float | None:
 
 
 def sections(record: QueryRecord, rows: int) -> Iterator[Iterator[RenderableType]]:
-    """Yield the sections, each as lines and tables with at most so many rows; 0 for all."""
+    """Yield the sections as lines and tables; tables have at most `rows` rows (0: all)."""
     yield requested(record)
     for section in (profiled, offered, ordered, served, windows):
         yield section(record, rows)
@@ -178,7 +178,7 @@ def requested(record: QueryRecord) -> Iterator[str]:
 
 
 def profiled(record: QueryRecord, rows: int) -> Iterator[RenderableType]:
-    """Yield what was profiled, in order, and whether its results were misleading."""
+    """Yield what was profiled, sorted by time, and whether measurements were misleading."""
     own, offline = record.profiling, record.offline
     if own.height:
         yield _sum_of_profiling(own, "Profiled for this query")
@@ -202,7 +202,7 @@ def _sum_of_profiling(runs: pl.DataFrame, title: str) -> str:
 
 
 def _verdicts(runs: pl.DataFrame, floor: float | None) -> str:
-    """Return how often the last measurement of a configuration was on the right side of a floor."""
+    """Return a line that counts configurations measured on the right side of a floor."""
     if floor is None:
         return "  no accuracy floor is known"
     both = [
@@ -244,7 +244,7 @@ def _profiling_table(
 
 
 def _side(believed: float, true: float, floor: float) -> str:
-    """Return on which side of a floor a belief is, and whether that is wrong."""
+    """Return whether a believed accuracy reaches a floor, and whether that belief is wrong."""
     passed = reaches(believed, floor)
     right = passed == reaches(true, floor)
     return f"{'reached' if passed else 'missed'}{'' if right else ', wrongly'}"
@@ -289,7 +289,7 @@ def offered(record: QueryRecord, rows: int) -> Iterator[RenderableType]:
 
 
 def _sum_of_offers(short: Sequence[Row]) -> str:
-    """Return a line that counts different plans, and the rows of their table by main role."""
+    """Return a line that counts plans and planning calls, and offers by main role."""
     plans = len({row["plan"] for row in short})
     calls = len({row["triggered_s"] for row in short})
     roles = Counter(role_of(row["roles"]) for row in short).most_common()
@@ -302,7 +302,7 @@ def _sum_of_offers(short: Sequence[Row]) -> str:
 
 
 def ordered(record: QueryRecord, rows: int) -> Iterator[RenderableType]:
-    """Yield the orders, their outcomes and the reasons."""
+    """Yield the planner's decisions for the query, with their outcomes and reasons."""
     decisions = record.decisions
     if not decisions.height:
         yield "Ordered: nothing"
@@ -388,7 +388,7 @@ def served(record: QueryRecord, rows: int) -> Iterator[RenderableType]:
 
 
 def _which_windows(record: QueryRecord, of_intervals: Sequence[Sequence[Row]]) -> str:
-    """Return which plan a window counts for, and which windows count for none."""
+    """Return a note on which plan a window counts for, and which windows do not count."""
     judged = set(record.windows.filter(~pl.col("repeated"))["window"])
     without = judged - {row["window"] for rows in of_intervals for row in rows}
     notes = []
@@ -403,7 +403,7 @@ def _which_windows(record: QueryRecord, of_intervals: Sequence[Sequence[Row]]) -
 
 
 def windows(record: QueryRecord, rows: int) -> Iterator[RenderableType]:
-    """Yield the verdicts of the windows; consecutive windows with the same one share a line."""
+    """Yield the verdicts of the windows; consecutive windows with equal verdicts share a line."""
     if not record.windows.height:
         yield "Windows: none"
         return
@@ -434,7 +434,7 @@ def _alike(window: Row) -> tuple[str, str | None]:
 
 
 def _where(record: QueryRecord, alike: pl.DataFrame) -> str:
-    """Return why windows were late, or what took the most time in windows that were not."""
+    """Return why windows were late, or which part took the most time if none was late."""
     if any(LATENCY in failed_parts(window) for window in alike.iter_rows(named=True)):
         return why_late(record, alike)
     times_s = parts_of(record, alike)

@@ -23,7 +23,7 @@ def canvas(
 ) -> tuple[Figure, list[list[Axes]]]:
     """Return a figure that does not use ``pyplot``, and its panels, row by row.
 
-    ``height_in`` is the height of a row in inches; ``subplots`` go to ``Figure.subplots``.
+    ``height_in`` is the height of a row in inches; ``subplots`` are passed to ``Figure.subplots``.
     """
     with style.style(1.1):
         figure = Figure((WIDTH_IN, height_in * rows), layout="constrained")
@@ -46,9 +46,9 @@ def curves(
     colors: Mapping[str, Any] | None = None,
     markers: bool = False,
 ) -> None:
-    """Draw means over seeds as lines, with bands of their `t_interval`.
+    """Draw means over seeds as lines, with bands that show their `t_interval`.
 
-    The columns ``x`` and ``y`` have the coordinates; there is a line for each value of ``by``.
+    `x` and `y` name the columns of the coordinates; each value of the column `by` has a line.
     Colours default to those of `palette`.
     """
     sns.lineplot(
@@ -65,7 +65,7 @@ def curves(
 
 
 def t_interval(values: ArrayLike) -> tuple[float, float]:
-    """Return Student's 95 % interval of a mean of values (n,) for seaborn; nan for n below 2."""
+    """Return Student's 95 % interval of the mean of values (n,); nan for fewer than 2."""
     _, low, high = mean_interval(np.asarray(values, dtype=float))
     return (np.nan, np.nan) if low is None or high is None else (low, high)
 

@@ -38,7 +38,7 @@ WIDE = 50.0
 
 @contextmanager
 def style(font_scale: float = 1.25) -> Iterator[None]:
-    """Set the style of figures in a context; a smaller font suits figures with much text."""
+    """Set the style of figures in a ``with`` body; a smaller font suits figures with much text."""
     with sns.axes_style("whitegrid"), sns.plotting_context("paper", font_scale=font_scale):
         yield
 
@@ -62,7 +62,7 @@ def looks(names: Iterable[str], markers: bool = False) -> Iterator[tuple[str, di
 
 
 def time_unit(end_s: float) -> tuple[float, str]:
-    """Return a readable unit of time, as its length in seconds and its symbol."""
+    """Return a unit for times up to `end_s`, as its length in seconds and its symbol."""
     if end_s > 4 * 3600:
         return 3600.0, "h"
     return (60.0, "min") if end_s > 600 else (1.0, "s")
@@ -75,9 +75,9 @@ def mark_events(
     per: float,
     kinds: Sequence[str] = (),
 ) -> None:
-    """Mark the events before an end by vertical lines, with different dashes for each kind.
+    """Mark the events before `end_s` by vertical lines; each kind has its own dashes.
 
-    ``per`` is the unit of the axis in seconds; ``kinds`` are all kinds of axes with one legend.
+    ``per`` is the unit of the axis in seconds; ``kinds`` are all kinds in panels with one legend.
     """
     seen = [(kind, at_s) for kind, at_s in events if at_s < end_s]
     kinds = list(dict.fromkeys([*kinds, *(kind for kind, _ in seen)]))
@@ -119,10 +119,10 @@ def part_bars(
     parts: Sequence[str],
     whole_s: Sequence[float | None] = (),
 ) -> None:
-    """Draw a horizontal bar of mean times by part for each ``operator``, with its total.
+    """Draw a horizontal bar for each operator: mean times by part, and their total.
 
     ``per`` is the unit of the axis in seconds. ``whole_s`` has the mean latency of a request for
-    each bar; it is added in brackets if operators are parallel.
+    each bar; it is added in brackets if operators worked in parallel.
     """
     left = np.zeros(means.height)
     for part, look in part_looks().items():
@@ -148,7 +148,7 @@ def time_text(time: float) -> str:
 
 
 def total_text(sum_s: float, mean_s: float | None, per: float, unit: str) -> str:
-    """Return the total for bars of operators; it is the mean latency if they are parallel."""
+    """Return the total time of operators, or the mean latency if they worked in parallel."""
     if mean_s is not None and at_once(sum_s, mean_s):
         return f"{time_text(mean_s / per)} {unit} in total,\nsome in parallel"
     return f"{time_text(sum_s / per)} {unit} in total"
@@ -199,19 +199,19 @@ def wrapped(name: str) -> str:
 
 
 def step_edges(frame: pl.DataFrame, column: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return the edges of a column's steps, including the last end, and their heights."""
+    """Return the times at which steps begin or end, and the steps' heights."""
     times = np.append(frame["start_s"].to_numpy(), frame["end_s"][-1])
     return times, np.append(frame[column].to_numpy(), frame[column][-1])
 
 
 def steps(axes: Axes, frame: pl.DataFrame, column: str, per: float, **look: Any) -> None:
-    """Draw a column over windows as steps; ``per`` is the unit of the axis in seconds."""
+    """Draw a column as steps, one per window; ``per`` is the unit of the axis in seconds."""
     times, heights = step_edges(frame, column)
     axes.plot(times / per, heights, drawstyle="steps-post", **look)
 
 
 def legend(figure: Any, *panels: Axes) -> None:
-    """Put one legend for all panels below them, without duplicates, in as many columns as fit."""
+    """Put one legend below all panels, with each label once, in as many columns as fit."""
     found: dict[str, Any] = {}
     for axes in panels:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
@@ -233,7 +233,7 @@ def legend_in(labels: Sequence[str]) -> float:
 
 
 def legend_columns(labels: Sequence[str]) -> int:
-    """Return how many columns of a legend fit into a figure, filled as matplotlib does."""
+    """Return how many columns of a legend fit into a figure, filled in matplotlib's order."""
     for columns in range(len(labels), 1, -1):
         widest = [max(map(len, column)) for column in np.array_split(labels, columns)]
         if sum(widest) + LEGEND_HANDLE * len(widest) <= LEGEND_WIDTH:

@@ -1,18 +1,18 @@
 """Figures 11 and 12: cost of serving all queries, and response time, with plentiful machines.
 
-There are more machines than any planner could use, rented only while in use, at dated list prices.
-Cost is the bill per hour in which a query's SLO is met, so that bad service does not pay. Compass
-plans in its mode of least cost. Captioning and code generation have ten planning minutes per
-query, and queries live for an hour. The paper follows them for ten hours, we for two. Seeds of
-live video chat differ greatly. If several configurations lie closer to the accuracy floor than
-profiling can resolve, Compass serves most queries by one that just misses it, as on two of the
-first ten seeds (`compass-sim -m experiment=paper/fig11_chat planner=compass_cost
+There are more machines than any planner could use. They are rented only while in use, at dated list
+prices. Cost is the bill per hour in which a query's SLO is met, so bad service does not lower it.
+Compass plans in its mode of least cost. In captioning and code generation, a query has ten minutes
+of planning time and lives for an hour; the paper runs for ten hours, we for two. Seeds of live
+video chat differ greatly: if several configurations are closer to the accuracy floor than profiling
+can resolve, Compass serves most queries by one that just misses the floor. This happens on two of
+the first ten seeds (`compass-sim -m experiment=paper/fig11_chat planner=compass_cost
 'seed=range(10)'`).
 
-Response time (figure 12) ends at the first plan that truly meets the SLO, in scenes whose queries
-want an answer within seconds. Quartiles are Kaplan-Meier estimates: queries that leave without
-such a plan count with the time that they waited. On a seed where too few get one, a quartile is
-infinite, and so is its mean over seeds.
+Response time (figure 12) ends at the first plan that truly meets the SLO. It is compared in scenes
+whose queries want an answer within seconds. Quartiles are Kaplan-Meier estimates: a query that
+leaves without such a plan counts with the time that it waited. If too few queries get one on some
+seed, the quartile of that seed is infinite, and so is the mean over seeds.
 """
 
 from collections.abc import Iterator
@@ -77,7 +77,7 @@ def _soon(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def findings(rows: pl.DataFrame) -> list[Finding]:
-    """Return the ratios of cost and of median response times against the paper's ranges."""
+    """Return verdicts on ratios of cost and of median response time, by the paper's ranges."""
     reference = str(rows["planner"][0])
     costs = by_scene(_scenes(rows), [COST], reference, ["scene"])
     responses = by_scene(_soon(rows), [MEDIAN], reference, ["scene"])

@@ -1,18 +1,19 @@
 """Figure 17: SLO violations after a step of latency and a step of accuracy.
 
-A population of queries arrives over the first half and stays. In the middle, half of the devices
-become a fifth as fast, or half of the links carry a third of their capacity, or all content moves
-by two fifths to its hardest stratum. The study follows queries that arrived at least a minute
-before. Violations are the share of their time whose window does not meet the SLO. They count as
-returned if they end within 5 points of their earlier level. The ILP, solved again and again on the
-truth, runs for comparison: no plan can serve some queries after the step, and it has these
+Queries arrive over the first half and stay until the end. In the middle, half of the devices become
+a fifth as fast, or half of the links carry a third of their capacity, or all content moves by two
+fifths to its hardest stratum. The study follows the queries that arrived at least a minute before.
+The violation rate is the share of their time in windows that miss the SLO. It counts as returned if
+it ends within 5 percentage points of its earlier level. The ILP, which is solved repeatedly on the
+true values, runs for comparison: no plan can serve some queries after the step, so the ILP has
 violations too.
 
 The content scene is chosen so that the ILP can still serve nearly all queries. VOiCES is the only
-data set whose content has several strata. The shift lowers all accuracies on it to about 0.7 of
-their level. With floors at 0.6 of the best, the best model keeps them, and the smallest, which had
-0.74 of the best, does not. One L4 machine serves the queries of the first half by either model,
-and those of the whole run only by the smallest, so beliefs about the smallest model matter.
+data set whose content has several strata. The shift lowers the accuracy of every configuration on
+VOiCES to about 0.7 of its earlier value. Accuracy floors are at 0.6 of the best accuracy. After the
+shift, the best model still meets them, but the smallest model, which had 0.74 of the best accuracy,
+does not. One L4 machine can serve the queries of the first half by either model, but those of the
+whole run only by the smallest one, so beliefs about the smallest model matter.
 """
 
 from collections.abc import Iterator
@@ -84,7 +85,7 @@ def rates(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def stretches(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return the mean rate of each of `STRETCHES` by case, planner and seed."""
+    """Return the mean violation rate in each period of `STRETCHES`, by case, planner and seed."""
     within = [
         pl.col("rate").filter(pl.col("end_s").is_between(*ends, closed="right")).mean().alias(name)
         for name, ends in STRETCHES.items()
@@ -93,7 +94,7 @@ def stretches(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def findings(rows: pl.DataFrame) -> list[Finding]:
-    """Return whether violations fall to their earlier rate, with and without replanning."""
+    """Return whether violations return to their earlier rate, with and without replanning."""
     found = []
     for (case, planner), part in stretches(rows).group_by("case", "planner", maintain_order=True):
         rise = (part["end"] - part["before"]).drop_nulls().to_numpy()
@@ -121,7 +122,7 @@ def findings(rows: pl.DataFrame) -> list[Finding]:
 
 
 def lines(rows: pl.DataFrame) -> Iterator[str]:
-    """Yield rates before and after the step, and how far they end above those of the ILP."""
+    """Yield rates before and after the step, and how far they end above the rates of the ILP."""
     yield (
         f"Runs last {DRIFT_HORIZON_S:g} s, with the step at {DRIFT_STEP_S:g} s and windows of "
         f"{WINDOW_S:g} s. The goal is to end within {GOAL_POINTS:g} points of the ILP with "
@@ -155,7 +156,6 @@ def lines(rows: pl.DataFrame) -> Iterator[str]:
 
 
 def _above(part: pl.DataFrame, reference: pl.DataFrame, same: bool) -> tuple[str, str]:
-    """Return by how much rates end above those of the reference, and whether that is the goal."""
     if same:
         return "", ""
     both = part.join(reference, "seed", suffix="_reference").sort("seed")

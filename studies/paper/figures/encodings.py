@@ -1,9 +1,9 @@
-"""Figure 18: encodings of knobs for the surrogates: one-hot, continuous, or by kind.
+"""Figure 18: encodings of knobs for the surrogates: one-hot, continuous, or by kind of knob.
 
-Configurations are profiled in random order with Compass's profiler, without histories. The beliefs
-about the accuracy of all configurations are compared with the truth. One-hot makes each choice of
-a knob a feature. Continuous gives each knob its position among its choices. Compass uses the
-latter here for numeric knobs, and one-hot features for the others.
+Configurations are profiled in random order with Compass's profiler, without histories. The believed
+accuracies of all configurations are then compared with the true ones. The one-hot encoding makes
+each choice of a knob a feature. The continuous encoding gives each knob its position among its
+choices. Compass uses the continuous encoding for numeric knobs and one-hot features for the others.
 """
 
 from collections.abc import Iterator
@@ -36,13 +36,13 @@ jobs = partial(runs, APPLICATIONS, measure=errors)
 
 
 def beliefs(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return errors of accuracy without histories by scene, encoding, profiled and seed."""
+    """Return errors of accuracy by scene, seed, encoding and number of profiled configurations."""
     cells = each_cell(rows, "scene", "seed", pl.col(SWEPT).alias("encoding"))
     return cells.filter(model=COLD).with_columns(error="accuracy")
 
 
 def against_one_hot(rows: pl.DataFrame) -> list[dict[str, Any]]:
-    """Return ratios of errors to those of one-hot features, with p-values by Holm's procedure."""
+    """Return errors over those of one-hot features, with p-values by Holm's procedure."""
     tidy = beliefs(rows).filter(pl.col("profiled").is_in(JUDGED))
     found: list[dict[str, Any]] = []
     for (scene, profiled), part in tidy.group_by("scene", "profiled", maintain_order=True):
@@ -63,7 +63,7 @@ def against_one_hot(rows: pl.DataFrame) -> list[dict[str, Any]]:
 
 
 def findings(rows: pl.DataFrame) -> list[Finding]:
-    """Return in how many cases one-hot features are significantly better, and how often worse."""
+    """Return in how many cases one-hot features are significantly better, and in how many worse."""
     cells = against_one_hot(rows)
     found = []
     for encoding, words in ((CONTINUOUS, "continuous ones"), (OURS, "ours")):
@@ -101,7 +101,7 @@ def lines(rows: pl.DataFrame) -> Iterator[str]:
 
 
 def draw(rows: pl.DataFrame, directory: Path) -> list[Path]:
-    """Draw errors by profiled configurations."""
+    """Draw errors of accuracy by the number of profiled configurations."""
     tidy = beliefs(rows).with_columns(pl.col("encoding").replace(WORDS))
     path = directory / "encodings.png"
     labels = {"xlabel": "profiled", "ylabel": "error of accuracy", "yscale": "log"}

@@ -1,10 +1,11 @@
 """Figures 10 and 19 to 21: service goodput over time with scarce machines.
 
-There are as many machines as the least demand needs. Queries arrive from an empty start and stay
-for ten minutes on average. The load at the end is that of the figures' axes (100 queries in small
-scenes; 200 instead of the 1,600 of the large figure, which two cores cannot run often). The paper
-simulates an hour; we simulate the first minutes, in which the load grows to its end. The exact
-optimum cannot be computed at that size, so the comparison with it uses 20 queries that stay.
+There are as many machines as the least demand needs. The run starts without queries, and a query
+stays for ten minutes on average. The number of queries at the end is that of the figures' axes (100
+in small scenes; 200 instead of the 1,600 of the large figure, which two cores cannot run often).
+The paper simulates an hour; we simulate the first minutes, in which the number grows to its final
+value. The exact optimum cannot be computed at that size, so the comparison with it uses 20 queries
+that stay until the end.
 """
 
 from collections.abc import Iterator
@@ -38,13 +39,13 @@ jobs = partial(runs, SCENES, measure=curve)
 
 
 def in_scenes(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return the ratios of goodput in the scenes where machines are short."""
+    """Return the ratios of goodput in the scenes with scarce machines."""
     rows = rows.filter(pl.col("scene") != NEXT_TO_OPTIMUM)
     return by_scene(rows, [GOODPUT], str(rows["planner"].first()), ["scene"])
 
 
 def findings(rows: pl.DataFrame) -> list[Finding]:
-    """Return the ratios of goodput, against the paper's range and the optimum."""
+    """Return verdicts on ratios of goodput, by the paper's range, and to the optimum."""
     found = [
         of_range(
             f"{row['scene']}: 2.4 to 5.1 times the goodput of {row['planner']}",
@@ -84,7 +85,7 @@ def lines(rows: pl.DataFrame) -> Iterator[str]:
 
 
 def draw(rows: pl.DataFrame, directory: Path) -> list[Path]:
-    """Draw the ratios, and goodput over time if the rows have it."""
+    """Draw the ratios, and also goodput over time if the rows have it."""
     found = in_scenes(rows)
     paths = [draw_ratios(found, [GOODPUT], directory / "goodput.png", ranges=PAPER)]
     if "cells" not in rows.columns:

@@ -1,8 +1,9 @@
 """Figure 17, text: the number of histories that a search should start from.
 
-Queries have one data set of speech recognition, machines and profiling lanes are plentiful, and
-nothing is profiled ahead, so histories are earlier queries alone. Only queries of the second half
-count; more than a hundred have come by then. Each history costs planning time.
+A history is what the search of an earlier query learned. Queries have one data set of speech
+recognition, machines and profiling lanes are plentiful, and nothing is profiled ahead, so all
+histories come from earlier queries. Only queries of the second half count; more than a hundred
+others arrived before them. Each history costs planning time.
 """
 
 from collections.abc import Iterator
@@ -38,17 +39,17 @@ COLUMNS = {
 
 
 def jobs(scale: Scale) -> list[Job]:
-    """Return the runs: Compass by the number of histories."""
+    """Return the runs: Compass with different numbers of histories."""
     return experiment(NAME, scale).jobs(early)
 
 
 def by_histories(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return the rows with the number of histories as ``histories``, and in its order."""
+    """Return the rows with the column ``histories``, their number, sorted by it."""
     return rows.with_columns(histories=pl.col(SWEPT).cast(pl.Int64)).sort("histories", "seed")
 
 
 def findings(rows: pl.DataFrame) -> list[Finding]:
-    """Return ratios of response and planning time to those of ten histories."""
+    """Return verdicts on response and planning times relative to those with ten histories."""
     tidy = by_histories(rows)
     found = []
     for histories in tidy["histories"].unique().sort().to_list():
@@ -81,7 +82,7 @@ def findings(rows: pl.DataFrame) -> list[Finding]:
 
 
 def _assumed(both: pl.DataFrame, histories: int) -> str:
-    """Return why runs cannot show that so many histories are too many."""
+    """Return why the runs cannot show that a number of histories is too large."""
     few, many = (
         number(float(both.filter(histories=n)["configurations"].to_numpy().mean()))
         for n in (GOOD, histories)
@@ -114,7 +115,7 @@ def _mean(part: pl.DataFrame, column: str) -> str:
 
 
 def draw(rows: pl.DataFrame, directory: Path) -> list[Path]:
-    """Draw times and configurations by number of histories; omit medians not reached everywhere."""
+    """Draw times and configurations by number of histories; omit medians that a seed lacks."""
     reached = pl.col("response_s").is_not_null().all().over("histories")
     titles = {
         "response_s": "response time, s",

@@ -1,8 +1,8 @@
-"""Figure 15: goodput over a wide range of loads and latency bounds, tracking, small.
+"""Figure 15: goodput over a wide range of loads and latency bounds, for tracking at small size.
 
-The load is the arrival rate over that of figure 20, on the same machines. The paper mentions
-further settings without details. Ours is the latency bound, the same for all queries, with an
-accuracy floor at 0.85 of the best that a query could get.
+The load is the arrival rate divided by that of figure 20, on the same machines. The paper mentions
+further settings without details. We vary the latency bound, which is the same for all queries, with
+an accuracy floor at 0.85 of the best accuracy that a query could get.
 """
 
 from collections.abc import Iterator
@@ -38,7 +38,7 @@ def in_settings(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def findings(rows: pl.DataFrame) -> list[Finding]:
-    """Return whether Compass leads in every setting, and by more under more load."""
+    """Return whether Compass leads in every setting, and whether its lead grows with the load."""
     tidy = in_settings(rows)
     found = [
         ahead(

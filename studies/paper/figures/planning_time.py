@@ -1,15 +1,15 @@
 """Figure 14b: how Compass spends its planning time, in all five applications.
 
-These are planning seconds charged per query, in all its searches: for profiling, for steps of
-surrogates (those of CMBO and the use of histories), and for everything else, such as predictions
-of latency. A search has five planning seconds, and ten minutes where queries last hours. Machines
-are plentiful.
+The study shows the planning seconds charged per query, in all its searches: for profiling, for
+steps of surrogates (those of CMBO and the use of histories), and for everything else, such as
+predictions of latency. A search may take five planning seconds, and ten minutes where queries last
+hours. Machines are plentiful.
 
 A search is never charged more than its budget, so the charge cannot show whether a plan is found
-within five seconds. The response time of all queries decides that. It includes all searches of a
-query without a limit: it ends when a plan that truly meets the SLO is in force, at the
-Kaplan-Meier median. Where less than half of the queries ever get one, the longest life of a query
-is a lower bound (≥).
+within five seconds. The response time of all queries shows it, because it includes all searches of
+a query, without a limit. It ends when a plan that truly meets the SLO becomes active; its median is
+the Kaplan-Meier estimate. If less than half of the queries ever get such a plan, the longest life
+of a query is used as a lower bound (≥).
 """
 
 from collections.abc import Iterator
@@ -55,7 +55,7 @@ def jobs(scale: Scale) -> list[Job]:
 
 
 def findings(rows: pl.DataFrame) -> list[Finding]:
-    """Return the shares of profiling, and how long planning takes."""
+    """Return verdicts on the share of profiling, and on how long planning takes."""
     found = []
     share = pl.col("profiling_s") / pl.sum_horizontal(*PARTS)
     for application, part in _by_application(rows):
@@ -100,7 +100,7 @@ def _by_application(rows: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:
 
 
 def lines(rows: pl.DataFrame) -> Iterator[str]:
-    """Yield the seconds of each part, the response times, and the shares served."""
+    """Yield the seconds of each part, the response times, and the shares of queries served."""
     yield "Planning seconds of a query, mean over seeds with 95 % interval:"
     yield ""
     yield from table(
@@ -133,7 +133,7 @@ def lines(rows: pl.DataFrame) -> Iterator[str]:
 
 
 def draw(rows: pl.DataFrame, directory: Path) -> list[Path]:
-    """Draw the planning time of each part, stacked."""
+    """Draw the planning time of a query as stacked parts."""
     figure, [panels] = canvas(1, 2, 3.4, width_ratios=[3, 2])
     parts = dict(_by_application(rows))
     soon = [name for name in parts if name in NAMES.values()]

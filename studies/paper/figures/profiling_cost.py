@@ -1,9 +1,9 @@
 """Figure 13: planning cost in device-hours of profiling, where queries last hours.
 
-Dense video captioning and code generation run for two simulated hours, with ten planning minutes
-per query and plentiful machines. Device-hours include all profiling devices: VideoStorm's offline
-profiles, and what Compass profiles ahead and confirms later. The paper plots A100-hours; here each
-application's tables decide the profiling hardware.
+Dense video captioning and code generation run for two simulated hours, with ten minutes of planning
+time per query and plentiful machines. Device-hours include all profiling devices: those of
+VideoStorm's offline profiles, and those on which Compass profiles ahead and confirms plans later.
+The paper plots A100-hours; here, each application's tables determine the profiling hardware.
 """
 
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ jobs = partial(runs, APPLICATIONS, measure=spending)
 
 
 def findings(rows: pl.DataFrame) -> list[Finding]:
-    """Return the ratios of device-hours."""
+    """Return verdicts on the ratios of device-hours."""
     return [
         ahead(
             f"{scene}: Compass takes fewer device-hours than {row['planner']}",

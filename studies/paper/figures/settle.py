@@ -1,11 +1,11 @@
-"""The test that decides: diverse devices, hundreds of queries, every baseline.
+"""The test that decides if Compass leads: diverse devices, hundreds of queries, every baseline.
 
-Phones have all speeds and all kinds of links. 400 queries live at the end. There are as many
-machines as the least demand needs, rounded, and one planner of each kind except those that see the
-truth. All plan for five seconds per query, as Compass does; Vulcan and VideoStorm also run with
-fifteen. JellyBean and INFaaS are made for profiles of all configurations, which take minutes, so
-they know few by then. The claim fails if a baseline comes within a tenth of Compass's goodput, or
-if Compass takes more than five seconds to respond at the median.
+Phones have all speeds and all types of links. 400 queries live at the end. There are as many
+machines as the least demand needs, rounded. All planners except those that see the truth are
+compared, one of each kind. All plan for five seconds per query, as Compass does; Vulcan and
+VideoStorm also run with fifteen. JellyBean and INFaaS are made for profiles of all configurations,
+which take minutes, so here they know only few. The claim fails if a baseline comes within a tenth
+of Compass's goodput, or if Compass's median response time exceeds five seconds.
 """
 
 from collections.abc import Iterator

@@ -1,10 +1,10 @@
 """Figure 4: Vulcan and VideoStorm alone, by planning time, and by the number of queries.
 
-Left: queries of speech recognition come one at a time, and machines are plentiful. The study
-compares the total list price of the last plans of the served queries with the least list price of
-truly feasible plans, by planning seconds. Right: machines are as scarce as in figure 19, and the
-number of queries grows. The study compares the share of living queries that is served in the
-second half.
+Left: queries of speech recognition come one at a time, and machines are plentiful. The study adds
+up the list prices of the last plans of the served queries, and divides the sum by that of the
+cheapest truly feasible plans, for several planning times. Right: machines are as scarce as in
+figure 19, and the number of queries grows. The study compares the share of living queries that is
+served in the second half.
 """
 
 from collections.abc import Iterator
@@ -38,7 +38,7 @@ LOSS = 1.1
 
 
 def jobs(scale: Scale) -> list[Job]:
-    """Return the runs: budgets, the least prices, and numbers of queries."""
+    """Return the runs: with several planning budgets, for the least prices, and by query number."""
     return [
         *runs({BUDGET: BUDGET}, scale, prices, "part"),
         *runs({LEAST: LEAST}, replace(scale, planners=()), prices, "part", planner="truth"),
@@ -47,7 +47,7 @@ def jobs(scale: Scale) -> list[Job]:
 
 
 def queries(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return each query's price and the least one; ``served`` if the plan meets its SLO."""
+    """Return each query's price and the least price; ``served`` if the plan meets its SLO."""
     each = each_cell(rows, "part", "planner", "seed", pl.col("planner.budget_s").alias("budget_s"))
     least = each.filter(part=LEAST).select("seed", "query", "least")
     served = pl.col("met") & pl.col("price").is_not_null() & pl.col("least_right").is_not_null()
@@ -56,16 +56,16 @@ def queries(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def over_least(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return total prices of served queries over the least ones, and the share ``served``."""
+    """Return served queries' total price over the least possible one, and the share ``served``."""
     price, least = (pl.col(name).filter("served").sum() for name in ("price", "least_right"))
     by = queries(rows).group_by("planner", "seed", "budget_s", maintain_order=True)
     return by.agg(pl.col("served").mean(), ratio=(price / least).fill_nan(None))
 
 
 def soon_over_late(each: pl.DataFrame, first: float, last: float) -> pl.DataFrame:
-    """Return total prices after `first` over those after `last` seconds of planning, by ``seed``.
+    """Return the price of plans after `first` over that after `last` planning s, by ``seed``.
 
-    Only queries that both serve count; `each` are the `queries` of one planner.
+    Only queries that are served after both count; `each` are the `queries` of one planner.
     """
     soon, late = (each.filter(pl.col("served"), budget_s=at) for at in (first, last))
     both = (
@@ -124,13 +124,12 @@ def _ends(values: pl.Series) -> tuple[Any, Any]:
 
 
 def _ratio(part: pl.DataFrame) -> dict[str, Any]:
-    """Return the mean of the column ``ratio`` by logarithms, as arguments of `above`."""
     values = part.sort("seed")["ratio"].drop_nulls().to_numpy()
     return {"ratio": ratio_interval(values, np.ones(len(values))), "seeds": len(values)}
 
 
 def lines(rows: pl.DataFrame) -> Iterator[str]:
-    """Yield prices and shares of queries that are served."""
+    """Yield prices and the shares of queries that are served."""
     yield from table(
         ["planner", "planning, s", "price over the least", "share served"],
         (

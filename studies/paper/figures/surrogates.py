@@ -1,13 +1,14 @@
 """Figure 8: error of the surrogates by number of profiled plans.
 
-Left: CMBO's latency surrogate against that of ordinary Bayesian optimisation. Both get the same
-plans, drawn at random from all plans of a query, and predict the latency of all of them; see
-`studies.probes.latency_probe`. A second variant uses each surrogate's own proposals.
+Left: CMBO's latency surrogate is compared with that of ordinary Bayesian optimisation. Both learn
+from the same plans, drawn at random from all plans of a query, and predict the latency of all
+plans; see `studies.probes.latency_probe`. In a second variant, each learns from its own proposals.
 
 Right: configurations are profiled in random order with Compass's profiler, for queries that have
 ten earlier ones to start from, each with 24 profiled configurations. The study compares three
-beliefs about the accuracy of all configurations: without histories (*from nothing*), from their
-weighted mean alone, and from the combination that switches to the query's own model.
+beliefs about the accuracy of all configurations: without histories (*from nothing*), from the
+weighted mean of the histories alone, and from the combination that switches to the query's own
+model.
 """
 
 from collections.abc import Iterator, Mapping
@@ -52,7 +53,7 @@ LOSS = 1.1
 
 
 def jobs(scale: Scale) -> list[Job]:
-    """Return the runs on surrogates and starts from histories; raise InputError for planners."""
+    """Return the runs on latency surrogates and on histories; raise InputError for planners."""
     found = []
     for name, application in LATENCY.items():
         for job in experiment(name, scale).jobs(errors):
@@ -84,7 +85,7 @@ def warm(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def findings(rows: pl.DataFrame) -> list[Finding]:
-    """Return ratios of errors against the claims."""
+    """Return verdicts on ratios of errors."""
     found = []
     told = latency(rows).filter(order="same", plans=PLANS)
     mean = told.group_by("application", "planner", "seed", maintain_order=True).agg(
@@ -130,7 +131,6 @@ def findings(rows: pl.DataFrame) -> list[Finding]:
 
 
 def _ratio(part: pl.DataFrame, by: str, first: str, second: str) -> dict[str, Any]:
-    """Return the ratio of two models' errors, as arguments of `above`."""
     one, other = (part.filter(pl.col(by) == name) for name in (first, second))
     return paired(one, other, "error")
 

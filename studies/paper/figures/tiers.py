@@ -1,9 +1,9 @@
-"""Figure 16: goodput by the tiers that have machines.
+"""Figure 16: goodput by the tiers of the network that have machines.
 
-Machines are two L4 at the edge site alone, four A100s in the cloud alone, or one L4 and two A100s;
-users' devices are always there. The mix has half of each, not their sum, because the study
-compares planners on one set of machines, not sets of machines. The paper gives no more details
-than that both single tiers and mixes are among its settings.
+The machines are two L4 at the edge site alone, four A100 in the cloud alone, or one L4 and two
+A100; users' devices are always there. The mixture has half of each, not their sum, because the
+study compares planners on the same machines, not sets of machines. The paper gives no details
+except that its settings include both single tiers and mixtures.
 """
 
 from collections.abc import Iterator
@@ -56,7 +56,7 @@ def lines(rows: pl.DataFrame) -> Iterator[str]:
 
 
 def draw(rows: pl.DataFrame, directory: Path) -> list[Path]:
-    """Draw goodput by tiers."""
+    """Draw goodput by set of tiers."""
     applications = rows["application"].unique(maintain_order=True).to_list()
     figure, panels = canvas(1, len(applications), 3.4)
     colors = palette(rows["planner"].unique(maintain_order=True).to_list())

@@ -1,11 +1,12 @@
-"""Figure 2: differences between users in devices, links, content, and so in their best plan.
+"""Figure 2: how users differ in devices, links and content, and so in their best plan.
 
-No planner runs. Devices and links are drawn as for users. Accuracies and feasible plans follow
-from the truth, for each user alone. A class of plans sets two knobs, each to a light or a heavy
-value: sampling rate and model of speech recognition, detector and tracker of visual tracking,
-frames and model of live video chat. Accuracy is that with all other knobs at their richest. A
-user's best class is the one with the cheapest plan that keeps latency, accuracy and price, for any
-values of the other knobs, priced by what it uses.
+No planner runs. Devices and links are drawn as for users of a simulation. Accuracies and feasible
+plans are computed from the true values, for each user alone. A class of plans sets two knobs, each
+to a light or a heavy value: sampling rate and model of speech recognition, detector and tracker of
+visual tracking, frames and model of live video chat. The accuracy of a class is that with all other
+knobs at their richest. A user's best class is the one with the cheapest plan that meets the bounds
+on latency, accuracy and price, with any values of the other knobs. The price of a plan is that of
+the resources that it uses.
 """
 
 from collections.abc import Iterator, Sequence
@@ -57,7 +58,7 @@ def each_class(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def best(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return the best class of each user that has any, as ``name``."""
+    """Return the best class (``name``) of each user for whom any class has a feasible plan."""
     priced = each_class(rows).drop_nulls("price").sort("price", "name", maintain_order=True)
     return priced.group_by("application", "seed", "query", maintain_order=True).first()
 
@@ -109,7 +110,7 @@ def findings(rows: pl.DataFrame) -> list[Finding]:
 
 
 def _tails(users: pl.DataFrame, column: str, keys: Sequence[str]) -> tuple[Floats, Floats]:
-    """Return the tenth and ninetieth percentile of a column over users, by keys and in order."""
+    """Return the tenth and ninetieth percentile of a column over users, sorted by the keys."""
     low, high = (pl.col(column).quantile(at, "linear") for at in (0.1, 0.9))
     by = users.group_by(keys).agg(low=low, high=high).sort(keys)
     return by["low"].to_numpy(), by["high"].to_numpy()
