@@ -50,7 +50,7 @@ class Vulcan(InRange, Planner):
     come first, and latencies of its placement are multiplied by observed over predicted, at most
     ten. A query whose record a planner crash deleted is searched again on the same data.
 
-    ``docs/concepts/baselines.md`` lists what the paper confirms, and the departures from it.
+    ``docs/concepts/baselines.md`` lists which parts the paper confirms and which depart from it.
 
     Args:
         budget_s: planning seconds of each search, the part after an early deployment included.

@@ -58,7 +58,7 @@ class QueryByQuery(InRange, Planner):
     """Searches for waiting queries in order of arrival, one by one.
 
     Attributes:
-        pause_s: seconds between two searches for a query without a plan, unless room is freed.
+        pause_s: seconds until a query without a plan is searched again; fewer if room is freed.
     """
 
     query_records: tuple[str, ...] = (IN_VAIN,)

@@ -52,7 +52,7 @@ class Greedy(QueryByQuery):
         samples: items profiled for each configuration.
         headroom: share of the latency bound that a prediction may use.
         budget_s: planning seconds for each query; the richest configurations come first.
-        pause_s: seconds between two searches for a query without a plan, unless room is freed.
+        pause_s: seconds until a query without a plan is searched again; fewer if room is freed.
     """
 
     samples: Count = 50

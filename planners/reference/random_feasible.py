@@ -23,7 +23,7 @@ class RandomFeasible(QueryByQuery):
         samples: items profiled for each configuration.
         headroom: share of the latency bound that a prediction may use.
         budget_s: planning seconds for each query.
-        pause_s: seconds between two searches for a query without a plan, unless room is freed.
+        pause_s: seconds until a query without a plan is searched again; fewer if room is freed.
     """
 
     seed: int = 0
