@@ -36,8 +36,7 @@ class VariantOffer:
 
 
 def registered(pipeline: Pipeline) -> list[Configuration]:
-    """Return the richest configuration, and all that differ from it in one operator's knobs only.
-    """
+    """Return the richest configuration, and all that differ from it in one operator's knobs."""
     richest = pipeline.configurations[0]
     owner = [number for number, operator in enumerate(pipeline.operators) for _ in operator.knobs]
     return [
@@ -117,8 +116,7 @@ class Goal:
     quality: float  # least accuracy over that of the richest configuration
 
     def shortfall(self, offer: VariantOffer) -> tuple[float, float, float, float]:
-        """Return how far an offer misses accuracy and time, its price and its load, as a sort key.
-        """
+        """Return a sort key: an offer's deficit in accuracy and in time, its price, its load."""
         return (
             max(0.0, self.quality - offer.variant.quality),
             max(0.0, offer.time_s - self.time_s),
