@@ -78,10 +78,7 @@ def climb(
     visited: dict[Configuration, Estimate] = {}
 
     def height(configuration: Configuration) -> float:
-        """Return accuracy - beta x demand, after profiling if needed.
-
-        Raises:
-        """
+        """Return accuracy - beta x demand, after profiling if needed."""
         if configuration not in visited:
             estimate = context.profile(dataset, configuration, samples)
             if not half_profiled(context, dataset, estimate.count, samples):

@@ -44,8 +44,7 @@ class Belief:
         return self.estimate.count
 
     def accurate(self, floor: float | None) -> bool:
-        """Return whether the floor counts as met: by the test, or by the mean if it is undecided.
-        """
+        """Return whether the floor counts as met, by the test or, if undecided, by the mean."""
         if self.count == 0:
             return False
         if self.verdict is not None:
@@ -246,7 +245,7 @@ class StratifiedProfiler(Profiler):
 
     Args:
         strata: number of clusters, K.
-        first: items before the first test; at least two of each stratum are measured.
+        first: items before the first test, at least two per stratum.
         batch: items between two tests; a multiple of the number of profiling workers is best.
         most: items after which profiling ends undecided, so that surrogates judge the mean.
         alpha: level of each two-sided test, its probability of a wrong verdict.
@@ -294,7 +293,7 @@ class StratifiedProfiler(Profiler):
         return Belief(estimate, mean, variance, verdict)
 
     def _strata(self, context: PlanningContext, query: Query) -> tuple[Ints, Floats]:
-        """Return the stratum of each item and the weights of the strata; None without strata."""
+        """Return the stratum of each item of a query, and the weights of the strata."""
         grouped = self._grouped(context, query)
         return grouped.strata, grouped.weights
 

@@ -50,8 +50,7 @@ def fleet_of(context: PlanningContext) -> Fleet:
 
 
 def standing_of(context: PlanningContext, takes: ResourceUse, pools: Pools) -> Standing:
-    """Return the stations of the active plans; the last result is reused while plans stay the same.
-    """
+    """Return the stations of the active plans; the last result is reused if no plan has changed."""
     fleet = fleet_of(context)
     last = shared(context).standing
     if last is not None and last.fleet is fleet and last.takes is takes and last.pools is pools:

@@ -55,9 +55,7 @@ def orders_of(context: PlanningContext) -> Mapping[int, ActivePlan]:
 
 
 def fit(context: PlanningContext, wanted: Sequence[tuple[Query, Plan]]) -> list[bool]:
-    """Return for each plan whether it fits in addition to pending orders and fitting plans before
-    it.
-    """
+    """Return which plans fit, in turn, in addition to pending orders and the plans before them."""
     found = first_that_fits(context, [(query, (plan,)) for query, plan in wanted])
     return [number is not None for number in found]
 

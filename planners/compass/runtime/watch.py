@@ -77,7 +77,7 @@ class Watch(InRange, Runtime):
         audit_share: largest share of a query's running time that its audits may take.
         alpha: level of the two-sided test of audits against the floor; only a mean below it alarms.
         drift_alpha: level of the two-sided test of audits against profiling.
-        slack: share of missed requests tolerated beyond the SLO's, relative to it; 0 for none.
+        slack: a window's allowed share of late requests is that of the SLO times (1 + ``slack``).
     """
 
     audit_every_s: NonNegative = 30.0
