@@ -288,8 +288,7 @@ class Beliefs:
         return self._model.headroom * self._bound_s
 
     def _profiled(self) -> PayablePlans:
-        """Return the plans of all profiled configurations; each configuration is judged only once.
-        """
+        """Return the plans of all profiled configurations; judge each configuration only once."""
         shown = self.configurations.profiled
         new = {index: seen for index, seen in shown.items() if index not in self._judged}
         if new or self._payable is None:

@@ -259,9 +259,7 @@ class Cmbo:
         return np.asarray(accurate * self._fast())
 
     def believed(self) -> tuple[Floats, Floats, Floats, Floats]:
-        """Return mean and standard deviation of latency without waits in s, then of accuracy, each
-        (P,).
-        """
+        """Return mean and deviation of latency (s, without waits), then of accuracy; each (P,)."""
         compute_s, log_sd = self._compute()
         _, _, moving, still = self._size_statistics()
         mean, sd = self.accuracy()

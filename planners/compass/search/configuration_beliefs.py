@@ -49,8 +49,7 @@ LEAST_TO_MATURE = 4
 
 @dataclass(frozen=True)
 class Believed:
-    """Beliefs about the accuracy of profiled configurations, as arrays over all C configurations.
-    """
+    """Beliefs about the accuracy of profiled configurations; arrays cover all C configurations."""
 
     accuracy: Floats  # NaN if not profiled, (C,)
     accurate: Bools  # believed to be accurate enough, (C,)
@@ -163,9 +162,7 @@ class ConfigurationBeliefs:
         )
 
     def promise(self) -> Floats:
-        """Return the probability, by the last search, that each configuration is accurate enough,
-        (C,).
-        """
+        """Return each configuration's probability of meeting the floor by the last search, (C,)."""
         kept = self.kept_history
         assert kept is not None, "nothing was ever profiled"
         return probability_above(self.query.slo.accuracy, kept.accuracy, HISTORY_SD)

@@ -85,8 +85,7 @@ class NormalBo:
         samples: int | None = None,
         normalised: tuple[float, float] = (1.0, 1.0),
     ) -> None:
-        """Learn the profile of a plan, replacing an earlier one; arguments as in ``Cmbo.observe``.
-        """
+        """Learn the profile of a plan, replacing any earlier one; see ``Cmbo.observe``."""
         moving_s = float(self._factors[index] @ operator_time_s) + float(self._transfer_s[index])
         mean_s = normalised[0] * moving_s + normalised[1] * float(self._fixed_s[index])
         error = 0.0 if samples is None else time_cv**2 / samples
@@ -113,9 +112,7 @@ class NormalBo:
         return np.asarray(accurate * fast)
 
     def believed(self) -> tuple[Floats, Floats, Floats, Floats]:
-        """Return mean and standard deviation of latency without waits in s, then of accuracy, each
-        (P,).
-        """
+        """Return mean and deviation of latency (s, without waits), then of accuracy; each (P,)."""
         mean, sd = (each[:, 0] for each in self._latency.predict())
         accuracy, accuracy_sd = (each[:, 0] for each in self._accuracy.predict())
         return np.exp(mean), np.exp(mean) * sd, accuracy, accuracy_sd
