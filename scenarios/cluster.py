@@ -193,7 +193,5 @@ class Cluster:
 
     @property
     def places(self) -> tuple[str, ...]:
-        """The places where operators can run: the device and all nodes, in the order in which data
-        move.
-        """
+        """Where operators can run: the device and all nodes, in the order in which data move."""
         return (DEVICE, *self.nodes)

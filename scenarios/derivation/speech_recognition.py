@@ -176,9 +176,7 @@ def _wer_quantiles(rows: pl.DataFrame, mean_wer: Floats) -> Floats:
 
 
 def raspberry_pi_over_gpu() -> float:
-    """Return the ratio of a neural operator's time on a Raspberry Pi 5 CPU to that on a V100-class
-    GPU.
-    """
+    """Return the ratio of a neural operator's times on a Raspberry Pi 5 and a V100-class GPU."""
     pi, gpu = "Raspberry Pi 5 (BCM2712)", "V100"
     small = ("whisper-tiny", "whisper-base", "whisper-small")
     ratios = [

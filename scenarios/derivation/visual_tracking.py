@@ -126,8 +126,7 @@ def _sampling() -> pl.DataFrame:
 
 
 def _by_frame_rate(column: str) -> dict[int, float]:
-    """Return values by frame rate relative to 30 frames/s, from rows that differ only in this rate.
-    """
+    """Return values relative to 30 frames/s, from pairs of rows that differ only in frame rate."""
     rows = raw("video_knobs_awstream").filter(
         pl.col("application").str.starts_with("pedestrian detection (MOT)")
     )
