@@ -51,7 +51,7 @@ class KnobProfile:
                 yield configuration
 
     def with_effect(self, shown: Estimate, richest: Estimate) -> "KnobProfile":
-        """Return this profile plus the effect of the one setting by which ``shown`` was changed."""
+        """Return the profile extended by the setting in which ``shown`` is not the richest."""
         setting = _setting(shown.measurement.configuration, richest.measurement.configuration)
         effect = KnobEffect(
             shown.accuracy_mean / max(richest.accuracy_mean, 1e-9),
@@ -117,7 +117,7 @@ class Chameleon(InRange, Planner):
 
     Args:
         budget_s: planning seconds of each search.
-        samples: items profiled for each of the ``top`` configurations.
+        samples: number of items on which each of the ``top`` configurations is profiled.
         top: configurations profiled again in each window, including the active one.
         window_s: seconds between two profilings of a running query.
         lead_every_s: seconds after which a leader profiles all knobs again.

@@ -39,7 +39,7 @@ class PlanRuns:
     the SLO's price ceiling.
 
     Args:
-        samples: items profiled for each plan.
+        samples: number of items on which each plan is profiled.
         headroom: the latency that plans must keep to, as a share of the SLO's bound.
 
     Attributes:
@@ -191,9 +191,9 @@ class CherryPick(QueryByQuery):
 
     Args:
         budget_s: planning seconds of each search.
-        samples: items profiled for each plan, 2 or more.
-        starts: quasi-random plans tried first.
-        least_runs: plans tried before the search may stop.
+        samples: number of items on which each plan is profiled, 2 or more.
+        starts: number of quasi-random plans that are tried first.
+        least_runs: the search may stop only after so many plans were tried.
         stop_saving: the search stops once the expected saving is below this share of the best cost.
         headroom: the latency that plans must keep to, as a share of the SLO's bound.
         pause_s: seconds until a query without a plan is searched again; fewer if room is freed.

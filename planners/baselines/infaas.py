@@ -197,7 +197,7 @@ class INFaaS(QueryByQuery):
 
     Args:
         budget_s: planning seconds of each data set's profile.
-        samples: items profiled for each variant.
+        samples: number of items on which each variant is profiled.
         headroom: share of the latency bound that is split over operators; the rest is for network
             and waiting.
         replan_every_s: seconds between two runs of the autoscaler.
@@ -297,9 +297,9 @@ def scaled(
     """Yield plans that scale the operator that most exceeds its goal, the best first.
 
     If that operator's requests compute longer than they wait, upgrades come first, by rising price.
-    The plan with one more replica follows. An operator's quantile is its mean times the ratio of
-    quantile to mean of the whole latency. Nothing is yielded if no operator exceeds its goal.
-    Network time is not considered.
+    The plan in which that operator has one more replica comes last. An operator's quantile is its
+    mean times the ratio of quantile to mean of the whole latency. Nothing is yielded if no operator
+    exceeds its goal. Network time is not considered.
     """
     spread = min(MOST_SPREAD, max(1.0, report.latency_quantile_s / report.latency_mean_s))
     taken_s = [sum(pair) for pair in zip(report.waiting_s, report.compute_s, strict=True)]

@@ -120,7 +120,7 @@ class JellyBean(QueryByQuery):
 
     Args:
         budget_s: planning seconds of each data set's profile; the authors' profiling has no limit.
-        samples: items profiled for each configuration.
+        samples: number of items on which each configuration is profiled.
         width: number of states that each of the two searches keeps.
         latency_slack: plans whose predicted latency exceeds this share of the SLO's bound come
             last, the least late first. None turns the check off, as in the authors' planner.

@@ -279,7 +279,7 @@ class Valuation:
         return self.u_base + self.alpha_quality * above - self.alpha_lag * late_s
 
     def _lag_ratio(self, query: Query) -> float:
-        """Return observed over predicted latency if the last window was late, else 1."""
+        """Return the ratio of observed to predicted latency if the last window was late, else 1."""
         if query.id not in self._lag_ratios:
             plan, last = self.context.plan_of(query), late_window(self.context, query)
             estimate = None if plan is None else self._believed(query, plan)

@@ -51,7 +51,7 @@ class VideoStorm(InRange, Planner):
         objective: ``"max_sum"`` or ``"max_min"``; they differ only if the node cannot host all
             targets.
         budget_s: planning seconds of each data set's profile, and of each query's search.
-        samples: items profiled for each configuration.
+        samples: number of items on which each configuration is profiled.
         beta: least gain in accuracy that justifies one more second of demand.
         starts: a climb begins at the best of so many random configurations.
         u_base: utility of a query that just meets its goals.
@@ -191,7 +191,7 @@ class VideoStorm(InRange, Planner):
                 orders.deploy(query, target.plan)
 
     def _cut_back(self, value: Valuation, targets: Targets, orders: Orders, utility: float) -> None:
-        """Move running queries to smaller targets, to make room for a starved query."""
+        """Move running queries to smaller targets, to make room for a query without a plan."""
         for query in value.context.running:
             target, current = targets.get(query.id), value.current(query)
             if current is None or query.id in value.context.world.loading or value.away(query):

@@ -56,7 +56,7 @@ class Vulcan(InRange, Planner):
 
     Args:
         budget_s: planning seconds of each search, including the part after an early deployment.
-        samples: items profiled for each configuration.
+        samples: number of items on which each configuration is profiled.
         initial: random configurations that each layout's model starts from, including reused ones.
         kappa: number of standard deviations above the mean in the acquisition function.
         gamma: weight of accuracy against latency, from 0 to 1.

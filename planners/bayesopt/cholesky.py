@@ -50,7 +50,7 @@ class Factor:
             start: number of rows to keep.
             chosen: indices of the points of the new rows, shape (m,).
             noise: noise variance of each new row, shape (m,), in squares of ``unit``.
-            unit: the standard deviation that has covariance 1.
+            unit: scale of the values, by whose square noise variances are divided.
             floor: noise variance added to every row, in the unit of the covariance.
         """
         self._size = start + len(chosen)

@@ -43,7 +43,7 @@ Crew = tuple[tuple[Worker, ...], ...]
 def crews(
     context: PlanningContext, query: Query, configurations: Collection[Configuration]
 ) -> dict[Configuration, Crew]:
-    """Return the crew of each configuration, without workers on user devices.
+    """Return, for each configuration, each operator's workers on nodes (not on user devices).
 
     An operator's work depends on its own and upstream knobs only. So an operator may have workers
     in a configuration that cannot run as a whole.

@@ -177,7 +177,7 @@ def _settled(problem: Problem, shares: Floats) -> Ints:
 
 
 def _best_shares(problem: Problem, rows: Ints, used: Floats) -> Floats:
-    """Return optimal shares of some plans, (k,), given the resources of other queries, (R,).
+    """Return optimal shares of plans, (k,), given the resources ``used`` by other queries, (R,).
 
     HiGHS finds a basic solution of the linear program, in which few queries are split over plans.
     """

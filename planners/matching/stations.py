@@ -1,4 +1,4 @@
-"""Matching queries and plans on whole stations, which queries with the same choice share.
+"""Matching queries and plans on whole stations, which several queries can share.
 
 `planners.matching.match` assumes that demands add up. Stations do not: the first query takes all
 resources of a station, and others join without taking more. So the algorithm decides which stations

@@ -49,7 +49,7 @@ class Greedy(QueryByQuery):
     ``samples`` items, their mean is used as it is.
 
     Args:
-        samples: items profiled for each configuration.
+        samples: number of items on which each configuration is profiled.
         headroom: the largest predicted latency of a plan, as a share of the latency bound.
         budget_s: planning seconds for each query; richer configurations are profiled first.
         pause_s: seconds until a query without a plan is searched again; fewer if room is freed.

@@ -115,8 +115,8 @@ def offers_of(
 ) -> list[FeasiblePlan]:
     """Return the feasible plans of a query that an optimum may need.
 
-    A plan is dropped if another plan costs no more apart from stations and uses the same stations,
-    or the same except for those of the first operators.
+    A plan is dropped if another plan costs at most as much (apart from stations) and uses the same
+    stations, or only those of its last operators.
 
     ``plans`` has the indices of the feasible plans, shape (k,). ``load`` is the load on each
     operator's station, in servers, (k, N). ``extra_usd_per_hour`` is the cost apart from stations,
@@ -209,7 +209,8 @@ def program(
 ) -> Program:
     """Return the integer program for the feasible plans of some queries.
 
-    No plan may overload a station by itself. ``favoured`` says which queries are served already.
+    None of the plans in ``offers`` may overload a station by itself. ``favoured`` says which
+    queries are served already.
     """
     from scipy.sparse import coo_array  # noqa: PLC0415 -- takes long to import
 

@@ -21,7 +21,7 @@ class RandomFeasible(QueryByQuery):
 
     Args:
         seed: seed of the random orders; each query has an order of its own.
-        samples: items profiled for each configuration.
+        samples: number of items on which each configuration is profiled.
         headroom: the largest predicted latency of a plan, as a share of the latency bound.
         budget_s: planning seconds for each query.
         pause_s: seconds until a query without a plan is searched again; fewer if room is freed.

@@ -17,7 +17,7 @@ class CheapestFeasible(InRange, Planner):
     Use it to see how a planner is written, or as a baseline.
 
     Args:
-        samples: items profiled for each configuration.
+        samples: number of items on which each configuration is profiled.
         budget_s: planning seconds for each query.
     """
 

@@ -205,7 +205,7 @@ def _left_out(
     fit: Callable[[Floats, Floats], float],
     predict: Callable[[Floats, float], Floats],
 ) -> Floats:
-    """Return each model's prediction error, with a fit to all other models, shape (n,)."""
+    """Return each model's prediction error after a fit to all models but this one, shape (n,)."""
     errors = np.empty(len(x))
     for i in range(len(x)):
         others = np.arange(len(x)) != i

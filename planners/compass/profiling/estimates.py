@@ -135,10 +135,10 @@ def regressed_mean(
 
         mean = y_st + b (m - x_st),   variance = V(e_st) + b^2 V(m) + (m - x_st)^2 V(b)
 
-    where the last term is the error of the slope. ``values`` are y and ``control`` is x, shape
-    (n,); ``mean`` is m and ``variance`` V(m); for ``strata`` and ``weights`` see `stratified_mean`.
-    If no slope can be estimated, the variance is infinite. The errors e have one more degree of
-    freedom than the slope.
+    where the last term of the variance is due to the error of the slope. ``values`` are y and
+    ``control`` is x, shape (n,); ``mean`` is m and ``variance`` V(m); for ``strata`` and
+    ``weights`` see `stratified_mean`. If no slope can be estimated, the variance is infinite. The
+    errors e have one more degree of freedom than the slope.
     """
     slope, slope_variance, error, error_variance, error_freedom, here = _regressed(
         values, control, strata, weights

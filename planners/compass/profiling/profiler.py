@@ -155,7 +155,7 @@ class FixedProfiler(Profiler):
     """Profiles a fixed number of items without a test; surrogates use mean and variance.
 
     Args:
-        samples: items profiled for each configuration.
+        samples: number of items on which each configuration is profiled.
     """
 
     first = most = 0  # One measurement, of ``samples`` items, is all.

@@ -58,7 +58,7 @@ class Scheduler(ABC):
     """Base of schedulers, which divide the machines among queries.
 
     Attributes:
-        regrouping: how running queries and those without room are matched again together.
+        regrouping: matches running queries together with those that find no room.
     """
 
     regrouping: Regrouping = StayAsTheyAre()
@@ -130,7 +130,7 @@ class ByPrice(Scheduler):
     Queries that compete are matched with plans (`planners.matching`) so that as many as possible
     are served, each by a plan early in its list. Then each query gets its first plan that fits. The
     matching treats GPUs as divisible; the planning context checks the partitions. Running queries
-    move one at a time.
+    are moved to other plans one at a time.
 
     Attributes:
         gain: a running query moves only if that saves this share of what it pays, from 0 to 1.
@@ -234,7 +234,7 @@ class PriceMatching(InRange, ByPrice):
         gain: a running query moves only if that saves this share of what it pays, from 0 to 1.
         evict_above: a query that pays more than this and cannot move is released.
         most_moves: number of overpaying queries that are considered in one call.
-        regrouping: how running queries and those without room are matched again together.
+        regrouping: matches running queries together with those that find no room.
     """
 
     steepness: NonNegative = 4.0

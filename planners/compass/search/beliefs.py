@@ -54,7 +54,7 @@ class Beliefs:
     Args:
         model: the margins and assumptions by which plans are judged.
         warm_start: chooses and weights histories.
-        features: features of the configurations.
+        features: features of all configurations, as inputs of surrogates.
         context: the planning context.
         query: the query.
         market: the pools, their prices, and the stations that exist.

@@ -45,7 +45,7 @@ class PayablePlans(NamedTuple):
         return PayablePlans._make(each[rows] for each in self)
 
     def and_also(self, others: "PayablePlans") -> "PayablePlans":
-        """Return these plans followed by others, which have other configurations."""
+        """Concatenate these plans and others, whose configurations must be different."""
         return PayablePlans._make(map(np.concatenate, zip(self, others, strict=True)))
 
 

@@ -92,7 +92,7 @@ class Fleet:
 
     @classmethod
     def of(cls, uses: Mapping[int, Uses]) -> "Fleet":
-        """Return the fleet of queries, from their uses by query id."""
+        """Return the fleet of the queries in ``uses``, which maps ids to the stations used."""
         each = uses.values()
         shape = len(each), -1 if each else 0
         return cls(
@@ -303,7 +303,7 @@ class ResourceUse:
 def opens(filled: float, room: float) -> bool:
     """Return whether a query that fills a share of a station needs a new station.
 
-    It does if the share exceeds the room by more than a rounding error.
+    A new station is needed if the share exceeds the room by more than a rounding error.
     """
     return filled > room + 1e-12
 

@@ -210,7 +210,7 @@ class DatasetState:
 
 
 def search_state(context: PlanningContext, query: Query) -> SearchState:
-    """Return the state of a query's search; a search begins if none is in progress."""
+    """Return the state of a query's search; this call begins a search if none is in progress."""
     known: SearchState | None = context.recall((SEARCH, query.id), query)
     return known or SearchState()
 
