@@ -27,10 +27,10 @@ def select_models(
     """Return the cheapest configurations that reach an accuracy, by beam search.
 
     Knob values are chosen operator by operator, from the last to the first. A state consists of the
-    values chosen so far. Among the profiled configurations that have these values and reach the
-    floor, the cheapest gives the state its cost: that of the operators decided so far. States
-    without such a configuration are dropped. The ``width`` cheapest states are kept; at equal cost,
-    those whose configuration is more accurate.
+    values chosen so far. Its cost is that of the operators decided so far, in the cheapest profiled
+    configuration that has these values and reaches the floor. States without such a configuration
+    are dropped. The ``width`` cheapest states are kept; at equal cost, those whose configuration is
+    more accurate.
 
     ``price_usd_per_s`` is the price of one profiled second of each operator, shape (N,).
     """

@@ -85,8 +85,8 @@ class Application:
         answer_bytes: size of the answer that is sent to the device.
         window_s: length of an evaluation window; at least 20 requests must be expected in one.
         latency_per: ``"request"`` if the latency bound is the same for all requests. With
-            ``"output_length"``, the bound holds for a request of mean output length, and is
-            proportional to the output length of others.
+            ``"output_length"``, each request's bound is the declared one times the ratio of its
+            output length to the mean.
 
     Raises:
         ValueError: a value is out of range, or the data sets do not match the pipeline.

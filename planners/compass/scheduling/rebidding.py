@@ -36,7 +36,7 @@ MOST_HOPEFUL = 4
 
 @dataclass(frozen=True, eq=False)
 class Refused:
-    """Refused bids of W queries: M plans of N operators, and their resources as in ``Uses``."""
+    """The refused bids of W queries, with M plans of N operators; fields are as in ``Uses``."""
 
     asked: Ints  # ids of the queries, (W,)
     judged_s: Floats  # when their plans were judged, (W,)

@@ -193,9 +193,9 @@ class ConfigurationBeliefs:
     def believed(self) -> Believed:
         """Return the beliefs about the accuracy of profiled configurations.
 
-        The measured mean is used if the test has decided or there are `RELIABLE` items. Otherwise
-        the surrogates' mean is used: the recorded one, unless there are newer results. A
-        configuration is accurate enough by the test or, if undecided, by the mean.
+        The measured mean is used if the test has decided or at least `RELIABLE` items were
+        measured. Otherwise the surrogates' mean is used: the recorded one, unless there are newer
+        results. A configuration is accurate enough by the test or, if undecided, by the mean.
         """
         if self._believed is None:
             self._believed = self._judged()

@@ -255,7 +255,7 @@ def update_service(context: PlanningContext, query: int, **changes: Any) -> None
 
 
 def last_order_s(context: PlanningContext, query: int) -> float | None:
-    """Return when the last order that has been carried out was given, or None."""
+    """Return the time at which the planner gave the last order that was carried out, or None."""
     given_s: float | None = context.recall((ORDERED, query))
     return given_s
 
