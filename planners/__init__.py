@@ -1,7 +1,6 @@
 """Query planners: each decides which plan every query gets, through the planning context.
 
-Planners import only the planning interface, ``sim`` and its parts, never the simulated world
-itself.
+They import only the planning interface, ``sim`` and its parts, never the simulated world.
 """
 
 from planners.baselines.chameleon import Chameleon

@@ -42,8 +42,7 @@ class Node:
         tier: ``edge`` or ``cloud``; data move from devices through the edge to the cloud.
         machine: name of a machine in the price table, which states its cores, GPUs and price.
         count: number of machines in the pool.
-        standby: number of machines that are rented all the time; the others are rented while in
-            use.
+        standby: number of machines that are always rented; the others are rented while in use.
         purchase: price model: ``on-demand``, ``spot``, ``1-year commit`` or ``3-year commit``.
         region: cloud region whose price applies.
         cpu_relative_speed: speed of a core, in multiples of a Raspberry Pi 4.
@@ -112,8 +111,7 @@ class Profiling:
     """The machines on which planners profile; they serve no requests.
 
     Args:
-        lanes: number of searches that can profile at the same time; others wait, first come first
-            served.
+        lanes: number of searches that can profile at once; others wait, first come first served.
         workers: number of workers in a lane, each with a core and a whole A100-80GB; n samples take
             ceil(n / workers) times the time of one sample.
         feature_correlation: correlation of an item's features with its difficulty, at least 0 and
@@ -147,12 +145,10 @@ class Cluster:
             is from a local SSD, later ones are from the host's memory.
         mig_create_s: seconds to create a GPU instance. The default is an assumption, because no
             citable value for a bare card was found. With a Kubernetes operator, single runs took 41
-            to 46 s for a whole layout (table ``mig_reconfiguration``); use such a value to simulate
-            that operator.
+            to 46 s for a whole layout (table ``mig_reconfiguration``); set it so to simulate this.
         mig_destroy_s: seconds to destroy an idle GPU instance; the default is an assumption, too.
         llm_sequences: largest number of sequences that a language model's engine generates at the
-            same time, in the plans that the planning context lists. Planners may deploy plans with
-            other numbers.
+            same time, in the plans that the planning context lists. Planners may deploy others.
         drain_timeout_s: how long a replaced deployment may take to finish its requests.
         tick_s: period of telemetry, and of control that depends on it.
         discipline: order in which all stations, including those on devices, serve requests:

@@ -201,8 +201,7 @@ class LinkTrace:
     Args:
         uplink: file with the capacity of the uplink.
         downlink: file with the capacity of the downlink.
-        format: ``csv`` (time in seconds, bits per second) or ``mahimahi`` (time of each packet in
-            ms).
+        format: ``csv`` (time in seconds, bits per second) or ``mahimahi`` (ms of each packet).
         rtt_s: round trip between device and edge site in seconds.
     """
 

@@ -178,8 +178,7 @@ class _Content(caching.CompileResultCacheImpl):
 class MachineCode(caching.FunctionCache):
     """The stored machine code of one function, for all argument types of its compilations.
 
-    The digest is computed at the first call, because a function may call others that are defined
-    after it.
+    The digest is computed at the first call, as a function may call others defined after it.
     """
 
     def __init__(self, dispatcher: Any) -> None:

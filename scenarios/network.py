@@ -23,8 +23,7 @@ class Network:
     """The links between devices and the edge site, and between this site and the cloud.
 
     Args:
-        technologies: relative share of queries with each access technology or recorded link, by
-            name.
+        technologies: relative share of queries by name of access technology or recorded link.
         autocorrelation: autocorrelation of a link's capacity between successive seconds; None uses
             the measured value of each technology.
         traces: recorded links, by names that the user chooses.

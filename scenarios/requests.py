@@ -28,8 +28,7 @@ class RequestBlock:
         length: ratio of the length of each request's output to the mean, shape (n,).
         allowance: factor by which each request's latency bound is multiplied, shape (n,):
             ``length`` if the application states latency per output length, else 1.
-        variability: random factor of each request's service time at each operator, shape (n,
-            operators).
+        variability: factor of each request's service time at each operator, shape (n, operators).
     """
 
     arrival_ns: NDArray[np.int64]

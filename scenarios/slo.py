@@ -6,9 +6,7 @@ from typing import Annotated
 from scenarios.ranges import WEIGHT, Range, check_ranges
 
 MOST_LATENCY_S = 1e8
-"""The longest allowed latency bound, three years: sums of many such times fit 64 bits of
-nanoseconds.
-"""
+"""The longest allowed latency bound, three years: many such times fit 64 bits of nanoseconds."""
 BOUND = Range(gt=0, nullable=True)
 
 
@@ -18,8 +16,8 @@ class SLO:
 
     Args:
         latency_s: bound on the time from a request's creation to the arrival of its answer. Without
-            a bound, a request must be answered within a window's length, so that every window can
-            be judged.
+            a bound, a request must be answered within a window's length, so that windows can be
+            judged.
         latency_quantile: share of a window's requests that must keep the latency bound.
         accuracy: lower bound on the expected accuracy, averaged over the requests of a window.
         cost_usd_per_hour: upper bound on the query's cost in dollars per hour.

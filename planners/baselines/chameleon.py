@@ -122,8 +122,7 @@ class Chameleon(InRange, Planner):
         window_s: seconds between two profilings of a running query.
         lead_every_s: seconds after which a leader profiles all knobs again.
         headroom: the largest predicted latency of a plan, as a share of the latency bound.
-        replan_every_s: seconds between checks for queries whose window is over; well below
-            ``window_s``.
+        replan_every_s: seconds between checks whether windows are over; well below ``window_s``.
         pause_s: seconds until a query without a plan is searched again; fewer if room is freed.
     """
 

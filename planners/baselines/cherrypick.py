@@ -151,7 +151,7 @@ def spread(pipeline: Pipeline, view: PlanView, rng: np.random.Generator) -> Iter
     """Yield a sample of plans that is spread evenly over knob values and layouts.
 
     The points are an additive quasi-random sequence from a random start (Roberts 2018). In d
-    dimensions, its steps are the powers of the root of x^(d + 1) = x + 1. Points without a plan are
+    dimensions, its steps are the powers of the root of x^(d + 1) = x + 1. Points without plan are
     skipped.
     """
     layouts, which = np.unique(view.layout, return_inverse=True)
@@ -183,9 +183,8 @@ class CherryPick(QueryByQuery):
         max(0, C_best - C) Pr[L <= L_m] Pr[A >= A_m]
 
     with C the list cost, known beforehand, and C_best that of the cheapest plan tried that meets
-    the SLO and fits. While no such plan is known, only the probability counts. The search stops
-    after ``least_runs`` plans once the largest expected saving is at most ``stop_saving`` of
-    C_best.
+    the SLO and fits. Without such a plan, only the probability counts. The search stops after
+    ``least_runs`` plans once the largest expected saving is at most ``stop_saving`` of C_best.
 
     ``docs/concepts/baselines.md`` lists which parts the paper confirms and which depart from it.
 

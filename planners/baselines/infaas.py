@@ -80,8 +80,7 @@ def offers(
 ) -> list[VariantOffer]:
     """Return all pairs of a variant and a type of worker, with enough workers for a request rate.
 
-    ``crews`` maps each configuration in which a variant was profiled to the workers that can run
-    it.
+    ``crews`` maps each configuration with a profiled variant to the workers that can run it.
     """
     found = []
     for variant in choices:
@@ -198,8 +197,7 @@ class INFaaS(QueryByQuery):
     Args:
         budget_s: planning seconds of each data set's profile.
         samples: number of items on which each variant is profiled.
-        headroom: share of the latency bound that is split over operators; the rest is for network
-            and waiting.
+        headroom: share of the latency bound that is split; the rest is for network and waiting.
         replan_every_s: seconds between two runs of the autoscaler.
         settle_s: a window counts only if the plan had been active for so many seconds at its start.
         pause_s: seconds until a query without a plan is searched again; fewer if room is freed.

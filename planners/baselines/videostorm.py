@@ -48,8 +48,8 @@ class VideoStorm(InRange, Planner):
     ``docs/concepts/baselines.md`` lists which parts the paper confirms and which depart from it.
 
     Args:
-        objective: ``"max_sum"`` or ``"max_min"``; they differ only if the node cannot host all
-            targets.
+        objective: ``"max_sum"`` or ``"max_min"``; they differ only if the node is too small for
+            all.
         budget_s: planning seconds of each data set's profile, and of each query's search.
         samples: number of items on which each configuration is profiled.
         beta: least gain in accuracy that justifies one more second of demand.
@@ -60,8 +60,7 @@ class VideoStorm(InRange, Planner):
         headroom: the bound planned for, over that of the SLO.
         migrate_gain: a running query migrates only if its utility rises by at least this much.
         replan_every_s: seconds between two runs of the scheduler.
-        starts_seed: seed of the climbs' random starts and knob orders, independent of the run's
-            seed.
+        starts_seed: seed of the climbs' random starts and orders, independent of the run's seed.
     """
 
     objective: Objective = "max_sum"

@@ -98,8 +98,7 @@ class Scored:
 class PlacementSearch:
     """The search for one query in one call, over L layouts and C configurations.
 
-    Layouts have the order of `sim.PlanView`: those that keep most operators on the device come
-    first.
+    Layouts are in the order of `sim.PlanView`: those with most operators on the device come first.
     """
 
     context: PlanningContext
@@ -134,8 +133,7 @@ class PlacementSearch:
         Args:
             first: configurations to begin with, before random ones.
             start: the point at which an earlier search for the query stopped.
-            enough: called with each configuration after its profiling; the search pauses if it
-                returns true.
+            enough: called with each configuration just profiled; if true, the search pauses.
 
         Returns:
             The point at which the search paused; None if it is complete.

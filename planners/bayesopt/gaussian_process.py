@@ -211,8 +211,7 @@ class GaussianProcess:
     def leave_one_out(self) -> tuple[Floats, Floats]:
         """Return mean and standard deviation of each observation given all others, each (n, 1).
 
-        The deviation includes noise. Rows are in the order of `observed` (Rasmussen and Williams
-        2006, eq. 5.12).
+        Deviations include noise; rows are as in `observed` (Rasmussen and Williams 2006, eq. 5.12).
         """
         factor = self._caught_up()
         residual = (self._values - self._centre) / self._scale

@@ -61,8 +61,7 @@ class Compass(InRange, Planner):
             may exceed the budget, and so may the search for a running query that is not served
             well.
         improve_s: planning seconds of a query's background search at each check; 0 for no search.
-        pause_s: seconds until a query for which no plan was found, or that was released, is planned
-            again.
+        pause_s: seconds until a query without a plan, or one that was released, is planned again.
         known_for_s: seconds for which the last bid of a refused query is reused.
         watch_every_s: seconds between two checks of all deployments.
         replan_every_s: seconds between two ticks, at which waiting queries may get free resources.
@@ -130,8 +129,7 @@ class Compass(InRange, Planner):
         """Search for waiting queries, and deploy the plans that the scheduler awards them.
 
         ``asking`` selects the queries; for refused queries in ``further``, the search continues.
-        Returns whether some query had no known bid, so that its search may have needed a profiling
-        lane.
+        Returns whether some query had no known bid, so that its search may need a profiling lane.
         """
         bids, new = [], False
         passed_over = {*asking.refused, *busy} - {*further}

@@ -116,9 +116,7 @@ AMPLE = 0.99
 """If the queries' part of the bound is at least this share, no pool is scarce."""
 
 SHORT = 100.0
-"""Penalty in the linear program for each card too many that decided queries take, relative to the
-largest weight.
-"""
+"""Penalty, relative to the largest weight, for each missing card in the linear program."""
 
 
 @dataclass(frozen=True)

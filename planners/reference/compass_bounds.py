@@ -2,12 +2,12 @@
 
 All variants see the truth, like ``planners.reference.ilp.ILP``. Each extends the one before:
 
-* `CompassSeesTruth` with `TrueSearch` judges plans by the truth. It still profiles and is charged
-  for this.
+* `CompassSeesTruth` with `TrueSearch` judges plans by the truth. It profiles and is charged as
+  usual.
 * `CompassNoDelay` with `FreeSearch` does not wait for profiling, and plans in almost no time.
   Histories that are profiled offline still count as planning cost.
-* `CompassNoDelay` with `WholeSearch` knows the truth about every configuration, and considers every
-  plan.
+* `CompassNoDelay` with `WholeSearch` knows the truth about all configurations, and considers all
+  plans.
 
 The remaining difference from the optimum: queries are planned one by one.
 """

@@ -118,14 +118,12 @@ class ILP(InRange, Planner):
     Args:
         utilisation: utilisation of stations at which plans must keep the latency bound.
         headroom: the largest predicted latency of a plan, as a share of the latency bound.
-        thread_percents: possible shares of an instance's threads, in %; they should divide one
-            another.
+        thread_percents: possible % of an instance's threads; they should divide one another.
         max_batches: possible largest batch sizes of an operator.
         replicas: possible numbers of GPU instances of an operator.
         cores: possible numbers of cores of an operator.
         max_wait_s: longest time that a batch may wait to be filled.
-        switch_usd_per_hour: a running query moves only if that saves more, or makes room for
-            another.
+        switch_usd_per_hour: a running query moves only if that saves more, or makes room.
         gap: relative gap between solution and bound at which the solver stops.
         node_limit: largest number of nodes in each branch-and-bound tree.
         time_limit_s: largest wall time for each integer program, in seconds.

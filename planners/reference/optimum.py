@@ -20,8 +20,8 @@ of all resources.
 (2) and (4) tighten the LP relaxation, because numbers of stations are integers. The machines of a
 node count as one. Thread shares of one profile are added up as if they packed perfectly, which they
 do if they divide one another. Loads may be split freely among stations of a type, except for (4),
-which is exact if all queries have the same load. So the optimum is an upper bound for feasible
-packings.
+which is exact if all queries have the same load. So the optimum bounds feasible packings from
+above.
 """
 
 from collections import defaultdict
@@ -292,8 +292,7 @@ def lp_bound(of: Program, served: int | None = None) -> tuple[int, float]:
 
     Args:
         of: the program.
-        served: number of queries to serve at least cost; by default as many as the first bound
-            allows.
+        served: number of queries to serve at least cost; by default the first bound.
 
     Returns:
         An upper bound on the number of served queries, and a lower bound on the cost of serving

@@ -28,8 +28,7 @@ class StaticPlan(QueryByQuery):
         placement: place of each operator: ``"device"`` or a node. No operator may be on a lower
             tier than an operator before it. By default, all run on the highest working node that
             can run them.
-        profile: GPU partition profile of GPU operators, such as ``"3g.20gb"``; a whole GPU by
-            default.
+        profile: GPU partition profile of GPU operators, like ``"3g.20gb"``; default: whole GPU.
         replicas: number of GPU instances or cores of every operator off the device.
         cores: number of cores of operators that run on cores; by default ``replicas``.
         processes: number of processes of an operator that share each of its instances by MPS;

@@ -15,8 +15,7 @@ from scenarios.numerics import Floats
 def product(factors: Floats) -> Floats:
     """Return the product of a base accuracy and ratios by which knobs reduce it.
 
-    The rule assumes that the ratio of one knob, which was measured alone, does not depend on
-    others.
+    It assumes that the ratio of one knob, which was measured alone, does not depend on others.
 
     Args:
         factors: the product of the base accuracy and all ratios.

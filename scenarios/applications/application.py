@@ -27,8 +27,7 @@ class NeuralNetwork:
             size, slice size and processes per slice as this model's times do.
         benchmark: benchmark of MLPerf Inference from which the ratios of its times on different GPU
             boards are taken.
-        like_items: number of items of the model ``like`` that need as many operations as one
-            request.
+        like_items: number of items of model ``like`` with as many operations as one request.
         device_ratio: ratio of its time on the CPU of a Raspberry Pi 5 to that on the reference GPU;
             None if it cannot run on a CPU.
     """
@@ -196,8 +195,7 @@ def reference_generation_s(
 ) -> Floats:
     """Return a language model's time for each request alone on the reference GPU, in seconds.
 
-    The prefill of the prompt produces the first token; each other token takes one decoding
-    iteration.
+    The prefill of the prompt produces the first token, a decoding iteration each other token.
     """
     times = iteration_times(model.name, model.precision, REFERENCE, REFERENCE_PROFILE)
     prefill_s = times.prefill_fixed_s + prompt_tokens * (

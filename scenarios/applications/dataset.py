@@ -43,8 +43,7 @@ class Dataset:
         quantile_grid: increasing probabilities from 0 to 1, shape (C, S, Q).
         request_size: distribution of request sizes relative to the mean; service times, messages
             and prompts are proportional to size.
-        prompt_tokens: mean number of tokens that a language model reads, shape (C, N); 0 for other
-            operators.
+        prompt_tokens: mean number of tokens that a language model reads, (C, N); 0 without model.
         output_tokens: mean number of tokens in each sequence that it generates, shape (C, N).
         sequences: number of sequences that it generates from one prompt, shape (C, N).
         output_length: distribution of output lengths relative to the mean; output tokens are

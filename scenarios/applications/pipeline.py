@@ -151,8 +151,8 @@ class Pipeline:
         """The sender and the receiver of every message, sorted by receiver.
 
         The first edge is that of the request, whose sender is None. In a chain, edge i leads to
-        operator i. The edge of the answer is not included here. Arrays that include it have it as
-        the last edge.
+        operator i. The edge of the answer is not included here. Arrays that include it have it
+        last.
         """
         return (
             (None, 0),

@@ -59,8 +59,7 @@ def sourced(
 
     Args:
         table: names of the application and the table, separated by a dot.
-        values: rows, columns by name, or a frame; if they contain provenance, it replaces that of
-            the file.
+        values: rows, columns by name, or a frame; provenance in them replaces that of the file.
         origin: source and web address, if they are taken from input rows.
         rounded: whether to round numbers to `SIGNIFICANT_DIGITS`.
         figures: numbers that are inserted into the note.

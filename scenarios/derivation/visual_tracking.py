@@ -20,7 +20,7 @@ second; the frame rate decides how many of its frames are used.
   of a detector is its MOTA on the training sequences relative to the largest detector's, as the
   source advises. The ratio of a resolution is that of mean average precision (mAP), 1 + g ln(px /
   1440), to the power with which MOTA depends on mAP over detectors. The ratio of a frame rate is
-  that of F1 of pedestrian detection (AWStream). The ratio of trackers is that of MOTA with the same
+  that of F1 of pedestrian detection (AWStream). The ratio of trackers is that of MOTA on equal
   detections.
 * *Bytes of a segment*: a power law of the width for H.264 at quantiser 20 and 30 frames/s
   (AWStream), times a ratio for the frame rate.

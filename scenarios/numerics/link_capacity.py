@@ -19,8 +19,7 @@ def capacity_series_bps(marginal: Marginal, normals: Floats, autocorrelation: fl
 
     Args:
         marginal: The distribution of capacity over links and times, in bits per second.
-        normals: n + 1 independent standard normal numbers: one for the link's level, then one per
-            second.
+        normals: n + 1 independent standard normals: one for the link's level, then one per second.
         autocorrelation: Correlation of capacity at successive seconds within a link, at least 0 and
             below 1.
 

@@ -236,12 +236,12 @@ class StratifiedProfiler(Profiler):
 
     This has less bias than Satterthwaite's estimate. For example, eight strata of equal variance
     with two items each have eight degrees; on average, Satterthwaite's estimate gives 3.6 and this
-    one 7.2. With two items per stratum and very different strata, a test of level 5 % is wrong in 7
-    % of cases.
+    one 7.2. With two items per stratum and very different strata, a test of level 5 % errs in 7 %
+    of cases.
 
     The paper on Compass confirms K-means strata by input features that are found once, the claim of
-    equal mean and smaller variance, and early stopping by a two-sided t-test. It does not give K,
-    level and batch.
+    equal mean and smaller variance, and early stopping by a two-sided t-test. K, level and batch
+    are not given.
 
     Args:
         strata: number of clusters, K.

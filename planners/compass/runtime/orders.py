@@ -1,8 +1,7 @@
 """Plans that were ordered but are not active yet.
 
 An order takes effect when the query's search ends. Until then, the planning context does not know
-the order and reserves no resources for it. So checks of whether other plans fit must add these
-orders.
+the order and reserves no resources for it. So checks whether other plans fit must add them.
 """
 
 from collections.abc import Mapping, Sequence

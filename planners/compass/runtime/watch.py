@@ -3,8 +3,8 @@
 Latency is checked in windows of telemetry. A window is bad if too many requests miss the latency
 bound. Then the ratios of observed to predicted time (on the device, on links and elsewhere) correct
 later predictions for the query, without more profiling. Telemetry does not show accuracy, so a few
-items are audited from time to time. t-tests decide whether accuracy is below the floor, or differs
-from profiling.
+items are audited from time to time. t-tests decide if accuracy is below the floor, or differs from
+profiling.
 """
 
 from abc import ABC, abstractmethod

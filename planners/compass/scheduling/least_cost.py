@@ -19,8 +19,7 @@ class LeastCost(InRange, ByPrice):
     Machines are rented whole. If a share u of the rented machines is used, the unused rest is
     priced at idle + (1 - idle) u^steepness times its list price. If no machine is rented, a plan
     pays ``opening`` times the list price, to account for the unused part of its machine. The paper
-    confirms only that Compass can serve all queries at the least cost; the prices are
-    reconstructed.
+    confirms only that Compass can serve all queries at the least cost; prices are reconstructed.
 
     Args:
         steepness: with a higher value, rented machines are filled further before others are rented.

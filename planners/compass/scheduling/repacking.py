@@ -75,8 +75,7 @@ class ShareStations(InRange, Regrouping):
 
     Args:
         every_s: least number of seconds between two attempts.
-        most_queries: most queries in one attempt; of running queries, those that pay most are
-            included.
+        most_queries: most queries in one attempt; of running queries, those that pay most.
         most_configurations: number of configurations among which shared stations are chosen.
         switch: cost of moving a running query, as a fraction of the worth of serving one query.
         gain: least total gain of a regrouping, in units of the worth of serving one query.
@@ -145,8 +144,8 @@ class ShareStations(InRange, Regrouping):
     ) -> list[int]:
         """Return configurations whose stations many queries may share.
 
-        They are those that may serve most queries, those offered to queries without room, and those
-        of active plans.
+        They are those that may serve most queries, those offered to queries without room, and the
+        active ones.
         """
         found: dict[int, None] = dict.fromkeys(table.agreeable(self.most_configurations // 2))
         for query in wanting:

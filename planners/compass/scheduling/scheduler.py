@@ -187,8 +187,7 @@ def matched(
     """Sort bids, and the plans in each, so that as many bids as possible are served together.
 
     ``ranked`` has bids and the indices of their plans, the best first. In the result, matched bids
-    come first, each with its matched plan first. Serving a query by an infeasible plan is worth
-    half.
+    come first, each with its matched plan first. Service by an infeasible plan is worth half.
     """
     if len(ranked) < 2:
         return list(ranked)

@@ -57,8 +57,8 @@ class StationTable:
         """Return at most ``many`` configurations that would together serve the most queries.
 
         First come those that, chosen greedily, each add most to those before; they suit several
-        stations. Then come those that serve most queries alone, in case there is room for only one
-        station.
+        stations. Then come those that serve most queries alone, if there is room for one station
+        only.
         """
         promise = np.array([beliefs.promise() for beliefs in self._beliefs])
         served = np.zeros((len(promise), 1))
@@ -155,8 +155,7 @@ class StationTable:
     def _cut(self, kinds: Ints) -> tuple[Ints, Ints]:
         """Return the GPU instances that stations of given kinds take, with cards and profiles.
 
-        A station that takes only part of an instance counts in the pools but takes no instance
-        here.
+        Stations that take only part of an instance count in the pools but take no instance here.
         """
         stations = self.context.bulk.view(self.queries[0], self.search.model.choices).stations
         instances, profile = np.zeros(len(kinds), np.int64), np.zeros((len(kinds), 2), np.int64)

@@ -221,8 +221,7 @@ class Beliefs:
             now: index of the active plan, -1 for none.
 
         Returns:
-            First the plans of profiled configurations; then, unless ``least_hope`` is None, those
-            of others.
+            First the plans of profiled configurations; then, with ``least_hope``, those of others.
         """
         known, believed = self.configurations, self.configurations.believed()
         found = [self._chosen(self._profiled(), believed.accurate, believed.sure, shared, now)]

@@ -40,8 +40,7 @@ class Domain:
     """The features of all configurations, which the surrogates of all queries share.
 
     Args:
-        points: features of the configurations, such as those of ``planners.bayesopt.encodings``,
-            (C, D).
+        points: features of the configurations, as from ``planners.bayesopt.encodings``, (C, D).
         blocks: number of features of each knob.
         upstream: for each of N operators, the indices of the knobs that its time depends on, such
             as ``pipeline.upstream_knobs``.
@@ -95,10 +94,8 @@ class Cmbo:
         latency_margin: plans must keep to this share of the latency bound.
         blocks: see `Domain`.
         upstream: see `Domain`; by default all blocks.
-        prior_accuracy: accuracies according to histories, shape (C,); surrogates learn the
-            residuals.
-        prior_log_time: logarithms of operator times in seconds according to histories, shape (C,
-            N).
+        prior_accuracy: accuracies in histories, shape (C,); surrogates learn the residuals.
+        prior_log_time: logarithms of operator times in seconds in histories, shape (C, N).
 
     Attributes:
         reference: the cost from which savings are counted; only cheaper plans are proposed. It is
@@ -239,7 +236,7 @@ class Cmbo:
         """Return the index of the plan with the largest utility (the first of equals), or None.
 
         Plans are ignored if ``exclude``, (C,), marks their configuration or if they keep the SLO
-        with a probability below ``least``. Returns None if no other plan is cheaper than the
+        with a probability below ``least``. Returns None if no other plan costs less than the
         reference.
         """
         accurate = self._likely_accurate()
@@ -310,8 +307,8 @@ class Cmbo:
         """Return median (s) and log's deviation of plans' computing times, which are log-normal.
 
         The median is the sum of the operators' medians; the deviation follows by the delta method.
-        The prototype assumes a normal distribution, under which times may be negative while little
-        is known.
+        The prototype assumes a normal distribution, under which times may be negative if little is
+        known.
         """
         log_mean, log_sd = self.log_time()
         time_s = np.exp(log_mean)[self._configuration]
@@ -356,8 +353,7 @@ class Cmbo:
     def _size_statistics(self) -> tuple[float, float, float, float]:
         """Return average size statistics of the profiled configurations, which share request sizes.
 
-        They are ``time_cv``, the relative variance of sample means, and both values of
-        ``normalised``.
+        They are ``time_cv``, the relative variance of sample means, and both ``normalised`` values.
         """
         seen = np.count_nonzero(self._seen)
         if not seen:

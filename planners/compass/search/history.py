@@ -13,7 +13,7 @@ and a switch to the query's own model when it matures. The rest is reconstructed
 of similarity (device speed, bandwidth, SLO) is not used, because profiles do not depend on these.
 
 Histories of running queries are read in each call. A waiting query provides a history only when it
-runs. Histories of departed queries are kept per data set once all records of their last search are
+runs. Histories of departed queries are kept per data set once all records of their search are
 visible.
 """
 
@@ -43,9 +43,7 @@ from scenarios.queries import Query
 from sim import PlanningContext
 
 LOOKED_AT = 200
-"""At most so many histories of present queries and so many of departed ones are considered, the
-latest.
-"""
+"""Most histories of present queries, and of departed queries, that are considered: the latest."""
 
 
 @dataclass(frozen=True)

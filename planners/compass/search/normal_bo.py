@@ -30,8 +30,7 @@ class NormalBo:
     Args:
         points: features of the plans, shape (P, D), such as those of
             ``planners.bayesopt.encodings.joint``.
-        factors: as in `Cmbo`; only rows of profiled plans are used, as of ``transfer_s`` and
-            ``fixed_s``.
+        factors: as in `Cmbo`, like ``transfer_s`` and ``fixed_s``; used only for profiled plans.
         blocks: numbers of features that share a length scale; by default, all features share one.
 
     Attributes:

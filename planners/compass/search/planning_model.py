@@ -8,9 +8,7 @@ from scenarios.ranges import Range
 from sim import Choices
 
 MOST_SPREAD = 10
-"""Largest ``device_spread``; with more, devices would differ from the catalogue by a factor of
-millions.
-"""
+"""Largest ``device_spread``; beyond it, speeds would differ from the catalogue a millionfold."""
 
 
 @dataclass(frozen=True)
@@ -18,13 +16,11 @@ class PlanningModel(InRange):
     """The margins and assumptions by which plans are judged before they run.
 
     Args:
-        choices: the thread shares, batch sizes and replicas that plans may have, besides GPU
-            slices.
+        choices: the thread shares, batches and replicas that plans may have, besides GPU slices.
         load: utilisation of stations that is assumed; see ``context.bulk.predict_many``.
         headroom: plans should keep to this share of the latency bound; a plan between this share
             and the bound is used only for a query without a better plan.
-        waste: share of a new station's spare capacity that is charged to the query; see
-            `share_taken`.
+        waste: share of a new station's spare capacity charged to the query; see `share_taken`.
         device_spread: standard deviation of the logarithm of the ratio of devices' speeds to the
             catalogue's, assumed until telemetry has shown a device's speed.
     """

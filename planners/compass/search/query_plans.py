@@ -292,8 +292,7 @@ def _costs(
 
     Arrays are fields of ``PlanView``, `Standing` and `ResourceUse`. ``work`` is the load of each
     operator in profiled seconds per second, (C, N). ``capacity`` is the ratio of time on a server
-    to profiled time, (P, N). ``free`` is the free part of each pool, (R,). The backhaul is not
-    checked.
+    to profiled time, (P, N). ``free`` is each pool's free part, (R,). The backhaul is not checked.
     """
     count, operators = station.shape
     cost, room_for, needed = np.empty(count), np.ones(count, dtype=np.bool_), np.empty(len(free))

@@ -85,8 +85,7 @@ class Search(InRange, ABC):
         warm_start: chooses and weights histories of earlier queries.
         model: the margins and assumptions by which plans are judged.
         encoding: how knobs become features: ``"one_hot"``, ``"ordinal"``, or ``"mixed"``.
-        initial: number of configurations profiled before surrogates are used, if there are no
-            histories.
+        initial: configurations profiled before surrogates are used, if there are no histories.
         patience: a background search ends after so many steps without a better plan.
         least_gain: a plan is better if its loss is lower by at least this share.
         least_promise: once `LEAST_KNOWN` configurations were profiled, plans that keep the SLO with
