@@ -1,6 +1,6 @@
-"""Query planners: policies on the planning context.
+"""Query planners: each decides which plan every query gets, through the planning context.
 
-They import only the planning interface, ``sim`` and its parts, and nothing of the world behind it.
+They import only the planning interface, ``sim`` and its parts, never the simulated world.
 """
 
 from planners.baselines.chameleon import Chameleon

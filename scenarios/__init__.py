@@ -1,1 +1,1 @@
-"""What is simulated: applications, queries and their SLOs, arrivals, drift, cluster layouts."""
+"""What is simulated: applications, queries and their SLOs, arrivals, drift, clusters, networks."""

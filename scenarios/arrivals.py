@@ -1,4 +1,4 @@
-"""When queries arrive: a Poisson process, or the replay of a trace."""
+"""Arrival times of queries: a Poisson process, or the replay of a trace."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ TIME_COLUMNS = ("arrival_s", "TIMESTAMP")
 
 
 class ArrivalProcess(ABC):
-    """A source of arrival times of queries; subclass it to add another."""
+    """Base of sources of queries' arrival times; a new source is a subclass."""
 
     @abstractmethod
     def times_s(self, rate: float, horizon_s: float, rng: np.random.Generator) -> Floats:
@@ -25,7 +25,7 @@ class ArrivalProcess(ABC):
         Args:
             rate: mean arrivals per second.
             horizon_s: end of the simulation in seconds.
-            rng: the stream of this process.
+            rng: the random stream of this process.
         """
 
 
@@ -34,7 +34,7 @@ class Poisson(ArrivalProcess):
     """Independent arrivals at a constant rate."""
 
     def times_s(self, rate: float, horizon_s: float, rng: np.random.Generator) -> Floats:
-        """Return a sample path, shape (n,)."""
+        """Return random arrival times, shape (n,)."""
         if rate == 0:
             return np.empty(0)
         times: list[Floats] = []
@@ -49,10 +49,10 @@ class Poisson(ArrivalProcess):
 
 @dataclass(frozen=True)
 class TraceReplay(ArrivalProcess):
-    """The timestamps of a trace, scaled in time to the wanted mean rate.
+    """The arrival times of a trace, scaled so that their mean rate is the requested one.
 
-    Scaling keeps the order and the burstiness of arrivals. The trace repeats if it ends before the
-    horizon. ``rate_per_s()`` is its own rate.
+    Scaling preserves the order and the burstiness of arrivals. If the trace ends before the
+    horizon, it is repeated. ``rate_per_s()`` returns the recorded rate.
 
     Args:
         path: name of a shipped trace, or a CSV file with a column ``arrival_s`` (seconds) or
@@ -62,7 +62,7 @@ class TraceReplay(ArrivalProcess):
     path: str
 
     def _offsets_s(self) -> Floats:
-        """Return the trace's arrivals in seconds since its first, sorted, shape (n,).
+        """Return the trace's sorted arrival times in seconds after the first, shape (n,).
 
         Raises:
             ValueError: the file is missing, unreadable, or has no usable column of times.
@@ -113,14 +113,14 @@ class TraceReplay(ArrivalProcess):
         return np.sort(times - times.min())
 
     def rate_per_s(self) -> float:
-        """Return the mean arrival rate of the trace as recorded."""
+        """Return the recorded mean arrival rate of the trace per second."""
         return _mean_rate(self._offsets_s())
 
     def times_s(self, rate: float, horizon_s: float, rng: np.random.Generator) -> Floats:
         """Return the replayed arrival times, shape (n,).
 
-        The replay starts at a random moment, because a short run covers only a part of a trace
-        that is stretched to a low rate.
+        The replay starts at a random time of the trace, because a short run at a low rate covers
+        only a part of the trace.
 
         Raises:
             ValueError: the trace cannot be read.
@@ -137,5 +137,5 @@ class TraceReplay(ArrivalProcess):
 
 
 def _mean_rate(offsets: Floats) -> float:
-    """Return arrivals per second: n arrivals span n - 1 gaps."""
+    """Return arrivals per second, the ratio of n - 1 gaps to the time between first and last."""
     return float((len(offsets) - 1) / offsets[-1])

@@ -1,4 +1,4 @@
-"""Cluster layouts: devices, then nodes tier by tier, each a pool of machines of one type."""
+"""Clusters: nodes on the edge and in the cloud, each a pool of machines of one type."""
 
 from dataclasses import dataclass, field, replace
 from typing import Annotated
@@ -17,39 +17,39 @@ from scenarios.ranges import Range, check_ranges
 
 DEVICE = "device"
 TIERS = ("edge", "cloud")
-"""Where a node may be, in the order in which data moves."""
+"""The possible tiers of a node, in the order in which data move."""
 
 SECONDS = Range(ge=0, le=1e8, unit="s")
-"""The longest duration, three years: many such durations fit 64 bits of nanoseconds."""
+"""Allowed durations, up to three years: sums of many such durations fit 64 bits of nanoseconds."""
 
 PERIOD = replace(SECONDS, ge=1e-3)
 COUNT = Range(ge=1)
 SPEED = Range(ge=1e-3, le=1e3, unit="times a Raspberry Pi 4")
-"""Speeds of a core, as in table ``device_models``."""
+"""Allowed speeds of a core, in the unit of table ``device_models``."""
 
 LOADING = Range(ge=1e3, unit="bytes/s")
-"""Load rates of weights, so that the largest model loads within a few years."""
+"""Allowed rates of loading weights; even the largest model then loads within a few years."""
 
 FIFO, EDF, PRIORITY = DISCIPLINES = ("fifo", "edf", "priority")
-"""Queueing disciplines of stations; see ``Cluster``."""
+"""Queueing disciplines of stations, which ``Cluster`` describes."""
 
 
 @dataclass
 class Node:
-    """A pool of machines of one type at one tier; the cluster picks the machine, a plan the node.
+    """A pool of machines of one type at one tier; a plan chooses a node, the cluster its machine.
 
     Args:
         tier: ``edge`` or ``cloud``; data move from devices through the edge to the cloud.
-        machine: a machine of the price table, which gives its cores, GPUs and price.
-        count: machines in the pool.
-        standby: machines that are rented all the time; the others are rented while in use.
-        purchase: ``on-demand``, ``spot``, ``1-year commit`` or ``3-year commit``.
-        region: region of the price.
+        machine: name of a machine in the price table, which states its cores, GPUs and price.
+        count: number of machines in the pool.
+        standby: number of machines that are always rented; the others are rented while in use.
+        purchase: price model: ``on-demand``, ``spot``, ``1-year commit`` or ``3-year commit``.
+        region: cloud region whose price applies.
         cpu_relative_speed: speed of a core, in multiples of a Raspberry Pi 4.
-        boot_s: seconds from renting a machine to its first use.
+        boot_s: seconds from the renting of a machine until it can be used.
 
-    The figures of machine, purchase and region are looked up once, in the tables in use when the
-    node is made; do not change these three later.
+    Data of the machine are looked up when the node is created, in the tables in use then. So
+    ``machine``, ``purchase`` and ``region`` must not be changed later.
     """
 
     tier: str = "cloud"
@@ -82,7 +82,7 @@ class Node:
         super().__setattr__(name, value)
 
     def _look_up(self) -> None:
-        """Set the figures of the rented machine from the tables."""
+        """Set prices, cores and GPUs of the machine from the tables."""
         price = machine_price_usd_per_hour(self.machine, self.purchase, self.region)
         of_gpus = gpu_share_of_price(self.machine)
         self.price_usd_per_hour = price  # of one whole machine
@@ -98,27 +98,28 @@ class Node:
         self.gpu_profiles = tuple(name for name in self._profiles if not name.endswith("+me"))
 
     def slice_price_usd_per_hour(self, profile: str) -> float:
-        """Return the share of the machine's price that a GPU instance of this profile carries.
+        """Return the part of a machine's price that is attributed to a GPU instance of a profile.
 
-        The GPU's share of the price is divided by compute slices. If a layout leaves compute slices
-        unused, their share is not attributed.
+        The GPU's part of the price is divided equally among its compute slices. The part of compute
+        slices that a layout does not use is not attributed.
         """
         return self.gpu_price_usd_per_hour * self._profiles[profile].compute_fraction
 
 
 @dataclass
 class Profiling:
-    """The machines on which planners profile, separate from those that serve.
+    """The machines on which planners profile; they serve no requests.
 
     Args:
-        lanes: searches that can profile at the same time; the others wait, first come first served.
-        workers: workers of a lane, each a core and a whole A100-80GB; n samples take
+        lanes: number of searches that can profile at once; others wait, first come first served.
+        workers: number of workers in a lane, each with a core and a whole A100-80GB; n samples take
             ceil(n / workers) times the time of one sample.
-        feature_correlation: correlation of an item's features with its difficulty, from 0 to below
-            1; an assumption, see ``sim.planning.profiling_bench``.
+        feature_correlation: correlation of an item's features with its difficulty, at least 0 and
+            below 1. The default is an assumption; see ``sim.planning.profiling_bench``.
         checkpoint_every_s: at the first tick of each such period, a checkpoint saves planners'
-            records and profiles, to which a ``planner_crash`` falls back (``scenarios.drift``).
-            The default is an assumption: a crash then loses a few searches at most.
+            records and profiles. After a ``planner_crash`` (``scenarios.drift``), the planner
+            continues from the last checkpoint. The default is an assumption, with which a crash
+            loses at most a few searches.
     """
 
     lanes: Annotated[int, COUNT] = 4
@@ -135,18 +136,19 @@ class Cluster:
     """All machines except the users' devices.
 
     Args:
-        nodes: pools by name, in the order in which data may move.
+        nodes: the nodes by name, in the order in which data may move.
         profiling: the profiling machines.
         max_utilisation: a station accepts queries until their declared load reaches this share
             of its capacity.
-        load_bytes_per_s: rate at which each instance loads model weights, however many load at a
-            time on one machine (an assumption: local SSD, or the host's memory after the first).
-        mig_create_s: seconds to create a GPU instance: an assumption, as no citable figure for a
-            bare card was found. Through a Kubernetes operator, single runs took 41 to 46 s for a
-            whole layout (table ``mig_reconfiguration``); set it so to simulate that path.
-        mig_destroy_s: seconds to destroy an idle one, likewise.
-        llm_sequences: most sequences that an engine of a language model generates at once, in the
-            plans that the planning context offers; a planner may name plans with others.
+        load_bytes_per_s: rate at which each instance loads model weights. It does not depend on how
+            many instances of a machine load at the same time. This is an assumption: the first load
+            is from a local SSD, later ones are from the host's memory.
+        mig_create_s: seconds to create a GPU instance. The default is an assumption, because no
+            citable value for a bare card was found. With a Kubernetes operator, single runs took 41
+            to 46 s for a whole layout (table ``mig_reconfiguration``); set it so to simulate this.
+        mig_destroy_s: seconds to destroy an idle GPU instance; the default is an assumption, too.
+        llm_sequences: largest number of sequences that a language model's engine generates at the
+            same time, in the plans that the planning context lists. Planners may deploy others.
         drain_timeout_s: how long a replaced deployment may take to finish its requests.
         tick_s: period of telemetry, and of control that depends on it.
         discipline: order in which all stations, including those on devices, serve requests:
@@ -187,5 +189,5 @@ class Cluster:
 
     @property
     def places(self) -> tuple[str, ...]:
-        """The places of operators, in the order in which data move up."""
+        """Where operators can run: the device and all nodes, in the order in which data move."""
         return (DEVICE, *self.nodes)

@@ -1,8 +1,8 @@
-"""Compilation of functions to machine code, the same for the whole simulator.
+"""Compilation of functions to machine code, with the same options in the whole simulator.
 
-Arithmetic is that of IEEE 754, operation by operation (never fast-math), so that compiled functions
-return what Python would. `scenarios.machine_code` keeps the machine code on disk, so that only the
-first run after an installation or a change of the code compiles; standard error says how far it is.
+Every operation follows IEEE 754 (never fast-math), so that compiled functions return the same as in
+Python. `scenarios.machine_code` stores machine code on disk, so that only the first run after an
+installation or a change of the code compiles. Its progress is printed to standard error.
 """
 
 import sys
@@ -17,18 +17,18 @@ from numba.core.event import Event, Listener, register
 from scenarios.machine_code import HOME, MachineCode
 
 NOTICE_S = 5.0
-"""Seconds between two reports of how far compiling has come."""
+"""Seconds between two progress messages."""
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def is_cold(package: str) -> bool:
-    """Return whether no function of a package was ever compiled for this user."""
+    """Return whether this user has no stored machine code for a package."""
     return not any(HOME.glob(f"{package}.*/*.nbi"))
 
 
 class _Compilation(Listener):
-    """Says how far compiling has come, and measures how long it takes."""
+    """Prints the progress of compilation, and measures the time it takes."""
 
     def __init__(self) -> None:
         self.spent_s = 0.0
@@ -36,7 +36,7 @@ class _Compilation(Listener):
         self._depth, self._started, self._said = 0, 0.0, 0.0  # a function compiles what it calls
 
     def on_start(self, event: Event) -> None:
-        """Say at once that there is something to compile."""
+        """Print a message when compilation begins."""
         now_s = perf_counter()
         if self._depth == 0:
             self._started = now_s
@@ -45,7 +45,7 @@ class _Compilation(Listener):
             self._say("compiling the simulator, once for each change of its code", now_s)
 
     def on_end(self, event: Event) -> None:
-        """Say how many functions are compiled, every few seconds."""
+        """Print the number of compiled functions every few seconds."""
         now_s = perf_counter()
         self._depth -= 1
         if self._depth == 0:
@@ -72,20 +72,20 @@ register("numba:compile", _compilation)  # type: ignore[no-untyped-call]
 
 
 def working_s() -> float:
-    """Return a clock in seconds that stands still while functions are compiled."""
+    """Return the time of a clock in seconds that does not advance during compilation."""
     return perf_counter() - _compilation.spent_s
 
 
 def compiled(function: Function) -> Function:
-    """Compile a function on its first call."""
+    """Return a function that compiles ``function`` on its first call."""
     return _compiled(function)
 
 
 def in_place(function: Function) -> Function:
-    """Compile a function that changes arrays but makes none, without counting references.
+    """Compile, without reference counting, a function that changes arrays but creates none.
 
-    Each access to a part of an array counts a reference with an atomic operation. In a loop over
-    requests, this would take most of the time.
+    Otherwise, each access to a part of an array would count a reference by an atomic operation,
+    which would take most of the time in a loop over requests.
     """
     return _compiled(function, _nrt=False)
 
@@ -93,7 +93,8 @@ def in_place(function: Function) -> Function:
 def inlined(function: Function) -> Function:
     """Compile a function into each compiled function that calls it.
 
-    For functions called for each request: passing a dozen arrays costs more than the work.
+    This is for functions that are called for each request: passing a dozen arrays would take longer
+    than the function's own work.
     """
     return _compiled(function, inline="always")
 

@@ -1,6 +1,6 @@
-"""Declared applications: one file of operators and knobs, and a directory of tables.
+"""Declared applications, each given by one file of operators and knobs and a directory of tables.
 
-``docs/how_to/adding_an_application.md`` adds one step by step.
+``docs/how_to/adding_an_application.md`` explains step by step how to add an application.
 """
 
 from collections.abc import Sequence
@@ -29,40 +29,42 @@ PATH = "application"
 class DeclaredApplication(Application):
     """An application built from its declaration.
 
-    A *quantity* is a number, a column of a table as ``table.column``, or a list of those, which is
-    their product. The key of a table is its columns with the name of a knob, ``dataset`` or
-    ``stratum``. A quantity of an operator may depend on its own and upstream knobs and on the data
-    set; accuracy may depend on everything.
+    A *quantity* is a number, a column of a table as ``table.column``, or a list of these, which are
+    multiplied. The key of a table consists of its columns that are named like a knob, ``dataset``
+    or ``stratum``. A quantity of an operator may depend on its own and upstream knobs and on the
+    data set; accuracy may depend on all knobs, the data set and the stratum.
 
     Args:
         name: name of the application.
-        operators: by name, in an order in which data flow. Each has ``kind`` (cpu, gpu or llm),
-            ``knobs`` (choices by name, the richest first), ``message_bytes`` (a quantity: size of
-            the message that enters it), and optionally ``after`` (names of the operators that it
-            awaits, the one before it unless given; of several, each sends it a message, and
+        operators: the operators by name; each comes after its predecessors. Each has ``kind`` (cpu,
+            gpu or llm), ``knobs`` (choices by name, the richest first), ``message_bytes`` (a
+            quantity: size of the message that enters it), and optionally ``after`` (names of its
+            predecessors; by default the operator before it; with several predecessors,
             ``message_bytes`` maps their names to quantities), ``service_cv`` (a number: coefficient
-            of variation of its service times, of an llm of its numbers of generated tokens) and
-            ``profiled_whole`` (true where its quantities were measured in whole configurations, so
-            that they also depend on downstream knobs, if only by the noise of the measurement).
-            Kinds cpu and gpu have ``service_time_s``, a quantity: seconds for the mean request on
-            the reference hardware, a server core or a whole A100-80GB. Kind gpu has ``network``,
-            the fields of ``NeuralNetwork``; kind llm has ``language_model``, those of
+            of variation of its service times, or, for an llm, of its numbers of generated tokens)
+            and ``profiled_whole`` (true if its quantities were measured in whole configurations;
+            they then also depend on downstream knobs, perhaps only by measurement noise). Kinds cpu
+            and gpu have ``service_time_s``, a quantity: seconds for an average request on the
+            reference hardware, a server core or a whole A100-80GB. Kind gpu has ``network``, the
+            fields of ``NeuralNetwork``; kind llm has ``language_model``, those of
             ``LanguageModel``, and the quantities ``prompt_tokens``, ``output_tokens`` and
             ``sequences`` (1 unless given), from which its service time follows.
         accuracy: ``rule``, a name in ``scenarios.applications.accuracy_rules``, and that rule's
-            parameters, each a quantity; ``spread`` says how single items differ: ``success``
-            (right or wrong), a quantity (standard deviation of a Beta distribution), or a mapping
-            with ``probabilities`` and ``quantiles``, two lists of quantities.
-        datasets: by name; each may have ``request_size_cv`` and ``output_length_cv`` (quantities:
-            coefficients of variation, 0 unless given) and ``strata`` (column of a table keyed by
-            data set and stratum that holds their weights; one stratum, ``all``, unless given).
+            parameters, each a quantity; ``spread`` is the distribution over single items:
+            ``success`` (each is right or wrong), a quantity (standard deviation of a Beta
+            distribution), or a mapping with ``probabilities`` and ``quantiles``, two lists of
+            quantities.
+        datasets: the data sets by name; each may have ``request_size_cv`` and ``output_length_cv``
+            (quantities: coefficients of variation, 0 unless given) and ``strata`` (column of a
+            table keyed by data set and stratum that holds their weights; one stratum, ``all``,
+            unless given).
         tables: a directory of CSV or Parquet tables: a shipped one by name, or a path.
         tiers: classes of service, fields of ``Tier``.
-        requests_per_s: mean rate of one query's source of requests.
+        requests_per_s: mean rate of one query's requests.
         interarrival: ``poisson``, or ``periodic`` for constant gaps.
-        answer_bytes: size of the answer that returns to the device.
-        window_s: length of an evaluation window, long enough to expect 20 requests.
-        latency_per: what a latency bound refers to, see ``Application``.
+        answer_bytes: size of the answer that is sent to the device.
+        window_s: length of an evaluation window; at least 20 requests must be expected in one.
+        latency_per: whether the latency bound depends on output length; see ``Application``.
 
     Raises:
         ValueError: something in the declaration is wrong; the message names key and value.

@@ -1,4 +1,4 @@
-"""Drift: changes of the world while queries run. Planners get no notice."""
+"""Drift: changes of the simulated world during a run, of which planners are not notified."""
 
 from dataclasses import dataclass, field
 from typing import Annotated
@@ -15,32 +15,32 @@ KINDS = (
     "planner_crash",
 )
 AT_MACHINE = ("machine_failure", "mps_fault")
-"""Kinds that affect a machine, not queries."""
+"""The kinds of drift that affect a machine instead of queries."""
 MOST_S = 1e9
-"""The last moment, and the longest absence: simulated time is int64 nanoseconds."""
+"""The largest time and duration of a change: simulated time is counted in int64 nanoseconds."""
 
 
 @dataclass
 class DriftEvent:
-    """One change at one time.
+    """One change of the simulated world.
 
     Args:
-        kind: ``device_slowdown`` (devices compute ``factor`` times as fast),
-            ``link_degradation`` (access links carry ``factor`` times as much, from the next whole
-            second of a query's life on, as their capacity holds for a second),
-            ``content_shift`` (content moves by ``factor`` towards its hardest stratum),
-            ``machine_failure`` (machine number ``machine`` of ``node`` fails and loses its work),
-            ``mps_fault`` (a client of an instance shared by MPS fails fatally, which ends all
-            clients of the instance; it hits the instance with the most processes), or
-            ``planner_crash`` (the planner's process dies and loses its searches, and what it
-            learned since the last checkpoint; deployments go on serving).
-        at_s: time in seconds.
-        factor: strength, see ``kind``; between 0 and 1.
-        share: share of queries that the event affects, drawn per query. The first event of a kind
-            affects the same queries at any time, whatever else happens.
+        kind: ``device_slowdown`` (devices compute ``factor`` times as fast), ``link_degradation``
+            (access links carry ``factor`` times as much, from the next whole second of a query's
+            life on, since capacity is constant within a second), ``content_shift`` (content moves
+            by ``factor`` towards its hardest stratum), ``machine_failure`` (machine number
+            ``machine`` of ``node`` fails and loses its work), ``mps_fault`` (a client of an
+            instance shared by MPS fails fatally, which ends all clients of the instance; it hits
+            the instance with the most processes), or ``planner_crash`` (the planner's process dies
+            and loses its searches, and what it learned since the last checkpoint; deployments go on
+            serving).
+        at_s: time of the change in seconds.
+        factor: size of the change, with the meaning stated under ``kind``; between 0 and 1.
+        share: probability with which the event affects each query. The queries that the first event
+            of a kind affects do not depend on its time or on other events.
         node: node of the machine.
         machine: number of the machine, from 0.
-        duration_s: how long the machine or the planner is down.
+        duration_s: seconds for which the machine or the planner is down.
     """
 
     kind: str = "device_slowdown"
@@ -69,7 +69,7 @@ class Drift:
     events: list[DriftEvent] = field(default_factory=list)
 
     def in_order(self) -> list[DriftEvent]:
-        """Return the changes in order of time; equal times keep the order of the list."""
+        """Return the changes sorted by time; at equal times, in the order of the list."""
         return sorted(self.events, key=_place)
 
 

@@ -1,4 +1,4 @@
-"""Recorded links: capacity second by second from a file, replayed from a random time in a loop."""
+"""Recorded links: a file of capacity over time is replayed in a loop from a random start."""
 
 import csv
 import math
@@ -13,29 +13,30 @@ from hardware_models.errors import pick
 from scenarios.numerics import Floats
 
 PACKET_BITS = 1500 * 8
-"""Bits per line of a Mahimahi trace: one packet of 1500 bytes (README of its traces)."""
+"""Bits per line of a Mahimahi trace, one packet of 1500 bytes (README of the Mahimahi traces)."""
 
 HEADER = ("time_s", "rate_bps")
-"""The optional header of a CSV file; other names would mean other units."""
+"""The optional header of a CSV file; other names are rejected, as they may mean other units."""
 
 MOST_RTT_S = 5.0
-"""The longest round trip of a link; a longer one must be in another unit."""
+"""The longest allowed round trip of a link; a longer one is probably in another unit."""
 
 LEAST_BPS = 8.0
-"""A second without capacity counts as one byte per second, so no message waits for ever."""
+"""Lower capacities are raised to this, one byte per second, so that no message waits forever."""
 
 MOST_BPS = 1e15
-"""The fastest link, a petabit per second: about a thousand times the fastest real ones, and slow
-enough for 64-bit byte counts."""
+"""The largest allowed capacity, a petabit per second: about a thousand times that of the fastest
+real links, and small enough for 64-bit byte counts.
+"""
 
 MOST_S = 86_400
-"""The longest trace, a day; times of a longer one must be in another unit."""
+"""The longest allowed trace, a day; times of a longer one are probably in another unit."""
 
 _MS_PER_S = 1000
 
 
 def _lines(path: str | Path) -> list[tuple[int, str]]:
-    """Return the lines that are not blank, with their numbers from 1."""
+    """Return the non-blank lines of a file, with their line numbers from 1."""
     if not Path(path).is_file():
         raise ValueError(f"{path}: no such file; name a trace of a link")
     try:
@@ -54,10 +55,10 @@ def _is_number(text: str) -> bool:
 
 
 def check_rtt(key: str, rtt_s: float) -> None:
-    """Check a round trip in seconds; the key is for the message.
+    """Check a round trip in seconds; the error message names ``key``.
 
     Raises:
-        ValueError: it is negative, or so long that it must be in milliseconds.
+        ValueError: it is negative, or so long that it is probably in milliseconds.
     """
     if not (math.isfinite(rtt_s) and rtt_s >= 0):
         raise ValueError(f"{key}={rtt_s}: must be 0 s or more")
@@ -72,10 +73,10 @@ def load_rate_csv(path: str | Path) -> tuple[Floats, Floats]:
     The first line may be the header ``time_s,rate_bps``.
 
     Returns:
-        Ascending times and rates, each of shape (n,). A rate holds until the next time.
+        Ascending times and rates, each of shape (n,). A rate is valid until the next time.
 
     Raises:
-        ValueError: the file or a line of it cannot be used; the message names both.
+        ValueError: the file or one of its lines is invalid; the message names file and line.
     """
     times: list[float] = []
     rates: list[float] = []
@@ -117,14 +118,15 @@ def load_rate_csv(path: str | Path) -> tuple[Floats, Floats]:
 
 
 def load_mahimahi(path: str | Path) -> tuple[Floats, Floats]:
-    """Read a Mahimahi trace: a line for each packet of 1500 bytes, with its time in whole ms.
+    """Read a Mahimahi trace: each line is the time in whole ms of one packet of 1500 bytes.
 
     Returns:
-        The beginnings of seconds from 0 on and capacity in bits per second during each, of shape
-        (n,). A last second that the trace covers in part counts for that part.
+        Start times of seconds, from 0 on, and the capacity during each second in bits per second,
+        of shape (n,). If the trace covers only a part of the last second, its capacity is that of
+        this part.
 
     Raises:
-        ValueError: the file or a line of it cannot be used; the message names both.
+        ValueError: the file or one of its lines is invalid; the message names file and line.
     """
     stamps: list[int] = []
     for number, line in _lines(path):
@@ -155,14 +157,14 @@ FORMATS: dict[str, Callable[[str | Path], tuple[Floats, Floats]]] = {
     "csv": load_rate_csv,
     "mahimahi": load_mahimahi,
 }
-"""How to read a trace, by the name of its format."""
+"""The functions that read a trace, by the name of its format."""
 
 
 def each_second(times_s: Floats, rates_bps: Floats, from_s: float) -> Floats:
-    """Return mean rates over whole seconds from ``from_s`` on, shape (m,).
+    """Return the mean rate in each whole second from ``from_s`` on, shape (m,).
 
-    A rate holds until the next time, the last one for the median step. Times, ascending, and rates
-    are of shape (n,), n of at least 2.
+    A rate is valid until the next time; the last rate is valid for the median step. Ascending times
+    and rates have shape (n,), with n at least 2.
     """
     step = float(np.median(np.diff(times_s)))
     edges = np.append(times_s, times_s[-1] + step) - from_s
@@ -172,7 +174,7 @@ def each_second(times_s: Floats, rates_bps: Floats, from_s: float) -> Floats:
 
 
 def _load(path: str, form: str) -> tuple[Floats, Floats]:
-    """Return the times and rates of a file."""
+    """Read a file in the format ``form``; return its times and rates."""
     times, rates = FORMATS[form](path)
     if not rates.any():
         raise ValueError(f"{path}: has a rate of 0 throughout; nothing would ever arrive")
@@ -182,7 +184,7 @@ def _load(path: str, form: str) -> tuple[Floats, Floats]:
 
 
 def _capacity_bps(path: str, form: str, times: Floats, rates: Floats, from_s: float) -> Floats:
-    """Return the capacity of one direction by second, from some time on."""
+    """Return the capacity of one direction in each second from ``from_s`` on."""
     series = rates if form == "mahimahi" else each_second(times, rates, from_s)
     if not series.size:
         since = (
@@ -194,12 +196,12 @@ def _capacity_bps(path: str, form: str, times: Floats, rates: Floats, from_s: fl
 
 @dataclass
 class LinkTrace:
-    """A recorded link, which can be a technology.
+    """A recorded link, which can take the place of an access technology.
 
     Args:
-        uplink: file of the uplink.
-        downlink: file of the downlink.
-        format: ``csv`` (time in seconds, bits per second) or ``mahimahi`` (a millisecond a packet).
+        uplink: file with the capacity of the uplink.
+        downlink: file with the capacity of the downlink.
+        format: ``csv`` (time in seconds, bits per second) or ``mahimahi`` (ms of each packet).
         rtt_s: round trip between device and edge site in seconds.
     """
 
@@ -211,13 +213,13 @@ class LinkTrace:
 
 @dataclass(frozen=True)
 class Recording:
-    """The link of a trace: its nominal figures and its capacity by second.
+    """A recorded link after reading: its capacity in each second, and its nominal values.
 
     Args:
-        uplink: capacity by second in bits per second, shape (n,).
-        downlink: likewise, shape (m,).
+        uplink: uplink capacity in each second, in bits per second, shape (n,).
+        downlink: downlink capacity in each second, in bits per second, shape (m,).
         rtt_s: round trip in seconds.
-        step_s: median seconds between two figures of the recording, the longer of both directions.
+        step_s: median seconds between two recorded values, in the direction where it is longer.
     """
 
     uplink: Floats
@@ -227,18 +229,19 @@ class Recording:
 
     @cached_property
     def nominal_uplink_bps(self) -> float:
-        """The median of the trace, in bits per second."""
+        """Median capacity in this direction, in bits per second."""
         return float(np.median(self.uplink))
 
     @cached_property
     def nominal_downlink_bps(self) -> float:
-        """The median of the trace, in bits per second."""
+        """Median capacity in this direction, in bits per second."""
         return float(np.median(self.downlink))
 
     def replay_bps(self, seconds: int, start: float) -> tuple[Floats, Floats]:
-        """Return uplink and downlink in bits per second, each of shape (seconds,), in a loop.
+        """Replay the recording in a loop; return uplink and downlink in bits/s, each (seconds,).
 
-        Both begin at the same second: ``start``, in [0, 1), is a fraction of the longer direction.
+        Both directions start at the same second, at the fraction ``start``, in [0, 1), of the
+        longer one.
         """
         first = int(start * max(len(self.uplink), len(self.downlink)))
         at = np.arange(first, first + seconds)
@@ -246,10 +249,10 @@ class Recording:
 
 
 def recording(trace: LinkTrace) -> Recording:
-    """Read a trace.
+    """Read the files of a recorded link.
 
     Raises:
-        ValueError: its format is unknown, its round trip is none, or a file cannot be used.
+        ValueError: the format is unknown, the round trip is invalid, or a file is invalid.
     """
     pick("format", trace.format, FORMATS)
     check_rtt("rtt_s", trace.rtt_s)

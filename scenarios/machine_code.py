@@ -1,12 +1,12 @@
 # mypy: disable-error-code="no-untyped-call, override"
-"""Keep the machine code of compiled functions on disk, keyed by its inputs.
+"""Store the machine code of compiled functions on disk, keyed by all that it depends on.
 
-numba keys its cache by the source file of a function. That misses changes of the functions it calls
-and of the globals it freezes, and it recompiles everything in a file when a comment changes. Here
-the key is a digest of the byte code of a function, of all that it can call, and of the values of
-their globals. States of several checkouts and environments live next to each other.
+numba's own cache is keyed by the source file of a function. So it misses changes of called
+functions and of global values, and it recompiles all functions of a file when a comment changes.
+Here, the key is a digest of the byte code of a function and of all functions that it can call, and
+of the values of their globals. So several checkouts and environments can use the same cache.
 
-This module alone uses numba's cache classes, which numba does not document as public.
+Only this module uses numba's cache classes, which are not documented as public.
 """
 
 import sys
@@ -27,13 +27,13 @@ from numba.core.types import BaseNamedTuple, BaseTuple
 from platformdirs import user_cache_path
 
 MOST_BYTES = 500_000_000
-"""The largest size of the cache; the least recently used files are deleted first."""
+"""The largest size of the cache in bytes; the least recently used files are deleted first."""
 
 VERSIONS = (sys.version_info[:2], numba.__version__, llvmlite.__version__, np.__version__)
 
 
 VERSIONED = ("builtins", "llvmlite", "math", "numba", "numpy", "typing")
-"""Packages that change only with their version."""
+"""Packages whose version represents their content in the digest."""
 
 
 def _home() -> Path:
@@ -49,10 +49,10 @@ def digest(function: Callable[..., Any]) -> str:
     """Return a digest of everything that a function's machine code depends on.
 
     Args:
-        function: a Python function, or a compiled one, whose options count then.
+        function: a Python function, or a compiled function, whose options are included.
 
-    Line numbers, comments and docstrings do not count. `MachineCode` adds the types of arguments,
-    and numba the processor.
+    Line numbers, comments and docstrings are not included. `MachineCode` adds the types of
+    arguments to the key, and numba adds the processor.
 
     Raises:
         TypeError: a global is of a type whose content cannot be read.
@@ -84,14 +84,14 @@ def _name(function: FunctionType) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Return the Python function behind a compiled one, an intrinsic or itself, or None."""
+    """Return the Python function of a compiled function, intrinsic or function; else None."""
     for attribute in ("py_func", "_defn"):
         value = getattr(value, attribute, value)
     return value if isinstance(value, FunctionType) else None
 
 
 def _code(code: CodeType, docstring: str | None) -> Iterator[Any]:
-    """Yield the content of a code object, without its place in the file."""
+    """Yield the content of a code object, without its position in the source file."""
     yield code.co_code, code.co_names, code.co_varnames, code.co_freevars
     yield code.co_flags, code.co_argcount, code.co_kwonlyargcount
     for constant in code.co_consts:
@@ -102,7 +102,7 @@ def _code(code: CodeType, docstring: str | None) -> Iterator[Any]:
 
 
 def _globals_of(function: FunctionType) -> Iterator[tuple[str, Any]]:
-    """Yield the globals and the closure of a function, and the members that it uses of modules."""
+    """Yield the globals and closure values of a function, and the module members that it uses."""
     names = set(_names(function.__code__))
     for cell, name in zip(function.__closure__ or (), function.__code__.co_freevars, strict=True):
         yield f"closure {name}", cell.cell_contents
@@ -122,7 +122,7 @@ def _names(code: CodeType) -> Iterator[str]:
 
 
 def _value(value: Any) -> Any:  # noqa: PLR0911 -- one for each kind
-    """Return a representation of a frozen value; equal ones mean equal machine code."""
+    """Return a representation of a global value; equal representations give equal machine code."""
     kind = type(value)
     match value:
         case Enum():
@@ -148,7 +148,7 @@ def _value(value: Any) -> Any:  # noqa: PLR0911 -- one for each kind
 
 
 class _Locator(caching._CacheLocator):
-    """The place of one function's machine code: a directory for its module, and its digest."""
+    """Where one function's machine code is stored: its module's directory, and its digest."""
 
     def __init__(self, dispatcher: Any) -> None:
         self._py_file = dispatcher.py_func.__code__.co_filename
@@ -165,7 +165,7 @@ class _Locator(caching._CacheLocator):
         return self._digest
 
     def from_function(self, py_func: Any, py_file: str) -> "_Locator":
-        """Return this locator, where numba would make one of a class."""
+        """Return this locator; numba calls this to create one from a class."""
         return self
 
 
@@ -176,9 +176,9 @@ class _Content(caching.CompileResultCacheImpl):
 
 
 class MachineCode(caching.FunctionCache):
-    """The machine code of one function, for all types of arguments that it was compiled for.
+    """The stored machine code of one function, for all argument types of its compilations.
 
-    The digest is taken at the first call, since a function may call others that stand below it.
+    The digest is computed at the first call, as a function may call others defined after it.
     """
 
     def __init__(self, dispatcher: Any) -> None:
@@ -208,10 +208,11 @@ class MachineCode(caching.FunctionCache):
         _make_room()
 
     def _use_file_of(self, sig: Any) -> None:
-        """Use a file for these types of arguments alone.
+        """Use a separate file for these types of arguments.
 
-        numba would keep all of a function's types in one file, which cannot be read once the class
-        of a named tuple among them is gone. It also ignores the fields of named tuples.
+        numba would store all argument types of a function in one file. This file cannot be read any
+        more if the class of a named tuple among these types no longer exists. numba also ignores
+        the fields of named tuples.
         """
         named = list(_named_tuples(sig))
         classes = [each.instance_class for each in named]
@@ -223,7 +224,7 @@ class MachineCode(caching.FunctionCache):
 
 
 def _named_tuples(types: Iterable[Any]) -> Iterator[Any]:
-    """Yield the types of named tuples, also of those within tuples."""
+    """Yield the types that are named tuples, including those nested in tuples."""
     for each in types:
         if isinstance(each, BaseNamedTuple):
             yield each
@@ -232,10 +233,10 @@ def _named_tuples(types: Iterable[Any]) -> Iterator[Any]:
 
 
 def _make_room() -> None:
-    """Delete the least recently used files while the cache is too large.
+    """Delete the least recently used files until the cache is within `MOST_BYTES`.
 
-    A process that has loaded machine code no longer needs its file, and one that is about to load
-    a file that is gone compiles again.
+    This is safe: a process that has loaded machine code no longer needs its file, and a process
+    that does not find a file compiles again.
     """
     files = []
     for path in HOME.glob("*/*.nb[ic]"):

@@ -15,23 +15,24 @@ from scenarios.link_traces import MOST_BPS, LinkTrace, Recording, check_rtt, rec
 from scenarios.ranges import Range, check_ranges, check_weights
 
 DISTANCE = Range(ge=0, le=20_100, unit="km", nullable=True)
-"""Half of the Earth's circumference, the largest distance of two places."""
+"""Allowed distances, up to half of the Earth's circumference."""
 
 
 @dataclass
 class Network:
-    """How devices reach the edge site, and how the site reaches the cloud.
+    """The links between devices and the edge site, and between this site and the cloud.
 
     Args:
-        technologies: relative share of queries by access technology or by name of a trace.
-        autocorrelation: lag-1 autocorrelation of capacity at steps of 1 s within a link, or None
-            for the measured one of each technology.
-        traces: recorded links by a name of your own.
-        backhaul_bps: capacity of the site's shared link in either direction, bits per second.
-        backhaul_rtt_s: round trip between the edge site and the cloud region; if None, it follows
-            from backhaul_km or, without that, from the measured difference between near and far
-            servers.
-        backhaul_km: distance between both, from which the round trip of light over fibre follows.
+        technologies: relative share of queries by name of access technology or recorded link.
+        autocorrelation: autocorrelation of a link's capacity between successive seconds; None uses
+            the measured value of each technology.
+        traces: recorded links, by names that the user chooses.
+        backhaul_bps: capacity of the site's shared link in each direction, bits per second.
+        backhaul_rtt_s: round trip between the edge site and the cloud region; if None, it is
+            computed from ``backhaul_km`` or, if that is None, taken from the measured difference
+            between near and far servers.
+        backhaul_km: distance between edge site and cloud region, from which the round trip of light
+            in fibre is computed.
     """
 
     technologies: dict[str, float] = field(default_factory=lambda: {"4G-LTE": 1.0})
@@ -77,18 +78,18 @@ class Network:
 
     @property
     def backhaul_round_trip_s(self) -> float:
-        """Round trip between the edge site and the cloud region."""
+        """Round trip between the edge site and the cloud region, in seconds."""
         if self.backhaul_rtt_s is not None:
             return self.backhaul_rtt_s
         return wide_area_rtt_s() if self.backhaul_km is None else distance_rtt_s(self.backhaul_km)
 
     def link(self, technology: str) -> LinkModel | Recording:
-        """Look up an access technology or a trace.
+        """Return the access technology or recorded link with this name.
 
-        Planners know ``nominal_uplink_bps``, ``nominal_downlink_bps`` and ``rtt_s`` of both.
+        Of either, planners know ``nominal_uplink_bps``, ``nominal_downlink_bps`` and ``rtt_s``.
 
         Raises:
-            UnknownNameError: neither has this name.
+            UnknownNameError: no technology or recorded link has this name.
         """
         if technology in self._recordings:
             return self._recordings[technology]

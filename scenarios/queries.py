@@ -1,4 +1,4 @@
-"""The birth of a query: what it declares, and the truth that only the world knows."""
+"""The creation of queries: what each declares, and the truth that only the simulator knows."""
 
 from bisect import bisect_right
 from collections import Counter
@@ -20,24 +20,26 @@ from scenarios.scenario import Scenario
 from scenarios.slo import SLO
 
 UNSEEN_S = 4 * 3600.0
-"""How far beyond the horizon links are drawn. Whole lives may last years, and would fill memory."""
+"""Links are drawn up to so many seconds beyond the horizon. Lives may last years, for which
+capacities would not fit memory.
+"""
 
 
 class Query(NamedTuple):
-    """One user's stream as declared, which is all that planners see of it.
+    """One user's stream of requests as declared; planners know only these fields of it.
 
-    The world shares it with the planners, so it is a tuple: no planner can change it by any means.
+    The simulator and planners share this object. It is a tuple, so that no planner can change it.
 
     Args:
-        id: number in order of arrival, from 0.
+        id: index in order of arrival, from 0.
         application: name of the application.
-        dataset: data set that its content belongs to.
+        dataset: data set from which its content is drawn.
         tier: class of service.
-        slo: its service-level objective.
+        slo: service-level objective of the query.
         device: model of its device, with the model's nominal speed.
         technology: access technology of its device.
         arrival_s: time of arrival in seconds.
-        requests_per_s: declared mean rate of its source.
+        requests_per_s: declared mean rate of its requests.
     """
 
     id: int
@@ -53,19 +55,19 @@ class Query(NamedTuple):
 
 @dataclass(frozen=True)
 class QueryTruth:
-    """What the world knows of a query and no planner does.
+    """The properties of a query that the simulator knows and no planner does.
 
     Args:
-        departure_s: end of its life in seconds.
-        device_factor: speed of its device over the nominal speed of the model.
-        slowdowns: (time in seconds, factor) at which the device's speed changes, in time order;
-            factors multiply.
-        uplink_bytes_per_s: capacity at steps of 1 s from the arrival on, to the end of its life, or
-            to `UNSEEN_S` beyond the horizon, shape (n,).
-        downlink_bytes_per_s: likewise.
+        departure_s: time of departure in seconds.
+        device_factor: ratio of its device's speed to the nominal speed of the device model.
+        slowdowns: pairs (time in seconds, factor), in time order; at each time, the device's speed
+            is multiplied by the factor.
+        uplink_bytes_per_s: uplink capacity in each second from arrival to departure, or to
+            `UNSEEN_S` beyond the horizon, shape (n,).
+        downlink_bytes_per_s: downlink capacity in the same seconds, shape (n,).
         access_rtt_s: round trip between device and edge site in seconds.
-        content: (time in seconds, weights over strata of shape (S,)) from which each mixture
-            holds, in time order, the first at the arrival.
+        content: pairs (time in seconds, weights over strata of shape (S,)), in time order; the
+            weights are valid from this time on. The first time is the arrival.
     """
 
     departure_s: float
@@ -80,7 +82,7 @@ class QueryTruth:
 def births(scenario: Scenario, seed: int) -> Iterator[tuple[Query, QueryTruth]]:
     """Yield every query of a run in order of arrival.
 
-    Each property of query i has its own stream, keyed by (seed, i, property).
+    Each property of query i has its own random stream, keyed by (seed, i, property).
     """
     workload = scenario.workload
     arrivals_s = workload.arrivals.times_s(
@@ -165,7 +167,7 @@ def _birth(
 def _link(
     scenario: Scenario, technology: str, seconds: int, of: Callable[[str], np.random.Generator]
 ) -> tuple[Floats, Floats, float]:
-    """Draw a query's link: both capacities in bits per second, shape (seconds,), and round trip."""
+    """Draw a query's link: uplink and downlink in bits/s, each (seconds,), and round trip in s."""
     link = scenario.network.link(technology)
     if isinstance(link, Recording):
         return *link.replay_bps(seconds, of("trace offset").random()), link.rtt_s
@@ -188,6 +190,6 @@ def _bytes_per_s(bps: Floats) -> Ints:
 
 
 def _pick(rng: np.random.Generator, weights: dict[str, float]) -> str:
-    """Draw a name with probability proportional to its weight."""
+    """Draw one name, with probabilities proportional to the weights."""
     edges = list(accumulate(weights.values()))
     return list(weights)[bisect_right(edges, rng.random() * edges[-1])]

@@ -1,8 +1,8 @@
-"""Named, counter-based random streams.
+"""Counter-based random streams, which are identified by names.
 
-A stream is keyed by what it describes, such as ``(seed, "query", 17, "device")``, never by the
-order in which the simulation asks for it. So planners' choices and other queries do not shift any
-draws, and two planners on one seed face the same world.
+The key of a stream names what is drawn, such as ``(seed, "query", 17, "device")``. It does not
+depend on the order in which the simulation draws. So planners' choices and other queries do not
+change any draws, and two planners with the same seed face the same world.
 """
 
 from hashlib import blake2b
@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 
 Name = str | int
 WORDS = np.dtype("<u8")
-"""The byte order of a key's words, the same on every machine."""
+"""The type of a key's words; its byte order is the same on every machine."""
 
 
 class _Key(ISeedSequence):
-    """A key for Philox, as a seed sequence.
+    """A key for Philox, in the form of a seed sequence.
 
-    ``Philox(key=...)`` draws system entropy without using it, which takes four times as long as the
-    rest.
+    ``Philox(key=...)`` would read system entropy without using it, which takes four times as long
+    as everything else.
 
     Args:
         digest: the 16 bytes of the key.
@@ -31,23 +31,23 @@ class _Key(ISeedSequence):
         self._words = np.frombuffer(digest, WORDS).astype(np.uint64, copy=False)
 
     def generate_state(self, n_words: int, dtype: Any = np.uint32) -> NDArray[np.uint64]:
-        """Return the key, two words of 64 bits; Philox asks for nothing else."""
+        """Return the key as two words of 64 bits, which is all that Philox requests."""
         assert n_words == len(self._words)
         assert np.dtype(dtype) == np.uint64
         return self._words
 
 
 def stream(seed: int, *names: Name) -> np.random.Generator:
-    """Return the random stream of a seed that carries these names.
+    """Return the random stream that belongs to a seed and names.
 
     Philox is counter-based: element *i* of a stream depends on the key and on *i* alone.
 
     Args:
         seed: the run's seed.
-        names: what the stream describes, from the general to the particular.
+        names: what the stream is used for, from the general to the particular.
 
     Returns:
-        A fresh generator at the beginning of its stream.
+        A new generator at the beginning of the stream.
     """
     words = "\x1f".join([str(seed), *[f"{type(name).__name__}:{name}" for name in names]])
     digest = blake2b(words.encode(), digest_size=16).digest()

@@ -1,4 +1,4 @@
-"""Ranges of numbers, which fields of dataclasses declare in their annotations."""
+"""Ranges of numbers, which fields of dataclasses declare in their type annotations."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
@@ -17,15 +17,15 @@ WORDS = {
     ("gt", "le"): "be above {gt:g}, and {le:g}{unit} or less",
     ("gt", "lt"): "be above {gt:g}, and below {lt:g}{unit}",
 }
-"""The words for each bound in messages."""
+"""The wording of bounds in error messages."""
 WHOLE = "be a whole number of {ge:g}{unit} or more"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Range:
-    """The numbers that a field may hold, by bounds as pydantic names them, and their unit.
+    """The allowed numbers of a field, given by bounds with pydantic's names, and their unit.
 
-    A whole number has a lower bound ``ge`` alone.
+    A field of integers has only the lower bound ``ge``.
     """
 
     ge: float | None = None
@@ -37,7 +37,7 @@ class Range:
     nullable: bool = False
 
     def check(self, key: str, value: Any) -> None:
-        """Raise a ValueError that names the key, unless its value lies in the range."""
+        """Raise a ValueError that names the key if its value is out of range."""
         if value is None and self.nullable:
             return
         bounds = {name: each for name in COMPARISONS if (each := getattr(self, name)) is not None}
@@ -50,13 +50,13 @@ class Range:
 
 
 WEIGHT = Range(ge=0, le=1e9)
-"""A weight of a random draw; sums of many are finite."""
+"""Allowed weights in random draws; sums of many such weights are finite."""
 
 
 def check_ranges(section: Any, above: str = "") -> None:
-    """Raise a ValueError for the first field of a dataclass outside the range that it declares.
+    """Raise a ValueError for the first field of a dataclass that is outside its declared range.
 
-    The message names the field below the key `above`, which ends in a dot.
+    In the message, the name of the field follows the key `above`, which ends in a dot.
     """
     kind: Any = type(section)
     for name, each in _ranges(kind).items():
@@ -80,7 +80,7 @@ def _ranges(kind: type) -> dict[str, Range]:
 
 
 def check_weights(key: str, weights: Mapping[str, float], what: str) -> None:
-    """Raise a ValueError unless every weight is in range and some weight is above 0."""
+    """Raise a ValueError unless every weight is in range and at least one is above 0."""
     for name, weight in weights.items():
         WEIGHT.check(f"{key}.{name}", weight)
     if not any(weights.values()):

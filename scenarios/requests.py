@@ -1,4 +1,4 @@
-"""The source of a query's requests, which does not depend on plans."""
+"""The source of a query's requests, which is independent of its plans."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -22,12 +22,13 @@ class RequestBlock:
     """Consecutive requests of one query.
 
     Args:
-        arrival_ns: birth of each request in int64 nanoseconds, strictly increasing, shape (n,).
-        size: size of each over the mean, shape (n,).
-        length: length of the output of each over the mean, shape (n,).
-        allowance: factor of each on the latency bound, shape (n,): its length if the application
-            states latency per output length, else 1.
-        variability: factor of each on its service time at each operator, shape (n, operators).
+        arrival_ns: time at which each request is generated, in int64 nanoseconds, strictly
+            increasing, shape (n,).
+        size: ratio of each request's size to the mean, shape (n,).
+        length: ratio of the length of each request's output to the mean, shape (n,).
+        allowance: factor by which each request's latency bound is multiplied, shape (n,):
+            ``length`` if the application states latency per output length, else 1.
+        variability: factor of each request's service time at each operator, shape (n, operators).
     """
 
     arrival_ns: NDArray[np.int64]
@@ -38,17 +39,17 @@ class RequestBlock:
 
 
 def request_blocks(application: Application, query: Query, seed: int) -> Iterator[RequestBlock]:
-    """Yield a query's requests without end, block by block.
+    """Yield a query's requests in blocks, without end.
 
-    Request i of a query is the same for every planner: its birth, its size and its factors are
-    element i of streams keyed by (seed, query, purpose).
+    Request i of a query is the same for every planner: its time, size and factors are element i of
+    random streams that are keyed by (seed, query, purpose).
     """
 
     def of(purpose: str) -> np.random.Generator:
         return stream(seed, "query", query.id, "request", purpose)
 
     def drawn(variability: Variability, purpose: str) -> Callable[[int], NDArray[np.float64]]:
-        """Return a function that draws the next factors; making a stream is slower than drawing."""
+        """Return a function that draws the next factors of a stream, which is created once."""
         if isinstance(variability, Constant):
             return ones
         return partial(variability.draw, of(purpose))
@@ -90,7 +91,7 @@ def request_blocks(application: Application, query: Query, seed: int) -> Iterato
 
 
 def _columns(columns: Iterable[NDArray[np.float64]]) -> NDArray[np.float64]:
-    """Stack columns; without a copy if each repeats one number."""
+    """Stack columns; if each column repeats one number, no copy is made."""
     listed = list(columns)
     if any(each.strides != (0,) for each in listed):
         return np.column_stack(listed)

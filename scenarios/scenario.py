@@ -1,4 +1,4 @@
-"""A scenario: everything about a run except its seed and its planner."""
+"""A scenario: all settings of a run except for its seed and planner."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,13 +16,14 @@ from scenarios.slo import Tier
 from scenarios.workload import Workload
 
 MOST_ARRIVALS = 1e8
-"""Most queries of a run; more count as a mistake in its rate or length. Arrivals are drawn before
-the first event, and more would fill memory."""
+"""The largest allowed number of queries in a run. All arrivals are drawn before the first event, so
+more would exhaust memory; they are probably a mistake in rate or horizon.
+"""
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """What a run simulates.
+    """The world that a run simulates.
 
     Args:
         application: the application that all queries use.
@@ -31,10 +32,10 @@ class Scenario:
         workload: the queries.
         drift: changes during the run.
         horizon_s: length of the run in simulated seconds.
-        tables: the hardware tables; by default those in use when the scenario is made.
+        tables: the hardware tables; by default those in use when the scenario is created.
 
     Raises:
-        ValueError: the parts do not fit together.
+        ValueError: the parts contradict each other.
     """
 
     application: Application
@@ -92,5 +93,5 @@ class Scenario:
 
     @property
     def tiers(self) -> Mapping[str, Tier]:
-        """Classes of service: the workload's, or else the application's."""
+        """Classes of service: those of the workload or, if it has none, of the application."""
         return self.workload.tiers or self.application.tiers

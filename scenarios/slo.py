@@ -1,4 +1,4 @@
-"""Service-level objectives, and the tiers that they are drawn from."""
+"""Service-level objectives (SLOs), and the classes of service that define them."""
 
 from dataclasses import dataclass, replace
 from typing import Annotated
@@ -6,20 +6,21 @@ from typing import Annotated
 from scenarios.ranges import WEIGHT, Range, check_ranges
 
 MOST_LATENCY_S = 1e8
-"""The longest latency bound, three years: many such times fit 64 bits of nanoseconds."""
+"""The longest allowed latency bound, three years: many such times fit 64 bits of nanoseconds."""
 BOUND = Range(gt=0, nullable=True)
 
 
 @dataclass(frozen=True, slots=True)
 class SLO:
-    """The promise to a query. An absent part is None and always holds, except latency.
+    """The service-level objective of a query. A part that is None is always met, except latency.
 
     Args:
-        latency_s: bound on a request's sojourn, from its birth to the answer's return. Without one,
-            a request must be answered within a window's length, so that windows end.
-        latency_quantile: share of the requests of a window that must keep the bound.
-        accuracy: least request-weighted expected accuracy of what is served.
-        cost_usd_per_hour: most that the query may cost.
+        latency_s: bound on the time from a request's creation to the arrival of its answer. Without
+            a bound, a request must be answered within a window's length, so that windows can be
+            judged.
+        latency_quantile: share of a window's requests that must keep the latency bound.
+        accuracy: lower bound on the expected accuracy, averaged over the requests of a window.
+        cost_usd_per_hour: upper bound on the query's cost in dollars per hour.
     """
 
     latency_s: float | None = None
@@ -30,14 +31,14 @@ class SLO:
 
 @dataclass
 class Tier:
-    """A class of service that queries are drawn from.
+    """A class of service; the class of each query is drawn at random.
 
     Args:
-        weight: relative share of queries; weights need not sum to 1.
+        weight: relative share of queries in this class; weights need not sum to 1.
         latency_s: latency bound in seconds, or None.
         accuracy_of_best: accuracy floor as a fraction of the best accuracy that any configuration
-            reaches on the query's own content, or None. It is relative because the content limits
-            accuracy: a floor that suits clean speech is out of reach in a noisy room.
+            reaches on the query's own content, or None. It is relative because content limits
+            accuracy: a floor that is right for clean speech cannot be reached in a noisy room.
         cost_usd_per_hour: cost ceiling in dollars per hour, or None.
     """
 
@@ -50,6 +51,6 @@ class Tier:
         check_ranges(self)
 
     def slo(self, best_accuracy: float) -> SLO:
-        """Return this tier's SLO for content with this best reachable accuracy."""
+        """Return this class's SLO for content on which ``best_accuracy`` can be reached."""
         floor = None if self.accuracy_of_best is None else self.accuracy_of_best * best_accuracy
         return SLO(self.latency_s, accuracy=floor, cost_usd_per_hour=self.cost_usd_per_hour)

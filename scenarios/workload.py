@@ -1,4 +1,4 @@
-"""The workload: rate, lifetimes, content and SLOs of queries."""
+"""The workload: arrival rate, lifetimes, content and SLOs of queries."""
 
 from dataclasses import dataclass, field
 from typing import Annotated
@@ -9,26 +9,27 @@ from scenarios.ranges import Range, check_ranges, check_weights
 from scenarios.slo import Tier
 
 RATE = Range(ge=0, le=10_000, unit="queries/s")
-"""A larger one counts as a mistake."""
+"""Allowed arrival rates; a higher one is probably a mistake."""
 LIFETIME = Range(ge=0, le=1e9, unit="s")
-"""At most thirty years, so that draws around it fit 64 bits of nanoseconds."""
+"""Allowed lifetimes, up to thirty years, so that random lifetimes fit 64 bits of nanoseconds."""
 
 
 @dataclass
 class Workload:
-    """The distributions of queries.
+    """The distributions from which the properties of queries are drawn.
 
     Args:
-        rate: query arrivals per second.
-        arrivals: when queries arrive.
-        lifetime_mean_s: mean lifetime of a query; lifetimes are exponential.
-        lifetime_min_s: shortest lifetime, added to the exponential part.
-        tiers: classes of service by name; empty for those of the application.
-        datasets: relative share of queries by data set of their content; empty for equal shares.
-        devices: relative share of queries by family of their device, empty for phones alone;
-            within a family all models are equally frequent.
-        content_concentration: how alike the content of queries is: the sum of the parameters of
-            the Dirichlet distribution around the data set's own mixture of strata.
+        rate: mean number of query arrivals per second.
+        arrivals: the process of arrival times.
+        lifetime_mean_s: mean lifetime of a query in seconds, including the minimum.
+        lifetime_min_s: shortest lifetime in seconds, to which an exponential time is added.
+        tiers: classes of service by name; if empty, those of the application are used.
+        datasets: relative share of queries by data set; if empty, all have equal shares.
+        devices: relative share of queries by family of their device; if empty, all devices are
+            phones. Within a family, all models are equally frequent.
+        content_concentration: how similar the content of queries is. Each query's mixture of strata
+            is drawn from a Dirichlet distribution around the data set's own mixture; this is the
+            sum of its parameters.
     """
 
     rate: Annotated[float, RATE] = 0.1

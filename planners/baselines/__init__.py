@@ -1,1 +1,1 @@
-"""Planners from the literature, adapted to this world."""
+"""Planners from the literature, adapted to this simulator."""

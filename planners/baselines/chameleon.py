@@ -1,4 +1,4 @@
-"""Chameleon-style: re-profile few configurations periodically, found knob by knob."""
+"""Chameleon-style: profile a few promising configurations again in every window."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,12 +13,12 @@ from scenarios.queries import Query
 from sim import Estimate, Plan, Planner, PlanningContext
 
 Setting = tuple[int, KnobValue]
-"""Number of a knob, and a value of it."""
+"""The index of a knob, and a value of that knob."""
 
 
 @dataclass(frozen=True, slots=True)
 class KnobEffect:
-    """Factors of a setting, relative to the knob's richest value on the same items."""
+    """Accuracy and demand of a setting, as ratios to those of the knob's richest value."""
 
     accuracy: float
     demand: float
@@ -26,7 +26,7 @@ class KnobEffect:
 
 @dataclass(frozen=True, slots=True)
 class KnobProfile:
-    """Measurements of a data set's knobs, which are assumed to be independent of each other."""
+    """Measured effects of each knob on a data set; knobs are assumed not to affect each other."""
 
     since_s: float  # when its first leader began
     accuracy: float  # accuracy of the richest configuration
@@ -34,9 +34,10 @@ class KnobProfile:
     effects: Mapping[Setting, KnobEffect] = field(default_factory=dict)
 
     def missing(self, pipeline: Pipeline) -> Iterator[Configuration]:
-        """Yield the configurations that measure the missing settings, by value and then by knob.
+        """Yield one configuration for each setting that was not profiled yet, richer values first.
 
-        The knobs of the last operators come first: the operators before them need not run again.
+        Among equal ranks of value, the knobs of the last operators come first, because the
+        operators before them need not run again.
         """
         richest = pipeline.configurations[0]
         around = list(neighbours(pipeline, richest))
@@ -50,7 +51,7 @@ class KnobProfile:
                 yield configuration
 
     def with_effect(self, shown: Estimate, richest: Estimate) -> "KnobProfile":
-        """Return the profile with a configuration's result, relative to the richest."""
+        """Return the profile extended by the setting in which ``shown`` is not the richest."""
         setting = _setting(shown.measurement.configuration, richest.measurement.configuration)
         effect = KnobEffect(
             shown.accuracy_mean / max(richest.accuracy_mean, 1e-9),
@@ -59,7 +60,7 @@ class KnobProfile:
         return replace(self, effects={**self.effects, setting: effect})
 
     def composed(self, pipeline: Pipeline, configuration: Configuration) -> KnobEffect | None:
-        """Return the combined effect of a configuration's settings; None if one is not known."""
+        """Return the product of the effects of all settings; None if one is unknown."""
         accuracy, demand = 1.0, 1.0
         for knob in deviations(configuration, pipeline.configurations[0]):
             effect = self.effects.get((knob, configuration.values[knob]))
@@ -72,7 +73,8 @@ class KnobProfile:
     def ranked(self, pipeline: Pipeline, floor: float) -> list[Configuration]:
         """Return the configurations whose settings are known, the most promising first.
 
-        Those expected to reach the floor come first, by demand; the others by falling accuracy.
+        First come those expected to reach the accuracy floor, by rising demand. The others follow,
+        by falling accuracy.
         """
         keys: dict[Configuration, tuple[float, float]] = {}
         for configuration in pipeline.configurations:
@@ -89,39 +91,39 @@ def _setting(configuration: Configuration, richest: Configuration) -> Setting:
 
 
 LEADER_SHARE = 0.5
-"""Share of a search's budget that runs for the whole data set may use."""
+"""Share of a search's budget that a leader may spend on profiling for the whole data set."""
 RICHEST_SHARE = 0.5
-"""Part of this share that the richest configuration may use."""
+"""Part of the leader's share that may be spent on the richest configuration."""
 
 
 @dataclass(eq=False, repr=False)
 class Chameleon(InRange, Planner):
-    """Profile every window, on fresh data, the few configurations that were best before.
+    """In every window, profile the few configurations that were best before again, on fresh data.
 
     In the style of Chameleon (Jiang et al., SIGCOMM 2018), which adapts configurations of video
-    analytics to their content at little profiling:
+    analytics to their content with little profiling:
 
-    * Knobs are independent. A leader profiles the richest configuration and, for each knob, its
-      other values with all other knobs at their richest. The effect of a configuration is the
-      product of the effects of its values.
+    * Knobs are assumed to be independent. A leader profiles the richest configuration and, for each
+      knob, its other values with all other knobs at their richest. The effect of a configuration is
+      the product of the effects of its values.
     * A leader's profile serves all queries of the data set for ``lead_every_s``. Each query (a
       follower) profiles on its own data the ``top`` configurations expected to be the cheapest
       accurate ones.
-    * Every ``window_s`` a running query takes fresh data and profiles ``top`` configurations again,
-      the active one included. It moves to the cheapest accurate one; if there is none, more are
-      tried.
+    * Every ``window_s``, a running query takes fresh data and profiles ``top`` configurations
+      again, including the active one. It moves to the cheapest accurate one. If none is accurate,
+      more configurations are profiled.
 
-    ``docs/concepts/baselines.md`` lists what the paper confirms, and the departures from it.
+    ``docs/concepts/baselines.md`` lists which parts the paper confirms and which depart from it.
 
     Args:
         budget_s: planning seconds of each search.
-        samples: items profiled for each of the ``top`` configurations.
-        top: configurations profiled again in each window, the active one included.
+        samples: number of items on which each of the ``top`` configurations is profiled.
+        top: configurations profiled again in each window, including the active one.
         window_s: seconds between two profilings of a running query.
         lead_every_s: seconds after which a leader profiles all knobs again.
-        headroom: share of the latency bound that a prediction may use.
-        replan_every_s: period at which windows are checked; well below ``window_s``.
-        pause_s: seconds between two searches for a query without a plan, unless room is freed.
+        headroom: the largest predicted latency of a plan, as a share of the latency bound.
+        replan_every_s: seconds between checks whether windows are over; well below ``window_s``.
+        pause_s: seconds until a query without a plan is searched again; fewer if room is freed.
     """
 
     query_records = (IN_VAIN, "chameleon looked")
@@ -136,7 +138,7 @@ class Chameleon(InRange, Planner):
     pause_s: NonNegative = 10.0
 
     def plan(self, context: PlanningContext) -> None:
-        """Serve waiting queries, and at ticks profile running ones whose window is over."""
+        """Serve waiting queries; at ticks, also profile running queries whose window is over."""
         node = home_node(context)
         if node is None:
             return
@@ -153,7 +155,7 @@ class Chameleon(InRange, Planner):
                     self._serve(context, query, node, orders)
 
     def _serve(self, context: PlanningContext, query: Query, node: str, orders: Orders) -> bool:
-        """Profile for a query and give it the best plan; return whether it has one."""
+        """Profile for a query and deploy its best plan; return whether the query has a plan."""
         context.remember(("chameleon looked", query.id), context.now_s, query)
         estimates = self._profiled(context, query, self._lead(context, query))
         accurate = [each for each in estimates if each.accurate_enough(query.slo)]
@@ -169,10 +171,10 @@ class Chameleon(InRange, Planner):
         return current is not None
 
     def _lead(self, context: PlanningContext, query: Query) -> KnobProfile | None:
-        """Return the knob profile; first profile what is missing, as far as the budget allows.
+        """Return the knob profile, after profiling missing settings as far as the budget allows.
 
-        All settings are profiled on as many items as the richest, so ratios are of the same items.
-        If the query has profiled a setting on more items before, all of them count.
+        All settings are profiled on as many items as the richest, so that ratios compare the same
+        items. If the query has profiled a setting on more items before, all of these items count.
         """
         key = "chameleon knobs", query.dataset
         known: KnobProfile | None = context.recall(key)
@@ -213,7 +215,7 @@ class Chameleon(InRange, Planner):
     def _profiled(
         self, context: PlanningContext, query: Query, knobs: KnobProfile | None
     ) -> list[Estimate]:
-        """Profile a query's active and top configurations, and more until one is accurate."""
+        """Profile the active and top configurations, then others until one is accurate enough."""
         order = (
             [] if knobs is None else knobs.ranked(context.world.pipeline, query.slo.accuracy or 0.0)
         )
@@ -235,9 +237,9 @@ class Chameleon(InRange, Planner):
     def _ways(
         self, context: PlanningContext, query: Query, node: str, estimates: Sequence[Estimate]
     ) -> Iterator[Plan]:
-        """Yield plans of some configurations: plans within the bound first, then by price.
+        """Yield plans of the given configurations, those in time first, then by rising price.
 
-        Among equals, the active plan comes first.
+        Among plans of equal rank, the active plan comes first.
         """
         slo, current = query.slo, context.plan_of(query)
         bound_s = inf if slo.latency_s is None else self.headroom * slo.latency_s

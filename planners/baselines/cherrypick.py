@@ -20,16 +20,16 @@ from scenarios.ranges import Range
 from sim import Plan, PlanningContext, PlanView
 
 TRIED = "plans tried"
-"""The plans that were tried for a query, by query."""
+"""Key of the planner's record of the plans that were tried for a query."""
 
 MOST_BOUNDS = 10.0
-"""Largest latency over the bound; caps overload at a finite value."""
+"""Cap on the ratio of latency to its bound, so that overloaded plans have a finite value."""
 
 MOST_REFUSED = 10
-"""Number of refused plans of one layout after which the whole layout is skipped."""
+"""After this many plans of one layout that did not fit, all its other plans are skipped."""
 
 MOST_POINTS = 256
-"""Number of quasi-random points drawn to find plans to try."""
+"""Number of quasi-random points among which the first plans to try are found."""
 
 
 class PlanRuns:
@@ -39,12 +39,12 @@ class PlanRuns:
     the SLO's price ceiling.
 
     Args:
-        samples: items profiled for each plan.
-        headroom: the latency bound planned for, over that of the SLO.
+        samples: number of items on which each plan is profiled.
+        headroom: the latency that plans must keep to, as a share of the SLO's bound.
 
     Attributes:
         view: the query's plans.
-        tried: numbers of the plans tried, in order.
+        tried: indices of the plans that were tried, in order of trial.
     """
 
     def __init__(
@@ -71,9 +71,9 @@ class PlanRuns:
         self._observe(context.recall(self._key, query) or ())
 
     def has_room(self, index: int) -> bool:
-        """Return whether a plan is an untried candidate that fits.
+        """Return whether a plan is a candidate that was not tried yet and fits.
 
-        A layout is closed once `MOST_REFUSED` of its plans did not fit.
+        Once `MOST_REFUSED` plans of a layout did not fit, none of its plans is a candidate.
         """
         if not self._open[index] or self._fit(index):
             return bool(self._open[index])
@@ -85,7 +85,7 @@ class PlanRuns:
         return False
 
     def run(self, index: int) -> bool:
-        """Try a candidate; return whether the budget sufficed."""
+        """Profile a candidate; return whether the budget sufficed."""
         if not self._trials.run(int(self.view.configuration[index])):
             return False
         self._observe((index,))
@@ -93,10 +93,10 @@ class PlanRuns:
         return True
 
     def propose(self) -> tuple[int, float] | None:
-        """Return the fitting candidate of largest expected saving, and the saving in USD/h.
+        """Return the fitting candidate with the largest expected saving, and its saving in USD/h.
 
-        While no feasible plan is known, the probability of feasibility replaces the saving. None if
-        no candidate is left.
+        While no feasible plan is known, the probability of feasibility replaces the saving. Returns
+        None if no candidate is left.
         """
         bound = None if self._bound_s is None else log(self._bound_s)
         mean, deviation = self._latency.predict()
@@ -113,7 +113,7 @@ class PlanRuns:
         return None
 
     def best(self) -> int | None:
-        """Return the cheapest feasible plan tried that fits, the fastest among equals."""
+        """Return the cheapest tried plan that is feasible and fits; of equals, the fastest."""
         good = [index for index in self.tried if self._would_do(index) and self._fit(index)]
         cost = self.view.cost_usd_per_hour
         return min(good, key=lambda each: (cost[each], self._latency_s[each]), default=None)
@@ -148,10 +148,11 @@ class PlanRuns:
 
 
 def spread(pipeline: Pipeline, view: PlanView, rng: np.random.Generator) -> Iterator[int]:
-    """Yield some plans, spread evenly over knobs and layouts.
+    """Yield a sample of plans that is spread evenly over knob values and layouts.
 
-    An additive quasi-random sequence from a random start (Roberts 2018). In d dimensions, its steps
-    are the powers of the root of x^(d + 1) = x + 1. Points without a plan are skipped.
+    The points are an additive quasi-random sequence from a random start (Roberts 2018). In d
+    dimensions, its steps are the powers of the root of x^(d + 1) = x + 1. Points without plan are
+    skipped.
     """
     layouts, which = np.unique(view.layout, return_inverse=True)
     widths = [*(len(knob.choices) for knob in pipeline.knobs), len(layouts)]
@@ -172,7 +173,7 @@ def spread(pipeline: Pipeline, view: PlanView, rng: np.random.Generator) -> Iter
 
 @dataclass(eq=False, repr=False)
 class CherryPick(QueryByQuery):
-    """Try a few plans, each with the largest expected saving, and deploy the cheapest feasible one.
+    """Profile a few plans, by largest expected saving, and deploy the cheapest feasible one.
 
     In the style of CherryPick (Alipourfard et al., NSDI 2017), which chooses cloud machines for a
     recurring analytics job. A few quasi-random plans are profiled for each arriving query. Gaussian
@@ -182,19 +183,19 @@ class CherryPick(QueryByQuery):
         max(0, C_best - C) Pr[L <= L_m] Pr[A >= A_m]
 
     with C the list cost, known beforehand, and C_best that of the cheapest plan tried that meets
-    the SLO and fits. While there is none, only the probability counts. The search stops after
+    the SLO and fits. Without such a plan, only the probability counts. The search stops after
     ``least_runs`` plans once the largest expected saving is at most ``stop_saving`` of C_best.
 
-    ``docs/concepts/baselines.md`` lists what the paper confirms, and the departures from it.
+    ``docs/concepts/baselines.md`` lists which parts the paper confirms and which depart from it.
 
     Args:
         budget_s: planning seconds of each search.
-        samples: items profiled for each plan, 2 or more.
-        starts: quasi-random plans tried first.
-        least_runs: plans tried before the search may stop.
-        stop_saving: share of the best cost; a smaller expected saving stops the search.
-        headroom: the bound planned for, over that of the SLO.
-        pause_s: seconds between two searches for a query without a plan, unless room is freed.
+        samples: number of items on which each plan is profiled, 2 or more.
+        starts: number of quasi-random plans that are tried first.
+        least_runs: the search may stop only after so many plans were tried.
+        stop_saving: the search stops once the expected saving is below this share of the best cost.
+        headroom: the latency that plans must keep to, as a share of the SLO's bound.
+        pause_s: seconds until a query without a plan is searched again; fewer if room is freed.
         starts_seed: seed of the quasi-random starts.
     """
 
@@ -210,7 +211,7 @@ class CherryPick(QueryByQuery):
     starts_seed: int = 0
 
     def find(self, context: PlanningContext, query: Query, orders: Orders) -> Plan | None:
-        """Return the cheapest feasible plan tried that fits, or None."""
+        """Return the cheapest tried plan that is feasible and fits, or None."""
         if not len(context.bulk.view(query)):
             return None
         runs = PlanRuns(context, query, orders, self.samples, self.headroom)
@@ -232,7 +233,7 @@ class CherryPick(QueryByQuery):
         return None if best is None else runs.view.plan(best)
 
     def _enough(self, runs: PlanRuns, saving: float) -> bool:
-        """Return whether the expected saving is too small to go on."""
+        """Return whether the search may stop because the expected saving is too small."""
         best = runs.best()
         if best is None or len(runs.tried) < self.least_runs:
             return False

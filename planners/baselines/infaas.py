@@ -1,4 +1,4 @@
-"""INFaaS-style: the cheapest sufficient variant of each operator, scaled when late."""
+"""INFaaS-style: the cheapest sufficient variant of each operator; late operators are scaled up."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +16,7 @@ from sim import Allocation, Estimate, Plan, PlanningContext, WindowReport
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """A setting of an operator's own knobs, profiled with all other operators at their richest."""
+    """A choice of an operator's own knobs, profiled with all other knobs at their richest."""
 
     operator: int
     values: tuple[KnobValue, ...]
@@ -27,7 +27,7 @@ class Variant:
 
 @dataclass(frozen=True, slots=True)
 class VariantOffer:
-    """A variant on workers that keep up with its load."""
+    """A variant of an operator on enough workers for the query's load."""
 
     variant: Variant
     worker: Worker  # the workers, in all their replicas
@@ -36,7 +36,7 @@ class VariantOffer:
 
 
 def registered(pipeline: Pipeline) -> list[Configuration]:
-    """Return the richest configuration, and those that differ from it in one operator only."""
+    """Return the richest configuration, and all that differ from it in one operator's knobs."""
     richest = pipeline.configurations[0]
     owner = [number for number, operator in enumerate(pipeline.operators) for _ in operator.knobs]
     return [
@@ -49,7 +49,7 @@ def registered(pipeline: Pipeline) -> list[Configuration]:
 def variants(pipeline: Pipeline, profile: Sequence[Estimate]) -> tuple[tuple[Variant, ...], ...]:
     """Return the variants of each operator, the richest first.
 
-    ``profile`` has estimates of registered configurations, that of the richest first.
+    ``profile`` has estimates of the configurations that `registered` returns, the richest first.
     """
     reference, found = profile[0], []
     richest = reference.measurement.configuration
@@ -78,9 +78,9 @@ def offers(
     requests_per_s: float,
     max_utilisation: float,
 ) -> list[VariantOffer]:
-    """Return all variants of one operator on all workers that can keep up with a rate.
+    """Return all pairs of a variant and a type of worker, with enough workers for a request rate.
 
-    ``crews`` has the workers by the configurations that the variants were profiled in.
+    ``crews`` maps each configuration with a profiled variant to the workers that can run it.
     """
     found = []
     for variant in choices:
@@ -109,13 +109,13 @@ def assembled(pipeline: Pipeline, chosen: Sequence[VariantOffer]) -> Plan:
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """An operator's part of a query's SLO."""
+    """The latency and accuracy that one operator must reach for the query to meet its SLO."""
 
     time_s: float  # most time of a request; infinite if there is no bound
     quality: float  # least accuracy over that of the richest configuration
 
     def shortfall(self, offer: VariantOffer) -> tuple[float, float, float, float]:
-        """Return an offer's deficits in accuracy and in time, its price, and its load."""
+        """Return a sort key: an offer's deficit in accuracy and in time, its price, its load."""
         return (
             max(0.0, self.quality - offer.variant.quality),
             max(0.0, offer.time_s - self.time_s),
@@ -126,13 +126,13 @@ class Goal:
 
 @dataclass(frozen=True, slots=True)
 class VariantMarket:
-    """Each operator's part of a query's SLO, and its variants on all workers that can run them."""
+    """Each operator's goal, and its variants on all workers that can run them."""
 
     goals: tuple[Goal, ...]
     offers: tuple[list[VariantOffer], ...]
 
     def on(self, node: str, labour: Labour) -> list[list[VariantOffer]]:
-        """Return each operator's offers on a node that are available now."""
+        """Return, for each operator, the offers on a node whose workers are available now."""
         return [
             [
                 each
@@ -151,7 +151,7 @@ def with_operator(
     allocation: Allocation,
     variant: Variant | None = None,
 ) -> Plan:
-    """Return a plan with another allocation of one operator, and another variant if given."""
+    """Return a copy of a plan with a new allocation, and variant if given, of one operator."""
     values = list(plan.configuration.values)
     if variant is not None:
         values[own_knobs(pipeline, operator)] = variant.values
@@ -165,41 +165,42 @@ def _configuration(pipeline: Pipeline, values: tuple[KnobValue, ...]) -> Configu
 
 
 FASTER = 0.9
-"""Most time of an upgraded operator, over its present time."""
+"""An upgrade must reduce an operator's time to this share of its present time, or less."""
 
 MOST_SPREAD = 10.0
-"""Largest assumed ratio of the quantile of an operator's time to its mean."""
+"""Cap on the assumed ratio of the latency quantile to the mean of an operator's time."""
 
 
 @dataclass(eq=False, repr=False)
 class INFaaS(QueryByQuery):
-    """Give each operator its cheapest variant that meets its share of the SLO; scale late ones.
+    """Give each operator the cheapest variant that meets its share of the SLO; scale late ones up.
 
     In the style of INFaaS (Romero et al., USENIX ATC 2021), which serves single models: users state
-    latency and accuracy, and it picks among profiled variants and hardware, and scales.
+    latency and accuracy, and INFaaS chooses among profiled variants and hardware, and scales them.
 
-    *Ahead*, at the first query of a data set, each operator's variants are profiled with the other
-    operators at their richest. This is planning cost, not response time.
+    *Offline*, at the first query of a data set, each operator's variants are profiled with the
+    other operators at their richest. This adds to planning cost but not to response time.
 
     *At arrival* the SLO is split over operators. Each gets a part of ``headroom`` times the bound
     in proportion to its time in the richest configuration. With m operators that have knobs, each
     may lower accuracy to the m-th root of floor over richest accuracy. Each operator gets the
-    cheapest variant and workers that meet its share; the least busy among equals; else the most
-    accurate, then the fastest. All run on the cheapest node where that fits.
+    cheapest variant and workers that meet its share; among equal prices, those with the lowest
+    load. If none meets it, the most accurate variant is chosen, then the fastest. All operators run
+    on the cheapest node where these choices fit.
 
     *Every* ``replan_every_s``, if a query's last window was late, the operator that most exceeds
-    its share is scaled. It gets one more replica if its requests mostly wait; otherwise the
-    cheapest upgrade that is at least a tenth faster and accurate enough.
+    its share is scaled. If its requests mostly wait, it gets one more replica. Otherwise it gets
+    the cheapest upgrade that is at least a tenth faster and accurate enough.
 
-    ``docs/concepts/baselines.md`` lists what the paper confirms, and the departures from it.
+    ``docs/concepts/baselines.md`` lists which parts the paper confirms and which depart from it.
 
     Args:
         budget_s: planning seconds of each data set's profile.
-        samples: items profiled for each variant.
+        samples: number of items on which each variant is profiled.
         headroom: share of the latency bound that is split; the rest is for network and waiting.
-        replan_every_s: period of the autoscaler.
-        settle_s: how long a plan must have been active at the start of a window for it to count.
-        pause_s: seconds between two searches for a query without a plan, unless room is freed.
+        replan_every_s: seconds between two runs of the autoscaler.
+        settle_s: a window counts only if the plan had been active for so many seconds at its start.
+        pause_s: seconds until a query without a plan is searched again; fewer if room is freed.
     """
 
     budget_s: float = 600.0
@@ -232,7 +233,7 @@ class INFaaS(QueryByQuery):
                 return
 
     def _market(self, context: PlanningContext, query: Query) -> VariantMarket | None:
-        """Return a query's goals and offers; None if the richest variants are not profiled."""
+        """Return a query's goals and offers; None if the richest configuration was not profiled."""
         profile = profile_ahead(
             context, query.dataset, registered(context.world.pipeline), self.samples
         )
@@ -263,7 +264,7 @@ class INFaaS(QueryByQuery):
         )
 
     def find(self, context: PlanningContext, query: Query, orders: Orders) -> Plan | None:
-        """Return each operator's cheapest choices on the node where their sum is least."""
+        """Return the plan of each operator's cheapest offer, on the node of least total price."""
         market = self._market(context, query)
         if market is None:
             return None
@@ -281,7 +282,7 @@ class INFaaS(QueryByQuery):
 
 
 def _possible(context: PlanningContext, query: Query, plan: Plan, orders: Orders) -> bool:
-    """Return whether a plan can be run, keeps to the cost ceiling, and fits."""
+    """Return whether a plan can run, costs no more than the ceiling, and fits."""
     ceiling = query.slo.cost_usd_per_hour
     if ceiling is not None and plan.list_price_usd_per_hour(context.world.cluster) > ceiling:
         return False
@@ -293,9 +294,10 @@ def scaled(
 ) -> Iterator[Plan]:
     """Yield plans that scale the operator that most exceeds its goal, the best first.
 
-    If its requests compute longer than they wait, upgrades come first, by price. One more replica
-    follows. An operator's quantile is its mean times the ratio of quantile to mean of the whole
-    latency. Yields nothing if no operator exceeds its goal; network time is not considered.
+    If that operator's requests compute longer than they wait, upgrades come first, by rising price.
+    The plan in which that operator has one more replica comes last. An operator's quantile is its
+    mean times the ratio of quantile to mean of the whole latency. Nothing is yielded if no operator
+    exceeds its goal. Network time is not considered.
     """
     spread = min(MOST_SPREAD, max(1.0, report.latency_quantile_s / report.latency_mean_s))
     taken_s = [sum(pair) for pair in zip(report.waiting_s, report.compute_s, strict=True)]
@@ -315,7 +317,7 @@ def scaled(
 def _upgrades(
     pipeline: Pipeline, plan: Plan, operator: int, market: VariantMarket, labour: Labour
 ) -> Iterator[Plan]:
-    """Yield the plan with each faster choice for one operator, the cheapest first."""
+    """Yield a copy of the plan for each faster offer of one operator, the cheapest first."""
     values = plan.configuration.values[own_knobs(pipeline, operator)]
     share, node = plan.allocation[operator], plan.placement[operator]
     current = next(

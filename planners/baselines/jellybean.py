@@ -1,6 +1,6 @@
 """JellyBean: the cheapest models that are accurate enough, then the cheapest workers.
 
-Facts from the authors' artifact (github.com/libertyeagle/JellyBean, ``optimizer/``).
+Details follow the authors' artifact (github.com/libertyeagle/JellyBean, ``optimizer/``).
 """
 
 from collections.abc import Sequence
@@ -26,12 +26,13 @@ def select_models(
 ) -> list[Estimate]:
     """Return the cheapest configurations that reach an accuracy, by beam search.
 
-    Operators are settled from the sink upward. A state holds the knob values of the settled
-    operators. Its cost is theirs in its cheapest profiled completion that reaches the floor; states
-    without one are dropped. The ``width`` cheapest states are kept; ties go to the more accurate
-    completion.
+    Knob values are chosen operator by operator, from the last to the first. A state consists of the
+    values chosen so far. Its cost is that of the operators decided so far, in the cheapest profiled
+    configuration that has these values and reaches the floor. States without such a configuration
+    are dropped. The ``width`` cheapest states are kept; at equal cost, those whose configuration is
+    more accurate.
 
-    ``price_usd_per_s`` is the price of one profiled second of each of N operators, shape (N,).
+    ``price_usd_per_s`` is the price of one profiled second of each operator, shape (N,).
     """
     reaching = [each for each in profile if each.accuracy_mean >= floor]
     costs = {id(each): each.measurement.operator_mean_s * price_usd_per_s for each in reaching}
@@ -58,14 +59,15 @@ def assign_workers(
     requests_per_s: float,
     width: int,
 ) -> list[tuple[float, Plan]]:
-    """Return plans of one configuration whose workers keep up with a rate, the cheapest first.
+    """Return plans of one configuration with enough workers for a request rate, the cheapest first.
 
-    Operators are assigned in data-flow order. Each may use the node of the operator before it or a
-    higher one, even where that is on another branch. On each node it gets the cheapest available
-    worker, the fastest among equals, with as many replicas as the rate needs. The ``width``
-    cheapest states are kept after each operator.
+    Operators are assigned in data-flow order. Each may use the node of the operator listed before
+    it or a higher node, even if that operator is on another branch. On each node, an operator gets
+    the cheapest available worker (the fastest at equal prices), with as many replicas as the rate
+    needs. After each operator, the ``width`` cheapest partial assignments are kept.
 
-    Each comes with its list price in dollars per hour; there are none if an operator has no worker.
+    Each plan comes with its list price in dollars per hour. The list is empty if no worker is
+    available for some operator.
     """
     configuration = estimate.measurement.configuration
     nodes = list(context.world.cluster.nodes)
@@ -104,25 +106,25 @@ class JellyBean(QueryByQuery):
     """Choose the cheapest models that reach the accuracy, then the cheapest workers for the rate.
 
     A reconstruction of JellyBean (Wu et al., PVLDB 16(3), 2022), which serves a workflow of models
-    on workers of several tiers at least cost; it has no latency SLO.
+    on workers of several tiers at least cost. It has no latency SLO.
 
-    *Offline*, at the first query of a data set, its configurations are profiled. This is planning
-    cost, not response time.
+    *Offline*, at the first query of a data set, its configurations are profiled. This adds to
+    planning cost but not to response time.
 
-    *At arrival*, model selection keeps the ``width`` cheapest models that reach the accuracy
-    (`select_models`). Worker assignment then finds the cheapest workers for each of them
-    (`assign_workers`). The cheapest plan is deployed, the most accurate among equals. A query is
-    planned again only if it lost its deployment.
+    *At arrival*, model selection keeps the ``width`` cheapest configurations that reach the
+    accuracy (`select_models`). Worker assignment then finds the cheapest workers for each of them
+    (`assign_workers`). The cheapest plan is deployed; among equal costs, the most accurate. A query
+    is planned again only if it lost its deployment.
 
-    ``docs/concepts/baselines.md`` lists what the paper confirms, and the departures from it.
+    ``docs/concepts/baselines.md`` lists which parts the paper confirms and which depart from it.
 
     Args:
-        budget_s: planning seconds of each data set's profile; the authors' has no limit.
-        samples: items profiled for each configuration.
-        width: states kept by both searches.
-        latency_slack: most predicted latency over the SLO's bound; plans that exceed it come last,
-            the least late first. None for no check, as in the authors' planner.
-        pause_s: seconds between two searches for a query without a plan, unless room is freed.
+        budget_s: planning seconds of each data set's profile; the authors' profiling has no limit.
+        samples: number of items on which each configuration is profiled.
+        width: number of states that each of the two searches keeps.
+        latency_slack: plans whose predicted latency exceeds this share of the SLO's bound come
+            last, the least late first. None turns the check off, as in the authors' planner.
+        pause_s: seconds until a query without a plan is searched again; fewer if room is freed.
     """
 
     budget_s: float = 600.0
@@ -132,7 +134,7 @@ class JellyBean(QueryByQuery):
     pause_s: NonNegative = 10.0
 
     def find(self, context: PlanningContext, query: Query, orders: Orders) -> Plan | None:
-        """Return the cheapest plan of all model sets that fits, those that pass the check first."""
+        """Return the cheapest plan that fits, preferring those within ``latency_slack``."""
         profile = profile_ahead(
             context, query.dataset, by_deviation(context.world.pipeline), self.samples
         )
@@ -159,7 +161,7 @@ class JellyBean(QueryByQuery):
     def _models(
         self, context: PlanningContext, query: Query, profile: Sequence[Estimate]
     ) -> list[Estimate]:
-        """Return the model sets to find workers for."""
+        """Return the configurations for which workers are to be found."""
         floor = query.slo.accuracy or 0.0
         prices = [
             _price_usd_per_s(context, operator.kind)
@@ -173,7 +175,7 @@ class JellyBean(QueryByQuery):
 
 
 def _price_usd_per_s(context: PlanningContext, kind: str) -> float:
-    """Return the price of a second of a core, or of a whole GPU, where it is cheapest."""
+    """Return the lowest price, over all nodes, of a second of a core or of a whole GPU."""
     nodes = context.world.cluster.nodes.values()
     if kind == "cpu":
         return min(node.core_price_usd_per_hour for node in nodes) / 3600

@@ -1,8 +1,9 @@
-"""The utility of each option of a query, and sharing a pool by marginal utility.
+"""The utility of each option of a query, and the allocation of a pool by marginal utility.
 
-A ladder is the options of one query: each rung costs more of the pool than the one below and has
-more utility, at falling returns. Level 0 is no service, at no cost. Climbing rungs is equivalent to
-distributing small units of the resource, because nothing changes between two rungs.
+The options of one query form a ladder. Each rung takes more of the pool than the one below and has
+more utility, with diminishing returns. Level 0 is no service, at no cost. Moving queries up rung by
+rung is equivalent to distributing small units of the resource, because utility does not change
+between two rungs.
 """
 
 from collections import defaultdict
@@ -31,7 +32,7 @@ class QueryOption:
 
     @property
     def dominant_share(self) -> float:
-        """Largest share that it takes of any resource."""
+        """The largest of the option's shares of the pool's resources."""
         shares: dict[int, float] = {}
         for use in self.uses:
             shares[use.resource] = shares.get(use.resource, 0.0) + use.slots * use.share
@@ -39,15 +40,15 @@ class QueryOption:
 
     @property
     def rank(self) -> tuple[float, float]:
-        """Order of preference: more utility, then a smaller share."""
+        """Sort key of preference: more utility first, then a smaller dominant share."""
         return self.utility, -self.dominant_share
 
 
 class ResourcePool:
-    """The joint resources of options, in whole slots.
+    """The resources that a set of options takes together; slots that they share are rounded up.
 
     Attributes:
-        taken: share of each resource that is taken.
+        taken: the share of each resource that the options take.
     """
 
     def __init__(self) -> None:
@@ -55,7 +56,7 @@ class ResourcePool:
         self._slots: defaultdict[Hashable, float] = defaultdict(float)
 
     def add(self, option: QueryOption, sign: int = 1) -> None:
-        """Add an option, or remove it with a sign of -1."""
+        """Add an option; a ``sign`` of -1 removes it."""
         for use in option.uses:
             before = self._slots[use.kind]
             after = self._slots[use.kind] = before + sign * use.slots
@@ -65,15 +66,15 @@ class ResourcePool:
 
     @property
     def full(self) -> bool:
-        """Whether some resource is exceeded."""
+        """Whether the options take more of some resource than exists."""
         return any(share > 1 + SLACK for share in self.taken.values())
 
 
 def concave_ladder(options: Sequence[QueryOption]) -> tuple[QueryOption, ...]:
-    """Return a query's options on the upper concave hull over the dominant share.
+    """Return the options on the upper concave hull of utility as a function of the dominant share.
 
     Returns:
-        Rungs of rising share and utility, and of falling utility per share.
+        Options of rising share and utility; each adds less utility per share than the one before.
     """
     hull: list[tuple[float, float, QueryOption | None]] = [(0.0, 0.0, None)]
     for option in sorted(options, key=lambda each: (each.dominant_share, -each.utility)):
@@ -96,18 +97,18 @@ def _convex(
 
 
 def allocate(ladders: Sequence[Sequence[QueryOption]], objective: Objective) -> list[int]:
-    """Return how many rungs each query climbs: one at a time while the pool suffices.
+    """Return each query's level, after raising queries rung by rung while resources last.
 
-    ``"max_sum"`` prefers the query with the most utility per dominant share, ``"max_min"`` the one
-    of lowest utility. A rung that does not fit is skipped for a higher one, which may use slots
-    that others opened; if none fits, the query stops. The result is optimal if all rungs take
-    the same, and almost optimal otherwise. Ties go to the earlier query.
+    ``"max_sum"`` raises the query that gains most utility per dominant share, ``"max_min"`` the
+    query of lowest utility; the earlier of equals. If a rung does not fit, the next higher ones are
+    tried, since they may use slots that other queries opened. If none fits, the query stays at its
+    level. The result is optimal if all rungs take the same amount, and almost optimal otherwise.
     """
     levels = [0] * len(ladders)
     pool = ResourcePool()
 
     def priority(query: int) -> float:
-        """Return the rank of a query's next rung, the lowest first."""
+        """Return the sort key of a query's next rung; the query with the lowest key rises first."""
         ladder, level = ladders[query], levels[query]
         utility = ladder[level - 1].utility if level else 0.0
         if objective == "max_min":
@@ -159,10 +160,10 @@ class Valuation:
         self._plans: dict[tuple[str, int, str, float], tuple[Plan, tuple[Use, ...]] | None] = {}
 
     def wish(self, query: Query, migrate_gain: float) -> QueryOption | None:
-        """Return a query's option of most utility if it were alone, the smallest among equals.
+        """Return the option of most utility for a query that is alone; the smallest of equals.
 
-        A running query keeps its plan unless it can gain more than ``migrate_gain``. A query away
-        from the node returns if it loses nothing.
+        A running query keeps its plan unless it can gain more than ``migrate_gain``. A query on
+        another node returns to this one unless that lowers its utility.
         """
         offered = self._offered(query)
         current = self.current(query)
@@ -185,7 +186,7 @@ class Valuation:
         return wish
 
     def away(self, query: Query) -> bool:
-        """Return whether a query's plan runs on another node and so takes nothing of this one."""
+        """Return whether a query's plan runs on another node, so that it uses nothing here."""
         plan = self.context.plan_of(query)
         return plan is not None and any(place != self.node for place in plan.placement)
 
@@ -215,7 +216,7 @@ class Valuation:
         return self._current[query.id]
 
     def _offered(self, query: Query) -> tuple[Estimate, ...]:
-        """Return the configurations that reach a query's floor, or else the most accurate one."""
+        """Return the configurations that reach the accuracy floor, or else the most accurate."""
         profile, floor = self.profiles[query.dataset], query.slo.accuracy
         if floor is None:
             return profile
@@ -231,7 +232,7 @@ class Valuation:
     def _plan_on(
         self, query: Query, estimate: Estimate, partition: Partition
     ) -> tuple[Plan, tuple[Use, ...]] | None:
-        """Return the plan on a partition and what it takes, or None if it cannot run there."""
+        """Return the plan on a partition and its use of the node; None if it cannot run."""
         configuration = estimate.measurement.configuration
         key = query.dataset, configuration.index, partition.profile, query.requests_per_s
         if key not in self._plans:
@@ -239,7 +240,7 @@ class Valuation:
         return self._plans[key]
 
     def _options_of(self, query: Query, estimate: Estimate) -> list[QueryOption]:
-        """Return one configuration's options, on rising partitions until it is in time."""
+        """Return a configuration's options on growing partitions, up to the first in time."""
         key = query.id, estimate.measurement.configuration.index
         if key not in self._options:
             self._options[key] = list(self._climb_partitions(query, estimate))
@@ -264,7 +265,7 @@ class Valuation:
     def _value(
         self, query: Query, plan: Plan, estimate: Estimate, uses: tuple[Use, ...]
     ) -> tuple[QueryOption, float]:
-        """Return an option and by how many seconds it is late."""
+        """Return a plan as an option, and by how many seconds its latency exceeds the bound."""
         predicted_s = self.context.predict(query, plan, estimate).latency_quantile_s
         bound_s = inf if query.slo.latency_s is None else self.headroom * query.slo.latency_s
         late_s = inf
@@ -273,12 +274,12 @@ class Valuation:
         return QueryOption(plan, uses, self._utility(query, estimate, late_s)), late_s
 
     def _utility(self, query: Query, estimate: Estimate, late_s: float) -> float:
-        """Return U. Quality below the floor lowers it."""
+        """Return the utility U of an estimate. Accuracy below the floor lowers U."""
         above = estimate.accuracy_mean - (query.slo.accuracy or 0.0)
         return self.u_base + self.alpha_quality * above - self.alpha_lag * late_s
 
     def _lag_ratio(self, query: Query) -> float:
-        """Return observed over predicted latency if the last window was late, else 1."""
+        """Return the ratio of observed to predicted latency if the last window was late, else 1."""
         if query.id not in self._lag_ratios:
             plan, last = self.context.plan_of(query), late_window(self.context, query)
             estimate = None if plan is None else self._believed(query, plan)

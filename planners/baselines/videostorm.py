@@ -1,4 +1,4 @@
-"""VideoStorm: profile ahead, then share the cloud by utility, every second."""
+"""VideoStorm: profile offline; then divide the cloud among queries by utility, every second."""
 
 from collections.abc import Hashable
 from dataclasses import dataclass, replace
@@ -26,15 +26,15 @@ Targets = dict[int, QueryOption]
 
 @dataclass(eq=False, repr=False)
 class VideoStorm(InRange, Planner):
-    """Profile each data set ahead; then, every second, give queries shares by utility.
+    """Profile each data set offline; then, every second, divide a node among queries by utility.
 
     A reconstruction of VideoStorm (Zhang et al., NSDI 2017), a scheduler of video analytics in one
     cloud cluster.
 
     *Offline*, at the first query of a data set: greedy hill climbing over one-knob moves from
     random starts on X(c) = Q(c) - beta D(c), with Q the accuracy and D the demand in seconds of
-    compute per request. The Pareto set of what was profiled is kept. This is planning cost, not
-    response time.
+    compute per request. The Pareto set of the profiled configurations is kept. This adds to
+    planning cost but not to response time.
 
     *Online*, every ``replan_every_s``, queries share the highest node that can serve them all, by
     max-sum or max-min over the utilities
@@ -43,23 +43,24 @@ class VideoStorm(InRange, Planner):
 
     where Q_M and L_M are accuracy and latency of the SLO and L is ``context.predict``'s latency
     under the present load. A query that is not served has U = 0. Then waiting queries are placed,
-    and running ones migrate if they gain enough.
+    and running queries migrate if they gain enough utility.
 
-    ``docs/concepts/baselines.md`` lists what the paper confirms, and the departures from it.
+    ``docs/concepts/baselines.md`` lists which parts the paper confirms and which depart from it.
 
     Args:
-        objective: ``"max_sum"`` or ``"max_min"``; they differ only when the node is short.
+        objective: ``"max_sum"`` or ``"max_min"``; they differ only if the node is too small for
+            all.
         budget_s: planning seconds of each data set's profile, and of each query's search.
-        samples: items profiled for each configuration.
-        beta: accuracy that one second of demand must bring.
-        starts: random configurations of which the best begins a climb.
+        samples: number of items on which each configuration is profiled.
+        beta: least gain in accuracy that justifies one more second of demand.
+        starts: a climb begins at the best of so many random configurations.
         u_base: utility of a query that just meets its goals.
         alpha_quality: utility of accuracy beyond the floor.
         alpha_lag: utility lost with each second beyond the bound.
         headroom: the bound planned for, over that of the SLO.
-        migrate_gain: least gain in utility for which a running query migrates.
-        replan_every_s: period of the scheduler.
-        starts_seed: seed of the climb's starts and orders, whatever the seed of the run.
+        migrate_gain: a running query migrates only if its utility rises by at least this much.
+        replan_every_s: seconds between two runs of the scheduler.
+        starts_seed: seed of the climbs' random starts and orders, independent of the run's seed.
     """
 
     objective: Objective = "max_sum"
@@ -81,7 +82,7 @@ class VideoStorm(InRange, Planner):
         super().__post_init__()
 
     def plan(self, context: PlanningContext) -> None:
-        """Share the node again if anything has changed since the last time."""
+        """Divide the node again if anything relevant has changed since the last time."""
         node = home_node(context)
         if node is None or context.trigger != "tick":
             return  # The scheduler is periodic: a new query waits for its next round.
@@ -109,7 +110,7 @@ class VideoStorm(InRange, Planner):
             self._upgrade(value, targets, orders)
 
     def profile_of(self, context: PlanningContext, dataset: str) -> tuple[Estimate, ...]:
-        """Return a data set's Pareto set, by rising demand; it is made at the first call."""
+        """Return a data set's Pareto set by rising demand; the first call profiles for it."""
         key = "videostorm profile", dataset
         known: tuple[Estimate, ...] | None = context.recall(key)
         if known is None:
@@ -121,7 +122,7 @@ class VideoStorm(InRange, Planner):
         return known
 
     def _targets(self, value: Valuation) -> Targets:
-        """Allocate the node: return each query's target option, if any."""
+        """Divide the node among queries; return the target option of each query that gets one."""
         context = value.context
         queries = (*context.running, *context.waiting)
         wishes = {query.id: value.wish(query, self.migrate_gain) for query in queries}
@@ -154,7 +155,7 @@ class VideoStorm(InRange, Planner):
     def _place_waiting(
         self, value: Valuation, targets: Targets, orders: Orders
     ) -> list[QueryOption]:
-        """Place waiting queries that have a target; return the targets of those that found none."""
+        """Place waiting queries that have a target; return the targets that found no room."""
         starved: list[QueryOption] = []
         for query in value.context.waiting:
             target = targets.get(query.id)
@@ -176,7 +177,7 @@ class VideoStorm(InRange, Planner):
         return next((each for each in options if orders.fits(query, each.plan)), None)
 
     def _upgrade(self, value: Valuation, targets: Targets, orders: Orders) -> None:
-        """Move running queries to their targets where that gains enough."""
+        """Move running queries to their targets if that gains enough utility."""
         for query in value.context.running:
             target, current = targets.get(query.id), value.current(query)
             if target is None or current is None or target.plan == current.plan:
@@ -189,7 +190,7 @@ class VideoStorm(InRange, Planner):
                 orders.deploy(query, target.plan)
 
     def _cut_back(self, value: Valuation, targets: Targets, orders: Orders, utility: float) -> None:
-        """Reduce running queries to their targets to make room for a starved query."""
+        """Move running queries to smaller targets, to make room for a query without a plan."""
         for query in value.context.running:
             target, current = targets.get(query.id), value.current(query)
             if current is None or query.id in value.context.world.loading or value.away(query):
@@ -205,7 +206,7 @@ class VideoStorm(InRange, Planner):
 
 
 def _fingerprint(context: PlanningContext, node: str) -> Hashable:
-    """Return a key that changes whenever the node must be shared again."""
+    """Return a key that changes whenever the node must be divided again."""
     waiting = tuple(query.id for query in context.waiting)
     running = []
     for query in context.running:

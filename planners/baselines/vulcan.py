@@ -1,4 +1,4 @@
-"""Vulcan: Bayesian optimisation of one utility, placement by placement, and its monitoring."""
+"""Vulcan: search each placement for the plan of most utility, then monitor that utility."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,45 +30,47 @@ class Chosen:
 
 @dataclass(eq=False, repr=False)
 class Vulcan(InRange, Planner):
-    """Find each query's plan of most utility, one query after the other; replan if it falls.
+    """Find each query's plan of most utility, one query at a time; replan if its utility falls.
 
     A reconstruction of Vulcan (Zhang et al., NSDI 2024), which chooses placement and configuration
-    of one live ML query, from public summaries and from the Compass authors' baseline.
+    of one live ML query. Sources are public summaries and the Compass authors' baseline.
 
-    *At arrival*, random configurations are profiled. Then layouts (a placement with a GPU profile
-    for each operator, in place of the authors' placement) are searched in turn, those that stay
-    longest on the device first. In a layout, a Gaussian process (Matern 5/2) over configurations
-    models the utility U of `planners.baselines.vulcan_search.Utility`; the configuration of largest
-    mean + kappa standard deviations is profiled next. A layout is left after ``prune_after``
-    configurations with U < 0, or after more than ``patience`` below its best U. All profiles serve
-    all layouts. The first plan that meets the SLO and fits is deployed; the search goes on at the
-    next tick with the remaining budget. In the end the query gets the plan of highest U that meets
-    the SLO and fits.
+    *At arrival*, random configurations are profiled. Then layouts are searched one after the other,
+    beginning with those that keep most operators on the device. A layout is a placement with a GPU
+    profile for each operator; the authors search placements. In a layout, a Gaussian process
+    (Matern 5/2) over configurations models the utility U of
+    `planners.baselines.vulcan_search.Utility`; the configuration of largest mean + kappa standard
+    deviations is profiled next. The search of a layout ends after ``prune_after`` configurations
+    with U < 0, or after more than ``patience`` with less than its best U. A configuration profiled
+    for one layout is known in all layouts. The first plan that meets the SLO and fits is deployed.
+    The search continues at the next tick with the remaining budget. At its end, the query gets the
+    plan of highest U that meets the SLO and fits.
 
-    *While it runs*, its utility is watched, with the observed latency quantile as L. Below 0, or
-    after a loss of ``drop``, the query is searched again on new data. Configurations known before
-    come first, and latencies of its placement are multiplied by observed over predicted, at most
-    ten. A query whose record a planner crash deleted is searched again on the same data.
+    *While it runs*, its utility is watched, with the observed latency quantile as L. If it falls
+    below 0, or by the share ``drop``, the search for the query starts again on new data. It
+    profiles the configurations known before first, and multiplies predicted latencies of the
+    query's placement by the ratio of observed to predicted latency, at most ten. If a planner crash
+    deleted a query's record, its search is repeated on the same data.
 
-    ``docs/concepts/baselines.md`` lists what the paper confirms, and the departures from it.
+    ``docs/concepts/baselines.md`` lists which parts the paper confirms and which depart from it.
 
     Args:
-        budget_s: planning seconds of each search, the part after an early deployment included.
-        samples: items profiled for each configuration.
-        initial: random configurations that each layout's model starts from, reused ones included.
-        kappa: standard deviations above the mean in the acquisition.
+        budget_s: planning seconds of each search, including the part after an early deployment.
+        samples: number of items on which each configuration is profiled.
+        initial: random configurations that each layout's model starts from, including reused ones.
+        kappa: number of standard deviations above the mean in the acquisition function.
         gamma: weight of accuracy against latency, from 0 to 1.
-        alpha_accuracy: worth of accuracy, which is at most 1.
-        alpha_latency: worth of a second.
-        gpu_floor_s: least GPU seconds that a request counts with.
-        prune_after: known configurations of negative utility after which a layout is left.
-        patience: configurations below the best that a layout may try before it is left.
-        headroom: the bound planned for, over that of the SLO.
-        drop: share of its believed utility that a running query may lose before it is replanned.
+        alpha_accuracy: utility of one unit of accuracy above the floor.
+        alpha_latency: utility of each second below the latency bound.
+        gpu_floor_s: GPU seconds per request are counted as at least this.
+        prune_after: the search of a layout ends once so many configurations have negative utility.
+        patience: configurations below a layout's best utility that its search may profile.
+        headroom: the latency that plans must keep to, as a share of the SLO's bound.
+        drop: a running query is replanned once it has lost this share of its estimated utility.
         pause_s: seconds between two searches for a query without a plan.
-        deploy_early: whether to deploy the first feasible plan, and the best later on. If not,
-            nothing serves before the search ends.
-        replan_every_s: period at which searches continue and utilities are checked.
+        deploy_early: whether to deploy the first feasible plan at once, and the best one after the
+            search. If not, the query is not served before its search ends.
+        replan_every_s: seconds between ticks, at which searches continue and utilities are checked.
         initial_seed: seed of the random configurations.
     """
 
@@ -114,7 +116,7 @@ class Vulcan(InRange, Planner):
                     self._go_on(context, query, orders)
 
     def _serve(self, context: PlanningContext, query: Query, orders: Orders) -> None:
-        """Search for a waiting query; nothing is profiled if a feasible plan is known."""
+        """Search for a waiting query, or deploy a known feasible plan without more profiling."""
         search = self._search(context, query, Trials(context, query, self.samples), orders)
         chosen = self._choose(context, query, search)
         if chosen is None and self._explorable(context, query):
@@ -123,7 +125,7 @@ class Vulcan(InRange, Planner):
         self._order(context, query, chosen, orders)
 
     def _explorable(self, context: PlanningContext, query: Query) -> bool:
-        """Return whether a waiting query may be searched further; if so, record the time."""
+        """Return whether more may be profiled for a waiting query now; if so, record the time."""
         key = "vulcan explored", query.id
         last_s: float | None = context.recall(key)
         if last_s is not None and context.now_s < last_s + self.pause_s:
@@ -132,7 +134,7 @@ class Vulcan(InRange, Planner):
         return True
 
     def _go_on(self, context: PlanningContext, query: Query, orders: Orders) -> None:
-        """Continue the search of a query that already has its first plan."""
+        """Continue the search for a query that already has its first plan."""
         progress: VulcanProgress | None = context.recall(("vulcan progress", query.id))
         if progress is not None:
             trials = Trials(context, query, self.samples)
@@ -147,7 +149,7 @@ class Vulcan(InRange, Planner):
             self._search_on(context, query, trials, orders, (plan.configuration.index,))
 
     def _renew(self, context: PlanningContext, query: Query, plan: Plan, orders: Orders) -> None:
-        """Search again for a running query on new data, the known configurations first."""
+        """Search again for a running query on new data, starting with the known configurations."""
         trials = Trials(context, query, self.samples)
         current, former = plan.configuration.index, tuple(trials.known)
         if current in former:
@@ -164,7 +166,7 @@ class Vulcan(InRange, Planner):
         first: Sequence[int] = (),
         start: VulcanProgress = START,
     ) -> None:
-        """Search to the end, and deploy the best plan."""
+        """Search until the budget is spent or all is searched, and deploy the best plan."""
         search = self._search(context, query, trials, orders)
         self._explore(context, query, search, first, start)
         self._order(context, query, self._choose(context, query, search), orders)
@@ -178,7 +180,7 @@ class Vulcan(InRange, Planner):
         start: VulcanProgress = START,
         enough: bool = False,
     ) -> None:
-        """Search, and remember where to continue."""
+        """Search, and remember at which point a later call continues."""
 
         def serves(configuration: int) -> bool:
             return self._choose(context, query, search, (configuration,)) is not None
@@ -201,7 +203,7 @@ class Vulcan(InRange, Planner):
         search: PlacementSearch,
         configurations: Sequence[int] | None = None,
     ) -> Chosen | None:
-        """Return the best plan of known configurations that meets the SLO and fits, or None."""
+        """Return the feasible, fitting plan of most utility among known configurations, or None."""
         scored = search.evaluated(configurations)
         would_do = np.flatnonzero(search.feasible(scored))
         current = context.plan_of(query)
@@ -215,7 +217,7 @@ class Vulcan(InRange, Planner):
     def _order(
         self, context: PlanningContext, query: Query, chosen: Chosen | None, orders: Orders
     ) -> None:
-        """Deploy the chosen plan unless it serves already; without one, give up for now."""
+        """Deploy the chosen plan unless it is active already; record a failed search if None."""
         if chosen is None:
             give_up(context, query)
             return
@@ -224,7 +226,7 @@ class Vulcan(InRange, Planner):
             orders.deploy(query, chosen.plan)
 
     def _fallen(self, context: PlanningContext, query: Query) -> bool:
-        """Return whether a running query's utility fell so far that it is searched again."""
+        """Return whether a running query's utility fell so far that it must be replanned."""
         chosen: Chosen | None = context.recall(("vulcan chosen", query.id))
         if chosen is None or not self._new_window(context, query):
             return False
@@ -236,14 +238,14 @@ class Vulcan(InRange, Planner):
         return bool(observed[0] < max(0.0, (1 - self.drop) * chosen.utility))
 
     def _note_slowdown(self, context: PlanningContext, query: Query, plan: Plan) -> None:
-        """Remember how much slower the last window was than predicted, by placement."""
+        """Remember the ratio of observed to predicted latency for the plan's placement."""
         predicted, last = context.predict(query, plan), context.telemetry(query)[-1]
         slowdowns = dict(context.recall(("vulcan slowdowns", query.id)) or {})
         slowdowns[plan.placement] = slowdown(predicted, last)
         context.remember(("vulcan slowdowns", query.id), slowdowns, query)
 
     def _new_window(self, context: PlanningContext, query: Query) -> bool:
-        """Return whether there is a new window that the active plan served whole."""
+        """Return whether a new window has ended in which the active plan served all the time."""
         last = whole_window(context, query)
         if last is None:
             return False

@@ -1,4 +1,4 @@
-"""Vulcan's search for one query: Bayesian optimisation of its utility, placement by placement."""
+"""Vulcan's search for one query: Bayesian optimisation of utility in one placement at a time."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,13 +16,13 @@ from scenarios.slo import SLO
 from sim import Plan, PlanningContext, PlanView
 
 MOST_BOUNDS = 10.0
-"""Largest latency over the bound; caps overload at a finite utility."""
+"""Cap on the ratio of latency to its bound, so that overloaded plans have a finite utility."""
 
 LOOKED_AT = 3
-"""Numbers of known and of other plans of a layout that are checked for room."""
+"""To see whether a layout has room, so many known configurations and so many others are checked."""
 
 MOST_REFUSED = 10
-"""Number of consecutive plans of a layout without room after which the layout is left."""
+"""The search of a layout ends after this many consecutive plans that do not fit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +31,9 @@ class Utility:
 
         P = gamma alpha_accuracy (A - A_m) + (1 - gamma) alpha_latency (L_m - L)
 
-    with A_m and L_m the accuracy and latency (seconds) of the SLO; a missing part adds nothing. R
-    is GPU time per request (`gpu_time_s`), or the floor ``gpu_floor_s`` if that is more. For the
-    other parameters see `planners.baselines.vulcan.Vulcan`.
+    with A_m and L_m the accuracy and latency (seconds) of the SLO; a part that the SLO lacks adds
+    nothing. R is GPU time per request (`gpu_time_s`), but at least ``gpu_floor_s``. For the other
+    parameters see `planners.baselines.vulcan.Vulcan`.
     """
 
     gamma: float
@@ -54,7 +54,7 @@ class Utility:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """The search's parameters; see `planners.baselines.vulcan.Vulcan`."""
+    """Parameters of the search, described in `planners.baselines.vulcan.Vulcan`."""
 
     initial: int
     kappa: float
@@ -65,7 +65,7 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class VulcanProgress:
-    """The progress of a search."""
+    """The point at which a search stopped."""
 
     layout: int = 0  # the layout that is being searched, or is next
     worse: int = 0  # configurations below the best of that layout that were tried in it
@@ -76,7 +76,7 @@ START = VulcanProgress()
 
 
 class End(Enum):
-    """Why a layout's search ended: it is complete, the budget is spent, or to deploy early."""
+    """Why a layout's search ended: nothing was left, the budget was spent, or ``enough`` held."""
 
     LAYOUT = auto()
     BUDGET = auto()
@@ -85,7 +85,7 @@ class End(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """K evaluated plans and their believed values, each of shape (K,)."""
+    """K evaluated plans and their estimated values, each of shape (K,)."""
 
     plans: Ints
     accuracy: Floats
@@ -96,9 +96,9 @@ class Scored:
 
 @dataclass(eq=False)
 class PlacementSearch:
-    """The search for one query in one call; L layouts, C configurations.
+    """The search for one query in one call, over L layouts and C configurations.
 
-    Layouts are in the order of `sim.PlanView`: those that stay longest on the device first.
+    Layouts are in the order of `sim.PlanView`: those with most operators on the device come first.
     """
 
     context: PlanningContext
@@ -128,15 +128,15 @@ class PlacementSearch:
         start: VulcanProgress = START,
         enough: Callable[[int], bool] | None = None,
     ) -> VulcanProgress | None:
-        """Profile configurations, layout after layout, until none is left or the budget is spent.
+        """Profile configurations, layout by layout, until none is left or the budget is spent.
 
         Args:
             first: configurations to begin with, before random ones.
-            start: where an earlier search for the query stopped.
-            enough: returns whether to pause, given a configuration just profiled.
+            start: the point at which an earlier search for the query stopped.
+            enough: called with each configuration just profiled; if true, the search pauses.
 
         Returns:
-            Where it paused; None if it is complete.
+            The point at which the search paused; None if it is complete.
         """
         begun_s = self.context.remaining(self.query)
         self._until_s = start.spent_s
@@ -154,7 +154,7 @@ class PlacementSearch:
         return None
 
     def evaluated(self, configurations: Sequence[int] | None = None) -> Scored:
-        """Return profiled configurations, all by default, in every layout that runs them."""
+        """Score profiled configurations (by default all) in every layout that can run them."""
         chosen = self.trials.known if configurations is None else list(configurations)
         plans = self._plans[:, chosen].ravel()
         return self._score(plans[plans >= 0])
@@ -172,14 +172,15 @@ class PlacementSearch:
         return meets
 
     def fits(self, plan: Plan) -> bool:
-        """Return whether the cluster can deploy a plan once all orders are carried out."""
+        """Return whether a plan fits in addition to all plans ordered so far."""
         return self.orders.fits(self.query, plan)
 
     def _explore_layout(self, runs: Ints, worse: int) -> tuple[End, int]:
-        """Search one layout; return why it was left, and how many were below its best.
+        """Search one layout; return why the search ended, and the new value of ``worse``.
 
-        ``runs`` has the layout's plan with each configuration, shape (C,), or -1; ``worse`` is the
-        count below its best in an earlier search. All known configurations count towards pruning.
+        ``runs`` has the index of the layout's plan with each configuration, or -1, shape (C,).
+        ``worse`` counts the configurations profiled so far whose utility was below the layout's
+        best. All known configurations of negative utility count towards ``prune_after``.
         """
         if (ended := self._start(runs)) is not None:
             return ended, worse
@@ -212,7 +213,7 @@ class PlacementSearch:
         return End.LAYOUT, worse
 
     def _propose(self, model: GaussianProcess, runs: Ints, left: Bools) -> int | None:
-        """Return the configuration of largest upper bound that has room; close those without."""
+        """Return the fitting configuration of largest upper bound; exclude those without room."""
         self.context.charge(self.query, "search_step")
         mean, deviation = model.predict()
         bound = (mean + self.rules.kappa * deviation)[:, 0]
@@ -226,7 +227,7 @@ class PlacementSearch:
         return None
 
     def _start(self, runs: Ints) -> End | None:
-        """Profile random configurations until the layout has enough known ones."""
+        """Profile random configurations until the layout has ``initial`` known ones."""
         known = sum(runs[each] >= 0 for each in self.trials.known)
         for index in self._draws:
             if known >= self.rules.initial:
@@ -240,7 +241,7 @@ class PlacementSearch:
         return None
 
     def _has_room(self, runs: Ints) -> bool:
-        """Check whether some plan of a layout fits; a step of the model costs far more."""
+        """Return whether one of a few plans of a layout fits; this is cheaper than a model step."""
         looked_at = [*self.trials.known[-LOOKED_AT:], *self._draws[:LOOKED_AT]]
         plans = (self.view.plan(int(runs[each])) for each in looked_at if runs[each] >= 0)
         return any(map(self.fits, plans))
@@ -268,7 +269,7 @@ class PlacementSearch:
 
 
 def gpu_slices(context: PlanningContext, view: PlanView) -> Floats:
-    """Return each station kind's share of a whole GPU, by price; 0 for cores and, last, devices."""
+    """Return each station kind's share of a GPU's price; 0 for cores and for the device (last)."""
     shares = []
     for kind in view.stations:
         node = context.world.cluster.nodes[kind.node]
@@ -281,9 +282,10 @@ def gpu_slices(context: PlanningContext, view: PlanView) -> Floats:
 
 
 def gpu_time_s(view: PlanView, plans: Ints, slices: Floats, operator_time_s: Floats) -> Floats:
-    """Return GPU seconds per request of K plans, weighted by share of the GPU; devices count 0.
+    """Return K plans' GPU seconds per request, each weighted by the station's share of the GPU.
 
-    ``operator_time_s`` is on profiling hardware, shape (K, N); for ``slices`` see `gpu_slices`.
+    Time on devices counts 0. ``operator_time_s`` is measured on profiling hardware, shape (K, N);
+    ``slices`` is the result of `gpu_slices`.
     """
     busy_s = operator_time_s * view.capacity_factors[plans]
     return np.asarray((busy_s * slices[view.station[plans]]).sum(axis=1))

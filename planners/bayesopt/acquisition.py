@@ -1,4 +1,4 @@
-"""Acquisition functions; all arguments are arrays that broadcast against each other."""
+"""Acquisition functions; all arguments are numbers or arrays that broadcast against each other."""
 
 import numpy as np
 import scipy  # submodules load at first use
@@ -8,11 +8,12 @@ from scenarios.numerics import Floats
 
 
 def probability_below(bound: ArrayLike | None, mean: ArrayLike, sd: ArrayLike) -> Floats:
-    """Return the probability that a normal value is at most a bound.
+    """Return the probability that a normally distributed value is at most a bound.
 
-    For a log-normal value pass the logarithms of bound and median, and the log's deviation.
+    For a log-normal value, pass the logarithms of its bound and median, and the standard deviation
+    of its logarithm.
 
-    None is no bound; at an ``sd`` of 0 the value is its mean.
+    A ``bound`` of None means no bound. At an ``sd`` of 0, the value equals its mean.
     """
     if bound is None:
         return np.ones(np.broadcast_shapes(np.shape(mean), np.shape(sd)))
@@ -20,7 +21,10 @@ def probability_below(bound: ArrayLike | None, mean: ArrayLike, sd: ArrayLike) -
 
 
 def probability_above(bound: ArrayLike | None, mean: ArrayLike, sd: ArrayLike) -> Floats:
-    """Return the probability that a normal value is at least a bound; see `probability_below`."""
+    """Return the probability that a normally distributed value is at least a bound.
+
+    See `probability_below`.
+    """
     if bound is None:
         return np.ones(np.broadcast_shapes(np.shape(mean), np.shape(sd)))
     return _normal_cdf(np.subtract(mean, bound), np.asarray(sd, dtype=np.float64))
@@ -31,14 +35,14 @@ def feasible_saving(
 ) -> Floats:
     """Return the feasibility-weighted saving, ``(reference - cost) Pr[accurate] Pr[fast]``.
 
-    The acquisition of Compass's prototype: constrained Bayesian optimisation (Gardner et al. 2014)
-    with a linear saving in place of the expected improvement, as costs are known.
+    The acquisition function of Compass's prototype: constrained Bayesian optimisation (Gardner et
+    al. 2014) with a linear saving in place of the expected improvement, as costs are known.
 
     Args:
         reference: cost of the best feasible plan so far; more costly candidates save 0.
         cost: cost of each candidate, in the same unit.
         accurate: probability of meeting the accuracy part of the SLO.
-        fast: probability of meeting its latency part.
+        fast: probability of meeting the latency part of the SLO.
     """
     saving = np.maximum(np.subtract(reference, cost), 0.0)
     return np.asarray(saving * np.asarray(accurate) * np.asarray(fast), dtype=np.float64)
@@ -47,7 +51,7 @@ def feasible_saving(
 def expected_improvement(
     best: float | None, mean: ArrayLike, sd: ArrayLike, feasible: ArrayLike = 1.0
 ) -> Floats:
-    """Return the expected decrease below the best value so far, times feasibility.
+    """Return the expected decrease below the best value so far, times the probability ``feasible``.
 
     Constrained expected improvement for minimisation (Gardner et al. 2014, eq. 6), as CherryPick
     uses it (Alipourfard et al. 2017, section 3.3).
@@ -65,7 +69,7 @@ def expected_improvement(
 
 
 def _normal_cdf(gap: Floats, sd: Floats) -> Floats:
-    """Return the normal distribution function at gap / sd, and a step from 0 on where sd is 0."""
+    """Return the normal distribution function at ``gap / sd``; where ``sd`` is 0, a step at 0."""
     certain = sd <= 0
     if not np.count_nonzero(certain):
         return np.asarray(scipy.special.ndtr(gap / sd))

@@ -1,12 +1,13 @@
-"""The Cholesky factor of the covariance of a few observations, and predictions at all points.
+"""The Cholesky factor of the covariance of a few observations, and predictions from it.
 
 The covariance is a constant plus a Matern 5/2 kernel (Rasmussen and Williams 2006, eq. 4.17),
 
     c + s^2 (1 + r + r^2 / 3) exp(-r),    r^2 = 5 |x - x'|^2
 
-With L the factor and V = inv(L) K(observed, all C points), the column of V of a new observation is
-the new row of L, so one more observation costs O(n C) without a solve. Compiled loops avoid the
-overhead of library calls, which dominates for few observations.
+Let L be the factor, and V = inv(L) K(observed, all C points). For a new observation, the column of
+V at its point gives the new row of L. So one more observation costs O(n C), and no system of
+equations has to be solved. For few observations, the overhead of library calls dominates, so
+compiled loops are used.
 """
 
 from math import exp, sqrt
@@ -18,15 +19,16 @@ from scenarios.compiled import compiled
 from scenarios.numerics import Floats, Ints
 
 FEW = 100_000
-"""Multiplications, of n rows by m new ones at C points, up to which several rows are added in
-compiled loops, as one always is; beyond it, a library does so."""
+"""Largest n m C for which m > 1 new rows are added to n rows by compiled loops; larger products use
+a library. A single row is always added by a compiled loop.
+"""
 
 
 class Factor:
     """The Cholesky factor L of n observations, and V = inv(L) K(observed, all).
 
     Args:
-        points: all points, over their length scales, shape (C, D).
+        points: all points, divided by their length scales, shape (C, D).
         signal: variance of the Matern part, s^2.
         constant: variance of the unknown mean, c.
     """
@@ -42,14 +44,14 @@ class Factor:
     def extend(
         self, start: int, chosen: Ints, noise: Floats, unit: float = 1.0, floor: float = 0.0
     ) -> None:
-        """Replace all rows from number ``start`` on by m new rows.
+        """Replace all rows from index ``start`` on by m new rows.
 
         Args:
-            start: rows to keep.
-            chosen: points of the new rows, shape (m,).
+            start: number of rows to keep.
+            chosen: indices of the points of the new rows, shape (m,).
             noise: noise variance of each new row, shape (m,), in squares of ``unit``.
-            unit: the unit of their covariance.
-            floor: noise variance that all rows have in addition, in that unit.
+            unit: scale of the values, by whose square noise variances are divided.
+            floor: noise variance added to every row, in the unit of the covariance.
         """
         self._size = start + len(chosen)
         if self._size > len(self._lower):
@@ -82,15 +84,15 @@ class Factor:
     def predict(self, values: Floats, centre: float, scale: float) -> tuple[Floats, Floats]:
         """Return mean and standard deviation at all points, each of shape (C,).
 
-        ``values`` were observed, shape (n,), with ``centre`` their prior mean and ``scale`` the
-        unit of the covariance.
+        ``values`` are the observations, shape (n,), ``centre`` is their prior mean, and ``scale``
+        the unit of the covariance.
         """
         variance = self._signal + self._constant
         lower, solved = self._lower[: self._size], self._solved[: self._size]
         return _moments(lower, solved, values, centre, scale, variance)
 
     def leave_one_out(self, residual: Floats) -> tuple[Floats, Floats]:
-        """Return mean (n, k) and standard deviation (n,) of each row given all others."""
+        """Return mean (n, k) and standard deviation (n,) of each observation given all others."""
         inverse = self._solve(np.eye(self._size))
         precision = np.einsum("mn,mn->n", inverse, inverse)
         mean = residual - (inverse.T @ self._solve(residual)) / precision[:, None]
@@ -116,11 +118,11 @@ def _add_rows(
     lower: Floats,
     solved: Floats,
 ) -> None:
-    """Write the last rows of L and V, from ``start``; ``chosen`` has the points of all rows, (n,).
+    """Write the rows of L and V from index ``start`` on; ``chosen`` has all rows' points, (n,).
 
     Cholesky factorisation row by row (Golub and Van Loan, Matrix Computations, section 4.2), in O(n
-    C) for each row. ``noise`` is of the written rows, in squares of ``unit``; for the other
-    arguments see `Factor` and `Factor.extend`.
+    C) for each row. ``noise`` has the variances of the written rows, in squares of ``unit``.
+    `Factor` and `Factor.extend` describe the other arguments.
     """
     for row in range(start, len(chosen)):
         point, beyond = chosen[row], solved[row]
@@ -144,7 +146,7 @@ def _add_rows(
 
 @compiled
 def _covariance(points: Floats, chosen: Ints, signal: float, constant: float) -> Floats:
-    """Return the covariance of m of C points with all, shape (m, C)."""
+    """Return the covariance of m chosen points with all C points, shape (m, C)."""
     covariance = np.empty((len(chosen), len(points)))
     for row, point in enumerate(chosen):
         _covary(points, point, signal, constant, covariance[row])
@@ -153,7 +155,7 @@ def _covariance(points: Floats, chosen: Ints, signal: float, constant: float) ->
 
 @compiled
 def _covary(points: Floats, point: int, signal: float, constant: float, row: Floats) -> None:
-    """Write the covariance of a point with all, shape (C,); see this module's formula."""
+    """Write the covariance of a point with all points into ``row``, shape (C,)."""
     for column in range(len(points)):
         squared = 0.0
         for feature in range(points.shape[1]):

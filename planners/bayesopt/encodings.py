@@ -1,8 +1,8 @@
-"""Features of configurations, for surrogates.
+"""Features of configurations, as inputs of surrogates.
 
-One-hot features treat the choices of a knob as names, ordinal ones as positions on a line. Mixed
-ones are ordinal for knobs of numbers and one-hot for others. Discrete features "sometimes
-outperform" continuous ones (Compass paper, Fig. 18).
+One-hot features treat the choices of a knob as names; ordinal features treat them as positions on a
+line. Mixed features are ordinal for knobs whose choices are numbers and one-hot for others.
+Discrete features "sometimes outperform" continuous ones (Compass paper, Fig. 18).
 """
 
 from collections.abc import Sequence
@@ -15,32 +15,32 @@ from sim import PlanView
 
 
 def positions(pipeline: Pipeline) -> Ints:
-    """Return the position of each configuration's knob values in their lists, (C, knobs)."""
+    """Return the index of each configuration's value in each knob's list of choices, (C, knobs)."""
     shape = [len(knob.choices) for knob in pipeline.knobs]
     every = list(np.ndindex(*shape))  # configurations are numbered like the product of choices
     return np.array(every, dtype=np.int64).reshape(len(every), len(shape))
 
 
 def one_hot(pipeline: Pipeline) -> Floats:
-    """Return one feature per choice of each knob, 1 where it is chosen, shape (C, choices)."""
+    """Return one feature per choice of each knob, 1 if chosen and else 0, shape (C, choices)."""
     return _encoded(pipeline, [len(knob.choices) for knob in pipeline.knobs])
 
 
 def ordinal(pipeline: Pipeline) -> Floats:
-    """Return one feature per knob, its choice's position from 0 to 1, shape (C, knobs)."""
+    """Return one feature per knob: its choice's position, scaled to 0 to 1, shape (C, knobs)."""
     return _encoded(pipeline, [1 for _ in pipeline.knobs])
 
 
 def mixed(pipeline: Pipeline) -> Floats:
-    """Return ordinal features of knobs of numbers, one-hot ones of others, shape (C, D)."""
+    """Return ordinal features of numeric knobs and one-hot features of others, shape (C, D)."""
     return _encoded(pipeline, _mixed_widths(pipeline))
 
 
 def blocks(pipeline: Pipeline, features: Floats) -> tuple[int, ...]:
-    """Return the number of features per knob, of features that one of the encodings made.
+    """Return how many features each knob has, for features made by one of the encodings.
 
     Raises:
-        ValueError: no encoding makes so many features.
+        ValueError: no encoding yields this number of features.
     """
     choices = [len(knob.choices) for knob in pipeline.knobs]
     for widths in ([1] * len(choices), choices, _mixed_widths(pipeline)):
@@ -57,7 +57,7 @@ def _mixed_widths(pipeline: Pipeline) -> list[int]:
 
 
 def _encoded(pipeline: Pipeline, widths: Sequence[int]) -> Floats:
-    """Return the features of all configurations, one-hot or ordinal for each knob."""
+    """Return the features of all configurations; ``widths`` decides the encoding of each knob."""
     codes = positions(pipeline)
     columns: list[Floats] = [np.empty((len(codes), 0))]
     for code, knob, width in zip(codes.T, pipeline.knobs, widths, strict=True):
@@ -67,9 +67,9 @@ def _encoded(pipeline: Pipeline, widths: Sequence[int]) -> Floats:
 
 
 def joint(pipeline: Pipeline, view: PlanView) -> tuple[Floats, tuple[int, ...]]:
-    """Return features of whole plans, shape (P, D), and the widths of their blocks.
+    """Return features of whole plans, shape (P, D), and the number of features in each block.
 
-    One-hot for each knob's choice and for each operator's station kind.
+    Each knob's choice and each operator's kind of station is one one-hot block.
     """
     knobs = one_hot(pipeline)
     parts, widths = [knobs[view.configuration]], list(blocks(pipeline, knobs))

@@ -1,12 +1,12 @@
 """Gaussian processes over a finite set of points.
 
-All points are known from the start, which makes updates cheap; see ``planners.bayesopt.cholesky``
-for the covariance. Each block b of features has a length scale:
+All points are known from the start, which makes updates cheap. ``planners.bayesopt.cholesky``
+defines the covariance. Each block b of features has its own length scale l_b:
 
     |x - x'|^2 = sum over blocks b of |x_b - x'_b|^2 / l_b^2
 
-The covariance's constant stands for an unknown mean. Hyper-parameters are fitted on a schedule; see
-``planners.bayesopt.hyperparameters``.
+The covariance's constant stands for an unknown mean. Hyper-parameters are fitted at given numbers
+of observations (``planners.bayesopt.hyperparameters``).
 """
 
 from collections.abc import Sequence
@@ -21,19 +21,18 @@ REFIT_AT = (4, 8, 16, 32, 64, 128, 256, 512)
 
 
 class Grid:
-    """Points of a process and derived values; processes may share it.
+    """The points of a process and values derived from them; several processes may share a grid.
 
     Args:
         points: features of all points, shape (C, D).
-        blocks: widths of the blocks of features that have a length scale each, adding up to D; by
-            default one block.
+        blocks: number of features in each block, with sum D; by default one block.
 
     Attributes:
-        relative: the points, each block over the root mean square distance in it.
+        relative: the points, each block divided by the root mean square distance in it.
         initial: hyper-parameters before anything is observed.
 
     Raises:
-        ValueError: the blocks do not add up.
+        ValueError: the sum of ``blocks`` is not D.
     """
 
     def __init__(self, points: Floats, blocks: Sequence[int] | None = None) -> None:
@@ -55,29 +54,29 @@ class Grid:
         self.initial = Hyperparameters((2.0,) * len(widths))
 
     def __len__(self) -> int:
-        """Return how many points there are."""
+        """Return the number of points."""
         return len(self.points)
 
     def scaled(self, hyperparameters: Hyperparameters) -> Floats:
-        """Return the points over the length scales of their blocks, shape (C, D)."""
+        """Return the points, each block divided by its length scale, shape (C, D)."""
         lengths = np.array(hyperparameters.lengths) * self.typical
         return np.ascontiguousarray(self.points / lengths[self.block_of])
 
 
 class GaussianProcess:
-    """A Gaussian process over C points; observations take effect at the next result.
+    """A Gaussian process over C points; new observations are processed at the next prediction.
 
     Args:
         points: features of all points, shape (C, D), or a `Grid`.
-        blocks: see `Grid`; None where one is given.
-        refit_at: counts of observations at which hyper-parameters are fitted; () never fits, and
-            needs ``centre`` and ``scale``.
-        prior: initial hyper-parameters, and the medians of their prior.
+        blocks: as in `Grid`; None if ``points`` is a `Grid`.
+        refit_at: numbers of observations at which hyper-parameters are fitted. With (), they are
+            never fitted, and ``centre`` and ``scale`` are required.
+        prior: initial hyper-parameters, which are also the medians of their prior distribution.
         centre: prior mean; by default the mean of the values at the last fit.
-        scale: standard deviation around the centre; by default that of the values likewise.
+        scale: standard deviation around the centre; by default that of the values at the last fit.
 
     Raises:
-        ValueError: shapes do not match, or a scale is not above 0.
+        ValueError: shapes do not match, or the scale is not above 0.
     """
 
     def __init__(
@@ -112,12 +111,12 @@ class GaussianProcess:
         self._predicted: tuple[Floats, Floats] | None = None
 
     def __len__(self) -> int:
-        """Return how many points were observed."""
+        """Return the number of observed points."""
         return len(self._rows)
 
     @property
     def observed(self) -> tuple[int, ...]:
-        """Indices of the points that were observed, in order."""
+        """Indices of the observed points, in order of observation."""
         return tuple(self._rows)
 
     @property
@@ -127,27 +126,27 @@ class GaussianProcess:
 
     @property
     def _noise(self) -> Floats:
-        """Variances of their noise, shape (n,)."""
+        """Noise variances of the observations, shape (n,)."""
         return self._taken[: len(self._rows), 1]
 
     def observe(self, index: int, value: float, noise_variance: float = 0.0) -> None:
-        """Observe a point, replacing an earlier observation; for errors see `observe_all`."""
+        """Observe a point, replacing an earlier observation; `observe_all` lists the errors."""
         self._observe((index,), np.array([[value, noise_variance]]))
 
     def observe_all(
         self, indices: Sequence[int], values: Floats, noise_variance: Floats | float = 0.0
     ) -> None:
-        """Observe m points as if one after the other; only the last observation of each counts.
+        """Observe m points as if one by one; only the last observation of each point counts.
 
         Args:
-            indices: which points.
-            values: their values, shape (m, 1).
-            noise_variance: noise variances of the values, such as those of sample means; likewise,
-                or one number.
+            indices: indices of the points.
+            values: observed values of the points, shape (m, 1).
+            noise_variance: noise variances of the values, such as those of sample means; shape (m,
+                1) or one number.
 
         Raises:
             ValueError: a value is not finite, or a variance is negative or not finite.
-            IndexError: there is no such point.
+            IndexError: an index is out of range.
         """
         taken = np.empty((len(indices), 2))
         taken[:, :1] = values
@@ -165,7 +164,7 @@ class GaussianProcess:
                 start = at
 
     def _observe(self, indices: Sequence[int], taken: Floats) -> None:
-        """Add values and noise of different points, shape (m, 2); fit if due."""
+        """Add values and noise variances of different points, shape (m, 2); fit if due."""
         known, many = self._rows, len(self._grid)
         for index in indices:
             if not 0 <= index < many:
@@ -203,16 +202,16 @@ class GaussianProcess:
             self._changed = min(self._changed, changed)
 
     def predict(self) -> tuple[Floats, Floats]:
-        """Return mean and standard deviation (without noise) at all points, each (C, 1)."""
+        """Return mean and standard deviation at all points, each (C, 1), without noise."""
         if self._predicted is None:
             mean, sd = self._caught_up().predict(self._values, self._centre, self._scale)
             self._predicted = mean[:, None], sd[:, None]
         return self._predicted
 
     def leave_one_out(self) -> tuple[Floats, Floats]:
-        """Return mean and sd of each observation given all others, each (n, 1).
+        """Return mean and standard deviation of each observation given all others, each (n, 1).
 
-        Noise included, in the order of `observed` (Rasmussen and Williams 2006, eq. 5.12).
+        Deviations include noise; rows are as in `observed` (Rasmussen and Williams 2006, eq. 5.12).
         """
         factor = self._caught_up()
         residual = (self._values - self._centre) / self._scale
@@ -225,7 +224,7 @@ class GaussianProcess:
         self._changed = 0
 
     def _caught_up(self) -> Factor:
-        """Return the factor of all observations."""
+        """Return the Cholesky factor, extended to all observations."""
         if self._stale_units:
             self._update_units()
         its = self.hyperparameters
@@ -241,7 +240,7 @@ class GaussianProcess:
         return self._factor
 
     def _update_units(self) -> None:
-        """Set the centre and the scale from the values, unless given."""
+        """Set centre and scale from the observed values, unless the caller gave them."""
         self._stale_units = False
         if not self._units_given[0]:
             self._centre = float(self._values.mean())

@@ -1,7 +1,7 @@
 """Hyper-parameters of a Gaussian process, and their fit to observations.
 
 The fit maximises the posterior density: the likelihood (Rasmussen and Williams 2006, eq. 5.8) times
-a weak log-normal prior, which keeps fits to few observations sane.
+a weak log-normal prior, which keeps hyper-parameters plausible when there are few observations.
 """
 
 from collections import OrderedDict
@@ -16,16 +16,16 @@ from scenarios.compiled import compiled
 from scenarios.numerics import Floats, Ints
 
 MOST_STEPS = 15
-"""L-BFGS steps of one refit; it starts where the last one ended."""
+"""Most L-BFGS steps of one fit; each fit starts at the result of the last one."""
 
 BOUNDS = {"length": (0.05, 20.0), "signal": (1e-3, 1e2), "floor": (1e-7, 1.0)}
-"""Bounds of hyper-parameters: lengths over the typical distance, the others absolute."""
+"""Bounds of hyper-parameters: lengths relative to the typical distance, the others absolute."""
 
 PRIOR_SPREAD = {"length": 1.0, "signal": 1.5, "floor": 3.0}
-"""Prior standard deviations of their logarithms around the defaults."""
+"""Prior standard deviations of the logarithms of hyper-parameters."""
 
 FITTED_KEPT = 10_000
-"""Number of cached fits: a few for each of some thousand queries."""
+"""Most cached fits: enough for a few fits of each of some thousand queries."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Hyperparameters:
 
 
 _FITTED: OrderedDict[tuple[Any, ...], Hyperparameters] = OrderedDict()
-"""Cached fits; no state, as fitting again gives the same."""
+"""Cached fits; deleting them changes no result, because fitting again gives the same."""
 
 
 def fitted(
@@ -52,14 +52,14 @@ def fitted(
     start: Hyperparameters,
     prior: Hyperparameters,
 ) -> Hyperparameters:
-    """Return the hyper-parameters of the largest posterior density.
+    """Return the hyper-parameters that maximise the posterior density.
 
     Args:
         points: the n observed points, in units of typical distances, shape (n, D).
-        widths: widths of the blocks of features.
+        widths: number of features in each block.
         residual: standardised values, shape (n,).
-        noise: their noise variances, shape (n,).
-        start: where the search begins.
+        noise: noise variances of the standardised values, shape (n,).
+        start: hyper-parameters at which the maximisation begins.
         prior: medians of the prior.
     """
     # A resumed search adds the same observations again.
@@ -88,13 +88,13 @@ def fitted(
 
 
 def _flat(parameters: Hyperparameters) -> Floats:
-    """Return the hyper-parameters that are fitted as one array."""
+    """Return as one array those hyper-parameters that are fitted."""
     return np.array([*parameters.lengths, parameters.signal_variance, parameters.noise_floor])
 
 
 @cache
 def _limits(blocks: int) -> tuple[Floats, Floats, Floats]:
-    """Return the spread, and lower and upper bounds, of the logarithms of hyper-parameters."""
+    """Return prior deviations, lower and upper bounds of the hyper-parameters' logarithms."""
     kinds = ["length"] * blocks + ["signal", "floor"]
     low, high = np.log([BOUNDS[kind] for kind in kinds]).T.copy()
     return np.array([PRIOR_SPREAD[kind] for kind in kinds]), low, high
@@ -102,7 +102,7 @@ def _limits(blocks: int) -> tuple[Floats, Floats, Floats]:
 
 @compiled
 def _squared_by_block(points: Floats, block_of: Ints, blocks: int) -> Floats:
-    """Return the squared distances of n points within each block, shape (blocks, n, n)."""
+    """Return squared distances between n points, computed per block, shape (blocks, n, n)."""
     count = len(points)
     squared = np.zeros((blocks, count, count))
     for feature, block in enumerate(block_of):
@@ -120,14 +120,15 @@ def _surprise(
     logs: Floats,
     gradient: Floats,
 ) -> float:
-    """Return minus the log marginal likelihood, up to a constant, and add its gradient; O(n^3).
+    """Return the negative log marginal likelihood, up to a constant, and add its gradient; O(n^3).
 
     Rasmussen and Williams 2006, eq. 2.30 and 5.9, by a Cholesky factor as in algorithm 2.1.
-    Parameters are logarithms ``logs``: of the length of each block, the signal variance, and the
-    noise floor as a share of it.
+    ``logs`` has the logarithms of the length of each block, of the signal variance, and of the
+    ratio of the noise floor to it.
 
-    ``squared`` are squared distances by block, (blocks, n, n); ``residual`` standardised values and
-    ``noise`` their variances, (n,); ``constant`` is the variance of the unknown mean.
+    ``squared`` has squared distances by block, (blocks, n, n); ``residual`` has the standardised
+    values and ``noise`` their noise variances, (n,); ``constant`` is the variance of the unknown
+    mean.
     """
     signal, floor = np.exp(logs[-2]), np.exp(logs[-1])
     over = np.exp(-2 * logs[:-2])

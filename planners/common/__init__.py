@@ -1,1 +1,1 @@
-"""Helpers that several planners share."""
+"""Functions and classes that several planners use."""

@@ -1,8 +1,9 @@
-"""The minimum of a smooth function within bounds, by scipy's L-BFGS-B, for cheap functions.
+"""Minimise a smooth, cheap function within bounds by scipy's L-BFGS-B.
 
-The overhead of ``scipy.optimize.minimize`` is ten times the time of such a function. So this module
-calls scipy's compiled steps one by one, as scipy's Python does. They are not part of scipy's public
-interface: if they look different, ``minimize`` is called instead, with the same result.
+For a cheap function, ``scipy.optimize.minimize`` takes ten times as long as the function itself. So
+this module calls scipy's compiled step directly, as ``minimize`` does. That step is not part of
+scipy's public interface. If its signature differs from the known one, ``minimize`` is called
+instead, with the same result.
 """
 
 from collections.abc import Callable
@@ -19,7 +20,7 @@ CORRECTIONS = 10
 LEAST_DECREASE = 2.220446049250313e-09
 LEAST_GRADIENT = 1e-5
 LINE_STEPS = 20
-"""The defaults of ``minimize``."""
+"""These four are the defaults of ``minimize``."""
 
 EVALUATE, ITERATED, STOP = 3, 1, 5
 STEPS_MADE = 504
@@ -36,15 +37,15 @@ def minimum(
     steps: int,
     corrections: int = CORRECTIONS,
 ) -> Floats:
-    """Return the minimiser of a function after at most some steps, shape (n,).
+    """Return the point with the lowest value found in at most ``steps`` steps, shape (n,).
 
     Args:
-        function: returns its value and gradient.
-        start: where to begin, shape (n,).
+        function: returns value and gradient at a point.
+        start: the point at which to begin, shape (n,).
         low: lower bounds, finite, shape (n,).
-        high: upper bounds, infinite where there is none, shape (n,).
-        steps: most steps.
-        corrections: number of earlier steps that give the curvature.
+        high: upper bounds, shape (n,); infinity means no bound.
+        steps: largest number of steps.
+        corrections: number of earlier steps from which the curvature is estimated.
     """
     step = _step()
     if step is None:
@@ -81,7 +82,7 @@ def wrapped(
     steps: int,
     corrections: int = CORRECTIONS,
 ) -> Floats:
-    """Return the same by ``scipy.optimize.minimize``."""
+    """Return the result of `minimum`, computed by ``scipy.optimize.minimize``."""
     found = scipy.optimize.minimize(
         function,
         start,
@@ -94,6 +95,6 @@ def wrapped(
 
 
 def _step() -> Callable[..., None] | None:
-    """Return scipy's compiled step, or None if it differs from the known one."""
+    """Return scipy's compiled step, or None if its signature differs from the known one."""
     step = getattr(getattr(scipy.optimize, "_lbfgsb", None), "setulb", None)
     return step if (getattr(step, "__doc__", None) or "").strip() == SIGNATURE else None

@@ -1,4 +1,4 @@
-"""Offline profiles: of listed configurations, or of those that hill climbing finds."""
+"""Offline profiling of listed configurations, or of configurations that hill climbing visits."""
 
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -9,9 +9,9 @@ from sim import Estimate, PlanningContext
 
 
 def by_deviation(pipeline: Pipeline) -> list[Configuration]:
-    """Return all configurations by the number of knobs in which they differ from the richest.
+    """Return all configurations, sorted by the number of knobs that differ from the richest one.
 
-    So a profile that ends early shows most about single knobs.
+    If profiling in this order ends early, most of its results are about single knobs.
     """
     richest = pipeline.configurations[0]
     return sorted(
@@ -20,13 +20,13 @@ def by_deviation(pipeline: Pipeline) -> list[Configuration]:
 
 
 def deviations(configuration: Configuration, other: Configuration) -> tuple[int, ...]:
-    """Return the numbers of the knobs in which two configurations differ."""
+    """Return the indices of the knobs in which two configurations differ."""
     pairs = zip(configuration.values, other.values, strict=True)
     return tuple(knob for knob, (value, against) in enumerate(pairs) if value != against)
 
 
 def own_knobs(pipeline: Pipeline, operator: int) -> slice:
-    """Return which knobs belong to an operator."""
+    """Return the slice of knob indices that belong to an operator."""
     own = pipeline.own_knobs[operator]
     return slice(own.start, own.stop)
 
@@ -34,10 +34,10 @@ def own_knobs(pipeline: Pipeline, operator: int) -> slice:
 def profile_ahead(
     context: PlanningContext, dataset: str, configurations: Iterable[Configuration], samples: int
 ) -> tuple[Estimate, ...]:
-    """Return estimates of a data set's configurations, profiled in order until its budget is spent.
+    """Profile configurations of a data set in turn until its budget is spent; return estimates.
 
-    Only the first call for a data set profiles; later calls return the same. Estimates that rest on
-    less than half of ``samples`` items are left out.
+    Only the first call for a data set profiles; later calls return its results. Estimates from
+    fewer than half of ``samples`` items are left out.
     """
     key = "profiled ahead", dataset
     known: tuple[Estimate, ...] | None = context.recall(key)
@@ -53,7 +53,7 @@ def profile_ahead(
 
 
 def half_profiled(context: PlanningContext, source: Query | str, count: int, samples: int) -> bool:
-    """Return whether a count is at least half of the wanted or existing items."""
+    """Return whether ``count`` is at least half of ``samples`` or of all items of ``source``."""
     return 2 * count >= samples or 2 * count >= len(context.bulk.features(source))
 
 
@@ -67,17 +67,17 @@ def climb(
 ) -> list[Estimate]:
     """Profile configurations of a data set by greedy hill climbing until its budget is spent.
 
-    A climb begins at the best of ``starts`` random configurations. One knob at a time, in random
-    order, is changed; the first change that raises accuracy - beta x demand is kept, with ``beta``
-    the accuracy that a second of demand is worth. A climb ends where no change does. Nothing is
-    profiled twice. The estimates returned rest on at least half of ``samples`` items.
+    A climb begins at the best of ``starts`` random configurations. Neighbours that differ in one
+    knob are tried in random order. The climb moves to the first one with a higher value of accuracy
+    - ``beta`` x demand, and ends when no neighbour has one. Then another climb begins. No
+      configuration is profiled twice. Each estimate comes from at least half of ``samples`` items.
     """
     rng = stream(seed, "hill climbing", context.world.pipeline.name, dataset)
     configurations = context.world.pipeline.configurations
     visited: dict[Configuration, Estimate] = {}
 
     def height(configuration: Configuration) -> float:
-        """Return X, profiling the configuration if need be; fail when the budget is spent."""
+        """Return accuracy - beta x demand, after profiling if needed."""
         if configuration not in visited:
             estimate = context.profile(dataset, configuration, samples)
             if not half_profiled(context, dataset, estimate.count, samples):
@@ -101,11 +101,11 @@ def climb(
 
 
 class _SpentError(Exception):
-    """The budget of an offline profile is spent."""
+    """Raised when the budget of offline profiling is spent."""
 
 
 def neighbours(pipeline: Pipeline, configuration: Configuration) -> Iterator[Configuration]:
-    """Yield the configurations that differ from one in exactly one knob."""
+    """Yield the configurations that differ from ``configuration`` in exactly one knob."""
     stride = len(pipeline.configurations)
     for knob, value in zip(pipeline.knobs, configuration.values, strict=True):
         stride //= len(knob.choices)
@@ -116,7 +116,7 @@ def neighbours(pipeline: Pipeline, configuration: Configuration) -> Iterator[Con
 
 
 def pareto_set(estimates: Sequence[Estimate]) -> tuple[Estimate, ...]:
-    """Return the estimates that no other beats in accuracy and demand, by rising demand."""
+    """Return the Pareto-optimal estimates in accuracy and demand, by rising demand."""
     kept: list[Estimate] = []
     for estimate in sorted(estimates, key=lambda each: (demand_s(each), -each.accuracy_mean)):
         if not kept or estimate.accuracy_mean > kept[-1].accuracy_mean:

@@ -1,4 +1,4 @@
-"""Planning on one node: which node, which partitions, and a plan's share of it."""
+"""Planning on one node: the choice of node, its GPU partitions, and plans' use of resources."""
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from sim import CORE, Allocation, Estimate, Plan, PlanningContext
 
 @dataclass(frozen=True, slots=True)
 class Partition:
-    """A GPU partition profile, empty if no operator needs a GPU, and its share of a whole GPU."""
+    """A GPU partition profile and its share of a whole GPU; an empty name if no GPU is needed."""
 
     profile: str
     fraction: float
@@ -19,7 +19,7 @@ class Partition:
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """An option's use of one kind of slot; slots are whole, and options share them by kind."""
+    """How much an option uses of one station; options with equal ``kind`` share whole slots."""
 
     kind: Hashable  # what users of the same slots agree on
     resource: int  # number of the resource that the slots are made of
@@ -28,7 +28,7 @@ class Use:
 
 
 def home_node(context: PlanningContext) -> str | None:
-    """Return the node that serves all queries: the highest working one, with a GPU if needed."""
+    """Return the highest working node that has a GPU, if the application needs one; or None."""
     needs_gpu = _needs_gpu(context)
     for name, node in reversed(context.world.cluster.nodes.items()):
         if (node.gpu_profiles or not needs_gpu) and context.world.machines_up(name):
@@ -41,7 +41,7 @@ def _needs_gpu(context: PlanningContext) -> bool:
 
 
 def partitions(context: PlanningContext, node: str) -> tuple[Partition, ...]:
-    """Return the GPU partitions of the home node, smallest first."""
+    """Return the GPU partitions that a node offers, smallest first."""
     if not _needs_gpu(context):
         return (Partition("", 0.0),)
     pool = context.world.cluster.nodes[node]
@@ -76,9 +76,9 @@ def _plan(
 def plan_on(
     context: PlanningContext, node: str, query: Query, estimate: Estimate, partition: Partition
 ) -> tuple[Plan, tuple[Use, ...]] | None:
-    """Return the plan on a partition, and its use of the node's GPUs (0) and cores (1).
+    """Return the plan on a partition, and its use of the node's resources: GPUs (0), cores (1).
 
-    None if it cannot run there, for lack of memory for instance.
+    Returns None if the plan cannot run there, for example for lack of memory.
     """
     pool, limit = context.world.cluster.nodes[node], context.world.cluster.max_utilisation
     configuration, operators = estimate.measurement.configuration, context.world.pipeline.operators

@@ -1,4 +1,4 @@
-"""When to search for a query again, and the orders of one call."""
+"""Rules for when to search for a query again, and the plans ordered in one call."""
 
 from abc import abstractmethod
 from functools import cached_property
@@ -9,11 +9,11 @@ from scenarios.queries import Query
 from sim import Plan, Planner, PlanningContext
 
 IN_VAIN = "in vain"
-"""When a search for a query found nothing last, by query."""
+"""Key of the record of when the last failed search for a query took place."""
 
 
 def due(context: PlanningContext, query: Query, pause_s: float) -> bool:
-    """Return whether to search: no search failed, the pause is over, or room was freed since."""
+    """Return whether to search: no search has failed, the pause is over, or room was freed."""
     failed_s: float | None = context.recall((IN_VAIN, query.id))
     last_release_s = context.world.last_release_s
     return rested(context, query, pause_s) or (
@@ -28,12 +28,12 @@ def rested(context: PlanningContext, query: Query, pause_s: float) -> bool:
 
 
 def give_up(context: PlanningContext, query: Query) -> None:
-    """Record that a search for a query found nothing."""
+    """Record that a search for a query found no plan."""
     context.remember((IN_VAIN, query.id), context.now_s, query)
 
 
 class Orders:
-    """Deploys plans, and checks what fits together with the plans already ordered in this call."""
+    """Deploys plans, and checks whether others fit in addition to those ordered in this call."""
 
     def __init__(self, context: PlanningContext) -> None:
         self._context = context
@@ -45,20 +45,20 @@ class Orders:
         return Labour(self._context)
 
     def fits(self, query: Query, plan: Plan) -> bool:
-        """Return whether the cluster can deploy a plan once all orders given are carried out."""
+        """Return whether a plan fits in addition to all plans ordered so far."""
         return self._context.fits(query, plan, self._given)
 
     def deploy(self, query: Query, plan: Plan) -> None:
-        """Order a plan."""
+        """Deploy a plan, and count it in later checks."""
         self._context.deploy(query, plan)
         self._given.append((query, plan))
 
 
 class QueryByQuery(InRange, Planner):
-    """Searches for waiting queries in order of arrival, one by one.
+    """Base of planners that search for waiting queries one by one, in order of arrival.
 
     Attributes:
-        pause_s: seconds between two searches for a query without a plan, unless room is freed.
+        pause_s: seconds until a query without a plan is searched again; fewer if room is freed.
     """
 
     query_records: tuple[str, ...] = (IN_VAIN,)
@@ -69,7 +69,7 @@ class QueryByQuery(InRange, Planner):
         self.serve(context, Orders(context))
 
     def serve(self, context: PlanningContext, orders: Orders) -> None:
-        """Plan like `plan`, and add to given orders."""
+        """Plan like `plan`, and add the deployed plans to ``orders``."""
         for query in context.waiting:
             if due(context, query, self.pause_s):
                 plan = self.find(context, query, orders)
@@ -80,4 +80,4 @@ class QueryByQuery(InRange, Planner):
 
     @abstractmethod
     def find(self, context: PlanningContext, query: Query, orders: Orders) -> Plan | None:
-        """Return the plan for a query that fits in addition to given orders, or None."""
+        """Return a plan for a query that fits in addition to ``orders``, or None."""

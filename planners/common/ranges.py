@@ -1,4 +1,4 @@
-"""Types that state the range of a parameter, and the check when an object is made."""
+"""Types that state the range of a parameter, and a base class that checks these ranges."""
 
 from typing import Annotated
 
@@ -14,7 +14,7 @@ Level = Annotated[float, Range(gt=0, lt=1)]
 
 
 class InRange:
-    """Base of dataclasses whose parameters must be in the ranges that their types state.
+    """Base of dataclasses; on creation, parameters are checked against the ranges in their types.
 
     Raises:
         ValueError: a parameter is out of range.

@@ -1,4 +1,4 @@
-"""The profiles of a query's search, as arrays for scoring plans in bulk."""
+"""The profiling results of a query's search, as arrays for scoring many plans at once."""
 
 import numpy as np
 
@@ -8,22 +8,23 @@ from scenarios.queries import Query
 from sim import Estimate, PlanningContext, PlanView
 
 TRIALS = "trials"
-"""The configurations that were profiled for a query, by query."""
+"""Key of the record of the configurations that were profiled for a query."""
 
 
 class Trials:
-    """A query's profiled configurations; C configurations, N operators.
+    """Profiling results of one query, for C configurations and N operators.
 
-    They are remembered for the query's next search, which reuses them free of charge.
+    They are recorded, so that the query's next search reuses them free of charge.
 
     Args:
-        samples: items profiled for each configuration. A run that the budget cuts to less than half
-            of them, or to a single one, does not count.
+        samples: number of items on which each configuration is profiled. If the budget allows less
+            than half of them, or only one, the result is ignored.
 
     Attributes:
         known: indices of the profiled configurations, in the order of profiling.
         accuracy: mean accuracy of the known configurations, shape (C,).
-        operator_time_s: mean time of their operators on profiling hardware, shape (C, N).
+        operator_time_s: mean time of each operator in the known configurations, on profiling
+            hardware, shape (C, N).
     """
 
     def __init__(self, context: PlanningContext, query: Query, samples: int) -> None:
@@ -61,9 +62,10 @@ class Trials:
         return True
 
     def latency_s(self, view: PlanView, plans: Ints) -> Floats:
-        """Predict the SLO's quantile of latency of K plans under the present load, seconds, (K,).
+        """Predict the latency at the SLO's quantile of K plans, under the present load, in s, (K,).
 
-        Their configurations must be known. Infinite where a station or link would be overloaded.
+        The configurations of the plans must be known. A plan that would overload a station or link
+        has infinite latency.
         """
         which = view.configuration[plans]
         return self._context.bulk.predict_many(
@@ -76,12 +78,12 @@ class Trials:
         )[1]
 
     def noise(self, configuration: int) -> tuple[float, float]:
-        """Return the variances of a known configuration's mean log time and mean accuracy."""
+        """Return the variances of two means of a known configuration: log time and accuracy."""
         time, accuracy = self._noise[configuration].tolist()
         return time, accuracy
 
     def renew(self) -> None:
-        """Take new data from the query's stream, and forget the profiles."""
+        """Take new items from the query's stream for profiling, and forget all results."""
         self._context.resample(self._query)
         self.known = []
         self._context.remember(self._key, (), self._query)

@@ -1,7 +1,7 @@
-"""A cache of values derived from immutable objects, kept as long as the object lives.
+"""A cache of values derived from immutable objects; values are dropped with their object.
 
-Views of plans, pipelines and arrays of features are shared by many searches. Cached values are no
-state: recomputing them gives the same.
+Many searches share views of plans, pipelines and arrays of features. Emptying the cache changes no
+result, because recomputed values are the same.
 """
 
 from collections.abc import Callable, Hashable
@@ -12,18 +12,18 @@ Value = TypeVar("Value")
 
 
 class Kept:
-    """Cached values by the object that they are derived from, and by a key."""
+    """Cached values, looked up by the object that they are derived from and a key."""
 
     def __init__(self) -> None:
         self._known: dict[int, tuple[ref[Any], dict[Hashable, Any]]] = {}
 
     def of(self, owner: object, key: Hashable, make: Callable[[], Value]) -> Value:
-        """Return the cached value; make it if missing.
+        """Return the cached value; compute it first if it is missing.
 
         Args:
-            owner: the object; it must not change, and the value must not refer to it.
-            key: everything else that the value depends on.
-            make: makes the value.
+            owner: the object; it must never change, and the value must not refer to it.
+            key: identifies everything else that the value depends on.
+            make: computes the value.
         """
         number = id(owner)
         known = self._known.get(number)
@@ -43,4 +43,4 @@ class Kept:
 
 
 KEPT = Kept()
-"""The cache of all planners of a process."""
+"""The cache that all planners of a process share."""

@@ -1,4 +1,4 @@
-"""Information about the active plan from telemetry windows."""
+"""What telemetry windows show about the active plan of a query."""
 
 from math import inf, isfinite
 
@@ -11,7 +11,7 @@ MOST_SLOWDOWN = 10.0
 def whole_window(
     context: PlanningContext, query: Query, settle_s: float = 0.0
 ) -> WindowReport | None:
-    """Return a running query's last window if the active plan served all of it.
+    """Return a running query's last window if the active plan served during all of it.
 
     The plan must have been active for ``settle_s`` when the window began.
     """
@@ -24,7 +24,7 @@ def whole_window(
 def late_window(
     context: PlanningContext, query: Query, settle_s: float = 0.0
 ) -> WindowReport | None:
-    """Return the whole window if some requests completed but too few met the latency bound."""
+    """Return the `whole_window` if requests completed in it but too few met the latency bound."""
     last = whole_window(context, query, settle_s)
     if last is None or not last.completed:
         return None
@@ -32,7 +32,7 @@ def late_window(
 
 
 def slowdown(predicted: Prediction, window: WindowReport) -> float:
-    """Return observed over predicted latency, from 1 to `MOST_SLOWDOWN`."""
+    """Return the ratio of observed to predicted latency, limited to 1 to `MOST_SLOWDOWN`."""
     ratio = inf
     if isfinite(window.latency_quantile_s):
         ratio = window.latency_quantile_s / predicted.latency_quantile_s

@@ -1,4 +1,4 @@
-"""Workers: the cores and GPU instances that could run an operator, and their prices."""
+"""Workers: the ways to run one operator on cores or GPU instances, with their prices."""
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
@@ -15,7 +15,7 @@ from sim.api.plan import operator_price_usd_per_hour
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """One way to run one operator on a node."""
+    """One way to run one operator: a node, an allocation there, its price and its speed."""
 
     node: str
     allocation: Allocation  # its allocation there
@@ -24,7 +24,10 @@ class Worker:
     capacity_factor: float  # server time of a request over its time there
 
     def enough_for(self, work_s_per_s: float, max_utilisation: float) -> "Worker":
-        """Return the worker with enough replicas for some profiled seconds of work per second."""
+        """Return the worker with as many replicas as a load needs.
+
+        ``work_s_per_s`` is the load in profiled seconds of work per second.
+        """
         replicas = max(1, ceil(work_s_per_s * self.capacity_factor / max_utilisation))
         return replace(
             self,
@@ -34,16 +37,16 @@ class Worker:
 
 
 Crew = tuple[tuple[Worker, ...], ...]
-"""For each operator, the workers that could run it, one replica of each."""
+"""For each operator, the workers that could run it, each with one replica."""
 
 
 def crews(
     context: PlanningContext, query: Query, configurations: Collection[Configuration]
 ) -> dict[Configuration, Crew]:
-    """Return the crew of each configuration, user devices excluded.
+    """Return, for each configuration, each operator's workers on nodes (not on user devices).
 
-    An operator's work depends on its own and upstream knobs only. So it may find workers in a
-    configuration that cannot run as a whole.
+    An operator's work depends on its own and upstream knobs only. So an operator may have workers
+    in a configuration that cannot run as a whole.
     """
     view = context.bulk.view(query)
     allocations = [
@@ -93,9 +96,9 @@ def crews(
 
 
 class Labour:
-    """Available workers during one call: free cores and instances, and stations to join.
+    """The workers available in one call: free cores and instances, and stations of other queries.
 
-    Operators are considered one by one; ``context.fits`` decides on whole plans.
+    Availability is checked per operator. Only ``context.fits`` can say whether a whole plan fits.
     """
 
     def __init__(self, context: PlanningContext) -> None:
@@ -110,7 +113,7 @@ class Labour:
                     self._stations.add((operator, knobs, plan.placement[operator], share))
 
     def offers(self, operator: int, configuration: Configuration, worker: Worker) -> bool:
-        """Return whether a worker is available for an operator of a configuration."""
+        """Return whether a worker is available for one operator of a configuration."""
         knobs = self._context.world.pipeline.operator_key(operator, configuration)
         if (operator, knobs, worker.node, worker.allocation) in self._stations:
             return True

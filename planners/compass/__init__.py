@@ -1,1 +1,1 @@
-"""Compass, composed of a search, a scheduler, a runtime and their parts."""
+"""Compass: a planner composed of a search, a scheduler, a runtime and their parts."""

@@ -1,4 +1,4 @@
-"""Compass: profile selectively, search by constrained Bayesian optimisation, match, and watch."""
+"""Compass: selective profiling, constrained Bayesian optimisation, matching, and monitoring."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
@@ -30,38 +30,41 @@ from scenarios.queries import Query
 from sim import Planner, PlanningContext
 
 LIKELY = 0.25
-"""Least probability for a plan beyond the headroom to get room."""
+"""A plan beyond the headroom is deployed only if it keeps the SLO with at least this probability.
+"""
 
 
 @dataclass(eq=False, repr=False)
 class Compass(InRange, Planner):
-    """Plan each query by selective profiling and search, and all of them by matching.
+    """Find plans of each query by selective profiling and search; choose among them by matching.
 
     A reconstruction of Compass (Liu et al., arXiv 2504.16397; "Circinus" in its first version). For
     a new query, surrogates propose configurations (`CmboSearch`), which are profiled on few items
-    (`StratifiedProfiler`); the first plan believed to meet the SLO is the response. The scheduler
-    (`PriceMatching`) gives queries plans that they can pay for at the prices of the pools. Every
-    ``watch_every_s``, active plans are confirmed by more profiling, and searches continue in the
-    background. If the runtime (`Watch`) finds drift, the query is planned again, alone first. If it
-    or a waiting query finds no room, all are matched again on whole stations (`ShareStations`), and
-    queries that cost more than they are worth move or are released.
+    (`StratifiedProfiler`); the first plan believed to meet the SLO is the response. Resource pools
+    have prices that rise with load. The scheduler (`PriceMatching`) deploys a plan for a query only
+    if the plan's price is at most what serving the query is worth. Every ``watch_every_s``, active
+    plans are confirmed by more profiling, and searches continue in the background. If the runtime
+    (`Watch`) finds that a query has drifted, that query is planned again, at first alone. If a
+    drifted or waiting query finds no room, all queries are matched again on whole stations
+    (`ShareStations`); queries that cost more than they are worth are moved or released.
 
-    Confirmed by the paper: these three components and their tasks, the decomposition into
-    single-query planning and matching, the response at the first feasible plan, replanning in
-    isolation and then globally. Docstrings of the parts say what each reconstructs. Departures:
-    active plans are profiled further, and running queries are matched together with waiting ones.
+    The paper confirms these three components and their tasks, the decomposition into single-query
+    planning and matching, the response at the first feasible plan, and replanning in isolation and
+    then globally. The docstrings of the parts say what each reconstructs. Departures: active plans
+    are profiled further, and running queries are matched together with waiting ones.
 
     Args:
-        search: how plans of one query are found.
-        scheduler: how queries share the machines.
-        runtime: how deployments are watched.
-        budget_s: planning seconds of the searches for a query before drift; the last profiling
-            may exceed it, and so may the search for a running query that is not served well.
-        improve_s: planning seconds of a background search at a look; 0 for no background work.
-        pause_s: pause of a query for which nothing was found, or that was released.
-        known_for_s: how long the last bid of a refused query is reused.
-        watch_every_s: time between two checks of what is deployed.
-        replan_every_s: time between two ticks, at which waiting queries get what is free.
+        search: finds plans for one query.
+        scheduler: decides which query gets which plan.
+        runtime: monitors deployments for drift.
+        budget_s: planning seconds of all searches for a query until it drifts. The last profiling
+            may exceed the budget, and so may the search for a running query that is not served
+            well.
+        improve_s: planning seconds of a query's background search at each check; 0 for no search.
+        pause_s: seconds until a query without a plan, or one that was released, is planned again.
+        known_for_s: seconds for which the last bid of a refused query is reused.
+        watch_every_s: seconds between two checks of all deployments.
+        replan_every_s: seconds between two ticks, at which waiting queries may get free resources.
     """
 
     query_records = QUERY_RECORDS
@@ -77,7 +80,7 @@ class Compass(InRange, Planner):
     replan_every_s: Positive = 1.0
 
     def plan(self, context: PlanningContext) -> None:
-        """Serve waiting queries; every ``watch_every_s``, also check running ones."""
+        """Serve waiting queries; every ``watch_every_s``, also check running queries."""
         if not context.waiting and not context.running:
             return
         if context.trigger == "departure":
@@ -101,7 +104,7 @@ class Compass(InRange, Planner):
                 self._improve(context, market, busy)
 
     def _look_due(self, context: PlanningContext) -> bool:
-        """Return whether a tick is the first with queries in its period of ``watch_every_s``."""
+        """Return whether a check of running queries is due; it is once every ``watch_every_s``."""
         last_s = shared(context).looked_s
         return context.now_s // self.watch_every_s > last_s // self.watch_every_s
 
@@ -123,10 +126,10 @@ class Compass(InRange, Planner):
         asking: Retries,
         further: Collection[int],
     ) -> bool:
-        """Give waiting queries what they can pay for.
+        """Search for waiting queries, and deploy the plans that the scheduler awards them.
 
-        ``asking`` selects the queries; ``further`` are refused queries that are searched further.
-        Returns whether some of them were neither refused nor hopeful, and may need lanes.
+        ``asking`` selects the queries; for refused queries in ``further``, the search continues.
+        Returns whether some query had no known bid, so that its search may need a profiling lane.
         """
         bids, new = [], False
         passed_over = {*asking.refused, *busy} - {*further}
@@ -154,7 +157,7 @@ class Compass(InRange, Planner):
     def _offers(
         self, context: PlanningContext, market: Market, query: Query, further: bool
     ) -> Sequence[Offer]:
-        """Return the known plans of a query; search if none may do, or if ``further``."""
+        """Return a query's plans; search first if none is feasible so far, or if ``further``."""
         found = search_state(context, query)
         offers = found.offers
         left_s = max(0.0, self.budget_s - found.spent_s)
@@ -164,7 +167,7 @@ class Compass(InRange, Planner):
         return self.search.run(context, query, market, seconds, improve=True)
 
     def _to_search_further(self, context: PlanningContext, asking: Retries) -> set[int]:
-        """Return refused queries with seconds left, in order of arrival, one for each lane."""
+        """Return the first refused queries with budget left, one for each profiling lane."""
         refused = [query.id for query in context.waiting if query.id in asking.refused]
         # Recalling a query's own records would begin a search for each.
         every = (known or SearchState() for known in seen_search_states(context, refused))
@@ -180,9 +183,10 @@ class Compass(InRange, Planner):
     def _look_after(
         self, context: PlanningContext, market: Market, busy: Collection[int], held_up: bool
     ) -> set[int]:
-        """Plan drifted queries again, and all queries together if some find no room.
+        """Plan drifted queries again, and all queries together if some of them find no room.
 
-        ``held_up``: some wait for room that a regrouping has found. Returns the affected queries.
+        ``held_up`` says that queries still wait for room that the last regrouping will free.
+        Returns the ids of the affected queries.
         """
         busy = {*busy, *recover_lost(context, market, self.search, busy)}
         drifted, stuck = self._replan_drifted(context, market, busy)
@@ -199,8 +203,8 @@ class Compass(InRange, Planner):
     ) -> tuple[set[int], bool]:
         """Plan drifted queries again, each alone.
 
-        Returns the queries that were searched for, and whether one that is poorly served found a
-        feasible plan, but no room for it.
+        Returns the ids of the queries that were searched for, and whether a poorly served one among
+        them found a feasible plan but no room for it.
         """
         stuck = False
         drifted = self.runtime.drifted(context, busy)
@@ -221,7 +225,7 @@ class Compass(InRange, Planner):
     # All queries together
 
     def _wanting(self, context: PlanningContext, busy: Collection[int]) -> list[Query]:
-        """Return queries that wait or are poorly served, and for which plans are known."""
+        """Return the queries that wait or are poorly served and for which plans are known."""
         found = []
         for query in (*context.waiting, *context.running):
             waits = context.plan_of(query) is None
@@ -231,7 +235,7 @@ class Compass(InRange, Planner):
         return found
 
     def _some_lack_room(self, context: PlanningContext) -> bool:
-        """Return whether a waiting query has a plan that may do, but got none in this call."""
+        """Return whether a waiting query with a plan worth deploying found no room in this call."""
         orders = orders_of(context)
         queries = (query.id for query in context.waiting if query.id not in orders)
         return any(
@@ -241,7 +245,7 @@ class Compass(InRange, Planner):
     def _repack(
         self, context: PlanningContext, market: Market, wanting: Sequence[Query]
     ) -> set[int]:
-        """Look for stations that serve more queries; return the queries that are to move."""
+        """Regroup queries on stations that serve more of them; return the ids of those to move."""
         found = self.scheduler.regrouping.repack(context, market, self.search, wanting)
         if found is None:
             return set()
@@ -250,11 +254,11 @@ class Compass(InRange, Planner):
         return busy
 
     def _carry_out(self, context: PlanningContext, market: Market) -> tuple[set[int], bool]:
-        """Order what now fits of the last regrouping.
+        """Order those plans of the last regrouping that fit now.
 
         A query that moves needs room in addition to its present plan. If a poorly served query
-        finds none, the moving queries are released first, and return once machines are drained.
-        Returns these queries, and whether some wait for room.
+        finds no room, the moving queries are released first and deployed again once machines are
+        drained. Returns the ids of the moving queries, and whether some still wait for room.
         """
         last = under_way(context)
         if last is None:
@@ -282,9 +286,9 @@ class Compass(InRange, Planner):
     def _rebalance(
         self, context: PlanningContext, market: Market, busy: Collection[int]
     ) -> set[int]:
-        """Move or release queries that cost more than they are worth; return them.
+        """Move or release queries that cost more than they are worth; return their ids.
 
-        Called only if others lack room; otherwise the machines have no better use.
+        This is called only if other queries lack room; otherwise nobody needs the freed machines.
         """
         touched = set()
         for query in self.scheduler.overpaying(context, market):
@@ -303,10 +307,10 @@ class Compass(InRange, Planner):
         return touched
 
     def _improve(self, context: PlanningContext, market: Market, busy: Collection[int]) -> None:
-        """Confirm active plans, continue searches in the background, and move queries that gain.
+        """Confirm active plans, continue searches, and move queries to better plans.
 
-        Queries are searched for within their budgets; poorly served ones beyond, until a feasible
-        plan is known or nothing promises more.
+        Searches stay within the queries' budgets. Only those for poorly served queries go on
+        beyond, until a feasible plan is known or no configuration promises one.
         """
         lanes = context.world.cluster.profiling.lanes
         for query in context.running:
@@ -335,7 +339,7 @@ class Compass(InRange, Planner):
             self._move(context, market, query, self.scheduler.better(market, query, offers, now))
 
     def _poor(self, context: PlanningContext, query: Query) -> bool:
-        """Return whether the active plan was last judged infeasible."""
+        """Return whether the active plan was infeasible when it was last judged."""
         poor = service_state(context, query.id).poor
         return poor is not None and poor == context.plan_of(query)
 
@@ -350,7 +354,7 @@ class Compass(InRange, Planner):
     def _move(
         self, context: PlanningContext, market: Market, query: Query, offers: Sequence[Offer]
     ) -> bool:
-        """Move a query to its first plan that fits with its own one; return whether it moved."""
+        """Move a query to the first plan that fits beside its own; return whether it moved."""
         bid = self._bid(context, query, offers)
         if not offers or context.plan_of(query) == bid.plans[0]:
             return False
@@ -361,7 +365,7 @@ class Compass(InRange, Planner):
         return False
 
     def _now(self, context: PlanningContext, market: Market, query: Query) -> Offer | None:
-        """Return the beliefs about the active plan."""
+        """Return the present beliefs about a query's active plan, or None."""
         known = serving(context, query)
         return None if known is None else self.search.judge(context, query, market, known.number)
 
@@ -372,7 +376,7 @@ class Compass(InRange, Planner):
         return Bid(query, offers, [view.plan(offer.number) for offer in offers])
 
     def _refuse(self, context: PlanningContext, market: Market, bid: Bid) -> None:
-        """Log why a bid got nothing, with its first plan."""
+        """Log the first plan of a bid that was refused, and the reason."""
         offer = bid.offers[0]
         price = float(offer.demand @ market.prices)
         most = self.scheduler.most(offer)
@@ -404,5 +408,5 @@ class Compass(InRange, Planner):
 
 
 def _may_do(offers: Sequence[Offer]) -> bool:
-    """Return whether the best of a query's plans, if any, is worth some room."""
+    """Return whether the best of a query's plans, if any, is good enough to be deployed."""
     return bool(offers) and (offers[0].feasible or offers[0].probability >= LIKELY)

@@ -1,8 +1,9 @@
 """Matching queries and plans: a multi-dimensional multiple-choice knapsack.
 
-Prices come from the `Dual`. They settle most queries: one plan is clearly the best, or none is
-worth its price. A linear program settles the rest. Then instances are packed on cards, and the free
-room is filled. The time grows about linearly with the plans.
+First, prices of the pools are computed by minimising the `Dual`. At these prices, most queries have
+one plan that is clearly the best, or none that is worth its price. A linear program decides on the
+other queries. Then GPU instances are packed on cards, and plans that still fit are added. Running
+time grows roughly linearly with the number of plans.
 """
 
 from dataclasses import dataclass
@@ -15,19 +16,20 @@ from planners.matching.problem import Problem
 from scenarios.numerics import Floats, Ints
 
 CORRECTIONS = 20
-"""Number of earlier steps that give the curvature."""
+"""Number of earlier L-BFGS steps from which the curvature is estimated."""
 
 
 class Dual:
-    """The Lagrangian dual of a problem, in prices scaled by the capacity of the pools.
+    """The Lagrangian dual of a matching problem, as a function of prices of whole pools.
 
         bound(prices) =   sum over queries of max(0, max over its plans of weight - demand . prices)
                         + sum over plain pools of capacity . price
                         + sum over nodes of cards * max over layouts of layout . prices
 
-    At any prices it bounds the optimum and its LP relaxation from above. At the best prices it
-    equals the relaxation. With all maxima smoothed (Nesterov 2005), its gradient gives shares of
-    plans and layouts that solve the relaxation approximately.
+    At any prices, the bound is an upper bound of the optimum and of its LP relaxation. At the best
+    prices, it equals the value of the relaxation. If all maxima are replaced by soft maxima
+    (Nesterov 2005), the gradient contains shares of plans and layouts that approximately solve the
+    relaxation.
     """
 
     def __init__(self, problem: Problem) -> None:
@@ -46,11 +48,11 @@ class Dual:
         ]
 
     def reduced(self, scaled: Floats) -> Floats:
-        """Return the weights minus the payments of plans, shape (M,)."""
+        """Return each plan's reduced weight: its weight minus its price, shape (M,)."""
         return np.asarray(self._problem.weight - self._share @ scaled)
 
     def bound(self, scaled: Floats) -> float:
-        """Return an upper bound of all matchings."""
+        """Return an upper bound of the total weight of any matching."""
         gains = np.maximum(self._problem.best(self.reduced(scaled)), 0.0)
         supplied = float(self._plain @ scaled)
         for pools, share in self._cards:
@@ -58,7 +60,7 @@ class Dual:
         return float(gains.sum()) + supplied
 
     def minimise(self, scaled: Floats, smooth: float, rounds: int) -> Floats:
-        """Return better prices, (R,), by L-BFGS-B; ``smooth`` is the soft maxima's temperature."""
+        """Return prices, (R,), that lower the bound with soft maxima of temperature ``smooth``."""
         return minimum(
             lambda prices: self._smoothed(prices, smooth),
             scaled,
@@ -69,11 +71,11 @@ class Dual:
         )
 
     def shares(self, scaled: Floats, smooth: float) -> Floats:
-        """Return the share that the smoothed solution gives each plan, shape (M,)."""
+        """Return the share of each plan in the solution with soft maxima, shape (M,)."""
         return self._shares(scaled, smooth)[1]
 
     def _shares(self, scaled: Floats, smooth: float) -> tuple[float, Floats]:
-        """Return the sum of queries' soft maxima, and the shares of plans."""
+        """Return the sum of the queries' soft maxima, and the shares of plans."""
         reduced = self.reduced(scaled) / smooth
         top = np.maximum(self._problem.best(reduced), 0.0)
         odds = np.exp(reduced - np.repeat(top, self._size))
@@ -81,7 +83,7 @@ class Dual:
         return smooth * float((top + np.log(total)).sum()), odds / np.repeat(total, self._size)
 
     def _smoothed(self, scaled: Floats, smooth: float) -> tuple[float, Floats]:
-        """Return the smoothed dual and its gradient."""
+        """Return the bound with soft maxima, and its gradient."""
         gains, shares = self._shares(scaled, smooth)
         value = gains + float(self._plain @ scaled)
         gradient = self._plain - self._shares_of_pool @ shares
@@ -97,28 +99,29 @@ class Dual:
 
 SLACK = 1e-9
 TEMPERATURES = (0.05, 0.01)
-"""Temperatures of the soft maxima, over the largest weight; a warm start needs only the last."""
+"""Temperatures of the soft maxima, relative to the largest weight; a warm start uses only the last.
+"""
 
 ROUNDS = 40
 SURE = 0.999
-"""Least share of a plan, or of none, for prices to settle a query."""
+"""Prices decide on a query if one plan, or no plan, has at least this share."""
 
 LEAST = 0.01
-"""Least share for a plan of an unsettled query to be considered."""
+"""The linear program considers only plans with at least this share."""
 
 MOST_OPEN = 10_000
-"""Most plans in the linear program, of the queries that prices settle least."""
+"""The linear program has at most this many plans, of the queries that are least decided."""
 
 AMPLE = 0.99
-"""Queries' part of the bound from which pools are worth so little that none is short."""
+"""If the queries' part of the bound is at least this share, no pool is scarce."""
 
 SHORT = 100.0
-"""Cost of a missing card, over the largest weight: the settled queries may take too many."""
+"""Penalty, relative to the largest weight, for each missing card in the linear program."""
 
 
 @dataclass(frozen=True)
 class Matching:
-    """Which plan each query gets."""
+    """A matching: the plan that each query gets, with its prices."""
 
     chosen: Ints  # row of the plan of each query, -1 for none, shape (Q,)
     prices: Floats  # price of a unit of each pool, shape (R,)
@@ -127,7 +130,7 @@ class Matching:
 
 
 def match(problem: Problem, prices: Floats | None = None) -> Matching:
-    """Match queries and plans; ``prices``, shape (R,), of a similar problem make a good start."""
+    """Match queries and plans; ``prices``, (R,), of a similar problem reduce the time."""
     if not len(problem.query):
         return Matching(np.empty(0, np.int64), np.zeros(len(problem.supply.capacity)), 0.0, 0.0)
     dual = Dual(problem)
@@ -146,13 +149,13 @@ def match(problem: Problem, prices: Floats | None = None) -> Matching:
 
 
 def _best(problem: Problem, reduced: Floats) -> Ints:
-    """Return the row of each query's plan of largest reduced weight, -1 where none is positive."""
+    """Return the row of each query's plan of largest reduced weight, -1 if none is above 0."""
     best = problem.ranked(reduced)[problem.first]
     return np.where((reduced[best] > 0) & (problem.weight[best] > 0), best, -1)
 
 
 def _settled(problem: Problem, shares: Floats) -> Ints:
-    """Return the row for each query, or -1, given approximate shares of the relaxation, (M,)."""
+    """Return each query's row, or -1, given approximate shares in the relaxation, (M,)."""
     shares = np.where(problem.weight > 0, shares, 0.0)
     most = problem.best(shares)
     sure = np.maximum(most, 1 - np.add.reduceat(shares, problem.first))
@@ -172,9 +175,9 @@ def _settled(problem: Problem, shares: Floats) -> Ints:
 
 
 def _best_shares(problem: Problem, rows: Ints, used: Floats) -> Floats:
-    """Return the best shares of some plans, (k,), given the use of other queries, (R,).
+    """Return optimal shares of plans, (k,), given the resources ``used`` by other queries, (R,).
 
-    A basic solution of the linear program, by HiGHS, so few queries are split.
+    HiGHS finds a basic solution of the linear program, in which few queries are split over plans.
     """
     from scipy.optimize import linprog  # noqa: PLC0415 -- takes long to import
     from scipy.sparse import block_array, coo_array  # noqa: PLC0415
@@ -209,9 +212,9 @@ def _best_shares(problem: Problem, rows: Ints, used: Floats) -> Floats:
 
 
 def _drawn(problem: Problem, shares: Floats) -> Ints:
-    """Return a row or -1 for each query, drawn by its plans' shares.
+    """Return for each query a row, or -1, chosen with its plans' shares as probabilities.
 
-    Evenly spread multiples of the golden ratio replace random numbers.
+    In place of random numbers, evenly spread multiples of the golden ratio are used.
     """
     count = len(problem.first)
     spread = np.arange(1, count + 1) * ((np.sqrt(5) - 1) / 2) % 1
@@ -224,7 +227,7 @@ def _drawn(problem: Problem, shares: Floats) -> Ints:
 
 
 class _Room:
-    """The free part of the pools while queries are served, at given prices, (R,)."""
+    """The free part of the pools while plans are chosen one by one; prices have shape (R,)."""
 
     def __init__(self, problem: Problem, prices: Floats) -> None:
         supply = problem.supply
@@ -242,9 +245,10 @@ class _Room:
             self._size[cards.pools] = 1 / np.maximum(cards.layouts.max(axis=0), 1)
 
     def serve(self, wanted: Ints, reduced: Floats) -> Ints:
-        """Serve the wanted plans, (Q,), if there is room; fill the rest; return rows, (Q,).
+        """Choose each query's wanted plan, (Q,), if it fits, or else another; return rows, (Q,).
 
-        The plans of the largest instances come first, then those of largest reduced weight, (M,).
+        Plans with the largest GPU instances are tried first and, among those, plans of larger
+        reduced weight, (M,). Then queries without a plan get the best plan that fits.
         """
         problem = self._problem
         chosen = [-1] * len(wanted)
@@ -265,7 +269,7 @@ class _Room:
         return np.array(chosen, dtype=np.int64)
 
     def _take(self, row: int) -> bool:
-        """Take everything that a plan needs, or nothing; return whether there was enough."""
+        """Take all resources of a plan if all are free, or else none; return whether they were."""
         entries = range(self._begin[row], self._begin[row + 1])
         undo: list[tuple[Packing, Move]] = []
         for at in entries:

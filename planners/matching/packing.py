@@ -1,8 +1,8 @@
-"""Packing of GPU instances on the cards of a node, one after the other.
+"""Packing of GPU instances, one by one, on the cards of a node.
 
-A card may hold any part of one of its layouts; positions on the card are chosen later. A set's
-value is that of the best instances that can be added at given prices. A new instance goes on the
-card that loses the least value.
+A card may contain any subset of the instances of one of its layouts; their positions on the card
+are chosen later. The value of a card's contents is the total price of the most valuable instances
+that can be added. A new instance is put on the card whose value decreases least.
 """
 
 from collections.abc import Sequence
@@ -15,12 +15,12 @@ from planners.matching.problem import Cards
 from scenarios.numerics import Floats, Ints
 
 Move = tuple[int, int]
-"""Numbers of the sets that a card holds before and after."""
+"""Indices of a card's contents in `Sets`, before and after an instance is added."""
 
 
 @dataclass(frozen=True)
 class Sets:
-    """The possible contents of a card: S sets of instances of K profiles, the empty one first."""
+    """The S possible contents of a card: sets of instances of K profiles, first the empty set."""
 
     # Number of the set after adding an instance of each profile, -1 without room, shape (S, K).
     after: Ints
@@ -29,7 +29,7 @@ class Sets:
 
 @cache
 def _sets(layouts: tuple[tuple[int, ...], ...]) -> Sets:
-    """Return the sets that are part of a layout."""
+    """Return all sets of instances that are a subset of some layout."""
     held = sorted({part for whole in layouts for part in np.ndindex(*(n + 1 for n in whole))})
     number = {each: at for at, each in enumerate(held)}
     after = np.full((len(held), len(layouts[0])), -1, dtype=np.int64)
@@ -42,7 +42,7 @@ def _sets(layouts: tuple[tuple[int, ...], ...]) -> Sets:
 
 
 class Packing:
-    """The cards of one node while instances of K profiles, of prices (K,), are put on them."""
+    """The cards of one node, to which instances of K profiles with prices (K,) are added."""
 
     def __init__(self, cards: Cards, prices: Floats) -> None:
         sets = _sets(tuple(tuple(row) for row in cards.layouts.tolist()))
@@ -62,7 +62,7 @@ class Packing:
         ]
 
     def take(self, profile: int) -> Move | None:
-        """Take an instance of a profile; return the move that undoes it, or None without room."""
+        """Add an instance of a profile; return the move made, or None if no card has room."""
         holding = self._holding
         for before, after in self._moves[profile]:
             if holding[before]:
@@ -72,18 +72,18 @@ class Packing:
         return None
 
     def give_back(self, move: Move) -> None:
-        """Undo a ``take``; of several, the last one first."""
+        """Undo a move of `take`; several moves are undone in reverse order."""
         self._holding[move[1]] -= 1
         self._holding[move[0]] += 1
 
 
 def as_arrays(packings: Sequence[Packing]) -> tuple[Ints, Ints]:
-    """Return the cards of C nodes, and the ways to take an instance, for compiled functions.
+    """Return the cards of C nodes and the possible moves as arrays, for compiled functions.
 
     Returns:
-        Cards by the set of instances that they hold, shape (C, S); and the sets before and after
-        taking one of K profiles, the best of L ways first, -1 behind the last, shape (C, K, L, 2).
-        Both are padded.
+        The number of cards with each set of instances, shape (C, S); and for each of K profiles at
+        most L moves, as sets before and after, the best first, shape (C, K, L, 2). Rows after the
+        last move contain -1.
     """
     sets = max((len(each._holding) for each in packings), default=1)
     profiles = max((len(each._moves) for each in packings), default=1)

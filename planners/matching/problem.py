@@ -12,7 +12,7 @@ from scenarios.numerics import Bools, Floats, Ints
 
 @dataclass(frozen=True)
 class Demand:
-    """The demand of M plans on the pools, in compressed rows."""
+    """The demand of M plans on the pools, as a sparse matrix in compressed rows."""
 
     start: Ints  # where each plan's entries begin, and the number of entries, shape (M + 1,)
     pool: Ints  # pool of each entry, shape (nnz,)
@@ -20,7 +20,7 @@ class Demand:
 
     @classmethod
     def of(cls, dense: Floats) -> "Demand":
-        """Return the rows of a dense array, shape (M, R)."""
+        """Return the sparse form of a dense array of shape (M, R)."""
         row, pool = np.nonzero(dense > 0)
         start = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=len(dense)))])
         return cls(start.astype(np.int64), pool.astype(np.int64), dense[row, pool])
@@ -28,7 +28,7 @@ class Demand:
 
 @dataclass(frozen=True)
 class Cards:
-    """The identical cards of one node; K profiles, L layouts."""
+    """The identical cards of one node, with K instance profiles and L layouts."""
 
     count: int  # number of cards
     pools: Ints  # pool of the instances of each profile, shape (K,)
@@ -38,7 +38,7 @@ class Cards:
 
 @dataclass(frozen=True)
 class Supply:
-    """Capacity of R pools.
+    """The capacity of R resource pools.
 
     Raises:
         ValueError: a capacity is negative.
@@ -54,7 +54,7 @@ class Supply:
 
     @cached_property
     def plain(self) -> Bools:
-        """Which pools have a capacity of their own, shape (R,); the others hold instances."""
+        """Which pools have a capacity of their own, (R,); the others consist of GPU instances."""
         plain = np.ones(len(self.capacity), dtype=bool)
         for cards in self.cards:
             plain[cards.pools] = False
@@ -62,7 +62,7 @@ class Supply:
 
     @cached_property
     def most(self) -> Floats:
-        """The most that plans could take of each pool, if it were the only one, shape (R,)."""
+        """The most that plans could take of each pool if they took nothing else, (R,)."""
         most = self.capacity.astype(np.float64)
         for cards in self.cards:
             most[cards.pools] = cards.count * cards.layouts.max(axis=0, initial=0)
@@ -71,10 +71,10 @@ class Supply:
 
 @dataclass(frozen=True)
 class Problem:
-    """Q queries, M plans, R pools.
+    """A matching problem with Q queries, M plans and R pools.
 
     Raises:
-        ValueError: the shapes do not fit each other.
+        ValueError: the numbers of plans in the fields differ.
     """
 
     query: Ints  # query of each plan, ascending from 0 without gaps, shape (M,)
@@ -92,7 +92,7 @@ class Problem:
 
     @cached_property
     def first(self) -> Ints:
-        """First plan of each query, shape (Q,)."""
+        """The row of each query's first plan, shape (Q,)."""
         return np.flatnonzero(np.diff(self.query, prepend=-1))
 
     @cached_property
@@ -110,9 +110,9 @@ class Problem:
         return csr_array((demand.amount, demand.pool, demand.start), shape=shape)
 
     def best(self, values: Floats) -> Floats:
-        """Return the largest value of each query's plans, shape (Q,)."""
+        """Return the largest value among each query's plans, shape (Q,)."""
         return np.asarray(np.maximum.reduceat(values, self.first))
 
     def ranked(self, values: Floats) -> Ints:
-        """Return the plans, those of each query by falling value, shape (M,)."""
+        """Return the rows of plans, sorted by query and then by falling value, shape (M,)."""
         return np.lexsort((-values, self.query))

@@ -1,10 +1,11 @@
-"""Matching queries and plans on whole stations, which queries share if they agree.
+"""Matching queries and plans on whole stations, which several queries can share.
 
-`planners.matching.match` needs divisible demands. Stations are not divisible: the first query pays
-for the whole, and others join for nothing. So the choice is which stations to open. Sets of
-stations are opened one by one, always the set with the most served worth for its share of the
-pools, like the greedy algorithm of Khuller, Moss and Naor ("The budgeted maximum coverage problem",
-1999). The best result from several starting points counts, including the present stations.
+`planners.matching.match` assumes that demands add up. Stations do not: the first query takes all
+resources of a station, and others join without taking more. So the algorithm decides which stations
+to open. The stations of a plan are a set. Sets are opened one by one, always the set that serves
+the most worth per share of the pools, like the greedy algorithm of Khuller, Moss and Naor ("The
+budgeted maximum coverage problem", 1999). The algorithm runs from several starting points,
+including the present stations, and the best result is returned.
 """
 
 from collections.abc import Sequence
@@ -23,16 +24,17 @@ SLACK = 1e-9
 """Tolerance for rounding errors."""
 
 LEAST_SHARE = 1e-3
-"""Least share of the pools of a set, to avoid division by 0."""
+"""Shares of the pools below this count as this, to avoid division by 0."""
 
 
 class Stock(NamedTuple):
-    """Choices and capacity: Q queries, M plans in B sets, N operators, S sorts of station, R pools.
+    """The plans and the capacity: Q queries, M plans, N operators, S kinds of station, R pools.
 
-    Plans are ordered by set, and in each set by what they fill. There are cards of C nodes, each
-    with K instance profiles and at most L ways to add one.
+    Plans with the same set of stations form one of B groups, in which those that need the smallest
+    share of a station come first. There are GPU cards of C nodes, with K instance profiles and at
+    most L moves to add an instance.
 
-    The fields without a comment are those of `WholeStations`, with the plans in this order.
+    Fields without a comment are those of `WholeStations`, with plans in this order.
     """
 
     begin: Ints  # first plan of each set, and the number of plans, shape (B + 1,)
@@ -53,7 +55,7 @@ class Stock(NamedTuple):
 
 
 class State(NamedTuple):
-    """Open stations and served queries: the arrays that change."""
+    """The arrays that change: open stations and served queries."""
 
     load: Floats  # load of stations of each sort, in stations, shape (S,)
     whole: Floats  # stations of each sort, shape (S,)
@@ -64,7 +66,7 @@ class State(NamedTuple):
 
 
 def initial_state(stock: Stock, queries: int, load: Floats, holding: Ints) -> State:
-    """Return the state without served queries; ``load`` and ``holding`` as in `State`."""
+    """Return the state in which no query is served; `State` describes ``load`` and ``holding``."""
     whole = np.ceil(load - SLACK)
     used = np.zeros(len(stock.capacity))
     np.add.at(used, stock.pool, whole * stock.units)
@@ -77,18 +79,18 @@ def initial_state(stock: Stock, queries: int, load: Floats, holding: Ints) -> St
 
 
 def copied(state: State) -> State:
-    """Return an equal state that changes on its own."""
+    """Return a copy of the state and its arrays."""
     return State._make(array.copy() for array in state)
 
 
 def total(stock: Stock, state: State) -> float:
-    """Return the worth of the served queries."""
+    """Return the total worth of the served queries."""
     return float(stock.worth[state.chosen[state.chosen >= 0]].sum())
 
 
 @compiled
 def keep(stock: Stock, state: State, rows: Ints) -> None:
-    """Serve queries by given plans, rows of shape (Q,), -1 for none, as far as there is room."""
+    """Serve queries by given plans that have room; ``rows`` has shape (Q,), -1 for none."""
     for row in rows:
         if row >= 0:
             _serve(stock, state, row, True)
@@ -96,7 +98,7 @@ def keep(stock: Stock, state: State, rows: Ints) -> None:
 
 @compiled
 def fill(stock: Stock, state: State) -> None:
-    """Open sets of stations, greedily by gain over share, while some set serves more queries."""
+    """Open sets of stations by largest ratio of gain to share, until none serves more queries."""
     while True:
         gains, shares = weigh(stock, state)
         opened = False
@@ -114,10 +116,12 @@ def fill(stock: Stock, state: State) -> None:
 
 @compiled
 def weigh(stock: Stock, state: State) -> tuple[Floats, Floats]:
-    """Return worth and share of the pools of opening each set's stations, (B,) each; O(M N + B R).
+    """Return gain and share of the pools of opening each set's stations, both (B,); O(M N + B R).
 
-    The worth is 0 without room. A sort gets one more station if even its smallest waiting plan does
-    not fit. Plans that fill least are served first. The share is that of the scarcest pool.
+    The gain is the worth of the queries that would be served, 0 if the stations do not fit. A kind
+    of station gets one more station if even the plan that needs least of it does not fit in the
+    open ones. Plans that need the smallest share of a station are served first. The share is the
+    largest of the shares of single pools.
     """
     gains, shares = np.empty(len(stock.sets)), np.empty(len(stock.sets))
     operators = stock.sets.shape[1]
@@ -163,7 +167,7 @@ def weigh(stock: Stock, state: State) -> tuple[Floats, Floats]:
 
 @compiled
 def open_set(stock: Stock, state: State, number: int) -> bool:
-    """Serve as many queries as possible by one set; return whether any was served."""
+    """Serve as many queries as possible on one set of stations; return whether any was served."""
     some = False
     for row in range(stock.begin[number], stock.begin[number + 1]):
         if state.chosen[stock.query[row]] < 0 and _serve(stock, state, row, not some):
@@ -173,7 +177,7 @@ def open_set(stock: Stock, state: State, number: int) -> bool:
 
 @compiled
 def _serve(stock: Stock, state: State, row: int, grow: bool) -> bool:
-    """Serve a query by a plan if there is room; ``grow`` allows opening stations for it."""
+    """Serve a query by a plan if there is room; ``grow`` allows opening new stations."""
     sorts = stock.sets[stock.member[row]]
     used, more = state.used + stock.sent[row], np.zeros(len(sorts))
     for operator, sort in enumerate(sorts):
@@ -201,7 +205,7 @@ def _serve(stock: Stock, state: State, row: int, grow: bool) -> bool:
 
 @compiled
 def _take(stock: Stock, holding: Ints, sort: int, many: int) -> bool:
-    """Take the instances of some stations of a sort, by best fit; return whether all had room."""
+    """Add the GPU instances of ``many`` new stations, by best fit; return whether all fit."""
     node, profile = stock.profile[sort]
     for _ in range(many * stock.instances[sort]):
         moved = False
@@ -219,18 +223,18 @@ def _take(stock: Stock, holding: Ints, sort: int, many: int) -> bool:
 
 
 BEGINNINGS = 16
-"""Number of sets of stations that are tried first, those that could serve the most."""
+"""Number of promising sets of stations, each of which is one starting point."""
 
 INSTEAD = 3
-"""Sets tried in place of a closed sort of station, in each of two orders."""
+"""Number of sets tried in place of a kind of station, from each of two rankings."""
 
 ROUNDS = 8
-"""Most sorts of station that are exchanged at the end, one by one."""
+"""Largest number of kinds of station that are replaced at the end, one by one."""
 
 
 @dataclass(frozen=True)
 class WholeStations:
-    """Q queries, M plans, N operators, S sorts of station, R pools."""
+    """The problem: Q queries, M plans, N operators, S kinds of station, R pools."""
 
     queries: int  # number of queries, Q
     query: Ints  # query of each plan, shape (M,)
@@ -249,12 +253,12 @@ class WholeStations:
 
     @cached_property
     def order(self) -> Ints:
-        """Plans by set of stations, and in each those that fill little first, shape (M,)."""
+        """The rows of plans, sorted by set of stations, then by largest share filled, (M,)."""
         return np.lexsort((-self.worth, self.filled.max(axis=1), self._sets))
 
     @cached_property
     def stock(self) -> Stock:
-        """The plans in that order, and the capacity."""
+        """The plans in the order of `order`, and the capacity."""
         member = self._sets[self.order]
         begin = np.flatnonzero(np.diff(member, prepend=-1))
         return Stock(
@@ -275,7 +279,7 @@ class WholeStations:
 
     @cached_property
     def nobody_served(self) -> State:
-        """The initial state; change copies only."""
+        """The initial state; callers must change copies only."""
         return initial_state(self.stock, self.queries, self.load, self._cut[0])
 
     @cached_property
@@ -289,9 +293,9 @@ class WholeStations:
 
 
 def share_stations(problem: WholeStations, current: Ints) -> Ints:
-    """Return the row of each query's plan, -1 for none, shape (Q,); their worth is the most found.
+    """Return the row of each query's plan, -1 for none, (Q,), in the best solution found.
 
-    ``current`` has the rows of the present plans, which need not fit.
+    ``current`` has the rows of the present plans, -1 for none; they need not fit together.
     """
     nobody = np.full(problem.queries, -1, dtype=np.int64)
     if not len(problem.query):
@@ -319,14 +323,14 @@ def share_stations(problem: WholeStations, current: Ints) -> Ints:
 
 
 def _promising(gains: Floats, shares: Floats, many: int) -> list[int]:
-    """Return the sets with the most gain per share, and those with the most gain, many of each."""
+    """Return the ``many`` sets of most gain per share, and the ``many`` sets of most gain."""
     by_score = np.argsort(-gains / np.maximum(shares, LEAST_SHARE), kind="stable")
     by_gain = np.argsort(-gains, kind="stable")
     return list(dict.fromkeys([*by_score[:many].tolist(), *by_gain[:many].tolist()]))
 
 
 def _exchanged(problem: WholeStations, chosen: Ints, most: float) -> tuple[Ints, float] | None:
-    """Return the best choice and its worth after replacing a sort of station, if it is better."""
+    """Replace one kind of station; return the best solution and its worth, or None if no better."""
     best, stock = None, problem.stock
     uses = np.where((chosen >= 0)[:, None], stock.sets[stock.member[np.maximum(chosen, 0)]], -1)
     for sort in np.unique(uses[uses >= 0]).tolist():
@@ -346,9 +350,9 @@ def _exchanged(problem: WholeStations, chosen: Ints, most: float) -> tuple[Ints,
 
 
 def best_of_each_set(query: Ints, station: Ints, worth: Floats) -> Ints:
-    """Return rows of the plans of largest worth among those of a query on the same stations.
+    """Return the row of the best plan for each pair of a query and a set of stations.
 
-    Shapes are (M,), (M, N) for stations, and (M,); the result has at most M rows.
+    ``query`` and ``worth`` have shape (M,), ``station`` (M, N); the result has at most M rows.
     """
     same = _numbered(np.column_stack([query, station]))
     order = np.lexsort((-worth, same))
@@ -357,9 +361,9 @@ def best_of_each_set(query: Ints, station: Ints, worth: Floats) -> Ints:
 
 
 def _numbered(rows: Ints) -> Ints:
-    """Return the rank of each row among the distinct rows, shape (M,).
+    """Return the index of each row in the sorted distinct rows, shape (M,).
 
-    The inverse of ``np.unique``, which takes far longer as it compares whole rows.
+    This equals the inverse indices of ``np.unique``, which is far slower on whole rows.
     """
     order = np.lexsort(rows.T[::-1])
     differs = np.zeros(len(rows), dtype=np.int64)

@@ -1,1 +1,1 @@
-"""Reference planners: the optimum of the planning model, greedy and random."""
+"""Reference planners: the optimum of the planning model, a greedy planner and a random one."""

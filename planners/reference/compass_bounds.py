@@ -1,13 +1,15 @@
-"""Compass with fewer obstacles: steps from it to the optimum, for reference.
+"""Variants of Compass with more knowledge or no delay, as steps from it to the optimum.
 
-All see the truth, as ``planners.reference.ilp.ILP`` does. Each adds to the one before it:
+All variants see the truth, like ``planners.reference.ilp.ILP``. Each extends the one before:
 
-* `CompassSeesTruth` with `TrueSearch` judges plans by the truth. Profiling and its charges stay.
-* `CompassNoDelay` with `FreeSearch` does not wait for profiling, and plans in next to no time.
-  Histories made ahead are still profiled and counted.
-* `CompassNoDelay` with `WholeSearch` knows every configuration, and offers every plan.
+* `CompassSeesTruth` with `TrueSearch` judges plans by the truth. It profiles and is charged as
+  usual.
+* `CompassNoDelay` with `FreeSearch` does not wait for profiling, and plans in almost no time.
+  Histories that are profiled offline still count as planning cost.
+* `CompassNoDelay` with `WholeSearch` knows the truth about all configurations, and considers all
+  plans.
 
-The remaining difference from the optimum is that queries are planned one by one.
+The remaining difference from the optimum: queries are planned one by one.
 """
 
 from dataclasses import dataclass, replace
@@ -23,14 +25,14 @@ from scenarios.queries import Query
 from sim import BulkOperations, Choices, PlanningContext, PlanView, Truth
 
 EXACT = 1e-6
-"""Variance of an exact mean: above 0, which the surrogates need."""
+"""Variance stated for exact means: the surrogates need a variance above 0."""
 
 ALL = 1_000_000
-"""Number of items that the truth counts as: enough for a negligible error of times."""
+"""Number of items stated for the truth: so many that the error of times is negligible."""
 
 
 class _TrueBulk:
-    """Bulk operations whose views are those of the truth; the planner must have ``sees_truth``."""
+    """Bulk operations whose plan views show the truth; the planner must have ``sees_truth``."""
 
     def __init__(self, bulk: BulkOperations) -> None:
         self._bulk = bulk
@@ -47,12 +49,12 @@ class _TrueBulk:
         return self._truths[key]
 
     def view(self, query: Query, choices: Choices = Choices()) -> PlanView:  # noqa: B008
-        """Return a query's plans, with its device and links as they are."""
+        """Return a query's plans, with the true speeds of its device and links."""
         return self.truth(query, choices).view
 
 
 class _TrueContext:
-    """A planning context with such bulk operations."""
+    """A planning context with the bulk operations of `_TrueBulk`."""
 
     def __init__(self, context: PlanningContext) -> None:
         self._context, self.bulk = context, _TrueBulk(context.bulk)
@@ -62,31 +64,33 @@ class _TrueContext:
 
 
 class _FreeContext(_TrueContext):
-    """The same without charges for the planner's own computing."""
+    """A `_TrueContext` that does not charge for the planner's own computing."""
 
     def charge(self, query: Query, operation: str = "step", count: int = 1) -> None:
         """Charge nothing."""
 
 
 class CompassSeesTruth(Compass):
-    """Compass with true devices and links; `TrueSearch` sees the rest.
+    """Compass with true speeds of devices and links; `TrueSearch` adds true profiles.
 
-    It shows the cost of wrong beliefs. Use a model without headroom. Its runtime still watches,
-    because the planning model is not the world.
+    Compared with Compass, it shows the cost of wrong estimates. Use a planning model without
+    headroom. The runtime still monitors deployments, because the planning model differs from the
+    simulated world.
     """
 
     sees_truth = True
     _context = _TrueContext
 
     def plan(self, context: PlanningContext) -> None:
-        """Plan with a context that shows the truth."""
+        """Plan like Compass, with a context that shows the truth."""
         super().plan(cast(PlanningContext, self._context(context)))
 
 
 class CompassNoDelay(CompassSeesTruth):
-    """The same without planning delay: with `FreeSearch`, planning takes some milliseconds at most.
+    """`CompassSeesTruth` without planning delay: with `FreeSearch`, planning takes a few ms.
 
-    It shows the cost of planning delay. Use no audits: they are charged and find nothing new.
+    Compared with `CompassSeesTruth`, it shows the cost of planning delay. Turn audits off: they are
+    charged and find nothing new.
     """
 
     _context = _FreeContext
@@ -94,7 +98,7 @@ class CompassNoDelay(CompassSeesTruth):
 
 @dataclass(frozen=True)
 class TrueSearch(CmboSearch):
-    """Compass's search, which gets the truth about profiled configurations, at the usual charge."""
+    """Compass's search, with true results for profiled configurations, at the usual charge."""
 
     def look(
         self, context: PlanningContext, query: Query, configuration: Configuration
@@ -106,7 +110,7 @@ class TrueSearch(CmboSearch):
 
 @dataclass(frozen=True)
 class FreeSearch(CmboSearch):
-    """Compass's search, which gets the truth at no charge."""
+    """Compass's search, with true results at no charge."""
 
     def look(
         self, context: PlanningContext, query: Query, configuration: Configuration
@@ -117,7 +121,7 @@ class FreeSearch(CmboSearch):
 
 @dataclass(frozen=True)
 class WholeSearch(CmboSearch):
-    """Knows all configurations and offers all plans; see `Beliefs.offers`."""
+    """Knows the truth about all configurations, and returns all plans of `Beliefs.offers`."""
 
     def run(
         self, context: PlanningContext, query: Query, market: Market, seconds: float, improve: bool
@@ -133,7 +137,7 @@ class WholeSearch(CmboSearch):
 
 
 def _shown(context: PlanningContext, query: Query, index: int) -> ProfiledConfig:
-    """Return the truth about a configuration as if `ALL` items had shown it."""
+    """Return the truth about a configuration in the form of a profile of `ALL` items."""
     truth, floor = context.bulk.truth(query), query.slo.accuracy
     return ProfiledConfig(
         float(truth.accuracy[index]),

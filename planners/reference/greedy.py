@@ -1,4 +1,4 @@
-"""The selfish planner: the best plan for each query in order of arrival."""
+"""A greedy planner: each query, in order of arrival, gets the best plan for itself."""
 
 from dataclasses import dataclass
 from math import inf
@@ -15,10 +15,10 @@ from sim import Estimate, Plan, PlanningContext, PlanView
 def promising(
     context: PlanningContext, query: Query, view: PlanView, estimate: Estimate, headroom: float
 ) -> Ints:
-    """Return numbers of a configuration's plans that should meet a query's SLO, the fastest first.
+    """Return indices of a configuration's plans that should meet a query's SLO, fastest first.
 
-    A prediction under the present load may use a share ``headroom`` of the latency bound. Ties go
-    to the cheaper plan. Empty if the accuracy is too low.
+    Latency predicted under the present load must be at most ``headroom`` times the bound. Among
+    plans of equal latency, the cheaper comes first. The result is empty if accuracy is too low.
     """
     slo, measurement = query.slo, estimate.measurement
     if not estimate.accurate_enough(slo):
@@ -42,17 +42,17 @@ def promising(
 
 @dataclass(eq=False, repr=False)
 class Greedy(QueryByQuery):
-    """Deploy the richest accurate configuration on its fastest plan that is in time and fits.
+    """Deploy the richest accurate configuration, by its fastest plan that is in time and fits.
 
-    Queries are served in order of arrival, each as well as possible, whatever the cost below the
-    SLO's ceiling. Plans are predicted under the present load. A profile that the budget cut short
-    counts in full.
+    Queries are served in order of arrival. Each gets the best service possible, at any cost up to
+    the SLO's ceiling. Plans are predicted under the present load. If the budget allows fewer than
+    ``samples`` items, their mean is used as it is.
 
     Args:
-        samples: items profiled for each configuration.
-        headroom: share of the latency bound that a prediction may use.
-        budget_s: planning seconds for each query; the richest configurations come first.
-        pause_s: seconds between two searches for a query without a plan, unless room is freed.
+        samples: number of items on which each configuration is profiled.
+        headroom: the largest predicted latency of a plan, as a share of the latency bound.
+        budget_s: planning seconds for each query; richer configurations are profiled first.
+        pause_s: seconds until a query without a plan is searched again; fewer if room is freed.
     """
 
     samples: Count = 50
@@ -61,7 +61,7 @@ class Greedy(QueryByQuery):
     pause_s: NonNegative = 10.0
 
     def find(self, context: PlanningContext, query: Query, orders: Orders) -> Plan | None:
-        """Return the fastest plan of the richest configuration that has any."""
+        """Return the fastest suitable plan of the richest configuration that has one, or None."""
         view = context.bulk.view(query)
         for configuration in context.world.pipeline.configurations:
             estimate = context.profile(query, configuration, self.samples)

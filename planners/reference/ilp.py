@@ -25,17 +25,19 @@ from sim import Choices, Plan, Planner, PlannerError, PlanningContext, Truth
 def needed_configurations(
     pipeline: Pipeline, feasible: Bools, load: Floats, kept: Sequence[int]
 ) -> Bools:
-    """Mark the configurations that remain once interchangeable ones are removed.
+    """Mark the configurations that an optimum may need, after removing interchangeable ones.
 
-    Stations are shared by operator key, the knob values up to an operator. Let u and v be values of
-    one operator's own knobs. If, with all other knobs alike, every layout that is feasible for a
-    query with u is so with v, and no station has more load with v, then all queries that use u can
-    move to v together: stations before the operator stay the same, and those from it on are shared
-    as before or more. So some optimum does without u, after given values of the knobs before it.
+    Queries share stations if their operator keys agree: the knob values up to an operator. Let u
+    and v be values of one operator's own knobs, with all other knobs equal. Suppose that every
+    layout that is feasible for a query with u is also feasible with v, and that no station has more
+    load with v. Then all queries that use u can switch to v together: the stations before the
+    operator stay the same, and those from the operator on are shared by at least as many queries.
+    So, for given values of earlier knobs, some optimum does not use u.
 
-    ``feasible`` are layouts of each query and configuration, shape (queries, layouts, C). ``load``
-    is that of a request on a station of each kind, for each kind of query, shape (..., C); infinite
-    where no such station exists. Configurations ``kept`` always stay. The result has shape (C,).
+    ``feasible`` says which layouts are feasible for each query and configuration, shape (queries,
+    layouts, C). ``load`` is the load of one request on each kind of station, for each class of
+    query, shape (..., C); it is infinite if no such station exists. Configurations in ``kept`` are
+    always marked. The result has shape (C,).
     """
     alive: Bools = np.asarray(feasible.any(axis=(0, 1)))
     holds = np.zeros(len(alive), dtype=bool)
@@ -62,9 +64,9 @@ def needed_configurations(
 
 
 def _interchangeable(pipeline: Pipeline) -> Iterator[Ints]:
-    """Yield configurations that differ in one operator's own knobs only, last operators first.
+    """Yield groups of configurations that differ in one operator's knobs, last operator first.
 
-    Each array has a row for each value of these knobs, a column for each value of those after.
+    Each array has a row for each value of these knobs, and a column for each value of later knobs.
     """
     shape = tuple(len(knob.choices) for knob in pipeline.knobs)
     index = np.arange(len(pipeline.configurations)).reshape(shape or (1,))
@@ -83,7 +85,7 @@ TARGET = "ilp target"
 
 @dataclass(frozen=True)
 class Target:
-    """The last optimum: plans by query id, and the queries and working machines it is for."""
+    """The last optimum: plans by query id, with the queries and working machines it is based on."""
 
     seen: Hashable
     plans: dict[int, Plan]
@@ -91,39 +93,41 @@ class Target:
 
 @dataclass(eq=False, repr=False)
 class ILP(InRange, Planner):
-    """Serve as many queries as the planning model allows, at the least cost, knowing the truth.
+    """Know the truth, and serve as many queries as the planning model allows, at the least cost.
 
-    The reference for other planners' decisions: it sees true speeds, links and accuracies
+    This is the reference for other planners' decisions. It sees true speeds, links and accuracies
     (``sees_truth``), and plans in no time. When queries or machines have changed, or a plan has
     become infeasible, HiGHS solves the integer program of ``planners.reference.optimum`` for all
     waiting and running queries. A plan is feasible for a query if
 
     * the expected accuracy on its content reaches the floor,
-    * list price and egress keep to the ceiling,
+    * the sum of list price and egress cost is at most the cost ceiling,
     * the latency quantile that ``context.bulk.predict_many`` predicts from true means, with every
       station off the device at ``utilisation``, is within ``headroom`` times the bound,
     * no station would be above ``cluster.max_utilisation`` for the query alone.
 
-    The optimum is that of this model, not of the queueing world: no waiting, no batching, links at
-    their mean, loads split freely, machines of a node as one, and no future queries. So another
-    planner may serve more queries in a simulation. The table ``offers`` has the bounds and plans.
+    The optimum is that of this model, not of the simulated world. The model has no waiting, no
+    batching, links at average speed, loads that are split freely, one machine per node, and no
+    future queries. So another planner may serve more queries in a simulation. The result table
+    ``offers`` contains the bounds and plans.
 
-    A running query that moves needs room in addition to its old plan. Without it, the query is
-    released first if another would go unserved, and returns when its machines are drained.
+    A running query that moves needs room in addition to its old plan. If there is no room and
+    another query would otherwise go unserved, the moving query is released first and deployed again
+    when its machines are drained.
 
     Args:
-        utilisation: utilisation of stations at which latency must hold.
-        headroom: share of the latency bound that a prediction may use.
-        thread_percents: shares of an instance's threads on offer; they should divide one another.
-        max_batches: largest batches on offer.
-        replicas: GPU instances on offer for an operator.
-        cores: cores on offer for an operator.
-        max_wait_s: longest wait for a batch to fill.
-        switch_usd_per_hour: least saving of moving a running query, unless it makes room.
-        gap: see ``planners.reference.optimum.Limits``, like the next two.
-        node_limit: most nodes of each branch-and-bound tree.
-        time_limit_s: most seconds of the wall for each program.
-        replan_every_s: period at which feasibility and drained machines are checked.
+        utilisation: utilisation of stations at which plans must keep the latency bound.
+        headroom: the largest predicted latency of a plan, as a share of the latency bound.
+        thread_percents: possible % of an instance's threads; they should divide one another.
+        max_batches: possible largest batch sizes of an operator.
+        replicas: possible numbers of GPU instances of an operator.
+        cores: possible numbers of cores of an operator.
+        max_wait_s: longest time that a batch may wait to be filled.
+        switch_usd_per_hour: a running query moves only if that saves more, or makes room.
+        gap: relative gap between solution and bound at which the solver stops.
+        node_limit: largest number of nodes in each branch-and-bound tree.
+        time_limit_s: largest wall time for each integer program, in seconds.
+        replan_every_s: seconds between checks of feasibility and of drained machines.
 
     Raises:
         ValueError: a parameter is out of range.
@@ -150,7 +154,7 @@ class ILP(InRange, Planner):
         _ = self._choices  # checks the parameters
 
     def plan(self, context: PlanningContext) -> None:
-        """Solve again if anything has changed, and move towards the optimum."""
+        """Solve again if anything relevant has changed, and order plans of the optimum."""
         queries = (*context.running, *context.waiting)
         seen = (
             tuple(sorted(query.id for query in queries)),
@@ -186,7 +190,7 @@ class ILP(InRange, Planner):
         )
 
     def feasible(self, context: PlanningContext, query: Query, truth: Truth, plans: Ints) -> Ints:
-        """Return which of the given plans of a view are feasible for a query."""
+        """Return those of the given plans that are feasible for a query."""
         view, slo = truth.view, query.slo
         configuration = view.configuration[plans]
         busy = _load(query, truth, plans) / view.servers[plans]
@@ -205,7 +209,7 @@ class ILP(InRange, Planner):
     def _latency_s(
         self, context: PlanningContext, query: Query, truth: Truth, plans: Ints
     ) -> Floats:
-        """Return the SLO's quantile of latency that the model predicts, shape (k,)."""
+        """Return the model's prediction of latency at the SLO's quantile in s, shape (k,)."""
         configuration = truth.view.configuration[plans]
         return context.bulk.predict_many(
             query,
@@ -220,10 +224,10 @@ class ILP(InRange, Planner):
     def _optimum(
         self, context: PlanningContext, queries: Sequence[Query], seen: Hashable
     ) -> Target:
-        """Solve the program of all queries, and record what it chose.
+        """Solve the integer program for all queries, and log the bounds and chosen plans.
 
         Raises:
-            PlannerError: the limits were reached before there was any solution.
+            PlannerError: a limit was reached before any solution was found.
         """
         truths = [context.bulk.truth(query, self._choices) for query in queries]
         active = [context.plan_of(query) for query in queries]
@@ -261,7 +265,7 @@ class ILP(InRange, Planner):
     def _offers(
         self, query: Query, truth: Truth, plans: Ints, current: int | None
     ) -> list[FeasiblePlan]:
-        """Return the plans of a query that an optimum may need, of those given."""
+        """Return those of a query's given plans that an optimum may need."""
         view = truth.view
         egress = view.cost_usd_per_hour[plans] - view.list_price_usd_per_hour[plans]
         moving = self.switch_usd_per_hour * (plans != current) * (current is not None)
@@ -315,14 +319,14 @@ def _needed(
 
 
 def _load(query: Query, truth: Truth, plans: Ints) -> Floats:
-    """Return a query's load on each operator's station, in servers, shape (k, N)."""
+    """Return a query's load on each operator's station in k plans, in servers, shape (k, N)."""
     times_s = truth.operator_time_s[truth.view.configuration[plans]]
     load: Floats = query.requests_per_s * times_s * truth.view.capacity_factors[plans]
     return load
 
 
 def _carry_out(context: PlanningContext, target: Target) -> None:
-    """Order those plans of a target that fit now."""
+    """Deploy those plans of the optimum that fit now."""
     wanted = []
     for query in context.running:
         plan = target.plans.get(query.id)

@@ -1,23 +1,27 @@
-"""The optimum of the planning model, as an integer program that HiGHS solves, and its LP bound.
+"""The optimum of the planning model, by an integer program that HiGHS solves, and an LP bound.
 
-With x a choice of a plan, n the number of stations of a sort and y that of cards with a layout:
+A type of station is a kind of station and an operator key; queries share stations of one type. Let
+x be 1 if a plan is chosen, n the number of stations of a type, and y the number of cards with a
+layout:
 
     max   worth of x - cost of x and n / W
     s.t.  (1)  sum over the x of a query <= 1
-          (2)  sum over the x of a query that use a sort of station <= its n
-          (3)  load of the x on a sort of station <= max_utilisation * servers * n
-          (4)  x of queries of which at most k fit in one station of a sort <= k n
+          (2)  sum over the x of a query that use a type of station <= its n
+          (3)  load of the x on a type of station <= max_utilisation * servers * n
+          (4)  x of queries of which at most k fit in one station of a type <= k n
           (5)  cores of n <= cores of the node
           (6)  instances of a profile of n <= those of y;   sum of y <= cards of the node
 
-A query is worth 1, or 0.1 / (Q + 1) less if it is one of Q and not served yet; W is twice the price
-of all resources. So the most queries are served. Among such choices, a query that is not served yet
-replaces another if that saves more than 0.2 / (Q + 1) of this price.
+Serving one of Q queries is worth 1, or 1 - 0.1 / (Q + 1) if it is not served yet; W is twice the
+price of all resources. So as many queries as possible are served. Among such solutions, a query
+that is not served yet replaces another one only if that saves more than 0.2 / (Q + 1) of the price
+of all resources.
 
-(2) and (4) tighten the relaxation, because stations are whole. The machines of a node are summed
-up. Shares of threads add up within a profile as if they packed perfectly, which they do if they
-divide one another. Loads may split freely among stations of a sort, except for (4), which is exact
-if all queries have the same load. So the optimum is an upper bound of feasible packings.
+(2) and (4) tighten the LP relaxation, because numbers of stations are integers. The machines of a
+node count as one. Thread shares of one profile are added up as if they packed perfectly, which they
+do if they divide one another. Loads may be split freely among stations of a type, except for (4),
+which is exact if all queries have the same load. So the optimum bounds feasible packings from
+above.
 """
 
 from collections import defaultdict
@@ -37,7 +41,7 @@ if TYPE_CHECKING:
 
 
 class Sort(NamedTuple):
-    """Stations that queries share: those that agree on kind and operator key."""
+    """A type of shared station: a kind of station and an operator key."""
 
     kind: StationKind
     operator_key: int
@@ -45,7 +49,7 @@ class Sort(NamedTuple):
 
 @dataclass(frozen=True)
 class FeasiblePlan:
-    """A feasible plan of a query, which takes one of them or none."""
+    """A feasible plan of a query; at most one of a query's plans is chosen."""
 
     index: int  # number of the plan in its query's view
     # Stations off the device, with the load in servers that the query brings.
@@ -55,7 +59,7 @@ class FeasiblePlan:
 
 @dataclass(frozen=True)
 class Capacity:
-    """Capacity of the working machines, and its prices."""
+    """The capacity of the working machines, and prices of resources."""
 
     cores: dict[str, int]  # by node
     cards: dict[str, int]  # GPUs, by node
@@ -67,7 +71,7 @@ class Capacity:
 
     @classmethod
     def of(cls, context: PlanningContext) -> "Capacity":
-        """Return the capacity of the cluster, free or not."""
+        """Return the whole capacity of the cluster, including resources in use."""
         nodes = context.world.cluster.nodes
         up = {name: context.world.machines_up(name) for name in nodes}
         return cls(
@@ -85,7 +89,7 @@ class Capacity:
 
     @property
     def all_usd_per_hour(self) -> float:
-        """Price of all cores and cards."""
+        """Price of all cores and cards together, in dollars per hour."""
         cores = sum(many * self.core_usd_per_hour[node] for node, many in self.cores.items())
         cards = sum(
             many
@@ -99,7 +103,7 @@ class Capacity:
         return cores + cards
 
     def usd_per_hour(self, kind: StationKind) -> float:
-        """Return the price of one station."""
+        """Return the price of one station of a kind, in dollars per hour."""
         if kind.profile == CORE:
             return kind.replicas * self.core_usd_per_hour[kind.node]
         share = kind.replicas * kind.thread_percent / 100
@@ -111,11 +115,12 @@ def offers_of(
 ) -> list[FeasiblePlan]:
     """Return the feasible plans of a query that an optimum may need.
 
-    A plan is dropped if another has no higher cost without stations and uses the same stations, or
-    all but the first ones.
+    A plan is dropped if another plan costs at most as much (apart from stations) and uses the same
+    stations, or only those of its last operators.
 
-    ``plans`` are the feasible ones, shape (k,); ``load`` is that on each operator's station, in
-    servers, (k, N); ``extra_usd_per_hour`` the cost besides stations, (k,). Plan ``keep`` stays.
+    ``plans`` has the indices of the feasible plans, shape (k,). ``load`` is the load on each
+    operator's station, in servers, (k, N). ``extra_usd_per_hour`` is the cost apart from stations,
+    (k,). Plan ``keep`` is never dropped.
     """
     station, key = view.station[plans], view.operator_key[plans]
     used = np.where(station < 0, -1, station + len(view.stations) * key)
@@ -150,12 +155,12 @@ def offers_of(
 SLACK = 1e-7
 
 LARGE = 8000
-"""Least number of columns for which presolving saves time, by trials."""
+"""Presolving is used from this number of columns on, where it saved time in trials."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """When to stop looking for a better solution."""
+    """The limits at which the solver stops."""
 
     # Relative gap between solution and bound. 1e-5 is a cost of 2e-5 of the price of the
     # whole cluster, for each query served.
@@ -167,10 +172,10 @@ class Limits:
 
 @dataclass(frozen=True)
 class Optimum:
-    """The best solution found, with cost including switching, and its bounds.
+    """The best solution found, with its cost (including switching) and bounds.
 
-    ``chosen`` has the number of each query's offer, or None. No solution of the same worth costs
-    less than ``usd_per_hour_bound``. ``proven`` says whether the gap is as small as asked for.
+    ``chosen`` has the index of each query's chosen plan, or None. No solution of the same worth
+    costs less than ``usd_per_hour_bound``. ``proven`` says whether the gap limit was reached.
     """
 
     chosen: tuple[int | None, ...]
@@ -183,7 +188,7 @@ class Optimum:
 
 @dataclass(frozen=True)
 class Program:
-    """The integer program; columns are choices of plans, sorts of station, and layouts of cards."""
+    """The integer program; its columns are plans, types of station, and layouts of cards."""
 
     begin: Ints  # first column of each query's offers, and of the stations, shape (Q + 1,)
     worth: Floats  # value of each column, shape (columns,)
@@ -202,9 +207,10 @@ class Program:
 def program(
     offers: Sequence[Sequence[FeasiblePlan]], favoured: Sequence[bool], capacity: Capacity
 ) -> Program:
-    """Set up the integer program of some queries.
+    """Return the integer program for the feasible plans of some queries.
 
-    No offer may overload a station by itself. ``favoured`` says which queries are served already.
+    None of the plans in ``offers`` may overload a station by itself. ``favoured`` says which
+    queries are served already.
     """
     from scipy.sparse import coo_array  # noqa: PLC0415 -- takes long to import
 
@@ -260,7 +266,7 @@ def program(
 
 
 def solve(of: Program, limits: Limits) -> Optimum | None:
-    """Return the optimum, or None if the limits are too tight for any solution."""
+    """Return the best solution, or None if a limit was reached before any was found."""
     if not of.begin[-1]:
         return Optimum((None,) * of.queries)
     scale = 2 * of.all_usd_per_hour or 1.0
@@ -282,18 +288,18 @@ def solve(of: Program, limits: Limits) -> Optimum | None:
 
 
 def lp_bound(of: Program, served: int | None = None) -> tuple[int, float]:
-    """Return bounds by linear programming, for sizes where the optimum is out of reach.
+    """Return bounds by linear programming, for problems too large for `solve`.
 
     Args:
         of: the program.
-        served: queries to be served at least cost; by default as many as the first bound allows.
+        served: number of queries to serve at least cost; by default the first bound.
 
     Returns:
-        An upper bound on the number of queries, and a lower bound on dollars per hour of serving
-        ``served`` queries.
+        An upper bound on the number of served queries, and a lower bound on the cost of serving
+        ``served`` queries, in dollars per hour.
 
     Raises:
-        ValueError: the relaxation cannot serve so many queries.
+        ValueError: the relaxation cannot serve ``served`` queries.
     """
     if not of.queries:
         return 0, 0.0
@@ -309,7 +315,7 @@ def lp_bound(of: Program, served: int | None = None) -> tuple[int, float]:
 
 
 class _Found(NamedTuple):
-    """HiGHS's solution: columns, bound of the objective, and whether the gap is closed."""
+    """HiGHS's solution: values of columns, bound of the objective, whether the gap is closed."""
 
     values: Floats
     bound: float
@@ -319,9 +325,9 @@ class _Found(NamedTuple):
 def _highs(
     of: Program, objective: Floats, limits: Limits | None, more: tuple[Floats, float] | None = None
 ) -> _Found | None:
-    """Minimise an objective; by linear programming if ``limits`` is None.
+    """Minimise an objective over the program, or over its LP relaxation if ``limits`` is None.
 
-    ``more`` is one more constraint: its left side and its upper bound.
+    ``more`` is an additional constraint: its left side and its upper bound.
     """
     from scipy.optimize import Bounds, LinearConstraint, milp  # noqa: PLC0415
     from scipy.sparse import vstack  # noqa: PLC0415
@@ -350,14 +356,14 @@ def _highs(
 
 
 def _favour(queries: int) -> float:
-    """Return how much less an unserved query is worth: too little to cost another query."""
+    """Return how much less a query not served yet is worth: too little to cost a served query."""
     return 0.1 / (queries + 1)
 
 
 def _sharing(
     users: dict[int, list[tuple[int, float]]], station: int, sort: Sort, max_utilisation: float
 ) -> Iterator[tuple[dict[int, float], float]]:
-    """Yield constraints (2), (3) and (4) of one sort of station."""
+    """Yield constraints (2), (3) and (4) of one type of station."""
     room = max_utilisation * sort.kind.servers
     for its in users.values():
         yield {**{column: 1.0 for column, _ in its}, station: -1.0}, 0.0

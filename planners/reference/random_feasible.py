@@ -1,4 +1,4 @@
-"""A random feasible plan, a lower bound for planners that choose well."""
+"""A planner that deploys a random feasible plan, as a lower bound for better planners."""
 
 from dataclasses import dataclass
 
@@ -12,18 +12,19 @@ from sim import Plan, PlanningContext
 
 @dataclass(eq=False, repr=False)
 class RandomFeasible(QueryByQuery):
-    """Deploy a random plan among those that look feasible and fit.
+    """Deploy a random plan among those that fit and are expected to meet the SLO.
 
-    The first plan of a random order is deployed that fits and meets the SLO, as profiled and as
-    predicted under the present load. Once the budget is spent, only plans of profiled
-    configurations are considered. A profile that the budget cut short counts in full.
+    Plans are tried in random order. The first one is deployed that fits and meets the SLO, by
+    profiling and by prediction under the present load. Once the budget is spent, only plans of
+    profiled configurations are tried. If the budget allows fewer than ``samples`` items, their mean
+    is used as it is.
 
     Args:
-        seed: seed of the orders, together with the query's id.
-        samples: items profiled for each configuration.
-        headroom: share of the latency bound that a prediction may use.
+        seed: seed of the random orders; each query has an order of its own.
+        samples: number of items on which each configuration is profiled.
+        headroom: the largest predicted latency of a plan, as a share of the latency bound.
         budget_s: planning seconds for each query.
-        pause_s: seconds between two searches for a query without a plan, unless room is freed.
+        pause_s: seconds until a query without a plan is searched again; fewer if room is freed.
     """
 
     seed: int = 0
@@ -33,7 +34,7 @@ class RandomFeasible(QueryByQuery):
     pause_s: NonNegative = 10.0
 
     def find(self, context: PlanningContext, query: Query, orders: Orders) -> Plan | None:
-        """Return the first feasible plan of a random order."""
+        """Return the first plan in random order that is feasible and fits, or None."""
         view = context.bulk.view(query)
         order = stream(self.seed, "random feasible", query.id).permutation(len(view))
         looked_at: set[int] = set()

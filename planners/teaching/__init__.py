@@ -1,1 +1,1 @@
-"""Planners to learn from."""
+"""Simple planners that show how a planner is written."""

@@ -1,4 +1,4 @@
-"""The teaching example: deploy the cheapest plan that looks feasible."""
+"""An example of a planner: deploy the cheapest plan that profiling shows to be feasible."""
 
 from dataclasses import dataclass
 
@@ -8,16 +8,16 @@ from sim import Planner, PlanningContext
 
 @dataclass(eq=False, repr=False)
 class CheapestFeasible(InRange, Planner):
-    """Try all plans from the cheapest up and deploy the first that meets the SLO and fits.
+    """Try plans in order of rising cost, and deploy the first that meets the SLO and fits.
 
     Queries are served in order of arrival and never replanned. Queueing is ignored. Among plans of
-    one price, the richest configuration comes first. A profile that the budget cut short counts in
-    full.
+    equal cost, richer configurations come first. If the budget allows fewer than ``samples`` items,
+    their mean is used as it is.
 
-    Choose it to see how a planner is written, or as a baseline.
+    Use it to see how a planner is written, or as a baseline.
 
     Args:
-        samples: items profiled for each configuration.
+        samples: number of items on which each configuration is profiled.
         budget_s: planning seconds for each query.
     """
 
@@ -27,7 +27,7 @@ class CheapestFeasible(InRange, Planner):
     budget_s: float = 5.0
 
     def plan(self, context: PlanningContext) -> None:
-        """Serve each waiting query, unless an earlier search found nothing for it."""
+        """Search for each waiting query, unless an earlier search found no feasible plan for it."""
         for query in context.waiting:
             if context.recall(("hopeless", query.id)):
                 continue

@@ -1,4 +1,4 @@
-"""One plan for all queries."""
+"""A planner that deploys one plan for all queries."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,23 +18,24 @@ Layout = tuple[tuple[str, ...], tuple[Allocation, ...]]
 
 @dataclass(eq=False, repr=False)
 class StaticPlan(QueryByQuery):
-    """Deploy the same plan for every query, if it can be run and fits.
+    """Deploy the same plan for every query, if the plan can run and fits.
 
-    It ignores profiles, SLOs and load. All queries share one station for each operator off the
-    device, as long as it has room.
+    Profiling, SLOs and load are ignored. For each operator off the device, all queries share one
+    station as long as it has room.
 
     Args:
-        configuration: value of every knob, by name; by default the richest that can be run so.
-        placement: place of each operator, ``"device"`` or a node, none below that of an operator it
-            follows; by default the highest working node that can run all.
-        profile: GPU partition profile of GPU operators, such as ``"3g.20gb"``; default: whole GPU.
-        replicas: replicas of every operator off the device, GPU instances or cores.
-        cores: cores of operators on cores, in place of ``replicas``.
-        processes: processes of an operator that share each of its instances by MPS; language models
-            always have one.
+        configuration: value of every knob, by name; by default the richest that can run.
+        placement: place of each operator: ``"device"`` or a node. No operator may be on a lower
+            tier than an operator before it. By default, all run on the highest working node that
+            can run them.
+        profile: GPU partition profile of GPU operators, like ``"3g.20gb"``; default: whole GPU.
+        replicas: number of GPU instances or cores of every operator off the device.
+        cores: number of cores of operators that run on cores; by default ``replicas``.
+        processes: number of processes of an operator that share each of its instances by MPS;
+            language models always have one process.
         thread_percent: percent of each instance's threads that these processes may use together, by
-            MPS; language models always have all.
-        pause_s: seconds between two tries for a query without a plan, unless room is freed.
+            MPS; language models always may use all threads.
+        pause_s: seconds until a query without a plan is tried again; fewer if room is freed.
     """
 
     configuration: Mapping[str, KnobValue] | None = None
@@ -47,10 +48,10 @@ class StaticPlan(QueryByQuery):
     pause_s: float = 10.0
 
     def check_parameters(self, pipeline: Pipeline, cluster: Cluster) -> None:
-        """Check placement, profile and configuration, as ``plan`` does.
+        """Check placement, profile and configuration before the run, like `plan` during the run.
 
         Raises:
-            PlannerError: one of them is impossible.
+            PlannerError: the pipeline or cluster does not allow one of these parameters.
         """
         if self.configuration is not None:
             _configuration(pipeline, self.configuration)
@@ -65,18 +66,18 @@ class StaticPlan(QueryByQuery):
                 )
 
     def plan(self, context: PlanningContext) -> None:
-        """Deploy the plan for each waiting query that can run it."""
+        """Deploy the plan for each waiting query whose device can run it, if it fits."""
         if self._layout(context) is not None:
             super().plan(context)
 
     def find(self, context: PlanningContext, query: Query, orders: Orders) -> Plan | None:
-        """Return the plan, if the query can run it and it fits."""
+        """Return the plan if the query's device can run its part and it fits, or else None."""
         layout = self._layout(context)
         plan = None if layout is None else self._plan(context, query, layout)
         return plan if plan is not None and orders.fits(query, plan) else None
 
     def _layout(self, context: PlanningContext) -> Layout | None:
-        """Return placement and allocation, or None while no machine of the default node works."""
+        """Return placement and allocations; None without a placement while no node works."""
         placement = self.placement
         if placement is None:
             node = home_node(context)
@@ -90,7 +91,7 @@ class StaticPlan(QueryByQuery):
     def _allocations(
         self, pipeline: Pipeline, cluster: Cluster, placement: Sequence[str]
     ) -> tuple[Allocation, ...]:
-        """Return each operator's allocation at its place."""
+        """Return the allocation of each operator at its place."""
         operators = pipeline.operators
         if len(placement) != len(operators):
             raise PlannerError(
@@ -142,7 +143,7 @@ class StaticPlan(QueryByQuery):
         )
 
     def _profile(self, cluster: Cluster, node: str) -> str:
-        """Return the GPU partition profile on a node."""
+        """Return the GPU partition profile to use on a node."""
         pool = cluster.nodes[node]
         offered = pool.all_gpu_profiles
         if not offered:

@@ -1,1 +1,1 @@
-"""Applications: pipelines of operators, what their configurations do, and declarations of them."""
+"""Applications: pipelines of operators, results of their configurations, and their declarations."""

@@ -1,7 +1,8 @@
-"""Named rules that compute an application's accuracy from measurements of its parts.
+"""Rules, each with a name, that compute an application's accuracy from measurements of its parts.
 
-A rule is a pure function of arrays that broadcast, shape (configurations, strata). A declaration
-gives its parameters under ``accuracy``, each as a number, a column or a product of those.
+A rule is a pure function of arrays that broadcast to the shape (configurations, strata). A
+declaration gives the rule's parameters under ``accuracy``, each as a number, a column of a table,
+or a product of these.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,12 +13,12 @@ from scenarios.numerics import Floats
 
 
 def product(factors: Floats) -> Floats:
-    """Return the product of an accuracy and of relative losses.
+    """Return the product of a base accuracy and ratios by which knobs reduce it.
 
-    It assumes that the loss of one knob, measured alone, does not depend on the others.
+    It assumes that the ratio of one knob, which was measured alone, does not depend on others.
 
     Args:
-        factors: the product of all factors.
+        factors: the product of the base accuracy and all ratios.
     """
     return factors
 
@@ -35,9 +36,9 @@ def best_of(one: Floats, attempts: Floats, concentration: Floats) -> Floats:
     alike, and pass@k = 1 - (1 - p)^k.
 
     Args:
-        one: probability p that one attempt succeeds, within 0 and 1.
-        attempts: number k of attempts, at least 0; a fraction counts as part of an attempt.
-        concentration: c, above 0; may be infinite.
+        one: probability p that one attempt succeeds, from 0 to 1.
+        attempts: number k of attempts, at least 0; it need not be an integer.
+        concentration: the concentration c, above 0; it may be infinite.
 
     Raises:
         ValueError: a value is out of range.
@@ -66,4 +67,4 @@ def best_of(one: Floats, attempts: Floats, concentration: Floats) -> Floats:
 
 
 RULES: Mapping[str, Callable[..., Floats]] = {"product": product, "best_of": best_of}
-"""All rules, by the name that a declaration uses."""
+"""All rules, by the name that declarations use."""

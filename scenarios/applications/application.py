@@ -1,4 +1,4 @@
-"""Applications: a pipeline, the models of its operators, and its results on data."""
+"""Applications: a pipeline, the models of its operators, and measurements on its data sets."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,17 +18,18 @@ from scenarios.slo import MOST_LATENCY_S, Tier
 
 @dataclass(frozen=True, slots=True)
 class NeuralNetwork:
-    """The network of a ``gpu`` operator, and the measured surfaces that its times follow.
+    """The network of a ``gpu`` operator, and the measured models from which its times are scaled.
 
     Args:
         name: name of the network; operators that share it load its weights once.
         weight_bytes: size of its weights.
-        like: model of table ``gpu_latency`` whose times scale with batch size, slice size and
-            processes per slice like its own.
-        benchmark: benchmark of MLPerf Inference that gives the ratios of its times on boards.
-        like_items: items of that model that equal one request: the ratio of their operations.
-        device_ratio: its time on the CPU of a Raspberry Pi 5 over that on the reference GPU; None
-            if it cannot run on a CPU.
+        like: model of table ``gpu_latency``; times of the network are assumed to depend on batch
+            size, slice size and processes per slice as this model's times do.
+        benchmark: benchmark of MLPerf Inference from which the ratios of its times on different GPU
+            boards are taken.
+        like_items: number of items of model ``like`` with as many operations as one request.
+        device_ratio: ratio of its time on the CPU of a Raspberry Pi 5 to that on the reference GPU;
+            None if it cannot run on a CPU.
     """
 
     name: str
@@ -45,7 +46,7 @@ class LanguageModel:
 
     Args:
         name: a model of ``hardware_models.llm``.
-        precision: how its weights are stored, such as ``"BF16"`` or ``"AWQ"``.
+        precision: format of its weights, such as ``"BF16"`` or ``"AWQ"``.
     """
 
     name: str
@@ -53,7 +54,7 @@ class LanguageModel:
 
     @property
     def weight_bytes(self) -> int:
-        """Size of its weights."""
+        """Size of its weights in bytes."""
         return weight_bytes(self.name, self.precision)
 
 
@@ -61,31 +62,33 @@ Model = NeuralNetwork | LanguageModel
 
 
 RATE = Range(gt=0, le=10_000, unit="requests/s")
-"""A higher rate of a query counts as a mistake; its requests would fill memory."""
+"""Allowed request rates of a query; a higher one is probably a mistake and would exhaust memory."""
 
 ANSWER = Range(ge=0, le=1e9, unit="bytes")
-"""Several times the largest in bytes and nanoseconds fit 64 bits."""
+"""Allowed answer sizes; several of the largest can be added in 64-bit integers."""
 
 
 @dataclass(frozen=True)
 class Application:
-    """A pipeline, and the figures of its configurations and content.
+    """A pipeline with its models, its measurements on data sets, and its request source.
 
     Args:
         pipeline: the operators and their knobs.
-        datasets: what the content of queries is drawn from, by name.
-        models: what operators run, by the operator's name and the values of its own and upstream
-            knobs, see ``Pipeline.operator_key``; operators of kind ``cpu`` run none.
-        tiers: classes of service that queries are drawn from, unless the workload names others.
-        requests_per_s: mean rate of one query's source of requests.
-        interarrival: spacing of requests around its mean; exponential for a Poisson source.
-        answer_bytes: size of the answer that returns to the device.
-        window_s: length of an evaluation window, long enough to expect 20 requests.
-        latency_per: what a latency bound refers to: ``"request"``, or ``"output_length"``; then the
-            bound is that of a request of mean output length, and grows in proportion to it.
+        datasets: the populations from which the content of queries is drawn, by name.
+        models: the model that an operator runs, by the operator's name and the values of its own
+            and upstream knobs (``Pipeline.operator_key``); operators of kind ``cpu`` have none.
+        tiers: classes of service from which queries are drawn, unless the workload names others.
+        requests_per_s: mean rate of one query's requests.
+        interarrival: distribution of the time between requests, relative to its mean; exponential
+            for a Poisson source.
+        answer_bytes: size of the answer that is sent to the device.
+        window_s: length of an evaluation window; at least 20 requests must be expected in one.
+        latency_per: ``"request"`` if the latency bound is the same for all requests. With
+            ``"output_length"``, each request's bound is the declared one times the ratio of its
+            output length to the mean.
 
     Raises:
-        ValueError: a figure is out of range, or the data sets do not fit the pipeline.
+        ValueError: a value is out of range, or the data sets do not match the pipeline.
     """
 
     pipeline: Pipeline
@@ -113,7 +116,7 @@ class Application:
         self._check_fit()
 
     def _check_fit(self) -> None:
-        """Check that data sets and models fit the pipeline."""
+        """Check that data sets and models match the pipeline."""
         shape = (len(self.pipeline.configurations), len(self.pipeline.operators))
         for data in self.datasets.values():
             if data.service_time_s.shape != shape:
@@ -148,7 +151,7 @@ class Application:
         return self.pipeline.operators
 
     def model(self, operator: int, configuration: Configuration) -> Model | None:
-        """Return the model of an operator, or None for classical code."""
+        """Return the model of an operator, or None for an operator without one."""
         key = self.pipeline.operator_key(operator, configuration)
         return self.models.get((self.operators[operator].name, key))
 
@@ -161,15 +164,15 @@ class Application:
         length: Floats,
         variability: Floats,
     ) -> Floats:
-        """Return the time of single requests, served alone on the reference hardware.
+        """Return the time of each request if it is served alone on the reference hardware.
 
         Args:
-            dataset: the data set that they belong to.
-            configuration: how the operator is configured.
+            dataset: the data set that the requests belong to.
+            configuration: the configuration of the pipeline.
             operator: index of the operator.
-            size: size of each over the mean, shape (n,).
-            length: length of the output of each over the mean, shape (n,).
-            variability: factor of each at this operator, shape (n,).
+            size: ratio of each request's size to the mean, shape (n,).
+            length: ratio of the length of each request's output to the mean, shape (n,).
+            variability: random factor of each request's time at this operator, shape (n,).
 
         Returns:
             Times in seconds, shape (n,).
@@ -190,9 +193,9 @@ class Application:
 def reference_generation_s(
     model: LanguageModel, prompt_tokens: Floats, output_tokens: Floats, sequences: int
 ) -> Floats:
-    """Return how long a language model takes for requests alone on the reference GPU, in seconds.
+    """Return a language model's time for each request alone on the reference GPU, in seconds.
 
-    The prefill of the prompt yields the first token, and a decoding iteration each other one.
+    The prefill of the prompt produces the first token, a decoding iteration each other token.
     """
     times = iteration_times(model.name, model.precision, REFERENCE, REFERENCE_PROFILE)
     prefill_s = times.prefill_fixed_s + prompt_tokens * (

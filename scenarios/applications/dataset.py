@@ -1,4 +1,4 @@
-"""Data sets: a population of content, and measurements on it for every configuration."""
+"""Data sets: populations of content, with measurements of every configuration on them."""
 
 from dataclasses import dataclass
 
@@ -12,12 +12,12 @@ from scenarios.numerics.distributions import Constant, Variability
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """The tokens of a language model for a mean request.
+    """The tokens of a language model for an average request.
 
     Args:
-        prompt: tokens that it reads.
-        output: tokens that each of its sequences generates.
-        sequences: sequences that it generates at once from the prompt.
+        prompt: number of tokens that it reads.
+        output: number of tokens in each sequence that it generates.
+        sequences: number of sequences that it generates at the same time from the prompt.
     """
 
     prompt: float
@@ -27,24 +27,27 @@ class Tokens:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A population of content, and measurements on it for every configuration.
+    """A population of content, with measurements of every configuration on it.
 
-    C configurations, N operators, E edges of the pipeline, S strata.
+    There are C configurations, N operators, E edges of the pipeline and S strata.
 
     Args:
         name: name of the data set.
         service_time_s: mean service time on the reference hardware, shape (C, N).
-        message_bytes: mean size of the message on each edge, see ``Pipeline.edges``, shape (C, E).
+        message_bytes: mean size of the message on each of ``Pipeline.edges``, shape (C, E).
         stratum_weights: share of each stratum in the population, shape (S,).
         accuracy: mean accuracy by stratum, shape (C, S).
-        accuracy_quantiles: accuracy of one item by stratum at ``quantile_grid``, shape (C, S, Q);
-            its mean over the piecewise-linear inverse CDF equals ``accuracy``.
+        accuracy_quantiles: quantiles of the accuracy of single items in each stratum, at the
+            probabilities ``quantile_grid``, shape (C, S, Q). The mean of this piecewise-linear
+            inverse CDF equals ``accuracy``.
         quantile_grid: increasing probabilities from 0 to 1, shape (C, S, Q).
-        request_size: how requests differ in size; scales service times, messages and prompts alike.
-        prompt_tokens: mean tokens that a language model reads, shape (C, N); 0 for other operators.
-        output_tokens: mean tokens that each sequence of it generates, shape (C, N).
-        sequences: sequences that it generates at once from one prompt, shape (C, N).
-        output_length: how requests differ in the length of their output; scales output tokens.
+        request_size: distribution of request sizes relative to the mean; service times, messages
+            and prompts are proportional to size.
+        prompt_tokens: mean number of tokens that a language model reads, (C, N); 0 without model.
+        output_tokens: mean number of tokens in each sequence that it generates, shape (C, N).
+        sequences: number of sequences that it generates from one prompt, shape (C, N).
+        output_length: distribution of output lengths relative to the mean; output tokens are
+            proportional to it.
     """
 
     name: str
@@ -61,7 +64,7 @@ class Dataset:
     output_length: Variability = Constant()
 
     def tokens(self, configuration: int, operator: int) -> "Tokens":
-        """Return the tokens that a language model reads and generates for a mean request.
+        """Return the tokens that a language model reads and generates for an average request.
 
         Raises:
             ValueError: the data set was not declared with tokens.
@@ -83,8 +86,8 @@ class Dataset:
         Args:
             configuration: index of the configuration.
             strata: stratum of each item, shape (n,).
-            ranks: how easy each item is within its stratum, in [0, 1], shape (n,). An item keeps
-                its rank in every configuration, so it stays the same item.
+            ranks: rank of each item in its stratum by accuracy, from 0 to 1, shape (n,). An item
+                has the same rank in every configuration.
 
         Returns:
             Accuracies, shape (n,).
@@ -95,13 +98,13 @@ class Dataset:
 
 @compiled
 def _interpolated(row: NDArray[np.int64], at: Floats, grid: Floats, values: Floats) -> Floats:
-    """Interpolate linearly like ``numpy.interp``, each number in its own row; shape (n,).
+    """Interpolate linearly like ``numpy.interp``, each number in a given row; shape (n,).
 
-    Binary search for the interval (Knuth, TAOCP 3, 6.2.1, algorithm B): O(n log Q).
+    Binary search finds the interval (Knuth, TAOCP 3, 6.2.1, algorithm B): O(n log Q).
 
     Args:
         row: row of each number, shape (n,).
-        at: the numbers, shape (n,).
+        at: the numbers at which to interpolate, shape (n,).
         grid: increasing points of each row, shape (S, Q).
         values: values at the points, shape (S, Q).
     """

@@ -1,4 +1,4 @@
-"""Accuracy of a declared application: a rule for the mean, and how single items differ."""
+"""Accuracy of a declared application: a rule for the mean, and the distribution over items."""
 
 import inspect
 from collections.abc import Mapping
@@ -13,19 +13,20 @@ from scenarios.applications.quantities import Point, Quantities
 from scenarios.numerics import Floats
 
 MEAN_TOLERANCE = 1e-6
-"""Largest difference between the mean under given quantiles and the given mean accuracy."""
+"""Largest allowed difference between the mean of declared quantiles and the declared mean accuracy.
+"""
 
 
 def declared_accuracy(
     node: object, path: str, point: Point, quantities: Quantities
 ) -> tuple[Floats, Curve]:
-    """Return mean accuracy, shape (configurations, strata), and the curve of single items.
+    """Return mean accuracy, (configurations, strata), and the inverse CDF over single items.
 
     Args:
         node: the declaration: ``rule``, that rule's parameters, and ``spread``.
-        path: its key, for messages.
+        path: key of the declaration, for error messages.
         point: the data set and its strata.
-        quantities: the source of figures.
+        quantities: looks up the declared quantities.
     """
     name = node.get("rule") if isinstance(node, Mapping) else None
     if isinstance(node, Mapping):

@@ -1,4 +1,4 @@
-"""Operators of a declared application: their knobs, models and costs."""
+"""Operators of a declared application: their knobs, models and work."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,25 +26,25 @@ KEYS_OF_KIND: Mapping[str, tuple[str, ...]] = {
     "gpu": ("service_time_s", "network"),
     "llm": ("language_model", "prompt_tokens", "output_tokens"),
 }
-"""Keys that an operator of each kind needs, in addition to the common ones."""
+"""Required keys of an operator of each kind, in addition to those that all kinds require."""
 
 ABOVE_0 = ("like_items", "device_ratio")
-"""Quantities of a network that must not be 0, which would mean a network that takes no time."""
+"""Quantities of a network that must be above 0, because its time would otherwise be 0."""
 
 WHOLE = "profiled_whole"
 
 
 class Figures(NamedTuple):
-    """The work of an operator for a mean request of a data set.
+    """The work of an operator for an average request of a data set.
 
-    Each is of shape (configurations,) unless said.
+    Arrays have shape (configurations,) unless another one is given.
 
     Args:
-        service_time_s: its time on the reference hardware.
-        message_bytes: sizes of the messages that enter it, shape (configurations, messages).
-        prompt_tokens: tokens that a language model reads, else 0.
-        output_tokens: tokens that each of its sequences generates, else 0.
-        sequences: sequences that it generates at once, else 0.
+        service_time_s: time on the reference hardware.
+        message_bytes: sizes of the operator's input messages, shape (configurations, messages).
+        prompt_tokens: number of tokens that a language model reads; 0 for other operators.
+        output_tokens: number of tokens in each sequence that it generates, likewise.
+        sequences: number of sequences that it generates at the same time, likewise.
     """
 
     service_time_s: Floats
@@ -60,12 +60,12 @@ class DeclaredOperator:
 
     Args:
         operator: the operator.
-        node: its declaration, with no unknown key in it.
-        path: the key of the declaration, for messages.
+        node: its declaration, already checked for unknown keys.
+        path: key of the declaration, for error messages.
         knobs: names of its own and all upstream knobs, which decide its model.
-        after: names of the operators whose messages enter it, one at least for all but the first.
-        figure_knobs: names of the knobs that its figures may depend on; all where they were
-            profiled in whole configurations, else ``knobs``.
+        after: names of the operators that send messages to it; empty only for the first operator.
+        figure_knobs: names of the knobs that its work may depend on: all knobs if it was profiled
+            in whole configurations, or else ``knobs``.
     """
 
     operator: Operator
@@ -221,7 +221,7 @@ def _after(node: object, path: str) -> tuple[str, ...] | None:
 
 
 def variability(cv: float) -> Variability:
-    """Return the log-normal of a coefficient of variation; 0 stands for no variation."""
+    """Return a log-normal distribution with this coefficient of variation; 0 means no variation."""
     return LogNormal(cv) if cv > 0 else Constant()
 
 
@@ -253,7 +253,10 @@ def _benchmarks() -> list[str]:
 def _generation_s(
     models: Sequence[Model | None], prompt_tokens: Floats, output_tokens: Floats, sequences: Floats
 ) -> Floats:
-    """Return each configuration's time for the mean request; equal ones are computed once."""
+    """Return a language model's time for an average request in each configuration.
+
+    Configurations with equal arguments are computed only once.
+    """
     asked = list(zip(models, prompt_tokens, output_tokens, sequences, strict=True))
     seconds = {}
     for one in set(asked):

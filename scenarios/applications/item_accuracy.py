@@ -1,7 +1,7 @@
-"""How the accuracy of single items differs around its mean: inverse CDFs, piecewise linear.
+"""Distributions of the accuracy of single items, as piecewise-linear inverse CDFs.
 
-Every function returns probabilities and accuracies at them, both of shape (C, S, Q) for C
-configurations and S strata, increasing along the last axis.
+A curve consists of probabilities and the accuracies at them, both of shape (C, S, Q) for C
+configurations and S strata, and increasing along the last axis.
 """
 
 import numpy as np
@@ -11,28 +11,29 @@ from scenarios.numerics import Floats
 Curve = tuple[Floats, Floats]
 
 BETA_POINTS = 65
-"""Points of the inverse CDF of a Beta distribution, denser in its tails.
+"""Number of points of the inverse CDF of a Beta distribution; they are denser in its tails.
 
-The curve is linear between its ends, 0 and 1, and their neighbours. So small standard deviations
-come out too large: at a mean of 0.8 by less than 1 % from 0.1 on, by 3 % at 0.05, 8 % at 0.03, 17 %
-at 0.02 and 56 % at 0.01. Those near the largest possible one lose a few %.
+The curve is linear from each of its ends, 0 and 1, to the next point. So small standard deviations
+become too large. At a mean of 0.8, the error is below 1 % for standard deviations of 0.1 and more,
+3 % at 0.05, 8 % at 0.03, 17 % at 0.02 and 56 % at 0.01. Standard deviations near the largest
+possible one become a few % too small.
 """
 
 LEAST_SD = 1e-4
-"""Below this standard deviation, items count as equal."""
+"""With a smaller standard deviation, all items get the mean accuracy."""
 
 
 class SpreadError(ValueError):
-    """Items cannot have this spread around this mean."""
+    """Raised if accuracies of items cannot have the declared spread around the mean."""
 
 
 def success(mean: Floats) -> Curve:
-    """Return the curve of items that are right or wrong, accuracy 1 or 0.
+    """Return the curve of items that are either right (accuracy 1) or wrong (accuracy 0).
 
     ``mean`` is the share of items that are right, shape (C, S).
 
     Raises:
-        SpreadError: a share is not within 0 and 1.
+        SpreadError: a share is not between 0 and 1.
     """
     _check_share(mean)
     none, one = np.zeros_like(mean), np.ones_like(mean)
@@ -41,13 +42,13 @@ def success(mean: Floats) -> Curve:
 
 
 def beta(mean: Floats, sd: Floats) -> Curve:
-    """Return the curve of a Beta distribution, shifted so that the mean is exact.
+    """Return the curve of a Beta distribution, scaled so that its mean is exact.
 
-    For the error of the standard deviation see `BETA_POINTS`. Mean and standard deviation over
-    items have shape (C, S).
+    `BETA_POINTS` states the error of the standard deviation. Mean and standard deviation over items
+    have shape (C, S).
 
     Raises:
-        SpreadError: a mean is not within 0 and 1, or a deviation is more than that mean allows.
+        SpreadError: a mean is not between 0 and 1, or a deviation is larger than the mean allows.
     """
     from scipy.special import betaincinv  # noqa: PLC0415 -- only what uses it waits for SciPy
 
@@ -74,7 +75,7 @@ def through(probabilities: Floats, accuracies: Floats) -> Curve:
     """Return the curve through given points of shape (C, S, Q), sorted by probability.
 
     Raises:
-        SpreadError: probabilities do not range from 0 to 1, or accuracy falls as probability grows.
+        SpreadError: probabilities do not range from 0 to 1, or accuracy falls as probability rises.
     """
     order = np.argsort(probabilities, axis=-1, kind="stable")
     grid = np.take_along_axis(probabilities, order, axis=-1)
@@ -87,13 +88,13 @@ def through(probabilities: Floats, accuracies: Floats) -> Curve:
 
 
 def mean_of(curve: Curve) -> Floats:
-    """Return the mean accuracy under a curve, shape (C, S)."""
+    """Return the mean accuracy of a curve's distribution, shape (C, S)."""
     grid, values = curve
     return np.asarray(np.trapezoid(values, grid, axis=-1))
 
 
 def _with_mean(grid: Floats, values: Floats, mean: Floats) -> Floats:
-    """Scale accuracies towards 0 or 1 to meet the mean and stay within."""
+    """Scale accuracies towards 0 or 1 so that the curve has the given mean."""
     now = mean_of((grid, values))
     down = np.divide(mean, now, out=np.ones_like(mean), where=now > mean)[..., None]
     up = np.divide(1 - mean, 1 - now, out=np.ones_like(mean), where=now < mean)[..., None]

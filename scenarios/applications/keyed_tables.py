@@ -1,6 +1,6 @@
-"""Tables of an application, looked up by key: knobs, data sets and strata.
+"""Tables of an application, whose keys are knobs, data sets and strata.
 
-A table or directory that lacks something, or has something unknown, raises a TableError.
+If a table or directory lacks something, or contains something unknown, a TableError is raised.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,9 +24,9 @@ SUFFIXES = (".csv", ".parquet")
 
 
 class KeyedTable:
-    """A table with key columns; all other columns, except provenance, are values.
+    """A table with key columns; all other columns, except for provenance, contain values.
 
-    All rows are checked. A table may have rows that an application does not use.
+    All rows are checked, including those that an application does not use.
 
     Args:
         file: CSV or Parquet file; read when it is first needed.
@@ -39,15 +39,15 @@ class KeyedTable:
 
     @cached_property
     def frame(self) -> pl.DataFrame:
-        """All rows, as they are in the file."""
+        """All rows, unchanged from the file."""
         return read_file(self.file)
 
     def keys(self, names: Iterable[str]) -> list[str]:
-        """Return the names that are columns."""
+        """Return those of the names that are columns of the table."""
         return [name for name in names if name in self.frame.columns]
 
     def check_column(self, column: str) -> None:
-        """Check that there is a column."""
+        """Check that the table has a column of this name."""
         if column not in self.frame.columns:
             known = [one for one in self.frame.columns if one not in PROVENANCE]
             raise TableError(
@@ -55,7 +55,7 @@ class KeyedTable:
             )
 
     def typed(self, column: str, rule: Column) -> pl.Series:
-        """Return a column's values, checked."""
+        """Return a column's values after checking them against a rule."""
         if (column, rule) not in self._typed:
             self.check_column(column)
             frame = self.frame
@@ -66,7 +66,7 @@ class KeyedTable:
         return self._typed[column, rule]
 
     def texts(self, column: str) -> pl.Series:
-        """Return a column's values as a declaration writes them: whole numbers without ``.0``."""
+        """Return a column's values as text, as in a declaration: whole numbers without ``.0``."""
         series = self.frame[column]
         if series.dtype.is_float():
             finite = series.drop_nulls().filter(series.drop_nulls().is_finite())
@@ -79,12 +79,12 @@ class KeyedTable:
     def arranged(
         self, column: str, rule: Column, axes: Mapping[str, Sequence[str]]
     ) -> NDArray[Any]:
-        """Return a column's values in an array, one axis per key, one row per combination.
+        """Return a column's values as an array with one axis per key.
 
         Args:
             column: the column.
-            rule: what its values must be.
-            axes: the wanted values of each key, in the order of the axes.
+            rule: the condition that the values must meet.
+            axes: the values of each key along its axis; each combination must have exactly one row.
         """
         known = column, rule, tuple((key, tuple(values)) for key, values in axes.items())
         if known not in self._arranged:
@@ -114,22 +114,22 @@ class KeyedTable:
         return arranged.reshape(shape)
 
     def _as_asked(self, key: str, asked: Sequence[str]) -> pl.Series:
-        """Return a key's texts, with ``10`` for ``10.0`` unless ``10.0`` is wanted.
+        """Return a key column as texts, with ``10`` for ``10.0`` unless ``asked`` has ``10.0``.
 
-        So programs write whole numbers into CSV files.
+        Some programs write whole numbers as ``10.0`` into CSV files.
         """
         texts = self.texts(key)
         given = texts.is_in(list(asked)).fill_null(False)
         return texts.str.replace(WHOLE_NUMBER, "$1").zip_with(~given, texts)
 
     def _positions(self, key: str, asked: Sequence[str]) -> NDArray[np.int64]:
-        """Return the index of each row's key among the wanted ones, -1 if it is not wanted."""
+        """Return the index of each row's key in ``asked``, or -1 if it is not there."""
         numbers = list(range(len(asked)))
         texts = self._as_asked(key, asked)
         return texts.replace_strict(list(asked), numbers, default=-1).to_numpy()
 
     def _complaint(self, key: Mapping[str, str], rows: int) -> str:
-        """Describe a key without exactly one row, and what the table has instead."""
+        """Return a message that names a key without exactly one row, and the rows that exist."""
         name = self.file.stem
         if not key:
             return f"table {name!r} is keyed by nothing, so it must have 1 row, not {rows}"
@@ -172,5 +172,5 @@ def application_tables(where: str) -> dict[str, KeyedTable]:
 
 @lru_cache(maxsize=256)
 def _keyed_table(file: Path, absolute: Path, changed_ns: int, size: int) -> KeyedTable:
-    """Return a table that is read once per process, unless its file changes."""
+    """Return a table; each version of a file is read only once per process."""
     return KeyedTable(file)

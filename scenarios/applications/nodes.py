@@ -1,6 +1,6 @@
-"""Nodes of a declared application: keys and plain values, checked one by one.
+"""Checks of single keys and values in the declaration of an application.
 
-Errors in a declaration raise a ValueError. Its sentence names key, value and what is allowed.
+Errors in a declaration raise a ValueError, whose message names key, value and what is allowed.
 """
 
 import math
@@ -11,16 +11,16 @@ from typing import Any
 from hardware_models.errors import did_you_mean
 
 REFERENCE = re.compile(r"[A-Za-z_]\w*\.[A-Za-z_]\w*")
-"""The pattern of a column of a table: ``table.column``."""
+"""The pattern of a reference to a column: ``table.column``."""
 
 
 def refusal(path: str, value: object, reason: str) -> ValueError:
-    """Return the error that says in one sentence what is wrong with a value of the declaration."""
+    """Return the error for a wrong value; its message is one sentence that begins with the key."""
     return ValueError(f"{path}={shown(value)}: {reason}")
 
 
 def shown(value: object) -> str:
-    """Return a value as the declaration writes it."""
+    """Return the text of a value as it is written in a declaration."""
     if value is None:
         return "null"
     if isinstance(value, list | tuple):
@@ -29,7 +29,7 @@ def shown(value: object) -> str:
 
 
 def choose(name: str, known: Iterable[object]) -> str:
-    """Return a clause with the allowed names and the most similar one."""
+    """Return the clause of an error message that lists allowed names and suggests the nearest."""
     names = [str(one) for one in known]
     if not names:
         return "there is none"
@@ -37,14 +37,14 @@ def choose(name: str, known: Iterable[object]) -> str:
 
 
 def pick_key(path: str, name: object, known: Iterable[object], what: str) -> None:
-    """Check that a text is one of the known ones."""
+    """Check that a name is one of the known names."""
     names = list(known)
     if name not in names:
         raise refusal(path, name, f"no such {what}; {choose(str(name), names)}")
 
 
 def mapping(value: object, path: str, what: str) -> dict[str, Any]:
-    """Return a mapping with its keys as texts."""
+    """Check that a value is a mapping; return it with its keys as texts."""
     if not isinstance(value, Mapping) or not value:
         raise refusal(path, value, f"must map names to {what}, one at least")
     return {str(key): one for key, one in value.items()}
@@ -53,7 +53,7 @@ def mapping(value: object, path: str, what: str) -> dict[str, Any]:
 def keyed(
     value: object, path: str, required: Iterable[str] = (), optional: Iterable[str] = ()
 ) -> dict[str, Any]:
-    """Return a mapping whose keys are fixed."""
+    """Check that a value is a mapping with all required and no unknown keys, and return it."""
     required, known = list(required), [*required, *optional]
     if not isinstance(value, Mapping):
         raise refusal(path, value, f"must be a mapping with the keys {', '.join(known)}")
@@ -67,7 +67,7 @@ def keyed(
 
 
 def number(value: object, path: str, low: float = 0.0, high: float = math.inf) -> float:
-    """Return a number within bounds."""
+    """Check that a value is a number within bounds, and return it."""
     plain = isinstance(value, int | float) and not isinstance(value, bool)
     if not plain or not math.isfinite(value) or not low <= value <= high:  # type: ignore[arg-type, operator]
         raise refusal(path, value, f"must be a number {bounds(low, high)}".rstrip())
@@ -75,7 +75,7 @@ def number(value: object, path: str, low: float = 0.0, high: float = math.inf) -
 
 
 def bounds(low: float, high: float) -> str:
-    """Return the bounds of a number as a clause."""
+    """Return the clause of an error message that states the bounds of a number."""
     if math.isfinite(high):
         return f"from {low:g} to {high:g}"
     return f"of {low:g} or more" if math.isfinite(low) else ""

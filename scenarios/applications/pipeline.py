@@ -15,12 +15,12 @@ ANSWER = "answer"
 
 @dataclass(frozen=True)
 class Knob:
-    """A choice that a plan makes for an operator.
+    """A setting of an operator, for which a plan chooses a value.
 
     Args:
         name: unique within the application.
-        choices: allowed values, from the richest (dearest, as a rule most accurate) down. The
-            order is public; planners know nothing else about a value before profiling.
+        choices: allowed values. The richest is first: the most costly and usually most accurate.
+            Planners know this order, but nothing else about a value before profiling.
     """
 
     name: str
@@ -34,13 +34,14 @@ class Operator:
     Args:
         name: unique within the application.
         kind: ``"cpu"`` for classical code, ``"gpu"`` for a neural network, ``"llm"`` for a language
-            model that generates token by token. A device without an accelerator runs the first two
-            on its processor, and cannot run the last.
+            model that generates token by token. A device without an accelerator runs ``"cpu"`` and
+            ``"gpu"`` operators on its processor, and cannot run ``"llm"`` operators.
         knobs: the knobs that belong to this operator.
-        variability: how service times of requests of equal size differ, independently per operator;
-            for a language model, how numbers of generated tokens differ.
-        after: names of its predecessors, each of which sends it a message; None for the operator
-            before it in the pipeline.
+        variability: distribution of the service times of requests of equal size, relative to the
+            mean and independent of other operators; for a language model, of the numbers of
+            generated tokens.
+        after: names of its predecessors, each of which sends it a message; None means the operator
+            listed before it.
     """
 
     name: str
@@ -52,11 +53,11 @@ class Operator:
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """All knobs chosen.
+    """A value for every knob of an application.
 
     Args:
-        index: position among the application's configurations.
-        values: one value per knob, in the application's knob order.
+        index: index among the application's configurations.
+        values: one value per knob, in the order of ``Pipeline.knobs``.
     """
 
     index: int
@@ -67,11 +68,11 @@ class Configuration:
 
 
 class Path(NamedTuple):
-    """A way through a pipeline, from the request to the answer.
+    """A path through a pipeline, from the request to the answer.
 
     Args:
-        operators: the operators on it.
-        edges: the edges between them, including those of the request and the answer.
+        operators: indices of the operators on the path.
+        edges: indices of the edges on the path, including those of the request and the answer.
     """
 
     operators: tuple[int, ...]
@@ -84,12 +85,13 @@ class Pipeline:
 
     Args:
         name: name of the application.
-        operators: the pipeline, in an order in which data flow. The first gets the request, the
-            last returns the answer, and all others lie on a path between them.
+        operators: the operators; each comes after its predecessors. The first receives the request,
+            the last returns the answer, and all others lie on a path between these two.
 
     Raises:
-        ValueError: an operator is named ``"answer"``; or it follows none, a later one or one twice;
-            or no operator follows it.
+        ValueError: an operator is named ``"answer"``; an operator other than the first has no
+            predecessor, a later one, or the same one twice; or no operator follows one other than
+            the last.
     """
 
     name: str
@@ -135,7 +137,7 @@ class Pipeline:
 
     @cached_property
     def after(self) -> tuple[tuple[int, ...], ...]:
-        """For each operator, its predecessors, in the order in which it names them."""
+        """For each operator, the indices of its predecessors, in the declared order."""
         number = {operator.name: at for at, operator in enumerate(self.operators)}
         return tuple(
             (() if at == 0 else (at - 1,))
@@ -146,10 +148,11 @@ class Pipeline:
 
     @cached_property
     def edges(self) -> tuple[tuple[int | None, int], ...]:
-        """The sender and the receiver of every message, by receiver.
+        """The sender and the receiver of every message, sorted by receiver.
 
-        The first is that of the request, which no operator sends. In a chain, edge i leads to
-        operator i. The answer is not included; where it is counted, it comes last.
+        The first edge is that of the request, whose sender is None. In a chain, edge i leads to
+        operator i. The edge of the answer is not included here. Arrays that include it have it
+        last.
         """
         return (
             (None, 0),
@@ -158,7 +161,7 @@ class Pipeline:
 
     @cached_property
     def paths(self) -> tuple[Path, ...]:
-        """Every path from the request to the answer; a chain has one."""
+        """Every path from the request to the answer; a chain has only one."""
         to: list[list[Path]] = [[] for _ in self.operators]
         for edge, (earlier, at) in enumerate(self.edges):
             before = [Path((), ())] if earlier is None else to[earlier]
@@ -187,9 +190,9 @@ class Pipeline:
 
     @cached_property
     def upstream_knobs(self) -> tuple[tuple[int, ...], ...]:
-        """For each operator, which knobs decide its work: its own and all upstream ones.
+        """For each operator, the knobs that determine its work: its own and all upstream knobs.
 
-        They are indices of knobs, in rising order; the leading ones in a chain.
+        They are indices of knobs in ascending order. In a chain, they are the first knobs.
         """
         found: list[tuple[int, ...]] = []
         for own, some in zip(self.own_knobs, self.after, strict=True):
@@ -198,9 +201,9 @@ class Pipeline:
 
     @cached_property
     def work_numbers(self) -> tuple[tuple[int, ...], ...]:
-        """For each configuration and operator, a number; equal numbers mean equal work.
+        """For each configuration and operator, a number that is equal if the work is equal.
 
-        Equal work is that of the same operator with the same `operator_key`.
+        Work is equal for the same operator and the same `operator_key`.
         """
         known: dict[tuple[int, tuple[KnobValue, ...]], int] = {}
         return tuple(
@@ -212,18 +215,18 @@ class Pipeline:
         )
 
     def operator_key(self, operator: int, configuration: Configuration) -> tuple[KnobValue, ...]:
-        """Return the values of the operator's own and upstream knobs, which decide its work.
+        """Return the values of the operator's own and upstream knobs, which determine its work.
 
-        Two queries whose keys agree can share a station, and a profiling run can reuse the
-        operator's earlier results.
+        Queries with equal keys can share a station of the operator. A profiling run can reuse the
+        operator's earlier results with an equal key.
         """
         return tuple(configuration.values[knob] for knob in self.upstream_knobs[operator])
 
     def configuration(self, **values: KnobValue) -> Configuration:
-        """Return the configuration with these knob values, one for every knob.
+        """Return the configuration with these knob values, given by name for every knob.
 
         Raises:
-            KeyError: a knob is missing or unknown, or has no such value.
+            KeyError: a knob is missing or unknown, or a value is not one of its choices.
         """
         names = [knob.name for knob in self.knobs]
         if sorted(values) != sorted(names):

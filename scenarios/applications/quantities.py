@@ -1,6 +1,6 @@
-"""Quantities of a declared application: numbers, columns of tables, and products of those.
+"""Quantities of a declared application: numbers, columns of tables, and products of these.
 
-The key of a table is its columns with the name of a knob, ``dataset`` or ``stratum``.
+The key of a table consists of its columns that are named like a knob, ``dataset`` or ``stratum``.
 """
 
 import math
@@ -42,12 +42,12 @@ class Point:
 
 
 class Quantities:
-    """Looks quantities up for every configuration at once.
+    """Looks up quantities for all configurations at once.
 
     Args:
         tables: name of a shipped directory of tables, or a path.
         knobs: all knobs of the application, in pipeline order.
-        path: key of ``tables`` in the declaration, for messages.
+        path: key of ``tables`` in the declaration, for error messages.
     """
 
     def __init__(self, tables: str, knobs: Sequence[Knob], path: str) -> None:
@@ -64,7 +64,7 @@ class Quantities:
 
     @cached_property
     def _positions(self) -> dict[str, NDArray[np.intp]]:
-        """Position of each configuration's value among the choices of each knob."""
+        """For each knob, the index of each configuration's value among the knob's choices."""
         shape = tuple(len(knob.choices) for knob in self.knobs)
         grid = np.indices(shape).reshape(len(shape), -1)
         return {knob.name: grid[i] for i, knob in enumerate(self.knobs)}
@@ -81,10 +81,11 @@ class Quantities:
         """Return a numerical quantity, shape (configurations, strata of the point).
 
         Args:
-            quantity: a number, ``table.column``, or a list of those for their product.
-            path: its key in the declaration, for messages.
+            quantity: a number, ``table.column``, or a list of these, which are multiplied.
+            path: key of the quantity in the declaration, for error messages.
             point: the data set and its strata; None if the quantity must not depend on them.
-            knobs: names of the knobs that it may depend on, and then not on strata; None for all.
+            knobs: names of the knobs that it may depend on; then it must not depend on strata. None
+                allows all knobs and strata.
             low: least allowed value.
             high: greatest allowed value.
         """
@@ -111,7 +112,7 @@ class Quantities:
         return product
 
     def culprit(self, quantity: object, low: float, high: float) -> str:
-        """Return a clause that names the row where a column is out of bounds, or ``""``."""
+        """Return a clause for messages that names the row with a value out of bounds, or ""."""
         for term in quantity if isinstance(quantity, list | tuple) else [quantity]:
             if not isinstance(term, str):
                 continue
@@ -124,7 +125,7 @@ class Quantities:
         return ""
 
     def texts(self, quantity: object, path: str, knobs: Sequence[str] | None = None) -> Texts:
-        """Return a text for every configuration: a column of a table, or always the same text."""
+        """Return a text for every configuration, from a column of a table or a constant text."""
         if not isinstance(quantity, str) or not quantity:
             raise refusal(path, quantity, "must be a text, or table.column")
         if not REFERENCE.fullmatch(quantity):
@@ -132,7 +133,7 @@ class Quantities:
         return self._column(quantity, path, None, knobs, Column())[:, 0]
 
     def strata(self, quantity: object, path: str, dataset: str) -> tuple[tuple[str, ...], Floats]:
-        """Return labels of a data set's strata, in the table's order, and shares that sum to 1."""
+        """Return the labels of a data set's strata, in table order, and shares with sum 1."""
         table, column = self._named(quantity, path)
         keys = self._keys(table)
         if STRATUM not in keys or not set(keys) <= {DATASET, STRATUM}:
@@ -191,7 +192,7 @@ class Quantities:
         return np.broadcast_to(values, (self.count, 1 if point is None else len(point.strata)))
 
     def _named(self, reference: object, path: str) -> tuple[KeyedTable, str]:
-        """Return the table and the name of the column that a reference names."""
+        """Return the table and the column that a reference ``table.column`` names."""
         if not isinstance(reference, str) or not REFERENCE.fullmatch(reference):
             raise refusal(path, reference, "must be a table.column")
         name, _, column = reference.partition(".")

@@ -1,4 +1,4 @@
-"""The applications that come with the package, without Hydra."""
+"""The applications that are part of this package; Hydra is not needed to build them."""
 
 from importlib.resources import files
 from typing import Any
@@ -12,21 +12,21 @@ _FOLDER = files("conf") / "application"
 
 
 def shipped_applications() -> tuple[str, ...]:
-    """Return their names."""
+    """Return the names of the applications that are part of this package."""
     names = (file.name for file in _FOLDER.iterdir())
     return tuple(sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml")))
 
 
 def shipped_application(name: str, **changes: Any) -> DeclaredApplication:
-    """Build one.
+    """Build one of these applications.
 
     Args:
         name: the name of its file in the configuration group ``application``.
-        changes: keys of its declaration to set otherwise, such as ``window_s=40.0``.
+        changes: values that replace those of keys in its declaration, such as ``window_s=40.0``.
 
     Raises:
         UnknownNameError: there is no such application.
-        ValueError: a change is wrong.
+        ValueError: a key or value in ``changes`` is not allowed.
     """
     pick("application", name, shipped_applications())
     text = (_FOLDER / f"{name}.yaml").read_text(encoding="utf-8")

@@ -1,8 +1,8 @@
 """Derivations of application tables that combine several sources.
 
-Every module has a function ``derive`` that returns an application's tables by name. The tables are
-in ``scenarios/data``, in a directory of the module's name. ``python -m scenarios.derivation [NAME
-...]`` writes them again. A simulation reads only the written tables.
+Every module has a function ``derive`` that returns an application's tables by name. The written
+tables are in ``scenarios/data``, in a directory with the module's name. ``python -m
+scenarios.derivation [NAME ...]`` writes them again. A simulation reads only the written tables.
 """
 
 from collections.abc import Iterable, Mapping
@@ -19,7 +19,7 @@ DATA = Path(str(files("scenarios").joinpath("data")))
 
 
 def names() -> list[str]:
-    """Name the applications that have derived tables."""
+    """Return the names of the applications that have derived tables."""
     return sorted(one.name for one in iter_modules(__path__) if not one.name.startswith("_"))
 
 
@@ -35,7 +35,7 @@ def derived(name: str) -> Mapping[str, pl.DataFrame]:
 
 
 def write(chosen: Iterable[str] = (), directory: Path = DATA) -> list[Path]:
-    """Write the derived tables of these applications, or of all; return the files.
+    """Write the derived tables of the chosen applications, by default all; return the files.
 
     Raises:
         UnknownNameError: no application of such a name has derived tables.

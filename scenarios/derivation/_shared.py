@@ -1,4 +1,4 @@
-"""Shared by derivations: raw tables, provenance, quantised weights, conversations and video."""
+"""Functions that several derivations use, for raw tables, provenance and common measurements."""
 
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -17,11 +17,11 @@ from hardware_models.tables import load_table, read_file
 from scenarios.derivation import DATA
 
 SIGNIFICANT_DIGITS = 6
-"""Digits of written numbers: more than in any source, few enough to agree on all machines."""
+"""Digits of written numbers: more than in any source, but so few that all machines agree."""
 
 
 def raw(name: str, **types: type[pl.DataType]) -> pl.DataFrame:
-    """Read a raw table, as text except the columns with given types.
+    """Read a raw table; columns without a given type are text.
 
     Raises:
         TableError: there is no such table.
@@ -31,13 +31,13 @@ def raw(name: str, **types: type[pl.DataType]) -> pl.DataFrame:
 
 
 def figure(table: str, quantity: str) -> float:
-    """Return the mean of a quantity's figures in a raw table; most quantities have one."""
+    """Return the mean of the values of a quantity in a raw table; most have only one value."""
     rows = raw(table, value=pl.Float64).filter(pl.col("quantity") == quantity)
     return float(rows["value"].to_numpy().mean())
 
 
 def origin(rows: pl.DataFrame) -> tuple[str, str]:
-    """Return source and address of the first row."""
+    """Return the source and web address of the first row."""
     first = rows.row(0, named=True)
     return first["source"], first["source_url"]
 
@@ -55,14 +55,14 @@ def sourced(
     rounded: bool = True,
     **figures: object,
 ) -> pl.DataFrame:
-    """Return values as a table with what ``provenance.toml`` says of them.
+    """Return values as a table with the provenance that ``provenance.toml`` states.
 
     Args:
-        table: the application and the name of the table, with a dot between.
-        values: rows, columns by name, or a frame; their provenance replaces the common one.
-        origin: source and address, if they are those of its input rows.
-        rounded: whether numbers have `SIGNIFICANT_DIGITS`.
-        figures: the figures in the note.
+        table: names of the application and the table, separated by a dot.
+        values: rows, columns by name, or a frame; provenance in them replaces that of the file.
+        origin: source and web address, if they are taken from input rows.
+        rounded: whether to round numbers to `SIGNIFICANT_DIGITS`.
+        figures: numbers that are inserted into the note.
     """
     application, _, name = table.partition(".")
     said = {"kind": "derived", "source": "", "source_url": "", "note": ""}
@@ -91,7 +91,7 @@ QWEN2_PARAMETERS_B = {
     "Qwen2-7B-Instruct": 7.0,
     "Qwen2-72B-Instruct": 72.0,
 }
-"""Billions of parameters, as the models' names say."""
+"""Billions of parameters of each model, according to its name."""
 
 
 @cache
@@ -106,14 +106,14 @@ def _ratios() -> pl.DataFrame:
 
 
 def qwen2_ratio(precision: str, parameters_b: float) -> float:
-    """Return the accuracy of a quantised model over that in BF16, of Qwen2 models of a size.
+    """Return the ratio of a quantised Qwen2 model's accuracy to that in BF16, by size.
 
-    The mean score of MMLU, C-Eval and IFEval; between the measured sizes linear in the logarithm of
-    the number of parameters.
+    Accuracy is the mean score of MMLU, C-Eval and IFEval. Between measured sizes, the ratio is
+    interpolated linearly in the logarithm of the number of parameters.
 
     Args:
         precision: BF16, GPTQ-Int8, GPTQ-Int4 or AWQ.
-        parameters_b: billions of parameters, within those measured.
+        parameters_b: billions of parameters, within the measured range.
     """
     rows = _ratios().filter(
         (pl.col("precision") == precision) & pl.col("model").is_in(list(QWEN2_PARAMETERS_B))
@@ -126,25 +126,26 @@ def qwen2_ratio(precision: str, parameters_b: float) -> float:
 
 
 def int8_ratio() -> float:
-    """Return the accuracy of LLM.int8 over that in 16 bits.
+    """Return the ratio of a model's accuracy with LLM.int8 to that with 16 bits.
 
-    Geometric mean over OPT-175B and BLOOM-176B on four benchmarks; assumed for smaller models.
+    It is the geometric mean over OPT-175B and BLOOM-176B on four benchmarks. Smaller models are
+    assumed to have the same ratio.
     """
     return float(gmean(_ratios().filter(pl.col("precision") == "LLM.int8")["ratio"].to_numpy()))
 
 
 def qwen2_provenance() -> tuple[str, str]:
-    """Return source and address of the measurements behind `qwen2_ratio`."""
+    """Return source and web address of the measurements used by `qwen2_ratio`."""
     return origin(_ratios().filter(pl.col("model").is_in(list(QWEN2_PARAMETERS_B))))
 
 
 def int8_provenance() -> tuple[str, str]:
-    """Return source and address of the measurements behind `int8_ratio`."""
+    """Return source and web address of the measurements used by `int8_ratio`."""
     return origin(_ratios().filter(pl.col("precision") == "LLM.int8"))
 
 
 def generated_tokens() -> NDArray[np.float64]:
-    """Return the tokens that each answer has, shape (n,)."""
+    """Return the number of tokens of each answer in the conversation trace, shape (n,)."""
     path = DATA.parent / "traces" / "azure_llm_2023_conversation.csv"
     return read_file(path)["GeneratedTokens"].cast(float).to_numpy()
 
@@ -157,13 +158,14 @@ def answer_length_cv() -> float:
 
 FRAMES = (16, 8, 4, 1)
 PEAK_BATCH = 256
-"""The largest measured batch, at which arithmetic limits the reference network."""
+"""The largest measured batch; at this size, arithmetic limits the speed of the network."""
 
 
 def gflops(network: str, tokens: int) -> float:
-    """Return the operations of an image encoder on one image.
+    """Return the number of operations of an image encoder for one image, in GFLOPs.
 
-    A published point, or else a n + b n^2 through two of them, for n tokens: layers, attention.
+    If a value was published for n tokens, it is returned. Otherwise it is a n + b n^2 through two
+    published values; the terms are those of layers and of attention.
     """
     rows = raw("network_operations", tokens=pl.Int64, gflops=pl.Float64).filter(
         pl.col("network") == network
@@ -176,10 +178,10 @@ def gflops(network: str, tokens: int) -> float:
 
 
 def a100_gflops_per_s() -> float:
-    """Return the speed of a whole A100-80GB in PyTorch on a network limited by arithmetic.
+    """Return the GFLOPs per second of a whole A100-80GB in PyTorch when arithmetic is the limit.
 
-    Measured on vgg16 at the largest batch, the stack of table ``gpu_latency``; that image encoders
-    reach the same is an assumption.
+    The speed was measured on vgg16 at the largest batch, with the software of table
+    ``gpu_latency``. Image encoders are assumed to reach the same speed.
     """
     row = load_table("gpu_latency").filter(
         (pl.col("model") == "vgg16")
@@ -200,11 +202,12 @@ def encode_s(network: str, tokens: int) -> float:
 
 
 def frame_ratios() -> dict[int, float]:
-    """Return the accuracy with fewer frames over that with 16, by number of frames.
+    """Return, by number of frames, the ratio of accuracy to that with 16 frames.
 
-    8 frames: geometric mean over InternVL2-1B, 2B, 4B and 8B of MMBench-Video at 8 over 16 frames.
-    1 frame: that times the geometric mean over Kinetics-400, 600 and 700 of InternVL-C at 1 over 8.
-    4 frames: linear in the logarithm of frames, between 1 and 8.
+    For 8 frames, it is the geometric mean, over InternVL2-1B, 2B, 4B and 8B, of the ratio of
+    MMBench-Video scores at 8 and 16 frames. For 1 frame, this is multiplied by the geometric mean,
+    over Kinetics-400, 600 and 700, of the ratio of InternVL-C's accuracy at 1 and 8 frames. For 4
+    frames, it is interpolated linearly in the logarithm of frames.
     """
     table = raw("video_question_accuracy", frames=pl.Int64, value=pl.Float64)
 

@@ -1,4 +1,4 @@
-"""Tables of code generation: Qwen2.5-Coder writes programs, tests pick one that passes."""
+"""Tables of code generation: Qwen2.5-Coder writes programs, and tests select one that passes."""
 
 from collections.abc import Callable
 from functools import cache
@@ -18,7 +18,7 @@ MODELS = {
     "Qwen2.5-Coder-3B-Instruct": 3.0,
     "Qwen2.5-Coder-1.5B-Instruct": 1.5,
 }
-"""Billions of parameters, as the models' names say."""
+"""Billions of parameters of each model, according to its name."""
 PRECISIONS = ("BF16", "GPTQ-Int8", "GPTQ-Int4", "AWQ")
 DATASETS = ("HumanEval", "MBPP")
 PASSES = (0, 1, 2)
@@ -26,11 +26,13 @@ FITTED = {
     "HumanEval": ("How Many Tries", 5, "four models of 2024-25"),
     "MBPP": ("Code Llama", 10, "the 13 models of the Code Llama paper"),
 }
-"""By data set: part of the source of the fitted rows, the k of pass@k, and the models."""
+"""Rows to which each data set's concentration is fitted: part of their source, the k of pass@k, and
+the models.
+"""
 
 
 def derive() -> dict[str, pl.DataFrame]:
-    """Derive the tables of the application."""
+    """Return the tables of the application, by name."""
     return {
         "models": _models(),
         "precisions": _precisions(),
@@ -81,7 +83,7 @@ def _samples() -> pl.DataFrame:
 
 @cache
 def _pass_at_k(dataset: str) -> tuple[Floats, Floats]:
-    """Return pass@1 and pass@k of the models that the concentration is fitted to, each (n,)."""
+    """Return pass@1 and pass@k of the models to which the concentration is fitted, each (n,)."""
     source, k, _ = FITTED[dataset]
     rows = raw("pass_at_k", k=pl.Int64, pass_at_k=pl.Float64).filter(
         (pl.col("dataset") == dataset) & pl.col("source").str.contains(source, literal=True)
@@ -91,12 +93,12 @@ def _pass_at_k(dataset: str) -> tuple[Floats, Floats]:
 
 
 def fit_concentration(one: Floats, several: Floats, k: int) -> float:
-    """Return the concentration of rule ``best_of`` that predicts pass@k best from pass@1.
+    """Return the concentration with which rule ``best_of`` best predicts pass@k from pass@1.
 
     Args:
         one: pass@1 of models, shape (n,).
-        several: their pass@k, shape (n,).
-        k: attempts.
+        several: pass@k of the same models, shape (n,).
+        k: number of attempts.
     """
     return _least_squares(
         lambda c: best_of(one, np.array(float(k)), np.array(c)) - several, 0.01, 50.0
@@ -104,12 +106,12 @@ def fit_concentration(one: Floats, several: Floats, k: int) -> float:
 
 
 def fit_attempts(one: Floats, repaired: Floats, concentration: float) -> float:
-    """Return the attempts of rule ``best_of`` that equal the effect of repair passes.
+    """Return the number of attempts of rule ``best_of`` with the same effect as repair passes.
 
     Args:
-        one: share of problems that models solve at once, shape (n,).
-        repaired: share that they solve within those passes, shape (n,).
-        concentration: of the rule.
+        one: share of problems that each model solves at the first attempt, shape (n,).
+        repaired: share of problems that it solves within the repair passes, shape (n,).
+        concentration: concentration of the rule.
     """
     return _least_squares(
         lambda k: best_of(one, np.array(k), np.array(concentration)) - repaired, 1.0, 50.0
@@ -203,7 +205,7 @@ def _left_out(
     fit: Callable[[Floats, Floats], float],
     predict: Callable[[Floats, float], Floats],
 ) -> Floats:
-    """Return prediction minus measurement of every model, from a fit to the others, shape (n,)."""
+    """Return each model's prediction error after a fit to all models but this one, shape (n,)."""
     errors = np.empty(len(x))
     for i in range(len(x)):
         others = np.arange(len(x)) != i

@@ -1,4 +1,4 @@
-"""Tables of live video chat: InternVL2 answers a question on the last seconds of a video."""
+"""Tables of live video chat: InternVL2 answers a question about the last seconds of a video."""
 
 import numpy as np
 import polars as pl
@@ -7,7 +7,7 @@ from scenarios.derivation import _shared
 from scenarios.derivation._shared import figure, raw, sourced
 
 MODELS = ("InternVL2-8B", "InternVL2-4B", "InternVL2-2B", "InternVL2-1B")
-"""The models that share one encoder, which therefore does not depend on the model."""
+"""The models that use the same image encoder; so its time does not depend on the model."""
 ENCODER = "InternViT-300M-448px"
 INPUTS_PX = (448, 336, 224)
 REFERENCE_PX = 448
@@ -18,7 +18,7 @@ STRATA = ("short", "medium", "long")
 
 
 def derive() -> dict[str, pl.DataFrame]:
-    """Derive the tables of the application."""
+    """Return the tables of the application, by name."""
     return {
         "accuracy": _accuracy(),
         "strata": _strata(),
@@ -31,7 +31,7 @@ def derive() -> dict[str, pl.DataFrame]:
 
 
 def tokens_per_frame(input_px: int) -> int:
-    """Return how many tokens of the language model a square frame becomes."""
+    """Return the number of language-model tokens of a square frame of this size in pixels."""
     return (input_px // PATCH_PX) ** 2 // MERGED_PATCHES
 
 

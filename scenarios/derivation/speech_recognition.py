@@ -1,21 +1,21 @@
 """Speech recognition: sampler, noise reduction, wave to text, decoder; 125 configurations.
 
-Every figure comes from ``raw/asr_pipeline_profile.csv`` (accuracy, service times and message sizes,
+All values come from ``raw/asr_pipeline_profile.csv`` (accuracy, service times and message sizes,
 measured on three data sets) and ``raw/asr_wer_strata.csv`` (word error rate by stratum of VOiCES);
 both files name their sources row by row.
 
-Three things that the sources do not give are derived, each by a stated rule:
+The sources lack three quantities, which are derived by these rules:
 
-* *Message sizes.* The LibriSpeech and TED-LIUM rows hold the size of one clip, another clip for
-  each configuration; the raw audio of a query cannot depend on how it is processed. So the size of
-  the raw audio is the mean over all rows of a data set, and a later message is that mean times the
-  row's own ratio of that message to its raw audio.
-* *Request sizes.* A request's size relative to the mean is log-normal with the coefficient of
-  variation of those raw clip sizes over the rows: 0.63 for LibriSpeech and 0.52 for TED-LIUM. The
-  VOiCES rows are means over clips, so its spread is borrowed from the mean of the other two.
-* *Spread of accuracy.* Strata were measured for VOiCES only. LibriSpeech and TED-LIUM are one
-  stratum each, with their own measured mean and the shape of VOiCES' distribution over clips in
-  the same configuration, scaled to that mean.
+* *Message sizes.* Each LibriSpeech and TED-LIUM row has the sizes of one clip, a different clip for
+  each configuration. But a query's raw audio must not depend on the configuration. So the size of
+  the raw audio is the mean over all rows of a data set. The size of a later message is this mean
+  times the row's ratio of that message's size to its raw audio's.
+* *Request sizes.* The ratio of a request's size to the mean is log-normal, with the coefficient of
+  variation of raw clip sizes over the rows: 0.63 for LibriSpeech and 0.52 for TED-LIUM. The VOiCES
+  rows are means over clips, so VOiCES gets the mean of the other two values.
+* *Spread of accuracy.* Strata were measured for VOiCES only. LibriSpeech and TED-LIUM have one
+  stratum each, with their own measured mean. The distribution over clips is that of VOiCES in the
+  same configuration, scaled to this mean.
 
 Accuracy is 1 - WER, which is negative where the word error rate is above 1.
 """
@@ -36,7 +36,8 @@ KNOBS = ("sample_rate_hz", "freq_mask_hz", "model")
 STRATIFIED = "VOiCES"
 PROBABILITIES = (0.25, 0.5, 0.75, 0.95)
 ACCURACY_COLUMNS = ("a000", "a005", "a025", "a050", "a075")
-"""Accuracy at probabilities 0, 0.05, 0.25, 0.5 and 0.75; from ``flawless_from`` on it is 1."""
+"""Columns of accuracy quantiles at 0, 0.05, 0.25, 0.5 and 0.75; from ``flawless_from`` on, it is 1.
+"""
 
 
 def derive() -> Mapping[str, pl.DataFrame]:
@@ -77,7 +78,7 @@ def _profile(profile: pl.DataFrame, dataset: str) -> pl.DataFrame:
 
 
 def _clips(profile: pl.DataFrame, dataset: str) -> pl.DataFrame:
-    """Return how clips differ in size."""
+    """Return the coefficient of variation of clip sizes."""
     cvs = {}
     for name in ("LibriSpeech", "TED-LIUM"):
         sizes = profile.filter(pl.col("dataset") == name)[_bytes_columns()[0]].to_numpy()
@@ -106,7 +107,7 @@ def _label(dataset: str) -> pl.Expr:
 
 
 def _strata(strata: pl.DataFrame, dataset: str) -> pl.DataFrame:
-    """Return the strata of a data set, and how many clips fell in each."""
+    """Return the strata of a data set, and the number of clips in each."""
     rows = _of(strata, dataset).unique("stratum", keep="first").sort("order")
     clips = pl.col("n") if dataset == STRATIFIED else pl.lit(1.0)
     frame = rows.select(
@@ -123,7 +124,7 @@ def _strata(strata: pl.DataFrame, dataset: str) -> pl.DataFrame:
 
 
 def _accuracy(profile: pl.DataFrame, strata: pl.DataFrame, dataset: str) -> pl.DataFrame:
-    """Return mean accuracy and the accuracy of single clips, by configuration and stratum."""
+    """Return mean accuracy and quantiles over clips, by configuration and stratum."""
     means = profile.filter(pl.col("dataset") == dataset).select(*KNOBS, "wer")
     rows = _of(strata, dataset).join(means, on=KNOBS, how="left", maintain_order="left")
     own = dataset == STRATIFIED
@@ -146,11 +147,12 @@ def _accuracy(profile: pl.DataFrame, strata: pl.DataFrame, dataset: str) -> pl.D
 
 
 def _wer_quantiles(rows: pl.DataFrame, mean_wer: Floats) -> Floats:
-    """Fit the inverse CDF of the per-clip word error rate, one column a row of the table.
+    """Fit an inverse CDF to the word error rates of clips, for each row of the table.
 
-    Piecewise linear through the share of clips without an error and the measured quantiles; the
-    upper end is set so that the mean is the measured one, but no lower than the 95th percentile.
-    Where that bound binds, or a mean of another data set is to be met, the whole curve is scaled.
+    The inverse CDF is linear between the share of clips without an error, the measured quantiles
+    and an upper end. The upper end is chosen so that the mean is the measured one, but at least the
+    95th percentile. If this is not enough, or ``mean_wer`` is that of another data set, the whole
+    curve is scaled.
 
     Returns:
         Word error rates at probabilities 1, 0.95, 0.75, 0.5 and 0.25, shape (5, rows).
@@ -174,7 +176,7 @@ def _wer_quantiles(rows: pl.DataFrame, mean_wer: Floats) -> Floats:
 
 
 def raspberry_pi_over_gpu() -> float:
-    """Return a neural operator's time on a Raspberry Pi 5 CPU over that on a V100-class GPU."""
+    """Return the ratio of a neural operator's times on a Raspberry Pi 5 and a V100-class GPU."""
     pi, gpu = "Raspberry Pi 5 (BCM2712)", "V100"
     small = ("whisper-tiny", "whisper-base", "whisper-small")
     ratios = [
@@ -184,7 +186,7 @@ def raspberry_pi_over_gpu() -> float:
 
 
 def _models(profile: pl.DataFrame) -> pl.DataFrame:
-    """Return the size of every model, its work on a mean clip, and its time on a small CPU."""
+    """Return each model's size, its work on an average clip, and its time on a small CPU."""
     facts = raw("speech_facts", value=pl.Float64)
     fact = dict(zip(facts["quantity"], facts["value"], strict=True))
     clip_bytes = float(profile[_bytes_columns()[0]].to_numpy().mean())

@@ -1,26 +1,29 @@
-"""Visual tracking: sample frames, detect people, track them; 200 configurations.
+"""Tables of visual tracking, which samples frames and detects and tracks people.
 
-The detectors are YOLOX, because multi-object tracking accuracy (MOTA) was published for them, size
-by size, with one tracker (ByteTrack); none was found for YOLOv8, which was timed on an A100. A
-request is a segment of one second; the frame rate decides how many of its frames are used.
+The application has 200 configurations. The detectors are YOLOX models, because multi-object
+tracking accuracy (MOTA) was published for each of their sizes with the same tracker (ByteTrack). No
+MOTA was found for YOLOv8, although its times on an A100 are known. A request is a segment of one
+second; the frame rate decides how many of its frames are used.
 
-* *Time of a detector*, on a V100 in PyTorch at half precision. Measured for one frame of 640 x 640
-  (YOLOX), and together with the tracker at 800 x 1440 (ByteTrack). One line through both, a + b x
-  GFLOPs + tracker, explains them; a time elsewhere is the measured one at 640 x 640 plus b x the
-  difference in GFLOPs, which are proportional to pixels. On an A100 it is divided by the ratio of
-  the two boards.
-* *Time of a tracker*: ByteTrack takes the rest of a frame's time by that line, also for the crowds
-  of MOT20. SORT takes half of that, an assumption: it associates once, and ByteTrack twice.
-* *Time on a small CPU*: YOLO11 on the CPU of a Jetson Orin Nano as a power of GFLOPs, times the
-  Raspberry Pi 5's ratio to it over the two sizes that were timed on both.
+* *Time of a detector*: it was measured on a V100 in PyTorch at half precision, for one frame of 640
+  x 640 (YOLOX), and together with the tracker at 800 x 1440 (ByteTrack). The line a + b x GFLOPs +
+  tracker is fitted to both. The time at another resolution is the time measured at 640 x 640 plus b
+  times the difference in GFLOPs, which are proportional to pixels. The time on an A100 is this time
+  divided by the ratio of the two boards' speeds.
+* *Time of a tracker*: the time of ByteTrack is the tracker's term of that line, also for the crowds
+  of MOT20. SORT is assumed to take half of this time, because it associates detections once and
+  ByteTrack does so twice.
+* *Time on a small CPU*: a power law of GFLOPs, fitted to YOLO11 on the CPU of a Jetson Orin Nano,
+  times the ratio of times on a Raspberry Pi 5 to those, from the two sizes measured on both.
 * *Accuracy*: MOTA of the largest detector on each data set's test sequences, times a ratio for each
-  knob, measured one at a time; that these ratios multiply is an assumption. Detectors: MOTA on the
-  training sequences, relative, as its source advises. Resolution: the relative loss of mean average
-  precision (mAP), 1 + g ln(px / 1440), to the power by which MOTA follows mAP over the detectors.
-  Frame rate: F1 of pedestrian detection by frames kept (AWStream). Trackers: MOTA of both behind
-  the same detections.
-* *Bytes of a segment*: H.264 at quantiser 20 (AWStream), a power of the width at 30 frames/s, times
-  a ratio for the frame rate.
+  knob. The ratios were measured for one knob at a time; their product is an assumption. The ratio
+  of a detector is its MOTA on the training sequences relative to the largest detector's, as the
+  source advises. The ratio of a resolution is that of mean average precision (mAP), 1 + g ln(px /
+  1440), to the power with which MOTA depends on mAP over detectors. The ratio of a frame rate is
+  that of F1 of pedestrian detection (AWStream). The ratio of trackers is that of MOTA on equal
+  detections.
+* *Bytes of a segment*: a power law of the width for H.264 at quantiser 20 and 30 frames/s
+  (AWStream), times a ratio for the frame rate.
 """
 
 import math
@@ -70,14 +73,14 @@ def _bytetrack(metric: str, dataset: str) -> dict[str, float]:
 
 
 def _coco(column: str) -> Floats:
-    """Return a column of the detectors' mAP rows at 640 x 640."""
+    """Return a column of the rows with the detectors' mAP at 640 x 640."""
     rows = load_table("detection_map").filter(pl.col("metric") == "mAP50-95 COCO val")
     found = dict(zip(rows["model"], rows[column], strict=True))
     return np.array([found[name] for name in DETECTORS])
 
 
 def _forward_ms() -> Floats:
-    """Return the detectors' measured times on a V100 at 640 x 640."""
+    """Return the detectors' measured times on a V100 at 640 x 640, in ms."""
     rows = load_table("detection_latency").filter(
         (pl.col("hardware") == "V100") & (pl.col("metric") == "latency")
     )
@@ -90,13 +93,13 @@ def _pixels(dataset: str) -> float:
 
 
 def _gflops(width: int) -> Floats:
-    """Return the detectors' GFLOPs on a frame of this width, of the shape of 800 x 1440."""
+    """Return the detectors' GFLOPs on a frame of this width with the aspect ratio of 800 x 1440."""
     pixels = _pixels("MOT17") * (width / _facts("input_width")["MOT17"]) ** 2
     return np.asarray(_coco("flops_g") * pixels / COCO_PIXELS)
 
 
 def _line() -> tuple[float, float, float]:
-    """Fit the line of times on a V100: fixed ms, ms per GFLOP, and ms of the tracker."""
+    """Fit the times on a V100; return fixed ms, ms per GFLOP, and ms of the tracker."""
     fps = _bytetrack("FPS", "MOT17 train")
     tracked_ms = np.array([1e3 / fps[name] for name in DETECTORS])
     flops = np.concatenate([_coco("flops_g"), _gflops(WIDTHS[0])])
@@ -123,7 +126,7 @@ def _sampling() -> pl.DataFrame:
 
 
 def _by_frame_rate(column: str) -> dict[int, float]:
-    """Chain ratios of rows that differ in the frame rate alone; 30 frames/s is 1."""
+    """Return values relative to 30 frames/s, from pairs of rows that differ only in frame rate."""
     rows = raw("video_knobs_awstream").filter(
         pl.col("application").str.starts_with("pedestrian detection (MOT)")
     )
@@ -145,7 +148,7 @@ def _by_frame_rate(column: str) -> dict[int, float]:
 
 
 def _segment_bytes(width: int) -> float:
-    """Return the bytes of a second of video at 30 frames/s, from the power law over widths."""
+    """Return the bytes of a second of video at 30 frames/s, by a power law of the width."""
     rows = raw("video_knobs_awstream").filter(
         (pl.col("application") == "pedestrian detection (MOT), no frame skip")
         & (pl.col("quantizer").cast(pl.Float64) == QUANTISER)
@@ -157,7 +160,7 @@ def _segment_bytes(width: int) -> float:
 
 
 def _resolution_loss() -> float:
-    """Return g, the relative loss of mAP per unit of ln(px), over detectors of several sizes."""
+    """Return g, the relative change of mAP per unit of ln(px), averaged over detectors."""
     rows = load_table("detection_resolution").filter(
         pl.col("map50_95").is_not_null() & (pl.col("input_px") <= math.isqrt(COCO_PIXELS))
     )
@@ -171,7 +174,7 @@ def _resolution_loss() -> float:
 
 
 def _mota_power() -> float:
-    """Return the power by which MOTA follows mAP over the detectors."""
+    """Return the exponent of MOTA as a power of mAP, over the detectors."""
     mota = _bytetrack("MOTA", "MOT17 train")
     values = np.array([mota[name] for name in DETECTORS])
     return float(np.polyfit(np.log(_coco("value")), np.log(values), 1)[0])

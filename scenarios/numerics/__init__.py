@@ -1,4 +1,4 @@
-"""Numbers: exact sums, quantiles and distributions, and the types of arrays."""
+"""Numerical helpers: sums, quantiles, distributions, and type aliases of arrays."""
 
 import numpy as np
 from numpy.typing import NDArray

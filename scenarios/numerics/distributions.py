@@ -1,4 +1,4 @@
-"""Distributions with mean 1, for the differences between requests of one kind."""
+"""Distributions with mean 1, which describe how requests differ from the average."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -11,11 +11,11 @@ from scenarios.numerics import Floats
 from scenarios.ranges import Range, check_ranges
 
 MOST_CV = 1e3
-"""The largest coefficient of variation; beyond it, nearly all values are almost 0."""
+"""The largest allowed coefficient of variation; with a larger one, almost all values are near 0."""
 
 
 class Variability(ABC):
-    """A non-negative factor of mean 1; multiply a mean by it to get one request's value."""
+    """A non-negative random factor with mean 1: a mean times this factor is one request's value."""
 
     @property
     @abstractmethod
@@ -24,7 +24,7 @@ class Variability(ABC):
 
     @abstractmethod
     def draw(self, rng: np.random.Generator, count: int) -> Floats:
-        """Return the next ``count`` factors of a stream, shape (count,)."""
+        """Draw the next ``count`` factors from a stream, shape (count,)."""
 
 
 # Cached, because sources draw the same repeatedly.
@@ -32,41 +32,41 @@ class Variability(ABC):
 
 @cache
 def repeated(factors: tuple[float, ...], count: int) -> Floats:
-    """Return equal rows, shape (count, n), a read-only broadcast of one."""
+    """Return ``count`` equal rows, (count, n), as a read-only broadcast of one row."""
     return np.broadcast_to(factors, (count, len(factors)))
 
 
 @cache
 def ones(count: int) -> Floats:
-    """Return ``count`` ones, shape (count,), a read-only broadcast of one."""
+    """Return ``count`` ones, shape (count,), as a read-only broadcast of a single number."""
     return np.broadcast_to(1.0, count)
 
 
 @dataclass(frozen=True)
 class Constant(Variability):
-    """Every request equals the mean one."""
+    """Every request has the mean value."""
 
     cv = 0.0
 
     def draw(self, rng: np.random.Generator, count: int) -> Floats:
-        """Return ones, shape (count,), read-only; the stream is not advanced."""
+        """Return read-only ones, shape (count,), without drawing from the stream."""
         return ones(count)
 
 
 @dataclass(frozen=True)
 class Exponential(Variability):
-    """Memoryless: Poisson arrivals, or the service times of an M/M/c queue."""
+    """Exponential: gaps of Poisson arrivals, or the service times of an M/M/c queue."""
 
     cv = 1.0
 
     def draw(self, rng: np.random.Generator, count: int) -> Floats:
-        """Return exponential factors of mean 1, shape (count,)."""
+        """Draw exponential factors with mean 1, shape (count,)."""
         return rng.standard_exponential(count)
 
 
 @dataclass(frozen=True)
 class LogNormal(Variability):
-    """Skewed sizes, such as lengths of utterances.
+    """Log-normal, for skewed quantities such as lengths of utterances.
 
     Args:
         spread: coefficient of variation.
@@ -79,11 +79,11 @@ class LogNormal(Variability):
 
     @property
     def cv(self) -> float:
-        """The given spread."""
+        """Coefficient of variation: the parameter ``spread``."""
         return self.spread
 
     def draw(self, rng: np.random.Generator, count: int) -> Floats:
-        """Return log-normal factors of mean 1, shape (count,)."""
+        """Draw log-normal factors with mean 1, shape (count,)."""
         log_variance = np.log1p(self.spread**2)
         normals = rng.standard_normal(count)
         return np.asarray(np.exp(normals * np.sqrt(log_variance) - log_variance / 2))

@@ -1,4 +1,4 @@
-"""The capacity of an access link over time, drawn from its published distribution."""
+"""The capacity of an access link over time, drawn from a published distribution."""
 
 import math
 
@@ -10,20 +10,21 @@ from scenarios.numerics import Floats
 
 
 def capacity_series_bps(marginal: Marginal, normals: Floats, autocorrelation: float) -> Floats:
-    """Return a link's capacity second by second, in bits per second, (n,).
+    """Return a link's capacity in each second, in bits per second, (n,).
 
-    A Gaussian process drives it: a level of the link, constant in time, with `between_link_share`
-    of the variance, plus a stationary AR(1) process with the rest. `Marginal.at` turns it into
-    capacity (a Gaussian copula), so capacity has the published percentiles over links and times.
+    A Gaussian process is transformed into capacity by `Marginal.at` (a Gaussian copula), so that
+    capacity over links and times has the published percentiles. The process is a constant level per
+    link, with the share `between_link_share` of the variance, plus a stationary AR(1) process with
+    the rest of the variance.
 
     Args:
         marginal: The distribution of capacity over links and times, in bits per second.
-        normals: n + 1 independent standard normals: the link's level, then one for each second.
+        normals: n + 1 independent standard normals: one for the link's level, then one per second.
         autocorrelation: Correlation of capacity at successive seconds within a link, at least 0 and
             below 1.
 
     Raises:
-        ValueError: A number is out of its range, or there are fewer than two normals.
+        ValueError: A number is out of range, or ``normals`` has fewer than two numbers.
     """
     if not 0 <= autocorrelation < 1:
         raise ValueError(
@@ -41,7 +42,7 @@ def capacity_series_bps(marginal: Marginal, normals: Floats, autocorrelation: fl
 
 @compiled
 def _autoregressive(shocks: Floats, coefficient: float) -> Floats:
-    """Return an AR(1) process: each value is ``coefficient`` times the last, plus a shock, (n,)."""
+    """Return an AR(1) process, (n,): a value is ``coefficient`` times the last plus a shock."""
     values, value = np.empty_like(shocks), 0.0
     for at in range(len(shocks)):
         value = shocks[at] + coefficient * value

@@ -1,8 +1,8 @@
-"""Quantiles of the standard normal distribution, in a compiled function.
+"""A compiled function for quantiles of the standard normal distribution.
 
 Algorithm AS241 of Wichura (1988), "The Percentage Points of the Normal Distribution", Applied
-Statistics 37(3): three rational approximations, for the middle, the tails and the far tails, each
-with two polynomials of degree 7.
+Statistics 37(3). It has three rational approximations, for the middle, the tails and the far tails.
+Each is a ratio of two polynomials of degree 7.
 """
 
 import csv
@@ -12,17 +12,17 @@ from math import log, sqrt
 from scenarios.compiled import compiled
 
 Polynomial = tuple[float, ...]
-"""Coefficients, the highest power first."""
+"""Coefficients of a polynomial, beginning with the highest power."""
 
 _ROWS = csv.reader((files("scenarios.numerics") / "as241.csv").read_text("utf-8").splitlines()[1:])
 _TABLE: list[Polynomial] = [tuple(map(float, row[2:])) for row in _ROWS]
 MIDDLE, TAIL, FAR_OUT = ((_TABLE[at], _TABLE[at + 1]) for at in (0, 2, 4))
-"""Numerator and denominator of each region, from the tables of the article."""
+"""Numerator and denominator for each region, from the tables of the article."""
 
 
 @compiled
 def normal_quantile(probability: float) -> float:
-    """Return what ``statistics.NormalDist().inv_cdf`` does, of a probability between 0 and 1."""
+    """Return the same as ``statistics.NormalDist().inv_cdf``, for a probability between 0 and 1."""
     off = probability - 0.5  # The middle is odd in it; the tails depend on the smaller probability.
     if abs(off) <= 0.425:
         at = 0.180625 - off * off

@@ -1,8 +1,8 @@
-"""Sums in compiled functions, equal to NumPy's to the last bit: pairwise summation.
+"""Pairwise summation in compiled functions, with results equal to NumPy's to the last bit.
 
-NumPy adds up to 128 numbers in eight parallel sums, and splits more in halves, so rounding errors
-grow with the logarithm of the number (Higham, "The accuracy of floating point summation", 1993).
-Calling it for a few dozen numbers takes far longer than adding them.
+NumPy adds at most 128 numbers in eight parallel sums, and splits longer arrays in halves. So
+rounding errors grow with the logarithm of the length (Higham, "The accuracy of floating point
+summation", 1993). For a few dozen numbers, a call of NumPy takes far longer than the additions.
 """
 
 import numpy as np
@@ -15,7 +15,7 @@ SIDE_BY_SIDE, AT_ONCE = 8, 128
 
 @compiled
 def total(values: Floats) -> float:
-    """Return the ``numpy.sum`` of values, shape (n,), in O(n)."""
+    """Return the result of ``numpy.sum`` for values, shape (n,), in O(n)."""
     count = len(values)
     if count <= AT_ONCE:
         return _total_at_once(values)
@@ -26,7 +26,7 @@ def total(values: Floats) -> float:
 
 @compiled
 def _total_at_once(values: Floats) -> float:
-    """Return the sum of values that are too few to be halved."""
+    """Return the sum of at most 128 values, which are not split in halves."""
     whole = len(values) - len(values) % SIDE_BY_SIDE
     found = 0.0
     if whole:
@@ -48,10 +48,11 @@ def _total_at_once(values: Floats) -> float:
 
 @compiled
 def moments(values: Floats, lost: int) -> tuple[float, float]:
-    """Return mean and variance of values, shape (n,), as NumPy does; nan for too few values.
+    """Return NumPy's mean and variance of values, shape (n,); nan if there are too few values.
 
-    Two passes, mean before deviations, which is stable (Chan, Golub and LeVeque, "Algorithms for
-    computing the sample variance", 1983). The variance loses ``lost`` degrees of freedom (ddof).
+    A first pass computes the mean and a second one the deviations, which is stable (Chan, Golub and
+    LeVeque, "Algorithms for computing the sample variance", 1983). The divisor of the variance is n
+    - ``lost`` (NumPy's ``ddof``).
     """
     count = len(values)
     if not count:

@@ -1,1 +1,1 @@
-"""Compass's profiler: which items of which configurations are measured."""
+"""Compass's profiler: decides how many and which items are measured for a configuration."""

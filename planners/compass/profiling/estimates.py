@@ -1,4 +1,4 @@
-"""Means of accuracy from samples and by strata, their errors, and tests of a floor."""
+"""Estimates of mean accuracy, plain or stratified, their variances, and tests against a floor."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -15,20 +15,20 @@ from sim import PlanningContext
 
 @dataclass(frozen=True, eq=False)
 class Strata:
-    """Clusters of a data set's similar items, by K-means on their features."""
+    """The K-means clusters of a data set's items, by their features."""
 
     centre: Floats  # mean of each feature, (F,)
     scale: Floats  # standard deviation of each feature, 1 where constant, (F,)
     centroids: Floats  # of each cluster in standardised features, (K, F)
 
     def of(self, features: Floats) -> Ints:
-        """Return the stratum, 0 to K - 1, of each item by its features, (n, F), shape (n,)."""
+        """Return each item's stratum, 0 to K - 1, shape (n,), from features of shape (n, F)."""
         return np.asarray(_nearest(features, self.centre, self.scale, self.centroids))
 
 
 @compiled
 def _nearest(features: Floats, centre: Floats, scale: Floats, centroids: Floats) -> Ints:
-    """Return the centroid nearest to each item, the first of equals, (n,); see `Strata`.
+    """Return the index of the centroid nearest to each item, shape (n,); the first of equals.
 
     The assignment step of K-means (Lloyd, "Least squares quantization in PCM", 1982): O(n K F).
     """
@@ -57,7 +57,7 @@ def strata_of(context: PlanningContext, dataset: str, count: int) -> Strata:
 
 
 def cluster(features: Floats, count: int) -> Strata:
-    """Find at most ``count`` clusters of items, (n, F), by K-means with fixed random starts."""
+    """Find at most ``count`` clusters of features, (n, F), by K-means with fixed random starts."""
     from sklearn.cluster import KMeans  # noqa: PLC0415 -- takes seconds to import
     from threadpoolctl import threadpool_limits  # noqa: PLC0415
 
@@ -70,11 +70,11 @@ def cluster(features: Floats, count: int) -> Strata:
 
 
 LEAST_VARIANCE = 1e-6
-"""Added to the variance of a mean: a few equal items prove nothing for certain."""
+"""Added to the variance of a mean, because a few equal values do not make the mean certain."""
 
 
 def simple_mean(values: Floats) -> tuple[float, float, float]:
-    """Return the mean of a simple random sample, its variance, and the degrees of freedom."""
+    """Return the mean of a simple random sample, its variance and its degrees of freedom."""
     count = len(values)
     if count == 0:
         return float("nan"), inf, 0.0
@@ -87,11 +87,12 @@ def simple_mean(values: Floats) -> tuple[float, float, float]:
 def stratified_mean(
     values: Floats, strata: Ints, weights: Floats
 ) -> tuple[float, float, float, Floats]:
-    """Return the mean of a stratified sample, its variance, and the degrees of freedom.
+    """Return the mean of a stratified sample, the mean's variance, and its degrees of freedom.
 
-    ``values`` and their ``strata``, 0 to K - 1, have the shape (n,), ``weights`` of strata (K,).
-    Last comes the standard deviation within each stratum, (K,). A stratum with fewer than two items
-    takes mean and deviation of all. For the degrees of freedom see `StratifiedProfiler`.
+    ``values`` and their ``strata``, 0 to K - 1, have shape (n,); ``weights`` of strata have shape
+    (K,). The last result is the standard deviation within each stratum, (K,). A stratum with fewer
+    than two items is given the mean and deviation of all items. `StratifiedProfiler` defines the
+    degrees of freedom.
     """
     many = len(weights)
     if len(values) < 2:
@@ -125,17 +126,19 @@ def stratified_mean(
 def regressed_mean(
     values: Floats, control: Floats, strata: Ints, weights: Floats, mean: float, variance: float
 ) -> tuple[float, float, float]:
-    """Return the mean of a sample, corrected by a control that was measured on more items.
+    """Return the mean of a sample, corrected by a control variate that was measured on more items.
 
     This is double sampling with a control variate of estimated mean (Cochran, Sampling Techniques,
-    1977, chapter 12): if the items of a sample are easier for the control than the control's other
-    items, the sample mean is too high. With b the slope within strata, and e = y - b x,
+    1977, chapter 12): if the control has higher values on the sample than on its other items, the
+    sample's items are easy and its mean is too high. With b the slope of y over x within strata,
+    and e = y - b x,
 
         mean = y_st + b (m - x_st),   variance = V(e_st) + b^2 V(m) + (m - x_st)^2 V(b)
 
-    where the last term is the error of the slope. ``values`` are y and ``control`` is x, shape
-    (n,); ``mean`` is m and ``variance`` V(m); for ``strata`` and ``weights`` see `stratified_mean`.
-    The variance is infinite without a slope; the errors e have one more degree of freedom.
+    where the last term of the variance is due to the error of the slope. ``values`` are y and
+    ``control`` is x, shape (n,); ``mean`` is m and ``variance`` V(m); for ``strata`` and
+    ``weights`` see `stratified_mean`. If no slope can be estimated, the variance is infinite. The
+    errors e have one more degree of freedom than the slope.
     """
     slope, slope_variance, error, error_variance, error_freedom, here = _regressed(
         values, control, strata, weights
@@ -153,10 +156,10 @@ def regressed_mean(
 def _regressed(
     values: Floats, control: Floats, strata: Ints, weights: Floats
 ) -> tuple[float, float, float, float, float, float]:
-    """Return the parts of `regressed_mean` that depend only on the sample.
+    """Return those parts of `regressed_mean` that depend only on the sample.
 
-    Slope and its variance; mean of the errors, its variance and freedom, 0 without a slope; and
-    mean of the control.
+    They are the slope and its variance; the mean of the errors e, the variance of this mean and its
+    degrees of freedom (0 without a slope); and the mean of the control.
     """
     slope, slope_variance, freedom = _slope_within(values, control, strata, len(weights))
     if freedom < 1:
@@ -176,10 +179,11 @@ def _regressed(
 def _slope_within(
     values: Floats, control: Floats, strata: Ints, many: int
 ) -> tuple[float, float, float]:
-    """Return the slope of values over a control within strata, its variance, and its freedom.
+    """Return the slope of values over a control within strata, its variance and degrees of freedom.
 
-    Least squares after the means of strata are subtracted: the combined slope of Cochran 1977,
-    chapter 7. Degrees of freedom of 0 mean that there is none. ``many`` is the number of strata.
+    The slope is the combined slope of Cochran 1977, chapter 7: least squares after the means of
+    strata are subtracted. Degrees of freedom of 0 mean that no slope can be estimated. ``many`` is
+    the number of strata.
     """
     count, mean, centre = np.zeros(many), np.zeros(many), np.zeros(many)
     for at in range(len(values)):
@@ -203,7 +207,7 @@ def _slope_within(
 def decided(
     mean: float, variance: float, freedom: float, floor: float | None, alpha: float
 ) -> bool | None:
-    """Return whether a mean lies above a floor, by a two-sided t-test; None if undecided."""
+    """Return whether a mean is above a floor by a two-sided t-test; None if it does not decide."""
     if isnan(mean):
         return None
     if floor is None:

@@ -1,4 +1,4 @@
-"""The SLO profiler: which items, and how many, to profile before a configuration is judged.
+"""The SLO profiler: chooses which and how many items to measure to judge a configuration.
 
 `StratifiedProfiler` is Compass's; `RandomProfiler` is the same without strata; `FixedProfiler`
 takes a fixed number of items, as the baselines do.
@@ -40,11 +40,11 @@ class Belief:
 
     @property
     def count(self) -> int:
-        """Items that were measured."""
+        """Number of measured items."""
         return self.estimate.count
 
     def accurate(self, floor: float | None) -> bool:
-        """Return whether the floor counts as met: by the test, or else by the mean."""
+        """Return whether the floor counts as met, by the test or, if undecided, by the mean."""
         if self.count == 0:
             return False
         if self.verdict is not None:
@@ -53,13 +53,13 @@ class Belief:
 
 
 class Profiler(InRange, ABC):
-    """Measures configurations.
+    """Base of profilers, which measure the accuracy and times of configurations.
 
     Attributes:
         first: items before the first test.
-        batch: items between two tests.
+        batch: items measured between two tests.
         most: items after which profiling ends undecided.
-        alpha: probability of a wrong verdict that each test allows; 0 for no test.
+        alpha: probability of a wrong verdict in each test; 0 for no test.
     """
 
     first: int = 16
@@ -83,16 +83,16 @@ class Profiler(InRange, ABC):
         items: int,
         alpha: float,
     ) -> Belief:
-        """Measure a configuration on so many items, within the budget, and test once."""
+        """Measure a configuration on ``items`` items, as the budget allows, and test once."""
 
     def most_items(self, context: PlanningContext, query: Query) -> int:
-        """Return the most items of a query on which a configuration can be measured."""
+        """Return the largest number of a query's items on which a configuration can be measured."""
         return len(context.bulk.features(query))
 
     def profile(
         self, context: PlanningContext, query: Query, configuration: Configuration
     ) -> Belief:
-        """Measure a configuration until the test decides, or items or budget are spent."""
+        """Measure a configuration until the test decides, or until items or budget run out."""
         wanted = self.first
         while True:
             belief = self.measure(context, query, configuration, wanted, self.alpha)
@@ -108,11 +108,12 @@ class Profiler(InRange, ABC):
         control: Configuration,
         alpha: float | None = None,
     ) -> Belief | None:
-        """Return a configuration's result, corrected by a control that was measured on more items.
+        """Return a result corrected by another configuration that was measured on more items.
 
-        Nothing is measured; see `planners.compass.profiling.estimates.regressed_mean`. The test is
-        at ``alpha``, by default that of `profile`. None if the control does not cover the items,
-        or leaves the variance no smaller.
+        Nothing is measured. ``control`` is the control variate of
+        `planners.compass.profiling.estimates.regressed_mean`. The test has level ``alpha``, by
+        default that of `profile`. Returns None if the control was not measured on all items of the
+        configuration, or does not reduce the variance.
         """
         estimate, other = (
             context.profile(query, configuration, 0),
@@ -142,19 +143,19 @@ class Profiler(InRange, ABC):
         return Belief(estimate, mean, variance, verdict)
 
     def _strata(self, context: PlanningContext, query: Query) -> tuple[Ints, Floats] | None:
-        """Return the stratum of each item of a query, (items,), and their weights, (K,).
+        """Return the stratum of each item of a query, (items,), and the strata's weights, (K,).
 
-        None if no configuration corrects others.
+        Returns None if this profiler never corrects one configuration by another.
         """
         return None
 
 
 @dataclass(frozen=True)
 class FixedProfiler(Profiler):
-    """Profiles a fixed number of items and tests nothing; surrogates weigh their mean.
+    """Profiles a fixed number of items without a test; surrogates use mean and variance.
 
     Args:
-        samples: items profiled for each configuration.
+        samples: number of items on which each configuration is profiled.
     """
 
     first = most = 0  # One measurement, of ``samples`` items, is all.
@@ -181,9 +182,9 @@ class FixedProfiler(Profiler):
 
 @dataclass(frozen=True)
 class RandomProfiler(Profiler):
-    """Profiles items in order of arrival, and stops when a t-test decides.
+    """Profiles items in order of arrival until a t-test decides.
 
-    For the parameters see `StratifiedProfiler`. Testing again after every batch makes a wrong
+    `StratifiedProfiler` describes the parameters. Testing again after every batch makes a wrong
     verdict somewhat more likely than ``alpha``.
     """
 
@@ -207,44 +208,48 @@ class RandomProfiler(Profiler):
         return Belief(estimate, mean, variance, verdict)
 
     def _strata(self, context: PlanningContext, query: Query) -> tuple[Ints, Floats]:
-        """Return one stratum."""
+        """Assign all items to one stratum of weight 1."""
         return np.zeros(len(context.bulk.features(query)), dtype=np.int64), np.ones(1)
 
 
 @dataclass(frozen=True)
 class StratifiedProfiler(Profiler):
-    """Profiles items by strata, and stops when a t-test decides.
+    """Profiles items from all strata until a t-test decides.
 
-    The items of a data set are grouped by K-means on their features, once. A query's items belong
-    to the stratum of the nearest centre, whose weight W is its share of them. With n_g items of
-    stratum g measured, their mean y_g and sample variance s_g^2,
+    The items of a data set are grouped by K-means on their features, once. Each item of a query
+    belongs to the stratum g with the nearest centre. The weight W_g is the share of the query's
+    items in stratum g. If n_g items of stratum g are measured, with mean y_g and sample variance
+    s_g^2, then
 
         mean = sum W_g y_g,   variance = sum W_g^2 s_g^2 / n_g
 
-    (Cochran, Sampling Techniques, 1977, chapter 5). The mean is that of simple random sampling, and
-    with n_g in proportion to W_g the variance is at most that. The weights are taken as known.
-    Their error, sum W_g (y_g - mean)^2 / 1,024 for 1,024 items, matters only once all items are
-    measured; a test is then wrong more often than its level. Adding it made Compass no better in
-    trials. The test is two-sided Student's t against the floor. Its degrees of freedom are, after
-    Welch (1947), "The generalization of 'Student's' problem when several different population
-    variances are involved", with V_g the terms of the variance,
+    (Cochran, Sampling Techniques, 1977, chapter 5). The estimate has the same expectation as a
+    simple random sample's mean, and if n_g is proportional to W_g, no larger variance. The weights
+    are treated as known. Their error, sum W_g (y_g - mean)^2 / 1,024 for 1,024 items, matters only
+    once all items are measured: a test is then wrong more often than ``alpha``. In trials, adding
+    this error to the variance did not improve Compass. The test is two-sided Student's t against
+    the floor. Its degrees of freedom are, after Welch (1947), "The generalization of 'Student's'
+    problem when several different population variances are involved", with V_g the terms of the
+    variance above,
 
         (sum V_g)^2 / sum (V_g^2 / (n_g + 1)) - 2,   from the least n_g - 1 to the sum of them
 
-    which has less bias than Satterthwaite's estimate: eight strata with two items each that vary
-    alike have eight degrees; Satterthwaite's estimate finds 3.6 on average, and this one 7.2. With
-    two items per stratum and very different strata, a test at 5 % is wrong in 7 % of cases.
+    This has less bias than Satterthwaite's estimate. For example, eight strata of equal variance
+    with two items each have eight degrees; on average, Satterthwaite's estimate gives 3.6 and this
+    one 7.2. With two items per stratum and very different strata, a test of level 5 % errs in 7 %
+    of cases.
 
-    Confirmed of Compass: K-means strata by input features, found once; the claim of equal mean and
-    smaller variance; early stopping by a two-sided t-test. K, level and batch are not known.
+    The paper on Compass confirms K-means strata by input features that are found once, the claim of
+    equal mean and smaller variance, and early stopping by a two-sided t-test. K, level and batch
+    are not given.
 
     Args:
         strata: number of clusters, K.
-        first: items before the first test, two of each stratum or more.
-        batch: items between two tests; best a multiple of the profiling workers.
-        most: items after which profiling ends undecided, and surrogates weigh the mean.
-        alpha: probability of a wrong verdict that each two-sided test allows.
-        allocation: ``"proportional"`` to W_g, or ``"neyman"``, to W_g s_g.
+        first: items before the first test, at least two per stratum.
+        batch: items between two tests; a multiple of the number of profiling workers is best.
+        most: items after which profiling ends undecided, so that surrogates judge the mean.
+        alpha: level of each two-sided test, its probability of a wrong verdict.
+        allocation: n_g is proportional to W_g (``"proportional"``) or to W_g s_g (``"neyman"``).
     """
 
     strata: Count = 8
@@ -271,7 +276,7 @@ class StratifiedProfiler(Profiler):
         items: int,
         alpha: float,
     ) -> Belief:
-        """Measure a configuration on items by strata, including those measured before."""
+        """Measure a configuration on items of all strata; items measured before count."""
         grouped = self._grouped(context, query)
         known = context.profile(query, configuration, 0)
         done = np.bincount(grouped.strata[known.measurement.items], minlength=len(grouped.sizes))
@@ -288,7 +293,7 @@ class StratifiedProfiler(Profiler):
         return Belief(estimate, mean, variance, verdict)
 
     def _strata(self, context: PlanningContext, query: Query) -> tuple[Ints, Floats]:
-        """Return the strata of the items that have any."""
+        """Return the stratum of each item of a query, and the weights of the strata."""
         grouped = self._grouped(context, query)
         return grouped.strata, grouped.weights
 
@@ -301,7 +306,7 @@ class StratifiedProfiler(Profiler):
 
 @dataclass(frozen=True)
 class _Grouped:
-    """The items of a query by strata; K strata have items."""
+    """The items of a query, grouped by stratum; K is the number of strata with items."""
 
     strata: Ints  # of each item, (items,)
     members: Ints  # item numbers by stratum, ascending in each, (items,)
@@ -310,26 +315,27 @@ class _Grouped:
 
     @classmethod
     def of(cls, strata: Strata, features: Floats) -> "_Grouped":
-        """Return items by the strata of their features."""
+        """Return the items with these features, grouped by stratum."""
         its = strata.of(features)
         _, labels, sizes = np.unique(its, return_inverse=True, return_counts=True)
         return cls(labels, np.argsort(its, kind="stable"), sizes, sizes / len(labels))
 
     def mean(self, estimate: Estimate) -> tuple[float, float, float, Floats]:
-        """Return `stratified_mean` of what was measured."""
+        """Return the `stratified_mean` of the measured accuracies."""
         measured = estimate.measurement
         return stratified_mean(measured.accuracy, self.strata[measured.items], self.weights)
 
 
 @compiled
 def spread(items: int, ideal: Floats, least: Ints, most: Ints, first: int = 2) -> Ints:
-    """Distribute items over strata in proportion to an ideal, as close as whole items allow.
+    """Return the number of items of each stratum, as close to given proportions as possible.
 
-    Each stratum keeps what it has and gets ``first`` items before others are looked at. Each
-    further item goes to the stratum that is furthest behind, which is the method of largest
-    remainders (as in Hamilton's apportionment) where no bound holds. O(items x K).
+    Every stratum keeps the items that it has, and gets at least ``first``. Each further item goes
+    to the stratum that is furthest below its proportion. Without bounds, this is the method of
+    largest remainders, as in Hamilton's apportionment. O(items x K).
 
-    Arrays have the shape (K,): proportions, and the items that each stratum has and that exist.
+    Arrays have shape (K,): ``ideal`` has the proportions, ``least`` the items that each stratum has
+    already, and ``most`` the items that exist in it.
     """
     counts = np.minimum(np.maximum(least, first), most)
     whole = total(ideal)

@@ -1,1 +1,1 @@
-"""Compass's runtime: monitoring of deployments, and replanning on drift."""
+"""Compass's runtime: monitors deployments, and replans queries that have drifted."""

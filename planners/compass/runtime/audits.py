@@ -1,4 +1,4 @@
-"""Audits of a query: whether its floor is missed, and whether its content has changed."""
+"""Audits measure a running query's accuracy, to detect a missed floor or changed content."""
 
 from collections import Counter
 from typing import NamedTuple
@@ -15,18 +15,20 @@ from scenarios.queries import Query
 from sim import PlanningContext
 
 RUNNING = "compass running"
-"""Key in `KEPT`: how many queries of each data set run."""
+"""Key of the number of running queries of each data set in `KEPT`."""
 
 NOTHING: Floats = np.zeros((0, 3))
-"""The sums of no audits."""
+"""The value of ``Audits.sums`` without any audit."""
 
 TESTED = (1, 2, 4, 8, 16)
-"""Numbers of last audits that are tested together. The last one alone shows a large step, many show
-a small one, but only if all of them are later than the step."""
+"""The last 1, 2, 4, ... audits are tested together. A single audit shows a large change of
+accuracy. Many audits also show a small change, if all of them took place after it.
+"""
 
 COMMON_WITHIN_S, COMMON_SHARE, COMMON_LEAST = 120.0, 0.05, 2
-"""Drift affects a whole data set if it was found within this time, in this share of its queries and
-in this number."""
+"""Drift counts as common to a data set if, within this time, it was found in at least this share
+and at least this number of the data set's queries.
+"""
 
 
 class Audits(NamedTuple):
@@ -37,7 +39,7 @@ class Audits(NamedTuple):
     sums: Floats = NOTHING  # items, sum and sum of squares of accuracy of the last audits, (A, 3)
 
     def missed(self, floor: float, alpha: float) -> bool:
-        """Return whether some of the last audits are below the floor, by a two-sided t-test."""
+        """Return whether some set of last audits is below the floor by a two-sided t-test."""
         tested = means_of_last(self.sums).tolist()
         return any(
             decided(mean, variance, freedom, floor, alpha) is False
@@ -45,7 +47,7 @@ class Audits(NamedTuple):
         )
 
     def changed(self, seen: ProfiledConfig, alpha: float) -> bool:
-        """Return whether some of the last audits differ from earlier ones and from profiling."""
+        """Return whether some set of last audits differs from earlier ones and profiling."""
         tested = _set_against(self.sums, seen.accuracy, seen.variance, seen.count - 1.0).tolist()
         return any(
             decided(mean, variance, freedom, reference, alpha) is not None
@@ -55,7 +57,7 @@ class Audits(NamedTuple):
 
 @compiled
 def with_more(sums: Floats, accuracy: Floats) -> Floats:
-    """Return ``Audits.sums`` with another audit of accuracies, shape (n,), unless that is empty."""
+    """Return ``Audits.sums`` plus one audit of n accuracies, shape (n,); unchanged if n is 0."""
     if not len(accuracy):
         return sums.copy()
     kept = sums[max(0, len(sums) - (TESTED[-1] - 1)) :]
@@ -67,7 +69,7 @@ def with_more(sums: Floats, accuracy: Floats) -> Floats:
 
 @compiled
 def means_of_last(sums: Floats) -> Floats:
-    """Return mean, variance and degrees of freedom for each `TESTED` number of audits, (t, 3)."""
+    """Return mean, its variance and freedom of the last audits, a row per number in `TESTED`."""
     means, count = np.empty((len(TESTED), 3)), 0
     for many in TESTED:
         if many <= len(sums):
@@ -78,11 +80,12 @@ def means_of_last(sums: Floats) -> Floats:
 
 @compiled
 def _set_against(sums: Floats, accuracy: float, variance: float, freedom: float) -> Floats:
-    """Return the last audits, compared with earlier ones and profiling, shape (t, 4).
+    """Return the inputs of tests of the last audits against earlier ones and profiling, (t, 4).
 
-    Columns are the mean of the last audits, the variance of its difference from the reference,
-    degrees of freedom, and the reference mean: that of earlier audits and of profiling, each
-    weighted by the inverse of its variance. Arguments after ``sums`` are of profiling.
+    Columns are the mean of the last audits, the variance of its difference from the reference, the
+    degrees of freedom, and the reference. The reference is the mean of earlier audits and of
+    profiling, each weighted by the inverse of its variance. The arguments after ``sums`` are the
+    mean, variance and freedom of profiling.
     """
     means = means_of_last(sums)
     compared = np.empty((len(means), 4))
@@ -102,7 +105,7 @@ def _set_against(sums: Floats, accuracy: float, variance: float, freedom: float)
 
 @compiled
 def _mean(sums: Floats) -> tuple[float, float, float]:
-    """Return mean, its variance and degrees of freedom of all items of some audits, (A, 3)."""
+    """Return the mean of all items of some audits, (A, 3), its variance and degrees of freedom."""
     items, whole, squares = 0.0, 0.0, 0.0
     for row in range(len(sums)):
         items += sums[row, 0]
@@ -116,7 +119,7 @@ def _mean(sums: Floats) -> tuple[float, float, float]:
 
 
 def others_drifted(context: PlanningContext, query: Query) -> bool:
-    """Return whether enough queries of the data set have drifted to suspect this one."""
+    """Return whether so many queries of the data set drifted that this one probably did, too."""
     alarms = dataset_state(context, query.dataset).drifted_s
     recent = sum(at_s > context.now_s - COMMON_WITHIN_S for at_s in alarms)
     if recent < COMMON_LEAST:
@@ -125,7 +128,7 @@ def others_drifted(context: PlanningContext, query: Query) -> bool:
 
 
 def _running(context: PlanningContext) -> Counter[str]:
-    """Return the number of running queries of each data set, counted once a call."""
+    """Return the number of running queries of each data set; they are counted once per call."""
     return KEPT.of(context, RUNNING, lambda: Counter(query.dataset for query in context.running))
 
 

@@ -1,4 +1,4 @@
-"""The resources of the active plans, kept from call to call, and records lost in a crash."""
+"""The resources of active plans, kept between calls, and the recovery of records after a crash."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,7 +20,7 @@ from sim import Plan, PlanningContext
 
 @dataclass(frozen=True, eq=False)
 class SeenPlans:
-    """The plans seen in a call."""
+    """The active plans that one call saw, and their resources."""
 
     queries: Sequence[int]  # ids of queries with a plan, running ones first
     plans: Mapping[int, Plan]  # plans of the recorded ones
@@ -28,9 +28,9 @@ class SeenPlans:
 
 
 def fleet_of(context: PlanningContext) -> Fleet:
-    """Return the resources of running and searching queries, running ones first.
+    """Return the resources of running queries, followed by those of searching queries.
 
-    Looks up only queries whose plan changed since the last call, or had no record.
+    Only queries whose plan changed since the last call, or had no record then, are looked up.
     """
     before = shared(context).plans or SeenPlans([], {}, Fleet.of({}))
     plans, running = context.world.plans, context.bulk.running_by_id
@@ -50,7 +50,7 @@ def fleet_of(context: PlanningContext) -> Fleet:
 
 
 def standing_of(context: PlanningContext, takes: ResourceUse, pools: Pools) -> Standing:
-    """Return the stations of the active plans, reused while nothing has changed."""
+    """Return the stations of the active plans; the last result is reused if no plan has changed."""
     fleet = fleet_of(context)
     last = shared(context).standing
     if last is not None and last.fleet is fleet and last.takes is takes and last.pools is pools:
@@ -63,11 +63,11 @@ def standing_of(context: PlanningContext, takes: ResourceUse, pools: Pools) -> S
 def recover_lost(
     context: PlanningContext, market: Market, search: Search, busy: Collection[int]
 ) -> set[int]:
-    """Restore the missing records of running queries; return the queries looked at.
+    """Restore the missing records of running queries; return the ids of these queries.
 
-    Without a record, nothing would watch them, and others would get their resources. Profiles of
-    the last checkpoint still count; otherwise the active configuration is profiled. ``market`` does
-    not include the returned queries.
+    A query without a record would not be monitored, and its resources would be given to others.
+    Profiling results of the last checkpoint are used; if there are none, the active configuration
+    is profiled. ``market`` does not include the resources of the returned queries.
     """
     looked_at = set()
     plans = context.world.plans

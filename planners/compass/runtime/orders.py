@@ -1,7 +1,7 @@
-"""Plans that were ordered but do not serve yet.
+"""Plans that were ordered but are not active yet.
 
-Until a query's search is over, its order holds no room and the planning context does not know it.
-Checks of what fits must include these orders.
+An order takes effect when the query's search ends. Until then, the planning context does not know
+the order and reserves no resources for it. So checks whether other plans fit must add them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,11 +18,11 @@ from scenarios.queries import Query
 from sim import Plan, PlanningContext
 
 PROMISED = "compass promised"
-"""Key of the orders of a call that hold no room yet, each with its query."""
+"""Key of the orders for which no resources are reserved yet, each with its query."""
 
 
 def order(context: PlanningContext, query: Query, record: ActivePlan) -> None:
-    """Order a plan for a query, and remember its prediction."""
+    """Order a plan for a query, and record the predictions for it."""
     context.deploy(query, record.plan)
     _promised(context)[query.id] = query, record
     update_service(context, query.id, ordered=record)
@@ -36,10 +36,10 @@ def release(context: PlanningContext, query: Query) -> None:
 
 
 def orders_of(context: PlanningContext) -> Mapping[int, ActivePlan]:
-    """Return the orders that the planning context's plans do not show, by query.
+    """Return, by query id, the orders that are not among the planning context's active plans.
 
-    These are the orders of this call and of searches under way, and plans whose models are being
-    loaded while another plan serves.
+    They are the orders of this call, those of searches that have not ended, and plans whose models
+    are loading while another plan serves.
     """
     found = {number: record for number, (_, record) in _promised(context).items()}
     for number, plan in context.world.loading.items():
@@ -54,7 +54,7 @@ def orders_of(context: PlanningContext) -> Mapping[int, ActivePlan]:
 
 
 def fit(context: PlanningContext, wanted: Sequence[tuple[Query, Plan]]) -> list[bool]:
-    """Check which plans fit, in turn, in addition to orders that hold no room yet."""
+    """Return which plans fit, in turn, in addition to pending orders and the plans before them."""
     found = first_that_fits(context, [(query, (plan,)) for query, plan in wanted])
     return [number is not None for number in found]
 
@@ -62,7 +62,7 @@ def fit(context: PlanningContext, wanted: Sequence[tuple[Query, Plan]]) -> list[
 def first_that_fits(
     context: PlanningContext, wanted: Sequence[tuple[Query, Sequence[Plan]]]
 ) -> list[int | None]:
-    """Return the number of each query's first plan that fits, or None; see `fit`."""
+    """Return the index of each query's first plan that fits, or None; `fit` defines fitting."""
     asking = {query.id for query, _ in wanted}
     # these queries would replace their own orders
     promised = [
@@ -74,12 +74,12 @@ def first_that_fits(
 
 
 def _promised(context: PlanningContext) -> dict[int, tuple[Query, ActivePlan]]:
-    """Return the orders of searches under way and of this call, which `order` adds to."""
+    """Return the orders of searches that have not ended, and of this call (added by `order`)."""
     return KEPT.of(context, PROMISED, lambda: _under_way(context))
 
 
 def _under_way(context: PlanningContext) -> dict[int, tuple[Query, ActivePlan]]:
-    """Return the orders of searches of earlier calls that are still under way."""
+    """Return the orders of earlier calls whose searches have not ended."""
     found = {}
     for query in context.bulk.searching:
         last = service_state(context, query.id).ordered

@@ -1,9 +1,10 @@
-"""The runtime's watch: checks deployments by telemetry and audits, and decides what to replan.
+"""The runtime's watch: checks deployments by telemetry and audits, and chooses queries to replan.
 
-Latency is watched in windows of telemetry. If one is bad, the ratios of observed to predicted time
-on the device, on links and elsewhere correct later predictions for the query, without more
-profiling. Telemetry does not show accuracy, so a few items are audited from time to time. t-tests
-decide whether it is below the floor, or differs from profiling.
+Latency is checked in windows of telemetry. A window is bad if too many requests miss the latency
+bound. Then the ratios of observed to predicted time (on the device, on links and elsewhere) correct
+later predictions for the query, without more profiling. Telemetry does not show accuracy, so a few
+items are audited from time to time. t-tests decide if accuracy is below the floor, or differs from
+profiling.
 """
 
 from abc import ABC, abstractmethod
@@ -36,13 +37,13 @@ from scenarios.ranges import Range
 from sim import Plan, PlanningContext, PlanView, WindowReport
 
 LIKELY_ALPHA = 0.05
-"""Level of the drift test of a query if similar queries have drifted."""
+"""Level of a query's drift test if many other queries of its data set have drifted."""
 
 LEAST_RATIO, MOST_RATIO = 0.2, 10.0
 
 
 class Settled(NamedTuple):
-    """The conditions under which an unchanged running query is checked again."""
+    """The conditions under which a running query that passed its checks must be checked again."""
 
     plan: Plan
     audit_s: float  # when its next audit is due
@@ -50,33 +51,33 @@ class Settled(NamedTuple):
 
 
 class Runtime(ABC):
-    """Watches deployments."""
+    """Base of runtimes, which detect drift of running queries."""
 
     @abstractmethod
     def drifted(self, context: PlanningContext, busy: Collection[int]) -> list[Query]:
-        """Return running queries to replan, with corrected beliefs, except ``busy`` ones."""
+        """Return the running queries to replan, except ``busy`` ones, after correcting beliefs."""
 
 
 @dataclass(frozen=True)
 class NoRuntime(Runtime):
-    """Watches nothing; an ablation."""
+    """A runtime that never detects drift; an ablation."""
 
     def drifted(self, context: PlanningContext, busy: Collection[int]) -> list[Query]:
-        """Return no query."""
+        """Return an empty list."""
         return []
 
 
 @dataclass(frozen=True)
 class Watch(InRange, Runtime):
-    """Watches latency by windows, and accuracy by audits.
+    """Checks latency in telemetry windows, and accuracy by audits.
 
     Args:
-        audit_every_s: least time between two audits of a query; 0 for no audits.
-        audit_samples: items of each audit; the last few audits are tested together.
-        audit_share: the most of a query's time that its audits may take.
-        alpha: level of an audit's two-sided test against the floor; it alarms only below.
-        drift_alpha: level of its two-sided test against profiling.
-        slack: relative tolerance on a window's allowed misses; 0 reacts to every bad window.
+        audit_every_s: least number of seconds between two audits of a query; 0 for no audits.
+        audit_samples: items measured in each audit; the last few audits are tested together.
+        audit_share: largest share of a query's running time that its audits may take.
+        alpha: level of the two-sided test of audits against the floor; only a mean below it alarms.
+        drift_alpha: level of the two-sided test of audits against profiling.
+        slack: a window's allowed share of late requests is that of the SLO times (1 + ``slack``).
     """
 
     audit_every_s: NonNegative = 30.0
@@ -119,7 +120,7 @@ class Watch(InRange, Runtime):
     def _late(
         self, context: PlanningContext, query: Query, known: ActivePlan, last: WindowReport
     ) -> bool:
-        """Return whether a new window of the active plan was bad; if so, correct the beliefs."""
+        """Return whether a new window of the active plan was bad; if so, correct predictions."""
         if last.end_s <= known.judged_s or last.born == 0:
             return False
         if last.born - last.good <= self._allowed(query) * last.born:
@@ -155,7 +156,7 @@ class Watch(InRange, Runtime):
     def _inaccurate(
         self, context: PlanningContext, query: Query, known: ActivePlan, since_s: float
     ) -> bool:
-        """Return whether audits raise an alarm; profiles are then discarded."""
+        """Return whether audits raise an alarm; if so, discard the query's profiling results."""
         floor = query.slo.accuracy
         if floor is None or context.now_s < self._audit_due_s(context, query, since_s):
             return False
@@ -181,7 +182,7 @@ class Watch(InRange, Runtime):
         return alarm
 
     def _audit_due_s(self, context: PlanningContext, query: Query, since_s: float) -> float:
-        """Return when the next audit of a query is due; inf for never."""
+        """Return the time at which the next audit of a query is due; inf for never."""
         if query.slo.accuracy is None or not self.audit_every_s:
             return inf
         audits = service_state(context, query.id).audits
@@ -195,7 +196,7 @@ class Watch(InRange, Runtime):
         floor: float,
         seen: ProfiledConfig | None,
     ) -> bool:
-        """Return whether audits show a missed floor or changed content; record the latter."""
+        """Return whether audits show a missed floor or changed content; record changed content."""
         if seen is not None:
             if audits.changed(seen, self.drift_alpha):
                 note_drift(context, query)
@@ -206,7 +207,7 @@ class Watch(InRange, Runtime):
 
 
 def _still_settled(context: PlanningContext) -> dict[int, Settled]:
-    """Return settled queries whose plan is the same, and whose audit is not due."""
+    """Return the settled queries, by id, with an unchanged plan and no audit due."""
     before = shared(context).settled
     now_s, plans = context.now_s, context.world.plans
     return {
@@ -217,7 +218,7 @@ def _still_settled(context: PlanningContext) -> dict[int, Settled]:
 
 
 def _keep(context: PlanningContext, query: Query, known: ActivePlan) -> None:
-    """Remember the record of the plan that serves a query, even if another order follows."""
+    """Keep the record of the plan that serves a query, even if another plan is ordered later."""
     last = service_state(context, query.id).ordered
     if last is not None and last.plan != known.plan:
         known = replace(last, before=known)
@@ -227,9 +228,9 @@ def _keep(context: PlanningContext, query: Query, known: ActivePlan) -> None:
 def _device_learned(
     context: PlanningContext, query: Query, known: ActivePlan, last: WindowReport | None
 ) -> ActivePlan:
-    """Learn a device's speed from the first window; return the plan's record.
+    """Learn a device's speed from the plan's first window; return the plan's updated record.
 
-    Devices of one kind differ. Later changes show in bad windows.
+    Devices of one model differ in speed. Later changes of speed show in bad windows.
     """
     if known.device_s <= 0 or last is None or not last.completed:
         return known
@@ -246,7 +247,7 @@ def _device_learned(
 
 
 def _device_known(context: PlanningContext, query: Query, known: ActivePlan) -> bool:
-    """Return whether the first window of a plan has no more information on the device."""
+    """Return whether the first window of a plan can tell nothing new about the device."""
     found = seen_search_state(context, query.id)
     return known.device_s <= 0 or (found is not None and found.slowness.device_known)
 
@@ -256,7 +257,7 @@ def _within(ratio: float) -> float:
 
 
 def _ratios(known: ActivePlan, last: WindowReport) -> Slowness:
-    """Return observed over predicted time, on the device, on links, and elsewhere."""
+    """Return the ratios of observed to predicted time on the device, on links and elsewhere."""
     elsewhere_s = fsum(
         compute + waiting
         for compute, waiting, place in zip(
@@ -272,9 +273,9 @@ def _ratios(known: ActivePlan, last: WindowReport) -> Slowness:
 
 
 def _on_device_s(known: ActivePlan, last: WindowReport) -> float:
-    """Return the mean time that the device served a request, without waits.
+    """Return the mean time for which the device serves a request, without waiting.
 
-    Waits follow from its speed, and a prediction adds them again.
+    Predictions compute waiting times from the device's speed and add them.
     """
     return fsum(
         compute_s
@@ -308,7 +309,7 @@ def active_record(
     found: SearchState,
     load: float,
 ) -> ActivePlan:
-    """Return the record of an order; ``load`` is the utilisation planned for."""
+    """Return the record of an order; ``load`` is the utilisation assumed in predictions."""
     seen = found.profiled[int(view.configuration[number])]
     factors = loaded_factors(view, np.array([number]), load, seen.time_cv)[0]
     time_s = factors * seen.operator_time_s

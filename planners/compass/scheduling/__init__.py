@@ -1,1 +1,1 @@
-"""Compass's scheduler: which query gets which plan."""
+"""Compass's scheduler: decides which query gets which plan."""

@@ -14,18 +14,18 @@ from scenarios.ranges import Range
 
 @dataclass(frozen=True)
 class LeastCost(InRange, ByPrice):
-    """Prices pools in dollars, idle parts of rented machines lower; serves all queries.
+    """Prices resources in dollars, idle parts of rented machines lower; serves all queries.
 
-    Machines are rented whole. With a share u of the rented ones taken, the rest costs idle + (1 -
-    idle) u^steepness of its price. Where nothing is rented, a plan pays ``opening`` times the
-    price, for the rest of the machine. The paper confirms only the mode: least cost with all
-    queries served.
+    Machines are rented whole. If a share u of the rented machines is used, the unused rest is
+    priced at idle + (1 - idle) u^steepness times its list price. If no machine is rented, a plan
+    pays ``opening`` times the list price, to account for the unused part of its machine. The paper
+    confirms only that Compass can serve all queries at the least cost; prices are reconstructed.
 
     Args:
-        steepness: higher fills rented machines further before others are rented.
-        gain: part of its cost that a move must save, from 0 to 1.
-        idle: relative price of idle parts, from 0 to 1.
-        opening: relative price where nothing is rented; 1 or more.
+        steepness: with a higher value, rented machines are filled further before others are rented.
+        gain: a running query moves only if that saves this share of its cost, from 0 to 1.
+        idle: price of unused parts at u = 0, relative to the list price, from 0 to 1.
+        opening: price if no machine is rented, relative to the list price; 1 or more.
     """
 
     steepness: NonNegative = 4.0
@@ -34,7 +34,7 @@ class LeastCost(InRange, ByPrice):
     opening: Annotated[float, Range(ge=1)] = 2.0
 
     def prices(self, pools: Pools, standing: Standing) -> Floats:
-        """Return the price of a unit of each pool in dollars per hour, idle ones less, (R,)."""
+        """Return the price of a unit of each pool in dollars per hour, shape (R,)."""
         rented = pools.rented(standing.taken)
         busy = np.minimum(1.0, standing.taken / np.maximum(rented, 1e-9))
         share = self.idle + (1 - self.idle) * busy**self.steepness

@@ -1,9 +1,10 @@
-"""Choice of the refused queries that bid again in a call.
+"""Choose which refused queries bid again in a call.
 
-If machines are short, hundreds of queries wait. At each tick, the plans of their last bids are
-priced at present prices and stations, and compared with the free part of the pools. For affordable
-plans, the planning context checks whether a machine has room. A few queries with the cheapest such
-plans bid again. A query not judged for a while bids in any case: other plans may be cheaper now.
+If there are too few machines, hundreds of queries wait. At each tick, the plans of their last bids
+are priced at present prices and stations, and compared with the free part of the pools. For
+affordable plans, the planning context checks whether a machine has room. A few queries with the
+cheapest plans that have room bid again. A query whose bid is older than ``known_for_s`` always bids
+again, because other plans of it may be cheaper now.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -30,12 +31,12 @@ from scenarios.queries import Query
 from sim import PlanningContext
 
 MOST_HOPEFUL = 4
-"""Most hopeful queries that are judged again at one tick."""
+"""Largest number of refused queries that may bid again at one tick."""
 
 
 @dataclass(frozen=True, eq=False)
 class Refused:
-    """Refused bids of W queries, M plans of N operators; see ``Uses``."""
+    """The refused bids of W queries, with M plans of N operators; fields are as in ``Uses``."""
 
     asked: Ints  # ids of the queries, (W,)
     judged_s: Floats  # when their plans were judged, (W,)
@@ -47,7 +48,7 @@ class Refused:
 
     @classmethod
     def of(cls, bids: Sequence[Bid], most: Callable[[Offer], float], now_s: float) -> "Refused":
-        """Return bids that are refused now; for ``most`` see `Scheduler.most`."""
+        """Return these bids, refused at ``now_s``; ``most`` is `Scheduler.most`."""
         offers = [offer for bid in bids for offer in bid.offers]
         uses = [offer.uses for offer in offers]
         station = [each for one in uses for each in (one.station, one.operator_key)]
@@ -63,11 +64,11 @@ class Refused:
 
     @cached_property
     def ids(self) -> frozenset[int]:
-        """The queries."""
+        """The ids of the queries."""
         return frozenset(self.asked.tolist())
 
     def only(self, kept: Bools) -> "Refused":
-        """Return the part of some queries, marked in an array of shape (W,)."""
+        """Return the bids of those queries that are marked in ``kept``, shape (W,)."""
         if kept.all():
             return self
         rows, plans = np.flatnonzero(kept), np.flatnonzero(kept.repeat(self.many))
@@ -80,7 +81,7 @@ class Refused:
 
     @classmethod
     def joined(cls, parts: Sequence["Refused"]) -> "Refused":
-        """Concatenate parts; a query may be in several."""
+        """Concatenate parts; a query may occur in several of them."""
         if len(parts) == 1:
             return parts[0]
         return cls(
@@ -95,13 +96,13 @@ class Refused:
         rows: Bools,
         waiting: Mapping[int, Query],
     ) -> Bools:
-        """Mark the queries that could pay for a plan that has room, shape (W,).
+        """Mark the queries with an affordable plan that has room, shape (W,).
 
-        At most ``MOST_HOPEFUL`` of them, by highest bound on cost, then by lowest price; all if no
-        cost is bounded. Once a plan finds no room, others that need the same new stations, or join
-        the same ones, are not looked at, though one may take less.
+        At most ``MOST_HOPEFUL`` queries are marked: those that may pay most and, among equals,
+        those with the cheapest plan. If payments have no bound, all are marked. Once a plan finds
+        no room, other plans that open or join the same stations are skipped, although one may fit.
 
-        ``rows`` marks the queries that are looked at, (W,); ``waiting`` has these and others by id.
+        ``rows`` marks the queries to consider, (W,); ``waiting`` maps ids to queries.
         """
         standing, pools = market.standing, market.pools
         needs, price = _needs(
@@ -138,10 +139,10 @@ class Refused:
 OF_PLANS = "station", "filled", "backhaul", "most"
 
 HOPELESS = -1
-"""The hash of an unaffordable plan."""
+"""The hash of a plan that is too costly or too large."""
 
 MIX = 1_000_003
-"""Multiplier of hashes; a prime."""
+"""Multiplier of the polynomial hash; a prime number."""
 
 
 @compiled
@@ -157,12 +158,12 @@ def _needs(
     free: Floats,
     waste: float,
 ) -> tuple[Ints, Floats]:
-    """Return a hash of the needs of each of M plans, and its price, each of shape (M,).
+    """Return a hash of the stations that each of M plans needs, and its price, both (M,).
 
-    The hash is of the kinds of new stations, or of the stations joined if none is new; HOPELESS if
-    the plan is too costly, or takes more of a pool than is ``free``, (R,). The backhaul is not
-    checked, because the world never refuses for it. Other arrays are those of `Refused`,
-    ``Standing`` and ``ResourceUse``.
+    The hash covers the kinds of the new stations, or, without new ones, the stations that the plan
+    joins. It is HOPELESS if the plan is too costly or takes more of a pool than is ``free``, (R,).
+    The backhaul is not checked, because the world never refuses a plan for lack of it. The other
+    arrays are fields of `Refused`, ``Standing`` and ``ResourceUse``.
     """
     needs = np.zeros(len(station), dtype=np.int64)
     price, needed = np.empty(len(station)), np.zeros(len(prices))
@@ -196,7 +197,7 @@ def _needs(
 
 @dataclass(frozen=True)
 class Retries:
-    """The waiting queries that bid in a call."""
+    """Decides which waiting queries bid in a call."""
 
     context: PlanningContext
     pause_s: float  # pause of a query for which nothing was found, or that was released
@@ -204,7 +205,7 @@ class Retries:
     refused: Collection[int] = ()  # other refused queries, not to be asked
 
     def due(self, query: Query) -> bool:
-        """Return whether to ask a query for a bid; see `planners.common.orders`."""
+        """Return whether a query bids: if hopeful, or if not refused and its pause is over."""
         if query.id in self.hopeful:
             return True
         if query.id in self.refused:
@@ -220,9 +221,9 @@ def retries(
     waste: float,
     busy: Collection[int],
 ) -> Retries:
-    """Return which queries to ask; refused ones are looked at only at ticks.
+    """Return which waiting queries bid; refused ones are reconsidered only at ticks.
 
-    A refused bid is reused for ``known_for_s``.
+    The plans of a refused bid are reused for ``known_for_s``.
     """
     parts = shared(context).refused
     if not parts:
@@ -251,7 +252,7 @@ def retries(
 
 @compiled
 def _last_named(asked: Ints, queries: Ints) -> Bools:
-    """Mark the last entry of each of k ascending ids in ``asked``, shape (W,); O(W log k)."""
+    """Mark the last entry in ``asked``, (W,), of each of k ascending ids; O(W log k)."""
     last, named = np.zeros(len(asked), dtype=np.bool_), np.zeros(len(queries), dtype=np.bool_)
     for row in range(len(asked) - 1, -1, -1):
         at = np.searchsorted(queries, asked[row])
@@ -263,7 +264,7 @@ def _last_named(asked: Ints, queries: Ints) -> Bools:
 def remember_refused(
     context: PlanningContext, bids: Sequence[Bid], most: Callable[[Offer], float]
 ) -> None:
-    """Remember refused bids in place of earlier ones; for ``most`` see `Scheduler.most`."""
+    """Record refused bids in place of earlier ones; ``most`` is `Scheduler.most`."""
     if bids:
         parts = shared(context).refused
         update_shared(context, refused=(*parts, Refused.of(bids, most, context.now_s)))

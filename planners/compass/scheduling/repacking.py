@@ -1,9 +1,10 @@
-"""Regrouping: which stations all queries should share, running ones included.
+"""Regrouping: choose anew which stations all queries share, including running queries.
 
-Early queries hold stations of the configurations that are best for them. Later ones may find no
-room although all could share another configuration, and no single move helps. So running and
-waiting queries are matched together on whole stations (`planners.matching.stations`). Queries first
-profile unknown configurations that others want.
+Early queries use stations of the configurations that are best for themselves. Later queries may
+find no room, although all could share stations of another configuration. Moving one query at a time
+does not help then. So running and waiting queries are matched together on whole stations
+(`planners.matching.stations`). Before that, queries profile configurations that others want and
+that they do not know yet.
 """
 
 from abc import ABC, abstractmethod
@@ -21,12 +22,13 @@ from scenarios.queries import Query
 from sim import Choices, Plan, PlanningContext
 
 LEAST_HOPE = 0.05
-"""Least probability for trying a configuration that was not profiled for a query."""
+"""An unprofiled configuration is tried only if it meets the floor with at least this probability.
+"""
 
 
 @dataclass(frozen=True)
 class PendingRepack:
-    """The last regrouping, carried out over some calls as machines are drained."""
+    """The last regrouping; its moves are ordered over several calls, as machines are drained."""
 
     since_s: float  # when it was found
     offers: Mapping[int, Offer | None]  # new plan of each query that moves; None to release it
@@ -34,25 +36,25 @@ class PendingRepack:
 
 
 class Regrouping(ABC):
-    """Finds stations that serve more queries than the present ones."""
+    """Base of classes that look for stations that serve more queries than the present ones."""
 
     @abstractmethod
     def repack(
         self, context: PlanningContext, market: Market, search: Search, wanting: Sequence[Query]
     ) -> PendingRepack | None:
-        """Return plans by which more queries are served, or None if none were found.
+        """Return plans by which more queries are served than now, or None if none were found.
 
-        ``wanting`` are waiting or poorly served queries that know plans but have no room.
+        ``wanting`` are waiting or poorly served queries whose known plans find no room.
         """
 
     def due(self, context: PlanningContext) -> bool:
-        """Return whether to look for some now; by default always."""
+        """Return whether to look for a regrouping now; by default always."""
         return True
 
 
 @dataclass(frozen=True)
 class StayAsTheyAre(Regrouping):
-    """Never regroups."""
+    """Never looks for a regrouping."""
 
     def due(self, context: PlanningContext) -> bool:
         """Return False."""
@@ -67,16 +69,16 @@ class StayAsTheyAre(Regrouping):
 
 @dataclass(frozen=True)
 class ShareStations(InRange, Regrouping):
-    """Matches running and wanting queries together on whole stations.
+    """Matches running queries and those without room together on whole stations.
 
-    A departure: for Compass, only the matching of queries and plans is known.
+    This departs from the paper, which describes only the matching of queries and plans.
 
     Args:
-        every_s: least time between two attempts.
-        most_queries: queries in one attempt, running ones that pay most first.
-        most_configurations: configurations that queries may be asked to agree on.
-        switch: least gain of moving a running query, in queries.
-        gain: least total gain, in queries.
+        every_s: least number of seconds between two attempts.
+        most_queries: most queries in one attempt; of running queries, those that pay most.
+        most_configurations: number of configurations among which shared stations are chosen.
+        switch: cost of moving a running query, as a fraction of the worth of serving one query.
+        gain: least total gain of a regrouping, in units of the worth of serving one query.
     """
 
     every_s: NonNegative = 10.0
@@ -93,7 +95,7 @@ class ShareStations(InRange, Regrouping):
     def repack(
         self, context: PlanningContext, market: Market, search: Search, wanting: Sequence[Query]
     ) -> PendingRepack | None:
-        """Match known and hoped-for plans; profile the hoped-for ones; match the known ones."""
+        """Match profiled and promising plans; profile the promising ones chosen; match again."""
         orders = orders_of(context)
         if not wanting:
             return None
@@ -115,7 +117,7 @@ class ShareStations(InRange, Regrouping):
         )
 
     def _pays(self, table: StationTable, chosen: Ints) -> bool:
-        """Return whether a choice is worth ``gain`` more than the active plans."""
+        """Return whether chosen plans are worth at least ``gain`` more than the active plans."""
         return table.worth(chosen) >= table.worth(table.current) + self.gain
 
     def _looked_at(
@@ -125,9 +127,9 @@ class ShareStations(InRange, Regrouping):
         wanting: Sequence[Query],
         moving: Collection[int],
     ) -> list[Query]:
-        """Return the queries to match: wanting ones, and those that pay most.
+        """Return the queries to match: those without room, and the running ones that pay most.
 
-        Queries in ``moving`` are left out.
+        Queries in ``moving``, from an earlier regrouping, are left out.
         """
         some = list(wanting[: max(1, self.most_queries // 2)])
         known = {query.id for query in some} | set(moving)
@@ -140,9 +142,10 @@ class ShareStations(InRange, Regrouping):
     def _configurations(
         self, context: PlanningContext, table: StationTable, wanting: Sequence[Query]
     ) -> list[int]:
-        """Return configurations that many may agree on.
+        """Return configurations whose stations many queries may share.
 
-        They may serve most queries, were offered to wanting queries, or are active.
+        They are those that may serve most queries, those offered to queries without room, and the
+        active ones.
         """
         found: dict[int, None] = dict.fromkeys(table.agreeable(self.most_configurations // 2))
         for query in wanting:
@@ -156,7 +159,7 @@ class ShareStations(InRange, Regrouping):
 
 
 def under_way(context: PlanningContext) -> PendingRepack | None:
-    """Return the last regrouping, for as long as machines may take to drain."""
+    """Return the last regrouping, or None once it is so old that all machines are drained."""
     last = shared(context).repack
     if last is None or not last.offers:
         return None
@@ -166,10 +169,11 @@ def under_way(context: PlanningContext) -> PendingRepack | None:
 def to_order(
     context: PlanningContext, last: PendingRepack, choices: Choices
 ) -> list[tuple[Query, Offer, Plan]]:
-    """Return the remaining orders of a regrouping, waiting queries first.
+    """Return the moves of a regrouping that were not ordered yet, waiting queries first.
 
-    Removes finished and departed queries from the record, and those to be released once all
-    others are done. ``choices`` are those of the views that offers are numbered in.
+    Also removes from the record the queries that have moved or departed, and, once all others have
+    moved, those to be released. ``choices`` are those of the plan views to which the offers'
+    indices refer.
     """
     left = dict(last.offers)
     missing = []

@@ -1,4 +1,4 @@
-"""The multi-query scheduler: the plan of each query when queries compete for machines."""
+"""The multi-query scheduler: chooses the plan of each query when queries compete for machines."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -18,18 +18,18 @@ from scenarios.queries import Query
 from sim import Plan, PlanningContext
 
 FREE_PRICE = 0.05
-"""Price of all of an idle pool; above 0, so that a plan that takes less is cheaper."""
+"""Price of a whole pool while nobody uses it; above 0, so that smaller plans are cheaper."""
 
 SURER = 0.01
-"""Least gain in probability for a move from a plan that costs nothing."""
+"""A query moves from a plan that costs nothing only if the probability of service rises by this."""
 
 LATER = 0.01
-"""Difference in worth of successive plans of a query, over the worth of serving it."""
+"""In the matching, each plan on a query's list is worth this share less than the one before."""
 
 
 @dataclass(frozen=True)
 class Bid:
-    """A query and the plans that could serve it, the best for itself first."""
+    """A query and the plans that could serve it, the best for this query first."""
 
     query: Query
     offers: Sequence[Offer]
@@ -38,27 +38,27 @@ class Bid:
 
 @dataclass(frozen=True)
 class Award:
-    """The plan that a query gets."""
+    """The decision which plan of a bid is deployed."""
 
     bid: Bid
     chosen: int  # number of the plan in the bid
 
     @property
     def offer(self) -> Offer:
-        """The plan as offered."""
+        """The beliefs about the chosen plan."""
         return self.bid.offers[self.chosen]
 
     @property
     def plan(self) -> Plan:
-        """The plan."""
+        """The chosen plan."""
         return self.bid.plans[self.chosen]
 
 
 class Scheduler(ABC):
-    """Shares the machines among queries.
+    """Base of schedulers, which divide the machines among queries.
 
     Attributes:
-        regrouping: how running queries are matched again with those that find no room.
+        regrouping: matches running queries together with those that find no room.
     """
 
     regrouping: Regrouping = StayAsTheyAre()
@@ -68,40 +68,40 @@ class Scheduler(ABC):
         """Return the plans to deploy, at most one for each bid; all of them fit together."""
 
     def prices(self, pools: Pools, standing: Standing) -> Floats:
-        """Return the price of a unit of each pool, (R,); by default all of any pool costs 1."""
+        """Return the price of a unit of each pool, (R,); by default, each whole pool costs 1."""
         return pools.scarcity
 
     def most(self, offer: Offer) -> float:
-        """Return the highest cost of a plan at the prices of the pools."""
+        """Return the highest price at which a plan may be deployed."""
         return inf
 
     @property
     def worth(self) -> float:
-        """Worth of certain service of a query at these prices; see `Market`."""
+        """Worth of serving a query with certainty, in the unit of the prices; see `Market`."""
         return 0.0
 
     def overpaying(self, context: PlanningContext, market: Market) -> list[Query]:
-        """Return running queries whose machines others need more, the worst first."""
+        """Return running queries that cost more than they are worth, the most costly first."""
         return []
 
     def better(
         self, market: Market, query: Query, offers: Sequence[Offer], now: Offer | None
     ) -> list[Offer]:
-        """Return plans that a running query should move to, the best first.
+        """Return the plans to which a running query should move, the best first.
 
         ``now`` has the beliefs about the active plan, or None.
         """
         return []
 
     def evicts(self, market: Market, query: Query) -> bool:
-        """Return whether an overpaying query that cannot move is released."""
+        """Return whether an overpaying query that finds no plan to move to is released."""
         return False
 
 
 def first_that_fit(
     context: PlanningContext, ranked: Sequence[tuple[Bid, Sequence[int]]]
 ) -> list[Award]:
-    """Return for each bid its first plan that fits with earlier bids and orders."""
+    """Return for each bid its first plan that fits in addition to earlier bids and orders."""
     if not ranked:
         return []
     wanted = [(bid.query, [bid.plans[number] for number in order]) for bid, order in ranked]
@@ -114,9 +114,9 @@ def first_that_fit(
 
 @dataclass(frozen=True)
 class FirstComeFirstServed(Scheduler):
-    """Serves queries in order of arrival by the cheapest plan that fits; an ablation.
+    """Gives each query, in order of arrival, the cheapest plan that fits; an ablation.
 
-    Prices are constant, and running queries move only if audits find their content changed.
+    Prices are constant. Running queries move only if audits find that their content changed.
     """
 
     def award(self, context: PlanningContext, market: Market, bids: Sequence[Bid]) -> list[Award]:
@@ -125,20 +125,21 @@ class FirstComeFirstServed(Scheduler):
 
 
 class ByPrice(Scheduler):
-    """Matches queries and plans at prices of the pools.
+    """Base of schedulers that match queries and plans at prices of resource pools.
 
-    Queries that compete are matched (`planners.matching`) to serve as many as possible, each by a
-    plan high on its list; then each gets its first plan that fits. The matching treats GPUs as
-    divisible; the planning context checks the partitions. Running queries move one at a time.
+    Queries that compete are matched with plans (`planners.matching`) so that as many as possible
+    are served, each by a plan early in its list. Then each query gets its first plan that fits. The
+    matching treats GPUs as divisible; the planning context checks the partitions. Running queries
+    are moved to other plans one at a time.
 
     Attributes:
-        gain: part of its price that a move must save, from 0 to 1.
+        gain: a running query moves only if that saves this share of what it pays, from 0 to 1.
     """
 
     gain: float
 
     def award(self, context: PlanningContext, market: Market, bids: Sequence[Bid]) -> list[Award]:
-        """Return a plan that fits of each bid that can pay, those of the matching first."""
+        """Return a fitting plan for each bid that can afford one, beginning with matched bids."""
         payable = []
         for bid in bids:
             context.charge(bid.query, "step", len(bid.offers))
@@ -163,10 +164,11 @@ class ByPrice(Scheduler):
     def better(
         self, market: Market, query: Query, offers: Sequence[Offer], now: Offer | None
     ) -> list[Offer]:
-        """Return the feasible plans whose loss is low enough for a move to pay.
+        """Return the feasible plans with a loss so low that a move is worthwhile.
 
-        All of them if the active plan is not feasible. If it costs nothing, a move must raise the
-        probability by `SURER`, and only counts if that has a worth.
+        If the active plan is not feasible, all feasible plans are returned. If the active plan
+        costs nothing, a move must raise the probability of service by `SURER`, and is considered
+        only if service has a worth.
         """
         if now is not None and not now.feasible:
             return [offer for offer in offers if offer.feasible]
@@ -182,10 +184,10 @@ class ByPrice(Scheduler):
 def matched(
     market: Market, ranked: Sequence[tuple[Bid, Sequence[int]]]
 ) -> list[tuple[Bid, Sequence[int]]]:
-    """Order bids, and the plans of each, so that as many as possible are served at once.
+    """Sort bids, and the plans in each, so that as many bids as possible are served together.
 
-    ``ranked`` has bids and the numbers of their plans, the best first. Bids served in the matching
-    come first, each with its matched plan first. An infeasible plan counts half.
+    ``ranked`` has bids and the indices of their plans, the best first. In the result, matched bids
+    come first, each with its matched plan first. Service by an infeasible plan is worth half.
     """
     if len(ranked) < 2:
         return list(ranked)
@@ -215,22 +217,23 @@ def matched(
 
 @dataclass(frozen=True)
 class PriceMatching(InRange, ByPrice):
-    """Matches queries and plans by prices of the pools that rise with congestion.
+    """Matches queries and plans at prices of resource pools that rise with utilisation.
 
-    A unit of pool j costs u_j^steepness q_j / t_j + `FREE_PRICE` / c_j, where t_j of it is taken, a
-    share u_j of all c_j, and q_j queries use it. So a unit of a full pool costs its worth, the
-    number of queries that it serves on average. Machines refuse plans without room. The backhaul
-    does not, so its price rises beyond its capacity: at the default parameters no query pays for an
-    average share once 1.19 of the pool is taken, 0.95 of its time.
+    A unit of pool j costs u_j^steepness q_j / t_j + `FREE_PRICE` / c_j, where c_j is the pool's
+    capacity, t_j the amount in use, u_j = t_j / c_j, and q_j the number of queries that use it. So
+    a unit of a full pool costs the number of queries that a unit serves on average. Machines refuse
+    plans that do not fit. The backhaul refuses none, so its price rises further beyond its
+    capacity. At the default parameters, no query pays for an average share once 1.19 of this
+    capacity is in use, which is 0.95 of the link's time.
 
     Args:
-        steepness: exponent of the rise of prices with load; 1 is proportional.
-        value: the most that a query may pay to be admitted, in queries.
-        best_effort: the least such bound where no plan is believed feasible.
-        gain: part of its price that a move must save, from 0 to 1.
-        evict_above: price above which a query that cannot move is released.
-        most_moves: running queries looked at in one call.
-        regrouping: how running queries are matched again with those that find no room.
+        steepness: exponent of utilisation in prices; at 1, prices are proportional to utilisation.
+        value: the highest price that a query may pay to be served, as a number of queries.
+        best_effort: the least value of this highest price for queries without a feasible plan.
+        gain: a running query moves only if that saves this share of what it pays, from 0 to 1.
+        evict_above: a query that pays more than this and cannot move is released.
+        most_moves: number of overpaying queries that are considered in one call.
+        regrouping: matches running queries together with those that find no room.
     """
 
     steepness: NonNegative = 4.0
@@ -242,24 +245,24 @@ class PriceMatching(InRange, ByPrice):
     regrouping: Regrouping = field(default_factory=ShareStations)
 
     def most(self, offer: Offer) -> float:
-        """Return the value of a query, in queries, scaled by the probability of serving it."""
+        """Return ``value`` times the probability that the plan serves the query."""
         if offer.feasible:
             return self.value
         return max(self.best_effort, self.value * offer.probability)
 
     @property
     def worth(self) -> float:
-        """One query."""
+        """Prices are in units of one served query, so the worth is 1."""
         return 1.0
 
     def prices(self, pools: Pools, standing: Standing) -> Floats:
-        """Return the worth of a unit of each pool in queries, shape (R,)."""
+        """Return the price of a unit of each pool, in served queries, shape (R,)."""
         busy = standing.taken / np.maximum(pools.capacity, 1e-9)
         served = standing.queries / np.maximum(standing.taken, 1e-9)
         return np.asarray(busy**self.steepness * served + FREE_PRICE * pools.scarcity)
 
     def overpaying(self, context: PlanningContext, market: Market) -> list[Query]:
-        """Return the running queries that pay most above the value, the worst first."""
+        """Return the running queries that pay more than ``value``, the highest payments first."""
         queries = context.bulk.running_by_id
         paying = [
             (-price, number, queries[number])

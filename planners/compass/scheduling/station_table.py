@@ -1,4 +1,4 @@
-"""Plans by which queries could share stations, as a problem of whole stations."""
+"""Plans by which queries could share stations, as a matching problem on whole stations."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,15 +19,15 @@ from sim import PlanningContext
 from sim.api.gpu_layouts import gpu_layouts
 
 LEAST_ADDED = 0.1
-"""Least number of queries that a configuration must add, or serve at all."""
+"""A configuration is considered only if it adds at least this expected number of served queries."""
 
 MOST_KEYS = 1 << 32
-"""Above all numbers of operators' knob values, to write kind and number as one."""
+"""Larger than all numbers of knob values, so that kind and number can be encoded as one integer."""
 
 
 @dataclass(eq=False)
 class StationTable:
-    """Plans that could serve some queries on stations that they may share."""
+    """The plans that could serve given queries on stations that the queries may share."""
 
     context: PlanningContext
     market: Market  # the pools, and the stations that exist
@@ -49,15 +49,16 @@ class StationTable:
         self._rows: _Rows | None = None
 
     def look_at(self, shared: Sequence[int], least_hope: float | None) -> None:
-        """Take the plans of some configurations; see `Beliefs.candidates`."""
+        """Load the plans of the configurations ``shared``, as `Beliefs.candidates` returns them."""
         self._shared = shared
         self._rows = self._made(least_hope)
 
     def agreeable(self, many: int) -> list[int]:
-        """Return at most ``many`` configurations by which the most queries would be served.
+        """Return at most ``many`` configurations that would together serve the most queries.
 
-        First greedily those that add most to the others, for the case of several stations. Then
-        those that serve most by themselves, for the case of room for only one station.
+        First come those that, chosen greedily, each add most to those before; they suit several
+        stations. Then come those that serve most queries alone, if there is room for one station
+        only.
         """
         promise = np.array([beliefs.promise() for beliefs in self._beliefs])
         served = np.zeros((len(promise), 1))
@@ -75,27 +76,30 @@ class StationTable:
         return list(found)[:many]
 
     def matched(self) -> Ints:
-        """Return the row of the plan that each query is matched with, -1 for none, shape (Q,)."""
+        """Match queries and plans; return the row of each query's plan, -1 for none, (Q,)."""
         return share_stations(self.rows.problem, self.current)
 
     @property
     def rows(self) -> "_Rows":
-        """The plans that count."""
+        """The plans that take part in the matching."""
         if self._rows is None:
             raise RuntimeError("look_at first")
         return self._rows
 
     @property
     def current(self) -> Ints:
-        """Row of the active plan of each query, -1 for none, shape (Q,)."""
+        """The row of each query's active plan, -1 for none, shape (Q,)."""
         return self.rows.current
 
     def worth(self, chosen: Ints) -> float:
-        """Return the worth of serving queries by some rows, in queries, minus moves."""
+        """Return the worth of serving queries by chosen rows, minus the cost of moves."""
         return float(self.rows.problem.worth[chosen[chosen >= 0]].sum())
 
     def profile(self, chosen: Ints) -> bool:
-        """Profile the chosen unprofiled plans, drop the others; return whether any were chosen."""
+        """Profile the unprofiled plans that were chosen, and drop the other unprofiled plans.
+
+        Returns whether any unprofiled plan was chosen.
+        """
         tried = False
         for at, row in enumerate(chosen.tolist()):
             beliefs, query = self._beliefs[at], self.queries[at]
@@ -121,7 +125,7 @@ class StationTable:
         return tried
 
     def changes(self, chosen: Ints) -> dict[int, Offer | None]:
-        """Return the new plan of each query whose plan changes, by id; None for none."""
+        """Return, by id, the new plan of each query whose plan changes; None to release it."""
         found: dict[int, Offer | None] = {}
         for at, (row, now) in enumerate(zip(chosen.tolist(), self.current.tolist(), strict=True)):
             query = self.queries[at].id
@@ -133,13 +137,13 @@ class StationTable:
 
     @cached_property
     def _nodes(self) -> dict[str, int]:
-        """Number of each node that has GPUs."""
+        """The index of each node that has GPUs."""
         nodes = self.context.world.cluster.nodes
         return {name: at for at, name in enumerate(name for name in nodes if nodes[name].gpus)}
 
     @cached_property
     def _cards(self) -> list[Cards]:
-        """The GPUs of each node that has some."""
+        """The cards of each node that has GPUs."""
         found = []
         for name in self._nodes:
             node = self.context.world.cluster.nodes[name]
@@ -149,9 +153,9 @@ class StationTable:
         return found
 
     def _cut(self, kinds: Ints) -> tuple[Ints, Ints]:
-        """Return instances of stations of some kinds, and their cards and profiles there.
+        """Return the GPU instances that stations of given kinds take, with cards and profiles.
 
-        Stations that share an instance count towards the pools only.
+        Stations that take only part of an instance count in the pools but take no instance here.
         """
         stations = self.context.bulk.view(self.queries[0], self.search.model.choices).stations
         instances, profile = np.zeros(len(kinds), np.int64), np.zeros((len(kinds), 2), np.int64)
@@ -163,7 +167,7 @@ class StationTable:
         return instances, profile
 
     def _made(self, least_hope: float | None) -> "_Rows":
-        """Return the plans that count."""
+        """Return the plans that take part in the matching."""
         market = self.market
         standing, many = market.standing, len(market.pools.capacity)
         parts = [
@@ -212,7 +216,7 @@ class StationTable:
 
 @dataclass(frozen=True)
 class _Rows:
-    """The plans that count, M of them."""
+    """The M plans that take part in the matching."""
 
     problem: WholeStations
     number: Ints  # in the views of their queries, (M,)
@@ -221,5 +225,5 @@ class _Rows:
 
 
 def _codes(station: Ints, operator_key: Ints) -> Ints:
-    """Return one number for a station's kind and knob values, -1 on the device."""
+    """Return one integer for each station's kind and knob values; -1 for the device."""
     return np.where(station < 0, -1, station * MOST_KEYS + operator_key)

@@ -1,1 +1,1 @@
-"""Compass's search: which configuration is looked at next."""
+"""Compass's search: decides which configuration is profiled next."""

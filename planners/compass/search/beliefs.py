@@ -1,4 +1,4 @@
-"""Beliefs about one query's plans, from profiling, histories and telemetry."""
+"""Beliefs about one query's plans: estimates from profiling, histories and telemetry."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -33,35 +33,35 @@ if TYPE_CHECKING:  # A search believes in plans itself.
     from planners.compass.search.search import Search
 
 ENCODINGS = {"one_hot": one_hot, "ordinal": ordinal, "mixed": mixed}
-"""Features of configurations, by the name of their encoding."""
+"""The functions that compute features of configurations, by name of the encoding."""
 
 HOPED = 0.9
-"""Least worth of a plan that was not profiled: a try is cheap and informative."""
+"""An unprofiled plan counts as serving with at least this probability: trying it is cheap."""
 
 LIKELY_TO_DO = 0.5
-"""Least probability of keeping the SLO for a plan with room to come before all others."""
+"""A plan that fits is proposed before all others if it keeps the SLO with this probability."""
 
 SLOWER = tuple(map(NormalDist().inv_cdf, (11 / 12, 9 / 12, 7 / 12)))
-"""Deviations of slower devices at evenly spaced probabilities, the slowest first."""
+"""Standard normal quantiles that represent devices slower than the median, the slowest first."""
 
 
 class Beliefs:
-    """Plans of one query during one call; C configurations, N operators, R pools.
+    """Beliefs about the plans of one query in one call; C configurations, N operators, R pools.
 
-    Plans of one replica and no batching decide which configuration to profile next. Profiled
-    configurations are judged in every allocation.
+    To choose the configuration to profile next, only plans with one replica and without batching
+    are compared. Plans of profiled configurations are judged in every allocation.
 
     Args:
-        model: the planning model that judges plans.
-        warm_start: the use of histories.
-        features: features of the configurations.
+        model: the margins and assumptions by which plans are judged.
+        warm_start: chooses and weights histories.
+        features: features of all configurations, as inputs of surrogates.
         context: the planning context.
         query: the query.
-        market: what plans are paid for.
+        market: the pools, their prices, and the stations that exist.
         found: the state of the query's search.
 
     Attributes:
-        configurations: beliefs about its configurations.
+        configurations: beliefs about the query's configurations.
     """
 
     def __init__(
@@ -107,16 +107,16 @@ class Beliefs:
     def propose(
         self, excluded: set[int], reference: float | None, least: float = 0.0
     ) -> int | None:
-        """Return the configuration of the plan with the largest expected saving, or None.
+        """Return the configuration that has the plan with the largest expected saving, or None.
 
-        If the query waits, or knows of no feasible plan, likely plans that the pools have room for
-        come first. GPU partitions and draining machines are not checked.
+        If the query waits or has no feasible plan, plans that probably keep the SLO and for which
+        the pools have room come first. GPU partitions and draining machines are not checked.
 
         Args:
-            excluded: configurations that are not wanted.
-            reference: loss of the best plan so far. None if there is none; any feasible plan then
-                also saves what serving a query is worth.
-            least: least probability of keeping the SLO for a plan to count.
+            excluded: configurations that must not be returned.
+            reference: loss of the best plan so far; None without one. Then the saving of a feasible
+                plan includes the worth of serving the query.
+            least: plans that keep the SLO with a lower probability are ignored.
         """
         base, surrogates = self._base, self.configurations.surrogates
         cost, has_room = base.costs(surrogates.time_s())
@@ -136,7 +136,7 @@ class Beliefs:
         return None if plan is None else int(base.view.configuration[plan])
 
     def least_price(self) -> Floats:
-        """Return the price of each configuration's cheapest plan, infinite without one, (C,)."""
+        """Return the price of each configuration's cheapest plan, (C,); infinite without a plan."""
         cost, _ = self._base.costs(self.configurations.surrogates.time_s())
         least = np.full(len(self._domain), inf)
         np.minimum.at(least, self._base.view.configuration, cost)
@@ -145,16 +145,16 @@ class Beliefs:
     # Profiled configurations
 
     def cheapest(self) -> float | None:
-        """Return the least loss of a plan that is feasible, or None if none is known."""
+        """Return the least loss of all feasible plans, or None if no feasible plan is known."""
         if not self.configurations.profiled:
             return None
         least = float(self._losses(self._profiled()).min(initial=inf))
         return least if least < inf else None
 
     def offers(self, most: int) -> list[Offer]:
-        """Return the plans worth deploying, by rising loss; infeasible ones only if all are.
+        """Return the plans worth deploying, by rising loss; without feasible ones, infeasible ones.
 
-        A plan is left out if another with less loss takes no more of any pool.
+        A plan is left out if another one with less loss takes at most as much of every pool.
         """
         if not self.configurations.profiled:
             return []
@@ -173,14 +173,14 @@ class Beliefs:
         return np.where(believed.accurate[at] & (its.latency_s <= self._planned_s), lost, inf)
 
     def _missed(self, its: PayablePlans, accuracy: Floats) -> Floats:
-        """Return by how much plans miss the SLO, for use if none meets it."""
+        """Return the relative excess of latency plus lack of accuracy of each plan."""
         floor, bound_s = self._query.slo.accuracy or 0.0, self._query.slo.latency_s or inf
         lacking = np.maximum(0.0, floor - accuracy) / max(floor, 1e-9)
         late = np.maximum(0.0, np.minimum(its.latency_s, 1e9) / bound_s - 1)
         return np.asarray(late + lacking)
 
     def judge(self, number: int) -> Offer | None:
-        """Return the present beliefs about one plan; None if its configuration was not profiled."""
+        """Return the present beliefs about a plan; None if its configuration was not profiled."""
         index = int(self._wide.view.configuration[number])
         seen = self.configurations.profiled.get(index)
         if seen is None:
@@ -211,16 +211,17 @@ class Beliefs:
     ) -> list[Candidates]:
         """Return the plans that a matching on shared stations may choose from.
 
-        Feasible plans of the configurations ``shared``, or without stations; and the active plan.
+        They are the feasible plans of the configurations ``shared``, those that run on the device
+        alone, and the active plan.
 
         Args:
-            shared: configurations by which stations may be shared.
-            least_hope: least probability of being accurate enough for unprofiled ones to count,
-                by the last search; None for never.
-            now: number of the active plan, -1 for none.
+            shared: configurations whose stations queries may share.
+            least_hope: an unprofiled configuration is included if the last search gave it at least
+                this probability of being accurate enough; None includes none.
+            now: index of the active plan, -1 for none.
 
         Returns:
-            Plans of profiled configurations, and then, with hope, of others.
+            First the plans of profiled configurations; then, with ``least_hope``, those of others.
         """
         known, believed = self.configurations, self.configurations.believed()
         found = [self._chosen(self._profiled(), believed.accurate, believed.sure, shared, now)]
@@ -236,7 +237,7 @@ class Beliefs:
     def _chosen(
         self, its: PayablePlans, accurate: Bools, sure: Floats, shared: Sequence[int], now: int
     ) -> Candidates:
-        """Return the part of `candidates`; ``accurate`` and ``sure`` are those of `Believed`."""
+        """Return those of ``its`` that are candidates; `Believed` describes the other arguments."""
         view, at = self._wide.view, its.configuration
         agreed = np.zeros(len(self._domain), dtype=bool)
         agreed[list(shared)] = True
@@ -256,9 +257,10 @@ class Beliefs:
         )
 
     def promise(self) -> Floats:
-        """Return the probability that some plan with a station would do, by configuration, (C,).
+        """Return each configuration's probability of serving the query off the device, (C,).
 
-        Latency is without waits; accuracy as profiled, or else as believed by the last search.
+        Latency is computed without waiting. Accuracy is as profiled or, for other configurations,
+        as the last search estimated it.
         """
         kept, base = self.configurations.kept_history, self._base
         if kept is None:
@@ -285,7 +287,7 @@ class Beliefs:
         return self._model.headroom * self._bound_s
 
     def _profiled(self) -> PayablePlans:
-        """Return the plans of all profiled configurations, each judged once."""
+        """Return the plans of all profiled configurations; judge each configuration only once."""
         shown = self.configurations.profiled
         new = {index: seen for index, seen in shown.items() if index not in self._judged}
         if new or self._payable is None:
@@ -295,7 +297,7 @@ class Beliefs:
         return self._payable
 
     def _look_at(self, shown: Mapping[int, ProfiledConfig]) -> PayablePlans:
-        """Return the affordable plans of some configurations, given their profiles."""
+        """Return the affordable plans of the configurations in ``shown``, given their profiles."""
         indices = np.array(list(shown), dtype=np.int64)
         sizes = ProfiledSizes.of(list(shown.values()), self._wide.operators)
         held = self._wide.held(indices, sizes.operator_time_s)
@@ -306,10 +308,10 @@ class Beliefs:
         )
 
     def _in_time(self, held: Held, latency_s: Floats, sizes: ProfiledSizes) -> Floats:
-        """Return the probability that plans keep the latency bound, shape (k,).
+        """Return each plan's probability of keeping the latency bound, shape (k,).
 
-        A device may be slower than its kind: a few speeds at evenly spaced probabilities stand for
-        all below the median.
+        A device may be slower than its model's nominal speed. The quantiles `SLOWER` represent all
+        speeds below the median.
         """
         in_time = self._kept(latency_s)
         if not self._device_spread or self._bound_s == inf:
@@ -321,9 +323,9 @@ class Beliefs:
         return in_time
 
     def _if_slower(self, plans: Ints, of: Ints, sizes: ProfiledSizes) -> Floats:
-        """Return the mean probability that plans keep the bound on slower devices, shape (k,).
+        """Return the average over slower devices of plans' probability of being in time, (k,).
 
-        ``plans`` are numbers in the view, (k,); for ``of`` see `Held`.
+        ``plans`` are indices in the view, (k,); `Held` describes ``of``.
         """
         load, slower = self._model.load, [exp(self._device_spread * each) for each in SLOWER]
         in_time = self._kept(self._wide.latency_s(plans, of, sizes, load, slower[0]))
@@ -343,7 +345,7 @@ class Beliefs:
 def beliefs_of(
     search: "Search", context: PlanningContext, query: Query, market: Market, found: SearchState
 ) -> Beliefs:
-    """Return the beliefs about a query's plans, as its search judges them."""
+    """Return the beliefs about a query's plans that a search with these parameters has."""
     features = ENCODINGS[search.encoding]
     return Beliefs(search.model, search.warm_start, features, context, query, market, found)
 
@@ -356,7 +358,7 @@ def _domain(pipeline: Pipeline, features: Callable[[Pipeline], Floats]) -> Domai
 def _blank(
     model: PlanningModel, domain: Domain, base: QueryPlans, query: Query, prior: Prior | None
 ) -> Cmbo:
-    """Return surrogates that start from histories."""
+    """Return surrogates without observations, whose prior is that of histories, if given."""
     return Cmbo(
         domain,
         base.view.configuration,

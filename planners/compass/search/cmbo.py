@@ -1,14 +1,15 @@
-"""CMBO: Compass's search for the next plan to profile, as arrays without a context.
+"""CMBO: Compass's choice of the next plan to profile, on arrays, without a planning context.
 
-Two surrogates (Compass paper, Fig. 8): accuracy depends on the configuration only, latency on the
-whole plan. Profiling one configuration shows the time of each operator, from which the latency of
-every plan of that configuration follows.
+Two surrogates (Compass paper, Fig. 8): one of accuracy, which depends on the configuration only,
+and one of latency, which depends on the whole plan. Profiling one configuration shows the time of
+each operator, from which the latency of every plan of that configuration follows.
 
-Reconstructed, and different from the authors' prototype: its latency surrogate is one process over
-configurations and placements, with a row for each placement of a profiled configuration. Here each
-operator's logarithmic time is a process over the knobs that reach it (its own and those upstream),
-and a plan's latency is computed from these. That is the same information, exact for profiled
-configurations; it errs less elsewhere, and its size is that of the configurations.
+The latency surrogate is a reconstruction that differs from the authors' prototype. The prototype
+uses one Gaussian process over configurations and placements, with an observation for each placement
+of a profiled configuration. Here, the logarithm of each operator's time is a Gaussian process over
+its own and upstream knobs, and a plan's latency is computed from these times. Both use the same
+information. The version here is exact for profiled configurations, has smaller errors elsewhere,
+and has one point per configuration instead of one per plan.
 """
 
 from collections.abc import Sequence
@@ -25,28 +26,29 @@ from scenarios.compiled import compiled
 from scenarios.numerics import Bools, Floats, Ints
 
 ACCURACY_CENTRE, ACCURACY_SCALE = 0.5, 0.25
-"""Prior of accuracies, which lie from 0 to 1."""
+"""Prior mean and standard deviation of accuracies, which lie between 0 and 1."""
 
 LOG_TIME_SCALE = 1.0
-"""Operator times typically differ e-fold between configurations; fits correct it."""
+"""Prior standard deviation of log times: times typically differ by a factor of e; fits correct it.
+"""
 
 SHORTEST_S = 1e-9
-"""Assumed time of operators that take no time."""
+"""Time assumed for operators with a measured time of 0, whose logarithm is undefined."""
 
 
 class Domain:
-    """The configurations that surrogates work on, which all queries of an application share.
+    """The features of all configurations, which the surrogates of all queries share.
 
     Args:
         points: features of the configurations, as from ``planners.bayesopt.encodings``, (C, D).
-        blocks: widths of the features' blocks, one per knob; see `GaussianProcess`.
-        upstream: blocks that the time of each of N operators depends on, such as
-            ``pipeline.upstream_knobs``.
+        blocks: number of features of each knob.
+        upstream: for each of N operators, the indices of the knobs that its time depends on, such
+            as ``pipeline.upstream_knobs``.
 
     Attributes:
-        accuracy: the points of accuracy.
-        times: for each operator the points of its time, over the knobs that reach it, and the
-            point of each configuration, shape (C,).
+        accuracy: the points of the accuracy surrogate, one per configuration.
+        times: for each operator, the points of its time surrogate, which are the distinct values of
+            its upstream knobs; and the index of each configuration's point, shape (C,).
     """
 
     def __init__(
@@ -57,12 +59,12 @@ class Domain:
         self.times = [known[reach] for reach in upstream]
 
     def __len__(self) -> int:
-        """Return how many configurations there are."""
+        """Return the number of configurations."""
         return len(self.accuracy)
 
 
 def _reaching(points: Floats, blocks: Sequence[int], reach: tuple[int, ...]) -> tuple[Grid, Ints]:
-    """Return the points over some blocks, and which of them each configuration is."""
+    """Return the distinct points in some blocks, and the index of each configuration's point."""
     owner = np.repeat(np.arange(len(blocks)), blocks)
     reaching, widths = points[:, np.isin(owner, reach)], tuple(blocks[block] for block in reach)
     if not widths:
@@ -72,31 +74,32 @@ def _reaching(points: Floats, blocks: Sequence[int], reach: tuple[int, ...]) -> 
 
 
 class Cmbo:
-    """Beliefs about all plans of one query after a few configurations were profiled.
+    """Beliefs about all plans of one query, given the profiles of a few configurations.
 
     C configurations of D features, P plans, N operators.
 
     Args:
-        points: a `Domain`; or features of the configurations, (C, D), with ``blocks`` and
-            ``upstream``; see there.
-        configuration: configuration of each plan, shape (P,).
-        factors: time of each operator under each plan over that on profiling hardware, waits
-            included, (P, N).
-        transfer_s: transmission time of a mean request's messages under each plan, seconds, (P,).
+        points: a `Domain`, or the arguments of one: features of the configurations, (C, D), with
+            ``blocks`` and ``upstream``.
+        configuration: index of each plan's configuration, shape (P,).
+        factors: ratio of each operator's time in each plan, including waits, to its time on
+            profiling hardware, (P, N).
+        transfer_s: transmission time of an average request's messages in each plan, seconds, (P,).
         cost: cost of each plan, in any unit, (P,).
-        latency_s: bound on the quantile of latency in seconds; None for none.
-        accuracy: bound on mean accuracy; None for none.
-        fixed_s: what request sizes do not scale, such as propagation, seconds, (P,) or a number.
-        latency_quantile: the quantile that is bounded.
-        latency_margin: part of the latency bound that is planned for.
+        latency_s: bound on the latency quantile in seconds; None for no bound.
+        accuracy: lower bound on mean accuracy; None for no bound.
+        fixed_s: the part of latency that does not depend on request size, such as propagation,
+            seconds, (P,) or a number.
+        latency_quantile: the quantile of latency that ``latency_s`` bounds.
+        latency_margin: plans must keep to this share of the latency bound.
         blocks: see `Domain`.
         upstream: see `Domain`; by default all blocks.
-        prior_accuracy: accuracies by histories, shape (C,); surrogates learn the residuals.
-        prior_log_time: likewise logarithms of operator times in seconds, shape (C, N).
+        prior_accuracy: accuracies in histories, shape (C,); surrogates learn the residuals.
+        prior_log_time: logarithms of operator times in seconds in histories, shape (C, N).
 
     Attributes:
-        reference: cost at which nothing is saved; only cheaper plans are proposed. At first a
-            little above the most costly plan's.
+        reference: the cost from which savings are counted; only cheaper plans are proposed. It is
+            at first slightly above the cost of the most costly plan.
     """
 
     def __init__(
@@ -154,11 +157,11 @@ class Cmbo:
 
     @property
     def subjects(self) -> int:
-        """Number of indices that `observe` knows: the C configurations."""
+        """Number of valid indices of `observe`: the number C of configurations."""
         return self._count
 
     def subject(self, plan: int) -> int:
-        """Return the index that `observe` takes once a plan was profiled: its configuration."""
+        """Return the index with which to observe a profiled plan: that of its configuration."""
         return int(self._configuration[plan])
 
     def observe(
@@ -171,15 +174,15 @@ class Cmbo:
         samples: int | None = None,
         normalised: tuple[float, float] = (1.0, 1.0),
     ) -> None:
-        """Learn the profile of a configuration, in place of any earlier one.
+        """Learn the profile of a configuration; it replaces an earlier profile.
 
         Args:
             index: the configuration.
-            accuracy: mean over the items.
-            accuracy_variance: variance of that mean.
+            accuracy: mean accuracy over the measured items.
+            accuracy_variance: variance of the mean accuracy.
             operator_time_s: mean time of each operator on profiling hardware, seconds, shape (N,).
-            time_cv: coefficient of variation of the pipeline's time between requests.
-            samples: items that the times rest on; None for no error.
+            time_cv: coefficient of variation, over requests, of the time of the whole pipeline.
+            samples: number of items whose times were averaged; None if the times have no error.
             normalised: see ``Measurement.normalised``.
         """
         self.observe_all(
@@ -202,9 +205,9 @@ class Cmbo:
         samples: Floats,
         normalised: Floats,
     ) -> None:
-        """Learn the profiles of m configurations; arguments of `observe` with a first axis of m.
+        """Learn the profiles of m configurations; arguments are those of `observe`, with m rows.
 
-        ``samples`` is infinite for no error.
+        Here ``samples`` is infinite if the times have no error.
         """
         self._log_time = self._accurate = self._latency = None
         log_time = np.log(np.maximum(operator_time_s, SHORTEST_S))
@@ -222,18 +225,19 @@ class Cmbo:
         )
 
     def reprice(self, cost: Floats, reference: float | None = None) -> None:
-        """Set the cost of each plan, (P,), infinite if impossible, and the reference.
+        """Set the cost of each plan, (P,), infinite for impossible plans, and the reference.
 
-        ``reference`` is by default a little above all costs.
+        By default, ``reference`` is slightly above all costs.
         """
         self._cost = cost
         self.reference = above(cost[np.isfinite(cost)]) if reference is None else reference
 
     def propose(self, exclude: Bools | None = None, least: float = 0.0) -> int | None:
-        """Return the first plan of the largest utility, or None.
+        """Return the index of the plan with the largest utility (the first of equals), or None.
 
-        ``exclude`` marks unwanted configurations, (C,); plans count from ``least`` probability of
-        keeping the SLO. None if no plan that counts is cheaper than the reference.
+        Plans are ignored if ``exclude``, (C,), marks their configuration or if they keep the SLO
+        with a probability below ``least``. Returns None if no other plan costs less than the
+        reference.
         """
         accurate = self._likely_accurate()
         if exclude is not None:
@@ -252,7 +256,7 @@ class Cmbo:
         return np.asarray(accurate * self._fast())
 
     def believed(self) -> tuple[Floats, Floats, Floats, Floats]:
-        """Return mean and sd of latency in seconds without waits, then of accuracy, each (P,)."""
+        """Return mean and deviation of latency (s, without waits), then of accuracy; each (P,)."""
         compute_s, log_sd = self._compute()
         _, _, moving, still = self._size_statistics()
         mean, sd = self.accuracy()
@@ -264,7 +268,7 @@ class Cmbo:
         )
 
     def accuracy(self) -> tuple[Floats, Floats]:
-        """Return mean and sd of each configuration's accuracy, each of shape (C,)."""
+        """Return mean and standard deviation of each configuration's accuracy, each (C,)."""
         mean, sd = (each[:, 0] for each in self._accuracy.predict())
         if self._prior_accuracy is not None:
             mean = mean + self._prior_accuracy
@@ -278,7 +282,7 @@ class Cmbo:
         return float(np.abs(mean[:, 0] - values).mean()) if observed else float("inf")
 
     def log_time(self) -> tuple[Floats, Floats]:
-        """Return mean and sd of the logarithm of operator times in seconds, each (C, N)."""
+        """Return mean and standard deviation of operators' log times (times in s), each (C, N)."""
         if self._log_time is not None:
             return self._log_time
         mean, sd = (np.empty((self._count, len(self._times))) for _ in range(2))
@@ -290,7 +294,7 @@ class Cmbo:
         return self._log_time
 
     def time_s(self) -> Floats:
-        """Return the median of operator times in seconds, shape (C, N)."""
+        """Return the median time of each operator in each configuration in s, shape (C, N)."""
         return self._believed_latency().time_s
 
     def _likely_accurate(self) -> Floats:
@@ -300,10 +304,11 @@ class Cmbo:
         return self._accurate
 
     def _compute(self) -> tuple[Floats, Floats]:
-        """Return plans' computing time as a log-normal: median in s, sd of the logarithm.
+        """Return median (s) and log's deviation of plans' computing times, which are log-normal.
 
-        The median is the sum of the operators' medians, and the deviation is by the delta method. A
-        normal value, as in the prototype, could be negative while little is known.
+        The median is the sum of the operators' medians; the deviation follows by the delta method.
+        The prototype assumes a normal distribution, under which times may be negative if little is
+        known.
         """
         log_mean, log_sd = self.log_time()
         time_s = np.exp(log_mean)[self._configuration]
@@ -313,7 +318,7 @@ class Cmbo:
         return compute_s, np.sqrt(variance + self._size_statistics()[1])
 
     def _fast(self) -> Floats:
-        """Return the probability that plans keep the bound on latency, shape (P,)."""
+        """Return the probability that each plan keeps the latency bound, shape (P,)."""
         return all_keep_bound(self._believed_latency())
 
     def _believed_latency(self) -> "PlanLatency":
@@ -332,12 +337,13 @@ class Cmbo:
         return self._latency
 
     def _bound(self) -> tuple[float, float, float, float]:
-        """Return the bound on latency, and the effects of request sizes.
+        """Return the latency bound, and three effects of request sizes on the latency quantile.
 
-        The quantile is that of the log-normal in ``sim.planning.queueing``, without waits: ``exp(z
-        s - s^2 / 2)`` times the mean of the scaled part, with ``s^2 = log(1 + cv^2)``.
-        Returns the bound in seconds, infinite for none; that factor; the mean of a fixed time over
-        a fixed time; and the relative variance of measured means.
+        The quantile is that of the log-normal in ``sim.planning.queueing``, without waits. The part
+        of latency that scales with size has the quantile ``exp(z s - s^2 / 2)`` times its mean,
+        with ``s^2 = log(1 + cv^2)``. Returns the bound in seconds (infinite for none), this factor,
+        the ratio by which the normalisation of latencies scales fixed times, and the relative
+        variance of measured means.
         """
         cv, error, moving, still = self._size_statistics()
         spread = log1p(cv**2)
@@ -345,9 +351,9 @@ class Cmbo:
         return bound_s, moving * exp(self._quantile * sqrt(spread) - spread / 2), still, error
 
     def _size_statistics(self) -> tuple[float, float, float, float]:
-        """Return means over the profiled configurations; request sizes are the same for all.
+        """Return average size statistics of the profiled configurations, which share request sizes.
 
-        They are of ``time_cv``, the relative variance of sample means, and both ``normalised``.
+        They are ``time_cv``, the relative variance of sample means, and both ``normalised`` values.
         """
         seen = np.count_nonzero(self._seen)
         if not seen:
@@ -357,12 +363,12 @@ class Cmbo:
 
 
 class _LogTime:
-    """The logarithm of one operator's time, over the knobs that reach it; learned lazily.
+    """Surrogate of the log of one operator's time over its upstream knobs; it is fitted lazily.
 
     Args:
-        grid: the points.
-        point_of: the point of each configuration, shape (C,).
-        centre: prior mean; None for the mean of the observations.
+        grid: the distinct values of the operator's own and upstream knobs.
+        point_of: index of each configuration's point in the grid, shape (C,).
+        centre: prior mean; None takes the mean of the observations.
     """
 
     def __init__(self, grid: Grid, point_of: Ints, centre: float | None) -> None:
@@ -371,7 +377,7 @@ class _LogTime:
         self._unlearned: list[tuple[Sequence[int], Floats]] = []
 
     def observe_all(self, configurations: Sequence[int], values: Floats) -> None:
-        """Take configurations' values, in place of earlier ones with the same knobs."""
+        """Learn configurations' log times; they replace earlier ones of the same knob values."""
         self._unlearned.append((configurations, values))
 
     def predict(self) -> tuple[Floats, Floats]:
@@ -394,9 +400,10 @@ def _note(
     sizes: Floats,
     seen: Bools,
 ) -> None:
-    """Fill ``values`` (C,), ``sizes`` (C, 4) and ``seen`` (C,) by profiles of m configurations.
+    """Write profiles of m configurations to ``values`` (C,), ``sizes`` (C, 4) and ``seen`` (C,).
 
-    See ``Cmbo.observe_all`` and ``Cmbo._size_statistics``; ``accuracy`` is that beyond the prior.
+    ``Cmbo.observe_all`` and ``Cmbo._size_statistics`` describe the values; ``accuracy`` is the
+    residual from the prior.
     """
     for row, index in enumerate(indices):
         values[index], seen[index] = accuracy[row], True
@@ -407,13 +414,13 @@ def _note(
 
 @compiled
 def _put(means: Floats, sds: Floats, point_of: Ints, mean: Floats, sd: Floats) -> None:
-    """Put means and sds of points, (points, 1), where their configurations are, (C,)."""
+    """Copy means and deviations of points, (points, 1), to the points' configurations, (C,)."""
     for configuration, point in enumerate(point_of):
         mean[configuration], sd[configuration] = means[point, 0], sds[point, 0]
 
 
 def above(cost: Floats) -> float:
-    """Return a cost slightly above all, so that even the most costly plan has a saving."""
+    """Return a cost slightly above all finite costs, so that every plan has a saving."""
     if not len(cost):
         return 1.0
     most, least = float(cost.max()), float(cost.min())

@@ -1,4 +1,4 @@
-"""Beliefs about the configurations of one query, from profiling and histories."""
+"""Beliefs about the configurations of one query, estimated from profiling and histories."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -35,21 +35,21 @@ from sim import PlanningContext
 UNKNOWN: Floats = np.zeros(0)
 
 REWEIGHED_AT = (2, 4, 8, 16, 32)
-"""Numbers of profiled configurations at which histories are weighted again."""
+"""Histories are weighted again when these numbers of configurations were profiled."""
 
 RELIABLE = 128
-"""Least number of items whose mean counts without surrogates."""
+"""The mean of at least this many items is used without surrogates."""
 
 HISTORY_SD = 0.04
-"""Assumed error of a surrogate for a configuration that was not profiled."""
+"""Assumed standard deviation of a surrogate's error on configurations that were not profiled."""
 
 LEAST_TO_MATURE = 4
-"""Profiled configurations that a query's own model needs to replace histories."""
+"""Histories are used until at least this many configurations were profiled for a query."""
 
 
 @dataclass(frozen=True)
 class Believed:
-    """Beliefs about the accuracy of the profiled ones of C configurations."""
+    """Beliefs about the accuracy of profiled configurations; arrays cover all C configurations."""
 
     accuracy: Floats  # NaN if not profiled, (C,)
     accurate: Bools  # believed to be accurate enough, (C,)
@@ -58,12 +58,12 @@ class Believed:
 
 @dataclass(eq=False)
 class ConfigurationBeliefs:
-    """Beliefs about the C configurations of one query during one call.
+    """Beliefs about the C configurations of one query in one call.
 
     Attributes:
-        profiled: results of profiling, by index of the configuration.
-        matured: whether the query's own model has replaced histories.
-        kept_history: surrogates' beliefs at the query's last profiling, or None.
+        profiled: profiling results, by index of the configuration.
+        matured: whether the query's own profiling results have replaced histories.
+        kept_history: beliefs of the surrogates after the query's last profiling, or None.
     """
 
     context: PlanningContext
@@ -89,14 +89,14 @@ class ConfigurationBeliefs:
 
     @property
     def in_doubt(self) -> bool:
-        """Whether some profile is too small to count without surrogates."""
+        """Whether some profile has so few items that its mean needs surrogates."""
         return any(
             seen.verdict is None and seen.count < RELIABLE for seen in self.profiled.values()
         )
 
     @property
     def histories(self) -> list[History]:
-        """The histories that surrogates start from, chosen at the first access."""
+        """The histories that form the surrogates' prior; they are chosen at the first access."""
         if self.matured:
             return []
         if self._chosen is None:
@@ -107,7 +107,7 @@ class ConfigurationBeliefs:
 
     @property
     def surrogates(self) -> Cmbo:
-        """The surrogates, made at the first access."""
+        """The surrogates; they are created at the first access."""
         if self._made is None:
             self._made = self.blank(self._prior())
             _observe(self._made, list(self.profiled), self._rows())
@@ -135,10 +135,10 @@ class ConfigurationBeliefs:
         )
 
     def _matured(self) -> bool:
-        """Return whether the query's own model errs no more than histories do.
+        """Return whether the query's own model has no larger errors than histories have.
 
-        This compares leave-one-out errors in accuracy on the profiled configurations. The weights
-        of histories were fitted to the same, which favours them slightly.
+        Compared are leave-one-out errors of accuracy on the profiled configurations. The weights of
+        histories were fitted to these configurations, which slightly favours histories.
         """
         prior = None if len(self.profiled) < LEAST_TO_MATURE else self._prior()
         if prior is None:
@@ -150,7 +150,7 @@ class ConfigurationBeliefs:
         return own.leave_one_out_error() <= float(theirs)
 
     def history(self) -> History:
-        """Return the history for later queries."""
+        """Return this query's beliefs as a history for later queries."""
         accuracy, _ = self.surrogates.accuracy()
         log_time, _ = self.surrogates.log_time()
         return History(
@@ -162,13 +162,13 @@ class ConfigurationBeliefs:
         )
 
     def promise(self) -> Floats:
-        """Return the probability that each is accurate enough by the last search, shape (C,)."""
+        """Return each configuration's probability of meeting the floor by the last search, (C,)."""
         kept = self.kept_history
         assert kept is not None, "nothing was ever profiled"
         return probability_above(self.query.slo.accuracy, kept.accuracy, HISTORY_SD)
 
     def expected(self, indices: Sequence[int]) -> dict[int, ProfiledConfig]:
-        """Return the expected profiling results of configurations, by the last search."""
+        """Return the profiling results that the last search expects for given configurations."""
         kept = self.kept_history
         assert kept is not None, "nothing was ever profiled"
         seen = list(self.profiled.values())
@@ -193,9 +193,9 @@ class ConfigurationBeliefs:
     def believed(self) -> Believed:
         """Return the beliefs about the accuracy of profiled configurations.
 
-        The measured mean counts if the test has decided or items are many; otherwise that of
-        surrogates, from the record unless there are newer results. The test, or else the mean,
-        decides whether a configuration is accurate enough.
+        The measured mean is used if the test has decided or at least `RELIABLE` items were
+        measured. Otherwise the surrogates' mean is used: the recorded one, unless there are newer
+        results. A configuration is accurate enough by the test or, if undecided, by the mean.
         """
         if self._believed is None:
             self._believed = self._judged()
@@ -227,7 +227,7 @@ class ConfigurationBeliefs:
         return Believed(accuracy, accurate, sure)
 
     def _rows(self) -> Floats:
-        """Return `rows_of` all profiles."""
+        """Return all profiles in the form of `rows_of`."""
         return rows_of(self.profiled.values(), self._operators)
 
 
@@ -242,11 +242,12 @@ def _judge(
     accurate: Bools,
     margin: Floats,
 ) -> None:
-    """Fill ``accuracy`` and ``accurate``, (C,), and ``margin``, (m,), for m configurations.
+    """Write ``accuracy`` and ``accurate``, (C,), and ``margin``, (m,), of m configurations.
 
-    ``margin`` is the number of standard deviations above the floor. For ``rows`` see `rows_of`;
-    ``means`` and ``sds`` are the surrogates', (C,): no means if none is in doubt, no sds where
-    those are as measured. See ``ConfigurationBeliefs.believed``.
+    ``margin`` is the number of standard deviations above the floor; ``rows`` is the result of
+    `rows_of`. ``means`` and ``sds`` are those of the surrogates, (C,). ``means`` is empty if no
+    configuration is in doubt, ``sds`` if measured deviations are to be used.
+    ``ConfigurationBeliefs.believed`` explains the rules.
     """
     for row, index in enumerate(indices):
         mean, sd = rows[row, ACCURACY], sqrt(max(rows[row, VARIANCE], 0.0))
@@ -264,7 +265,7 @@ def _judge(
 
 
 def _observe(cmbo: Cmbo, indices: Sequence[int], rows: Floats) -> None:
-    """Let surrogates learn profiles of some configurations; for ``rows`` see `rows_of`."""
+    """Let surrogates learn the profiles of configurations; ``rows`` are those of `rows_of`."""
     if not len(rows):
         return
     cmbo.observe_all(

@@ -1,18 +1,20 @@
-"""Warm starts: results of earlier queries as a prior for the surrogates of a new one.
+"""Warm starts: results of earlier queries become the prior of a new query's surrogates.
 
-Profiles (accuracy, times on profiling hardware) depend on the data set and its content. So
-histories are of the same data set, nearest first by the mean features of their items. Each is
-weighted by how well it ranks the measurements so far (RGPE; Feurer, Letham and Bakshy 2018),
+A history is the final beliefs of an earlier query's search. Profiles (accuracy, times on profiling
+hardware) depend on data set and content. So histories come from queries of the same data set; those
+with the nearest mean features of items are used. The weight of history h depends on how well it
+ranks the measurements so far (RGPE; Feurer, Letham and Bakshy 2018),
 
     w_h ~ exp(-loss_h / temperature),
 
-with loss_h the share of pairs of measured configurations that history h puts in the wrong order, of
-those that were measured to differ. Confirmed of Compass: similarity-based warm starts with about
-ten histories, and a switch to the query's own model when it matures. The rest is reconstruction.
-Compass's similarity (device speed, bandwidth, SLO) is left out: nothing learned depends on those.
+where loss_h is the share of wrongly ranked pairs among all pairs of configurations with different
+measurements. The paper on Compass confirms similarity-based warm starts with about ten histories,
+and a switch to the query's own model when it matures. The rest is reconstructed. Compass's measure
+of similarity (device speed, bandwidth, SLO) is not used, because profiles do not depend on these.
 
-Histories of running queries are read again in each call; waiting queries count once they run. Those
-of departed queries are kept per data set once all records of their last search are visible.
+Histories of running queries are read in each call. A waiting query provides a history only when it
+runs. Histories of departed queries are kept per data set once all records of their search are
+visible.
 """
 
 from collections.abc import Callable, Sequence
@@ -41,12 +43,12 @@ from scenarios.queries import Query
 from sim import PlanningContext
 
 LOOKED_AT = 200
-"""Most histories of living queries, and of departed ones; the latest count."""
+"""Most histories of present queries, and of departed queries, that are considered: the latest."""
 
 
 @dataclass(frozen=True)
 class Prior:
-    """The weighted mean of some histories."""
+    """The weighted mean of several histories."""
 
     accuracy: Floats  # (C,)
     log_time: Floats  # (C, N)
@@ -54,14 +56,15 @@ class Prior:
 
 @dataclass(frozen=True)
 class WarmStart(InRange):
-    """Choice and weights of histories.
+    """Chooses histories and computes their weights.
 
     Args:
-        histories: how many are used, in addition to that of ``ahead``; each is charged.
-        ahead: items of each configuration profiled ahead of a data set's first query, for a
-            first history, as VideoStorm may; 0 for none. A departure.
-        least_measured: configurations that a query must have profiled to be a history.
-        temperature: loss at which a history's weight falls to 1/e.
+        histories: number of histories used, in addition to that of ``ahead``; planning time is
+            charged for each.
+        ahead: if above 0, configurations are profiled on so many items before a data set's first
+            query, as in VideoStorm, and form its first history. This departs from the paper.
+        least_measured: least number of profiled configurations for a query to provide a history.
+        temperature: the loss at which a history's weight is 1/e of that without loss.
 
     Raises:
         ValueError: a number is out of range.
@@ -84,7 +87,7 @@ class WarmStart(InRange):
         content: Floats,
         features: Callable[[Pipeline], Floats],
     ) -> list[History]:
-        """Return the histories nearest to a query by mean features, (F,), and charge for them."""
+        """Return the histories nearest to a query in mean features, (F,); charge planning time."""
         first = profiled_ahead(context, query.dataset, self.ahead, features)
         start = [] if first is None else [first]
         if self.histories == 0:
@@ -98,10 +101,10 @@ class WarmStart(InRange):
     def prior(
         self, histories: Sequence[History], measured: Ints, accuracy: Floats, total_s: Floats
     ) -> Prior | None:
-        """Return the mean of histories, weighted by how they rank the measurements, or None.
+        """Return the mean of histories, weighted by how well they rank the measurements, or None.
 
-        Arrays are of m configurations: index, mean accuracy, and total time on profiling hardware
-        in seconds, each of shape (m,).
+        The arrays describe m measured configurations: index, mean accuracy, and total time on
+        profiling hardware in seconds, each of shape (m,).
         """
         if not histories:
             return None
@@ -125,10 +128,11 @@ def _weighted(
     total_s: Floats,
     temperature: float,
 ) -> tuple[Floats, Floats]:
-    """Return the weighted means of H histories, of shapes (C,) and (C, N); see this module.
+    """Return the weighted means of H histories' accuracies, (C,), and log times, (C, N).
 
-    ``means`` is (H, C) and ``log_times`` (H, C, N); for the others see `WarmStart.prior`. Weights
-    are a softmax of losses; a loss is the mean of those of accuracy and of time.
+    ``means`` has shape (H, C) and ``log_times`` (H, C, N); `WarmStart.prior` describes the others.
+    Weights are the softmax of -loss / temperature; the loss is the mean of the losses in ranking
+    accuracy and time.
     """
     many, count, operators = log_times.shape
     believed, losses = np.empty(len(measured)), np.empty(many)
@@ -154,9 +158,10 @@ def _weighted(
 
 @compiled
 def misranked(believed: Floats | Singles, measured: Floats) -> float:
-    """Return the share of differing pairs that are in the wrong order, or 0; values of shape (m,).
+    """Return the share of wrongly ranked pairs among pairs of different ``measured`` values, (m,).
 
-    Discordant pairs, as in Kendall's tau ("A new measure of rank correlation", 1938): O(m^2).
+    It is 0 without such pairs. These are the discordant pairs of Kendall's tau ("A new measure of
+    rank correlation", 1938): O(m^2).
     """
     wrong, pairs = 0, 0
     for first in range(len(measured)):
@@ -170,7 +175,7 @@ def misranked(believed: Floats | Singles, measured: Floats) -> float:
 
 @dataclass(frozen=True, eq=False)
 class HistoryStore:
-    """The histories of a data set that a search may start from, H of them."""
+    """H histories of a data set, from which searches may start."""
 
     query: Ints  # ids, (H,)
     content: Floats  # mean item features, (H, F)
@@ -178,7 +183,7 @@ class HistoryStore:
 
     @classmethod
     def of(cls, queries: Sequence[int], histories: Sequence[History]) -> "HistoryStore":
-        """Return histories of queries."""
+        """Return a store of the histories of queries."""
         shape = len(histories), -1 if histories else 0
         contents = [history.content for history in histories]
         return cls(
@@ -198,11 +203,11 @@ class HistoryStore:
         )
 
     def since(self, row: int) -> "HistoryStore":
-        """Return all from a row on."""
+        """Return the histories from index ``row`` on."""
         return HistoryStore(self.query[row:], self.content[row:], self.histories[row:])
 
     def nearest(self, query: int, content: Floats, most: int) -> list[History]:
-        """Return the histories of other queries nearest to a content, the latest of equals."""
+        """Return at most ``most`` histories of other queries, those nearest to mean features."""
         distance = np.zeros(len(self.query))
         for theirs, its in zip(self.content.T, content, strict=bool(self.histories)):
             distance += (theirs - its) ** 2
@@ -213,7 +218,7 @@ class HistoryStore:
 
 @dataclass(frozen=True, eq=False)
 class DepartedHistories:
-    """The histories of the last departed queries of a data set, H of them."""
+    """The H histories of the queries of a data set that departed last."""
 
     known: HistoryStore
     place: Ints  # departures before the query of each, (H,)
@@ -223,7 +228,7 @@ class DepartedHistories:
     def and_also(
         self, context: PlanningContext, departed: Sequence[Query], dataset: str, least_measured: int
     ) -> "DepartedHistories":
-        """Return the same with queries that departed later, and without the oldest."""
+        """Return these histories with those of later departures added and the oldest removed."""
         rows, found = _seen(context, departed, dataset, least_measured)
         place = np.concatenate([self.place, self.many + rows])
         many = self.many + len(departed)
@@ -233,7 +238,7 @@ class DepartedHistories:
 
 
 def known_histories(context: PlanningContext, dataset: str, least_measured: int) -> HistoryStore:
-    """Return the histories of a data set, looked up once in a call."""
+    """Return the histories of a data set; they are collected once per call."""
 
     def look_up() -> HistoryStore:
         _, living = _seen(context, context.running[-LOOKED_AT:], dataset, least_measured)
@@ -263,7 +268,7 @@ def _left(context: PlanningContext, dataset: str, least_measured: int) -> Histor
 def _seen(
     context: PlanningContext, queries: Sequence[Query], dataset: str, least_measured: int
 ) -> tuple[Ints, HistoryStore]:
-    """Return which of these queries serve as histories of a data set, and the histories."""
+    """Return which of the queries provide histories of a data set, and these histories."""
     its = [(row, query.id) for row, query in enumerate(queries) if query.dataset == dataset]
     states = seen_search_states(context, [query for _, query in its])
     found = [
@@ -279,11 +284,11 @@ def _seen(
 def profiled_ahead(
     context: PlanningContext, dataset: str, samples: int, features: Callable[[Pipeline], Floats]
 ) -> History | None:
-    """Return the history of a data set, profiled at the first call and then remembered.
+    """Return the offline history of a data set; the first call profiles, later ones reuse it.
 
-    Configurations are profiled offline, the richest first, then always the one of least certain
-    accuracy, on ``samples`` items each, until the data set's budget is spent. This is planning cost
-    but no response time. None if nothing was profiled.
+    Configurations are profiled on ``samples`` items each until the data set's budget is spent. The
+    richest comes first, then always the configuration whose accuracy is most uncertain. This adds
+    to planning cost but not to response time. Returns None if nothing was profiled.
     """
     if samples == 0:
         return None

@@ -1,8 +1,8 @@
-"""Normal Bayesian optimisation over whole plans: the baseline of CMBO.
+"""Normal Bayesian optimisation over whole plans, the baseline to which CMBO is compared.
 
-Gaussian processes over configuration and layout together learn only the accuracy and latency of the
-plan that was profiled (Compass paper, Fig. 8, "normal BO"). The rest is as in CMBO: logarithmic
-latency, fitted hyper-parameters, the same acquisition.
+Gaussian processes over configuration and layout together learn, from each profiled plan, only this
+plan's accuracy and latency (Compass paper, Fig. 8, "normal BO"). The rest is as in CMBO:
+logarithmic latency, fitted hyper-parameters and the same acquisition function.
 """
 
 from collections.abc import Sequence
@@ -18,21 +18,23 @@ from planners.compass.search.cmbo import ACCURACY_CENTRE, ACCURACY_SCALE, above
 from scenarios.numerics import Bools, Floats
 
 LOG_LATENCY_SCALE = 1.0
-"""Latencies typically differ e-fold between plans; fits correct it."""
+"""Prior standard deviation of log latency: it typically differs by a factor of e; fits correct it.
+"""
 
 
 class NormalBo:
-    """Beliefs about all plans of one query after a few plans were profiled.
+    """Beliefs about all plans of one query, given the profiles of a few plans.
 
-    It has the methods of `Cmbo`, but observes plans. For parameters not listed see there.
+    It has the methods of `Cmbo`, but observes plans. `Cmbo` describes the other parameters.
 
     Args:
-        points: features of the plans, shape (P, D), as from ``planners.bayesopt.encodings.joint``.
-        factors: see `Cmbo`; of profiled plans only, as are ``transfer_s`` and ``fixed_s``.
-        blocks: widths of the features' blocks that get a length scale each; by default one for all.
+        points: features of the plans, shape (P, D), such as those of
+            ``planners.bayesopt.encodings.joint``.
+        factors: as in `Cmbo`, like ``transfer_s`` and ``fixed_s``; used only for profiled plans.
+        blocks: numbers of features that share a length scale; by default, all features share one.
 
     Attributes:
-        reference: cost at which nothing is saved; see `Cmbo`.
+        reference: the cost from which savings are counted, as in `Cmbo`.
     """
 
     def __init__(
@@ -65,11 +67,11 @@ class NormalBo:
 
     @property
     def subjects(self) -> int:
-        """Number of indices that `observe` knows: the P plans."""
+        """Number of valid indices of `observe`: the number P of plans."""
         return len(self._cost)
 
     def subject(self, plan: int) -> int:
-        """Return the index that `observe` takes once a plan was profiled: the plan."""
+        """Return the index with which to observe a profiled plan: that of the plan itself."""
         return plan
 
     def observe(
@@ -82,7 +84,7 @@ class NormalBo:
         samples: int | None = None,
         normalised: tuple[float, float] = (1.0, 1.0),
     ) -> None:
-        """Learn the profile of a plan, in place of any earlier one; see ``Cmbo.observe``."""
+        """Learn the profile of a plan, replacing any earlier one; see ``Cmbo.observe``."""
         moving_s = float(self._factors[index] @ operator_time_s) + float(self._transfer_s[index])
         mean_s = normalised[0] * moving_s + normalised[1] * float(self._fixed_s[index])
         error = 0.0 if samples is None else time_cv**2 / samples
@@ -91,9 +93,9 @@ class NormalBo:
         self._cvs[index] = time_cv
 
     def propose(self, exclude: Bools | None = None) -> int | None:
-        """Return the first plan of the largest utility, or None if none is above 0.
+        """Return the plan with the largest utility (the first of equals), or None if it is 0.
 
-        ``exclude`` marks plans that are not wanted, such as those profiled, shape (P,).
+        ``exclude`` marks plans that must not be returned, such as profiled ones, shape (P,).
         """
         utility = self.utility() if exclude is None else np.where(exclude, 0.0, self.utility())
         chosen = int(np.argmax(utility)) if len(utility) else 0
@@ -109,7 +111,7 @@ class NormalBo:
         return np.asarray(accurate * fast)
 
     def believed(self) -> tuple[Floats, Floats, Floats, Floats]:
-        """Return mean and sd of latency in seconds without waits, then of accuracy, each (P,)."""
+        """Return mean and deviation of latency (s, without waits), then of accuracy; each (P,)."""
         mean, sd = (each[:, 0] for each in self._latency.predict())
         accuracy, accuracy_sd = (each[:, 0] for each in self._accuracy.predict())
         return np.exp(mean), np.exp(mean) * sd, accuracy, accuracy_sd

@@ -1,4 +1,4 @@
-"""Compiled: the probability that plans keep a bound on latency, and the most promising plan."""
+"""Compiled functions: plans' probability of keeping a latency bound, and the best plan to try."""
 
 from math import erfc, log, sqrt
 from typing import NamedTuple
@@ -10,7 +10,7 @@ from scenarios.numerics import Floats, Ints
 
 
 class PlanLatency(NamedTuple):
-    """Beliefs about the latency of P plans, C configurations, N operators; see `Cmbo`."""
+    """Beliefs about the latency of P plans of C configurations of N operators; see `Cmbo`."""
 
     configuration: Ints
     factors: Floats
@@ -23,10 +23,11 @@ class PlanLatency(NamedTuple):
 
 @compiled
 def keeps_bound(latency: PlanLatency, plan: int) -> float:
-    """Return the probability that a plan keeps the latency bound: Phi(log(left / computing) / sd).
+    """Return the probability that a plan keeps the latency bound: Phi(log(left / median) / sd).
 
-    Computing time is log-normal around the sum of the operators' medians; see ``Cmbo._compute``.
-    ``left`` is the time that the bound leaves for it, and Phi the normal distribution function.
+    Computing time is log-normal with ``median`` and log's deviation ``sd`` as in ``Cmbo._compute``.
+    ``left`` is the time that the bound leaves for computing, and Phi the normal distribution
+    function.
     """
     configuration, factors, time_s, log_sd, transfer_s, fixed_s, bound = latency
     bound_s, moving, still, error = bound
@@ -62,15 +63,16 @@ def all_keep_bound(latency: PlanLatency) -> Floats:
 def best_saving(
     reference: float, cost: Floats, accurate: Floats, latency: PlanLatency, least: float
 ) -> int:
-    """Return the first plan of the largest feasibility-weighted saving, or -1 if none saves.
+    """Return the plan with the largest feasibility-weighted saving, or -1 if no plan saves.
 
-    The saving times the probability of keeping the SLO, as in Bayesian optimisation with inequality
-    constraints (Gardner et al., 2014). Latency is costly to evaluate, so an upper bound, the saving
-    at certain latency, rules out most plans first (branch and bound).
+    This is the saving times the probability of keeping the SLO, as in Bayesian optimisation with
+    inequality constraints (Gardner et al., 2014); the first of equals is returned. Probabilities of
+    latency are costly to compute. So plans are first ruled out by an upper bound, which sets this
+    probability to 1 (branch and bound).
 
-    ``reference`` is the cost at which nothing is saved, ``cost`` that of each plan, (P,),
-    ``accurate`` the probability that configurations are accurate enough, 0 to exclude, (C,), and
-    ``least`` the least probability of keeping the SLO for a plan to count.
+    ``reference`` is the cost from which savings are counted, and ``cost`` the cost of each plan,
+    (P,). ``accurate`` is each configuration's probability of being accurate enough, (C,); 0
+    excludes it. Plans that keep the SLO with a probability below ``least`` are ignored.
     """
     configuration = latency.configuration
     top, first = 0.0, -1

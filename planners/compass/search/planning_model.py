@@ -1,4 +1,4 @@
-"""How Compass judges plans before they run: its margins and assumptions."""
+"""The margins and assumptions by which Compass judges plans before they run."""
 
 from dataclasses import dataclass, field
 from typing import Annotated
@@ -8,21 +8,21 @@ from scenarios.ranges import Range
 from sim import Choices
 
 MOST_SPREAD = 10
-"""Largest spread; beyond it, devices would differ from the catalogue by millions of times."""
+"""Largest ``device_spread``; beyond it, speeds would differ from the catalogue a millionfold."""
 
 
 @dataclass(frozen=True)
 class PlanningModel(InRange):
-    """How plans are judged before they run.
+    """The margins and assumptions by which plans are judged before they run.
 
     Args:
-        choices: shares, batches and replicas that are considered, in addition to slices.
-        load: utilisation that stations are planned for; see ``context.bulk.predict_many``.
-        headroom: part of the latency bound that is planned for; plans beyond it, but within the
-            bound, are for queries that have no others.
-        waste: share of a new station's spare capacity charged to a query; see `share_taken`.
-        device_spread: standard deviation of the logarithm of devices' speeds about the
-            catalogue's, until telemetry has shown a device's.
+        choices: the thread shares, batches and replicas that plans may have, besides GPU slices.
+        load: utilisation of stations that is assumed; see ``context.bulk.predict_many``.
+        headroom: plans should keep to this share of the latency bound; a plan between this share
+            and the bound is used only for a query without a better plan.
+        waste: share of a new station's spare capacity charged to the query; see `share_taken`.
+        device_spread: standard deviation of the logarithm of the ratio of devices' speeds to the
+            catalogue's, assumed until telemetry has shown a device's speed.
     """
 
     choices: Choices = field(default_factory=Choices)

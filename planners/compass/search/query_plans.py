@@ -1,4 +1,4 @@
-"""The plans of a view for one query: demand, cost and latency."""
+"""The demand, cost and latency that the plans of a view have for one query."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,10 +17,10 @@ from sim.api.plan_view import ALL, BACKHAUL_UP_S, CAPACITY, KEY, STATION
 
 
 def loaded_factors(view: PlanView, plans: Ints, load: float, time_cv: float = 0.0) -> Floats:
-    """Return time at each operator over that on profiling hardware, waits included, shape (k, N).
+    """Return the ratio of each operator's time, with waits, to that on profiling hardware, (k, N).
 
-    Waits are those of ``sim.planning.queueing`` at utilisation ``load`` off the device; ``time_cv``
-    is the coefficient of variation of service times.
+    Waits are those of ``sim.planning.queueing`` if stations off the device have the utilisation
+    ``load``; ``time_cv`` is the coefficient of variation of service times.
     """
     alone, servers = view.latency_factors[plans], view.servers[plans] * view.at_once[plans]
     crowded = alone + load * (view.crowded_factors[plans] - alone)
@@ -30,7 +30,7 @@ def loaded_factors(view: PlanView, plans: Ints, load: float, time_cv: float = 0.
 
 
 class PayablePlans(NamedTuple):
-    """Affordable plans, k of them; see `Offer`."""
+    """The k plans within the cost ceiling and payable at current prices; see `Offer`."""
 
     number: Ints  # in the view, (k,)
     configuration: Ints  # (k,)
@@ -41,16 +41,16 @@ class PayablePlans(NamedTuple):
     in_time: Floats  # probability of keeping the latency bound, (k,)
 
     def rows(self, rows: Ints | Bools) -> "PayablePlans":
-        """Return some of them."""
+        """Return the plans of these rows."""
         return PayablePlans._make(each[rows] for each in self)
 
     def and_also(self, others: "PayablePlans") -> "PayablePlans":
-        """Return these and others, which are of other configurations."""
+        """Concatenate these plans and others, whose configurations must be different."""
         return PayablePlans._make(map(np.concatenate, zip(self, others, strict=True)))
 
 
 class Held(NamedTuple):
-    """Possible plans of m configurations, k of them; see `PayablePlans`."""
+    """The k possible plans of m configurations; see `PayablePlans`."""
 
     number: Ints
     of: Ints  # which of the m configurations, (k,)
@@ -60,7 +60,7 @@ class Held(NamedTuple):
 
 
 class ProfiledSizes(NamedTuple):
-    """Request sizes as profiled for m configurations; see `ProfiledConfig`."""
+    """Statistics of request sizes from the profiles of m configurations; see `ProfiledConfig`."""
 
     operator_time_s: Floats  # (m, N)
     time_cv: Floats  # (m,)
@@ -68,7 +68,7 @@ class ProfiledSizes(NamedTuple):
 
     @classmethod
     def of(cls, shown: Sequence[ProfiledConfig], operators: int) -> "ProfiledSizes":
-        """Return the sizes of some configurations of so many operators."""
+        """Return the statistics from profiles of configurations with this number of operators."""
         return cls(
             np.array([seen.operator_time_s for seen in shown]).reshape(-1, operators),
             np.array([seen.time_cv for seen in shown], dtype=np.float64),
@@ -78,7 +78,7 @@ class ProfiledSizes(NamedTuple):
 
 @dataclass(eq=False)
 class QueryPlans:
-    """The plans of a view for one query: demand, cost and latency."""
+    """The demand, cost and latency that the plans of a view have for one query."""
 
     context: PlanningContext
     query: Query
@@ -100,34 +100,34 @@ class QueryPlans:
 
     @property
     def sent_s(self) -> Floats:
-        """Transmission time of a mean request's messages, shape (P,)."""
+        """Transmission time of an average request's messages, seconds, shape (P,)."""
         view = self.view
         nominal = KEPT.of(view, "sent", lambda: view.access_s + view.backhaul_s)
         return nominal if self.slowness.links == 1 else self.slowness.links * nominal
 
     @property
     def fixed_s(self) -> Floats:
-        """Propagation delays and longest batching waits, shape (P,).
+        """Propagation delays plus longest waits for batches to fill, seconds, shape (P,).
 
-        Telemetry shows transmission and propagation together, so both get the same correction.
+        Telemetry shows only the sum of transmission and propagation, so both are corrected alike.
         """
         nominal = self.view.fixed_s
         return nominal if self.slowness.links == 1 else self.slowness.links * nominal
 
     @property
     def on_device(self) -> Bools:
-        """Operators that run on the device, shape (P, N)."""
+        """Which operators run on the device, shape (P, N)."""
         marked: Bools = KEPT.of(self.view, "on device", lambda: self.view.station < 0)
         return marked
 
     @property
     def touches_device(self) -> Bools:
-        """Plans of which some operator runs on the device, shape (P,)."""
+        """Which plans run some operator on the device, shape (P,)."""
         marked: Bools = KEPT.of(self.view, "touches device", lambda: np.any(self.on_device, axis=1))
         return marked
 
     def factors(self, load: float) -> Floats:
-        """Return `loaded_factors` of all plans, times what telemetry has shown, shape (P, N)."""
+        """Return `loaded_factors` of all plans, times the corrections from telemetry, (P, N)."""
         view, slowness = self.view, self.slowness
         every = np.arange(len(view))
         nominal: Floats = KEPT.of(view, ("loaded", load), lambda: loaded_factors(view, every, load))
@@ -136,9 +136,9 @@ class QueryPlans:
         return np.asarray(np.where(self.on_device, slowness.device, slowness.elsewhere) * nominal)
 
     def costs(self, time_s: Floats) -> tuple[Floats, Bools]:
-        """Return the cost of all plans, infinite if impossible, and whether pools have room, (P,).
+        """Return each plan's cost (infinite if impossible) and whether pools have room, (P,).
 
-        ``time_s`` is the believed time of each operator on profiling hardware, (C, N).
+        ``time_s`` is the estimated time of each operator on profiling hardware, (C, N).
         """
         view, takes, prices = self.view, self._takes, self.market.prices
         rate = self.query.requests_per_s
@@ -162,9 +162,9 @@ class QueryPlans:
         )
 
     def held(self, configurations: Ints, operator_time_s: Floats) -> Held:
-        """Return all possible plans of some configurations, and what they take.
+        """Return all possible plans of given configurations, and the resources that they take.
 
-        Times are on profiling hardware in seconds, (m, N).
+        ``operator_time_s`` is measured on profiling hardware, (m, N).
         """
         records, takes, pools = self.view.records, self._takes, self.market.pools
         rate = self.query.requests_per_s
@@ -187,7 +187,7 @@ class QueryPlans:
         return Held(number, of, filled, demand, demand @ self.market.prices)
 
     def uses(self, plan: int, filled: Floats) -> Uses:
-        """Return the stations that a plan would use; ``filled`` has the shape (N,)."""
+        """Return the stations that a plan would use, given the shares that it fills, (N,)."""
         view = self.view
         backhaul = self.query.requests_per_s * float(view.backhaul_up_s[plan])
         return Uses(view.station[plan], view.operator_key[plan], filled, backhaul)
@@ -195,10 +195,10 @@ class QueryPlans:
     def latency_s(
         self, plans: Ints, of: Ints, sizes: ProfiledSizes, load: float, device: float = 1.0
     ) -> Floats:
-        """Return the quantile of latency of some plans, in seconds, shape (k,).
+        """Return the latency of plans at the SLO's quantile, in seconds, shape (k,).
 
-        For ``of`` see `Held`; ``load`` is the utilisation of stations off the device, and
-        ``device`` how much slower the device is than believed.
+        `Held` describes ``of``. ``load`` is the utilisation of stations off the device. ``device``
+        is the factor by which the device is slower than estimated.
         """
         slowness = self.slowness
         return self.context.bulk.predict_many(
@@ -232,10 +232,11 @@ def _held(
     pool: Ints,
     pools: int,
 ) -> tuple[Ints, Ints, Floats, Floats]:
-    """Return the first four fields of `Held`: possible plans, and what they take.
+    """Return the first four fields of `Held`: possible plans, and their use of resources.
 
-    Arrays are those of ``Records``, `Standing` and `ResourceUse`. ``work`` is profiled seconds of
-    each operator a second, (m, N); ``affordable`` marks plans that the SLO allows, (P,).
+    Arrays are fields of ``Records``, `Standing` and `ResourceUse`. ``work`` is the load of each
+    operator in profiled seconds per second, (m, N); ``affordable`` marks the plans within the SLO's
+    cost ceiling, (P,).
     """
     most, operators = 0, served.shape[1]
     for index in configurations:
@@ -287,11 +288,11 @@ def _costs(
     affordable: Bools,
     free: Floats,
 ) -> tuple[Floats, Bools]:
-    """Return the costs of plans, and whether their new stations have room, each of shape (P,).
+    """Return the costs of plans, and whether the pools have room for their new stations, (P,).
 
-    Arrays are those of ``PlanView``, `Standing` and `ResourceUse`. ``work`` is profiled seconds of
-    each operator a second, (C, N); ``capacity`` time on a server over profiled time, (P, N);
-    ``free`` the free part of each pool, (R,). The backhaul never leads to a refusal.
+    Arrays are fields of ``PlanView``, `Standing` and `ResourceUse`. ``work`` is the load of each
+    operator in profiled seconds per second, (C, N). ``capacity`` is the ratio of time on a server
+    to profiled time, (P, N). ``free`` is each pool's free part, (R,). The backhaul is not checked.
     """
     count, operators = station.shape
     cost, room_for, needed = np.empty(count), np.ones(count, dtype=np.bool_), np.empty(len(free))
@@ -316,12 +317,16 @@ def _costs(
 
 
 RISKY, RISKIEST = 0.6, 0.3
-"""Probability of being in time just beyond the headroom, and just within the bound: a guess."""
+"""Assumed probabilities of being in time, at a prediction just above the headroom and at the bound.
+"""
 
 
 @compiled
 def kept_in_time(latency_s: Floats, bound_s: float, headroom: float) -> Floats:
-    """Return the probability that predictions keep a bound, (k,); below 1 beyond the headroom."""
+    """Return the assumed probability that plans keep a latency bound, given predictions, (k,).
+
+    It is 1 up to the share ``headroom`` of the bound, and lower above.
+    """
     kept = np.ones(len(latency_s))
     if bound_s == np.inf:
         return kept
@@ -334,11 +339,11 @@ def kept_in_time(latency_s: Floats, bound_s: float, headroom: float) -> Floats:
 
 @compiled
 def undominated(demand: Floats, loss: Floats, otherwise: Floats, most: int) -> Ints:
-    """Return plans by rising loss that take less of some pool than each of less loss.
+    """Return, by rising loss, the plans that are not dominated in loss and demand by another.
 
-    The first ``most`` of the Pareto front of loss and demands, found one by one; each rules out the
-    plans that it dominates: O(most k R) for k plans, by their ``demand``, (k, R). ``loss``, (k,),
-    is infinite for plans that do not count; ``otherwise``, (k,), breaks ties.
+    These are the first ``most`` plans of the Pareto front. Each plan found rules out those that it
+    dominates: O(most k R) for k plans. ``demand`` has shape (k, R). ``loss``, (k,), is infinite for
+    excluded plans; at equal loss, the lower ``otherwise``, (k,), comes first.
     """
     plans, pools = demand.shape
     left = loss < np.inf

@@ -1,8 +1,8 @@
-"""Single-query search: which configurations to profile, and which plans then meet the SLO.
+"""Single-query search: profiles configurations one by one until plans meet the SLO.
 
-A search proposes configurations one by one (`Search.next`). The rest is shared: profile it, judge
-its plans, and stop at the first feasible plan, which is the response, or once no plan gets better.
-Later calls continue in the background.
+Subclasses of `Search` only choose the next configuration (`Search.next`). The base class profiles
+this configuration and judges its plans. It stops at the first feasible plan, which is the response,
+or once no better plan is found. Later calls continue the search in the background.
 """
 
 from abc import ABC, abstractmethod
@@ -24,21 +24,22 @@ from scenarios.random_streams import stream
 from sim import PlanningContext
 
 LEAST_KNOWN = 8
-"""Profiled configurations from which surrogates may rule out all others. Before, histories may not
-help, and the query's own model has too little data."""
+"""Once so many configurations were profiled, surrogates may rule out all others. With fewer,
+histories may mislead, and the query's own model has too little data.
+"""
 
 ROUNDING = 1e-9
-"""Part of a plan's loss by which sums in another order may differ."""
+"""Relative tolerance of losses, which depend on the order of summation."""
 
 
 @dataclass(eq=False)
 class Progress:
-    """The knowledge of a search before its next step; C configurations, N operators.
+    """What a search knows before its next step; C configurations, N operators.
 
     Args:
         beliefs: beliefs about the query's plans.
         tried: indices of the configurations that were profiled.
-        best: loss of the best plan so far; None without a feasible one.
+        best: loss of the best plan so far; None without a feasible plan.
     """
 
     beliefs: Beliefs
@@ -52,7 +53,7 @@ class Progress:
 
     @property
     def has_histories(self) -> bool:
-        """Whether surrogates start from earlier queries; looking for them is charged once."""
+        """Whether histories are used; the first access finds them and charges planning time."""
         return bool(self.beliefs.configurations.histories)
 
     def accuracy(self) -> tuple[Floats, Floats]:
@@ -60,39 +61,39 @@ class Progress:
         return self.beliefs.configurations.surrogates.accuracy()
 
     def time_s(self) -> Floats:
-        """Return the median time of each operator on profiling hardware in seconds, (C, N)."""
+        """Return the estimated median time of each operator on profiling hardware in s, (C, N)."""
         return self.beliefs.configurations.surrogates.time_s()
 
     def least_price(self) -> Floats:
-        """Return the price of each configuration's cheapest plan, infinite without one, (C,)."""
+        """Return the price of each configuration's cheapest plan, (C,); infinite without a plan."""
         return self.beliefs.least_price()
 
     def most_promising(self, least: float) -> int | None:
-        """Return the configuration of the plan with the largest expected saving, or None.
+        """Return the configuration that has the plan with the largest expected saving, or None.
 
-        ``least`` is the least probability of keeping the SLO for a plan to count.
+        Plans that keep the SLO with a probability below ``least`` are ignored.
         """
         return self.beliefs.propose({*self.tried}, self.best, least)
 
 
 @dataclass(frozen=True)
 class Search(InRange, ABC):
-    """Finds plans for one query. A new search needs only `next`, and may ignore some parameters.
+    """Finds plans for one query; a subclass only defines `next`.
 
     Args:
-        profiler: judges configurations.
-        warm_start: the use of earlier queries.
-        model: judges plans.
-        encoding: features of knobs: ``"one_hot"``, ``"ordinal"``, or ``"mixed"``.
-        initial: configurations profiled before surrogates are believed, without histories.
-        patience: steps without a better plan after which an improving search ends.
-        least_gain: relative decrease of loss for a plan to count as better.
-        least_promise: least probability of keeping the SLO for a plan to be worth profiling,
-            once `LEAST_KNOWN` configurations are known.
-        most_offers: plans offered of each query.
-        confirm_items: items by which the profile of an active configuration grows at a time,
-            until a test at ``confirm_alpha`` decides; 0 for none.
-        confirm_alpha: probability of a wrong verdict that this test allows.
+        profiler: measures configurations.
+        warm_start: chooses and weights histories of earlier queries.
+        model: the margins and assumptions by which plans are judged.
+        encoding: how knobs become features: ``"one_hot"``, ``"ordinal"``, or ``"mixed"``.
+        initial: configurations profiled before surrogates are used, if there are no histories.
+        patience: a background search ends after so many steps without a better plan.
+        least_gain: a plan is better if its loss is lower by at least this share.
+        least_promise: once `LEAST_KNOWN` configurations were profiled, plans that keep the SLO with
+            a lower probability are not profiled.
+        most_offers: largest number of plans returned for a query.
+        confirm_items: number of further items on which an active configuration is profiled at each
+            check, until a test of level ``confirm_alpha`` decides; 0 for none.
+        confirm_alpha: level of this test, its probability of a wrong verdict.
         seed: seed of the initial configurations.
     """
 
@@ -118,22 +119,22 @@ class Search(InRange, ABC):
     def next(
         self, context: PlanningContext, query: Query, progress: Progress
     ) -> Configuration | None:
-        """Return a configuration that was not tried, to profile next; None to end the search."""
+        """Return the untried configuration to profile next; None ends the search."""
 
     def run(
         self, context: PlanningContext, query: Query, market: Market, seconds: float, improve: bool
     ) -> Sequence[Offer]:
-        """Profile until a plan is feasible, or until none gets better, and remember the results.
+        """Profile until a plan is feasible or no better one is found; record the results.
 
         Args:
             context: the planning context.
             query: a waiting or running query.
             market: prices of pools, and the stations that exist.
             seconds: planning seconds that may be used; at 0 nothing is profiled.
-            improve: whether to go on beyond the first feasible plan.
+            improve: whether to continue after the first feasible plan.
 
         Returns:
-            The plans worth deploying, those of least loss first; infeasible ones only if all are.
+            The plans worth deploying, by rising loss; infeasible ones only if no plan is feasible.
         """
         before = search_state(context, query)
         start_s = context.remaining(query)
@@ -182,15 +183,15 @@ class Search(InRange, ABC):
     def judge(
         self, context: PlanningContext, query: Query, market: Market, number: int
     ) -> Offer | None:
-        """Return the beliefs about a plan, by its number; None if it was not profiled."""
+        """Return the beliefs about the plan with an index; None if it was not profiled."""
         found = search_state(context, query)
         return beliefs_of(self, context, query, market, found).judge(number)
 
     def confirm(self, context: PlanningContext, query: Query, market: Market, index: int) -> bool:
         """Profile an active configuration further, and test it more strictly than the search did.
 
-        The results, and the corrections of other configurations, go into the `SearchState`. Returns
-        whether anything was learned.
+        The results, and the corrections of other configurations that follow, are stored in the
+        `SearchState`. Returns whether anything was measured.
         """
         found = search_state(context, query)
         seen = found.profiled[index]
@@ -243,7 +244,7 @@ class Search(InRange, ABC):
         shown: Mapping[int, ProfiledConfig],
         alpha: float | None = None,
     ) -> Belief:
-        """Return a belief, sharpened by the configuration that was measured on the most items."""
+        """Return a belief, corrected by the configuration that was measured on the most items."""
         if not shown:
             return belief
         configurations = context.world.pipeline.configurations
@@ -258,7 +259,7 @@ class Search(InRange, ABC):
         shown: Mapping[int, ProfiledConfig],
         control: int,
     ) -> dict[int, ProfiledConfig]:
-        """Return profiles, sharpened by one configuration where it was measured on more items."""
+        """Return the profiles that ``control`` corrects, because it was measured on more items."""
         configurations, found = context.world.pipeline.configurations, dict(shown)
         for index, seen in shown.items():
             if seen.count < shown[control].count and not seen.confirmed:
@@ -271,7 +272,7 @@ class Search(InRange, ABC):
 
 
 def _untried(context: PlanningContext, query: Query, tried: set[int]) -> Configuration | None:
-    """Return the active configuration of a query, unless it was tried."""
+    """Return the configuration of the active plan if it was not tried, or else None."""
     plan = context.plan_of(query)
     if plan is None or plan.configuration.index in tried:
         return None
@@ -282,18 +283,18 @@ def _untried(context: PlanningContext, query: Query, tried: set[int]) -> Configu
 class CmboSearch(Search):
     """Constrained Bayesian optimisation over configuration, placement and allocation (CMBO).
 
-    Confirmed of Compass: two surrogates, accuracy by configuration and latency by plan; warm starts
-    from similar queries; the first feasible plan is the response; 40 to 100 ms a step. Its
-    acquisition is that of the authors' prototype. Reconstructed: costs at the prices of the pools;
-    the load that stations are planned for; plans with room first, for a query that waits or knows
-    of no feasible plan; the set of plans offered. A departure: a configuration measured on many
-    items corrects the others (`Profiler.sharpened`).
+    The paper on Compass confirms two surrogates (accuracy by configuration, latency by plan), warm
+    starts from similar queries, the first feasible plan as the response, and 40 to 100 ms per step.
+    The acquisition function is that of the authors' prototype. Reconstructed are costs at the
+    prices of the pools, the assumed load of stations, the preference of plans with room for a query
+    that waits or has no feasible plan, and the set of plans returned. One departure: a
+    configuration measured on many items corrects the others (`Profiler.sharpened`).
     """
 
     def next(
         self, context: PlanningContext, query: Query, progress: Progress
     ) -> Configuration | None:
-        """Return the configuration of the plan with the largest expected saving."""
+        """Return the configuration that has the plan with the largest expected saving, or None."""
         tried = progress.tried
         if not progress.has_histories and len(tried) < self.initial:
             return self._initial(context, query, tried)
@@ -304,7 +305,7 @@ class CmboSearch(Search):
     def _initial(
         self, context: PlanningContext, query: Query, tried: Collection[int]
     ) -> Configuration:
-        """Return the richest configuration, and then others at random."""
+        """Return the richest configuration at first, and later a random untried one."""
         configurations = context.world.pipeline.configurations
         if not tried:
             return configurations[0]
@@ -320,7 +321,7 @@ class RandomSearch(Search):
     def next(
         self, context: PlanningContext, query: Query, progress: Progress
     ) -> Configuration | None:
-        """Return a random configuration of those that were not profiled."""
+        """Return a random untried configuration, or None."""
         configurations = context.world.pipeline.configurations
         rng = stream(self.seed, "compass", query.id, "random")
         order: list[int] = rng.permutation(len(configurations)).tolist()

@@ -1,1 +1,1 @@
-"""Compass's knowledge about queries, and the records that its parts exchange."""
+"""What Compass knows about queries and resources, as records that its parts exchange."""

@@ -1,7 +1,8 @@
-"""Resource pools, and the resources of stations.
+"""Resource pools, and the resources that stations and plans take from them.
 
 Pools are the cores and GPUs of each node, and the backhaul from the edge site to the cloud.
-Stations take whole cores and GPU instances, so a plan's demand depends on the room in them.
+Stations take whole cores and GPU instances. So a plan's demand depends on the room in existing
+stations, which it can join.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -22,7 +23,7 @@ BACKHAUL = "backhaul", "up"
 
 @dataclass(frozen=True, eq=False)
 class Pools:
-    """The resources of the machines that are up, R pools. Arrays have the shape (R,)."""
+    """The R resource pools of the working machines. Arrays have shape (R,)."""
 
     names: tuple[tuple[str, str], ...]  # node and resource; the last is the backhaul
     capacity: Floats  # cores, whole GPUs, or the share of time the backhaul may be busy
@@ -33,11 +34,11 @@ class Pools:
 
     @cached_property
     def scarcity(self) -> Floats:
-        """Prices at which all of any one pool costs 1, shape (R,)."""
+        """Prices per unit at which each whole pool costs 1, shape (R,)."""
         return np.asarray(1 / np.maximum(self.capacity, 1e-9))
 
     def rented(self, taken: Floats) -> Floats:
-        """Return how much of each pool the machines that have to be rented have, shape (R,)."""
+        """Return the units of each pool on the machines that must be rented, shape (R,)."""
         needed = np.maximum(self.always_rented, np.ceil(taken / self.per_machine - 1e-9))
         machines = dict.fromkeys((node for node, _ in self.names), 0.0)
         for (node, _), many in zip(self.names, needed.tolist(), strict=True):
@@ -46,7 +47,7 @@ class Pools:
 
     @classmethod
     def of(cls, context: PlanningContext) -> "Pools":
-        """Return the pools of the cluster."""
+        """Return the pools of the cluster's working machines."""
         up = tuple(context.world.machines_up(name) for name in context.world.cluster.nodes)
         return KEPT.of(
             context.world.cluster, ("pools", up), lambda: cls._of(context.world.cluster, up)
@@ -54,7 +55,7 @@ class Pools:
 
     @classmethod
     def _of(cls, cluster: Cluster, up: Sequence[int]) -> "Pools":
-        """Return the pools of a cluster of which so many machines of each node work."""
+        """Return the pools of a cluster in which ``up`` machines of each node work."""
         rows: dict[tuple[str, str], tuple[float, ...]] = {}
         for machines, (name, node) in zip(up, cluster.nodes.items(), strict=True):
             rented, price = min(node.standby, machines), node.core_price_usd_per_hour
@@ -71,7 +72,7 @@ class Pools:
 
 @dataclass(frozen=True)
 class Uses:
-    """The stations that a plan uses, by its planner's estimate; N operators."""
+    """The stations that a plan of N operators uses, as Compass estimates them."""
 
     station: Ints  # kind of each operator's station, -1 on the device, (N,)
     operator_key: Ints  # number of each operator's knob values, (N,)
@@ -81,7 +82,7 @@ class Uses:
 
 @dataclass(frozen=True, eq=False)
 class Fleet:
-    """The resources of the active plans of Q queries, N operators; see `Uses`."""
+    """The resources that the active plans of Q queries use; N operators; see `Uses`."""
 
     query: Ints  # ids, (Q,)
     station: Ints  # (Q, N)
@@ -91,7 +92,7 @@ class Fleet:
 
     @classmethod
     def of(cls, uses: Mapping[int, Uses]) -> "Fleet":
-        """Return the fleet of queries, by id."""
+        """Return the fleet of the queries in ``uses``, which maps ids to the stations used."""
         each = uses.values()
         shape = len(each), -1 if each else 0
         return cls(
@@ -103,16 +104,16 @@ class Fleet:
         )
 
     def __len__(self) -> int:
-        """Return how many queries there are."""
+        """Return the number of queries."""
         return len(self.query)
 
     @cached_property
     def row(self) -> Mapping[int, int]:
-        """The row of each query."""
+        """The row of each query, by id."""
         return dict(zip(self.query.tolist(), range(len(self)), strict=True))
 
     def changed(self, order: Sequence[int], uses: Mapping[int, Uses]) -> "Fleet":
-        """Return the fleet of some queries; ``uses`` is of those that are new or have changed."""
+        """Return the fleet of the queries ``order``; ``uses`` replaces or adds rows."""
         every = self.and_also(Fleet.of(uses))
         by_query = np.argsort(every.query, kind="stable")
         # for a query in both, the last row is its present use
@@ -120,7 +121,7 @@ class Fleet:
         return every.rows(by_query[last])
 
     def and_also(self, other: "Fleet") -> "Fleet":
-        """Return both fleets together; if a query is in both, `row` must not be used."""
+        """Concatenate two fleets; if a query is in both, `row` must not be used."""
         if not len(self) or not len(other):
             return self if len(self) else other
         return Fleet(
@@ -131,18 +132,18 @@ class Fleet:
         )
 
     def rows(self, rows: Sequence[int] | Ints) -> "Fleet":
-        """Return some of the queries."""
+        """Return the fleet of the queries in these rows."""
         at = np.asarray(rows, dtype=np.int64)
         return Fleet(*(getattr(self, one.name)[at] for one in fields(Fleet)))
 
 
 class Standing:
-    """The stations that exist, what they take of the pools, and the room in them.
+    """The existing stations, the resources that they take, and the room in them.
 
     Attributes:
-        taken: units taken of each pool, shape (R,).
-        queries: queries that use each pool, shape (R,).
-        left: the most room in any one station, by kind and key.
+        taken: units of each pool that are in use, shape (R,).
+        queries: number of queries that use each pool, shape (R,).
+        left: largest room in any single station, by kind of station and operator key.
     """
 
     def __init__(self, fleet: Fleet, takes: "ResourceUse", pools: Pools) -> None:
@@ -177,24 +178,24 @@ class Standing:
         return query in self.fleet.row
 
     def but(self, queries: Collection[int]) -> Fleet:
-        """Return the standing without some queries."""
+        """Return the fleet without some queries."""
         return self.fleet.rows(
             [row for query, row in self.fleet.row.items() if query not in queries]
         )
 
     def share(self, query: int) -> Floats:
-        """Return a query's share of its stations in units of each pool, shape (R,)."""
+        """Return a query's share of its stations, in units of each pool, shape (R,)."""
         share: Floats = self.shares(np.array([self.fleet.row[query]]))[0]
         return share
 
     def paid(self, queries: Sequence[int], prices: Floats) -> list[float]:
-        """Return the prices of the resources of some queries."""
+        """Return what some queries pay for their resources."""
         shares = self.shares(np.array([self.fleet.row[query] for query in queries], dtype=int))
         # one by one, because sums of products depend on the batch size
         return [float(share @ prices) for share in shares]
 
     def shares(self, rows: Ints) -> Floats:
-        """Return `share` for some rows of the fleet, shape (k, R)."""
+        """Return `share` for k rows of the fleet, shape (k, R)."""
         fleet, takes = self.fleet, self.takes
         shares = np.zeros((len(rows), len(self.taken)))
         station, filled = fleet.station[rows], fleet.filled[rows]
@@ -207,7 +208,7 @@ class Standing:
         return shares
 
     def dearer(self, price: float, prices: Floats) -> list[tuple[int, float]]:
-        """Return the queries that pay more than a price for their resources, and what they pay."""
+        """Return the ids of queries that pay more than ``price``, and what they pay."""
         shares = self.shares(np.arange(len(self.fleet)))
         # roughly first, because sums of products depend on the batch size
         rows = np.flatnonzero(shares @ prices > price * (1 - 1e-9)).tolist()
@@ -219,13 +220,13 @@ class Standing:
 def _packed(
     order: Ints, station: Ints, key: Ints, filled: Floats, kinds: int, keys: int
 ) -> tuple[Floats, Floats]:
-    """Return the number of stations by kind and key, and the most room in any one of them.
+    """Return the number of stations by kind and key, and the largest room in any single one.
 
     Bin packing by best fit (Johnson et al., "Worst-case performance bounds for simple
     one-dimensional packing algorithms", 1974), in O(open stations) for each operator of a query;
-    queries join in ``order``, (Q,), as in the world. A query does not spread over stations: three
-    that fill 0.6 take three. This is an estimate, as queries that left or moved may leave more
-    stations open. Both results have the shape (kinds, keys).
+    queries join in ``order``, (Q,), as in the simulated world. A query is not split over stations:
+    three queries that each fill 0.6 take three stations. This is an estimate, because more stations
+    may be open after queries have left or moved. Both results have shape (kinds, keys).
     """
     # The stations of a kind and key are a chain, from the last opened (`last`) back (`before`).
     whole, left = np.zeros((kinds, keys)), np.zeros((kinds, keys))
@@ -260,7 +261,7 @@ def _packed(
 
 @dataclass(frozen=True, eq=False)
 class ResourceUse:
-    """The resources of stations of each kind; the last row is a user's device."""
+    """The resources that a station of each kind takes; the last row is the user's device."""
 
     pool: Ints  # pool of each kind, (kinds + 1,)
     units: Floats  # units of that pool in one station, 0 on the device, (kinds + 1,)
@@ -268,7 +269,7 @@ class ResourceUse:
 
     @classmethod
     def of(cls, context: PlanningContext, pools: Pools, view: PlanView) -> "ResourceUse":
-        """Return the resources of the kinds of a view."""
+        """Return the resources for the kinds of station in a view."""
         number = {name: index for index, name in enumerate(pools.names)}
         pool, units, servers = [], [], []
         for kind in view.stations:
@@ -289,9 +290,9 @@ class ResourceUse:
     def filled(
         self, pools: Pools, view: PlanView, plans: Ints, rate: float, operator_time_s: Floats
     ) -> Floats:
-        """Return the share of each station that a query would fill, shape (k, N); 0 on the device.
+        """Return the share of each station that k plans would fill, (k, N); 0 on the device.
 
-        ``operator_time_s`` is on profiling hardware, (k, N).
+        ``operator_time_s`` is measured on profiling hardware, (k, N).
         """
         station = view.station[plans]
         work = rate * operator_time_s * view.capacity_factors[plans]
@@ -300,15 +301,18 @@ class ResourceUse:
 
 @compiled
 def opens(filled: float, room: float) -> bool:
-    """Return whether a query that fills a share of a station needs a new one, beyond rounding."""
+    """Return whether a query that fills a share of a station needs a new station.
+
+    A new station is needed if the share exceeds the room by more than a rounding error.
+    """
     return filled > room + 1e-12
 
 
 @compiled
 def share_taken(filled: float, room: float, waste: float) -> float:
-    """Return the share of a station that is charged to a query that fills a share of it.
+    """Return the share of a station for which a query that fills ``filled`` of it is charged.
 
-    Of a new station it is also charged the part ``waste`` of the spare capacity.
+    For a new station, the part ``waste`` of the spare capacity is charged in addition.
     """
     if filled > 0 and opens(filled, room):
         return float(filled + waste * max(0.0, np.ceil(filled) - filled))
@@ -317,18 +321,18 @@ def share_taken(filled: float, room: float, waste: float) -> float:
 
 @compiled
 def room_in(left: Floats, kind: int, key: int) -> float:
-    """Return the room in the station that an operator would join; see ``Standing.left``."""
+    """Return the room in the station that an operator would join, from ``Standing.left``."""
     return float(left[kind, key]) if kind < left.shape[0] and key < left.shape[1] else 0.0
 
 
 def takes_of(context: PlanningContext, pools: Pools, view: PlanView) -> ResourceUse:
-    """Return the resources of the kinds of a view, the same in all views of a space."""
+    """Return the resources for the kinds of station in a view; views of one space share them."""
     return KEPT.of(view.space, "takes", lambda: ResourceUse.of(context, pools, view))
 
 
 @dataclass(frozen=True)
 class Market:
-    """The pools, their prices, and the stations that exist."""
+    """The pools, their prices, and the existing stations."""
 
     pools: Pools
     prices: Floats  # price of a unit of each pool, (R,)
@@ -336,5 +340,5 @@ class Market:
     value: float = 0.0  # worth of certain over impossible service, in units of price
 
     def loss(self, price: float, probability: float) -> float:
-        """Return the price of a plan plus the worth of the service that it puts at risk."""
+        """Return the loss: the price, plus the worth of service times the risk of failing."""
         return price + (1 - probability) * self.value

@@ -1,8 +1,9 @@
-"""Compass's memory between calls; no other module knows its keys.
+"""The records that Compass keeps between calls; only this module knows their keys.
 
-It holds results of profiling and telemetry, and the plans offered for queries. A query
-has two records. Its `SearchState` becomes visible to others at the clock of its search, its
-`ServiceState` at once. All queries share a `SharedState`, those of a data set a `DatasetState`.
+Records contain results of profiling and telemetry, and the plans found for queries. Each query has
+two records. Its `ServiceState` is visible to other queries at once. Its `SearchState` becomes
+visible when simulated time reaches the time at which the search wrote it. All queries share a
+`SharedState`; those of a data set share a `DatasetState`.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -32,14 +33,14 @@ if TYPE_CHECKING:  # profilers read records, which use types defined here
 
 
 ACCURACY, VARIANCE, VERDICT, COUNT, TOTAL_S, TIME_CV = range(6)
-"""Columns of `rows_of`. The verdict is 1 or 0, and NaN for None."""
+"""Columns of `rows_of`. The verdict is 1 for true, 0 for false, and NaN for None."""
 NORMALISED = slice(6, 8)
 OPERATOR_TIME_S = slice(8, None)
 
 
 @dataclass(frozen=True)
 class ProfiledConfig:
-    """The profile of one configuration of a query; N operators."""
+    """The profile of one configuration of N operators for a query."""
 
     accuracy: float  # estimated mean
     variance: float  # of that estimate
@@ -52,7 +53,7 @@ class ProfiledConfig:
 
     @cached_property
     def row(self) -> Floats:
-        """A row of `rows_of`, cached because every search of the query reads it."""
+        """The row of this profile in `rows_of`; it is cached, because searches read it often."""
         times_s = self.operator_time_s.tolist()
         verdict = nan if self.verdict is None else float(self.verdict)
         known = self.accuracy, self.variance, verdict, self.count, sum(times_s), self.time_cv
@@ -60,7 +61,7 @@ class ProfiledConfig:
 
     @classmethod
     def of(cls, belief: "Belief", confirmed: bool = False) -> "ProfiledConfig":
-        """Return the profile from a profiler's result."""
+        """Return the profile that contains a profiler's result."""
         measured = belief.estimate.measurement
         return cls(
             belief.accuracy,
@@ -75,14 +76,14 @@ class ProfiledConfig:
 
 
 def rows_of(shown: Iterable[ProfiledConfig], operators: int) -> Floats:
-    """Return the profiles of m configurations as numbers, shape (m, 8 + N)."""
+    """Return the profiles of m configurations as an array of shape (m, 8 + N)."""
     rows = np.array([seen.row for seen in shown], dtype=np.float64)
     return rows.reshape(-1, OPERATOR_TIME_S.start + operators)
 
 
 @dataclass(frozen=True)
 class Slowness:
-    """Observed over predicted latency of a query's plans; 1 before telemetry."""
+    """Ratios of observed to predicted latency of a query's plans; 1 before any telemetry."""
 
     device: float = 1.0  # computation on its device
     links: float = 1.0  # messages on links
@@ -92,7 +93,7 @@ class Slowness:
 
 @dataclass(frozen=True)
 class Offer:
-    """A plan that is believed to meet a query's SLO, or to come nearest."""
+    """A plan that probably meets a query's SLO or, if no plan does, comes nearest to it."""
 
     number: int  # of the plan in the query's view
     configuration: int
@@ -105,13 +106,13 @@ class Offer:
     probability: float = 1.0  # that it does, given accuracy and device
 
     def loss(self, market: Market) -> float:
-        """Return what it costs; see `Market.loss`."""
+        """Return the loss of this plan at market prices; see `Market.loss`."""
         return market.loss(float(self.demand @ market.prices), self.probability)
 
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """The final beliefs of one query's surrogates; C configurations, N operators."""
+    """The final beliefs of a query's surrogates, about C configurations of N operators."""
 
     dataset: str
     content: Floats  # mean of its items' features, (F,)
@@ -135,12 +136,12 @@ class SearchState:
 
     @property
     def items(self) -> int:
-        """Items measured, over all configurations."""
+        """Total number of measured items over all configurations."""
         return sum(seen.count for seen in self.profiled.values())
 
 
 class Candidates(NamedTuple):
-    """Plans that could serve a query, k of them; see `Offer` and `Uses`."""
+    """The k plans among which a matching chooses for a query; see `Offer` and `Uses`."""
 
     configuration: Ints  # (k,)
     number: Ints  # (k,)
@@ -155,12 +156,12 @@ SEARCH, SERVICE, ORDERED = "compass search", "compass service", "compass ordered
 SHARED, DATASET = "compass shared", "compass dataset"
 
 QUERY_RECORDS = (IN_VAIN, SEARCH, SERVICE, ORDERED)
-"""Names of the records of single queries; see ``Planner.query_records``."""
+"""Keys of the records that belong to single queries; see ``Planner.query_records``."""
 
 
 @dataclass(frozen=True)
 class ActivePlan:
-    """An ordered plan, and the predicted times of a mean request."""
+    """A plan that was requested for a query, with the predicted times of an average request."""
 
     plan: Plan
     since_s: float  # when it was ordered
@@ -177,7 +178,7 @@ class ActivePlan:
 
 @dataclass(frozen=True)
 class ServiceState:
-    """The service of one query."""
+    """What is known about the deployment and service of one query."""
 
     ordered: ActivePlan | None = None  # the last order
     audits: "Audits | None" = None  # of its accuracy
@@ -209,13 +210,13 @@ class DatasetState:
 
 
 def search_state(context: PlanningContext, query: Query) -> SearchState:
-    """Return the state of a query's search; this begins a search if none is under way."""
+    """Return the state of a query's search; this call begins a search if none is in progress."""
     known: SearchState | None = context.recall((SEARCH, query.id), query)
     return known or SearchState()
 
 
 def seen_search_state(context: PlanningContext, query: int) -> SearchState | None:
-    """Return the state of a query's search that others see, or None."""
+    """Return the state of a query's search as far as it is visible to other queries, or None."""
     known: SearchState | None = context.recall((SEARCH, query))
     return known
 
@@ -228,17 +229,17 @@ def seen_search_states(
 
 
 def search_settled(context: PlanningContext, queries: Sequence[int]) -> list[bool]:
-    """Return for each query whether all records of its search are visible."""
+    """Return for each query whether all records of its search are visible to others."""
     return context.bulk.settled([(SEARCH, query) for query in queries])
 
 
 def keep_search_state(context: PlanningContext, query: Query, state: SearchState) -> None:
-    """Write a query's search state, visible to others once its search has reached its clock."""
+    """Write a query's search state; others see it once simulated time reaches the search."""
     context.remember((SEARCH, query.id), state, query)
 
 
 def publish_search_state(context: PlanningContext, query: int, state: SearchState) -> None:
-    """Write a query's search state, visible at once."""
+    """Write a query's search state so that others see it at once."""
     context.remember((SEARCH, query), state)
 
 
@@ -249,23 +250,23 @@ def service_state(context: PlanningContext, query: int) -> ServiceState:
 
 
 def update_service(context: PlanningContext, query: int, **changes: Any) -> None:
-    """Change fields of a query's `ServiceState`."""
+    """Replace the given fields of a query's `ServiceState`."""
     context.remember((SERVICE, query), replace(service_state(context, query), **changes))
 
 
 def last_order_s(context: PlanningContext, query: int) -> float | None:
-    """Return when the last order of a query that was carried out was given, or None."""
+    """Return the time at which the planner gave the last order that was carried out, or None."""
     given_s: float | None = context.recall((ORDERED, query))
     return given_s
 
 
 def keep_order(context: PlanningContext, query: Query, given_s: float) -> None:
-    """Record an order at the clock of the query's search, when it is carried out."""
+    """Record an order; the record becomes visible when the order is carried out."""
     context.remember((ORDERED, query.id), given_s, query)
 
 
 def publish_order(context: PlanningContext, query: int, given_s: float) -> None:
-    """Record an order that has been carried out."""
+    """Record an order that has been carried out already."""
     context.remember((ORDERED, query), given_s)
 
 
@@ -276,7 +277,7 @@ def shared(context: PlanningContext) -> SharedState:
 
 
 def update_shared(context: PlanningContext, **changes: Any) -> None:
-    """Change fields of the `SharedState`."""
+    """Replace the given fields of the `SharedState`."""
     context.remember(SHARED, replace(shared(context), **changes))
 
 
@@ -287,5 +288,5 @@ def dataset_state(context: PlanningContext, dataset: str) -> DatasetState:
 
 
 def update_dataset(context: PlanningContext, dataset: str, **changes: Any) -> None:
-    """Change fields of a `DatasetState`."""
+    """Replace the given fields of a `DatasetState`."""
     context.remember((DATASET, dataset), replace(dataset_state(context, dataset), **changes))
