@@ -355,4 +355,4 @@ print(f"a MIG instance beside busy ones: {mps.mig_neighbour_factor():.2f} times 
 # 2. Three processes on `7g`, or three instances `2g`? Compare throughput and latency at batch 4.
 # 3. Other boards can be partitioned too: `mig.boards()`. How many maximal layouts has an H100?
 #
-# Next: [What if?](04_what_if.ipynb) puts requests into queues before these instances.
+# Next: [What if?](04_what_if.ipynb) simulates the queues in front of these instances.

@@ -321,7 +321,7 @@ plt.show()
 # 1. `content_shift` lowers accuracy, which telemetry does not show, because nobody labels the
 #    answers. `context.measure_live_accuracy` measures accuracy on fresh, labelled items, at a
 #    price. Add it to `Watchful`.
-# 2. `drift=planner_crash` kills the planner's process. Which part of `Watchful` survives, and why?
+# 2. `drift=planner_crash` kills the planner's process. Which data of `Watchful` survive, and why?
 # 3. `compass` watches both latency and accuracy. Compare `planner=compass` with
 #    `planner=compass_no_replanning`. The page on the [evaluation](../docs/evidence/evaluation.md)
 #    does so at larger scale.
