@@ -1,14 +1,16 @@
 """Rate of the block data plane by the number of queries that send the same total of requests.
 
 Tracking frame by frame with all statistics, as in ``benchmarks/_tracking.py``, with 48,000 frames
-per second in total. Ten queries send 4,800 per second each; a hundred thousand send one every two
-seconds. Frames then take correspondingly longer, so every station is equally busy. Each size is
-timed for two simulated minutes, after one in which memory grows.
+per second in total. With ten queries, each sends 4,800 frames per second. With a hundred thousand,
+each sends one every two seconds. Service times grow with the number of queries so that every
+station is equally busy at all sizes. Each size is timed for two simulated minutes, after one minute
+in which memory grows.
 
-The stretch has 100,000 queries with one frame per second for an hour: 360 million frames. Its time
-is divided into moving frames, drawing births in advance, counting births and ends, and judging
-windows. `starting_s` is the time to create the plane and the queries. Times are processor seconds
-of a single thread. `peak_mib` is the peak memory of the process until then.
+The part called `stretch` is a longer run: 100,000 queries send one frame per second for an hour,
+360 million frames in all. Its processor time is divided into moving frames, drawing births in
+advance, counting births and ends, and judging windows. `starting_s` is the time to create the plane
+and the queries. Times are processor seconds of a single thread. `peak_mib` is the peak memory of
+the process from its start to the end of that size.
 """
 
 import resource

@@ -4,7 +4,8 @@ A step adds one profiled configuration to all surrogates (for accuracy and for t
 four operators), scores 5,000 plans, and proposes the next one. Steps are timed between refits of
 hyper-parameters, at about 30 and about 300 observations, and over whole searches of 40 steps,
 including refits. Configurations, plans and profiling results are artificial. Each operator depends
-on all knobs, which is the worst case: in the shipped applications, early operators depend on few.
+on all knobs. This is the worst case, because early operators of the shipped applications depend on
+few knobs.
 """
 
 from collections.abc import Iterator

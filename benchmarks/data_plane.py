@@ -3,17 +3,19 @@
 There are three programs; each includes the draws of births:
 
 - tracking frame by frame with 1,600 queries and all statistics (see ``benchmarks/_tracking.py``),
-  up to 10^9 frames, with the rate and the memory by size,
-- the same with 100 queries in both planes,
-- two stages of four groups, FIFO, with fixed service times and no statistics; its rate depends on
-  the processor: the one of this page reaches 60 million, another one 50 to 55 million.
+  up to 10^9 frames; one table shows the rate and the memory after different numbers of frames,
+- the same with 100 queries, in both data planes,
+- two FIFO stages, each with four groups of stations, with fixed service times and without
+  statistics. Its rate depends on the processor: the processor of this page reaches 60 million
+  requests per second, another one 50 to 55 million.
 
 Times are processor seconds of a single thread, after a simulated minute in which memory grows and
-code is compiled. Births are drawn for two minutes at a time and windows end every minute. So each
-rate by size covers the two simulated minutes after that many frames, which include all of this
-work; ``visits_per_s`` covers the whole run. The load of a shared server varies more from minute to
-minute than the effect that ``rate_drop_pct`` measures. Therefore it compares the median rates of a
-plane that has moved 10^9 frames and of one just past its warm-up, taking turns of two minutes.
+code is compiled. Births are drawn for two minutes at a time and windows end every minute. So the
+rate in each row of the table is measured over the two simulated minutes after that many frames,
+which include all of this work; ``visits_per_s`` covers the whole run. The load of a shared server
+varies more from minute to minute than the effect that ``rate_drop_pct`` measures. Therefore
+`rate_drop_pct` compares the median rates of two data planes that run alternately for two simulated
+minutes each: one that has moved 10^9 frames, and one that has just warmed up.
 """
 
 import resource

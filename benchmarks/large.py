@@ -1,10 +1,11 @@
-"""An hour of the large scenario with a request per frame: the data plane alone, and with planning.
+"""Time of an hour of the large scenario with a request per frame, without and with planning.
 
-Alone, 1,600 queries with fixed plans send 30 frames per second each for an hour, with draws and all
-statistics (see ``benchmarks/_tracking.py``): 173 million frames, 518 million station visits. With
-planning, it is the experiment ``tracking_frames_large``: queries come and go, 1,600 at a time, and
-Compass plans them. Results are collected every ten simulated minutes but not written. The machines
-have room for about 600 queries at a time; the frames of the others end unserved. Times are
+For the data plane alone, 1,600 queries with fixed plans send 30 frames per second each for an hour.
+The time includes random draws and all statistics (see ``benchmarks/_tracking.py``). There are 173
+million frames and 518 million station visits. The run with planning is the experiment
+``tracking_frames_large``: queries come and go, with up to 1,600 at a time, and Compass plans them.
+Results are collected every ten simulated minutes but not written. The machines have room for about
+600 queries at a time. The frames of all other queries are generated but never served. Times are
 processor seconds of a single thread, without compilation at first use.
 """
 

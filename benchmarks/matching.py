@@ -1,11 +1,13 @@
-"""Seconds of one core to match queries and plans, and the gap to the LP bound.
+"""Seconds of one core to match queries with plans, and the gap to the bound of a linear program.
 
-Each query has 8 plans. A plan takes whole cores of a node and one or two GPU instances of its
-A100s; the matching also decides how these are partitioned. Contention is the demand of all queries
-for cards, by their leanest plans, over the supply: 0.8, 2 and 5. A time is the worst of these
-three, each a median of three runs. The gap is the largest one to the linear program over queries,
-pools and layouts, solved by HiGHS. The exponent is the slope of log time over log queries, from
-1,600 to 100,000.
+Each query has 8 plans. A plan takes whole cores of a node and one or two GPU instances of the
+node's A100s. The matching also decides how these cards are partitioned. Contention is the number of
+cards that all queries would need with their smallest plans, divided by the number of available
+cards. It is 0.8, 2 and 5. A time is the longest over these three contentions, each of them the
+median of three runs. The bound is that of the linear program over queries, resource pools and
+layouts of cards, solved by HiGHS. `gap_pct` is the largest gap to it, in percent. `exponent` is the
+slope of the logarithm of time over the logarithm of the number of queries, from 1,600 to 100,000
+queries.
 """
 
 from statistics import median

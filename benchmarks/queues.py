@@ -1,9 +1,10 @@
 """Customers per second through M/M/c and tandem queues: both data planes, plain SimPy, and Ciw.
 
-Each program draws its exponential times and records only the sojourn time of each customer. Plain
-SimPy has a process for each customer and a ``Resource`` for each station. Ciw is measured if it is
-installed (``pip install ciw``). Means are compared with theory, because speeds can be compared only
-between programs with the same results. Times are processor seconds of a single thread.
+Each program draws its own exponential times and records only the time that each customer spends in
+the system. The program in plain SimPy has a process for each customer and a ``Resource`` for each
+station. Ciw is measured if it is installed (``pip install ciw``). The mean times are compared with
+queueing theory, because a comparison of speeds is fair only between programs with the same results.
+Times are processor seconds of a single thread.
 """
 
 from collections.abc import Callable, Generator, Iterator

@@ -1,9 +1,9 @@
 """`compass-lab report` over 1,000 runs: seconds from the command to the page.
 
-The sweep has five planners, ten seeds and twenty rates. The usual writers of runs write it to a
-temporary directory, with rows drawn from one simulated run. The command runs in its own process, so
-its start-up counts. `rows` is the number of window rows of all runs; there are five times as many
-operator rows. `cpu_s` is the processor time of all cores.
+The sweep has five planners, ten seeds and twenty rates. Its files are written to a temporary
+directory by the same code as for real runs, with rows drawn from one simulated run. The command
+runs in its own process, so its start-up time is included. `rows` is the number of window rows of
+all runs; there are five times as many operator rows. `cpu_s` is the processor time of all cores.
 """
 
 import subprocess

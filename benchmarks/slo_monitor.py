@@ -1,12 +1,13 @@
-"""Nanoseconds of one core in which the goodput monitor counts a request's birth and its end.
+"""Nanoseconds of one core that the goodput monitor takes to count a request's birth and its end.
 
-There are 1,600 queries with 30 requests per second each, of an application with three operators,
-in windows of 60 s. Every simulated second, the monitor gets 48,000 births and as many ends; each
-request ends up to two seconds after its birth. Their rows are in a pool of 49 MB, which is larger
-than caches. Judging also happens every second. It is timed separately, because most of it falls on
-one second of every minute, when the latencies of windows are ranked. A minute is timed, after one
-in which memory grows. For comparison, numpy sums the same rows column by column, which is the data
-that any recorder has to read.
+There are 1,600 queries with 30 requests per second each, of an application with three operators.
+SLOs are judged by windows of 60 s. Every simulated second, the monitor gets 48,000 births and as
+many ends; each request ends up to two seconds after its birth. Their rows are in a pool of 49 MB,
+which is larger than caches. Every second, the monitor also judges the windows that are due. This is
+timed separately, because nearly all windows are due in the same second of every minute, when their
+latencies are ranked. One minute is timed, after a minute in which memory grows. For comparison, the
+time that numpy takes to sum the same rows column by column is measured. Any monitor has to read at
+least these data.
 """
 
 from statistics import median

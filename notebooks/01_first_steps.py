@@ -3,9 +3,10 @@
 #
 # A service recognises speech. Users come and go. Each talks into a phone, over a link, and has an
 # *SLO*: answers must come in time and be accurate enough. The same work can be done on the phone,
-# at a nearby edge site, or in the cloud. A *planner* decides for each user what runs where.
+# at a nearby edge site, or in the cloud. A *planner* decides for each user where each step of the
+# work runs.
 #
-# In this notebook you simulate ten minutes of that service, look at how the users fared, and
+# In this notebook you simulate ten minutes of that service, see how many users are served well, and
 # compare two planners. Words in *italics* are in the [glossary](../docs/concepts/glossary.md).
 
 # %%
@@ -41,9 +42,9 @@ cheap = run([*SCENARIO, "planner=cheapest_feasible"], directory=RESULTS / "cheap
 for key in ("queries", "active_queries_mean", "service_goodput_mean", "slo_met_fraction"):
     print(f"{key:>22}: {cheap.summary[key]:.3g}")
 
-# %% [markdown]
-# `service_goodput_mean` is *service goodput*: how many users, on average over time, had their whole
-# *SLO* met. `slo_met_fraction` is its share of the active users. It is less than half.
+# %% [markdown] `service_goodput_mean` is *service goodput*: how many users, on average over time,
+# had their whole *SLO* met. `slo_met_fraction` is its share of the active users. The share is less
+# than half.
 #
 # ## Why SLOs failed
 #
@@ -51,7 +52,7 @@ for key in ("queries", "active_queries_mean", "service_goodput_mean", "slo_met_f
 # of time in which an SLO is judged. A window fails for one of three reasons: no plan was deployed
 # for the user, answers were late, or they were not accurate enough.
 #
-# **Predict.** Which is the most frequent?
+# **Predict.** Which of the three reasons is the most frequent?
 
 
 # %%
@@ -82,7 +83,7 @@ plt.show()
 # ## Where the time goes
 #
 # `operators` splits the latency of each window by *operator*: waiting in a queue, waiting for a
-# batch, computing, and travelling over links. How do late windows differ from those in time?
+# batch, computing, and travelling over links. How do late windows differ from windows in time?
 
 # %%
 parts = ["queueing_s", "compute_s", "transfer_s"]
@@ -113,10 +114,10 @@ grid.set_axis_labels("mean seconds of a request", "")
 grid.set_titles("windows {col_name}")
 plt.show()
 
-# %% [markdown]
-# The links make no difference. In late windows the speech model, `wave_to_text`, computes twice as
-# long, because it was placed where it is slow. Its requests also wait far longer in its queue,
-# because many users share that place. A planner can avoid both.
+# %% [markdown] Transfer over links takes about the same time in both. In late windows the speech
+# model, `wave_to_text`, computes twice as long, because it was placed where it is slow. Its
+# requests also wait far longer in its queue, because many users share that place. A planner can
+# avoid both.
 #
 # ## Another planner
 #
@@ -133,25 +134,23 @@ for result in (cheap, storm):
         f"{one['active_queries_mean']:.2f} users served well, ${one['deployment_cost_usd']:.2f}"
     )
 
-# %% [markdown]
-# A run's figures can also be drawn for two planners together. This one shows goodput over time;
-# `draw_comparison` drew five.
+# %% [markdown] The figures of a run can also be drawn for two planners together. `draw_comparison`
+# drew five figures, of which this one shows goodput over time.
 
 # %%
 figures = draw_comparison(RESULTS, ["cheapest_feasible", "videostorm"])
 Image(filename=str(figures[0]))
 
-# %% [markdown]
-# The grey line is the number of users, an upper limit for every planner. VideoStorm comes nearer to
-# it and costs more. Is that because of the seed? [The third notebook](03_your_own_planner.ipynb)
-# compares over several seeds.
+# %% [markdown] The grey line is the number of users, an upper limit for every planner. VideoStorm
+# comes nearer to this limit and costs more. Is this difference due to the seed? [The third
+# notebook](03_your_own_planner.ipynb) compares over several seeds.
 #
 # ## Try it
 #
 # 1. Run `videostorm` with `"workload.rate=0.2"`: twice as many users on the same machines. What
-#    gets worse first: latency, accuracy, or the number of users served at all?
+#    gets worse first: latency, accuracy, or the number of users with a plan?
 # 2. `result.queries` has the true speed of each phone (`true_device_factor`), which no planner
-#    sees. Do users with slow phones fare worse?
+#    sees. Are users with slow phones served worse?
 # 3. What other applications are there? `compass-lab list` names them.
 #
 # Next: [Queueing for SLOs](02_queueing.ipynb), or directly [writing your own

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Queueing for SLOs: theory against simulation
 #
-# Computing takes a known time. What breaks an SLO is *waiting*. This notebook compares the
+# Computing takes a known time. Most SLOs fail because of *waiting*. This notebook compares the
 # simulator's stations with closed-form queueing theory: M/M/1, M/G/1, M/M/c, and batches. Where
 # they agree, you can trust the simulator; where theory ends, the simulator continues.
 
@@ -97,7 +97,7 @@ print(f"{len(lone):,} requests; alone, each takes {lone.mean():.3f} service time
 # Arrivals are Poisson, service times are exponential, and one server is busy a share $\rho$ of the
 # time (its *utilisation*). In theory, the mean sojourn is $1 / (1 - \rho)$ service times.
 #
-# **Predict.** From 50 % to 90 % busy, by what factor does the sojourn grow?
+# **Predict.** By what factor does the sojourn grow from 50 % to 90 % utilisation?
 
 # %%
 loads = np.array([0.1, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95])
@@ -138,9 +138,8 @@ plt.show()
 for load, (mean, error) in zip(loads, found, strict=True):
     print(f"{load:.2f} busy: simulated {mean:6.2f} +- {error:.2f}, theory {1 / (1 - load):6.2f}")
 
-# %% [markdown]
-# Five times: from 2 to 10 service times. High loads are the hardest to simulate, because the queue
-# has a long memory.
+# %% [markdown] It grows five times, from 2 to 10 service times. High loads are hardest to simulate,
+# because queues shrink slowly.
 #
 # ## An SLO is a quantile
 #
@@ -167,9 +166,8 @@ axes.set(
 axes.legend(title="bound (service times)")
 plt.show()
 
-# %% [markdown]
-# The bound decides how much of a machine can be used. So the simulated cluster admits queries only
-# up to a `max_utilisation` of 0.8, and planners leave *headroom*.
+# %% [markdown] The bound decides how far a machine can be utilised. So the simulated cluster admits
+# queries only up to a `max_utilisation` of 0.8, and planners leave *headroom*.
 #
 # ## M/G/1: variability costs as much as load
 #
@@ -202,13 +200,12 @@ axes.set(
 )
 plt.show()
 
-# %% [markdown]
-# Five times as long, at the same load. So the applications' tables have a `service_cv`.
+# %% [markdown] Five times as long. So applications declare variability, as `service_cv`.
 #
 # ## M/M/c: one queue or many?
 #
-# Four servers can share one queue, or each can have its own. Or one server is four times as fast.
-# Erlang's formula C gives the probability of waiting with a shared queue.
+# Four servers can share one queue, or each can have its own. Or one server can be four times as
+# fast. Erlang's formula C gives the probability of waiting with a shared queue.
 #
 # **Predict.** Order the three by mean sojourn, at 80 % busy. And at 10 %?
 
@@ -251,10 +248,9 @@ axes.set(
 )
 plt.show()
 
-# %% [markdown]
-# A shared queue is always better than four, because no server idles while others have work. So
-# *replicas* share one queue here. One fast server is better still. An A100 cut in seven is the
-# opposite choice, and [worth it where a small request cannot use a whole
+# %% [markdown] One shared queue is always better than four, because no server idles while requests
+# wait. So *replicas* share one queue here. One fast server is better still. An A100 cut in seven is
+# the opposite choice, and [worth it where a small request cannot use a whole
 # card](05_mig_and_mps.ipynb).
 #
 # ## Batches
@@ -299,9 +295,8 @@ measured_factors = [
 ]
 print("batches of 1, 2, 4, 8, 16:", *(f"{measured_factors[b - 1]:.2f}" for b in (1, 2, 4, 8, 16)))
 
-# %% [markdown]
-# **Predict.** With batches up to 16, the station can take more requests than one by one. What does
-# that cost at low load?
+# %% [markdown] **Predict.** With batches up to 16, a station has a higher capacity than one by one.
+# What does that cost at low load?
 
 # %%
 rates = np.array([0.2, 0.5, 0.8, 0.95, 1.2, 1.5, 1.7])
@@ -380,18 +375,17 @@ for axes in grid.axes.flat:
 grid.set_axis_labels("utilisation", "predicted / simulated")
 plt.show()
 
-# %% [markdown]
-# With one server the formula is exact except for chance. With several it is an approximation: good
-# for usual variation, and on the safe side for erratic times.
+# %% [markdown] With one server the formula is exact except for chance. With several it is an
+# approximation: good for usual variation, too pessimistic for erratic times.
 #
 # ## Who goes first?
 #
 # So far, requests were served in order of arrival (*FIFO*). With several bounds, stations may serve
 # the earliest deadline first (*EDF*): that is their *discipline*. Speech recognition has three
 # classes: `premium` with a bound of one second, `standard` with two, `economy` with four. The
-# planner, `cheapest_feasible`, ignores queues, so it orders the same plans under both disciplines.
+# planner, `cheapest_feasible`, ignores queues, so it chooses the same plans under both disciplines.
 #
-# **Predict.** Which class gains by EDF, and which pays? Are more users served well?
+# **Predict.** Which class gains by EDF, and which loses? Are more users served well?
 
 # %%
 SEEDS = range(1) if SMOKE else range(4)

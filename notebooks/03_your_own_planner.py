@@ -3,7 +3,8 @@
 #
 # A *planner* is a class with one method. It is called when a user arrives, looks at the world
 # through a *context*, and orders a plan for each waiting user. Here you write one, let
-# `check_planner` test whether it keeps the rules, and see its rank on a leaderboard.
+# `check_planner` test whether it keeps the rules, and compare it with other planners on a
+# leaderboard.
 #
 # [The first notebook](01_first_steps.ipynb) shows what is simulated. [Writing a
 # planner](../docs/concepts/planning.md) describes the whole planning context.
@@ -69,9 +70,9 @@ def leaderboard(planners):
 board = leaderboard([CheapestFeasible(), Hasty()])
 print(board.group_by("planner", maintain_order=True).agg(pl.col("goodput").mean().round(2)))
 
-# %% [markdown]
-# It does better, because it answers at once with plans that are mostly good enough. But it does not
-# know which are not. Its *false acceptances*, deployments that failed the SLO, show this:
+# %% [markdown] It does better, because it answers at once with plans that are mostly good enough.
+# But it does not know which plans are not good enough. This shows in its *false acceptances*, which
+# are deployments that failed the SLO:
 
 # %%
 print(board.group_by("planner", maintain_order=True).agg(pl.col("false_acceptances").mean()))
@@ -87,10 +88,9 @@ print(board.group_by("planner", maintain_order=True).agg(pl.col("false_acceptanc
 check_planner(Hasty())
 print("Hasty keeps the contract of planners")
 
-# %% [markdown]
-# Which planner breaks them? A planner keeps its parameters and nothing else. What it learns belongs in
-# `context.remember`, because a real service restarts now and then. This planner stores what it has
-# served on itself:
+# %% [markdown] What would break them? A planner object may keep only its parameters. Everything
+# that it learns must be stored with `context.remember`, because a real service restarts now and
+# then. This planner breaks the rule: it stores the queries that it has served in an attribute:
 
 
 # %%
@@ -114,9 +114,9 @@ except PlannerCheckError as error:
 # ## A better one
 #
 # Profile, but little: 16 items at a time, which the 16 profiling workers measure in parallel. Then
-# ask `context.predict`, which knows how busy the machines are. Leave some *headroom* for the
-# unknown: the true speed of this link, and the next arrivals. If a search finds no plan, store the
-# time of the next attempt with `context.remember`, and skip the user until then.
+# ask `context.predict`, which knows how busy the machines are. Leave some *headroom* for facts that
+# it cannot know: the true speed of this link, and the next arrivals. If a search finds no plan,
+# store the time of the next attempt with `context.remember`, and skip the user until then.
 
 
 # %%
@@ -203,9 +203,8 @@ axes.set(xlabel="service goodput (queries served well); bar: mean", ylabel="", t
 sns.move_legend(axes, "center left", bbox_to_anchor=(1, 0.5), title="seed")
 plt.show()
 
-# %% [markdown]
-# Seeds differ more than planners do: look at the colours. What counts is the difference *on the
-# same seed*. Against `CheapestFeasible`:
+# %% [markdown] Goodput differs more between seeds (the colours) than between planners. So compare
+# planners by their difference *on the same seed*. Against `CheapestFeasible`:
 
 # %%
 paired = (
@@ -229,10 +228,9 @@ axes.set(
 )
 plt.show()
 
-# %% [markdown]
-# These are Student's intervals from a handful of seeds, so they are wide. If an interval lies to
-# the right of 0, the planner is better in this scenario. If it includes 0, there are too few seeds
-# to say, however far the dot is from 0.
+# %% [markdown] These are Student's intervals from a handful of seeds, so they are wide. If an
+# interval lies to the right of 0, the planner is better in this scenario. If it includes 0, there
+# are too few seeds to decide, even if the dot is far from 0.
 #
 # ## What makes the difference?
 #
@@ -255,15 +253,15 @@ sns.lineplot(columns, x="headroom", y="false_acceptances", marker="o", seed=0, a
 right.set(xlabel="headroom", ylabel="false acceptances in a run", title="Promises not kept")
 plt.show()
 
-# %% [markdown]
-# The band is the 95 % interval over seeds. There is no sharp optimum: a wide middle does about
-# equally well. Too much trust costs false acceptances.
+# %% [markdown] The band is the 95 % interval over seeds. There is no sharp optimum: a wide middle
+# does about equally well. If predictions are trusted too much, there are more false acceptances.
 #
 # ## Your turn
 #
-# Change this class, or start again, and run the cell. It is graded first and then ranked. Some
-# ideas: use the phone where it is fast; remember what served the last query of the same data set
-# (`context.remember`, `context.recall`) and profile that first; ask for a larger batch.
+# Change this class, or start again, and run the cell. The cell first checks the class and then
+# compares it with the others. Some ideas: use the phone where it is fast; remember what served the
+# last query of the same data set (`context.remember`, `context.recall`) and profile that first; ask
+# for a larger batch.
 
 
 # %%

@@ -2,8 +2,8 @@
 # # What if?
 #
 # Twice the load, another partition of the card, a tighter bound: does the SLO still hold? The block
-# data plane moves millions of requests a second, so a what-if needs no patience: move a slider, and
-# twenty thousand requests are simulated before you let go of it.
+# data plane moves millions of requests a second, so the answer to a what-if question comes at once:
+# each time that you move a slider, twenty thousand requests are simulated.
 #
 # The first part is about one model on one A100, the second about the whole service. The notebook
 # also runs without a browser: each slider is followed by a cell that makes the same call.
@@ -91,8 +91,7 @@ def latencies_ms(model, cut, per_s, max_batch, wait_ms=0.0, seed=0):
     return np.concatenate(recorder.parts) / 1e6
 
 
-# %% [markdown]
-# There is a bound in milliseconds, and 95 % of the requests must keep it:
+# %% [markdown] The SLO is a latency bound in milliseconds for 95 % of the requests:
 
 
 # %%
@@ -137,17 +136,16 @@ ipywidgets.interact(
     wait_ms=ipywidgets.FloatSlider(0, min=0, max=50, step=5, continuous_update=False),
     bound_ms=ipywidgets.IntSlider(60, 10, 400, 10, continuous_update=False),
 )
-# %% [markdown]
-# This call is equivalent, with the initial slider values, and with the whole card:
+# %% [markdown] These calls do the same with the initial values of the sliders, and then with the
+# whole card:
 
 # %%
 what_if(cut="7 x 1g")
 what_if(cut="1 x 7g", max_batch=16)
 
-# %% [markdown]
-# Both serve some two thousand requests a second, and slightly above that almost none in time:
-# beyond saturation, the queue grows for as long as the load lasts. There is little warning, because
-# 100 % are in time until just below that rate.
+# %% [markdown] Both serve about two thousand requests a second. At slightly higher rates, almost no
+# request is in time, because the queue grows for as long as the load lasts. This comes with little
+# warning: just below that rate, 100 % are still in time.
 #
 # ## What if batches wait to fill?
 #
@@ -178,15 +176,14 @@ axes.set(ylabel="95th percentile of latency (ms)", title="ResNet-50 on a whole c
 axes.set_ylim(0)
 plt.show()
 
-# %% [markdown]
-# At low load each request pays the whole wait and gains nothing. As load grows, batches fill before
-# the wait is over, and all settings converge. A server that takes what is there forms batches by
-# itself, just when it needs them.
+# %% [markdown] At low load each request pays the whole wait and gains nothing. As load grows,
+# batches fill before the wait is over, and all settings converge. If a server never waits but
+# always takes all waiting requests, batches grow by themselves when the load is high.
 #
 # ## What if the bound is tighter?
 #
-# Bisection finds the most requests per second of which 95 % are in time, for each partition with
-# the best of some batch sizes. This is the *capacity* of the card for that bound.
+# For each partition, bisection finds the highest rate of requests of which 95 % are in time, with
+# the best of several batch sizes. This is the *capacity* of the card for that bound.
 #
 # **Predict.** Which partition is best for 20 ms, and which for 200 ms?
 
@@ -233,14 +230,13 @@ grid.set_axis_labels("latency bound (ms)", "capacity (requests/s)")
 grid.tight_layout(w_pad=1.5)
 plt.show()
 
-# %% [markdown]
-# [The notebook on MIG and MPS](05_mig_and_mps.ipynb) had a rule of thumb: a batch may take half of
-# the bound. Here the queue itself was simulated, with random arrivals.
+# %% [markdown] [The notebook on MIG and MPS](05_mig_and_mps.ipynb) used a rule of thumb instead: a
+# batch may take half of the bound. Here the queue itself was simulated, with random arrivals.
 #
 # ## What if the whole service grows?
 #
 # Now there are users with phones and links, a pipeline, an edge site, and a planner that decides
-# for each user. You can ask about every key of the configuration, and a run takes seconds.
+# for each user. You can change every key of the configuration, and a run takes seconds.
 #
 # **Predict.** With twice as many users on the same two A100s, how many more are served well? And
 # with twice as many A100s?
@@ -282,10 +278,10 @@ axes.annotate("all of them", (most, most), (-8, -2), textcoords="offset points",
 axes.set(xlabel="users, mean over time", ylabel="service goodput", title="VideoStorm, five minutes")
 plt.show()
 
-# %% [markdown]
-# Where lines part, the card is the bottleneck. Where they coincide, more cards do not help:
-# something else fails users, such as the link or the edge site. `compass-lab explain` names the
-# cause for each user, and [the first notebook](01_first_steps.ipynb) shows how to count causes.
+# %% [markdown] Where the lines differ, cards are the bottleneck. Where they coincide, more cards do
+# not help, because SLOs fail for another reason, such as the link or the edge site. `compass-lab
+# explain` names the cause for each user, and [the first notebook](01_first_steps.ipynb) shows how
+# to count causes.
 #
 # ## Try it
 #

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # MIG and MPS: how to slice an A100
 #
-# An A100 is a lot of GPU for one small model. *MIG* cuts it into instances with their own compute
+# An A100 is larger than one small model needs. *MIG* cuts it into instances with their own compute
 # and memory. *MPS* lets several processes share one instance. Which partition serves the most
 # requests in time? It depends on the model, the batch and the bound, as this notebook shows.
 #
@@ -65,8 +65,8 @@ plt.show()
 #
 # ## Fragments
 #
-# Instances come and go while the card works, and none can be moved. So the position of one decides
-# what fits later.
+# Instances are created and destroyed while the card works, and none can be moved. So the position
+# of each instance decides which others fit later.
 #
 # **Predict.** On an empty card, which start is best for the first `1g.10gb`?
 
@@ -85,13 +85,12 @@ axes.tick_params(axis="y", rotation=0)
 plt.show()
 print("the simulator puts it at", mig.choose_start(BOARD, (), "1g.10gb"))
 
-# %% [markdown]
-# At 0 to 3 it takes the card's only place for a `4g`. The simulator chooses the start that keeps
-# the most placements possible.
+# %% [markdown] With a start from 0 to 3, it occupies a part of the only place for a `4g`. The
+# simulator chooses the start that keeps the most placements possible.
 #
 # ## Does a slice slow a model down?
 #
-# **Predict.** On one of seven slices, will a lone request take seven times as long?
+# **Predict.** Does a single request take seven times as long on one of seven slices?
 
 # %%
 MODELS = ("resnet50", "vgg19", "bert")
@@ -134,11 +133,10 @@ for axes in grid.axes.flat:
 grid.set_ylabels("time, in that of the\nwhole card")
 plt.show()
 
-# %% [markdown]
-# The dotted line is 7 / slices: time in proportion to the missing slices. Large batches come near
-# it. A lone request of ResNet-50 or BERT is not slowed down at all: kernel launches limit it, not
-# computing, and it leaves most of a card idle. VGG-19 computes so much that it feels every slice,
-# even alone.
+# %% [markdown] The dotted line is 7 / slices: time inversely proportional to the number of slices.
+# Large batches come near it. A single request of ResNet-50 or BERT is not slowed down at all,
+# because its time is mostly spent on launching kernels, and it leaves most of a card idle. VGG-19
+# needs so much computing that every missing slice slows it down, even with a single request.
 #
 # ## Throughput of the whole card
 #
@@ -186,9 +184,9 @@ plt.show()
 # batches the partitions are closer, because one batch of ResNet-50 or VGG-19 keeps the whole card
 # busy; BERT never does. (`3 x 2g` and `2 x 3g` leave one compute slice unused.)
 #
-# But to a user, a batch of 64 in each of seven instances differs from one of 64 on the whole card:
-# it takes 2.5 (BERT) to 6 times (VGG-19) as long. What counts is throughput *within a bound on
-# latency*.
+# But a user waits longer for a batch of 64 on one of seven instances than for a batch of 64 on the
+# whole card: it takes 2.5 (BERT) to 6 times (VGG-19) as long. What counts is throughput *within a
+# bound on latency*.
 #
 # ## The best cut for a bound
 #
@@ -232,10 +230,10 @@ for bound_ms in bounds_ms[:: len(bounds_ms) // 6]:
     best = dict(in_time.group_by("model").agg(pl.col("cut").last()).iter_rows())
     print(f"{bound_ms:4.0f} ms:", *(f"{model} {best.get(model, 'none'):<9}" for model in MODELS))
 
-# %% [markdown]
-# No partition is best for all. A heavy model under a tight bound needs a large instance to be in
-# time at all. A model limited by launches is best served by small instances. So planners choose an
-# *allocation* for each operator, and the simulator partitions cards while it runs.
+# %% [markdown] No partition is best for all. A heavy model under a tight bound needs a large
+# instance to be in time at all. A model whose time is mostly spent on launches is best served by
+# small instances. So planners choose an *allocation* for each operator, and the simulator
+# partitions cards while it runs.
 #
 # ## Sharing by MPS
 #
@@ -346,11 +344,10 @@ right.set(ylabel="time over that alone", title="Busy neighbours", xticks=range(5
 plt.show()
 print(f"a MIG instance beside busy ones: {mps.mig_neighbour_factor():.2f} times as slow")
 
-# %% [markdown]
-# Half of the threads cost less than twice the time. Neighbours slow a process down by their use of
-# memory bandwidth: `lenet` hardly does, `vgg16` does. Instances of MIG have their own memory slices
-# and hardly affect each other. That isolation is the advantage of MIG. Its price is a partition
-# that cannot follow the load from second to second.
+# %% [markdown] Half of the threads cost less than twice the time. Neighbours slow a process down by
+# their use of memory bandwidth: `lenet` hardly does, `vgg16` does. Instances of MIG have their own
+# memory slices and hardly affect each other. That isolation is the advantage of MIG. Its
+# disadvantage is that the partition cannot be adapted to the load from second to second.
 #
 # ## Try it
 #
@@ -358,4 +355,4 @@ print(f"a MIG instance beside busy ones: {mps.mig_neighbour_factor():.2f} times 
 # 2. Three processes on `7g`, or three instances `2g`? Compare throughput and latency at batch 4.
 # 3. Other boards can be partitioned too: `mig.boards()`. How many maximal layouts has an H100?
 #
-# Next: [What if?](04_what_if.ipynb) puts requests into queues before these instances.
+# Next: [What if?](04_what_if.ipynb) simulates the queues in front of these instances.

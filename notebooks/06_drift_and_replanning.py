@@ -2,8 +2,8 @@
 # # Drift and replanning
 #
 # A plan is made for the world at one time. Then links get worse, phones get slower, speech gets
-# harder, and nobody is notified. How does that affect a service, what can a planner see of it, and
-# is it worthwhile to plan again?
+# harder, and nobody is notified. How do such changes affect a service, what can a planner see of
+# them, and is it worthwhile to plan again?
 
 # %%
 import os
@@ -33,10 +33,10 @@ sns.set_theme(style="whitegrid", palette="colorblind")
 # - `device_slowdown`: half of the devices become half as fast;
 # - `content_shift`: the content of half of the users moves towards its hardest kind.
 #
-# Users stay for ten minutes at least, so most of them experience it. The planner here is `Careful`,
-# of [the notebook on planners](03_your_own_planner.ipynb): it decides once for each user, never
-# uses the phone, and never reconsiders. The others are `CheapestFeasible`, which prefers the phone,
-# and `VideoStorm`, which divides the machines every second.
+# Users stay for at least ten minutes, so most of them experience the drift. The planner here is
+# `Careful`, of [the notebook on planners](03_your_own_planner.ipynb): it decides once for each
+# user, never uses the phone, and never reconsiders. The others are `CheapestFeasible`, which
+# prefers the phone, and `VideoStorm`, which divides the machines every second.
 #
 # **Predict.** Which drift hurts which planner?
 
@@ -138,18 +138,18 @@ by_case = lost.sort("planner", "drift", "seed").group_by("planner", "drift", mai
 for planner, drift, points in by_case.agg("lost").iter_rows():
     print(f"{planner:>16}, {drift:>16}: lost", *(f"{each:z5.1f}" for each in points))
 
-# %% [markdown]
-# `Careful` sends raw audio up, so bad links hurt it on every seed. Slow phones cannot hurt it,
-# because it does not use them. `CheapestFeasible` prefers the phone, and slow phones cost only this
-# planner anything. Harder content costs everybody something on every seed. `VideoStorm` also loses
-# to the links although it replans, because it divides machines, not links. Three seeds show the
-# sign of a loss better than its size; an interval that includes 0 does not even show the sign
+# %% [markdown] `Careful` sends raw audio up, so bad links hurt it on every seed. Slow phones cannot
+# hurt it, because it does not use them. `CheapestFeasible` prefers the phone, so it is the only
+# planner that slow phones hurt. Harder content hurts every planner on every seed. `VideoStorm` also
+# loses to the links although it replans, because it divides machines, not links. Three seeds show
+# the sign of a loss better than its size; an interval that includes 0 does not even show the sign
 # reliably.
 #
 # ## What a planner can see
 #
 # A planner does not see the drift. It sees *telemetry*: for each of a user's windows, how many
-# requests were good, how long they took, and where. This is one user whose link degraded.
+# requests were good, how long they took, and how this time divides into parts. This is one user
+# whose link degraded.
 
 # %%
 result = run([*SCENARIO, "drift=link_degradation", "seed=0"], planner=Careful())
@@ -280,12 +280,11 @@ rows = (
 for drift, planner, met in rows.iter_rows():
     print(f"{drift:>17}  {planner:>9}: SLO met {met:.0%} of the time after the middle")
 
-# %% [markdown]
-# Looking back seems to pay even without drift: some plans were wrong from the start, because a
-# link's true capacity is hidden until a user is on it. Both curves fall as more users share the
-# machines, with or without drift. So compare a curve with the same curve in the panel without
-# drift, at the same minute. With drift, `Watchful` stays above `Careful`, and both stay below their
-# level without drift.
+# %% [markdown] Reading telemetry seems to help even without drift: some plans were wrong from the
+# start, because a link's true capacity is hidden until a user is on it. Both curves fall as more
+# users share the machines, with or without drift. So compare a curve with the same curve in the
+# panel without drift, at the same minute. With drift, `Watchful` stays above `Careful`, and both
+# stay below their level without drift.
 #
 # ## What it costs
 #
@@ -313,17 +312,16 @@ axes.set(ylabel="", title="Moving users")
 sns.move_legend(axes, "center left", bbox_to_anchor=(1, 0.5))
 plt.show()
 
-# %% [markdown]
-# Hardly more: it moves few users, and rarely. If no plan would be feasible when everything is that
-# much slower, the user keeps the old plan. (The number is below 1, because some users never get a
-# plan.)
+# %% [markdown] `Watchful` has hardly more deployments than `Careful`: it moves few users, and
+# rarely. If no plan would be feasible with everything that much slower, the user keeps the old
+# plan. (The number is below 1, because some users never get a plan.)
 #
 # ## Try it
 #
 # 1. `content_shift` lowers accuracy, which telemetry does not show, because nobody labels the
 #    answers. `context.measure_live_accuracy` measures accuracy on fresh, labelled items, at a
 #    price. Add it to `Watchful`.
-# 2. `drift=planner_crash` kills the planner's process. Which part of `Watchful` survives, and why?
+# 2. `drift=planner_crash` kills the planner's process. Which data of `Watchful` survive, and why?
 # 3. `compass` watches both latency and accuracy. Compare `planner=compass` with
 #    `planner=compass_no_replanning`. The page on the [evaluation](../docs/evidence/evaluation.md)
 #    does so at larger scale.

@@ -40,7 +40,8 @@ sns.set_theme(style="whitegrid", palette="colorblind")
 #    goal of at most 0.5 before anything was run. The claim fails if the interval of the ratio lies
 #    above that.
 #
-# The paper gives no values of its testbed, so an order and a ratio are compared, not a figure.
+# The paper gives no values of its testbed, so we compare which surrogate is better and by what
+# ratio, not absolute values.
 #
 # ## What each surrogate sees
 #
@@ -50,7 +51,7 @@ sns.set_theme(style="whitegrid", palette="colorblind")
 # prediction.
 #
 # **Predict.** An operator's time depends on its knobs, a plan's latency on all knobs and on all
-# placements. There are thousands of plans. Which surrogate needs more of them?
+# placements. There are thousands of plans. Which surrogate needs to profile more of them?
 
 # %%
 jobs = [
@@ -97,8 +98,8 @@ plt.show()
 # %% [markdown]
 # ## Our number, with its interval
 #
-# Differences within a seed are due to the surrogates; differences between seeds are not. So take
-# the ratio seed by seed, and its mean by logarithms.
+# Differences within a seed are due to the surrogates; differences between seeds are not. So compute
+# the ratio on each seed, and then the geometric mean of the ratios.
 
 # %%
 verdicts = []
@@ -130,19 +131,19 @@ plt.show()
 # %% [markdown]
 # ## Agrees, differs, or cannot be known?
 #
-# The order is the paper's for every data set: intervals lie below 1. Whether the goal of 0.5 is
-# kept is another question. `agrees` and `fails` need an interval wholly on one side; `open` means
-# that there are too few seeds to decide. The evaluation's ten seeds narrow the interval. More seeds
-# never make a claim true; they only decide it.
+# For every data set, CMBO is better, as in the paper: intervals of the ratio lie below 1. Whether
+# the ratio is at most 0.5 is another question. `agrees` and `fails` need an interval entirely on
+# one side of 0.5; `open` means that there are too few seeds to decide. The evaluation's ten seeds
+# narrow the interval. More seeds do not make a claim true; they only help to decide whether it is.
 #
-# Why does the order hold? CMBO gets more information: the times of all operators, not only their
-# sum. A time that was measured once applies to all placements of that configuration. A surrogate
-# that knows the structure of the problem needs less data.
+# Why is CMBO better? CMBO gets more information: the times of all operators, not only their sum. A
+# time that was measured once applies to all placements of that configuration. A surrogate that
+# knows the structure of the problem needs less data.
 #
 # ## Try it
 #
-# 1. `job.labels["order"] == "own"`: let each surrogate choose what is profiled. Which one is
-#    further off now, and why is it unfair to call that a failure?
+# 1. `job.labels["order"] == "own"`: let each surrogate choose what is profiled. Which one has the
+#    larger error now, and why is it unfair to call that a failure?
 # 2. What is the ratio after 5 plans, and after 20? What do you expect after 200?
 # 3. Take another experiment of `studies`, such as `profiling`. Write its claim down as above, and
 #    say what would make it fail *before* you run it with `--quick`.

@@ -2,9 +2,9 @@
 # # A course of exercises
 #
 # There are seven exercises. A grader checks each answer against the simulator or its tables, and
-# prints `right`, or why not yet. Replace `None`, and run the cell again. The
-# [solutions](09_course_solutions.ipynb) are separate. The graders are in `notebooks/course.py`, so
-# these notebooks need a checkout of the project.
+# prints `right` or the reason why the answer is not right yet. Replace `None`, and run the cell
+# again. The [solutions](09_course_solutions.ipynb) are separate. The graders are in
+# `notebooks/course.py`, so these notebooks need a checkout of the project.
 #
 # The exercises are about one run: ten minutes of speech recognition with `cheapest_feasible`.
 
@@ -40,8 +40,9 @@ plt.show()
 # ## 1. Little's law
 #
 # How many requests are under way at a time, on average? `result.requests` has a row for each
-# request, with `outcome`, `arrival_s` and `latency_s`. Count completed requests only. Think before
-# you sample: one division is enough. (The run lasts `course.HORIZON_S` seconds.)
+# request, with `outcome`, `arrival_s` and `latency_s`. Count completed requests only. You need not
+# count requests at points in time: one division is enough. (The run lasts `course.HORIZON_S`
+# seconds.)
 
 # %%
 under_way = None

@@ -26,11 +26,13 @@ print(result)
 # ## 1. Little's law
 #
 # How many requests are under way at a time, on average? `result.requests` has a row for each
-# request, with `outcome`, `arrival_s` and `latency_s`. Count completed requests only. Think before
-# you sample: one division is enough. (The run lasts `course.HORIZON_S` seconds.)
+# request, with `outcome`, `arrival_s` and `latency_s`. Count completed requests only. You need not
+# count requests at points in time: one division is enough. (The run lasts `course.HORIZON_S`
+# seconds.)
 #
-# **Solution.** Little: number under way = arrival rate x mean time. The number of requests cancels,
-# so the answer is the sum of all latencies over the length of the run.
+# **Solution.** Little: number under way = arrival rate x mean time. The arrival rate is the number
+# of requests over the length of the run, so that number cancels. The answer is the sum of all
+# latencies over the length of the run.
 
 # %%
 done = result.requests.filter(pl.col("outcome") == "completed")
@@ -79,7 +81,8 @@ print(course.crowded_layout(layout))
 # the batch so that the total number of compute slices is smallest. Times are in
 # `gpu_latency.batch_latency("bert", slices, batch).seconds`.
 #
-# **Solution.** Try all: as many instances as the rate needs, times the slices of each.
+# **Solution.** Try all pairs. The total is the number of instances that the rate needs, times the
+# slices of each.
 
 # %%
 fits = []
@@ -142,7 +145,8 @@ print(course.slow_devices(share))
 # Write a planner that keeps the contract and beats `CheapestFeasible` on two seeds. [The notebook
 # on planners](03_your_own_planner.ipynb) shows one; find your own.
 #
-# **Solution.** Off the device, few samples, and a prediction that knows the load.
+# **Solution.** Run nothing on the device, profile few samples, and use predictions, which take the
+# load into account.
 
 
 # %%
