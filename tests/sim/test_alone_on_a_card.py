@@ -46,7 +46,7 @@ def alone(name, dataset, card):
             0.5,
             "32B-Instruct/GPTQ-Int8/8/2",
             11,
-            "11 s by",
+            "11 s with",
         ),
         (
             "code_generation",
