@@ -87,7 +87,7 @@ def coefficients(fit: str) -> Coefficients:
 
 
 def stored_kernel(surface: Surface) -> Kernel:
-    """Return the stored kernel of a surface's correction."""
+    """Return the stored covariance kernel of the Gaussian process that corrects a surface."""
     values = coefficients(surface.fit).items()
     return Kernel.from_values(
         {name: value for (of, name), value in values if of == surface.kernel_group}

@@ -30,7 +30,7 @@ def _uncapped(frame: pl.DataFrame) -> pl.Series:
 
 
 def _groups(name: str, frame: pl.DataFrame) -> list[str]:
-    """Return the group of coefficients of each row: model, GPU (capped or not) and parallelism."""
+    """Return each row's group: its model, its GPU (power-capped or not) and its parallelism."""
     uncapped = frame.with_columns(gpu=_uncapped(frame))
     return labels(name, uncapped, "model", "gpu", "tensor_parallel")
 

@@ -183,7 +183,7 @@ class Compass(InRange, Planner):
     def _look_after(
         self, context: PlanningContext, market: Market, busy: Collection[int], held_up: bool
     ) -> set[int]:
-        """Plan drifted queries again, and all queries together if some of them find no room.
+        """Replan drifted queries; if some of these find no room, replan all queries together.
 
         ``held_up`` says that queries still wait for room that the last regrouping will free.
         Returns the ids of the affected queries.

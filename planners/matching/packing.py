@@ -1,8 +1,8 @@
 """Packing of GPU instances, one by one, on the cards of a node.
 
 A card may contain any subset of the instances of one of its layouts; their positions on the card
-are chosen later. The value of a card's contents is the total price of the most valuable instances
-that can be added. A new instance is put on the card whose value decreases least.
+are chosen later. The room that is left on a card is worth the highest total price of the instances
+that still fit. A new instance is put on the card that loses least of this value.
 """
 
 from collections.abc import Sequence

@@ -64,7 +64,7 @@ def lines(rows: pl.DataFrame) -> Iterator[str]:
     """Yield the lines of the page."""
     reference = str(rows["planner"][0])
     yield (
-        f"There are {SIZE.queries} queries at the end of {SIZE.horizon_s:g} s, {EDGE} machines at "
+        f"After {SIZE.horizon_s:g} s, {SIZE.queries} queries are active. There are {EDGE} machines at "
         f"the site and {CLOUD} in the cloud. The ratios are goodput of `{reference}` over that of "
         "each other planner, by the capacity of the backhaul per query."
     )

@@ -81,7 +81,7 @@ def lines(rows: pl.DataFrame) -> Iterator[str]:
     """Yield the lines of the page."""
     frame = found(rows)
     yield (
-        f"There are {SIZE.queries} queries at the end of {SIZE.horizon_s:g} s. The ratios above "
+        f"After {SIZE.horizon_s:g} s, {SIZE.queries} queries are active. The ratios above "
         f"are for {HEADLINE['items']} items and {HEADLINE['workers']} workers."
     )
     yield ""

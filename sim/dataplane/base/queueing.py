@@ -48,5 +48,5 @@ def room(capacity: int, idle_servers: int, max_batch: int) -> int:
 
 @in_place
 def steps_to_boundary(began_ns: int, now_ns: int, step_ns: int) -> int:
-    """Return how many steps of a run will be over when its present step ends; at least 1."""
+    """Return how many steps, at least 1, a run has completed when its current step ends."""
     return max(1, (now_ns - began_ns + step_ns - 1) // step_ns)
