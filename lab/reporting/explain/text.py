@@ -86,7 +86,7 @@ class TextGrid:
                     yield Padding(Text(f"{number}: {'; '.join(words)}"), (0, 0, 0, 2))
 
     def _table(self, below: Sequence[str]) -> Table:
-        """Return the table without the columns named in `below`; if any are named, number the rows."""
+        """Return the table without the columns in `below`; if there are any, number the rows."""
         table = Table()
         if below:
             table.add_column("", justify="right")
