@@ -65,8 +65,8 @@ def lines(rows: pl.DataFrame) -> Iterator[str]:
     reference = str(rows["planner"][0])
     yield (
         f"After {SIZE.horizon_s:g} s, {SIZE.queries} queries are active. There are {EDGE} machines "
-        f"at the site and {CLOUD} in the cloud. The ratios are goodput of `{reference}` over that of "
-        "each other planner, by the capacity of the backhaul per query."
+        f"at the site and {CLOUD} in the cloud. The ratios are goodput of `{reference}` over that "
+        "of each other planner, by the capacity of the backhaul per query."
     )
     yield ""
     found = by_scene(rows, METRICS, reference, ["mbps"])
