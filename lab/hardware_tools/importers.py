@@ -145,7 +145,7 @@ def mlperf_loadgen(path: Path, given: Given) -> pl.DataFrame:
     In the scenarios SingleStream and MultiStream (from v2.0 on), it is the mean latency of a query,
     and the batch is the samples of a query. In Offline, it is the given batch size divided by the
     samples per second. Server is rejected, because its latencies include queueing. Raises
-    InputError if the file is not the summary of a valid run of these scenarios.
+    InputError if the file is not the summary of a valid run of an accepted scenario.
     """
     pairs = (line.partition(":") for line in _text(path).splitlines())
     entries = {key.strip(): value.strip() for key, colon, value in pairs if colon}

@@ -164,7 +164,7 @@ class GaussianProcess:
                 start = at
 
     def _observe(self, indices: Sequence[int], taken: Floats) -> None:
-        """Add values and noise variances of different points, shape (m, 2); fit if due."""
+        """Add m observations: ``taken``, (m, 2), has values and noise variances. Fit if due."""
         known, many = self._rows, len(self._grid)
         for index in indices:
             if not 0 <= index < many:

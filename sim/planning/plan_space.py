@@ -116,7 +116,7 @@ class PlanSpace:
         return np.lexsort((self.configuration, self.layout, self.list_price_usd_per_hour))
 
     def on(self, device: DeviceModel) -> Bools:
-        """Return a mask of the plans whose device operators the device can run, (len(self),)."""
+        """Return which plans give the device only operators that it can run, (len(self),)."""
         if device.name not in self._on:
             # Many layouts have the same operators on the device.
             sets, of_layout = np.unique(self.layout_option == 0, axis=0, return_inverse=True)

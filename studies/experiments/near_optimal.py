@@ -130,9 +130,9 @@ def lines(rows: pl.DataFrame) -> Iterator[str]:
     names = rows["planner"].unique(maintain_order=True).to_list()
     reference = names[-1]
     yield (
-        f"Queries arrive over {HORIZON_S:g} s and stay; the second half counts. Clusters have one "
-        "L4 machine at the edge site, or in addition as many A100 machines as the least demand "
-        "needs. *In the model* is the number of queries whose plan in force keeps their SLO by the "
+        f"Queries arrive over {HORIZON_S:g} s and stay; the second half counts. Each cluster has "
+        "one L4 machine at the edge site, and some have A100 machines too: as many as the least "
+        "demand needs. *In the model* is the number of queries whose active plan keeps their SLO by the "
         "planning model with true values, divided by the number that the model's optimum serves at "
         "the same moments and of the same queries. The table gives the mean over seeds and whether "
         f"it is at least {GOAL:g}. The utilisation at which latency must hold is an assumption of "

@@ -52,7 +52,7 @@ def keeps_bound(latency: PlanLatency, plan: int) -> float:
 
 @compiled
 def all_keep_bound(latency: PlanLatency) -> Floats:
-    """Return the probability that each plan keeps the bound on latency, shape (P,)."""
+    """Return each plan's probability of meeting the latency bound, shape (P,)."""
     fast = np.empty(len(latency.configuration))
     for plan in range(len(fast)):
         fast[plan] = keeps_bound(latency, plan)

@@ -261,7 +261,7 @@ def _packed(
 
 @dataclass(frozen=True, eq=False)
 class ResourceUse:
-    """The resources that a station of each kind takes; the last row is the user's device."""
+    """Resources that one station takes, a row per kind; the last row is the user's device."""
 
     pool: Ints  # pool of each kind, (kinds + 1,)
     units: Floats  # units of that pool in one station, 0 on the device, (kinds + 1,)

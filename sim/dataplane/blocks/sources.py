@@ -71,7 +71,7 @@ class SourceBook:
         self._last_segment[row] = segment
 
     def directs(self, query: int, deployment: int, now_ns: int) -> bool:
-        """Return whether requests of a query born now or later are assigned to a deployment."""
+        """Return whether a deployment serves the requests that a query sends from now on."""
         row = self._row_of.get(query)
         if row is None:
             return False

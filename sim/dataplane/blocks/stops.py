@@ -64,7 +64,7 @@ def station_work_ns(rows_f: Floats, visits: RecordArray, row: int, visit: int, l
 
 @inlined
 def cross(t: PlaneTables, row: int, visit: int, link: int, now_ns: int) -> int:
-    """Send a request's message over a link; return when it has arrived completely.
+    """Send a request's message over a link; return the time at which all of it has arrived.
 
     Lindley's recurrence ("The theory of queues with a single server", 1952): transmission starts
     when the message has arrived and the message before it has been sent. Work is bytes x 10^9,

@@ -126,9 +126,8 @@ def lines(rows: pl.DataFrame) -> Iterator[str]:
     yield (
         f"Runs last {DRIFT_HORIZON_S:g} s, with the step at {DRIFT_STEP_S:g} s and windows of "
         f"{WINDOW_S:g} s. The goal is to end within {GOAL_POINTS:g} points of the ILP with "
-        f"replanning, but not without. The end is the last {LAST_S:g} s. The difference is paired "
-        "over seeds and judged by its whole interval; it is *open* where the interval includes "
-        "the goal."
+        f"replanning, but not without. The end is the last {LAST_S:g} s. The difference is taken "
+        "seed by seed. Its whole interval must be on one side of the goal; otherwise it is *open*."
     )
     yield ""
     by, reference = stretches(rows), str(rows["planner"][-1])
