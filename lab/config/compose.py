@@ -73,7 +73,7 @@ class Setup:
 
 
 def compose(overrides: Sequence[str]) -> DictConfig:
-    """Return the configuration for overrides as on the command line, or raise InputError."""
+    """Compose the configuration of command-line overrides, or raise InputError."""
     try:
         config = _composed(list(map(readable, overrides)))
     except Exception as error:

@@ -132,12 +132,12 @@ def lines(rows: pl.DataFrame) -> Iterator[str]:
     yield (
         f"Queries arrive over {HORIZON_S:g} s and stay; the second half counts. Each cluster has "
         "one L4 machine at the edge site, and some have A100 machines too: as many as the least "
-        "demand needs. *In the model* is the number of queries whose active plan keeps their SLO by "
-        "the planning model with true values, divided by the number that the model's optimum serves at "
-        "the same moments and of the same queries. The table gives the mean over seeds and whether "
-        f"it is at least {GOAL:g}. The utilisation at which latency must hold is an assumption of "
-        f"the model. The ILP served the most in trials at {LOADS['model']:g} and plans for that; "
-        f"Compass plans for {LOADS['busy_model']:g}."
+        "demand needs. *In the model* is the number of queries whose active plan keeps their SLO "
+        "by the planning model with true values, divided by the number that the model's optimum "
+        "serves at the same moments and of the same queries. The table gives the mean over seeds "
+        f"and whether it is at least {GOAL:g}. The utilisation at which latency must hold is an "
+        f"assumption of the model. The ILP served the most in trials at {LOADS['model']:g} and "
+        f"plans for that; Compass plans for {LOADS['busy_model']:g}."
     )
     yield ""
     parts = [
