@@ -18,6 +18,7 @@ from lab.config.compose import Setup, compose, set_up
 from lab.config.overrides import refuse_hydra
 from lab.runs.run_directory import UNDER_WAY, RunDirectory, claim, held
 from lab.runs.runner import simulate
+from lab.runs.warm_up import ready
 from scenarios.scenario import Scenario
 from sim.api.planner import Planner
 
@@ -107,6 +108,7 @@ def run(
     setup = set_up(config, overrides, planner)
     for sentence in preflight.warnings(setup):
         warnings.warn(sentence, stacklevel=2)
+    setup = ready(setup, overrides, config)
     result = result_of(setup, None if directory is None else Path(directory))
     if errors := result.summary["planner_errors"]:
         first = result.summary["planner_error_first"]

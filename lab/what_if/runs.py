@@ -35,7 +35,8 @@ class Runs:
         setup, default = prepared(overrides)
         if len(setup.planners) > 1:
             raise InputError("planner: name one by planner=NAME, not several to compare")
-        return setup, default or len(overrides) > len(self.overrides) + len(settings)
+        names_planner = {*PLANNER, "experiment"} & set(map(key_of, settings))
+        return setup, default or bool(not names_planner and self._default_planner)
 
     def check(self, settings: Sequence[str]) -> DictConfig:
         """Return the configuration for settings; raise InputError if they cannot run."""
@@ -61,10 +62,15 @@ class Runs:
         return [rows[at * count : (at + 1) * count] for at in range(len(settings))]
 
     def _with_planner(self, settings: Sequence[str]) -> tuple[str, ...]:
-        """Return all overrides, preceded by the default planner if they name none."""
+        """Return all overrides, with one planner: that of settings, else of the base or default."""
+        named = set(map(key_of, settings))
+        if PLANNER & named:
+            # Parameters and the class of the base's planner must not reach the other planner.
+            own = [one for one in self.overrides if key_of(one).partition(".")[0] != "planner"]
+            whole = ("planner=comparison",) if "planner" not in named else ()
+            return (*own, *whole, *settings)
         given = (*self.overrides, *settings)
-        names_planner = {*PLANNER, "experiment"} & set(map(key_of, settings))
-        return given if names_planner else (*self._default_planner, *given)
+        return given if "experiment" in named else (*self._default_planner, *given)
 
     @cached_property
     def _default_planner(self) -> tuple[str, ...]:

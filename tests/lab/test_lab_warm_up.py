@@ -1,9 +1,12 @@
 """The first runs of a user, before anything is compiled."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from lab.config.compose import compose, set_up
 from lab.runs import runner
+from lab.runs.api import run
 from lab.runs.warm_up import BLOCKS, COMPILE_BLOCKS, ready, subprocess, warm_up
 from scenarios import compiled
 from sim.dataplane.blocks.plane import BlocksPlane
@@ -94,3 +97,16 @@ def test_jobs_of_a_sweep_compile_nothing_twice(simulated):
 def test_the_other_process_simulates_half_a_minute(simulated):
     exec(COMPILE_BLOCKS, {})
     assert simulated == [("CheapestFeasible", 30)]
+
+
+@pytest.mark.usefixtures("cold")
+def test_a_small_run_from_python_starts_in_the_same_way(monkeypatch):
+    planes = []
+
+    def result_of(setup, _):
+        planes.append(setup.data_plane)
+        return SimpleNamespace(summary={"planner_errors": 0})
+
+    monkeypatch.setattr("lab.runs.api.result_of", result_of)
+    run([*SMALL, "planner=greedy"])
+    assert planes == [EventsPlane]

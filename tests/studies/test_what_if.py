@@ -49,6 +49,7 @@ from lab.what_if.sensitivity import (
     effect,
     largest_first,
 )
+from planners import CheapestFeasible, Greedy
 
 EDGE = Varied("cluster.nodes.edge.count", ("4", "1", "2", "3"))
 CLOUD = Varied("cluster.nodes.cloud.count", ("0", "1", "2", "3", "4", "5"))
@@ -683,3 +684,21 @@ def test_a_planner_that_raises_is_told_of(tmp_path, monkeypatch, capsys) -> None
     [rows] = Runs(scene, tmp_path / "kept", 1).make([[]], [0, 1])
     assert all(row["planner_errors"] for row in rows)
     assert "the planner raised errors in 2 of 2 runs" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("base", "other", "planner"),
+    [
+        (
+            ["planner._target_=planners.Greedy", "planner.samples=3"],
+            "planner=cheapest_feasible",
+            CheapestFeasible(),
+        ),
+        (["planner=cheapest_feasible"], "planner._target_=planners.Greedy", Greedy()),
+    ],
+)
+def test_another_planner_gets_nothing_of_the_planner_of_the_base(tmp_path, base, other, planner):
+    setup, default = Runs(["experiment=speech_small", *base], tmp_path).setup([other])
+    [found] = setup.planners.values()
+    assert (type(found), found.parameters()) == (type(planner), planner.parameters())
+    assert not default
