@@ -84,12 +84,12 @@ def unknown_key(full_key: str, key: str, known: list[str], overrides: Sequence[s
         names = [each.name for each in fields(Tier)]
         allowed = f"; a tier has {', '.join(names)}"
         hint = f"; to add it, write +{full_key}=..." if key in names else ""
-    elif parent.startswith(("planner", "application", "workload.arrivals", "data_plane")):
-        hint = f"; to pass a parameter of your own class, write +{full_key}=..."
     elif parent.endswith(("nodes", "tiers", "datasets", "devices", "technologies", "traces")):
         hint = f"; to add one, write '+{parent}={{{key}: ...}}'"
         if parent == "workload.tiers":
             hint += "; the application's own tiers are application.tiers"
+    elif parent.startswith(("planner", "application", "workload.arrivals", "data_plane")):
+        hint = f"; to pass a parameter of your own class, write +{full_key}=..."
     near = did_you_mean(key, [*likely, *names])
     return f"{override}: there is no key {full_key}{allowed}{hint}{near}"
 
