@@ -96,8 +96,7 @@ class PlanningContext(Protocol):
         """
 
     def resample(self, query: Query) -> None:
-        """Replace a query's profiling data by new data from its stream; the old results are
-        lost."""
+        """Replace a query's profiling data by new data from its stream; drop the old results."""
 
     def predict(self, query: Query, plan: Plan, estimate: Estimate | None = None) -> Prediction:
         """Predict latency, accuracy and cost of a plan under the present load.
