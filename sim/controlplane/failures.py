@@ -90,4 +90,4 @@ FAILURES = {
     "mps_fault": _mps_fault,
     "planner_crash": _planner_crash,
 }
-"""What happens at a drift event, by its kind."""
+"""The effect of a drift event, by its kind."""

@@ -1,4 +1,4 @@
-"""The planning context that planners get: the interfaces of `sim.api` for the planning service."""
+"""The planning context that planners get, which implements `sim.api` with the planning service."""
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from numbers import Real
@@ -34,7 +34,8 @@ from sim.planning.renamed import Guided
 from sim.planning.service import PlanningService, denied
 
 PREDICTIONS_PER_CHARGE = 1000
-"""Plans that `ServedBulk.predict_many` predicts for one charge; they share most of the effort."""
+"""Number of plans that `ServedBulk.predict_many` predicts for one charge, because they share most
+of the effort."""
 
 
 class Facet(Guided):
@@ -46,7 +47,7 @@ class Facet(Guided):
 
     @property
     def _counted(self) -> PlanningService:
-        """The planning service; each access is counted as an operation of the planner."""
+        """The planning service, each access to which is counted as an operation of the planner."""
         self._call.count()
         return self._service
 

@@ -38,7 +38,7 @@ class SearchClock:
 
     @property
     def remaining_s(self) -> float:
-        """The planning seconds that are left."""
+        """The planning seconds that are left in the budget."""
         return seconds(self.budget_ns - self.charged_ns)
 
     def charge(self, operation: str, duration_s: float) -> None:
@@ -53,13 +53,13 @@ class SearchClock:
 
 
 class Lanes:
-    """The profiling lanes that searches share; they are assigned first come, first served."""
+    """The profiling lanes that searches share; lanes are assigned first come, first served."""
 
     def __init__(self, count: int) -> None:
         self._free_ns = [0] * count
 
     def charge(self, search: SearchClock, duration_s: float) -> None:
-        """Advance a search by a profiling run in its lane; acquire a lane first if it has none."""
+        """Advance a search by a profiling run in its lane; its first run acquires a lane before."""
         if search.lane is None:
             search.lane = self._free_ns.index(min(self._free_ns))
         start_ns = max(search.clock_ns, self._free_ns[search.lane])
