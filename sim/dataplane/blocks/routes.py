@@ -1,4 +1,4 @@
-"""Routes in the format of compiled code: visits leg by leg, and a stop for each fork and join."""
+"""Routes for compiled code, with visits leg by leg, and with a stop for each fork and join."""
 
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from sim.dataplane.blocks.tables import FORK, JOIN, NONE, VISIT, RecordTable, Va
 
 
 class LaidRoute(NamedTuple):
-    """A route in tables."""
+    """A route as rows of tables."""
 
     query: int  # id of its query
     first: int  # the first of its visits

@@ -2,8 +2,8 @@
 
 All tables are arrays of int64; floats are read by a view of the same memory. Lists of requests are
 linked: a stop stores the first and the last row of each list, and ``PlaneTables.chain`` has the
-next row of each row. A request is in one list at a time. Chain and times are separate arrays, small
-enough for the processor's caches.
+    next row of each row. A request is in one list at a time. The chain and the times are separate
+    arrays, which are small enough for the processor's caches.
 """
 
 from typing import NamedTuple
@@ -79,8 +79,8 @@ STOP = _record(
     place=INT,  # index of an inline stop in ``Order.inline``
 )
 """A stop: a station, a link, a fork or join of one route, or the sink, where finished requests wait
-for the sync point. A fork's steps are the visits at which its branches begin; a join's the visit
-that follows, and the number of branches."""
+for the sync point. The steps of a fork are the visits at which its branches begin; the steps of a
+join are the next visit and the number of branches."""
 
 # Kinds of stops.
 SINK, LINK, STATION, RANKED, GENERATION, FORK, JOIN = range(7)
@@ -92,8 +92,8 @@ VISIT = _record(
     mean=FLOAT,
     tokens=INT,
 )
-"""A visit; each leg of a route is a run of them, which ends in a fork or join; the last leg ends in
-one whose stop is NONE."""
+"""A visit. Each leg of a route is a sequence of visits that ends at a fork or join; the last leg
+ends at a visit whose stop is NONE."""
 
 SPAN = _record(
     32,
@@ -102,11 +102,11 @@ SPAN = _record(
     gate=INT,  # the fork or join before it, or NONE after a source
     query=INT,
 )
-"""Consecutive visits of a query's route; the last span of a route, which leads nowhere, is left
-out."""
+"""Consecutive visits of a query's route. The last span of a route is left out, because no stop
+follows it."""
 
 TERMS = _record(16, bound_ns=INT, priority=INT)
-"""The promises to requests of a deployment; see ``Route``."""
+"""The latency bound and the priority of a deployment's requests; see ``Route``."""
 
 TOKENS = _record(24, prompt=FLOAT, output=FLOAT, sequences=INT)
 """The tokens of a visit to a language model."""
@@ -121,7 +121,7 @@ MODEL = _record(
     kv_tokens=INT,
     engines_at=INT,  # the first of its engines
 )
-"""How a language model generates; see ``Iterations``."""
+"""The way in which a language model generates tokens; see ``Iterations``."""
 
 ENGINE = _record(
     64,
@@ -136,7 +136,7 @@ ENGINE = _record(
 """A replica of a language model."""
 
 JOB = _record(40, prompt=INT, left=INT, sequences=INT, kv_tokens=INT, admitted_ns=INT)
-"""A request at a language model; the row of the same number is the request."""
+"""A request at a language model; it has the same number as the request's row."""
 
 BRANCH = _record(
     32,
@@ -145,7 +145,7 @@ BRANCH = _record(
     live=INT,  # of a home: how many rows the request has
     failure=INT,  # its outcome so far; IS_COMPLETED until one fails
 )
-"""A request that may fork, or a branch of one; the row of the same number is the request's."""
+"""A request that can fork, or a branch of it; it has the same number as the request's row."""
 
 SOURCE = _record(
     64,
@@ -159,7 +159,7 @@ SOURCE = _record(
 """The source of a query's requests."""
 
 SEGMENT = _record(32, at_ns=INT, visit=INT, deployment=INT, next=INT)
-"""From a time on, births of a source follow a route."""
+"""The route of a source's births from a certain time on."""
 
 LEAST = 16_384
 """Initial number of rows: enough for a whole block in most runs."""
@@ -227,7 +227,7 @@ class RecordTable:
         self._free: list[int] = []
 
     def take(self) -> int:
-        """Return a free row: the row that was freed last, else a new row."""
+        """Return a free row: the row that was freed last, or else a new row."""
         if self._free:
             return self._free.pop()
         if self.count == len(self.rows):
@@ -268,9 +268,9 @@ class ValuePool:
 
 
 class RowPool:
-    """Rows of requests, which are taken at birth and freed after the request's end was reported.
+    """Rows of requests, each taken at birth and freed once the request's end is reported.
 
-    The attributes are arrays of ``PlaneTables`` and have the same names there.
+    The attributes are arrays of ``PlaneTables``, where they have the same names.
     """
 
     def __init__(self, operators: int) -> None:
