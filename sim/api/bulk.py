@@ -20,7 +20,7 @@ class BulkOperations(Protocol):
 
     @property
     def searching(self) -> tuple[Query, ...]:
-        """Queries whose search from an earlier call is not over, which must not be planned now."""
+        """Queries whose search from an earlier call is not over; do not plan for these now."""
 
     def last_departed(self) -> Iterator[Query]:
         """Yield the 1,000 queries that departed last, beginning with the latest."""

@@ -56,7 +56,7 @@ class Measurement:
 
     @property
     def time_cv(self) -> float:
-        """Coefficient of variation of the pipeline's time divided by the item's allowance."""
+        """Coefficient of variation of the items' total times, each divided by its allowance."""
         return self._time_moments[1] if self.count else 0.0
 
     @property

@@ -1,4 +1,4 @@
-"""Plans, which consist of configuration, placement and allocations, and the prices of plans."""
+"""Plans and their prices; a plan consists of configuration, placement and allocations."""
 
 from dataclasses import dataclass, field
 from math import fsum

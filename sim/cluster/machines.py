@@ -164,8 +164,8 @@ class Machines:
     ) -> list[tuple[Station, bool]] | str:
         """Add a deployment to stations for all of its demands, or to none.
 
-        Return each operator's station with whether it is new, or else the reason why there is no
-        room.
+        Return each operator's station and whether the station is new, or else the reason why there
+        is no room.
         """
         got, undo = self._join(deployment, query, demands)
         if isinstance(got, str):

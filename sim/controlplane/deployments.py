@@ -23,7 +23,7 @@ class NoRoomError(Exception):
 class Deployments:
     """All deployments of a run, and the resources that they use."""
 
-    clock: Clock  # of the control plane
+    clock: Clock  # the clock of the control plane
     cluster: Cluster
     machines: Machines
     billing: Billing
@@ -62,7 +62,7 @@ class Deployments:
         return deployment
 
     def _prepare(self, slot: GpuShare, now: int) -> int:
-        """Return the time at which a new slot is booted, partitioned and has its weights loaded."""
+        """Return the time at which a new slot is booted, partitioned and loaded with weights."""
         cluster, machine = self.cluster, slot.machine
         if machine.rented_for(slot):
             machine.ready_ns = now + ns(machine.node.boot_s)

@@ -125,7 +125,7 @@ class World:
         return seconds(self.env.now)
 
     def run(self, until_s: float) -> None:
-        """Advance to time ``until_s`` or to the horizon, where the run ends, if that is earlier."""
+        """Advance to time ``until_s``, but at most to the horizon, where the run ends."""
         until_ns = min(ns(until_s), self._horizon_ns)
         if until_ns > self.env.now:
             with using_tables(self.scenario.tables), seldom_collected():

@@ -68,7 +68,7 @@ class Verdicts:
     active_ns: Ints  # time of the window in which the query lived
     deployed_ns: Ints  # part of that time in which a deployment was active
     cost_usd: Floats  # cost attributed to the query
-    sojourn_ns: Ints  # sum over the completed requests, each over its allowance
+    sojourn_ns: Ints  # sum over completed requests, each divided by its allowance
     # Quantiles of latency, the SLO's and then ``QUANTILES``, shape (n, 4). Nearest rank: the
     # smallest latency that this share of the counted requests kept; those that were not completed
     # when the window was judged count as infinitely late.

@@ -53,7 +53,7 @@ START_NS = 1
 BORN = 2
 GOOD = 3
 UNDECIDED = 4
-SOJOURN_NS = 5  # sum over completed requests, each over its allowance
+SOJOURN_NS = 5  # sum over completed requests, each divided by its allowance
 ACCURACY = 6  # sum over completed requests
 LATENCIES = 7  # the newest chunk
 WINDOW_ENDS = 8  # requests by outcome
@@ -349,7 +349,7 @@ def take_windows(
             over = accounts[account, NEXT_NS] >= accounts[account, NOTED_NS]
             if (over and (horizon or accounts[account, DEPARTED])) or not (due or horizon):
                 break
-            cell = oldest_cell(counts, account)  # 0 of a window that was never opened
+            cell = oldest_cell(counts, account)  # 0 for a window that was never opened
             taken[count, 0], taken[count, 1] = account, cell
             taken[count, 2], taken[count, 3] = accounts[account, NEXT_NS], due
             count += 1
@@ -387,7 +387,7 @@ def select(values: Ints, low: int, high: int, at: int) -> None:
         if at < less:
             high = less
             continue
-        equal = less  # and those from `less` to `equal` the pivot
+        equal = less  # places from `less` to `equal` hold the pivot
         for each in range(less, high):
             value = values[each]
             values[each] = values[equal]

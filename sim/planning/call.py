@@ -39,7 +39,7 @@ class DeploymentOrder:
 class PlanningCall:
     """The state of one call, which the context, its world and its bulk operations share."""
 
-    service: PlanningService  # what lies behind the planning context
+    service: PlanningService  # the service that implements the planning context
     now_ns: int  # time of the trigger
     budget_s: float  # planning seconds of each search
     sees_truth: bool = False  # whether the planner declares that it sees the truth

@@ -301,7 +301,7 @@ class ServedContext(Facet, PlanningContext):
         measurement, reused = self._service.measure(bench, configuration, wanted, search, of.id)
         estimate = call.estimate(of, plan, measurement, reused)
         if plan is not None and reused == len(pipeline.operators):
-            bench.keep(plan, estimate)  # a repeated question has the same answer
+            bench.keep(plan, estimate)  # a repeated check has the same result
         return estimate
 
     def _profile_offline(self, dataset: str, configuration: Any, samples: int | Ints) -> Estimate:
@@ -407,7 +407,7 @@ class ServedContext(Facet, PlanningContext):
 
 
 def _number(name: str, value: float) -> float:
-    if not isinstance(value, Real):  # NumPy's numbers included, arrays not
+    if not isinstance(value, Real):  # this includes NumPy's numbers, but not arrays
         raise PlannerError(f"log_candidate: {name}={value!r} must be a number")
     return float(value)
 

@@ -47,7 +47,7 @@ class ProfilingRun(NamedTuple):
     items: Ints  # numbers of the items that it measures, shape (m,)
     charged_s: float  # seconds on the search's clock
     device_s: float  # seconds of profiling devices
-    prefix_reused: int  # leading operators that need not run at all
+    prefix_reused: int  # number of leading operators that need not run
 
 
 @dataclass(frozen=True)
@@ -56,9 +56,9 @@ class _Items:
 
     strata: Ints  # stratum of each, shape (n,)
     ranks: Floats  # how easy each is within its stratum, shape (n,)
-    sizes: Floats  # size over the mean, shape (n,)
-    lengths: Floats  # length of the output over the mean, shape (n,)
-    allowances: Floats  # how many times the latency bound each may take, shape (n,)
+    sizes: Floats  # size divided by the mean size, shape (n,)
+    lengths: Floats  # output length divided by the mean, shape (n,)
+    allowances: Floats  # factor of the latency bound of each item, shape (n,)
     factors: Floats  # of each operator's time, shape (N, n)
 
 

@@ -136,8 +136,8 @@ NOTHING: Floats = np.zeros((0, 0))
 class OtherLoads(NamedTuple):
     """The load of other queries at the stations that K plans with N operators would use."""
 
-    rate: Floats  # requests per second, shape (K, N); without rows if others have no load
-    work: Floats  # load in servers, likewise
+    rate: Floats  # requests per second, shape (K, N); no rows if there is no load
+    work: Floats  # load in units of servers, of the same shape
     backhaul: tuple[float, float]  # rate and work of others on the backhaul to the cloud
 
 
@@ -305,7 +305,7 @@ def _sojourns(  # noqa: PLR0915
             service_s = served_s[at] if at_once > 1 else work / (their_rate + rate)
             waits_s[at], variances[at] = _wait(scale * service_s, used, servers * at_once)
             overloaded = overloaded or not used < 1
-        # Both links are one more queue each, of one server.
+        # Each of the two links is one more queue with one server.
         access_s = links_slower * met[plan, pv.ALL, pv.ACCESS_S]
         up_s = met[plan, pv.ALL, pv.BACKHAUL_UP_S]
         sent, shared = rate * access_s, others_sent + rate * up_s if up_s > 0 else 0.0

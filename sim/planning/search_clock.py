@@ -19,11 +19,11 @@ class SearchClock:
 
     number: int  # unique in the run
     started_ns: int  # time of the trigger
-    budget_ns: int  # most time that it may be charged
+    budget_ns: int  # the largest time that can be charged to it
     charged_ns: int = 0  # time charged so far
     waited_ns: int = 0  # time waited for a lane so far
     lane: int | None = None  # the lane that it holds, if any
-    profiling_ns: int = 0  # part of the time charged that was profiling
+    profiling_ns: int = 0  # part of the charged time that was for profiling
     surrogates_ns: int = 0  # part of it that was steps of a search by surrogates
     device_s: float = 0.0  # seconds of profiling devices used
     calls: int = 0  # calls of the planning context made for it

@@ -45,7 +45,7 @@ class PlanFigures:
     ways: tuple[DagPath, ...]  # the ways through the operators, if there is more than one
     list_price_usd_per_hour: float  # price if no other query shares the plan's stations
     egress_usd_per_hour: float  # price of the answers that leave a cloud region
-    demands: tuple[StationDemand, ...]  # what each operator asks of the machines
+    demands: tuple[StationDemand, ...]  # the resources that each operator requires
     # the same without operators on the device, which always has room
     off_device: tuple[StationDemand, ...]
 

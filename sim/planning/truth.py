@@ -17,7 +17,7 @@ from sim.planning.plan_views import Links, PlanViews, nominal_links
 
 ITEMS = 16_384  # items sampled for moments over requests without a formula
 
-MOMENTS = 512  # most times in a query's remaining life over which transmission is averaged
+MOMENTS = 512  # largest number of start times over which transmission is averaged
 
 
 class Truths:

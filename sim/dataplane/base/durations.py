@@ -28,7 +28,7 @@ def divided_up(work: int, rate: int) -> int:
 
 @in_place
 def step_at(steps: NDArray[np.int64], at: int, n: int, guess: int, time_ns: int) -> int:
-    """Return the number of the step that is in force at ``time_ns``, of ``n`` steps.
+    """Return the index of the step, out of ``n`` steps, that is in force at ``time_ns``.
 
     The steps are stored from index ``at`` on. The first step also applies to earlier times. Times
     mostly increase between calls, so a few steps from ``guess`` on are tried before a binary search

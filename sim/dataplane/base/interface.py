@@ -60,9 +60,9 @@ class StationSpec:
 
     id: int  # unique in the run
     servers: int = 1  # replicas that share the queue; engines, if there are iterations
-    max_batch: int = 1  # most requests that a server takes at once
-    max_wait_ns: int = 0  # longest that a free server waits for a batch to fill
-    # Time of a batch of 1, 2, ... requests over that of one request.
+    max_batch: int = 1  # largest number of requests that a server takes at once
+    max_wait_ns: int = 0  # longest time that a free server waits for a full batch
+    # Time of a batch of 1, 2, ... requests divided by that of one.
     batch_factor: tuple[float, ...] = (1.0,)
     # Speed of the servers in time, in millionths of nominal.
     speed: RateProfile = field(default_factory=lambda: RateProfile((0,), (1_000_000,)))

@@ -25,7 +25,7 @@ def deadline_of(t: PlaneTables, row: int) -> int:
 
 @inlined
 def rank_of(t: PlaneTables, station: int, row: int) -> int:
-    """Return the rank of a request that waits at a station, where it arrived at its ``t.times``."""
+    """Return the rank of a request that waits at a station; ``t.times`` has its arrival there."""
     priority = t.terms[t.rows[row, DEPLOYMENT]].priority
     return rank(t.stops[station].discipline, t.times[row], deadline_of(t, row), priority)
 

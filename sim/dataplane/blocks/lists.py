@@ -14,13 +14,13 @@ from sim.dataplane.base.request_rows import DEPLOYMENT, ENDED, NUMBER, OUTCOME, 
 from sim.dataplane.blocks import tables as tb
 from sim.dataplane.blocks.tables import NONE, PlaneTables
 
-MOVES = 8  # moves per request after which insertion sort gives up
+MOVES = 8  # moves per request after which insertion sort stops
 DIGIT_BITS = 8  # bits of each digit if the leading digit is not enough
 
 
 @inlined
 def push(t: PlaneTables, stop: int, row: int, at_ns: int) -> None:
-    """Append a request that arrives at ``at_ns`` to a stop's arrivals, which can be unsorted."""
+    """Append a request that arrives at ``at_ns`` to a stop's arrivals; update ``in_order``."""
     stops, times, chain = t.stops, t.times, t.chain
     times[row] = at_ns
     chain[row] = NONE

@@ -63,7 +63,7 @@ STOP = _record(
     serving_first=INT,  # requests in service beyond the last sync point
     serving_last=INT,
     waiting_last=INT,
-    waiting=INT,  # how many wait
+    waiting=INT,  # number of waiting requests
     steps_at=INT,  # where its rates begin in ``steps``
     steps=INT,  # how many steps they have
     step=INT,  # the present step
@@ -98,7 +98,7 @@ ends at a visit whose stop is NONE."""
 SPAN = _record(
     32,
     first=INT,  # the first of its visits
-    length=INT,  # how many; 0 of a span that is no longer in use
+    length=INT,  # number of its visits; 0 for a span that is no longer in use
     gate=INT,  # the fork or join before it, or NONE after a source
     query=INT,
 )
@@ -117,7 +117,7 @@ MODEL = _record(
     prefill_ns_per_token=FLOAT,
     prefill_ns_per_token2=FLOAT,
     decode_at=INT,  # where the times of a decoding step begin in ``steps``, by active sequences
-    most=INT,  # most active sequences
+    most=INT,  # largest number of active sequences
     kv_tokens=INT,
     engines_at=INT,  # the first of its engines
 )
@@ -178,7 +178,7 @@ class PlaneTables(NamedTuple):
     chain: Ints  # the row that follows it in a list, by row
     stops: RecordArray  # stops
     visits: RecordArray  # visits of all routes
-    tokens: RecordArray  # what visits to language models take
+    tokens: RecordArray  # tokens of visits to language models
     models: RecordArray  # language models at stations
     engines: RecordArray
     jobs: RecordArray  # what is known of requests at language models, by row
@@ -187,7 +187,7 @@ class PlaneTables(NamedTuple):
     servers: Ints  # free times of the servers of stations that have several, a heap each
     factors: Floats  # batch factors of stations
     flights: Ints  # requests under way, by deployment
-    terms: RecordArray  # what they are promised, by deployment
+    terms: RecordArray  # their latency bound and priority, by deployment
     free: Ints  # rows that are free, as a stack
     out: Ints  # rows that leave a stop before the sync point, in that order
     born: Ints  # rows born since the last report
@@ -210,7 +210,7 @@ class Sources(NamedTuple):
     """The sources of requests."""
 
     state: RecordArray  # the sources
-    next_ns: Ints  # when each gives birth next, as far as it is drawn; else NEVER
+    next_ns: Ints  # when each has its next birth if this is drawn, else NEVER
     active: Ints  # those that may still give birth
     segments: RecordArray  # routes in time, chained by ``next``
     # Drawn births: time, and bits of the factors that are not all 1, (sources, room, 1 + n).

@@ -100,7 +100,7 @@ def give_birth(  # noqa: PLR0912, PLR0915
                 deployment, visit = segments[segment].deployment, segments[segment].visit
                 following = segments[segment].next
             if rows_left == 0:
-                break  # The caller adds rows, and goes on with this source.
+                break  # The caller adds rows, and continues with this source.
             rows_left -= 1
             row = index(free[index(rows_left)])
             ahead = index(free[index(max(0, rows_left - AHEAD))])

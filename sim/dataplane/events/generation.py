@@ -120,7 +120,7 @@ class GenerationStation(Queue[GenerationJob]):
         for engine in assigned:
             if engine.began_ns is not None:
                 self._cut(engine)
-            elif not engine.active:  # Idle: every moment is a boundary.
+            elif not engine.active:  # The engine is idle, so it can begin an iteration at any time.
                 self._start_run(engine)
 
     def _has_room(self, engine: Engine, job: GenerationJob) -> bool:

@@ -132,7 +132,7 @@ class EventsPlane:
             stops.append((place[stop].enter, visit.operator, visit.mean))
         return stops
 
-    # The life of requests
+    # The processes of requests
 
     def _source(self, query: int, blocks: Iterator[RequestBlock]) -> Generator[Event, None, None]:
         env, number = self.env, 0

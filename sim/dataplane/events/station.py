@@ -22,15 +22,15 @@ class StationJob:
 
     request: Request
     operator: int  # the operator that serves it
-    entered_ns: int  # when it came
-    served: ScheduledEvent  # comes when its service ends
+    entered_ns: int  # when it arrived
+    served: ScheduledEvent  # occurs when its service ends
 
 
 @dataclass(slots=True, eq=False)
 class BatchJob(StationJob):
     """A request at a station that serves batches."""
 
-    work_ns: int  # how long it takes alone, at nominal speed
+    work_ns: int  # its service time alone at nominal speed
 
 
 AnyJob = TypeVar("AnyJob", bound=StationJob)
