@@ -1,4 +1,4 @@
-"""Goodput: requests are counted by window, each window gets a verdict, and goodput follows.
+"""Goodput: the counts of requests by window, the verdict on each window, and service goodput.
 
 Windows are aligned to multiples of the application's window length. A request belongs to the window
 in which it was created ("born"). A request is good if it was completed within the latency bound;
@@ -48,7 +48,7 @@ def share_of(probability: float, count: int) -> int:
 
 
 def reaches(value: float, floor: float | None) -> bool:
-    """Return whether a value reaches a floor: always if the floor is None, else never for nan."""
+    """Return whether a value is at least a floor: True without a floor, otherwise False for nan."""
     return floor is None or value >= floor - SLACK * abs(floor)
 
 

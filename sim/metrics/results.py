@@ -79,7 +79,7 @@ class ResultTables:
         self._rows[table].append(row)
 
     def extend(self, table: str, columns: Columns) -> None:
-        """Add rows, which are given as columns of equal length; no column can be missing."""
+        """Add rows, given as columns of equal length; every column of the table is required."""
         self._gather(table)
         self._frames[table].append(pl.DataFrame(columns, schema=dict(SCHEMAS[table])))
 

@@ -149,7 +149,7 @@ def with_room(counts: Counts) -> Counts:
 
 @inlined
 def cell_at(accounts: Ints, cells: Ints, account: int, at_ns: int, window_ns: int) -> int:
-    """Return the cell of the open window of a query at ``at_ns``, or 0, in O(open windows)."""
+    """Return the cell of the query's window at ``at_ns``, or 0 if not open; O(open windows)."""
     cell: int = accounts[account, NEWEST]
     while cell and cells[cell, START_NS] > at_ns:
         cell = cells[cell, OLDER]

@@ -33,7 +33,7 @@ RENAMED = {
 
 
 class Guided:
-    """A class whose error for an unknown member names a replacement or the most similar one."""
+    """A class whose errors for unknown members name a replacement or the most similar member."""
 
     _spelled = "the planning context"
 

@@ -59,7 +59,7 @@ class Lanes:
         self._free_ns = [0] * count
 
     def charge(self, search: SearchClock, duration_s: float) -> None:
-        """Advance a search by a profiling run in its lane; its first run acquires a lane before."""
+        """Advance a search by a profiling run in its lane; before the first run, assign a lane."""
         if search.lane is None:
             search.lane = self._free_ns.index(min(self._free_ns))
         start_ns = max(search.clock_ns, self._free_ns[search.lane])

@@ -334,7 +334,7 @@ class PlanningService:
 
 
 def denied(configuration: Configuration, bench: ProfilingBench, search: SearchClock) -> bool:
-    """Return whether the budget was too small for a configuration, without any run since."""
+    """Return whether the budget was too small for a configuration, and no run followed."""
     return search.denied.get(configuration.index) == bench.runs
 
 
