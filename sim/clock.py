@@ -24,7 +24,7 @@ class Clock(Environment):
 
 
 def ns(seconds: float) -> int:
-    """Convert a time or a duration to whole nanoseconds, rounded half to even."""
+    """Convert a time or a duration to whole nanoseconds, rounding half to even."""
     return round(seconds * NS_PER_S)
 
 

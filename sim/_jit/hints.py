@@ -43,13 +43,14 @@ def _prefetch_item(_: Any, array: Any, item: Any) -> Any:
 
 
 prefetch = cast("Callable[[NDArray[Any], int, int], None]", intrinsic(_prefetch))
-"""Begin to fetch one place of an array, shape (n, columns), into the cache; compiled code only.
+"""Begin to fetch one element of an array of shape (n, columns) into the cache; compiled code only.
 
 A loop that reads rows in random order waits for memory at each row unless it prefetches.
 """
 
 prefetch_item = cast("Callable[[NDArray[Any], int], None]", intrinsic(_prefetch_item))
-"""Begin to fetch an item of an array, shape (n,); of a record, its beginning."""
+"""Begin to fetch an item of an array of shape (n,), or the beginning of the item if it is a
+record."""
 
 
 def _promise(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
@@ -65,6 +66,6 @@ def _index(_: Any, number: Any) -> Any:
 index = cast("Callable[[int], int]", intrinsic(_index))
 """Return an index, which must not be negative; compiled code only.
 
-Negative indices count from the end, so each access costs a comparison, an addition and a choice.
+Negative indices count from the end, so each access costs a comparison, an addition and a selection.
 The compiler cannot know that an index read from another array is never negative.
 """

@@ -15,7 +15,7 @@ Item = TypeVar("Item", bound=np.generic)
 
 
 class IdPool:
-    """Assigns to each number a row of an array: the row that was freed last, or else a new row.
+    """Assigns a row of an array to each number: the row that was freed last, or else a new row.
 
     The first element of ``table``, which ``row_of`` reads, is the lowest number with an entry. The
     other elements are the rows of this number and of the following ones, or -1. The table stays
@@ -46,12 +46,12 @@ class IdPool:
         self.table[1 + numbers - least] = rows
 
     def find(self, number: int) -> int:
-        """Return the row of a number, or -1 if it has none."""
+        """Return the row of a number, or -1 if no row is assigned to it."""
         at = number - int(self.table[0])
         return int(self.table[1 + at]) if 0 <= at < len(self.table) - 1 else -1
 
     def remove(self, number: int) -> int:
-        """Free the row of a number, and return it; raises KeyError if it has none."""
+        """Free the row of a number and return it; raise KeyError if no row is assigned."""
         row = self.find(number)
         if row < 0:
             raise KeyError(number)
@@ -62,7 +62,7 @@ class IdPool:
 
 @inlined
 def row_of(table: NDArray[np.int64], number: int) -> int:
-    """Return the row of a number in an ``IdPool.table``; raise KeyError if there is none."""
+    """Return the row of a number in an ``IdPool.table``; raise KeyError if no row is assigned."""
     at = number - table[0]
     if at < 0 or at >= len(table) - 1 or table[index(1 + at)] < 0:
         raise KeyError

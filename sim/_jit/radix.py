@@ -1,4 +1,4 @@
-"""LSD radix sort of integer keys: by the least significant digit first (Knuth, TAOCP 3, 5.2.5).
+"""LSD radix sort of integer keys, which begins with the last digit (Knuth, TAOCP 3, 5.2.5).
 
 Each pass is a distribution counting sort (Knuth, TAOCP 3, 5.2, algorithm D). The sort allocates no
 memory, because compiled code without reference counts cannot allocate any. With a shell sort
@@ -14,7 +14,7 @@ MOST_BITS = 13  # most bits of a digit; each value of a digit needs one count
 
 @inlined
 def value_range(keys: Ints, n: int) -> tuple[int, int]:
-    """Return the least and the largest of ``keys[:n]``, where n is at least 1; O(n)."""
+    """Return the least and the largest of ``keys[:n]`` in O(n); n must be at least 1."""
     least, most = keys[0], keys[0]
     for i in range(1, n):
         least, most = min(least, keys[i]), max(most, keys[i])
@@ -27,8 +27,8 @@ def radix_sort(
 ) -> None:
     """Sort ``keys[:n]`` and the corresponding ``values[:n]`` by ``(key - least) >> shift``.
 
-    The sort is stable. A digit has ``bits`` bits, and each digit takes O(n + 2**bits). ``least``
-    and ``most`` are the least and the largest key. With h half the length of ``values``,
+    The sort is stable. A digit has ``bits`` bits, and sorting by one digit takes O(n + 2**bits).
+    ``least`` and ``most`` are the least and the largest key. With h half the length of ``values``,
     ``values[h:]`` and ``keys[h:2 * h]`` are used as the second buffer, and ``keys[2 * h:]`` as
     counters of digits.
     """

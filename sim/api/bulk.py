@@ -20,10 +20,10 @@ class BulkOperations(Protocol):
 
     @property
     def searching(self) -> tuple[Query, ...]:
-        """Queries whose search from an earlier call is not over; do not plan for them now."""
+        """Queries whose search from an earlier call is not over; do not plan for these now."""
 
     def last_departed(self) -> Iterator[Query]:
-        """Yield the last 1,000 departed queries, from the latest to the earliest."""
+        """Yield the 1,000 queries that departed last, beginning with the latest."""
 
     def last_counts(self) -> Ints:
         """Return the numbers of requests and of good requests in each running query's last window.
@@ -42,9 +42,10 @@ class BulkOperations(Protocol):
         """Return a living query's true properties now, for planners with ``sees_truth = True``."""
 
     def features(self, of: Query | str) -> Floats:
-        """Return features of the items on which a query or a data set is profiled.
+        """Return the features of the items on which a query or a data set is profiled.
 
-        The shape is (items, 4): log size, log output length, and two indicators of difficulty.
+        The shape is (items, 4). The columns are log size, log output length, and two indicators of
+        difficulty.
         """
 
     def predict_many(
@@ -65,24 +66,25 @@ class BulkOperations(Protocol):
         Args:
             query: a waiting or running query.
             view: a view of its plans.
-            indices: numbers of the plans in the view, shape (K,).
+            indices: indices of the K plans in the view, shape (K,).
             operator_time_s: mean time of each operator on profiling hardware, in seconds, shape (K,
                 N), or (N,) if it is the same for all plans.
             time_cv: coefficient of variation of the pipeline's total time, shape (K,) or a number;
                 see ``Measurement.time_cv``.
-            load: ``"present"`` for the present load; or the utilisation, below 1, that every
-                station off the device is assumed to have, unless the query alone causes a higher
-                one. The backhaul always has its present load.
+            load: ``"present"`` for the present load, or else a utilisation below 1. Every station
+                off the device is then assumed to have this utilisation, or a higher one if the
+                query alone causes it. The backhaul always has its present load.
             normalised: see ``Measurement.normalised``, shape (K, 2) or (2,).
-            row: row of ``operator_time_s``, ``time_cv`` and ``normalised`` for each plan, shape
-                (K,), if these have one row per configuration; by default one row per plan.
-            slower: factors that multiply operator times on the device, and on nodes.
-            links_slower: factor that multiplies the time of the query's messages on links, as well
-                as propagation and batching waits. It does not change the load of the backhaul.
+            row: each plan's row in ``operator_time_s``, ``time_cv`` and ``normalised``, shape (K,),
+                if these have one row per configuration. By default, they have one row per plan.
+            slower: two factors: one multiplies operator times on the device, the other those on
+                nodes.
+            links_slower: factor that multiplies the time of the query's messages on links,
+                propagation delays, and batching waits. It does not change the load of the backhaul.
 
         Returns:
             Mean and SLO quantile of latency in seconds, each of shape (K,). Both are infinite for a
-            plan with which a station or a link would be overloaded.
+            plan that would overload a station or a link.
         """
 
     def first_that_fits(
@@ -90,7 +92,7 @@ class BulkOperations(Protocol):
         wanted: Sequence[tuple[Query, Sequence[Plan]]],
         beside: Sequence[tuple[Query, Plan]] = (),
     ) -> list[int | None]:
-        """Return for each query the index of its first plan that fits, or None if none fits.
+        """Return, for each query, the index of its first plan that fits, or None if no plan fits.
 
         Queries are handled in turn: the resources of a plan that fits are reserved while the plans
         of later queries are checked. Each check is charged like a call of ``context.fits``, which
@@ -98,10 +100,10 @@ class BulkOperations(Protocol):
         """
 
     def recall_each(self, keys: Iterable[Hashable]) -> Iterator[Any | None]:
-        """Yield for each key its latest record that all searches can see, or None."""
+        """Yield, for each key, the latest record that all searches can see, or None."""
 
     def settled(self, keys: Sequence[Hashable]) -> list[bool]:
-        """Return for each key whether all searches can see all of its records now."""
+        """Return, for each key, whether all searches can see all of its records now."""
 
     def log_candidate(
         self,

@@ -1,4 +1,4 @@
-"""The cost of planning: the declared planning seconds of each operation."""
+"""The declared cost of each planning operation, in planning seconds."""
 
 CHARGES_S = {
     "profile": 1e-3,
@@ -8,10 +8,10 @@ CHARGES_S = {
     "search_step": 0.07,
     "history": 5e-3,
 }
-"""Declared cost of operations in seconds: the planning context's primitives, an elementary step, a
-step of Bayesian optimisation (40 to 100 ms in the Compass paper), and evaluating the models of one
-earlier query (a fraction of such a step).
+"""Declared cost of each operation, in seconds. Besides the planning context's operations, these are
+an elementary step, a step of Bayesian optimisation (40 to 100 ms in the Compass paper), and the
+evaluation of one earlier query's models (a fraction of such a step).
 
-The costs assume one core of a current server: a profiling
-run is started by a message to its workers, a prediction is some hundred arithmetic operations.
+The costs assume one core of a current server. A profiling run is started by a message to its
+workers, and a prediction consists of a few hundred arithmetic operations.
 """

@@ -1,4 +1,4 @@
-"""Allocations that the plans of a plan space may have."""
+"""The choice of allocations for the plans of a plan space."""
 
 from dataclasses import dataclass
 
@@ -19,8 +19,8 @@ class Choices:
         max_batches: largest batch sizes, for operators of kind ``gpu``.
         replicas: replicas of operators of kinds ``gpu`` and ``llm``.
         cores: replicas of operators of kind ``cpu``.
-        max_wait_s: longest time in seconds that a server waits for a full batch, if the largest
-            batch is above 1.
+        max_wait_s: longest times in seconds that a server waits for a full batch; they apply only
+            where the largest batch size is above 1.
 
     Raises:
         ValueError: a value is out of range, or a parameter has no values.
@@ -50,4 +50,4 @@ class Choices:
 
 
 DEFAULT_CHOICES = Choices()
-"""One replica per operator and no batching, except for language models."""
+"""The default: one replica per operator; only language models serve several requests at once."""

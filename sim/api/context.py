@@ -23,14 +23,14 @@ from sim.api.world_state import WorldState
 class PlanningContext(Protocol):
     """The interface to the world during one planning call.
 
-    Operations raise `PlannerError` after the call is over; for a query that has departed; for a
-    query whose search from an earlier call is not over; and for invalid arguments.
+    Operations raise `PlannerError` if the call is over, if the query has departed, if the query's
+    search from an earlier call is not over, or if an argument is invalid.
 
     Attributes:
         trigger: why the planner is called: ``arrival``, ``departure``, ``refusal``, ``failure``,
             ``recovery`` or ``tick``.
         bulk: operations on many plans, queries or records at once.
-        world: the application, the cluster, and what is deployed.
+        world: the application, the cluster, and the deployed plans.
     """
 
     trigger: str
@@ -52,7 +52,7 @@ class PlanningContext(Protocol):
         """Queries that have a deployment and no search under way, in order of arrival."""
 
     def plan_of(self, query: Query) -> Plan | None:
-        """Return the plan that serves a query; else the plan that is being loaded; else None."""
+        """Return the plan that serves a query or, failing that, is being loaded; else None."""
 
     def telemetry(self, query: Query) -> tuple[WindowReport, ...]:
         """Return the last 10 judged windows of a query, oldest first."""
@@ -62,9 +62,10 @@ class PlanningContext(Protocol):
     def candidates(self, query: Query, order: str = "cost") -> Iterator[Plan]:
         """Yield the candidate plans: those that the cluster and the query's device can run.
 
-        Candidates have one replica per operator and no batching, except for language models. With
-        order ``"cost"``, they are sorted by list price, and plans of equal price begin with the
-        richest configuration; with order ``"enumeration"``, they are not sorted.
+        In a candidate, each operator has one replica, and only language models serve several
+        requests at once. With order ``"cost"``, candidates are sorted by ascending list price, and
+        among equal prices the richest configuration comes first. With order ``"enumeration"``, they
+        are not sorted.
         """
 
     def profile(self, of: Query | str, what: Plan | Configuration, samples: int | Ints) -> Estimate:
@@ -73,14 +74,15 @@ class PlanningContext(Protocol):
         Only items that were not measured before are run and charged: n items on w workers take
         ceil(n / w) times the time of one item. An item's time begins at the first operator whose
         own or upstream knobs differ from those of all earlier runs. If the remaining budget is too
-        small, fewer items are measured, possibly none; check ``count``.
+        small, fewer items are measured, or no items; check ``count``.
 
         Args:
-            of: a waiting or running query; or a data set's name, to profile its own mixture of
-                content offline. Each data set has one budget of ``budget_s`` and its own lane.
-            what: a plan, or a configuration alone; for a data set a configuration.
-            samples: the number of items that the estimate should use in total, or item numbers,
-                shape (m,).
+            of: a waiting or running query, or the name of a data set, whose own mixture of content
+                is then profiled offline. Each data set has one budget of ``budget_s`` and its own
+                lane.
+            what: a plan or a configuration; for a data set, it must be a configuration.
+            samples: the total number of items that the estimate should use, or an array of item
+                numbers of shape (m,).
 
         Returns:
             The estimate from all items measured so far.
@@ -94,7 +96,7 @@ class PlanningContext(Protocol):
         """
 
     def resample(self, query: Query) -> None:
-        """Replace a query's profiling data by new data from its stream; drop its old results."""
+        """Replace a query's profiling data by new data from its stream; drop the old results."""
 
     def predict(self, query: Query, plan: Plan, estimate: Estimate | None = None) -> Prediction:
         """Predict latency, accuracy and cost of a plan under the present load.
@@ -115,7 +117,7 @@ class PlanningContext(Protocol):
         """Return the planning seconds that the query's search has left."""
 
     def charge(self, query: Query, operation: str = "step", count: int = 1) -> None:
-        """Charge ``count`` operations of the planner itself, by ``sim.api.charges.CHARGES_S``."""
+        """Charge ``count`` operations of the planner itself, at the costs in ``CHARGES_S``."""
 
     # Orders
 
@@ -136,7 +138,7 @@ class PlanningContext(Protocol):
         """Write a record into the planner's memory.
 
         The value can be any object that can be pickled; do not change it afterwards. If a query is
-        given, other searches see the record from the time that the query's search clock has now.
+        given, other searches see the record from the present time of that query's search clock.
         """
 
     def recall(self, key: Hashable, query: Query | None = None) -> Any | None:

@@ -2,4 +2,4 @@
 
 
 class PlannerError(Exception):
-    """A planner called an operation of the planning context with invalid arguments or too late."""
+    """A planner called an operation of the planning context too late or with invalid arguments."""

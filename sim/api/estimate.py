@@ -36,12 +36,12 @@ class Measurement:
 
     @property
     def count(self) -> int:
-        """Items measured."""
+        """Number of items measured."""
         return len(self.accuracy)
 
     @property
     def accuracy_mean(self) -> float:
-        """Mean accuracy over the items; nan when none was measured."""
+        """Mean accuracy over the items; nan if no item was measured."""
         return self._accuracy_moments[0]
 
     @property
@@ -56,12 +56,12 @@ class Measurement:
 
     @property
     def time_cv(self) -> float:
-        """Coefficient of variation between items of the pipeline's total time over allowance."""
+        """Coefficient of variation of the items' total times, each divided by its allowance."""
         return self._time_moments[1] if self.count else 0.0
 
     @property
     def normalised(self) -> tuple[float, float]:
-        """Ratios of means after and before division by allowances: of total time, of a constant.
+        """Effect of division by allowances on the mean total time and on a constant, as factors.
 
         Both are 1 unless the application states latency per output length.
         """
@@ -99,11 +99,11 @@ class Estimate:
     """An estimate of a plan, or of a configuration alone, from profiling results without queueing.
 
     Args:
-        measurement: what was measured of the configuration.
-        prefix_reused: leading operators whose earlier results were reused.
+        measurement: the measurement of the configuration.
+        prefix_reused: number of leading operators whose earlier results were reused.
         latency_quantile: the SLO's quantile, from 0 to 1.
-        latency_factors: per operator, time under the plan over that on profiling hardware, shape
-            (N,); None for a configuration alone.
+        latency_factors: each operator's time under the plan divided by its time on profiling
+            hardware, shape (N,); None for a configuration alone.
         fixed_s: propagation delays of the plan, plus the longest waits for full batches, in
             seconds.
         transfer_s: nominal transmission time of all messages of a request of mean size, in seconds.
@@ -127,7 +127,7 @@ class Estimate:
 
     @property
     def accuracy_mean(self) -> float:
-        """Mean accuracy over the items; nan when there are none."""
+        """Mean accuracy over the items; nan if no item was measured."""
         return self.measurement.accuracy_mean
 
     @property
@@ -137,7 +137,7 @@ class Estimate:
 
     @cached_property
     def latency_s(self) -> Floats:
-        """Latency of each item under the plan, over its allowance, without queueing; shape (n,).
+        """Each item's latency without queueing, divided by its allowance; shape (n,).
 
         Where operators fork and join, the latency is that of the item's slowest path.
         """
@@ -162,13 +162,13 @@ class Estimate:
 
     @property
     def latency_mean_s(self) -> float:
-        """Mean latency over the items in seconds; nan when there are none."""
+        """Mean latency over the items in seconds; nan if no item was measured."""
         latency_s = self.latency_s
         return float(latency_s.mean()) if len(latency_s) else nan
 
     @cached_property
     def latency_quantile_s(self) -> float:
-        """The SLO's quantile of latency over the items in seconds; nan when there are none."""
+        """The SLO's quantile of latency over the items in seconds; nan if no item was measured."""
         latency_s = self.latency_s
         return float(np.quantile(latency_s, self.latency_quantile)) if len(latency_s) else nan
 

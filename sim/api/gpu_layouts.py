@@ -11,9 +11,9 @@ def gpu_layouts(node: Node) -> tuple[dict[str, int], ...]:
     """Return the maximal combinations of instances that one card of a node can have.
 
     Returns:
-        For each maximal legal layout, the number of instances of each profile that occurs in
-        candidate plans; empty if the node has no GPU. A card can also have any subset of these
-        instances.
+        One mapping for each maximal legal layout: the number of instances of each profile that
+        candidate plans use. The result is empty if the node has no GPU. A card can also have any
+        subset of these instances.
     """
     if node.gpu_board is None:
         return ()

@@ -1,4 +1,4 @@
-"""Plans, which consist of configuration, placement and allocations; and their prices."""
+"""Plans and their prices; a plan consists of configuration, placement and allocations."""
 
 from dataclasses import dataclass, field
 from math import fsum
@@ -17,14 +17,14 @@ class Allocation:
     Args:
         profile: ``"device"`` on the user's device, ``"core"`` for CPU cores, or the name of a
             GPU partition profile such as ``"1g.5gb"``.
-        replicas: the number of cores or GPU instances; each is a server of the station.
-        max_batch: largest number of requests that a server takes at once; for a language model, of
-            sequences that an engine generates at once.
+        replicas: the number of cores or GPU instances, each of which is a server of the station.
+        max_batch: largest number of requests that a server takes at once; for a language model, the
+            largest number of sequences that an engine generates at once.
         max_wait_s: longest time in seconds that a free server waits for a full batch.
-        processes: number of processes of the operator that share each instance by MPS; each process
+        processes: number of the operator's processes that share each instance by MPS; each process
             is a server.
-        thread_percent: limit by MPS on the active threads of each instance that all processes of
-            the operator may use together; if it is below 100, other operators may get the rest.
+        thread_percent: percentage of each instance's threads to which MPS limits all processes of
+            the operator together; if it is below 100, other operators can use the rest.
     """
 
     profile: str
@@ -53,7 +53,7 @@ class Plan:
 
     Args:
         configuration: the values of all knobs.
-        placement: node of each operator; the cluster chooses the machine.
+        placement: the node of each operator; the cluster chooses the machine.
         allocation: the resources of each operator on its node.
     """
 

@@ -27,11 +27,11 @@ class StationKind:
 
     Args:
         operator: index of the operator that it serves.
-        node: where it is.
+        node: the node of the station.
         profile: ``"core"`` or a GPU profile.
         thread_percent: percentage of each instance's threads.
-        replicas: cores or GPU instances that one station takes.
-        servers: servers that the members of the station share.
+        replicas: number of cores or GPU instances that one station takes.
+        servers: number of servers that the members of the station share.
         max_batch: largest number of requests that a server takes at once.
     """
 
@@ -67,13 +67,13 @@ class Records:
 
     Args:
         order: indices of the plans, sorted by configuration, shape (P,).
-        ends: where the plans of each configuration begin in ``order``, and where the last ones end,
-            shape (C + 1,).
+        ends: index in ``order`` at which the plans of each configuration begin, and then the index
+            at which the last ones end, shape (C + 1,).
         place: position of each plan in ``order``, shape (P,).
-        served: columns ``station``, ``operator_key``, ``servers``, ``at_once``, and the factors of
-            latency, of capacity and of crowding, shape (P, N, 7).
-        met: ``access_s``, ``backhaul_s``, ``backhaul_up_s`` and ``fixed_s`` of all edges, and then
-            of each of W paths, shape (P, 1 + W, 4).
+        served: the columns ``station``, ``operator_key``, ``servers`` and ``at_once``, and then the
+            factors of latency, capacity and crowding, shape (P, N, 7).
+        met: the columns ``access_s``, ``backhaul_s``, ``backhaul_up_s`` and ``fixed_s``; the first
+            row is for all edges, and the others are for the W paths, shape (P, 1 + W, 4).
     """
 
     order: Ints
@@ -87,35 +87,36 @@ class PlanSource(Protocol):
     """Constructs plans from their numbers."""
 
     def plan(self, index: int) -> Plan:
-        """Return plan number ``index``; later calls return the same object."""
+        """Return the plan at index ``index``; later calls return the same object."""
 
 
 @dataclass(frozen=True, eq=False)
 class PlanView:
     """All plans that the cluster and the query's device can run: P plans, N operators, K kinds.
 
-    The values equal those that the planning context gives for single plans, at nominal speeds.
+    The values equal those that the planning context gives for single plans at nominal speeds.
     Arrays are read-only; views of similar queries share them.
 
     Args:
         configuration: index of the plan's configuration, shape (P,).
         layout: number of the plan's layout, which is its placement with its allocations, shape
             (P,).
-        latency_factors: time of a request that is served alone, over that on profiling hardware,
-            shape (P, N).
-        capacity_factors: server time that a request takes, over its profiled time, shape (P, N).
-        crowded_factors: time of a request on a full server over its profiled time, shape (P, N).
-        at_once: requests that a server serves at the same time, shape (P, N); above 1 for
+        latency_factors: time of a request that is served alone, divided by its time on profiling
+            hardware, shape (P, N).
+        capacity_factors: server time that a request takes, divided by its profiled time, shape (P,
+            N).
+        crowded_factors: time of a request on a full server, divided by its profiled time, shape (P,
+            N).
+        at_once: number of requests that a server serves at the same time, shape (P, N); above 1 for
             language models.
-        servers: servers of each operator's station, shape (P, N).
+        servers: number of servers of each operator's station, shape (P, N).
         access_s: transmission time of all messages on the access uplink, shape (P,).
-        backhaul_s: transmission time of all messages on the backhaul, and of the answer, shape
-            (P,).
+        backhaul_s: transmission time of the answer and of all messages on the backhaul, shape (P,).
         backhaul_up_s: the part of ``backhaul_s`` on the backhaul to the cloud, which other queries
             share, shape (P,).
         fixed_s: propagation delays and longest batching waits, shape (P,). Where operators fork and
-            join, the sum over all operators, as if they formed a chain.
-        ways: the paths through the operators, each with its times; one path for a chain.
+            join, it is the sum over all operators, as if they formed a chain.
+        ways: the paths through the operators with their times; a chain has one path.
         list_price_usd_per_hour: price if no other query shares the plan's stations, shape (P,).
         cost_usd_per_hour: the list price plus egress, shape (P,).
         stations: the kinds of station that plans use; the same for all queries.
@@ -123,8 +124,8 @@ class PlanView:
             (P, N).
         operator_key: a number that identifies the values of each operator's own and upstream knobs,
             shape (P, N); equal numbers mean equal values, also between views of different queries.
-        space: the plan space to which the plans belong; for the planning context.
-        number: numbers of the plans in that space, shape (P,).
+        space: the plan space to which the plans belong, for use by the planning context.
+        number: indices of the plans in that space, shape (P,).
         records: the same values in another layout, for compiled functions.
     """
 
@@ -153,7 +154,7 @@ class PlanView:
         return len(self.configuration)
 
     def at_speed(self, speed: Floats) -> "PlanView":
-        """Return the view with operators that run faster by some factors, shape (P, N)."""
+        """Return the view with operators that run faster by the factors ``speed``, shape (P, N)."""
         return recorded(
             replace(
                 self,
@@ -164,11 +165,11 @@ class PlanView:
         )
 
     def plan(self, index: int) -> Plan:
-        """Return plan number ``index`` of the view."""
+        """Return the plan at index ``index`` of the view."""
         return self.space.plan(self.number.item(index))
 
     def index_of(self, plan: Plan) -> int | None:
-        """Return the number of a plan in the view, or None if the view does not have the plan."""
+        """Return the index of a plan in the view, or None if the plan is not in the view."""
         alike = np.flatnonzero(self.configuration == plan.configuration.index).tolist()
         return next((index for index in alike if self.plan(index) == plan), None)
 

@@ -42,8 +42,8 @@ class Planner(ABC):
     ) -> None:
         """Raise PlannerError if a parameter is not valid for an application and a cluster.
 
-        This method is called before a run begins. An error ends the run with the error's message,
-        which is one sentence.
+        This method is called before a run begins. An error ends the run, which then reports the
+        error's message, a single sentence.
 
         Args:
             pipeline: the application's operators, knobs and configurations.

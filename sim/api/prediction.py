@@ -13,8 +13,8 @@ class DagPath:
     Args:
         operators: the operators on the path.
         access_s: transmission time of the request's messages on the access uplink, in seconds.
-        backhaul_s: transmission time of messages on the backhaul, and of the answer, in seconds.
-        backhaul_up_s: the part of ``backhaul_s`` on the way up to the cloud, in seconds.
+        backhaul_s: transmission time of the answer and of the messages on the backhaul, in seconds.
+        backhaul_up_s: the part of ``backhaul_s`` for messages sent up to the cloud, in seconds.
         fixed_s: propagation delays and batching waits, in seconds.
     """
 
@@ -46,8 +46,8 @@ class Prediction:
     def meets(self, slo: SLO) -> bool:
         """Return whether the plan is predicted to meet every part of an SLO.
 
-        An infinite latency does not meet an SLO without a latency bound either, because requests
-        must be answered.
+        An infinite latency violates even an SLO without a latency bound, because requests must be
+        answered.
         """
         bound_s = inf if slo.latency_s is None else slo.latency_s
         return (

@@ -11,13 +11,13 @@ class Truth:
     """The true properties of a query now; there are C configurations and N operators.
 
     Args:
-        view: the query's plans, at the present speed of its device and with its links for the rest
-            of its lifetime.
+        view: the query's plans, at the present speed of its device and at its links' speeds over
+            the rest of its lifetime.
         operator_time_s: mean time of each operator on profiling hardware, shape (C, N).
-        time_cv: coefficient of variation of the pipeline's total time over the allowance, shape
-            (C,).
-        normalised: factors by which dividing by allowances changes the mean of the pipeline's time,
-            and of a constant, shape (C, 2).
+        time_cv: coefficient of variation of the pipeline's total time divided by the allowance,
+            shape (C,).
+        normalised: two factors by which division by allowances changes the mean of the pipeline's
+            time and that of a constant, shape (C, 2).
         accuracy: expected accuracy on the present content, shape (C,).
     """
 

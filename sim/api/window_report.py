@@ -1,4 +1,4 @@
-"""Observations of a deployed service about its queries."""
+"""The reports of a deployed service about its queries."""
 
 from dataclasses import dataclass
 
@@ -9,14 +9,14 @@ class WindowReport:
 
     Args:
         end_s: end of the window in seconds.
-        born: number of requests born.
+        born: number of requests created in the window.
         good: number of requests completed within the latency bound.
         completed: number of requests completed, in time or late.
         latency_mean_s: mean latency of the completed requests; nan if there are none.
-        latency_quantile_s: the SLO's quantile; requests not completed when the window was judged
-            count as infinitely late.
-        waiting_s: mean time of queueing and batching, by operator.
-        compute_s: mean service time, by operator.
+        latency_quantile_s: the SLO's quantile of latency; requests that were not completed when the
+            window was judged count as infinitely late.
+        waiting_s: mean time of queueing and batching at each operator.
+        compute_s: mean service time at each operator.
         transfer_s: mean time on the links to each operator; the last element is that of the answer.
         cost_usd: cost attributed to the query, in dollars.
     """

@@ -22,38 +22,38 @@ class WorldState(Protocol):
 
     @property
     def cluster(self) -> Cluster:
-        """Nodes, machines and prices."""
+        """The cluster's nodes, machines and prices."""
 
     def machines_up(self, node: str) -> int:
-        """Return how many machines of a node work, that is, have not failed."""
+        """Return the number of a node's machines that work (that have not failed)."""
 
     def free_cores(self, node: str) -> int:
         """Return the number of free cores on a node's machines that work."""
 
     def free_instances(self, node: str, profile: str) -> int:
-        """Return how many more GPU instances of a profile could be created on a node now."""
+        """Return the number of GPU instances of a profile that a node has room for now."""
 
     @property
     def last_release_s(self) -> float | None:
-        """Last time a deployment released resources or a machine recovered, in s, or None."""
+        """The last time at which resources were released or a machine recovered, in s, or None."""
 
     @property
     def plans(self) -> Mapping[int, Plan]:
-        """The plan of each query that has one, by id; see ``context.plan_of``."""
+        """The plan of each query that has a plan, by query id; see ``context.plan_of``."""
 
     @property
     def loading(self) -> Mapping[int, Plan]:
         """Plans that are being loaded, by query id; a new order cancels the loading."""
 
     def active_since_s(self, query: Query) -> float | None:
-        """Return the time in seconds when a query's active plan became active; None without one."""
+        """Return the time at which a query's active plan became active, in seconds, or None."""
 
     def refusal(self, query: Query, plan: Plan) -> str | None:
-        """Return the reason why no machines can ever serve a query by a plan; None if some can."""
+        """Return why no machines could ever serve a query by a plan, or None if some could."""
 
     def capacity_factors(self, query: Query, plan: Plan) -> tuple[float, ...]:
-        """Return, per operator, the ratio of the server time of a request to its profiled time.
+        """Return, for each operator, the server time of a request divided by its profiled time.
 
-        For language models, it is below the latency factor, because an engine serves several
-        requests at once.
+        For a language model, this ratio is below the latency factor, because an engine serves
+        several requests at once.
         """

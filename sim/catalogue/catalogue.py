@@ -28,7 +28,7 @@ UP, DOWN = "up", "down"
 
 @dataclass(frozen=True, slots=True)
 class Crossing:
-    """A link, in one direction, that a message is sent over."""
+    """One direction of a link over which a message is sent."""
 
     link: str  # ``"access"`` between device and edge site, ``"backhaul"`` between site and cloud
     direction: str  # ``"up"`` or ``"down"``
@@ -58,7 +58,7 @@ class Catalogue:
         place: str,
         allocation: Allocation,
     ) -> Service:
-        """Return how an operator is served on the device or on a node; see `on_node`."""
+        """Return how an operator is served on the device or on a node, as `on_node` does."""
         if place != DEVICE:
             return self.on_node(operator, configuration, place, allocation)
         return self.on_device(operator, configuration, device)
@@ -66,7 +66,7 @@ class Catalogue:
     def on_node(
         self, operator: int, configuration: Configuration, node: str, allocation: Allocation
     ) -> Service:
-        """Return how a node's allocation serves an operator; `RefusalError` if it cannot run."""
+        """Return how a node's allocation serves an operator; raise `RefusalError` if it cannot."""
         knobs = self.application.pipeline.operator_key(operator, configuration)
         return self._once(
             (operator, knobs, node, allocation),
@@ -78,7 +78,7 @@ class Catalogue:
     def on_device(
         self, operator: int, configuration: Configuration, device: DeviceModel
     ) -> Service:
-        """Return how an operator is served on a user's device; `RefusalError` if it cannot run."""
+        """Return how a user's device serves an operator; raise `RefusalError` if it cannot."""
         knobs = self.application.pipeline.operator_key(operator, configuration)
         return self._once(
             (operator, knobs, device),
@@ -102,7 +102,7 @@ class Catalogue:
         return known
 
     def services(self, query: Query, plan: Plan) -> tuple[Service, ...]:
-        """Return how every operator is served under a plan; `RefusalError` if one cannot run."""
+        """Return how a plan serves each operator; raise `RefusalError` if one cannot run."""
         here = [operator for operator, place in enumerate(plan.placement) if place == DEVICE]
         self.check_device(here, plan.configuration, query.device)
         return tuple(
@@ -126,7 +126,7 @@ class Catalogue:
             )
 
     def hops(self, placement: Sequence[str]) -> Iterator[tuple[str, str, int]]:
-        """Yield link, direction and edge of every `Crossing` of messages under a placement."""
+        """Yield the link, the direction and the edge of every `Crossing` under a placement."""
         edges = self.application.pipeline.edges
         for edge, (earlier, operator) in enumerate(edges):
             at = 0 if earlier is None else self._tier[placement[earlier]]
@@ -144,7 +144,7 @@ class Catalogue:
             yield Crossing(link, direction, edge, sizes[edge])
 
     def egress_usd_per_answer(self, placement: Sequence[str]) -> float:
-        """Return the egress price of an average answer (USD); 0 if it does not leave the cloud."""
+        """Return the egress price of an average answer in dollars, 0 if it stays in the cloud."""
         node = self.cluster.nodes.get(placement[-1])
         if node is None or node.tier != "cloud":
             return 0.0
@@ -173,9 +173,10 @@ OperatorOption = tuple[str, Allocation]
 
 @dataclass(frozen=True, eq=False)
 class OperatorKeys:
-    """The key of each operator under each configuration; C configurations, N operators.
+    """The key of each of N operators under each of C configurations.
 
-    An operator's *key* is the values of its own and upstream knobs, which determine its service.
+    An operator's *key* consists of the values of its own and upstream knobs, which determine its
+    service.
     """
 
     # Which key of each operator a configuration has, from 0 for each operator, shape (C, N).
@@ -227,7 +228,7 @@ class ServiceTable:
 def node_table(
     nominal: Catalogue, keys: OperatorKeys, operator: int, options: Sequence[OperatorOption]
 ) -> ServiceTable:
-    """Return how an operator is served on options; the device's entries are empty."""
+    """Return how an operator is served under each option; the device's entries are empty."""
     # Replicas and batching waits do not change how one server serves.
     ones = [(place, replace(each, replicas=1, max_wait_s=0.0)) for place, each in options]
     return _table(

@@ -1,4 +1,4 @@
-"""How an allocation serves an operator at nominal speed; `RefusalError` if no table has it."""
+"""How an allocation serves an operator at nominal speed, according to tables of measurements."""
 
 from dataclasses import dataclass
 
@@ -23,8 +23,8 @@ from sim.clock import NS_PER_S, ns
 from sim.dataplane.base.interface import Iterations
 
 MEMORY_SHARE = 0.9
-"""Share of an instance's memory that an engine of a language model takes for weights and keys and
-values; the default of vLLM's gpu_memory_utilization (docs.vllm.ai, engine arguments)."""
+"""Share of an instance's memory that an engine of a language model uses for weights and for keys
+and values. It is the default of vLLM's gpu_memory_utilization (docs.vllm.ai, engine arguments)."""
 
 
 class RefusalError(ValueError):
@@ -52,7 +52,7 @@ class Service:
 def device_service(
     application: Application, operator: int, configuration: Configuration, device: DeviceModel
 ) -> Service:
-    """Return how an operator is served on a user's device; `RefusalError` if it cannot run."""
+    """Return how a user's device serves an operator; raise `RefusalError` if it cannot."""
     model = application.model(operator, configuration)
     name = application.operators[operator].name
     if model is None:
@@ -89,7 +89,7 @@ def node_service(
     node: Node,
     allocation: Allocation,
 ) -> Service:
-    """Return how an operator is served on a node's allocation; `RefusalError` if it cannot run."""
+    """Return how a node's allocation serves an operator; raise `RefusalError` if it cannot."""
     model = application.model(operator, configuration)
     if model is None:
         factor = cpu_latency_factor(node.cpu_relative_speed)
@@ -131,7 +131,7 @@ def _inference(model: NeuralNetwork, room: int, node: Node, allocation: Allocati
 
 
 def _likeness(model: NeuralNetwork) -> Basis:
-    """Return the basis of times that are scaled like those of the network ``model.like``."""
+    """Return the basis of a network's times, which are scaled like those of ``model.like``."""
     return "measured" if model.name == model.like else "assumed"
 
 
@@ -207,7 +207,7 @@ def _generation(
 
 
 def mean_tokens(application: Application, operator: int, configuration: Configuration) -> Tokens:
-    """Return the tokens of an average request, over all data sets, because they share stations."""
+    """Return the mean tokens of a request over all data sets, because data sets share stations."""
     parts = [data.tokens(configuration.index, operator) for data in application.datasets.values()]
     return Tokens(
         float(np.mean([part.prompt for part in parts])),

@@ -1,4 +1,4 @@
-"""Billing: the cost of rented machines is attributed to queries by slots; the rest is idle cost.
+"""Billing, which attributes the cost of used slots to queries; the rest of the cost is idle cost.
 
 A machine is billed while it is rented. Each slot costs a fixed share of the machine's price; the
 members of the slot's station pay it in proportion to their declared loads. Answers that leave a
@@ -82,7 +82,7 @@ class Billing:
         self._attributed_usd[query] += usd
 
     def _write_down(self, machine: Machine) -> None:
-        """Cache a machine's present price, and which queries pay for it."""
+        """Cache a machine's present price, and the queries that pay for it."""
         row, rented = self._row[machine], machine.rented
         self._price[row] = machine.node.price_usd_per_hour if rented else 0.0
         self._idle[row] = idle_usd_per_hour(machine) if rented else 0.0
@@ -127,11 +127,12 @@ def _charge(
     share: Floats,
     attributed_usd: Floats,
 ) -> tuple[float, float]:
-    """Charge ``hours`` of M machines; return the new total bill and the new idle cost.
+    """Charge ``hours`` hours of M machines; return the new total bill and the new idle cost.
 
     Each machine has at most P parts; a part is a query's share of a slot. The price of each part is
-    added to the query's ``attributed_usd``; this takes O(parts). Arrays are those of `Billing`:
-    ``query``, ``slot_price`` and ``share`` have shape (M, P), the arrays before them (M,).
+    added to the query's ``attributed_usd``, in O(parts). The arrays are those of `Billing`.
+    ``price``, ``idle`` and ``parts`` have shape (M,); ``query``, ``slot_price`` and ``share`` have
+    shape (M, P).
     """
     for machine in range(len(price)):
         bill_usd += hours * price[machine]

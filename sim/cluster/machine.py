@@ -16,10 +16,10 @@ from sim.api.plan import CORE
 WHOLE = 100  # all the active threads of an instance, in percent
 
 MOST_CLIENTS = 48
-"""Clients that an MPS server can have (NVIDIA Multi-Process Service documentation)."""
+"""Largest number of clients of an MPS server (NVIDIA Multi-Process Service documentation)."""
 
 Room = tuple[str, int, int, int]
-"""A profile, a share of the instance in percent, bytes of its memory, and processes."""
+"""A profile, a share of the instance in percent, a memory size in bytes, and a process count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class Instance:
 
     @property
     def thread_percent(self) -> int:
-        """Active threads in use, in percent."""
+        """Percentage of active threads that is in use."""
         return sum(slot.need.thread_percent for slot in self.slots)
 
     def takes(self, need: Need) -> bool:
@@ -148,7 +148,7 @@ class Machine:
     def layout(
         self, gpu: int, idle: bool = True, without: Sequence[Instance] = ()
     ) -> tuple[tuple[str, int], ...]:
-        """Return a card's instances except ``without``; leave out unused ones if not ``idle``."""
+        """Return a card's instances except ``without``; unused ones only if ``idle`` is true."""
         return tuple(
             sorted(
                 (each.profile, each.start)
@@ -199,14 +199,14 @@ class Machine:
         return GpuShare(self, need), undo
 
     def _shared(self, need: Need) -> Instance | None:
-        """Return the most used shared instance with room, if the replica may share instances."""
+        """Return the most used shared instance with room, or None if the need excludes sharing."""
         if need.thread_percent == WHOLE:
             return None
         fitting = [each for each in self.instances if each.slots and each.takes(need)]
         return max(fitting, key=lambda each: each.thread_percent, default=None)
 
     def _idle(self, need: Need) -> Instance | None:
-        """Return an unused instance, preferably one with the model in memory."""
+        """Return an unused instance, preferably one that has the model in memory."""
         fitting = [each for each in self.instances if not each.slots and each.takes(need)]
         having = [each for each in fitting if need.model in each.left]
         return next(iter(having or fitting), None)
@@ -250,7 +250,7 @@ class Machine:
         return self.node.gpu_board is not None and len(profiles(self.node.gpu_board)) > 1
 
     def room_for(self, profile: str) -> int:
-        """Return how many more instances of a profile are possible if unused ones are destroyed."""
+        """Return how many new instances of a profile fit if unused ones are destroyed."""
         board = self.node.gpu_board
         if not self.up or board is None:
             return 0

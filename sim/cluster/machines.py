@@ -67,7 +67,7 @@ class StationDemand:
 
 
 class ByLoad:
-    """Stations sorted by ascending load; of stations with equal load, the newest comes first."""
+    """Stations sorted by ascending load; among stations with equal load, the newest comes first."""
 
     def __init__(self) -> None:
         self._order: list[tuple[float, int, Station]] = []
@@ -93,9 +93,10 @@ class ByLoad:
         return len(self._order)
 
     def fullest(self, more: float, most: float) -> Station | None:
-        """Return the most loaded station with room; of stations with equal load, the oldest.
+        """Return the most loaded station with room; among equal loads, return the oldest station.
 
-        A station has room if its load plus ``more`` does not exceed ``most``; all are in servers.
+        A station has room if its load plus ``more`` does not exceed ``most``. All three are in
+        units of servers.
         """
         at = bisect_right(self._order, most, key=lambda place: place[0] + more)
         return self._order[at - 1][2] if at else None
@@ -112,7 +113,7 @@ class Machines:
         backhaul: the deployments that send messages from the edge site to the cloud.
         changed: machines whose use changed since `sim.cluster.billing.Billing` last updated its
             prices.
-        last_release_ns: when a deployment last left, or a machine last recovered.
+        last_release_ns: the last time at which a deployment left or a machine recovered.
     """
 
     def __init__(self, cluster: Cluster) -> None:
@@ -149,7 +150,7 @@ class Machines:
         return alike.fullest(demand.work, most)
 
     def load_for(self, demand: StationDemand, query: int) -> StationLoad:
-        """Return the load by other queries at the station that a query's demand would join."""
+        """Return the load of other queries at the station that a query's demand would join."""
         for station in self.stations.get(demand.key, ()):
             if station.serves(query):
                 return station.load_without(query)
@@ -163,7 +164,8 @@ class Machines:
     ) -> list[tuple[Station, bool]] | str:
         """Add a deployment to stations for all of its demands, or to none.
 
-        Return each operator's station and whether it is new, or the reason why there is no room.
+        Return each operator's station and whether the station is new, or else the reason why there
+        is no room.
         """
         got, undo = self._join(deployment, query, demands)
         if isinstance(got, str):
@@ -213,10 +215,10 @@ class Machines:
     ) -> list[int | None]:
         """Return, for each list of alternatives, the index of the first that ``join`` would accept.
 
-        The index is None if no alternative fits. First, the demands ``beside`` that fit get
-        resources. Then, lists are handled in turn; an alternative that fits keeps its resources
-        while later lists are handled. Alternatives are generated lazily. At the end, all resources
-        are released.
+        The index is None if no alternative fits. First, resources are reserved for those demands
+        ``beside`` that fit. Then, lists are handled in turn; an alternative that fits keeps its
+        resources while later lists are handled. Alternatives are generated lazily. At the end, all
+        resources are released.
         """
         made = self._made
         undoing: list[Callable[[], None]] = []
@@ -243,7 +245,7 @@ class Machines:
             self._made = made
 
     def leave(self, deployment: int, stations: list[Station], now_ns: int) -> list[Station]:
-        """Remove a deployment from its stations and links; return stations without members left."""
+        """Remove a deployment from its stations and links; return the stations now unused."""
         self.last_release_ns = now_ns
         gone = []
         self._note_change(stations)
@@ -289,7 +291,7 @@ class Machines:
         return station
 
     def _take(self, node: str, need: Need, undoing: list[Callable[[], None]]) -> GpuShare | None:
-        """Take a slot of the first rented machine with room, else of the first unrented one."""
+        """Take a slot of the first rented machine with room, or else of the first unrented one."""
         in_vain = self._in_vain[node]
         if need.room in in_vain:
             return None
@@ -303,7 +305,7 @@ class Machines:
         return taken[0]
 
     def _in_turn(self, node: str, need: Need) -> Iterator[Machine]:
-        """Yield the machines of a node that may have room: rented ones, then unrented ones."""
+        """Yield the machines of a node that may have room, rented machines before unrented ones."""
         idle = []
         for machine in self.pools[node]:
             if machine.may_take(need):
@@ -340,7 +342,7 @@ class Machines:
         machine.up = up
 
     def fail_instance(self, instance: Instance, now_ns: int) -> list[Station]:
-        """End all processes on one GPU instance only, and return their stations."""
+        """End all processes on a single GPU instance, and return their stations."""
         dead = list(dict.fromkeys(self.holders[slot] for slot in instance.slots))
         self._lose(dead, now_ns)
         instance.left.clear()

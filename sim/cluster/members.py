@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from math import fsum
 
 Parts = tuple[float, ...]
-"""Non-overlapping floats of rising size, whose exact sum is the exact sum of all added numbers. So
-``math.fsum`` gives the same for either."""
+"""Non-overlapping floats of ascending size. Their exact sum equals that of all added numbers, so
+``math.fsum`` gives the same result for the parts as for the numbers."""
 
 
 def plus(parts: Parts, number: float) -> Parts:
@@ -23,7 +23,7 @@ def plus(parts: Parts, number: float) -> Parts:
 
 @dataclass(frozen=True, slots=True)
 class StationLoad:
-    """The load by others at the station that an operator would join."""
+    """The load of other queries at the station that an operator would join."""
 
     servers: int  # replicas of the station
     rate: float = 0.0  # requests per second of the other members
@@ -46,7 +46,7 @@ class Member:
 class StationMembers:
     """The deployments that share a station or a link; ``load`` is their total load.
 
-    ``members`` has each deployment's declaration; change it only by ``join`` and ``leave``.
+    ``members`` has the load that each deployment declared; only ``join`` and ``leave`` change it.
     """
 
     def __init__(self, servers: int = 1, at_once: int = 1) -> None:
@@ -59,7 +59,7 @@ class StationMembers:
         self._without: dict[int, StationLoad] = {}
 
     def join(self, deployment: int, member: Member) -> Callable[[], None]:
-        """Add a deployment; return a function that undoes this if called before other changes."""
+        """Add a deployment; return a function to undo this, valid until the next change."""
         query, load, rate, work = member.query, self.load, self._rate, self._work
         without, deployments = self._without, self._deployments.get(query, ())
         self.members[deployment] = member
@@ -82,7 +82,7 @@ class StationMembers:
             self._set(plus(self._rate, -member.rate), plus(self._work, -member.work))
 
     def serves(self, query: int) -> bool:
-        """Return whether a deployment of a query is a member."""
+        """Return whether any deployment of a query is a member."""
         return query in self._deployments
 
     def load_without(self, query: int) -> StationLoad:

@@ -11,11 +11,11 @@ from sim.api.plan import Plan
 from sim.cluster.machines import Station
 
 LISTED = 1000
-"""How many of the last departed queries are listed, for planners that learn from them. Planners'
-records of a query are kept for as long."""
+"""Number of departed queries that are listed, for planners that learn from them. Planners' records
+of a query are kept as long as the query is listed."""
 
 DECISIVE = frozenset({"active", "loading", "searching"})
-"""Attributes of a query's state that decide which lists it is in."""
+"""Attributes of a query's state that determine the lists to which the query belongs."""
 
 
 @dataclass(eq=False)
@@ -69,8 +69,8 @@ class QueryRegistry:
     """The states of all queries, in order of arrival.
 
     Planners read the lists far more often than queries change state, so the lists are updated at
-    each change. ``living`` has states by id; ``plans`` and ``loading`` have plans by id;
-    ``departed`` has the last `LISTED` queries that departed.
+    each change. ``living`` has the states of living queries by id. ``plans`` and ``loading`` have
+    plans by query id. ``departed`` has the `LISTED` queries that departed last.
     """
 
     def __init__(self) -> None:
@@ -92,7 +92,7 @@ class QueryRegistry:
         state._moved = self._moved
 
     def depart(self, query: int) -> Query | None:
-        """Remove a query; return the query that is dropped from ``departed`` for it, if any."""
+        """Remove a query; return the query that it displaces from ``departed``, if any."""
         state = self.living.pop(query)
         state._moved = None
         number, line = self._places.pop(query)
@@ -125,12 +125,12 @@ class QueryRegistry:
 
     @property
     def waiting(self) -> tuple[Query, ...]:
-        """Queries without a deployment and without a search that is under way."""
+        """Queries that have neither a deployment nor a search under way."""
         return self._waiting.queries
 
     @property
     def searching(self) -> tuple[Query, ...]:
-        """Queries with a search whose simulated time is not over yet."""
+        """Queries whose search is not over yet in simulated time."""
         return self._searching.queries
 
     @property

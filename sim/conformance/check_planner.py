@@ -40,7 +40,7 @@ MOST_REFUSALS = 20  # of one plan, in a row: other queries may take the room dur
 
 
 class ClonedEachCall(Planner):
-    """Plans each call with a new copy of a planner; copies pass on only their random generators."""
+    """Uses a new copy of a planner for each call; only random generators pass from copy to copy."""
 
     def __init__(self, frozen: tuple[type[Planner], bytes], settings: dict[str, Any]) -> None:
         self.frozen = frozen
@@ -62,18 +62,19 @@ def check_planner(planner: Planner, other_process: bool = True) -> None:
 
     * The planner can be pickled, and its budget and period are valid. It stores its parameters
       unchanged and keeps no other state, except random generators that are seeded by a parameter.
-    * The planner raises no exception in a usual, an empty, an overloaded and a failing world, in
-      which each part of an SLO may be absent. Its plans can run. It does not repeat refused plans
-      endlessly. Its calls end.
+    * The planner raises no exception in a usual, an empty, an overloaded and a failing world. In
+      these worlds, some SLOs lack a bound on latency, on accuracy or on cost. Its plans can run. It
+      does not repeat refused plans endlessly. Its calls end.
     * The planner reads only the public planning context. It does not change the context, the
       catalogue, its parameters, records after they are written, or global random generators.
-    * It makes the same decisions if a new copy makes each call, and in another process.
+    * It makes the same decisions if a new copy of it is used for each call, and if it runs in
+      another process.
 
     Args:
         planner: the planner, with the parameters to check.
-        other_process: whether to run the planner in another process too, where sets are iterated in
-            other orders. This takes some seconds, and is skipped for classes that another process
-            cannot import by name.
+        other_process: whether to run the planner also in another process, where sets are iterated
+            in a different order. This takes some seconds, and is skipped for classes that another
+            process cannot import by name.
 
     Raises:
         PlannerCheckError: the planner violates a rule; the message is one sentence.
@@ -194,7 +195,7 @@ def _check_parameters(planner: Planner, name: str) -> None:
 
 
 def _settled(value: Any) -> bytes:
-    """Return a value as bytes, equal for equal values even if object identities differ."""
+    """Return a value as bytes that are the same for equal values, whatever their identities."""
     return frozen(pickle.loads(frozen(value)))
 
 
@@ -287,7 +288,7 @@ def answer_from_here() -> None:
 
 
 def _digests_elsewhere(planner: Planner) -> dict[str, str] | None:
-    """Return digests from a process with another hash seed; None if planners cannot run there."""
+    """Return digests from a process with another hash seed, or None if it cannot run planners."""
     done = subprocess.run(
         [
             sys.executable,

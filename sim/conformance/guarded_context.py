@@ -1,6 +1,7 @@
-"""The guarded context by which ``check_planner`` detects forbidden reads and writes of a planner.
+"""The guarded context, by which ``check_planner`` detects a planner's forbidden reads and writes.
 
-Violations are raised and also recorded in the world, because planners may catch exceptions.
+A violation is raised as an exception, and is also recorded in the world in case the planner catches
+it.
 """
 
 import io
@@ -29,11 +30,11 @@ class PlannerCheckError(AssertionError):
 
 
 class BrokenContractError(BaseException):
-    """Ends a checked run at the first violation; ``except Exception`` does not catch it."""
+    """An error that ends a checked run at a violation; ``except Exception`` does not catch it."""
 
 
 def frozen(value: Any) -> bytes:
-    """Return the present state of a value as bytes, leaving out cached properties."""
+    """Return the present state of a value, without cached properties, as bytes."""
     buffer = io.BytesIO()
     _Freezer(buffer, pickle.HIGHEST_PROTOCOL).dump(value)
     return buffer.getvalue()
@@ -76,7 +77,7 @@ class Findings:
         raise BrokenContractError(sentence)
 
     def count(self) -> None:
-        """Count a read; a call with too many reads is reported as one that does not end."""
+        """Count a read; if there are too many, report that the call does not end."""
         self.reads += 1
         if self.reads > MOST_READS:
             self.breach(
@@ -87,7 +88,7 @@ class Findings:
 
 
 class Guarded:
-    """A proxy that forbids code outside ``sim`` to read private members or to set members."""
+    """A proxy that keeps code outside ``sim`` from reading private or setting any members."""
 
     _findings: Findings
 
@@ -149,7 +150,7 @@ class GuardedContext(Guarded, ServedContext):
 
 
 class GuardedWorld(World):
-    """A world on the event data plane with a guarded context; a planner's error ends the run."""
+    """A world with the event data plane and a guarded context; a planner's error ends the run."""
 
     def __init__(self, scenario: Scenario, planner: Planner, seed: int) -> None:
         super().__init__(scenario, planner, seed, EventsPlane)
@@ -162,7 +163,7 @@ class GuardedWorld(World):
         return GuardedContext(call, trigger, findings, self._written)
 
     def note_error(self, trigger: str, line: str) -> None:
-        """Record the error in which a call of the planner ended, as a violation."""
+        """Record as a violation the error that ended a call of the planner."""
         super().note_error(trigger, line)
         self.breaches.append(f"fails {self.planner_errors[-1]}")
 

@@ -21,9 +21,9 @@ class NoRoomError(Exception):
 
 @dataclass
 class Deployments:
-    """All deployments of a run, and the resources that they have."""
+    """All deployments of a run, and the resources that they use."""
 
-    clock: Clock  # of the control plane
+    clock: Clock  # the clock of the control plane
     cluster: Cluster
     machines: Machines
     billing: Billing
@@ -41,7 +41,7 @@ class Deployments:
         seconds.
 
         Raises:
-            NoRoomError: the cluster has no room for it now.
+            NoRoomError: the cluster has no room for the plan now.
         """
         now = self.clock.now
         self.billing.settle(now)
@@ -62,7 +62,7 @@ class Deployments:
         return deployment
 
     def _prepare(self, slot: GpuShare, now: int) -> int:
-        """Return when a new slot is ready: after booting, partitioning and loading of weights."""
+        """Return the time at which a new slot is booted, partitioned and loaded with weights."""
         cluster, machine = self.cluster, slot.machine
         if machine.rented_for(slot):
             machine.ready_ns = now + ns(machine.node.boot_s)
@@ -76,7 +76,7 @@ class Deployments:
         return slot.ready_ns
 
     def drain(self, deployment: Deployment) -> None:
-        """Let a replaced deployment finish its requests, during which it is still billed."""
+        """Let a replaced deployment finish its requests; until then, it is still billed."""
         deployment.drain_until_ns = self.clock.now + ns(self.cluster.drain_timeout_s)
         self._draining.append(deployment)
 

@@ -45,7 +45,7 @@ def _mps_fault(world: "World", event: DriftEvent) -> Generator[Event, None, None
     if not shared:
         return
     world.billing.settle(world.env.now)
-    instance = max(shared, key=lambda each: each.clients)  # the first, if equal
+    instance = max(shared, key=lambda each: each.clients)  # the first of several equal ones
     reason = f"a GPU instance of machine {event.machine} of {event.node} failed"
     _lose(world, world.machines.fail_instance(instance, world.env.now), reason)
 
@@ -90,4 +90,4 @@ FAILURES = {
     "mps_fault": _mps_fault,
     "planner_crash": _planner_crash,
 }
-"""What happens at a drift event, by its kind."""
+"""The effect of a drift event, by its kind."""

@@ -1,6 +1,6 @@
-"""Slowdowns of operators that share a GPU instance by MPS, which are updated at ticks.
+"""Slowdowns, updated at ticks, of operators that share a GPU instance by MPS.
 
-``hardware_models.gpu.mps.interference_factor`` multiplies the time of a batch, given the memory
+The slowdown of a batch is ``hardware_models.gpu.mps.interference_factor``, a function of the memory
 utilisations of the other stations on the instance. The utilisation of a station is that of one
 process alone, divided by the slowdown from its thread limit, times the average number of its busy
 processes since the last tick; it is at most 1.

@@ -1,4 +1,4 @@
-"""Calls of the planner; its orders are carried out after its searches have taken simulated time."""
+"""Calls of the planner, whose orders are carried out once its searches end in simulated time."""
 
 import os
 from collections.abc import Generator
@@ -67,7 +67,7 @@ def _search_in_vain(
 
 
 def _when_due(world: "World", at_ns: int) -> Generator[Event, None, None]:
-    """Wait until orders are due, then carry them out, sorted by query."""
+    """Wait until orders are due, and then carry them out, sorted by query."""
     if at_ns > world.env.now:
         yield world.env.timeout(at_ns - world.env.now)
     due = world.due.pop(at_ns, ())  # none if a crash of the planner lost them
@@ -124,7 +124,7 @@ def _reason(error: BaseException) -> str:
 
 
 def _origin(error: BaseException, planner: Planner) -> str:
-    """Return the last file and line of the planner author's code in an exception's traceback."""
+    """Return the innermost file and line of the planner author's code in a traceback."""
     frames = [
         (Path(frame.f_code.co_filename), line)
         for frame, line in walk_tb(error.__traceback__)

@@ -29,7 +29,7 @@ def decision_row(order: DeploymentOrder, trigger: str, triggered_ns: int) -> Row
 
 
 def end_row(deployment: Deployment, at_ns: int, reason: str) -> Row:
-    """Return the row of a deployment that was ended by a failure, not by a planner."""
+    """Return the row of a deployment that was ended by a failure instead of by a planner."""
     return {
         "query": deployment.query,
         "deployment": deployment.number,

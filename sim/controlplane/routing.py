@@ -60,7 +60,7 @@ class RouteBuilder:
         self._data.add_link(LinkSpec(link, capacity, ns(propagation_s)))
 
     def add_station(self, state: QueryState, station: Station, plan: Plan) -> None:
-        """Add a new station of a plan; on a device, it slows down as the device does."""
+        """Add a new station of a plan; a station on a device slows down as the device does."""
         operator, _, place, allocation = station.key
         service = self._nominal.service(
             state.query.device, operator, plan.configuration, place, allocation
@@ -96,7 +96,7 @@ class RouteBuilder:
         visits: list[Visit] = []
 
         def send(edge: int, operator: int, after: tuple[int, ...]) -> tuple[int, ...]:
-            """Add the links of an edge after visits ``after``; return the last visit added."""
+            """Add the links of an edge after the visits ``after``; return the last added visit."""
             for crossing in crossings:
                 if crossing.edge == edge:
                     owner = query.id if crossing.link == ACCESS else None

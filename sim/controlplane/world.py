@@ -1,4 +1,4 @@
-"""The control plane: queries arrive and depart, planners are called, plans become active.
+"""The control plane: queries arrive and depart, planners are called, and plans become active.
 
 The control plane runs on one SimPy clock, and sends the data plane orders with their times. Actions
 that depend on requests happen at ticks, after the data plane has advanced to the tick. Module
@@ -55,7 +55,7 @@ def seldom_collected() -> Iterator[None]:
 class World:
     """The simulated world of one run.
 
-    ``data_plane`` creates the data plane from a recorder. ``profiling_log`` may have records of an
+    ``data_plane`` creates the data plane from a recorder. ``profiling_log`` can have records of an
     interrupted run. ``listeners`` are recorders that are called after the SLO monitor.
     """
 
@@ -125,7 +125,7 @@ class World:
         return seconds(self.env.now)
 
     def run(self, until_s: float) -> None:
-        """Advance to a time in seconds, at most to the horizon, where the run is completed."""
+        """Advance to time ``until_s``, but at most to the horizon, where the run ends."""
         until_ns = min(ns(until_s), self._horizon_ns)
         if until_ns > self.env.now:
             with using_tables(self.scenario.tables), seldom_collected():
@@ -198,7 +198,7 @@ class World:
     # Deployments
 
     def activate(self, state: QueryState, deployment: Deployment) -> Generator[Event, None, None]:
-        """Wait until a deployment's models are loaded, then let it replace the active one."""
+        """Wait until a deployment's models are loaded, and then let it replace the active one."""
         if state.loading is not None:
             self.deployments.leave(state.loading)
         state.loading = deployment
@@ -220,7 +220,7 @@ class World:
         self.data.route(now, state.query.id, self._routes.route(state, deployment))
 
     def withdraw(self, state: QueryState) -> None:
-        """End a query's deployments; requests in flight may finish."""
+        """End a query's deployments, but let requests in flight finish."""
         if state.loading is not None:
             self.deployments.leave(state.loading)
             state.loading = None
@@ -270,7 +270,7 @@ class World:
     def _note_cost(self, state: QueryState, now: int) -> None:
         """Add a query's cost since the last call to the window that ends now.
 
-        When the query departs, that is its last window. Later costs belong to no window.
+        When the query departs, that window is its last. Later costs belong to no window.
         """
         self._charge_egress(state)
         query = state.query.id
@@ -287,7 +287,7 @@ class World:
                 self.billing.charge(state.query.id, usd)
 
     def _accuracies(self, state: QueryState, deployment: Deployment) -> list[tuple[int, float]]:
-        """Return (start in ns, expected accuracy) of a deployment for each content mixture."""
+        """Return, by content mixture, its start in ns and a deployment's expected accuracy."""
         dataset = self.scenario.application.datasets[state.query.dataset]
         configuration = deployment.plan.configuration.index
         return [

@@ -1,22 +1,22 @@
-"""Goodput: counts of requests by window, the verdict on each window, and service goodput.
+"""Goodput: the counts of requests by window, the verdict on each window, and service goodput.
 
 Windows are aligned to multiples of the application's window length. A request belongs to the window
-in which it was born. A request is good if it was completed within the latency bound; late, dropped,
-shed, lost and unserved requests are bad. A window is judged when the latency bound of its last
-request has passed. Its verdict on each part of the SLO is:
+in which it was created ("born"). A request is good if it was completed within the latency bound;
+late, dropped, shed, lost and unserved requests are bad. A window is judged when the latency bound
+of its last request has passed. Its verdict on each part of the SLO is:
 
     latency   good >= quantile x born
     accuracy  mean expected accuracy of what was served >= floor
     cost      attributed cost over the time that the query lived <= ceiling
 
-The latency bound of a request is the SLO's bound times the request's *allowance*: its output length
-over the mean if the application states latency per output length, otherwise 1. Reported latencies
-are divided by the allowance.
+The latency bound of a request is the SLO's bound times the request's *allowance*. The allowance is
+the request's output length divided by the mean length if the application states latency per output
+length, and otherwise 1. Reported latencies are divided by the allowance.
 
 A window without requests has the verdict of the window before it, and is flagged. A request that is
-in flight at the horizon, and not yet late, is neither good nor bad. Service goodput at a moment is
-the number of queries that have an active deployment and whose window at that moment meets every
-part of the SLO.
+in flight at the horizon and is not late yet is neither good nor bad. Service goodput at a time is
+the number of queries with an active deployment whose window at that time meets every part of the
+SLO.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -36,7 +36,7 @@ from sim.metrics import window_counts as wc
 from sim.metrics.goodput_time import goodput_time
 
 SLACK = 1e-9
-"""Relative slack of comparisons, so that rounding decides no verdict."""
+"""Relative tolerance of comparisons, so that no verdict depends on rounding."""
 
 QUANTILES = (0.5, 0.95, 0.99)
 """Quantiles of latency that are computed for every window, in addition to the SLO's."""
@@ -48,13 +48,13 @@ def share_of(probability: float, count: int) -> int:
 
 
 def reaches(value: float, floor: float | None) -> bool:
-    """Return whether a value is at least a floor; True if the floor is None, else False for nan."""
+    """Return whether a value is at least a floor: True without a floor, otherwise False for nan."""
     return floor is None or value >= floor - SLACK * abs(floor)
 
 
 @dataclass(frozen=True, eq=False)
 class Verdicts:
-    """Windows that were judged at the same time, sorted by arrival of the query, then by window.
+    """Windows that were judged at the same time, sorted by the query's arrival, then by window.
 
     Arrays have shape (n,) unless another shape is given.
     """
@@ -68,7 +68,7 @@ class Verdicts:
     active_ns: Ints  # time of the window in which the query lived
     deployed_ns: Ints  # part of that time in which a deployment was active
     cost_usd: Floats  # cost attributed to the query
-    sojourn_ns: Ints  # sum over the completed requests, each over its allowance
+    sojourn_ns: Ints  # sum over completed requests, each divided by its allowance
     # Quantiles of latency, the SLO's and then ``QUANTILES``, shape (n, 4). Nearest rank: the
     # smallest latency that this share of the counted requests kept; those that were not completed
     # when the window was judged count as infinitely late.
@@ -90,7 +90,7 @@ class Verdicts:
         return self.outcomes[:, OUTCOMES.index(COMPLETED)]
 
     def mean_s(self, sums_ns: Ints) -> Floats:
-        """Return sums over completed requests as averages in seconds; nan if there are none."""
+        """Return sums over completed requests as means in seconds; nan if there are no requests."""
         completed = self.completed.reshape(-1, *[1] * (sums_ns.ndim - 1))
         means_s = np.full(sums_ns.shape, np.nan)
         np.divide(sums_ns / NS_PER_S, completed, means_s, where=completed > 0)
@@ -99,7 +99,7 @@ class Verdicts:
 
 @dataclass(frozen=True)
 class DeploymentTrial:
-    """The trial of a deployment: counts of the requests born in the first window length."""
+    """The trial of a deployment: counts of the requests created during its first window length."""
 
     query: Query
     born: int  # requests born in the trial
@@ -110,7 +110,7 @@ class DeploymentTrial:
 
     @property
     def met(self) -> bool | None:
-        """Whether the trial met latency and accuracy.
+        """Whether the trial met the latency and accuracy parts of the SLO.
 
         The value is None if the trial is void or has no requests, or if the result depends on
         whether lost requests would have been good.
@@ -137,8 +137,9 @@ class Account:
 class SloMonitor:
     """Counts requests as the data plane's recorder, and judges windows and deployments.
 
-    ``on_verdicts`` is called with windows that were judged. ``on_close`` is called with a query's
-    account when its last window is judged and its last request has ended, or when the run ends.
+    ``on_verdicts`` is called with each set of judged windows. ``on_close`` is called with a query's
+    account once its last window is judged and its last request has ended, or else when the run
+    ends.
     """
 
     def __init__(
@@ -167,7 +168,7 @@ class SloMonitor:
 
     @property
     def born_total(self) -> int:
-        """Number of requests born so far."""
+        """Number of requests created so far."""
         return int(self._counts.heads[wc.BORN_TOTAL])
 
     @property
@@ -240,14 +241,14 @@ class SloMonitor:
         )
 
     def depart(self, query: int, now_ns: int) -> None:
-        """Record the departure of a query; its last windows are judged when they are due."""
+        """Record the departure of a query, whose last windows will be judged when they are due."""
         self.deploy(query, None, now_ns)
         self._counts.accounts[self._account_of.find(query), wc.DEPARTED] = True
 
     def add_cost(self, query: int, at_ns: int, usd: float) -> None:
         """Add the cost since the last call to the window that ends at ``at_ns``.
 
-        When the query departs, that is its last window. Later costs, while requests drain, belong
+        When the query departs, that window is its last. Later costs, while requests drain, belong
         to no window.
         """
         row = self._account_of.find(query)
@@ -266,7 +267,7 @@ class SloMonitor:
         )
 
     def _count(self, many: int, count: Callable[[int], int]) -> None:
-        """Call a counting function until all is counted; add room each time it stops early."""
+        """Call a counting function until all is counted; add room whenever it stops early."""
         done = 0
         while (done := count(done)) < many:
             self._counts = wc.with_room(self._counts)
@@ -279,7 +280,7 @@ class SloMonitor:
     # Called by the data plane
 
     def record(self, rows: Ints, born: Ints, ended: Ints) -> None:
-        """Count requests for the deployment that was active at their birth; see ``Recorder``."""
+        """Count requests for the deployments active at their births; see ``Recorder``."""
         window_ns = self.window_ns
         self._count(
             len(born), lambda done: wc.count_births(self._counts, rows, born, done, window_ns)
@@ -291,7 +292,7 @@ class SloMonitor:
     # Verdicts
 
     def judge(self, now_ns: int, horizon: bool = False) -> None:
-        """Judge every window that is due; at the horizon, all remaining ones."""
+        """Judge every window that is due or, at the horizon, every remaining window."""
         rows = np.flatnonzero(
             self._due_ns[: len(self._queries)] <= (NEVER - 1 if horizon else now_ns)
         )
@@ -392,7 +393,7 @@ class SloMonitor:
         )
 
     def served(self, deployment: int) -> int:
-        """Return the number of a deployment's requests that were completed so far."""
+        """Return the number of a deployment's requests that have been completed so far."""
         row = self._trial_of.find(deployment)
         return 0 if row < 0 else int(self._counts.trials[row, wc.SERVED])
 

@@ -9,9 +9,9 @@ Times = TypeVar("Times")
 def goodput_time(met: Any, deployed: Times) -> Times:
     """Return the time that counts as goodput: deployed time in windows that met the whole SLO.
 
-    ``deployed`` may be in any unit of time. The sum of the result over queries is the service
-    goodput if divided by the length of a period, and the fraction of time that met the SLO if
-    divided by the queries' total lifetime.
+    ``deployed`` can have any unit of time. Summed over queries and divided by the length of a
+    period, the result is the service goodput. Summed over queries and divided by their total
+    lifetime, it is the fraction of time in which the SLO was met.
     """
     time: Times = met * deployed
     return time

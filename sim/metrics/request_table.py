@@ -1,4 +1,4 @@
-"""The optional table of requests: a row per ended request, with latency parts by operator."""
+"""The optional table of requests, with a row per ended request and its latency by operator."""
 
 from collections.abc import Sequence
 
@@ -20,10 +20,10 @@ PARTS = ("queueing_s", "batching_s", "compute_s", "transfer_s")
 
 
 def request_frame(rows: NDArray[np.int64], operators: Sequence[str]) -> pl.DataFrame:
-    """Convert rows of ended requests, shape (n, width), to the table, in the same order.
+    """Convert rows of ended requests, of shape (n, width), to a table in the same order.
 
-    Latency and its parts are null for requests that were not completed, because the two data planes
-    give them different values.
+    Latency and its parts are null for a request that was not completed, because the two data planes
+    would give different values.
     """
     values = rows.view(np.float64)
     whole = {"query": col.QUERY, "number": col.NUMBER, "deployment": col.DEPLOYMENT}

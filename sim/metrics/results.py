@@ -58,7 +58,7 @@ TYPES = {
     """,
     pl.Boolean: "met latency_met accuracy_met cost_met repeated final",
 }
-"""Types of columns, the same in every table; all others are floats."""
+"""Columns by type, the same in every table; all other columns are floats."""
 
 KINDS = {name: kind for kind, names in TYPES.items() for name in names.split()}
 SCHEMAS: Mapping[str, Mapping[str, type[pl.DataType]]] = {
@@ -79,12 +79,12 @@ class ResultTables:
         self._rows[table].append(row)
 
     def extend(self, table: str, columns: Columns) -> None:
-        """Add rows, given as columns of equal length; all columns must be given."""
+        """Add rows, given as columns of equal length; every column of the table is required."""
         self._gather(table)
         self._frames[table].append(pl.DataFrame(columns, schema=dict(SCHEMAS[table])))
 
     def take(self) -> dict[str, pl.DataFrame]:
-        """Return all rows since the last call, as one frame per table, and remove them."""
+        """Remove all rows added since the last call, and return them as one frame per table."""
         for name in SCHEMAS:
             self._gather(name)
         frames = {name: pl.concat(frames) for name, frames in self._frames.items()}

@@ -1,10 +1,10 @@
-"""Counting of requests by query, window and deployment: columns, and compiled functions.
+"""Counting of requests by query, window and deployment: array columns and compiled functions.
 
 Counts are integers, so no sum depends on the order of its terms. Windows are tumbling: they have
 equal length and do not overlap. A query's open windows are a linked list of *cells*, from the
-newest to the oldest. The latencies of a window are all stored, because quantiles need them, in
-*chunks* that form an unrolled linked list. Free cells form a linked list, and free chunks a stack,
-whose top is likely to be in the processor's cache. Number 0 ends a list; cell 0 means an unknown
+newest to the oldest. Quantiles need all latencies of a window, so these are stored, in *chunks*
+that form an unrolled linked list. Free cells form a linked list, and free chunks a stack, whose top
+is likely to be in the processor's cache. The number 0 ends a list, and cell 0 stands for an unknown
 window. Functions that run out of free cells or chunks return their progress, and are called again
 after ``with_room``.
 
@@ -31,7 +31,8 @@ IS_IN_FLIGHT = OUTCOMES.index(IN_FLIGHT)
 IS_LOST = OUTCOMES.index(LOST)
 
 ONE = 1 << 40
-"""An accuracy of 1: they are summed as whole numbers of 2**-40, up to 8 million to a window."""
+"""The integer for an accuracy of 1: accuracies are summed as multiples of 2**-40, up to 8 million
+per window."""
 
 # Columns of accounts, the counts of one query; those that each end touches are one cache line.
 BOUND_NS = 0  # latency bound; negative if allowances do not scale it
@@ -52,7 +53,7 @@ START_NS = 1
 BORN = 2
 GOOD = 3
 UNDECIDED = 4
-SOJOURN_NS = 5  # sum over completed requests, each over its allowance
+SOJOURN_NS = 5  # sum over completed requests, each divided by its allowance
 ACCURACY = 6  # sum over completed requests
 LATENCIES = 7  # the newest chunk
 WINDOW_ENDS = 8  # requests by outcome
@@ -90,7 +91,7 @@ ENDS_TOTAL = 3  # requests by outcome
 
 @in_place
 def _bound_by_account(bound_ns: int, allowance: float) -> int:
-    """Return a request's latency bound in ns; ``bound_ns`` is ``BOUND_NS`` of its account."""
+    """Return a request's latency bound in ns; ``bound_ns`` is the ``BOUND_NS`` of its account."""
     return -bound_ns if bound_ns < 0 else bound_of(bound_ns, allowance)
 
 
@@ -148,7 +149,7 @@ def with_room(counts: Counts) -> Counts:
 
 @inlined
 def cell_at(accounts: Ints, cells: Ints, account: int, at_ns: int, window_ns: int) -> int:
-    """Return the cell of a query's open window that includes ``at_ns``, or 0; O(open windows)."""
+    """Return the cell of the query's window at ``at_ns``, or 0 if not open; O(open windows)."""
     cell: int = accounts[account, NEWEST]
     while cell and cells[cell, START_NS] > at_ns:
         cell = cells[cell, OLDER]
@@ -159,7 +160,7 @@ def cell_at(accounts: Ints, cells: Ints, account: int, at_ns: int, window_ns: in
 def open_windows(
     accounts: Ints, cells: Ints, heads: Ints, account: int, at_ns: int, window_ns: int
 ) -> bool:
-    """Open a query's windows up to the one that includes ``at_ns``; False if cells ran out."""
+    """Open a query's windows up to that of ``at_ns``; return False if cells ran out."""
     newest = accounts[account, NEWEST]
     start_ns = cells[newest, START_NS] + window_ns if newest else accounts[account, NEXT_NS]
     while start_ns <= at_ns:
@@ -178,10 +179,10 @@ def open_windows(
 
 @compiled
 def count_births(counts: Counts, rows: Ints, born: Ints, done: int, window_ns: int) -> int:
-    """Count births from index ``done`` of ``born`` on; return the index of the next to count.
+    """Count births from index ``done`` of ``born`` on; return the index of the first uncounted.
 
-    ``born`` has indices into ``rows``, (n, width). A birth mostly takes O(1), because it is in the
-    newest window.
+    ``born`` has indices into ``rows``, of shape (n, width). A birth mostly takes O(1), because it
+    is in the newest window.
     """
     accounts, trials, cells, heads = counts.accounts, counts.trials, counts.cells, counts.heads
     longest = cells.view(np.float64)
@@ -215,9 +216,9 @@ def count_births(counts: Counts, rows: Ints, born: Ints, done: int, window_ns: i
 def count_ends(  # noqa: PLR0912, PLR0915
     counts: Counts, rows: Ints, ended: Ints, done: int, window_ns: int
 ) -> int:
-    """Count ends from index ``done`` of ``ended`` on; return the index of the next to count.
+    """Count ends from index ``done`` of ``ended`` on; return the index of the first uncounted.
 
-    A request is counted in the window of its birth. Each takes O(operators + open windows).
+    A request is counted in the window of its birth, in O(operators + open windows).
     """
     accounts, trials, cells, heads = counts.accounts, counts.trials, counts.cells, counts.heads
     steps_ns, steps = counts.steps_ns, counts.steps
@@ -305,7 +306,7 @@ def spread_time(counts: Counts, which: Ints, done: int, now_ns: int, window_ns: 
 
 @compiled
 def oldest_cell(counts: Counts, account: int) -> int:
-    """Return the cell of a query's next window to be judged, or 0 if not open; O(open windows)."""
+    """Return the cell of a query's next window to be judged, or 0, in O(open windows)."""
     cell: int = counts.accounts[account, NEWEST]
     while cell and counts.cells[cell, OLDER]:
         cell = counts.cells[cell, OLDER]
@@ -314,7 +315,7 @@ def oldest_cell(counts: Counts, account: int) -> int:
 
 @compiled
 def due_ns(counts: Counts, account: int, window_ns: int) -> int:
-    """Return when a query's next window can be judged: its end plus its longest latency bound."""
+    """Return the time at which a query's next window is due: its end plus its longest bound."""
     longest = counts.cells.view(np.float64)[oldest_cell(counts, account), LONGEST]
     bound_ns = _bound_by_account(counts.accounts[account, BOUND_NS], longest)
     start_ns: int = counts.accounts[account, NEXT_NS]
@@ -323,7 +324,7 @@ def due_ns(counts: Counts, account: int, window_ns: int) -> int:
 
 @compiled
 def note_due(counts: Counts, which: Ints, due: Ints, window_ns: int) -> None:
-    """Write into ``due``, by account, the times when the next windows of ``which`` are due."""
+    """Write into ``due``, by account, the times at which the next windows of ``which`` are due."""
     for account in which:
         due[account] = due_ns(counts, account, window_ns)
 
@@ -332,11 +333,12 @@ def note_due(counts: Counts, which: Ints, due: Ints, window_ns: int) -> None:
 def take_windows(
     counts: Counts, which: Ints, now_ns: int, horizon: bool, window_ns: int, taken: Ints
 ) -> int:
-    """Remove the windows to be judged from their lists, query by query, oldest first.
+    """Remove the windows to be judged from their lists, query by query, the oldest first.
 
-    These are the windows that are due by ``now_ns``, or all windows at the horizon. For each,
-    (account, cell, start, due) is written to ``taken``, which must have enough rows, of 4 columns.
-    If a window is not due, no later window of its query is due. Return the number of windows.
+    These are the windows that are due by ``now_ns``, or all windows at the horizon. For each
+    window, (account, cell, start, due) is written to a row of ``taken``, which must have enough
+    rows. If a window is not due, no later window of its query is due. The function returns the
+    number of windows.
     """
     accounts, cells = counts.accounts, counts.cells
     count = 0
@@ -347,7 +349,7 @@ def take_windows(
             over = accounts[account, NEXT_NS] >= accounts[account, NOTED_NS]
             if (over and (horizon or accounts[account, DEPARTED])) or not (due or horizon):
                 break
-            cell = oldest_cell(counts, account)  # 0 of a window that was never opened
+            cell = oldest_cell(counts, account)  # 0 for a window that was never opened
             taken[count, 0], taken[count, 1] = account, cell
             taken[count, 2], taken[count, 3] = accounts[account, NEXT_NS], due
             count += 1
@@ -385,7 +387,7 @@ def select(values: Ints, low: int, high: int, at: int) -> None:
         if at < less:
             high = less
             continue
-        equal = less  # and those from `less` to `equal` the pivot
+        equal = less  # places from `less` to `equal` hold the pivot
         for each in range(less, high):
             value = values[each]
             values[each] = values[equal]
@@ -400,9 +402,9 @@ def select(values: Ints, low: int, high: int, at: int) -> None:
 def ranked_latencies(counts: Counts, which: Ints, ranks: Ints) -> Ints:
     """Return latencies by rank in ns, shape (n, r), and free the chunks of the cells ``which``.
 
-    Rank 1 is the lowest latency; ranks increase along each row of ``ranks``; rank 0 means none, and
-    gives latency 0. The value of each rank is selected from the values that are above the previous
-    rank's value, in O(latencies) on average.
+    Rank 1 is the lowest latency. Ranks increase along each row of ``ranks``. Rank 0 stands for no
+    latency, and gives 0. The value of each rank is selected from the values that are above the
+    previous rank's value, in O(latencies) on average.
     """
     cells, chunks, heads = counts.cells, counts.chunks, counts.heads
     found = np.zeros(ranks.shape, np.int64)
@@ -439,7 +441,7 @@ def ranked_latencies(counts: Counts, which: Ints, ranks: Ints) -> Ints:
 
 @compiled
 def give_back(counts: Counts, which: Ints) -> None:
-    """Put cells, shape (n,), on the list of free cells; number 0 is ignored."""
+    """Put cells, an array of shape (n,), on the list of free cells; the number 0 is ignored."""
     for cell in which:
         if cell:
             counts.cells[cell, OLDER] = counts.heads[FREE_CELL]

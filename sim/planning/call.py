@@ -15,10 +15,10 @@ from sim.planning.search_clock import SearchClock
 from sim.planning.service import PlanFigures, PlanningService
 
 MOST_CALLS = 1_000_000
-"""Most operations of one call of ``plan``; a call with more counts as endless."""
+"""Largest number of operations in one call of ``plan``; a call with more counts as endless."""
 
 MOST_CALLS_PER_SEARCH = 50_000
-"""Most operations of one query's search: several times those of a full enumeration."""
+"""Largest number of operations in one query's search, several times that of a full enumeration."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class DeploymentOrder:
 class PlanningCall:
     """The state of one call, which the context, its world and its bulk operations share."""
 
-    service: PlanningService  # what lies behind the planning context
+    service: PlanningService  # the service that implements the planning context
     now_ns: int  # time of the trigger
     budget_s: float  # planning seconds of each search
     sees_truth: bool = False  # whether the planner declares that it sees the truth
@@ -69,7 +69,7 @@ class PlanningCall:
         return error
 
     def count(self) -> None:
-        """Count a planner's operation; raise an error after the call, or if there are too many."""
+        """Count a planner's operation; raise an error if the call is over or has too many."""
         if self._closed:
             raise PlannerError(
                 "this context's call is over: a planner must not keep the planning context"
@@ -110,7 +110,7 @@ class PlanningCall:
         self.orders[query.id] = DeploymentOrder(query.id, plan, self.search(query))
 
     def figures(self, query: Query, plan: Plan) -> PlanFigures:
-        """Return a plan's nominal figures; raise `PlannerError` if no machine could ever run it."""
+        """Return a plan's nominal figures; raise `PlannerError` if no machine could run it."""
         if plan not in self.service.valid_plans:
             check_plan(plan, self.service.nominal)
             self.service.valid_plans.add(plan)

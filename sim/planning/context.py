@@ -1,4 +1,4 @@
-"""The planning context that planners get: the interfaces of `sim.api` for the planning service."""
+"""The planning context that planners get, which implements `sim.api` with the planning service."""
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from numbers import Real
@@ -34,7 +34,8 @@ from sim.planning.renamed import Guided
 from sim.planning.service import PlanningService, denied
 
 PREDICTIONS_PER_CHARGE = 1000
-"""Plans that `ServedBulk.predict_many` predicts for one charge; they share most of the effort."""
+"""Number of plans that `ServedBulk.predict_many` predicts for one charge, because they share most
+of the effort."""
 
 
 class Facet(Guided):
@@ -46,7 +47,7 @@ class Facet(Guided):
 
     @property
     def _counted(self) -> PlanningService:
-        """The planning service; each access is counted as an operation of the planner."""
+        """The planning service, each access to which is counted as an operation of the planner."""
         self._call.count()
         return self._service
 
@@ -300,7 +301,7 @@ class ServedContext(Facet, PlanningContext):
         measurement, reused = self._service.measure(bench, configuration, wanted, search, of.id)
         estimate = call.estimate(of, plan, measurement, reused)
         if plan is not None and reused == len(pipeline.operators):
-            bench.keep(plan, estimate)  # a repeated question has the same answer
+            bench.keep(plan, estimate)  # a repeated check has the same result
         return estimate
 
     def _profile_offline(self, dataset: str, configuration: Any, samples: int | Ints) -> Estimate:
@@ -406,7 +407,7 @@ class ServedContext(Facet, PlanningContext):
 
 
 def _number(name: str, value: float) -> float:
-    if not isinstance(value, Real):  # NumPy's numbers included, arrays not
+    if not isinstance(value, Real):  # this includes NumPy's numbers, but not arrays
         raise PlannerError(f"log_candidate: {name}={value!r} must be a number")
     return float(value)
 

@@ -1,4 +1,4 @@
-"""The memory of planners, in which records become visible at the time when they were learned."""
+"""The memory of planners, in which a record becomes visible at the time at which it was learned."""
 
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from typing import Any
@@ -7,10 +7,10 @@ from typing import Any
 class Memory:
     """A planner's records, none of which is visible before it was learned.
 
-    The time of a record is the clock of the search that wrote it. That search sees the record at
-    once; other searches see it from that time on. Of the visible records of a key, the one with the
-    latest time is read, and of those with equal times, the one written last. Records in the last
-    checkpoint are kept for ``fall_back``.
+    The time of a record is the clock time of the search that wrote it. This search sees the record
+    at once; other searches see it from that time on. Reading a key returns its visible record with
+    the latest time, and among equal times the one written last. Records in the last checkpoint are
+    kept for ``fall_back``.
     """
 
     def __init__(self) -> None:
@@ -18,7 +18,7 @@ class Memory:
         self._checkpoint_ns: int | None = None
 
     def write(self, key: Hashable, value: Any, at_ns: int, author: int, now_ns: int) -> None:
-        """Add a record learned at ``at_ns``; drop records superseded by ``now_ns``."""
+        """Add a record learned at ``at_ns``; drop records that are superseded at ``now_ns``."""
         records = self._records.get(key, ())
         settled_ns = now_ns if self._checkpoint_ns is None else self._checkpoint_ns
         visible = [i for i, (since_ns, _, _) in enumerate(records) if since_ns <= settled_ns]
@@ -37,11 +37,11 @@ class Memory:
         return None
 
     def read_each(self, keys: Iterable[Hashable], now_ns: int) -> Iterator[Any | None]:
-        """Yield for each key what `read` would return without an author."""
+        """Yield, for each key, what `read` would return without an author."""
         return (self.read(key, now_ns, None) for key in keys)
 
     def settled(self, keys: Sequence[Hashable], now_ns: int) -> list[bool]:
-        """Return for each key whether all of its records are visible to all searches."""
+        """Return, for each key, whether all of its records are visible to all searches."""
         every = [self._records.get(key) for key in keys]
         return [records is None or records[-1][0] <= now_ns for records in every]
 
@@ -55,7 +55,7 @@ class Memory:
         self._checkpoint_ns = now_ns
 
     def fall_back(self) -> None:
-        """Drop the records that are not in the last checkpoint; there must be a checkpoint."""
+        """Drop the records that are not in the last checkpoint, which must exist."""
         assert self._checkpoint_ns is not None, "there is no checkpoint to fall back to"
         for key, records in list(self._records.items()):
             kept = tuple(record for record in records if record[0] <= self._checkpoint_ns)

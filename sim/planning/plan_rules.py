@@ -16,7 +16,7 @@ from sim.cluster.machine import MOST_CLIENTS
 
 
 def check_configuration(configuration: Configuration, pipeline: Pipeline) -> None:
-    """Raise `PlannerError` unless the configuration is one of the pipeline's."""
+    """Raise `PlannerError` unless the pipeline has this configuration."""
     known = pipeline.configurations
     index = configuration.index if isinstance(configuration, Configuration) else -1
     if not 0 <= index < len(known) or (

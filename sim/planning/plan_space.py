@@ -29,11 +29,11 @@ Layout = tuple[tuple[str, ...], tuple[Allocation, ...]]
 class PlanSpace:
     """All plans in a fixed order; a plan is a configuration together with a layout.
 
-    The space excludes plans that no machine could run, for lack of memory or of measurements; `on`
-    marks the plans that a user's device can run. An *option* of an operator is a node with an
-    allocation, or the device, which is the first option. A *layout* has one option for each
-    operator. Plan ``i`` combines ``configuration[i]`` with ``layout[i]``. There are L layouts and N
-    operators.
+    The space excludes plans that no machine could run for lack of memory or of measurements. The
+    method `on` marks the plans that a user's device can run. An *option* of an operator is a node
+    with an allocation, or the device, which is the first option. A *layout* has one option for each
+    operator. Plan ``i`` combines ``configuration[i]`` with ``layout[i]``. L is the number of
+    layouts, and N that of operators.
 
     Attributes:
         layout_option: index of each operator's option in each layout, shape (L, N).
@@ -88,7 +88,7 @@ class PlanSpace:
         return tuple({each: at for at, each in enumerate(options)} for options in self.options)
 
     def plan(self, index: int) -> Plan:
-        """Return plan number ``index``; later calls return the same object."""
+        """Return the plan at index ``index``; later calls return the same object."""
         plan = self._made.get(index)
         if plan is None:
             layout = self.layout_at(self.layout[index])
@@ -99,9 +99,9 @@ class PlanSpace:
     def ordered(self, order: str, device: DeviceModel) -> Iterator[Plan]:
         """Yield all plans whose device operators the device can run.
 
-        With order ``"cost"``, plans are sorted by list price, and plans of equal price begin with
-        the richest configuration; with ``"enumeration"``, they are in the order of the space.
-        ValueError is raised for any other order.
+        With order ``"cost"``, plans are sorted by ascending list price, and among equal prices the
+        richest configuration comes first. With ``"enumeration"``, they are in the order of the
+        space. ValueError is raised for any other order.
         """
         if order == "cost":
             indices = self._by_cost
@@ -116,7 +116,7 @@ class PlanSpace:
         return np.lexsort((self.configuration, self.layout, self.list_price_usd_per_hour))
 
     def on(self, device: DeviceModel) -> Bools:
-        """Return which plans give the device only operators that it can run, (len(self),)."""
+        """Return, for each plan, whether the device can run the operators placed on it."""
         if device.name not in self._on:
             # Many layouts have the same operators on the device.
             sets, of_layout = np.unique(self.layout_option == 0, axis=0, return_inverse=True)

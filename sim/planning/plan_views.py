@@ -54,7 +54,7 @@ class PlanViews:
         return _kept(self._spaces, choices, lambda: PlanSpace(self._nominal, choices))
 
     def view(self, query: Query, choices: Choices) -> PlanView:
-        """Return the view of a query, which is shared by all queries for which it is equal."""
+        """Return the view of a query; queries with equal views share one object."""
         kind = query.device.name, query.technology, query.dataset, query.requests_per_s, choices
         return _kept(
             self._views,
@@ -63,7 +63,7 @@ class PlanViews:
         )
 
     def with_links(self, query: Query, choices: Choices, links: Links) -> PlanView:
-        """Return the view of a query with these links instead of nominal ones."""
+        """Return the view of a query with the given links instead of nominal ones."""
         blank = _kept(
             self._on_device,
             (query.device.name, choices),
@@ -117,7 +117,7 @@ class PlanViews:
         edges: Sequence[int],
         sent_s: dict[tuple[str, str], Floats],
     ) -> tuple[Floats, Floats, Floats, Floats]:
-        """Return transmission times, shape (placements, C), and propagation delays of some edges.
+        """Return the transmission times, of shape (placements, C), and propagation delays of edges.
 
         The transmission times are those on the access uplink, on all downlinks, and on the
         backhaul's uplink.
@@ -195,7 +195,7 @@ class PlanViews:
 
 
 def _station_kinds(space: PlanSpace) -> tuple[tuple[StationKind, ...], list[Ints]]:
-    """Return all kinds of station of a space, and the index of the kind that each option uses."""
+    """Return a space's kinds of station, and the index of the kind that each option uses."""
     kinds: list[StationKind] = []
     of_option = []
     for operator, options in enumerate(space.options):
@@ -219,7 +219,7 @@ def _station_kinds(space: PlanSpace) -> tuple[tuple[StationKind, ...], list[Ints
 
 
 def _kept(known: dict[K, V], key: K, make: Callable[[], V]) -> V:
-    """Return the cached value of a key; create it if missing, and drop the oldest if full."""
+    """Return a key's cached value, or a new one; a full cache then drops its oldest value."""
     if key not in known:
         if len(known) >= VIEWS_KEPT:
             del known[next(iter(known))]

@@ -1,4 +1,4 @@
-"""The profiling bench: items of data, and the results and costs of profiling on them.
+"""The profiling bench: items of data, and the results and costs of profiling with them.
 
 Profiling runs on separate hardware without queueing: each worker has a reference core and a whole
 A100-80GB. Item i of a query's data is the same for every planner and configuration: it always has
@@ -6,12 +6,12 @@ the same stratum, rank within the stratum, size and length. An operator runs aga
 if its own or upstream knobs differ from those of all earlier runs on that item (prefix reuse).
 
 Items have *features*, which planners can read free of charge: size, output length if it varies, and
-two indicators of difficulty, which represent an embedding of the item. Both are standard normal
-variables: one is correlated with the item's rank in its stratum, the other with the stratum's
-difficulty. The correlation, ``feature_correlation``, is an assumption. At its default, 0.85, if the
-items of VOiCES are divided into 4, 8 or 16 clusters by K-means, about 0.58, 0.47 or 0.38 of the
-variance of accuracy is within clusters. With hidden embeddings of 6,400 real VOiCES clips, the
-share is 0.56 to 0.38 (public per-clip results of github.com/weiyu0824/vulcan).
+two indicators of difficulty, which represent an embedding of the item. Both indicators are standard
+normal variables. One is correlated with the item's rank in its stratum, and the other with the
+stratum's difficulty. The correlation, ``feature_correlation``, is an assumption. At its default,
+0.85, if the items of VOiCES are divided into 4, 8 or 16 clusters by K-means, about 0.58, 0.47 or
+0.38 of the variance of accuracy is within clusters. With hidden embeddings of 6,400 real VOiCES
+clips, the share is 0.56 to 0.38 (public per-clip results of github.com/weiyu0824/vulcan).
 """
 
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ from sim.api.plan import Plan
 from sim.planning.profiling_log import ProfileRecord, ProfilingLog
 
 ITEMS, FEW = 1024, 64
-"""Items of each owner, and how many of them are drawn at first."""
+"""Number of items of each owner, and number of those that are drawn at first."""
 
 NONE = np.zeros(0, dtype=np.int64)
 NONE.setflags(write=False)
@@ -42,12 +42,12 @@ LEAST_RANK = 1e-9  # least distance of ranks from 0 and 1, whose quantiles would
 
 
 class ProfilingRun(NamedTuple):
-    """A possible profiling run: the items that it measures, and its cost."""
+    """A possible profiling run: the items that it would measure, and its cost."""
 
     items: Ints  # numbers of the items that it measures, shape (m,)
     charged_s: float  # seconds on the search's clock
     device_s: float  # seconds of profiling devices
-    prefix_reused: int  # leading operators that need not run at all
+    prefix_reused: int  # number of leading operators that need not run
 
 
 @dataclass(frozen=True)
@@ -56,9 +56,9 @@ class _Items:
 
     strata: Ints  # stratum of each, shape (n,)
     ranks: Floats  # how easy each is within its stratum, shape (n,)
-    sizes: Floats  # size over the mean, shape (n,)
-    lengths: Floats  # length of the output over the mean, shape (n,)
-    allowances: Floats  # how many times the latency bound each may take, shape (n,)
+    sizes: Floats  # size divided by the mean size, shape (n,)
+    lengths: Floats  # output length divided by the mean, shape (n,)
+    allowances: Floats  # factor of the latency bound of each item, shape (n,)
     factors: Floats  # of each operator's time, shape (N, n)
 
 
@@ -66,8 +66,8 @@ class ProfilingBench:
     """The items of one owner, which is a query or a data set, and all measurements on them.
 
     ``weights`` is the mixture of the data set's strata, shape (S,). ``names`` are the names of the
-    owner's random streams. Every run is written to ``log``, which may have runs of an earlier
-    process.
+    owner's random streams. Every run is written to ``log``, which can already have runs of an
+    earlier process.
     """
 
     def __init__(
@@ -140,7 +140,7 @@ class ProfilingBench:
 
     @property
     def features(self) -> Floats:
-        """Features of all items, (items, 4): log size, log length, two difficulty indicators."""
+        """Features of all items, of shape (items, 4); see ``BulkOperations.features``."""
         if self._features is None:
             items = self._items(ITEMS)
             hardness = self.dataset.accuracy.mean(axis=0)
@@ -160,7 +160,7 @@ class ProfilingBench:
         return self._features
 
     def estimate(self, plan: Plan) -> Estimate | None:
-        """Return the cached estimate of a plan, or None if results were added since."""
+        """Return the cached estimate of a plan, or None if there are newer results."""
         estimate = self._estimates.get(plan)
         if estimate is None:
             return None
@@ -173,13 +173,14 @@ class ProfilingBench:
         self._estimates[plan] = estimate
 
     def known(self, configuration: Configuration) -> Measurement | None:
-        """Return the measurement of a configuration so far, or None."""
+        """Return the present measurement of a configuration, or None."""
         return self._measured.get(configuration.index)
 
     def missing(self, configuration: Configuration, wanted: int | Ints) -> Ints:
-        """Return the numbers of the items that are still to be measured, ascending.
+        """Return the numbers of the items that are not measured yet, in ascending order.
 
-        ``wanted`` is an ascending array of item numbers, (m,), or a count n for the first n items.
+        ``wanted`` is an ascending array of item numbers, of shape (m,), or a number n for the first
+        n items.
         """
         known = self._measured.get(configuration.index)
         done = NONE if known is None else known.items
@@ -192,7 +193,7 @@ class ProfilingBench:
         return wanted[left[wanted]]
 
     def run(self, configuration: Configuration, items: Ints, workers: int) -> ProfilingRun:
-        """Return the run that measures new items with this number of workers."""
+        """Return the run that would measure new items with this number of workers."""
         self._see_all()
         charged_s, device_s, reused = 0.0, 0.0, 0
         times = self.dataset.service_time_s[configuration.index]
@@ -206,7 +207,7 @@ class ProfilingBench:
         return ProfilingRun(items, charged_s, device_s, reused)
 
     def _see_all(self) -> None:
-        """Mark, for each operator key, the items on which new records show that it ran."""
+        """Mark, for each operator key, the items on which it ran according to new records."""
         while self._unseen:
             record = self._unseen.pop()
             for key in self._application.pipeline.work_numbers[record.configuration]:
@@ -215,7 +216,7 @@ class ProfilingBench:
                 self._seen[key][record.items] = True
 
     def _times_s(self, configuration: Configuration, drawn: _Items, items: Ints) -> Floats:
-        """Return the time of each operator on some items, shape (m, N), in seconds."""
+        """Return the time of each operator on m items in seconds, of shape (m, N)."""
         means_s = self.dataset.service_time_s[configuration.index]
         sizes, factors = drawn.sizes[items], drawn.factors[:, items]
         times_s = np.ascontiguousarray(means_s * sizes[:, None] * factors.T)
@@ -237,7 +238,7 @@ class ProfilingBench:
         return float(self._expected[configuration.index])
 
     def measure(self, configuration: Configuration, items: Ints, at_ns: int = 0) -> Measurement:
-        """Measure new items, ascending, shape (m,); return the measurement on all items so far."""
+        """Measure new items, in ascending order; return the measurement on all items so far."""
         known = self._measured.get(configuration.index)
         if known is not None and not len(items):
             return known
@@ -250,7 +251,7 @@ class ProfilingBench:
         return self._learn(configuration, record)
 
     def _observe(self, configuration: Configuration, items: Ints) -> tuple[Floats, Floats]:
-        """Return the accuracy, shape (m,), and operator times, shape (m, N), on some items."""
+        """Return accuracies of shape (m,) and operator times of shape (m, N) on m items."""
         drawn = self._items(_count_up_to(items))
         accuracy = self.dataset.item_accuracy(
             configuration.index, drawn.strata[items], drawn.ranks[items]
@@ -280,7 +281,7 @@ class ProfilingBench:
         return measurement
 
     def fall_back(self, to_ns: int) -> int:
-        """Drop the runs that ended after ``to_ns``; return their number."""
+        """Drop the runs that ended after ``to_ns``; return the number of dropped runs."""
         kept = [record for record in self._records if record.learned_ns <= to_ns]
         lost = len(self._records) - len(kept)
         if lost:
@@ -303,10 +304,10 @@ def _view(
 ) -> None:
     """Turn ``views``, standard normal noise of shape (2, n), into indicators of difficulty.
 
-    The method is a Gaussian copula: the rank, uniform in (0, 1), is converted to a normal score by
-    inverse transform, and mixed with noise. The squares of the two shares add up to 1, so the
-    variance is 1. ``ranks`` and ``strata`` are those of the items, shape (n,); ``hardness`` is that
-    of the strata, shape (K,).
+    The method is a Gaussian copula. The rank, which is uniform in (0, 1), is converted to a normal
+    score by inverse transform, and then mixed with noise. The squares of the two shares add up to
+    1, so the variance is 1. ``ranks`` and ``strata`` have shape (n,), with one value for each item;
+    ``hardness`` has shape (K,), with one value for each stratum.
     """
     for item in range(len(ranks)):
         rank = min(max(ranks[item], LEAST_RANK), 1 - LEAST_RANK)

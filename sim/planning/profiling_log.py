@@ -35,7 +35,7 @@ class ProfileRecord:
     operator_time_s: Floats  # time of each operator on each, on profiling hardware, shape (m, N)
 
     def line(self) -> bytes:
-        """Return the record as a line of JSON with arrays as base64 of little-endian numbers.
+        """Return the record as a line of JSON, with arrays as little-endian numbers in base64.
 
         Decimal text would take ten times as long to write, and would not be more exact.
         """
@@ -79,12 +79,12 @@ def _packed(array: NDArray[np.generic], kind: np.dtype[np.generic]) -> bytes:
 
 
 class ProfilingLog:
-    """The profiling results of a run, and of an earlier, interrupted run of the same experiment.
+    """The profiling results of a run and of an earlier, interrupted run of the same experiment.
 
     Two runs with the same configuration and seed make the same profiling runs in the same order. So
-    `recall` returns the ``earlier`` records in the order in which they were written, each once.
-    ``keep`` is called with each new record. ``restored`` counts records that were returned,
-    ``measured`` new ones.
+    `recall` returns each of the ``earlier`` records once, in the order in which they were written.
+    ``keep`` is called with each new record. ``restored`` is the number of returned records, and
+    ``measured`` is the number of new ones.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ class ProfilingLog:
         return record
 
     def note(self, record: ProfileRecord) -> None:
-        """Add a record unless it has no items."""
+        """Add a record; a record without items is ignored."""
         if len(record.items):
             self.measured += 1
             self._keep(record)

@@ -1,22 +1,23 @@
 """The queueing model of the planning context, which predicts a plan's latency under load.
 
-Each station is modelled as an M/G/c queue for the requests of many queries. With mean service time
-s, its coefficient of variation cv, c servers and utilisation rho, the mean wait is
+Each station is modelled as an M/G/c queue for the requests of many queries. If s is the mean
+service time, cv its coefficient of variation, c the number of servers, and rho the utilisation, the
+mean wait is
 
     W = s * (1 + cv^2) / 2 * rho^(sqrt(2 (c + 1)) - 1) / (c (1 - rho))
 
 (Sakasegawa 1977; exact for M/M/1 and M/G/1). A request is assumed to wait with probability rho,
 which is too high for several servers; the wait is then exponential. The access uplink and the
 shared backhaul to the cloud are modelled as such queues too; on downlinks, only the transmission of
-the query's own messages is counted. An engine of a language model is modelled as several servers,
-whose service time grows linearly with utilisation, from that of a request alone to that in a full
+the query's own messages is counted. An engine of a language model is modelled as several servers.
+Their service time grows linearly with utilisation, from that of a lone request to that in a full
 engine. Service and transmission times are proportional to a common random size; waits are
 independent of the size. The sum is approximated by a shifted log-normal distribution with the same
 mean and variance. Where operators fork and join, the latency is that of the slowest path, which
 underestimates it slightly.
 
-The model leaves out batching (the longest batching wait is added in full), dependence between
-stations, queues that are not FIFO or that shed, and changes of link capacity over time.
+The model leaves out dependence between stations, queues that are not FIFO or that shed, and changes
+of link capacity over time. It leaves out batching too, but adds the longest batching wait in full.
 """
 
 from collections.abc import Sequence
@@ -65,12 +66,12 @@ def sojourn(
 
     ``rate`` is the query's requests per second. ``service_s`` is each operator's mean time for a
     request that is served alone. ``stations`` is the load of other queries at each operator's
-    station; ``backhaul`` is their load on the backhaul to the cloud, a single server. ``whole`` has
-    the summed times of all operators; ``ways`` are the paths if there are several. ``crowding`` has
-    two values per operator: a request's share of a server's capacity, and its time on a full
-    server, both over its time alone; by default, all servers serve one request at a time. ``cv`` is
-    the coefficient of variation of request sizes; for ``normalised`` see
-    ``Measurement.normalised``.
+    station; ``backhaul`` is their load on the backhaul to the cloud, which is a single server.
+    ``whole`` has the summed times of all operators; ``ways`` has the paths if there are several.
+    ``crowding`` has two values per operator, each divided by a request's time alone: the server
+    time that a request takes, and its time on a full server. By default, all servers serve one
+    request at a time. ``cv`` is the coefficient of variation of request sizes; for ``normalised``
+    see ``Measurement.normalised``.
     """
     queues, crowded_s = [], []
     crowding = crowding or [(1.0, 1.0)] * len(service_s)
@@ -105,7 +106,8 @@ def _along(
 ) -> tuple[float, float]:
     """Return mean and quantile of the latency along one path; see `sojourn`.
 
-    ``waits`` has mean wait and utilisation of each station, then of access uplink and backhaul.
+    ``waits`` has the mean wait and the utilisation of each station, of the access uplink and of the
+    backhaul.
     """
     mean, variance = 0.0, 0.0
     links = ((-2, way.access_s), (-1, way.backhaul_up_s))
@@ -132,15 +134,15 @@ NOTHING: Floats = np.zeros((0, 0))
 
 
 class OtherLoads(NamedTuple):
-    """The load of other queries at the stations that plans would use; K plans, N operators."""
+    """The load of other queries at the stations that K plans with N operators would use."""
 
-    rate: Floats  # requests per second, shape (K, N); without rows if others have no load
-    work: Floats  # load in servers, likewise
+    rate: Floats  # requests per second, shape (K, N); no rows if there is no load
+    work: Floats  # load in units of servers, of the same shape
     backhaul: tuple[float, float]  # rate and work of others on the backhaul to the cloud
 
 
 class Sizes(NamedTuple):
-    """Assumed times and variation of requests, in m rows; ``row`` has each plan's row number."""
+    """The assumed times and variation of requests in m rows; ``row`` has each plan's row number."""
 
     operator_time_s: Floats  # mean time of each operator on profiling hardware, shape (m, N)
     time_cv: Floats  # coefficient of variation of request sizes, shape (m,)
@@ -210,8 +212,9 @@ def sojourns(
 ) -> tuple[Floats, Floats]:
     """Predict mean and quantile of latency in seconds for K plans of a view, each of shape (K,).
 
-    ``utilisation`` is a lower bound for stations off the device: to less busy ones, load like that
-    of the query is added. Latencies are infinite if a station or a link would be overloaded.
+    ``utilisation`` is a lower bound for stations off the device. If a station is less busy, load
+    like that of the query is added up to this bound. Latencies are infinite if a station or a link
+    would be overloaded.
     """
     return _sojourns(
         indices,
@@ -265,7 +268,7 @@ def _sojourns(  # noqa: PLR0915
     normal distribution. For each of k plans (``indices``), the waits of all queues are computed.
     Then, for each path, means and variances are summed, and a log-normal distribution with these
     moments is fitted. Each path takes O(N). The result is inf if a queue is overloaded. IndexError
-    is raised if there is no such plan or row.
+    is raised if a plan or a row does not exist.
     """
     rows, operators = sizes.operator_time_s.shape
     slower, links_slower = sizes.slower, sizes.links_slower
@@ -302,7 +305,7 @@ def _sojourns(  # noqa: PLR0915
             service_s = served_s[at] if at_once > 1 else work / (their_rate + rate)
             waits_s[at], variances[at] = _wait(scale * service_s, used, servers * at_once)
             overloaded = overloaded or not used < 1
-        # Both links are one more queue each, of one server.
+        # Each of the two links is one more queue with one server.
         access_s = links_slower * met[plan, pv.ALL, pv.ACCESS_S]
         up_s = met[plan, pv.ALL, pv.BACKHAUL_UP_S]
         sent, shared = rate * access_s, others_sent + rate * up_s if up_s > 0 else 0.0

@@ -29,11 +29,11 @@ RENAMED = {
     for name in vars(members)
     if not name.startswith("_")
 }
-"""What replaces each former member of the planning context."""
+"""The replacement of each former member of the planning context."""
 
 
 class Guided:
-    """A class whose errors for unknown members name the replacement or the most similar member."""
+    """A class whose errors for unknown members name a replacement or the most similar member."""
 
     _spelled = "the planning context"
 

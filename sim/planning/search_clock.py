@@ -19,11 +19,11 @@ class SearchClock:
 
     number: int  # unique in the run
     started_ns: int  # time of the trigger
-    budget_ns: int  # most time that it may be charged
+    budget_ns: int  # the largest time that can be charged to it
     charged_ns: int = 0  # time charged so far
     waited_ns: int = 0  # time waited for a lane so far
     lane: int | None = None  # the lane that it holds, if any
-    profiling_ns: int = 0  # part of the time charged that was profiling
+    profiling_ns: int = 0  # part of the charged time that was for profiling
     surrogates_ns: int = 0  # part of it that was steps of a search by surrogates
     device_s: float = 0.0  # seconds of profiling devices used
     calls: int = 0  # calls of the planning context made for it
@@ -38,7 +38,7 @@ class SearchClock:
 
     @property
     def remaining_s(self) -> float:
-        """The planning seconds that are left."""
+        """The planning seconds that are left in the budget."""
         return seconds(self.budget_ns - self.charged_ns)
 
     def charge(self, operation: str, duration_s: float) -> None:
@@ -53,13 +53,13 @@ class SearchClock:
 
 
 class Lanes:
-    """The profiling lanes that searches share; they are assigned first come, first served."""
+    """The profiling lanes that searches share; lanes are assigned first come, first served."""
 
     def __init__(self, count: int) -> None:
         self._free_ns = [0] * count
 
     def charge(self, search: SearchClock, duration_s: float) -> None:
-        """Advance a search by a profiling run in its lane; acquire a lane first if it has none."""
+        """Advance a search by a profiling run in its lane; before the first run, assign a lane."""
         if search.lane is None:
             search.lane = self._free_ns.index(min(self._free_ns))
         start_ns = max(search.clock_ns, self._free_ns[search.lane])

@@ -33,25 +33,25 @@ from sim.planning.truth import Truths
 
 S_PER_HOUR = 3600
 PLANS_KEPT = 100_000
-"""Most plans whose figures are cached, to bound memory."""
+"""Largest number of plans whose figures are cached, which bounds memory use."""
 
 
 @dataclass(frozen=True, slots=True)
 class PlanFigures:
-    """Nominal service times, link times and costs of a plan for a query."""
+    """The nominal service times, link times and costs of a plan for a query."""
 
     services: tuple[Service, ...]  # how each operator is served
     whole: DagPath  # all of a request's messages and operators
     ways: tuple[DagPath, ...]  # the ways through the operators, if there is more than one
     list_price_usd_per_hour: float  # price if no other query shares the plan's stations
     egress_usd_per_hour: float  # price of the answers that leave a cloud region
-    demands: tuple[StationDemand, ...]  # what each operator asks of the machines
+    demands: tuple[StationDemand, ...]  # the resources that each operator requires
     # the same without operators on the device, which always has room
     off_device: tuple[StationDemand, ...]
 
     @property
     def latency_factors(self) -> tuple[float, ...]:
-        """Time of a request at each operator, served alone, over that on profiling hardware."""
+        """Time of a lone request at each operator, divided by its time on profiling hardware."""
         return tuple(service.factor for service in self.services)
 
     @property
@@ -66,7 +66,7 @@ class PlanFigures:
 
 
 class PlanningService:
-    """The planning state of one run: catalogue, plan views, profiling benches, planner memory."""
+    """The planning state of a run: catalogue, plan views, profiling benches, planner memory."""
 
     def __init__(
         self,
@@ -112,7 +112,7 @@ class PlanningService:
         return SearchClock(self._searches, now_ns, ns(budget_s))
 
     def bench(self, query: Query, now_ns: int) -> ProfilingBench:
-        """Return the bench of a query; its data are taken from the stream at the first call."""
+        """Return the bench of a query, whose data are taken from the stream at the first call."""
         benches = self._benches.setdefault(query.id, [])
         if not benches:
             benches.append((now_ns, self._bench_of(query, now_ns)))
@@ -129,7 +129,7 @@ class PlanningService:
         del benches[: settled[-1] if settled else 0]
 
     def fresh_bench(self, query: Query, now_ns: int) -> ProfilingBench:
-        """Return a bench with data from this time, without measurements."""
+        """Return a bench that has data from time ``now_ns`` and no measurements."""
         return self._bench_of(query, now_ns, "fresh", now_ns)
 
     def _bench_of(self, query: Query, now_ns: int, *names: str | int) -> ProfilingBench:
@@ -155,7 +155,7 @@ class PlanningService:
         )
 
     def offline(self, dataset: str, budget_s: float) -> tuple[ProfilingBench, SearchClock]:
-        """Return the bench of a data set with its own mixture, and the search that profiles it."""
+        """Return the bench of a data set with its own mixture, and its offline search."""
         if dataset not in self._offline:
             weights = self.application.datasets[dataset].stratum_weights
             bench = self._new_bench(dataset, weights, "data set", dataset)
@@ -173,7 +173,7 @@ class PlanningService:
         self.memory.checkpoint(now_ns)
 
     def fall_back(self) -> int:
-        """Drop all records and results since the last checkpoint, and every search under way.
+        """Drop all searches under way, and all records and results since the last checkpoint.
 
         Return the number of lost profiling runs for living queries and data sets.
         """
@@ -294,8 +294,9 @@ class PlanningService:
         """Profile a configuration on as many of the requested items as the budget allows.
 
         ``query`` is None for offline profiling, which needs no lane. ``wanted`` is the total number
-        of items, or the item numbers, shape (m,). Return all measurements of the configuration, and
-        the number of leading operators whose earlier results were reused.
+        of items, or an array of item numbers of shape (m,). The function returns the measurement of
+        the configuration so far, and the number of leading operators whose earlier results were
+        reused.
         """
         missing, run = bench.missing(configuration, wanted), None
         if len(missing) and not denied(configuration, bench, search):
@@ -333,7 +334,7 @@ class PlanningService:
 
 
 def denied(configuration: Configuration, bench: ProfilingBench, search: SearchClock) -> bool:
-    """Return whether profiling the configuration exceeded the budget, with no new runs since."""
+    """Return whether the budget was too small for a configuration, and no run followed."""
     return search.denied.get(configuration.index) == bench.runs
 
 
@@ -344,14 +345,14 @@ def _affordable(
     missing: Ints,
     search: SearchClock,
 ) -> ProfilingRun | None:
-    """Return the run on as many items as the search's budget allows, or None if on none."""
+    """Return the run on as many items as the budget allows, or None if it allows no item."""
     budget_s = search.remaining_s - CHARGES_S["profile"]
     everything = bench.run(configuration, missing, workers)
     if everything.charged_s <= budget_s:
         return everything
 
     def charged_s(items: int) -> float:
-        """Return the charge for the first ``items`` items; it never decreases with more items."""
+        """Return the charge for the first ``items`` items, which never decreases with ``items``."""
         return bench.run(configuration, missing[:items], workers).charged_s
 
     most = bisect_right(range(len(missing)), budget_s, key=charged_s) - 1

@@ -17,7 +17,7 @@ from sim.planning.plan_views import Links, PlanViews, nominal_links
 
 ITEMS = 16_384  # items sampled for moments over requests without a formula
 
-MOMENTS = 512  # most times in a query's remaining life over which transmission is averaged
+MOMENTS = 512  # largest number of start times over which transmission is averaged
 
 
 class Truths:
@@ -30,7 +30,7 @@ class Truths:
         self._times: dict[str, tuple[Floats, Floats, Floats]] = {}
 
     def of(self, query: Query, truth: QueryTruth, now_s: float, choices: Choices) -> Truth:
-        """Return the true properties of a living query at a time."""
+        """Return the true properties of a living query at time ``now_s``."""
         if query.dataset not in self._times:
             dataset = self._application.datasets[query.dataset]
             self._times[query.dataset] = _request_times(self._application, dataset)
@@ -70,9 +70,9 @@ def _links(query: Query, truth: QueryTruth, now_s: float, nominal: Links) -> Lin
 def mean_transmission_s(bytes_per_s: Ints, size: Floats) -> Floats:
     """Return the mean seconds to send messages of ``size`` bytes, shape (m,), without queueing.
 
-    ``bytes_per_s`` is the link's capacity in each second from now on, shape (n,); after the last
-    second, capacity is that of the last second. A message's transmission ends when the capacities
-    since its start add up to its size. Its duration is averaged over evenly spaced starts.
+    ``bytes_per_s`` is the link's capacity in each of the next n seconds, shape (n,). Later, the
+    capacity stays that of the last second. A message's transmission ends when the capacities since
+    its start add up to its size. Its duration is averaged over evenly spaced starts.
     """
     ends = np.arange(len(bytes_per_s) + 1.0)
     carried = np.concatenate(([0.0], np.cumsum(bytes_per_s, dtype=np.float64)))
@@ -85,7 +85,7 @@ def mean_transmission_s(bytes_per_s: Ints, size: Floats) -> Floats:
 
 
 def _request_times(application: Application, dataset: Dataset) -> tuple[Floats, Floats, Floats]:
-    """Return mean operator times (C, N), the variation of their sum (C,), and ``normalised``.
+    """Return operators' mean times (C, N), the variation of their sum (C,), and ``normalised``.
 
     Mean times of operators that are not language models are declared by the application; all other
     values are moments of a random sample.

@@ -1,10 +1,10 @@
-"""Durations in whole nanoseconds, by arithmetic that is identical to the bit in both data planes.
+"""Durations in whole nanoseconds, which are equal to the bit in both data planes.
 
 All functions are compiled without fast-math, and every duration is rounded once.
 
 Rates are step functions of time, so their integrals are exact in integers. Work is measured in
-(rate unit) x nanoseconds, and is done when the integral of the rate reaches it. One array has the
-steps of a rate: the start times of ``n`` steps, then their ``n`` rates.
+(rate unit) x nanoseconds, and is done when the integral of the rate reaches it. The steps of a rate
+are stored in one array: first the start times of ``n`` steps, then their ``n`` rates.
 """
 
 import numpy as np
@@ -17,7 +17,7 @@ NOMINAL = 1_000_000  # rate of a server at nominal speed: millionths
 NS_PER_S = 1_000_000_000
 
 NEVER = np.iinfo(np.int64).max
-"""A time that never comes."""
+"""A time that is later than all times of a simulation."""
 
 
 @in_place
@@ -28,11 +28,11 @@ def divided_up(work: int, rate: int) -> int:
 
 @in_place
 def step_at(steps: NDArray[np.int64], at: int, n: int, guess: int, time_ns: int) -> int:
-    """Return which of ``n`` steps, stored from index ``at`` on, is in force at ``time_ns``.
+    """Return the index of the step, out of ``n`` steps, that is in force at ``time_ns``.
 
-    The first step also applies to earlier times. Times mostly increase between calls, so the search
-    tries a few steps from ``guess`` on before a binary search (Knuth, TAOCP 3, 6.2.1, algorithm B).
-    O(log n) in the worst case.
+    The steps are stored from index ``at`` on. The first step also applies to earlier times. Times
+    mostly increase between calls, so a few steps from ``guess`` on are tried before a binary search
+    (Knuth, TAOCP 3, 6.2.1, algorithm B). O(log n) in the worst case.
     """
     low = guess if steps[at + guess] <= time_ns else 0
     for _ in range(4):
@@ -54,7 +54,7 @@ def step_at(steps: NDArray[np.int64], at: int, n: int, guess: int, time_ns: int)
 def finish_ns(
     steps: NDArray[np.int64], at: int, n: int, step: int, start_ns: int, work: int
 ) -> int:
-    """Return the time when ``work`` that begins at ``start_ns`` is done, at least 1 ns later.
+    """Return the time at which ``work`` begun at ``start_ns`` is done, at least 1 ns later.
 
     ``work`` is at least 1; ``step`` is the step in force at the start. The integral of the rate is
     inverted step by step: the work done in whole steps is subtracted exactly, and the time in the
@@ -75,7 +75,7 @@ def finish_ns(
 
 @in_place
 def whole(amount: float) -> int:
-    """Round an amount half to even, to a whole number of at least 1."""
+    """Round an amount half to even; return a whole number of at least 1."""
     return max(1, int(np.rint(amount)))
 
 
@@ -93,10 +93,11 @@ def deadline_ns(birth_ns: int, bound_ns: int, allowance: float) -> int:
 
 @in_place
 def batch_ns(work_ns: int, factor: float, slowdown: float) -> int:
-    """Return how long a batch takes, given the longest time of a member alone at nominal speed.
+    """Return the duration of a batch, given the longest time of a member alone at nominal speed.
 
-    ``factor`` is the time of a batch of this size over that of one request. ``slowdown`` is that by
-    neighbours on the GPU, 1 without any. Each product is rounded half to even.
+    ``factor`` is the time of a batch of this size divided by that of one request. ``slowdown`` is
+    the slowdown by neighbours on the GPU, and is 1 without neighbours. Each product is rounded half
+    to even.
     """
     if factor != 1.0:
         work_ns = int(np.rint(work_ns * factor))
@@ -107,5 +108,5 @@ def batch_ns(work_ns: int, factor: float, slowdown: float) -> int:
 
 @in_place
 def prompt_ns(tokens: int, ns_per_token: float, ns_per_token2: float) -> int:
-    """Return the time of a prompt's prefill without the fixed part; attention is quadratic."""
+    """Return a prompt's prefill time without the fixed part; attention takes quadratic time."""
     return whole(tokens * (ns_per_token + tokens * ns_per_token2))

@@ -1,9 +1,9 @@
 """The interface between the control plane and a data plane.
 
-A data plane has its own clock. The control plane gives it orders, each with a time. ``advance``
-then simulates all requests up to a time, the sync point, and reports births and ends of requests to
-the recorder. At equal times, orders of the control plane take effect first, then arrivals, then
-dispatch.
+A data plane has its own clock. The control plane gives it orders, each for a certain time.
+``advance`` then simulates all requests up to a time, the sync point, and reports births and ends of
+requests to the recorder. At equal times, orders of the control plane take effect first, then
+arrivals, then dispatch.
 """
 
 from collections import Counter
@@ -33,12 +33,12 @@ COMPLETED, UNSERVED, LOST, DROPPED, SHED, IN_FLIGHT = OUTCOMES = (
 
 @dataclass(frozen=True)
 class Iterations:
-    """How an engine of a language model generates tokens, in iterations with continuous batching.
+    """The way in which an engine of a language model generates tokens, with continuous batching.
 
     Between two iterations, the engine admits requests in the order of the queue, as long as there
     is room for their sequences and memory for their tokens. The duration of the next iteration is
     the prefill time of the admitted requests plus a decoding step of the sequences that were
-    already active. It generates one token of each sequence.
+    already active. An iteration generates one token of each sequence.
     """
 
     prefill_fixed_ns: int  # fixed part of a prefill, for any number of requests
@@ -60,9 +60,9 @@ class StationSpec:
 
     id: int  # unique in the run
     servers: int = 1  # replicas that share the queue; engines, if there are iterations
-    max_batch: int = 1  # most requests that a server takes at once
-    max_wait_ns: int = 0  # longest that a free server waits for a batch to fill
-    # Time of a batch of 1, 2, ... requests over that of one request.
+    max_batch: int = 1  # largest number of requests that a server takes at once
+    max_wait_ns: int = 0  # longest time that a free server waits for a full batch
+    # Time of a batch of 1, 2, ... requests divided by that of one.
     batch_factor: tuple[float, ...] = (1.0,)
     # Speed of the servers in time, in millionths of nominal.
     speed: RateProfile = field(default_factory=lambda: RateProfile((0,), (1_000_000,)))
@@ -87,7 +87,7 @@ class LinkSpec:
 
 @dataclass(frozen=True)
 class Visit:
-    """One stop of a route: a link to cross, or a station to be served at."""
+    """One stop of a route: a link that a request crosses, or a station that serves it."""
 
     # The operator that serves the request or gets the message; for the answer, their number.
     operator: int
@@ -102,7 +102,7 @@ class Visit:
 
 @dataclass
 class Leg:
-    """Consecutive visits of a route, without a fork or join between them."""
+    """Consecutive visits of a route, between which there is no fork or join."""
 
     # Numbers of the legs that must be over before it begins; none for the first.
     after: tuple[int, ...]
@@ -125,7 +125,7 @@ class Route:
 
     @cached_property
     def legs(self) -> tuple[Leg, ...]:
-        """The parts of the route between forks and joins; the last leg is the end of the route."""
+        """The parts of the route between forks and joins; the last leg ends the route."""
         before = [
             (number - 1,) if visit.after is None else visit.after
             for number, visit in enumerate(self.visits)
@@ -150,49 +150,50 @@ class Recorder(Protocol):
     def record(
         self, rows: NDArray[np.int64], born: NDArray[np.int64], ended: NDArray[np.int64]
     ) -> None:
-        """Count requests that were born or ended since the last call; births are counted first.
+        """Count the requests that were created or ended since the last call, beginning with births.
 
         Args:
-            rows: requests as in ``sim.dataplane.base.request_rows``, shape (n, width). After the
-                end of a request was reported, its row may be used for another request.
-            born: indices of the rows of requests that were born.
+            rows: requests as in ``sim.dataplane.base.request_rows``, shape (n, width). Once the end
+                of a request is reported, its row can be used for another request.
+            born: indices of the rows of requests that were created.
             ended: indices of the rows of requests that ended.
         """
 
 
 class DataPlane(Protocol):
-    """Simulates requests between sync points. Orders must not have times before the last one.
+    """Simulates requests between sync points. No order can have a time before the last sync point.
 
-    Both implementations give equal results if the control plane opens a source before it routes the
-    query, closes a source once, and routes a query in order of time.
+    Both implementations give equal results under three conditions: the control plane opens a
+    query's source before it routes the query, closes the source only once, and gives the query's
+    routes in order of time.
     """
 
     def add_station(self, spec: StationSpec) -> None:
-        """Add a station; from then on, routes may include it."""
+        """Add a station, which routes can include from then on."""
 
     def add_link(self, spec: LinkSpec) -> None:
-        """Add a link; from then on, routes may include it."""
+        """Add a link, which routes can include from then on."""
 
     def remove_station(self, station: int) -> None:
-        """Remove a station that has no request."""
+        """Remove a station at which there are no requests."""
 
     def remove_link(self, link: int) -> None:
-        """Remove a link that is not on any route any more, once it has no message."""
+        """Remove a link; it must be on no route and have no message."""
 
     def open_source(self, at_ns: int, query: int, blocks: Iterator[RequestBlock]) -> None:
-        """Let a query's requests be born from ``at_ns`` on; blocks have no earlier births."""
+        """Create a query's requests from ``at_ns`` on; blocks have no earlier births."""
 
     def close_source(self, at_ns: int, query: int) -> None:
-        """Let no requests of a query be born from ``at_ns`` on."""
+        """Create no requests of a query from ``at_ns`` on."""
 
     def route(self, at_ns: int, query: int, route: Route | None) -> None:
-        """Assign a route to a query's requests born from ``at_ns`` on; None serves none of them."""
+        """Assign a route to a query's requests from ``at_ns`` on; None leaves them unserved."""
 
     def fail_station(self, at_ns: int, station: int) -> None:
-        """Lose the requests that are at a station, and all requests that arrive there later."""
+        """Let a station fail: requests that are there or arrive there later are lost."""
 
     def slow_down(self, at_ns: int, station: int, factor: float) -> None:
-        """Multiply by ``factor`` the time of batches that a station begins from ``at_ns`` on."""
+        """Multiply the time of a station's batches from ``at_ns`` on by ``factor``."""
 
     def busy_ns(self, station: int) -> int:
         """Return the busy time of a station so far, summed over its servers, in ns."""
@@ -201,7 +202,7 @@ class DataPlane(Protocol):
         """Drop all requests of a deployment that are in flight."""
 
     def in_flight(self, deployment: int) -> int:
-        """Return how many requests of a deployment were in flight at the last sync point."""
+        """Return the number of a deployment's requests in flight at the last sync point."""
 
     def advance(self, until_ns: int) -> None:
         """Simulate every event before ``until_ns``, and set the clock to this time."""

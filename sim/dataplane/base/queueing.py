@@ -1,4 +1,4 @@
-"""Queueing rules: which request is served first, dropped or shed, and when a batch starts.
+"""Queueing rules, which say when batches start and which requests are first, dropped or shed.
 
 Both data planes call these functions, so that each rule is implemented once.
 `docs/concepts/data_planes.md` lists the rules and their functions. Times are int64 nanoseconds.
@@ -26,27 +26,27 @@ def rank(discipline: int, entered_ns: int, deadline_ns: int, priority: int) -> i
 
 @in_place
 def is_late(deadline_ns: int, now_ns: int) -> bool:
-    """Return whether a request is late now, so that a station that sheds drops it unserved."""
+    """Return whether a request is late now; if so, a station that sheds drops it unserved."""
     return deadline_ns <= now_ns
 
 
 @in_place
 def batch_ready_ns(first_ns: int, filled_ns: int, max_wait_ns: int) -> int:
-    """Return when a free server may start a batch: when the batch is full, or after a maximum wait.
+    """Return the time at which a free server can start a batch: when it is full, or after a wait.
 
     The first member, which arrived at ``first_ns``, waits for at most ``max_wait_ns``.
-    ``filled_ns`` is when the batch became full, or ``NEVER``.
+    ``filled_ns`` is the time at which the batch became full, or ``NEVER``.
     """
     return min(filled_ns, first_ns + max_wait_ns)
 
 
 @in_place
 def room(capacity: int, idle_servers: int, max_batch: int) -> int:
-    """Return the longest allowed queue, including requests that idle servers take at once."""
+    """Return a queue's largest allowed length, with requests that idle servers take at once."""
     return capacity + idle_servers * max_batch
 
 
 @in_place
 def steps_to_boundary(began_ns: int, now_ns: int, step_ns: int) -> int:
-    """Return how many steps, at least 1, a run has completed when its current step ends."""
+    """Return the number of steps, at least 1, that a run has completed after its current step."""
     return max(1, (now_ns - began_ns + step_ns - 1) // step_ns)

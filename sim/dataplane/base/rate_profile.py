@@ -39,7 +39,7 @@ class RateProfile:
         object.__setattr__(self, "rates", steps[n:])
 
     def finish_ns(self, start_ns: int, work: int) -> int:
-        """Return when work begun at ``start_ns`` is done; at least 1 (rate unit) x nanoseconds."""
+        """Return when work of at least 1 (rate unit) x ns, begun at ``start_ns``, is done."""
         n = len(self.rates)
         step = step_at(self.steps, 0, n, 0, start_ns) if n > 1 else 0
         return int(finish_ns(self.steps, 0, n, step, start_ns, work))
@@ -51,7 +51,7 @@ def constant(rate: int = NOMINAL) -> RateProfile:
 
 
 def stepwise(steps: Sequence[tuple[int, float]]) -> RateProfile:
-    """Return the speed of a server after slowdowns (time in ns, factor), which are cumulative."""
+    """Return the speed of a server with cumulative slowdowns, pairs of (time in ns, factor)."""
     starts, rates = [0], [NOMINAL]
     factor = 1.0
     for at_ns, change in steps:

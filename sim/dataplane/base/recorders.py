@@ -20,7 +20,7 @@ class Tee:
 
 
 class RequestLog:
-    """A recorder that stores the rows of ended requests until ``take``; ``count`` counts them."""
+    """A recorder that stores the rows of ended requests until ``take``; it has ``count`` rows."""
 
     def __init__(self, operators: int) -> None:
         self.count = 0
@@ -36,7 +36,8 @@ class RequestLog:
     def take(self) -> Ints:
         """Return the rows of requests that ended since the last call, shape (n, width).
 
-        Rows are sorted by (end, query, number), because data planes report in different orders.
+        Rows are sorted by (end, query, number), because the data planes report them in different
+        orders.
         """
         rows = np.concatenate([self._none, *self._told])
         self._told, self.count = [], 0

@@ -1,7 +1,7 @@
 """Requests as rows of one int64 array, the format in which data planes report them.
 
-A row consists of cache lines of 8 columns: one that all stops use, and one for each operator.
-Columns without a name are 0. Columns of floats are read by ``rows.view(np.float64)``.
+A row consists of cache lines of 8 columns each: one line that all stops use, and one for each
+operator. Columns without a name are 0. Columns of floats are read by ``rows.view(np.float64)``.
 """
 
 from collections.abc import Sequence
@@ -47,7 +47,7 @@ def line_of(operator: int) -> int:
 
 @compiled
 def width(operators: int) -> int:
-    """Return how many columns a row has for this number of operators."""
+    """Return the number of columns of a row for this number of operators."""
     return LINE * (1 + operators)
 
 
@@ -63,7 +63,7 @@ def variability_columns(operators: int) -> NDArray[np.int64]:
 
 
 def part_columns(operators: int) -> NDArray[np.int64]:
-    """Return the columns of latency parts: those of each operator, and then ``ANSWER``."""
+    """Return the columns of latency parts: first those of each operator, then ``ANSWER``."""
     parts = [line_of(one) + QUEUEING + part for one in range(operators) for part in range(PARTS)]
     return np.array([*parts, ANSWER])
 
@@ -112,7 +112,7 @@ def rows_of(requests: Sequence[RequestRecord]) -> NDArray[np.int64]:
 
 
 def records(rows: NDArray[np.int64], which: NDArray[np.int64]) -> list[RequestRecord]:
-    """Return the requests in the rows with these indices as plain values."""
+    """Return, as plain values, the requests in the rows with the indices ``which``."""
     operators = operators_of(rows.shape[1])
     columns = part_columns(operators)
     found = []

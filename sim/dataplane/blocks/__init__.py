@@ -1,1 +1,1 @@
-"""The block data plane: compiled recurrences simulate many requests at once, stored in arrays."""
+"""The block data plane, whose compiled recurrences simulate many requests at once, in arrays."""

@@ -1,9 +1,9 @@
 """Requests that fork into branches and join again, as in fork-join queueing networks.
 
-Each branch has its own row. The row in which a request was born is its *home*, and is the row of
-one of its branches until the request ends. A branch that fails is moved to the end of its leg,
+Each branch has its own row. The row in which a request is created is its *home*; one of its
+branches uses this row until the request ends. A branch that fails is moved to the end of its leg,
 where it reports the failure: the branches with which it joins, or into which it forks, then fail
-too. So a request ends only once, when its last branch arrives.
+too. A request therefore ends only once, when its last branch arrives.
 """
 
 from scenarios.compiled import in_place, inlined
@@ -18,11 +18,11 @@ PART = -3  # outcome of a row that is a branch, not the home, of a request under
 
 @in_place
 def take_fork(t: PlaneTables, fork: int, until_ns: int) -> bool:
-    """Fork the requests that reach a fork before the sync point; return False if rows ran out.
+    """Fork the requests that reach a fork before the sync point; return False if no rows are left.
 
     The row of the request becomes the first branch, and copies of it become the others. In the
-    copies, all parts of the latency are 0, so that sums at the join count each part once. If rows
-    run out, the remaining requests stay among the arrivals for the next call.
+    copies, all parts of the latency are set to 0, so that sums at the join count each part once. If
+    rows run out, the remaining requests stay among the arrivals for the next call.
     """
     rows, stops, branches, counts = t.rows, t.stops, t.branches, t.counts
     n = gather(t, fork, until_ns)
@@ -67,10 +67,10 @@ def _clear(t: PlaneTables, row: int) -> None:
 
 @in_place
 def take_join(t: PlaneTables, join: int, until_ns: int) -> None:
-    """Let branches that reach a join before the sync point wait until all have arrived.
+    """Let branches that reach a join before the sync point wait until all branches have arrived.
 
-    The request continues when its last branch arrives. The waiting branches of a request, at all
-    joins, form one chain that begins at its home: each arrival takes O(waiting branches).
+    The request continues when its last branch arrives. The waiting branches of a request at all
+    joins form one chain that begins at its home, so each arrival takes O(waiting branches).
     """
     rows, branches = t.rows, t.branches
     n = gather(t, join, until_ns)
@@ -136,7 +136,7 @@ def _free(t: PlaneTables, row: int) -> None:
 
 @inlined
 def _go_on(t: PlaneTables, row: int) -> None:
-    """Let a row begin a leg; a row of a failed branch is moved to the leg's end at once."""
+    """Let a row begin a leg; the row of a failed branch moves to the leg's end at once."""
     if t.branches[row].failure == tb.IS_COMPLETED:
         t.out[t.counts[tb.OUT]] = row
         t.counts[tb.OUT] += 1
@@ -152,7 +152,7 @@ def _go_on(t: PlaneTables, row: int) -> None:
 
 @inlined
 def _to_end_of_leg(t: PlaneTables, row: int) -> int:
-    """Move a row to the last visit of its leg; return the fork or join there, else NONE."""
+    """Move a row to the last visit of its leg; return the fork or join there, or else NONE."""
     visit = t.rows[row, col.VISIT]
     stop = t.visits[visit].stop
     while stop != tb.NONE and t.stops[stop].kind != tb.FORK and t.stops[stop].kind != tb.JOIN:
@@ -164,7 +164,7 @@ def _to_end_of_leg(t: PlaneTables, row: int) -> int:
 
 @in_place
 def settle(t: PlaneTables) -> None:
-    """Move rows that ended on to the fork or join after their leg; keep those of the last leg."""
+    """Move ended rows to the fork or join after their leg; keep those on the last leg."""
     rows, branches, counts = t.rows, t.branches, t.counts
     kept = counts[tb.SETTLED]
     for i in range(kept, counts[tb.ENDED_COUNT]):
@@ -182,7 +182,7 @@ def settle(t: PlaneTables) -> None:
 
 @inlined
 def _revive(t: PlaneTables, row: int) -> None:
-    """Count the request of a row that ended as in flight again."""
+    """Count a request as in flight again, although its row ended."""
     home = t.branches[row].home
     t.rows[row, col.OUTCOME] = tb.IS_IN_FLIGHT if home in (tb.NONE, row) else PART
     t.flights[t.rows[row, col.DEPLOYMENT]] += 1
@@ -190,7 +190,7 @@ def _revive(t: PlaneTables, row: int) -> None:
 
 @in_place
 def recall(t: PlaneTables, at_ns: int) -> None:
-    """Merge the branches of requests that were just dropped at all stops, so each ends once."""
+    """Merge all branches of requests that were just dropped, so that each request ends once."""
     branches, counts = t.branches, t.counts
     first = counts[tb.SETTLED]
     for i in range(first, counts[tb.ENDED_COUNT]):

@@ -1,10 +1,10 @@
-"""Queues by deadline or by priority, bounded queues, and queues that shed, event by event.
+"""Queues by deadline or priority, bounded queues and queues that shed, simulated event by event.
 
 The request with the least *rank* is first in a queue; equal ranks are sorted by (arrival, query,
 number). A queue is a pairing heap of rows (Fredman, Sedgewick, Sleator and Tarjan, "The pairing
-heap: a new form of self-adjusting heap", 1986): insertion O(1), removal of the first O(log n)
-amortised. Each row refers to its first child, and the children of a row form a chain. The heap is
-kept between sync points.
+heap: a new form of self-adjusting heap", 1986). Insertion takes O(1), and removal of the first row
+takes amortised O(log n). Each row refers to its first child, and the children of a row form a
+chain. The heap is kept between sync points.
 """
 
 from scenarios.compiled import in_place, inlined
@@ -25,7 +25,7 @@ def deadline_of(t: PlaneTables, row: int) -> int:
 
 @inlined
 def rank_of(t: PlaneTables, station: int, row: int) -> int:
-    """Return the rank of a request waiting at a station; ``t.times`` has its arrival there."""
+    """Return the rank of a request that waits at a station; ``t.times`` has its arrival there."""
     priority = t.terms[t.rows[row, DEPLOYMENT]].priority
     return rank(t.stops[station].discipline, t.times[row], deadline_of(t, row), priority)
 
@@ -98,7 +98,7 @@ def take_ranked(t: PlaneTables, station: int, until_ns: int) -> None:
 
 @in_place
 def _next_start_ns(t: PlaneTables, station: int) -> int:
-    """Return when a server can take a batch of the waiting requests; NEVER if there are none."""
+    """Return the time at which a server can take a batch of the waiting requests, or NEVER."""
     stops = t.stops
     if stops[station].waiting == 0:
         return NEVER
@@ -116,7 +116,7 @@ def _next_start_ns(t: PlaneTables, station: int) -> int:
 
 @in_place
 def _serve_first(t: PlaneTables, station: int, start_ns: int, until_ns: int) -> None:
-    """Let the server that is free longest take a batch of the first requests that are not shed."""
+    """Let the server that has been free longest take a batch of the first requests not shed."""
     stops, at, n = t.stops, len(t.row_ids) // 2, 0
     while stops[station].waiting > 0 and n < stops[station].max_batch:
         row = _take_first(t, station)
@@ -131,7 +131,7 @@ def _serve_first(t: PlaneTables, station: int, start_ns: int, until_ns: int) -> 
 
 @inlined
 def _room_at(t: PlaneTables, station: int, now_ns: int) -> int:
-    """Return the longest allowed queue, including requests that idle servers take at once."""
+    """Return a queue's largest allowed length, with requests that idle servers take at once."""
     stops = t.stops
     several, at = stops[station].servers, stops[station].servers_at
     idle = 0
@@ -164,7 +164,8 @@ def _drop_last(t: PlaneTables, station: int, most: int, now_ns: int) -> None:
 # The heap
 
 BELOW = ENDED
-"""Column of a request's first child in a heap; ``ENDED`` is unused until the request ends."""
+"""Column of a request's first child in a heap. The column ``ENDED`` is otherwise unused until the
+request ends."""
 
 
 @in_place
@@ -191,7 +192,7 @@ def lay_out(t: PlaneTables, station: int) -> None:
 
 @in_place
 def _joined(t: PlaneTables, station: int, a: int, b: int) -> int:
-    """Merge two heaps, the first of which may be NONE; return the root, which is served first."""
+    """Merge two heaps, the first of which can be NONE; return the root, which is served first."""
     if a == NONE:
         return b
     if goes_first(t, station, b, a):
@@ -203,9 +204,10 @@ def _joined(t: PlaneTables, station: int, a: int, b: int) -> int:
 
 @in_place
 def _take_first(t: PlaneTables, station: int) -> int:
-    """Remove and return the first request of a heap; O(log n) amortised.
+    """Remove and return the first request of a heap, in amortised O(log n).
 
-    The children of the root are merged in two passes: in pairs, then the pairs from last to first.
+    The children of the root are merged in two passes: first in pairs, and then pair by pair from
+    last to first.
     """
     rows, stops = t.rows, t.stops
     taken = int(stops[station].waiting_first)
@@ -251,9 +253,9 @@ def _spread(t: PlaneTables, station: int) -> int:
 
 @in_place
 def take_off(t: PlaneTables, stop: int, deployment: int, outcome: int, at_ns: int) -> None:
-    """End the requests of a deployment at a stop; all requests there if ``deployment`` is NONE.
+    """End the requests of a deployment at a stop, or all requests if ``deployment`` is NONE.
 
-    Servers stay busy until the planned ends of the requests that they were serving.
+    The servers stay busy until the planned ends of the requests that they were serving.
     """
     stops, ranked = t.stops, t.stops[stop].kind == RANKED
     if ranked:

@@ -3,9 +3,9 @@
 Engines use continuous batching: requests join and leave between iterations (Yu et al., "Orca: a
 distributed serving system for Transformer-based generative models", 2022). All iterations between
 two changes of an engine's requests have the same duration, so a *run* of them is one event. The
-jobs of an engine are the rows of requests that it is generating, or will admit after the present
-iteration. When a request is dropped during generation, a *ghost* row uses its sequences and memory
-until its last token.
+jobs of an engine are the rows of the requests for which it generates tokens, and of those that it
+will admit after the present iteration. When a request is dropped during generation, a *ghost* row
+uses its sequences and memory until its last token.
 """
 
 from scenarios.compiled import in_place, inlined
@@ -59,13 +59,13 @@ def take_generation(t: PlaneTables, station: int, until_ns: int) -> None:
 
 @inlined
 def _run_ends_ns(engines: RecordArray, engine: int) -> int:
-    """Return when the present run of an engine ends."""
+    """Return the time at which the present run of an engine ends."""
     return int(engines[engine].began_ns + engines[engine].steps * engines[engine].step_ns)
 
 
 @in_place
 def _enter(t: PlaneTables, station: int, model: int, row: int, now_ns: int) -> bool:
-    """Queue a request; drop it if no engine could ever admit it, as it would block all others."""
+    """Queue a request; drop it if no engine could ever admit it, so that it blocks no other."""
     rows, rows_f, jobs = t.rows, t.rows_f, t.jobs
     visit = rows[row, col.VISIT]
     tokens, line = t.visits[visit].tokens, t.visits[visit].column
@@ -84,7 +84,7 @@ def _enter(t: PlaneTables, station: int, model: int, row: int, now_ns: int) -> b
 
 @in_place
 def _hand_out(t: PlaneTables, station: int, model: int, first: int, last: int, now_ns: int) -> None:
-    """Assign waiting requests in turn, each to the engine with room and the fewest sequences."""
+    """Assign each waiting request in turn to the engine with room and the fewest sequences."""
     stops, engines, jobs = t.stops, t.engines, t.jobs
     most, memory = t.models[model].most, t.models[model].kv_tokens
     while stops[station].waiting_first != tb.NONE:
@@ -125,7 +125,7 @@ def _cut(t: PlaneTables, station: int, engine: int, now_ns: int) -> None:
 
 @in_place
 def _end_runs(t: PlaneTables, station: int, first: int, last: int, now_ns: int) -> bool:
-    """End the runs whose end is now; return whether there are any."""
+    """End the runs that end at ``now_ns``; return whether there were any."""
     any_ended = False
     for engine in range(first, last):
         if t.engines[engine].steps > 0 and _run_ends_ns(t.engines, engine) == now_ns:
@@ -136,7 +136,7 @@ def _end_runs(t: PlaneTables, station: int, first: int, last: int, now_ns: int) 
 
 @in_place
 def _end_run(t: PlaneTables, station: int, engine: int, now_ns: int) -> None:
-    """End a run: subtract the generated tokens; requests without tokens left leave."""
+    """End a run: subtract the generated tokens, and let finished requests leave."""
     rows, engines, jobs, counts = t.rows, t.engines, t.jobs, t.counts
     steps = engines[engine].steps
     t.stops[station].busy_ns += steps * engines[engine].step_ns
@@ -203,7 +203,7 @@ def _start_run(t: PlaneTables, station: int, model: int, engine: int, now_ns: in
 
 @in_place
 def drop_jobs(t: PlaneTables, station: int, deployment: int, at_ns: int) -> None:
-    """Drop the requests of a deployment at engines; ghosts replace the active ones."""
+    """Drop the requests of a deployment at engines; ghosts replace the active requests."""
     rows, engines, jobs, counts = t.rows, t.engines, t.jobs, t.counts
     first = t.models[t.stops[station].model].engines_at
     for engine in range(first, first + t.stops[station].servers):

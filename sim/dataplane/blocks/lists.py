@@ -14,13 +14,13 @@ from sim.dataplane.base.request_rows import DEPLOYMENT, ENDED, NUMBER, OUTCOME, 
 from sim.dataplane.blocks import tables as tb
 from sim.dataplane.blocks.tables import NONE, PlaneTables
 
-MOVES = 8  # moves per request after which insertion sort gives up
+MOVES = 8  # moves per request after which insertion sort stops
 DIGIT_BITS = 8  # bits of each digit if the leading digit is not enough
 
 
 @inlined
 def push(t: PlaneTables, stop: int, row: int, at_ns: int) -> None:
-    """Append a request to a stop's arrivals, at ``at_ns``; record whether these remain sorted."""
+    """Append a request that arrives at ``at_ns`` to a stop's arrivals; update ``in_order``."""
     stops, times, chain = t.stops, t.times, t.chain
     times[row] = at_ns
     chain[row] = NONE
@@ -52,7 +52,7 @@ def wait(t: PlaneTables, stop: int, row: int) -> None:
 
 @inlined
 def stay(t: PlaneTables, stop: int, row: int) -> None:
-    """Append a request to those in service at the sync point; ``times`` has its departure."""
+    """Append a request to those in service at the sync point, which depart at their ``times``."""
     stops, chain = t.stops, t.chain
     chain[row] = NONE
     tail = stops[stop].serving_last
@@ -76,7 +76,7 @@ def end(t: PlaneTables, row: int, outcome: int, at_ns: int) -> None:
 
 @inlined
 def fetch_next(t: PlaneTables, row_ids: Ints, i: int, n: int) -> None:
-    """Prefetch the data of rows that follow the ``i``-th of ``n`` rows: software pipelining."""
+    """Prefetch the data of rows after the ``i``-th of ``n`` rows, as software pipelining does."""
     if i + AHEAD < n:
         prefetch(t.rows, index(row_ids[i + AHEAD]), VISIT)
     if i + AHEAD // 2 < n:  # By now the visit is cached, which names the operator's columns.
@@ -123,7 +123,7 @@ def lose_arrivals(t: PlaneTables, n: int) -> None:
 
 @inlined
 def drop_behind(t: PlaneTables, station: int, room: int, now_ns: int) -> None:
-    """Drop all requests after the first ``room`` of a queue that is a list (drop tail)."""
+    """Drop all but the first ``room`` requests of a queue that is a list (drop tail)."""
     stops = t.stops
     if stops[station].waiting > room:
         row, last = stops[station].waiting_first, NONE
@@ -157,13 +157,12 @@ def before(rows: Ints, time_a: int, a: int, time_b: int, b: int) -> bool:
 
 @in_place
 def sort_rows(rows: Ints, keys: Ints, row_ids: Ints, n: int) -> None:
-    """Sort ``row_ids[:n]`` by times ``keys[:n]`` in ns, equal times by query, number and leg.
+    """Sort ``row_ids[:n]`` by the times ``keys[:n]`` in ns, then by query, number and leg.
 
     Insertion sort (Knuth, TAOCP 3, 5.2.1, algorithm S) takes O(n) if few elements are out of order.
-    If it needs too many moves, it stops and is repeated after a radix sort by the leading digit; if
-    that needs too many moves too, it is repeated after a radix sort by all digits. The second half
-    of ``row_ids`` and as many elements of ``keys`` are scratch space; counts of digits follow in
-    ``keys``.
+    If it needs too many moves, it stops and is repeated after a radix sort by the leading digit. If
+    it stops again, it is repeated after a radix sort by all digits. The second half of ``row_ids``
+    and as many elements of ``keys`` are scratch space; counts of digits follow in ``keys``.
     """
     descents = 0
     for i in range(1, n):
@@ -184,7 +183,7 @@ def sort_rows(rows: Ints, keys: Ints, row_ids: Ints, n: int) -> None:
 
 @in_place
 def _insert(rows: Ints, keys: Ints, row_ids: Ints, n: int, most: int) -> int:
-    """Sort by insertion; stop when moves exceed ``most``; return the number of moves."""
+    """Sort by insertion until moves exceed ``most``; return the number of moves."""
     moves = 0
     for i in range(1, n):
         key = keys[i]

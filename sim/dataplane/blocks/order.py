@@ -1,4 +1,4 @@
-"""The order in which stops are simulated: a stop follows all stops from which requests come."""
+"""The order in which stops are simulated: each stop follows all stops that send it requests."""
 
 import numpy as np
 
@@ -9,7 +9,7 @@ from sim.dataplane.blocks.tables import LINK, NONE, SINK, STATION, Order, Record
 
 
 def arrange(times: Ints, stops: RecordArray, visits: RecordArray, spans: RecordArray) -> Order:
-    """Return the stops on all routes, sorted so that each route visits them in this order.
+    """Return the stops on all routes, in an order in which every route visits them.
 
     The function also marks the *inline* stops in ``stops``: links, and stations with one server and
     no batches, whose requests all come from one place and so arrive in order. When a request
@@ -43,7 +43,7 @@ def _note_due(times: Ints, stops: RecordArray, inline: Ints, due_ns: Ints) -> No
 
 @inlined
 def next_ns(times: Ints, stops: RecordArray, stop: int) -> int:
-    """Return the time of the next event of requests at an inline stop; NEVER if it has none."""
+    """Return the time of the next event of requests at an inline stop, or NEVER."""
     at_ns = NEVER
     if stops[stop].serving_first != NONE:
         at_ns = times[stops[stop].serving_first]

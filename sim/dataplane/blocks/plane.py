@@ -34,17 +34,17 @@ _BLANK["in_order"], _BLANK["slowdown"] = 1, 1.0
 BLOCK_REQUESTS = 4096
 """Target number of births in a block: their rows fit into the second-level cache."""
 PER_SOURCE = 10
-"""Target number of births of each source where there are many: visiting a source and its own stops
-costs as much as one or two births."""
+"""Target number of births of each source if there are many sources: a visit to a source and to its
+own stops costs as much as one or two births."""
 MOST_REQUESTS = 16_384
-"""Births from which a block aims at one of each source: cache misses on rows then cost more than
-visiting sources."""
+"""Number of births from which a block aims at one birth of each source, because cache misses on
+rows then cost more than visits to sources."""
 FIRST_BLOCK_NS = 10_000_000
 LEAST_BLOCK_NS = 1_000_000
 
 
 class BlocksPlane:
-    """The data plane that simulates whole blocks of requests at once; see ``DataPlane``."""
+    """The data plane that simulates whole blocks at once; see ``DataPlane``."""
 
     def __init__(self, recorder: Recorder) -> None:
         self.recorder = recorder
@@ -361,6 +361,6 @@ class BlocksPlane:
 
 
 def _note_pace(stop: np.void) -> None:
-    """Record in a stop whether it works at nominal speed from now on."""
+    """Record, in a stop, whether its speed is nominal from now on."""
     constant = stop["rate"] == NOMINAL and stop["rate_until_ns"] == NEVER
     stop["steady"] = constant and stop["slowdown"] == 1.0

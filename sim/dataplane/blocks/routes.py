@@ -1,4 +1,4 @@
-"""Routes in the format of compiled code: visits leg by leg, and a stop for each fork and join."""
+"""Routes for compiled code, with visits leg by leg, and with a stop for each fork and join."""
 
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from sim.dataplane.blocks.tables import FORK, JOIN, NONE, VISIT, RecordTable, Va
 
 
 class LaidRoute(NamedTuple):
-    """A route in tables."""
+    """A route as rows of tables."""
 
     query: int  # id of its query
     first: int  # the first of its visits
@@ -23,7 +23,7 @@ class LaidRoute(NamedTuple):
     # visit that follows and how many branches it awaits.
     gates: Mapping[int, list[int]]
     legs: int  # number of legs; a request never has more branches at once
-    most_branches: int  # most branches that one fork makes; 1 without any
+    most_branches: int  # largest number of branches of a fork; 1 without forks
 
 
 class RouteTables(NamedTuple):
@@ -32,7 +32,7 @@ class RouteTables(NamedTuple):
     stop_of: Mapping[tuple[str, int], int]  # stops by ("station" or "link", id)
     visits: ValuePool  # visits, route by route
     spans: RecordTable  # runs of visits
-    tokens: RecordTable  # what visits to language models take
+    tokens: RecordTable  # tokens of visits to language models
     add_gate: Callable[[int], int]  # makes a stop of kind FORK or JOIN
     operators: int  # operators of the application; a visit with this number is of the answer
 

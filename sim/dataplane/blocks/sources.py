@@ -16,7 +16,7 @@ from sim.dataplane.blocks.tables import RecordTable, Sources
 
 
 class SourceBook:
-    """All sources, with births generated in advance; ``active`` has open sources' rows by query."""
+    """All sources, with births made in advance; ``active`` has the open ones' rows by query."""
 
     def __init__(self) -> None:
         self.operators = 0
@@ -55,13 +55,13 @@ class SourceBook:
         return bisect_left(self.active, query, key=queries.__getitem__)
 
     def close(self, at_ns: int, query: int) -> None:
-        """Let no request of a query be born from ``at_ns`` on."""
+        """Create no requests of a query from ``at_ns`` on."""
         state = self._state.rows[self._row_of[query]]
         state["close_ns"] = min(int(state["close_ns"]), at_ns)
         heappush(self._closing, (at_ns, query))
 
     def direct(self, at_ns: int, query: int, visit: int, deployment: int) -> None:
-        """Assign the route that begins at a visit to a query's requests born from ``at_ns`` on."""
+        """Let a query's requests from ``at_ns`` on follow the route that begins at ``visit``."""
         row = self._row_of.get(query)
         if row is None:
             return  # it departed
@@ -71,7 +71,7 @@ class SourceBook:
         self._last_segment[row] = segment
 
     def directs(self, query: int, deployment: int, now_ns: int) -> bool:
-        """Return whether a deployment serves the requests that a query sends from now on."""
+        """Return whether a deployment serves any requests of a query from ``now_ns`` on."""
         row = self._row_of.get(query)
         if row is None:
             return False
@@ -88,7 +88,7 @@ class SourceBook:
         return False
 
     def fill(self, until_ns: int) -> None:
-        """Generate births until each open source has one from ``until_ns`` on, or has no more."""
+        """Generate births up to ``until_ns`` and, for each source, the next one if there is any."""
         while self._drawn and self._drawn[0][0] < until_ns:
             drawn_ns, query = heappop(self._drawn)
             row = self._row_of.get(query)

@@ -1,8 +1,8 @@
 """Simulation of one stop between two sync points: arrivals, batches, transmission.
 
-A stop is simulated for a whole block at once. This is exact for two reasons: all stops from which
-requests come are simulated first, and at equal times the event data plane also handles all arrivals
-before dispatch. Rows that leave before the sync point are written to ``out``.
+A stop is simulated for a whole block at once. This is exact for two reasons. All stops that send it
+requests are simulated first, and at equal times the event data plane also handles all arrivals
+before dispatch. The rows that leave the stop before the sync point are written to ``out``.
 """
 
 from scenarios.compiled import in_place, inlined
@@ -57,7 +57,7 @@ def replace_least(heap: Ints, at: int, n: int, value: int) -> None:
 
 @inlined
 def station_work_ns(rows_f: Floats, visits: RecordArray, row: int, visit: int, line: int) -> int:
-    """Return how long the service of a request takes if served alone at nominal speed."""
+    """Return the service time of a request that is served alone at nominal speed."""
     mean = visits[visit].mean
     return whole(mean * rows_f[row, SIZE] * rows_f[row, index(line + VARIABILITY)])
 
@@ -66,7 +66,7 @@ def station_work_ns(rows_f: Floats, visits: RecordArray, row: int, visit: int, l
 def cross(t: PlaneTables, row: int, visit: int, link: int, now_ns: int) -> int:
     """Send a request's message over a link; return the time at which all of it has arrived.
 
-    Lindley's recurrence ("The theory of queues with a single server", 1952): transmission starts
+    By Lindley's recurrence ("The theory of queues with a single server", 1952), transmission starts
     when the message has arrived and the message before it has been sent. Work is bytes x 10^9,
     because rates are per second.
     """
@@ -104,7 +104,7 @@ def serve_alone(
 def _finish(
     stops: RecordArray, steps: Ints, station: int, start_ns: int, work_ns: int, factor: float
 ) -> int:
-    """Return the end of a service of ``work_ns`` times the batch's ``factor``; add busy time."""
+    """Return the end of a service of length ``work_ns`` x ``factor``, and add its busy time."""
     if stops[station].steady:
         finish_ns = start_ns + batch_ns(work_ns, factor, 1.0)
     else:
@@ -119,10 +119,10 @@ def _finish(
 
 @inlined
 def _done(stops: RecordArray, steps: Ints, stop: int, start_ns: int, work: int) -> int:
-    """Return when a stop finishes some work, given in (rate unit) x ns; see `finish_ns`.
+    """Return the time at which a stop finishes ``work`` (rate unit) x ns; see `finish_ns`.
 
     A stop begins its services in order of time, so the search for the step of its rate begins at
-    the last one used: mostly O(1).
+    the last used step, and mostly takes O(1).
     """
     if start_ns >= stops[stop].rate_until_ns:
         at, n = stops[stop].steps_at, stops[stop].steps
@@ -255,11 +255,11 @@ def _serve_singly(t: PlaneTables, station: int, n: int, until_ns: int) -> None:
 
 @inlined
 def _serve_next(t: PlaneTables, station: int, row: int, until_ns: int) -> bool:
-    """Serve a request on the server that is free first, if that is before the sync point.
+    """Serve a request on the server that becomes free first, if this is before the sync point.
 
     This is the recurrence of Kiefer and Wolfowitz ("On the theory of queues with many servers",
-    1955); for one server, it is Lindley's recurrence. A heap has the times when servers become
-    free: O(log servers).
+    1955); for one server, it is Lindley's recurrence. A heap has the times at which servers become
+    free, so this takes O(log servers).
     """
     rows, stops, times, servers = t.rows, t.stops, t.times, t.servers
     several, at = stops[station].servers, index(stops[station].servers_at)
@@ -285,7 +285,7 @@ def _serve_next(t: PlaneTables, station: int, row: int, until_ns: int) -> bool:
 
 @inlined
 def _next_start(t: PlaneTables, station: int) -> int:
-    """Return when the next batch begins if no more requests arrive; NEVER if none wait."""
+    """Return the time of the next batch if no more requests arrive; NEVER if none wait."""
     stops, servers = t.stops, t.servers
     first = stops[station].waiting_first
     if first == NONE:
@@ -325,7 +325,7 @@ def _serve_batch(t: PlaneTables, station: int, start_ns: int, until_ns: int) -> 
 def serve_batch(
     t: PlaneTables, station: int, first: int, n: int, start_ns: int, until_ns: int
 ) -> None:
-    """Serve as a batch the ``n`` rows of ``row_ids`` from index ``first`` on; see `_serve_next`."""
+    """Serve ``n`` rows of ``row_ids``, from index ``first`` on, as a batch; see `_serve_next`."""
     rows, stops, visits, row_ids, out = t.rows, t.stops, t.visits, t.row_ids, t.out
     several, at = stops[station].servers, stops[station].servers_at
     freed_ns = stops[station].free_ns if several == 1 else t.servers[at]

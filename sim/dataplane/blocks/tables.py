@@ -2,8 +2,8 @@
 
 All tables are arrays of int64; floats are read by a view of the same memory. Lists of requests are
 linked: a stop stores the first and the last row of each list, and ``PlaneTables.chain`` has the
-next row of each row. A request is in one list at a time. Chain and times are separate arrays, small
-enough for the processor's caches.
+    next row of each row. A request is in one list at a time. The chain and the times are separate
+    arrays, which are small enough for the processor's caches.
 """
 
 from typing import NamedTuple
@@ -63,7 +63,7 @@ STOP = _record(
     serving_first=INT,  # requests in service beyond the last sync point
     serving_last=INT,
     waiting_last=INT,
-    waiting=INT,  # how many wait
+    waiting=INT,  # number of waiting requests
     steps_at=INT,  # where its rates begin in ``steps``
     steps=INT,  # how many steps they have
     step=INT,  # the present step
@@ -79,8 +79,8 @@ STOP = _record(
     place=INT,  # index of an inline stop in ``Order.inline``
 )
 """A stop: a station, a link, a fork or join of one route, or the sink, where finished requests wait
-for the sync point. A fork's steps are the visits at which its branches begin; a join's the visit
-that follows, and the number of branches."""
+for the sync point. The steps of a fork are the visits at which its branches begin; the steps of a
+join are the next visit and the number of branches."""
 
 # Kinds of stops.
 SINK, LINK, STATION, RANKED, GENERATION, FORK, JOIN = range(7)
@@ -92,21 +92,21 @@ VISIT = _record(
     mean=FLOAT,
     tokens=INT,
 )
-"""A visit; each leg of a route is a run of them, which ends in a fork or join; the last leg ends in
-one whose stop is NONE."""
+"""A visit. Each leg of a route is a sequence of visits that ends at a fork or join; the last leg
+ends at a visit whose stop is NONE."""
 
 SPAN = _record(
     32,
     first=INT,  # the first of its visits
-    length=INT,  # how many; 0 of a span that is no longer in use
+    length=INT,  # number of its visits; 0 for a span that is no longer in use
     gate=INT,  # the fork or join before it, or NONE after a source
     query=INT,
 )
-"""Consecutive visits of a query's route; the last span of a route, which leads nowhere, is left
-out."""
+"""Consecutive visits of a query's route. The last span of a route is left out, because no stop
+follows it."""
 
 TERMS = _record(16, bound_ns=INT, priority=INT)
-"""The promises to requests of a deployment; see ``Route``."""
+"""The latency bound and the priority of a deployment's requests; see ``Route``."""
 
 TOKENS = _record(24, prompt=FLOAT, output=FLOAT, sequences=INT)
 """The tokens of a visit to a language model."""
@@ -117,11 +117,11 @@ MODEL = _record(
     prefill_ns_per_token=FLOAT,
     prefill_ns_per_token2=FLOAT,
     decode_at=INT,  # where the times of a decoding step begin in ``steps``, by active sequences
-    most=INT,  # most active sequences
+    most=INT,  # largest number of active sequences
     kv_tokens=INT,
     engines_at=INT,  # the first of its engines
 )
-"""How a language model generates; see ``Iterations``."""
+"""The way in which a language model generates tokens; see ``Iterations``."""
 
 ENGINE = _record(
     64,
@@ -136,7 +136,7 @@ ENGINE = _record(
 """A replica of a language model."""
 
 JOB = _record(40, prompt=INT, left=INT, sequences=INT, kv_tokens=INT, admitted_ns=INT)
-"""A request at a language model; the row of the same number is the request."""
+"""A request at a language model; it has the same number as the request's row."""
 
 BRANCH = _record(
     32,
@@ -145,7 +145,7 @@ BRANCH = _record(
     live=INT,  # of a home: how many rows the request has
     failure=INT,  # its outcome so far; IS_COMPLETED until one fails
 )
-"""A request that may fork, or a branch of one; the row of the same number is the request's."""
+"""A request that can fork, or a branch of it; it has the same number as the request's row."""
 
 SOURCE = _record(
     64,
@@ -159,7 +159,7 @@ SOURCE = _record(
 """The source of a query's requests."""
 
 SEGMENT = _record(32, at_ns=INT, visit=INT, deployment=INT, next=INT)
-"""From a time on, births of a source follow a route."""
+"""The route of a source's births from a certain time on."""
 
 LEAST = 16_384
 """Initial number of rows: enough for a whole block in most runs."""
@@ -178,7 +178,7 @@ class PlaneTables(NamedTuple):
     chain: Ints  # the row that follows it in a list, by row
     stops: RecordArray  # stops
     visits: RecordArray  # visits of all routes
-    tokens: RecordArray  # what visits to language models take
+    tokens: RecordArray  # tokens of visits to language models
     models: RecordArray  # language models at stations
     engines: RecordArray
     jobs: RecordArray  # what is known of requests at language models, by row
@@ -187,7 +187,7 @@ class PlaneTables(NamedTuple):
     servers: Ints  # free times of the servers of stations that have several, a heap each
     factors: Floats  # batch factors of stations
     flights: Ints  # requests under way, by deployment
-    terms: RecordArray  # what they are promised, by deployment
+    terms: RecordArray  # their latency bound and priority, by deployment
     free: Ints  # rows that are free, as a stack
     out: Ints  # rows that leave a stop before the sync point, in that order
     born: Ints  # rows born since the last report
@@ -210,7 +210,7 @@ class Sources(NamedTuple):
     """The sources of requests."""
 
     state: RecordArray  # the sources
-    next_ns: Ints  # when each gives birth next, as far as it is drawn; else NEVER
+    next_ns: Ints  # when each has its next birth if this is drawn, else NEVER
     active: Ints  # those that may still give birth
     segments: RecordArray  # routes in time, chained by ``next``
     # Drawn births: time, and bits of the factors that are not all 1, (sources, room, 1 + n).
@@ -227,7 +227,7 @@ class RecordTable:
         self._free: list[int] = []
 
     def take(self) -> int:
-        """Return a free row: the row that was freed last, else a new row."""
+        """Return a free row: the row that was freed last, or else a new row."""
         if self._free:
             return self._free.pop()
         if self.count == len(self.rows):
@@ -268,9 +268,9 @@ class ValuePool:
 
 
 class RowPool:
-    """Rows of requests, which are taken at birth and freed after the request's end was reported.
+    """Rows of requests, each taken at birth and freed once the request's end is reported.
 
-    The attributes are arrays of ``PlaneTables`` and have the same names there.
+    The attributes are arrays of ``PlaneTables``, where they have the same names.
     """
 
     def __init__(self, operators: int) -> None:

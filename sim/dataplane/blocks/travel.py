@@ -66,7 +66,7 @@ def _fetch_sources(t: PlaneTables, sources: Sources, i: int, until_ns: int) -> N
 def give_birth(  # noqa: PLR0912, PLR0915
     t: PlaneTables, sources: Sources, due_ns: Ints, first: int, until_ns: int
 ) -> int:
-    """Create the requests born before the sync point, source by source; `walk` moves each at once.
+    """Create the requests born before the sync point, source by source; `walk` moves them at once.
 
     Return the index of the source at which to continue if rows ran out, else the number of sources.
     """
@@ -100,7 +100,7 @@ def give_birth(  # noqa: PLR0912, PLR0915
                 deployment, visit = segments[segment].deployment, segments[segment].visit
                 following = segments[segment].next
             if rows_left == 0:
-                break  # The caller adds rows, and goes on with this source.
+                break  # The caller adds rows, and continues with this source.
             rows_left -= 1
             row = index(free[index(rows_left)])
             ahead = index(free[index(max(0, rows_left - AHEAD))])
@@ -143,7 +143,7 @@ def give_birth(  # noqa: PLR0912, PLR0915
 
 @inlined
 def walk(t: PlaneTables, due_ns: Ints, row: int, visit: int, now_ns: int, until_ns: int) -> None:
-    """Move a row from a visit on to the sync point, or to the next stop that is not inline.
+    """Move a row, from a visit on, up to the sync point or to the next stop that is not inline.
 
     Inline stops serve the request at once, by Lindley's recurrence. If the request is still at an
     inline stop at the sync point, the time of its next event is written to ``due_ns``.
@@ -193,7 +193,7 @@ def walk(t: PlaneTables, due_ns: Ints, row: int, visit: int, now_ns: int, until_
 
 @inlined
 def _note(due_ns: Ints, place: int, at_ns: int) -> None:
-    """Lower the time of the next event at an inline stop to ``at_ns``, if it is later."""
+    """Set the time of the next event at an inline stop to ``at_ns``, if this is earlier."""
     due_ns[place] = min(due_ns[place], at_ns)
 
 
@@ -201,9 +201,10 @@ def _note(due_ns: Ints, place: int, at_ns: int) -> None:
 def move(t: PlaneTables, sources: Sources, order: Order, first: int, until_ns: int) -> int:
     """Move all requests up to a sync point; sources must hold all births before it.
 
-    ``first`` is 0, or the return value of the last call if that ran out of rows: the index of a
-    source, or the number of sources plus the index of a fork in ``order.others``. A call that did
-    not run out of rows returns the number of sources plus ``len(order.others)``.
+    ``first`` is 0, or else the return value of the last call if that call ran out of rows. That
+    value is the index of a source, or the number of sources plus the index of a fork in
+    ``order.others``. A call that did not run out of rows returns the number of sources plus
+    ``len(order.others)``.
     """
     stops = t.stops
     if first == 0:
@@ -275,7 +276,7 @@ def _take_others(t: PlaneTables, order: Order, first: int, until_ns: int) -> int
 
 @in_place
 def _send_over(t: PlaneTables, due_ns: Ints, link: int, until_ns: int) -> None:
-    """Send all messages that reach a shared link before the sync point; `walk` moves them on."""
+    """Send all messages that reach a shared link before the sync point; then `walk` moves them."""
     n = gather(t, link, until_ns)
     for i in range(n):
         fetch_next(t, t.row_ids, i, n)

@@ -3,8 +3,8 @@
 All iterations between two changes of an engine's active requests have the same duration and form a
 *run*. The end of a run is known when the run begins. When a request arrives that the engine can
 admit, the run is shortened to the end of its present iteration. At the end of a run, finished
-requests leave first; then, after all arrivals at that time, the engine admits requests by the
-queue's discipline. A request that was assigned to the next iteration stays assigned.
+requests leave first. After all arrivals at that time, the engine then admits requests in the order
+of the queue's discipline. A request that was assigned to the next iteration stays assigned.
 """
 
 from dataclasses import dataclass, field
@@ -33,7 +33,7 @@ class GenerationJob(StationJob):
 
     @property
     def kv_tokens(self) -> int:
-        """Tokens for which the request reserves memory; valid until the first is generated."""
+        """Tokens for which the request reserves memory; valid before generation begins."""
         return self.prompt_tokens + self.sequences * self.left
 
 
@@ -102,7 +102,7 @@ class GenerationStation(Queue[GenerationJob]):
             self._drop_last(len(self.waiting) - self.spec.capacity)
 
     def _hand_out(self) -> None:
-        """Assign waiting requests in turn: to the engine with room and the fewest sequences."""
+        """Assign each waiting request in turn to the engine with room and the fewest sequences."""
         assigned: dict[Engine, None] = {}
         while self.waiting:
             job = self.waiting[0][-1]
@@ -120,7 +120,7 @@ class GenerationStation(Queue[GenerationJob]):
         for engine in assigned:
             if engine.began_ns is not None:
                 self._cut(engine)
-            elif not engine.active:  # Idle: every moment is a boundary.
+            elif not engine.active:  # The engine is idle, so it can begin an iteration at any time.
                 self._start_run(engine)
 
     def _has_room(self, engine: Engine, job: GenerationJob) -> bool:
@@ -208,5 +208,5 @@ class GenerationStation(Queue[GenerationJob]):
                 del engine.reserved[job]
 
     def fail(self) -> None:
-        """Lose all requests at the station, and all that arrive later."""
+        """Let the station fail: requests that are there or arrive later are lost."""
         self._lose(job.request for engine in self.engines for job in engine.reserved)

@@ -1,4 +1,4 @@
-"""The event data plane: every request is a process that queues, batches, computes and transfers.
+"""The event data plane, in which every request is a process that queues, computes and transfers.
 
 This data plane is the reference. A request is born at its source, and follows the route that is
 active at its birth:
@@ -6,8 +6,8 @@ active at its birth:
     source  ->  [link -> station] x operators  ->  link  ->  answer
 
 Where the route forks, a request continues as several branches, each in its own process. Where
-branches join, the next leg begins when the last branch has arrived. A branch that ends early gives
-its outcome to every leg that waits for it; the other branches continue.
+branches join, the next leg begins when the last branch has arrived. If a branch ends early, every
+leg that waits for it gets its outcome, and the other branches continue.
 
 Time is in whole nanoseconds. At equal times, orders of the control plane take effect first
 (URGENT), then arrivals (NORMAL), then dispatch (LOW). So when a server chooses its next request,
@@ -132,7 +132,7 @@ class EventsPlane:
             stops.append((place[stop].enter, visit.operator, visit.mean))
         return stops
 
-    # The life of requests
+    # The processes of requests
 
     def _source(self, query: int, blocks: Iterator[RequestBlock]) -> Generator[Event, None, None]:
         env, number = self.env, 0
@@ -190,7 +190,7 @@ class EventsPlane:
     def _travel(
         self, branch: Request, awaited: Sequence[Process], stops: list[Stop]
     ) -> Generator[Event, str, str]:
-        """Move a branch along a leg after the legs before it have ended; return its outcome."""
+        """Move a branch along a leg once the preceding legs have ended; return its outcome."""
         outcome = COMPLETED
         try:
             for earlier in awaited:

@@ -17,7 +17,7 @@ LOW = EventPriority(NORMAL + 1)
 
 
 class ScheduledEvent(Event):
-    """An event that is scheduled by ``call_at`` rather than when it is created."""
+    """An event that is scheduled by ``call_at`` rather than at its creation."""
 
     def __init__(self, env: Clock) -> None:
         super().__init__(env)
@@ -28,7 +28,7 @@ class ScheduledEvent(Event):
 def call_at(
     env: Clock, when_ns: int, priority: EventPriority, action: Callable[[Event], None]
 ) -> None:
-    """Call an action at a time; the priority determines its order among events at that time."""
+    """Call an action at time ``when_ns``; the priority orders it among events at that time."""
     moment = ScheduledEvent(env)
     moment.callbacks.append(action)
     env.schedule(moment, priority, when_ns - env.now)
@@ -44,7 +44,7 @@ class Request(RequestRecord):
     bound_ns: int = NEVER  # latency bound of its query; ``NEVER`` for none
     priority: int = 0  # rank of its query's class of service, 0 for the first
     leg: int = 0  # number of the leg of its route that it follows
-    process: Process | None = None  # its life, or that of its branch, if a deployment serves it
+    process: Process | None = None  # its process, or that of its branch, if a deployment serves it
 
     @property
     def deadline_ns(self) -> int:
@@ -52,7 +52,7 @@ class Request(RequestRecord):
         return deadline_ns(self.arrival_ns, self.bound_ns, self.allowance)
 
     def place(self, discipline: str, now_ns: int) -> tuple[int, int, int, int, int]:
-        """Return the sort key of a request that enters a queue now; least keys are served first."""
+        """Return the sort key of a request that enters a queue now; least keys are first."""
         first = rank(DISCIPLINES.index(discipline), now_ns, self.deadline_ns, self.priority)
         return first, now_ns, self.query, self.number, self.leg
 
@@ -61,12 +61,12 @@ WORST_FIRST = (LOST, DROPPED, SHED, COMPLETED)
 
 
 def worse(one: str, other: str) -> str:
-    """Return the outcome of a request with two branches that have these outcomes."""
+    """Return the outcome of a request whose branches have outcomes ``one`` and ``other``."""
     return min(one, other, key=WORST_FIRST.index)
 
 
 def interrupt(request: Request, outcome: str) -> None:
-    """End a request by interrupting its process at once, with the outcome."""
+    """End a request with this outcome by interrupting its process at once."""
     assert request.process is not None
     if request.process.is_alive:  # Servers still finish an aborted request.
         request.process.interrupt(outcome)

@@ -1,4 +1,4 @@
-"""Links, and stations that serve batches, of the event data plane."""
+"""The links and the batching stations of the event data plane."""
 
 from collections import deque
 from collections.abc import Iterable
@@ -22,15 +22,15 @@ class StationJob:
 
     request: Request
     operator: int  # the operator that serves it
-    entered_ns: int  # when it came
-    served: ScheduledEvent  # comes when its service ends
+    entered_ns: int  # when it arrived
+    served: ScheduledEvent  # occurs when its service ends
 
 
 @dataclass(slots=True, eq=False)
 class BatchJob(StationJob):
     """A request at a station that serves batches."""
 
-    work_ns: int  # how long it takes alone, at nominal speed
+    work_ns: int  # its service time alone at nominal speed
 
 
 AnyJob = TypeVar("AnyJob", bound=StationJob)
@@ -101,7 +101,7 @@ class EventStation(Queue[BatchJob]):
             call_at(self.env, when_ns, LOW, self._dispatch)
 
     def _dispatch(self, _: Event) -> None:
-        """Start a batch on every free server, if a batch is full or has waited long enough."""
+        """Start a batch on each free server for which a batch is full or has waited long enough."""
         now, spec = self.env.now, self.spec
         self._next_dispatch_ns = None
         if spec.capacity is not None:
@@ -153,7 +153,7 @@ class EventStation(Queue[BatchJob]):
         return self.busy_ns - sum(finish_ns - now_ns for _, finish_ns in self.serving.values())
 
     def fail(self) -> None:
-        """Lose all requests at the station, and all that arrive later."""
+        """Let the station fail: requests that are there or arrive later are lost."""
         self._lose(request for batch, _ in self.serving.values() for request in batch)
 
 
