@@ -28,7 +28,7 @@ class Use:
 
 
 def home_node(context: PlanningContext) -> str | None:
-    """Return the highest working node that has a GPU, if the application needs one; or None."""
+    """Return the highest working node, with a GPU if the application needs one, or None."""
     needs_gpu = _needs_gpu(context)
     for name, node in reversed(context.world.cluster.nodes.items()):
         if (node.gpu_profiles or not needs_gpu) and context.world.machines_up(name):

@@ -58,7 +58,7 @@ class QueryByQuery(InRange, Planner):
     """Base of planners that search for waiting queries one by one, in order of arrival.
 
     Attributes:
-        pause_s: seconds until a query without a plan is searched again; fewer if room is freed.
+        pause_s: seconds until a new search for a query without a plan, or less if room is freed.
     """
 
     query_records: tuple[str, ...] = (IN_VAIN,)

@@ -9,7 +9,7 @@ All variants see the truth, like ``planners.reference.ilp.ILP``. Each extends th
 * `CompassNoDelay` with `WholeSearch` knows the truth about all configurations, and considers all
   plans.
 
-The remaining difference from the optimum: queries are planned one by one.
+The only remaining difference from the optimum is that queries are planned one by one.
 """
 
 from dataclasses import dataclass, replace
@@ -89,8 +89,8 @@ class CompassSeesTruth(Compass):
 class CompassNoDelay(CompassSeesTruth):
     """`CompassSeesTruth` without planning delay: with `FreeSearch`, planning takes a few ms.
 
-    Compared with `CompassSeesTruth`, it shows the cost of planning delay. Turn audits off: they are
-    charged and find nothing new.
+    Compared with `CompassSeesTruth`, it shows the cost of planning delay. Turn audits off, because
+    they are charged and find nothing new.
     """
 
     _context = _FreeContext

@@ -35,9 +35,9 @@ def needed_configurations(
     So, for given values of earlier knobs, some optimum does not use u.
 
     ``feasible`` says which layouts are feasible for each query and configuration, shape (queries,
-    layouts, C). ``load`` is the load of one request on each kind of station, for each class of
-    query, shape (..., C); it is infinite if no such station exists. Configurations in ``kept`` are
-    always marked. The result has shape (C,).
+    layouts, C). ``load``, of shape (..., C), is the load of one request on each kind of station,
+    for each class of query. It is infinite for a kind of station that does not exist.
+    Configurations in ``kept`` are always marked. The result has shape (C,).
     """
     alive: Bools = np.asarray(feasible.any(axis=(0, 1)))
     holds = np.zeros(len(alive), dtype=bool)
@@ -117,13 +117,13 @@ class ILP(InRange, Planner):
 
     Args:
         utilisation: utilisation of stations at which plans must keep the latency bound.
-        headroom: the largest predicted latency of a plan, as a share of the latency bound.
-        thread_percents: possible % of an instance's threads; they should divide one another.
+        headroom: largest allowed predicted latency of a plan, as a share of the latency bound.
+        thread_percents: possible % of an instance's threads; each should divide all larger ones.
         max_batches: possible largest batch sizes of an operator.
         replicas: possible numbers of GPU instances of an operator.
         cores: possible numbers of cores of an operator.
         max_wait_s: longest time that a batch may wait to be filled.
-        switch_usd_per_hour: a running query moves only if that saves more, or makes room.
+        switch_usd_per_hour: a running query moves only if that saves more than this, or makes room.
         gap: relative gap between solution and bound at which the solver stops.
         node_limit: largest number of nodes in each branch-and-bound tree.
         time_limit_s: largest wall time for each integer program, in seconds.

@@ -12,7 +12,7 @@ class CheapestFeasible(InRange, Planner):
 
     Queries are served in order of arrival and never replanned. Queueing is ignored. Among plans of
     equal cost, configurations with larger models and higher settings come first. If the budget
-    allows fewer than ``samples`` items, their mean is used as it is.
+    allows fewer than ``samples`` items, the mean of these items is used as it is.
 
     Use it to see how a planner is written, or as a baseline.
 
