@@ -91,7 +91,7 @@ def request_blocks(application: Application, query: Query, seed: int) -> Iterato
 
 
 def _columns(columns: Iterable[NDArray[np.float64]]) -> NDArray[np.float64]:
-    """Stack columns; if each column repeats one number, no copy is made."""
+    """Stack columns, without a copy if each column repeats one number."""
     listed = list(columns)
     if any(each.strides != (0,) for each in listed):
         return np.column_stack(listed)

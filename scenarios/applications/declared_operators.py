@@ -42,9 +42,10 @@ class Figures(NamedTuple):
     Args:
         service_time_s: time on the reference hardware.
         message_bytes: sizes of the operator's input messages, shape (configurations, messages).
-        prompt_tokens: number of tokens that a language model reads; 0 for other operators.
-        output_tokens: number of tokens in each sequence that it generates, likewise.
-        sequences: number of sequences that it generates at the same time, likewise.
+        prompt_tokens: number of tokens that a language model reads; for other operators, this and
+            the next two are 0.
+        output_tokens: number of tokens in each sequence that it generates.
+        sequences: number of sequences that it generates at the same time.
     """
 
     service_time_s: Floats
@@ -221,7 +222,7 @@ def _after(node: object, path: str) -> tuple[str, ...] | None:
 
 
 def variability(cv: float) -> Variability:
-    """Return a log-normal distribution with this coefficient of variation; 0 means no variation."""
+    """Return a log-normal distribution with a coefficient of variation; 0 means no variation."""
     return LogNormal(cv) if cv > 0 else Constant()
 
 
