@@ -119,8 +119,8 @@ class TraceReplay(ArrivalProcess):
     def times_s(self, rate: float, horizon_s: float, rng: np.random.Generator) -> Floats:
         """Return the replayed arrival times, shape (n,).
 
-        The replay starts at a random time of the trace, because a short run at a low rate covers
-        only a part of the trace.
+        The replay starts at a random time within the trace, because a short run at a low rate
+        covers only a part of it.
 
         Raises:
             ValueError: the trace cannot be read.

@@ -116,10 +116,10 @@ class Profiling:
             samples takes ceil(n / workers) times the time of one sample.
         feature_correlation: correlation of an item's features with its difficulty, at least 0 and
             below 1. The default is an assumption; see ``sim.planning.profiling_bench``.
-        checkpoint_every_s: at the first tick of each such period, a checkpoint saves planners'
-            records and profiles. After a ``planner_crash`` (``scenarios.drift``), the planner
-            continues from the last checkpoint. The default is an assumption, with which a crash
-            loses at most a few searches.
+        checkpoint_every_s: period of checkpoints. A checkpoint saves planners' records and profiles
+            at the first tick of each period. After a ``planner_crash`` (``scenarios.drift``), the
+            planner continues from the last checkpoint. The default is an assumption, chosen so that
+            a crash loses at most a few searches.
     """
 
     lanes: Annotated[int, COUNT] = 4
@@ -136,7 +136,7 @@ class Cluster:
     """All machines except the users' devices.
 
     Args:
-        nodes: the nodes by name, in the order in which data may move.
+        nodes: the nodes by name, in the order in which data can move.
         profiling: the profiling machines.
         max_utilisation: a station accepts queries until their declared load reaches this share
             of its capacity.

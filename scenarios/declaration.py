@@ -31,8 +31,9 @@ class DeclaredApplication(Application):
 
     A *quantity* is a number, a column of a table written as ``table.column``, or a list of these,
     whose product is taken. The key of a table consists of its columns that are named like a knob,
-    ``dataset`` or ``stratum``. A quantity of an operator may depend on its own and upstream knobs
-    and on the data set; accuracy may depend on all knobs, the data set and the stratum.
+    ``dataset`` or ``stratum``. A quantity of an operator can depend on the operator's own and
+    upstream knobs and on the data set. Accuracy can depend on all knobs, the data set and the
+    stratum.
 
     Args:
         name: name of the application.

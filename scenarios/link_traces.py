@@ -118,7 +118,7 @@ def load_rate_csv(path: str | Path) -> tuple[Floats, Floats]:
 
 
 def load_mahimahi(path: str | Path) -> tuple[Floats, Floats]:
-    """Read a Mahimahi trace: each line is the time in whole ms of one packet of 1500 bytes.
+    """Read a Mahimahi trace, in which each line is the time of a packet of 1500 bytes in whole ms.
 
     Returns:
         The start time of each second, from 0 on, and the capacity in bits per second during it,

@@ -1,7 +1,7 @@
 # mypy: disable-error-code="no-untyped-call, override"
-"""Store the machine code of compiled functions on disk, keyed by all that it depends on.
+"""Store the machine code of compiled functions on disk, keyed by everything it depends on.
 
-numba's own cache is keyed by the source file of a function. So it misses changes of called
+numba's own cache is keyed by the source file of a function. So it does not notice changes of called
 functions and of global values, and it recompiles all functions of a file when a comment changes.
 Here, the key is a digest of the byte code of a function and of all functions that it can call, and
 of the values of their globals. So several checkouts and environments can use the same cache.

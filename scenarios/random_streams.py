@@ -20,8 +20,8 @@ WORDS = np.dtype("<u8")
 class _Key(ISeedSequence):
     """A key for Philox, in the form of a seed sequence.
 
-    ``Philox(key=...)`` would read system entropy without using it, which takes four times as long
-    as everything else.
+    ``Philox(key=...)`` would read system entropy without using it. This would take four times as
+    long as everything else.
 
     Args:
         digest: the 16 bytes of the key.

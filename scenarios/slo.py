@@ -31,7 +31,7 @@ class SLO:
 
 @dataclass
 class Tier:
-    """A class of service; the class of each query is drawn at random.
+    """A class of service; each query's class is drawn at random.
 
     Args:
         weight: relative share of queries in this class; weights need not sum to 1.

@@ -91,9 +91,9 @@ def _setting(configuration: Configuration, richest: Configuration) -> Setting:
 
 
 LEADER_SHARE = 0.5
-"""Share of a search's budget that a leader may spend on profiling for the whole data set."""
+"""Share of a search's budget that a leader can spend on profiling for the whole data set."""
 RICHEST_SHARE = 0.5
-"""Part of the leader's share that may be spent on the richest configuration."""
+"""Part of the leader's share that it can spend on the richest configuration."""
 
 
 @dataclass(eq=False, repr=False)
@@ -149,7 +149,7 @@ class Chameleon(InRange, Planner):
         if context.trigger == "tick":
             for query in context.running:
                 looked_s = context.recall(("chameleon looked", query.id))
-                # A crash may have lost the time of the last look.
+                # A crash may have lost the time of the last profiling.
                 if looked_s is None or context.now_s >= looked_s + self.window_s:
                     context.resample(query)
                     self._serve(context, query, node, orders)

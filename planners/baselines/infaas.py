@@ -296,10 +296,10 @@ def scaled(
 ) -> Iterator[Plan]:
     """Yield plans that scale the operator that most exceeds its goal, the best first.
 
-    If that operator's requests compute longer than they wait, upgrades come first, by rising price.
-    The plan in which that operator has one more replica comes last. An operator's latency quantile
-    is taken as its mean times the ratio of the quantile to the mean of the whole latency. Nothing
-    is yielded if no operator exceeds its goal. Network time is not considered.
+    If that operator's requests compute longer than they wait, upgrades are yielded first, by rising
+    price. The plan with one more replica of that operator comes last. An operator's latency
+    quantile is taken as its mean times the ratio of the quantile to the mean of the whole latency.
+    Nothing is yielded if no operator exceeds its goal. Network time is not considered.
     """
     spread = min(MOST_SPREAD, max(1.0, report.latency_quantile_s / report.latency_mean_s))
     taken_s = [sum(pair) for pair in zip(report.waiting_s, report.compute_s, strict=True)]

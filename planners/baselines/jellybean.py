@@ -61,8 +61,8 @@ def assign_workers(
 ) -> list[tuple[float, Plan]]:
     """Return plans of one configuration with enough workers for a request rate, the cheapest first.
 
-    Operators are assigned in data-flow order. Each may use the node of the operator listed before
-    it or a higher node, even if that operator is on another branch. On each node, an operator gets
+    Operators are assigned in data-flow order. Each can use the node of the operator listed before
+    it, or a higher node, even if that operator is on another branch. On each node, an operator gets
     the cheapest available worker (the fastest at equal prices), with as many replicas as the rate
     needs. After each operator, the ``width`` cheapest partial assignments are kept.
 
@@ -123,7 +123,7 @@ class JellyBean(QueryByQuery):
         samples: number of items on which each configuration is profiled.
         width: number of states that each of the two searches keeps.
         latency_slack: plans whose predicted latency exceeds this share of the SLO's bound come
-            last, the least late first. None turns the check off, as in the authors' planner.
+            last, in order of rising latency. None turns the check off, as in the authors' planner.
         pause_s: seconds until a new search for a query without a plan, or less if room is freed.
     """
 

@@ -284,8 +284,8 @@ def gpu_slices(context: PlanningContext, view: PlanView) -> Floats:
 def gpu_time_s(view: PlanView, plans: Ints, slices: Floats, operator_time_s: Floats) -> Floats:
     """Return K plans' GPU seconds per request, each weighted by the station's share of the GPU.
 
-    Time on devices counts as 0. ``operator_time_s`` is measured on profiling hardware, shape (K,
-    N); ``slices`` is the result of `gpu_slices`.
+    Time on devices counts as 0. ``operator_time_s``, of shape (K, N), is measured on profiling
+    hardware, and ``slices`` is the result of `gpu_slices`.
     """
     busy_s = operator_time_s * view.capacity_factors[plans]
     return np.asarray((busy_s * slices[view.station[plans]]).sum(axis=1))

@@ -11,7 +11,7 @@ from sim import CORE, Allocation, Estimate, Plan, PlanningContext
 
 @dataclass(frozen=True, slots=True)
 class Partition:
-    """A GPU partition profile and its share of a whole GPU; an empty name if no GPU is needed."""
+    """A GPU partition profile and its share of a whole GPU; an empty name means no GPU."""
 
     profile: str
     fraction: float

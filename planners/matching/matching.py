@@ -1,9 +1,9 @@
 """Matching queries and plans: a multi-dimensional multiple-choice knapsack.
 
-First, prices of the pools are computed by minimising the `Dual`. At these prices, most queries have
-one plan that is clearly the best, or none that is worth its price. A linear program decides on the
-other queries. Then GPU instances are packed on cards, and plans that still fit are added. Running
-time grows roughly linearly with the number of plans.
+First, prices of the pools are computed by minimising the `Dual`. At these prices, most queries
+either have one plan that is clearly the best, or have no plan that is worth its price. A linear
+program decides on the other queries. Then GPU instances are packed on cards, and plans that still
+fit are added. Running time grows roughly linearly with the number of plans.
 """
 
 from dataclasses import dataclass
@@ -113,7 +113,7 @@ MOST_OPEN = 10_000
 """Largest number of plans in the linear program, which takes the least decided queries first."""
 
 AMPLE = 0.99
-"""If the queries' part of the bound is at least this share, no pool is scarce."""
+"""If the queries' part of the bound is at least this share of it, no pool is scarce."""
 
 SHORT = 100.0
 """Penalty, relative to the largest weight, for each missing card in the linear program."""
@@ -149,7 +149,7 @@ def match(problem: Problem, prices: Floats | None = None) -> Matching:
 
 
 def _best(problem: Problem, reduced: Floats) -> Ints:
-    """Return the row of each query's plan of largest reduced weight, -1 if none is above 0."""
+    """Return the row of each query's plan of largest reduced weight, or -1 if all are at most 0."""
     best = problem.ranked(reduced)[problem.first]
     return np.where((reduced[best] > 0) & (problem.weight[best] > 0), best, -1)
 

@@ -12,7 +12,7 @@ from scenarios.numerics import Bools, Floats, Ints
 
 @dataclass(frozen=True)
 class Demand:
-    """The demand of M plans on the pools, as a sparse matrix in compressed rows."""
+    """The demand of M plans for resources of the pools, as a sparse matrix in compressed rows."""
 
     start: Ints  # where each plan's entries begin, and the number of entries, shape (M + 1,)
     pool: Ints  # pool of each entry, shape (nnz,)

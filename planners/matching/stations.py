@@ -2,10 +2,10 @@
 
 `planners.matching.match` assumes that demands add up. Stations do not: the first query takes all
 resources of a station, and others join without taking more. So the algorithm decides which stations
-to open. The stations of a plan are a set. Sets are opened one by one, always the set that serves
-the most worth per share of the pools, like the greedy algorithm of Khuller, Moss and Naor ("The
-budgeted maximum coverage problem", 1999). The algorithm runs from several starting points,
-including the present stations, and the best result is returned.
+to open. The stations of a plan are a set. The algorithm opens one set after the other and always
+chooses the set that serves the most worth per share of the pools, like the greedy algorithm of
+Khuller, Moss and Naor ("The budgeted maximum coverage problem", 1999). The algorithm runs from
+several starting points, including the present stations, and the best result is returned.
 """
 
 from collections.abc import Sequence
@@ -30,9 +30,9 @@ LEAST_SHARE = 1e-3
 class Stock(NamedTuple):
     """The plans and the capacity: Q queries, M plans, N operators, S kinds of station, R pools.
 
-    Plans with the same set of stations form one of B groups, in which those that need the smallest
-    share of a station come first. C nodes have GPU cards, with K instance profiles and at most L
-    moves to add an instance.
+    Plans with the same set of stations form one of B groups. In each group, plans that need the
+    smallest share of a station come first. C nodes have GPU cards, with K instance profiles and at
+    most L moves to add an instance.
 
     Fields without a comment have the meaning that they have in `WholeStations`, with plans in this
     order.
@@ -120,9 +120,10 @@ def weigh(stock: Stock, state: State) -> tuple[Floats, Floats]:
     """Return what opening each set's stations would gain, and the share of the pools it takes.
 
     Both arrays have shape (B,), and computing them takes O(M N + B R). The gain is the worth of the
-    queries that would be served, or 0 if the stations do not fit. A kind of station gets one more
-    station if even the plan that needs least of it does not fit in the open ones. Plans that need
-    the smallest share of a station are served first. The share is the largest share of any pool.
+    queries that would be served, or 0 if the stations do not fit. One more station of a kind is
+    opened if even the plan that needs least of this kind does not fit in the open ones. Plans that
+    need the smallest share of a station are served first. The share is the largest share of any
+    pool.
     """
     gains, shares = np.empty(len(stock.sets)), np.empty(len(stock.sets))
     operators = stock.sets.shape[1]
@@ -296,8 +297,8 @@ class WholeStations:
 def share_stations(problem: WholeStations, current: Ints) -> Ints:
     """Return the row of each query's plan in the best solution found, -1 for none.
 
-    ``current`` has the rows of the present plans, which need not fit together. Both have shape
-    (Q,).
+    ``current`` has the rows of the present plans, which need not fit together, or -1 for none. The
+    result and ``current`` have shape (Q,).
     """
     nobody = np.full(problem.queries, -1, dtype=np.int64)
     if not len(problem.query):

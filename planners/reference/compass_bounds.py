@@ -98,7 +98,7 @@ class CompassNoDelay(CompassSeesTruth):
 
 @dataclass(frozen=True)
 class TrueSearch(CmboSearch):
-    """Compass's search, with true results for profiled configurations, at the usual charge."""
+    """Compass's search with true results of profiled configurations, at the usual charge."""
 
     def look(
         self, context: PlanningContext, query: Query, configuration: Configuration
@@ -110,7 +110,7 @@ class TrueSearch(CmboSearch):
 
 @dataclass(frozen=True)
 class FreeSearch(CmboSearch):
-    """Compass's search, with true results at no charge."""
+    """Compass's search with true results, which are free of charge."""
 
     def look(
         self, context: PlanningContext, query: Query, configuration: Configuration

@@ -29,10 +29,10 @@ def needed_configurations(
 
     Queries share stations if their operator keys agree: the knob values up to an operator. Let u
     and v be values of one operator's own knobs, with all other knobs equal. Suppose that every
-    layout that is feasible for a query with u is also feasible with v, and that no station has more
-    load with v. Then all queries that use u can switch to v together: the stations before the
-    operator stay the same, and those from the operator on are shared by at least as many queries.
-    So, for given values of earlier knobs, some optimum does not use u.
+    layout that is feasible for a query with u is also feasible with v, and that v puts no more load
+    on any station than u. Then all queries that use u can switch to v together: the stations before
+    the operator stay the same, and those from the operator on are shared by at least as many
+    queries. So, for given values of earlier knobs, some optimum does not use u.
 
     ``feasible`` says which layouts are feasible for each query and configuration, shape (queries,
     layouts, C). ``load``, of shape (..., C), is the load of one request on each kind of station,
@@ -85,7 +85,7 @@ TARGET = "ilp target"
 
 @dataclass(frozen=True)
 class Target:
-    """The last optimum: plans by query id, with the queries and working machines it is based on."""
+    """The last optimum: plans by query id, and the queries and machines on which it is based."""
 
     seen: Hashable
     plans: dict[int, Plan]

@@ -19,7 +19,7 @@ of all resources.
 
 (2) and (4) tighten the LP relaxation, because numbers of stations are integers. The machines of a
 node count as one. Thread shares of one profile are added up as if they packed perfectly, which they
-do if each divides all larger ones. Loads may be split freely among stations of a type, except for
+do if each divides all larger ones. Loads can be split freely among stations of a type, except in
 (4), which is exact if all queries have the same load. So the optimum bounds feasible packings from
 above.
 """

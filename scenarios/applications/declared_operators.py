@@ -63,10 +63,10 @@ class DeclaredOperator:
         operator: the operator.
         node: its declaration, already checked for unknown keys.
         path: key of the declaration, for error messages.
-        knobs: names of its own and all upstream knobs, which decide its model.
+        knobs: names of its own and all upstream knobs, which determine its model.
         after: names of the operators that send messages to it; empty only for the first operator.
-        figure_knobs: names of the knobs that its work may depend on: all knobs if it was profiled
-            in whole configurations, or else ``knobs``.
+        figure_knobs: names of the knobs on which its work can depend. These are all knobs if it was
+            profiled in whole configurations, or else ``knobs``.
     """
 
     operator: Operator

@@ -114,7 +114,7 @@ class KeyedTable:
         return arranged.reshape(shape)
 
     def _as_asked(self, key: str, asked: Sequence[str]) -> pl.Series:
-        """Return a key column as texts, with ``10`` for ``10.0`` unless ``asked`` has ``10.0``.
+        """Return a key column as texts; ``10.0`` becomes ``10`` unless ``asked`` has ``10.0``.
 
         Some programs write whole numbers as ``10.0`` into CSV files.
         """

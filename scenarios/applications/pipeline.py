@@ -38,7 +38,8 @@ class Operator:
             ``"cpu"`` and ``"gpu"`` operators on its processor, and cannot run ``"llm"`` operators.
         knobs: the knobs that belong to this operator.
         variability: distribution of service times relative to the mean, for requests of equal size;
-            for a language model, of the numbers of generated tokens. It is independent at each operator.
+            for a language model, of the numbers of generated tokens. Each operator has independent
+            variation.
         after: names of its predecessors, each of which sends it a message; None means the operator
             listed before it.
     """

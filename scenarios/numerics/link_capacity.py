@@ -13,9 +13,9 @@ def capacity_series_bps(marginal: Marginal, normals: Floats, autocorrelation: fl
     """Return a link's capacity in each of n seconds, in bits per second.
 
     A Gaussian process is transformed into capacity by `Marginal.at` (a Gaussian copula), so that
-    capacity over links and times has the published percentiles. The process is a constant level per
-    link, with the share `between_link_share` of the variance, plus a stationary AR(1) process with
-    the rest of the variance.
+    capacity over links and times has the published percentiles. The process is the sum of a
+    constant level per link and a stationary AR(1) process. The level has the share
+    `between_link_share` of the variance, and the AR(1) process has the rest.
 
     Args:
         marginal: The distribution of capacity over links and times, in bits per second.

@@ -1,8 +1,8 @@
 """Pairwise summation in compiled functions, with results equal to NumPy's to the last bit.
 
-NumPy adds at most 128 numbers in eight parallel sums, and splits longer arrays in halves. So
-rounding errors grow with the logarithm of the length (Higham, "The accuracy of floating point
-summation", 1993). For a few dozen numbers, a call of NumPy takes far longer than the additions.
+NumPy adds up to 128 numbers in eight parallel sums, and splits longer arrays in halves. So rounding
+errors grow with the logarithm of the length (Higham, "The accuracy of floating point summation",
+1993). For a few dozen numbers, a call of NumPy takes far longer than the additions.
 """
 
 import numpy as np
