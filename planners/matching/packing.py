@@ -20,7 +20,7 @@ Move = tuple[int, int]
 
 @dataclass(frozen=True)
 class Sets:
-    """The S possible contents of a card: sets of instances of K profiles. The first set is empty."""
+    """The S possible contents of a card: sets of instances of K profiles, the empty set first."""
 
     # Number of the set after adding an instance of each profile, -1 without room, shape (S, K).
     after: Ints
