@@ -149,7 +149,8 @@ class Cluster:
             this.
         mig_destroy_s: seconds to destroy an idle GPU instance; the default is an assumption, too.
         llm_sequences: largest number of sequences that a language model's engine generates at the
-            same time, in the plans that the planning context lists. Planners may deploy others.
+            same time, in the plans that the planning context lists. Planners are free to deploy
+            plans with other numbers.
         drain_timeout_s: longest time in which a replaced deployment finishes its requests.
         tick_s: period of telemetry, and of the control that depends on telemetry.
         discipline: order in which all stations, including those on devices, serve requests:

@@ -70,7 +70,7 @@ def check_rtt(key: str, rtt_s: float) -> None:
 def load_rate_csv(path: str | Path) -> tuple[Floats, Floats]:
     """Read a CSV file of times in seconds and rates in bits per second.
 
-    The first line may be the header ``time_s,rate_bps``.
+    The first line is optionally the header ``time_s,rate_bps``.
 
     Returns:
         Ascending times and rates, each of shape (n,). A rate is valid until the next time.

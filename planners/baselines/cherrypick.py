@@ -73,7 +73,7 @@ class PlanRuns:
     def has_room(self, index: int) -> bool:
         """Return whether a plan is a candidate that was not tried yet and fits.
 
-        Once `MOST_REFUSED` plans of a layout did not fit, none of its plans is a candidate.
+        Once `MOST_REFUSED` plans of a layout did not fit, its other plans are no candidates either.
         """
         if not self._open[index] or self._fit(index):
             return bool(self._open[index])
@@ -234,7 +234,7 @@ class CherryPick(QueryByQuery):
         return None if best is None else runs.view.plan(best)
 
     def _enough(self, runs: PlanRuns, saving: float) -> bool:
-        """Return whether the search may stop because the expected saving is too small."""
+        """Return whether the search can stop because the expected saving is too small."""
         best = runs.best()
         if best is None or len(runs.tried) < self.least_runs:
             return False

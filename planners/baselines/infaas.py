@@ -187,8 +187,8 @@ class INFaaS(QueryByQuery):
     ratio of the accuracy floor to the richest configuration's accuracy. Each of the m operators
     with knobs is allowed to multiply accuracy by r^(1/m). Each operator gets the cheapest variant
     and workers that meet its share. Among equal prices, those with the lowest load are chosen. If
-    none meets it, the most accurate variant is chosen, then the fastest. All operators run on the
-    cheapest node where these choices fit.
+    no variant meets it, the most accurate one is chosen; among these, the fastest. All operators
+    run on the cheapest node where these choices fit.
 
     *Every* ``replan_every_s``, if a query's last window was late, the operator that most exceeds
     its share is scaled. If its requests mostly wait, it gets one more replica. Otherwise it gets

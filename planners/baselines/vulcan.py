@@ -126,7 +126,7 @@ class Vulcan(InRange, Planner):
         self._order(context, query, chosen, orders)
 
     def _explorable(self, context: PlanningContext, query: Query) -> bool:
-        """Return whether more may be profiled for a waiting query now; if so, record the time."""
+        """Return whether profiling for a waiting query is allowed now; if so, record the time."""
         key = "vulcan explored", query.id
         last_s: float | None = context.recall(key)
         if last_s is not None and context.now_s < last_s + self.pause_s:
@@ -167,7 +167,7 @@ class Vulcan(InRange, Planner):
         first: Sequence[int] = (),
         start: VulcanProgress = START,
     ) -> None:
-        """Search until the budget is spent or all is searched, and deploy the best plan."""
+        """Search until the budget is spent or the search is complete, and deploy the best plan."""
         search = self._search(context, query, trials, orders)
         self._explore(context, query, search, first, start)
         self._order(context, query, self._choose(context, query, search), orders)

@@ -270,7 +270,7 @@ class _Room:
         return np.array(chosen, dtype=np.int64)
 
     def _take(self, row: int) -> bool:
-        """Take all resources of a plan if all are free, or else none; return whether they were."""
+        """Take all resources of a plan if all of them are free; return whether they were."""
         entries = range(self._begin[row], self._begin[row + 1])
         undo: list[tuple[Packing, Move]] = []
         for at in entries:

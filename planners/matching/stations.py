@@ -67,7 +67,7 @@ class State(NamedTuple):
 
 
 def initial_state(stock: Stock, queries: int, load: Floats, holding: Ints) -> State:
-    """Return the state in which no query is served; `State` describes ``load`` and ``holding``."""
+    """Return the state in which no query is served; ``load`` and ``holding`` are as in `State`."""
     whole = np.ceil(load - SLACK)
     used = np.zeros(len(stock.capacity))
     np.add.at(used, stock.pool, whole * stock.units)
@@ -99,7 +99,7 @@ def keep(stock: Stock, state: State, rows: Ints) -> None:
 
 @compiled
 def fill(stock: Stock, state: State) -> None:
-    """Open sets of stations by largest ratio of gain to share, until none serves more queries."""
+    """Open sets of stations by largest ratio of gain to share while this serves more queries."""
     while True:
         gains, shares = weigh(stock, state)
         opened = False
@@ -247,7 +247,7 @@ class WholeStations:
     sent: Floats  # the plan's demand on the pools apart from stations, shape (M, R)
     pool: Ints  # pool from which each kind of station takes units, shape (S,)
     units: Floats  # units of the pool that one station takes, shape (S,)
-    instances: Ints  # GPU instances that one station takes of the cards, 0 for none, shape (S,)
+    instances: Ints  # number of GPU instances that one station takes, shape (S,)
     profile: Ints  # index in `cards` and number of the profile of these instances, shape (S, 2)
     load: Floats  # other load of the stations of each kind, in stations, shape (S,)
     capacity: Floats  # capacity of the pools for these queries and that load, shape (R,)

@@ -25,7 +25,7 @@ from sim import Choices, Plan, Planner, PlannerError, PlanningContext, Truth
 def needed_configurations(
     pipeline: Pipeline, feasible: Bools, load: Floats, kept: Sequence[int]
 ) -> Bools:
-    """Mark the configurations that an optimum may need, after removing interchangeable ones.
+    """Mark the configurations that an optimum could need, without interchangeable ones.
 
     Queries share stations if their operator keys agree: the knob values up to an operator. Let u
     and v be values of one operator's own knobs, with all other knobs equal. Suppose that every
@@ -108,7 +108,7 @@ class ILP(InRange, Planner):
 
     The optimum is that of this model, not of the simulated world. The model has no waiting, no
     batching, links at average speed, loads that are split freely, one machine per node, and no
-    future queries. So another planner may serve more queries in a simulation. The result table
+    future queries. So another planner can serve more queries in a simulation. The result table
     ``offers`` contains the bounds and plans.
 
     A running query that moves needs room in addition to its old plan. If there is no room and
@@ -122,7 +122,7 @@ class ILP(InRange, Planner):
         max_batches: possible largest batch sizes of an operator.
         replicas: possible numbers of GPU instances of an operator.
         cores: possible numbers of cores of an operator.
-        max_wait_s: longest time that a batch may wait to be filled.
+        max_wait_s: longest time for which a batch waits to be filled.
         switch_usd_per_hour: a running query moves only if that saves more than this, or makes room.
         gap: relative gap between solution and bound at which the solver stops.
         node_limit: largest number of nodes in each branch-and-bound tree.
@@ -265,7 +265,7 @@ class ILP(InRange, Planner):
     def _offers(
         self, query: Query, truth: Truth, plans: Ints, current: int | None
     ) -> list[FeasiblePlan]:
-        """Return those of a query's given plans that an optimum may need."""
+        """Return those of a query's given plans that an optimum could need."""
         view = truth.view
         egress = view.cost_usd_per_hour[plans] - view.list_price_usd_per_hour[plans]
         moving = self.switch_usd_per_hour * (plans != current) * (current is not None)
@@ -295,7 +295,7 @@ def _needed(
     feasible: Sequence[Ints],
     current: Sequence[int | None],
 ) -> Bools:
-    """Mark the configurations that an optimum over all queries may need, shape (C,)."""
+    """Mark the configurations that an optimum over all queries could need, shape (C,)."""
     configurations = len(context.world.pipeline.configurations)
     if not queries:
         return np.ones(configurations, dtype=bool)

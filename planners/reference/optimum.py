@@ -113,7 +113,7 @@ class Capacity:
 def offers_of(
     view: PlanView, plans: Ints, load: Floats, extra_usd_per_hour: Floats, keep: int | None = None
 ) -> list[FeasiblePlan]:
-    """Return the feasible plans of a query that an optimum may need.
+    """Return those feasible plans of a query that an optimum could need.
 
     A plan is dropped if another plan costs at most as much (apart from stations) and uses the same
     stations, or only the stations of the dropped plan's last operators.

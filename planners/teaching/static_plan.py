@@ -33,8 +33,8 @@ class StaticPlan(QueryByQuery):
         cores: number of cores of operators that run on cores; by default ``replicas``.
         processes: number of processes of an operator that share each of its instances by MPS;
             language models always have one process.
-        thread_percent: percent of each instance's threads that these processes may use together, by
-            MPS; language models can always use all threads.
+        thread_percent: percent of each instance's threads that these processes can use together
+            under MPS; language models can always use all threads.
         pause_s: seconds until a query without a plan is tried again; fewer if room is freed.
     """
 

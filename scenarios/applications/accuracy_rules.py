@@ -38,7 +38,7 @@ def best_of(one: Floats, attempts: Floats, concentration: Floats) -> Floats:
     Args:
         one: probability p that one attempt succeeds, from 0 to 1.
         attempts: number k of attempts, at least 0; it need not be an integer.
-        concentration: the concentration c, above 0; it may be infinite.
+        concentration: the concentration c, above 0; infinity is allowed.
 
     Raises:
         ValueError: a value is out of range.
