@@ -1,6 +1,6 @@
-"""Query planners: each decides which plan every query gets, through the planning context.
+"""Query planners: each one chooses a plan for every query through the planning context.
 
-They import only the planning interface, ``sim`` and its parts, never the simulated world.
+They import only the planning interface (``sim`` and its submodules), never the simulated world.
 """
 
 from planners.baselines.chameleon import Chameleon

@@ -1,1 +1,1 @@
-"""What is simulated: applications, queries and their SLOs, arrivals, drift, clusters, networks."""
+"""The simulated world: applications, queries and SLOs, arrivals, drift, clusters and networks."""

@@ -16,7 +16,7 @@ TIME_COLUMNS = ("arrival_s", "TIMESTAMP")
 
 
 class ArrivalProcess(ABC):
-    """Base of sources of queries' arrival times; a new source is a subclass."""
+    """Base class of the sources of arrival times; a new source is a subclass."""
 
     @abstractmethod
     def times_s(self, rate: float, horizon_s: float, rng: np.random.Generator) -> Floats:
@@ -119,8 +119,8 @@ class TraceReplay(ArrivalProcess):
     def times_s(self, rate: float, horizon_s: float, rng: np.random.Generator) -> Floats:
         """Return the replayed arrival times, shape (n,).
 
-        The replay starts at a random time of the trace, because a short run at a low rate covers
-        only a part of the trace.
+        The replay starts at a random time within the trace, because a short run at a low rate
+        covers only a part of it.
 
         Raises:
             ValueError: the trace cannot be read.
@@ -137,5 +137,5 @@ class TraceReplay(ArrivalProcess):
 
 
 def _mean_rate(offsets: Floats) -> float:
-    """Return arrivals per second, the ratio of n - 1 gaps to the time between first and last."""
+    """Return arrivals per second: n - 1 gaps over the time between the first and last arrival."""
     return float((len(offsets) - 1) / offsets[-1])

@@ -36,7 +36,7 @@ FIFO, EDF, PRIORITY = DISCIPLINES = ("fifo", "edf", "priority")
 
 @dataclass
 class Node:
-    """A pool of machines of one type at one tier; a plan chooses a node, the cluster its machine.
+    """A pool of machines of one type at one tier; plans choose a node, and the cluster a machine.
 
     Args:
         tier: ``edge`` or ``cloud``; data move from devices through the edge to the cloud.
@@ -48,7 +48,7 @@ class Node:
         cpu_relative_speed: speed of a core, in multiples of a Raspberry Pi 4.
         boot_s: seconds from the renting of a machine until it can be used.
 
-    Data of the machine are looked up when the node is created, in the tables in use then. So
+    When the node is created, data of the machine are read from the tables in use at that time. So
     ``machine``, ``purchase`` and ``region`` must not be changed later.
     """
 
@@ -100,8 +100,8 @@ class Node:
     def slice_price_usd_per_hour(self, profile: str) -> float:
         """Return the part of a machine's price that is attributed to a GPU instance of a profile.
 
-        The GPU's part of the price is divided equally among its compute slices. The part of compute
-        slices that a layout does not use is not attributed.
+        The GPU's part of the price is divided equally among its compute slices. The price of
+        compute slices that a layout does not use is not attributed.
         """
         return self.gpu_price_usd_per_hour * self._profiles[profile].compute_fraction
 
@@ -111,15 +111,15 @@ class Profiling:
     """The machines on which planners profile; they serve no requests.
 
     Args:
-        lanes: number of searches that can profile at once; others wait, first come first served.
-        workers: number of workers in a lane, each with a core and a whole A100-80GB; n samples take
-            ceil(n / workers) times the time of one sample.
+        lanes: number of searches that can profile at once; others wait in order of arrival.
+        workers: number of workers in a lane, each with a core and a whole A100-80GB. Profiling n
+            samples takes ceil(n / workers) times the time of one sample.
         feature_correlation: correlation of an item's features with its difficulty, at least 0 and
             below 1. The default is an assumption; see ``sim.planning.profiling_bench``.
-        checkpoint_every_s: at the first tick of each such period, a checkpoint saves planners'
-            records and profiles. After a ``planner_crash`` (``scenarios.drift``), the planner
-            continues from the last checkpoint. The default is an assumption, with which a crash
-            loses at most a few searches.
+        checkpoint_every_s: period of checkpoints. A checkpoint saves planners' records and profiles
+            at the first tick of each period. After a ``planner_crash`` (``scenarios.drift``), the
+            planner continues from the last checkpoint. The default is an assumption, chosen so that
+            a crash loses at most a few searches.
     """
 
     lanes: Annotated[int, COUNT] = 4
@@ -136,26 +136,28 @@ class Cluster:
     """All machines except the users' devices.
 
     Args:
-        nodes: the nodes by name, in the order in which data may move.
+        nodes: the nodes by name, in the order in which data can move.
         profiling: the profiling machines.
         max_utilisation: a station accepts queries until their declared load reaches this share
             of its capacity.
-        load_bytes_per_s: rate at which each instance loads model weights. It does not depend on how
-            many instances of a machine load at the same time. This is an assumption: the first load
-            is from a local SSD, later ones are from the host's memory.
+        load_bytes_per_s: rate at which each instance loads model weights. It is assumed not to
+            depend on how many instances of a machine load at the same time, nor on whether weights
+            come from a local SSD (first load) or from the host's memory (later loads).
         mig_create_s: seconds to create a GPU instance. The default is an assumption, because no
             citable value for a bare card was found. With a Kubernetes operator, single runs took 41
-            to 46 s for a whole layout (table ``mig_reconfiguration``); set it so to simulate this.
+            to 46 s for a whole layout (table ``mig_reconfiguration``); use such a value to simulate
+            this.
         mig_destroy_s: seconds to destroy an idle GPU instance; the default is an assumption, too.
         llm_sequences: largest number of sequences that a language model's engine generates at the
-            same time, in the plans that the planning context lists. Planners may deploy others.
-        drain_timeout_s: how long a replaced deployment may take to finish its requests.
-        tick_s: period of telemetry, and of control that depends on it.
+            same time, in the plans that the planning context lists. Planners are free to deploy
+            plans with other numbers.
+        drain_timeout_s: longest time in which a replaced deployment finishes its requests.
+        tick_s: period of telemetry, and of the control that depends on telemetry.
         discipline: order in which all stations, including those on devices, serve requests:
-            ``fifo`` by arrival; ``edf`` by deadline (birth plus latency bound), earliest first,
-            and requests without a bound last; ``priority`` by class of service, in the order of
-            the workload's tiers, or else the application's.
-        shed_late: whether stations shed a request that a server would take after its deadline.
+            ``fifo`` by arrival; ``edf`` by deadline (creation plus latency bound), earliest first,
+            and requests without a bound last; ``priority`` by class of service, in the order of the
+            workload's tiers, or else the application's.
+        shed_late: whether stations shed a request if a server would start it after its deadline.
     """
 
     nodes: dict[str, Node] = field(default_factory=dict)
@@ -189,5 +191,5 @@ class Cluster:
 
     @property
     def places(self) -> tuple[str, ...]:
-        """Where operators can run: the device and all nodes, in the order in which data move."""
+        """The places where operators can run, in the order of data movement: device and nodes."""
         return (DEVICE, *self.nodes)

@@ -1,8 +1,9 @@
 """Compilation of functions to machine code, with the same options in the whole simulator.
 
-Every operation follows IEEE 754 (never fast-math), so that compiled functions return the same as in
-Python. `scenarios.machine_code` stores machine code on disk, so that only the first run after an
-installation or a change of the code compiles. Its progress is printed to standard error.
+Every operation follows IEEE 754 (never fast-math), so that compiled functions return the same
+results as in Python. `scenarios.machine_code` stores machine code on disk, so that only the first
+run after an installation or a change of the code compiles. Its progress is printed to standard
+error.
 """
 
 import sys
@@ -82,10 +83,10 @@ def compiled(function: Function) -> Function:
 
 
 def in_place(function: Function) -> Function:
-    """Compile, without reference counting, a function that changes arrays but creates none.
+    """Compile a function that changes arrays but does not create any, without reference counts.
 
-    Otherwise, each access to a part of an array would count a reference by an atomic operation,
-    which would take most of the time in a loop over requests.
+    With reference counting, each access to a part of an array would need an atomic operation. This
+    would take most of the time of a loop over requests.
     """
     return _compiled(function, _nrt=False)
 

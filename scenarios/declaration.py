@@ -29,35 +29,36 @@ PATH = "application"
 class DeclaredApplication(Application):
     """An application built from its declaration.
 
-    A *quantity* is a number, a column of a table as ``table.column``, or a list of these, which are
-    multiplied. The key of a table consists of its columns that are named like a knob, ``dataset``
-    or ``stratum``. A quantity of an operator may depend on its own and upstream knobs and on the
-    data set; accuracy may depend on all knobs, the data set and the stratum.
+    A *quantity* is a number, a column of a table written as ``table.column``, or a list of these,
+    whose product is taken. The key of a table consists of its columns that are named like a knob,
+    ``dataset`` or ``stratum``. A quantity of an operator can depend on the operator's own and
+    upstream knobs and on the data set. Accuracy can depend on all knobs, the data set and the
+    stratum.
 
     Args:
         name: name of the application.
-        operators: the operators by name; each comes after its predecessors. Each has ``kind`` (cpu,
-            gpu or llm), ``knobs`` (choices by name, the richest first), ``message_bytes`` (a
-            quantity: size of the message that enters it), and optionally ``after`` (names of its
-            predecessors; by default the operator before it; with several predecessors,
-            ``message_bytes`` maps their names to quantities), ``service_cv`` (a number: coefficient
-            of variation of its service times, or, for an llm, of its numbers of generated tokens)
-            and ``profiled_whole`` (true if its quantities were measured in whole configurations;
-            they then also depend on downstream knobs, perhaps only by measurement noise). Kinds cpu
-            and gpu have ``service_time_s``, a quantity: seconds for an average request on the
-            reference hardware, a server core or a whole A100-80GB. Kind gpu has ``network``, the
-            fields of ``NeuralNetwork``; kind llm has ``language_model``, those of
-            ``LanguageModel``, and the quantities ``prompt_tokens``, ``output_tokens`` and
-            ``sequences`` (1 unless given), from which its service time follows.
-        accuracy: ``rule``, a name in ``scenarios.applications.accuracy_rules``, and that rule's
-            parameters, each a quantity; ``spread`` is the distribution over single items:
-            ``success`` (each is right or wrong), a quantity (standard deviation of a Beta
+        operators: the operators by name; each comes after its predecessors. Every operator has a
+            ``kind`` (cpu, gpu or llm), ``knobs`` (choices by name, the richest first) and
+            ``message_bytes`` (a quantity: size of the message that enters it). Three keys are
+            optional. ``after`` names its predecessors, by default the operator before it. With
+            several predecessors, ``message_bytes`` maps their names to quantities. ``service_cv``
+            is a number: the coefficient of variation of its service times or, for an llm, of its
+            numbers of generated tokens. ``profiled_whole`` is true if its quantities were measured
+            in whole configurations; they then also depend on downstream knobs, perhaps only by
+            measurement noise. Kinds cpu and gpu have ``service_time_s``, a quantity: seconds for an
+            average request on the reference hardware, which is a server core or a whole A100-80GB.
+            Kind gpu has ``network``, with the fields of ``NeuralNetwork``. Kind llm has
+            ``language_model``, with the fields of ``LanguageModel``. Its service time follows from
+            the quantities ``prompt_tokens``, ``output_tokens`` and ``sequences`` (1 unless given).
+        accuracy: a mapping. ``rule`` is a name in ``scenarios.applications.accuracy_rules``, and
+            each parameter of that rule is a quantity. ``spread`` is the distribution over single
+            items: ``success`` (each is right or wrong), a quantity (standard deviation of a Beta
             distribution), or a mapping with ``probabilities`` and ``quantiles``, two lists of
             quantities.
-        datasets: the data sets by name; each may have ``request_size_cv`` and ``output_length_cv``
-            (quantities: coefficients of variation, 0 unless given) and ``strata`` (column of a
-            table keyed by data set and stratum that holds their weights; one stratum, ``all``,
-            unless given).
+        datasets: the data sets by name, with optional keys. ``request_size_cv`` and
+            ``output_length_cv`` are quantities: coefficients of variation, 0 unless given.
+            ``strata`` is the column with the weights of strata, in a table keyed by data set and
+            stratum. Unless it is given, there is one stratum, ``all``.
         tables: a directory of CSV or Parquet tables: a shipped one by name, or a path.
         tiers: classes of service, fields of ``Tier``.
         requests_per_s: mean rate of one query's requests.

@@ -1,4 +1,4 @@
-"""Recorded links: a file of capacity over time is replayed in a loop from a random start."""
+"""Recorded links, whose capacity over time is replayed in a loop from a random start."""
 
 import csv
 import math
@@ -19,7 +19,7 @@ HEADER = ("time_s", "rate_bps")
 """The optional header of a CSV file; other names are rejected, as they may mean other units."""
 
 MOST_RTT_S = 5.0
-"""The longest allowed round trip of a link; a longer one is probably in another unit."""
+"""The longest allowed round trip of a link; a longer one is probably given in another unit."""
 
 LEAST_BPS = 8.0
 """Lower capacities are raised to this, one byte per second, so that no message waits forever."""
@@ -70,7 +70,7 @@ def check_rtt(key: str, rtt_s: float) -> None:
 def load_rate_csv(path: str | Path) -> tuple[Floats, Floats]:
     """Read a CSV file of times in seconds and rates in bits per second.
 
-    The first line may be the header ``time_s,rate_bps``.
+    The first line is optionally the header ``time_s,rate_bps``.
 
     Returns:
         Ascending times and rates, each of shape (n,). A rate is valid until the next time.
@@ -118,12 +118,12 @@ def load_rate_csv(path: str | Path) -> tuple[Floats, Floats]:
 
 
 def load_mahimahi(path: str | Path) -> tuple[Floats, Floats]:
-    """Read a Mahimahi trace: each line is the time in whole ms of one packet of 1500 bytes.
+    """Read a Mahimahi trace, in which each line is the time of a packet of 1500 bytes in whole ms.
 
     Returns:
-        Start times of seconds, from 0 on, and the capacity during each second in bits per second,
-        of shape (n,). If the trace covers only a part of the last second, its capacity is that of
-        this part.
+        The start time of each second, from 0 on, and the capacity in bits per second during it,
+        each of shape (n,). If the trace covers only a part of the last second, the capacity of this
+        second is that of the covered part.
 
     Raises:
         ValueError: the file or one of its lines is invalid; the message names file and line.
@@ -219,7 +219,7 @@ class Recording:
         uplink: uplink capacity in each second, in bits per second, shape (n,).
         downlink: downlink capacity in each second, in bits per second, shape (m,).
         rtt_s: round trip in seconds.
-        step_s: median seconds between two recorded values, in the direction where it is longer.
+        step_s: median seconds between two recorded values, in the direction of the longer median.
     """
 
     uplink: Floats
@@ -240,8 +240,8 @@ class Recording:
     def replay_bps(self, seconds: int, start: float) -> tuple[Floats, Floats]:
         """Replay the recording in a loop; return uplink and downlink in bits/s, each (seconds,).
 
-        Both directions start at the same second, at the fraction ``start``, in [0, 1), of the
-        longer one.
+        Both directions start at the same second, after the fraction ``start``, in [0, 1), of the
+        longer recording.
         """
         first = int(start * max(len(self.uplink), len(self.downlink)))
         at = np.arange(first, first + seconds)

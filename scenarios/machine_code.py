@@ -1,7 +1,7 @@
 # mypy: disable-error-code="no-untyped-call, override"
-"""Store the machine code of compiled functions on disk, keyed by all that it depends on.
+"""Store the machine code of compiled functions on disk, keyed by everything it depends on.
 
-numba's own cache is keyed by the source file of a function. So it misses changes of called
+numba's own cache is keyed by the source file of a function. So it does not notice changes of called
 functions and of global values, and it recompiles all functions of a file when a comment changes.
 Here, the key is a digest of the byte code of a function and of all functions that it can call, and
 of the values of their globals. So several checkouts and environments can use the same cache.
@@ -84,7 +84,7 @@ def _name(function: FunctionType) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Return the Python function of a compiled function, intrinsic or function; else None."""
+    """Return the Python function of a compiled function, an intrinsic or a function; else None."""
     for attribute in ("py_func", "_defn"):
         value = getattr(value, attribute, value)
     return value if isinstance(value, FunctionType) else None
@@ -148,7 +148,7 @@ def _value(value: Any) -> Any:  # noqa: PLR0911 -- one for each kind
 
 
 class _Locator(caching._CacheLocator):
-    """Where one function's machine code is stored: its module's directory, and its digest."""
+    """The place of a function's machine code: its module's directory and its own digest."""
 
     def __init__(self, dispatcher: Any) -> None:
         self._py_file = dispatcher.py_func.__code__.co_filename
@@ -210,8 +210,8 @@ class MachineCode(caching.FunctionCache):
     def _use_file_of(self, sig: Any) -> None:
         """Use a separate file for these types of arguments.
 
-        numba would store all argument types of a function in one file. This file cannot be read any
-        more if the class of a named tuple among these types no longer exists. numba also ignores
+        By itself, numba stores all argument types of a function in one file. Once the class of a
+        named tuple among these types no longer exists, the file cannot be read. numba also ignores
         the fields of named tuples.
         """
         named = list(_named_tuples(sig))

@@ -23,14 +23,15 @@ class Network:
     """The links between devices and the edge site, and between this site and the cloud.
 
     Args:
-        technologies: relative share of queries by name of access technology or recorded link.
+        technologies: relative share of queries for each access technology or recorded link, by
+            name.
         autocorrelation: autocorrelation of a link's capacity between successive seconds; None uses
             the measured value of each technology.
         traces: recorded links, by names that the user chooses.
         backhaul_bps: capacity of the site's shared link in each direction, bits per second.
-        backhaul_rtt_s: round trip between the edge site and the cloud region; if None, it is
-            computed from ``backhaul_km`` or, if that is None, taken from the measured difference
-            between near and far servers.
+        backhaul_rtt_s: round trip between the edge site and the cloud region. If it is None, it is
+            computed from ``backhaul_km``. If both are None, it is the measured difference between
+            near and far servers.
         backhaul_km: distance between edge site and cloud region, from which the round trip of light
             in fibre is computed.
     """
@@ -86,7 +87,7 @@ class Network:
     def link(self, technology: str) -> LinkModel | Recording:
         """Return the access technology or recorded link with this name.
 
-        Of either, planners know ``nominal_uplink_bps``, ``nominal_downlink_bps`` and ``rtt_s``.
+        Planners know its ``nominal_uplink_bps``, ``nominal_downlink_bps`` and ``rtt_s``.
 
         Raises:
             UnknownNameError: no technology or recorded link has this name.

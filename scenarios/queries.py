@@ -1,4 +1,4 @@
-"""The creation of queries: what each declares, and the truth that only the simulator knows."""
+"""The creation of queries: their declarations, and the truth that only the simulator knows."""
 
 from bisect import bisect_right
 from collections import Counter
@@ -20,8 +20,8 @@ from scenarios.scenario import Scenario
 from scenarios.slo import SLO
 
 UNSEEN_S = 4 * 3600.0
-"""Links are drawn up to so many seconds beyond the horizon. Lives may last years, for which
-capacities would not fit memory.
+"""Number of seconds beyond the horizon up to which links are drawn. A lifetime can be years, and
+the capacities of so many seconds would not fit memory.
 """
 
 
@@ -60,14 +60,14 @@ class QueryTruth:
     Args:
         departure_s: time of departure in seconds.
         device_factor: ratio of its device's speed to the nominal speed of the device model.
-        slowdowns: pairs (time in seconds, factor), in time order; at each time, the device's speed
-            is multiplied by the factor.
+        slowdowns: pairs (time in seconds, factor), in time order. At each of these times, the
+            device's speed is multiplied by the factor.
         uplink_bytes_per_s: uplink capacity in each second from arrival to departure, or to
             `UNSEEN_S` beyond the horizon, shape (n,).
         downlink_bytes_per_s: downlink capacity in the same seconds, shape (n,).
         access_rtt_s: round trip between device and edge site in seconds.
         content: pairs (time in seconds, weights over strata of shape (S,)), in time order; the
-            weights are valid from this time on. The first time is the arrival.
+            weights are valid from the time on. The first time is the query's arrival.
     """
 
     departure_s: float
@@ -167,7 +167,7 @@ def _birth(
 def _link(
     scenario: Scenario, technology: str, seconds: int, of: Callable[[str], np.random.Generator]
 ) -> tuple[Floats, Floats, float]:
-    """Draw a query's link: uplink and downlink in bits/s, each (seconds,), and round trip in s."""
+    """Draw a query's link: uplink and downlink in bits/s for each second, and round trip in s."""
     link = scenario.network.link(technology)
     if isinstance(link, Recording):
         return *link.replay_bps(seconds, of("trace offset").random()), link.rtt_s

@@ -20,8 +20,8 @@ WORDS = np.dtype("<u8")
 class _Key(ISeedSequence):
     """A key for Philox, in the form of a seed sequence.
 
-    ``Philox(key=...)`` would read system entropy without using it, which takes four times as long
-    as everything else.
+    ``Philox(key=...)`` would read system entropy without using it. This would take four times as
+    long as everything else.
 
     Args:
         digest: the 16 bytes of the key.
@@ -31,7 +31,7 @@ class _Key(ISeedSequence):
         self._words = np.frombuffer(digest, WORDS).astype(np.uint64, copy=False)
 
     def generate_state(self, n_words: int, dtype: Any = np.uint32) -> NDArray[np.uint64]:
-        """Return the key as two words of 64 bits, which is all that Philox requests."""
+        """Return the key as two words of 64 bits; Philox requests no other form."""
         assert n_words == len(self._words)
         assert np.dtype(dtype) == np.uint64
         return self._words

@@ -23,9 +23,9 @@ WHOLE = "be a whole number of {ge:g}{unit} or more"
 
 @dataclass(frozen=True, kw_only=True)
 class Range:
-    """The allowed numbers of a field, given by bounds with pydantic's names, and their unit.
+    """The range of numbers allowed in a field: bounds, named as in pydantic, and a unit.
 
-    A field of integers has only the lower bound ``ge``.
+    For a field of integers, only the lower bound ``ge`` is given.
     """
 
     ge: float | None = None

@@ -41,8 +41,8 @@ class RequestBlock:
 def request_blocks(application: Application, query: Query, seed: int) -> Iterator[RequestBlock]:
     """Yield a query's requests in blocks, without end.
 
-    Request i of a query is the same for every planner: its time, size and factors are element i of
-    random streams that are keyed by (seed, query, purpose).
+    Request i of a query is the same for every planner. Its time, size and factors are the elements
+    at index i of random streams that are keyed by (seed, query, purpose).
     """
 
     def of(purpose: str) -> np.random.Generator:
@@ -91,7 +91,7 @@ def request_blocks(application: Application, query: Query, seed: int) -> Iterato
 
 
 def _columns(columns: Iterable[NDArray[np.float64]]) -> NDArray[np.float64]:
-    """Stack columns; if each column repeats one number, no copy is made."""
+    """Stack columns, without a copy if each column repeats one number."""
     listed = list(columns)
     if any(each.strides != (0,) for each in listed):
         return np.column_stack(listed)

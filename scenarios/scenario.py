@@ -93,5 +93,5 @@ class Scenario:
 
     @property
     def tiers(self) -> Mapping[str, Tier]:
-        """Classes of service: those of the workload or, if it has none, of the application."""
+        """The classes of service that the workload defines, or else those of the application."""
         return self.workload.tiers or self.application.tiers

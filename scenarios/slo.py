@@ -15,8 +15,8 @@ class SLO:
     """The service-level objective of a query. A part that is None is always met, except latency.
 
     Args:
-        latency_s: bound on the time from a request's creation to the arrival of its answer. Without
-            a bound, a request must be answered within a window's length, so that windows can be
+        latency_s: bound on the time from a request's creation to the arrival of its answer. If it
+            is None, a request must be answered within a window's length, so that windows can be
             judged.
         latency_quantile: share of a window's requests that must keep the latency bound.
         accuracy: lower bound on the expected accuracy, averaged over the requests of a window.
@@ -31,7 +31,7 @@ class SLO:
 
 @dataclass
 class Tier:
-    """A class of service; the class of each query is drawn at random.
+    """A class of service; each query's class is drawn at random.
 
     Args:
         weight: relative share of queries in this class; weights need not sum to 1.

@@ -27,9 +27,9 @@ class Workload:
         datasets: relative share of queries by data set; if empty, all have equal shares.
         devices: relative share of queries by family of their device; if empty, all devices are
             phones. Within a family, all models are equally frequent.
-        content_concentration: how similar the content of queries is. Each query's mixture of strata
-            is drawn from a Dirichlet distribution around the data set's own mixture; this is the
-            sum of its parameters.
+        content_concentration: measure of how similar the content of queries is. Each query's
+            mixture of strata is drawn from a Dirichlet distribution around the data set's own
+            mixture. This is the sum of that distribution's parameters.
     """
 
     rate: Annotated[float, RATE] = 0.1

@@ -18,7 +18,7 @@ Setting = tuple[int, KnobValue]
 
 @dataclass(frozen=True, slots=True)
 class KnobEffect:
-    """Accuracy and demand of a setting, as ratios to those of the knob's richest value."""
+    """The accuracy and the demand of a setting, as ratios to those of the knob's richest value."""
 
     accuracy: float
     demand: float
@@ -26,7 +26,7 @@ class KnobEffect:
 
 @dataclass(frozen=True, slots=True)
 class KnobProfile:
-    """Measured effects of each knob on a data set; knobs are assumed not to affect each other."""
+    """The measured effects of each knob on one data set; knobs are assumed to be independent."""
 
     since_s: float  # when its first leader began
     accuracy: float  # accuracy of the richest configuration
@@ -34,9 +34,9 @@ class KnobProfile:
     effects: Mapping[Setting, KnobEffect] = field(default_factory=dict)
 
     def missing(self, pipeline: Pipeline) -> Iterator[Configuration]:
-        """Yield one configuration for each setting that was not profiled yet, richer values first.
+        """Yield a configuration for each setting not profiled yet, beginning with richer values.
 
-        Among equal ranks of value, the knobs of the last operators come first, because the
+        Among values of equal rank, those of knobs of later operators come first, because the
         operators before them need not run again.
         """
         richest = pipeline.configurations[0]
@@ -51,7 +51,7 @@ class KnobProfile:
                 yield configuration
 
     def with_effect(self, shown: Estimate, richest: Estimate) -> "KnobProfile":
-        """Return the profile extended by the setting in which ``shown`` is not the richest."""
+        """Return the profile extended by the only setting of ``shown`` that is not the richest."""
         setting = _setting(shown.measurement.configuration, richest.measurement.configuration)
         effect = KnobEffect(
             shown.accuracy_mean / max(richest.accuracy_mean, 1e-9),
@@ -73,8 +73,8 @@ class KnobProfile:
     def ranked(self, pipeline: Pipeline, floor: float) -> list[Configuration]:
         """Return the configurations whose settings are known, the most promising first.
 
-        First come those expected to reach the accuracy floor, by rising demand. The others follow,
-        by falling accuracy.
+        Those that are expected to reach the accuracy floor come first, in order of rising demand.
+        The others follow in order of falling accuracy.
         """
         keys: dict[Configuration, tuple[float, float]] = {}
         for configuration in pipeline.configurations:
@@ -91,39 +91,39 @@ def _setting(configuration: Configuration, richest: Configuration) -> Setting:
 
 
 LEADER_SHARE = 0.5
-"""Share of a search's budget that a leader may spend on profiling for the whole data set."""
+"""Share of a search's budget that a leader can spend on profiling for the whole data set."""
 RICHEST_SHARE = 0.5
-"""Part of the leader's share that may be spent on the richest configuration."""
+"""Part of the leader's share that it can spend on the richest configuration."""
 
 
 @dataclass(eq=False, repr=False)
 class Chameleon(InRange, Planner):
-    """In every window, profile the few configurations that were best before again, on fresh data.
+    """In every window, profile the few configurations that were the best so far on fresh data.
 
-    In the style of Chameleon (Jiang et al., SIGCOMM 2018), which adapts configurations of video
-    analytics to their content with little profiling:
+    This planner follows Chameleon (Jiang et al., SIGCOMM 2018), which adapts configurations of
+    video analytics to the content with little profiling:
 
-    * Knobs are assumed to be independent. A leader profiles the richest configuration and, for each
-      knob, its other values with all other knobs at their richest. The effect of a configuration is
-      the product of the effects of its values.
-    * A leader's profile serves all queries of the data set for ``lead_every_s``. Each query (a
-      follower) profiles on its own data the ``top`` configurations expected to be the cheapest
-      accurate ones.
+    * Knobs are assumed to be independent. A leader profiles the richest configuration. It also
+      profiles every other value of each knob, while all other knobs keep their richest value. The
+      effect of a configuration is the product of the effects of its values.
+    * A leader's profile serves all queries of the data set for ``lead_every_s``. Each query is a
+      follower. On its own data, it profiles the ``top`` configurations that are expected to be the
+      cheapest accurate ones.
     * Every ``window_s``, a running query takes fresh data and profiles ``top`` configurations
       again, including the active one. It moves to the cheapest accurate one. If none is accurate,
       more configurations are profiled.
 
-    ``docs/concepts/baselines.md`` lists which parts the paper confirms and which depart from it.
+    ``docs/concepts/baselines.md`` lists what the paper confirms and what departs from it.
 
     Args:
         budget_s: planning seconds of each search.
         samples: number of items on which each of the ``top`` configurations is profiled.
-        top: configurations profiled again in each window, including the active one.
+        top: number of configurations profiled again in each window, including the active one.
         window_s: seconds between two profilings of a running query.
         lead_every_s: seconds after which a leader profiles all knobs again.
-        headroom: the largest predicted latency of a plan, as a share of the latency bound.
-        replan_every_s: seconds between checks whether windows are over; well below ``window_s``.
-        pause_s: seconds until a query without a plan is searched again; fewer if room is freed.
+        headroom: largest allowed predicted latency of a plan, as a share of the latency bound.
+        replan_every_s: seconds between checks for windows that are over; far below ``window_s``.
+        pause_s: seconds until a new search for a query without a plan, or less if room is freed.
     """
 
     query_records = (IN_VAIN, "chameleon looked")
@@ -149,7 +149,7 @@ class Chameleon(InRange, Planner):
         if context.trigger == "tick":
             for query in context.running:
                 looked_s = context.recall(("chameleon looked", query.id))
-                # A crash may have lost the time of the last look.
+                # A crash may have lost the time of the last profiling.
                 if looked_s is None or context.now_s >= looked_s + self.window_s:
                     context.resample(query)
                     self._serve(context, query, node, orders)
@@ -173,8 +173,9 @@ class Chameleon(InRange, Planner):
     def _lead(self, context: PlanningContext, query: Query) -> KnobProfile | None:
         """Return the knob profile, after profiling missing settings as far as the budget allows.
 
-        All settings are profiled on as many items as the richest, so that ratios compare the same
-        items. If the query has profiled a setting on more items before, all of these items count.
+        Every setting is profiled on as many items as the richest configuration, so that ratios
+        compare the same items. If the query has profiled a setting on more items before, all of
+        these items count.
         """
         key = "chameleon knobs", query.dataset
         known: KnobProfile | None = context.recall(key)
@@ -237,7 +238,7 @@ class Chameleon(InRange, Planner):
     def _ways(
         self, context: PlanningContext, query: Query, node: str, estimates: Sequence[Estimate]
     ) -> Iterator[Plan]:
-        """Yield plans of the given configurations, those in time first, then by rising price.
+        """Yield plans of the given configurations: first those that are in time, by rising price.
 
         Among plans of equal rank, the active plan comes first.
         """

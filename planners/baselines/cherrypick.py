@@ -26,17 +26,17 @@ MOST_BOUNDS = 10.0
 """Cap on the ratio of latency to its bound, so that overloaded plans have a finite value."""
 
 MOST_REFUSED = 10
-"""After this many plans of one layout that did not fit, all its other plans are skipped."""
+"""Once this many plans of one layout did not fit, the other plans of the layout are skipped."""
 
 MOST_POINTS = 256
-"""Number of quasi-random points among which the first plans to try are found."""
+"""Number of quasi-random points from which the first plans to try are chosen."""
 
 
 class PlanRuns:
     """The plans tried for one query in one call, and a model of all P plans.
 
-    The tried plans are remembered for the query's next search. Candidates are all other plans below
-    the SLO's price ceiling.
+    The tried plans are remembered for the query's next search. All other plans below the SLO's
+    price ceiling are candidates.
 
     Args:
         samples: number of items on which each plan is profiled.
@@ -73,7 +73,7 @@ class PlanRuns:
     def has_room(self, index: int) -> bool:
         """Return whether a plan is a candidate that was not tried yet and fits.
 
-        Once `MOST_REFUSED` plans of a layout did not fit, none of its plans is a candidate.
+        Once `MOST_REFUSED` plans of a layout did not fit, its other plans are no candidates either.
         """
         if not self._open[index] or self._fit(index):
             return bool(self._open[index])
@@ -151,8 +151,8 @@ def spread(pipeline: Pipeline, view: PlanView, rng: np.random.Generator) -> Iter
     """Yield a sample of plans that is spread evenly over knob values and layouts.
 
     The points are an additive quasi-random sequence from a random start (Roberts 2018). In d
-    dimensions, its steps are the powers of the root of x^(d + 1) = x + 1. Points without plan are
-    skipped.
+    dimensions, its steps are the powers of the root of x^(d + 1) = x + 1. Points that correspond to
+    no plan are skipped.
     """
     layouts, which = np.unique(view.layout, return_inverse=True)
     widths = [*(len(knob.choices) for knob in pipeline.knobs), len(layouts)]
@@ -173,29 +173,30 @@ def spread(pipeline: Pipeline, view: PlanView, rng: np.random.Generator) -> Iter
 
 @dataclass(eq=False, repr=False)
 class CherryPick(QueryByQuery):
-    """Profile a few plans, by largest expected saving, and deploy the cheapest feasible one.
+    """Profile the few plans of largest expected saving, and deploy the cheapest feasible plan.
 
-    In the style of CherryPick (Alipourfard et al., NSDI 2017), which chooses cloud machines for a
-    recurring analytics job. A few quasi-random plans are profiled for each arriving query. Gaussian
-    processes (Matern 5/2) over whole plans, one-hot in configuration and layout, then model latency
-    and accuracy. The next plan to be profiled maximises
+    This planner follows CherryPick (Alipourfard et al., NSDI 2017), which chooses cloud machines
+    for a recurring analytics job. A few quasi-random plans are profiled for each arriving query.
+    Gaussian processes (Matern 5/2) then model latency and accuracy as functions of whole plans,
+    whose configuration and layout are encoded one-hot. The next plan to be profiled maximises
 
         max(0, C_best - C) Pr[L <= L_m] Pr[A >= A_m]
 
-    with C the list cost, known beforehand, and C_best that of the cheapest plan tried that meets
-    the SLO and fits. Without such a plan, only the probability counts. The search stops after
-    ``least_runs`` plans once the largest expected saving is at most ``stop_saving`` of C_best.
+    Here C is the list cost, which is known beforehand. C_best is the list cost of the cheapest
+    tried plan that meets the SLO and fits. Until such a plan is found, only the probabilities
+    count. After ``least_runs`` plans, the search stops once the largest expected saving is at most
+    the share ``stop_saving`` of C_best.
 
-    ``docs/concepts/baselines.md`` lists which parts the paper confirms and which depart from it.
+    ``docs/concepts/baselines.md`` lists what the paper confirms and what departs from it.
 
     Args:
         budget_s: planning seconds of each search.
         samples: number of items on which each plan is profiled, 2 or more.
         starts: number of quasi-random plans that are tried first.
-        least_runs: the search may stop only after so many plans were tried.
+        least_runs: number of plans that are tried before a small saving can stop the search.
         stop_saving: the search stops once the expected saving is below this share of the best cost.
         headroom: the latency that plans must keep to, as a share of the SLO's bound.
-        pause_s: seconds until a query without a plan is searched again; fewer if room is freed.
+        pause_s: seconds until a new search for a query without a plan, or less if room is freed.
         starts_seed: seed of the quasi-random starts.
     """
 
@@ -233,7 +234,7 @@ class CherryPick(QueryByQuery):
         return None if best is None else runs.view.plan(best)
 
     def _enough(self, runs: PlanRuns, saving: float) -> bool:
-        """Return whether the search may stop because the expected saving is too small."""
+        """Return whether the search can stop because the expected saving is too small."""
         best = runs.best()
         if best is None or len(runs.tried) < self.least_runs:
             return False

@@ -36,7 +36,7 @@ class VariantOffer:
 
 
 def registered(pipeline: Pipeline) -> list[Configuration]:
-    """Return the richest configuration, and all that differ from it in one operator's knobs."""
+    """Return the richest configuration and those that differ from it in one operator's knobs."""
     richest = pipeline.configurations[0]
     owner = [number for number, operator in enumerate(pipeline.operators) for _ in operator.knobs]
     return [
@@ -115,7 +115,7 @@ class Goal:
     quality: float  # least accuracy over that of the richest configuration
 
     def shortfall(self, offer: VariantOffer) -> tuple[float, float, float, float]:
-        """Return a sort key: an offer's deficit in accuracy and in time, its price, its load."""
+        """Return an offer's sort key: its deficits in accuracy and time, its price and its load."""
         return (
             max(0.0, self.quality - offer.variant.quality),
             max(0.0, offer.time_s - self.time_s),
@@ -132,7 +132,7 @@ class VariantMarket:
     offers: tuple[list[VariantOffer], ...]
 
     def on(self, node: str, labour: Labour) -> list[list[VariantOffer]]:
-        """Return, for each operator, the offers on a node whose workers are available now."""
+        """Return each operator's offers on a node, as far as their workers are available now."""
         return [
             [
                 each
@@ -151,7 +151,7 @@ def with_operator(
     allocation: Allocation,
     variant: Variant | None = None,
 ) -> Plan:
-    """Return a copy of a plan with a new allocation, and variant if given, of one operator."""
+    """Return a copy of a plan in which one operator has a new allocation and, if given, variant."""
     values = list(plan.configuration.values)
     if variant is not None:
         values[own_knobs(pipeline, operator)] = variant.values
@@ -173,34 +173,36 @@ MOST_SPREAD = 10.0
 
 @dataclass(eq=False, repr=False)
 class INFaaS(QueryByQuery):
-    """Give each operator the cheapest variant that meets its share of the SLO; scale late ones up.
+    """Give each operator the cheapest variant for its share of the SLO, and scale late ones up.
 
-    In the style of INFaaS (Romero et al., USENIX ATC 2021), which serves single models: users state
-    latency and accuracy, and INFaaS chooses among profiled variants and hardware, and scales them.
+    This planner follows INFaaS (Romero et al., USENIX ATC 2021), which serves single models. Its
+    users state latency and accuracy. INFaaS chooses profiled variants and hardware, and scales
+    them.
 
-    *Offline*, at the first query of a data set, each operator's variants are profiled with the
-    other operators at their richest. This adds to planning cost but not to response time.
+    *Offline*, at the first query of a data set, each operator's variants are profiled while all
+    others keep their richest knob values. This adds to planning cost but not to response time.
 
-    *At arrival* the SLO is split over operators. Each gets a part of ``headroom`` times the bound
-    in proportion to its time in the richest configuration. With m operators that have knobs, each
-    may lower accuracy to the m-th root of floor over richest accuracy. Each operator gets the
-    cheapest variant and workers that meet its share; among equal prices, those with the lowest
-    load. If none meets it, the most accurate variant is chosen, then the fastest. All operators run
-    on the cheapest node where these choices fit.
+    *At arrival* the SLO is split over operators. The product of ``headroom`` and the latency bound
+    is divided in proportion to the operators' times in the richest configuration. Let r be the
+    ratio of the accuracy floor to the richest configuration's accuracy. Each of the m operators
+    with knobs is allowed to multiply accuracy by r^(1/m). Each operator gets the cheapest variant
+    and workers that meet its share. Among equal prices, those with the lowest load are chosen. If
+    no variant meets it, the most accurate one is chosen; among these, the fastest. All operators
+    run on the cheapest node where these choices fit.
 
     *Every* ``replan_every_s``, if a query's last window was late, the operator that most exceeds
     its share is scaled. If its requests mostly wait, it gets one more replica. Otherwise it gets
     the cheapest upgrade that is at least a tenth faster and accurate enough.
 
-    ``docs/concepts/baselines.md`` lists which parts the paper confirms and which depart from it.
+    ``docs/concepts/baselines.md`` lists what the paper confirms and what departs from it.
 
     Args:
         budget_s: planning seconds of each data set's profile.
         samples: number of items on which each variant is profiled.
         headroom: share of the latency bound that is split; the rest is for network and waiting.
         replan_every_s: seconds between two runs of the autoscaler.
-        settle_s: a window counts only if the plan had been active for so many seconds at its start.
-        pause_s: seconds until a query without a plan is searched again; fewer if room is freed.
+        settle_s: seconds for which the plan must have been active before a window that counts.
+        pause_s: seconds until a new search for a query without a plan, or less if room is freed.
     """
 
     budget_s: float = 600.0
@@ -264,7 +266,7 @@ class INFaaS(QueryByQuery):
         )
 
     def find(self, context: PlanningContext, query: Query, orders: Orders) -> Plan | None:
-        """Return the plan of each operator's cheapest offer, on the node of least total price."""
+        """Return the plan of all operators' cheapest offers on the node of least total price."""
         market = self._market(context, query)
         if market is None:
             return None
@@ -294,10 +296,10 @@ def scaled(
 ) -> Iterator[Plan]:
     """Yield plans that scale the operator that most exceeds its goal, the best first.
 
-    If that operator's requests compute longer than they wait, upgrades come first, by rising price.
-    The plan in which that operator has one more replica comes last. An operator's quantile is its
-    mean times the ratio of quantile to mean of the whole latency. Nothing is yielded if no operator
-    exceeds its goal. Network time is not considered.
+    If that operator's requests compute longer than they wait, upgrades are yielded first, by rising
+    price. The plan with one more replica of that operator comes last. An operator's latency
+    quantile is taken as its mean times the ratio of the quantile to the mean of the whole latency.
+    Nothing is yielded if no operator exceeds its goal. Network time is not considered.
     """
     spread = min(MOST_SPREAD, max(1.0, report.latency_quantile_s / report.latency_mean_s))
     taken_s = [sum(pair) for pair in zip(report.waiting_s, report.compute_s, strict=True)]

@@ -29,10 +29,10 @@ def select_models(
     Knob values are chosen operator by operator, from the last to the first. A state consists of the
     values chosen so far. Its cost is that of the operators decided so far, in the cheapest profiled
     configuration that has these values and reaches the floor. States without such a configuration
-    are dropped. The ``width`` cheapest states are kept; at equal cost, those whose configuration is
-    more accurate.
+    are dropped. The ``width`` cheapest states are kept. At equal cost, states whose configuration
+    is more accurate are preferred.
 
-    ``price_usd_per_s`` is the price of one profiled second of each operator, shape (N,).
+    ``price_usd_per_s``, of shape (N,), has the price of one profiled second of each operator.
     """
     reaching = [each for each in profile if each.accuracy_mean >= floor]
     costs = {id(each): each.measurement.operator_mean_s * price_usd_per_s for each in reaching}
@@ -61,8 +61,8 @@ def assign_workers(
 ) -> list[tuple[float, Plan]]:
     """Return plans of one configuration with enough workers for a request rate, the cheapest first.
 
-    Operators are assigned in data-flow order. Each may use the node of the operator listed before
-    it or a higher node, even if that operator is on another branch. On each node, an operator gets
+    Operators are assigned in data-flow order. Each can use the node of the operator listed before
+    it, or a higher node, even if that operator is on another branch. On each node, an operator gets
     the cheapest available worker (the fastest at equal prices), with as many replicas as the rate
     needs. After each operator, the ``width`` cheapest partial assignments are kept.
 
@@ -105,26 +105,26 @@ def assign_workers(
 class JellyBean(QueryByQuery):
     """Choose the cheapest models that reach the accuracy, then the cheapest workers for the rate.
 
-    A reconstruction of JellyBean (Wu et al., PVLDB 16(3), 2022), which serves a workflow of models
-    on workers of several tiers at least cost. It has no latency SLO.
+    This is a reconstruction of JellyBean (Wu et al., PVLDB 16(3), 2022), which serves a workflow of
+    models on workers of several tiers at least cost. It has no latency SLO.
 
     *Offline*, at the first query of a data set, its configurations are profiled. This adds to
     planning cost but not to response time.
 
     *At arrival*, model selection keeps the ``width`` cheapest configurations that reach the
     accuracy (`select_models`). Worker assignment then finds the cheapest workers for each of them
-    (`assign_workers`). The cheapest plan is deployed; among equal costs, the most accurate. A query
-    is planned again only if it lost its deployment.
+    (`assign_workers`). The cheapest plan is deployed. Among plans of equal cost, this is the most
+    accurate one. A query is planned again only if it lost its deployment.
 
-    ``docs/concepts/baselines.md`` lists which parts the paper confirms and which depart from it.
+    ``docs/concepts/baselines.md`` lists what the paper confirms and what departs from it.
 
     Args:
         budget_s: planning seconds of each data set's profile; the authors' profiling has no limit.
         samples: number of items on which each configuration is profiled.
         width: number of states that each of the two searches keeps.
         latency_slack: plans whose predicted latency exceeds this share of the SLO's bound come
-            last, the least late first. None turns the check off, as in the authors' planner.
-        pause_s: seconds until a query without a plan is searched again; fewer if room is freed.
+            last, in order of rising latency. None turns the check off, as in the authors' planner.
+        pause_s: seconds until a new search for a query without a plan, or less if room is freed.
     """
 
     budget_s: float = 600.0
@@ -161,7 +161,7 @@ class JellyBean(QueryByQuery):
     def _models(
         self, context: PlanningContext, query: Query, profile: Sequence[Estimate]
     ) -> list[Estimate]:
-        """Return the configurations for which workers are to be found."""
+        """Return the configurations for which the search must find workers."""
         floor = query.slo.accuracy or 0.0
         prices = [
             _price_usd_per_s(context, operator.kind)

@@ -24,7 +24,7 @@ SLACK = 1e-9
 
 @dataclass(frozen=True, slots=True)
 class QueryOption:
-    """One way to serve a query; not being served has utility 0."""
+    """One way to serve a query. A query that is not served has utility 0."""
 
     plan: Plan
     uses: tuple[Use, ...]
@@ -45,7 +45,7 @@ class QueryOption:
 
 
 class ResourcePool:
-    """The resources that a set of options takes together; slots that they share are rounded up.
+    """The resources that a set of options takes together, with shared slots rounded up.
 
     Attributes:
         taken: the share of each resource that the options take.
@@ -66,7 +66,7 @@ class ResourcePool:
 
     @property
     def full(self) -> bool:
-        """Whether the options take more of some resource than exists."""
+        """Whether the options take more of any resource than the pool has."""
         return any(share > 1 + SLACK for share in self.taken.values())
 
 
@@ -99,10 +99,11 @@ def _convex(
 def allocate(ladders: Sequence[Sequence[QueryOption]], objective: Objective) -> list[int]:
     """Return each query's level, after raising queries rung by rung while resources last.
 
-    ``"max_sum"`` raises the query that gains most utility per dominant share, ``"max_min"`` the
-    query of lowest utility; the earlier of equals. If a rung does not fit, the next higher ones are
-    tried, since they may use slots that other queries opened. If none fits, the query stays at its
-    level. The result is optimal if all rungs take the same amount, and almost optimal otherwise.
+    ``"max_sum"`` raises the query that gains the most utility per dominant share. ``"max_min"``
+    raises the query of lowest utility. Of equal queries, the earlier one is raised. If a rung does
+    not fit, the next higher ones are tried, since they may use slots that other queries opened. If
+    none fits, the query stays at its level. The result is optimal if all rungs take the same
+    amount, and almost optimal otherwise.
     """
     levels = [0] * len(ladders)
     pool = ResourcePool()
@@ -151,7 +152,7 @@ class Valuation:
     u_base: float  # utility of a query that just meets its goals
     alpha_quality: float  # utility of accuracy beyond the floor
     alpha_lag: float  # utility lost with each second beyond the bound
-    headroom: float  # the bound planned for, over that of the SLO
+    headroom: float  # ratio of the latency bound used in planning to the SLO's bound
 
     def __post_init__(self) -> None:
         self._current: dict[int, QueryOption | None] = {}
@@ -160,7 +161,7 @@ class Valuation:
         self._plans: dict[tuple[str, int, str, float], tuple[Plan, tuple[Use, ...]] | None] = {}
 
     def wish(self, query: Query, migrate_gain: float) -> QueryOption | None:
-        """Return the option of most utility for a query that is alone; the smallest of equals.
+        """Return a query's option of most utility when it is alone; of equals, the smallest.
 
         A running query keeps its plan unless it can gain more than ``migrate_gain``. A query on
         another node returns to this one unless that lowers its utility.
@@ -240,7 +241,7 @@ class Valuation:
         return self._plans[key]
 
     def _options_of(self, query: Query, estimate: Estimate) -> list[QueryOption]:
-        """Return a configuration's options on growing partitions, up to the first in time."""
+        """Return a configuration's options on growing partitions, up to the first one in time."""
         key = query.id, estimate.measurement.configuration.index
         if key not in self._options:
             self._options[key] = list(self._climb_partitions(query, estimate))

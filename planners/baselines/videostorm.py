@@ -28,36 +28,36 @@ Targets = dict[int, QueryOption]
 class VideoStorm(InRange, Planner):
     """Profile each data set offline; then, every second, divide a node among queries by utility.
 
-    A reconstruction of VideoStorm (Zhang et al., NSDI 2017), a scheduler of video analytics in one
-    cloud cluster.
+    This is a reconstruction of VideoStorm (Zhang et al., NSDI 2017), a scheduler of video analytics
+    in one cloud cluster.
 
-    *Offline*, at the first query of a data set: greedy hill climbing over one-knob moves from
-    random starts on X(c) = Q(c) - beta D(c), with Q the accuracy and D the demand in seconds of
-    compute per request. The Pareto set of the profiled configurations is kept. This adds to
-    planning cost but not to response time.
+    *Offline*, at the first query of a data set, greedy hill climbing from random starts increases
+    X(c) = Q(c) - beta D(c) by changing one knob at a time. Here Q is the accuracy, and D is the
+    demand in seconds of compute per request. The Pareto set of the profiled configurations is kept.
+    This adds to planning cost but not to response time.
 
     *Online*, every ``replan_every_s``, queries share the highest node that can serve them all, by
     max-sum or max-min over the utilities
 
         U = u_base + alpha_quality (Q - Q_M)+ - alpha_lag (L - L_M)+,   Q >= Q_M
 
-    where Q_M and L_M are accuracy and latency of the SLO and L is ``context.predict``'s latency
-    under the present load. A query that is not served has U = 0. Then waiting queries are placed,
-    and running queries migrate if they gain enough utility.
+    Here Q_M and L_M are the accuracy and latency of the SLO, and L is the latency that
+    ``context.predict`` returns under the present load. A query that is not served has U = 0. Then
+    waiting queries are placed, and running queries migrate if they gain enough utility.
 
-    ``docs/concepts/baselines.md`` lists which parts the paper confirms and which depart from it.
+    ``docs/concepts/baselines.md`` lists what the paper confirms and what departs from it.
 
     Args:
-        objective: ``"max_sum"`` or ``"max_min"``; they differ only if the node is too small for
-            all.
+        objective: ``"max_sum"`` or ``"max_min"``; their results differ only if the node is too
+            small for all queries.
         budget_s: planning seconds of each data set's profile, and of each query's search.
         samples: number of items on which each configuration is profiled.
         beta: least gain in accuracy that justifies one more second of demand.
-        starts: a climb begins at the best of so many random configurations.
+        starts: number of random configurations, of which the best is the start of a climb.
         u_base: utility of a query that just meets its goals.
         alpha_quality: utility of accuracy beyond the floor.
         alpha_lag: utility lost with each second beyond the bound.
-        headroom: the bound planned for, over that of the SLO.
+        headroom: ratio of the latency bound used in planning to the SLO's bound.
         migrate_gain: a running query migrates only if its utility rises by at least this much.
         replan_every_s: seconds between two runs of the scheduler.
         starts_seed: seed of the climbs' random starts and orders, independent of the run's seed.

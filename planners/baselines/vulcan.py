@@ -33,7 +33,8 @@ class Vulcan(InRange, Planner):
     """Find each query's plan of most utility, one query at a time; replan if its utility falls.
 
     A reconstruction of Vulcan (Zhang et al., NSDI 2024), which chooses placement and configuration
-    of one live ML query. Sources are public summaries and the Compass authors' baseline.
+    of one live ML query. The reconstruction is based on public summaries and on the Compass
+    authors' baseline.
 
     *At arrival*, random configurations are profiled. Then layouts are searched one after the other,
     beginning with those that keep most operators on the device. A layout is a placement with a GPU
@@ -41,18 +42,18 @@ class Vulcan(InRange, Planner):
     (Matern 5/2) over configurations models the utility U of
     `planners.baselines.vulcan_search.Utility`; the configuration of largest mean + kappa standard
     deviations is profiled next. The search of a layout ends after ``prune_after`` configurations
-    with U < 0, or after more than ``patience`` with less than its best U. A configuration profiled
-    for one layout is known in all layouts. The first plan that meets the SLO and fits is deployed.
-    The search continues at the next tick with the remaining budget. At its end, the query gets the
-    plan of highest U that meets the SLO and fits.
+    with U < 0, or after more than ``patience`` configurations whose U is below the layout's best. A
+    configuration profiled for one layout is known in all layouts. The first plan that meets the SLO
+    and fits is deployed. The search continues at the next tick with the remaining budget. At the
+    end of the search, the query gets the plan of highest U that meets the SLO and fits.
 
     *While it runs*, its utility is watched, with the observed latency quantile as L. If it falls
-    below 0, or by the share ``drop``, the search for the query starts again on new data. It
-    profiles the configurations known before first, and multiplies predicted latencies of the
-    query's placement by the ratio of observed to predicted latency, at most ten. If a planner crash
-    deleted a query's record, its search is repeated on the same data.
+    below 0, or by the share ``drop``, the search for the query starts again on new data. The new
+    search first profiles the configurations known before. It multiplies the predicted latencies of
+    the query's placement by the ratio of observed to predicted latency, but by at most ten. If a
+    planner crash deleted a query's record, its search is repeated on the same data.
 
-    ``docs/concepts/baselines.md`` lists which parts the paper confirms and which depart from it.
+    ``docs/concepts/baselines.md`` lists what the paper confirms and what departs from it.
 
     Args:
         budget_s: planning seconds of each search, including the part after an early deployment.
@@ -62,9 +63,9 @@ class Vulcan(InRange, Planner):
         gamma: weight of accuracy against latency, from 0 to 1.
         alpha_accuracy: utility of one unit of accuracy above the floor.
         alpha_latency: utility of each second below the latency bound.
-        gpu_floor_s: GPU seconds per request are counted as at least this.
-        prune_after: the search of a layout ends once so many configurations have negative utility.
-        patience: configurations below a layout's best utility that its search may profile.
+        gpu_floor_s: smallest value at which GPU seconds per request are counted.
+        prune_after: number of configurations of negative utility that ends the search of a layout.
+        patience: number of configurations below a layout's best utility that its search tolerates.
         headroom: the latency that plans must keep to, as a share of the SLO's bound.
         drop: a running query is replanned once it has lost this share of its estimated utility.
         pause_s: seconds between two searches for a query without a plan.
@@ -125,7 +126,7 @@ class Vulcan(InRange, Planner):
         self._order(context, query, chosen, orders)
 
     def _explorable(self, context: PlanningContext, query: Query) -> bool:
-        """Return whether more may be profiled for a waiting query now; if so, record the time."""
+        """Return whether profiling for a waiting query is allowed now; if so, record the time."""
         key = "vulcan explored", query.id
         last_s: float | None = context.recall(key)
         if last_s is not None and context.now_s < last_s + self.pause_s:
@@ -166,7 +167,7 @@ class Vulcan(InRange, Planner):
         first: Sequence[int] = (),
         start: VulcanProgress = START,
     ) -> None:
-        """Search until the budget is spent or all is searched, and deploy the best plan."""
+        """Search until the budget is spent or the search is complete, and deploy the best plan."""
         search = self._search(context, query, trials, orders)
         self._explore(context, query, search, first, start)
         self._order(context, query, self._choose(context, query, search), orders)

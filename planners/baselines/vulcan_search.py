@@ -19,7 +19,7 @@ MOST_BOUNDS = 10.0
 """Cap on the ratio of latency to its bound, so that overloaded plans have a finite utility."""
 
 LOOKED_AT = 3
-"""To see whether a layout has room, so many known configurations and so many others are checked."""
+"""The check for room in a layout tries this many known and this many other configurations."""
 
 MOST_REFUSED = 10
 """The search of a layout ends after this many consecutive plans that do not fit."""
@@ -31,8 +31,8 @@ class Utility:
 
         P = gamma alpha_accuracy (A - A_m) + (1 - gamma) alpha_latency (L_m - L)
 
-    with A_m and L_m the accuracy and latency (seconds) of the SLO; a part that the SLO lacks adds
-    nothing. R is GPU time per request (`gpu_time_s`), but at least ``gpu_floor_s``. For the other
+    Here A_m and L_m are the accuracy and latency (seconds) of the SLO. A term is 0 if the SLO lacks
+    its bound. R is GPU time per request (`gpu_time_s`), but at least ``gpu_floor_s``. For the other
     parameters see `planners.baselines.vulcan.Vulcan`.
     """
 
@@ -42,7 +42,7 @@ class Utility:
     gpu_floor_s: float
 
     def __call__(self, slo: SLO, accuracy: Floats, latency_s: Floats, gpu_s: Floats) -> Floats:
-        """Return U of each of K plans, shape (K,)."""
+        """Return the utility U of each of K plans, of shape (K,)."""
         performance = np.zeros(len(accuracy))
         if slo.accuracy is not None:
             performance += self.gamma * self.alpha_accuracy * (accuracy - slo.accuracy)
@@ -178,7 +178,7 @@ class PlacementSearch:
     def _explore_layout(self, runs: Ints, worse: int) -> tuple[End, int]:
         """Search one layout; return why the search ended, and the new value of ``worse``.
 
-        ``runs`` has the index of the layout's plan with each configuration, or -1, shape (C,).
+        ``runs``, of shape (C,), has the index of the layout's plan for each configuration, or -1.
         ``worse`` counts the configurations profiled so far whose utility was below the layout's
         best. All known configurations of negative utility count towards ``prune_after``.
         """
@@ -284,8 +284,8 @@ def gpu_slices(context: PlanningContext, view: PlanView) -> Floats:
 def gpu_time_s(view: PlanView, plans: Ints, slices: Floats, operator_time_s: Floats) -> Floats:
     """Return K plans' GPU seconds per request, each weighted by the station's share of the GPU.
 
-    Time on devices counts 0. ``operator_time_s`` is measured on profiling hardware, shape (K, N);
-    ``slices`` is the result of `gpu_slices`.
+    Time on devices counts as 0. ``operator_time_s``, of shape (K, N), is measured on profiling
+    hardware, and ``slices`` is the result of `gpu_slices`.
     """
     busy_s = operator_time_s * view.capacity_factors[plans]
     return np.asarray((busy_s * slices[view.station[plans]]).sum(axis=1))

@@ -20,7 +20,7 @@ CORRECTIONS = 10
 LEAST_DECREASE = 2.220446049250313e-09
 LEAST_GRADIENT = 1e-5
 LINE_STEPS = 20
-"""These four are the defaults of ``minimize``."""
+"""These four values are the defaults of ``minimize``."""
 
 EVALUATE, ITERATED, STOP = 3, 1, 5
 STEPS_MADE = 504

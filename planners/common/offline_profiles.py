@@ -11,7 +11,7 @@ from sim import Estimate, PlanningContext
 def by_deviation(pipeline: Pipeline) -> list[Configuration]:
     """Return all configurations, sorted by the number of knobs that differ from the richest one.
 
-    If profiling in this order ends early, most of its results are about single knobs.
+    If profiling in this order ends early, most results show the effects of single knobs.
     """
     richest = pipeline.configurations[0]
     return sorted(
@@ -68,8 +68,9 @@ def climb(
     """Profile configurations of a data set by greedy hill climbing until its budget is spent.
 
     A climb begins at the best of ``starts`` random configurations. Neighbours that differ in one
-    knob are tried in random order. The climb moves to the first one with a higher value of accuracy
-    - ``beta`` x demand, and ends when no neighbour has one. Then another climb begins. No
+    knob are tried in random order. The climb moves to the first neighbour with a higher value of
+    accuracy - ``beta`` x demand, and ends when no neighbour has a higher value. Then another climb
+    begins. No
       configuration is profiled twice. Each estimate comes from at least half of ``samples`` items.
     """
     rng = stream(seed, "hill climbing", context.world.pipeline.name, dataset)

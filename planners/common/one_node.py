@@ -11,7 +11,7 @@ from sim import CORE, Allocation, Estimate, Plan, PlanningContext
 
 @dataclass(frozen=True, slots=True)
 class Partition:
-    """A GPU partition profile and its share of a whole GPU; an empty name if no GPU is needed."""
+    """A GPU partition profile and its share of a whole GPU; an empty name means no GPU."""
 
     profile: str
     fraction: float
@@ -28,7 +28,7 @@ class Use:
 
 
 def home_node(context: PlanningContext) -> str | None:
-    """Return the highest working node that has a GPU, if the application needs one; or None."""
+    """Return the highest working node, with a GPU if the application needs one, or None."""
     needs_gpu = _needs_gpu(context)
     for name, node in reversed(context.world.cluster.nodes.items()):
         if (node.gpu_profiles or not needs_gpu) and context.world.machines_up(name):

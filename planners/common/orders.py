@@ -13,7 +13,7 @@ IN_VAIN = "in vain"
 
 
 def due(context: PlanningContext, query: Query, pause_s: float) -> bool:
-    """Return whether to search: no search has failed, the pause is over, or room was freed."""
+    """Return whether to search, since no search has failed, the pause is over or room was freed."""
     failed_s: float | None = context.recall((IN_VAIN, query.id))
     last_release_s = context.world.last_release_s
     return rested(context, query, pause_s) or (
@@ -58,7 +58,7 @@ class QueryByQuery(InRange, Planner):
     """Base of planners that search for waiting queries one by one, in order of arrival.
 
     Attributes:
-        pause_s: seconds until a query without a plan is searched again; fewer if room is freed.
+        pause_s: seconds until a new search for a query without a plan, or less if room is freed.
     """
 
     query_records: tuple[str, ...] = (IN_VAIN,)

@@ -47,7 +47,7 @@ class Trials:
     def run(self, configuration: int) -> bool:
         """Profile a configuration, unless it is known; return whether it is known now.
 
-        False if the budget did not suffice.
+        The result is false if the budget did not suffice.
         """
         if configuration in self.known:
             return True
@@ -62,10 +62,10 @@ class Trials:
         return True
 
     def latency_s(self, view: PlanView, plans: Ints) -> Floats:
-        """Predict the latency at the SLO's quantile of K plans, under the present load, in s, (K,).
+        """Predict K plans' latency in seconds at the SLO's quantile, under the present load.
 
-        The configurations of the plans must be known. A plan that would overload a station or link
-        has infinite latency.
+        The result has shape (K,). The configurations of the plans must be known. A plan that would
+        overload a station or link has infinite latency.
         """
         which = view.configuration[plans]
         return self._context.bulk.predict_many(
@@ -78,7 +78,7 @@ class Trials:
         )[1]
 
     def noise(self, configuration: int) -> tuple[float, float]:
-        """Return the variances of two means of a known configuration: log time and accuracy."""
+        """Return the variances of a known configuration's two means: log time and accuracy."""
         time, accuracy = self._noise[configuration].tolist()
         return time, accuracy
 

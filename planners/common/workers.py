@@ -45,8 +45,8 @@ def crews(
 ) -> dict[Configuration, Crew]:
     """Return, for each configuration, each operator's workers on nodes (not on user devices).
 
-    An operator's work depends on its own and upstream knobs only. So an operator may have workers
-    in a configuration that cannot run as a whole.
+    An operator's work depends only on its own and upstream knobs. So an operator can have workers
+    even in a configuration that cannot run as a whole.
     """
     view = context.bulk.view(query)
     allocations = [

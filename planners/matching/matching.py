@@ -1,9 +1,9 @@
 """Matching queries and plans: a multi-dimensional multiple-choice knapsack.
 
-First, prices of the pools are computed by minimising the `Dual`. At these prices, most queries have
-one plan that is clearly the best, or none that is worth its price. A linear program decides on the
-other queries. Then GPU instances are packed on cards, and plans that still fit are added. Running
-time grows roughly linearly with the number of plans.
+First, prices of the pools are computed by minimising the `Dual`. At these prices, most queries
+either have one plan that is clearly the best, or have no plan that is worth its price. A linear
+program decides on the other queries. Then GPU instances are packed on cards, and plans that still
+fit are added. Running time grows roughly linearly with the number of plans.
 """
 
 from dataclasses import dataclass
@@ -60,7 +60,7 @@ class Dual:
         return float(gains.sum()) + supplied
 
     def minimise(self, scaled: Floats, smooth: float, rounds: int) -> Floats:
-        """Return prices, (R,), that lower the bound with soft maxima of temperature ``smooth``."""
+        """Return prices of shape (R,) that lower the bound with soft maxima at ``smooth``."""
         return minimum(
             lambda prices: self._smoothed(prices, smooth),
             scaled,
@@ -104,16 +104,16 @@ TEMPERATURES = (0.05, 0.01)
 
 ROUNDS = 40
 SURE = 0.999
-"""Prices decide on a query if one plan, or no plan, has at least this share."""
+"""Prices decide on a query if one of its plans, or choosing none, has at least this share."""
 
 LEAST = 0.01
 """The linear program considers only plans with at least this share."""
 
 MOST_OPEN = 10_000
-"""The linear program has at most this many plans, of the queries that are least decided."""
+"""Largest number of plans in the linear program, which takes the least decided queries first."""
 
 AMPLE = 0.99
-"""If the queries' part of the bound is at least this share, no pool is scarce."""
+"""If the queries' part of the bound is at least this share of it, no pool is scarce."""
 
 SHORT = 100.0
 """Penalty, relative to the largest weight, for each missing card in the linear program."""
@@ -130,7 +130,7 @@ class Matching:
 
 
 def match(problem: Problem, prices: Floats | None = None) -> Matching:
-    """Match queries and plans; ``prices``, (R,), of a similar problem reduce the time."""
+    """Match queries and plans; ``prices`` of a similar problem, of shape (R,), reduce the time."""
     if not len(problem.query):
         return Matching(np.empty(0, np.int64), np.zeros(len(problem.supply.capacity)), 0.0, 0.0)
     dual = Dual(problem)
@@ -149,13 +149,13 @@ def match(problem: Problem, prices: Floats | None = None) -> Matching:
 
 
 def _best(problem: Problem, reduced: Floats) -> Ints:
-    """Return the row of each query's plan of largest reduced weight, -1 if none is above 0."""
+    """Return the row of each query's plan of largest reduced weight, or -1 if all are at most 0."""
     best = problem.ranked(reduced)[problem.first]
     return np.where((reduced[best] > 0) & (problem.weight[best] > 0), best, -1)
 
 
 def _settled(problem: Problem, shares: Floats) -> Ints:
-    """Return each query's row, or -1, given approximate shares in the relaxation, (M,)."""
+    """Return each query's row, or -1, from the relaxation's approximate shares of shape (M,)."""
     shares = np.where(problem.weight > 0, shares, 0.0)
     most = problem.best(shares)
     sure = np.maximum(most, 1 - np.add.reduceat(shares, problem.first))
@@ -175,9 +175,10 @@ def _settled(problem: Problem, shares: Floats) -> Ints:
 
 
 def _best_shares(problem: Problem, rows: Ints, used: Floats) -> Floats:
-    """Return optimal shares of plans, (k,), given the resources ``used`` by other queries, (R,).
+    """Return optimal shares of plans, given the resources ``used`` by other queries.
 
-    HiGHS finds a basic solution of the linear program, in which few queries are split over plans.
+    The shares have shape (k,) and ``used`` has shape (R,). HiGHS finds a basic solution of the
+    linear program, in which few queries are split over plans.
     """
     from scipy.optimize import linprog  # noqa: PLC0415 -- takes long to import
     from scipy.sparse import block_array, coo_array  # noqa: PLC0415
@@ -212,7 +213,7 @@ def _best_shares(problem: Problem, rows: Ints, used: Floats) -> Floats:
 
 
 def _drawn(problem: Problem, shares: Floats) -> Ints:
-    """Return for each query a row, or -1, chosen with its plans' shares as probabilities.
+    """Return one row for each query, or -1, drawn with its plans' shares as probabilities.
 
     In place of random numbers, evenly spread multiples of the golden ratio are used.
     """
@@ -227,7 +228,7 @@ def _drawn(problem: Problem, shares: Floats) -> Ints:
 
 
 class _Room:
-    """The free part of the pools while plans are chosen one by one; prices have shape (R,)."""
+    """The free part of the pools, while plans are chosen one by one."""
 
     def __init__(self, problem: Problem, prices: Floats) -> None:
         supply = problem.supply
@@ -245,10 +246,10 @@ class _Room:
             self._size[cards.pools] = 1 / np.maximum(cards.layouts.max(axis=0), 1)
 
     def serve(self, wanted: Ints, reduced: Floats) -> Ints:
-        """Choose each query's wanted plan, (Q,), if it fits, or else another; return rows, (Q,).
+        """Choose each query's wanted plan if it fits, or else another; return rows of shape (Q,).
 
-        Plans with the largest GPU instances are tried first and, among those, plans of larger
-        reduced weight, (M,). Then queries without a plan get the best plan that fits.
+        Plans with the largest GPU instances are tried first. Among them, those of larger reduced
+        weight come first. Then queries without a plan get the best plan that fits.
         """
         problem = self._problem
         chosen = [-1] * len(wanted)
@@ -269,7 +270,7 @@ class _Room:
         return np.array(chosen, dtype=np.int64)
 
     def _take(self, row: int) -> bool:
-        """Take all resources of a plan if all are free, or else none; return whether they were."""
+        """Take all resources of a plan if all of them are free; return whether they were."""
         entries = range(self._begin[row], self._begin[row + 1])
         undo: list[tuple[Packing, Move]] = []
         for at in entries:

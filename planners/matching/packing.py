@@ -1,6 +1,6 @@
 """Packing of GPU instances, one by one, on the cards of a node.
 
-A card may contain any subset of the instances of one of its layouts; their positions on the card
+A card can contain any subset of the instances of one of its layouts. Their positions on the card
 are chosen later. The room that is left on a card is worth the highest total price of the instances
 that still fit. A new instance is put on the card that loses least of this value.
 """
@@ -20,7 +20,7 @@ Move = tuple[int, int]
 
 @dataclass(frozen=True)
 class Sets:
-    """The S possible contents of a card: sets of instances of K profiles, first the empty set."""
+    """The S possible contents of a card: sets of instances of K profiles, the empty set first."""
 
     # Number of the set after adding an instance of each profile, -1 without room, shape (S, K).
     after: Ints
@@ -78,12 +78,12 @@ class Packing:
 
 
 def as_arrays(packings: Sequence[Packing]) -> tuple[Ints, Ints]:
-    """Return the cards of C nodes and the possible moves as arrays, for compiled functions.
+    """Return the cards of C nodes and the possible moves, as arrays for compiled functions.
 
     Returns:
-        The number of cards with each set of instances, shape (C, S); and for each of K profiles at
-        most L moves, as sets before and after, the best first, shape (C, K, L, 2). Rows after the
-        last move contain -1.
+        The number of cards with each set of instances, of shape (C, S), and the moves, with shape
+        (C, K, L, 2). Each of K profiles has at most L moves, the best first. A move consists of the
+        sets before and after it. Rows after the last move contain -1.
     """
     sets = max((len(each._holding) for each in packings), default=1)
     profiles = max((len(each._moves) for each in packings), default=1)

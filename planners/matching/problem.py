@@ -12,7 +12,7 @@ from scenarios.numerics import Bools, Floats, Ints
 
 @dataclass(frozen=True)
 class Demand:
-    """The demand of M plans on the pools, as a sparse matrix in compressed rows."""
+    """The demand of M plans for resources of the pools, as a sparse matrix in compressed rows."""
 
     start: Ints  # where each plan's entries begin, and the number of entries, shape (M + 1,)
     pool: Ints  # pool of each entry, shape (nnz,)
@@ -54,7 +54,7 @@ class Supply:
 
     @cached_property
     def plain(self) -> Bools:
-        """Which pools have a capacity of their own, (R,); the others consist of GPU instances."""
+        """Whether each of the R pools has its own capacity; the others consist of GPU instances."""
         plain = np.ones(len(self.capacity), dtype=bool)
         for cards in self.cards:
             plain[cards.pools] = False
@@ -62,7 +62,7 @@ class Supply:
 
     @cached_property
     def most(self) -> Floats:
-        """The most that plans could take of each pool if they took nothing else, (R,)."""
+        """The most that plans could take of each of the R pools if they took nothing else."""
         most = self.capacity.astype(np.float64)
         for cards in self.cards:
             most[cards.pools] = cards.count * cards.layouts.max(axis=0, initial=0)

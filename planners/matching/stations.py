@@ -2,10 +2,10 @@
 
 `planners.matching.match` assumes that demands add up. Stations do not: the first query takes all
 resources of a station, and others join without taking more. So the algorithm decides which stations
-to open. The stations of a plan are a set. Sets are opened one by one, always the set that serves
-the most worth per share of the pools, like the greedy algorithm of Khuller, Moss and Naor ("The
-budgeted maximum coverage problem", 1999). The algorithm runs from several starting points,
-including the present stations, and the best result is returned.
+to open. The stations of a plan are a set. The algorithm opens one set after the other and always
+chooses the set that serves the most worth per share of the pools, like the greedy algorithm of
+Khuller, Moss and Naor ("The budgeted maximum coverage problem", 1999). The algorithm runs from
+several starting points, including the present stations, and the best result is returned.
 """
 
 from collections.abc import Sequence
@@ -30,11 +30,12 @@ LEAST_SHARE = 1e-3
 class Stock(NamedTuple):
     """The plans and the capacity: Q queries, M plans, N operators, S kinds of station, R pools.
 
-    Plans with the same set of stations form one of B groups, in which those that need the smallest
-    share of a station come first. There are GPU cards of C nodes, with K instance profiles and at
+    Plans with the same set of stations form one of B groups. In each group, plans that need the
+    smallest share of a station come first. C nodes have GPU cards, with K instance profiles and at
     most L moves to add an instance.
 
-    Fields without a comment are those of `WholeStations`, with plans in this order.
+    Fields without a comment have the meaning that they have in `WholeStations`, with plans in this
+    order.
     """
 
     begin: Ints  # first plan of each set, and the number of plans, shape (B + 1,)
@@ -43,7 +44,7 @@ class Stock(NamedTuple):
     worth: Floats
     filled: Floats
     sent: Floats
-    sets: Ints  # sorts of station of each set, -1 for none, shape (B, N)
+    sets: Ints  # kinds of station in each set, -1 for none, shape (B, N)
     pool: Ints
     units: Floats
     instances: Ints
@@ -57,16 +58,16 @@ class Stock(NamedTuple):
 class State(NamedTuple):
     """The arrays that change: open stations and served queries."""
 
-    load: Floats  # load of stations of each sort, in stations, shape (S,)
-    whole: Floats  # stations of each sort, shape (S,)
-    used: Floats  # units taken of the pools, shape (R,)
+    load: Floats  # load of the stations of each kind, in stations, shape (S,)
+    whole: Floats  # number of stations of each kind, shape (S,)
+    used: Floats  # units taken from each pool, shape (R,)
     holding: Ints  # cards of each node by the set of instances they hold, shape (C, sets)
     in_vain: Bools  # sets of stations that can serve no more queries, shape (B,)
     chosen: Ints  # row of the plan of each query, -1 for none, shape (Q,)
 
 
 def initial_state(stock: Stock, queries: int, load: Floats, holding: Ints) -> State:
-    """Return the state in which no query is served; `State` describes ``load`` and ``holding``."""
+    """Return the state in which no query is served; ``load`` and ``holding`` are as in `State`."""
     whole = np.ceil(load - SLACK)
     used = np.zeros(len(stock.capacity))
     np.add.at(used, stock.pool, whole * stock.units)
@@ -98,7 +99,7 @@ def keep(stock: Stock, state: State, rows: Ints) -> None:
 
 @compiled
 def fill(stock: Stock, state: State) -> None:
-    """Open sets of stations by largest ratio of gain to share, until none serves more queries."""
+    """Open sets of stations by largest ratio of gain to share while this serves more queries."""
     while True:
         gains, shares = weigh(stock, state)
         opened = False
@@ -116,12 +117,13 @@ def fill(stock: Stock, state: State) -> None:
 
 @compiled
 def weigh(stock: Stock, state: State) -> tuple[Floats, Floats]:
-    """Return gain and share of the pools of opening each set's stations, both (B,); O(M N + B R).
+    """Return what opening each set's stations would gain, and the share of the pools it takes.
 
-    The gain is the worth of the queries that would be served, 0 if the stations do not fit. A kind
-    of station gets one more station if even the plan that needs least of it does not fit in the
-    open ones. Plans that need the smallest share of a station are served first. The share is the
-    largest of the shares of single pools.
+    Both arrays have shape (B,), and computing them takes O(M N + B R). The gain is the worth of the
+    queries that would be served, or 0 if the stations do not fit. One more station of a kind is
+    opened if even the plan that needs least of this kind does not fit in the open ones. Plans that
+    need the smallest share of a station are served first. The share is the largest share of any
+    pool.
     """
     gains, shares = np.empty(len(stock.sets)), np.empty(len(stock.sets))
     operators = stock.sets.shape[1]
@@ -226,7 +228,7 @@ BEGINNINGS = 16
 """Number of promising sets of stations, each of which is one starting point."""
 
 INSTEAD = 3
-"""Number of sets tried in place of a kind of station, from each of two rankings."""
+"""Number of sets from each of two rankings that are tried in place of a kind of station."""
 
 ROUNDS = 8
 """Largest number of kinds of station that are replaced at the end, one by one."""
@@ -239,17 +241,17 @@ class WholeStations:
     queries: int  # number of queries, Q
     query: Ints  # query of each plan, shape (M,)
     worth: Floats  # worth of serving the query by it, above 0, shape (M,)
-    # Sort of station of each operator, -1 for none, each at most once, shape (M, N).
+    # Kind of station of each operator, -1 for none, each at most once, shape (M, N).
     station: Ints
     filled: Floats  # share of one station that the query fills, at most 1, shape (M, N)
-    sent: Floats  # its demand on the pools without stations, shape (M, R)
-    pool: Ints  # pool that a sort draws on, shape (S,)
+    sent: Floats  # the plan's demand on the pools apart from stations, shape (M, R)
+    pool: Ints  # pool from which each kind of station takes units, shape (S,)
     units: Floats  # units of the pool that one station takes, shape (S,)
-    instances: Ints  # GPU instances that one station takes of the cards, 0 for none, shape (S,)
-    profile: Ints  # cards of these, and number of their profile there, shape (S, 2)
-    load: Floats  # other load of stations of each sort, in stations, shape (S,)
+    instances: Ints  # number of GPU instances that one station takes, shape (S,)
+    profile: Ints  # index in `cards` and number of the profile of these instances, shape (S, 2)
+    load: Floats  # other load of the stations of each kind, in stations, shape (S,)
     capacity: Floats  # capacity of the pools for these queries and that load, shape (R,)
-    cards: Sequence[Cards] = ()  # the GPUs of each node that has some
+    cards: Sequence[Cards] = ()  # the GPUs of each node with GPUs
 
     @cached_property
     def order(self) -> Ints:
@@ -293,9 +295,10 @@ class WholeStations:
 
 
 def share_stations(problem: WholeStations, current: Ints) -> Ints:
-    """Return the row of each query's plan, -1 for none, (Q,), in the best solution found.
+    """Return the row of each query's plan in the best solution found, -1 for none.
 
-    ``current`` has the rows of the present plans, -1 for none; they need not fit together.
+    ``current`` has the rows of the present plans, which need not fit together, or -1 for none. The
+    result and ``current`` have shape (Q,).
     """
     nobody = np.full(problem.queries, -1, dtype=np.int64)
     if not len(problem.query):

@@ -9,7 +9,7 @@ All variants see the truth, like ``planners.reference.ilp.ILP``. Each extends th
 * `CompassNoDelay` with `WholeSearch` knows the truth about all configurations, and considers all
   plans.
 
-The remaining difference from the optimum: queries are planned one by one.
+The only remaining difference from the optimum is that queries are planned one by one.
 """
 
 from dataclasses import dataclass, replace
@@ -89,8 +89,8 @@ class CompassSeesTruth(Compass):
 class CompassNoDelay(CompassSeesTruth):
     """`CompassSeesTruth` without planning delay: with `FreeSearch`, planning takes a few ms.
 
-    Compared with `CompassSeesTruth`, it shows the cost of planning delay. Turn audits off: they are
-    charged and find nothing new.
+    Compared with `CompassSeesTruth`, it shows the cost of planning delay. Turn audits off, because
+    they are charged and find nothing new.
     """
 
     _context = _FreeContext
@@ -98,7 +98,7 @@ class CompassNoDelay(CompassSeesTruth):
 
 @dataclass(frozen=True)
 class TrueSearch(CmboSearch):
-    """Compass's search, with true results for profiled configurations, at the usual charge."""
+    """Compass's search with true results of profiled configurations, at the usual charge."""
 
     def look(
         self, context: PlanningContext, query: Query, configuration: Configuration
@@ -110,7 +110,7 @@ class TrueSearch(CmboSearch):
 
 @dataclass(frozen=True)
 class FreeSearch(CmboSearch):
-    """Compass's search, with true results at no charge."""
+    """Compass's search with true results, which are free of charge."""
 
     def look(
         self, context: PlanningContext, query: Query, configuration: Configuration

@@ -42,17 +42,17 @@ def promising(
 
 @dataclass(eq=False, repr=False)
 class Greedy(QueryByQuery):
-    """Deploy the richest accurate configuration, by its fastest plan that is in time and fits.
+    """Deploy the richest accurate configuration, with its fastest plan that is in time and fits.
 
     Queries are served in order of arrival. Each gets the best service possible, at any cost up to
     the SLO's ceiling. Plans are predicted under the present load. If the budget allows fewer than
-    ``samples`` items, their mean is used as it is.
+    ``samples`` items, the mean of these items is used as it is.
 
     Args:
         samples: number of items on which each configuration is profiled.
-        headroom: the largest predicted latency of a plan, as a share of the latency bound.
+        headroom: largest allowed predicted latency of a plan, as a share of the latency bound.
         budget_s: planning seconds for each query; richer configurations are profiled first.
-        pause_s: seconds until a query without a plan is searched again; fewer if room is freed.
+        pause_s: seconds until a new search for a query without a plan, or less if room is freed.
     """
 
     samples: Count = 50

@@ -25,19 +25,19 @@ from sim import Choices, Plan, Planner, PlannerError, PlanningContext, Truth
 def needed_configurations(
     pipeline: Pipeline, feasible: Bools, load: Floats, kept: Sequence[int]
 ) -> Bools:
-    """Mark the configurations that an optimum may need, after removing interchangeable ones.
+    """Mark the configurations that an optimum could need, without interchangeable ones.
 
     Queries share stations if their operator keys agree: the knob values up to an operator. Let u
     and v be values of one operator's own knobs, with all other knobs equal. Suppose that every
-    layout that is feasible for a query with u is also feasible with v, and that no station has more
-    load with v. Then all queries that use u can switch to v together: the stations before the
-    operator stay the same, and those from the operator on are shared by at least as many queries.
-    So, for given values of earlier knobs, some optimum does not use u.
+    layout that is feasible for a query with u is also feasible with v, and that v puts no more load
+    on any station than u. Then all queries that use u can switch to v together: the stations before
+    the operator stay the same, and those from the operator on are shared by at least as many
+    queries. So, for given values of earlier knobs, some optimum does not use u.
 
     ``feasible`` says which layouts are feasible for each query and configuration, shape (queries,
-    layouts, C). ``load`` is the load of one request on each kind of station, for each class of
-    query, shape (..., C); it is infinite if no such station exists. Configurations in ``kept`` are
-    always marked. The result has shape (C,).
+    layouts, C). ``load``, of shape (..., C), is the load of one request on each kind of station,
+    for each class of query. It is infinite for a kind of station that does not exist.
+    Configurations in ``kept`` are always marked. The result has shape (C,).
     """
     alive: Bools = np.asarray(feasible.any(axis=(0, 1)))
     holds = np.zeros(len(alive), dtype=bool)
@@ -85,7 +85,7 @@ TARGET = "ilp target"
 
 @dataclass(frozen=True)
 class Target:
-    """The last optimum: plans by query id, with the queries and working machines it is based on."""
+    """The last optimum: plans by query id, and the queries and machines on which it is based."""
 
     seen: Hashable
     plans: dict[int, Plan]
@@ -108,7 +108,7 @@ class ILP(InRange, Planner):
 
     The optimum is that of this model, not of the simulated world. The model has no waiting, no
     batching, links at average speed, loads that are split freely, one machine per node, and no
-    future queries. So another planner may serve more queries in a simulation. The result table
+    future queries. So another planner can serve more queries in a simulation. The result table
     ``offers`` contains the bounds and plans.
 
     A running query that moves needs room in addition to its old plan. If there is no room and
@@ -117,13 +117,13 @@ class ILP(InRange, Planner):
 
     Args:
         utilisation: utilisation of stations at which plans must keep the latency bound.
-        headroom: the largest predicted latency of a plan, as a share of the latency bound.
-        thread_percents: possible % of an instance's threads; they should divide one another.
+        headroom: largest allowed predicted latency of a plan, as a share of the latency bound.
+        thread_percents: possible % of an instance's threads; each should divide all larger ones.
         max_batches: possible largest batch sizes of an operator.
         replicas: possible numbers of GPU instances of an operator.
         cores: possible numbers of cores of an operator.
-        max_wait_s: longest time that a batch may wait to be filled.
-        switch_usd_per_hour: a running query moves only if that saves more, or makes room.
+        max_wait_s: longest time for which a batch waits to be filled.
+        switch_usd_per_hour: a running query moves only if that saves more than this, or makes room.
         gap: relative gap between solution and bound at which the solver stops.
         node_limit: largest number of nodes in each branch-and-bound tree.
         time_limit_s: largest wall time for each integer program, in seconds.
@@ -265,7 +265,7 @@ class ILP(InRange, Planner):
     def _offers(
         self, query: Query, truth: Truth, plans: Ints, current: int | None
     ) -> list[FeasiblePlan]:
-        """Return those of a query's given plans that an optimum may need."""
+        """Return those of a query's given plans that an optimum could need."""
         view = truth.view
         egress = view.cost_usd_per_hour[plans] - view.list_price_usd_per_hour[plans]
         moving = self.switch_usd_per_hour * (plans != current) * (current is not None)
@@ -295,7 +295,7 @@ def _needed(
     feasible: Sequence[Ints],
     current: Sequence[int | None],
 ) -> Bools:
-    """Mark the configurations that an optimum over all queries may need, shape (C,)."""
+    """Mark the configurations that an optimum over all queries could need, shape (C,)."""
     configurations = len(context.world.pipeline.configurations)
     if not queries:
         return np.ones(configurations, dtype=bool)

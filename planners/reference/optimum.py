@@ -19,8 +19,8 @@ of all resources.
 
 (2) and (4) tighten the LP relaxation, because numbers of stations are integers. The machines of a
 node count as one. Thread shares of one profile are added up as if they packed perfectly, which they
-do if they divide one another. Loads may be split freely among stations of a type, except for (4),
-which is exact if all queries have the same load. So the optimum bounds feasible packings from
+do if each divides all larger ones. Loads can be split freely among stations of a type, except in
+(4), which is exact if all queries have the same load. So the optimum bounds feasible packings from
 above.
 """
 
@@ -67,7 +67,7 @@ class Capacity:
     core_usd_per_hour: dict[str, float]  # price of a core, by node
     # Price of a GPU instance, by node and profile.
     instance_usd_per_hour: dict[tuple[str, str], float]
-    max_utilisation: float  # share of its servers that a station accepts load for
+    max_utilisation: float  # largest load of a station, as a share of its servers
 
     @classmethod
     def of(cls, context: PlanningContext) -> "Capacity":
@@ -113,10 +113,10 @@ class Capacity:
 def offers_of(
     view: PlanView, plans: Ints, load: Floats, extra_usd_per_hour: Floats, keep: int | None = None
 ) -> list[FeasiblePlan]:
-    """Return the feasible plans of a query that an optimum may need.
+    """Return those feasible plans of a query that an optimum could need.
 
     A plan is dropped if another plan costs at most as much (apart from stations) and uses the same
-    stations, or only those of its last operators.
+    stations, or only the stations of the dropped plan's last operators.
 
     ``plans`` has the indices of the feasible plans, shape (k,). ``load`` is the load on each
     operator's station, in servers, (k, N). ``extra_usd_per_hour`` is the cost apart from stations,
@@ -209,7 +209,7 @@ def program(
 ) -> Program:
     """Return the integer program for the feasible plans of some queries.
 
-    None of the plans in ``offers`` may overload a station by itself. ``favoured`` says which
+    No plan in ``offers`` is allowed to overload a station by itself. ``favoured`` says which
     queries are served already.
     """
     from scipy.sparse import coo_array  # noqa: PLC0415 -- takes long to import
@@ -315,7 +315,7 @@ def lp_bound(of: Program, served: int | None = None) -> tuple[int, float]:
 
 
 class _Found(NamedTuple):
-    """HiGHS's solution: values of columns, bound of the objective, whether the gap is closed."""
+    """HiGHS's solution: values of columns, bound of the objective, and if the gap is closed."""
 
     values: Floats
     bound: float
@@ -356,7 +356,7 @@ def _highs(
 
 
 def _favour(queries: int) -> float:
-    """Return how much less a query not served yet is worth: too little to cost a served query."""
+    """Return how much less a query not served yet is worth, too little to displace a served one."""
     return 0.1 / (queries + 1)
 
 

@@ -11,8 +11,8 @@ class CheapestFeasible(InRange, Planner):
     """Try plans in order of rising cost, and deploy the first that meets the SLO and fits.
 
     Queries are served in order of arrival and never replanned. Queueing is ignored. Among plans of
-    equal cost, configurations with larger models and higher settings come first. If the budget
-    allows fewer than ``samples`` items, their mean is used as it is.
+    equal cost, those with richer configurations come first. If the budget allows fewer than
+    ``samples`` items, the mean of these items is used as it is.
 
     Use it to see how a planner is written, or as a baseline.
 

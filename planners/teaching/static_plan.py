@@ -25,16 +25,16 @@ class StaticPlan(QueryByQuery):
 
     Args:
         configuration: value of every knob, by name; by default the richest that can run.
-        placement: place of each operator: ``"device"`` or a node. No operator may be on a lower
-            tier than an operator before it. By default, all run on the highest working node that
-            can run them.
-        profile: GPU partition profile of GPU operators, like ``"3g.20gb"``; default: whole GPU.
+        placement: place of each operator: ``"device"`` or a node. No operator can be on a lower
+            tier than an operator before it. By default, all operators run on the highest working
+            node that can run them.
+        profile: GPU partition profile of GPU operators, like ``"3g.20gb"``; by default a whole GPU.
         replicas: number of GPU instances or cores of every operator off the device.
         cores: number of cores of operators that run on cores; by default ``replicas``.
         processes: number of processes of an operator that share each of its instances by MPS;
             language models always have one process.
-        thread_percent: percent of each instance's threads that these processes may use together, by
-            MPS; language models always may use all threads.
+        thread_percent: percent of each instance's threads that these processes can use together
+            under MPS; language models can always use all threads.
         pause_s: seconds until a query without a plan is tried again; fewer if room is freed.
     """
 
@@ -77,7 +77,7 @@ class StaticPlan(QueryByQuery):
         return plan if plan is not None and orders.fits(query, plan) else None
 
     def _layout(self, context: PlanningContext) -> Layout | None:
-        """Return placement and allocations; None without a placement while no node works."""
+        """Return placement and allocations, or None if no placement is given and no node works."""
         placement = self.placement
         if placement is None:
             node = home_node(context)

@@ -1,1 +1,1 @@
-"""Applications: pipelines of operators, results of their configurations, and their declarations."""
+"""Applications: pipelines of operators, measurements of their configurations, and declarations."""

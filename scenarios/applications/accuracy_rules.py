@@ -15,7 +15,7 @@ from scenarios.numerics import Floats
 def product(factors: Floats) -> Floats:
     """Return the product of a base accuracy and ratios by which knobs reduce it.
 
-    It assumes that the ratio of one knob, which was measured alone, does not depend on others.
+    The ratio of each knob was measured alone. It is assumed not to depend on the other knobs.
 
     Args:
         factors: the product of the base accuracy and all ratios.
@@ -26,19 +26,19 @@ def product(factors: Floats) -> Floats:
 def best_of(one: Floats, attempts: Floats, concentration: Floats) -> Floats:
     """Return the probability that at least one of several attempts succeeds.
 
-    A problem's chance of success is drawn from a Beta distribution whose mean is that of one
-    attempt and whose two parameters sum to the concentration c; attempts at the same problem are
-    independent. With a = c p and b = c (1 - p),
+    A problem's chance of success is drawn from a Beta distribution. Its mean is the probability p
+    that one attempt succeeds, and its two parameters sum to the concentration c. Attempts at the
+    same problem are independent. With a = c p and b = c (1 - p),
     pass@k = 1 - E[(1 - chance)^k] = 1 - B(a, b + k) / B(a, b).
-    Two assumptions: a test recognises a successful attempt, as in the pass@k of Chen et al. 2021
-    (https://arxiv.org/abs/2107.03374), and chances follow a Beta distribution. With a small c,
-    problems are solved always or never, and attempts do not help. With a large c, all problems are
-    alike, and pass@k = 1 - (1 - p)^k.
+    The rule makes two assumptions. A test recognises a successful attempt, as in the pass@k of Chen
+    et al. 2021 (https://arxiv.org/abs/2107.03374), and chances follow a Beta distribution. With a
+    small c, each problem is either always or never solved, and attempts do not help. With a large
+    c, all problems are alike, and pass@k = 1 - (1 - p)^k.
 
     Args:
         one: probability p that one attempt succeeds, from 0 to 1.
         attempts: number k of attempts, at least 0; it need not be an integer.
-        concentration: the concentration c, above 0; it may be infinite.
+        concentration: the concentration c, above 0; infinity is allowed.
 
     Raises:
         ValueError: a value is out of range.

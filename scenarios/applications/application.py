@@ -18,16 +18,16 @@ from scenarios.slo import MOST_LATENCY_S, Tier
 
 @dataclass(frozen=True, slots=True)
 class NeuralNetwork:
-    """The network of a ``gpu`` operator, and the measured models from which its times are scaled.
+    """The network of a ``gpu`` operator, and the measured models from which its times are derived.
 
     Args:
         name: name of the network; operators that share it load its weights once.
         weight_bytes: size of its weights.
-        like: model of table ``gpu_latency``; times of the network are assumed to depend on batch
-            size, slice size and processes per slice as this model's times do.
+        like: model of table ``gpu_latency``. The network's times are assumed to depend on batch
+            size, slice size and processes per slice in the same way as this model's times.
         benchmark: benchmark of MLPerf Inference from which the ratios of its times on different GPU
             boards are taken.
-        like_items: number of items of model ``like`` with as many operations as one request.
+        like_items: number of items of model ``like`` that need as many operations as one request.
         device_ratio: ratio of its time on the CPU of a Raspberry Pi 5 to that on the reference GPU;
             None if it cannot run on a CPU.
     """
@@ -76,16 +76,16 @@ class Application:
         pipeline: the operators and their knobs.
         datasets: the populations from which the content of queries is drawn, by name.
         models: the model that an operator runs, by the operator's name and the values of its own
-            and upstream knobs (``Pipeline.operator_key``); operators of kind ``cpu`` have none.
+            and upstream knobs (``Pipeline.operator_key``); operators of kind ``cpu`` are left out.
         tiers: classes of service from which queries are drawn, unless the workload names others.
         requests_per_s: mean rate of one query's requests.
         interarrival: distribution of the time between requests, relative to its mean; exponential
             for a Poisson source.
         answer_bytes: size of the answer that is sent to the device.
         window_s: length of an evaluation window; at least 20 requests must be expected in one.
-        latency_per: ``"request"`` if the latency bound is the same for all requests. With
-            ``"output_length"``, each request's bound is the declared one times the ratio of its
-            output length to the mean.
+        latency_per: with ``"request"``, the latency bound is the same for all requests. With
+            ``"output_length"``, the declared bound is multiplied by the ratio of a request's output
+            length to the mean.
 
     Raises:
         ValueError: a value is out of range, or the data sets do not match the pipeline.
@@ -164,7 +164,7 @@ class Application:
         length: Floats,
         variability: Floats,
     ) -> Floats:
-        """Return the time of each request if it is served alone on the reference hardware.
+        """Return the time that each request takes if it is served alone on the reference hardware.
 
         Args:
             dataset: the data set that the requests belong to.
@@ -195,7 +195,7 @@ def reference_generation_s(
 ) -> Floats:
     """Return a language model's time for each request alone on the reference GPU, in seconds.
 
-    The prefill of the prompt produces the first token, a decoding iteration each other token.
+    The prefill of the prompt produces the first token. Each other token takes a decoding iteration.
     """
     times = iteration_times(model.name, model.precision, REFERENCE, REFERENCE_PROFILE)
     prefill_s = times.prefill_fixed_s + prompt_tokens * (

@@ -43,7 +43,8 @@ class Dataset:
         quantile_grid: increasing probabilities from 0 to 1, shape (C, S, Q).
         request_size: distribution of request sizes relative to the mean; service times, messages
             and prompts are proportional to size.
-        prompt_tokens: mean number of tokens that a language model reads, (C, N); 0 without model.
+        prompt_tokens: mean number of tokens that a language model reads, shape (C, N); 0 for
+            operators without one.
         output_tokens: mean number of tokens in each sequence that it generates, shape (C, N).
         sequences: number of sequences that it generates from one prompt, shape (C, N).
         output_length: distribution of output lengths relative to the mean; output tokens are
@@ -98,9 +99,10 @@ class Dataset:
 
 @compiled
 def _interpolated(row: NDArray[np.int64], at: Floats, grid: Floats, values: Floats) -> Floats:
-    """Interpolate linearly like ``numpy.interp``, each number in a given row; shape (n,).
+    """Interpolate linearly like ``numpy.interp``, but each number in its own row of the grid.
 
-    Binary search finds the interval (Knuth, TAOCP 3, 6.2.1, algorithm B): O(n log Q).
+    Binary search finds the interval (Knuth, TAOCP 3, 6.2.1, algorithm B), which takes O(n log Q).
+    The result has shape (n,).
 
     Args:
         row: row of each number, shape (n,).

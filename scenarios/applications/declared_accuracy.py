@@ -20,7 +20,9 @@ MEAN_TOLERANCE = 1e-6
 def declared_accuracy(
     node: object, path: str, point: Point, quantities: Quantities
 ) -> tuple[Floats, Curve]:
-    """Return mean accuracy, (configurations, strata), and the inverse CDF over single items.
+    """Return the mean accuracy and the inverse CDF of the accuracy of single items.
+
+    The mean has shape (configurations, strata).
 
     Args:
         node: the declaration: ``rule``, that rule's parameters, and ``spread``.

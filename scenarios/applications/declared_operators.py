@@ -42,9 +42,10 @@ class Figures(NamedTuple):
     Args:
         service_time_s: time on the reference hardware.
         message_bytes: sizes of the operator's input messages, shape (configurations, messages).
-        prompt_tokens: number of tokens that a language model reads; 0 for other operators.
-        output_tokens: number of tokens in each sequence that it generates, likewise.
-        sequences: number of sequences that it generates at the same time, likewise.
+        prompt_tokens: number of tokens that a language model reads; for other operators, this and
+            the next two are 0.
+        output_tokens: number of tokens in each sequence that it generates.
+        sequences: number of sequences that it generates at the same time.
     """
 
     service_time_s: Floats
@@ -62,10 +63,10 @@ class DeclaredOperator:
         operator: the operator.
         node: its declaration, already checked for unknown keys.
         path: key of the declaration, for error messages.
-        knobs: names of its own and all upstream knobs, which decide its model.
+        knobs: names of its own and all upstream knobs, which determine its model.
         after: names of the operators that send messages to it; empty only for the first operator.
-        figure_knobs: names of the knobs that its work may depend on: all knobs if it was profiled
-            in whole configurations, or else ``knobs``.
+        figure_knobs: names of the knobs on which its work can depend. These are all knobs if it was
+            profiled in whole configurations, or else ``knobs``.
     """
 
     operator: Operator
@@ -221,7 +222,7 @@ def _after(node: object, path: str) -> tuple[str, ...] | None:
 
 
 def variability(cv: float) -> Variability:
-    """Return a log-normal distribution with this coefficient of variation; 0 means no variation."""
+    """Return a log-normal distribution with a coefficient of variation; 0 means no variation."""
     return LogNormal(cv) if cv > 0 else Constant()
 
 

@@ -1,7 +1,7 @@
 """Distributions of the accuracy of single items, as piecewise-linear inverse CDFs.
 
-A curve consists of probabilities and the accuracies at them, both of shape (C, S, Q) for C
-configurations and S strata, and increasing along the last axis.
+A curve consists of probabilities and of the accuracies at these probabilities. Both have the shape
+(C, S, Q), for C configurations and S strata, and increase along the last axis.
 """
 
 import numpy as np
@@ -44,8 +44,8 @@ def success(mean: Floats) -> Curve:
 def beta(mean: Floats, sd: Floats) -> Curve:
     """Return the curve of a Beta distribution, scaled so that its mean is exact.
 
-    `BETA_POINTS` states the error of the standard deviation. Mean and standard deviation over items
-    have shape (C, S).
+    `BETA_POINTS` states the error of the standard deviation. The mean and the standard deviation
+    over items have shape (C, S).
 
     Raises:
         SpreadError: a mean is not between 0 and 1, or a deviation is larger than the mean allows.

@@ -1,4 +1,4 @@
-"""Tables of an application, whose keys are knobs, data sets and strata.
+"""Tables of an application, keyed by knobs, data sets and strata.
 
 If a table or directory lacks something, or contains something unknown, a TableError is raised.
 """
@@ -43,7 +43,7 @@ class KeyedTable:
         return read_file(self.file)
 
     def keys(self, names: Iterable[str]) -> list[str]:
-        """Return those of the names that are columns of the table."""
+        """Return those of the given names that are columns of the table."""
         return [name for name in names if name in self.frame.columns]
 
     def check_column(self, column: str) -> None:
@@ -114,7 +114,7 @@ class KeyedTable:
         return arranged.reshape(shape)
 
     def _as_asked(self, key: str, asked: Sequence[str]) -> pl.Series:
-        """Return a key column as texts, with ``10`` for ``10.0`` unless ``asked`` has ``10.0``.
+        """Return a key column as texts; ``10.0`` becomes ``10`` unless ``asked`` has ``10.0``.
 
         Some programs write whole numbers as ``10.0`` into CSV files.
         """
@@ -123,13 +123,13 @@ class KeyedTable:
         return texts.str.replace(WHOLE_NUMBER, "$1").zip_with(~given, texts)
 
     def _positions(self, key: str, asked: Sequence[str]) -> NDArray[np.int64]:
-        """Return the index of each row's key in ``asked``, or -1 if it is not there."""
+        """Return the index of each row's key in ``asked``, or -1 if the key is not in it."""
         numbers = list(range(len(asked)))
         texts = self._as_asked(key, asked)
         return texts.replace_strict(list(asked), numbers, default=-1).to_numpy()
 
     def _complaint(self, key: Mapping[str, str], rows: int) -> str:
-        """Return a message that names a key without exactly one row, and the rows that exist."""
+        """Return a message that names a key with no row or several, and the existing rows."""
         name = self.file.stem
         if not key:
             return f"table {name!r} is keyed by nothing, so it must have 1 row, not {rows}"

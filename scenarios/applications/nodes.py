@@ -1,6 +1,6 @@
 """Checks of single keys and values in the declaration of an application.
 
-Errors in a declaration raise a ValueError, whose message names key, value and what is allowed.
+Errors in a declaration raise a ValueError, whose message names key, value and allowed values.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""Pipelines: a graph of operators, and the knobs that configure them."""
+"""Pipelines, which are graphs of operators, and the knobs that configure the operators."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -33,13 +33,13 @@ class Operator:
 
     Args:
         name: unique within the application.
-        kind: ``"cpu"`` for classical code, ``"gpu"`` for a neural network, ``"llm"`` for a language
-            model that generates token by token. A device without an accelerator runs ``"cpu"`` and
-            ``"gpu"`` operators on its processor, and cannot run ``"llm"`` operators.
+        kind: ``"cpu"`` for classical code, ``"gpu"`` for a neural network, or ``"llm"`` for a
+            language model that generates token by token. A device without an accelerator runs
+            ``"cpu"`` and ``"gpu"`` operators on its processor, and cannot run ``"llm"`` operators.
         knobs: the knobs that belong to this operator.
-        variability: distribution of the service times of requests of equal size, relative to the
-            mean and independent of other operators; for a language model, of the numbers of
-            generated tokens.
+        variability: distribution of service times relative to the mean, for requests of equal size;
+            for a language model, of the numbers of generated tokens. Each operator has independent
+            variation.
         after: names of its predecessors, each of which sends it a message; None means the operator
             listed before it.
     """
@@ -90,8 +90,8 @@ class Pipeline:
 
     Raises:
         ValueError: an operator is named ``"answer"``; an operator other than the first has no
-            predecessor, a later one, or the same one twice; or no operator follows one other than
-            the last.
+            predecessor, a later one, or the same one twice; or an operator other than the last is
+            not the predecessor of any operator.
     """
 
     name: str
@@ -201,9 +201,9 @@ class Pipeline:
 
     @cached_property
     def work_numbers(self) -> tuple[tuple[int, ...], ...]:
-        """For each configuration and operator, a number that is equal if the work is equal.
+        """A number for each configuration and operator; numbers are equal if the work is equal.
 
-        Work is equal for the same operator and the same `operator_key`.
+        Work is equal if the operator and its `operator_key` are the same.
         """
         known: dict[tuple[int, tuple[KnobValue, ...]], int] = {}
         return tuple(
@@ -217,8 +217,8 @@ class Pipeline:
     def operator_key(self, operator: int, configuration: Configuration) -> tuple[KnobValue, ...]:
         """Return the values of the operator's own and upstream knobs, which determine its work.
 
-        Queries with equal keys can share a station of the operator. A profiling run can reuse the
-        operator's earlier results with an equal key.
+        Queries with equal keys can share a station of the operator. A profiling run can reuse
+        earlier results of the operator with an equal key.
         """
         return tuple(configuration.values[knob] for knob in self.upstream_knobs[operator])
 

@@ -26,7 +26,7 @@ def shipped_application(name: str, **changes: Any) -> DeclaredApplication:
 
     Raises:
         UnknownNameError: there is no such application.
-        ValueError: a key or value in ``changes`` is not allowed.
+        ValueError: a key in ``changes`` or its value is not allowed.
     """
     pick("application", name, shipped_applications())
     text = (_FOLDER / f"{name}.yaml").read_text(encoding="utf-8")

@@ -17,7 +17,7 @@ from hardware_models.tables import load_table, read_file
 from scenarios.derivation import DATA
 
 SIGNIFICANT_DIGITS = 6
-"""Digits of written numbers: more than in any source, but so few that all machines agree."""
+"""Number of digits written: more than in any source, but so few that all machines agree."""
 
 
 def raw(name: str, **types: type[pl.DataType]) -> pl.DataFrame:
@@ -31,7 +31,7 @@ def raw(name: str, **types: type[pl.DataType]) -> pl.DataFrame:
 
 
 def figure(table: str, quantity: str) -> float:
-    """Return the mean of the values of a quantity in a raw table; most have only one value."""
+    """Return the mean of a quantity's values in a raw table; most quantities have only one."""
     rows = raw(table, value=pl.Float64).filter(pl.col("quantity") == quantity)
     return float(rows["value"].to_numpy().mean())
 
@@ -60,7 +60,7 @@ def sourced(
     Args:
         table: names of the application and the table, separated by a dot.
         values: rows, columns by name, or a frame; provenance in them replaces that of the file.
-        origin: source and web address, if they are taken from input rows.
+        origin: source and web address, if input rows state them.
         rounded: whether to round numbers to `SIGNIFICANT_DIGITS`.
         figures: numbers that are inserted into the note.
     """
@@ -135,12 +135,12 @@ def int8_ratio() -> float:
 
 
 def qwen2_provenance() -> tuple[str, str]:
-    """Return source and web address of the measurements used by `qwen2_ratio`."""
+    """Return the source and the web address of the measurements used by `qwen2_ratio`."""
     return origin(_ratios().filter(pl.col("model").is_in(list(QWEN2_PARAMETERS_B))))
 
 
 def int8_provenance() -> tuple[str, str]:
-    """Return source and web address of the measurements used by `int8_ratio`."""
+    """Return the source and the web address of the measurements used by `int8_ratio`."""
     return origin(_ratios().filter(pl.col("precision") == "LLM.int8"))
 
 
@@ -164,8 +164,9 @@ PEAK_BATCH = 256
 def gflops(network: str, tokens: int) -> float:
     """Return the number of operations of an image encoder for one image, in GFLOPs.
 
-    If a value was published for n tokens, it is returned. Otherwise it is a n + b n^2 through two
-    published values; the terms are those of layers and of attention.
+    If a value was published for n tokens, it is returned. Otherwise, the result is a n + b n^2,
+    fitted to two published values. The linear term represents the layers, the quadratic term
+    attention.
     """
     rows = raw("network_operations", tokens=pl.Int64, gflops=pl.Float64).filter(
         pl.col("network") == network

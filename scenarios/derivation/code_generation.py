@@ -26,8 +26,8 @@ FITTED = {
     "HumanEval": ("How Many Tries", 5, "four models of 2024-25"),
     "MBPP": ("Code Llama", 10, "the 13 models of the Code Llama paper"),
 }
-"""Rows to which each data set's concentration is fitted: part of their source, the k of pass@k, and
-the models.
+"""Rows to which each data set's concentration is fitted: part of their source's name, the k
+of pass@k, and the models.
 """
 
 
@@ -83,7 +83,7 @@ def _samples() -> pl.DataFrame:
 
 @cache
 def _pass_at_k(dataset: str) -> tuple[Floats, Floats]:
-    """Return pass@1 and pass@k of the models to which the concentration is fitted, each (n,)."""
+    """Return pass@1 and pass@k, each (n,), of the models to which the concentration is fitted."""
     source, k, _ = FITTED[dataset]
     rows = raw("pass_at_k", k=pl.Int64, pass_at_k=pl.Float64).filter(
         (pl.col("dataset") == dataset) & pl.col("source").str.contains(source, literal=True)
@@ -106,7 +106,7 @@ def fit_concentration(one: Floats, several: Floats, k: int) -> float:
 
 
 def fit_attempts(one: Floats, repaired: Floats, concentration: float) -> float:
-    """Return the number of attempts of rule ``best_of`` with the same effect as repair passes.
+    """Return the number of attempts with which rule ``best_of`` has the effect of repair passes.
 
     Args:
         one: share of problems that each model solves at the first attempt, shape (n,).
@@ -205,7 +205,7 @@ def _left_out(
     fit: Callable[[Floats, Floats], float],
     predict: Callable[[Floats, float], Floats],
 ) -> Floats:
-    """Return each model's prediction error after a fit to all models but this one, shape (n,)."""
+    """Return each model's prediction error after a fit to all other models, shape (n,)."""
     errors = np.empty(len(x))
     for i in range(len(x)):
         others = np.arange(len(x)) != i

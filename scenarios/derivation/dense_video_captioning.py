@@ -8,7 +8,7 @@ from scenarios.derivation._shared import figure, raw, sourced
 MODELS = ("Gemma-3-27B", "Gemma-3-12B", "Gemma-3-4B")
 ENCODER = "SigLIP-So400m"
 INPUT_TOKENS = {896: 4096, 448: 1024, 256: 256}
-"""Tokens in the image encoder, by input size in pixels; pooling leaves 256 for the language model.
+"""Tokens in the image encoder by input size in pixels; pooling leaves 256 for the language model.
 """
 TOKENS_PER_FRAME = 256
 FEATURE_WIDTH, BYTES_PER_FEATURE = 1152, 2  # of SigLIP So400m, in BF16

@@ -7,7 +7,7 @@ from scenarios.derivation import _shared
 from scenarios.derivation._shared import figure, raw, sourced
 
 MODELS = ("InternVL2-8B", "InternVL2-4B", "InternVL2-2B", "InternVL2-1B")
-"""The models that use the same image encoder; so its time does not depend on the model."""
+"""The models; all use the same image encoder, so that its time does not depend on the model."""
 ENCODER = "InternViT-300M-448px"
 INPUTS_PX = (448, 336, 224)
 REFERENCE_PX = 448

@@ -1,8 +1,9 @@
-"""Speech recognition: sampler, noise reduction, wave to text, decoder; 125 configurations.
+"""Speech recognition with a sampler, noise reduction, wave to text and a decoder.
 
-All values come from ``raw/asr_pipeline_profile.csv`` (accuracy, service times and message sizes,
-measured on three data sets) and ``raw/asr_wer_strata.csv`` (word error rate by stratum of VOiCES);
-both files name their sources row by row.
+The application has 125 configurations. All values come from ``raw/asr_pipeline_profile.csv``
+(accuracy, service times and message sizes, measured on three data sets) and
+``raw/asr_wer_strata.csv`` (word error rate by stratum of VOiCES). Both files name the source of
+each row.
 
 The sources lack three quantities, which are derived by these rules:
 
@@ -150,9 +151,9 @@ def _wer_quantiles(rows: pl.DataFrame, mean_wer: Floats) -> Floats:
     """Fit an inverse CDF to the word error rates of clips, for each row of the table.
 
     The inverse CDF is linear between the share of clips without an error, the measured quantiles
-    and an upper end. The upper end is chosen so that the mean is the measured one, but at least the
-    95th percentile. If this is not enough, or ``mean_wer`` is that of another data set, the whole
-    curve is scaled.
+    and an upper end. The upper end is chosen so that the curve has the measured mean, but not below
+    the 95th percentile. If the mean then differs, or ``mean_wer`` is that of another data set, the
+    whole curve is scaled.
 
     Returns:
         Word error rates at probabilities 1, 0.95, 0.75, 0.5 and 0.25, shape (5, rows).

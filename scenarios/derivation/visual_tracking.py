@@ -5,25 +5,26 @@ tracking accuracy (MOTA) was published for each of their sizes with the same tra
 MOTA was found for YOLOv8, although its times on an A100 are known. A request is a segment of one
 second; the frame rate decides how many of its frames are used.
 
-* *Time of a detector*: it was measured on a V100 in PyTorch at half precision, for one frame of 640
-  x 640 (YOLOX), and together with the tracker at 800 x 1440 (ByteTrack). The line a + b x GFLOPs +
-  tracker is fitted to both. The time at another resolution is the time measured at 640 x 640 plus b
-  times the difference in GFLOPs, which are proportional to pixels. The time on an A100 is this time
-  divided by the ratio of the two boards' speeds.
+* *Time of a detector*: detectors were measured on a V100 in PyTorch at half precision. YOLOX
+  reports the time of one frame of 640 x 640, and ByteTrack the time at 800 x 1440 together with the
+  tracker. The line a + b x GFLOPs + tracker is fitted to both. The time at another resolution is
+  the time measured at 640 x 640 plus b times the difference in GFLOPs, which are proportional to
+  pixels. The time on an A100 is this time divided by the ratio of the two boards' speeds.
 * *Time of a tracker*: the time of ByteTrack is the tracker's term of that line, also for the crowds
   of MOT20. SORT is assumed to take half of this time, because it associates detections once and
   ByteTrack does so twice.
-* *Time on a small CPU*: a power law of GFLOPs, fitted to YOLO11 on the CPU of a Jetson Orin Nano,
-  times the ratio of times on a Raspberry Pi 5 to those, from the two sizes measured on both.
-* *Accuracy*: MOTA of the largest detector on each data set's test sequences, times a ratio for each
-  knob. The ratios were measured for one knob at a time; their product is an assumption. The ratio
-  of a detector is its MOTA on the training sequences relative to the largest detector's, as the
-  source advises. The ratio of a resolution is that of mean average precision (mAP), 1 + g ln(px /
-  1440), to the power with which MOTA depends on mAP over detectors. The ratio of a frame rate is
-  that of F1 of pedestrian detection (AWStream). The ratio of trackers is that of MOTA on equal
-  detections.
-* *Bytes of a segment*: a power law of the width for H.264 at quantiser 20 and 30 frames/s
-  (AWStream), times a ratio for the frame rate.
+* *Time on a small CPU*: a power law of GFLOPs is fitted to the times of YOLO11 on the CPU of a
+  Jetson Orin Nano. It is multiplied by the ratio of a Raspberry Pi 5's times to these times, which
+  comes from the two sizes measured on both.
+* *Accuracy*: the MOTA of the largest detector on each data set's test sequences is multiplied by a
+  ratio for each knob. The ratios were measured for one knob at a time; their product is an
+  assumption. The ratio of a detector is its MOTA on the training sequences relative to the largest
+  detector's, as the source advises. The ratio of a resolution is a power of the ratio of mean
+  average precision (mAP), which is 1 + g ln(px / 1440). The exponent is the one with which MOTA
+  depends on mAP over detectors. The ratio of a frame rate is the ratio of F1 scores of pedestrian
+  detection (AWStream). The ratio of a tracker is the ratio of MOTA on equal detections.
+* *Bytes of a segment*: a power law of the width, for H.264 at quantiser 20 and 30 frames/s
+  (AWStream), is multiplied by a ratio for the frame rate.
 """
 
 import math
@@ -99,7 +100,7 @@ def _gflops(width: int) -> Floats:
 
 
 def _line() -> tuple[float, float, float]:
-    """Fit the times on a V100; return fixed ms, ms per GFLOP, and ms of the tracker."""
+    """Fit the times on a V100; return the fixed ms, the ms per GFLOP, and the tracker's ms."""
     fps = _bytetrack("FPS", "MOT17 train")
     tracked_ms = np.array([1e3 / fps[name] for name in DETECTORS])
     flops = np.concatenate([_coco("flops_g"), _gflops(WIDTHS[0])])

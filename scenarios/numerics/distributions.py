@@ -15,7 +15,7 @@ MOST_CV = 1e3
 
 
 class Variability(ABC):
-    """A non-negative random factor with mean 1: a mean times this factor is one request's value."""
+    """A non-negative random factor with mean 1; one request's value is a mean times it."""
 
     @property
     @abstractmethod

@@ -10,12 +10,12 @@ from scenarios.numerics import Floats
 
 
 def capacity_series_bps(marginal: Marginal, normals: Floats, autocorrelation: float) -> Floats:
-    """Return a link's capacity in each second, in bits per second, (n,).
+    """Return a link's capacity in each of n seconds, in bits per second.
 
     A Gaussian process is transformed into capacity by `Marginal.at` (a Gaussian copula), so that
-    capacity over links and times has the published percentiles. The process is a constant level per
-    link, with the share `between_link_share` of the variance, plus a stationary AR(1) process with
-    the rest of the variance.
+    capacity over links and times has the published percentiles. The process is the sum of a
+    constant level per link and a stationary AR(1) process. The level has the share
+    `between_link_share` of the variance, and the AR(1) process has the rest.
 
     Args:
         marginal: The distribution of capacity over links and times, in bits per second.
@@ -42,7 +42,7 @@ def capacity_series_bps(marginal: Marginal, normals: Floats, autocorrelation: fl
 
 @compiled
 def _autoregressive(shocks: Floats, coefficient: float) -> Floats:
-    """Return an AR(1) process, (n,): a value is ``coefficient`` times the last plus a shock."""
+    """Return an AR(1) process: each value is ``coefficient`` times the last one plus a shock."""
     values, value = np.empty_like(shocks), 0.0
     for at in range(len(shocks)):
         value = shocks[at] + coefficient * value

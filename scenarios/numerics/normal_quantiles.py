@@ -22,7 +22,7 @@ MIDDLE, TAIL, FAR_OUT = ((_TABLE[at], _TABLE[at + 1]) for at in (0, 2, 4))
 
 @compiled
 def normal_quantile(probability: float) -> float:
-    """Return the same as ``statistics.NormalDist().inv_cdf``, for a probability between 0 and 1."""
+    """Return what ``statistics.NormalDist().inv_cdf`` returns for a probability between 0 and 1."""
     off = probability - 0.5  # The middle is odd in it; the tails depend on the smaller probability.
     if abs(off) <= 0.425:
         at = 0.180625 - off * off

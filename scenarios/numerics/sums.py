@@ -1,8 +1,8 @@
 """Pairwise summation in compiled functions, with results equal to NumPy's to the last bit.
 
-NumPy adds at most 128 numbers in eight parallel sums, and splits longer arrays in halves. So
-rounding errors grow with the logarithm of the length (Higham, "The accuracy of floating point
-summation", 1993). For a few dozen numbers, a call of NumPy takes far longer than the additions.
+NumPy adds up to 128 numbers in eight parallel sums, and splits longer arrays in halves. So rounding
+errors grow with the logarithm of the length (Higham, "The accuracy of floating point summation",
+1993). For a few dozen numbers, a call of NumPy takes far longer than the additions.
 """
 
 import numpy as np
@@ -15,7 +15,7 @@ SIDE_BY_SIDE, AT_ONCE = 8, 128
 
 @compiled
 def total(values: Floats) -> float:
-    """Return the result of ``numpy.sum`` for values, shape (n,), in O(n)."""
+    """Return the result of ``numpy.sum`` for values of shape (n,), in O(n) time."""
     count = len(values)
     if count <= AT_ONCE:
         return _total_at_once(values)
@@ -48,7 +48,7 @@ def _total_at_once(values: Floats) -> float:
 
 @compiled
 def moments(values: Floats, lost: int) -> tuple[float, float]:
-    """Return NumPy's mean and variance of values, shape (n,); nan if there are too few values.
+    """Return NumPy's mean and variance of n values; nan if n is too small.
 
     A first pass computes the mean and a second one the deviations, which is stable (Chan, Golub and
     LeVeque, "Algorithms for computing the sample variance", 1983). The divisor of the variance is n
