@@ -16,16 +16,16 @@ from scenarios.compiled import compiled
 from scenarios.numerics import Floats, Ints
 
 MOST_STEPS = 15
-"""Most L-BFGS steps of one fit; each fit starts at the result of the last one."""
+"""Largest number of L-BFGS steps in a fit; each fit starts at the result of the last one."""
 
 BOUNDS = {"length": (0.05, 20.0), "signal": (1e-3, 1e2), "floor": (1e-7, 1.0)}
-"""Bounds of hyper-parameters: lengths relative to the typical distance, the others absolute."""
+"""Bounds of hyper-parameters; only those of lengths are relative to the typical distance."""
 
 PRIOR_SPREAD = {"length": 1.0, "signal": 1.5, "floor": 3.0}
 """Prior standard deviations of the logarithms of hyper-parameters."""
 
 FITTED_KEPT = 10_000
-"""Most cached fits: enough for a few fits of each of some thousand queries."""
+"""Largest number of cached fits, enough for a few fits for each of some thousand queries."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +35,8 @@ class Hyperparameters:
     # Length scale of each block, in root mean square distances of its points.
     lengths: tuple[float, ...]
     signal_variance: float = 1.0  # variance of the Matern part
-    # Ratio of the noise variance added to each observation to that of the signal; above 0, so that
-    # points can be equal.
+    # Variance of the noise added to each observation, relative to that of the signal; above 0, so
+    # that points can be equal.
     noise_floor: float = 1e-4
     constant_variance: float = 1.0  # variance of the unknown mean; it is not fitted
 

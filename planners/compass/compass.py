@@ -30,7 +30,7 @@ from scenarios.queries import Query
 from sim import Planner, PlanningContext
 
 LIKELY = 0.25
-"""A plan beyond the headroom is deployed only if it keeps the SLO with at least this probability.
+"""The least probability of meeting the SLO at which a plan beyond the headroom is deployed.
 """
 
 
@@ -357,7 +357,7 @@ class Compass(InRange, Planner):
     def _move(
         self, context: PlanningContext, market: Market, query: Query, offers: Sequence[Offer]
     ) -> bool:
-        """Move a query to the first plan that fits beside its own; return whether it moved."""
+        """Move a query to a plan that fits in addition to its own; return whether it moved."""
         bid = self._bid(context, query, offers)
         if not offers or context.plan_of(query) == bid.plans[0]:
             return False
