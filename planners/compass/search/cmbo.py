@@ -29,11 +29,11 @@ ACCURACY_CENTRE, ACCURACY_SCALE = 0.5, 0.25
 """Prior mean and standard deviation of accuracies, which lie between 0 and 1."""
 
 LOG_TIME_SCALE = 1.0
-"""Prior standard deviation of log times: times typically differ by a factor of e; fits correct it.
+"""Prior standard deviation of log times, for times that differ by a factor of e; fits correct it.
 """
 
 SHORTEST_S = 1e-9
-"""Time assumed for operators with a measured time of 0, whose logarithm is undefined."""
+"""Time assumed if the measured time is 0, the logarithm of which is undefined."""
 
 
 class Domain:
@@ -65,7 +65,7 @@ class Domain:
 
 
 def _reaching(points: Floats, blocks: Sequence[int], reach: tuple[int, ...]) -> tuple[Grid, Ints]:
-    """Return the distinct points in the blocks of ``reach``, and each configuration's index."""
+    """Return the distinct points in the blocks ``reach``, and each configuration's point."""
     owner = np.repeat(np.arange(len(blocks)), blocks)
     reaching, widths = points[:, np.isin(owner, reach)], tuple(blocks[block] for block in reach)
     if not widths:
@@ -257,7 +257,7 @@ class Cmbo:
         return np.asarray(accurate * self._fast())
 
     def believed(self) -> tuple[Floats, Floats, Floats, Floats]:
-        """Return mean and deviation of latency (s, without waits), then of accuracy; each (P,)."""
+        """Return mean and deviation of latency in s, without waits, and those of accuracy, (P,)."""
         compute_s, log_sd = self._compute()
         _, _, moving, still = self._size_statistics()
         mean, sd = self.accuracy()
