@@ -19,8 +19,8 @@ from scenarios.compiled import compiled
 from scenarios.numerics import Floats, Ints
 
 FEW = 100_000
-"""Largest n m C for which m > 1 new rows are added to n rows by compiled loops; larger products use
-a library. A single row is always added by a compiled loop.
+"""Largest n m C for which m > 1 new rows are added to n rows by compiled loops; for larger
+products, a library is used. A single row is always added by a compiled loop.
 """
 
 

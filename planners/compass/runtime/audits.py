@@ -26,8 +26,8 @@ accuracy. Many audits also show a small change, if all of them took place after 
 """
 
 COMMON_WITHIN_S, COMMON_SHARE, COMMON_LEAST = 120.0, 0.05, 2
-"""Drift counts as common to a data set if, within this time, it was found in at least this share
-and at least this number of the data set's queries.
+"""Drift is common to a data set if, within this time, it was found in at least this share of the
+data set's queries, and in at least this number of them.
 """
 
 

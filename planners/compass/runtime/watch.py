@@ -1,4 +1,4 @@
-"""The runtime's watch: checks deployments by telemetry and audits, and chooses queries to replan.
+"""The runtime's watch: checks deployments by telemetry and audits, and selects drifted queries.
 
 Latency is checked in windows of telemetry. A window is bad if too many requests miss the latency
 bound. Later predictions for the query are then multiplied by the ratios of observed to predicted

@@ -65,7 +65,7 @@ class Domain:
 
 
 def _reaching(points: Floats, blocks: Sequence[int], reach: tuple[int, ...]) -> tuple[Grid, Ints]:
-    """Return the distinct points in the blocks ``reach``, and each configuration's point."""
+    """Return the distinct points in the blocks ``reach``, and each configuration's point index."""
     owner = np.repeat(np.arange(len(blocks)), blocks)
     reaching, widths = points[:, np.isin(owner, reach)], tuple(blocks[block] for block in reach)
     if not widths:

@@ -163,8 +163,8 @@ def _weighted(
 def misranked(believed: Floats | Singles, measured: Floats) -> float:
     """Return the share of wrongly ranked pairs among the pairs of different ``measured`` values.
 
-    If all m values are equal, it is 0. Wrongly ranked pairs are the discordant pairs of Kendall's
-    tau ("A new measure of rank correlation", 1938). This takes O(m^2).
+    If all m values are equal, the share is 0. Wrongly ranked pairs are the discordant pairs of
+    Kendall's tau ("A new measure of rank correlation", 1938). This takes O(m^2).
     """
     wrong, pairs = 0, 0
     for first in range(len(measured)):

@@ -30,7 +30,7 @@ def loaded_factors(view: PlanView, plans: Ints, load: float, time_cv: float = 0.
 
 
 class PayablePlans(NamedTuple):
-    """The k plans within the cost ceiling and payable at current prices; see `Offer`."""
+    """The k plans that are within the cost ceiling and payable at current prices; see `Offer`."""
 
     number: Ints  # index of each plan in the view, (k,)
     configuration: Ints  # (k,)
@@ -187,7 +187,7 @@ class QueryPlans:
         return Held(number, of, filled, demand, demand @ self.market.prices)
 
     def uses(self, plan: int, filled: Floats) -> Uses:
-        """Return the stations that a plan would use, given the shares that it fills, (N,)."""
+        """Return the stations that a plan would use; ``filled`` has the shares it fills, (N,)."""
         view = self.view
         backhaul = self.query.requests_per_s * float(view.backhaul_up_s[plan])
         return Uses(view.station[plan], view.operator_key[plan], filled, backhaul)

@@ -24,8 +24,8 @@ from scenarios.random_streams import stream
 from sim import PlanningContext
 
 LEAST_KNOWN = 8
-"""Once so many configurations were profiled, surrogates may rule out all others. With fewer,
-histories may mislead, and the query's own model has too little data.
+"""Number of profiled configurations from which on surrogates can rule out all others. With fewer,
+histories can mislead, and the query's own model has too little data.
 """
 
 ROUNDING = 1e-9
@@ -261,7 +261,7 @@ class Search(InRange, ABC):
         shown: Mapping[int, ProfiledConfig],
         control: int,
     ) -> dict[int, ProfiledConfig]:
-        """Return the profiles that ``control`` corrects, because it was measured on more items."""
+        """Return the corrected profiles; ``control`` was measured on more items than these."""
         configurations, found = context.world.pipeline.configurations, dict(shown)
         for index, seen in shown.items():
             if seen.count < shown[control].count and not seen.confirmed:

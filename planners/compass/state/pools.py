@@ -55,7 +55,7 @@ class Pools:
 
     @classmethod
     def _of(cls, cluster: Cluster, up: Sequence[int]) -> "Pools":
-        """Return the pools of a cluster in which ``up`` machines of each node work."""
+        """Return the pools of a cluster; ``up`` has each node's number of working machines."""
         rows: dict[tuple[str, str], tuple[float, ...]] = {}
         for machines, (name, node) in zip(up, cluster.nodes.items(), strict=True):
             rented, price = min(node.standby, machines), node.core_price_usd_per_hour
@@ -113,7 +113,7 @@ class Fleet:
         return dict(zip(self.query.tolist(), range(len(self)), strict=True))
 
     def changed(self, order: Sequence[int], uses: Mapping[int, Uses]) -> "Fleet":
-        """Return the fleet of the queries ``order``, with rows of ``uses`` replaced or added."""
+        """Return the fleet of the queries ``order``, with rows replaced or added from ``uses``."""
         every = self.and_also(Fleet.of(uses))
         by_query = np.argsort(every.query, kind="stable")
         # if a query is in both, its last row is its present use

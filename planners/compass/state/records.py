@@ -47,9 +47,9 @@ class ProfiledConfig:
     verdict: bool | None  # whether the floor is met by the test; None if undecided
     count: int  # items measured
     operator_time_s: Floats  # mean times on profiling hardware, (N,)
-    time_cv: float  # coefficient of variation of the sum over items
+    time_cv: float  # coefficient of variation, over items, of the sum of these times
     normalised: tuple[float, float]  # see ``Measurement.normalised``
-    confirmed: bool = False  # more items teach no more; see ``Search.confirm``
+    confirmed: bool = False  # further items add nothing about accuracy; see ``Search.confirm``
 
     @cached_property
     def row(self) -> Floats:
@@ -193,7 +193,7 @@ class SharedState:
     looked_s: float = 0.0  # time of the last check of deployments
     repacked_s: float | None = None  # time of the last attempt to regroup
     repack: "PendingRepack | None" = None  # the regrouping under way
-    refused: "Sequence[Refused]" = ()  # parts; a query's last one counts
+    refused: "Sequence[Refused]" = ()  # records in parts; the last with a query counts
     settled: "Mapping[int, Settled]" = field(default_factory=dict)  # by query
     plans: "SeenPlans | None" = None  # active plans at the last call
     standing: Standing | None = None  # the stations that serve them
