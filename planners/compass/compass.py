@@ -65,7 +65,7 @@ class Compass(InRange, Planner):
         pause_s: seconds after which a query that has no plan or was released is planned again.
         known_for_s: seconds for which the last bid of a refused query is reused.
         watch_every_s: seconds between two checks of all deployments.
-        replan_every_s: seconds between two ticks, at which waiting queries may get free resources.
+        replan_every_s: seconds between two ticks, at which waiting queries can get free resources.
     """
 
     query_records = QUERY_RECORDS
@@ -130,7 +130,7 @@ class Compass(InRange, Planner):
         """Search for waiting queries, and deploy the plans that the scheduler awards them.
 
         ``asking`` selects the queries. The search also continues for the refused queries in
-        ``further``. Returns whether some query had no known bid; its search may need a profiling
+        ``further``. Returns whether some query had no known bid; its search could need a profiling
         lane.
         """
         bids, new = [], False

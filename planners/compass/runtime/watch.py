@@ -75,7 +75,7 @@ class Watch(InRange, Runtime):
         audit_every_s: shortest time between two audits of a query, in seconds; 0 for no audits.
         audit_samples: number of items measured in each audit; the last few audits are tested
             together.
-        audit_share: largest share of a query's running time that its audits may take.
+        audit_share: largest share of a query's running time that its audits can take.
         alpha: level of the two-sided test of audits against the floor; only a mean below the floor
             raises an alarm.
         drift_alpha: level of the two-sided test of audits against profiling.

@@ -81,7 +81,7 @@ class Refused:
 
     @classmethod
     def joined(cls, parts: Sequence["Refused"]) -> "Refused":
-        """Concatenate parts; a query may occur in several of them."""
+        """Concatenate parts; a query can occur in several of them."""
         if len(parts) == 1:
             return parts[0]
         return cls(

@@ -72,7 +72,7 @@ class Scheduler(ABC):
         return pools.scarcity
 
     def most(self, offer: Offer) -> float:
-        """Return the highest price at which a plan may be deployed."""
+        """Return the highest price at which a plan can be deployed."""
         return inf
 
     @property

@@ -48,8 +48,8 @@ SLOWER = tuple(map(NormalDist().inv_cdf, (11 / 12, 9 / 12, 7 / 12)))
 class Beliefs:
     """Beliefs in one call about one query's plans, of C configurations and N operators.
 
-    To choose the configuration to profile next, only plans with one replica and without batching
-    are compared. Plans of profiled configurations are judged in every allocation.
+    Only plans with one replica and without batching are compared to choose the configuration to
+    profile next. Plans of profiled configurations are judged in every allocation.
 
     Args:
         model: the margins and assumptions by which plans are judged.
@@ -211,8 +211,8 @@ class Beliefs:
     ) -> list[Candidates]:
         """Return the plans from which a matching on shared stations can choose.
 
-        They are the feasible plans of the configurations ``shared``, those that run on the device
-        alone, and the active plan.
+        They are the active plan and the feasible plans that are of the configurations ``shared`` or
+        run on the device alone.
 
         Args:
             shared: configurations whose stations queries can share.
@@ -222,7 +222,7 @@ class Beliefs:
             now: index of the active plan, or -1 for none.
 
         Returns:
-            The plans of profiled configurations and, with ``least_hope``, then those of others.
+            The plans of profiled configurations, then those of others if ``least_hope`` is given.
         """
         known, believed = self.configurations, self.configurations.believed()
         found = [self._chosen(self._profiled(), believed.accurate, believed.sure, shared, now)]
@@ -311,7 +311,7 @@ class Beliefs:
     def _in_time(self, held: Held, latency_s: Floats, sizes: ProfiledSizes) -> Floats:
         """Return each plan's probability of meeting the latency bound, of shape (k,).
 
-        A device may be slower than its model's nominal speed. The quantiles `SLOWER` represent all
+        A device can be slower than its model's nominal speed. The quantiles `SLOWER` represent all
         speeds below the median.
         """
         in_time = self._kept(latency_s)

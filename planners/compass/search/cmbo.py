@@ -85,7 +85,7 @@ class Cmbo:
         configuration: index of each plan's configuration, shape (P,).
         factors: ratio of each operator's time in each plan, including waits, to its time on
             profiling hardware, (P, N).
-        transfer_s: transmission time of an average request's messages in each plan, seconds, (P,).
+        transfer_s: transmission time of an average request's messages in each plan, in s, (P,).
         cost: cost of each plan, in any unit, (P,).
         latency_s: bound on the latency quantile in seconds; None for no bound.
         accuracy: lower bound on mean accuracy; None for no bound.
@@ -95,8 +95,8 @@ class Cmbo:
         latency_margin: the share of the latency bound to which plans must keep.
         blocks: see `Domain`.
         upstream: see `Domain`; by default all blocks.
-        prior_accuracy: accuracies in histories, shape (C,); surrogates learn the residuals.
-        prior_log_time: logarithms of operator times in seconds in histories, shape (C, N).
+        prior_accuracy: accuracies from histories, (C,); surrogates learn the deviations from these.
+        prior_log_time: logarithms of operator times (in seconds) from histories, shape (C, N).
 
     Attributes:
         reference: the cost from which savings are counted; only cheaper plans are proposed. At
@@ -257,7 +257,7 @@ class Cmbo:
         return np.asarray(accurate * self._fast())
 
     def believed(self) -> tuple[Floats, Floats, Floats, Floats]:
-        """Return mean and deviation of latency in s, without waits, and those of accuracy, (P,)."""
+        """Return means and deviations of latency in s, without waits, and of accuracy, all (P,)."""
         compute_s, log_sd = self._compute()
         _, _, moving, still = self._size_statistics()
         mean, sd = self.accuracy()
@@ -305,11 +305,11 @@ class Cmbo:
         return self._accurate
 
     def _compute(self) -> tuple[Floats, Floats]:
-        """Return the median in s and the log's deviation of log-normal computing times of plans.
+        """Return the median (s) of each plan's computing time, and the deviation of its log.
 
-        The median is the sum of the operators' medians. The deviation is found by the delta method.
-        The prototype assumes a normal distribution, under which times can be negative if little is
-        known.
+        Computing times are log-normal. The median is the sum of the operators' medians. The
+        deviation is found by the delta method. The prototype assumes a normal distribution, under
+        which times can be negative if little is known.
         """
         log_mean, log_sd = self.log_time()
         time_s = np.exp(log_mean)[self._configuration]
@@ -340,11 +340,11 @@ class Cmbo:
     def _bound(self) -> tuple[float, float, float, float]:
         """Return the latency bound, and three effects of request sizes on the latency quantile.
 
-        The quantile is that of the log-normal in ``sim.planning.queueing``, without waits. The
-        quantile of the part of latency that scales with size is its mean times the factor ``exp(z s
-        - s^2 / 2)``, with ``s^2 = log(1 + cv^2)``. Returns the bound in seconds (infinite for
-        none), this factor, the factor by which the normalisation of latencies scales fixed times,
-        and the relative variance of measured means.
+        The latency quantile is that of the log-normal distribution in ``sim.planning.queueing``,
+        without waits. The quantile of the part of latency that scales with size is its mean times
+        the factor ``exp(z s - s^2 / 2)``, with ``s^2 = log(1 + cv^2)``. Returns the bound in
+        seconds (infinite for none), this factor, the factor by which the normalisation of latencies
+        scales fixed times, and the relative variance of measured means.
         """
         cv, error, moving, still = self._size_statistics()
         spread = log1p(cv**2)

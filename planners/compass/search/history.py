@@ -90,7 +90,7 @@ class WarmStart(InRange):
         content: Floats,
         features: Callable[[Pipeline], Floats],
     ) -> list[History]:
-        """Return the histories nearest to a query in mean features, (F,); charge planning time."""
+        """Return the histories with mean features nearest to ``content``; charge planning time."""
         first = profiled_ahead(context, query.dataset, self.ahead, features)
         start = [] if first is None else [first]
         if self.histories == 0:
@@ -178,7 +178,7 @@ def misranked(believed: Floats | Singles, measured: Floats) -> float:
 
 @dataclass(frozen=True, eq=False)
 class HistoryStore:
-    """H histories of a data set, from which searches may start."""
+    """H histories of a data set, from which searches can start."""
 
     query: Ints  # ids, (H,)
     content: Floats  # mean item features, (H, F)
@@ -271,7 +271,7 @@ def _left(context: PlanningContext, dataset: str, least_measured: int) -> Histor
 def _seen(
     context: PlanningContext, queries: Sequence[Query], dataset: str, least_measured: int
 ) -> tuple[Ints, HistoryStore]:
-    """Return which of the queries provide histories of a data set, and these histories."""
+    """Return the indices of the queries that provide histories of a data set, and these."""
     its = [(row, query.id) for row, query in enumerate(queries) if query.dataset == dataset]
     states = seen_search_states(context, [query for _, query in its])
     found = [

@@ -113,7 +113,7 @@ class NormalBo:
         return np.asarray(accurate * fast)
 
     def believed(self) -> tuple[Floats, Floats, Floats, Floats]:
-        """Return mean and deviation of latency in s, without waits, and those of accuracy, (P,)."""
+        """Return means and deviations of latency in s, without waits, and of accuracy, all (P,)."""
         mean, sd = (each[:, 0] for each in self._latency.predict())
         accuracy, accuracy_sd = (each[:, 0] for each in self._accuracy.predict())
         return np.exp(mean), np.exp(mean) * sd, accuracy, accuracy_sd

@@ -65,10 +65,10 @@ def best_saving(
 ) -> int:
     """Return the plan with the largest feasibility-weighted saving, or -1 if no plan saves.
 
-    This is the saving times the probability of meeting the SLO, as in Bayesian optimisation with
-    inequality constraints (Gardner et al., 2014). Of equal plans, the first is returned.
-    Probabilities of latency are costly to compute. So plans are first ruled out by an upper bound,
-    for which this probability is taken as 1 (branch and bound).
+    The feasibility-weighted saving is the saving times the probability of meeting the SLO, as in
+    Bayesian optimisation with inequality constraints (Gardner et al., 2014). Of equal plans, the
+    first is returned. Probabilities of latency are costly to compute. So plans are first ruled out
+    by an upper bound, for which this probability is taken as 1 (branch and bound).
 
     ``reference`` is the cost from which savings are counted, and ``cost`` is the cost of each plan,
     (P,). ``accurate`` is each configuration's probability of being accurate enough, (C,); a 0
