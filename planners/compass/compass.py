@@ -38,21 +38,22 @@ LIKELY = 0.25
 class Compass(InRange, Planner):
     """Find plans for each query by selective profiling and search, and choose by matching.
 
-    A reconstruction of Compass (Liu et al., arXiv 2504.16397; "Circinus" in its first version). For
-    a new query, surrogates propose configurations (`CmboSearch`), which are profiled on few items
-    (`StratifiedProfiler`). The first plan believed to meet the SLO is the response. The prices of
-    resource pools rise with load. The scheduler (`PriceMatching`) deploys a plan for a query only
-    if the plan's price is at most what serving the query is worth. Every ``watch_every_s`` seconds,
-    active plans are confirmed by more profiling, and searches continue in the background. If the
-    runtime (`Watch`) finds that a query has drifted, that query is planned again, at first alone.
-    If a drifted or waiting query finds no room, all queries are matched again on whole stations
-    (`ShareStations`), and queries that cost more than they are worth are moved or released.
+    This is a reconstruction of Compass (Liu et al., arXiv 2504.16397; "Circinus" in its first
+    version). For a new query, surrogates propose configurations (`CmboSearch`), which are profiled
+    on few items (`StratifiedProfiler`). The first plan believed to meet the SLO is the response.
+    The prices of resource pools rise with load. The scheduler (`PriceMatching`) deploys a plan for
+    a query only if the plan's price is at most what serving the query is worth. Every
+    ``watch_every_s`` seconds, active plans are confirmed by more profiling, and searches continue
+    in the background. If the runtime (`Watch`) finds that a query has drifted, that query is
+    planned again, at first alone. If a drifted or waiting query finds no room, all queries are
+    matched again on whole stations (`ShareStations`), and queries that cost more than they are
+    worth are moved or released.
 
-    The paper confirms these three components and their tasks, the decomposition into single-query
-    planning and matching, the response at the first feasible plan, and replanning in isolation and
-    then globally. The docstrings of the parts say what each reconstructs. This class departs from
-    the paper: it profiles active plans further, and it matches running queries together with
-    waiting ones.
+    The paper confirms the search, scheduler and runtime and their tasks, the decomposition into
+    single-query planning and matching, the response at the first feasible plan, and replanning in
+    isolation and then globally. The docstrings of the parts say what each reconstructs. This class
+    departs from the paper: it profiles active plans further, and it matches running queries
+    together with waiting ones.
 
     Args:
         search: finds plans for one query.
@@ -105,7 +106,7 @@ class Compass(InRange, Planner):
                 self._improve(context, market, busy)
 
     def _look_due(self, context: PlanningContext) -> bool:
-        """Return whether a check of running queries is due, as it is every ``watch_every_s``."""
+        """Return whether the check of running queries every ``watch_every_s`` seconds is due."""
         last_s = shared(context).looked_s
         return context.now_s // self.watch_every_s > last_s // self.watch_every_s
 
@@ -247,7 +248,7 @@ class Compass(InRange, Planner):
     def _repack(
         self, context: PlanningContext, market: Market, wanting: Sequence[Query]
     ) -> set[int]:
-        """Regroup queries on stations that serve more of them; return the ids that move."""
+        """Regroup queries on stations that serve more of them; return ids of queries to move."""
         found = self.scheduler.regrouping.repack(context, market, self.search, wanting)
         if found is None:
             return set()

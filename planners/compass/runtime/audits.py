@@ -119,7 +119,7 @@ def _mean(sums: Floats) -> tuple[float, float, float]:
 
 
 def others_drifted(context: PlanningContext, query: Query) -> bool:
-    """Return whether enough queries of the data set drifted that this one probably did, too."""
+    """Return whether many queries of the data set drifted, so that this one probably did too."""
     alarms = dataset_state(context, query.dataset).drifted_s
     recent = sum(at_s > context.now_s - COMMON_WITHIN_S for at_s in alarms)
     if recent < COMMON_LEAST:

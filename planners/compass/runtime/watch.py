@@ -43,7 +43,7 @@ LEAST_RATIO, MOST_RATIO = 0.2, 10.0
 
 
 class Settled(NamedTuple):
-    """The conditions under which a running query must be checked again after it passed."""
+    """The conditions under which a query that passed its checks must be checked again."""
 
     plan: Plan
     audit_s: float  # when its next audit is due

@@ -14,7 +14,7 @@ from scenarios.ranges import Range
 
 @dataclass(frozen=True)
 class LeastCost(InRange, ByPrice):
-    """Serves all queries; resources have prices in dollars, lower on rented machines.
+    """Serves all queries, at prices in dollars that are lower on rented machines.
 
     Machines are rented whole. If a share u of the rented machines is in use, the price of the rest
     is idle + (1 - idle) u^steepness times its list price. If no machine is rented yet, a plan pays

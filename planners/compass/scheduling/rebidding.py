@@ -185,9 +185,9 @@ def _needs(
                 joined = (joined * MIX + kind + 1) * MIX + key
             taken = share_taken(part, room, waste)
             price[plan] += taken * units[kind] * prices[pool[kind]]
-        # Twice the hash, odd where nothing is new, to distinguish both cases.
+        # The hash is doubled, and made odd if no station is new, to distinguish both cases.
         needs[plan] = abs(2 * new) if new else abs(2 * joined + 1)
-        # With a tolerance, because sums depend on the order of their terms.
+        # Prices have a tolerance, because sums depend on the order of their terms.
         if not price[plan] <= most[plan] * (1 + 1e-9):
             needs[plan] = HOPELESS
         for number in range(len(prices) - 1):

@@ -1,10 +1,10 @@
-"""Regrouping: choose anew the stations that queries, running ones included, share.
+"""Regrouping: choose anew which stations queries share; running queries are included.
 
 Early queries use stations of the configurations that are best for these queries alone. Later
-queries can then find no room, although all could share stations of another configuration. To move
-one query at a time does not help in this case. So running and waiting queries are matched together
-on whole stations (`planners.matching.stations`). Before that, each query profiles configurations
-that it does not know yet but others want.
+queries can then find no room, although all could share stations of another configuration. Then it
+does not help to move one query at a time. So running and waiting queries are matched together on
+whole stations (`planners.matching.stations`). Before that, each query profiles configurations that
+it does not know yet but others want.
 """
 
 from abc import ABC, abstractmethod
@@ -69,7 +69,7 @@ class StayAsTheyAre(Regrouping):
 
 @dataclass(frozen=True)
 class ShareStations(InRange, Regrouping):
-    """Matches running queries and those without room together on whole stations.
+    """Matches running queries and queries without room together on whole stations.
 
     This departs from the paper, which describes only the matching of queries and plans.
 
