@@ -51,17 +51,16 @@ class Compass(InRange, Planner):
 
     The paper confirms the search, scheduler and runtime and their tasks, the decomposition into
     single-query planning and matching, the response at the first feasible plan, and replanning in
-    isolation and then globally. The docstrings of the parts say what each reconstructs. This class
-    departs from the paper: it profiles active plans further, and it matches running queries
-    together with waiting ones.
+    isolation and then globally. The docstrings of the parts say what each reconstructs. As
+    departures, active plans are profiled further, and running queries are matched with waiting
+    ones.
 
     Args:
         search: finds plans for one query.
         scheduler: decides which query gets which plan.
         runtime: monitors deployments for drift.
         budget_s: planning seconds that all searches for a query can use until it drifts. The last
-            profiling step can exceed the budget, and so can the search for a poorly served running
-            query.
+            profiling step can exceed it, and so can the search for a poorly served query.
         improve_s: planning seconds of a query's background search at each check; 0 for no search.
         pause_s: seconds after which a query that has no plan or was released is planned again.
         known_for_s: seconds for which the last bid of a refused query is reused.
@@ -131,8 +130,7 @@ class Compass(InRange, Planner):
         """Search for waiting queries, and deploy the plans that the scheduler awards them.
 
         ``asking`` selects the queries. The search also continues for the refused queries in
-        ``further``. Returns whether some query had no known bid; its search could need a profiling
-        lane.
+        ``further``. Returns whether a query without a known bid could need a profiling lane.
         """
         bids, new = [], False
         passed_over = {*asking.refused, *busy} - {*further}
@@ -312,9 +310,8 @@ class Compass(InRange, Planner):
     def _improve(self, context: PlanningContext, market: Market, busy: Collection[int]) -> None:
         """Confirm active plans, continue searches, and move queries to better plans.
 
-        Searches stay within the queries' budgets. Only the search for a poorly served query
-        continues beyond its budget, until a feasible plan is known or no configuration promises
-        one.
+        Searches stay within the queries' budgets. Only the search for a poorly served query exceeds
+        its budget, until a feasible plan is known or no configuration promises one.
         """
         lanes = context.world.cluster.profiling.lanes
         for query in context.running:

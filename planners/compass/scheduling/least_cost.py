@@ -22,8 +22,7 @@ class LeastCost(InRange, ByPrice):
     confirms only that Compass can serve all queries at the least cost; prices are reconstructed.
 
     Args:
-        steepness: the higher this is, the further rented machines are filled before others are
-            rented.
+        steepness: the higher it is, the fuller machines are before others are rented.
         gain: the share of its cost that a running query must save to be moved, from 0 to 1.
         idle: price of unused parts at u = 0, relative to the list price, from 0 to 1.
         opening: price if no machine is rented, relative to the list price; 1 or more.

@@ -100,8 +100,8 @@ class Refused:
 
         At most ``MOST_HOPEFUL`` queries are marked: those that can pay most and, among equals,
         those with the cheapest plan. If payments have no bound, all are marked. Once a plan finds
-        no room, other plans that open or join the same stations are skipped, although one of them
-        could fit.
+        no room, other plans that open or join the same stations are skipped, although one could
+        fit.
 
         ``rows`` marks the queries to consider, (W,); ``waiting`` maps ids to queries.
         """

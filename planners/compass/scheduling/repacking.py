@@ -75,7 +75,7 @@ class ShareStations(InRange, Regrouping):
 
     Args:
         every_s: shortest time between two attempts, in seconds.
-        most_queries: largest number of queries in one attempt; the running ones are those that pay
+        most_queries: most queries in one attempt, of which the running ones are those that pay
             most.
         most_configurations: number of configurations among which shared stations are chosen.
         switch: cost of moving a running query, as a fraction of the worth of serving one query.

@@ -60,13 +60,11 @@ class WarmStart(InRange):
     """Chooses histories and computes their weights.
 
     Args:
-        histories: number of histories used, in addition to that of ``ahead``; each costs planning
-            time.
+        histories: number of histories used besides that of ``ahead``; each costs planning time.
         ahead: number of items on which configurations are profiled before a data set's first query,
             as in VideoStorm; 0 for none. The results are the data set's first history. This departs
             from the paper.
-        least_measured: least number of profiled configurations with which a query provides a
-            history.
+        least_measured: least number of profiled configurations of a query with a history.
         temperature: the loss at which a history's weight is 1/e of its weight at no loss.
 
     Raises:

@@ -85,8 +85,7 @@ class Search(InRange, ABC):
         warm_start: chooses and weights histories of earlier queries.
         model: the margins and assumptions by which plans are judged.
         encoding: encoding of knobs as features: ``"one_hot"``, ``"ordinal"`` or ``"mixed"``.
-        initial: number of configurations that a search without histories profiles before it uses
-            surrogates.
+        initial: number of configurations profiled before surrogates are used, without histories.
         patience: number of steps without a better plan after which a background search ends.
         least_gain: share by which a plan's loss must be lower to count as better.
         least_promise: least probability of meeting the SLO at which plans are profiled, once
