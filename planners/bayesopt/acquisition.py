@@ -35,8 +35,9 @@ def feasible_saving(
 ) -> Floats:
     """Return the feasibility-weighted saving, ``(reference - cost) Pr[accurate] Pr[fast]``.
 
-    The acquisition function of Compass's prototype: constrained Bayesian optimisation (Gardner et
-    al. 2014) with a linear saving in place of the expected improvement, as costs are known.
+    This acquisition function of Compass's prototype is that of constrained Bayesian optimisation
+    (Gardner et al. 2014), but with a linear saving in place of the expected improvement, because
+    costs are known.
 
     Args:
         reference: cost of the best feasible plan so far; more costly candidates save 0.
@@ -53,8 +54,8 @@ def expected_improvement(
 ) -> Floats:
     """Return the expected decrease below the best value so far, times the probability ``feasible``.
 
-    Constrained expected improvement for minimisation (Gardner et al. 2014, eq. 6), as CherryPick
-    uses it (Alipourfard et al. 2017, section 3.3).
+    This is constrained expected improvement for minimisation (Gardner et al. 2014, eq. 6), as
+    CherryPick uses it (Alipourfard et al. 2017, section 3.3).
 
     Without a ``best`` value, this is the probability of feasibility, as Gardner et al. advise.
     """
@@ -69,7 +70,7 @@ def expected_improvement(
 
 
 def _normal_cdf(gap: Floats, sd: Floats) -> Floats:
-    """Return the normal distribution function at ``gap / sd``; where ``sd`` is 0, a step at 0."""
+    """Return the normal distribution function at ``gap / sd``, or a step at 0 if ``sd`` is 0."""
     certain = sd <= 0
     if not np.count_nonzero(certain):
         return np.asarray(scipy.special.ndtr(gap / sd))

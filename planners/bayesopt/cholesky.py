@@ -19,8 +19,8 @@ from scenarios.compiled import compiled
 from scenarios.numerics import Floats, Ints
 
 FEW = 100_000
-"""Largest n m C for which m > 1 new rows are added to n rows by compiled loops; larger products use
-a library. A single row is always added by a compiled loop.
+"""Largest n m C for which m > 1 new rows are added to n rows by compiled loops; for larger
+products, a library is used. A single row is always added by a compiled loop.
 """
 
 
@@ -44,13 +44,14 @@ class Factor:
     def extend(
         self, start: int, chosen: Ints, noise: Floats, unit: float = 1.0, floor: float = 0.0
     ) -> None:
-        """Replace all rows from index ``start`` on by m new rows.
+        """Replace the rows at index ``start`` and above with m new rows.
 
         Args:
             start: number of rows to keep.
             chosen: indices of the points of the new rows, shape (m,).
-            noise: noise variance of each new row, shape (m,), in squares of ``unit``.
-            unit: scale of the values, by whose square noise variances are divided.
+            noise: noise variance of each new row, of shape (m,); its unit is the square of
+                ``unit``.
+            unit: scale of the values; noise variances are divided by its square.
             floor: noise variance added to every row, in the unit of the covariance.
         """
         self._size = start + len(chosen)
@@ -82,17 +83,17 @@ class Factor:
         self._lower[rows, :start] = beside
 
     def predict(self, values: Floats, centre: float, scale: float) -> tuple[Floats, Floats]:
-        """Return mean and standard deviation at all points, each of shape (C,).
+        """Return the mean and the standard deviation at all points, each of shape (C,).
 
-        ``values`` are the observations, shape (n,), ``centre`` is their prior mean, and ``scale``
-        the unit of the covariance.
+        ``values`` are the observations, of shape (n,). ``centre`` is their prior mean, and
+        ``scale`` is the unit of the covariance.
         """
         variance = self._signal + self._constant
         lower, solved = self._lower[: self._size], self._solved[: self._size]
         return _moments(lower, solved, values, centre, scale, variance)
 
     def leave_one_out(self, residual: Floats) -> tuple[Floats, Floats]:
-        """Return mean (n, k) and standard deviation (n,) of each observation given all others."""
+        """Return each observation's mean, (n, k), and deviation, (n,), given all the others."""
         inverse = self._solve(np.eye(self._size))
         precision = np.einsum("mn,mn->n", inverse, inverse)
         mean = residual - (inverse.T @ self._solve(residual)) / precision[:, None]
@@ -118,11 +119,12 @@ def _add_rows(
     lower: Floats,
     solved: Floats,
 ) -> None:
-    """Write the rows of L and V from index ``start`` on; ``chosen`` has all rows' points, (n,).
+    """Write the rows of L and V at index ``start`` and above.
 
-    Cholesky factorisation row by row (Golub and Van Loan, Matrix Computations, section 4.2), in O(n
-    C) for each row. ``noise`` has the variances of the written rows, in squares of ``unit``.
-    `Factor` and `Factor.extend` describe the other arguments.
+    The method is Cholesky factorisation row by row (Golub and Van Loan, Matrix Computations,
+    section 4.2), which takes O(n C) for each row. ``chosen`` has the points of all n rows.
+    ``noise`` has the variances of the written rows; their unit is the square of ``unit``. `Factor`
+    and `Factor.extend` describe the other arguments.
     """
     for row in range(start, len(chosen)):
         point, beyond = chosen[row], solved[row]
@@ -172,7 +174,7 @@ def _moments(
     """Predict like ``Factor.predict``, from the first n rows of L and of V, in O(n C + n^2).
 
     Algorithm 2.1 of Rasmussen and Williams 2006: with w = inv(L) residual, by forward substitution,
-    the mean is V^T w, and the squares of V are the variance explained.
+    the mean is V^T w, and the sum of the squares of V over its rows is the explained variance.
     """
     rows, count = solved.shape
     explained, mean, sd = np.zeros(count), np.zeros(count), np.empty(count)
@@ -195,9 +197,9 @@ def _moments(
 
 
 def _solve_lower(lower: Floats, right: Floats) -> Floats:
-    """Return inv(L) right for a lower triangular matrix of shape (n, n), n above 0.
+    """Return inv(L) right for a lower triangular matrix of shape (n, n), with n above 0.
 
-    The same as ``scipy.linalg.solve_triangular`` without its checks, which take most of its time.
+    This does the work of ``scipy.linalg.solve_triangular`` without its costly checks.
     """
     # LAPACK needs column-major order, as in the transpose of an array in C order.
     found, info = scipy.linalg.lapack.dtrtrs(lower.T, right, lower=0, trans=1)

@@ -15,29 +15,29 @@ from sim import PlanView
 
 
 def positions(pipeline: Pipeline) -> Ints:
-    """Return the index of each configuration's value in each knob's list of choices, (C, knobs)."""
+    """Return the index of each knob's choice in each configuration, of shape (C, knobs)."""
     shape = [len(knob.choices) for knob in pipeline.knobs]
     every = list(np.ndindex(*shape))  # configurations are numbered like the product of choices
     return np.array(every, dtype=np.int64).reshape(len(every), len(shape))
 
 
 def one_hot(pipeline: Pipeline) -> Floats:
-    """Return one feature per choice of each knob, 1 if chosen and else 0, shape (C, choices)."""
+    """Return a feature for each choice of each knob, 1 if chosen and 0 if not, (C, choices)."""
     return _encoded(pipeline, [len(knob.choices) for knob in pipeline.knobs])
 
 
 def ordinal(pipeline: Pipeline) -> Floats:
-    """Return one feature per knob: its choice's position, scaled to 0 to 1, shape (C, knobs)."""
+    """Return the position of each knob's choice, scaled to the range 0 to 1, (C, knobs)."""
     return _encoded(pipeline, [1 for _ in pipeline.knobs])
 
 
 def mixed(pipeline: Pipeline) -> Floats:
-    """Return ordinal features of numeric knobs and one-hot features of others, shape (C, D)."""
+    """Return ordinal features of numeric knobs and one-hot features of others, (C, D)."""
     return _encoded(pipeline, _mixed_widths(pipeline))
 
 
 def blocks(pipeline: Pipeline, features: Floats) -> tuple[int, ...]:
-    """Return how many features each knob has, for features made by one of the encodings.
+    """Return the number of features of each knob, given features from one of the encodings.
 
     Raises:
         ValueError: no encoding yields this number of features.
@@ -69,7 +69,7 @@ def _encoded(pipeline: Pipeline, widths: Sequence[int]) -> Floats:
 def joint(pipeline: Pipeline, view: PlanView) -> tuple[Floats, tuple[int, ...]]:
     """Return features of whole plans, shape (P, D), and the number of features in each block.
 
-    Each knob's choice and each operator's kind of station is one one-hot block.
+    A block is the one-hot code of a knob's choice or of the kind of an operator's station.
     """
     knobs = one_hot(pipeline)
     parts, widths = [knobs[view.configuration]], list(blocks(pipeline, knobs))

@@ -5,8 +5,8 @@ defines the covariance. Each block b of features has its own length scale l_b:
 
     |x - x'|^2 = sum over blocks b of |x_b - x'_b|^2 / l_b^2
 
-The covariance's constant stands for an unknown mean. Hyper-parameters are fitted at given numbers
-of observations (``planners.bayesopt.hyperparameters``).
+The constant in the covariance represents an unknown mean. Hyper-parameters are fitted at given
+numbers of observations (``planners.bayesopt.hyperparameters``).
 """
 
 from collections.abc import Sequence
@@ -21,14 +21,14 @@ REFIT_AT = (4, 8, 16, 32, 64, 128, 256, 512)
 
 
 class Grid:
-    """The points of a process and values derived from them; several processes may share a grid.
+    """The points of a process and values derived from them; several processes can share a grid.
 
     Args:
         points: features of all points, shape (C, D).
-        blocks: number of features in each block, with sum D; by default one block.
+        blocks: number of features in each block, D in total; by default, all are one block.
 
     Attributes:
-        relative: the points, each block divided by the root mean square distance in it.
+        relative: the points, with each block divided by the root mean square distance in it.
         initial: hyper-parameters before anything is observed.
 
     Raises:
@@ -58,7 +58,7 @@ class Grid:
         return len(self.points)
 
     def scaled(self, hyperparameters: Hyperparameters) -> Floats:
-        """Return the points, each block divided by its length scale, shape (C, D)."""
+        """Return the points with each block divided by its length scale, of shape (C, D)."""
         lengths = np.array(hyperparameters.lengths) * self.typical
         return np.ascontiguousarray(self.points / lengths[self.block_of])
 
@@ -69,8 +69,8 @@ class GaussianProcess:
     Args:
         points: features of all points, shape (C, D), or a `Grid`.
         blocks: as in `Grid`; None if ``points`` is a `Grid`.
-        refit_at: numbers of observations at which hyper-parameters are fitted. With (), they are
-            never fitted, and ``centre`` and ``scale`` are required.
+        refit_at: numbers of observations at which hyper-parameters are fitted. If this is empty,
+            they are never fitted, and ``centre`` and ``scale`` are required.
         prior: initial hyper-parameters, which are also the medians of their prior distribution.
         centre: prior mean; by default the mean of the values at the last fit.
         scale: standard deviation around the centre; by default that of the values at the last fit.
@@ -130,7 +130,7 @@ class GaussianProcess:
         return self._taken[: len(self._rows), 1]
 
     def observe(self, index: int, value: float, noise_variance: float = 0.0) -> None:
-        """Observe a point, replacing an earlier observation; `observe_all` lists the errors."""
+        """Observe a point in place of any earlier observation; `observe_all` lists the errors."""
         self._observe((index,), np.array([[value, noise_variance]]))
 
     def observe_all(
@@ -141,8 +141,8 @@ class GaussianProcess:
         Args:
             indices: indices of the points.
             values: observed values of the points, shape (m, 1).
-            noise_variance: noise variances of the values, such as those of sample means; shape (m,
-                1) or one number.
+            noise_variance: noise variances of the values, such as those of sample means, as an
+                array of shape (m, 1) or as one number.
 
         Raises:
             ValueError: a value is not finite, or a variance is negative or not finite.
@@ -164,7 +164,7 @@ class GaussianProcess:
                 start = at
 
     def _observe(self, indices: Sequence[int], taken: Floats) -> None:
-        """Add m observations: ``taken``, (m, 2), has values and noise variances. Fit if due."""
+        """Add m observations, with values and noise variances in ``taken``; refit if required."""
         known, many = self._rows, len(self._grid)
         for index in indices:
             if not 0 <= index < many:
@@ -202,16 +202,17 @@ class GaussianProcess:
             self._changed = min(self._changed, changed)
 
     def predict(self) -> tuple[Floats, Floats]:
-        """Return mean and standard deviation at all points, each (C, 1), without noise."""
+        """Return the mean and the standard deviation, without noise, at all points, each (C, 1)."""
         if self._predicted is None:
             mean, sd = self._caught_up().predict(self._values, self._centre, self._scale)
             self._predicted = mean[:, None], sd[:, None]
         return self._predicted
 
     def leave_one_out(self) -> tuple[Floats, Floats]:
-        """Return mean and standard deviation of each observation given all others, each (n, 1).
+        """Return each observation's mean and standard deviation given all others, each (n, 1).
 
-        Deviations include noise; rows are as in `observed` (Rasmussen and Williams 2006, eq. 5.12).
+        Deviations include noise. Rows are in the order of `observed` (Rasmussen and Williams 2006,
+        eq. 5.12).
         """
         factor = self._caught_up()
         residual = (self._values - self._centre) / self._scale

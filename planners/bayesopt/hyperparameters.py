@@ -16,26 +16,27 @@ from scenarios.compiled import compiled
 from scenarios.numerics import Floats, Ints
 
 MOST_STEPS = 15
-"""Most L-BFGS steps of one fit; each fit starts at the result of the last one."""
+"""Largest number of L-BFGS steps in a fit; each fit starts at the result of the last one."""
 
 BOUNDS = {"length": (0.05, 20.0), "signal": (1e-3, 1e2), "floor": (1e-7, 1.0)}
-"""Bounds of hyper-parameters: lengths relative to the typical distance, the others absolute."""
+"""Bounds of hyper-parameters; only those of lengths are relative to the typical distance."""
 
 PRIOR_SPREAD = {"length": 1.0, "signal": 1.5, "floor": 3.0}
 """Prior standard deviations of the logarithms of hyper-parameters."""
 
 FITTED_KEPT = 10_000
-"""Most cached fits: enough for a few fits of each of some thousand queries."""
+"""Largest number of cached fits, enough for a few fits for each of some thousand queries."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hyperparameters:
     """Hyper-parameters of the covariance, for values in units of the process's ``scale``."""
 
-    # Length scale of each block, over the root mean square distance of its points.
+    # Length scale of each block, in root mean square distances of its points.
     lengths: tuple[float, ...]
     signal_variance: float = 1.0  # variance of the Matern part
-    # Noise variance added to each observation, over the signal's; above 0 to allow equal points.
+    # Variance of the noise added to each observation, relative to that of the signal; above 0, so
+    # that points can be equal.
     noise_floor: float = 1e-4
     constant_variance: float = 1.0  # variance of the unknown mean; it is not fitted
 
@@ -88,13 +89,13 @@ def fitted(
 
 
 def _flat(parameters: Hyperparameters) -> Floats:
-    """Return as one array those hyper-parameters that are fitted."""
+    """Return the hyper-parameters that the fit changes, as one array."""
     return np.array([*parameters.lengths, parameters.signal_variance, parameters.noise_floor])
 
 
 @cache
 def _limits(blocks: int) -> tuple[Floats, Floats, Floats]:
-    """Return prior deviations, lower and upper bounds of the hyper-parameters' logarithms."""
+    """Return the prior deviations, lower bounds and upper bounds of the log hyper-parameters."""
     kinds = ["length"] * blocks + ["signal", "floor"]
     low, high = np.log([BOUNDS[kind] for kind in kinds]).T.copy()
     return np.array([PRIOR_SPREAD[kind] for kind in kinds]), low, high
@@ -120,15 +121,15 @@ def _surprise(
     logs: Floats,
     gradient: Floats,
 ) -> float:
-    """Return the negative log marginal likelihood, up to a constant, and add its gradient; O(n^3).
+    """Return the negative log marginal likelihood, up to a constant, and add its gradient.
 
-    Rasmussen and Williams 2006, eq. 2.30 and 5.9, by a Cholesky factor as in algorithm 2.1.
-    ``logs`` has the logarithms of the length of each block, of the signal variance, and of the
-    ratio of the noise floor to it.
+    This computes eq. 2.30 and 5.9 of Rasmussen and Williams 2006 from a Cholesky factor, as in
+    their algorithm 2.1, in O(n^3). ``logs`` has the logarithms of each block's length, of the
+    signal variance, and of the ratio of noise floor to signal variance.
 
-    ``squared`` has squared distances by block, (blocks, n, n); ``residual`` has the standardised
-    values and ``noise`` their noise variances, (n,); ``constant`` is the variance of the unknown
-    mean.
+    ``squared`` has squared distances by block, (blocks, n, n). ``residual`` has the standardised
+    values, (n,), and ``noise`` has their noise variances, (n,). ``constant`` is the variance of the
+    unknown mean.
     """
     signal, floor = np.exp(logs[-2]), np.exp(logs[-1])
     over = np.exp(-2 * logs[:-2])

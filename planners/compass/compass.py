@@ -30,41 +30,42 @@ from scenarios.queries import Query
 from sim import Planner, PlanningContext
 
 LIKELY = 0.25
-"""A plan beyond the headroom is deployed only if it keeps the SLO with at least this probability.
+"""The least probability of meeting the SLO at which a plan beyond the headroom is deployed.
 """
 
 
 @dataclass(eq=False, repr=False)
 class Compass(InRange, Planner):
-    """Find plans of each query by selective profiling and search; choose among them by matching.
+    """Find plans for each query by selective profiling and search, and choose by matching.
 
-    A reconstruction of Compass (Liu et al., arXiv 2504.16397; "Circinus" in its first version). For
-    a new query, surrogates propose configurations (`CmboSearch`), which are profiled on few items
-    (`StratifiedProfiler`); the first plan believed to meet the SLO is the response. Resource pools
-    have prices that rise with load. The scheduler (`PriceMatching`) deploys a plan for a query only
-    if the plan's price is at most what serving the query is worth. Every ``watch_every_s``, active
-    plans are confirmed by more profiling, and searches continue in the background. If the runtime
-    (`Watch`) finds that a query has drifted, that query is planned again, at first alone. If a
-    drifted or waiting query finds no room, all queries are matched again on whole stations
-    (`ShareStations`); queries that cost more than they are worth are moved or released.
+    This is a reconstruction of Compass (Liu et al., arXiv 2504.16397; "Circinus" in its first
+    version). For a new query, surrogates propose configurations (`CmboSearch`), which are profiled
+    on few items (`StratifiedProfiler`). The first plan believed to meet the SLO is the response.
+    The prices of resource pools rise with load. The scheduler (`PriceMatching`) deploys a plan for
+    a query only if the plan's price is at most what serving the query is worth. Every
+    ``watch_every_s`` seconds, active plans are confirmed by more profiling, and searches continue
+    in the background. If the runtime (`Watch`) finds that a query has drifted, that query is
+    planned again, at first alone. If a drifted or waiting query finds no room, all queries are
+    matched again on whole stations (`ShareStations`), and queries that cost more than they are
+    worth are moved or released.
 
-    The paper confirms these three components and their tasks, the decomposition into single-query
-    planning and matching, the response at the first feasible plan, and replanning in isolation and
-    then globally. The docstrings of the parts say what each reconstructs. Departures: active plans
-    are profiled further, and running queries are matched together with waiting ones.
+    The paper confirms the search, scheduler and runtime and their tasks, the decomposition into
+    single-query planning and matching, the response at the first feasible plan, and replanning in
+    isolation and then globally. The docstrings of the parts say what each reconstructs. As
+    departures, active plans are profiled further, and running queries are matched with waiting
+    ones.
 
     Args:
         search: finds plans for one query.
         scheduler: decides which query gets which plan.
         runtime: monitors deployments for drift.
-        budget_s: planning seconds of all searches for a query until it drifts. The last profiling
-            may exceed the budget, and so may the search for a running query that is not served
-            well.
+        budget_s: planning seconds that all searches for a query can use until it drifts. The last
+            profiling step can exceed it, and so can the search for a poorly served query.
         improve_s: planning seconds of a query's background search at each check; 0 for no search.
-        pause_s: seconds until a query without a plan, or one that was released, is planned again.
+        pause_s: seconds after which a query that has no plan or was released is planned again.
         known_for_s: seconds for which the last bid of a refused query is reused.
         watch_every_s: seconds between two checks of all deployments.
-        replan_every_s: seconds between two ticks, at which waiting queries may get free resources.
+        replan_every_s: seconds between two ticks, at which waiting queries can get free resources.
     """
 
     query_records = QUERY_RECORDS
@@ -80,7 +81,7 @@ class Compass(InRange, Planner):
     replan_every_s: Positive = 1.0
 
     def plan(self, context: PlanningContext) -> None:
-        """Serve waiting queries; every ``watch_every_s``, also check running queries."""
+        """Serve waiting queries, and every ``watch_every_s`` seconds also check running ones."""
         if not context.waiting and not context.running:
             return
         if context.trigger == "departure":
@@ -104,7 +105,7 @@ class Compass(InRange, Planner):
                 self._improve(context, market, busy)
 
     def _look_due(self, context: PlanningContext) -> bool:
-        """Return whether a check of running queries is due; it is once every ``watch_every_s``."""
+        """Return whether the check of running queries every ``watch_every_s`` seconds is due."""
         last_s = shared(context).looked_s
         return context.now_s // self.watch_every_s > last_s // self.watch_every_s
 
@@ -128,8 +129,8 @@ class Compass(InRange, Planner):
     ) -> bool:
         """Search for waiting queries, and deploy the plans that the scheduler awards them.
 
-        ``asking`` selects the queries; for refused queries in ``further``, the search continues.
-        Returns whether some query had no known bid, so that its search may need a profiling lane.
+        ``asking`` selects the queries. The search also continues for the refused queries in
+        ``further``. Returns whether a query without a known bid could need a profiling lane.
         """
         bids, new = [], False
         passed_over = {*asking.refused, *busy} - {*further}
@@ -157,7 +158,7 @@ class Compass(InRange, Planner):
     def _offers(
         self, context: PlanningContext, market: Market, query: Query, further: bool
     ) -> Sequence[Offer]:
-        """Return a query's plans; search first if none is feasible so far, or if ``further``."""
+        """Return a query's plans; search first if no known plan is feasible, or if ``further``."""
         found = search_state(context, query)
         offers = found.offers
         left_s = max(0.0, self.budget_s - found.spent_s)
@@ -167,7 +168,7 @@ class Compass(InRange, Planner):
         return self.search.run(context, query, market, seconds, improve=True)
 
     def _to_search_further(self, context: PlanningContext, asking: Retries) -> set[int]:
-        """Return the first refused queries with budget left, one for each profiling lane."""
+        """Return the first refused queries that have budget left, one for each profiling lane."""
         refused = [query.id for query in context.waiting if query.id in asking.refused]
         # Recalling a query's own records would begin a search for each.
         every = (known or SearchState() for known in seen_search_states(context, refused))
@@ -183,9 +184,9 @@ class Compass(InRange, Planner):
     def _look_after(
         self, context: PlanningContext, market: Market, busy: Collection[int], held_up: bool
     ) -> set[int]:
-        """Replan drifted queries; if some of these find no room, replan all queries together.
+        """Replan drifted queries, each alone; if queries lack room, replan all queries together.
 
-        ``held_up`` says that queries still wait for room that the last regrouping will free.
+        ``held_up`` says whether queries still wait for room that the last regrouping will free.
         Returns the ids of the affected queries.
         """
         busy = {*busy, *recover_lost(context, market, self.search, busy)}
@@ -225,7 +226,7 @@ class Compass(InRange, Planner):
     # All queries together
 
     def _wanting(self, context: PlanningContext, busy: Collection[int]) -> list[Query]:
-        """Return the queries that wait or are poorly served and for which plans are known."""
+        """Return the waiting and the poorly served queries for which plans are known."""
         found = []
         for query in (*context.waiting, *context.running):
             waits = context.plan_of(query) is None
@@ -245,7 +246,7 @@ class Compass(InRange, Planner):
     def _repack(
         self, context: PlanningContext, market: Market, wanting: Sequence[Query]
     ) -> set[int]:
-        """Regroup queries on stations that serve more of them; return the ids of those to move."""
+        """Regroup queries on stations that serve more of them; return ids of queries to move."""
         found = self.scheduler.regrouping.repack(context, market, self.search, wanting)
         if found is None:
             return set()
@@ -309,8 +310,8 @@ class Compass(InRange, Planner):
     def _improve(self, context: PlanningContext, market: Market, busy: Collection[int]) -> None:
         """Confirm active plans, continue searches, and move queries to better plans.
 
-        Searches stay within the queries' budgets. Only those for poorly served queries go on
-        beyond, until a feasible plan is known or no configuration promises one.
+        Searches stay within the queries' budgets. Only the search for a poorly served query exceeds
+        its budget, until a feasible plan is known or no configuration promises one.
         """
         lanes = context.world.cluster.profiling.lanes
         for query in context.running:
@@ -354,7 +355,7 @@ class Compass(InRange, Planner):
     def _move(
         self, context: PlanningContext, market: Market, query: Query, offers: Sequence[Offer]
     ) -> bool:
-        """Move a query to the first plan that fits beside its own; return whether it moved."""
+        """Move a query to a plan that fits in addition to its own; return whether it moved."""
         bid = self._bid(context, query, offers)
         if not offers or context.plan_of(query) == bid.plans[0]:
             return False

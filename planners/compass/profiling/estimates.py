@@ -1,4 +1,4 @@
-"""Estimates of mean accuracy, plain or stratified, their variances, and tests against a floor."""
+"""Plain and stratified estimates of mean accuracy, their variances, and tests against a floor."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -22,15 +22,16 @@ class Strata:
     centroids: Floats  # of each cluster in standardised features, (K, F)
 
     def of(self, features: Floats) -> Ints:
-        """Return each item's stratum, 0 to K - 1, shape (n,), from features of shape (n, F)."""
+        """Return the stratum, from 0 to K - 1, of each of n items, given their features, (n, F)."""
         return np.asarray(_nearest(features, self.centre, self.scale, self.centroids))
 
 
 @compiled
 def _nearest(features: Floats, centre: Floats, scale: Floats, centroids: Floats) -> Ints:
-    """Return the index of the centroid nearest to each item, shape (n,); the first of equals.
+    """Return the index of the centroid nearest to each item, (n,); a tie goes to the first.
 
-    The assignment step of K-means (Lloyd, "Least squares quantization in PCM", 1982): O(n K F).
+    This is the assignment step of K-means (Lloyd, "Least squares quantization in PCM", 1982). It
+    takes O(n K F).
     """
     nearest, point = np.empty(len(features), dtype=np.int64), np.empty(len(centre))
     for at in range(len(features)):
@@ -74,7 +75,7 @@ LEAST_VARIANCE = 1e-6
 
 
 def simple_mean(values: Floats) -> tuple[float, float, float]:
-    """Return the mean of a simple random sample, its variance and its degrees of freedom."""
+    """Return the mean of a simple random sample, the mean's variance and degrees of freedom."""
     count = len(values)
     if count == 0:
         return float("nan"), inf, 0.0
@@ -89,10 +90,10 @@ def stratified_mean(
 ) -> tuple[float, float, float, Floats]:
     """Return the mean of a stratified sample, the mean's variance, and its degrees of freedom.
 
-    ``values`` and their ``strata``, 0 to K - 1, have shape (n,); ``weights`` of strata have shape
-    (K,). The last result is the standard deviation within each stratum, (K,). A stratum with fewer
-    than two items is given the mean and deviation of all items. `StratifiedProfiler` defines the
-    degrees of freedom.
+    ``values`` and their ``strata`` (0 to K - 1) have shape (n,). ``weights`` are those of the
+    strata, (K,). The last result is the standard deviation within each stratum, (K,). A stratum
+    with fewer than two items is given the mean and deviation of all items. `StratifiedProfiler`
+    defines the degrees of freedom.
     """
     many = len(weights)
     if len(values) < 2:
@@ -118,7 +119,7 @@ def stratified_mean(
         least, most = min(least, known), most + known
         deviations[stratum] = sqrt(within)
     freedom = variance**2 / max(fourth, 1e-300) - 2
-    # The true one lies between that of the least known stratum and that of all together.
+    # The true number is between that of the least known stratum and that of all strata together.
     freedom = min(max(freedom, least), most, len(values) - 1.0)
     return mean, variance + LEAST_VARIANCE, freedom, deviations
 
@@ -136,9 +137,9 @@ def regressed_mean(
         mean = y_st + b (m - x_st),   variance = V(e_st) + b^2 V(m) + (m - x_st)^2 V(b)
 
     where the last term of the variance is due to the error of the slope. ``values`` are y and
-    ``control`` is x, shape (n,); ``mean`` is m and ``variance`` V(m); for ``strata`` and
-    ``weights`` see `stratified_mean`. If no slope can be estimated, the variance is infinite. The
-    errors e have one more degree of freedom than the slope.
+    ``control`` is x, both (n,). ``mean`` is m, and ``variance`` is V(m). `stratified_mean`
+    describes ``strata`` and ``weights``. If no slope can be estimated, the variance is infinite.
+    The errors e have one more degree of freedom than the slope.
     """
     slope, slope_variance, error, error_variance, error_freedom, here = _regressed(
         values, control, strata, weights
@@ -158,8 +159,8 @@ def _regressed(
 ) -> tuple[float, float, float, float, float, float]:
     """Return those parts of `regressed_mean` that depend only on the sample.
 
-    They are the slope and its variance; the mean of the errors e, the variance of this mean and its
-    degrees of freedom (0 without a slope); and the mean of the control.
+    They are, in this order, the slope, the slope's variance, the mean of the errors e, the variance
+    of this mean, its degrees of freedom (0 without a slope), and the mean of the control.
     """
     slope, slope_variance, freedom = _slope_within(values, control, strata, len(weights))
     if freedom < 1:
@@ -179,11 +180,11 @@ def _regressed(
 def _slope_within(
     values: Floats, control: Floats, strata: Ints, many: int
 ) -> tuple[float, float, float]:
-    """Return the slope of values over a control within strata, its variance and degrees of freedom.
+    """Return the slope within strata, the slope's variance and its degrees of freedom.
 
-    The slope is the combined slope of Cochran 1977, chapter 7: least squares after the means of
-    strata are subtracted. Degrees of freedom of 0 mean that no slope can be estimated. ``many`` is
-    the number of strata.
+    It is the slope of values over a control, combined as in Cochran 1977, chapter 7: a
+    least-squares fit after the means of strata are subtracted. If no slope can be estimated, its
+    degrees of freedom are 0. ``many`` is the number of strata.
     """
     count, mean, centre = np.zeros(many), np.zeros(many), np.zeros(many)
     for at in range(len(values)):
@@ -207,7 +208,7 @@ def _slope_within(
 def decided(
     mean: float, variance: float, freedom: float, floor: float | None, alpha: float
 ) -> bool | None:
-    """Return whether a mean is above a floor by a two-sided t-test; None if it does not decide."""
+    """Return whether a mean is above a floor by a two-sided t-test; None if undecided."""
     if isnan(mean):
         return None
     if floor is None:

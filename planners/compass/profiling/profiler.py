@@ -44,7 +44,7 @@ class Belief:
         return self.estimate.count
 
     def accurate(self, floor: float | None) -> bool:
-        """Return whether the floor counts as met, by the test or, if undecided, by the mean."""
+        """Return whether the test or, if it is undecided, the mean says that the floor is met."""
         if self.count == 0:
             return False
         if self.verdict is not None:
@@ -83,7 +83,7 @@ class Profiler(InRange, ABC):
         items: int,
         alpha: float,
     ) -> Belief:
-        """Measure a configuration on ``items`` items, as the budget allows, and test once."""
+        """Measure a configuration on ``items`` items, or fewer if the budget ends; test once."""
 
     def most_items(self, context: PlanningContext, query: Query) -> int:
         """Return the largest number of a query's items on which a configuration can be measured."""
@@ -201,7 +201,7 @@ class RandomProfiler(Profiler):
         items: int,
         alpha: float,
     ) -> Belief:
-        """Measure a configuration on the first items, and test once."""
+        """Measure a configuration on the first ``items`` items, and test once."""
         estimate = context.profile(query, configuration, items)
         mean, variance, freedom = simple_mean(estimate.measurement.accuracy)
         verdict = decided(mean, variance, freedom, query.slo.accuracy, alpha)
@@ -224,13 +224,13 @@ class StratifiedProfiler(Profiler):
         mean = sum W_g y_g,   variance = sum W_g^2 s_g^2 / n_g
 
     (Cochran, Sampling Techniques, 1977, chapter 5). The estimate has the same expectation as a
-    simple random sample's mean, and if n_g is proportional to W_g, no larger variance. The weights
-    are treated as known. Their error, sum W_g (y_g - mean)^2 / 1,024 for 1,024 items, matters only
-    once all items are measured: a test is then wrong more often than ``alpha``. In trials, adding
-    this error to the variance did not improve Compass. The test is two-sided Student's t against
-    the floor. Its degrees of freedom are, after Welch (1947), "The generalization of 'Student's'
-    problem when several different population variances are involved", with V_g the terms of the
-    variance above,
+    simple random sample's mean. If n_g is proportional to W_g, its variance is no larger. The
+    weights are treated as known. Their error, sum W_g (y_g - mean)^2 / 1,024 for 1,024 items,
+    matters only once all items are measured: a test is then wrong more often than ``alpha``. In
+    trials, adding this error to the variance did not improve Compass. The test is two-sided
+    Student's t against the floor. Let V_g be the terms of the variance above. Then the test's
+    degrees of freedom, after Welch (1947), "The generalization of 'Student's' problem when several
+    different population variances are involved", are
 
         (sum V_g)^2 / sum (V_g^2 / (n_g + 1)) - 2,   from the least n_g - 1 to the sum of them
 
@@ -239,9 +239,9 @@ class StratifiedProfiler(Profiler):
     one 7.2. With two items per stratum and very different strata, a test of level 5 % errs in 7 %
     of cases.
 
-    The paper on Compass confirms K-means strata by input features that are found once, the claim of
-    equal mean and smaller variance, and early stopping by a two-sided t-test. K, level and batch
-    are not given.
+    The paper on Compass confirms that strata are found once, by K-means on input features, and that
+    a two-sided t-test stops profiling early. The paper also claims an equal mean and a smaller
+    variance, but does not give K, the level or the batch.
 
     Args:
         strata: number of clusters, K.
@@ -276,7 +276,7 @@ class StratifiedProfiler(Profiler):
         items: int,
         alpha: float,
     ) -> Belief:
-        """Measure a configuration on items of all strata; items measured before count."""
+        """Measure a configuration on items of all strata; items measured earlier are included."""
         grouped = self._grouped(context, query)
         known = context.profile(query, configuration, 0)
         done = np.bincount(grouped.strata[known.measurement.items], minlength=len(grouped.sizes))
@@ -311,7 +311,7 @@ class _Grouped:
     strata: Ints  # of each item, (items,)
     members: Ints  # item numbers by stratum, ascending in each, (items,)
     sizes: Ints  # items of each stratum, (K,)
-    weights: Floats  # share of all items, (K,)
+    weights: Floats  # share of each stratum in all items, (K,)
 
     @classmethod
     def of(cls, strata: Strata, features: Floats) -> "_Grouped":
@@ -332,10 +332,10 @@ def spread(items: int, ideal: Floats, least: Ints, most: Ints, first: int = 2) -
 
     Every stratum keeps the items that it has, and gets at least ``first``. Each further item goes
     to the stratum that is furthest below its proportion. Without bounds, this is the method of
-    largest remainders, as in Hamilton's apportionment. O(items x K).
+    largest remainders, as in Hamilton's apportionment. It takes O(items x K).
 
-    Arrays have shape (K,): ``ideal`` has the proportions, ``least`` the items that each stratum has
-    already, and ``most`` the items that exist in it.
+    Arrays have shape (K,): ``ideal`` has the proportions, ``least`` the number of items that each
+    stratum has already, and ``most`` the number that exist in it.
     """
     counts = np.minimum(np.maximum(least, first), most)
     whole = total(ideal)

@@ -18,7 +18,7 @@ RUNNING = "compass running"
 """Key of the number of running queries of each data set in `KEPT`."""
 
 NOTHING: Floats = np.zeros((0, 3))
-"""The value of ``Audits.sums`` without any audit."""
+"""The value of ``Audits.sums`` before the first audit."""
 
 TESTED = (1, 2, 4, 8, 16)
 """The last 1, 2, 4, ... audits are tested together. A single audit shows a large change of
@@ -26,20 +26,20 @@ accuracy. Many audits also show a small change, if all of them took place after 
 """
 
 COMMON_WITHIN_S, COMMON_SHARE, COMMON_LEAST = 120.0, 0.05, 2
-"""Drift counts as common to a data set if, within this time, it was found in at least this share
-and at least this number of the data set's queries.
+"""Drift is common to a data set if, within this time, it was found in at least this share of the
+data set's queries, and in at least this number of them.
 """
 
 
 class Audits(NamedTuple):
     """The audit results of a query."""
 
-    configuration: int  # that was audited
+    configuration: int  # the configuration that was audited
     next_s: float  # when the next audit is due
-    sums: Floats = NOTHING  # items, sum and sum of squares of accuracy of the last audits, (A, 3)
+    sums: Floats = NOTHING  # count, sum and sum of squares of accuracies in each audit, (A, 3)
 
     def missed(self, floor: float, alpha: float) -> bool:
-        """Return whether some set of last audits is below the floor by a two-sided t-test."""
+        """Return whether a two-sided t-test finds some set of last audits below the floor."""
         tested = means_of_last(self.sums).tolist()
         return any(
             decided(mean, variance, freedom, floor, alpha) is False
@@ -47,7 +47,7 @@ class Audits(NamedTuple):
         )
 
     def changed(self, seen: ProfiledConfig, alpha: float) -> bool:
-        """Return whether some set of last audits differs from earlier ones and profiling."""
+        """Return whether some set of last audits differs from the earlier audits and profiling."""
         tested = _set_against(self.sums, seen.accuracy, seen.variance, seen.count - 1.0).tolist()
         return any(
             decided(mean, variance, freedom, reference, alpha) is not None
@@ -57,7 +57,7 @@ class Audits(NamedTuple):
 
 @compiled
 def with_more(sums: Floats, accuracy: Floats) -> Floats:
-    """Return ``Audits.sums`` plus one audit of n accuracies, shape (n,); unchanged if n is 0."""
+    """Return ``Audits.sums`` with an audit of n accuracies added; unchanged if n is 0."""
     if not len(accuracy):
         return sums.copy()
     kept = sums[max(0, len(sums) - (TESTED[-1] - 1)) :]
@@ -69,7 +69,7 @@ def with_more(sums: Floats, accuracy: Floats) -> Floats:
 
 @compiled
 def means_of_last(sums: Floats) -> Floats:
-    """Return mean, its variance and freedom of the last audits, a row per number in `TESTED`."""
+    """Return the mean of the last audits, its variance and freedom, for each number in `TESTED`."""
     means, count = np.empty((len(TESTED), 3)), 0
     for many in TESTED:
         if many <= len(sums):
@@ -80,12 +80,12 @@ def means_of_last(sums: Floats) -> Floats:
 
 @compiled
 def _set_against(sums: Floats, accuracy: float, variance: float, freedom: float) -> Floats:
-    """Return the inputs of tests of the last audits against earlier ones and profiling, (t, 4).
+    """Return the inputs of tests that compare the last audits with what was known before, (t, 4).
 
     Columns are the mean of the last audits, the variance of its difference from the reference, the
-    degrees of freedom, and the reference. The reference is the mean of earlier audits and of
-    profiling, each weighted by the inverse of its variance. The arguments after ``sums`` are the
-    mean, variance and freedom of profiling.
+    degrees of freedom, and the reference. The reference combines the means of earlier audits and of
+    profiling, each weighted by the inverse of its variance. The arguments after ``sums`` describe
+    the mean found by profiling.
     """
     means = means_of_last(sums)
     compared = np.empty((len(means), 4))
@@ -105,7 +105,7 @@ def _set_against(sums: Floats, accuracy: float, variance: float, freedom: float)
 
 @compiled
 def _mean(sums: Floats) -> tuple[float, float, float]:
-    """Return the mean of all items of some audits, (A, 3), its variance and degrees of freedom."""
+    """Return the mean of all items of some audits, the mean's variance and degrees of freedom."""
     items, whole, squares = 0.0, 0.0, 0.0
     for row in range(len(sums)):
         items += sums[row, 0]
@@ -119,7 +119,7 @@ def _mean(sums: Floats) -> tuple[float, float, float]:
 
 
 def others_drifted(context: PlanningContext, query: Query) -> bool:
-    """Return whether so many queries of the data set drifted that this one probably did, too."""
+    """Return whether many queries of the data set drifted, so that this one probably did too."""
     alarms = dataset_state(context, query.dataset).drifted_s
     recent = sum(at_s > context.now_s - COMMON_WITHIN_S for at_s in alarms)
     if recent < COMMON_LEAST:

@@ -22,15 +22,15 @@ from sim import Plan, PlanningContext
 class SeenPlans:
     """The active plans that one call saw, and their resources."""
 
-    queries: Sequence[int]  # ids of queries with a plan, running ones first
-    plans: Mapping[int, Plan]  # plans of the recorded ones
+    queries: Sequence[int]  # ids of the queries that have a plan, running ones first
+    plans: Mapping[int, Plan]  # plan of each query that has a record
     fleet: Fleet  # their resources
 
 
 def fleet_of(context: PlanningContext) -> Fleet:
     """Return the resources of running queries, followed by those of searching queries.
 
-    Only queries whose plan changed since the last call, or had no record then, are looked up.
+    Only queries whose plan has changed since the last call or had no record then are looked up.
     """
     before = shared(context).plans or SeenPlans([], {}, Fleet.of({}))
     plans, running = context.world.plans, context.bulk.running_by_id
@@ -50,7 +50,7 @@ def fleet_of(context: PlanningContext) -> Fleet:
 
 
 def standing_of(context: PlanningContext, takes: ResourceUse, pools: Pools) -> Standing:
-    """Return the stations of the active plans; the last result is reused if no plan has changed."""
+    """Return the stations of active plans; the last result is reused if no plan has changed."""
     fleet = fleet_of(context)
     last = shared(context).standing
     if last is not None and last.fleet is fleet and last.takes is takes and last.pools is pools:
@@ -66,8 +66,9 @@ def recover_lost(
     """Restore the missing records of running queries; return the ids of these queries.
 
     A query without a record would not be monitored, and its resources would be given to others.
-    Profiling results of the last checkpoint are used; if there are none, the active configuration
-    is profiled. ``market`` does not include the resources of the returned queries.
+    Profiling results are taken from the last checkpoint. If it has no results for a query, the
+    query's active configuration is profiled. ``market`` does not include the resources of the
+    returned queries.
     """
     looked_at = set()
     plans = context.world.plans

@@ -1,7 +1,8 @@
 """Plans that were ordered but are not active yet.
 
 An order takes effect when the query's search ends. Until then, the planning context does not know
-the order and reserves no resources for it. So checks whether other plans fit must add them.
+the order and reserves no resources for it. So a check of whether another plan fits must count these
+orders.
 """
 
 from collections.abc import Mapping, Sequence
@@ -36,7 +37,7 @@ def release(context: PlanningContext, query: Query) -> None:
 
 
 def orders_of(context: PlanningContext) -> Mapping[int, ActivePlan]:
-    """Return, by query id, the orders that are not among the planning context's active plans.
+    """Return, by query id, the orders that are not yet active plans of the planning context.
 
     They are the orders of this call, those of searches that have not ended, and plans whose models
     are loading while another plan serves.
@@ -54,7 +55,7 @@ def orders_of(context: PlanningContext) -> Mapping[int, ActivePlan]:
 
 
 def fit(context: PlanningContext, wanted: Sequence[tuple[Query, Plan]]) -> list[bool]:
-    """Return which plans fit, in turn, in addition to pending orders and the plans before them."""
+    """Return whether each plan fits in addition to pending orders and the plans before it."""
     found = first_that_fits(context, [(query, (plan,)) for query, plan in wanted])
     return [number is not None for number in found]
 
@@ -74,7 +75,7 @@ def first_that_fits(
 
 
 def _promised(context: PlanningContext) -> dict[int, tuple[Query, ActivePlan]]:
-    """Return the orders of searches that have not ended, and of this call (added by `order`)."""
+    """Return the orders of searches that have not ended, and those of this call (see `order`)."""
     return KEPT.of(context, PROMISED, lambda: _under_way(context))
 
 

@@ -1,10 +1,10 @@
-"""The runtime's watch: checks deployments by telemetry and audits, and chooses queries to replan.
+"""The runtime's watch: checks deployments by telemetry and audits, and selects drifted queries.
 
 Latency is checked in windows of telemetry. A window is bad if too many requests miss the latency
-bound. Then the ratios of observed to predicted time (on the device, on links and elsewhere) correct
-later predictions for the query, without more profiling. Telemetry does not show accuracy, so a few
-items are audited from time to time. t-tests decide if accuracy is below the floor, or differs from
-profiling.
+bound. Later predictions for the query are then multiplied by the ratios of observed to predicted
+time (on the device, on links and elsewhere), without more profiling. Telemetry does not show
+accuracy, so a few items are audited from time to time. t-tests decide whether accuracy is below the
+floor or differs from profiling.
 """
 
 from abc import ABC, abstractmethod
@@ -43,11 +43,11 @@ LEAST_RATIO, MOST_RATIO = 0.2, 10.0
 
 
 class Settled(NamedTuple):
-    """The conditions under which a running query that passed its checks must be checked again."""
+    """The conditions under which a query that passed its checks must be checked again."""
 
     plan: Plan
     audit_s: float  # when its next audit is due
-    allowed: float  # share of a window's requests that may miss the latency bound
+    allowed: float  # largest share of late requests in a good window
 
 
 class Runtime(ABC):
@@ -55,7 +55,7 @@ class Runtime(ABC):
 
     @abstractmethod
     def drifted(self, context: PlanningContext, busy: Collection[int]) -> list[Query]:
-        """Return the running queries to replan, except ``busy`` ones, after correcting beliefs."""
+        """Correct beliefs, then return the running queries to replan, except ``busy`` ones."""
 
 
 @dataclass(frozen=True)
@@ -72,12 +72,14 @@ class Watch(InRange, Runtime):
     """Checks latency in telemetry windows, and accuracy by audits.
 
     Args:
-        audit_every_s: least number of seconds between two audits of a query; 0 for no audits.
-        audit_samples: items measured in each audit; the last few audits are tested together.
-        audit_share: largest share of a query's running time that its audits may take.
-        alpha: level of the two-sided test of audits against the floor; only a mean below it alarms.
+        audit_every_s: shortest time between two audits of a query, in seconds; 0 for no audits.
+        audit_samples: number of items measured in each audit; the last few audits are tested
+            together.
+        audit_share: largest share of a query's running time that its audits can take.
+        alpha: level of the two-sided test of audits against the floor; only a mean below the floor
+            raises an alarm.
         drift_alpha: level of the two-sided test of audits against profiling.
-        slack: a window's allowed share of late requests is that of the SLO times (1 + ``slack``).
+        slack: in a window, the share of late requests can be (1 + ``slack``) times that of the SLO.
     """
 
     audit_every_s: NonNegative = 30.0
@@ -133,13 +135,13 @@ class Watch(InRange, Runtime):
             slowness = Slowness(
                 _within(old.device * ratios.device),
                 _within(old.links * ratios.links),
-                # Servers less busy than planned do not count as faster.
+                # If servers are less busy than planned, they do not count as faster.
                 max(1.0, _within(old.elsewhere * ratios.elsewhere)),
                 old.device_known or known.device_s > 0,
             )
             after = replace(before, slowness=slowness, exhausted=False, spent_s=0.0)
             publish_search_state(context, query.id, after)
-            # A query that keeps its plan must not be corrected for the same twice.
+            # A query that keeps its plan must not be corrected twice for the same window.
             known = replace(
                 known,
                 device_s=known.device_s * slowness.device / old.device,
@@ -150,7 +152,7 @@ class Watch(InRange, Runtime):
         return True
 
     def _allowed(self, query: Query) -> float:
-        """Return the share of a window's requests that may miss the latency bound."""
+        """Return the largest share of late requests at which a window is not bad."""
         return (1 - query.slo.latency_quantile) * (1 + self.slack)
 
     def _inaccurate(
@@ -207,7 +209,7 @@ class Watch(InRange, Runtime):
 
 
 def _still_settled(context: PlanningContext) -> dict[int, Settled]:
-    """Return the settled queries, by id, with an unchanged plan and no audit due."""
+    """Return by id the settled queries whose plan is unchanged and for which no audit is due."""
     before = shared(context).settled
     now_s, plans = context.now_s, context.world.plans
     return {
@@ -230,7 +232,7 @@ def _device_learned(
 ) -> ActivePlan:
     """Learn a device's speed from the plan's first window; return the plan's updated record.
 
-    Devices of one model differ in speed. Later changes of speed show in bad windows.
+    Devices of one model differ in speed. Bad windows show later changes of speed.
     """
     if known.device_s <= 0 or last is None or not last.completed:
         return known
@@ -247,7 +249,7 @@ def _device_learned(
 
 
 def _device_known(context: PlanningContext, query: Query, known: ActivePlan) -> bool:
-    """Return whether the first window of a plan can tell nothing new about the device."""
+    """Return whether a plan's first window can add nothing to what is known of the device."""
     found = seen_search_state(context, query.id)
     return known.device_s <= 0 or (found is not None and found.slowness.device_known)
 
@@ -273,7 +275,7 @@ def _ratios(known: ActivePlan, last: WindowReport) -> Slowness:
 
 
 def _on_device_s(known: ActivePlan, last: WindowReport) -> float:
-    """Return the mean time for which the device serves a request, without waiting.
+    """Return the mean time that the device spends on serving a request, without waiting.
 
     Predictions compute waiting times from the device's speed and add them.
     """

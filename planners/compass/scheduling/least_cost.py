@@ -14,16 +14,16 @@ from scenarios.ranges import Range
 
 @dataclass(frozen=True)
 class LeastCost(InRange, ByPrice):
-    """Prices resources in dollars, idle parts of rented machines lower; serves all queries.
+    """Serves all queries, at prices in dollars that are lower on rented machines.
 
-    Machines are rented whole. If a share u of the rented machines is used, the unused rest is
-    priced at idle + (1 - idle) u^steepness times its list price. If no machine is rented, a plan
-    pays ``opening`` times the list price, to account for the unused part of its machine. The paper
+    Machines are rented whole. If a share u of the rented machines is in use, the price of the rest
+    is idle + (1 - idle) u^steepness times its list price. If no machine is rented yet, a plan pays
+    ``opening`` times the list price, which accounts for the unused part of its machine. The paper
     confirms only that Compass can serve all queries at the least cost; prices are reconstructed.
 
     Args:
-        steepness: with a higher value, rented machines are filled further before others are rented.
-        gain: a running query moves only if that saves this share of its cost, from 0 to 1.
+        steepness: the higher it is, the fuller machines are before others are rented.
+        gain: the share of its cost that a running query must save to be moved, from 0 to 1.
         idle: price of unused parts at u = 0, relative to the list price, from 0 to 1.
         opening: price if no machine is rented, relative to the list price; 1 or more.
     """

@@ -4,7 +4,7 @@ If there are too few machines, hundreds of queries wait. At each tick, the plans
 are priced at present prices and stations, and compared with the free part of the pools. For
 affordable plans, the planning context checks whether a machine has room. A few queries with the
 cheapest plans that have room bid again. A query whose bid is older than ``known_for_s`` always bids
-again, because other plans of it may be cheaper now.
+again, because other plans for it could be cheaper now.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -31,7 +31,7 @@ from scenarios.queries import Query
 from sim import PlanningContext
 
 MOST_HOPEFUL = 4
-"""Largest number of refused queries that may bid again at one tick."""
+"""Largest number of refused queries that are hopeful at one tick."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,16 +39,16 @@ class Refused:
     """The refused bids of W queries, with M plans of N operators; fields are as in ``Uses``."""
 
     asked: Ints  # ids of the queries, (W,)
-    judged_s: Floats  # when their plans were judged, (W,)
-    many: Ints  # plans of each query, (W,)
+    judged_s: Floats  # time at which the plans of each query were judged, (W,)
+    many: Ints  # number of plans of each query, (W,)
     station: Ints  # kinds and operator keys, (M, 2, N)
     filled: Floats  # (M, N)
     backhaul: Floats  # (M,)
-    most: Floats  # the most that each plan may cost, (M,)
+    most: Floats  # the highest price allowed for each plan, (M,)
 
     @classmethod
     def of(cls, bids: Sequence[Bid], most: Callable[[Offer], float], now_s: float) -> "Refused":
-        """Return these bids, refused at ``now_s``; ``most`` is `Scheduler.most`."""
+        """Return the record of these bids, refused at ``now_s``; ``most`` is `Scheduler.most`."""
         offers = [offer for bid in bids for offer in bid.offers]
         uses = [offer.uses for offer in offers]
         station = [each for one in uses for each in (one.station, one.operator_key)]
@@ -81,7 +81,7 @@ class Refused:
 
     @classmethod
     def joined(cls, parts: Sequence["Refused"]) -> "Refused":
-        """Concatenate parts; a query may occur in several of them."""
+        """Concatenate parts; a query can occur in several of them."""
         if len(parts) == 1:
             return parts[0]
         return cls(
@@ -96,11 +96,12 @@ class Refused:
         rows: Bools,
         waiting: Mapping[int, Query],
     ) -> Bools:
-        """Mark the queries with an affordable plan that has room, shape (W,).
+        """Mark the queries that have an affordable plan for which there is room, shape (W,).
 
-        At most ``MOST_HOPEFUL`` queries are marked: those that may pay most and, among equals,
+        At most ``MOST_HOPEFUL`` queries are marked: those that can pay most and, among equals,
         those with the cheapest plan. If payments have no bound, all are marked. Once a plan finds
-        no room, other plans that open or join the same stations are skipped, although one may fit.
+        no room, other plans that open or join the same stations are skipped, although one could
+        fit.
 
         ``rows`` marks the queries to consider, (W,); ``waiting`` maps ids to queries.
         """
@@ -142,7 +143,7 @@ HOPELESS = -1
 """The hash of a plan that is too costly or too large."""
 
 MIX = 1_000_003
-"""Multiplier of the polynomial hash; a prime number."""
+"""Multiplier of the polynomial hash, a prime number."""
 
 
 @compiled
@@ -158,12 +159,12 @@ def _needs(
     free: Floats,
     waste: float,
 ) -> tuple[Ints, Floats]:
-    """Return a hash of the stations that each of M plans needs, and its price, both (M,).
+    """Return a hash of the stations that each plan needs, and each plan's price, both (M,).
 
-    The hash covers the kinds of the new stations, or, without new ones, the stations that the plan
-    joins. It is HOPELESS if the plan is too costly or takes more of a pool than is ``free``, (R,).
-    The backhaul is not checked, because the world never refuses a plan for lack of it. The other
-    arrays are fields of `Refused`, ``Standing`` and ``ResourceUse``.
+    The hash covers the kinds of the new stations or, if none are new, the stations that the plan
+    joins. It is HOPELESS if the plan is too costly or takes more of a pool than the part in
+    ``free``, (R,). The backhaul is not checked, because the world never refuses a plan for lack of
+    it. The other arrays are fields of `Refused`, ``Standing`` and ``ResourceUse``.
     """
     needs = np.zeros(len(station), dtype=np.int64)
     price, needed = np.empty(len(station)), np.zeros(len(prices))
@@ -184,9 +185,9 @@ def _needs(
                 joined = (joined * MIX + kind + 1) * MIX + key
             taken = share_taken(part, room, waste)
             price[plan] += taken * units[kind] * prices[pool[kind]]
-        # Twice the hash, odd where nothing is new, to distinguish both cases.
+        # The hash is doubled, and made odd if no station is new, to distinguish both cases.
         needs[plan] = abs(2 * new) if new else abs(2 * joined + 1)
-        # With a tolerance, because sums depend on the order of their terms.
+        # Prices have a tolerance, because sums depend on the order of their terms.
         if not price[plan] <= most[plan] * (1 + 1e-9):
             needs[plan] = HOPELESS
         for number in range(len(prices) - 1):
@@ -200,12 +201,12 @@ class Retries:
     """Decides which waiting queries bid in a call."""
 
     context: PlanningContext
-    pause_s: float  # pause of a query for which nothing was found, or that was released
+    pause_s: float  # pause of a query that was released or has no plan
     hopeful: Collection[int] = ()  # refused queries with an affordable plan that has room
-    refused: Collection[int] = ()  # other refused queries, not to be asked
+    refused: Collection[int] = ()  # other refused queries, which do not bid
 
     def due(self, query: Query) -> bool:
-        """Return whether a query bids: if hopeful, or if not refused and its pause is over."""
+        """Return whether a query bids: if it is hopeful, or not refused and its pause is over."""
         if query.id in self.hopeful:
             return True
         if query.id in self.refused:
@@ -232,7 +233,7 @@ def retries(
         return Retries(context, pause_s, refused=frozenset().union(*(part.ids for part in parts)))
     waiting = {query.id: query for query in context.waiting}
     ids = np.fromiter(waiting, np.int64, len(waiting))
-    # A check of whether a plan fits takes time, in which a query does not count as waiting.
+    # While a query's plan is checked for room, the query does not count as waiting.
     searching = np.array([query.id for query in context.bulk.searching], dtype=np.int64)
     known = Refused.joined(parts)
     still = known.only(_last_named(known.asked, np.sort(np.concatenate([ids, searching]))))
@@ -252,7 +253,7 @@ def retries(
 
 @compiled
 def _last_named(asked: Ints, queries: Ints) -> Bools:
-    """Mark the last entry in ``asked``, (W,), of each of k ascending ids; O(W log k)."""
+    """Mark the last entry in ``asked`` of each of the k ascending ids, in O(W log k)."""
     last, named = np.zeros(len(asked), dtype=np.bool_), np.zeros(len(queries), dtype=np.bool_)
     for row in range(len(asked) - 1, -1, -1):
         at = np.searchsorted(queries, asked[row])

@@ -1,10 +1,10 @@
-"""Regrouping: choose anew which stations all queries share, including running queries.
+"""Regrouping: choose anew which stations queries share; running queries are included.
 
-Early queries use stations of the configurations that are best for themselves. Later queries may
-find no room, although all could share stations of another configuration. Moving one query at a time
-does not help then. So running and waiting queries are matched together on whole stations
-(`planners.matching.stations`). Before that, queries profile configurations that others want and
-that they do not know yet.
+Early queries use stations of the configurations that are best for these queries alone. Later
+queries can then find no room, although all could share stations of another configuration. Then it
+does not help to move one query at a time. So running and waiting queries are matched together on
+whole stations (`planners.matching.stations`). Before that, each query profiles configurations that
+it does not know yet but others want.
 """
 
 from abc import ABC, abstractmethod
@@ -22,21 +22,21 @@ from scenarios.queries import Query
 from sim import Choices, Plan, PlanningContext
 
 LEAST_HOPE = 0.05
-"""An unprofiled configuration is tried only if it meets the floor with at least this probability.
+"""The least probability of meeting the floor at which an unprofiled configuration is tried.
 """
 
 
 @dataclass(frozen=True)
 class PendingRepack:
-    """The last regrouping; its moves are ordered over several calls, as machines are drained."""
+    """The last regrouping; its moves are ordered in several calls, as machines become free."""
 
-    since_s: float  # when it was found
+    since_s: float  # time at which it was found
     offers: Mapping[int, Offer | None]  # new plan of each query that moves; None to release it
     wanting: frozenset[int]  # queries that were not served well
 
 
 class Regrouping(ABC):
-    """Base of classes that look for stations that serve more queries than the present ones."""
+    """Base of classes that seek stations that would serve more queries than the present ones."""
 
     @abstractmethod
     def repack(
@@ -44,7 +44,7 @@ class Regrouping(ABC):
     ) -> PendingRepack | None:
         """Return plans by which more queries are served than now, or None if none were found.
 
-        ``wanting`` are waiting or poorly served queries whose known plans find no room.
+        ``wanting`` has the waiting and poorly served queries whose known plans find no room.
         """
 
     def due(self, context: PlanningContext) -> bool:
@@ -69,13 +69,14 @@ class StayAsTheyAre(Regrouping):
 
 @dataclass(frozen=True)
 class ShareStations(InRange, Regrouping):
-    """Matches running queries and those without room together on whole stations.
+    """Matches running queries and queries without room together on whole stations.
 
     This departs from the paper, which describes only the matching of queries and plans.
 
     Args:
-        every_s: least number of seconds between two attempts.
-        most_queries: most queries in one attempt; of running queries, those that pay most.
+        every_s: shortest time between two attempts, in seconds.
+        most_queries: most queries in one attempt, of which the running ones are those that pay
+            most.
         most_configurations: number of configurations among which shared stations are chosen.
         switch: cost of moving a running query, as a fraction of the worth of serving one query.
         gain: least total gain of a regrouping, in units of the worth of serving one query.
@@ -95,7 +96,7 @@ class ShareStations(InRange, Regrouping):
     def repack(
         self, context: PlanningContext, market: Market, search: Search, wanting: Sequence[Query]
     ) -> PendingRepack | None:
-        """Match profiled and promising plans; profile the promising ones chosen; match again."""
+        """Match profiled and promising plans, profile chosen promising plans, and match again."""
         orders = orders_of(context)
         if not wanting:
             return None
@@ -117,7 +118,7 @@ class ShareStations(InRange, Regrouping):
         )
 
     def _pays(self, table: StationTable, chosen: Ints) -> bool:
-        """Return whether chosen plans are worth at least ``gain`` more than the active plans."""
+        """Return whether the chosen plans are worth at least ``gain`` more than the active ones."""
         return table.worth(chosen) >= table.worth(table.current) + self.gain
 
     def _looked_at(
@@ -142,10 +143,10 @@ class ShareStations(InRange, Regrouping):
     def _configurations(
         self, context: PlanningContext, table: StationTable, wanting: Sequence[Query]
     ) -> list[int]:
-        """Return configurations whose stations many queries may share.
+        """Return configurations whose stations many queries could share.
 
-        They are those that may serve most queries, those offered to queries without room, and the
-        active ones.
+        They are the configurations that could serve most queries, those in offers to queries
+        without room, and those of active plans.
         """
         found: dict[int, None] = dict.fromkeys(table.agreeable(self.most_configurations // 2))
         for query in wanting:
@@ -159,7 +160,7 @@ class ShareStations(InRange, Regrouping):
 
 
 def under_way(context: PlanningContext) -> PendingRepack | None:
-    """Return the last regrouping, or None once it is so old that all machines are drained."""
+    """Return the last regrouping, or None once it is so old that all its machines are drained."""
     last = shared(context).repack
     if last is None or not last.offers:
         return None
@@ -169,11 +170,11 @@ def under_way(context: PlanningContext) -> PendingRepack | None:
 def to_order(
     context: PlanningContext, last: PendingRepack, choices: Choices
 ) -> list[tuple[Query, Offer, Plan]]:
-    """Return the moves of a regrouping that were not ordered yet, waiting queries first.
+    """Return the moves of a regrouping that are not ordered yet, waiting queries first.
 
-    Also removes from the record the queries that have moved or departed, and, once all others have
-    moved, those to be released. ``choices`` are those of the plan views to which the offers'
-    indices refer.
+    This also removes queries from the record: those that have moved or departed and, once all
+    others have moved, those that must be released. The indices in offers refer to plan views with
+    the given ``choices``.
     """
     left = dict(last.offers)
     missing = []

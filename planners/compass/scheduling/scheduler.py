@@ -21,27 +21,27 @@ FREE_PRICE = 0.05
 """Price of a whole pool while nobody uses it; above 0, so that smaller plans are cheaper."""
 
 SURER = 0.01
-"""A query moves from a plan that costs nothing only if the probability of service rises by this."""
+"""A query leaves a plan that costs nothing only if the probability of service rises by this."""
 
 LATER = 0.01
-"""In the matching, each plan on a query's list is worth this share less than the one before."""
+"""In the matching, each plan on a query's list is worth less than the last one by this share."""
 
 
 @dataclass(frozen=True)
 class Bid:
-    """A query and the plans that could serve it, the best for this query first."""
+    """A query and the plans that could serve it, beginning with the best for this query."""
 
     query: Query
     offers: Sequence[Offer]
-    plans: Sequence[Plan]  # of the offers
+    plans: Sequence[Plan]  # the plan of each offer
 
 
 @dataclass(frozen=True)
 class Award:
-    """The decision which plan of a bid is deployed."""
+    """The choice of one plan of a bid for deployment."""
 
     bid: Bid
-    chosen: int  # number of the plan in the bid
+    chosen: int  # index of the plan in the bid
 
     @property
     def offer(self) -> Offer:
@@ -65,43 +65,43 @@ class Scheduler(ABC):
 
     @abstractmethod
     def award(self, context: PlanningContext, market: Market, bids: Sequence[Bid]) -> list[Award]:
-        """Return the plans to deploy, at most one for each bid; all of them fit together."""
+        """Return the plans to deploy, at most one for each bid, which all fit together."""
 
     def prices(self, pools: Pools, standing: Standing) -> Floats:
-        """Return the price of a unit of each pool, (R,); by default, each whole pool costs 1."""
+        """Return the price of a unit of each pool, (R,); by default, a whole pool costs 1."""
         return pools.scarcity
 
     def most(self, offer: Offer) -> float:
-        """Return the highest price at which a plan may be deployed."""
+        """Return the highest price at which a plan can be deployed."""
         return inf
 
     @property
     def worth(self) -> float:
-        """Worth of serving a query with certainty, in the unit of the prices; see `Market`."""
+        """Worth of certain service of a query, in the unit of prices; see `Market`."""
         return 0.0
 
     def overpaying(self, context: PlanningContext, market: Market) -> list[Query]:
-        """Return running queries that cost more than they are worth, the most costly first."""
+        """Return the running queries that cost more than they are worth, most costly first."""
         return []
 
     def better(
         self, market: Market, query: Query, offers: Sequence[Offer], now: Offer | None
     ) -> list[Offer]:
-        """Return the plans to which a running query should move, the best first.
+        """Return the plans to which a running query should move, best first.
 
         ``now`` has the beliefs about the active plan, or None.
         """
         return []
 
     def evicts(self, market: Market, query: Query) -> bool:
-        """Return whether an overpaying query that finds no plan to move to is released."""
+        """Return whether an overpaying query is released if it cannot move to another plan."""
         return False
 
 
 def first_that_fit(
     context: PlanningContext, ranked: Sequence[tuple[Bid, Sequence[int]]]
 ) -> list[Award]:
-    """Return for each bid its first plan that fits in addition to earlier bids and orders."""
+    """Return each bid's first plan that fits in addition to orders and the bids before it."""
     if not ranked:
         return []
     wanted = [(bid.query, [bid.plans[number] for number in order]) for bid, order in ranked]
@@ -116,7 +116,7 @@ def first_that_fit(
 class FirstComeFirstServed(Scheduler):
     """Gives each query, in order of arrival, the cheapest plan that fits; an ablation.
 
-    Prices are constant. Running queries move only if audits find that their content changed.
+    Prices are constant. A running query moves only if audits find that its content has changed.
     """
 
     def award(self, context: PlanningContext, market: Market, bids: Sequence[Bid]) -> list[Award]:
@@ -127,10 +127,10 @@ class FirstComeFirstServed(Scheduler):
 class ByPrice(Scheduler):
     """Base of schedulers that match queries and plans at prices of resource pools.
 
-    Queries that compete are matched with plans (`planners.matching`) so that as many as possible
-    are served, each by a plan early in its list. Then each query gets its first plan that fits. The
-    matching treats GPUs as divisible; the planning context checks the partitions. Running queries
-    are moved to other plans one at a time.
+    Queries that compete are matched with plans (`planners.matching`) so that as many queries as
+    possible are served, each by a plan early in its list. Then each query gets its first plan that
+    fits. The matching treats GPUs as divisible, but the planning context checks the partitions.
+    Running queries are moved to other plans one at a time.
 
     Attributes:
         gain: a running query moves only if that saves this share of what it pays, from 0 to 1.
@@ -139,7 +139,7 @@ class ByPrice(Scheduler):
     gain: float
 
     def award(self, context: PlanningContext, market: Market, bids: Sequence[Bid]) -> list[Award]:
-        """Return a fitting plan for each bid that can afford one, beginning with matched bids."""
+        """Return a plan that fits for each bid that can afford one, beginning with matched bids."""
         payable = []
         for bid in bids:
             context.charge(bid.query, "step", len(bid.offers))
@@ -149,7 +149,7 @@ class ByPrice(Scheduler):
                 for number, offer in enumerate(bid.offers)
                 if prices[number] <= self.most(offer)
             ]
-            # Infeasible plans are in order of how little they miss, which matters more.
+            # Infeasible plans keep their order, by how little they miss, which matters more.
             if bid.offers[0].feasible:
                 losses = [
                     market.loss(price, offer.probability)
@@ -167,8 +167,8 @@ class ByPrice(Scheduler):
         """Return the feasible plans with a loss so low that a move is worthwhile.
 
         If the active plan is not feasible, all feasible plans are returned. If the active plan
-        costs nothing, a move must raise the probability of service by `SURER`, and is considered
-        only if service has a worth.
+        costs nothing, a move must raise the probability of service by `SURER`. Such a move is
+        considered only if service has a worth.
         """
         if now is not None and not now.feasible:
             return [offer for offer in offers if offer.feasible]
@@ -184,10 +184,10 @@ class ByPrice(Scheduler):
 def matched(
     market: Market, ranked: Sequence[tuple[Bid, Sequence[int]]]
 ) -> list[tuple[Bid, Sequence[int]]]:
-    """Sort bids, and the plans in each, so that as many bids as possible are served together.
+    """Sort bids and the plans of each bid, so that as many bids as possible are served.
 
-    ``ranked`` has bids and the indices of their plans, the best first. In the result, matched bids
-    come first, each with its matched plan first. Service by an infeasible plan is worth half.
+    ``ranked`` has the bids and the indices of each bid's plans, best first. In the result, matched
+    bids come first, each with its matched plan first. Service by an infeasible plan is worth half.
     """
     if len(ranked) < 2:
         return list(ranked)
@@ -221,18 +221,18 @@ class PriceMatching(InRange, ByPrice):
 
     A unit of pool j costs u_j^steepness q_j / t_j + `FREE_PRICE` / c_j, where c_j is the pool's
     capacity, t_j the amount in use, u_j = t_j / c_j, and q_j the number of queries that use it. So
-    a unit of a full pool costs the number of queries that a unit serves on average. Machines refuse
-    plans that do not fit. The backhaul refuses none, so its price rises further beyond its
-    capacity. At the default parameters, no query pays for an average share once 1.19 of this
-    capacity is in use, which is 0.95 of the link's time.
+    a unit of a full pool costs as much as the queries that a unit serves on average. Machines
+    refuse plans that do not fit. The backhaul refuses none, so its price rises further beyond its
+    capacity. At the default parameters, no query pays for an average share once 1.19 times this
+    capacity is in use, which keeps the link busy for 0.95 of the time.
 
     Args:
         steepness: exponent of utilisation in prices; at 1, prices are proportional to utilisation.
-        value: the highest price that a query may pay to be served, as a number of queries.
-        best_effort: the least value of this highest price for queries without a feasible plan.
+        value: the highest price that a query can pay for certain service, in served queries.
+        best_effort: a lower bound of this highest price for queries without a feasible plan.
         gain: a running query moves only if that saves this share of what it pays, from 0 to 1.
         evict_above: a query that pays more than this and cannot move is released.
-        most_moves: number of overpaying queries that are considered in one call.
+        most_moves: largest number of overpaying queries that are considered in one call.
         regrouping: matches running queries together with those that find no room.
     """
 
@@ -252,7 +252,7 @@ class PriceMatching(InRange, ByPrice):
 
     @property
     def worth(self) -> float:
-        """Prices are in units of one served query, so the worth is 1."""
+        """The worth is 1, because prices are in units of one served query."""
         return 1.0
 
     def prices(self, pools: Pools, standing: Standing) -> Floats:

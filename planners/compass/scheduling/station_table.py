@@ -1,4 +1,4 @@
-"""Plans by which queries could share stations, as a matching problem on whole stations."""
+"""The problem of matching queries with plans on whole stations that they could share."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,7 +19,7 @@ from sim import PlanningContext
 from sim.api.gpu_layouts import gpu_layouts
 
 LEAST_ADDED = 0.1
-"""A configuration is considered only if it adds at least this expected number of served queries."""
+"""A configuration is used only if it raises the expected number of served queries by this."""
 
 MOST_KEYS = 1 << 32
 """Larger than all numbers of knob values, so that kind and number can be encoded as one integer."""
@@ -27,14 +27,14 @@ MOST_KEYS = 1 << 32
 
 @dataclass(eq=False)
 class StationTable:
-    """The plans that could serve given queries on stations that the queries may share."""
+    """The plans that could serve given queries on stations that these queries could share."""
 
     context: PlanningContext
     market: Market  # the pools, and the stations that exist
     search: Search  # judges plans
-    queries: Sequence[Query]  # the queries; others keep their resources
-    ordered: Fleet  # orders for others, which they keep too
-    switch: float  # least gain of moving a running query, in queries
+    queries: Sequence[Query]  # the queries to match; others keep their resources
+    ordered: Fleet  # orders for other queries, which these keep too
+    switch: float  # least gain of moving a running query, in served queries
 
     def __post_init__(self) -> None:
         context, queries = self.context, self.queries
@@ -56,9 +56,9 @@ class StationTable:
     def agreeable(self, many: int) -> list[int]:
         """Return at most ``many`` configurations that would together serve the most queries.
 
-        First come those that, chosen greedily, each add most to those before; they suit several
-        stations. Then come those that serve most queries alone, if there is room for one station
-        only.
+        First come configurations chosen greedily, each of which adds most to those before it; they
+        suit the case of several stations. Then come those that alone serve most queries, for the
+        case that there is room for only one station.
         """
         promise = np.array([beliefs.promise() for beliefs in self._beliefs])
         served = np.zeros((len(promise), 1))
@@ -76,7 +76,7 @@ class StationTable:
         return list(found)[:many]
 
     def matched(self) -> Ints:
-        """Match queries and plans; return the row of each query's plan, -1 for none, (Q,)."""
+        """Match queries with plans; return the row of each query's plan, or -1 for none, (Q,)."""
         return share_stations(self.rows.problem, self.current)
 
     @property
@@ -88,11 +88,11 @@ class StationTable:
 
     @property
     def current(self) -> Ints:
-        """The row of each query's active plan, -1 for none, shape (Q,)."""
+        """The row of each query's active plan, or -1 for none, shape (Q,)."""
         return self.rows.current
 
     def worth(self, chosen: Ints) -> float:
-        """Return the worth of serving queries by chosen rows, minus the cost of moves."""
+        """Return the worth of serving queries by the chosen rows, minus the cost of moves."""
         return float(self.rows.problem.worth[chosen[chosen >= 0]].sum())
 
     def profile(self, chosen: Ints) -> bool:
@@ -125,7 +125,7 @@ class StationTable:
         return tried
 
     def changes(self, chosen: Ints) -> dict[int, Offer | None]:
-        """Return, by id, the new plan of each query whose plan changes; None to release it."""
+        """Return by id the new plan of each query whose plan changes; None releases the query."""
         found: dict[int, Offer | None] = {}
         for at, (row, now) in enumerate(zip(chosen.tolist(), self.current.tolist(), strict=True)):
             query = self.queries[at].id
@@ -153,9 +153,9 @@ class StationTable:
         return found
 
     def _cut(self, kinds: Ints) -> tuple[Ints, Ints]:
-        """Return the GPU instances that stations of given kinds take, with cards and profiles.
+        """Return each kind of station's number of GPU instances, and their card and profile.
 
-        Stations that take only part of an instance count in the pools but take no instance here.
+        A station that takes only part of an instance is counted in the pools but not here.
         """
         stations = self.context.bulk.view(self.queries[0], self.search.model.choices).stations
         instances, profile = np.zeros(len(kinds), np.int64), np.zeros((len(kinds), 2), np.int64)
@@ -219,11 +219,11 @@ class _Rows:
     """The M plans that take part in the matching."""
 
     problem: WholeStations
-    number: Ints  # in the views of their queries, (M,)
+    number: Ints  # index of each plan in its query's view, (M,)
     configuration: Ints  # (M,)
-    current: Ints  # row of the active plan of each query, -1 for none, (Q,)
+    current: Ints  # row of each query's active plan, or -1 for none, (Q,)
 
 
 def _codes(station: Ints, operator_key: Ints) -> Ints:
-    """Return one integer for each station's kind and knob values; -1 for the device."""
+    """Return an integer that encodes each station's kind and knob values; -1 on the device."""
     return np.where(station < 0, -1, station * MOST_KEYS + operator_key)

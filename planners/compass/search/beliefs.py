@@ -36,20 +36,20 @@ ENCODINGS = {"one_hot": one_hot, "ordinal": ordinal, "mixed": mixed}
 """The functions that compute features of configurations, by name of the encoding."""
 
 HOPED = 0.9
-"""An unprofiled plan counts as serving with at least this probability: trying it is cheap."""
+"""Least assumed probability that an unprofiled plan serves, because a trial is cheap."""
 
 LIKELY_TO_DO = 0.5
-"""A plan that fits is proposed before all others if it keeps the SLO with this probability."""
+"""A plan that fits is proposed before all others if it meets the SLO with this probability."""
 
 SLOWER = tuple(map(NormalDist().inv_cdf, (11 / 12, 9 / 12, 7 / 12)))
-"""Standard normal quantiles that represent devices slower than the median, the slowest first."""
+"""Standard normal quantiles that represent devices slower than the median, slowest first."""
 
 
 class Beliefs:
-    """Beliefs about the plans of one query in one call; C configurations, N operators, R pools.
+    """Beliefs in one call about one query's plans, of C configurations and N operators.
 
-    To choose the configuration to profile next, only plans with one replica and without batching
-    are compared. Plans of profiled configurations are judged in every allocation.
+    Only plans with one replica and without batching are compared to choose the configuration to
+    profile next. Plans of profiled configurations are judged in every allocation.
 
     Args:
         model: the margins and assumptions by which plans are judged.
@@ -109,14 +109,14 @@ class Beliefs:
     ) -> int | None:
         """Return the configuration that has the plan with the largest expected saving, or None.
 
-        If the query waits or has no feasible plan, plans that probably keep the SLO and for which
-        the pools have room come first. GPU partitions and draining machines are not checked.
+        If the query waits or has no feasible plan, plans that probably meet the SLO and for which
+        pools have room come first. GPU partitions and draining machines are not checked.
 
         Args:
             excluded: configurations that must not be returned.
-            reference: loss of the best plan so far; None without one. Then the saving of a feasible
-                plan includes the worth of serving the query.
-            least: plans that keep the SLO with a lower probability are ignored.
+            reference: loss of the best plan so far, or None without such a plan. With None, the
+                saving of a feasible plan includes the worth of serving the query.
+            least: plans whose probability of meeting the SLO is lower are ignored.
         """
         base, surrogates = self._base, self.configurations.surrogates
         cost, has_room = base.costs(surrogates.time_s())
@@ -136,7 +136,7 @@ class Beliefs:
         return None if plan is None else int(base.view.configuration[plan])
 
     def least_price(self) -> Floats:
-        """Return the price of each configuration's cheapest plan, (C,); infinite without a plan."""
+        """Return each configuration's lowest plan price, (C,), infinite if no plan is possible."""
         cost, _ = self._base.costs(self.configurations.surrogates.time_s())
         least = np.full(len(self._domain), inf)
         np.minimum.at(least, self._base.view.configuration, cost)
@@ -152,9 +152,9 @@ class Beliefs:
         return least if least < inf else None
 
     def offers(self, most: int) -> list[Offer]:
-        """Return the plans worth deploying, by rising loss; without feasible ones, infeasible ones.
+        """Return the feasible plans worth deploying, by rising loss, or else infeasible ones.
 
-        A plan is left out if another one with less loss takes at most as much of every pool.
+        A plan is left out if another plan has less loss and takes at most as much of each pool.
         """
         if not self.configurations.profiled:
             return []
@@ -167,20 +167,20 @@ class Beliefs:
         return [self._offer(its, at, believed) for at in chosen.tolist()]
 
     def _losses(self, its: PayablePlans) -> Floats:
-        """Return the loss of each plan, infinite if it is not feasible; see `Market.loss`."""
+        """Return the loss of each plan, or infinity if it is infeasible; see `Market.loss`."""
         believed, at = self.configurations.believed(), its.configuration
         lost = its.price + (1 - believed.sure[at] * its.in_time) * self._market.value
         return np.where(believed.accurate[at] & (its.latency_s <= self._planned_s), lost, inf)
 
     def _missed(self, its: PayablePlans, accuracy: Floats) -> Floats:
-        """Return the relative excess of latency plus lack of accuracy of each plan."""
+        """Return the sum of each plan's relative excess of latency and lack of accuracy."""
         floor, bound_s = self._query.slo.accuracy or 0.0, self._query.slo.latency_s or inf
         lacking = np.maximum(0.0, floor - accuracy) / max(floor, 1e-9)
         late = np.maximum(0.0, np.minimum(its.latency_s, 1e9) / bound_s - 1)
         return np.asarray(late + lacking)
 
     def judge(self, number: int) -> Offer | None:
-        """Return the present beliefs about a plan; None if its configuration was not profiled."""
+        """Return the present beliefs about a plan, or None if it is unprofiled or impossible."""
         index = int(self._wide.view.configuration[number])
         seen = self.configurations.profiled.get(index)
         if seen is None:
@@ -209,19 +209,20 @@ class Beliefs:
     def candidates(
         self, shared: Sequence[int], least_hope: float | None, now: int
     ) -> list[Candidates]:
-        """Return the plans that a matching on shared stations may choose from.
+        """Return the plans from which a matching on shared stations can choose.
 
-        They are the feasible plans of the configurations ``shared``, those that run on the device
-        alone, and the active plan.
+        They are the active plan and the feasible plans that are of the configurations ``shared`` or
+        run on the device alone.
 
         Args:
-            shared: configurations whose stations queries may share.
-            least_hope: an unprofiled configuration is included if the last search gave it at least
-                this probability of being accurate enough; None includes none.
-            now: index of the active plan, -1 for none.
+            shared: configurations whose stations queries can share.
+            least_hope: an unprofiled configuration is included if its probability of being accurate
+                enough, by the last search, is at least this. With None, no unprofiled configuration
+                is included.
+            now: index of the active plan, or -1 for none.
 
         Returns:
-            First the plans of profiled configurations; then, with ``least_hope``, those of others.
+            The plans of profiled configurations, then those of others if ``least_hope`` is given.
         """
         known, believed = self.configurations, self.configurations.believed()
         found = [self._chosen(self._profiled(), believed.accurate, believed.sure, shared, now)]
@@ -259,8 +260,8 @@ class Beliefs:
     def promise(self) -> Floats:
         """Return each configuration's probability of serving the query off the device, (C,).
 
-        Latency is computed without waiting. Accuracy is as profiled or, for other configurations,
-        as the last search estimated it.
+        Latency is computed without waiting. The accuracy is that of the profile or, for unprofiled
+        configurations, that estimated by the last search.
         """
         kept, base = self.configurations.kept_history, self._base
         if kept is None:
@@ -287,7 +288,7 @@ class Beliefs:
         return self._model.headroom * self._bound_s
 
     def _profiled(self) -> PayablePlans:
-        """Return the plans of all profiled configurations; judge each configuration only once."""
+        """Return the plans of all profiled configurations, each of which is judged only once."""
         shown = self.configurations.profiled
         new = {index: seen for index, seen in shown.items() if index not in self._judged}
         if new or self._payable is None:
@@ -308,9 +309,9 @@ class Beliefs:
         )
 
     def _in_time(self, held: Held, latency_s: Floats, sizes: ProfiledSizes) -> Floats:
-        """Return each plan's probability of keeping the latency bound, shape (k,).
+        """Return each plan's probability of meeting the latency bound, of shape (k,).
 
-        A device may be slower than its model's nominal speed. The quantiles `SLOWER` represent all
+        A device can be slower than its model's nominal speed. The quantiles `SLOWER` represent all
         speeds below the median.
         """
         in_time = self._kept(latency_s)
@@ -323,13 +324,13 @@ class Beliefs:
         return in_time
 
     def _if_slower(self, plans: Ints, of: Ints, sizes: ProfiledSizes) -> Floats:
-        """Return the average over slower devices of plans' probability of being in time, (k,).
+        """Return each plan's probability of being in time, averaged over slower devices, (k,).
 
         ``plans`` are indices in the view, (k,); `Held` describes ``of``.
         """
         load, slower = self._model.load, [exp(self._device_spread * each) for each in SLOWER]
         in_time = self._kept(self._wide.latency_s(plans, of, sizes, load, slower[0]))
-        # if the slowest is in time, all others are
+        # if a plan is in time on the slowest device, it is on all others
         late = np.flatnonzero(in_time < 1)
         if len(late):
             plans, of, total = plans[late], of[late], in_time[late]
@@ -345,7 +346,7 @@ class Beliefs:
 def beliefs_of(
     search: "Search", context: PlanningContext, query: Query, market: Market, found: SearchState
 ) -> Beliefs:
-    """Return the beliefs about a query's plans that a search with these parameters has."""
+    """Return the beliefs about a query's plans under the parameters of a search."""
     features = ENCODINGS[search.encoding]
     return Beliefs(search.model, search.warm_start, features, context, query, market, found)
 
@@ -358,7 +359,7 @@ def _domain(pipeline: Pipeline, features: Callable[[Pipeline], Floats]) -> Domai
 def _blank(
     model: PlanningModel, domain: Domain, base: QueryPlans, query: Query, prior: Prior | None
 ) -> Cmbo:
-    """Return surrogates without observations, whose prior is that of histories, if given."""
+    """Return surrogates without observations; their prior is that of histories, if given."""
     return Cmbo(
         domain,
         base.view.configuration,

@@ -1,8 +1,8 @@
 """CMBO: Compass's choice of the next plan to profile, on arrays, without a planning context.
 
-Two surrogates (Compass paper, Fig. 8): one of accuracy, which depends on the configuration only,
-and one of latency, which depends on the whole plan. Profiling one configuration shows the time of
-each operator, from which the latency of every plan of that configuration follows.
+CMBO has two surrogates (Compass paper, Fig. 8). One is of accuracy, which depends only on the
+configuration. The other is of latency, which depends on the whole plan. Profiling one configuration
+shows the time of each operator, from which the latency of every plan of that configuration follows.
 
 The latency surrogate is a reconstruction that differs from the authors' prototype. The prototype
 uses one Gaussian process over configurations and placements, with an observation for each placement
@@ -29,11 +29,11 @@ ACCURACY_CENTRE, ACCURACY_SCALE = 0.5, 0.25
 """Prior mean and standard deviation of accuracies, which lie between 0 and 1."""
 
 LOG_TIME_SCALE = 1.0
-"""Prior standard deviation of log times: times typically differ by a factor of e; fits correct it.
+"""Prior standard deviation of log times, for times that differ by a factor of e; fits correct it.
 """
 
 SHORTEST_S = 1e-9
-"""Time assumed for operators with a measured time of 0, whose logarithm is undefined."""
+"""Time assumed if the measured time is 0, the logarithm of which is undefined."""
 
 
 class Domain:
@@ -42,13 +42,14 @@ class Domain:
     Args:
         points: features of the configurations, as from ``planners.bayesopt.encodings``, (C, D).
         blocks: number of features of each knob.
-        upstream: for each of N operators, the indices of the knobs that its time depends on, such
+        upstream: for each of N operators, the indices of the knobs on which its time depends, such
             as ``pipeline.upstream_knobs``.
 
     Attributes:
         accuracy: the points of the accuracy surrogate, one per configuration.
-        times: for each operator, the points of its time surrogate, which are the distinct values of
-            its upstream knobs; and the index of each configuration's point, shape (C,).
+        times: for each operator, the points of its time surrogate and the index of each
+            configuration's point, (C,). The points are the distinct values of the operator's
+            upstream knobs.
     """
 
     def __init__(
@@ -64,7 +65,7 @@ class Domain:
 
 
 def _reaching(points: Floats, blocks: Sequence[int], reach: tuple[int, ...]) -> tuple[Grid, Ints]:
-    """Return the distinct points in some blocks, and the index of each configuration's point."""
+    """Return the distinct points in the blocks ``reach``, and each configuration's point index."""
     owner = np.repeat(np.arange(len(blocks)), blocks)
     reaching, widths = points[:, np.isin(owner, reach)], tuple(blocks[block] for block in reach)
     if not widths:
@@ -76,7 +77,7 @@ def _reaching(points: Floats, blocks: Sequence[int], reach: tuple[int, ...]) -> 
 class Cmbo:
     """Beliefs about all plans of one query, given the profiles of a few configurations.
 
-    C configurations of D features, P plans, N operators.
+    There are C configurations of D features, P plans and N operators.
 
     Args:
         points: a `Domain`, or the arguments of one: features of the configurations, (C, D), with
@@ -84,22 +85,22 @@ class Cmbo:
         configuration: index of each plan's configuration, shape (P,).
         factors: ratio of each operator's time in each plan, including waits, to its time on
             profiling hardware, (P, N).
-        transfer_s: transmission time of an average request's messages in each plan, seconds, (P,).
+        transfer_s: transmission time of an average request's messages in each plan, in s, (P,).
         cost: cost of each plan, in any unit, (P,).
         latency_s: bound on the latency quantile in seconds; None for no bound.
         accuracy: lower bound on mean accuracy; None for no bound.
-        fixed_s: the part of latency that does not depend on request size, such as propagation,
-            seconds, (P,) or a number.
+        fixed_s: the seconds of latency that do not depend on request size, such as propagation, as
+            an array of shape (P,) or a number.
         latency_quantile: the quantile of latency that ``latency_s`` bounds.
-        latency_margin: plans must keep to this share of the latency bound.
+        latency_margin: the share of the latency bound to which plans must keep.
         blocks: see `Domain`.
         upstream: see `Domain`; by default all blocks.
-        prior_accuracy: accuracies in histories, shape (C,); surrogates learn the residuals.
-        prior_log_time: logarithms of operator times in seconds in histories, shape (C, N).
+        prior_accuracy: accuracies from histories, (C,); surrogates learn the deviations from these.
+        prior_log_time: logarithms of operator times (in seconds) from histories, shape (C, N).
 
     Attributes:
-        reference: the cost from which savings are counted; only cheaper plans are proposed. It is
-            at first slightly above the cost of the most costly plan.
+        reference: the cost from which savings are counted; only cheaper plans are proposed. At
+            first, it is slightly above the highest cost of a plan.
     """
 
     def __init__(
@@ -161,7 +162,7 @@ class Cmbo:
         return self._count
 
     def subject(self, plan: int) -> int:
-        """Return the index with which to observe a profiled plan: that of its configuration."""
+        """Return the index used to observe a profiled plan, that of its configuration."""
         return int(self._configuration[plan])
 
     def observe(
@@ -174,14 +175,14 @@ class Cmbo:
         samples: int | None = None,
         normalised: tuple[float, float] = (1.0, 1.0),
     ) -> None:
-        """Learn the profile of a configuration; it replaces an earlier profile.
+        """Learn the profile of a configuration, in place of any earlier profile.
 
         Args:
             index: the configuration.
             accuracy: mean accuracy over the measured items.
             accuracy_variance: variance of the mean accuracy.
             operator_time_s: mean time of each operator on profiling hardware, seconds, shape (N,).
-            time_cv: coefficient of variation, over requests, of the time of the whole pipeline.
+            time_cv: coefficient of variation of the whole pipeline's time, over requests.
             samples: number of items whose times were averaged; None if the times have no error.
             normalised: see ``Measurement.normalised``.
         """
@@ -205,9 +206,9 @@ class Cmbo:
         samples: Floats,
         normalised: Floats,
     ) -> None:
-        """Learn the profiles of m configurations; arguments are those of `observe`, with m rows.
+        """Learn the profiles of m configurations; the arguments of `observe` have m rows here.
 
-        Here ``samples`` is infinite if the times have no error.
+        If the times have no error, ``samples`` is infinite.
         """
         self._log_time = self._accurate = self._latency = None
         log_time = np.log(np.maximum(operator_time_s, SHORTEST_S))
@@ -225,7 +226,7 @@ class Cmbo:
         )
 
     def reprice(self, cost: Floats, reference: float | None = None) -> None:
-        """Set the cost of each plan, (P,), infinite for impossible plans, and the reference.
+        """Set the reference, and the cost of each plan, (P,), infinite for impossible plans.
 
         By default, ``reference`` is slightly above all costs.
         """
@@ -233,10 +234,10 @@ class Cmbo:
         self.reference = above(cost[np.isfinite(cost)]) if reference is None else reference
 
     def propose(self, exclude: Bools | None = None, least: float = 0.0) -> int | None:
-        """Return the index of the plan with the largest utility (the first of equals), or None.
+        """Return the index of the first plan with the largest utility, or None.
 
-        Plans are ignored if ``exclude``, (C,), marks their configuration or if they keep the SLO
-        with a probability below ``least``. Returns None if no other plan costs less than the
+        A plan is ignored if ``exclude``, (C,), marks its configuration or its probability of
+        meeting the SLO is below ``least``. Returns None if no other plan costs less than the
         reference.
         """
         accurate = self._likely_accurate()
@@ -251,12 +252,12 @@ class Cmbo:
         return feasible_saving(self.reference, self._cost, accurate, self._fast())
 
     def feasible(self) -> Floats:
-        """Return the probability that each plan keeps the SLO, shape (P,)."""
+        """Return each plan's probability of meeting the SLO, shape (P,)."""
         accurate = self._likely_accurate()[self._configuration]
         return np.asarray(accurate * self._fast())
 
     def believed(self) -> tuple[Floats, Floats, Floats, Floats]:
-        """Return mean and deviation of latency (s, without waits), then of accuracy; each (P,)."""
+        """Return means and deviations of latency in s, without waits, and of accuracy, all (P,)."""
         compute_s, log_sd = self._compute()
         _, _, moving, still = self._size_statistics()
         mean, sd = self.accuracy()
@@ -268,7 +269,7 @@ class Cmbo:
         )
 
     def accuracy(self) -> tuple[Floats, Floats]:
-        """Return mean and standard deviation of each configuration's accuracy, each (C,)."""
+        """Return the mean and standard deviation of each configuration's accuracy, both (C,)."""
         mean, sd = (each[:, 0] for each in self._accuracy.predict())
         if self._prior_accuracy is not None:
             mean = mean + self._prior_accuracy
@@ -282,7 +283,7 @@ class Cmbo:
         return float(np.abs(mean[:, 0] - values).mean()) if observed else float("inf")
 
     def log_time(self) -> tuple[Floats, Floats]:
-        """Return mean and standard deviation of operators' log times (times in s), each (C, N)."""
+        """Return the mean and standard deviation of operators' log times in s, both (C, N)."""
         if self._log_time is not None:
             return self._log_time
         mean, sd = (np.empty((self._count, len(self._times))) for _ in range(2))
@@ -298,17 +299,17 @@ class Cmbo:
         return self._believed_latency().time_s
 
     def _likely_accurate(self) -> Floats:
-        """Return the probability that each configuration is accurate enough, shape (C,)."""
+        """Return each configuration's probability of being accurate enough, shape (C,)."""
         if self._accurate is None:
             self._accurate = probability_above(self._accuracy_bound, *self.accuracy())
         return self._accurate
 
     def _compute(self) -> tuple[Floats, Floats]:
-        """Return median (s) and log's deviation of plans' computing times, which are log-normal.
+        """Return the median (s) of each plan's computing time, and the deviation of its log.
 
-        The median is the sum of the operators' medians; the deviation follows by the delta method.
-        The prototype assumes a normal distribution, under which times may be negative if little is
-        known.
+        Computing times are log-normal. The median is the sum of the operators' medians. The
+        deviation is found by the delta method. The prototype assumes a normal distribution, under
+        which times can be negative if little is known.
         """
         log_mean, log_sd = self.log_time()
         time_s = np.exp(log_mean)[self._configuration]
@@ -318,7 +319,7 @@ class Cmbo:
         return compute_s, np.sqrt(variance + self._size_statistics()[1])
 
     def _fast(self) -> Floats:
-        """Return the probability that each plan keeps the latency bound, shape (P,)."""
+        """Return each plan's probability of meeting the latency bound, shape (P,)."""
         return all_keep_bound(self._believed_latency())
 
     def _believed_latency(self) -> "PlanLatency":
@@ -339,11 +340,11 @@ class Cmbo:
     def _bound(self) -> tuple[float, float, float, float]:
         """Return the latency bound, and three effects of request sizes on the latency quantile.
 
-        The quantile is that of the log-normal in ``sim.planning.queueing``, without waits. The part
-        of latency that scales with size has the quantile ``exp(z s - s^2 / 2)`` times its mean,
-        with ``s^2 = log(1 + cv^2)``. Returns the bound in seconds (infinite for none), this factor,
-        the ratio by which the normalisation of latencies scales fixed times, and the relative
-        variance of measured means.
+        The latency quantile is that of the log-normal distribution in ``sim.planning.queueing``,
+        without waits. The quantile of the part of latency that scales with size is its mean times
+        the factor ``exp(z s - s^2 / 2)``, with ``s^2 = log(1 + cv^2)``. Returns the bound in
+        seconds (infinite for none), this factor, the factor by which the normalisation of latencies
+        scales fixed times, and the relative variance of measured means.
         """
         cv, error, moving, still = self._size_statistics()
         spread = log1p(cv**2)
@@ -353,7 +354,8 @@ class Cmbo:
     def _size_statistics(self) -> tuple[float, float, float, float]:
         """Return average size statistics of the profiled configurations, which share request sizes.
 
-        They are ``time_cv``, the relative variance of sample means, and both ``normalised`` values.
+        The statistics are ``time_cv``, the relative variance of sample means, and both
+        ``normalised`` values.
         """
         seen = np.count_nonzero(self._seen)
         if not seen:
@@ -363,12 +365,12 @@ class Cmbo:
 
 
 class _LogTime:
-    """Surrogate of the log of one operator's time over its upstream knobs; it is fitted lazily.
+    """Surrogate of one operator's log time over its upstream knobs; it is fitted lazily.
 
     Args:
         grid: the distinct values of the operator's own and upstream knobs.
         point_of: index of each configuration's point in the grid, shape (C,).
-        centre: prior mean; None takes the mean of the observations.
+        centre: prior mean; None stands for the mean of the observations.
     """
 
     def __init__(self, grid: Grid, point_of: Ints, centre: float | None) -> None:
@@ -377,11 +379,11 @@ class _LogTime:
         self._unlearned: list[tuple[Sequence[int], Floats]] = []
 
     def observe_all(self, configurations: Sequence[int], values: Floats) -> None:
-        """Learn configurations' log times; they replace earlier ones of the same knob values."""
+        """Learn configurations' log times, in place of earlier ones of the same knob values."""
         self._unlearned.append((configurations, values))
 
     def predict(self) -> tuple[Floats, Floats]:
-        """Return mean and standard deviation at each point of the grid, each (points, 1)."""
+        """Return the mean and standard deviation at each point of the grid, both (points, 1)."""
         for configurations, values in self._unlearned:
             points = self.point_of[configurations].tolist()
             self._process.observe_all(points, values[:, None])
@@ -414,7 +416,7 @@ def _note(
 
 @compiled
 def _put(means: Floats, sds: Floats, point_of: Ints, mean: Floats, sd: Floats) -> None:
-    """Copy means and deviations of points, (points, 1), to the points' configurations, (C,)."""
+    """Copy the mean and deviation of each point, (points, 1), to its configurations, (C,)."""
     for configuration, point in enumerate(point_of):
         mean[configuration], sd[configuration] = means[point, 0], sds[point, 0]
 

@@ -35,10 +35,10 @@ from sim import PlanningContext
 UNKNOWN: Floats = np.zeros(0)
 
 REWEIGHED_AT = (2, 4, 8, 16, 32)
-"""Histories are weighted again when these numbers of configurations were profiled."""
+"""Numbers of profiled configurations at which histories are weighted again."""
 
 RELIABLE = 128
-"""The mean of at least this many items is used without surrogates."""
+"""A mean is used without surrogates if it is of at least this many items."""
 
 HISTORY_SD = 0.04
 """Assumed standard deviation of a surrogate's error on configurations that were not profiled."""
@@ -49,11 +49,11 @@ LEAST_TO_MATURE = 4
 
 @dataclass(frozen=True)
 class Believed:
-    """Beliefs about the accuracy of profiled configurations; arrays cover all C configurations."""
+    """Beliefs about the accuracy of profiled configurations, in arrays over all C ones."""
 
     accuracy: Floats  # NaN if not profiled, (C,)
-    accurate: Bools  # believed to be accurate enough, (C,)
-    sure: Floats  # probability that they are, (C,)
+    accurate: Bools  # whether believed to be accurate enough, (C,)
+    sure: Floats  # probability of being accurate enough, (C,)
 
 
 @dataclass(eq=False)
@@ -71,7 +71,7 @@ class ConfigurationBeliefs:
     found: SearchState  # state of the query's search
     warm_start: WarmStart  # use of histories
     features: Callable[[Pipeline], Floats]  # features of the configurations
-    # Makes surrogates that start from a prior, if there is one.
+    # A function that creates surrogates from a prior, or from none.
     blank: Callable[[Prior | None], Cmbo]
 
     def __post_init__(self) -> None:
@@ -89,7 +89,7 @@ class ConfigurationBeliefs:
 
     @property
     def in_doubt(self) -> bool:
-        """Whether some profile has so few items that its mean needs surrogates."""
+        """Whether some profile is undecided and of so few items that its mean needs surrogates."""
         return any(
             seen.verdict is None and seen.count < RELIABLE for seen in self.profiled.values()
         )
@@ -135,10 +135,10 @@ class ConfigurationBeliefs:
         )
 
     def _matured(self) -> bool:
-        """Return whether the query's own model has no larger errors than histories have.
+        """Return whether the errors of the query's own model are at most those of histories.
 
-        Compared are leave-one-out errors of accuracy on the profiled configurations. The weights of
-        histories were fitted to these configurations, which slightly favours histories.
+        The errors are leave-one-out errors of accuracy on the profiled configurations. The weights
+        of histories were fitted to these configurations, which slightly favours histories.
         """
         prior = None if len(self.profiled) < LEAST_TO_MATURE else self._prior()
         if prior is None:
@@ -162,13 +162,13 @@ class ConfigurationBeliefs:
         )
 
     def promise(self) -> Floats:
-        """Return each configuration's probability of meeting the floor by the last search, (C,)."""
+        """Return each configuration's last estimated probability of meeting the floor, (C,)."""
         kept = self.kept_history
         assert kept is not None, "nothing was ever profiled"
         return probability_above(self.query.slo.accuracy, kept.accuracy, HISTORY_SD)
 
     def expected(self, indices: Sequence[int]) -> dict[int, ProfiledConfig]:
-        """Return the profiling results that the last search expects for given configurations."""
+        """Return the profiling results that the last search predicts for given configurations."""
         kept = self.kept_history
         assert kept is not None, "nothing was ever profiled"
         seen = list(self.profiled.values())
@@ -194,8 +194,9 @@ class ConfigurationBeliefs:
         """Return the beliefs about the accuracy of profiled configurations.
 
         The measured mean is used if the test has decided or at least `RELIABLE` items were
-        measured. Otherwise the surrogates' mean is used: the recorded one, unless there are newer
-        results. A configuration is accurate enough by the test or, if undecided, by the mean.
+        measured. Otherwise the surrogates' mean is used, which is the recorded one if no newer
+        results exist. The test or, if it is undecided, the mean decides whether a configuration is
+        accurate enough.
         """
         if self._believed is None:
             self._believed = self._judged()
@@ -242,12 +243,13 @@ def _judge(
     accurate: Bools,
     margin: Floats,
 ) -> None:
-    """Write ``accuracy`` and ``accurate``, (C,), and ``margin``, (m,), of m configurations.
+    """Write the results for m configurations to ``accuracy``, ``accurate`` and ``margin``.
 
-    ``margin`` is the number of standard deviations above the floor; ``rows`` is the result of
-    `rows_of`. ``means`` and ``sds`` are those of the surrogates, (C,). ``means`` is empty if no
-    configuration is in doubt, ``sds`` if measured deviations are to be used.
-    ``ConfigurationBeliefs.believed`` explains the rules.
+    ``accuracy`` and ``accurate`` have shape (C,). ``margin``, (m,), is the number of standard
+    deviations above the floor, and ``rows`` is the result of `rows_of`. ``means`` and ``sds`` are
+    those of the surrogates, (C,). ``means`` is empty if no configuration is in doubt, and ``sds``
+    is empty if measured deviations must be used. ``ConfigurationBeliefs.believed`` explains the
+    rules.
     """
     for row, index in enumerate(indices):
         mean, sd = rows[row, ACCURACY], sqrt(max(rows[row, VARIANCE], 0.0))
@@ -265,7 +267,7 @@ def _judge(
 
 
 def _observe(cmbo: Cmbo, indices: Sequence[int], rows: Floats) -> None:
-    """Let surrogates learn the profiles of configurations; ``rows`` are those of `rows_of`."""
+    """Let surrogates learn configurations' profiles; ``rows`` is the result of `rows_of`."""
     if not len(rows):
         return
     cmbo.observe_all(

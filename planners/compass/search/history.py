@@ -1,20 +1,21 @@
-"""Warm starts: results of earlier queries become the prior of a new query's surrogates.
+"""Warm starts: the results of earlier queries become the prior of a new query's surrogates.
 
-A history is the final beliefs of an earlier query's search. Profiles (accuracy, times on profiling
-hardware) depend on data set and content. So histories come from queries of the same data set; those
-with the nearest mean features of items are used. The weight of history h depends on how well it
-ranks the measurements so far (RGPE; Feurer, Letham and Bakshy 2018),
+A history consists of the final beliefs of an earlier query's search. Profiles (accuracy, times on
+profiling hardware) depend on data set and content. So histories come from queries of the same data
+set. Those whose items have the nearest mean features are used. The weight of history h depends on
+how well it ranks the measurements so far (RGPE; Feurer, Letham and Bakshy 2018),
 
     w_h ~ exp(-loss_h / temperature),
 
 where loss_h is the share of wrongly ranked pairs among all pairs of configurations with different
 measurements. The paper on Compass confirms similarity-based warm starts with about ten histories,
-and a switch to the query's own model when it matures. The rest is reconstructed. Compass's measure
-of similarity (device speed, bandwidth, SLO) is not used, because profiles do not depend on these.
+and a switch to the query's own model when it matures. The rest is reconstructed. The paper's
+measure of similarity (device speed, bandwidth, SLO) is not used, because profiles do not depend on
+these.
 
-Histories of running queries are read in each call. A waiting query provides a history only when it
-runs. Histories of departed queries are kept per data set once all records of their search are
-visible.
+Histories of running queries are read in each call. A waiting query provides no history until it
+runs. Histories of departed queries are kept for each data set once all records of the queries'
+searches are visible.
 """
 
 from collections.abc import Callable, Sequence
@@ -43,7 +44,7 @@ from scenarios.queries import Query
 from sim import PlanningContext
 
 LOOKED_AT = 200
-"""Most histories of present queries, and of departed queries, that are considered: the latest."""
+"""Number of the latest histories that are considered, of present and of departed queries each."""
 
 
 @dataclass(frozen=True)
@@ -59,12 +60,12 @@ class WarmStart(InRange):
     """Chooses histories and computes their weights.
 
     Args:
-        histories: number of histories used, in addition to that of ``ahead``; planning time is
-            charged for each.
-        ahead: if above 0, configurations are profiled on so many items before a data set's first
-            query, as in VideoStorm, and form its first history. This departs from the paper.
-        least_measured: least number of profiled configurations for a query to provide a history.
-        temperature: the loss at which a history's weight is 1/e of that without loss.
+        histories: number of histories used besides that of ``ahead``; each costs planning time.
+        ahead: number of items on which configurations are profiled before a data set's first query,
+            as in VideoStorm; 0 for none. The results are the data set's first history. This departs
+            from the paper.
+        least_measured: least number of profiled configurations of a query with a history.
+        temperature: the loss at which a history's weight is 1/e of its weight at no loss.
 
     Raises:
         ValueError: a number is out of range.
@@ -87,7 +88,7 @@ class WarmStart(InRange):
         content: Floats,
         features: Callable[[Pipeline], Floats],
     ) -> list[History]:
-        """Return the histories nearest to a query in mean features, (F,); charge planning time."""
+        """Return the histories with mean features nearest to ``content``; charge planning time."""
         first = profiled_ahead(context, query.dataset, self.ahead, features)
         start = [] if first is None else [first]
         if self.histories == 0:
@@ -101,10 +102,10 @@ class WarmStart(InRange):
     def prior(
         self, histories: Sequence[History], measured: Ints, accuracy: Floats, total_s: Floats
     ) -> Prior | None:
-        """Return the mean of histories, weighted by how well they rank the measurements, or None.
+        """Return the mean of histories, weighted by how well they rank measurements, or None.
 
-        The arrays describe m measured configurations: index, mean accuracy, and total time on
-        profiling hardware in seconds, each of shape (m,).
+        The arrays, of shape (m,), are the indices of m measured configurations, their mean
+        accuracies, and their total times on profiling hardware in seconds.
         """
         if not histories:
             return None
@@ -130,9 +131,9 @@ def _weighted(
 ) -> tuple[Floats, Floats]:
     """Return the weighted means of H histories' accuracies, (C,), and log times, (C, N).
 
-    ``means`` has shape (H, C) and ``log_times`` (H, C, N); `WarmStart.prior` describes the others.
-    Weights are the softmax of -loss / temperature; the loss is the mean of the losses in ranking
-    accuracy and time.
+    ``means`` has shape (H, C) and ``log_times`` (H, C, N); `WarmStart.prior` describes the other
+    arguments. Weights are the softmax of -loss / temperature, where the loss is the mean of the
+    losses in ranking accuracy and time.
     """
     many, count, operators = log_times.shape
     believed, losses = np.empty(len(measured)), np.empty(many)
@@ -158,10 +159,10 @@ def _weighted(
 
 @compiled
 def misranked(believed: Floats | Singles, measured: Floats) -> float:
-    """Return the share of wrongly ranked pairs among pairs of different ``measured`` values, (m,).
+    """Return the share of wrongly ranked pairs among the pairs of different ``measured`` values.
 
-    It is 0 without such pairs. These are the discordant pairs of Kendall's tau ("A new measure of
-    rank correlation", 1938): O(m^2).
+    If all m values are equal, the share is 0. Wrongly ranked pairs are the discordant pairs of
+    Kendall's tau ("A new measure of rank correlation", 1938). This takes O(m^2).
     """
     wrong, pairs = 0, 0
     for first in range(len(measured)):
@@ -175,7 +176,7 @@ def misranked(believed: Floats | Singles, measured: Floats) -> float:
 
 @dataclass(frozen=True, eq=False)
 class HistoryStore:
-    """H histories of a data set, from which searches may start."""
+    """H histories of a data set, from which searches can start."""
 
     query: Ints  # ids, (H,)
     content: Floats  # mean item features, (H, F)
@@ -207,7 +208,7 @@ class HistoryStore:
         return HistoryStore(self.query[row:], self.content[row:], self.histories[row:])
 
     def nearest(self, query: int, content: Floats, most: int) -> list[History]:
-        """Return at most ``most`` histories of other queries, those nearest to mean features."""
+        """Return at most ``most`` histories of other queries, nearest in mean features first."""
         distance = np.zeros(len(self.query))
         for theirs, its in zip(self.content.T, content, strict=bool(self.histories)):
             distance += (theirs - its) ** 2
@@ -221,9 +222,9 @@ class DepartedHistories:
     """The H histories of the queries of a data set that departed last."""
 
     known: HistoryStore
-    place: Ints  # departures before the query of each, (H,)
-    many: int = 0  # departures so far, of any data set
-    last: int | None = None  # id of the last of these
+    place: Ints  # number of departures before each history's query, (H,)
+    many: int = 0  # number of departures so far, of any data set
+    last: int | None = None  # id of the query that departed last
 
     def and_also(
         self, context: PlanningContext, departed: Sequence[Query], dataset: str, least_measured: int
@@ -238,7 +239,7 @@ class DepartedHistories:
 
 
 def known_histories(context: PlanningContext, dataset: str, least_measured: int) -> HistoryStore:
-    """Return the histories of a data set; they are collected once per call."""
+    """Return the histories of a data set, which are collected once per call."""
 
     def look_up() -> HistoryStore:
         _, living = _seen(context, context.running[-LOOKED_AT:], dataset, least_measured)
@@ -268,7 +269,7 @@ def _left(context: PlanningContext, dataset: str, least_measured: int) -> Histor
 def _seen(
     context: PlanningContext, queries: Sequence[Query], dataset: str, least_measured: int
 ) -> tuple[Ints, HistoryStore]:
-    """Return which of the queries provide histories of a data set, and these histories."""
+    """Return the indices of the queries that provide histories of a data set, and these."""
     its = [(row, query.id) for row, query in enumerate(queries) if query.dataset == dataset]
     states = seen_search_states(context, [query for _, query in its])
     found = [
@@ -284,11 +285,11 @@ def _seen(
 def profiled_ahead(
     context: PlanningContext, dataset: str, samples: int, features: Callable[[Pipeline], Floats]
 ) -> History | None:
-    """Return the offline history of a data set; the first call profiles, later ones reuse it.
+    """Return the offline history of a data set, which the first call finds by profiling.
 
     Configurations are profiled on ``samples`` items each until the data set's budget is spent. The
-    richest comes first, then always the configuration whose accuracy is most uncertain. This adds
-    to planning cost but not to response time. Returns None if nothing was profiled.
+    richest comes first, and then each time the one whose accuracy is most uncertain. This adds to
+    planning cost but not to response time. Returns None if nothing was profiled.
     """
     if samples == 0:
         return None

@@ -1,8 +1,8 @@
-"""Normal Bayesian optimisation over whole plans, the baseline to which CMBO is compared.
+"""Normal Bayesian optimisation over whole plans, the baseline for CMBO.
 
-Gaussian processes over configuration and layout together learn, from each profiled plan, only this
-plan's accuracy and latency (Compass paper, Fig. 8, "normal BO"). The rest is as in CMBO:
-logarithmic latency, fitted hyper-parameters and the same acquisition function.
+Gaussian processes over configuration and layout learn from a profiled plan only the accuracy and
+latency of this plan (Compass paper, Fig. 8, "normal BO"). The rest is as in CMBO: logarithmic
+latency, fitted hyper-parameters and the same acquisition function.
 """
 
 from collections.abc import Sequence
@@ -18,19 +18,21 @@ from planners.compass.search.cmbo import ACCURACY_CENTRE, ACCURACY_SCALE, above
 from scenarios.numerics import Bools, Floats
 
 LOG_LATENCY_SCALE = 1.0
-"""Prior standard deviation of log latency: it typically differs by a factor of e; fits correct it.
+"""Prior standard deviation of log latency, for differences by a factor of e; fits correct it.
 """
 
 
 class NormalBo:
     """Beliefs about all plans of one query, given the profiles of a few plans.
 
-    It has the methods of `Cmbo`, but observes plans. `Cmbo` describes the other parameters.
+    This class has the methods of `Cmbo`, but observes plans. `Cmbo` describes the parameters that
+    are not listed here.
 
     Args:
         points: features of the plans, shape (P, D), such as those of
             ``planners.bayesopt.encodings.joint``.
-        factors: as in `Cmbo`, like ``transfer_s`` and ``fixed_s``; used only for profiled plans.
+        factors: as in `Cmbo`. They are used only for profiled plans, as are ``transfer_s`` and
+            ``fixed_s``.
         blocks: numbers of features that share a length scale; by default, all features share one.
 
     Attributes:
@@ -71,7 +73,7 @@ class NormalBo:
         return len(self._cost)
 
     def subject(self, plan: int) -> int:
-        """Return the index with which to observe a profiled plan: that of the plan itself."""
+        """Return the index used to observe a profiled plan, that of the plan itself."""
         return plan
 
     def observe(
@@ -84,7 +86,7 @@ class NormalBo:
         samples: int | None = None,
         normalised: tuple[float, float] = (1.0, 1.0),
     ) -> None:
-        """Learn the profile of a plan, replacing any earlier one; see ``Cmbo.observe``."""
+        """Learn the profile of a plan, in place of any earlier one; see ``Cmbo.observe``."""
         moving_s = float(self._factors[index] @ operator_time_s) + float(self._transfer_s[index])
         mean_s = normalised[0] * moving_s + normalised[1] * float(self._fixed_s[index])
         error = 0.0 if samples is None else time_cv**2 / samples
@@ -93,7 +95,7 @@ class NormalBo:
         self._cvs[index] = time_cv
 
     def propose(self, exclude: Bools | None = None) -> int | None:
-        """Return the plan with the largest utility (the first of equals), or None if it is 0.
+        """Return the first plan with the largest utility, or None if this utility is 0.
 
         ``exclude`` marks plans that must not be returned, such as profiled ones, shape (P,).
         """
@@ -106,18 +108,18 @@ class NormalBo:
         return feasible_saving(self.reference, self._cost, *self._probabilities())
 
     def feasible(self) -> Floats:
-        """Return the probability that each plan keeps the SLO, shape (P,)."""
+        """Return each plan's probability of meeting the SLO, shape (P,)."""
         accurate, fast = self._probabilities()
         return np.asarray(accurate * fast)
 
     def believed(self) -> tuple[Floats, Floats, Floats, Floats]:
-        """Return mean and deviation of latency (s, without waits), then of accuracy; each (P,)."""
+        """Return means and deviations of latency in s, without waits, and of accuracy, all (P,)."""
         mean, sd = (each[:, 0] for each in self._latency.predict())
         accuracy, accuracy_sd = (each[:, 0] for each in self._accuracy.predict())
         return np.exp(mean), np.exp(mean) * sd, accuracy, accuracy_sd
 
     def _probabilities(self) -> tuple[Floats, Floats]:
-        """Return the probabilities that each plan keeps the bounds on accuracy and on latency."""
+        """Return each plan's probabilities of meeting the accuracy bound and the latency bound."""
         mean, sd = (each[:, 0] for each in self._accuracy.predict())
         accurate = probability_above(self._accuracy_bound, mean, sd)
         mean, sd = (each[:, 0] for each in self._latency.predict())

@@ -1,4 +1,4 @@
-"""Compiled functions: plans' probability of keeping a latency bound, and the best plan to try."""
+"""Compiled functions for plans' probability of meeting a latency bound and the best plan to try."""
 
 from math import erfc, log, sqrt
 from typing import NamedTuple
@@ -15,7 +15,7 @@ class PlanLatency(NamedTuple):
     configuration: Ints
     factors: Floats
     time_s: Floats  # median of each operator's time, (C, N)
-    log_sd: Floats  # standard deviation of its logarithm, (C, N)
+    log_sd: Floats  # standard deviation of that time's logarithm, (C, N)
     transfer_s: Floats
     fixed_s: Floats
     bound: tuple[float, float, float, float]  # see ``Cmbo._bound``
@@ -23,11 +23,11 @@ class PlanLatency(NamedTuple):
 
 @compiled
 def keeps_bound(latency: PlanLatency, plan: int) -> float:
-    """Return the probability that a plan keeps the latency bound: Phi(log(left / median) / sd).
+    """Return a plan's probability of meeting the latency bound, Phi(log(left / median) / sd).
 
-    Computing time is log-normal with ``median`` and log's deviation ``sd`` as in ``Cmbo._compute``.
-    ``left`` is the time that the bound leaves for computing, and Phi the normal distribution
-    function.
+    Computing time is log-normal. ``Cmbo._compute`` describes its ``median``, and the deviation
+    ``sd`` of its log. ``left`` is the time that the bound leaves for computing, and Phi is the
+    normal distribution function.
     """
     configuration, factors, time_s, log_sd, transfer_s, fixed_s, bound = latency
     bound_s, moving, still, error = bound
@@ -65,14 +65,15 @@ def best_saving(
 ) -> int:
     """Return the plan with the largest feasibility-weighted saving, or -1 if no plan saves.
 
-    This is the saving times the probability of keeping the SLO, as in Bayesian optimisation with
-    inequality constraints (Gardner et al., 2014); the first of equals is returned. Probabilities of
-    latency are costly to compute. So plans are first ruled out by an upper bound, which sets this
-    probability to 1 (branch and bound).
+    The feasibility-weighted saving is the saving times the probability of meeting the SLO, as in
+    Bayesian optimisation with inequality constraints (Gardner et al., 2014). Of equal plans, the
+    first is returned. Probabilities of latency are costly to compute. So plans are first ruled out
+    by an upper bound, for which this probability is taken as 1 (branch and bound).
 
-    ``reference`` is the cost from which savings are counted, and ``cost`` the cost of each plan,
-    (P,). ``accurate`` is each configuration's probability of being accurate enough, (C,); 0
-    excludes it. Plans that keep the SLO with a probability below ``least`` are ignored.
+    ``reference`` is the cost from which savings are counted, and ``cost`` is the cost of each plan,
+    (P,). ``accurate`` is each configuration's probability of being accurate enough, (C,); a 0
+    excludes the configuration. Plans whose probability of meeting the SLO is below ``least`` are
+    ignored.
     """
     configuration = latency.configuration
     top, first = 0.0, -1
@@ -82,7 +83,7 @@ def best_saving(
             top, first = most, plan
     if first < 0:
         return -1
-    # The most promising comes first, so that most others need no look.
+    # The most promising plan comes first, so that most others can be skipped.
     best, chosen = 0.0, -1
     for at in range(-1, len(cost)):
         plan = first if at < 0 else at

@@ -16,13 +16,14 @@ class PlanningModel(InRange):
     """The margins and assumptions by which plans are judged before they run.
 
     Args:
-        choices: the thread shares, batches and replicas that plans may have, besides GPU slices.
-        load: utilisation of stations that is assumed; see ``context.bulk.predict_many``.
-        headroom: plans should keep to this share of the latency bound; a plan between this share
+        choices: the thread shares, batches and replicas that plans can have, besides GPU slices.
+        load: assumed utilisation of stations; see ``context.bulk.predict_many``.
+        headroom: share of the latency bound to which plans should keep. A plan between this share
             and the bound is used only for a query without a better plan.
-        waste: share of a new station's spare capacity charged to the query; see `share_taken`.
-        device_spread: standard deviation of the logarithm of the ratio of devices' speeds to the
-            catalogue's, assumed until telemetry has shown a device's speed.
+        waste: share of a new station's spare capacity that is charged to the query; see
+            `share_taken`.
+        device_spread: spread of devices' speeds, as the standard deviation of the log of their
+            ratio to the catalogue's, assumed until telemetry has shown a device's speed.
     """
 
     choices: Choices = field(default_factory=Choices)

@@ -17,10 +17,10 @@ from sim.api.plan_view import ALL, BACKHAUL_UP_S, CAPACITY, KEY, STATION
 
 
 def loaded_factors(view: PlanView, plans: Ints, load: float, time_cv: float = 0.0) -> Floats:
-    """Return the ratio of each operator's time, with waits, to that on profiling hardware, (k, N).
+    """Return each operator's time, with waits, relative to that on profiling hardware, (k, N).
 
-    Waits are those of ``sim.planning.queueing`` if stations off the device have the utilisation
-    ``load``; ``time_cv`` is the coefficient of variation of service times.
+    Waits are as in ``sim.planning.queueing``, for stations off the device that have the utilisation
+    ``load``. ``time_cv`` is the coefficient of variation of service times.
     """
     alone, servers = view.latency_factors[plans], view.servers[plans] * view.at_once[plans]
     crowded = alone + load * (view.crowded_factors[plans] - alone)
@@ -30,14 +30,14 @@ def loaded_factors(view: PlanView, plans: Ints, load: float, time_cv: float = 0.
 
 
 class PayablePlans(NamedTuple):
-    """The k plans within the cost ceiling and payable at current prices; see `Offer`."""
+    """The k plans that are within the cost ceiling and payable at current prices; see `Offer`."""
 
-    number: Ints  # in the view, (k,)
+    number: Ints  # index of each plan in the view, (k,)
     configuration: Ints  # (k,)
     demand: Floats  # (k, R)
     price: Floats  # of that demand, (k,)
-    filled: Floats  # share of each station, (k, N)
-    latency_s: Floats  # quantile, (k,)
+    filled: Floats  # share of each station that the plan fills, (k, N)
+    latency_s: Floats  # quantile of latency, (k,)
     in_time: Floats  # probability of keeping the latency bound, (k,)
 
     def rows(self, rows: Ints | Bools) -> "PayablePlans":
@@ -45,7 +45,7 @@ class PayablePlans(NamedTuple):
         return PayablePlans._make(each[rows] for each in self)
 
     def and_also(self, others: "PayablePlans") -> "PayablePlans":
-        """Concatenate these plans and others, whose configurations must be different."""
+        """Concatenate these plans and others, which must be of different configurations."""
         return PayablePlans._make(map(np.concatenate, zip(self, others, strict=True)))
 
 
@@ -53,7 +53,7 @@ class Held(NamedTuple):
     """The k possible plans of m configurations; see `PayablePlans`."""
 
     number: Ints
-    of: Ints  # which of the m configurations, (k,)
+    of: Ints  # index of each plan's configuration among the m, (k,)
     filled: Floats
     demand: Floats
     price: Floats
@@ -100,29 +100,29 @@ class QueryPlans:
 
     @property
     def sent_s(self) -> Floats:
-        """Transmission time of an average request's messages, seconds, shape (P,)."""
+        """Transmission time of an average request's messages, in seconds, shape (P,)."""
         view = self.view
         nominal = KEPT.of(view, "sent", lambda: view.access_s + view.backhaul_s)
         return nominal if self.slowness.links == 1 else self.slowness.links * nominal
 
     @property
     def fixed_s(self) -> Floats:
-        """Propagation delays plus longest waits for batches to fill, seconds, shape (P,).
+        """Propagation delays plus longest waits for batches to fill, in seconds, shape (P,).
 
-        Telemetry shows only the sum of transmission and propagation, so both are corrected alike.
+        Telemetry shows only the sum of transmission and propagation, so both get one correction.
         """
         nominal = self.view.fixed_s
         return nominal if self.slowness.links == 1 else self.slowness.links * nominal
 
     @property
     def on_device(self) -> Bools:
-        """Which operators run on the device, shape (P, N)."""
+        """Whether each operator runs on the device, shape (P, N)."""
         marked: Bools = KEPT.of(self.view, "on device", lambda: self.view.station < 0)
         return marked
 
     @property
     def touches_device(self) -> Bools:
-        """Which plans run some operator on the device, shape (P,)."""
+        """Whether each plan runs some operator on the device, shape (P,)."""
         marked: Bools = KEPT.of(self.view, "touches device", lambda: np.any(self.on_device, axis=1))
         return marked
 
@@ -136,7 +136,7 @@ class QueryPlans:
         return np.asarray(np.where(self.on_device, slowness.device, slowness.elsewhere) * nominal)
 
     def costs(self, time_s: Floats) -> tuple[Floats, Bools]:
-        """Return each plan's cost (infinite if impossible) and whether pools have room, (P,).
+        """Return each plan's cost, infinite if impossible, and whether pools have room for it.
 
         ``time_s`` is the estimated time of each operator on profiling hardware, (C, N).
         """
@@ -162,7 +162,7 @@ class QueryPlans:
         )
 
     def held(self, configurations: Ints, operator_time_s: Floats) -> Held:
-        """Return all possible plans of given configurations, and the resources that they take.
+        """Return all possible plans of m configurations, and the resources that the plans take.
 
         ``operator_time_s`` is measured on profiling hardware, (m, N).
         """
@@ -187,7 +187,7 @@ class QueryPlans:
         return Held(number, of, filled, demand, demand @ self.market.prices)
 
     def uses(self, plan: int, filled: Floats) -> Uses:
-        """Return the stations that a plan would use, given the shares that it fills, (N,)."""
+        """Return the stations that a plan would use; ``filled`` has the shares it fills, (N,)."""
         view = self.view
         backhaul = self.query.requests_per_s * float(view.backhaul_up_s[plan])
         return Uses(view.station[plan], view.operator_key[plan], filled, backhaul)
@@ -197,8 +197,8 @@ class QueryPlans:
     ) -> Floats:
         """Return the latency of plans at the SLO's quantile, in seconds, shape (k,).
 
-        `Held` describes ``of``. ``load`` is the utilisation of stations off the device. ``device``
-        is the factor by which the device is slower than estimated.
+        `Held` describes ``of``. ``load`` is the utilisation of stations off the device, and
+        ``device`` is the factor by which the device is slower than estimated.
         """
         slowness = self.slowness
         return self.context.bulk.predict_many(
@@ -232,7 +232,7 @@ def _held(
     pool: Ints,
     pools: int,
 ) -> tuple[Ints, Ints, Floats, Floats]:
-    """Return the first four fields of `Held`: possible plans, and their use of resources.
+    """Return the first four fields of `Held`: possible plans and their use of resources.
 
     Arrays are fields of ``Records``, `Standing` and `ResourceUse`. ``work`` is the load of each
     operator in profiled seconds per second, (m, N); ``affordable`` marks the plans within the SLO's
@@ -288,7 +288,7 @@ def _costs(
     affordable: Bools,
     free: Floats,
 ) -> tuple[Floats, Bools]:
-    """Return the costs of plans, and whether the pools have room for their new stations, (P,).
+    """Return each plan's cost, and whether the pools have room for its new stations, (P,).
 
     Arrays are fields of ``PlanView``, `Standing` and `ResourceUse`. ``work`` is the load of each
     operator in profiled seconds per second, (C, N). ``capacity`` is the ratio of time on a server
@@ -317,15 +317,15 @@ def _costs(
 
 
 RISKY, RISKIEST = 0.6, 0.3
-"""Assumed probabilities of being in time, at a prediction just above the headroom and at the bound.
+"""Assumed probabilities of being in time, if predicted just above the headroom and at the bound.
 """
 
 
 @compiled
 def kept_in_time(latency_s: Floats, bound_s: float, headroom: float) -> Floats:
-    """Return the assumed probability that plans keep a latency bound, given predictions, (k,).
+    """Return each plan's assumed probability of meeting a latency bound, given a prediction, (k,).
 
-    It is 1 up to the share ``headroom`` of the bound, and lower above.
+    It is 1 for latencies up to the share ``headroom`` of the bound, and lower above.
     """
     kept = np.ones(len(latency_s))
     if bound_s == np.inf:
@@ -339,11 +339,11 @@ def kept_in_time(latency_s: Floats, bound_s: float, headroom: float) -> Floats:
 
 @compiled
 def undominated(demand: Floats, loss: Floats, otherwise: Floats, most: int) -> Ints:
-    """Return, by rising loss, the plans that are not dominated in loss and demand by another.
+    """Return, by rising loss, the plans that no other plan dominates in loss and demand.
 
     These are the first ``most`` plans of the Pareto front. Each plan found rules out those that it
-    dominates: O(most k R) for k plans. ``demand`` has shape (k, R). ``loss``, (k,), is infinite for
-    excluded plans; at equal loss, the lower ``otherwise``, (k,), comes first.
+    dominates, which takes O(most k R) for k plans. ``demand`` has shape (k, R). ``loss``, (k,), is
+    infinite for excluded plans. At equal loss, the lower ``otherwise``, (k,), comes first.
     """
     plans, pools = demand.shape
     left = loss < np.inf

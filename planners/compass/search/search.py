@@ -1,8 +1,8 @@
-"""Single-query search: profiles configurations one by one until plans meet the SLO.
+"""Single-query search: profiles one configuration after another until a plan meets the SLO.
 
 Subclasses of `Search` only choose the next configuration (`Search.next`). The base class profiles
 this configuration and judges its plans. It stops at the first feasible plan, which is the response,
-or once no better plan is found. Later calls continue the search in the background.
+or if no better plan is found. Later calls continue the search in the background.
 """
 
 from abc import ABC, abstractmethod
@@ -24,8 +24,8 @@ from scenarios.random_streams import stream
 from sim import PlanningContext
 
 LEAST_KNOWN = 8
-"""Once so many configurations were profiled, surrogates may rule out all others. With fewer,
-histories may mislead, and the query's own model has too little data.
+"""Number of profiled configurations from which on surrogates can rule out all others. With fewer,
+histories can mislead, and the query's own model has too little data.
 """
 
 ROUNDING = 1e-9
@@ -34,12 +34,12 @@ ROUNDING = 1e-9
 
 @dataclass(eq=False)
 class Progress:
-    """What a search knows before its next step; C configurations, N operators.
+    """What a search knows before its next step about C configurations of N operators.
 
     Args:
         beliefs: beliefs about the query's plans.
-        tried: indices of the configurations that were profiled.
-        best: loss of the best plan so far; None without a feasible plan.
+        tried: indices of the profiled configurations.
+        best: loss of the best plan so far, or None without a feasible plan.
     """
 
     beliefs: Beliefs
@@ -53,25 +53,25 @@ class Progress:
 
     @property
     def has_histories(self) -> bool:
-        """Whether histories are used; the first access finds them and charges planning time."""
+        """Whether histories are used; the first access finds these and charges planning time."""
         return bool(self.beliefs.configurations.histories)
 
     def accuracy(self) -> tuple[Floats, Floats]:
-        """Return mean and standard deviation of each configuration's accuracy, each (C,)."""
+        """Return the mean and standard deviation of each configuration's accuracy, both (C,)."""
         return self.beliefs.configurations.surrogates.accuracy()
 
     def time_s(self) -> Floats:
-        """Return the estimated median time of each operator on profiling hardware in s, (C, N)."""
+        """Return each operator's estimated median time on profiling hardware in s, (C, N)."""
         return self.beliefs.configurations.surrogates.time_s()
 
     def least_price(self) -> Floats:
-        """Return the price of each configuration's cheapest plan, (C,); infinite without a plan."""
+        """Return each configuration's lowest plan price, (C,), infinite if no plan is possible."""
         return self.beliefs.least_price()
 
     def most_promising(self, least: float) -> int | None:
         """Return the configuration that has the plan with the largest expected saving, or None.
 
-        Plans that keep the SLO with a probability below ``least`` are ignored.
+        Plans whose probability of meeting the SLO is below ``least`` are ignored.
         """
         return self.beliefs.propose({*self.tried}, self.best, least)
 
@@ -84,15 +84,15 @@ class Search(InRange, ABC):
         profiler: measures configurations.
         warm_start: chooses and weights histories of earlier queries.
         model: the margins and assumptions by which plans are judged.
-        encoding: how knobs become features: ``"one_hot"``, ``"ordinal"``, or ``"mixed"``.
-        initial: configurations profiled before surrogates are used, if there are no histories.
-        patience: a background search ends after so many steps without a better plan.
-        least_gain: a plan is better if its loss is lower by at least this share.
-        least_promise: once `LEAST_KNOWN` configurations were profiled, plans that keep the SLO with
-            a lower probability are not profiled.
+        encoding: encoding of knobs as features: ``"one_hot"``, ``"ordinal"`` or ``"mixed"``.
+        initial: number of configurations profiled before surrogates are used, without histories.
+        patience: number of steps without a better plan after which a background search ends.
+        least_gain: share by which a plan's loss must be lower to count as better.
+        least_promise: least probability of meeting the SLO at which plans are profiled, once
+            `LEAST_KNOWN` configurations were profiled.
         most_offers: largest number of plans returned for a query.
-        confirm_items: number of further items on which an active configuration is profiled at each
-            check, until a test of level ``confirm_alpha`` decides; 0 for none.
+        confirm_items: number of further items on which each check profiles an active configuration,
+            until a test of level ``confirm_alpha`` decides; 0 for no such profiling.
         confirm_alpha: level of this test, its probability of a wrong verdict.
         seed: seed of the initial configurations.
     """
@@ -119,7 +119,7 @@ class Search(InRange, ABC):
     def next(
         self, context: PlanningContext, query: Query, progress: Progress
     ) -> Configuration | None:
-        """Return the untried configuration to profile next; None ends the search."""
+        """Return the untried configuration to profile next, or None to end the search."""
 
     def run(
         self, context: PlanningContext, query: Query, market: Market, seconds: float, improve: bool
@@ -130,11 +130,12 @@ class Search(InRange, ABC):
             context: the planning context.
             query: a waiting or running query.
             market: prices of pools, and the stations that exist.
-            seconds: planning seconds that may be used; at 0 nothing is profiled.
+            seconds: planning seconds that can be used; at 0, nothing is profiled.
             improve: whether to continue after the first feasible plan.
 
         Returns:
-            The plans worth deploying, by rising loss; infeasible ones only if no plan is feasible.
+            The plans worth deploying, by rising loss. Infeasible plans are returned only if no plan
+            is feasible.
         """
         before = search_state(context, query)
         start_s = context.remaining(query)
@@ -142,7 +143,7 @@ class Search(InRange, ABC):
         beliefs = beliefs_of(self, context, query, market, before)
         known = beliefs.configurations
         tried, stale, ended = set(known.profiled), 0, False
-        # without seconds nothing is profiled, so the search is not exhausted
+        # with no seconds, nothing is profiled, so the search is not exhausted
         best = beliefs.cheapest() if seconds > 0 else None
         entered = start_s > until_s and (best is None or improve)
         least_gain = max(self.least_gain, ROUNDING)
@@ -183,15 +184,15 @@ class Search(InRange, ABC):
     def judge(
         self, context: PlanningContext, query: Query, market: Market, number: int
     ) -> Offer | None:
-        """Return the beliefs about the plan with an index; None if it was not profiled."""
+        """Return the beliefs about the plan at index ``number``, or None if it was not profiled."""
         found = search_state(context, query)
         return beliefs_of(self, context, query, market, found).judge(number)
 
     def confirm(self, context: PlanningContext, query: Query, market: Market, index: int) -> bool:
         """Profile an active configuration further, and test it more strictly than the search did.
 
-        The results, and the corrections of other configurations that follow, are stored in the
-        `SearchState`. Returns whether anything was measured.
+        The results are stored in the `SearchState`, with the corrections of other configurations
+        that follow from them. Returns whether anything was measured.
         """
         found = search_state(context, query)
         seen = found.profiled[index]
@@ -259,7 +260,7 @@ class Search(InRange, ABC):
         shown: Mapping[int, ProfiledConfig],
         control: int,
     ) -> dict[int, ProfiledConfig]:
-        """Return the profiles that ``control`` corrects, because it was measured on more items."""
+        """Return the corrected profiles; ``control`` was measured on more items than these."""
         configurations, found = context.world.pipeline.configurations, dict(shown)
         for index, seen in shown.items():
             if seen.count < shown[control].count and not seen.confirmed:
@@ -272,7 +273,7 @@ class Search(InRange, ABC):
 
 
 def _untried(context: PlanningContext, query: Query, tried: set[int]) -> Configuration | None:
-    """Return the configuration of the active plan if it was not tried, or else None."""
+    """Return the active plan's configuration, or None if it was tried or no plan is active."""
     plan = context.plan_of(query)
     if plan is None or plan.configuration.index in tried:
         return None
@@ -283,12 +284,13 @@ def _untried(context: PlanningContext, query: Query, tried: set[int]) -> Configu
 class CmboSearch(Search):
     """Constrained Bayesian optimisation over configuration, placement and allocation (CMBO).
 
-    The paper on Compass confirms two surrogates (accuracy by configuration, latency by plan), warm
-    starts from similar queries, the first feasible plan as the response, and 40 to 100 ms per step.
-    The acquisition function is that of the authors' prototype. Reconstructed are costs at the
-    prices of the pools, the assumed load of stations, the preference of plans with room for a query
-    that waits or has no feasible plan, and the set of plans returned. One departure: a
-    configuration measured on many items corrects the others (`Profiler.sharpened`).
+    The paper on Compass confirms two surrogates (accuracy by configuration, latency by plan) and
+    warm starts from similar queries. It also confirms that the first feasible plan is the response,
+    and that a step takes 40 to 100 ms. The acquisition function is that of the authors' prototype.
+    The following are reconstructed: costs at the prices of pools, the assumed load of stations, the
+    preference (for a query that waits or has no feasible plan) for plans with room, and the set of
+    plans returned. In one departure, a configuration measured on many items corrects the others
+    (`Profiler.sharpened`).
     """
 
     def next(
@@ -305,7 +307,7 @@ class CmboSearch(Search):
     def _initial(
         self, context: PlanningContext, query: Query, tried: Collection[int]
     ) -> Configuration:
-        """Return the richest configuration at first, and later a random untried one."""
+        """Return the richest configuration at the first step, and later a random untried one."""
         configurations = context.world.pipeline.configurations
         if not tried:
             return configurations[0]

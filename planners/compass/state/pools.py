@@ -2,7 +2,7 @@
 
 Pools are the cores and GPUs of each node, and the backhaul from the edge site to the cloud.
 Stations take whole cores and GPU instances. So a plan's demand depends on the room in existing
-stations, which it can join.
+stations that it can join.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -26,15 +26,15 @@ class Pools:
     """The R resource pools of the working machines. Arrays have shape (R,)."""
 
     names: tuple[tuple[str, str], ...]  # node and resource; the last is the backhaul
-    capacity: Floats  # cores, whole GPUs, or the share of time the backhaul may be busy
+    capacity: Floats  # cores, whole GPUs, or largest share of busy time of the backhaul
     usd_per_hour: Floats  # price of a unit
     per_machine: Floats  # units of one machine
     always_rented: Floats  # machines rented whether in use or not
-    max_utilisation: float  # share of a station's capacity that it accepts load for
+    max_utilisation: float  # share of a station's capacity up to which it accepts load
 
     @cached_property
     def scarcity(self) -> Floats:
-        """Prices per unit at which each whole pool costs 1, shape (R,)."""
+        """The price of a unit of each pool at which a whole pool costs 1, shape (R,)."""
         return np.asarray(1 / np.maximum(self.capacity, 1e-9))
 
     def rented(self, taken: Floats) -> Floats:
@@ -55,7 +55,7 @@ class Pools:
 
     @classmethod
     def _of(cls, cluster: Cluster, up: Sequence[int]) -> "Pools":
-        """Return the pools of a cluster in which ``up`` machines of each node work."""
+        """Return the pools of a cluster; ``up`` has each node's number of working machines."""
         rows: dict[tuple[str, str], tuple[float, ...]] = {}
         for machines, (name, node) in zip(up, cluster.nodes.items(), strict=True):
             rented, price = min(node.standby, machines), node.core_price_usd_per_hour
@@ -82,7 +82,7 @@ class Uses:
 
 @dataclass(frozen=True, eq=False)
 class Fleet:
-    """The resources that the active plans of Q queries use; N operators; see `Uses`."""
+    """The resources that the active plans of Q queries, of N operators, use; see `Uses`."""
 
     query: Ints  # ids, (Q,)
     station: Ints  # (Q, N)
@@ -92,7 +92,7 @@ class Fleet:
 
     @classmethod
     def of(cls, uses: Mapping[int, Uses]) -> "Fleet":
-        """Return the fleet of the queries in ``uses``, which maps ids to the stations used."""
+        """Return the fleet of the queries in ``uses``, a mapping from ids to the stations used."""
         each = uses.values()
         shape = len(each), -1 if each else 0
         return cls(
@@ -113,10 +113,10 @@ class Fleet:
         return dict(zip(self.query.tolist(), range(len(self)), strict=True))
 
     def changed(self, order: Sequence[int], uses: Mapping[int, Uses]) -> "Fleet":
-        """Return the fleet of the queries ``order``; ``uses`` replaces or adds rows."""
+        """Return the fleet of the queries ``order``, with rows replaced or added from ``uses``."""
         every = self.and_also(Fleet.of(uses))
         by_query = np.argsort(every.query, kind="stable")
-        # for a query in both, the last row is its present use
+        # if a query is in both, its last row is its present use
         last = np.searchsorted(every.query[by_query], order, side="right") - 1
         return every.rows(by_query[last])
 
@@ -141,7 +141,7 @@ class Standing:
     """The existing stations, the resources that they take, and the room in them.
 
     Attributes:
-        taken: units of each pool that are in use, shape (R,).
+        taken: number of units of each pool that are in use, shape (R,).
         queries: number of queries that use each pool, shape (R,).
         left: largest room in any single station, by kind of station and operator key.
     """
@@ -178,7 +178,7 @@ class Standing:
         return query in self.fleet.row
 
     def but(self, queries: Collection[int]) -> Fleet:
-        """Return the fleet without some queries."""
+        """Return the fleet without the given queries."""
         return self.fleet.rows(
             [row for query, row in self.fleet.row.items() if query not in queries]
         )
@@ -189,7 +189,7 @@ class Standing:
         return share
 
     def paid(self, queries: Sequence[int], prices: Floats) -> list[float]:
-        """Return what some queries pay for their resources."""
+        """Return what each of the given queries pays for its resources."""
         shares = self.shares(np.array([self.fleet.row[query] for query in queries], dtype=int))
         # one by one, because sums of products depend on the batch size
         return [float(share @ prices) for share in shares]
@@ -208,7 +208,7 @@ class Standing:
         return shares
 
     def dearer(self, price: float, prices: Floats) -> list[tuple[int, float]]:
-        """Return the ids of queries that pay more than ``price``, and what they pay."""
+        """Return the id and payment of each query that pays more than ``price``."""
         shares = self.shares(np.arange(len(self.fleet)))
         # roughly first, because sums of products depend on the batch size
         rows = np.flatnonzero(shares @ prices > price * (1 - 1e-9)).tolist()
@@ -222,13 +222,14 @@ def _packed(
 ) -> tuple[Floats, Floats]:
     """Return the number of stations by kind and key, and the largest room in any single one.
 
-    Bin packing by best fit (Johnson et al., "Worst-case performance bounds for simple
-    one-dimensional packing algorithms", 1974), in O(open stations) for each operator of a query;
-    queries join in ``order``, (Q,), as in the simulated world. A query is not split over stations:
-    three queries that each fill 0.6 take three stations. This is an estimate, because more stations
-    may be open after queries have left or moved. Both results have shape (kinds, keys).
+    The method is bin packing by best fit (Johnson et al., "Worst-case performance bounds for simple
+    one-dimensional packing algorithms", 1974), which takes O(open stations) for each operator of a
+    query. Queries join in ``order``, (Q,), as in the simulated world. A query is not split over
+    stations: three queries that each fill 0.6 take three stations. The result is an estimate,
+    because more stations can be open after queries have left or moved. Both results have shape
+    (kinds, keys).
     """
-    # The stations of a kind and key are a chain, from the last opened (`last`) back (`before`).
+    # The stations of a kind and key form a chain, from the last opened (`last`) back (`before`).
     whole, left = np.zeros((kinds, keys)), np.zeros((kinds, keys))
     room = np.empty(station.size)
     last, before = np.full((kinds, keys), -1), np.empty(station.size, dtype=np.int64)
@@ -261,7 +262,7 @@ def _packed(
 
 @dataclass(frozen=True, eq=False)
 class ResourceUse:
-    """Resources that one station takes, a row per kind; the last row is the user's device."""
+    """The resources that one station of each kind takes; the last row is the user's device."""
 
     pool: Ints  # pool of each kind, (kinds + 1,)
     units: Floats  # units of that pool in one station, 0 on the device, (kinds + 1,)
@@ -290,7 +291,7 @@ class ResourceUse:
     def filled(
         self, pools: Pools, view: PlanView, plans: Ints, rate: float, operator_time_s: Floats
     ) -> Floats:
-        """Return the share of each station that k plans would fill, (k, N); 0 on the device.
+        """Return the share of each station that each plan would fill, (k, N); 0 on the device.
 
         ``operator_time_s`` is measured on profiling hardware, (k, N).
         """
@@ -312,7 +313,7 @@ def opens(filled: float, room: float) -> bool:
 def share_taken(filled: float, room: float, waste: float) -> float:
     """Return the share of a station for which a query that fills ``filled`` of it is charged.
 
-    For a new station, the part ``waste`` of the spare capacity is charged in addition.
+    If the station is new, the part ``waste`` of its spare capacity is charged in addition.
     """
     if filled > 0 and opens(filled, room):
         return float(filled + waste * max(0.0, np.ceil(filled) - filled))
@@ -326,7 +327,7 @@ def room_in(left: Floats, kind: int, key: int) -> float:
 
 
 def takes_of(context: PlanningContext, pools: Pools, view: PlanView) -> ResourceUse:
-    """Return the resources for the kinds of station in a view; views of one space share them."""
+    """Return the resources for a view's kinds of station; views of one space share these."""
     return KEPT.of(view.space, "takes", lambda: ResourceUse.of(context, pools, view))
 
 
@@ -337,7 +338,7 @@ class Market:
     pools: Pools
     prices: Floats  # price of a unit of each pool, (R,)
     standing: Standing
-    value: float = 0.0  # worth of certain over impossible service, in units of price
+    value: float = 0.0  # worth of certain service over none, in units of price
 
     def loss(self, price: float, probability: float) -> float:
         """Return the loss: the price, plus the worth of service times the risk of failing."""

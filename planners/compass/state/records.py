@@ -1,9 +1,9 @@
 """The records that Compass keeps between calls; only this module knows their keys.
 
-Records contain results of profiling and telemetry, and the plans found for queries. Each query has
-two records. Its `ServiceState` is visible to other queries at once. Its `SearchState` becomes
-visible when simulated time reaches the time at which the search wrote it. All queries share a
-`SharedState`; those of a data set share a `DatasetState`.
+Records contain results of profiling and telemetry, and plans that were found for queries. Each
+query has two records. Its `ServiceState` is visible to other queries at once. Its `SearchState`
+becomes visible when simulated time reaches the time at which the search wrote it. All queries share
+one `SharedState`, and the queries of a data set share a `DatasetState`.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -47,13 +47,13 @@ class ProfiledConfig:
     verdict: bool | None  # whether the floor is met by the test; None if undecided
     count: int  # items measured
     operator_time_s: Floats  # mean times on profiling hardware, (N,)
-    time_cv: float  # coefficient of variation of their sum between items
+    time_cv: float  # coefficient of variation, over items, of the sum of these times
     normalised: tuple[float, float]  # see ``Measurement.normalised``
-    confirmed: bool = False  # nothing more to learn of accuracy; see ``Search.confirm``
+    confirmed: bool = False  # further items add nothing about accuracy; see ``Search.confirm``
 
     @cached_property
     def row(self) -> Floats:
-        """The row of this profile in `rows_of`; it is cached, because searches read it often."""
+        """The row of this profile in `rows_of`, cached because searches read it often."""
         times_s = self.operator_time_s.tolist()
         verdict = nan if self.verdict is None else float(self.verdict)
         known = self.accuracy, self.variance, verdict, self.count, sum(times_s), self.time_cv
@@ -83,7 +83,7 @@ def rows_of(shown: Iterable[ProfiledConfig], operators: int) -> Floats:
 
 @dataclass(frozen=True)
 class Slowness:
-    """Ratios of observed to predicted latency of a query's plans; 1 before any telemetry."""
+    """Ratios of observed to predicted time of a query's plans, which are 1 before telemetry."""
 
     device: float = 1.0  # computation on its device
     links: float = 1.0  # messages on links
@@ -93,17 +93,17 @@ class Slowness:
 
 @dataclass(frozen=True)
 class Offer:
-    """A plan that probably meets a query's SLO or, if no plan does, comes nearest to it."""
+    """A plan that probably meets a query's SLO or, if no plan does, comes near it."""
 
     number: int  # of the plan in the query's view
     configuration: int
-    latency_s: float  # quantile under the load planned for
+    latency_s: float  # quantile under the planned load
     accuracy: float  # mean
     usd_per_hour: float  # list price and egress
     uses: Uses
     demand: Floats  # units of each pool charged to the query, (R,)
     feasible: bool  # believed to meet every part of the SLO
-    probability: float = 1.0  # that it does, given accuracy and device
+    probability: float = 1.0  # probability of this, given accuracy and device
 
     def loss(self, market: Market) -> float:
         """Return the loss of this plan at market prices; see `Market.loss`."""
@@ -127,9 +127,9 @@ class SearchState:
 
     profiled: Mapping[int, ProfiledConfig] = field(default_factory=dict)  # by configuration index
     spent_s: float = 0.0  # planning seconds charged to searches and confirmation
-    exhausted: bool = False  # further search is not worth it, or has no budget left
+    exhausted: bool = False  # further search is not worthwhile, or has no budget
     matured: bool = False  # its own models have replaced histories
-    kept: bool = False  # ``history`` covers all that was profiled, of the present content
+    kept: bool = False  # ``history`` covers all profiles of the present content
     slowness: Slowness = Slowness()
     offers: Sequence[Offer] = ()  # least loss first; infeasible ones only if all are
     history: History | None = None  # None before the first profiling
@@ -141,7 +141,7 @@ class SearchState:
 
 
 class Candidates(NamedTuple):
-    """The k plans among which a matching chooses for a query; see `Offer` and `Uses`."""
+    """The k plans from which a matching chooses for a query; see `Offer` and `Uses`."""
 
     configuration: Ints  # (k,)
     number: Ints  # (k,)
@@ -161,16 +161,16 @@ QUERY_RECORDS = (IN_VAIN, SEARCH, SERVICE, ORDERED)
 
 @dataclass(frozen=True)
 class ActivePlan:
-    """A plan that was requested for a query, with the predicted times of an average request."""
+    """A plan ordered for a query, with the predicted times of an average request."""
 
     plan: Plan
-    since_s: float  # when it was ordered
+    since_s: float  # time at which it was ordered
     device_s: float  # on the device
     links_s: float  # on links, propagation included
-    elsewhere_s: float  # on servers, with waits at the load planned for
+    elsewhere_s: float  # on servers, with waits at the planned load
     uses: Uses
     number: int  # of the plan in the query's view
-    judged_s: float = 0.0  # end of the last window acted upon
+    judged_s: float = 0.0  # end of the last window that led to a reaction
     before: "ActivePlan | None" = (
         None  # the plan that serves until this is active, or if it is refused
     )
@@ -182,7 +182,7 @@ class ServiceState:
 
     ordered: ActivePlan | None = None  # the last order
     audits: "Audits | None" = None  # of its accuracy
-    poor: Plan | None = None  # active plan, if last judged infeasible
+    poor: Plan | None = None  # the active plan, if it was last judged infeasible
     refused: Sequence[Plan] = ()  # plans of its last refused bid
 
 
@@ -190,10 +190,10 @@ class ServiceState:
 class SharedState:
     """The state that all queries share."""
 
-    looked_s: float = 0.0  # last check of deployments
-    repacked_s: float | None = None  # last regrouping attempt
+    looked_s: float = 0.0  # time of the last check of deployments
+    repacked_s: float | None = None  # time of the last attempt to regroup
     repack: "PendingRepack | None" = None  # the regrouping under way
-    refused: "Sequence[Refused]" = ()  # in parts; the last that names a query counts
+    refused: "Sequence[Refused]" = ()  # records in parts; the last with a query counts
     settled: "Mapping[int, Settled]" = field(default_factory=dict)  # by query
     plans: "SeenPlans | None" = None  # active plans at the last call
     standing: Standing | None = None  # the stations that serve them
@@ -203,7 +203,7 @@ class SharedState:
 class DatasetState:
     """The state that queries of a data set share."""
 
-    drifted_s: Sequence[float] = ()  # recent times at which content was found to have changed
+    drifted_s: Sequence[float] = ()  # recent times at which a change of content was found
     strata: "Mapping[int, Strata]" = field(default_factory=dict)  # by their number
     offline: Mapping[int, History] = field(default_factory=dict)  # by items for each configuration
     departed: "Mapping[int, DepartedHistories]" = field(default_factory=dict)  # by least measured
@@ -224,17 +224,17 @@ def seen_search_state(context: PlanningContext, query: int) -> SearchState | Non
 def seen_search_states(
     context: PlanningContext, queries: Iterable[int]
 ) -> Iterator[SearchState | None]:
-    """Yield `seen_search_state` of many queries."""
+    """Yield the `seen_search_state` of each query."""
     return context.bulk.recall_each((SEARCH, query) for query in queries)
 
 
 def search_settled(context: PlanningContext, queries: Sequence[int]) -> list[bool]:
-    """Return for each query whether all records of its search are visible to others."""
+    """Return whether all records of each query's search are visible to others."""
     return context.bulk.settled([(SEARCH, query) for query in queries])
 
 
 def keep_search_state(context: PlanningContext, query: Query, state: SearchState) -> None:
-    """Write a query's search state; others see it once simulated time reaches the search."""
+    """Write a query's search state, visible to others once simulated time reaches the search."""
     context.remember((SEARCH, query.id), state, query)
 
 
@@ -255,7 +255,7 @@ def update_service(context: PlanningContext, query: int, **changes: Any) -> None
 
 
 def last_order_s(context: PlanningContext, query: int) -> float | None:
-    """Return the time at which the planner gave the last order that was carried out, or None."""
+    """Return when the planner gave the last order that was carried out, or None."""
     given_s: float | None = context.recall((ORDERED, query))
     return given_s
 
