@@ -15,7 +15,7 @@ _FROM_FIRM_TO_WEAK: tuple[Basis, ...] = get_args(Basis)
 
 
 def worst(first: Basis, *others: Basis) -> Basis:
-    """Return the weakest of several bases; a value computed from all of them has this basis."""
+    """Return the weakest of several bases: the basis of a value computed from such values."""
     return max((first, *others), key=_FROM_FIRM_TO_WEAK.index)
 
 

@@ -10,7 +10,7 @@ from hardware_models.gaussian_process import Kernel
 from hardware_models.gpu.gpu_latency import LATENCY, fit_forms
 from hardware_models.surfaces import learn
 
-_KERNEL_MODELS = 3  # every third model, because likelihood costs the cube of the rows
+_KERNEL_MODELS = 3  # fit to every third model: the cost is cubic in the rows
 
 FOLDS = 5
 RANDOM = f"random {FOLDS}-fold"

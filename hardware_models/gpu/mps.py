@@ -1,4 +1,4 @@
-"""Slowdowns by sharing a GPU: thread limits and neighbours under MPS, neighbours under MIG.
+"""Slowdowns from sharing a GPU: thread limits and neighbours under MPS, neighbours under MIG.
 
 Several processes of the same model are not modelled here but in `hardware_models.gpu.gpu_latency`.
 Table ``mps_interference`` has two sources: iGniter (V100, TensorRT) for thread percentages and
@@ -37,8 +37,8 @@ def thread_time_ms(
 ) -> npt.NDArray[np.float64]:
     """Return the time of a batch in ms: a minimum, plus work that takes longer with fewer threads.
 
-    The formula is ``floor + (batch_0 + batch_1 x batch) / (percent / 100)^exponent``. Two variants,
-    without ``batch_0`` and with a sharper bend, predicted left-out rows worse.
+    The formula is ``floor + (batch_0 + batch_1 x batch) / (percent / 100)^exponent``. Two variants
+    predicted left-out rows worse: one without ``batch_0``, one with a sharper bend.
 
     Args:
         form: The coefficients, as in `THREAD_FORM`.
@@ -62,7 +62,7 @@ def fit_thread_form(rows: pl.DataFrame) -> tuple[float, ...]:
 
     tenth = log_ms.min() - math.log(10)  # initial guess: the smallest part of the fastest row
     start = np.array([tenth, tenth, tenth, 0.0])
-    tiny = np.array([-12.0, -12.0, -12.0, -2.0])  # parts that the rows do not show vanish
+    tiny = np.array([-12.0, -12.0, -12.0, -2.0])  # parts that no row shows are negligible
     found = least_squares(misses, np.maximum(start, tiny), bounds=(tiny, np.full(4, 8.0)))
     return tuple(float(value) for value in np.exp(found.x))
 
@@ -227,7 +227,7 @@ def interference_factor(neighbour_memory_utilisations: Sequence[float]) -> float
             `memory_utilisation`.
 
     Raises:
-        ValueError: A utilisation is not from 0 to 1.
+        ValueError: A utilisation is outside the range from 0 to 1.
     """
     for value in neighbour_memory_utilisations:
         if not 0 <= value <= 1:
