@@ -19,10 +19,10 @@ from hardware_models.basis import Basis
 from hardware_models.errors import TableError, did_you_mean
 
 ANY = "any"
-"""The name that stands for all other benchmarks."""
+"""The name that denotes all other benchmarks."""
 
 TABLES = ("gpu_partitions", "llm_boards", "prices")
-"""The tables that a file adds rows to."""
+"""The tables to which a file adds rows."""
 
 Row = dict[str, Any]
 End = Literal["batch_1", "offline"]

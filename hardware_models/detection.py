@@ -98,7 +98,7 @@ LATENCY = Surface(
         & frame["metric"].is_in(["latency", "latency per image"])
     ),
 )
-"""Milliseconds per image; for a batch, its time over its size."""
+"""Milliseconds per image; for a batch, its time divided by its size."""
 
 
 def _resolution_coordinates(*columns: str) -> Callable[[pl.DataFrame], Coordinates]:
@@ -143,7 +143,7 @@ FPS = Surface(
     coordinates=_resolution_coordinates("model", "hardware", "precision"),
     kernel=Kernel((1.0,), 0.02, 0.1, 0.5, 0.03),
 )
-"""Frames a second."""
+"""Frames per second."""
 
 
 def _map_start(frame: pl.DataFrame) -> dict[tuple[str, str], float]:

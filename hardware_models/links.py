@@ -31,7 +31,7 @@ Floats = npt.NDArray[np.float64]
 
 
 OUT = 0.01
-"""A link with a 5th percentile below this part of its median has outages."""
+"""A link has outages if its 5th percentile is below this fraction of its median."""
 
 _NODES = 21
 _ALMOST = 1 - 1e-6  # largest correlation of the driving process

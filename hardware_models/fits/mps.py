@@ -9,7 +9,7 @@ from hardware_models.gpu.mps import THREAD_FORM, fit_thread_form, thread_time_ms
 from hardware_models.tables import load_table
 
 SCHEME = "row-out"
-"""Each row is predicted from all others of its group."""
+"""The scheme that predicts each row from all other rows of its group."""
 
 
 def cross_validate_threads() -> pl.DataFrame:

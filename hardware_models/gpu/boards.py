@@ -26,7 +26,7 @@ def _geometric_mean(values: Iterable[float]) -> float:
 
 
 Times = Mapping[str, Mapping[str, float]]
-"""Times of a board over those of the reference, by metric and benchmark."""
+"""Times of a board divided by those of the reference, by metric and benchmark."""
 
 
 def with_boards(rows: pl.DataFrame) -> pl.DataFrame:

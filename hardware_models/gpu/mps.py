@@ -23,10 +23,10 @@ INTERFERENCE_GROUP = "interference"
 """Group of the coefficient of `interference_factor` in table ``fit_mps``."""
 
 PROFILED_BATCH = 16
-"""Batch of the co-location profile, according to its rows (likely, but not in the source)."""
+"""Batch size of the co-location profile, inferred from its rows; the source does not say it."""
 
 UTILISATION_OF = {"vgg19": "vgg16", "mobilenetv2": "mobilenet_v2"}
-"""Models that replace those without a measured utilisation or with another name."""
+"""Substitutes for models whose utilisation was not measured or has another name."""
 
 THREAD_FORM = ("floor_ms", "batch_0_ms", "batch_ms", "exponent")
 """Coefficients of `thread_time_ms`."""
