@@ -26,7 +26,7 @@ PROFILED_BATCH = 16
 """Batch size of the co-location profile, inferred from its rows; the source does not say it."""
 
 UTILISATION_OF = {"vgg19": "vgg16", "mobilenetv2": "mobilenet_v2"}
-"""Substitutes for models whose utilisation was not measured or has another name."""
+"""Substitutes for models whose utilisation was not measured or is listed by another name."""
 
 THREAD_FORM = ("floor_ms", "batch_0_ms", "batch_ms", "exponent")
 """Coefficients of `thread_time_ms`."""
