@@ -2,7 +2,7 @@
 
 The ncnn project lists the milliseconds that small vision networks take on many devices. A device's
 relative speed is the geometric mean, over five networks, of the Raspberry Pi 4's time divided by
-the device's time, at the device's fastest CPU setting. The list is of device *models*, and is not
+the device's time, at the device's fastest CPU setting. The list contains device *models* and is not
 weighted by market share. Source: Tencent/ncnn benchmark list, table ``device_models``. Memory is as
 published; where a device is sold with several sizes of memory, the row says which one is assumed.
 

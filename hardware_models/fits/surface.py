@@ -83,7 +83,7 @@ def error_rows(
 ) -> list[dict[str, object]]:
     """Cross-validate a surface, and return its errors as rows of a table.
 
-    Errors at rows that the surface does not trust are reported separately.
+    The errors at rows that the surface does not trust are reported separately.
 
     Args:
         surface: The surface.

@@ -130,7 +130,7 @@ def memory_utilisation(like: str, thread_percent: int = 100, like_items: float =
 
 
 def accelerator_time(board: str, benchmark: str, like_items: float = 1.0) -> BatchTimes:
-    """Return how long a request takes alone on a device's accelerator.
+    """Return the time of a request that runs alone on a device's accelerator.
 
     Args:
         board: The accelerator, as `hardware_models.gpu.boards` names it.

@@ -180,7 +180,7 @@ def _surface() -> Callable[[pl.DataFrame], Array]:
 
 
 class _Hull:
-    """The convex hull of points, even if all points are in a plane, on a line or at one place."""
+    """The convex hull of points, which can all be in one plane, on one line or at one place."""
 
     def __init__(self, points: Array):
         self._origin = points.mean(axis=0)

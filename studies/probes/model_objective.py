@@ -1,4 +1,4 @@
-"""Value of a planner's decisions in the planning model, and the model's optimum.
+"""The value of a planner's decisions in the planning model, and the optimum of this model.
 
 A run is evaluated after its end, so the evaluation does not affect it. A second simulation has the
 same queries and deploys nothing. At several moments of the second half, it counts the active plans
@@ -83,8 +83,8 @@ def stays(decisions: pl.DataFrame, horizon_s: float) -> tuple[Stay, ...]:
 class Judge(ILP):
     """Deploys nothing, and records the value of another planner's plans.
 
-    It logs an offer with role ``keeps`` or ``misses`` for each active plan, and one with role
-    ``chosen`` for each query that the optimum serves. It does so in [`begin_s`, `end_s`) only.
+    In [`begin_s`, `end_s`), it logs an offer with role ``keeps`` or ``misses`` for each active
+    plan, and one with role ``chosen`` for each query that the optimum serves.
     """
 
     def __init__(

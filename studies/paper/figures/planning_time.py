@@ -100,7 +100,7 @@ def _by_application(rows: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:
 
 
 def lines(rows: pl.DataFrame) -> Iterator[str]:
-    """Yield the seconds of each part, the response times, and the shares of queries served."""
+    """Yield the seconds of each part, the response times, and the shares of served queries."""
     yield "Planning seconds of a query, mean over seeds with 95 % interval:"
     yield ""
     yield from table(

@@ -37,7 +37,7 @@ LOSS = 1.1
 
 
 def jobs(scale: Scale) -> list[Job]:
-    """Return the runs: with several planning budgets, for the least prices, and by query number."""
+    """Return the runs: by planning budget, for the least prices, and by number of queries."""
     return [
         *runs({BUDGET: BUDGET}, scale, prices, "part"),
         *runs({LEAST: LEAST}, replace(scale, planners=()), prices, "part", planner="truth"),
@@ -82,7 +82,7 @@ def shares(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def findings(rows: pl.DataFrame) -> list[Finding]:
-    """Return how far prices are from the least, and how the served share falls."""
+    """Return findings on prices relative to the least price, and on the fall of served shares."""
     found = []
     each = queries(rows)
     for (planner,), part in over_least(rows).group_by("planner", maintain_order=True):

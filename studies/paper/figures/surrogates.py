@@ -49,7 +49,7 @@ PLANS = 10
 
 EARLY, LATE = 2, max(belief_probe.AT)
 LOSS = 1.1
-"""A loss of accuracy counts as none if the ratio of the two errors is below this."""
+"""The combination counts as losing nothing if the ratio of errors is below this."""
 
 
 def jobs(scale: Scale) -> list[Job]:

@@ -64,7 +64,7 @@ def best(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def findings(rows: pl.DataFrame) -> list[Finding]:
-    """Return how widely devices, links and accuracies spread, and whether best classes differ."""
+    """Return findings on the spread of devices, links and accuracies, and on the best classes."""
     found = []
     people = each_user(rows).filter(application=rows["application"][0])
     for column, what in {"speed": "devices' speeds", "uplink_bps": "uplink rates"}.items():
