@@ -123,7 +123,7 @@ def fit_kernel(
 
     Args:
         guess: Initial values of the parameters, which are also the medians of their log-normal
-            priors. The prior of ``likeness`` is that of its odds.
+            priors. For ``likeness``, this is the prior of its odds.
         seen: The coordinates of the residuals.
         residuals: The residuals of the physical formula, of shape (rows,).
         noise_sd: Noise of each row in addition to the kernel's, of shape (rows,).

@@ -149,8 +149,8 @@ def egress_usd_per_byte(region: str = _REGION, destination: str = "worldwide") -
     """Return the price of a byte that leaves the cloud for the Internet, in USD.
 
     This is the price of the most expensive tier, the first TiB of a month, which is billed per GiB
-    (2^30 bytes). A region without a price is assumed to have that of us-central1. ``destination``
-    is ``"worldwide"``, ``"australia"`` or ``"china"``.
+    (2^30 bytes). A region without a price is assumed to have the price of us-central1.
+    ``destination`` is ``"worldwide"``, ``"australia"`` or ``"china"``.
 
     Raises:
         UnknownNameError: There is no price for the destination.

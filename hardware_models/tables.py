@@ -346,7 +346,7 @@ def _shipped_table(name: str) -> pl.DataFrame:
 def user_table(frame: pl.DataFrame, name: str, source: str | Path) -> pl.DataFrame:
     """Validate a user's table, from file ``source``, against the schema of a shipped table.
 
-    Nullable columns and the columns of provenance may be left out. By default, a row has no unit
+    Nullable columns and the columns of provenance can be left out. By default, a row has no unit
     and no web address, its basis is measured, and its source is the name of the file.
 
     Raises:

@@ -85,7 +85,7 @@ def measured_elsewhere(
 ) -> float | None:
     """Return the measured time of a batch on another board, in seconds; None if there is no row.
 
-    ``compute_slices`` are those of the instance; a whole card has all slices of the board.
+    ``compute_slices`` is the number of slices of the instance; a whole card has all slices.
     """
     if board == REFERENCE:
         return None

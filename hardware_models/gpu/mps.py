@@ -128,8 +128,7 @@ def thread_latency_factor(model_like: str, batch: int, percent: float) -> Ratio:
     """Return the ratio of a batch's time at a thread percentage of MPS to its time at 100 %.
 
     Args:
-        model_like: A name in `thread_models`: that of the model most similar to the one in
-            question.
+        model_like: The name, in `thread_models`, of the model most similar to the one in question.
         batch: Requests in the batch.
         percent: Active-thread percentage, above 0 and at most 100.
 
@@ -181,10 +180,10 @@ def memory_utilisation(model_like: str, batch: int = PROFILED_BATCH) -> float:
 
     The result is the mean over the measured GPUs (RTX 2080 Ti, RTX 3080), with all threads active.
     Between measured batch sizes, it is interpolated linearly over the logarithm of the batch size;
-    beyond them, it is that of the nearest measured batch size.
+    beyond them, it is the value at the nearest measured batch size.
 
     Args:
-        model_like: A name in `utilisation_models`: that of the model most similar to the one in
+        model_like: The name, in `utilisation_models`, of the model most similar to the one in
             question.
         batch: Requests in the batch.
 

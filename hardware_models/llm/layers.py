@@ -2,8 +2,8 @@
 
 Table ``llm_layer_times`` has the profiles of the Helix simulator (ASPLOS 2025): the time of a whole
 layer by decode batch or by prompt tokens, on A100-40GB, V100, L4 and T4. Table ``llm_mlp_times``
-has those of the Vidur simulator (MLSys 2024): the time of the projections by tokens and tensor
-parallelism, on A100-80GB, H100 and A40.
+has the profiles of the Vidur simulator (MLSys 2024): the time of the projections by tokens and
+tensor parallelism, on A100-80GB, H100 and A40.
 """
 
 import numpy as np

@@ -63,7 +63,7 @@ def against_one_hot(rows: pl.DataFrame) -> list[dict[str, Any]]:
 
 
 def findings(rows: pl.DataFrame) -> list[Finding]:
-    """Return the finding on the cases in which one-hot features are significantly better or worse."""
+    """Return the finding: in how many cases one-hot features are significantly better or worse."""
     cells = against_one_hot(rows)
     found = []
     for encoding, words in ((CONTINUOUS, "continuous ones"), (OURS, "ours")):
