@@ -2,8 +2,8 @@
 
 ``docs/how_to/adding_an_accelerator.md`` explains the keys. Every section of a file names the source
 of its numbers with a web address, or gives the reason why they are assumed.
-`hardware_models.tables.load_table` adds partitions, data sheets and prices to its tables as rows;
-`hardware_models.gpu.boards` reads the speeds.
+`hardware_models.tables.load_table` adds the partitions, data sheets and prices to its tables as
+rows, and `hardware_models.gpu.boards` reads the speeds.
 """
 
 import re
@@ -19,10 +19,10 @@ from hardware_models.basis import Basis
 from hardware_models.errors import TableError, did_you_mean
 
 ANY = "any"
-"""The name that stands for all other benchmarks."""
+"""The name that denotes all other benchmarks."""
 
 TABLES = ("gpu_partitions", "llm_boards", "prices")
-"""The tables that a file adds rows to."""
+"""The tables to which a file adds rows."""
 
 Row = dict[str, Any]
 End = Literal["batch_1", "offline"]
@@ -46,7 +46,7 @@ class _Keys(BaseModel):
 
 
 class SourcedSection(_Keys):
-    """A section of numbers from one source: published at a web address, or assumed for a reason."""
+    """A section of numbers that one source publishes, or that are assumed for a stated reason."""
 
     source: Name | None = None
     url: Url | None = None
@@ -81,7 +81,7 @@ class Tflops(_Keys):
 
 
 class Chip(SourcedSection):
-    """The data sheet."""
+    """The data sheet of a board."""
 
     memory_gb: Gigabytes
     bandwidth_gb_per_s: Positive
@@ -109,7 +109,7 @@ class Partitions(SourcedSection):
 
 
 class Speed(SourcedSection):
-    """Speed relative to another board, by benchmark, at batch 1 or at the largest batches."""
+    """The speed relative to another board, by benchmark, at batch 1 or at the largest batches."""
 
     at: End
     over: Name
@@ -135,7 +135,7 @@ class MachineType(_Keys):
 
 
 class Price(SourcedSection):
-    """Dated prices; the boards' price is the price of a machine less that of its virtual CPUs."""
+    """Dated machine prices; subtracting the virtual CPUs' price leaves the price of the boards."""
 
     date: Name | date
     vcpu_usd_per_hour: Annotated[float, Field(ge=0)]
@@ -180,7 +180,7 @@ class Accelerator(_Keys):
 
     @property
     def profiles(self) -> list[InstanceType]:
-        """The partition profiles; only ``full``, the whole board, if the file names none."""
+        """The partition profiles; a file without profiles has only ``full``, the whole board."""
         if self.partitions is not None:
             return self.partitions.profiles
         ones: Any = dict.fromkeys(("compute", "memory", "size", "most"), 1)
@@ -194,7 +194,7 @@ class Accelerator(_Keys):
         return {"chip": self.chip, **cut, **speeds, "price": self.price}
 
     def speedup(self, benchmark: str, end: End) -> tuple[float, str, Basis]:
-        """Return the board's speed relative to another board, the other board, and the basis."""
+        """Return the board's relative speed, the board to which it is relative, and the basis."""
         sections = {name: one for one in self.speed if one.at == end for name in one.speedup}
         section = sections.get(benchmark)
         basis: Basis = "assumed" if section is None or section.assumption else "scaled"
@@ -202,7 +202,7 @@ class Accelerator(_Keys):
         return section.speedup[name], section.over, basis
 
     def rows(self, table: str) -> list[Row]:
-        """Return the rows that this file adds to a table; none if it is not one of `TABLES`."""
+        """Return the rows that this file adds to a table; empty if the table is not in `TABLES`."""
         if table == "gpu_partitions":
             origin = (self.partitions or self.chip).provenance("slices; GB")
             return [
@@ -267,7 +267,7 @@ def read_accelerator(path: Path) -> Accelerator:
 
 
 def _sentence(error: ErrorDetails) -> str:
-    """Return a sentence that names the wrong key, its value, what is allowed and a similar name."""
+    """Return a sentence with the wrong key, its value, the allowed values and a similar name."""
     key, kind = ".".join(map(str, error["loc"])), error["type"]
     if kind == "extra_forbidden":
         known = _keys(error["loc"])

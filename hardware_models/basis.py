@@ -4,18 +4,18 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 Basis = Literal["measured", "interpolated", "scaled", "assumed", "extrapolated"]
-"""The origin of a figure.
+"""The origin of a value.
 
-``measured``: a row of a table. ``interpolated``: a fit, between rows. ``scaled``: transferred
-between boards by a measured ratio. ``assumed``: from a declared assumption. ``extrapolated``: a
-fit, beyond its rows.
+A ``measured`` value is a row of a table. An ``interpolated`` one is from a fit between rows, and an
+``extrapolated`` one from a fit beyond its rows. A ``scaled`` value is transferred between boards by
+a measured ratio. An ``assumed`` value follows from a declared assumption.
 """
 
 _FROM_FIRM_TO_WEAK: tuple[Basis, ...] = get_args(Basis)
 
 
 def worst(first: Basis, *others: Basis) -> Basis:
-    """Return the weakest of several bases; a value computed from all of them has this basis."""
+    """Return the weakest basis; a value computed from values with these bases has this basis."""
     return max((first, *others), key=_FROM_FIRM_TO_WEAK.index)
 
 

@@ -3,8 +3,8 @@
 The READMEs of the models are the source of tables ``detection_latency`` (by hardware and precision,
 at each model's default input size) and ``detection_map`` (COCO val). The READMEs of two Darknet
 ports are the source of table ``detection_resolution`` (accuracy and frame rate by input size). In
-that table, each pair of hardware and precision is a separate software stack, such as TensorRT, NCNN
-or ONNX, as its name says.
+that table, each pair of hardware and precision is measured with its own software stack, such as
+TensorRT, NCNN or ONNX, which the name states.
 """
 
 from collections.abc import Callable
@@ -36,7 +36,7 @@ _FAMILY = r"^(YOLOX|YOLOv?\d+)"
 
 @table_cache
 def _gflops() -> dict[str, float]:
-    """Billions of operations that each model needs for an image of 640 px."""
+    """Return the billions of operations that each model needs for an image of 640 px."""
     known = {}
     for table in ("detection_latency", "detection_map"):
         rows = load_table(table).filter(pl.col("flops_g") > 0)
@@ -64,7 +64,7 @@ def _latency_start(frame: pl.DataFrame) -> dict[tuple[str, str], float]:
 
 
 def _latency_form(frame: pl.DataFrame) -> Form:
-    """Latency: a minimum, plus the model's operations over the speed of the hardware."""
+    """Return the formula of latency: a minimum, plus operations divided by hardware speed."""
     groups, work = labels("latency", frame, *_STACK, "batch"), _log_gflops(frame)
 
     def form(values: Coefficients) -> Array:
@@ -98,7 +98,7 @@ LATENCY = Surface(
         & frame["metric"].is_in(["latency", "latency per image"])
     ),
 )
-"""Milliseconds per image; for a batch, its time over its size."""
+"""Milliseconds per image; for a batch, its time divided by its size."""
 
 
 def _resolution_coordinates(*columns: str) -> Callable[[pl.DataFrame], Coordinates]:
@@ -121,7 +121,7 @@ def _fps_start(frame: pl.DataFrame) -> dict[tuple[str, str], float]:
 
 
 def _fps_form(frame: pl.DataFrame) -> Form:
-    """Time of a frame: a minimum of the hardware, plus the model's work per pixel at its speed."""
+    """Return the formula of frame rate: a frame takes a minimum, plus the time of its pixels."""
     stacks, models = labels("fps", frame, *_STACK), labels("fps", frame, "model")
     pixels = 2 * _log_px(frame)
 
@@ -143,7 +143,7 @@ FPS = Surface(
     coordinates=_resolution_coordinates("model", "hardware", "precision"),
     kernel=Kernel((1.0,), 0.02, 0.1, 0.5, 0.03),
 )
-"""Frames a second."""
+"""Frames per second."""
 
 
 def _map_start(frame: pl.DataFrame) -> dict[tuple[str, str], float]:
@@ -153,7 +153,7 @@ def _map_start(frame: pl.DataFrame) -> dict[tuple[str, str], float]:
 
 
 def _map_form(frame: pl.DataFrame) -> Form:
-    """mAP(s) = m608 + g ln(s / 608) at input size s, where g / m608 is the same for all models."""
+    """Return mAP(s) = m608 + g ln(s / 608) at input size s; g / m608 is equal for all models."""
     groups, px = labels("map", frame, "model"), _log_px(frame)
 
     def form(values: Coefficients) -> Array:

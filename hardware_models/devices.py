@@ -1,12 +1,12 @@
-"""Models of user devices: CPU speed relative to a Raspberry Pi 4, memory, accelerator.
+"""Models of user devices: CPU speed relative to a Raspberry Pi 4, memory, and accelerator.
 
-The ncnn project lists milliseconds of small vision networks on many devices; a device's relative
-speed is the geometric mean over five networks of (Raspberry Pi 4 ms / device ms) at the CPU setting
-that is fastest on it. The list is of device *models*, and is not weighted by market share. Source:
-Tencent/ncnn benchmark list, table ``device_models``. Memory is as published; where a device is sold
-with several sizes of memory, the row says which one is assumed.
+The ncnn project lists the milliseconds that small vision networks take on many devices. A device's
+relative speed is the geometric mean, over five networks, of the Raspberry Pi 4's time divided by
+the device's time, at the device's fastest CPU setting. The list contains device *models* and is not
+weighted by market share. Source: Tencent/ncnn benchmark list, table ``device_models``. Memory is as
+published; where a device is sold with several sizes of memory, the row says which one is assumed.
 
-Table ``device_latency`` holds the mean time of an inference on a CPU, batch 1, by device, network
+Table ``device_latency`` holds the mean time of an inference on a CPU at batch 1, by device, network
 and number of threads. The logarithm of a time is modelled as the logarithm of the network's
 *typical* time on a Raspberry Pi 4, in milliseconds, minus the logarithm of the device's speed at
 that number of threads. Typical times and speeds are medians, computed in turn until both converge
@@ -25,7 +25,7 @@ from hardware_models.gpu.boards import boards
 from hardware_models.tables import SHIPPED, load_table, table_cache, using_tables
 
 _REFERENCE = "Raspberry Pi 4"
-_ROUNDS = 12  # one more changes every typical time by less than a thousandth
+_ROUNDS = 12  # one more round changes every typical time by less than a thousandth
 _SETTING = ("device", "threads")
 
 
@@ -71,7 +71,7 @@ def families() -> tuple[str, ...]:
 def devices(family: str) -> tuple[DeviceModel, ...]:
     """Return the devices of a family; the fastest is the first.
 
-    The published percentiles of speed are those of the 14 phones. One of these, the Snapdragon X
+    The published percentiles of speed are those of the 14 phones. One of these 14, the Snapdragon X
     Elite, is a laptop chip.
     """
     pick("device family", family, families())
@@ -88,10 +88,9 @@ def device(name: str) -> DeviceModel:
 def hidden_log_sd() -> float:
     """Return the standard deviation over devices of the logarithm of (true speed / nominal speed).
 
-    The value is measured on five listed boards with the same chip (RK3588 or RK3588S), as their
-    sample standard deviation. It is assumed to hold for other devices: like phones of one model,
-    these boards differ in cooling and software. Devices in a user's own table do not change the
-    value.
+    The value is the sample standard deviation of five listed boards that have the same chip (RK3588
+    or RK3588S). It is assumed to hold for other devices: like phones of one model, these boards
+    differ in cooling and software. Devices in a user's own table do not change the value.
     """
     with using_tables(SHIPPED):
         table = load_table("device_models").filter(pl.col("chip") == "RK3588")
@@ -119,7 +118,7 @@ def factors(table: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
 
     Returns:
         Typical times on the Raspberry Pi 4 (``model``, ``log_ms``), and speeds in multiples of the
-        Raspberry Pi 4 (``device``, ``threads``, ``log_speed``); both as logarithms.
+        Raspberry Pi 4 (``device``, ``threads``, ``log_speed``). Both are logarithms.
     """
     logs = table.select(*_SETTING, "model", log=pl.col("avg_ms").log())
     typical = logs.select("model").unique(maintain_order=True).with_columns(log_ms=pl.lit(0.0))
@@ -154,7 +153,7 @@ def predict_ms(
 
     Args:
         rows: Columns ``device`` (as the source names it), ``threads`` and ``model``.
-        fitted: The result of `factors`; by default that for the table in use.
+        fitted: The result of `factors`; by default, its result for the table in use.
     """
     typical, speeds = _factors() if fitted is None else fitted
     joined = rows.join(typical, on="model", how="left", maintain_order="left").join(

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 
 class UnknownNameError(ValueError):
-    """A name is in no table."""
+    """A name does not occur in the tables."""
 
 
 class TableError(ValueError):
@@ -22,7 +22,7 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return ``"; did you mean 'x'?"`` with the most similar known name, or ``""`` without one."""
+    """Return ``"; did you mean 'x'?"`` with the most similar known name, else ``""``."""
     best = nearest(name, known)
     return "" if best is None else f"; did you mean {best!r}?"
 
@@ -31,7 +31,7 @@ def pick(kind: str, name: str, known: Iterable[str]) -> None:
     """Check that a name is among the known ones.
 
     Args:
-        kind: What the name names, for the message, such as ``"gpu"``.
+        kind: The kind of thing that has the name, such as ``"gpu"``, for the message.
         name: The name to check.
         known: The valid names, in the order in which the message lists them.
 

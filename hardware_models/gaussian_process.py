@@ -23,9 +23,9 @@ class Coordinates:
     """The coordinates of measured or predicted values.
 
     Attributes:
-        points: Inputs in which the values vary smoothly, (rows, inputs).
-        groups: Features of the group that a row belongs to, (rows, features); the distance of two
-            groups is the sum of absolute differences of their features.
+        points: Inputs in which the values vary smoothly, of shape (rows, inputs).
+        groups: Features of each row's group, of shape (rows, features). The distance of two groups
+            is the sum of the absolute differences of their features.
     """
 
     points: Array
@@ -55,7 +55,7 @@ class Kernel:
     noise_sd: float
 
     def covariance(self, one: Coordinates, other: Coordinates) -> Array:
-        """Return the covariance of residuals without noise, (rows of one, rows of the other)."""
+        """Return the covariance without noise, of shape (rows of `one`, rows of `other`)."""
         distance = np.sqrt(5) * cdist(one.points / self.lengths, other.points / self.lengths)
         matern = (1 + distance + distance**2 / 3) * np.exp(-distance)
         difference = cdist(one.groups, other.groups, "cityblock")
@@ -63,7 +63,7 @@ class Kernel:
         return result
 
     def values(self) -> dict[str, float]:
-        """The kernel's parameters by name, for a table of coefficients."""
+        """Return the kernel's parameters by name, for a table of coefficients."""
         lengths = {f"length_{index}": length for index, length in enumerate(self.lengths)}
         others = ("shared_sd", "group_sd", "likeness", "noise_sd")
         return lengths | {name: getattr(self, name) for name in others}
@@ -85,7 +85,7 @@ class Process:
     Attributes:
         kernel: Its covariance.
         seen: The coordinates of these residuals.
-        weights: The weight of each residual, (rows,).
+        weights: The weight of each residual, of shape (rows,).
     """
 
     kernel: Kernel
@@ -96,14 +96,14 @@ class Process:
     def given(
         cls, kernel: Kernel, seen: Coordinates, residuals: Array, noise_sd: Array
     ) -> "Process":
-        """Condition on residuals, (rows,), which have ``noise_sd`` in addition to kernel noise."""
+        """Condition on residuals, whose noise is ``noise_sd`` in addition to the kernel's."""
         with threadpool_limits(1):  # Sums in several threads differ in the last digits.
             factor, _ = _factor(kernel, seen, noise_sd)
             weights = cho_solve(factor, residuals)
         return cls(kernel, seen, weights)
 
     def mean(self, asked: Coordinates) -> Array:
-        """Expected residuals, (rows,)."""
+        """Return the expected residuals, of shape (rows,)."""
         # Summed without BLAS, whose sums depend on its number of threads.
         return np.asarray((self.kernel.covariance(asked, self.seen) * self.weights).sum(axis=1))
 
@@ -122,12 +122,12 @@ def fit_kernel(
     """Return the kernel whose parameters are the mode of their posterior distribution.
 
     Args:
-        guess: Initial values of the parameters, and medians of their log-normal priors; the prior
-            of ``likeness`` is on its odds.
+        guess: Initial values of the parameters, which are also the medians of their log-normal
+            priors. For ``likeness``, this is the prior of its odds.
         seen: The coordinates of the residuals.
-        residuals: The residuals of the physical form, (rows,).
-        noise_sd: Noise of each row in addition to the kernel's, (rows,).
-        trust: One over the standard deviation of those priors.
+        residuals: The residuals of the physical formula, of shape (rows,).
+        noise_sd: Noise of each row in addition to the kernel's, of shape (rows,).
+        trust: The inverse of the standard deviation of these priors.
     """
     from scipy.optimize import minimize  # noqa: PLC0415 - no simulation needs it
 

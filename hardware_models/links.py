@@ -1,9 +1,9 @@
 """Access links by technology: published capacities and round trips, and how capacity changes.
 
-The quantiles of each quantity of a technology are a row of table ``links``. Table
-``link_technologies`` says which row that is; where a technology was not measured, it names the row
-of another one. Table ``link_autocorrelation`` says how fast capacity changes. Main source: Ookla
-speed tests of "A Variegated Look at 5G" (SIGCOMM 2021).
+Each row of table ``links`` holds the quantiles of one quantity of a technology. Table
+``link_technologies`` names the row for each quantity. If a technology was not measured, this is a
+row of another technology. Table ``link_autocorrelation`` says how fast capacity changes. Main
+source: Ookla speed tests of "A Variegated Look at 5G" (SIGCOMM 2021).
 """
 
 import math
@@ -31,7 +31,7 @@ Floats = npt.NDArray[np.float64]
 
 
 OUT = 0.01
-"""A link with a 5th percentile below this part of its median has outages."""
+"""A link has outages if its 5th percentile is below this fraction of its median."""
 
 _NODES = 21
 _ALMOST = 1 - 1e-6  # largest correlation of the driving process
@@ -80,10 +80,11 @@ class LinkModel:
 
     Attributes:
         technology: Its name, such as ``"4G-LTE"``.
-        uplink_bps: Uplink capacity over links and times, in bits per second.
-        downlink_bps: Downlink capacity over links and times, in bits per second.
-        round_trip_s: Round trip to a nearby server over links, in seconds.
-        autocorrelation: Correlation of the capacities of a link in successive seconds.
+        uplink_bps: Distribution of the uplink capacity over links and times, in bits per second.
+        downlink_bps: Distribution of the downlink capacity over links and times, in bits per
+            second.
+        round_trip_s: Distribution over links of the round trip to a nearby server, in seconds.
+        autocorrelation: Correlation of a link's capacities in successive seconds.
     """
 
     technology: str
@@ -173,7 +174,7 @@ def link_model(technology: str) -> LinkModel:
 
 @table_cache
 def between_link_share() -> float:
-    """Return the share of the variance of log capacity that is between links, not within a link.
+    """Return the share of the variance of log capacity that is due to differences between links.
 
     The value is the mean, over the traces of FCC broadband and of Norway HSDPA, of (coefficient of
     variation of the per-trace means / coefficient of variation of all samples)^2. A squared
@@ -193,8 +194,8 @@ def process_correlation(marginal: Marginal, autocorrelation: float) -> float:
     """Return the correlation of normal variables that gives capacities their autocorrelation.
 
     The non-linear map from normal variables to capacities lowers the correlation (Cario and Nelson
-    1997, NORTA). The correlation within links is the mean covariance over the mean variance; both
-    means are over the average levels of links, by Gauss-Hermite quadrature.
+    1997, NORTA). The correlation within links is the mean covariance divided by the mean variance.
+    Both means are taken over the average levels of links, by Gauss-Hermite quadrature.
     """
     nodes, weights = np.polynomial.hermite_e.hermegauss(_NODES)
     weights = weights / weights.sum()
@@ -224,7 +225,7 @@ def wide_area_rtt_s() -> float:
 
     For each technology, take the median round trip to all servers of the speed tests, minus the
     median round trip to servers within 100 km. The result is the median of these over technologies.
-    For a given distance see `distance_rtt_s`.
+    For a given distance, see `distance_rtt_s`.
 
     Raises:
         TableError: No technology has a round trip to far servers, or the result is negative.
@@ -250,8 +251,8 @@ def wide_area_rtt_s() -> float:
 def distance_rtt_s(distance_km: float) -> float:
     """Return the round-trip time of light in fibre over a distance, in seconds, without queueing.
 
-    The round trip is twice the distance, times the detour factor of the route, over the speed of
-    light in fibre. Table ``path_propagation`` has the factor, an assumption, and the speed.
+    The round trip is twice the distance times the route's detour factor, divided by the speed of
+    light in fibre. Table ``path_propagation`` has the speed and the factor, which is assumed.
 
     Raises:
         ValueError: The distance is negative or not finite.

@@ -51,7 +51,7 @@ class Predictor:
 
 
 def _row_by_row(rows: pl.DataFrame, figure: Callable[..., float]) -> Array:
-    """Call a function with the columns of each row, (rows,); nan where it raises ValueError."""
+    """Return a function's value for each row's columns; nan where it raises ValueError."""
     result = np.full(rows.height, math.nan)
     for at, values in enumerate(rows.iter_rows()):
         try:
@@ -217,7 +217,7 @@ PREDICTORS: tuple[Predictor, ...] = (
 def simulated_engines() -> pl.DataFrame:
     """Predict the rows of table ``llm_iteration`` by the model that simulations use.
 
-    The rows were measured on another engine and several boards; the model has one board.
+    The rows were measured on another engine and several boards, but the model assumes one board.
 
     Returns:
         The trusted rows on boards without a power cap, with ``predicted_ttft_ms`` and

@@ -1,8 +1,8 @@
 """Dated prices of rented cloud machines and of egress, and the GPUs' share of machine prices.
 
-Source: Google Cloud prices of 2026-07-30 and, for the price of a GPU alone, the SkyPilot catalogue;
-tables ``prices``, ``gpu_hosts`` and ``egress_prices``. UnknownNameError is raised for a machine, or
-an offer of a machine, that is in no table.
+Tables ``prices``, ``gpu_hosts`` and ``egress_prices`` are from Google Cloud prices of 2026-07-30.
+The price of a GPU alone is from the SkyPilot catalogue. UnknownNameError is raised for a machine,
+or an offer of a machine, that is in no table.
 """
 
 from itertools import islice
@@ -64,8 +64,8 @@ def machine_price_usd_per_hour(
 
     Args:
         machine: The machine type, such as ``"g2-standard-4"``.
-        purchase: ``"on-demand"``, ``"spot"``, ``"1-year commit"`` or ``"3-year commit"``; not
-            every machine and region has all.
+        purchase: ``"on-demand"``, ``"spot"``, ``"1-year commit"`` or ``"3-year commit"``; not every
+            machine has all of these in every region.
         region: The cloud region.
     """
     offers = offers_of(machine)
@@ -79,7 +79,7 @@ def machine_price_usd_per_hour(
 
 
 class PricedMachine(NamedTuple):
-    """Virtual CPUs and GPUs of a machine type, and the GPUs' board by its name in `mig.boards`."""
+    """The virtual CPUs and GPUs of a machine type, and the GPUs' board, a name in `mig.boards`."""
 
     vcpus: int
     gpus: int
@@ -122,14 +122,14 @@ def _vcpu_usd_per_hour(board: str) -> float:
 def gpu_share_of_price(machine: str) -> float:
     """Return the GPUs' fraction of a machine's price.
 
-    The fraction is 1 - vCPUs x price of a vCPU / price of the machine, at least 0. Prices are
+    The fraction is 1 - vCPUs x price of a vCPU / price of the machine, but at least 0. Prices are
     on-demand prices in us-central1, or else those of the first offer. The price of a vCPU is that
-    of the machine that table ``gpu_hosts`` names for the board: n1-standard-1 for an L4, T4 or
-    V100, and c3-standard-4, which has processors of the same family, for an H100 (an assumption).
-    For an A100, it is the price of an a2-highgpu-1g minus that of an A100-40GB alone (2.934 USD/h),
-    per vCPU. The cost of the larger memory and local SSDs in the hosts of an A100-80GB and an H100
-    is attributed to the GPU. For a board with an accelerator file, the file states the price of a
-    vCPU.
+    of the machine that table ``gpu_hosts`` names for the board. This is n1-standard-1 for an L4, T4
+    or V100. For an H100 it is assumed to be c3-standard-4, which has processors of the same family.
+    For an A100, the price is that of an a2-highgpu-1g minus that of an A100-40GB alone (2.934
+    USD/h), divided by the vCPUs. The cost of the larger memory and local SSDs in the hosts of an
+    A100-80GB and an H100 is attributed to the GPU. For a board with an accelerator file, the file
+    states the price of a vCPU.
 
     Raises:
         UnknownNameError: The machine, or a host for its board, is not in the tables.
@@ -149,8 +149,8 @@ def egress_usd_per_byte(region: str = _REGION, destination: str = "worldwide") -
     """Return the price of a byte that leaves the cloud for the Internet, in USD.
 
     This is the price of the most expensive tier, the first TiB of a month, which is billed per GiB
-    (2^30 bytes). A region without a price is assumed to have that of us-central1. ``destination``
-    is ``"worldwide"``, ``"australia"`` or ``"china"``.
+    (2^30 bytes). A region without a price is assumed to have the price of us-central1.
+    ``destination`` is ``"worldwide"``, ``"australia"`` or ``"china"``.
 
     Raises:
         UnknownNameError: There is no price for the destination.

@@ -1,7 +1,7 @@
 """The reference board, and the names of the measures by which boards are compared with it."""
 
 REFERENCE = "A100-80GB"
-"""The reference board: service times are stated for it, and planners profile on it."""
+"""The reference board, for which service times are stated, and on which planners profile."""
 
 REFERENCE_PROFILE = "7g.80gb"
 """The profile of that whole board."""
@@ -14,4 +14,4 @@ LAYER_REFERENCE = "A100-40GB"
 
 BATCH_1 = "batch-1 mean latency / A100-SXM-80GB"
 OFFLINE = "offline throughput / A100-SXM-80GB"
-"""The metrics of table ``accelerator_relative_speed``, by which boards compare."""
+"""The metrics of table ``accelerator_relative_speed``, by which boards are compared."""

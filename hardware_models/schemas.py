@@ -20,9 +20,9 @@ class Column:
         dtype: The Polars type of the column.
         low: Smallest allowed number.
         high: Largest allowed number.
-        allowed: The only allowed values; empty allows any.
-        pattern: Regular expression that a text must match; empty allows any.
-        nullable: Whether a value may be missing.
+        allowed: The allowed values; if empty, all values are allowed.
+        pattern: Regular expression that a text must match; if empty, all texts are allowed.
+        nullable: Whether values are allowed to be missing.
     """
 
     dtype: type[pl.DataType] = pl.String
@@ -40,8 +40,7 @@ class Schema:
     Attributes:
         columns: Its columns.
         key: The columns that together identify a row.
-        needed: For each row that a table must have, the values by which the row is found, by
-            column.
+        needed: For each row that the table must have, the values that identify the row, by column.
     """
 
     columns: Mapping[str, Column]
@@ -201,7 +200,7 @@ SCHEMAS: Mapping[str, Schema] = {
     "llm_weights": _schema(("model", "precision"), weight_bytes=_COUNT, layer_bytes=_COUNT),
     "llm_boards": _schema(
         ("board",),
-        # To which others are set:
+        # The boards to which other boards are compared:
         {"board": REFERENCE},
         {"board": LAYER_REFERENCE},
         memory_gb_per_s=_POSITIVE,

@@ -18,13 +18,13 @@ from hardware_models.schemas import SCHEMAS
 from hardware_models.tables import load_table, table_cache
 
 NOT_NAMED = "not named"
-"""The text for a missing one."""
+"""The text that replaces a missing one."""
 
 Coefficients = Mapping[tuple[str, str], float]
 """Values by group and coefficient."""
 
 Form = Callable[[Coefficients], Array]
-"""Logarithms of a form at some rows, given its coefficients; nan where it lacks some."""
+"""Maps coefficients to a formula's logarithms at some rows; nan where a coefficient is missing."""
 
 
 def _all_rows(frame: pl.DataFrame) -> pl.Series:
@@ -37,8 +37,8 @@ class Surface:
 
     Attributes:
         fit: The name of the fit; its coefficients are in table ``fit_<fit>``.
-        name: The name of the surface in that fit, a prefix of the names of its groups; may be
-            empty.
+        name: The name of the surface in that fit, which is a prefix of the names of its groups; it
+            can be empty.
         table: The table.
         target: The measured column.
         start: Returns initial coefficients for fitting the formula to some rows.
@@ -130,7 +130,7 @@ def _process(surface: Surface) -> Process:
 
 
 def correction(surface: Surface, asked: pl.DataFrame) -> Array:
-    """Return the logarithms of the factors by which the formula is corrected, (rows,)."""
+    """Return the logarithm of the formula's correction factor at each row."""
     return _process(surface).mean(surface.coordinates(asked))
 
 
@@ -177,7 +177,7 @@ def starts(
 
 
 def codes(table: str, frame: pl.DataFrame, *columns: str) -> Array:
-    """One-hot encode text columns, by the values that a table in use has: (rows, all values)."""
+    """One-hot encode text columns by a table's values; the result has shape (rows, values)."""
     known = load_table(table)
     return np.column_stack(
         [
@@ -195,12 +195,12 @@ def numbers(frame: pl.DataFrame, *columns: str) -> tuple[Array, ...]:
 
 
 def lookup(values: Coefficients, groups: Sequence[str], coefficient: str) -> Array:
-    """Return a coefficient for the group of each row, (rows,); nan where the group lacks it."""
+    """Return the value of a coefficient for each row's group; nan where the group lacks it."""
     return np.array([values.get((group, coefficient), np.nan) for group in groups])
 
 
 def features(names: Sequence[str]) -> Callable[[pl.Series], Array]:
-    """Encode names as features so that two different names have distance 1; (rows, names)."""
+    """Return an encoder of names as features, in which two different names have distance 1."""
 
     def code(series: pl.Series) -> Array:
         same: Array = 0.5 * (series.to_numpy()[:, None] == np.array(names, dtype=object)[None, :])
@@ -217,5 +217,5 @@ def log_sum(one: Array, other: Array) -> Array:
 
 
 def smooth_max(one: Array, other: Array, sharpness: float | Array) -> Array:
-    """Return the log of (x^s + y^s)^(1/s), about max(x, y), from the logs of x and y."""
+    """Return the log of (x^s + y^s)^(1/s), which is close to max(x, y), from those of x and y."""
     return log_sum(sharpness * one, sharpness * other) / sharpness

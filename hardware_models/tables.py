@@ -29,14 +29,14 @@ R = TypeVar("R")
 FIRST_ROW_LINE = 2  # line 1 of a file is its header
 
 ACCELERATORS = "accelerators"
-"""The name of a user's accelerators among the tables: a file, or a directory of files."""
+"""The name by which a user's accelerators, a file or directory, are given among the tables."""
 
 SHIPPED_ACCELERATORS = Path(str(files("hardware_models") / "data" / ACCELERATORS))
-"""The directory of the shipped ones."""
+"""The directory of the shipped accelerators."""
 
 
 def _converts(given: pl.DataType, wanted: type[pl.DataType]) -> bool:
-    """Return whether a Parquet type may be cast to ours: numbers and texts may become either."""
+    """Return whether a Parquet type can be cast to ours; numbers and texts can be cast to any."""
     if given.is_numeric() or given in (pl.String, pl.Null):
         return True
     return wanted == pl.String and (given.is_temporal() or given == pl.Boolean)
@@ -205,7 +205,7 @@ def using_tables(tables: TableSet) -> Iterator[None]:
     All tables of the user are read and checked when the block is entered.
 
     Raises:
-        TableError: A file cannot be read, violates its schema, or removes a needed row.
+        TableError: A file cannot be read, violates its schema, or removes a required row.
     """
     token = _in_use.set(tables)
     try:
@@ -265,7 +265,7 @@ def _merged(ours: pl.DataFrame, theirs: pl.DataFrame, schema: Schema) -> pl.Data
 
 @table_cache
 def accelerators() -> Mapping[str, Accelerator]:
-    """Return the declared accelerators by board; a user's file replaces a shipped one of its board.
+    """Return the declared accelerators by board; a user's file replaces the shipped one.
 
     Raises:
         AcceleratorError: A file is not a valid declaration of an accelerator.
@@ -346,7 +346,7 @@ def _shipped_table(name: str) -> pl.DataFrame:
 def user_table(frame: pl.DataFrame, name: str, source: str | Path) -> pl.DataFrame:
     """Validate a user's table, from file ``source``, against the schema of a shipped table.
 
-    Nullable columns and the columns of provenance may be left out. By default, a row has no unit
+    Nullable columns and the columns of provenance can be left out. By default, a row has no unit
     and no web address, its basis is measured, and its source is the name of the file.
 
     Raises:

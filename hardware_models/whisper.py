@@ -1,9 +1,9 @@
 """Times of Whisper to encode a window of 30 s, and to decode a token.
 
-The source of table ``whisper_latency`` is the whisper.cpp benchmarks, on a V100, Apple chips, a
-Raspberry Pi 4 and 5, and others. For each pair of hardware and build, the time is modelled as a
-power of the number of parameters of the encoder or the decoder (table ``whisper_models``), and
-corrected by a Gaussian process. A model or hardware that is not known raises UnknownNameError.
+Table ``whisper_latency`` is from the whisper.cpp benchmarks, on a V100, Apple chips, a Raspberry Pi
+4 and 5, and other hardware. For each pair of hardware and build, the time is modelled as a power of
+the number of parameters of the encoder or the decoder (table ``whisper_models``), and corrected by
+a Gaussian process. A model or hardware that is not known raises UnknownNameError.
 """
 
 import math
@@ -98,12 +98,12 @@ ENCODE = _surface("encode")
 """Milliseconds to encode a window of 30 s."""
 
 DECODE = _surface("decode")
-"""Milliseconds to decode a token, greedily."""
+"""Milliseconds to decode a token by greedy decoding."""
 
 
 @table_cache
 def _default_setting(on: str) -> tuple[str, str, int]:
-    """Return the default build, precision and threads: half precision, the build named shortest."""
+    """Return the default build (the one with the shortest name), precision (half) and threads."""
     rows = load_table("whisper_latency").filter(
         (pl.col("hardware") == on) & pl.col("precision").is_not_null() & (pl.col("threads") > 0)
     )

@@ -1,4 +1,4 @@
-"""Options of both commands that say how much of a study to run; quick to import."""
+"""The options, shared by both commands, that say how much of a study to run; quick to import."""
 
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Sequence

@@ -49,7 +49,7 @@ BEYOND: Mapping[str, Study] = {
     "near_optimal": near_optimal,
     "profiling": profiling,
 }
-"""Studies of what the paper does not show."""
+"""Studies of questions that the paper does not answer."""
 
 
 NAMES = {number: study.__name__.rpartition(".")[2] for number, study in FIGURES.items()}
@@ -59,11 +59,11 @@ STUDIES: Mapping[str, Study] = {**{NAMES[each]: FIGURES[each] for each in FIGURE
 """All studies by name."""
 
 TOGETHER = {"headline": ("goodput", "cost"), "all": tuple(STUDIES)}
-"""Names that stand for several studies."""
+"""Names that each denote several studies."""
 
 
 def chosen(words: Sequence[str]) -> list[str]:
-    """Return the studies that names, figures or `TOGETHER` stand for, in the order of `STUDIES`.
+    """Return the studies that names, figures or `TOGETHER` denote, in the order of `STUDIES`.
 
     Raises InputError if there is no such study.
     """

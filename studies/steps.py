@@ -1,6 +1,6 @@
 """The steps of a study, shared by ``python -m studies`` and ``compass-lab reproduce``.
 
-The steps are to read how much to run, to make the runs, and to judge the paper's claims by them.
+The steps read from the options how much to run, make the runs, and test the paper's claims.
 """
 
 from argparse import Namespace
@@ -53,6 +53,6 @@ def run(jobs: Sequence[Job], processes: int | None, cache: Path) -> Made:
 
 
 def judged(name: str, rows: pl.DataFrame) -> list[Finding]:
-    """Return the verdicts of a study on the paper's claims; none if it tests no claims."""
+    """Return the verdicts of a study on the paper's claims; empty if it tests no claims."""
     found = [FIGURES[number].findings(rows) for number, other in NAMES.items() if other == name]
     return found[0] if found else []

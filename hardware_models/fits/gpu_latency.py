@@ -10,7 +10,7 @@ from hardware_models.gaussian_process import Kernel
 from hardware_models.gpu.gpu_latency import LATENCY, fit_forms
 from hardware_models.surfaces import learn
 
-_KERNEL_MODELS = 3  # every third model, because likelihood costs the cube of the rows
+_KERNEL_MODELS = 3  # fit to every third model: the cost is cubic in the rows
 
 FOLDS = 5
 RANDOM = f"random {FOLDS}-fold"
@@ -38,10 +38,10 @@ def _batch_folds(table: pl.DataFrame) -> npt.NDArray[np.int64]:
 
 
 SCHEMES = {RANDOM: _random_folds, "curve out": _curve_folds, "batch out": _batch_folds}
-"""Cross-validation schemes: each gives every row the number of its fold.
+"""Cross-validation schemes: each is a function that returns the fold number of every row.
 
-``curve out`` leaves a model without one pair of slices and processes, at every batch;
-``batch out`` without one batch size, the smallest and the largest included.
+Scheme ``curve out`` removes one pair of slices and processes of a model, at every batch size.
+Scheme ``batch out`` removes one batch size of a model, which can be its smallest or largest.
 """
 
 

@@ -19,7 +19,7 @@ Rows = list[tuple[str, str, float]]
 
 
 def _layer_ratios() -> Rows:
-    """Time of a whole layer on each board, as a ratio to that on an A100-40GB."""
+    """Return the ratio of a whole layer's time on each board to its time on an A100-40GB."""
     table = load_table("llm_layer_times")
     few = (pl.col("phase") == "decode") & (pl.col("batch_or_tokens") <= _FEW)
     many = (pl.col("phase") == "prompt") & (pl.col("batch_or_tokens") >= _MANY)
@@ -35,7 +35,7 @@ def _layer_ratios() -> Rows:
 
 
 def _projection_ratios() -> Rows:
-    """Time of a layer's projections on each board, as a ratio to that on an A100-80GB."""
+    """Return the ratio of the projections' time on each board to that on an A100-80GB."""
     table = load_table("llm_mlp_times").filter(pl.col("tensor_parallel") == 1)
     key = ["model", "num_tokens"]
     base = table.filter(pl.col("gpu") == REFERENCE).select(*key, base="linear_ms_per_layer")
@@ -51,7 +51,7 @@ def _projection_ratios() -> Rows:
 
 
 def _slopes(target: str) -> dict[tuple[str, str, int], tuple[float, float]]:
-    """Fit ``time = fixed + slope * size`` to each group; size: prompt tokens, or 1-32 sequences."""
+    """Fit ``time = fixed + slope * size`` by group; size is prompt tokens or 1-32 sequences."""
     surface = TTFT if target == "ttft_ms" else TPOT
     table = surface.measured()
     table = table.filter(surface.trusted(table) & (pl.col("gpu") == REFERENCE.lower()))
@@ -71,7 +71,7 @@ def _slopes(target: str) -> dict[tuple[str, str, int], tuple[float, float]]:
 def _shares() -> Rows:
     """Fit the costs of prefill's fixed part, of sequences and of parallelism to engine iterations.
 
-    They apply to the reference board; times of other boards are these times multiplied by ratios.
+    The costs apply to the reference board. Times on other boards are these multiplied by ratios.
     """
     first, between = _slopes("ttft_ms"), _slopes("tpot_ms")
     groups = sorted(first.keys() & between.keys())
@@ -91,7 +91,7 @@ def _shares() -> Rows:
 
 
 def _int8_over_full() -> Rows:
-    """Iteration time with LLM.int8 over that in full precision, at the smallest batch with both.
+    """Return LLM.int8's iteration time over full precision's, at the smallest batch with both.
 
     Full precision was timed on eight boards, and LLM.int8 on four. Each board is assumed to hold
     consecutive layers, so a token is processed by all layers in turn, whatever the number of

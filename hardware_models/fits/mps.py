@@ -1,4 +1,4 @@
-"""Fit slowdowns by thread limits and by neighbours under MPS; test them on left-out rows."""
+"""Fit slowdowns by thread limits and by neighbours under MPS; test the fits on left-out rows."""
 
 import numpy as np
 import polars as pl
@@ -9,7 +9,7 @@ from hardware_models.gpu.mps import THREAD_FORM, fit_thread_form, thread_time_ms
 from hardware_models.tables import load_table
 
 SCHEME = "row-out"
-"""Each row is predicted from all others of its group."""
+"""The scheme that predicts each row from all other rows of its group."""
 
 
 def cross_validate_threads() -> pl.DataFrame:
@@ -27,7 +27,7 @@ def cross_validate_threads() -> pl.DataFrame:
 
 
 def colocation_rows() -> pl.DataFrame:
-    """Return slowdowns by neighbours, and ``utilisation``, the sum of the neighbours' memory use.
+    """Return rows of slowdown by neighbours, with ``utilisation``, their total memory use.
 
     Rows of a model whose utilisation is not known (alexnet) are left out.
     """

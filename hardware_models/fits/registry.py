@@ -1,6 +1,6 @@
 """Fit the hardware models to the tables, and write the results to data files.
 
-A simulation does not fit; it reads the coefficients from tables ``fit_<name>``. Tables
+A simulation does no fitting. It reads the coefficients from tables ``fit_<name>``. Tables
 ``fit_<name>_errors`` have the errors of each fit on rows that were left out of it.
 """
 
@@ -85,7 +85,7 @@ def write_fits(directory: Path, names: Iterable[str] = ()) -> list[Path]:
         The paths of the files, in the same order as ``names`` (by default, those of all fits).
 
     Raises:
-        UnknownNameError: There is no fit of one of the names.
+        UnknownNameError: One of the names is not that of a fit.
     """
     chosen = tuple(names) or tuple(FITS)
     for name in chosen:

@@ -46,7 +46,7 @@ def fit_correction(surface: Surface, known: pl.DataFrame, values: Coefficients) 
 
 
 def _folds(units: npt.NDArray[np.intp], seed: int) -> Iterator[npt.NDArray[np.bool_]]:
-    """Yield a mask of the rows of each fold; rows with the same unit are in the same fold."""
+    """Yield the mask of each fold's rows; rows with the same unit are in the same fold."""
     order = np.random.default_rng(seed).permutation(units.max() + 1)
     for fold in range(FOLDS):
         yield np.isin(units, order[fold::FOLDS])
@@ -83,14 +83,15 @@ def error_rows(
 ) -> list[dict[str, object]]:
     """Cross-validate a surface, and return its errors as rows of a table.
 
-    Errors at rows that the surface does not trust are reported separately.
+    The errors at rows that the surface does not trust are reported separately.
 
     Args:
         surface: The surface.
         kernel: The kernel of its correction, as fitted to all rows.
-        group_by: Columns by which errors are reported, in addition to those of all rows.
-        schemes: Further ways to hold rows out: a name, and columns. Rows that share their values
-            are held out together.
+        group_by: Columns by whose values errors are reported, in addition to the errors of all
+            rows.
+        schemes: Further ways to hold rows out, each a name and columns. Rows with equal values in
+            these columns are held out together.
     """
     rows = surface.measured()
     trusted = surface.trusted(rows).to_numpy()

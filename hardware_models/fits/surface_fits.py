@@ -13,12 +13,13 @@ from hardware_models.whisper import DECODE, ENCODE
 Columns = tuple[str, ...]
 
 FitPlan = list[tuple[Surface, list[Columns], list[tuple[str, Columns]]]]
-"""Surfaces, each with lists of the columns by which its errors are reported, and further ways to
-hold rows out: a name, and the columns that rows held out together share."""
+"""Surfaces, each with lists of the columns by which its errors are reported, and with further ways
+to hold rows out. Such a way is a name, and the columns whose values are equal in rows that are held
+out together."""
 
 _BY_GPU: list[Columns] = [("gpu",), ("gpu", "model", "tensor_parallel")]
-# With a cell go its rows of other output lengths and of other GPUs, whose power-capped twins would
-# give it away.
+# A cell is held out with its rows of other output lengths and other GPUs, because the power-capped
+# copies among these would reveal its value.
 _CELL: list[tuple[str, Columns]] = [
     ("5-fold by cell", ("model", "tensor_parallel", "prompt_tokens", "batch"))
 ]

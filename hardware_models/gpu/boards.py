@@ -2,8 +2,8 @@
 
 The main source is MLPerf Inference, closed division. Its results are divided by those of the
 A100-SXM-80GB in the same round; round v0.7 has only the A100-SXM-40GB, which differs by up to 2 %.
-MLPerf lacks the V100, whose ratios are of layer times of language models, relative to an A100-40GB
-(Helix, ASPLOS 2025). The ratios are in table ``accelerator_relative_speed``; table
+MLPerf lacks the V100. Its ratios are instead computed from layer times of language models, relative
+to an A100-40GB (Helix, ASPLOS 2025). The ratios are in table ``accelerator_relative_speed``; table
 ``accelerator_systems`` says which board a system has. Accelerator files give speedups over one of
 these boards.
 """
@@ -26,7 +26,7 @@ def _geometric_mean(values: Iterable[float]) -> float:
 
 
 Times = Mapping[str, Mapping[str, float]]
-"""Times of a board over those of the reference, by metric and benchmark."""
+"""Times of a board divided by those of the reference, by metric and benchmark."""
 
 
 def with_boards(rows: pl.DataFrame) -> pl.DataFrame:
@@ -84,7 +84,7 @@ def benchmarks(board: str) -> tuple[str, ...]:
 
 def end_point(known: Times, benchmark: str, metric: str) -> Ratio:
     """Return the relative time of a measured board, at batch 1 or at the offline rate."""
-    # A board without data at one end, such as the H100 at batch 1, takes its other end.
+    # A board without data at one end, such as the H100 at batch 1, uses its other end.
     at_this_end = known.get(metric) or next(iter(known.values()))
     if benchmark in at_this_end:
         return Ratio(at_this_end[benchmark], "scaled" if metric in known else "assumed")

@@ -20,11 +20,11 @@ from hardware_models.tables import required_row, table_cache
 
 @dataclass(frozen=True, slots=True)
 class BatchTimes:
-    """Times of batches on an instance, as multiples of a single request's on the reference GPU.
+    """Times of batches on an instance, as multiples of one request's time on the reference GPU.
 
     Attributes:
-        factors: For batches of 1, 2, ... requests.
-        basis: The weakest of their bases.
+        factors: The multiples for batches of 1, 2, ... requests, in this order.
+        basis: The weakest basis of the factors.
     """
 
     factors: tuple[float, ...]
@@ -46,20 +46,22 @@ def gpu_batch_times(
 
     `gpu_latency.batch_latency` gives the effect of batch size, compute slices and processes, for a
     similar model that was measured. `boards.latency_ratio` converts the time to another board,
-    unless table ``gpu_latency`` has a row for that board. `mps` gives the slowdown by a limit of
-    active threads. On a card that does not have 7 compute slices, an instance is assumed to be as
-    fast as the same share of 7 slices; between whole slices, logarithms are interpolated linearly.
+    unless table ``gpu_latency`` has a row for that board. `mps` gives the slowdown caused by a
+    limit on active threads. On a card that does not have 7 compute slices, an instance is assumed
+    to be as fast as the same share of 7 slices. Between whole slices, logarithms are interpolated
+    linearly.
 
     Args:
         like: Model of table ``gpu_latency``.
-        benchmark: Benchmark by which boards compare.
+        benchmark: Benchmark by which boards are compared.
         board: The board, such as ``"A100-40GB"``.
         profile: The instance's profile, such as ``"3g.20gb"``.
         max_batch: Largest batch.
         processes: MPS processes of the same model that share the instance and are all busy.
-        thread_percent: Active threads that they may use together, in percent of the instance.
-        like_items: Items of the similar model that take as much work as one request, for example as
-            many operations.
+        thread_percent: Limit on the active threads of these processes together, in percent of the
+            instance's threads.
+        like_items: Number of items of the similar model that take as much work as one request, for
+            example by their operations.
 
     Raises:
         UnknownNameError: A name is not known.
@@ -114,7 +116,7 @@ def memory_utilisation(like: str, thread_percent: int = 100, like_items: float =
     Args:
         like: Model of table ``gpu_latency``. If its utilisation was not measured, that of a model
             of its family is assumed, or else the mean of all models.
-        thread_percent: Active threads that the process may use, in percent.
+        thread_percent: Limit on the active threads of the process, in percent.
         like_items: As for `gpu_batch_times`.
     """
     measured, stand_in = mps.utilisation_models(), mps.UTILISATION_OF.get(like, like)
@@ -128,7 +130,7 @@ def memory_utilisation(like: str, thread_percent: int = 100, like_items: float =
 
 
 def accelerator_time(board: str, benchmark: str, like_items: float = 1.0) -> BatchTimes:
-    """Return how long a request takes alone on a device's accelerator.
+    """Return the time of a request that runs alone on a device's accelerator.
 
     Args:
         board: The accelerator, as `hardware_models.gpu.boards` names it.
@@ -147,7 +149,7 @@ def _items(like_items: float, batch: int) -> int:
 
 
 def _check_items(like: str, like_items: float, batch: int) -> None:
-    """Raise ValueError if a batch of requests equals more items than were measured in a batch."""
+    """Raise ValueError if a batch corresponds to more items than were measured in a batch."""
     items, most = _items(like_items, batch), gpu_latency.largest_batch()
     if items > most:
         weigh = f"{batch} requests at once weigh" if batch > 1 else "a request weighs"
@@ -202,7 +204,7 @@ def reference_cpu_speed() -> float:
 def network_on_cpu_factor(device_ratio: float, relative_speed: float) -> Ratio:
     """Return the ratio of a time on a device's CPU to that on the reference GPU.
 
-    Large networks are assumed to speed up on faster CPUs as the small networks of the ncnn list do.
+    Large networks are assumed to gain as much from faster CPUs as the ncnn list's small networks.
 
     Args:
         device_ratio: Ratio of the time on a Raspberry Pi 5 CPU to that on the reference GPU.

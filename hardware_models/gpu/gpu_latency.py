@@ -7,11 +7,11 @@ a model without coefficients, the formula is fitted on first use. Table ``fit_gp
 gives the errors on rows that were left out of the fit.
 
 For a batch of b requests on g of 7 compute slices with p processes of the model, the formula is
-``(a^m + (w b^q p^r (7/g)^k)^m)^(1/m)``. Here a is the minimum latency, of launching the work, and
-the second term is the work; m is the sharpness of the transition between the two (m = 1 adds them).
-The residual of the logarithms is a Gaussian process over the logarithms of batch size, slices and
-processes. One part of the process is common to all models, and one part belongs to each model; see
-`hardware_models.gaussian_process`.
+``(a^m + (w b^q p^r (7/g)^k)^m)^(1/m)``. Here a is the minimum latency, that of launching the work,
+and the second term is the time of the work. The exponent m is the sharpness of the transition
+between the two (m = 1 adds them). The residual of the logarithms is a Gaussian process over the
+logarithms of batch size, slices and processes. A part of the process is common to all models, and
+each model has a part of its own; see `hardware_models.gaussian_process`.
 """
 
 from collections.abc import Callable
@@ -48,16 +48,16 @@ FORM = (
     "batch_exponent",
     "log_sharpness",
 )
-"""The coefficients of a form: ln a, ln w (both in ms), k, r, q and ln m."""
+"""The coefficients of a formula: ln a, ln w (both in ms), k, r, q and ln m."""
 
-_PRIOR = {  # Mean and standard deviation, which hold a form where rows are few.
+_PRIOR = {  # Means and standard deviations, which matter where rows are few.
     "log_work_per_floor": (-3.0, 3.0),
     "slice_exponent": (0.7, 0.3),
     "process_exponent": (1.0, 0.2),
     "batch_exponent": (1.0, 0.2),
     "log_sharpness": (float(np.log(3.0)), 0.7),
 }
-_SPREAD = 0.05  # rows farther from a form than this, in logarithm, get less weight
+_SPREAD = 0.05  # rows farther than this from the formula, in logarithm, get less weight
 _MS_PER_S = 1e3
 
 
@@ -85,7 +85,7 @@ def measured_elsewhere(
 ) -> float | None:
     """Return the measured time of a batch on another board, in seconds; None if there is no row.
 
-    ``compute_slices`` are those of the instance; a whole card has all slices of the board.
+    ``compute_slices`` is the number of slices of the instance; a whole card has all slices.
     """
     if board == REFERENCE:
         return None
@@ -180,7 +180,7 @@ def _surface() -> Callable[[pl.DataFrame], Array]:
 
 
 class _Hull:
-    """The convex hull of points, even if all points are in a plane, on a line or at one place."""
+    """The convex hull of points, which can all be in one plane, on one line or at one place."""
 
     def __init__(self, points: Array):
         self._origin = points.mean(axis=0)
@@ -231,8 +231,8 @@ def batch_latency(model: str, compute_slices: int, batch: int = 1, processes: in
 
     Returns:
         The time. Its basis is ``"measured"`` if the table has a row for the arguments,
-        ``"interpolated"`` in the convex hull of the model's rows (in logarithms), else
-        ``"extrapolated"``.
+        ``"interpolated"`` if the logarithms of the arguments are in the convex hull of the model's
+        rows, else ``"extrapolated"``.
 
     Raises:
         UnknownNameError: The model is not known.

@@ -5,8 +5,8 @@ MI300X (AMD compute partitions). An instance has a *profile*, which determines h
 both kinds the instance takes, and a *start index*, which is the first memory slice that the
 instance occupies. The profile determines which start indexes are allowed. A profile belongs to a
 *mode*; all instances on one card have the same mode. A board that cannot be partitioned has one
-profile, ``full``. Source: the NVIDIA MIG User Guide and the AMD SMI documentation, table
-``gpu_partitions``. A board or a profile that is not known raises UnknownNameError.
+profile, ``full``. The sources of table ``gpu_partitions`` are the NVIDIA MIG User Guide and the AMD
+SMI documentation. A board or a profile that is not known raises UnknownNameError.
 """
 
 from collections.abc import Iterable, Mapping
@@ -33,14 +33,14 @@ class MigProfile:
         name: The profile, such as ``"3g.20gb"``.
         mode: The partition mode that it belongs to, such as ``"mig"`` or ``"CPX"``.
         compute_slices: Compute slices that an instance takes.
-        compute_fraction: Compute slices over the board's total.
+        compute_fraction: Compute slices of an instance divided by those of the board.
         memory_slices: Memory slices whose capacity and bandwidth an instance gets.
         memory_bytes: Its nominal memory, in bytes (nominal GB times 10^9).
-        start_indexes: Memory slices at which an instance may start.
-        size: Consecutive memory slices that an instance occupies from its start index on.
+        start_indexes: Memory slices at which an instance can start.
+        size: Number of consecutive memory slices that an instance occupies from its start index on.
         max_instances: Largest number of instances of the profile on one card.
         media_extensions: Whether an instance takes the card's media extensions; only one instance
-            can have them.
+            on a card can have them.
     """
 
     board: str
@@ -136,10 +136,11 @@ def _add(instances: CardLayout, instance: PlacedInstance) -> CardLayout:
 
 @table_cache
 def choose_start(board: str, instances: CardLayout, profile: str) -> int | None:
-    """Return the start index for one more instance that leaves most options; None if none fits.
+    """Return the start index for one more instance that leaves most options; None if nothing fits.
 
     The choice is greedy: of the allowed start indexes, it is the one after which most placements
-    (pairs of a profile and a start index) remain possible, and the lowest of equally good ones.
+    (pairs of a profile and a start index) remain possible. Among equally good ones, it is the
+    lowest.
     """
 
     def still_open(start: int) -> int:

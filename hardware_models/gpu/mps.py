@@ -1,4 +1,4 @@
-"""Slowdowns by sharing a GPU: thread limits and neighbours under MPS, neighbours under MIG.
+"""Slowdowns from sharing a GPU: thread limits and neighbours under MPS, neighbours under MIG.
 
 Several processes of the same model are not modelled here but in `hardware_models.gpu.gpu_latency`.
 Table ``mps_interference`` has two sources: iGniter (V100, TensorRT) for thread percentages and
@@ -23,10 +23,10 @@ INTERFERENCE_GROUP = "interference"
 """Group of the coefficient of `interference_factor` in table ``fit_mps``."""
 
 PROFILED_BATCH = 16
-"""Batch of the co-location profile, according to its rows (likely, but not in the source)."""
+"""Batch size of the co-location profile, inferred from its rows; the source does not say it."""
 
 UTILISATION_OF = {"vgg19": "vgg16", "mobilenetv2": "mobilenet_v2"}
-"""Models that replace those without a measured utilisation or with another name."""
+"""Substitutes for models whose utilisation was not measured or is listed by another name."""
 
 THREAD_FORM = ("floor_ms", "batch_0_ms", "batch_ms", "exponent")
 """Coefficients of `thread_time_ms`."""
@@ -37,8 +37,8 @@ def thread_time_ms(
 ) -> npt.NDArray[np.float64]:
     """Return the time of a batch in ms: a minimum, plus work that takes longer with fewer threads.
 
-    The formula is ``floor + (batch_0 + batch_1 x batch) / (percent / 100)^exponent``. Two variants,
-    without ``batch_0`` and with a sharper bend, predicted left-out rows worse.
+    The formula is ``floor + (batch_0 + batch_1 x batch) / (percent / 100)^exponent``. Two variants
+    predicted left-out rows worse: one without ``batch_0``, one with a sharper bend.
 
     Args:
         form: The coefficients, as in `THREAD_FORM`.
@@ -62,7 +62,7 @@ def fit_thread_form(rows: pl.DataFrame) -> tuple[float, ...]:
 
     tenth = log_ms.min() - math.log(10)  # initial guess: the smallest part of the fastest row
     start = np.array([tenth, tenth, tenth, 0.0])
-    tiny = np.array([-12.0, -12.0, -12.0, -2.0])  # parts that the rows do not show vanish
+    tiny = np.array([-12.0, -12.0, -12.0, -2.0])  # parts that no row shows are negligible
     found = least_squares(misses, np.maximum(start, tiny), bounds=(tiny, np.full(4, 8.0)))
     return tuple(float(value) for value in np.exp(found.x))
 
@@ -128,8 +128,7 @@ def thread_latency_factor(model_like: str, batch: int, percent: float) -> Ratio:
     """Return the ratio of a batch's time at a thread percentage of MPS to its time at 100 %.
 
     Args:
-        model_like: A name in `thread_models`: that of the model most similar to the one in
-            question.
+        model_like: The name, in `thread_models`, of the model most similar to the one in question.
         batch: Requests in the batch.
         percent: Active-thread percentage, above 0 and at most 100.
 
@@ -181,10 +180,10 @@ def memory_utilisation(model_like: str, batch: int = PROFILED_BATCH) -> float:
 
     The result is the mean over the measured GPUs (RTX 2080 Ti, RTX 3080), with all threads active.
     Between measured batch sizes, it is interpolated linearly over the logarithm of the batch size;
-    beyond them, it is that of the nearest measured batch size.
+    beyond them, it is the value at the nearest measured batch size.
 
     Args:
-        model_like: A name in `utilisation_models`: that of the model most similar to the one in
+        model_like: The name, in `utilisation_models`, of the model most similar to the one in
             question.
         batch: Requests in the batch.
 
@@ -227,7 +226,7 @@ def interference_factor(neighbour_memory_utilisations: Sequence[float]) -> float
             `memory_utilisation`.
 
     Raises:
-        ValueError: A utilisation is not from 0 to 1.
+        ValueError: A utilisation is outside the range from 0 to 1.
     """
     for value in neighbour_memory_utilisations:
         if not 0 <= value <= 1:

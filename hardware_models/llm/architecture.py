@@ -28,7 +28,7 @@ class TransformerDecoder:
         layers: Transformer layers.
         hidden_size: Width of the residual stream.
         heads: Attention heads.
-        kv_heads: Heads of keys and values.
+        kv_heads: Attention heads of keys and values.
         head_dim: Width of a head.
         layer_parameters: Parameters of the matrices of one layer.
         embedding_parameters: Parameters of the embedding, and of a separate output matrix.
@@ -81,7 +81,7 @@ def _models() -> dict[str, TransformerDecoder]:
 
 @table_cache
 def _canonical() -> dict[str, str]:
-    """Return model names by aliases: names in measured tables, and models of equal architecture."""
+    """Return model names by alias: a name in a measured table, or a model of equal architecture."""
     names = {name: name for name in _models()}
     for model, aliases in load_table("llm_models").select("model", "aliases").iter_rows():
         names |= dict.fromkeys((aliases or "").split(), model)
@@ -108,7 +108,7 @@ def known_as(name: str) -> str | None:
 
 @table_cache
 def names_of(name: str) -> frozenset[str]:
-    """Return all names that a model may have in measured tables: its own name, and its aliases."""
+    """Return all names that a model can have in measured tables: its own name, and its aliases."""
     model = language_model(name).name
     return frozenset(alias for alias, canonical in _canonical().items() if canonical == model)
 
@@ -149,6 +149,6 @@ def layer_bytes(model: str, precision: str) -> int:
 
 
 def column(frame: pl.DataFrame, attribute: str) -> list[float]:
-    """Return an attribute of the model in each row; nan where the model is not known."""
+    """Return an attribute of each row's model; nan where the model is not known."""
     values = {name: float(getattr(model, attribute)) for name, model in _models().items()}
     return [values.get(known_as(name) or "", float("nan")) for name in frame["model"]]

@@ -1,8 +1,9 @@
 """Measured times of a language model on DGX machines: to the first token, and between tokens.
 
 The source is Splitwise (ISCA 2024), table ``llm_iteration``. It measured static batches of equal
-prompts, without admission or paging of requests, so the times are those of iterations, without
-queueing. Its rows of power-capped GPUs (``-pcap``) are other rows multiplied by a constant.
+prompts, without admission or paging of requests, so the times are those of iterations and include
+no queueing. Its rows for power-capped GPUs (``-pcap``) are copies of other rows, multiplied by a
+constant.
 """
 
 import numpy as np
@@ -40,7 +41,7 @@ def _caps(name: str, frame: pl.DataFrame) -> list[str]:
 
 
 def _cap(values: Coefficients, name: str, frame: pl.DataFrame) -> Array:
-    """Return the logarithm of the factor by which a power cap extends times, (rows,)."""
+    """Return the logarithm of the factor by which a power cap extends times."""
     capped = frame["gpu"].str.ends_with(_CAP).to_numpy()
     return np.where(capped, lookup(values, _caps(name, frame), "log_cap"), 0.0)
 
@@ -63,7 +64,7 @@ def _ttft_start(frame: pl.DataFrame) -> dict[tuple[str, str], float]:
 
 
 def _ttft_form(frame: pl.DataFrame) -> Form:
-    """The larger of a minimum, and of work by tokens, their attention and the batch size."""
+    """Return the formula: the larger of a minimum and of work by tokens, attention and batch."""
     prompt, batch = numbers(frame, "prompt_tokens", "batch")
     groups = _groups("ttft", frame)
 
@@ -87,7 +88,7 @@ def _tpot_start(frame: pl.DataFrame) -> dict[tuple[str, str], float]:
 
 
 def _tpot_form(frame: pl.DataFrame) -> Form:
-    """A minimum, plus time for each sequence and for each 1000 tokens of context."""
+    """Return the formula: a minimum, plus time per sequence and per 1000 tokens of context."""
     prompt, batch, output = numbers(frame, "prompt_tokens", "batch", "output_tokens")
     context = batch * (prompt + output / 2) / 1e3
     groups = _groups("tpot", frame)
@@ -102,7 +103,7 @@ def _tpot_form(frame: pl.DataFrame) -> Form:
 
 
 def _group_features(frame: pl.DataFrame) -> Array:
-    """Return features; distance is 1 for another model, another GPU, or twice the parallelism."""
+    """Return features; another model, another GPU or twice the parallelism has distance 1."""
     table = load_table("llm_iteration")
     models, gpus = table["model"].unique().sort(), _uncapped(table).unique().sort()
     model, gpu = frame["model"].to_numpy(), _uncapped(frame).to_numpy()

@@ -2,8 +2,8 @@
 
 Table ``llm_layer_times`` has the profiles of the Helix simulator (ASPLOS 2025): the time of a whole
 layer by decode batch or by prompt tokens, on A100-40GB, V100, L4 and T4. Table ``llm_mlp_times``
-has those of the Vidur simulator (MLSys 2024): the time of the projections by tokens and tensor
-parallelism, on A100-80GB, H100 and A40.
+has the profiles of the Vidur simulator (MLSys 2024): the time of the projections by tokens and
+tensor parallelism, on A100-80GB, H100 and A40.
 """
 
 import numpy as np
@@ -40,7 +40,7 @@ def _layer_start(frame: pl.DataFrame) -> dict[tuple[str, str], float]:
 
 
 def _layer_form(frame: pl.DataFrame) -> Form:
-    """The larger of the time to read the weights and the time of the arithmetic for all tokens."""
+    """Return the formula: the larger of the times of reading weights and of all arithmetic."""
     groups = labels("layer", frame, *_LAYER_GROUP)
     size = np.log(numbers(frame, "batch_or_tokens")[0])
 
@@ -53,7 +53,7 @@ def _layer_form(frame: pl.DataFrame) -> Form:
 
 
 def _layer_rounding(frame: pl.DataFrame) -> Array:
-    """Return relative rounding errors: times are in ms, or 0.1 ms if small and of small batches."""
+    """Return relative rounding errors; times are in whole ms, or in 0.1 ms for small batches."""
     times = frame["time_ms_per_layer"].to_numpy()
     whole = (times % 1 == 0) & ((times >= 10) | (frame["batch_or_tokens"] > 100).to_numpy())
     return np.asarray(np.where(whole, 1.0, 0.1) * _UNIFORM / times)
@@ -83,7 +83,7 @@ def _mlp_start(frame: pl.DataFrame) -> dict[tuple[str, str], float]:
 
 
 def _mlp_form(frame: pl.DataFrame) -> Form:
-    """A launch time, plus the larger of the times to read parameters and to compute with them."""
+    """Return the formula: a launch, plus the larger of the times of reading and of computing."""
     groups = labels("linear", frame, "gpu")
     share = np.log(column(frame, "layer_parameters")) - np.log(1e6)
     share -= np.log(frame["tensor_parallel"].to_numpy())

@@ -1,9 +1,9 @@
 """Tokens per second of a single request on A100-80GB GPUs, by model, precision and prompt.
 
-Source: the Qwen2.5 speed benchmark, table ``llm_speed``. Of its two software stacks, this module
-uses vLLM 0.6.3 with batch 1. The rate is the number of generated tokens over the total time, which
-includes processing the prompt. (The table also has rows of the transformers library, which tests
-use to check memory.)
+Source: the Qwen2.5 speed benchmark, table ``llm_speed``. The benchmark used two software stacks;
+this module uses the rows of vLLM 0.6.3 with batch 1. The rate is the number of generated tokens
+divided by the total time, which includes processing the prompt. (The table also has rows of the
+transformers library, which tests use to check memory.)
 """
 
 import numpy as np
@@ -30,7 +30,7 @@ def flops_per_s(gpu: str) -> float:
     """Return the operations per second that a board reaches in a layer's matrices and norms.
 
     The value is the median of (2 x parameters x tokens / time) over the board's rows of table
-    ``llm_mlp_times`` with 1024 tokens or more; nan if there are none.
+    ``llm_mlp_times`` with 1024 tokens or more. It is nan if the board has no such rows.
 
     Raises:
         TableError: The reference board has no such row.
@@ -83,13 +83,13 @@ def _start(frame: pl.DataFrame) -> dict[tuple[str, str], float]:
 
 
 def attention_flops(model: str) -> float:
-    """Return the operations of causal attention to a prompt, divided by its tokens squared."""
+    """Return the operations of a prompt's causal attention, divided by the square of its tokens."""
     known = language_model(model)
     return 2.0 * known.layers * known.heads * known.head_dim
 
 
 def _form(frame: pl.DataFrame) -> Form:
-    """Total time: launches and reading of weights and cache per token, plus prompt arithmetic."""
+    """Return total time: launches and reads of weights and cache per token, plus the prompt."""
     models = [language_model(name) for name in frame["model"]]
     prompt, output, boards = numbers(frame, "input_tokens", "output_tokens", "n_gpus")
     layers = np.array([model.layers for model in models])
@@ -160,4 +160,4 @@ SPEED = Surface(
     rows=answerable,
     trusted=_trusted,
 )
-"""Generated tokens a second of one request."""
+"""Tokens that are generated per second for one request."""

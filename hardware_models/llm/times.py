@@ -2,10 +2,11 @@
 
 The time of a decoding iteration of one sequence, which launches kernels and reads the weights, is
 measured on vLLM 0.6.3 on A100-80GB (table ``llm_speed``). The other parts of iterations are
-proportional to it, by shares that are fitted to whole engines (Splitwise, ``llm_iteration``). Times
-on other boards are multiplied by ratios of layer times (Helix, Vidur), or of data sheets where
-there are none. MIG slices were not measured: the exponents of table ``llm_slice_scaling`` are
-declared assumptions, which studies should vary. All coefficients are in ``fit_llm``.
+proportional to it, by shares that are fitted to whole engines (Splitwise, ``llm_iteration``). For
+other boards, these times are multiplied by ratios of layer times (Helix, Vidur), or by ratios from
+data sheets if layer times were not measured. MIG slices were not measured: the exponents of table
+``llm_slice_scaling`` are declared assumptions, which studies should vary. All coefficients are in
+``fit_llm``.
 """
 
 import math
@@ -25,7 +26,7 @@ from hardware_models.surfaces import coefficients, correction
 from hardware_models.tables import load_table, required_row, table_cache
 
 WHOLE = "full"
-"""The profile of a whole board, also of one that cannot be partitioned."""
+"""The profile of a whole board, including boards that cannot be partitioned."""
 
 _GIGA, _TERA, _S_PER_MS = 1e9, 1e12, 1e-3
 _HALF_PRECISION_BYTES = 2
@@ -41,9 +42,9 @@ class IterationTimes:
 
     Attributes:
         prefill_fixed_s: Fixed seconds of an iteration with new sequences.
-        prefill_s_per_token: Seconds for each token of their prompts.
+        prefill_s_per_token: Seconds for each token of the new sequences' prompts.
         prefill_s_per_token2: Seconds for attention, per square of a prompt's tokens.
-        decode_fixed_s: Fixed seconds of an iteration that decodes, the first sequence included.
+        decode_fixed_s: Fixed seconds of an iteration that decodes, including the first sequence.
         decode_s_per_sequence: Seconds for each sequence beyond the first.
         decode_s_per_context_token: Seconds for each token of all sequences' contexts.
         basis: The basis of these times.
@@ -58,7 +59,7 @@ class IterationTimes:
     basis: Basis
 
     def prefill_s(self, prompt_tokens: Sequence[int]) -> float:
-        """Return the seconds of prefill for the prompts of new sequences; 0 if there are none."""
+        """Return the seconds of prefill for the prompts of new sequences; 0 without prompts."""
         if not len(prompt_tokens):
             return 0.0
         tokens = sum(prompt_tokens)
@@ -67,7 +68,7 @@ class IterationTimes:
         return math.fsum((self.prefill_fixed_s, *parts))
 
     def decode_s(self, active: int, context_tokens: int = 0) -> float:
-        """Return the seconds to generate one token for each active sequence; 0 if there are none.
+        """Return the seconds to generate a token for each active sequence; 0 without sequences.
 
         Args:
             active: Number of active sequences.
@@ -134,7 +135,7 @@ def _slice_ratios(board: str, profile: str) -> tuple[dict[str, float], Basis]:
 
 @table_cache
 def _decode_correction(model: str, precision: str, tensor_parallel: int) -> float:
-    """Return the factors by which measured rates correct a modelled decoding iteration."""
+    """Return the factor by which measured rates correct a modelled decoding iteration."""
     row = {
         "model": model,
         "precision": precision,
@@ -167,8 +168,8 @@ def iteration_times(
 
     The scale factors of prefill and of decoding are the geometric means of (measured / modelled
     time) over the rows of table ``llm_iteration`` for the same model, precision, board and number
-    of boards. A row matches if it has the model's name or an alias in table ``llm_models``; for a
-    precision other than full, the name ends with the precision, as in
+    of boards. A row matches if it has the model's name or an alias in table ``llm_models``. For a
+    precision other than full, the row's name must end with the precision, as in
     ``"Qwen2.5-7B-Instruct-AWQ"``. Shipped rows were measured on several boards, and simulated
     engines run on one, so only a user's rows affect simulations.
 
@@ -227,7 +228,7 @@ def modelled_iteration_times(
     A decoding iteration of one sequence launches kernels and reads the weights of the layers and of
     the output matrix, at a speed fitted for each precision. For LLM.int8, the time in full
     precision is multiplied by the ratio measured on BLOOM-176B. Each further sequence takes a
-    fitted multiple of the time of a prompt token; each token of context takes the time to read its
+    fitted multiple of the time of a prompt token. Each token of context takes the time to read its
     keys and values. A prompt token takes two operations per parameter of the layers, at the
     throughput of Vidur's rows, plus causal attention. With several boards, the time to read is
     divided by their number, and the time of arithmetic by a fitted power of it. The time of a
@@ -288,7 +289,7 @@ def modelled_iteration_times(
         prefill_s_per_token=token * longer_computing,
         prefill_s_per_token2=attention * longer_computing,
         decode_fixed_s=decode * _S_PER_MS,
-        # Of a board's two ratios, that of memory is closer to the cost of sequences on an H100.
+        # On an H100, the memory ratio is closer to the cost of sequences than the compute ratio.
         decode_s_per_sequence=sequence * memory * slices["prefill"] / tensor_parallel**arithmetic,
         decode_s_per_context_token=context * longer_reading,
         basis=worst(own, board_basis, slice_basis),

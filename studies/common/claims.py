@@ -77,7 +77,7 @@ def of_range(
 def ahead(claim: str, row: Mapping[str, Any], why: str) -> Finding:
     """Return the verdict on a claim that the reference is better, from a row of `paired.ratios`.
 
-    The p-value, adjusted for all comparisons, must also be significant.
+    If the p-value, adjusted for all comparisons, is not significant, the verdict is unknown.
     """
     found = above(claim, threshold=1.0, why=why, **measured(row))
     p = row["p_holm"]
@@ -128,10 +128,10 @@ def paired(one: pl.DataFrame, other: pl.DataFrame, column: str) -> dict[str, Any
 def goal_reached(value: Interval, goal: float, at_most: bool = False, sign: str = "") -> str:
     """Return ``"yes"``, ``"no"`` or ``"open"``: whether the whole interval reaches a goal.
 
-    A goal is a lower bound, or with `at_most` an upper one. A value with the sign ``"≤"`` is an
-    upper bound, so it decides nothing if it lies above the goal; a value with the sign ``"≥"``
-    decides nothing below the goal. One seed has no interval, and the text says so. A missing value
-    is a dash.
+    The goal is a lower bound or, with `at_most`, an upper bound. A value with the sign ``"≤"`` is
+    an upper bound, so it decides nothing if it lies above the goal; a value with the sign ``"≥"``
+    decides nothing below the goal. With one seed there is no interval, and the text says so. A
+    missing value yields a dash.
     """
 
     def reaches(one: float) -> bool:

@@ -37,7 +37,8 @@ def totals(result: Result) -> Mapping[str, Any]:
       ``attributed_usd_per_query_hour``: the same for the cost attributed to queries.
     * ``response_s``: Kaplan-Meier median of response times. If less than half of the queries were
       ever served, it is the longest life of a query, and ``response_is_bound`` is true.
-    * ``response_p25_s``, ``response_p75_s``: the other quartiles; None if too few were served.
+    * ``response_p25_s``, ``response_p75_s``: the other quartiles; None if too few queries were
+      served.
     * ``response_of_served_s``: median response time of the queries that were served.
     """
     summary = result.summary
@@ -87,8 +88,8 @@ def spending(result: Result) -> Mapping[str, Any]:
     * ``device_hours``: time of profiling devices, online and offline; ``device_hours_a_query``: the
       same per query.
     * ``profiling_s``, ``surrogates_s``, ``other_s``: planning seconds, averaged over queries.
-    * ``first_search_s``: seconds charged to the first search that deployed a query, at most its
-      budget; median over deployed queries.
+    * ``first_search_s``: median, over deployed queries, of the seconds charged to the first search
+      that deployed the query; these are at most its budget.
     * ``response_s``, ``response_is_bound`` and ``served``, see `totals`.
     """
     queries, hours = result.queries, result.summary["planning_device_hours"]
@@ -113,8 +114,8 @@ def spending(result: Result) -> Mapping[str, Any]:
 def early(result: Result) -> Mapping[str, Any]:
     """Return response and planning times of the queries that arrived in the second half.
 
-    * ``response_s``: Kaplan-Meier median of response times, None if less than half were ever
-      served; ``served`` is the share of queries that were.
+    * ``response_s``: Kaplan-Meier median of response times; None if less than half of the queries
+      were ever served. ``served`` is the share of queries that were.
     * ``first_search_s``: median of the seconds charged to the first search that deployed a query.
     * ``configurations``: mean number of configurations profiled until that deployment.
     * ``profiling_device_s``: mean time of profiling devices for a query.

@@ -24,5 +24,5 @@ PAPER = {"goodput": (2.4, 5.1), "usd_per_query_hour": (3.8, 4.5), "response_s": 
 
 
 def paper_range(metric: str) -> str:
-    """Return the paper's range for the ratio of a metric in words, or an empty text."""
+    """Return, in words, the paper's range for the ratio of a metric; empty without a range."""
     return "" if metric not in PAPER else "{:g} to {:g}".format(*PAPER[metric])

@@ -13,7 +13,7 @@ from lab.reporting.plotting.canvas import canvas, curves, legend_below, palette,
 from lab.reporting.plotting.style import plain_log
 
 ABREAST, TOGETHER = 0.16, 0.8
-"""Distance between the dots of one scene, and the most that all of them take, in rows."""
+"""Distance between two dots of a scene, and the largest height of all its dots, in rows."""
 
 MANY_DECADES = 100.0
 """If the ends of an axis have at least this ratio, only powers of ten are marked."""
@@ -29,8 +29,8 @@ def draw_ratios(
 ) -> Path:
     """Draw the ratios from `paired.by_scene`, with a panel for each metric; return the path.
 
-    `titles` lists the metrics, or maps them to titles. `ranges` has the paper's ranges by name of a
-    metric, drawn as bands; `goal` is drawn as a red line.
+    `titles` lists the metrics, or maps them to titles. `ranges` maps names of metrics to the
+    paper's ranges, which are drawn as bands. `goal` is drawn as a red line.
     """
     figure, [panels] = canvas(1, len(titles), height_in, sharey=True)
     for axes, metric in zip(panels, titles, strict=True):
@@ -57,9 +57,9 @@ def draw_curves(
 ) -> Path:
     """Draw means over seeds as curves, with a panel for each value of `panel`; return the path.
 
-    Rows have `x` and `y` for each panel, each line (value of `by`) and each seed. `mark` is drawn
-    as a red line. `settings` are passed to ``Axes.set``; without ``ylim``, linear y axes start at
-    0.
+    There is a row with `x` and `y` for each panel, each line (value of `by`) and each seed. `mark`
+    is drawn as a red line. `settings` are passed to ``Axes.set``; without ``ylim``, linear y axes
+    start at 0.
     """
     titles = rows[panel].unique(maintain_order=True).to_list()
     figure, [panels] = canvas(1, len(titles), height_in, sharey="ylim" in settings)

@@ -1,11 +1,11 @@
 """The scenes of the evaluation: applications, sizes, and clusters, fixed before any planner runs.
 
 *Limited* clusters have as many cloud GPUs as the least demand needs (`studies.common.sizing`), and
-one L4 machine at the edge site per hundred queries; goodput is measured in them. *Unlimited*
-clusters have more machines than any planner could use, and a machine is rented only while in use;
-cost and response time are measured in them. Each scene starts without queries. Queries stay for ten
-minutes on average, so their number grows to the stated number at the end; goodput counts the second
-half.
+one L4 machine at the edge site per hundred queries. Goodput is measured in these clusters.
+*Unlimited* clusters have more machines than any planner could use, and a machine is rented only
+while in use. Cost and response time are measured in these clusters. Each scene starts without
+queries. Queries stay for ten minutes on average, and their number grows to the stated number at the
+end. Goodput is measured in the second half.
 
 There are as many profiling lanes as queries, so no search waits for a lane. With fewer lanes,
 planners that use up their budget would wait, and the number of lanes, which the paper does not
@@ -83,7 +83,7 @@ def planner_of(name: str, cluster: str) -> str:
 
 
 def available(planners: Sequence[str]) -> tuple[str, ...]:
-    """Check planners; raise InputError for a name that is no single planner of ``conf/planner``."""
+    """Check planners; raise InputError for a name that is not one planner of ``conf/planner``."""
     known = [name for name in groups()["planner"] if not name.startswith("comparison")]
     for name in planners:
         if name not in known:
@@ -92,5 +92,5 @@ def available(planners: Sequence[str]) -> tuple[str, ...]:
 
 
 def up_to_optimum(planners: Sequence[str]) -> tuple[str, ...]:
-    """Return the planners with the optimum at the end; see `available` for errors."""
+    """Return the planners, followed by the optimum; see `available` for errors."""
     return available([*(name for name in planners if name != OPTIMUM), OPTIMUM])

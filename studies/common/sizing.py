@@ -1,10 +1,10 @@
 """Sizes of clusters, computed from application and workload before any planner runs.
 
 The demand of a query is the GPU time that its requests take per second on cloud hardware, divided
-by the highest allowed utilisation of stations. There are two demands: the *full* one, with the most
-accurate configuration, and the *least* one, with the configuration that takes the least GPU time
-among those that reach the accuracy floor of the query's tier. Both are averages over data sets and
-tiers, weighted by their shares.
+by the highest allowed utilisation of stations. The *full* demand is that of the most accurate
+configuration. The *least* demand is that of the configuration with the least GPU time among those
+that reach the accuracy floor of the query's tier. Both are averages over data sets and tiers,
+weighted by their shares.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from scenarios.slo import Tier
 
 @dataclass(frozen=True)
 class ClusterDemand:
-    """Number of cloud GPUs that a query needs on average, as a fraction of whole GPUs."""
+    """Average number of cloud GPUs that a query needs, usually a fraction of one GPU."""
 
     full_gpus: float  # at full quality
     least_gpus: float  # with the least GPU time that is accurate enough
@@ -46,8 +46,8 @@ def demand(overrides: tuple[str, ...]) -> ClusterDemand:
 def limited_gpus(queries: int, each: ClusterDemand) -> int:
     """Return the number of cloud GPUs of a limited cluster: the least demand, rounded.
 
-    The best planner can then serve nearly all queries in the cloud; with the most accurate
-    configurations, they would need several times as many GPUs.
+    The best planner can then serve nearly all queries in the cloud. With the most accurate
+    configurations, the queries would need several times as many GPUs.
     """
     return max(1, round(queries * each.least_gpus))
 

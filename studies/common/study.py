@@ -21,7 +21,7 @@ QUICK_SEEDS = 2
 class Scale:
     """How much of a study to run: small sizes or not, which seeds, which planners."""
 
-    quick: bool = False  # the small form, which decides nothing
+    quick: bool = False  # whether to run the small form, which decides no claim
     seeds: Sequence[int] | None = None  # in place of the study's own
     planners: Sequence[str] = ()  # in place of the study's own, the reference first
 

@@ -61,7 +61,7 @@ def runs(
 ) -> list[Job]:
     """Return the runs of several experiments.
 
-    `scenes` maps names of experiments to values of the column `label` in the rows; `more` are
+    `scenes` maps names of experiments to values of the column `label` in the rows. `more` has
     further labels. Raises InputError if planners are given but an experiment does not sweep
     planners.
     """
@@ -100,7 +100,7 @@ def experiment(name: str, scale: Scale = WHOLE) -> SweepFile:
     return SweepFile(name, about, settings, swept, tuple(scale.seeds_or(seeds)))
 
 
-@cache  # as composing takes 0.1 s
+@cache  # because composing takes 0.1 s
 def _read(name: str) -> tuple[About, dict[str, Any]]:
     """Return the section ``about`` of an experiment's file, and the parameters of its sweep."""
     register()

@@ -1,4 +1,4 @@
-"""Cells and tables that studies share; values that are only bounds are marked by a sign."""
+"""Cells and tables that studies share. A sign marks values that are only bounds."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -24,7 +24,7 @@ HEADS = {
 """Columns of `studies.common.measures.totals`, and their heads in tables."""
 
 BOUNDS = {"response_s": "response_is_bound"}
-"""Columns that may hold lower bounds, and the columns that are true where they do."""
+"""Columns that can hold lower bounds, each with the column that is true where they do."""
 
 AT_LEAST = (
     "≥ marks response times that are lower bounds: on some seed less than half of the queries were "
@@ -45,13 +45,13 @@ SERVED_ALONE = {
     "searches": "≥ marks searches that are lower bounds: on some seed no search led to a "
     "deployment, and the mean is over the other seeds",
 }
-"""Explanation of the sign for each of them."""
+"""Explanation of the sign, by these keys."""
 
 
 def sign(rows: pl.DataFrame, column: str) -> str:
     """Return ``"≥"`` if the mean of a column is only a lower bound, and otherwise an empty text.
 
-    The mean is one if a value is a bound, or if a seed has no value because no query was served.
+    The mean is a bound if a value is one, or if a seed has no value because no query was served.
     """
     bound = column in BOUNDS and rows[BOUNDS[column]].any()
     return "≥" if bound or (column in WITHOUT and rows[column].null_count()) else ""
@@ -71,7 +71,7 @@ def marked(rows: pl.DataFrame, column: str) -> str:
 def means(
     rows: pl.DataFrame, keys: Sequence[str], columns: Sequence[str] | Mapping[str, str] = HEADS
 ) -> Iterator[str]:
-    """Yield a line that explains the table, and a table of means over the seeds of each `keys`.
+    """Yield a line that explains the table, and a table of means over seeds for each of the `keys`.
 
     `columns` are some columns of `HEADS`, or a mapping from columns to their heads.
     """

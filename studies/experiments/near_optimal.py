@@ -38,7 +38,7 @@ CHAIN = (
     ("compass_all_plans", "pruning: every configuration is known, and every plan is offered"),
     ("ilp", "decomposition: all queries are planned together"),
 )
-"""Planners from Compass to the ILP, each with its advantage over the one before it."""
+"""Planners from Compass to the ILP, each with its advantage over the previous planner."""
 
 QUERIES = (5, 20)
 HORIZON_S = 300.0
@@ -111,7 +111,8 @@ def objectives(result: Result) -> Mapping[str, Any]:
 def in_model(part: pl.DataFrame, model: str = "model") -> tuple[int, Interval]:
     """Return the number of seeds, and the mean ratio of served queries to the model's optimum.
 
-    The interval is over means of seeds. The ratio is at most 1, unless limits stopped the solver.
+    The interval is over the means of the seeds. The ratio is at most 1, unless limits stopped the
+    solver.
     """
     some = part.filter(pl.col(f"{model}_optimum") > 0)
     within = ANY if (some[f"{model}_unproven"] > 0).any() else SHARE

@@ -83,7 +83,7 @@ def cells(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def by_group(tidy: pl.DataFrame) -> pl.DataFrame:
-    """Return samples relative to random sampling under Compass's own rule, by group.
+    """Return samples, by group, relative to random sampling under Compass's own rule.
 
     Seeds are paired. The groups are all tests, the tests of each data set, and those of each class
     of gap, which is the distance between the true accuracy and the floor.
@@ -116,18 +116,18 @@ def by_group(tidy: pl.DataFrame) -> pl.DataFrame:
 
 
 def at_equal_correctness(tidy: pl.DataFrame) -> pl.DataFrame:
-    """Return samples of each profiler over those of equally correct random sampling.
+    """Return each profiler's samples divided by those of equally correct random sampling.
 
-    Ratios are over all applications and seeds, with a jackknife over seeds. If random sampling is
-    correct less often under every rule, its most correct rule is used, and the ratio is an upper
-    bound (``sign`` is ``"≤"``). If it is correct more often under every rule, its samples are
-    interpolated between its least correct rule and no samples at a share of one half, which is
-    chance.
+    Ratios are computed over all applications and seeds, and intervals by a jackknife over seeds. If
+    random sampling is correct less often under every rule, its most correct rule is used, and the
+    ratio is an upper bound (``sign`` is ``"≤"``). If it is correct more often under every rule, its
+    samples are interpolated between its least correct rule and no samples at a share of one half,
+    which is chance.
     """
     by = tidy.group_by("first", "most", "planner", "seed").agg(
         pl.col("tests", "samples", "correct").sum()
     )
-    # tests, samples and correct of each rule and profiler, seed by seed
+    # numbers of tests, samples and correct verdicts, by rule, profiler and seed
     sums = {
         key: part.sort("seed").select("tests", "samples", "correct").to_numpy()
         for key, part in by.group_by("first", "most", "planner")
@@ -164,7 +164,7 @@ def _judged(ratio: Interval | None, sign: str) -> tuple[str, str]:
 
 
 def lines(rows: pl.DataFrame) -> Iterator[str]:
-    """Yield each profiler's samples over those of equally correct random sampling, and by group."""
+    """Yield each profiler's samples relative to equally correct random sampling, and by group."""
     tidy = cells(rows)
     yield (
         f"The tests cover all configurations for {QUERIES:g} queries per run on average, of both "

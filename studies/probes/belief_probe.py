@@ -28,7 +28,7 @@ AT = (0, 1, 2, 4, 8, 16, 24)
 """Numbers of profiled configurations at which errors are recorded."""
 
 FULL = 10
-"""Number of histories that a query must have had to count."""
+"""A query counts only if it had this number of histories."""
 
 
 class BeliefProbe(Compass):

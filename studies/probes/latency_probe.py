@@ -1,6 +1,6 @@
 """Errors of latency surrogates, by the number of profiled plans.
 
-A surrogate learns from profiled plans; each is profiled on 20 items of its configuration. CMBO
+A surrogate learns from profiled plans. Each plan is profiled on 20 items of its configuration. CMBO
 learns the time of each operator; ordinary Bayesian optimisation learns the latency of the plan. The
 error is that of the believed mean latency relative to the latency with true operator times, both
 without queueing and at nominal speeds of links and devices. The error for a query is the median
@@ -37,7 +37,7 @@ class LatencyProbe(Planner):
         surrogate: ``"cmbo"`` or ``"normal"``.
         order: ``"same"``: both surrogates learn from the same random plans; ``"own"``: each learns
             from its own proposals.
-        budget_s: planning seconds; more than is ever needed.
+        budget_s: Planning seconds; more than a query ever needs.
     """
 
     sees_truth = True
@@ -53,7 +53,7 @@ class LatencyProbe(Planner):
             self.probe(context, query)
 
     def probe(self, context: PlanningContext, query: Query) -> None:
-        """Let a surrogate learn plans one by one; record its error at the counts `AT`."""
+        """Let a surrogate learn from plans one by one; record its error at the counts `AT`."""
         view = context.bulk.view(query)
         truth = context.bulk.truth(query)
         true_s = mean_latency_s(view, truth.operator_time_s, truth.normalised)

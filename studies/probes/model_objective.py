@@ -1,10 +1,10 @@
-"""Value of a planner's decisions in the planning model, and the model's optimum.
+"""The value of a planner's decisions in the planning model, and the optimum of this model.
 
-A run is judged after it has ended, so it is not disturbed. A second simulation has the same queries
-and deploys nothing. At several moments of the second half, it counts the active plans that meet the
-whole SLO by the planning model with true values, and the living queries that the optimum serves.
-The model is that of `planners.reference.ilp.ILP`. Runs with faults cannot be judged, because
-decisions do not record that a fault ended a deployment.
+A run is evaluated after its end, so the evaluation does not affect it. A second simulation has the
+same queries and deploys nothing. At several moments of the second half, it counts the active plans
+that meet the whole SLO by the planning model with true values, and the living queries that the
+optimum serves. The model is that of `planners.reference.ilp.ILP`. Runs with faults cannot be
+evaluated, because decisions do not record that a fault ended a deployment.
 """
 
 from collections.abc import Mapping
@@ -40,12 +40,12 @@ def objective(result: Result, utilisation: float, every_s: float = EVERY_S) -> M
     """Return the value of a run's plans in the planning model, as means over moments.
 
     * ``served``: queries with an active plan that meets their SLO by the model.
-    * ``optimum``: queries that the optimum for the same living queries serves.
+    * ``optimum``: queries that the optimum serves, for the same living queries.
     * ``deployed``: queries with an active plan.
     * ``unproven``: share of moments at which limits stopped the solver, so that the true optimum
       may be higher.
 
-    `result` must have no faults; `utilisation` is that of `planners.reference.ilp.ILP`. Raises
+    `result` must have no faults. `utilisation` is that of `planners.reference.ilp.ILP`. Raises
     RuntimeError if the model does not know an active plan.
     """
     horizon_s = result.scenario.horizon_s
@@ -83,8 +83,8 @@ def stays(decisions: pl.DataFrame, horizon_s: float) -> tuple[Stay, ...]:
 class Judge(ILP):
     """Deploys nothing, and records the value of another planner's plans.
 
-    It logs an offer with role ``keeps`` or ``misses`` for each active plan, and one with role
-    ``chosen`` for each query that the optimum serves. It does so in [`begin_s`, `end_s`) only.
+    In [`begin_s`, `end_s`), it logs an offer with role ``keeps`` or ``misses`` for each active
+    plan, and one with role ``chosen`` for each query that the optimum serves.
     """
 
     def __init__(

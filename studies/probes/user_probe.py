@@ -30,8 +30,8 @@ class UserProbe(Planner):
     price of a plan that meets the SLO for this query alone (see `planners.reference.ilp.ILP`). This
     price consists of the share of stations that the query keeps busy, and of egress. Without knobs,
     the plan with the least list price is recorded as `LEAST`. Latency must hold at a `utilisation`
-    of stations, which is 0 if the query is alone. Raises ValueError if there are not as many values
-    as knobs.
+    of stations, where 0 means that the query is alone. Raises ValueError if the numbers of values
+    and of knobs differ.
     """
 
     sees_truth = True
@@ -89,7 +89,7 @@ class UserProbe(Planner):
         context.bulk.log_candidate(query, truth.view.plan(number), role, 0.0, accuracy, price)
 
     def _classes(self, pipeline: Pipeline) -> dict[str, list[int]]:
-        """Return each class's configurations, the richest first, by names as ``low-high``."""
+        """Return each class's configurations, the richest first, by names like ``low-high``."""
         names = [knob.name for knob in pipeline.knobs]
         for name in self.knobs:
             if name not in names:

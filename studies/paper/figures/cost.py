@@ -3,16 +3,16 @@
 There are more machines than any planner could use. They are rented only while in use, at dated list
 prices. Cost is the bill per hour in which a query's SLO is met, so bad service does not lower it.
 Compass plans in its mode of least cost. In captioning and code generation, a query has ten minutes
-of planning time and lives for an hour; the paper runs for ten hours, we for two. Seeds of live
-video chat differ greatly: if several configurations are closer to the accuracy floor than profiling
-can resolve, Compass serves most queries by one that just misses the floor. This happens on two of
-the first ten seeds (`compass-sim -m experiment=paper/fig11_chat planner=compass_cost
+of planning time and stays for an hour. The paper simulates ten hours, and we simulate two. Seeds of
+live video chat differ greatly: if several configurations are closer to the accuracy floor than
+profiling can resolve, Compass serves most queries by one that just misses the floor. This happens
+on two of the first ten seeds (`compass-sim -m experiment=paper/fig11_chat planner=compass_cost
 'seed=range(10)'`).
 
 Response time (figure 12) ends at the first plan that truly meets the SLO. It is compared in scenes
-whose queries want an answer within seconds. Quartiles are Kaplan-Meier estimates: a query that
-leaves without such a plan counts with the time that it waited. If too few queries get one on some
-seed, the quartile of that seed is infinite, and so is the mean over seeds.
+whose queries need an answer within seconds. Quartiles are Kaplan-Meier estimates: a query that
+leaves without such a plan counts with the time that it waited. If too few queries get such a plan
+on some seed, the quartile of that seed is infinite, and so is the mean over seeds.
 """
 
 from collections.abc import Iterator
@@ -45,7 +45,7 @@ SOON = {
     "fig11_tracking_large": "tracking, large",
     "fig11_chat": "live video chat",
 }
-"""Experiments of applications whose queries want an answer within seconds."""
+"""Experiments of applications whose queries need an answer within seconds."""
 
 HOURS = {"fig11_hours": "hours"}
 METRICS = (COST, ATTRIBUTED, RESPONSE, RESPONSE_OF_SERVED)

@@ -1,12 +1,12 @@
 """Figure 17: SLO violations after a step of latency and a step of accuracy.
 
 Queries arrive over the first half and stay until the end. In the middle, half of the devices become
-a fifth as fast, or half of the links carry a third of their capacity, or all content moves by two
-fifths to its hardest stratum. The study follows the queries that arrived at least a minute before.
-The violation rate is the share of their time in windows that miss the SLO. It counts as returned if
-it ends within 5 percentage points of its earlier level. The ILP, which is solved repeatedly on the
-true values, runs for comparison: no plan can serve some queries after the step, so the ILP has
-violations too.
+a fifth as fast, or half of the links carry a third of their capacity, or all content moves two
+fifths of the way towards its hardest stratum. The study follows the queries that arrived at least a
+minute before the step. The violation rate is the share of their time in windows that miss the SLO.
+The rate counts as returned if it ends within 5 percentage points of its earlier level. The ILP,
+which is solved repeatedly on the true values, runs for comparison. After the step, some queries
+cannot be served by any plan, so the ILP has violations too.
 
 The content scene is chosen so that the ILP can still serve nearly all queries. VOiCES is the only
 data set whose content has several strata. The shift lowers the accuracy of every configuration on
@@ -48,7 +48,7 @@ CASES = {
 
 REFERENCE, WITHOUT = "compass", "compass_no_replanning"
 ILP_EVERY_S = 10.0
-"""Seconds between two looks of the ILP at the truth. Solving after each takes most of a run."""
+"""Seconds between two solutions of the ILP, which take most of the time of a run."""
 
 GOAL_POINTS = 5.0
 WINDOW_S = 30.0

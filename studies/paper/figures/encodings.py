@@ -42,7 +42,7 @@ def beliefs(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def against_one_hot(rows: pl.DataFrame) -> list[dict[str, Any]]:
-    """Return errors over those of one-hot features, with p-values by Holm's procedure."""
+    """Return errors divided by those of one-hot features, with p-values by Holm's procedure."""
     tidy = beliefs(rows).filter(pl.col("profiled").is_in(JUDGED))
     found: list[dict[str, Any]] = []
     for (scene, profiled), part in tidy.group_by("scene", "profiled", maintain_order=True):
@@ -63,7 +63,7 @@ def against_one_hot(rows: pl.DataFrame) -> list[dict[str, Any]]:
 
 
 def findings(rows: pl.DataFrame) -> list[Finding]:
-    """Return in how many cases one-hot features are significantly better, and in how many worse."""
+    """Return the finding: in how many cases one-hot features are significantly better or worse."""
     cells = against_one_hot(rows)
     found = []
     for encoding, words in ((CONTINUOUS, "continuous ones"), (OURS, "ours")):

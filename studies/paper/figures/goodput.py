@@ -1,11 +1,11 @@
 """Figures 10 and 19 to 21: service goodput over time with scarce machines.
 
 There are as many machines as the least demand needs. The run starts without queries, and a query
-stays for ten minutes on average. The number of queries at the end is that of the figures' axes (100
-in small scenes; 200 instead of the 1,600 of the large figure, which two cores cannot run often).
-The paper simulates an hour; we simulate the first minutes, in which the number grows to its final
-value. The exact optimum cannot be computed at that size, so the comparison with it uses 20 queries
-that stay until the end.
+stays for ten minutes on average. The number of queries at the end is that of the figures' axes in
+small scenes, 100. In large scenes it is 200 instead of 1,600, which two cores cannot simulate
+often. The paper simulates an hour. We simulate the first minutes, in which the number grows to its
+final value. The exact optimum cannot be computed at that size, so the comparison with it uses 20
+queries that stay until the end.
 """
 
 from collections.abc import Iterator
@@ -45,7 +45,7 @@ def in_scenes(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def findings(rows: pl.DataFrame) -> list[Finding]:
-    """Return verdicts on ratios of goodput, by the paper's range, and to the optimum."""
+    """Return verdicts on ratios of goodput to the baselines and to the optimum."""
     found = [
         of_range(
             f"{row['scene']}: 2.4 to 5.1 times the goodput of {row['planner']}",

@@ -1,9 +1,9 @@
 """Figure 17, text: the number of histories that a search should start from.
 
-A history is what the search of an earlier query learned. Queries have one data set of speech
-recognition, machines and profiling lanes are plentiful, and nothing is profiled ahead, so all
-histories come from earlier queries. Only queries of the second half count; more than a hundred
-others arrived before them. Each history costs planning time.
+A history is what the search of an earlier query learned. All queries have the same data set of
+speech recognition. Machines and profiling lanes are plentiful. Nothing is profiled ahead, so all
+histories come from earlier queries. Only queries of the second half count, which more than a
+hundred others precede. Each history costs planning time.
 """
 
 from collections.abc import Iterator

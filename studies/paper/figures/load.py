@@ -1,8 +1,8 @@
 """Figure 15: goodput over a wide range of loads and latency bounds, for tracking at small size.
 
 The load is the arrival rate divided by that of figure 20, on the same machines. The paper mentions
-further settings without details. We vary the latency bound, which is the same for all queries, with
-an accuracy floor at 0.85 of the best accuracy that a query could get.
+further settings without details. We vary the latency bound, which is the same for all queries. The
+accuracy floor is at 0.85 of the best accuracy that a query could get.
 """
 
 from collections.abc import Iterator

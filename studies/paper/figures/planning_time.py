@@ -1,13 +1,13 @@
 """Figure 14b: how Compass spends its planning time, in all five applications.
 
-The study shows the planning seconds charged per query, in all its searches: for profiling, for
-steps of surrogates (those of CMBO and the use of histories), and for everything else, such as
-predictions of latency. A search may take five planning seconds, and ten minutes where queries last
-hours. Machines are plentiful.
+The study shows the planning seconds charged per query over all its searches. It divides them into
+profiling, surrogates (the steps of CMBO and the use of histories), and everything else, such as
+predictions of latency. The budget of a search is five planning seconds, or ten minutes where
+queries last hours. Machines are plentiful.
 
 A search is never charged more than its budget, so the charge cannot show whether a plan is found
 within five seconds. The response time of all queries shows it, because it includes all searches of
-a query, without a limit. It ends when a plan that truly meets the SLO becomes active; its median is
+a query, without a limit. It ends when a plan that truly meets the SLO becomes active. Its median is
 the Kaplan-Meier estimate. If less than half of the queries ever get such a plan, the longest life
 of a query is used as a lower bound (≥).
 """
@@ -100,7 +100,7 @@ def _by_application(rows: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:
 
 
 def lines(rows: pl.DataFrame) -> Iterator[str]:
-    """Yield the seconds of each part, the response times, and the shares of queries served."""
+    """Yield the seconds of each part, the response times, and the shares of served queries."""
     yield "Planning seconds of a query, mean over seeds with 95 % interval:"
     yield ""
     yield from table(

@@ -3,7 +3,7 @@
 Dense video captioning and code generation run for two simulated hours, with ten minutes of planning
 time per query and plentiful machines. Device-hours include all profiling devices: those of
 VideoStorm's offline profiles, and those on which Compass profiles ahead and confirms plans later.
-The paper plots A100-hours; here, each application's tables determine the profiling hardware.
+The paper plots A100-hours. Here, each application's tables determine the profiling hardware.
 """
 
 from collections.abc import Iterator

@@ -1,11 +1,12 @@
 """The test that decides if Compass leads: diverse devices, hundreds of queries, every baseline.
 
-Phones have all speeds and all types of links. 400 queries live at the end. There are as many
-machines as the least demand needs, rounded. All planners except those that see the truth are
-compared, one of each kind. All plan for five seconds per query, as Compass does; Vulcan and
-VideoStorm also run with fifteen. JellyBean and INFaaS are made for profiles of all configurations,
-which take minutes, so here they know only few. The claim fails if a baseline comes within a tenth
-of Compass's goodput, or if Compass's median response time exceeds five seconds.
+Phones have all speeds and all types of links. There are 400 queries at the end. There are as many
+machines as the least demand needs, rounded. The study compares one planner of each kind, except
+kinds that see the true values. All plan for five seconds per query, as Compass does. Vulcan and
+VideoStorm also run with fifteen. JellyBean and INFaaS are designed for profiles of all
+configurations. Such profiles take minutes, so here these planners know only a few configurations.
+The claim fails if a baseline comes within a tenth of Compass's goodput, or if Compass's median
+response time exceeds five seconds.
 """
 
 from collections.abc import Iterator

@@ -1,10 +1,9 @@
 """Figure 4: Vulcan and VideoStorm alone, by planning time, and by the number of queries.
 
-Left: queries of speech recognition come one at a time, and machines are plentiful. The study adds
-up the list prices of the last plans of the served queries, and divides the sum by that of the
-cheapest truly feasible plans, for several planning times. Right: machines are as scarce as in
-figure 19, and the number of queries grows. The study compares the share of living queries that is
-served in the second half.
+Left: queries of speech recognition come one at a time, and machines are plentiful. For several
+planning times, the study divides the total list price of the served queries' last plans by that of
+their cheapest truly feasible plans. Right: machines are as scarce as in figure 19, and the number
+of queries grows. The study compares the share of living queries that is served in the second half.
 """
 
 from collections.abc import Iterator
@@ -31,14 +30,14 @@ from studies.probes.user_probe import prices
 TITLE = "Vulcan and VideoStorm, by planning time and load"
 BUDGET, LEAST, QUERIES = "fig04_budget", "fig04_least", "fig04_queries"
 NEAR = 1.1
-"""A plan counts as one of the cheapest if its price over the least is at most this."""
+"""A plan counts as one of the cheapest if its price is at most this multiple of the least."""
 
 LOSS = 1.1
-"""The served share falls if its value at the lowest rate over that at the highest exceeds this."""
+"""The served share falls if the ratio of its values at the lowest and highest rate exceeds this."""
 
 
 def jobs(scale: Scale) -> list[Job]:
-    """Return the runs: with several planning budgets, for the least prices, and by query number."""
+    """Return the runs: by planning budget, for the least prices, and by number of queries."""
     return [
         *runs({BUDGET: BUDGET}, scale, prices, "part"),
         *runs({LEAST: LEAST}, replace(scale, planners=()), prices, "part", planner="truth"),
@@ -63,9 +62,9 @@ def over_least(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def soon_over_late(each: pl.DataFrame, first: float, last: float) -> pl.DataFrame:
-    """Return the price of plans after `first` over that after `last` planning s, by ``seed``.
+    """Return the price of plans after `first` over that after `last` seconds, by ``seed``.
 
-    Only queries that are served after both count; `each` are the `queries` of one planner.
+    Only queries that are served after both times count. `each` has the `queries` of one planner.
     """
     soon, late = (each.filter(pl.col("served"), budget_s=at) for at in (first, last))
     both = (
@@ -83,7 +82,7 @@ def shares(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def findings(rows: pl.DataFrame) -> list[Finding]:
-    """Return how far prices are from the least, and how the served share falls."""
+    """Return findings on prices relative to the least price, and on the fall of served shares."""
     found = []
     each = queries(rows)
     for (planner,), part in over_least(rows).group_by("planner", maintain_order=True):

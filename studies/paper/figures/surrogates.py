@@ -4,9 +4,9 @@ Left: CMBO's latency surrogate is compared with that of ordinary Bayesian optimi
 from the same plans, drawn at random from all plans of a query, and predict the latency of all
 plans; see `studies.probes.latency_probe`. In a second variant, each learns from its own proposals.
 
-Right: configurations are profiled in random order with Compass's profiler, for queries that have
-ten earlier ones to start from, each with 24 profiled configurations. The study compares three
-beliefs about the accuracy of all configurations: without histories (*from nothing*), from the
+Right: configurations are profiled in random order with Compass's profiler, for queries whose
+searches start from ten earlier queries, each with 24 profiled configurations. The study compares
+three beliefs about the accuracy of all configurations: without histories (*from nothing*), from the
 weighted mean of the histories alone, and from the combination that switches to the query's own
 model.
 """
@@ -42,14 +42,14 @@ NAMES = {"cmbo": "CMBO", "normal": "normal BO"}
 
 GOAL = 0.5
 CLEARLY = 1.5
-"""Ratio of errors from which on one counts as clearly lower."""
+"""An error counts as clearly lower if the ratio of the other error to it is at least this."""
 
 PLANS = 10
-"""Profiled plans after which latency surrogates are judged."""
+"""Profiled plans after which latency surrogates are compared."""
 
 EARLY, LATE = 2, max(belief_probe.AT)
 LOSS = 1.1
-"""Ratio of errors below which the loss counts as none."""
+"""The combination counts as losing nothing if the ratio of errors is below this."""
 
 
 def jobs(scale: Scale) -> list[Job]:

@@ -2,11 +2,11 @@
 
 No planner runs. Devices and links are drawn as for users of a simulation. Accuracies and feasible
 plans are computed from the true values, for each user alone. A class of plans sets two knobs, each
-to a light or a heavy value: sampling rate and model of speech recognition, detector and tracker of
-visual tracking, frames and model of live video chat. The accuracy of a class is that with all other
-knobs at their richest. A user's best class is the one with the cheapest plan that meets the bounds
-on latency, accuracy and price, with any values of the other knobs. The price of a plan is that of
-the resources that it uses.
+to a light or a heavy value. The knobs are sampling rate and model in speech recognition, detector
+and tracker in visual tracking, and frames and model in live video chat. The accuracy of a class is
+that with all other knobs at their richest values. A user's best class is the one with the cheapest
+plan that meets the bounds on latency, accuracy and price, with any values of the other knobs. The
+price of a plan is that of the resources that it uses.
 """
 
 from collections.abc import Iterator, Sequence
@@ -32,10 +32,10 @@ from studies.probes.user_probe import users
 TITLE = "Users and their best plans"
 APPLICATIONS = {"fig02_speech": "speech", "fig02_tracking": "tracking", "fig02_chat": "video chat"}
 WIDE = 2.0
-"""A speed spreads widely if its ninetieth percentile over the tenth exceeds this."""
+"""A speed spreads widely if the ratio of its ninetieth percentile to its tenth exceeds this."""
 
 POINTS = 0.05
-"""An accuracy varies if the difference between these percentiles exceeds this."""
+"""An accuracy varies if its ninetieth percentile exceeds its tenth by more than this."""
 
 OTHERS = 0.25
 """Classes differ if the share of users whose best class is not the most frequent exceeds this."""
@@ -64,7 +64,7 @@ def best(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def findings(rows: pl.DataFrame) -> list[Finding]:
-    """Return how widely devices, links and accuracies spread, and whether best classes differ."""
+    """Return findings on the spread of devices, links and accuracies, and on the best classes."""
     found = []
     people = each_user(rows).filter(application=rows["application"][0])
     for column, what in {"speed": "devices' speeds", "uplink_bps": "uplink rates"}.items():
