@@ -139,7 +139,8 @@ def job(config: Any) -> int:
 def attempt(config: Any, overrides: list[str], directory: Path, label: str = "") -> int:
     """Simulate, report a failure in one sentence, and return the exit status."""
     taken = False
-    # A job waits for the lock, because the job of a killed sweep ends soon. A single run does not.
+    # A job waits for the lock, because the job of a killed sweep ends soon. A single run does not
+    # wait.
     busy = "" if label else f"hydra.run.dir={directory}: {UNDER_WAY}"
     try:
         with held(directory, busy):
@@ -192,7 +193,7 @@ def simulate_all(config: Any, overrides: list[str], directory: Path, label: str 
             if summary["status"] == "finished":
                 (places[name] / CHECKPOINT).unlink(missing_ok=True)
 
-    # The last checkpoint is deleted after drawing; until then, there is something to resume.
+    # The last checkpoint is deleted after drawing, so that the run can be resumed until then.
     if not to_run and not any((place / CHECKPOINT).exists() for place in places.values()):
         console.say(f"{label}nothing to do: all runs in {_shown(directory)} have finished")
         return ""
@@ -255,7 +256,7 @@ def draw(directory: Path, planners: list[str], alone: bool) -> None:
 
 
 def _shown(directory: Path) -> Path:
-    """Return a path relative to the current directory, if it lies below that."""
+    """Return a path, made relative to the current directory if it lies below that directory."""
     here = Path.cwd()
     return directory.relative_to(here) if directory.is_relative_to(here) else directory
 

@@ -154,7 +154,7 @@ def metric_and_tier(name: str) -> tuple[str, str]:
 
 
 def by_tier(summary: Mapping[str, Any]) -> dict[str, float | None]:
-    """Return a summary's values for classes of service, by names as `of_tier` makes them."""
+    """Return a summary's values for single classes of service, by the names from `of_tier`."""
     return {
         of_tier(metric, str(tier)): value
         for key, metric in BY_TIER.items()

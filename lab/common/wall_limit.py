@@ -42,7 +42,7 @@ class WallLimit:
 
     @contextmanager
     def enforced(self) -> Iterator[None]:
-        """Raise `TimeUp` in the ``with`` body, between two instructions, at the limit."""
+        """At the limit, raise `TimeUp` between two instructions of the ``with`` body."""
         if self._end_s is None:
             yield
             return

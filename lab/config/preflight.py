@@ -90,7 +90,7 @@ def _traces(network: Network) -> Iterator[str]:
 
 
 def _bounds(scenario: Scenario) -> Iterator[str]:
-    """Yield one sentence for each tier's bound that no plan can meet on any data set."""
+    """Yield one sentence for each bound of a tier that no plan can meet on any data set."""
     shares = scenario.workload.datasets or dict.fromkeys(scenario.application.datasets, 1.0)
     names = [name for name, share in shares.items() if share > 0]
     fastest_s = min(_fastest_s(scenario, names), default=inf)
@@ -115,7 +115,7 @@ def _bounds(scenario: Scenario) -> Iterator[str]:
 
 
 def _fastest_s(scenario: Scenario, names: list[str]) -> Iterator[float]:
-    """Yield, by data set, an average request's least compute time on the slowest path."""
+    """Yield for each data set an average request's least compute time on its slowest path."""
     nominal = Catalogue(scenario.application, scenario.cluster, scenario.network)
     pipeline = scenario.application.pipeline
     known: dict[Hashable, float] = {}

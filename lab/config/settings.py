@@ -1,7 +1,7 @@
 """The configuration's keys with types and bounds, which pydantic checks.
 
 The dataclasses of ``scenarios`` declare the keys of their sections. In a section with ``_target_``,
-the keys are the parameters of that class, see ``lab.config.targets``.
+the keys are the parameters of the class that it names (see ``lab.config.targets``).
 """
 
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ from sim.metrics.results import SCHEMAS as RESULTS
 OPEN = ("about", "application", "data_plane", "planner", "tables", "workload.arrivals")
 """Sections that pydantic leaves as they are, because other code checks them."""
 
-# Larger values are surely typing errors: a run holds every machine, and its clock is int64 ns.
+# Larger values are surely typing errors: a run stores every machine, and counts ns in int64.
 MOST_HORIZON_S = 1e9
 MOST_MACHINES = 100_000
 

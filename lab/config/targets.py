@@ -84,7 +84,7 @@ def find_class(target: object, key: str, base: type) -> type:
 
 
 def current_path(target: str) -> str:
-    """Return the current path of a class, also if the target is a path of an older version."""
+    """Return the current path of a class; the target may be its path in an older version."""
     module, _, name = target.rpartition(".")
     if module not in FORMER_MODULES:
         return RENAMED.get(target, target)
@@ -171,7 +171,7 @@ def _argument(value: Any, hint: Any, key: str, target: type) -> Any:
     if (get_origin(hint) or hint) in (dict, Mapping):  # The class checks the contents itself.
         return value
     try:
-        # From JSON, strict mode takes lists for tuples, but no texts for numbers or vice versa.
+        # For JSON, strict mode accepts a list as a tuple, but no text as a number or vice versa.
         _adapter(hint).validate_json(json.dumps(value, default=str), strict=True)
     except ValidationError:
         raise InputError(f"{key}={shown(value)}: must be {in_words(hint)}") from None
@@ -196,7 +196,7 @@ def build(node: Any, key: str, base: type) -> Any:
         return target(**arguments)
     except TableError as error:
         raise InputError(f"{key}: {one_line(error)}") from None
-    except Exception as error:  # A constructor raises because of its arguments.
+    except Exception as error:  # A constructor that raises has wrong arguments.
         message = one_line(error)
         if message.startswith(f"{key}."):
             raise InputError(message) from None
@@ -220,5 +220,5 @@ def _fulfils(found: type, base: type) -> bool:
 def _hints(target: type) -> dict[str, Any]:
     try:
         return get_type_hints(target.__init__)  # type: ignore[misc]
-    except Exception:  # Annotations in users' classes may name missing types; then nothing checks.
+    except Exception:  # A user's annotations can name missing types; nothing is checked then.
         return {}

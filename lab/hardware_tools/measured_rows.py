@@ -103,7 +103,7 @@ def provenance(unit: str, kind: str, note: str) -> Row:
 
 
 def gpu_latency_row(given: Given, batch: int, latency_ms: float, note: str, kind: str) -> Row:
-    """Return a row of table ``gpu_latency``; raise InputError without model or board."""
+    """Return a row of table ``gpu_latency``; raise InputError if model or board is missing."""
     given.need("model", "gpu")
     slices = given.slices
     if slices is None:  # A whole board; an unknown board is treated like an A100.
@@ -123,7 +123,7 @@ def gpu_latency_row(given: Given, batch: int, latency_ms: float, note: str, kind
 def check_calibration(
     table: str, given: Given, batches: Sequence[int], protocol: Protocol, output: Output
 ) -> None:
-    """Check before timing that rows can be written; InputError or TableError if not."""
+    """Check, before timing, that rows can be written; raise InputError or TableError if not."""
     if table not in CALIBRATED:
         raise InputError(f"--table={table}: cannot be calibrated; {choices(table, CALIBRATED)}")
     given.need("model", "gpu" if table == GPU_LATENCY else "device")

@@ -57,7 +57,7 @@ class Validation:
 def validate_rows(
     path: str | Path, predictors: Sequence[Predictor], table: str | None = None
 ) -> Validation:
-    """Predict the measured rows of a file from the tables in use, and compare.
+    """Predict the measured rows of a file from the tables in use, and compute the errors.
 
     The CSV or Parquet file has the key columns of a table, the columns that group its errors, and a
     measured target; other columns are kept. The table is inferred from the columns unless it is
@@ -112,7 +112,7 @@ def compare(
 ) -> pl.DataFrame:
     """Return the rows whose measured target is positive, with the columns of `COMPARISON`.
 
-    ``predicted`` may contain nan and null; without ``group_by``, all rows are one group.
+    ``predicted`` can contain nan and null. If ``group_by`` is empty, all rows are one group.
     """
     labels = [pl.col(name).cast(pl.String).fill_null("none") for name in group_by]
     both = rows.with_columns(
@@ -128,9 +128,9 @@ def compare(
 def error_table(rows: pl.DataFrame, key: Sequence[str]) -> pl.DataFrame:
     """Return the errors of one target by group; the columns `key` identify the worst row.
 
-    A row has ``target``, ``group``, ``n`` (rows predicted), ``refused`` (rows not predicted), the
-    absolute errors in percent ``median_pct``, ``p90_pct`` and ``worst_pct``, and ``worst_cell``;
-    the last four are null if no row was predicted.
+    A row has ``target`` and ``group``, and the numbers of rows that were predicted (``n``) and not
+    predicted (``refused``). ``median_pct``, ``p90_pct`` and ``worst_pct`` are absolute errors in
+    percent, and ``worst_cell`` names the worst row. These four are null if no row was predicted.
     """
     sums = [
         {"target": part["target"][0], "group": part["group"][0], **_errors(part, key)}

@@ -53,7 +53,7 @@ def draw_validation(rows: pl.DataFrame, title: str, path: Path) -> Path:
 
 
 def _names(groups: pl.Series) -> dict[str, str]:
-    """Return each group's name in the legend; the last groups of many share one name."""
+    """Return each group's name in the legend; if there are many, the last ones share a name."""
     order = sorted(groups.unique())
     if len(order) <= MOST_GROUPS:
         return {name: name for name in order}

@@ -26,12 +26,12 @@ Row = list[Any]
 class AccuracyGoal:
     """The intended accuracy of a fit."""
 
-    scheme: str  # scheme of held-out rows that it applies to
+    scheme: str  # scheme of holding out rows to which it applies
     median_pct: float  # largest median of the absolute error
     p90_pct: float  # largest 90th percentile of the absolute error
 
     def verdict(self, row: Mapping[str, object]) -> str:
-        """Return whether a row of errors meets the goal; empty if its scheme differs."""
+        """Return in words whether a row of errors meets the goal; empty if its scheme differs."""
         if row["scheme"] != self.scheme:
             return ""
         over = [
@@ -111,7 +111,7 @@ Unseen = tuple[Callable[[], pl.DataFrame], tuple[str, ...]]
 
 
 def _drawn() -> dict[tuple[str, str], list[Unseen]]:
-    """Return functions for held-out predictions, with grouping columns, by table and target."""
+    """Return, by table and target, functions for held-out predictions and grouping columns."""
     grouped: dict[tuple[str, str], list[Unseen]] = {}
     for one in PREDICTORS:
         if one.cross_validated is not None and one.table in DRAWN:

@@ -122,7 +122,7 @@ def _incomplete(analysis: Analysis) -> Iterator[Claim]:
 
 
 def _cells(number: int, several: bool) -> str:
-    """Return a number of seeds in words, or of setting-seed pairs if there are several settings."""
+    """Return in words a number of seeds, or for several settings, of pairs of setting and seed."""
     return f"{count(number, 'pair')} of setting and seed" if several else count(number, "seed")
 
 
@@ -254,6 +254,6 @@ def _unit(metric: Metric) -> str:
 
 
 def _after(low: float | None, high: float | None) -> str:
-    """Return an interval preceded by a space, to follow a number; empty if there is none."""
+    """Return an interval after a space, to be put behind a number; empty if an end is None."""
     text = interval(low, high)
     return f" {text}" if text else ""

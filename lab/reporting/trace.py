@@ -74,7 +74,7 @@ class Slice:
     part: str  # kind of the time, such as `compute`
     start_s: float  # simulated
     end_s: float
-    track: int = 0  # track of the lane, from 0
+    track: int = 0  # number of its track in the lane, from 0
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class TracedRequest:
     start_s: float
     end_s: float
     outcome: str
-    # The parts of its time, in sequence on each track; none unless it was completed.
+    # The parts of its time, in sequence on each track; empty unless it was completed.
     slices: tuple[Slice, ...]
 
 

@@ -77,9 +77,9 @@ def make(jobs: Sequence[Job], processes: int, cache: Path = CACHE) -> list[Row]:
     """Make the runs that are not cached, in parallel processes; return a row for each job.
 
     A row has the labels, ``seed``, ``run_core_s`` and the measurements. Several commands may share
-    the directory `cache`. Raises InputError before any run if a job's overrides are wrong; RunError
-    if a process was killed; RunError after all runs if one of them failed; OSError if a run cannot
-    be written. The message of a KeyboardInterrupt says where finished runs are.
+    the directory `cache`. Raises InputError before any run if a job's overrides are wrong. Raises
+    RunError if a process was killed, or after all runs if one of them failed. Raises OSError if a
+    run cannot be written. The message of a KeyboardInterrupt says where finished runs are.
     """
     for job in composing(list({job.overrides: job for job in jobs}.values())):
         _ = job.key  # Composes and caches the configuration.
@@ -120,7 +120,7 @@ def _cached(directory: Path) -> Row | None:
 def _made(
     missing: Mapping[str, Job], processes: int, runs: Path
 ) -> Iterator[tuple[str, Row | Exception]]:
-    """Make the missing runs; yield each one's key, and its measurements or error, as it ends."""
+    """Make the missing runs; as each ends, yield its key, and its measurements or its error."""
     # The new processes' numerical libraries read these when they are loaded.
     os.environ.update(dict.fromkeys(ONE_THREAD, "1"))
     started = perf_counter()

@@ -1,7 +1,7 @@
 """Resumes a run from its checkpoint, and checks the run's directory.
 
-The checkpoint has the results of profiling, which are on disk within a second. An unfinished run is
-resumed from it; a finished run deletes it.
+The checkpoint has the results of profiling, each of which is written to disk within a second. An
+unfinished run is resumed from it; a finished run deletes it.
 """
 
 import json
@@ -155,7 +155,7 @@ def is_finished(directory: Path) -> bool:
 
 def clear(directory: Path) -> None:
     """Remove the results and reports of one planner's unfinished run, but not its checkpoint."""
-    # The summary goes first: if killed here, no run seems to lack tables.
+    # The summary is removed first, so that a run killed here does not seem to lack tables.
     for name in (SUMMARY, TRACE, TRACE_PICTURE):
         (directory / name).unlink(missing_ok=True)
     for table in (*SCHEMAS, REQUESTS, REPORT):

@@ -38,7 +38,7 @@ class Tally:
         self._met_ns_of: Counter[str] = Counter()
 
     def slo_met_fraction_of(self, tier: str) -> float | None:
-        """Return the share of a class's query time with the SLO met, or None."""
+        """Return the share of a class's query time in which the SLO was met, or None."""
         active_ns = self._active_ns_of[tier]
         return self._met_ns_of[tier] / active_ns if active_ns else None
 
@@ -108,7 +108,7 @@ def summarise(
     queries_of = tally.queries_of + Counter(living)
     tiers = list(world.scenario.tiers)
     outcomes = dict(monitor.outcomes)
-    if not closed:  # The monitor calls a request in flight only once the horizon has cut it.
+    if not closed:  # The monitor counts requests in flight only at the horizon.
         ended = sum(count for end, count in outcomes.items() if end != "in_flight")
         outcomes["in_flight"] = monitor.born_total - ended
     summary: dict[str, Any] = {

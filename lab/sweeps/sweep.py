@@ -48,7 +48,7 @@ WATCH = "hydra_plugins.compass_sim.WatchedSweeper"
 
 
 def with_new_overrides(jobs: Sequence[JobOverrides]) -> Iterator[JobOverrides]:
-    """Yield jobs with a new kind of override; overrides of one key by numbers are alike."""
+    """Yield jobs with a new kind of override; all numbers for one key are of one kind."""
     group_names = groups()
     seen: set[str] = set()
     for job in jobs:

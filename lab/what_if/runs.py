@@ -1,4 +1,4 @@
-"""Runs for what-if questions: settings on several seeds; each run is made once and cached."""
+"""Runs of settings on several seeds for what-if questions; each run is made once and cached."""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -61,7 +61,7 @@ class Runs:
         return [rows[at * count : (at + 1) * count] for at in range(len(settings))]
 
     def _with_planner(self, settings: Sequence[str]) -> tuple[str, ...]:
-        """Return all overrides, preceded by the default planner if they name none."""
+        """Return all overrides, preceded by the default planner if they name no planner."""
         given = (*self.overrides, *settings)
         names_planner = {*PLANNER, "experiment"} & set(map(key_of, settings))
         return given if names_planner else (*self._default_planner, *given)

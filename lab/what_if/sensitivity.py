@@ -1,7 +1,7 @@
 """Ranks assumptions by their effect on an answer; each is varied alone, on the same seeds.
 
 The answer is a planner's metric, or that metric minus another planner's. An effect is a paired
-difference. How two keys interact can be seen in a sweep over both.
+difference. A sweep over two keys shows how they interact.
 """
 
 from collections.abc import Mapping, Sequence
@@ -138,7 +138,7 @@ def adjusted(effects: Sequence[Effect]) -> list[Effect]:
 
 
 def largest_first(effects: Sequence[Effect]) -> list[Effect]:
-    """Sort effects by the largest effect of their key; those of a key stay together."""
+    """Sort effects by the largest effect of their key; effects of one key stay together."""
     largest: dict[str, float] = {}
     for each in effects:
         largest[each.key] = max(largest.get(each.key, 0.0), each.size)
@@ -146,7 +146,7 @@ def largest_first(effects: Sequence[Effect]) -> list[Effect]:
 
 
 def conclusion(effects: Sequence[Effect], metric: str = "") -> str:
-    """Return a sentence on which assumption has the largest effect, the first in `effects`."""
+    """Return a sentence on the assumption with the largest effect, the first one in `effects`."""
     first = effects[0]
     sure = any(each.sure for each in effects if each.key == first.key)
     alone = all(each.key == first.key for each in effects)

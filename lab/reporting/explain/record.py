@@ -23,7 +23,7 @@ class DeploymentInterval:
 
     order: Mapping[str, Any]  # the row of `decisions` that deployed the plan
     start_s: float  # when it became active
-    # When it was replaced or released, a failure ended it, or the query left.
+    # when it ended, by replacement, release, a failure, or the query's departure
     end_s: float
 
 
@@ -77,8 +77,8 @@ class QueryRecord:
     # Whether latencies are divided by the output length; those of `operators` never are.
     per_output_length: bool
     arrival_s: float
-    floor: float | None  # its accuracy floor, if it has one and it is known
-    bound_s: float | None  # its latency bound, if it has one and it is known
+    floor: float | None  # its accuracy floor; None if absent or unknown
+    bound_s: float | None  # its latency bound; None if absent or unknown
 
 
 def find_run(directory: Path) -> Path:

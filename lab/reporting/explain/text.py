@@ -251,7 +251,7 @@ def _side(believed: float, true: float, floor: float) -> str:
 
 
 def offered(record: QueryRecord, rows: int) -> Iterator[RenderableType]:
-    """Yield the plans that the planner logged, its beliefs about them, and prices."""
+    """Yield the plans that the planner logged, its beliefs about them, and their prices."""
     offers = record.offers
     if not offers.height:
         yield "Considered: the planner logged no plans"
@@ -388,7 +388,7 @@ def served(record: QueryRecord, rows: int) -> Iterator[RenderableType]:
 
 
 def _which_windows(record: QueryRecord, of_intervals: Sequence[Sequence[Row]]) -> str:
-    """Return a note on which plan a window counts for, and which windows do not count."""
+    """Return a note on the plan for which a window counts, and on windows that do not count."""
     judged = set(record.windows.filter(~pl.col("repeated"))["window"])
     without = judged - {row["window"] for rows in of_intervals for row in rows}
     notes = []
