@@ -203,7 +203,10 @@ def _literal(node: ast.expr) -> Any:
 
 
 def _differing(settings: Sequence[RunSettings]) -> list[str]:
-    """Return the keys whose values differ, keys ``application.*`` within the same application."""
+    """Return the keys whose values differ.
+
+    A key ``application.*`` counts only if its values differ within one application.
+    """
     keys = dict.fromkeys(key for one in settings for key in one)
     of_name: dict[Any, list[RunSettings]] = {}
     for one in settings:

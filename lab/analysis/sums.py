@@ -40,7 +40,7 @@ Sums = tuple[pl.DataFrame, pl.DataFrame]
 
 
 def totals(sweep: Sweep) -> Sums:
-    """Return two frames of sums: by run and window, and by run and operator.
+    """Return two frames of sums, the first by run and window, the second by run and operator.
 
     Unfinished runs are left out, because some of their windows can lack operators. The first frame
     has the start and end of each window, and the seconds for which queries were active or deployed.

@@ -48,7 +48,7 @@ class Analysis:
     # different seeds cannot be compared.
     alike: Mapping[str, Comparison]
     alike_runs: pl.DataFrame  # the runs of these seeds; all finished runs if there are none
-    # Compares planners by each seed's mean over the settings that all of them finished, if any.
+    # The comparison by each seed's mean over the settings that all planners finished, if any.
     pooled: Comparison | None
     pooled_runs: int  # number of runs of each planner in `pooled`
     # For each varied key, `means` by its value; each seed counts with its mean over the other keys.
@@ -63,7 +63,7 @@ class Analysis:
 
     @cached_property
     def goodput(self) -> pl.DataFrame:
-        """Mean goodput with t-interval, and mean active queries, by setting, planner and window."""
+        """Mean goodput with t-intervals and mean active queries, by setting, planner and window."""
         return _with_keys(self.sweep, _goodput(self.alike_runs, self.sums[0]))
 
     @cached_property
@@ -150,7 +150,7 @@ def analyse(sweep: Sweep) -> Analysis:
 
 
 def against(differences: pl.DataFrame, reference: str) -> pl.DataFrame:
-    """Return one planner's differences from each other planner; reversed pairs change sign."""
+    """Return the differences of one planner from all others; reversed pairs change sign."""
     ends = (("low", "high"), ("high", "low"))
     swapped = differences.filter(other=reference).with_columns(
         pl.col("other").alias("planner"),
@@ -170,7 +170,7 @@ def _parts(rows: pl.DataFrame, by: str) -> dict[Any, pl.DataFrame]:
 
 
 def _compared(sweep: Sweep, name: str, runs: pl.DataFrame) -> Comparison:
-    """Compare planners by each seed's mean over settings, null if it lacks a value in a setting."""
+    """Compare planners by each seed's mean over settings; a missing value makes the mean null."""
     metrics = [metric.name for metric in REPORTED]
     rows = runs.group_by("planner", "seed", maintain_order=True).agg(
         pl.when(pl.col(name).null_count() == 0).then(pl.col(name).mean()).alias(name)

@@ -120,7 +120,10 @@ def _by_hydra(overrides: Sequence[str]) -> DictConfig:
 
 
 def set_up(config: DictConfig, overrides: Sequence[str], planner: Planner | None = None) -> Setup:
-    """Check a configuration and build its objects, except a given planner; raise InputError."""
+    """Check a configuration and build its objects; a given planner replaces the configured one.
+
+    Raises InputError if the configuration is wrong.
+    """
     config = config.copy()
     OmegaConf.set_struct(config, False)
     parsed = OverridesParser.create().parse_overrides(list(map(readable, overrides)))

@@ -196,7 +196,7 @@ def build(node: Any, key: str, base: type) -> Any:
         return target(**arguments)
     except TableError as error:
         raise InputError(f"{key}: {one_line(error)}") from None
-    except Exception as error:  # A constructor that raises has wrong arguments.
+    except Exception as error:  # A constructor raises if its arguments are wrong.
         message = one_line(error)
         if message.startswith(f"{key}."):
             raise InputError(message) from None

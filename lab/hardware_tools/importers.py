@@ -1,7 +1,7 @@
 """Imports measurements of other tools as rows of tables, with a function for each format.
 
-- CSV reports of Triton's ``perf_analyzer -f``, with one row per concurrency and latencies in
-    microseconds:
+- CSV reports of Triton's ``perf_analyzer -f``, one row per concurrency, with latencies in
+  microseconds:
   https://docs.nvidia.com/deeplearning/triton-inference-server/user-guide/docs/perf_analyzer/docs/measurements_metrics.html
 - JSON results of ``vllm bench serve --save-result``, one object per run:
   https://docs.vllm.ai/en/latest/cli/bench/serve.html

@@ -32,7 +32,7 @@ MOST_NAMED = 8
 
 @contextmanager
 def held(directory: Path, otherwise: str = "") -> Iterator[None]:
-    """Lock a directory; if it is locked, raise InputError(otherwise), or wait without `otherwise`."""
+    """Lock a directory; if it is locked, raise InputError(otherwise), or wait if that is empty."""
     lock = FileLock(directory / LOCK)
     try:
         lock.acquire(blocking=not otherwise)

@@ -1,10 +1,10 @@
 """Finds the cheapest machines that reach a target, by a search over simulations.
 
 The candidates are all combinations of values of the varied keys. More machines (`COUNTS`) are
-assumed never to make service worse. So a candidate that fails rules out each candidate that has at
-most as many machines and otherwise equal values. A candidate that suffices rules out all that are
-not cheaper. The next candidate is the median by price of those that remain, as in a bisection. If
-the metric does not measure service, such as cost, a failure rules out only the candidate itself.
+assumed never to make service worse. So a candidate that fails rules out each candidate that has no
+more machines of any kind and otherwise equal values. A candidate that suffices rules out all that
+are not cheaper. The next candidate is the median by price of those that remain, as in a bisection.
+If the metric does not measure service, such as cost, a failure rules out only the candidate itself.
 
 Each candidate is simulated on more and more seeds until a one-sided t-interval of the mean, cut at
 the metric's range, lies on one side of the target. Each computation of the interval gets an equal
@@ -124,7 +124,7 @@ def search(
         tried.append(one)
         if one.verdict == CandidateVerdict.SUFFICES:
             left = left[: left.index(chosen)]
-        else:  # If it is undecided, candidates with no more machines are left out too.
+        else:  # An undecided one also rules out those with no more machines.
             left = [each for each in left if not _no_more(each.settings, chosen.settings, ordered)]
     return tried
 

@@ -166,7 +166,7 @@ def _percent(axis: Any, metric: Metric) -> None:
 
 
 def differences_to(analysis: Analysis, best: str) -> pl.DataFrame:
-    """Return one planner's differences in goodput from each other one, by setting or over all."""
+    """Return one planner's goodput minus that of each rival, by setting or over all settings."""
     frame = analysis.alike_differences.filter(metric=GOODPUT.name)
     found = against(frame.drop(analysis.sweep.keys), best)
     if found.height > MOST_ROWS and analysis.pooled is not None:

@@ -53,7 +53,8 @@ def time_of_queries(analysis: Analysis) -> Figure:
 def latency_by_planner(analysis: Analysis) -> Figure:
     """Draw the parts of latency under each planner, summed over operators."""
     summed = _summed(analysis.latency, "setting", "planner")
-    pooled = _pooled(summed, "planner")  # Applications differ in operators.
+    # The pooled parts are sums over operators, because applications differ in their operators.
+    pooled = _pooled(summed, "planner")
     frames = facets(analysis, summed, MOST_BARS, pooled)
     parts = _parts_of(*frames.values())
     overlap = any(map(_at_once, frames.values()))

@@ -32,7 +32,7 @@ ENDS = {
 
 
 def failed_parts(window: Row) -> tuple[str, ...]:
-    """Return the parts of the SLO that a window missed; empty if it repeats another's verdict."""
+    """Return the parts of the SLO that a window missed; empty if it repeats the last verdict."""
     if window["met"] or window["repeated"]:
         return ()
     met = {part: window[f"{part}_met"] for part in (LATENCY, ACCURACY, COST)}
@@ -200,7 +200,7 @@ def last_runs(profiling: pl.DataFrame) -> Iterator[Row]:
 
 
 def half_width(run: Row) -> float:
-    """Return half the width of a run's 95 % t-interval of accuracy; nan for fewer than two."""
+    """Return half the width of a run's 95 % t-interval of accuracy; nan below two items."""
     count = run["samples"]
     if count < 2:
         return nan

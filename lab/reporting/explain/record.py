@@ -23,7 +23,7 @@ class DeploymentInterval:
 
     order: Mapping[str, Any]  # the row of `decisions` that deployed the plan
     start_s: float  # when it became active
-    # when it ended, by replacement, release, a failure, or the query's departure
+    # when it ended, by replacement, release, failure, or the query's departure
     end_s: float
 
 
