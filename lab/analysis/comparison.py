@@ -51,7 +51,7 @@ ARGUMENTS = {"seed": "seeds", "planner": "planners", "experiment": "scenario"}
 
 @dataclass(frozen=True)
 class Comparison:
-    """A comparison of planners; as text, it has the tables of the headline metrics.
+    """A comparison of planners; its text form consists of the tables of the headline metrics.
 
     Args:
         scenario: name of the scenario.

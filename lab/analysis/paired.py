@@ -126,7 +126,7 @@ def by_scene(
 
 
 def ratio_interval(ours: Floats, theirs: Floats) -> Interval:
-    """Return the geometric mean and interval of ours / theirs, two positive arrays of shape (n,)."""
+    """Return the geometric mean and interval of ours / theirs, both positive and of shape (n,)."""
     return as_ratio(estimate(np.log(ours / theirs), 1.0))
 
 

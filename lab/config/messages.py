@@ -199,7 +199,7 @@ def _unparsed(cause: Any) -> str:
 
 
 def digit_part(parts: Sequence[str]) -> int:
-    """Return the index of a key's first part like ``5G``, which Hydra cannot parse; 0 if none."""
+    """Return the index of a key's first part like ``5G``, which Hydra cannot parse; else 0."""
     found = (at for at, part in enumerate(parts) if part[:1].isdigit() and not part.isdecimal())
     return next(found, 0)
 

@@ -145,7 +145,7 @@ def _fastest_s(scenario: Scenario, names: list[str]) -> Iterator[float]:
 def _least_factor(
     nominal: Catalogue, scenario: Scenario, operator: int, configuration: Configuration
 ) -> float:
-    """Return an operator's least latency factor on any hardware; infinite if none runs it."""
+    """Return an operator's least latency factor on any hardware; infinite if no hardware runs it."""
     least = inf
     for family in scenario.workload.devices:
         for device in devices(family):

@@ -28,7 +28,7 @@ class Given:
     model: str | None = None  # name of the operator
     gpu: str | None = None  # name of the board
     slices: int | None = None  # compute slices; None for a whole board
-    processes: int = 1  # number of processes or instances of the operator that share it
+    processes: int = 1  # number of processes or instances of the operator that share the board
     batch: int | None = None  # batch size
     tensor_parallel: int = 1  # number of boards for one model
     device: str | None = None  # name of the device, if it is not a GPU

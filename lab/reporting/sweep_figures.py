@@ -83,7 +83,7 @@ def draw(analysis: Analysis, folder: Path) -> list[Drawing]:
 
 
 def _drawings(analysis: Analysis) -> Iterator[Drawing]:
-    """Yield the figures that an analysis has data for."""
+    """Yield the figures for which an analysis has data."""
     sweep = analysis.sweep
     if not sweep.finished.height:
         return

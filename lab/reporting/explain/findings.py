@@ -32,7 +32,7 @@ ENDS = {
 
 
 def failed_parts(window: Row) -> tuple[str, ...]:
-    """Return the parts of the SLO that a window missed; empty if it repeats the last verdict."""
+    """Return the parts of the SLO that a window missed; empty if its verdict is repeated."""
     if window["met"] or window["repeated"]:
         return ()
     met = {part: window[f"{part}_met"] for part in (LATENCY, ACCURACY, COST)}

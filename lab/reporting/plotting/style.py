@@ -23,7 +23,7 @@ from lab.common.atomic_write import written_aside
 
 WIDTH_IN = 7.2
 DPI = 150
-# In characters at the usual width and font size of figures.
+# Widths in characters, at the usual width and font size of figures.
 LEGEND_WIDTH = 88
 LEGEND_HANDLE = 9
 GREY = "0.45"
