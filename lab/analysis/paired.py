@@ -11,7 +11,7 @@ from lab.analysis.statistics import Floats, as_ratio, estimate, holm
 from lab.common.metrics import ANY, ValueRange
 
 Interval = tuple[float | None, float | None, float | None]
-"""A value, and the lower and upper end of its 95 % interval."""
+"""A value, and the lower and the upper end of its 95 % interval."""
 
 RATIOS = {
     "metric": pl.String,
@@ -23,11 +23,11 @@ RATIOS = {
 }
 
 PERCENT: ValueRange = (0.0, 100.0)
-"""Range of a share in percent."""
+"""The range of a share in percent."""
 
 BOUNDS = {(False, False): "", (False, True): "≥", (True, False): "≤", (True, True): "?"}
-"""Sign of a ratio, by whether the values of the reference and of the other planner are only lower
-bounds of the true ones, for metrics of which less is better."""
+"""The sign of a ratio for metrics of which less is better. The key says whether the values of the
+reference and of the other planner are only lower bounds of the true values."""
 
 EXPLAINED = (
     "≥ marks a lower bound: in some seed the value of the other planner is only a bound, or it "

@@ -16,7 +16,7 @@ RunDirectories = Mapping[str, Path]
 PARTS = ("queueing", "batching", "compute", "transfer")
 MOST_POINTS = 2000
 ROUNDING = 1e-3
-"""Relative difference between sums of times that is ignored as rounding."""
+"""Sums of times count as equal up to this relative difference, a rounding error."""
 
 PER_LENGTH = ("application.latency_per", "output_length")
 """Key and value for windows with latencies per output length instead of seconds."""

@@ -50,13 +50,13 @@ from lab.sweeps.sweep import BrokenSweepError, Outcome
 
 OK, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
 DIRECTORY_OPTIONS = ("--config-dir", "-cd", "--config-path", "-cp")
-"""Options of Hydra that are followed by a directory, whose name may look like an override."""
+"""Options of Hydra that are followed by a directory, whose name can look like an override."""
 
 EVERY_ROW: ContextVar[bool] = ContextVar("EVERY_ROW", default=False)
 """Whether the command line has ``--all``, which Hydra's parser does not know."""
 
 MOST_NAMED = 10
-"""Most failed jobs named in a message."""
+"""Largest number of failed jobs that a message names."""
 
 
 def run() -> int:

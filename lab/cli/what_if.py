@@ -60,7 +60,7 @@ from lab.what_if.sensitivity import (
 
 OK, FAILED = 0, 1
 MOST_PRINTED = 20
-"""Most combinations that are printed."""
+"""Largest number of combinations that are printed."""
 
 
 def capacity(options: argparse.Namespace) -> int:

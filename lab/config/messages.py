@@ -19,7 +19,7 @@ OF_ONE = (
     "planner=comparison, without planner._target_"
 )
 DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*\.[A-Z]\w*")
-"""Texts that look like the dotted name of a class."""
+"""A text that looks like the dotted name of a class."""
 PLUGINS = {
     "hydra/launcher/joblib": "hydra-joblib-launcher",
     "hydra/launcher/ray": "'compass-sim[ray]'",
@@ -27,9 +27,9 @@ PLUGINS = {
     "hydra/sweeper/nevergrad": "hydra-nevergrad-sweeper",
     "hydra/sweeper/optuna": "hydra-optuna-sweeper",
 }
-"""Packages of launchers and sweepers that may not be installed, as pip names them."""
+"""Optional packages of launchers and sweepers, by the names that pip uses."""
 HYDRA_TYPES = {"Float": "a number", "Integer": "a whole number", "bool": "true or false"}
-"""Types of Hydra's own keys, as OmegaConf names them."""
+"""Types of Hydra's own keys, by OmegaConf's names for them."""
 
 
 def composition_sentence(error: Exception, overrides: Sequence[str] = ()) -> str:

@@ -19,9 +19,9 @@ from sim.catalogue.catalogue import Catalogue
 from sim.catalogue.service_times import RefusalError
 
 SLOW_BPS = 1_000.0
-"""A recorded link with a lower mean rate probably has another unit."""
+"""If a recorded link has a lower mean rate, its rates are probably in another unit."""
 LONG_STEP_S = 100.0
-"""Times of a recorded link that are further apart probably have another unit."""
+"""If the times of a recorded link are further apart, they are probably in another unit."""
 
 
 def warnings(setup: Setup) -> list[str]:
@@ -145,7 +145,7 @@ def _fastest_s(scenario: Scenario, names: list[str]) -> Iterator[float]:
 def _least_factor(
     nominal: Catalogue, scenario: Scenario, operator: int, configuration: Configuration
 ) -> float:
-    """Return an operator's least latency factor on any hardware; infinite if no hardware runs it."""
+    """Return an operator's least latency factor on any hardware, or inf if no hardware runs it."""
     least = inf
     for family in scenario.workload.devices:
         for device in devices(family):

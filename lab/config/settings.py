@@ -39,11 +39,11 @@ OPEN_MAPPINGS = (
     "workload.datasets",
     "workload.devices",
 )
-"""Mappings whose keys the user chooses. Set as a whole on the command line, they are replaced."""
+"""Mappings whose keys the user chooses. An override of the whole mapping replaces it."""
 
 FIGURES, REPORT = "figures", "report"
 INSIDE = frozenset({*RESULTS, REQUESTS, FIGURES, REPORT})
-"""Subdirectories of a run's own files, whose names no compared planner may have."""
+"""Names of a run's own subdirectories, which compared planners must not have."""
 
 ENTRIES = {"cluster.nodes": Node, "network.traces": LinkTrace, "workload.tiers": Tier}
 """Mappings whose entries have the keys and defaults of a dataclass."""

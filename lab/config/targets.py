@@ -18,11 +18,11 @@ from lab.common.errors import InputError, choices, one_line, shown
 from lab.config.allowed import in_words
 
 LONGEST_SHOWN = 200
-"""Most characters of arguments that a message repeats; more would hide the reason."""
+"""Largest number of characters of arguments in a message; more would hide the reason."""
 
 PACKAGES = ("hardware_models", "scenarios", "sim", "planners", "lab", "studies")
 PACKAGES_EVER = (*PACKAGES, "evaluation")
-"""Packages of this project that a ``_target_`` may name, including earlier names."""
+"""Packages of this project that a ``_target_`` may name, by their current and earlier names."""
 
 FORMER_PLANNERS = (
     *("chameleon", "cheapest_feasible", "cherrypick", "compass", "greedy", "ilp", "infaas"),
@@ -40,7 +40,7 @@ FORMER_MODULES = {
 }
 """Modules of version 0.1 that have moved; their classes are found by name in their new places."""
 RENAMED = {"evaluation.surrogates.Probe": "studies.probes.latency_probe.LatencyProbe"}
-"""Classes of version 0.1 that have another name now."""
+"""Classes of version 0.1 that have been renamed, with their new names."""
 
 
 def find_class(target: object, key: str, base: type) -> type:

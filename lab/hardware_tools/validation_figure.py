@@ -14,7 +14,7 @@ from lab.reporting.plotting.style import legend, legend_in, looks, plain_log, sa
 MOST_GROUPS = 12
 BAND = 0.1
 LONGEST = 34
-"""Most characters of a group's name in the legend."""
+"""Largest number of characters of a group's name in the legend."""
 
 
 def draw_validation(rows: pl.DataFrame, title: str, path: Path) -> Path:

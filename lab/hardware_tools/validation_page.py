@@ -49,10 +49,10 @@ GOALS = {
     "gpu_latency": AccuracyGoal("random 5-fold", 3, 10),
     "llm_iteration": AccuracyGoal("random 5-fold", 5, 12),
 }
-"""The goals of the fits that have one."""
+"""The accuracy goals, for those fits that have a goal."""
 
 UNFITTED = {"accelerator_relative_speed": "row-out", "device_latency": "10-fold"}
-"""Tables without a fit, whose rows are predicted from each other, and their schemes."""
+"""Tables whose rows are predicted from each other, without a fit, and their schemes."""
 
 SCHEMES = {
     "random 5-fold": "a random fifth of all rows at a time: how a point is predicted that a grid "
@@ -67,7 +67,7 @@ SCHEMES = {
     "5-fold by model": "a fifth of the models at a time, whole",
     "5-fold by model and size": "a fifth of the pairs of model and input size at a time",
 }
-"""The schemes of held-out rows, and the rows that each holds out."""
+"""The schemes of holding out rows, and the rows that each scheme holds out."""
 
 
 def page(fits: Iterable[str] = tuple(FITS)) -> str:

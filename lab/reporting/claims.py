@@ -15,7 +15,7 @@ from lab.common.metrics import CLAIMED, Metric
 
 MOST_NAMED = 4
 MOST_SETTINGS = 12
-"""Settings of which a claim says who is best in each."""
+"""Largest number of settings for each of which a claim names the best planner."""
 
 
 @dataclass(frozen=True)

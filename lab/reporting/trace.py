@@ -44,10 +44,10 @@ from scenarios.applications.pipeline import ANSWER
 from sim.metrics.request_table import REQUESTS
 
 MOST = 500_000
-"""Most requests in a trace; with more, Perfetto gets slow."""
+"""Largest number of requests in a trace; with more requests, Perfetto becomes slow."""
 
 DRAWN = 60
-"""Most requests in a picture."""
+"""Largest number of requests in a picture."""
 
 ROW_IN = 0.11
 HEIGHT = 0.8
@@ -55,14 +55,14 @@ HEIGHT = 0.8
 
 US_PER_S = 1e6
 PLANNER = 0
-"""Number of the planner's process in the trace; those of queries follow."""
+"""Number of the planner's process in the trace; the queries' processes have larger numbers."""
 
 Event = dict[str, Any]
 Tables = tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]
 """The tables of queries, windows and decisions."""
 
 ORDER = ("transfer_s", "queueing_s", "batching_s", "compute_s")
-"""The parts of a request's time at an operator, in their order in time."""
+"""The parts of a request's time at an operator, in temporal order."""
 
 
 @dataclass(frozen=True)

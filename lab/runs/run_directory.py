@@ -27,7 +27,7 @@ JOBS = "jobs.yaml"
 CHECKPOINT = "checkpoint.jsonl"
 TRACE, TRACE_PICTURE = "trace.json", "trace.png"
 MOST_NAMED = 8
-"""Most runs named in a message."""
+"""Largest number of runs that a message names."""
 
 
 @contextmanager

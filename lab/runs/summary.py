@@ -14,7 +14,7 @@ from sim.controlplane.world import World
 from sim.metrics.goodput_time import goodput_time
 
 MOST_PERCENT = 90
-"""Percentage of its time in which a query's SLO must be met for ``queries_met_share``."""
+"""A query counts for ``queries_met_share`` if its SLO was met for this percentage of its time."""
 LIVED = {"query": pl.Int64, "active_ns": pl.Int64, "met_ns": pl.Int64}
 
 

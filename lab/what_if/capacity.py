@@ -69,7 +69,7 @@ class Tried:
 
 
 Measure = Callable[[Candidate, Sequence[int]], Sequence[float]]
-"""Simulates a candidate on some seeds; returns the metric on each seed."""
+"""A function that simulates a candidate on some seeds and returns the metric on each seed."""
 
 
 def candidates(

@@ -22,7 +22,7 @@ from lab.runs.run_directory import write_aside
 from lab.runs.summary import numbers_of
 
 TITLE_WIDTH = 70
-"""Most characters in a line of a title."""
+"""Largest number of characters in a line of a title."""
 
 
 @dataclass(frozen=True)

@@ -28,17 +28,17 @@ FACTORS: Mapping[str, tuple[float, float]] = {
     "cluster.profiling.workers": (0.5, 2.0),
     "cluster.profiling.lanes": (0.5, 2.0),
 }
-"""Assumptions that are varied by default, and the factors of their low and high values."""
+"""Assumptions that are varied by default, with the factors for their low and high values."""
 
 COUNTS = ("cluster.profiling.workers", "cluster.profiling.lanes")
-"""Assumptions of `FACTORS` that are whole numbers; the others may just be written as one."""
+"""Assumptions of `FACTORS` that must be whole numbers; the others can also be fractions."""
 
 VALUES: Mapping[str, tuple[float, float]] = {
     "cluster.max_utilisation": (0.7, 0.9),
     "cluster.profiling.feature_correlation": (0.7, 0.95),
     "cluster.mig_create_s": (0.2, 45.0),
 }
-"""Assumptions varied by default and their values: shares, and quantities known as a range only."""
+"""Assumptions that are varied by default, with their low and high values."""
 
 
 @dataclass(frozen=True)

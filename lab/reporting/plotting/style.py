@@ -33,7 +33,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 HATCHES = ("", "///", "...", "xxx", "\\\\\\", "ooo")
 
 WIDE = 50.0
-"""From this ratio of the ends on, a short logarithmic axis has labels at powers of ten only."""
+"""Logarithmic axes with at least this ratio of their ends have labels at powers of ten only."""
 
 
 @contextmanager
