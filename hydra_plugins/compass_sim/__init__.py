@@ -19,7 +19,7 @@ from omegaconf import DictConfig, open_dict, read_write
 
 @dataclass
 class CompassSweeperConf(BasicSweeperConf):
-    """Parameters of ``CompassSweeper``, the same as those of Hydra's sweeper."""
+    """The parameters of ``CompassSweeper``, which are the same as those of Hydra's sweeper."""
 
     _target_: str = f"{__name__}.CompassSweeper"
 
@@ -30,7 +30,7 @@ ConfigStore.instance().store(
 
 
 class CompassSweeper(BasicSweeper):
-    """Checks all jobs, then runs every combination of values."""
+    """A sweeper that checks all jobs and then runs every combination of values."""
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
@@ -78,7 +78,7 @@ class CompassSweeper(BasicSweeper):
 
 
 class WatchedSweeper(Sweeper):
-    """Wraps another sweeper, whose jobs are not known in advance.
+    """A sweeper that wraps another one, whose jobs are not known in advance.
 
     Args:
         sweeper: the configuration of the other sweeper.

@@ -45,7 +45,7 @@ DIFFERENCES_SCHEMA = {
     **dict.fromkeys(("difference", "low", "high", "boot_low", "boot_high"), pl.Float64),
     **dict.fromkeys(("p", "p_holm", "ratio", "ratio_low", "ratio_high"), pl.Float64),
 }
-# Keys that must not be overridden, because these arguments of `compare` set them.
+# Keys that must not be overridden, because arguments of `compare` set them.
 ARGUMENTS = {"seed": "seeds", "planner": "planners", "experiment": "scenario"}
 
 

@@ -135,7 +135,7 @@ def distinct_names(planners: Sequence[tuple[str, Mapping[str, Any]]]) -> list[st
             for key, value in parameters.items()
             if any(key not in other or repr(other[key]) != repr(value) for other in alike)
         }
-        # If a part is of another class, its own parameters are left out.
+        # If a part's class differs, the parameters of the part are left out.
         differing = {
             key: value
             for key, value in differing.items()

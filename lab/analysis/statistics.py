@@ -20,7 +20,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class IntervalEstimate:
-    """A mean with its interval, and the p-value of the hypothesis that the true mean is 0."""
+    """A mean with its interval, and the p-value for the hypothesis that the true mean is 0."""
 
     n: int  # number of values
     mean: float | None = None  # None without any value

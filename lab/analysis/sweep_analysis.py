@@ -43,11 +43,11 @@ class Analysis:
     """The results of an analysed sweep; frames by setting have a column for each varied key."""
 
     sweep: Sweep
-    comparisons: Mapping[str, Comparison]  # of the planners, by setting
+    comparisons: Mapping[str, Comparison]  # comparisons of the planners, by setting
     # The same over only those seeds that all planners of the setting finished, if any. Means over
     # different seeds cannot be compared.
     alike: Mapping[str, Comparison]
-    alike_runs: pl.DataFrame  # the runs of these seeds; all finished runs if there are none
+    alike_runs: pl.DataFrame  # the runs of these seeds; all finished runs if no seed is shared
     # The comparison by each seed's mean over the settings that all planners finished, if any.
     pooled: Comparison | None
     pooled_runs: int  # number of runs of each planner in `pooled`

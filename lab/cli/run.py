@@ -72,7 +72,7 @@ def run() -> int:
     def refuse(message: str) -> NoReturn:
         raise InputError(f"{message}; see compass-sim --help")
 
-    # Hydra's parser is private, and its own errors are a page of usage.
+    # Hydra's parser is private, and for its own errors, it prints a page of usage.
     options = get_args_parser()
     options.error = refuse  # type: ignore[method-assign]
     overrides: list[str] = []

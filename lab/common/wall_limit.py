@@ -58,7 +58,7 @@ class WallLimit:
         finally:
             try:
                 signal.setitimer(signal.ITIMER_REAL, 0)
-            finally:  # The alarm may have gone off in the line above.
+            finally:  # The alarm can have gone off in the line above.
                 signal.signal(signal.SIGALRM, handler)
                 signal.setitimer(signal.ITIMER_REAL, *timer)
 

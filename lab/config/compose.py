@@ -202,7 +202,7 @@ def _check_arrivals(scenario: Scenario, seed: int) -> None:
     workload = scenario.workload
     try:
         workload.arrivals.times_s(workload.rate, scenario.horizon_s, stream(seed, "check"))
-    except Exception as error:  # A user's arrival process may raise anything.
+    except Exception as error:  # A user's arrival process can raise any exception.
         message = one_line(error)
         path = getattr(workload.arrivals, "path", None)
         if isinstance(path, str) and Path(path).is_dir():
@@ -281,6 +281,6 @@ def _check_parameters(planner: Planner, scenario: Scenario) -> None:
     """Let a planner check its parameters; raise InputError if it rejects them."""
     try:
         planner.check_parameters(scenario.application.pipeline, scenario.cluster)
-    except Exception as error:  # A user's planner may raise anything.
+    except Exception as error:  # A user's planner can raise any exception.
         name = type(planner).__name__
         raise InputError(f"planner.{one_line(error)} (planner {name})") from None

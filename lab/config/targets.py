@@ -55,7 +55,7 @@ def find_class(target: object, key: str, base: type) -> type:
     module_name, _, name = current_path(target).rpartition(".")
     try:
         module = import_module(module_name)
-    except Exception as error:  # A user's module may raise anything.
+    except Exception as error:  # A user's module can raise any exception.
         raise InputError(
             f"{complaint}module {module_name} cannot be imported "
             f"({type(error).__name__}: {one_line(error)})"
@@ -84,7 +84,7 @@ def find_class(target: object, key: str, base: type) -> type:
 
 
 def current_path(target: str) -> str:
-    """Return the current path of a class; the target may be its path in an older version."""
+    """Return the current path of a class; the target can be its path in an older version."""
     module, _, name = target.rpartition(".")
     if module not in FORMER_MODULES:
         return RENAMED.get(target, target)
@@ -182,7 +182,7 @@ def _adapter(hint: Any) -> TypeAdapter[Any]:
     """Return pydantic's adapter for a type; for an unsupported type, one that accepts anything."""
     try:
         return TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True))
-    except Exception:  # Annotations in users' classes may be anything.
+    except Exception:  # Annotations in users' classes can be any objects.
         return TypeAdapter(Any)
 
 

@@ -71,7 +71,7 @@ class Protocol:
     warmup: int = 3  # untimed batches at the start of each process
     repeats: int = 10  # timed batches of each process
     processes: int = 1  # number of processes that run the operator simultaneously
-    confidence: float = 0.95  # of the interval of the median
+    confidence: float = 0.95  # confidence of the median's interval
 
     def __post_init__(self) -> None:
         for name, least in (("warmup", 0), ("repeats", 1), ("processes", 1)):
@@ -103,7 +103,7 @@ class Timing:
 
 
 def measure(operator: Subject, batches: Sequence[int], protocol: Protocol) -> list[Timing]:
-    """Time an operator in all processes at once, by batch size; raise InputError if it fails."""
+    """Time an operator in parallel processes, by batch size; raise InputError if it fails."""
     if operator.kind == "command" and BATCH not in operator.text and {*batches} != {1}:
         raise InputError(f"{operator}: must contain {BATCH} in place of the batch size")
     timed = _timed_together if protocol.processes > 1 else partial(_timed, operator.load())

@@ -56,13 +56,13 @@ class Output:
     path: Path | None  # a CSV file; None for the screen
     append: bool  # whether to add the rows to an existing file
     source: str  # tool that measured them
-    source_url: str | None  # address of a publication, if there is one
+    source_url: str | None  # address of a publication; None for unpublished rows
 
     def contents(self, rows: pl.DataFrame, table: str) -> pl.DataFrame:
         """Return the contents of the file as texts: its existing rows and the new ones.
 
-        ``rows`` has all columns of the table except ``source`` and ``source_url``, and may have
-        others. Raises InputError if the file exists without ``append`` or has other columns; raises
+        ``rows`` has all columns of the table except ``source`` and ``source_url``, and can have
+        others. Raises InputError if the file exists without ``append`` or has other columns. Raises
         TableError if a value is not allowed or a key occurs twice.
         """
         rows = rows.with_columns(

@@ -29,7 +29,7 @@ class Validation:
     # `COMPARISON`: `target`, `group`, `measured`, `predicted` (null where the models cannot predict
     # the row) and `ape_pct`, the absolute error in percent of the measured value.
     rows: pl.DataFrame
-    groups: pl.DataFrame  # the errors of each target by group, see `error_table`
+    groups: pl.DataFrame  # the errors of each target by group, as `error_table` returns them
     overall: pl.DataFrame  # the errors of each target over all rows; the group is `all`
     # Number of values that are also in the tables in use, with the same keys. Their errors do not
     # show how well new rows are predicted.
@@ -61,8 +61,8 @@ def validate_rows(
 
     The CSV or Parquet file has the key columns of a table, the columns that group its errors, and a
     measured target; other columns are kept. The table is inferred from the columns unless it is
-    given. Raises InputError if the file fits no table or several; raises TableError if it cannot be
-    read, if a measured value is not allowed, or if no row is valid.
+    given. Raises InputError unless the file fits exactly one table. Raises TableError if the file
+    cannot be read, if a measured value is not allowed, or if no row is valid.
     """
     frame = read_file(path)
     usable = _usable(path, frame, predictors, table)

@@ -206,7 +206,7 @@ def _detail(metric: Metric, row: dict[str, Any], seeds: int) -> str:
     if sign < 0 and low is not None:
         low, high = -high, -low
     size = f"{number(abs(row['difference']))}{_after(low, high)}{_unit(metric)}"
-    # The ratio is a geometric mean and the difference an arithmetic one, so they may disagree.
+    # The ratio is a geometric mean and the difference an arithmetic one, so they can disagree.
     agree = row["ratio"] is not None and (row["ratio"] - 1) * row["difference"] >= 0
     asides = [f"{row['ratio']:.3g} times as much"] if agree else []
     if row["low"] is None:

@@ -82,9 +82,9 @@ class TracedRequest:
     """A request that ended."""
 
     query: int
-    number: int  # within the query
+    number: int  # number of the request within its query
     lane: int  # lane of the query on which it does not overlap another request
-    tracks: int  # number of tracks of the lane
+    tracks: int  # number of tracks in the lane
     start_s: float
     end_s: float
     outcome: str
@@ -122,8 +122,8 @@ def read_trace(
 ) -> tuple[list[TracedRequest], int, Tables]:
     """Return the requests between two times, the number of their queries, and the run's tables.
 
-    Raises InputError if the interval ends before it begins, if no requests were recorded or none
-    are in the interval, or if there are more than `MOST`.
+    Raises InputError if the interval ends before it begins, if no requests were recorded, or if the
+    interval has no requests or more than `MOST`.
     """
     rows = _requests(run, start_s, end_s, queries)
     requests = list(traced(rows, after_of(run)))

@@ -167,7 +167,7 @@ def compare_requests(one: Ints, other: Ints, operators: Sequence[str]) -> tuple[
     Both arrays have the columns of ``sim.dataplane.base.request_rows`` and the requests that ended
     in the same time span, sorted by end, query and number.
     """
-    for rows in (one, other):  # Private columns and parts of unfinished requests may differ.
+    for rows in (one, other):  # Private columns and unfinished requests' parts can differ.
         rows[:, VISIT] = 0
         unfinished = rows[:, OUTCOME] != OUTCOMES.index(COMPLETED)
         rows[np.ix_(unfinished, part_columns(len(operators)))] = 0

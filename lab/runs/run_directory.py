@@ -183,5 +183,5 @@ def scan(directory: Path, table: str) -> pl.LazyFrame:
 
 
 def scan_parts(parts: Sequence[Path]) -> pl.LazyFrame:
-    """Return part files as a lazy frame; their names may contain glob characters."""
+    """Return part files as a lazy frame; their names can contain glob characters."""
     return pl.scan_parquet(list(parts), glob=False)

@@ -29,10 +29,10 @@ class Tally:
         self.deployed = 0
         self.refused = 0
         self.on_basis: Counter[str] = Counter()
-        self._lived = pl.DataFrame(schema=LIVED)  # of open queries
+        self._lived = pl.DataFrame(schema=LIVED)  # active time of open queries
         # Closed queries, and those of them whose SLO was met for `MOST_PERCENT` of their time.
         self.closed = self.met = 0
-        # These three are by class of service.
+        # The next three totals are by class of service.
         self.queries_of: Counter[str] = Counter()
         self._active_ns_of: Counter[str] = Counter()
         self._met_ns_of: Counter[str] = Counter()

@@ -201,7 +201,7 @@ def useless_counts(tried: Iterable[Tried], one: Tried, counts: Collection[str]) 
 
 
 def _no_more(one: Mapping[str, str], other: Mapping[str, str], ordered: Collection[str]) -> bool:
-    """Return whether `one` is at most `other` in each ordered key, and equal in all others."""
+    """Return whether `one` is at most `other` in each ordered key, and equal in the other keys."""
     return all(
         float(value) <= float(other[key]) if key in ordered else value == other[key]
         for key, value in one.items()

@@ -61,7 +61,7 @@ def explanation(record: QueryRecord) -> Figure:
     _draw_profiling(panels[0], record, rows, since_s)
     _draw_plans(panels[1], record)
     _draw_windows(panels[2], record)
-    # The parts get the titles, because long labels may leave little width to their axes.
+    # The subfigures get the titles, because long labels can leave little width to the axes.
     titles = (title, "Plans: latency and list price", "Latency, window by window")
     for part, axes, name in zip(parts, panels, titles, strict=True):
         part.suptitle(name, fontsize="medium")
@@ -105,7 +105,7 @@ def _draw_profiling(axes: Axes, record: QueryRecord, rows: Sequence[Row], since_
     at = np.arange(len(rows))
     means = np.array([row["accuracy_mean"] for row in rows])
     widths = np.nan_to_num([half_width(row) for row in rows])
-    # The axis has no fixed lower end, because one minus an error rate can be below 0.
+    # Lower ends are not cut, because one minus an error rate can be below 0.
     sides = np.stack([widths, np.clip(1 - means, 0, widths)])
     blue = sns.color_palette("colorblind")[0]
     size = 5 if len(rows) <= MOST_NAMED else 3

@@ -82,7 +82,7 @@ class QueryRecord:
 
 
 def find_run(directory: Path) -> Path:
-    """Return the only run at or below a directory; raise InputError for none or several."""
+    """Return the only run at or below a directory; raise InputError unless there is exactly one."""
     return only_run(f"RUN={directory}", list(planner_directories(directory).values()))
 
 

@@ -86,7 +86,7 @@ class TextGrid:
                     yield Padding(Text(f"{number}: {'; '.join(words)}"), (0, 0, 0, 2))
 
     def _table(self, below: Sequence[str]) -> Table:
-        """Return the table without the columns in `below`; if there are any, number the rows."""
+        """Return the table without the columns in `below`; if any is left out, number the rows."""
         table = Table()
         if below:
             table.add_column("", justify="right")
@@ -309,7 +309,7 @@ def ordered(record: QueryRecord, rows: int) -> Iterator[RenderableType]:
         return
     counts = decisions["outcome"].value_counts(sort=True)
     yield "Ordered: " + ", ".join(f"{count:,} {outcome}" for outcome, count in counts.iter_rows())
-    # A planner may repeat an order every second and be refused for the same reason.
+    # A planner can repeat an order every second and be refused for the same reason.
     alike = [
         list(group)
         for _, group in groupby(
