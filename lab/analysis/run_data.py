@@ -115,7 +115,7 @@ def per_output_length(directory: Path) -> bool:
 
 
 def plan_notation(directory: Path) -> str:
-    """Return a sentence on how a run's plans are written; empty if there are no knobs."""
+    """Return a sentence on how a run's plans are written; empty without knobs."""
     operators = _configured(directory, "application.operators") or {}
     knobs = [knob for one in operators.values() for knob in one.get("knobs") or ()]
     if not knobs:

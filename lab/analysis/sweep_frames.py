@@ -54,7 +54,7 @@ class Found:
 
 
 def find(directory: Path) -> Found:
-    """Find all runs at or below a directory; raise InputError if there are none."""
+    """Find all runs at or below a directory; raise InputError if it has no runs."""
     if not directory.exists():
         raise InputError(f"DIR={directory}: {no_directory(directory)}")
     if not directory.is_dir():

@@ -150,7 +150,7 @@ def attempt(config: Any, overrides: list[str], directory: Path, label: str = "")
         status = FAILED if failure else OK
     except InputError as error:
         failure, status, taken = str(error), REFUSED, isinstance(error, TakenError)
-    except OSError as error:  # For example, the disk is full; the run is not at fault.
+    except OSError as error:  # The disk can be full, for example; the run is not at fault.
         failure, status = f"hydra.run.dir={directory}: cannot be written: {why_not(error)}", FAILED
     except Exception as error:
         traceback.print_exc()

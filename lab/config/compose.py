@@ -43,12 +43,12 @@ NAME = re.compile(r"\w[\w+.-]*")
 class Setup:
     """Everything that a run needs."""
 
-    config: DictConfig  # resolved; resume is false, max_wall_s left out
+    config: DictConfig  # resolved, with a false `resume` and without `max_wall_s`
     seed: int
     flush_every_s: float  # simulated time between two writings of results
     requests: bool  # whether to write the table of requests
     tables: TableSet
-    planners: Mapping[str, Planner]  # by name; they run one after the other
+    planners: Mapping[str, Planner]  # planners by name, which run one after the other
     data_plane: Callable[[Recorder], DataPlane]
     resume: bool = False  # whether to resume an unfinished run
     max_wall_s: float | None = None  # wall-clock limit of a run; None for no limit

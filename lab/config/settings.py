@@ -130,14 +130,14 @@ def default_tree() -> DictConfig:
             kind.__name__, [(one.name, Any, one.default) for one in fields(kind)]
         )
         tree[section][name] = DictConfig({}, element_type=entry)
-    # Their keys are free here, because entries differ in their keys; validation checks them later.
+    # The entries' keys are free here, because entries differ in them; validation checks them later.
     for key in (*OPEN_MAPPINGS, "drift.events"):
         OmegaConf.set_struct(OmegaConf.select(tree, key), False)
     return tree
 
 
 def defaults(model: type) -> dict[str, Any]:
-    """Return the defaults of a dataclass as a mapping; its mappings and lists are empty."""
+    """Return the defaults of a dataclass as a mapping, in which mappings and lists are empty."""
     hints = get_type_hints(model)
     values: dict[str, Any] = {}
     for one in fields(model):

@@ -254,6 +254,6 @@ def _unit(metric: Metric) -> str:
 
 
 def _after(low: float | None, high: float | None) -> str:
-    """Return an interval after a space, to be put behind a number; empty if an end is None."""
+    """Return a space and the interval, to be appended to a number; empty if an end is None."""
     text = interval(low, high)
     return f" {text}" if text else ""

@@ -173,7 +173,7 @@ def only_run(given: str, runs: Sequence[Path], of: str = "") -> Path:
 
 
 def scan(directory: Path, table: str) -> pl.LazyFrame:
-    """Return a table of a run as a lazy frame, empty if nothing was written yet."""
+    """Return a table of a run as a lazy frame, which is empty if nothing was written yet."""
     if table not in SCHEMAS:
         raise ValueError(f"table={table!r}: must be one of {', '.join(SCHEMAS)}")
     parts = sorted((Path(directory) / table).glob("part-*.parquet"))

@@ -177,7 +177,7 @@ def bounds(values: Sequence[float], error: float) -> tuple[float, float]:
 
 
 def cheapest(tried: Sequence[Tried]) -> Tried | None:
-    """Return the cheapest candidate that suffices, or None; at equal prices, the last simulated."""
+    """Return the cheapest candidate that suffices, or None; at equal prices, the latest."""
     enough = [each for each in tried if each.verdict == CandidateVerdict.SUFFICES]
     return min(reversed(enough), key=lambda each: each.candidate.usd_per_hour, default=None)
 

@@ -49,7 +49,7 @@ class Effect:
     value: str
     base: str  # value of the key in the base
     difference: Interval  # the answer minus that of the base, with its 95 % interval
-    p: float | None  # p-value of the paired t-test; `adjusted` for all settings
+    p: float | None  # p-value of the paired t-test; `adjusted` corrects it for many settings
     seeds: int  # number of seeds with both answers
     left_out: int = 0  # number of seeds that lack an answer
 

@@ -36,7 +36,7 @@ def facets(
 
 
 def facets_text(analysis: Analysis, most: int) -> str:
-    """Return a sentence on the settings that `facets` shows; empty if it shows all."""
+    """Return a sentence on the settings that `facets` shows; empty if it shows all settings."""
     settings = len(analysis.comparisons)
     if settings <= most:
         return ""

@@ -131,7 +131,7 @@ def _draw_profiling(axes: Axes, record: QueryRecord, rows: Sequence[Row], since_
 
 
 def _label_runs(axes: Axes, record: QueryRecord, rows: Sequence[Row], since_s: float) -> None:
-    """Label profiling runs; if there are many, only the last of each requested configuration."""
+    """Label profiling runs; if there are many, only each requested configuration's last run."""
     ordered = set(record.decisions["configuration"].drop_nulls())
     named = list(range(len(rows)))
     if len(rows) > MOST_NAMED:

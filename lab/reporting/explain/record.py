@@ -62,7 +62,7 @@ class QueryRecord:
     run: Path
     planner: str
     query: int
-    # Its row of `queries`; before that is written, what is known from other tables.
+    # Its row of `queries`; until that is written, the values known from other tables.
     query_row: Mapping[str, Any]
     closed: bool  # whether the row of `queries` is written
     profiling: pl.DataFrame  # profiling runs for the query
