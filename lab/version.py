@@ -22,7 +22,7 @@ def versions() -> Mapping[str, str]:
 
 
 def version_mismatch(recorded: Any) -> str:
-    """Return why results of the recorded versions cannot be resumed; empty if they can.
+    """Return why results of the recorded versions cannot be resumed; empty if they can be.
 
     A version that was not recorded is not compared, except the version of compass-sim.
     """

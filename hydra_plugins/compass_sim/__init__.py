@@ -1,4 +1,4 @@
-"""Sweepers of compass-sim: one runs all combinations of values, one wraps another sweeper.
+"""Sweepers of compass-sim: one runs all combinations of values, the other wraps another sweeper.
 
 Hydra imports this package at every start, so slow imports happen only when a sweep starts.
 `BasicSweeper`, Hydra's sweeper of all combinations, is private to Hydra (``hydra._internal``).
@@ -19,7 +19,7 @@ from omegaconf import DictConfig, open_dict, read_write
 
 @dataclass
 class CompassSweeperConf(BasicSweeperConf):
-    """Parameters of ``CompassSweeper``, the same as those of Hydra's sweeper."""
+    """The parameters of ``CompassSweeper``, which are the same as those of Hydra's sweeper."""
 
     _target_: str = f"{__name__}.CompassSweeper"
 
@@ -30,12 +30,12 @@ ConfigStore.instance().store(
 
 
 class CompassSweeper(BasicSweeper):
-    """Checks all jobs, then runs every combination of values."""
+    """A sweeper that checks all jobs and then runs every combination of values."""
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
-        """Create the launcher; raises InputError if it cannot run here."""
+        """Create the launcher; raise InputError if the launcher cannot run here."""
         from lab.sweeps.launchers import prepare
 
         prepare(config)
@@ -60,7 +60,7 @@ class CompassSweeper(BasicSweeper):
         config, loader = self.config, self.hydra_context.config_loader
         parser = OverridesParser.create(config_loader=loader)
         parsed = parser.parse_overrides([*self._parse_config(), *arguments])
-        for override in parsed:  # Check that each has at least one value, and no value twice.
+        for override in parsed:  # Check that no sweep lacks values or repeats one.
             if override.is_discrete_sweep():
                 swept_values(override, str(override.input_line))
         [jobs] = self.split_arguments(parsed, None)
@@ -78,7 +78,7 @@ class CompassSweeper(BasicSweeper):
 
 
 class WatchedSweeper(Sweeper):
-    """Wraps another sweeper, whose jobs are not known in advance.
+    """A sweeper that wraps another one, whose jobs are not known in advance.
 
     Args:
         sweeper: the configuration of the other sweeper.
@@ -90,7 +90,7 @@ class WatchedSweeper(Sweeper):
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
-        """Create the other sweeper and its launcher; raises InputError if it cannot run here."""
+        """Create the other sweeper and its launcher; raise InputError if they cannot run here."""
         from lab.sweeps.launchers import prepare
 
         prepare(config)
@@ -102,7 +102,7 @@ class WatchedSweeper(Sweeper):
         )
 
     def sweep(self, arguments: list[str]) -> Any:
-        """Run all jobs; arguments and errors are those of `CompassSweeper.sweep`."""
+        """Run all jobs; the arguments and errors are those of `CompassSweeper.sweep`."""
         from lab.sweeps.sweep import running_sweep
 
         with running_sweep(self._config):

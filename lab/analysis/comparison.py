@@ -45,24 +45,24 @@ DIFFERENCES_SCHEMA = {
     **dict.fromkeys(("difference", "low", "high", "boot_low", "boot_high"), pl.Float64),
     **dict.fromkeys(("p", "p_holm", "ratio", "ratio_low", "ratio_high"), pl.Float64),
 }
-# Keys that must not be overridden, because these arguments of `compare` set them.
+# Keys that must not be overridden, because arguments of `compare` set them.
 ARGUMENTS = {"seed": "seeds", "planner": "planners", "experiment": "scenario"}
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A comparison of planners; as text, it has the tables of the headline metrics.
+    """A comparison of planners; its text form consists of the tables of the headline metrics.
 
     Args:
         scenario: name of the scenario.
         runs: one row per seed and planner, with all metrics of the summary.
         means: one row per metric and planner: the mean over seeds, with 95 % intervals by Student's
-            t (``low``, ``high``) and by the bootstrap (``boot_low``, ``boot_high``), which are cut
-            to the metric's range.
-        differences: one row per metric and pair of planners: the mean of ``planner`` minus
-            ``other`` over the ``n`` seeds on which both have a value, with the same intervals; the
-            p-value ``p`` of the paired t-test; ``p_holm``, which is ``p`` adjusted for the number
-            of pairs; and the geometric mean ``ratio`` if all values are positive.
+            t (``low``, ``high``) and by the bootstrap (``boot_low``, ``boot_high``). Both intervals
+            are cut to the metric's range.
+        differences: one row per metric and pair of planners. It has the mean of ``planner`` minus
+            ``other`` over the ``n`` seeds on which both have a value, with the same intervals.
+            ``p`` is the p-value of the paired t-test, and ``p_holm`` is adjusted for the number of
+            pairs. ``ratio`` is the geometric mean of the ratios if all values are positive.
     """
 
     scenario: str
@@ -80,7 +80,7 @@ class Comparison:
         return "\n".join(_tables(self, self._shown_and_others()[0]))
 
     def _shown_and_others(self) -> tuple[list[str], list[str]]:
-        """Return the names of the metrics in the tables, and of the others."""
+        """Return the names of the metrics in the tables, and those of all other metrics."""
         metrics = self.means["metric"].unique(maintain_order=True).to_list()
         shown = [metric.name for metric in HEADLINES if metric.name in metrics] or metrics
         return shown, [metric for metric in metrics if metric not in shown]
@@ -101,8 +101,8 @@ def compare(
         scenario: name of the experiment that defines the scenario.
         seeds: the seeds, or a number N, which stands for the seeds 0 to N - 1.
         overrides: further overrides of the configuration for every run.
-        run: function that makes a run from ``overrides`` and ``planner``, and returns an object
-            with a ``summary``; by default ``lab.runs.api.run``.
+        run: a function that makes a run from ``overrides`` and ``planner``, and returns an object
+            with a ``summary``; the default is ``lab.runs.api.run``.
 
     Raises InputError if an argument is wrong; its message is one sentence.
     """
@@ -179,7 +179,7 @@ def _pairs(metric: str, values: Mapping[str, np.ndarray]) -> Iterator[tuple[Any,
         estimates.append(estimate(a - b, scale, of_difference(range_of(metric))))
         boots.append(_boot(a - b, estimates[-1]))
         positive = bool(len(a)) and a.min() > 0 and b.min() > 0
-        # Log-ratios are rounded like numbers around 1.
+        # Log-ratios have the rounding errors of numbers around 1.
         log_ratio = estimate(np.log(a) - np.log(b), 1.0) if positive else IntervalEstimate(0)
         ratios.append(as_ratio(log_ratio))
     adjusted = holm([found.p for found in estimates])
@@ -193,7 +193,7 @@ def _pairs(metric: str, values: Mapping[str, np.ndarray]) -> Iterator[tuple[Any,
 
 
 def _boot(values: np.ndarray, found: IntervalEstimate) -> tuple[float | None, float | None]:
-    """Return the bootstrap interval of the mean, or the t-interval if that has no width."""
+    """Return the mean's bootstrap interval, or its t-interval if the t-interval has no width."""
     if found.low is None or found.low == found.high:
         return found.low, found.high
     return bootstrap_interval(values)
@@ -237,14 +237,14 @@ def _is_whole(value: object) -> bool:
 
 
 def _metrics(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the keys whose values are all numbers or missing; these are the metrics."""
+    """Return the metrics, which are the keys whose values are all either numbers or missing."""
     keys = dict.fromkeys(key for row in rows for key in row if key not in ("seed", "planner"))
     headlines = {metric.name for metric in HEADLINES}
     return [
         key
         for key in keys
         if all(row.get(key) is None or _is_number(row[key]) for row in rows)
-        # A headline metric is kept even without any value, with n = 0.
+        # A headline metric without any value is kept too; its n is 0.
         and (key in headlines or any(_is_number(row.get(key)) for row in rows))
     ]
 

@@ -11,7 +11,7 @@ from lab.analysis.statistics import Floats, as_ratio, estimate, holm
 from lab.common.metrics import ANY, ValueRange
 
 Interval = tuple[float | None, float | None, float | None]
-"""A value, and the lower and upper end of its 95 % interval."""
+"""A value, and the lower and the upper end of its 95 % interval."""
 
 RATIOS = {
     "metric": pl.String,
@@ -23,11 +23,11 @@ RATIOS = {
 }
 
 PERCENT: ValueRange = (0.0, 100.0)
-"""Range of a share in percent."""
+"""The range of a share in percent."""
 
 BOUNDS = {(False, False): "", (False, True): "≥", (True, False): "≤", (True, True): "?"}
-"""Sign of a ratio, by whether the values of the reference and of the other planner are only lower
-bounds of the true ones, for metrics of which less is better."""
+"""The sign of a ratio for metrics of which less is better. The key says whether the values of the
+reference and of the other planner are only lower bounds of the true values."""
 
 EXPLAINED = (
     "≥ marks a lower bound: in some seed the value of the other planner is only a bound, or it "
@@ -45,7 +45,7 @@ class PairedMetric:
     name: str  # column of the rows
     title: str  # name in tables and figures
     more_is_better: bool
-    # Column that is true where the value is only a lower bound of the true one.
+    # Boolean column that says whether the value is only a lower bound of the true value.
     bound: str | None = None
 
 
@@ -54,13 +54,14 @@ def ratios(rows: pl.DataFrame, metric: PairedMetric, reference: str) -> pl.DataF
 
     The ratio is the geometric mean over seeds, with Student's t-interval of its logarithm. A ratio
     above 1 means that the reference is better: it has more goodput or a lower cost. A seed counts
-    if both values are above 0. `rows` are runs of one scene, with ``planner``, ``seed`` and the
-    metric.
+    if both values are above 0. `rows` has the runs of one scene, with the columns ``planner``,
+    ``seed`` and the metric.
 
     Each other planner has a row with the columns of `RATIOS`. ``p_holm`` is adjusted for the number
-    of planners. ``sign`` is ``"≥"`` if on some seed the other planner's value is only a lower bound
-    or it served no query, ``"≤"`` if that holds for the reference, ``"?"`` if it holds for both,
-    and else empty. ``n`` is the number of seeds that count, and ``of`` the number of all seeds.
+    of planners. ``sign`` is ``"≥"`` if, on some seed, the other planner served no query or its
+    value is only a lower bound. It is ``"≤"`` if this holds for the reference, ``"?"`` if it holds
+    for both planners, and empty if it holds for neither. ``n`` is the number of seeds that count,
+    and ``of`` the number of all seeds.
     """
     bound = pl.lit(False) if metric.bound is None else pl.col(metric.bound)
     values = {
@@ -84,8 +85,8 @@ def ratios(rows: pl.DataFrame, metric: PairedMetric, reference: str) -> pl.DataF
                 our_bounds |= our_bound
                 their_bounds |= their_bound
             else:
-                # A planner that served nobody is worse by more than any ratio; one that spent
-                # nothing is better by more than any ratio.
+                # If a planner served no query or spent nothing, no finite ratio expresses how much
+                # worse or better it is.
                 we_lose = bool(theirs) and (reference, seed) in values
                 they_lose = bool(ours) and (planner, seed) in values
                 if not metric.more_is_better and (ours == 0 or theirs == 0):
@@ -109,7 +110,7 @@ def explained(found: pl.DataFrame) -> Iterator[str]:
 
 
 def counted(n: int, of: int) -> str:
-    """Return the number of seeds that count as text, such as ``8`` or ``8 of 10``."""
+    """Return a text that says how many seeds count, such as ``8`` or ``8 of 10``."""
     return f"{n}" if n == of else f"{n} of {of}"
 
 
@@ -125,21 +126,21 @@ def by_scene(
 
 
 def ratio_interval(ours: Floats, theirs: Floats) -> Interval:
-    """Return the geometric mean of ours / theirs, shape (n,), all above 0, and its interval."""
+    """Return the geometric mean and interval of ours / theirs, both positive and of shape (n,)."""
     return as_ratio(estimate(np.log(ours / theirs), 1.0))
 
 
 def mean_interval(values: Floats, within: ValueRange = ANY) -> Interval:
-    """Return the mean of values, shape (n,), with its interval cut to the range `within`."""
+    """Return the mean of values of shape (n,), and its interval, cut to the range `within`."""
     mean = estimate(values, within=within)
     return mean.mean, mean.low, mean.high
 
 
 def jackknifed(count: int, statistic: Callable[[Sequence[int]], float]) -> Interval:
-    """Return the statistic of all seeds, numbered from 0, with its jackknife interval.
+    """Return the statistic of all seeds with its jackknife interval; seeds are numbered from 0.
 
     For n seeds with the statistic T, the pseudo-values are n T - (n - 1) T_i, where T_i is the
-    statistic without seed i (Tukey 1958). The interval is around T, with the width of Student's
+    statistic without seed i (Tukey 1958). The interval is centred on T and is as wide as Student's
     t-interval of the pseudo-values.
     """
     every = list(range(count))

@@ -16,14 +16,14 @@ RunDirectories = Mapping[str, Path]
 PARTS = ("queueing", "batching", "compute", "transfer")
 MOST_POINTS = 2000
 ROUNDING = 1e-3
-"""Relative difference between sums of times that is ignored as rounding."""
+"""Sums of times count as equal up to this relative difference, a rounding error."""
 
 PER_LENGTH = ("application.latency_per", "output_length")
 """Key and value for windows with latencies per output length instead of seconds."""
 
 
 def by_window(directory: Path) -> pl.DataFrame:
-    """Return goodput, active and deployed queries, and cost by window; 0 if no query lived."""
+    """Return goodput, active and deployed queries, and cost by window, 0 where no query lived."""
     sums = (
         scan(directory, "windows")
         .group_by("window")
@@ -48,7 +48,7 @@ def by_window(directory: Path) -> pl.DataFrame:
         ((pl.col("window") + 1) * length_s).alias("end_s"),
         pl.col("goodput", "deployed", "active", "cost_usd").fill_null(0.0),
     )
-    if not sums["final"][-1]:  # The horizon cut the last window; the queries show when.
+    if not sums["final"][-1]:  # The horizon cut the last window short; queries show when.
         last_s = scan(directory, "queries").select(pl.col("departure_s").max()).collect().item()
         if last_s is not None and last_s > filled["start_s"][-1]:
             filled = filled.with_columns(pl.col("end_s").clip(upper_bound=last_s))
@@ -57,7 +57,7 @@ def by_window(directory: Path) -> pl.DataFrame:
 
 
 def latency_ratios(runs: RunDirectories) -> dict[str, np.ndarray]:
-    """Return windows' p95 latency divided by its bound, by planner, or by tier of one run."""
+    """Return each window's p95 latency divided by its bound, by planner, or by tier for one run."""
     ratio = (pl.col("latency_p95_s") / pl.col("slo_latency_s")).alias("ratio")
     frames = {
         name: scan(directory, "windows")
@@ -76,12 +76,12 @@ def latency_ratios(runs: RunDirectories) -> dict[str, np.ndarray]:
 
 
 def part_means(directory: Path) -> pl.DataFrame:
-    """Return mean seconds by operator and part of latency, over a run's completed requests."""
+    """Return the mean seconds of a run's completed requests, by operator and part of latency."""
     return mean_parts(scan(directory, "operators"), scan(directory, "windows")).collect()
 
 
 def mean_parts(operators: pl.LazyFrame, windows: pl.LazyFrame) -> pl.LazyFrame:
-    """Return mean times by operator and part, over the completed requests in the windows."""
+    """Return the mean times of the completed requests in the windows, by operator and part."""
     weight = pl.col("completed")
     keys = ["query", "window"]
     return (
@@ -92,7 +92,7 @@ def mean_parts(operators: pl.LazyFrame, windows: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def latency_mean(directory: Path) -> float | None:
-    """Return the mean latency of completed requests in s; None if unknown or per output length."""
+    """Return completed requests' mean latency in s; None if it is unknown or per output length."""
     if per_output_length(directory):
         return None
     mean_s: float | None = (
@@ -115,7 +115,7 @@ def per_output_length(directory: Path) -> bool:
 
 
 def plan_notation(directory: Path) -> str:
-    """Return a sentence on how a run's plans are written; empty if there are no knobs."""
+    """Return a sentence on how a run's plans are written; empty without knobs."""
     operators = _configured(directory, "application.operators") or {}
     knobs = [knob for one in operators.values() for knob in one.get("knobs") or ()]
     if not knobs:
@@ -134,7 +134,7 @@ def at_once(sum_s: float, mean_s: float | None) -> bool:
 
 
 def response_times(directory: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Return served queries' response times and the others' censoring times, in seconds."""
+    """Return the served queries' response times and the other queries' censoring times in s."""
     frame = scan(directory, "queries").select("response_time_s", "censored_after_s").collect()
     served = frame["response_time_s"].drop_nulls().to_numpy()
     censored = frame.filter(pl.col("response_time_s").is_null())["censored_after_s"]

@@ -13,7 +13,7 @@ from yaml import CSafeLoader, YAMLError, load
 from lab.common.errors import InputError, shown
 from lab.config.targets import with_current_paths
 
-# Keys that do not make a setting: seed, planner, and those that do not affect results.
+# Keys that are not part of a setting: the seed, the planner, and keys without effect on results.
 APART = ("about", "seed", "planner", "figures", "flush_every_s", "requests", "resume")
 APPLICATION = "application.name"
 # Last parts of keys that are ambiguous without the part before.
@@ -51,8 +51,9 @@ def _leaves(node: Mapping[str, Any], key: str) -> Iterator[tuple[str, Any]]:
 def swept_keys(settings: Sequence[RunSettings]) -> dict[str, list[str]]:
     """Return the varied keys, each with the keys that always change together with it.
 
-    Of keys that change together, one counts as the varied key: the application's name if it is
-    among them, or else a key with numbers, or else one with texts.
+    If several keys change together, one of them counts as the varied key. It is the application's
+    name if that is among them, otherwise a key with numbers, and a key with texts only if no key
+    has numbers.
     """
     differing = _differing(settings)
     codes = {key: [repr(one.get(key)) for one in settings] for key in differing}
@@ -65,7 +66,7 @@ def swept_keys(settings: Sequence[RunSettings]) -> dict[str, list[str]]:
 
     kept: dict[str, list[str]] = {}
     for key in sorted(differing, key=rank):
-        # A key depends on another if its value is the same wherever the other's is.
+        # A key depends on another if equal values of the other imply equal values of this key.
         for one, along in kept.items():
             if len(set(zip(codes[one], codes[key], strict=True))) == len(set(codes[one])):
                 along.append(key)
@@ -96,8 +97,8 @@ def text_of(value: Any) -> str:
 def short_texts(values: Sequence[Any], longest: int = 28) -> list[str]:
     """Return a short, unique label for each value of a key.
 
-    The label of a long list has the ``kind`` of each entry. A label that would be too long, or not
-    unique, is replaced by a number such as ``#2``.
+    A long list is labelled by the ``kind`` of each entry. A label that would be too long or not
+    unique is replaced by a number, such as ``#2``.
     """
     if is_numeric(values):
         brief = [f"{value:.6g}" for value in values]
@@ -116,7 +117,7 @@ def short_texts(values: Sequence[Any], longest: int = 28) -> list[str]:
 
 
 def short_keys(keys: Sequence[str]) -> list[str]:
-    """Shorten dotted keys to as many of their last parts as make the keys distinct."""
+    """Shorten dotted keys to their last parts, as many as are needed to keep the keys distinct."""
     for words in range(1, 1 + max((key.count(".") + 1 for key in keys), default=0)):
         short = [".".join(key.split(".")[-words - (key.split(".")[-1] in VAGUE) :]) for key in keys]
         if len(set(short)) == len(short):
@@ -134,7 +135,7 @@ def distinct_names(planners: Sequence[tuple[str, Mapping[str, Any]]]) -> list[st
             for key, value in parameters.items()
             if any(key not in other or repr(other[key]) != repr(value) for other in alike)
         }
-        # If a part is of another class, its own parameters are left out.
+        # If a part's class differs, the parameters of the part are left out.
         differing = {
             key: value
             for key, value in differing.items()
@@ -172,7 +173,7 @@ class _Bare(str):
 
 
 def _parameters(parameters: Mapping[str, Any], key: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield parameters by dotted key; for a nested object, its class, then its parameters."""
+    """Yield parameters by dotted key; a nested object yields its class, then its parameters."""
     for name, value in parameters.items():
         part = _call(value) if isinstance(value, str) else None
         if part is None:
@@ -202,7 +203,10 @@ def _literal(node: ast.expr) -> Any:
 
 
 def _differing(settings: Sequence[RunSettings]) -> list[str]:
-    """Return the keys that differ; ``application.*`` keys must differ within one application."""
+    """Return the keys whose values differ.
+
+    A key ``application.*`` counts only if its values differ within one application.
+    """
     keys = dict.fromkeys(key for one in settings for key in one)
     of_name: dict[Any, list[RunSettings]] = {}
     for one in settings:

@@ -20,26 +20,26 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class IntervalEstimate:
-    """A mean with its interval, and the p-value of the hypothesis that the true mean is 0."""
+    """A mean with its interval, and the p-value for the hypothesis that the true mean is 0."""
 
     n: int  # number of values
     mean: float | None = None  # None without any value
     low: float | None = None  # lower end of the interval; None with fewer than two values
     high: float | None = None  # upper end
-    # Two-sided p-value by Student's t, or for equal values by the sign test.
+    # Two-sided p-value by Student's t, or by the sign test if all values are equal.
     p: float | None = None
 
 
 def estimate(values: Floats, scale: float = 0.0, within: ValueRange = ANY) -> IntervalEstimate:
-    """Return the mean of values with Student's t-interval and the p-value of a true mean of 0.
+    """Return the mean of values, Student's t-interval, and the p-value for a true mean of 0.
 
     The half-width is t(0.975, n - 1) s / sqrt(n) (Student 1908, "The probable error of a mean").
     For paired differences, this is the paired t-test. Values are finite and of shape (n,).
 
     If values differ only by rounding errors, the interval has no width. Then p is 1 if all values
-    are 0; otherwise p is that of the sign test, 2^(1 - n). `scale` is the largest magnitude of the
-    numbers that the values were computed from; it determines how large rounding errors can be. The
-    interval is cut to the range `within`; the mean and p are not.
+    are 0, and otherwise 2^(1 - n), the p-value of the sign test. `scale` is the largest magnitude
+    of the numbers that the values were computed from; it determines how large rounding errors can
+    be. The interval is cut to the range `within`; the mean and p are not.
     """
     n = len(values)
     if n == 0:
@@ -82,12 +82,12 @@ def of_difference(within: ValueRange) -> ValueRange:
 
 @lru_cache
 def student_t(n: int, probability: float = (1 + CONFIDENCE) / 2) -> float:
-    """Return the quantile of Student's t for the interval of n values' mean; nan for n < 2."""
+    """Return the quantile of Student's t for the interval of a mean of n values; nan for n < 2."""
     return float(stdtrit(n - 1, probability))
 
 
 def holm(ps: Sequence[float | None]) -> list[float | None]:
-    """Return p-values adjusted for multiple tests; None stays None and is not a test.
+    """Return p-values adjusted for multiple tests; None stays None and does not count as a test.
 
     This is the step-down procedure of Holm (1979), "A simple sequentially rejective multiple test
     procedure".
@@ -109,7 +109,7 @@ def bootstrap_interval(values: Floats, confidence: float = CONFIDENCE) -> tuple[
     equal intervals. The interval is too narrow for few values: with 3, 5 and 10 normal values, its
     coverage is 75, 85 and 91 %. Values are finite and of shape (n,), with n of at least 1.
     """
-    # With deviations from the first value, equal values have an interval of no width.
+    # Equal values get an interval of no width, because deviations from the first value are used.
     first = values[0]
     means = np.einsum("rn,n->r", _weights(len(values)), values - first)
     at = round((RESAMPLES + 1) * (1 - confidence) / 2)
@@ -119,5 +119,5 @@ def bootstrap_interval(values: Floats, confidence: float = CONFIDENCE) -> tuple[
 
 @lru_cache(maxsize=32)
 def _weights(n: int) -> Floats:
-    """Return the share of each of n values in each resample; shape (RESAMPLES, n)."""
+    """Return the share of each of n values in each resample, of shape (RESAMPLES, n)."""
     return stream(0, "bootstrap", n).multinomial(n, np.full(n, 1 / n), RESAMPLES) / n

@@ -43,32 +43,32 @@ class Analysis:
     """The results of an analysed sweep; frames by setting have a column for each varied key."""
 
     sweep: Sweep
-    comparisons: Mapping[str, Comparison]  # of the planners, by setting
-    # The same over the seeds that all planners of the setting finished, if there are any. Means
-    # over different seeds cannot be compared.
+    comparisons: Mapping[str, Comparison]  # comparisons of the planners, by setting
+    # The same over only those seeds that all planners of the setting finished, if any. Means over
+    # different seeds cannot be compared.
     alike: Mapping[str, Comparison]
-    alike_runs: pl.DataFrame  # the runs of these seeds; all finished runs if there are none
-    # By each seed's mean over the settings that all planners finished; None without any.
+    alike_runs: pl.DataFrame  # the runs of these seeds; all finished runs if no seed is shared
+    # The comparison by each seed's mean over the settings that all planners finished, if any.
     pooled: Comparison | None
     pooled_runs: int  # number of runs of each planner in `pooled`
     # For each varied key, `means` by its value; each seed counts with its mean over the other keys.
     by_key: Mapping[str, pl.DataFrame]
     means: pl.DataFrame  # mean of each metric by setting and planner, with intervals over seeds
     differences: pl.DataFrame  # paired differences by setting and metric, with intervals
-    # Goodput, cost and response time by setting and planner, with dominated planners, over the
-    # seeds of `alike`.
+    # Goodput, cost, response time and dominating planners, by setting and planner, over the seeds
+    # of `alike`.
     pareto: pl.DataFrame
     pareto_pooled: pl.DataFrame  # the same over the settings and seeds that every planner finished
     sums: Sums  # the result of `totals` for the sweep
 
     @cached_property
     def goodput(self) -> pl.DataFrame:
-        """Mean goodput with t-intervals, and active queries, by setting, planner and window."""
+        """Mean goodput with t-intervals and mean active queries, by setting, planner and window."""
         return _with_keys(self.sweep, _goodput(self.alike_runs, self.sums[0]))
 
     @cached_property
     def time(self) -> pl.DataFrame:
-        """Shares of the queries' lifetime by how it was spent, by setting and planner."""
+        """How the lifetime of queries was spent, in shares, by setting and planner."""
         return _with_keys(self.sweep, _time(self.alike_runs, self.sums[0]))
 
     @cached_property
@@ -150,7 +150,7 @@ def analyse(sweep: Sweep) -> Analysis:
 
 
 def against(differences: pl.DataFrame, reference: str) -> pl.DataFrame:
-    """Return the differences of one planner minus each other one; reversed pairs change sign."""
+    """Return the differences of one planner from all others; reversed pairs change sign."""
     ends = (("low", "high"), ("high", "low"))
     swapped = differences.filter(other=reference).with_columns(
         pl.col("other").alias("planner"),
@@ -170,7 +170,7 @@ def _parts(rows: pl.DataFrame, by: str) -> dict[Any, pl.DataFrame]:
 
 
 def _compared(sweep: Sweep, name: str, runs: pl.DataFrame) -> Comparison:
-    """Compare planners by each seed's mean over settings; null if a setting has no value."""
+    """Compare planners by each seed's mean over settings; a missing value makes the mean null."""
     metrics = [metric.name for metric in REPORTED]
     rows = runs.group_by("planner", "seed", maintain_order=True).agg(
         pl.when(pl.col(name).null_count() == 0).then(pl.col(name).mean()).alias(name)
@@ -198,7 +198,7 @@ def planners_of(sweep: Sweep) -> list[str]:
 
 
 def _common(runs: pl.DataFrame, *cell: str) -> pl.DataFrame:
-    """Return the runs of each combination of `cell` values that every planner finished."""
+    """Return the runs of those values of the columns `cell` for which every planner finished."""
     planners = runs["planner"].n_unique()
     return runs.filter(pl.col("planner").n_unique().over(*cell) == planners)
 
@@ -206,7 +206,7 @@ def _common(runs: pl.DataFrame, *cell: str) -> pl.DataFrame:
 def _gathered(
     sweep: Sweep, frames: Mapping[str, pl.DataFrame], schema: Mapping[str, Any]
 ) -> pl.DataFrame:
-    """Join frames that are given by setting into one frame with the column ``setting``."""
+    """Join the frames of all settings into one frame with the column ``setting``."""
     named = [
         frame.select(pl.lit(setting).alias("setting"), pl.all())
         for setting, frame in frames.items()
@@ -228,7 +228,7 @@ def _with_keys(sweep: Sweep, frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _rows_of(runs: pl.DataFrame, frame: pl.DataFrame) -> pl.DataFrame:
-    """Return the rows of a frame for the given runs, with setting, planner and seed."""
+    """Return a frame's rows for the given runs, with the columns setting, planner and seed."""
     names = runs.select("run", "setting", "planner", "seed")
     return names.join(frame, on="run", maintain_order="left_right")
 
@@ -371,8 +371,8 @@ def pareto(runs: pl.DataFrame) -> pl.DataFrame:
 
     Goodput and cost are means over seeds. The response time is the median over seeds of each run's
     median; a run without a median counts as infinite, and an infinite result is null.
-    ``dominated_by`` names planners that are no worse in all three metrics and better in one.
-    Planners that see the truth dominate no planner, because they cannot be deployed.
+    ``dominated_by`` names the planners that are no worse in any of the three metrics and better in
+    one. Planners that see the truth dominate no planner, because they cannot be deployed.
     """
     rows = (
         runs.group_by("setting", "planner", "planner_sees_truth", maintain_order=True)

@@ -54,7 +54,7 @@ class Found:
 
 
 def find(directory: Path) -> Found:
-    """Find all runs at or below a directory; raise InputError if there are none."""
+    """Find all runs at or below a directory; raise InputError if it has no runs."""
     if not directory.exists():
         raise InputError(f"DIR={directory}: {no_directory(directory)}")
     if not directory.is_dir():
@@ -138,7 +138,7 @@ def _why_none(directory: Path, found: Found) -> str:
 
 
 def _deeper(directory: Path, depth: int) -> Iterator[Path]:
-    """Yield directories with results that are nested too deeply, the latest ones first."""
+    """Yield directories that have results but are nested too deeply, the latest ones first."""
     try:
         inside = sorted((path for path in directory.iterdir() if path.is_dir()), reverse=True)
     except OSError:
@@ -161,7 +161,7 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def _order(name: str, compared: list[str]) -> tuple[int, int, str]:
-    """Return a sort key for directories: compared planners in their order, jobs by number."""
+    """Return a directory's sort key: compared planners keep their order, jobs go by number."""
     place = compared.index(name) if name in compared else len(compared)
     return place, int(name) if name.isdecimal() else -1, name
 
@@ -170,15 +170,17 @@ def _order(name: str, compared: list[str]) -> tuple[int, int, str]:
 class Sweep:
     """The runs of a sweep, or a single run, as frames.
 
-    Every frame has the columns ``run`` (the run's directory relative to that of the sweep),
-    ``status``, ``planner``, ``seed``, ``setting`` (as text), and one for each varied key.
+    Every frame has the columns ``run``, ``status``, ``planner``, ``seed`` and ``setting``, and one
+    for each varied key. ``run`` is the run's directory relative to that of the sweep, and
+    ``setting`` is a text.
 
     Args:
         directory: the directory that was read.
         keys: the varied keys except seed and planner, each with the keys that always changed
             together with it.
         fixed: values of the main keys of a scenario (`FIXED`) that are the same in all runs.
-        settings: one row per ``setting``, with the values of its keys and a ``short`` name; sorted.
+        settings: sorted rows, one per ``setting``, with the values of its keys and a ``short``
+            name.
         runs: one row per run, with all values of its summary. ``finished`` is true if the run
             reached its horizon; only finished runs are compared. A finished run has the status
             ``failed`` if its planner raised exceptions and deployed nothing.
@@ -259,7 +261,7 @@ class Sweep:
 
     @cached_property
     def finished(self) -> pl.DataFrame:
-        """The finished runs; of several with equal setting, planner and seed, only the last."""
+        """The finished runs; of runs with equal setting, planner and seed, only the last one."""
         return self.runs.filter("finished").unique(
             ["setting", "planner", "seed"], keep="last", maintain_order=True
         )
@@ -391,7 +393,7 @@ def _column(key: str, values: list[Any]) -> pl.Series:
 
 
 def _settings(runs: pl.DataFrame, columns: Mapping[str, pl.Series]) -> pl.DataFrame:
-    """Return one row per setting; rows are sorted by their keys, numbers in ascending order."""
+    """Return one row per setting, sorted by the keys; numbers are in ascending order."""
     rows = runs.select("setting", *columns).unique("setting", keep="first", maintain_order=True)
     order, labels = [], []
     for key in columns:

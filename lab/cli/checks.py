@@ -23,7 +23,7 @@ from sim.conformance.check_planner import PlannerCheckError
 
 OK, FAILED = 0, 1
 LEAST_S = 0.5
-"""Seconds below which a ratio of times says little: compiled functions take as long to load."""
+"""Seconds below which a ratio of times says little: loading compiled functions takes as long."""
 
 
 def check_planner(options: argparse.Namespace) -> int:

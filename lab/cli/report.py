@@ -49,7 +49,7 @@ def report(options: argparse.Namespace) -> int:
         drawings = sweep_figures.draw(analysis, folder / "figures")
         large = write_frames(analysis, folder)
         text = page(analysis, drawings, folder / "figures", own, large)
-        # Only figures that the previous page links to are deleted; others may be the user's.
+        # Only figures that the previous page links to are deleted; others can be the user's.
         path = folder / PAGE
         previous = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
         stale = linked_figures(previous) - linked_figures(text)

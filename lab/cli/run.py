@@ -50,13 +50,13 @@ from lab.sweeps.sweep import BrokenSweepError, Outcome
 
 OK, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
 DIRECTORY_OPTIONS = ("--config-dir", "-cd", "--config-path", "-cp")
-"""Options of Hydra that are followed by a directory, whose name may look like an override."""
+"""Options of Hydra that are followed by a directory, whose name can look like an override."""
 
 EVERY_ROW: ContextVar[bool] = ContextVar("EVERY_ROW", default=False)
 """Whether the command line has ``--all``, which Hydra's parser does not know."""
 
 MOST_NAMED = 10
-"""Most failed jobs named in a message."""
+"""Largest number of failed jobs that a message names."""
 
 
 def run() -> int:
@@ -72,7 +72,7 @@ def run() -> int:
     def refuse(message: str) -> NoReturn:
         raise InputError(f"{message}; see compass-sim --help")
 
-    # Hydra's parser is private, and its own errors are a page of usage.
+    # Hydra's parser is private, and for its own errors, it prints a page of usage.
     options = get_args_parser()
     options.error = refuse  # type: ignore[method-assign]
     overrides: list[str] = []
@@ -139,7 +139,8 @@ def job(config: Any) -> int:
 def attempt(config: Any, overrides: list[str], directory: Path, label: str = "") -> int:
     """Simulate, report a failure in one sentence, and return the exit status."""
     taken = False
-    # A job waits for the lock, because the job of a killed sweep ends soon. A single run does not.
+    # A job waits for the lock, because the job of a killed sweep ends soon. A single run does not
+    # wait.
     busy = "" if label else f"hydra.run.dir={directory}: {UNDER_WAY}"
     try:
         with held(directory, busy):
@@ -149,7 +150,7 @@ def attempt(config: Any, overrides: list[str], directory: Path, label: str = "")
         status = FAILED if failure else OK
     except InputError as error:
         failure, status, taken = str(error), REFUSED, isinstance(error, TakenError)
-    except OSError as error:  # For example, the disk is full; the run is not at fault.
+    except OSError as error:  # The disk can be full, for example; the run is not at fault.
         failure, status = f"hydra.run.dir={directory}: cannot be written: {why_not(error)}", FAILED
     except Exception as error:
         traceback.print_exc()
@@ -192,7 +193,7 @@ def simulate_all(config: Any, overrides: list[str], directory: Path, label: str 
             if summary["status"] == "finished":
                 (places[name] / CHECKPOINT).unlink(missing_ok=True)
 
-    # The last checkpoint is deleted after drawing; until then, there is something to resume.
+    # The last checkpoint is deleted after drawing, so that the run can be resumed until then.
     if not to_run and not any((place / CHECKPOINT).exists() for place in places.values()):
         console.say(f"{label}nothing to do: all runs in {_shown(directory)} have finished")
         return ""
@@ -255,7 +256,7 @@ def draw(directory: Path, planners: list[str], alone: bool) -> None:
 
 
 def _shown(directory: Path) -> Path:
-    """Return a path relative to the current directory, if it lies below that."""
+    """Return a path, made relative to the current directory if it lies below that directory."""
     here = Path.cwd()
     return directory.relative_to(here) if directory.is_relative_to(here) else directory
 

@@ -1,6 +1,6 @@
-"""The tools of ``compass-lab`` on hardware: tables, accelerators, measurements, fits.
+"""The hardware tools of ``compass-lab``: tables, accelerators, measurements and fits.
 
-Models and figures take a second to import, so only the tools that need them import them.
+Models and figures take a second to import, so a tool imports them only if it needs them.
 """
 
 import argparse

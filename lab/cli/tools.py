@@ -40,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
         return REFUSED
     options = _parsed(words)
     if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())  # A console script does not import from there by default.
+        sys.path.append(os.getcwd())  # A console script's path lacks this directory.
     try:
         return int(options.tool(options))
     except (InputError, TableError, UnknownNameError) as error:
@@ -55,7 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parsed(words: list[str]) -> argparse.Namespace:
-    """Parse a command line; overrides may stand between and after other options."""
+    """Parse a command line; overrides can stand between and after other options."""
     made = parser()
     options, left = made.parse_known_args(words)
     if left:

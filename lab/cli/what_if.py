@@ -60,7 +60,7 @@ from lab.what_if.sensitivity import (
 
 OK, FAILED = 0, 1
 MOST_PRINTED = 20
-"""Most combinations that are printed."""
+"""Largest number of combinations that are printed."""
 
 
 def capacity(options: argparse.Namespace) -> int:
@@ -291,7 +291,7 @@ def sensitivity(options: argparse.Namespace) -> int:
 def _shared(
     runs: Runs, base: DictConfig, keys: list[Varied], against: str | None, strict: bool
 ) -> list[Varied]:
-    """Return the keys that the other planner has, and print the others; `strict` returns all."""
+    """Return the keys that the other planner has, and print the rest; if `strict`, return all."""
     if against is None:
         return keys
     theirs = runs.check((against,))
@@ -313,7 +313,7 @@ def _values_to_try(
     against: tuple[str, ...],
     strict: bool,
 ) -> list[tuple[str, str]]:
-    """Return keys and values that differ from the base; if `strict`, raise for bad ones."""
+    """Return keys with values that differ from the base; if `strict`, raise for invalid ones."""
     found = []
     for key, value in [(each.key, value) for each in keys for value in each.values]:
         setting = f"{key}={value}"

@@ -13,7 +13,7 @@ POLARS_SAYS = re.compile(r"(?:.*underlying IO error: |^)(.*) \(os error (\d+)\)"
 
 @contextmanager
 def written_aside(path: Path) -> Iterator[Path]:
-    """Yield a temporary path that replaces a file when the body ends without an exception.
+    """Yield a temporary path; its file replaces `path` if the body ends without an exception.
 
     Raises OSError with the file's name and the reason if it cannot be written.
     """
@@ -26,7 +26,7 @@ def written_aside(path: Path) -> Iterator[Path]:
             aside.unlink()
         if found := POLARS_SAYS.match(str(error)):
             raise OSError(int(found[2]), found[1], str(path)) from None
-        # The system names no file when the disk is full.
+        # If the disk is full, the system's error does not name the file.
         if isinstance(error, OSError) and error.filename in (None, str(aside)):
             reason = error.strerror or str(error)
             raise OSError(error.errno or EIO, reason, str(path)) from None

@@ -19,7 +19,7 @@ from rich.table import Table
 
 PIPE_WIDTH = 10_000  # Wide enough to print every table unfolded.
 FEW = 10
-"""Up to this many configurations are composed without a progress bar: it takes seconds."""
+"""Largest number of configurations that are composed without showing a progress bar."""
 WARNING = "compass-sim: warning: "
 """Prefix of warnings."""
 DETAILS = ("in flight", "planning, wall", "of it idle")

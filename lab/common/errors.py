@@ -7,7 +7,7 @@ from pathlib import Path
 from hardware_models.errors import did_you_mean, nearest
 
 COMPOSING = ("hydra", "omegaconf", "antlr4", "yaml")
-"""Packages whose exceptions mean that the configuration is wrong, not this program."""
+"""Packages whose exceptions mean that the configuration is wrong, and not this program."""
 
 
 class InputError(ValueError):

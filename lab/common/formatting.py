@@ -5,7 +5,7 @@ from math import isinf, isnan
 
 
 def number(value: float | None, digits: int = 3, missing: str = "-") -> str:
-    """Return a number with `digits` significant digits, or without decimals if it is larger."""
+    """Return a number with `digits` significant digits; larger numbers have no decimals."""
     if value is None or isnan(value):
         return missing
     if isinf(value):
@@ -35,11 +35,11 @@ def probability(p: float | None) -> str:
 
 
 def p_value(p: float | None) -> str:
-    """Return a p-value as in a sentence, such as ``p = 0.012`` or ``p < 0.001``."""
+    """Return a p-value as written in a sentence, such as ``p = 0.012`` or ``p < 0.001``."""
     text = probability(p)
     return f"p < {text[1:]}" if text.startswith("<") else f"p = {text}"
 
 
 def listed(words: Sequence[str]) -> str:
-    """Return words as in a sentence, such as ``a, b and c``."""
+    """Return words as a list within a sentence, such as ``a, b and c``."""
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)

@@ -17,18 +17,18 @@ class Metric:
     """A metric of a run's summary."""
 
     name: str  # key in the summary
-    label: str = ""  # in tables and figures; by default the name with spaces
-    unit: str = ""  # empty for shares and counts
-    more_is_better: bool | None = None  # None if neither more nor less is better
+    label: str = ""  # name in tables and figures; by default, `name` with spaces
+    unit: str = ""  # unit in tables and figures; empty for shares and counts
+    more_is_better: bool | None = None  # None if neither larger nor smaller values are better
     range: ValueRange = (0.0, inf)
     best: str = ""  # completes "PLANNER has the ..." for the planner with the best mean
-    of_service: bool = False  # whether more machines never make it worse on average
+    of_service: bool = False  # whether more machines never make its mean worse
     null_is_late: bool = False  # whether a missing value counts as later than any number
     by_tier: bool = False  # whether the summary also has ``NAME_by_tier``
 
     @property
     def title(self) -> str:
-        """The label, followed by the unit in brackets if there is one."""
+        """The label, followed by the unit in brackets unless the unit is empty."""
         label = self.label or self.name.replace("_", " ")
         return f"{label} ({self.unit})" if self.unit else label
 
@@ -148,13 +148,13 @@ def of_tier(metric: str, tier: str) -> str:
 
 
 def metric_and_tier(name: str) -> tuple[str, str]:
-    """Split a name into the metric and the class of service, which may be empty."""
+    """Split a name into the metric and the class of service; the latter can be empty."""
     metric, _, tier = name.partition(".")
     return (metric, tier) if metric in BY_TIER.values() else (name, "")
 
 
 def by_tier(summary: Mapping[str, Any]) -> dict[str, float | None]:
-    """Return a summary's values for classes of service, by names as `of_tier` makes them."""
+    """Return a summary's values for single classes of service, by the names from `of_tier`."""
     return {
         of_tier(metric, str(tier)): value
         for key, metric in BY_TIER.items()

@@ -42,7 +42,7 @@ class WallLimit:
 
     @contextmanager
     def enforced(self) -> Iterator[None]:
-        """Raise `TimeUp` in the ``with`` body, between two instructions, at the limit."""
+        """At the limit, raise `TimeUp` between two instructions of the ``with`` body."""
         if self._end_s is None:
             yield
             return
@@ -58,7 +58,7 @@ class WallLimit:
         finally:
             try:
                 signal.setitimer(signal.ITIMER_REAL, 0)
-            finally:  # The alarm may have gone off in the line above.
+            finally:  # The alarm can have gone off in the line above.
                 signal.signal(signal.SIGALRM, handler)
                 signal.setitimer(signal.ITIMER_REAL, *timer)
 

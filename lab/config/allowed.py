@@ -6,7 +6,7 @@ from dataclasses import fields, is_dataclass
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-# Endings of keys, special ones first.
+# Endings of keys; special endings come first.
 UNITS = (
     (r"usd_per_hour", "USD/h"),
     (r"([a-z]+)_per_s", r"\1/s"),

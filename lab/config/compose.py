@@ -43,12 +43,12 @@ NAME = re.compile(r"\w[\w+.-]*")
 class Setup:
     """Everything that a run needs."""
 
-    config: DictConfig  # resolved; resume is false, max_wall_s left out
+    config: DictConfig  # resolved, with a false `resume` and without `max_wall_s`
     seed: int
     flush_every_s: float  # simulated time between two writings of results
     requests: bool  # whether to write the table of requests
     tables: TableSet
-    planners: Mapping[str, Planner]  # by name; they run one after the other
+    planners: Mapping[str, Planner]  # planners by name, which run one after the other
     data_plane: Callable[[Recorder], DataPlane]
     resume: bool = False  # whether to resume an unfinished run
     max_wall_s: float | None = None  # wall-clock limit of a run; None for no limit
@@ -120,7 +120,10 @@ def _by_hydra(overrides: Sequence[str]) -> DictConfig:
 
 
 def set_up(config: DictConfig, overrides: Sequence[str], planner: Planner | None = None) -> Setup:
-    """Check a configuration and build its objects, or use the given planner; raise InputError."""
+    """Check a configuration and build its objects; a given planner replaces the configured one.
+
+    Raises InputError if the configuration is wrong.
+    """
     config = config.copy()
     OmegaConf.set_struct(config, False)
     parsed = OverridesParser.create().parse_overrides(list(map(readable, overrides)))
@@ -199,7 +202,7 @@ def _check_arrivals(scenario: Scenario, seed: int) -> None:
     workload = scenario.workload
     try:
         workload.arrivals.times_s(workload.rate, scenario.horizon_s, stream(seed, "check"))
-    except Exception as error:  # A user's arrival process may raise anything.
+    except Exception as error:  # A user's arrival process can raise any exception.
         message = one_line(error)
         path = getattr(workload.arrivals, "path", None)
         if isinstance(path, str) and Path(path).is_dir():
@@ -278,6 +281,6 @@ def _check_parameters(planner: Planner, scenario: Scenario) -> None:
     """Let a planner check its parameters; raise InputError if it rejects them."""
     try:
         planner.check_parameters(scenario.application.pipeline, scenario.cluster)
-    except Exception as error:  # A user's planner may raise anything.
+    except Exception as error:  # A user's planner can raise any exception.
         name = type(planner).__name__
         raise InputError(f"planner.{one_line(error)} (planner {name})") from None

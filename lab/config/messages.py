@@ -19,7 +19,7 @@ OF_ONE = (
     "planner=comparison, without planner._target_"
 )
 DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*\.[A-Z]\w*")
-"""Texts that look like the dotted name of a class."""
+"""A text that looks like the dotted name of a class."""
 PLUGINS = {
     "hydra/launcher/joblib": "hydra-joblib-launcher",
     "hydra/launcher/ray": "'compass-sim[ray]'",
@@ -27,9 +27,9 @@ PLUGINS = {
     "hydra/sweeper/nevergrad": "hydra-nevergrad-sweeper",
     "hydra/sweeper/optuna": "hydra-optuna-sweeper",
 }
-"""Packages of launchers and sweepers that may not be installed, as pip names them."""
+"""Optional packages of launchers and sweepers, by the names that pip uses."""
 HYDRA_TYPES = {"Float": "a number", "Integer": "a whole number", "bool": "true or false"}
-"""Types of Hydra's own keys, as OmegaConf names them."""
+"""Types of Hydra's own keys, by OmegaConf's names for them."""
 
 
 def composition_sentence(error: Exception, overrides: Sequence[str] = ()) -> str:
@@ -54,7 +54,7 @@ def unknown_key(full_key: str, key: str, known: list[str], overrides: Sequence[s
     """Return a sentence saying that a key does not exist, with the known keys."""
     from lab.config.settings import Settings, defaults
 
-    if full_key == "experiment":  # There is such a group, but no such key.
+    if full_key == "experiment":  # A group has this name, but no key has it.
         return _unpackaged(overrides)
     if "." in key:
         first, _, rest = key.partition(".")
@@ -127,7 +127,7 @@ def _sentence(cause: BaseException, overrides: Sequence[str]) -> str | None:
 
 
 def _without_key(message: str, overrides: Sequence[str]) -> str | None:
-    """Return a sentence for a known message of Hydra that names no key, or None."""
+    """Return a sentence for a message of Hydra without a key; None if the message is unknown."""
     first = message.partition("\n")[0]
     if "@experiment." in first:
         return _unpackaged(overrides)
@@ -144,7 +144,7 @@ def _without_key(message: str, overrides: Sequence[str]) -> str | None:
 
 
 def _wrong_value(first: str, overrides: Sequence[str]) -> str | None:
-    """Return a sentence on a wrong value if the first line of the message is known, or None."""
+    """Return a sentence on a wrong value; None if the first line of the message is unknown."""
     if several := re.match("(?:Ambiguous value for arg|Sweep param).* '(.*)'", first):
         return f"{several[1]}: several values; add -m to run every value"
     if "INTERVAL_SWEEP" in first:
@@ -157,7 +157,7 @@ def _wrong_value(first: str, overrides: Sequence[str]) -> str | None:
 
 
 def _wrong_defaults(first: str, overrides: Sequence[str]) -> str | None:
-    """Return a sentence on a wrong defaults list if the first line is known, or None."""
+    """Return a sentence on a wrong defaults list; None if the message's first line is unknown."""
     inside = re.search(r"\bin '?(\w+/[\w/]+)", first, re.IGNORECASE)
     where = f"{inside[1]}.yaml" if inside else _experiment(overrides)
     if found := re.search(r"Could not override '([^'@]+)", first):
@@ -199,7 +199,7 @@ def _unparsed(cause: Any) -> str:
 
 
 def digit_part(parts: Sequence[str]) -> int:
-    """Return the index of a key's first part like ``5G``, which Hydra cannot parse; 0 if none."""
+    """Return the index of a key's first part like ``5G``, which Hydra cannot parse; else 0."""
     found = (at for at, part in enumerate(parts) if part[:1].isdigit() and not part.isdecimal())
     return next(found, 0)
 
@@ -217,7 +217,7 @@ def _wrong_key(cause: Any, overrides: Sequence[str]) -> str:
         parent = cause.parent_node
         known = [str(key) for key in parent] if parent is not None else []
         return unknown_key(full_key, str(cause.key), known, overrides)
-    if "is not a subclass" in message:  # An entry of a mapping; its key may lack the first parts.
+    if "is not a subclass" in message:  # This entry's key can lack its first parts.
         for override in overrides:
             above, found, _ = f"{key_of(override)}.".rpartition(f".{full_key}.")
             if found:

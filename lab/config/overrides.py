@@ -22,7 +22,7 @@ SEARCH_PATH = "hydra.searchpath"
 
 
 def readable(override: str) -> str:
-    """Return an override that Hydra can parse: ``+a={5G:1}`` for ``a.5G=1``; others unchanged.
+    """Return an override as Hydra can parse it: ``a.5G=1`` as ``+a={5G:1}``, others unchanged.
 
     Hydra's grammar allows a part of a key that begins with a digit only inside a mapping. A sweep
     becomes a sweep of mappings. The plus keeps the other entries of the mapping.
@@ -44,7 +44,7 @@ def readable(override: str) -> str:
 
 
 def swept_values(override: Override, written: str) -> list[str]:
-    """Return a sweep's values as written; raise InputError if there are none or one repeats."""
+    """Return a sweep's values as written; raise InputError if it is empty or repeats a value."""
     values = [f"{value!s}" for value in override.sweep_string_iterator()]
     if not values:
         raise InputError(f"{written}: has no value")
@@ -61,8 +61,8 @@ def repeated(names: Iterable[str]) -> list[str]:
 def repeated_keys(overrides: Sequence[str]) -> list[str]:
     """Return one sentence for each key that is set several times; its last value is used.
 
-    Overrides with ``+`` and mappings do not count, because Hydra merges them. Raises InputError if
-    an earlier setting of the key is a sweep.
+    Overrides with ``+`` or by mappings do not count, because Hydra merges them. Raises InputError
+    if an earlier setting of the key is a sweep.
     """
     sentences = []
     setting = [one for one in overrides if not one.startswith(("+", "~")) and "={" not in one]
@@ -114,7 +114,7 @@ def replace_whole_mappings(config: DictConfig, overrides: Sequence[Override]) ->
 
 
 def _refill(config: DictConfig, key: str, later: Sequence[Override]) -> None:
-    """Empty a mapping, then apply these overrides to it in their order."""
+    """Empty a mapping, then apply the later overrides to it in their order."""
     chosen = [one.package for one in later if one.package and one.package.startswith(f"{key}.")]
     kept = {place: OmegaConf.select(config, place) for place in chosen}
     node = OmegaConf.select(config, key)
@@ -139,7 +139,7 @@ def _refill(config: DictConfig, key: str, later: Sequence[Override]) -> None:
 
 
 def overrides_of(options: Namespace) -> list[str]:
-    """Return a tool's overrides, with that for ``--config-dir``; refuse Hydra's own keys."""
+    """Return a tool's overrides, also the one for ``--config-dir``; refuse Hydra's own keys."""
     for word in options.overrides:
         refuse_hydra(word, "use --config-dir for files of your own")
     if options.config_dir is None:

@@ -19,9 +19,9 @@ from sim.catalogue.catalogue import Catalogue
 from sim.catalogue.service_times import RefusalError
 
 SLOW_BPS = 1_000.0
-"""A recorded link with a lower mean rate probably has another unit."""
+"""If a recorded link has a lower mean rate, its rates are probably in another unit."""
 LONG_STEP_S = 100.0
-"""Times of a recorded link that are further apart probably have another unit."""
+"""If the times of a recorded link are further apart, they are probably in another unit."""
 
 
 def warnings(setup: Setup) -> list[str]:
@@ -90,7 +90,7 @@ def _traces(network: Network) -> Iterator[str]:
 
 
 def _bounds(scenario: Scenario) -> Iterator[str]:
-    """Yield one sentence for each tier's bound that no plan can meet on any data set."""
+    """Yield one sentence for each bound of a tier that no plan can meet on any data set."""
     shares = scenario.workload.datasets or dict.fromkeys(scenario.application.datasets, 1.0)
     names = [name for name, share in shares.items() if share > 0]
     fastest_s = min(_fastest_s(scenario, names), default=inf)
@@ -115,7 +115,7 @@ def _bounds(scenario: Scenario) -> Iterator[str]:
 
 
 def _fastest_s(scenario: Scenario, names: list[str]) -> Iterator[float]:
-    """Yield, by data set, an average request's least compute time on the slowest path."""
+    """Yield for each data set an average request's least compute time on its slowest path."""
     nominal = Catalogue(scenario.application, scenario.cluster, scenario.network)
     pipeline = scenario.application.pipeline
     known: dict[Hashable, float] = {}
@@ -145,7 +145,7 @@ def _fastest_s(scenario: Scenario, names: list[str]) -> Iterator[float]:
 def _least_factor(
     nominal: Catalogue, scenario: Scenario, operator: int, configuration: Configuration
 ) -> float:
-    """Return an operator's least latency factor on any hardware; infinite if none runs it."""
+    """Return an operator's least latency factor on any hardware, or inf if no hardware runs it."""
     least = inf
     for family in scenario.workload.devices:
         for device in devices(family):

@@ -1,7 +1,7 @@
 """The configuration's keys with types and bounds, which pydantic checks.
 
 The dataclasses of ``scenarios`` declare the keys of their sections. In a section with ``_target_``,
-the keys are the parameters of that class, see ``lab.config.targets``.
+the keys are the parameters of the class that it names (see ``lab.config.targets``).
 """
 
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ from sim.metrics.results import SCHEMAS as RESULTS
 OPEN = ("about", "application", "data_plane", "planner", "tables", "workload.arrivals")
 """Sections that pydantic leaves as they are, because other code checks them."""
 
-# Larger values are surely typing errors: a run holds every machine, and its clock is int64 ns.
+# Larger values are surely typing errors: a run stores every machine, and counts ns in int64.
 MOST_HORIZON_S = 1e9
 MOST_MACHINES = 100_000
 
@@ -39,11 +39,11 @@ OPEN_MAPPINGS = (
     "workload.datasets",
     "workload.devices",
 )
-"""Mappings whose keys the user chooses. Set as a whole on the command line, they are replaced."""
+"""Mappings whose keys the user chooses. An override of the whole mapping replaces it."""
 
 FIGURES, REPORT = "figures", "report"
 INSIDE = frozenset({*RESULTS, REQUESTS, FIGURES, REPORT})
-"""Subdirectories of a run's own files, whose names no compared planner may have."""
+"""Names of a run's own subdirectories, which compared planners must not have."""
 
 ENTRIES = {"cluster.nodes": Node, "network.traces": LinkTrace, "workload.tiers": Tier}
 """Mappings whose entries have the keys and defaults of a dataclass."""
@@ -130,14 +130,14 @@ def default_tree() -> DictConfig:
             kind.__name__, [(one.name, Any, one.default) for one in fields(kind)]
         )
         tree[section][name] = DictConfig({}, element_type=entry)
-    # Their keys are free here, because entries differ in their keys; validation checks them later.
+    # The entries' keys are free here, because entries differ in them; validation checks them later.
     for key in (*OPEN_MAPPINGS, "drift.events"):
         OmegaConf.set_struct(OmegaConf.select(tree, key), False)
     return tree
 
 
 def defaults(model: type) -> dict[str, Any]:
-    """Return the defaults of a dataclass as a mapping; its mappings and lists are empty."""
+    """Return the defaults of a dataclass as a mapping, in which mappings and lists are empty."""
     hints = get_type_hints(model)
     values: dict[str, Any] = {}
     for one in fields(model):

@@ -18,11 +18,11 @@ from lab.common.errors import InputError, choices, one_line, shown
 from lab.config.allowed import in_words
 
 LONGEST_SHOWN = 200
-"""Most characters of arguments that a message repeats; more would hide the reason."""
+"""Largest number of characters of arguments in a message; more would hide the reason."""
 
 PACKAGES = ("hardware_models", "scenarios", "sim", "planners", "lab", "studies")
 PACKAGES_EVER = (*PACKAGES, "evaluation")
-"""Packages of this project that a ``_target_`` may name, including earlier names."""
+"""Packages of this project that a ``_target_`` may name, by their current and earlier names."""
 
 FORMER_PLANNERS = (
     *("chameleon", "cheapest_feasible", "cherrypick", "compass", "greedy", "ilp", "infaas"),
@@ -40,7 +40,7 @@ FORMER_MODULES = {
 }
 """Modules of version 0.1 that have moved; their classes are found by name in their new places."""
 RENAMED = {"evaluation.surrogates.Probe": "studies.probes.latency_probe.LatencyProbe"}
-"""Classes of version 0.1 that have another name now."""
+"""Classes of version 0.1 that have been renamed, with their new names."""
 
 
 def find_class(target: object, key: str, base: type) -> type:
@@ -55,7 +55,7 @@ def find_class(target: object, key: str, base: type) -> type:
     module_name, _, name = current_path(target).rpartition(".")
     try:
         module = import_module(module_name)
-    except Exception as error:  # A user's module may raise anything.
+    except Exception as error:  # A user's module can raise any exception.
         raise InputError(
             f"{complaint}module {module_name} cannot be imported "
             f"({type(error).__name__}: {one_line(error)})"
@@ -84,7 +84,7 @@ def find_class(target: object, key: str, base: type) -> type:
 
 
 def current_path(target: str) -> str:
-    """Return the current path of a class, also if the target is a path of an older version."""
+    """Return the current path of a class; the target can be its path in an older version."""
     module, _, name = target.rpartition(".")
     if module not in FORMER_MODULES:
         return RENAMED.get(target, target)
@@ -171,7 +171,7 @@ def _argument(value: Any, hint: Any, key: str, target: type) -> Any:
     if (get_origin(hint) or hint) in (dict, Mapping):  # The class checks the contents itself.
         return value
     try:
-        # From JSON, strict mode takes lists for tuples, but no texts for numbers or vice versa.
+        # For JSON, strict mode accepts a list as a tuple, but no text as a number or vice versa.
         _adapter(hint).validate_json(json.dumps(value, default=str), strict=True)
     except ValidationError:
         raise InputError(f"{key}={shown(value)}: must be {in_words(hint)}") from None
@@ -182,7 +182,7 @@ def _adapter(hint: Any) -> TypeAdapter[Any]:
     """Return pydantic's adapter for a type; for an unsupported type, one that accepts anything."""
     try:
         return TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True))
-    except Exception:  # Annotations in users' classes may be anything.
+    except Exception:  # Annotations in users' classes can be any objects.
         return TypeAdapter(Any)
 
 
@@ -196,7 +196,7 @@ def build(node: Any, key: str, base: type) -> Any:
         return target(**arguments)
     except TableError as error:
         raise InputError(f"{key}: {one_line(error)}") from None
-    except Exception as error:  # A constructor raises because of its arguments.
+    except Exception as error:  # A constructor raises if its arguments are wrong.
         message = one_line(error)
         if message.startswith(f"{key}."):
             raise InputError(message) from None
@@ -220,5 +220,5 @@ def _fulfils(found: type, base: type) -> bool:
 def _hints(target: type) -> dict[str, Any]:
     try:
         return get_type_hints(target.__init__)  # type: ignore[misc]
-    except Exception:  # Annotations in users' classes may name missing types; then nothing checks.
+    except Exception:  # A user's annotations can name missing types; nothing is checked then.
         return {}

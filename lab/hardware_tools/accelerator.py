@@ -41,7 +41,7 @@ class BoardSummary(NamedTuple):
 
 
 def find(path: Path) -> BoardSummary:
-    """Return the summary of an accelerator's file; AcceleratorError if the file is invalid."""
+    """Return the summary of an accelerator's file; raise AcceleratorError if it is invalid."""
     one = read_accelerator(path)
     with using_tables(TableSet({ACCELERATORS: UserTable(str(path))})):
         tables = [_facts(one), _times(one), _partitions(one)]

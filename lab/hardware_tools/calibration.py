@@ -36,7 +36,7 @@ class Subject:
     """The measured operator: a Python callable or a command."""
 
     # `"callable"`: the text is `package.module:function`, a function that takes the batch size and
-    # returns when the batch is done. `"command"`: the text is a command line, run without a shell,
+    # blocks until the batch is done. `"command"`: the text is a command line, run without a shell,
     # with `{batch}` for the batch size; its start-up is timed too.
     kind: str
     text: str
@@ -71,7 +71,7 @@ class Protocol:
     warmup: int = 3  # untimed batches at the start of each process
     repeats: int = 10  # timed batches of each process
     processes: int = 1  # number of processes that run the operator simultaneously
-    confidence: float = 0.95  # of the interval of the median
+    confidence: float = 0.95  # confidence of the median's interval
 
     def __post_init__(self) -> None:
         for name, least in (("warmup", 0), ("repeats", 1), ("processes", 1)):
@@ -103,7 +103,7 @@ class Timing:
 
 
 def measure(operator: Subject, batches: Sequence[int], protocol: Protocol) -> list[Timing]:
-    """Time an operator at each batch size in all processes at once; InputError if it fails."""
+    """Time an operator in parallel processes, by batch size; raise InputError if it fails."""
     if operator.kind == "command" and BATCH not in operator.text and {*batches} != {1}:
         raise InputError(f"{operator}: must contain {BATCH} in place of the batch size")
     timed = _timed_together if protocol.processes > 1 else partial(_timed, operator.load())
@@ -111,7 +111,7 @@ def measure(operator: Subject, batches: Sequence[int], protocol: Protocol) -> li
 
 
 def median_interval(samples: ArrayLike, confidence: float) -> tuple[float, float]:
-    """Return an interval of the median of samples, shape (n,); ValueError for small n."""
+    """Return an interval of the median of n samples; raise ValueError if n is too small."""
     from scipy.stats import quantile_test
 
     values = np.asarray(samples, dtype=float)

@@ -1,6 +1,7 @@
 """Imports measurements of other tools as rows of tables, with a function for each format.
 
-- CSV reports of Triton's ``perf_analyzer -f``, one row per concurrency, latencies in microseconds:
+- CSV reports of Triton's ``perf_analyzer -f``, one row per concurrency, with latencies in
+  microseconds:
   https://docs.nvidia.com/deeplearning/triton-inference-server/user-guide/docs/perf_analyzer/docs/measurements_metrics.html
 - JSON results of ``vllm bench serve --save-result``, one object per run:
   https://docs.vllm.ai/en/latest/cli/bench/serve.html
@@ -76,9 +77,9 @@ def vllm_bench(path: Path, given: Given) -> pl.DataFrame:
     A file made with ``--append-result`` has several runs. Token counts are averages over a run's
     requests; latencies are medians. The batch size is ``max_concurrency``. Without
     ``--percentile-metrics ...,e2el``, the end-to-end latency is computed as the time to the first
-    token plus the time per token of the others. A given model or batch size replaces that of the
-    file. Raises InputError for other files, and for a run without ``max_concurrency`` if no batch
-    size is given.
+    token plus the time per token for all other tokens. A given model or batch size replaces that of
+    the file. Raises InputError for files of other formats, and for a run without
+    ``max_concurrency`` if no batch size is given.
     """
     given.need("gpu")
     return pl.DataFrame([_vllm_row(path, result, given) for result in _json_objects(path)])
@@ -143,9 +144,10 @@ def mlperf_loadgen(path: Path, given: Given) -> pl.DataFrame:
     """Return the latency of a batch as a row of table ``gpu_latency``.
 
     In the scenarios SingleStream and MultiStream (from v2.0 on), it is the mean latency of a query,
-    and the batch is the samples of a query. In Offline, it is the given batch size divided by the
-    samples per second. Server is rejected, because its latencies include queueing. Raises
-    InputError if the file is not the summary of a valid run of an accepted scenario.
+    and the batch consists of a query's samples. In the scenario Offline, it is the given batch size
+    divided by the samples per second. The scenario Server is rejected, because its latencies
+    include queueing. Raises InputError if the file is not the summary of a valid run of an accepted
+    scenario.
     """
     pairs = (line.partition(":") for line in _text(path).splitlines())
     entries = {key.strip(): value.strip() for key, colon, value in pairs if colon}

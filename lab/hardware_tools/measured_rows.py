@@ -28,7 +28,7 @@ class Given:
     model: str | None = None  # name of the operator
     gpu: str | None = None  # name of the board
     slices: int | None = None  # compute slices; None for a whole board
-    processes: int = 1  # number of processes or instances of the operator that share it
+    processes: int = 1  # number of processes or instances of the operator that share the board
     batch: int | None = None  # batch size
     tensor_parallel: int = 1  # number of boards for one model
     device: str | None = None  # name of the device, if it is not a GPU
@@ -56,13 +56,13 @@ class Output:
     path: Path | None  # a CSV file; None for the screen
     append: bool  # whether to add the rows to an existing file
     source: str  # tool that measured them
-    source_url: str | None  # address of a publication, if there is one
+    source_url: str | None  # address of a publication; None for unpublished rows
 
     def contents(self, rows: pl.DataFrame, table: str) -> pl.DataFrame:
         """Return the contents of the file as texts: its existing rows and the new ones.
 
-        ``rows`` has all columns of the table except ``source`` and ``source_url``, and may have
-        others. Raises InputError if the file exists without ``append`` or has other columns; raises
+        ``rows`` has all columns of the table except ``source`` and ``source_url``, and can have
+        others. Raises InputError if the file exists without ``append`` or has other columns. Raises
         TableError if a value is not allowed or a key occurs twice.
         """
         rows = rows.with_columns(
@@ -103,7 +103,7 @@ def provenance(unit: str, kind: str, note: str) -> Row:
 
 
 def gpu_latency_row(given: Given, batch: int, latency_ms: float, note: str, kind: str) -> Row:
-    """Return a row of table ``gpu_latency``; raise InputError without model or board."""
+    """Return a row of table ``gpu_latency``; raise InputError if model or board is missing."""
     given.need("model", "gpu")
     slices = given.slices
     if slices is None:  # A whole board; an unknown board is treated like an A100.
@@ -123,7 +123,7 @@ def gpu_latency_row(given: Given, batch: int, latency_ms: float, note: str, kind
 def check_calibration(
     table: str, given: Given, batches: Sequence[int], protocol: Protocol, output: Output
 ) -> None:
-    """Check before timing that rows can be written; InputError or TableError if not."""
+    """Check, before timing, that rows can be written; raise InputError or TableError if not."""
     if table not in CALIBRATED:
         raise InputError(f"--table={table}: cannot be calibrated; {choices(table, CALIBRATED)}")
     given.need("model", "gpu" if table == GPU_LATENCY else "device")

@@ -29,7 +29,7 @@ class Validation:
     # `COMPARISON`: `target`, `group`, `measured`, `predicted` (null where the models cannot predict
     # the row) and `ape_pct`, the absolute error in percent of the measured value.
     rows: pl.DataFrame
-    groups: pl.DataFrame  # the errors of each target by group, see `error_table`
+    groups: pl.DataFrame  # the errors of each target by group, as `error_table` returns them
     overall: pl.DataFrame  # the errors of each target over all rows; the group is `all`
     # Number of values that are also in the tables in use, with the same keys. Their errors do not
     # show how well new rows are predicted.
@@ -57,12 +57,12 @@ class Validation:
 def validate_rows(
     path: str | Path, predictors: Sequence[Predictor], table: str | None = None
 ) -> Validation:
-    """Predict the measured rows of a file from the tables in use, and compare.
+    """Predict the measured rows of a file from the tables in use, and compute the errors.
 
     The CSV or Parquet file has the key columns of a table, the columns that group its errors, and a
     measured target; other columns are kept. The table is inferred from the columns unless it is
-    given. Raises InputError if the file fits no table or several; raises TableError if it cannot be
-    read, if a measured value is not allowed, or if no row is valid.
+    given. Raises InputError unless the file fits exactly one table. Raises TableError if the file
+    cannot be read, if a measured value is not allowed, or if no row is valid.
     """
     frame = read_file(path)
     usable = _usable(path, frame, predictors, table)
@@ -112,7 +112,7 @@ def compare(
 ) -> pl.DataFrame:
     """Return the rows whose measured target is positive, with the columns of `COMPARISON`.
 
-    ``predicted`` may contain nan and null; without ``group_by``, all rows are one group.
+    ``predicted`` can contain nan and null. If ``group_by`` is empty, all rows are one group.
     """
     labels = [pl.col(name).cast(pl.String).fill_null("none") for name in group_by]
     both = rows.with_columns(
@@ -128,9 +128,9 @@ def compare(
 def error_table(rows: pl.DataFrame, key: Sequence[str]) -> pl.DataFrame:
     """Return the errors of one target by group; the columns `key` identify the worst row.
 
-    A row has ``target``, ``group``, ``n`` (rows predicted), ``refused`` (rows not predicted), the
-    absolute errors in percent ``median_pct``, ``p90_pct`` and ``worst_pct``, and ``worst_cell``;
-    the last four are null if no row was predicted.
+    A row has ``target`` and ``group``, and the numbers of rows that were predicted (``n``) and not
+    predicted (``refused``). ``median_pct``, ``p90_pct`` and ``worst_pct`` are absolute errors in
+    percent, and ``worst_cell`` names the worst row. These four are null if no row was predicted.
     """
     sums = [
         {"target": part["target"][0], "group": part["group"][0], **_errors(part, key)}

@@ -14,7 +14,7 @@ from lab.reporting.plotting.style import legend, legend_in, looks, plain_log, sa
 MOST_GROUPS = 12
 BAND = 0.1
 LONGEST = 34
-"""Most characters of a group's name in the legend."""
+"""Largest number of characters of a group's name in the legend."""
 
 
 def draw_validation(rows: pl.DataFrame, title: str, path: Path) -> Path:
@@ -53,7 +53,7 @@ def draw_validation(rows: pl.DataFrame, title: str, path: Path) -> Path:
 
 
 def _names(groups: pl.Series) -> dict[str, str]:
-    """Return each group's name in the legend; the last groups of many share one name."""
+    """Return each group's name in the legend; if there are many, the last ones share a name."""
     order = sorted(groups.unique())
     if len(order) <= MOST_GROUPS:
         return {name: name for name in order}

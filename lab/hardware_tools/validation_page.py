@@ -26,12 +26,12 @@ Row = list[Any]
 class AccuracyGoal:
     """The intended accuracy of a fit."""
 
-    scheme: str  # scheme of held-out rows that it applies to
+    scheme: str  # scheme of holding out rows to which it applies
     median_pct: float  # largest median of the absolute error
     p90_pct: float  # largest 90th percentile of the absolute error
 
     def verdict(self, row: Mapping[str, object]) -> str:
-        """Return whether a row of errors meets the goal; empty if its scheme differs."""
+        """Return in words whether a row of errors meets the goal; empty if its scheme differs."""
         if row["scheme"] != self.scheme:
             return ""
         over = [
@@ -49,10 +49,10 @@ GOALS = {
     "gpu_latency": AccuracyGoal("random 5-fold", 3, 10),
     "llm_iteration": AccuracyGoal("random 5-fold", 5, 12),
 }
-"""The goals of the fits that have one."""
+"""The accuracy goals, for those fits that have a goal."""
 
 UNFITTED = {"accelerator_relative_speed": "row-out", "device_latency": "10-fold"}
-"""Tables without a fit, whose rows are predicted from each other, and their schemes."""
+"""Tables whose rows are predicted from each other, without a fit, and their schemes."""
 
 SCHEMES = {
     "random 5-fold": "a random fifth of all rows at a time: how a point is predicted that a grid "
@@ -67,7 +67,7 @@ SCHEMES = {
     "5-fold by model": "a fifth of the models at a time, whole",
     "5-fold by model and size": "a fifth of the pairs of model and input size at a time",
 }
-"""The schemes of held-out rows, and the rows that each holds out."""
+"""The schemes of holding out rows, and the rows that each scheme holds out."""
 
 
 def page(fits: Iterable[str] = tuple(FITS)) -> str:
@@ -111,7 +111,7 @@ Unseen = tuple[Callable[[], pl.DataFrame], tuple[str, ...]]
 
 
 def _drawn() -> dict[tuple[str, str], list[Unseen]]:
-    """Return functions for held-out predictions, with grouping columns, by table and target."""
+    """Return, by table and target, functions for held-out predictions and grouping columns."""
     grouped: dict[tuple[str, str], list[Unseen]] = {}
     for one in PREDICTORS:
         if one.cross_validated is not None and one.table in DRAWN:

@@ -15,7 +15,7 @@ from lab.common.metrics import CLAIMED, Metric
 
 MOST_NAMED = 4
 MOST_SETTINGS = 12
-"""Settings of which a claim says who is best in each."""
+"""Largest number of settings for each of which a claim names the best planner."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def _incomplete(analysis: Analysis) -> Iterator[Claim]:
 
 
 def _cells(number: int, several: bool) -> str:
-    """Return a number of seeds in words, or of setting-seed pairs if there are several settings."""
+    """Return in words a number of seeds, or for several settings, of pairs of setting and seed."""
     return f"{count(number, 'pair')} of setting and seed" if several else count(number, "seed")
 
 
@@ -206,7 +206,7 @@ def _detail(metric: Metric, row: dict[str, Any], seeds: int) -> str:
     if sign < 0 and low is not None:
         low, high = -high, -low
     size = f"{number(abs(row['difference']))}{_after(low, high)}{_unit(metric)}"
-    # The ratio is a geometric mean and the difference an arithmetic one, so they may disagree.
+    # The ratio is a geometric mean and the difference an arithmetic one, so they can disagree.
     agree = row["ratio"] is not None and (row["ratio"] - 1) * row["difference"] >= 0
     asides = [f"{row['ratio']:.3g} times as much"] if agree else []
     if row["low"] is None:
@@ -254,6 +254,6 @@ def _unit(metric: Metric) -> str:
 
 
 def _after(low: float | None, high: float | None) -> str:
-    """Return an interval preceded by a space, to follow a number; empty if there is none."""
+    """Return a space and the interval, to be appended to a number; empty if an end is None."""
     text = interval(low, high)
     return f" {text}" if text else ""

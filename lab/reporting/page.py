@@ -55,7 +55,7 @@ def linked_figures(text: str) -> set[str]:
 
 
 def counts(analysis: Analysis) -> str:
-    """Return how many runs there are, and how many of them finished, in words."""
+    """Return in words how many runs there are and how many of them finished."""
     sweep = analysis.sweep
     done = pl.col("status") == "finished"
     parts = [f"{sweep.runs.height:,} with results, {sweep.runs.filter(done).height:,} finished"]

@@ -15,7 +15,7 @@ TYPES = {".svg": "image/svg+xml", ".png": "image/png"}
 def render(template: str, package: str = "lab.reporting", **data: Any) -> str:
     """Return a page from a file in a package's ``templates``.
 
-    ``.html.jinja`` files escape the data. Templates may call `table` and `data_uri`.
+    ``.html.jinja`` files escape the data. Templates can call `table` and `data_uri`.
     """
     environment = Environment(
         loader=PackageLoader(package, "templates"),

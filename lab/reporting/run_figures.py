@@ -75,7 +75,7 @@ def goodput(runs: RunDirectories) -> Figure:
     if not windows:
         no_data(axes)
         return figure
-    # Common random numbers: the same queries live under every planner.
+    # By common random numbers, every planner gets the same queries.
     longest = max(windows.values(), key=lambda frame: frame["end_s"][-1])
     per, unit = time_unit(longest["end_s"][-1])
     steps(axes, longest, "active", per, label="active", color=GREY, lw=1.4)
@@ -98,7 +98,7 @@ def goodput(runs: RunDirectories) -> Figure:
 
 
 def latency(runs: RunDirectories) -> Figure:
-    """Draw p95 latency over its bound; infinite if over 5 % of requests were not completed."""
+    """Draw p95 latency over its bound, infinite if over 5 % of requests were not completed."""
     groups = run_data.latency_ratios(runs)
     figure, above, below = _lines_over_bars(groups)
     figure.suptitle(_titled("Latency relative to the SLO, window by window", runs))
@@ -198,8 +198,8 @@ def latency_parts(runs: RunDirectories) -> Figure:
 def response(runs: RunDirectories) -> Figure:
     """Draw the share of queries with a truly feasible plan against the time since their arrival.
 
-    This is the estimate of Kaplan and Meier (1958) with its 95 % band. A query that left before it
-    got such a plan, or that the run's end cut off, is censored at that time.
+    This is the estimate of Kaplan and Meier (1958) with its 95 % band. A query is censored if it
+    leaves, or the run ends, before it gets such a plan.
     """
     figure = Figure((WIDTH_IN, 4.1 + legend_in([*runs, "", ""])), layout="constrained")
     axes = figure.subplots()
@@ -232,7 +232,7 @@ def response(runs: RunDirectories) -> Figure:
         )
         if len(uncensored) and len(runs) <= MOST_BANDS:
             with warnings.catch_warnings():
-                # The formula has no width for the band while all or none are served.
+                # The formula gives the band no width while all queries or none are served.
                 warnings.simplefilter("ignore", RuntimeWarning)
                 band = cdf.confidence_interval(0.95, method="log-log")
             low, high = band.low.evaluate(x), band.high.evaluate(x)
@@ -257,7 +257,7 @@ def _windows(runs: RunDirectories) -> dict[str, pl.DataFrame]:
 
 
 def _titled(title: str, runs: RunDirectories) -> str:
-    """Return a title that names the planner of a single run; in a comparison, the legend does."""
+    """Return a title, which names the planner of a single run; a legend names several planners."""
     return f"{title}\n{next(iter(runs))}" if len(runs) == 1 else title
 
 

@@ -83,7 +83,7 @@ def draw(analysis: Analysis, folder: Path) -> list[Drawing]:
 
 
 def _drawings(analysis: Analysis) -> Iterator[Drawing]:
-    """Yield the figures that an analysis has data for."""
+    """Yield the figures for which an analysis has data."""
     sweep = analysis.sweep
     if not sweep.finished.height:
         return
@@ -161,7 +161,7 @@ def _about_intervals(means: pl.DataFrame) -> str:
 
 
 def _pooled_over(latency: pl.DataFrame, seeds: int) -> str:
-    """Return what means are over, such as ``all settings and seeds``, or an empty text."""
+    """Return over what means are taken, such as ``all settings and seeds``, or an empty text."""
     pooled = {"settings": latency["setting"].n_unique(), "seeds": seeds}
     several = [name for name, count in pooled.items() if count > 1]
     return f"all {' and '.join(several)}" if several else ""
@@ -172,7 +172,7 @@ def _file_name(key: str) -> str:
 
 
 def _by_operator(analysis: Analysis) -> Iterator[Drawing]:
-    """Yield the figure of latency by operator, one for each application."""
+    """Yield a figure of latency by operator for each application."""
     parts: dict[Any, pl.DataFrame] = {("",): analysis.latency}
     if APPLICATION in analysis.latency.columns:
         parts = analysis.latency.partition_by(APPLICATION, as_dict=True, maintain_order=True)

@@ -44,10 +44,10 @@ from scenarios.applications.pipeline import ANSWER
 from sim.metrics.request_table import REQUESTS
 
 MOST = 500_000
-"""Most requests in a trace; with more, Perfetto gets slow."""
+"""Largest number of requests in a trace; with more requests, Perfetto becomes slow."""
 
 DRAWN = 60
-"""Most requests in a picture."""
+"""Largest number of requests in a picture."""
 
 ROW_IN = 0.11
 HEIGHT = 0.8
@@ -55,14 +55,14 @@ HEIGHT = 0.8
 
 US_PER_S = 1e6
 PLANNER = 0
-"""Number of the planner's process in the trace; those of queries follow."""
+"""Number of the planner's process in the trace; the queries' processes have larger numbers."""
 
 Event = dict[str, Any]
 Tables = tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]
 """The tables of queries, windows and decisions."""
 
 ORDER = ("transfer_s", "queueing_s", "batching_s", "compute_s")
-"""The parts of a request's time at an operator, in their order in time."""
+"""The parts of a request's time at an operator, in temporal order."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Slice:
     part: str  # kind of the time, such as `compute`
     start_s: float  # simulated
     end_s: float
-    track: int = 0  # track of the lane, from 0
+    track: int = 0  # number of its track in the lane, from 0
 
 
 @dataclass(frozen=True)
@@ -82,13 +82,13 @@ class TracedRequest:
     """A request that ended."""
 
     query: int
-    number: int  # within the query
+    number: int  # number of the request within its query
     lane: int  # lane of the query on which it does not overlap another request
-    tracks: int  # number of tracks of the lane
+    tracks: int  # number of tracks in the lane
     start_s: float
     end_s: float
     outcome: str
-    # The parts of its time, in sequence on each track; none unless it was completed.
+    # The parts of its time, in sequence on each track; empty unless it was completed.
     slices: tuple[Slice, ...]
 
 
@@ -122,8 +122,8 @@ def read_trace(
 ) -> tuple[list[TracedRequest], int, Tables]:
     """Return the requests between two times, the number of their queries, and the run's tables.
 
-    Raises InputError if the interval ends before it begins, if no requests were recorded or none
-    are in the interval, or if there are more than `MOST`.
+    Raises InputError if the interval ends before it begins, if no requests were recorded, or if the
+    interval has no requests or more than `MOST`.
     """
     rows = _requests(run, start_s, end_s, queries)
     requests = list(traced(rows, after_of(run)))

@@ -76,10 +76,10 @@ def at_a_time(jobs: int | None) -> int:
 def make(jobs: Sequence[Job], processes: int, cache: Path = CACHE) -> list[Row]:
     """Make the runs that are not cached, in parallel processes; return a row for each job.
 
-    A row has the labels, ``seed``, ``run_core_s`` and the measurements. Several commands may share
-    the directory `cache`. Raises InputError before any run if a job's overrides are wrong; RunError
-    if a process was killed; RunError after all runs if one of them failed; OSError if a run cannot
-    be written. The message of a KeyboardInterrupt says where finished runs are.
+    A row has the labels, ``seed``, ``run_core_s`` and the measurements. Several commands can share
+    the directory `cache`. Raises InputError before any run if a job's overrides are wrong. Raises
+    RunError if a process was killed, or after all runs if one of them failed. Raises OSError if a
+    run cannot be written. The message of a KeyboardInterrupt says where finished runs are.
     """
     for job in composing(list({job.overrides: job for job in jobs}.values())):
         _ = job.key  # Composes and caches the configuration.
@@ -112,7 +112,7 @@ def make(jobs: Sequence[Job], processes: int, cache: Path = CACHE) -> list[Row]:
 def _cached(directory: Path) -> Row | None:
     try:
         measured = read_summary(directory)[MEASURED]
-    except (OSError, ValueError, TypeError, KeyError):  # A crash may have damaged the file.
+    except (OSError, ValueError, TypeError, KeyError):  # A crash can have damaged the file.
         return None
     return measured if isinstance(measured, dict) else None
 
@@ -120,7 +120,7 @@ def _cached(directory: Path) -> Row | None:
 def _made(
     missing: Mapping[str, Job], processes: int, runs: Path
 ) -> Iterator[tuple[str, Row | Exception]]:
-    """Make the missing runs; yield each one's key, and its measurements or error, as it ends."""
+    """Make the missing runs; as each ends, yield its key, and its measurements or its error."""
     # The new processes' numerical libraries read these when they are loaded.
     os.environ.update(dict.fromkeys(ONE_THREAD, "1"))
     started = perf_counter()
@@ -150,7 +150,7 @@ def _attempt(directory: Path, job: Job) -> tuple[str, Row | Exception]:
         return directory.name, error
     row = {"run_core_s": round(process_time() - started, 2), **measured}
     directory.mkdir(parents=True, exist_ok=True)
-    with held(directory):  # Another command may write the same run.
+    with held(directory):  # Another command can be writing the same run.
         write_aside(directory / CONFIG, OmegaConf.to_yaml(setup.config))
         write_aside(directory / SUMMARY, json.dumps({**result.summary, MEASURED: row}, indent=2))
     return directory.name, row

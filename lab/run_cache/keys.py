@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("hardware_models", "scenarios", "sim", "planners", "lab", "studies")
 TABLES = ("hardware_models/data", "scenarios/data", "scenarios/traces")
 RAW = ROOT / "scenarios/data/raw"
-"""Raw tables: runs read only the tables derived from them."""
+"""Directory of raw tables; runs read only the tables that are derived from these."""
 
 IDLE = ("about",)
 """Keys of a configuration that do not affect results."""

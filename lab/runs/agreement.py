@@ -1,6 +1,7 @@
 """Compares two data planes in the same scenario up to the first difference.
 
-Two simulations advance tick by tick. Results are discarded once compared, so memory is constant.
+Two simulations advance tick by tick. Results are discarded once they are compared, so the use of
+memory is constant.
 """
 
 from collections import Counter
@@ -85,9 +86,9 @@ def agree(
     """Run a scenario on the reference and on the setup's data plane, and compare their results.
 
     Each request that ended is compared to the nanosecond; the parts of its latency are compared
-    only if it was completed. Each row of each table is compared, and the summary without wall-clock
-    times. `progress` is called with the simulated time in seconds. Raises DataPlaneError if a
-    simulation raises an exception.
+    only if it was completed. Each row of each table is compared, and so is the summary except its
+    wall-clock times. `progress` is called with the simulated time in seconds. Raises DataPlaneError
+    if a simulation raises an exception.
     """
     sides = _Side(setup, planner, EventsPlane), _Side(setup, planner, setup.data_plane)
     scenario = sides[0].world.scenario
@@ -166,7 +167,7 @@ def compare_requests(one: Ints, other: Ints, operators: Sequence[str]) -> tuple[
     Both arrays have the columns of ``sim.dataplane.base.request_rows`` and the requests that ended
     in the same time span, sorted by end, query and number.
     """
-    for rows in (one, other):  # Private columns and parts of unfinished requests may differ.
+    for rows in (one, other):  # Private columns and unfinished requests' parts can differ.
         rows[:, VISIT] = 0
         unfinished = rows[:, OUTCOME] != OUTCOMES.index(COMPLETED)
         rows[np.ix_(unfinished, part_columns(len(operators)))] = 0
@@ -175,7 +176,7 @@ def compare_requests(one: Ints, other: Ints, operators: Sequence[str]) -> tuple[
     n = min(len(one), len(other))
     unlike = np.flatnonzero((one[:n] != other[:n]).any(axis=1))
     at = int(unlike[0]) if len(unlike) else n
-    # Of the two requests in this row, the one that ended first is missing or differs on one side.
+    # The request of this row that ended first is missing on one side, or differs there.
     _, query, number = min(
         (int(row[ENDED]), int(row[QUERY]), int(row[NUMBER]))
         for rows in (one, other)

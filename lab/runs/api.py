@@ -70,15 +70,15 @@ def run(
 ) -> Result:
     """Simulate one planner.
 
-    Runs in one process are independent of each other. What the command would print as a warning,
-    such as that a planner raised an exception or that no plan can meet an SLO, is a
+    Runs in one process are independent of each other. Warnings that the command would print, for
+    example about a planner's exception or an SLO that no plan can meet, are issued as
     ``UserWarning``.
 
     Args:
         overrides: as on the command line, such as ``["workload.rate=0.2", "seed=1"]``.
         planner: the planner; by default the one that the overrides or their experiment choose, or
             else CheapestFeasible.
-        directory: where to write a run directory, without figures; by default, none is written.
+        directory: the run directory to write, without figures; by default, none is written.
 
     Raises:
         InputError: the input is wrong; the message is one sentence.

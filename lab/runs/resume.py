@@ -1,7 +1,7 @@
 """Resumes a run from its checkpoint, and checks the run's directory.
 
-The checkpoint has the results of profiling, which are on disk within a second. An unfinished run is
-resumed from it; a finished run deletes it.
+The checkpoint has the results of profiling, each of which is written to disk within a second. An
+unfinished run is resumed from it; a finished run deletes it.
 """
 
 import json
@@ -31,7 +31,7 @@ from sim.metrics.results import SCHEMAS
 from sim.planning.profiling_log import ProfileRecord, ProfilingLog
 
 UNSAVED_S = 1.0
-"""Wall-clock seconds of profiling that may be lost; writing each line at once would take triple."""
+"""Wall-clock seconds of profiling that a crash can lose; writing each line at once takes triple."""
 
 LEAVE_OUT = "omit resume=true to start one"
 
@@ -155,7 +155,7 @@ def is_finished(directory: Path) -> bool:
 
 def clear(directory: Path) -> None:
     """Remove the results and reports of one planner's unfinished run, but not its checkpoint."""
-    # The summary goes first: if killed here, no run seems to lack tables.
+    # The summary is removed first, so that a run killed here does not seem to lack tables.
     for name in (SUMMARY, TRACE, TRACE_PICTURE):
         (directory / name).unlink(missing_ok=True)
     for table in (*SCHEMAS, REQUESTS, REPORT):

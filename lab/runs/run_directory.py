@@ -27,12 +27,12 @@ JOBS = "jobs.yaml"
 CHECKPOINT = "checkpoint.jsonl"
 TRACE, TRACE_PICTURE = "trace.json", "trace.png"
 MOST_NAMED = 8
-"""Most runs named in a message."""
+"""Largest number of runs that a message names."""
 
 
 @contextmanager
 def held(directory: Path, otherwise: str = "") -> Iterator[None]:
-    """Lock a directory; if it is locked already, wait, or raise InputError(otherwise) if given."""
+    """Lock a directory; if it is locked, raise InputError(otherwise), or wait if that is empty."""
     lock = FileLock(directory / LOCK)
     try:
         lock.acquire(blocking=not otherwise)
@@ -123,19 +123,20 @@ class RunDirectory:
         """Write the next part of each table that has new rows, then the summary."""
         for name, frame in frames.items():
             if self._parts[name] and frame.is_empty():
-                continue  # The first part is written even if empty, because it has the columns.
+                continue  # The first part is written even if empty: it defines the columns.
             table = self.path / name
             table.mkdir(exist_ok=True)
             part = table / f"part-{self._parts[name]:05d}.parquet"
             with written_aside(part) as aside:
-                # Faster to read and write than zstd, and 5 to 19 % larger for a simulated hour.
+                # This is faster to read and write than zstd, and 5 to 19 % larger for a simulated
+                # hour.
                 frame.write_parquet(aside, compression="lz4")
             self._parts[name] += 1
         write_summary(self.path, summary)
 
 
 def never_ran(directory: Path) -> str:
-    """Return a sentence on compared planners without results; empty if there are none."""
+    """Return a sentence on compared planners without results; empty if all have results."""
     config = directory / CONFIG
     compared = OmegaConf.select(load_config(config), "planner.compare") if config.exists() else {}
     names = [name for name in compared or {} if not (directory / str(name) / SUMMARY).is_file()]
@@ -172,7 +173,7 @@ def only_run(given: str, runs: Sequence[Path], of: str = "") -> Path:
 
 
 def scan(directory: Path, table: str) -> pl.LazyFrame:
-    """Return a table of a run as a lazy frame, empty if nothing was written yet."""
+    """Return a table of a run as a lazy frame, which is empty if nothing was written yet."""
     if table not in SCHEMAS:
         raise ValueError(f"table={table!r}: must be one of {', '.join(SCHEMAS)}")
     parts = sorted((Path(directory) / table).glob("part-*.parquet"))
@@ -182,5 +183,5 @@ def scan(directory: Path, table: str) -> pl.LazyFrame:
 
 
 def scan_parts(parts: Sequence[Path]) -> pl.LazyFrame:
-    """Return part files as a lazy frame; their names may contain glob characters."""
+    """Return part files as a lazy frame; their names can contain glob characters."""
     return pl.scan_parquet(list(parts), glob=False)

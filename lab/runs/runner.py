@@ -26,7 +26,7 @@ ShowProgress = Callable[[float], None]
 
 @contextmanager
 def single_threaded() -> Iterator[None]:
-    """Limit linear algebra to one thread; also usable as a decorator.
+    """Limit linear algebra to one thread; this also works as a decorator.
 
     The number of threads changes the last bits of sums, and threads slow down small matrices.
     """

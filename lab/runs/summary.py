@@ -14,7 +14,7 @@ from sim.controlplane.world import World
 from sim.metrics.goodput_time import goodput_time
 
 MOST_PERCENT = 90
-"""Percentage of its time in which a query's SLO must be met for ``queries_met_share``."""
+"""A query counts for ``queries_met_share`` if its SLO was met for this percentage of its time."""
 LIVED = {"query": pl.Int64, "active_ns": pl.Int64, "met_ns": pl.Int64}
 
 
@@ -29,16 +29,16 @@ class Tally:
         self.deployed = 0
         self.refused = 0
         self.on_basis: Counter[str] = Counter()
-        self._lived = pl.DataFrame(schema=LIVED)  # of open queries
+        self._lived = pl.DataFrame(schema=LIVED)  # active time of open queries
         # Closed queries, and those of them whose SLO was met for `MOST_PERCENT` of their time.
         self.closed = self.met = 0
-        # These three are by class of service.
+        # The next three totals are by class of service.
         self.queries_of: Counter[str] = Counter()
         self._active_ns_of: Counter[str] = Counter()
         self._met_ns_of: Counter[str] = Counter()
 
     def slo_met_fraction_of(self, tier: str) -> float | None:
-        """Return the share of a class's query time with the SLO met, or None."""
+        """Return the share of a class's query time in which the SLO was met, or None."""
         active_ns = self._active_ns_of[tier]
         return self._met_ns_of[tier] / active_ns if active_ns else None
 
@@ -108,7 +108,7 @@ def summarise(
     queries_of = tally.queries_of + Counter(living)
     tiers = list(world.scenario.tiers)
     outcomes = dict(monitor.outcomes)
-    if not closed:  # The monitor calls a request in flight only once the horizon has cut it.
+    if not closed:  # The monitor counts requests in flight only at the horizon.
         ended = sum(count for end, count in outcomes.items() if end != "in_flight")
         outcomes["in_flight"] = monitor.born_total - ended
     summary: dict[str, Any] = {

@@ -21,12 +21,12 @@ from sim.dataplane.events.plane import EventsPlane
 BLOCKS = "sim.dataplane.blocks"
 
 COMPILING_S = 120.0
-"""Simulated seconds until all code is compiled: some queries arrive, are planned and served."""
+"""Simulated seconds in which some queries arrive and are served, so that all code is compiled."""
 FEW_REQUESTS = 50_000
-"""A run of at most this many ends on the event data plane before the block data plane is compiled.
+"""A run with at most so many requests ends before the block data plane would be compiled.
 
-Each request takes 50 microseconds more there (`python -m benchmarks data_plane`), and compiling
-takes half a minute.
+On the event data plane, each request takes 50 microseconds more
+(`python -m benchmarks data_plane`), and compiling takes half a minute.
 """
 COMPILE_BLOCKS = "from lab.runs.warm_up import compile_blocks; compile_blocks()"
 

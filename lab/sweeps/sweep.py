@@ -48,7 +48,7 @@ WATCH = "hydra_plugins.compass_sim.WatchedSweeper"
 
 
 def with_new_overrides(jobs: Sequence[JobOverrides]) -> Iterator[JobOverrides]:
-    """Yield jobs with a new kind of override; overrides of one key by numbers are alike."""
+    """Yield jobs with a new kind of override; a key's whole numbers are one kind of override."""
     group_names = groups()
     seen: set[str] = set()
     for job in jobs:
@@ -197,8 +197,8 @@ def running_sweep(
 ) -> Iterator[None]:
     """Check a sweep, then lock its directory and show its progress while the body runs it.
 
-    The directory in `config` becomes absolute, because jobs may run in another working directory.
-    Raises InputError for wrong input, before anything is written; raises BrokenSweepError if the
+    The directory in `config` becomes absolute, because jobs can run in another working directory.
+    Raises InputError for wrong input, before anything is written. Raises BrokenSweepError if the
     launcher or the sweeper fails.
     """
     # Each kind of override is composed once, because composing all jobs would delay the first.

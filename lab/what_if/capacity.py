@@ -1,10 +1,10 @@
 """Finds the cheapest machines that reach a target, by a search over simulations.
 
 The candidates are all combinations of values of the varied keys. More machines (`COUNTS`) are
-assumed never to make service worse. So a candidate that fails rules out all candidates with no more
-machines and otherwise equal values. A candidate that suffices rules out all that are not cheaper.
-The next candidate is the median by price of those that remain, as in a bisection. If the metric
-does not measure service, such as cost, a failure rules out only the candidate itself.
+assumed never to make service worse. So a candidate that fails rules out each candidate that has no
+more machines of any kind and otherwise equal values. A candidate that suffices rules out all that
+are not cheaper. The next candidate is the median by price of those that remain, as in a bisection.
+If the metric does not measure service, such as cost, a failure rules out only the candidate itself.
 
 Each candidate is simulated on more and more seeds until a one-sided t-interval of the mean, cut at
 the metric's range, lies on one side of the target. Each computation of the interval gets an equal
@@ -58,7 +58,7 @@ class Tried:
 
     candidate: Candidate
     values: tuple[float, ...]  # the metric on each seed
-    low: float  # lower bound of its mean at the confidence of a look; -inf if unknown
+    low: float  # lower bound of its mean at the confidence of one judgement; -inf if unknown
     high: float  # upper bound of its mean; inf if unknown
     verdict: CandidateVerdict
 
@@ -69,7 +69,7 @@ class Tried:
 
 
 Measure = Callable[[Candidate, Sequence[int]], Sequence[float]]
-"""Simulates a candidate on some seeds; returns the metric on each seed."""
+"""A function that simulates a candidate on some seeds and returns the metric on each seed."""
 
 
 def candidates(
@@ -91,7 +91,7 @@ def candidates(
 
 
 def never_worse(keys: Sequence[Varied], metric: str, at_least: bool) -> frozenset[str]:
-    """Return the varied counts of machines if more machines never hurt the metric, or none."""
+    """Return the varied machine counts if more machines never hurt the metric, or else no key."""
     known = METRICS.get(metric)
     good = known is not None and known.of_service and known.more_is_better == at_least
     return machines(keys) if good else frozenset()
@@ -124,7 +124,7 @@ def search(
         tried.append(one)
         if one.verdict == CandidateVerdict.SUFFICES:
             left = left[: left.index(chosen)]
-        else:  # If it is undecided, those with no more machines cannot be shown to suffice either.
+        else:  # An undecided one also rules out those with no more machines.
             left = [each for each in left if not _no_more(each.settings, chosen.settings, ordered)]
     return tried
 
@@ -177,7 +177,7 @@ def bounds(values: Sequence[float], error: float) -> tuple[float, float]:
 
 
 def cheapest(tried: Sequence[Tried]) -> Tried | None:
-    """Return the cheapest candidate that suffices, or None; at equal prices, the last simulated."""
+    """Return the cheapest candidate that suffices, or None; at equal prices, the latest."""
     enough = [each for each in tried if each.verdict == CandidateVerdict.SUFFICES]
     return min(reversed(enough), key=lambda each: each.candidate.usd_per_hour, default=None)
 
@@ -193,7 +193,7 @@ def best(tried: Iterable[Tried], counts: Collection[str]) -> Tried:
 
 
 def useless_counts(tried: Iterable[Tried], one: Tried, counts: Collection[str]) -> list[str]:
-    """Return the keys of machine counts that failed candidates increased compared to `one`."""
+    """Return the keys of machine counts that are larger in some failed candidate than in `one`."""
     more = [each.candidate.settings for each in tried if each.verdict == CandidateVerdict.FAILS]
     more = [each for each in more if _no_more(one.candidate.settings, each, counts)]
     settings = one.candidate.settings
@@ -201,7 +201,7 @@ def useless_counts(tried: Iterable[Tried], one: Tried, counts: Collection[str]) 
 
 
 def _no_more(one: Mapping[str, str], other: Mapping[str, str], ordered: Collection[str]) -> bool:
-    """Return whether `one` has no more of any ordered key than `other` and is otherwise equal."""
+    """Return whether `one` is at most `other` in each ordered key, and equal in the other keys."""
     return all(
         float(value) <= float(other[key]) if key in ordered else value == other[key]
         for key, value in one.items()
@@ -211,7 +211,7 @@ def _no_more(one: Mapping[str, str], other: Mapping[str, str], ordered: Collecti
 def combinations(
     runs: Runs, keys: Sequence[Varied], metric: str
 ) -> tuple[list[Candidate], dict[str, str]]:
-    """Return all combinations by price, and the planner of each; may raise InputError."""
+    """Return all combinations, sorted by price, and each one's planner; may raise InputError."""
     names: dict[str, str] = {}
 
     def price(settings: Mapping[str, str]) -> float:

@@ -22,7 +22,7 @@ from lab.runs.run_directory import write_aside
 from lab.runs.summary import numbers_of
 
 TITLE_WIDTH = 70
-"""Most characters in a line of a title."""
+"""Largest number of characters in a line of a title."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def varied(option: str, text: str) -> Varied:
 
 
 def all_varied(option: str, texts: Sequence[str]) -> list[Varied]:
-    """Return the varied keys of several texts, see `varied`; raise InputError if a key repeats."""
+    """Return the varied keys of several texts (see `varied`); raise InputError if one repeats."""
     found = [varied(option, text) for text in texts]
     if twice := repeated(each.key for each in found):
         raise InputError(f"{twice[0]} is varied twice; give all its values in one {option}")

@@ -1,4 +1,4 @@
-"""Runs for what-if questions: settings on several seeds; each run is made once and cached."""
+"""Runs of settings on several seeds for what-if questions; each run is made once and cached."""
 
 from collections.abc import Sequence
 from functools import cached_property

@@ -1,7 +1,7 @@
 """Ranks assumptions by their effect on an answer; each is varied alone, on the same seeds.
 
 The answer is a planner's metric, or that metric minus another planner's. An effect is a paired
-difference. How two keys interact can be seen in a sweep over both.
+difference. A sweep over two keys shows how they interact.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,17 +28,17 @@ FACTORS: Mapping[str, tuple[float, float]] = {
     "cluster.profiling.workers": (0.5, 2.0),
     "cluster.profiling.lanes": (0.5, 2.0),
 }
-"""Assumptions that are varied by default, and the factors of their low and high values."""
+"""Assumptions that are varied by default, with the factors for their low and high values."""
 
 COUNTS = ("cluster.profiling.workers", "cluster.profiling.lanes")
-"""Assumptions of `FACTORS` that are whole numbers; the others may just be written as one."""
+"""Assumptions of `FACTORS` that must be whole numbers; the others can also be fractions."""
 
 VALUES: Mapping[str, tuple[float, float]] = {
     "cluster.max_utilisation": (0.7, 0.9),
     "cluster.profiling.feature_correlation": (0.7, 0.95),
     "cluster.mig_create_s": (0.2, 45.0),
 }
-"""Assumptions varied by default and their values: shares, and quantities known as a range only."""
+"""Assumptions that are varied by default, with their low and high values."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Effect:
     value: str
     base: str  # value of the key in the base
     difference: Interval  # the answer minus that of the base, with its 95 % interval
-    p: float | None  # p-value of the paired t-test; `adjusted` for all settings
+    p: float | None  # p-value of the paired t-test; `adjusted` corrects it for many settings
     seeds: int  # number of seeds with both answers
     left_out: int = 0  # number of seeds that lack an answer
 
@@ -138,7 +138,7 @@ def adjusted(effects: Sequence[Effect]) -> list[Effect]:
 
 
 def largest_first(effects: Sequence[Effect]) -> list[Effect]:
-    """Sort effects by the largest effect of their key; those of a key stay together."""
+    """Sort effects by the largest effect of their key; effects of one key stay together."""
     largest: dict[str, float] = {}
     for each in effects:
         largest[each.key] = max(largest.get(each.key, 0.0), each.size)
@@ -146,7 +146,7 @@ def largest_first(effects: Sequence[Effect]) -> list[Effect]:
 
 
 def conclusion(effects: Sequence[Effect], metric: str = "") -> str:
-    """Return a sentence on which assumption has the largest effect, the first in `effects`."""
+    """Return a sentence on the assumption with the largest effect, the first one in `effects`."""
     first = effects[0]
     sure = any(each.sure for each in effects if each.key == first.key)
     alone = all(each.key == first.key for each in effects)

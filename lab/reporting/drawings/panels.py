@@ -22,7 +22,8 @@ def facets(
 ) -> dict[str, pl.DataFrame]:
     """Return the rows of each setting that gets a panel, by the setting's short name.
 
-    If there are more than `most` settings, the pooled frame is used if given, or else some of them.
+    If there are more than `most` settings, the result is the pooled frame if it is given, and the
+    rows of some settings otherwise.
     """
     short = dict(analysis.sweep.settings.select("setting", "short").rows())
     here = set(frame["setting"])
@@ -35,7 +36,7 @@ def facets(
 
 
 def facets_text(analysis: Analysis, most: int) -> str:
-    """Return a sentence on the settings that `facets` shows; empty if it shows all."""
+    """Return a sentence on the settings that `facets` shows; empty if it shows all settings."""
     settings = len(analysis.comparisons)
     if settings <= most:
         return ""
@@ -63,7 +64,7 @@ def name_places(axes: Axes, labels: Sequence[str], lines: bool) -> None:
 
 
 def name_setting(axes: Axes, name: str, width: int) -> None:
-    """Use the name of a setting, if it has one, as the title of a panel."""
+    """Use the name of a setting as the title of a panel, unless the name is empty."""
     if name:
         axes.set_title(broken(name, width), fontsize="medium")
 

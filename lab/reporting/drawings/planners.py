@@ -47,7 +47,7 @@ MOST_TRADE_OFFS = 3
 
 
 def by_key(analysis: Analysis, key: str) -> Figure:
-    """Draw the metrics by the values of a key: as lines for numbers, as dots for texts."""
+    """Draw the metrics by a key's values, as lines if these are numbers and as dots otherwise."""
     frame = analysis.by_key[key]
     values = analysis.sweep.settings[key].unique(maintain_order=True)
     name = dict(zip(analysis.sweep.keys, short_keys(list(analysis.sweep.keys)), strict=True))[key]
@@ -166,7 +166,7 @@ def _percent(axis: Any, metric: Metric) -> None:
 
 
 def differences_to(analysis: Analysis, best: str) -> pl.DataFrame:
-    """Return goodput of one planner minus each other one, by setting or over all settings."""
+    """Return one planner's goodput minus that of each rival, by setting or over all settings."""
     frame = analysis.alike_differences.filter(metric=GOODPUT.name)
     found = against(frame.drop(analysis.sweep.keys), best)
     if found.height > MOST_ROWS and analysis.pooled is not None:
@@ -328,7 +328,7 @@ def over_time(analysis: Analysis) -> Figure:
             if len(planners_of(analysis.sweep)) <= MOST_BANDS and part["low"].null_count() == 0:
                 times, low = step_edges(part, "low")
                 high = step_edges(part, "high")[1]
-                # The interval of few seeds may exceed the number of active queries.
+                # The interval of few seeds can exceed the number of active queries.
                 most = step_edges(active.sort("window"), "active")[1].max()
                 axes.fill_between(
                     times / per,

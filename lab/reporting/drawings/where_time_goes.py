@@ -53,7 +53,8 @@ def time_of_queries(analysis: Analysis) -> Figure:
 def latency_by_planner(analysis: Analysis) -> Figure:
     """Draw the parts of latency under each planner, summed over operators."""
     summed = _summed(analysis.latency, "setting", "planner")
-    pooled = _pooled(summed, "planner")  # Sums, because applications differ in their operators.
+    # The pooled parts are sums over operators, because applications differ in their operators.
+    pooled = _pooled(summed, "planner")
     frames = facets(analysis, summed, MOST_BARS, pooled)
     parts = _parts_of(*frames.values())
     overlap = any(map(_at_once, frames.values()))
@@ -188,7 +189,7 @@ def operator_panels(
 def _bar_panels(
     frames: Mapping[str, pl.DataFrame], title: str, parts: Iterable[str], more_lines: int = 0
 ) -> tuple[Figure, list[Axes]]:
-    """Return a figure with a panel for each setting, high enough for the bars of its planners."""
+    """Return a figure with a panel for each setting; panels have room for all planners' bars."""
     heights = [
         0.85
         + 0.2 * more_lines

@@ -61,7 +61,7 @@ def explanation(record: QueryRecord) -> Figure:
     _draw_profiling(panels[0], record, rows, since_s)
     _draw_plans(panels[1], record)
     _draw_windows(panels[2], record)
-    # The parts get the titles, because long labels may leave little width to their axes.
+    # The subfigures get the titles, because long labels can leave little width to the axes.
     titles = (title, "Plans: latency and list price", "Latency, window by window")
     for part, axes, name in zip(parts, panels, titles, strict=True):
         part.suptitle(name, fontsize="medium")
@@ -79,7 +79,7 @@ def _slo_in_words(record: QueryRecord) -> str:
 
 
 def _runs(record: QueryRecord) -> tuple[pl.DataFrame, float, str]:
-    """Return the profiling runs to draw, the time in s from which they count, and a title."""
+    """Return the profiling runs to draw, the simulated time in s drawn as 0, and a title."""
     order = "first ones at the top; ordered ones are bold"
     if record.profiling.height or not record.offline.height:
         return record.profiling, record.arrival_s, f"Profiled configurations, {order}"
@@ -105,7 +105,7 @@ def _draw_profiling(axes: Axes, record: QueryRecord, rows: Sequence[Row], since_
     at = np.arange(len(rows))
     means = np.array([row["accuracy_mean"] for row in rows])
     widths = np.nan_to_num([half_width(row) for row in rows])
-    # There is no lower end, because one minus an error rate may be below 0.
+    # Lower ends are not cut, because one minus an error rate can be below 0.
     sides = np.stack([widths, np.clip(1 - means, 0, widths)])
     blue = sns.color_palette("colorblind")[0]
     size = 5 if len(rows) <= MOST_NAMED else 3
@@ -131,7 +131,7 @@ def _draw_profiling(axes: Axes, record: QueryRecord, rows: Sequence[Row], since_
 
 
 def _label_runs(axes: Axes, record: QueryRecord, rows: Sequence[Row], since_s: float) -> None:
-    """Label profiling runs; if there are many, only the last of each requested configuration."""
+    """Label profiling runs; if there are many, only each requested configuration's last run."""
     ordered = set(record.decisions["configuration"].drop_nulls())
     named = list(range(len(rows)))
     if len(rows) > MOST_NAMED:
@@ -152,7 +152,7 @@ def _label_runs(axes: Axes, record: QueryRecord, rows: Sequence[Row], since_s: f
 
 
 def _apart(places: Sequence[int], gap: float) -> list[int]:
-    """Return the places that are at least `gap` away from the last returned place before them."""
+    """Return ascending places without those closer than `gap` to the last place that was kept."""
     far: list[int] = []
     for place in places:
         if not far or place - far[-1] >= gap:

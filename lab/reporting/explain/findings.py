@@ -18,7 +18,7 @@ from sim.metrics.goodput_time import goodput_time
 Row = Mapping[str, Any]
 
 LATENCY, ACCURACY, COST = "latency", "accuracy", "cost"
-CHOSEN, REFUSED = "chosen", "refused"  # roles of offers; the latter is also an outcome of orders
+CHOSEN, REFUSED = "chosen", "refused"  # roles of offers; the second is also an outcome of orders
 DEPLOYED, ENDED = "deployed", "ended"
 LATE = "late"
 NO_PLAN = "no active plan"
@@ -32,7 +32,7 @@ ENDS = {
 
 
 def failed_parts(window: Row) -> tuple[str, ...]:
-    """Return the parts of the SLO that a window missed; none if its verdict is repeated."""
+    """Return the parts of the SLO that a window missed; empty if its verdict is repeated."""
     if window["met"] or window["repeated"]:
         return ()
     met = {part: window[f"{part}_met"] for part in (LATENCY, ACCURACY, COST)}
@@ -77,7 +77,7 @@ def windows_of(record: QueryRecord) -> list[list[Row]]:
 
 
 def parts_of(record: QueryRecord, windows: pl.DataFrame) -> dict[tuple[str, str], float]:
-    """Return a completed request's mean seconds in the windows, by operator and part."""
+    """Return the mean seconds of the windows' completed requests, by operator and part."""
     means = mean_parts(record.operators.lazy(), windows.lazy()).collect()
     rows = means.iter_rows(named=True)
     return {(row["operator"], part): row[part] for row in rows for part in PARTS}
@@ -93,8 +93,8 @@ def missed_by(window: Row) -> str:
 def why_late(record: QueryRecord, windows: pl.DataFrame) -> str:
     """Return why windows missed the latency bound: the most frequent outcome of requests.
 
-    If the outcome is late completion, it is the part of latency that grew most compared with
-    windows that met the bound, or the longest part if there are no such windows.
+    If that outcome is late completion, the reason is the part of latency that grew most compared
+    with windows that met the bound, or the longest part if no window met it.
     """
     whole = windows.select("requests", "completed", "good", *ENDS).sum().row(0, named=True)
     end = missed_by(whole)
@@ -194,13 +194,13 @@ def measurements(profiling: pl.DataFrame) -> list[dict[str, Any]]:
 
 
 def last_runs(profiling: pl.DataFrame) -> Iterator[Row]:
-    """Yield the last profiling run of each configuration, sorted by the first runs."""
+    """Yield each configuration's last profiling run, in the order of their first runs."""
     last = profiling.group_by("configuration", maintain_order=True).last()
     yield from last.iter_rows(named=True)
 
 
 def half_width(run: Row) -> float:
-    """Return half the width of a run's 95 % t-interval of accuracy; nan for under two items."""
+    """Return half the width of a run's 95 % t-interval of accuracy; nan below two items."""
     count = run["samples"]
     if count < 2:
         return nan

@@ -23,7 +23,7 @@ class DeploymentInterval:
 
     order: Mapping[str, Any]  # the row of `decisions` that deployed the plan
     start_s: float  # when it became active
-    # When it was replaced or released, a failure ended it, or the query left.
+    # when it ended, by replacement, release, failure, or the query's departure
     end_s: float
 
 
@@ -62,7 +62,7 @@ class QueryRecord:
     run: Path
     planner: str
     query: int
-    # Its row of `queries`; before that is written, what is known from other tables.
+    # Its row of `queries`; until that is written, the values known from other tables.
     query_row: Mapping[str, Any]
     closed: bool  # whether the row of `queries` is written
     profiling: pl.DataFrame  # profiling runs for the query
@@ -77,12 +77,12 @@ class QueryRecord:
     # Whether latencies are divided by the output length; those of `operators` never are.
     per_output_length: bool
     arrival_s: float
-    floor: float | None  # its accuracy floor, if it has one and it is known
-    bound_s: float | None  # its latency bound, if it has one and it is known
+    floor: float | None  # its accuracy floor; None if absent or unknown
+    bound_s: float | None  # its latency bound; None if absent or unknown
 
 
 def find_run(directory: Path) -> Path:
-    """Return the only run at or below a directory; raise InputError for none or several."""
+    """Return the only run at or below a directory; raise InputError unless there is exactly one."""
     return only_run(f"RUN={directory}", list(planner_directories(directory).values()))
 
 

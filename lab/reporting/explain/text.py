@@ -86,7 +86,7 @@ class TextGrid:
                     yield Padding(Text(f"{number}: {'; '.join(words)}"), (0, 0, 0, 2))
 
     def _table(self, below: Sequence[str]) -> Table:
-        """Return the table without the columns in `below`; if there are any, number the rows."""
+        """Return the table without the columns in `below`; if any is left out, number the rows."""
         table = Table()
         if below:
             table.add_column("", justify="right")
@@ -251,7 +251,7 @@ def _side(believed: float, true: float, floor: float) -> str:
 
 
 def offered(record: QueryRecord, rows: int) -> Iterator[RenderableType]:
-    """Yield the plans that the planner logged, its beliefs about them, and prices."""
+    """Yield the plans that the planner logged, its beliefs about them, and their prices."""
     offers = record.offers
     if not offers.height:
         yield "Considered: the planner logged no plans"
@@ -309,7 +309,7 @@ def ordered(record: QueryRecord, rows: int) -> Iterator[RenderableType]:
         return
     counts = decisions["outcome"].value_counts(sort=True)
     yield "Ordered: " + ", ".join(f"{count:,} {outcome}" for outcome, count in counts.iter_rows())
-    # A planner may repeat an order every second and be refused for the same reason.
+    # A planner can repeat an order every second and be refused for the same reason.
     alike = [
         list(group)
         for _, group in groupby(
@@ -388,7 +388,7 @@ def served(record: QueryRecord, rows: int) -> Iterator[RenderableType]:
 
 
 def _which_windows(record: QueryRecord, of_intervals: Sequence[Sequence[Row]]) -> str:
-    """Return a note on which plan a window counts for, and which windows do not count."""
+    """Return a note on the plan for which a window counts, and on windows that do not count."""
     judged = set(record.windows.filter(~pl.col("repeated"))["window"])
     without = judged - {row["window"] for rows in of_intervals for row in rows}
     notes = []

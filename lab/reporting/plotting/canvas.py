@@ -65,7 +65,7 @@ def curves(
 
 
 def t_interval(values: ArrayLike) -> tuple[float, float]:
-    """Return Student's 95 % interval of the mean of values (n,); nan for fewer than 2."""
+    """Return Student's 95 % interval of the mean of n values; nan if n is below 2."""
     _, low, high = mean_interval(np.asarray(values, dtype=float))
     return (np.nan, np.nan) if low is None or high is None else (low, high)
 

@@ -23,7 +23,7 @@ from lab.common.atomic_write import written_aside
 
 WIDTH_IN = 7.2
 DPI = 150
-# In characters at the usual width and font size of figures.
+# Widths in characters, at the usual width and font size of figures.
 LEGEND_WIDTH = 88
 LEGEND_HANDLE = 9
 GREY = "0.45"
@@ -33,7 +33,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 HATCHES = ("", "///", "...", "xxx", "\\\\\\", "ooo")
 
 WIDE = 50.0
-"""From this ratio of the ends on, a short logarithmic axis has labels at powers of ten only."""
+"""Logarithmic axes with at least this ratio of their ends have labels at powers of ten only."""
 
 
 @contextmanager
@@ -77,7 +77,8 @@ def mark_events(
 ) -> None:
     """Mark the events before `end_s` by vertical lines; each kind has its own dashes.
 
-    ``per`` is the unit of the axis in seconds; ``kinds`` are all kinds in panels with one legend.
+    ``per`` is the unit of the axis in seconds. ``kinds`` are all kinds in panels that share a
+    legend.
     """
     seen = [(kind, at_s) for kind, at_s in events if at_s < end_s]
     kinds = list(dict.fromkeys([*kinds, *(kind for kind, _ in seen)]))
@@ -119,7 +120,7 @@ def part_bars(
     parts: Sequence[str],
     whole_s: Sequence[float | None] = (),
 ) -> None:
-    """Draw a horizontal bar for each operator: mean times by part, and their total.
+    """Draw a horizontal bar for each operator, with its mean times by part and their total.
 
     ``per`` is the unit of the axis in seconds. ``whole_s`` has the mean latency of a request for
     each bar; it is added in brackets if operators worked in parallel.
@@ -233,7 +234,7 @@ def legend_in(labels: Sequence[str]) -> float:
 
 
 def legend_columns(labels: Sequence[str]) -> int:
-    """Return how many columns of a legend fit into a figure, filled in matplotlib's order."""
+    """Return how many columns of a legend, filled in matplotlib's order, fit into a figure."""
     for columns in range(len(labels), 1, -1):
         widest = [max(map(len, column)) for column in np.array_split(labels, columns)]
         if sum(widest) + LEGEND_HANDLE * len(widest) <= LEGEND_WIDTH:
