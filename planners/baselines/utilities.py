@@ -45,7 +45,7 @@ class QueryOption:
 
 
 class ResourcePool:
-    """The resources that a set of options takes together, with shared slots rounded up.
+    """The total resources of a set of options, with shared slots rounded up.
 
     Attributes:
         taken: the share of each resource that the options take.

@@ -110,7 +110,7 @@ class VideoStorm(InRange, Planner):
             self._upgrade(value, targets, orders)
 
     def profile_of(self, context: PlanningContext, dataset: str) -> tuple[Estimate, ...]:
-        """Return a data set's Pareto set by rising demand; the first call profiles for it."""
+        """Return a data set's Pareto set, sorted by demand. The first call profiles the set."""
         key = "videostorm profile", dataset
         known: tuple[Estimate, ...] | None = context.recall(key)
         if known is None:

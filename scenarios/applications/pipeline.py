@@ -192,7 +192,7 @@ class Pipeline:
     def upstream_knobs(self) -> tuple[tuple[int, ...], ...]:
         """For each operator, the knobs that determine its work: its own and all upstream knobs.
 
-        They are indices of knobs in ascending order. In a chain, they are the first knobs.
+        They are indices of knobs in ascending order. In a chain, these are all knobs up to its own.
         """
         found: list[tuple[int, ...]] = []
         for own, some in zip(self.own_knobs, self.after, strict=True):

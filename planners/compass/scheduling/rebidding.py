@@ -206,7 +206,7 @@ class Retries:
     refused: Collection[int] = ()  # other refused queries, which do not bid
 
     def due(self, query: Query) -> bool:
-        """Return whether a query bids: if it is hopeful, or not refused and its pause is over."""
+        """Return whether a query bids: it is hopeful, or was not refused and has no pause."""
         if query.id in self.hopeful:
             return True
         if query.id in self.refused:

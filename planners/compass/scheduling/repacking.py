@@ -96,7 +96,7 @@ class ShareStations(InRange, Regrouping):
     def repack(
         self, context: PlanningContext, market: Market, search: Search, wanting: Sequence[Query]
     ) -> PendingRepack | None:
-        """Match profiled and promising plans, profile chosen promising plans, and match again."""
+        """Match queries with profiled and promising plans, profile the chosen ones, match again."""
         orders = orders_of(context)
         if not wanting:
             return None

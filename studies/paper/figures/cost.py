@@ -2,7 +2,7 @@
 
 There are more machines than any planner could use. They are rented only while in use, at dated list
 prices. Cost is the bill per hour in which a query's SLO is met, so bad service does not lower it.
-Compass plans in its mode of least cost. In captioning and code generation, a query has ten minutes
+Compass plans for least cost. In captioning and code generation, a query has ten minutes
 of planning time and stays for an hour. The paper simulates ten hours, and we simulate two. Seeds of
 live video chat differ greatly: if several configurations are closer to the accuracy floor than
 profiling can resolve, Compass serves most queries by one that just misses the floor. This happens
