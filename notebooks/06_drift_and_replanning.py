@@ -205,7 +205,7 @@ plt.show()
 #
 # - `replan_every_s`: ask to be called at ticks, not only at arrivals and departures;
 # - look at each window once, and remember that on the planning context, not on the object;
-# - do not order the plan that is already in force, because that changes nothing.
+# - do not order the plan that is already active, because that changes nothing.
 
 
 # %%
