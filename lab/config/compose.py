@@ -5,7 +5,9 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from itertools import compress
 from numbers import Real
+from operator import not_
 from pathlib import Path
 from typing import Any
 
@@ -87,10 +89,9 @@ def _composed(overrides: list[str]) -> DictConfig:
     """Compose a configuration, from a cache if overrides only choose options and set values."""
     parsed, known = OverridesParser.create().parse_overrides(overrides), groups()
     if all(map(_is_plain, parsed)):
-        values = [
-            one for one in parsed if one.key_or_group not in known or type(one.value()) is dict
-        ]
-        chosen = [str(one.input_line) for one in parsed if one not in values]
+        options = [one.key_or_group in known and type(one.value()) is not dict for one in parsed]
+        chosen = [str(one.input_line) for one in compress(parsed, options)]
+        values = compress(parsed, map(not_, options))
         changed_ns = tuple(path.stat().st_mtime_ns for path in FILES.rglob("*.yaml"))
         with suppress(OmegaConfBaseException):  # Hydra raises it again below, with an explanation.
             config = _of_options(tuple(chosen), changed_ns).copy()
@@ -266,7 +267,8 @@ def _check_times(planner: Planner) -> None:
     name, budget_s, period_s = type(planner).__name__, planner.budget_s, planner.replan_every_s
     if not (isinstance(budget_s, Real) and 0 <= budget_s <= MOST_HORIZON_S):
         raise InputError(
-            f"planner.budget_s={budget_s!r}: must be from 0 to {MOST_HORIZON_S:g} s (of {name})"
+            f"planner.budget_s={budget_s!r}: must be from 0 to {MOST_HORIZON_S:g} s "
+            f"(planner {name})"
         )
     if period_s is not None and not (
         isinstance(period_s, Real) and LEAST_PERIOD_S <= period_s <= MOST_HORIZON_S
