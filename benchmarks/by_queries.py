@@ -1,16 +1,16 @@
 """Rate of the block data plane by the number of queries that send the same total of requests.
 
-Tracking frame by frame with all statistics, as in ``benchmarks/_tracking.py``, with 48,000 frames
-per second in total. With ten queries, each sends 4,800 frames per second. With a hundred thousand,
-each sends one every two seconds. Service times grow with the number of queries so that every
-station is equally busy at all sizes. Each size is timed for two simulated minutes, after one minute
-in which memory grows.
+The queries track objects frame by frame, with all statistics, as in ``benchmarks/_tracking.py``.
+Together they send 48,000 frames per second: each of ten queries sends 4,800 frames per second, and
+each of a hundred thousand queries sends one about every two seconds. Service times grow with the
+number of queries so that every station is equally busy at all sizes. Each size is timed for two
+simulated minutes, after one minute in which memory grows.
 
 The part called `stretch` is a longer run: 100,000 queries send one frame per second for an hour,
-360 million frames in all. Its processor time is divided into moving frames, drawing births in
-advance, counting births and ends, and judging windows. `starting_s` is the time to create the plane
-and the queries. Times are processor seconds of a single thread. `peak_mib` is the peak memory of
-the process from its start to the end of that size.
+360 million frames in all. Its processor time has four parts: moving frames, drawing the frames to
+be created, counting created and ended frames, and judging windows. `starting_s` is the time to
+create the plane and the queries. Times are processor seconds of a single thread. `peak_mib` is the
+peak memory of the process from its start to the end of that size.
 """
 
 import resource

@@ -1,21 +1,23 @@
 """Requests and station visits per second of one core, in the block and the event data plane.
 
-There are three programs; each includes the draws of births:
+Three programs are measured. Each of them also draws the times at which requests are created.
 
-- tracking frame by frame with 1,600 queries and all statistics (see ``benchmarks/_tracking.py``),
-  up to 10^9 frames; one table shows the rate and the memory after different numbers of frames,
-- the same with 100 queries, in both data planes,
-- two FIFO stages, each with four groups of stations, with fixed service times and without
-  statistics. Its rate depends on the processor: the processor of this page reaches 60 million
-  requests per second, another one 50 to 55 million.
+- The first program tracks frame by frame with 1,600 queries and all statistics (see
+  ``benchmarks/_tracking.py``), up to 10^9 frames. One table shows the rate and the memory after
+  different numbers of frames.
+- The second program is the same with 100 queries, in both data planes.
+- The third program has two FIFO stages, each with four groups of stations, with fixed service times
+  and without statistics. Its rate depends on the processor: the processor of this page reaches 60
+  million requests per second, and another one 50 to 55 million.
 
 Times are processor seconds of a single thread, after a simulated minute in which memory grows and
-code is compiled. Births are drawn for two minutes at a time and windows end every minute. So the
-rate in each row of the table is measured over the two simulated minutes after that many frames,
-which include all of this work; ``visits_per_s`` covers the whole run. The load of a shared server
-varies more from minute to minute than the effect that ``rate_drop_pct`` measures. Therefore
-`rate_drop_pct` compares the median rates of two data planes that run alternately for two simulated
-minutes each: one that has moved 10^9 frames, and one that has just warmed up.
+code is compiled. Requests are drawn for two minutes in advance, and windows end every minute.
+Therefore the rate in each row of the table is measured over the two simulated minutes that follow
+the row's number of requests. These two minutes include all of this work. The figure
+``visits_per_s`` covers the whole run. The load of a shared server varies more from minute to minute
+than the effect that ``rate_drop_pct`` measures. Therefore `rate_drop_pct` compares the median rates
+of two data planes that run alternately for two simulated minutes each: one that has moved 10^9
+frames, and one that has just warmed up.
 """
 
 import resource

@@ -3,11 +3,11 @@
 Each query has 8 plans. A plan takes whole cores of a node and one or two GPU instances of the
 node's A100s. The matching also decides how these cards are partitioned. Contention is the number of
 cards that all queries would need with their smallest plans, divided by the number of available
-cards. It is 0.8, 2 and 5. A time is the longest over these three contentions, each of them the
-median of three runs. The bound is that of the linear program over queries, resource pools and
-layouts of cards, solved by HiGHS. `gap_pct` is the largest gap to it, in percent. `exponent` is the
-slope of the logarithm of time over the logarithm of the number of queries, from 1,600 to 100,000
-queries.
+cards. Contentions of 0.8, 2 and 5 are measured, each by the median time of three runs. The longest
+of these three medians is shown. The bound is that of the linear program over queries, resource
+pools and layouts of cards, solved by HiGHS. `gap_pct` is the largest gap between a matching and
+this bound, in percent. `exponent` is the slope of the logarithm of time over the logarithm of the
+number of queries, from 1,600 to 100,000 queries.
 """
 
 from statistics import median

@@ -1,13 +1,13 @@
 """Nanoseconds of one core that the goodput monitor takes to count a request's birth and its end.
 
-There are 1,600 queries with 30 requests per second each, of an application with three operators.
-SLOs are judged by windows of 60 s. Every simulated second, the monitor gets 48,000 births and as
-many ends; each request ends up to two seconds after its birth. Their rows are in a pool of 49 MB,
-which is larger than caches. Every second, the monitor also judges the windows that are due. This is
-timed separately, because nearly all windows are due in the same second of every minute, when their
-latencies are ranked. One minute is timed, after a minute in which memory grows. For comparison, the
-time that numpy takes to sum the same rows column by column is measured. Any monitor has to read at
-least these data.
+The 1,600 queries of an application with three operators send 30 requests per second each. SLOs are
+judged by windows of 60 s. Every simulated second, the monitor counts 48,000 created and as many
+ended requests. Each request ends at most two seconds after its creation. The rows of the requests
+are in a pool of 49 MB, which is larger than the caches of the processor. Every second, the monitor
+also judges the windows that are due. This is timed separately, because nearly all windows are due
+in the same second of every minute, when their latencies are ranked. One minute is timed, after a
+minute in which memory grows. For comparison, the time that numpy takes to sum the same rows column
+by column is measured. Any monitor has to read at least these data.
 """
 
 from statistics import median

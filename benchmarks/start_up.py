@@ -1,10 +1,11 @@
 """Seconds from the command to the results: version 0.1 and now, in turns, as ratios.
 
-Each version is copied from its commit and begins with an empty cache. `first_run` compiles. All
-runs are small, so the new version never compiles the block data plane. `with_figures` and
-`without_figures` find machine code in the cache; of version 0.1, both are with figures.
-`until_run` is a run without figures less its simulation: Python, imports and the configuration. CPU
-times are of the command and all its processes. `bound` is the largest ratio that is accepted.
+Each version is copied from its commit and begins with an empty cache. `first_run` includes
+compilation. All runs are small, so the new version never compiles the block data plane.
+`with_figures` and `without_figures` find machine code in the cache. For version 0.1, both are the
+same run, with figures. `until_run` is the time of a run without figures minus the time of its
+simulation, which leaves the start of Python, imports and the configuration. CPU times include all
+processes of the command. `bound` is the largest ratio that is accepted.
 """
 
 import io

@@ -1,12 +1,13 @@
 """Rate of a sweep of 200 short runs on two cores against one, and the overhead of a run.
 
 Each run simulates 200 seconds of speech recognition with the planner ``cheapest_feasible``. Every
-run has its own seed, and no run draws figures. One core uses ``hydra/launcher=basic``; two cores
-use ``hydra/launcher=joblib``. Start-up is excluded: a sweep with one run per core is timed as well,
-and its time is subtracted. ``speedup`` is the rate on two cores divided by the rate on one core.
-``speedup_of_commands`` is the same ratio with start-up included. ``overhead_s`` is the time of a
-run on one core minus the ``wall_s`` in its summary. It is spent on composing the configuration,
-checking it, and reporting the result to the process of the sweep.
+run has its own seed, and no run draws figures. The sweep on one core uses ``hydra/launcher=basic``,
+and the sweep on two cores uses ``hydra/launcher=joblib``. Start-up is excluded: a sweep with one
+run per core is timed as well, and its time is subtracted. ``speedup`` is the rate on two cores
+divided by the rate on one core. ``speedup_of_commands`` is the same ratio with start-up included.
+``overhead_s`` is the time of a run on one core minus the ``wall_s`` in its summary. This time is
+spent on composing the configuration, checking it, and reporting the result to the process of the
+sweep.
 """
 
 import json
