@@ -148,15 +148,16 @@ class Cluster:
             to 46 s for a whole layout (table ``mig_reconfiguration``); use such a value to simulate
             this.
         mig_destroy_s: seconds to destroy an idle GPU instance; the default is an assumption, too.
-        llm_sequences: largest number of sequences that a language model's engine generates at the
-            same time, in the plans that the planning context lists. Planners are free to deploy
-            plans with other numbers.
-        drain_timeout_s: longest time in which a replaced deployment finishes its requests.
+        llm_sequences: largest number of sequences that an engine of a language model generates at
+            the same time under any plan that the planning context lists. Planners are free to
+            deploy plans with other numbers.
+        drain_timeout_s: longest time for which a replaced deployment continues to serve its
+            remaining requests.
         tick_s: period of telemetry, and of the control that depends on telemetry.
-        discipline: order in which all stations, including those on devices, serve requests:
-            ``fifo`` by arrival; ``edf`` by deadline (creation plus latency bound), earliest first,
-            and requests without a bound last; ``priority`` by class of service, in the order of the
-            workload's tiers, or else the application's.
+        discipline: order in which all stations, including those on devices, serve requests.
+            ``fifo`` is the order of arrival. ``edf`` is the order of deadlines (creation plus
+            latency bound); requests without a bound come last. ``priority`` is the order of classes
+            of service in the workload's tiers, or else in the application's.
         shed_late: whether stations shed a request if a server would start it after its deadline.
     """
 

@@ -219,7 +219,8 @@ class Recording:
         uplink: uplink capacity in each second, in bits per second, shape (n,).
         downlink: downlink capacity in each second, in bits per second, shape (m,).
         rtt_s: round trip in seconds.
-        step_s: median seconds between two recorded values, in the direction of the longer median.
+        step_s: median seconds between two recorded values, in the direction in which this median is
+            longer.
     """
 
     uplink: Floats
@@ -238,10 +239,10 @@ class Recording:
         return float(np.median(self.downlink))
 
     def replay_bps(self, seconds: int, start: float) -> tuple[Floats, Floats]:
-        """Replay the recording in a loop; return uplink and downlink in bits/s, each (seconds,).
+        """Replay the recording in a loop; return uplink and downlink capacity by second, in bits/s.
 
-        Both directions start at the same second, after the fraction ``start``, in [0, 1), of the
-        longer recording.
+        Both directions start at the same second, which lies at the fraction ``start`` of the longer
+        recording, in [0, 1). Both results have the shape (seconds,).
         """
         first = int(start * max(len(self.uplink), len(self.downlink)))
         at = np.arange(first, first + seconds)

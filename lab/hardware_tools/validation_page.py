@@ -31,7 +31,7 @@ class AccuracyGoal:
     p90_pct: float  # largest 90th percentile of the absolute error
 
     def verdict(self, row: Mapping[str, object]) -> str:
-        """Return in words whether a row of errors meets the goal; empty if its scheme differs."""
+        """Return in words whether a row of errors meets the goal; empty for another scheme."""
         if row["scheme"] != self.scheme:
             return ""
         over = [
@@ -111,7 +111,7 @@ Unseen = tuple[Callable[[], pl.DataFrame], tuple[str, ...]]
 
 
 def _drawn() -> dict[tuple[str, str], list[Unseen]]:
-    """Return, by table and target, functions for held-out predictions and grouping columns."""
+    """Return functions that predict held-out rows, with grouping columns, by table and target."""
     grouped: dict[tuple[str, str], list[Unseen]] = {}
     for one in PREDICTORS:
         if one.cross_validated is not None and one.table in DRAWN:

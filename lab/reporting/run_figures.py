@@ -257,7 +257,7 @@ def _windows(runs: RunDirectories) -> dict[str, pl.DataFrame]:
 
 
 def _titled(title: str, runs: RunDirectories) -> str:
-    """Return a title, which names the planner of a single run; a legend names several planners."""
+    """Return a title, with the planner's name if there is one run; else a legend has the names."""
     return f"{title}\n{next(iter(runs))}" if len(runs) == 1 else title
 
 

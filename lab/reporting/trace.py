@@ -260,7 +260,8 @@ def _slices(
     """Yield the slices of a completed request that are longer than 0 s.
 
     The transfer to an operator with several predecessors begins when the last of them is done. Only
-    the sum of its messages' times is known, so its end is limited to what the later parts allow.
+    the sum of its messages' times is known, so the end of the transfer is limited to what the later
+    parts allow.
     """
     sent_part, *parts = ORDER
     latest_s = _latest(row, awaited)
@@ -349,7 +350,7 @@ def _decided(decisions: pl.DataFrame) -> Iterator[Event]:
 
 
 def _goodput(windows: pl.DataFrame) -> Iterator[Event]:
-    """Yield the number of queries whose current window meets the SLO, at each change."""
+    """Yield the number of queries whose current window meets the SLO, whenever it changes."""
     met = windows.filter("met", pl.col("deployed_s") > 0)
     changes = pl.concat(
         [met.select(at_s="start_s", change=pl.lit(1)), met.select(at_s="end_s", change=pl.lit(-1))]

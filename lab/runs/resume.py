@@ -79,7 +79,7 @@ class Checkpoint:
         self._saved_s = perf_counter()
 
     def flush(self, *_: object) -> None:
-        """Write the remaining records; raise OSError if this or an earlier write fails."""
+        """Write the remaining records; raise OSError if this fails or an earlier write failed."""
         if self._failure is not None:
             raise self._failure
         self._save()

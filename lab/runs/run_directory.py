@@ -1,4 +1,4 @@
-"""The directory of one planner's run; none of its files is ever incomplete."""
+"""The directory of one planner's run, in which every file is complete at all times."""
 
 import json
 from collections import Counter

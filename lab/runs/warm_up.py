@@ -1,4 +1,4 @@
-"""Compiles the code that the first runs need, in two parallel processes, or avoids compiling.
+"""Compiles the code for the first runs in two parallel processes, or makes this unnecessary.
 
 A second process compiles the block data plane in a short run of its own. Meanwhile, this process
 runs the planners on the event data plane, which needs little compilation. A small run does not need

@@ -48,7 +48,7 @@ WATCH = "hydra_plugins.compass_sim.WatchedSweeper"
 
 
 def with_new_overrides(jobs: Sequence[JobOverrides]) -> Iterator[JobOverrides]:
-    """Yield jobs with a new kind of override; a key's whole numbers are one kind of override."""
+    """Yield the jobs that have a new kind of override; all whole numbers of a key are one kind."""
     group_names = groups()
     seen: set[str] = set()
     for job in jobs:

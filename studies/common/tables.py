@@ -58,7 +58,7 @@ def sign(rows: pl.DataFrame, column: str) -> str:
 
 
 def served_alone(rows: pl.DataFrame, columns: Iterable[str]) -> list[str]:
-    """Return explanations of the signs of the given columns that lack a value on some seed."""
+    """Return the explanations of signs for those given columns that lack a value on some seed."""
     lacking = [WITHOUT[name] for name in columns if name in WITHOUT and sign(rows, name)]
     return [SERVED_ALONE[each] for each in dict.fromkeys(lacking)]
 

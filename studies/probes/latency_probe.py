@@ -35,9 +35,9 @@ class LatencyProbe(Planner):
 
     Args:
         surrogate: ``"cmbo"`` or ``"normal"``.
-        order: ``"same"``: both surrogates learn from the same random plans; ``"own"``: each learns
-            from its own proposals.
-        budget_s: Planning seconds; more than a query ever needs.
+        order: with ``"same"``, both surrogates learn from the same random plans. With ``"own"``,
+            each learns from its own proposals.
+        budget_s: planning seconds per query; the default is more than a query ever needs.
     """
 
     sees_truth = True

@@ -43,7 +43,7 @@ def objective(result: Result, utilisation: float, every_s: float = EVERY_S) -> M
     * ``optimum``: queries that the optimum serves, for the same living queries.
     * ``deployed``: queries with an active plan.
     * ``unproven``: share of moments at which limits stopped the solver, so that the true optimum
-      may be higher.
+      can be higher.
 
     `result` must have no faults. `utilisation` is that of `planners.reference.ilp.ILP`. Raises
     RuntimeError if the model does not know an active plan.

@@ -80,7 +80,7 @@ def label_of(planner: str, longest: int = 60) -> str:
 
 
 def legend_room_in(labels: Sequence[str]) -> float:
-    """Return the height of a legend of planners in inches."""
+    """Return the height in inches of a legend of planners."""
     return legend_in([label_of(label) for label in labels])
 
 

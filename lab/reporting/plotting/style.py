@@ -77,7 +77,7 @@ def mark_events(
 ) -> None:
     """Mark the events before `end_s` by vertical lines; each kind has its own dashes.
 
-    ``per`` is the unit of the axis in seconds. ``kinds`` are all kinds in panels that share a
+    ``per`` is the unit of the axis in seconds. ``kinds`` are the kinds in all panels that share a
     legend.
     """
     seen = [(kind, at_s) for kind, at_s in events if at_s < end_s]

@@ -3,7 +3,8 @@
 Left: queries of speech recognition come one at a time, and machines are plentiful. For several
 planning times, the study divides the total list price of the served queries' last plans by that of
 their cheapest truly feasible plans. Right: machines are as scarce as in figure 19, and the number
-of queries grows. The study compares the share of living queries that is served in the second half.
+of queries grows. The study compares planners by the share of living queries that they serve in the
+second half.
 """
 
 from collections.abc import Iterator
