@@ -36,7 +36,7 @@ FIFO, EDF, PRIORITY = DISCIPLINES = ("fifo", "edf", "priority")
 
 @dataclass
 class Node:
-    """A pool of machines of one type at one tier; plans choose a node, and the cluster a machine.
+    """A pool of equal machines at one tier. Plans choose a node; the cluster chooses a machine.
 
     Args:
         tier: ``edge`` or ``cloud``; data move from devices through the edge to the cloud.
@@ -92,7 +92,7 @@ class Node:
         self._profiles = {} if self.gpu_board is None else profiles(self.gpu_board)
         self.gpu_slices = max((each.compute_slices for each in self._profiles.values()), default=0)
         self.egress_usd_per_byte = egress_usd_per_byte(self.region)  # to a user's device
-        # Partition profiles that plans may ask for, smallest first.
+        # Partition profiles that plans can ask for, the smallest first.
         self.all_gpu_profiles = tuple(self._profiles)
         # profiles of candidates, without media extensions
         self.gpu_profiles = tuple(name for name in self._profiles if not name.endswith("+me"))

@@ -13,7 +13,7 @@ from hardware_models.errors import pick
 from scenarios.numerics import Floats
 
 PACKET_BITS = 1500 * 8
-"""Bits per line of a Mahimahi trace, one packet of 1500 bytes (README of the Mahimahi traces)."""
+"""Bits per line of a Mahimahi trace, which is a packet of 1500 bytes (README of the traces)."""
 
 HEADER = ("time_s", "rate_bps")
 """The optional header of a CSV file; other names are rejected, as they may mean other units."""
@@ -22,7 +22,7 @@ MOST_RTT_S = 5.0
 """The longest allowed round trip of a link; a longer one is probably given in another unit."""
 
 LEAST_BPS = 8.0
-"""Lower capacities are raised to this, one byte per second, so that no message waits forever."""
+"""Lower capacities are raised to one byte per second, so that no message waits forever."""
 
 MOST_BPS = 1e15
 """The largest allowed capacity, a petabit per second: about a thousand times that of the fastest
@@ -262,7 +262,7 @@ def recording(trace: LinkTrace) -> Recording:
             raise ValueError(f"{direction} is missing; name the file of a trace for each direction")
     files = trace.uplink, trace.downlink
     read = [_load(path, trace.format) for path in files]
-    # Both directions have the same clock, but one recording may be longer.
+    # Both directions have the same clock, but one recording can be longer.
     from_s = max(float(times[0]) for times, _ in read)
     uplink, downlink = (
         _capacity_bps(path, trace.format, *each, from_s)

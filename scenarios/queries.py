@@ -21,7 +21,7 @@ from scenarios.slo import SLO
 
 UNSEEN_S = 4 * 3600.0
 """Number of seconds beyond the horizon up to which links are drawn. A lifetime can be years, and
-the capacities of so many seconds would not fit memory.
+the capacities of so many seconds would not fit into memory.
 """
 
 

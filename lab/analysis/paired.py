@@ -126,7 +126,7 @@ def by_scene(
 
 
 def ratio_interval(ours: Floats, theirs: Floats) -> Interval:
-    """Return the geometric mean of ours / theirs, both positive with shape (n,), and its interval."""
+    """Return the geometric mean of ours / theirs (positive, of shape (n,)) and its interval."""
     return as_ratio(estimate(np.log(ours / theirs), 1.0))
 
 

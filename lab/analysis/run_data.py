@@ -19,7 +19,7 @@ ROUNDING = 1e-3
 """Sums of times count as equal up to this relative difference, a rounding error."""
 
 PER_LENGTH = ("application.latency_per", "output_length")
-"""Key and value for windows with latencies per output length instead of seconds."""
+"""The key and value with which windows have latencies per output length, not in seconds."""
 
 
 def by_window(directory: Path) -> pl.DataFrame:

@@ -22,7 +22,7 @@ LONGEST_SHOWN = 200
 
 PACKAGES = ("hardware_models", "scenarios", "sim", "planners", "lab", "studies")
 PACKAGES_EVER = (*PACKAGES, "evaluation")
-"""Packages of this project that a ``_target_`` may name, by their current and earlier names."""
+"""This project's packages that a ``_target_`` can name, by their current and earlier names."""
 
 FORMER_PLANNERS = (
     *("chameleon", "cheapest_feasible", "cherrypick", "compass", "greedy", "ilp", "infaas"),

@@ -51,7 +51,7 @@ DRAWN = 60
 
 ROW_IN = 0.11
 HEIGHT = 0.8
-"""Height of a request as a part of its row."""
+"""Height of a request as a share of the height of its row."""
 
 US_PER_S = 1e6
 PLANNER = 0
@@ -194,7 +194,7 @@ def _requests(run: Path, start_s: float, end_s: float, queries: list[int]) -> pl
 
 
 def _when_requests(every: pl.LazyFrame, queries: list[int]) -> str:
-    """Return a clause on when the given queries, or else all queries, had requests."""
+    """Return a clause on when the given queries had requests; all queries if none are given."""
     found = every.filter(pl.col("query").is_in(queries)) if queries else every
     first_s, last_s = (
         found.select(pl.col("arrival_s").min(), pl.col("ended_s").max()).collect().row(0)

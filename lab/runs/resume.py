@@ -31,7 +31,7 @@ from sim.metrics.results import SCHEMAS
 from sim.planning.profiling_log import ProfileRecord, ProfilingLog
 
 UNSAVED_S = 1.0
-"""Wall-clock seconds of profiling that a crash can lose; writing each line at once takes triple."""
+"""Wall-clock seconds of profiling that a crash can lose; 0 would triple the time of writing."""
 
 LEAVE_OUT = "omit resume=true to start one"
 

@@ -34,7 +34,7 @@ LOOKS = (3, 5, 8, 12, 20, 32, 50)
 MOST_CANDIDATES = 10_000
 
 COUNTS = re.compile(r"cluster\.nodes\.\w+\.count|cluster\.profiling\.(lanes|workers)")
-"""Keys whose increase never makes service worse."""
+"""Keys of which a larger value never makes service worse."""
 
 
 class CandidateVerdict(StrEnum):

@@ -66,7 +66,7 @@ RATE = Range(gt=0, le=10_000, unit="requests/s")
 """Allowed request rates of a query; a higher one is probably a mistake and would exhaust memory."""
 
 ANSWER = Range(ge=0, le=1e9, unit="bytes")
-"""Allowed answer sizes; several of the largest can be added in 64-bit integers."""
+"""Allowed answer sizes; sums of several of the largest fit 64-bit integers."""
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ Texts = NDArray[np.object_]
 
 DATASET, STRATUM = "dataset", "stratum"
 RESERVED = (DATASET, STRATUM, *PROVENANCE)
-"""Names that no knob may have, because they mean something else in tables."""
+"""Names that are forbidden for knobs, because they mean something else in tables."""
 
 
 @dataclass(frozen=True)

@@ -26,8 +26,9 @@ FITTED = {
     "HumanEval": ("How Many Tries", 5, "four models of 2024-25"),
     "MBPP": ("Code Llama", 10, "the 13 models of the Code Llama paper"),
 }
-"""Rows to which each data set's concentration is fitted: part of their source's name, the k
-of pass@k, and the models.
+"""The rows to which each data set's concentration is fitted.
+
+They are given by a part of their source's name, the k of pass@k, and the models.
 """
 
 

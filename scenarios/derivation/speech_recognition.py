@@ -37,7 +37,9 @@ KNOBS = ("sample_rate_hz", "freq_mask_hz", "model")
 STRATIFIED = "VOiCES"
 PROBABILITIES = (0.25, 0.5, 0.75, 0.95)
 ACCURACY_COLUMNS = ("a000", "a005", "a025", "a050", "a075")
-"""Columns of accuracy quantiles at 0, 0.05, 0.25, 0.5 and 0.75; from ``flawless_from`` on, it is 1.
+"""Columns of the quantiles of accuracy at probabilities 0, 0.05, 0.25, 0.5 and 0.75.
+
+From the probability ``flawless_from`` on, accuracy is 1.
 """
 
 

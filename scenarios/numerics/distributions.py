@@ -55,7 +55,7 @@ class Constant(Variability):
 
 @dataclass(frozen=True)
 class Exponential(Variability):
-    """An exponential distribution, as of Poisson arrivals' gaps or an M/M/c queue's service times."""
+    """An exponential distribution, for gaps of Poisson arrivals or M/M/c service times."""
 
     cv = 1.0
 

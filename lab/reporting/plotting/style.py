@@ -33,7 +33,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 HATCHES = ("", "///", "...", "xxx", "\\\\\\", "ooo")
 
 WIDE = 50.0
-"""Logarithmic axes with at least this ratio of their ends have labels at powers of ten only."""
+"""Logarithmic axes whose ends have at least this ratio are labelled only at powers of ten."""
 
 
 @contextmanager
