@@ -111,7 +111,7 @@ class Profiling:
     """The machines on which planners profile; they serve no requests.
 
     Args:
-        lanes: number of searches that can profile at once; others wait in order of arrival.
+        lanes: number of searches that can profile simultaneously; others wait in order of arrival.
         workers: number of workers in a lane, each with a core and a whole A100-80GB. Profiling n
             samples takes ceil(n / workers) times the time of one sample.
         feature_correlation: correlation of an item's features with its difficulty, at least 0 and

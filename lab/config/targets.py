@@ -110,7 +110,7 @@ def with_current_paths(node: Any) -> Any:
 
 
 def _project_classes(target: str) -> Sequence[str]:
-    """Return the paths of this project's classes; none for another project's target."""
+    """Return the paths of this project's classes; empty for another project's target."""
     return _classes() if target.partition(".")[0] in PACKAGES_EVER else ()
 
 

@@ -182,7 +182,7 @@ def _needed(predictor: Predictor) -> set[str]:
 def _usable(
     path: str | Path, frame: pl.DataFrame, predictors: Sequence[Predictor], table: str | None
 ) -> list[Predictor]:
-    """Return the predictors of the table that fits a file; raise InputError if none does."""
+    """Return the predictors of the table that fits a file; raise InputError if no table fits."""
     tables = list(dict.fromkeys(one.table for one in predictors))
     if table is not None:
         if table not in tables:

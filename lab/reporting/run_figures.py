@@ -1,6 +1,6 @@
 """Figures of a run, and of several planners in the same scenario with the same seed.
 
-The figures do not use ``pyplot``, so none stays open after drawing in a notebook or a sweep.
+The figures do not use ``pyplot``, so no figure stays open after drawing in a notebook or a sweep.
 """
 
 import warnings

@@ -9,8 +9,8 @@ rules out only the candidate itself.
 
 Each candidate is simulated on more and more seeds until a one-sided t-interval of the mean, cut at
 the metric's range, lies on one side of the target. Each computation of the interval gets an equal
-part of the allowed error (Bonferroni). So a verdict has about the stated confidence, and less if
-nearly all seeds give the same value.
+part of the allowed error (Bonferroni). So the confidence of a verdict is about the stated one, or
+lower if nearly all seeds give the same value.
 """
 
 import re

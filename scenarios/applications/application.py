@@ -25,12 +25,12 @@ class NeuralNetwork:
         weight_bytes: size of its weights.
         like: model of table ``gpu_latency``. The network's times are assumed to depend on batch
             size, slice size and processes per slice in the same way as this model's times.
-        benchmark: benchmark of MLPerf Inference from which the ratios of its times on different GPU
-            boards are taken.
+        benchmark: benchmark of MLPerf Inference from which the ratios of the network's times on
+            different GPU boards are taken.
         like_items: number of items for which model ``like`` needs as many operations as this
             network needs for one request.
-        device_ratio: ratio of its time on the CPU of a Raspberry Pi 5 to that on the reference GPU;
-            None if it cannot run on a CPU.
+        device_ratio: ratio of the network's time on the CPU of a Raspberry Pi 5 to that on the
+            reference GPU; None if it cannot run on a CPU.
     """
 
     name: str

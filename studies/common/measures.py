@@ -35,7 +35,7 @@ def totals(result: Result) -> Mapping[str, Any]:
       the second half.
     * ``active``: mean number of living queries in the same windows.
     * ``usd_per_query_hour``: cost of the run per hour in which a query meets its SLO.
-    * ``attributed_usd_per_query_hour``: cost attributed to queries per hour of the same kind.
+    * ``attributed_usd_per_query_hour``: cost attributed to queries, per such hour.
     * ``response_s``: Kaplan-Meier median of response times. If less than half of the queries were
       ever served, it is the longest life of a query, and ``response_is_bound`` is true.
     * ``response_p25_s``, ``response_p75_s``: the other quartiles; None if too few queries were

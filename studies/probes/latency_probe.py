@@ -2,9 +2,9 @@
 
 A surrogate learns from profiled plans. Each plan is profiled on 20 items of its configuration. CMBO
 learns the time of each operator; ordinary Bayesian optimisation learns the latency of the plan. The
-error is that of the believed mean latency relative to the latency with true operator times, both
-without queueing and at nominal speeds of links and devices. The error for a query is the median
-over all its plans.
+error is the relative difference between the believed mean latency and the latency with true
+operator times. Both latencies are without queueing and at nominal speeds of links and devices. The
+error for a query is the median over all its plans.
 """
 
 from collections.abc import Mapping

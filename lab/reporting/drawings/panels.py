@@ -45,7 +45,7 @@ def facets_text(analysis: Analysis, most: int) -> str:
 
 
 def planner_looks(analysis: Analysis) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield each planner with its colour, marker and dashes, the same in every figure."""
+    """Yield each planner with its colour, marker and dashes, which all figures share."""
     return looks(planners_of(analysis.sweep), markers=True)
 
 

@@ -434,7 +434,7 @@ def _alike(window: Row) -> tuple[str, str | None]:
 
 
 def _where(record: QueryRecord, alike: pl.DataFrame) -> str:
-    """Return why windows were late, or which part took the most time if none was late."""
+    """Return why windows were late, or which part took the most time if no window was late."""
     if any(LATENCY in failed_parts(window) for window in alike.iter_rows(named=True)):
         return why_late(record, alike)
     times_s = parts_of(record, alike)

@@ -53,7 +53,7 @@ def save(figure: Figure, path: Path, dpi: int = DPI) -> Path:
 
 
 def looks(names: Iterable[str], markers: bool = False) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield each name with its colour, dashes and optional marker, the same in every figure."""
+    """Yield each name with its colour, dashes and optional marker, which all figures share."""
     every = list(names)
     colors = sns.color_palette("colorblind", len(every))
     for name, color, dashes, marker in zip(every, colors, cycle(DASHES), cycle(MARKERS)):
@@ -105,7 +105,7 @@ def log_ticks(axes: Axes, left: float, right: float) -> None:
 
 
 def part_looks() -> dict[str, dict[str, Any]]:
-    """Return the colour and hatch of each part of latency, the same in every figure."""
+    """Return the colour and hatch of each part of latency, which all figures share."""
     colors = sns.color_palette("colorblind")
     return {
         part: {"color": color, "hatch": hatch, "edgecolor": "white"}
