@@ -20,7 +20,7 @@ class ArrivalProcess(ABC):
 
     @abstractmethod
     def times_s(self, rate: float, horizon_s: float, rng: np.random.Generator) -> Floats:
-        """Return all arrival times in [0, horizon_s), increasing, in seconds.
+        """Return all arrival times in [0, horizon_s), in seconds and increasing order.
 
         Args:
             rate: mean arrivals per second.
@@ -137,5 +137,5 @@ class TraceReplay(ArrivalProcess):
 
 
 def _mean_rate(offsets: Floats) -> float:
-    """Return arrivals per second: n - 1 gaps over the time between the first and last arrival."""
+    """Return arrivals per second: n - 1 gaps divided by the time from first to last arrival."""
     return float((len(offsets) - 1) / offsets[-1])

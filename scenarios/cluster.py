@@ -36,7 +36,7 @@ FIFO, EDF, PRIORITY = DISCIPLINES = ("fifo", "edf", "priority")
 
 @dataclass
 class Node:
-    """A pool of machines of one type at one tier; plans choose a node, and the cluster a machine.
+    """A pool of equal machines at one tier. Plans choose a node; the cluster chooses a machine.
 
     Args:
         tier: ``edge`` or ``cloud``; data move from devices through the edge to the cloud.
@@ -92,7 +92,7 @@ class Node:
         self._profiles = {} if self.gpu_board is None else profiles(self.gpu_board)
         self.gpu_slices = max((each.compute_slices for each in self._profiles.values()), default=0)
         self.egress_usd_per_byte = egress_usd_per_byte(self.region)  # to a user's device
-        # Partition profiles that plans may ask for, smallest first.
+        # Partition profiles that plans can ask for, the smallest first.
         self.all_gpu_profiles = tuple(self._profiles)
         # profiles of candidates, without media extensions
         self.gpu_profiles = tuple(name for name in self._profiles if not name.endswith("+me"))
@@ -111,7 +111,7 @@ class Profiling:
     """The machines on which planners profile; they serve no requests.
 
     Args:
-        lanes: number of searches that can profile at once; others wait in order of arrival.
+        lanes: number of searches that can profile simultaneously; others wait in order of arrival.
         workers: number of workers in a lane, each with a core and a whole A100-80GB. Profiling n
             samples takes ceil(n / workers) times the time of one sample.
         feature_correlation: correlation of an item's features with its difficulty, at least 0 and
@@ -148,15 +148,16 @@ class Cluster:
             to 46 s for a whole layout (table ``mig_reconfiguration``); use such a value to simulate
             this.
         mig_destroy_s: seconds to destroy an idle GPU instance; the default is an assumption, too.
-        llm_sequences: largest number of sequences that a language model's engine generates at the
-            same time, in the plans that the planning context lists. Planners are free to deploy
-            plans with other numbers.
-        drain_timeout_s: longest time in which a replaced deployment finishes its requests.
+        llm_sequences: largest number of sequences that an engine of a language model generates at
+            the same time under any plan that the planning context lists. Planners are free to
+            deploy plans with other numbers.
+        drain_timeout_s: longest time for which a replaced deployment continues to serve its
+            remaining requests.
         tick_s: period of telemetry, and of the control that depends on telemetry.
-        discipline: order in which all stations, including those on devices, serve requests:
-            ``fifo`` by arrival; ``edf`` by deadline (creation plus latency bound), earliest first,
-            and requests without a bound last; ``priority`` by class of service, in the order of the
-            workload's tiers, or else the application's.
+        discipline: order in which all stations, including those on devices, serve requests.
+            ``fifo`` is the order of arrival. ``edf`` is the order of deadlines (creation plus
+            latency bound); requests without a bound come last. ``priority`` is the order of classes
+            of service in the workload's tiers, or else in the application's.
         shed_late: whether stations shed a request if a server would start it after its deadline.
     """
 

@@ -83,7 +83,7 @@ def compiled(function: Function) -> Function:
 
 
 def in_place(function: Function) -> Function:
-    """Compile a function that changes arrays but does not create any, without reference counts.
+    """Compile, without reference counts, a function that changes arrays but creates none.
 
     With reference counting, each access to a part of an array would need an atomic operation. This
     would take most of the time of a loop over requests.

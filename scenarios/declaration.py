@@ -52,15 +52,15 @@ class DeclaredApplication(Application):
             the quantities ``prompt_tokens``, ``output_tokens`` and ``sequences`` (1 unless given).
         accuracy: a mapping. ``rule`` is a name in ``scenarios.applications.accuracy_rules``, and
             each parameter of that rule is a quantity. ``spread`` is the distribution over single
-            items: ``success`` (each is right or wrong), a quantity (standard deviation of a Beta
-            distribution), or a mapping with ``probabilities`` and ``quantiles``, two lists of
-            quantities.
-        datasets: the data sets by name, with optional keys. ``request_size_cv`` and
+            items. It is ``success`` if each item is right or wrong. A quantity is the standard
+            deviation of a Beta distribution. A mapping with two lists of quantities,
+            ``probabilities`` and ``quantiles``, states the distribution's quantiles.
+        datasets: the data sets by name; all of their keys are optional. ``request_size_cv`` and
             ``output_length_cv`` are quantities: coefficients of variation, 0 unless given.
             ``strata`` is the column with the weights of strata, in a table keyed by data set and
             stratum. Unless it is given, there is one stratum, ``all``.
         tables: a directory of CSV or Parquet tables: a shipped one by name, or a path.
-        tiers: classes of service, fields of ``Tier``.
+        tiers: the classes of service by name, each with the fields of ``Tier``.
         requests_per_s: mean rate of one query's requests.
         interarrival: ``poisson``, or ``periodic`` for constant gaps.
         answer_bytes: size of the answer that is sent to the device.

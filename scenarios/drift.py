@@ -25,15 +25,15 @@ class DriftEvent:
     """One change of the simulated world.
 
     Args:
-        kind: ``device_slowdown`` (devices compute ``factor`` times as fast), ``link_degradation``
-            (access links carry ``factor`` times as much; this begins at the next whole second of a
-            query's life, since capacity is constant within a second), ``content_shift`` (content
-            moves by ``factor`` towards its hardest stratum), ``machine_failure`` (machine number
-            ``machine`` of ``node`` fails and loses its work), ``mps_fault`` (a client of an
-            instance shared by MPS fails fatally, which ends all clients of the instance; it hits
-            the instance with the most processes), or ``planner_crash`` (the planner's process ends
-            and loses its searches and all that it learned since the last checkpoint; deployments
-            continue to serve).
+        kind: one of six kinds. After ``device_slowdown``, devices compute ``factor`` times as fast.
+            After ``link_degradation``, access links carry ``factor`` times as much, from the next
+            whole second of a query's life on, since capacity is constant within a second. By
+            ``content_shift``, content moves by ``factor`` towards its hardest stratum. By
+            ``machine_failure``, machine number ``machine`` of ``node`` fails and loses its work. By
+            ``mps_fault``, a client of an instance shared by MPS fails fatally, which ends all
+            clients of the instance; the instance with the most processes is hit. By
+            ``planner_crash``, the planner's process ends and loses its searches and all that it
+            learned since the last checkpoint; deployments continue to serve.
         at_s: time of the change in seconds.
         factor: size of the change, with the meaning stated under ``kind``; between 0 and 1.
         share: probability with which the event affects each query. The queries that the first event

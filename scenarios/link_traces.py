@@ -13,7 +13,7 @@ from hardware_models.errors import pick
 from scenarios.numerics import Floats
 
 PACKET_BITS = 1500 * 8
-"""Bits per line of a Mahimahi trace, one packet of 1500 bytes (README of the Mahimahi traces)."""
+"""Bits per line of a Mahimahi trace, which is a packet of 1500 bytes (README of the traces)."""
 
 HEADER = ("time_s", "rate_bps")
 """The optional header of a CSV file; other names are rejected, as they may mean other units."""
@@ -22,7 +22,7 @@ MOST_RTT_S = 5.0
 """The longest allowed round trip of a link; a longer one is probably given in another unit."""
 
 LEAST_BPS = 8.0
-"""Lower capacities are raised to this, one byte per second, so that no message waits forever."""
+"""Lower capacities are raised to one byte per second, so that no message waits forever."""
 
 MOST_BPS = 1e15
 """The largest allowed capacity, a petabit per second: about a thousand times that of the fastest
@@ -219,7 +219,8 @@ class Recording:
         uplink: uplink capacity in each second, in bits per second, shape (n,).
         downlink: downlink capacity in each second, in bits per second, shape (m,).
         rtt_s: round trip in seconds.
-        step_s: median seconds between two recorded values, in the direction of the longer median.
+        step_s: median seconds between two recorded values, in the direction in which this median is
+            longer.
     """
 
     uplink: Floats
@@ -238,10 +239,10 @@ class Recording:
         return float(np.median(self.downlink))
 
     def replay_bps(self, seconds: int, start: float) -> tuple[Floats, Floats]:
-        """Replay the recording in a loop; return uplink and downlink in bits/s, each (seconds,).
+        """Replay the recording in a loop; return uplink and downlink capacity by second, in bits/s.
 
-        Both directions start at the same second, after the fraction ``start``, in [0, 1), of the
-        longer recording.
+        Both directions start at the same second, which lies at the fraction ``start`` of the longer
+        recording, in [0, 1). Both results have the shape (seconds,).
         """
         first = int(start * max(len(self.uplink), len(self.downlink)))
         at = np.arange(first, first + seconds)
@@ -261,7 +262,7 @@ def recording(trace: LinkTrace) -> Recording:
             raise ValueError(f"{direction} is missing; name the file of a trace for each direction")
     files = trace.uplink, trace.downlink
     read = [_load(path, trace.format) for path in files]
-    # Both directions have the same clock, but one recording may be longer.
+    # Both directions have the same clock, but one recording can be longer.
     from_s = max(float(times[0]) for times, _ in read)
     uplink, downlink = (
         _capacity_bps(path, trace.format, *each, from_s)

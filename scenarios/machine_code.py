@@ -178,7 +178,8 @@ class _Content(caching.CompileResultCacheImpl):
 class MachineCode(caching.FunctionCache):
     """The stored machine code of one function, for all argument types of its compilations.
 
-    The digest is computed at the first call, as a function may call others defined after it.
+    The digest is computed at the first call, because a function can call others that are defined
+    after it.
     """
 
     def __init__(self, dispatcher: Any) -> None:
@@ -240,7 +241,7 @@ def _make_room() -> None:
     """
     files = []
     for path in HOME.glob("*/*.nb[ic]"):
-        with suppress(FileNotFoundError):  # Another process may make room at the same time.
+        with suppress(FileNotFoundError):  # Another process can make room at the same time.
             files.append((path, path.stat()))
     excess = sum(status.st_size for _, status in files) - MOST_BYTES
     for path, status in sorted(files, key=lambda each: max(each[1].st_mtime, each[1].st_atime)):

@@ -31,7 +31,7 @@ class Network:
         backhaul_bps: capacity of the site's shared link in each direction, bits per second.
         backhaul_rtt_s: round trip between the edge site and the cloud region. If it is None, it is
             computed from ``backhaul_km``. If both are None, it is the measured difference between
-            near and far servers.
+            the round trips to far and to near servers.
         backhaul_km: distance between edge site and cloud region, from which the round trip of light
             in fibre is computed.
     """

@@ -21,7 +21,7 @@ from scenarios.slo import SLO
 
 UNSEEN_S = 4 * 3600.0
 """Number of seconds beyond the horizon up to which links are drawn. A lifetime can be years, and
-the capacities of so many seconds would not fit memory.
+the capacities of so many seconds would not fit into memory.
 """
 
 
@@ -63,11 +63,11 @@ class QueryTruth:
         slowdowns: pairs (time in seconds, factor), in time order. At each of these times, the
             device's speed is multiplied by the factor.
         uplink_bytes_per_s: uplink capacity in each second from arrival to departure, or to
-            `UNSEEN_S` beyond the horizon, shape (n,).
+            `UNSEEN_S` after the horizon if that is earlier, shape (n,).
         downlink_bytes_per_s: downlink capacity in the same seconds, shape (n,).
         access_rtt_s: round trip between device and edge site in seconds.
         content: pairs (time in seconds, weights over strata of shape (S,)), in time order; the
-            weights are valid from the time on. The first time is the query's arrival.
+            weights are valid from this time on. The first time is the query's arrival.
     """
 
     departure_s: float

@@ -2,7 +2,7 @@
 
 The key of a stream names what is drawn, such as ``(seed, "query", 17, "device")``. It does not
 depend on the order in which the simulation draws. So planners' choices and other queries do not
-change any draws, and two planners with the same seed face the same world.
+change any draws, and two planners with the same seed get the same world.
 """
 
 from hashlib import blake2b

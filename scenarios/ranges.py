@@ -67,7 +67,7 @@ def check_ranges(section: Any, above: str = "") -> None:
 def _ranges(kind: type) -> dict[str, Range]:
     try:
         hints: Mapping[str, Any] = get_type_hints(kind, include_extras=True)
-    except Exception:  # Annotations of strangers may name what only type checkers import.
+    except Exception:  # Users' annotations can name types that only type checkers import.
         hints = {each.name: each.type for each in fields(kind)}
     found = {}
     for name, hint in hints.items():

@@ -17,7 +17,7 @@ from scenarios.workload import Workload
 
 MOST_ARRIVALS = 1e8
 """The largest allowed number of queries in a run. All arrivals are drawn before the first event, so
-more would exhaust memory; they are probably a mistake in rate or horizon.
+more would exhaust memory; such a number is probably due to a mistake in the rate or horizon.
 """
 
 

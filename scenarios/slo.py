@@ -18,7 +18,7 @@ class SLO:
         latency_s: bound on the time from a request's creation to the arrival of its answer. If it
             is None, a request must be answered within a window's length, so that windows can be
             judged.
-        latency_quantile: share of a window's requests that must keep the latency bound.
+        latency_quantile: share of a window's requests that must meet the latency bound.
         accuracy: lower bound on the expected accuracy, averaged over the requests of a window.
         cost_usd_per_hour: upper bound on the query's cost in dollars per hour.
     """

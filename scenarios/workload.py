@@ -29,7 +29,7 @@ class Workload:
             phones. Within a family, all models are equally frequent.
         content_concentration: measure of how similar the content of queries is. Each query's
             mixture of strata is drawn from a Dirichlet distribution around the data set's own
-            mixture. This is the sum of that distribution's parameters.
+            mixture; the measure is the sum of that distribution's parameters.
     """
 
     rate: Annotated[float, RATE] = 0.1

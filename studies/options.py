@@ -1,4 +1,4 @@
-"""The options, shared by both commands, that say how much of a study to run; quick to import."""
+"""The options of both commands that say how much of a study to run; this imports quickly."""
 
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Compares planners on the same seeds by paired differences with intervals.
+"""Compares planners by their paired differences on the same seeds, with intervals.
 
 With the same seed, all planners get the same queries, devices, links and random draws. Differences
 are computed seed by seed, which removes the variance between seeds.
@@ -56,13 +56,14 @@ class Comparison:
     Args:
         scenario: name of the scenario.
         runs: one row per seed and planner, with all metrics of the summary.
-        means: one row per metric and planner: the mean over seeds, with 95 % intervals by Student's
-            t (``low``, ``high``) and by the bootstrap (``boot_low``, ``boot_high``). Both intervals
-            are cut to the metric's range.
-        differences: one row per metric and pair of planners. It has the mean of ``planner`` minus
-            ``other`` over the ``n`` seeds on which both have a value, with the same intervals.
-            ``p`` is the p-value of the paired t-test, and ``p_holm`` is adjusted for the number of
-            pairs. ``ratio`` is the geometric mean of the ratios if all values are positive.
+        means: one row per metric and planner. It has the mean over seeds and two 95 % intervals:
+            Student's t-interval (``low``, ``high``) and the bootstrap interval (``boot_low``,
+            ``boot_high``). Both intervals are cut to the metric's range.
+        differences: one row per metric and pair of planners. It has the mean of the difference
+            ``planner`` minus ``other`` over the ``n`` seeds on which both planners have a value,
+            and its two intervals. ``p`` is the p-value of the paired t-test, and ``p_holm`` is
+            adjusted for the number of pairs. ``ratio`` is the geometric mean of ``planner`` divided
+            by ``other``; it is null unless all values are positive.
     """
 
     scenario: str

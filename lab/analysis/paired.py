@@ -54,14 +54,14 @@ def ratios(rows: pl.DataFrame, metric: PairedMetric, reference: str) -> pl.DataF
 
     The ratio is the geometric mean over seeds, with Student's t-interval of its logarithm. A ratio
     above 1 means that the reference is better: it has more goodput or a lower cost. A seed counts
-    if both values are above 0. `rows` has the runs of one scene, with the columns ``planner``,
-    ``seed`` and the metric.
+    only if the values of both planners are above 0. `rows` has the runs of one scene, with the
+    columns ``planner``, ``seed`` and the metric.
 
-    Each other planner has a row with the columns of `RATIOS`. ``p_holm`` is adjusted for the number
-    of planners. ``sign`` is ``"≥"`` if, on some seed, the other planner served no query or its
-    value is only a lower bound. It is ``"≤"`` if this holds for the reference, ``"?"`` if it holds
-    for both planners, and empty if it holds for neither. ``n`` is the number of seeds that count,
-    and ``of`` the number of all seeds.
+    Each other planner has a row with the columns of `RATIOS`. ``p_holm`` is the p-value, adjusted
+    for the number of planners. ``sign`` is ``"≥"`` if, on some seed, the other planner served no
+    query or its value is only a lower bound. It is ``"≤"`` if this holds for the reference, ``"?"``
+    if it holds for both planners, and empty if it holds for neither. ``n`` is the number of seeds
+    that count, and ``of`` is the number of all seeds.
     """
     bound = pl.lit(False) if metric.bound is None else pl.col(metric.bound)
     values = {
@@ -126,12 +126,12 @@ def by_scene(
 
 
 def ratio_interval(ours: Floats, theirs: Floats) -> Interval:
-    """Return the geometric mean and interval of ours / theirs, both positive and of shape (n,)."""
+    """Return the geometric mean of ours / theirs (positive, of shape (n,)) and its interval."""
     return as_ratio(estimate(np.log(ours / theirs), 1.0))
 
 
 def mean_interval(values: Floats, within: ValueRange = ANY) -> Interval:
-    """Return the mean of values of shape (n,), and its interval, cut to the range `within`."""
+    """Return the mean of values of shape (n,), and its interval cut to the range `within`."""
     mean = estimate(values, within=within)
     return mean.mean, mean.low, mean.high
 

@@ -19,11 +19,11 @@ ROUNDING = 1e-3
 """Sums of times count as equal up to this relative difference, a rounding error."""
 
 PER_LENGTH = ("application.latency_per", "output_length")
-"""Key and value for windows with latencies per output length instead of seconds."""
+"""The key and value with which windows have latencies per output length, not in seconds."""
 
 
 def by_window(directory: Path) -> pl.DataFrame:
-    """Return goodput, active and deployed queries, and cost by window, 0 where no query lived."""
+    """Return each window's goodput, active and deployed queries, and cost; 0 without queries."""
     sums = (
         scan(directory, "windows")
         .group_by("window")
@@ -115,7 +115,7 @@ def per_output_length(directory: Path) -> bool:
 
 
 def plan_notation(directory: Path) -> str:
-    """Return a sentence on how a run's plans are written; empty without knobs."""
+    """Return a sentence on how a run's plans are written; empty if the application has no knobs."""
     operators = _configured(directory, "application.operators") or {}
     knobs = [knob for one in operators.values() for knob in one.get("knobs") or ()]
     if not knobs:

@@ -106,8 +106,9 @@ def bootstrap_interval(values: Floats, confidence: float = CONFIDENCE) -> tuple[
 
     It uses 9,999 resamples (Efron and Tibshirani 1993, "An introduction to the bootstrap", chapter
     13). The resamples come from a named random stream and depend only on n, so equal values give
-    equal intervals. The interval is too narrow for few values: with 3, 5 and 10 normal values, its
-    coverage is 75, 85 and 91 %. Values are finite and of shape (n,), with n of at least 1.
+    equal intervals. The interval is too narrow for few values: with 3, 5 and 10 normally
+    distributed values, its coverage is 75, 85 and 91 %, respectively. Values are finite and of
+    shape (n,), with n of at least 1.
     """
     # Equal values get an interval of no width, because deviations from the first value are used.
     first = values[0]

@@ -44,12 +44,12 @@ def totals(sweep: Sweep) -> Sums:
 
     Unfinished runs are left out, because some of their windows can lack operators. The first frame
     has the start and end of each window, and the seconds for which queries were active or deployed.
-    It also has the seconds for which their SLO was met (``met_s``) or missed. Missed seconds count
-    for the first bound that was missed, in the order latency, accuracy, cost (``late_s``,
-    ``inaccurate_s``, ``too_dear_s``). The second frame has the number of ``completed`` requests,
-    and their seconds at the operator in each part of latency. Its ``latency_s`` is their total
-    latency, or null if latencies are per output length. Raises InputError if a table cannot be read
-    or does not match the other one.
+    It also has the seconds for which their SLO was met (``met_s``) or missed. If several bounds
+    were missed, the seconds count for the first of latency (``late_s``), accuracy
+    (``inaccurate_s``) and cost (``too_dear_s``). The second frame has the number of ``completed``
+    requests, and the seconds that they spent in each part of latency at the operator. Its column
+    ``latency_s`` is their total latency, or null if latencies are per output length. Raises
+    InputError if a table cannot be read or does not match the other one.
     """
     names = sweep.finished["run"].to_list()
     parts = {table: sweep.parts(table, names) for table in TABLES}
@@ -116,7 +116,7 @@ def _by_window(windows: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _by_operator(windows: pl.LazyFrame, operators: pl.LazyFrame) -> pl.LazyFrame:
-    """Return sums by operator, the number of ``rows``, and the number of rows without a window."""
+    """Return sums by operator, with the numbers of all ``rows`` and of those without a window."""
     served = windows.filter(pl.col("completed") > 0).select(*KEYS, *SERVED)
     weight = pl.col("completed")
     return (

@@ -198,7 +198,7 @@ def planners_of(sweep: Sweep) -> list[str]:
 
 
 def _common(runs: pl.DataFrame, *cell: str) -> pl.DataFrame:
-    """Return the runs of those values of the columns `cell` for which every planner finished."""
+    """Return the runs of each combination of values of `cell` that every planner finished."""
     planners = runs["planner"].n_unique()
     return runs.filter(pl.col("planner").n_unique().over(*cell) == planners)
 
@@ -372,7 +372,7 @@ def pareto(runs: pl.DataFrame) -> pl.DataFrame:
     Goodput and cost are means over seeds. The response time is the median over seeds of each run's
     median; a run without a median counts as infinite, and an infinite result is null.
     ``dominated_by`` names the planners that are no worse in any of the three metrics and better in
-    one. Planners that see the truth dominate no planner, because they cannot be deployed.
+    at least one. Planners that see the truth dominate no planner, because they cannot be deployed.
     """
     rows = (
         runs.group_by("setting", "planner", "planner_sees_truth", maintain_order=True)

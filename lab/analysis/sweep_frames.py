@@ -178,7 +178,8 @@ class Sweep:
         directory: the directory that was read.
         keys: the varied keys except seed and planner, each with the keys that always changed
             together with it.
-        fixed: values of the main keys of a scenario (`FIXED`) that are the same in all runs.
+        fixed: those main keys of a scenario (`FIXED`) whose values are the same in all runs, with
+            these values.
         settings: sorted rows, one per ``setting``, with the values of its keys and a ``short``
             name.
         runs: one row per run, with all values of its summary. ``finished`` is true if the run
@@ -261,7 +262,7 @@ class Sweep:
 
     @cached_property
     def finished(self) -> pl.DataFrame:
-        """The finished runs; of runs with equal setting, planner and seed, only the last one."""
+        """The finished runs, but only the last of those with equal setting, planner and seed."""
         return self.runs.filter("finished").unique(
             ["setting", "planner", "seed"], keep="last", maintain_order=True
         )

@@ -50,7 +50,7 @@ def check_planner(options: argparse.Namespace) -> int:
 
 
 def agree(options: argparse.Namespace) -> int:
-    """Compare a data plane, ``blocks`` by default, with the reference under each planner."""
+    """Compare a data plane (by default ``blocks``) with the reference plane under each planner."""
     overrides = overrides_of(options)
     if not {"data_plane", "data_plane._target_"} & set(map(key_of, overrides)):
         overrides = ["data_plane=blocks", *overrides]

@@ -1,4 +1,4 @@
-"""Runs ``compass-sim``: composes a configuration, simulates its planners, prints results."""
+"""Runs ``compass-sim``: composes a configuration, simulates its planners and prints results."""
 
 import sys
 import traceback
@@ -123,7 +123,7 @@ def _options_first(words: Sequence[str]) -> list[str]:
 
 
 def job(config: Any) -> int:
-    """Run a single run, or one job of a sweep, for Hydra; return its exit status."""
+    """Make a single run, or do one job of a sweep, for Hydra; return the exit status."""
     hydra = HydraConfig.get()
     directory = Path(hydra.runtime.output_dir)
     overrides = OmegaConf.to_container(hydra.overrides.task, resolve=False)

@@ -55,7 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parsed(words: list[str]) -> argparse.Namespace:
-    """Parse a command line; overrides can stand between and after other options."""
+    """Parse a command line; overrides can appear between and after other options."""
     made = parser()
     options, left = made.parse_known_args(words)
     if left:

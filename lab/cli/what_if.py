@@ -313,7 +313,7 @@ def _values_to_try(
     against: tuple[str, ...],
     strict: bool,
 ) -> list[tuple[str, str]]:
-    """Return keys with values that differ from the base; if `strict`, raise for invalid ones."""
+    """Return keys with values other than the base's; if `strict`, raise for an invalid value."""
     found = []
     for key, value in [(each.key, value) for each in keys for value in each.values]:
         setting = f"{key}={value}"

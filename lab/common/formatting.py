@@ -5,7 +5,7 @@ from math import isinf, isnan
 
 
 def number(value: float | None, digits: int = 3, missing: str = "-") -> str:
-    """Return a number with `digits` significant digits; larger numbers have no decimals."""
+    """Return a number with `digits` significant digits, or more if more precede the point."""
     if value is None or isnan(value):
         return missing
     if isinf(value):

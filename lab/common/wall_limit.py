@@ -35,7 +35,7 @@ def check_limit(limit_s: float | None) -> None:
 
 
 class WallLimit:
-    """A limit in wall-clock seconds from the object's creation; None for no limit."""
+    """A wall-clock limit in seconds, counted from the object's creation; None means no limit."""
 
     def __init__(self, limit_s: float | None) -> None:
         self._end_s = None if limit_s is None else perf_counter() + limit_s

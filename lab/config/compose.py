@@ -35,7 +35,7 @@ from sim.api.planner import Planner
 from sim.dataplane.base.interface import DataPlane, Recorder
 
 VERSION_BASE = "1.3"
-FILES = Path(conf.__file__).parent  # of all options
+FILES = Path(conf.__file__).parent  # directory of all options' files
 LEAST_PERIOD_S = 1e-9
 NAME = re.compile(r"\w[\w+.-]*")
 """Allowed names of compared planners."""

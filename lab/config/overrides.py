@@ -22,10 +22,11 @@ SEARCH_PATH = "hydra.searchpath"
 
 
 def readable(override: str) -> str:
-    """Return an override as Hydra can parse it: ``a.5G=1`` as ``+a={5G:1}``, others unchanged.
+    """Return an override in a form that Hydra can parse: ``a.5G=1`` becomes ``+a={5G:1}``.
 
-    Hydra's grammar allows a part of a key that begins with a digit only inside a mapping. A sweep
-    becomes a sweep of mappings. The plus keeps the other entries of the mapping.
+    Hydra's grammar allows a part of a key that begins with a digit only inside a mapping. Overrides
+    without such a part are returned unchanged. A sweep becomes a sweep of mappings. The plus keeps
+    the other entries of the mapping.
     """
     key, _, value = override.partition("=")
     parts = key.lstrip("+").split(".")
@@ -103,8 +104,8 @@ def replace_whole_mappings(config: DictConfig, overrides: Sequence[Override]) ->
     """Apply overrides that replace a whole mapping; Hydra would merge them into it.
 
     Such an override empties a mapping (``cluster.nodes={}``) or sets one of `OPEN_MAPPINGS`
-    (``network.technologies={WiFi: 1}``). Overrides with ``+`` are merged instead. Overrides that
-    follow apply to the new mapping.
+    (``network.technologies={WiFi: 1}``). Overrides with ``+`` are merged instead. Later overrides
+    apply to the new mapping.
     """
     for number, override in enumerate(overrides):
         key, value = override.key_or_group, override.value()
@@ -139,7 +140,7 @@ def _refill(config: DictConfig, key: str, later: Sequence[Override]) -> None:
 
 
 def overrides_of(options: Namespace) -> list[str]:
-    """Return a tool's overrides, also the one for ``--config-dir``; refuse Hydra's own keys."""
+    """Return a tool's overrides, including that of ``--config-dir``; refuse Hydra's own keys."""
     for word in options.overrides:
         refuse_hydra(word, "use --config-dir for files of your own")
     if options.config_dir is None:

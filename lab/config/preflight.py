@@ -115,7 +115,7 @@ def _bounds(scenario: Scenario) -> Iterator[str]:
 
 
 def _fastest_s(scenario: Scenario, names: list[str]) -> Iterator[float]:
-    """Yield for each data set an average request's least compute time on its slowest path."""
+    """Yield, for each data set, an average request's least compute time on its slowest path."""
     nominal = Catalogue(scenario.application, scenario.cluster, scenario.network)
     pipeline = scenario.application.pipeline
     known: dict[Hashable, float] = {}

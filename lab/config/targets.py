@@ -22,7 +22,7 @@ LONGEST_SHOWN = 200
 
 PACKAGES = ("hardware_models", "scenarios", "sim", "planners", "lab", "studies")
 PACKAGES_EVER = (*PACKAGES, "evaluation")
-"""Packages of this project that a ``_target_`` may name, by their current and earlier names."""
+"""This project's packages that a ``_target_`` can name, by their current and earlier names."""
 
 FORMER_PLANNERS = (
     *("chameleon", "cheapest_feasible", "cherrypick", "compass", "greedy", "ilp", "infaas"),
@@ -110,7 +110,7 @@ def with_current_paths(node: Any) -> Any:
 
 
 def _project_classes(target: str) -> Sequence[str]:
-    """Return the paths of this project's classes; none for another project's target."""
+    """Return the paths of this project's classes; empty for another project's target."""
     return _classes() if target.partition(".")[0] in PACKAGES_EVER else ()
 
 

@@ -91,7 +91,7 @@ def check_types(config: DictConfig, overrides: Sequence[str]) -> None:
 
 
 def _without_truth_values(node: Any, key: str) -> Any:
-    """Turn booleans into texts, so that none counts as a number; reject inf and nan."""
+    """Turn booleans into texts, so that they do not count as numbers; reject inf and nan."""
     if isinstance(node, Mapping):
         return {
             name: _without_truth_values(one, f"{key}.{name}".lstrip("."))

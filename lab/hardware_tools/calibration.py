@@ -103,7 +103,7 @@ class Timing:
 
 
 def measure(operator: Subject, batches: Sequence[int], protocol: Protocol) -> list[Timing]:
-    """Time an operator in parallel processes, by batch size; raise InputError if it fails."""
+    """Time an operator at each batch size, in parallel processes; raise InputError if it fails."""
     if operator.kind == "command" and BATCH not in operator.text and {*batches} != {1}:
         raise InputError(f"{operator}: must contain {BATCH} in place of the batch size")
     timed = _timed_together if protocol.processes > 1 else partial(_timed, operator.load())

@@ -1,11 +1,11 @@
 """Imports measurements of other tools as rows of tables, with a function for each format.
 
-- CSV reports of Triton's ``perf_analyzer -f``, one row per concurrency, with latencies in
+- CSV reports of Triton's ``perf_analyzer -f``, which have one row per concurrency, and latencies in
   microseconds:
   https://docs.nvidia.com/deeplearning/triton-inference-server/user-guide/docs/perf_analyzer/docs/measurements_metrics.html
-- JSON results of ``vllm bench serve --save-result``, one object per run:
+- JSON results of ``vllm bench serve --save-result``, which have one object per run:
   https://docs.vllm.ai/en/latest/cli/bench/serve.html
-- ``mlperf_log_summary.txt``, the summary of an MLPerf Inference run, as LoadGen writes it:
+- ``mlperf_log_summary.txt``, the summary that LoadGen writes of an MLPerf Inference run:
   https://github.com/mlcommons/inference/blob/master/loadgen/results.cc
 """
 
@@ -38,10 +38,10 @@ LATENCY_SCENARIOS = ("SingleStream", "MultiStream")
 def perf_analyzer(path: Path, given: Given) -> pl.DataFrame:
     """Return the latency of a batch as a row of table ``gpu_latency``.
 
-    It is the server's compute time, without queueing and network. It is read from the row in which
-    as many batches are processed concurrently as there are processes (instances). Raises InputError
-    if the file is not a report of ``perf_analyzer -b BATCH --concurrency-range ... -f FILE``, or
-    lacks that row.
+    The latency is the server's compute time, without queueing and network. It is read from the row
+    whose concurrency equals the given number of processes (instances). Raises InputError if the
+    file is not a report of ``perf_analyzer -b BATCH --concurrency-range ... -f FILE``, or lacks
+    that row.
     """
     [batch] = given.need("batch")
     frame = read_file(path)
@@ -143,11 +143,11 @@ def _vllm_row(path: Path, result: Mapping[str, Any], given: Given) -> Row:
 def mlperf_loadgen(path: Path, given: Given) -> pl.DataFrame:
     """Return the latency of a batch as a row of table ``gpu_latency``.
 
-    In the scenarios SingleStream and MultiStream (from v2.0 on), it is the mean latency of a query,
-    and the batch consists of a query's samples. In the scenario Offline, it is the given batch size
-    divided by the samples per second. The scenario Server is rejected, because its latencies
-    include queueing. Raises InputError if the file is not the summary of a valid run of an accepted
-    scenario.
+    In the scenarios SingleStream and MultiStream (from v2.0 on), the batch consists of a query's
+    samples, and its latency is the mean latency of a query. In the scenario Offline, the latency is
+    the given batch size divided by the samples per second. The scenario Server is rejected, because
+    its latencies include queueing. Raises InputError if the file is not the summary of a valid run
+    of an accepted scenario.
     """
     pairs = (line.partition(":") for line in _text(path).splitlines())
     entries = {key.strip(): value.strip() for key, colon, value in pairs if colon}

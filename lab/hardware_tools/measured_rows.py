@@ -61,9 +61,9 @@ class Output:
     def contents(self, rows: pl.DataFrame, table: str) -> pl.DataFrame:
         """Return the contents of the file as texts: its existing rows and the new ones.
 
-        ``rows`` has all columns of the table except ``source`` and ``source_url``, and can have
-        others. Raises InputError if the file exists without ``append`` or has other columns. Raises
-        TableError if a value is not allowed or a key occurs twice.
+        ``rows`` has all columns of the table except ``source`` and ``source_url``, and optionally
+        further columns. Raises InputError if the file exists without ``append`` or has other
+        columns. Raises TableError if a value is not allowed or a key occurs twice.
         """
         rows = rows.with_columns(
             source=pl.lit(self.source, pl.String), source_url=pl.lit(self.source_url, pl.String)

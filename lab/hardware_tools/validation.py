@@ -128,9 +128,10 @@ def compare(
 def error_table(rows: pl.DataFrame, key: Sequence[str]) -> pl.DataFrame:
     """Return the errors of one target by group; the columns `key` identify the worst row.
 
-    A row has ``target`` and ``group``, and the numbers of rows that were predicted (``n``) and not
-    predicted (``refused``). ``median_pct``, ``p90_pct`` and ``worst_pct`` are absolute errors in
-    percent, and ``worst_cell`` names the worst row. These four are null if no row was predicted.
+    Each returned row has ``target`` and ``group``, the number ``n`` of rows that were predicted,
+    and the number ``refused`` of those that were not. ``median_pct``, ``p90_pct`` and ``worst_pct``
+    are absolute errors in percent, and ``worst_cell`` names the worst row. These four are null if
+    no row was predicted.
     """
     sums = [
         {"target": part["target"][0], "group": part["group"][0], **_errors(part, key)}
@@ -181,7 +182,7 @@ def _needed(predictor: Predictor) -> set[str]:
 def _usable(
     path: str | Path, frame: pl.DataFrame, predictors: Sequence[Predictor], table: str | None
 ) -> list[Predictor]:
-    """Return the predictors of the table that fits a file; raise InputError if none does."""
+    """Return the predictors of the table that fits a file; raise InputError if no table fits."""
     tables = list(dict.fromkeys(one.table for one in predictors))
     if table is not None:
         if table not in tables:

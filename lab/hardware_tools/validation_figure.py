@@ -18,7 +18,7 @@ LONGEST = 34
 
 
 def draw_validation(rows: pl.DataFrame, title: str, path: Path) -> Path:
-    """Draw predictions against measurements and their ratio, for each target; return the path.
+    """Draw each target's predictions, and their ratios to measurements; return the path.
 
     A line marks exact predictions, and a band marks errors up to 10 %. If there are more than
     `MOST_GROUPS` groups, the last ones are drawn as one group.

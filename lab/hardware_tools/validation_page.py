@@ -26,12 +26,12 @@ Row = list[Any]
 class AccuracyGoal:
     """The intended accuracy of a fit."""
 
-    scheme: str  # scheme of holding out rows to which it applies
-    median_pct: float  # largest median of the absolute error
-    p90_pct: float  # largest 90th percentile of the absolute error
+    scheme: str  # scheme of holding out rows to which the goal applies
+    median_pct: float  # largest allowed median of the absolute error
+    p90_pct: float  # largest allowed 90th percentile of the absolute error
 
     def verdict(self, row: Mapping[str, object]) -> str:
-        """Return in words whether a row of errors meets the goal; empty if its scheme differs."""
+        """Return in words whether a row of errors meets the goal; empty for another scheme."""
         if row["scheme"] != self.scheme:
             return ""
         over = [
@@ -111,7 +111,7 @@ Unseen = tuple[Callable[[], pl.DataFrame], tuple[str, ...]]
 
 
 def _drawn() -> dict[tuple[str, str], list[Unseen]]:
-    """Return, by table and target, functions for held-out predictions and grouping columns."""
+    """Return functions that predict held-out rows, with grouping columns, by table and target."""
     grouped: dict[tuple[str, str], list[Unseen]] = {}
     for one in PREDICTORS:
         if one.cross_validated is not None and one.table in DRAWN:
@@ -125,7 +125,7 @@ def _figure(table: str, target: str) -> str:
 
 
 def _at_a_glance(names: Iterable[str]) -> Iterator[Row]:
-    """Yield a row of errors for each fit, each part of it, and each way to hold out rows."""
+    """Yield a row of errors for each fit, part of a fit, and scheme of holding out rows."""
     for name in names:
         for row in load_table(f"fit_{name}_errors").iter_rows(named=True):
             if row["group"].split()[-1] == "all":

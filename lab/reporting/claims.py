@@ -122,7 +122,7 @@ def _incomplete(analysis: Analysis) -> Iterator[Claim]:
 
 
 def _cells(number: int, several: bool) -> str:
-    """Return in words a number of seeds, or for several settings, of pairs of setting and seed."""
+    """Return in words a number of seeds or, if `several` settings, of pairs of setting and seed."""
     return f"{count(number, 'pair')} of setting and seed" if several else count(number, "seed")
 
 

@@ -1,6 +1,6 @@
 """Figures of a run, and of several planners in the same scenario with the same seed.
 
-The figures do not use ``pyplot``, so none stays open after drawing in a notebook or a sweep.
+The figures do not use ``pyplot``, so no figure stays open after drawing in a notebook or a sweep.
 """
 
 import warnings
@@ -257,7 +257,7 @@ def _windows(runs: RunDirectories) -> dict[str, pl.DataFrame]:
 
 
 def _titled(title: str, runs: RunDirectories) -> str:
-    """Return a title, which names the planner of a single run; a legend names several planners."""
+    """Return a title, with the planner's name if there is one run; else a legend has the names."""
     return f"{title}\n{next(iter(runs))}" if len(runs) == 1 else title
 
 

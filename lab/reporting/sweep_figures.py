@@ -161,7 +161,7 @@ def _about_intervals(means: pl.DataFrame) -> str:
 
 
 def _pooled_over(latency: pl.DataFrame, seeds: int) -> str:
-    """Return over what means are taken, such as ``all settings and seeds``, or an empty text."""
+    """Return what means are taken over, such as ``all settings and seeds``, or an empty text."""
     pooled = {"settings": latency["setting"].n_unique(), "seeds": seeds}
     several = [name for name, count in pooled.items() if count > 1]
     return f"all {' and '.join(several)}" if several else ""

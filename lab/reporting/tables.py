@@ -84,7 +84,7 @@ def write_frames(analysis: Analysis, folder: Path) -> list[str]:
 
 
 def _write(sweep: Sweep, read: Sequence[str], frame: pl.LazyFrame, path: Path) -> None:
-    """Write a frame atomically; `read` names the tables of the sweep from which it comes."""
+    """Write a frame atomically; `read` names the tables of the sweep that it was made from."""
     try:
         with written_aside(path) as aside:
             frame.sink_parquet(aside, compression="lz4")

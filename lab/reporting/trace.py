@@ -51,7 +51,7 @@ DRAWN = 60
 
 ROW_IN = 0.11
 HEIGHT = 0.8
-"""Height of a request as a part of its row."""
+"""Height of a request as a share of the height of its row."""
 
 US_PER_S = 1e6
 PLANNER = 0
@@ -194,7 +194,7 @@ def _requests(run: Path, start_s: float, end_s: float, queries: list[int]) -> pl
 
 
 def _when_requests(every: pl.LazyFrame, queries: list[int]) -> str:
-    """Return a clause on when the given queries, or else all queries, had requests."""
+    """Return a clause on when the given queries had requests; all queries if none are given."""
     found = every.filter(pl.col("query").is_in(queries)) if queries else every
     first_s, last_s = (
         found.select(pl.col("arrival_s").min(), pl.col("ended_s").max()).collect().row(0)
@@ -260,7 +260,8 @@ def _slices(
     """Yield the slices of a completed request that are longer than 0 s.
 
     The transfer to an operator with several predecessors begins when the last of them is done. Only
-    the sum of its messages' times is known, so its end is limited to what the later parts allow.
+    the sum of its messages' times is known, so the end of the transfer is limited to what the later
+    parts allow.
     """
     sent_part, *parts = ORDER
     latest_s = _latest(row, awaited)
@@ -349,7 +350,7 @@ def _decided(decisions: pl.DataFrame) -> Iterator[Event]:
 
 
 def _goodput(windows: pl.DataFrame) -> Iterator[Event]:
-    """Yield the number of queries whose current window meets the SLO, at each change."""
+    """Yield the number of queries whose current window meets the SLO, whenever it changes."""
     met = windows.filter("met", pl.col("deployed_s") > 0)
     changes = pl.concat(
         [met.select(at_s="start_s", change=pl.lit(1)), met.select(at_s="end_s", change=pl.lit(-1))]

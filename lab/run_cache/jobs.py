@@ -1,4 +1,4 @@
-"""Makes many runs in parallel and caches them; only missing runs are made.
+"""Makes many runs in parallel and caches them; only runs missing from the cache are made.
 
 A cached run is a run directory without tables: ``config.yaml``, and ``summary.json``, which also
 has the measurements. The directory is named by the run's key (`lab.run_cache.keys`) and written as
@@ -55,7 +55,7 @@ class Job:
 
     @property
     def key(self) -> str:
-        """Hash of all that the measurements depend on; raises InputError for wrong overrides."""
+        """Hash of everything that the measurements depend on; wrong overrides raise InputError."""
         measure = self.measure
         return run_key(self.overrides, self.seed, measure.__module__, measure.__qualname__)
 
@@ -78,8 +78,9 @@ def make(jobs: Sequence[Job], processes: int, cache: Path = CACHE) -> list[Row]:
 
     A row has the labels, ``seed``, ``run_core_s`` and the measurements. Several commands can share
     the directory `cache`. Raises InputError before any run if a job's overrides are wrong. Raises
-    RunError if a process was killed, or after all runs if one of them failed. Raises OSError if a
-    run cannot be written. The message of a KeyboardInterrupt says where finished runs are.
+    RunError at once if a process was killed, and after all runs if one of them failed. Raises
+    OSError if a run cannot be written. The message of a KeyboardInterrupt says where finished runs
+    are.
     """
     for job in composing(list({job.overrides: job for job in jobs}.values())):
         _ = job.key  # Composes and caches the configuration.

@@ -131,7 +131,7 @@ def run_key(overrides: tuple[str, ...], seed: int, module: str, measure: str) ->
 
 @lru_cache(maxsize=REMEMBERED)
 def prepared(overrides: tuple[str, ...]) -> tuple[Setup, bool]:
-    """Return the setup of a run, and whether its planner is the default; may raise InputError."""
+    """Return the setup of a run, and whether its planner is the default; can raise InputError."""
     with_planner, config = composed(overrides)
     return set_up(config, with_planner), len(with_planner) > len(overrides)
 

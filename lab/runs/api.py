@@ -78,7 +78,7 @@ def run(
         overrides: as on the command line, such as ``["workload.rate=0.2", "seed=1"]``.
         planner: the planner; by default the one that the overrides or their experiment choose, or
             else CheapestFeasible.
-        directory: the run directory to write, without figures; by default, none is written.
+        directory: the run directory to write, without figures; by default, no directory is written.
 
     Raises:
         InputError: the input is wrong; the message is one sentence.

@@ -31,7 +31,7 @@ from sim.metrics.results import SCHEMAS
 from sim.planning.profiling_log import ProfileRecord, ProfilingLog
 
 UNSAVED_S = 1.0
-"""Wall-clock seconds of profiling that a crash can lose; writing each line at once takes triple."""
+"""Wall-clock seconds of profiling that a crash can lose; 0 would triple the time of writing."""
 
 LEAVE_OUT = "omit resume=true to start one"
 
@@ -79,7 +79,7 @@ class Checkpoint:
         self._saved_s = perf_counter()
 
     def flush(self, *_: object) -> None:
-        """Write the remaining records; raise OSError if this or an earlier write fails."""
+        """Write the remaining records; raise OSError if this fails or an earlier write failed."""
         if self._failure is not None:
             raise self._failure
         self._save()

@@ -1,4 +1,4 @@
-"""The directory of one planner's run; none of its files is ever incomplete."""
+"""The directory of one planner's run, in which every file is complete at all times."""
 
 import json
 from collections import Counter
@@ -162,7 +162,7 @@ def planner_directories(directory: Path) -> dict[str, Path]:
 
 
 def only_run(given: str, runs: Sequence[Path], of: str = "") -> Path:
-    """Return the only run of a list; raise InputError if there is none or several."""
+    """Return the only run of a list; raise InputError unless there is exactly one."""
     if not runs:
         raise InputError(f"{given}: has no results; name the directory of a run")
     if len(runs) > 1:

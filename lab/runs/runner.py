@@ -50,7 +50,8 @@ def simulate(
 
     At every flush, each sink is called with the new rows of every table and the summary so far.
     `progress` is called with the simulated time in seconds. `profiling_log` has the records of a
-    resumed run. Raises WallLimitError at the setup's limit; sinks have the results until then.
+    resumed run. Raises WallLimitError at the setup's limit; by then, sinks have received the
+    results up to the limit.
     """
     scenario = setup.scenario()
     started = working_s()

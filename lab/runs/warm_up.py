@@ -1,4 +1,4 @@
-"""Compiles the code that the first runs need, in two parallel processes, or avoids compiling.
+"""Compiles the code for the first runs in two parallel processes, or makes this unnecessary.
 
 A second process compiles the block data plane in a short run of its own. Meanwhile, this process
 runs the planners on the event data plane, which needs little compilation. A small run does not need
@@ -23,10 +23,10 @@ BLOCKS = "sim.dataplane.blocks"
 COMPILING_S = 120.0
 """Simulated seconds in which some queries arrive and are served, so that all code is compiled."""
 FEW_REQUESTS = 50_000
-"""A run with at most so many requests ends before the block data plane would be compiled.
+"""A run with at most this many requests ends before the block data plane would be compiled.
 
 On the event data plane, each request takes 50 microseconds more
-(`python -m benchmarks data_plane`), and compiling takes half a minute.
+(`python -m benchmarks data_plane`). Compiling the block data plane takes half a minute.
 """
 COMPILE_BLOCKS = "from lab.runs.warm_up import compile_blocks; compile_blocks()"
 

@@ -39,7 +39,7 @@ from lab.sweeps.progress import progress_shown
 JobOverrides = Sequence[str]
 """The overrides of one job."""
 IGNORED = ("resume", wall_limit.KEY)
-"""Keys that may differ when a sweep is resumed, because they do not affect results."""
+"""Keys that are allowed to differ in a resumed sweep, because they do not affect results."""
 NUMBER = re.compile(r"(?P<whole>-?\d+)|(?P<decimal>-?\d+\.\d+)")
 OURS = "hydra_plugins.compass_sim.CompassSweeper"
 KEY = "hydra.callbacks.outcome.objective"
@@ -48,7 +48,7 @@ WATCH = "hydra_plugins.compass_sim.WatchedSweeper"
 
 
 def with_new_overrides(jobs: Sequence[JobOverrides]) -> Iterator[JobOverrides]:
-    """Yield jobs with a new kind of override; a key's whole numbers are one kind of override."""
+    """Yield the jobs that have a new kind of override; all whole numbers of a key are one kind."""
     group_names = groups()
     seen: set[str] = set()
     for job in jobs:

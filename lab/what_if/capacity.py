@@ -2,14 +2,15 @@
 
 The candidates are all combinations of values of the varied keys. More machines (`COUNTS`) are
 assumed never to make service worse. So a candidate that fails rules out each candidate that has no
-more machines of any kind and otherwise equal values. A candidate that suffices rules out all that
-are not cheaper. The next candidate is the median by price of those that remain, as in a bisection.
-If the metric does not measure service, such as cost, a failure rules out only the candidate itself.
+more machines of any kind and otherwise equal values. A candidate that suffices rules out all
+candidates that are not cheaper. The next candidate is the one with the median price among those
+that remain, as in a bisection. If the metric does not measure service, such as cost, a failure
+rules out only the candidate itself.
 
 Each candidate is simulated on more and more seeds until a one-sided t-interval of the mean, cut at
 the metric's range, lies on one side of the target. Each computation of the interval gets an equal
-part of the allowed error (Bonferroni). So a verdict has about the stated confidence, and less if
-nearly all seeds give the same value.
+part of the allowed error (Bonferroni). So the confidence of a verdict is about the stated one, or
+lower if nearly all seeds give the same value.
 """
 
 import re
@@ -33,7 +34,7 @@ LOOKS = (3, 5, 8, 12, 20, 32, 50)
 MOST_CANDIDATES = 10_000
 
 COUNTS = re.compile(r"cluster\.nodes\.\w+\.count|cluster\.profiling\.(lanes|workers)")
-"""Keys whose increase never makes service worse."""
+"""Keys of which a larger value never makes service worse."""
 
 
 class CandidateVerdict(StrEnum):
@@ -113,9 +114,10 @@ def search(
 ) -> list[Tried]:
     """Simulate candidates until the cheapest that suffices is known; return those simulated.
 
-    ``every`` is sorted by price and, at equal prices, by the values. ``ordered`` are the keys whose
-    increase never hurts. ``target`` is the lowest sufficient mean of the metric, whose range is
-    ``within``. A candidate without a verdict after ``most_seeds`` remains undecided.
+    ``every`` is sorted by price and, at equal prices, by the values. ``ordered`` has the keys of
+    which a larger value never makes the metric worse. ``target`` is the lowest sufficient mean of
+    the metric, whose range is ``within``. A candidate without a verdict after ``most_seeds``
+    remains undecided.
     """
     left, tried = list(every), []
     while left:
@@ -211,7 +213,7 @@ def _no_more(one: Mapping[str, str], other: Mapping[str, str], ordered: Collecti
 def combinations(
     runs: Runs, keys: Sequence[Varied], metric: str
 ) -> tuple[list[Candidate], dict[str, str]]:
-    """Return all combinations, sorted by price, and each one's planner; may raise InputError."""
+    """Return all combinations, sorted by price, and each one's planner; can raise InputError."""
     names: dict[str, str] = {}
 
     def price(settings: Mapping[str, str]) -> float:

@@ -66,7 +66,7 @@ def varied(option: str, text: str) -> Varied:
 
 
 def all_varied(option: str, texts: Sequence[str]) -> list[Varied]:
-    """Return the varied keys of several texts (see `varied`); raise InputError if one repeats."""
+    """Return the varied keys of texts (see `varied`); raise InputError if a key occurs twice."""
     found = [varied(option, text) for text in texts]
     if twice := repeated(each.key for each in found):
         raise InputError(f"{twice[0]} is varied twice; give all its values in one {option}")

@@ -45,7 +45,7 @@ class Runs:
     def make(
         self, settings: Sequence[Sequence[str]], seeds: Sequence[int]
     ) -> list[list[dict[str, Any]]]:
-        """Make the runs; return numbers of summaries by setting and seed, or raise InputError."""
+        """Make the runs; return each summary's numbers by setting and seed, or raise InputError."""
         jobs = [
             Job(self._with_planner(each), seed, numbers, {"settings": " ".join(each) or "as it is"})
             for each in settings
@@ -62,7 +62,7 @@ class Runs:
         return [rows[at * count : (at + 1) * count] for at in range(len(settings))]
 
     def _with_planner(self, settings: Sequence[str]) -> tuple[str, ...]:
-        """Return all overrides, with one planner: that of settings, else of the base or default."""
+        """Return all overrides with one planner: that of the settings, the base or the default."""
         named = set(map(key_of, settings))
         if PLANNER & named:
             # Parameters and the class of the base's planner must not reach the other planner.

@@ -120,7 +120,7 @@ def effect(
     shown = f"{base_value}"
     if isinstance(base_value, float):
         shown = f"{base_value:g}"
-        with suppress(ValueError):  # The value may be null.
+        with suppress(ValueError):  # The value can be null.
             value = f"{float(value):g}"
     left_out = len(base) - len(pairs)
     if late and left_out:

@@ -13,7 +13,7 @@ from scenarios.numerics import Floats
 
 
 def product(factors: Floats) -> Floats:
-    """Return the product of a base accuracy and ratios by which knobs reduce it.
+    """Return the product of a base accuracy and of the ratios by which knobs reduce it.
 
     The ratio of each knob was measured alone. It is assumed not to depend on the other knobs.
 

@@ -25,11 +25,12 @@ class NeuralNetwork:
         weight_bytes: size of its weights.
         like: model of table ``gpu_latency``. The network's times are assumed to depend on batch
             size, slice size and processes per slice in the same way as this model's times.
-        benchmark: benchmark of MLPerf Inference from which the ratios of its times on different GPU
-            boards are taken.
-        like_items: number of items of model ``like`` that need as many operations as one request.
-        device_ratio: ratio of its time on the CPU of a Raspberry Pi 5 to that on the reference GPU;
-            None if it cannot run on a CPU.
+        benchmark: benchmark of MLPerf Inference from which the ratios of the network's times on
+            different GPU boards are taken.
+        like_items: number of items for which model ``like`` needs as many operations as this
+            network needs for one request.
+        device_ratio: ratio of the network's time on the CPU of a Raspberry Pi 5 to that on the
+            reference GPU; None if it cannot run on a CPU.
     """
 
     name: str
@@ -65,7 +66,7 @@ RATE = Range(gt=0, le=10_000, unit="requests/s")
 """Allowed request rates of a query; a higher one is probably a mistake and would exhaust memory."""
 
 ANSWER = Range(ge=0, le=1e9, unit="bytes")
-"""Allowed answer sizes; several of the largest can be added in 64-bit integers."""
+"""Allowed answer sizes; sums of several of the largest fit 64-bit integers."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,8 @@ class Application:
         datasets: the populations from which the content of queries is drawn, by name.
         models: the model that an operator runs, by the operator's name and the values of its own
             and upstream knobs (``Pipeline.operator_key``); operators of kind ``cpu`` are left out.
-        tiers: classes of service from which queries are drawn, unless the workload names others.
+        tiers: classes of service, one of which is drawn for each query, unless the workload names
+            others.
         requests_per_s: mean rate of one query's requests.
         interarrival: distribution of the time between requests, relative to its mean; exponential
             for a Poisson source.
@@ -195,7 +197,8 @@ def reference_generation_s(
 ) -> Floats:
     """Return a language model's time for each request alone on the reference GPU, in seconds.
 
-    The prefill of the prompt produces the first token. Each other token takes a decoding iteration.
+    The prefill of the prompt produces the first token. Each further token takes one decoding
+    iteration.
     """
     times = iteration_times(model.name, model.precision, REFERENCE, REFERENCE_PROFILE)
     prefill_s = times.prefill_fixed_s + prompt_tokens * (

@@ -44,9 +44,9 @@ class Dataset:
         request_size: distribution of request sizes relative to the mean; service times, messages
             and prompts are proportional to size.
         prompt_tokens: mean number of tokens that a language model reads, shape (C, N); 0 for
-            operators without one.
-        output_tokens: mean number of tokens in each sequence that it generates, shape (C, N).
-        sequences: number of sequences that it generates from one prompt, shape (C, N).
+            operators without a language model.
+        output_tokens: mean number of tokens in each generated sequence, shape (C, N).
+        sequences: number of sequences generated from one prompt, shape (C, N).
         output_length: distribution of output lengths relative to the mean; output tokens are
             proportional to it.
     """
@@ -87,7 +87,7 @@ class Dataset:
         Args:
             configuration: index of the configuration.
             strata: stratum of each item, shape (n,).
-            ranks: rank of each item in its stratum by accuracy, from 0 to 1, shape (n,). An item
+            ranks: each item's rank by accuracy within its stratum, from 0 to 1, shape (n,). An item
                 has the same rank in every configuration.
 
         Returns:

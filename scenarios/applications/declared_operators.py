@@ -42,10 +42,10 @@ class Figures(NamedTuple):
     Args:
         service_time_s: time on the reference hardware.
         message_bytes: sizes of the operator's input messages, shape (configurations, messages).
-        prompt_tokens: number of tokens that a language model reads; for other operators, this and
-            the next two are 0.
-        output_tokens: number of tokens in each sequence that it generates.
-        sequences: number of sequences that it generates at the same time.
+        prompt_tokens: number of tokens that a language model reads; this and the next two numbers
+            are 0 for operators without a language model.
+        output_tokens: number of tokens in each sequence that the model generates.
+        sequences: number of sequences that the model generates at the same time.
     """
 
     service_time_s: Floats
@@ -65,8 +65,8 @@ class DeclaredOperator:
         path: key of the declaration, for error messages.
         knobs: names of its own and all upstream knobs, which determine its model.
         after: names of the operators that send messages to it; empty only for the first operator.
-        figure_knobs: names of the knobs on which its work can depend. These are all knobs if it was
-            profiled in whole configurations, or else ``knobs``.
+        figure_knobs: names of the knobs on which its work can depend. These are all knobs if the
+            operator was profiled in whole configurations, or else ``knobs``.
     """
 
     operator: Operator

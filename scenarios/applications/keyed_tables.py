@@ -29,7 +29,7 @@ class KeyedTable:
     All rows are checked, including those that an application does not use.
 
     Args:
-        file: CSV or Parquet file; read when it is first needed.
+        file: CSV or Parquet file, which is read when it is first needed.
     """
 
     def __init__(self, file: Path) -> None:

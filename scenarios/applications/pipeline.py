@@ -37,9 +37,9 @@ class Operator:
             language model that generates token by token. A device without an accelerator runs
             ``"cpu"`` and ``"gpu"`` operators on its processor, and cannot run ``"llm"`` operators.
         knobs: the knobs that belong to this operator.
-        variability: distribution of service times relative to the mean, for requests of equal size;
-            for a language model, of the numbers of generated tokens. Each operator has independent
-            variation.
+        variability: distribution of the service times of requests of equal size, relative to their
+            mean; for a language model, distribution of the numbers of generated tokens. Operators
+            vary independently of each other.
         after: names of its predecessors, each of which sends it a message; None means the operator
             listed before it.
     """
@@ -89,9 +89,8 @@ class Pipeline:
             the last returns the answer, and all others lie on a path between these two.
 
     Raises:
-        ValueError: an operator is named ``"answer"``; an operator other than the first has no
-            predecessor, a later one, or the same one twice; or an operator other than the last is
-            not the predecessor of any operator.
+        ValueError: the operators are not as described, one of them names a predecessor twice, or
+            one is named ``"answer"``.
     """
 
     name: str
@@ -223,7 +222,7 @@ class Pipeline:
         return tuple(configuration.values[knob] for knob in self.upstream_knobs[operator])
 
     def configuration(self, **values: KnobValue) -> Configuration:
-        """Return the configuration with these knob values, given by name for every knob.
+        """Return the configuration with the given values, which must include one for every knob.
 
         Raises:
             KeyError: a knob is missing or unknown, or a value is not one of its choices.

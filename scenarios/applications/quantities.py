@@ -25,7 +25,7 @@ Texts = NDArray[np.object_]
 
 DATASET, STRATUM = "dataset", "stratum"
 RESERVED = (DATASET, STRATUM, *PROVENANCE)
-"""Names that no knob may have, because they mean something else in tables."""
+"""Names that are forbidden for knobs, because they mean something else in tables."""
 
 
 @dataclass(frozen=True)
@@ -84,8 +84,8 @@ class Quantities:
             quantity: a number, ``table.column``, or a list of these, which are multiplied.
             path: key of the quantity in the declaration, for error messages.
             point: the data set and its strata; None if the quantity must not depend on them.
-            knobs: names of the knobs on which the quantity is allowed to depend; if given, it must
-                not depend on strata. None allows all knobs and strata.
+            knobs: names of the knobs on which the quantity is allowed to depend; if they are given,
+                the quantity must not depend on strata. None allows all knobs and strata.
             low: least allowed value.
             high: greatest allowed value.
         """
@@ -133,7 +133,7 @@ class Quantities:
         return self._column(quantity, path, None, knobs, Column())[:, 0]
 
     def strata(self, quantity: object, path: str, dataset: str) -> tuple[tuple[str, ...], Floats]:
-        """Return the labels of a data set's strata in table order, and their shares with sum 1."""
+        """Return the labels of a data set's strata in table order, and their shares (of sum 1)."""
         table, column = self._named(quantity, path)
         keys = self._keys(table)
         if STRATUM not in keys or not set(keys) <= {DATASET, STRATUM}:

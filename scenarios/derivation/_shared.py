@@ -205,10 +205,11 @@ def encode_s(network: str, tokens: int) -> float:
 def frame_ratios() -> dict[int, float]:
     """Return, by number of frames, the ratio of accuracy to that with 16 frames.
 
-    For 8 frames, it is the geometric mean, over InternVL2-1B, 2B, 4B and 8B, of the ratio of
-    MMBench-Video scores at 8 and 16 frames. For 1 frame, this is multiplied by the geometric mean,
-    over Kinetics-400, 600 and 700, of the ratio of InternVL-C's accuracy at 1 and 8 frames. For 4
-    frames, it is interpolated linearly in the logarithm of frames.
+    For 8 frames, the result is the geometric mean, over InternVL2-1B, 2B, 4B and 8B, of the ratio
+    of the MMBench-Video score at 8 frames to that at 16. For 1 frame, this mean is multiplied by
+    the geometric mean, over Kinetics-400, 600 and 700, of the ratio of InternVL-C's accuracy at 1
+    frame to that at 8. For 4 frames, the result is interpolated linearly in the logarithm of the
+    number of frames.
     """
     table = raw("video_question_accuracy", frames=pl.Int64, value=pl.Float64)
 

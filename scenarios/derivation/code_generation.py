@@ -26,8 +26,9 @@ FITTED = {
     "HumanEval": ("How Many Tries", 5, "four models of 2024-25"),
     "MBPP": ("Code Llama", 10, "the 13 models of the Code Llama paper"),
 }
-"""Rows to which each data set's concentration is fitted: part of their source's name, the k
-of pass@k, and the models.
+"""The rows to which each data set's concentration is fitted.
+
+They are given by a part of their source's name, the k of pass@k, and the models.
 """
 
 
@@ -83,7 +84,7 @@ def _samples() -> pl.DataFrame:
 
 @cache
 def _pass_at_k(dataset: str) -> tuple[Floats, Floats]:
-    """Return pass@1 and pass@k, each (n,), of the models to which the concentration is fitted."""
+    """Return pass@1 and pass@k of the n models to which the concentration is fitted."""
     source, k, _ = FITTED[dataset]
     rows = raw("pass_at_k", k=pl.Int64, pass_at_k=pl.Float64).filter(
         (pl.col("dataset") == dataset) & pl.col("source").str.contains(source, literal=True)
@@ -106,7 +107,7 @@ def fit_concentration(one: Floats, several: Floats, k: int) -> float:
 
 
 def fit_attempts(one: Floats, repaired: Floats, concentration: float) -> float:
-    """Return the number of attempts with which rule ``best_of`` has the effect of repair passes.
+    """Return the number of attempts that, by rule ``best_of``, gain as much as repair passes.
 
     Args:
         one: share of problems that each model solves at the first attempt, shape (n,).

@@ -7,10 +7,10 @@ each row.
 
 The sources lack three quantities, which are derived by these rules:
 
-* *Message sizes.* Each LibriSpeech and TED-LIUM row has the sizes of one clip, a different clip for
-  each configuration. But a query's raw audio must not depend on the configuration. So the size of
-  the raw audio is the mean over all rows of a data set. The size of a later message is this mean
-  times the row's ratio of that message's size to its raw audio's.
+* *Message sizes.* Each row of LibriSpeech or TED-LIUM has the sizes of one clip, and each
+  configuration has a different clip. But a query's raw audio must not depend on the configuration.
+  So the size of the raw audio is the mean over all rows of a data set. The size of a later message
+  is this mean times the ratio, within a row, of that message's size to the size of the raw audio.
 * *Request sizes.* The ratio of a request's size to the mean is log-normal, with the coefficient of
   variation of raw clip sizes over the rows: 0.63 for LibriSpeech and 0.52 for TED-LIUM. The VOiCES
   rows are means over clips, so VOiCES gets the mean of the other two values.
@@ -37,7 +37,9 @@ KNOBS = ("sample_rate_hz", "freq_mask_hz", "model")
 STRATIFIED = "VOiCES"
 PROBABILITIES = (0.25, 0.5, 0.75, 0.95)
 ACCURACY_COLUMNS = ("a000", "a005", "a025", "a050", "a075")
-"""Columns of accuracy quantiles at 0, 0.05, 0.25, 0.5 and 0.75; from ``flawless_from`` on, it is 1.
+"""Columns of the quantiles of accuracy at probabilities 0, 0.05, 0.25, 0.5 and 0.75.
+
+From the probability ``flawless_from`` on, accuracy is 1.
 """
 
 

@@ -15,7 +15,7 @@ MOST_CV = 1e3
 
 
 class Variability(ABC):
-    """A non-negative random factor with mean 1; one request's value is a mean times it."""
+    """A non-negative random factor with mean 1; a request's value is a mean times this factor."""
 
     @property
     @abstractmethod
@@ -32,7 +32,7 @@ class Variability(ABC):
 
 @cache
 def repeated(factors: tuple[float, ...], count: int) -> Floats:
-    """Return ``count`` equal rows, (count, n), as a read-only broadcast of one row."""
+    """Return ``count`` equal rows of n numbers, as a read-only broadcast of one row."""
     return np.broadcast_to(factors, (count, len(factors)))
 
 
@@ -55,7 +55,7 @@ class Constant(Variability):
 
 @dataclass(frozen=True)
 class Exponential(Variability):
-    """Exponential: gaps of Poisson arrivals, or the service times of an M/M/c queue."""
+    """An exponential distribution, for gaps of Poisson arrivals or M/M/c service times."""
 
     cv = 1.0
 
@@ -66,7 +66,7 @@ class Exponential(Variability):
 
 @dataclass(frozen=True)
 class LogNormal(Variability):
-    """Log-normal, for skewed quantities such as lengths of utterances.
+    """A log-normal distribution, for skewed quantities such as lengths of utterances.
 
     Args:
         spread: coefficient of variation.

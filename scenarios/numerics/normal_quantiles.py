@@ -1,8 +1,8 @@
 """A compiled function for quantiles of the standard normal distribution.
 
-Algorithm AS241 of Wichura (1988), "The Percentage Points of the Normal Distribution", Applied
-Statistics 37(3). It has three rational approximations, for the middle, the tails and the far tails.
-Each is a ratio of two polynomials of degree 7.
+It uses algorithm AS241 of Wichura (1988), "The Percentage Points of the Normal Distribution",
+Applied Statistics 37(3), which has three rational approximations: for the middle, the tails and the
+far tails. Each is a ratio of two polynomials of degree 7.
 """
 
 import csv

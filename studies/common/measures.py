@@ -32,9 +32,10 @@ def totals(result: Result) -> Mapping[str, Any]:
     """Return goodput in the second half of a run, and the run's cost and response time.
 
     * ``goodput``: mean number of queries that meet their whole SLO, over the windows that begin in
-      the second half; ``active``: mean number of living queries in the same windows.
-    * ``usd_per_query_hour``: cost of the run per hour in which a query meets its SLO;
-      ``attributed_usd_per_query_hour``: the same for the cost attributed to queries.
+      the second half.
+    * ``active``: mean number of living queries in the same windows.
+    * ``usd_per_query_hour``: cost of the run per hour in which a query meets its SLO.
+    * ``attributed_usd_per_query_hour``: cost attributed to queries, per such hour.
     * ``response_s``: Kaplan-Meier median of response times. If less than half of the queries were
       ever served, it is the longest life of a query, and ``response_is_bound`` is true.
     * ``response_p25_s``, ``response_p75_s``: the other quartiles; None if too few queries were
@@ -66,7 +67,7 @@ def totals(result: Result) -> Mapping[str, Any]:
 
 
 def curve(result: Result) -> Mapping[str, Any]:
-    """Return `totals`, and as ``cells`` the mean goodput in each time step of `STEP_S`."""
+    """Return `totals`, with the mean goodput in each time step of `STEP_S` as ``cells``."""
     windows = result.windows.filter(pl.col("met"))
     horizon_s = float(result.summary["horizon_s"])
     cells = []
@@ -85,12 +86,12 @@ def curve(result: Result) -> Mapping[str, Any]:
 def spending(result: Result) -> Mapping[str, Any]:
     """Return how much time planning took.
 
-    * ``device_hours``: time of profiling devices, online and offline; ``device_hours_a_query``: the
-      same per query.
+    * ``device_hours``: hours for which profiling devices were used, online and offline.
+    * ``device_hours_a_query``: the same hours per query.
     * ``profiling_s``, ``surrogates_s``, ``other_s``: planning seconds, averaged over queries.
     * ``first_search_s``: median, over deployed queries, of the seconds charged to the first search
-      that deployed the query; these are at most its budget.
-    * ``response_s``, ``response_is_bound`` and ``served``, see `totals`.
+      that deployed the query. They never exceed the budget of a search.
+    * ``response_s``, ``response_is_bound`` and ``served``: as in `totals`.
     """
     queries, hours = result.queries, result.summary["planning_device_hours"]
     profiling_s, surrogates_s, all_s = (
@@ -118,7 +119,7 @@ def early(result: Result) -> Mapping[str, Any]:
       were ever served. ``served`` is the share of queries that were.
     * ``first_search_s``: median of the seconds charged to the first search that deployed a query.
     * ``configurations``: mean number of configurations profiled until that deployment.
-    * ``profiling_device_s``: mean time of profiling devices for a query.
+    * ``profiling_device_s``: mean time for which profiling devices were used for a query.
     """
     late = result.queries.filter(pl.col("arrival_s") >= float(result.summary["horizon_s"]) / 2)
     first = _first_deployed(result).join(late.select("query"), "query")

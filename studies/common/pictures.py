@@ -13,7 +13,7 @@ from lab.reporting.plotting.canvas import canvas, curves, legend_below, palette,
 from lab.reporting.plotting.style import plain_log
 
 ABREAST, TOGETHER = 0.16, 0.8
-"""Distance between two dots of a scene, and the largest height of all its dots, in rows."""
+"""Distance between neighbouring dots of a scene, and largest total height of its dots, in rows."""
 
 MANY_DECADES = 100.0
 """If the ends of an axis have at least this ratio, only powers of ten are marked."""

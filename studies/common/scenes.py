@@ -22,7 +22,7 @@ from lab.common.options import groups
 from studies.common.sizing import ClusterDemand, demand, limited_gpus
 
 BACKHAUL_BPS_PER_QUERY = 1e7
-"""The site's uplink grows with the number of queries, like its machines."""
+"""Capacity of a site's uplink per query; like the machines, the uplink grows with the queries."""
 
 LIFETIME_S = 600.0
 PER_EDGE_MACHINE = 100

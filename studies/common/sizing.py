@@ -44,7 +44,7 @@ def demand(overrides: tuple[str, ...]) -> ClusterDemand:
 
 
 def limited_gpus(queries: int, each: ClusterDemand) -> int:
-    """Return the number of cloud GPUs of a limited cluster: the least demand, rounded.
+    """Return the number of cloud GPUs of a limited cluster: the queries' least demand, rounded.
 
     The best planner can then serve nearly all queries in the cloud. With the most accurate
     configurations, the queries would need several times as many GPUs.

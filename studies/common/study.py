@@ -51,7 +51,7 @@ class Study(Protocol):
     TITLE: str
 
     def jobs(self, scale: Scale) -> list[Job]:
-        """Return the runs; raise InputError if planners are given but the study compares none."""
+        """Return the runs; raise InputError if planners are given for a study without them."""
 
     def lines(self, rows: pl.DataFrame) -> Iterator[str]:
         """Yield lines of Markdown; each row is a run, with its labels, ``seed`` and measures."""

@@ -24,7 +24,7 @@ HEADS = {
 """Columns of `studies.common.measures.totals`, and their heads in tables."""
 
 BOUNDS = {"response_s": "response_is_bound"}
-"""Columns that can hold lower bounds, each with the column that is true where they do."""
+"""Columns that can hold lower bounds, each with the boolean column that marks such values."""
 
 AT_LEAST = (
     "≥ marks response times that are lower bounds: on some seed less than half of the queries were "
@@ -37,7 +37,7 @@ WITHOUT = {
     "first_search_s": "searches",
     "configurations": "searches",
 }
-"""Columns without a value on a seed on which no query was served, with keys of `SERVED_ALONE`."""
+"""Columns without values on seeds that served no query, each with its key in `SERVED_ALONE`."""
 
 SERVED_ALONE = {
     "costs": "≥ marks costs that are lower bounds: on some seed no SLO was met, so the cost per "
@@ -45,7 +45,7 @@ SERVED_ALONE = {
     "searches": "≥ marks searches that are lower bounds: on some seed no search led to a "
     "deployment, and the mean is over the other seeds",
 }
-"""Explanation of the sign, by these keys."""
+"""Explanations of the sign by the keys that `WITHOUT` uses."""
 
 
 def sign(rows: pl.DataFrame, column: str) -> str:
@@ -58,7 +58,7 @@ def sign(rows: pl.DataFrame, column: str) -> str:
 
 
 def served_alone(rows: pl.DataFrame, columns: Iterable[str]) -> list[str]:
-    """Return explanations of the signs of the given columns that lack a value on some seed."""
+    """Return the explanations of signs for those given columns that lack a value on some seed."""
     lacking = [WITHOUT[name] for name in columns if name in WITHOUT and sign(rows, name)]
     return [SERVED_ALONE[each] for each in dict.fromkeys(lacking)]
 
@@ -71,7 +71,7 @@ def marked(rows: pl.DataFrame, column: str) -> str:
 def means(
     rows: pl.DataFrame, keys: Sequence[str], columns: Sequence[str] | Mapping[str, str] = HEADS
 ) -> Iterator[str]:
-    """Yield a line that explains the table, and a table of means over seeds for each of the `keys`.
+    """Yield an explanation and a table of means over seeds, with a row for each value of `keys`.
 
     `columns` are some columns of `HEADS`, or a mapping from columns to their heads.
     """

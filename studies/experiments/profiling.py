@@ -121,8 +121,8 @@ def at_equal_correctness(tidy: pl.DataFrame) -> pl.DataFrame:
     Ratios are computed over all applications and seeds, and intervals by a jackknife over seeds. If
     random sampling is correct less often under every rule, its most correct rule is used, and the
     ratio is an upper bound (``sign`` is ``"≤"``). If it is correct more often under every rule, its
-    samples are interpolated between its least correct rule and no samples at a share of one half,
-    which is chance.
+    samples are interpolated between those of its least correct rule and no samples, with which half
+    of the verdicts are correct by chance.
     """
     by = tidy.group_by("first", "most", "planner", "seed").agg(
         pl.col("tests", "samples", "correct").sum()

@@ -17,7 +17,7 @@ SIGNS = tuple(filter(None, BOUNDS.values()))
 class Section:
     """The section of the page on one figure."""
 
-    number: str  # that of the paper
+    number: str  # the paper's number
     about: str  # the docstring of the figure's module
     commands: Sequence[str]
     runs: str  # the numbers of runs, seeds and core-minutes, as a sentence

@@ -100,8 +100,9 @@ class BeliefProbe(Compass):
 def errors(result: Result) -> Mapping[str, Any]:
     """Return mean errors over queries that had `FULL` histories, as ``cells``.
 
-    ``accuracy`` is the mean absolute error over all configurations, and ``time`` the mean relative
-    error of the total time on profiling hardware, by ``model`` and number of ``profiled``.
+    A cell has the ``model`` and the number of ``profiled`` configurations. ``accuracy`` is the mean
+    absolute error over all configurations, and ``time`` is the mean relative error of the total
+    time on profiling hardware.
     """
     offers = result.offers.filter(pl.col("reason").cast(pl.Int64) >= FULL)
     parts = pl.col("role").str.split("/")

@@ -2,9 +2,9 @@
 
 A surrogate learns from profiled plans. Each plan is profiled on 20 items of its configuration. CMBO
 learns the time of each operator; ordinary Bayesian optimisation learns the latency of the plan. The
-error is that of the believed mean latency relative to the latency with true operator times, both
-without queueing and at nominal speeds of links and devices. The error for a query is the median
-over all its plans.
+error is the relative difference between the believed mean latency and the latency with true
+operator times. Both latencies are without queueing and at nominal speeds of links and devices. The
+error for a query is the median over all its plans.
 """
 
 from collections.abc import Mapping
@@ -35,9 +35,9 @@ class LatencyProbe(Planner):
 
     Args:
         surrogate: ``"cmbo"`` or ``"normal"``.
-        order: ``"same"``: both surrogates learn from the same random plans; ``"own"``: each learns
-            from its own proposals.
-        budget_s: Planning seconds; more than a query ever needs.
+        order: with ``"same"``, both surrogates learn from the same random plans. With ``"own"``,
+            each learns from its own proposals.
+        budget_s: planning seconds per query; the default is more than a query ever needs.
     """
 
     sees_truth = True

@@ -40,10 +40,10 @@ def objective(result: Result, utilisation: float, every_s: float = EVERY_S) -> M
     """Return the value of a run's plans in the planning model, as means over moments.
 
     * ``served``: queries with an active plan that meets their SLO by the model.
-    * ``optimum``: queries that the optimum serves, for the same living queries.
+    * ``optimum``: queries that the optimum serves, of all living queries.
     * ``deployed``: queries with an active plan.
     * ``unproven``: share of moments at which limits stopped the solver, so that the true optimum
-      may be higher.
+      can be higher.
 
     `result` must have no faults. `utilisation` is that of `planners.reference.ilp.ILP`. Raises
     RuntimeError if the model does not know an active plan.

@@ -50,7 +50,7 @@ class ProfilingTrial(Planner):
 
 
 def made(profiler: str, first: int, most: int) -> Profiler:
-    """Return the profiler of a name."""
+    """Return the profiler that a name denotes."""
     if profiler == "random":
         return RandomProfiler(first, OWN.batch, most, OWN.alpha)
     allocation: Literal["neyman", "proportional"] = (

@@ -110,7 +110,7 @@ class UserProbe(Planner):
 
 
 def used_usd_per_hour(context: PlanningContext, query: Query, truth: Truth, plans: Ints) -> Floats:
-    """Return the price in USD/h of the station shares and egress of plans, shape (k,)."""
+    """Return the price of each plan's station shares and egress in USD/h, of shape (k,)."""
     view, capacity = truth.view, Capacity.of(context)
     station = view.station[plans]
     price = np.array([*map(capacity.usd_per_hour, view.stations), 0.0])  # the last: the device

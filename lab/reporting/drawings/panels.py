@@ -45,7 +45,7 @@ def facets_text(analysis: Analysis, most: int) -> str:
 
 
 def planner_looks(analysis: Analysis) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield each planner with its colour, marker and dashes, the same in every figure."""
+    """Yield each planner with its colour, marker and dashes, which all figures share."""
     return looks(planners_of(analysis.sweep), markers=True)
 
 
@@ -80,7 +80,7 @@ def label_of(planner: str, longest: int = 60) -> str:
 
 
 def legend_room_in(labels: Sequence[str]) -> float:
-    """Return the height of a legend of planners in inches."""
+    """Return the height in inches of a legend of planners."""
     return legend_in([label_of(label) for label in labels])
 
 

@@ -115,7 +115,7 @@ def pooled_operators(latency: pl.DataFrame) -> pl.DataFrame:
 
 
 def _of_all_planners(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return the rows of the settings that have every planner, or else all rows."""
+    """Return the rows of settings that have every planner; all rows if there is no such setting."""
     planners = pl.col("planner").n_unique()
     common = rows.filter(planners.over("setting") == planners)
     return common if common.height else rows

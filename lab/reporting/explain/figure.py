@@ -79,7 +79,7 @@ def _slo_in_words(record: QueryRecord) -> str:
 
 
 def _runs(record: QueryRecord) -> tuple[pl.DataFrame, float, str]:
-    """Return the profiling runs to draw, the simulated time in s drawn as 0, and a title."""
+    """Return the profiling runs to draw, the simulated time in s that is at x = 0, and a title."""
     order = "first ones at the top; ordered ones are bold"
     if record.profiling.height or not record.offline.height:
         return record.profiling, record.arrival_s, f"Profiled configurations, {order}"

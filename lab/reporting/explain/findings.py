@@ -32,7 +32,7 @@ ENDS = {
 
 
 def failed_parts(window: Row) -> tuple[str, ...]:
-    """Return the parts of the SLO that a window missed; empty if its verdict is repeated."""
+    """Return the parts of the SLO that a window missed; empty if it repeats an earlier verdict."""
     if window["met"] or window["repeated"]:
         return ()
     met = {part: window[f"{part}_met"] for part in (LATENCY, ACCURACY, COST)}
@@ -152,7 +152,7 @@ def role_of(roles: Sequence[str]) -> str:
 
 
 def offer_of(record: QueryRecord, order: Row) -> Row | None:
-    """Return the last offer of a plan before it was requested; None if it was never logged."""
+    """Return a requested plan's last offer before the request; None if no offer was logged."""
     known = record.offers.filter(
         (pl.col("plan") == order["plan"]) & (pl.col("triggered_s") <= order["triggered_s"])
     )
@@ -200,7 +200,7 @@ def last_runs(profiling: pl.DataFrame) -> Iterator[Row]:
 
 
 def half_width(run: Row) -> float:
-    """Return half the width of a run's 95 % t-interval of accuracy; nan below two items."""
+    """Return half the width of a run's 95 % t-interval of accuracy; nan for fewer than 2 items."""
     count = run["samples"]
     if count < 2:
         return nan

@@ -51,7 +51,7 @@ WORDS = {*LONG, "floor", "operator", "outcome", "roles", "trigger", "verdict", "
 
 
 class TextGrid:
-    """A table; if it is too wide for the terminal, columns of `LONG` are printed below it.
+    """A table; if it is too wide for the terminal, the columns in `LONG` are printed below it.
 
     If it is still too wide, it is printed without lines between columns.
     """
@@ -103,7 +103,7 @@ class TextGrid:
 def selected(
     items: Sequence[Any], most: int, *preferences: Callable[[Any], bool]
 ) -> tuple[list[Any], int]:
-    """Return at most `most` items (0: all) in their order, and the number left out.
+    """Return at most `most` items (0 means all) in their order, and the number left out.
 
     Items that meet `preferences` are selected first; each preference outweighs all later ones.
     """
@@ -143,7 +143,7 @@ def median(rows: Iterable[Row], column: str) -> float | None:
 
 
 def sections(record: QueryRecord, rows: int) -> Iterator[Iterator[RenderableType]]:
-    """Yield the sections as lines and tables; tables have at most `rows` rows (0: all)."""
+    """Yield the sections as lines and tables; tables have at most `rows` rows (0 means all)."""
     yield requested(record)
     for section in (profiled, offered, ordered, served, windows):
         yield section(record, rows)
@@ -434,7 +434,7 @@ def _alike(window: Row) -> tuple[str, str | None]:
 
 
 def _where(record: QueryRecord, alike: pl.DataFrame) -> str:
-    """Return why windows were late, or which part took the most time if none was late."""
+    """Return why windows were late, or which part took the most time if no window was late."""
     if any(LATENCY in failed_parts(window) for window in alike.iter_rows(named=True)):
         return why_late(record, alike)
     times_s = parts_of(record, alike)

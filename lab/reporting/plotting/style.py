@@ -33,7 +33,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 HATCHES = ("", "///", "...", "xxx", "\\\\\\", "ooo")
 
 WIDE = 50.0
-"""Logarithmic axes with at least this ratio of their ends have labels at powers of ten only."""
+"""Logarithmic axes whose ends have at least this ratio are labelled only at powers of ten."""
 
 
 @contextmanager
@@ -53,7 +53,7 @@ def save(figure: Figure, path: Path, dpi: int = DPI) -> Path:
 
 
 def looks(names: Iterable[str], markers: bool = False) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield each name with its colour, dashes and optional marker, the same in every figure."""
+    """Yield each name with its colour, dashes and optional marker, which all figures share."""
     every = list(names)
     colors = sns.color_palette("colorblind", len(every))
     for name, color, dashes, marker in zip(every, colors, cycle(DASHES), cycle(MARKERS)):
@@ -77,7 +77,7 @@ def mark_events(
 ) -> None:
     """Mark the events before `end_s` by vertical lines; each kind has its own dashes.
 
-    ``per`` is the unit of the axis in seconds. ``kinds`` are all kinds in panels that share a
+    ``per`` is the unit of the axis in seconds. ``kinds`` are the kinds in all panels that share a
     legend.
     """
     seen = [(kind, at_s) for kind, at_s in events if at_s < end_s]
@@ -105,7 +105,7 @@ def log_ticks(axes: Axes, left: float, right: float) -> None:
 
 
 def part_looks() -> dict[str, dict[str, Any]]:
-    """Return the colour and hatch of each part of latency, the same in every figure."""
+    """Return the colour and hatch of each part of latency, which all figures share."""
     colors = sns.color_palette("colorblind")
     return {
         part: {"color": color, "hatch": hatch, "edgecolor": "white"}

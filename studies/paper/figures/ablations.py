@@ -1,10 +1,11 @@
 """Figure 14a: what each part of Compass gains.
 
 The paper states factors relative to a reference that it does not name. On tracking, the factor is
-3.0 for the whole Compass, and 1.8, 1.8 and 1.7 without its profiler, search and scheduler. On code
-generation, the factors are, in the same order, 5.6, 4.7, 4.5 and 4.2. The ratio of the whole to
-each ablation does not depend on the reference. So we compare how much goodput falls when a part is
-replaced. Speech recognition and Compass without a warm start are our additions.
+3.0 for the whole Compass, and 1.8, 1.8 and 1.7 without its profiler, search and scheduler,
+respectively. On code generation, the factors are, in the same order, 5.6, 4.7, 4.5 and 4.2. The
+ratio of the whole to each ablation does not depend on the reference. So we compare how much goodput
+falls when a part is replaced. Speech recognition and Compass without a warm start are our
+additions.
 """
 
 from collections.abc import Iterator

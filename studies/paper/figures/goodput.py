@@ -1,8 +1,8 @@
 """Figures 10 and 19 to 21: service goodput over time with scarce machines.
 
 There are as many machines as the least demand needs. The run starts without queries, and a query
-stays for ten minutes on average. The number of queries at the end is that of the figures' axes in
-small scenes, 100. In large scenes it is 200 instead of 1,600, which two cores cannot simulate
+stays for ten minutes on average. Small scenes end with 100 queries, the number on the figures'
+axes. Large scenes end with 200 instead of 1,600 queries, because two cores cannot simulate 1,600
 often. The paper simulates an hour. We simulate the first minutes, in which the number grows to its
 final value. The exact optimum cannot be computed at that size, so the comparison with it uses 20
 queries that stay until the end.

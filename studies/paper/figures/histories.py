@@ -2,8 +2,8 @@
 
 A history is what the search of an earlier query learned. All queries have the same data set of
 speech recognition. Machines and profiling lanes are plentiful. Nothing is profiled ahead, so all
-histories come from earlier queries. Only queries of the second half count, which more than a
-hundred others precede. Each history costs planning time.
+histories come from earlier queries. Only queries of the second half count; more than a hundred
+queries arrived before each of them. Each history costs planning time.
 """
 
 from collections.abc import Iterator

@@ -33,7 +33,7 @@ jobs = partial(runs, SCENES, measure=totals)
 
 
 def findings(rows: pl.DataFrame) -> list[Finding]:
-    """Return whether goodput leads each baseline by a tenth, and whether planning takes seconds."""
+    """Return whether Compass leads in goodput by a tenth, and whether planning takes seconds."""
     found = [
         above(
             f"{row['scene']}: over 1.1 times the goodput of {row['planner']}",

@@ -3,7 +3,8 @@
 Left: queries of speech recognition come one at a time, and machines are plentiful. For several
 planning times, the study divides the total list price of the served queries' last plans by that of
 their cheapest truly feasible plans. Right: machines are as scarce as in figure 19, and the number
-of queries grows. The study compares the share of living queries that is served in the second half.
+of queries grows. The study compares planners by the share of living queries that they serve in the
+second half.
 """
 
 from collections.abc import Iterator
@@ -33,11 +34,11 @@ NEAR = 1.1
 """A plan counts as one of the cheapest if its price is at most this multiple of the least."""
 
 LOSS = 1.1
-"""The served share falls if the ratio of its values at the lowest and highest rate exceeds this."""
+"""The served share falls if its ratio between the lowest and the highest rate exceeds this."""
 
 
 def jobs(scale: Scale) -> list[Job]:
-    """Return the runs: by planning budget, for the least prices, and by number of queries."""
+    """Return the runs for planning budgets, for the least prices, and for numbers of queries."""
     return [
         *runs({BUDGET: BUDGET}, scale, prices, "part"),
         *runs({LEAST: LEAST}, replace(scale, planners=()), prices, "part", planner="truth"),

@@ -1,9 +1,9 @@
 """Figure 16: goodput by the tiers of the network that have machines.
 
 The machines are two L4 at the edge site alone, four A100 in the cloud alone, or one L4 and two
-A100. Users' devices are always available. The mixture has half of each, not their sum, because the
-study compares planners on the same machines, not sets of machines. The paper gives no details
-except that its settings include both single tiers and mixtures.
+A100. Users' devices are always available. The mixture has half of the machines of each single tier,
+not all of them, because the study compares planners on the same machines, not sets of machines. The
+paper gives no details except that its settings include both single tiers and mixtures.
 """
 
 from collections.abc import Iterator
