@@ -3,7 +3,7 @@
 #
 # A service recognises speech. Users come and go. Each talks into a phone, over a link, and has an
 # *SLO*: answers must come in time and be accurate enough. The same work can be done on the phone,
-# at a nearby edge site, or in the cloud. A *planner* decides for each user where each step of the
+# at a nearby edge site, or in the cloud. A *planner* decides, for each user, where each step of the
 # work runs.
 #
 # In this notebook you simulate ten minutes of that service, see how many users are served well, and
@@ -34,7 +34,8 @@ sns.set_theme(style="whitegrid", palette="colorblind")
 # planner. `cheapest_feasible` gives each user (a *query*) the cheapest *plan* that looks feasible.
 #
 # **Predict.** A user arrives every ten seconds on average and stays for some minutes. The edge site
-# has one GPU, the cloud two A100s. How many of the active users will have their whole SLO met?
+# has one GPU, and the cloud has two A100s. How many of the active users will have their whole SLO
+# met?
 
 # %%
 SCENARIO = ["experiment=speech_small", f"horizon_s={HORIZON_S}"]
@@ -42,9 +43,9 @@ cheap = run([*SCENARIO, "planner=cheapest_feasible"], directory=RESULTS / "cheap
 for key in ("queries", "active_queries_mean", "service_goodput_mean", "slo_met_fraction"):
     print(f"{key:>22}: {cheap.summary[key]:.3g}")
 
-# %% [markdown] `service_goodput_mean` is *service goodput*: how many users, on average over time,
-# had their whole *SLO* met. `slo_met_fraction` is its share of the active users. The share is less
-# than half.
+# %% [markdown]
+# `service_goodput_mean` is *service goodput*: how many users, on average over time, had their whole
+# *SLO* met. `slo_met_fraction` is this number as a share of the active users. It is less than half.
 #
 # ## Why SLOs failed
 #
@@ -114,15 +115,15 @@ grid.set_axis_labels("mean seconds of a request", "")
 grid.set_titles("windows {col_name}")
 plt.show()
 
-# %% [markdown] Transfer over links takes about the same time in both. In late windows the speech
-# model, `wave_to_text`, computes twice as long, because it was placed where it is slow. Its
-# requests also wait far longer in its queue, because many users share that place. A planner can
-# avoid both.
+# %% [markdown]
+# Transfer over links takes about the same time in both. In late windows the speech model,
+# `wave_to_text`, computes twice as long, because it was placed where it is slow. Its requests also
+# wait far longer in its queue, because many users share that place. A planner can avoid both.
 #
 # ## Another planner
 #
 # `videostorm` profiles ahead and divides the machines among the users every second. It meets the
-# same users, phones, links and words, because these depend only on the *seed*. So every difference
+# same users, phones, links and speech, because these depend only on the *seed*. So every difference
 # below is due to the planner.
 
 # %%
@@ -134,21 +135,23 @@ for result in (cheap, storm):
         f"{one['active_queries_mean']:.2f} users served well, ${one['deployment_cost_usd']:.2f}"
     )
 
-# %% [markdown] The figures of a run can also be drawn for two planners together. `draw_comparison`
-# drew five figures, of which this one shows goodput over time.
+# %% [markdown]
+# The figures of a run can also be drawn for two planners together. `draw_comparison` drew five
+# figures, of which this one shows goodput over time.
 
 # %%
 figures = draw_comparison(RESULTS, ["cheapest_feasible", "videostorm"])
 Image(filename=str(figures[0]))
 
-# %% [markdown] The grey line is the number of users, an upper limit for every planner. VideoStorm
-# comes nearer to this limit and costs more. Is this difference due to the seed? [The third
+# %% [markdown]
+# The grey line is the number of users, an upper limit for every planner. VideoStorm comes nearer to
+# this limit and costs more. Is this difference due to the seed? [The third
 # notebook](03_your_own_planner.ipynb) compares over several seeds.
 #
 # ## Try it
 #
-# 1. Run `videostorm` with `"workload.rate=0.2"`: twice as many users on the same machines. What
-#    gets worse first: latency, accuracy, or the number of users with a plan?
+# 1. Run `videostorm` with `"workload.rate=0.2"`, so that twice as many users share the same
+#    machines. What gets worse first: latency, accuracy, or the number of users with a plan?
 # 2. `result.queries` has the true speed of each phone (`true_device_factor`), which no planner
 #    sees. Are users with slow phones served worse?
 # 3. What other applications are there? `compass-lab list` names them.

@@ -3,7 +3,8 @@
 #
 # Computing takes a known time. Most SLOs fail because of *waiting*. This notebook compares the
 # simulator's stations with closed-form queueing theory: M/M/1, M/G/1, M/M/c, and batches. Where
-# they agree, you can trust the simulator; where theory ends, the simulator continues.
+# theory and simulation agree, you can trust the simulator. Where theory has no formula, the
+# simulator still gives an answer.
 
 # %%
 import os
@@ -30,9 +31,10 @@ sns.set_theme(style="whitegrid", palette="colorblind")
 # %% [markdown]
 # ## One station
 #
-# In the simulator, an operator on an allocation is a *station*: one queue, some servers, a rule for
-# batches. A *data plane* moves requests through stations. Here we build one by hand, feed it with
-# Poisson arrivals, and record each request's *sojourn*, its time from arrival to departure.
+# In the simulator, an operator on an allocation is a *station*. It has one queue, some servers, and
+# a rule for batches. A *data plane* moves requests through stations. Here we build one by hand,
+# feed it with Poisson arrivals, and record each request's *sojourn*, its time from arrival to
+# departure.
 
 
 # %%
@@ -138,13 +140,15 @@ plt.show()
 for load, (mean, error) in zip(loads, found, strict=True):
     print(f"{load:.2f} busy: simulated {mean:6.2f} +- {error:.2f}, theory {1 / (1 - load):6.2f}")
 
-# %% [markdown] It grows five times, from 2 to 10 service times. High loads are hardest to simulate,
-# because queues shrink slowly.
+# %% [markdown]
+# It grows five times, from 2 to 10 service times. High loads are hardest to simulate, because
+# queues shrink slowly.
 #
 # ## An SLO is a quantile
 #
-# An SLO does not bound the mean. Here it holds if 95 % of the requests are in time. In M/M/1 the
-# sojourn is exponential, so a share $e^{-(1 - \rho) b}$ is late for a bound of $b$ service times.
+# An SLO does not bound the mean. Here the SLO holds if 95 % of the requests are in time. In M/M/1
+# the sojourn is exponential, so a share $e^{-(1 - \rho) b}$ is late for a bound of $b$ service
+# times.
 #
 # **Predict.** With a bound of 10 service times, up to which utilisation do 95 % arrive in time?
 
@@ -166,8 +170,9 @@ axes.set(
 axes.legend(title="bound (service times)")
 plt.show()
 
-# %% [markdown] The bound decides how far a machine can be utilised. So the simulated cluster admits
-# queries only up to a `max_utilisation` of 0.8, and planners leave *headroom*.
+# %% [markdown]
+# The bound decides how far a machine can be utilised. So the simulated cluster admits queries only
+# up to a `max_utilisation` of 0.8, and planners leave *headroom*.
 #
 # ## M/G/1: variability costs as much as load
 #
@@ -175,7 +180,8 @@ plt.show()
 # the mean. By Pollaczek and Khinchine, the mean wait is $\rho (1 + c^2) / (2 (1 - \rho))$, where
 # $c$ is the coefficient of variation.
 #
-# **Predict.** At 80 % busy, how much longer is the wait with erratic times than with constant ones?
+# **Predict.** If the server is busy 80 % of the time, how much longer is the wait with erratic
+# times than with constant ones?
 
 # %%
 kinds = {"constant": constant, "exponential": exponential, "erratic": erratic}
@@ -200,14 +206,16 @@ axes.set(
 )
 plt.show()
 
-# %% [markdown] Five times as long. So applications declare variability, as `service_cv`.
+# %% [markdown]
+# Five times as long. So applications declare variability, as `service_cv`.
 #
 # ## M/M/c: one queue or many?
 #
-# Four servers can share one queue, or each can have its own. Or one server can be four times as
-# fast. Erlang's formula C gives the probability of waiting with a shared queue.
+# Four servers can share one queue, or each server can have its own. Or a single server can be four
+# times as fast. Erlang's formula C gives the probability of waiting with a shared queue.
 #
-# **Predict.** Order the three by mean sojourn, at 80 % busy. And at 10 %?
+# **Predict.** Order these three cases by mean sojourn, for servers that are busy 80 % of the time.
+# What is the order at 10 %?
 
 # %%
 SERVERS = 4
@@ -248,17 +256,18 @@ axes.set(
 )
 plt.show()
 
-# %% [markdown] One shared queue is always better than four, because no server idles while requests
-# wait. So *replicas* share one queue here. One fast server is better still. An A100 cut in seven is
-# the opposite choice, and [worth it where a small request cannot use a whole
+# %% [markdown]
+# One shared queue is always better than four, because no server idles while requests wait. So
+# *replicas* share one queue here. One fast server is better still. To cut an A100 in seven is the
+# opposite choice. It is [worthwhile where a small request cannot use a whole
 # card](05_mig_and_mps.ipynb).
 #
 # ## Batches
 #
-# A GPU serves a batch in less time than its requests one by one. A free server takes all waiting
-# requests at once, up to a maximum. With constant times this is a Markov chain from batch to batch:
-# if $x$ requests wait when the server becomes free, it takes $\min(\max(x, 1), K)$ of them, and a
-# Poisson number arrives meanwhile.
+# A GPU takes less time for a batch than for its requests one by one. A free server takes all
+# waiting requests at once, up to a maximum. With constant times this is a Markov chain from batch
+# to batch: if $x$ requests wait when the server becomes free, it takes $\min(\max(x, 1), K)$ of
+# them, and a Poisson number arrives meanwhile.
 
 
 # %%
@@ -295,8 +304,9 @@ measured_factors = [
 ]
 print("batches of 1, 2, 4, 8, 16:", *(f"{measured_factors[b - 1]:.2f}" for b in (1, 2, 4, 8, 16)))
 
-# %% [markdown] **Predict.** With batches up to 16, a station has a higher capacity than one by one.
-# What does that cost at low load?
+# %% [markdown]
+# **Predict.** With batches up to 16, a station has a higher capacity than one by one. What does
+# that cost at low load?
 
 # %%
 rates = np.array([0.2, 0.5, 0.8, 0.95, 1.2, 1.5, 1.7])
@@ -340,8 +350,9 @@ worst = max(abs(row["sojourn"] / at - 1) for row, at in zip(rows, chain, strict=
 print(f"furthest from theory: {worst:.1%}")
 
 # %% [markdown]
-# Nothing: at low load, batches have one request. At high load they grow by themselves, and the
-# station takes nearly twice as many. Here a larger maximum never hurts the mean.
+# It costs nothing, because at low load each batch has one request. At high load batches grow by
+# themselves, and the station serves nearly twice as many requests. Here a larger maximum never
+# makes the mean sojourn longer.
 #
 # ## What planners see
 #
@@ -375,15 +386,17 @@ for axes in grid.axes.flat:
 grid.set_axis_labels("utilisation", "predicted / simulated")
 plt.show()
 
-# %% [markdown] With one server the formula is exact except for chance. With several it is an
-# approximation: good for usual variation, too pessimistic for erratic times.
+# %% [markdown]
+# With one server the formula is exact except for chance. With several it is an approximation: good
+# for usual variation, too pessimistic for erratic times.
 #
 # ## Who goes first?
 #
-# So far, requests were served in order of arrival (*FIFO*). With several bounds, stations may serve
-# the earliest deadline first (*EDF*): that is their *discipline*. Speech recognition has three
-# classes: `premium` with a bound of one second, `standard` with two, `economy` with four. The
-# planner, `cheapest_feasible`, ignores queues, so it chooses the same plans under both disciplines.
+# So far, requests were served in order of arrival (*FIFO*). If requests have different bounds,
+# stations can instead serve the earliest deadline first (*EDF*). Such a rule is called a
+# *discipline*. Speech recognition has three classes: `premium` with a bound of one second,
+# `standard` with two, `economy` with four. The planner, `cheapest_feasible`, ignores queues, so it
+# chooses the same plans under both disciplines.
 #
 # **Predict.** Which class gains by EDF, and which loses? Are more users served well?
 
@@ -436,9 +449,10 @@ plt.show()
 
 # %% [markdown]
 # `premium` gains on every seed, because it has the least slack. EDF saves no work: the mean latency
-# is no lower, and others wait instead. More users are served well on two of these seeds, and fewer
-# on the other two. This is a known weakness of EDF under overload: it serves requests that are
-# nearly late and delays the others. Then more capacity or another plan helps.
+# is no lower, because other users wait longer. More users are served well on two of these seeds,
+# and fewer on the other two. This is a known weakness of EDF under overload: it serves requests
+# that are nearly late and delays the others. Under overload, more capacity or another plan
+# helps.
 #
 # ## Try it
 #

@@ -50,7 +50,7 @@ class Hasty(Planner):
 
 # %% [markdown]
 # A single run proves little, because users differ from seed to seed. `compare` runs both planners
-# on the same seeds, so that both meet the same users, and takes differences seed by seed.
+# on the same seeds, so that both meet the same users, and computes their difference for each seed.
 
 
 # %%
@@ -70,9 +70,10 @@ def leaderboard(planners):
 board = leaderboard([CheapestFeasible(), Hasty()])
 print(board.group_by("planner", maintain_order=True).agg(pl.col("goodput").mean().round(2)))
 
-# %% [markdown] It does better, because it answers at once with plans that are mostly good enough.
-# But it does not know which plans are not good enough. This shows in its *false acceptances*, which
-# are deployments that failed the SLO:
+# %% [markdown]
+# It does better, because it answers at once with plans that are mostly good enough. But it does not
+# know which plans are not good enough. This shows in its *false acceptances*, which are deployments
+# that failed the SLO:
 
 # %%
 print(board.group_by("planner", maintain_order=True).agg(pl.col("false_acceptances").mean()))
@@ -81,16 +82,17 @@ print(board.group_by("planner", maintain_order=True).agg(pl.col("false_acceptanc
 # ## The grader
 #
 # `check_planner` runs a planner through small worlds: an empty one, an overloaded one, one with
-# failing machines. It reports the first broken rule in one sentence, or nothing. Does `Hasty` keep
-# the rules?
+# failing machines. It describes the first broken rule in one sentence. If all rules are kept, it
+# reports nothing. Does `Hasty` keep the rules?
 
 # %%
 check_planner(Hasty())
 print("Hasty keeps the contract of planners")
 
-# %% [markdown] What would break them? A planner object may keep only its parameters. Everything
-# that it learns must be stored with `context.remember`, because a real service restarts now and
-# then. This planner breaks the rule: it stores the queries that it has served in an attribute:
+# %% [markdown]
+# What would break them? A planner object may keep only its parameters. Everything that it learns
+# must be stored with `context.remember`, because a real service restarts now and then. This planner
+# breaks the rule: it stores the queries that it has served in an attribute:
 
 
 # %%
@@ -113,10 +115,10 @@ except PlannerCheckError as error:
 # %% [markdown]
 # ## A better one
 #
-# Profile, but little: 16 items at a time, which the 16 profiling workers measure in parallel. Then
-# ask `context.predict`, which knows how busy the machines are. Leave some *headroom* for facts that
-# it cannot know: the true speed of this link, and the next arrivals. If a search finds no plan,
-# store the time of the next attempt with `context.remember`, and skip the user until then.
+# Profile only a little: 16 items at a time, which the 16 profiling workers measure in parallel.
+# Then ask `context.predict`, which knows how busy the machines are. Leave some *headroom* for facts
+# that it cannot know: the true speed of this link, and the next arrivals. If a search finds no
+# plan, store the time of the next attempt with `context.remember`, and skip the user until then.
 
 
 # %%
@@ -203,8 +205,9 @@ axes.set(xlabel="service goodput (queries served well); bar: mean", ylabel="", t
 sns.move_legend(axes, "center left", bbox_to_anchor=(1, 0.5), title="seed")
 plt.show()
 
-# %% [markdown] Goodput differs more between seeds (the colours) than between planners. So compare
-# planners by their difference *on the same seed*. Against `CheapestFeasible`:
+# %% [markdown]
+# Goodput differs more between seeds (the colours) than between planners. So compare planners by
+# their difference *on the same seed*. Against `CheapestFeasible`:
 
 # %%
 paired = (
@@ -228,16 +231,18 @@ axes.set(
 )
 plt.show()
 
-# %% [markdown] These are Student's intervals from a handful of seeds, so they are wide. If an
-# interval lies to the right of 0, the planner is better in this scenario. If it includes 0, there
-# are too few seeds to decide, even if the dot is far from 0.
+# %% [markdown]
+# These are Student's intervals from a handful of seeds, so they are wide. If an interval lies to
+# the right of 0, the planner is better in this scenario. If it includes 0, there are too few seeds
+# to decide, even if the dot is far from 0.
 #
 # ## What makes the difference?
 #
 # `headroom` was chosen by hand. Too much headroom declines feasible plans; too little accepts plans
 # that fail.
 #
-# **Predict.** Which value is best? And what happens at 1, where predictions are trusted completely?
+# **Predict.** Which value is best? What happens at 1, where the planner trusts predictions
+# completely?
 
 # %%
 values = (0.4, 1.0) if SMOKE else (0.4, 0.6, 0.8, 1.0)
@@ -253,15 +258,16 @@ sns.lineplot(columns, x="headroom", y="false_acceptances", marker="o", seed=0, a
 right.set(xlabel="headroom", ylabel="false acceptances in a run", title="Promises not kept")
 plt.show()
 
-# %% [markdown] The band is the 95 % interval over seeds. There is no sharp optimum: a wide middle
-# does about equally well. If predictions are trusted too much, there are more false acceptances.
+# %% [markdown]
+# The band is the 95 % interval over seeds. There is no sharp optimum: a wide middle does about
+# equally well. If predictions are trusted too much, there are more false acceptances.
 #
 # ## Your turn
 #
 # Change this class, or start again, and run the cell. The cell first checks the class and then
-# compares it with the others. Some ideas: use the phone where it is fast; remember what served the
-# last query of the same data set (`context.remember`, `context.recall`) and profile that first; ask
-# for a larger batch.
+# compares it with the others. Here are some ideas. Use the phone where it is fast. Remember the
+# configuration that served the last query of the same data set (`context.remember`,
+# `context.recall`), and profile it first. Ask for larger batches.
 
 
 # %%

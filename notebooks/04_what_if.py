@@ -2,8 +2,8 @@
 # # What if?
 #
 # Twice the load, another partition of the card, a tighter bound: does the SLO still hold? The block
-# data plane moves millions of requests a second, so the answer to a what-if question comes at once:
-# each time that you move a slider, twenty thousand requests are simulated.
+# data plane moves millions of requests a second, so a what-if question is answered at once. Each
+# time that you move a slider, twenty thousand requests are simulated.
 #
 # The first part is about one model on one A100, the second about the whole service. The notebook
 # also runs without a browser: each slider is followed by a cell that makes the same call.
@@ -32,9 +32,9 @@ sns.set_theme(style="whitegrid", palette="colorblind")
 # %% [markdown]
 # ## One model on one card
 #
-# An A100 is cut into equal instances. Each runs the model, and they share one queue. A batch takes
-# as long as [the tables say](05_mig_and_mps.ipynb). It starts when it is full or its first request
-# has waited long enough. Arrivals are Poisson.
+# An A100 is cut into equal instances. Each instance runs the model, and all instances share one
+# queue. A batch takes as long as [the tables say](05_mig_and_mps.ipynb). It starts when it is full
+# or its first request has waited long enough. Arrivals are Poisson.
 
 # %%
 CUTS = {"7 x 1g": (1, 7), "3 x 2g": (2, 3), "2 x 3g": (3, 2), "1 x 7g": (7, 1)}
@@ -91,7 +91,8 @@ def latencies_ms(model, cut, per_s, max_batch, wait_ms=0.0, seed=0):
     return np.concatenate(recorder.parts) / 1e6
 
 
-# %% [markdown] The SLO is a latency bound in milliseconds for 95 % of the requests:
+# %% [markdown]
+# The SLO is a latency bound in milliseconds for 95 % of the requests:
 
 
 # %%
@@ -124,7 +125,7 @@ def what_if(model="resnet50", cut="7 x 1g", per_s=2000, max_batch=4, wait_ms=0.0
 
 # %% [markdown]
 # **Predict**, then move the sliders: with the card cut in seven, how many requests a second can be
-# served in 60 ms? Do larger batches help? Does waiting for them to fill?
+# served in 60 ms? Do larger batches help? Does it help to wait for batches to fill?
 
 # %% tags=["no-page-output"]
 ipywidgets.interact(
@@ -136,22 +137,23 @@ ipywidgets.interact(
     wait_ms=ipywidgets.FloatSlider(0, min=0, max=50, step=5, continuous_update=False),
     bound_ms=ipywidgets.IntSlider(60, 10, 400, 10, continuous_update=False),
 )
-# %% [markdown] These calls do the same with the initial values of the sliders, and then with the
-# whole card:
+# %% [markdown]
+# These calls do the same with the initial values of the sliders, and then with the whole card:
 
 # %%
 what_if(cut="7 x 1g")
 what_if(cut="1 x 7g", max_batch=16)
 
-# %% [markdown] Both serve about two thousand requests a second. At slightly higher rates, almost no
-# request is in time, because the queue grows for as long as the load lasts. This comes with little
-# warning: just below that rate, 100 % are still in time.
+# %% [markdown]
+# Both serve about two thousand requests a second. At slightly higher rates, almost no request is in
+# time, because the queue grows for as long as the load lasts. This comes with little warning: just
+# below that rate, 100 % are still in time.
 #
 # ## What if batches wait to fill?
 #
 # A full batch is efficient, but waiting for it costs time.
 #
-# **Predict.** At low load, what is the effect of a wait of 20 ms? And near saturation?
+# **Predict.** What is the effect of a wait of 20 ms at low load, and what is it near saturation?
 
 # %%
 loads = (200, 1000, 1600, 1800, 2000)
@@ -176,14 +178,15 @@ axes.set(ylabel="95th percentile of latency (ms)", title="ResNet-50 on a whole c
 axes.set_ylim(0)
 plt.show()
 
-# %% [markdown] At low load each request pays the whole wait and gains nothing. As load grows,
-# batches fill before the wait is over, and all settings converge. If a server never waits but
-# always takes all waiting requests, batches grow by themselves when the load is high.
+# %% [markdown]
+# At low load each request pays the whole wait and gains nothing. As load grows, batches fill before
+# the wait is over, and all settings converge. If a server never waits but always takes all waiting
+# requests, batches grow by themselves when the load is high.
 #
 # ## What if the bound is tighter?
 #
-# For each partition, bisection finds the highest rate of requests of which 95 % are in time, with
-# the best of several batch sizes. This is the *capacity* of the card for that bound.
+# For each partition and the best of several batch sizes, bisection finds the highest rate at which
+# 95 % of the requests are in time. This is the *capacity* of the card for that bound.
 #
 # **Predict.** Which partition is best for 20 ms, and which for 200 ms?
 
@@ -230,16 +233,17 @@ grid.set_axis_labels("latency bound (ms)", "capacity (requests/s)")
 grid.tight_layout(w_pad=1.5)
 plt.show()
 
-# %% [markdown] [The notebook on MIG and MPS](05_mig_and_mps.ipynb) used a rule of thumb instead: a
-# batch may take half of the bound. Here the queue itself was simulated, with random arrivals.
+# %% [markdown]
+# [The notebook on MIG and MPS](05_mig_and_mps.ipynb) used a rule of thumb instead: a batch may take
+# half of the bound. Here the queue itself was simulated, with random arrivals.
 #
 # ## What if the whole service grows?
 #
 # Now there are users with phones and links, a pipeline, an edge site, and a planner that decides
 # for each user. You can change every key of the configuration, and a run takes seconds.
 #
-# **Predict.** With twice as many users on the same two A100s, how many more are served well? And
-# with twice as many A100s?
+# **Predict.** With twice as many users on the same two A100s, how many more are served well? How
+# many more are served well with twice as many A100s?
 
 # %%
 RATES = (0.1, 0.4) if SMOKE else (0.1, 0.3, 0.6, 0.9)
@@ -278,10 +282,11 @@ axes.annotate("all of them", (most, most), (-8, -2), textcoords="offset points",
 axes.set(xlabel="users, mean over time", ylabel="service goodput", title="VideoStorm, five minutes")
 plt.show()
 
-# %% [markdown] Where the lines differ, cards are the bottleneck. Where they coincide, more cards do
-# not help, because SLOs fail for another reason, such as the link or the edge site. `compass-lab
-# explain` names the cause for each user, and [the first notebook](01_first_steps.ipynb) shows how
-# to count causes.
+# %% [markdown]
+# Where the lines differ, cards are the bottleneck. Where they coincide, more cards do not help,
+# because SLOs fail for another reason, such as the link or the edge site. `compass-lab explain`
+# names the cause for each user, and [the first notebook](01_first_steps.ipynb) shows how to count
+# causes.
 #
 # ## Try it
 #

@@ -26,9 +26,10 @@ sns.set_theme(style="whitegrid", palette="colorblind")
 # ## How many ways are there to cut it?
 #
 # The card has 7 compute slices and 8 memory slices. A profile such as `2g.20gb` takes 2 compute
-# slices and 2 memory slices. It may start only at some memory slices: 0, 2 or 4.
+# slices and 2 memory slices. It can start only at memory slice 0, 2 or 4.
 #
-# **Predict.** How many *maximal* layouts are there, to which no instance can be added?
+# **Predict.** A layout is *maximal* if no instance can be added to it. How many maximal layouts are
+# there?
 
 # %%
 plain = [name for name in mig.profiles(BOARD) if name != "1g.20gb" and "+me" not in name]
@@ -59,9 +60,9 @@ axes.grid(visible=False)
 plt.show()
 
 # %% [markdown]
-# White is a memory slice that cannot be used, because no profile of one slice may start at the
-# last. Layout 2 wastes compute instead: two `3g` take all the memory and leave a compute slice
-# idle.
+# A white memory slice cannot be used, because no profile of one slice can start at the last memory
+# slice. Layout 2 wastes compute instead: two `3g` instances take all the memory and leave one
+# compute slice idle.
 #
 # ## Fragments
 #
@@ -85,8 +86,9 @@ axes.tick_params(axis="y", rotation=0)
 plt.show()
 print("the simulator puts it at", mig.choose_start(BOARD, (), "1g.10gb"))
 
-# %% [markdown] With a start from 0 to 3, it occupies a part of the only place for a `4g`. The
-# simulator chooses the start that keeps the most placements possible.
+# %% [markdown]
+# With a start from 0 to 3, it occupies a part of the only place for a `4g`. The simulator chooses
+# the start that keeps the most placements possible.
 #
 # ## Does a slice slow a model down?
 #
@@ -133,10 +135,11 @@ for axes in grid.axes.flat:
 grid.set_ylabels("time, in that of the\nwhole card")
 plt.show()
 
-# %% [markdown] The dotted line is 7 / slices: time inversely proportional to the number of slices.
-# Large batches come near it. A single request of ResNet-50 or BERT is not slowed down at all,
-# because its time is mostly spent on launching kernels, and it leaves most of a card idle. VGG-19
-# needs so much computing that every missing slice slows it down, even with a single request.
+# %% [markdown]
+# The dotted line is 7 / slices: time inversely proportional to the number of slices. Large batches
+# come near it. A single request of ResNet-50 or BERT is not slowed down at all, because its time is
+# mostly spent on launching kernels, and it leaves most of a card idle. VGG-19 needs so much
+# computing that every missing slice slows it down, even with a single request.
 #
 # ## Throughput of the whole card
 #
@@ -180,9 +183,9 @@ grid.tight_layout(w_pad=1.5)
 plt.show()
 
 # %% [markdown]
-# At small batches the seven win by far, for models that leave a large instance idle. At large
-# batches the partitions are closer, because one batch of ResNet-50 or VGG-19 keeps the whole card
-# busy; BERT never does. (`3 x 2g` and `2 x 3g` leave one compute slice unused.)
+# At small batches, the seven instances win by far for models that leave most of a large instance
+# idle. At large batches the partitions are closer, because one batch of ResNet-50 or VGG-19 keeps
+# the whole card busy; BERT never does. (`3 x 2g` and `2 x 3g` leave one compute slice unused.)
 #
 # But a user waits longer for a batch of 64 on one of seven instances than for a batch of 64 on the
 # whole card: it takes 2.5 (BERT) to 6 times (VGG-19) as long. What counts is throughput *within a
@@ -193,7 +196,7 @@ plt.show()
 # Let a batch take at most half of the bound, because a request may have to wait for the previous
 # batch. For each bound and partition, take the largest batch that is fast enough.
 #
-# **Predict.** For tight bounds, are many small instances better, or one large one?
+# **Predict.** For tight bounds, are many small instances better than one large one?
 
 # %%
 step = 16 if SMOKE else 1
@@ -230,10 +233,11 @@ for bound_ms in bounds_ms[:: len(bounds_ms) // 6]:
     best = dict(in_time.group_by("model").agg(pl.col("cut").last()).iter_rows())
     print(f"{bound_ms:4.0f} ms:", *(f"{model} {best.get(model, 'none'):<9}" for model in MODELS))
 
-# %% [markdown] No partition is best for all. A heavy model under a tight bound needs a large
-# instance to be in time at all. A model whose time is mostly spent on launches is best served by
-# small instances. So planners choose an *allocation* for each operator, and the simulator
-# partitions cards while it runs.
+# %% [markdown]
+# No partition is best for all. A heavy model under a tight bound needs a large instance to be in
+# time at all. A model whose time is mostly spent on launches is best served by small instances. So
+# planners choose an *allocation* for each operator, and the simulator partitions cards while it
+# runs.
 #
 # ## Sharing by MPS
 #
@@ -290,11 +294,12 @@ for (name,), part in shared.group_by("instance", maintain_order=True):
 
 # %% [markdown]
 # It depends on how much of the instance one process leaves idle. On one slice, ResNet-50 leaves
-# next to nothing: two processes serve 6 % more than one, five 4 %, and latency grows nearly in
-# proportion to their number. BERT leaves some of its slice: two processes serve 30 % more, five 56 %
-# more, but each batch then takes three times as long. On the whole card one process leaves most of
-# it: a second one doubles throughput at the same latency, and further ones add to it until the card
-# is full. MPS gains most where a single process cannot fill an instance.
+# next to nothing idle. Two processes serve 6 % more than one, and five serve 4 % more. Latency
+# grows nearly in proportion to their number. BERT leaves a part of its slice idle. Two processes
+# serve 30 % more, and five serve 56 % more, but with five each batch takes three times as long. On
+# the whole card, one process leaves most of the card idle. A second process doubles throughput at
+# the same latency, and further ones add to it until the card is full. MPS gains most where a single
+# process cannot fill an instance.
 #
 # A process can also be limited to a share of the threads. What does a share cost?
 
@@ -344,15 +349,18 @@ right.set(ylabel="time over that alone", title="Busy neighbours", xticks=range(5
 plt.show()
 print(f"a MIG instance beside busy ones: {mps.mig_neighbour_factor():.2f} times as slow")
 
-# %% [markdown] Half of the threads cost less than twice the time. Neighbours slow a process down by
-# their use of memory bandwidth: `lenet` hardly does, `vgg16` does. Instances of MIG have their own
-# memory slices and hardly affect each other. That isolation is the advantage of MIG. Its
-# disadvantage is that the partition cannot be adapted to the load from second to second.
+# %% [markdown]
+# Half of the threads cost less than twice the time. Neighbours slow a process down by their use of
+# memory bandwidth: `lenet` hardly does, `vgg16` does. Instances of MIG have their own memory slices
+# and hardly affect each other. That isolation is the advantage of MIG. Its disadvantage is that the
+# partition cannot be adapted to the load from second to second.
 #
 # ## Try it
 #
-# 1. Which partition is best for `mobilenetv2` within 50 ms? And within 20 ms?
-# 2. Three processes on `7g`, or three instances `2g`? Compare throughput and latency at batch 4.
-# 3. Other boards can be partitioned too: `mig.boards()`. How many maximal layouts has an H100?
+# 1. Which partition is best for `mobilenetv2` within 50 ms? And which one is best within 20 ms?
+# 2. Compare three processes on one `7g` instance with three `2g` instances. What are throughput and
+#    latency at batch 4?
+# 3. Other boards can be partitioned too: `mig.boards()`. How many maximal layouts does an H100
+#    have?
 #
 # Next: [What if?](04_what_if.ipynb) simulates the queues in front of these instances.

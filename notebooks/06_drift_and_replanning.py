@@ -38,7 +38,7 @@ sns.set_theme(style="whitegrid", palette="colorblind")
 # user, never uses the phone, and never reconsiders. The others are `CheapestFeasible`, which
 # prefers the phone, and `VideoStorm`, which divides the machines every second.
 #
-# **Predict.** Which drift hurts which planner?
+# **Predict.** Which kind of drift hurts which planner?
 
 
 # %%
@@ -138,12 +138,12 @@ by_case = lost.sort("planner", "drift", "seed").group_by("planner", "drift", mai
 for planner, drift, points in by_case.agg("lost").iter_rows():
     print(f"{planner:>16}, {drift:>16}: lost", *(f"{each:z5.1f}" for each in points))
 
-# %% [markdown] `Careful` sends raw audio up, so bad links hurt it on every seed. Slow phones cannot
-# hurt it, because it does not use them. `CheapestFeasible` prefers the phone, so it is the only
-# planner that slow phones hurt. Harder content hurts every planner on every seed. `VideoStorm` also
-# loses to the links although it replans, because it divides machines, not links. Three seeds show
-# the sign of a loss better than its size; an interval that includes 0 does not even show the sign
-# reliably.
+# %% [markdown]
+# `Careful` sends raw audio up, so bad links hurt it on every seed. Slow phones cannot hurt it,
+# because it does not use them. `CheapestFeasible` prefers the phone, so it is the only planner that
+# slow phones hurt. Harder content hurts every planner on every seed. `VideoStorm` also loses to the
+# links although it replans, because it divides machines, not links. Three seeds show the sign of a
+# loss better than its size; an interval that includes 0 does not even show the sign reliably.
 #
 # ## What a planner can see
 #
@@ -203,8 +203,10 @@ plt.show()
 # how many times slower the world was than `predict` said, and chooses again as if all plans were
 # that much slower. Three things matter:
 #
-# - `replan_every_s`: ask to be called at ticks, not only at arrivals and departures;
-# - look at each window once, and remember that on the planning context, not on the object;
+# - `replan_every_s`: with it, the planner is also called at ticks, not only at arrivals and
+#   departures;
+# - look at each window only once, and store which windows you have seen in the planning context,
+#   not in the object;
 # - do not order the plan that is already active, because that changes nothing.
 
 
@@ -241,7 +243,8 @@ check_planner(Watchful())
 print("Watchful keeps the contract of planners")
 
 # %% [markdown]
-# **Predict.** Will it recover its level from before the drift? And does it matter without drift?
+# **Predict.** Will `Watchful` recover the level that it had before the drift? Does it also have an
+# effect without drift?
 
 # %%
 CASES = ("none", "link_degradation")
@@ -280,17 +283,18 @@ rows = (
 for drift, planner, met in rows.iter_rows():
     print(f"{drift:>17}  {planner:>9}: SLO met {met:.0%} of the time after the middle")
 
-# %% [markdown] Reading telemetry seems to help even without drift: some plans were wrong from the
-# start, because a link's true capacity is hidden until a user is on it. Both curves fall as more
-# users share the machines, with or without drift. So compare a curve with the same curve in the
-# panel without drift, at the same minute. With drift, `Watchful` stays above `Careful`, and both
-# stay below their level without drift.
+# %% [markdown]
+# Reading telemetry seems to help even without drift: some plans were wrong from the start, because
+# a link's true capacity is hidden until a user is on it. Both curves fall as more users share the
+# machines, with or without drift. So compare a curve with the same curve in the panel without
+# drift, at the same minute. With drift, `Watchful` stays above `Careful`, and both stay below their
+# level without drift.
 #
 # ## What it costs
 #
-# Moving a user is not free: models are loaded, profiling is charged, machines drain.
+# It is not free to move a user: models are loaded, profiling is charged, and machines drain.
 #
-# **Predict.** How many deployments has a user, with each of the two planners?
+# **Predict.** How many deployments does a user have, on average, with each of the two planners?
 
 # %%
 moves = pl.DataFrame(
@@ -312,9 +316,10 @@ axes.set(ylabel="", title="Moving users")
 sns.move_legend(axes, "center left", bbox_to_anchor=(1, 0.5))
 plt.show()
 
-# %% [markdown] `Watchful` has hardly more deployments than `Careful`: it moves few users, and
-# rarely. If no plan would be feasible with everything that much slower, the user keeps the old
-# plan. (The number is below 1, because some users never get a plan.)
+# %% [markdown]
+# `Watchful` has hardly more deployments than `Careful`: it moves few users, and rarely. If no plan
+# would be feasible with everything that much slower, the user keeps the old plan. (The number is
+# below 1, because some users never get a plan.)
 #
 # ## Try it
 #

@@ -4,7 +4,7 @@
 # Compass searches for a plan by Bayesian optimisation. Its paper claims (Fig. 8, left) that
 # ordinary Bayesian optimisation predicts latency badly. Compass's own surrogate, *CMBO*, should
 # predict it well, because it learns the time of each operator and computes the latency of a plan
-# from those. Does this hold here?
+# from these times. Does this claim hold here?
 #
 # This is a small version of `python -m studies surrogates`; the [page of the
 # evaluation](../docs/evidence/evaluation.md#error-of-the-latency-surrogate) has the large one. It
@@ -38,7 +38,7 @@ sns.set_theme(style="whitegrid", palette="colorblind")
 # 3. **Metric**: the median over all plans of the relative error of the predicted latency.
 # 4. **Test**: after 10 plans, the ratio of the two errors, paired over seeds. The evaluation set a
 #    goal of at most 0.5 before anything was run. The claim fails if the interval of the ratio lies
-#    above that.
+#    above this goal.
 #
 # The paper gives no values of its testbed, so we compare which surrogate is better and by what
 # ratio, not absolute values.
@@ -47,11 +47,12 @@ sns.set_theme(style="whitegrid", palette="colorblind")
 #
 # A *planner* called `LatencyProbe` profiles 20 plans of each query, drawn at random. After each
 # plan, CMBO gets the time of each operator, and ordinary BO gets the latency of the plan. The
-# planner deploys nothing. It may see the truth, which it needs to compute the error of a
+# planner deploys nothing. It is allowed to see the truth, which it needs to compute the error of a
 # prediction.
 #
-# **Predict.** An operator's time depends on its knobs, a plan's latency on all knobs and on all
-# placements. There are thousands of plans. Which surrogate needs to profile more of them?
+# **Predict.** The time of an operator depends only on its knobs. The latency of a plan depends on
+# all knobs and on all placements. There are thousands of plans. Which surrogate needs to profile
+# more of them?
 
 # %%
 jobs = [
@@ -145,7 +146,7 @@ plt.show()
 # 1. `job.labels["order"] == "own"`: let each surrogate choose what is profiled. Which one has the
 #    larger error now, and why is it unfair to call that a failure?
 # 2. What is the ratio after 5 plans, and after 20? What do you expect after 200?
-# 3. Take another experiment of `studies`, such as `profiling`. Write its claim down as above, and
-#    say what would make it fail *before* you run it with `--quick`.
+# 3. Take another experiment of `studies`, such as `profiling`. Write its claim down as above.
+#    *Before* you run it with `--quick`, say which result would refute the claim.
 #
 # Next: [A course of exercises](08_course.ipynb).

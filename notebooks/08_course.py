@@ -1,8 +1,8 @@
 # %% [markdown]
 # # A course of exercises
 #
-# There are seven exercises. A grader checks each answer against the simulator or its tables, and
-# prints `right` or the reason why the answer is not right yet. Replace `None`, and run the cell
+# There are seven exercises. A grader checks each answer against the simulator or its tables. It
+# prints `right`, or the reason why the answer is not right yet. Replace `None`, and run the cell
 # again. The [solutions](09_course_solutions.ipynb) are separate. The graders are in
 # `notebooks/course.py`, so these notebooks need a checkout of the project.
 #
@@ -97,7 +97,7 @@ print(course.slow_devices(share))
 # ## 6. A planner
 #
 # Write a planner that keeps the contract and beats `CheapestFeasible` on two seeds. [The notebook
-# on planners](03_your_own_planner.ipynb) shows one; find your own.
+# on planners](03_your_own_planner.ipynb) shows one such planner, but find another.
 
 # %%
 mine = None
@@ -118,6 +118,6 @@ print(course.seeds_needed(seeds, differences, effect=0.5))
 # %% [markdown]
 # ## Further questions
 #
-# These questions have no grader: which of the [assumptions](../docs/concepts/assumptions.md)
-# changes the answer to exercise 4 most? What would you measure, and on which machine, to know
-# better?
+# These questions have no grader. Which of the [assumptions](../docs/concepts/assumptions.md)
+# affects the answer to exercise 4 most? What would you measure, and on which machine, to replace
+# this assumption?

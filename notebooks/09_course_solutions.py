@@ -30,9 +30,10 @@ print(result)
 # count requests at points in time: one division is enough. (The run lasts `course.HORIZON_S`
 # seconds.)
 #
-# **Solution.** Little: number under way = arrival rate x mean time. The arrival rate is the number
-# of requests over the length of the run, so that number cancels. The answer is the sum of all
-# latencies over the length of the run.
+# **Solution.** By Little's law, the number under way is the arrival rate times the mean time. The
+# arrival rate is the number of requests divided by the length of the run. The mean time is the sum
+# of all latencies divided by the number of requests. So the answer is the sum of all latencies
+# divided by the length of the run.
 
 # %%
 done = result.requests.filter(pl.col("outcome") == "completed")
@@ -67,7 +68,8 @@ print(course.highest_utilisation(utilisation))
 # list of (profile, start), such as `[("3g.40gb", 0), ("2g.20gb", 4)]`.
 # [The notebook on MIG](05_mig_and_mps.ipynb) draws the layouts.
 #
-# **Solution.** A 3g takes four memory slices and three compute slices; four 1g fill the other half.
+# **Solution.** A `3g` takes four memory slices and three compute slices. Four `1g` fill the other
+# half.
 
 # %%
 layout = [("1g.10gb", 0), ("1g.10gb", 1), ("1g.10gb", 2), ("1g.10gb", 3), ("3g.40gb", 4)]
@@ -143,7 +145,7 @@ print(course.slow_devices(share))
 # ## 6. A planner
 #
 # Write a planner that keeps the contract and beats `CheapestFeasible` on two seeds. [The notebook
-# on planners](03_your_own_planner.ipynb) shows one; find your own.
+# on planners](03_your_own_planner.ipynb) shows one such planner, but find another.
 #
 # **Solution.** Run nothing on the device, profile few samples, and use predictions, which take the
 # load into account.
@@ -187,7 +189,7 @@ print(course.planner(mine))
 # differences are similar, how many seeds are needed for the 95 % t-interval of their mean to be no
 # wider than 0.5 to either side?
 #
-# **Solution.** The half-width is t(n - 1) s / sqrt(n); take the first n for which it is small
+# **Solution.** The half-width is t(n - 1) s / sqrt(n). Take the first n for which it is small
 # enough.
 
 # %%
