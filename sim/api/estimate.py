@@ -1,4 +1,4 @@
-"""Profiling results: measurements of configurations, and estimates of plans from measurements."""
+"""Profiling results: measurements of configurations, and estimates of plans based on them."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,11 +20,11 @@ class Measurement:
 
     Args:
         configuration: the configuration.
-        items: numbers of the items, ascending, shape (n,).
-        accuracy: accuracy on each item, shape (n,).
-        operator_time_s: time of each operator on each item on the profiling hardware, shape (n, N).
-        size: size of each item relative to the mean, shape (n,).
-        allowance: factor by which the latency bound is multiplied for each item, shape (n,).
+        items: numbers of the items in ascending order, of shape (n,).
+        accuracy: accuracy on each item, of shape (n,).
+        operator_time_s: each operator's time on each item on profiling hardware, of shape (n, N).
+        size: size of each item relative to the mean, of shape (n,).
+        allowance: factor by which the latency bound is multiplied for each item, of shape (n,).
     """
 
     configuration: Configuration
@@ -46,22 +46,22 @@ class Measurement:
 
     @property
     def accuracy_variance(self) -> float:
-        """Sample variance of accuracy between items; nan if there are fewer than two."""
+        """Sample variance of accuracy between items; nan if fewer than two items were measured."""
         return self._accuracy_moments[1]
 
     @property
     def operator_mean_s(self) -> Floats:
-        """Mean time of each operator, shape (N,)."""
+        """Mean time of each operator, of shape (N,)."""
         return self._time_moments[0]
 
     @property
     def time_cv(self) -> float:
-        """Coefficient of variation of the items' total times, each divided by its allowance."""
+        """Coefficient of variation of total times, each divided by the item's allowance."""
         return self._time_moments[1] if self.count else 0.0
 
     @property
     def normalised(self) -> tuple[float, float]:
-        """Effect of division by allowances on the mean total time and on a constant, as factors.
+        """Factors by which dividing by allowances changes the mean total time and a constant.
 
         Both are 1 unless the application states latency per output length.
         """
@@ -103,7 +103,7 @@ class Estimate:
         prefix_reused: number of leading operators whose earlier results were reused.
         latency_quantile: the SLO's quantile, from 0 to 1.
         latency_factors: each operator's time under the plan divided by its time on profiling
-            hardware, shape (N,); None for a configuration alone.
+            hardware, of shape (N,); None for a configuration alone.
         fixed_s: propagation delays of the plan, plus the longest waits for full batches, in
             seconds.
         transfer_s: nominal transmission time of all messages of a request of mean size, in seconds.

@@ -58,7 +58,7 @@ class Catalogue:
         place: str,
         allocation: Allocation,
     ) -> Service:
-        """Return how an operator is served on the device or on a node, as `on_node` does."""
+        """Return how an operator is served at ``place``, which is a node or the device."""
         if place != DEVICE:
             return self.on_node(operator, configuration, place, allocation)
         return self.on_device(operator, configuration, device)
@@ -144,7 +144,7 @@ class Catalogue:
             yield Crossing(link, direction, edge, sizes[edge])
 
     def egress_usd_per_answer(self, placement: Sequence[str]) -> float:
-        """Return the egress price of an average answer in dollars, 0 if it stays in the cloud."""
+        """Return an average answer's egress price in dollars: 0 if it stays in the cloud."""
         node = self.cluster.nodes.get(placement[-1])
         if node is None or node.tier != "cloud":
             return 0.0
@@ -179,9 +179,9 @@ class OperatorKeys:
     service.
     """
 
-    # Which key of each operator a configuration has, from 0 for each operator, shape (C, N).
+    # Which key of each operator a configuration has, from 0 for each operator, of shape (C, N).
     column: Ints
-    identity: Ints  # a number for each key of the pipeline, equal for equal keys, shape (C, N)
+    identity: Ints  # a number for each key of the pipeline, equal for equal keys, of shape (C, N)
     number: tuple[dict[Key, int], ...]  # for each operator, which column a key has
     # For each operator, a configuration for each of its keys.
     examples: tuple[tuple[Configuration, ...], ...]

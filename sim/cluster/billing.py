@@ -97,7 +97,7 @@ class Billing:
             self._share[row, : len(parts)] = share
 
     def _attributions(self, machine: Machine) -> Iterator[tuple[int, float, float]]:
-        """Yield (query, slot price, the query's share of the slot) for each member of each slot."""
+        """Yield (query, slot price, query's share of the slot) for each slot and each member."""
         for slot in machine.slots:
             station = self._machines.holders[slot]
             total = station.load.work
@@ -127,7 +127,7 @@ def _charge(
     share: Floats,
     attributed_usd: Floats,
 ) -> tuple[float, float]:
-    """Charge ``hours`` hours of M machines; return the new total bill and the new idle cost.
+    """Charge the price of M machines for ``hours`` hours; return the new total bill and idle cost.
 
     Each machine has at most P parts; a part is a query's share of a slot. The price of each part is
     added to the query's ``attributed_usd``, in O(parts). The arrays are those of `Billing`.

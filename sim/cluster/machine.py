@@ -77,7 +77,7 @@ class Instance:
         return self.clients + need.processes <= MOST_CLIENTS
 
     def load(self, need: Need) -> int:
-        """Make room for a model by evicting those least recently used; return the bytes to load."""
+        """Evict the least recently used models until a model has room; return the bytes to load."""
         if need.model is None:
             return 0
         there = self.left.pop(need.model, 0)
@@ -148,7 +148,7 @@ class Machine:
     def layout(
         self, gpu: int, idle: bool = True, without: Sequence[Instance] = ()
     ) -> tuple[tuple[str, int], ...]:
-        """Return a card's instances except ``without``; unused ones only if ``idle`` is true."""
+        """Return a card's instances except ``without``, and except unused ones if not ``idle``."""
         return tuple(
             sorted(
                 (each.profile, each.start)

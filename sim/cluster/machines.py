@@ -95,8 +95,8 @@ class ByLoad:
     def fullest(self, more: float, most: float) -> Station | None:
         """Return the most loaded station with room; among equal loads, return the oldest station.
 
-        A station has room if its load plus ``more`` does not exceed ``most``. All three are in
-        units of servers.
+        A station has room if its load plus ``more`` does not exceed ``most``. The load, ``more``
+        and ``most`` are measured in servers.
         """
         at = bisect_right(self._order, most, key=lambda place: place[0] + more)
         return self._order[at - 1][2] if at else None
@@ -177,7 +177,7 @@ class Machines:
     def _join(
         self, deployment: int, query: int, demands: Sequence[StationDemand]
     ) -> tuple[list[tuple[Station, bool]] | str, Callable[[], None]]:
-        """Do the steps of `join`; also return functions that undo the steps that succeeded."""
+        """Do the steps of `join`; also return a function that undoes the steps that succeeded."""
         got: list[tuple[Station, bool]] = []
         undoing: list[Callable[[], None]] = []
 
@@ -213,12 +213,12 @@ class Machines:
         beside: Sequence[Sequence[StationDemand]],
         wanted: Iterable[Iterable[Sequence[StationDemand]]],
     ) -> list[int | None]:
-        """Return, for each list of alternatives, the index of the first that ``join`` would accept.
+        """Return the index of the first alternative in each list that ``join`` would accept.
 
         The index is None if no alternative fits. First, resources are reserved for those demands
-        ``beside`` that fit. Then, lists are handled in turn; an alternative that fits keeps its
-        resources while later lists are handled. Alternatives are generated lazily. At the end, all
-        resources are released.
+        ``beside`` that fit. Then, lists are handled in turn, and the alternative found for a list
+        keeps its resources while later lists are handled. Alternatives are generated lazily. At the
+        end, all resources are released.
         """
         made = self._made
         undoing: list[Callable[[], None]] = []

@@ -63,8 +63,8 @@ def check_planner(planner: Planner, other_process: bool = True) -> None:
     * The planner can be pickled, and its budget and period are valid. It stores its parameters
       unchanged and keeps no other state, except random generators that are seeded by a parameter.
     * The planner raises no exception in a usual, an empty, an overloaded and a failing world. In
-      these worlds, some SLOs lack a bound on latency, on accuracy or on cost. Its plans can run. It
-      does not repeat refused plans endlessly. Its calls end.
+      these worlds, some SLOs lack a bound on latency, on accuracy or on cost. The cluster can run
+      the planner's plans. The planner does not repeat refused plans endlessly, and its calls end.
     * The planner reads only the public planning context. It does not change the context, the
       catalogue, its parameters, records after they are written, or global random generators.
     * It makes the same decisions if a new copy of it is used for each call, and if it runs in

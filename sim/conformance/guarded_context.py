@@ -88,7 +88,7 @@ class Findings:
 
 
 class Guarded:
-    """A proxy that keeps code outside ``sim`` from reading private or setting any members."""
+    """A proxy through which code outside ``sim`` can read only public members, and can set none."""
 
     _findings: Findings
 

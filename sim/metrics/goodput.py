@@ -9,9 +9,9 @@ of its last request has passed. Its verdict on each part of the SLO is:
     accuracy  mean expected accuracy of what was served >= floor
     cost      attributed cost over the time that the query lived <= ceiling
 
-The latency bound of a request is the SLO's bound times the request's *allowance*. The allowance is
-the request's output length divided by the mean length if the application states latency per output
-length, and otherwise 1. Reported latencies are divided by the allowance.
+The latency bound of a request is the SLO's bound times the request's *allowance*. If the
+application states latency per output length, the allowance is the request's output length divided
+by the mean length. Otherwise, it is 1. Reported latencies are divided by the allowance.
 
 A window without requests has the verdict of the window before it, and is flagged. A request that is
 in flight at the horizon and is not late yet is neither good nor bad. Service goodput at a time is
@@ -64,12 +64,12 @@ class Verdicts:
     born: Ints  # requests born
     good: Ints  # completed within the bound
     undecided: Ints  # in flight at the horizon, with time left
-    outcomes: Ints  # requests by how they ended, in the order of ``OUTCOMES``, shape (n, 6)
+    outcomes: Ints  # requests by how they ended, in the order of ``OUTCOMES``, of shape (n, 6)
     active_ns: Ints  # time of the window in which the query lived
     deployed_ns: Ints  # part of that time in which a deployment was active
     cost_usd: Floats  # cost attributed to the query
     sojourn_ns: Ints  # sum over completed requests, each divided by its allowance
-    # Quantiles of latency, the SLO's and then ``QUANTILES``, shape (n, 4). Nearest rank: the
+    # Quantiles of latency, the SLO's and then ``QUANTILES``, of shape (n, 4). Nearest rank: the
     # smallest latency that this share of the counted requests kept; those that were not completed
     # when the window was judged count as infinitely late.
     latencies_s: Floats
@@ -267,7 +267,7 @@ class SloMonitor:
         )
 
     def _count(self, many: int, count: Callable[[int], int]) -> None:
-        """Call a counting function until all is counted; add room whenever it stops early."""
+        """Call a counting function, and add room if it stops early, until everything is counted."""
         done = 0
         while (done := count(done)) < many:
             self._counts = wc.with_room(self._counts)

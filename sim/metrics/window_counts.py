@@ -99,14 +99,14 @@ class Counts(NamedTuple):
     """All counts, in arrays of int64."""
 
     account_of: Ints  # table of ``IdPool``, by query
-    accounts: Ints  # one for each query, shape (a, ACCOUNT_WIDTH)
+    accounts: Ints  # one for each query, of shape (a, ACCOUNT_WIDTH)
     trial_of: Ints  # table of ``IdPool``, by deployment
-    trials: Ints  # one for each deployment, shape (d, TRIAL_WIDTH)
-    steps_ns: Ints  # start times of the accuracies of a deployment, shape (d, steps)
+    trials: Ints  # one for each deployment, of shape (d, TRIAL_WIDTH)
+    steps_ns: Ints  # start times of the accuracies of a deployment, of shape (d, steps)
     steps: Ints  # these accuracies, in 2**-40
     cells: Ints  # shape (c, columns), as many as make whole lines of a cache
     chunks: Ints  # shape (k, CHUNK_WIDTH)
-    spare: Ints  # chunks that are free, as a stack, shape (k,)
+    spare: Ints  # chunks that are free, as a stack, of shape (k,)
     heads: Ints  # first free cell, number of free chunks; requests born, requests by outcome
 
 
@@ -149,7 +149,7 @@ def with_room(counts: Counts) -> Counts:
 
 @inlined
 def cell_at(accounts: Ints, cells: Ints, account: int, at_ns: int, window_ns: int) -> int:
-    """Return the cell of the query's window at ``at_ns``, or 0 if not open; O(open windows)."""
+    """Return the cell of a query's window at ``at_ns``, or 0 if it is not open; O(open windows)."""
     cell: int = accounts[account, NEWEST]
     while cell and cells[cell, START_NS] > at_ns:
         cell = cells[cell, OLDER]
@@ -371,7 +371,7 @@ def select(values: Ints, low: int, high: int, at: int) -> None:
     This is Quickselect (Hoare, "Algorithm 65: Find", 1961). Afterwards, lesser values are before
     that value, and greater values after it. The pivot is the median of three. Two passes of
     Lomuto's partition group values as less, equal and greater, so the time is not quadratic if many
-    values are equal. O(high - low) on average.
+    values are equal. This takes O(high - low) on average.
     """
     while high - low > 1:
         quarter = (high - low) // 4
@@ -400,7 +400,7 @@ def select(values: Ints, low: int, high: int, at: int) -> None:
 
 @compiled
 def ranked_latencies(counts: Counts, which: Ints, ranks: Ints) -> Ints:
-    """Return latencies by rank in ns, shape (n, r), and free the chunks of the cells ``which``.
+    """Return latencies by rank in ns, of shape (n, r), and free the chunks of the cells ``which``.
 
     Rank 1 is the lowest latency. Ranks increase along each row of ``ranks``. Rank 0 stands for no
     latency, and gives 0. The value of each rank is selected from the values that are above the

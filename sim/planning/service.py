@@ -61,7 +61,7 @@ class PlanFigures:
 
     @property
     def basis(self) -> Basis:
-        """The weakest basis of the operators' service times."""
+        """The least reliable basis among those of the operators' service times."""
         return worst(*(service.basis for service in self.services))
 
 
@@ -334,7 +334,7 @@ class PlanningService:
 
 
 def denied(configuration: Configuration, bench: ProfilingBench, search: SearchClock) -> bool:
-    """Return whether the budget was too small for a configuration, and no run followed."""
+    """Return whether the budget was too small for a configuration, and no run has followed."""
     return search.denied.get(configuration.index) == bench.runs
 
 

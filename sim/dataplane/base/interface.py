@@ -150,18 +150,18 @@ class Recorder(Protocol):
     def record(
         self, rows: NDArray[np.int64], born: NDArray[np.int64], ended: NDArray[np.int64]
     ) -> None:
-        """Count the requests that were created or ended since the last call, beginning with births.
+        """Count the requests created since the last call, and then those ended since that call.
 
         Args:
-            rows: requests as in ``sim.dataplane.base.request_rows``, shape (n, width). Once the end
-                of a request is reported, its row can be used for another request.
+            rows: requests as in ``sim.dataplane.base.request_rows``, of shape (n, width). Once the
+                end of a request is reported, its row can be used for another request.
             born: indices of the rows of requests that were created.
             ended: indices of the rows of requests that ended.
         """
 
 
 class DataPlane(Protocol):
-    """Simulates requests between sync points. No order can have a time before the last sync point.
+    """Simulates requests between sync points. Orders must not precede the last sync point.
 
     Both implementations give equal results under three conditions: the control plane opens a
     query's source before it routes the query, closes the source only once, and gives the query's
@@ -178,13 +178,13 @@ class DataPlane(Protocol):
         """Remove a station at which there are no requests."""
 
     def remove_link(self, link: int) -> None:
-        """Remove a link; it must be on no route and have no message."""
+        """Remove a link that is not on any route and does not carry any message."""
 
     def open_source(self, at_ns: int, query: int, blocks: Iterator[RequestBlock]) -> None:
-        """Create a query's requests from ``at_ns`` on; blocks have no earlier births."""
+        """Create a query's requests from ``at_ns`` on; ``blocks`` contain no earlier births."""
 
     def close_source(self, at_ns: int, query: int) -> None:
-        """Create no requests of a query from ``at_ns`` on."""
+        """Stop creating requests of a query at ``at_ns``."""
 
     def route(self, at_ns: int, query: int, route: Route | None) -> None:
         """Assign a route to a query's requests from ``at_ns`` on; None leaves them unserved."""

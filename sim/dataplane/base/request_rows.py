@@ -89,7 +89,7 @@ class RequestRecord:
 
 
 def rows_of(requests: Sequence[RequestRecord]) -> NDArray[np.int64]:
-    """Return requests of one application as rows, shape (n, width)."""
+    """Return requests of one application as rows, of shape (n, width)."""
     operators = len(requests[0].variability)
     rows = np.zeros((len(requests), width(operators)), np.int64)
     values, parts = rows.view(np.float64), part_columns(operators)

@@ -162,7 +162,8 @@ def sort_rows(rows: Ints, keys: Ints, row_ids: Ints, n: int) -> None:
     Insertion sort (Knuth, TAOCP 3, 5.2.1, algorithm S) takes O(n) if few elements are out of order.
     If it needs too many moves, it stops and is repeated after a radix sort by the leading digit. If
     it stops again, it is repeated after a radix sort by all digits. The second half of ``row_ids``
-    and as many elements of ``keys`` are scratch space; counts of digits follow in ``keys``.
+    and as many elements of ``keys`` are scratch space. In ``keys``, it is followed by the counts of
+    digits.
     """
     descents = 0
     for i in range(1, n):
@@ -183,7 +184,7 @@ def sort_rows(rows: Ints, keys: Ints, row_ids: Ints, n: int) -> None:
 
 @in_place
 def _insert(rows: Ints, keys: Ints, row_ids: Ints, n: int, most: int) -> int:
-    """Sort by insertion until moves exceed ``most``; return the number of moves."""
+    """Sort by insertion until more than ``most`` moves were made; return the number of moves."""
     moves = 0
     for i in range(1, n):
         key = keys[i]

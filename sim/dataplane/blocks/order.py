@@ -9,7 +9,7 @@ from sim.dataplane.blocks.tables import LINK, NONE, SINK, STATION, Order, Record
 
 
 def arrange(times: Ints, stops: RecordArray, visits: RecordArray, spans: RecordArray) -> Order:
-    """Return the stops on all routes, in an order in which every route visits them.
+    """Return the stops on all routes, in an order that agrees with the order of every route.
 
     The function also marks the *inline* stops in ``stops``: links, and stations with one server and
     no batches, whose requests all come from one place and so arrive in order. When a request
@@ -43,7 +43,7 @@ def _note_due(times: Ints, stops: RecordArray, inline: Ints, due_ns: Ints) -> No
 
 @inlined
 def next_ns(times: Ints, stops: RecordArray, stop: int) -> int:
-    """Return the time of the next event of requests at an inline stop, or NEVER."""
+    """Return the time of the next event at an inline stop, or NEVER."""
     at_ns = NEVER
     if stops[stop].serving_first != NONE:
         at_ns = times[stops[stop].serving_first]

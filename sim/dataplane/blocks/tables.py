@@ -1,9 +1,9 @@
-"""The tables of the compiled code: their columns, and their growth.
+"""The tables of the compiled code, with their columns and the pools that let them grow.
 
 All tables are arrays of int64; floats are read by a view of the same memory. Lists of requests are
-linked: a stop stores the first and the last row of each list, and ``PlaneTables.chain`` has the
-    next row of each row. A request is in one list at a time. The chain and the times are separate
-    arrays, which are small enough for the processor's caches.
+linked: a stop stores the first and the last row of each list, and ``PlaneTables.chain`` has, for
+each row, the next row of its list. A row is in one list at a time. The chain and the times are
+separate arrays, which are small enough for the processor's caches.
 """
 
 from typing import NamedTuple
@@ -215,7 +215,7 @@ class Sources(NamedTuple):
     segments: RecordArray  # routes in time, chained by ``next``
     # Drawn births: time, and bits of the factors that are not all 1, (sources, room, 1 + n).
     births: Ints
-    columns: Ints  # the columns of rows that take these factors, shape (n,)
+    columns: Ints  # the columns of rows that take these factors, of shape (n,)
 
 
 class RecordTable:
@@ -268,7 +268,7 @@ class ValuePool:
 
 
 class RowPool:
-    """Rows of requests, each taken at birth and freed once the request's end is reported.
+    """Rows of requests; a row is taken at a birth, and freed once the request's end is reported.
 
     The attributes are arrays of ``PlaneTables``, where they have the same names.
     """

@@ -66,7 +66,7 @@ def _fetch_sources(t: PlaneTables, sources: Sources, i: int, until_ns: int) -> N
 def give_birth(  # noqa: PLR0912, PLR0915
     t: PlaneTables, sources: Sources, due_ns: Ints, first: int, until_ns: int
 ) -> int:
-    """Create the requests born before the sync point, source by source; `walk` moves them at once.
+    """Create the requests due before the sync point, source by source; `walk` moves each at once.
 
     Return the index of the source at which to continue if rows ran out, else the number of sources.
     """

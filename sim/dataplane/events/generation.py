@@ -1,4 +1,4 @@
-"""Stations of language models in the event data plane: continuous batching; see ``Iterations``.
+"""The event data plane's stations of language models, with continuous batching (``Iterations``).
 
 All iterations between two changes of an engine's active requests have the same duration and form a
 *run*. The end of a run is known when the run begins. When a request arrives that the engine can
@@ -172,7 +172,7 @@ class GenerationStation(Queue[GenerationJob]):
         call_at(self.env, self.env.now, LOW, begin)
 
     def _start_run(self, engine: Engine) -> None:
-        """Admit joining requests and begin a run: one iteration with prefill, or decoding only."""
+        """Admit joining requests, and begin a run: one iteration with prefill, or only decoding."""
         if engine.began_ns is not None:
             return  # it was idle, and the assignment has just begun a run
         now, iterations = self.env.now, self.iterations

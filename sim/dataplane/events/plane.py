@@ -1,7 +1,7 @@
 """The event data plane, in which every request is a process that queues, computes and transfers.
 
-This data plane is the reference. A request is born at its source, and follows the route that is
-active at its birth:
+This data plane is the reference. A request is created at its source, and follows the route that is
+active at that time:
 
     source  ->  [link -> station] x operators  ->  link  ->  answer
 

@@ -38,7 +38,7 @@ def call_at(
 class Request(RequestRecord):
     """A request, or one of its branches.
 
-    Where the route forks, each branch is a copy of the request, and shares its lists.
+    Where the route forks, each branch is a copy of the request, and shares the request's lists.
     """
 
     bound_ns: int = NEVER  # latency bound of its query; ``NEVER`` for none
@@ -52,7 +52,7 @@ class Request(RequestRecord):
         return deadline_ns(self.arrival_ns, self.bound_ns, self.allowance)
 
     def place(self, discipline: str, now_ns: int) -> tuple[int, int, int, int, int]:
-        """Return the sort key of a request that enters a queue now; least keys are first."""
+        """Return the sort key of a request that enters a queue now; the least key is first."""
         first = rank(DISCIPLINES.index(discipline), now_ns, self.deadline_ns, self.priority)
         return first, now_ns, self.query, self.number, self.leg
 
