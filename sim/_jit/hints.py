@@ -14,7 +14,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-AHEAD = 12  # how many rows ahead to fetch: enough for memory to answer, few enough to stay cached
+AHEAD = 12  # number of rows to fetch ahead: memory has time to answer, and rows stay cached
 
 LINE = 8  # values of 8 bytes in a cache line, the unit of fetching
 

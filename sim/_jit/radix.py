@@ -10,7 +10,7 @@ from scenarios.compiled import in_place, inlined
 from scenarios.numerics import Ints
 from sim._jit.hints import index
 
-MOST_BITS = 13  # most bits of a digit; each value of a digit needs one count
+MOST_BITS = 13  # largest number of bits of a digit; each value of a digit needs one count
 
 
 @inlined

@@ -32,7 +32,7 @@ class Crossing:
 
     link: str  # ``"access"`` between device and edge site, ``"backhaul"`` between site and cloud
     direction: str  # ``"up"`` or ``"down"``
-    edge: int  # the edge of the pipeline whose message it is; the number of edges for the answer
+    edge: int  # the pipeline's edge whose message is sent; for the answer, the number of edges
     mean_bytes: float  # mean size of the message
 
 
@@ -164,7 +164,7 @@ class Catalogue:
         return self._network.link(query.technology).rtt_s / 2
 
 
-# How every operator is served on every allocation at hand, as arrays for scoring in bulk
+# How each operator is served on each allocation, as arrays for evaluating many plans
 
 Key = tuple[KnobValue, ...]
 OperatorOption = tuple[str, Allocation]
@@ -179,11 +179,11 @@ class OperatorKeys:
     service.
     """
 
-    # Which key of each operator a configuration has, from 0 for each operator, of shape (C, N).
+    # Number of each operator's key in each configuration, from 0 for each operator; (C, N).
     column: Ints
     identity: Ints  # a number for each key of the pipeline, equal for equal keys, of shape (C, N)
-    number: tuple[dict[Key, int], ...]  # for each operator, which column a key has
-    # For each operator, a configuration for each of its keys.
+    number: tuple[dict[Key, int], ...]  # for each operator, the column of each key
+    # For each operator, one configuration per key that has this key.
     examples: tuple[tuple[Configuration, ...], ...]
 
     @classmethod
@@ -208,10 +208,10 @@ class OperatorKeys:
 class ServiceTable:
     """How one operator is served under each of O options and K keys; arrays have shape (O, K)."""
 
-    # Time of a request alone over that on profiling hardware; nan where the operator cannot run.
+    # Time of a lone request / its time on profiling hardware; nan where the operator cannot run.
     latency: Floats
-    capacity: Floats  # what a request takes of a server, over the same
-    crowded: Floats  # time of a request on a full server, over the same
+    capacity: Floats  # server time that a request takes, divided by its time on profiling hardware
+    crowded: Floats  # time of a request on a full server, divided by the same time
     at_once: Ints  # requests that a server serves at the same time
     memory_bytes: Floats  # memory that a replica needs; infinite where the operator cannot run
 

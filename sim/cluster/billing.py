@@ -32,9 +32,9 @@ class Billing:
         self._machines = machines
         self._row = {machine: row for row, machine in enumerate(machines.all())}
         many = len(self._row)
-        # By machine, in dollars per hour, 0 if it is not rented: its price, and what idles.
+        # By machine, in dollars per hour: its price and its idle cost, or 0 if it is not rented.
         self._price, self._idle = np.zeros(many), np.zeros(many)
-        # By machine: the number of attributed parts of slots, and of each part the query, the
+        # By machine: the number of attributed parts of slots, and for each part the query, the
         # price of the slot in dollars per hour, and the share of it.
         self._parts = np.zeros(many, dtype=np.int64)
         self._query: Ints = np.zeros((many, 0), dtype=np.int64)

@@ -23,10 +23,10 @@ class Station(StationMembers):
     """The control plane's state of a station, which serves one operator on one allocation."""
 
     id: int  # unique in the run
-    key: StationKey  # what members must agree on to share the station
+    key: StationKey  # the values that all members of the station have in common
     slots: tuple[GpuShare, ...]  # one per replica; none on a device
     at_once: int = 1  # requests that a server serves at the same time
-    ready_ns: int = 0  # when its weights are loaded
+    ready_ns: int = 0  # the time at which its weights are loaded
 
     def __post_init__(self) -> None:
         super().__init__(self.key[3].servers, self.at_once)
@@ -40,8 +40,8 @@ class StationDemand:
     rate: float  # requests per second
     work: float  # load in servers, at nominal speed
     at_once: int = 1  # requests that a server serves at the same time
-    model: Model | None = None  # what each replica loads; None for classical code
-    memory_bytes: int = 0  # memory that each replica takes
+    model: Model | None = None  # the model that each replica loads; None for classical code
+    memory_bytes: int = 0  # memory that each replica needs
 
     @property
     def place(self) -> str:
@@ -128,7 +128,7 @@ class Machines:
         self.backhaul = StationMembers()
         self.changed: set[Machine] = set()
         self.last_release_ns: int | None = None
-        self._by_load: dict[StationKey, ByLoad] = {}  # Of those off the devices.
+        self._by_load: dict[StationKey, ByLoad] = {}  # Stations that are not on devices.
         self._parts: dict[GpuShare, None] = {}
         # by node, needs that all its machines refused since one of them last changed
         self._in_vain: dict[str, set[Room]] = {name: set() for name in self.pools}

@@ -36,7 +36,7 @@ SEED = 20250416
 TABLES = ("decisions", "offers", "profiling", "queries", "windows")
 SETTINGS = ("budget_s", "replan_every_s", "query_records", "sees_truth")
 
-MOST_REFUSALS = 20  # of one plan, in a row: other queries may take the room during a search
+MOST_REFUSALS = 20  # of one plan in a row; other queries can take the room during a search
 
 
 class ClonedEachCall(Planner):

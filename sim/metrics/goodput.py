@@ -59,16 +59,16 @@ class Verdicts:
     Arrays have shape (n,) unless another shape is given.
     """
 
-    queries: list[Query]  # the query of each
+    queries: list[Query]  # the query of each window
     index: Ints  # number of the window, from 0 at the start of the run
-    born: Ints  # requests born
-    good: Ints  # completed within the bound
-    undecided: Ints  # in flight at the horizon, with time left
+    born: Ints  # number of requests created
+    good: Ints  # number of requests completed within the bound
+    undecided: Ints  # number of requests in flight at the horizon that are not late
     outcomes: Ints  # requests by how they ended, in the order of ``OUTCOMES``, of shape (n, 6)
     active_ns: Ints  # time of the window in which the query lived
     deployed_ns: Ints  # part of that time in which a deployment was active
     cost_usd: Floats  # cost attributed to the query
-    sojourn_ns: Ints  # sum over completed requests, each divided by its allowance
+    sojourn_ns: Ints  # sum of completed requests' latencies, each divided by its allowance
     # Quantiles of latency, the SLO's and then ``QUANTILES``, of shape (n, 4). Nearest rank: the
     # smallest latency that this share of the counted requests kept; those that were not completed
     # when the window was judged count as infinitely late.
@@ -76,12 +76,12 @@ class Verdicts:
     # Sums over completed requests of queueing, batching, compute, transfer, (n, operators, 4).
     parts_ns: Ints
     answer_ns: Ints  # sum over the completed requests of the transfer of the answer
-    accuracy: Floats  # mean expected accuracy of what was served; nan if nothing was
+    accuracy: Floats  # mean expected accuracy over served requests; nan if none was served
     met: Bools  # whether every part of the SLO held
     latency_met: Bools  # whether the latency part held
     accuracy_met: Bools  # whether the accuracy part held
     cost_met: Bools  # whether the cost part held
-    repeated: Bools  # whether ``met`` is the previous verdict, for lack of requests
+    repeated: Bools  # whether ``met`` is the previous verdict because there were no requests
     final: Bools  # False if the horizon cut the window or its latency bound short
 
     @property
@@ -102,10 +102,10 @@ class DeploymentTrial:
     """The trial of a deployment: counts of the requests created during its first window length."""
 
     query: Query
-    born: int  # requests born in the trial
-    good: int  # completed within the bound
-    lost: int  # lost with a failing machine
-    accuracy: float  # mean expected accuracy of what was served; nan if nothing was
+    born: int  # number of requests created in the trial
+    good: int  # number of requests completed within the bound
+    lost: int  # number of requests lost with a failing machine
+    accuracy: float  # mean expected accuracy over served requests; nan if none was served
     void: bool  # whether a failing machine cut the trial short
 
     @property
@@ -130,7 +130,7 @@ class Account:
     """The counts of requests of one query."""
 
     query: Query
-    born: int  # requests born
+    born: int  # number of requests created
     outcomes: Mapping[str, int]  # requests by how they ended
 
 

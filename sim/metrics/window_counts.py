@@ -39,7 +39,7 @@ BOUND_NS = 0  # latency bound; negative if allowances do not scale it
 NEWEST = 1  # its newest cell
 ENDS = 2  # requests by outcome
 NEXT_NS = ENDS + len(OUTCOMES)  # start of the next window to be judged
-NOTED_NS = NEXT_NS + 1  # time up to which its lifetime was spread over windows
+NOTED_NS = NEXT_NS + 1  # time up to which its lifetime has been added to windows
 DEPLOYED = NEXT_NS + 2  # whether a deployment is active
 DEPARTED = NEXT_NS + 3
 LAST_MET = NEXT_NS + 4
@@ -53,8 +53,8 @@ START_NS = 1
 BORN = 2
 GOOD = 3
 UNDECIDED = 4
-SOJOURN_NS = 5  # sum over completed requests, each divided by its allowance
-ACCURACY = 6  # sum over completed requests
+SOJOURN_NS = 5  # sum of completed requests' latencies, each divided by its allowance
+ACCURACY = 6  # sum of expected accuracies over completed requests
 LATENCIES = 7  # the newest chunk
 WINDOW_ENDS = 8  # requests by outcome
 LONGEST = WINDOW_ENDS + len(OUTCOMES)  # float: the largest allowance
@@ -71,7 +71,7 @@ TRIAL_BORN = 1
 TRIAL_GOOD = 2
 TRIAL_SERVED = 3
 TRIAL_ACCURACY = 4
-SERVED = 5  # completed requests, after the trial included
+SERVED = 5  # number of completed requests, including those after the trial
 VOID = 6
 TRIAL_LOST = 7
 TRIAL_WIDTH = LINE
@@ -103,7 +103,7 @@ class Counts(NamedTuple):
     trial_of: Ints  # table of ``IdPool``, by deployment
     trials: Ints  # one for each deployment, of shape (d, TRIAL_WIDTH)
     steps_ns: Ints  # start times of the accuracies of a deployment, of shape (d, steps)
-    steps: Ints  # these accuracies, in 2**-40
+    steps: Ints  # these accuracies, in units of 2**-40
     cells: Ints  # shape (c, columns), as many as make whole lines of a cache
     chunks: Ints  # shape (k, CHUNK_WIDTH)
     spare: Ints  # chunks that are free, as a stack, of shape (k,)
@@ -241,7 +241,7 @@ def count_ends(  # noqa: PLR0912, PLR0915
         undecided = outcome == IS_IN_FLIGHT and latency_ns < bound_ns
         heads[ENDS_TOTAL + outcome] += 1
         accounts[account, ENDS + outcome] += 1
-        accuracy = 0  # that of the deployment at the birth, in 2**-40
+        accuracy = 0  # accuracy of the deployment at the birth, in units of 2**-40
         if rows[row, col.DEPLOYMENT] >= 0:
             trial = row_of(counts.trial_of, rows[row, col.DEPLOYMENT])
             if completed:

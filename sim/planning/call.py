@@ -43,7 +43,7 @@ class PlanningCall:
     now_ns: int  # time of the trigger
     budget_s: float  # planning seconds of each search
     sees_truth: bool = False  # whether the planner declares that it sees the truth
-    # The searches that the planner began, with what they were charged, and its orders, by query id.
+    # The searches that the planner began, with their charges, and its orders, by query id.
     searches: dict[int, SearchClock] = field(init=False, default_factory=dict)
     orders: dict[int, DeploymentOrder] = field(init=False, default_factory=dict)
     _calls: int = field(init=False, default=0)

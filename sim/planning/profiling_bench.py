@@ -46,7 +46,7 @@ class ProfilingRun(NamedTuple):
 
     items: Ints  # numbers of the items that it measures, of shape (m,)
     charged_s: float  # seconds on the search's clock
-    device_s: float  # seconds of profiling devices
+    device_s: float  # seconds for which profiling devices are used
     prefix_reused: int  # number of leading operators that need not run
 
 
@@ -54,12 +54,12 @@ class ProfilingRun(NamedTuple):
 class _Items:
     """The true properties of items, indexed by item number: n items, N operators."""
 
-    strata: Ints  # stratum of each, of shape (n,)
-    ranks: Floats  # how easy each is within its stratum, of shape (n,)
+    strata: Ints  # stratum of each item, of shape (n,)
+    ranks: Floats  # rank of each item's easiness within its stratum, of shape (n,)
     sizes: Floats  # size divided by the mean size, of shape (n,)
     lengths: Floats  # output length divided by the mean, of shape (n,)
     allowances: Floats  # factor of the latency bound of each item, of shape (n,)
-    factors: Floats  # of each operator's time, of shape (N, n)
+    factors: Floats  # factors of each operator's time, of shape (N, n)
 
 
 class ProfilingBench:

@@ -46,7 +46,7 @@ class PlanFigures:
     list_price_usd_per_hour: float  # price if no other query shares the plan's stations
     egress_usd_per_hour: float  # price of the answers that leave a cloud region
     demands: tuple[StationDemand, ...]  # the resources that each operator requires
-    # the same without operators on the device, which always has room
+    # the same, except for operators on the device, which always has room
     off_device: tuple[StationDemand, ...]
 
     @property
@@ -79,7 +79,7 @@ class PlanningService:
     ) -> None:
         self.application = scenario.application
         self.cluster = scenario.cluster
-        # Planners get a copy, so their changes affect no price and no charge.
+        # Planners get a copy, so that their changes do not affect any price or charge.
         self.shown_cluster = deepcopy(scenario.cluster)
         self.nominal = Catalogue(scenario.application, scenario.cluster, scenario.network)
         self.views = PlanViews(self.nominal)
@@ -100,7 +100,7 @@ class PlanningService:
         self.profiling_device_s = 0.0
         self._seed = seed
         self._searches = 0
-        # With the time of their data; includes earlier data back to the last checkpoint.
+        # Each with the time of its data; earlier data are kept back to the last checkpoint.
         self._benches: dict[int, list[tuple[int, ProfilingBench]]] = {}
         self._renewals: dict[int, int] = {}
         self._offline: dict[str, tuple[ProfilingBench, SearchClock]] = {}

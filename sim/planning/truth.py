@@ -15,7 +15,7 @@ from sim.api.truth import Truth
 from sim.catalogue.catalogue import BACKHAUL, UP, Catalogue, Crossing
 from sim.planning.plan_views import Links, PlanViews, nominal_links
 
-ITEMS = 16_384  # items sampled for moments over requests without a formula
+ITEMS = 16_384  # number of sampled items, for moments that have no formula
 
 MOMENTS = 512  # largest number of start times over which transmission is averaged
 

@@ -17,9 +17,9 @@ class RateProfile:
         ValueError: there are no steps, times do not increase, or the last rate is 0.
     """
 
-    # When each step begins, increasing. The first step also holds before its start.
+    # Start times of the steps, increasing. The first step also holds before its start.
     starts_ns: Sequence[int] | NDArray[np.int64]
-    # Rate of each step, a whole number of 0 or more; the last must be above 0.
+    # Rate of each step, a whole number of at least 0; the last one must be above 0.
     rates: Sequence[int] | NDArray[np.int64]
     # The starts, then the rates, as ``durations`` takes them, int64, of shape (2 x steps,).
     steps: NDArray[np.int64] = field(init=False)

@@ -87,7 +87,7 @@ def take_join(t: PlaneTables, join: int, until_ns: int) -> None:
             t.chain[row] = branches[home].held
             branches[home].held = row
             continue
-        # All are here: merge those of this join, and keep the others in the chain.
+        # All branches have arrived: merge those of this join, and keep the others in the chain.
         now_ns, joined = t.times[row], row
         each = branches[home].held
         branches[home].held = tb.NONE

@@ -79,7 +79,7 @@ def fetch_next(t: PlaneTables, row_ids: Ints, i: int, n: int) -> None:
     """Prefetch the data of rows after the ``i``-th of ``n`` rows, as software pipelining does."""
     if i + AHEAD < n:
         prefetch(t.rows, index(row_ids[i + AHEAD]), VISIT)
-    if i + AHEAD // 2 < n:  # By now the visit is cached, which names the operator's columns.
+    if i + AHEAD // 2 < n:  # By now, the visit, which gives the operator's columns, is cached.
         row = index(row_ids[i + AHEAD // 2])
         prefetch(t.rows, row, index(t.visits[index(t.rows[row, VISIT])].column))
 

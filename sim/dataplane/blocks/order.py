@@ -68,7 +68,7 @@ def _arrange(  # noqa: PLR0912
     edges = 0
     for i in range(len(spans)):
         edges += spans[i].length
-    # The successors of each stop, as chains of edges; `before` counts predecessors left.
+    # The successors of each stop, as chains of edges; `before` counts the remaining predecessors.
     first = np.full(n, NONE)
     following, target = np.empty(edges, dtype=np.int64), np.empty(edges, dtype=np.int64)
     before = np.zeros(n, dtype=np.int64)

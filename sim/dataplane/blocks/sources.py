@@ -27,7 +27,7 @@ class SourceBook:
         self._first_segment: dict[int, int] = {}  # by row, like the next
         self._last_segment: dict[int, int] = {}
         self._births = np.empty((0, 0, 1), dtype=np.int64)
-        self._columns: list[int] = []  # columns of rows whose factors are not all 1
+        self._columns: list[int] = []  # columns of rows in which factors other than 1 occur
         self._next_ns: Ints = np.empty(0, dtype=np.int64)
         self.active: Ints = np.empty(0, dtype=np.int64)
         # Heaps of (time, query): last drawn births of sources that may have more; closing times.
@@ -64,7 +64,7 @@ class SourceBook:
         """Let a query's requests from ``at_ns`` on follow the route that begins at ``visit``."""
         row = self._row_of.get(query)
         if row is None:
-            return  # it departed
+            return  # the query has departed
         segment = self._segments.take()
         self._segments.rows[segment] = (at_ns, visit, deployment, tb.NONE)
         self._segments.rows["next"][self._last_segment[row]] = segment
@@ -143,7 +143,7 @@ class SourceBook:
             _, query = heappop(self._closing)
             row = self._row_of.pop(query, None)
             if row is None:
-                continue  # it was closed twice
+                continue  # the source was closed twice
             self.active = np.delete(self.active, self._place(query))
             segment = self._first_segment[row]
             while segment != tb.NONE:

@@ -94,7 +94,7 @@ def serve_alone(
     line = index(t.visits[visit].column)
     work_ns = station_work_ns(t.rows_f, t.visits, row, visit, line)
     finish_ns = _finish(t.stops, t.steps, station, start_ns, work_ns, 1.0)
-    # It waits for no batch, and its batching time is 0 since its birth.
+    # The request does not wait for a batch; its batching time has been 0 since its birth.
     t.rows[row, index(line + QUEUEING)] = max(0, freed_ns - entered_ns)
     t.rows[row, index(line + COMPUTE)] = finish_ns - start_ns
     return finish_ns
@@ -207,7 +207,7 @@ def release(t: PlaneTables, station: int, until_ns: int) -> None:
     stops, out = t.stops, t.out
     row = stops[station].serving_first
     left = t.counts[OUT]
-    if stops[station].servers == 1:  # They end in the order of the list.
+    if stops[station].servers == 1:  # Services end in the order of the list.
         while row != NONE and t.times[index(row)] < until_ns:
             out[index(left)] = row
             left += 1
@@ -350,7 +350,7 @@ def serve_batch(
         rows[row, line + COMPUTE] = finish_ns - start_ns
         rows[row, VISIT] = visit + 1
         t.times[row] = finish_ns
-    # They leave together, and reach the next stop in the order of query and number.
+    # The requests leave together, and reach the next stop in the order of query and number.
     for i in range(first + 1, first + n):
         row, j = row_ids[i], i - 1
         while j >= first and before(rows, 0, row, 0, row_ids[j]):

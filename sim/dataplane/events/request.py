@@ -42,7 +42,7 @@ class Request(RequestRecord):
     """
 
     bound_ns: int = NEVER  # latency bound of its query; ``NEVER`` for none
-    priority: int = 0  # rank of its query's class of service, 0 for the first
+    priority: int = 0  # rank of its query's service class; 0 for the first class
     leg: int = 0  # number of the leg of its route that it follows
     process: Process | None = None  # its process, or that of its branch, if a deployment serves it
 

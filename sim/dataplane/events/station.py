@@ -22,7 +22,7 @@ class StationJob:
 
     request: Request
     operator: int  # the operator that serves it
-    entered_ns: int  # when it arrived
+    entered_ns: int  # the time at which it arrived
     served: ScheduledEvent  # occurs when its service ends
 
 
@@ -30,7 +30,7 @@ class StationJob:
 class BatchJob(StationJob):
     """A request at a station that serves batches."""
 
-    work_ns: int  # its service time alone at nominal speed
+    work_ns: int  # its service time at nominal speed if it is served alone
 
 
 AnyJob = TypeVar("AnyJob", bound=StationJob)
