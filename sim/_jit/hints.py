@@ -1,4 +1,4 @@
-"""Hints to the compiler and the processor, for compiled loops over rows scattered in memory.
+"""Hints to the compiler and the processor for compiled loops over rows scattered in memory.
 
 Loops prefetch the data that later iterations will read (software pipelining). Hints do not change
 results. ``benchmarks/without.py`` measures the benefit of each hint: the data plane alone takes 1.4

@@ -62,7 +62,7 @@ class IdPool:
 
 @inlined
 def row_of(table: NDArray[np.int64], number: int) -> int:
-    """Return the row of a number in an ``IdPool.table``; raise KeyError if no row is assigned."""
+    """Return the row of a number, given ``IdPool.table``; raise KeyError if no row is assigned."""
     at = number - table[0]
     if at < 0 or at >= len(table) - 1 or table[index(1 + at)] < 0:
         raise KeyError

@@ -33,7 +33,7 @@ def radix_sort(
     then ``values[h:]`` and ``keys[h:2 * h]`` are the second buffer, and ``keys[2 * h:]`` counts the
     digits.
     """
-    # A pass moves all to the other buffer. It is stable, so it keeps the order by lower digits.
+    # A pass moves all keys to the other buffer. It is stable: it keeps the order by lower digits.
     half = len(values) // 2
     source, target = 0, half
     while (most - least) >> shift > 0:

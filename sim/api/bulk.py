@@ -23,7 +23,7 @@ class BulkOperations(Protocol):
         """Queries whose search from an earlier call is not over; operations for them fail."""
 
     def last_departed(self) -> Iterator[Query]:
-        """Yield the 1,000 queries that departed last, beginning with the latest."""
+        """Yield the 1,000 most recently departed queries, the latest one first."""
 
     def last_counts(self) -> Ints:
         """Return each running query's numbers of requests and of good requests in its last window.
@@ -96,8 +96,8 @@ class BulkOperations(Protocol):
         """Return, for each query, the index of its first plan that fits, or None if no plan fits.
 
         Queries are handled in turn: the resources of a plan that fits are reserved while the plans
-        of later queries are checked. Each check is charged like a call of ``context.fits``, which
-        also describes ``beside``.
+        of later queries are checked. Each check is charged like a call of ``context.fits``; see
+        there for ``beside``.
         """
 
     def recall_each(self, keys: Iterable[Hashable]) -> Iterator[Any | None]:

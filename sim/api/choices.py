@@ -11,8 +11,8 @@ MOST_WAIT_S = 3600.0
 class Choices:
     """The allocations that the plans of a space can give an operator that is not on the device.
 
-    The number of plans grows as the product of the numbers of choices, raised to the number of
-    operators on GPUs. The default choices make the smallest space.
+    The number of plans grows as the product of the numbers of choices, raised to the power of the
+    number of operators on GPUs. The default choices make the smallest space.
 
     Args:
         thread_percents: percentages of an instance's threads, for operators of kind ``gpu``.

@@ -110,8 +110,8 @@ class PlanningContext(Protocol):
         """Return whether the cluster's free resources are now enough for a plan.
 
         The resources of the query's present plan do not count as free. ``beside`` lists plans whose
-        resources do not count as free either, such as plans deployed earlier in this call, which
-        the cluster has not reserved yet.
+        resources do not count as free either, such as plans ordered earlier in this call, for which
+        the cluster has not reserved resources yet.
         """
 
     def remaining(self, query: Query) -> float:
@@ -139,7 +139,8 @@ class PlanningContext(Protocol):
         """Write a record into the planner's memory.
 
         The value can be any object that can be pickled; do not change it afterwards. If a query is
-        given, other searches see the record from the present time of that query's search clock.
+        given, other searches see the record only from the time that the query's search clock shows
+        now.
         """
 
     def recall(self, key: Hashable, query: Query | None = None) -> Any | None:

@@ -96,7 +96,7 @@ def _time_moments(times_s: Floats, allowance: Floats) -> tuple[Floats, float, fl
 
 @dataclass(frozen=True)
 class Estimate:
-    """An estimate of a plan, or of a configuration alone, from profiling results without queueing.
+    """An estimate, without queueing, of a plan or of a configuration alone from profiling results.
 
     Args:
         measurement: the measurement of the configuration.
@@ -104,8 +104,7 @@ class Estimate:
         latency_quantile: the SLO's quantile, from 0 to 1.
         latency_factors: each operator's time under the plan divided by its time on profiling
             hardware, of shape (N,); None for a configuration alone.
-        fixed_s: propagation delays of the plan, plus the longest waits for full batches, in
-            seconds.
+        fixed_s: the plan's propagation delays plus its longest waits for full batches, in seconds.
         transfer_s: nominal transmission time of all messages of a request of mean size, in seconds.
         cost_usd_per_hour: list price of the plan plus egress; None for a configuration alone.
         ways: the paths through the operators, if there is more than one.

@@ -13,7 +13,7 @@ def gpu_layouts(node: Node) -> tuple[dict[str, int], ...]:
     Returns:
         One mapping for each maximal legal layout. It maps each profile that candidate plans use to
         the number of its instances. The result is empty if the node has no GPU. A card can also
-        have any subset of these instances.
+        have any subset of a layout's instances.
     """
     if node.gpu_board is None:
         return ()

@@ -64,7 +64,7 @@ class WayView:
 class Records:
     """The values of a view's plans, sorted by configuration.
 
-    Searches read all plans of a configuration together, so these are adjacent in memory.
+    Searches read all plans of a configuration together, so those plans are adjacent in memory.
 
     Args:
         order: indices of the plans, sorted by configuration, of shape (P,).
@@ -126,8 +126,7 @@ class PlanView:
         station: index in ``stations`` of the kind that each operator uses, or -1 on the device; of
             shape (P, N).
         operator_key: a number that identifies the values of each operator's own and upstream knobs,
-            of shape (P, N); equal numbers mean equal values, also between views of different
-            queries.
+            of shape (P, N); equal numbers mean equal values, even in views of different queries.
         space: the plan space to which the plans belong, for use by the planning context.
         number: indices of the plans in that space, of shape (P,).
         records: the same values in another layout, for compiled functions.

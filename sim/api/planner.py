@@ -13,12 +13,12 @@ from sim.api.context import PlanningContext
 
 
 class Planner(ABC):
-    """Base class of planners, which decide which plan serves which query; override ``plan``.
+    """Base class of planners, which choose a plan for each query; subclasses override ``plan``.
 
     ``__init__`` stores its keyword arguments unchanged in attributes of the same names. The object
     keeps no other state between calls, except random generators that ``__init__`` seeds from a
-    parameter; they are seeded anew in each run and after each crash of the planner's process. A
-    planner keeps what it learns by ``context.remember`` and ``context.recall``.
+    parameter. These generators are seeded anew in each run and after each crash of the planner's
+    process. A planner keeps what it learns by ``context.remember`` and ``context.recall``.
 
     Class attributes, which a subclass can set or take as parameters:
 
@@ -45,8 +45,8 @@ class Planner(ABC):
     ) -> None:
         """Raise PlannerError if a parameter is not valid for an application and a cluster.
 
-        This method is called before a run begins. An error ends the run, which then reports the
-        error's message, a single sentence.
+        This method is called before a run begins. An error ends the run, and the error's message, a
+        single sentence, is reported.
 
         Args:
             pipeline: the application's operators, knobs and configurations.

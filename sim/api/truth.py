@@ -11,8 +11,8 @@ class Truth:
     """The true properties of a query now; there are C configurations and N operators.
 
     Args:
-        view: the query's plans, at the present speed of its device and at its links' speeds over
-            the rest of its lifetime.
+        view: a view of the query's plans, with the present speed of its device, and with its links'
+            mean transmission times over the rest of its lifetime.
         operator_time_s: mean time of each operator on profiling hardware, of shape (C, N).
         time_cv: coefficient of variation of the pipeline's total time divided by the allowance, of
             shape (C,).

@@ -188,7 +188,7 @@ class OperatorKeys:
 
     @classmethod
     def of(cls, pipeline: Pipeline) -> "OperatorKeys":
-        """Number a pipeline's keys in the order in which configurations first use them."""
+        """Return a pipeline's keys, numbered in the order of their first use by configurations."""
         identities: dict[Key, int] = {}
         column, identity, numbers, examples = [], [], [], []
         for operator in range(len(pipeline.operators)):

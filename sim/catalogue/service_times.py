@@ -207,7 +207,7 @@ def _generation(
 
 
 def mean_tokens(application: Application, operator: int, configuration: Configuration) -> Tokens:
-    """Return the mean tokens of a request over all data sets, because data sets share stations."""
+    """Return a request's mean tokens over all data sets, because data sets share stations."""
     parts = [data.tokens(configuration.index, operator) for data in application.datasets.values()]
     return Tokens(
         float(np.mean([part.prompt for part in parts])),

@@ -1,9 +1,9 @@
 """Billing, which attributes the cost of used slots to queries; the rest of the cost is idle cost.
 
 A machine is billed while it is rented. Each slot costs a fixed share of the machine's price; the
-members of the slot's station pay it in proportion to their declared loads. Answers that leave a
-cloud region are charged to the query as egress. Idle cost is computed from free resources, so that
-tests can check that all costs add up to the bill.
+members of the slot's station pay this cost in proportion to their declared loads. Answers that
+leave a cloud region are charged to the query as egress. Idle cost is computed from free resources,
+so that tests can check that all costs add up to the bill.
 """
 
 from collections.abc import Iterator
@@ -22,8 +22,8 @@ class Billing:
     """The amount that each query owes, in dollars, up to the last settlement.
 
     Call ``settle`` before each change that affects the bill. Prices are cached when machines
-    change, because settlements are much more frequent. ``idle_usd`` is the part of ``bill_usd``
-    for unused resources.
+    change, because settlements are much more frequent than such changes. ``idle_usd`` is the part
+    of ``bill_usd`` for unused resources.
     """
 
     def __init__(self, machines: Machines) -> None:

@@ -1,7 +1,7 @@
 """All machines of a cluster, the stations on them, and the deployments that use the stations.
 
-A station has one slot of a machine per replica. Its members are the deployments that use it, each
-with a declared load.
+For each of its replicas, a station has one slot of a machine. Its members are the deployments that
+use it, each with a declared load.
 """
 
 from bisect import bisect_left, bisect_right, insort
@@ -215,7 +215,7 @@ class Machines:
     ) -> list[int | None]:
         """Return the index of the first alternative in each list that ``join`` would accept.
 
-        The index is None if no alternative fits. First, resources are reserved for those demands
+        The index is None if no alternative fits. First, resources are reserved for the demands in
         ``beside`` that fit. Then, lists are handled in turn, and the alternative found for a list
         keeps its resources while later lists are handled. Alternatives are generated lazily. At the
         end, all resources are released.
@@ -245,7 +245,7 @@ class Machines:
             self._made = made
 
     def leave(self, deployment: int, stations: list[Station], now_ns: int) -> list[Station]:
-        """Remove a deployment from its stations and links; return the stations now unused."""
+        """Remove a deployment from its stations and links; return the stations left unused."""
         self.last_release_ns = now_ns
         gone = []
         self._note_change(stations)

@@ -1,4 +1,4 @@
-"""The state of every query: it is waiting, searching, running or departed."""
+"""The state of every query, which is waiting, searching, running or departed."""
 
 from bisect import bisect_left
 from collections import deque

@@ -40,7 +40,7 @@ MOST_REFUSALS = 20  # of one plan in a row; other queries can take the room duri
 
 
 class ClonedEachCall(Planner):
-    """Uses a new copy of a planner for each call; only random generators pass from copy to copy."""
+    """Uses a new copy of a planner for each call; each copy passes on only random generators."""
 
     def __init__(self, frozen: tuple[type[Planner], bytes], settings: dict[str, Any]) -> None:
         self.frozen = frozen
@@ -93,7 +93,7 @@ def _check_worlds(planner: Planner, name: str, other_process: bool) -> None:
     cloned = ClonedEachCall((type(planner), before), _settings(planner))
     kept = _settled((planner.parameters(), *generators(planner)))
     first = _run(planner, usual_world(), name)
-    random_states = _random_states()  # after it, as a library's first import may draw
+    random_states = _random_states()  # after the run: a library's first import may draw
     for scenario in (empty_world(), overloaded_world(), failing_world()):
         _run(planner, scenario, name)
     if _random_states() != random_states:

@@ -1,4 +1,4 @@
-"""Slowdowns, updated at ticks, of operators that share a GPU instance by MPS.
+"""Slowdowns of operators that share a GPU instance by MPS, which are updated at ticks.
 
 The slowdown of a batch is ``hardware_models.gpu.mps.interference_factor``, a function of the memory
 utilisations of the other stations on the instance. The utilisation of a station is that of one

@@ -156,7 +156,7 @@ class SloMonitor:
         self._counts = wc.no_counts(operators)
         self._account_of = IdPool()
         self._queries: list[Query | None] = []
-        # By row: when the next window is due, the order of arrival, the SLO (nan for none).
+        # By row: due time of the next window, order of arrival, and SLO (nan for a missing bound).
         self._due_ns = np.zeros(0, np.int64)
         self._order = np.zeros(0, np.int64)
         self._slo = np.zeros((0, 3))

@@ -179,7 +179,7 @@ def open_windows(
 
 @compiled
 def count_births(counts: Counts, rows: Ints, born: Ints, done: int, window_ns: int) -> int:
-    """Count births from index ``done`` of ``born`` on; return the index of the first uncounted.
+    """Count births from index ``done`` of ``born`` on; return the index of the first uncounted one.
 
     ``born`` has indices into ``rows``, of shape (n, width). A birth mostly takes O(1), because it
     is in the newest window.
@@ -216,7 +216,7 @@ def count_births(counts: Counts, rows: Ints, born: Ints, done: int, window_ns: i
 def count_ends(  # noqa: PLR0912, PLR0915
     counts: Counts, rows: Ints, ended: Ints, done: int, window_ns: int
 ) -> int:
-    """Count ends from index ``done`` of ``ended`` on; return the index of the first uncounted.
+    """Count ends from index ``done`` of ``ended`` on; return the index of the first uncounted one.
 
     A request is counted in the window of its birth, in O(operators + open windows).
     """

@@ -112,7 +112,7 @@ class PlanningService:
         return SearchClock(self._searches, now_ns, ns(budget_s))
 
     def bench(self, query: Query, now_ns: int) -> ProfilingBench:
-        """Return the bench of a query, whose data are taken from the stream at the first call."""
+        """Return a query's bench, whose data are taken from its stream at the first call."""
         benches = self._benches.setdefault(query.id, [])
         if not benches:
             benches.append((now_ns, self._bench_of(query, now_ns)))

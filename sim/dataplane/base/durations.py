@@ -3,8 +3,9 @@
 All functions are compiled without fast-math, and every duration is rounded once.
 
 Rates are step functions of time, so their integrals are exact in integers. Work is measured in
-(rate unit) x nanoseconds, and is done when the integral of the rate reaches it. The steps of a rate
-are stored in one array: first the start times of ``n`` steps, then their ``n`` rates.
+(rate unit) x nanoseconds, and is done when the integral of the rate since its start reaches the
+work. The steps of a rate are stored in one array: first the start times of ``n`` steps, then their
+``n`` rates.
 """
 
 import numpy as np

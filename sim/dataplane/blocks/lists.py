@@ -1,8 +1,8 @@
 """Linked lists of requests (``PlaneTables.chain``), sorting of requests, and their ends.
 
-A stop takes requests sorted by (arrival there, query, number, leg). All lists are singly linked by
-one shared array of next rows (Knuth, TAOCP 1, 2.2.3), so no memory is allocated when a request
-moves.
+A stop handles requests in the order of (arrival there, query, number, leg). All lists are singly
+linked by one shared array of next rows (Knuth, TAOCP 1, 2.2.3), so no memory is allocated when a
+request moves.
 """
 
 from scenarios.compiled import in_place, inlined

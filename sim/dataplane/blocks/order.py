@@ -61,8 +61,8 @@ def _arrange(  # noqa: PLR0912
     """Write the stops in use into ``order``; return their number, or -1 if there is a cycle.
 
     In the result, all predecessors of a stop precede it. This is Kahn's algorithm ("Topological
-    sorting of large networks", 1962; Knuth, TAOCP 1, 2.2.3, algorithm T), in O(stops + visits).
-    Stops whose predecessors are all in the order are on a stack.
+    sorting of large networks", 1962; Knuth, TAOCP 1, 2.2.3, algorithm T), in O(stops + visits). A
+    stack holds the stops whose predecessors are all in the order.
     """
     n = len(stops)
     edges = 0

@@ -104,7 +104,7 @@ def serve_alone(
 def _finish(
     stops: RecordArray, steps: Ints, station: int, start_ns: int, work_ns: int, factor: float
 ) -> int:
-    """Return the end of a service of length ``work_ns`` x ``factor``, and add its busy time."""
+    """Return the end of a service of length ``work_ns`` x ``factor``; add to the busy time."""
     if stops[station].steady:
         finish_ns = start_ns + batch_ns(work_ns, factor, 1.0)
     else:

@@ -30,7 +30,7 @@ RecordArray = NDArray[np.void]
 
 
 def _record(size: int, **fields: type) -> np.dtype[np.void]:
-    """Return a record type of these fields, 8 bytes each, padded to ``size`` bytes."""
+    """Return a record type with these fields of 8 bytes each, padded to ``size`` bytes."""
     return np.dtype(
         {
             "names": list(fields),

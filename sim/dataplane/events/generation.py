@@ -1,10 +1,10 @@
 """The event data plane's stations of language models, with continuous batching (``Iterations``).
 
 All iterations between two changes of an engine's active requests have the same duration and form a
-*run*. The end of a run is known when the run begins. When a request arrives that the engine can
-admit, the run is shortened to the end of its present iteration. At the end of a run, finished
-requests leave first. After all arrivals at that time, the engine then admits requests in the order
-of the queue's discipline. A request that was assigned to the next iteration stays assigned.
+*run*. The end of a run is known when the run begins. When a request that the engine can admit
+arrives, the run is shortened to the end of its present iteration. At the end of a run, finished
+requests leave first. After all arrivals at that time, the engine admits requests in the order of
+the queue's discipline. A request that was assigned to the next iteration stays assigned.
 """
 
 from dataclasses import dataclass, field
@@ -33,7 +33,7 @@ class GenerationJob(StationJob):
 
     @property
     def kv_tokens(self) -> int:
-        """Tokens for which the request reserves memory; valid before generation begins."""
+        """Number of tokens for which memory is reserved; valid before generation begins."""
         return self.prompt_tokens + self.sequences * self.left
 
 

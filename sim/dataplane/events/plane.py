@@ -11,7 +11,8 @@ leg that waits for it gets its outcome, and the other branches continue.
 
 Time is in whole nanoseconds. At equal times, orders of the control plane take effect first
 (URGENT), then arrivals (NORMAL), then dispatch (LOW). So when a server chooses its next request,
-all arrivals are in the queue, sorted by its discipline and then by (arrival, query, request, leg).
+all arrivals are in the queue, sorted by the queue's discipline and then by (arrival, query,
+request, leg).
 """
 
 from collections.abc import Callable, Generator, Iterator, Sequence
