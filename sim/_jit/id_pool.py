@@ -51,7 +51,7 @@ class IdPool:
         return int(self.table[1 + at]) if 0 <= at < len(self.table) - 1 else -1
 
     def remove(self, number: int) -> int:
-        """Free the row of a number and return it; raise KeyError if no row is assigned."""
+        """Free the row of a number and return the row; raise KeyError if no row is assigned."""
         row = self.find(number)
         if row < 0:
             raise KeyError(number)

@@ -1,7 +1,7 @@
 """Radix sort of integer keys, beginning with the least significant digit (Knuth, TAOCP 3, 5.2.5).
 
 Each pass is a distribution counting sort (Knuth, TAOCP 3, 5.2, algorithm D). The sort allocates no
-memory, because compiled code without reference counts cannot allocate any. With a shell sort
+memory, because compiled code that does not count references cannot allocate any. With a shell sort
 instead of the radix sort, the data plane alone takes 1.6 times as long (see
 ``benchmarks/without.py``).
 """
@@ -15,7 +15,7 @@ MOST_BITS = 13  # largest number of bits of a digit; each value of a digit needs
 
 @inlined
 def value_range(keys: Ints, n: int) -> tuple[int, int]:
-    """Return the least and the largest of ``keys[:n]`` in O(n); n must be at least 1."""
+    """Return the least and the largest key in ``keys[:n]`` in O(n); n must be at least 1."""
     least, most = keys[0], keys[0]
     for i in range(1, n):
         least, most = min(least, keys[i]), max(most, keys[i])

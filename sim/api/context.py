@@ -27,7 +27,7 @@ class PlanningContext(Protocol):
     search from an earlier call is not over, or if an argument is invalid.
 
     Attributes:
-        trigger: why the planner is called: ``arrival``, ``departure``, ``refusal``, ``failure``,
+        trigger: the reason for the call: ``arrival``, ``departure``, ``refusal``, ``failure``,
             ``recovery`` or ``tick``.
         bulk: operations on many plans, queries or records at once.
         world: the application, the cluster, and the deployed plans.

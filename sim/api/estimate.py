@@ -56,7 +56,7 @@ class Measurement:
 
     @property
     def time_cv(self) -> float:
-        """Coefficient of variation of total times, each divided by the item's allowance."""
+        """Coefficient of variation of the items' total times divided by their allowances."""
         return self._time_moments[1] if self.count else 0.0
 
     @property
@@ -136,7 +136,7 @@ class Estimate:
 
     @cached_property
     def latency_s(self) -> Floats:
-        """Each item's latency without queueing, divided by its allowance; shape (n,).
+        """Latency of each item without queueing, divided by the item's allowance, of shape (n,).
 
         Where operators fork and join, the latency is that of the item's slowest path.
         """

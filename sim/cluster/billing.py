@@ -82,7 +82,7 @@ class Billing:
         self._attributed_usd[query] += usd
 
     def _write_down(self, machine: Machine) -> None:
-        """Cache a machine's present price, and the queries that pay for it."""
+        """Cache a machine's present price, and the queries that pay for the machine."""
         row, rented = self._row[machine], machine.rented
         self._price[row] = machine.node.price_usd_per_hour if rented else 0.0
         self._idle[row] = idle_usd_per_hour(machine) if rented else 0.0

@@ -40,7 +40,7 @@ class Need:
 
     @property
     def load_bytes(self) -> int:
-        """Bytes of weights that must be in memory before the replica is ready."""
+        """Number of bytes of weights that must be loaded before the replica is ready."""
         return 0 if self.model is None else self.processes * self.model.weight_bytes
 
 

@@ -1,7 +1,7 @@
 """The guarded context, by which ``check_planner`` detects a planner's forbidden reads and writes.
 
 A violation is raised as an exception, and is also recorded in the world in case the planner catches
-it.
+the exception.
 """
 
 import io

@@ -268,7 +268,7 @@ class World:
             self._note_cost(state, now)
 
     def _note_cost(self, state: QueryState, now: int) -> None:
-        """Add a query's cost since the last call to the window that ends now.
+        """Add to the window that ends now the query's cost since the last call.
 
         When the query departs, that window is its last. Later costs belong to no window.
         """

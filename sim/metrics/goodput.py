@@ -246,7 +246,7 @@ class SloMonitor:
         self._counts.accounts[self._account_of.find(query), wc.DEPARTED] = True
 
     def add_cost(self, query: int, at_ns: int, usd: float) -> None:
-        """Add the cost since the last call to the window that ends at ``at_ns``.
+        """Add to the window that ends at ``at_ns`` the query's cost since the last call.
 
         When the query departs, that window is its last. Later costs, while requests drain, belong
         to no window.

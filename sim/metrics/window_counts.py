@@ -3,10 +3,10 @@
 Counts are integers, so no sum depends on the order of its terms. Windows are tumbling: they have
 equal length and do not overlap. A query's open windows are a linked list of *cells*, from the
 newest to the oldest. Quantiles need all latencies of a window, so these are stored, in *chunks*
-that form an unrolled linked list. Free cells form a linked list, and free chunks a stack, whose top
-is likely to be in the processor's cache. The number 0 ends a list, and cell 0 stands for an unknown
-window. Functions that run out of free cells or chunks return their progress, and are called again
-after ``with_room``.
+that form an unrolled linked list. Free cells form a linked list. Free chunks form a stack, whose
+top is likely to be in the processor's cache. The number 0 ends a list, and cell 0 stands for an
+unknown window. Functions that run out of free cells or chunks return their progress, and are called
+again after ``with_room``.
 
 The two functions that process every request read arrays from ``Counts`` only once, because each
 read in compiled code may count references, which would take most of the time.

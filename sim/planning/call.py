@@ -69,7 +69,7 @@ class PlanningCall:
         return error
 
     def count(self) -> None:
-        """Count a planner's operation; raise an error if the call is over or has too many."""
+        """Count a planner's operation; raise an error if it is one too many or the call is over."""
         if self._closed:
             raise PlannerError(
                 "this context's call is over: a planner must not keep the planning context"

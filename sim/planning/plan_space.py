@@ -97,7 +97,7 @@ class PlanSpace:
         return plan
 
     def ordered(self, order: str, device: DeviceModel) -> Iterator[Plan]:
-        """Yield all plans whose device operators the device can run.
+        """Yield all plans, except those with operators on the device that the device cannot run.
 
         With order ``"cost"``, plans are sorted by ascending list price, and among equal prices the
         richest configuration comes first. With ``"enumeration"``, they are in the order of the

@@ -70,8 +70,8 @@ def sojourn(
     ``whole`` has the summed times of all operators; ``ways`` has the paths if there are several.
     ``crowding`` has two values per operator, each divided by a request's time alone: the server
     time that a request takes, and its time on a full server. By default, all servers serve one
-    request at a time. ``cv`` is the coefficient of variation of request sizes; for ``normalised``
-    see ``Measurement.normalised``.
+    request at a time. ``cv`` is the coefficient of variation of request sizes. ``normalised`` has
+    the factors of ``Measurement.normalised``.
     """
     queues, crowded_s = [], []
     crowding = crowding or [(1.0, 1.0)] * len(service_s)
@@ -265,11 +265,11 @@ def _sojourns(  # noqa: PLR0915
     """Return the mean and a quantile of latency in s on the slowest path, both of shape (k,).
 
     A request waits in the queues of N stations, of the access uplink and of the backhaul.
-    ``place``, ``served`` and ``met`` are those of `Records`; ``quantile`` is that of the standard
-    normal distribution. For each of k plans (``indices``), the waits of all queues are computed.
-    Then, for each path, means and variances are summed, and a log-normal distribution with these
-    moments is fitted. Each path takes O(N). The result is inf if a queue is overloaded. IndexError
-    is raised if a plan or a row does not exist.
+    ``place``, ``served`` and ``met`` are those of `Records`; ``quantile`` is a quantile of the
+    standard normal distribution. For each of k plans (``indices``), the waits of all queues are
+    computed. Then, for each path, means and variances are summed, and a log-normal distribution
+    with these moments is fitted. Each path takes O(N). The result is inf if a queue is overloaded.
+    IndexError is raised if a plan or a row does not exist.
     """
     rows, operators = sizes.operator_time_s.shape
     slower, links_slower = sizes.slower, sizes.links_slower

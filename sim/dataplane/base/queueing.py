@@ -32,7 +32,7 @@ def is_late(deadline_ns: int, now_ns: int) -> bool:
 
 @in_place
 def batch_ready_ns(first_ns: int, filled_ns: int, max_wait_ns: int) -> int:
-    """Return the time at which a free server can start a batch: when it is full, or after a wait.
+    """Return the time at which a free server can start a batch, which is full or has waited.
 
     The first member, which arrived at ``first_ns``, waits for at most ``max_wait_ns``.
     ``filled_ns`` is the time at which the batch became full, or ``NEVER``.

@@ -51,7 +51,7 @@ def constant(rate: int = NOMINAL) -> RateProfile:
 
 
 def stepwise(steps: Sequence[tuple[int, float]]) -> RateProfile:
-    """Return the speed of a server under cumulative slowdowns, given as (time in ns, factor)."""
+    """Return a server's speed under cumulative slowdowns, given as pairs (time in ns, factor)."""
     starts, rates = [0], [NOMINAL]
     factor = 1.0
     for at_ns, change in steps:

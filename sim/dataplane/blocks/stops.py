@@ -90,7 +90,7 @@ def serve_alone(
     freed_ns: int,
     start_ns: int,
 ) -> int:
-    """Serve a request on a server that is free since ``freed_ns``; return when service ends."""
+    """Serve a request on a server free since ``freed_ns``; return the end of its service."""
     line = index(t.visits[visit].column)
     work_ns = station_work_ns(t.rows_f, t.visits, row, visit, line)
     finish_ns = _finish(t.stops, t.steps, station, start_ns, work_ns, 1.0)
@@ -255,7 +255,7 @@ def _serve_singly(t: PlaneTables, station: int, n: int, until_ns: int) -> None:
 
 @inlined
 def _serve_next(t: PlaneTables, station: int, row: int, until_ns: int) -> bool:
-    """Serve a request on the server that becomes free first, if it starts before the sync point.
+    """Serve a request on the server that is free first, if service starts before the sync point.
 
     This is the recurrence of Kiefer and Wolfowitz ("On the theory of queues with many servers",
     1955); for one server, it is Lindley's recurrence. The times at which servers become free form a

@@ -102,7 +102,7 @@ class GenerationStation(Queue[GenerationJob]):
             self._drop_last(len(self.waiting) - self.spec.capacity)
 
     def _hand_out(self) -> None:
-        """Assign each waiting request in turn to the engine with room and the fewest sequences."""
+        """Assign each waiting request to the engine with room that has the fewest sequences."""
         assigned: dict[Engine, None] = {}
         while self.waiting:
             job = self.waiting[0][-1]

@@ -7,7 +7,7 @@ active at that time:
 
 Where the route forks, a request continues as several branches, each in its own process. Where
 branches join, the next leg begins when the last branch has arrived. If a branch ends early, every
-leg that waits for it gets its outcome, and the other branches continue.
+leg that waits for the branch gets the branch's outcome, and the other branches continue.
 
 Time is in whole nanoseconds. At equal times, orders of the control plane take effect first
 (URGENT), then arrivals (NORMAL), then dispatch (LOW). So when a server chooses its next request,

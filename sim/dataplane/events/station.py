@@ -153,7 +153,7 @@ class EventStation(Queue[BatchJob]):
         return self.busy_ns - sum(finish_ns - now_ns for _, finish_ns in self.serving.values())
 
     def fail(self) -> None:
-        """Let the station fail: requests that are there or arrive later are lost."""
+        """Let the station fail: requests that are there or arrive there later are lost."""
         self._lose(request for batch, _ in self.serving.values() for request in batch)
 
 
