@@ -1,4 +1,4 @@
-"""Hints to the compiler and the processor, for compiled loops over rows scattered in memory.
+"""Hints to the compiler and the processor for compiled loops over rows scattered in memory.
 
 Loops prefetch the data that later iterations will read (software pipelining). Hints do not change
 results. ``benchmarks/without.py`` measures the benefit of each hint: the data plane alone takes 1.4
@@ -14,7 +14,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-AHEAD = 12  # how many rows ahead to fetch: enough for memory to answer, few enough to stay cached
+AHEAD = 12  # number of rows to fetch ahead: memory has time to answer, and rows stay cached
 
 LINE = 8  # values of 8 bytes in a cache line, the unit of fetching
 

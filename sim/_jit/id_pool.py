@@ -1,4 +1,4 @@
-"""Assignment of array rows to numbered objects that come and go, such as queries."""
+"""Assignment of array rows to numbered objects that are created and removed, such as queries."""
 
 from math import prod
 from typing import TypeVar
@@ -15,11 +15,11 @@ Item = TypeVar("Item", bound=np.generic)
 
 
 class IdPool:
-    """Assigns a row of an array to each number: the row that was freed last, or else a new row.
+    """Assigns an array row to each number: the most recently freed row, or else a new row.
 
-    The first element of ``table``, which ``row_of`` reads, is the lowest number with an entry. The
-    other elements are the rows of this number and of the following ones, or -1. The table stays
-    short, because numbers increase and old numbers are removed.
+    ``row_of`` reads ``table``. Its first element is the lowest number that has a row. The other
+    elements are the rows of that number and of the numbers after it, or -1 for a number without a
+    row. The table stays short, because numbers increase and old numbers are removed.
     """
 
     def __init__(self) -> None:
@@ -28,7 +28,7 @@ class IdPool:
         self._given = 0
 
     def add(self, number: int) -> int:
-        """Assign a row to a number that has none, and return it."""
+        """Assign a row to a number that does not have one, and return the row."""
         if not 0 <= number - self.table[0] < len(self.table) - 1:
             self._make_place(number)
         row = self._free.pop() if self._free else self._given
@@ -51,7 +51,7 @@ class IdPool:
         return int(self.table[1 + at]) if 0 <= at < len(self.table) - 1 else -1
 
     def remove(self, number: int) -> int:
-        """Free the row of a number and return it; raise KeyError if no row is assigned."""
+        """Free the row of a number and return the row; raise KeyError if no row is assigned."""
         row = self.find(number)
         if row < 0:
             raise KeyError(number)
@@ -62,7 +62,7 @@ class IdPool:
 
 @inlined
 def row_of(table: NDArray[np.int64], number: int) -> int:
-    """Return the row of a number in an ``IdPool.table``; raise KeyError if no row is assigned."""
+    """Return the row of a number, given ``IdPool.table``; raise KeyError if no row is assigned."""
     at = number - table[0]
     if at < 0 or at >= len(table) - 1 or table[index(1 + at)] < 0:
         raise KeyError
@@ -78,7 +78,7 @@ def aligned(shape: tuple[int, ...], dtype: np.dtype[Item]) -> NDArray[Item]:
 
 
 def grown(array: NDArray[Item], size: int) -> NDArray[Item]:
-    """Return the array if it has ``size`` rows, else an aligned copy with twice as many or more."""
+    """Return the array if it has ``size`` rows, else an aligned copy at least twice as long."""
     if size <= len(array):
         return array
     longer = aligned((max(size, 2 * len(array)), *array.shape[1:]), array.dtype)

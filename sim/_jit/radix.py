@@ -1,20 +1,21 @@
-"""LSD radix sort of integer keys, which begins with the last digit (Knuth, TAOCP 3, 5.2.5).
+"""Radix sort of integer keys, beginning with the least significant digit (Knuth, TAOCP 3, 5.2.5).
 
 Each pass is a distribution counting sort (Knuth, TAOCP 3, 5.2, algorithm D). The sort allocates no
-memory, because compiled code without reference counts cannot allocate any. With a shell sort
-instead, the data plane alone takes 1.6 times as long (see ``benchmarks/without.py``).
+memory, because compiled code that does not count references cannot allocate any. With a shell sort
+instead of the radix sort, the data plane alone takes 1.6 times as long (see
+``benchmarks/without.py``).
 """
 
 from scenarios.compiled import in_place, inlined
 from scenarios.numerics import Ints
 from sim._jit.hints import index
 
-MOST_BITS = 13  # most bits of a digit; each value of a digit needs one count
+MOST_BITS = 13  # largest number of bits of a digit; each value of a digit needs one count
 
 
 @inlined
 def value_range(keys: Ints, n: int) -> tuple[int, int]:
-    """Return the least and the largest of ``keys[:n]`` in O(n); n must be at least 1."""
+    """Return the least and the largest key in ``keys[:n]`` in O(n); n must be at least 1."""
     least, most = keys[0], keys[0]
     for i in range(1, n):
         least, most = min(least, keys[i]), max(most, keys[i])
@@ -28,11 +29,11 @@ def radix_sort(
     """Sort ``keys[:n]`` and the corresponding ``values[:n]`` by ``(key - least) >> shift``.
 
     The sort is stable. A digit has ``bits`` bits, and sorting by one digit takes O(n + 2**bits).
-    ``least`` and ``most`` are the least and the largest key. With h half the length of ``values``,
-    ``values[h:]`` and ``keys[h:2 * h]`` are used as the second buffer, and ``keys[2 * h:]`` as
-    counters of digits.
+    ``least`` and ``most`` are the least and the largest key. If h is half the length of ``values``,
+    then ``values[h:]`` and ``keys[h:2 * h]`` are the second buffer, and ``keys[2 * h:]`` counts the
+    digits.
     """
-    # A pass moves all to the other buffer. It is stable, so it keeps the order by lower digits.
+    # A pass moves all keys to the other buffer. It is stable: it keeps the order by lower digits.
     half = len(values) // 2
     source, target = 0, half
     while (most - least) >> shift > 0:
@@ -48,7 +49,7 @@ def radix_sort(
 def _move_by_digit(
     keys: Ints, values: Ints, n: int, source: int, target: int, least: int, shift: int, bits: int
 ) -> None:
-    """Move ``n`` keys from one buffer to the other, sorted by one digit: a counting sort."""
+    """Move ``n`` keys from one buffer to the other, sorted by one digit in a counting sort."""
     counts, digits = keys[2 * (len(values) // 2) :], 1 << bits
     for digit in range(digits):
         counts[digit] = 0

@@ -1,4 +1,4 @@
-"""The choice of allocations for the plans of a plan space."""
+"""The allocations from which the plans of a plan space are made."""
 
 from dataclasses import dataclass
 
@@ -9,21 +9,21 @@ MOST_WAIT_S = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """The allocations that a plan space has for an operator off the device, for each GPU profile.
+    """The allocations that the plans of a space can give an operator that is not on the device.
 
-    The number of plans grows as the product of the numbers of choices, raised to the number of
-    operators on GPUs. The default choices make the smallest space.
+    The number of plans grows as the product of the numbers of choices, raised to the power of the
+    number of operators on GPUs. The default choices make the smallest space.
 
     Args:
         thread_percents: percentages of an instance's threads, for operators of kind ``gpu``.
         max_batches: largest batch sizes, for operators of kind ``gpu``.
-        replicas: replicas of operators of kinds ``gpu`` and ``llm``.
-        cores: replicas of operators of kind ``cpu``.
+        replicas: numbers of replicas, for operators of kinds ``gpu`` and ``llm``.
+        cores: numbers of cores, one for each replica, for operators of kind ``cpu``.
         max_wait_s: longest times in seconds that a server waits for a full batch; they apply only
             where the largest batch size is above 1.
 
     Raises:
-        ValueError: a value is out of range, or a parameter has no values.
+        ValueError: a value is out of range, or a parameter is empty.
     """
 
     thread_percents: tuple[int, ...] = (100,)

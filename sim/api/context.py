@@ -27,7 +27,7 @@ class PlanningContext(Protocol):
     search from an earlier call is not over, or if an argument is invalid.
 
     Attributes:
-        trigger: why the planner is called: ``arrival``, ``departure``, ``refusal``, ``failure``,
+        trigger: the reason for the call: ``arrival``, ``departure``, ``refusal``, ``failure``,
             ``recovery`` or ``tick``.
         bulk: operations on many plans, queries or records at once.
         world: the application, the cluster, and the deployed plans.
@@ -52,7 +52,7 @@ class PlanningContext(Protocol):
         """Queries that have a deployment and no search under way, in order of arrival."""
 
     def plan_of(self, query: Query) -> Plan | None:
-        """Return the plan that serves a query or, failing that, is being loaded; else None."""
+        """Return a query's active plan, or else its plan that is being loaded, or else None."""
 
     def telemetry(self, query: Query) -> tuple[WindowReport, ...]:
         """Return the last 10 judged windows of a query, oldest first."""
@@ -69,17 +69,18 @@ class PlanningContext(Protocol):
         """
 
     def profile(self, of: Query | str, what: Plan | Configuration, samples: int | Ints) -> Estimate:
-        """Measure a configuration on items of a query's data, or of a data set.
+        """Measure a configuration on items of a query's data or on items of a data set.
 
         Only items that were not measured before are run and charged: n items on w workers take
-        ceil(n / w) times the time of one item. An item's time begins at the first operator whose
-        own or upstream knobs differ from those of all earlier runs. If the remaining budget is too
-        small, fewer items are measured, or no items; check ``count``.
+        ceil(n / w) times the time of one item. The time of an item is counted from the first
+        operator whose own or upstream knobs differ from those of all earlier runs. If the remaining
+        budget is too small, fewer items or none are measured; the estimate's ``count`` tells how
+        many there are.
 
         Args:
-            of: a waiting or running query, or the name of a data set, whose own mixture of content
-                is then profiled offline. Each data set has one budget of ``budget_s`` and its own
-                lane.
+            of: a waiting or running query, or the name of a data set. A data set is profiled
+                offline, with its own mixture of content. Each data set has one budget of
+                ``budget_s`` and its own lane.
             what: a plan or a configuration; for a data set, it must be a configuration.
             samples: the total number of items that the estimate should use, or an array of item
                 numbers of shape (m,).
@@ -96,21 +97,21 @@ class PlanningContext(Protocol):
         """
 
     def resample(self, query: Query) -> None:
-        """Replace a query's profiling data by new data from its stream; drop the old results."""
+        """Replace a query's profiling data by new data of its stream, and drop old results."""
 
     def predict(self, query: Query, plan: Plan, estimate: Estimate | None = None) -> Prediction:
-        """Predict latency, accuracy and cost of a plan under the present load.
+        """Predict the latency, the accuracy and the cost of a plan under the present load.
 
-        The prediction uses ``estimate`` for the plan's configuration; by default, it uses what was
-        profiled for this query. See ``sim.planning.queueing`` for the model.
+        The prediction uses ``estimate`` for the plan's configuration; by default, it uses the
+        profiling results of this query. See ``sim.planning.queueing`` for the model.
         """
 
     def fits(self, query: Query, plan: Plan, beside: Sequence[tuple[Query, Plan]] = ()) -> bool:
-        """Return whether the cluster has the free resources for a plan now.
+        """Return whether the cluster's free resources are now enough for a plan.
 
         The resources of the query's present plan do not count as free. ``beside`` lists plans whose
-        resources do not count as free either, such as plans deployed earlier in this call, which
-        the cluster has not reserved yet.
+        resources do not count as free either, such as plans ordered earlier in this call, for which
+        the cluster has not reserved resources yet.
         """
 
     def remaining(self, query: Query) -> float:
@@ -130,7 +131,7 @@ class PlanningContext(Protocol):
         """
 
     def release(self, query: Query) -> None:
-        """Order the end of a query's deployment at the end of the query's search."""
+        """Order the cluster to end a query's deployment when the query's search ends."""
 
     # Memory of the planner
 
@@ -138,8 +139,9 @@ class PlanningContext(Protocol):
         """Write a record into the planner's memory.
 
         The value can be any object that can be pickled; do not change it afterwards. If a query is
-        given, other searches see the record from the present time of that query's search clock.
+        given, other searches see the record only from the time that the query's search clock shows
+        now.
         """
 
     def recall(self, key: Hashable, query: Query | None = None) -> Any | None:
-        """Return the latest visible record, or None; a query's search also sees its own records."""
+        """Return a key's latest visible record, or None; a search also sees its own records."""

@@ -1,4 +1,4 @@
-"""Profiling results: measurements of configurations, and estimates of plans from measurements."""
+"""Profiling results: measurements of configurations, and estimates of plans based on them."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,11 +20,11 @@ class Measurement:
 
     Args:
         configuration: the configuration.
-        items: numbers of the items, ascending, shape (n,).
-        accuracy: accuracy on each item, shape (n,).
-        operator_time_s: time of each operator on each item on the profiling hardware, shape (n, N).
-        size: size of each item relative to the mean, shape (n,).
-        allowance: factor by which the latency bound is multiplied for each item, shape (n,).
+        items: numbers of the items in ascending order, of shape (n,).
+        accuracy: accuracy on each item, of shape (n,).
+        operator_time_s: each operator's time on each item on profiling hardware, of shape (n, N).
+        size: size of each item relative to the mean, of shape (n,).
+        allowance: factor by which the latency bound is multiplied for each item, of shape (n,).
     """
 
     configuration: Configuration
@@ -46,22 +46,22 @@ class Measurement:
 
     @property
     def accuracy_variance(self) -> float:
-        """Sample variance of accuracy between items; nan if there are fewer than two."""
+        """Sample variance of accuracy between items; nan if fewer than two items were measured."""
         return self._accuracy_moments[1]
 
     @property
     def operator_mean_s(self) -> Floats:
-        """Mean time of each operator, shape (N,)."""
+        """Mean time of each operator, of shape (N,)."""
         return self._time_moments[0]
 
     @property
     def time_cv(self) -> float:
-        """Coefficient of variation of the items' total times, each divided by its allowance."""
+        """Coefficient of variation of the items' total times divided by their allowances."""
         return self._time_moments[1] if self.count else 0.0
 
     @property
     def normalised(self) -> tuple[float, float]:
-        """Effect of division by allowances on the mean total time and on a constant, as factors.
+        """Factors by which dividing by allowances changes the mean total time and a constant.
 
         Both are 1 unless the application states latency per output length.
         """
@@ -96,16 +96,15 @@ def _time_moments(times_s: Floats, allowance: Floats) -> tuple[Floats, float, fl
 
 @dataclass(frozen=True)
 class Estimate:
-    """An estimate of a plan, or of a configuration alone, from profiling results without queueing.
+    """An estimate, without queueing, of a plan or of a configuration alone from profiling results.
 
     Args:
         measurement: the measurement of the configuration.
         prefix_reused: number of leading operators whose earlier results were reused.
         latency_quantile: the SLO's quantile, from 0 to 1.
         latency_factors: each operator's time under the plan divided by its time on profiling
-            hardware, shape (N,); None for a configuration alone.
-        fixed_s: propagation delays of the plan, plus the longest waits for full batches, in
-            seconds.
+            hardware, of shape (N,); None for a configuration alone.
+        fixed_s: the plan's propagation delays plus its longest waits for full batches, in seconds.
         transfer_s: nominal transmission time of all messages of a request of mean size, in seconds.
         cost_usd_per_hour: list price of the plan plus egress; None for a configuration alone.
         ways: the paths through the operators, if there is more than one.
@@ -137,7 +136,7 @@ class Estimate:
 
     @cached_property
     def latency_s(self) -> Floats:
-        """Each item's latency without queueing, divided by its allowance; shape (n,).
+        """Latency of each item without queueing, divided by the item's allowance, of shape (n,).
 
         Where operators fork and join, the latency is that of the item's slowest path.
         """

@@ -11,9 +11,9 @@ def gpu_layouts(node: Node) -> tuple[dict[str, int], ...]:
     """Return the maximal combinations of instances that one card of a node can have.
 
     Returns:
-        One mapping for each maximal legal layout: the number of instances of each profile that
-        candidate plans use. The result is empty if the node has no GPU. A card can also have any
-        subset of these instances.
+        One mapping for each maximal legal layout. It maps each profile that candidate plans use to
+        the number of its instances. The result is empty if the node has no GPU. A card can also
+        have any subset of a layout's instances.
     """
     if node.gpu_board is None:
         return ()
@@ -23,7 +23,7 @@ def gpu_layouts(node: Node) -> tuple[dict[str, int], ...]:
 
 @table_cache
 def _most(board: str, names: tuple[str, ...]) -> tuple[tuple[int, ...], ...]:
-    """Return the maximal combinations for one card of a board: instances by profile."""
+    """Return the maximal combinations of instances on one card, in the order of ``names``."""
     counts = {
         tuple(Counter(profile for profile, _ in layout).get(name, 0) for name in names)
         for layout in maximal_layouts(board, names)

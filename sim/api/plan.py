@@ -1,4 +1,4 @@
-"""Plans and their prices; a plan consists of configuration, placement and allocations."""
+"""Plans and their prices; a plan consists of a configuration, a placement and allocations."""
 
 from dataclasses import dataclass, field
 from math import fsum

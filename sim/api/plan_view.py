@@ -23,7 +23,8 @@ ACCESS_S, BACKHAUL_S, BACKHAUL_UP_S, FIXED_S = range(4)
 class StationKind:
     """A kind of station that is not on a device.
 
-    Two queries can share a station if their plans have the same kind and operator key there.
+    Two queries can share a station if their plans use the same kind of station with the same
+    operator key.
 
     Args:
         operator: index of the operator that it serves.
@@ -49,7 +50,7 @@ class WayView:
     """One path through the operators, under all plans of a view.
 
     The times are those of ``sim.api.prediction.DagPath``, in seconds, each of shape (P,).
-    ``operators`` are the operators on the path, shape (n,).
+    ``operators`` has the indices of the n operators on the path.
     """
 
     operators: Ints
@@ -63,17 +64,18 @@ class WayView:
 class Records:
     """The values of a view's plans, sorted by configuration.
 
-    Searches read all plans of a configuration together, so these are adjacent in memory.
+    Searches read all plans of a configuration together, so those plans are adjacent in memory.
 
     Args:
-        order: indices of the plans, sorted by configuration, shape (P,).
-        ends: index in ``order`` at which the plans of each configuration begin, and then the index
-            at which the last ones end, shape (C + 1,).
-        place: position of each plan in ``order``, shape (P,).
-        served: the columns ``station``, ``operator_key``, ``servers`` and ``at_once``, and then the
-            factors of latency, capacity and crowding, shape (P, N, 7).
-        met: the columns ``access_s``, ``backhaul_s``, ``backhaul_up_s`` and ``fixed_s``; the first
-            row is for all edges, and the others are for the W paths, shape (P, 1 + W, 4).
+        order: indices of the plans, sorted by configuration, of shape (P,).
+        ends: indices in ``order`` at which the plans of each configuration begin, followed by the
+            index at which the last configuration's plans end; of shape (C + 1,).
+        place: position of each plan in ``order``, of shape (P,).
+        served: the values of ``station``, ``operator_key``, ``servers`` and ``at_once``, followed
+            by the factors of latency, capacity and crowding; of shape (P, N, 7).
+        met: the values of ``access_s``, ``backhaul_s``, ``backhaul_up_s`` and ``fixed_s``, of shape
+            (P, 1 + W, 4). For each plan, the first row is for all edges, and each other row is for
+            one of the W paths.
     """
 
     order: Ints
@@ -84,7 +86,7 @@ class Records:
 
 
 class PlanSource(Protocol):
-    """Constructs plans from their numbers."""
+    """Constructs plans from their indices."""
 
     def plan(self, index: int) -> Plan:
         """Return the plan at index ``index``; later calls return the same object."""
@@ -98,34 +100,35 @@ class PlanView:
     Arrays are read-only; views of similar queries share them.
 
     Args:
-        configuration: index of the plan's configuration, shape (P,).
-        layout: number of the plan's layout, which is its placement with its allocations, shape
+        configuration: index of the plan's configuration, of shape (P,).
+        layout: number of the plan's layout, which is its placement with its allocations, of shape
             (P,).
         latency_factors: time of a request that is served alone, divided by its time on profiling
-            hardware, shape (P, N).
-        capacity_factors: server time that a request takes, divided by its profiled time, shape (P,
-            N).
-        crowded_factors: time of a request on a full server, divided by its profiled time, shape (P,
-            N).
-        at_once: number of requests that a server serves at the same time, shape (P, N); above 1 for
-            language models.
-        servers: number of servers of each operator's station, shape (P, N).
-        access_s: transmission time of all messages on the access uplink, shape (P,).
-        backhaul_s: transmission time of the answer and of all messages on the backhaul, shape (P,).
-        backhaul_up_s: the part of ``backhaul_s`` on the backhaul to the cloud, which other queries
-            share, shape (P,).
-        fixed_s: propagation delays and longest batching waits, shape (P,). Where operators fork and
-            join, it is the sum over all operators, as if they formed a chain.
-        ways: the paths through the operators with their times; a chain has one path.
-        list_price_usd_per_hour: price if no other query shares the plan's stations, shape (P,).
-        cost_usd_per_hour: the list price plus egress, shape (P,).
-        stations: the kinds of station that plans use; the same for all queries.
-        station: index in ``stations`` of the kind that each operator uses; -1 on the device, shape
+            hardware, of shape (P, N).
+        capacity_factors: server time that a request takes, divided by its profiled time, of shape
             (P, N).
+        crowded_factors: time of a request on a full server, divided by its profiled time, of shape
+            (P, N).
+        at_once: number of requests that a server serves at the same time, of shape (P, N); it is
+            above 1 for language models.
+        servers: number of servers of each operator's station, of shape (P, N).
+        access_s: transmission time of all messages on the access uplink, of shape (P,).
+        backhaul_s: transmission time of the answer and of all messages on the backhaul, of shape
+            (P,).
+        backhaul_up_s: the part of ``backhaul_s`` on the backhaul to the cloud, which other queries
+            share, of shape (P,).
+        fixed_s: propagation delays and longest batching waits, of shape (P,). Where operators fork
+            and join, it is the sum over all operators, as if they formed a chain.
+        ways: the paths through the operators with their times; a chain has one path.
+        list_price_usd_per_hour: price if no other query shares the plan's stations, of shape (P,).
+        cost_usd_per_hour: the list price plus egress, of shape (P,).
+        stations: the kinds of station that plans use, which are the same for all queries.
+        station: index in ``stations`` of the kind that each operator uses, or -1 on the device; of
+            shape (P, N).
         operator_key: a number that identifies the values of each operator's own and upstream knobs,
-            shape (P, N); equal numbers mean equal values, also between views of different queries.
+            of shape (P, N); equal numbers mean equal values, even in views of different queries.
         space: the plan space to which the plans belong, for use by the planning context.
-        number: indices of the plans in that space, shape (P,).
+        number: indices of the plans in that space, of shape (P,).
         records: the same values in another layout, for compiled functions.
     """
 
@@ -154,7 +157,7 @@ class PlanView:
         return len(self.configuration)
 
     def at_speed(self, speed: Floats) -> "PlanView":
-        """Return the view with operators that run faster by the factors ``speed``, shape (P, N)."""
+        """Return a copy whose operators run faster by the factors ``speed``, of shape (P, N)."""
         return recorded(
             replace(
                 self,

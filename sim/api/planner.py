@@ -13,23 +13,26 @@ from sim.api.context import PlanningContext
 
 
 class Planner(ABC):
-    """Base class of planners, which decide which plan serves which query; override ``plan``.
+    """Base class of planners, which choose a plan for each query; subclasses override ``plan``.
 
     ``__init__`` stores its keyword arguments unchanged in attributes of the same names. The object
     keeps no other state between calls, except random generators that ``__init__`` seeds from a
-    parameter; they are seeded anew in each run and after each crash of the planner's process. A
-    planner keeps what it learns by ``context.remember`` and ``context.recall``.
+    parameter. These generators are seeded anew in each run and after each crash of the planner's
+    process. A planner keeps what it learns by ``context.remember`` and ``context.recall``.
 
-    Class attributes, which a subclass may set or take as parameters: budget_s: largest number of
-        planning seconds that one search for one query may use. When they are used up, profiling
-        returns only earlier results, and ``deploy`` still works. replan_every_s: also call ``plan``
-        periodically, at the first tick of each period; None for arrivals, departures, refusals,
-        failures and recoveries only. query_records: names of records about single queries, whose
-        keys are ``(name, query.id)``. The world drops these records after the query and then 1,000
-        other queries have departed, so that memory does not grow with the horizon. Other records
-        are kept to the end of the run. sees_truth: whether the planner uses ``context.bulk.truth``,
-        which no planner in a real system could. Such a planner is a bound with which others are
-        compared; results label it as such.
+    Class attributes, which a subclass can set or take as parameters:
+
+        budget_s: the largest number of planning seconds that one search for one query can use. When
+            they are used up, profiling returns only earlier results, and ``deploy`` still works.
+        replan_every_s: the period in seconds after which ``plan`` is also called, at the first tick
+            of each period; None for calls at arrivals, departures, refusals, failures and
+            recoveries only.
+        query_records: names of records about single queries, whose keys are ``(name, query.id)``.
+            The world drops these records once 1,000 other queries have departed after the query, so
+            that memory does not grow with the horizon. Other records are kept until the run ends.
+        sees_truth: whether the planner uses ``context.bulk.truth``, which no planner in a real
+            system could use. Such a planner is a bound with which others are compared, and results
+            label it as such.
     """
 
     budget_s: float = 5.0
@@ -42,8 +45,8 @@ class Planner(ABC):
     ) -> None:
         """Raise PlannerError if a parameter is not valid for an application and a cluster.
 
-        This method is called before a run begins. An error ends the run, which then reports the
-        error's message, a single sentence.
+        This method is called before a run begins. An error ends the run, and the error's message, a
+        single sentence, is reported.
 
         Args:
             pipeline: the application's operators, knobs and configurations.

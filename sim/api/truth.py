@@ -11,14 +11,14 @@ class Truth:
     """The true properties of a query now; there are C configurations and N operators.
 
     Args:
-        view: the query's plans, at the present speed of its device and at its links' speeds over
-            the rest of its lifetime.
-        operator_time_s: mean time of each operator on profiling hardware, shape (C, N).
-        time_cv: coefficient of variation of the pipeline's total time divided by the allowance,
+        view: a view of the query's plans, with the present speed of its device, and with its links'
+            mean transmission times over the rest of its lifetime.
+        operator_time_s: mean time of each operator on profiling hardware, of shape (C, N).
+        time_cv: coefficient of variation of the pipeline's total time divided by the allowance, of
             shape (C,).
-        normalised: two factors by which division by allowances changes the mean of the pipeline's
-            time and that of a constant, shape (C, 2).
-        accuracy: expected accuracy on the present content, shape (C,).
+        normalised: two factors by which dividing by allowances changes the mean of the pipeline's
+            time and the mean of a constant, of shape (C, 2).
+        accuracy: expected accuracy on the present content, of shape (C,).
     """
 
     view: PlanView

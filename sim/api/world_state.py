@@ -25,7 +25,7 @@ class WorldState(Protocol):
         """The cluster's nodes, machines and prices."""
 
     def machines_up(self, node: str) -> int:
-        """Return the number of a node's machines that work (that have not failed)."""
+        """Return the number of a node's machines that have not failed."""
 
     def free_cores(self, node: str) -> int:
         """Return the number of free cores on a node's machines that work."""
@@ -49,7 +49,7 @@ class WorldState(Protocol):
         """Return the time at which a query's active plan became active, in seconds, or None."""
 
     def refusal(self, query: Query, plan: Plan) -> str | None:
-        """Return why no machines could ever serve a query by a plan, or None if some could."""
+        """Return why no machines could ever run a plan for a query, or None if some could."""
 
     def capacity_factors(self, query: Query, plan: Plan) -> tuple[float, ...]:
         """Return, for each operator, the server time of a request divided by its profiled time.

@@ -32,7 +32,7 @@ class Crossing:
 
     link: str  # ``"access"`` between device and edge site, ``"backhaul"`` between site and cloud
     direction: str  # ``"up"`` or ``"down"``
-    edge: int  # the edge of the pipeline whose message it is; the number of edges for the answer
+    edge: int  # the pipeline's edge whose message is sent; for the answer, the number of edges
     mean_bytes: float  # mean size of the message
 
 
@@ -58,7 +58,7 @@ class Catalogue:
         place: str,
         allocation: Allocation,
     ) -> Service:
-        """Return how an operator is served on the device or on a node, as `on_node` does."""
+        """Return how an operator is served at ``place``, which is a node or the device."""
         if place != DEVICE:
             return self.on_node(operator, configuration, place, allocation)
         return self.on_device(operator, configuration, device)
@@ -144,7 +144,7 @@ class Catalogue:
             yield Crossing(link, direction, edge, sizes[edge])
 
     def egress_usd_per_answer(self, placement: Sequence[str]) -> float:
-        """Return the egress price of an average answer in dollars, 0 if it stays in the cloud."""
+        """Return an average answer's egress price in dollars: 0 if it stays in the cloud."""
         node = self.cluster.nodes.get(placement[-1])
         if node is None or node.tier != "cloud":
             return 0.0
@@ -164,7 +164,7 @@ class Catalogue:
         return self._network.link(query.technology).rtt_s / 2
 
 
-# How every operator is served on every allocation at hand, as arrays for scoring in bulk
+# How each operator is served on each allocation, as arrays for evaluating many plans
 
 Key = tuple[KnobValue, ...]
 OperatorOption = tuple[str, Allocation]
@@ -179,16 +179,16 @@ class OperatorKeys:
     service.
     """
 
-    # Which key of each operator a configuration has, from 0 for each operator, shape (C, N).
+    # Number of each operator's key in each configuration, from 0 for each operator; (C, N).
     column: Ints
-    identity: Ints  # a number for each key of the pipeline, equal for equal keys, shape (C, N)
-    number: tuple[dict[Key, int], ...]  # for each operator, which column a key has
-    # For each operator, a configuration for each of its keys.
+    identity: Ints  # a number for each key of the pipeline, equal for equal keys, of shape (C, N)
+    number: tuple[dict[Key, int], ...]  # for each operator, the column of each key
+    # For each operator, one configuration per key that has this key.
     examples: tuple[tuple[Configuration, ...], ...]
 
     @classmethod
     def of(cls, pipeline: Pipeline) -> "OperatorKeys":
-        """Number a pipeline's keys in the order in which configurations first use them."""
+        """Return a pipeline's keys, numbered in the order of their first use by configurations."""
         identities: dict[Key, int] = {}
         column, identity, numbers, examples = [], [], [], []
         for operator in range(len(pipeline.operators)):
@@ -208,10 +208,10 @@ class OperatorKeys:
 class ServiceTable:
     """How one operator is served under each of O options and K keys; arrays have shape (O, K)."""
 
-    # Time of a request alone over that on profiling hardware; nan where the operator cannot run.
+    # Time of a lone request / its time on profiling hardware; nan where the operator cannot run.
     latency: Floats
-    capacity: Floats  # what a request takes of a server, over the same
-    crowded: Floats  # time of a request on a full server, over the same
+    capacity: Floats  # server time that a request takes, divided by its time on profiling hardware
+    crowded: Floats  # time of a request on a full server, divided by the same time
     at_once: Ints  # requests that a server serves at the same time
     memory_bytes: Floats  # memory that a replica needs; infinite where the operator cannot run
 

@@ -35,17 +35,17 @@ class RefusalError(ValueError):
 class Service:
     """How an operator of one configuration is served."""
 
-    factor: float  # time of a mean request served alone, over that on the reference hardware
-    # Time of a batch of 1, 2, ... requests over that of one.
+    factor: float  # time of a mean request served alone, divided by its reference time
+    # Time of a batch of 1, 2, ... requests, divided by the time of one request.
     batch_factor: tuple[float, ...] = (1.0,)
     # Requests that a server serves at the same time; above 1 for language models only.
     at_once: int = 1
-    # A request's share of a server's capacity over its time alone; below 1 if ``at_once`` is above.
+    # Server time that a request takes, divided by its time alone; below 1 if ``at_once`` exceeds 1.
     work_factor: float = 1.0
-    # Time of a request on a server that serves ``at_once`` over that alone.
+    # Time of a request on a server that serves ``at_once`` requests, divided by its time alone.
     crowded_factor: float = 1.0
     memory_bytes: int = 0  # memory that a replica needs
-    basis: Basis = "measured"  # what the times rest on
+    basis: Basis = "measured"  # the kind of evidence for the times
     iterations: Iterations | None = None  # how a language model generates; None for other operators
 
 
@@ -207,7 +207,7 @@ def _generation(
 
 
 def mean_tokens(application: Application, operator: int, configuration: Configuration) -> Tokens:
-    """Return the mean tokens of a request over all data sets, because data sets share stations."""
+    """Return a request's mean tokens over all data sets, because data sets share stations."""
     parts = [data.tokens(configuration.index, operator) for data in application.datasets.values()]
     return Tokens(
         float(np.mean([part.prompt for part in parts])),

@@ -1,9 +1,9 @@
 """Billing, which attributes the cost of used slots to queries; the rest of the cost is idle cost.
 
 A machine is billed while it is rented. Each slot costs a fixed share of the machine's price; the
-members of the slot's station pay it in proportion to their declared loads. Answers that leave a
-cloud region are charged to the query as egress. Idle cost is computed from free resources, so that
-tests can check that all costs add up to the bill.
+members of the slot's station pay this cost in proportion to their declared loads. Answers that
+leave a cloud region are charged to the query as egress. Idle cost is computed from free resources,
+so that tests can check that all costs add up to the bill.
 """
 
 from collections.abc import Iterator
@@ -22,8 +22,8 @@ class Billing:
     """The amount that each query owes, in dollars, up to the last settlement.
 
     Call ``settle`` before each change that affects the bill. Prices are cached when machines
-    change, because settlements are much more frequent. ``idle_usd`` is the part of ``bill_usd``
-    for unused resources.
+    change, because settlements are much more frequent than such changes. ``idle_usd`` is the part
+    of ``bill_usd`` for unused resources.
     """
 
     def __init__(self, machines: Machines) -> None:
@@ -32,9 +32,9 @@ class Billing:
         self._machines = machines
         self._row = {machine: row for row, machine in enumerate(machines.all())}
         many = len(self._row)
-        # By machine, in dollars per hour, 0 if it is not rented: its price, and what idles.
+        # By machine, in dollars per hour: its price and its idle cost, or 0 if it is not rented.
         self._price, self._idle = np.zeros(many), np.zeros(many)
-        # By machine: the number of attributed parts of slots, and of each part the query, the
+        # By machine: the number of attributed parts of slots, and for each part the query, the
         # price of the slot in dollars per hour, and the share of it.
         self._parts = np.zeros(many, dtype=np.int64)
         self._query: Ints = np.zeros((many, 0), dtype=np.int64)
@@ -82,7 +82,7 @@ class Billing:
         self._attributed_usd[query] += usd
 
     def _write_down(self, machine: Machine) -> None:
-        """Cache a machine's present price, and the queries that pay for it."""
+        """Cache a machine's present price, and the queries that pay for the machine."""
         row, rented = self._row[machine], machine.rented
         self._price[row] = machine.node.price_usd_per_hour if rented else 0.0
         self._idle[row] = idle_usd_per_hour(machine) if rented else 0.0
@@ -97,7 +97,7 @@ class Billing:
             self._share[row, : len(parts)] = share
 
     def _attributions(self, machine: Machine) -> Iterator[tuple[int, float, float]]:
-        """Yield (query, slot price, the query's share of the slot) for each member of each slot."""
+        """Yield (query, slot price, query's share of the slot) for each slot and each member."""
         for slot in machine.slots:
             station = self._machines.holders[slot]
             total = station.load.work
@@ -127,7 +127,7 @@ def _charge(
     share: Floats,
     attributed_usd: Floats,
 ) -> tuple[float, float]:
-    """Charge ``hours`` hours of M machines; return the new total bill and the new idle cost.
+    """Charge the price of M machines for ``hours`` hours; return the new total bill and idle cost.
 
     Each machine has at most P parts; a part is a query's share of a slot. The price of each part is
     added to the query's ``attributed_usd``, in O(parts). The arrays are those of `Billing`.

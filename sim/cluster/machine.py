@@ -27,11 +27,11 @@ class Need:
     """The resources that one replica of an operator needs."""
 
     profile: str  # partition profile of the instance, or ``"core"``
-    thread_percent: int = WHOLE  # share of the instance; below 100, others may get what is left
-    processes: int = 1  # processes that share this by MPS, each with a copy of the weights
-    model: Model | None = None  # what it loads; None for classical code
-    memory_bytes: int = 0  # memory that it takes
-    # everything that decides whether it fits
+    thread_percent: int = WHOLE  # share of the instance; if below 100, others can use the rest
+    processes: int = 1  # processes that share the slot by MPS, each with a copy of the weights
+    model: Model | None = None  # the model that it loads; None for classical code
+    memory_bytes: int = 0  # memory that it needs
+    # all values that decide whether the need fits
     room: Room = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -40,7 +40,7 @@ class Need:
 
     @property
     def load_bytes(self) -> int:
-        """Bytes of weights that must be in memory before the replica is ready."""
+        """Number of bytes of weights that must be loaded before the replica is ready."""
         return 0 if self.model is None else self.processes * self.model.weight_bytes
 
 
@@ -48,13 +48,13 @@ class Need:
 class Instance:
     """A GPU instance, or a whole card that is not partitioned."""
 
-    gpu: int  # number of its card in the machine
+    gpu: int  # number of the instance's card in the machine
     profile: str
     start: int  # first memory slice
-    memory_bytes: int  # its memory
-    ready_ns: int = 0  # when it is created
-    slots: list["GpuShare"] = field(default_factory=list)  # who uses it
-    # Models that earlier users left in memory, with the bytes of their weights, the latest last.
+    memory_bytes: int  # size of its memory
+    ready_ns: int = 0  # the time at which it has been created
+    slots: list["GpuShare"] = field(default_factory=list)  # the slots on it that are in use
+    # Bytes of weights of the models that earlier users left in memory, the latest model last.
     left: dict[Model, int] = field(default_factory=dict)
 
     @property
@@ -77,7 +77,7 @@ class Instance:
         return self.clients + need.processes <= MOST_CLIENTS
 
     def load(self, need: Need) -> int:
-        """Make room for a model by evicting those least recently used; return the bytes to load."""
+        """Evict the least recently used models until a model has room; return the bytes to load."""
         if need.model is None:
             return 0
         there = self.left.pop(need.model, 0)
@@ -92,12 +92,12 @@ class GpuShare:
     """A slot of a machine: one core, or a share of a GPU instance."""
 
     machine: "Machine"
-    need: Need  # what it was taken for
+    need: Need  # the need for which it was taken
     instance: Instance | None = None  # the instance; None for a core
     destroyed: int = 0  # idle instances that had to be destroyed for it
     created: bool = False  # whether its instance was created for it
     load_bytes: int = 0  # weights to load before it is ready
-    ready_ns: int = 0  # when they are loaded
+    ready_ns: int = 0  # the time at which the weights are loaded
     # Share of the machine's price that the slot carries.
     price_usd_per_hour: float = field(init=False)
 
@@ -114,15 +114,15 @@ class Machine:
     """One machine of a node."""
 
     node_name: str  # name of its node
-    node: Node  # what the machines of the node are like
+    node: Node  # description of the node's machines
     number: int  # number within the node, from 0
     free_cores: int = field(init=False)  # cores that no station holds
-    # GPU instances; of those that are idle, the one longest idle first.
+    # GPU instances; among unused ones, the one that has been unused longest comes first.
     instances: list[Instance] = field(default_factory=list, init=False)
-    up: bool = field(default=True, init=False)  # whether it works
-    ready_ns: int = field(default=0, init=False)  # when it has booted, or will have
-    down_until_ns: int = field(default=0, init=False)  # when it comes back, if it is down
-    # What stations hold, in the order in which they got it.
+    up: bool = field(default=True, init=False)  # whether the machine works
+    ready_ns: int = field(default=0, init=False)  # the time at which the machine has booted
+    down_until_ns: int = field(default=0, init=False)  # the time of its recovery, if it has failed
+    # The slots that stations hold, in the order in which they were taken.
     slots: dict[GpuShare, None] = field(default_factory=dict, init=False)
     # needs that the cards refused since they last changed
     _in_vain: set[Room] = field(default_factory=set, init=False)
@@ -148,7 +148,7 @@ class Machine:
     def layout(
         self, gpu: int, idle: bool = True, without: Sequence[Instance] = ()
     ) -> tuple[tuple[str, int], ...]:
-        """Return a card's instances except ``without``; unused ones only if ``idle`` is true."""
+        """Return a card's instances except ``without``, and except unused ones if not ``idle``."""
         return tuple(
             sorted(
                 (each.profile, each.start)
@@ -279,7 +279,7 @@ class Machine:
                 self.instances.remove(instance)
                 if instance.ready_ns <= now_ns:
                     self.instances.append(instance)
-        if not self.rented:  # Slots of a station that is removed are given back one by one.
+        if not self.rented:  # The slots of a removed station are given back one by one.
             self.instances = [each for each in self.instances if each.slots]
 
     def lose_instances(self) -> None:

@@ -1,7 +1,7 @@
 """All machines of a cluster, the stations on them, and the deployments that use the stations.
 
-A station has one slot of a machine per replica. Its members are the deployments that use it, each
-with a declared load.
+For each of its replicas, a station has one slot of a machine. Its members are the deployments that
+use it, each with a declared load.
 """
 
 from bisect import bisect_left, bisect_right, insort
@@ -23,10 +23,10 @@ class Station(StationMembers):
     """The control plane's state of a station, which serves one operator on one allocation."""
 
     id: int  # unique in the run
-    key: StationKey  # what members must agree on to share the station
+    key: StationKey  # the values that all members of the station have in common
     slots: tuple[GpuShare, ...]  # one per replica; none on a device
     at_once: int = 1  # requests that a server serves at the same time
-    ready_ns: int = 0  # when its weights are loaded
+    ready_ns: int = 0  # the time at which its weights are loaded
 
     def __post_init__(self) -> None:
         super().__init__(self.key[3].servers, self.at_once)
@@ -40,8 +40,8 @@ class StationDemand:
     rate: float  # requests per second
     work: float  # load in servers, at nominal speed
     at_once: int = 1  # requests that a server serves at the same time
-    model: Model | None = None  # what each replica loads; None for classical code
-    memory_bytes: int = 0  # memory that each replica takes
+    model: Model | None = None  # the model that each replica loads; None for classical code
+    memory_bytes: int = 0  # memory that each replica needs
 
     @property
     def place(self) -> str:
@@ -95,8 +95,8 @@ class ByLoad:
     def fullest(self, more: float, most: float) -> Station | None:
         """Return the most loaded station with room; among equal loads, return the oldest station.
 
-        A station has room if its load plus ``more`` does not exceed ``most``. All three are in
-        units of servers.
+        A station has room if its load plus ``more`` does not exceed ``most``. The load, ``more``
+        and ``most`` are measured in servers.
         """
         at = bisect_right(self._order, most, key=lambda place: place[0] + more)
         return self._order[at - 1][2] if at else None
@@ -128,7 +128,7 @@ class Machines:
         self.backhaul = StationMembers()
         self.changed: set[Machine] = set()
         self.last_release_ns: int | None = None
-        self._by_load: dict[StationKey, ByLoad] = {}  # Of those off the devices.
+        self._by_load: dict[StationKey, ByLoad] = {}  # Stations that are not on devices.
         self._parts: dict[GpuShare, None] = {}
         # by node, needs that all its machines refused since one of them last changed
         self._in_vain: dict[str, set[Room]] = {name: set() for name in self.pools}
@@ -177,7 +177,7 @@ class Machines:
     def _join(
         self, deployment: int, query: int, demands: Sequence[StationDemand]
     ) -> tuple[list[tuple[Station, bool]] | str, Callable[[], None]]:
-        """Do the steps of `join`; also return functions that undo the steps that succeeded."""
+        """Do the steps of `join`; also return a function that undoes the steps that succeeded."""
         got: list[tuple[Station, bool]] = []
         undoing: list[Callable[[], None]] = []
 
@@ -213,12 +213,12 @@ class Machines:
         beside: Sequence[Sequence[StationDemand]],
         wanted: Iterable[Iterable[Sequence[StationDemand]]],
     ) -> list[int | None]:
-        """Return, for each list of alternatives, the index of the first that ``join`` would accept.
+        """Return the index of the first alternative in each list that ``join`` would accept.
 
-        The index is None if no alternative fits. First, resources are reserved for those demands
-        ``beside`` that fit. Then, lists are handled in turn; an alternative that fits keeps its
-        resources while later lists are handled. Alternatives are generated lazily. At the end, all
-        resources are released.
+        The index is None if no alternative fits. First, resources are reserved for the demands in
+        ``beside`` that fit. Then, lists are handled in turn, and the alternative found for a list
+        keeps its resources while later lists are handled. Alternatives are generated lazily. At the
+        end, all resources are released.
         """
         made = self._made
         undoing: list[Callable[[], None]] = []
@@ -245,7 +245,7 @@ class Machines:
             self._made = made
 
     def leave(self, deployment: int, stations: list[Station], now_ns: int) -> list[Station]:
-        """Remove a deployment from its stations and links; return the stations now unused."""
+        """Remove a deployment from its stations and links; return the stations left unused."""
         self.last_release_ns = now_ns
         gone = []
         self._note_change(stations)

@@ -10,7 +10,7 @@ Parts = tuple[float, ...]
 
 
 def plus(parts: Parts, number: float) -> Parts:
-    """Add a finite number to the exact sum of some parts; return new parts (Shewchuk 1997)."""
+    """Return parts whose exact sum is that of ``parts`` plus a finite number (Shewchuk 1997)."""
     kept = []
     for part in parts:
         larger, smaller = (part, number) if abs(number) < abs(part) else (number, part)
@@ -59,7 +59,7 @@ class StationMembers:
         self._without: dict[int, StationLoad] = {}
 
     def join(self, deployment: int, member: Member) -> Callable[[], None]:
-        """Add a deployment; return a function to undo this, valid until the next change."""
+        """Add a deployment; return a function that undoes this, until the next change."""
         query, load, rate, work = member.query, self.load, self._rate, self._work
         without, deployments = self._without, self._deployments.get(query, ())
         self.members[deployment] = member

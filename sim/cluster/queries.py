@@ -1,4 +1,4 @@
-"""The state of every query: it is waiting, searching, running or departed."""
+"""The state of every query, which is waiting, searching, running or departed."""
 
 from bisect import bisect_left
 from collections import deque
@@ -25,30 +25,30 @@ class Deployment:
     number: int  # unique in the run
     query: int  # id of its query
     plan: Plan
-    stations: list[Station]  # what each operator got
-    active_from_ns: int  # when it becomes active
-    drain_until_ns: int | None = None  # when draining is cut short; None unless replaced
+    stations: list[Station]  # the station of each operator
+    active_from_ns: int  # the time at which it becomes active
+    drain_until_ns: int | None = None  # the time by which draining ends; None if not draining
 
 
 @dataclass(eq=False)
 class QueryState:
     """The state of one living or departed query."""
 
-    query: Query  # what it declares
-    truth: QueryTruth  # what only the world knows
-    active: Deployment | None = None  # the deployment that serves it
+    query: Query  # the declared properties of the query
+    truth: QueryTruth  # the true properties of the query, which planners cannot see
+    active: Deployment | None = None  # the deployment that serves the query
     loading: Deployment | None = None  # a deployment whose models are being loaded
-    searching: bool = False  # whether a search for it is under way in simulated time
-    departed: bool = False  # whether it is gone
-    # When each of its deployments became active, by number.
+    searching: bool = False  # whether a search for the query is under way in simulated time
+    departed: bool = False  # whether the query has departed
+    # The time at which each of its deployments became active, by number.
     active_since_ns: dict[int, int] = field(default_factory=dict)
-    # What an answer costs that leaves the cloud, by deployment.
+    # The egress price of an answer that leaves the cloud, by deployment.
     egress_usd: dict[int, float] = field(default_factory=dict)
     # Answers charged so far, by deployment.
     egress_charged: dict[int, int] = field(default_factory=dict)
     planning_s: float = 0.0  # planning seconds charged
-    profiling_s: float = 0.0  # part of them that was profiling
-    surrogates_s: float = 0.0  # part of them that was steps of searches by surrogates
+    profiling_s: float = 0.0  # the part of ``planning_s`` that was charged for profiling
+    surrogates_s: float = 0.0  # the part that was charged for steps of surrogate searches
     profiling_device_s: float = 0.0  # seconds of profiling devices used
     _moved: Callable[["QueryState"], None] | None = None
 

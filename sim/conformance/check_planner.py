@@ -36,11 +36,11 @@ SEED = 20250416
 TABLES = ("decisions", "offers", "profiling", "queries", "windows")
 SETTINGS = ("budget_s", "replan_every_s", "query_records", "sees_truth")
 
-MOST_REFUSALS = 20  # of one plan, in a row: other queries may take the room during a search
+MOST_REFUSALS = 20  # of one plan in a row; other queries can take the room during a search
 
 
 class ClonedEachCall(Planner):
-    """Uses a new copy of a planner for each call; only random generators pass from copy to copy."""
+    """Uses a new copy of a planner for each call; each copy passes on only random generators."""
 
     def __init__(self, frozen: tuple[type[Planner], bytes], settings: dict[str, Any]) -> None:
         self.frozen = frozen
@@ -63,8 +63,8 @@ def check_planner(planner: Planner, other_process: bool = True) -> None:
     * The planner can be pickled, and its budget and period are valid. It stores its parameters
       unchanged and keeps no other state, except random generators that are seeded by a parameter.
     * The planner raises no exception in a usual, an empty, an overloaded and a failing world. In
-      these worlds, some SLOs lack a bound on latency, on accuracy or on cost. Its plans can run. It
-      does not repeat refused plans endlessly. Its calls end.
+      these worlds, some SLOs lack a bound on latency, on accuracy or on cost. The cluster can run
+      the planner's plans. The planner does not repeat refused plans endlessly, and its calls end.
     * The planner reads only the public planning context. It does not change the context, the
       catalogue, its parameters, records after they are written, or global random generators.
     * It makes the same decisions if a new copy of it is used for each call, and if it runs in
@@ -93,7 +93,7 @@ def _check_worlds(planner: Planner, name: str, other_process: bool) -> None:
     cloned = ClonedEachCall((type(planner), before), _settings(planner))
     kept = _settled((planner.parameters(), *generators(planner)))
     first = _run(planner, usual_world(), name)
-    random_states = _random_states()  # after it, as a library's first import may draw
+    random_states = _random_states()  # after the run: a library's first import may draw
     for scenario in (empty_world(), overloaded_world(), failing_world()):
         _run(planner, scenario, name)
     if _random_states() != random_states:

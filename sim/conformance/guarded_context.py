@@ -1,7 +1,7 @@
 """The guarded context, by which ``check_planner`` detects a planner's forbidden reads and writes.
 
 A violation is raised as an exception, and is also recorded in the world in case the planner catches
-it.
+the exception.
 """
 
 import io
@@ -88,7 +88,7 @@ class Findings:
 
 
 class Guarded:
-    """A proxy that keeps code outside ``sim`` from reading private or setting any members."""
+    """A proxy through which code outside ``sim`` can read only public members, and can set none."""
 
     _findings: Findings
 

@@ -18,7 +18,7 @@ SERVICE = {
 
 
 def usual_world() -> Scenario:
-    """Return a small world: an edge machine, two A100s, three tiers of service."""
+    """Return a small world with an edge machine, two A100s and three service tiers."""
     return _scenario(rate=0.08)
 
 

@@ -23,7 +23,7 @@ def _machine_failure(world: "World", event: DriftEvent) -> Generator[Event, None
     machine = world.machines.pools[event.node][event.machine]
     machine.down_until_ns = max(machine.down_until_ns, now + ns(event.duration_s))
     if not machine.up:
-        return  # Another event took it down already; this one can only keep it away longer.
+        return  # An earlier event made the machine fail; this one can only delay its recovery.
     world.billing.settle(now)
     reason = f"machine {event.machine} of {event.node} failed"
     _lose(world, world.machines.fail(machine, now), reason)
@@ -63,7 +63,7 @@ def _planner_crash(world: "World", event: DriftEvent) -> Generator[Event, None, 
     back_ns = world.env.now + ns(event.duration_s)
     world.planner_away_until_ns = max(world.planner_away_until_ns, back_ns)
     yield world.env.timeout(back_ns - world.env.now)
-    if back_ns == world.planner_away_until_ns:  # otherwise it crashed again while it was away
+    if back_ns == world.planner_away_until_ns:  # otherwise, it crashed again while down
         world.planner_away_until_ns = 0  # Only one of two crashes that end now calls it.
         world.call_planner("recovery")
 

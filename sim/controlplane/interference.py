@@ -1,4 +1,4 @@
-"""Slowdowns, updated at ticks, of operators that share a GPU instance by MPS.
+"""Slowdowns of operators that share a GPU instance by MPS, which are updated at ticks.
 
 The slowdown of a batch is ``hardware_models.gpu.mps.interference_factor``, a function of the memory
 utilisations of the other stations on the instance. The utilisation of a station is that of one
@@ -41,7 +41,7 @@ class Interference:
         alone = self._factors.keys() - factors.keys()
         living = self.machines.stations.values() if alone else ()
         for station_id in alone & {each.id for stations in living for each in stations}:
-            factors[station_id] = 1.0  # Its neighbours have left.
+            factors[station_id] = 1.0  # The station has no neighbours any more.
         for station_id, factor in sorted(factors.items()):
             if factor != self._factors.get(station_id, 1.0):
                 self.data.slow_down(now_ns, station_id, factor)

@@ -62,7 +62,7 @@ def _search_in_vain(
 ) -> Generator[Event, None, None]:
     crashes = world.planner_crashes
     yield world.env.timeout(until_ns - world.env.now)
-    if crashes == world.planner_crashes:  # otherwise a crash ended the search
+    if crashes == world.planner_crashes:  # otherwise, a crash ended the search
         state.searching = False
 
 
@@ -70,7 +70,7 @@ def _when_due(world: "World", at_ns: int) -> Generator[Event, None, None]:
     """Wait until orders are due, and then carry them out, sorted by query."""
     if at_ns > world.env.now:
         yield world.env.timeout(at_ns - world.env.now)
-    due = world.due.pop(at_ns, ())  # none if a crash of the planner lost them
+    due = world.due.pop(at_ns, ())  # empty if the orders were lost in a crash of the planner
     for query, order, trigger, triggered_ns in sorted(due, key=itemgetter(0)):
         state = world.registry.living.get(query)
         if state is not None:

@@ -17,7 +17,7 @@ Row = dict[str, Any]
 
 
 def decision_row(order: DeploymentOrder, trigger: str, triggered_ns: int) -> Row:
-    """Return the columns about the time and the trigger of a decision."""
+    """Return the columns that give the time and the trigger of a decision."""
     return {
         "query": order.query,
         "trigger": trigger,

@@ -1,8 +1,8 @@
 """The control plane: queries arrive and depart, planners are called, and plans become active.
 
-The control plane runs on one SimPy clock, and sends the data plane orders with their times. Actions
-that depend on requests happen at ticks, after the data plane has advanced to the tick. Module
-`sim.controlplane.planner_calls` calls the planner, and `sim.controlplane.failures` simulates
+The control plane runs on one SimPy clock, and sends orders with their times to the data plane.
+Actions that depend on requests happen at ticks, after the data plane has advanced to the tick.
+Module `sim.controlplane.planner_calls` calls the planner, and `sim.controlplane.failures` simulates
 failures.
 """
 
@@ -268,7 +268,7 @@ class World:
             self._note_cost(state, now)
 
     def _note_cost(self, state: QueryState, now: int) -> None:
-        """Add a query's cost since the last call to the window that ends now.
+        """Add to the window that ends now the query's cost since the last call.
 
         When the query departs, that window is its last. Later costs belong to no window.
         """
@@ -287,7 +287,7 @@ class World:
                 self.billing.charge(state.query.id, usd)
 
     def _accuracies(self, state: QueryState, deployment: Deployment) -> list[tuple[int, float]]:
-        """Return, by content mixture, its start in ns and a deployment's expected accuracy."""
+        """Return each content mixture's start in ns, and a deployment's expected accuracy on it."""
         dataset = self.scenario.application.datasets[state.query.dataset]
         configuration = deployment.plan.configuration.index
         return [

@@ -9,9 +9,9 @@ of its last request has passed. Its verdict on each part of the SLO is:
     accuracy  mean expected accuracy of what was served >= floor
     cost      attributed cost over the time that the query lived <= ceiling
 
-The latency bound of a request is the SLO's bound times the request's *allowance*. The allowance is
-the request's output length divided by the mean length if the application states latency per output
-length, and otherwise 1. Reported latencies are divided by the allowance.
+The latency bound of a request is the SLO's bound times the request's *allowance*. If the
+application states latency per output length, the allowance is the request's output length divided
+by the mean length. Otherwise, it is 1. Reported latencies are divided by the allowance.
 
 A window without requests has the verdict of the window before it, and is flagged. A request that is
 in flight at the horizon and is not late yet is neither good nor bad. Service goodput at a time is
@@ -59,29 +59,29 @@ class Verdicts:
     Arrays have shape (n,) unless another shape is given.
     """
 
-    queries: list[Query]  # the query of each
+    queries: list[Query]  # the query of each window
     index: Ints  # number of the window, from 0 at the start of the run
-    born: Ints  # requests born
-    good: Ints  # completed within the bound
-    undecided: Ints  # in flight at the horizon, with time left
-    outcomes: Ints  # requests by how they ended, in the order of ``OUTCOMES``, shape (n, 6)
+    born: Ints  # number of requests created
+    good: Ints  # number of requests completed within the bound
+    undecided: Ints  # number of requests in flight at the horizon that are not late
+    outcomes: Ints  # requests by how they ended, in the order of ``OUTCOMES``, of shape (n, 6)
     active_ns: Ints  # time of the window in which the query lived
     deployed_ns: Ints  # part of that time in which a deployment was active
     cost_usd: Floats  # cost attributed to the query
-    sojourn_ns: Ints  # sum over completed requests, each divided by its allowance
-    # Quantiles of latency, the SLO's and then ``QUANTILES``, shape (n, 4). Nearest rank: the
+    sojourn_ns: Ints  # sum of completed requests' latencies, each divided by its allowance
+    # Quantiles of latency, the SLO's and then ``QUANTILES``, of shape (n, 4). Nearest rank: the
     # smallest latency that this share of the counted requests kept; those that were not completed
     # when the window was judged count as infinitely late.
     latencies_s: Floats
     # Sums over completed requests of queueing, batching, compute, transfer, (n, operators, 4).
     parts_ns: Ints
     answer_ns: Ints  # sum over the completed requests of the transfer of the answer
-    accuracy: Floats  # mean expected accuracy of what was served; nan if nothing was
+    accuracy: Floats  # mean expected accuracy over served requests; nan if none was served
     met: Bools  # whether every part of the SLO held
     latency_met: Bools  # whether the latency part held
     accuracy_met: Bools  # whether the accuracy part held
     cost_met: Bools  # whether the cost part held
-    repeated: Bools  # whether ``met`` is the previous verdict, for lack of requests
+    repeated: Bools  # whether ``met`` is the previous verdict because there were no requests
     final: Bools  # False if the horizon cut the window or its latency bound short
 
     @property
@@ -102,10 +102,10 @@ class DeploymentTrial:
     """The trial of a deployment: counts of the requests created during its first window length."""
 
     query: Query
-    born: int  # requests born in the trial
-    good: int  # completed within the bound
-    lost: int  # lost with a failing machine
-    accuracy: float  # mean expected accuracy of what was served; nan if nothing was
+    born: int  # number of requests created in the trial
+    good: int  # number of requests completed within the bound
+    lost: int  # number of requests lost with a failing machine
+    accuracy: float  # mean expected accuracy over served requests; nan if none was served
     void: bool  # whether a failing machine cut the trial short
 
     @property
@@ -130,7 +130,7 @@ class Account:
     """The counts of requests of one query."""
 
     query: Query
-    born: int  # requests born
+    born: int  # number of requests created
     outcomes: Mapping[str, int]  # requests by how they ended
 
 
@@ -156,7 +156,7 @@ class SloMonitor:
         self._counts = wc.no_counts(operators)
         self._account_of = IdPool()
         self._queries: list[Query | None] = []
-        # By row: when the next window is due, the order of arrival, the SLO (nan for none).
+        # By row: due time of the next window, order of arrival, and SLO (nan for a missing bound).
         self._due_ns = np.zeros(0, np.int64)
         self._order = np.zeros(0, np.int64)
         self._slo = np.zeros((0, 3))
@@ -246,7 +246,7 @@ class SloMonitor:
         self._counts.accounts[self._account_of.find(query), wc.DEPARTED] = True
 
     def add_cost(self, query: int, at_ns: int, usd: float) -> None:
-        """Add the cost since the last call to the window that ends at ``at_ns``.
+        """Add to the window that ends at ``at_ns`` the query's cost since the last call.
 
         When the query departs, that window is its last. Later costs, while requests drain, belong
         to no window.
@@ -267,7 +267,7 @@ class SloMonitor:
         )
 
     def _count(self, many: int, count: Callable[[int], int]) -> None:
-        """Call a counting function until all is counted; add room whenever it stops early."""
+        """Call a counting function, and add room if it stops early, until everything is counted."""
         done = 0
         while (done := count(done)) < many:
             self._counts = wc.with_room(self._counts)

@@ -1,4 +1,4 @@
-"""The optional table of requests, with a row per ended request and its latency by operator."""
+"""The optional table of requests, with a row for each ended request and its latency by operator."""
 
 from collections.abc import Sequence
 

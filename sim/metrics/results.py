@@ -1,9 +1,10 @@
 """The result tables: their columns, and the rows of a run that are not written yet.
 
-Table ``queries`` has one row per query; ``windows``, one row per query and window; ``operators``,
-the latency of each window by operator; ``decisions``, one row per decision of a planner and per
-deployment that a failure ended; ``offers``, one row per plan that a planner logged; and
-``profiling``, one row per profiling run. No planner sees the columns that begin with ``true_``.
+Table ``queries`` has one row per query, and ``windows`` has one row per query and window. Table
+``operators`` has the latency of each window by operator. Table ``decisions`` has one row per
+decision of a planner, and one per deployment that a failure ended. Table ``offers`` has one row per
+plan that a planner logged, and ``profiling`` has one row per profiling run. Planners do not see the
+columns whose names begin with ``true_``.
 """
 
 from collections.abc import Mapping, Sequence

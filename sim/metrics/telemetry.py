@@ -61,9 +61,9 @@ class Telemetry:
         return tuple(self._reports[query])
 
     def last_counts(self, queries: Collection[int]) -> NDArray[np.int64]:
-        """Return the numbers of requests and of good requests in each query's last window, (Q, 2).
+        """Return each query's numbers of requests and of good requests in its last window.
 
-        Both numbers are 0 if no window of the query has been judged.
+        The shape is (Q, 2). Both numbers are 0 if no window of the query has been judged.
         """
         counts = chain.from_iterable(map(self._counts.__getitem__, queries))
         return np.fromiter(counts, np.int64, 2 * len(queries)).reshape(-1, 2)

@@ -3,10 +3,10 @@
 Counts are integers, so no sum depends on the order of its terms. Windows are tumbling: they have
 equal length and do not overlap. A query's open windows are a linked list of *cells*, from the
 newest to the oldest. Quantiles need all latencies of a window, so these are stored, in *chunks*
-that form an unrolled linked list. Free cells form a linked list, and free chunks a stack, whose top
-is likely to be in the processor's cache. The number 0 ends a list, and cell 0 stands for an unknown
-window. Functions that run out of free cells or chunks return their progress, and are called again
-after ``with_room``.
+that form an unrolled linked list. Free cells form a linked list. Free chunks form a stack, whose
+top is likely to be in the processor's cache. The number 0 ends a list, and cell 0 stands for an
+unknown window. Functions that run out of free cells or chunks return their progress, and are called
+again after ``with_room``.
 
 The two functions that process every request read arrays from ``Counts`` only once, because each
 read in compiled code may count references, which would take most of the time.
@@ -39,7 +39,7 @@ BOUND_NS = 0  # latency bound; negative if allowances do not scale it
 NEWEST = 1  # its newest cell
 ENDS = 2  # requests by outcome
 NEXT_NS = ENDS + len(OUTCOMES)  # start of the next window to be judged
-NOTED_NS = NEXT_NS + 1  # time up to which its lifetime was spread over windows
+NOTED_NS = NEXT_NS + 1  # time up to which its lifetime has been added to windows
 DEPLOYED = NEXT_NS + 2  # whether a deployment is active
 DEPARTED = NEXT_NS + 3
 LAST_MET = NEXT_NS + 4
@@ -53,8 +53,8 @@ START_NS = 1
 BORN = 2
 GOOD = 3
 UNDECIDED = 4
-SOJOURN_NS = 5  # sum over completed requests, each divided by its allowance
-ACCURACY = 6  # sum over completed requests
+SOJOURN_NS = 5  # sum of completed requests' latencies, each divided by its allowance
+ACCURACY = 6  # sum of expected accuracies over completed requests
 LATENCIES = 7  # the newest chunk
 WINDOW_ENDS = 8  # requests by outcome
 LONGEST = WINDOW_ENDS + len(OUTCOMES)  # float: the largest allowance
@@ -71,7 +71,7 @@ TRIAL_BORN = 1
 TRIAL_GOOD = 2
 TRIAL_SERVED = 3
 TRIAL_ACCURACY = 4
-SERVED = 5  # completed requests, after the trial included
+SERVED = 5  # number of completed requests, including those after the trial
 VOID = 6
 TRIAL_LOST = 7
 TRIAL_WIDTH = LINE
@@ -99,14 +99,14 @@ class Counts(NamedTuple):
     """All counts, in arrays of int64."""
 
     account_of: Ints  # table of ``IdPool``, by query
-    accounts: Ints  # one for each query, shape (a, ACCOUNT_WIDTH)
+    accounts: Ints  # one for each query, of shape (a, ACCOUNT_WIDTH)
     trial_of: Ints  # table of ``IdPool``, by deployment
-    trials: Ints  # one for each deployment, shape (d, TRIAL_WIDTH)
-    steps_ns: Ints  # start times of the accuracies of a deployment, shape (d, steps)
-    steps: Ints  # these accuracies, in 2**-40
+    trials: Ints  # one for each deployment, of shape (d, TRIAL_WIDTH)
+    steps_ns: Ints  # start times of the accuracies of a deployment, of shape (d, steps)
+    steps: Ints  # these accuracies, in units of 2**-40
     cells: Ints  # shape (c, columns), as many as make whole lines of a cache
     chunks: Ints  # shape (k, CHUNK_WIDTH)
-    spare: Ints  # chunks that are free, as a stack, shape (k,)
+    spare: Ints  # chunks that are free, as a stack, of shape (k,)
     heads: Ints  # first free cell, number of free chunks; requests born, requests by outcome
 
 
@@ -149,7 +149,7 @@ def with_room(counts: Counts) -> Counts:
 
 @inlined
 def cell_at(accounts: Ints, cells: Ints, account: int, at_ns: int, window_ns: int) -> int:
-    """Return the cell of the query's window at ``at_ns``, or 0 if not open; O(open windows)."""
+    """Return the cell of a query's window at ``at_ns``, or 0 if it is not open; O(open windows)."""
     cell: int = accounts[account, NEWEST]
     while cell and cells[cell, START_NS] > at_ns:
         cell = cells[cell, OLDER]
@@ -179,7 +179,7 @@ def open_windows(
 
 @compiled
 def count_births(counts: Counts, rows: Ints, born: Ints, done: int, window_ns: int) -> int:
-    """Count births from index ``done`` of ``born`` on; return the index of the first uncounted.
+    """Count births from index ``done`` of ``born`` on; return the index of the first uncounted one.
 
     ``born`` has indices into ``rows``, of shape (n, width). A birth mostly takes O(1), because it
     is in the newest window.
@@ -216,7 +216,7 @@ def count_births(counts: Counts, rows: Ints, born: Ints, done: int, window_ns: i
 def count_ends(  # noqa: PLR0912, PLR0915
     counts: Counts, rows: Ints, ended: Ints, done: int, window_ns: int
 ) -> int:
-    """Count ends from index ``done`` of ``ended`` on; return the index of the first uncounted.
+    """Count ends from index ``done`` of ``ended`` on; return the index of the first uncounted one.
 
     A request is counted in the window of its birth, in O(operators + open windows).
     """
@@ -241,7 +241,7 @@ def count_ends(  # noqa: PLR0912, PLR0915
         undecided = outcome == IS_IN_FLIGHT and latency_ns < bound_ns
         heads[ENDS_TOTAL + outcome] += 1
         accounts[account, ENDS + outcome] += 1
-        accuracy = 0  # that of the deployment at the birth, in 2**-40
+        accuracy = 0  # accuracy of the deployment at the birth, in units of 2**-40
         if rows[row, col.DEPLOYMENT] >= 0:
             trial = row_of(counts.trial_of, rows[row, col.DEPLOYMENT])
             if completed:
@@ -371,7 +371,7 @@ def select(values: Ints, low: int, high: int, at: int) -> None:
     This is Quickselect (Hoare, "Algorithm 65: Find", 1961). Afterwards, lesser values are before
     that value, and greater values after it. The pivot is the median of three. Two passes of
     Lomuto's partition group values as less, equal and greater, so the time is not quadratic if many
-    values are equal. O(high - low) on average.
+    values are equal. This takes O(high - low) on average.
     """
     while high - low > 1:
         quarter = (high - low) // 4
@@ -400,7 +400,7 @@ def select(values: Ints, low: int, high: int, at: int) -> None:
 
 @compiled
 def ranked_latencies(counts: Counts, which: Ints, ranks: Ints) -> Ints:
-    """Return latencies by rank in ns, shape (n, r), and free the chunks of the cells ``which``.
+    """Return latencies by rank in ns, of shape (n, r), and free the chunks of the cells ``which``.
 
     Rank 1 is the lowest latency. Ranks increase along each row of ``ranks``. Rank 0 stands for no
     latency, and gives 0. The value of each rank is selected from the values that are above the

@@ -43,7 +43,7 @@ class PlanningCall:
     now_ns: int  # time of the trigger
     budget_s: float  # planning seconds of each search
     sees_truth: bool = False  # whether the planner declares that it sees the truth
-    # The searches that the planner began, with what they were charged, and its orders, by query id.
+    # The searches that the planner began, with their charges, and its orders, by query id.
     searches: dict[int, SearchClock] = field(init=False, default_factory=dict)
     orders: dict[int, DeploymentOrder] = field(init=False, default_factory=dict)
     _calls: int = field(init=False, default=0)
@@ -69,7 +69,7 @@ class PlanningCall:
         return error
 
     def count(self) -> None:
-        """Count a planner's operation; raise an error if the call is over or has too many."""
+        """Count a planner's operation; raise an error if it is one too many or the call is over."""
         if self._closed:
             raise PlannerError(
                 "this context's call is over: a planner must not keep the planning context"

@@ -5,7 +5,7 @@ from typing import Any
 
 
 class Memory:
-    """A planner's records, none of which is visible before it was learned.
+    """A planner's records, each of which becomes visible at the time at which it was learned.
 
     The time of a record is the clock time of the search that wrote it. This search sees the record
     at once; other searches see it from that time on. Reading a key returns its visible record with

@@ -26,7 +26,7 @@ def check_configuration(configuration: Configuration, pipeline: Pipeline) -> Non
 
 
 def moves_up(pipeline: Pipeline, places: Sequence[int]) -> bool:
-    """Return whether no message goes to a lower place, given the place number of each operator."""
+    """Return whether every message goes to an equal or higher place; ``places`` is by operator."""
     return all(
         earlier is None or places[earlier] <= places[operator]
         for earlier, operator in pipeline.edges

@@ -33,11 +33,11 @@ class PlanSpace:
     method `on` marks the plans that a user's device can run. An *option* of an operator is a node
     with an allocation, or the device, which is the first option. A *layout* has one option for each
     operator. Plan ``i`` combines ``configuration[i]`` with ``layout[i]``. L is the number of
-    layouts, and N that of operators.
+    layouts, and N is the number of operators.
 
     Attributes:
-        layout_option: index of each operator's option in each layout, shape (L, N).
-        layout_placement: index in ``placements`` of each layout's placement, shape (L,).
+        layout_option: index of each operator's option in each layout, of shape (L, N).
+        layout_placement: index in ``placements`` of each layout's placement, of shape (L,).
         tables: how each operator is served under each option; entries of the device are empty.
     """
 
@@ -97,7 +97,7 @@ class PlanSpace:
         return plan
 
     def ordered(self, order: str, device: DeviceModel) -> Iterator[Plan]:
-        """Yield all plans whose device operators the device can run.
+        """Yield all plans, except those with operators on the device that the device cannot run.
 
         With order ``"cost"``, plans are sorted by ascending list price, and among equal prices the
         richest configuration comes first. With ``"enumeration"``, they are in the order of the

@@ -219,7 +219,7 @@ def _station_kinds(space: PlanSpace) -> tuple[tuple[StationKind, ...], list[Ints
 
 
 def _kept(known: dict[K, V], key: K, make: Callable[[], V]) -> V:
-    """Return a key's cached value, or a new one; a full cache then drops its oldest value."""
+    """Return a key's cached value, or make and cache one; a full cache drops its oldest value."""
     if key not in known:
         if len(known) >= VIEWS_KEPT:
             del known[next(iter(known))]

@@ -6,12 +6,12 @@ the same stratum, rank within the stratum, size and length. An operator runs aga
 if its own or upstream knobs differ from those of all earlier runs on that item (prefix reuse).
 
 Items have *features*, which planners can read free of charge: size, output length if it varies, and
-two indicators of difficulty, which represent an embedding of the item. Both indicators are standard
+two indicators of difficulty. The indicators represent an embedding of the item. Both are standard
 normal variables. One is correlated with the item's rank in its stratum, and the other with the
 stratum's difficulty. The correlation, ``feature_correlation``, is an assumption. At its default,
-0.85, if the items of VOiCES are divided into 4, 8 or 16 clusters by K-means, about 0.58, 0.47 or
-0.38 of the variance of accuracy is within clusters. With hidden embeddings of 6,400 real VOiCES
-clips, the share is 0.56 to 0.38 (public per-clip results of github.com/weiyu0824/vulcan).
+0.85, about 0.58, 0.47 or 0.38 of the variance of accuracy is within clusters if K-means divides the
+items of VOiCES into 4, 8 or 16 clusters. With hidden embeddings of 6,400 real VOiCES clips, the
+share is 0.56 to 0.38 (public per-clip results of github.com/weiyu0824/vulcan).
 """
 
 from collections.abc import Sequence
@@ -44,9 +44,9 @@ LEAST_RANK = 1e-9  # least distance of ranks from 0 and 1, whose quantiles would
 class ProfilingRun(NamedTuple):
     """A possible profiling run: the items that it would measure, and its cost."""
 
-    items: Ints  # numbers of the items that it measures, shape (m,)
+    items: Ints  # numbers of the items that it measures, of shape (m,)
     charged_s: float  # seconds on the search's clock
-    device_s: float  # seconds of profiling devices
+    device_s: float  # seconds for which profiling devices are used
     prefix_reused: int  # number of leading operators that need not run
 
 
@@ -54,19 +54,19 @@ class ProfilingRun(NamedTuple):
 class _Items:
     """The true properties of items, indexed by item number: n items, N operators."""
 
-    strata: Ints  # stratum of each, shape (n,)
-    ranks: Floats  # how easy each is within its stratum, shape (n,)
-    sizes: Floats  # size divided by the mean size, shape (n,)
-    lengths: Floats  # output length divided by the mean, shape (n,)
-    allowances: Floats  # factor of the latency bound of each item, shape (n,)
-    factors: Floats  # of each operator's time, shape (N, n)
+    strata: Ints  # stratum of each item, of shape (n,)
+    ranks: Floats  # rank of each item's easiness within its stratum, of shape (n,)
+    sizes: Floats  # size divided by the mean size, of shape (n,)
+    lengths: Floats  # output length divided by the mean, of shape (n,)
+    allowances: Floats  # factor of the latency bound of each item, of shape (n,)
+    factors: Floats  # factors of each operator's time, of shape (N, n)
 
 
 class ProfilingBench:
     """The items of one owner, which is a query or a data set, and all measurements on them.
 
-    ``weights`` is the mixture of the data set's strata, shape (S,). ``names`` are the names of the
-    owner's random streams. Every run is written to ``log``, which can already have runs of an
+    ``weights`` is the mixture of the data set's strata, of shape (S,). ``names`` are the names of
+    the owner's random streams. Every run is written to ``log``, which can already have runs of an
     earlier process.
     """
 
@@ -207,7 +207,7 @@ class ProfilingBench:
         return ProfilingRun(items, charged_s, device_s, reused)
 
     def _see_all(self) -> None:
-        """Mark, for each operator key, the items on which it ran according to new records."""
+        """Mark, for each operator key, the items on which its operator ran in new records."""
         while self._unseen:
             record = self._unseen.pop()
             for key in self._application.pipeline.work_numbers[record.configuration]:

@@ -30,9 +30,9 @@ class ProfileRecord:
     owner: Owner
     configuration: int  # index of the configuration
     learned_ns: int  # end of the run, by its search's clock
-    items: Ints  # numbers of the items, shape (m,)
-    accuracy: Floats  # accuracy on each, shape (m,)
-    operator_time_s: Floats  # time of each operator on each, on profiling hardware, shape (m, N)
+    items: Ints  # numbers of the items, of shape (m,)
+    accuracy: Floats  # accuracy on each item, of shape (m,)
+    operator_time_s: Floats  # profiled time of each operator on each item, of shape (m, N)
 
     def line(self) -> bytes:
         """Return the record as a line of JSON, with arrays as little-endian numbers in base64.

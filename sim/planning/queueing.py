@@ -7,14 +7,14 @@ mean wait is
     W = s * (1 + cv^2) / 2 * rho^(sqrt(2 (c + 1)) - 1) / (c (1 - rho))
 
 (Sakasegawa 1977; exact for M/M/1 and M/G/1). A request is assumed to wait with probability rho,
-which is too high for several servers; the wait is then exponential. The access uplink and the
-shared backhaul to the cloud are modelled as such queues too; on downlinks, only the transmission of
-the query's own messages is counted. An engine of a language model is modelled as several servers.
-Their service time grows linearly with utilisation, from that of a lone request to that in a full
-engine. Service and transmission times are proportional to a common random size; waits are
-independent of the size. The sum is approximated by a shifted log-normal distribution with the same
-mean and variance. Where operators fork and join, the latency is that of the slowest path, which
-underestimates it slightly.
+which is too high for several servers. If it waits, its waiting time is exponential. The
+access uplink and the shared backhaul to the cloud are modelled as such queues too; on downlinks,
+only the transmission of the query's own messages is counted. An engine of a language model is
+modelled as several servers. Their service time grows linearly with utilisation, from that of a lone
+request to that in a full engine. Service and transmission times are proportional to a common random
+size; waits are independent of the size. The sum of these times is approximated by a shifted
+log-normal distribution with the same mean and variance. Where operators fork and join, the
+predicted latency is that of the slowest path, a slight underestimate.
 
 The model leaves out dependence between stations, queues that are not FIFO or that shed, and changes
 of link capacity over time. It leaves out batching too, but adds the longest batching wait in full.
@@ -62,7 +62,7 @@ def sojourn(
     backhaul: StationLoad = NO_LOAD,
     ways: Sequence[DagPath] = (),
 ) -> tuple[float, float, tuple[float, ...]]:
-    """Predict mean and quantile of latency in seconds, and the utilisation of each station.
+    """Predict the mean and a quantile of latency in seconds, and each station's utilisation.
 
     ``rate`` is the query's requests per second. ``service_s`` is each operator's mean time for a
     request that is served alone. ``stations`` is the load of other queries at each operator's
@@ -70,8 +70,8 @@ def sojourn(
     ``whole`` has the summed times of all operators; ``ways`` has the paths if there are several.
     ``crowding`` has two values per operator, each divided by a request's time alone: the server
     time that a request takes, and its time on a full server. By default, all servers serve one
-    request at a time. ``cv`` is the coefficient of variation of request sizes; for ``normalised``
-    see ``Measurement.normalised``.
+    request at a time. ``cv`` is the coefficient of variation of request sizes. ``normalised`` has
+    the factors of ``Measurement.normalised``.
     """
     queues, crowded_s = [], []
     crowding = crowding or [(1.0, 1.0)] * len(service_s)
@@ -104,7 +104,7 @@ def _along(
     quantile: float,
     normalised: tuple[float, float],
 ) -> tuple[float, float]:
-    """Return mean and quantile of the latency along one path; see `sojourn`.
+    """Return the mean and a quantile of the latency along one path; see `sojourn`.
 
     ``waits`` has the mean wait and the utilisation of each station, of the access uplink and of the
     backhaul.
@@ -136,7 +136,7 @@ NOTHING: Floats = np.zeros((0, 0))
 class OtherLoads(NamedTuple):
     """The load of other queries at the stations that K plans with N operators would use."""
 
-    rate: Floats  # requests per second, shape (K, N); no rows if there is no load
+    rate: Floats  # requests per second, of shape (K, N); no rows if there is no load
     work: Floats  # load in units of servers, of the same shape
     backhaul: tuple[float, float]  # rate and work of others on the backhaul to the cloud
 
@@ -144,12 +144,13 @@ class OtherLoads(NamedTuple):
 class Sizes(NamedTuple):
     """The assumed times and variation of requests in m rows; ``row`` has each plan's row number."""
 
-    operator_time_s: Floats  # mean time of each operator on profiling hardware, shape (m, N)
-    time_cv: Floats  # coefficient of variation of request sizes, shape (m,)
-    # Factors of means from dividing by allowances, for moving and for all else, shape (m, 2).
+    operator_time_s: Floats  # mean time of each operator on profiling hardware, of shape (m, N)
+    time_cv: Floats  # coefficient of variation of request sizes, of shape (m,)
+    # Factors by which dividing by allowances changes mean service and transmission times, and mean
+    # delays and waits, of shape (m, 2).
     normalised: Floats
-    row: Ints  # the row of each plan, shape (K,)
-    # Factors of operator times on the device, and elsewhere.
+    row: Ints  # the row of each plan, of shape (K,)
+    # Factors of operator times on the device, and of those elsewhere.
     slower: tuple[float, float] = (1.0, 1.0)
     links_slower: float = 1.0  # factor of the times of the query's messages on links
 
@@ -210,7 +211,7 @@ def sojourns(
     loads: OtherLoads,
     utilisation: float = 0.0,
 ) -> tuple[Floats, Floats]:
-    """Predict mean and quantile of latency in seconds for K plans of a view, each of shape (K,).
+    """Predict the mean and a quantile of latency in seconds, for K plans; both of shape (K,).
 
     ``utilisation`` is a lower bound for stations off the device. If a station is less busy, load
     like that of the query is added up to this bound. Latencies are infinite if a station or a link
@@ -232,7 +233,7 @@ def sojourns(
 
 @compiled
 def _wait(service_s: float, busy: float, servers: float) -> tuple[float, float]:
-    """Return mean and variance of the wait in a queue, in s and s^2.
+    """Return the mean and the variance of the wait in a queue, in s and s^2.
 
     ``service_s`` is the mean service time multiplied by (1 + cv^2) / 2. The mean is Sakasegawa's
     formula (see this module) at utilisation ``busy``. A wait with mean W that is 0 with probability
@@ -261,14 +262,14 @@ def _sojourns(  # noqa: PLR0915
     ways: tuple[Ints, ...],
     quantile: float,
 ) -> tuple[Floats, Floats]:
-    """Return mean and quantile of latency in s on the slowest path, shape (k,); see `sojourns`.
+    """Return the mean and a quantile of latency in s on the slowest path, both of shape (k,).
 
     A request waits in the queues of N stations, of the access uplink and of the backhaul.
-    ``place``, ``served`` and ``met`` are those of `Records`; ``quantile`` is that of the standard
-    normal distribution. For each of k plans (``indices``), the waits of all queues are computed.
-    Then, for each path, means and variances are summed, and a log-normal distribution with these
-    moments is fitted. Each path takes O(N). The result is inf if a queue is overloaded. IndexError
-    is raised if a plan or a row does not exist.
+    ``place``, ``served`` and ``met`` are those of `Records`; ``quantile`` is a quantile of the
+    standard normal distribution. For each of k plans (``indices``), the waits of all queues are
+    computed. Then, for each path, means and variances are summed, and a log-normal distribution
+    with these moments is fitted. Each path takes O(N). The result is inf if a queue is overloaded.
+    IndexError is raised if a plan or a row does not exist.
     """
     rows, operators = sizes.operator_time_s.shape
     slower, links_slower = sizes.slower, sizes.links_slower

@@ -19,14 +19,14 @@ class SearchClock:
 
     number: int  # unique in the run
     started_ns: int  # time of the trigger
-    budget_ns: int  # the largest time that can be charged to it
+    budget_ns: int  # the largest time that can be charged to the search
     charged_ns: int = 0  # time charged so far
     waited_ns: int = 0  # time waited for a lane so far
     lane: int | None = None  # the lane that it holds, if any
-    profiling_ns: int = 0  # part of the charged time that was for profiling
-    surrogates_ns: int = 0  # part of it that was steps of a search by surrogates
+    profiling_ns: int = 0  # the part of the charged time that was for profiling
+    surrogates_ns: int = 0  # the part of it that was for steps of a surrogate search
     device_s: float = 0.0  # seconds of profiling devices used
-    calls: int = 0  # calls of the planning context made for it
+    calls: int = 0  # number of calls of the planning context for this search
     # Configurations that exceeded the budget, with the number of profiling runs at that time. Only
     # another run, whose results may be reused, can change that.
     denied: dict[int, int] = field(default_factory=dict)

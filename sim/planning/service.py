@@ -46,7 +46,7 @@ class PlanFigures:
     list_price_usd_per_hour: float  # price if no other query shares the plan's stations
     egress_usd_per_hour: float  # price of the answers that leave a cloud region
     demands: tuple[StationDemand, ...]  # the resources that each operator requires
-    # the same without operators on the device, which always has room
+    # the same, except for operators on the device, which always has room
     off_device: tuple[StationDemand, ...]
 
     @property
@@ -61,7 +61,7 @@ class PlanFigures:
 
     @property
     def basis(self) -> Basis:
-        """The weakest basis of the operators' service times."""
+        """The least reliable basis among those of the operators' service times."""
         return worst(*(service.basis for service in self.services))
 
 
@@ -79,7 +79,7 @@ class PlanningService:
     ) -> None:
         self.application = scenario.application
         self.cluster = scenario.cluster
-        # Planners get a copy, so their changes affect no price and no charge.
+        # Planners get a copy, so that their changes do not affect any price or charge.
         self.shown_cluster = deepcopy(scenario.cluster)
         self.nominal = Catalogue(scenario.application, scenario.cluster, scenario.network)
         self.views = PlanViews(self.nominal)
@@ -100,7 +100,7 @@ class PlanningService:
         self.profiling_device_s = 0.0
         self._seed = seed
         self._searches = 0
-        # With the time of their data; includes earlier data back to the last checkpoint.
+        # Each with the time of its data; earlier data are kept back to the last checkpoint.
         self._benches: dict[int, list[tuple[int, ProfilingBench]]] = {}
         self._renewals: dict[int, int] = {}
         self._offline: dict[str, tuple[ProfilingBench, SearchClock]] = {}
@@ -112,7 +112,7 @@ class PlanningService:
         return SearchClock(self._searches, now_ns, ns(budget_s))
 
     def bench(self, query: Query, now_ns: int) -> ProfilingBench:
-        """Return the bench of a query, whose data are taken from the stream at the first call."""
+        """Return a query's bench, whose data are taken from its stream at the first call."""
         benches = self._benches.setdefault(query.id, [])
         if not benches:
             benches.append((now_ns, self._bench_of(query, now_ns)))
@@ -334,7 +334,7 @@ class PlanningService:
 
 
 def denied(configuration: Configuration, bench: ProfilingBench, search: SearchClock) -> bool:
-    """Return whether the budget was too small for a configuration, and no run followed."""
+    """Return whether the budget was too small for a configuration, and no run has followed."""
     return search.denied.get(configuration.index) == bench.runs
 
 

@@ -15,7 +15,7 @@ from sim.api.truth import Truth
 from sim.catalogue.catalogue import BACKHAUL, UP, Catalogue, Crossing
 from sim.planning.plan_views import Links, PlanViews, nominal_links
 
-ITEMS = 16_384  # items sampled for moments over requests without a formula
+ITEMS = 16_384  # number of sampled items, for moments that have no formula
 
 MOMENTS = 512  # largest number of start times over which transmission is averaged
 
@@ -68,11 +68,12 @@ def _links(query: Query, truth: QueryTruth, now_s: float, nominal: Links) -> Lin
 
 
 def mean_transmission_s(bytes_per_s: Ints, size: Floats) -> Floats:
-    """Return the mean seconds to send messages of ``size`` bytes, shape (m,), without queueing.
+    """Return the mean time in seconds to send each of m messages without queueing.
 
-    ``bytes_per_s`` is the link's capacity in each of the next n seconds, shape (n,). Later, the
-    capacity stays that of the last second. A message's transmission ends when the capacities since
-    its start add up to its size. Its duration is averaged over evenly spaced starts.
+    ``size`` is the size of each message in bytes, of shape (m,). ``bytes_per_s`` is the link's
+    capacity in each of the next n seconds, of shape (n,). Later, the capacity stays that of the
+    last second. A message's transmission ends when the capacities since its start add up to its
+    size. Its duration is averaged over evenly spaced starts.
     """
     ends = np.arange(len(bytes_per_s) + 1.0)
     carried = np.concatenate(([0.0], np.cumsum(bytes_per_s, dtype=np.float64)))
@@ -85,10 +86,10 @@ def mean_transmission_s(bytes_per_s: Ints, size: Floats) -> Floats:
 
 
 def _request_times(application: Application, dataset: Dataset) -> tuple[Floats, Floats, Floats]:
-    """Return operators' mean times (C, N), the variation of their sum (C,), and ``normalised``.
+    """Return operators' mean times, the coefficient of variation of their sum, and ``normalised``.
 
-    Mean times of operators that are not language models are declared by the application; all other
-    values are moments of a random sample.
+    The shapes are (C, N), (C,) and (C, 2). The application declares the mean times of operators
+    that are not language models; all other values are moments of a random sample.
     """
 
     def of(purpose: str) -> np.random.Generator:

@@ -3,8 +3,9 @@
 All functions are compiled without fast-math, and every duration is rounded once.
 
 Rates are step functions of time, so their integrals are exact in integers. Work is measured in
-(rate unit) x nanoseconds, and is done when the integral of the rate reaches it. The steps of a rate
-are stored in one array: first the start times of ``n`` steps, then their ``n`` rates.
+(rate unit) x nanoseconds, and is done when the integral of the rate since its start reaches the
+work. The steps of a rate are stored in one array: first the start times of ``n`` steps, then their
+``n`` rates.
 """
 
 import numpy as np
@@ -28,11 +29,11 @@ def divided_up(work: int, rate: int) -> int:
 
 @in_place
 def step_at(steps: NDArray[np.int64], at: int, n: int, guess: int, time_ns: int) -> int:
-    """Return the index of the step, out of ``n`` steps, that is in force at ``time_ns``.
+    """Return the index of the step that is active at ``time_ns``, out of ``n`` steps.
 
     The steps are stored from index ``at`` on. The first step also applies to earlier times. Times
     mostly increase between calls, so a few steps from ``guess`` on are tried before a binary search
-    (Knuth, TAOCP 3, 6.2.1, algorithm B). O(log n) in the worst case.
+    (Knuth, TAOCP 3, 6.2.1, algorithm B). This takes O(log n) in the worst case.
     """
     low = guess if steps[at + guess] <= time_ns else 0
     for _ in range(4):
@@ -54,11 +55,11 @@ def step_at(steps: NDArray[np.int64], at: int, n: int, guess: int, time_ns: int)
 def finish_ns(
     steps: NDArray[np.int64], at: int, n: int, step: int, start_ns: int, work: int
 ) -> int:
-    """Return the time at which ``work`` begun at ``start_ns`` is done, at least 1 ns later.
+    """Return the time, later than ``start_ns``, at which ``work`` begun at ``start_ns`` is done.
 
-    ``work`` is at least 1; ``step`` is the step in force at the start. The integral of the rate is
-    inverted step by step: the work done in whole steps is subtracted exactly, and the time in the
-    last step is rounded up. O(number of steps until the end).
+    ``work`` is at least 1; ``step`` is the step that is active at the start. The integral of the
+    rate is inverted step by step: the work done in whole steps is subtracted exactly, and the time
+    in the last step is rounded up. This takes O(number of steps until the end).
     """
     now = start_ns
     while step < n - 1:
@@ -93,7 +94,7 @@ def deadline_ns(birth_ns: int, bound_ns: int, allowance: float) -> int:
 
 @in_place
 def batch_ns(work_ns: int, factor: float, slowdown: float) -> int:
-    """Return the duration of a batch, given the longest time of a member alone at nominal speed.
+    """Return the duration of a batch whose longest member takes ``work_ns`` alone at nominal speed.
 
     ``factor`` is the time of a batch of this size divided by that of one request. ``slowdown`` is
     the slowdown by neighbours on the GPU, and is 1 without neighbours. Each product is rounded half

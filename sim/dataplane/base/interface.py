@@ -41,10 +41,10 @@ class Iterations:
     already active. An iteration generates one token of each sequence.
     """
 
-    prefill_fixed_ns: int  # fixed part of a prefill, for any number of requests
-    prefill_ns_per_token: float  # prefill of each token of a prompt
-    prefill_ns_per_token2: float  # prefill of each pair of tokens of a prompt (attention)
-    # One decoding step of 1, 2, ... active sequences; as many as may be active.
+    prefill_fixed_ns: int  # fixed part of a prefill's time, for any number of requests
+    prefill_ns_per_token: float  # prefill time per token of a prompt
+    prefill_ns_per_token2: float  # prefill time per pair of tokens of a prompt (attention)
+    # Time of a decoding step of 1, 2, ... active sequences, up to the largest allowed number.
     decode_ns: tuple[int, ...]
     # Tokens that fit in memory. An admitted request reserves all that it needs; none is preempted.
     kv_tokens: int
@@ -59,14 +59,14 @@ class StationSpec:
     """A station: the queue and the servers of one operator on one allocation."""
 
     id: int  # unique in the run
-    servers: int = 1  # replicas that share the queue; engines, if there are iterations
+    servers: int = 1  # replicas that share the queue; these are engines if ``iterations`` is set
     max_batch: int = 1  # largest number of requests that a server takes at once
     max_wait_ns: int = 0  # longest time that a free server waits for a full batch
-    # Time of a batch of 1, 2, ... requests divided by that of one.
+    # Time of a batch of 1, 2, ... requests, divided by the time of one request.
     batch_factor: tuple[float, ...] = (1.0,)
-    # Speed of the servers in time, in millionths of nominal.
+    # Speed of the servers over time, in millionths of nominal speed.
     speed: RateProfile = field(default_factory=lambda: RateProfile((0,), (1_000_000,)))
-    # Most requests that may wait; the last of the queue are dropped. None for no bound.
+    # Largest number of waiting requests; the last ones in excess are dropped. None for no limit.
     capacity: int | None = None
     # How a language model generates; None for all other operators, which serve whole batches.
     iterations: Iterations | None = None
@@ -81,22 +81,22 @@ class LinkSpec:
     """One direction of a link."""
 
     id: int  # unique in the run
-    capacity: RateProfile  # bytes per second in time
-    propagation_ns: int  # delay after the last byte was sent
+    capacity: RateProfile  # bytes per second, as a function of time
+    propagation_ns: int  # delay between sending and arrival of the last byte
 
 
 @dataclass(frozen=True)
 class Visit:
     """One stop of a route: a link that a request crosses, or a station that serves it."""
 
-    # The operator that serves the request or gets the message; for the answer, their number.
+    # The operator that serves the request or gets the message; N for the answer of N operators.
     operator: int
     station: int | None  # id of the station, or None for a link
     link: int | None  # id of the link, or None for a station
     # Mean service time in nanoseconds at nominal speed, or mean message size in bytes; a request
     # multiplies it by its size. For a language model, its tokens instead.
     mean: float | Tokens
-    # Numbers of the visits that must be over before it begins; None for the one before it.
+    # Numbers of the visits that must end before it begins; None for the preceding visit.
     after: tuple[int, ...] | None = None
 
 
@@ -104,7 +104,7 @@ class Visit:
 class Leg:
     """Consecutive visits of a route, between which there is no fork or join."""
 
-    # Numbers of the legs that must be over before it begins; none for the first.
+    # Numbers of the legs that must end before it begins; the first leg has no such legs.
     after: tuple[int, ...]
     visits: list[Visit] = field(default_factory=list)
 
@@ -119,9 +119,9 @@ class Route:
 
     deployment: int  # number of the deployment
     visits: tuple[Visit, ...]  # the stops
-    # Latency bound of its query, from which deadlines follow; ``NEVER`` for none.
+    # The query's latency bound, from which deadlines follow; ``NEVER`` without a bound.
     bound_ns: int = NEVER
-    priority: int = 0  # rank of its query among the classes of service, 0 for the first
+    priority: int = 0  # rank of the query's service class; 0 for the first class
 
     @cached_property
     def legs(self) -> tuple[Leg, ...]:
@@ -150,18 +150,18 @@ class Recorder(Protocol):
     def record(
         self, rows: NDArray[np.int64], born: NDArray[np.int64], ended: NDArray[np.int64]
     ) -> None:
-        """Count the requests that were created or ended since the last call, beginning with births.
+        """Count the requests created since the last call, and then those ended since that call.
 
         Args:
-            rows: requests as in ``sim.dataplane.base.request_rows``, shape (n, width). Once the end
-                of a request is reported, its row can be used for another request.
+            rows: requests as in ``sim.dataplane.base.request_rows``, of shape (n, width). Once the
+                end of a request is reported, its row can be used for another request.
             born: indices of the rows of requests that were created.
             ended: indices of the rows of requests that ended.
         """
 
 
 class DataPlane(Protocol):
-    """Simulates requests between sync points. No order can have a time before the last sync point.
+    """Simulates requests between sync points. Orders must not precede the last sync point.
 
     Both implementations give equal results under three conditions: the control plane opens a
     query's source before it routes the query, closes the source only once, and gives the query's
@@ -178,13 +178,13 @@ class DataPlane(Protocol):
         """Remove a station at which there are no requests."""
 
     def remove_link(self, link: int) -> None:
-        """Remove a link; it must be on no route and have no message."""
+        """Remove a link that is not on any route and does not carry any message."""
 
     def open_source(self, at_ns: int, query: int, blocks: Iterator[RequestBlock]) -> None:
-        """Create a query's requests from ``at_ns`` on; blocks have no earlier births."""
+        """Create a query's requests from ``at_ns`` on; ``blocks`` contain no earlier births."""
 
     def close_source(self, at_ns: int, query: int) -> None:
-        """Create no requests of a query from ``at_ns`` on."""
+        """Stop creating requests of a query at ``at_ns``."""
 
     def route(self, at_ns: int, query: int, route: Route | None) -> None:
         """Assign a route to a query's requests from ``at_ns`` on; None leaves them unserved."""

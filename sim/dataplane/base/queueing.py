@@ -1,4 +1,4 @@
-"""Queueing rules, which say when batches start and which requests are first, dropped or shed.
+"""Queueing rules: when batches start, and which requests are served first, dropped or shed.
 
 Both data planes call these functions, so that each rule is implemented once.
 `docs/concepts/data_planes.md` lists the rules and their functions. Times are int64 nanoseconds.
@@ -32,7 +32,7 @@ def is_late(deadline_ns: int, now_ns: int) -> bool:
 
 @in_place
 def batch_ready_ns(first_ns: int, filled_ns: int, max_wait_ns: int) -> int:
-    """Return the time at which a free server can start a batch: when it is full, or after a wait.
+    """Return the time at which a free server can start a batch, which is full or has waited.
 
     The first member, which arrived at ``first_ns``, waits for at most ``max_wait_ns``.
     ``filled_ns`` is the time at which the batch became full, or ``NEVER``.
@@ -42,11 +42,11 @@ def batch_ready_ns(first_ns: int, filled_ns: int, max_wait_ns: int) -> int:
 
 @in_place
 def room(capacity: int, idle_servers: int, max_batch: int) -> int:
-    """Return a queue's largest allowed length, with requests that idle servers take at once."""
+    """Return a queue's greatest allowed length, including what idle servers take at once."""
     return capacity + idle_servers * max_batch
 
 
 @in_place
 def steps_to_boundary(began_ns: int, now_ns: int, step_ns: int) -> int:
-    """Return the number of steps, at least 1, that a run has completed after its current step."""
+    """Return how many steps, at least 1, a run will have completed when its current step ends."""
     return max(1, (now_ns - began_ns + step_ns - 1) // step_ns)

@@ -1,4 +1,4 @@
-"""Time-varying rates: of links in bytes per second, of stations in millionths of nominal speed."""
+"""Rates over time: in bytes per second for links, in millionths of nominal speed for stations."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,11 +17,11 @@ class RateProfile:
         ValueError: there are no steps, times do not increase, or the last rate is 0.
     """
 
-    # When each step begins, increasing. The first step also holds before its start.
+    # Start times of the steps, increasing. The first step also holds before its start.
     starts_ns: Sequence[int] | NDArray[np.int64]
-    # Rate of each step, a whole number of 0 or more; the last must be above 0.
+    # Rate of each step, a whole number of at least 0; the last one must be above 0.
     rates: Sequence[int] | NDArray[np.int64]
-    # The starts, then the rates, as ``durations`` takes them, int64, shape (2 x steps,).
+    # The starts, then the rates, as ``durations`` takes them, int64, of shape (2 x steps,).
     steps: NDArray[np.int64] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -39,7 +39,7 @@ class RateProfile:
         object.__setattr__(self, "rates", steps[n:])
 
     def finish_ns(self, start_ns: int, work: int) -> int:
-        """Return when work of at least 1 (rate unit) x ns, begun at ``start_ns``, is done."""
+        """Return the time at which ``work``, at least 1 and begun at ``start_ns``, is done."""
         n = len(self.rates)
         step = step_at(self.steps, 0, n, 0, start_ns) if n > 1 else 0
         return int(finish_ns(self.steps, 0, n, step, start_ns, work))
@@ -51,7 +51,7 @@ def constant(rate: int = NOMINAL) -> RateProfile:
 
 
 def stepwise(steps: Sequence[tuple[int, float]]) -> RateProfile:
-    """Return the speed of a server with cumulative slowdowns, pairs of (time in ns, factor)."""
+    """Return a server's speed under cumulative slowdowns, given as pairs (time in ns, factor)."""
     starts, rates = [0], [NOMINAL]
     factor = 1.0
     for at_ns, change in steps:

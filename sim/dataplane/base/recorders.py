@@ -20,7 +20,7 @@ class Tee:
 
 
 class RequestLog:
-    """A recorder that stores the rows of ended requests until ``take``; it has ``count`` rows."""
+    """A recorder that stores the rows of ended requests, ``count`` of them, until ``take``."""
 
     def __init__(self, operators: int) -> None:
         self.count = 0
@@ -34,7 +34,7 @@ class RequestLog:
             self.count += len(ended)
 
     def take(self) -> Ints:
-        """Return the rows of requests that ended since the last call, shape (n, width).
+        """Return the rows of requests that ended since the last call, of shape (n, width).
 
         Rows are sorted by (end, query, number), because the data planes report them in different
         orders.

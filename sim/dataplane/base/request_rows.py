@@ -17,25 +17,25 @@ from sim.dataplane.base.interface import IN_FLIGHT, OUTCOMES
 
 QUERY = 0  # id of the query
 NUMBER = 1  # number of the request within its query, from 0
-ARRIVAL = 2  # birth, in nanoseconds
+ARRIVAL = 2  # time of the request's creation, in nanoseconds
 DEPLOYMENT = 3  # deployment that the request has kept since its birth, or -1 for none
 VISIT = 4  # private to a data plane
 OUTCOME = 5  # index into ``OUTCOMES``, once the request has ended
-ENDED = 6  # when the request ended, in nanoseconds; for one in flight, the horizon
-SIZE = 7  # float: its size over the mean
+ENDED = 6  # time of the request's end, in ns; the horizon for a request in flight
+SIZE = 7  # float: the request's size divided by the mean size
 
 # Columns relative to an operator's first one; see ``line_of``. ``PARTS`` of them are consecutive.
-VARIABILITY = 0  # float: a factor on its service time at this operator
-QUEUEING = 1  # waiting while all servers were busy, in nanoseconds like all below
-BATCHING = 2  # waiting for a batch to fill
-COMPUTE = 3  # being served
-TRANSFER = 4  # on links towards this operator
+VARIABILITY = 0  # float: a factor of the request's service time at this operator
+QUEUEING = 1  # time of waiting while all servers were busy; in ns, like all below
+BATCHING = 2  # time of waiting for a batch to fill
+COMPUTE = 3  # time of service
+TRANSFER = 4  # time on links towards this operator
 PARTS = TRANSFER + 1 - QUEUEING
 """Number of parts of a request's time at an operator, from ``QUEUEING`` to ``TRANSFER``."""
 
 # In the unused columns of the first operator's line, because few stops read them.
-LENGTH = LINE + TRANSFER + 1  # float: the length of its output over the mean
-ALLOWANCE = LENGTH + 1  # float: how many times the latency bound it may take, see ``RequestBlock``
+LENGTH = LINE + TRANSFER + 1  # float: the length of its output divided by the mean length
+ALLOWANCE = LENGTH + 1  # float: factor of its latency bound, see ``RequestBlock``
 ANSWER = LENGTH + 2  # time of the answer on links
 
 
@@ -74,22 +74,22 @@ class RequestRecord:
 
     query: int  # id of its query
     number: int  # its number within the query
-    arrival_ns: int  # its birth
-    size: float  # its size over the mean
-    length: float  # the length of its output over the mean
-    allowance: float  # how many times the latency bound it may take, see ``RequestBlock``
-    variability: list[float]  # per operator, a factor on its service time
-    queueing_ns: list[int]  # per operator, waiting while all servers were busy
-    batching_ns: list[int]  # per operator, waiting for a batch to fill
-    compute_ns: list[int]  # per operator, being served
-    transfer_ns: list[int]  # per operator, on links towards it, and last on those of the answer
+    arrival_ns: int  # time of its creation
+    size: float  # its size divided by the mean size
+    length: float  # the length of its output divided by the mean length
+    allowance: float  # factor of its latency bound, see ``RequestBlock``
+    variability: list[float]  # factor of its service time at each operator
+    queueing_ns: list[int]  # time of waiting for busy servers at each operator
+    batching_ns: list[int]  # time of waiting for a batch to fill at each operator
+    compute_ns: list[int]  # time of service at each operator
+    transfer_ns: list[int]  # time on links towards each operator; last, that of the answer
     deployment: int | None = None  # deployment that it has kept since its birth, or None
     outcome: str = IN_FLIGHT  # one of ``OUTCOMES``
-    ended_ns: int = 0  # when it ended; for one in flight, the horizon
+    ended_ns: int = 0  # time of its end; the horizon for a request in flight
 
 
 def rows_of(requests: Sequence[RequestRecord]) -> NDArray[np.int64]:
-    """Return requests of one application as rows, shape (n, width)."""
+    """Return requests of one application as rows, of shape (n, width)."""
     operators = len(requests[0].variability)
     rows = np.zeros((len(requests), width(operators)), np.int64)
     values, parts = rows.view(np.float64), part_columns(operators)

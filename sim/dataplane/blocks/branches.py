@@ -69,8 +69,8 @@ def _clear(t: PlaneTables, row: int) -> None:
 def take_join(t: PlaneTables, join: int, until_ns: int) -> None:
     """Let branches that reach a join before the sync point wait until all branches have arrived.
 
-    The request continues when its last branch arrives. The waiting branches of a request at all
-    joins form one chain that begins at its home, so each arrival takes O(waiting branches).
+    The request continues when its last branch arrives. A request's waiting branches, at whichever
+    joins, form one chain that begins at its home, so each arrival takes O(waiting branches).
     """
     rows, branches = t.rows, t.branches
     n = gather(t, join, until_ns)
@@ -87,7 +87,7 @@ def take_join(t: PlaneTables, join: int, until_ns: int) -> None:
             t.chain[row] = branches[home].held
             branches[home].held = row
             continue
-        # All are here: merge those of this join, and keep the others in the chain.
+        # All branches have arrived: merge those of this join, and keep the others in the chain.
         now_ns, joined = t.times[row], row
         each = branches[home].held
         branches[home].held = tb.NONE

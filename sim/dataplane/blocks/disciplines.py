@@ -116,7 +116,7 @@ def _next_start_ns(t: PlaneTables, station: int) -> int:
 
 @in_place
 def _serve_first(t: PlaneTables, station: int, start_ns: int, until_ns: int) -> None:
-    """Let the server that has been free longest take a batch of the first requests not shed."""
+    """Let the server that has been free longest take the first requests that are not shed."""
     stops, at, n = t.stops, len(t.row_ids) // 2, 0
     while stops[station].waiting > 0 and n < stops[station].max_batch:
         row = _take_first(t, station)
@@ -131,7 +131,7 @@ def _serve_first(t: PlaneTables, station: int, start_ns: int, until_ns: int) -> 
 
 @inlined
 def _room_at(t: PlaneTables, station: int, now_ns: int) -> int:
-    """Return a queue's largest allowed length, with requests that idle servers take at once."""
+    """Return a queue's greatest allowed length, including what idle servers take at once."""
     stops = t.stops
     several, at = stops[station].servers, stops[station].servers_at
     idle = 0
@@ -206,8 +206,8 @@ def _joined(t: PlaneTables, station: int, a: int, b: int) -> int:
 def _take_first(t: PlaneTables, station: int) -> int:
     """Remove and return the first request of a heap, in amortised O(log n).
 
-    The children of the root are merged in two passes: first in pairs, and then pair by pair from
-    last to first.
+    The children of the root are merged in two passes: first in pairs of neighbours, and then the
+    results one by one, from last to first.
     """
     rows, stops = t.rows, t.stops
     taken = int(stops[station].waiting_first)
@@ -253,7 +253,7 @@ def _spread(t: PlaneTables, station: int) -> int:
 
 @in_place
 def take_off(t: PlaneTables, stop: int, deployment: int, outcome: int, at_ns: int) -> None:
-    """End the requests of a deployment at a stop, or all requests if ``deployment`` is NONE.
+    """End a deployment's requests at a stop, or all requests there if ``deployment`` is NONE.
 
     The servers stay busy until the planned ends of the requests that they were serving.
     """

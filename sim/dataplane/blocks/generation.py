@@ -5,7 +5,7 @@ distributed serving system for Transformer-based generative models", 2022). All 
 two changes of an engine's requests have the same duration, so a *run* of them is one event. The
 jobs of an engine are the rows of the requests for which it generates tokens, and of those that it
 will admit after the present iteration. When a request is dropped during generation, a *ghost* row
-uses its sequences and memory until its last token.
+occupies the request's sequences and memory until the time of its last token.
 """
 
 from scenarios.compiled import in_place, inlined
@@ -84,7 +84,7 @@ def _enter(t: PlaneTables, station: int, model: int, row: int, now_ns: int) -> b
 
 @in_place
 def _hand_out(t: PlaneTables, station: int, model: int, first: int, last: int, now_ns: int) -> None:
-    """Assign each waiting request in turn to the engine with room and the fewest sequences."""
+    """Assign each waiting request to the engine with the fewest sequences among those with room."""
     stops, engines, jobs = t.stops, t.engines, t.jobs
     most, memory = t.models[model].most, t.models[model].kv_tokens
     while stops[station].waiting_first != tb.NONE:
@@ -125,7 +125,7 @@ def _cut(t: PlaneTables, station: int, engine: int, now_ns: int) -> None:
 
 @in_place
 def _end_runs(t: PlaneTables, station: int, first: int, last: int, now_ns: int) -> bool:
-    """End the runs that end at ``now_ns``; return whether there were any."""
+    """End the runs that end at ``now_ns``; return whether any run ended."""
     any_ended = False
     for engine in range(first, last):
         if t.engines[engine].steps > 0 and _run_ends_ns(t.engines, engine) == now_ns:
@@ -167,7 +167,7 @@ def _end_run(t: PlaneTables, station: int, engine: int, now_ns: int) -> None:
 
 @in_place
 def _start_run(t: PlaneTables, station: int, model: int, engine: int, now_ns: int) -> None:
-    """Admit joining requests and begin a run: one iteration with prefill, or decoding only."""
+    """Admit joining requests, and begin a run: one iteration with prefill, or only decoding."""
     rows, engines, jobs, models = t.rows, t.engines, t.jobs, t.models
     decoding, steps = 0, NEVER  # a run of decoding lasts until a request has no tokens left
     row = engines[engine].active_first
@@ -238,7 +238,7 @@ def drop_jobs(t: PlaneTables, station: int, deployment: int, at_ns: int) -> None
 
 @in_place
 def lose_jobs(t: PlaneTables, station: int, at_ns: int) -> None:
-    """Lose all requests that engines are generating or will admit."""
+    """Lose all requests that engines are serving or will admit."""
     rows, engines, counts = t.rows, t.engines, t.counts
     first = t.models[t.stops[station].model].engines_at
     for engine in range(first, first + t.stops[station].servers):

@@ -1,8 +1,8 @@
 """Linked lists of requests (``PlaneTables.chain``), sorting of requests, and their ends.
 
-A stop takes requests sorted by (arrival there, query, number, leg). All lists are singly linked by
-one shared array of next rows (Knuth, TAOCP 1, 2.2.3), so no memory is allocated when a request
-moves.
+A stop handles requests in the order of (arrival there, query, number, leg). All lists are singly
+linked by one shared array of next rows (Knuth, TAOCP 1, 2.2.3), so no memory is allocated when a
+request moves.
 """
 
 from scenarios.compiled import in_place, inlined
@@ -79,7 +79,7 @@ def fetch_next(t: PlaneTables, row_ids: Ints, i: int, n: int) -> None:
     """Prefetch the data of rows after the ``i``-th of ``n`` rows, as software pipelining does."""
     if i + AHEAD < n:
         prefetch(t.rows, index(row_ids[i + AHEAD]), VISIT)
-    if i + AHEAD // 2 < n:  # By now the visit is cached, which names the operator's columns.
+    if i + AHEAD // 2 < n:  # By now, the visit, which gives the operator's columns, is cached.
         row = index(row_ids[i + AHEAD // 2])
         prefetch(t.rows, row, index(t.visits[index(t.rows[row, VISIT])].column))
 
@@ -162,7 +162,8 @@ def sort_rows(rows: Ints, keys: Ints, row_ids: Ints, n: int) -> None:
     Insertion sort (Knuth, TAOCP 3, 5.2.1, algorithm S) takes O(n) if few elements are out of order.
     If it needs too many moves, it stops and is repeated after a radix sort by the leading digit. If
     it stops again, it is repeated after a radix sort by all digits. The second half of ``row_ids``
-    and as many elements of ``keys`` are scratch space; counts of digits follow in ``keys``.
+    and as many elements of ``keys`` are scratch space. In ``keys``, it is followed by the counts of
+    digits.
     """
     descents = 0
     for i in range(1, n):
@@ -183,7 +184,7 @@ def sort_rows(rows: Ints, keys: Ints, row_ids: Ints, n: int) -> None:
 
 @in_place
 def _insert(rows: Ints, keys: Ints, row_ids: Ints, n: int, most: int) -> int:
-    """Sort by insertion until moves exceed ``most``; return the number of moves."""
+    """Sort by insertion until more than ``most`` moves were made; return the number of moves."""
     moves = 0
     for i in range(1, n):
         key = keys[i]

@@ -9,7 +9,7 @@ from sim.dataplane.blocks.tables import LINK, NONE, SINK, STATION, Order, Record
 
 
 def arrange(times: Ints, stops: RecordArray, visits: RecordArray, spans: RecordArray) -> Order:
-    """Return the stops on all routes, in an order in which every route visits them.
+    """Return the stops on all routes, in an order that agrees with the order of every route.
 
     The function also marks the *inline* stops in ``stops``: links, and stations with one server and
     no batches, whose requests all come from one place and so arrive in order. When a request
@@ -43,7 +43,7 @@ def _note_due(times: Ints, stops: RecordArray, inline: Ints, due_ns: Ints) -> No
 
 @inlined
 def next_ns(times: Ints, stops: RecordArray, stop: int) -> int:
-    """Return the time of the next event of requests at an inline stop, or NEVER."""
+    """Return the time of the next event at an inline stop, or NEVER."""
     at_ns = NEVER
     if stops[stop].serving_first != NONE:
         at_ns = times[stops[stop].serving_first]
@@ -61,14 +61,14 @@ def _arrange(  # noqa: PLR0912
     """Write the stops in use into ``order``; return their number, or -1 if there is a cycle.
 
     In the result, all predecessors of a stop precede it. This is Kahn's algorithm ("Topological
-    sorting of large networks", 1962; Knuth, TAOCP 1, 2.2.3, algorithm T), in O(stops + visits).
-    Stops whose predecessors are all in the order are on a stack.
+    sorting of large networks", 1962; Knuth, TAOCP 1, 2.2.3, algorithm T), in O(stops + visits). A
+    stack holds the stops whose predecessors are all in the order.
     """
     n = len(stops)
     edges = 0
     for i in range(len(spans)):
         edges += spans[i].length
-    # The successors of each stop, as chains of edges; `before` counts predecessors left.
+    # The successors of each stop, as chains of edges; `before` counts the remaining predecessors.
     first = np.full(n, NONE)
     following, target = np.empty(edges, dtype=np.int64), np.empty(edges, dtype=np.int64)
     before = np.zeros(n, dtype=np.int64)

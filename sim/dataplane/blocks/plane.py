@@ -1,7 +1,7 @@
 """The block data plane: compiled code simulates requests between sync points, as rows of arrays.
 
-Departures equal those of the event data plane, which is the specification. A block is a span of
-time that is simulated at once. Orders that affect requests in flight (a failing station, a
+All departure times equal those of the event data plane, which is the specification. A block is a
+span of time that is simulated at once. Orders that affect requests in flight (a failing station, a
 slowdown, an abort) end a block; new routes, which affect only births, do not.
 """
 

@@ -33,8 +33,8 @@ class RouteTables(NamedTuple):
     visits: ValuePool  # visits, route by route
     spans: RecordTable  # runs of visits
     tokens: RecordTable  # tokens of visits to language models
-    add_gate: Callable[[int], int]  # makes a stop of kind FORK or JOIN
-    operators: int  # operators of the application; a visit with this number is of the answer
+    add_gate: Callable[[int], int]  # function that creates a stop of kind FORK or JOIN
+    operators: int  # number of operators; the visits of the answer have this number
 
 
 def lay_out(query: int, route: Route, tables: RouteTables) -> LaidRoute:

@@ -16,7 +16,7 @@ from sim.dataplane.blocks.tables import RecordTable, Sources
 
 
 class SourceBook:
-    """All sources, with births made in advance; ``active`` has the open ones' rows by query."""
+    """All sources, with births generated in advance; ``active`` has open sources' rows by query."""
 
     def __init__(self) -> None:
         self.operators = 0
@@ -27,7 +27,7 @@ class SourceBook:
         self._first_segment: dict[int, int] = {}  # by row, like the next
         self._last_segment: dict[int, int] = {}
         self._births = np.empty((0, 0, 1), dtype=np.int64)
-        self._columns: list[int] = []  # columns of rows whose factors are not all 1
+        self._columns: list[int] = []  # columns of rows in which factors other than 1 occur
         self._next_ns: Ints = np.empty(0, dtype=np.int64)
         self.active: Ints = np.empty(0, dtype=np.int64)
         # Heaps of (time, query): last drawn births of sources that may have more; closing times.
@@ -55,7 +55,7 @@ class SourceBook:
         return bisect_left(self.active, query, key=queries.__getitem__)
 
     def close(self, at_ns: int, query: int) -> None:
-        """Create no requests of a query from ``at_ns`` on."""
+        """Stop creating requests of a query at ``at_ns``."""
         state = self._state.rows[self._row_of[query]]
         state["close_ns"] = min(int(state["close_ns"]), at_ns)
         heappush(self._closing, (at_ns, query))
@@ -64,7 +64,7 @@ class SourceBook:
         """Let a query's requests from ``at_ns`` on follow the route that begins at ``visit``."""
         row = self._row_of.get(query)
         if row is None:
-            return  # it departed
+            return  # the query has departed
         segment = self._segments.take()
         self._segments.rows[segment] = (at_ns, visit, deployment, tb.NONE)
         self._segments.rows["next"][self._last_segment[row]] = segment
@@ -88,7 +88,7 @@ class SourceBook:
         return False
 
     def fill(self, until_ns: int) -> None:
-        """Generate births up to ``until_ns`` and, for each source, the next one if there is any."""
+        """Generate each source's births up to ``until_ns`` and, if there is one, its next birth."""
         while self._drawn and self._drawn[0][0] < until_ns:
             drawn_ns, query = heappop(self._drawn)
             row = self._row_of.get(query)
@@ -143,7 +143,7 @@ class SourceBook:
             _, query = heappop(self._closing)
             row = self._row_of.pop(query, None)
             if row is None:
-                continue  # it was closed twice
+                continue  # the source was closed twice
             self.active = np.delete(self.active, self._place(query))
             segment = self._first_segment[row]
             while segment != tb.NONE:
@@ -165,7 +165,7 @@ class SourceBook:
 
 
 def _is_one(factors: Floats) -> bool:
-    """Return whether all factors are 1; of a broadcast array, only the first one is read."""
+    """Return whether all factors are 1; only the first factor of a broadcast array is read."""
     if factors.strides == (0,) and len(factors):
         return factors.item(0) == 1.0
     return bool((factors == 1.0).all())

@@ -1,4 +1,4 @@
-"""Simulation of one stop between two sync points: arrivals, batches, transmission.
+"""Simulation of arrivals, batches and transmission at one stop between two sync points.
 
 A stop is simulated for a whole block at once. This is exact for two reasons. All stops that send it
 requests are simulated first, and at equal times the event data plane also handles all arrivals
@@ -67,8 +67,8 @@ def cross(t: PlaneTables, row: int, visit: int, link: int, now_ns: int) -> int:
     """Send a request's message over a link; return the time at which all of it has arrived.
 
     By Lindley's recurrence ("The theory of queues with a single server", 1952), transmission starts
-    when the message has arrived and the message before it has been sent. Work is bytes x 10^9,
-    because rates are per second.
+    when the message has arrived and the message before it has been sent. Work is in units of bytes
+    x 10^9, because rates are per second.
     """
     rows, stops, visits = t.rows, t.stops, t.visits
     size_bytes = whole(visits[visit].mean * t.rows_f[row, SIZE])
@@ -90,11 +90,11 @@ def serve_alone(
     freed_ns: int,
     start_ns: int,
 ) -> int:
-    """Serve one request on a server that has been free since ``freed_ns``; return its end."""
+    """Serve a request on a server free since ``freed_ns``; return the end of its service."""
     line = index(t.visits[visit].column)
     work_ns = station_work_ns(t.rows_f, t.visits, row, visit, line)
     finish_ns = _finish(t.stops, t.steps, station, start_ns, work_ns, 1.0)
-    # It waits for no batch, and its batching time is 0 since its birth.
+    # The request does not wait for a batch; its batching time has been 0 since its birth.
     t.rows[row, index(line + QUEUEING)] = max(0, freed_ns - entered_ns)
     t.rows[row, index(line + COMPUTE)] = finish_ns - start_ns
     return finish_ns
@@ -104,7 +104,7 @@ def serve_alone(
 def _finish(
     stops: RecordArray, steps: Ints, station: int, start_ns: int, work_ns: int, factor: float
 ) -> int:
-    """Return the end of a service of length ``work_ns`` x ``factor``, and add its busy time."""
+    """Return the end of a service of length ``work_ns`` x ``factor``; add to the busy time."""
     if stops[station].steady:
         finish_ns = start_ns + batch_ns(work_ns, factor, 1.0)
     else:
@@ -122,7 +122,7 @@ def _done(stops: RecordArray, steps: Ints, stop: int, start_ns: int, work: int) 
     """Return the time at which a stop finishes ``work`` (rate unit) x ns; see `finish_ns`.
 
     A stop begins its services in order of time, so the search for the step of its rate begins at
-    the last used step, and mostly takes O(1).
+    the last used step, and it mostly takes O(1).
     """
     if start_ns >= stops[stop].rate_until_ns:
         at, n = stops[stop].steps_at, stops[stop].steps
@@ -207,7 +207,7 @@ def release(t: PlaneTables, station: int, until_ns: int) -> None:
     stops, out = t.stops, t.out
     row = stops[station].serving_first
     left = t.counts[OUT]
-    if stops[station].servers == 1:  # They end in the order of the list.
+    if stops[station].servers == 1:  # Services end in the order of the list.
         while row != NONE and t.times[index(row)] < until_ns:
             out[index(left)] = row
             left += 1
@@ -255,11 +255,11 @@ def _serve_singly(t: PlaneTables, station: int, n: int, until_ns: int) -> None:
 
 @inlined
 def _serve_next(t: PlaneTables, station: int, row: int, until_ns: int) -> bool:
-    """Serve a request on the server that becomes free first, if this is before the sync point.
+    """Serve a request on the server that is free first, if service starts before the sync point.
 
     This is the recurrence of Kiefer and Wolfowitz ("On the theory of queues with many servers",
-    1955); for one server, it is Lindley's recurrence. A heap has the times at which servers become
-    free, so this takes O(log servers).
+    1955); for one server, it is Lindley's recurrence. The times at which servers become free form a
+    heap, so this takes O(log servers).
     """
     rows, stops, times, servers = t.rows, t.stops, t.times, t.servers
     several, at = stops[station].servers, index(stops[station].servers_at)
@@ -285,7 +285,7 @@ def _serve_next(t: PlaneTables, station: int, row: int, until_ns: int) -> bool:
 
 @inlined
 def _next_start(t: PlaneTables, station: int) -> int:
-    """Return the time of the next batch if no more requests arrive; NEVER if none wait."""
+    """Return the next batch's start if no more requests arrive, or NEVER if no request waits."""
     stops, servers = t.stops, t.servers
     first = stops[station].waiting_first
     if first == NONE:
@@ -350,7 +350,7 @@ def serve_batch(
         rows[row, line + COMPUTE] = finish_ns - start_ns
         rows[row, VISIT] = visit + 1
         t.times[row] = finish_ns
-    # They leave together, and reach the next stop in the order of query and number.
+    # The requests leave together, and reach the next stop in the order of query and number.
     for i in range(first + 1, first + n):
         row, j = row_ids[i], i - 1
         while j >= first and before(rows, 0, row, 0, row_ids[j]):

@@ -1,9 +1,9 @@
-"""The tables of the compiled code: their columns, and their growth.
+"""The tables of the compiled code, with their columns and the pools that let them grow.
 
 All tables are arrays of int64; floats are read by a view of the same memory. Lists of requests are
-linked: a stop stores the first and the last row of each list, and ``PlaneTables.chain`` has the
-    next row of each row. A request is in one list at a time. The chain and the times are separate
-    arrays, which are small enough for the processor's caches.
+linked: a stop stores the first and the last row of each list, and ``PlaneTables.chain`` has, for
+each row, the next row of its list. A row is in one list at a time. The chain and the times are
+separate arrays, which are small enough for the processor's caches.
 """
 
 from typing import NamedTuple
@@ -30,7 +30,7 @@ RecordArray = NDArray[np.void]
 
 
 def _record(size: int, **fields: type) -> np.dtype[np.void]:
-    """Return a record type of these fields, 8 bytes each, padded to ``size`` bytes."""
+    """Return a record type with these fields of 8 bytes each, padded to ``size`` bytes."""
     return np.dtype(
         {
             "names": list(fields),
@@ -48,33 +48,33 @@ STOP = _record(
     256,
     inline=INT,  # its kind, if arrivals come in order from one place
     failed=INT,
-    free_ns=INT,  # when the link, or the only server, is free again
+    free_ns=INT,  # the time at which the link, or the only server, is free again
     steady=INT,  # whether it works at nominal speed throughout, without a slowdown
-    rate=INT,  # at present
-    rate_until_ns=INT,  # when its rate changes
+    rate=INT,  # the present rate
+    rate_until_ns=INT,  # the time at which its rate changes
     propagation_ns=INT,
     busy_ns=INT,  # busy time of the services begun so far, summed over servers
     kind=INT,
     slowdown=FLOAT,
-    waiting_first=INT,  # the waiting requests, in order
-    arriving_first=INT,  # arrivals that were not taken in yet
+    waiting_first=INT,  # the list of waiting requests, in order
+    arriving_first=INT,  # the list of arrivals that have not been handled yet
     arriving_last=INT,
-    in_order=INT,  # whether they are in order
+    in_order=INT,  # whether the arrivals are in order
     serving_first=INT,  # requests in service beyond the last sync point
     serving_last=INT,
     waiting_last=INT,
     waiting=INT,  # number of waiting requests
-    steps_at=INT,  # where its rates begin in ``steps``
-    steps=INT,  # how many steps they have
-    step=INT,  # the present step
+    steps_at=INT,  # the index in ``steps`` at which its rates begin
+    steps=INT,  # number of steps of its rates
+    step=INT,  # index of the present step
     servers=INT,
-    servers_at=INT,  # where the heap of its servers' free times begins in ``servers``
+    servers_at=INT,  # the index in ``servers`` at which the heap of free times begins
     max_batch=INT,
     max_wait_ns=INT,
     discipline=INT,  # index into ``DISCIPLINES``
     shed_late=INT,  # whether it sheds late requests
     capacity=INT,
-    factors_at=INT,  # where its batch factors begin in ``factors``
+    factors_at=INT,  # the index in ``factors`` at which its batch factors begin
     model=INT,  # the language model that it serves
     place=INT,  # index of an inline stop in ``Order.inline``
 )
@@ -125,11 +125,11 @@ MODEL = _record(
 
 ENGINE = _record(
     64,
-    active_first=INT,  # requests that it generates for
-    joining_first=INT,  # requests that it admits at the next boundary
-    sequences=INT,  # of both
-    kv_tokens=INT,  # reserved by both
-    began_ns=INT,  # when the present run began
+    active_first=INT,  # the list of requests for which it generates tokens
+    joining_first=INT,  # the list of requests that it admits at the next boundary
+    sequences=INT,  # number of sequences of the requests in both lists
+    kv_tokens=INT,  # tokens of memory reserved by the requests in both lists
+    began_ns=INT,  # the time at which the present run began
     step_ns=INT,
     steps=INT,  # iterations of the present run; 0 between runs
 )
@@ -140,9 +140,9 @@ JOB = _record(40, prompt=INT, left=INT, sequences=INT, kv_tokens=INT, admitted_n
 
 BRANCH = _record(
     32,
-    home=INT,  # the row that its request was born as; NONE while that is the only one
-    held=INT,  # of a home: the first of the request's rows that wait at joins
-    live=INT,  # of a home: how many rows the request has
+    home=INT,  # row in which its request was created; NONE while it is the only one
+    held=INT,  # in a home: the first of the request's rows that wait at joins
+    live=INT,  # in a home: the number of rows of the request
     failure=INT,  # its outcome so far; IS_COMPLETED until one fails
 )
 """A request that can fork, or a branch of it; it has the same number as the request's row."""
@@ -150,10 +150,10 @@ BRANCH = _record(
 SOURCE = _record(
     64,
     query=INT,
-    position=INT,  # of the next birth in the buffer
-    count=INT,  # births in the buffer
+    position=INT,  # position of the next birth in the buffer
+    count=INT,  # number of births in the buffer
     number=INT,  # number of the first birth in the buffer
-    close_ns=INT,  # no birth at this time or later
+    close_ns=INT,  # the time from which on there are no births
     segment=INT,  # the current segment
 )
 """The source of a query's requests."""
@@ -173,7 +173,7 @@ class PlaneTables(NamedTuple):
 
     rows: Ints  # requests, see ``sim.dataplane.base.request_rows``
     rows_f: Floats  # the same memory as floats
-    # by row, when it reaches its next stop, or leaves the server
+    # by row, the time at which it reaches its next stop or leaves the server
     times: Ints
     chain: Ints  # the row that follows it in a list, by row
     stops: RecordArray  # stops
@@ -181,17 +181,17 @@ class PlaneTables(NamedTuple):
     tokens: RecordArray  # tokens of visits to language models
     models: RecordArray  # language models at stations
     engines: RecordArray
-    jobs: RecordArray  # what is known of requests at language models, by row
-    branches: RecordArray  # what is known of forked requests, by row; empty if no route forks
-    steps: Ints  # rates of stops in time
-    servers: Ints  # free times of the servers of stations that have several, a heap each
+    jobs: RecordArray  # data of requests at language models, by row
+    branches: RecordArray  # data of forked requests, by row; empty if no route forks
+    steps: Ints  # rates of stops over time
+    servers: Ints  # times at which servers become free: a heap for each multi-server station
     factors: Floats  # batch factors of stations
     flights: Ints  # requests under way, by deployment
-    terms: RecordArray  # their latency bound and priority, by deployment
+    terms: RecordArray  # latency bound and priority of requests, by deployment
     free: Ints  # rows that are free, as a stack
     out: Ints  # rows that leave a stop before the sync point, in that order
-    born: Ints  # rows born since the last report
-    ended: Ints  # rows that ended since then
+    born: Ints  # rows of requests created since the last report
+    ended: Ints  # rows that ended since the last report
     counts: Ints  # sizes of the above; SETTLED of ``ended`` are certainly ends of requests
     # Scratch space: a half for a stop's arrivals, in order, and one for sorts, batches and heaps.
     keys: Ints  # times; the counts of sorts follow
@@ -201,21 +201,21 @@ class PlaneTables(NamedTuple):
 class Order(NamedTuple):
     """The stops on all routes, in an order in which each route visits them."""
 
-    inline: Ints  # the inline ones; see ``sim.dataplane.blocks.order``
-    others: Ints  # those that must wait for all arrivals before a sync point
-    due_ns: Ints  # when each inline stop continues; NEVER if it has no requests
+    inline: Ints  # the inline stops; see ``sim.dataplane.blocks.order``
+    others: Ints  # the stops that must wait for all arrivals before a sync point
+    due_ns: Ints  # the time at which each inline stop continues; NEVER if it has no requests
 
 
 class Sources(NamedTuple):
     """The sources of requests."""
 
     state: RecordArray  # the sources
-    next_ns: Ints  # when each has its next birth if this is drawn, else NEVER
-    active: Ints  # those that may still give birth
-    segments: RecordArray  # routes in time, chained by ``next``
+    next_ns: Ints  # time of each source's next birth if it has been drawn, else NEVER
+    active: Ints  # the sources that can still create requests
+    segments: RecordArray  # the routes over time, chained by ``next``
     # Drawn births: time, and bits of the factors that are not all 1, (sources, room, 1 + n).
     births: Ints
-    columns: Ints  # the columns of rows that take these factors, shape (n,)
+    columns: Ints  # the columns of rows that take these factors, of shape (n,)
 
 
 class RecordTable:
@@ -268,7 +268,7 @@ class ValuePool:
 
 
 class RowPool:
-    """Rows of requests, each taken at birth and freed once the request's end is reported.
+    """Rows of requests; a row is taken at a birth, and freed once the request's end is reported.
 
     The attributes are arrays of ``PlaneTables``, where they have the same names.
     """

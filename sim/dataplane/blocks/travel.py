@@ -66,7 +66,7 @@ def _fetch_sources(t: PlaneTables, sources: Sources, i: int, until_ns: int) -> N
 def give_birth(  # noqa: PLR0912, PLR0915
     t: PlaneTables, sources: Sources, due_ns: Ints, first: int, until_ns: int
 ) -> int:
-    """Create the requests born before the sync point, source by source; `walk` moves them at once.
+    """Create the requests due before the sync point, source by source; `walk` moves each at once.
 
     Return the index of the source at which to continue if rows ran out, else the number of sources.
     """
@@ -143,7 +143,7 @@ def give_birth(  # noqa: PLR0912, PLR0915
 
 @inlined
 def walk(t: PlaneTables, due_ns: Ints, row: int, visit: int, now_ns: int, until_ns: int) -> None:
-    """Move a row, from a visit on, up to the sync point or to the next stop that is not inline.
+    """Move a row from a visit to the sync point, or to the next stop that is not inline.
 
     Inline stops serve the request at once, by Lindley's recurrence. If the request is still at an
     inline stop at the sync point, the time of its next event is written to ``due_ns``.

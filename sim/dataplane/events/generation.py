@@ -1,10 +1,10 @@
-"""Stations of language models in the event data plane: continuous batching; see ``Iterations``.
+"""The event data plane's stations of language models, with continuous batching (``Iterations``).
 
 All iterations between two changes of an engine's active requests have the same duration and form a
-*run*. The end of a run is known when the run begins. When a request arrives that the engine can
-admit, the run is shortened to the end of its present iteration. At the end of a run, finished
-requests leave first. After all arrivals at that time, the engine then admits requests in the order
-of the queue's discipline. A request that was assigned to the next iteration stays assigned.
+*run*. The end of a run is known when the run begins. When a request that the engine can admit
+arrives, the run is shortened to the end of its present iteration. At the end of a run, finished
+requests leave first. After all arrivals at that time, the engine admits requests in the order of
+the queue's discipline. A request that was assigned to the next iteration stays assigned.
 """
 
 from dataclasses import dataclass, field
@@ -29,11 +29,11 @@ class GenerationJob(StationJob):
     prompt_tokens: int  # tokens of its prompt
     left: int  # tokens that each of its sequences still has to generate
     sequences: int  # its sequences
-    admitted_ns: int = 0  # when its prefill began
+    admitted_ns: int = 0  # the time at which its prefill began
 
     @property
     def kv_tokens(self) -> int:
-        """Tokens for which the request reserves memory; valid before generation begins."""
+        """Number of tokens for which memory is reserved; valid before generation begins."""
         return self.prompt_tokens + self.sequences * self.left
 
 
@@ -42,15 +42,15 @@ class Engine:
     """One replica of a language model."""
 
     number: int  # number within the station, from 0
-    active: list[GenerationJob] = field(default_factory=list)  # requests that it generates for
+    active: list[GenerationJob] = field(default_factory=list)  # requests it serves
     # Requests that it admits at the next boundary.
     joining: list[GenerationJob] = field(default_factory=list)
-    # Tokens of memory reserved by each of both lists.
+    # The tokens of memory that the requests of each list reserve.
     reserved: dict[GenerationJob, int] = field(default_factory=dict)
     began_ns: int | None = None  # when the present run began; None between runs
-    step_ns: int = 0  # length of each of its iterations
-    steps: int = 0  # number of iterations
-    run: int = 0  # counts runs, to recognise the end of a run that was cut
+    step_ns: int = 0  # length of each iteration of the run
+    steps: int = 0  # number of iterations of the run
+    run: int = 0  # number of the run, to recognise the end of a run that was cut
 
     @property
     def sequences(self) -> int:
@@ -87,7 +87,7 @@ class GenerationStation(Queue[GenerationJob]):
             mean.sequences,
         )
         if not self._has_room(Engine(0), job):
-            raise Interrupt(DROPPED)  # It would never fit, and would block all later ones.
+            raise Interrupt(DROPPED)  # The request would never fit, and would block all later ones.
         self._put(job)
         if not self._dispatch_due:
             self._dispatch_due = True
@@ -102,7 +102,7 @@ class GenerationStation(Queue[GenerationJob]):
             self._drop_last(len(self.waiting) - self.spec.capacity)
 
     def _hand_out(self) -> None:
-        """Assign each waiting request in turn to the engine with room and the fewest sequences."""
+        """Assign each waiting request to the engine with room that has the fewest sequences."""
         assigned: dict[Engine, None] = {}
         while self.waiting:
             job = self.waiting[0][-1]
@@ -172,9 +172,9 @@ class GenerationStation(Queue[GenerationJob]):
         call_at(self.env, self.env.now, LOW, begin)
 
     def _start_run(self, engine: Engine) -> None:
-        """Admit joining requests and begin a run: one iteration with prefill, or decoding only."""
+        """Admit joining requests, and begin a run: one iteration with prefill, or only decoding."""
         if engine.began_ns is not None:
-            return  # it was idle, and the assignment has just begun a run
+            return  # the engine was idle, and the assignment has just begun a run
         now, iterations = self.env.now, self.iterations
         joining, engine.joining = engine.joining, []
         old = sum(job.sequences for job in engine.active)

@@ -1,17 +1,18 @@
 """The event data plane, in which every request is a process that queues, computes and transfers.
 
-This data plane is the reference. A request is born at its source, and follows the route that is
-active at its birth:
+This data plane is the reference. A request is created at its source, and follows the route that is
+active at that time:
 
     source  ->  [link -> station] x operators  ->  link  ->  answer
 
 Where the route forks, a request continues as several branches, each in its own process. Where
 branches join, the next leg begins when the last branch has arrived. If a branch ends early, every
-leg that waits for it gets its outcome, and the other branches continue.
+leg that waits for the branch gets the branch's outcome, and the other branches continue.
 
 Time is in whole nanoseconds. At equal times, orders of the control plane take effect first
 (URGENT), then arrivals (NORMAL), then dispatch (LOW). So when a server chooses its next request,
-all arrivals are in the queue, sorted by its discipline and then by (arrival, query, request, leg).
+all arrivals are in the queue, sorted by the queue's discipline and then by (arrival, query,
+request, leg).
 """
 
 from collections.abc import Callable, Generator, Iterator, Sequence

@@ -38,11 +38,11 @@ def call_at(
 class Request(RequestRecord):
     """A request, or one of its branches.
 
-    Where the route forks, each branch is a copy of the request, and shares its lists.
+    Where the route forks, each branch is a copy of the request, and shares the request's lists.
     """
 
     bound_ns: int = NEVER  # latency bound of its query; ``NEVER`` for none
-    priority: int = 0  # rank of its query's class of service, 0 for the first
+    priority: int = 0  # rank of its query's service class; 0 for the first class
     leg: int = 0  # number of the leg of its route that it follows
     process: Process | None = None  # its process, or that of its branch, if a deployment serves it
 
@@ -52,7 +52,7 @@ class Request(RequestRecord):
         return deadline_ns(self.arrival_ns, self.bound_ns, self.allowance)
 
     def place(self, discipline: str, now_ns: int) -> tuple[int, int, int, int, int]:
-        """Return the sort key of a request that enters a queue now; least keys are first."""
+        """Return the sort key of a request that enters a queue now; the least key is first."""
         first = rank(DISCIPLINES.index(discipline), now_ns, self.deadline_ns, self.priority)
         return first, now_ns, self.query, self.number, self.leg
 

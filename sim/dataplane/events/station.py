@@ -22,7 +22,7 @@ class StationJob:
 
     request: Request
     operator: int  # the operator that serves it
-    entered_ns: int  # when it arrived
+    entered_ns: int  # the time at which it arrived
     served: ScheduledEvent  # occurs when its service ends
 
 
@@ -30,7 +30,7 @@ class StationJob:
 class BatchJob(StationJob):
     """A request at a station that serves batches."""
 
-    work_ns: int  # its service time alone at nominal speed
+    work_ns: int  # its service time at nominal speed if it is served alone
 
 
 AnyJob = TypeVar("AnyJob", bound=StationJob)
@@ -153,7 +153,7 @@ class EventStation(Queue[BatchJob]):
         return self.busy_ns - sum(finish_ns - now_ns for _, finish_ns in self.serving.values())
 
     def fail(self) -> None:
-        """Let the station fail: requests that are there or arrive later are lost."""
+        """Let the station fail: requests that are there or arrive there later are lost."""
         self._lose(request for batch, _ in self.serving.values() for request in batch)
 
 
