@@ -48,7 +48,7 @@ Scheme ``batch out`` removes one batch size of a model, which can be its smalles
 def cross_validate(scheme: str, kernel: Kernel) -> pl.DataFrame:
     """Predict each row of table ``gpu_latency`` by a model that is fitted without the row's fold.
 
-    The formulas are fitted anew for each fold; the kernel's few hyper-parameters are not.
+    The formulas are fitted anew for each fold, but the kernel's few hyper-parameters are not.
 
     Args:
         scheme: A name in `SCHEMES`.

@@ -1,4 +1,4 @@
-"""Fit the durations of a language model's iterations: on one board, on others, and in batches."""
+"""Fit the durations of language-model iterations on one board, on other boards and in batches."""
 
 import numpy as np
 import polars as pl
@@ -51,7 +51,7 @@ def _projection_ratios() -> Rows:
 
 
 def _slopes(target: str) -> dict[tuple[str, str, int], tuple[float, float]]:
-    """Fit ``time = fixed + slope * size`` by group; size is prompt tokens or 1-32 sequences."""
+    """Fit ``time = fixed + slope * size`` by group; sizes are prompt tokens or 1-32 sequences."""
     surface = TTFT if target == "ttft_ms" else TPOT
     table = surface.measured()
     table = table.filter(surface.trusted(table) & (pl.col("gpu") == REFERENCE.lower()))
@@ -69,7 +69,7 @@ def _slopes(target: str) -> dict[tuple[str, str, int], tuple[float, float]]:
 
 
 def _shares() -> Rows:
-    """Fit the costs of prefill's fixed part, of sequences and of parallelism to engine iterations.
+    """Fit three costs to engine iterations: prefill's fixed part, sequences and parallelism.
 
     The costs apply to the reference board. Times on other boards are these multiplied by ratios.
     """
