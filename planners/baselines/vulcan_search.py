@@ -160,7 +160,7 @@ class PlacementSearch:
         return self._score(plans[plans >= 0])
 
     def feasible(self, scored: Scored) -> Bools:
-        """Mark the plans that meet every part of the SLO, shape (K,)."""
+        """Mark the plans that meet every part of the SLO, of shape (K,)."""
         slo = self.query.slo
         meets = np.ones(len(scored.plans), dtype=bool)
         if slo.accuracy is not None:

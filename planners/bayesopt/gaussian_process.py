@@ -24,7 +24,7 @@ class Grid:
     """The points of a process and values derived from them; several processes can share a grid.
 
     Args:
-        points: features of all points, shape (C, D).
+        points: features of all points, of shape (C, D).
         blocks: number of features in each block, D in total; by default, all are one block.
 
     Attributes:
@@ -67,7 +67,7 @@ class GaussianProcess:
     """A Gaussian process over C points; new observations are processed at the next prediction.
 
     Args:
-        points: features of all points, shape (C, D), or a `Grid`.
+        points: features of all points, of shape (C, D), or a `Grid`.
         blocks: as in `Grid`; None if ``points`` is a `Grid`.
         refit_at: numbers of observations at which hyper-parameters are fitted. If this is empty,
             they are never fitted, and ``centre`` and ``scale`` are required.
@@ -121,12 +121,12 @@ class GaussianProcess:
 
     @property
     def _values(self) -> Floats:
-        """Values of the observations, shape (n,)."""
+        """Values of the observations, of shape (n,)."""
         return self._taken[: len(self._rows), 0]
 
     @property
     def _noise(self) -> Floats:
-        """Noise variances of the observations, shape (n,)."""
+        """Noise variances of the observations, of shape (n,)."""
         return self._taken[: len(self._rows), 1]
 
     def observe(self, index: int, value: float, noise_variance: float = 0.0) -> None:
@@ -140,7 +140,7 @@ class GaussianProcess:
 
         Args:
             indices: indices of the points.
-            values: observed values of the points, shape (m, 1).
+            values: observed values of the points, of shape (m, 1).
             noise_variance: noise variances of the values, such as those of sample means, as an
                 array of shape (m, 1) or as one number.
 
@@ -202,17 +202,17 @@ class GaussianProcess:
             self._changed = min(self._changed, changed)
 
     def predict(self) -> tuple[Floats, Floats]:
-        """Return the mean and the standard deviation, without noise, at all points, each (C, 1)."""
+        """Return means and noise-free standard deviations at all points, each of shape (C, 1)."""
         if self._predicted is None:
             mean, sd = self._caught_up().predict(self._values, self._centre, self._scale)
             self._predicted = mean[:, None], sd[:, None]
         return self._predicted
 
     def leave_one_out(self) -> tuple[Floats, Floats]:
-        """Return each observation's mean and standard deviation given all others, each (n, 1).
+        """Return each observation's mean and deviation given all others, each of shape (n, 1).
 
-        Deviations include noise. Rows are in the order of `observed` (Rasmussen and Williams 2006,
-        eq. 5.12).
+        Deviations are standard deviations that include noise. Rows are in the order of `observed`
+        (Rasmussen and Williams 2006, eq. 5.12).
         """
         factor = self._caught_up()
         residual = (self._values - self._centre) / self._scale

@@ -37,13 +37,13 @@ def minimum(
     steps: int,
     corrections: int = CORRECTIONS,
 ) -> Floats:
-    """Return the point with the lowest value found in at most ``steps`` steps, shape (n,).
+    """Return the point with the lowest value found in at most ``steps`` steps, of shape (n,).
 
     Args:
         function: returns value and gradient at a point.
-        start: the point at which to begin, shape (n,).
-        low: lower bounds, finite, shape (n,).
-        high: upper bounds, shape (n,); infinity means no bound.
+        start: the point at which to begin, of shape (n,).
+        low: lower bounds, finite, of shape (n,).
+        high: upper bounds, of shape (n,); infinity means no bound.
         steps: largest number of steps.
         corrections: number of earlier steps from which the curvature is estimated.
     """

@@ -48,7 +48,8 @@ def partitions(context: PlanningContext, node: str) -> tuple[Partition, ...]:
     # an instance's price is its share of the GPU's, by compute slices
     prices = {profile: pool.slice_price_usd_per_hour(profile) for profile in pool.gpu_profiles}
     whole = max(prices.values())
-    return tuple(Partition(each, prices[each] / whole) for each in sorted(prices, key=prices.get))  # type: ignore[arg-type]
+    return tuple(Partition(each, prices[each] / whole) for each in sorted(prices, key=prices.get))
+    # type: ignore[arg-type]
 
 
 def _plan(

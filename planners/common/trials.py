@@ -22,9 +22,9 @@ class Trials:
 
     Attributes:
         known: indices of the profiled configurations, in the order of profiling.
-        accuracy: mean accuracy of the known configurations, shape (C,).
+        accuracy: mean accuracy of the known configurations, of shape (C,).
         operator_time_s: mean time of each operator in the known configurations, on profiling
-            hardware, shape (C, N).
+            hardware, of shape (C, N).
     """
 
     def __init__(self, context: PlanningContext, query: Query, samples: int) -> None:

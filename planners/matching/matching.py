@@ -48,7 +48,7 @@ class Dual:
         ]
 
     def reduced(self, scaled: Floats) -> Floats:
-        """Return each plan's reduced weight: its weight minus its price, shape (M,)."""
+        """Return each plan's reduced weight: its weight minus its price, of shape (M,)."""
         return np.asarray(self._problem.weight - self._share @ scaled)
 
     def bound(self, scaled: Floats) -> float:
@@ -71,7 +71,7 @@ class Dual:
         )
 
     def shares(self, scaled: Floats, smooth: float) -> Floats:
-        """Return the share of each plan in the solution with soft maxima, shape (M,)."""
+        """Return the share of each plan in the solution with soft maxima, of shape (M,)."""
         return self._shares(scaled, smooth)[1]
 
     def _shares(self, scaled: Floats, smooth: float) -> tuple[float, Floats]:

@@ -92,7 +92,7 @@ class Problem:
 
     @cached_property
     def first(self) -> Ints:
-        """The row of each query's first plan, shape (Q,)."""
+        """The row of each query's first plan, of shape (Q,)."""
         return np.flatnonzero(np.diff(self.query, prepend=-1))
 
     @cached_property
@@ -110,9 +110,9 @@ class Problem:
         return csr_array((demand.amount, demand.pool, demand.start), shape=shape)
 
     def best(self, values: Floats) -> Floats:
-        """Return the largest value among each query's plans, shape (Q,)."""
+        """Return the largest value among each query's plans, of shape (Q,)."""
         return np.asarray(np.maximum.reduceat(values, self.first))
 
     def ranked(self, values: Floats) -> Ints:
-        """Return the rows of plans, sorted by query and then by falling value, shape (M,)."""
+        """Return the rows of plans, sorted by query and then by falling value, of shape (M,)."""
         return np.lexsort((-values, self.query))

@@ -255,7 +255,7 @@ class WholeStations:
 
     @cached_property
     def order(self) -> Ints:
-        """The rows of plans, sorted by set of stations, then by largest share filled, (M,)."""
+        """The rows of the M plans, sorted by set of stations, then by largest share filled."""
         return np.lexsort((-self.worth, self.filled.max(axis=1), self._sets))
 
     @cached_property
@@ -364,7 +364,7 @@ def best_of_each_set(query: Ints, station: Ints, worth: Floats) -> Ints:
 
 
 def _numbered(rows: Ints) -> Ints:
-    """Return the index of each row in the sorted distinct rows, shape (M,).
+    """Return the index of each row in the sorted distinct rows, of shape (M,).
 
     This equals the inverse indices of ``np.unique``, which is far slower on whole rows.
     """

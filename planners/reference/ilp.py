@@ -34,9 +34,9 @@ def needed_configurations(
     the operator stay the same, and those from the operator on are shared by at least as many
     queries. So, for given values of earlier knobs, some optimum does not use u.
 
-    ``feasible`` says which layouts are feasible for each query and configuration, shape (queries,
-    layouts, C). ``load``, of shape (..., C), is the load of one request on each kind of station,
-    for each class of query. It is infinite for a kind of station that does not exist.
+    ``feasible`` says which layouts are feasible for each query and configuration, of shape
+    (queries, layouts, C). ``load``, of shape (..., C), is the load of one request on each kind of
+    station, for each class of query. It is infinite for a kind of station that does not exist.
     Configurations in ``kept`` are always marked. The result has shape (C,).
     """
     alive: Bools = np.asarray(feasible.any(axis=(0, 1)))
@@ -209,7 +209,7 @@ class ILP(InRange, Planner):
     def _latency_s(
         self, context: PlanningContext, query: Query, truth: Truth, plans: Ints
     ) -> Floats:
-        """Return the model's prediction of latency at the SLO's quantile in s, shape (k,)."""
+        """Return the model's prediction of latency at the SLO's quantile in s, of shape (k,)."""
         configuration = truth.view.configuration[plans]
         return context.bulk.predict_many(
             query,
@@ -295,7 +295,7 @@ def _needed(
     feasible: Sequence[Ints],
     current: Sequence[int | None],
 ) -> Bools:
-    """Mark the configurations that an optimum over all queries could need, shape (C,)."""
+    """Mark the configurations that an optimum over all queries could need, of shape (C,)."""
     configurations = len(context.world.pipeline.configurations)
     if not queries:
         return np.ones(configurations, dtype=bool)
@@ -319,7 +319,7 @@ def _needed(
 
 
 def _load(query: Query, truth: Truth, plans: Ints) -> Floats:
-    """Return a query's load on each operator's station in k plans, in servers, shape (k, N)."""
+    """Return a query's load on each operator's station in k plans, in servers, of shape (k, N)."""
     times_s = truth.operator_time_s[truth.view.configuration[plans]]
     load: Floats = query.requests_per_s * times_s * truth.view.capacity_factors[plans]
     return load

@@ -118,9 +118,9 @@ def offers_of(
     A plan is dropped if another plan costs at most as much (apart from stations) and uses the same
     stations, or only the stations of the dropped plan's last operators.
 
-    ``plans`` has the indices of the feasible plans, shape (k,). ``load`` is the load on each
-    operator's station, in servers, (k, N). ``extra_usd_per_hour`` is the cost apart from stations,
-    (k,). Plan ``keep`` is never dropped.
+    ``plans`` has the indices of the feasible plans, of shape (k,). ``load`` is the load on each
+    operator's station, in servers, of shape (k, N). ``extra_usd_per_hour`` is the cost apart from
+    stations, (k,). Plan ``keep`` is never dropped.
     """
     station, key = view.station[plans], view.operator_key[plans]
     used = np.where(station < 0, -1, station + len(view.stations) * key)

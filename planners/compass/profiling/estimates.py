@@ -22,13 +22,13 @@ class Strata:
     centroids: Floats  # of each cluster in standardised features, (K, F)
 
     def of(self, features: Floats) -> Ints:
-        """Return the stratum, from 0 to K - 1, of each of n items, given their features, (n, F)."""
+        """Return the stratum, 0 to K - 1, of each of n items, given features of shape (n, F)."""
         return np.asarray(_nearest(features, self.centre, self.scale, self.centroids))
 
 
 @compiled
 def _nearest(features: Floats, centre: Floats, scale: Floats, centroids: Floats) -> Ints:
-    """Return the index of the centroid nearest to each item, (n,); a tie goes to the first.
+    """Return the index of each item's nearest centroid, of shape (n,); ties go to the first.
 
     This is the assignment step of K-means (Lloyd, "Least squares quantization in PCM", 1982). It
     takes O(n K F).
@@ -58,7 +58,7 @@ def strata_of(context: PlanningContext, dataset: str, count: int) -> Strata:
 
 
 def cluster(features: Floats, count: int) -> Strata:
-    """Find at most ``count`` clusters of features, (n, F), by K-means with fixed random starts."""
+    """Find at most ``count`` clusters of (n, F) features by K-means with fixed random starts."""
     from sklearn.cluster import KMeans  # noqa: PLC0415 -- takes seconds to import
     from threadpoolctl import threadpool_limits  # noqa: PLC0415
 
@@ -91,9 +91,9 @@ def stratified_mean(
     """Return the mean of a stratified sample, the mean's variance, and its degrees of freedom.
 
     ``values`` and their ``strata`` (0 to K - 1) have shape (n,). ``weights`` are those of the
-    strata, (K,). The last result is the standard deviation within each stratum, (K,). A stratum
-    with fewer than two items is given the mean and deviation of all items. `StratifiedProfiler`
-    defines the degrees of freedom.
+    strata, of shape (K,). The last result is the standard deviation within each stratum, of shape
+    (K,). A stratum with fewer than two items is given the mean and deviation of all items.
+    `StratifiedProfiler` defines the degrees of freedom.
     """
     many = len(weights)
     if len(values) < 2:
@@ -137,7 +137,7 @@ def regressed_mean(
         mean = y_st + b (m - x_st),   variance = V(e_st) + b^2 V(m) + (m - x_st)^2 V(b)
 
     where the last term of the variance is due to the error of the slope. ``values`` are y and
-    ``control`` is x, both (n,). ``mean`` is m, and ``variance`` is V(m). `stratified_mean`
+    ``control`` is x, both of shape (n,). ``mean`` is m, and ``variance`` is V(m). `stratified_mean`
     describes ``strata`` and ``weights``. If no slope can be estimated, the variance is infinite.
     The errors e have one more degree of freedom than the slope.
     """

@@ -143,7 +143,7 @@ class Profiler(InRange, ABC):
         return Belief(estimate, mean, variance, verdict)
 
     def _strata(self, context: PlanningContext, query: Query) -> tuple[Ints, Floats] | None:
-        """Return the stratum of each item of a query, (items,), and the strata's weights, (K,).
+        """Return the stratum of each item of a query, and the weights of the K strata.
 
         Returns None if this profiler never corrects one configuration by another.
         """

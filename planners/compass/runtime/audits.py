@@ -80,7 +80,7 @@ def means_of_last(sums: Floats) -> Floats:
 
 @compiled
 def _set_against(sums: Floats, accuracy: float, variance: float, freedom: float) -> Floats:
-    """Return the inputs of tests that compare the last audits with what was known before, (t, 4).
+    """Return inputs, of shape (t, 4), of tests of the last audits against earlier knowledge.
 
     Columns are the mean of the last audits, the variance of its difference from the reference, the
     degrees of freedom, and the reference. The reference combines the means of earlier audits and of

@@ -68,7 +68,7 @@ class Scheduler(ABC):
         """Return the plans to deploy, at most one for each bid, which all fit together."""
 
     def prices(self, pools: Pools, standing: Standing) -> Floats:
-        """Return the price of a unit of each pool, (R,); by default, a whole pool costs 1."""
+        """Return each pool's price per unit, of shape (R,); by default, a whole pool costs 1."""
         return pools.scarcity
 
     def most(self, offer: Offer) -> float:
@@ -256,7 +256,7 @@ class PriceMatching(InRange, ByPrice):
         return 1.0
 
     def prices(self, pools: Pools, standing: Standing) -> Floats:
-        """Return the price of a unit of each pool, in served queries, shape (R,)."""
+        """Return the price of a unit of each pool, in served queries, of shape (R,)."""
         busy = standing.taken / np.maximum(pools.capacity, 1e-9)
         served = standing.queries / np.maximum(standing.taken, 1e-9)
         return np.asarray(busy**self.steepness * served + FREE_PRICE * pools.scarcity)

@@ -76,7 +76,7 @@ class StationTable:
         return list(found)[:many]
 
     def matched(self) -> Ints:
-        """Match queries with plans; return the row of each query's plan, or -1 for none, (Q,)."""
+        """Match queries with plans; return the row of each query's plan, or -1, of shape (Q,)."""
         return share_stations(self.rows.problem, self.current)
 
     @property
@@ -88,7 +88,7 @@ class StationTable:
 
     @property
     def current(self) -> Ints:
-        """The row of each query's active plan, or -1 for none, shape (Q,)."""
+        """The row of each query's active plan, or -1 for none, of shape (Q,)."""
         return self.rows.current
 
     def worth(self, chosen: Ints) -> float:

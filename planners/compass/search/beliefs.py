@@ -136,7 +136,7 @@ class Beliefs:
         return None if plan is None else int(base.view.configuration[plan])
 
     def least_price(self) -> Floats:
-        """Return each configuration's lowest plan price, (C,), infinite if no plan is possible."""
+        """Return configurations' lowest plan prices, infinite without a plan, of shape (C,)."""
         cost, _ = self._base.costs(self.configurations.surrogates.time_s())
         least = np.full(len(self._domain), inf)
         np.minimum.at(least, self._base.view.configuration, cost)
@@ -258,9 +258,10 @@ class Beliefs:
         )
 
     def promise(self) -> Floats:
-        """Return each configuration's probability of serving the query off the device, (C,).
+        """Return each configuration's probability of off-device service, of shape (C,).
 
-        Latency is computed without waiting. The accuracy is that of the profile or, for unprofiled
+        This is the probability of serving the query with no operator on the device. Latency is
+        computed without waiting. The accuracy is that of the profile or, for unprofiled
         configurations, that estimated by the last search.
         """
         kept, base = self.configurations.kept_history, self._base
@@ -324,9 +325,9 @@ class Beliefs:
         return in_time
 
     def _if_slower(self, plans: Ints, of: Ints, sizes: ProfiledSizes) -> Floats:
-        """Return each plan's probability of being in time, averaged over slower devices, (k,).
+        """Return plans' probabilities of being in time, averaged over slower devices, shape (k,).
 
-        ``plans`` are indices in the view, (k,); `Held` describes ``of``.
+        ``plans`` are indices in the view, of shape (k,); `Held` describes ``of``.
         """
         load, slower = self._model.load, [exp(self._device_spread * each) for each in SLOWER]
         in_time = self._kept(self._wide.latency_s(plans, of, sizes, load, slower[0]))

@@ -129,7 +129,7 @@ def _weighted(
     total_s: Floats,
     temperature: float,
 ) -> tuple[Floats, Floats]:
-    """Return the weighted means of H histories' accuracies, (C,), and log times, (C, N).
+    """Return the weighted means of H histories' accuracies (C,) and log times (C, N).
 
     ``means`` has shape (H, C) and ``log_times`` (H, C, N); `WarmStart.prior` describes the other
     arguments. Weights are the softmax of -loss / temperature, where the loss is the mean of the

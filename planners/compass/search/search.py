@@ -57,15 +57,15 @@ class Progress:
         return bool(self.beliefs.configurations.histories)
 
     def accuracy(self) -> tuple[Floats, Floats]:
-        """Return the mean and standard deviation of each configuration's accuracy, both (C,)."""
+        """Return means and standard deviations of configurations' accuracies, of shape (C,)."""
         return self.beliefs.configurations.surrogates.accuracy()
 
     def time_s(self) -> Floats:
-        """Return each operator's estimated median time on profiling hardware in s, (C, N)."""
+        """Return operators' estimated median seconds on profiling hardware, of shape (C, N)."""
         return self.beliefs.configurations.surrogates.time_s()
 
     def least_price(self) -> Floats:
-        """Return each configuration's lowest plan price, (C,), infinite if no plan is possible."""
+        """Return configurations' lowest plan prices, infinite without a plan, of shape (C,)."""
         return self.beliefs.least_price()
 
     def most_promising(self, least: float) -> int | None:

@@ -34,11 +34,11 @@ class Pools:
 
     @cached_property
     def scarcity(self) -> Floats:
-        """The price of a unit of each pool at which a whole pool costs 1, shape (R,)."""
+        """The price of a unit of each pool at which a whole pool costs 1, of shape (R,)."""
         return np.asarray(1 / np.maximum(self.capacity, 1e-9))
 
     def rented(self, taken: Floats) -> Floats:
-        """Return the units of each pool on the machines that must be rented, shape (R,)."""
+        """Return the units of each pool on the machines that must be rented, of shape (R,)."""
         needed = np.maximum(self.always_rented, np.ceil(taken / self.per_machine - 1e-9))
         machines = dict.fromkeys((node for node, _ in self.names), 0.0)
         for (node, _), many in zip(self.names, needed.tolist(), strict=True):
@@ -141,8 +141,8 @@ class Standing:
     """The existing stations, the resources that they take, and the room in them.
 
     Attributes:
-        taken: number of units of each pool that are in use, shape (R,).
-        queries: number of queries that use each pool, shape (R,).
+        taken: number of units of each pool that are in use, of shape (R,).
+        queries: number of queries that use each pool, of shape (R,).
         left: largest room in any single station, by kind of station and operator key.
     """
 
@@ -184,7 +184,7 @@ class Standing:
         )
 
     def share(self, query: int) -> Floats:
-        """Return a query's share of its stations, in units of each pool, shape (R,)."""
+        """Return a query's share of its stations, in units of each pool, of shape (R,)."""
         share: Floats = self.shares(np.array([self.fleet.row[query]]))[0]
         return share
 
@@ -195,7 +195,7 @@ class Standing:
         return [float(share @ prices) for share in shares]
 
     def shares(self, rows: Ints) -> Floats:
-        """Return `share` for k rows of the fleet, shape (k, R)."""
+        """Return `share` for k rows of the fleet, of shape (k, R)."""
         fleet, takes = self.fleet, self.takes
         shares = np.zeros((len(rows), len(self.taken)))
         station, filled = fleet.station[rows], fleet.filled[rows]
@@ -224,8 +224,8 @@ def _packed(
 
     The method is bin packing by best fit (Johnson et al., "Worst-case performance bounds for simple
     one-dimensional packing algorithms", 1974), which takes O(open stations) for each operator of a
-    query. Queries join in ``order``, (Q,), as in the simulated world. A query is not split over
-    stations: three queries that each fill 0.6 take three stations. The result is an estimate,
+    query. Queries join in ``order``, of shape (Q,), as in the simulated world. A query is not split
+    over stations: three queries that each fill 0.6 take three stations. The result is an estimate,
     because more stations can be open after queries have left or moved. Both results have shape
     (kinds, keys).
     """
@@ -291,9 +291,9 @@ class ResourceUse:
     def filled(
         self, pools: Pools, view: PlanView, plans: Ints, rate: float, operator_time_s: Floats
     ) -> Floats:
-        """Return the share of each station that each plan would fill, (k, N); 0 on the device.
+        """Return the shares of stations that plans would fill, of shape (k, N); 0 on the device.
 
-        ``operator_time_s`` is measured on profiling hardware, (k, N).
+        ``operator_time_s`` is measured on profiling hardware, of shape (k, N).
         """
         station = view.station[plans]
         work = rate * operator_time_s * view.capacity_factors[plans]
