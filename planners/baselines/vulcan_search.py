@@ -76,7 +76,7 @@ START = VulcanProgress()
 
 
 class End(Enum):
-    """Why a layout's search ended: nothing was left, the budget was spent, or ``enough`` held."""
+    """The reason why a layout's search ended: no more candidates, no budget, or ``enough``."""
 
     LAYOUT = auto()
     BUDGET = auto()
@@ -133,7 +133,8 @@ class PlacementSearch:
         Args:
             first: configurations to begin with, before random ones.
             start: the point at which an earlier search for the query stopped.
-            enough: called with each configuration just profiled; if true, the search pauses.
+            enough: called with each newly profiled configuration; the search pauses if it returns
+                True.
 
         Returns:
             The point at which the search paused; None if it is complete.
@@ -160,7 +161,7 @@ class PlacementSearch:
         return self._score(plans[plans >= 0])
 
     def feasible(self, scored: Scored) -> Bools:
-        """Mark the plans that meet every part of the SLO, of shape (K,)."""
+        """Return a mask, of shape (K,), of the plans that meet every part of the SLO."""
         slo = self.query.slo
         meets = np.ones(len(scored.plans), dtype=bool)
         if slo.accuracy is not None:
@@ -213,7 +214,7 @@ class PlacementSearch:
         return End.LAYOUT, worse
 
     def _propose(self, model: GaussianProcess, runs: Ints, left: Bools) -> int | None:
-        """Return the fitting configuration of largest upper bound; exclude those without room."""
+        """Return the configuration of largest upper bound that fits; unmark those that do not."""
         self.context.charge(self.query, "search_step")
         mean, deviation = model.predict()
         bound = (mean + self.rules.kappa * deviation)[:, 0]

@@ -5,9 +5,9 @@ The covariance is a constant plus a Matern 5/2 kernel (Rasmussen and Williams 20
     c + s^2 (1 + r + r^2 / 3) exp(-r),    r^2 = 5 |x - x'|^2
 
 Let L be the factor, and V = inv(L) K(observed, all C points). For a new observation, the column of
-V at its point gives the new row of L. So one more observation costs O(n C), and no system of
-equations has to be solved. For few observations, the overhead of library calls dominates, so
-compiled loops are used.
+V at its point gives the new row of L. So one more observation costs O(n C), without solving a
+system of equations. For few observations, the overhead of library calls dominates, so compiled
+loops are used.
 """
 
 from math import exp, sqrt

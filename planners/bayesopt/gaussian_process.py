@@ -130,7 +130,7 @@ class GaussianProcess:
         return self._taken[: len(self._rows), 1]
 
     def observe(self, index: int, value: float, noise_variance: float = 0.0) -> None:
-        """Observe a point in place of any earlier observation; `observe_all` lists the errors."""
+        """Observe a point in place of any earlier observation; errors are as in `observe_all`."""
         self._observe((index,), np.array([[value, noise_variance]]))
 
     def observe_all(

@@ -19,7 +19,7 @@ class Partition:
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """How much an option uses of one station; options with equal ``kind`` share whole slots."""
+    """An option's use of one station; options with equal ``kind`` share whole slots."""
 
     kind: Hashable  # what users of the same slots agree on
     resource: int  # number of the resource that the slots are made of
@@ -77,7 +77,7 @@ def _plan(
 def plan_on(
     context: PlanningContext, node: str, query: Query, estimate: Estimate, partition: Partition
 ) -> tuple[Plan, tuple[Use, ...]] | None:
-    """Return the plan on a partition, and its use of the node's resources: GPUs (0), cores (1).
+    """Return the plan on a partition, and its use of the node's GPUs (index 0) and cores (1).
 
     Returns None if the plan cannot run there, for example for lack of memory.
     """

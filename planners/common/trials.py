@@ -17,8 +17,8 @@ class Trials:
     They are recorded, so that the query's next search reuses them free of charge.
 
     Args:
-        samples: number of items on which each configuration is profiled. If the budget allows less
-            than half of them, or only one, the result is ignored.
+        samples: number of items on which each configuration is profiled. If the budget allows fewer
+            than half of these items, or only one, the result is ignored.
 
     Attributes:
         known: indices of the profiled configurations, in the order of profiling.

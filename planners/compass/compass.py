@@ -36,7 +36,7 @@ LIKELY = 0.25
 
 @dataclass(eq=False, repr=False)
 class Compass(InRange, Planner):
-    """Find plans for each query by selective profiling and search, and choose by matching.
+    """Find each query's plans by selective profiling and search, and choose among them by matching.
 
     This is a reconstruction of Compass (Liu et al., arXiv 2504.16397; "Circinus" in its first
     version). For a new query, surrogates propose configurations (`CmboSearch`), which are profiled
@@ -49,11 +49,11 @@ class Compass(InRange, Planner):
     matched again on whole stations (`ShareStations`), and queries that cost more than they are
     worth are moved or released.
 
-    The paper confirms the search, scheduler and runtime and their tasks, the decomposition into
-    single-query planning and matching, the response at the first feasible plan, and replanning in
-    isolation and then globally. The docstrings of the parts say what each reconstructs. As
-    departures, active plans are profiled further, and running queries are matched with waiting
-    ones.
+    The paper confirms the search, the scheduler, the runtime and their tasks. It also confirms the
+    decomposition into single-query planning and matching, and the response at the first feasible
+    plan. In the paper, too, queries are replanned in isolation and then globally. The docstring of
+    each part says what it reconstructs. This planner departs from the paper in two ways: active
+    plans are profiled further, and running queries are matched together with waiting ones.
 
     Args:
         search: finds plans for one query.
@@ -289,7 +289,7 @@ class Compass(InRange, Planner):
     ) -> set[int]:
         """Move or release queries that cost more than they are worth; return their ids.
 
-        This is called only if other queries lack room; otherwise nobody needs the freed machines.
+        This is called only if other queries lack room; otherwise no query needs the freed machines.
         """
         touched = set()
         for query in self.scheduler.overpaying(context, market):
@@ -310,8 +310,8 @@ class Compass(InRange, Planner):
     def _improve(self, context: PlanningContext, market: Market, busy: Collection[int]) -> None:
         """Confirm active plans, continue searches, and move queries to better plans.
 
-        Searches stay within the queries' budgets. Only the search for a poorly served query exceeds
-        its budget, until a feasible plan is known or no configuration promises one.
+        Searches stay within the queries' budgets, except the search for a poorly served query. It
+        continues beyond the budget until a feasible plan is known or no configuration promises one.
         """
         lanes = context.world.cluster.profiling.lanes
         for query in context.running:
@@ -377,7 +377,7 @@ class Compass(InRange, Planner):
         return Bid(query, offers, [view.plan(offer.number) for offer in offers])
 
     def _refuse(self, context: PlanningContext, market: Market, bid: Bid) -> None:
-        """Log the first plan of a bid that was refused, and the reason."""
+        """Log the first plan of a refused bid, and the reason for the refusal."""
         offer = bid.offers[0]
         price = float(offer.demand @ market.prices)
         most = self.scheduler.most(offer)

@@ -1,11 +1,12 @@
 """Matching queries and plans on whole stations, which several queries can share.
 
-`planners.matching.match` assumes that demands add up. Stations do not: the first query takes all
-resources of a station, and others join without taking more. So the algorithm decides which stations
-to open. The stations of a plan are a set. The algorithm opens one set after the other and always
-chooses the set that serves the most worth per share of the pools, like the greedy algorithm of
-Khuller, Moss and Naor ("The budgeted maximum coverage problem", 1999). The algorithm runs from
-several starting points, including the present stations, and the best result is returned.
+`planners.matching.match` assumes that demands add up. The demands for stations do not: the first
+query takes all resources of a station, and others join without taking more. So the algorithm
+decides which stations to open. The stations of each plan form a set. The algorithm opens one set
+after the other and always chooses the set that serves the most worth per share of the pools, like
+the greedy algorithm of Khuller, Moss and Naor ("The budgeted maximum coverage problem", 1999). The
+algorithm runs from several starting points, including the present stations, and the best result is
+returned.
 """
 
 from collections.abc import Sequence
@@ -91,7 +92,7 @@ def total(stock: Stock, state: State) -> float:
 
 @compiled
 def keep(stock: Stock, state: State, rows: Ints) -> None:
-    """Serve queries by given plans that have room; ``rows`` has shape (Q,), -1 for none."""
+    """Serve queries by given plans that have room; ``rows``, of shape (Q,), is -1 for no plan."""
     for row in rows:
         if row >= 0:
             _serve(stock, state, row, True)
@@ -295,7 +296,7 @@ class WholeStations:
 
 
 def share_stations(problem: WholeStations, current: Ints) -> Ints:
-    """Return the row of each query's plan in the best solution found, -1 for none.
+    """Return the row of each query's plan in the best solution found, or -1 for no plan.
 
     ``current`` has the rows of the present plans, which need not fit together, or -1 for none. The
     result and ``current`` have shape (Q,).
@@ -333,7 +334,7 @@ def _promising(gains: Floats, shares: Floats, many: int) -> list[int]:
 
 
 def _exchanged(problem: WholeStations, chosen: Ints, most: float) -> tuple[Ints, float] | None:
-    """Replace one kind of station; return the best solution and its worth, or None if no better."""
+    """Replace one kind of station; return a better solution and its worth, or None."""
     best, stock = None, problem.stock
     uses = np.where((chosen >= 0)[:, None], stock.sets[stock.member[np.maximum(chosen, 0)]], -1)
     for sort in np.unique(uses[uses >= 0]).tolist():

@@ -27,7 +27,7 @@ def needed_configurations(
 ) -> Bools:
     """Mark the configurations that an optimum could need, without interchangeable ones.
 
-    Queries share stations if their operator keys agree: the knob values up to an operator. Let u
+    Queries share stations if their operator keys (the knob values up to an operator) agree. Let u
     and v be values of one operator's own knobs, with all other knobs equal. Suppose that every
     layout that is feasible for a query with u is also feasible with v, and that v puts no more load
     on any station than u. Then all queries that use u can switch to v together: the stations before
@@ -107,9 +107,9 @@ class ILP(InRange, Planner):
     * no station would be above ``cluster.max_utilisation`` for the query alone.
 
     The optimum is that of this model, not of the simulated world. The model has no waiting, no
-    batching, links at average speed, loads that are split freely, one machine per node, and no
-    future queries. So another planner can serve more queries in a simulation. The result table
-    ``offers`` contains the bounds and plans.
+    batching and no future queries. In the model, links have their average speeds, loads are split
+    freely, and a node is one machine. So another planner can serve more queries in a simulation.
+    The result table ``offers`` contains the bounds and plans.
 
     A running query that moves needs room in addition to its old plan. If there is no room and
     another query would otherwise go unserved, the moving query is released first and deployed again
@@ -118,7 +118,8 @@ class ILP(InRange, Planner):
     Args:
         utilisation: utilisation of stations at which plans must keep the latency bound.
         headroom: largest allowed predicted latency of a plan, as a share of the latency bound.
-        thread_percents: possible % of an instance's threads; each should divide all larger ones.
+        thread_percents: possible percentages of an instance's threads; each should divide all
+            larger ones.
         max_batches: possible largest batch sizes of an operator.
         replicas: possible numbers of GPU instances of an operator.
         cores: possible numbers of cores of an operator.
@@ -209,7 +210,7 @@ class ILP(InRange, Planner):
     def _latency_s(
         self, context: PlanningContext, query: Query, truth: Truth, plans: Ints
     ) -> Floats:
-        """Return the model's prediction of latency at the SLO's quantile in s, of shape (k,)."""
+        """Return the model's predicted latencies in s at the SLO's quantile, of shape (k,)."""
         configuration = truth.view.configuration[plans]
         return context.bulk.predict_many(
             query,

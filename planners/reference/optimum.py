@@ -1,4 +1,4 @@
-"""The optimum of the planning model, by an integer program that HiGHS solves, and an LP bound.
+"""The optimum of the planning model, found by an integer program in HiGHS, and an LP bound.
 
 A type of station is a kind of station and an operator key; queries share stations of one type. Let
 x be 1 if a plan is chosen, n the number of stations of a type, and y the number of cards with a
@@ -17,11 +17,11 @@ price of all resources. So as many queries as possible are served. Among such so
 that is not served yet replaces another one only if that saves more than 0.2 / (Q + 1) of the price
 of all resources.
 
-(2) and (4) tighten the LP relaxation, because numbers of stations are integers. The machines of a
-node count as one. Thread shares of one profile are added up as if they packed perfectly, which they
-do if each divides all larger ones. Loads can be split freely among stations of a type, except in
-(4), which is exact if all queries have the same load. So the optimum bounds feasible packings from
-above.
+Constraints (2) and (4) tighten the LP relaxation, because numbers of stations are integers. The
+machines of a node count as one. Thread shares of one profile are added up as if they packed
+perfectly, which they do if each divides all larger ones. Loads can be split freely among stations
+of a type, except in (4), which is exact if all queries have the same load. So the optimum bounds
+feasible packings from above.
 """
 
 from collections import defaultdict
@@ -292,7 +292,7 @@ def lp_bound(of: Program, served: int | None = None) -> tuple[int, float]:
 
     Args:
         of: the program.
-        served: number of queries to serve at least cost; by default the first bound.
+        served: number of queries to serve at the lowest cost; by default, the first bound.
 
     Returns:
         An upper bound on the number of served queries, and a lower bound on the cost of serving
@@ -315,7 +315,7 @@ def lp_bound(of: Program, served: int | None = None) -> tuple[int, float]:
 
 
 class _Found(NamedTuple):
-    """HiGHS's solution: values of columns, bound of the objective, and if the gap is closed."""
+    """HiGHS's solution: columns' values, the objective's bound, and whether the gap is closed."""
 
     values: Floats
     bound: float
@@ -356,7 +356,7 @@ def _highs(
 
 
 def _favour(queries: int) -> float:
-    """Return how much less a query not served yet is worth, too little to displace a served one."""
+    """Return the deduction from an unserved query's worth, too small to displace a served one."""
     return 0.1 / (queries + 1)
 
 

@@ -208,7 +208,7 @@ def _slope_within(
 def decided(
     mean: float, variance: float, freedom: float, floor: float | None, alpha: float
 ) -> bool | None:
-    """Return whether a mean is above a floor by a two-sided t-test; None if undecided."""
+    """Return whether a two-sided t-test finds a mean above a floor, or None if it is undecided."""
     if isnan(mean):
         return None
     if floor is None:

@@ -1,4 +1,4 @@
-"""The SLO profiler: chooses which and how many items to measure to judge a configuration.
+"""The SLO profiler, which chooses how many and which items are measured to judge an SLO.
 
 `StratifiedProfiler` is Compass's; `RandomProfiler` is the same without strata; `FixedProfiler`
 takes a fixed number of items, as the baselines do.
@@ -56,9 +56,9 @@ class Profiler(InRange, ABC):
     """Base of profilers, which measure the accuracy and times of configurations.
 
     Attributes:
-        first: items before the first test.
-        batch: items measured between two tests.
-        most: items after which profiling ends undecided.
+        first: number of items measured before the first test.
+        batch: number of items measured between two tests.
+        most: number of items after which profiling ends without a verdict.
         alpha: probability of a wrong verdict in each test; 0 for no test.
     """
 
@@ -152,7 +152,7 @@ class Profiler(InRange, ABC):
 
 @dataclass(frozen=True)
 class FixedProfiler(Profiler):
-    """Profiles a fixed number of items without a test; surrogates use mean and variance.
+    """Profiles a fixed number of items without a test; surrogates use the mean and its variance.
 
     Args:
         samples: number of items on which each configuration is profiled.
@@ -216,7 +216,7 @@ class RandomProfiler(Profiler):
 class StratifiedProfiler(Profiler):
     """Profiles items from all strata until a t-test decides.
 
-    The items of a data set are grouped by K-means on their features, once. Each item of a query
+    The items of a data set are grouped once, by K-means on their features. Each item of a query
     belongs to the stratum g with the nearest centre. The weight W_g is the share of the query's
     items in stratum g. If n_g items of stratum g are measured, with mean y_g and sample variance
     s_g^2, then
@@ -235,9 +235,9 @@ class StratifiedProfiler(Profiler):
         (sum V_g)^2 / sum (V_g^2 / (n_g + 1)) - 2,   from the least n_g - 1 to the sum of them
 
     This has less bias than Satterthwaite's estimate. For example, eight strata of equal variance
-    with two items each have eight degrees; on average, Satterthwaite's estimate gives 3.6 and this
-    one 7.2. With two items per stratum and very different strata, a test of level 5 % errs in 7 %
-    of cases.
+    with two items each have eight degrees of freedom. On average, Satterthwaite's estimate gives
+    3.6, and this one gives 7.2. With two items per stratum and very different strata, a test of
+    level 5 % errs in 7 % of cases.
 
     The paper on Compass confirms that strata are found once, by K-means on input features, and that
     a two-sided t-test stops profiling early. The paper also claims an equal mean and a smaller
@@ -245,11 +245,13 @@ class StratifiedProfiler(Profiler):
 
     Args:
         strata: number of clusters, K.
-        first: items before the first test, at least two per stratum.
-        batch: items between two tests; a multiple of the number of profiling workers is best.
-        most: items after which profiling ends undecided, so that surrogates judge the mean.
+        first: number of items before the first test, at least two per stratum.
+        batch: number of items between two tests, best a multiple of the number of profiling
+            workers.
+        most: number of items after which profiling ends without a verdict; surrogates then judge
+            the mean.
         alpha: level of each two-sided test, its probability of a wrong verdict.
-        allocation: n_g is proportional to W_g (``"proportional"``) or to W_g s_g (``"neyman"``).
+        allocation: ``"proportional"`` makes n_g proportional to W_g, and ``"neyman"`` to W_g s_g.
     """
 
     strata: Count = 8
@@ -328,7 +330,7 @@ class _Grouped:
 
 @compiled
 def spread(items: int, ideal: Floats, least: Ints, most: Ints, first: int = 2) -> Ints:
-    """Return the number of items of each stratum, as close to given proportions as possible.
+    """Return a number of items for each stratum, as close to given proportions as possible.
 
     Every stratum keeps the items that it has, and gets at least ``first``. Each further item goes
     to the stratum that is furthest below its proportion. Without bounds, this is the method of

@@ -79,7 +79,8 @@ class Watch(InRange, Runtime):
         alpha: level of the two-sided test of audits against the floor; only a mean below the floor
             raises an alarm.
         drift_alpha: level of the two-sided test of audits against profiling.
-        slack: in a window, the share of late requests can be (1 + ``slack``) times that of the SLO.
+        slack: a window is bad if its share of late requests exceeds (1 + ``slack``) times the
+            SLO's.
     """
 
     audit_every_s: NonNegative = 30.0
@@ -209,7 +210,7 @@ class Watch(InRange, Runtime):
 
 
 def _still_settled(context: PlanningContext) -> dict[int, Settled]:
-    """Return by id the settled queries whose plan is unchanged and for which no audit is due."""
+    """Return the settled queries, by id, whose plan is unchanged and which need no audit now."""
     before = shared(context).settled
     now_s, plans = context.now_s, context.world.plans
     return {
@@ -249,7 +250,7 @@ def _device_learned(
 
 
 def _device_known(context: PlanningContext, query: Query, known: ActivePlan) -> bool:
-    """Return whether a plan's first window can add nothing to what is known of the device."""
+    """Return whether the device's speed is known, or the plan does not use the device."""
     found = seen_search_state(context, query.id)
     return known.device_s <= 0 or (found is not None and found.slowness.device_known)
 

@@ -99,9 +99,9 @@ class Refused:
         """Mark the queries that have an affordable plan for which there is room, of shape (W,).
 
         At most ``MOST_HOPEFUL`` queries are marked: those that can pay most and, among equals,
-        those with the cheapest plan. If payments have no bound, all are marked. Once a plan finds
-        no room, other plans that open or join the same stations are skipped, although one could
-        fit.
+        those with the cheapest plan. If payments have no bound, all such queries are marked. Once a
+        plan finds no room, other plans that open or join the same stations are skipped, although
+        one could fit.
 
         ``rows`` marks the queries to consider, of shape (W,); ``waiting`` maps ids to queries.
         """
@@ -207,7 +207,7 @@ class Retries:
     refused: Collection[int] = ()  # other refused queries, which do not bid
 
     def due(self, query: Query) -> bool:
-        """Return whether a query bids: it is hopeful, or was not refused and has no pause."""
+        """Return whether a query bids: it is hopeful, or it was not refused and need not pause."""
         if query.id in self.hopeful:
             return True
         if query.id in self.refused:

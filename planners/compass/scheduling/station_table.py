@@ -56,9 +56,9 @@ class StationTable:
     def agreeable(self, many: int) -> list[int]:
         """Return at most ``many`` configurations that would together serve the most queries.
 
-        First come configurations chosen greedily, each of which adds most to those before it; they
-        suit the case of several stations. Then come those that alone serve most queries, for the
-        case that there is room for only one station.
+        The first configurations are chosen greedily: each adds the most queries to those before it.
+        They suit the case of several stations. The others are those that alone serve the most
+        queries, for the case that only one station has room.
         """
         promise = np.array([beliefs.promise() for beliefs in self._beliefs])
         served = np.zeros((len(promise), 1))

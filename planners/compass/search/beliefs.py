@@ -46,7 +46,7 @@ SLOWER = tuple(map(NormalDist().inv_cdf, (11 / 12, 9 / 12, 7 / 12)))
 
 
 class Beliefs:
-    """Beliefs in one call about one query's plans, of C configurations and N operators.
+    """The beliefs, in one call, about one query's plans of C configurations and N operators.
 
     Only plans with one replica and without batching are compared to choose the configuration to
     profile next. Plans of profiled configurations are judged in every allocation.
@@ -114,7 +114,7 @@ class Beliefs:
 
         Args:
             excluded: configurations that must not be returned.
-            reference: loss of the best plan so far, or None without such a plan. With None, the
+            reference: loss of the best plan so far, or None if no plan is known. With None, the
                 saving of a feasible plan includes the worth of serving the query.
             least: plans whose probability of meeting the SLO is lower are ignored.
         """
@@ -216,9 +216,9 @@ class Beliefs:
 
         Args:
             shared: configurations whose stations queries can share.
-            least_hope: an unprofiled configuration is included if its probability of being accurate
-                enough, by the last search, is at least this. With None, no unprofiled configuration
-                is included.
+            least_hope: the least probability of being accurate enough, according to the last
+                search, at which an unprofiled configuration is included. With None, only profiled
+                ones are included.
             now: index of the active plan, or -1 for none.
 
         Returns:

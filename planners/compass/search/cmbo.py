@@ -1,15 +1,16 @@
 """CMBO: Compass's choice of the next plan to profile, on arrays, without a planning context.
 
-CMBO has two surrogates (Compass paper, Fig. 8). One is of accuracy, which depends only on the
-configuration. The other is of latency, which depends on the whole plan. Profiling one configuration
-shows the time of each operator, from which the latency of every plan of that configuration follows.
+CMBO has two surrogates (Compass paper, Fig. 8). One models accuracy, which depends only on the
+configuration. The other models latency, which depends on the whole plan. Profiling one
+configuration shows the time of each operator, from which the latency of every plan of that
+configuration follows.
 
 The latency surrogate is a reconstruction that differs from the authors' prototype. The prototype
 uses one Gaussian process over configurations and placements, with an observation for each placement
 of a profiled configuration. Here, the logarithm of each operator's time is a Gaussian process over
 its own and upstream knobs, and a plan's latency is computed from these times. Both use the same
-information. The version here is exact for profiled configurations, has smaller errors elsewhere,
-and has one point per configuration instead of one per plan.
+information. The version in this module is exact for profiled configurations, has smaller errors
+elsewhere, and has one point per configuration instead of one per plan.
 """
 
 from collections.abc import Sequence
@@ -93,7 +94,7 @@ class Cmbo:
         fixed_s: the seconds of latency that do not depend on request size, such as propagation, as
             an array of shape (P,) or a number.
         latency_quantile: the quantile of latency that ``latency_s`` bounds.
-        latency_margin: the share of the latency bound to which plans must keep.
+        latency_margin: the share of the latency bound within which plans must stay.
         blocks: see `Domain`.
         upstream: see `Domain`; by default all blocks.
         prior_accuracy: accuracies from histories, of shape (C,). Surrogates learn the deviations

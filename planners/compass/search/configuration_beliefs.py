@@ -49,7 +49,7 @@ LEAST_TO_MATURE = 4
 
 @dataclass(frozen=True)
 class Believed:
-    """Beliefs about the accuracy of profiled configurations, in arrays over all C ones."""
+    """Beliefs about profiled configurations' accuracy, in arrays over all C configurations."""
 
     accuracy: Floats  # NaN if not profiled, (C,)
     accurate: Bools  # whether believed to be accurate enough, (C,)
@@ -89,7 +89,7 @@ class ConfigurationBeliefs:
 
     @property
     def in_doubt(self) -> bool:
-        """Whether some profile is undecided and of so few items that its mean needs surrogates."""
+        """Whether some profile is undecided and has so few items that surrogates must judge it."""
         return any(
             seen.verdict is None and seen.count < RELIABLE for seen in self.profiled.values()
         )

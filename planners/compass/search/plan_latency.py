@@ -1,4 +1,4 @@
-"""Compiled functions for plans' probability of meeting a latency bound and the best plan to try."""
+"""Compiled functions that compute how likely plans meet a latency bound, and choose a plan."""
 
 from math import erfc, log, sqrt
 from typing import NamedTuple
@@ -66,7 +66,7 @@ def best_saving(
     """Return the plan with the largest feasibility-weighted saving, or -1 if no plan saves.
 
     The feasibility-weighted saving is the saving times the probability of meeting the SLO, as in
-    Bayesian optimisation with inequality constraints (Gardner et al., 2014). Of equal plans, the
+    Bayesian optimisation with inequality constraints (Gardner et al., 2014). Among equal plans, the
     first is returned. Probabilities of latency are costly to compute. So plans are first ruled out
     by an upper bound, for which this probability is taken as 1 (branch and bound).
 

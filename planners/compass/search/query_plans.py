@@ -345,8 +345,8 @@ def undominated(demand: Floats, loss: Floats, otherwise: Floats, most: int) -> I
 
     These are the first ``most`` plans of the Pareto front. Each plan found rules out those that it
     dominates, which takes O(most k R) for k plans. ``demand`` has shape (k, R). ``loss``, of shape
-    (k,), is infinite for excluded plans. At equal loss, the lower ``otherwise``, of shape (k,),
-    comes first.
+    (k,), is infinite for excluded plans. At equal loss, the plan with the lower ``otherwise``, of
+    shape (k,), comes first.
     """
     plans, pools = demand.shape
     left = loss < np.inf

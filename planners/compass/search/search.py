@@ -53,7 +53,7 @@ class Progress:
 
     @property
     def has_histories(self) -> bool:
-        """Whether histories are used; the first access finds these and charges planning time."""
+        """Whether histories are used; the first access finds them and charges planning time."""
         return bool(self.beliefs.configurations.histories)
 
     def accuracy(self) -> tuple[Floats, Floats]:
@@ -287,10 +287,10 @@ class CmboSearch(Search):
     The paper on Compass confirms two surrogates (accuracy by configuration, latency by plan) and
     warm starts from similar queries. It also confirms that the first feasible plan is the response,
     and that a step takes 40 to 100 ms. The acquisition function is that of the authors' prototype.
-    The following are reconstructed: costs at the prices of pools, the assumed load of stations, the
-    preference (for a query that waits or has no feasible plan) for plans with room, and the set of
-    plans returned. In one departure, a configuration measured on many items corrects the others
-    (`Profiler.sharpened`).
+    Costs at the prices of pools, the assumed load of stations and the set of plans returned are
+    reconstructed. So is the preference for plans with room, which applies to a query that waits or
+    has no feasible plan. As a departure from the paper, a configuration measured on many items
+    corrects the others (`Profiler.sharpened`).
     """
 
     def next(

@@ -82,7 +82,7 @@ class Uses:
 
 @dataclass(frozen=True, eq=False)
 class Fleet:
-    """The resources that the active plans of Q queries, of N operators, use; see `Uses`."""
+    """The resources that Q queries' active plans of N operators use; see `Uses`."""
 
     query: Ints  # ids, (Q,)
     station: Ints  # (Q, N)
@@ -311,7 +311,7 @@ def opens(filled: float, room: float) -> bool:
 
 @compiled
 def share_taken(filled: float, room: float, waste: float) -> float:
-    """Return the share of a station for which a query that fills ``filled`` of it is charged.
+    """Return the share of a station that is charged to a query that fills ``filled`` of it.
 
     If the station is new, the part ``waste`` of its spare capacity is charged in addition.
     """

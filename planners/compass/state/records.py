@@ -83,7 +83,7 @@ def rows_of(shown: Iterable[ProfiledConfig], operators: int) -> Floats:
 
 @dataclass(frozen=True)
 class Slowness:
-    """Ratios of observed to predicted time of a query's plans, which are 1 before telemetry."""
+    """Ratios of observed to predicted time of a query's plans; they are 1 before telemetry."""
 
     device: float = 1.0  # computation on its device
     links: float = 1.0  # messages on links
@@ -234,7 +234,7 @@ def search_settled(context: PlanningContext, queries: Sequence[int]) -> list[boo
 
 
 def keep_search_state(context: PlanningContext, query: Query, state: SearchState) -> None:
-    """Write a query's search state, visible to others once simulated time reaches the search."""
+    """Write a query's search state, which others see once simulated time reaches the search's."""
     context.remember((SEARCH, query.id), state, query)
 
 
