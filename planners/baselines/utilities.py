@@ -217,7 +217,7 @@ class Valuation:
         return self._current[query.id]
 
     def _offered(self, query: Query) -> tuple[Estimate, ...]:
-        """Return the configurations that reach the accuracy floor, or else the best one."""
+        """Return the configurations that reach the accuracy floor, or the most accurate one."""
         profile, floor = self.profiles[query.dataset], query.slo.accuracy
         if floor is None:
             return profile

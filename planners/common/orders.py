@@ -13,7 +13,7 @@ IN_VAIN = "in vain"
 
 
 def due(context: PlanningContext, query: Query, pause_s: float) -> bool:
-    """Return whether to search: no search has failed, the pause has ended, or room was freed."""
+    """Return True if no search for a query has failed, the pause is over, or room was freed."""
     failed_s: float | None = context.recall((IN_VAIN, query.id))
     last_release_s = context.world.last_release_s
     return rested(context, query, pause_s) or (

@@ -1,4 +1,4 @@
-"""Compiled functions that compute how likely plans meet a latency bound, and choose a plan."""
+"""Compiled functions: plans' probabilities of meeting a latency bound, and the best plan."""
 
 from math import erfc, log, sqrt
 from typing import NamedTuple
