@@ -104,7 +104,7 @@ class Process:
 
     def mean(self, asked: Coordinates) -> Array:
         """Return the expected residuals, of shape (rows,)."""
-        # Summed without BLAS, whose sums depend on its number of threads.
+        # BLAS is not used, because its sums depend on its number of threads.
         return np.asarray((self.kernel.covariance(asked, self.seen) * self.weights).sum(axis=1))
 
 
@@ -152,5 +152,5 @@ def fit_kernel(
 
     bounds = [(value - 5, value + 5) for value in start]
     best = minimize(loss, start, method="L-BFGS-B", bounds=bounds, options={"maxiter": 60})
-    # rounded, because the last digits depend on the machine
+    # values are rounded, because the last digits depend on the machine
     return unpack([float(f"{value:.4f}") for value in best.x])

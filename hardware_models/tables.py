@@ -340,7 +340,7 @@ def required_row(name: str, **where: str) -> dict[str, Any]:
 @cache
 def _shipped_table(name: str) -> pl.DataFrame:
     file = f"{name}.csv"
-    # Read as text, because the schema decides types, and a bad value is reported with its row.
+    # All is read as text: the schema decides types, and a bad value is reported with its row.
     frame = pl.read_csv((files("hardware_models") / "data" / file).read_bytes(), infer_schema=False)
     return validate(frame, SCHEMAS[name], file)
 
@@ -359,7 +359,7 @@ def user_table(frame: pl.DataFrame, name: str, source: str | Path) -> pl.DataFra
     theirs = Schema({**schema.columns, "source_url": address}, schema.key)
     silent = {"unit": "", "kind": "measured", "source": Path(source).name}
     needed = [name for name, rule in theirs.columns.items() if not rule.nullable]
-    # before the others are filled in, so that the message lists the file's columns
+    # This precedes the filling of other columns, so that the message lists the file's columns.
     _check_columns(frame, [name for name in needed if name not in silent], str(source))
     for column, rule in theirs.columns.items():
         if column not in frame.columns and (rule.nullable or column in silent):

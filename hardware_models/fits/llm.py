@@ -12,7 +12,7 @@ from hardware_models.llm.speed import FULL_PRECISION, SPEED, flops_per_s
 from hardware_models.reference import LAYER_REFERENCE, REFERENCE
 from hardware_models.tables import load_table
 
-_FEW, _MANY = 16, 1024  # reading weights dominates up to the first, arithmetic from the second on
+_FEW, _MANY = 16, 1024  # reads dominate up to the first, arithmetic from the second on
 _INT8 = "LLM.int8"
 
 Rows = list[tuple[str, str, float]]

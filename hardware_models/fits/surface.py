@@ -14,7 +14,7 @@ FOLDS = 5
 SEEDS = (0, 1, 2)
 
 _RIDGE = 0.03  # pulls undetermined coefficients, in logarithms, to their initial values
-_OUTLIER = 0.2  # larger residuals, in logarithms, count by their size, not their square
+_OUTLIER = 0.2  # larger residuals of logarithms count by their size, not their square
 
 
 def fit_form(surface: Surface, known: pl.DataFrame) -> dict[tuple[str, str], float]:

@@ -57,7 +57,7 @@ _PRIOR = {  # Means and standard deviations, which matter where rows are few.
     "batch_exponent": (1.0, 0.2),
     "log_sharpness": (float(np.log(3.0)), 0.7),
 }
-_SPREAD = 0.05  # rows farther than this from the formula, in logarithm, get less weight
+_SPREAD = 0.05  # rows whose logarithm is farther than this from the formula get less weight
 _MS_PER_S = 1e3
 
 

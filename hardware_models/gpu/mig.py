@@ -148,7 +148,7 @@ def choose_start(board: str, instances: CardLayout, profile: str) -> int | None:
         layout = _add(instances, (profile, start))
         return sum(len(legal_starts(board, layout, name)) for name in profiles(board))
 
-    # `max` keeps the first of equals, and starts ascend: ties go to the lowest start.
+    # `max` keeps the first of equals and starts ascend, so ties go to the lowest start.
     return max(legal_starts(board, instances, profile), key=still_open, default=None)
 
 

@@ -22,7 +22,7 @@ class Variant:
     values: tuple[KnobValue, ...]
     configuration: Configuration
     time_s: float  # its mean time on the profiling hardware
-    quality: float  # accuracy of its configuration over that of the richest
+    quality: float  # ratio of its configuration's accuracy to that of the richest
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class VariantOffer:
 
     variant: Variant
     worker: Worker  # the workers, in all their replicas
-    time_s: float  # its mean time there, served alone
+    time_s: float  # its mean time there if it is served alone
     busy: float  # servers that the load keeps busy
 
 
@@ -111,8 +111,8 @@ def assembled(pipeline: Pipeline, chosen: Sequence[VariantOffer]) -> Plan:
 class Goal:
     """The latency and accuracy that one operator must reach for the query to meet its SLO."""
 
-    time_s: float  # most time of a request; infinite if there is no bound
-    quality: float  # least accuracy over that of the richest configuration
+    time_s: float  # largest time of a request; infinite without a bound
+    quality: float  # least ratio of accuracy to that of the richest configuration
 
     def shortfall(self, offer: VariantOffer) -> tuple[float, float, float, float]:
         """Return an offer's sort key: its deficits in accuracy and time, its price and its load."""

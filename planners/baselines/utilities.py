@@ -146,8 +146,8 @@ class Valuation:
     """Computes the options of each query on one node during one call; results are cached."""
 
     context: PlanningContext
-    node: str  # the node that serves all
-    # Deployable configurations, by data set, by rising demand and accuracy.
+    node: str  # the node that serves all queries
+    # Each data set's deployable configurations, by rising demand and accuracy.
     profiles: Mapping[str, tuple[Estimate, ...]]
     u_base: float  # utility of a query that just meets its goals
     alpha_quality: float  # utility of accuracy beyond the floor
@@ -261,7 +261,7 @@ class Valuation:
             option, late_s = self._value(query, plan, estimate, uses)
             yield option
             if late_s == 0:
-                return  # A larger one costs more and has no more utility.
+                return  # A larger partition costs more and has no more utility.
 
     def _value(
         self, query: Query, plan: Plan, estimate: Estimate, uses: tuple[Use, ...]

@@ -147,7 +147,7 @@ class VideoStorm(InRange, Planner):
         current, options = value.current(query), value.options(query)
         if current is None:
             return options
-        if value.away(query):  # unserved queries need the room more
+        if value.away(query):  # queries without service need the room more
             return options if current.utility <= 0 else []
         kept = replace(current, utility=current.utility + self.migrate_gain)
         return [kept, *(option for option in options if option.plan != current.plan)]

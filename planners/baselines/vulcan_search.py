@@ -68,7 +68,7 @@ class VulcanProgress:
     """The point at which a search stopped."""
 
     layout: int = 0  # the layout that is being searched, or is next
-    worse: int = 0  # configurations below the best of that layout that were tried in it
+    worse: int = 0  # number of configurations tried in that layout that were below its best
     spent_s: float = 0.0  # planning seconds spent
 
 
@@ -114,7 +114,7 @@ class PlacementSearch:
         self.view = self.context.bulk.view(self.query)
         configurations = len(self.context.world.pipeline.configurations)
         self._draws = self.rng.permutation(configurations).tolist()
-        # Rows are layouts; -1 where a layout cannot run a configuration.
+        # Rows are layouts; an entry is -1 if the layout cannot run the configuration.
         self._plans: Ints = np.full((self.view.layout.max(initial=-1) + 1, configurations), -1)
         self._plans[self.view.layout, self.view.configuration] = np.arange(len(self.view))
         self._slices = gpu_slices(self.context, self.view)

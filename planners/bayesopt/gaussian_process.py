@@ -48,7 +48,7 @@ class Grid:
         self.widths = widths
         self.block_of = np.repeat(np.arange(len(widths)), widths)
         variance = np.bincount(self.block_of, points.var(axis=0), len(widths))
-        # In a block where all points agree, any distance will do.
+        # In a block in which all points are equal, any distance can be used.
         self.typical: Floats = np.sqrt(np.where(variance > 0, 2 * variance, 1.0))
         self.relative: Floats = points / self.typical[self.block_of]
         self.initial = Hyperparameters((2.0,) * len(widths))
@@ -102,7 +102,7 @@ class GaussianProcess:
         self._centre = 0.0 if centre is None else float(centre)
         self._scale = 1.0 if scale is None else float(scale)
         self._rows: dict[int, int] = {}
-        # Values, and the variances of their noise.
+        # The columns are values and the variances of their noise.
         self._taken: Floats = np.empty((8, 2))
         self._stale_units = False
         self._factor: Factor | None = None

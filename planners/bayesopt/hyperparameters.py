@@ -79,7 +79,7 @@ def fitted(
         return 0.5 * float(off @ off) + value, gradient
 
     found = minimum(negative_posterior, np.log(_flat(start)), low, high, MOST_STEPS)
-    # Rounded, so that the last bits of linear algebra do not affect plans.
+    # The result is rounded, so that the last bits of linear algebra do not affect plans.
     *lengths, signal, floor = np.exp(np.round(found, 2)).tolist()
     best = Hyperparameters(tuple(lengths), signal, floor, prior.constant_variance)
     _FITTED[key] = best

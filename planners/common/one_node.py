@@ -21,10 +21,10 @@ class Partition:
 class Use:
     """An option's use of one station; options with equal ``kind`` share whole slots."""
 
-    kind: Hashable  # what users of the same slots agree on
-    resource: int  # number of the resource that the slots are made of
-    slots: float  # slots that the option fills, mostly a fraction of one
-    share: float  # share of the pool's resource that one slot is
+    kind: Hashable  # equal for all users of the same slots
+    resource: int  # index of the resource that the slots consist of
+    slots: float  # number of slots that the option fills, usually below 1
+    share: float  # one slot's share of the pool's resource
 
 
 def home_node(context: PlanningContext) -> str | None:

@@ -92,7 +92,7 @@ class Compass(InRange, Planner):
         market = self._market(context)
         busy, held_up = self._carry_out(context, market)
         if held_up and context.trigger == "tick" and not look:
-            return  # freed room is for queries that move
+            return  # freed room is reserved for queries that move
         waste = self.search.model.waste
         asking = retries(context, market, self.pause_s, self.known_for_s, waste, busy)
         further = self._to_search_further(context, asking) if look and self.improve_s else ()

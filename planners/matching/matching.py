@@ -123,8 +123,8 @@ SHORT = 100.0
 class Matching:
     """A matching: the plan that each query gets, and the prices of the pools."""
 
-    chosen: Ints  # row of the plan of each query, -1 for none, shape (Q,)
-    prices: Floats  # price of a unit of each pool, shape (R,)
+    chosen: Ints  # row of the plan of each query, -1 for none, of shape (Q,)
+    prices: Floats  # price of a unit of each pool, of shape (R,)
     value: float  # sum of the weights of the chosen plans
     bound: float  # no matching, fractional or not, has a larger sum
 

@@ -14,9 +14,9 @@ from scenarios.numerics import Bools, Floats, Ints
 class Demand:
     """The demand of M plans for resources of the pools, as a sparse matrix in compressed rows."""
 
-    start: Ints  # where each plan's entries begin, and the number of entries, shape (M + 1,)
-    pool: Ints  # pool of each entry, shape (nnz,)
-    amount: Floats  # amount taken, above 0, shape (nnz,); of instances a whole number
+    start: Ints  # where each plan's entries begin, and the number of entries, of shape (M + 1,)
+    pool: Ints  # pool of each entry, of shape (nnz,)
+    amount: Floats  # amount taken, above 0, of shape (nnz,); that of instances is a whole number
 
     @classmethod
     def of(cls, dense: Floats) -> "Demand":
@@ -31,8 +31,8 @@ class Cards:
     """The identical cards of one node, with K instance profiles and L layouts."""
 
     count: int  # number of cards
-    pools: Ints  # pool of the instances of each profile, shape (K,)
-    # Instances of each profile in each maximal layout, (L, K); see `sim.api.gpu_layouts`.
+    pools: Ints  # pool of the instances of each profile, of shape (K,)
+    # Instances of each profile in each maximal layout, of shape (L, K); see `sim.api.gpu_layouts`.
     layouts: Ints
 
 
@@ -44,8 +44,8 @@ class Supply:
         ValueError: a capacity is negative.
     """
 
-    capacity: Floats  # of each pool, shape (R,); that of instances is ignored
-    # The cards that instances come from; each pool belongs to one at most.
+    capacity: Floats  # capacity of each pool, of shape (R,); that of instances is ignored
+    # The cards that have instances; each pool belongs to at most one of them.
     cards: Sequence[Cards] = ()
 
     def __post_init__(self) -> None:
@@ -77,8 +77,8 @@ class Problem:
         ValueError: the numbers of plans in the fields differ.
     """
 
-    query: Ints  # query of each plan, ascending from 0 without gaps, shape (M,)
-    weight: Floats  # worth of each plan, shape (M,); plans of 0 or less are never chosen
+    query: Ints  # query of each plan, ascending from 0 without gaps, of shape (M,)
+    weight: Floats  # worth of each plan, of shape (M,); plans of 0 or less are never chosen
     demand: Demand  # demand of the plans
     supply: Supply  # capacity of the pools
 

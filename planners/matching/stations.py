@@ -39,32 +39,32 @@ class Stock(NamedTuple):
     order.
     """
 
-    begin: Ints  # first plan of each set, and the number of plans, shape (B + 1,)
-    member: Ints  # set of each plan, shape (M,)
+    begin: Ints  # first plan of each set, and the number of plans, of shape (B + 1,)
+    member: Ints  # set of each plan, of shape (M,)
     query: Ints
     worth: Floats
     filled: Floats
     sent: Floats
-    sets: Ints  # kinds of station in each set, -1 for none, shape (B, N)
+    sets: Ints  # kinds of station in each set, -1 for none, of shape (B, N)
     pool: Ints
     units: Floats
     instances: Ints
     profile: Ints
     capacity: Floats
     # Sets of instances that a card holds before and after one is added, by node and profile,
-    # the best way first, -1 behind the last, shape (C, K, L, 2).
+    # the best way first, -1 behind the last, of shape (C, K, L, 2).
     moves: Ints
 
 
 class State(NamedTuple):
     """The arrays that change: open stations and served queries."""
 
-    load: Floats  # load of the stations of each kind, in stations, shape (S,)
-    whole: Floats  # number of stations of each kind, shape (S,)
-    used: Floats  # units taken from each pool, shape (R,)
-    holding: Ints  # cards of each node by the set of instances they hold, shape (C, sets)
-    in_vain: Bools  # sets of stations that can serve no more queries, shape (B,)
-    chosen: Ints  # row of the plan of each query, -1 for none, shape (Q,)
+    load: Floats  # load of the stations of each kind, in stations, of shape (S,)
+    whole: Floats  # number of stations of each kind, of shape (S,)
+    used: Floats  # units taken from each pool, of shape (R,)
+    holding: Ints  # cards of each node by the set of instances they hold, of shape (C, sets)
+    in_vain: Bools  # sets of stations that can serve no more queries, of shape (B,)
+    chosen: Ints  # row of the plan of each query, -1 for none, of shape (Q,)
 
 
 def initial_state(stock: Stock, queries: int, load: Floats, holding: Ints) -> State:
@@ -240,18 +240,18 @@ class WholeStations:
     """The problem: Q queries, M plans, N operators, S kinds of station, R pools."""
 
     queries: int  # number of queries, Q
-    query: Ints  # query of each plan, shape (M,)
-    worth: Floats  # worth of serving the query by it, above 0, shape (M,)
-    # Kind of station of each operator, -1 for none, each at most once, shape (M, N).
+    query: Ints  # query of each plan, of shape (M,)
+    worth: Floats  # worth of serving the query by it, above 0, of shape (M,)
+    # Kind of station of each operator, -1 for none, each at most once, of shape (M, N).
     station: Ints
-    filled: Floats  # share of one station that the query fills, at most 1, shape (M, N)
-    sent: Floats  # the plan's demand on the pools apart from stations, shape (M, R)
-    pool: Ints  # pool from which each kind of station takes units, shape (S,)
-    units: Floats  # units of the pool that one station takes, shape (S,)
-    instances: Ints  # number of GPU instances that one station takes, shape (S,)
-    profile: Ints  # index in `cards` and number of the profile of these instances, shape (S, 2)
-    load: Floats  # other load of the stations of each kind, in stations, shape (S,)
-    capacity: Floats  # capacity of the pools for these queries and that load, shape (R,)
+    filled: Floats  # share of one station that the query fills, at most 1, of shape (M, N)
+    sent: Floats  # the plan's demand on the pools apart from stations, of shape (M, R)
+    pool: Ints  # pool from which each kind of station takes units, of shape (S,)
+    units: Floats  # units of the pool that one station takes, of shape (S,)
+    instances: Ints  # number of GPU instances that one station takes, of shape (S,)
+    profile: Ints  # index in `cards` and number of the profile of these instances, of shape (S, 2)
+    load: Floats  # other load of the stations of each kind, in stations, of shape (S,)
+    capacity: Floats  # capacity of the pools for these queries and that load, of shape (R,)
     cards: Sequence[Cards] = ()  # the GPUs of each node with GPUs
 
     @cached_property

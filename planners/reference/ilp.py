@@ -334,7 +334,7 @@ def _carry_out(context: PlanningContext, target: Target) -> None:
         if plan is None:
             context.release(query)
         elif plan != context.plan_of(query) and plan != context.world.loading.get(query.id):
-            wanted.append((query, plan))  # a plan being loaded would start again
+            wanted.append((query, plan))  # loading the plan would start again
     waiting = [
         (query, target.plans[query.id]) for query in context.waiting if query.id in target.plans
     ]
@@ -344,7 +344,7 @@ def _carry_out(context: PlanningContext, target: Target) -> None:
     for (query, plan), fits in zip(wanted, fitting, strict=True):
         if fits:
             context.deploy(query, plan)
-    if not all(fitting[: len(waiting)]):  # some query waits for room that others are to release
+    if not all(fitting[: len(waiting)]):  # some query waits for room that others must release
         for (query, _), fits in zip(moving, fitting[len(waiting) :], strict=True):
             if not fits:
                 context.release(query)

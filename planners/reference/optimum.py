@@ -54,7 +54,7 @@ class FeasiblePlan:
     index: int  # number of the plan in its query's view
     # Stations off the device, with the load in servers that the query brings.
     stations: dict[Sort, float]
-    usd_per_hour: float = 0.0  # cost without stations: egress, and switching to it
+    usd_per_hour: float = 0.0  # cost without stations: egress, and switching to the plan
 
 
 @dataclass(frozen=True)
@@ -165,9 +165,9 @@ class Limits:
     # Relative gap between solution and bound. 1e-5 is a cost of 2e-5 of the price of the
     # whole cluster, for each query served.
     gap: float = 1e-5
-    # Most nodes of the branch-and-bound tree; deterministic for a version of HiGHS.
+    # Largest number of nodes of the branch-and-bound tree; each version of HiGHS is deterministic.
     nodes: int = 200
-    time_s: float = 60.0  # most seconds of wall time; the result then depends on the machine
+    time_s: float = 60.0  # limit on wall seconds; if reached, the result depends on the machine
 
 
 @dataclass(frozen=True)
@@ -190,12 +190,12 @@ class Optimum:
 class Program:
     """The integer program; its columns are plans, types of station, and layouts of cards."""
 
-    begin: Ints  # first column of each query's offers, and of the stations, shape (Q + 1,)
-    worth: Floats  # value of each column, shape (columns,)
-    usd_per_hour: Floats  # cost of each, shape (columns,)
-    most: Floats  # upper bound of each, shape (columns,)
-    rows: "csr_array"  # left sides of all constraints, shape (rows, columns)
-    limit: Floats  # their upper bounds, shape (rows,)
+    begin: Ints  # first column of each query's offers, and of the stations, of shape (Q + 1,)
+    worth: Floats  # value of each column, of shape (columns,)
+    usd_per_hour: Floats  # cost of each column, of shape (columns,)
+    most: Floats  # upper bound of each column, of shape (columns,)
+    rows: "csr_array"  # left sides of all constraints, of shape (rows, columns)
+    limit: Floats  # their upper bounds, of shape (rows,)
     all_usd_per_hour: float  # more than any solution costs
 
     @property

@@ -17,9 +17,9 @@ from sim import PlanningContext
 class Strata:
     """The K-means clusters of a data set's items, by their features."""
 
-    centre: Floats  # mean of each feature, (F,)
-    scale: Floats  # standard deviation of each feature, 1 where constant, (F,)
-    centroids: Floats  # of each cluster in standardised features, (K, F)
+    centre: Floats  # mean of each feature, of shape (F,)
+    scale: Floats  # standard deviation of each feature (1 if constant), of shape (F,)
+    centroids: Floats  # centroids in standardised features, of shape (K, F)
 
     def of(self, features: Floats) -> Ints:
         """Return the stratum, 0 to K - 1, of each of n items, given features of shape (n, F)."""
@@ -119,7 +119,7 @@ def stratified_mean(
         least, most = min(least, known), most + known
         deviations[stratum] = sqrt(within)
     freedom = variance**2 / max(fourth, 1e-300) - 2
-    # The true number is between that of the least known stratum and that of all strata together.
+    # The true number is between those of the least known stratum and of all strata together.
     freedom = min(max(freedom, least), most, len(values) - 1.0)
     return mean, variance + LEAST_VARIANCE, freedom, deviations
 

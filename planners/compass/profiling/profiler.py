@@ -35,7 +35,7 @@ class Belief:
 
     estimate: Estimate  # what was measured
     accuracy: float  # estimated mean; nan if nothing was measured
-    variance: float  # of that estimate
+    variance: float  # variance of that estimate
     verdict: bool | None  # whether the test found that the floor is met; None if undecided
 
     @property
@@ -158,7 +158,7 @@ class FixedProfiler(Profiler):
         samples: number of items on which each configuration is profiled.
     """
 
-    first = most = 0  # One measurement, of ``samples`` items, is all.
+    first = most = 0  # There is only one measurement, of ``samples`` items.
 
     samples: Count = 100
 
@@ -310,10 +310,10 @@ class StratifiedProfiler(Profiler):
 class _Grouped:
     """The items of a query, grouped by stratum; K is the number of strata with items."""
 
-    strata: Ints  # of each item, (items,)
-    members: Ints  # item numbers by stratum, ascending in each, (items,)
-    sizes: Ints  # items of each stratum, (K,)
-    weights: Floats  # share of each stratum in all items, (K,)
+    strata: Ints  # stratum of each item, of shape (items,)
+    members: Ints  # item numbers by stratum, ascending in each, of shape (items,)
+    sizes: Ints  # number of items of each stratum, of shape (K,)
+    weights: Floats  # share of each stratum in all items, of shape (K,)
 
     @classmethod
     def of(cls, strata: Strata, features: Floats) -> "_Grouped":
@@ -344,7 +344,7 @@ def spread(items: int, ideal: Floats, least: Ints, most: Ints, first: int = 2) -
     share = ideal / whole if whole > 0 else np.full(len(ideal), 1 / len(ideal))
     wanted = share * items
     for _ in range(min(items, most.sum()) - counts.sum()):
-        chosen, furthest = 0, -inf  # The first of equals.
+        chosen, furthest = 0, -inf  # Among equals, the first is chosen.
         for stratum in range(len(counts)):
             behind = wanted[stratum] - counts[stratum]
             if counts[stratum] < most[stratum] and behind > furthest:

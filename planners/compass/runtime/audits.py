@@ -35,7 +35,7 @@ class Audits(NamedTuple):
     """The audit results of a query."""
 
     configuration: int  # the configuration that was audited
-    next_s: float  # when the next audit is due
+    next_s: float  # time at which the next audit is due
     sums: Floats = NOTHING  # count, sum and sum of squares of accuracies in each audit, (A, 3)
 
     def missed(self, floor: float, alpha: float) -> bool:

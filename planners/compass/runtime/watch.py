@@ -46,7 +46,7 @@ class Settled(NamedTuple):
     """The conditions under which a query that passed its checks must be checked again."""
 
     plan: Plan
-    audit_s: float  # when its next audit is due
+    audit_s: float  # time at which its next audit is due
     allowed: float  # largest share of late requests in a good window
 
 

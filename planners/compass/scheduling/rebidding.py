@@ -38,13 +38,13 @@ MOST_HOPEFUL = 4
 class Refused:
     """The refused bids of W queries, with M plans of N operators; fields are as in ``Uses``."""
 
-    asked: Ints  # ids of the queries, (W,)
-    judged_s: Floats  # time at which the plans of each query were judged, (W,)
-    many: Ints  # number of plans of each query, (W,)
-    station: Ints  # kinds and operator keys, (M, 2, N)
-    filled: Floats  # (M, N)
-    backhaul: Floats  # (M,)
-    most: Floats  # the highest price allowed for each plan, (M,)
+    asked: Ints  # ids of the queries, of shape (W,)
+    judged_s: Floats  # time at which the plans of each query were judged, of shape (W,)
+    many: Ints  # number of plans of each query, of shape (W,)
+    station: Ints  # kinds and operator keys, of shape (M, 2, N)
+    filled: Floats  # of shape (M, N)
+    backhaul: Floats  # of shape (M,)
+    most: Floats  # the highest price allowed for each plan, of shape (M,)
 
     @classmethod
     def of(cls, bids: Sequence[Bid], most: Callable[[Offer], float], now_s: float) -> "Refused":

@@ -149,7 +149,7 @@ class ByPrice(Scheduler):
                 for number, offer in enumerate(bid.offers)
                 if prices[number] <= self.most(offer)
             ]
-            # Infeasible plans keep their order, by how little they miss, which matters more.
+            # Infeasible plans stay sorted by how far they miss the SLO, which matters more.
             if bid.offers[0].feasible:
                 losses = [
                     market.loss(price, offer.probability)

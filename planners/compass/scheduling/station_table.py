@@ -33,7 +33,7 @@ class StationTable:
     market: Market  # the pools, and the stations that exist
     search: Search  # judges plans
     queries: Sequence[Query]  # the queries to match; others keep their resources
-    ordered: Fleet  # orders for other queries, which these keep too
+    ordered: Fleet  # orders for other queries; these queries keep their resources too
     switch: float  # least gain of moving a running query, in served queries
 
     def __post_init__(self) -> None:
@@ -219,9 +219,9 @@ class _Rows:
     """The M plans that take part in the matching."""
 
     problem: WholeStations
-    number: Ints  # index of each plan in its query's view, (M,)
-    configuration: Ints  # (M,)
-    current: Ints  # row of each query's active plan, or -1 for none, (Q,)
+    number: Ints  # index of each plan in its query's view, of shape (M,)
+    configuration: Ints  # of shape (M,)
+    current: Ints  # row of each query's active plan, or -1 for none, of shape (Q,)
 
 
 def _codes(station: Ints, operator_key: Ints) -> Ints:

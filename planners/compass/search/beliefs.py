@@ -29,7 +29,7 @@ from scenarios.numerics import Bools, Floats, Ints
 from scenarios.queries import Query
 from sim import PlanningContext
 
-if TYPE_CHECKING:  # A search believes in plans itself.
+if TYPE_CHECKING:  # The search module imports this one.
     from planners.compass.search.search import Search
 
 ENCODINGS = {"one_hot": one_hot, "ordinal": ordinal, "mixed": mixed}

@@ -51,9 +51,9 @@ LEAST_TO_MATURE = 4
 class Believed:
     """Beliefs about profiled configurations' accuracy, in arrays over all C configurations."""
 
-    accuracy: Floats  # NaN if not profiled, (C,)
-    accurate: Bools  # whether believed to be accurate enough, (C,)
-    sure: Floats  # probability of being accurate enough, (C,)
+    accuracy: Floats  # NaN if not profiled, of shape (C,)
+    accurate: Bools  # whether believed to be accurate enough, of shape (C,)
+    sure: Floats  # probability of being accurate enough, of shape (C,)
 
 
 @dataclass(eq=False)

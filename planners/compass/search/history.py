@@ -52,8 +52,8 @@ LOOKED_AT = 200
 class Prior:
     """The weighted mean of several histories."""
 
-    accuracy: Floats  # (C,)
-    log_time: Floats  # (C, N)
+    accuracy: Floats  # of shape (C,)
+    log_time: Floats  # of shape (C, N)
 
 
 @dataclass(frozen=True)
@@ -181,8 +181,8 @@ def misranked(believed: Floats | Singles, measured: Floats) -> float:
 class HistoryStore:
     """H histories of a data set, from which searches can start."""
 
-    query: Ints  # ids, (H,)
-    content: Floats  # mean item features, (H, F)
+    query: Ints  # ids, of shape (H,)
+    content: Floats  # mean item features, of shape (H, F)
     histories: Sequence[History]
 
     @classmethod
@@ -225,8 +225,8 @@ class DepartedHistories:
     """The H histories of the queries of a data set that departed last."""
 
     known: HistoryStore
-    place: Ints  # number of departures before each history's query, (H,)
-    many: int = 0  # number of departures so far, of any data set
+    place: Ints  # number of departures before each history's query, of shape (H,)
+    many: int = 0  # number of departures so far, over all data sets
     last: int | None = None  # id of the query that departed last
 
     def and_also(

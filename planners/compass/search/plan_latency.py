@@ -14,8 +14,8 @@ class PlanLatency(NamedTuple):
 
     configuration: Ints
     factors: Floats
-    time_s: Floats  # median of each operator's time, (C, N)
-    log_sd: Floats  # standard deviation of that time's logarithm, (C, N)
+    time_s: Floats  # median of each operator's time, of shape (C, N)
+    log_sd: Floats  # standard deviation of that time's logarithm, of shape (C, N)
     transfer_s: Floats
     fixed_s: Floats
     bound: tuple[float, float, float, float]  # see ``Cmbo._bound``
@@ -35,7 +35,7 @@ def keeps_bound(latency: PlanLatency, plan: int) -> float:
         return 1.0
     left_s = (bound_s - still * fixed_s[plan]) / moving - transfer_s[plan]
     if not left_s > 0:
-        return 0.0  # whatever its computing time
+        return 0.0  # for any computing time
     at = configuration[plan]
     compute_s, variance = 0.0, 0.0
     for operator in range(factors.shape[1]):

@@ -32,13 +32,13 @@ def loaded_factors(view: PlanView, plans: Ints, load: float, time_cv: float = 0.
 class PayablePlans(NamedTuple):
     """The k plans that are within the cost ceiling and payable at current prices; see `Offer`."""
 
-    number: Ints  # index of each plan in the view, (k,)
-    configuration: Ints  # (k,)
-    demand: Floats  # (k, R)
-    price: Floats  # of that demand, (k,)
-    filled: Floats  # share of each station that the plan fills, (k, N)
-    latency_s: Floats  # quantile of latency, (k,)
-    in_time: Floats  # probability of keeping the latency bound, (k,)
+    number: Ints  # index of each plan in the view, of shape (k,)
+    configuration: Ints  # of shape (k,)
+    demand: Floats  # of shape (k, R)
+    price: Floats  # price of that demand, of shape (k,)
+    filled: Floats  # share of each station that the plan fills, of shape (k, N)
+    latency_s: Floats  # quantile of latency, of shape (k,)
+    in_time: Floats  # probability of keeping the latency bound, of shape (k,)
 
     def rows(self, rows: Ints | Bools) -> "PayablePlans":
         """Return the plans of these rows."""
@@ -53,7 +53,7 @@ class Held(NamedTuple):
     """The k possible plans of m configurations; see `PayablePlans`."""
 
     number: Ints
-    of: Ints  # index of each plan's configuration among the m, (k,)
+    of: Ints  # index of each plan's configuration among the m, of shape (k,)
     filled: Floats
     demand: Floats
     price: Floats
@@ -62,9 +62,9 @@ class Held(NamedTuple):
 class ProfiledSizes(NamedTuple):
     """Statistics of request sizes from the profiles of m configurations; see `ProfiledConfig`."""
 
-    operator_time_s: Floats  # (m, N)
-    time_cv: Floats  # (m,)
-    normalised: Floats  # (m, 2)
+    operator_time_s: Floats  # of shape (m, N)
+    time_cv: Floats  # of shape (m,)
+    normalised: Floats  # of shape (m, 2)
 
     @classmethod
     def of(cls, shown: Sequence[ProfiledConfig], operators: int) -> "ProfiledSizes":

@@ -143,7 +143,7 @@ class Search(InRange, ABC):
         beliefs = beliefs_of(self, context, query, market, before)
         known = beliefs.configurations
         tried, stale, ended = set(known.profiled), 0, False
-        # with no seconds, nothing is profiled, so the search is not exhausted
+        # without planning seconds, nothing is profiled, so the search is not exhausted
         best = beliefs.cheapest() if seconds > 0 else None
         entered = start_s > until_s and (best is None or improve)
         least_gain = max(self.least_gain, ROUNDING)
@@ -212,7 +212,7 @@ class Search(InRange, ABC):
         grown = belief.count > seen.count
         if grown:
             shown = self._all_sharpened(context, query, shown, index)
-        again = belief.verdict is False  # the earlier results were a mistake
+        again = belief.verdict is False  # the earlier results were wrong
         after = replace(
             found,
             profiled=shown,

@@ -29,7 +29,7 @@ class Pools:
     capacity: Floats  # cores, whole GPUs, or largest share of busy time of the backhaul
     usd_per_hour: Floats  # price of a unit
     per_machine: Floats  # units of one machine
-    always_rented: Floats  # machines rented whether in use or not
+    always_rented: Floats  # number of machines rented even if not in use
     max_utilisation: float  # share of a station's capacity up to which it accepts load
 
     @cached_property
@@ -74,21 +74,21 @@ class Pools:
 class Uses:
     """The stations that a plan of N operators uses, as Compass estimates them."""
 
-    station: Ints  # kind of each operator's station, -1 on the device, (N,)
-    operator_key: Ints  # number of each operator's knob values, (N,)
-    filled: Floats  # share of a station that the query fills, (N,)
-    backhaul: float = 0.0  # share of time that it keeps the backhaul busy
+    station: Ints  # kind of each operator's station, -1 on the device, of shape (N,)
+    operator_key: Ints  # number of each operator's knob values, of shape (N,)
+    filled: Floats  # share of a station that the query fills, of shape (N,)
+    backhaul: float = 0.0  # share of time for which it keeps the backhaul busy
 
 
 @dataclass(frozen=True, eq=False)
 class Fleet:
     """The resources that Q queries' active plans of N operators use; see `Uses`."""
 
-    query: Ints  # ids, (Q,)
-    station: Ints  # (Q, N)
-    operator_key: Ints  # (Q, N)
-    filled: Floats  # (Q, N)
-    backhaul: Floats  # (Q,)
+    query: Ints  # ids, of shape (Q,)
+    station: Ints  # of shape (Q, N)
+    operator_key: Ints  # of shape (Q, N)
+    filled: Floats  # of shape (Q, N)
+    backhaul: Floats  # of shape (Q,)
 
     @classmethod
     def of(cls, uses: Mapping[int, Uses]) -> "Fleet":
@@ -264,9 +264,9 @@ def _packed(
 class ResourceUse:
     """The resources that one station of each kind takes; the last row is the user's device."""
 
-    pool: Ints  # pool of each kind, (kinds + 1,)
-    units: Floats  # units of that pool in one station, 0 on the device, (kinds + 1,)
-    servers: Floats  # servers of one station, (kinds + 1,)
+    pool: Ints  # pool of each kind, of shape (kinds + 1,)
+    units: Floats  # units of that pool in one station, 0 on the device, of shape (kinds + 1,)
+    servers: Floats  # servers of one station, of shape (kinds + 1,)
 
     @classmethod
     def of(cls, context: PlanningContext, pools: Pools, view: PlanView) -> "ResourceUse":
@@ -336,9 +336,9 @@ class Market:
     """The pools, their prices, and the existing stations."""
 
     pools: Pools
-    prices: Floats  # price of a unit of each pool, (R,)
+    prices: Floats  # price of a unit of each pool, of shape (R,)
     standing: Standing
-    value: float = 0.0  # worth of certain service over none, in units of price
+    value: float = 0.0  # worth of certain service minus that of none, in units of price
 
     def loss(self, price: float, probability: float) -> float:
         """Return the loss: the price, plus the worth of service times the risk of failing."""
