@@ -89,8 +89,8 @@ def hidden_log_sd() -> float:
     """Return the standard deviation over devices of the logarithm of (true speed / nominal speed).
 
     The value is the sample standard deviation of five listed boards that have the same chip (RK3588
-    or RK3588S). It is assumed to hold for other devices: like phones of one model, these boards
-    differ in cooling and software. Devices in a user's own table do not change the value.
+    or RK3588S). It is assumed to hold for other devices, because phones of one model differ in
+    cooling and software as these boards do. Devices in a user's own table do not change the value.
     """
     with using_tables(SHIPPED):
         table = load_table("device_models").filter(pl.col("chip") == "RK3588")

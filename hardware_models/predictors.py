@@ -37,7 +37,7 @@ class Predictor:
         group_by: Columns by which errors are reported.
         predict: Returns one value per row, in the unit of the target, computed from the other
             columns and the tables in use. The value is nan where no prediction is possible.
-        rows: Returns a mask of the rows to which the predictor applies; None means all.
+        rows: Returns a mask of the rows to which the predictor applies. None stands for all rows.
         cross_validated: Returns the shipped table with a column ``predicted``, in which each row is
             predicted by a fit without that row. It is None for a predictor that is not fitted.
     """

@@ -90,8 +90,8 @@ def error_rows(
         kernel: The kernel of its correction, as fitted to all rows.
         group_by: Columns by whose values errors are reported, in addition to the errors of all
             rows.
-        schemes: Further ways to hold rows out, each a name and columns. Rows with equal values in
-            these columns are held out together.
+        schemes: Further ways to hold rows out, each given by its name and columns. Rows with equal
+            values in these columns are held out together.
     """
     rows = surface.measured()
     trusted = surface.trusted(rows).to_numpy()

@@ -137,7 +137,7 @@ def _add(instances: CardLayout, instance: PlacedInstance) -> CardLayout:
 
 @table_cache
 def choose_start(board: str, instances: CardLayout, profile: str) -> int | None:
-    """Return the start index that leaves the most options after one more instance, or None.
+    """Return the start index for one more instance that leaves the most options, or None.
 
     The choice is greedy: of the allowed start indexes, it is the one after which the most
     placements (pairs of a profile and a start index) remain possible. Among equally good ones, it

@@ -59,7 +59,7 @@ class IterationTimes:
     basis: Basis
 
     def prefill_s(self, prompt_tokens: Sequence[int]) -> float:
-        """Return the seconds of prefill for the prompts of new sequences; 0 without prompts."""
+        """Return the seconds of prefill for the prompts of new sequences, or 0 without prompts."""
         if not len(prompt_tokens):
             return 0.0
         tokens = sum(prompt_tokens)
@@ -68,7 +68,7 @@ class IterationTimes:
         return math.fsum((self.prefill_fixed_s, *parts))
 
     def decode_s(self, active: int, context_tokens: int = 0) -> float:
-        """Return the seconds to generate a token for each active sequence; 0 without sequences.
+        """Return the seconds to generate one token for each active sequence, or 0 without any.
 
         Args:
             active: Number of active sequences.

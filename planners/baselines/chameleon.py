@@ -34,7 +34,7 @@ class KnobProfile:
     effects: Mapping[Setting, KnobEffect] = field(default_factory=dict)
 
     def missing(self, pipeline: Pipeline) -> Iterator[Configuration]:
-        """Yield a configuration for each setting not profiled yet, beginning with richer values.
+        """Yield a configuration for each setting that is not profiled yet, richer values first.
 
         Among values of equal rank, those of later operators' knobs come first, because earlier
         operators need not run again.

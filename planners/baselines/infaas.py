@@ -180,7 +180,8 @@ class INFaaS(QueryByQuery):
     and hardware, and scales them.
 
     *Offline*, at the first query of a data set, each operator's variants are profiled while all
-    others keep their richest knob values. This adds to planning cost but not to response time.
+    other operators keep their richest knob values. This adds to planning cost but not to response
+    time.
 
     *At arrival* the SLO is split over operators. The product of ``headroom`` and the latency bound
     is divided in proportion to the operators' times in the richest configuration. Let r be the
@@ -235,7 +236,7 @@ class INFaaS(QueryByQuery):
                 return
 
     def _market(self, context: PlanningContext, query: Query) -> VariantMarket | None:
-        """Return a query's goals and offers; None if the richest configuration was not profiled."""
+        """Return a query's goals and offers, or None if the richest configuration is unprofiled."""
         profile = profile_ahead(
             context, query.dataset, registered(context.world.pipeline), self.samples
         )

@@ -27,10 +27,10 @@ def select_models(
     """Return the cheapest configurations that reach an accuracy, by beam search.
 
     Knob values are chosen operator by operator, from the last to the first. A state consists of the
-    values chosen so far. Its cost is that of the operators decided so far, in the cheapest profiled
-    configuration that has these values and reaches the floor. States without such a configuration
-    are dropped. The ``width`` cheapest states are kept. At equal cost, states whose configuration
-    is more accurate are preferred.
+    values chosen so far. The cost of a state is the cost of the operators decided so far, in the
+    cheapest profiled configuration that has these values and reaches the floor. States without such
+    a configuration are dropped. The ``width`` cheapest states are kept. At equal cost, states whose
+    configuration is more accurate are preferred.
 
     ``price_usd_per_s``, of shape (N,), has each operator's price per profiled second.
     """

@@ -99,11 +99,11 @@ def _convex(
 def allocate(ladders: Sequence[Sequence[QueryOption]], objective: Objective) -> list[int]:
     """Return each query's level, after raising queries rung by rung while resources last.
 
-    ``"max_sum"`` raises the query that gains the most utility per dominant share. ``"max_min"``
-    raises the query of lowest utility. Among equal queries, the earlier one is raised. If a rung
-    does not fit, the next higher ones are tried, since they may use slots that other queries
-    opened. If none fits, the query stays at its level. The result is optimal if all rungs take the
-    same amount, and almost optimal otherwise.
+    ``"max_sum"`` raises the query that gains the most utility per unit of dominant share.
+    ``"max_min"`` raises the query of lowest utility. Among equal queries, the earlier one is
+    raised. If a rung does not fit, the next higher ones are tried, since they may use slots that
+    other queries opened. If none fits, the query stays at its level. The result is optimal if all
+    rungs take the same amount, and almost optimal otherwise.
     """
     levels = [0] * len(ladders)
     pool = ResourcePool()
@@ -233,7 +233,7 @@ class Valuation:
     def _plan_on(
         self, query: Query, estimate: Estimate, partition: Partition
     ) -> tuple[Plan, tuple[Use, ...]] | None:
-        """Return the plan on a partition and its use of the node; None if it cannot run."""
+        """Return the plan on a partition and its use of the node, or None if it cannot run."""
         configuration = estimate.measurement.configuration
         key = query.dataset, configuration.index, partition.profile, query.requests_per_s
         if key not in self._plans:

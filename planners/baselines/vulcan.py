@@ -37,9 +37,9 @@ class Vulcan(InRange, Planner):
     Compass authors' baseline.
 
     *At arrival*, random configurations are profiled. Then layouts are searched one after the other,
-    beginning with those that keep most operators on the device. A layout is a placement with a GPU
-    profile for each operator, whereas the authors search only placements. In a layout, a Gaussian
-    process (Matern 5/2) over configurations models the utility U of
+    beginning with those that keep the most operators on the device. A layout is a placement with a
+    GPU profile for each operator, whereas the authors search only placements. In a layout, a
+    Gaussian process (Matern 5/2) over configurations models the utility U of
     `planners.baselines.vulcan_search.Utility`. The configuration with the largest sum of the mean
     and kappa standard deviations is profiled next. The search of a layout ends after
     ``prune_after`` configurations with U < 0, or after more than ``patience`` configurations whose

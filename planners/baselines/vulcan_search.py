@@ -98,7 +98,8 @@ class Scored:
 class PlacementSearch:
     """The search for one query in one call, over L layouts and C configurations.
 
-    Layouts are in the order of `sim.PlanView`: those with most operators on the device come first.
+    Layouts are in the order of `sim.PlanView`: those with the most operators on the device come
+    first.
     """
 
     context: PlanningContext
@@ -137,7 +138,7 @@ class PlacementSearch:
                 True.
 
         Returns:
-            The point at which the search paused; None if it is complete.
+            The point at which the search paused, or None if it is complete.
         """
         begun_s = self.context.remaining(self.query)
         self._until_s = start.spent_s
@@ -270,7 +271,7 @@ class PlacementSearch:
 
 
 def gpu_slices(context: PlanningContext, view: PlanView) -> Floats:
-    """Return each station kind's share of a GPU's price; 0 for cores and for the device (last)."""
+    """Return each station kind's share of a GPU's price, 0 for cores and the device (last)."""
     shares = []
     for kind in view.stations:
         node = context.world.cluster.nodes[kind.node]

@@ -1,9 +1,9 @@
 """Minimise a smooth, cheap function within bounds by scipy's L-BFGS-B.
 
-For a cheap function, ``scipy.optimize.minimize`` takes ten times as long as the function itself. So
-this module calls scipy's compiled step directly, as ``minimize`` does. That step is not part of
-scipy's public interface. If its signature differs from the known one, ``minimize`` is called
-instead, with the same result.
+For a cheap function, the overhead of ``scipy.optimize.minimize`` is ten times the function's own
+time. So this module calls scipy's compiled step directly, as ``minimize`` does. That step is not
+part of scipy's public interface. If its signature differs from the known one, ``minimize`` is
+called instead, with the same result.
 """
 
 from collections.abc import Callable

@@ -65,7 +65,7 @@ class QueryByQuery(InRange, Planner):
     pause_s: NonNegative
 
     def plan(self, context: PlanningContext) -> None:
-        """Search for each waiting query that is due, and deploy the plan found, if any."""
+        """Search for each waiting query that is due, and deploy the plan if one is found."""
         self.serve(context, Orders(context))
 
     def serve(self, context: PlanningContext, orders: Orders) -> None:

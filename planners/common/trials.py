@@ -14,7 +14,7 @@ TRIALS = "trials"
 class Trials:
     """Profiling results of one query, for C configurations and N operators.
 
-    They are recorded, so that the query's next search reuses them free of charge.
+    The results are recorded, so that the query's next search reuses them free of charge.
 
     Args:
         samples: number of items on which each configuration is profiled. If the budget allows fewer
@@ -23,8 +23,8 @@ class Trials:
     Attributes:
         known: indices of the profiled configurations, in the order of profiling.
         accuracy: mean accuracy of the known configurations, of shape (C,).
-        operator_time_s: mean time of each operator in the known configurations, on profiling
-            hardware, of shape (C, N).
+        operator_time_s: mean time on profiling hardware of each operator in the known
+            configurations, of shape (C, N).
     """
 
     def __init__(self, context: PlanningContext, query: Query, samples: int) -> None:

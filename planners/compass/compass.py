@@ -61,7 +61,7 @@ class Compass(InRange, Planner):
         runtime: monitors deployments for drift.
         budget_s: planning seconds that all searches for a query can use until it drifts. The last
             profiling step can exceed it, and so can the search for a poorly served query.
-        improve_s: planning seconds of a query's background search at each check; 0 for no search.
+        improve_s: planning seconds of a query's background search at each check; 0 turns it off.
         pause_s: seconds after which a query that has no plan or was released is planned again.
         known_for_s: seconds for which the last bid of a refused query is reused.
         watch_every_s: seconds between two checks of all deployments.
@@ -184,7 +184,7 @@ class Compass(InRange, Planner):
     def _look_after(
         self, context: PlanningContext, market: Market, busy: Collection[int], held_up: bool
     ) -> set[int]:
-        """Replan drifted queries, each alone; if queries lack room, replan all queries together.
+        """Replan drifted queries one by one; if queries lack room, replan all queries together.
 
         ``held_up`` says whether queries still wait for room that the last regrouping will free.
         Returns the ids of the affected queries.
@@ -202,7 +202,7 @@ class Compass(InRange, Planner):
     def _replan_drifted(
         self, context: PlanningContext, market: Market, busy: Collection[int]
     ) -> tuple[set[int], bool]:
-        """Plan drifted queries again, each alone.
+        """Plan drifted queries again, one by one.
 
         Returns the ids of the queries that were searched for, and whether a poorly served one among
         them found a feasible plan but no room for it.

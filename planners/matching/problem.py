@@ -62,7 +62,7 @@ class Supply:
 
     @cached_property
     def most(self) -> Floats:
-        """The most that plans could take of each of the R pools if they took nothing else."""
+        """The largest amount of each of the R pools that plans could take if they took no other."""
         most = self.capacity.astype(np.float64)
         for cards in self.cards:
             most[cards.pools] = cards.count * cards.layouts.max(axis=0, initial=0)

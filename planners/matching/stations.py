@@ -356,7 +356,8 @@ def _exchanged(problem: WholeStations, chosen: Ints, most: float) -> tuple[Ints,
 def best_of_each_set(query: Ints, station: Ints, worth: Floats) -> Ints:
     """Return the row of the best plan for each pair of a query and a set of stations.
 
-    ``query`` and ``worth`` have shape (M,), ``station`` (M, N); the result has at most M rows.
+    ``query`` and ``worth`` have shape (M,), and ``station`` has shape (M, N). The result has at
+    most M rows.
     """
     same = _numbered(np.column_stack([query, station]))
     order = np.lexsort((-worth, same))

@@ -17,7 +17,7 @@ def promising(
 ) -> Ints:
     """Return a configuration's plans that should meet a query's SLO, as indices by latency.
 
-    Latency predicted under the present load must be at most ``headroom`` times the bound. Among
+    The latency predicted under the present load must be at most ``headroom`` times the bound. Among
     plans of equal latency, the cheaper comes first. The result is empty if accuracy is too low.
     """
     slo, measurement = query.slo, estimate.measurement

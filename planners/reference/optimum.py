@@ -1,8 +1,8 @@
 """The optimum of the planning model, found by an integer program in HiGHS, and an LP bound.
 
-A type of station is a kind of station and an operator key; queries share stations of one type. Let
-x be 1 if a plan is chosen, n the number of stations of a type, and y the number of cards with a
-layout:
+A type of station is a pair of a kind of station and an operator key. Queries share stations of one
+type. Let x be 1 if a plan is chosen, n the number of stations of a type, and y the number of cards
+with a layout:
 
     max   worth of x - cost of x and n / W
     s.t.  (1)  sum over the x of a query <= 1
@@ -12,7 +12,7 @@ layout:
           (5)  cores of n <= cores of the node
           (6)  instances of a profile of n <= those of y;   sum of y <= cards of the node
 
-Serving one of Q queries is worth 1, or 1 - 0.1 / (Q + 1) if it is not served yet; W is twice the
+Serving one of Q queries is worth 1, or 1 - 0.1 / (Q + 1) if it is not served yet. W is twice the
 price of all resources. So as many queries as possible are served. Among such solutions, a query
 that is not served yet replaces another one only if that saves more than 0.2 / (Q + 1) of the price
 of all resources.

@@ -59,7 +59,7 @@ class Profiler(InRange, ABC):
         first: number of items measured before the first test.
         batch: number of items measured between two tests.
         most: number of items after which profiling ends without a verdict.
-        alpha: probability of a wrong verdict in each test; 0 for no test.
+        alpha: probability of a wrong verdict in each test; 0 turns tests off.
     """
 
     first: int = 16
@@ -241,7 +241,7 @@ class StratifiedProfiler(Profiler):
 
     The paper on Compass confirms that strata are found once, by K-means on input features, and that
     a two-sided t-test stops profiling early. The paper also claims an equal mean and a smaller
-    variance, but does not give K, the level or the batch.
+    variance, but does not give K, the level of the test or the size of a batch.
 
     Args:
         strata: number of clusters, K.
@@ -250,7 +250,7 @@ class StratifiedProfiler(Profiler):
             workers.
         most: number of items after which profiling ends without a verdict; surrogates then judge
             the mean.
-        alpha: level of each two-sided test, its probability of a wrong verdict.
+        alpha: level of each two-sided test, which is its probability of a wrong verdict.
         allocation: ``"proportional"`` makes n_g proportional to W_g, and ``"neyman"`` to W_g s_g.
     """
 
@@ -336,8 +336,8 @@ def spread(items: int, ideal: Floats, least: Ints, most: Ints, first: int = 2) -
     to the stratum that is furthest below its proportion. Without bounds, this is the method of
     largest remainders, as in Hamilton's apportionment. It takes O(items x K).
 
-    Arrays have shape (K,): ``ideal`` has the proportions, ``least`` the number of items that each
-    stratum has already, and ``most`` the number that exist in it.
+    Arrays have shape (K,): ``ideal`` has the proportions. ``least`` has the number of items that
+    each stratum has already, and ``most`` has the number of items that exist in it.
     """
     counts = np.minimum(np.maximum(least, first), most)
     whole = total(ideal)

@@ -72,7 +72,7 @@ class Watch(InRange, Runtime):
     """Checks latency in telemetry windows, and accuracy by audits.
 
     Args:
-        audit_every_s: shortest time between two audits of a query, in seconds; 0 for no audits.
+        audit_every_s: shortest time between two audits of a query, in seconds; 0 turns audits off.
         audit_samples: number of items measured in each audit; the last few audits are tested
             together.
         audit_share: largest share of a query's running time that its audits can take.
@@ -185,7 +185,7 @@ class Watch(InRange, Runtime):
         return alarm
 
     def _audit_due_s(self, context: PlanningContext, query: Query, since_s: float) -> float:
-        """Return the time at which the next audit of a query is due; inf for never."""
+        """Return the time at which the next audit of a query is due, or infinity for never."""
         if query.slo.accuracy is None or not self.audit_every_s:
             return inf
         audits = service_state(context, query.id).audits

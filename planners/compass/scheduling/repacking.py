@@ -48,7 +48,7 @@ class Regrouping(ABC):
         """
 
     def due(self, context: PlanningContext) -> bool:
-        """Return whether to look for a regrouping now; by default, the answer is always yes."""
+        """Return whether to look for a regrouping now; the base class returns True."""
         return True
 
 

@@ -65,7 +65,7 @@ class Scheduler(ABC):
 
     @abstractmethod
     def award(self, context: PlanningContext, market: Market, bids: Sequence[Bid]) -> list[Award]:
-        """Return the plans to deploy, at most one for each bid, which all fit together."""
+        """Return the plans to deploy, at most one for each bid; all of them fit together."""
 
     def prices(self, pools: Pools, standing: Standing) -> Floats:
         """Return each pool's price per unit, of shape (R,); by default, a whole pool costs 1."""

@@ -125,7 +125,7 @@ class StationTable:
         return tried
 
     def changes(self, chosen: Ints) -> dict[int, Offer | None]:
-        """Return by id the new plan of each query whose plan changes; None releases the query."""
+        """Return, by id, each query's new plan if it changes; None releases the query."""
         found: dict[int, Offer | None] = {}
         for at, (row, now) in enumerate(zip(chosen.tolist(), self.current.tolist(), strict=True)):
             query = self.queries[at].id

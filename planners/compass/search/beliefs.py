@@ -152,7 +152,7 @@ class Beliefs:
         return least if least < inf else None
 
     def offers(self, most: int) -> list[Offer]:
-        """Return the feasible plans worth deploying, by rising loss, or else infeasible ones.
+        """Return the feasible plans worth deploying, by rising loss, or else infeasible plans.
 
         A plan is left out if another plan has less loss and takes at most as much of each pool.
         """
@@ -211,8 +211,8 @@ class Beliefs:
     ) -> list[Candidates]:
         """Return the plans from which a matching on shared stations can choose.
 
-        They are the active plan and the feasible plans that are of the configurations ``shared`` or
-        run on the device alone.
+        They are the active plan, the feasible plans of the configurations ``shared``, and the
+        feasible plans that run on the device alone.
 
         Args:
             shared: configurations whose stations queries can share.

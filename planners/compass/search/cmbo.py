@@ -89,8 +89,8 @@ class Cmbo:
             profiling hardware, of shape (P, N).
         transfer_s: seconds to transmit an average request's messages in each plan, of shape (P,).
         cost: cost of each plan, in any unit, of shape (P,).
-        latency_s: bound on the latency quantile in seconds; None for no bound.
-        accuracy: lower bound on mean accuracy; None for no bound.
+        latency_s: bound on the latency quantile in seconds, or None.
+        accuracy: lower bound on mean accuracy, or None.
         fixed_s: the seconds of latency that do not depend on request size, such as propagation, as
             an array of shape (P,) or a number.
         latency_quantile: the quantile of latency that ``latency_s`` bounds.
@@ -186,7 +186,7 @@ class Cmbo:
             accuracy_variance: variance of the mean accuracy.
             operator_time_s: mean seconds of each operator on profiling hardware, of shape (N,).
             time_cv: coefficient of variation of the whole pipeline's time, over requests.
-            samples: number of items whose times were averaged; None if the times have no error.
+            samples: number of items whose times were averaged, or None if the times have no error.
             normalised: see ``Measurement.normalised``.
         """
         self.observe_all(

@@ -64,8 +64,8 @@ class WarmStart(InRange):
         histories: number of histories used in addition to that of ``ahead``; each costs planning
             time.
         ahead: number of items on which configurations are profiled before a data set's first query,
-            as in VideoStorm; 0 for none. The results are the data set's first history. This departs
-            from the paper.
+            as in VideoStorm; 0 turns this off. The results are the data set's first history. This
+            departs from the paper.
         least_measured: number of configurations that a query must have profiled to provide a
             history.
         temperature: the loss at which a history's weight is 1/e of its weight at no loss.

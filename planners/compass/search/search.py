@@ -34,7 +34,7 @@ ROUNDING = 1e-9
 
 @dataclass(eq=False)
 class Progress:
-    """What a search knows before its next step about C configurations of N operators.
+    """The knowledge of a search before its next step, about C configurations of N operators.
 
     Args:
         beliefs: beliefs about the query's plans.
@@ -92,8 +92,8 @@ class Search(InRange, ABC):
             `LEAST_KNOWN` configurations were profiled.
         most_offers: largest number of plans returned for a query.
         confirm_items: number of further items on which each check profiles an active configuration,
-            until a test of level ``confirm_alpha`` decides; 0 for no such profiling.
-        confirm_alpha: level of this test, its probability of a wrong verdict.
+            until a test of level ``confirm_alpha`` decides; 0 turns this off.
+        confirm_alpha: level of this test, which is its probability of a wrong verdict.
         seed: seed of the initial configurations.
     """
 
@@ -130,7 +130,7 @@ class Search(InRange, ABC):
             context: the planning context.
             query: a waiting or running query.
             market: prices of pools, and the stations that exist.
-            seconds: planning seconds that can be used; at 0, nothing is profiled.
+            seconds: planning seconds that can be used; with 0, the search only judges plans.
             improve: whether to continue after the first feasible plan.
 
         Returns:

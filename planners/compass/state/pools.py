@@ -327,7 +327,7 @@ def room_in(left: Floats, kind: int, key: int) -> float:
 
 
 def takes_of(context: PlanningContext, pools: Pools, view: PlanView) -> ResourceUse:
-    """Return the resources for a view's kinds of station; views of one space share these."""
+    """Return the resources for a view's kinds of station; views of one space share them."""
     return KEPT.of(view.space, "takes", lambda: ResourceUse.of(context, pools, view))
 
 
