@@ -67,7 +67,7 @@ def _out_of_fold(surface: Surface, kernel: Kernel, seed: int, together: tuple[st
 def cross_validated(surface: Surface) -> pl.DataFrame:
     """Return the rows of a surface; column ``predicted`` is predicted from the rows of other folds.
 
-    Rows are assigned to 5 folds at random. Only the formula is fitted for each fold; the kernel is
+    Rows are assigned to 5 folds at random. The formula is fitted for each fold, but the kernel is
     the one fitted to all rows.
     """
     kernel = stored_kernel(surface)
