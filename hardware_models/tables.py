@@ -36,7 +36,7 @@ SHIPPED_ACCELERATORS = Path(str(files("hardware_models") / "data" / ACCELERATORS
 
 
 def _converts(given: pl.DataType, wanted: type[pl.DataType]) -> bool:
-    """Return whether a Parquet type can be cast to the wanted type; numbers and texts can."""
+    """Return whether a Parquet type can be cast to the wanted one; numbers and texts always can."""
     if given.is_numeric() or given in (pl.String, pl.Null):
         return True
     return wanted == pl.String and (given.is_temporal() or given == pl.Boolean)

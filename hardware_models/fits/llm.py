@@ -93,9 +93,9 @@ def _shares() -> Rows:
 def _int8_over_full() -> Rows:
     """Return the ratio of LLM.int8's iteration time to full precision's, at the smallest batch.
 
-    The smallest batch is that for which both were timed. Full precision was timed on eight boards,
-    and LLM.int8 on four. Each board is assumed to hold consecutive layers, so all layers process a
-    token in turn, for any number of boards.
+    The batch is the smallest one for which both were timed. Full precision was timed on eight
+    boards, and LLM.int8 on four. Each board is assumed to hold consecutive layers, so all layers
+    process a token in turn, for any number of boards.
     """
     table = load_table("llm_speed").filter(
         pl.col("model") == "BLOOM-176B", pl.col("gpu") == REFERENCE

@@ -111,7 +111,7 @@ def legal_starts(board: str, instances: CardLayout, profile: str) -> tuple[int, 
 
     Args:
         board: The board.
-        instances: The instances on the card, a legal layout.
+        instances: The instances on the card, which form a legal layout.
         profile: The profile to add.
     """
     wanted = _profile(board, profile)

@@ -178,7 +178,7 @@ def iteration_times(
         precision: One of its `precisions`.
         board: One of `boards`.
         profile: A MIG profile of the board, or ``"full"``.
-        tensor_parallel: Boards (or slices) that share the model.
+        tensor_parallel: Number of boards (or slices) that share the model.
 
     Raises:
         UnknownNameError: The model, precision, board or profile is not known.

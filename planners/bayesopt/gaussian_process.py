@@ -136,7 +136,7 @@ class GaussianProcess:
     def observe_all(
         self, indices: Sequence[int], values: Floats, noise_variance: Floats | float = 0.0
     ) -> None:
-        """Observe m points as if one by one; only the last observation of each point counts.
+        """Observe m points as if one after the other; each point's last observation counts.
 
         Args:
             indices: indices of the points.

@@ -69,7 +69,7 @@ def with_more(sums: Floats, accuracy: Floats) -> Floats:
 
 @compiled
 def means_of_last(sums: Floats) -> Floats:
-    """Return the last audits' mean, its variance and freedom, for each number in `TESTED`."""
+    """Return the last n audits' mean, its variance and freedom, for each n in `TESTED`."""
     means, count = np.empty((len(TESTED), 3)), 0
     for many in TESTED:
         if many <= len(sums):

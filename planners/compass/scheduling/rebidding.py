@@ -254,7 +254,7 @@ def retries(
 
 @compiled
 def _last_named(asked: Ints, queries: Ints) -> Bools:
-    """Mark the last entry in ``asked`` of each of the k ascending ids, in O(W log k)."""
+    """Mark, for each of k ascending ids, its last entry in ``asked``, in O(W log k)."""
     last, named = np.zeros(len(asked), dtype=np.bool_), np.zeros(len(queries), dtype=np.bool_)
     for row in range(len(asked) - 1, -1, -1):
         at = np.searchsorted(queries, asked[row])

@@ -1,4 +1,4 @@
-"""Regrouping: choose anew which stations queries share; running queries are included.
+"""Regrouping, which chooses anew the stations that running and waiting queries share.
 
 Early queries use stations of the configurations that are best for these queries alone. Later
 queries can then find no room, although all could share stations of another configuration. In that
@@ -96,7 +96,7 @@ class ShareStations(InRange, Regrouping):
     def repack(
         self, context: PlanningContext, market: Market, search: Search, wanting: Sequence[Query]
     ) -> PendingRepack | None:
-        """Match queries with profiled and promising plans, profile the chosen ones, match again."""
+        """Match queries with profiled and promising plans, profile the chosen ones, and rematch."""
         orders = orders_of(context)
         if not wanting:
             return None

@@ -71,9 +71,9 @@ def best_saving(
     by an upper bound, for which this probability is taken as 1 (branch and bound).
 
     ``reference`` is the cost from which savings are counted, and ``cost`` is the cost of each plan,
-    (P,). ``accurate`` is each configuration's probability of being accurate enough, of shape (C,);
-    a 0 excludes the configuration. Plans whose probability of meeting the SLO is below ``least``
-    are ignored.
+    of shape (P,). ``accurate`` is each configuration's probability of being accurate enough, of
+    shape (C,); a 0 excludes the configuration. Plans whose probability of meeting the SLO is below
+    ``least`` are ignored.
     """
     configuration = latency.configuration
     top, first = 0.0, -1

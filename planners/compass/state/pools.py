@@ -322,7 +322,7 @@ def share_taken(filled: float, room: float, waste: float) -> float:
 
 @compiled
 def room_in(left: Floats, kind: int, key: int) -> float:
-    """Return the room in the station that an operator would join, from ``Standing.left``."""
+    """Return the room that ``Standing.left`` has for the station that an operator would join."""
     return float(left[kind, key]) if kind < left.shape[0] and key < left.shape[1] else 0.0
 
 
