@@ -1,9 +1,9 @@
-"""Accelerators, each declared in a TOML file: data sheet, partitions, speed and price of the board.
+"""The accelerator boards and their TOML files, with data sheets, partitions, speeds and prices.
 
-``docs/how_to/adding_an_accelerator.md`` explains the keys. Every section of a file names the source
-of its numbers with a web address, or gives the reason why they are assumed.
-`hardware_models.tables.load_table` adds the partitions, data sheets and prices to its tables as
-rows, and `hardware_models.gpu.boards` reads the speeds.
+``docs/how_to/adding_an_accelerator.md`` explains the keys. Every section of a file either names the
+source of its numbers with a web address, or states why they are assumed.
+`hardware_models.tables.load_table` adds rows with the partitions, data sheets and prices to its
+tables, and `hardware_models.gpu.boards` reads the speeds.
 """
 
 import re
@@ -89,7 +89,7 @@ class Chip(SourcedSection):
 
 
 class InstanceType(_Keys):
-    """A profile of instances of the board; see `hardware_models.gpu.mig.MigProfile`."""
+    """An instance profile of the board; see `hardware_models.gpu.mig.MigProfile`."""
 
     name: Name
     mode: Name = "mig"
@@ -109,7 +109,7 @@ class Partitions(SourcedSection):
 
 
 class Speed(SourcedSection):
-    """The speed relative to another board, by benchmark, at batch 1 or at the largest batches."""
+    """Speeds relative to another board's, by benchmark, at batch 1 or at the largest batches."""
 
     at: End
     over: Name
@@ -117,7 +117,7 @@ class Speed(SourcedSection):
 
 
 class MachinePrice(_Keys):
-    """A price of a whole machine, in USD an hour."""
+    """The price of a whole machine, in USD per hour."""
 
     region: Name
     purchase: Literal["on-demand", "spot", "1-year commit", "3-year commit"] = "on-demand"
@@ -135,7 +135,7 @@ class MachineType(_Keys):
 
 
 class Price(SourcedSection):
-    """Dated machine prices; subtracting the virtual CPUs' price leaves the price of the boards."""
+    """Dated machine prices, from which the virtual CPUs' price is subtracted to price boards."""
 
     date: Name | date
     vcpu_usd_per_hour: Annotated[float, Field(ge=0)]
@@ -202,7 +202,7 @@ class Accelerator(_Keys):
         return section.speedup[name], section.over, basis
 
     def rows(self, table: str) -> list[Row]:
-        """Return the rows that this file adds to a table; empty if the table is not in `TABLES`."""
+        """Return the rows that this file adds to a table; only tables in `TABLES` get rows."""
         if table == "gpu_partitions":
             origin = (self.partitions or self.chip).provenance("slices; GB")
             return [
@@ -288,7 +288,7 @@ def _sentence(error: ErrorDetails) -> str:
 
 
 def _keys(location: tuple[int | str, ...]) -> list[str]:
-    """Return the keys that are allowed in the section of the file where a key is located."""
+    """Return the keys that are allowed in the section that contains a given key."""
     model: Any = Accelerator
     for part in location[:-1]:
         if isinstance(part, str):

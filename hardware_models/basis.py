@@ -15,7 +15,7 @@ _FROM_FIRM_TO_WEAK: tuple[Basis, ...] = get_args(Basis)
 
 
 def worst(first: Basis, *others: Basis) -> Basis:
-    """Return the weakest basis; a value computed from values with these bases has this basis."""
+    """Return the weakest basis, which is that of a value computed from values with these bases."""
     return max((first, *others), key=_FROM_FIRM_TO_WEAK.index)
 
 

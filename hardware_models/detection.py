@@ -3,8 +3,8 @@
 The READMEs of the models are the source of tables ``detection_latency`` (by hardware and precision,
 at each model's default input size) and ``detection_map`` (COCO val). The READMEs of two Darknet
 ports are the source of table ``detection_resolution`` (accuracy and frame rate by input size). In
-that table, each pair of hardware and precision is measured with its own software stack, such as
-TensorRT, NCNN or ONNX, which the name states.
+that table, each pair of hardware and precision was measured with its own software stack, such as
+TensorRT, NCNN or ONNX. Column ``precision`` names the stack.
 """
 
 from collections.abc import Callable
@@ -64,7 +64,7 @@ def _latency_start(frame: pl.DataFrame) -> dict[tuple[str, str], float]:
 
 
 def _latency_form(frame: pl.DataFrame) -> Form:
-    """Return the formula of latency: a minimum, plus operations divided by hardware speed."""
+    """Return the formula of latency: a minimum plus the operations divided by hardware speed."""
     groups, work = labels("latency", frame, *_STACK, "batch"), _log_gflops(frame)
 
     def form(values: Coefficients) -> Array:
@@ -121,7 +121,7 @@ def _fps_start(frame: pl.DataFrame) -> dict[tuple[str, str], float]:
 
 
 def _fps_form(frame: pl.DataFrame) -> Form:
-    """Return the formula of frame rate: a frame takes a minimum, plus the time of its pixels."""
+    """Return the formula of frame rate: a frame takes a minimum plus the time for its pixels."""
     stacks, models = labels("fps", frame, *_STACK), labels("fps", frame, "model")
     pixels = 2 * _log_px(frame)
 

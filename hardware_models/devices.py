@@ -31,15 +31,15 @@ _SETTING = ("device", "threads")
 
 @dataclass(frozen=True, slots=True)
 class DeviceModel:
-    """A model of device that users own.
+    """A device model that users own.
 
     Attributes:
         name: Its name, such as ``"Snapdragon 888"``.
         relative_speed: Nominal CPU speed, in multiples of the Raspberry Pi 4 CPU.
         family: Its family, such as ``"phone"`` or ``"jetson"``.
         memory_bytes: Main memory, in bytes.
-        accelerator: The board of its GPU, by its name in `boards.boards`, such as ``"Jetson AGX
-            Xavier"``; None if the device has no GPU, or one that was not measured.
+        accelerator: The name of its GPU's board in `boards.boards`, such as ``"Jetson AGX
+            Xavier"``. It is None if the device has no GPU or its GPU was not measured.
     """
 
     name: str
@@ -51,7 +51,7 @@ class DeviceModel:
 
 @table_cache
 def _devices() -> dict[str, DeviceModel]:
-    """Return all devices by name; the fastest is the first."""
+    """Return all devices by name, the fastest first."""
     columns = ("name", "relative_speed", "family", "memory_bytes", "accelerator")
     table = load_table("device_models").sort("relative_speed", descending=True, maintain_order=True)
     found = [DeviceModel(**row) for row in table.select(columns).iter_rows(named=True)]
@@ -69,7 +69,7 @@ def families() -> tuple[str, ...]:
 
 @table_cache
 def devices(family: str) -> tuple[DeviceModel, ...]:
-    """Return the devices of a family; the fastest is the first.
+    """Return the devices of a family, the fastest first.
 
     The published percentiles of speed are those of the 14 phones. One of these 14, the Snapdragon X
     Elite, is a laptop chip.
@@ -89,8 +89,8 @@ def hidden_log_sd() -> float:
     """Return the standard deviation over devices of the logarithm of (true speed / nominal speed).
 
     The value is the sample standard deviation of five listed boards that have the same chip (RK3588
-    or RK3588S). It is assumed to hold for other devices: like phones of one model, these boards
-    differ in cooling and software. Devices in a user's own table do not change the value.
+    or RK3588S). It is assumed to hold for other devices, because phones of one model differ in
+    cooling and software as these boards do. Devices in a user's own table do not change the value.
     """
     with using_tables(SHIPPED):
         table = load_table("device_models").filter(pl.col("chip") == "RK3588")
@@ -111,14 +111,14 @@ def source_name(name: str) -> str:
 
 
 def factors(table: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Split measured times into typical times of networks, and speeds of devices by thread count.
+    """Split measured times into the networks' typical times and the devices' speeds by threads.
 
     Args:
         table: Columns ``device``, ``threads``, ``model`` and ``avg_ms``.
 
     Returns:
-        Typical times on the Raspberry Pi 4 (``model``, ``log_ms``), and speeds in multiples of the
-        Raspberry Pi 4 (``device``, ``threads``, ``log_speed``). Both are logarithms.
+        The logarithms of typical times on the Raspberry Pi 4 (``model``, ``log_ms``), and those of
+        speeds in multiples of the Raspberry Pi 4 (``device``, ``threads``, ``log_speed``).
     """
     logs = table.select(*_SETTING, "model", log=pl.col("avg_ms").log())
     typical = logs.select("model").unique(maintain_order=True).with_columns(log_ms=pl.lit(0.0))
@@ -149,11 +149,11 @@ def _factors() -> tuple[pl.DataFrame, pl.DataFrame]:
 def predict_ms(
     rows: pl.DataFrame, fitted: tuple[pl.DataFrame, pl.DataFrame] | None = None
 ) -> pl.Series:
-    """Predict times in ms; null where the network, or the device at that thread count, is unknown.
+    """Predict times in ms; they are null for unknown networks, devices and thread counts.
 
     Args:
         rows: Columns ``device`` (as the source names it), ``threads`` and ``model``.
-        fitted: The result of `factors`; by default, its result for the table in use.
+        fitted: The result of `factors`; by default, the result for the table in use.
     """
     typical, speeds = _factors() if fitted is None else fitted
     joined = rows.join(typical, on="model", how="left", maintain_order="left").join(

@@ -13,7 +13,7 @@ class TableError(ValueError):
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """Return the known name most similar to a name, ignoring case; None if none is similar."""
+    """Return the known name that is most similar to ``name``, ignoring case, or None."""
 
     def likeness(other: str) -> float:
         return difflib.SequenceMatcher(None, str(name).lower(), other.lower()).ratio()

@@ -1,7 +1,7 @@
 """Gaussian processes on the residuals of a physical formula, for points in related groups.
 
-Rasmussen and Williams, "Gaussian Processes for Machine Learning" (2006): Matern 5/2 kernel (4.17),
-prediction by Cholesky factors (algorithm 2.1).
+The Matern 5/2 kernel (eq. 4.17) and the prediction by Cholesky factors (algorithm 2.1) are those of
+Rasmussen and Williams, "Gaussian Processes for Machine Learning" (2006).
 """
 
 from collections.abc import Sequence
@@ -40,7 +40,7 @@ class Kernel:
     """The covariance of residuals: one part that all groups share, and one part for each group.
 
     Attributes:
-        lengths: Distance in each input over which a residual changes.
+        lengths: The distance, in each input, over which residuals change.
         shared_sd: Standard deviation of the part that all groups share.
         group_sd: Standard deviation of the part of each group; similar groups have correlated
             parts.
@@ -84,7 +84,7 @@ class Process:
 
     Attributes:
         kernel: Its covariance.
-        seen: The coordinates of these residuals.
+        seen: The coordinates of the residuals.
         weights: The weight of each residual, of shape (rows,).
     """
 
@@ -96,7 +96,7 @@ class Process:
     def given(
         cls, kernel: Kernel, seen: Coordinates, residuals: Array, noise_sd: Array
     ) -> "Process":
-        """Condition on residuals, whose noise is ``noise_sd`` in addition to the kernel's."""
+        """Return a process conditioned on residuals with noise ``noise_sd`` plus the kernel's."""
         with threadpool_limits(1):  # Sums in several threads differ in the last digits.
             factor, _ = _factor(kernel, seen, noise_sd)
             weights = cho_solve(factor, residuals)
@@ -104,7 +104,7 @@ class Process:
 
     def mean(self, asked: Coordinates) -> Array:
         """Return the expected residuals, of shape (rows,)."""
-        # Summed without BLAS, whose sums depend on its number of threads.
+        # BLAS is not used, because its sums depend on its number of threads.
         return np.asarray((self.kernel.covariance(asked, self.seen) * self.weights).sum(axis=1))
 
 
@@ -152,5 +152,5 @@ def fit_kernel(
 
     bounds = [(value - 5, value + 5) for value in start]
     best = minimize(loss, start, method="L-BFGS-B", bounds=bounds, options={"maxiter": 60})
-    # rounded, because the last digits depend on the machine
+    # values are rounded, because the last digits depend on the machine
     return unpack([float(f"{value:.4f}") for value in best.x])

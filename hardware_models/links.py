@@ -156,7 +156,7 @@ def link_model(technology: str) -> LinkModel:
     """Return the model of an access technology.
 
     Raises:
-        UnknownNameError: The technology, or a quantity of it, is not in the tables.
+        UnknownNameError: The technology, or one of its quantities, is not in the tables.
         TableError: A quantity refers to a missing row, or its percentiles are 0 or not ascending.
     """
     pick("link technology", technology, _rows())
@@ -176,10 +176,10 @@ def link_model(technology: str) -> LinkModel:
 def between_link_share() -> float:
     """Return the share of the variance of log capacity that is due to differences between links.
 
-    The value is the mean, over the traces of FCC broadband and of Norway HSDPA, of (coefficient of
-    variation of the per-trace means / coefficient of variation of all samples)^2. A squared
-    coefficient of variation approximates the variance of the logarithm. Links in a user's own
-    tables do not change the value.
+    The value is the mean over two data sets, the traces of FCC broadband and those of Norway HSDPA,
+    of (coefficient of variation of the per-trace means / coefficient of variation of all
+    samples)^2. A squared coefficient of variation approximates the variance of the logarithm. Links
+    in a user's own tables do not change the value.
     """
     with using_tables(SHIPPED):
         links = load_table("links")
@@ -223,9 +223,9 @@ def process_correlation(marginal: Marginal, autocorrelation: float) -> float:
 def wide_area_rtt_s() -> float:
     """Return the round trip in seconds between an edge site near the user and a cloud region.
 
-    For each technology, take the median round trip to all servers of the speed tests, minus the
-    median round trip to servers within 100 km. The result is the median of these over technologies.
-    For a given distance, see `distance_rtt_s`.
+    For each technology, the median round trip to servers within 100 km is subtracted from the
+    median round trip to all servers of the speed tests. The result is the median of these
+    differences. For a given distance, see `distance_rtt_s`.
 
     Raises:
         TableError: No technology has a round trip to far servers, or the result is negative.

@@ -35,11 +35,11 @@ class Predictor:
         table: A name in `hardware_models.schemas.SCHEMAS`.
         target: The measured column.
         group_by: Columns by which errors are reported.
-        predict: Returns one value per row, in the unit of the target, from the other columns and
-            the tables in use; nan where no prediction is possible.
-        rows: Returns a mask of the rows to which the predictor applies; None means all.
+        predict: Returns one value per row, in the unit of the target, computed from the other
+            columns and the tables in use. The value is nan where no prediction is possible.
+        rows: Returns a mask of the rows to which the predictor applies. None stands for all rows.
         cross_validated: Returns the shipped table with a column ``predicted``, in which each row is
-            predicted by a fit without that row; None if nothing is fitted.
+            predicted by a fit without that row. It is None for a predictor that is not fitted.
     """
 
     table: str
@@ -51,7 +51,7 @@ class Predictor:
 
 
 def _row_by_row(rows: pl.DataFrame, figure: Callable[..., float]) -> Array:
-    """Return a function's value for each row's columns; nan where it raises ValueError."""
+    """Return a function's value for each row's columns, or nan if it raises ValueError."""
     result = np.full(rows.height, math.nan)
     for at, values in enumerate(rows.iter_rows()):
         try:
@@ -95,7 +95,7 @@ def _relative_speed(rows: pl.DataFrame) -> Array:
 
 
 def _relative_speed_row_out() -> pl.DataFrame:
-    """Predict each row from the board's other rows; nan where a board has only one row."""
+    """Predict each row from the board's other rows, or as nan if the board has only one row."""
     table = boards.with_boards(load_table("accelerator_relative_speed")).filter(
         pl.col("board") != REFERENCE
     )
@@ -111,7 +111,7 @@ def _relative_speed_row_out() -> pl.DataFrame:
 
 
 def _thread_ms(rows: pl.DataFrame) -> Array:
-    """Predict the rows of latency by thread percentage, for models that were measured."""
+    """Predict the latencies by thread percentage, for the models that were measured."""
 
     def figure(model: str, batch: int, percent: float) -> float:
         known = model in mps.thread_models()
@@ -121,7 +121,7 @@ def _thread_ms(rows: pl.DataFrame) -> Array:
 
 
 def _slowdown(rows: pl.DataFrame) -> Array:
-    """Predict the rows of slowdown by a neighbour, for models whose utilisation is known."""
+    """Predict the slowdowns by a neighbour, for the models whose utilisation is known."""
 
     def figure(utilisation: float | None, clients: int) -> float:
         if utilisation is None:

@@ -1,8 +1,8 @@
 """Dated prices of rented cloud machines and of egress, and the GPUs' share of machine prices.
 
 Tables ``prices``, ``gpu_hosts`` and ``egress_prices`` are from Google Cloud prices of 2026-07-30.
-The price of a GPU alone is from the SkyPilot catalogue. UnknownNameError is raised for a machine,
-or an offer of a machine, that is in no table.
+The price of a GPU alone is from the SkyPilot catalogue. A machine or an offer that the tables lack
+raises UnknownNameError.
 """
 
 from itertools import islice
@@ -79,7 +79,7 @@ def machine_price_usd_per_hour(
 
 
 class PricedMachine(NamedTuple):
-    """The virtual CPUs and GPUs of a machine type, and the GPUs' board, a name in `mig.boards`."""
+    """A machine type's virtual CPUs, its GPUs and their board, which is a name in `mig.boards`."""
 
     vcpus: int
     gpus: int
@@ -153,8 +153,8 @@ def egress_usd_per_byte(region: str = _REGION, destination: str = "worldwide") -
     ``destination`` is ``"worldwide"``, ``"australia"`` or ``"china"``.
 
     Raises:
-        UnknownNameError: There is no price for the destination.
-        TableError: There is no price for the region, nor for us-central1.
+        UnknownNameError: The destination has no price.
+        TableError: Neither the region nor us-central1 has a price.
     """
     own = region
     table = load_table("egress_prices").filter(pl.col("from_tib_per_month") == 0)

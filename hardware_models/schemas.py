@@ -40,7 +40,8 @@ class Schema:
     Attributes:
         columns: Its columns.
         key: The columns that together identify a row.
-        needed: For each row that the table must have, the values that identify the row, by column.
+        needed: The rows that the table must have. Each is given by the values that identify it, by
+            column.
     """
 
     columns: Mapping[str, Column]

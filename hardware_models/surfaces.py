@@ -109,7 +109,8 @@ def learn(
     """Return a predictor whose correction is computed from measured rows.
 
     Returns:
-        A function that predicts the values at rows; nan where the formula has no coefficients.
+        A function that predicts the values at rows. A value is nan if the formula has no
+        coefficients for the row.
     """
     process = _condition(surface, known, values, kernel)
 
@@ -137,8 +138,8 @@ def correction(surface: Surface, asked: pl.DataFrame) -> Array:
 def predict(surface: Surface, asked: pl.DataFrame) -> tuple[Array, npt.NDArray[np.bool_]]:
     """Return the value at each requested row, and a mask of the measured values.
 
-    ``asked`` must have the columns of the surface's key. Values are in the table's unit, and nan
-    where the formula has no coefficients.
+    ``asked`` must have the columns of the surface's key. Values are in the table's unit. A value is
+    nan if the formula has no coefficients for the row.
     """
     known = surface.measured().select(*surface.key, measured=surface.target)
     found = asked.select(surface.key).join(
@@ -166,7 +167,8 @@ def starts(
 
     Args:
         groups: The group of each row.
-        values: For each coefficient, a number, or a function that takes the mask of a group's rows.
+        values: For each coefficient, a number, or a function that computes it from the mask of a
+            group's rows.
     """
     of = np.array(groups)
     return {
@@ -195,7 +197,7 @@ def numbers(frame: pl.DataFrame, *columns: str) -> tuple[Array, ...]:
 
 
 def lookup(values: Coefficients, groups: Sequence[str], coefficient: str) -> Array:
-    """Return the value of a coefficient for each row's group; nan where the group lacks it."""
+    """Return the value of a coefficient for each row's group, or nan if the group lacks it."""
     return np.array([values.get((group, coefficient), np.nan) for group in groups])
 
 
@@ -210,12 +212,12 @@ def features(names: Sequence[str]) -> Callable[[pl.Series], Array]:
 
 
 def log_sum(one: Array, other: Array) -> Array:
-    """Return the logarithm of x + y from the logarithms of x and y; nan where either is nan."""
+    """Return log(x + y) from the logarithms of x and y, or nan if either is nan."""
     with np.errstate(invalid="ignore"):
         result: Array = np.logaddexp(one, other)
     return result
 
 
 def smooth_max(one: Array, other: Array, sharpness: float | Array) -> Array:
-    """Return the log of (x^s + y^s)^(1/s), which is close to max(x, y), from those of x and y."""
+    """Return the log of (x^s + y^s)^(1/s), close to max(x, y), from the logs of x and y."""
     return log_sum(sharpness * one, sharpness * other) / sharpness

@@ -36,7 +36,7 @@ SHIPPED_ACCELERATORS = Path(str(files("hardware_models") / "data" / ACCELERATORS
 
 
 def _converts(given: pl.DataType, wanted: type[pl.DataType]) -> bool:
-    """Return whether a Parquet type can be cast to ours; numbers and texts can be cast to any."""
+    """Return whether a Parquet type can be cast to the wanted one; numbers and texts always can."""
     if given.is_numeric() or given in (pl.String, pl.Null):
         return True
     return wanted == pl.String and (given.is_temporal() or given == pl.Boolean)
@@ -90,7 +90,7 @@ def _judged(given: pl.Series, rule: Column) -> tuple[pl.Series, pl.Series]:
 
 
 def keeping_rows(frame: pl.DataFrame, columns: Mapping[str, Column]) -> pl.Series:
-    """Return a mask of the rows with only allowed values; the frame must have the columns."""
+    """Return a mask of the rows whose values are all allowed; the frame must have all columns."""
     kept = [_judged(frame[name], rule)[1].alias(name) for name, rule in columns.items()]
     return pl.DataFrame(kept).select(pl.all_horizontal(pl.all())).to_series()
 
@@ -99,7 +99,8 @@ def typed_columns(frame: pl.DataFrame, columns: Mapping[str, Column], source: st
     """Check columns, and return them cast to their types.
 
     Args:
-        frame: The table, typed or all text. Columns without a rule are left out.
+        frame: The table; its columns are either typed or all texts. Columns without a rule are left
+            out.
         columns: The rule for each column.
         source: The file that the table was read from. Messages name the file and the line; the
             header is line 1.
@@ -132,9 +133,10 @@ def _check_columns(frame: pl.DataFrame, needed: Iterable[str], source: str) -> N
 
 
 def validate(frame: pl.DataFrame, schema: Schema, source: str) -> pl.DataFrame:
-    """Check a table, typed or all text, against its schema; return it cast to the schema's types.
+    """Check a table against its schema, and return the table cast to the schema's types.
 
-    Columns that are not in the schema are left out. ``source`` is the file that messages name.
+    The columns of ``frame`` are either typed or all texts. Columns that are not in the schema are
+    left out. ``source`` is the file that messages name.
 
     Raises:
         TableError: For the reasons of `typed_columns`, or because a key occurs twice.
@@ -221,7 +223,7 @@ def using_tables(tables: TableSet) -> Iterator[None]:
 
 
 def table_cache(function: Callable[P, R]) -> Callable[P, R]:
-    """Cache a function of hashable arguments that reads tables, separately for each table set."""
+    """Cache, for each table set, a function that reads tables; its arguments must be hashable."""
 
     @wraps(function)
     def cached(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -236,7 +238,7 @@ def table_cache(function: Callable[P, R]) -> Callable[P, R]:
 
 @table_cache
 def load_table(name: str) -> pl.DataFrame:
-    """Return a validated table: the shipped one, or the one that a user's table changes.
+    """Return the validated shipped table, including the changes that a user's table makes.
 
     The table is read once and shared, so do not change it in place.
 
@@ -290,7 +292,7 @@ def _accelerators_at(path: Path) -> dict[Path, Accelerator]:
 
 
 def _check(name: str) -> None:
-    """Check a user's table, or the user's accelerators and the tables that they add rows to."""
+    """Check a user's table, or the user's accelerators and the tables to which they add rows."""
     if name == ACCELERATORS:
         _check_speeds(Path(tables_in_use().user[name].path))
     for table in TABLES if name == ACCELERATORS else (name,):
@@ -322,7 +324,7 @@ def _check_speeds(path: Path) -> None:
 
 
 def required_row(name: str, **where: str) -> dict[str, Any]:
-    """Return the only row of a table whose columns have these values.
+    """Return the one row of a table that has these values in these columns.
 
     Raises:
         TableError: There is no such row, or more than one.
@@ -338,7 +340,7 @@ def required_row(name: str, **where: str) -> dict[str, Any]:
 @cache
 def _shipped_table(name: str) -> pl.DataFrame:
     file = f"{name}.csv"
-    # Read as text, because the schema decides types, and a bad value is reported with its row.
+    # All is read as text: the schema decides types, and a bad value is reported with its row.
     frame = pl.read_csv((files("hardware_models") / "data" / file).read_bytes(), infer_schema=False)
     return validate(frame, SCHEMAS[name], file)
 
@@ -357,7 +359,7 @@ def user_table(frame: pl.DataFrame, name: str, source: str | Path) -> pl.DataFra
     theirs = Schema({**schema.columns, "source_url": address}, schema.key)
     silent = {"unit": "", "kind": "measured", "source": Path(source).name}
     needed = [name for name, rule in theirs.columns.items() if not rule.nullable]
-    # before the others are filled in, so that the message lists the file's columns
+    # This precedes the filling of other columns, so that the message lists the file's columns.
     _check_columns(frame, [name for name in needed if name not in silent], str(source))
     for column, rule in theirs.columns.items():
         if column not in frame.columns and (rule.nullable or column in silent):

@@ -1,4 +1,4 @@
-"""Times of Whisper to encode a window of 30 s, and to decode a token.
+"""The times that Whisper takes to encode a window of 30 s and to decode a token.
 
 Table ``whisper_latency`` is from the whisper.cpp benchmarks, on a V100, Apple chips, a Raspberry Pi
 4 and 5, and other hardware. For each pair of hardware and build, the time is modelled as a power of

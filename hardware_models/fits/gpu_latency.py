@@ -10,7 +10,7 @@ from hardware_models.gaussian_process import Kernel
 from hardware_models.gpu.gpu_latency import LATENCY, fit_forms
 from hardware_models.surfaces import learn
 
-_KERNEL_MODELS = 3  # fit to every third model: the cost is cubic in the rows
+_KERNEL_MODELS = 3  # every third model is fitted, because the cost is cubic in the rows
 
 FOLDS = 5
 RANDOM = f"random {FOLDS}-fold"
@@ -48,7 +48,7 @@ Scheme ``batch out`` removes one batch size of a model, which can be its smalles
 def cross_validate(scheme: str, kernel: Kernel) -> pl.DataFrame:
     """Predict each row of table ``gpu_latency`` by a model that is fitted without the row's fold.
 
-    The formulas are fitted anew for each fold; the kernel's few hyper-parameters are not.
+    The formulas are fitted anew for each fold, but the kernel's few hyper-parameters are not.
 
     Args:
         scheme: A name in `SCHEMES`.
@@ -75,7 +75,7 @@ def fit() -> Fit:
     """Fit the formulas and the kernel to table ``gpu_latency``, and cross-validate them."""
     table = _sorted_table()
     values = fit_forms(table)
-    # All rows of some models, because close rows determine the kernel's lengths.
+    # All rows of some models are used, because close rows determine the kernel's lengths.
     some = pl.Series(_numbers(table, "model") % _KERNEL_MODELS == 0)
     kernel = fit_correction(LATENCY, table.filter(some), values)
     cell = pl.format("{} {}g batch {} x{}", "model", "mig_gpcs", "batch", "mps_procs")

@@ -1,4 +1,4 @@
-"""Fit the durations of a language model's iterations: on one board, on others, and in batches."""
+"""Fit the durations of language-model iterations on one board, on other boards and in batches."""
 
 import numpy as np
 import polars as pl
@@ -12,7 +12,7 @@ from hardware_models.llm.speed import FULL_PRECISION, SPEED, flops_per_s
 from hardware_models.reference import LAYER_REFERENCE, REFERENCE
 from hardware_models.tables import load_table
 
-_FEW, _MANY = 16, 1024  # reading weights dominates up to the first, arithmetic from the second on
+_FEW, _MANY = 16, 1024  # reads dominate up to the first, arithmetic from the second on
 _INT8 = "LLM.int8"
 
 Rows = list[tuple[str, str, float]]
@@ -51,7 +51,7 @@ def _projection_ratios() -> Rows:
 
 
 def _slopes(target: str) -> dict[tuple[str, str, int], tuple[float, float]]:
-    """Fit ``time = fixed + slope * size`` by group; size is prompt tokens or 1-32 sequences."""
+    """Fit ``time = fixed + slope * size`` by group; sizes are prompt tokens or 1-32 sequences."""
     surface = TTFT if target == "ttft_ms" else TPOT
     table = surface.measured()
     table = table.filter(surface.trusted(table) & (pl.col("gpu") == REFERENCE.lower()))
@@ -69,9 +69,9 @@ def _slopes(target: str) -> dict[tuple[str, str, int], tuple[float, float]]:
 
 
 def _shares() -> Rows:
-    """Fit the costs of prefill's fixed part, of sequences and of parallelism to engine iterations.
+    """Fit three costs to engine iterations: prefill's fixed part, sequences and parallelism.
 
-    The costs apply to the reference board. Times on other boards are these multiplied by ratios.
+    The costs apply to the reference board. For other boards, these costs are multiplied by ratios.
     """
     first, between = _slopes("ttft_ms"), _slopes("tpot_ms")
     groups = sorted(first.keys() & between.keys())
@@ -91,11 +91,11 @@ def _shares() -> Rows:
 
 
 def _int8_over_full() -> Rows:
-    """Return LLM.int8's iteration time over full precision's, at the smallest batch with both.
+    """Return the ratio of LLM.int8's iteration time to full precision's, at the smallest batch.
 
-    Full precision was timed on eight boards, and LLM.int8 on four. Each board is assumed to hold
-    consecutive layers, so a token is processed by all layers in turn, whatever the number of
-    boards.
+    The batch is the smallest one for which both were timed. Full precision was timed on eight
+    boards, and LLM.int8 on four. Each board is assumed to hold consecutive layers, so all layers
+    process a token in turn, for any number of boards.
     """
     table = load_table("llm_speed").filter(
         pl.col("model") == "BLOOM-176B", pl.col("gpu") == REFERENCE
@@ -115,8 +115,8 @@ def fit() -> Fit:
     """Fit the token rates of single requests, and the ratios for other boards.
 
     Rates are cross-validated twice: with random rows left out, and with whole models left out.
-    Ratios are geometric means or medians over rows of the source tables; the rows show their
-    spread.
+    Ratios are geometric means or medians over rows of the source tables. Their spread can be seen
+    in these rows.
     """
     values, kernel = fit_surface(SPEED)
     ratios = [*_layer_ratios(), *_projection_ratios(), *_shares(), *_int8_over_full()]

@@ -13,7 +13,7 @@ SCHEME = "row-out"
 
 
 def cross_validate_threads() -> pl.DataFrame:
-    """Predict each row of `mps.thread_rows` from the others, in a new column ``predicted`` (ms)."""
+    """Add column ``predicted`` (ms) to `mps.thread_rows`; each row is predicted from the others."""
     parts = []
     for _, rows in mps.thread_rows().group_by("model", maintain_order=True):
         predicted = [
@@ -27,7 +27,7 @@ def cross_validate_threads() -> pl.DataFrame:
 
 
 def colocation_rows() -> pl.DataFrame:
-    """Return rows of slowdown by neighbours, with ``utilisation``, their total memory use.
+    """Return the rows of slowdown by neighbours; ``utilisation`` is the neighbours' memory use.
 
     Rows of a model whose utilisation is not known (alexnet) are left out.
     """
@@ -44,7 +44,7 @@ def _fit_slope(rows: pl.DataFrame) -> float:
 
 
 def cross_validate_colocation() -> pl.DataFrame:
-    """Predict each row of `colocation_rows` from the others, in a new column ``predicted``."""
+    """Add column ``predicted`` to `colocation_rows`; each row is predicted from the others."""
     rows = colocation_rows()
     predicted = [
         1 + _fit_slope(rows[:at].vstack(rows[at + 1 :])) * utilisation

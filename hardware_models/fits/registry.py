@@ -1,7 +1,7 @@
 """Fit the hardware models to the tables, and write the results to data files.
 
-A simulation does no fitting. It reads the coefficients from tables ``fit_<name>``. Tables
-``fit_<name>_errors`` have the errors of each fit on rows that were left out of it.
+A simulation fits nothing and reads the coefficients from tables ``fit_<name>``. Tables
+``fit_<name>_errors`` have each fit's errors on rows that were left out of the fit.
 """
 
 import tomllib
@@ -57,7 +57,8 @@ def error_rows(frame: pl.DataFrame, scheme: str, group_by: str, target: str) -> 
     """Return rows of `Fit.errors`: one for all rows of the frame, and one for each group.
 
     Args:
-        frame: Columns ``predicted``, ``cell`` (a name for the row), the group and the target.
+        frame: A table with columns ``predicted`` and ``cell`` (a name for the row), and those of
+            the group and the target.
         scheme: How rows were held out.
         group_by: The column that names the group.
         target: The measured column.
@@ -82,7 +83,7 @@ def write_fits(directory: Path, names: Iterable[str] = ()) -> list[Path]:
     """Fit models, and write ``fit_<name>.csv`` and ``fit_<name>_errors.csv`` into a directory.
 
     Returns:
-        The paths of the files, in the same order as ``names`` (by default, those of all fits).
+        The paths of the files, in the order of ``names`` (by default, the names of all fits).
 
     Raises:
         UnknownNameError: One of the names is not that of a fit.

@@ -14,7 +14,7 @@ FOLDS = 5
 SEEDS = (0, 1, 2)
 
 _RIDGE = 0.03  # pulls undetermined coefficients, in logarithms, to their initial values
-_OUTLIER = 0.2  # larger residuals, in logarithms, count by their size, not their square
+_OUTLIER = 0.2  # larger residuals of logarithms count by their size, not their square
 
 
 def fit_form(surface: Surface, known: pl.DataFrame) -> dict[tuple[str, str], float]:
@@ -67,7 +67,7 @@ def _out_of_fold(surface: Surface, kernel: Kernel, seed: int, together: tuple[st
 def cross_validated(surface: Surface) -> pl.DataFrame:
     """Return the rows of a surface; column ``predicted`` is predicted from the rows of other folds.
 
-    Rows are assigned to 5 folds at random. Only the formula is fitted for each fold; the kernel is
+    Rows are assigned to 5 folds at random. The formula is fitted for each fold, but the kernel is
     the one fitted to all rows.
     """
     kernel = stored_kernel(surface)
@@ -90,8 +90,8 @@ def error_rows(
         kernel: The kernel of its correction, as fitted to all rows.
         group_by: Columns by whose values errors are reported, in addition to the errors of all
             rows.
-        schemes: Further ways to hold rows out, each a name and columns. Rows with equal values in
-            these columns are held out together.
+        schemes: Further ways to hold rows out, each given by its name and columns. Rows with equal
+            values in these columns are held out together.
     """
     rows = surface.measured()
     trusted = surface.trusted(rows).to_numpy()

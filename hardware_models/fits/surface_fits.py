@@ -1,4 +1,4 @@
-"""Fits that consist of surfaces only: Whisper, detectors, layers and iterations of engines."""
+"""Fits that consist only of surfaces: of Whisper, detectors, layers and engine iterations."""
 
 import polars as pl
 

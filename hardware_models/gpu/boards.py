@@ -1,11 +1,11 @@
 """The speed of accelerator boards: ratios of the time on a board to that on an A100-80GB.
 
 The main source is MLPerf Inference, closed division. Its results are divided by those of the
-A100-SXM-80GB in the same round; round v0.7 has only the A100-SXM-40GB, which differs by up to 2 %.
-MLPerf lacks the V100. Its ratios are instead computed from layer times of language models, relative
-to an A100-40GB (Helix, ASPLOS 2025). The ratios are in table ``accelerator_relative_speed``; table
-``accelerator_systems`` says which board a system has. Accelerator files give speedups over one of
-these boards.
+A100-SXM-80GB in the same round. Round v0.7 has only the A100-SXM-40GB, whose results differ from
+these by up to 2 %. MLPerf lacks the V100, so the V100's ratios are computed from layer times of
+language models, relative to an A100-40GB (Helix, ASPLOS 2025). The ratios are in table
+``accelerator_relative_speed``; table ``accelerator_systems`` says which board a system has.
+Accelerator files give speedups over one of these boards.
 """
 
 import math
@@ -30,13 +30,13 @@ Times = Mapping[str, Mapping[str, float]]
 
 
 def with_boards(rows: pl.DataFrame) -> pl.DataFrame:
-    """Add a column with the board of each row's system; null if the system is not known."""
+    """Add a column with the board of each row's system, which is null for unknown systems."""
     systems = load_table("accelerator_systems").select("system", "board")
     return rows.join(systems, on="system", how="left", maintain_order="left")
 
 
 def times(rows: pl.DataFrame) -> dict[str, Times]:
-    """Return for each board the geometric mean of its relative speeds over rounds and systems.
+    """Return each board's geometric mean of relative speeds over rounds and systems.
 
     Args:
         rows: Rows of table ``accelerator_relative_speed`` with the column that `with_boards` adds.
@@ -59,7 +59,7 @@ def _times() -> dict[str, Times]:
 
 @table_cache
 def boards() -> tuple[str, ...]:
-    """Return the names of the boards with a known speed: the reference, then the others by name."""
+    """Return the names of the boards with known speeds: first the reference, then the others."""
     return (REFERENCE, *sorted({*_times(), *accelerators()} - {REFERENCE}))
 
 
@@ -111,7 +111,7 @@ def _measured_end(board: str, benchmark: str, metric: str) -> Ratio:
 
 @table_cache
 def offline_batch() -> float:
-    """Return the batch size from which boards are assumed to run at their offline rate."""
+    """Return the smallest batch size at which boards are assumed to run at their offline rate."""
     return float(required_row("board_assumptions", quantity="offline_batch")["value"])
 
 
@@ -120,15 +120,16 @@ def latency_ratio(board: str, benchmark: str, batch: int = 1) -> Ratio:
     """Return the ratio of a batch's time on a whole board to its time on a whole A100-80GB.
 
     At batch 1 this is the ratio of single-stream latencies. From `offline_batch` on, it is the
-    inverse of the ratio of offline throughputs. In between, its logarithm is assumed to be linear
-    in the logarithm of the batch size. Both measured ratios are geometric means over rounds and
-    systems. For a benchmark in which the board was not measured, the mean over its other benchmarks
-    is used. If only one of the two ratios is known, it applies to all batch sizes.
+    inverse of the ratio of offline throughputs. In between, the logarithm of the ratio is assumed
+    to be linear in the logarithm of the batch size. Both measured ratios are geometric means over
+    rounds and systems. For a benchmark in which the board was not measured, the mean over the
+    board's other benchmarks is used. If only one of the two ratios is known, it applies to all
+    batch sizes.
 
     Args:
         board: A name in `boards`.
-        benchmark: An MLPerf benchmark, such as ``"resnet50"``, or a language model of the V100.
-        batch: Requests in the batch.
+        benchmark: An MLPerf benchmark, such as ``"resnet50"``, or for the V100 a language model.
+        batch: Number of requests in the batch.
 
     Returns:
         The ratio. Its basis is ``"measured"`` for the reference board, ``"scaled"`` where batch 1

@@ -56,12 +56,12 @@ def gpu_batch_times(
         benchmark: Benchmark by which boards are compared.
         board: The board, such as ``"A100-40GB"``.
         profile: The instance's profile, such as ``"3g.20gb"``.
-        max_batch: Largest batch.
-        processes: MPS processes of the same model that share the instance and are all busy.
+        max_batch: Largest batch size.
+        processes: Number of MPS processes of the same model that share the instance; all are busy.
         thread_percent: Limit on the active threads of these processes together, in percent of the
             instance's threads.
-        like_items: Number of items of the similar model that take as much work as one request, for
-            example by their operations.
+        like_items: Number of the similar model's items that need as much work as one request, for
+            example in operations.
 
     Raises:
         UnknownNameError: A name is not known.
@@ -94,7 +94,7 @@ def gpu_batch_times(
 
 
 def _thread_factor(like: str, items: int, percent: int) -> tuple[float, Basis]:
-    """Return the slowdown by a thread limit; if it was not measured, the mean of other models."""
+    """Return the slowdown by a thread limit, or other models' mean if it was not measured."""
     measured = mps.thread_models()
     if like in measured:
         limited = mps.thread_latency_factor(like, items, percent)
@@ -134,7 +134,7 @@ def accelerator_time(board: str, benchmark: str, like_items: float = 1.0) -> Bat
 
     Args:
         board: The accelerator, as `hardware_models.gpu.boards` names it.
-        benchmark: Benchmark by which boards compare.
+        benchmark: Benchmark by which boards are compared.
         like_items: As for `gpu_batch_times`.
 
     Raises:
@@ -149,7 +149,7 @@ def _items(like_items: float, batch: int) -> int:
 
 
 def _check_items(like: str, like_items: float, batch: int) -> None:
-    """Raise ValueError if a batch corresponds to more items than were measured in a batch."""
+    """Raise ValueError if a batch corresponds to more items than the largest measured batch."""
     items, most = _items(like_items, batch), gpu_latency.largest_batch()
     if items > most:
         weigh = f"{batch} requests at once weigh" if batch > 1 else "a request weighs"
@@ -204,7 +204,8 @@ def reference_cpu_speed() -> float:
 def network_on_cpu_factor(device_ratio: float, relative_speed: float) -> Ratio:
     """Return the ratio of a time on a device's CPU to that on the reference GPU.
 
-    Large networks are assumed to gain as much from faster CPUs as the ncnn list's small networks.
+    Large networks are assumed to gain as much from faster CPUs as the small networks of the ncnn
+    list do.
 
     Args:
         device_ratio: Ratio of the time on a Raspberry Pi 5 CPU to that on the reference GPU.

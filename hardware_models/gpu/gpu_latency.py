@@ -7,11 +7,11 @@ a model without coefficients, the formula is fitted on first use. Table ``fit_gp
 gives the errors on rows that were left out of the fit.
 
 For a batch of b requests on g of 7 compute slices with p processes of the model, the formula is
-``(a^m + (w b^q p^r (7/g)^k)^m)^(1/m)``. Here a is the minimum latency, that of launching the work,
-and the second term is the time of the work. The exponent m is the sharpness of the transition
-between the two (m = 1 adds them). The residual of the logarithms is a Gaussian process over the
-logarithms of batch size, slices and processes. A part of the process is common to all models, and
-each model has a part of its own; see `hardware_models.gaussian_process`.
+``(a^m + (w b^q p^r (7/g)^k)^m)^(1/m)``. Here a is the minimum latency, which is the time to launch
+the work, and the second term is the time that the work itself takes. The exponent m is the
+sharpness of the transition between the two (m = 1 adds them). The residual of the logarithms is a
+Gaussian process over the logarithms of batch size, slices and processes. A part of the process is
+common to all models, and each model has a part of its own; see `hardware_models.gaussian_process`.
 """
 
 from collections.abc import Callable
@@ -57,7 +57,7 @@ _PRIOR = {  # Means and standard deviations, which matter where rows are few.
     "batch_exponent": (1.0, 0.2),
     "log_sharpness": (float(np.log(3.0)), 0.7),
 }
-_SPREAD = 0.05  # rows farther than this from the formula, in logarithm, get less weight
+_SPREAD = 0.05  # rows whose logarithm is farther than this from the formula get less weight
 _MS_PER_S = 1e3
 
 
@@ -83,7 +83,7 @@ def _measured() -> dict[tuple[str, str, int, int, int], float]:
 def measured_elsewhere(
     board: str, model: str, compute_slices: int, batch: int, processes: int
 ) -> float | None:
-    """Return the measured time of a batch on another board, in seconds; None if there is no row.
+    """Return the measured time of a batch on another board in seconds, or None without a row.
 
     ``compute_slices`` is the number of slices of the instance; a whole card has all slices.
     """
@@ -225,9 +225,9 @@ def batch_latency(model: str, compute_slices: int, batch: int = 1, processes: in
     Args:
         model: A name in `models`.
         compute_slices: Compute slices of the instance, 1 to 7.
-        batch: Requests in the batch, 1 to `largest_batch`.
-        processes: Processes that share the instance by MPS, 1 to `largest_processes`; all run the
-            model with batches of this size.
+        batch: Number of requests in the batch, 1 to `largest_batch`.
+        processes: Number of processes that share the instance by MPS, 1 to `largest_processes`. All
+            run the model with batches of this size.
 
     Returns:
         The time. Its basis is ``"measured"`` if the table has a row for the arguments,

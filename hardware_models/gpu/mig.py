@@ -1,12 +1,13 @@
 """How a card can be partitioned into isolated instances.
 
-A card has compute and memory slices: 7 and 8 on an A100 (NVIDIA Multi-Instance GPU), 8 and 8 on an
-MI300X (AMD compute partitions). An instance has a *profile*, which determines how many slices of
-both kinds the instance takes, and a *start index*, which is the first memory slice that the
-instance occupies. The profile determines which start indexes are allowed. A profile belongs to a
-*mode*; all instances on one card have the same mode. A board that cannot be partitioned has one
-profile, ``full``. The sources of table ``gpu_partitions`` are the NVIDIA MIG User Guide and the AMD
-SMI documentation. A board or a profile that is not known raises UnknownNameError.
+A card has compute slices and memory slices. An A100 has 7 compute slices and 8 memory slices
+(NVIDIA Multi-Instance GPU), and an MI300X has 8 of each (AMD compute partitions). An instance has a
+*profile* and a *start index*. The profile determines how many slices of each kind the instance
+takes. The start index is the first memory slice that the instance occupies. The profile determines
+which start indexes are allowed. A profile belongs to a *mode*; all instances on one card have the
+same mode. A board that cannot be partitioned has one profile, ``full``. The sources of table
+``gpu_partitions`` are the NVIDIA MIG User Guide and the AMD SMI documentation. A board or a profile
+that is not known raises UnknownNameError.
 """
 
 from collections.abc import Iterable, Mapping
@@ -104,13 +105,13 @@ def _slices(size: int, start: int) -> int:
 def legal_starts(board: str, instances: CardLayout, profile: str) -> tuple[int, ...]:
     """Return the start indexes at which one more instance fits on the card, in ascending order.
 
-    An instance fits if the card has free memory and compute slices, the profile's largest number of
-    instances is not exceeded, all instances have the same mode, and at most one has the media
-    extensions.
+    An instance fits if the card has enough free slices of both kinds and fewer instances of the
+    profile than the largest number. In addition, all instances must have the same mode, and at most
+    one can have the media extensions.
 
     Args:
         board: The board.
-        instances: The instances on the card, a legal layout.
+        instances: The instances on the card, which form a legal layout.
         profile: The profile to add.
     """
     wanted = _profile(board, profile)
@@ -136,18 +137,18 @@ def _add(instances: CardLayout, instance: PlacedInstance) -> CardLayout:
 
 @table_cache
 def choose_start(board: str, instances: CardLayout, profile: str) -> int | None:
-    """Return the start index for one more instance that leaves most options; None if nothing fits.
+    """Return the start index for one more instance that leaves the most options, or None.
 
-    The choice is greedy: of the allowed start indexes, it is the one after which most placements
-    (pairs of a profile and a start index) remain possible. Among equally good ones, it is the
-    lowest.
+    The choice is greedy: of the allowed start indexes, it is the one after which the most
+    placements (pairs of a profile and a start index) remain possible. Among equally good ones, it
+    is the lowest.
     """
 
     def still_open(start: int) -> int:
         layout = _add(instances, (profile, start))
         return sum(len(legal_starts(board, layout, name)) for name in profiles(board))
 
-    # `max` keeps the first of equals, and starts ascend: ties go to the lowest start.
+    # `max` keeps the first of equals and starts ascend, so ties go to the lowest start.
     return max(legal_starts(board, instances, profile), key=still_open, default=None)
 
 
@@ -198,7 +199,7 @@ def maximal_layouts(
 ) -> frozenset[CardLayout]:
     """Return the layouts to which no instance can be added; each is sorted by profile and start.
 
-    Layouts consist of instances of the named profiles; by default, of all profiles of the board. An
+    Layouts consist of instances of the named profiles, by default of all profiles of the board. An
     A100 has 19 such layouts without the ``+me`` profiles and the 1g profile of double memory.
     """
     names = tuple(profiles(board) if profile_names is None else profile_names)

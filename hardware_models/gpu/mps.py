@@ -38,11 +38,11 @@ def thread_time_ms(
     """Return the time of a batch in ms: a minimum, plus work that takes longer with fewer threads.
 
     The formula is ``floor + (batch_0 + batch_1 x batch) / (percent / 100)^exponent``. Two variants
-    predicted left-out rows worse: one without ``batch_0``, one with a sharper bend.
+    predicted left-out rows worse: one without ``batch_0``, and one with a sharper bend.
 
     Args:
         form: The coefficients, as in `THREAD_FORM`.
-        batch: Requests in the batch.
+        batch: Number of requests in the batch.
         percent: Active-thread percentage of MPS.
     """
     floor, batch_0, batch_1, exponent = form
@@ -116,7 +116,7 @@ def _measured_ms(model: str) -> dict[tuple[int, float], float]:
 
 
 def thread_latency_ms(model: str, batch: int, percent: float) -> float:
-    """Return the time of a batch on a V100: measured if the table has it, else by the formula."""
+    """Return a batch's time on a V100, which is computed by the formula if it was not measured."""
     measured = _measured_ms(model).get((batch, percent))
     if measured is not None:
         return measured
@@ -218,7 +218,7 @@ def interference_factor(neighbour_memory_utilisations: Sequence[float]) -> float
     """Return the ratio of a model's time with neighbours under MPS to its time alone, at least 1.
 
     The formula is ``1 + c x sum of the neighbours' memory utilisations``, with c from table
-    ``fit_mps``. The value of c was fitted to three models, each with one other process; for more
+    ``fit_mps``. The value of c was fitted to three models, each with one other process. For more
     neighbours, the formula is an assumption.
 
     Args:

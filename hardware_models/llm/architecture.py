@@ -1,7 +1,7 @@
 """Language models: their architecture, their memory, and their names in measured tables.
 
-Table ``llm_models`` is made from the models' published ``config.json`` files. The bytes of weights
-by precision, in table ``llm_weights``, are computed from the same files. Unknown models and
+Table ``llm_models`` is made from the models' published ``config.json`` files. Table ``llm_weights``
+has the bytes of the weights by precision, computed from the same files. Unknown models and
 precisions raise UnknownNameError.
 """
 
@@ -25,13 +25,14 @@ class TransformerDecoder:
 
     Attributes:
         name: Its name.
-        layers: Transformer layers.
+        layers: Number of transformer layers.
         hidden_size: Width of the residual stream.
-        heads: Attention heads.
-        kv_heads: Attention heads of keys and values.
+        heads: Number of attention heads.
+        kv_heads: Number of attention heads of keys and values.
         head_dim: Width of a head.
         layer_parameters: Parameters of the matrices of one layer.
-        embedding_parameters: Parameters of the embedding, and of a separate output matrix.
+        embedding_parameters: Parameters of the embedding, and of the output matrix if it is
+            separate.
         output_parameters: Parameters of the output matrix, which is read to generate each token.
         vision_parameters: Parameters of the vision tower, which is not read to generate tokens.
         context_tokens: Longest context, in tokens.
@@ -81,7 +82,7 @@ def _models() -> dict[str, TransformerDecoder]:
 
 @table_cache
 def _canonical() -> dict[str, str]:
-    """Return model names by alias: a name in a measured table, or a model of equal architecture."""
+    """Return model names by alias, which is from a measured table or of an identical model."""
     names = {name: name for name in _models()}
     for model, aliases in load_table("llm_models").select("model", "aliases").iter_rows():
         names |= dict.fromkeys((aliases or "").split(), model)
@@ -149,6 +150,6 @@ def layer_bytes(model: str, precision: str) -> int:
 
 
 def column(frame: pl.DataFrame, attribute: str) -> list[float]:
-    """Return an attribute of each row's model; nan where the model is not known."""
+    """Return an attribute of each row's model, or nan if the model is not known."""
     values = {name: float(getattr(model, attribute)) for name, model in _models().items()}
     return [values.get(known_as(name) or "", float("nan")) for name in frame["model"]]

@@ -1,4 +1,4 @@
-"""Measured times of a language model on DGX machines: to the first token, and between tokens.
+"""Measured times of language models on DGX machines, to the first token and between tokens.
 
 The source is Splitwise (ISCA 2024), table ``llm_iteration``. It measured static batches of equal
 prompts, without admission or paging of requests, so the times are those of iterations and include
@@ -64,7 +64,7 @@ def _ttft_start(frame: pl.DataFrame) -> dict[tuple[str, str], float]:
 
 
 def _ttft_form(frame: pl.DataFrame) -> Form:
-    """Return the formula: the larger of a minimum and of work by tokens, attention and batch."""
+    """Return the formula: the larger of a minimum and the work by tokens, attention and batch."""
     prompt, batch = numbers(frame, "prompt_tokens", "batch")
     groups = _groups("ttft", frame)
 
@@ -103,7 +103,7 @@ def _tpot_form(frame: pl.DataFrame) -> Form:
 
 
 def _group_features(frame: pl.DataFrame) -> Array:
-    """Return features; another model, another GPU or twice the parallelism has distance 1."""
+    """Return features by which another model, GPU or doubled parallelism is at distance 1."""
     table = load_table("llm_iteration")
     models, gpus = table["model"].unique().sort(), _uncapped(table).unique().sort()
     model, gpu = frame["model"].to_numpy(), _uncapped(frame).to_numpy()

@@ -1,4 +1,4 @@
-"""Times of one transformer layer on boards: of the whole layer, and of its matrices alone.
+"""Times of one transformer layer on several boards: the whole layer, and its matrices alone.
 
 Table ``llm_layer_times`` has the profiles of the Helix simulator (ASPLOS 2025): the time of a whole
 layer by decode batch or by prompt tokens, on A100-40GB, V100, L4 and T4. Table ``llm_mlp_times``
@@ -40,7 +40,7 @@ def _layer_start(frame: pl.DataFrame) -> dict[tuple[str, str], float]:
 
 
 def _layer_form(frame: pl.DataFrame) -> Form:
-    """Return the formula: the larger of the times of reading weights and of all arithmetic."""
+    """Return the formula: the larger of the times to read weights and to do all arithmetic."""
     groups = labels("layer", frame, *_LAYER_GROUP)
     size = np.log(numbers(frame, "batch_or_tokens")[0])
 
@@ -53,7 +53,7 @@ def _layer_form(frame: pl.DataFrame) -> Form:
 
 
 def _layer_rounding(frame: pl.DataFrame) -> Array:
-    """Return relative rounding errors; times are in whole ms, or in 0.1 ms for small batches."""
+    """Return relative rounding errors; times are rounded to 1 ms, or 0.1 ms for small batches."""
     times = frame["time_ms_per_layer"].to_numpy()
     whole = (times % 1 == 0) & ((times >= 10) | (frame["batch_or_tokens"] > 100).to_numpy())
     return np.asarray(np.where(whole, 1.0, 0.1) * _UNIFORM / times)
@@ -83,7 +83,7 @@ def _mlp_start(frame: pl.DataFrame) -> dict[tuple[str, str], float]:
 
 
 def _mlp_form(frame: pl.DataFrame) -> Form:
-    """Return the formula: a launch, plus the larger of the times of reading and of computing."""
+    """Return the formula: a launch time plus the larger of the times to read and to compute."""
     groups = labels("linear", frame, "gpu")
     share = np.log(column(frame, "layer_parameters")) - np.log(1e6)
     share -= np.log(frame["tensor_parallel"].to_numpy())

@@ -55,7 +55,7 @@ def flops_per_s(gpu: str) -> float:
 
 
 def answerable(frame: pl.DataFrame) -> pl.Series:
-    """Return a mask of rows of single requests on vLLM, for models of known architecture."""
+    """Return a mask of the rows for single requests on vLLM and models of known architecture."""
     known = [
         known_as(model) is not None and precision in precisions(model)
         for model, precision in zip(frame["model"], frame["precision"], strict=True)
@@ -83,13 +83,13 @@ def _start(frame: pl.DataFrame) -> dict[tuple[str, str], float]:
 
 
 def attention_flops(model: str) -> float:
-    """Return the operations of a prompt's causal attention, divided by the square of its tokens."""
+    """Return the operations of a prompt's causal attention, divided by its tokens squared."""
     known = language_model(model)
     return 2.0 * known.layers * known.heads * known.head_dim
 
 
 def _form(frame: pl.DataFrame) -> Form:
-    """Return total time: launches and reads of weights and cache per token, plus the prompt."""
+    """Return total time: the launches and reads for each token, plus the time of the prompt."""
     models = [language_model(name) for name in frame["model"]]
     prompt, output, boards = numbers(frame, "input_tokens", "output_tokens", "n_gpus")
     layers = np.array([model.layers for model in models])

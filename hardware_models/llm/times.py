@@ -59,7 +59,7 @@ class IterationTimes:
     basis: Basis
 
     def prefill_s(self, prompt_tokens: Sequence[int]) -> float:
-        """Return the seconds of prefill for the prompts of new sequences; 0 without prompts."""
+        """Return the seconds of prefill for the prompts of new sequences, or 0 without prompts."""
         if not len(prompt_tokens):
             return 0.0
         tokens = sum(prompt_tokens)
@@ -68,7 +68,7 @@ class IterationTimes:
         return math.fsum((self.prefill_fixed_s, *parts))
 
     def decode_s(self, active: int, context_tokens: int = 0) -> float:
-        """Return the seconds to generate a token for each active sequence; 0 without sequences.
+        """Return the seconds to generate one token for each active sequence, or 0 without any.
 
         Args:
             active: Number of active sequences.
@@ -168,17 +168,17 @@ def iteration_times(
 
     The scale factors of prefill and of decoding are the geometric means of (measured / modelled
     time) over the rows of table ``llm_iteration`` for the same model, precision, board and number
-    of boards. A row matches if it has the model's name or an alias in table ``llm_models``. For a
-    precision other than full, the row's name must end with the precision, as in
-    ``"Qwen2.5-7B-Instruct-AWQ"``. Shipped rows were measured on several boards, and simulated
-    engines run on one, so only a user's rows affect simulations.
+    of boards. A row matches if it has the model's name or an alias in table ``llm_models``. If the
+    precision is not full, the row's name must end with it, as in ``"Qwen2.5-7B-Instruct-AWQ"``.
+    Shipped rows were measured on several boards, and simulated engines run on one, so only a user's
+    rows affect simulations.
 
     Args:
         model: A name in `models`, or an alias in a measured table.
         precision: One of its `precisions`.
         board: One of `boards`.
         profile: A MIG profile of the board, or ``"full"``.
-        tensor_parallel: Boards (or slices) that share the model.
+        tensor_parallel: Number of boards (or slices) that share the model.
 
     Raises:
         UnknownNameError: The model, precision, board or profile is not known.
@@ -231,8 +231,8 @@ def modelled_iteration_times(
     fitted multiple of the time of a prompt token. Each token of context takes the time to read its
     keys and values. A prompt token takes two operations per parameter of the layers, at the
     throughput of Vidur's rows, plus causal attention. With several boards, the time to read is
-    divided by their number, and the time of arithmetic by a fitted power of it. The time of a
-    vision tower is left out.
+    divided by their number, and the time of arithmetic by a fitted power of this number. The time
+    of a vision tower is left out.
 
     Returns:
         The times. On a whole A100-80GB, their basis is ``"interpolated"`` within the measured

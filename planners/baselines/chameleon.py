@@ -34,10 +34,10 @@ class KnobProfile:
     effects: Mapping[Setting, KnobEffect] = field(default_factory=dict)
 
     def missing(self, pipeline: Pipeline) -> Iterator[Configuration]:
-        """Yield a configuration for each setting not profiled yet, beginning with richer values.
+        """Yield a configuration for each setting that is not profiled yet, richer values first.
 
-        Among values of equal rank, those of knobs of later operators come first, because the
-        operators before them need not run again.
+        Among values of equal rank, those of later operators' knobs come first, because earlier
+        operators need not run again.
         """
         richest = pipeline.configurations[0]
         around = list(neighbours(pipeline, richest))
@@ -51,7 +51,7 @@ class KnobProfile:
                 yield configuration
 
     def with_effect(self, shown: Estimate, richest: Estimate) -> "KnobProfile":
-        """Return the profile extended by the only setting of ``shown`` that is not the richest."""
+        """Return the profile with the effect of the only setting of ``shown`` below the richest."""
         setting = _setting(shown.measurement.configuration, richest.measurement.configuration)
         effect = KnobEffect(
             shown.accuracy_mean / max(richest.accuracy_mean, 1e-9),
@@ -60,7 +60,7 @@ class KnobProfile:
         return replace(self, effects={**self.effects, setting: effect})
 
     def composed(self, pipeline: Pipeline, configuration: Configuration) -> KnobEffect | None:
-        """Return the product of the effects of all settings; None if one is unknown."""
+        """Return the product of the effects of all settings, or None if one is unknown."""
         accuracy, demand = 1.0, 1.0
         for knob in deviations(configuration, pipeline.configurations[0]):
             effect = self.effects.get((knob, configuration.values[knob]))
@@ -71,7 +71,7 @@ class KnobProfile:
         return KnobEffect(accuracy, demand)
 
     def ranked(self, pipeline: Pipeline, floor: float) -> list[Configuration]:
-        """Return the configurations whose settings are known, the most promising first.
+        """Return the configurations whose effects are known, the most promising first.
 
         Those that are expected to reach the accuracy floor come first, in order of rising demand.
         The others follow in order of falling accuracy.
@@ -98,7 +98,7 @@ RICHEST_SHARE = 0.5
 
 @dataclass(eq=False, repr=False)
 class Chameleon(InRange, Planner):
-    """In every window, profile the few configurations that were the best so far on fresh data.
+    """In every window, use fresh data to profile the few configurations that were best so far.
 
     This planner follows Chameleon (Jiang et al., SIGCOMM 2018), which adapts configurations of
     video analytics to the content with little profiling:
@@ -113,7 +113,7 @@ class Chameleon(InRange, Planner):
       again, including the active one. It moves to the cheapest accurate one. If none is accurate,
       more configurations are profiled.
 
-    ``docs/concepts/baselines.md`` lists what the paper confirms and what departs from it.
+    ``docs/concepts/baselines.md`` lists what the paper confirms and what departs from the paper.
 
     Args:
         budget_s: planning seconds of each search.
@@ -122,8 +122,9 @@ class Chameleon(InRange, Planner):
         window_s: seconds between two profilings of a running query.
         lead_every_s: seconds after which a leader profiles all knobs again.
         headroom: largest allowed predicted latency of a plan, as a share of the latency bound.
-        replan_every_s: seconds between checks for windows that are over; far below ``window_s``.
-        pause_s: seconds until a new search for a query without a plan, or less if room is freed.
+        replan_every_s: seconds between checks for windows that have ended; should be far below
+            ``window_s``.
+        pause_s: seconds from a failed search for a query to the next; freed room ends the pause.
     """
 
     query_records = (IN_VAIN, "chameleon looked")
@@ -138,7 +139,7 @@ class Chameleon(InRange, Planner):
     pause_s: NonNegative = 10.0
 
     def plan(self, context: PlanningContext) -> None:
-        """Serve waiting queries; at ticks, also profile running queries whose window is over."""
+        """Serve waiting queries; at ticks, also profile running queries whose window has ended."""
         node = home_node(context)
         if node is None:
             return

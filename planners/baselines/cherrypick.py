@@ -40,7 +40,7 @@ class PlanRuns:
 
     Args:
         samples: number of items on which each plan is profiled.
-        headroom: the latency that plans must keep to, as a share of the SLO's bound.
+        headroom: largest allowed predicted latency of a plan, as a share of the latency bound.
 
     Attributes:
         view: the query's plans.
@@ -73,7 +73,7 @@ class PlanRuns:
     def has_room(self, index: int) -> bool:
         """Return whether a plan is a candidate that was not tried yet and fits.
 
-        Once `MOST_REFUSED` plans of a layout did not fit, its other plans are no candidates either.
+        Once `MOST_REFUSED` plans of a layout did not fit, its other plans stop being candidates.
         """
         if not self._open[index] or self._fit(index):
             return bool(self._open[index])
@@ -113,7 +113,7 @@ class PlanRuns:
         return None
 
     def best(self) -> int | None:
-        """Return the cheapest tried plan that is feasible and fits; of equals, the fastest."""
+        """Return the cheapest tried plan that is feasible and fits; among equals, the fastest."""
         good = [index for index in self.tried if self._would_do(index) and self._fit(index)]
         cost = self.view.cost_usd_per_hour
         return min(good, key=lambda each: (cost[each], self._latency_s[each]), default=None)
@@ -173,7 +173,7 @@ def spread(pipeline: Pipeline, view: PlanView, rng: np.random.Generator) -> Iter
 
 @dataclass(eq=False, repr=False)
 class CherryPick(QueryByQuery):
-    """Profile the few plans of largest expected saving, and deploy the cheapest feasible plan.
+    """Profile the few plans with the largest expected savings; deploy the cheapest feasible plan.
 
     This planner follows CherryPick (Alipourfard et al., NSDI 2017), which chooses cloud machines
     for a recurring analytics job. A few quasi-random plans are profiled for each arriving query.
@@ -187,16 +187,16 @@ class CherryPick(QueryByQuery):
     count. After ``least_runs`` plans, the search stops once the largest expected saving is at most
     the share ``stop_saving`` of C_best.
 
-    ``docs/concepts/baselines.md`` lists what the paper confirms and what departs from it.
+    ``docs/concepts/baselines.md`` lists what the paper confirms and what departs from the paper.
 
     Args:
         budget_s: planning seconds of each search.
         samples: number of items on which each plan is profiled, 2 or more.
         starts: number of quasi-random plans that are tried first.
         least_runs: number of plans that are tried before a small saving can stop the search.
-        stop_saving: the search stops once the expected saving is below this share of the best cost.
-        headroom: the latency that plans must keep to, as a share of the SLO's bound.
-        pause_s: seconds until a new search for a query without a plan, or less if room is freed.
+        stop_saving: share of the best cost below which the largest expected saving ends the search.
+        headroom: largest allowed predicted latency of a plan, as a share of the latency bound.
+        pause_s: seconds from a failed search for a query to the next; freed room ends the pause.
         starts_seed: seed of the quasi-random starts.
     """
 

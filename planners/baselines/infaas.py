@@ -1,4 +1,4 @@
-"""INFaaS-style: the cheapest sufficient variant of each operator; late operators are scaled up."""
+"""INFaaS-style: give each operator its cheapest sufficient variant, and scale late operators."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,13 +16,13 @@ from sim import Allocation, Estimate, Plan, PlanningContext, WindowReport
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """A choice of an operator's own knobs, profiled with all other knobs at their richest."""
+    """Values of an operator's own knobs, profiled with the richest values of all other knobs."""
 
     operator: int
     values: tuple[KnobValue, ...]
     configuration: Configuration
     time_s: float  # its mean time on the profiling hardware
-    quality: float  # accuracy of its configuration over that of the richest
+    quality: float  # ratio of its configuration's accuracy to that of the richest
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class VariantOffer:
 
     variant: Variant
     worker: Worker  # the workers, in all their replicas
-    time_s: float  # its mean time there, served alone
+    time_s: float  # its mean time there if it is served alone
     busy: float  # servers that the load keeps busy
 
 
@@ -111,8 +111,8 @@ def assembled(pipeline: Pipeline, chosen: Sequence[VariantOffer]) -> Plan:
 class Goal:
     """The latency and accuracy that one operator must reach for the query to meet its SLO."""
 
-    time_s: float  # most time of a request; infinite if there is no bound
-    quality: float  # least accuracy over that of the richest configuration
+    time_s: float  # largest time of a request; infinite without a bound
+    quality: float  # least ratio of accuracy to that of the richest configuration
 
     def shortfall(self, offer: VariantOffer) -> tuple[float, float, float, float]:
         """Return an offer's sort key: its deficits in accuracy and time, its price and its load."""
@@ -151,7 +151,7 @@ def with_operator(
     allocation: Allocation,
     variant: Variant | None = None,
 ) -> Plan:
-    """Return a copy of a plan in which one operator has a new allocation and, if given, variant."""
+    """Return a copy of a plan in which one operator has a new allocation and variant (if given)."""
     values = list(plan.configuration.values)
     if variant is not None:
         values[own_knobs(pipeline, operator)] = variant.values
@@ -173,36 +173,37 @@ MOST_SPREAD = 10.0
 
 @dataclass(eq=False, repr=False)
 class INFaaS(QueryByQuery):
-    """Give each operator the cheapest variant for its share of the SLO, and scale late ones up.
+    """Give each operator the cheapest variant for its share of the SLO; scale late operators up.
 
-    This planner follows INFaaS (Romero et al., USENIX ATC 2021), which serves single models. Its
-    users state latency and accuracy. INFaaS chooses profiled variants and hardware, and scales
-    them.
+    This planner follows INFaaS (Romero et al., USENIX ATC 2021), which serves single models. The
+    users of INFaaS state the latency and accuracy that they need. INFaaS chooses profiled variants
+    and hardware, and scales them.
 
     *Offline*, at the first query of a data set, each operator's variants are profiled while all
-    others keep their richest knob values. This adds to planning cost but not to response time.
+    other operators keep their richest knob values. This adds to planning cost but not to response
+    time.
 
     *At arrival* the SLO is split over operators. The product of ``headroom`` and the latency bound
     is divided in proportion to the operators' times in the richest configuration. Let r be the
     ratio of the accuracy floor to the richest configuration's accuracy. Each of the m operators
     with knobs is allowed to multiply accuracy by r^(1/m). Each operator gets the cheapest variant
     and workers that meet its share. Among equal prices, those with the lowest load are chosen. If
-    no variant meets it, the most accurate one is chosen; among these, the fastest. All operators
-    run on the cheapest node where these choices fit.
+    no variant meets the share, the most accurate one is chosen. Among equally accurate ones, this
+    is the fastest. All operators run on the cheapest node where these choices fit.
 
     *Every* ``replan_every_s``, if a query's last window was late, the operator that most exceeds
     its share is scaled. If its requests mostly wait, it gets one more replica. Otherwise it gets
     the cheapest upgrade that is at least a tenth faster and accurate enough.
 
-    ``docs/concepts/baselines.md`` lists what the paper confirms and what departs from it.
+    ``docs/concepts/baselines.md`` lists what the paper confirms and what departs from the paper.
 
     Args:
         budget_s: planning seconds of each data set's profile.
         samples: number of items on which each variant is profiled.
         headroom: share of the latency bound that is split; the rest is for network and waiting.
         replan_every_s: seconds between two runs of the autoscaler.
-        settle_s: seconds for which the plan must have been active before a window that counts.
-        pause_s: seconds until a new search for a query without a plan, or less if room is freed.
+        settle_s: seconds for which a plan must have been active before a window starts to count.
+        pause_s: seconds from a failed search for a query to the next; freed room ends the pause.
     """
 
     budget_s: float = 600.0
@@ -235,7 +236,7 @@ class INFaaS(QueryByQuery):
                 return
 
     def _market(self, context: PlanningContext, query: Query) -> VariantMarket | None:
-        """Return a query's goals and offers; None if the richest configuration was not profiled."""
+        """Return a query's goals and offers, or None if the richest configuration is unprofiled."""
         profile = profile_ahead(
             context, query.dataset, registered(context.world.pipeline), self.samples
         )
@@ -266,7 +267,7 @@ class INFaaS(QueryByQuery):
         )
 
     def find(self, context: PlanningContext, query: Query, orders: Orders) -> Plan | None:
-        """Return the plan of all operators' cheapest offers on the node of least total price."""
+        """Return the plan of the operators' cheapest offers, on the node where they cost least."""
         market = self._market(context, query)
         if market is None:
             return None
@@ -298,8 +299,8 @@ def scaled(
 
     If that operator's requests compute longer than they wait, upgrades are yielded first, by rising
     price. The plan with one more replica of that operator comes last. An operator's latency
-    quantile is taken as its mean times the ratio of the quantile to the mean of the whole latency.
-    Nothing is yielded if no operator exceeds its goal. Network time is not considered.
+    quantile is taken as its mean latency times the ratio of the whole latency's quantile to its
+    mean. If all operators meet their goals, nothing is yielded. Network time is not considered.
     """
     spread = min(MOST_SPREAD, max(1.0, report.latency_quantile_s / report.latency_mean_s))
     taken_s = [sum(pair) for pair in zip(report.waiting_s, report.compute_s, strict=True)]

@@ -1,4 +1,4 @@
-"""JellyBean: the cheapest models that are accurate enough, then the cheapest workers.
+"""JellyBean: choose the cheapest models that are accurate enough, then the cheapest workers.
 
 Details follow the authors' artifact (github.com/libertyeagle/JellyBean, ``optimizer/``).
 """
@@ -27,12 +27,12 @@ def select_models(
     """Return the cheapest configurations that reach an accuracy, by beam search.
 
     Knob values are chosen operator by operator, from the last to the first. A state consists of the
-    values chosen so far. Its cost is that of the operators decided so far, in the cheapest profiled
-    configuration that has these values and reaches the floor. States without such a configuration
-    are dropped. The ``width`` cheapest states are kept. At equal cost, states whose configuration
-    is more accurate are preferred.
+    values chosen so far. The cost of a state is the cost of the operators decided so far, in the
+    cheapest profiled configuration that has these values and reaches the floor. States without such
+    a configuration are dropped. The ``width`` cheapest states are kept. At equal cost, states whose
+    configuration is more accurate are preferred.
 
-    ``price_usd_per_s``, of shape (N,), has the price of one profiled second of each operator.
+    ``price_usd_per_s``, of shape (N,), has each operator's price per profiled second.
     """
     reaching = [each for each in profile if each.accuracy_mean >= floor]
     costs = {id(each): each.measurement.operator_mean_s * price_usd_per_s for each in reaching}
@@ -106,17 +106,17 @@ class JellyBean(QueryByQuery):
     """Choose the cheapest models that reach the accuracy, then the cheapest workers for the rate.
 
     This is a reconstruction of JellyBean (Wu et al., PVLDB 16(3), 2022), which serves a workflow of
-    models on workers of several tiers at least cost. It has no latency SLO.
+    models at the lowest cost on workers of several tiers. JellyBean has no latency SLO.
 
     *Offline*, at the first query of a data set, its configurations are profiled. This adds to
     planning cost but not to response time.
 
     *At arrival*, model selection keeps the ``width`` cheapest configurations that reach the
     accuracy (`select_models`). Worker assignment then finds the cheapest workers for each of them
-    (`assign_workers`). The cheapest plan is deployed. Among plans of equal cost, this is the most
-    accurate one. A query is planned again only if it lost its deployment.
+    (`assign_workers`). The cheapest plan is deployed; among plans of equal cost, the most accurate
+    one is chosen. A query is planned again only if it has lost its deployment.
 
-    ``docs/concepts/baselines.md`` lists what the paper confirms and what departs from it.
+    ``docs/concepts/baselines.md`` lists what the paper confirms and what departs from the paper.
 
     Args:
         budget_s: planning seconds of each data set's profile; the authors' profiling has no limit.
@@ -124,7 +124,7 @@ class JellyBean(QueryByQuery):
         width: number of states that each of the two searches keeps.
         latency_slack: plans whose predicted latency exceeds this share of the SLO's bound come
             last, in order of rising latency. None turns the check off, as in the authors' planner.
-        pause_s: seconds until a new search for a query without a plan, or less if room is freed.
+        pause_s: seconds from a failed search for a query to the next; freed room ends the pause.
     """
 
     budget_s: float = 600.0

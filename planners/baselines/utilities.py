@@ -1,9 +1,9 @@
 """The utility of each option of a query, and the allocation of a pool by marginal utility.
 
 The options of one query form a ladder. Each rung takes more of the pool than the one below and has
-more utility, with diminishing returns. Level 0 is no service, at no cost. Moving queries up rung by
-rung is equivalent to distributing small units of the resource, because utility does not change
-between two rungs.
+more utility, with diminishing returns. Level 0 means that the query is not served and takes
+nothing. Moving queries up rung by rung is equivalent to distributing small units of the resource,
+because utility does not change between two rungs.
 """
 
 from collections import defaultdict
@@ -45,7 +45,7 @@ class QueryOption:
 
 
 class ResourcePool:
-    """The total resources of a set of options, with shared slots rounded up.
+    """The resources that a set of options takes from a pool, with shared slots rounded up.
 
     Attributes:
         taken: the share of each resource that the options take.
@@ -99,11 +99,11 @@ def _convex(
 def allocate(ladders: Sequence[Sequence[QueryOption]], objective: Objective) -> list[int]:
     """Return each query's level, after raising queries rung by rung while resources last.
 
-    ``"max_sum"`` raises the query that gains the most utility per dominant share. ``"max_min"``
-    raises the query of lowest utility. Of equal queries, the earlier one is raised. If a rung does
-    not fit, the next higher ones are tried, since they may use slots that other queries opened. If
-    none fits, the query stays at its level. The result is optimal if all rungs take the same
-    amount, and almost optimal otherwise.
+    ``"max_sum"`` raises the query that gains the most utility per unit of dominant share.
+    ``"max_min"`` raises the query of lowest utility. Among equal queries, the earlier one is
+    raised. If a rung does not fit, the next higher ones are tried, since they may use slots that
+    other queries opened. If none fits, the query stays at its level. The result is optimal if all
+    rungs take the same amount, and almost optimal otherwise.
     """
     levels = [0] * len(ladders)
     pool = ResourcePool()
@@ -146,8 +146,8 @@ class Valuation:
     """Computes the options of each query on one node during one call; results are cached."""
 
     context: PlanningContext
-    node: str  # the node that serves all
-    # Deployable configurations, by data set, by rising demand and accuracy.
+    node: str  # the node that serves all queries
+    # Each data set's deployable configurations, by rising demand and accuracy.
     profiles: Mapping[str, tuple[Estimate, ...]]
     u_base: float  # utility of a query that just meets its goals
     alpha_quality: float  # utility of accuracy beyond the floor
@@ -161,7 +161,7 @@ class Valuation:
         self._plans: dict[tuple[str, int, str, float], tuple[Plan, tuple[Use, ...]] | None] = {}
 
     def wish(self, query: Query, migrate_gain: float) -> QueryOption | None:
-        """Return a query's option of most utility when it is alone; of equals, the smallest.
+        """Return the option of most utility for a query that is alone; among equals, the smallest.
 
         A running query keeps its plan unless it can gain more than ``migrate_gain``. A query on
         another node returns to this one unless that lowers its utility.
@@ -200,7 +200,7 @@ class Valuation:
         ]
 
     def current(self, query: Query) -> QueryOption | None:
-        """Return the plan that serves a query with its present utility, or None."""
+        """Return the active plan of a query as an option with its present utility, or None."""
         if query.id not in self._current:
             plan, option = self.context.plan_of(query), None
             estimate = None if plan is None else self._believed(query, plan)
@@ -217,7 +217,7 @@ class Valuation:
         return self._current[query.id]
 
     def _offered(self, query: Query) -> tuple[Estimate, ...]:
-        """Return the configurations that reach the accuracy floor, or else the most accurate."""
+        """Return the configurations that reach the accuracy floor, or the most accurate one."""
         profile, floor = self.profiles[query.dataset], query.slo.accuracy
         if floor is None:
             return profile
@@ -233,7 +233,7 @@ class Valuation:
     def _plan_on(
         self, query: Query, estimate: Estimate, partition: Partition
     ) -> tuple[Plan, tuple[Use, ...]] | None:
-        """Return the plan on a partition and its use of the node; None if it cannot run."""
+        """Return the plan on a partition and its use of the node, or None if it cannot run."""
         configuration = estimate.measurement.configuration
         key = query.dataset, configuration.index, partition.profile, query.requests_per_s
         if key not in self._plans:
@@ -241,7 +241,7 @@ class Valuation:
         return self._plans[key]
 
     def _options_of(self, query: Query, estimate: Estimate) -> list[QueryOption]:
-        """Return a configuration's options on growing partitions, up to the first one in time."""
+        """Return a configuration's options on growing partitions, up to one that is in time."""
         key = query.id, estimate.measurement.configuration.index
         if key not in self._options:
             self._options[key] = list(self._climb_partitions(query, estimate))
@@ -261,7 +261,7 @@ class Valuation:
             option, late_s = self._value(query, plan, estimate, uses)
             yield option
             if late_s == 0:
-                return  # A larger one costs more and has no more utility.
+                return  # A larger partition costs more and has no more utility.
 
     def _value(
         self, query: Query, plan: Plan, estimate: Estimate, uses: tuple[Use, ...]

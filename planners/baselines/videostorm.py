@@ -1,4 +1,4 @@
-"""VideoStorm: profile offline; then divide the cloud among queries by utility, every second."""
+"""VideoStorm: profile offline, then divide the cloud among queries by utility every second."""
 
 from collections.abc import Hashable
 from dataclasses import dataclass, replace
@@ -45,7 +45,7 @@ class VideoStorm(InRange, Planner):
     ``context.predict`` returns under the present load. A query that is not served has U = 0. Then
     waiting queries are placed, and running queries migrate if they gain enough utility.
 
-    ``docs/concepts/baselines.md`` lists what the paper confirms and what departs from it.
+    ``docs/concepts/baselines.md`` lists what the paper confirms and what departs from the paper.
 
     Args:
         objective: ``"max_sum"`` or ``"max_min"``; their results differ only if the node is too
@@ -147,7 +147,7 @@ class VideoStorm(InRange, Planner):
         current, options = value.current(query), value.options(query)
         if current is None:
             return options
-        if value.away(query):  # unserved queries need the room more
+        if value.away(query):  # queries without service need the room more
             return options if current.utility <= 0 else []
         kept = replace(current, utility=current.utility + self.migrate_gain)
         return [kept, *(option for option in options if option.plan != current.plan)]

@@ -32,20 +32,21 @@ class Chosen:
 class Vulcan(InRange, Planner):
     """Find each query's plan of most utility, one query at a time; replan if its utility falls.
 
-    A reconstruction of Vulcan (Zhang et al., NSDI 2024), which chooses placement and configuration
-    of one live ML query. The reconstruction is based on public summaries and on the Compass
-    authors' baseline.
+    This is a reconstruction of Vulcan (Zhang et al., NSDI 2024), which chooses placement and
+    configuration of one live ML query. The reconstruction is based on public summaries and on the
+    Compass authors' baseline.
 
     *At arrival*, random configurations are profiled. Then layouts are searched one after the other,
-    beginning with those that keep most operators on the device. A layout is a placement with a GPU
-    profile for each operator; the authors search placements. In a layout, a Gaussian process
-    (Matern 5/2) over configurations models the utility U of
-    `planners.baselines.vulcan_search.Utility`; the configuration of largest mean + kappa standard
-    deviations is profiled next. The search of a layout ends after ``prune_after`` configurations
-    with U < 0, or after more than ``patience`` configurations whose U is below the layout's best. A
-    configuration profiled for one layout is known in all layouts. The first plan that meets the SLO
-    and fits is deployed. The search continues at the next tick with the remaining budget. At the
-    end of the search, the query gets the plan of highest U that meets the SLO and fits.
+    beginning with those that keep the most operators on the device. A layout is a placement with a
+    GPU profile for each operator, whereas the authors search only placements. In a layout, a
+    Gaussian process (Matern 5/2) over configurations models the utility U of
+    `planners.baselines.vulcan_search.Utility`. The configuration with the largest sum of the mean
+    and kappa standard deviations is profiled next. The search of a layout ends after
+    ``prune_after`` configurations with U < 0, or after more than ``patience`` configurations whose
+    U is below the layout's best. A configuration profiled for one layout is known in all layouts.
+    The first plan that meets the SLO and fits is deployed. The search continues at the next tick
+    with the remaining budget. At the end of the search, the query gets the plan of highest U that
+    meets the SLO and fits.
 
     *While it runs*, its utility is watched, with the observed latency quantile as L. If it falls
     below 0, or by the share ``drop``, the search for the query starts again on new data. The new
@@ -53,20 +54,21 @@ class Vulcan(InRange, Planner):
     the query's placement by the ratio of observed to predicted latency, but by at most ten. If a
     planner crash deleted a query's record, its search is repeated on the same data.
 
-    ``docs/concepts/baselines.md`` lists what the paper confirms and what departs from it.
+    ``docs/concepts/baselines.md`` lists what the paper confirms and what departs from the paper.
 
     Args:
         budget_s: planning seconds of each search, including the part after an early deployment.
         samples: number of items on which each configuration is profiled.
-        initial: random configurations that each layout's model starts from, including reused ones.
+        initial: number of random configurations with which each layout's model starts, including
+            reused ones.
         kappa: number of standard deviations above the mean in the acquisition function.
         gamma: weight of accuracy against latency, from 0 to 1.
         alpha_accuracy: utility of one unit of accuracy above the floor.
         alpha_latency: utility of each second below the latency bound.
-        gpu_floor_s: smallest value at which GPU seconds per request are counted.
+        gpu_floor_s: lower bound of R, the GPU seconds per request.
         prune_after: number of configurations of negative utility that ends the search of a layout.
         patience: number of configurations below a layout's best utility that its search tolerates.
-        headroom: the latency that plans must keep to, as a share of the SLO's bound.
+        headroom: largest allowed predicted latency of a plan, as a share of the latency bound.
         drop: a running query is replanned once it has lost this share of its estimated utility.
         pause_s: seconds between two searches for a query without a plan.
         deploy_early: whether to deploy the first feasible plan at once, and the best one after the
@@ -181,7 +183,7 @@ class Vulcan(InRange, Planner):
         start: VulcanProgress = START,
         enough: bool = False,
     ) -> None:
-        """Search, and remember at which point a later call continues."""
+        """Search, and record the point at which a later call continues."""
 
         def serves(configuration: int) -> bool:
             return self._choose(context, query, search, (configuration,)) is not None
@@ -218,7 +220,7 @@ class Vulcan(InRange, Planner):
     def _order(
         self, context: PlanningContext, query: Query, chosen: Chosen | None, orders: Orders
     ) -> None:
-        """Deploy the chosen plan unless it is active already; record a failed search if None."""
+        """Deploy the chosen plan unless it is active; if it is None, record a failed search."""
         if chosen is None:
             give_up(context, query)
             return
@@ -227,7 +229,7 @@ class Vulcan(InRange, Planner):
             orders.deploy(query, chosen.plan)
 
     def _fallen(self, context: PlanningContext, query: Query) -> bool:
-        """Return whether a running query's utility fell so far that it must be replanned."""
+        """Return whether a running query's utility has fallen so far that it must be replanned."""
         chosen: Chosen | None = context.recall(("vulcan chosen", query.id))
         if chosen is None or not self._new_window(context, query):
             return False

@@ -68,7 +68,7 @@ class VulcanProgress:
     """The point at which a search stopped."""
 
     layout: int = 0  # the layout that is being searched, or is next
-    worse: int = 0  # configurations below the best of that layout that were tried in it
+    worse: int = 0  # number of configurations tried in that layout that were below its best
     spent_s: float = 0.0  # planning seconds spent
 
 
@@ -76,7 +76,7 @@ START = VulcanProgress()
 
 
 class End(Enum):
-    """Why a layout's search ended: nothing was left, the budget was spent, or ``enough`` held."""
+    """The reason why a layout's search ended: no more candidates, no budget, or ``enough``."""
 
     LAYOUT = auto()
     BUDGET = auto()
@@ -98,7 +98,8 @@ class Scored:
 class PlacementSearch:
     """The search for one query in one call, over L layouts and C configurations.
 
-    Layouts are in the order of `sim.PlanView`: those with most operators on the device come first.
+    Layouts are in the order of `sim.PlanView`: those with the most operators on the device come
+    first.
     """
 
     context: PlanningContext
@@ -114,7 +115,7 @@ class PlacementSearch:
         self.view = self.context.bulk.view(self.query)
         configurations = len(self.context.world.pipeline.configurations)
         self._draws = self.rng.permutation(configurations).tolist()
-        # Rows are layouts; -1 where a layout cannot run a configuration.
+        # Rows are layouts; an entry is -1 if the layout cannot run the configuration.
         self._plans: Ints = np.full((self.view.layout.max(initial=-1) + 1, configurations), -1)
         self._plans[self.view.layout, self.view.configuration] = np.arange(len(self.view))
         self._slices = gpu_slices(self.context, self.view)
@@ -133,10 +134,11 @@ class PlacementSearch:
         Args:
             first: configurations to begin with, before random ones.
             start: the point at which an earlier search for the query stopped.
-            enough: called with each configuration just profiled; if true, the search pauses.
+            enough: called with each newly profiled configuration; the search pauses if it returns
+                True.
 
         Returns:
-            The point at which the search paused; None if it is complete.
+            The point at which the search paused, or None if it is complete.
         """
         begun_s = self.context.remaining(self.query)
         self._until_s = start.spent_s
@@ -160,7 +162,7 @@ class PlacementSearch:
         return self._score(plans[plans >= 0])
 
     def feasible(self, scored: Scored) -> Bools:
-        """Mark the plans that meet every part of the SLO, shape (K,)."""
+        """Return a mask, of shape (K,), of the plans that meet every part of the SLO."""
         slo = self.query.slo
         meets = np.ones(len(scored.plans), dtype=bool)
         if slo.accuracy is not None:
@@ -213,7 +215,7 @@ class PlacementSearch:
         return End.LAYOUT, worse
 
     def _propose(self, model: GaussianProcess, runs: Ints, left: Bools) -> int | None:
-        """Return the fitting configuration of largest upper bound; exclude those without room."""
+        """Return the configuration of largest upper bound that fits; unmark those that do not."""
         self.context.charge(self.query, "search_step")
         mean, deviation = model.predict()
         bound = (mean + self.rules.kappa * deviation)[:, 0]
@@ -269,7 +271,7 @@ class PlacementSearch:
 
 
 def gpu_slices(context: PlanningContext, view: PlanView) -> Floats:
-    """Return each station kind's share of a GPU's price; 0 for cores and for the device (last)."""
+    """Return each station kind's share of a GPU's price, 0 for cores and the device (last)."""
     shares = []
     for kind in view.stations:
         node = context.world.cluster.nodes[kind.node]

@@ -13,7 +13,7 @@ def probability_below(bound: ArrayLike | None, mean: ArrayLike, sd: ArrayLike) -
     For a log-normal value, pass the logarithms of its bound and median, and the standard deviation
     of its logarithm.
 
-    A ``bound`` of None means no bound. At an ``sd`` of 0, the value equals its mean.
+    A ``bound`` of None stands for no bound. If ``sd`` is 0, the value equals its mean.
     """
     if bound is None:
         return np.ones(np.broadcast_shapes(np.shape(mean), np.shape(sd)))

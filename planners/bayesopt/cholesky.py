@@ -5,9 +5,9 @@ The covariance is a constant plus a Matern 5/2 kernel (Rasmussen and Williams 20
     c + s^2 (1 + r + r^2 / 3) exp(-r),    r^2 = 5 |x - x'|^2
 
 Let L be the factor, and V = inv(L) K(observed, all C points). For a new observation, the column of
-V at its point gives the new row of L. So one more observation costs O(n C), and no system of
-equations has to be solved. For few observations, the overhead of library calls dominates, so
-compiled loops are used.
+V at its point gives the new row of L. So one more observation costs O(n C), without solving a
+system of equations. For few observations, the overhead of library calls dominates, so compiled
+loops are used.
 """
 
 from math import exp, sqrt
@@ -28,7 +28,7 @@ class Factor:
     """The Cholesky factor L of n observations, and V = inv(L) K(observed, all).
 
     Args:
-        points: all points, divided by their length scales, shape (C, D).
+        points: all points, divided by their length scales, of shape (C, D).
         signal: variance of the Matern part, s^2.
         constant: variance of the unknown mean, c.
     """
@@ -48,7 +48,7 @@ class Factor:
 
         Args:
             start: number of rows to keep.
-            chosen: indices of the points of the new rows, shape (m,).
+            chosen: indices of the points of the new rows, of shape (m,).
             noise: noise variance of each new row, of shape (m,); its unit is the square of
                 ``unit``.
             unit: scale of the values; noise variances are divided by its square.
@@ -93,7 +93,7 @@ class Factor:
         return _moments(lower, solved, values, centre, scale, variance)
 
     def leave_one_out(self, residual: Floats) -> tuple[Floats, Floats]:
-        """Return each observation's mean, (n, k), and deviation, (n,), given all the others."""
+        """Return each observation's mean (n, k) and deviation (n,), given all the others."""
         inverse = self._solve(np.eye(self._size))
         precision = np.einsum("mn,mn->n", inverse, inverse)
         mean = residual - (inverse.T @ self._solve(residual)) / precision[:, None]
@@ -148,7 +148,7 @@ def _add_rows(
 
 @compiled
 def _covariance(points: Floats, chosen: Ints, signal: float, constant: float) -> Floats:
-    """Return the covariance of m chosen points with all C points, shape (m, C)."""
+    """Return the covariance of m chosen points with all C points, of shape (m, C)."""
     covariance = np.empty((len(chosen), len(points)))
     for row, point in enumerate(chosen):
         _covary(points, point, signal, constant, covariance[row])
@@ -157,7 +157,7 @@ def _covariance(points: Floats, chosen: Ints, signal: float, constant: float) ->
 
 @compiled
 def _covary(points: Floats, point: int, signal: float, constant: float, row: Floats) -> None:
-    """Write the covariance of a point with all points into ``row``, shape (C,)."""
+    """Write the covariance of a point with all points into ``row``, of shape (C,)."""
     for column in range(len(points)):
         squared = 0.0
         for feature in range(points.shape[1]):

@@ -22,17 +22,17 @@ def positions(pipeline: Pipeline) -> Ints:
 
 
 def one_hot(pipeline: Pipeline) -> Floats:
-    """Return a feature for each choice of each knob, 1 if chosen and 0 if not, (C, choices)."""
+    """Return features of shape (C, choices), which are 1 for chosen values and 0 for others."""
     return _encoded(pipeline, [len(knob.choices) for knob in pipeline.knobs])
 
 
 def ordinal(pipeline: Pipeline) -> Floats:
-    """Return the position of each knob's choice, scaled to the range 0 to 1, (C, knobs)."""
+    """Return the positions of knobs' choices, scaled to the range 0 to 1, of shape (C, knobs)."""
     return _encoded(pipeline, [1 for _ in pipeline.knobs])
 
 
 def mixed(pipeline: Pipeline) -> Floats:
-    """Return ordinal features of numeric knobs and one-hot features of others, (C, D)."""
+    """Return ordinal features of numeric knobs and one-hot features of others, of shape (C, D)."""
     return _encoded(pipeline, _mixed_widths(pipeline))
 
 
@@ -67,7 +67,7 @@ def _encoded(pipeline: Pipeline, widths: Sequence[int]) -> Floats:
 
 
 def joint(pipeline: Pipeline, view: PlanView) -> tuple[Floats, tuple[int, ...]]:
-    """Return features of whole plans, shape (P, D), and the number of features in each block.
+    """Return features of whole plans, of shape (P, D), and the number of features in each block.
 
     A block is the one-hot code of a knob's choice or of the kind of an operator's station.
     """

@@ -24,7 +24,7 @@ class Grid:
     """The points of a process and values derived from them; several processes can share a grid.
 
     Args:
-        points: features of all points, shape (C, D).
+        points: features of all points, of shape (C, D).
         blocks: number of features in each block, D in total; by default, all are one block.
 
     Attributes:
@@ -48,7 +48,7 @@ class Grid:
         self.widths = widths
         self.block_of = np.repeat(np.arange(len(widths)), widths)
         variance = np.bincount(self.block_of, points.var(axis=0), len(widths))
-        # In a block where all points agree, any distance will do.
+        # In a block in which all points are equal, any distance can be used.
         self.typical: Floats = np.sqrt(np.where(variance > 0, 2 * variance, 1.0))
         self.relative: Floats = points / self.typical[self.block_of]
         self.initial = Hyperparameters((2.0,) * len(widths))
@@ -67,7 +67,7 @@ class GaussianProcess:
     """A Gaussian process over C points; new observations are processed at the next prediction.
 
     Args:
-        points: features of all points, shape (C, D), or a `Grid`.
+        points: features of all points, of shape (C, D), or a `Grid`.
         blocks: as in `Grid`; None if ``points`` is a `Grid`.
         refit_at: numbers of observations at which hyper-parameters are fitted. If this is empty,
             they are never fitted, and ``centre`` and ``scale`` are required.
@@ -102,7 +102,7 @@ class GaussianProcess:
         self._centre = 0.0 if centre is None else float(centre)
         self._scale = 1.0 if scale is None else float(scale)
         self._rows: dict[int, int] = {}
-        # Values, and the variances of their noise.
+        # The columns are values and the variances of their noise.
         self._taken: Floats = np.empty((8, 2))
         self._stale_units = False
         self._factor: Factor | None = None
@@ -121,26 +121,26 @@ class GaussianProcess:
 
     @property
     def _values(self) -> Floats:
-        """Values of the observations, shape (n,)."""
+        """Values of the observations, of shape (n,)."""
         return self._taken[: len(self._rows), 0]
 
     @property
     def _noise(self) -> Floats:
-        """Noise variances of the observations, shape (n,)."""
+        """Noise variances of the observations, of shape (n,)."""
         return self._taken[: len(self._rows), 1]
 
     def observe(self, index: int, value: float, noise_variance: float = 0.0) -> None:
-        """Observe a point in place of any earlier observation; `observe_all` lists the errors."""
+        """Observe a point in place of any earlier observation; errors are as in `observe_all`."""
         self._observe((index,), np.array([[value, noise_variance]]))
 
     def observe_all(
         self, indices: Sequence[int], values: Floats, noise_variance: Floats | float = 0.0
     ) -> None:
-        """Observe m points as if one by one; only the last observation of each point counts.
+        """Observe m points as if one after the other; each point's last observation counts.
 
         Args:
             indices: indices of the points.
-            values: observed values of the points, shape (m, 1).
+            values: observed values of the points, of shape (m, 1).
             noise_variance: noise variances of the values, such as those of sample means, as an
                 array of shape (m, 1) or as one number.
 
@@ -202,17 +202,17 @@ class GaussianProcess:
             self._changed = min(self._changed, changed)
 
     def predict(self) -> tuple[Floats, Floats]:
-        """Return the mean and the standard deviation, without noise, at all points, each (C, 1)."""
+        """Return means and noise-free standard deviations at all points, each of shape (C, 1)."""
         if self._predicted is None:
             mean, sd = self._caught_up().predict(self._values, self._centre, self._scale)
             self._predicted = mean[:, None], sd[:, None]
         return self._predicted
 
     def leave_one_out(self) -> tuple[Floats, Floats]:
-        """Return each observation's mean and standard deviation given all others, each (n, 1).
+        """Return each observation's mean and deviation given all others, each of shape (n, 1).
 
-        Deviations include noise. Rows are in the order of `observed` (Rasmussen and Williams 2006,
-        eq. 5.12).
+        Deviations are standard deviations that include noise. Rows are in the order of `observed`
+        (Rasmussen and Williams 2006, eq. 5.12).
         """
         factor = self._caught_up()
         residual = (self._values - self._centre) / self._scale

@@ -56,10 +56,10 @@ def fitted(
     """Return the hyper-parameters that maximise the posterior density.
 
     Args:
-        points: the n observed points, in units of typical distances, shape (n, D).
+        points: the n observed points, in units of typical distances, of shape (n, D).
         widths: number of features in each block.
-        residual: standardised values, shape (n,).
-        noise: noise variances of the standardised values, shape (n,).
+        residual: standardised values, of shape (n,).
+        noise: noise variances of the standardised values, of shape (n,).
         start: hyper-parameters at which the maximisation begins.
         prior: medians of the prior.
     """
@@ -79,7 +79,7 @@ def fitted(
         return 0.5 * float(off @ off) + value, gradient
 
     found = minimum(negative_posterior, np.log(_flat(start)), low, high, MOST_STEPS)
-    # Rounded, so that the last bits of linear algebra do not affect plans.
+    # The result is rounded, so that the last bits of linear algebra do not affect plans.
     *lengths, signal, floor = np.exp(np.round(found, 2)).tolist()
     best = Hyperparameters(tuple(lengths), signal, floor, prior.constant_variance)
     _FITTED[key] = best
@@ -103,7 +103,7 @@ def _limits(blocks: int) -> tuple[Floats, Floats, Floats]:
 
 @compiled
 def _squared_by_block(points: Floats, block_of: Ints, blocks: int) -> Floats:
-    """Return squared distances between n points, computed per block, shape (blocks, n, n)."""
+    """Return squared distances between n points, computed per block, of shape (blocks, n, n)."""
     count = len(points)
     squared = np.zeros((blocks, count, count))
     for feature, block in enumerate(block_of):
@@ -127,9 +127,9 @@ def _surprise(
     their algorithm 2.1, in O(n^3). ``logs`` has the logarithms of each block's length, of the
     signal variance, and of the ratio of noise floor to signal variance.
 
-    ``squared`` has squared distances by block, (blocks, n, n). ``residual`` has the standardised
-    values, (n,), and ``noise`` has their noise variances, (n,). ``constant`` is the variance of the
-    unknown mean.
+    ``squared`` has squared distances by block, of shape (blocks, n, n). ``residual`` has the
+    standardised values, of shape (n,), and ``noise`` has their noise variances, of shape (n,).
+    ``constant`` is the variance of the unknown mean.
     """
     signal, floor = np.exp(logs[-2]), np.exp(logs[-1])
     over = np.exp(-2 * logs[:-2])

@@ -1,9 +1,9 @@
 """Minimise a smooth, cheap function within bounds by scipy's L-BFGS-B.
 
-For a cheap function, ``scipy.optimize.minimize`` takes ten times as long as the function itself. So
-this module calls scipy's compiled step directly, as ``minimize`` does. That step is not part of
-scipy's public interface. If its signature differs from the known one, ``minimize`` is called
-instead, with the same result.
+For a cheap function, the overhead of ``scipy.optimize.minimize`` is ten times the function's own
+time. So this module calls scipy's compiled step directly, as ``minimize`` does. That step is not
+part of scipy's public interface. If its signature differs from the known one, ``minimize`` is
+called instead, with the same result.
 """
 
 from collections.abc import Callable
@@ -37,13 +37,13 @@ def minimum(
     steps: int,
     corrections: int = CORRECTIONS,
 ) -> Floats:
-    """Return the point with the lowest value found in at most ``steps`` steps, shape (n,).
+    """Return the point with the lowest value found in at most ``steps`` steps, of shape (n,).
 
     Args:
         function: returns value and gradient at a point.
-        start: the point at which to begin, shape (n,).
-        low: lower bounds, finite, shape (n,).
-        high: upper bounds, shape (n,); infinity means no bound.
+        start: the point at which to begin, of shape (n,).
+        low: lower bounds, finite, of shape (n,).
+        high: upper bounds, of shape (n,); infinity means no bound.
         steps: largest number of steps.
         corrections: number of earlier steps from which the curvature is estimated.
     """

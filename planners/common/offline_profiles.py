@@ -70,8 +70,8 @@ def climb(
     A climb begins at the best of ``starts`` random configurations. Neighbours that differ in one
     knob are tried in random order. The climb moves to the first neighbour with a higher value of
     accuracy - ``beta`` x demand, and ends when no neighbour has a higher value. Then another climb
-    begins. No
-      configuration is profiled twice. Each estimate comes from at least half of ``samples`` items.
+    begins. No configuration is profiled twice. Each estimate comes from at least half of
+    ``samples`` items.
     """
     rng = stream(seed, "hill climbing", context.world.pipeline.name, dataset)
     configurations = context.world.pipeline.configurations

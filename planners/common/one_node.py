@@ -19,12 +19,12 @@ class Partition:
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """How much an option uses of one station; options with equal ``kind`` share whole slots."""
+    """An option's use of one station; options with equal ``kind`` share whole slots."""
 
-    kind: Hashable  # what users of the same slots agree on
-    resource: int  # number of the resource that the slots are made of
-    slots: float  # slots that the option fills, mostly a fraction of one
-    share: float  # share of the pool's resource that one slot is
+    kind: Hashable  # equal for all users of the same slots
+    resource: int  # index of the resource that the slots consist of
+    slots: float  # number of slots that the option fills, usually below 1
+    share: float  # one slot's share of the pool's resource
 
 
 def home_node(context: PlanningContext) -> str | None:
@@ -48,7 +48,8 @@ def partitions(context: PlanningContext, node: str) -> tuple[Partition, ...]:
     # an instance's price is its share of the GPU's, by compute slices
     prices = {profile: pool.slice_price_usd_per_hour(profile) for profile in pool.gpu_profiles}
     whole = max(prices.values())
-    return tuple(Partition(each, prices[each] / whole) for each in sorted(prices, key=prices.get))  # type: ignore[arg-type]
+    return tuple(Partition(each, prices[each] / whole) for each in sorted(prices, key=prices.get))
+    # type: ignore[arg-type]
 
 
 def _plan(
@@ -76,7 +77,7 @@ def _plan(
 def plan_on(
     context: PlanningContext, node: str, query: Query, estimate: Estimate, partition: Partition
 ) -> tuple[Plan, tuple[Use, ...]] | None:
-    """Return the plan on a partition, and its use of the node's resources: GPUs (0), cores (1).
+    """Return the plan on a partition, and its use of the node's GPUs (index 0) and cores (1).
 
     Returns None if the plan cannot run there, for example for lack of memory.
     """

@@ -13,7 +13,7 @@ IN_VAIN = "in vain"
 
 
 def due(context: PlanningContext, query: Query, pause_s: float) -> bool:
-    """Return whether to search, since no search has failed, the pause is over or room was freed."""
+    """Return True if no search for a query has failed, the pause is over, or room was freed."""
     failed_s: float | None = context.recall((IN_VAIN, query.id))
     last_release_s = context.world.last_release_s
     return rested(context, query, pause_s) or (
@@ -22,7 +22,7 @@ def due(context: PlanningContext, query: Query, pause_s: float) -> bool:
 
 
 def rested(context: PlanningContext, query: Query, pause_s: float) -> bool:
-    """Return whether the last failed search for a query, if any, is at least ``pause_s`` ago."""
+    """Return whether the last failed search for a query, if any, was ``pause_s`` or more ago."""
     failed_s: float | None = context.recall((IN_VAIN, query.id))
     return failed_s is None or context.now_s >= failed_s + pause_s
 
@@ -58,14 +58,14 @@ class QueryByQuery(InRange, Planner):
     """Base of planners that search for waiting queries one by one, in order of arrival.
 
     Attributes:
-        pause_s: seconds until a new search for a query without a plan, or less if room is freed.
+        pause_s: seconds from a failed search for a query to the next; freed room ends the pause.
     """
 
     query_records: tuple[str, ...] = (IN_VAIN,)
     pause_s: NonNegative
 
     def plan(self, context: PlanningContext) -> None:
-        """Search for each waiting query that is due, and deploy the plan found, if any."""
+        """Search for each waiting query that is due, and deploy the plan if one is found."""
         self.serve(context, Orders(context))
 
     def serve(self, context: PlanningContext, orders: Orders) -> None:
@@ -80,4 +80,4 @@ class QueryByQuery(InRange, Planner):
 
     @abstractmethod
     def find(self, context: PlanningContext, query: Query, orders: Orders) -> Plan | None:
-        """Return a plan for a query that fits in addition to ``orders``, or None."""
+        """Return, for a query, a plan that fits in addition to ``orders``, or None."""

@@ -14,17 +14,17 @@ TRIALS = "trials"
 class Trials:
     """Profiling results of one query, for C configurations and N operators.
 
-    They are recorded, so that the query's next search reuses them free of charge.
+    The results are recorded, so that the query's next search reuses them free of charge.
 
     Args:
-        samples: number of items on which each configuration is profiled. If the budget allows less
-            than half of them, or only one, the result is ignored.
+        samples: number of items on which each configuration is profiled. If the budget allows fewer
+            than half of these items, or only one, the result is ignored.
 
     Attributes:
         known: indices of the profiled configurations, in the order of profiling.
-        accuracy: mean accuracy of the known configurations, shape (C,).
-        operator_time_s: mean time of each operator in the known configurations, on profiling
-            hardware, shape (C, N).
+        accuracy: mean accuracy of the known configurations, of shape (C,).
+        operator_time_s: mean time on profiling hardware of each operator in the known
+            configurations, of shape (C, N).
     """
 
     def __init__(self, context: PlanningContext, query: Query, samples: int) -> None:

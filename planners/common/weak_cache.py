@@ -12,7 +12,7 @@ Value = TypeVar("Value")
 
 
 class Kept:
-    """Cached values, looked up by the object that they are derived from and a key."""
+    """Cached values, looked up by a key and by the object from which they are derived."""
 
     def __init__(self) -> None:
         self._known: dict[int, tuple[ref[Any], dict[Hashable, Any]]] = {}

@@ -32,7 +32,7 @@ def late_window(
 
 
 def slowdown(predicted: Prediction, window: WindowReport) -> float:
-    """Return observed over predicted latency, but at least 1 and at most `MOST_SLOWDOWN`."""
+    """Return the ratio of observed to predicted latency, but within 1 and `MOST_SLOWDOWN`."""
     ratio = inf
     if isfinite(window.latency_quantile_s):
         ratio = window.latency_quantile_s / predicted.latency_quantile_s

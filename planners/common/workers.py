@@ -20,8 +20,8 @@ class Worker:
     node: str
     allocation: Allocation  # its allocation there
     price_usd_per_hour: float  # list price of the allocation
-    latency_factor: float  # time of a lone request over its time on the profiling hardware
-    capacity_factor: float  # server time of a request over its time there
+    latency_factor: float  # ratio of a lone request's time to that on profiling hardware
+    capacity_factor: float  # ratio of a request's server time to that on profiling hardware
 
     def enough_for(self, work_s_per_s: float, max_utilisation: float) -> "Worker":
         """Return the worker with as many replicas as a load needs.
@@ -72,7 +72,7 @@ def crews(
         )
 
     everything = np.arange(len(view))
-    of_cores = {  # a core has the same factor for everything
+    of_cores = {  # a core has the same factor for all operators
         operator: crew_for(operator, everything)
         for operator, each in enumerate(context.world.pipeline.operators)
         if each.kind == "cpu"

@@ -36,7 +36,7 @@ LIKELY = 0.25
 
 @dataclass(eq=False, repr=False)
 class Compass(InRange, Planner):
-    """Find plans for each query by selective profiling and search, and choose by matching.
+    """Find each query's plans by selective profiling and search, and choose among them by matching.
 
     This is a reconstruction of Compass (Liu et al., arXiv 2504.16397; "Circinus" in its first
     version). For a new query, surrogates propose configurations (`CmboSearch`), which are profiled
@@ -49,11 +49,11 @@ class Compass(InRange, Planner):
     matched again on whole stations (`ShareStations`), and queries that cost more than they are
     worth are moved or released.
 
-    The paper confirms the search, scheduler and runtime and their tasks, the decomposition into
-    single-query planning and matching, the response at the first feasible plan, and replanning in
-    isolation and then globally. The docstrings of the parts say what each reconstructs. As
-    departures, active plans are profiled further, and running queries are matched with waiting
-    ones.
+    The paper confirms the search, the scheduler, the runtime and their tasks. It also confirms the
+    decomposition into single-query planning and matching, and the response at the first feasible
+    plan. In the paper, too, queries are replanned in isolation and then globally. The docstring of
+    each part says what it reconstructs. This planner departs from the paper in two ways: active
+    plans are profiled further, and running queries are matched together with waiting ones.
 
     Args:
         search: finds plans for one query.
@@ -61,7 +61,7 @@ class Compass(InRange, Planner):
         runtime: monitors deployments for drift.
         budget_s: planning seconds that all searches for a query can use until it drifts. The last
             profiling step can exceed it, and so can the search for a poorly served query.
-        improve_s: planning seconds of a query's background search at each check; 0 for no search.
+        improve_s: planning seconds of a query's background search at each check; 0 turns it off.
         pause_s: seconds after which a query that has no plan or was released is planned again.
         known_for_s: seconds for which the last bid of a refused query is reused.
         watch_every_s: seconds between two checks of all deployments.
@@ -92,7 +92,7 @@ class Compass(InRange, Planner):
         market = self._market(context)
         busy, held_up = self._carry_out(context, market)
         if held_up and context.trigger == "tick" and not look:
-            return  # freed room is for queries that move
+            return  # freed room is reserved for queries that move
         waste = self.search.model.waste
         asking = retries(context, market, self.pause_s, self.known_for_s, waste, busy)
         further = self._to_search_further(context, asking) if look and self.improve_s else ()
@@ -184,7 +184,7 @@ class Compass(InRange, Planner):
     def _look_after(
         self, context: PlanningContext, market: Market, busy: Collection[int], held_up: bool
     ) -> set[int]:
-        """Replan drifted queries, each alone; if queries lack room, replan all queries together.
+        """Replan drifted queries one by one; if queries lack room, replan all queries together.
 
         ``held_up`` says whether queries still wait for room that the last regrouping will free.
         Returns the ids of the affected queries.
@@ -202,7 +202,7 @@ class Compass(InRange, Planner):
     def _replan_drifted(
         self, context: PlanningContext, market: Market, busy: Collection[int]
     ) -> tuple[set[int], bool]:
-        """Plan drifted queries again, each alone.
+        """Plan drifted queries again, one by one.
 
         Returns the ids of the queries that were searched for, and whether a poorly served one among
         them found a feasible plan but no room for it.
@@ -289,7 +289,7 @@ class Compass(InRange, Planner):
     ) -> set[int]:
         """Move or release queries that cost more than they are worth; return their ids.
 
-        This is called only if other queries lack room; otherwise nobody needs the freed machines.
+        This is called only if other queries lack room; otherwise no query needs the freed machines.
         """
         touched = set()
         for query in self.scheduler.overpaying(context, market):
@@ -310,8 +310,8 @@ class Compass(InRange, Planner):
     def _improve(self, context: PlanningContext, market: Market, busy: Collection[int]) -> None:
         """Confirm active plans, continue searches, and move queries to better plans.
 
-        Searches stay within the queries' budgets. Only the search for a poorly served query exceeds
-        its budget, until a feasible plan is known or no configuration promises one.
+        Searches stay within the queries' budgets, except the search for a poorly served query. It
+        continues beyond the budget until a feasible plan is known or no configuration promises one.
         """
         lanes = context.world.cluster.profiling.lanes
         for query in context.running:
@@ -377,7 +377,7 @@ class Compass(InRange, Planner):
         return Bid(query, offers, [view.plan(offer.number) for offer in offers])
 
     def _refuse(self, context: PlanningContext, market: Market, bid: Bid) -> None:
-        """Log the first plan of a bid that was refused, and the reason."""
+        """Log the first plan of a refused bid, and the reason for the refusal."""
         offer = bid.offers[0]
         price = float(offer.demand @ market.prices)
         most = self.scheduler.most(offer)

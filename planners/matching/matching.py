@@ -2,7 +2,7 @@
 
 First, prices of the pools are computed by minimising the `Dual`. At these prices, most queries
 either have one plan that is clearly the best, or have no plan that is worth its price. A linear
-program decides on the other queries. Then GPU instances are packed on cards, and plans that still
+program decides for the other queries. Then GPU instances are packed on cards, and plans that still
 fit are added. Running time grows roughly linearly with the number of plans.
 """
 
@@ -48,7 +48,7 @@ class Dual:
         ]
 
     def reduced(self, scaled: Floats) -> Floats:
-        """Return each plan's reduced weight: its weight minus its price, shape (M,)."""
+        """Return each plan's reduced weight: its weight minus its price, of shape (M,)."""
         return np.asarray(self._problem.weight - self._share @ scaled)
 
     def bound(self, scaled: Floats) -> float:
@@ -71,7 +71,7 @@ class Dual:
         )
 
     def shares(self, scaled: Floats, smooth: float) -> Floats:
-        """Return the share of each plan in the solution with soft maxima, shape (M,)."""
+        """Return the share of each plan in the solution with soft maxima, of shape (M,)."""
         return self._shares(scaled, smooth)[1]
 
     def _shares(self, scaled: Floats, smooth: float) -> tuple[float, Floats]:
@@ -121,10 +121,10 @@ SHORT = 100.0
 
 @dataclass(frozen=True)
 class Matching:
-    """A matching: the plan that each query gets, with its prices."""
+    """A matching: the plan that each query gets, and the prices of the pools."""
 
-    chosen: Ints  # row of the plan of each query, -1 for none, shape (Q,)
-    prices: Floats  # price of a unit of each pool, shape (R,)
+    chosen: Ints  # row of the plan of each query, -1 for none, of shape (Q,)
+    prices: Floats  # price of a unit of each pool, of shape (R,)
     value: float  # sum of the weights of the chosen plans
     bound: float  # no matching, fractional or not, has a larger sum
 
@@ -149,13 +149,13 @@ def match(problem: Problem, prices: Floats | None = None) -> Matching:
 
 
 def _best(problem: Problem, reduced: Floats) -> Ints:
-    """Return the row of each query's plan of largest reduced weight, or -1 if all are at most 0."""
+    """Return the row of each query's plan of largest reduced weight, or -1 if none is above 0."""
     best = problem.ranked(reduced)[problem.first]
     return np.where((reduced[best] > 0) & (problem.weight[best] > 0), best, -1)
 
 
 def _settled(problem: Problem, shares: Floats) -> Ints:
-    """Return each query's row, or -1, from the relaxation's approximate shares of shape (M,)."""
+    """Choose each query's row, or -1, by the relaxation's approximate shares of shape (M,)."""
     shares = np.where(problem.weight > 0, shares, 0.0)
     most = problem.best(shares)
     sure = np.maximum(most, 1 - np.add.reduceat(shares, problem.first))

@@ -22,9 +22,9 @@ Move = tuple[int, int]
 class Sets:
     """The S possible contents of a card: sets of instances of K profiles, the empty set first."""
 
-    # Number of the set after adding an instance of each profile, -1 without room, shape (S, K).
+    # Number of the set after adding an instance of each profile, -1 without room, of shape (S, K).
     after: Ints
-    room: Ints  # instances that can be added together, in L ways, shape (S, L, K)
+    room: Ints  # instances that can be added together, in L ways, of shape (S, L, K)
 
 
 @cache
@@ -48,7 +48,7 @@ class Packing:
         sets = _sets(tuple(tuple(row) for row in cards.layouts.tolist()))
         self._holding = [0] * len(sets.after)
         self._holding[0] = cards.count
-        # room always has some worth, so full cards come first
+        # room is always worth something, so full cards come first
         worth = (sets.room @ np.maximum(prices, 1e-6)).max(axis=1)
         lost = np.where(sets.after >= 0, worth[:, None] - worth[sets.after], np.inf)
         by_loss = np.argsort(lost, axis=0, kind="stable")

@@ -14,9 +14,9 @@ from scenarios.numerics import Bools, Floats, Ints
 class Demand:
     """The demand of M plans for resources of the pools, as a sparse matrix in compressed rows."""
 
-    start: Ints  # where each plan's entries begin, and the number of entries, shape (M + 1,)
-    pool: Ints  # pool of each entry, shape (nnz,)
-    amount: Floats  # amount taken, above 0, shape (nnz,); of instances a whole number
+    start: Ints  # where each plan's entries begin, and the number of entries, of shape (M + 1,)
+    pool: Ints  # pool of each entry, of shape (nnz,)
+    amount: Floats  # amount taken, above 0, of shape (nnz,); that of instances is a whole number
 
     @classmethod
     def of(cls, dense: Floats) -> "Demand":
@@ -31,8 +31,8 @@ class Cards:
     """The identical cards of one node, with K instance profiles and L layouts."""
 
     count: int  # number of cards
-    pools: Ints  # pool of the instances of each profile, shape (K,)
-    # Instances of each profile in each maximal layout, (L, K); see `sim.api.gpu_layouts`.
+    pools: Ints  # pool of the instances of each profile, of shape (K,)
+    # Instances of each profile in each maximal layout, of shape (L, K); see `sim.api.gpu_layouts`.
     layouts: Ints
 
 
@@ -44,8 +44,8 @@ class Supply:
         ValueError: a capacity is negative.
     """
 
-    capacity: Floats  # of each pool, shape (R,); that of instances is ignored
-    # The cards that instances come from; each pool belongs to one at most.
+    capacity: Floats  # capacity of each pool, of shape (R,); that of instances is ignored
+    # The cards that have instances; each pool belongs to at most one of them.
     cards: Sequence[Cards] = ()
 
     def __post_init__(self) -> None:
@@ -62,7 +62,7 @@ class Supply:
 
     @cached_property
     def most(self) -> Floats:
-        """The most that plans could take of each of the R pools if they took nothing else."""
+        """The largest amount of each of the R pools that plans could take if they took no other."""
         most = self.capacity.astype(np.float64)
         for cards in self.cards:
             most[cards.pools] = cards.count * cards.layouts.max(axis=0, initial=0)
@@ -77,8 +77,8 @@ class Problem:
         ValueError: the numbers of plans in the fields differ.
     """
 
-    query: Ints  # query of each plan, ascending from 0 without gaps, shape (M,)
-    weight: Floats  # worth of each plan, shape (M,); plans of 0 or less are never chosen
+    query: Ints  # query of each plan, ascending from 0 without gaps, of shape (M,)
+    weight: Floats  # worth of each plan, of shape (M,); plans of 0 or less are never chosen
     demand: Demand  # demand of the plans
     supply: Supply  # capacity of the pools
 
@@ -92,7 +92,7 @@ class Problem:
 
     @cached_property
     def first(self) -> Ints:
-        """The row of each query's first plan, shape (Q,)."""
+        """The row of each query's first plan, of shape (Q,)."""
         return np.flatnonzero(np.diff(self.query, prepend=-1))
 
     @cached_property
@@ -110,9 +110,9 @@ class Problem:
         return csr_array((demand.amount, demand.pool, demand.start), shape=shape)
 
     def best(self, values: Floats) -> Floats:
-        """Return the largest value among each query's plans, shape (Q,)."""
+        """Return the largest value among each query's plans, of shape (Q,)."""
         return np.asarray(np.maximum.reduceat(values, self.first))
 
     def ranked(self, values: Floats) -> Ints:
-        """Return the rows of plans, sorted by query and then by falling value, shape (M,)."""
+        """Return the rows of plans, sorted by query and then by falling value, of shape (M,)."""
         return np.lexsort((-values, self.query))

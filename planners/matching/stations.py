@@ -1,11 +1,12 @@
 """Matching queries and plans on whole stations, which several queries can share.
 
-`planners.matching.match` assumes that demands add up. Stations do not: the first query takes all
-resources of a station, and others join without taking more. So the algorithm decides which stations
-to open. The stations of a plan are a set. The algorithm opens one set after the other and always
-chooses the set that serves the most worth per share of the pools, like the greedy algorithm of
-Khuller, Moss and Naor ("The budgeted maximum coverage problem", 1999). The algorithm runs from
-several starting points, including the present stations, and the best result is returned.
+`planners.matching.match` assumes that demands add up. The demands for stations do not: the first
+query takes all resources of a station, and others join without taking more. So the algorithm
+decides which stations to open. The stations of each plan form a set. The algorithm opens one set
+after the other and always chooses the set that serves the most worth per share of the pools, like
+the greedy algorithm of Khuller, Moss and Naor ("The budgeted maximum coverage problem", 1999). The
+algorithm runs from several starting points, including the present stations, and the best result is
+returned.
 """
 
 from collections.abc import Sequence
@@ -38,32 +39,32 @@ class Stock(NamedTuple):
     order.
     """
 
-    begin: Ints  # first plan of each set, and the number of plans, shape (B + 1,)
-    member: Ints  # set of each plan, shape (M,)
+    begin: Ints  # first plan of each set, and the number of plans, of shape (B + 1,)
+    member: Ints  # set of each plan, of shape (M,)
     query: Ints
     worth: Floats
     filled: Floats
     sent: Floats
-    sets: Ints  # kinds of station in each set, -1 for none, shape (B, N)
+    sets: Ints  # kinds of station in each set, -1 for none, of shape (B, N)
     pool: Ints
     units: Floats
     instances: Ints
     profile: Ints
     capacity: Floats
     # Sets of instances that a card holds before and after one is added, by node and profile,
-    # the best way first, -1 behind the last, shape (C, K, L, 2).
+    # the best way first, -1 behind the last, of shape (C, K, L, 2).
     moves: Ints
 
 
 class State(NamedTuple):
     """The arrays that change: open stations and served queries."""
 
-    load: Floats  # load of the stations of each kind, in stations, shape (S,)
-    whole: Floats  # number of stations of each kind, shape (S,)
-    used: Floats  # units taken from each pool, shape (R,)
-    holding: Ints  # cards of each node by the set of instances they hold, shape (C, sets)
-    in_vain: Bools  # sets of stations that can serve no more queries, shape (B,)
-    chosen: Ints  # row of the plan of each query, -1 for none, shape (Q,)
+    load: Floats  # load of the stations of each kind, in stations, of shape (S,)
+    whole: Floats  # number of stations of each kind, of shape (S,)
+    used: Floats  # units taken from each pool, of shape (R,)
+    holding: Ints  # cards of each node by the set of instances they hold, of shape (C, sets)
+    in_vain: Bools  # sets of stations that can serve no more queries, of shape (B,)
+    chosen: Ints  # row of the plan of each query, -1 for none, of shape (Q,)
 
 
 def initial_state(stock: Stock, queries: int, load: Floats, holding: Ints) -> State:
@@ -91,7 +92,7 @@ def total(stock: Stock, state: State) -> float:
 
 @compiled
 def keep(stock: Stock, state: State, rows: Ints) -> None:
-    """Serve queries by given plans that have room; ``rows`` has shape (Q,), -1 for none."""
+    """Serve queries by given plans that have room; ``rows``, of shape (Q,), is -1 for no plan."""
     for row in rows:
         if row >= 0:
             _serve(stock, state, row, True)
@@ -239,23 +240,23 @@ class WholeStations:
     """The problem: Q queries, M plans, N operators, S kinds of station, R pools."""
 
     queries: int  # number of queries, Q
-    query: Ints  # query of each plan, shape (M,)
-    worth: Floats  # worth of serving the query by it, above 0, shape (M,)
-    # Kind of station of each operator, -1 for none, each at most once, shape (M, N).
+    query: Ints  # query of each plan, of shape (M,)
+    worth: Floats  # worth of serving the query by it, above 0, of shape (M,)
+    # Kind of station of each operator, -1 for none, each at most once, of shape (M, N).
     station: Ints
-    filled: Floats  # share of one station that the query fills, at most 1, shape (M, N)
-    sent: Floats  # the plan's demand on the pools apart from stations, shape (M, R)
-    pool: Ints  # pool from which each kind of station takes units, shape (S,)
-    units: Floats  # units of the pool that one station takes, shape (S,)
-    instances: Ints  # number of GPU instances that one station takes, shape (S,)
-    profile: Ints  # index in `cards` and number of the profile of these instances, shape (S, 2)
-    load: Floats  # other load of the stations of each kind, in stations, shape (S,)
-    capacity: Floats  # capacity of the pools for these queries and that load, shape (R,)
+    filled: Floats  # share of one station that the query fills, at most 1, of shape (M, N)
+    sent: Floats  # the plan's demand on the pools apart from stations, of shape (M, R)
+    pool: Ints  # pool from which each kind of station takes units, of shape (S,)
+    units: Floats  # units of the pool that one station takes, of shape (S,)
+    instances: Ints  # number of GPU instances that one station takes, of shape (S,)
+    profile: Ints  # index in `cards` and number of the profile of these instances, of shape (S, 2)
+    load: Floats  # other load of the stations of each kind, in stations, of shape (S,)
+    capacity: Floats  # capacity of the pools for these queries and that load, of shape (R,)
     cards: Sequence[Cards] = ()  # the GPUs of each node with GPUs
 
     @cached_property
     def order(self) -> Ints:
-        """The rows of plans, sorted by set of stations, then by largest share filled, (M,)."""
+        """The rows of the M plans, sorted by set of stations, then by largest share filled."""
         return np.lexsort((-self.worth, self.filled.max(axis=1), self._sets))
 
     @cached_property
@@ -295,7 +296,7 @@ class WholeStations:
 
 
 def share_stations(problem: WholeStations, current: Ints) -> Ints:
-    """Return the row of each query's plan in the best solution found, -1 for none.
+    """Return the row of each query's plan in the best solution found, or -1 for no plan.
 
     ``current`` has the rows of the present plans, which need not fit together, or -1 for none. The
     result and ``current`` have shape (Q,).
@@ -333,7 +334,7 @@ def _promising(gains: Floats, shares: Floats, many: int) -> list[int]:
 
 
 def _exchanged(problem: WholeStations, chosen: Ints, most: float) -> tuple[Ints, float] | None:
-    """Replace one kind of station; return the best solution and its worth, or None if no better."""
+    """Replace one kind of station; return a better solution and its worth, or None."""
     best, stock = None, problem.stock
     uses = np.where((chosen >= 0)[:, None], stock.sets[stock.member[np.maximum(chosen, 0)]], -1)
     for sort in np.unique(uses[uses >= 0]).tolist():
@@ -355,7 +356,8 @@ def _exchanged(problem: WholeStations, chosen: Ints, most: float) -> tuple[Ints,
 def best_of_each_set(query: Ints, station: Ints, worth: Floats) -> Ints:
     """Return the row of the best plan for each pair of a query and a set of stations.
 
-    ``query`` and ``worth`` have shape (M,), ``station`` (M, N); the result has at most M rows.
+    ``query`` and ``worth`` have shape (M,), and ``station`` has shape (M, N). The result has at
+    most M rows.
     """
     same = _numbered(np.column_stack([query, station]))
     order = np.lexsort((-worth, same))
@@ -364,7 +366,7 @@ def best_of_each_set(query: Ints, station: Ints, worth: Floats) -> Ints:
 
 
 def _numbered(rows: Ints) -> Ints:
-    """Return the index of each row in the sorted distinct rows, shape (M,).
+    """Return the index of each row in the sorted distinct rows, of shape (M,).
 
     This equals the inverse indices of ``np.unique``, which is far slower on whole rows.
     """

@@ -1,4 +1,4 @@
-"""Variants of Compass with more knowledge or no delay, as steps from it to the optimum.
+"""Variants of Compass with more knowledge or no delay, as steps from Compass to the optimum.
 
 All variants see the truth, like ``planners.reference.ilp.ILP``. Each extends the one before:
 
@@ -73,7 +73,7 @@ class _FreeContext(_TrueContext):
 class CompassSeesTruth(Compass):
     """Compass with true speeds of devices and links; `TrueSearch` adds true profiles.
 
-    Compared with Compass, it shows the cost of wrong estimates. Use a planning model without
+    A comparison with Compass shows the cost of wrong estimates. Use a planning model without
     headroom. The runtime still monitors deployments, because the planning model differs from the
     simulated world.
     """
@@ -89,7 +89,7 @@ class CompassSeesTruth(Compass):
 class CompassNoDelay(CompassSeesTruth):
     """`CompassSeesTruth` without planning delay: with `FreeSearch`, planning takes a few ms.
 
-    Compared with `CompassSeesTruth`, it shows the cost of planning delay. Turn audits off, because
+    A comparison with `CompassSeesTruth` shows the cost of planning delay. Turn audits off, because
     they are charged and find nothing new.
     """
 

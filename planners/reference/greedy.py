@@ -15,9 +15,9 @@ from sim import Estimate, Plan, PlanningContext, PlanView
 def promising(
     context: PlanningContext, query: Query, view: PlanView, estimate: Estimate, headroom: float
 ) -> Ints:
-    """Return indices of a configuration's plans that should meet a query's SLO, fastest first.
+    """Return a configuration's plans that should meet a query's SLO, as indices by latency.
 
-    Latency predicted under the present load must be at most ``headroom`` times the bound. Among
+    The latency predicted under the present load must be at most ``headroom`` times the bound. Among
     plans of equal latency, the cheaper comes first. The result is empty if accuracy is too low.
     """
     slo, measurement = query.slo, estimate.measurement
@@ -52,7 +52,7 @@ class Greedy(QueryByQuery):
         samples: number of items on which each configuration is profiled.
         headroom: largest allowed predicted latency of a plan, as a share of the latency bound.
         budget_s: planning seconds for each query; richer configurations are profiled first.
-        pause_s: seconds until a new search for a query without a plan, or less if room is freed.
+        pause_s: seconds from a failed search for a query to the next; freed room ends the pause.
     """
 
     samples: Count = 50

@@ -27,16 +27,16 @@ def needed_configurations(
 ) -> Bools:
     """Mark the configurations that an optimum could need, without interchangeable ones.
 
-    Queries share stations if their operator keys agree: the knob values up to an operator. Let u
+    Queries share stations if their operator keys (the knob values up to an operator) agree. Let u
     and v be values of one operator's own knobs, with all other knobs equal. Suppose that every
     layout that is feasible for a query with u is also feasible with v, and that v puts no more load
     on any station than u. Then all queries that use u can switch to v together: the stations before
     the operator stay the same, and those from the operator on are shared by at least as many
     queries. So, for given values of earlier knobs, some optimum does not use u.
 
-    ``feasible`` says which layouts are feasible for each query and configuration, shape (queries,
-    layouts, C). ``load``, of shape (..., C), is the load of one request on each kind of station,
-    for each class of query. It is infinite for a kind of station that does not exist.
+    ``feasible`` says which layouts are feasible for each query and configuration, of shape
+    (queries, layouts, C). ``load``, of shape (..., C), is the load of one request on each kind of
+    station, for each class of query. It is infinite for a kind of station that does not exist.
     Configurations in ``kept`` are always marked. The result has shape (C,).
     """
     alive: Bools = np.asarray(feasible.any(axis=(0, 1)))
@@ -107,9 +107,9 @@ class ILP(InRange, Planner):
     * no station would be above ``cluster.max_utilisation`` for the query alone.
 
     The optimum is that of this model, not of the simulated world. The model has no waiting, no
-    batching, links at average speed, loads that are split freely, one machine per node, and no
-    future queries. So another planner can serve more queries in a simulation. The result table
-    ``offers`` contains the bounds and plans.
+    batching and no future queries. In the model, links have their average speeds, loads are split
+    freely, and a node is one machine. So another planner can serve more queries in a simulation.
+    The result table ``offers`` contains the bounds and plans.
 
     A running query that moves needs room in addition to its old plan. If there is no room and
     another query would otherwise go unserved, the moving query is released first and deployed again
@@ -118,7 +118,8 @@ class ILP(InRange, Planner):
     Args:
         utilisation: utilisation of stations at which plans must keep the latency bound.
         headroom: largest allowed predicted latency of a plan, as a share of the latency bound.
-        thread_percents: possible % of an instance's threads; each should divide all larger ones.
+        thread_percents: possible percentages of an instance's threads; each should divide all
+            larger ones.
         max_batches: possible largest batch sizes of an operator.
         replicas: possible numbers of GPU instances of an operator.
         cores: possible numbers of cores of an operator.
@@ -209,7 +210,7 @@ class ILP(InRange, Planner):
     def _latency_s(
         self, context: PlanningContext, query: Query, truth: Truth, plans: Ints
     ) -> Floats:
-        """Return the model's prediction of latency at the SLO's quantile in s, shape (k,)."""
+        """Return the model's predicted latencies in s at the SLO's quantile, of shape (k,)."""
         configuration = truth.view.configuration[plans]
         return context.bulk.predict_many(
             query,
@@ -295,7 +296,7 @@ def _needed(
     feasible: Sequence[Ints],
     current: Sequence[int | None],
 ) -> Bools:
-    """Mark the configurations that an optimum over all queries could need, shape (C,)."""
+    """Mark the configurations that an optimum over all queries could need, of shape (C,)."""
     configurations = len(context.world.pipeline.configurations)
     if not queries:
         return np.ones(configurations, dtype=bool)
@@ -319,7 +320,7 @@ def _needed(
 
 
 def _load(query: Query, truth: Truth, plans: Ints) -> Floats:
-    """Return a query's load on each operator's station in k plans, in servers, shape (k, N)."""
+    """Return a query's load on each operator's station in k plans, in servers, of shape (k, N)."""
     times_s = truth.operator_time_s[truth.view.configuration[plans]]
     load: Floats = query.requests_per_s * times_s * truth.view.capacity_factors[plans]
     return load
@@ -333,7 +334,7 @@ def _carry_out(context: PlanningContext, target: Target) -> None:
         if plan is None:
             context.release(query)
         elif plan != context.plan_of(query) and plan != context.world.loading.get(query.id):
-            wanted.append((query, plan))  # a plan being loaded would start again
+            wanted.append((query, plan))  # loading the plan would start again
     waiting = [
         (query, target.plans[query.id]) for query in context.waiting if query.id in target.plans
     ]
@@ -343,7 +344,7 @@ def _carry_out(context: PlanningContext, target: Target) -> None:
     for (query, plan), fits in zip(wanted, fitting, strict=True):
         if fits:
             context.deploy(query, plan)
-    if not all(fitting[: len(waiting)]):  # some query waits for room that others are to release
+    if not all(fitting[: len(waiting)]):  # some query waits for room that others must release
         for (query, _), fits in zip(moving, fitting[len(waiting) :], strict=True):
             if not fits:
                 context.release(query)

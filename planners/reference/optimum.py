@@ -1,8 +1,8 @@
-"""The optimum of the planning model, by an integer program that HiGHS solves, and an LP bound.
+"""The optimum of the planning model, found by an integer program in HiGHS, and an LP bound.
 
-A type of station is a kind of station and an operator key; queries share stations of one type. Let
-x be 1 if a plan is chosen, n the number of stations of a type, and y the number of cards with a
-layout:
+A type of station is a pair of a kind of station and an operator key. Queries share stations of one
+type. Let x be 1 if a plan is chosen, n the number of stations of a type, and y the number of cards
+with a layout:
 
     max   worth of x - cost of x and n / W
     s.t.  (1)  sum over the x of a query <= 1
@@ -12,16 +12,16 @@ layout:
           (5)  cores of n <= cores of the node
           (6)  instances of a profile of n <= those of y;   sum of y <= cards of the node
 
-Serving one of Q queries is worth 1, or 1 - 0.1 / (Q + 1) if it is not served yet; W is twice the
+Serving one of Q queries is worth 1, or 1 - 0.1 / (Q + 1) if it is not served yet. W is twice the
 price of all resources. So as many queries as possible are served. Among such solutions, a query
 that is not served yet replaces another one only if that saves more than 0.2 / (Q + 1) of the price
 of all resources.
 
-(2) and (4) tighten the LP relaxation, because numbers of stations are integers. The machines of a
-node count as one. Thread shares of one profile are added up as if they packed perfectly, which they
-do if each divides all larger ones. Loads can be split freely among stations of a type, except in
-(4), which is exact if all queries have the same load. So the optimum bounds feasible packings from
-above.
+Constraints (2) and (4) tighten the LP relaxation, because numbers of stations are integers. The
+machines of a node count as one. Thread shares of one profile are added up as if they packed
+perfectly, which they do if each divides all larger ones. Loads can be split freely among stations
+of a type, except in (4), which is exact if all queries have the same load. So the optimum bounds
+feasible packings from above.
 """
 
 from collections import defaultdict
@@ -54,7 +54,7 @@ class FeasiblePlan:
     index: int  # number of the plan in its query's view
     # Stations off the device, with the load in servers that the query brings.
     stations: dict[Sort, float]
-    usd_per_hour: float = 0.0  # cost without stations: egress, and switching to it
+    usd_per_hour: float = 0.0  # cost without stations: egress, and switching to the plan
 
 
 @dataclass(frozen=True)
@@ -118,9 +118,9 @@ def offers_of(
     A plan is dropped if another plan costs at most as much (apart from stations) and uses the same
     stations, or only the stations of the dropped plan's last operators.
 
-    ``plans`` has the indices of the feasible plans, shape (k,). ``load`` is the load on each
-    operator's station, in servers, (k, N). ``extra_usd_per_hour`` is the cost apart from stations,
-    (k,). Plan ``keep`` is never dropped.
+    ``plans`` has the indices of the feasible plans, of shape (k,). ``load`` is the load on each
+    operator's station, in servers, of shape (k, N). ``extra_usd_per_hour`` is the cost apart from
+    stations, (k,). Plan ``keep`` is never dropped.
     """
     station, key = view.station[plans], view.operator_key[plans]
     used = np.where(station < 0, -1, station + len(view.stations) * key)
@@ -165,9 +165,9 @@ class Limits:
     # Relative gap between solution and bound. 1e-5 is a cost of 2e-5 of the price of the
     # whole cluster, for each query served.
     gap: float = 1e-5
-    # Most nodes of the branch-and-bound tree; deterministic for a version of HiGHS.
+    # Largest number of nodes of the branch-and-bound tree; each version of HiGHS is deterministic.
     nodes: int = 200
-    time_s: float = 60.0  # most seconds of wall time; the result then depends on the machine
+    time_s: float = 60.0  # limit on wall seconds; if reached, the result depends on the machine
 
 
 @dataclass(frozen=True)
@@ -190,12 +190,12 @@ class Optimum:
 class Program:
     """The integer program; its columns are plans, types of station, and layouts of cards."""
 
-    begin: Ints  # first column of each query's offers, and of the stations, shape (Q + 1,)
-    worth: Floats  # value of each column, shape (columns,)
-    usd_per_hour: Floats  # cost of each, shape (columns,)
-    most: Floats  # upper bound of each, shape (columns,)
-    rows: "csr_array"  # left sides of all constraints, shape (rows, columns)
-    limit: Floats  # their upper bounds, shape (rows,)
+    begin: Ints  # first column of each query's offers, and of the stations, of shape (Q + 1,)
+    worth: Floats  # value of each column, of shape (columns,)
+    usd_per_hour: Floats  # cost of each column, of shape (columns,)
+    most: Floats  # upper bound of each column, of shape (columns,)
+    rows: "csr_array"  # left sides of all constraints, of shape (rows, columns)
+    limit: Floats  # their upper bounds, of shape (rows,)
     all_usd_per_hour: float  # more than any solution costs
 
     @property
@@ -292,7 +292,7 @@ def lp_bound(of: Program, served: int | None = None) -> tuple[int, float]:
 
     Args:
         of: the program.
-        served: number of queries to serve at least cost; by default the first bound.
+        served: number of queries to serve at the lowest cost; by default, the first bound.
 
     Returns:
         An upper bound on the number of served queries, and a lower bound on the cost of serving
@@ -315,7 +315,7 @@ def lp_bound(of: Program, served: int | None = None) -> tuple[int, float]:
 
 
 class _Found(NamedTuple):
-    """HiGHS's solution: values of columns, bound of the objective, and if the gap is closed."""
+    """HiGHS's solution: columns' values, the objective's bound, and whether the gap is closed."""
 
     values: Floats
     bound: float
@@ -356,7 +356,7 @@ def _highs(
 
 
 def _favour(queries: int) -> float:
-    """Return how much less a query not served yet is worth, too little to displace a served one."""
+    """Return the deduction from an unserved query's worth, too small to displace a served one."""
     return 0.1 / (queries + 1)
 
 

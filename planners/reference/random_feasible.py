@@ -14,17 +14,17 @@ from sim import Plan, PlanningContext
 class RandomFeasible(QueryByQuery):
     """Deploy a random plan among those that fit and are expected to meet the SLO.
 
-    Plans are tried in random order. The first plan that fits and meets the SLO is deployed. Whether
-    a plan meets the SLO is judged by profiling and by prediction under the present load. Once the
-    budget is spent, only plans of profiled configurations are tried. If the budget allows fewer
-    than ``samples`` items, the mean of these items is used as it is.
+    Plans are tried in random order. The first plan that fits and meets the SLO is deployed. A plan
+    is judged by profiling and by its predicted latency under the present load. Once the budget is
+    spent, only plans of profiled configurations are tried. If the budget allows fewer than
+    ``samples`` items, the mean of these items is used as it is.
 
     Args:
         seed: seed of the random orders; each query has an order of its own.
         samples: number of items on which each configuration is profiled.
         headroom: largest allowed predicted latency of a plan, as a share of the latency bound.
         budget_s: planning seconds for each query.
-        pause_s: seconds until a new search for a query without a plan, or less if room is freed.
+        pause_s: seconds from a failed search for a query to the next; freed room ends the pause.
     """
 
     seed: int = 0

@@ -35,7 +35,7 @@ class StaticPlan(QueryByQuery):
             language models always have one process.
         thread_percent: percent of each instance's threads that these processes can use together
             under MPS; language models can always use all threads.
-        pause_s: seconds until a query without a plan is tried again; fewer if room is freed.
+        pause_s: seconds until a query without a plan is tried again; freed room ends this pause.
     """
 
     configuration: Mapping[str, KnobValue] | None = None
@@ -48,7 +48,7 @@ class StaticPlan(QueryByQuery):
     pause_s: float = 10.0
 
     def check_parameters(self, pipeline: Pipeline, cluster: Cluster) -> None:
-        """Check placement, profile and configuration before the run, like `plan` during the run.
+        """Check placement, profile and configuration before the run, as `plan` does during the run.
 
         Raises:
             PlannerError: the pipeline or cluster does not allow one of these parameters.

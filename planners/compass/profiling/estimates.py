@@ -17,18 +17,18 @@ from sim import PlanningContext
 class Strata:
     """The K-means clusters of a data set's items, by their features."""
 
-    centre: Floats  # mean of each feature, (F,)
-    scale: Floats  # standard deviation of each feature, 1 where constant, (F,)
-    centroids: Floats  # of each cluster in standardised features, (K, F)
+    centre: Floats  # mean of each feature, of shape (F,)
+    scale: Floats  # standard deviation of each feature (1 if constant), of shape (F,)
+    centroids: Floats  # centroids in standardised features, of shape (K, F)
 
     def of(self, features: Floats) -> Ints:
-        """Return the stratum, from 0 to K - 1, of each of n items, given their features, (n, F)."""
+        """Return the stratum, 0 to K - 1, of each of n items, given features of shape (n, F)."""
         return np.asarray(_nearest(features, self.centre, self.scale, self.centroids))
 
 
 @compiled
 def _nearest(features: Floats, centre: Floats, scale: Floats, centroids: Floats) -> Ints:
-    """Return the index of the centroid nearest to each item, (n,); a tie goes to the first.
+    """Return the index of each item's nearest centroid, of shape (n,); ties go to the first.
 
     This is the assignment step of K-means (Lloyd, "Least squares quantization in PCM", 1982). It
     takes O(n K F).
@@ -58,7 +58,7 @@ def strata_of(context: PlanningContext, dataset: str, count: int) -> Strata:
 
 
 def cluster(features: Floats, count: int) -> Strata:
-    """Find at most ``count`` clusters of features, (n, F), by K-means with fixed random starts."""
+    """Find at most ``count`` clusters of (n, F) features by K-means with fixed random starts."""
     from sklearn.cluster import KMeans  # noqa: PLC0415 -- takes seconds to import
     from threadpoolctl import threadpool_limits  # noqa: PLC0415
 
@@ -91,9 +91,9 @@ def stratified_mean(
     """Return the mean of a stratified sample, the mean's variance, and its degrees of freedom.
 
     ``values`` and their ``strata`` (0 to K - 1) have shape (n,). ``weights`` are those of the
-    strata, (K,). The last result is the standard deviation within each stratum, (K,). A stratum
-    with fewer than two items is given the mean and deviation of all items. `StratifiedProfiler`
-    defines the degrees of freedom.
+    strata, of shape (K,). The last result is the standard deviation within each stratum, of shape
+    (K,). A stratum with fewer than two items is given the mean and deviation of all items.
+    `StratifiedProfiler` defines the degrees of freedom.
     """
     many = len(weights)
     if len(values) < 2:
@@ -119,7 +119,7 @@ def stratified_mean(
         least, most = min(least, known), most + known
         deviations[stratum] = sqrt(within)
     freedom = variance**2 / max(fourth, 1e-300) - 2
-    # The true number is between that of the least known stratum and that of all strata together.
+    # The true number is between those of the least known stratum and of all strata together.
     freedom = min(max(freedom, least), most, len(values) - 1.0)
     return mean, variance + LEAST_VARIANCE, freedom, deviations
 
@@ -137,7 +137,7 @@ def regressed_mean(
         mean = y_st + b (m - x_st),   variance = V(e_st) + b^2 V(m) + (m - x_st)^2 V(b)
 
     where the last term of the variance is due to the error of the slope. ``values`` are y and
-    ``control`` is x, both (n,). ``mean`` is m, and ``variance`` is V(m). `stratified_mean`
+    ``control`` is x, both of shape (n,). ``mean`` is m, and ``variance`` is V(m). `stratified_mean`
     describes ``strata`` and ``weights``. If no slope can be estimated, the variance is infinite.
     The errors e have one more degree of freedom than the slope.
     """
@@ -208,7 +208,7 @@ def _slope_within(
 def decided(
     mean: float, variance: float, freedom: float, floor: float | None, alpha: float
 ) -> bool | None:
-    """Return whether a mean is above a floor by a two-sided t-test; None if undecided."""
+    """Return whether a two-sided t-test finds a mean above a floor, or None if it is undecided."""
     if isnan(mean):
         return None
     if floor is None:

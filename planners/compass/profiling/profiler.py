@@ -1,4 +1,4 @@
-"""The SLO profiler: chooses which and how many items to measure to judge a configuration.
+"""The SLO profiler, which chooses how many and which items are measured to judge an SLO.
 
 `StratifiedProfiler` is Compass's; `RandomProfiler` is the same without strata; `FixedProfiler`
 takes a fixed number of items, as the baselines do.
@@ -35,7 +35,7 @@ class Belief:
 
     estimate: Estimate  # what was measured
     accuracy: float  # estimated mean; nan if nothing was measured
-    variance: float  # of that estimate
+    variance: float  # variance of that estimate
     verdict: bool | None  # whether the test found that the floor is met; None if undecided
 
     @property
@@ -56,10 +56,10 @@ class Profiler(InRange, ABC):
     """Base of profilers, which measure the accuracy and times of configurations.
 
     Attributes:
-        first: items before the first test.
-        batch: items measured between two tests.
-        most: items after which profiling ends undecided.
-        alpha: probability of a wrong verdict in each test; 0 for no test.
+        first: number of items measured before the first test.
+        batch: number of items measured between two tests.
+        most: number of items after which profiling ends without a verdict.
+        alpha: probability of a wrong verdict in each test; 0 turns tests off.
     """
 
     first: int = 16
@@ -143,7 +143,7 @@ class Profiler(InRange, ABC):
         return Belief(estimate, mean, variance, verdict)
 
     def _strata(self, context: PlanningContext, query: Query) -> tuple[Ints, Floats] | None:
-        """Return the stratum of each item of a query, (items,), and the strata's weights, (K,).
+        """Return the stratum of each item of a query, and the weights of the K strata.
 
         Returns None if this profiler never corrects one configuration by another.
         """
@@ -152,13 +152,13 @@ class Profiler(InRange, ABC):
 
 @dataclass(frozen=True)
 class FixedProfiler(Profiler):
-    """Profiles a fixed number of items without a test; surrogates use mean and variance.
+    """Profiles a fixed number of items without a test; surrogates use the mean and its variance.
 
     Args:
         samples: number of items on which each configuration is profiled.
     """
 
-    first = most = 0  # One measurement, of ``samples`` items, is all.
+    first = most = 0  # There is only one measurement, of ``samples`` items.
 
     samples: Count = 100
 
@@ -216,7 +216,7 @@ class RandomProfiler(Profiler):
 class StratifiedProfiler(Profiler):
     """Profiles items from all strata until a t-test decides.
 
-    The items of a data set are grouped by K-means on their features, once. Each item of a query
+    The items of a data set are grouped once, by K-means on their features. Each item of a query
     belongs to the stratum g with the nearest centre. The weight W_g is the share of the query's
     items in stratum g. If n_g items of stratum g are measured, with mean y_g and sample variance
     s_g^2, then
@@ -235,21 +235,23 @@ class StratifiedProfiler(Profiler):
         (sum V_g)^2 / sum (V_g^2 / (n_g + 1)) - 2,   from the least n_g - 1 to the sum of them
 
     This has less bias than Satterthwaite's estimate. For example, eight strata of equal variance
-    with two items each have eight degrees; on average, Satterthwaite's estimate gives 3.6 and this
-    one 7.2. With two items per stratum and very different strata, a test of level 5 % errs in 7 %
-    of cases.
+    with two items each have eight degrees of freedom. On average, Satterthwaite's estimate gives
+    3.6, and this one gives 7.2. With two items per stratum and very different strata, a test of
+    level 5 % errs in 7 % of cases.
 
     The paper on Compass confirms that strata are found once, by K-means on input features, and that
     a two-sided t-test stops profiling early. The paper also claims an equal mean and a smaller
-    variance, but does not give K, the level or the batch.
+    variance, but does not give K, the level of the test or the size of a batch.
 
     Args:
         strata: number of clusters, K.
-        first: items before the first test, at least two per stratum.
-        batch: items between two tests; a multiple of the number of profiling workers is best.
-        most: items after which profiling ends undecided, so that surrogates judge the mean.
-        alpha: level of each two-sided test, its probability of a wrong verdict.
-        allocation: n_g is proportional to W_g (``"proportional"``) or to W_g s_g (``"neyman"``).
+        first: number of items before the first test, at least two per stratum.
+        batch: number of items between two tests, best a multiple of the number of profiling
+            workers.
+        most: number of items after which profiling ends without a verdict; surrogates then judge
+            the mean.
+        alpha: level of each two-sided test, which is its probability of a wrong verdict.
+        allocation: ``"proportional"`` makes n_g proportional to W_g, and ``"neyman"`` to W_g s_g.
     """
 
     strata: Count = 8
@@ -308,10 +310,10 @@ class StratifiedProfiler(Profiler):
 class _Grouped:
     """The items of a query, grouped by stratum; K is the number of strata with items."""
 
-    strata: Ints  # of each item, (items,)
-    members: Ints  # item numbers by stratum, ascending in each, (items,)
-    sizes: Ints  # items of each stratum, (K,)
-    weights: Floats  # share of each stratum in all items, (K,)
+    strata: Ints  # stratum of each item, of shape (items,)
+    members: Ints  # item numbers by stratum, ascending in each, of shape (items,)
+    sizes: Ints  # number of items of each stratum, of shape (K,)
+    weights: Floats  # share of each stratum in all items, of shape (K,)
 
     @classmethod
     def of(cls, strata: Strata, features: Floats) -> "_Grouped":
@@ -328,21 +330,21 @@ class _Grouped:
 
 @compiled
 def spread(items: int, ideal: Floats, least: Ints, most: Ints, first: int = 2) -> Ints:
-    """Return the number of items of each stratum, as close to given proportions as possible.
+    """Return a number of items for each stratum, as close to given proportions as possible.
 
     Every stratum keeps the items that it has, and gets at least ``first``. Each further item goes
     to the stratum that is furthest below its proportion. Without bounds, this is the method of
     largest remainders, as in Hamilton's apportionment. It takes O(items x K).
 
-    Arrays have shape (K,): ``ideal`` has the proportions, ``least`` the number of items that each
-    stratum has already, and ``most`` the number that exist in it.
+    Arrays have shape (K,): ``ideal`` has the proportions. ``least`` has the number of items that
+    each stratum has already, and ``most`` has the number of items that exist in it.
     """
     counts = np.minimum(np.maximum(least, first), most)
     whole = total(ideal)
     share = ideal / whole if whole > 0 else np.full(len(ideal), 1 / len(ideal))
     wanted = share * items
     for _ in range(min(items, most.sum()) - counts.sum()):
-        chosen, furthest = 0, -inf  # The first of equals.
+        chosen, furthest = 0, -inf  # Among equals, the first is chosen.
         for stratum in range(len(counts)):
             behind = wanted[stratum] - counts[stratum]
             if counts[stratum] < most[stratum] and behind > furthest:

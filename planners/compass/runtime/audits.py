@@ -35,11 +35,11 @@ class Audits(NamedTuple):
     """The audit results of a query."""
 
     configuration: int  # the configuration that was audited
-    next_s: float  # when the next audit is due
+    next_s: float  # time at which the next audit is due
     sums: Floats = NOTHING  # count, sum and sum of squares of accuracies in each audit, (A, 3)
 
     def missed(self, floor: float, alpha: float) -> bool:
-        """Return whether a two-sided t-test finds some set of last audits below the floor."""
+        """Return whether a two-sided t-test finds the mean of some last audits below the floor."""
         tested = means_of_last(self.sums).tolist()
         return any(
             decided(mean, variance, freedom, floor, alpha) is False
@@ -47,7 +47,7 @@ class Audits(NamedTuple):
         )
 
     def changed(self, seen: ProfiledConfig, alpha: float) -> bool:
-        """Return whether some set of last audits differs from the earlier audits and profiling."""
+        """Return whether the mean of some last audits differs from earlier audits and profiling."""
         tested = _set_against(self.sums, seen.accuracy, seen.variance, seen.count - 1.0).tolist()
         return any(
             decided(mean, variance, freedom, reference, alpha) is not None
@@ -57,7 +57,7 @@ class Audits(NamedTuple):
 
 @compiled
 def with_more(sums: Floats, accuracy: Floats) -> Floats:
-    """Return ``Audits.sums`` with an audit of n accuracies added; unchanged if n is 0."""
+    """Return ``Audits.sums`` with an audit of n accuracies added; an n of 0 changes nothing."""
     if not len(accuracy):
         return sums.copy()
     kept = sums[max(0, len(sums) - (TESTED[-1] - 1)) :]
@@ -69,7 +69,7 @@ def with_more(sums: Floats, accuracy: Floats) -> Floats:
 
 @compiled
 def means_of_last(sums: Floats) -> Floats:
-    """Return the mean of the last audits, its variance and freedom, for each number in `TESTED`."""
+    """Return the last n audits' mean, its variance and freedom, for each n in `TESTED`."""
     means, count = np.empty((len(TESTED), 3)), 0
     for many in TESTED:
         if many <= len(sums):
@@ -80,7 +80,7 @@ def means_of_last(sums: Floats) -> Floats:
 
 @compiled
 def _set_against(sums: Floats, accuracy: float, variance: float, freedom: float) -> Floats:
-    """Return the inputs of tests that compare the last audits with what was known before, (t, 4).
+    """Return inputs, of shape (t, 4), of tests of the last audits against earlier knowledge.
 
     Columns are the mean of the last audits, the variance of its difference from the reference, the
     degrees of freedom, and the reference. The reference combines the means of earlier audits and of

@@ -30,7 +30,8 @@ class SeenPlans:
 def fleet_of(context: PlanningContext) -> Fleet:
     """Return the resources of running queries, followed by those of searching queries.
 
-    Only queries whose plan has changed since the last call or had no record then are looked up.
+    Only queries whose plan has changed since the last call, or which had no record then, are looked
+    up.
     """
     before = shared(context).plans or SeenPlans([], {}, Fleet.of({}))
     plans, running = context.world.plans, context.bulk.running_by_id
@@ -66,9 +67,9 @@ def recover_lost(
     """Restore the missing records of running queries; return the ids of these queries.
 
     A query without a record would not be monitored, and its resources would be given to others.
-    Profiling results are taken from the last checkpoint. If it has no results for a query, the
-    query's active configuration is profiled. ``market`` does not include the resources of the
-    returned queries.
+    Profiling results are taken from the last checkpoint. If the checkpoint lacks results for a
+    query, the query's active configuration is profiled. ``market`` does not include the resources
+    of the returned queries.
     """
     looked_at = set()
     plans = context.world.plans

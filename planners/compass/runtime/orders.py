@@ -55,7 +55,7 @@ def orders_of(context: PlanningContext) -> Mapping[int, ActivePlan]:
 
 
 def fit(context: PlanningContext, wanted: Sequence[tuple[Query, Plan]]) -> list[bool]:
-    """Return whether each plan fits in addition to pending orders and the plans before it."""
+    """Return whether each plan fits in addition to pending orders and to the plans before it."""
     found = first_that_fits(context, [(query, (plan,)) for query, plan in wanted])
     return [number is not None for number in found]
 

@@ -46,7 +46,7 @@ class Settled(NamedTuple):
     """The conditions under which a query that passed its checks must be checked again."""
 
     plan: Plan
-    audit_s: float  # when its next audit is due
+    audit_s: float  # time at which its next audit is due
     allowed: float  # largest share of late requests in a good window
 
 
@@ -72,14 +72,15 @@ class Watch(InRange, Runtime):
     """Checks latency in telemetry windows, and accuracy by audits.
 
     Args:
-        audit_every_s: shortest time between two audits of a query, in seconds; 0 for no audits.
+        audit_every_s: shortest time between two audits of a query, in seconds; 0 turns audits off.
         audit_samples: number of items measured in each audit; the last few audits are tested
             together.
         audit_share: largest share of a query's running time that its audits can take.
         alpha: level of the two-sided test of audits against the floor; only a mean below the floor
             raises an alarm.
         drift_alpha: level of the two-sided test of audits against profiling.
-        slack: in a window, the share of late requests can be (1 + ``slack``) times that of the SLO.
+        slack: a window is bad if its share of late requests exceeds (1 + ``slack``) times the
+            SLO's.
     """
 
     audit_every_s: NonNegative = 30.0
@@ -184,7 +185,7 @@ class Watch(InRange, Runtime):
         return alarm
 
     def _audit_due_s(self, context: PlanningContext, query: Query, since_s: float) -> float:
-        """Return the time at which the next audit of a query is due; inf for never."""
+        """Return the time at which the next audit of a query is due, or infinity for never."""
         if query.slo.accuracy is None or not self.audit_every_s:
             return inf
         audits = service_state(context, query.id).audits
@@ -209,7 +210,7 @@ class Watch(InRange, Runtime):
 
 
 def _still_settled(context: PlanningContext) -> dict[int, Settled]:
-    """Return by id the settled queries whose plan is unchanged and for which no audit is due."""
+    """Return the settled queries, by id, whose plan is unchanged and which need no audit now."""
     before = shared(context).settled
     now_s, plans = context.now_s, context.world.plans
     return {
@@ -249,7 +250,7 @@ def _device_learned(
 
 
 def _device_known(context: PlanningContext, query: Query, known: ActivePlan) -> bool:
-    """Return whether a plan's first window can add nothing to what is known of the device."""
+    """Return whether the device's speed is known, or the plan does not use the device."""
     found = seen_search_state(context, query.id)
     return known.device_s <= 0 or (found is not None and found.slowness.device_known)
 

@@ -34,7 +34,7 @@ class LeastCost(InRange, ByPrice):
     opening: Annotated[float, Range(ge=1)] = 2.0
 
     def prices(self, pools: Pools, standing: Standing) -> Floats:
-        """Return the price of a unit of each pool in dollars per hour, shape (R,)."""
+        """Return the price of a unit of each pool in dollars per hour, of shape (R,)."""
         rented = pools.rented(standing.taken)
         busy = np.minimum(1.0, standing.taken / np.maximum(rented, 1e-9))
         share = self.idle + (1 - self.idle) * busy**self.steepness

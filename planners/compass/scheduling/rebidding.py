@@ -38,13 +38,13 @@ MOST_HOPEFUL = 4
 class Refused:
     """The refused bids of W queries, with M plans of N operators; fields are as in ``Uses``."""
 
-    asked: Ints  # ids of the queries, (W,)
-    judged_s: Floats  # time at which the plans of each query were judged, (W,)
-    many: Ints  # number of plans of each query, (W,)
-    station: Ints  # kinds and operator keys, (M, 2, N)
-    filled: Floats  # (M, N)
-    backhaul: Floats  # (M,)
-    most: Floats  # the highest price allowed for each plan, (M,)
+    asked: Ints  # ids of the queries, of shape (W,)
+    judged_s: Floats  # time at which the plans of each query were judged, of shape (W,)
+    many: Ints  # number of plans of each query, of shape (W,)
+    station: Ints  # kinds and operator keys, of shape (M, 2, N)
+    filled: Floats  # of shape (M, N)
+    backhaul: Floats  # of shape (M,)
+    most: Floats  # the highest price allowed for each plan, of shape (M,)
 
     @classmethod
     def of(cls, bids: Sequence[Bid], most: Callable[[Offer], float], now_s: float) -> "Refused":
@@ -68,7 +68,7 @@ class Refused:
         return frozenset(self.asked.tolist())
 
     def only(self, kept: Bools) -> "Refused":
-        """Return the bids of those queries that are marked in ``kept``, shape (W,)."""
+        """Return the bids of those queries that are marked in ``kept``, of shape (W,)."""
         if kept.all():
             return self
         rows, plans = np.flatnonzero(kept), np.flatnonzero(kept.repeat(self.many))
@@ -96,14 +96,14 @@ class Refused:
         rows: Bools,
         waiting: Mapping[int, Query],
     ) -> Bools:
-        """Mark the queries that have an affordable plan for which there is room, shape (W,).
+        """Mark the queries that have an affordable plan for which there is room, of shape (W,).
 
         At most ``MOST_HOPEFUL`` queries are marked: those that can pay most and, among equals,
-        those with the cheapest plan. If payments have no bound, all are marked. Once a plan finds
-        no room, other plans that open or join the same stations are skipped, although one could
-        fit.
+        those with the cheapest plan. If payments have no bound, all such queries are marked. Once a
+        plan finds no room, other plans that open or join the same stations are skipped, although
+        one could fit.
 
-        ``rows`` marks the queries to consider, (W,); ``waiting`` maps ids to queries.
+        ``rows`` marks the queries to consider, of shape (W,); ``waiting`` maps ids to queries.
         """
         standing, pools = market.standing, market.pools
         needs, price = _needs(
@@ -159,12 +159,13 @@ def _needs(
     free: Floats,
     waste: float,
 ) -> tuple[Ints, Floats]:
-    """Return a hash of the stations that each plan needs, and each plan's price, both (M,).
+    """Return a hash of each plan's stations, and each plan's price, both of shape (M,).
 
-    The hash covers the kinds of the new stations or, if none are new, the stations that the plan
-    joins. It is HOPELESS if the plan is too costly or takes more of a pool than the part in
-    ``free``, (R,). The backhaul is not checked, because the world never refuses a plan for lack of
-    it. The other arrays are fields of `Refused`, ``Standing`` and ``ResourceUse``.
+    The hash covers the kinds of the new stations that the plan needs or, if none are new, the
+    stations that it joins. It is HOPELESS if the plan is too costly or takes more of a pool than is
+    free. ``free``, of shape (R,), has each pool's free part. The backhaul is not checked, because
+    the world never refuses a plan for lack of it. The other arrays are fields of `Refused`,
+    ``Standing`` and ``ResourceUse``.
     """
     needs = np.zeros(len(station), dtype=np.int64)
     price, needed = np.empty(len(station)), np.zeros(len(prices))
@@ -206,7 +207,7 @@ class Retries:
     refused: Collection[int] = ()  # other refused queries, which do not bid
 
     def due(self, query: Query) -> bool:
-        """Return whether a query bids: it is hopeful, or was not refused and has no pause."""
+        """Return whether a query bids: it is hopeful, or it was not refused and need not pause."""
         if query.id in self.hopeful:
             return True
         if query.id in self.refused:
@@ -253,7 +254,7 @@ def retries(
 
 @compiled
 def _last_named(asked: Ints, queries: Ints) -> Bools:
-    """Mark the last entry in ``asked`` of each of the k ascending ids, in O(W log k)."""
+    """Mark, for each of k ascending ids, its last entry in ``asked``, in O(W log k)."""
     last, named = np.zeros(len(asked), dtype=np.bool_), np.zeros(len(queries), dtype=np.bool_)
     for row in range(len(asked) - 1, -1, -1):
         at = np.searchsorted(queries, asked[row])

@@ -1,10 +1,10 @@
-"""Regrouping: choose anew which stations queries share; running queries are included.
+"""Regrouping, which chooses anew the stations that running and waiting queries share.
 
 Early queries use stations of the configurations that are best for these queries alone. Later
-queries can then find no room, although all could share stations of another configuration. Then it
-does not help to move one query at a time. So running and waiting queries are matched together on
-whole stations (`planners.matching.stations`). Before that, each query profiles configurations that
-it does not know yet but others want.
+queries can then find no room, although all could share stations of another configuration. In that
+case, moving one query at a time does not help. So running and waiting queries are matched together
+on whole stations (`planners.matching.stations`). Before that, each query profiles the
+configurations that it has not profiled yet but other queries want.
 """
 
 from abc import ABC, abstractmethod
@@ -36,19 +36,19 @@ class PendingRepack:
 
 
 class Regrouping(ABC):
-    """Base of classes that seek stations that would serve more queries than the present ones."""
+    """Base of classes that look for stations by which more queries would be served than now."""
 
     @abstractmethod
     def repack(
         self, context: PlanningContext, market: Market, search: Search, wanting: Sequence[Query]
     ) -> PendingRepack | None:
-        """Return plans by which more queries are served than now, or None if none were found.
+        """Return plans by which more queries are served than now, or None.
 
         ``wanting`` has the waiting and poorly served queries whose known plans find no room.
         """
 
     def due(self, context: PlanningContext) -> bool:
-        """Return whether to look for a regrouping now; by default always."""
+        """Return whether to look for a regrouping now; the base class returns True."""
         return True
 
 
@@ -75,8 +75,8 @@ class ShareStations(InRange, Regrouping):
 
     Args:
         every_s: shortest time between two attempts, in seconds.
-        most_queries: most queries in one attempt, of which the running ones are those that pay
-            most.
+        most_queries: largest number of queries in one attempt. The running queries among them are
+            those that pay most.
         most_configurations: number of configurations among which shared stations are chosen.
         switch: cost of moving a running query, as a fraction of the worth of serving one query.
         gain: least total gain of a regrouping, in units of the worth of serving one query.
@@ -96,7 +96,7 @@ class ShareStations(InRange, Regrouping):
     def repack(
         self, context: PlanningContext, market: Market, search: Search, wanting: Sequence[Query]
     ) -> PendingRepack | None:
-        """Match queries with profiled and promising plans, profile the chosen ones, match again."""
+        """Match queries with profiled and promising plans, profile the chosen ones, and rematch."""
         orders = orders_of(context)
         if not wanting:
             return None
@@ -145,7 +145,7 @@ class ShareStations(InRange, Regrouping):
     ) -> list[int]:
         """Return configurations whose stations many queries could share.
 
-        They are the configurations that could serve most queries, those in offers to queries
+        They are the configurations that could serve the most queries, those in offers to queries
         without room, and those of active plans.
         """
         found: dict[int, None] = dict.fromkeys(table.agreeable(self.most_configurations // 2))

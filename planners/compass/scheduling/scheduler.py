@@ -65,10 +65,10 @@ class Scheduler(ABC):
 
     @abstractmethod
     def award(self, context: PlanningContext, market: Market, bids: Sequence[Bid]) -> list[Award]:
-        """Return the plans to deploy, at most one for each bid, which all fit together."""
+        """Return the plans to deploy, at most one for each bid; all of them fit together."""
 
     def prices(self, pools: Pools, standing: Standing) -> Floats:
-        """Return the price of a unit of each pool, (R,); by default, a whole pool costs 1."""
+        """Return each pool's price per unit, of shape (R,); by default, a whole pool costs 1."""
         return pools.scarcity
 
     def most(self, offer: Offer) -> float:
@@ -77,17 +77,17 @@ class Scheduler(ABC):
 
     @property
     def worth(self) -> float:
-        """Worth of certain service of a query, in the unit of prices; see `Market`."""
+        """The worth of serving a query with certainty, in the unit of prices; see `Market`."""
         return 0.0
 
     def overpaying(self, context: PlanningContext, market: Market) -> list[Query]:
-        """Return the running queries that cost more than they are worth, most costly first."""
+        """Return the running queries that cost more than they are worth, the most costly first."""
         return []
 
     def better(
         self, market: Market, query: Query, offers: Sequence[Offer], now: Offer | None
     ) -> list[Offer]:
-        """Return the plans to which a running query should move, best first.
+        """Return the plans to which a running query should move, the best first.
 
         ``now`` has the beliefs about the active plan, or None.
         """
@@ -149,7 +149,7 @@ class ByPrice(Scheduler):
                 for number, offer in enumerate(bid.offers)
                 if prices[number] <= self.most(offer)
             ]
-            # Infeasible plans keep their order, by how little they miss, which matters more.
+            # Infeasible plans stay sorted by how far they miss the SLO, which matters more.
             if bid.offers[0].feasible:
                 losses = [
                     market.loss(price, offer.probability)
@@ -223,12 +223,12 @@ class PriceMatching(InRange, ByPrice):
     capacity, t_j the amount in use, u_j = t_j / c_j, and q_j the number of queries that use it. So
     a unit of a full pool costs as much as the queries that a unit serves on average. Machines
     refuse plans that do not fit. The backhaul refuses none, so its price rises further beyond its
-    capacity. At the default parameters, no query pays for an average share once 1.19 times this
-    capacity is in use, which keeps the link busy for 0.95 of the time.
+    capacity. At the default parameters, no query can afford an average share once 1.19 times this
+    capacity is in use. This keeps the link busy for 0.95 of the time.
 
     Args:
         steepness: exponent of utilisation in prices; at 1, prices are proportional to utilisation.
-        value: the highest price that a query can pay for certain service, in served queries.
+        value: the highest price that a query can pay for service with certainty, in served queries.
         best_effort: a lower bound of this highest price for queries without a feasible plan.
         gain: a running query moves only if that saves this share of what it pays, from 0 to 1.
         evict_above: a query that pays more than this and cannot move is released.
@@ -256,7 +256,7 @@ class PriceMatching(InRange, ByPrice):
         return 1.0
 
     def prices(self, pools: Pools, standing: Standing) -> Floats:
-        """Return the price of a unit of each pool, in served queries, shape (R,)."""
+        """Return the price of a unit of each pool, in served queries, of shape (R,)."""
         busy = standing.taken / np.maximum(pools.capacity, 1e-9)
         served = standing.queries / np.maximum(standing.taken, 1e-9)
         return np.asarray(busy**self.steepness * served + FREE_PRICE * pools.scarcity)

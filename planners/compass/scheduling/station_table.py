@@ -33,7 +33,7 @@ class StationTable:
     market: Market  # the pools, and the stations that exist
     search: Search  # judges plans
     queries: Sequence[Query]  # the queries to match; others keep their resources
-    ordered: Fleet  # orders for other queries, which these keep too
+    ordered: Fleet  # orders for other queries; these queries keep their resources too
     switch: float  # least gain of moving a running query, in served queries
 
     def __post_init__(self) -> None:
@@ -56,9 +56,9 @@ class StationTable:
     def agreeable(self, many: int) -> list[int]:
         """Return at most ``many`` configurations that would together serve the most queries.
 
-        First come configurations chosen greedily, each of which adds most to those before it; they
-        suit the case of several stations. Then come those that alone serve most queries, for the
-        case that there is room for only one station.
+        The first configurations are chosen greedily: each adds the most queries to those before it.
+        They suit the case of several stations. The others are those that alone serve the most
+        queries, for the case that only one station has room.
         """
         promise = np.array([beliefs.promise() for beliefs in self._beliefs])
         served = np.zeros((len(promise), 1))
@@ -76,7 +76,7 @@ class StationTable:
         return list(found)[:many]
 
     def matched(self) -> Ints:
-        """Match queries with plans; return the row of each query's plan, or -1 for none, (Q,)."""
+        """Match queries with plans; return the row of each query's plan, or -1, of shape (Q,)."""
         return share_stations(self.rows.problem, self.current)
 
     @property
@@ -88,7 +88,7 @@ class StationTable:
 
     @property
     def current(self) -> Ints:
-        """The row of each query's active plan, or -1 for none, shape (Q,)."""
+        """The row of each query's active plan, or -1 for none, of shape (Q,)."""
         return self.rows.current
 
     def worth(self, chosen: Ints) -> float:
@@ -125,7 +125,7 @@ class StationTable:
         return tried
 
     def changes(self, chosen: Ints) -> dict[int, Offer | None]:
-        """Return by id the new plan of each query whose plan changes; None releases the query."""
+        """Return, by id, each query's new plan if it changes; None releases the query."""
         found: dict[int, Offer | None] = {}
         for at, (row, now) in enumerate(zip(chosen.tolist(), self.current.tolist(), strict=True)):
             query = self.queries[at].id
@@ -219,9 +219,9 @@ class _Rows:
     """The M plans that take part in the matching."""
 
     problem: WholeStations
-    number: Ints  # index of each plan in its query's view, (M,)
-    configuration: Ints  # (M,)
-    current: Ints  # row of each query's active plan, or -1 for none, (Q,)
+    number: Ints  # index of each plan in its query's view, of shape (M,)
+    configuration: Ints  # of shape (M,)
+    current: Ints  # row of each query's active plan, or -1 for none, of shape (Q,)
 
 
 def _codes(station: Ints, operator_key: Ints) -> Ints:

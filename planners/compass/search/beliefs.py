@@ -29,7 +29,7 @@ from scenarios.numerics import Bools, Floats, Ints
 from scenarios.queries import Query
 from sim import PlanningContext
 
-if TYPE_CHECKING:  # A search believes in plans itself.
+if TYPE_CHECKING:  # The search module imports this one.
     from planners.compass.search.search import Search
 
 ENCODINGS = {"one_hot": one_hot, "ordinal": ordinal, "mixed": mixed}
@@ -46,7 +46,7 @@ SLOWER = tuple(map(NormalDist().inv_cdf, (11 / 12, 9 / 12, 7 / 12)))
 
 
 class Beliefs:
-    """Beliefs in one call about one query's plans, of C configurations and N operators.
+    """The beliefs, in one call, about one query's plans of C configurations and N operators.
 
     Only plans with one replica and without batching are compared to choose the configuration to
     profile next. Plans of profiled configurations are judged in every allocation.
@@ -114,7 +114,7 @@ class Beliefs:
 
         Args:
             excluded: configurations that must not be returned.
-            reference: loss of the best plan so far, or None without such a plan. With None, the
+            reference: loss of the best plan so far, or None if no plan is known. With None, the
                 saving of a feasible plan includes the worth of serving the query.
             least: plans whose probability of meeting the SLO is lower are ignored.
         """
@@ -136,7 +136,7 @@ class Beliefs:
         return None if plan is None else int(base.view.configuration[plan])
 
     def least_price(self) -> Floats:
-        """Return each configuration's lowest plan price, (C,), infinite if no plan is possible."""
+        """Return configurations' lowest plan prices, infinite without a plan, of shape (C,)."""
         cost, _ = self._base.costs(self.configurations.surrogates.time_s())
         least = np.full(len(self._domain), inf)
         np.minimum.at(least, self._base.view.configuration, cost)
@@ -152,7 +152,7 @@ class Beliefs:
         return least if least < inf else None
 
     def offers(self, most: int) -> list[Offer]:
-        """Return the feasible plans worth deploying, by rising loss, or else infeasible ones.
+        """Return the feasible plans worth deploying, by rising loss, or else infeasible plans.
 
         A plan is left out if another plan has less loss and takes at most as much of each pool.
         """
@@ -211,14 +211,14 @@ class Beliefs:
     ) -> list[Candidates]:
         """Return the plans from which a matching on shared stations can choose.
 
-        They are the active plan and the feasible plans that are of the configurations ``shared`` or
-        run on the device alone.
+        They are the active plan, the feasible plans of the configurations ``shared``, and the
+        feasible plans that run on the device alone.
 
         Args:
             shared: configurations whose stations queries can share.
-            least_hope: an unprofiled configuration is included if its probability of being accurate
-                enough, by the last search, is at least this. With None, no unprofiled configuration
-                is included.
+            least_hope: the least probability of being accurate enough, according to the last
+                search, at which an unprofiled configuration is included. With None, only profiled
+                ones are included.
             now: index of the active plan, or -1 for none.
 
         Returns:
@@ -258,9 +258,10 @@ class Beliefs:
         )
 
     def promise(self) -> Floats:
-        """Return each configuration's probability of serving the query off the device, (C,).
+        """Return each configuration's probability of off-device service, of shape (C,).
 
-        Latency is computed without waiting. The accuracy is that of the profile or, for unprofiled
+        This is the probability of serving the query with no operator on the device. Latency is
+        computed without waiting. The accuracy is that of the profile or, for unprofiled
         configurations, that estimated by the last search.
         """
         kept, base = self.configurations.kept_history, self._base
@@ -324,9 +325,9 @@ class Beliefs:
         return in_time
 
     def _if_slower(self, plans: Ints, of: Ints, sizes: ProfiledSizes) -> Floats:
-        """Return each plan's probability of being in time, averaged over slower devices, (k,).
+        """Return plans' probabilities of being in time, averaged over slower devices, shape (k,).
 
-        ``plans`` are indices in the view, (k,); `Held` describes ``of``.
+        ``plans`` are indices in the view, of shape (k,); `Held` describes ``of``.
         """
         load, slower = self._model.load, [exp(self._device_spread * each) for each in SLOWER]
         in_time = self._kept(self._wide.latency_s(plans, of, sizes, load, slower[0]))

@@ -1,15 +1,16 @@
 """CMBO: Compass's choice of the next plan to profile, on arrays, without a planning context.
 
-CMBO has two surrogates (Compass paper, Fig. 8). One is of accuracy, which depends only on the
-configuration. The other is of latency, which depends on the whole plan. Profiling one configuration
-shows the time of each operator, from which the latency of every plan of that configuration follows.
+CMBO has two surrogates (Compass paper, Fig. 8). One models accuracy, which depends only on the
+configuration. The other models latency, which depends on the whole plan. Profiling one
+configuration shows the time of each operator, from which the latency of every plan of that
+configuration follows.
 
 The latency surrogate is a reconstruction that differs from the authors' prototype. The prototype
 uses one Gaussian process over configurations and placements, with an observation for each placement
 of a profiled configuration. Here, the logarithm of each operator's time is a Gaussian process over
 its own and upstream knobs, and a plan's latency is computed from these times. Both use the same
-information. The version here is exact for profiled configurations, has smaller errors elsewhere,
-and has one point per configuration instead of one per plan.
+information. The version in this module is exact for profiled configurations, has smaller errors
+elsewhere, and has one point per configuration instead of one per plan.
 """
 
 from collections.abc import Sequence
@@ -40,7 +41,8 @@ class Domain:
     """The features of all configurations, which the surrogates of all queries share.
 
     Args:
-        points: features of the configurations, as from ``planners.bayesopt.encodings``, (C, D).
+        points: features of the configurations, of shape (C, D), such as those that
+            ``planners.bayesopt.encodings`` computes.
         blocks: number of features of each knob.
         upstream: for each of N operators, the indices of the knobs on which its time depends, such
             as ``pipeline.upstream_knobs``.
@@ -48,8 +50,8 @@ class Domain:
     Attributes:
         accuracy: the points of the accuracy surrogate, one per configuration.
         times: for each operator, the points of its time surrogate and the index of each
-            configuration's point, (C,). The points are the distinct values of the operator's
-            upstream knobs.
+            configuration's point, of shape (C,). The points are the distinct values of the
+            operator's upstream knobs.
     """
 
     def __init__(
@@ -80,23 +82,24 @@ class Cmbo:
     There are C configurations of D features, P plans and N operators.
 
     Args:
-        points: a `Domain`, or the arguments of one: features of the configurations, (C, D), with
-            ``blocks`` and ``upstream``.
-        configuration: index of each plan's configuration, shape (P,).
+        points: a `Domain`, or the features of the configurations, of shape (C, D). In the second
+            case, ``blocks`` and ``upstream`` are those of the `Domain` that is created.
+        configuration: index of each plan's configuration, of shape (P,).
         factors: ratio of each operator's time in each plan, including waits, to its time on
-            profiling hardware, (P, N).
-        transfer_s: transmission time of an average request's messages in each plan, in s, (P,).
-        cost: cost of each plan, in any unit, (P,).
-        latency_s: bound on the latency quantile in seconds; None for no bound.
-        accuracy: lower bound on mean accuracy; None for no bound.
+            profiling hardware, of shape (P, N).
+        transfer_s: seconds to transmit an average request's messages in each plan, of shape (P,).
+        cost: cost of each plan, in any unit, of shape (P,).
+        latency_s: bound on the latency quantile in seconds, or None.
+        accuracy: lower bound on mean accuracy, or None.
         fixed_s: the seconds of latency that do not depend on request size, such as propagation, as
             an array of shape (P,) or a number.
         latency_quantile: the quantile of latency that ``latency_s`` bounds.
-        latency_margin: the share of the latency bound to which plans must keep.
+        latency_margin: the share of the latency bound within which plans must stay.
         blocks: see `Domain`.
         upstream: see `Domain`; by default all blocks.
-        prior_accuracy: accuracies from histories, (C,); surrogates learn the deviations from these.
-        prior_log_time: logarithms of operator times (in seconds) from histories, shape (C, N).
+        prior_accuracy: accuracies from histories, of shape (C,). Surrogates learn the deviations
+            from these.
+        prior_log_time: logarithms of operator times (in seconds) from histories, of shape (C, N).
 
     Attributes:
         reference: the cost from which savings are counted; only cheaper plans are proposed. At
@@ -181,9 +184,9 @@ class Cmbo:
             index: the configuration.
             accuracy: mean accuracy over the measured items.
             accuracy_variance: variance of the mean accuracy.
-            operator_time_s: mean time of each operator on profiling hardware, seconds, shape (N,).
+            operator_time_s: mean seconds of each operator on profiling hardware, of shape (N,).
             time_cv: coefficient of variation of the whole pipeline's time, over requests.
-            samples: number of items whose times were averaged; None if the times have no error.
+            samples: number of items whose times were averaged, or None if the times have no error.
             normalised: see ``Measurement.normalised``.
         """
         self.observe_all(
@@ -226,7 +229,7 @@ class Cmbo:
         )
 
     def reprice(self, cost: Floats, reference: float | None = None) -> None:
-        """Set the reference, and the cost of each plan, (P,), infinite for impossible plans.
+        """Set the reference and the costs of plans, of shape (P,), infinite for impossible plans.
 
         By default, ``reference`` is slightly above all costs.
         """
@@ -236,9 +239,9 @@ class Cmbo:
     def propose(self, exclude: Bools | None = None, least: float = 0.0) -> int | None:
         """Return the index of the first plan with the largest utility, or None.
 
-        A plan is ignored if ``exclude``, (C,), marks its configuration or its probability of
-        meeting the SLO is below ``least``. Returns None if no other plan costs less than the
-        reference.
+        A plan is ignored if ``exclude``, of shape (C,), marks its configuration, or if its
+        probability of meeting the SLO is below ``least``. Returns None if no other plan costs less
+        than the reference.
         """
         accurate = self._likely_accurate()
         if exclude is not None:
@@ -247,17 +250,17 @@ class Cmbo:
         return None if chosen < 0 else int(chosen)
 
     def utility(self) -> Floats:
-        """Return the feasibility-weighted saving of each plan, shape (P,)."""
+        """Return the feasibility-weighted saving of each plan, of shape (P,)."""
         accurate = self._likely_accurate()[self._configuration]
         return feasible_saving(self.reference, self._cost, accurate, self._fast())
 
     def feasible(self) -> Floats:
-        """Return each plan's probability of meeting the SLO, shape (P,)."""
+        """Return each plan's probability of meeting the SLO, of shape (P,)."""
         accurate = self._likely_accurate()[self._configuration]
         return np.asarray(accurate * self._fast())
 
     def believed(self) -> tuple[Floats, Floats, Floats, Floats]:
-        """Return means and deviations of latency in s, without waits, and of accuracy, all (P,)."""
+        """Return means and deviations of latency (s, without waits) and accuracy, of shape (P,)."""
         compute_s, log_sd = self._compute()
         _, _, moving, still = self._size_statistics()
         mean, sd = self.accuracy()
@@ -269,7 +272,7 @@ class Cmbo:
         )
 
     def accuracy(self) -> tuple[Floats, Floats]:
-        """Return the mean and standard deviation of each configuration's accuracy, both (C,)."""
+        """Return means and standard deviations of configurations' accuracies, of shape (C,)."""
         mean, sd = (each[:, 0] for each in self._accuracy.predict())
         if self._prior_accuracy is not None:
             mean = mean + self._prior_accuracy
@@ -283,7 +286,7 @@ class Cmbo:
         return float(np.abs(mean[:, 0] - values).mean()) if observed else float("inf")
 
     def log_time(self) -> tuple[Floats, Floats]:
-        """Return the mean and standard deviation of operators' log times in s, both (C, N)."""
+        """Return means and standard deviations of operators' log times in s, of shape (C, N)."""
         if self._log_time is not None:
             return self._log_time
         mean, sd = (np.empty((self._count, len(self._times))) for _ in range(2))
@@ -295,11 +298,11 @@ class Cmbo:
         return self._log_time
 
     def time_s(self) -> Floats:
-        """Return the median time of each operator in each configuration in s, shape (C, N)."""
+        """Return the median time of each operator in each configuration in s, of shape (C, N)."""
         return self._believed_latency().time_s
 
     def _likely_accurate(self) -> Floats:
-        """Return each configuration's probability of being accurate enough, shape (C,)."""
+        """Return each configuration's probability of being accurate enough, of shape (C,)."""
         if self._accurate is None:
             self._accurate = probability_above(self._accuracy_bound, *self.accuracy())
         return self._accurate
@@ -319,7 +322,7 @@ class Cmbo:
         return compute_s, np.sqrt(variance + self._size_statistics()[1])
 
     def _fast(self) -> Floats:
-        """Return each plan's probability of meeting the latency bound, shape (P,)."""
+        """Return each plan's probability of meeting the latency bound, of shape (P,)."""
         return all_keep_bound(self._believed_latency())
 
     def _believed_latency(self) -> "PlanLatency":
@@ -369,7 +372,7 @@ class _LogTime:
 
     Args:
         grid: the distinct values of the operator's own and upstream knobs.
-        point_of: index of each configuration's point in the grid, shape (C,).
+        point_of: index of each configuration's point in the grid, of shape (C,).
         centre: prior mean; None stands for the mean of the observations.
     """
 
@@ -383,7 +386,7 @@ class _LogTime:
         self._unlearned.append((configurations, values))
 
     def predict(self) -> tuple[Floats, Floats]:
-        """Return the mean and standard deviation at each point of the grid, both (points, 1)."""
+        """Return means and standard deviations at all points of the grid, of shape (points, 1)."""
         for configurations, values in self._unlearned:
             points = self.point_of[configurations].tolist()
             self._process.observe_all(points, values[:, None])
@@ -416,7 +419,7 @@ def _note(
 
 @compiled
 def _put(means: Floats, sds: Floats, point_of: Ints, mean: Floats, sd: Floats) -> None:
-    """Copy the mean and deviation of each point, (points, 1), to its configurations, (C,)."""
+    """Copy the mean and deviation of each point to its configurations."""
     for configuration, point in enumerate(point_of):
         mean[configuration], sd[configuration] = means[point, 0], sds[point, 0]
 

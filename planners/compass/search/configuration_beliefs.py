@@ -49,11 +49,11 @@ LEAST_TO_MATURE = 4
 
 @dataclass(frozen=True)
 class Believed:
-    """Beliefs about the accuracy of profiled configurations, in arrays over all C ones."""
+    """Beliefs about profiled configurations' accuracy, in arrays over all C configurations."""
 
-    accuracy: Floats  # NaN if not profiled, (C,)
-    accurate: Bools  # whether believed to be accurate enough, (C,)
-    sure: Floats  # probability of being accurate enough, (C,)
+    accuracy: Floats  # NaN if not profiled, of shape (C,)
+    accurate: Bools  # whether believed to be accurate enough, of shape (C,)
+    sure: Floats  # probability of being accurate enough, of shape (C,)
 
 
 @dataclass(eq=False)
@@ -89,7 +89,7 @@ class ConfigurationBeliefs:
 
     @property
     def in_doubt(self) -> bool:
-        """Whether some profile is undecided and of so few items that its mean needs surrogates."""
+        """Whether some profile is undecided and has so few items that surrogates must judge it."""
         return any(
             seen.verdict is None and seen.count < RELIABLE for seen in self.profiled.values()
         )
@@ -162,7 +162,7 @@ class ConfigurationBeliefs:
         )
 
     def promise(self) -> Floats:
-        """Return each configuration's last estimated probability of meeting the floor, (C,)."""
+        """Return the last estimated probabilities of meeting the accuracy floor, of shape (C,)."""
         kept = self.kept_history
         assert kept is not None, "nothing was ever profiled"
         return probability_above(self.query.slo.accuracy, kept.accuracy, HISTORY_SD)
@@ -245,11 +245,11 @@ def _judge(
 ) -> None:
     """Write the results for m configurations to ``accuracy``, ``accurate`` and ``margin``.
 
-    ``accuracy`` and ``accurate`` have shape (C,). ``margin``, (m,), is the number of standard
-    deviations above the floor, and ``rows`` is the result of `rows_of`. ``means`` and ``sds`` are
-    those of the surrogates, (C,). ``means`` is empty if no configuration is in doubt, and ``sds``
-    is empty if measured deviations must be used. ``ConfigurationBeliefs.believed`` explains the
-    rules.
+    ``accuracy`` and ``accurate`` have shape (C,). ``margin``, of shape (m,), is the number of
+    standard deviations above the floor, and ``rows`` is the result of `rows_of`. ``means`` and
+    ``sds`` are those of the surrogates, of shape (C,). ``means`` is empty if no configuration is in
+    doubt, and ``sds`` is empty if measured deviations must be used.
+    ``ConfigurationBeliefs.believed`` explains the rules.
     """
     for row, index in enumerate(indices):
         mean, sd = rows[row, ACCURACY], sqrt(max(rows[row, VARIANCE], 0.0))

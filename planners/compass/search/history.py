@@ -2,8 +2,9 @@
 
 A history consists of the final beliefs of an earlier query's search. Profiles (accuracy, times on
 profiling hardware) depend on data set and content. So histories come from queries of the same data
-set. Those whose items have the nearest mean features are used. The weight of history h depends on
-how well it ranks the measurements so far (RGPE; Feurer, Letham and Bakshy 2018),
+set, and the ones used are those whose items' mean features are nearest to the query's. The weight
+of history h depends on how well it ranks the measurements so far (RGPE; Feurer, Letham and Bakshy
+2018),
 
     w_h ~ exp(-loss_h / temperature),
 
@@ -51,8 +52,8 @@ LOOKED_AT = 200
 class Prior:
     """The weighted mean of several histories."""
 
-    accuracy: Floats  # (C,)
-    log_time: Floats  # (C, N)
+    accuracy: Floats  # of shape (C,)
+    log_time: Floats  # of shape (C, N)
 
 
 @dataclass(frozen=True)
@@ -60,11 +61,13 @@ class WarmStart(InRange):
     """Chooses histories and computes their weights.
 
     Args:
-        histories: number of histories used besides that of ``ahead``; each costs planning time.
+        histories: number of histories used in addition to that of ``ahead``; each costs planning
+            time.
         ahead: number of items on which configurations are profiled before a data set's first query,
-            as in VideoStorm; 0 for none. The results are the data set's first history. This departs
-            from the paper.
-        least_measured: least number of profiled configurations of a query with a history.
+            as in VideoStorm; 0 turns this off. The results are the data set's first history. This
+            departs from the paper.
+        least_measured: number of configurations that a query must have profiled to provide a
+            history.
         temperature: the loss at which a history's weight is 1/e of its weight at no loss.
 
     Raises:
@@ -129,7 +132,7 @@ def _weighted(
     total_s: Floats,
     temperature: float,
 ) -> tuple[Floats, Floats]:
-    """Return the weighted means of H histories' accuracies, (C,), and log times, (C, N).
+    """Return the weighted means of H histories' accuracies (C,) and log times (C, N).
 
     ``means`` has shape (H, C) and ``log_times`` (H, C, N); `WarmStart.prior` describes the other
     arguments. Weights are the softmax of -loss / temperature, where the loss is the mean of the
@@ -178,8 +181,8 @@ def misranked(believed: Floats | Singles, measured: Floats) -> float:
 class HistoryStore:
     """H histories of a data set, from which searches can start."""
 
-    query: Ints  # ids, (H,)
-    content: Floats  # mean item features, (H, F)
+    query: Ints  # ids, of shape (H,)
+    content: Floats  # mean item features, of shape (H, F)
     histories: Sequence[History]
 
     @classmethod
@@ -208,7 +211,7 @@ class HistoryStore:
         return HistoryStore(self.query[row:], self.content[row:], self.histories[row:])
 
     def nearest(self, query: int, content: Floats, most: int) -> list[History]:
-        """Return at most ``most`` histories of other queries, nearest in mean features first."""
+        """Return up to ``most`` histories of other queries, from the nearest mean features on."""
         distance = np.zeros(len(self.query))
         for theirs, its in zip(self.content.T, content, strict=bool(self.histories)):
             distance += (theirs - its) ** 2
@@ -222,8 +225,8 @@ class DepartedHistories:
     """The H histories of the queries of a data set that departed last."""
 
     known: HistoryStore
-    place: Ints  # number of departures before each history's query, (H,)
-    many: int = 0  # number of departures so far, of any data set
+    place: Ints  # number of departures before each history's query, of shape (H,)
+    many: int = 0  # number of departures so far, over all data sets
     last: int | None = None  # id of the query that departed last
 
     def and_also(
@@ -269,7 +272,7 @@ def _left(context: PlanningContext, dataset: str, least_measured: int) -> Histor
 def _seen(
     context: PlanningContext, queries: Sequence[Query], dataset: str, least_measured: int
 ) -> tuple[Ints, HistoryStore]:
-    """Return the indices of the queries that provide histories of a data set, and these."""
+    """Return the indices of the queries that provide a data set's histories, and the histories."""
     its = [(row, query.id) for row, query in enumerate(queries) if query.dataset == dataset]
     states = seen_search_states(context, [query for _, query in its])
     found = [
@@ -288,8 +291,8 @@ def profiled_ahead(
     """Return the offline history of a data set, which the first call finds by profiling.
 
     Configurations are profiled on ``samples`` items each until the data set's budget is spent. The
-    richest comes first, and then each time the one whose accuracy is most uncertain. This adds to
-    planning cost but not to response time. Returns None if nothing was profiled.
+    richest comes first. After each, the one whose accuracy is the most uncertain follows. This adds
+    to planning cost but not to response time. Returns None if nothing was profiled.
     """
     if samples == 0:
         return None

@@ -29,7 +29,7 @@ class NormalBo:
     are not listed here.
 
     Args:
-        points: features of the plans, shape (P, D), such as those of
+        points: features of the plans, of shape (P, D), such as those of
             ``planners.bayesopt.encodings.joint``.
         factors: as in `Cmbo`. They are used only for profiled plans, as are ``transfer_s`` and
             ``fixed_s``.
@@ -97,23 +97,23 @@ class NormalBo:
     def propose(self, exclude: Bools | None = None) -> int | None:
         """Return the first plan with the largest utility, or None if this utility is 0.
 
-        ``exclude`` marks plans that must not be returned, such as profiled ones, shape (P,).
+        ``exclude`` marks plans that must not be returned, such as profiled ones, of shape (P,).
         """
         utility = self.utility() if exclude is None else np.where(exclude, 0.0, self.utility())
         chosen = int(np.argmax(utility)) if len(utility) else 0
         return chosen if len(utility) and utility[chosen] > 0 else None
 
     def utility(self) -> Floats:
-        """Return the feasibility-weighted saving of each plan, shape (P,)."""
+        """Return the feasibility-weighted saving of each plan, of shape (P,)."""
         return feasible_saving(self.reference, self._cost, *self._probabilities())
 
     def feasible(self) -> Floats:
-        """Return each plan's probability of meeting the SLO, shape (P,)."""
+        """Return each plan's probability of meeting the SLO, of shape (P,)."""
         accurate, fast = self._probabilities()
         return np.asarray(accurate * fast)
 
     def believed(self) -> tuple[Floats, Floats, Floats, Floats]:
-        """Return means and deviations of latency in s, without waits, and of accuracy, all (P,)."""
+        """Return means and deviations of latency (s, without waits) and accuracy, of shape (P,)."""
         mean, sd = (each[:, 0] for each in self._latency.predict())
         accuracy, accuracy_sd = (each[:, 0] for each in self._accuracy.predict())
         return np.exp(mean), np.exp(mean) * sd, accuracy, accuracy_sd

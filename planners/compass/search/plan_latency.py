@@ -1,4 +1,4 @@
-"""Compiled functions for plans' probability of meeting a latency bound and the best plan to try."""
+"""Compiled functions: plans' probabilities of meeting a latency bound, and the best plan."""
 
 from math import erfc, log, sqrt
 from typing import NamedTuple
@@ -14,8 +14,8 @@ class PlanLatency(NamedTuple):
 
     configuration: Ints
     factors: Floats
-    time_s: Floats  # median of each operator's time, (C, N)
-    log_sd: Floats  # standard deviation of that time's logarithm, (C, N)
+    time_s: Floats  # median of each operator's time, of shape (C, N)
+    log_sd: Floats  # standard deviation of that time's logarithm, of shape (C, N)
     transfer_s: Floats
     fixed_s: Floats
     bound: tuple[float, float, float, float]  # see ``Cmbo._bound``
@@ -35,7 +35,7 @@ def keeps_bound(latency: PlanLatency, plan: int) -> float:
         return 1.0
     left_s = (bound_s - still * fixed_s[plan]) / moving - transfer_s[plan]
     if not left_s > 0:
-        return 0.0  # whatever its computing time
+        return 0.0  # for any computing time
     at = configuration[plan]
     compute_s, variance = 0.0, 0.0
     for operator in range(factors.shape[1]):
@@ -52,7 +52,7 @@ def keeps_bound(latency: PlanLatency, plan: int) -> float:
 
 @compiled
 def all_keep_bound(latency: PlanLatency) -> Floats:
-    """Return each plan's probability of meeting the latency bound, shape (P,)."""
+    """Return each plan's probability of meeting the latency bound, of shape (P,)."""
     fast = np.empty(len(latency.configuration))
     for plan in range(len(fast)):
         fast[plan] = keeps_bound(latency, plan)
@@ -66,14 +66,14 @@ def best_saving(
     """Return the plan with the largest feasibility-weighted saving, or -1 if no plan saves.
 
     The feasibility-weighted saving is the saving times the probability of meeting the SLO, as in
-    Bayesian optimisation with inequality constraints (Gardner et al., 2014). Of equal plans, the
+    Bayesian optimisation with inequality constraints (Gardner et al., 2014). Among equal plans, the
     first is returned. Probabilities of latency are costly to compute. So plans are first ruled out
     by an upper bound, for which this probability is taken as 1 (branch and bound).
 
     ``reference`` is the cost from which savings are counted, and ``cost`` is the cost of each plan,
-    (P,). ``accurate`` is each configuration's probability of being accurate enough, (C,); a 0
-    excludes the configuration. Plans whose probability of meeting the SLO is below ``least`` are
-    ignored.
+    of shape (P,). ``accurate`` is each configuration's probability of being accurate enough, of
+    shape (C,); a 0 excludes the configuration. Plans whose probability of meeting the SLO is below
+    ``least`` are ignored.
     """
     configuration = latency.configuration
     top, first = 0.0, -1

@@ -18,12 +18,12 @@ class PlanningModel(InRange):
     Args:
         choices: the thread shares, batches and replicas that plans can have, besides GPU slices.
         load: assumed utilisation of stations; see ``context.bulk.predict_many``.
-        headroom: share of the latency bound to which plans should keep. A plan between this share
-            and the bound is used only for a query without a better plan.
+        headroom: share of the latency bound within which plans should stay. A plan between this
+            share and the bound is used only for a query without a better plan.
         waste: share of a new station's spare capacity that is charged to the query; see
             `share_taken`.
-        device_spread: spread of devices' speeds, as the standard deviation of the log of their
-            ratio to the catalogue's, assumed until telemetry has shown a device's speed.
+        device_spread: standard deviation of the log of the ratio of a device's speed to the
+            catalogue's. It is assumed until telemetry has shown the device's speed.
     """
 
     choices: Choices = field(default_factory=Choices)

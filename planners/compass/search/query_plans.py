@@ -17,7 +17,7 @@ from sim.api.plan_view import ALL, BACKHAUL_UP_S, CAPACITY, KEY, STATION
 
 
 def loaded_factors(view: PlanView, plans: Ints, load: float, time_cv: float = 0.0) -> Floats:
-    """Return each operator's time, with waits, relative to that on profiling hardware, (k, N).
+    """Return operators' times with waits, relative to profiling hardware, of shape (k, N).
 
     Waits are as in ``sim.planning.queueing``, for stations off the device that have the utilisation
     ``load``. ``time_cv`` is the coefficient of variation of service times.
@@ -32,13 +32,13 @@ def loaded_factors(view: PlanView, plans: Ints, load: float, time_cv: float = 0.
 class PayablePlans(NamedTuple):
     """The k plans that are within the cost ceiling and payable at current prices; see `Offer`."""
 
-    number: Ints  # index of each plan in the view, (k,)
-    configuration: Ints  # (k,)
-    demand: Floats  # (k, R)
-    price: Floats  # of that demand, (k,)
-    filled: Floats  # share of each station that the plan fills, (k, N)
-    latency_s: Floats  # quantile of latency, (k,)
-    in_time: Floats  # probability of keeping the latency bound, (k,)
+    number: Ints  # index of each plan in the view, of shape (k,)
+    configuration: Ints  # of shape (k,)
+    demand: Floats  # of shape (k, R)
+    price: Floats  # price of that demand, of shape (k,)
+    filled: Floats  # share of each station that the plan fills, of shape (k, N)
+    latency_s: Floats  # quantile of latency, of shape (k,)
+    in_time: Floats  # probability of keeping the latency bound, of shape (k,)
 
     def rows(self, rows: Ints | Bools) -> "PayablePlans":
         """Return the plans of these rows."""
@@ -53,7 +53,7 @@ class Held(NamedTuple):
     """The k possible plans of m configurations; see `PayablePlans`."""
 
     number: Ints
-    of: Ints  # index of each plan's configuration among the m, (k,)
+    of: Ints  # index of each plan's configuration among the m, of shape (k,)
     filled: Floats
     demand: Floats
     price: Floats
@@ -62,9 +62,9 @@ class Held(NamedTuple):
 class ProfiledSizes(NamedTuple):
     """Statistics of request sizes from the profiles of m configurations; see `ProfiledConfig`."""
 
-    operator_time_s: Floats  # (m, N)
-    time_cv: Floats  # (m,)
-    normalised: Floats  # (m, 2)
+    operator_time_s: Floats  # of shape (m, N)
+    time_cv: Floats  # of shape (m,)
+    normalised: Floats  # of shape (m, 2)
 
     @classmethod
     def of(cls, shown: Sequence[ProfiledConfig], operators: int) -> "ProfiledSizes":
@@ -100,14 +100,14 @@ class QueryPlans:
 
     @property
     def sent_s(self) -> Floats:
-        """Transmission time of an average request's messages, in seconds, shape (P,)."""
+        """Transmission time of an average request's messages, in seconds, of shape (P,)."""
         view = self.view
         nominal = KEPT.of(view, "sent", lambda: view.access_s + view.backhaul_s)
         return nominal if self.slowness.links == 1 else self.slowness.links * nominal
 
     @property
     def fixed_s(self) -> Floats:
-        """Propagation delays plus longest waits for batches to fill, in seconds, shape (P,).
+        """Propagation delays plus longest waits for batches to fill, in seconds, of shape (P,).
 
         Telemetry shows only the sum of transmission and propagation, so both get one correction.
         """
@@ -116,18 +116,18 @@ class QueryPlans:
 
     @property
     def on_device(self) -> Bools:
-        """Whether each operator runs on the device, shape (P, N)."""
+        """Whether each operator runs on the device, of shape (P, N)."""
         marked: Bools = KEPT.of(self.view, "on device", lambda: self.view.station < 0)
         return marked
 
     @property
     def touches_device(self) -> Bools:
-        """Whether each plan runs some operator on the device, shape (P,)."""
+        """Whether each plan runs some operator on the device, of shape (P,)."""
         marked: Bools = KEPT.of(self.view, "touches device", lambda: np.any(self.on_device, axis=1))
         return marked
 
     def factors(self, load: float) -> Floats:
-        """Return `loaded_factors` of all plans, times the corrections from telemetry, (P, N)."""
+        """Return the (P, N) `loaded_factors` of all plans, times the corrections from telemetry."""
         view, slowness = self.view, self.slowness
         every = np.arange(len(view))
         nominal: Floats = KEPT.of(view, ("loaded", load), lambda: loaded_factors(view, every, load))
@@ -138,7 +138,7 @@ class QueryPlans:
     def costs(self, time_s: Floats) -> tuple[Floats, Bools]:
         """Return each plan's cost, infinite if impossible, and whether pools have room for it.
 
-        ``time_s`` is the estimated time of each operator on profiling hardware, (C, N).
+        ``time_s`` is the estimated time of each operator on profiling hardware, of shape (C, N).
         """
         view, takes, prices = self.view, self._takes, self.market.prices
         rate = self.query.requests_per_s
@@ -164,7 +164,7 @@ class QueryPlans:
     def held(self, configurations: Ints, operator_time_s: Floats) -> Held:
         """Return all possible plans of m configurations, and the resources that the plans take.
 
-        ``operator_time_s`` is measured on profiling hardware, (m, N).
+        ``operator_time_s`` is measured on profiling hardware, of shape (m, N).
         """
         records, takes, pools = self.view.records, self._takes, self.market.pools
         rate = self.query.requests_per_s
@@ -187,7 +187,7 @@ class QueryPlans:
         return Held(number, of, filled, demand, demand @ self.market.prices)
 
     def uses(self, plan: int, filled: Floats) -> Uses:
-        """Return the stations that a plan would use; ``filled`` has the shares it fills, (N,)."""
+        """Return the stations that a plan would use; ``filled``, of shape (N,), has the shares."""
         view = self.view
         backhaul = self.query.requests_per_s * float(view.backhaul_up_s[plan])
         return Uses(view.station[plan], view.operator_key[plan], filled, backhaul)
@@ -195,7 +195,7 @@ class QueryPlans:
     def latency_s(
         self, plans: Ints, of: Ints, sizes: ProfiledSizes, load: float, device: float = 1.0
     ) -> Floats:
-        """Return the latency of plans at the SLO's quantile, in seconds, shape (k,).
+        """Return the latency of plans at the SLO's quantile, in seconds, of shape (k,).
 
         `Held` describes ``of``. ``load`` is the utilisation of stations off the device, and
         ``device`` is the factor by which the device is slower than estimated.
@@ -235,8 +235,8 @@ def _held(
     """Return the first four fields of `Held`: possible plans and their use of resources.
 
     Arrays are fields of ``Records``, `Standing` and `ResourceUse`. ``work`` is the load of each
-    operator in profiled seconds per second, (m, N); ``affordable`` marks the plans within the SLO's
-    cost ceiling, (P,).
+    operator in profiled seconds per second, of shape (m, N); ``affordable`` marks the plans within
+    the SLO's cost ceiling, of shape (P,).
     """
     most, operators = 0, served.shape[1]
     for index in configurations:
@@ -288,11 +288,12 @@ def _costs(
     affordable: Bools,
     free: Floats,
 ) -> tuple[Floats, Bools]:
-    """Return each plan's cost, and whether the pools have room for its new stations, (P,).
+    """Return each plan's cost, and whether the pools have room for its new stations, of shape (P,).
 
     Arrays are fields of ``PlanView``, `Standing` and `ResourceUse`. ``work`` is the load of each
-    operator in profiled seconds per second, (C, N). ``capacity`` is the ratio of time on a server
-    to profiled time, (P, N). ``free`` is each pool's free part, (R,). The backhaul is not checked.
+    operator in profiled seconds per second, of shape (C, N). ``capacity`` is the ratio of time on a
+    server to profiled time, of shape (P, N). ``free`` is each pool's free part, of shape (R,). The
+    backhaul is not checked.
     """
     count, operators = station.shape
     cost, room_for, needed = np.empty(count), np.ones(count, dtype=np.bool_), np.empty(len(free))
@@ -323,9 +324,10 @@ RISKY, RISKIEST = 0.6, 0.3
 
 @compiled
 def kept_in_time(latency_s: Floats, bound_s: float, headroom: float) -> Floats:
-    """Return each plan's assumed probability of meeting a latency bound, given a prediction, (k,).
+    """Return plans' assumed probabilities of meeting a latency bound, of shape (k,).
 
-    It is 1 for latencies up to the share ``headroom`` of the bound, and lower above.
+    The probability is 1 for predicted latencies up to the share ``headroom`` of the bound, and
+    lower for higher latencies.
     """
     kept = np.ones(len(latency_s))
     if bound_s == np.inf:
@@ -342,8 +344,9 @@ def undominated(demand: Floats, loss: Floats, otherwise: Floats, most: int) -> I
     """Return, by rising loss, the plans that no other plan dominates in loss and demand.
 
     These are the first ``most`` plans of the Pareto front. Each plan found rules out those that it
-    dominates, which takes O(most k R) for k plans. ``demand`` has shape (k, R). ``loss``, (k,), is
-    infinite for excluded plans. At equal loss, the lower ``otherwise``, (k,), comes first.
+    dominates, which takes O(most k R) for k plans. ``demand`` has shape (k, R). ``loss``, of shape
+    (k,), is infinite for excluded plans. At equal loss, the plan with the lower ``otherwise``, of
+    shape (k,), comes first.
     """
     plans, pools = demand.shape
     left = loss < np.inf

@@ -34,7 +34,7 @@ ROUNDING = 1e-9
 
 @dataclass(eq=False)
 class Progress:
-    """What a search knows before its next step about C configurations of N operators.
+    """The knowledge of a search before its next step, about C configurations of N operators.
 
     Args:
         beliefs: beliefs about the query's plans.
@@ -53,19 +53,19 @@ class Progress:
 
     @property
     def has_histories(self) -> bool:
-        """Whether histories are used; the first access finds these and charges planning time."""
+        """Whether histories are used; the first access finds them and charges planning time."""
         return bool(self.beliefs.configurations.histories)
 
     def accuracy(self) -> tuple[Floats, Floats]:
-        """Return the mean and standard deviation of each configuration's accuracy, both (C,)."""
+        """Return means and standard deviations of configurations' accuracies, of shape (C,)."""
         return self.beliefs.configurations.surrogates.accuracy()
 
     def time_s(self) -> Floats:
-        """Return each operator's estimated median time on profiling hardware in s, (C, N)."""
+        """Return operators' estimated median seconds on profiling hardware, of shape (C, N)."""
         return self.beliefs.configurations.surrogates.time_s()
 
     def least_price(self) -> Floats:
-        """Return each configuration's lowest plan price, (C,), infinite if no plan is possible."""
+        """Return configurations' lowest plan prices, infinite without a plan, of shape (C,)."""
         return self.beliefs.least_price()
 
     def most_promising(self, least: float) -> int | None:
@@ -92,8 +92,8 @@ class Search(InRange, ABC):
             `LEAST_KNOWN` configurations were profiled.
         most_offers: largest number of plans returned for a query.
         confirm_items: number of further items on which each check profiles an active configuration,
-            until a test of level ``confirm_alpha`` decides; 0 for no such profiling.
-        confirm_alpha: level of this test, its probability of a wrong verdict.
+            until a test of level ``confirm_alpha`` decides; 0 turns this off.
+        confirm_alpha: level of this test, which is its probability of a wrong verdict.
         seed: seed of the initial configurations.
     """
 
@@ -130,7 +130,7 @@ class Search(InRange, ABC):
             context: the planning context.
             query: a waiting or running query.
             market: prices of pools, and the stations that exist.
-            seconds: planning seconds that can be used; at 0, nothing is profiled.
+            seconds: planning seconds that can be used; with 0, the search only judges plans.
             improve: whether to continue after the first feasible plan.
 
         Returns:
@@ -143,7 +143,7 @@ class Search(InRange, ABC):
         beliefs = beliefs_of(self, context, query, market, before)
         known = beliefs.configurations
         tried, stale, ended = set(known.profiled), 0, False
-        # with no seconds, nothing is profiled, so the search is not exhausted
+        # without planning seconds, nothing is profiled, so the search is not exhausted
         best = beliefs.cheapest() if seconds > 0 else None
         entered = start_s > until_s and (best is None or improve)
         least_gain = max(self.least_gain, ROUNDING)
@@ -212,7 +212,7 @@ class Search(InRange, ABC):
         grown = belief.count > seen.count
         if grown:
             shown = self._all_sharpened(context, query, shown, index)
-        again = belief.verdict is False  # the earlier results were a mistake
+        again = belief.verdict is False  # the earlier results were wrong
         after = replace(
             found,
             profiled=shown,
@@ -287,10 +287,10 @@ class CmboSearch(Search):
     The paper on Compass confirms two surrogates (accuracy by configuration, latency by plan) and
     warm starts from similar queries. It also confirms that the first feasible plan is the response,
     and that a step takes 40 to 100 ms. The acquisition function is that of the authors' prototype.
-    The following are reconstructed: costs at the prices of pools, the assumed load of stations, the
-    preference (for a query that waits or has no feasible plan) for plans with room, and the set of
-    plans returned. In one departure, a configuration measured on many items corrects the others
-    (`Profiler.sharpened`).
+    Costs at the prices of pools, the assumed load of stations and the set of plans returned are
+    reconstructed. So is the preference for plans with room, which applies to a query that waits or
+    has no feasible plan. As a departure from the paper, a configuration measured on many items
+    corrects the others (`Profiler.sharpened`).
     """
 
     def next(

@@ -29,16 +29,16 @@ class Pools:
     capacity: Floats  # cores, whole GPUs, or largest share of busy time of the backhaul
     usd_per_hour: Floats  # price of a unit
     per_machine: Floats  # units of one machine
-    always_rented: Floats  # machines rented whether in use or not
+    always_rented: Floats  # number of machines rented even if not in use
     max_utilisation: float  # share of a station's capacity up to which it accepts load
 
     @cached_property
     def scarcity(self) -> Floats:
-        """The price of a unit of each pool at which a whole pool costs 1, shape (R,)."""
+        """The price of a unit of each pool at which a whole pool costs 1, of shape (R,)."""
         return np.asarray(1 / np.maximum(self.capacity, 1e-9))
 
     def rented(self, taken: Floats) -> Floats:
-        """Return the units of each pool on the machines that must be rented, shape (R,)."""
+        """Return the units of each pool on the machines that must be rented, of shape (R,)."""
         needed = np.maximum(self.always_rented, np.ceil(taken / self.per_machine - 1e-9))
         machines = dict.fromkeys((node for node, _ in self.names), 0.0)
         for (node, _), many in zip(self.names, needed.tolist(), strict=True):
@@ -74,21 +74,21 @@ class Pools:
 class Uses:
     """The stations that a plan of N operators uses, as Compass estimates them."""
 
-    station: Ints  # kind of each operator's station, -1 on the device, (N,)
-    operator_key: Ints  # number of each operator's knob values, (N,)
-    filled: Floats  # share of a station that the query fills, (N,)
-    backhaul: float = 0.0  # share of time that it keeps the backhaul busy
+    station: Ints  # kind of each operator's station, -1 on the device, of shape (N,)
+    operator_key: Ints  # number of each operator's knob values, of shape (N,)
+    filled: Floats  # share of a station that the query fills, of shape (N,)
+    backhaul: float = 0.0  # share of time for which it keeps the backhaul busy
 
 
 @dataclass(frozen=True, eq=False)
 class Fleet:
-    """The resources that the active plans of Q queries, of N operators, use; see `Uses`."""
+    """The resources that Q queries' active plans of N operators use; see `Uses`."""
 
-    query: Ints  # ids, (Q,)
-    station: Ints  # (Q, N)
-    operator_key: Ints  # (Q, N)
-    filled: Floats  # (Q, N)
-    backhaul: Floats  # (Q,)
+    query: Ints  # ids, of shape (Q,)
+    station: Ints  # of shape (Q, N)
+    operator_key: Ints  # of shape (Q, N)
+    filled: Floats  # of shape (Q, N)
+    backhaul: Floats  # of shape (Q,)
 
     @classmethod
     def of(cls, uses: Mapping[int, Uses]) -> "Fleet":
@@ -141,8 +141,8 @@ class Standing:
     """The existing stations, the resources that they take, and the room in them.
 
     Attributes:
-        taken: number of units of each pool that are in use, shape (R,).
-        queries: number of queries that use each pool, shape (R,).
+        taken: number of units of each pool that are in use, of shape (R,).
+        queries: number of queries that use each pool, of shape (R,).
         left: largest room in any single station, by kind of station and operator key.
     """
 
@@ -184,7 +184,7 @@ class Standing:
         )
 
     def share(self, query: int) -> Floats:
-        """Return a query's share of its stations, in units of each pool, shape (R,)."""
+        """Return a query's share of its stations, in units of each pool, of shape (R,)."""
         share: Floats = self.shares(np.array([self.fleet.row[query]]))[0]
         return share
 
@@ -195,7 +195,7 @@ class Standing:
         return [float(share @ prices) for share in shares]
 
     def shares(self, rows: Ints) -> Floats:
-        """Return `share` for k rows of the fleet, shape (k, R)."""
+        """Return `share` for k rows of the fleet, of shape (k, R)."""
         fleet, takes = self.fleet, self.takes
         shares = np.zeros((len(rows), len(self.taken)))
         station, filled = fleet.station[rows], fleet.filled[rows]
@@ -224,8 +224,8 @@ def _packed(
 
     The method is bin packing by best fit (Johnson et al., "Worst-case performance bounds for simple
     one-dimensional packing algorithms", 1974), which takes O(open stations) for each operator of a
-    query. Queries join in ``order``, (Q,), as in the simulated world. A query is not split over
-    stations: three queries that each fill 0.6 take three stations. The result is an estimate,
+    query. Queries join in ``order``, of shape (Q,), as in the simulated world. A query is not split
+    over stations: three queries that each fill 0.6 take three stations. The result is an estimate,
     because more stations can be open after queries have left or moved. Both results have shape
     (kinds, keys).
     """
@@ -264,9 +264,9 @@ def _packed(
 class ResourceUse:
     """The resources that one station of each kind takes; the last row is the user's device."""
 
-    pool: Ints  # pool of each kind, (kinds + 1,)
-    units: Floats  # units of that pool in one station, 0 on the device, (kinds + 1,)
-    servers: Floats  # servers of one station, (kinds + 1,)
+    pool: Ints  # pool of each kind, of shape (kinds + 1,)
+    units: Floats  # units of that pool in one station, 0 on the device, of shape (kinds + 1,)
+    servers: Floats  # servers of one station, of shape (kinds + 1,)
 
     @classmethod
     def of(cls, context: PlanningContext, pools: Pools, view: PlanView) -> "ResourceUse":
@@ -291,9 +291,9 @@ class ResourceUse:
     def filled(
         self, pools: Pools, view: PlanView, plans: Ints, rate: float, operator_time_s: Floats
     ) -> Floats:
-        """Return the share of each station that each plan would fill, (k, N); 0 on the device.
+        """Return the shares of stations that plans would fill, of shape (k, N); 0 on the device.
 
-        ``operator_time_s`` is measured on profiling hardware, (k, N).
+        ``operator_time_s`` is measured on profiling hardware, of shape (k, N).
         """
         station = view.station[plans]
         work = rate * operator_time_s * view.capacity_factors[plans]
@@ -311,7 +311,7 @@ def opens(filled: float, room: float) -> bool:
 
 @compiled
 def share_taken(filled: float, room: float, waste: float) -> float:
-    """Return the share of a station for which a query that fills ``filled`` of it is charged.
+    """Return the share of a station that is charged to a query that fills ``filled`` of it.
 
     If the station is new, the part ``waste`` of its spare capacity is charged in addition.
     """
@@ -322,12 +322,12 @@ def share_taken(filled: float, room: float, waste: float) -> float:
 
 @compiled
 def room_in(left: Floats, kind: int, key: int) -> float:
-    """Return the room in the station that an operator would join, from ``Standing.left``."""
+    """Return the room that ``Standing.left`` has for the station that an operator would join."""
     return float(left[kind, key]) if kind < left.shape[0] and key < left.shape[1] else 0.0
 
 
 def takes_of(context: PlanningContext, pools: Pools, view: PlanView) -> ResourceUse:
-    """Return the resources for a view's kinds of station; views of one space share these."""
+    """Return the resources for a view's kinds of station; views of one space share them."""
     return KEPT.of(view.space, "takes", lambda: ResourceUse.of(context, pools, view))
 
 
@@ -336,9 +336,9 @@ class Market:
     """The pools, their prices, and the existing stations."""
 
     pools: Pools
-    prices: Floats  # price of a unit of each pool, (R,)
+    prices: Floats  # price of a unit of each pool, of shape (R,)
     standing: Standing
-    value: float = 0.0  # worth of certain service over none, in units of price
+    value: float = 0.0  # worth of certain service minus that of none, in units of price
 
     def loss(self, price: float, probability: float) -> float:
         """Return the loss: the price, plus the worth of service times the risk of failing."""

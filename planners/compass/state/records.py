@@ -43,13 +43,13 @@ class ProfiledConfig:
     """The profile of one configuration of N operators for a query."""
 
     accuracy: float  # estimated mean
-    variance: float  # of that estimate
-    verdict: bool | None  # whether the floor is met by the test; None if undecided
-    count: int  # items measured
-    operator_time_s: Floats  # mean times on profiling hardware, (N,)
+    variance: float  # variance of that estimate
+    verdict: bool | None  # whether the test finds that the floor is met; None if undecided
+    count: int  # number of items measured
+    operator_time_s: Floats  # mean times on profiling hardware, of shape (N,)
     time_cv: float  # coefficient of variation, over items, of the sum of these times
     normalised: tuple[float, float]  # see ``Measurement.normalised``
-    confirmed: bool = False  # further items add nothing about accuracy; see ``Search.confirm``
+    confirmed: bool = False  # more items cannot improve the accuracy; see ``Search.confirm``
 
     @cached_property
     def row(self) -> Floats:
@@ -83,11 +83,11 @@ def rows_of(shown: Iterable[ProfiledConfig], operators: int) -> Floats:
 
 @dataclass(frozen=True)
 class Slowness:
-    """Ratios of observed to predicted time of a query's plans, which are 1 before telemetry."""
+    """Ratios of observed to predicted time of a query's plans; they are 1 before telemetry."""
 
     device: float = 1.0  # computation on its device
     links: float = 1.0  # messages on links
-    elsewhere: float = 1.0  # computation on servers, waits included
+    elsewhere: float = 1.0  # computation on servers, including waits
     device_known: bool = False  # telemetry has shown the device's speed
 
 
@@ -95,15 +95,15 @@ class Slowness:
 class Offer:
     """A plan that probably meets a query's SLO or, if no plan does, comes near it."""
 
-    number: int  # of the plan in the query's view
+    number: int  # index of the plan in the query's view
     configuration: int
     latency_s: float  # quantile under the planned load
-    accuracy: float  # mean
+    accuracy: float  # mean accuracy
     usd_per_hour: float  # list price and egress
     uses: Uses
-    demand: Floats  # units of each pool charged to the query, (R,)
+    demand: Floats  # units of each pool charged to the query, of shape (R,)
     feasible: bool  # believed to meet every part of the SLO
-    probability: float = 1.0  # probability of this, given accuracy and device
+    probability: float = 1.0  # probability of meeting the SLO, given accuracy and device
 
     def loss(self, market: Market) -> float:
         """Return the loss of this plan at market prices; see `Market.loss`."""
@@ -115,9 +115,9 @@ class History:
     """The final beliefs of a query's surrogates, about C configurations of N operators."""
 
     dataset: str
-    content: Floats  # mean of its items' features, (F,)
-    accuracy: Singles  # mean accuracy, (C,)
-    log_time: Singles  # log of operator time on profiling hardware in s, (C, N)
+    content: Floats  # mean of its items' features, of shape (F,)
+    accuracy: Singles  # mean accuracy, of shape (C,)
+    log_time: Singles  # log of operator time on profiling hardware in s, of shape (C, N)
     measured: int  # number of configurations profiled
 
 
@@ -128,10 +128,10 @@ class SearchState:
     profiled: Mapping[int, ProfiledConfig] = field(default_factory=dict)  # by configuration index
     spent_s: float = 0.0  # planning seconds charged to searches and confirmation
     exhausted: bool = False  # further search is not worthwhile, or has no budget
-    matured: bool = False  # its own models have replaced histories
+    matured: bool = False  # the query's own models have replaced histories
     kept: bool = False  # ``history`` covers all profiles of the present content
     slowness: Slowness = Slowness()
-    offers: Sequence[Offer] = ()  # least loss first; infeasible ones only if all are
+    offers: Sequence[Offer] = ()  # by rising loss; infeasible only if all are
     history: History | None = None  # None before the first profiling
 
     @property
@@ -143,13 +143,13 @@ class SearchState:
 class Candidates(NamedTuple):
     """The k plans from which a matching chooses for a query; see `Offer` and `Uses`."""
 
-    configuration: Ints  # (k,)
-    number: Ints  # (k,)
-    probability: Floats  # of meeting the SLO, (k,)
-    station: Ints  # (k, N)
-    operator_key: Ints  # (k, N)
-    filled: Floats  # (k, N)
-    backhaul: Floats  # (k,)
+    configuration: Ints  # of shape (k,)
+    number: Ints  # of shape (k,)
+    probability: Floats  # probability of meeting the SLO, of shape (k,)
+    station: Ints  # of shape (k, N)
+    operator_key: Ints  # of shape (k, N)
+    filled: Floats  # of shape (k, N)
+    backhaul: Floats  # of shape (k,)
 
 
 SEARCH, SERVICE, ORDERED = "compass search", "compass service", "compass ordered"
@@ -165,11 +165,11 @@ class ActivePlan:
 
     plan: Plan
     since_s: float  # time at which it was ordered
-    device_s: float  # on the device
-    links_s: float  # on links, propagation included
-    elsewhere_s: float  # on servers, with waits at the planned load
+    device_s: float  # seconds on the device
+    links_s: float  # seconds on links, including propagation
+    elsewhere_s: float  # seconds on servers, including waits at the planned load
     uses: Uses
-    number: int  # of the plan in the query's view
+    number: int  # index of the plan in the query's view
     judged_s: float = 0.0  # end of the last window that led to a reaction
     before: "ActivePlan | None" = (
         None  # the plan that serves until this is active, or if it is refused
@@ -181,7 +181,7 @@ class ServiceState:
     """What is known about the deployment and service of one query."""
 
     ordered: ActivePlan | None = None  # the last order
-    audits: "Audits | None" = None  # of its accuracy
+    audits: "Audits | None" = None  # audits of its accuracy
     poor: Plan | None = None  # the active plan, if it was last judged infeasible
     refused: Sequence[Plan] = ()  # plans of its last refused bid
 
@@ -234,7 +234,7 @@ def search_settled(context: PlanningContext, queries: Sequence[int]) -> list[boo
 
 
 def keep_search_state(context: PlanningContext, query: Query, state: SearchState) -> None:
-    """Write a query's search state, visible to others once simulated time reaches the search."""
+    """Write a query's search state, which others see once simulated time reaches the search's."""
     context.remember((SEARCH, query.id), state, query)
 
 
