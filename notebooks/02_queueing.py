@@ -3,8 +3,8 @@
 #
 # Computing takes a known time. Most SLOs fail because of *waiting*. This notebook compares the
 # simulator's stations with closed-form queueing theory: M/M/1, M/G/1, M/M/c, and batches. Where
-# theory and simulation agree, you can trust the simulator. Where theory has no formula, the
-# simulator still gives an answer.
+# theory and simulation agree, you can trust the simulator. Where theory ends, the simulator
+# continues.
 
 # %%
 import os
@@ -180,8 +180,7 @@ plt.show()
 # the mean. By Pollaczek and Khinchine, the mean wait is $\rho (1 + c^2) / (2 (1 - \rho))$, where
 # $c$ is the coefficient of variation.
 #
-# **Predict.** If the server is busy 80 % of the time, how much longer is the wait with erratic
-# times than with constant ones?
+# **Predict.** At 80 % load, how much longer is the wait with erratic times than with constant ones?
 
 # %%
 kinds = {"constant": constant, "exponential": exponential, "erratic": erratic}
@@ -214,8 +213,7 @@ plt.show()
 # Four servers can share one queue, or each server can have its own. Or a single server can be four
 # times as fast. Erlang's formula C gives the probability of waiting with a shared queue.
 #
-# **Predict.** Order these three cases by mean sojourn, for servers that are busy 80 % of the time.
-# What is the order at 10 %?
+# **Predict.** Order these three by mean sojourn at 80 % load. What is the order at 10 %?
 
 # %%
 SERVERS = 4
@@ -258,7 +256,7 @@ plt.show()
 
 # %% [markdown]
 # One shared queue is always better than four, because no server idles while requests wait. So
-# *replicas* share one queue here. One fast server is better still. To cut an A100 in seven is the
+# *replicas* share one queue here. One fast server is better. An A100 cut in seven is the
 # opposite choice. It is [worthwhile where a small request cannot use a whole
 # card](05_mig_and_mps.ipynb).
 #
@@ -350,9 +348,9 @@ worst = max(abs(row["sojourn"] / at - 1) for row, at in zip(rows, chain, strict=
 print(f"furthest from theory: {worst:.1%}")
 
 # %% [markdown]
-# It costs nothing, because at low load each batch has one request. At high load batches grow by
-# themselves, and the station serves nearly twice as many requests. Here a larger maximum never
-# makes the mean sojourn longer.
+# It costs nothing: at low load, each batch has one request. At high load batches grow,
+# and the station serves nearly twice as many. Here a larger maximum never makes the
+# mean longer.
 #
 # ## What planners see
 #
@@ -392,11 +390,10 @@ plt.show()
 #
 # ## Who goes first?
 #
-# So far, requests were served in order of arrival (*FIFO*). If requests have different bounds,
-# stations can instead serve the earliest deadline first (*EDF*). Such a rule is called a
-# *discipline*. Speech recognition has three classes: `premium` with a bound of one second,
-# `standard` with two, `economy` with four. The planner, `cheapest_feasible`, ignores queues, so it
-# chooses the same plans under both disciplines.
+# So far, requests were served in order of arrival (*FIFO*). With several bounds, stations can serve
+# the earliest deadline first (*EDF*). This is their *discipline*. Speech recognition has three
+# classes: `premium` with a bound of one second, `standard` with two, `economy` with four. The
+# planner, `cheapest_feasible`, ignores queues, so it chooses the same plans under both disciplines.
 #
 # **Predict.** Which class gains by EDF, and which loses? Are more users served well?
 
@@ -451,8 +448,7 @@ plt.show()
 # `premium` gains on every seed, because it has the least slack. EDF saves no work: the mean latency
 # is no lower, because other users wait longer. More users are served well on two of these seeds,
 # and fewer on the other two. This is a known weakness of EDF under overload: it serves requests
-# that are nearly late and delays the others. Under overload, more capacity or another plan
-# helps.
+# that are nearly late and delays the others. Then more capacity or another plan helps.
 #
 # ## Try it
 #

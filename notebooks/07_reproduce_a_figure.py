@@ -147,6 +147,6 @@ plt.show()
 #    larger error now, and why is it unfair to call that a failure?
 # 2. What is the ratio after 5 plans, and after 20? What do you expect after 200?
 # 3. Take another experiment of `studies`, such as `profiling`. Write its claim down as above.
-#    *Before* you run it with `--quick`, say which result would refute the claim.
+#    Say *before* you run it with `--quick` which result would refute the claim.
 #
 # Next: [A course of exercises](08_course.ipynb).

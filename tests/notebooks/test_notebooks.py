@@ -124,8 +124,8 @@ def test_the_notebook_on_mps_says_what_its_tables_say():
         return processes * alone_s / shared_s - 1, shared_s / alone_s
 
     for model, said in (
-        ("resnet50", "two processes serve {} more than one, five {}"),
-        ("bert", "two processes serve {} more, five {} more"),
+        ("resnet50", "Two processes serve {} more than one, and five serve {} more"),
+        ("bert", "Two processes serve {} more, and five serve {} more"),
     ):
         assert said.format(*(f"{100 * more(model, 1, n)[0]:.0f} %" for n in (2, 5))) in text
     assert "three times as long" in text
