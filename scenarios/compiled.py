@@ -43,7 +43,7 @@ class _Compilation(Listener):
             self._started = now_s
         self._depth += 1
         if not self._said and _is_ours(event):
-            self._say("compiling the simulator; later runs use the code again", now_s)
+            self._say("compiling code at its first use; later runs use it again", now_s)
 
     def on_end(self, event: Event) -> None:
         """Print the number of compiled functions every few seconds."""

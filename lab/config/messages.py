@@ -257,6 +257,8 @@ def _missing_file(path: str, options: Iterable[str], overrides: Sequence[str]) -
         place = places[0].lstrip("+~").partition("=")[0].rpartition("@")[2]
         plus = "+" if place.startswith("planner.compare.") else ""
         own = f"; to name a class of your own, write {plus}{place}._target_={name}"
+        if any(f"{place}=" in one and "," in one for one in overrides):
+            own += " and name the others by their classes too"
     inside = in_folders(group) if group in groups() else []
     if moved := [option for option in inside if option.rpartition("/")[2] == name]:
         return f"{group}={name}: there is no such {group}; it is {group}={moved[0]}"

@@ -137,7 +137,7 @@ def default_tree() -> DictConfig:
 
 
 def defaults(model: type) -> dict[str, Any]:
-    """Return the defaults of a dataclass as a mapping, in which mappings and lists are empty."""
+    """Return a dataclass's defaults by field name; the default of each mapping or list is empty."""
     hints = get_type_hints(model)
     values: dict[str, Any] = {}
     for one in fields(model):

@@ -1,4 +1,4 @@
-"""Accuracy of a declared application: a rule for the mean, and the distribution over items."""
+"""Computes the mean accuracy of an application that a file declares, and its spread over items."""
 
 import inspect
 from collections.abc import Mapping

@@ -21,8 +21,9 @@ second; the frame rate decides how many of its frames are used.
   assumption. The ratio of a detector is its MOTA on the training sequences relative to the largest
   detector's, as the source advises. The ratio of a resolution is a power of the ratio of mean
   average precision (mAP), which is 1 + g ln(px / 1440). The exponent is the one with which MOTA
-  depends on mAP over detectors. The ratio of a frame rate is the ratio of F1 scores of pedestrian
-  detection (AWStream). The ratio of a tracker is the ratio of MOTA on equal detections.
+  depends on mAP over detectors. The ratio of a frame rate is the F1 score of pedestrian detection
+  at that rate divided by the score at 30 frames/s (AWStream). The ratio of a tracker is its MOTA
+  on equal detections divided by that of ByteTrack.
 * *Bytes of a segment*: a power law of the width, for H.264 at quantiser 20 and 30 frames/s
   (AWStream), is multiplied by a ratio for the frame rate.
 """

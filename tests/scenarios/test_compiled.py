@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-NOTICE = "compiling the simulator"
+NOTICE = "compiling code at its first use"
 COUNT = """
 from numba.core.event import install_recorder
 with install_recorder("numba:compile") as recorder:

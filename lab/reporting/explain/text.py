@@ -350,7 +350,7 @@ def _trials(row: Row) -> str:
     """Return a line on false acceptances and the response time."""
     response_s = row["response_time_s"]
     good = (
-        "no plan truly met latency and accuracy"
+        "no plan truly met latency and accuracy in its first seconds"
         if response_s is None
         else f"the first plan that truly met latency and accuracy came after {seconds(response_s)}"
     )
@@ -396,8 +396,8 @@ def _which_windows(record: QueryRecord, of_intervals: Sequence[Sequence[Row]]) -
         notes.append("a window counts for the plan that served most of it")
     if without:
         notes.append(
-            f"of the {len(judged):,} windows with requests, these had no active plan for some "
-            f"time and are left out: {window_ranges(without)}"
+            f"not counted, because no plan was active for some time: "
+            f"{'window' if len(without) == 1 else 'windows'} {window_ranges(without)}"
         )
     return "; ".join(notes)
 
