@@ -143,7 +143,7 @@ plt.show()
 #
 # ## Try it
 #
-# 1. `job.labels["order"] == "own"`: let each surrogate choose what is profiled. Which one has the
+# 1. Let each surrogate choose what is profiled: use `job.labels["order"] == "own"`. Which one has the
 #    larger error now, and why is it unfair to call that a failure?
 # 2. What is the ratio after 5 plans, and after 20? What do you expect after 200?
 # 3. Take another experiment of `studies`, such as `profiling`. Write its claim down as above.

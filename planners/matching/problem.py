@@ -54,7 +54,7 @@ class Supply:
 
     @cached_property
     def plain(self) -> Bools:
-        """Whether each of the R pools has its own capacity; the others consist of GPU instances."""
+        """One flag per pool, of shape (R,): whether it has its own capacity and no GPU instances."""
         plain = np.ones(len(self.capacity), dtype=bool)
         for cards in self.cards:
             plain[cards.pools] = False

@@ -370,8 +370,8 @@ def select(values: Ints, low: int, high: int, at: int) -> None:
 
     This is Quickselect (Hoare, "Algorithm 65: Find", 1961). Afterwards, lesser values are before
     that value, and greater values after it. The pivot is the median of three. Two passes of
-    Lomuto's partition group values as less, equal and greater, so the time is not quadratic if many
-    values are equal. This takes O(high - low) on average.
+    Lomuto's partition sort the values into less, equal and greater ones, so the time is not
+    quadratic if many values are equal. This takes O(high - low) on average.
     """
     while high - low > 1:
         quarter = (high - low) // 4

@@ -174,7 +174,7 @@ class FixedProfiler(Profiler):
         items: int,
         alpha: float,
     ) -> Belief:
-        """Measure a configuration on the query's first ``samples`` items."""
+        """Measure a configuration on the query's first `self.samples` items."""
         estimate = context.profile(query, configuration, self.samples)
         mean, variance, _ = simple_mean(estimate.measurement.accuracy)
         return Belief(estimate, mean, variance, None)

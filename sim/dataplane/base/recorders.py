@@ -20,7 +20,7 @@ class Tee:
 
 
 class RequestLog:
-    """A recorder that stores the rows of ended requests, ``count`` of them, until ``take``."""
+    """A recorder that stores the rows of ended requests until ``take`` is called."""
 
     def __init__(self, operators: int) -> None:
         self.count = 0

@@ -61,7 +61,7 @@ def jobs(scale: Scale) -> list[Job]:
 
 
 def _scenes(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return rows with the application as scene; a median that is only a bound is null."""
+    """Return rows whose scene is the application; replace medians that are only bounds by null."""
     scene = pl.col("scene")
     if "application" in rows.columns:
         name = pl.col("application").str.replace_all("_", " ")
