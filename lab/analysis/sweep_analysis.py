@@ -40,7 +40,7 @@ TIERS_SCHEMA = {
 
 @dataclass(frozen=True)
 class Analysis:
-    """The results of an analysed sweep. A frame with a row per setting has a column per varied key."""
+    """The results of an analysed sweep. Frames by setting have one column per varied key."""
 
     sweep: Sweep
     comparisons: Mapping[str, Comparison]  # comparisons of the planners, by setting

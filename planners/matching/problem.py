@@ -54,7 +54,7 @@ class Supply:
 
     @cached_property
     def plain(self) -> Bools:
-        """One flag per pool, of shape (R,): whether it has its own capacity and no GPU instances."""
+        """Whether each of the R pools has a capacity of its own; if not, it has GPU instances."""
         plain = np.ones(len(self.capacity), dtype=bool)
         for cards in self.cards:
             plain[cards.pools] = False

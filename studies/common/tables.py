@@ -51,7 +51,7 @@ SERVED_ALONE = {
 def sign(rows: pl.DataFrame, column: str) -> str:
     """Return ``"≥"`` if the mean of a column is only a lower bound, and otherwise an empty text.
 
-    The mean is a bound if any value is a bound, or if a seed has no value because it served no query.
+    The mean is a bound if any value is a bound, or if some seed has no value.
     """
     bound = column in BOUNDS and rows[BOUNDS[column]].any()
     return "≥" if bound or (column in WITHOUT and rows[column].null_count()) else ""
