@@ -6,8 +6,12 @@
     python3 tasks.py slow                  set up, and run the longer checks
     python3 tasks.py lint                  set up, and run linter, type checker and layers
     python3 tasks.py docs                  set up, and build the site into docs/_build
+    python3 tasks.py lock [UV OPTION ...]  pin packages for pyproject.toml (--upgrade: the newest),
+                                           and list their licences
+    python3 tasks.py sbom                  list the environment's packages in dist/sbom.json
 
-The environment is `.venv` beside this file, or the directory named by COMPASS_ENV.
+The environment is `.venv` beside this file, or the directory named by COMPASS_ENV. Every package in
+it has a version and a hash in `requirements/`; packages come from where pip is set up to find them.
 """
 
 import os
@@ -18,7 +22,21 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
 ENVIRONMENT = Path(os.environ.get("COMPASS_ENV", ROOT / ".venv"))
-BIN = ENVIRONMENT / ("Scripts" if os.name == "nt" else "bin")
+SCRIPTS = "Scripts" if os.name == "nt" else "bin"
+BIN = ENVIRONMENT / SCRIPTS
+SUPPLY = ENVIRONMENT / "supply"
+"""An environment of its own, so that the tools of `lock` and `sbom` are not in what they list."""
+REQUIREMENTS = ROOT / "requirements"
+SDIST_ONLY = "antlr4-python3-runtime"
+"""The one package that is built here; of all others, wheels are installed, which run no code."""
+LOCKS = {
+    "test": ("pyproject.toml", "--extra", "test"),
+    "docs": ("pyproject.toml", "--extra", "docs"),
+    "run": ("pyproject.toml",),
+    "build": ("--group", "build"),
+    "supply": ("--group", "supply"),
+}
+"""What each file of `requirements/` pins; the later ones keep to the versions of the first."""
 
 
 def main(arguments: list[str]) -> int:
@@ -28,9 +46,8 @@ def main(arguments: list[str]) -> int:
         print(f"Python {found} runs this; Python 3.11, 3.12 or 3.13 is needed", file=sys.stderr)
         return 2
     command, rest = (arguments[0], arguments[1:]) if arguments else ("help", [])
-    if command == "run":
-        set_up("")
-        return call(BIN / "compass-sim", *rest)
+    if command in (tasks := {"run": run, "lock": lock, "sbom": sbom}):
+        return tasks[command](rest)
     steps = {
         "test": [("pytest", *rest)],
         "slow": [("pytest", "-m", "slow", *rest)],
@@ -47,7 +64,7 @@ def main(arguments: list[str]) -> int:
     if command not in steps:
         print(__doc__)
         return 0 if command in ("help", "-h", "--help") else 2
-    set_up("[docs]" if command == "docs" else "[test]")
+    set_up("docs" if command == "docs" else "test")
     for step in steps[command]:
         print("+", *step, flush=True)
         if status := call(BIN / step[0], *step[1:]):
@@ -55,28 +72,77 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def set_up(extra: str) -> None:
-    """Make the environment, unless it is there already for these very dependencies."""
-    stamp = ENVIRONMENT / f"installed{extra or '[run]'}"
-    inputs = "\n".join((ROOT / name).read_text() for name in ("pyproject.toml", "constraints.txt"))
+def set_up(need: str) -> None:
+    """Make the environment for a file of `requirements/`, unless it is there for these very pins.
+
+    pip checks the hash of whatever it installs, what builds the project included. It refuses hashes
+    for a checkout, so the checkout is installed last, with what is then there.
+    """
+    environment = SUPPLY if need == "supply" else ENVIRONMENT
+    stamp = environment / f"installed[{need}]"
+    build, packages = REQUIREMENTS / "build.txt", REQUIREMENTS / f"{need}.txt"
+    inputs = "\n".join(path.read_text() for path in (ROOT / "pyproject.toml", build, packages))
     if stamp.is_file() and stamp.read_text() == inputs:
         return
-    print(f"setting up {ENVIRONMENT} (a minute or so, once)", flush=True)
+    print(f"setting up {environment} (a minute or so, once)", flush=True)
     try:
-        venv.create(ENVIRONMENT, with_pip=True)
+        venv.create(environment, with_pip=True)
     except subprocess.CalledProcessError:
         raise SystemExit(
             "this Python lacks ensurepip, which makes environments: on Debian and Ubuntu, install "
             "the package python3-venv"
         ) from None
-    status = call(
-        BIN / "python",
-        *("-m", "pip", "install", "--quiet", "--disable-pip-version-check"),
-        *("--constraint", str(ROOT / "constraints.txt"), "--editable", f"{ROOT}{extra}"),
-    )
-    if status:
-        raise SystemExit(status)
+    wheels = ("--only-binary=:all:", f"--no-binary={SDIST_ONLY}")
+    pinned = ("--require-hashes", *wheels, "--requirement")
+    as_set_up = ("--no-build-isolation", "--use-pep517")
+    steps = [
+        (*pinned, str(build)),
+        (*as_set_up, *pinned, str(packages)),
+        (*as_set_up, "--no-deps", "--editable", str(ROOT)),
+    ]
+    pip = ("-m", "pip", "install", "--quiet", "--disable-pip-version-check")
+    for step in steps[1:2] if need == "supply" else steps:
+        if status := call(environment / SCRIPTS / "python", *pip, *step):
+            raise SystemExit(status)
     stamp.write_text(inputs)
+
+
+def run(overrides: list[str]) -> int:
+    """Simulate."""
+    set_up("run")
+    return call(BIN / "compass-sim", *overrides)
+
+
+def lock(options: list[str]) -> int:
+    """Pin what pyproject.toml names for every supported Python and system, and list licences."""
+    set_up("supply")
+    compiler = (
+        *("--directory", str(ROOT), "pip", "compile", "--quiet", "--universal"),
+        *("--python-version", "3.11", "--generate-hashes", "--no-annotate"),
+        *("--custom-compile-command", "python3 tasks.py lock"),
+        *("--build-constraints", "requirements/build.txt"),
+    )
+    for need, what in LOCKS.items():
+        same = () if need == "test" else ("--constraint", "requirements/test.txt")
+        written = ("--output-file", f"requirements/{need}.txt")
+        if status := call(SUPPLY / SCRIPTS / "uv", *compiler, *same, *what, *options, *written):
+            return status
+    set_up("supply")  # the pins of these tools may be new, too
+    return call(SUPPLY / SCRIPTS / "python", str(REQUIREMENTS / "licences.py"))
+
+
+def sbom(options: list[str]) -> int:
+    """Write which packages are in the environment, with their licences, as CycloneDX JSON."""
+    set_up("run")
+    set_up("supply")
+    written = ROOT / "dist" / "sbom.json"
+    written.parent.mkdir(exist_ok=True)
+    return call(
+        SUPPLY / SCRIPTS / "cyclonedx-py",
+        *("environment", str(BIN / "python"), "--pyproject", str(ROOT / "pyproject.toml")),
+        *("--mc-type", "application", "--output-reproducible", "--output-file", str(written)),
+        *options,
+    )
 
 
 def call(program: Path, *arguments: str) -> int:

@@ -107,7 +107,8 @@ def _several_versions(runs: pl.DataFrame) -> Iterator[str]:
         return
     groups = list(runs.group_by("versions", maintain_order=True))
     known = [json.loads(str(noted)) for (noted,), _ in groups if noted is not None]
-    unlike = [name for name in known[0] if len({one.get(name) for one in known}) > 1]
+    names = dict.fromkeys(name for one in known for name in one)
+    unlike = [name for name in names if len({one.get(name) for one in known}) > 1]
     parts = []
     for (noted,), part in groups:
         theirs = {} if noted is None else json.loads(str(noted))

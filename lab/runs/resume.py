@@ -141,7 +141,8 @@ def check_versions(where: str, directory: Path) -> None:
     except (OSError, ValueError):  # There is none, or a crash damaged it.
         return
     for one in [summary] if "status" in summary else summary.values():
-        if "versions" in one and (mismatch := version_mismatch(one["versions"])):
+        finished = one.get("status") == "finished"
+        if "versions" in one and (mismatch := version_mismatch(one["versions"], finished)):
             raise TakenError(f"{where}: cannot be resumed: {mismatch}")
 
 

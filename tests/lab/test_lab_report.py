@@ -122,6 +122,12 @@ def test_runs_of_several_versions_are_told_apart(sweep):
         "Runs have several versions, so they may differ for that reason: "
         f"compass-sim {ours['compass-sim']} (0, 1, 2, 3, 4, 6, 7); not recorded (5)."
     ]
+    spoil(sweep / "5", versions=ours)
+    spoil(sweep / "0", versions={name: here for name, here in ours.items() if name != "blas"})
+    assert list(problems(analyse(read_sweep(sweep)))) == [
+        "Runs have several versions, so they may differ for that reason: "
+        f"not recorded (0); blas {ours['blas']} (1, 2, 3, 4, 5, 6, 7)."
+    ]
 
 
 @pytest.mark.slow

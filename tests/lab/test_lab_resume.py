@@ -257,6 +257,25 @@ def test_a_run_of_another_version_is_not_gone_on_with(compass, finished):
     assert compass(*again)[0] == 0
 
 
+@pytest.mark.usefixtures("broken")
+def test_an_unfinished_run_of_other_kernels_is_not_gone_on_with(compass):
+    ours = versions()["blas"]
+    write_summary(Path("here"), summary("here") | {"versions": versions() | {"blas": "Z80"}})
+    before = tables(Path("here"))
+    status, _, err = compass(ALONE, "hydra.run.dir=here", "resume=true")
+    assert (status, err.count("\n")) == (2, 1)
+    sentence = f"another processor wrote it (blas Z80, not {ours}); start again\n"
+    assert err.endswith(f"here: cannot be resumed: {sentence}")
+    assert tables(Path("here")) == before
+
+
+def test_a_finished_run_of_other_kernels_is_kept(compass, finished):
+    write_summary(Path("here"), summary("here") | {"versions": versions() | {"blas": "Z80"}})
+    status, out, err = compass(*finished, "resume=true")
+    assert (status, err) == (0, "")
+    assert "nothing to do" in out
+
+
 def test_a_run_that_names_classes_by_earlier_paths_is_gone_on_with(compass, finished):
     written = Path("here", CONFIG).read_text(encoding="utf-8")
     earlier = written.replace("planners.reference.greedy.", "planners.greedy.")
@@ -300,6 +319,7 @@ def test_a_directory_to_go_on_in_is_not_written_over(compass):
     [
         ('{"compass-sim": "0.0"}\n', "line 1: .* another version wrote it"),
         ("[]\n", "line 1: .* another version wrote it"),
+        ('{"compass-sim": "VERSION", "blas": "Z80"}\n', "line 1: .* another processor wrote it"),
         ("nonsense\n", "line 1: "),
         ('HEADER{"owner": ["query", 1]}\n', "line 2: .*no record of a profiling run"),
     ],
@@ -307,7 +327,9 @@ def test_a_directory_to_go_on_in_is_not_written_over(compass):
 def test_a_file_that_is_no_checkpoint_is_refused(tmp_path, text, sentence):
     Checkpoint(tmp_path, resume=False).close()
     header = (tmp_path / CHECKPOINT).read_text()
-    (tmp_path / CHECKPOINT).write_text(text.replace("HEADER", header))
+    (tmp_path / CHECKPOINT).write_text(
+        text.replace("HEADER", header).replace("VERSION", versions()["compass-sim"])
+    )
     with pytest.raises(InputError, match=sentence):
         Checkpoint(tmp_path, resume=True)
     Checkpoint(tmp_path, resume=False).close()

@@ -1,4 +1,8 @@
-"""Linear algebra uses one thread wherever a planner runs, whatever it is set to outside."""
+"""Linear algebra uses one thread wherever a planner runs, and the summary names its kernels."""
+
+import os
+import subprocess
+import sys
 
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
@@ -34,3 +38,27 @@ def test_it_does(plan):
         plan()
         assert {1} == SEEN
         assert threads() == {2}, "as before"
+
+
+def kernels(**environment):
+    """Return what a process records, and what its libraries of linear algebra say."""
+    code = (
+        "from lab.version import versions; print(versions()['blas']);"
+        "from threadpoolctl import threadpool_info as info;"
+        "print(', '.join({one.get('architecture', '') for one in info()}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.splitlines()
+
+
+def test_the_kernels_in_use_are_recorded():
+    recorded, used = kernels(OPENBLAS_CORETYPE="Prescott")
+    assert recorded
+    if used:  # other libraries than OpenBLAS do not say
+        assert recorded == used
