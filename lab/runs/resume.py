@@ -13,7 +13,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from yaml import YAMLError
 
-from lab.common.errors import InputError, shown
+from lab.common.errors import InputError, one_line, shown
 from lab.config.settings import REPORT
 from lab.config.targets import with_current_paths
 from lab.runs.run_directory import (
@@ -114,7 +114,7 @@ def check_resumable(directory: Path, config: DictConfig, alone: bool) -> None:
     try:
         there = with_current_paths(OmegaConf.to_container(OmegaConf.load(directory / CONFIG)))
     except (OSError, YAMLError) as error:
-        raise TakenError(f"{where}: its {CONFIG} cannot be read: {error}") from None
+        raise TakenError(f"{where}: its {CONFIG} cannot be read: {one_line(error)}") from None
     here = OmegaConf.to_container(OmegaConf.create(OmegaConf.to_yaml(config)))
     for each in (there, here):
         if isinstance(each, dict):
