@@ -14,7 +14,7 @@ from lab.config.settings import REPORT
 from lab.reporting import sweep_figures
 from lab.reporting.page import linked_figures, page, problems, some
 from lab.reporting.tables import write_frames
-from lab.runs.run_directory import never_ran, read_summary, write_aside
+from lab.runs.run_directory import never_ran, read_run_summary, write_aside
 
 PAGE = "index.html"
 
@@ -35,7 +35,7 @@ def report(options: argparse.Namespace) -> int:
     else:
         for sentence in _jobs_without(sweep, group):
             say(sentence)
-        summaries = [read_summary(directory / run) for run in sweep.runs["run"]]
+        summaries = [read_run_summary(directory / run) for run in sweep.runs["run"]]
         show_table(summaries, f"{group}, seed {summaries[0]['seed']}", options.all)
         show_errors(summaries)
         if missing := never_ran(group):
