@@ -103,7 +103,9 @@ def run() -> int:
     except Exception as error:
         _drop_if_empty(Outcome.path)
         # This comes first, because some of Hydra's own errors are OSErrors or ValueErrors.
-        if isinstance(error, InputError | RecursionError) or raised_by(error, COMPOSING):
+        if isinstance(error, InputError | RecursionError | UnicodeDecodeError) or raised_by(
+            error, COMPOSING
+        ):
             complain(composition_sentence(error, overrides))
         elif isinstance(error, OSError):
             complain(f"hydra.run.dir: cannot be written: {why_not(error)}")

@@ -1,7 +1,10 @@
 """A value of another type than its key's is refused, and so is what would have no effect."""
 
+import sys
+
 import pytest
 
+from lab.cli.simulate import main
 from lab.common.errors import InputError
 from lab.config.compose import compose, set_up
 
@@ -79,3 +82,26 @@ def test_a_name_that_cannot_be_seen_is_refused(name):
         InputError, match=r"workload.datasets: the name .* must have 1 to 100 print"
     ):
         set_up(config, BASE)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (b"seed: \xff\n", "mine.yaml: cannot be read as YAML in UTF-8 ("),
+        (b"seed: !!timestamp 2001-99-99\n", "mine.yaml: cannot be read as YAML in UTF-8 ("),
+        (b"seed: !!int 'x'\n", "mine.yaml: cannot be read as YAML in UTF-8 ("),
+        (b"about: &a {quick: *a}\n", "a value contains itself"),
+        (b"about: {quick: " + b"[" * 3000 + b"]" * 3000 + b"}\n", "are nested too deeply"),
+        (b"defaults: [mine]\n", "defaults: the list of a configuration file refers to itself"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_named(text, said, tmp_path, monkeypatch, capsys):
+    file = tmp_path / "experiment" / "mine.yaml"
+    file.parent.mkdir()
+    file.write_bytes(b"# @package _global_\n" + text)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["compass-sim", "--config-dir", ".", "experiment=mine"])
+    assert main() == 2
+    printed = capsys.readouterr().err
+    assert said in printed
+    assert printed.count("\n") == 1
