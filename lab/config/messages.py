@@ -28,6 +28,8 @@ PLUGINS = {
     "hydra/sweeper/optuna": "hydra-optuna-sweeper",
 }
 """Optional packages of launchers and sweepers, by the names that pip uses."""
+OF_PARSER = re.compile("Lexer|no viable|mismatched|extraneous|missing|token recognition", re.I)
+"""The beginnings of what Hydra's parser says in the words of its grammar."""
 DEFAULTS_LIST = "hydra._internal.defaults_list"
 DEEP = 50
 """Number of calls in the module of defaults lists from which on these lists are circular."""
@@ -223,8 +225,25 @@ def _unparsed(cause: Any) -> str:
             f"{key}=1, but not removed; to leave it out, set the whole mapping: "
             f"'{'.'.join(parts[:at])}={{NAME: 1, OTHER: 2}}'"
         )
-    aside = "" if "=" not in cause.override or reason.startswith("Lexer") else f" ({reason})"
-    return f"{cause.override}: not a valid override{aside}; write key=value"
+    return f"{cause.override}: not a valid override{_slip(cause.override, reason)}; write key=value"
+
+
+def _slip(override: str, reason: str) -> str:
+    """Return what is wrong with an override that Hydra cannot parse; empty if it is no pair."""
+    _, equals, value = override.partition("=")
+    if not equals:
+        return ""
+    for pair in ("()", "[]", "{}"):
+        if value.count(pair[0]) != value.count(pair[1]):
+            return f" (its {pair[0]} and {pair[1]} do not match)"
+    for quote in "'\"":
+        if value.replace(f"\\{quote}", "").count(quote) % 2:
+            return f" (a quote {quote} is not closed)"
+    if "expecting EQUAL" in reason:
+        return " (its key has a character that is in no key)"
+    if OF_PARSER.match(reason):
+        return " (a value with other characters than letters, digits and -_./%+ needs quotes)"
+    return f" ({reason})"
 
 
 def digit_part(parts: Sequence[str]) -> int:

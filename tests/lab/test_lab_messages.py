@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from lab.cli.simulate import main as simulate
 from lab.cli.tools import main
 from lab.common.errors import LONGEST, InputError, printable
+from lab.config.compose import compose
 from lab.version import __version__
 
 MOST = 2_000
@@ -65,6 +66,22 @@ def test_simulator_says_what_is_wrong_with_a_command_line(line, said, monkeypatc
     printed = capsys.readouterr().err
     assert said in printed
     assert printed.endswith("; see compass-sim --help\n")
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("seed=[1", "seed=[1: not a valid override (its [ and ] do not match); write key=value"),
+        ("seed='x", "seed='x: not a valid override (a quote ' is not closed); write key=value"),
+        ("seed==3", "(a value with other characters than letters, digits and -_./%+ needs quotes)"),
+        ("+planner.compare.a/b._target_=3", "(its key has a character that is in no key)"),
+        ("nonsense", "nonsense: not a valid override; write key=value"),
+    ],
+)
+def test_a_slip_in_an_override_is_told_without_terms_of_a_grammar(override, said):
+    with pytest.raises(InputError) as error:
+        compose([override])
+    assert said in str(error.value)
 
 
 def test_both_commands_name_this_project_and_its_version(monkeypatch, capsys):
