@@ -36,8 +36,13 @@ def report(options: argparse.Namespace) -> int:
         for sentence in _jobs_without(sweep, group):
             say(sentence)
         summaries = [read_run_summary(directory / run) for run in sweep.runs["run"]]
-        show_table(summaries, f"{group}, seed {summaries[0]['seed']}", options.all)
-        show_errors(summaries)
+        try:
+            show_table(summaries, f"{group}, seed {summaries[0]['seed']}", options.all)
+            show_errors(summaries)
+        except KeyError as error:  # An older version wrote fewer values.
+            raise InputError(
+                f"DIR={group}: a summary is not of this version: it has no {error.args[0]}"
+            ) from None
         if missing := never_ran(group):
             warn(f"{group}: {missing}")
         names = [str(name) for name in sweep.runs["planner"]]
