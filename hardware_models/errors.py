@@ -3,6 +3,9 @@
 import difflib
 from collections.abc import Iterable
 
+COMPARED = 200
+"""Largest number of characters of a name that `nearest` compares."""
+
 
 class UnknownNameError(ValueError):
     """A name does not occur in the tables."""
@@ -13,10 +16,15 @@ class TableError(ValueError):
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """Return the known name that is most similar to ``name``, ignoring case, or None."""
+    """Return the known name that is most similar to ``name``, ignoring case, or None.
+
+    Only the first `COMPARED` characters are compared, because the time grows with the square of
+    their number.
+    """
+    given = str(name)[:COMPARED].lower()
 
     def likeness(other: str) -> float:
-        return difflib.SequenceMatcher(None, str(name).lower(), other.lower()).ratio()
+        return difflib.SequenceMatcher(None, given, other[:COMPARED].lower()).ratio()
 
     return max(known, key=likeness, default=None)
 

@@ -1,6 +1,6 @@
 """Drift: changes of the simulated world during a run, of which planners are not notified."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Annotated
 
 from scenarios.applications.nodes import pick_key
@@ -14,6 +14,14 @@ KINDS = (
     "mps_fault",
     "planner_crash",
 )
+QUERIES_HIT = ("factor", "share")
+FIELDS_OF = {
+    **dict.fromkeys(("device_slowdown", "link_degradation", "content_shift"), QUERIES_HIT),
+    "machine_failure": ("node", "machine", "duration_s"),
+    "mps_fault": ("node", "machine"),
+    "planner_crash": ("duration_s",),
+}
+"""The fields of each kind, besides ``kind`` and ``at_s``; the others keep their defaults."""
 AT_MACHINE = ("machine_failure", "mps_fault")
 """The kinds of drift that affect a machine instead of queries."""
 MOST_S = 1e9
@@ -54,6 +62,14 @@ class DriftEvent:
     def __post_init__(self) -> None:
         pick_key("kind", self.kind, KINDS, "kind")
         check_ranges(self)
+        own = FIELDS_OF[self.kind]
+        for one in fields(self)[2:]:
+            value = getattr(self, one.name)
+            if one.name not in own and value != one.default:
+                raise ValueError(
+                    f"{one.name}={value}: has no effect on a {self.kind}, which has at_s, "
+                    f"{', '.join(own)}"
+                )
         if self.kind in AT_MACHINE and self.node is None:
             raise ValueError(f"node=null: a {self.kind} needs the node's name")
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from omegaconf import OmegaConf
 
-from lab.runs.run_directory import CONFIG, SUMMARY, load_config, read_summary, scan
+from lab.common.errors import InputError, shown
+from lab.runs.run_directory import CONFIG, SUMMARY, configured, read_run_summary, scan
 from sim.metrics.goodput_time import goodput_time
 
 RunDirectories = Mapping[str, Path]
@@ -111,21 +111,29 @@ def latency_mean(directory: Path) -> float | None:
 
 def per_output_length(directory: Path) -> bool:
     """Return whether the windows of a run have latencies per output length."""
-    return bool(_configured(directory, PER_LENGTH[0]) == PER_LENGTH[1])
+    return bool(configured(directory, PER_LENGTH[0], object) == PER_LENGTH[1])
 
 
 def plan_notation(directory: Path) -> str:
     """Return a sentence on how a run's plans are written; empty if the application has no knobs."""
-    operators = _configured(directory, "application.operators") or {}
-    knobs = [knob for one in operators.values() for knob in one.get("knobs") or ()]
+    operators = operators_of(directory)
+    knobs = [str(knob) for one in operators.values() for knob in one.get("knobs") or ()]
     if not knobs:
         return ""
     return f"A plan is written as {'/'.join(knobs)} @ places of {' > '.join(operators)}."
 
 
-def _configured(directory: Path, key: str) -> Any:
-    path = directory / CONFIG
-    return OmegaConf.select(load_config(path), key) if path.is_file() else None
+def operators_of(directory: Path) -> dict[str, dict[str, Any]]:
+    """Return the declarations of a run's operators; empty if the application has none."""
+    found = configured(directory, "application.operators", dict) or {}
+    for name, one in found.items():
+        parts = [one.get("knobs"), one.get("after")] if isinstance(one, dict) else [one]
+        if not all(isinstance(part, list | dict | None) for part in parts):
+            raise InputError(
+                f"{directory / CONFIG}: is not the configuration of a run: "
+                f"application.operators.{name}={shown(one)}"
+            )
+    return found
 
 
 def at_once(sum_s: float, mean_s: float | None) -> bool:
@@ -145,15 +153,20 @@ def bill(directory: Path) -> tuple[float, float] | None:
     """Return the attributed and the idle cost of a finished run in USD; None if unknown."""
     if not (directory / SUMMARY).is_file():
         return None
-    summary = read_summary(directory)
+    summary = read_run_summary(directory)
     owed, idle = summary.get("attributed_cost_usd"), summary.get("idle_cost_usd")
     return None if owed is None or idle is None else (float(owed), float(idle))
 
 
 def events(directory: Path) -> list[tuple[str, float]]:
     """Return the kind and the time in seconds of each drift event of a run."""
-    events = _configured(directory, "drift.events")
-    return [(str(event.kind), float(event.at_s)) for event in events or ()]
+    found = configured(directory, "drift.events", list) or []
+    try:
+        return [(str(event["kind"]), float(event["at_s"])) for event in found]
+    except (KeyError, TypeError, ValueError):
+        raise InputError(
+            f"{directory / CONFIG}: is not the configuration of a run: drift.events={shown(found)}"
+        ) from None
 
 
 def distribution(values: np.ndarray, left: float, right: float) -> tuple[np.ndarray, np.ndarray]:

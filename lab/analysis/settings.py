@@ -32,7 +32,7 @@ def read_settings(paths: Iterable[Path]) -> list[RunSettings]:
                 config = load(text, CSafeLoader)
                 rest = {key: part for key, part in config.items() if key not in APART}
                 known[text] = dict(_leaves(with_current_paths(rest), ""))
-        except (AttributeError, OSError, UnicodeError, YAMLError):
+        except (AttributeError, OSError, RecursionError, TypeError, ValueError, YAMLError):
             raise InputError(f"{path}: is missing or not the configuration of a run") from None
         found.append(known[text])
     return found

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from yaml import CSafeLoader, YAMLError, load
 
 from lab.analysis.run_data import PER_LENGTH
 from lab.analysis.settings import (
@@ -25,14 +24,20 @@ from lab.analysis.settings import (
 from lab.common.errors import InputError, no_directory, one_line
 from lab.config.settings import INSIDE
 from lab.config.targets import current_path
-from lab.runs.run_directory import CONFIG, ERROR, JOBS, SUMMARY, never_ran, scan_parts
+from lab.runs.run_directory import (
+    CONFIG,
+    ERROR,
+    JOBS,
+    SUMMARY,
+    never_ran,
+    read_jobs,
+    read_run_summary,
+    read_summary,
+    scan_parts,
+)
 from sim.metrics.results import SCHEMAS
 
 DEEPEST = 4
-NEEDED = (
-    *("planner", "planner_class", "planner_parameters", "planner_sees_truth", "seed", "status"),
-    *("horizon_s", "simulated_s"),
-)
 # Columns that identify a run; every frame has them, followed by the varied keys.
 NAMES = ("run", "status", "planner", "seed", "setting")
 FIXED = re.compile(
@@ -73,10 +78,7 @@ def _visit(directory: Path, top: Path, found: Found, depth: int) -> None:
     """Record the run in a directory, or else the runs in its subdirectories."""
     has_summary = (directory / SUMMARY).is_file()
     if has_summary and (directory / "queries").is_dir():
-        summary = _json(directory / SUMMARY)
-        if any(key not in summary for key in NEEDED):
-            raise InputError(f"{directory / SUMMARY}: is not a run's summary of this version")
-        found.runs[directory] = summary
+        found.runs[directory] = read_run_summary(directory)
         return
     name = directory.relative_to(top).as_posix()
     if has_summary:
@@ -88,7 +90,7 @@ def _visit(directory: Path, top: Path, found: Found, depth: int) -> None:
         found.without[name] = ("failed", one_line(text))
     elif (directory / CONFIG).is_file():
         found.without[name] = ("missing", "began, but wrote no results")
-    compared = list(_json(directory / SUMMARY)) if has_summary else []
+    compared = list(read_summary(directory)) if has_summary else []
     inside = sorted(
         (path for path in directory.iterdir() if path.is_dir() and path.name not in INSIDE),
         key=lambda path: _order(path.name, compared),
@@ -113,11 +115,7 @@ def _visit(directory: Path, top: Path, found: Found, depth: int) -> None:
 def _expected(directory: Path, inside: Sequence[Path]) -> set[int]:
     """Return the numbers of a sweep's jobs, from ``jobs.yaml`` or else from directory names."""
     if (directory / JOBS).is_file():
-        try:
-            jobs = load((directory / JOBS).read_text(encoding="utf-8"), CSafeLoader)
-            return set(range(len(jobs)))
-        except (OSError, TypeError, UnicodeError, YAMLError):
-            raise InputError(f"{directory / JOBS}: cannot be read") from None
+        return set(range(len(read_jobs(directory / JOBS))))
     names = [path.name for path in inside if not path.name.startswith(".")]
     if "0" not in names or not all(name.isdecimal() for name in names):
         return set()
@@ -150,14 +148,6 @@ def _deeper(directory: Path, depth: int) -> Iterator[Path]:
             yield path
         elif depth:
             yield from _deeper(path, depth - 1)
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        summary: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        raise InputError(f"{path}: cannot be read as JSON") from None
-    return summary
 
 
 def _order(name: str, compared: list[str]) -> tuple[int, int, str]:

@@ -8,7 +8,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from lab.common import console
-from lab.common.errors import COMPOSING, InputError, key_of, one_line, raised_by, shown
+from lab.common.errors import COMPOSING, InputError, key_of, one_line, printable, raised_by, shown
 from lab.common.formatting import number
 from lab.config import preflight
 from lab.config.compose import compose, set_up
@@ -43,7 +43,7 @@ def check_planner(options: argparse.Namespace) -> int:
     try:
         conformance.check_planner(planner)
     except PlannerCheckError as error:
-        print(f"compass-lab: {error}", file=sys.stderr)
+        print(f"compass-lab: {printable(error)}", file=sys.stderr)
         return FAILED
     print(f"{options.target} keeps the contract of planners")
     return OK
@@ -66,7 +66,7 @@ def agree(options: argparse.Namespace) -> int:
                 found = agreement.agree(setup, one, progress)
         except DataPlaneError as error:
             traceback.print_exception(error.__cause__)
-            print(f"compass-lab: planner {planner}: {error}", file=sys.stderr)
+            print(f"compass-lab: planner {planner}: {printable(error)}", file=sys.stderr)
             return FAILED
         if found.difference is not None:
             _show_difference(found.difference, planner, name)

@@ -14,7 +14,7 @@ from lab.config.settings import REPORT
 from lab.reporting import sweep_figures
 from lab.reporting.page import linked_figures, page, problems, some
 from lab.reporting.tables import write_frames
-from lab.runs.run_directory import never_ran, read_summary, write_aside
+from lab.runs.run_directory import never_ran, read_run_summary, write_aside
 
 PAGE = "index.html"
 
@@ -35,9 +35,14 @@ def report(options: argparse.Namespace) -> int:
     else:
         for sentence in _jobs_without(sweep, group):
             say(sentence)
-        summaries = [read_summary(directory / run) for run in sweep.runs["run"]]
-        show_table(summaries, f"{group}, seed {summaries[0]['seed']}", options.all)
-        show_errors(summaries)
+        summaries = [read_run_summary(directory / run) for run in sweep.runs["run"]]
+        try:
+            show_table(summaries, f"{group}, seed {summaries[0]['seed']}", options.all)
+            show_errors(summaries)
+        except KeyError as error:  # An older version wrote fewer values.
+            raise InputError(
+                f"DIR={group}: a summary is not of this version: it has no {error.args[0]}"
+            ) from None
         if missing := never_ran(group):
             warn(f"{group}: {missing}")
         names = [str(name) for name in sweep.runs["planner"]]

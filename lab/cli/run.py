@@ -17,6 +17,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
+from lab.cli.arguments import option_names, sentence
 from lab.common import console
 from lab.common.console import complain, live_progress, say, warn
 from lab.common.errors import COMPOSING, InputError, key_of, one_line, raised_by, why_not
@@ -69,11 +70,14 @@ def run() -> int:
     register()
     Outcome.forget()
 
-    def refuse(message: str) -> NoReturn:
-        raise InputError(f"{message}; see compass-sim --help")
-
     # Hydra's parser is private, and for its own errors, it prints a page of usage.
     options = get_args_parser()
+    options.allow_abbrev = False
+
+    def refuse(message: str) -> NoReturn:
+        said = sentence(message, ["--all", *option_names(options)])
+        raise InputError(f"{said}; see compass-sim --help")
+
     options.error = refuse  # type: ignore[method-assign]
     overrides: list[str] = []
     try:
@@ -81,8 +85,8 @@ def run() -> int:
         overrides = [as_written.get(one, one) for one in given.overrides]
         if given.config_dir is not None:
             check_directory(given.config_dir)
-        for sentence in repeated_keys(overrides):
-            warn(sentence)
+        for repeated in repeated_keys(overrides):
+            warn(repeated)
         used, unused = "hydra.sweep.dir", "hydra.run.dir"
         if not given.multirun:
             used, unused = unused, used
@@ -99,7 +103,9 @@ def run() -> int:
     except Exception as error:
         _drop_if_empty(Outcome.path)
         # This comes first, because some of Hydra's own errors are OSErrors or ValueErrors.
-        if isinstance(error, InputError | RecursionError) or raised_by(error, COMPOSING):
+        if isinstance(error, InputError | RecursionError | UnicodeDecodeError) or raised_by(
+            error, COMPOSING
+        ):
             complain(composition_sentence(error, overrides))
         elif isinstance(error, OSError):
             complain(f"hydra.run.dir: cannot be written: {why_not(error)}")
@@ -168,8 +174,8 @@ def attempt(config: Any, overrides: list[str], directory: Path, label: str = "")
 def simulate_all(config: Any, overrides: list[str], directory: Path, label: str = "") -> str:
     """Simulate every planner, print results preceded by the label, and return failures."""
     setup = set_up(config, overrides)
-    for sentence in preflight.warnings(setup):
-        console.warn(f"{label}{sentence}{' (shown once per sweep)' if label else ''}")
+    for warning in preflight.warnings(setup):
+        console.warn(f"{label}{warning}{' (shown once per sweep)' if label else ''}")
     setup = ready(setup, overrides, config, of_a_sweep=bool(label))
     if setup.resume:
         if not label or (directory / CONFIG).exists():

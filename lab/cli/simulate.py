@@ -8,6 +8,7 @@ import sys
 
 from lab.common.garbage import imported_for_good
 from lab.common.options import listing
+from lab.version import __version__
 
 HELP = """\
 compass-sim simulates compound-AI serving and compares planners.
@@ -47,6 +48,7 @@ options:
   --config-dir DIR     directory of your own configuration files, such as
                        DIR/experiment/mine.yaml
   --cfg job            print the whole configuration and do not run
+  --version            print the version
   --hydra-help         print the options of Hydra, which composes the configuration
 
 exit status: 0 done; 1 something failed, results were kept; 2 bad input, nothing ran;
@@ -59,6 +61,9 @@ def main() -> int:
     """Run the command; return its exit status."""
     if {"-h", "--help"} & set(sys.argv[1:]):
         print(HELP.format(groups=listing()), end="")
+        return 0
+    if "--version" in sys.argv[1:]:  # Hydra's own option prints the version of Hydra.
+        print(f"compass-sim {__version__}")
         return 0
     # Unlike `python -m`, a console script does not see modules in the current directory.
     if os.getcwd() not in sys.path:

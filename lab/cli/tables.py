@@ -17,7 +17,7 @@ from hardware_models.schemas import PROVENANCE, SCHEMAS
 from hardware_models.tables import TableSet, UserTable, load_table, using_tables
 from lab.common.atomic_write import written_aside
 from lab.common.console import say, show_rows
-from lab.common.errors import InputError, check_png, choices
+from lab.common.errors import InputError, check_png, choices, printable
 from lab.hardware_tools.calibration import Protocol, Subject, measure
 from lab.hardware_tools.importers import IMPORTERS
 from lab.hardware_tools.measured_rows import Given, Output, calibrated_rows, check_calibration
@@ -61,7 +61,7 @@ def accelerator(options: argparse.Namespace) -> int:
         found = find(options.file)
     except AcceleratorError as error:
         for sentence in error.sentences:
-            print(f"compass-lab: {sentence}", file=sys.stderr)
+            print(f"compass-lab: {printable(sentence)}", file=sys.stderr)
         return REFUSED
     for table in found.tables:
         show_rows(table.heads, table.rows, table.title)

@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from hardware_models.errors import TableError, UnknownNameError
+from lab.cli.arguments import REFUSED, ArgumentParser, number, whole
 from lab.common import options
-from lab.common.errors import InputError, choices
+from lab.common.errors import InputError, choices, printable
 from lab.common.garbage import imported_for_good
+from lab.version import __version__
 
-OK, REFUSED, INTERRUPTED = 0, 2, 130
+OK, INTERRUPTED = 0, 130
 MOST_ROWS = 20
 TOOLS = (
     *("check-planner", "report", "explain", "trace", "agree", "list", "tables", "accelerator"),
@@ -36,48 +38,44 @@ def main(arguments: list[str] | None = None) -> int:
     words = sys.argv[1:] if arguments is None else arguments
     known = (*TOOLS, *entry_points(group=FURTHER).names)
     if words and not words[0].startswith("-") and words[0] not in known:
-        print(f"compass-lab: {words[0]}: no such tool; {choices(words[0], known)}", file=sys.stderr)
-        return REFUSED
+        return _refused(f"{words[0] or repr('')}: no such tool; {choices(words[0], known)}")
     options = _parsed(words)
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # A console script's path lacks this directory.
     try:
         return int(options.tool(options))
     except (InputError, TableError, UnknownNameError) as error:
-        print(f"compass-lab: {error}", file=sys.stderr)
-        return REFUSED
+        return _refused(str(error))
     except OSError as error:
-        print(f"compass-lab: {error.filename or words[0]}: {error.strerror}", file=sys.stderr)
-        return REFUSED
+        return _refused(f"{error.filename or words[0]}: {error.strerror}")
     except KeyboardInterrupt as error:
-        print(": ".join(["compass-lab: interrupted", *map(str, error.args)]), file=sys.stderr)
+        _refused(": ".join(["interrupted", *map(str, error.args)]))
         return INTERRUPTED
+
+
+def _refused(sentence: str) -> int:
+    """Print an error of one sentence to standard error; return the exit status of bad input."""
+    print(f"compass-lab: {printable(sentence)}", file=sys.stderr)
+    return REFUSED
 
 
 def _parsed(words: list[str]) -> argparse.Namespace:
     """Parse a command line; overrides can appear between and after other options."""
     made = parser()
+    options: argparse.Namespace
     options, left = made.parse_known_args(words)
     if left:
         if "overrides" not in options or any(each.startswith("-") for each in left):
-            made.error(f"unrecognized arguments: {' '.join(left)}")
+            options.parsed_by.error(f"unrecognized arguments: {left[0]}")
         options.overrides += left
     return options
-
-
-class ArgumentParser(argparse.ArgumentParser):
-    """A parser that reports errors in one sentence; tools' parsers have this class too."""
-
-    def error(self, message: str) -> NoReturn:
-        """Print the message and exit with status 2."""
-        message = message.replace("invalid float value: ", "must be a number, not ")
-        message = message.replace("invalid int value: ", "must be a whole number, not ")
-        self.exit(REFUSED, f"{self.prog}: {message}; see {self.prog} --help\n")
 
 
 def parser() -> ArgumentParser:
     """Return the parser of all tools, including those of other packages."""
     made = ArgumentParser("compass-lab", description="Tools around compass-sim.")
+    version = f"compass-sim {__version__}"
+    made.add_argument("--version", action="version", version=version, help="print the version")
     tools = made.add_subparsers(title="tools", required=True, metavar="TOOL")
     _add_tools_on_runs(tools)
     _add_tools_on_hardware(tools)
@@ -90,7 +88,7 @@ def parser() -> ArgumentParser:
             sentence = (
                 f"tool {each.name} ({each.value}) is left out: {type(error).__name__}: {error}"
             )
-            print(f"compass-lab: warning: {sentence}", file=sys.stderr)
+            print(f"compass-lab: warning: {printable(sentence)}", file=sys.stderr)
     return made
 
 
@@ -140,7 +138,7 @@ def _add_tools_on_runs(tools: Any) -> None:
     explain.add_argument("query", metavar="QUERY", help="number of the query, from 0 by arrival")
     explain.add_argument("--figure", type=Path, metavar="OUT.png", help="also draw a figure")
     rows = f"most rows per table; 0 for all ({MOST_ROWS})"
-    explain.add_argument("--rows", type=int, default=MOST_ROWS, metavar="N", help=rows)
+    explain.add_argument("--rows", type=whole, default=MOST_ROWS, metavar="N", help=rows)
     trace = _add(
         tools,
         "trace",
@@ -154,11 +152,11 @@ def _add_tools_on_runs(tools: Any) -> None:
     for name, default, which in (("from", 0.0, "first"), ("to", math.inf, "last")):
         shown = f"{which} simulated second ({'0' if default == 0 else 'the end'})"
         trace.add_argument(
-            f"--{name}", dest=f"{name}_s", type=float, default=default, metavar="S", help=shown
+            f"--{name}", dest=f"{name}_s", type=number, default=default, metavar="S", help=shown
         )
     trace.add_argument(
         "--query",
-        type=int,
+        type=whole,
         action="append",
         default=[],
         metavar="N",
@@ -219,7 +217,7 @@ def _add_tools_on_hardware(tools: Any) -> None:
     for name in ("median", "p90"):
         validate.add_argument(
             f"--threshold-{name}",
-            type=float,
+            type=number,
             default=math.inf,
             metavar="PCT",
             help=f"largest allowed {name} of the absolute error, in percent (no limit)",
@@ -227,7 +225,7 @@ def _add_tools_on_hardware(tools: Any) -> None:
     validate.add_argument("--parquet", type=Path, metavar="OUT", help="write all predictions")
     validate.add_argument("--figure", type=Path, metavar="OUT.png", help="draw the predictions")
     validate.add_argument(
-        "--worst", type=int, default=5, metavar="N", help="number of worst rows to list (5)"
+        "--worst", type=whole, default=5, metavar="N", help="number of worst rows to list (5)"
     )
     page = _add(
         tools,
@@ -278,18 +276,20 @@ def _add_calibrate_and_import(tools: Any) -> None:
     for each in (calibrate, import_):
         each.add_argument("--model", help="name of the operator")
         each.add_argument("--gpu", help="name of the GPU board")
-        each.add_argument("--slices", type=int, help="compute slices (the whole board)")
-        each.add_argument("--processes", type=int, default=1, help="simultaneous processes (1)")
+        each.add_argument("--slices", type=whole, help="compute slices (the whole board)")
+        each.add_argument("--processes", type=whole, default=1, help="simultaneous processes (1)")
     calibrate.add_argument("--device", help="name of the device, for table device_latency")
     calibrate.add_argument("--backend", default="cpu", help="backend on the device (cpu)")
-    calibrate.add_argument("--threads", type=int, default=1, help="threads on the device (1)")
-    calibrate.add_argument("--warmup", type=int, default=3, help="untimed batches at first (3)")
-    calibrate.add_argument("--repeats", type=int, default=10, help="timed batches per process (10)")
+    calibrate.add_argument("--threads", type=whole, default=1, help="threads on the device (1)")
+    calibrate.add_argument("--warmup", type=whole, default=3, help="untimed batches at first (3)")
     calibrate.add_argument(
-        "--confidence", type=float, default=0.95, help="confidence of the interval (0.95)"
+        "--repeats", type=whole, default=10, help="timed batches per process (10)"
     )
-    import_.add_argument("--batch", type=int, help="batch size, if the file does not state it")
-    import_.add_argument("--tensor-parallel", type=int, default=1, help="boards per LLM (1)")
+    calibrate.add_argument(
+        "--confidence", type=number, default=0.95, help="confidence of the interval (0.95)"
+    )
+    import_.add_argument("--batch", type=whole, help="batch size, if the file does not state it")
+    import_.add_argument("--tensor-parallel", type=whole, default=1, help="boards per LLM (1)")
     for each in (calibrate, import_):
         each.add_argument("--out", type=Path, metavar="ROWS.csv", help="file to write (the screen)")
         each.add_argument("--append", action="store_true", help="add to the file if it exists")
@@ -320,9 +320,9 @@ def _add_what_if(tools: Any) -> None:
     target = capacity.add_mutually_exclusive_group(required=True)
     for option, limit in (("--at-least", "lowest"), ("--at-most", "highest")):
         words = f"{limit} allowed mean of the metric, in its unit; shares are from 0 to 1"
-        target.add_argument(option, type=float, metavar="X", help=words)
+        target.add_argument(option, type=number, metavar="X", help=words)
     capacity.add_argument(
-        "--confidence", type=float, default=0.95, help="confidence of each verdict (0.95)"
+        "--confidence", type=number, default=0.95, help="confidence of each verdict (0.95)"
     )
     _add_effort(
         capacity,
@@ -379,8 +379,8 @@ def _add_question(tool: ArgumentParser, varied: str, about: str, required: bool 
 
 def _add_effort(tool: ArgumentParser, seeds: tuple[int, str], jobs: str, out: Path) -> None:
     """Add the arguments for seeds, parallel runs and the directory of results."""
-    tool.add_argument("--seeds", type=int, default=seeds[0], metavar="N", help=seeds[1])
-    tool.add_argument("--jobs", type=int, metavar="N", help=jobs)
+    tool.add_argument("--seeds", type=whole, default=seeds[0], metavar="N", help=seeds[1])
+    tool.add_argument("--jobs", type=whole, metavar="N", help=jobs)
     tool.add_argument("--out", type=Path, default=out, help=f"directory of results ({out})")
 
 

@@ -17,6 +17,8 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from lab.common.errors import printable
+
 PIPE_WIDTH = 10_000  # Wide enough to print every table unfolded.
 FEW = 10
 """Largest number of configurations that are composed without showing a progress bar."""
@@ -49,12 +51,12 @@ def console(pipe_width: int = PIPE_WIDTH) -> Console:
 
 def warn(sentence: str) -> None:
     """Print a warning of one sentence to standard error."""
-    print(f"{WARNING}{sentence}", file=sys.stderr)
+    print(f"{WARNING}{printable(sentence)}", file=sys.stderr)
 
 
 def complain(sentence: str) -> None:
     """Print an error of one sentence to standard error."""
-    print(f"compass-sim: {sentence}", file=sys.stderr)
+    print(f"compass-sim: {printable(sentence)}", file=sys.stderr)
 
 
 @contextmanager

@@ -9,9 +9,39 @@ from hardware_models.errors import did_you_mean, nearest
 COMPOSING = ("hydra", "omegaconf", "antlr4", "yaml")
 """Packages whose exceptions mean that the configuration is wrong, and not this program."""
 
+LONGEST = 1_800
+"""Largest number of characters in a message; what is cut out is the middle of a long value."""
+
 
 class InputError(ValueError):
-    """Something in the input is wrong; the message is one sentence for the user."""
+    """Something in the input is wrong; the message is one printable sentence for the user."""
+
+    def __init__(self, sentence: object) -> None:
+        super().__init__(printable(sentence))
+
+
+def printable(text: object) -> str:
+    r"""Return a text on one line, cut to `LONGEST`, whose characters a terminal shows as they are.
+
+    Control characters, unusual spaces, and characters that change the direction of writing or have
+    no encoding are written as Python escapes them, such as ``\x1b``. A text returned by this
+    function stays as it is.
+    """
+    said = _cut(str(text))
+    return said if said.isprintable() else _cut("".join(map(_escaped, said)), len(str(text)))
+
+
+def _cut(text: str, length: int = 0) -> str:
+    """Return a text without its middle if it is too long; its beginning and end have the reason."""
+    if len(text) <= LONGEST:
+        return text
+    note = f" ... ({max(length, len(text)):,} characters) ... "
+    kept = (LONGEST - len(note)) // 2
+    return f"{text[:kept]}{note}{text[-kept:]}"
+
+
+def _escaped(letter: str) -> str:
+    return letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii")
 
 
 def choices(name: str, known: Iterable[str]) -> str:

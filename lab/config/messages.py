@@ -28,17 +28,20 @@ PLUGINS = {
     "hydra/sweeper/optuna": "hydra-optuna-sweeper",
 }
 """Optional packages of launchers and sweepers, by the names that pip uses."""
+OF_PARSER = re.compile("Lexer|no viable|mismatched|extraneous|missing|token recognition", re.I)
+"""The beginnings of what Hydra's parser says in the words of its grammar."""
+DEFAULTS_LIST = "hydra._internal.defaults_list"
+DEEP = 50
+"""Number of calls in the module of defaults lists from which on these lists are circular."""
+FILES_OF_HYDRA = "hydra._internal.core_plugins.file_config_source"
 HYDRA_TYPES = {"Float": "a number", "Integer": "a whole number", "bool": "true or false"}
 """Types of Hydra's own keys, by OmegaConf's names for them."""
 
 
 def composition_sentence(error: Exception, overrides: Sequence[str] = ()) -> str:
     """Return one sentence for an exception of Hydra or OmegaConf; it quotes the override."""
-    if isinstance(error, RecursionError):
-        return (
-            "defaults: the list of a configuration file refers to itself; an experiment that "
-            "builds on another one names it as `- speech_small`, without a group"
-        )
+    if isinstance(error, RecursionError | UnicodeDecodeError):
+        return _wrong_file(error)
     cause: BaseException | None = error
     while cause is not None:
         if sentence := _sentence(cause, overrides):
@@ -46,8 +49,36 @@ def composition_sentence(error: Exception, overrides: Sequence[str] = ()) -> str
         cause = cause.__cause__ or cause.__context__
     if sentence := _without_key(str(error), overrides):
         return sentence
+    if FILES_OF_HYDRA in _way_to(error)[0]:
+        return _wrong_file(error)
     computed = [one for one in overrides if "${" in one or "range(" in one]
     return f"{computed[0]}: {one_line(error)}" if computed else one_line(error)
+
+
+def _wrong_file(error: Exception) -> str:
+    """Return a sentence on a file that Hydra cannot read."""
+    modules, file = _way_to(error)
+    if not isinstance(error, RecursionError):
+        return f"{file}: cannot be read as YAML in UTF-8 ({one_line(error)})"
+    if modules.count(DEFAULTS_LIST) < DEEP:
+        return f"{file}: a value contains itself, or its mappings and lists are nested too deeply"
+    return (
+        "defaults: the list of a configuration file refers to itself; an experiment that "
+        "builds on another one names it as `- speech_small`, without a group"
+    )
+
+
+def _way_to(error: Exception) -> tuple[list[str], str]:
+    """Return the modules that an exception came through, and the file that Hydra was reading."""
+    modules, file = list[str](), "a configuration file"
+    trace = error.__traceback__
+    while trace is not None:
+        frame, trace = trace.tb_frame, trace.tb_next
+        modules.append(str(frame.f_globals.get("__name__")))
+        # Hydra does not name the file in its exceptions.
+        if modules[-1] == FILES_OF_HYDRA and "full_path" in frame.f_locals:
+            file = str(frame.f_locals["full_path"])
+    return modules, file
 
 
 def unknown_key(full_key: str, key: str, known: list[str], overrides: Sequence[str]) -> str:
@@ -194,8 +225,25 @@ def _unparsed(cause: Any) -> str:
             f"{key}=1, but not removed; to leave it out, set the whole mapping: "
             f"'{'.'.join(parts[:at])}={{NAME: 1, OTHER: 2}}'"
         )
-    aside = "" if "=" not in cause.override or reason.startswith("Lexer") else f" ({reason})"
-    return f"{cause.override}: not a valid override{aside}; write key=value"
+    return f"{cause.override}: not a valid override{_slip(cause.override, reason)}; write key=value"
+
+
+def _slip(override: str, reason: str) -> str:
+    """Return what is wrong with an override that Hydra cannot parse; empty if it is no pair."""
+    _, equals, value = override.partition("=")
+    if not equals:
+        return ""
+    for pair in ("()", "[]", "{}"):
+        if value.count(pair[0]) != value.count(pair[1]):
+            return f" (its {pair[0]} and {pair[1]} do not match)"
+    for quote in "'\"":
+        if value.replace(f"\\{quote}", "").count(quote) % 2:
+            return f" (a quote {quote} is not closed)"
+    if "expecting EQUAL" in reason:
+        return " (its key has a character that is in no key)"
+    if OF_PARSER.match(reason):
+        return " (a value with other characters than letters, digits and -_./%+ needs quotes)"
+    return f" ({reason})"
 
 
 def digit_part(parts: Sequence[str]) -> int:

@@ -16,7 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from lab.common.errors import InputError, key_of, no_directory, shown
 from lab.config.messages import OF_ONE, composition_sentence, digit_part
-from lab.config.settings import OPEN_MAPPINGS
+from lab.config.settings import ENTRIES, OPEN_MAPPINGS
 
 SEARCH_PATH = "hydra.searchpath"
 
@@ -111,6 +111,8 @@ def replace_whole_mappings(config: DictConfig, overrides: Sequence[Override]) ->
         key, value = override.key_or_group, override.value()
         replaces = value == {} or (key in OPEN_MAPPINGS and not override.is_add())
         if replaces and isinstance(value, dict) and OmegaConf.select(config, key) is not None:
+            if key.rpartition(".")[0] in ENTRIES:
+                raise InputError(f"{key}={{}}: must not be empty; write ~{key} to remove it")
             _refill(config, key, overrides[number:])
 
 

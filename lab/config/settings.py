@@ -17,7 +17,7 @@ from hardware_models.tables import ACCELERATORS, UserTable
 from lab.config.targets import build
 from scenarios.arrivals import ArrivalProcess, Poisson
 from scenarios.cluster import Cluster, Node
-from scenarios.drift import Drift
+from scenarios.drift import KINDS, Drift
 from scenarios.link_traces import LinkTrace
 from scenarios.network import Network
 from scenarios.slo import Tier
@@ -56,6 +56,16 @@ def _user_table(node: object) -> object:
     ):
         raise ValueError("must be the path of a file")
     return given
+
+
+def _events(node: object) -> object:
+    given = node.get("events") if isinstance(node, Mapping) else None
+    for number, event in enumerate(given if isinstance(given, list) else ()):
+        if isinstance(event, Mapping) and "kind" not in event:
+            raise ValueError(
+                f"drift.events.{number}: has no kind; choose one of {', '.join(KINDS)}"
+            )
+    return node
 
 
 CHECKS = ConfigDict(extra="forbid", arbitrary_types_allowed=True, coerce_numbers_to_str=True)
@@ -101,7 +111,7 @@ class Settings:
     cluster: Cluster
     network: Network
     workload: WorkloadSettings
-    drift: Drift  # changes during the run
+    drift: Annotated[Drift, BeforeValidator(_events)]  # changes during the run
     # the user's tables, by the name of the table that each extends or replaces
     tables: dict[str, Annotated[UserTable | None, BeforeValidator(_user_table)]]
     data_plane: dict[str, Any]

@@ -1,7 +1,6 @@
 """Checks a composed configuration against its declaration; reports errors in one sentence."""
 
-import math
-import re
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any, get_type_hints
@@ -14,6 +13,7 @@ from hardware_models.tables import SHIPPED, TableSet, using_tables
 from lab.common.errors import InputError, one_line, shown
 from lab.config.allowed import allowed, type_at, unit_of
 from lab.config.messages import unknown_key, written
+from lab.config.plain_values import plain_tree
 from lab.config.settings import CHECKS, OPEN, Settings
 
 BOUNDS = {
@@ -36,10 +36,11 @@ def validated(
     config: DictConfig, tables: TableSet, overrides: Sequence[str] = ()
 ) -> tuple[DictConfig, Settings]:
     """Check a configuration; return it with values of the declared types, and its settings."""
-    tree = _without_truth_values(OmegaConf.to_container(config), "")
+    # For JSON, strict mode accepts a mapping as a dataclass, but no text as a number or vice versa.
+    tree = json.dumps(plain_tree(OmegaConf.to_container(config)), default=str)
     try:
         with using_tables(tables):
-            settings = _settings.validate_python(tree)
+            settings = _settings.validate_json(tree, strict=True)
     except ValidationError as error:
         in_type = {one["type"] for one in error.errors()} <= {*BOUNDS, "value_error"}
         kind = InputError if in_type else WrongTypeError
@@ -90,20 +91,6 @@ def check_types(config: DictConfig, overrides: Sequence[str]) -> None:
         return
 
 
-def _without_truth_values(node: Any, key: str) -> Any:
-    """Turn booleans into texts, so that they do not count as numbers; reject inf and nan."""
-    if isinstance(node, Mapping):
-        return {
-            name: _without_truth_values(one, f"{key}.{name}".lstrip("."))
-            for name, one in node.items()
-        }
-    if isinstance(node, list):
-        return [_without_truth_values(one, f"{key}.{i}") for i, one in enumerate(node)]
-    if isinstance(node, float) and not math.isfinite(node):
-        raise InputError(f"{key}={node}: must be a finite number")
-    return shown(node) if isinstance(node, bool) and not key.startswith(OPEN) else node
-
-
 def _sentence(error: ValidationError, overrides: Sequence[str], *above: str) -> str:
     """Return a sentence on the first error; unknown keys are reported before wrong values."""
     complaint = min(error.errors(), key=lambda one: one["type"] != UNKNOWN)
@@ -124,7 +111,7 @@ def _sentence(error: ValidationError, overrides: Sequence[str], *above: str) -> 
             return f"{key}.{message}"
         return f"{key if isinstance(value, Mapping) else said}: {message}"
     wanted = f"must be {allowed(type_at(Settings, path), key)}"
-    if kind in BOUNDS and not re.match("0+-", str(value)):  # pydantic reads 0-4 as -4
+    if kind in BOUNDS:
         unit = unit_of(key)
         wanted = BOUNDS[kind].format(**context, unit=f" {unit}" if unit else "")
     elif value is None:

@@ -53,7 +53,9 @@ class Subject:
             raise InputError(f"{self}: must have the form package.module:function")
         try:
             owner = import_module(module)
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # A module can end its process, as scripts do.
             reason = f"{type(error).__name__}: {one_line(error)}"
             raise InputError(f"{self}: {module} cannot be imported ({reason})") from None
         found = getattr(owner, name, None)
@@ -146,9 +148,9 @@ def _once(operator: Subject, run: Run, batch: int) -> int:
     start = perf_counter_ns()
     try:
         run(batch)
-    except InputError:
+    except (InputError, KeyboardInterrupt):
         raise
-    except Exception as error:
+    except BaseException as error:  # The operator can call exit(), for example.
         what = f"{type(error).__name__}: {one_line(error)}"
         raise InputError(f"{operator}: failed at batch {batch} ({what})") from None
     return perf_counter_ns() - start

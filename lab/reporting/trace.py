@@ -21,22 +21,19 @@ from typing import Any
 
 import polars as pl
 from matplotlib.figure import Figure
-from omegaconf import OmegaConf
 
-from lab.analysis.run_data import PARTS
+from lab.analysis.run_data import PARTS, operators_of
 from lab.common.atomic_write import written_aside
 from lab.common.errors import InputError, choices
 from lab.common.formatting import count
 from lab.reporting.plotting.style import GREY, WIDTH_IN, part_looks, save, style
 from lab.runs.run_directory import (
-    CONFIG,
     SUMMARY,
     TRACE,
     TRACE_PICTURE,
-    load_config,
     only_run,
     planner_directories,
-    read_summary,
+    read_run_summary,
     scan,
     scan_parts,
 )
@@ -111,10 +108,7 @@ def run_of(directory: Path, planner: str | None) -> Path:
 
 
 def _planner_of(run: Path) -> str:
-    try:
-        return str(read_summary(run)["planner"])
-    except (KeyError, TypeError, ValueError, OSError):
-        raise InputError(f"DIR={run}: its {SUMMARY} cannot be read") from None
+    return str(read_run_summary(run)["planner"])
 
 
 def read_trace(
@@ -207,7 +201,7 @@ def _when_requests(every: pl.LazyFrame, queries: list[int]) -> str:
 
 def after_of(run: Path) -> Mapping[str, Sequence[str]]:
     """Return the declared predecessors of a run's operators, by operator."""
-    declared = OmegaConf.select(load_config(run / CONFIG), "application.operators") or {}
+    declared = operators_of(run)
     return {name: each["after"] for name, each in declared.items() if each.get("after") is not None}
 
 

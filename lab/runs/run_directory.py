@@ -11,10 +11,11 @@ import polars as pl
 from filelock import FileLock, Timeout
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
+from yaml import CSafeLoader, YAMLError, load
 
 from lab.common.atomic_write import written_aside
-from lab.common.errors import InputError, one_line
+from lab.common.errors import InputError, one_line, shown
+from lab.runs.summary_shape import checked, is_of_run
 from sim.metrics.results import SCHEMAS
 
 LOCK = ".lock"
@@ -65,17 +66,64 @@ def write_summary(directory: Path, summary: Mapping[str, Any]) -> None:
 
 
 def read_summary(directory: Path) -> dict[str, Any]:
-    """Read ``summary.json``."""
-    summary: dict[str, Any] = json.loads((directory / SUMMARY).read_text(encoding="utf-8"))
+    """Read the ``summary.json`` of a run or a comparison.
+
+    Raises InputError if it is damaged or has another shape, and OSError if it cannot be opened.
+    """
+    path = directory / SUMMARY
+    try:
+        summary = json.loads(path.read_bytes())
+    except (ValueError, RecursionError):
+        raise InputError(f"{path}: cannot be read as JSON") from None
+    return checked(path, summary)
+
+
+def read_run_summary(directory: Path) -> dict[str, Any]:
+    """Read the ``summary.json`` of one planner's run; raise InputError as `read_summary` does."""
+    summary = read_summary(directory)
+    if not is_of_run(summary):
+        raise InputError(f"{directory / SUMMARY}: is not a run's summary of this version")
     return summary
 
 
-def load_config(path: Path) -> Any:
-    """Read a ``config.yaml``; raise InputError if it cannot be read."""
+def load_config(path: Path) -> DictConfig:
+    """Read a ``config.yaml``; raise InputError if it cannot be read or has no mapping."""
     try:
-        return OmegaConf.load(path)
-    except (OSError, UnicodeError, YAMLError, OmegaConfBaseException) as error:
+        config = OmegaConf.load(path)
+    except (OSError, ValueError, RecursionError, YAMLError, OmegaConfBaseException) as error:
         raise InputError(f"{path}: cannot be read: {one_line(error)}") from None
+    if not isinstance(config, DictConfig):
+        raise InputError(f"{path}: must have a mapping, not a list")
+    return config
+
+
+def configured(directory: Path, key: str, kind: type) -> Any:
+    """Return the value of a key in ``config.yaml``; None if it has no value or there is no file.
+
+    Raises InputError if the value is of another kind than the given one.
+    """
+    path = directory / CONFIG
+    if not path.is_file():
+        return None
+    try:
+        value = OmegaConf.select(load_config(path), key)
+        value = OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
+    except OmegaConfBaseException as error:
+        raise InputError(f"{path}: {key} cannot be read: {one_line(error)}") from None
+    if not isinstance(value, kind | None):
+        raise InputError(f"{path}: is not the configuration of a run: {key}={shown(value)}")
+    return value
+
+
+def read_jobs(path: Path) -> list[list[str]]:
+    """Return the overrides of each job in a ``jobs.yaml``; raise InputError if it is damaged."""
+    try:
+        jobs = load(path.read_bytes(), CSafeLoader)
+    except (OSError, ValueError, RecursionError, YAMLError) as error:
+        raise InputError(f"{path}: cannot be read: {one_line(error)}") from None
+    if not isinstance(jobs, list) or not all(isinstance(job, list) for job in jobs):
+        raise InputError(f"{path}: must have a list with a list of overrides for each job")
+    return [list(map(str, job)) for job in jobs]
 
 
 def holds_run(directory: Path) -> bool:
@@ -137,9 +185,10 @@ class RunDirectory:
 
 def never_ran(directory: Path) -> str:
     """Return a sentence on compared planners without results; empty if all have results."""
-    config = directory / CONFIG
-    compared = OmegaConf.select(load_config(config), "planner.compare") if config.exists() else {}
-    names = [name for name in compared or {} if not (directory / str(name) / SUMMARY).is_file()]
+    compared = configured(directory, "planner.compare", dict)
+    names = [
+        str(name) for name in compared or {} if not (directory / str(name) / SUMMARY).is_file()
+    ]
     if not names:
         return ""
     return f"planner{'s' * (len(names) > 1)} {', '.join(names)} of the comparison never ran"
@@ -179,7 +228,20 @@ def scan(directory: Path, table: str) -> pl.LazyFrame:
     parts = sorted((Path(directory) / table).glob("part-*.parquet"))
     if not parts:
         return pl.LazyFrame(schema=dict(SCHEMAS[table]))
+    check_part(parts[0], SCHEMAS[table])
     return scan_parts(parts)
+
+
+def check_part(path: Path, schema: Mapping[str, Any]) -> None:
+    """Raise InputError if a part file is damaged or has a column of another type."""
+    try:
+        with path.open("rb") as file:
+            found = pl.read_parquet_schema(file)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise InputError(f"{path}: is not a valid Parquet file ({one_line(error)})") from None
+    for name, kind in schema.items():
+        if found.get(name, kind) != kind:
+            raise InputError(f"{path}: column {name!r} must be of type {kind}, not {found[name]}")
 
 
 def scan_parts(parts: Sequence[Path]) -> pl.LazyFrame:

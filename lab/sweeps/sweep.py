@@ -15,7 +15,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, open_dict, read_write
-from yaml import CSafeLoader, YAMLError, load, safe_dump
+from yaml import safe_dump
 
 from lab.common import wall_limit
 from lab.common.errors import COMPOSING, InputError, choices, key_of, one_line, raised_by
@@ -28,6 +28,7 @@ from lab.runs.run_directory import (
     held,
     holds_run,
     holds_sweep,
+    read_jobs,
     read_summary,
     write_aside,
 )
@@ -89,11 +90,7 @@ def note_jobs(directory: Path, jobs: Sequence[JobOverrides], resume: bool) -> No
     now = [[one for one in job if key_of(one) not in IGNORED] for job in jobs]
     before: list[list[str]] = []
     if file.exists():
-        try:
-            noted = load(file.read_text(encoding="utf-8"), CSafeLoader)
-            before = [list(map(str, job)) for job in noted]
-        except (OSError, YAMLError, TypeError) as error:
-            raise InputError(f"{where}: its {JOBS} cannot be read: {one_line(error)}") from None
+        before = read_jobs(file)
     for number, (old, new) in enumerate(zip(before, now, strict=False)):
         if old != new:
             raise InputError(

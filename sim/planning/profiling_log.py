@@ -10,6 +10,7 @@ from base64 import b64decode, b64encode
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from operator import index
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,15 +59,21 @@ class ProfileRecord:
         Raises:
             ValueError: the line is not a record.
         """
-        fields = json.loads(line)
         try:
+            fields = json.loads(line)
             items = np.frombuffer(b64decode(fields["items"]), ITEMS).astype(np.int64)
             accuracy = np.frombuffer(b64decode(fields["accuracy"]), VALUES).astype(np.float64)
             times_s = np.frombuffer(b64decode(fields["operator_time_s"]), VALUES).astype(np.float64)
             owner = tuple(fields["owner"])
-            configuration, learned_ns = int(fields["configuration"]), int(fields["learned_ns"])
-        except (KeyError, TypeError) as error:
+            configuration, learned_ns = map(index, (fields["configuration"], fields["learned_ns"]))
+        except (KeyError, TypeError, RecursionError) as error:
             raise ValueError(f"no record of a profiling run: {error}") from None
+        if not (
+            isinstance(fields["owner"], list) and all(isinstance(one, str | int) for one in owner)
+        ):
+            raise ValueError(f"no record of a profiling run: owner={fields['owner']}")
+        if max(abs(configuration), abs(learned_ns)) >= 2**63:
+            raise ValueError("no record of a profiling run: its numbers are too large")
         if not len(items) or len(accuracy) != len(items) or len(times_s) % len(items):
             raise ValueError("no record of a profiling run: its arrays do not fit each other")
         return cls(

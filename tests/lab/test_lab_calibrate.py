@@ -57,6 +57,7 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "calibrated_pkg.py").write_text(OWN)
+    (tmp_path / "left_pkg.py").write_text("import sys\nsys.exit('gone')\n")
     yield tmp_path
     sys.modules.pop("calibrated_pkg", None)
 
@@ -128,6 +129,9 @@ def test_processes_run_at_the_same_time(folder):
         ("callable", "calibrated_pkg:lug", 1, "has no such callable; did you mean 'log'"),
         ("callable", "calibrated_pkg:fail", 1, r"at batch 2 \(RuntimeError: out of memory\)"),
         ("callable", "calibrated_pkg:fail", 2, r"at batch 2 \(RuntimeError: out of memory\)"),
+        ("callable", "builtins:exit", 1, r"failed at batch 2 \(SystemExit: 2\)"),
+        ("callable", "builtins:exit", 2, r"failed at batch 2 \(SystemExit: 2\)"),
+        ("callable", "left_pkg:run", 1, r"left_pkg cannot be imported \(SystemExit: gone\)"),
         ("callable", "calibrated_pkg:die", 2, "a process was killed at batch 2"),
         ("command", "true", 1, r"must contain \{batch\}"),
         ("command", "no-such-program {batch}", 1, "cannot be run"),

@@ -68,8 +68,14 @@ WRONG = [
     ),
     (["planner=compass", "planner.budget_s=1e10"], ["planner.budget_s=1", "from 0 to 1e+09 s"]),
     (["planner=compass", "planner.replan_every_s=1e-10"], ["replan_every_s=1e-10", "from 1e-09"]),
-    (["drift.events=[{at_s: 1e10}]"], ["drift.events.0.at_s=1", "between 0 and 1e+09 s"]),
-    (["drift.events=[{duration_s: 1e10}]"], ["drift.events.0.duration_s=1", "1e+09 s or less"]),
+    (
+        ["drift.events=[{kind: content_shift, at_s: 1e10}]"],
+        ["drift.events.0.at_s=1", "between 0 and 1e+09 s"],
+    ),
+    (
+        ["drift.events=[{kind: planner_crash, duration_s: 1e10}]"],
+        ["drift.events.0.duration_s=1", "1e+09 s or less"],
+    ),
     (["hydra.run.dir=/proc/nowhere"], ["hydra.run.dir", "/proc/nowhere"]),
     (
         ["+planner.compare.figures._target_=planners.Greedy"],
@@ -710,9 +716,9 @@ def test_numbers_in_texts_are_read_as_from_the_environment(monkeypatch):
 
 
 def test_every_key_of_an_event_can_be_set_and_a_slip_is_told():
-    overrides = [*SHORT, "drift=device_slowdown", "drift.events.0.duration_s=5"]
+    overrides = [*SHORT, "drift=planner_crash", "drift.events.0.duration_s=5"]
     assert set_up(compose(overrides), overrides).config.drift.events[0].duration_s == 5.0
-    err = refusal(["drift=device_slowdown", "drift.events.0.duraton_s=5"])
+    err = refusal(["drift=planner_crash", "drift.events.0.duraton_s=5"])
     assert "drift.events.0.duraton_s" in err
     assert "did you mean 'duration_s'" in err
 

@@ -126,7 +126,7 @@ def test_overrides_may_stand_behind_options(capsys):
     assert "--seeds 2: must be 3 or more" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main(["capacity", *words, "--no-such-option"])
-    assert "unrecognized arguments: --no-such-option" in capsys.readouterr().err
+    assert "--no-such-option: no such option; choose one of" in capsys.readouterr().err
 
 
 def test_an_interrupted_tool_ends_in_one_sentence(monkeypatch, capsys):

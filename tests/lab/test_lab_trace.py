@@ -192,7 +192,7 @@ def test_a_lone_run_is_that_of_its_planner(directory, tmp_path, capsys):
     shutil.copytree(directory, spoilt)
     (spoilt / "summary.json").write_text("{")
     assert main(["trace", str(spoilt), "--planner", "VideoStorm"]) == 2
-    assert "its summary.json cannot be read" in capsys.readouterr().err
+    assert "summary.json: cannot be read as JSON" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("undrawn")
@@ -246,7 +246,7 @@ def test_a_run_that_cannot_be_read_is_told_of_in_one_sentence(directory, tmp_pat
     part.write_bytes(part.read_bytes()[:50])
     assert main(["trace", str(spoilt)]) == 2
     error = capsys.readouterr().err
-    assert f"DIR={spoilt}: its tables cannot be read" in error
+    assert f"{part}: is not a valid Parquet file" in error
     assert error.count("\n") == 1
 
 

@@ -1,6 +1,5 @@
 """Reads the rows of one query from a run's tables, and finds when each plan was active."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
@@ -11,7 +10,7 @@ import polars as pl
 
 from lab.analysis.run_data import events, per_output_length
 from lab.common.errors import InputError
-from lab.runs.run_directory import only_run, planner_directories, read_summary, scan
+from lab.runs.run_directory import only_run, planner_directories, read_run_summary, scan
 from sim.metrics.results import SCHEMAS
 
 KINDS = ("queries", "windows", "decisions", "offers", "profiling")
@@ -90,13 +89,13 @@ def read_query(run: Path, query: int) -> QueryRecord:
     """Read a query's rows from a run's tables; raise InputError for an unknown query."""
     try:
         return _read(run, query)
-    except (pl.exceptions.PolarsError, json.JSONDecodeError, KeyError, OSError) as error:
+    except (pl.exceptions.PolarsError, OSError) as error:
         first = str(error).partition("\n")[0]
         raise InputError(f"RUN={run}: its tables cannot be read ({first})") from None
 
 
 def _read(run: Path, query: int) -> QueryRecord:
-    summary = read_summary(run)
+    summary = read_run_summary(run)
     closed = _rows(run, "queries", query)
     windows = _rows(run, "windows", query, "window")
     decisions = _rows(run, "decisions", query, "decided_s", "triggered_s")

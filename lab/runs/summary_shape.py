@@ -1,0 +1,60 @@
+"""The shape of ``summary.json``, which everything that reads one can rely on."""
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError, create_model
+
+from lab.common.errors import InputError, shown
+from lab.common.metrics import BY_TIER, METRICS, RESPONSE, SLO_MET
+
+NULLABLE = (SLO_MET.name, RESPONSE.name, "queries_met_share")
+"""Numbers that a run can lack."""
+
+NEEDED: Mapping[str, Any] = {
+    **dict.fromkeys(("planner", "planner_class", "status"), str),
+    "planner_parameters": dict[str, Any],
+    "planner_sees_truth": bool,
+    "seed": int,
+    "horizon_s": float,
+    "simulated_s": float,
+}
+"""Types of the values that every version has written."""
+
+
+def checked(path: Path, summary: Any) -> dict[str, Any]:
+    """Return the summary of a run or a comparison; raise InputError if it has another shape."""
+    if not isinstance(summary, dict):
+        raise InputError(f"{path}: must have a mapping, not {shown(summary)}")
+    for one in [summary] if is_of_run(summary) else summary.values():
+        try:
+            _shape().model_validate(one, strict=True)
+        except ValidationError as error:
+            first = error.errors()[0]
+            key = ".".join(map(str, first["loc"]))
+            wrong = f": {key}={shown(first['input'])}" if key else ""
+            why = f": it has no {key}" if first["type"] == "missing" else wrong
+            raise InputError(f"{path}: is not a run's summary of this version{why}") from None
+    return summary
+
+
+def is_of_run(summary: Mapping[str, Any]) -> bool:
+    """Return whether a summary is that of one run, and not of a comparison."""
+    return not isinstance(summary.get("status", {}), dict)
+
+
+@cache
+def _shape() -> type[BaseModel]:
+    """Return what checks a run's summary; keys of other versions are allowed."""
+    numbers = {name: float | None if name in NULLABLE else float for name in METRICS}
+    others = {
+        **{name: (kind, None) for name, kind in numbers.items()},
+        **dict.fromkeys(BY_TIER, (dict[str, float | None], None)),
+        "planner_error_first": (str | None, None),
+        "versions": (dict[str, Any], None),
+    }
+    needed = {name: (kind, ...) for name, kind in NEEDED.items()}
+    fields: dict[str, Any] = {**others, **needed}
+    return create_model("Summary", **fields)

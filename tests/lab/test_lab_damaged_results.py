@@ -1,0 +1,184 @@
+"""Damaged files of results end in one sentence that names the file, whichever tool reads them."""
+
+import json
+import shutil
+
+import polars as pl
+import pytest
+
+from lab.cli.tools import main
+from lab.common.errors import InputError
+from lab.runs.resume import Checkpoint, check_resumable
+from lab.runs.run_directory import read_jobs, read_run_summary, read_summary
+
+NO_SUMMARY = [
+    b"",
+    b"[]",
+    b"3",
+    b'"text"',
+    b"null",
+    b"\xff\xfe",
+    b"{",
+    b"[" * 100_000,
+    b"{}",
+    b'{"a": 1}',
+    b'{"status": "finished"}',
+]
+
+
+@pytest.fixture(scope="module")
+def run(made, tmp_path_factory):
+    return shutil.copytree(made / "0", tmp_path_factory.mktemp("damaged") / "run")
+
+
+@pytest.fixture
+def intact(run):
+    """A run whose files are restored after the test."""
+    kept = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    yield run
+    for path, content in kept.items():
+        path.write_bytes(content)
+
+
+def refused(words, file, capsys):
+    assert main(words) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert str(file) in said
+
+
+@pytest.mark.parametrize("content", NO_SUMMARY)
+def test_a_summary_of_another_shape_is_named(content, intact, capsys):
+    file = intact / "summary.json"
+    file.write_bytes(content)
+    refused(["explain", str(intact), "0"], file, capsys)
+    refused(["report", str(intact)], file, capsys)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("planner", None),
+        ("seed", "one"),
+        ("queries", True),
+        ("service_goodput_mean", "many"),
+        ("planner_parameters", []),
+        ("queries_by_tier", {"a": "b"}),
+        ("versions", [1]),
+    ],
+)
+def test_a_value_of_another_type_is_named(key, value, intact):
+    file = intact / "summary.json"
+    file.write_text(json.dumps(read_summary(intact) | {key: value}))
+    with pytest.raises(InputError, match=rf"summary.json: is not a run's summary .*: {key}"):
+        read_run_summary(intact)
+
+
+def test_a_lacking_value_is_named(intact):
+    summary = read_summary(intact)
+    del summary["horizon_s"]
+    (intact / "summary.json").write_text(json.dumps(summary))
+    with pytest.raises(InputError, match="of this version: it has no horizon_s"):
+        read_run_summary(intact)
+
+
+def test_a_value_that_a_report_lacks_is_named(intact, capsys):
+    summary = read_summary(intact)
+    del summary["unserved"]
+    (intact / "summary.json").write_text(json.dumps(summary))
+    assert main(["report", str(intact)]) == 2
+    assert "a summary is not of this version: it has no unserved" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"[1, 2]",
+        b"\xff",
+        b"a: [",
+        b"application: {operators: [1]}",
+        b"application: {operators: {a: 3}}",
+        b"drift: {events: {a: 1}}",
+        b"drift: {events: [3]}",
+        b"drift: ${nothing}",
+    ],
+)
+def test_a_configuration_of_another_shape_is_named(content, intact, capsys):
+    file = intact / "config.yaml"
+    file.write_bytes(content)
+    refused(["explain", str(intact), "0"], file, capsys)
+    with pytest.raises(InputError):
+        check_resumable(intact, {}, alone=True)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda _: pl.DataFrame({"query": ["a"]}), "column 'query' must be of type Int64"),
+        (lambda rows: rows.select(pl.lit("x").alias(one) for one in rows.columns), "must be of"),
+        (None, "is not a valid Parquet file"),
+    ],
+)
+def test_a_part_of_another_shape_is_named(spoil, said, intact, capsys):
+    file = intact / "windows" / "part-00000.parquet"
+    if spoil is None:
+        file.write_bytes(b"PAR1")
+    else:
+        spoil(pl.read_parquet(file)).write_parquet(file)
+    assert main(["explain", str(intact), "0"]) == 2
+    printed = capsys.readouterr().err
+    assert f"{file}: " in printed
+    assert said in printed
+
+
+@pytest.mark.parametrize("content", [b"3", b"a: 1", b"- 1", b"\xff", b"[", b"a: 2001-99-99"])
+def test_a_list_of_jobs_of_another_shape_is_named(content, tmp_path):
+    file = tmp_path / "jobs.yaml"
+    file.write_bytes(content)
+    with pytest.raises(InputError, match=r"jobs\.yaml: "):
+        read_jobs(file)
+
+
+GOOD = {
+    "owner": ["query", 1],
+    "configuration": 0,
+    "learned_ns": 1,
+    "items": "AQAAAA==",
+    "accuracy": "AAAAAAAA8D8=",
+    "operator_time_s": "AAAAAAAA8D8=",
+}
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"owner": 3},
+        {"owner": [["query"], {}]},
+        {"owner": "query"},
+        {"configuration": float("inf")},
+        {"configuration": 10**30},
+        {"configuration": "x"},
+        {"learned_ns": None},
+        {"items": 3},
+        {"items": "?"},
+        {"accuracy": "AAAA"},
+    ],
+)
+def test_a_record_of_another_shape_is_named(changed, tmp_path):
+    Checkpoint(tmp_path, resume=False).close()
+    file = tmp_path / "checkpoint.jsonl"
+    head = file.read_text()
+    file.write_text(f"{head}{json.dumps(GOOD)}\n")
+    Checkpoint(tmp_path, resume=True).close()
+    file.write_text(f"{head}{json.dumps(GOOD | changed)}\n")
+    with pytest.raises(InputError, match=r"checkpoint.jsonl, line 2: cannot be resumed"):
+        Checkpoint(tmp_path, resume=True)
+
+
+@pytest.mark.parametrize("line", [b"\xff\n", b"[" * 100_000 + b"\n", b"3\n", b"[]\n"])
+def test_a_line_that_is_no_record_is_named(line, tmp_path):
+    Checkpoint(tmp_path, resume=False).close()
+    file = tmp_path / "checkpoint.jsonl"
+    file.write_bytes(file.read_bytes() + line)
+    with pytest.raises(InputError, match=r"checkpoint.jsonl, line 2: cannot be resumed"):
+        Checkpoint(tmp_path, resume=True)
