@@ -26,6 +26,7 @@ from lab.config.compose import VERSION_BASE, set_up
 from lab.config.messages import composition_sentence
 from lab.config.overrides import check_directory, readable, repeated_keys
 from lab.config.settings import register
+from lab.config.trust import OPTION, allow_import, checked_files
 from lab.runs.resume import Checkpoint, check_resumable, clear, is_finished
 from lab.runs.run_directory import (
     CHECKPOINT,
@@ -62,7 +63,8 @@ MOST_NAMED = 10
 def run() -> int:
     """Run the command line; return its exit status."""
     EVERY_ROW.set("--all" in sys.argv)
-    words = _options_first([word for word in sys.argv[1:] if word != "--all"])
+    words, modules = _without_allowed([word for word in sys.argv[1:] if word != "--all"])
+    words = _options_first(words)
     sys.argv[1:] = map(readable, words)
     as_written = dict(zip(sys.argv[1:], words, strict=True))
 
@@ -79,8 +81,9 @@ def run() -> int:
     try:
         given = options.parse_args()
         overrides = [as_written.get(one, one) for one in given.overrides]
-        if given.config_dir is not None:
-            check_directory(given.config_dir)
+        if modules:
+            sys.argv.append(allow_import(",".join(modules)))
+        _check_files(given)
         for sentence in repeated_keys(overrides):
             warn(sentence)
         used, unused = "hydra.sweep.dir", "hydra.run.dir"
@@ -88,7 +91,8 @@ def run() -> int:
             used, unused = unused, used
         for one in (one for one in overrides if key_of(one) == unused):
             warn(f"{one}: has no effect {'with' if given.multirun else 'without'} -m; set {used}")
-        hydra_main("pkg://conf", "config", VERSION_BASE)(job)()
+        with checked_files():
+            hydra_main("pkg://conf", "config", VERSION_BASE)(job)()
     except KeyboardInterrupt:
         complain(_interrupted(Outcome.path, Outcome.job_path))
         return INTERRUPTED
@@ -109,6 +113,31 @@ def run() -> int:
     if Outcome.path is not None:
         return _sweep_status(Outcome.path, Outcome.job_statuses)
     return Outcome.job_status or OK
+
+
+def _check_files(given: Any) -> None:
+    """Raise InputError for options of Hydra whose files are missing or hold code."""
+    if given.experimental_rerun is not None:
+        raise InputError(
+            f"--experimental-rerun {given.experimental_rerun}: is refused, because such a file can "
+            "run any code; repeat the overrides of the run"
+        )
+    if given.config_dir is not None:
+        check_directory(given.config_dir)
+
+
+def _without_allowed(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the words without ``--allow-import``, which Hydra does not know, and its modules."""
+    kept: list[str] = []
+    modules: list[str] = []
+    left = iter(words)
+    for word in left:
+        option, equals, value = word.partition("=")
+        if option == OPTION:
+            modules.append(value if equals else next(left, ""))
+        else:
+            kept.append(word)
+    return kept, modules
 
 
 def _options_first(words: Sequence[str]) -> list[str]:

@@ -27,6 +27,7 @@ from lab.config.messages import OF_COMPARED, composition_sentence
 from lab.config.overrides import check_alone, check_one_planner, readable, replace_whole_mappings
 from lab.config.settings import INSIDE, MOST_HORIZON_S, OPEN, Settings, defaults, register
 from lab.config.targets import build, find_class, parameters, with_current_paths
+from lab.config.trust import checked_files
 from lab.config.validation import check_complete, table_set, validated
 from scenarios.applications.application import Application
 from scenarios.random_streams import stream
@@ -116,7 +117,7 @@ def _of_options(options: tuple[str, ...], _: tuple[int, ...]) -> DictConfig:
 def _by_hydra(overrides: Sequence[str]) -> DictConfig:
     """Compose a configuration by Hydra, which takes 0.1 s."""
     register()
-    with initialize_config_module("conf", version_base=VERSION_BASE):
+    with checked_files(), initialize_config_module("conf", version_base=VERSION_BASE):
         return hydra_compose("config", list(overrides))
 
 

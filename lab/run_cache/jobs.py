@@ -124,6 +124,8 @@ def _made(
     """Make the missing runs; as each ends, yield its key, and its measurements or its error."""
     # The new processes' numerical libraries read these when they are loaded.
     os.environ.update(dict.fromkeys(ONE_THREAD, "1"))
+    # joblib starts a process by `python -m`, which would import from the current directory.
+    os.environ["PYTHONSAFEPATH"] = "1"
     started = perf_counter()
     ended = Parallel(processes, return_as="generator_unordered")(
         delayed(_attempt)(runs / key, job) for key, job in missing.items()
