@@ -151,9 +151,14 @@ def bill(directory: Path) -> tuple[float, float] | None:
 
 
 def events(directory: Path) -> list[tuple[str, float]]:
-    """Return the kind and the time in seconds of each drift event of a run."""
+    """Return the kind and the time in seconds of each drift event of a run whose time is known."""
     events = _configured(directory, "drift.events")
-    return [(str(event.kind), float(event.at_s)) for event in events or ()]
+    # A time that the user took from the environment is a text in the file.
+    return [
+        (str(event.kind), float(event.at_s))
+        for event in events or ()
+        if isinstance(event.at_s, int | float)
+    ]
 
 
 def distribution(values: np.ndarray, left: float, right: float) -> tuple[np.ndarray, np.ndarray]:

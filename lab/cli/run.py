@@ -16,6 +16,7 @@ from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from lab.common import console
 from lab.common.console import complain, live_progress, say, warn
@@ -23,6 +24,7 @@ from lab.common.errors import COMPOSING, InputError, key_of, one_line, raised_by
 from lab.common.wall_limit import WallLimitError
 from lab.config import preflight
 from lab.config.compose import VERSION_BASE, set_up
+from lab.config.environment import hidden
 from lab.config.messages import composition_sentence
 from lab.config.overrides import check_directory, readable, repeated_keys
 from lab.config.settings import register
@@ -104,7 +106,7 @@ def run() -> int:
         _drop_if_empty(Outcome.path)
         # This comes first, because some of Hydra's own errors are OSErrors or ValueErrors.
         if isinstance(error, InputError | RecursionError) or raised_by(error, COMPOSING):
-            complain(composition_sentence(error, overrides))
+            complain(hidden(composition_sentence(error, overrides), overrides))
         elif isinstance(error, OSError):
             complain(f"hydra.run.dir: cannot be written: {why_not(error)}")
         else:
@@ -181,10 +183,13 @@ def attempt(config: Any, overrides: list[str], directory: Path, label: str = "")
         failure, status, taken = str(error), REFUSED, isinstance(error, TakenError)
     except OSError as error:  # The disk can be full, for example; the run is not at fault.
         failure, status = f"hydra.run.dir={directory}: cannot be written: {why_not(error)}", FAILED
+    except OmegaConfBaseException as error:
+        failure, status = composition_sentence(error, overrides), REFUSED
     except Exception as error:
-        traceback.print_exc()
+        print(hidden(traceback.format_exc(), overrides), end="", file=sys.stderr)
         failure, status = f"the simulator failed: {type(error).__name__}: {one_line(error)}", FAILED
     if failure:
+        failure = hidden(failure, overrides)
         complain(f"{label}{failure}")
         if not taken and (label or status == FAILED):
             with suppress(OSError):  # The failure was printed already.
@@ -197,15 +202,15 @@ def attempt(config: Any, overrides: list[str], directory: Path, label: str = "")
 def simulate_all(config: Any, overrides: list[str], directory: Path, label: str = "") -> str:
     """Simulate every planner, print results preceded by the label, and return failures."""
     setup = set_up(config, overrides)
-    for sentence in preflight.warnings(setup):
+    for sentence in map(setup.environment.hidden, preflight.warnings(setup)):
         console.warn(f"{label}{sentence}{' (shown once per sweep)' if label else ''}")
     setup = ready(setup, overrides, config, of_a_sweep=bool(label))
     if setup.resume:
         if not label or (directory / CONFIG).exists():
-            check_resumable(directory, setup.config, setup.alone)
+            check_resumable(directory, setup.saved, setup.alone)
         (directory / ERROR).unlink(missing_ok=True)
     if not setup.alone:
-        write_aside(directory / CONFIG, OmegaConf.to_yaml(setup.config))
+        write_aside(directory / CONFIG, OmegaConf.to_yaml(setup.saved))
     summaries: dict[str, Any] = {}
 
     def note(_: Any, summary: Any) -> None:
@@ -261,7 +266,7 @@ def simulate_one(setup: Any, name: str, place: Path, note: Any) -> str:
     try:
         if setup.resume:
             clear(place)
-        sinks = [checkpoint.flush, RunDirectory(place, setup.config_of(name)).add, note]
+        sinks = [checkpoint.flush, RunDirectory(place, setup.saved_of(name)).add, note]
         with live_progress(name, setup.config.horizon_s) as progress:
             simulate(setup, name, setup.planners[name], sinks, progress, checkpoint.profiling_log)
     except WallLimitError as error:

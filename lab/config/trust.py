@@ -133,9 +133,10 @@ def _check_hydra(key: str, value: Any, where: str) -> None:
             )
     elif f"{key}.".startswith("hydra.sweeper.params."):
         name = key.removeprefix("hydra.sweeper.params.")
-        if "hydra" in name or "_target_" in f"{name}{value}":
+        text = str(value).replace("\\", "")  # Hydra takes these out when it reads the value.
+        if "hydra" in name or "_target_" in f"{name}{text}":
             raise InputError(f"{where}: in a file, a sweep must not vary Hydra's keys or classes")
-        _check_text(str(value), where)
+        _check_text(text, where)
     elif key in HYDRA_KEYS or any(key.startswith(f"{one}[") for one in HYDRA_KEYS):
         _check_text(str(value), where)
     elif not (
@@ -209,6 +210,19 @@ def _check_default(text: str, where: str) -> None:
         raise InputError(f"{where}: a file must not name files outside its directory")
 
 
+def _check_saved(config: DictConfig) -> None:
+    """Keep values of the environment out of the files and directories that Hydra itself writes."""
+    job = OmegaConf.to_container(config.hydra.job)
+    assert isinstance(job, dict)
+    if job["env_copy"]:
+        raise InputError(
+            "hydra.job.env_copy: is refused, because Hydra writes the values into files; export "
+            "the variables where the jobs run"
+        )
+    # A directory named by the overrides would otherwise have the values of ${...}.
+    config.hydra.job.override_dirname = job["override_dirname"].replace("${", "$")
+
+
 class Loader(ConfigLoaderImpl):
     """Hydra's composer of configurations, which checks each file at its place in the tree."""
 
@@ -228,7 +242,9 @@ class Loader(ConfigLoaderImpl):
         """Compose a configuration; raise InputError if a file has what files must not have."""
         kept, allowed = split_allowed(overrides)
         self._allowed |= allowed
-        return super().load_configuration(config_name, kept, run_mode, *options, **more)
+        config = super().load_configuration(config_name, kept, run_mode, *options, **more)
+        _check_saved(config)
+        return config
 
     def _load_single_config(self, default: Any, repo: Any) -> ConfigResult:
         found = super()._load_single_config(default, repo)

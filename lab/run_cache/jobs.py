@@ -154,7 +154,7 @@ def _attempt(directory: Path, job: Job) -> tuple[str, Row | Exception]:
     row = {"run_core_s": round(process_time() - started, 2), **measured}
     directory.mkdir(parents=True, exist_ok=True)
     with held(directory):  # Another command can be writing the same run.
-        write_aside(directory / CONFIG, OmegaConf.to_yaml(setup.config))
+        write_aside(directory / CONFIG, OmegaConf.to_yaml(setup.saved))
         write_aside(directory / SUMMARY, json.dumps({**result.summary, MEASURED: row}, indent=2))
     return directory.name, row
 

@@ -15,6 +15,7 @@ from yaml import YAMLError
 
 from lab.common.atomic_write import written_aside
 from lab.common.errors import InputError, one_line
+from lab.config.environment import literal
 from sim.metrics.results import SCHEMAS
 
 LOCK = ".lock"
@@ -71,9 +72,12 @@ def read_summary(directory: Path) -> dict[str, Any]:
 
 
 def load_config(path: Path) -> Any:
-    """Read a ``config.yaml``; raise InputError if it cannot be read."""
+    """Read a ``config.yaml``; raise InputError if it cannot be read.
+
+    The file can be a stranger's, so no ``${...}`` in it is resolved: it is a text.
+    """
     try:
-        return OmegaConf.load(path)
+        return literal(OmegaConf.load(path))
     except (OSError, UnicodeError, YAMLError, OmegaConfBaseException) as error:
         raise InputError(f"{path}: cannot be read: {one_line(error)}") from None
 

@@ -77,6 +77,7 @@ HYDRA = {
     "Hydra's key in a sweep": "sweeper: {params: {+hydra.job.env_set.LD_PRELOAD: evil.so}}",
     "group below Hydra in a sweep": "sweeper: {params: {+planner@hydra.callbacks: greedy}}",
     "environment in a sweep": "sweeper: {params: {seed: '${oc.env:HOME}'}}",
+    "escaped environment in a sweep": "sweeper: {params: {seed: '$\\{oc.env:HOME\\}'}}",
     "mode": "mode: MULTIRUN",
     "help": "help: {template: $CONFIG}",
     "records of Hydra": "output_subdir: .hydra",
