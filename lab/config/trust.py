@@ -16,7 +16,7 @@ where Hydra puts it, before Hydra instantiates, imports or resolves anything.
 
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -126,10 +126,14 @@ def _check_text(value: str, where: str) -> None:
 def _check_hydra(key: str, value: Any, where: str) -> None:
     if key in ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir"):
         parts = value.split("/") if isinstance(value, str) else [""]
-        if parts[0] == "" or ".." in parts or not INSIDE.fullmatch(str(value)):
+        if (
+            parts[0] == ""
+            or any(one.startswith(".") for one in parts)
+            or not INSIDE.fullmatch(str(value))
+        ):
             raise InputError(
-                f"{where}: in a file, must be a path below the current directory, without '..'; "
-                "other directories are for the command line"
+                f"{where}: in a file, must be a path below the current directory, none of it "
+                "hidden; other directories are for the command line"
             )
     elif f"{key}.".startswith("hydra.sweeper.params."):
         name = key.removeprefix("hydra.sweeper.params.")
@@ -261,12 +265,13 @@ class Loader(ConfigLoaderImpl):
 
 def hide_plugins_here() -> None:
     """Hide plugins in the current directory from Hydra, which imports all plugins that it finds."""
-    here = Path.cwd()
-    hydra_plugins.__path__ = [
-        folder
-        for folder in hydra_plugins.__path__
-        if (place := Path(folder).resolve().parent) == ROOT or place != here
-    ]
+    with suppress(OSError):  # The current directory can be deleted.
+        here = Path.cwd()
+        hydra_plugins.__path__ = [
+            folder
+            for folder in hydra_plugins.__path__
+            if (place := Path(folder).resolve().parent) == ROOT or place != here
+        ]
 
 
 @contextmanager

@@ -159,7 +159,7 @@ def test_a_file_cannot_name_code():
 @pytest.mark.parametrize(
     ("text", "key"),
     [
-        one if at % 9 == 0 else pytest.param(*one, marks=pytest.mark.slow)
+        one if at % 12 == 0 else pytest.param(*one, marks=pytest.mark.slow)
         for at, one in enumerate(_texts())
     ],
 )
@@ -249,22 +249,34 @@ def test_the_command_refuses_in_one_sentence(stranger, monkeypatch, capsys):
 
 
 SHORT = ["horizon_s=1", "figures=false"]
+ALLOWED = ["--config-dir", "own", f"--allow-import={EVIL}"]
 
 
-def test_an_option_allows_the_classes_of_a_module(stranger, monkeypatch, capsys):
+def test_an_option_allows_the_classes_of_a_module(stranger, capsys):
     own = stranger({"planner/x": f"{CALL}\n", "planner/y": "{_target_: evil_module.Mine}\n"})
     assert f"add --allow-import {EVIL}, which lets" in refusal(own, "planner=x")
     assert "must be the name of a module" in _said(capsys, "--allow-import", "a-b", "planner=x")
     assert "must be the name of a module" in _said(capsys, "planner=x", "--allow-import")
-    allowed = ["--config-dir", "own", f"--allow-import={EVIL}", *SHORT]
-    assert "evil_module.Mine" in _said(capsys, *allowed, "planner=y")
+    assert "evil_module.Mine" in _said(capsys, "planner=y", *ALLOWED)
     assert not Path("RAN").exists()
-    assert _started("planner=x", "--allow-import", EVIL, *allowed) == 0
+    assert _started("planner=x", "--cfg", "job", *ALLOWED) == 0
+    overrides = [own, f"hydra.allow_import=[other,{EVIL}]", "planner=x"]
+    [planner] = set_up(compose(overrides), overrides).planners.values()
+    assert type(planner).__module__ == EVIL
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", ["basic", "joblib"])
+def test_a_module_is_allowed_in_all_jobs_and_tools(stranger, launcher):
+    own = stranger({"planner/x": f"{CALL}\n"})
+    words = ["planner=x", *SHORT, *ALLOWED]
+    assert _started("-m", *words, "seed=0,1", f"hydra/launcher={launcher}") == 0
     assert Path("RAN").exists()
-    assert tools_main(["agree", "planner=x", *SHORT, *allowed[:3]]) == 0
+    assert tools_main(["agree", *words]) == 0
+    few = ["--seeds", "2", "--jobs", "2", "--vary", "horizon_s=10,20", "--metric", "requests"]
+    assert tools_main(["sensitivity", "planner=x", "workload.rate=1", *ALLOWED, *few]) == 0
     result = run([own, f"hydra.allow_import=[{EVIL}]", "planner=x", "horizon_s=1"])
     assert result.summary["planner_class"] == TARGET
-    assert _started("-m", "planner=x", "seed=0,1", *allowed) == 0
 
 
 def _started(*words: str) -> int:
