@@ -273,7 +273,7 @@ def test_a_module_is_allowed_in_all_jobs_and_tools(stranger, launcher):
     assert _started("-m", *words, "seed=0,1", f"hydra/launcher={launcher}") == 0
     assert Path("RAN").exists()
     assert tools_main(["agree", *words]) == 0
-    few = ["--seeds", "2", "--jobs", "2", "--vary", "horizon_s=10,20", "--metric", "requests"]
+    few = ["--seeds", "2", "--jobs", "1", "--vary", "horizon_s=10,20", "--metric", "requests"]
     assert tools_main(["sensitivity", "planner=x", "workload.rate=1", *ALLOWED, *few]) == 0
     result = run([own, f"hydra.allow_import=[{EVIL}]", "planner=x", "horizon_s=1"])
     assert result.summary["planner_class"] == TARGET
