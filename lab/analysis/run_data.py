@@ -159,10 +159,15 @@ def bill(directory: Path) -> tuple[float, float] | None:
 
 
 def events(directory: Path) -> list[tuple[str, float]]:
-    """Return the kind and the time in seconds of each drift event of a run."""
+    """Return the kind and the time in seconds of each drift event of a run whose time is known."""
     found = configured(directory, "drift.events", list) or []
     try:
-        return [(str(event["kind"]), float(event["at_s"])) for event in found]
+        # A time that the user took from the environment is a text in the file.
+        return [
+            (str(event["kind"]), float(event["at_s"]))
+            for event in found
+            if not (isinstance(event["at_s"], str) and "${" in event["at_s"])
+        ]
     except (KeyError, TypeError, ValueError):
         raise InputError(
             f"{directory / CONFIG}: is not the configuration of a run: drift.events={shown(found)}"

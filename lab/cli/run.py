@@ -16,6 +16,7 @@ from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from lab.cli.arguments import option_names, sentence
 from lab.common import console
@@ -24,9 +25,11 @@ from lab.common.errors import COMPOSING, InputError, key_of, one_line, raised_by
 from lab.common.wall_limit import WallLimitError
 from lab.config import preflight
 from lab.config.compose import VERSION_BASE, set_up
+from lab.config.environment import hidden
 from lab.config.messages import composition_sentence
 from lab.config.overrides import check_directory, readable, repeated_keys
 from lab.config.settings import register
+from lab.config.trust import OPTION, allow_import, checked_files
 from lab.runs.resume import Checkpoint, check_resumable, clear, is_finished
 from lab.runs.run_directory import (
     CHECKPOINT,
@@ -63,7 +66,8 @@ MOST_NAMED = 10
 def run() -> int:
     """Run the command line; return its exit status."""
     EVERY_ROW.set("--all" in sys.argv)
-    words = _options_first([word for word in sys.argv[1:] if word != "--all"])
+    words, modules = _without_allowed([word for word in sys.argv[1:] if word != "--all"])
+    words = _options_first(words)
     sys.argv[1:] = map(readable, words)
     as_written = dict(zip(sys.argv[1:], words, strict=True))
 
@@ -83,8 +87,9 @@ def run() -> int:
     try:
         given = options.parse_args()
         overrides = [as_written.get(one, one) for one in given.overrides]
-        if given.config_dir is not None:
-            check_directory(given.config_dir)
+        if modules:
+            sys.argv.append(allow_import(",".join(modules)))
+        _check_files(given)
         for repeated in repeated_keys(overrides):
             warn(repeated)
         used, unused = "hydra.sweep.dir", "hydra.run.dir"
@@ -92,7 +97,8 @@ def run() -> int:
             used, unused = unused, used
         for one in (one for one in overrides if key_of(one) == unused):
             warn(f"{one}: has no effect {'with' if given.multirun else 'without'} -m; set {used}")
-        hydra_main("pkg://conf", "config", VERSION_BASE)(job)()
+        with checked_files():
+            hydra_main("pkg://conf", "config", VERSION_BASE)(job)()
     except KeyboardInterrupt:
         complain(_interrupted(Outcome.path, Outcome.job_path))
         return INTERRUPTED
@@ -106,7 +112,7 @@ def run() -> int:
         if isinstance(error, InputError | RecursionError | UnicodeDecodeError) or raised_by(
             error, COMPOSING
         ):
-            complain(composition_sentence(error, overrides))
+            complain(hidden(composition_sentence(error, overrides), overrides))
         elif isinstance(error, OSError):
             complain(f"hydra.run.dir: cannot be written: {why_not(error)}")
         else:
@@ -115,6 +121,31 @@ def run() -> int:
     if Outcome.path is not None:
         return _sweep_status(Outcome.path, Outcome.job_statuses)
     return Outcome.job_status or OK
+
+
+def _check_files(given: Any) -> None:
+    """Raise InputError for options of Hydra whose files are missing or hold code."""
+    if given.experimental_rerun is not None:
+        raise InputError(
+            f"--experimental-rerun {given.experimental_rerun}: is refused, because such a file can "
+            "run any code; repeat the overrides of the run"
+        )
+    if given.config_dir is not None:
+        check_directory(given.config_dir)
+
+
+def _without_allowed(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the words without ``--allow-import``, which Hydra does not know, and its modules."""
+    kept: list[str] = []
+    modules: list[str] = []
+    left = iter(words)
+    for word in left:
+        option, equals, value = word.partition("=")
+        if option == OPTION:
+            modules.append(value if equals else next(left, ""))
+        else:
+            kept.append(word)
+    return kept, modules
 
 
 def _options_first(words: Sequence[str]) -> list[str]:
@@ -158,10 +189,13 @@ def attempt(config: Any, overrides: list[str], directory: Path, label: str = "")
         failure, status, taken = str(error), REFUSED, isinstance(error, TakenError)
     except OSError as error:  # The disk can be full, for example; the run is not at fault.
         failure, status = f"hydra.run.dir={directory}: cannot be written: {why_not(error)}", FAILED
+    except OmegaConfBaseException as error:
+        failure, status = composition_sentence(error, overrides), REFUSED
     except Exception as error:
-        traceback.print_exc()
+        print(hidden(traceback.format_exc(), overrides), end="", file=sys.stderr)
         failure, status = f"the simulator failed: {type(error).__name__}: {one_line(error)}", FAILED
     if failure:
+        failure = hidden(failure, overrides)
         complain(f"{label}{failure}")
         if not taken and (label or status == FAILED):
             with suppress(OSError):  # The failure was printed already.
@@ -174,15 +208,15 @@ def attempt(config: Any, overrides: list[str], directory: Path, label: str = "")
 def simulate_all(config: Any, overrides: list[str], directory: Path, label: str = "") -> str:
     """Simulate every planner, print results preceded by the label, and return failures."""
     setup = set_up(config, overrides)
-    for warning in preflight.warnings(setup):
+    for warning in map(setup.environment.hidden, preflight.warnings(setup)):
         console.warn(f"{label}{warning}{' (shown once per sweep)' if label else ''}")
     setup = ready(setup, overrides, config, of_a_sweep=bool(label))
     if setup.resume:
         if not label or (directory / CONFIG).exists():
-            check_resumable(directory, setup.config, setup.alone)
+            check_resumable(directory, setup.saved, setup.alone)
         (directory / ERROR).unlink(missing_ok=True)
     if not setup.alone:
-        write_aside(directory / CONFIG, OmegaConf.to_yaml(setup.config))
+        write_aside(directory / CONFIG, OmegaConf.to_yaml(setup.saved))
     summaries: dict[str, Any] = {}
 
     def note(_: Any, summary: Any) -> None:
@@ -238,7 +272,7 @@ def simulate_one(setup: Any, name: str, place: Path, note: Any) -> str:
     try:
         if setup.resume:
             clear(place)
-        sinks = [checkpoint.flush, RunDirectory(place, setup.config_of(name)).add, note]
+        sinks = [checkpoint.flush, RunDirectory(place, setup.saved_of(name)).add, note]
         with live_progress(name, setup.config.horizon_s) as progress:
             simulate(setup, name, setup.planners[name], sinks, progress, checkpoint.profiling_log)
     except WallLimitError as error:

@@ -47,6 +47,9 @@ options:
   --all                print every row of the result table, including zeros and details
   --config-dir DIR     directory of your own configuration files, such as
                        DIR/experiment/mine.yaml
+  --allow-import MODULE
+                       let configuration files name classes of MODULE, which is imported and run;
+                       may be repeated
   --cfg job            print the whole configuration and do not run
   --version            print the version
   --hydra-help         print the options of Hydra, which composes the configuration
@@ -65,9 +68,6 @@ def main() -> int:
     if "--version" in sys.argv[1:]:  # Hydra's own option prints the version of Hydra.
         print(f"compass-sim {__version__}")
         return 0
-    # Unlike `python -m`, a console script does not see modules in the current directory.
-    if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises exceptions instead of printing them.
     with imported_for_good():
         from lab.cli.run import run

@@ -5,7 +5,6 @@ A tool is imported only when it runs, so that ``--help`` is fast.
 
 import argparse
 import math
-import os
 import sys
 from functools import partial
 from importlib import import_module
@@ -40,8 +39,6 @@ def main(arguments: list[str] | None = None) -> int:
     if words and not words[0].startswith("-") and words[0] not in known:
         return _refused(f"{words[0] or repr('')}: no such tool; {choices(words[0], known)}")
     options = _parsed(words)
-    if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())  # A console script's path lacks this directory.
     try:
         return int(options.tool(options))
     except (InputError, TableError, UnknownNameError) as error:
@@ -365,6 +362,10 @@ def _add_overrides(tool: ArgumentParser, example: str = "") -> None:
     tool.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help=words)
     words = "directory of your own configuration files, such as DIR/experiment/mine.yaml"
     tool.add_argument("--config-dir", metavar="DIR", help=words)
+    words = "let configuration files name classes of MODULE, which is imported and run"
+    tool.add_argument(
+        "--allow-import", action="append", default=[], metavar="MODULE", help=f"{words}; repeatable"
+    )
 
 
 def _add_question(tool: ArgumentParser, varied: str, about: str, required: bool = False) -> None:

@@ -15,6 +15,7 @@ from lab.common.console import say
 from lab.common.errors import InputError
 from lab.common.formatting import probability
 from lab.common.metrics import ValueRange, range_of
+from lab.config.environment import literal
 from lab.config.overrides import overrides_of, question_of
 from lab.reporting.markdown import estimated
 from lab.what_if.capacity import (
@@ -252,7 +253,8 @@ def sensitivity(options: argparse.Namespace) -> int:
     check_tier(metric, runs.setup(())[0].scenario().tiers)
     asked = [low_and_high("--vary", text) for text in options.vary]
     against = () if options.against is None else (options.against,)
-    keys = _shared(runs, config, asked or assumptions(config), options.against, bool(asked))
+    written: Any = literal(runs.setup(())[0].saved)
+    keys = _shared(runs, config, asked or assumptions(written), options.against, bool(asked))
     varied = _values_to_try(runs, config, keys, against, bool(asked))
     settings: list[tuple[str, ...]] = [(), *((f"{key}={value}",) for key, value in varied)]
     seeds = range(options.seeds)
@@ -269,7 +271,7 @@ def sensitivity(options: argparse.Namespace) -> int:
     whole = range_of(metric)
     within = of_difference(whole) if against else whole
     effects = [
-        effect(key, value, OmegaConf.select(config, key), base, its, within, null_is_late(metric))
+        effect(key, value, OmegaConf.select(written, key), base, its, within, null_is_late(metric))
         for (key, value), its in zip(varied, found[1:], strict=True)
     ]
     effects = largest_first(adjusted(effects))

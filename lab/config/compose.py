@@ -3,8 +3,8 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from functools import lru_cache, partial
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache, partial
 from itertools import compress
 from numbers import Real
 from operator import not_
@@ -23,10 +23,12 @@ from hardware_models.tables import TableSet, using_tables
 from lab.common import wall_limit
 from lab.common.errors import InputError, key_of, one_line, shown
 from lab.common.options import groups
+from lab.config.environment import Environment, environment, hidden
 from lab.config.messages import OF_COMPARED, composition_sentence
 from lab.config.overrides import check_alone, check_one_planner, readable, replace_whole_mappings
 from lab.config.settings import INSIDE, MOST_HORIZON_S, OPEN, Settings, defaults, register
 from lab.config.targets import build, find_class, parameters, with_current_paths
+from lab.config.trust import checked_files
 from lab.config.validation import check_complete, table_set, validated
 from scenarios.applications.application import Application
 from scenarios.random_streams import stream
@@ -45,7 +47,7 @@ NAME = re.compile(r"\w[\w+.-]*")
 class Setup:
     """Everything that a run needs."""
 
-    config: DictConfig  # resolved, with a false `resume` and without `max_wall_s`
+    config: DictConfig  # resolved, with a false `resume` and without `max_wall_s`; not for files
     seed: int
     flush_every_s: float  # simulated time between two writings of results
     requests: bool  # whether to write the table of requests
@@ -54,6 +56,7 @@ class Setup:
     data_plane: Callable[[Recorder], DataPlane]
     resume: bool = False  # whether to resume an unfinished run
     max_wall_s: float | None = None  # wall-clock limit of a run; None for no limit
+    environment: Environment = field(default_factory=Environment)  # values that no file may have
 
     def scenario(self) -> Scenario:
         """Return a new scenario, so that no two runs share one."""
@@ -65,22 +68,46 @@ class Setup:
         """Whether the configuration names one planner, not several to compare."""
         return self.config.planner.get("_target_") is not None
 
-    def config_of(self, planner: str) -> DictConfig:
-        """Return the configuration of a run with only the given planner."""
+    @cached_property
+    def saved(self) -> DictConfig:
+        """The configuration for files, in which values of the environment are unresolved."""
+        return self.environment.unresolved(self.config)
+
+    def saved_of(self, planner: str) -> DictConfig:
+        """Return the configuration for the files of a run with only the given planner."""
         if self.alone:
-            return self.config
-        config = self.config.copy()
-        config.planner = config.planner.compare[planner]
-        return config
+            return self.saved
+        tree: Any = OmegaConf.to_container(self.saved)
+        tree["planner"] = tree["planner"]["compare"][planner]
+        made: DictConfig = OmegaConf.create(tree)
+        return made
+
+    def summary_of(self, planner: str, summary: dict[str, Any]) -> dict[str, Any]:
+        """Return the summary of a planner's run without values of the environment."""
+        if not self.environment.texts:
+            return summary
+        node: Any = OmegaConf.to_container(self.saved_of(planner).planner)
+        place = ("planner",) if self.alone else ("planner", "compare", planner)
+        kept = {path[len(place)] for path in self.environment.texts if path[: len(place)] == place}
+        return {
+            **summary,
+            "planner_parameters": {
+                name: node[name] if name in kept else value
+                for name, value in summary["planner_parameters"].items()
+            },
+            "planner_error_first": summary["planner_error_first"]
+            and self.environment.hidden(summary["planner_error_first"]),
+        }
 
 
 def compose(overrides: Sequence[str]) -> DictConfig:
     """Compose the configuration of command-line overrides, or raise InputError."""
     try:
         config = _composed(list(map(readable, overrides)))
+        resume = config.resume
     except Exception as error:
-        raise InputError(composition_sentence(error, overrides)) from None
-    if config.resume:
+        raise InputError(hidden(composition_sentence(error, overrides), overrides)) from None
+    if resume:
         raise InputError("resume=true: works in compass-sim only, where a run has a directory")
     return config
 
@@ -116,7 +143,7 @@ def _of_options(options: tuple[str, ...], _: tuple[int, ...]) -> DictConfig:
 def _by_hydra(overrides: Sequence[str]) -> DictConfig:
     """Compose a configuration by Hydra, which takes 0.1 s."""
     register()
-    with initialize_config_module("conf", version_base=VERSION_BASE):
+    with checked_files(), initialize_config_module("conf", version_base=VERSION_BASE):
         return hydra_compose("config", list(overrides))
 
 
@@ -125,11 +152,19 @@ def set_up(config: DictConfig, overrides: Sequence[str], planner: Planner | None
 
     Raises InputError if the configuration is wrong.
     """
+    try:
+        return _set_up(config, overrides, planner)
+    except InputError as error:
+        raise type(error)(hidden(str(error), overrides)) from None
+
+
+def _set_up(config: DictConfig, overrides: Sequence[str], planner: Planner | None) -> Setup:
     config = config.copy()
     OmegaConf.set_struct(config, False)
     parsed = OverridesParser.create().parse_overrides(list(map(readable, overrides)))
     check_one_planner(parsed)
     replace_whole_mappings(config, parsed)
+    taken = environment(config, overrides)
     try:
         OmegaConf.resolve(config)
     except OmegaConfBaseException as error:
@@ -180,6 +215,7 @@ def set_up(config: DictConfig, overrides: Sequence[str], planner: Planner | None
         partial(plane, **arguments),
         settings.resume,
         settings.max_wall_s,
+        taken,
     )
 
 

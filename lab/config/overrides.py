@@ -17,6 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 from lab.common.errors import InputError, key_of, no_directory, shown
 from lab.config.messages import OF_ONE, composition_sentence, digit_part
 from lab.config.settings import ENTRIES, OPEN_MAPPINGS
+from lab.config.trust import KEY, OPTION, allow_import
 
 SEARCH_PATH = "hydra.searchpath"
 
@@ -142,13 +143,14 @@ def _refill(config: DictConfig, key: str, later: Sequence[Override]) -> None:
 
 
 def overrides_of(options: Namespace) -> list[str]:
-    """Return a tool's overrides, including that of ``--config-dir``; refuse Hydra's own keys."""
+    """Return a tool's overrides, including those of its options; refuse Hydra's own keys."""
     for word in options.overrides:
         refuse_hydra(word, "use --config-dir for files of your own")
-    if options.config_dir is None:
-        return list(options.overrides)
-    path = check_directory(options.config_dir)
-    return [f"{SEARCH_PATH}=['file://{path.resolve()}']", *options.overrides]
+    given = [allow_import(modules) for modules in options.allow_import]
+    if options.config_dir is not None:
+        path = check_directory(options.config_dir)
+        given.append(f"{SEARCH_PATH}=['file://{path.resolve()}']")
+    return [*given, *options.overrides]
 
 
 def check_directory(given: str) -> Path:
@@ -162,12 +164,13 @@ def check_directory(given: str) -> Path:
 def question_of(tool: str, options: Namespace) -> list[str]:
     """Return the command line that asks a tool the same what-if question."""
     where = [] if options.config_dir is None else ["--config-dir", str(options.config_dir)]
+    where += [word for each in options.allow_import for word in (OPTION, each)]
     varied = [word for each in options.vary for word in ("--vary", each)]
     return ["compass-lab", tool, *where, *options.overrides, *varied, "--metric", options.metric]
 
 
 def refuse_hydra(override: str, advice: str) -> None:
-    """Raise InputError with advice for an override of Hydra's keys, except its search path."""
+    """Raise InputError with advice for an override of Hydra's keys, except those about files."""
     key = key_of(override)
-    if key.startswith(("hydra.", "hydra/")) and key != SEARCH_PATH:
+    if key.startswith(("hydra.", "hydra/")) and key not in (SEARCH_PATH, KEY):
         raise InputError(f"{override}: Hydra's own keys work in compass-sim only; {advice}")

@@ -15,6 +15,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from hardware_models.errors import TableError, did_you_mean, nearest
 from lab.common.errors import InputError, choices, one_line, shown
+from lab.common.named_modules import import_named
 from lab.config.allowed import in_words
 
 LONGEST_SHOWN = 200
@@ -23,6 +24,9 @@ LONGEST_SHOWN = 200
 PACKAGES = ("hardware_models", "scenarios", "sim", "planners", "lab", "studies")
 PACKAGES_EVER = (*PACKAGES, "evaluation")
 """This project's packages that a ``_target_`` can name, by their current and earlier names."""
+
+ROOT = Path(__file__).resolve().parents[2]
+"""The directory of this project's packages."""
 
 FORMER_PLANNERS = (
     *("chameleon", "cheapest_feasible", "cherrypick", "compass", "greedy", "ilp", "infaas"),
@@ -43,8 +47,30 @@ RENAMED = {"evaluation.surrogates.Probe": "studies.probes.latency_probe.LatencyP
 """Classes of version 0.1 that have been renamed, with their new names."""
 
 
+def is_ours(target: str) -> bool:
+    """Return whether a target names a module of this project; nothing is imported.
+
+    The target can be a path in an older version. Another package that has the name of one of this
+    project's packages is not ours.
+    """
+    top = current_path(target).partition(".")[0]
+    return top in PACKAGES and _is_here(top)
+
+
+@cache
+def _is_here(package: str) -> bool:
+    """Return whether Python finds a package of this project's directory under its name."""
+    spec = find_spec(package)
+    folders = (spec.submodule_search_locations if spec else None) or ()
+    return [Path(folder).resolve() for folder in folders] == [ROOT / package]
+
+
 def find_class(target: object, key: str, base: type) -> type:
-    """Return the class that a target names; raise InputError unless it implements `base`."""
+    """Return the class that a target names; raise InputError unless it implements `base`.
+
+    This imports the class's module. `lab.config.trust` has refused all modules that only a file
+    names, so the module is this project's, or the user named or allowed it.
+    """
     article = "an" if base.__name__[0] in "AEIO" else "a"
     complaint = f"{key}._target_={shown(target)}: "
     if not isinstance(target, str) or "." not in target:
@@ -54,7 +80,7 @@ def find_class(target: object, key: str, base: type) -> type:
         )
     module_name, _, name = current_path(target).rpartition(".")
     try:
-        module = import_module(module_name)
+        module = import_named(module_name) if not is_ours(target) else import_module(module_name)
     except Exception as error:  # A user's module can raise any exception.
         raise InputError(
             f"{complaint}module {module_name} cannot be imported "
@@ -84,12 +110,15 @@ def find_class(target: object, key: str, base: type) -> type:
 
 
 def current_path(target: str) -> str:
-    """Return the current path of a class; the target can be its path in an older version."""
+    """Return the current path of a class; the target can be its path in an older version.
+
+    Only modules of this project are imported.
+    """
     module, _, name = target.rpartition(".")
     if module not in FORMER_MODULES:
         return RENAMED.get(target, target)
     try:
-        if hasattr(import_module(module), name):
+        if _is_here(module.partition(".")[0]) and hasattr(import_module(module), name):
             return target
     except ImportError:
         pass  # The module has moved.

@@ -12,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from hardware_models.tables import SHIPPED, TableSet, using_tables
 from lab.common.errors import InputError, one_line, shown
 from lab.config.allowed import allowed, type_at, unit_of
+from lab.config.environment import hidden
 from lab.config.messages import unknown_key, written
 from lab.config.plain_values import plain_tree
 from lab.config.settings import CHECKS, OPEN, Settings
@@ -85,8 +86,8 @@ def check_types(config: DictConfig, overrides: Sequence[str]) -> None:
         plain = OmegaConf.masked_copy(config, keys)
         OmegaConf.resolve(plain)
         validated(plain, SHIPPED, overrides)
-    except WrongTypeError:
-        raise
+    except WrongTypeError as error:
+        raise WrongTypeError(hidden(str(error), overrides)) from None
     except (InputError, OmegaConfBaseException):
         return
 

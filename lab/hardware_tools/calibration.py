@@ -13,7 +13,6 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import partial
-from importlib import import_module
 from math import fsum
 from multiprocessing import get_context
 from threading import BrokenBarrierError
@@ -25,6 +24,7 @@ from numpy.typing import ArrayLike
 
 from hardware_models.errors import did_you_mean
 from lab.common.errors import InputError, one_line
+from lab.common.named_modules import import_named
 
 BATCH = "{batch}"
 NS_PER_MS = 1e6
@@ -52,7 +52,7 @@ class Subject:
         if not (module and colon and name):
             raise InputError(f"{self}: must have the form package.module:function")
         try:
-            owner = import_module(module)
+            owner = import_named(module)
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # A module can end its process, as scripts do.

@@ -124,6 +124,8 @@ def _made(
     """Make the missing runs; as each ends, yield its key, and its measurements or its error."""
     # The new processes' numerical libraries read these when they are loaded.
     os.environ.update(dict.fromkeys(ONE_THREAD, "1"))
+    # joblib starts a process by `python -m`, which would import from the current directory.
+    os.environ["PYTHONSAFEPATH"] = "1"
     started = perf_counter()
     ended = Parallel(processes, return_as="generator_unordered")(
         delayed(_attempt)(runs / key, job) for key, job in missing.items()
@@ -152,7 +154,7 @@ def _attempt(directory: Path, job: Job) -> tuple[str, Row | Exception]:
     row = {"run_core_s": round(process_time() - started, 2), **measured}
     directory.mkdir(parents=True, exist_ok=True)
     with held(directory):  # Another command can be writing the same run.
-        write_aside(directory / CONFIG, OmegaConf.to_yaml(setup.config))
+        write_aside(directory / CONFIG, OmegaConf.to_yaml(setup.saved))
         write_aside(directory / SUMMARY, json.dumps({**result.summary, MEASURED: row}, indent=2))
     return directory.name, row
 

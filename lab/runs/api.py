@@ -132,7 +132,7 @@ def result_of(setup: Setup, directory: Path | None = None) -> Result:
             try:
                 claim(directory, "directory")
                 until_done.enter_context(held(directory, f"directory={directory}: {UNDER_WAY}"))
-                sinks.append(RunDirectory(directory, setup.config_of(name)).add)
+                sinks.append(RunDirectory(directory, setup.saved_of(name)).add)
             except OSError as error:
                 raise InputError(
                     f"directory={directory}: cannot be written: {error.strerror}"

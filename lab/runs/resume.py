@@ -113,7 +113,8 @@ def check_resumable(directory: Path, config: DictConfig, alone: bool) -> None:
     if not (directory / CONFIG).exists():
         raise TakenError(f"{where}: has no run to resume; {LEAVE_OUT}")
     try:
-        there = with_current_paths(OmegaConf.to_container(load_config(directory / CONFIG)))
+        found = OmegaConf.to_container(load_config(directory / CONFIG), resolve=True)
+        there = with_current_paths(found)
     except (InputError, OmegaConfBaseException) as error:
         raise TakenError(f"{where}: cannot be resumed: {one_line(error)}") from None
     here = OmegaConf.to_container(OmegaConf.create(OmegaConf.to_yaml(config)))

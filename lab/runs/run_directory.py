@@ -15,6 +15,7 @@ from yaml import CSafeLoader, YAMLError, load
 
 from lab.common.atomic_write import written_aside
 from lab.common.errors import InputError, one_line, shown
+from lab.config.environment import literal
 from lab.runs.summary_shape import checked, is_of_run
 from sim.metrics.results import SCHEMAS
 
@@ -87,9 +88,12 @@ def read_run_summary(directory: Path) -> dict[str, Any]:
 
 
 def load_config(path: Path) -> DictConfig:
-    """Read a ``config.yaml``; raise InputError if it cannot be read or has no mapping."""
+    """Read a ``config.yaml``; raise InputError if it cannot be read or has no mapping.
+
+    The file can be a stranger's, so no ``${...}`` in it is resolved: it is a text.
+    """
     try:
-        config = OmegaConf.load(path)
+        config = literal(OmegaConf.load(path))
     except (OSError, ValueError, RecursionError, YAMLError, OmegaConfBaseException) as error:
         raise InputError(f"{path}: cannot be read: {one_line(error)}") from None
     if not isinstance(config, DictConfig):
@@ -105,11 +109,11 @@ def configured(directory: Path, key: str, kind: type) -> Any:
     path = directory / CONFIG
     if not path.is_file():
         return None
-    try:
-        value = OmegaConf.select(load_config(path), key)
-        value = OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
-    except OmegaConfBaseException as error:
-        raise InputError(f"{path}: {key} cannot be read: {one_line(error)}") from None
+    value: Any = OmegaConf.to_container(load_config(path), resolve=True)
+    for name in key.split("."):
+        if not isinstance(value, dict | None):
+            raise InputError(f"{path}: is not the configuration of a run: {key} has no place in it")
+        value = None if value is None else value.get(name)
     if not isinstance(value, kind | None):
         raise InputError(f"{path}: is not the configuration of a run: {key}={shown(value)}")
     return value

@@ -37,6 +37,15 @@ def single_threaded() -> Iterator[None]:
         yield
 
 
+def _hidden(frame: pl.DataFrame, setup: Setup) -> pl.DataFrame:
+    """Return a table without values of the environment, such as in the text of an exception."""
+    for column in frame.select(pl.col(pl.String)):
+        texts = column.unique().drop_nulls().to_list()
+        hidden = {one: setup.environment.hidden(one) for one in texts}
+        frame = frame.with_columns(column.replace(hidden))
+    return frame
+
+
 @single_threaded()
 def simulate(
     setup: Setup,
@@ -69,9 +78,12 @@ def simulate(
         if setup.requests:
             frames[REQUESTS] = request_frame(log.take(), operators)
         tally.add(frames)
+        if setup.environment.variables:
+            frames = {each: _hidden(frame, setup) for each, frame in frames.items()}
         if status == "finished" and world.planner_errors and not tally.deployed:
             status = "failed"  # The planner raised at every call.
         summary = summarise(world, tally, name, status, working_s() - started)
+        summary = setup.summary_of(name, summary)
         for sink in sinks:
             sink(frames, summary)
 

@@ -13,6 +13,7 @@ from dataclasses import replace
 from omegaconf import DictConfig, OmegaConf
 
 from lab.config.compose import Setup, compose, set_up
+from lab.config.targets import ROOT
 from lab.runs import runner
 from scenarios import compiled
 from sim.dataplane.blocks.plane import BlocksPlane
@@ -28,7 +29,11 @@ FEW_REQUESTS = 50_000
 On the event data plane, each request takes 50 microseconds more
 (`python -m benchmarks data_plane`). Compiling the block data plane takes half a minute.
 """
-COMPILE_BLOCKS = "from lab.runs.warm_up import compile_blocks; compile_blocks()"
+COMPILE_BLOCKS = (
+    # The path would begin with the current directory, which can have modules of any name.
+    f"import sys; sys.path[:] = [*filter(None, sys.path), {str(ROOT)!r}]; "
+    "from lab.runs.warm_up import compile_blocks; compile_blocks()"
+)
 
 
 def compile_blocks() -> None:

@@ -2,7 +2,6 @@
 
 import multiprocessing
 import os
-import sys
 from functools import cache
 from pathlib import Path
 from socket import create_connection, gethostname
@@ -54,6 +53,8 @@ def prepare(config: DictConfig) -> None:
             launcher.batch_size = "1"
         # Each core has a process already.
         os.environ.setdefault("POLARS_MAX_THREADS", "1")
+        # joblib starts a process by `python -m`, which would import from the current directory.
+        os.environ["PYTHONSAFEPATH"] = "1"
     elif name == "ray":
         _check_answer(ray_address(config))
         # `failure_sentence` reports the first error in one sentence.
@@ -86,8 +87,6 @@ def enter(hydra: HydraConf) -> None:
     directory, cwd = Path(hydra.sweep.dir), Path(hydra.runtime.cwd)
     if cwd.is_dir():
         os.chdir(cwd)
-        if str(cwd) not in sys.path:
-            sys.path.append(str(cwd))
     if multiprocessing.current_process().name != "MainProcess":
         _end_with_parent()
     if not (directory / FOLDER).is_dir():

@@ -45,11 +45,11 @@ def partitions(context: PlanningContext, node: str) -> tuple[Partition, ...]:
     if not _needs_gpu(context):
         return (Partition("", 0.0),)
     pool = context.world.cluster.nodes[node]
-    # an instance's price is its share of the GPU's, by compute slices
+    # An instance's price is its share of the GPU's, by compute slices.
     prices = {profile: pool.slice_price_usd_per_hour(profile) for profile in pool.gpu_profiles}
     whole = max(prices.values())
-    return tuple(Partition(each, prices[each] / whole) for each in sorted(prices, key=prices.get))
-    # type: ignore[arg-type]
+    by_price = sorted(prices, key=lambda profile: prices[profile])
+    return tuple(Partition(each, prices[each] / whole) for each in by_price)
 
 
 def _plan(
