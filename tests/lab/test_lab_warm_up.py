@@ -19,7 +19,7 @@ LARGE = (*SMALL, "planner=greedy", "workload.rate=100")
 @pytest.fixture
 def cold(monkeypatch, tmp_path):
     """Let nothing be compiled, as far as a run can see."""
-    monkeypatch.setattr(compiled, "HOME", tmp_path)
+    monkeypatch.setattr(compiled, "home", lambda: tmp_path)
 
 
 @pytest.fixture
