@@ -20,6 +20,8 @@ from omegaconf import OmegaConf
 from lab.common import console
 from lab.common.console import complain, live_progress, say, warn
 from lab.common.errors import COMPOSING, InputError, key_of, one_line, raised_by, why_not
+from lab.common.resources import shortage
+from lab.common.signals import Ending
 from lab.common.wall_limit import WallLimitError
 from lab.config import preflight
 from lab.config.compose import VERSION_BASE, set_up
@@ -48,7 +50,7 @@ from lab.sweeps.launchers import enter
 from lab.sweeps.progress import run_and_report
 from lab.sweeps.sweep import BrokenSweepError, Outcome
 
-OK, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
+OK, FAILED, REFUSED = 0, 1, 2
 DIRECTORY_OPTIONS = ("--config-dir", "-cd", "--config-path", "-cp")
 """Options of Hydra that are followed by a directory, whose name can look like an override."""
 
@@ -91,24 +93,34 @@ def run() -> int:
         hydra_main("pkg://conf", "config", VERSION_BASE)(job)()
     except KeyboardInterrupt:
         complain(_interrupted(Outcome.path, Outcome.job_path))
-        return INTERRUPTED
-    except BrokenSweepError as error:
-        _drop_if_empty(Outcome.path)
-        complain(str(error))
-        return FAILED
+        return Ending.status()
     except Exception as error:
-        _drop_if_empty(Outcome.path)
-        # This comes first, because some of Hydra's own errors are OSErrors or ValueErrors.
-        if isinstance(error, InputError | RecursionError) or raised_by(error, COMPOSING):
-            complain(composition_sentence(error, overrides))
-        elif isinstance(error, OSError):
-            complain(f"hydra.run.dir: cannot be written: {why_not(error)}")
-        else:
-            raise
-        return REFUSED
+        return _refused(error, overrides)
     if Outcome.path is not None:
         return _sweep_status(Outcome.path, Outcome.job_statuses)
     return Outcome.job_status or OK
+
+
+def _refused(error: Exception, overrides: Sequence[str]) -> int:
+    """Report why a command line did not run, or a sweep ended early; return the exit status."""
+    if Ending.number:  # The signal also ended the processes of a sweep's jobs.
+        complain(_interrupted(Outcome.path, Outcome.job_path))
+        return Ending.status()
+    _drop_if_empty(Outcome.path)
+    status = REFUSED
+    if isinstance(error, BrokenSweepError):
+        sentence, status = str(error), FAILED
+    # This comes early, because some of Hydra's own errors are OSErrors or ValueErrors.
+    elif isinstance(error, InputError | RecursionError) or raised_by(error, COMPOSING):
+        sentence = composition_sentence(error, overrides)
+    elif lacking := shortage(error):
+        sentence, status = lacking, FAILED
+    elif isinstance(error, OSError):
+        sentence = f"hydra.run.dir: cannot be written: {why_not(error)}"
+    else:
+        raise error
+    complain(sentence)
+    return status
 
 
 def _options_first(words: Sequence[str]) -> list[str]:
@@ -150,11 +162,17 @@ def attempt(config: Any, overrides: list[str], directory: Path, label: str = "")
         status = FAILED if failure else OK
     except InputError as error:
         failure, status, taken = str(error), REFUSED, isinstance(error, TakenError)
-    except OSError as error:  # The disk can be full, for example; the run is not at fault.
-        failure, status = f"hydra.run.dir={directory}: cannot be written: {why_not(error)}", FAILED
-    except Exception as error:
-        traceback.print_exc()
-        failure, status = f"the simulator failed: {type(error).__name__}: {one_line(error)}", FAILED
+    except BaseException as error:
+        status = FAILED
+        if lacking := shortage(error):
+            failure = lacking
+        elif isinstance(error, OSError):  # The disk can be full; the run is not at fault.
+            failure = f"hydra.run.dir={directory}: cannot be written: {why_not(error)}"
+        elif isinstance(error, Exception):
+            traceback.print_exc()
+            failure = f"the simulator failed: {type(error).__name__}: {one_line(error)}"
+        else:
+            raise
     if failure:
         complain(f"{label}{failure}")
         if not taken and (label or status == FAILED):

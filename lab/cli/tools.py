@@ -5,7 +5,6 @@ A tool is imported only when it runs, so that ``--help`` is fast.
 
 import argparse
 import math
-import os
 import sys
 from functools import partial
 from importlib import import_module
@@ -16,10 +15,12 @@ from typing import Any, NoReturn
 
 from hardware_models.errors import TableError, UnknownNameError
 from lab.common import options
+from lab.common.command import run_command, see_current_directory
 from lab.common.errors import InputError, choices
 from lab.common.garbage import imported_for_good
+from lab.common.resources import shortage
 
-OK, REFUSED, INTERRUPTED = 0, 2, 130
+OK, REFUSED = 0, 2
 MOST_ROWS = 20
 TOOLS = (
     *("check-planner", "report", "explain", "trace", "agree", "list", "tables", "accelerator"),
@@ -34,24 +35,25 @@ FURTHER = "compass_lab.tools"
 def main(arguments: list[str] | None = None) -> int:
     """Run one tool; return its exit status."""
     words = sys.argv[1:] if arguments is None else arguments
+    return run_command("compass-lab", partial(_main, words))
+
+
+def _main(words: list[str]) -> int:
     known = (*TOOLS, *entry_points(group=FURTHER).names)
     if words and not words[0].startswith("-") and words[0] not in known:
         print(f"compass-lab: {words[0]}: no such tool; {choices(words[0], known)}", file=sys.stderr)
         return REFUSED
     options = _parsed(words)
-    if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())  # A console script's path lacks this directory.
+    see_current_directory()
     try:
         return int(options.tool(options))
     except (InputError, TableError, UnknownNameError) as error:
         print(f"compass-lab: {error}", file=sys.stderr)
         return REFUSED
     except OSError as error:
-        print(f"compass-lab: {error.filename or words[0]}: {error.strerror}", file=sys.stderr)
+        reason = shortage(error) or f"{error.filename or words[0]}: {error.strerror}"
+        print(f"compass-lab: {reason}", file=sys.stderr)
         return REFUSED
-    except KeyboardInterrupt as error:
-        print(": ".join(["compass-lab: interrupted", *map(str, error.args)]), file=sys.stderr)
-        return INTERRUPTED
 
 
 def _parsed(words: list[str]) -> argparse.Namespace:
