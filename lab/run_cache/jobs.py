@@ -21,6 +21,7 @@ from omegaconf import OmegaConf
 
 from lab.common.console import composing
 from lab.common.errors import InputError, one_line
+from lab.common.orphans import workers_end_with_this_process
 from lab.config.compose import set_up
 from lab.run_cache.keys import ROOT, run_key
 from lab.runs.api import Result, composed, result_of
@@ -124,6 +125,7 @@ def _made(
     """Make the missing runs; as each ends, yield its key, and its measurements or its error."""
     # The new processes' numerical libraries read these when they are loaded.
     os.environ.update(dict.fromkeys(ONE_THREAD, "1"))
+    workers_end_with_this_process()
     started = perf_counter()
     ended = Parallel(processes, return_as="generator_unordered")(
         delayed(_attempt)(runs / key, job) for key, job in missing.items()

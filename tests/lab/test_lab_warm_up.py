@@ -95,7 +95,7 @@ def test_jobs_of_a_sweep_compile_nothing_twice(simulated):
 
 
 def test_the_other_process_simulates_half_a_minute(simulated):
-    exec(COMPILE_BLOCKS, {})
+    exec(COMPILE_BLOCKS.format(parent=None), {})
     assert simulated == [("CheapestFeasible", 30)]
 
 
