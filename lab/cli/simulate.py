@@ -9,6 +9,7 @@ import sys
 from lab.common.command import run_command, see_current_directory
 from lab.common.garbage import imported_for_good
 from lab.common.options import listing
+from lab.common.resources import check_machine
 
 HELP = """\
 compass-sim simulates compound-AI serving and compares planners.
@@ -66,6 +67,7 @@ def _main() -> int:
         print(HELP.format(groups=listing()), end="")
         return 0
     # Unlike `python -m`, a console script does not see modules in the current directory.
+    check_machine()
     see_current_directory()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises exceptions instead of printing them.
     with imported_for_good():

@@ -18,7 +18,7 @@ from lab.common import options
 from lab.common.command import run_command, see_current_directory
 from lab.common.errors import InputError, choices
 from lab.common.garbage import imported_for_good
-from lab.common.resources import shortage
+from lab.common.resources import check_machine, shortage
 
 OK, REFUSED = 0, 2
 MOST_ROWS = 20
@@ -44,6 +44,7 @@ def _main(words: list[str]) -> int:
         print(f"compass-lab: {words[0]}: no such tool; {choices(words[0], known)}", file=sys.stderr)
         return REFUSED
     options = _parsed(words)
+    check_machine()
     see_current_directory()
     try:
         return int(options.tool(options))

@@ -1,7 +1,9 @@
 """Sentences for what a machine refuses: memory, threads, open files, libraries."""
 
-from contextlib import suppress
+import os
+import sys
 from errno import EAGAIN, EMFILE, ENFILE, ENOMEM
+from threading import Event, Thread
 
 from lab.common.errors import one_line
 
@@ -17,6 +19,43 @@ PANIC = "PanicException"
 """Name of the exception by which libraries in Rust report a failure; it is no `Exception`."""
 
 
+NEEDED = "bytes are needed"
+LEAST_BYTES, BYTES_PER_CORE = 2_250_000_000, 8_000_000
+"""Address space that the libraries take, and that the stacks of their threads take for a core."""
+
+THREADS, THREADS_PER_CORE = 4, 4
+"""Threads that the libraries start, altogether and for each core."""
+MOST_CORES = 32
+"""Further cores are not counted, so that the check takes milliseconds at most."""
+
+
+def check_machine() -> None:
+    """Raise MemoryError or RuntimeError if the libraries would lack address space or threads.
+
+    They could end this process or wait forever if they found that out themselves.
+    """
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    least = LEAST_BYTES + BYTES_PER_CORE * cores
+    limit = _limit_of("memory") if sys.platform == "linux" else None
+    if limit is not None and limit < least:
+        raise MemoryError(f"; at least {least:,} {NEEDED}")
+    _start_threads(THREADS + THREADS_PER_CORE * min(cores, MOST_CORES))
+
+
+def _start_threads(count: int) -> None:
+    """Let so many threads exist at the same time; raise RuntimeError if that is not possible."""
+    end, started = Event(), []
+    try:
+        for _ in range(count):
+            thread = Thread(target=end.wait, daemon=True)
+            thread.start()
+            started.append(thread)
+    finally:
+        end.set()
+        for thread in started:
+            thread.join()
+
+
 def shortage(error: BaseException) -> str | None:
     """Return a sentence if an exception means that the machine lacks something; else None."""
     seen: BaseException | None = error
@@ -29,7 +68,8 @@ def shortage(error: BaseException) -> str | None:
 
 def _shortage(error: BaseException) -> str | None:
     if isinstance(error, MemoryError):
-        return f"out of memory{_limit('memory')}"
+        needed = str(error) if str(error).endswith(NEEDED) else ""
+        return f"out of memory{_limit('memory')}{needed}"
     if isinstance(error, RuntimeError) and "can't start new thread" in str(error):
         return f"no further thread can be started{_limit('threads')}"
     if isinstance(error, OSError) and error.errno in EXHAUSTED:
@@ -43,10 +83,15 @@ def _shortage(error: BaseException) -> str | None:
 
 def _limit(what: str) -> str:
     """Return a clause on the process's limit, if it has one."""
-    name, words = LIMITS[what]
-    with suppress(ImportError):  # Windows has no such limits.
-        import resource
+    limit = _limit_of(what)
+    return "" if limit is None else f" (limit of this process: {limit:,} {LIMITS[what][1]})"
 
-        if (soft := resource.getrlimit(getattr(resource, name))[0]) != resource.RLIM_INFINITY:
-            return f" (limit of this process: {soft:,} {words})"
-    return ""
+
+def _limit_of(what: str) -> int | None:
+    """Return a limit of this process; None if it has none, as on Windows."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    soft = resource.getrlimit(getattr(resource, LIMITS[what][0]))[0]
+    return None if soft == resource.RLIM_INFINITY else soft

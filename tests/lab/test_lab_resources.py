@@ -1,0 +1,75 @@
+"""What a machine lacks is told in one sentence, and nothing hangs or ends without a word."""
+
+import errno
+import os
+import sys
+
+import pytest
+
+from lab.cli import simulate
+from lab.common import resources
+from lab.common.command import run_command
+
+
+def panic(message):
+    return type("PanicException", (BaseException,), {})(message)
+
+
+def chained():
+    try:
+        raise ImportError("libgfortran.so.5: failed to map segment", path="/x/_core.so")
+    except ImportError as error:
+        wrapped = ImportError("numpy: a page of advice")
+        wrapped.__cause__ = error
+        return wrapped
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (MemoryError(), "out of memory"),
+        (RuntimeError("can't start new thread"), "no further thread can be started"),
+        (OSError(errno.EMFILE, "Too many open files"), "Too many open files"),
+        (panic("could not spawn threads"), "a library failed, perhaps for lack of memory"),
+        (chained(), "a library cannot be loaded: libgfortran.so.5: failed to map segment"),
+    ],
+)
+def test_a_shortage_is_one_sentence(error, sentence, capsys):
+    def work():
+        raise error
+
+    assert run_command("compass-sim", work) == 1
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"compass-sim: {sentence}")
+
+
+def test_a_fault_of_the_program_is_raised():
+    def work():
+        raise ImportError("cannot import name 'x'")
+
+    with pytest.raises(ImportError, match="cannot import"):
+        run_command("compass-sim", work)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a limit that the system enforces")
+def test_too_small_a_limit_is_told_before_libraries_are_loaded(monkeypatch, capsys):
+    import resource
+
+    monkeypatch.setattr(sys, "argv", ["compass-sim"])
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (600_000_000, 600_000_000))
+    assert simulate.main() == 1
+    cores = len(os.sched_getaffinity(0))
+    assert capsys.readouterr().err == (
+        "compass-sim: out of memory (limit of this process: 600,000,000 bytes of address space); "
+        f"at least {resources.LEAST_BYTES + resources.BYTES_PER_CORE * cores:,} bytes are needed\n"
+    )
+
+
+def test_too_few_threads_are_told_before_libraries_are_loaded(monkeypatch, capsys):
+    def start(_):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(sys, "argv", ["compass-sim"])
+    monkeypatch.setattr(resources.Thread, "start", start)
+    assert simulate.main() == 1
+    assert capsys.readouterr().err.startswith("compass-sim: no further thread can be started")
