@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from yaml import CSafeLoader, YAMLError, load
+from yaml import YAMLError
 
 from lab.analysis.run_data import PER_LENGTH
 from lab.analysis.settings import (
@@ -23,6 +23,7 @@ from lab.analysis.settings import (
     text_of,
 )
 from lab.common.errors import InputError, no_directory, one_line
+from lab.common.yaml_files import parsed, read_text
 from lab.config.settings import INSIDE
 from lab.config.targets import current_path
 from lab.runs.run_directory import CONFIG, ERROR, JOBS, SUMMARY, never_ran, scan_parts
@@ -114,7 +115,7 @@ def _expected(directory: Path, inside: Sequence[Path]) -> set[int]:
     """Return the numbers of a sweep's jobs, from ``jobs.yaml`` or else from directory names."""
     if (directory / JOBS).is_file():
         try:
-            jobs = load((directory / JOBS).read_text(encoding="utf-8"), CSafeLoader)
+            jobs = parsed(read_text(directory / JOBS), directory / JOBS)
             return set(range(len(jobs)))
         except (OSError, TypeError, UnicodeError, YAMLError):
             raise InputError(f"{directory / JOBS}: cannot be read") from None
@@ -155,7 +156,7 @@ def _deeper(directory: Path, depth: int) -> Iterator[Path]:
 def _json(path: Path) -> dict[str, Any]:
     try:
         summary: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         raise InputError(f"{path}: cannot be read as JSON") from None
     return summary
 

@@ -11,7 +11,6 @@ from time import perf_counter
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
-from yaml import YAMLError
 
 from lab.common.errors import InputError, shown
 from lab.config.settings import REPORT
@@ -23,6 +22,7 @@ from lab.runs.run_directory import (
     TRACE,
     TRACE_PICTURE,
     TakenError,
+    load_config,
     read_summary,
 )
 from lab.version import version_mismatch, versions
@@ -112,9 +112,9 @@ def check_resumable(directory: Path, config: DictConfig, alone: bool) -> None:
     if not (directory / CONFIG).exists():
         raise TakenError(f"{where}: has no run to resume; {LEAVE_OUT}")
     try:
-        there = with_current_paths(OmegaConf.to_container(OmegaConf.load(directory / CONFIG)))
-    except (OSError, YAMLError) as error:
-        raise TakenError(f"{where}: its {CONFIG} cannot be read: {error}") from None
+        there = with_current_paths(OmegaConf.to_container(load_config(directory / CONFIG)))
+    except InputError as error:
+        raise TakenError(f"{where}: {error}") from None
     here = OmegaConf.to_container(OmegaConf.create(OmegaConf.to_yaml(config)))
     for each in (there, here):
         if isinstance(each, dict):

@@ -15,6 +15,7 @@ from yaml import YAMLError
 
 from lab.common.atomic_write import written_aside
 from lab.common.errors import InputError, one_line
+from lab.common.yaml_files import check_yaml, read_text
 from sim.metrics.results import SCHEMAS
 
 LOCK = ".lock"
@@ -66,15 +67,20 @@ def write_summary(directory: Path, summary: Mapping[str, Any]) -> None:
 
 def read_summary(directory: Path) -> dict[str, Any]:
     """Read ``summary.json``."""
-    summary: dict[str, Any] = json.loads((directory / SUMMARY).read_text(encoding="utf-8"))
+    try:
+        summary: dict[str, Any] = json.loads((directory / SUMMARY).read_text(encoding="utf-8"))
+    except RecursionError:
+        raise ValueError(f"{directory / SUMMARY}: is nested too deeply") from None
     return summary
 
 
 def load_config(path: Path) -> Any:
     """Read a ``config.yaml``; raise InputError if it cannot be read."""
     try:
-        return OmegaConf.load(path)
-    except (OSError, UnicodeError, YAMLError, OmegaConfBaseException) as error:
+        text = read_text(path)
+        check_yaml(text, path)
+        return OmegaConf.create(text)
+    except (OSError, UnicodeError, YAMLError, OmegaConfBaseException, RecursionError) as error:
         raise InputError(f"{path}: cannot be read: {one_line(error)}") from None
 
 

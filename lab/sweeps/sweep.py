@@ -15,11 +15,12 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, open_dict, read_write
-from yaml import CSafeLoader, YAMLError, load, safe_dump
+from yaml import YAMLError, safe_dump
 
 from lab.common import wall_limit
 from lab.common.errors import COMPOSING, InputError, choices, key_of, one_line, raised_by
 from lab.common.options import groups
+from lab.common.yaml_files import parsed, read_text
 from lab.runs.resume import check_versions
 from lab.runs.run_directory import (
     JOBS,
@@ -90,9 +91,8 @@ def note_jobs(directory: Path, jobs: Sequence[JobOverrides], resume: bool) -> No
     before: list[list[str]] = []
     if file.exists():
         try:
-            noted = load(file.read_text(encoding="utf-8"), CSafeLoader)
-            before = [list(map(str, job)) for job in noted]
-        except (OSError, YAMLError, TypeError) as error:
+            before = [list(map(str, job)) for job in parsed(read_text(file), file)]
+        except (OSError, UnicodeError, YAMLError, TypeError) as error:
             raise InputError(f"{where}: its {JOBS} cannot be read: {one_line(error)}") from None
     for number, (old, new) in enumerate(zip(before, now, strict=False)):
         if old != new:
