@@ -19,7 +19,6 @@ PANIC = "PanicException"
 """Name of the exception by which libraries in Rust report a failure; it is no `Exception`."""
 
 
-NEEDED = "bytes are needed"
 LEAST_BYTES, BYTES_PER_CORE = 2_250_000_000, 8_000_000
 """Address space that the libraries take, and that the stacks of their threads take for a core."""
 
@@ -29,8 +28,12 @@ MOST_CORES = 32
 """Further cores are not counted, so that the check takes milliseconds at most."""
 
 
+class MachineError(Exception):
+    """The machine or the environment is unfit; the message is one sentence for the user."""
+
+
 def check_machine() -> None:
-    """Raise MemoryError or RuntimeError if the libraries would lack address space or threads.
+    """Raise MachineError, or RuntimeError for lack of threads, if the libraries could not work.
 
     They could end this process or wait forever if they found that out themselves.
     """
@@ -38,7 +41,9 @@ def check_machine() -> None:
     least = LEAST_BYTES + BYTES_PER_CORE * cores
     limit = _limit_of("memory") if sys.platform == "linux" else None
     if limit is not None and limit < least:
-        raise MemoryError(f"; at least {least:,} {NEEDED}")
+        raise MachineError(f"out of memory{_limit('memory')}; at least {least:,} bytes are needed")
+    if os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
+        raise MachineError("NUMBA_DISABLE_JIT: the simulator needs compiled functions; unset it")
     _start_threads(THREADS + THREADS_PER_CORE * min(cores, MOST_CORES))
 
 
@@ -60,7 +65,8 @@ def shortage(error: BaseException) -> str | None:
     """Return a sentence if an exception means that the machine lacks something; else None."""
     seen: BaseException | None = error
     while seen is not None:
-        if sentence := _shortage(seen):
+        sentence = str(seen) if isinstance(seen, MachineError) else _shortage(seen)
+        if sentence:
             return sentence
         seen = seen.__cause__ or seen.__context__
     return None
@@ -68,8 +74,7 @@ def shortage(error: BaseException) -> str | None:
 
 def _shortage(error: BaseException) -> str | None:
     if isinstance(error, MemoryError):
-        needed = str(error) if str(error).endswith(NEEDED) else ""
-        return f"out of memory{_limit('memory')}{needed}"
+        return f"out of memory{_limit('memory')}"
     if isinstance(error, RuntimeError) and "can't start new thread" in str(error):
         return f"no further thread can be started{_limit('threads')}"
     if isinstance(error, OSError) and error.errno in EXHAUSTED:

@@ -73,3 +73,12 @@ def test_too_few_threads_are_told_before_libraries_are_loaded(monkeypatch, capsy
     monkeypatch.setattr(resources.Thread, "start", start)
     assert simulate.main() == 1
     assert capsys.readouterr().err.startswith("compass-sim: no further thread can be started")
+
+
+def test_the_variable_that_disables_compilation_is_refused(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["compass-sim"])
+    monkeypatch.setenv("NUMBA_DISABLE_JIT", "1")
+    assert simulate.main() == 1
+    assert capsys.readouterr().err == (
+        "compass-sim: NUMBA_DISABLE_JIT: the simulator needs compiled functions; unset it\n"
+    )
