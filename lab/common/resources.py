@@ -1,6 +1,7 @@
 """Sentences for what a machine refuses: memory, threads, open files, libraries."""
 
 import os
+import re
 import sys
 from errno import EAGAIN, EMFILE, ENFILE, ENOMEM
 from threading import Event, Thread
@@ -24,6 +25,8 @@ LEAST_BYTES, BYTES_PER_CORE = 2_250_000_000, 8_000_000
 
 THREADS, THREADS_PER_CORE = 4, 4
 """Threads that the libraries start, altogether and for each core."""
+COUNTS = ("POLARS_MAX_THREADS", "NUMBA_NUM_THREADS")
+"""Environment variables with a number of threads that the libraries do not check in a sentence."""
 MOST_CORES = 32
 """Further cores are not counted, so that the check takes milliseconds at most."""
 
@@ -44,6 +47,9 @@ def check_machine() -> None:
         raise MachineError(f"out of memory{_limit('memory')}; at least {least:,} bytes are needed")
     if os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
         raise MachineError("NUMBA_DISABLE_JIT: the simulator needs compiled functions; unset it")
+    for name in COUNTS:
+        if (given := os.environ.get(name)) and not re.fullmatch("0*[1-9][0-9]{0,8}", given):
+            raise MachineError(f"{name}={given}: must be a whole number of 1 or more, or unset")
     _start_threads(THREADS + THREADS_PER_CORE * min(cores, MOST_CORES))
 
 

@@ -75,10 +75,16 @@ def test_too_few_threads_are_told_before_libraries_are_loaded(monkeypatch, capsy
     assert capsys.readouterr().err.startswith("compass-sim: no further thread can be started")
 
 
-def test_the_variable_that_disables_compilation_is_refused(monkeypatch, capsys):
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("NUMBA_DISABLE_JIT", "1", ": the simulator needs compiled functions; unset it"),
+        ("POLARS_MAX_THREADS", "0", "=0: must be a whole number of 1 or more, or unset"),
+        ("NUMBA_NUM_THREADS", "x", "=x: must be a whole number of 1 or more, or unset"),
+    ],
+)
+def test_a_variable_that_breaks_a_library_is_refused(monkeypatch, capsys, name, value, sentence):
     monkeypatch.setattr(sys, "argv", ["compass-sim"])
-    monkeypatch.setenv("NUMBA_DISABLE_JIT", "1")
+    monkeypatch.setenv(name, value)
     assert simulate.main() == 1
-    assert capsys.readouterr().err == (
-        "compass-sim: NUMBA_DISABLE_JIT: the simulator needs compiled functions; unset it\n"
-    )
+    assert capsys.readouterr().err == f"compass-sim: {name}{sentence}\n"
