@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from lab.common.errors import one_line
-from lab.common.resources import shortage
+from lab.common.resources import MachineError, shortage
 from lab.common.signals import Ending, ending_signals
 from lab.common.streams import Streams
 
@@ -14,10 +14,16 @@ FAILED = 1
 
 
 def see_current_directory() -> None:
-    """Let modules in the current directory be imported, as ``python -m`` does."""
-    with suppress(FileNotFoundError):  # It was deleted.
-        if (here := os.getcwd()) not in sys.path:
-            sys.path.append(here)
+    """Let modules in the current directory be imported, as ``python -m`` does.
+
+    Raises MachineError if that directory cannot be found, because it was deleted, for example.
+    """
+    try:
+        here = os.getcwd()
+    except OSError as error:
+        raise MachineError(f"the current directory: {error.strerror}; change to another") from None
+    if here not in sys.path:
+        sys.path.append(here)
 
 
 def run_command(name: str, work: Callable[[], int]) -> int:

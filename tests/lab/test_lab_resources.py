@@ -88,3 +88,13 @@ def test_a_variable_that_breaks_a_library_is_refused(monkeypatch, capsys, name, 
     monkeypatch.setenv(name, value)
     assert simulate.main() == 1
     assert capsys.readouterr().err == f"compass-sim: {name}{sentence}\n"
+
+
+def test_a_deleted_current_directory_is_refused(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(sys, "argv", ["compass-sim"])
+    monkeypatch.chdir(tmp_path)
+    tmp_path.rmdir()
+    assert simulate.main() == 1
+    assert capsys.readouterr().err == (
+        "compass-sim: the current directory: No such file or directory; change to another\n"
+    )
