@@ -25,6 +25,8 @@ LEAST_BYTES, BYTES_PER_CORE = 2_250_000_000, 8_000_000
 
 THREADS, THREADS_PER_CORE = 4, 4
 """Threads that the libraries start, altogether and for each core."""
+NUMBA_FILE = ".numba_config.yaml"
+"""A file in the current directory from which numba would take its options."""
 COUNTS = ("POLARS_MAX_THREADS", "NUMBA_NUM_THREADS")
 """Environment variables with a number of threads that the libraries do not check in a sentence."""
 MOST_CORES = 32
@@ -47,6 +49,11 @@ def check_machine() -> None:
         raise MachineError(f"out of memory{_limit('memory')}; at least {least:,} bytes are needed")
     if os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
         raise MachineError("NUMBA_DISABLE_JIT: the simulator needs compiled functions; unset it")
+    if os.path.lexists(NUMBA_FILE):
+        raise MachineError(
+            f"{NUMBA_FILE}: a file in the current directory must not set up the compiler; run the "
+            "program in another directory"
+        )
     for name in COUNTS:
         if (given := os.environ.get(name)) and not re.fullmatch("0*[1-9][0-9]{0,8}", given):
             raise MachineError(f"{name}={given}: must be a whole number of 1 or more, or unset")

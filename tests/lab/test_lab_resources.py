@@ -98,3 +98,12 @@ def test_a_deleted_current_directory_is_refused(monkeypatch, capsys, tmp_path):
     assert capsys.readouterr().err == (
         "compass-sim: the current directory: No such file or directory; change to another\n"
     )
+
+
+def test_a_file_that_sets_up_the_compiler_is_refused(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(sys, "argv", ["compass-sim"])
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / resources.NUMBA_FILE).write_text("cache_dir: theirs")
+    assert simulate.main() == 1
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"compass-sim: {resources.NUMBA_FILE}: a file in the current directory")
