@@ -23,7 +23,8 @@ SECONDS = Range(ge=0, le=1e8, unit="s")
 """Allowed durations, up to three years: sums of many such durations fit 64 bits of nanoseconds."""
 
 PERIOD = replace(SECONDS, ge=1e-3)
-COUNT = Range(ge=1)
+COUNT = Range(ge=1, le=100_000)
+"""Allowed numbers of equal things, each of which a run keeps in a list."""
 SPEED = Range(ge=1e-3, le=1e3, unit="times a Raspberry Pi 4")
 """Allowed speeds of a core, in the unit of table ``device_models``."""
 

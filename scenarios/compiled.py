@@ -15,7 +15,7 @@ import numba
 from numba.core.dispatcher import Dispatcher
 from numba.core.event import Event, Listener, register
 
-from scenarios.machine_code import HOME, MachineCode
+from scenarios.machine_code import MachineCode, home
 
 NOTICE_S = 5.0
 """Seconds between two progress messages."""
@@ -25,7 +25,8 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 def is_cold(package: str) -> bool:
     """Return whether this user has no stored machine code for a package."""
-    return not any(HOME.glob(f"{package}.*/*.nbi"))
+    place = home()
+    return place is None or not any(place.glob(f"{package}.*/*.nbi"))
 
 
 class _Compilation(Listener):

@@ -9,15 +9,18 @@ of the values of their globals. So several checkouts and environments can use th
 Only this module uses numba's cache classes, which are not documented as public.
 """
 
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from enum import Enum
+from errno import ENOENT
+from functools import cache
 from hashlib import blake2b
 from operator import itemgetter
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
-from typing import Any
+from typing import Any, cast
 
 import llvmlite
 import numba
@@ -25,6 +28,13 @@ import numpy as np
 from numba.core import caching
 from numba.core.types import BaseNamedTuple, BaseTuple
 from platformdirs import user_cache_path
+
+from scenarios.private_places import (
+    check_private,
+    note,
+    private_directory,
+    temporary_directory,
+)
 
 MOST_BYTES = 500_000_000
 """The largest size of the cache in bytes; the least recently used files are deleted first."""
@@ -36,13 +46,41 @@ VERSIONED = ("builtins", "llvmlite", "math", "numba", "numpy", "typing")
 """Packages whose version represents their content in the digest."""
 
 
-def _home() -> Path:
-    if numba.config.CACHE_DIR:  # type: ignore[attr-defined]
-        return Path(numba.config.CACHE_DIR)  # type: ignore[attr-defined]
-    return user_cache_path("compass-sim", appauthor=False) / "machine_code"
+VARIABLE = "NUMBA_CACHE_DIR"
+"""Environment variable with the directory of the cache."""
 
 
-HOME = _home()
+@cache
+def home() -> Path | None:
+    """Return the directory of the cache; None if there is no place for one.
+
+    The first choice is the directory in `VARIABLE`, or else that of the user's caches. If others
+    can change it, or it cannot be used, a temporary directory of this process takes its place,
+    which processes that this one starts use too.
+    """
+    # numba's own value can also come from a file in the current directory.
+    given = os.environ.get(VARIABLE)
+    place = Path(given) if given else user_cache_path("compass-sim", appauthor=False)
+    name = f"{VARIABLE}={given}" if given else str(place)
+    try:
+        if not (given or place.is_absolute()):  # no home directory
+            raise FileNotFoundError(ENOENT, "no home directory")
+        found = private_directory(place if given else place / "machine_code")
+        if os.access(found, os.W_OK | os.X_OK) or any(found.glob("*/*.nbi")):
+            return found
+        reason = "Read-only, and empty"
+    except OSError as error:
+        reason = error.strerror or str(error)
+    note(
+        f"machine code is not kept, so every start compiles: {name}: {reason}; set {VARIABLE} to "
+        "a directory that only you can write"
+    )
+    try:
+        aside = temporary_directory()
+    except OSError:
+        return None
+    os.environ[VARIABLE] = str(aside)
+    return aside
 
 
 def digest(function: Callable[..., Any]) -> str:
@@ -152,11 +190,15 @@ class _Locator(caching._CacheLocator):
 
     def __init__(self, dispatcher: Any) -> None:
         self._py_file = dispatcher.py_func.__code__.co_filename
-        self._directory = HOME / dispatcher.py_func.__module__
+        self._directory = (home() or Path()) / dispatcher.py_func.__module__
         self._digest = digest(dispatcher)
 
     def get_cache_path(self) -> str:
         return str(self._directory)
+
+    def ensure_cache_path(self) -> None:
+        """Create the directory; numba calls this before it writes."""
+        private_directory(self._directory)
 
     def get_source_stamp(self) -> str:
         return self._digest
@@ -173,6 +215,28 @@ class _Content(caching.CompileResultCacheImpl):
     def __init__(self, dispatcher: Any) -> None:
         self._locator_classes = (_Locator(dispatcher),)  # type: ignore[assignment]
         super().__init__(dispatcher.py_func)
+
+
+class _Files(caching.IndexDataCacheFile):
+    """The files of one function and its types; those that others can change are not read."""
+
+    def _load_index(self) -> Any:
+        try:
+            check_private(Path(self._cache_path))
+            check_private(Path(self._index_path))
+            return super()._load_index()
+        except Exception:  # Reading a damaged file can raise any exception.
+            return {}
+
+    def _load_data(self, name: str) -> Any:
+        check_private(Path(self._data_path(name)))
+        return super()._load_data(name)
+
+    @contextmanager
+    def _open_for_write(self, filepath: str) -> Iterator[Any]:
+        with super()._open_for_write(filepath) as file:
+            Path(file.name).chmod(0o600)  # The user's mask can let others write.
+            yield file
 
 
 class MachineCode(caching.FunctionCache):
@@ -195,11 +259,18 @@ class MachineCode(caching.FunctionCache):
             self._opened = True
 
     def _load_overload(self, sig: Any, target_context: Any) -> Any:
+        if home() is None:
+            return None
         self._open()
         self._use_file_of(sig)
-        return super()._load_overload(sig, target_context)
+        try:
+            return super()._load_overload(sig, target_context)
+        except Exception:  # as for a damaged index
+            return None
 
     def _save_overload(self, sig: Any, data: Any) -> None:
+        if home() is None:
+            return
         self._open()
         self._use_file_of(sig)
         try:
@@ -219,9 +290,7 @@ class MachineCode(caching.FunctionCache):
         classes = [each.instance_class for each in named]
         layouts = [(each.__module__, each.__qualname__, each._fields) for each in classes]
         types = _digest((sig, layouts))
-        self._cache_file = caching.IndexDataCacheFile(
-            self._cache_path, f"{self._impl.filename_base}-{types}", types
-        )
+        self._cache_file = _Files(self._cache_path, f"{self._impl.filename_base}-{types}", types)
 
 
 def _named_tuples(types: Iterable[Any]) -> Iterator[Any]:
@@ -240,7 +309,7 @@ def _make_room() -> None:
     that does not find a file compiles again.
     """
     files = []
-    for path in HOME.glob("*/*.nb[ic]"):
+    for path in cast("Path", home()).glob("*/*.nb[ic]"):
         with suppress(FileNotFoundError):  # Another process can make room at the same time.
             files.append((path, path.stat()))
     excess = sum(status.st_size for _, status in files) - MOST_BYTES

@@ -8,9 +8,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from yaml import CSafeLoader, YAMLError, load
+from yaml import YAMLError
 
 from lab.common.errors import InputError, shown
+from lab.common.yaml_files import parsed, read_text
 from lab.config.targets import with_current_paths
 
 # Keys that are not part of a setting: the seed, the planner, and keys without effect on results.
@@ -27,9 +28,9 @@ def read_settings(paths: Iterable[Path]) -> list[RunSettings]:
     found = []
     for path in paths:
         try:
-            text = re.sub(r"^seed: .*\n", "", path.read_text(encoding="utf-8"), flags=re.M)
+            text = re.sub(r"^seed: .*\n", "", read_text(path), flags=re.M)
             if text not in known:
-                config = load(text, CSafeLoader)
+                config = parsed(text, path)
                 rest = {key: part for key, part in config.items() if key not in APART}
                 known[text] = dict(_leaves(with_current_paths(rest), ""))
         except (AttributeError, OSError, RecursionError, TypeError, ValueError, YAMLError):

@@ -22,6 +22,8 @@ from lab.cli.arguments import option_names, sentence
 from lab.common import console
 from lab.common.console import complain, live_progress, say, warn
 from lab.common.errors import COMPOSING, InputError, key_of, one_line, raised_by, why_not
+from lab.common.resources import shortage
+from lab.common.signals import Ending
 from lab.common.wall_limit import WallLimitError
 from lab.config import preflight
 from lab.config.compose import VERSION_BASE, set_up
@@ -52,7 +54,7 @@ from lab.sweeps.launchers import enter
 from lab.sweeps.progress import run_and_report
 from lab.sweeps.sweep import BrokenSweepError, Outcome
 
-OK, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
+OK, FAILED, REFUSED = 0, 1, 2
 DIRECTORY_OPTIONS = ("--config-dir", "-cd", "--config-path", "-cp")
 """Options of Hydra that are followed by a directory, whose name can look like an override."""
 
@@ -101,23 +103,9 @@ def run() -> int:
             hydra_main("pkg://conf", "config", VERSION_BASE)(job)()
     except KeyboardInterrupt:
         complain(_interrupted(Outcome.path, Outcome.job_path))
-        return INTERRUPTED
-    except BrokenSweepError as error:
-        _drop_if_empty(Outcome.path)
-        complain(str(error))
-        return FAILED
+        return Ending.status()
     except Exception as error:
-        _drop_if_empty(Outcome.path)
-        # This comes first, because some of Hydra's own errors are OSErrors or ValueErrors.
-        if isinstance(error, InputError | RecursionError | UnicodeDecodeError) or raised_by(
-            error, COMPOSING
-        ):
-            complain(hidden(composition_sentence(error, overrides), overrides))
-        elif isinstance(error, OSError):
-            complain(f"hydra.run.dir: cannot be written: {why_not(error)}")
-        else:
-            raise
-        return REFUSED
+        return _refused(error, overrides)
     if Outcome.path is not None:
         return _sweep_status(Outcome.path, Outcome.job_statuses)
     return Outcome.job_status or OK
@@ -146,6 +134,30 @@ def _without_allowed(words: Sequence[str]) -> tuple[list[str], list[str]]:
         else:
             kept.append(word)
     return kept, modules
+
+
+def _refused(error: Exception, overrides: Sequence[str]) -> int:
+    """Report why a command line did not run, or a sweep ended early; return the exit status."""
+    if Ending.number:  # The signal also ended the processes of a sweep's jobs.
+        complain(_interrupted(Outcome.path, Outcome.job_path))
+        return Ending.status()
+    _drop_if_empty(Outcome.path)
+    status = REFUSED
+    if isinstance(error, BrokenSweepError):
+        reason, status = str(error), FAILED
+    # This comes early, because some of Hydra's own errors are OSErrors or ValueErrors.
+    elif isinstance(error, InputError | RecursionError | UnicodeDecodeError) or raised_by(
+        error, COMPOSING
+    ):
+        reason = composition_sentence(error, overrides)
+    elif lacking := shortage(error):
+        reason, status = lacking, FAILED
+    elif isinstance(error, OSError):
+        reason = f"hydra.run.dir: cannot be written: {why_not(error)}"
+    else:
+        raise error
+    complain(hidden(reason, overrides))
+    return status
 
 
 def _options_first(words: Sequence[str]) -> list[str]:
@@ -187,13 +199,19 @@ def attempt(config: Any, overrides: list[str], directory: Path, label: str = "")
         status = FAILED if failure else OK
     except InputError as error:
         failure, status, taken = str(error), REFUSED, isinstance(error, TakenError)
-    except OSError as error:  # The disk can be full, for example; the run is not at fault.
-        failure, status = f"hydra.run.dir={directory}: cannot be written: {why_not(error)}", FAILED
     except OmegaConfBaseException as error:
         failure, status = composition_sentence(error, overrides), REFUSED
-    except Exception as error:
-        print(hidden(traceback.format_exc(), overrides), end="", file=sys.stderr)
-        failure, status = f"the simulator failed: {type(error).__name__}: {one_line(error)}", FAILED
+    except BaseException as error:
+        status = FAILED
+        if lacking := shortage(error):
+            failure = lacking
+        elif isinstance(error, OSError):  # The disk can be full; the run is not at fault.
+            failure = f"hydra.run.dir={directory}: cannot be written: {why_not(error)}"
+        elif isinstance(error, Exception):
+            print(hidden(traceback.format_exc(), overrides), end="", file=sys.stderr)
+            failure = f"the simulator failed: {type(error).__name__}: {one_line(error)}"
+        else:
+            raise
     if failure:
         failure = hidden(failure, overrides)
         complain(f"{label}{failure}")

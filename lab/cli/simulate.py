@@ -6,8 +6,10 @@ Heavy modules are imported later, so that ``compass-sim --help`` is fast.
 import os
 import sys
 
+from lab.common.command import run_command
 from lab.common.garbage import imported_for_good
 from lab.common.options import listing
+from lab.common.resources import check_machine
 from lab.version import __version__
 
 HELP = """\
@@ -55,19 +57,24 @@ options:
   --hydra-help         print the options of Hydra, which composes the configuration
 
 exit status: 0 done; 1 something failed, results were kept; 2 bad input, nothing ran;
-             130 interrupted, results were kept.
+             130 interrupted by Ctrl-C, 143 by SIGTERM, 129 by SIGHUP, results were kept.
 Other tools: compass-lab --help
 """
 
 
 def main() -> int:
     """Run the command; return its exit status."""
+    return run_command("compass-sim", _main)
+
+
+def _main() -> int:
     if {"-h", "--help"} & set(sys.argv[1:]):
         print(HELP.format(groups=listing()), end="")
         return 0
     if "--version" in sys.argv[1:]:  # Hydra's own option prints the version of Hydra.
         print(f"compass-sim {__version__}")
         return 0
+    check_machine()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises exceptions instead of printing them.
     with imported_for_good():
         from lab.cli.run import run

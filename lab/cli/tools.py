@@ -16,11 +16,13 @@ from typing import Any, NoReturn
 from hardware_models.errors import TableError, UnknownNameError
 from lab.cli.arguments import REFUSED, ArgumentParser, number, whole
 from lab.common import options
+from lab.common.command import run_command
 from lab.common.errors import InputError, choices, printable
 from lab.common.garbage import imported_for_good
+from lab.common.resources import check_machine, shortage
 from lab.version import __version__
 
-OK, INTERRUPTED = 0, 130
+OK = 0
 MOST_ROWS = 20
 TOOLS = (
     *("check-planner", "report", "explain", "trace", "agree", "list", "tables", "accelerator"),
@@ -35,19 +37,21 @@ FURTHER = "compass_lab.tools"
 def main(arguments: list[str] | None = None) -> int:
     """Run one tool; return its exit status."""
     words = sys.argv[1:] if arguments is None else arguments
+    return run_command("compass-lab", partial(_main, words))
+
+
+def _main(words: list[str]) -> int:
     known = (*TOOLS, *entry_points(group=FURTHER).names)
     if words and not words[0].startswith("-") and words[0] not in known:
         return _refused(f"{words[0] or repr('')}: no such tool; {choices(words[0], known)}")
     options = _parsed(words)
+    check_machine()
     try:
         return int(options.tool(options))
     except (InputError, TableError, UnknownNameError) as error:
         return _refused(str(error))
     except OSError as error:
-        return _refused(f"{error.filename or words[0]}: {error.strerror}")
-    except KeyboardInterrupt as error:
-        _refused(": ".join(["interrupted", *map(str, error.args)]))
-        return INTERRUPTED
+        return _refused(shortage(error) or f"{error.filename or words[0]}: {error.strerror}")
 
 
 def _refused(sentence: str) -> int:

@@ -13,6 +13,9 @@ KEY = "max_wall_s"
 AGAIN_S = 1.0
 """Seconds between attempts to end a run, in case the planner catches the exception."""
 
+MOST_S = 1e9
+"""Longest limit in seconds; a timer of the operating system can count so many."""
+
 
 class WallLimitError(Exception):
     """A run exceeded its wall-clock limit; the message is one sentence for the user."""
@@ -28,6 +31,8 @@ def check_limit(limit_s: float | None) -> None:
         return
     if limit_s <= 0:
         raise InputError(f"{KEY}={limit_s:g}: must be above 0 s, or null for no limit")
+    if limit_s > MOST_S:
+        raise InputError(f"{KEY}={limit_s:g}: must be {MOST_S:g} s or less, or null for no limit")
     if not hasattr(signal, "setitimer"):
         raise InputError(f"{KEY}={limit_s:g}: this platform has no timer signals to end a run")
     if threading.current_thread() is not threading.main_thread():

@@ -5,6 +5,7 @@ Its interval lies between two order statistics and assumes no distribution (Davi
 Order Statistics, 3rd ed., Wiley 2003, section 7.1).
 """
 
+import os
 import shlex
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from numpy.typing import ArrayLike
 from hardware_models.errors import did_you_mean
 from lab.common.errors import InputError, one_line
 from lab.common.named_modules import import_named
+from lab.common.orphans import end_with
 
 BATCH = "{batch}"
 NS_PER_MS = 1e6
@@ -165,8 +167,9 @@ def _timed(run: Run, operator: Subject, batch: int, protocol: Protocol) -> list[
 _together: Any = None
 
 
-def _join(path: list[str], barrier: Any, at_work: Any) -> None:
+def _join(parent: int, path: list[str], barrier: Any, at_work: Any) -> None:
     """Store the objects that a new process shares with the other processes."""
+    end_with(parent)
     global _together  # noqa: PLW0603  # The only way to pass a barrier to a pool's processes.
     sys.path[:] = path
     _together = barrier, at_work
@@ -199,7 +202,7 @@ def _timed_together(operator: Subject, batch: int, protocol: Protocol) -> list[i
     count = protocol.processes
     shared = context.Barrier(count), context.Value("i", count)
     try:
-        with ProcessPoolExecutor(count, context, _join, (sys.path, *shared)) as pool:
+        with ProcessPoolExecutor(count, context, _join, (os.getpid(), sys.path, *shared)) as pool:
             work = [
                 pool.submit(_timed_among_others, operator, batch, protocol) for _ in range(count)
             ]

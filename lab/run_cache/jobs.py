@@ -21,6 +21,7 @@ from omegaconf import OmegaConf
 
 from lab.common.console import composing
 from lab.common.errors import InputError, one_line
+from lab.common.orphans import workers_end_with_this_process
 from lab.config.compose import set_up
 from lab.run_cache.keys import ROOT, run_key
 from lab.runs.api import Result, composed, result_of
@@ -126,6 +127,7 @@ def _made(
     os.environ.update(dict.fromkeys(ONE_THREAD, "1"))
     # joblib starts a process by `python -m`, which would import from the current directory.
     os.environ["PYTHONSAFEPATH"] = "1"
+    workers_end_with_this_process()
     started = perf_counter()
     ended = Parallel(processes, return_as="generator_unordered")(
         delayed(_attempt)(runs / key, job) for key, job in missing.items()

@@ -11,10 +11,11 @@ import polars as pl
 from filelock import FileLock, Timeout
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from yaml import CSafeLoader, YAMLError, load
+from yaml import YAMLError
 
 from lab.common.atomic_write import written_aside
 from lab.common.errors import InputError, one_line, shown
+from lab.common.yaml_files import check_yaml, parsed, read_text
 from lab.config.environment import literal
 from lab.runs.summary_shape import checked, is_of_run
 from sim.metrics.results import SCHEMAS
@@ -93,7 +94,11 @@ def load_config(path: Path) -> DictConfig:
     The file can be a stranger's, so no ``${...}`` in it is resolved: it is a text.
     """
     try:
-        config = literal(OmegaConf.load(path))
+        text = read_text(path)
+        check_yaml(text, path)
+        config = literal(OmegaConf.create(text))
+    except InputError:
+        raise
     except (OSError, ValueError, RecursionError, YAMLError, OmegaConfBaseException) as error:
         raise InputError(f"{path}: cannot be read: {one_line(error)}") from None
     if not isinstance(config, DictConfig):
@@ -122,7 +127,9 @@ def configured(directory: Path, key: str, kind: type) -> Any:
 def read_jobs(path: Path) -> list[list[str]]:
     """Return the overrides of each job in a ``jobs.yaml``; raise InputError if it is damaged."""
     try:
-        jobs = load(path.read_bytes(), CSafeLoader)
+        jobs = parsed(read_text(path), path)
+    except InputError:
+        raise
     except (OSError, ValueError, RecursionError, YAMLError) as error:
         raise InputError(f"{path}: cannot be read: {one_line(error)}") from None
     if not isinstance(jobs, list) or not all(isinstance(job, list) for job in jobs):

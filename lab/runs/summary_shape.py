@@ -51,7 +51,7 @@ def _shape() -> type[BaseModel]:
     numbers = {name: float | None if name in NULLABLE else float for name in METRICS}
     others = {
         **{name: (kind, None) for name, kind in numbers.items()},
-        **dict.fromkeys(BY_TIER, (dict[str, float | None], None)),
+        **dict.fromkeys(BY_TIER, (dict[str, float | None] | None, None)),
         "planner_error_first": (str | None, None),
         "versions": (dict[str, Any], None),
     }

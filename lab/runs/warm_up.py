@@ -5,6 +5,7 @@ runs the planners on the event data plane, which needs little compilation. A sma
 the block data plane at all, because both planes give the same tables.
 """
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
@@ -12,6 +13,7 @@ from dataclasses import replace
 
 from omegaconf import DictConfig, OmegaConf
 
+from lab.common.orphans import end_with
 from lab.config.compose import Setup, compose, set_up
 from lab.config.targets import ROOT
 from lab.runs import runner
@@ -32,12 +34,18 @@ On the event data plane, each request takes 50 microseconds more
 COMPILE_BLOCKS = (
     # The path would begin with the current directory, which can have modules of any name.
     f"import sys; sys.path[:] = [*filter(None, sys.path), {str(ROOT)!r}]; "
-    "from lab.runs.warm_up import compile_blocks; compile_blocks()"
+    "from lab.runs.warm_up import compile_blocks; compile_blocks({parent})"
 )
+"""Code for the second process; the number of the process that starts it is filled in."""
 
 
-def compile_blocks() -> None:
-    """Compile the block data plane in a short run with a planner that needs little compilation."""
+def compile_blocks(parent: int | None = None) -> None:
+    """Compile the block data plane in a short run with a planner that needs little compilation.
+
+    With the number of its parent process, this process ends when that one does.
+    """
+    if parent is not None:
+        end_with(parent)
     overrides = ["experiment=speech_small", "planner=cheapest_feasible", "horizon_s=30"]
     setup = set_up(compose(overrides), overrides)
     for name, planner in setup.planners.items():
@@ -81,7 +89,8 @@ def warm_up(runs: Iterable[tuple[Sequence[str], DictConfig]]) -> None:
             try:
                 setup = set_up(short, overrides)
                 if _uses_blocks(setup):
-                    blocks = blocks or subprocess.Popen([sys.executable, "-c", COMPILE_BLOCKS])
+                    code = COMPILE_BLOCKS.replace("{parent}", str(os.getpid()))
+                    blocks = blocks or subprocess.Popen([sys.executable, "-c", code])
                     setup = replace(setup, data_plane=EventsPlane)
                 elif not nothing_compiled:
                     continue
@@ -89,6 +98,10 @@ def warm_up(runs: Iterable[tuple[Sequence[str], DictConfig]]) -> None:
                     runner.simulate(setup, name, planner, [])
             except Exception:
                 continue  # The run itself reports the error.
+    except BaseException:
+        if blocks:
+            blocks.kill()
+        raise
     finally:
         if blocks:
             blocks.wait()

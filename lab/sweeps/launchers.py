@@ -1,17 +1,14 @@
 """Launchers of a sweep: checks, defaults, preparation of a job's process, and failures."""
 
-import multiprocessing
 import os
-from functools import cache
 from pathlib import Path
 from socket import create_connection, gethostname
-from threading import Thread
-from time import sleep
 
 from hydra.conf import HydraConf
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from lab.common.errors import InputError, one_line, shown
+from lab.common.orphans import workers_end_with_this_process
 from lab.config.settings import register
 from lab.sweeps.progress import FOLDER
 
@@ -25,8 +22,6 @@ RAY_REMOTE = {
 }
 ANSWER_S = 5.0
 """Timeout in seconds for connecting to the head of a cluster."""
-ORPHAN_S = 0.2
-"""Seconds between a job's checks that its parent process is alive."""
 
 
 def launcher_name(config: DictConfig) -> str:
@@ -51,6 +46,7 @@ def prepare(config: DictConfig) -> None:
         with read_write(config):
             # By default, jobs that end at once (finished ones) make joblib use large batches.
             launcher.batch_size = "1"
+        workers_end_with_this_process()
         # Each core has a process already.
         os.environ.setdefault("POLARS_MAX_THREADS", "1")
         # joblib starts a process by `python -m`, which would import from the current directory.
@@ -87,26 +83,11 @@ def enter(hydra: HydraConf) -> None:
     directory, cwd = Path(hydra.sweep.dir), Path(hydra.runtime.cwd)
     if cwd.is_dir():
         os.chdir(cwd)
-    if multiprocessing.current_process().name != "MainProcess":
-        _end_with_parent()
     if not (directory / FOLDER).is_dir():
         raise InputError(
             f"hydra.sweep.dir={directory}: {gethostname()} cannot see the directory of the sweep; "
             "name one that all machines share"
         )
-
-
-@cache
-def _end_with_parent() -> None:
-    """End this process when the process of the sweep is killed."""
-    parent = os.getppid()
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            sleep(ORPHAN_S)
-        os._exit(1)
-
-    Thread(target=watch, daemon=True).start()
 
 
 def failure_sentence(error: Exception, config: DictConfig) -> str:

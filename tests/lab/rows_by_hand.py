@@ -33,3 +33,17 @@ def window(index, **values):
         "cost_usd": 0.01,
     }
     return row | values
+
+
+def summary(planner):
+    """Return the values that every run's summary has, for a finished run of ten minutes."""
+    return {
+        "planner": planner,
+        "planner_class": f"planners.{planner}",
+        "planner_parameters": {},
+        "planner_sees_truth": False,
+        "status": "finished",
+        "seed": 0,
+        "horizon_s": 600.0,
+        "simulated_s": 600.0,
+    }

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rows_by_hand import window
+from rows_by_hand import summary, window
 
 from lab.cli.tools import main
 from lab.reporting.explain.figure import explanation
@@ -79,7 +79,7 @@ def made(tmp_path):
             (tmp_path / name).mkdir()
             frame = pl.DataFrame(rows, schema=dict(SCHEMAS[name]))
             frame.write_parquet(tmp_path / name / "part-00000.parquet")
-        write_summary(tmp_path, {"planner": "Handmade", "simulated_s": 600.0})
+        write_summary(tmp_path, summary("Handmade"))
         return tmp_path
 
     return make

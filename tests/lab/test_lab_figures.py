@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 from matplotlib.figure import Figure
-from rows_by_hand import window
+from rows_by_hand import summary, window
 
 from lab.analysis import run_data as figure_data
 from lab.reporting import run_figures as figures
@@ -60,7 +60,7 @@ def run(tmp_path):
         ],
     )
     money = {"attributed_cost_usd": 2.0, "idle_cost_usd": 1.0, "deployment_cost_usd": 3.0}
-    (directory / "summary.json").write_text(json.dumps(money))
+    (directory / "summary.json").write_text(json.dumps(summary("Handmade") | money))
     return directory
 
 

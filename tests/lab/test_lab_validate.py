@@ -264,7 +264,7 @@ def test_rows_that_no_prediction_speaks_of_are_counted(tmp_path):
         (latency_rows(batch_latency_ms="fast"), [], r"row 2, column 'batch_latency_ms': 'fast'"),
         (latency_rows(batch="many"), [], r"row 2, column 'batch': 'many' is not allowed"),
         (latency_rows(), ["--worst", "-1"], r"--worst=-1: must be >= 0"),
-        (latency_rows(), ["--threshold-p90", "nan"], r"--threshold-p90=nan: must be >= 0"),
+        (latency_rows(), ["--threshold-p90", "-0.5"], r"--threshold-p90=-0.5: must be >= 0"),
     ],
 )
 def test_bad_input_gets_one_sentence(tmp_path, capsys, rows, arguments, message):

@@ -19,7 +19,7 @@ LARGE = (*SMALL, "planner=greedy", "workload.rate=100")
 @pytest.fixture
 def cold(monkeypatch, tmp_path):
     """Let nothing be compiled, as far as a run can see."""
-    monkeypatch.setattr(compiled, "HOME", tmp_path)
+    monkeypatch.setattr(compiled, "home", lambda: tmp_path)
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ def test_jobs_of_a_sweep_compile_nothing_twice(simulated):
 
 
 def test_the_other_process_simulates_half_a_minute(simulated):
-    exec(COMPILE_BLOCKS, {})
+    exec(COMPILE_BLOCKS.format(parent=None), {})
     assert simulated == [("CheapestFeasible", 30)]
 
 

@@ -1,0 +1,42 @@
+"""Processes that end with the process that started them, even if that one is killed."""
+
+import ctypes
+import os
+import signal
+import sys
+from functools import cache
+from threading import Thread
+from time import sleep
+
+CHECK_S = 0.2
+"""Seconds between two checks that the parent process is alive."""
+PR_SET_PDEATHSIG = 1  # from <linux/prctl.h>
+
+
+@cache
+def end_with(parent: int) -> None:
+    """End this process as soon as its parent process, of the given number, has ended.
+
+    On Linux, the kernel kills it. Elsewhere, a thread checks the parent every `CHECK_S`.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            sleep(CHECK_S)
+        os._exit(1)
+
+    Thread(target=watch, daemon=True).start()
+
+
+def workers_end_with_this_process() -> None:
+    """Let joblib's worker processes end with this process."""
+    from joblib.parallel import BACKENDS, register_parallel_backend
+
+    loky, parent = BACKENDS["loky"], os.getpid()
+
+    def backend(**options: object) -> object:
+        return loky(**{"initializer": end_with, "initargs": (parent,)} | options)
+
+    register_parallel_backend("loky", backend)

@@ -1,0 +1,71 @@
+"""Reads YAML of users within bounds, so that a small file cannot become a huge tree.
+
+An alias repeats a part of a file: six levels of nine aliases each are half a million values. The
+events of YAML's parser show this before any value is built.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from yaml import AliasEvent, CSafeLoader, YAMLError, load, parse
+from yaml.events import CollectionEndEvent, CollectionStartEvent, ScalarEvent
+
+from lab.common.errors import InputError
+
+MOST_BYTES = 10_000_000
+MOST_DEPTH = 50
+MOST_VALUES = 20_000
+"""Values that a file may have, aliases included; OmegaConf takes a second to read so many."""
+MANY_VALUES = 5_000_000
+"""The same for files that OmegaConf does not read."""
+
+
+def read_text(path: Path) -> str:
+    """Read a text file of UTF-8; raise InputError if it is too large, or OSError."""
+    with path.open("rb") as file:
+        content = file.read(MOST_BYTES + 1)
+    if len(content) > MOST_BYTES:
+        raise InputError(f"{path}: is larger than {MOST_BYTES:,} bytes")
+    return content.decode("utf-8")
+
+
+def check_yaml(text: str, path: Path, most: int = MOST_VALUES) -> None:
+    """Raise InputError if a text nests too deeply, or has more than `most` values.
+
+    A text that is not valid YAML is left to its reader.
+    """
+    sizes: dict[str, int] = {}  # number of values, by anchor
+    open_anchors: list[str | None] = []
+    starts: list[int] = []
+    count = 0
+    try:
+        for event in parse(text, CSafeLoader):
+            if isinstance(event, AliasEvent):
+                if event.anchor in open_anchors:
+                    raise InputError(f"{path}: the alias *{event.anchor} refers to itself")
+                count += sizes.get(str(event.anchor), 0)
+            elif isinstance(event, CollectionStartEvent):
+                open_anchors.append(event.anchor)
+                starts.append(count)
+            elif isinstance(event, CollectionEndEvent):
+                anchor, size = open_anchors.pop(), count - starts.pop() + 1
+                count += 1
+                if anchor is not None:
+                    sizes[anchor] = size
+            elif isinstance(event, ScalarEvent):
+                count += 1
+                if event.anchor is not None:
+                    sizes[event.anchor] = 1
+            if len(starts) > MOST_DEPTH:
+                raise InputError(f"{path}: is nested more than {MOST_DEPTH} levels deep")
+            if count > most:
+                raise InputError(f"{path}: has more than {most:,} values, aliases included")
+    except YAMLError:
+        return
+
+
+def parsed(text: str, path: Path) -> Any:
+    """Return the content of a text of plain YAML; raise InputError or YAMLError."""
+    if "*" in text or len(text) > MANY_VALUES:  # Without aliases, a text is no smaller than that.
+        check_yaml(text, path, MANY_VALUES)
+    return load(text, CSafeLoader)

@@ -1,0 +1,99 @@
+"""Processes end with the command that started them, and signals end a command as Ctrl-C does."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from random import Random
+
+import pytest
+
+from lab.common.command import run_command
+from lab.common.signals import ENDING
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs signals")
+
+IDLE_WORKERS = """
+import os, time
+from joblib import Parallel, delayed
+from lab.common.orphans import workers_end_with_this_process
+
+workers_end_with_this_process()
+Parallel(2)(delayed(os.getpid)() for _ in range(4))
+print("ready", flush=True)
+time.sleep(60)
+"""
+SWEEP = """
+import sys
+from lab.cli.simulate import main
+
+sys.argv[1:] = sys.argv[1:] + [
+    "-m", "experiment=speech_small", "planner=greedy", "horizon_s=100000", "figures=false",
+    "seed=range(4)", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "hydra.sweep.dir=here",
+]
+sys.exit(main())
+"""
+
+
+def started(code, directory=None):
+    return subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=directory,
+        start_new_session=True,
+    )
+
+
+def assert_nobody_is_left(killed):
+    """Fail unless all processes of a session end within 2 s; each has the end of a pipe open."""
+    try:
+        killed.communicate(timeout=2)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(killed.pid, signal.SIGKILL)
+
+
+def test_idle_workers_end_with_a_killed_parent():
+    parent = started(IDLE_WORKERS)
+    assert parent.stdout.readline() == "ready\n"
+    parent.kill()
+    assert_nobody_is_left(parent)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("trial", range(8))
+def test_no_process_of_a_sweep_outlives_a_kill_at_any_moment(tmp_path, trial):
+    sweep = started(SWEEP, tmp_path)
+    time.sleep(Random(trial).uniform(0.5, 8))
+    sweep.kill()
+    assert_nobody_is_left(sweep)
+
+
+@pytest.mark.parametrize("number", ENDING)
+def test_a_signal_interrupts_a_command(number, capsys):
+    ended = []
+
+    def work():
+        try:
+            os.kill(os.getpid(), number)
+            time.sleep(10)
+        finally:
+            ended.append(signal.getsignal(number))
+
+    before = signal.getsignal(number)
+    assert run_command("compass-sim", work) == 128 + number
+    assert capsys.readouterr().err == "compass-sim: interrupted\n"
+    assert ended == [signal.SIG_DFL], "a second signal ends the command at once"
+    assert signal.getsignal(number) == before
+
+
+def test_an_ignored_signal_stays_ignored():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert run_command("compass-sim", lambda: os.kill(os.getpid(), signal.SIGHUP) or 0) == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
