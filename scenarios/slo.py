@@ -1,17 +1,18 @@
 """Service-level objectives (SLOs), and the classes of service that define them."""
 
 from dataclasses import dataclass, replace
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from scenarios.ranges import WEIGHT, Range, check_ranges
+from scenarios.values import value
 
 MOST_LATENCY_S = 1e8
 """The longest allowed latency bound, three years: many such times fit 64 bits of nanoseconds."""
 BOUND = Range(gt=0, nullable=True)
 
 
-@dataclass(frozen=True, slots=True)
-class SLO:
+@value
+class SLO(NamedTuple):
     """The service-level objective of a query. A part that is None is always met, except latency.
 
     Args:

@@ -155,6 +155,9 @@ class GuardedWorld(World):
     def __init__(self, scenario: Scenario, planner: Planner, seed: int) -> None:
         super().__init__(scenario, planner, seed, EventsPlane)
         self.breaches: list[str] = []
+        self.ending = lambda error: (
+            error if isinstance(error, BrokenContractError | KeyboardInterrupt) else None
+        )
         self._written: list[tuple[Hashable, Any, bytes]] = []
 
     def context(self, call: PlanningCall, trigger: str) -> PlanningContext:
