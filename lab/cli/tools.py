@@ -7,6 +7,7 @@ import argparse
 import math
 import os
 import sys
+from collections.abc import Callable
 from functools import partial
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -41,13 +42,18 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parsed(words)
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # A console script's path lacks this directory.
+    return reported(partial(options.tool, options), words[0])
+
+
+def reported(tool: Callable[[], Any], name: str) -> int:
+    """Run a tool, and report its errors in one sentence; return the exit status."""
     try:
-        return int(options.tool(options))
+        return int(tool())
     except (InputError, TableError, UnknownNameError) as error:
         print(f"compass-lab: {error}", file=sys.stderr)
         return REFUSED
     except OSError as error:
-        print(f"compass-lab: {error.filename or words[0]}: {error.strerror}", file=sys.stderr)
+        print(f"compass-lab: {error.filename or name}: {error.strerror}", file=sys.stderr)
         return REFUSED
     except KeyboardInterrupt as error:
         print(": ".join(["compass-lab: interrupted", *map(str, error.args)]), file=sys.stderr)
@@ -110,10 +116,20 @@ def _call(place: str, options: argparse.Namespace) -> Any:
 
 def _add_tools_on_runs(tools: Any) -> None:
     check = _add(
-        tools, "check-planner", "checks.check_planner", "check that a planner keeps its contract"
+        tools,
+        "check-planner",
+        "check_planner.check_planner",
+        "check that a planner keeps its contract",
     )
     check.add_argument("target", help="class of the planner, such as my_pkg.MyPlanner")
     check.add_argument("parameters", nargs="*", metavar="KEY=VALUE", help="its parameters")
+    check.add_argument(
+        "--limit-s",
+        type=float,
+        default=300.0,
+        metavar="SECONDS",
+        help="time limit of the check (default: 300)",
+    )
     report = _add(
         tools,
         "report",

@@ -32,6 +32,7 @@ from sim.conformance.guarded_context import (
 from sim.conformance.worlds import empty_world, failing_world, overloaded_world, usual_world
 from sim.controlplane.planner_calls import described, errors_noted
 from sim.planning.call import wrong_kind
+from sim.planning.guard import end_process
 
 __all__ = ["PlannerCheckError", "check_planner"]
 
@@ -299,7 +300,9 @@ def answer_from_here() -> None:
         print("null")
         return
     with threadpool_limits(limits=1, user_api="blas"):
-        print("\n" + json.dumps(digests(_run(planner, usual_world(), type(planner).__name__))))
+        found = digests(_run(planner, usual_world(), class_name(planner)))
+    print("\n" + json.dumps(found))
+    end_process(0)  # The planner may have started threads.
 
 
 def _digests_elsewhere(planner: Planner) -> dict[str, str] | None:
