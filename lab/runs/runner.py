@@ -18,7 +18,7 @@ from sim.controlplane.planner_calls import errors_noted
 from sim.controlplane.world import World
 from sim.dataplane.base.recorders import RequestLog
 from sim.metrics.request_table import REQUESTS, request_frame
-from sim.planning.guard import exits_refused
+from sim.planning.guard import exits_refused, refuse_c_endings
 from sim.planning.profiling_log import ProfilingLog
 
 STEP_S = 10.0
@@ -94,6 +94,7 @@ class _Run:
             scenario, planner, setup.seed, setup.data_plane, profiling_log, listeners
         )
         if not class_path(planner).startswith("planners."):
+            refuse_c_endings()
             self.world.guard.note_definitions()
         self.tally = Tally()
         self.summary: dict[str, Any] = {}

@@ -17,6 +17,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import copy_context
+from functools import cache
 from pathlib import Path
 from types import FrameType, FunctionType, ModuleType
 from typing import Any, NoReturn
@@ -37,6 +38,18 @@ SELDOM = (gc, json, os, threading, warnings, np)
 STREAMS = ("stdin", "stdout", "stderr", "__stdout__", "__stderr__")
 ENDINGS = ("_exit", "abort", "execv", "execve")
 """Functions of the operating system that end a process at once, without an error."""
+C_ENDINGS = (
+    "_exit",
+    "_Exit",
+    "exit",
+    "quick_exit",
+    "abort",
+    "syscall",
+    "Py_Exit",
+    "execv",
+    "execve",
+)
+"""The same in the C library, where ``ctypes`` finds them by name."""
 
 MOST_NAMED = 5
 """Largest number of changed names that a sentence has."""
@@ -241,6 +254,18 @@ def exits_refused() -> Iterator[None]:
     finally:
         for (place, name), function in zip(places, before, strict=True):
             setattr(place, name, function)
+
+
+@cache
+def refuse_c_endings() -> None:
+    """Let ``ctypes`` refuse functions that end the process, from now on in this process."""
+    pid = os.getpid()
+
+    def watch(event: str, arguments: tuple[Any, ...]) -> None:
+        if event == "ctypes.dlsym" and arguments[1] in C_ENDINGS and os.getpid() == pid:
+            raise PlannerError(f"{arguments[1]} of the C library can end the simulator")
+
+    sys.addaudithook(watch)
 
 
 def _refusing(name: str, function: Callable[..., NoReturn], pid: int) -> Callable[..., NoReturn]:

@@ -1,5 +1,6 @@
 """Commands with planners that misbehave: limits, threads, exits, and the other planners."""
 
+import ctypes
 import json
 import signal
 import sys
@@ -111,6 +112,17 @@ class Async(Planner):
 def test_an_async_plan_is_refused():
     with pytest.raises(InputError, match=r"planner: plan must not be async: .* \(planner Async\)"):
         run(SHORT, Async())
+
+
+class EndsInC(CheapestFeasible):
+    def plan(self, context):
+        ctypes.CDLL(None)._exit(0)
+
+
+def test_it_cannot_end_the_process_by_the_c_library():
+    with pytest.warns(UserWarning, match="_exit of the C library can end the simulator"):
+        result = run(SHORT, EndsInC())
+    assert result.summary["status"] == "failed"
 
 
 class Loops(CheapestFeasible):
