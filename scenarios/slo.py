@@ -3,8 +3,8 @@
 from dataclasses import dataclass, replace
 from typing import Annotated, NamedTuple
 
+from scenarios.applications.values import value
 from scenarios.ranges import WEIGHT, Range, check_ranges
-from scenarios.values import value
 
 MOST_LATENCY_S = 1e8
 """The longest allowed latency bound, three years: many such times fit 64 bits of nanoseconds."""

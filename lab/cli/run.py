@@ -49,9 +49,9 @@ from lab.runs.warm_up import ready
 from lab.sweeps.launchers import enter
 from lab.sweeps.progress import run_and_report
 from lab.sweeps.sweep import BrokenSweepError, Outcome
-from scenarios.safe_text import safe_text
 from sim.api.errors import PlannerError
 from sim.planning.guard import end_process, exits_refused
+from sim.safe_text import safe_text
 
 OK, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
 DIRECTORY_OPTIONS = ("--config-dir", "-cd", "--config-path", "-cp")

@@ -30,11 +30,11 @@ from lab.config.targets import build, find_class, parameters, said, with_current
 from lab.config.validation import check_complete, table_set, validated
 from scenarios.applications.application import Application
 from scenarios.random_streams import stream
-from scenarios.safe_text import class_name
 from scenarios.scenario import Scenario
 from sim.api.planner import Planner
 from sim.dataplane.base.interface import DataPlane, Recorder
 from sim.planning.call import wrong_kind
+from sim.safe_text import class_name
 
 VERSION_BASE = "1.3"
 FILES = Path(conf.__file__).parent  # directory of all options' files

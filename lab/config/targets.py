@@ -16,7 +16,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from hardware_models.errors import TableError, did_you_mean, nearest
 from lab.common.errors import InputError, choices, one_line, shown
 from lab.config.allowed import in_words
-from scenarios.safe_text import class_name, safe_text
+from sim.safe_text import class_name, safe_text
 
 LONGEST_SHOWN = 200
 """Largest number of characters of arguments in a message; more would hide the reason."""

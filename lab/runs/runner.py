@@ -11,7 +11,6 @@ from lab.common.wall_limit import CALL, RUN, TimeUp, WallLimit, WallLimitError
 from lab.config.compose import Setup
 from lab.runs.summary import Tally, summarise
 from scenarios.compiled import working_s
-from scenarios.safe_text import class_name, class_path
 from sim.api.errors import PlannerError
 from sim.api.planner import Planner
 from sim.controlplane.planner_calls import errors_noted
@@ -20,6 +19,7 @@ from sim.dataplane.base.recorders import RequestLog
 from sim.metrics.request_table import REQUESTS, request_frame
 from sim.planning.guard import exits_refused, refuse_c_endings
 from sim.planning.profiling_log import ProfilingLog
+from sim.safe_text import class_name, class_path
 
 STEP_S = 10.0
 MOST_REQUESTS = 200_000

@@ -9,11 +9,11 @@ import polars as pl
 
 from lab.common.errors import one_line
 from lab.version import versions
-from scenarios.safe_text import class_name, class_path, safe_text
 from sim.clock import NS_PER_S, ns
 from sim.controlplane.planner_calls import described
 from sim.controlplane.world import World
 from sim.metrics.goodput_time import goodput_time
+from sim.safe_text import class_name, class_path, safe_text
 
 MOST_PERCENT = 90
 """A query counts for ``queries_met_share`` if its SLO was met for this percentage of its time."""

@@ -6,8 +6,8 @@ from itertools import accumulate, product
 from typing import Literal, NamedTuple
 
 from scenarios.applications.nodes import choose
+from scenarios.applications.values import value
 from scenarios.numerics.distributions import Constant, Variability
-from scenarios.values import value
 
 KnobValue = int | str
 ANSWER = "answer"

@@ -4,8 +4,8 @@ from math import fsum
 from typing import NamedTuple
 
 from scenarios.applications.pipeline import Configuration
+from scenarios.applications.values import value
 from scenarios.cluster import DEVICE, Cluster
-from scenarios.values import value
 
 CORE = "core"
 """Profile of an allocation of CPU cores."""

@@ -18,7 +18,6 @@ import polars as pl
 import scipy.linalg  # noqa: F401 -- thread limits apply only to loaded libraries
 from threadpoolctl import threadpool_limits
 
-from scenarios.safe_text import class_name, safe_text
 from scenarios.scenario import Scenario
 from sim.api.context import PlanningContext
 from sim.api.planner import Planner, generators
@@ -33,6 +32,7 @@ from sim.conformance.worlds import empty_world, failing_world, overloaded_world,
 from sim.controlplane.planner_calls import described, errors_noted
 from sim.planning.call import wrong_kind
 from sim.planning.guard import end_process
+from sim.safe_text import class_name, safe_text
 
 __all__ = ["PlannerCheckError", "check_planner"]
 

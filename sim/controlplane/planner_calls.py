@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from simpy import Event
 
 from scenarios.compiled import working_s
-from scenarios.safe_text import class_name, safe_text
 from sim.api.planner import Planner
 from sim.clock import seconds
 from sim.cluster.queries import QueryState
@@ -19,6 +18,7 @@ from sim.controlplane.deployments import NoRoomError
 from sim.controlplane.result_rows import decision_row
 from sim.planning.call import DeploymentOrder, PlanningCall
 from sim.planning.guard import place_of
+from sim.safe_text import class_name, safe_text
 
 if TYPE_CHECKING:
     from sim.controlplane.world import World

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from threading import get_ident
 
 from scenarios.queries import Query
-from scenarios.safe_text import class_name
 from sim.api.context import PlanningContext
 from sim.api.errors import PlannerError
 from sim.api.estimate import Estimate, Measurement
@@ -17,6 +16,7 @@ from sim.planning.guard import Guard
 from sim.planning.plan_rules import check_plan
 from sim.planning.search_clock import SearchClock
 from sim.planning.service import PlanFigures, PlanningService
+from sim.safe_text import class_name
 
 MOST_CALLS = 1_000_000
 """Largest number of operations in one call of ``plan``; a call with more counts as endless."""

@@ -12,7 +12,6 @@ from scenarios.applications.pipeline import Configuration, Pipeline
 from scenarios.cluster import Cluster
 from scenarios.numerics import Floats, Ints
 from scenarios.queries import Query
-from scenarios.safe_text import safe_text
 from sim.api.bulk import BulkOperations
 from sim.api.charges import CHARGES_S
 from sim.api.choices import DEFAULT_CHOICES, Choices
@@ -33,6 +32,7 @@ from sim.planning.profiling_bench import ITEMS
 from sim.planning.queueing import Sizes, no_loads, present_loads, sojourn, sojourns
 from sim.planning.renamed import Guided
 from sim.planning.service import PlanningService, denied
+from sim.safe_text import safe_text
 
 PREDICTIONS_PER_CHARGE = 1000
 """Number of plans that `ServedBulk.predict_many` predicts for one charge, because they share most

@@ -24,8 +24,8 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from scenarios.safe_text import safe_text
 from sim.api.errors import PlannerError
+from sim.safe_text import safe_text
 
 OUR_PACKAGES = ("conf", "hardware_models", "hydra_plugins", "lab", "planners", "scenarios", "sim")
 THE_WORLDS = {*OUR_PACKAGES} - {"planners"}
