@@ -155,7 +155,7 @@ def set_up(config: DictConfig, overrides: Sequence[str], planner: Planner | None
         if planner is None:
             planners = _planners(config.planner, overrides)
         else:
-            planners = {type(planner).__name__: planner}
+            planners = {class_name(planner): planner}
         for one in planners.values():
             _check_times(one)
         scenario = _scenario(settings)
@@ -220,7 +220,7 @@ def _check_arrivals(scenario: Scenario, seed: int) -> None:
 def _planners(node: DictConfig, overrides: Sequence[str]) -> dict[str, Planner]:
     if node.get("_target_") is not None:
         planner = _planner(node, "planner", overrides)
-        return {type(planner).__name__: planner}
+        return {class_name(planner): planner}
     compared = node.get("compare")
     if not isinstance(compared, DictConfig) or not compared:
         raise InputError(

@@ -237,8 +237,8 @@ def _run(planner: Planner, scenario: Scenario, name: str) -> dict[str, pl.DataFr
     changed = world.changed_record()
     if changed is not None:
         raise PlannerCheckError(
-            f"{name} changes what it remembers under {changed!r} after it wrote it: remember a new "
-            "value instead"
+            f"{name} changes what it remembers under {safe_text(repr(changed))} after it wrote it: "
+            "remember a new value instead"
         )
     tables = world.tables.take()
     _check_decisions(tables["decisions"], name)

@@ -35,6 +35,8 @@ OFTEN = (builtins, math, random, time, np.random)
 """Modules whose names are compared after each call of a planner."""
 SELDOM = (gc, json, os, threading, warnings, np)
 """Modules whose names are compared between calls, because they have many names."""
+PRIVATE = ("_exit", "__import__", "__build_class__")
+"""Private names that matter as much as public ones."""
 STREAMS = ("stdin", "stdout", "stderr", "__stdout__", "__stderr__")
 ENDINGS = ("_exit", "abort", "execv", "execve")
 """Functions of the operating system that end a process at once, without an error."""
@@ -93,7 +95,10 @@ class Names:
             return []
         self._values = values  # New names need no second look.
         changed = [
-            name for name, value in self._before.items() if self._namespace.get(name) is not value
+            name
+            for name, value in self._before.items()
+            # Debuggers and interactive sessions set private names.
+            if self._namespace.get(name) is not value and (name[0] != "_" or name in PRIVATE)
         ]
         for name in changed:
             self._namespace[name] = self._before[name]
@@ -105,7 +110,7 @@ class Guard:
     """Runs a planner's code so that the state of the process is the same before and after.
 
     The state is read when the guard is made: names of modules that all planners share, standard
-    streams, working directory, limit of recursion, garbage collection, tracing. Context variables,
+    streams, working directory, limit of recursion, garbage collection. Context variables,
     such as NumPy's error state, are those of a copy.
     """
 
@@ -219,7 +224,7 @@ def _state() -> tuple[Any, ...]:
     except OSError:  # It was deleted.
         directory = None
     limit, collects = sys.getrecursionlimit(), gc.isenabled()
-    return directory, limit, collects, sys.gettrace(), sys.getprofile()
+    return directory, limit, collects
 
 
 def _change_back(directory: str | None) -> None:
@@ -232,8 +237,6 @@ RESTORE: tuple[tuple[str, Callable[[Any], object]], ...] = (
     ("the working directory", _change_back),
     ("the limit of recursion", sys.setrecursionlimit),
     ("garbage collection", lambda enabled: gc.enable() if enabled else gc.disable()),
-    ("the function that traces", sys.settrace),
-    ("the function that profiles", sys.setprofile),
 )
 """What `_state` returns: a name, and a function that restores it."""
 

@@ -172,8 +172,6 @@ CHANGES = {
     "the working directory": does(os.chdir, "/"),
     "the limit of recursion": does(sys.setrecursionlimit, 90),
     "garbage collection": does(gc.disable),
-    "the function that traces": does(sys.settrace, lambda *_: None),
-    "the function that profiles": does(sys.setprofile, lambda *_: None),
 }
 
 
