@@ -16,7 +16,7 @@ from scenarios.queries import Query
 from scenarios.scenario import Scenario
 from sim.api.context import PlanningContext
 from sim.api.planner import Planner
-from sim.controlplane.world import World
+from sim.controlplane.world import World, interrupted
 from sim.dataplane.events.plane import EventsPlane
 from sim.planning.call import MOST_CALLS, PlanningCall
 from sim.planning.context import ServedBulk, ServedContext, ServedWorld
@@ -158,7 +158,7 @@ class GuardedWorld(World):
         super().__init__(scenario, planner, seed, EventsPlane)
         self.breaches: list[str] = []
         self.ending = lambda error: (
-            error if isinstance(error, BrokenContractError | KeyboardInterrupt) else None
+            BrokenContractError(self.breaches[0]) if self.breaches else interrupted(error)
         )
         self._written: list[tuple[Hashable, Any, bytes]] = []
 

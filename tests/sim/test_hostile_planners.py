@@ -20,8 +20,9 @@ from worlds import queries_at, scenario
 
 import scenarios.random_streams
 from lab.common.wall_limit import WallLimit
-from sim import Plan, Planner
+from sim import Plan, Planner, PlannerCheckError, check_planner
 from sim.api.charges import CHARGES_S
+from sim.conformance.guarded_context import BrokenContractError
 from sim.controlplane.planner_calls import errors_noted
 from sim.controlplane.world import World
 from sim.dataplane.blocks.plane import BlocksPlane
@@ -364,6 +365,19 @@ class Yields(Planner):
 def test_plan_must_be_a_plain_method(planner, said):
     with simulated(planner) as (world, _):
         assert f"plan must {said}" in world.planner_errors[0]
+
+
+class Pretends(Cheapest):
+    def __init__(self):
+        pass
+
+    def plan(self, context):
+        raise BrokenContractError("nothing")
+
+
+def test_an_error_of_the_check_itself_does_not_pass_the_check():
+    with pytest.raises(PlannerCheckError, match=r"Pretends: fails .* BrokenContractError in "):
+        check_planner(Pretends(), other_process=False)
 
 
 def test_an_interrupt_that_it_catches_ends_the_run_all_the_same():
