@@ -15,7 +15,7 @@ from 2019 to 2026, so their differences include changes of the software. Unknown
 UnknownNameError.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -29,9 +29,8 @@ _ROUNDS = 12  # one more round changes every typical time by less than a thousan
 _SETTING = ("device", "threads")
 
 
-@dataclass(frozen=True, slots=True)
-class DeviceModel:
-    """A device model that users own.
+class DeviceModel(NamedTuple):
+    """A device model that users own. It is a tuple, so that no planner can change it.
 
     Attributes:
         name: Its name, such as ``"Snapdragon 888"``.

@@ -1,8 +1,9 @@
 """Service-level objectives (SLOs), and the classes of service that define them."""
 
 from dataclasses import dataclass, replace
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
+from scenarios.applications.values import value
 from scenarios.ranges import WEIGHT, Range, check_ranges
 
 MOST_LATENCY_S = 1e8
@@ -10,8 +11,8 @@ MOST_LATENCY_S = 1e8
 BOUND = Range(gt=0, nullable=True)
 
 
-@dataclass(frozen=True, slots=True)
-class SLO:
+@value
+class SLO(NamedTuple):
     """The service-level objective of a query. A part that is None is always met, except latency.
 
     Args:

@@ -21,7 +21,7 @@ class FrailContext:
             if left == 0:
                 os.kill(os.getpid(), signal.SIGKILL)
         if Path("stop").exists():
-            raise KeyboardInterrupt
+            signal.raise_signal(signal.SIGINT)
         return estimate
 
 class Frail({base}):

@@ -1,8 +1,9 @@
-"""The tools ``check-planner`` and ``agree`` of ``compass-lab``."""
+"""The tool ``agree`` of ``compass-lab``, and the check of ``check-planner``."""
 
 import argparse
 import sys
 import traceback
+from collections.abc import Sequence
 from typing import Any
 
 from omegaconf import OmegaConf
@@ -26,9 +27,9 @@ LEAST_S = 0.5
 """Seconds below which a ratio of times says little: loading compiled functions takes as long."""
 
 
-def check_planner(options: argparse.Namespace) -> int:
+def check(target: str, parameters: Sequence[str]) -> int:
     """Check that a planner keeps its contract; print the first violation, if any."""
-    for pair in options.parameters:
+    for pair in parameters:
         if "=" not in pair:
             raise InputError(f"{pair}: not a parameter; write KEY=VALUE")
         try:
@@ -38,14 +39,14 @@ def check_planner(options: argparse.Namespace) -> int:
                 raise
             reason = one_line(getattr(error, "problem", None) or f"{error}".partition("\n")[0])
             raise InputError(f"{pair}: cannot be read as KEY=VALUE ({reason})") from None
-    node: Any = OmegaConf.to_container(OmegaConf.from_dotlist(options.parameters))
-    planner = build({**node, "_target_": options.target}, "planner", Planner)
+    node: Any = OmegaConf.to_container(OmegaConf.from_dotlist(list(parameters)))
+    planner = build({**node, "_target_": target}, "planner", Planner)
     try:
         conformance.check_planner(planner)
     except PlannerCheckError as error:
         print(f"compass-lab: {printable(error)}", file=sys.stderr)
         return FAILED
-    print(f"{options.target} keeps the contract of planners")
+    print(f"{target} keeps the contract of planners")
     return OK
 
 

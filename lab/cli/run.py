@@ -1,8 +1,10 @@
 """Runs ``compass-sim``: composes a configuration, simulates its planners and prints results."""
 
+import multiprocessing.util
 import sys
+import threading
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from contextvars import ContextVar
 from functools import partial
@@ -53,6 +55,9 @@ from lab.runs.warm_up import ready
 from lab.sweeps.launchers import enter
 from lab.sweeps.progress import run_and_report
 from lab.sweeps.sweep import BrokenSweepError, Outcome
+from sim.api.errors import PlannerError
+from sim.planning.guard import end_process, exits_refused
+from sim.safe_text import safe_text
 
 OK, FAILED, REFUSED = 0, 1, 2
 DIRECTORY_OPTIONS = ("--config-dir", "-cd", "--config-path", "-cp")
@@ -60,6 +65,9 @@ DIRECTORY_OPTIONS = ("--config-dir", "-cd", "--config-path", "-cp")
 
 EVERY_ROW: ContextVar[bool] = ContextVar("EVERY_ROW", default=False)
 """Whether the command line has ``--all``, which Hydra's parser does not know."""
+
+LEFT: list[threading.Thread] = []
+"""Threads that planners left running and that would keep the process alive."""
 
 MOST_NAMED = 10
 """Largest number of failed jobs that a message names."""
@@ -99,16 +107,19 @@ def run() -> int:
             used, unused = unused, used
         for one in (one for one in overrides if key_of(one) == unused):
             warn(f"{one}: has no effect {'with' if given.multirun else 'without'} -m; set {used}")
-        with checked_files():
+        with checked_files(), exits_refused():
             hydra_main("pkg://conf", "config", VERSION_BASE)(job)()
     except KeyboardInterrupt:
         complain(_interrupted(Outcome.path, Outcome.job_path))
         return Ending.status()
     except Exception as error:
         return _refused(error, overrides)
+    status = Outcome.job_status or OK
     if Outcome.path is not None:
-        return _sweep_status(Outcome.path, Outcome.job_statuses)
-    return Outcome.job_status or OK
+        status = _sweep_status(Outcome.path, Outcome.job_statuses)
+    if any(thread.is_alive() for thread in LEFT):
+        end_process(status)
+    return status
 
 
 def _check_files(given: Any) -> None:
@@ -225,6 +236,7 @@ def attempt(config: Any, overrides: list[str], directory: Path, label: str = "")
 @single_threaded()
 def simulate_all(config: Any, overrides: list[str], directory: Path, label: str = "") -> str:
     """Simulate every planner, print results preceded by the label, and return failures."""
+    before = set(threading.enumerate())
     setup = set_up(config, overrides)
     for warning in map(setup.environment.hidden, preflight.warnings(setup)):
         console.warn(f"{label}{warning}{' (shown once per sweep)' if label else ''}")
@@ -236,6 +248,7 @@ def simulate_all(config: Any, overrides: list[str], directory: Path, label: str 
     if not setup.alone:
         write_aside(directory / CONFIG, OmegaConf.to_yaml(setup.saved))
     summaries: dict[str, Any] = {}
+    stuck = partial(give_up, directory, label)
 
     def note(_: Any, summary: Any) -> None:
         summaries[summary["planner"]] = summary
@@ -259,7 +272,8 @@ def simulate_all(config: Any, overrides: list[str], directory: Path, label: str 
     for name, place in places.items():
         delete_checkpoints()
         if name in to_run:
-            ended[name] = simulate_one(setup, name, place, note)
+            ended[name] = simulate_one(setup, name, place, note, stuck)
+            note_threads(before, name, label)
         else:
             note(None, read_summary(place))
     if setup.config.figures:
@@ -276,7 +290,7 @@ def simulate_all(config: Any, overrides: list[str], directory: Path, label: str 
     ]
     console.show_errors([one for one in summaries.values() if one not in failed])
     raised = [
-        f"planner {one['planner']} deployed nothing and raised "
+        f"planner {one['planner']} {'' if one['deployments'] else 'deployed nothing and '}raised "
         f"{console.times(one['planner_errors'])}, first {one['planner_error_first']}; "
         "results were kept"
         for one in failed
@@ -284,17 +298,50 @@ def simulate_all(config: Any, overrides: list[str], directory: Path, label: str 
     return "; ".join([*filter(None, ended.values()), *raised])
 
 
-def simulate_one(setup: Any, name: str, place: Path, note: Any) -> str:
-    """Simulate or resume one planner in directory `place`; return why it ended early."""
+def give_up(directory: Path, label: str, failure: str) -> NoReturn:
+    """Report a failure in one sentence, and end the process."""
+    complain(f"{label}{failure}")
+    with suppress(OSError):  # The failure was printed already.
+        write_aside(directory / ERROR, f"{failure}\n")
+    end_process(FAILED)
+
+
+def note_threads(before: set[threading.Thread], planner: str, label: str) -> None:
+    """Warn of threads that a planner left running; ``before`` has those that are known."""
+    new = [one for one in threading.enumerate() if one not in before and not one.daemon]
+    if not new:
+        return
+    before.update(new)
+    LEFT.extend(new)
+    warn(
+        f"{label}planner {planner} left {console.times(len(new))} a thread running, first "
+        f"{safe_text(new[0].name)}; the program does not wait for it"
+    )
+    if multiprocessing.current_process().name != "MainProcess":
+        # A worker process would wait for the thread when it is told to end.
+        multiprocessing.util.Finalize(None, end_process, (OK,), exitpriority=-1000)
+
+
+def simulate_one(
+    setup: Any, name: str, place: Path, note: Any, stuck: Callable[[str], NoReturn]
+) -> str:
+    """Simulate or resume one planner in directory `place`; return why it ended early.
+
+    `stuck` is called with a sentence if the planner cannot be stopped; it ends the process.
+    """
     checkpoint = Checkpoint(place, setup.resume)
     try:
         if setup.resume:
             clear(place)
         sinks = [checkpoint.flush, RunDirectory(place, setup.saved_of(name)).add, note]
         with live_progress(name, setup.config.horizon_s) as progress:
-            simulate(setup, name, setup.planners[name], sinks, progress, checkpoint.profiling_log)
+            simulate(
+                setup, name, setup.planners[name], sinks, progress, checkpoint.profiling_log, stuck
+            )
     except WallLimitError as error:
         return str(error)
+    except PlannerError as error:
+        return f"planner {name}: {error}"
     finally:
         checkpoint.close()
     return ""

@@ -37,6 +37,7 @@ common keys (and their defaults):
   workload.rate        query arrivals per second (0.1)
   flush_every_s        simulated seconds between two writes of results (600)
   max_wall_s           wall-clock limit of a run in seconds (null: no limit)
+  max_call_s           wall-clock limit of one call of a planner in seconds (600)
   requests             true to also write a table of all requests (false)
   resume               true to resume the unfinished run in hydra.run.dir, or to make the missing
                        runs of the sweep in hydra.sweep.dir (false)

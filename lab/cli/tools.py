@@ -6,6 +6,7 @@ A tool is imported only when it runs, so that ``--help`` is fast.
 import argparse
 import math
 import sys
+from collections.abc import Callable
 from functools import partial
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -46,12 +47,17 @@ def _main(words: list[str]) -> int:
         return _refused(f"{words[0] or repr('')}: no such tool; {choices(words[0], known)}")
     options = _parsed(words)
     check_machine()
+    return reported(partial(options.tool, options), words[0])
+
+
+def reported(tool: Callable[[], Any], name: str) -> int:
+    """Run a tool, and report its errors in one sentence; return the exit status."""
     try:
-        return int(options.tool(options))
+        return int(tool())
     except (InputError, TableError, UnknownNameError) as error:
         return _refused(str(error))
     except OSError as error:
-        return _refused(shortage(error) or f"{error.filename or words[0]}: {error.strerror}")
+        return _refused(shortage(error) or f"{error.filename or name}: {error.strerror}")
 
 
 def _refused(sentence: str) -> int:
@@ -109,10 +115,20 @@ def _call(place: str, options: argparse.Namespace) -> Any:
 
 def _add_tools_on_runs(tools: Any) -> None:
     check = _add(
-        tools, "check-planner", "checks.check_planner", "check that a planner keeps its contract"
+        tools,
+        "check-planner",
+        "check_planner.check_planner",
+        "check that a planner keeps its contract",
     )
     check.add_argument("target", help="class of the planner, such as my_pkg.MyPlanner")
     check.add_argument("parameters", nargs="*", metavar="KEY=VALUE", help="its parameters")
+    check.add_argument(
+        "--limit-s",
+        type=float,
+        default=300.0,
+        metavar="SECONDS",
+        help="time limit of the check (default: 300)",
+    )
     report = _add(
         tools,
         "report",

@@ -27,7 +27,7 @@ from lab.config.environment import Environment, environment, hidden
 from lab.config.messages import OF_COMPARED, composition_sentence
 from lab.config.overrides import check_alone, check_one_planner, readable, replace_whole_mappings
 from lab.config.settings import INSIDE, MOST_HORIZON_S, OPEN, Settings, defaults, register
-from lab.config.targets import build, find_class, parameters, with_current_paths
+from lab.config.targets import build, find_class, parameters, said, with_current_paths
 from lab.config.trust import checked_files
 from lab.config.validation import check_complete, table_set, validated
 from scenarios.applications.application import Application
@@ -35,6 +35,8 @@ from scenarios.random_streams import stream
 from scenarios.scenario import Scenario
 from sim.api.planner import Planner
 from sim.dataplane.base.interface import DataPlane, Recorder
+from sim.planning.call import wrong_kind
+from sim.safe_text import class_name
 
 VERSION_BASE = "1.3"
 FILES = Path(conf.__file__).parent  # directory of all options' files
@@ -47,7 +49,7 @@ NAME = re.compile(r"\w[\w+.-]*")
 class Setup:
     """Everything that a run needs."""
 
-    config: DictConfig  # resolved, with a false `resume` and without `max_wall_s`; not for files
+    config: DictConfig  # resolved, with a false `resume` and without limits; not for files
     seed: int
     flush_every_s: float  # simulated time between two writings of results
     requests: bool  # whether to write the table of requests
@@ -56,6 +58,7 @@ class Setup:
     data_plane: Callable[[Recorder], DataPlane]
     resume: bool = False  # whether to resume an unfinished run
     max_wall_s: float | None = None  # wall-clock limit of a run; None for no limit
+    max_call_s: float | None = None  # wall-clock limit of one call of a planner
     environment: Environment = field(default_factory=Environment)  # values that no file may have
 
     def scenario(self) -> Scenario:
@@ -181,12 +184,13 @@ def _set_up(config: DictConfig, overrides: Sequence[str], planner: Planner | Non
     tree: Any = OmegaConf.to_container(config)
     tables = table_set(tree["tables"], overrides)
     config, settings = validated(config, tables, overrides)
-    wall_limit.check_limit(settings.max_wall_s)
+    limits_s = {key: getattr(settings, key) for key in wall_limit.KEYS}
+    wall_limit.check_limits(limits_s)
     with using_tables(tables):
         if planner is None:
             planners = _planners(config.planner, overrides)
         else:
-            planners = {type(planner).__name__: planner}
+            planners = {class_name(planner): planner}
         for one in planners.values():
             _check_times(one)
         scenario = _scenario(settings)
@@ -204,7 +208,8 @@ def _set_up(config: DictConfig, overrides: Sequence[str], planner: Planner | Non
             },
         }
     config.resume = False
-    config.pop(wall_limit.KEY)
+    for key in wall_limit.KEYS:
+        config.pop(key)
     return Setup(
         config,
         settings.seed,
@@ -214,8 +219,8 @@ def _set_up(config: DictConfig, overrides: Sequence[str], planner: Planner | Non
         planners,
         partial(plane, **arguments),
         settings.resume,
-        settings.max_wall_s,
-        taken,
+        environment=taken,
+        **limits_s,
     )
 
 
@@ -251,7 +256,7 @@ def _check_arrivals(scenario: Scenario, seed: int) -> None:
 def _planners(node: DictConfig, overrides: Sequence[str]) -> dict[str, Planner]:
     if node.get("_target_") is not None:
         planner = _planner(node, "planner", overrides)
-        return {type(planner).__name__: planner}
+        return {class_name(planner): planner}
     compared = node.get("compare")
     if not isinstance(compared, DictConfig) or not compared:
         raise InputError(
@@ -300,7 +305,15 @@ def _planner(node: Any, key: str, overrides: Sequence[str]) -> Planner:
 
 def _check_times(planner: Planner) -> None:
     """Raise InputError if a planner's budget or replanning period is out of range."""
-    name, budget_s, period_s = type(planner).__name__, planner.budget_s, planner.replan_every_s
+    name = class_name(planner)
+    try:
+        budget_s, period_s = planner.budget_s, planner.replan_every_s
+    except BaseException as error:  # A user's planner can raise any exception.
+        raise InputError(
+            f"planner.budget_s: cannot be read: {said(error)} (planner {name})"
+        ) from None
+    if reason := wrong_kind(planner):
+        raise InputError(f"planner: {reason} (planner {name})")
     if not (isinstance(budget_s, Real) and 0 <= budget_s <= MOST_HORIZON_S):
         raise InputError(
             f"planner.budget_s={budget_s!r}: must be from 0 to {MOST_HORIZON_S:g} s "
@@ -319,6 +332,5 @@ def _check_parameters(planner: Planner, scenario: Scenario) -> None:
     """Let a planner check its parameters; raise InputError if it rejects them."""
     try:
         planner.check_parameters(scenario.application.pipeline, scenario.cluster)
-    except Exception as error:  # A user's planner can raise any exception.
-        name = type(planner).__name__
-        raise InputError(f"planner.{one_line(error)} (planner {name})") from None
+    except BaseException as error:  # A user's planner can raise any exception.
+        raise InputError(f"planner.{said(error)} (planner {class_name(planner)})") from None

@@ -107,6 +107,7 @@ class Settings:
     flush_every_s: Annotated[float, Field(ge=1)] = 600.0
     requests: bool = False  # whether to write the table of requests
     max_wall_s: float | None = None  # wall-clock limit of a run; None for no limit
+    max_call_s: float | None = 600.0  # wall-clock limit of one call of a planner; None for no limit
     figures: bool = True
     resume: bool = False  # whether to resume an unfinished run
     application: dict[str, Any]

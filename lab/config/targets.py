@@ -17,9 +17,13 @@ from hardware_models.errors import TableError, did_you_mean, nearest
 from lab.common.errors import InputError, choices, one_line, shown
 from lab.common.named_modules import import_named
 from lab.config.allowed import in_words
+from sim.safe_text import class_name, safe_text
 
 LONGEST_SHOWN = 200
 """Largest number of characters of arguments in a message; more would hide the reason."""
+
+LONGEST_SAID = 2000
+"""Largest number of characters of an exception's message."""
 
 PACKAGES = ("hardware_models", "scenarios", "sim", "planners", "lab", "studies")
 PACKAGES_EVER = (*PACKAGES, "evaluation")
@@ -81,10 +85,10 @@ def find_class(target: object, key: str, base: type) -> type:
     module_name, _, name = current_path(target).rpartition(".")
     try:
         module = import_named(module_name) if not is_ours(target) else import_module(module_name)
-    except Exception as error:  # A user's module can raise any exception.
+    except BaseException as error:  # A user's module can raise any exception.
         raise InputError(
             f"{complaint}module {module_name} cannot be imported "
-            f"({type(error).__name__}: {one_line(error)})"
+            f"({class_name(error)}: {said(error)})"
             f"{did_you_mean(target, _project_classes(target))}"
         ) from None
     found = getattr(module, name, None)
@@ -106,7 +110,17 @@ def find_class(target: object, key: str, base: type) -> type:
             f"{complaint}is not {article} {base.__name__}; name a class that {how} "
             f"{base.__module__}.{base.__name__}"
         )
+    if inspect.isabstract(found):
+        missing = ", ".join(sorted(getattr(found, "__abstractmethods__", ())))
+        raise InputError(f"{complaint}is abstract; a {base.__name__} must define {missing}")
     return found
+
+
+def said(error: BaseException) -> str:
+    """Return what a stranger's exception says in one line; raise a KeyboardInterrupt again."""
+    if isinstance(error, KeyboardInterrupt):
+        raise error
+    return one_line(safe_text(error, LONGEST_SAID) or class_name(error))
 
 
 def current_path(target: str) -> str:
@@ -225,8 +239,8 @@ def build(node: Any, key: str, base: type) -> Any:
         return target(**arguments)
     except TableError as error:
         raise InputError(f"{key}: {one_line(error)}") from None
-    except Exception as error:  # A constructor raises if its arguments are wrong.
-        message = one_line(error)
+    except BaseException as error:  # A constructor raises if its arguments are wrong.
+        message = said(error)
         if message.startswith(f"{key}."):
             raise InputError(message) from None
         if message.partition("=")[0] in arguments:

@@ -10,11 +10,15 @@ import polars as pl
 from lab.common.errors import one_line
 from lab.version import versions
 from sim.clock import NS_PER_S, ns
+from sim.controlplane.planner_calls import described
 from sim.controlplane.world import World
 from sim.metrics.goodput_time import goodput_time
+from sim.safe_text import class_name, class_path, safe_text
 
 MOST_PERCENT = 90
 """A query counts for ``queries_met_share`` if its SLO was met for this percentage of its time."""
+MOST_CHARACTERS = 2000
+"""Largest number of characters of the text of an object."""
 LIVED = {"query": pl.Int64, "active_ns": pl.Int64, "met_ns": pl.Int64}
 
 
@@ -113,9 +117,9 @@ def summarise(
         outcomes["in_flight"] = monitor.born_total - ended
     summary: dict[str, Any] = {
         "planner": planner,
-        "planner_class": f"{type(world.planner).__module__}.{type(world.planner).__qualname__}",
-        "planner_parameters": plain(world.planner.parameters()),
-        "planner_sees_truth": world.planner.sees_truth,
+        "planner_class": class_path(world.planner),
+        "planner_parameters": _parameters(world),
+        "planner_sees_truth": world.settings.sees_truth,
         "seed": world.seed,
         "versions": versions(),
         "status": status,
@@ -163,14 +167,22 @@ def numbers_of(summary: Mapping[str, Any]) -> dict[str, int | float]:
     }
 
 
+def _parameters(world: World) -> Any:
+    """Return a planner's parameters; their own methods may raise anything."""
+    parameters, error = world.guard.run(lambda: plain(world.planner.parameters()))
+    return parameters if error is None else f"cannot be read: {described(error, world.planner)}"
+
+
 def plain(value: Any) -> Any:
     """Return a value that JSON can hold: NaN and infinity become None, objects become texts."""
     if isinstance(value, Mapping):
-        return {str(key): plain(part) for key, part in value.items()}
+        return {safe_text(key): plain(part) for key, part in value.items()}
     if isinstance(value, list | tuple):
         return [plain(part) for part in value]
     if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, str | int | bool | None):
+        return float(value) if math.isfinite(value) else None
+    if isinstance(value, str):
+        return value if value.isprintable() else safe_text(value)
+    if isinstance(value, int | bool | None):
         return value
-    return one_line(repr(value))
+    return one_line(safe_text(repr(value), MOST_CHARACTERS)) or class_name(value)

@@ -14,6 +14,7 @@ from threading import Event, Thread
 
 from lab.common.console import WARNING, sweep_progress
 from lab.runs.run_directory import write_aside
+from sim.planning.guard import before_the_end
 
 FOLDER = ".progress"
 EVERY_S = 0.2
@@ -22,13 +23,17 @@ EVERY_S = 0.2
 def run_and_report(task: Callable[[], int], sweep: Path, job: int, label: str) -> int:
     """Run the task of a job, report its output and status, and return its exit status."""
     out, err = StringIO(), StringIO()
+
+    def report(status: int | None) -> None:
+        printed = {"status": status, "label": label, "out": out.getvalue(), "err": err.getvalue()}
+        write_aside(sweep / FOLDER / f"{job}.json", json.dumps(printed))
+
     status = None  # if the job is interrupted
     try:
-        with redirect_stdout(out), redirect_stderr(err):
+        with redirect_stdout(out), redirect_stderr(err), before_the_end(report):
             status = task()
     finally:
-        report = {"status": status, "label": label, "out": out.getvalue(), "err": err.getvalue()}
-        write_aside(sweep / FOLDER / f"{job}.json", json.dumps(report))
+        report(status)
     return status
 
 

@@ -39,7 +39,7 @@ from lab.sweeps.progress import progress_shown
 
 JobOverrides = Sequence[str]
 """The overrides of one job."""
-IGNORED = ("resume", wall_limit.KEY)
+IGNORED = ("resume", *wall_limit.KEYS)
 """Keys that are allowed to differ in a resumed sweep, because they do not affect results."""
 NUMBER = re.compile(r"(?P<whole>-?\d+)|(?P<decimal>-?\d+\.\d+)")
 OURS = "hydra_plugins.compass_sim.CompassSweeper"

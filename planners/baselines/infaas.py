@@ -1,7 +1,7 @@
 """INFaaS-style: give each operator its cheapest sufficient variant, and scale late operators."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import inf
 
 from planners.common.offline_profiles import by_deviation, deviations, own_knobs, profile_ahead
@@ -313,7 +313,7 @@ def scaled(
     if report.waiting_s[worst] <= report.compute_s[worst]:
         yield from _upgrades(pipeline, plan, worst, market, labour)
     share = plan.allocation[worst]
-    more = replace(share, replicas=share.replicas + 1)
+    more = share._replace(replicas=share.replicas + 1)
     yield with_operator(pipeline, plan, worst, more)
 
 
@@ -344,5 +344,5 @@ def _upgrades(
     for each in sorted(faster, key=lambda each: (each.worker.price_usd_per_hour, each.busy)):
         allocation = each.worker.allocation
         replicas = max(share.replicas, allocation.replicas)
-        more = replace(allocation, replicas=replicas)
+        more = allocation._replace(replicas=replicas)
         yield with_operator(pipeline, plan, operator, more, each.variant)

@@ -31,7 +31,7 @@ class Worker:
         replicas = max(1, ceil(work_s_per_s * self.capacity_factor / max_utilisation))
         return replace(
             self,
-            allocation=replace(self.allocation, replicas=replicas),
+            allocation=self.allocation._replace(replicas=replicas),
             price_usd_per_hour=replicas * self.price_usd_per_hour,
         )
 

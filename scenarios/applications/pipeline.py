@@ -6,6 +6,7 @@ from itertools import accumulate, product
 from typing import Literal, NamedTuple
 
 from scenarios.applications.nodes import choose
+from scenarios.applications.values import value
 from scenarios.numerics.distributions import Constant, Variability
 
 KnobValue = int | str
@@ -51,8 +52,8 @@ class Operator:
     after: tuple[str, ...] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Configuration:
+@value
+class Configuration(NamedTuple):
     """A value for every knob of an application.
 
     Args:
@@ -60,7 +61,7 @@ class Configuration:
         values: one value per knob, in the order of ``Pipeline.knobs``.
     """
 
-    index: int
+    index: int  # type: ignore[assignment]  # hides a method of tuples
     values: tuple[KnobValue, ...]
 
     def __str__(self) -> str:

@@ -1,17 +1,18 @@
 """Plans and their prices; a plan consists of a configuration, a placement and allocations."""
 
-from dataclasses import dataclass, field
 from math import fsum
+from typing import NamedTuple
 
 from scenarios.applications.pipeline import Configuration
+from scenarios.applications.values import value
 from scenarios.cluster import DEVICE, Cluster
 
 CORE = "core"
 """Profile of an allocation of CPU cores."""
 
 
-@dataclass(frozen=True, slots=True)
-class Allocation:
+@value
+class Allocation(NamedTuple):
     """The resources that one operator gets on its node.
 
     Args:
@@ -47,9 +48,9 @@ class Allocation:
         return " ".join((self.profile, *extras))
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """A plan, which says how a query is served. Plans compare by value; hashes are computed once.
+@value
+class Plan(NamedTuple):
+    """A plan, which says how a query is served. Plans compare by value.
 
     Args:
         configuration: the values of all knobs.
@@ -60,18 +61,6 @@ class Plan:
     configuration: Configuration
     placement: tuple[str, ...]
     allocation: tuple[Allocation, ...]
-    _hash: int = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        parts = (self.configuration, self.placement, self.allocation)
-        object.__setattr__(self, "_hash", hash(parts))
-
-    def __hash__(self) -> int:
-        return self._hash
-
-    def __reduce__(self) -> tuple[type["Plan"], tuple[object, ...]]:
-        """Pickle without the hash, because string hashes differ between processes."""
-        return Plan, (self.configuration, self.placement, self.allocation)
 
     def list_price_usd_per_hour(self, cluster: Cluster) -> float:
         """Return the plan's price per hour, in dollars, if no other query shares its stations."""

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from contextlib import suppress
+from dataclasses import dataclass
 from random import Random
 from typing import Any
 
@@ -76,6 +77,27 @@ class Planner(ABC):
         return f"{type(self).__name__}({values})"
 
 
+@dataclass(frozen=True)
+class Settings:
+    """A planner's class attributes, which are read once, because they hold for the whole run."""
+
+    budget_s: float
+    replan_every_s: float | None
+    query_records: tuple[str, ...]
+    sees_truth: bool
+
+    @classmethod
+    def of(cls, planner: Planner) -> "Settings":
+        """Return the settings of a planner; what its properties raise is raised here."""
+        period_s = planner.replan_every_s
+        return cls(
+            float(planner.budget_s),
+            None if period_s is None else float(period_s),
+            tuple(planner.query_records),
+            bool(planner.sees_truth),
+        )
+
+
 def generators(planner: Planner) -> dict[str, Generator | Random]:
     """Return the random generators in a planner's attributes, by name."""
     kept = vars(planner).items()
@@ -85,5 +107,7 @@ def generators(planner: Planner) -> dict[str, Generator | Random]:
 def restart(planner: Planner) -> None:
     """Seed a planner's random generators anew, as a new process would."""
     if generators(planner):
-        with suppress(Exception):  # `check_planner` reports planners that cannot be made anew.
+        with suppress(
+            Exception, SystemExit
+        ):  # `check_planner` reports planners that cannot be made anew.
             vars(planner).update(generators(type(planner)(**planner.parameters())))

@@ -6,7 +6,7 @@ true values are hidden.
 """
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -230,7 +230,7 @@ def node_table(
 ) -> ServiceTable:
     """Return how an operator is served under each option; the device's entries are empty."""
     # Replicas and batching waits do not change how one server serves.
-    ones = [(place, replace(each, replicas=1, max_wait_s=0.0)) for place, each in options]
+    ones = [(place, each._replace(replicas=1, max_wait_s=0.0)) for place, each in options]
     return _table(
         [
             [

@@ -29,6 +29,10 @@ from sim.conformance.guarded_context import (
     frozen,
 )
 from sim.conformance.worlds import empty_world, failing_world, overloaded_world, usual_world
+from sim.controlplane.planner_calls import described, errors_noted
+from sim.planning.call import wrong_kind
+from sim.planning.guard import end_process
+from sim.safe_text import class_name, safe_text
 
 __all__ = ["PlannerCheckError", "check_planner"]
 
@@ -80,8 +84,12 @@ def check_planner(planner: Planner, other_process: bool = True) -> None:
         PlannerCheckError: the planner violates a rule; the message is one sentence.
     """
     if not isinstance(planner, Planner):
-        raise PlannerCheckError(f"{planner!r} is no Planner: derive its class from sim.Planner")
-    name = type(planner).__name__
+        raise PlannerCheckError(
+            f"{safe_text(repr(planner))} is no Planner: derive its class from sim.Planner"
+        )
+    name = class_name(planner)
+    if (reason := wrong_kind(planner)) is not None:
+        raise PlannerCheckError(f"{name}: {reason}")
     _check_settings(planner, name)
     _check_parameters(planner, name)
     with threadpool_limits(limits=1, user_api="blas"):  # More threads would add in varying orders.
@@ -130,7 +138,10 @@ def _check_worlds(planner: Planner, name: str, other_process: bool) -> None:
 
 
 def _check_settings(planner: Planner, name: str) -> None:
-    budget_s, period_s = planner.budget_s, planner.replan_every_s
+    try:
+        budget_s, period_s = planner.budget_s, planner.replan_every_s
+    except Exception as error:
+        raise PlannerCheckError(f"{name}: its settings fail: {described(error, planner)}") from None
     if not (isinstance(budget_s, Real) and budget_s >= 0 and math.isfinite(budget_s)):
         raise PlannerCheckError(f"{name}.budget_s={budget_s!r}: must be 0 s or more, and finite")
     if period_s is not None and not (
@@ -202,11 +213,16 @@ def _settled(value: Any) -> bytes:
 def _run(planner: Planner, scenario: Scenario, name: str) -> dict[str, pl.DataFrame]:
     settings = _settings(planner)
     world = GuardedWorld(scenario, planner, SEED)
+    world.guard.note_definitions()
     catalogue = _catalogue(world)
-    with suppress(BrokenContractError):
+    with suppress(BrokenContractError), errors_noted(planner) as noted:
         world.run(scenario.horizon_s)
     if world.breaches:
         raise PlannerCheckError(f"{name}: {world.breaches[0]}")
+    if noted:
+        raise PlannerCheckError(f"{name} fails in a thread or a finalizer: {noted[0]}")
+    if (sentence := world.guard.check()) is not None:
+        raise PlannerCheckError(f"{name} {sentence}")
     for key, value in _settings(planner).items():
         if value != settings[key]:
             raise PlannerCheckError(
@@ -221,8 +237,8 @@ def _run(planner: Planner, scenario: Scenario, name: str) -> dict[str, pl.DataFr
     changed = world.changed_record()
     if changed is not None:
         raise PlannerCheckError(
-            f"{name} changes what it remembers under {changed!r} after it wrote it: remember a new "
-            "value instead"
+            f"{name} changes what it remembers under {safe_text(repr(changed))} after it wrote it: "
+            "remember a new value instead"
         )
     tables = world.tables.take()
     _check_decisions(tables["decisions"], name)
@@ -247,7 +263,7 @@ def _catalogue(world: GuardedWorld) -> dict[str, Any]:
     planning_service = world.planning_service
     return {
         "cluster": repr(planning_service.shown_cluster),
-        "pipeline": repr(planning_service.application.pipeline),
+        "pipeline": repr(planning_service.shown_pipeline),
         **{
             name: value.tobytes()
             for name, value in vars(planning_service.plan_space).items()
@@ -284,7 +300,9 @@ def answer_from_here() -> None:
         print("null")
         return
     with threadpool_limits(limits=1, user_api="blas"):
-        print("\n" + json.dumps(digests(_run(planner, usual_world(), type(planner).__name__))))
+        found = digests(_run(planner, usual_world(), class_name(planner)))
+    print("\n" + json.dumps(found))
+    end_process(0)  # The planner may have started threads.
 
 
 def _digests_elsewhere(planner: Planner) -> dict[str, str] | None:

@@ -16,10 +16,11 @@ from scenarios.queries import Query
 from scenarios.scenario import Scenario
 from sim.api.context import PlanningContext
 from sim.api.planner import Planner
-from sim.controlplane.world import World
+from sim.controlplane.world import World, interrupted
 from sim.dataplane.events.plane import EventsPlane
 from sim.planning.call import MOST_CALLS, PlanningCall
 from sim.planning.context import ServedBulk, ServedContext, ServedWorld
+from sim.safe_text import safe_text
 
 MOST_READS = 2 * MOST_CALLS
 """How often one call of ``plan`` may read the planning context; more reads count as a hang."""
@@ -142,7 +143,8 @@ class GuardedContext(Guarded, ServedContext):
             looks = frozen((key, value))
         except Exception as error:
             self._findings.breach(
-                f"what it remembers under {key!r} cannot be pickled ({error}): memory is what a "
+                f"what it remembers under {safe_text(repr(key))} cannot be pickled "
+                f"({safe_text(error)}): memory is what a "
                 "checkpoint saves"
             )
         self._written.append((key, value, looks))
@@ -155,6 +157,9 @@ class GuardedWorld(World):
     def __init__(self, scenario: Scenario, planner: Planner, seed: int) -> None:
         super().__init__(scenario, planner, seed, EventsPlane)
         self.breaches: list[str] = []
+        self.ending = lambda error: (
+            BrokenContractError(self.breaches[0]) if self.breaches else interrupted(error)
+        )
         self._written: list[tuple[Hashable, Any, bytes]] = []
 
     def context(self, call: PlanningCall, trigger: str) -> PlanningContext:

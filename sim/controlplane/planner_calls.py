@@ -1,13 +1,13 @@
 """Calls of the planner, whose orders are carried out once its searches end in simulated time."""
 
-import os
-from collections.abc import Generator
+import sys
+import threading
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from operator import itemgetter
-from pathlib import Path
 from traceback import walk_tb
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from simpy import Event
 
 from scenarios.compiled import working_s
@@ -17,28 +17,34 @@ from sim.cluster.queries import QueryState
 from sim.controlplane.deployments import NoRoomError
 from sim.controlplane.result_rows import decision_row
 from sim.planning.call import DeploymentOrder, PlanningCall
+from sim.planning.guard import place_of
+from sim.safe_text import class_name, safe_text
 
 if TYPE_CHECKING:
     from sim.controlplane.world import World
 
-OUR_PACKAGES = {"sim", "scenarios", "hardware_models"}
-LIBRARIES = {Path(os.__file__).parent, Path(np.__file__).parents[1]}
-"""Directories of the standard library and of the installed packages."""
+
+MOST_NOTED = 100
+"""Largest number of errors in threads that are kept until results are written."""
 
 
 def call_planner(world: "World", trigger: str) -> None:
     """Call the planner, unless its process is down, and schedule its orders."""
     if world.env.now < world.planner_away_until_ns:
         return
-    planner = world.planner
-    call = PlanningCall(world.planning_service, world.env.now, planner.budget_s, planner.sees_truth)
+    settings = world.settings
+    call = PlanningCall(
+        world.planning_service, world.env.now, settings.budget_s, settings.sees_truth
+    )
     context = world.context(call, trigger)
-    started = working_s()
-    error = call.run(planner, context)
+    started = world.called_s = working_s()
+    error = call.run(world.planner, context, world.guard)
     world.planning_wall_s += working_s() - started
+    world.called_s = None
+    if (end := world.ending(error)) is not None:
+        raise end
     if error is not None:
-        origin = _origin(error, planner)
-        world.note_error(trigger, f"{type(error).__name__} {origin}: {_reason(error)}")
+        world.note_error(trigger, described(error, world.planner))
     for query, search in call.searches.items():
         world.planning_service.planning_charged_s += seconds(search.charged_ns)
         state = world.registry.living[query]
@@ -115,28 +121,27 @@ def _carry_out(
     yield from world.activate(state, deployment)
 
 
-def _reason(error: BaseException) -> str:
+def described(error: BaseException, planner: Planner) -> str:
+    """Return the class, the place and the message of an exception that a planner raised."""
+    place = place_of((frame, line) for frame, line in walk_tb(error.__traceback__))
+    where = f"in {place}" if place else f"where the world calls {class_name(planner)}.plan(context)"
+    said = safe_text(error)
+    return f"{class_name(error)} {where}: {said or 'no message'}"
+
+
+@contextmanager
+def errors_noted(planner: Planner) -> Iterator[list[str]]:
+    """Yield a list to which errors in threads and finalizers are added, instead of printed."""
+    before = threading.excepthook, sys.unraisablehook
+    noted: list[str] = []
+
+    def note(arguments: Any) -> None:
+        error = arguments.exc_value
+        if error is not None and len(noted) < MOST_NOTED:
+            noted.append(described(error, planner))
+
+    threading.excepthook = sys.unraisablehook = note
     try:
-        said = str(error)
-    except Exception:  # The exception's own __str__ may raise.
-        said = ""
-    return " ".join(said.split()) or "no message"
-
-
-def _origin(error: BaseException, planner: Planner) -> str:
-    """Return the innermost file and line of the planner author's code in a traceback."""
-    frames = [
-        (Path(frame.f_code.co_filename), line)
-        for frame, line in walk_tb(error.__traceback__)
-        if str(frame.f_globals.get("__name__")).partition(".")[0] not in OUR_PACKAGES
-    ]
-    if not frames:
-        return f"where the world calls {type(planner).__name__}.plan(context)"
-    # The methods that dataclasses generate have the file name "<string>".
-    written = [
-        (file, line)
-        for file, line in frames
-        if file.name != "<string>" and LIBRARIES.isdisjoint(file.parents)
-    ]
-    file, line = (written or frames)[-1]
-    return f"in {file.name}:{line}"
+        yield noted
+    finally:
+        threading.excepthook, sys.unraisablehook = before

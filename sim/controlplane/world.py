@@ -17,7 +17,8 @@ from scenarios.queries import Query, QueryTruth, births
 from scenarios.requests import request_blocks
 from scenarios.scenario import Scenario
 from sim.api.context import PlanningContext
-from sim.api.planner import Planner, restart
+from sim.api.errors import PlannerError
+from sim.api.planner import Planner, Settings, restart
 from sim.clock import Clock, ns, seconds
 from sim.cluster.billing import Billing
 from sim.cluster.machines import Machines
@@ -25,7 +26,7 @@ from sim.cluster.queries import Deployment, QueryRegistry, QueryState
 from sim.controlplane.deployments import Deployments
 from sim.controlplane.failures import FAILURES
 from sim.controlplane.interference import Interference
-from sim.controlplane.planner_calls import call_planner
+from sim.controlplane.planner_calls import call_planner, described
 from sim.controlplane.result_rows import operator_columns, query_row, window_columns
 from sim.controlplane.routing import RouteBuilder
 from sim.dataplane.base.interface import DataPlane, Recorder
@@ -34,6 +35,7 @@ from sim.metrics.goodput import Account, SloMonitor, Verdicts
 from sim.metrics.results import ResultTables
 from sim.planning.call import DeploymentOrder, PlanningCall
 from sim.planning.context import ServedContext
+from sim.planning.guard import Guard
 from sim.planning.profiling_log import ProfilingLog
 from sim.planning.service import PlanningService
 
@@ -50,6 +52,11 @@ def seldom_collected() -> Iterator[None]:
         yield
     finally:
         gc.set_threshold(*before)
+
+
+def interrupted(error: BaseException | None) -> BaseException | None:
+    """Return an exception if it is a KeyboardInterrupt, which ends a run; otherwise None."""
+    return error if isinstance(error, KeyboardInterrupt) else None
 
 
 class World:
@@ -70,7 +77,11 @@ class World:
     ) -> None:
         self.scenario = scenario
         self.planner = planner
-        restart(planner)
+        self.guard = Guard()
+        self.settings = self._settings()
+        # The exception that ends the run after a call of the planner that ended in another.
+        self.ending: Callable[[BaseException | None], BaseException | None] = interrupted
+        self.called_s: float | None = None  # when the call of the planner began that is under way
         self.seed = seed
         self.tables = ResultTables()
         self.registry = QueryRegistry()
@@ -116,6 +127,21 @@ class World:
         for event in scenario.drift.in_order():
             if event.kind in FAILURES:
                 self.env.process(FAILURES[event.kind](self, event))
+
+    def _settings(self) -> Settings:
+        """Restart the planner, and read its settings; raise `PlannerError` if that fails."""
+
+        def read() -> Settings:
+            restart(self.planner)
+            return Settings.of(self.planner)
+
+        settings, error = self.guard.run(read)
+        if (end := interrupted(error)) is not None:
+            raise end
+        if error is not None or not isinstance(settings, Settings):
+            said = described(error or TypeError(), self.planner)
+            raise PlannerError(f"settings cannot be read: {said}") from None
+        return settings
 
     # Running
 
@@ -172,7 +198,7 @@ class World:
         self.planning_service.forget(query)
         if unlisted is not None:
             self.planning_service.memory.forget(
-                (name, unlisted.id) for name in self.planner.query_records
+                (name, unlisted.id) for name in self.settings.query_records
             )
         self.data.close_source(now, query)
         self.monitor.depart(query, now)
@@ -240,7 +266,7 @@ class World:
 
     def _ticks(self) -> Generator[Event, None, None]:
         tick_ns = ns(self.scenario.cluster.tick_s)
-        period_s = self.planner.replan_every_s
+        period_s = self.settings.replan_every_s
         checkpoint_ns = ns(self.scenario.cluster.profiling.checkpoint_every_s)
         next_replan_ns = 0
         while True:

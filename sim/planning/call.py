@@ -1,6 +1,8 @@
 """One call of a planner: its time, its searches, its orders, and its errors."""
 
+import inspect
 from dataclasses import dataclass, field
+from threading import get_ident
 
 from scenarios.queries import Query
 from sim.api.context import PlanningContext
@@ -10,9 +12,11 @@ from sim.api.plan import Plan
 from sim.api.planner import Planner
 from sim.catalogue.service_times import RefusalError
 from sim.cluster.queries import QueryState
+from sim.planning.guard import Guard
 from sim.planning.plan_rules import check_plan
 from sim.planning.search_clock import SearchClock
 from sim.planning.service import PlanFigures, PlanningService
+from sim.safe_text import class_name
 
 MOST_CALLS = 1_000_000
 """Largest number of operations in one call of ``plan``; a call with more counts as endless."""
@@ -47,25 +51,20 @@ class PlanningCall:
     searches: dict[int, SearchClock] = field(init=False, default_factory=dict)
     orders: dict[int, DeploymentOrder] = field(init=False, default_factory=dict)
     _calls: int = field(init=False, default=0)
+    _thread: int = field(init=False, default_factory=get_ident)
     _closed: bool = field(init=False, default=False)
 
-    def run(self, planner: Planner, context: PlanningContext) -> BaseException | None:
+    def run(self, planner: Planner, context: PlanningContext, guard: Guard) -> BaseException | None:
         """Call a planner; return the exception that it raised, if any.
 
         An exception cancels all orders of the call.
         """
-        error: BaseException | None = None
-        try:
-            returned: object = planner.plan(context)
-            if returned is not None:
-                raise PlannerError(
-                    "plan must return None and order with context.deploy(query, plan) and "
-                    f"context.release(query); it returned a value of type {type(returned).__name__}"
-                )
-        except (Exception, SystemExit) as raised:
-            error = raised
-            self.orders.clear()
+        returned, error = guard.run(lambda: planner.plan(context))
         self._closed = True
+        if error is None and returned is not None:
+            error = PlannerError(_why_not(returned))
+        if error is not None:
+            self.orders.clear()
         return error
 
     def count(self) -> None:
@@ -74,6 +73,8 @@ class PlanningCall:
             raise PlannerError(
                 "this context's call is over: a planner must not keep the planning context"
             )
+        if self._thread != get_ident():
+            raise PlannerError("the planning context works only in the thread that calls plan")
         self._calls += 1
         if self._calls > MOST_CALLS:
             raise PlannerError(
@@ -142,3 +143,29 @@ class PlanningCall:
         names = tuple(self.service.application.datasets)
         if dataset not in names:
             raise PlannerError(f"data set {dataset!r}: choose one of {', '.join(names)}")
+
+
+ASYNC = "plan must not be async: write def plan(self, context), without async"
+YIELDS = "plan must not yield: it orders with context.deploy(query, plan)"
+
+
+def wrong_kind(planner: Planner) -> str | None:
+    """Return a sentence if a planner's method ``plan`` is no plain method; otherwise None."""
+    plan = type(planner).plan
+    if inspect.iscoroutinefunction(plan) or inspect.isasyncgenfunction(plan):
+        return ASYNC
+    return YIELDS if inspect.isgeneratorfunction(plan) else None
+
+
+def _why_not(returned: object) -> str:
+    """Return a sentence that says why a method ``plan`` must not return a value."""
+    if inspect.iscoroutine(returned) or inspect.isasyncgen(returned):
+        if inspect.iscoroutine(returned):
+            returned.close()  # Otherwise, Python warns that it was never awaited.
+        return ASYNC
+    if inspect.isgenerator(returned):
+        return YIELDS
+    return (
+        "plan must return None and order with context.deploy(query, plan) and "
+        f"context.release(query); it returned a value of type {class_name(returned)}"
+    )

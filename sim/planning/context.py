@@ -32,6 +32,7 @@ from sim.planning.profiling_bench import ITEMS
 from sim.planning.queueing import Sizes, no_loads, present_loads, sojourn, sojourns
 from sim.planning.renamed import Guided
 from sim.planning.service import PlanningService, denied
+from sim.safe_text import safe_text
 
 PREDICTIONS_PER_CHARGE = 1000
 """Number of plans that `ServedBulk.predict_many` predicts for one charge, because they share most
@@ -59,7 +60,7 @@ class ServedWorld(Facet, WorldState):
 
     @property
     def pipeline(self) -> Pipeline:
-        return self._service.application.pipeline
+        return self._service.shown_pipeline
 
     @property
     def datasets(self) -> tuple[str, ...]:
@@ -237,13 +238,13 @@ class ServedBulk(Facet, BulkOperations):
             "query": query.id,
             "triggered_s": seconds(now_ns),
             "at_s": at_s,
-            "role": role,
+            "role": safe_text(role),
             **service.named(plan),
             "list_price_usd_per_hour": figures.list_price_usd_per_hour,
             "latency_s": _number("latency_s", latency_s),
             "accuracy": _number("accuracy", accuracy),
             "price": None if price is None else _number("price", price),
-            "reason": reason or None,
+            "reason": safe_text(reason) or None,
             "true_accuracy": float(true_accuracy[plan.configuration.index]),
         }
         service.tables.add("offers", row)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import fsum
 
 from hardware_models.basis import Basis, worst
-from scenarios.applications.pipeline import Configuration
+from scenarios.applications.pipeline import Configuration, Pipeline
 from scenarios.cluster import DEVICE
 from scenarios.numerics import Floats, Ints
 from scenarios.queries import Query
@@ -79,8 +79,12 @@ class PlanningService:
     ) -> None:
         self.application = scenario.application
         self.cluster = scenario.cluster
-        # Planners get a copy, so that their changes do not affect any price or charge.
+        # Planners get copies, so that their changes do not affect any price, charge or request.
         self.shown_cluster = deepcopy(scenario.cluster)
+        pipeline = scenario.application.pipeline
+        self.shown_pipeline = Pipeline(pipeline.name, deepcopy(pipeline.operators))
+        # These are many, and cannot be changed.
+        vars(self.shown_pipeline)["configurations"] = pipeline.configurations
         self.nominal = Catalogue(scenario.application, scenario.cluster, scenario.network)
         self.views = PlanViews(self.nominal)
         self.plan_space = self.views.space(DEFAULT_CHOICES)

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from hardware_models.errors import did_you_mean
-from lab.cli.tools import main
+from lab.cli.checks import check
+from lab.cli.tools import main, reported
 from lab.common import formatting as wording
 from lab.common.errors import InputError
 from lab.config.targets import build
@@ -148,7 +149,8 @@ def test_report_refuses_what_holds_no_results(tmp_path, capsys, name):
 
 @pytest.mark.parametrize("pair", ["samples=[1", "samples={", "samples=${x"])
 def test_a_parameter_that_cannot_be_read_gets_one_sentence(pair, capsys):
-    assert main(["check-planner", "planners.CheapestFeasible", pair]) == 2
+    words = ["planners.CheapestFeasible", [pair]]
+    assert reported(lambda: check(*words), "check-planner") == 2
     error = capsys.readouterr().err
     assert error.startswith(f"compass-lab: {pair}: cannot be read as KEY=VALUE (")
     assert error.count("\n") == 1
@@ -169,7 +171,8 @@ def test_check_planner_takes_parameters_and_reports_a_breach(tmp_path, monkeypat
     err = capsys.readouterr().err
     assert "does not store its parameter 'margin'" in err
     assert err.count("\n") == 1
-    assert main(["check-planner", "checked_pkg.Forgets", "margni=0.2"]) == 2
+    words = ["checked_pkg.Forgets", ["margni=0.2"]]
+    assert reported(lambda: check(*words), "check-planner") == 2
     assert "did you mean 'margin'" in capsys.readouterr().err
 
 

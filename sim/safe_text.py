@@ -1,0 +1,44 @@
+"""Text that a planner or another stranger's code wrote, made safe for results and terminals."""
+
+from typing import Any
+
+MOST = 500
+"""Largest number of characters that are kept of a text; more would hide what follows it."""
+
+
+def safe_text(foreign: object, most: int = MOST) -> str:
+    """Return a foreign object's text in one line, without characters that control a terminal.
+
+    Line breaks and other white space become single spaces. Other characters that do not print are
+    escaped: control characters, terminal escapes, changes of direction, halves of surrogate pairs.
+    A text longer than ``most`` characters is cut. An object whose ``__str__`` fails has no text.
+    """
+    try:
+        text = str.__str__(str(foreign))  # a subclass of str can have any methods
+    except BaseException:  # The object's own methods may raise anything.
+        return ""
+    text = " ".join(text[: 10 * most].split())
+    if not text.isprintable():
+        text = "".join(map(_printable, text[: most + 1]))
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
+def _printable(character: str) -> str:
+    printable = character.isprintable()
+    return character if printable else character.encode("unicode_escape").decode("ascii")
+
+
+def class_name(foreign: object) -> str:
+    """Return the name of a foreign object's class, whatever its metaclass says."""
+    return safe_text(_of_type("__name__", foreign), 100)
+
+
+def class_path(foreign: object) -> str:
+    """Return the module and the qualified name of a foreign object's class."""
+    parts = (_of_type("__module__", foreign), _of_type("__qualname__", foreign))
+    return ".".join(map(safe_text, parts))
+
+
+def _of_type(name: str, foreign: object) -> object:
+    descriptor: Any = type.__dict__[name]
+    return descriptor.__get__(type(foreign))

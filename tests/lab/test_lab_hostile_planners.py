@@ -1,0 +1,209 @@
+"""Commands with planners that misbehave: limits, threads, exits, and the other planners."""
+
+import ctypes
+import json
+import signal
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from lab.cli.simulate import main
+from lab.cli.tools import main as tools
+from lab.common import wall_limit
+from lab.common.errors import InputError
+from lab.common.wall_limit import WallLimitError
+from lab.config.compose import compose, set_up
+from lab.runs.api import run
+from lab.runs.runner import simulate
+from planners import CheapestFeasible
+from sim import Planner
+
+SHORT = ["experiment=speech_small", "horizon_s=20", "workload.rate=0.2"]
+
+
+@pytest.fixture
+def compass(monkeypatch, capsys, tmp_path):
+    """Return a function that runs the command in an empty directory."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
+
+    def start(*arguments):
+        words = [*SHORT, "figures=false", "hydra.run.dir=here", *arguments]
+        monkeypatch.setattr(sys, "argv", ["compass-sim", *words])
+        status = main()
+        return status, *capsys.readouterr()
+
+    return start
+
+
+HOSTILE = """
+import os
+import threading
+from planners import CheapestFeasible, Greedy
+from sim.metrics.goodput import SloMonitor
+
+class Rewrites(CheapestFeasible):
+    def plan(self, context):
+        super().plan(context)
+        SloMonitor.judge = lambda *_, **__: None
+
+class Breaks(CheapestFeasible):
+    def plan(self, context):
+        SloMonitor.judge = None
+
+class Leaves(CheapestFeasible):
+    stay = threading.Event()
+    def plan(self, context):
+        super().plan(context)
+        threading.Thread(target=self.stay.wait, name="own\\x1b[31m").start()
+
+class NoBudget(CheapestFeasible):
+    @property
+    def budget_s(self):
+        raise SystemExit("no budget")
+    @budget_s.setter
+    def budget_s(self, value):
+        pass
+"""
+
+
+@pytest.mark.parametrize("name", ["Rewrites", "Breaks"])
+def test_a_planner_that_changes_the_simulator_fails_and_others_run(compass, name):
+    Path(f"{name.lower()}_pkg.py").write_text(HOSTILE)
+    status, _, err = compass(
+        "planner=comparison",
+        "~planner.compare.compass",
+        f"planner.compare.cheapest_feasible._target_={name.lower()}_pkg.{name}",
+    )
+    assert status == 1
+    last = err.splitlines()[-1]
+    assert last.startswith("compass-sim: planner cheapest_feasible")
+    assert "changed SloMonitor.judge, which all planners share; it was put back" in last
+    summaries = json.loads(Path("here/summary.json").read_text())
+    found = {name: one["status"] for name, one in summaries.items()}
+    assert found == {"cheapest_feasible": "failed", "videostorm": "finished"}
+
+
+def test_threads_that_it_leaves_do_not_keep_the_program(compass, monkeypatch):
+    Path("leaving_pkg.py").write_text(HOSTILE)
+    ended = []
+    monkeypatch.setattr("lab.cli.run.end_process", ended.append)
+    _, _, err = compass("planner._target_=leaving_pkg.Leaves")
+    sys.modules["leaving_pkg"].Leaves.stay.set()
+    assert ended == [0]
+    assert r"a thread running, first own\x1b[31m; the program does not wait for it" in err
+
+
+def test_a_setting_that_cannot_be_read_gets_one_sentence(compass):
+    Path("no_budget_pkg.py").write_text(HOSTILE)
+    status, _, err = compass("planner._target_=no_budget_pkg.NoBudget")
+    assert (status, err.count("\n")) == (2, 1)
+    assert "planner.budget_s: cannot be read: no budget (planner NoBudget)" in err
+
+
+class Async(Planner):
+    async def plan(self, context):
+        pass
+
+
+def test_an_async_plan_is_refused():
+    with pytest.raises(InputError, match=r"planner: plan must not be async: .* \(planner Async\)"):
+        run(SHORT, Async())
+
+
+class EndsInC(CheapestFeasible):
+    def plan(self, context):
+        ctypes.CDLL(None)._exit(0)
+
+
+def test_it_cannot_end_the_process_by_the_c_library():
+    with pytest.warns(UserWarning, match="_exit of the C library can end the simulator"):
+        result = run(SHORT, EndsInC())
+    assert result.summary["status"] == "failed"
+
+
+class Loops(CheapestFeasible):
+    def plan(self, context):
+        while True:
+            pass
+
+
+class Deaf(CheapestFeasible):
+    """Waits for ever with its alarms disabled."""
+
+    closed = threading.Lock()
+
+    def plan(self, context):
+        signal.signal(signal.SIGALRM, signal.SIG_IGN)
+        self.closed.acquire()
+        self.closed.acquire()
+
+
+def test_one_call_is_limited_in_any_thread():
+    with ThreadPoolExecutor(1) as pool, pytest.raises(WallLimitError) as raised:
+        pool.submit(run, [*SHORT, "max_call_s=0.2"], Loops()).result()
+    assert str(raised.value).startswith(
+        "max_call_s=0.2: one call of planner Loops reached this limit in "
+        "test_lab_hostile_planners.py:"
+    )
+
+
+def test_a_planner_that_cannot_be_stopped_ends_the_program(monkeypatch):
+    monkeypatch.setattr(wall_limit, "AGAIN_S", 0.05)
+    monkeypatch.setattr(wall_limit, "GRACE_S", 0.2)
+    overrides = [*SHORT, "planner=cheapest_feasible", "max_call_s=0.2"]
+    setup = set_up(compose(overrides), overrides)
+    statuses, said = [], []
+
+    def stuck(sentence):
+        said.append(sentence)
+        Deaf.closed.release()  # In place of the end of the program.
+
+    sinks = [lambda _, summary: statuses.append(summary["status"])]
+    with pytest.raises(WallLimitError):
+        simulate(setup, "deaf", Deaf(), sinks, stuck=stuck)
+    assert "failed" in statuses
+    assert "cannot be stopped, so the program ends; the results until then are kept" in said[0]
+
+
+def test_a_limit_that_is_not_reached_leaves_signals_as_they_were():
+    handlers = [signal.getsignal(each) for each in (signal.SIGALRM, signal.SIGINT)]
+    run([*SHORT, "max_wall_s=600"], CheapestFeasible())
+    assert [signal.getsignal(each) for each in (signal.SIGALRM, signal.SIGINT)] == handlers
+    assert signal.getitimer(signal.ITIMER_VIRTUAL)[0] == 0
+
+
+CHECKED = """
+import ctypes
+from sim import Planner
+class Ends(Planner):
+    def plan(self, context):
+        ctypes.CDLL(None)._exit(0)
+class Sleeps(Planner):
+    def plan(self, context):
+        while True:
+            pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("Ends", "its process ended with status 0 before the check was complete"),
+        ("Sleeps", "the check did not end within --limit-s=2 s"),
+    ],
+)
+def test_a_check_that_does_not_say_that_it_is_complete_fails(
+    name, said, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
+    Path("checked_pkg.py").write_text(CHECKED)
+    limit = ["--limit-s", "2"] if name == "Sleeps" else []
+    assert tools(["check-planner", f"checked_pkg.{name}", *limit]) == 1
+    err = capsys.readouterr().err
+    assert err.startswith(f"compass-lab: checked_pkg.{name}: {said}")
+    assert err.count("\n") == 1
