@@ -5,12 +5,14 @@ time ahead of the present. They kill the simulator, which goes on from its check
 prints the steps that lead to it.
 """
 
+from collections import Counter
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
 import polars as pl
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -27,12 +29,23 @@ from world_script import APPLICATIONS, HORIZON_S, KINDS, QUEUES, Action, Given, 
 from world_witness import Witness
 from worlds import Does, Recording
 
+from lab.runs import resume
 from lab.runs.resume import Checkpoint
 from lab.runs.run_directory import CHECKPOINT, RunDirectory
 from lab.runs.runner import simulate
 from scenarios.drift import DriftEvent
+from sim.cluster.machine import Machine
+from sim.cluster.machines import Machines
+from sim.controlplane import planner_calls
+from sim.controlplane.world import World
+from sim.dataplane.base.interface import DROPPED, OUTCOMES
+from sim.dataplane.base.request_rows import OUTCOME
 from sim.dataplane.blocks.plane import BlocksPlane
 from sim.dataplane.events.plane import EventsPlane
+from sim.metrics.goodput import SloMonitor
+from sim.planning.call import DeploymentOrder
+from sim.planning.memory import Memory
+from sim.planning.service import PlanningService
 
 PLANES = {"blocks": BlocksPlane, "events": EventsPlane}
 AHEAD_S = st.sampled_from((0.25, 0.75, 1.5, 3.0, 6.25, 12.5))
@@ -63,7 +76,6 @@ class WorldMachine(RuleBasedStateMachine):
         super().__init__()
         self.world: Witness | None = None
         self.sound = False
-        self.steps = 0
 
     @initialize(
         application=st.sampled_from(sorted(APPLICATIONS)),
@@ -164,8 +176,7 @@ class WorldMachine(RuleBasedStateMachine):
 
     def step(self) -> None:
         self.sound = False
-        self.steps += 1
-        Steps.taken += 1
+        Seen["steps"] += 1
 
     @invariant()
     def every_invariant(self):
@@ -183,6 +194,9 @@ class WorldMachine(RuleBasedStateMachine):
                 self.every_invariant()
                 check_end(self.world)
                 self.ends_alike()
+                Seen.update(self.world.frames["decisions"]["outcome"])
+                Seen.update(each.outcome for each in self.world.ledger.ended.values())
+                Seen["profiled"] += len(self.world.frames["profiling"])
         finally:
             self.folder.cleanup()
 
@@ -199,7 +213,7 @@ class WorldMachine(RuleBasedStateMachine):
         check_summary(whole, summary)
         # Common randomness: a planner that does nothing faces the same requests.
         recording = Recording()
-        idle = Witness.__mro__[1](
+        idle = World(
             self.script.scenario(),
             Does(lambda _: None),
             self.script.seed,
@@ -226,10 +240,8 @@ class WorldMachine(RuleBasedStateMachine):
         return {key: pl.concat([part[key] for part in parts]) for key in parts[0]}, summary
 
 
-class Steps:
-    """How many steps all machines took."""
-
-    taken = 0
+Seen: Counter[str] = Counter()
+"""What all machines took and met with."""
 
 
 def files(directory: Path) -> dict[str, bytes]:
@@ -245,25 +257,118 @@ def draws(requests) -> dict:
     }
 
 
-def drive(examples: int, steps: int) -> None:
+def drive(examples: int, steps: int, *phases: Phase) -> None:
+    """Run the machine for so many examples; by default, look for the shortest that fails."""
     run_state_machine_as_test(
         WorldMachine,
         settings=settings(
             max_examples=examples,
             stateful_step_count=steps,
             deadline=None,
+            database=None,
+            phases=phases or (Phase.generate, Phase.shrink),
             report_multiple_bugs=False,
+            print_blob=True,
             suppress_health_check=list(HealthCheck),
         ),
     )
 
 
 def test_every_invariant_holds_after_every_step():
-    drive(12, 30)
+    Seen.clear()
+    drive(8, 25)
+    assert Seen["steps"] > 100
+    idle = {"completed", "dropped", "deployed", "ended", "released", "profiled"} - Seen.keys()
+    assert not idle, "these worlds show something"
 
 
 @pytest.mark.slow
 def test_every_invariant_holds_after_each_of_many_steps():
-    Steps.taken = 0
-    while Steps.taken < 10_000:
-        drive(100, 60)
+    Seen.clear()
+    drive(320, 60)
+    assert Seen["steps"] >= 10_000
+
+
+# Faults that the machine must find
+
+
+def not_drained(world, state):
+    """A departing query's deployment keeps what it holds."""
+    state.loading = state.active = None
+
+
+def active_twice(world, state, deployment):
+    """The deployment before keeps serving, too."""
+    yield world.env.timeout(max(0, deployment.active_from_ns - world.env.now))
+    state.loading, state.active = None, deployment
+    state.active_since_ns[deployment.number] = world.env.now
+    state.egress_usd[deployment.number] = 0.0
+    accuracies = world._accuracies(state, deployment)
+    world.monitor.deploy(state.query.id, deployment.number, world.env.now, accuracies)
+    world.data.route(world.env.now, state.query.id, world._routes.route(state, deployment))
+
+
+def dropped_twice(monitor, rows, born, ended, record=SloMonitor.record):
+    """A dropped request is counted twice."""
+    dropped = ended[rows[ended, OUTCOME] == OUTCOMES.index(DROPPED)]
+    record(monitor, rows, born, np.concatenate([ended, dropped]))
+
+
+def held_for_nothing(machines, *args, join=Machines.join):
+    """What a deployment holds costs nothing until something else changes."""
+    got = join(machines, *args)
+    machines.changed.clear()
+    return got
+
+
+def rented_while_down(machine):
+    """A machine that is down is billed."""
+    return machine.number < machine.node.standby or bool(machine.slots)
+
+
+def one_record_less(path, lines, records=resume._records):
+    """Resuming skips the last record."""
+    return records(path, lines)[:-1]
+
+
+def at_once(order):
+    """An order is carried out before its search has ended."""
+    return order.search.started_ns
+
+
+def future(service, query, now_ns):
+    """A planner measures on content of after the next shift."""
+    return service.registry.living[query.id].truth.content[-1][1]
+
+
+def never_away(world, trigger, call=planner_calls.call_planner):
+    """A planner is called while its process is down."""
+    world.planner_away_until_ns = 0
+    call(world, trigger)
+
+
+def as_fast(plane, at_ns, station, factor):
+    """One data plane knows no interference."""
+
+
+FAULTS = {
+    World: {"withdraw": not_drained, "activate": active_twice, "call_planner": never_away},
+    SloMonitor: {"record": dropped_twice},
+    Machines: {"join": held_for_nothing},
+    Machine: {"rented": property(rented_while_down)},
+    resume: {"_records": one_record_less},
+    DeploymentOrder: {"at_ns": property(at_once)},
+    PlanningService: {"content": future},
+    Memory: {"fall_back": lambda memory: None},
+    EventsPlane: {"slow_down": as_fast},
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("of", "name"), [(of, name) for of, faults in FAULTS.items() for name in faults], ids=str
+)
+def test_a_planted_fault_is_found(monkeypatch, of, name):
+    monkeypatch.setattr(of, name, FAULTS[of][name])
+    with pytest.raises(AssertionError):
+        drive(150, 30, Phase.generate)
