@@ -39,7 +39,8 @@ MARK = "COMPASS_KILLED_SWEEP"
 """An environment variable by which the processes of a sweep are found."""
 UNLIKE = {"wall_s", "planning_wall_s", "profiles_restored", "profiles_measured"}
 """Keys of a summary that may differ."""
-ORPHANS_S = 30.0
+ORPHANS_S = 120.0
+"""How long a process may outlive the kill; two agents of Ray look for their parent seldom."""
 LIMIT_S = 300.0
 POLL_S = 0.003
 
@@ -72,6 +73,7 @@ def start(launcher: str, directory: Path, *more: str) -> subprocess.Popen[bytes]
             env=os.environ | {MARK: str(directory), "PYTHONPATH": paths},
             stdout=output,
             stderr=output,
+            start_new_session=True,
         )
 
 
@@ -80,15 +82,17 @@ def written(sweep: Path) -> int:
     return sum(len(files) for _, _, files in os.walk(sweep))
 
 
-def alive(directory: Path) -> Iterator[int]:
-    """Yield the processes of the sweep in a directory."""
+def alive(directory: Path, session: int) -> Iterator[int]:
+    """Yield the processes of the sweep in a directory, which began a session."""
     mark = f"{MARK}={directory}".encode()
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            if mark in (process / "environ").read_bytes().split(b"\0"):
-                yield int(process.name)
+            state, _, _, its_session = (process / "stat").read_text().rpartition(")")[2].split()[:4]
+            ours = mark in (process / "environ").read_bytes().split(b"\0")
         except OSError:  # It has ended, or is somebody else's.
             continue
+        if state != "Z" and (ours or its_session == str(session)):
+            yield int(process.name)
 
 
 def end_of(process: subprocess.Popen[bytes], directory: Path) -> int:
@@ -96,7 +100,7 @@ def end_of(process: subprocess.Popen[bytes], directory: Path) -> int:
     try:
         return process.wait(LIMIT_S)
     except subprocess.TimeoutExpired:
-        for each in [process.pid, *alive(directory)]:
+        for each in [process.pid, *alive(directory, process.pid)]:
             os.kill(each, signal.SIGKILL)
         process.wait()
         return -1
@@ -133,7 +137,7 @@ def kill(
     failure = "" if killed or not process.returncode else "the sweep fails"
     orphans: list[int] = []
     while time.monotonic() - begun - kill_s < ORPHANS_S:
-        orphans = list(alive(directory))
+        orphans = list(alive(directory, process.pid))
         if not orphans:
             break
         time.sleep(0.05)

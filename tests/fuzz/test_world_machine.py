@@ -159,7 +159,7 @@ class WorldMachine(RuleBasedStateMachine):
         self.rebuild()
 
     @precondition(going_on)
-    @rule(left=st.floats(0, 1), plane=st.sampled_from(sorted(PLANES)))
+    @rule(left=st.sampled_from((0.0, 0.4, 0.8, 0.99, 1.0)), plane=st.sampled_from(sorted(PLANES)))
     def kill(self, left, plane):
         """Kill the simulator: some part of its checkpoint is on disk, and it goes on from that."""
         self.step()
@@ -276,7 +276,7 @@ def drive(examples: int, steps: int, *phases: Phase) -> None:
 
 def test_every_invariant_holds_after_every_step():
     Seen.clear()
-    drive(8, 25)
+    drive(11, 25)
     assert Seen["steps"] > 100
     idle = {"completed", "dropped", "deployed", "ended", "released", "profiled"} - Seen.keys()
     assert not idle, "these worlds show something"
@@ -285,7 +285,7 @@ def test_every_invariant_holds_after_every_step():
 @pytest.mark.slow
 def test_every_invariant_holds_after_each_of_many_steps():
     Seen.clear()
-    drive(320, 60)
+    drive(220, 60)
     assert Seen["steps"] >= 10_000
 
 

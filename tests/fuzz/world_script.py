@@ -64,7 +64,7 @@ class Script:
     application: str = "speech_recognition"
     queue: str = "fifo"
     seed: int = 1
-    eager: bool = True  # whether the planner deploys some plan for each query that waits
+    eager: bool = True  # whether the planner profiles and deploys a plan for waiting queries
     arrivals: list[float] = field(default_factory=list)
     events: list[DriftEvent] = field(default_factory=list)
     actions: dict[int, list[Action]] = field(default_factory=dict)  # by the number of the call
@@ -136,9 +136,11 @@ class Scripted(Planner):
     def plan(self, context: PlanningContext) -> None:
         actions = self.script.actions.get(len(self.calls), ())
         if self.script.eager and not actions:
+            plan = 7919 * (1 + len(self.calls))
             actions = [
-                Action("deploy", place, plan=7919 * (1 + query.id) * (1 + len(self.calls)))
+                Action(kind, place, plan + query.id, count=5)
                 for place, query in enumerate(context.waiting)
+                for kind in ("profile", "deploy")
             ]
         sees, answers = _view(context), []
         charged: dict[int, float] = {}

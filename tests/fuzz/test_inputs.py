@@ -1,0 +1,16 @@
+"""Inputs of a grammar give a complete result or one sentence; see ``inputs.py``."""
+
+import pytest
+from inputs import Answered, failures
+
+
+def test_every_input_gives_a_result_or_one_sentence(tmp_path):
+    Answered.clear()
+    assert failures(0, range(40), tmp_path, limit_s=20.0) == []
+    assert {"overrides: status 0", "overrides: status 2"} <= Answered.keys()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(1, 5))
+def test_every_one_of_many_inputs_gives_a_result_or_one_sentence(seed, tmp_path):
+    assert failures(seed, range(500), tmp_path) == []
