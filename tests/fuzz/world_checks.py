@@ -231,17 +231,15 @@ def _charges(world: Witness) -> None:
 
 
 def _memory(world: Witness) -> None:
-    """Compare what the planner recalled with a plain model of a memory that can lose records."""
+    """Compare what each call recalls with a plain model of a memory that crashes set back."""
     crashes = sorted(each.at_s for each in world.script.of_kind("planner_crash"))
     kept: list[tuple[float, int]] = []
-    for call in world.planner.calls:
+    for number, call in enumerate(world.planner.calls):
         while crashes and crashes[0] < call.now_s:
             saved_s = crashes.pop(0) // CHECKPOINT_S * CHECKPOINT_S
             kept = [each for each in kept if each[0] <= saved_s]
-        if call.recalled and not call.remembered:
-            known = kept[-1][1] if kept else None
-            assert set(call.recalled) == {known}
-        kept += [(call.now_s, value) for value in call.remembered]
+        assert call.recalled == (kept[-1][1] if kept else None)
+        kept.append((call.now_s, number))
 
 
 # 10. Money, and service goodput

@@ -32,7 +32,7 @@ WINDOW_S = 20.0
 DRAIN_S = 3.0
 KINDS = (
     *("deploy", "release", "profile", "predict", "live", "resample", "charge"),
-    *("remember", "recall", "raise", "stale", "unfit"),
+    *("raise", "stale", "unfit"),
 )
 """What a planner does: the last three are errors of its own."""
 APPLICATIONS = ("speech_recognition", "visual_tracking", "spoken_question", "live_video_chat")
@@ -114,8 +114,7 @@ class Call:
     sees: tuple[Any, ...]
     answers: tuple[str, ...]
     charged_s: tuple[tuple[int, float], ...]  # by query, at the end of the call
-    remembered: tuple[int, ...]
-    recalled: tuple[int | None, ...]
+    recalled: int | None  # the number of the last call that it remembers
     raised: bool
 
 
@@ -144,16 +143,16 @@ class Scripted(Planner):
             ]
         sees, answers = _view(context), []
         charged: dict[int, float] = {}
-        notes: tuple[list[int], list[int | None]] = [], []
+        recalled = context.recall("call")
+        context.remember("call", len(self.calls))
         error = None
-        for number, action in enumerate(actions):
+        for action in actions:
             queries = (*context.waiting, *context.running, *context.bulk.searching)
             if not queries:
                 continue
             query = queries[action.query % len(queries)]
-            place = len(self.calls), number
             try:
-                answers.append(repr(self._act(context, query, action, place, notes)))
+                answers.append(repr(self._act(context, query, action)))
             except PlannerError as refused:
                 answers.append(f"refused: {refused}")
             except ZeroDivisionError as raised:
@@ -170,8 +169,7 @@ class Scripted(Planner):
                 sees,
                 tuple(answers),
                 tuple(charged.items()),
-                tuple(notes[0]),
-                tuple(notes[1]),
+                recalled,
                 error is not None,
             )
         )
@@ -183,8 +181,6 @@ class Scripted(Planner):
         context: PlanningContext,
         query: Query,
         action: Action,
-        place: tuple[int, int],
-        notes: tuple[list[int], list[int | None]],
     ) -> Any:
         """Do one thing, and return what the context answers."""
         answer: Any = None
@@ -204,12 +200,6 @@ class Scripted(Planner):
                 context.resample(query)
             case "charge":
                 context.charge(query, count=action.count)
-            case "remember":
-                notes[0].append(1000 * place[0] + place[1])
-                context.remember("value", notes[0][-1])
-            case "recall":
-                answer = context.recall("value")
-                notes[1].append(answer)
             case "raise":
                 raise ZeroDivisionError
             case "stale" if self._kept is not None:
