@@ -39,6 +39,8 @@ MARK = "COMPASS_KILLED_SWEEP"
 """An environment variable by which the processes of a sweep are found."""
 UNLIKE = {"wall_s", "planning_wall_s", "profiles_restored", "profiles_measured"}
 """Keys of a summary that may differ."""
+PAUSE_S = 5.0
+"""How long after the kill the sweep is resumed at the latest."""
 ORPHANS_S = 120.0
 """How long a process may outlive the kill; two agents of Ray look for their parent seldom."""
 LIMIT_S = 300.0
@@ -70,11 +72,16 @@ def start(launcher: str, directory: Path, *more: str) -> subprocess.Popen[bytes]
         return subprocess.Popen(
             [*COMMAND, *LAUNCHERS[launcher], *SWEEP, *more],
             cwd=directory,
-            env=os.environ | {MARK: str(directory), "PYTHONPATH": paths},
+            env=os.environ | {MARK: mark(directory, *more), "PYTHONPATH": paths},
             stdout=output,
             stderr=output,
             start_new_session=True,
         )
+
+
+def mark(directory: Path, *more: str) -> str:
+    """Return what marks the processes of a sweep that is started so."""
+    return " ".join([str(directory), *more])
 
 
 def written(sweep: Path) -> int:
@@ -82,26 +89,34 @@ def written(sweep: Path) -> int:
     return sum(len(files) for _, _, files in os.walk(sweep))
 
 
-def alive(directory: Path, session: int) -> Iterator[int]:
-    """Yield the processes of the sweep in a directory, which began a session."""
-    mark = f"{MARK}={directory}".encode()
+def alive(marked: str, session: int) -> Iterator[int]:
+    """Yield the processes of a sweep, which began a session."""
+    line = f"{MARK}={marked}".encode()
     for process in Path("/proc").glob("[0-9]*"):
         try:
             state, _, _, its_session = (process / "stat").read_text().rpartition(")")[2].split()[:4]
-            ours = mark in (process / "environ").read_bytes().split(b"\0")
+            ours = line in (process / "environ").read_bytes().split(b"\0")
         except OSError:  # It has ended, or is somebody else's.
             continue
         if state != "Z" and (ours or its_session == str(session)):
             yield int(process.name)
 
 
-def end_of(process: subprocess.Popen[bytes], directory: Path) -> int:
-    """Wait for a process, and return its status; kill it if it takes too long."""
+def gone_s(marked: str, session: int, limit_s: float, since_s: float) -> float | None:
+    """Wait until no process of a sweep is alive; return the time since then, None at the limit."""
+    while list(alive(marked, session)):
+        if time.monotonic() - since_s > limit_s:
+            return None
+        time.sleep(0.05)
+    return time.monotonic() - since_s
+
+
+def end_of(process: subprocess.Popen[bytes]) -> int:
+    """Wait for a sweep, and return its status; kill it if it takes too long."""
     try:
         return process.wait(LIMIT_S)
     except subprocess.TimeoutExpired:
-        for each in [process.pid, *alive(directory, process.pid)]:
-            os.kill(each, signal.SIGKILL)
+        os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         return -1
 
@@ -111,7 +126,7 @@ def whole(directory: Path) -> dict[str, object]:
     if not (directory / "done").exists():
         shutil.rmtree(directory, ignore_errors=True)
         directory.mkdir(parents=True)
-        if end_of(start("basic", directory), directory):
+        if end_of(start("basic", directory)):
             raise SystemExit((directory / "output.txt").read_text(errors="replace"))
         (directory / "done").touch()
     return contents(directory / "sweep")
@@ -132,30 +147,27 @@ def kill(
     killed = process.poll() is None
     process.kill()
     process.wait()
-    kill_s = time.monotonic() - begun
-    at_kill = written(directory / "sweep")
+    kill_s, at_kill = time.monotonic(), written(directory / "sweep")
     failure = "" if killed or not process.returncode else "the sweep fails"
-    orphans: list[int] = []
-    while time.monotonic() - begun - kill_s < ORPHANS_S:
-        orphans = list(alive(directory, process.pid))
-        if not orphans:
-            break
-        time.sleep(0.05)
-    gone_s = time.monotonic() - begun - kill_s
-    if orphans:
-        failure = f"{len(orphans)} processes outlive the kill by {ORPHANS_S:g} s"
-        for each in orphans:
-            os.kill(each, signal.SIGKILL)
-    resume = ["resume=true"] if (directory / "sweep").exists() else []
-    status = end_of(start(launcher, directory, *resume), directory)
+    gone = gone_s(mark(directory), process.pid, PAUSE_S, kill_s)
+    # A sweep that was killed before its first file is started again.
+    resume = ["resume=true"] if (directory / "sweep").exists() else ["resume=false"]
+    status = end_of(start(launcher, directory, *resume))
     if status:
         failure = failure or f"resuming ends with status {status}"
     elif different := differences(expected, contents(directory / "sweep")):
         failure = failure or f"after resuming, {different}"
+    if gone is None:
+        gone = gone_s(mark(directory), process.pid, ORPHANS_S, kill_s)
+    if gone is None:
+        orphans = list(alive(mark(directory), process.pid))
+        failure = failure or f"{len(orphans)} processes outlive the kill by {ORPHANS_S:g} s"
+        for each in orphans:
+            os.kill(each, signal.SIGKILL)
     return {
         "files": at_kill,
         "killed": killed,
-        "gone_s": round(gone_s, 2),
+        "gone_s": None if gone is None else round(gone, 2),
         "seconds": round(time.monotonic() - begun, 1),
         "failure": failure,
     }

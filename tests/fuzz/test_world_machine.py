@@ -352,6 +352,10 @@ def as_fast(plane, at_ns, station, factor):
     """One data plane knows no interference."""
 
 
+def nothing_lost(memory):
+    """A crash of the planner takes nothing out of its memory."""
+
+
 FAULTS = {
     World: {"withdraw": not_drained, "activate": active_twice, "call_planner": never_away},
     SloMonitor: {"record": dropped_twice},
@@ -360,14 +364,15 @@ FAULTS = {
     resume: {"_records": one_record_less},
     DeploymentOrder: {"at_ns": property(at_once)},
     PlanningService: {"content": future},
-    Memory: {"fall_back": lambda memory: None},
+    Memory: {"fall_back": nothing_lost},
     EventsPlane: {"slow_down": as_fast},
 }
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("of", "name"), [(of, name) for of, faults in FAULTS.items() for name in faults], ids=str
+    ("of", "name"),
+    [pytest.param(of, name, id=name) for of, faults in FAULTS.items() for name in faults],
 )
 def test_a_planted_fault_is_found(monkeypatch, of, name):
     monkeypatch.setattr(of, name, FAULTS[of][name])
