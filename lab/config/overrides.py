@@ -123,7 +123,12 @@ def _refill(config: DictConfig, key: str, later: Sequence[Override]) -> None:
     kept = {place: OmegaConf.select(config, place) for place in chosen}
     node = OmegaConf.select(config, key)
     for name in list(node):
-        del node[name]
+        try:
+            del node[name]
+        except OmegaConfBaseException:  # A node of a cluster, for example.
+            raise InputError(
+                f"{key}={{}}: its keys are fixed; set single ones, such as {key}.{name}=VALUE"
+            ) from None
     for place, node in kept.items():  # Hydra chooses from groups before it sets values.
         OmegaConf.update(config, place, node, merge=False)
     for one in later:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from test_machines import check_capacity
+from capacity import check_capacity
 from worlds import At, Does, Restless, overhear, run, scenario
 
 from planners import CheapestFeasible
