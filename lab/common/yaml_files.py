@@ -10,7 +10,7 @@ from typing import Any
 from yaml import AliasEvent, CSafeLoader, YAMLError, load, parse
 from yaml.events import CollectionEndEvent, CollectionStartEvent, ScalarEvent
 
-from lab.common.errors import InputError
+from lab.common.errors import InputError, one_line
 
 MOST_BYTES = 10_000_000
 MOST_DEPTH = 50
@@ -69,3 +69,12 @@ def parsed(text: str, path: Path) -> Any:
     if "*" in text or len(text) > MANY_VALUES:  # Without aliases, a text is no smaller than that.
         check_yaml(text, path, MANY_VALUES)
     return load(text, CSafeLoader)
+
+
+def why_not_yaml(error: Exception) -> str:
+    """Return why a text cannot be read as YAML, in one line, without the parser's excerpt."""
+    mark = getattr(error, "problem_mark", None)
+    problem = getattr(error, "problem", None)
+    if mark is None or not problem:
+        return one_line(error)
+    return f"{one_line(problem)} in line {mark.line + 1}, column {mark.column + 1}"

@@ -15,7 +15,7 @@ from yaml import YAMLError
 
 from lab.common.atomic_write import written_aside
 from lab.common.errors import InputError, one_line, shown
-from lab.common.yaml_files import check_yaml, parsed, read_text
+from lab.common.yaml_files import check_yaml, parsed, read_text, why_not_yaml
 from lab.config.environment import literal
 from lab.runs.summary_shape import checked, is_of_run
 from sim.metrics.results import SCHEMAS
@@ -100,7 +100,7 @@ def load_config(path: Path) -> DictConfig:
     except InputError:
         raise
     except (OSError, ValueError, RecursionError, YAMLError, OmegaConfBaseException) as error:
-        raise InputError(f"{path}: cannot be read: {one_line(error)}") from None
+        raise InputError(f"{path}: cannot be read: {why_not_yaml(error)}") from None
     if not isinstance(config, DictConfig):
         raise InputError(f"{path}: must have a mapping, not a list")
     return config
@@ -131,7 +131,7 @@ def read_jobs(path: Path) -> list[list[str]]:
     except InputError:
         raise
     except (OSError, ValueError, RecursionError, YAMLError) as error:
-        raise InputError(f"{path}: cannot be read: {one_line(error)}") from None
+        raise InputError(f"{path}: cannot be read: {why_not_yaml(error)}") from None
     if not isinstance(jobs, list) or not all(isinstance(job, list) for job in jobs):
         raise InputError(f"{path}: must have a list with a list of overrides for each job")
     return [list(map(str, job)) for job in jobs]
