@@ -15,6 +15,7 @@ import argparse
 import json
 import sys
 import time
+import tomllib
 from collections import Counter, defaultdict
 from pathlib import Path
 
@@ -23,8 +24,8 @@ from tests.mutation.recording import Recorded, record
 from tests.mutation.trials import choose, trial, warm_up
 
 HOME = Path("build/mutation")
-EQUIVALENT = Path(__file__).with_name("equivalent.txt")
-"""Mutants that cannot change behaviour: a line each, with its name, two spaces and the reason."""
+EQUIVALENT = Path(__file__).with_name("equivalent.toml")
+"""Mutants that cannot change behaviour: module, the changed line before and after, and why."""
 
 
 def main() -> int:
@@ -86,16 +87,17 @@ def run(mutants: list[Mutant], seed: int, most_s: float, part: str) -> None:
 
 def show(drawn: list[Mutant], results: dict[str, dict]) -> None:
     """Print how many mutants of each module were killed, and every other mutant."""
-    reasons = dict(
-        line.split("  ", 1) for line in EQUIVALENT.read_text().splitlines() if "  " in line
-    )
+    equivalent = {
+        (each["module"], each["before"], each["after"])
+        for each in tomllib.loads(EQUIVALENT.read_text())["mutant"]
+    }
     table: dict[str, Counter[str]] = defaultdict(Counter)
     survivors = []
     for mutant in drawn:
         outcome = results.get(mutant.name, {}).get("outcome", "not tried")
         outcome = {"timeout": "killed", "untested": "survived"}.get(outcome, outcome)
         if outcome == "survived":
-            if mutant.name in reasons:
+            if (mutant.module, *mutant.change) in equivalent:
                 outcome = "equivalent"
             else:
                 survivors.append(mutant)
@@ -106,7 +108,8 @@ def show(drawn: list[Mutant], results: dict[str, dict]) -> None:
     for place in sorted(table, key=lambda name: (name == "all", name)):
         print(f"{place:32}", *(f"{table[place][kind]:10}" for kind in kinds))
     for mutant in sorted(survivors, key=lambda each: (each.module, each.start)):
-        print(f"\n{mutant.name}\n{mutant.shown()}", end="")
+        before, after = mutant.change
+        print(f"\n{mutant.name}\n    - {before}\n    + {after}")
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 
 from cosmic_ray.ast import ast_nodes, get_ast
@@ -60,11 +61,13 @@ class Mutant:
         assert changed is not None
         return str(changed)
 
-    def shown(self) -> str:
-        """Return the changed lines, before and after."""
-        before, after = (text.splitlines() for text in (Path(self.module).read_text(), self.source))
-        pairs = [(old, new) for old, new in zip(before, after, strict=False) if old != new][:1]
-        return "".join(f"    - {old.strip()}\n    + {new.strip()}\n" for old, new in pairs)
+    @property
+    def change(self) -> tuple[str, str]:
+        """The first changed line, before and after, without indentation."""
+        texts = Path(self.module).read_text(), self.source
+        pairs = zip(*(text.splitlines() for text in texts), strict=False)
+        before, after = next((old, new) for old, new in pairs if old != new)
+        return before.strip(), after.strip()
 
 
 def sample(count: int, seed: int) -> list[Mutant]:
@@ -72,7 +75,8 @@ def sample(count: int, seed: int) -> list[Mutant]:
 
     A place in the code is drawn first, and then one of its mutants, because some places have many.
     """
-    lines = {module: len(Path(module).read_text().splitlines()) for module in modules()}
+    places = {module: found for module in modules() if (found := _by_place(module))}
+    lines = {module: len(Path(module).read_text().splitlines()) for module in places}
     quota = {module: count * many / sum(lines.values()) for module, many in lines.items()}
     take = {module: int(share) for module, share in quota.items()}
     largest = sorted(quota, key=lambda module: (take[module] - quota[module], module))
@@ -80,14 +84,29 @@ def sample(count: int, seed: int) -> list[Mutant]:
         take[module] += 1
     drawn: list[Mutant] = []
     for module, many in take.items():
-        rng = random.Random(f"{seed} {module}")
-        places: dict[tuple[Position, Position], list[Mutant]] = defaultdict(list)
-        for mutant in mutants(module):
-            places[mutant.start, mutant.end].append(mutant)
-        for place in rng.sample(sorted(places), min(many, len(places))):
-            drawn.append(rng.choice(places[place]))
+        rng, there = random.Random(f"{seed} {module}"), places[module]
+        shuffled = (
+            rng.sample(there[at], len(there[at])) for at in rng.sample(list(there), len(there))
+        )
+        found = (next(filter(_is_python, some), None) for some in shuffled)
+        drawn += islice(filter(None, found), many)
     random.Random(seed).shuffle(drawn)
     return drawn
+
+
+def _by_place(module: str) -> dict[tuple[Position, Position], list[Mutant]]:
+    found: dict[tuple[Position, Position], list[Mutant]] = defaultdict(list)
+    for mutant in mutants(module):
+        found[mutant.start, mutant.end].append(mutant)
+    return dict(sorted(found.items()))
+
+
+def _is_python(mutant: Mutant) -> bool:
+    try:
+        ast.parse(mutant.source)
+    except SyntaxError:
+        return False
+    return True
 
 
 def mutants(module: str) -> Iterator[Mutant]:
