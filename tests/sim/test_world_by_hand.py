@@ -120,16 +120,24 @@ class ByHand:
             (directory / f"{name}.csv").write_text("\n".join(rows))
         return LinkTrace(**files, rtt_s=ACCESS_RTT_S)
 
-    def run(self, plane):
-        """Run to the horizon; the planner serves every waiting query on one node at once."""
+    def run(self, plane, look=None):
+        """Run to the horizon; the planner serves every waiting query on one node at once.
+
+        With ``look``, it is an oracle that calls this for each running query every ten seconds.
+        """
 
         def act(context):
             for query in context.waiting:
                 plans = context.candidates(query)
                 context.deploy(query, next(each for each in plans if each.placement[0] == node))
+            if look is not None and context.trigger == "tick":
+                for query in context.running:
+                    look(context, query)
 
-        node = self.node
-        made = World(self.scenario, Does(act), SEED, plane)
+        node, planner = self.node, Does(act)
+        if look is not None:
+            planner.sees_truth, planner.replan_every_s = True, 10.0
+        made = World(self.scenario, planner, SEED, plane)
         self.recording = overhear(made)
         made.run(self.scenario.horizon_s)
         self.tables = made.tables.take()
@@ -328,3 +336,33 @@ def test_a_device_that_slows_down_in_the_midst_of_a_request(tmp_path, plane):
     ).run(plane)
     took_s = [each.compute_ns[0] / 1e9 for each in slowed.recording.records]
     assert took_s == pytest.approx([full_s / 2 + full_s, 2 * full_s, 4 * full_s], abs=1e-8)
+
+
+def test_an_oracle_sees_what_is_true_from_now_on(tmp_path):
+    """From 12 s on, messages of 500,000 bytes take 2 s up, and answers of 100,000 take 0.4 s."""
+    seen = {}
+
+    def look(context, query):
+        truth = context.bulk.truth(query)
+        (device,) = np.flatnonzero(truth.view.station[:, 0] < 0)
+        edge = next(at for at in range(len(truth.view)) if "edge" in truth.view.plan(at).placement)
+        factors = truth.view.latency_factors[[device, edge], 0].tolist()
+        links = truth.view.access_s, truth.view.backhaul_s, truth.view.fixed_s
+        seen[round(context.now_s)] = [*(each[edge] for each in links), *factors]
+
+    ByHand(
+        tmp_path,
+        births_s=(5.0,),
+        message=500_000,
+        answer=100_000,
+        up=[1_000_000] * 10 + [250_000] * 2000,
+        down=[1_000_000] * 10 + [500_000] * 2000,
+        events=[("device_slowdown", {"at_s": 25.0, "factor": 0.5})],
+    ).run(BlocksPlane, look)
+    assert sorted(seen) == [10, 20, 30, 40, 50]
+    device = seen[20][3]
+    for now_s in (20, 30, 40, 50):
+        slowed = 1 if now_s < 25 else 2
+        # Every way down counts as backhaul.
+        assert seen[now_s] == pytest.approx([2.0, 0.2, 0.1, slowed * device, 1.0])
+    assert seen[10][:2] < [2.0, 0.2]
