@@ -3,6 +3,7 @@
 import json
 import os
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 
 import coverage
@@ -67,6 +68,12 @@ class Recorded:
         for name in self.seconds:
             self._of_file[name.partition("::")[0]].append(name)
 
+    def executed(self) -> Iterator[tuple[tuple[str, str], set[str]]]:
+        """Yield (module, line), and the contexts that execute the line."""
+        for module, by_line in self._lines.items():
+            for line, some in by_line.items():
+                yield (module, line), {self._names[at] for at in some}
+
     def tests(self, module: str, lines: range) -> list[str]:
         """Return tests that execute a line of a module, the fastest first; then their neighbours.
 
@@ -88,25 +95,34 @@ class Recorded:
 
 
 def record(modules: list[str], directory: Path, arguments: list[str]) -> int:
-    """Run the tests under coverage, and write the recording; return pytest's exit status."""
+    """Run tests under coverage; add them to the recording, or replace them in it.
+
+    ``arguments`` are those of pytest, by default none, for all tests. Returns pytest's exit status.
+    """
     directory.mkdir(parents=True, exist_ok=True)
-    measured = coverage.Coverage(data_file=str(directory / "coverage"), include=modules)
+    measured = coverage.Coverage(data_file=None, include=modules)
     contexts = _Contexts(measured)
     measured.start()
     status = pytest.main(["-p", "no:cacheprovider", "-p", "no:xdist", *arguments], [contexts])
     measured.stop()
-    measured.save()
-    data, names = measured.get_data(), []
-    number: dict[str, int] = {}
-    lines: dict[str, dict[int, list[int]]] = {}
-    root = Path.cwd()
+    data, root = measured.get_data(), Path.cwd()
+    found: dict[tuple[str, str], set[str]] = {}
     for file in data.measured_files():
-        by_line = lines[str(Path(file).relative_to(root))] = {}
-        for line, some in data.contexts_by_lineno(file).items():
-            by_line[line] = [number.setdefault(name, len(number)) for name in some if name]
-    names = list(number)
-    content = {"seconds": contexts.seconds, "names": names, "lines": lines}
-    (directory / "recording.json").write_text(json.dumps(content))
-    for name in contexts.failed:
-        print("failed:", name)
+        module = str(Path(file).relative_to(root))
+        for line, names in data.contexts_by_lineno(file).items():
+            found[module, str(line)] = set(filter(None, names))
+    file = directory / "recording.json"
+    if file.exists():
+        before = Recorded(file)
+        ran = {*contexts.seconds, *(SETUP + name.partition("::")[0] for name in contexts.seconds)}
+        contexts.seconds = {**before.seconds, **contexts.seconds}
+        for place, names in before.executed():
+            found[place] = found.get(place, set()) | (names - ran)
+    number: dict[str, int] = {}
+    lines: dict[str, dict[str, list[int]]] = defaultdict(dict)
+    for (module, line), names in found.items():
+        lines[module][line] = [number.setdefault(name, len(number)) for name in sorted(names)]
+    content = {"seconds": contexts.seconds, "names": list(number), "lines": lines}
+    file.write_text(json.dumps(content))
+    print(*(f"failed: {name}" for name in contexts.failed), sep="\n")
     return int(status)
