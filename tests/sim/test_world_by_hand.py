@@ -90,7 +90,7 @@ class ByHand:
         horizon_s = others.pop("horizon_s", 60.0)
         self.scenario = Scenario(
             application(births_s, message, answer),
-            Cluster(NODES),
+            Cluster(NODES, load_bytes_per_s=1e3),
             Network(
                 {"mine": 1.0},
                 traces={"mine": self._trace(directory, up, down)},
@@ -120,23 +120,9 @@ class ByHand:
             (directory / f"{name}.csv").write_text("\n".join(rows))
         return LinkTrace(**files, rtt_s=ACCESS_RTT_S)
 
-    def run(self, plane, look=None):
-        """Run to the horizon; the planner serves every waiting query on one node at once.
-
-        With ``look``, it is an oracle that calls this for each running query every ten seconds.
-        """
-
-        def act(context):
-            for query in context.waiting:
-                plans = context.candidates(query)
-                context.deploy(query, next(each for each in plans if each.placement[0] == node))
-            if look is not None and context.trigger == "tick":
-                for query in context.running:
-                    look(context, query)
-
-        node, planner = self.node, Does(act)
-        if look is not None:
-            planner.sees_truth, planner.replan_every_s = True, 10.0
+    def run(self, plane, planner=None):
+        """Run to the horizon; by default, each query is served on one node from its arrival on."""
+        planner = planner or Does(lambda context: serve(context, self.node))
         made = World(self.scenario, planner, SEED, plane)
         self.recording = overhear(made)
         made.run(self.scenario.horizon_s)
@@ -150,6 +136,13 @@ class ByHand:
             (birth / 1e9, outcome, pytest.approx(end / 1e9, abs=5e-9))
             for birth, outcome, end in self.recording.ends(query)
         ]
+
+
+def serve(context, node):
+    """Deploy a plan on a node for each waiting query."""
+    for query in context.waiting:
+        plans = context.candidates(query)
+        context.deploy(query, next(each for each in plans if each.placement[0] == node))
 
 
 @pytest.fixture(params=[BlocksPlane, EventsPlane])
@@ -180,6 +173,8 @@ def test_a_link_carries_what_its_capacity_is_at_the_time(tmp_path, plane):
         # 2.0 up, 0.05, 0.1, 0.2 down, 0.05
         (17.25, 17.25 + 2.4),
     )
+    (decision,) = world.tables["decisions"].to_dicts()
+    assert decision["in_force_s"] == ARRIVAL_S  # classical code has no weights to load
     first, crossing, last = (each.transfer_ns for each in world.recording.records)
     assert first == [550_000_000, 150_000_000]
     assert crossing == [1_300_000_000, 250_000_000]
@@ -342,14 +337,19 @@ def test_an_oracle_sees_what_is_true_from_now_on(tmp_path):
     """From 12 s on, messages of 500,000 bytes take 2 s up, and answers of 100,000 take 0.4 s."""
     seen = {}
 
-    def look(context, query):
-        truth = context.bulk.truth(query)
+    def look(context):
+        serve(context, "edge")
+        if context.trigger != "tick" or not context.running:
+            return
+        truth = context.bulk.truth(context.running[0])
         (device,) = np.flatnonzero(truth.view.station[:, 0] < 0)
         edge = next(at for at in range(len(truth.view)) if "edge" in truth.view.plan(at).placement)
         factors = truth.view.latency_factors[[device, edge], 0].tolist()
         links = truth.view.access_s, truth.view.backhaul_s, truth.view.fixed_s
         seen[round(context.now_s)] = [*(each[edge] for each in links), *factors]
 
+    oracle = Does(look)
+    oracle.sees_truth, oracle.replan_every_s = True, 10.0
     ByHand(
         tmp_path,
         births_s=(5.0,),
@@ -358,7 +358,7 @@ def test_an_oracle_sees_what_is_true_from_now_on(tmp_path):
         up=[1_000_000] * 10 + [250_000] * 2000,
         down=[1_000_000] * 10 + [500_000] * 2000,
         events=[("device_slowdown", {"at_s": 25.0, "factor": 0.5})],
-    ).run(BlocksPlane, look)
+    ).run(BlocksPlane, oracle)
     assert sorted(seen) == [10, 20, 30, 40, 50]
     device = seen[20][3]
     for now_s in (20, 30, 40, 50):
@@ -366,3 +366,42 @@ def test_an_oracle_sees_what_is_true_from_now_on(tmp_path):
         # Every way down counts as backhaul.
         assert seen[now_s] == pytest.approx([2.0, 0.2, 0.1, slowed * device, 1.0])
     assert seen[10][:2] < [2.0, 0.2]
+
+
+def test_a_prediction_counts_what_others_send_through_the_backhaul(tmp_path):
+    """The second query meets the load of the first on the backhaul and on the shared core."""
+    found = []
+
+    def act(context):
+        for query in context.waiting:
+            plan = next(each for each in context.candidates(query) if each.placement[0] == "cloud")
+            context.profile(query, plan, 16)
+            found.append(context.predict(query, plan))
+            context.deploy(query, plan)
+
+    ByHand(
+        tmp_path,
+        births_s=(50.0,),
+        message=250_000,
+        answer=100_000,
+        arrivals_s=(2.0, 5.0),
+        backhaul_bps=8e6,
+        horizon_s=10.0,
+    ).run(BlocksPlane, Does(act))
+
+    def wait_s(service_s, load):
+        """Return the mean wait of an M/D/1 queue."""
+        return service_s / 2 * load / (1 - load)
+
+    # Up 0.0025 and 0.25, at work 0.1, down 0.1 and 0.001; there and back 0.1 and 0.2.
+    alone_s = 0.0025 + 0.25 + 0.1 + 0.1 + 0.001 + 0.1 + 0.2
+    access_s = wait_s(0.0025, 0.0025)
+    one, other = found
+    assert one.latency_mean_s == pytest.approx(
+        alone_s + access_s + wait_s(0.25, 0.25) + wait_s(0.1, 0.1)
+    )
+    assert one.utilisation == pytest.approx((0.1,))
+    assert other.latency_mean_s == pytest.approx(
+        alone_s + access_s + wait_s(0.25, 0.5) + wait_s(0.1, 0.2)
+    )
+    assert other.utilisation == pytest.approx((0.2,))
