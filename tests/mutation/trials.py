@@ -139,17 +139,22 @@ def trial(mutant: Mutant, tests: Sequence[str], expected_s: float) -> dict[str, 
 
 
 def _await(child: int, until_s: float) -> str:
-    while True:
-        done, status = os.waitpid(child, os.WNOHANG)
-        if done:
-            break
-        if time.monotonic() > until_s:
+    """Return the outcome of a child; end it and what it started, whatever happens here."""
+    status = None
+    try:
+        while time.monotonic() < until_s:
+            done, status = os.waitpid(child, os.WNOHANG)
+            if done:
+                break
+            status = None
+            time.sleep(0.02)
+    finally:
+        with suppress(ProcessLookupError):
             os.killpg(child, signal.SIGKILL)
+        if status is None:
             os.waitpid(child, 0)
-            return "timeout"
-        time.sleep(0.02)
-    with suppress(ProcessLookupError):
-        os.killpg(child, signal.SIGKILL)  # what the tests may have left behind
+    if status is None:
+        return "timeout"
     code = os.waitstatus_to_exitcode(status)
     return {0: "survived", -signal.SIGXCPU: "timeout"}.get(code, "killed")
 

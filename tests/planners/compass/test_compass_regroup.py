@@ -297,6 +297,22 @@ def test_regrouping_is_tried_for_waiting_queries_and_not_too_often(wanted):
         assert charged_s[0] == 0
 
 
+def test_a_regrouping_that_gains_too_little_is_not_made():
+    """One waiting query is worth at most one."""
+    search, found = CmboSearch(), []
+
+    def act(context):
+        [query] = context.waiting
+        made = market(context)
+        search.run(context, query, made, 5.0, improve=False)
+        found.extend(
+            ShareStations(gain=gain).repack(context, made, search, [query]) for gain in (0.9, 1.1)
+        )
+
+    with_context(act, arriving(1.0), nodes=ONE_CLOUD)
+    assert [each is not None for each in found] == [True, False]
+
+
 def test_stay_as_they_are_is_never_due():
     due = []
     with_context(lambda context: due.append(StayAsTheyAre().due(context)), arriving(1.0))
