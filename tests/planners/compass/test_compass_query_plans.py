@@ -90,3 +90,20 @@ def test_a_plan_ordered_after_that_is_expected_to_be_as_slow():
         assert (slow.device_s, slow.elsewhere_s) == (usual.device_s, usual.elsewhere_s)
 
     at_query(act)
+
+
+def test_slow_devices_and_stations_are_believed_slow_where_they_compute():
+    def act(context, query):
+        view, made = context.bulk.view(query, Choices()), market(context)
+        usual, device, elsewhere = (
+            QueryPlans(context, query, made, view, 1.0, Slowness(**slow))
+            for slow in ({}, {"device": 2.0}, {"elsewhere": 3.0})
+        )
+        for load in (0.0, 0.5):
+            factors, here = usual.factors(load), view.station < 0
+            assert here.any()
+            assert not here.all()
+            np.testing.assert_allclose(device.factors(load), np.where(here, 2, 1) * factors)
+            np.testing.assert_allclose(elsewhere.factors(load), np.where(here, 1, 3) * factors)
+
+    at_query(act)
