@@ -23,7 +23,7 @@ from planners.compass.scheduling.scheduler import FirstComeFirstServed, PriceMat
 from planners.compass.scheduling.station_table import StationTable
 from planners.compass.search.beliefs import beliefs_of
 from planners.compass.search.search import CmboSearch
-from planners.compass.state.pools import Fleet
+from planners.compass.state.pools import CORES, GPUS, Fleet
 from planners.compass.state.records import (
     Offer,
     SearchState,
@@ -266,6 +266,28 @@ def test_a_configuration_that_failed_is_not_promised_again():
     assert promised[1][0] == 0
     assert (promised[1][1:] == promised[0][1:]).all()
     assert before[0] not in after
+
+
+def test_stations_of_whole_gpu_instances_take_a_place_on_a_card():
+    """Those of cores take none. By default, no plan takes a part of an instance."""
+    search, problems, names = CmboSearch(), [], []
+
+    def act(context):
+        [query] = context.waiting
+        made = market(context)
+        search.run(context, query, made, 5.0, improve=False)
+        table = StationTable(context, made, search, [query], Fleet.of({}), 0.1)
+        table.look_at(list(range(20)), 0.0)
+        problems.append(table.rows.problem)
+        names.extend(made.pools.names)
+
+    with_context(act, arriving(1.0), nodes=ONE_CLOUD)
+    [problem] = problems
+    kinds = [names[pool] for pool in problem.pool]
+    assert set(kinds) == {("cloud", CORES), ("cloud", GPUS)}
+    assert problem.instances.tolist() == [int(pool == GPUS) for _, pool in kinds]
+    [cards] = problem.cards
+    assert (cards.count, problem.profile[:, 0].max()) == (1, 0)
 
 
 @pytest.mark.parametrize("wanted", [True, False])
