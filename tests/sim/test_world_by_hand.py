@@ -87,10 +87,10 @@ class ByHand:
         self.node = others.pop("node", "edge")
         self.latency_s = others.pop("latency_s", 10.0)
         events = others.pop("events", ())
-        horizon_s = others.pop("horizon_s", 60.0)
+        horizon_s, nodes = others.pop("horizon_s", 60.0), others.pop("nodes", NODES)
         self.scenario = Scenario(
             application(births_s, message, answer),
-            Cluster(NODES, load_bytes_per_s=1e3),
+            Cluster(nodes, load_bytes_per_s=1e3),
             Network(
                 {"mine": 1.0},
                 traces={"mine": self._trace(directory, up, down)},
@@ -369,7 +369,12 @@ def test_an_oracle_sees_what_is_true_from_now_on(tmp_path):
 
 
 def test_a_prediction_counts_what_others_send_through_the_backhaul(tmp_path):
-    """The second query meets the load of the first on the backhaul and on the shared core."""
+    """The second query meets the load of the first on the backhaul and on the shared core.
+
+    A core of the cloud works at half the speed of the reference, so that a request takes 0.2 s.
+    """
+    reference = NODES["cloud"].cpu_relative_speed
+    slow = Node("cloud", "n1-standard-8", standby=1, cpu_relative_speed=reference / 2)
     found = []
 
     def act(context):
@@ -387,21 +392,22 @@ def test_a_prediction_counts_what_others_send_through_the_backhaul(tmp_path):
         arrivals_s=(2.0, 5.0),
         backhaul_bps=8e6,
         horizon_s=10.0,
+        nodes={"edge": NODES["edge"], "cloud": slow},
     ).run(BlocksPlane, Does(act))
 
     def wait_s(service_s, load):
         """Return the mean wait of an M/D/1 queue."""
         return service_s / 2 * load / (1 - load)
 
-    # Up 0.0025 and 0.25, at work 0.1, down 0.1 and 0.001; there and back 0.1 and 0.2.
-    alone_s = 0.0025 + 0.25 + 0.1 + 0.1 + 0.001 + 0.1 + 0.2
+    # Up 0.0025 and 0.25, at work 0.2, down 0.1 and 0.001; there and back 0.1 and 0.2.
+    alone_s = 0.0025 + 0.25 + 0.2 + 0.1 + 0.001 + 0.1 + 0.2
     access_s = wait_s(0.0025, 0.0025)
     one, other = found
     assert one.latency_mean_s == pytest.approx(
-        alone_s + access_s + wait_s(0.25, 0.25) + wait_s(0.1, 0.1)
+        alone_s + access_s + wait_s(0.25, 0.25) + wait_s(0.2, 0.2)
     )
-    assert one.utilisation == pytest.approx((0.1,))
+    assert one.utilisation == pytest.approx((0.2,))
     assert other.latency_mean_s == pytest.approx(
-        alone_s + access_s + wait_s(0.25, 0.5) + wait_s(0.1, 0.2)
+        alone_s + access_s + wait_s(0.25, 0.5) + wait_s(0.2, 0.4)
     )
-    assert other.utilisation == pytest.approx((0.2,))
+    assert other.utilisation == pytest.approx((0.4,))
