@@ -1,10 +1,14 @@
 """Beliefs about a query's plans after telemetry has shown how slow things are."""
 
+from dataclasses import replace
+
 import numpy as np
 from compass_worlds import arriving, market, with_context
 
 from planners.compass.runtime.watch import active_record
+from planners.compass.search.beliefs import beliefs_of
 from planners.compass.search.query_plans import ProfiledSizes, QueryPlans
+from planners.compass.search.search import CmboSearch
 from planners.compass.state.records import ProfiledConfig, SearchState, Slowness
 from sim import Choices
 
@@ -105,5 +109,28 @@ def test_slow_devices_and_stations_are_believed_slow_where_they_compute():
             assert not here.all()
             np.testing.assert_allclose(device.factors(load), np.where(here, 2, 1) * factors)
             np.testing.assert_allclose(elsewhere.factors(load), np.where(here, 1, 3) * factors)
+
+    at_query(act)
+
+
+def test_an_unknown_variance_counts_as_the_largest_possible_one():
+    """Accuracies lie between 0 and 1."""
+
+    def act(context, query):
+        search, made, seen = CmboSearch(), market(context), shown(context, query)
+        unknown, largest, small = (
+            beliefs_of(
+                search,
+                context,
+                query,
+                made,
+                SearchState({0: replace(seen, variance=variance)}),
+            )
+            .configurations.history()
+            .accuracy
+            for variance in (np.inf, 1.0, 0.01)
+        )
+        np.testing.assert_array_equal(unknown, largest)
+        assert (small != largest).any()
 
     at_query(act)
