@@ -306,6 +306,8 @@ class TestInTheWorld:
                 )
                 assert first.measured >= 2
                 assert first.dataset == query.dataset
+                mean = context.bulk.features(query.dataset).mean(axis=0)
+                np.testing.assert_array_equal(first.content, mean)
                 assert before - context.remaining(query) == pytest.approx(CHARGES_S["history"])
 
         made = with_context(act, arriving(1.0, 1.2, 1.4), budget_s=0.5)
