@@ -181,6 +181,37 @@ def test_a_link_carries_what_its_capacity_is_at_the_time(tmp_path, plane):
     assert last == [2_050_000_000, 250_000_000]
 
 
+def test_telemetry_reports_a_window_once_its_latency_bound_has_passed(tmp_path):
+    """The world of above: three requests are born in the window that ends at 20 s."""
+    seen = {}
+
+    def act(context):
+        serve(context, "edge")
+        for query in context.running:
+            seen[context.now_s] = context.telemetry(query)
+
+    planner = Does(act)
+    planner.replan_every_s = 5.0
+    ByHand(
+        tmp_path,
+        births_s=(3.5, 11.75, 17.25, 22.0),
+        message=500_000,
+        answer=100_000,
+        up=[1_000_000] * 10 + [250_000] * 50,
+        down=[1_000_000] * 10 + [500_000] * 50,
+    ).run(BlocksPlane, planner)
+    assert seen[25.0] == ()
+    (report,) = seen[30.0]
+    assert (report.end_s, report.born, report.good, report.completed) == (20.0, 3, 3, 3)
+    assert report.latency_mean_s == pytest.approx((0.8 + 1.65 + 2.4) / 3)
+    assert report.latency_quantile_s == pytest.approx(2.4)
+    assert report.waiting_s == (0.0,)
+    assert report.compute_s == pytest.approx((0.1,))
+    assert report.transfer_s == pytest.approx(((0.55 + 1.3 + 2.05) / 3, (0.15 + 0.25 + 0.25) / 3))
+    assert [each.end_s for each in seen[50.0]] == [20.0, 40.0]
+    assert seen[50.0][1].born == 1
+
+
 def test_messages_wait_for_a_slow_link_and_go_on_as_it_recovers(tmp_path, plane):
     """The uplink almost stops for two seconds, from 5 to 7; what waits goes in order."""
     world = ByHand(
