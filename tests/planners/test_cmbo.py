@@ -131,6 +131,15 @@ def test_everything_excluded_leaves_nothing():
     assert CONFIGURATION[search.propose(only)] == 7
 
 
+def test_normal_bo_proposes_only_what_is_not_excluded():
+    search = normal_bo()
+    show(search, 0)
+    assert search.propose(np.ones(len(COST), dtype=bool)) is None
+    only = np.ones(len(COST), dtype=bool)
+    only[7] = False
+    assert search.propose(only) == 7
+
+
 def test_without_bounds_every_plan_is_feasible():
     for search in (cmbo(), normal_bo()):
         show(search, 5)

@@ -14,6 +14,8 @@ from scenarios.drift import Drift, DriftEvent
 from scenarios.queries import births
 from sim import Allocation, PlannerError
 from sim.catalogue.service_times import RefusalError, device_service
+from sim.controlplane.world import World
+from sim.dataplane.blocks.plane import BlocksPlane
 from sim.metrics.results import SCHEMAS
 
 
@@ -172,6 +174,19 @@ def test_the_best_accuracy_of_a_query_is_that_of_the_content_it_came_with():
     expected = [(accuracy @ truth.content[0][1]).max() for truth in truths]
     assert [len(truth.content) for truth in truths] == [2, 1]
     assert rows["true_best_accuracy"].to_list() == pytest.approx(expected)
+
+
+def test_trials_of_queries_that_left_are_forgotten():
+    def act(context):
+        for query in context.waiting:
+            context.deploy(query, plan_in(context, query, "edge"))
+
+    a_scenario = scenario(20.0, workload=queries_at(1.0, 2.0))
+    made = World(a_scenario, Does(act), 1, BlocksPlane)
+    made.run(19.0)
+    assert [made.monitor.trial(number).met for number in (0, 1)] == [True, True]
+    made.run(20.0)
+    assert [made.monitor.trial(number) for number in (0, 1)] == [None, None]
 
 
 def test_a_world_without_queries_calls_no_planner():

@@ -47,6 +47,21 @@ def standing(*each):
     return Standing(Fleet.of(dict(enumerate(each))), TAKES, POOLS)
 
 
+@pytest.mark.parametrize(
+    ("taken", "rented"),
+    [
+        ((0.0, 0.0, 0.0), (0.0, 0.0, 0.8)),
+        ((0.5, 0.0, 0.0), (12.0, 1.0, 0.8)),
+        ((12.0, 1.0, 0.0), (12.0, 1.0, 0.8)),
+        ((12.5, 0.5, 0.0), (24.0, 2.0, 0.8)),
+        ((1.0, 1.5, 0.0), (24.0, 2.0, 0.8)),
+    ],
+)
+def test_machines_are_rented_whole(taken, rented):
+    """A machine has 12 cores and a GPU; what is short of cores or GPUs rents both."""
+    assert POOLS.rented(np.array(taken)).tolist() == list(rented)
+
+
 class TestStanding:
     """Stations that queries share."""
 
