@@ -52,13 +52,21 @@ def main() -> int:
         return 0
     this, of = map(int, chosen.part.split("/"))
     wanted = ("survived", "untested") if chosen.again else (None,)
+    equivalent = left_out()
     left = [
         mutant
         for mutant in drawn[this - 1 :: of]
         if results.get(mutant.name, {}).get("outcome") in wanted
+        and not (chosen.again and (mutant.module, *mutant.change) in equivalent)
     ]
     run(left, chosen.seed, chosen.most_s, f"{this}-{of}")
     return 0
+
+
+def left_out() -> set[tuple[str, str, str]]:
+    """Return module, line before and line after of the mutants that cannot change behaviour."""
+    listed = tomllib.loads(EQUIVALENT.read_text())["mutant"]
+    return {(each["module"], each["before"], each["after"]) for each in listed}
 
 
 def read(seed: int) -> dict[str, dict]:
@@ -87,10 +95,7 @@ def run(mutants: list[Mutant], seed: int, most_s: float, part: str) -> None:
 
 def show(drawn: list[Mutant], results: dict[str, dict]) -> None:
     """Print how many mutants of each module were killed, and every other mutant."""
-    equivalent = {
-        (each["module"], each["before"], each["after"])
-        for each in tomllib.loads(EQUIVALENT.read_text())["mutant"]
-    }
+    equivalent = left_out()
     table: dict[str, Counter[str]] = defaultdict(Counter)
     survivors = []
     for mutant in drawn:
