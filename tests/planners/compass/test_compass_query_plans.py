@@ -3,10 +3,12 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from compass_worlds import arriving, market, with_context
 
 from planners.compass.runtime.watch import active_record
 from planners.compass.search.beliefs import beliefs_of
+from planners.compass.search.planning_model import PlanningModel
 from planners.compass.search.query_plans import ProfiledSizes, QueryPlans
 from planners.compass.search.search import CmboSearch
 from planners.compass.state.records import ProfiledConfig, SearchState, Slowness
@@ -134,3 +136,9 @@ def test_an_unknown_variance_counts_as_the_largest_possible_one():
         assert (small != largest).any()
 
     at_query(act)
+
+
+def test_devices_differ_from_the_catalogue_by_no_more_than_a_millionfold():
+    assert PlanningModel(device_spread=10.0).device_spread == 10.0
+    with pytest.raises(ValueError, match=r"device_spread=10\.1: must"):
+        PlanningModel(device_spread=10.1)
