@@ -78,13 +78,14 @@ class Recorded:
         """Return tests that execute a line of a module, the fastest first; then their neighbours.
 
         A neighbour is a test of the same file as another of the tests, or of a file whose fixtures
-        execute a line. Without a test, lines run at import only: all tests of the module follow.
+        execute a line. Lines without a test run at import only: then these are all tests that
+        execute the module or, without any, all tests.
         """
         by_line = self._lines.get(module, {})
         numbers = {at for line in lines for at in by_line.get(str(line), ())}
         if not numbers:
             numbers = {at for some in by_line.values() for at in some}
-        names = {self._names[at] for at in numbers}
+        names = {self._names[at] for at in numbers} or {*self.seconds}
         direct = {name for name in names if not name.startswith(SETUP)}
         files = {name.removeprefix(SETUP).partition("::")[0] for name in names}
         near = {each for file in files for each in self._of_file[file]} - direct
