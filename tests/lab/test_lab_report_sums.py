@@ -27,6 +27,8 @@ from lab.reporting.drawings.where_time_goes import (
 from lab.reporting.sweep_figures import _drawings
 from lab.reporting.tables import tables
 
+KEYS = ("setting", "planner", "window")
+
 
 def test_frames_have_the_keys_and_agree_with_the_summaries(made):
     sweep = read_sweep(made)
@@ -59,6 +61,33 @@ def test_parts_of_latency_add_up_to_the_mean_of_the_windows(made):
     both = sums.join(means, on=["setting", "planner"])
     assert both.height == 4
     np.testing.assert_allclose(both["queueing"], both["mean"], rtol=1e-6)
+
+
+def test_goodput_has_the_t_interval_of_its_seeds(made):
+    """Of two seeds, the half-width is t(0.975, 1) |a - b| / 2; the interval begins at 0 or more."""
+    analysis = analyse(read_sweep(made))
+    of_seed = (
+        analysis.sweep.windows.join(
+            analysis.sweep.runs.lazy().select("run", "horizon_s"), on="run", how="left"
+        )
+        .filter(pl.col("start_s") < pl.col("horizon_s"))
+        .group_by("setting", "planner", "window", "seed")
+        .agg(
+            pl.col("deployed_s").filter("met").sum()
+            / (pl.min_horizontal("end_s", "horizon_s") - pl.col("start_s")).first()
+        )
+        .collect()
+    )
+    rows = analysis.goodput.to_dicts()
+    assert len(rows) == 2 * 2 * 2
+    for row in rows:
+        values = of_seed.filter(*(pl.col(key) == row[key] for key in KEYS))["deployed_s"].to_list()
+        one, other = (*values, 0.0)[:2]
+        half = 12.7062047 * abs(one - other) / 2
+        mean = (one + other) / 2
+        expected = [mean, max(0.0, mean - half), mean + half]
+        assert [row["goodput"], row["low"], row["high"]] == pytest.approx(expected, abs=1e-7)
+    assert max(row["high"] - row["goodput"] for row in rows) > 1
 
 
 def test_what_operators_do_at_the_same_time_is_not_added_up(sweep, monkeypatch):

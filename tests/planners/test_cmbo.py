@@ -131,6 +131,15 @@ def test_everything_excluded_leaves_nothing():
     assert CONFIGURATION[search.propose(only)] == 7
 
 
+def test_normal_bo_proposes_only_what_is_not_excluded():
+    search = normal_bo()
+    show(search, 0)
+    assert search.propose(np.ones(len(COST), dtype=bool)) is None
+    only = np.ones(len(COST), dtype=bool)
+    only[7] = False
+    assert search.propose(only) == 7
+
+
 def test_without_bounds_every_plan_is_feasible():
     for search in (cmbo(), normal_bo()):
         show(search, 5)
@@ -143,14 +152,17 @@ def test_a_plan_that_cannot_even_send_in_time_is_infeasible():
     assert (search.feasible()[TRANSFER_S >= 0.1] == 0).all()
 
 
-def test_bounds_on_a_quantile_are_stricter_with_sizes_that_vary():
+@pytest.mark.parametrize("make", [cmbo, normal_bo])
+def test_bounds_on_a_quantile_are_stricter_with_sizes_that_vary(make):
     bound_s = float(np.quantile(LATENCY_S, 0.5))
-    steady, varying = cmbo(latency_s=bound_s), cmbo(latency_s=bound_s)
+    steady, equal, varying = (make(latency_s=bound_s) for _ in range(3))
     for plan in (0, 400, 800):
         show(steady, plan)
+        show(equal, plan, time_cv=0.0)
         show(varying, plan, time_cv=0.6)
     assert (varying.feasible() <= steady.feasible() + 1e-12).all()
     assert varying.feasible().sum() < 0.9 * steady.feasible().sum()
+    assert (equal.feasible() == steady.feasible()).all(), "sizes are equal unless it is said"
 
 
 def test_few_samples_make_profiled_plans_uncertain():

@@ -151,6 +151,21 @@ def test_invariant_planning_a_reused_prefix_is_not_charged_again():
     assert (known[0], known[1].count) == (0.0, 16)
 
 
+def test_a_plan_that_is_profiled_again_reuses_everything():
+    found = []
+
+    def act(context, query):
+        plan = on_device(context, query)
+        found.extend(context.profile(query, plan, 10) for _ in range(3))
+        context.deploy(query, plan)
+
+    plan_once(act, 1.0)
+    first, again, kept = found
+    assert [each.prefix_reused for each in found] == [0, 4, 4]
+    assert again.accuracy_mean == first.accuracy_mean
+    assert kept is again
+
+
 def test_invariant_planning_the_first_items_are_the_same_for_every_configuration():
     seen = {}
 

@@ -17,7 +17,7 @@ from sim import (
     WorldState,
     check_planner,
 )
-from sim.planning.renamed import RENAMED
+from sim.planning.renamed import RENAMED, Guided
 
 FORMER = """
 trigger scratch now_s pipeline datasets cluster waiting searching running waiting_by_id
@@ -94,6 +94,21 @@ def test_a_member_that_never_was_is_answered_with_the_nearest(ask, said):
             ask(context)
 
     assert run(scenario(1.5, workload=queries_at(1.0)), Does(act)).planner_errors == []
+
+
+class Broken(Guided):
+    """Has a property that fails."""
+
+    @property
+    def value(self):
+        raise AttributeError("the cause")
+
+
+def test_an_error_within_a_member_is_not_taken_for_a_missing_member():
+    with pytest.raises(AttributeError, match="the cause"):
+        Broken().value  # noqa: B018
+    with pytest.raises(AttributeError, match="'Broken' object has no attribute '_value'"):
+        Broken()._value  # noqa: B018
 
 
 def test_check_planner_names_the_replacement_in_one_sentence():

@@ -68,6 +68,12 @@ def test_without_load_or_variation_the_prediction_is_the_sum_of_the_parts():
     assert busy == pytest.approx((0.0, 0.0), abs=1e-9)
 
 
+def test_without_any_variance_the_tail_is_the_mean():
+    for service_s in (0.1, 0.3, 0.7, 1.1, 1.3):
+        mean, tail, _ = sojourn(1e-300, [service_s], [StationLoad(1)], whole(1), 0.0, 0.95)
+        assert mean == tail == service_s
+
+
 def test_where_operators_fork_the_slowest_way_counts():
     """One way takes 0.2 + 0.3 s and an upload of 0.1 s, one 0.2 + 0.9 s; both 0.5 s more."""
     ways = [DagPath((0, 1), 0.1, 0.0, 0.0, 0.5), DagPath((0, 2), 0.0, 0.0, 0.0, 0.5)]

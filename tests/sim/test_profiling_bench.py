@@ -77,15 +77,16 @@ def test_an_operator_on_one_branch_does_not_run_again_for_knobs_of_another():
     configuration = application.pipeline.configuration
     made.measure(configuration(**known), np.arange(10))
     names = [operator.name for operator in application.operators]
-    for change, again in (
-        ({"frames": 4}, ("sample", "encode", "respond")),
-        ({"recogniser": "wav2vec2-base"}, ("listen", "respond")),
-        ({"model": "InternVL2-8B"}, ("respond",)),
+    for change, again, leading in (
+        ({"frames": 4}, ("sample", "encode", "respond"), 1),
+        ({"recogniser": "wav2vec2-base"}, ("listen", "respond"), 3),
+        ({"model": "InternVL2-8B"}, ("respond",), 4),
     ):
         other = configuration(**known | change)
         times = dataset.service_time_s[other.index]
         run = made.run(other, np.arange(10), workers=1)
         assert run.device_s == pytest.approx(10 * sum(times[names.index(name)] for name in again))
+        assert run.prefix_reused == leading
 
 
 class TestDesk:

@@ -11,8 +11,11 @@ from hardware_models.devices import DeviceModel
 from scenarios.applications.shipped import shipped_application
 from scenarios.cluster import Node
 from scenarios.drift import Drift, DriftEvent
+from scenarios.queries import births
 from sim import Allocation, PlannerError
 from sim.catalogue.service_times import RefusalError, device_service
+from sim.controlplane.world import World
+from sim.dataplane.blocks.plane import BlocksPlane
 from sim.metrics.results import SCHEMAS
 
 
@@ -160,6 +163,37 @@ def test_a_query_born_after_a_shift_is_profiled_and_judged_on_the_shifted_conten
     served = tables["windows"].drop_nans("accuracy")["accuracy"].mean()
     assert estimate.accuracy_mean == pytest.approx(served, abs=0.06)
     assert tables["profiling"]["true_accuracy"][0] == pytest.approx(served)
+
+
+def test_the_best_accuracy_of_a_query_is_that_of_the_content_it_came_with():
+    drift = Drift([DriftEvent("content_shift", at_s=5.0, factor=0.9)])
+    a_scenario = scenario(10.0, workload=queries_at(1.0, 6.0, dataset="VOiCES"), drift=drift)
+    rows = run(a_scenario, Does(lambda context: None)).tables.take()["queries"]
+    truths = [truth for _, truth in births(a_scenario, 1)]
+    accuracy = a_scenario.application.datasets["VOiCES"].accuracy
+    expected = [(accuracy @ truth.content[0][1]).max() for truth in truths]
+    assert [len(truth.content) for truth in truths] == [2, 1]
+    assert rows["true_best_accuracy"].to_list() == pytest.approx(expected)
+
+
+def test_trials_of_queries_that_left_are_forgotten():
+    def act(context):
+        for query in context.waiting:
+            context.deploy(query, plan_in(context, query, "edge"))
+
+    a_scenario = scenario(20.0, workload=queries_at(1.0, 2.0))
+    made = World(a_scenario, Does(act), 1, BlocksPlane)
+    made.run(19.0)
+    assert [made.monitor.trial(number).met for number in (0, 1)] == [True, True]
+    made.run(20.0)
+    assert [made.monitor.trial(number) for number in (0, 1)] == [None, None]
+
+
+def test_a_world_without_queries_calls_no_planner():
+    made = run(scenario(100.0, workload=queries_at()), Does(lambda context: 1 / 0))
+    assert made.planner_errors == []
+    assert made.planning_wall_s == 0
+    assert all(table.is_empty() for table in made.tables.take().values())
 
 
 def test_profiling_after_a_shift_sees_the_new_content():

@@ -2,12 +2,21 @@
 
 import numpy as np
 import pytest
+from compass_worlds import arriving, with_context
 from hypothesis import given
 from hypothesis import strategies as st
 
 from planners.compass.profiling.estimates import simple_mean
-from planners.compass.runtime.audits import NOTHING, TESTED, Audits, means_of_last, with_more
-from planners.compass.state.records import ProfiledConfig
+from planners.compass.runtime.audits import (
+    NOTHING,
+    TESTED,
+    Audits,
+    means_of_last,
+    note_drift,
+    others_drifted,
+    with_more,
+)
+from planners.compass.state.records import ProfiledConfig, dataset_state, update_dataset
 
 ITEMS = 48
 
@@ -71,3 +80,43 @@ def test_the_last_audits_are_kept_and_one_without_items_tells_nothing():
     more = with_more(sums, np.array([0.5, 1.0]))
     assert (more[:-1] == sums[1:]).all()
     assert more[-1].tolist() == [2.0, 1.5, 1.25]
+
+
+@pytest.mark.parametrize(
+    ("now_s", "found_s", "others"),
+    [
+        (3.0, (1.0, 2.0), True),
+        (125.0, (), False),
+        (125.0, (6.0,), False),
+        (125.0, (1.0, 2.0), False),
+        (125.0, (1.0, 120.0), False),
+        (125.0, (6.0, 7.0), True),
+        (245.0, (123.0, 124.0), False),
+        (245.0, (126.0, 127.0), True),
+    ],
+)
+def test_drift_is_common_if_two_alarms_came_within_two_minutes(now_s, found_s, others):
+    told = []
+
+    def act(context):
+        for query in context.waiting:
+            update_dataset(context, query.dataset, drifted_s=found_s)
+            told.append(others_drifted(context, query))
+
+    with_context(act, arriving(now_s), horizon_s=now_s + 1)
+    assert told == [others]
+
+
+def test_alarms_are_forgotten_after_two_minutes():
+    kept = []
+
+    def act(context):
+        for query in context.waiting:
+            note_drift(context, query)
+            kept.append(dataset_state(context, query.dataset).drifted_s)
+
+    made = with_context(act, arriving(3.0, 100.0, 124.0, 250.0), horizon_s=251.0)
+    assert made.planner_errors == []
+    assert kept[0] == (3.0,)
+    assert kept[-1][-1] == 250.0
+    assert min(kept[-1]) > 130.0

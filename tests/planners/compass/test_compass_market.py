@@ -8,6 +8,7 @@ from compass_worlds import ONE_CLOUD, arriving, market, with_context
 from hypothesis import given
 from hypothesis import strategies as st
 
+from planners.compass.scheduling.least_cost import LeastCost
 from planners.compass.scheduling.scheduler import FirstComeFirstServed, PriceMatching
 from planners.compass.search.query_plans import QueryPlans
 from planners.compass.state.pools import (
@@ -45,6 +46,21 @@ def uses(*operators, backhaul=0.0):
 
 def standing(*each):
     return Standing(Fleet.of(dict(enumerate(each))), TAKES, POOLS)
+
+
+@pytest.mark.parametrize(
+    ("taken", "rented"),
+    [
+        ((0.0, 0.0, 0.0), (0.0, 0.0, 0.8)),
+        ((0.5, 0.0, 0.0), (12.0, 1.0, 0.8)),
+        ((12.0, 1.0, 0.0), (12.0, 1.0, 0.8)),
+        ((12.5, 0.5, 0.0), (24.0, 2.0, 0.8)),
+        ((1.0, 1.5, 0.0), (24.0, 2.0, 0.8)),
+    ],
+)
+def test_machines_are_rented_whole(taken, rented):
+    """A machine has 12 cores and a GPU; what is short of cores or GPUs rents both."""
+    assert POOLS.rented(np.array(taken)).tolist() == list(rented)
 
 
 class TestStanding:
@@ -373,3 +389,14 @@ class TestPrices:
         for many in (0, 12):
             prices = FirstComeFirstServed().prices(POOLS, self.crowd(many))
             np.testing.assert_allclose(prices * POOLS.capacity, 1.0)
+
+
+def test_least_cost_is_dear_where_a_machine_must_be_rented_and_cheap_where_one_is_idle():
+    """Of a rented machine, six of 12 cores and half of the GPU are in use."""
+    scheduler = LeastCost(steepness=4.0, idle=0.1, opening=2.0)
+    nothing = scheduler.prices(POOLS, standing(uses((-1, 0, 0.0))))
+    assert nothing.tolist() == [0.05 * 2, 3.0 * 2, 0.0]
+    six = (uses((0, key, 0.9)) for key in range(6))
+    half = scheduler.prices(POOLS, standing(*six, uses((2, 0, 0.9))))
+    share = 0.1 + 0.9 * 0.5**4
+    assert half.tolist() == pytest.approx([0.05 * share, 3.0 * share, 0.0])

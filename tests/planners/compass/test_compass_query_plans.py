@@ -1,10 +1,16 @@
 """Beliefs about a query's plans after telemetry has shown how slow things are."""
 
+from dataclasses import replace
+
 import numpy as np
+import pytest
 from compass_worlds import arriving, market, with_context
 
 from planners.compass.runtime.watch import active_record
+from planners.compass.search.beliefs import beliefs_of
+from planners.compass.search.planning_model import PlanningModel
 from planners.compass.search.query_plans import ProfiledSizes, QueryPlans
+from planners.compass.search.search import CmboSearch
 from planners.compass.state.records import ProfiledConfig, SearchState, Slowness
 from sim import Choices
 
@@ -90,3 +96,49 @@ def test_a_plan_ordered_after_that_is_expected_to_be_as_slow():
         assert (slow.device_s, slow.elsewhere_s) == (usual.device_s, usual.elsewhere_s)
 
     at_query(act)
+
+
+def test_slow_devices_and_stations_are_believed_slow_where_they_compute():
+    def act(context, query):
+        view, made = context.bulk.view(query, Choices()), market(context)
+        usual, device, elsewhere = (
+            QueryPlans(context, query, made, view, 1.0, Slowness(**slow))
+            for slow in ({}, {"device": 2.0}, {"elsewhere": 3.0})
+        )
+        for load in (0.0, 0.5):
+            factors, here = usual.factors(load), view.station < 0
+            assert here.any()
+            assert not here.all()
+            np.testing.assert_allclose(device.factors(load), np.where(here, 2, 1) * factors)
+            np.testing.assert_allclose(elsewhere.factors(load), np.where(here, 1, 3) * factors)
+
+    at_query(act)
+
+
+def test_an_unknown_variance_counts_as_the_largest_possible_one():
+    """Accuracies lie between 0 and 1."""
+
+    def act(context, query):
+        search, made, seen = CmboSearch(), market(context), shown(context, query)
+        unknown, largest, small = (
+            beliefs_of(
+                search,
+                context,
+                query,
+                made,
+                SearchState({0: replace(seen, variance=variance)}),
+            )
+            .configurations.history()
+            .accuracy
+            for variance in (np.inf, 1.0, 0.01)
+        )
+        np.testing.assert_array_equal(unknown, largest)
+        assert (small != largest).any()
+
+    at_query(act)
+
+
+def test_devices_differ_from_the_catalogue_by_no_more_than_a_millionfold():
+    assert PlanningModel(device_spread=10.0).device_spread == 10.0
+    with pytest.raises(ValueError, match=r"device_spread=10\.1: must"):
+        PlanningModel(device_spread=10.1)

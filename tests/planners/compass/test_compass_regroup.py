@@ -23,7 +23,7 @@ from planners.compass.scheduling.scheduler import FirstComeFirstServed, PriceMat
 from planners.compass.scheduling.station_table import StationTable
 from planners.compass.search.beliefs import beliefs_of
 from planners.compass.search.search import CmboSearch
-from planners.compass.state.pools import Fleet
+from planners.compass.state.pools import CORES, GPUS, Fleet
 from planners.compass.state.records import (
     Offer,
     SearchState,
@@ -268,6 +268,28 @@ def test_a_configuration_that_failed_is_not_promised_again():
     assert before[0] not in after
 
 
+def test_stations_of_whole_gpu_instances_take_a_place_on_a_card():
+    """Those of cores take none. By default, no plan takes a part of an instance."""
+    search, problems, names = CmboSearch(), [], []
+
+    def act(context):
+        [query] = context.waiting
+        made = market(context)
+        search.run(context, query, made, 5.0, improve=False)
+        table = StationTable(context, made, search, [query], Fleet.of({}), 0.1)
+        table.look_at(list(range(20)), 0.0)
+        problems.append(table.rows.problem)
+        names.extend(made.pools.names)
+
+    with_context(act, arriving(1.0), nodes=ONE_CLOUD)
+    [problem] = problems
+    kinds = [names[pool] for pool in problem.pool]
+    assert set(kinds) == {("cloud", CORES), ("cloud", GPUS)}
+    assert problem.instances.tolist() == [int(pool == GPUS) for _, pool in kinds]
+    [cards] = problem.cards
+    assert (cards.count, problem.profile[:, 0].max()) == (1, 0)
+
+
 @pytest.mark.parametrize("wanted", [True, False])
 def test_regrouping_is_tried_for_waiting_queries_and_not_too_often(wanted):
     """Alone on a cluster a query finds room by itself."""
@@ -295,6 +317,22 @@ def test_regrouping_is_tried_for_waiting_queries_and_not_too_often(wanted):
     else:
         assert regrouped is None
         assert charged_s[0] == 0
+
+
+def test_a_regrouping_that_gains_too_little_is_not_made():
+    """One waiting query is worth at most one."""
+    search, found = CmboSearch(), []
+
+    def act(context):
+        [query] = context.waiting
+        made = market(context)
+        search.run(context, query, made, 5.0, improve=False)
+        found.extend(
+            ShareStations(gain=gain).repack(context, made, search, [query]) for gain in (0.9, 1.1)
+        )
+
+    with_context(act, arriving(1.0), nodes=ONE_CLOUD)
+    assert [each is not None for each in found] == [True, False]
 
 
 def test_stay_as_they_are_is_never_due():

@@ -114,6 +114,15 @@ class TestAwards:
         bids = [bid(0, (3.0, 0.0), (2.0, 0.0)), bid(1, (2.0, 0.0))]
         assert awarded(FirstComeFirstServed(), Cluster(2.0, 1.0), *bids) == {0: 1}
 
+    def test_a_feasible_plan_is_worth_two_that_are_not(self):
+        hopeless = [bid(number, (0.0, 0.5), feasible=False, probability=0.4) for number in (0, 1)]
+        assert awarded(PriceMatching(), Cluster(1.0, 1.0), hopeless[0], bid(2, (0.0, 1.0))) == {
+            2: 0
+        }
+        two = bid(3, (1.0, 0.0), feasible=False, probability=0.4)
+        both = awarded(PriceMatching(), Cluster(1.0, 1.0), *hopeless, two, bid(2, (1.0, 1.0)))
+        assert both == {0: 0, 1: 0, 3: 0}, "three are worth more than one"
+
     @pytest.mark.parametrize("scheduler", SCHEDULERS)
     def test_nobody_is_served_by_what_does_not_fit(self, scheduler):
         assert awarded(scheduler, Cluster(2.0, 1.0), bid(0, (3.0, 0.0), (0.0, 2.0))) == {}

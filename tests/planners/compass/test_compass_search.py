@@ -450,3 +450,15 @@ class TestRoom:
     def test_plans_with_room_that_are_unlikely_to_suffice_are_not_preferred(self):
         idle, full = self.proposed_at_arrival(latency_s=0.5)
         assert full == idle != self.STANDS
+
+
+def test_a_small_budget_is_spent_as_well():
+    profiled = []
+
+    def act(context):
+        [query] = context.waiting
+        CmboSearch(warm_start=COLD).run(context, query, market(context), 0.9, improve=False)
+        profiled.append(len(search_state(context, query).profiled))
+
+    with_context(act, arriving(1.0), budget_s=0.9)
+    assert profiled[0] > 0

@@ -86,6 +86,8 @@ class TestChoice:
         board = Board(kept, running=(0, 1))
         found = chosen(board, WarmStart(histories=3, ahead=0), content=0.2)
         assert found == [kept[2], kept[0], kept[3]]
+        found = chosen(board, WarmStart(histories=3, ahead=0), content=0.4)
+        assert found == [kept[0], kept[2], kept[3]]
 
     def test_of_equals_the_latest(self):
         kept = {number: history() for number in range(6)}
@@ -306,6 +308,8 @@ class TestInTheWorld:
                 )
                 assert first.measured >= 2
                 assert first.dataset == query.dataset
+                mean = context.bulk.features(query.dataset).mean(axis=0)
+                np.testing.assert_array_equal(first.content, mean)
                 assert before - context.remaining(query) == pytest.approx(CHARGES_S["history"])
 
         made = with_context(act, arriving(1.0, 1.2, 1.4), budget_s=0.5)
