@@ -290,15 +290,20 @@ class Loader(ConfigLoaderImpl):
         read = repo.load_config(path)
         file = None if read is None else _file_of(read, path)
         if file is not None:
+            if repo.get_schema_source().is_config(path):
+                raise InputError(f"{file}: this program has a {path} of its own; rename the file")
             if package.count(".") >= MOST_DEPTH:
                 raise InputError(f"{file}: is placed more than {MOST_DEPTH} levels deep")
             if OmegaConf.is_config(read.config):
                 placed = self._embed_result_config(read, default.package).config
                 check_file(placed, file, self._allowed)
                 check_references(placed, file)
-        elif not (default.primary or path.startswith("hydra/")):
-            if f"{package}.".startswith("hydra."):
-                raise InputError(f"{path}@{package}: this file must not be below hydra")
+        elif not default.primary and f"{package}.".startswith("hydra."):
+            own = path.rpartition("/")[0].replace("/", ".")
+            if package != own and not (package == "hydra" and path.startswith("hydra/")):
+                raise InputError(
+                    f"{path}@{package}: below hydra, a file must be at the key of its own group"
+                )
         return super()._load_single_config(default, repo)
 
 

@@ -121,6 +121,16 @@ def test_a_file_is_not_placed_too_deeply(tmp_path):
         compose_file(tmp_path, "defaults: [/deep]")
 
 
+@pytest.mark.parametrize("name", ["schema", "hydra/launcher/basic", "hydra/sweeper/compass"])
+def test_a_file_does_not_take_a_name_of_this_program(tmp_path, name, recwarn):
+    compose_file(tmp_path, "seed: 1")
+    with pytest.raises(InputError) as refused:
+        compose_file(tmp_path, "n_jobs: 1", name)
+    said = f"{tmp_path}/{name}.yaml: this program has a {name} of its own; rename the file"
+    assert str(refused.value) == said
+    assert not recwarn.list
+
+
 @pytest.mark.parametrize("name", ["config.yaml", "jobs.yaml", "summary.json"])
 @pytest.mark.parametrize("text", [bomb(12), "[" * 100_000, "a: &a {b: *a}"], ids=range(3))
 def test_a_report_on_huge_files_is_refused(tmp_path, capsys, name, text):

@@ -208,6 +208,16 @@ def test_a_file_is_refused_before_anything_runs(stranger, tmp_path, text, key):
             "planner/greedy@hydra.callbacks",
         ),
         (
+            {"experiment/x": f"{GLOBAL}defaults: [/planner@hydra: greedy]"},
+            ["experiment=x"],
+            "planner/greedy@hydra: below hydra",
+        ),
+        (
+            {"experiment/x": f"{GLOBAL}defaults: [/hydra/launcher@hydra.callbacks.x: joblib]"},
+            ["experiment=x"],
+            "hydra/launcher/joblib@hydra.callbacks.x: below hydra, a file must be",
+        ),
+        (
             {"experiment/x": f"{GLOBAL}defaults: [override /planner: '${{oc.env:HOME}}']"},
             ["experiment=x"],
             "defaults: ${oc.env:HOME}",
