@@ -4,6 +4,7 @@ A reference repeats what it refers to: six levels of nine references each are ha
 """
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from omegaconf import OmegaConf
@@ -40,6 +41,25 @@ def check_references(content: Any, file: str) -> None:
             f"{file}: {_key(path)}={short(text)}: ${{...}} repeats too much; all references "
             f"together can repeat {MOST_VALUES:,} values"
         )
+
+
+def check_resolved(config: Any) -> None:
+    """Raise InputError if a resolved text has ``${...}``, which OmegaConf would resolve again."""
+    for path, text in texts(OmegaConf.to_container(config, resolve=False), ()):
+        if "${" in text:
+            raise InputError(f"{_key(path)}={short(text)}: a value must not become ${{...}} itself")
+
+
+def texts(node: Any, path: Path) -> Iterator[tuple[Path, str]]:
+    """Yield the path and the text of each text in nested mappings and lists."""
+    if isinstance(node, dict):
+        for name, one in node.items():
+            yield from texts(one, (*path, name))
+    elif isinstance(node, list):
+        for at, one in enumerate(node):
+            yield from texts(one, (*path, at))
+    elif isinstance(node, str):
+        yield path, node
 
 
 class _Sizes:
