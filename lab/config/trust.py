@@ -109,6 +109,8 @@ def check_file(content: Any, file: str, allowed: frozenset[str]) -> None:
 def _check_target(value: str, where: str, allowed: frozenset[str]) -> None:
     if "$" in value:
         raise InputError(f"{where}: a file must name a class directly, not by ${{...}}")
+    if not MODULE.fullmatch(value):
+        raise InputError(f"{where}: must be the name of a class, such as planners.Greedy")
     module = value.rpartition(".")[0]
     if not module or is_ours(value):
         return

@@ -46,6 +46,7 @@ TARGETS = {
     "part of an application": f"application: {{tables: {CALL}}}",
     "data plane": f"data_plane: {CALL}",
     "anywhere": f"about: {{quick: {CALL}}}",
+    "relative": "planner: {_target_: .planners.Greedy}",
     "function": "planner: {_target_: os.system, command: touch RAN}",
     "package of an earlier version": "planner: {_target_: evaluation.x.Mine}",
     "earlier module that only another package has": "planner: {_target_: evaluation.paper.x.Mine}",
