@@ -203,3 +203,11 @@ def test_what_a_reference_gives_is_not_resolved_again(here):
         set_up(compose(overrides), overrides)
     said = "application.name=${oc.env:COMPASS_TOKEN}: a value must not become ${...} itself"
     assert str(refused.value) == said
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs /proc")
+def test_a_table_is_not_a_file_of_the_system(here):
+    (here / "t.csv").symlink_to("/proc/self/environ")
+    overrides = ["planner=greedy", "tables.gpu_latency=t.csv"]
+    with pytest.raises(InputError, match=r"t\.csv: is no CSV or Parquet file"):
+        set_up(compose(overrides), overrides)
