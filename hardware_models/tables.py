@@ -381,7 +381,9 @@ def read_file(path: str | Path) -> pl.DataFrame:
     try:
         if path.suffix.lower() == ".parquet":
             return pl.read_parquet(path)
-        return pl.read_csv(path.read_bytes(), infer_schema=False)
+        # Files of the system, such as /proc/self/environ, have no size; they can hold secrets.
+        content = path.read_bytes() if path.stat().st_size else b""
+        return pl.read_csv(content, infer_schema=False)
     except (pl.exceptions.PolarsError, OSError) as error:
         reason = " ".join(str(error).split())
         raise TableError(f"{path}: is no CSV or Parquet file ({reason})") from None

@@ -12,6 +12,9 @@ COMPOSING = ("hydra", "omegaconf", "antlr4", "yaml")
 LONGEST = 1_800
 """Largest number of characters in a message; what is cut out is the middle of a long value."""
 
+MOST_SHOWN = 100
+"""Largest number of characters that `short` keeps."""
+
 
 class InputError(ValueError):
     """Something in the input is wrong; the message is one printable sentence for the user."""
@@ -89,6 +92,12 @@ def shown(value: object) -> str:
     if value is None:
         return "null"
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def short(value: object) -> str:
+    """Return the beginning of a value as YAML writes it, on one line."""
+    text = " ".join(shown(value).split())
+    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}..."
 
 
 def raised_by(error: BaseException, packages: tuple[str, ...]) -> bool:

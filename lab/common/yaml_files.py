@@ -10,7 +10,7 @@ from typing import Any
 from yaml import AliasEvent, CSafeLoader, YAMLError, load, parse
 from yaml.events import CollectionEndEvent, CollectionStartEvent, ScalarEvent
 
-from lab.common.errors import InputError, one_line
+from lab.common.errors import InputError, one_line, short
 
 MOST_BYTES = 10_000_000
 MOST_DEPTH = 50
@@ -18,6 +18,9 @@ MOST_VALUES = 20_000
 """Values that a file may have, aliases included; OmegaConf takes a second to read so many."""
 MANY_VALUES = 5_000_000
 """The same for files that OmegaConf does not read."""
+
+MOST_LETTERS = 2_000
+"""Characters of a text with ``${...}`` that OmegaConf reads; its parser is slow."""
 
 
 def read_text(path: Path) -> str:
@@ -32,8 +35,10 @@ def read_text(path: Path) -> str:
 def check_yaml(text: str, path: Path, most: int = MOST_VALUES) -> None:
     """Raise InputError if a text nests too deeply, or has more than `most` values.
 
-    A text that is not valid YAML is left to its reader.
+    In a file for OmegaConf, each character of a text with ``${...}`` counts as a value. A text that
+    is not valid YAML is left to its reader.
     """
+    included = "aliases"
     sizes: dict[str, int] = {}  # number of values, by anchor
     open_anchors: list[str | None] = []
     starts: list[int] = []
@@ -53,15 +58,29 @@ def check_yaml(text: str, path: Path, most: int = MOST_VALUES) -> None:
                 if anchor is not None:
                     sizes[anchor] = size
             elif isinstance(event, ScalarEvent):
-                count += 1
+                size = _size(event.value, path) if most <= MOST_VALUES else 1
+                if size > 1:
+                    included = "aliases and characters of texts with ${...}"
+                count += size
                 if event.anchor is not None:
-                    sizes[event.anchor] = 1
+                    sizes[event.anchor] = size
             if len(starts) > MOST_DEPTH:
                 raise InputError(f"{path}: is nested more than {MOST_DEPTH} levels deep")
             if count > most:
-                raise InputError(f"{path}: has more than {most:,} values, aliases included")
+                raise InputError(f"{path}: has more than {most:,} values, {included} included")
     except YAMLError:
         return
+
+
+def _size(text: str, path: Path) -> int:
+    """Return how many values a text counts as; raise InputError if OmegaConf must not read it."""
+    if "${" not in text:
+        return 1
+    if len(text) > MOST_LETTERS:
+        raise InputError(
+            f"{path}: a text with ${{...}} has more than {MOST_LETTERS:,} characters: {short(text)}"
+        )
+    return 1 + len(text)
 
 
 def parsed(text: str, path: Path) -> Any:

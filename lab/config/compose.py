@@ -26,6 +26,7 @@ from lab.common.options import groups
 from lab.config.environment import Environment, environment, hidden
 from lab.config.messages import OF_COMPARED, composition_sentence
 from lab.config.overrides import check_alone, check_one_planner, readable, replace_whole_mappings
+from lab.config.references import check_resolved
 from lab.config.settings import INSIDE, MOST_HORIZON_S, OPEN, Settings, defaults, register
 from lab.config.targets import build, find_class, parameters, said, with_current_paths
 from lab.config.trust import checked_files
@@ -172,6 +173,7 @@ def _set_up(config: DictConfig, overrides: Sequence[str], planner: Planner | Non
         OmegaConf.resolve(config)
     except OmegaConfBaseException as error:
         raise InputError(composition_sentence(error, overrides)) from None
+    check_resolved(config)
     for key in OPEN:
         if isinstance(node := OmegaConf.select(config, key), DictConfig):
             plain = with_current_paths(OmegaConf.to_container(node))

@@ -14,12 +14,16 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from lab.common.errors import InputError
+from lab.config.references import Path
+from lab.config.references import texts as texts_of
 from lab.config.trust import OTHER_INTERPOLATION
 
-Path = tuple[str | int, ...]
-
-VARIABLE = re.compile(r"oc\.env:\s*")
+VARIABLE = re.compile(r"oc\.env\s*:\s*")
+HIDDEN_RESOLVER = re.compile(r"\$\{[\w.\s]*\$\{[^:,]*\}[\w.\s]*:")
+"""A resolver whose name comes from another key."""
 NAME = re.compile(r"(['\"]?)([A-Za-z_]\w*)\1\s*[,}]")
+LONG = 8
+"""Values with so many characters are hidden in a message also within a longer word."""
 SHORT = 4
 """Values with fewer characters are hidden in a message only if they follow an equals sign."""
 PROBE = "\0from the environment\0"
@@ -38,6 +42,8 @@ class Environment:
             if value := os.environ.get(name):
                 before = r"(?<==)" if len(value) < SHORT else r"(?<![\w.])"
                 pattern = rf"{before}{re.escape(value)}(?![\w.])"
+                if len(value) >= LONG:
+                    pattern = re.escape(value)
                 message = re.sub(pattern, f"${{oc.env:{name}}}", message)
         return message
 
@@ -109,6 +115,8 @@ def _plain(override: str) -> str:
 
 def _variables(overrides: Sequence[str]) -> Iterator[str]:
     for override in map(_plain, overrides):
+        if HIDDEN_RESOLVER.search(override):
+            raise InputError(f"{override}: name the resolver directly, as in ${{oc.env:NAME}}")
         for at in VARIABLE.finditer(override):
             if (named := NAME.match(override, at.end())) is None:
                 raise InputError(f"{override}: name the variable directly, as in ${{oc.env:NAME}}")
@@ -122,7 +130,7 @@ def _texts(config: DictConfig) -> dict[Path, str]:
     or if the value can no longer be computed.
     """
     tree: Any = OmegaConf.to_container(config)
-    texts = {path: text for path, text in _leaves(tree, ()) if "${" in text}
+    texts = {path: text for path, text in texts_of(tree, ()) if "${" in text}
     for path, text in texts.items():
         if OTHER_INTERPOLATION.search(text):
             _at(tree, path[:-1])[path[-1]] = PROBE
@@ -144,15 +152,3 @@ def _at(node: Any, path: Path) -> Any:
     for name in path:
         node = node[name]
     return node
-
-
-def _leaves(node: Any, path: Path) -> Iterator[tuple[Path, str]]:
-    """Yield the path and the text of each text in nested mappings and lists."""
-    if isinstance(node, dict):
-        for name, one in node.items():
-            yield from _leaves(one, (*path, name))
-    elif isinstance(node, list):
-        for at, one in enumerate(node):
-            yield from _leaves(one, (*path, at))
-    elif isinstance(node, str):
-        yield path, node

@@ -25,12 +25,16 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import ConfigRepository
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import ConfigCompositionException
 from hydra.plugins.config_source import ConfigResult
 from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 import hydra_plugins
-from lab.common.errors import InputError, key_of, shown
+from lab.common.errors import InputError, key_of, short
+from lab.common.yaml_files import MOST_DEPTH
+from lab.config.references import check_references
 from lab.config.targets import ROOT, is_ours
 
 OPTION = "--allow-import"
@@ -51,13 +55,14 @@ HYDRA_KEYS = (
 NUMBERS = ("hydra.launcher", "hydra.sweeper")
 """Keys below which a file can also set numbers, such as ``hydra.launcher.n_jobs``."""
 
-OTHER_INTERPOLATION = re.compile(r"\$\{(?![\w.\[\]-]*\}|half:)")
+OTHER_INTERPOLATION = re.compile(r"\$\{(?![\w.\[\]-]*\}|half:(?:\$\{[\w.\[\]-]*|[\w.+-]*)\})")
 INSIDE = re.compile(
     r"(?:[\w.+=,-]|/|\$\{now:[%\w-]+\}|\$\{hydra\.job\.(?:num|override_dirname)\})+"
 )
 """A path from a file, as text."""
+MOST_LOADED = 2_000
+"""Files that one composition may load, repetitions included; the largest shipped one loads 60."""
 MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
-MOST_SHOWN = 100
 
 
 def allow_import(modules: str) -> str:
@@ -92,7 +97,7 @@ def check_file(content: Any, file: str, allowed: frozenset[str]) -> None:
         allowed: modules whose classes the file can name.
     """
     for key, value in _leaves(content, ""):
-        where = f"{file}: {key}={_short(value)}"
+        where = f"{file}: {key}={short(value)}"
         if f"{key}.".startswith("hydra."):
             _check_hydra(key, value, where)
         elif _is_target(key) and isinstance(value, str):
@@ -104,6 +109,8 @@ def check_file(content: Any, file: str, allowed: frozenset[str]) -> None:
 def _check_target(value: str, where: str, allowed: frozenset[str]) -> None:
     if "$" in value:
         raise InputError(f"{where}: a file must name a class directly, not by ${{...}}")
+    if not MODULE.fullmatch(value):
+        raise InputError(f"{where}: must be the name of a class, such as planners.Greedy")
     module = value.rpartition(".")[0]
     if not module or is_ours(value):
         return
@@ -172,11 +179,6 @@ def _leaves(node: Any, key: str) -> Iterator[tuple[str, Any]]:
         yield key, node
 
 
-def _short(value: Any) -> str:
-    text = " ".join(shown(value).split())
-    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}..."
-
-
 def _file_of(found: ConfigResult, config_path: str) -> str | None:
     """Return the name of the file of a result; None if it is installed code."""
     scheme, _, folder = str(found.path).partition("://")
@@ -200,8 +202,9 @@ class Repository(ConfigRepository):
             for name, value in vars(default).items():
                 for text in value if isinstance(value, list) else [value]:
                     if isinstance(text, str) and name != "parent":
-                        _check_default(text, f"{file}: defaults: {_short(text)}")
+                        _check_default(text, f"{file}: defaults: {short(text)}")
         if isinstance(found.config, DictConfig):
+            check_references(found.config, file)  # Hydra resolves the search path.
             paths = OmegaConf.select(found.config, "hydra.searchpath", throw_on_missing=False)
             if paths is not None:
                 check_file({"hydra": {"searchpath": str(paths)}}, file, frozenset())
@@ -250,17 +253,60 @@ class Loader(ConfigLoaderImpl):
         _check_saved(config)
         return config
 
+    def _parse_overrides_and_create_caching_repo(self, *options: Any, **more: Any) -> Any:
+        parsed, repo = super()._parse_overrides_and_create_caching_repo(*options, **more)
+        load, left = repo.load_config, iter(range(MOST_LOADED))
+
+        def load_config(config_path: str) -> ConfigResult | None:
+            if next(left, None) is None:
+                raise InputError(
+                    f"{config_path}: defaults: name more than {MOST_LOADED:,} files, files named "
+                    "by files included"
+                )
+            return load(config_path)
+
+        repo.load_config = load_config  # type: ignore[method-assign]
+        return parsed, repo
+
+    def _compose_config_from_defaults_list(self, defaults: Any, repo: Any) -> DictConfig:
+        """Merge the files; references stay bounded, because merging into one resolves it."""
+        compose = super()._compose_config_from_defaults_list
+        files = [_file_of(repo.load_config(one.config_path), one.config_path) for one in defaults]
+        first = next((at for at, file in enumerate(files) if file is not None), len(files))
+        config = compose(defaults[:first], repo)
+        for default, file in zip(defaults[first:], files[first:], strict=True):
+            part = compose([default], repo)
+            try:
+                config.merge_with(part)
+            except OmegaConfBaseException as error:
+                raise ConfigCompositionException(
+                    f"In '{default.config_path}': {type(error).__name__} raised while composing "
+                    f"config:\n{error}"
+                ) from error
+            if file is not None:
+                check_references(config, file)
+        return config
+
     def _load_single_config(self, default: Any, repo: Any) -> ConfigResult:
-        found = super()._load_single_config(default, repo)
-        path = str(default.config_path)
-        file = _file_of(found, path)
+        path, package = str(default.config_path), str(default.package or "")
+        read = repo.load_config(path)
+        file = None if read is None else _file_of(read, path)
         if file is not None:
-            check_file(found.config, file, self._allowed)
-        elif not (default.primary or path.startswith("hydra/")):
-            package = str(default.package or "")
-            if f"{package}.".startswith("hydra."):
-                raise InputError(f"{path}@{package}: this file must not be below hydra")
-        return found
+            if repo.get_schema_source().is_config(path):
+                raise InputError(f"{file}: this program has a {path} of its own; rename the file")
+            if package.count(".") >= MOST_DEPTH:
+                raise InputError(f"{file}: is placed more than {MOST_DEPTH} levels deep")
+            if OmegaConf.is_config(read.config):
+                placed = self._embed_result_config(read, default.package).config
+                check_file(placed, file, self._allowed)
+                check_references(placed, file)
+        elif not default.primary and f"{package}.".startswith("hydra."):
+            own = path.rpartition("/")[0].replace("/", ".")
+            if package != own and not (package == "hydra" and path.startswith("hydra/")):
+                raise InputError(
+                    f"{path}@{package}: below hydra, a file must be at the key of its own group"
+                )
+        return super()._load_single_config(default, repo)
 
 
 def hide_plugins_here() -> None:

@@ -30,6 +30,11 @@ SPOILT = {
     "a: " + "{b: " * 60 + "1" + "}" * 60: "is nested more than 50 levels deep",
     "a: [" + "1, " * 30_000 + "1]": "has more than 20,000 values, aliases included",
     "a: " + "1" * 11_000_000: "is larger than 10,000,000 bytes",
+    "a: '" + "${a." * 5_000 + "'": "a text with ${...} has more than 2,000 characters: "
+    + "${a." * 25
+    + "...",
+    "a: [" + "'${seed}', " * 3_000 + "1]": "has more than 20,000 values, aliases and characters of "
+    "texts with ${...} included",
 }
 
 
@@ -49,6 +54,81 @@ def test_a_huge_configuration_of_results_is_refused(tmp_path, text, sentence):
     with pytest.raises(InputError) as refused:
         load_config(tmp_path / "config.yaml")
     assert str(refused.value) == f"{tmp_path}/config.yaml: {sentence}"
+
+
+NODES = ["n0: {x: 1}"] + [
+    f"n{level}:" + "".join(f"\n  k{at}: ${{about.n{level - 1}}}" for at in range(9))
+    for level in range(1, 10)
+]
+TEXTS = [f"n{level}: '${{.n{level - 1}}}${{.n{level - 1}}}'" for level in range(1, 40)]
+REPEATED = {
+    "about:\n " + "\n ".join(NODES): "about.n9.k0=${about.n8}: ${...} repeats too much",
+    f"about: {{n0: {'x' * 1_900}, {', '.join(TEXTS)}}}": "about.n39=${.n38}${.n38}: ${...} repeats",
+    "about: {claim: '${.metric}', metric: '${.claim}'}": "about.metric=${.claim}: refers to itself",
+    "about: {quick: '${seed}', claim: {x: ['${about}']}}": "about.claim.x[0]=${about}: refers to",
+    "about: {claim: '${about.claim.x}'}": "about.claim=${about.claim.x}: refers to itself",
+    "about: {claim: '${half:" + "[" * 90 + "]" * 90 + "}'}": "in a file, ${...} can have only",
+}
+
+
+def compose_file(directory, text, name="experiment/mine"):
+    path = directory / f"{name}.yaml"
+    path.parent.mkdir(exist_ok=True, parents=True)
+    path.write_text(f"# @package _global_\n{text}\n")
+    return compose([f"hydra.searchpath=['file://{directory}']", "experiment=mine"])
+
+
+@pytest.mark.parametrize(("text", "sentence"), REPEATED.items(), ids=range(len(REPEATED)))
+def test_references_that_repeat_too_much_are_refused(tmp_path, text, sentence):
+    with pytest.raises(InputError) as refused:
+        compose_file(tmp_path, text)
+    assert str(refused.value).startswith(f"{tmp_path}/experiment/mine.yaml: about.")
+    assert sentence in str(refused.value)
+
+
+def test_references_are_bounded_before_files_are_merged(tmp_path):
+    """Merging a value into a reference copies what it refers to."""
+    big = ", ".join(f"x{at}: 1" for at in range(300))
+    many = ", ".join(f"k{at}: '${{about.a}}'" for at in range(300))
+    over = ", ".join(f"k{at}: {{x0: 2}}" for at in range(300))
+    compose_file(tmp_path, f"about: {{a: {{{big}}}}}")
+    (tmp_path / "experiment/mine.yaml").rename(tmp_path / "a.yaml")
+    (tmp_path / "b.yaml").write_text(f"about: {{b: {{{many}}}}}")
+    (tmp_path / "c.yaml").write_text(f"about: {{b: {{{over}}}}}")
+    with pytest.raises(InputError, match=r"/b\.yaml: about\.b\.k0=.* repeats too much"):
+        compose_file(tmp_path, "defaults: [/a, /b@_global_, /c@_global_]")
+
+
+def test_references_can_repeat_some_values(tmp_path):
+    nodes = "{near: '${cluster.nodes.edge}', far: {count: '${cluster.nodes.edge.count}'}}"
+    text = f"about: {{claim: '${{seed}} of ${{.metric}}', metric: x}}\ncluster: {{nodes: {nodes}}}"
+    config = compose_file(tmp_path, text)
+    assert config.about.claim == "0 of x"
+    assert config.cluster.nodes.near.count == config.cluster.nodes.far.count
+
+
+def test_defaults_that_load_too_many_files_are_refused(tmp_path):
+    for at in range(20):
+        (tmp_path / f"b{at}.yaml").write_text(f"defaults: [b{at + 1}@a, b{at + 1}@b]\n")
+    (tmp_path / "b20.yaml").write_text("x: 1\n")
+    with pytest.raises(InputError, match=r"^b20: defaults: name more than 2,000 files"):
+        compose_file(tmp_path, "defaults: [/b0@about]")
+
+
+def test_a_file_is_not_placed_too_deeply(tmp_path):
+    (tmp_path / "deep.yaml").write_text(f"# @package {'a.' * 2_500}a\nx: 1\n")
+    with pytest.raises(InputError, match=r"/deep\.yaml: is placed more than 50 levels deep$"):
+        compose_file(tmp_path, "defaults: [/deep]")
+
+
+@pytest.mark.parametrize("name", ["schema", "hydra/launcher/basic", "hydra/sweeper/compass"])
+def test_a_file_does_not_take_a_name_of_this_program(tmp_path, name, recwarn):
+    compose_file(tmp_path, "seed: 1")
+    with pytest.raises(InputError) as refused:
+        compose_file(tmp_path, "n_jobs: 1", name)
+    said = f"{tmp_path}/{name}.yaml: this program has a {name} of its own; rename the file"
+    assert str(refused.value) == said
+    assert not recwarn.list
 
 
 @pytest.mark.parametrize("name", ["config.yaml", "jobs.yaml", "summary.json"])

@@ -175,3 +175,39 @@ def test_python_and_what_if_runs_have_no_value_of_the_environment(here, capsys):
     out, err = capsys.readouterr()
     assert SECRET not in out + err
     assert with_secrets(here) == []
+
+
+@pytest.mark.parametrize("key", ["oc.env :COMPASS_TOKEN", "oc.${about.metric}:COMPASS_TOKEN"])
+def test_other_ways_to_write_a_variable_do_not_reveal_it(here, key):
+    overrides = ["planner=greedy", "about.metric=env", f"+planner.token='${{{key}}}'"]
+    with pytest.raises(InputError) as refused:
+        set_up(compose(overrides), overrides)
+    assert SECRET not in str(refused.value)
+
+
+def test_a_value_is_hidden_within_a_longer_word(here):
+    overrides = [f"planner=x{TOKEN}"]
+    with pytest.raises(InputError) as refused:
+        compose(overrides)
+    assert SECRET not in str(refused.value)
+
+
+def test_what_a_reference_gives_is_not_resolved_again(here):
+    (here / "experiment").mkdir()
+    (here / "experiment/x.yaml").write_text(
+        "# @package _global_\nabout: {claim: $}\n"
+        "application: {name: '${about.claim}{oc.env:COMPASS_TOKEN}'}\n"
+    )
+    overrides = [f"hydra.searchpath=['file://{here}']", "planner=greedy", "experiment=x"]
+    with pytest.raises(InputError) as refused:
+        set_up(compose(overrides), overrides)
+    said = "application.name=${oc.env:COMPASS_TOKEN}: a value must not become ${...} itself"
+    assert str(refused.value) == said
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs /proc")
+def test_a_table_is_not_a_file_of_the_system(here):
+    (here / "t.csv").symlink_to("/proc/self/environ")
+    overrides = ["planner=greedy", "tables.gpu_latency=t.csv"]
+    with pytest.raises(InputError, match=r"t\.csv: is no CSV or Parquet file"):
+        set_up(compose(overrides), overrides)

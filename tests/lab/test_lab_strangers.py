@@ -46,6 +46,7 @@ TARGETS = {
     "part of an application": f"application: {{tables: {CALL}}}",
     "data plane": f"data_plane: {CALL}",
     "anywhere": f"about: {{quick: {CALL}}}",
+    "relative": "planner: {_target_: .planners.Greedy}",
     "function": "planner: {_target_: os.system, command: touch RAN}",
     "package of an earlier version": "planner: {_target_: evaluation.x.Mine}",
     "earlier module that only another package has": "planner: {_target_: evaluation.paper.x.Mine}",
@@ -206,6 +207,16 @@ def test_a_file_is_refused_before_anything_runs(stranger, tmp_path, text, key):
             {"experiment/x": f"{GLOBAL}defaults: [/planner@hydra.callbacks: greedy]"},
             ["experiment=x"],
             "planner/greedy@hydra.callbacks",
+        ),
+        (
+            {"experiment/x": f"{GLOBAL}defaults: [/planner@hydra: greedy]"},
+            ["experiment=x"],
+            "planner/greedy@hydra: below hydra",
+        ),
+        (
+            {"experiment/x": f"{GLOBAL}defaults: [/hydra/launcher@hydra.callbacks.x: joblib]"},
+            ["experiment=x"],
+            "hydra/launcher/joblib@hydra.callbacks.x: below hydra, a file must be",
         ),
         (
             {"experiment/x": f"{GLOBAL}defaults: [override /planner: '${{oc.env:HOME}}']"},
