@@ -51,7 +51,8 @@ class CompassSweeper(BasicSweeper):
             InputError: the input is wrong; nothing was written.
             BrokenSweepError: the launcher failed.
         """
-        from lab.config.overrides import swept_values
+        from lab.common.errors import InputError
+        from lab.config.overrides import MOST_JOBS, swept_values
         from lab.config.validation import check_types
         from lab.sweeps.sweep import running_sweep
 
@@ -60,9 +61,12 @@ class CompassSweeper(BasicSweeper):
         config, loader = self.config, self.hydra_context.config_loader
         parser = OverridesParser.create(config_loader=loader)
         parsed = parser.parse_overrides([*self._parse_config(), *arguments])
+        count = 1
         for override in parsed:  # Check that no sweep lacks values or repeats one.
             if override.is_discrete_sweep():
-                swept_values(override, str(override.input_line))
+                count *= len(swept_values(override, str(override.input_line)))
+        if count > MOST_JOBS:
+            raise InputError(f"-m: would be {count:,} jobs; the most is {MOST_JOBS:,}")
         [jobs] = self.split_arguments(parsed, None)
 
         def composed(job: Sequence[str]) -> DictConfig:

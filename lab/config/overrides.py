@@ -6,6 +6,7 @@ Hydra searches the user's directory of configuration files before that of the pa
 from argparse import Namespace
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from pathlib import Path
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -20,6 +21,8 @@ from lab.config.settings import ENTRIES, OPEN_MAPPINGS
 from lab.config.trust import KEY, OPTION, allow_import
 
 SEARCH_PATH = "hydra.searchpath"
+MOST_JOBS = 100_000
+"""Largest number of jobs of a sweep, and so of values of a key."""
 
 
 def readable(override: str) -> str:
@@ -47,7 +50,9 @@ def readable(override: str) -> str:
 
 def swept_values(override: Override, written: str) -> list[str]:
     """Return a sweep's values as written; raise InputError if it is empty or repeats a value."""
-    values = [f"{value!s}" for value in override.sweep_string_iterator()]
+    values = [f"{value!s}" for value in islice(override.sweep_string_iterator(), MOST_JOBS + 1)]
+    if len(values) > MOST_JOBS:
+        raise InputError(f"{written}: has more than {MOST_JOBS:,} values")
     if not values:
         raise InputError(f"{written}: has no value")
     if twice := repeated(values):

@@ -5,8 +5,9 @@ import sys
 from hardware_models.errors import UnknownNameError
 from scenarios.derivation import write
 
-try:
-    for path in write(sys.argv[1:]):
-        print(path)
-except UnknownNameError as error:
-    sys.exit(str(error))
+if __name__ == "__main__":  # A configuration could name this module.
+    try:
+        for path in write(sys.argv[1:]):
+            print(path)
+    except UnknownNameError as error:
+        sys.exit(str(error))

@@ -6,6 +6,7 @@ import re
 import pytest
 from rows_by_hand import summary
 
+from lab.cli.simulate import main as simulate
 from lab.cli.tools import main
 from lab.common.errors import InputError
 from lab.config.compose import compose, set_up
@@ -156,3 +157,17 @@ def test_a_report_on_huge_files_is_refused(tmp_path, capsys, name, text):
 def test_a_huge_number_is_refused(override, sentence):
     with pytest.raises(InputError, match=re.escape(sentence)):
         set_up(compose([*SHORT, override]), [*SHORT, override])
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["seed=range(1000000000)"], "seed=range(1000000000): has more than 100,000 values"),
+        (["seed=range(9000)", "horizon_s=range(1,9000)"], "-m: would be 80,991,000 jobs"),
+    ],
+)
+def test_a_sweep_of_too_many_jobs_is_refused(tmp_path, monkeypatch, capsys, words, sentence):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["compass-sim", "-m", *words])
+    assert simulate() == 2
+    assert sentence in capsys.readouterr().err
