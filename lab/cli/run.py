@@ -66,8 +66,8 @@ DIRECTORY_OPTIONS = ("--config-dir", "-cd", "--config-path", "-cp")
 EVERY_ROW: ContextVar[bool] = ContextVar("EVERY_ROW", default=False)
 """Whether the command line has ``--all``, which Hydra's parser does not know."""
 
-LEFT: list[threading.Thread] = []
-"""Threads that planners left running and that would keep the process alive."""
+LEFT: list[Any] = []
+"""Threads and child processes that planners left running, for which the program would wait."""
 
 MOST_NAMED = 10
 """Largest number of failed jobs that a message names."""
@@ -112,12 +112,18 @@ def run() -> int:
     except KeyboardInterrupt:
         complain(_interrupted(Outcome.path, Outcome.job_path))
         return Ending.status()
+    except SystemExit:
+        if Outcome.job_path is None:
+            raise
+        # A planner can leave a thread that raises it anywhere; the work was not done.
+        complain("a planner's SystemExit ended the command; results so far were kept")
+        return FAILED
     except Exception as error:
         return _refused(error, overrides)
     status = Outcome.job_status or OK
     if Outcome.path is not None:
         status = _sweep_status(Outcome.path, Outcome.job_statuses)
-    if any(thread.is_alive() for thread in LEFT):
+    if any(each.is_alive() for each in LEFT):
         end_process(status)
     return status
 
@@ -218,7 +224,7 @@ def attempt(config: Any, overrides: list[str], directory: Path, label: str = "")
             failure = lacking
         elif isinstance(error, OSError):  # The disk can be full; the run is not at fault.
             failure = f"hydra.run.dir={directory}: cannot be written: {why_not(error)}"
-        elif isinstance(error, Exception):
+        elif not isinstance(error, KeyboardInterrupt):
             print(hidden(traceback.format_exc(), overrides), end="", file=sys.stderr)
             failure = f"the simulator failed: {type(error).__name__}: {one_line(error)}"
         else:
@@ -236,7 +242,7 @@ def attempt(config: Any, overrides: list[str], directory: Path, label: str = "")
 @single_threaded()
 def simulate_all(config: Any, overrides: list[str], directory: Path, label: str = "") -> str:
     """Simulate every planner, print results preceded by the label, and return failures."""
-    before = set(threading.enumerate())
+    before = at_work()
     setup = set_up(config, overrides)
     for warning in map(setup.environment.hidden, preflight.warnings(setup)):
         console.warn(f"{label}{warning}{' (shown once per sweep)' if label else ''}")
@@ -306,15 +312,22 @@ def give_up(directory: Path, label: str, failure: str) -> NoReturn:
     end_process(FAILED)
 
 
-def note_threads(before: set[threading.Thread], planner: str, label: str) -> None:
-    """Warn of threads that a planner left running; ``before`` has those that are known."""
-    new = [one for one in threading.enumerate() if one not in before and not one.daemon]
+def at_work() -> set[Any]:
+    """Return the threads and the processes of `multiprocessing` for which Python waits."""
+    every: list[Any] = [*threading.enumerate(), *multiprocessing.active_children()]
+    return {each for each in every if not each.daemon}
+
+
+def note_threads(before: set[Any], planner: str, label: str) -> None:
+    """Warn of what a planner left running; ``before`` has what is known."""
+    new = sorted(at_work() - before, key=lambda each: isinstance(each, threading.Thread))
     if not new:
         return
     before.update(new)
     LEFT.extend(new)
+    kind = "thread" if isinstance(new[0], threading.Thread) else "thread or process"
     warn(
-        f"{label}planner {planner} left {console.times(len(new))} a thread running, first "
+        f"{label}planner {planner} left {console.times(len(new))} a {kind} running, first "
         f"{safe_text(new[0].name)}; the program does not wait for it"
     )
     if multiprocessing.current_process().name != "MainProcess":
@@ -342,6 +355,13 @@ def simulate_one(
         return str(error)
     except PlannerError as error:
         return f"planner {name}: {error}"
+    except (InputError, OmegaConfBaseException, OSError, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        if setup.alone or shortage(error):
+            raise
+        print(setup.environment.hidden(traceback.format_exc()), end="", file=sys.stderr)
+        return f"planner {name}: the simulator failed: {type(error).__name__}: {one_line(error)}"
     finally:
         checkpoint.close()
     return ""

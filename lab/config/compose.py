@@ -335,4 +335,8 @@ def _check_parameters(planner: Planner, scenario: Scenario) -> None:
     try:
         planner.check_parameters(scenario.application.pipeline, scenario.cluster)
     except BaseException as error:  # A user's planner can raise any exception.
-        raise InputError(f"planner.{said(error)} (planner {class_name(planner)})") from None
+        text = said(error)
+        if not isinstance(error, Exception):
+            text = f"check_parameters fails: {text}"
+        key = "planner." if isinstance(error, Exception) else "planner: "
+        raise InputError(f"{key}{text} (planner {class_name(planner)})") from None

@@ -120,7 +120,10 @@ def said(error: BaseException) -> str:
     """Return what a stranger's exception says in one line; raise a KeyboardInterrupt again."""
     if isinstance(error, KeyboardInterrupt):
         raise error
-    return one_line(safe_text(error, LONGEST_SAID) or class_name(error))
+    text, kind = safe_text(error, LONGEST_SAID), class_name(error)
+    if text and not any(map(str.isalpha, text)):  # SystemExit has only a number.
+        text = f"{kind}: {text}"
+    return one_line(text or kind)
 
 
 def current_path(target: str) -> str:
@@ -236,7 +239,7 @@ def build(node: Any, key: str, base: type) -> Any:
     target = find_class(node.get("_target_"), key, base)
     arguments = parameters(node, key, target)
     try:
-        return target(**arguments)
+        built = target(**arguments)
     except TableError as error:
         raise InputError(f"{key}: {one_line(error)}") from None
     except BaseException as error:  # A constructor raises if its arguments are wrong.
@@ -251,6 +254,12 @@ def build(node: Any, key: str, base: type) -> Any:
         raise InputError(
             f"{key}: {target.__name__}({shown_arguments}) was rejected: {message}"
         ) from None
+    if not _fulfils(type(built), base):
+        made = class_name(built)
+        raise InputError(
+            f"{key}: {target.__name__} makes an object of class {made}, which is no {base.__name__}"
+        )
+    return built
 
 
 def _fulfils(found: type, base: type) -> bool:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from contextlib import suppress
 from numbers import Real
+from tempfile import TemporaryFile
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from threadpoolctl import threadpool_limits
 
 from scenarios.scenario import Scenario
 from sim.api.context import PlanningContext
+from sim.api.errors import PlannerError
 from sim.api.planner import Planner, generators
 from sim.clock import ns
 from sim.conformance.guarded_context import (
@@ -187,7 +189,8 @@ def _check_parameters(planner: Planner, name: str) -> None:
         copy = pickle.loads(pickle.dumps(planner))
     except Exception as error:
         raise PlannerCheckError(
-            f"{name} cannot be pickled ({error}): sweeps send planners to other processes"
+            f"{name} cannot be pickled ({safe_text(error)}): sweeps send planners to other "
+            "processes"
         ) from None
     if _settled(copy.parameters()) != _settled(kept):
         raise PlannerCheckError(f"{name} comes back from pickling with other parameters")
@@ -195,8 +198,8 @@ def _check_parameters(planner: Planner, name: str) -> None:
         made = type(planner)(**pickle.loads(pickle.dumps(kept)))
     except Exception as error:
         raise PlannerCheckError(
-            f"{name} cannot be made anew from its own parameters ({error}): __init__ stores its "
-            "arguments under their own names, unchanged"
+            f"{name} cannot be made anew from its own parameters ({safe_text(error)}): __init__ "
+            "stores its arguments under their own names, unchanged"
         ) from None
     if _settled(made.parameters()) != _settled(kept):
         raise PlannerCheckError(
@@ -212,7 +215,10 @@ def _settled(value: Any) -> bytes:
 
 def _run(planner: Planner, scenario: Scenario, name: str) -> dict[str, pl.DataFrame]:
     settings = _settings(planner)
-    world = GuardedWorld(scenario, planner, SEED)
+    try:
+        world = GuardedWorld(scenario, planner, SEED)
+    except PlannerError as error:
+        raise PlannerCheckError(f"{name}: {error}") from None
     world.guard.note_definitions()
     catalogue = _catalogue(world)
     with suppress(BrokenContractError), errors_noted(planner) as noted:
@@ -307,20 +313,26 @@ def answer_from_here() -> None:
 
 def _digests_elsewhere(planner: Planner) -> dict[str, str] | None:
     """Return digests from a process with another hash seed, or None if it cannot run planners."""
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            "from sim.conformance.check_planner import answer_from_here as f; f()",
-        ],
-        input=pickle.dumps((sys.path, pickle.dumps(planner))),
-        env=os.environ
-        | {"PYTHONHASHSEED": str(SEED), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-        capture_output=True,
-        check=False,
-    )
+    # Processes that the planner starts can hold these files open; they would also hold pipes.
+    with TemporaryFile() as out, TemporaryFile() as err:
+        done = subprocess.run(
+            [
+                sys.executable,
+                "-c",
+                "from sim.conformance.check_planner import answer_from_here as f; f()",
+            ],
+            input=pickle.dumps((sys.path, pickle.dumps(planner))),
+            env=os.environ
+            | {"PYTHONHASHSEED": str(SEED), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            stdout=out,
+            stderr=err,
+            check=False,
+        )
+        for file in (out, err):
+            file.seek(0)
+        printed, errors = (file.read().decode(errors="replace") for file in (out, err))
     if done.returncode:
-        last = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["no message"]
-        raise PlannerCheckError(f"{type(planner).__name__} fails in another process: {last[0]}")
-    found: dict[str, str] | None = json.loads(done.stdout.decode().splitlines()[-1])
+        last = safe_text((errors.strip().splitlines() or ["no message"])[-1])
+        raise PlannerCheckError(f"{class_name(planner)} fails in another process: {last}")
+    found: dict[str, str] | None = json.loads(printed.splitlines()[-1])
     return found

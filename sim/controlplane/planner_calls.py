@@ -4,6 +4,7 @@ import sys
 import threading
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
+from functools import partial
 from operator import itemgetter
 from traceback import walk_tb
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from sim.controlplane.world import World
 
 
+MOST_TEXT = 2000
+"""Largest number of characters that are kept of an error's description."""
 MOST_NOTED = 100
 """Largest number of errors in threads that are kept until results are written."""
 
@@ -39,12 +42,15 @@ def call_planner(world: "World", trigger: str) -> None:
     context = world.context(call, trigger)
     started = world.called_s = working_s()
     error = call.run(world.planner, context, world.guard)
+    if error is not None:  # The text is made by the planner's code, within the limit of its call.
+        said, _ = world.guard.run(partial(described, error, world.planner))
+        line = safe_text(said or class_name(error), MOST_TEXT)
     world.planning_wall_s += working_s() - started
     world.called_s = None
     if (end := world.ending(error)) is not None:
         raise end
     if error is not None:
-        world.note_error(trigger, described(error, world.planner))
+        world.note_error(trigger, line)
     for query, search in call.searches.items():
         world.planning_service.planning_charged_s += seconds(search.charged_ns)
         state = world.registry.living[query]
@@ -123,7 +129,9 @@ def _carry_out(
 
 def described(error: BaseException, planner: Planner) -> str:
     """Return the class, the place and the message of an exception that a planner raised."""
-    place = place_of((frame, line) for frame, line in walk_tb(error.__traceback__))
+    # A subclass can have any attribute of this name.
+    trace = vars(BaseException)["__traceback__"].__get__(error)
+    place = place_of((frame, line) for frame, line in walk_tb(trace))
     where = f"in {place}" if place else f"where the world calls {class_name(planner)}.plan(context)"
     said = safe_text(error)
     return f"{class_name(error)} {where}: {said or 'no message'}"

@@ -18,8 +18,9 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import copy_context
 from functools import cache
+from operator import is_
 from pathlib import Path
-from types import FrameType, FunctionType, ModuleType
+from types import BuiltinFunctionType, FrameType, FunctionType, ModuleType
 from typing import Any, NoReturn
 
 import numpy as np
@@ -33,11 +34,12 @@ LIBRARIES = {Path(os.__file__).parent, Path(np.__file__).parents[1]}
 """Directories of the standard library and of the installed packages."""
 OFTEN = (builtins, math, random, time, np.random)
 """Modules whose names are compared after each call of a planner."""
-SELDOM = (gc, json, os, threading, warnings, np)
+SELDOM = (gc, json, os, sys, threading, warnings, np)
 """Modules whose names are compared between calls, because they have many names."""
-PRIVATE = ("_exit", "__import__", "__build_class__")
+PRIVATE = ("_exit", "__import__", "__build_class__", "__name__", "__spec__")
 """Private names that matter as much as public ones."""
-STREAMS = ("stdin", "stdout", "stderr", "__stdout__", "__stderr__")
+STREAMS = ("stdin", "stdout", "stderr", "__stdout__", "__stderr__", "excepthook")
+"""Streams, and the hook without which no thread starts."""
 ENDINGS = ("_exit", "abort", "execv", "execve")
 """Functions of the operating system that end a process at once, without an error."""
 C_ENDINGS = (
@@ -48,6 +50,9 @@ C_ENDINGS = (
     "abort",
     "syscall",
     "Py_Exit",
+    "Py_FinalizeEx",
+    "PyErr_Print",
+    "PyRun_SimpleString",
     "execv",
     "execve",
 )
@@ -56,7 +61,11 @@ C_ENDINGS = (
 MOST_NAMED = 5
 """Largest number of changed names that a sentence has."""
 
-_exit = os._exit
+_exit, _getpid, _getcwd, _chdir = os._exit, os.getpid, os.getcwd, os.chdir
+_all, _any_error, _len, _map, _tuple = all, BaseException, len, map, tuple
+_limit, _set_limit = sys.getrecursionlimit, sys.setrecursionlimit
+_collects, _collect, _collect_not = gc.isenabled, gc.enable, gc.disable
+# The guard itself uses these, whatever a planner does to the names of their modules.
 _before_the_end: list[Callable[[int], None]] = []
 
 
@@ -87,11 +96,16 @@ class Names:
     def __init__(self, module: ModuleType) -> None:
         self._name, self._namespace = module.__name__, vars(module)
         self._before, self._values = dict(self._namespace), tuple(self._namespace.values())
+        if module is sys:  # Its hooks and values change in many ways.
+            kept = {name: each for name, each in self._before.items() if not name.endswith("hook")}
+            functions = BuiltinFunctionType
+            self._before = {key: one for key, one in kept.items() if isinstance(one, functions)}
 
     def put_back(self) -> list[str]:
         """Restore the names that had other values; return them. New names stay."""
-        values = tuple(self._namespace.values())
-        if values == self._values:
+        values = _tuple(self._namespace.values())
+        # Equality would ask the planner's own objects.
+        if _len(values) == _len(self._values) and _all(_map(is_, values, self._values)):
             return []
         self._values = values  # New names need no second look.
         changed = [
@@ -102,7 +116,7 @@ class Names:
         ]
         for name in changed:
             self._namespace[name] = self._before[name]
-            self._values = tuple(self._namespace.values())
+            self._values = _tuple(self._namespace.values())
         return [f"{self._name}.{name}" for name in changed]
 
 
@@ -115,11 +129,11 @@ class Guard:
     """
 
     def __init__(self) -> None:
-        self._pid = os.getpid()
+        self._pid = _getpid()
         self._often, self._seldom = tuple(map(Names, OFTEN)), tuple(map(Names, SELDOM))
         self._streams = [(name, getattr(sys, name, None)) for name in STREAMS]
         self._state = _state()
-        self._definitions: tuple[Definition, ...] = ()
+        self._definitions: tuple[Definition | NewNames, ...] = ()
 
     def run(self, function: Callable[[], object]) -> tuple[object, BaseException | None]:
         """Call a function; return its value and the exception that it raised.
@@ -131,9 +145,9 @@ class Guard:
         error: BaseException | None = None
         try:
             value = copy_context().run(function)
-        except BaseException as raised:
+        except _any_error as raised:
             error = raised
-        if os.getpid() != self._pid:
+        if _getpid() != self._pid:
             _exit(0)
         if (changed := self._put_back()) and isinstance(error, Exception | None):
             error = PlannerError(_sentence(changed))
@@ -176,7 +190,7 @@ class Definition:
     def __init__(self, owner: Any, name: str, value: Any) -> None:
         self._owner, self._name, self._value = owner, name, value
         function = value if isinstance(value, FunctionType) else None
-        self._code = function and (function.__code__, function.__defaults__)
+        self._code = function and _code(function)
         self._items = dict(value) if type(value) is dict else None
 
     @property
@@ -190,8 +204,8 @@ class Definition:
         changed = vars(self._owner).get(self._name) is not value
         if changed:
             setattr(self._owner, self._name, value)
-        if self._code and (value.__code__, value.__defaults__) != self._code:
-            value.__code__, value.__defaults__ = self._code
+        if self._code and not all(map(is_, _code(value), self._code)):
+            value.__code__, value.__defaults__, value.__kwdefaults__ = self._code
             changed = True
         if self._items is not None and (
             len(value) != len(self._items)
@@ -203,40 +217,80 @@ class Definition:
         return changed
 
 
-def _definitions() -> Iterator[Definition]:
+def _code(function: FunctionType) -> tuple[Any, ...]:
+    return function.__code__, function.__defaults__, function.__kwdefaults__
+
+
+class NewNames:
+    """Names that are missing in a module or a class, and would hide others if they were added."""
+
+    def __init__(self, owner: Any) -> None:
+        self._owner, self._before = owner, set(vars(owner))
+        self.name = ""
+
+    def put_back(self) -> bool:
+        """Delete new names, in a module those of builtins only; return whether there were any."""
+        new = vars(self._owner).keys() - self._before
+        if isinstance(self._owner, ModuleType):
+            new &= vars(builtins).keys()
+        else:
+            new = {name for name in new if _is_definition(name, vars(self._owner)[name])}
+        for name in new:
+            delattr(self._owner, name)
+            self.name = f"{self._owner.__name__}.{name}"
+        return bool(new)
+
+
+def _is_definition(name: str, value: object) -> bool:
+    return name.isupper() or callable(value) or hasattr(type(value), "__get__")
+
+
+def _definitions() -> Iterator[Definition | NewNames]:
     """Yield the functions, classes, methods and constants of this project that are imported."""
     for module in list(sys.modules.values()):
         if getattr(module, "__name__", "").partition(".")[0] not in OUR_PACKAGES:
             continue
         for name, value in list(vars(module).items()):
-            if name.isupper() or (callable(value) and not name.startswith("__")):
+            shared = callable(value) or isinstance(value, ModuleType)
+            if name.isupper() or (shared and not name.startswith("__")):
                 yield Definition(module, name, value)
             if isinstance(value, type) and value.__module__ == module.__name__:
+                yield NewNames(value)
                 for own, part in list(vars(value).items()):
-                    if callable(part) or isinstance(part, property | staticmethod | classmethod):
+                    if _is_definition(own, part):
                         yield Definition(value, own, part)
+        yield NewNames(module)
 
 
 def _state() -> tuple[Any, ...]:
     """Return the state of the process that belongs to no module, in the order of `RESTORE`."""
     try:
-        directory: str | None = os.getcwd()
+        directory: str | None = _getcwd()
     except OSError:  # It was deleted.
         directory = None
-    limit, collects = sys.getrecursionlimit(), gc.isenabled()
+    limit, collects = _limit(), (_collects(), tuple(map(id, gc.callbacks)))
     return directory, limit, collects
 
 
 def _change_back(directory: str | None) -> None:
     with suppress(OSError):  # It cannot be entered any more.
         if directory is not None:
-            os.chdir(directory)
+            _chdir(directory)
+
+
+def _collect_again(before: tuple[bool, tuple[int, ...]]) -> None:
+    enabled, callbacks = before
+    gc.callbacks[:] = [each for each in gc.callbacks if id(each) in callbacks]
+    if enabled:
+        _collect()
+    else:
+        _collect_not()
 
 
 RESTORE: tuple[tuple[str, Callable[[Any], object]], ...] = (
     ("the working directory", _change_back),
-    ("the limit of recursion", sys.setrecursionlimit),
-    ("garbage collection", lambda enabled: gc.enable() if enabled else gc.disable()),
+    ("the limit of recursion", _set_limit),
+    ("garbage collection", _collect_again),
 )
 """What `_state` returns: a name, and a function that restores it."""
 

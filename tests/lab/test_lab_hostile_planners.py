@@ -2,11 +2,14 @@
 
 import ctypes
 import json
+import multiprocessing
 import signal
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -19,7 +22,7 @@ from lab.config.compose import compose, set_up
 from lab.runs.api import run
 from lab.runs.runner import simulate
 from planners import CheapestFeasible
-from sim import Planner
+from sim import Planner, PlannerCheckError, check_planner
 
 SHORT = ["experiment=speech_small", "horizon_s=20", "workload.rate=0.2"]
 
@@ -178,7 +181,7 @@ def test_a_limit_that_is_not_reached_leaves_signals_as_they_were():
 
 CHECKED = """
 import ctypes
-from sim import Planner
+from sim import Planner, PlannerCheckError, check_planner
 class Ends(Planner):
     def plan(self, context):
         ctypes.CDLL(None)._exit(0)
@@ -207,3 +210,122 @@ def test_a_check_that_does_not_say_that_it_is_complete_fails(
     err = capsys.readouterr().err
     assert err.startswith(f"compass-lab: checked_pkg.{name}: {said}")
     assert err.count("\n") == 1
+
+
+class SleepingError(Exception):
+    def __str__(self):
+        threading.Event().wait()
+        return ""
+
+
+class Speechless(CheapestFeasible):
+    def plan(self, context):
+        raise SleepingError
+
+
+def test_the_text_of_an_error_counts_as_part_of_the_call():
+    with pytest.raises(WallLimitError, match=r"max_call_s=0.2: one call of planner Speechless"):
+        run([*SHORT, "max_call_s=0.2"], Speechless())
+
+
+SLY = """
+import sys
+from planners import CheapestFeasible
+class Number(CheapestFeasible):
+    def __new__(cls, *_, **__):
+        return 5
+class Rejects(CheapestFeasible):
+    def check_parameters(self, pipeline, cluster):
+        raise SystemExit(0)
+class Disguised(CheapestFeasible):
+    def plan(self, context):
+        sys.modules["sim.metrics.goodput"].SLACK = None
+Disguised.__module__ = "planners.baselines"
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "said"),
+    [
+        ("Number", 2, "planner: Number makes an object of class int, which is no Planner"),
+        ("Rejects", 2, "planner: check_parameters fails: SystemExit: 0 (planner Rejects)"),
+        ("Disguised", 1, "changed sim.metrics.goodput.SLACK"),
+    ],
+)
+def test_what_pretends_to_be_a_planner_is_told(compass, name, status, said):
+    Path(f"sly_{name.lower()}_pkg.py").write_text(SLY)
+    target = f"planner._target_=sly_{name.lower()}_pkg.{name}"
+    found, _, err = compass("planner=cheapest_feasible", target)
+    assert found == status
+    assert said in err
+
+
+def test_a_failure_of_the_simulator_does_not_end_a_comparison(compass, monkeypatch):
+    real = simulate
+
+    def fails_first(setup, name, *rest):
+        if name == "cheapest_feasible":
+            raise SystemExit(0)
+        return real(setup, name, *rest)
+
+    monkeypatch.setattr("lab.cli.run.simulate", fails_first)
+    status, _, err = compass("planner=comparison", "~planner.compare.compass")
+    assert status == 1
+    assert "planner cheapest_feasible: the simulator failed: SystemExit: 0" in err
+    assert json.loads(Path("here/summary.json").read_text())["videostorm"]["status"] == "finished"
+
+
+def test_an_escaped_exit_is_no_success(compass, monkeypatch):
+    def exits(*_):
+        raise SystemExit(0)
+
+    monkeypatch.setattr("lab.cli.run.simulate", exits)
+    status, _, err = compass("planner=cheapest_feasible")
+    assert status == 1
+    assert "the simulator failed: SystemExit: 0" in err
+
+
+class Flips(CheapestFeasible):
+    seen: ClassVar = []
+
+    @property
+    def replan_every_s(self):
+        self.seen.append(0)
+        return 1.0 if len(self.seen) < 3 else "x"
+
+
+def test_an_exit_between_jobs_is_no_success(compass, monkeypatch):
+    def exits(*_):
+        raise SystemExit(0)
+
+    monkeypatch.setattr("lab.cli.run.run_and_report", exits)
+    monkeypatch.setattr("lab.cli.run.Outcome.job_path", Path("here"))
+    status, _, err = compass("-m", "planner=cheapest_feasible", "hydra.sweep.dir=here")
+    assert status == 1
+    assert "a planner's SystemExit ended the command" in err
+
+
+def test_check_planner_tells_settings_that_differ_when_they_are_read_again():
+    with pytest.raises(PlannerCheckError, match="Flips: settings cannot be read: ValueError"):
+        check_planner(Flips(), other_process=False)
+
+
+class Forks(CheapestFeasible):
+    def plan(self, context):
+        if not multiprocessing.active_children():
+            child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
+            child.name = "own"
+            child.start()
+
+
+def test_processes_that_it_leaves_do_not_keep_the_program(compass, monkeypatch):
+    ended = []
+    monkeypatch.setattr("lab.cli.run.end_process", ended.append)
+    monkeypatch.setattr("lab.cli.run.LEFT", [])
+    monkeypatch.setattr("planners.CheapestFeasible.plan", Forks.plan)
+    _, _, err = compass("planner=cheapest_feasible")
+    for child in multiprocessing.active_children():
+        child.kill()
+        child.join()
+    assert ended == [0]
+    assert "left once a thread or process running, first own" in err

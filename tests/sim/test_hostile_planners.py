@@ -20,6 +20,7 @@ from worlds import queries_at, scenario
 
 import scenarios.random_streams
 from lab.common.wall_limit import WallLimit
+from scenarios.slo import SLO
 from sim import Plan, Planner, PlannerCheckError, check_planner
 from sim.api.charges import CHARGES_S
 from sim.conformance.guarded_context import BrokenContractError
@@ -390,3 +391,82 @@ def test_an_interrupt_that_it_catches_ends_the_run_all_the_same():
     world.ending = limit.ending
     with limit.watching(world), pytest.raises(KeyboardInterrupt):
         world.run(WORLD.horizon_s)
+
+
+class Equal:
+    """Is equal to everything, so that only its identity tells it apart."""
+
+    def __eq__(self, other):
+        return True
+
+    def __hash__(self):
+        return 0
+
+    def __call__(self, *_):
+        return 0.5
+
+
+class SlyError(Exception):
+    @property
+    def __traceback__(self):
+        raise SystemExit(0)
+
+
+def hides_a_builtin(context, query):
+    sys.modules["sim.metrics.goodput"].sum = max
+
+
+def hides_a_method(context, query):
+    SloMonitor.__getattribute__ = object.__getattribute__
+
+
+SLY = {
+    "math.fsum": sets(math, "fsum", Equal()),
+    "builtins.tuple": sets(builtins, "tuple", None),
+    "sys.excepthook": sets(sys, "excepthook", None),
+    "garbage collection": does(gc.callbacks.append, lambda *_: None),
+}
+
+
+@pytest.mark.parametrize("name", SLY)
+def test_what_the_guard_itself_uses_is_put_back_and_named(name):
+    before = math.fsum, tuple, sys.excepthook, list(gc.callbacks)
+    with simulated(Cheapest(SLY[name])) as (world, _):
+        assert f"changed {name}, which all planners share" in world.planner_errors[0]
+    assert before == (math.fsum, tuple, sys.excepthook, list(gc.callbacks))
+
+
+SLY_LATER = {
+    "os.getpid": sets(os, "getpid", lambda: 0),
+    "os.getcwd": sets(os, "getcwd", None),
+    "gc.isenabled": sets(gc, "isenabled", None),
+    "sys.getrecursionlimit": sets(sys, "getrecursionlimit", None),
+    "SLO.latency_s": sets(SLO, "latency_s", 1e9),
+    "sim.metrics.goodput.np": sets(sys.modules["sim.metrics.goodput"], "np", None),
+    "sim.metrics.goodput.sum": hides_a_builtin,
+    "SloMonitor.__getattribute__": hides_a_method,
+}
+
+
+@pytest.mark.parametrize("name", SLY_LATER)
+def test_hidden_changes_of_the_simulator_are_put_back(name):
+    guard = World(WORLD, Cheapest(), 1, BlocksPlane).guard
+    guard.note_definitions()
+    _, error = guard.run(lambda: SLY_LATER[name](None, None))
+    assert error is None
+    assert f"changed {name}, which all planners share" in guard.check()
+    assert guard.check() is None
+
+
+def test_defaults_of_keywords_are_put_back():
+    guard = World(WORLD, Cheapest(), 1, BlocksPlane).guard
+    guard.note_definitions()
+    before = check_planner.__kwdefaults__
+    check_planner.__kwdefaults__ = {"planner": None}
+    assert "check_planner, which" in guard.check()
+    assert check_planner.__kwdefaults__ is before
+
+
+def test_an_error_that_hides_its_traceback_is_contained():
+    with simulated(Cheapest(raises(SlyError("sly")))) as (world, _):
+        assert "SlyError in test_hostile_planners.py:" in world.planner_errors[0]
