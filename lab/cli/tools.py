@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 from hardware_models.errors import TableError, UnknownNameError
 from lab.cli.arguments import REFUSED, ArgumentParser, number, whole
 from lab.common import options
-from lab.common.command import run_command
+from lab.common.command import FAILED, run_command
 from lab.common.errors import InputError, choices, printable
 from lab.common.garbage import imported_for_good
 from lab.common.resources import check_machine, shortage
@@ -58,6 +58,9 @@ def reported(tool: Callable[[], Any], name: str) -> int:
         return _refused(str(error))
     except OSError as error:
         return _refused(shortage(error) or f"{error.filename or name}: {error.strerror}")
+    except SystemExit:  # Code of a user can raise it; its status 0 would say that all is well.
+        print(f"compass-lab: {name} was ended by SystemExit", file=sys.stderr)
+        return FAILED
 
 
 def _refused(sentence: str) -> int:

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -15,6 +16,7 @@ import pytest
 
 from lab.cli.simulate import main
 from lab.cli.tools import main as tools
+from lab.cli.tools import reported
 from lab.common import wall_limit
 from lab.common.errors import InputError
 from lab.common.wall_limit import WallLimitError
@@ -88,6 +90,11 @@ def test_a_planner_that_changes_the_simulator_fails_and_others_run(compass, name
     summaries = json.loads(Path("here/summary.json").read_text())
     found = {name: one["status"] for name, one in summaries.items()}
     assert found == {"cheapest_feasible": "failed", "videostorm": "finished"}
+
+
+def test_no_exit_of_a_tool_looks_like_success(capsys):
+    assert reported(partial(sys.exit, 0), "explain") == 1
+    assert capsys.readouterr().err == "compass-lab: explain was ended by SystemExit\n"
 
 
 def test_threads_that_it_leaves_do_not_keep_the_program(compass, monkeypatch):
