@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ValidationError, create_model
+from pydantic import BaseModel, Field, ValidationError, create_model
 
 from lab.common.errors import InputError, shown
 from lab.common.metrics import BY_TIER, METRICS, RESPONSE, SLO_MET
@@ -17,11 +17,13 @@ NEEDED: Mapping[str, Any] = {
     **dict.fromkeys(("planner", "planner_class", "status"), str),
     "planner_parameters": dict[str, Any],
     "planner_sees_truth": bool,
-    "seed": int,
+    "seed": Annotated[int, Field(ge=-(2**63), lt=2**63)],
     "horizon_s": float,
     "simulated_s": float,
 }
 """Types of the values that every version has written."""
+TEXTS = ("planner", "planner_class", "planner_error_first")
+"""Texts that tools print."""
 
 
 def checked(path: Path, summary: Any) -> dict[str, Any]:
@@ -37,6 +39,9 @@ def checked(path: Path, summary: Any) -> dict[str, Any]:
             wrong = f": {key}={shown(first['input'])}" if key else ""
             why = f": it has no {key}" if first["type"] == "missing" else wrong
             raise InputError(f"{path}: is not a run's summary of this version{why}") from None
+        for key in TEXTS:
+            if not (text := one.get(key) or "").isprintable():
+                raise InputError(f"{path}: {key}={text}: must be printable")
     return summary
 
 

@@ -407,3 +407,11 @@ def test_modules_of_the_current_directory_are_not_found_by_accident(stranger, tm
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert not Path("RAN").exists()
+
+
+@pytest.mark.slow
+def test_the_checker_of_planners_imports_nothing_of_the_current_directory(stranger, tmp_path):
+    stranger({})
+    (tmp_path / "sim.py").write_text("from pathlib import Path; Path('RAN').touch()\n")
+    assert tools_main(["check-planner", "planners.Greedy"]) == 0
+    assert not Path("RAN").exists()
