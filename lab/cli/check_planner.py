@@ -19,6 +19,7 @@ from tempfile import TemporaryDirectory
 
 import lab
 from lab.common.errors import InputError
+from lab.common.orphans import end_with
 
 FAILED = 1
 MOST_S = 1e6
@@ -51,7 +52,8 @@ def check_planner(options: argparse.Namespace) -> int:
 
 def _run(options: argparse.Namespace, place: Path) -> tuple[int | None, str]:
     """Run the check in a process; return its status, or else None and how the process ended."""
-    command = [sys.executable, "-P", "-c", CHILD, str(place), str(options.limit_s), options.target]
+    given = (str(os.getpid()), str(place), str(options.limit_s), options.target)
+    command = [sys.executable, "-P", "-c", CHILD, *given]
     # The planner is found as it is here.
     env = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     with (place / "out").open("wb") as out, (place / "err").open("wb") as err:
@@ -98,7 +100,8 @@ def _where(dump: str) -> str:
 
 def answer() -> None:
     """Check the planner that the command line names, and write the status when it is known."""
-    place, limit_s, target, *parameters = sys.argv[1:]
+    parent, place, limit_s, target, *parameters = sys.argv[1:]
+    end_with(int(parent))
     with Path(place, "stack").open("w") as stack:
         faulthandler.dump_traceback_later(float(limit_s), exit=True, file=stack)
         from lab.cli.checks import check

@@ -8,6 +8,8 @@ from functools import cache
 from threading import Thread
 from time import sleep
 
+from lab.common.resources import MachineError
+
 CHECK_S = 0.2
 """Seconds between two checks that the parent process is alive."""
 PR_SET_PDEATHSIG = 1  # from <linux/prctl.h>
@@ -34,6 +36,11 @@ def workers_end_with_this_process() -> None:
     """Let joblib's worker processes end with this process."""
     from joblib.parallel import BACKENDS, register_parallel_backend
 
+    if "loky" not in BACKENDS:
+        raise MachineError(
+            "joblib cannot start processes, because this machine gives it no semaphores; on Linux, "
+            "let /dev/shm be writable"
+        )
     loky, parent = BACKENDS["loky"], os.getpid()
 
     def backend(**options: object) -> object:

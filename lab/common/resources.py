@@ -3,6 +3,8 @@
 import os
 import re
 import sys
+import time
+import warnings
 from errno import EAGAIN, EMFILE, ENFILE, ENOMEM
 from threading import Event, Thread
 
@@ -10,6 +12,7 @@ from lab.common.errors import one_line
 
 LIMITS = {
     "memory": ("RLIMIT_AS", "bytes of address space"),
+    "data": ("RLIMIT_DATA", "bytes of data"),
     "threads": ("RLIMIT_NPROC", "processes and threads"),
     "files": ("RLIMIT_NOFILE", "open files"),
 }
@@ -23,10 +26,16 @@ PANIC = "PanicException"
 LEAST_BYTES, BYTES_PER_CORE = 2_250_000_000, 8_000_000
 """Address space that the libraries take, and that the stacks of their threads take for a core."""
 
+LEAST_DATA = 600_000_000
+"""Private memory that the libraries take; with less of it, they can wait forever."""
+
 THREADS, THREADS_PER_CORE = 4, 4
 """Threads that the libraries start, altogether and for each core."""
 NUMBA_FILE = ".numba_config.yaml"
 """A file in the current directory from which numba would take its options."""
+NUMBA_PLACES = "NUMBA_CACHE_LOCATOR_CLASSES"
+NUMBA_WARNING = "Environment variable 'NUMBA_"
+"""How a warning of numba begins that a variable has no valid value; a traceback follows."""
 COUNTS = ("POLARS_MAX_THREADS", "NUMBA_NUM_THREADS")
 """Environment variables with a number of threads that the libraries do not check in a sentence."""
 MOST_CORES = 32
@@ -44,15 +53,24 @@ def check_machine() -> None:
     """
     cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
     least = LEAST_BYTES + BYTES_PER_CORE * cores
-    limit = _limit_of("memory") if sys.platform == "linux" else None
-    if limit is not None and limit < least:
-        raise MachineError(f"out of memory{_limit('memory')}; at least {least:,} bytes are needed")
+    needs = {"memory": least, "data": LEAST_DATA + BYTES_PER_CORE * cores}
+    for what, need in needs.items() if sys.platform == "linux" else ():
+        if (limit := _limit_of(what)) is not None and limit < need:
+            raise MachineError(f"out of memory{_limit(what)}; at least {need:,} bytes are needed")
     try:
         os.getcwd()
     except OSError as error:
         raise MachineError(f"the current directory: {error.strerror}; change to another") from None
     if os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
         raise MachineError("NUMBA_DISABLE_JIT: the simulator needs compiled functions; unset it")
+    if os.environ.get(NUMBA_PLACES):
+        raise MachineError(f"{NUMBA_PLACES}: would import a module to store machine code; unset it")
+    try:
+        time.time()
+    except OverflowError:
+        raise MachineError("the clock of this machine is after the year 2262; set it") from None
+    warnings.filterwarnings("error", NUMBA_WARNING, RuntimeWarning)
+    warnings.filterwarnings("ignore", ".*joblib will operate in serial mode", UserWarning)
     if os.path.lexists(NUMBA_FILE):
         raise MachineError(
             f"{NUMBA_FILE}: a file in the current directory must not set up the compiler; run the "
@@ -89,13 +107,15 @@ def shortage(error: BaseException) -> str | None:
     return None
 
 
-def _shortage(error: BaseException) -> str | None:
+def _shortage(error: BaseException) -> str | None:  # noqa: PLR0911 -- one for each kind
     if isinstance(error, MemoryError):
         return f"out of memory{_limit('memory')}"
     if isinstance(error, RuntimeError) and "can't start new thread" in str(error):
         return f"no further thread can be started{_limit('threads')}"
     if isinstance(error, OSError) and error.errno in EXHAUSTED:
         return f"{error.strerror}{_limit(EXHAUSTED[error.errno])}"
+    if isinstance(error, RuntimeWarning) and str(error).startswith(NUMBA_WARNING):
+        return one_line(str(error).splitlines()[0])
     if type(error).__name__ == PANIC:
         return f"a library failed, perhaps for lack of memory or threads: {one_line(error)}"
     if isinstance(error, ImportError) and str(error.path).endswith(LIBRARIES):

@@ -313,12 +313,12 @@ def answer_from_here() -> None:
 
 def _digests_elsewhere(planner: Planner) -> dict[str, str] | None:
     """Return digests from a process with another hash seed, or None if it cannot run planners."""
-<<<<<<< ours
     # Processes that the planner starts can hold these files open; they would also hold pipes.
     with TemporaryFile() as out, TemporaryFile() as err:
         done = subprocess.run(
             [
                 sys.executable,
+                "-P",  # A file in the current directory must not pose as one of this project.
                 "-c",
                 "from sim.conformance.check_planner import answer_from_here as f; f()",
             ],
@@ -332,21 +332,6 @@ def _digests_elsewhere(planner: Planner) -> dict[str, str] | None:
         for file in (out, err):
             file.seek(0)
         printed, errors = (file.read().decode(errors="replace") for file in (out, err))
-=======
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-P",  # A file in the current directory must not pose as one of this project.
-            "-c",
-            "from sim.conformance.check_planner import answer_from_here as f; f()",
-        ],
-        input=pickle.dumps((sys.path, pickle.dumps(planner))),
-        env=os.environ
-        | {"PYTHONHASHSEED": str(SEED), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-        capture_output=True,
-        check=False,
-    )
->>>>>>> theirs
     if done.returncode:
         last = safe_text((errors.strip().splitlines() or ["no message"])[-1])
         raise PlannerCheckError(f"{class_name(planner)} fails in another process: {last}")

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -62,6 +63,43 @@ def test_idle_workers_end_with_a_killed_parent():
     assert parent.stdout.readline() == "ready\n"
     parent.kill()
     assert_nobody_is_left(parent)
+
+
+CHECK = """
+import sys
+from lab.cli.tools import main
+
+main(["check-planner", "waits.Waits"])
+"""
+WAITS = """
+import time
+from pathlib import Path
+
+Path("begun").touch()
+time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+def test_a_check_of_a_planner_ends_with_a_killed_parent(tmp_path):
+    (tmp_path / "waits.py").write_text(WAITS)
+    parent = started(CHECK, tmp_path)
+    until = time.monotonic() + 30
+    while not (tmp_path / "begun").exists() and time.monotonic() < until:
+        time.sleep(0.05)
+    [child] = Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split()
+    parent.kill()
+    parent.wait()
+    time.sleep(1)
+    try:
+        assert not Path("/proc", child).exists() or "Z" in state(child)
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(int(child), signal.SIGKILL)
+
+
+def state(process):
+    return Path("/proc", process, "stat").read_text().rpartition(")")[2].split()[0]
 
 
 @pytest.mark.slow

@@ -3,12 +3,15 @@
 import errno
 import os
 import sys
+import time
+import warnings
 
 import pytest
 
 from lab.cli import simulate
 from lab.common import resources
 from lab.common.command import run_command
+from lab.common.orphans import workers_end_with_this_process
 
 
 def panic(message):
@@ -65,6 +68,47 @@ def test_too_small_a_limit_is_told_before_libraries_are_loaded(monkeypatch, caps
     )
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a limit that the system enforces")
+def test_too_little_private_memory_is_told_before_libraries_are_loaded(monkeypatch, capsys):
+    import resource
+
+    few, no = (200_000_000,) * 2, (resource.RLIM_INFINITY,) * 2
+    monkeypatch.setattr(sys, "argv", ["compass-sim"])
+    monkeypatch.setattr(resource, "getrlimit", lambda n: few if n == resource.RLIMIT_DATA else no)
+    assert simulate.main() == 1
+    sentence = "compass-sim: out of memory (limit of this process: 200,000,000 bytes of data); "
+    assert capsys.readouterr().err.startswith(sentence)
+
+
+def test_an_unreadable_variable_of_the_compiler_is_one_sentence(capsys):
+    text = "Environment variable 'NUMBA_OPT' is defined but could not be parsed.\nTraceback (most"
+
+    def work():
+        resources.check_machine()
+        warnings.warn(text, RuntimeWarning, stacklevel=1)
+        return 0
+
+    assert run_command("compass-sim", work) == 1
+    assert capsys.readouterr().err == f"compass-sim: {text.splitlines()[0][:-1]}\n"
+
+
+def test_a_clock_beyond_all_dates_is_refused(monkeypatch, capsys):
+    def late():
+        raise OverflowError("timestamp too large")
+
+    monkeypatch.setattr(time, "time", late)
+    assert run_command("compass-sim", resources.check_machine) == 1
+    assert "the clock of this machine" in capsys.readouterr().err
+
+
+def test_a_machine_without_semaphores_is_told(monkeypatch, capsys):
+    from joblib.parallel import BACKENDS
+
+    monkeypatch.delitem(BACKENDS, "loky")
+    assert run_command("compass-sim", workers_end_with_this_process) == 1
+    assert capsys.readouterr().err.startswith("compass-sim: joblib cannot start processes")
+
+
 def test_too_few_threads_are_told_before_libraries_are_loaded(monkeypatch, capsys):
     def start(_):
         raise RuntimeError("can't start new thread")
@@ -79,6 +123,10 @@ def test_too_few_threads_are_told_before_libraries_are_loaded(monkeypatch, capsy
     ("name", "value", "sentence"),
     [
         ("NUMBA_DISABLE_JIT", "1", ": the simulator needs compiled functions; unset it"),
+        (
+            *("NUMBA_CACHE_LOCATOR_CLASSES", "x.Y"),
+            ": would import a module to store machine code; unset it",
+        ),
         ("POLARS_MAX_THREADS", "0", "=0: must be a whole number of 1 or more, or unset"),
         ("NUMBA_NUM_THREADS", "x", "=x: must be a whole number of 1 or more, or unset"),
     ],
