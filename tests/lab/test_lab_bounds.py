@@ -10,7 +10,7 @@ from lab.cli.simulate import main as simulate
 from lab.cli.tools import main
 from lab.common.errors import InputError
 from lab.config.compose import compose, set_up
-from lab.runs.run_directory import load_config
+from lab.runs.run_directory import load_config, read_summary
 
 SHORT = ["experiment=speech_small", "planner=greedy"]
 
@@ -171,3 +171,12 @@ def test_a_sweep_of_too_many_jobs_is_refused(tmp_path, monkeypatch, capsys, word
     monkeypatch.setattr("sys.argv", ["compass-sim", "-m", *words])
     assert simulate() == 2
     assert sentence in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "change", [{"seed": 10**400}, {"planner": "a\x1b[31m"}, {"planner_error_first": "\x07"}]
+)
+def test_a_summary_that_cannot_be_printed_or_tabled_is_refused(tmp_path, change):
+    (tmp_path / "summary.json").write_text(json.dumps({**summary("Greedy"), **change}))
+    with pytest.raises(InputError, match=next(iter(change))):
+        read_summary(tmp_path)
