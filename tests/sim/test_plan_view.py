@@ -15,10 +15,11 @@ from scenarios.drift import Drift, DriftEvent
 from scenarios.network import Network
 from scenarios.scenario import Scenario
 from scenarios.workload import Workload
-from sim import Choices, Estimate, PlannerError
+from sim import Choices, Estimate, PlannerError, PlanningContext
 from sim.api.plan_view import AT_ONCE, CAPACITY, CROWDED, KEY, LATENCY, SERVERS, STATION
 from sim.controlplane.world import World
 from sim.dataplane.blocks.plane import BlocksPlane
+from sim.planning.call import PlanningCall
 from sim.planning.truth import mean_transmission_s
 
 APPLICATIONS = ("speech_recognition", "dense_video_captioning", "live_video_chat", BRANCHED)
@@ -32,14 +33,25 @@ SPACES = [
 ]
 
 
-class Stop(BaseException):
-    """Leaves a world as it is in the midst of a planning call, with its context open."""
+class ReachedError(Exception):
+    """Leaves a world as it is before a call of its planner."""
+
+
+class StopsBusy(World):
+    """A world that stops when four queries run and another one waits, with a context open."""
+
+    kept: PlanningContext
+
+    def call_planner(self, trigger):
+        self.kept = self.context(PlanningCall(self.planning_service, self.env.now, 5.0), trigger)
+        if len(self.kept.running) >= 4 and self.kept.waiting:
+            raise ReachedError
+        super().call_planner(trigger)
 
 
 @cache
 def busy_desk(application, drift=False):
     """Return an open context of a world in which some queries run, and the world."""
-    kept = []
 
     def act(context):
         for query in context.waiting:
@@ -49,11 +61,8 @@ def busy_desk(application, drift=False):
                 if context.fits(query, plan):
                     context.deploy(query, plan)
                     break
-        if len(context.running) >= 4 and context.waiting:
-            kept.append(context)
-            raise Stop
 
-    made = World(
+    made = StopsBusy(
         Scenario(
             declared(application),
             Cluster(
@@ -71,9 +80,9 @@ def busy_desk(application, drift=False):
         1,
         BlocksPlane,
     )
-    with pytest.raises(Stop):
+    with pytest.raises(ReachedError):
         made.run(3600.0)
-    return kept[0], made
+    return made.kept, made
 
 
 def few(context):
