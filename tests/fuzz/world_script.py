@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from worlds import At, declared
 
+from lab.config.environment import Environment
 from scenarios.cluster import DEVICE, Cluster, Node, Profiling
 from scenarios.drift import Drift, DriftEvent
 from scenarios.queries import Query
@@ -283,6 +284,11 @@ class Given:
     flush_every_s: float = 15.0
     requests: bool = True
     max_wall_s: None = None
+    max_call_s: None = None
+    environment: Environment = field(default_factory=Environment)
+
+    def summary_of(self, name: str, summary: dict[str, Any]) -> dict[str, Any]:
+        return summary
 
     @property
     def seed(self) -> int:
