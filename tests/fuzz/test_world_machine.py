@@ -33,7 +33,7 @@ from lab.runs import resume
 from lab.runs.resume import Checkpoint
 from lab.runs.run_directory import CHECKPOINT, RunDirectory
 from lab.runs.runner import simulate
-from scenarios.drift import DriftEvent
+from scenarios.drift import FIELDS_OF, DriftEvent
 from sim.cluster.machine import Machine
 from sim.cluster.machines import Machines
 from sim.controlplane import planner_calls
@@ -148,7 +148,14 @@ class WorldMachine(RuleBasedStateMachine):
         self.step()
         at_s = round(self.world.now_s * 4) / 4 + ahead_s + 0.125
         node, number = machine if kind in ("machine_failure", "mps_fault") else (None, 0)
-        event = DriftEvent(kind, at_s, factor, 0.7, node, number, duration_s)
+        drawn = {
+            "factor": factor,
+            "share": 0.7,
+            "node": node,
+            "machine": number,
+            "duration_s": duration_s,
+        }
+        event = DriftEvent(kind, at_s, **{one: drawn[one] for one in FIELDS_OF[kind]})
         self.script.events.append(event)
         self.anew()
 
