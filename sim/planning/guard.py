@@ -62,7 +62,9 @@ MOST_NAMED = 5
 """Largest number of changed names that a sentence has."""
 
 _exit, _getpid, _getcwd, _chdir = os._exit, os.getpid, os.getcwd, os.chdir
-_all, _any_error, _len, _map, _tuple = all, BaseException, len, map, tuple
+_all, _any_error, _len, _map, _tuple, _type = all, BaseException, len, map, tuple, type
+PLAIN = (int, float, str)
+"""Types whose equality runs no code of a planner."""
 _limit, _set_limit = sys.getrecursionlimit, sys.setrecursionlimit
 _collects, _collect, _collect_not = gc.isenabled, gc.enable, gc.disable
 # The guard itself uses these, whatever a planner does to the names of their modules.
@@ -112,12 +114,23 @@ class Names:
             name
             for name, value in self._before.items()
             # Debuggers and interactive sessions set private names.
-            if self._namespace.get(name) is not value and (name[0] != "_" or name in PRIVATE)
+            if _differs(self._namespace.get(name), value) and (name[0] != "_" or name in PRIVATE)
         ]
         for name in changed:
             self._namespace[name] = self._before[name]
             self._values = _tuple(self._namespace.values())
         return [f"{self._name}.{name}" for name in changed]
+
+
+def _differs(now: Any, before: Any) -> bool:
+    """Return whether two values differ; only the equality of plain values is no planner's code."""
+    if now is before:
+        return False
+    if _type(now) is not _type(before):
+        return True
+    if _type(now) is _tuple:  # ``time.tzset``, which libraries call, makes equal values anew.
+        return _len(now) != _len(before) or not _all(not one for one in _map(_differs, now, before))
+    return not (_type(now) in PLAIN and now == before)
 
 
 class Guard:

@@ -295,6 +295,11 @@ def test_numpys_error_state_is_the_planners_own():
         assert np.geterr()["under"] == "ignore"
 
 
+def test_constants_that_are_made_anew_with_equal_values_are_no_change():
+    with simulated(Cheapest(lambda *_: time.tzset())) as (world, _):
+        assert world.planner_errors == []
+
+
 def test_a_process_that_it_forks_ends_with_the_call():
     children = []
 
