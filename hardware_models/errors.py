@@ -15,6 +15,14 @@ class TableError(ValueError):
     """A table violates its schema."""
 
 
+def escaped(text: str) -> str:
+    r"""Return a text whose unprintable characters are written as Python escapes them (``\x1b``)."""
+    return "".join(
+        each if each.isprintable() else each.encode("unicode_escape").decode("ascii")
+        for each in text
+    )
+
+
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """Return the known name that is most similar to ``name``, ignoring case, or None.
 

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from hardware_models.errors import escaped
+
 MOST = 500
 """Largest number of characters that are kept of a text; more would hide what follows it."""
 
@@ -19,13 +21,8 @@ def safe_text(foreign: object, most: int = MOST) -> str:
         return ""
     text = " ".join(text[: 10 * most].split())
     if not text.isprintable():
-        text = "".join(map(_printable, text[: most + 1]))
+        text = escaped(text[: most + 1])
     return text if len(text) <= most else f"{text[: most - 3]}..."
-
-
-def _printable(character: str) -> str:
-    printable = character.isprintable()
-    return character if printable else character.encode("unicode_escape").decode("ascii")
 
 
 def class_name(foreign: object) -> str:

@@ -66,7 +66,7 @@ DIRECTORY_OPTIONS = ("--config-dir", "-cd", "--config-path", "-cp")
 EVERY_ROW: ContextVar[bool] = ContextVar("EVERY_ROW", default=False)
 """Whether the command line has ``--all``, which Hydra's parser does not know."""
 
-LEFT: list[Any] = []
+LEFT_RUNNING: list[Any] = []
 """Threads and child processes that planners left running, for which the program would wait."""
 
 MOST_NAMED = 10
@@ -123,7 +123,7 @@ def run() -> int:
     status = Outcome.job_status or OK
     if Outcome.path is not None:
         status = _sweep_status(Outcome.path, Outcome.job_statuses)
-    if any(each.is_alive() for each in LEFT):
+    if any(each.is_alive() for each in LEFT_RUNNING):
         end_process(status)
     return status
 
@@ -324,14 +324,14 @@ def note_threads(before: set[Any], planner: str, label: str) -> None:
     if not new:
         return
     before.update(new)
-    LEFT.extend(new)
+    LEFT_RUNNING.extend(new)
     kind = "thread" if isinstance(new[0], threading.Thread) else "thread or process"
     warn(
         f"{label}planner {planner} left {console.times(len(new))} a {kind} running, first "
         f"{safe_text(new[0].name)}; the program does not wait for it"
     )
     if multiprocessing.current_process().name != "MainProcess":
-        # A worker process would wait for the thread when it is told to end.
+        # At its end, a worker process would wait for the thread.
         multiprocessing.util.Finalize(None, end_process, (OK,), exitpriority=-1000)
 
 

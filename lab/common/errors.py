@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
 
-from hardware_models.errors import did_you_mean, nearest
+from hardware_models.errors import did_you_mean, escaped, nearest
 
 COMPOSING = ("hydra", "omegaconf", "antlr4", "yaml")
 """Packages whose exceptions mean that the configuration is wrong, and not this program."""
@@ -31,7 +31,7 @@ def printable(text: object) -> str:
     function stays as it is.
     """
     said = _cut(str(text))
-    return said if said.isprintable() else _cut("".join(map(_escaped, said)), len(str(text)))
+    return said if said.isprintable() else _cut(escaped(said), len(str(text)))
 
 
 def _cut(text: str, length: int = 0) -> str:
@@ -41,10 +41,6 @@ def _cut(text: str, length: int = 0) -> str:
     note = f" ... ({max(length, len(text)):,} characters) ... "
     kept = (LONGEST - len(note)) // 2
     return f"{text[:kept]}{note}{text[-kept:]}"
-
-
-def _escaped(letter: str) -> str:
-    return letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii")
 
 
 def choices(name: str, known: Iterable[str]) -> str:

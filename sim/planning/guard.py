@@ -29,13 +29,13 @@ from sim.api.errors import PlannerError
 from sim.safe_text import safe_text
 
 OUR_PACKAGES = ("conf", "hardware_models", "hydra_plugins", "lab", "planners", "scenarios", "sim")
-THE_WORLDS = {*OUR_PACKAGES} - {"planners"}
+PACKAGES_OF_THE_WORLD = {*OUR_PACKAGES} - {"planners"}
 LIBRARIES = {Path(os.__file__).parent, Path(np.__file__).parents[1]}
 """Directories of the standard library and of the installed packages."""
-OFTEN = (builtins, math, random, time, np.random)
+CHECKED_AFTER_CALLS = (builtins, math, random, time, np.random)
 """Modules whose names are compared after each call of a planner."""
-SELDOM = (gc, json, os, sys, threading, warnings, np)
-"""Modules whose names are compared between calls, because they have many names."""
+CHECKED_AT_FLUSHES = (gc, json, os, sys, threading, warnings, np)
+"""Modules with many names, which are compared when results are written."""
 PRIVATE = ("_exit", "__import__", "__build_class__", "__name__", "__spec__")
 """Private names that matter as much as public ones."""
 STREAMS = ("stdin", "stdout", "stderr", "__stdout__", "__stderr__", "excepthook")
@@ -109,7 +109,6 @@ class Names:
         # Equality would ask the planner's own objects.
         if _len(values) == _len(self._values) and _all(_map(is_, values, self._values)):
             return []
-        self._values = values  # New names need no second look.
         changed = [
             name
             for name, value in self._before.items()
@@ -118,7 +117,7 @@ class Names:
         ]
         for name in changed:
             self._namespace[name] = self._before[name]
-            self._values = _tuple(self._namespace.values())
+        self._values = _tuple(self._namespace.values())  # New names need no second look.
         return [f"{self._name}.{name}" for name in changed]
 
 
@@ -143,7 +142,8 @@ class Guard:
 
     def __init__(self) -> None:
         self._pid = _getpid()
-        self._often, self._seldom = tuple(map(Names, OFTEN)), tuple(map(Names, SELDOM))
+        self._often = tuple(map(Names, CHECKED_AFTER_CALLS))
+        self._seldom = tuple(map(Names, CHECKED_AT_FLUSHES))
         self._streams = [(name, getattr(sys, name, None)) for name in STREAMS]
         self._state = _state()
         self._definitions: tuple[Definition | NewNames, ...] = ()
@@ -356,7 +356,7 @@ def place_of(frames: Iterable[tuple[FrameType, int]]) -> str | None:
     foreign = [
         (Path(frame.f_code.co_filename), line)
         for frame, line in frames
-        if safe_text(frame.f_globals.get("__name__")).partition(".")[0] not in THE_WORLDS
+        if safe_text(frame.f_globals.get("__name__")).partition(".")[0] not in PACKAGES_OF_THE_WORLD
     ]
     # The methods that dataclasses generate have the file name "<string>".
     written = [

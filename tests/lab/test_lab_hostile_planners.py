@@ -328,7 +328,7 @@ class Forks(CheapestFeasible):
 def test_processes_that_it_leaves_do_not_keep_the_program(compass, monkeypatch):
     ended = []
     monkeypatch.setattr("lab.cli.run.end_process", ended.append)
-    monkeypatch.setattr("lab.cli.run.LEFT", [])
+    monkeypatch.setattr("lab.cli.run.LEFT_RUNNING", [])
     monkeypatch.setattr("planners.CheapestFeasible.plan", Forks.plan)
     _, _, err = compass("planner=cheapest_feasible")
     for child in multiprocessing.active_children():

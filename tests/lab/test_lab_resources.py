@@ -1,4 +1,4 @@
-"""What a machine lacks is told in one sentence, and nothing hangs or ends without a word."""
+"""A message of one sentence says what a machine lacks; nothing hangs or ends silently."""
 
 import errno
 import os
