@@ -10,8 +10,9 @@
                                            and list their licences
     python3 tasks.py sbom                  list the environment's packages in dist/sbom.json
 
-The environment is `.venv` next to this file, or the directory named by COMPASS_ENV. Every package in
-it has a version and a hash in `requirements/`; packages come from where pip is set up to find them.
+The environment is `.venv` next to this file, or the directory named by COMPASS_ENV. Every package
+in it has a version and a hash in `requirements/`; packages come from where pip is set up to find
+them.
 """
 
 import os

@@ -65,7 +65,7 @@ class Ledger:
 
 
 class Meter:
-    """The bill as the integral of what is occupied, computed independently of the world's own bill."""
+    """The bill as the integral of what is occupied, independent of the world's own bill."""
 
     def __init__(self, world: World) -> None:
         self.world = world

@@ -38,7 +38,7 @@ MOST_BYTES = 8 << 30
 PATIENCE, LEAST_S = 2.0, 10.0
 """A trial may use the processor for so many times the expected seconds, and so many more."""
 WALL = 20.0
-"""A trial ends after so many times that on the clock, because other processes may run at the same time."""
+"""The same factor for the clock, because other processes may run at the same time."""
 
 
 class _Loader(SourceFileLoader):
