@@ -299,6 +299,21 @@ def _check(name: str) -> None:
         load_table(table)
         for row in SCHEMAS[table].needed:
             required_row(table, **row)
+        if table.startswith("fit_"):
+            _check_kernels(table)
+
+
+def _check_kernels(name: str) -> None:
+    """Check that the kernels in a table of coefficients have the parameters of the shipped ones."""
+    keys = ("group", "coefficient")
+    kernels = pl.col("group").str.ends_with("kernel")
+    ours, theirs = (
+        frame.filter(kernels).select(keys) for frame in (_shipped_table(name), load_table(name))
+    )
+    for group, coefficient in ours.join(theirs, on=keys, how="anti").iter_rows():
+        required_row(name, group=group, coefficient=coefficient)
+    for group, coefficient in theirs.join(ours, on=keys, how="anti").iter_rows():
+        raise TableError(f"{name}: {group!r} has no coefficient {coefficient!r}")
 
 
 def _check_speeds(path: Path) -> None:

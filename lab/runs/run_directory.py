@@ -96,13 +96,14 @@ def load_config(path: Path) -> DictConfig:
     try:
         text = read_text(path)
         check_yaml(text, path)
+        if not isinstance(parsed(text, path), dict):  # OmegaConf also takes a list or nothing.
+            raise InputError(f"{path}: must have a mapping, not a list or a single value")
         config = literal(OmegaConf.create(text))
     except InputError:
         raise
     except (OSError, ValueError, RecursionError, YAMLError, OmegaConfBaseException) as error:
         raise InputError(f"{path}: cannot be read: {why_not_yaml(error)}") from None
-    if not isinstance(config, DictConfig):
-        raise InputError(f"{path}: must have a mapping, not a list")
+    assert isinstance(config, DictConfig)
     return config
 
 

@@ -4,8 +4,23 @@ import pytest
 from grammar import BASE, Case
 from inputs import Answered, failures, judged
 
-FOUND = ("cluster.nodes.edge={}",)
-"""Overrides that once ended in a traceback."""
+RUN = ("compass-sim", *BASE, "hydra.run.dir=here")
+KERNEL = (
+    b"group,coefficient,value,unit,kind,source,source_url,note\nkernel,likeness,0.5,1,derived,x,,\n"
+)
+FOUND = {
+    "an empty node": Case("overrides", (*RUN, "cluster.nodes.edge={}")),
+    "a key of spaces": Case("overrides", (*RUN, " =-0.0")),
+    "half a kernel": Case(
+        "table",
+        (*RUN, "tables.fit_gpu_latency={path: mine.csv, how: replace}"),
+        {"mine.csv": KERNEL},
+    ),
+    "a number as configuration": Case(
+        "results", (*RUN, "resume=true"), {"here/config.yaml": b"3", "here/summary.json": b"{}"}
+    ),
+}
+"""Inputs that once ended in a traceback or in no sentence."""
 
 
 def test_every_input_gives_a_result_or_one_sentence(tmp_path):
@@ -14,10 +29,10 @@ def test_every_input_gives_a_result_or_one_sentence(tmp_path):
     assert {"overrides: status 0", "overrides: status 2"} <= Answered.keys()
 
 
-@pytest.mark.parametrize("override", FOUND)
-def test_what_the_grammar_found_is_answered(override, tmp_path):
-    given = Case("overrides", ("compass-sim", *BASE, "hydra.run.dir=here", override))
-    assert judged(given, tmp_path / "case", tmp_path) == ""
+@pytest.mark.parametrize("name", FOUND)
+def test_what_the_grammar_found_is_answered(name, tmp_path):
+    (tmp_path / "finished").mkdir()
+    assert judged(FOUND[name], tmp_path / "case", tmp_path / "finished") == ""
 
 
 @pytest.mark.slow
