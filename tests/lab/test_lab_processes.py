@@ -50,9 +50,12 @@ def started(code, directory=None):
 
 
 def assert_nobody_is_left(killed):
-    """Fail unless all processes of a session end within 2 s; each has the end of a pipe open."""
+    """Fail unless all processes of a session end within 2 s, without a word.
+
+    Each has the end of a pipe open.
+    """
     try:
-        killed.communicate(timeout=2)
+        assert killed.communicate(timeout=2)[0] == ""
     finally:
         with suppress(ProcessLookupError):
             os.killpg(killed.pid, signal.SIGKILL)
