@@ -1,6 +1,7 @@
 """Runs ``compass-sim``: composes a configuration, simulates its planners and prints results."""
 
 import multiprocessing.util
+import os
 import sys
 import threading
 import traceback
@@ -380,9 +381,17 @@ def draw(directory: Path, planners: list[str], alone: bool) -> None:
         warn(f"figures could not be drawn ({type(error).__name__}: {one_line(error)})")
 
 
+def _here() -> Path:
+    """Return the current directory; if it has been deleted, a path that nothing is below."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        return Path(os.devnull)
+
+
 def _shown(directory: Path) -> Path:
     """Return a path, made relative to the current directory if it lies below that directory."""
-    here = Path.cwd()
+    here = _here()
     return directory.relative_to(here) if directory.is_relative_to(here) else directory
 
 
@@ -403,7 +412,7 @@ def _interrupted(sweep: Path | None, job_directory: Path | None) -> str:
 
 def _drop_if_empty(directory: Path | None) -> None:
     """Delete an empty directory, then its empty parents, up to the current directory."""
-    here = Path.cwd()
+    here = _here()
     while directory is not None and directory.is_dir() and here in directory.absolute().parents:
         try:
             directory.rmdir()

@@ -67,6 +67,26 @@ def start_process(directory: Path, *arguments: str) -> subprocess.CompletedProce
     )
 
 
+@pytest.mark.skipif(os.name != "posix", reason="needs a current directory that can be deleted")
+@pytest.mark.parametrize(("raised", "status"), [(None, 0), (FileNotFoundError(2, "gone"), 1)])
+def test_a_current_directory_can_be_deleted_during_a_run(
+    compass, tmp_path, monkeypatch, raised, status
+):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+
+    def ready(setup, *_, **__):
+        (tmp_path / "here").rmdir()
+        if raised:
+            raise raised
+        return setup
+
+    monkeypatch.setattr("lab.cli.run.ready", ready)
+    ended, out, err = compass(GREEDY, f"hydra.run.dir={tmp_path / 'out'}")
+    assert (ended, err.count("\n")) == (status, status)
+    assert (f"results: {tmp_path / 'out'}" in out) == (raised is None)
+
+
 def test_help_loads_nothing_heavy_and_names_every_option():
     code = (
         "import sys; sys.argv = ['compass-sim', '--help']; from lab.cli.simulate import main; "
