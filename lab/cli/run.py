@@ -70,6 +70,9 @@ EVERY_ROW: ContextVar[bool] = ContextVar("EVERY_ROW", default=False)
 LEFT_RUNNING: list[Any] = []
 """Threads and child processes that planners left running, for which the program would wait."""
 
+NOWHERE = Path(os.devnull)
+"""A path that stands for a current directory that has been deleted; nothing is below it."""
+
 MOST_NAMED = 10
 """Largest number of failed jobs that a message names."""
 
@@ -163,6 +166,12 @@ def _refused(error: Exception, overrides: Sequence[str]) -> int:
     status = REFUSED
     if isinstance(error, BrokenSweepError):
         reason, status = str(error), FAILED
+    elif _here() == NOWHERE:
+        reason, status = "the current directory has been deleted; change to another", FAILED
+    elif isinstance(error, OSError) and error.strerror and not (error.filename or shortage(error)):
+        # Hydra could not write its record of a sweep.
+        place = "hydra.run.dir" if Outcome.path is None else f"hydra.sweep.dir={Outcome.path}"
+        reason, status = f"{place}: cannot be written: {error.strerror}", FAILED
     # This comes early, because some of Hydra's own errors are OSErrors or ValueErrors.
     elif isinstance(error, InputError | RecursionError | UnicodeDecodeError) or raised_by(
         error, COMPOSING
@@ -386,7 +395,7 @@ def _here() -> Path:
     try:
         return Path.cwd()
     except FileNotFoundError:
-        return Path(os.devnull)
+        return NOWHERE
 
 
 def _shown(directory: Path) -> Path:
