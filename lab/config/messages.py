@@ -1,6 +1,7 @@
 """Turns errors of Hydra and OmegaConf into one sentence: key, value, what is allowed."""
 
 import re
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from typing import Any
@@ -37,6 +38,9 @@ FILES_OF_HYDRA = "hydra._internal.core_plugins.file_config_source"
 HYDRA_TYPES = {"Float": "a number", "Integer": "a whole number", "bool": "true or false"}
 """Types of Hydra's own keys, by OmegaConf's names for them."""
 
+DIGITS = re.compile(r"[\d_]{600,}")
+"""A number that can have more digits than Python reads."""
+
 
 def composition_sentence(error: Exception, overrides: Sequence[str] = ()) -> str:
     """Return one sentence for an exception of Hydra or OmegaConf; it quotes the override."""
@@ -51,6 +55,9 @@ def composition_sentence(error: Exception, overrides: Sequence[str] = ()) -> str
         return sentence
     if FILES_OF_HYDRA in _way_to(error)[0]:
         return _wrong_file(error)
+    if long := [one for one in overrides if "integer string" in str(error) and DIGITS.search(one)]:
+        most = sys.get_int_max_str_digits()
+        return f"{key_of(long[0])}: a whole number can have at most {most:,} digits"
     computed = [one for one in overrides if "${" in one or "range(" in one]
     return f"{computed[0]}: {one_line(error)}" if computed else one_line(error)
 

@@ -12,7 +12,8 @@ from pathlib import Path
 from shutil import rmtree
 from threading import Event, Thread
 
-from lab.common.console import WARNING, sweep_progress
+from lab.common.console import WARNING, complain, sweep_progress
+from lab.common.errors import why_not
 from lab.runs.run_directory import write_aside
 from sim.planning.guard import before_the_end
 
@@ -33,7 +34,13 @@ def run_and_report(task: Callable[[], int], sweep: Path, job: int, label: str) -
         with redirect_stdout(out), redirect_stderr(err), before_the_end(report):
             status = task()
     finally:
-        report(status)
+        try:
+            report(status)
+        except OSError as error:  # The disk can be full.
+            status = status or 1
+            sys.stdout.write(out.getvalue())
+            sys.stderr.write(err.getvalue())
+            complain(f"{label}the sweep cannot be told how it ended: {why_not(error)}")
     return status
 
 
@@ -61,7 +68,7 @@ def progress_shown(sweep: Path, runs: int | None = None) -> Iterator[dict[int, i
     folder.mkdir(parents=True)
     statuses: dict[int, int | None] = {}
     warned: set[str] = set()
-    ended = Event()
+    ended, complete = Event(), False
     with sweep_progress(runs) as show:
 
         def take() -> None:
@@ -79,9 +86,12 @@ def progress_shown(sweep: Path, runs: int | None = None) -> Iterator[dict[int, i
         listener.start()
         try:
             yield statuses
+            complete = True
         finally:
             ended.set()
             listener.join()
             take()
+            for job in range(runs or 0) if complete else ():
+                statuses.setdefault(job, None)  # It could not report its end.
             rmtree(folder, ignore_errors=True)
             sys.stdout.flush()

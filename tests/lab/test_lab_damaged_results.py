@@ -1,6 +1,7 @@
 """Damaged files of results end in one sentence that names the file, whichever tool reads them."""
 
 import json
+import os
 import shutil
 
 import polars as pl
@@ -9,7 +10,7 @@ import pytest
 from lab.cli.tools import main
 from lab.common.errors import InputError
 from lab.runs.resume import Checkpoint, check_resumable
-from lab.runs.run_directory import read_jobs, read_run_summary, read_summary
+from lab.runs.run_directory import claim, read_jobs, read_run_summary, read_summary
 
 NO_SUMMARY = [
     b"",
@@ -45,6 +46,24 @@ def refused(words, file, capsys):
     said = capsys.readouterr().err
     assert said.count("\n") == 1
     assert str(file) in said
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs names of any bytes")
+def test_a_directory_whose_name_is_no_text_is_refused(run, tmp_path, capsys):
+    place = tmp_path / os.fsdecode(b"a\xff")
+    with pytest.raises(InputError, match=r"directory=.*a\\udcff: the path must be text in UTF-8"):
+        claim(place, "directory")
+    shutil.copytree(run, place)
+    for words in (["report", str(place)], ["explain", str(place), "0"]):
+        assert main(words) == 2
+        assert r"a\udcff/summary.json: the path must be text" in capsys.readouterr().err
+
+
+def test_a_report_escapes_the_name_of_its_directory(run, tmp_path, capsys):
+    assert main(["report", str(shutil.copytree(run, tmp_path / "a\x1b"))]) == 0
+    printed = capsys.readouterr().out
+    assert r"a\x1b/report" in printed
+    assert "\x1b" not in printed
 
 
 @pytest.mark.parametrize("content", NO_SUMMARY)

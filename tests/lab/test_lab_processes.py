@@ -50,9 +50,12 @@ def started(code, directory=None):
 
 
 def assert_nobody_is_left(killed):
-    """Fail unless all processes of a session end within 2 s; each has the end of a pipe open."""
+    """Fail unless all processes of a session end within 2 s, without a word.
+
+    Each has the end of a pipe open.
+    """
     try:
-        killed.communicate(timeout=2)
+        assert killed.communicate(timeout=2)[0] == ""
     finally:
         with suppress(ProcessLookupError):
             os.killpg(killed.pid, signal.SIGKILL)
@@ -102,6 +105,23 @@ def state(process):
     return Path("/proc", process, "stat").read_text().rpartition(")")[2].split()[0]
 
 
+ELSEWHERE = """
+import sys, time
+from lab.common.orphans import end_with
+from sim.planning.guard import exits_refused
+
+sys.platform = "elsewhere"
+with exits_refused():
+    end_with(-1)
+    time.sleep(20)
+"""
+
+
+def test_a_process_ends_with_its_parent_while_a_planner_runs():
+    child = started(ELSEWHERE)
+    assert (child.communicate(timeout=30)[0], child.returncode) == ("", 1)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("trial", range(8))
 def test_no_process_of_a_sweep_outlives_a_kill_at_any_moment(tmp_path, trial):
@@ -131,6 +151,27 @@ def test_a_signal_interrupts_a_command(number, capsys):
         assert signal.getsignal(number) == usual
     finally:
         signal.signal(number, before)
+
+
+def test_signals_at_the_same_moment_are_one(monkeypatch, capsys):
+    unraisable = []
+    monkeypatch.setattr(sys, "unraisablehook", unraisable.append)
+    before = {each: signal.signal(each, signal.default_int_handler) for each in ENDING}
+
+    def work():
+        signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+        for number in ENDING:
+            signal.raise_signal(number)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
+        time.sleep(10)
+
+    try:
+        assert run_command("compass-sim", work) in [128 + number for number in ENDING]
+        assert capsys.readouterr().err == "compass-sim: interrupted\n"
+        assert unraisable == []
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def test_an_ignored_signal_stays_ignored():

@@ -80,6 +80,19 @@ def test_too_little_private_memory_is_told_before_libraries_are_loaded(monkeypat
     assert capsys.readouterr().err.startswith(sentence)
 
 
+@pytest.mark.skipif(os.name != "posix", reason="needs limits")
+def test_too_few_open_files_are_told(monkeypatch, capsys):
+    import resource
+
+    monkeypatch.setattr(
+        resource, "getrlimit", lambda n: (6 if n == resource.RLIMIT_NOFILE else -1,)
+    )
+    assert run_command("compass-sim", resources.check_machine) == 1
+    assert capsys.readouterr().err == (
+        "compass-sim: too few open files (limit of this process: 6 open files); 16 are needed\n"
+    )
+
+
 def test_an_unreadable_variable_of_the_compiler_is_one_sentence(capsys):
     text = "Environment variable 'NUMBA_OPT' is defined but could not be parsed.\nTraceback (most"
 
@@ -129,6 +142,7 @@ def test_too_few_threads_are_told_before_libraries_are_loaded(monkeypatch, capsy
         ),
         ("POLARS_MAX_THREADS", "0", "=0: must be a whole number of 1 or more, or unset"),
         ("NUMBA_NUM_THREADS", "x", "=x: must be a whole number of 1 or more, or unset"),
+        ("LOKY_MAX_CPU_COUNT", "x", "=x: must be a whole number of 1 or more, or unset"),
     ],
 )
 def test_a_variable_that_breaks_a_library_is_refused(monkeypatch, capsys, name, value, sentence):

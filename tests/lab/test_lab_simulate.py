@@ -67,6 +67,46 @@ def start_process(directory: Path, *arguments: str) -> subprocess.CompletedProce
     )
 
 
+@pytest.mark.skipif(os.name != "posix", reason="needs a current directory that can be deleted")
+def test_an_error_without_a_name_is_one_sentence_on_its_cause(compass, tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    error = OSError(errno.EFBIG, "File too large")
+
+    def fails(*_):
+        raise error
+
+    monkeypatch.setattr("lab.cli.run.hydra_main", fails)
+    assert compass()[::2] == (1, "compass-sim: hydra.run.dir: cannot be written: File too large\n")
+    monkeypatch.setattr("lab.cli.run.register", (tmp_path / "here").rmdir)
+    assert compass()[2].endswith(": the current directory has been deleted; change to another\n")
+
+
+def test_a_number_of_too_many_digits_is_named(compass):
+    status, _, err = compass(f"seed={'9' * 5000}")
+    assert (status, err) == (2, "compass-sim: seed: a whole number can have at most 4,300 digits\n")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a current directory that can be deleted")
+@pytest.mark.parametrize(("raised", "status"), [(None, 0), (FileNotFoundError(2, "gone"), 1)])
+def test_a_current_directory_can_be_deleted_during_a_run(
+    compass, tmp_path, monkeypatch, raised, status
+):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+
+    def ready(setup, *_, **__):
+        (tmp_path / "here").rmdir()
+        if raised:
+            raise raised
+        return setup
+
+    monkeypatch.setattr("lab.cli.run.ready", ready)
+    ended, out, err = compass(GREEDY, f"hydra.run.dir={tmp_path / 'out'}")
+    assert (ended, err.count("\n")) == (status, status)
+    assert (f"results: {tmp_path / 'out'}" in out) == (raised is None)
+
+
 def test_help_loads_nothing_heavy_and_names_every_option():
     code = (
         "import sys; sys.argv = ['compass-sim', '--help']; from lab.cli.simulate import main; "

@@ -1,5 +1,6 @@
 """Sweeps: the same results from every launcher, stopped or not; one sentence on what is wrong."""
 
+import errno
 import io
 import json
 import os
@@ -101,6 +102,19 @@ def kill(*arguments: str, after_s: float, directory: str) -> bool:
         os.kill(started.pid, signal.SIGKILL)  # only that of the sweep: its workers are orphans
     started.communicate()
     return started.returncode == -signal.SIGKILL
+
+
+def test_jobs_that_cannot_report_their_end_have_failed(compass, monkeypatch):
+    def full(path, _):
+        raise OSError(errno.ENOSPC, "No space left", str(path))
+
+    monkeypatch.setattr("lab.sweeps.progress.write_aside", full)
+    status, out, err = compass("-m", *SWEEP[:-1], "hydra.sweep.dir=here")
+    assert status == 1
+    assert out.count("goodput") == 2, "what they printed is shown"
+    assert err.count("the sweep cannot be told how it ended: No space left: ") == 2
+    assert "2 of 2 jobs failed: 0, 1" in err
+    assert err.count("\n") == 3
 
 
 def test_joblib_gives_what_one_process_gives_byte_for_byte(compass):

@@ -89,6 +89,23 @@ def test_a_place_of_others_is_replaced_by_a_temporary_one_in_one_sentence(home, 
     assert os.environ[machine_code.VARIABLE] == str(aside), "for the processes that it starts"
 
 
+def test_an_unfit_place_is_named_in_one_printable_sentence(home, tmp_path, capsys):
+    place = tmp_path / "a\nb\x1b"
+    place.touch()
+    assert home(place) == temporary_directory()
+    [sentence] = capsys.readouterr().err.splitlines()
+    assert f"{machine_code.VARIABLE}={tmp_path}/a\\nb\\x1b: Not a directory; set" in sentence
+
+
+def test_a_user_without_a_home_directory_has_a_temporary_place(home, monkeypatch, capsys):
+    def none(*_, **__):
+        raise RuntimeError("could not determine the home directory")
+
+    monkeypatch.setattr(machine_code, "user_cache_path", none)
+    assert home("") == temporary_directory()
+    assert "no home directory" in capsys.readouterr().err
+
+
 def double(x):
     """Return twice a number; the tests compile it."""
     return 2 * x
