@@ -243,7 +243,8 @@ def attempt(config: Any, overrides: list[str], directory: Path, label: str = "")
 def simulate_all(config: Any, overrides: list[str], directory: Path, label: str = "") -> str:
     """Simulate every planner, print results preceded by the label, and return failures."""
     before = at_work()
-    setup = set_up(config, overrides)
+    stuck = partial(give_up, directory, label)
+    setup = set_up(config, overrides, stuck=stuck)
     for warning in map(setup.environment.hidden, preflight.warnings(setup)):
         console.warn(f"{label}{warning}{' (shown once per sweep)' if label else ''}")
     setup = ready(setup, overrides, config, of_a_sweep=bool(label))
@@ -254,7 +255,6 @@ def simulate_all(config: Any, overrides: list[str], directory: Path, label: str 
     if not setup.alone:
         write_aside(directory / CONFIG, OmegaConf.to_yaml(setup.saved))
     summaries: dict[str, Any] = {}
-    stuck = partial(give_up, directory, label)
 
     def note(_: Any, summary: Any) -> None:
         summaries[summary["planner"]] = summary
