@@ -223,7 +223,8 @@ def attempt(config: Any, overrides: list[str], directory: Path, label: str = "")
         if lacking := shortage(error):
             failure = lacking
         elif isinstance(error, OSError):  # The disk can be full; the run is not at fault.
-            failure = f"hydra.run.dir={directory}: cannot be written: {why_not(error)}"
+            during = "".join(getattr(error, "__notes__", ()))
+            failure = f"hydra.run.dir={directory}: cannot be written: {why_not(error)}{during}"
         elif not isinstance(error, KeyboardInterrupt):
             print(hidden(traceback.format_exc(), overrides), end="", file=sys.stderr)
             failure = f"the simulator failed: {type(error).__name__}: {one_line(error)}"
@@ -355,7 +356,10 @@ def simulate_one(
         return str(error)
     except PlannerError as error:
         return f"planner {name}: {error}"
-    except (InputError, OmegaConfBaseException, OSError, KeyboardInterrupt):
+    except OSError as error:
+        error.add_note(f" (in the run of planner {name})")
+        raise
+    except (InputError, OmegaConfBaseException, KeyboardInterrupt):
         raise
     except BaseException as error:
         if setup.alone or shortage(error):

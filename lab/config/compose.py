@@ -393,7 +393,9 @@ def _check_parameters(planner: Planner, scenario: Scenario) -> None:
         planner.check_parameters(scenario.application.pipeline, scenario.cluster)
     except BaseException as error:  # A user's planner can raise any exception.
         text = said(error)
-        if not isinstance(error, Exception):
-            text = f"check_parameters fails: {text}"
-        key = "planner." if isinstance(error, Exception) else "planner: "
-        raise InputError(f"{key}{text} (planner {class_name(planner)})") from None
+        named = re.match(r"\w+", text)
+        if isinstance(error, Exception) and named and hasattr(planner, named[0]):
+            raise InputError(f"planner.{text} (planner {class_name(planner)})") from None
+        raise InputError(
+            f"planner: check_parameters fails: {text} (planner {class_name(planner)})"
+        ) from None

@@ -4,6 +4,8 @@ import ctypes
 import json
 import math
 import multiprocessing
+import os
+import shutil
 import signal
 import sys
 import threading
@@ -368,6 +370,8 @@ class Busy(CheapestFeasible):
             math.fsum = len
         if self.part == "interrupt":
             raise KeyboardInterrupt
+        if self.part == "exit":
+            os._exit(0)
 
 
 @pytest.mark.parametrize(
@@ -375,6 +379,7 @@ class Busy(CheapestFeasible):
     [
         ("__init__", "planner: the constructor of planner: changed SloMonitor.judge"),
         ("check_parameters", "planner: check_parameters of planner Busy: changed math.fsum"),
+        ("exit", "planner: check_parameters fails: os._exit would end the simulator"),
         ("interrupt", "planner: check_parameters of planner Busy: it raised Keyb"),
     ],
 )
@@ -382,6 +387,17 @@ def test_what_is_called_before_a_run_changes_nothing(compass, part, said):
     status, _, err = compass(f"planner._target_={__name__}.Busy", f"+planner.part={part}")
     assert (status, err.count("\n")) == (2, 1)
     assert said in err
+
+
+class Removes(CheapestFeasible):
+    def plan(self, context):
+        shutil.rmtree("here", ignore_errors=True)
+
+
+def test_results_that_cannot_be_written_are_told_with_the_planner(compass):
+    status, _, err = compass(f"planner._target_={__name__}.Removes")
+    assert (status, err.count("\n")) == (1, 1)
+    assert err.endswith(" (in the run of planner Removes)\n")
 
 
 class SlowToRestart(CheapestFeasible):
