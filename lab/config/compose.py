@@ -251,11 +251,11 @@ class _Calls:
             made = guarded_call(self.guard, self.call_s, what, work, self.stuck)
             if (changed := self.guard.check()) is not None:
                 raise PlannerError(changed)
-        except InputError:
+        except (InputError, KeyboardInterrupt, MemoryError, OSError):
             raise
         except wall_limit.WallLimitError as error:
             raise InputError(error) from None
-        except Exception as error:
+        except BaseException as error:
             raise InputError(f"planner: {what}: {said(error)}") from None
         return made
 

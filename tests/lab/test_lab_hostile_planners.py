@@ -254,6 +254,16 @@ class Disguised(CheapestFeasible):
     def plan(self, context):
         sys.modules["sim.metrics.goodput"].SLACK = None
 Disguised.__module__ = "planners.baselines"
+class Annotated(CheapestFeasible):
+    def __init__(self, samples: "sys.exit(0)" = 50, budget_s=5.0):
+        super().__init__(samples, budget_s)
+class Secret(type(CheapestFeasible)):
+    def __getattribute__(cls, name):
+        if name == "__flags__":
+            raise SystemExit(0)
+        return super().__getattribute__(name)
+class Secretive(CheapestFeasible, metaclass=Secret):
+    pass
 """
 
 
@@ -262,6 +272,8 @@ Disguised.__module__ = "planners.baselines"
     [
         ("Number", 2, "planner: Number makes an object of class int, which is no Planner"),
         ("Rejects", 2, "planner: check_parameters fails: SystemExit: 0 (planner Rejects)"),
+        ("Annotated", 2, "planner: the constructor of planner: SystemExit: 0"),
+        ("Secretive", 2, "Secretive: cannot be used (SystemExit: SystemExit: 0)"),
         ("Disguised", 1, "changed sim.metrics.goodput.SLACK"),
     ],
 )
