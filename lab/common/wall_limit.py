@@ -91,6 +91,8 @@ class WallLimit:
     def watching(self, guard: Watched) -> Iterator[None]:
         """Watch the limits while the ``with`` body runs."""
         restore = self._listen() if self._in_main else []
+        timer = getattr(signal, "ITIMER_REAL", None) if restore else None
+        silent = timer is not None and signal.getitimer(timer)[0] == 0
         watcher = threading.Thread(target=self._watch, args=(guard,), daemon=True)
         watcher.start()
         try:
@@ -98,6 +100,8 @@ class WallLimit:
         finally:
             self._over.set()
             watcher.join(AGAIN_S)
+            if timer is not None and silent:  # A planner's own alarm would end the process now.
+                signal.setitimer(timer, 0)
             for number, handler in restore:
                 signal.signal(number, handler)
 

@@ -263,8 +263,9 @@ class _Calls:
 def _shown(planner: Planner) -> dict[str, Any]:
     """Return a planner's parameters, those that a configuration cannot have as texts."""
     return {
-        name: value if isinstance(value, int | float | str | bool | None) else repr(value)
+        name: value if isinstance(value, int | float | str | bool | None) else text
         for name, value in planner.parameters().items()
+        for text in [repr(value)]  # which refuses a number of thousands of digits
     }
 
 

@@ -196,5 +196,6 @@ def plain(value: Any) -> Any:
     if isinstance(value, str):
         return value if value.isprintable() else safe_text(value)
     if isinstance(value, int | bool | None):
+        repr(value)  # Here, and not in a file, Python refuses a number of thousands of digits.
         return value
     return one_line(safe_text(repr(value), MOST_CHARACTERS)) or class_name(value)

@@ -401,6 +401,33 @@ def test_what_is_called_before_a_run_changes_nothing(compass, part, said):
     assert said in err
 
 
+class Alarming(CheapestFeasible):
+    def plan(self, context):
+        signal.setitimer(signal.ITIMER_REAL, 60.0, 60.0)
+
+
+def test_an_alarm_does_not_outlive_the_run():
+    try:
+        run(SHORT, Alarming())
+        assert signal.getitimer(signal.ITIMER_REAL)[0] == 0
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+class Large(CheapestFeasible):
+    def parameters(self):
+        return {"large": 10**5000}
+
+
+def test_a_parameter_that_cannot_be_written_is_told(compass):
+    status, _, _ = compass(f"planner._target_={__name__}.Large")
+    assert status == 0
+    said = json.loads(Path("here/summary.json").read_text())["planner_parameters"]
+    assert said.startswith("cannot be read: ValueError")
+    with pytest.raises(InputError, match="of planner Large: Exceeds the limit"):
+        run(SHORT, Large())
+
+
 class Removes(CheapestFeasible):
     def plan(self, context):
         shutil.rmtree("here", ignore_errors=True)
