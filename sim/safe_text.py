@@ -27,15 +27,19 @@ def safe_text(foreign: object, most: int = MOST) -> str:
 
 def class_name(foreign: object) -> str:
     """Return the name of a foreign object's class, whatever its metaclass says."""
-    return safe_text(_of_type("__name__", foreign), 100)
+    return safe_text(_of_type("__name__", type(foreign)), 100)
 
 
 def class_path(foreign: object) -> str:
     """Return the module and the qualified name of a foreign object's class."""
-    parts = (_of_type("__module__", foreign), _of_type("__qualname__", foreign))
-    return ".".join(map(safe_text, parts))
+    return path_of(type(foreign))
 
 
-def _of_type(name: str, foreign: object) -> object:
+def path_of(kind: type) -> str:
+    """Return the module and the qualified name of a foreign class."""
+    return ".".join(safe_text(_of_type(name, kind)) for name in ("__module__", "__qualname__"))
+
+
+def _of_type(name: str, kind: type) -> object:
     descriptor: Any = type.__dict__[name]
-    return descriptor.__get__(type(foreign))
+    return descriptor.__get__(kind)

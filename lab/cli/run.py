@@ -233,7 +233,8 @@ def attempt(config: Any, overrides: list[str], directory: Path, label: str = "")
         if lacking := shortage(error):
             failure = lacking
         elif isinstance(error, OSError):  # The disk can be full; the run is not at fault.
-            failure = f"hydra.run.dir={directory}: cannot be written: {why_not(error)}"
+            during = "".join(getattr(error, "__notes__", ()))
+            failure = f"hydra.run.dir={directory}: cannot be written: {why_not(error)}{during}"
         elif not isinstance(error, KeyboardInterrupt):
             print(hidden(traceback.format_exc(), overrides), end="", file=sys.stderr)
             failure = f"the simulator failed: {type(error).__name__}: {one_line(error)}"
@@ -253,7 +254,8 @@ def attempt(config: Any, overrides: list[str], directory: Path, label: str = "")
 def simulate_all(config: Any, overrides: list[str], directory: Path, label: str = "") -> str:
     """Simulate every planner, print results preceded by the label, and return failures."""
     before = at_work()
-    setup = set_up(config, overrides)
+    stuck = partial(give_up, directory, label)
+    setup = set_up(config, overrides, stuck=stuck)
     for warning in map(setup.environment.hidden, preflight.warnings(setup)):
         console.warn(f"{label}{warning}{' (shown once per sweep)' if label else ''}")
     setup = ready(setup, overrides, config, of_a_sweep=bool(label))
@@ -264,7 +266,6 @@ def simulate_all(config: Any, overrides: list[str], directory: Path, label: str 
     if not setup.alone:
         write_aside(directory / CONFIG, OmegaConf.to_yaml(setup.saved))
     summaries: dict[str, Any] = {}
-    stuck = partial(give_up, directory, label)
 
     def note(_: Any, summary: Any) -> None:
         summaries[summary["planner"]] = summary
@@ -365,7 +366,10 @@ def simulate_one(
         return str(error)
     except PlannerError as error:
         return f"planner {name}: {error}"
-    except (InputError, OmegaConfBaseException, OSError, KeyboardInterrupt):
+    except OSError as error:
+        error.add_note(f" (in the run of planner {name})")
+        raise
+    except (InputError, OmegaConfBaseException, KeyboardInterrupt):
         raise
     except BaseException as error:
         if setup.alone or shortage(error):

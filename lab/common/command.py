@@ -1,8 +1,10 @@
 """What both commands do around their work: signals, streams, and failures of the machine."""
 
 import sys
+import threading
 from collections.abc import Callable
 from contextlib import suppress
+from time import sleep
 
 from lab.common.errors import one_line
 from lab.common.resources import shortage
@@ -10,6 +12,8 @@ from lab.common.signals import Ending, ending_signals
 from lab.common.streams import Streams
 
 FAILED = 1
+GRACE_S = 30.0
+"""Seconds for which Python may wait at its end for what a planner from elsewhere left."""
 
 
 def run_command(name: str, work: Callable[[], int]) -> int:
@@ -44,4 +48,22 @@ def run_command(name: str, work: Callable[[], int]) -> int:
         if lost:
             status = status or FAILED
         streams.lost()
+        guard = sys.modules.get("sim.planning.guard")  # It takes long to import.
+        if guard is not None and guard.strangers_ran():
+            ending = (guard.end_process, complain, status)
+            threading.Thread(target=_end_in_time, args=ending, daemon=True).start()
     return status
+
+
+def _end_in_time(
+    end_process: Callable[[int], None], complain: Callable[[str], None], status: int
+) -> None:
+    """End the process with its status if Python does not end in time after its main thread."""
+    threading.main_thread().join()
+    sleep(GRACE_S)
+    with suppress(BaseException):
+        complain(
+            f"a planner left something that runs at the end of the program; after {GRACE_S:g} s, "
+            f"the program ends all the same, with status {status}"
+        )
+    end_process(status)

@@ -165,8 +165,10 @@ def show_table(summaries: Sequence[Report], title: str, every_row: bool = False)
     """Print summaries as a table with a column per planner; `title` heads the first column.
 
     Without `every_row`, the rows in `DETAILS` and rows that are zero for every planner are left
-    out.
+    out. There is no table without summaries.
     """
+    if not summaries:
+        return
     table = Table()
     table.add_column(escaped(title), overflow="fold")
     for one in summaries:

@@ -52,6 +52,23 @@ class _Tolerant(io.RawIOBase):
         return int(self._raw.fileno())
 
 
+class _OpenBuffer(io.BufferedWriter):
+    """A buffer that stays open, because a planner can close it."""
+
+    def close(self) -> None:
+        self.flush()
+
+
+class _OpenText(io.TextIOWrapper):
+    """A stream that stays open, because a planner can close it."""
+
+    def close(self) -> None:
+        self.flush()
+
+    def detach(self) -> Any:
+        raise io.UnsupportedOperation("detach")
+
+
 class Streams:
     """Replaces the standard streams of the process; streams that were redirected stay."""
 
@@ -68,8 +85,8 @@ class Streams:
             raw = self._raw[name] = _Tolerant(getattr(buffer, "raw", buffer))  # or unbuffered
             errors = getattr(stream, "errors", "strict")
             by_line = ("line_buffering", "write_through")
-            replaced = io.TextIOWrapper(
-                io.BufferedWriter(raw),
+            replaced = _OpenText(
+                _OpenBuffer(raw),
                 encoding=getattr(stream, "encoding", "utf-8"),
                 errors="backslashreplace" if errors in STRICT else errors,
                 line_buffering=any(getattr(stream, each, True) for each in by_line),

@@ -51,7 +51,7 @@ class TimeUp(BaseException):
 
 
 class Watched(Protocol):
-    """A world, of which a limit needs to know only whether the planner is at work."""
+    """A guard, of which a limit needs to know only whether the planner is at work."""
 
     called_s: float | None  # when the present call of the planner began, by `working_s`
 
@@ -88,16 +88,20 @@ class WallLimit:
         return None if self.reached is None else TimeUp()
 
     @contextmanager
-    def watching(self, world: Watched) -> Iterator[None]:
+    def watching(self, guard: Watched) -> Iterator[None]:
         """Watch the limits while the ``with`` body runs."""
         restore = self._listen() if self._in_main else []
-        watcher = threading.Thread(target=self._watch, args=(world,), daemon=True)
+        timer = getattr(signal, "ITIMER_REAL", None) if restore else None
+        silent = timer is not None and signal.getitimer(timer)[0] == 0
+        watcher = threading.Thread(target=self._watch, args=(guard,), daemon=True)
         watcher.start()
         try:
             yield
         finally:
             self._over.set()
             watcher.join(AGAIN_S)
+            if timer is not None and silent:  # A planner's own alarm would end the process now.
+                signal.setitimer(timer, 0)
             for number, handler in restore:
                 signal.signal(number, handler)
 
@@ -144,29 +148,29 @@ class WallLimit:
 
     # In the thread that watches
 
-    def _watch(self, world: Watched) -> None:
+    def _watch(self, guard: Watched) -> None:
         attempts = 0
         with _timer_of_last_resort(self._call_s, self._stuck is not None) as still_alive:
-            while not self._over.wait(self._wait_s(world)):
+            while not self._over.wait(self._wait_s(guard)):
                 still_alive()
-                self.reached = self.reached or self._late(world)
+                self.reached = self.reached or self._late(guard)
                 if self.reached is None:
                     continue
-                if self.place is None and world.called_s is not None:
+                if self.place is None and guard.called_s is not None:
                     self.place = _place(self._thread)
                 with self._lock:
                     if self._armed:
                         self._interrupt(attempts)
                         attempts += 1
-                if self._stuck and attempts * AGAIN_S > GRACE_S and world.called_s is not None:
+                if self._stuck and attempts * AGAIN_S > GRACE_S and guard.called_s is not None:
                     self._stuck()
 
-    def _wait_s(self, world: Watched) -> float:
+    def _wait_s(self, guard: Watched) -> float:
         """Return the seconds until the next limit, but at most `AGAIN_S`."""
-        return min(AGAIN_S, AGAIN_S if self.reached else max(1e-3, self._left_s(world)))
+        return min(AGAIN_S, AGAIN_S if self.reached else max(1e-3, self._left_s(guard)))
 
-    def _left_s(self, world: Watched) -> float:
-        left_s, called_s = float("inf"), world.called_s
+    def _left_s(self, guard: Watched) -> float:
+        left_s, called_s = float("inf"), guard.called_s
         if self._run_s is not None:
             left_s = self._started_s + self._run_s - perf_counter()
         if self._call_s is not None and called_s is not None:
@@ -176,8 +180,8 @@ class WallLimit:
     def _run_over(self) -> bool:
         return self._run_s is not None and perf_counter() - self._started_s >= self._run_s
 
-    def _late(self, world: Watched) -> str | None:
-        if self._left_s(world) > 0:
+    def _late(self, guard: Watched) -> str | None:
+        if self._left_s(guard) > 0:
             return None
         return RUN if self._run_over() else CALL
 

@@ -1,15 +1,14 @@
 """Turns overrides into a configuration, and a configuration into the objects of a run."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache, partial
 from itertools import compress
-from numbers import Real
 from operator import not_
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from hydra import compose as hydra_compose
 from hydra import initialize_config_module
@@ -22,26 +21,29 @@ import conf
 from hardware_models.tables import TableSet, using_tables
 from lab.common import wall_limit
 from lab.common.errors import InputError, key_of, one_line, shown
+from lab.common.guarded_call import guard_of, guarded_call
 from lab.common.options import groups
 from lab.config.environment import Environment, environment, hidden
 from lab.config.messages import OF_COMPARED, composition_sentence
 from lab.config.overrides import check_alone, check_one_planner, readable, replace_whole_mappings
 from lab.config.references import check_resolved
-from lab.config.settings import INSIDE, MOST_HORIZON_S, OPEN, Settings, defaults, register
+from lab.config.settings import INSIDE, OPEN, Settings, defaults, register
 from lab.config.targets import build, find_class, parameters, said, with_current_paths
 from lab.config.trust import checked_files
 from lab.config.validation import check_complete, table_set, validated
 from scenarios.applications.application import Application
 from scenarios.random_streams import stream
 from scenarios.scenario import Scenario
+from sim.api.errors import PlannerError
 from sim.api.planner import Planner
+from sim.api.planner import Settings as PlannerSettings
 from sim.dataplane.base.interface import DataPlane, Recorder
 from sim.planning.call import wrong_kind
-from sim.safe_text import class_name
+from sim.planning.guard import Guard
+from sim.safe_text import class_name, path_of
 
 VERSION_BASE = "1.3"
 FILES = Path(conf.__file__).parent  # directory of all options' files
-LEAST_PERIOD_S = 1e-9
 NAME = re.compile(r"\w[\w+.-]*")
 """Allowed names of compared planners."""
 
@@ -151,18 +153,29 @@ def _by_hydra(overrides: Sequence[str]) -> DictConfig:
         return hydra_compose("config", list(overrides))
 
 
-def set_up(config: DictConfig, overrides: Sequence[str], planner: Planner | None = None) -> Setup:
+def set_up(
+    config: DictConfig,
+    overrides: Sequence[str],
+    planner: Planner | None = None,
+    stuck: Callable[[str], NoReturn] | None = None,
+) -> Setup:
     """Check a configuration and build its objects; a given planner replaces the configured one.
 
+    `stuck` is called with a sentence if code of a planner cannot be stopped; it ends the process.
     Raises InputError if the configuration is wrong.
     """
     try:
-        return _set_up(config, overrides, planner)
+        return _set_up(config, overrides, planner, stuck)
     except InputError as error:
         raise type(error)(hidden(str(error), overrides)) from None
 
 
-def _set_up(config: DictConfig, overrides: Sequence[str], planner: Planner | None) -> Setup:
+def _set_up(
+    config: DictConfig,
+    overrides: Sequence[str],
+    planner: Planner | None,
+    stuck: Callable[[str], NoReturn] | None,
+) -> Setup:
     config = config.copy()
     OmegaConf.set_struct(config, False)
     parsed = OverridesParser.create().parse_overrides(list(map(readable, overrides)))
@@ -188,27 +201,25 @@ def _set_up(config: DictConfig, overrides: Sequence[str], planner: Planner | Non
     config, settings = validated(config, tables, overrides)
     limits_s = {key: getattr(settings, key) for key in wall_limit.KEYS}
     wall_limit.check_limits(limits_s)
+    kinds = _classes_of(config.planner, overrides) if planner is None else [type(planner)]
+    # The guard is made after the import of their modules, which may change things.
+    call = _Calls(guard_of(*kinds), settings.max_call_s, stuck)
     with using_tables(tables):
         if planner is None:
-            planners = _planners(config.planner, overrides)
+            planners = _planners(config.planner, overrides, call)
         else:
             planners = {class_name(planner): planner}
-        for one in planners.values():
-            _check_times(one)
+        for name, one in planners.items():
+            call(f"reading the settings of planner {name}", _check_settings, one)
         scenario = _scenario(settings)
-        for one in planners.values():
-            _check_parameters(one, scenario)
+        for name, one in planners.items():
+            call(f"check_parameters of planner {name}", _check_parameters, one, scenario)
         _check_arrivals(scenario, settings.seed)
         plane = find_class(settings.data_plane.get("_target_"), "data_plane", DataPlane)
         arguments = parameters(settings.data_plane, "data_plane", plane)
     if planner is not None:
-        config.planner = {
-            "_target_": f"{type(planner).__module__}.{type(planner).__qualname__}",
-            **{
-                name: value if isinstance(value, int | float | str | bool | None) else repr(value)
-                for name, value in planner.parameters().items()
-            },
-        }
+        what = f"parameters() of planner {class_name(planner)}"
+        config.planner = {"_target_": path_of(type(planner)), **call(what, _shown, planner)}
     config.resume = False
     for key in wall_limit.KEYS:
         config.pop(key)
@@ -224,6 +235,38 @@ def _set_up(config: DictConfig, overrides: Sequence[str], planner: Planner | Non
         environment=taken,
         **limits_s,
     )
+
+
+@dataclass(frozen=True)
+class _Calls:
+    """Calls code of planners before a run; raises InputError if that fails."""
+
+    guard: Guard
+    call_s: float | None  # limit of one call
+    stuck: Callable[[str], NoReturn] | None
+
+    def __call__(self, what: str, function: Callable[..., Any], *arguments: Any) -> Any:
+        work = partial(function, *arguments)
+        try:
+            made = guarded_call(self.guard, self.call_s, what, work, self.stuck)
+            if (changed := self.guard.check()) is not None:
+                raise PlannerError(changed)
+        except (InputError, KeyboardInterrupt, MemoryError, OSError):
+            raise
+        except wall_limit.WallLimitError as error:
+            raise InputError(error) from None
+        except BaseException as error:
+            raise InputError(f"planner: {what}: {said(error)}") from None
+        return made
+
+
+def _shown(planner: Planner) -> dict[str, Any]:
+    """Return a planner's parameters, those that a configuration cannot have as texts."""
+    return {
+        name: value if isinstance(value, int | float | str | bool | None) else text
+        for name, value in planner.parameters().items()
+        for text in [repr(value)]  # which refuses a number of thousands of digits
+    }
 
 
 def _scenario(settings: Settings) -> Scenario:
@@ -255,9 +298,27 @@ def _check_arrivals(scenario: Scenario, seed: int) -> None:
         raise InputError(f"{prefix}{message}") from None
 
 
-def _planners(node: DictConfig, overrides: Sequence[str]) -> dict[str, Planner]:
+def _classes_of(node: DictConfig, overrides: Sequence[str]) -> list[type]:
+    """Import and return the classes of planners that a node names."""
+    compared = node.get("compare")
+    nodes: dict[str, Any] = {}
     if node.get("_target_") is not None:
-        planner = _planner(node, "planner", overrides)
+        nodes["planner"] = node
+    elif isinstance(compared, DictConfig):
+        nodes |= {f"planner.compare.{name!s}": one for name, one in compared.items()}
+    found = []
+    for key, one in nodes.items():
+        with _chosen_by(key, overrides):
+            if isinstance(one, DictConfig):
+                found.append(find_class(one.get("_target_"), key, Planner))
+    return found
+
+
+def _planners(
+    node: DictConfig, overrides: Sequence[str], call: Callable[..., Any]
+) -> dict[str, Planner]:
+    if node.get("_target_") is not None:
+        planner = call("the constructor of planner", _planner, node, "planner", overrides)
         return {class_name(planner): planner}
     compared = node.get("compare")
     if not isinstance(compared, DictConfig) or not compared:
@@ -276,8 +337,9 @@ def _planners(node: DictConfig, overrides: Sequence[str]) -> dict[str, Planner]:
                 f"and must not be one of {', '.join(sorted(INSIDE))}"
             )
     return {
-        str(name): _planner(one, f"planner.compare.{name!s}", overrides)
+        str(name): call(f"the constructor of {key}", _planner, one, key, overrides)
         for name, one in compared.items()
+        for key in [f"planner.compare.{name!s}"]
     }
 
 
@@ -285,49 +347,45 @@ def _planner(node: Any, key: str, overrides: Sequence[str]) -> Planner:
     """Build the planner of a node; if several keys are wrong, report an overridden one first."""
     own = [name for name in map(key_of, overrides) if name.startswith(f"{key}.")]
 
-    def overridden(one: str) -> bool:
-        return any(f"{one}.".startswith(f"{name}.") for name in own)
-
     def last(item: tuple[Any, Any]) -> bool:
         return not any(f"{name}.".startswith(f"{key}.{item[0]}.") for name in own)
 
     plain: Any = OmegaConf.to_container(node) if isinstance(node, DictConfig) else node
     if isinstance(plain, dict):
         plain = dict(sorted(plain.items(), key=last))
-    try:
+    with _chosen_by(key, overrides):
         built: Planner = build(plain, key, Planner)
-    except InputError as error:
-        where, value, _ = str(error).partition("=")
-        chosen = [one for one in overrides if one.startswith(f"{key}=")]
-        if chosen and value and where.startswith(f"{key}.") and not overridden(where):
-            raise InputError(f"{error} (from {chosen[-1]})") from None
-        raise
     return built
 
 
-def _check_times(planner: Planner) -> None:
-    """Raise InputError if a planner's budget or replanning period is out of range."""
-    name = class_name(planner)
+@contextmanager
+def _chosen_by(key: str, overrides: Sequence[str]) -> Iterator[None]:
+    """Add to an InputError the override that chose a node, unless one sets the wrong value."""
+    own = [name for name in map(key_of, overrides) if name.startswith(f"{key}.")]
     try:
-        budget_s, period_s = planner.budget_s, planner.replan_every_s
-    except BaseException as error:  # A user's planner can raise any exception.
-        raise InputError(
-            f"planner.budget_s: cannot be read: {said(error)} (planner {name})"
-        ) from None
+        yield
+    except InputError as error:
+        where, value, _ = str(error).partition("=")
+        chosen = [one for one in overrides if one.startswith(f"{key}=")]
+        overridden = any(f"{where}.".startswith(f"{name}.") for name in own)
+        if chosen and value and where.startswith(f"{key}.") and not overridden:
+            raise InputError(f"{error} (from {chosen[-1]})") from None
+        raise
+
+
+def _check_settings(planner: Planner) -> None:
+    """Raise InputError if a planner's settings cannot be read or are out of range."""
+    name = class_name(planner)
     if reason := wrong_kind(planner):
         raise InputError(f"planner: {reason} (planner {name})")
-    if not (isinstance(budget_s, Real) and 0 <= budget_s <= MOST_HORIZON_S):
+    try:
+        PlannerSettings.of(planner)
+    except PlannerError as error:
+        raise InputError(f"planner.{said(error)} (planner {name})") from None
+    except BaseException as error:  # A user's planner can raise any exception.
         raise InputError(
-            f"planner.budget_s={budget_s!r}: must be from 0 to {MOST_HORIZON_S:g} s "
-            f"(planner {name})"
-        )
-    if period_s is not None and not (
-        isinstance(period_s, Real) and LEAST_PERIOD_S <= period_s <= MOST_HORIZON_S
-    ):
-        raise InputError(
-            f"planner.replan_every_s={period_s}: must be from {LEAST_PERIOD_S:g} to "
-            f"{MOST_HORIZON_S:g} s, or null for no such calls (planner {name})"
-        )
+            f"planner: its settings cannot be read: {said(error)} (planner {name})"
+        ) from None
 
 
 def _check_parameters(planner: Planner, scenario: Scenario) -> None:
@@ -336,7 +394,9 @@ def _check_parameters(planner: Planner, scenario: Scenario) -> None:
         planner.check_parameters(scenario.application.pipeline, scenario.cluster)
     except BaseException as error:  # A user's planner can raise any exception.
         text = said(error)
-        if not isinstance(error, Exception):
-            text = f"check_parameters fails: {text}"
-        key = "planner." if isinstance(error, Exception) else "planner: "
-        raise InputError(f"{key}{text} (planner {class_name(planner)})") from None
+        named = re.match(r"\w+", text)
+        if isinstance(error, Exception) and named and hasattr(planner, named[0]):
+            raise InputError(f"planner.{text} (planner {class_name(planner)})") from None
+        raise InputError(
+            f"planner: check_parameters fails: {text} (planner {class_name(planner)})"
+        ) from None

@@ -75,6 +75,17 @@ def find_class(target: object, key: str, base: type) -> type:
     This imports the class's module. `lab.config.trust` has refused all modules that only a file
     names, so the module is this project's, or the user named or allowed it.
     """
+    try:
+        return _found(target, key, base)
+    except (InputError, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # A class of the user can have a metaclass that raises anything.
+        raise InputError(
+            f"{key}._target_={shown(target)}: cannot be used ({class_name(error)}: {said(error)})"
+        ) from None
+
+
+def _found(target: object, key: str, base: type) -> type:
     article = "an" if base.__name__[0] in "AEIO" else "a"
     complaint = f"{key}._target_={shown(target)}: "
     if not isinstance(target, str) or "." not in target:

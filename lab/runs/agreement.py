@@ -157,7 +157,7 @@ class _Side:
 
     def summary(self) -> dict[str, Any]:
         """Return the summary, without wall-clock times."""
-        summary = summarise(self.world, self.tally, "", "finished", 0.0)
+        summary = summarise(self.world, self.tally, "", None, "finished", 0.0)
         return {key: value for key, value in summary.items() if key not in WALL}
 
 

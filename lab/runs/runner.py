@@ -1,6 +1,5 @@
 """Simulates one planner in one scenario, and passes results to sinks at every flush."""
 
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -8,20 +7,20 @@ from typing import Any, NoReturn
 
 import polars as pl
 
-import planners
+from lab.common.guarded_call import guard_of, guarded_call
 from lab.common.wall_limit import CALL, RUN, TimeUp, WallLimit, WallLimitError
 from lab.config.compose import Setup
-from lab.runs.summary import Tally, summarise
+from lab.runs.summary import Tally, parameters_of, summarise
 from scenarios.compiled import working_s
 from sim.api.errors import PlannerError
-from sim.api.planner import Planner
-from sim.controlplane.planner_calls import errors_noted
+from sim.api.planner import Planner, Settings
+from sim.controlplane.planner_calls import errors_noted, settings_of
 from sim.controlplane.world import World
 from sim.dataplane.base.recorders import RequestLog
 from sim.metrics.request_table import REQUESTS, request_frame
-from sim.planning.guard import exits_refused, refuse_c_endings
+from sim.planning.guard import Guard, exits_refused
 from sim.planning.profiling_log import ProfilingLog
-from sim.safe_text import class_name, class_path
+from sim.safe_text import class_name
 
 STEP_S = 10.0
 MOST_REQUESTS = 200_000
@@ -72,21 +71,19 @@ def simulate(
     in another thread; it ends the process. Raises PlannerError if the planner's settings cannot be
     read, or if it changed the simulator so that this failed.
     """
+
+    def read() -> tuple[Settings, Any]:
+        return settings_of(planner), parameters_of(planner)
+
     with exits_refused(), errors_noted(planner) as noted:
-        run = _Run(setup, name, planner, sinks, profiling_log, noted)
+        guard, what = guard_of(type(planner)), f"reading the settings of planner {name}"
+        settings, parameters = guarded_call(guard, setup.max_call_s, what, read, stuck)
+        run = _Run(setup, name, planner, sinks, profiling_log, noted, guard, settings, parameters)
         limit = WallLimit(setup.max_wall_s, setup.max_call_s, stuck and partial(run.give_up, stuck))
         run.limit, run.world.ending = limit, limit.ending
-        with limit.watching(run.world):
+        with limit.watching(guard):
             run.to_horizon(progress)
     return run.summary
-
-
-def _is_ours(planner: Planner) -> bool:
-    """Return whether a planner's class is one of this project, whatever it says itself."""
-    path = class_path(planner)
-    module, _, name = path.rpartition(".")
-    held = vars(sys.modules.get(module, planners)).get(name)
-    return path.startswith("planners.") and held is type(planner)
 
 
 class _Run:
@@ -102,19 +99,27 @@ class _Run:
         sinks: Sequence[Sink],
         profiling_log: ProfilingLog | None,
         noted: list[str],
+        guard: Guard,
+        settings: Settings,
+        parameters: Any,
     ) -> None:
         self.setup, self.name, self.sinks, self.noted = setup, name, sinks, noted
+        self.parameters = parameters
         scenario = setup.scenario()
         self.started = working_s()
         self.operators = [operator.name for operator in scenario.application.operators]
         self.log = RequestLog(len(self.operators))
         listeners = [self.log] if setup.requests else []
         self.world = World(
-            scenario, planner, setup.seed, setup.data_plane, profiling_log, listeners
+            scenario,
+            planner,
+            setup.seed,
+            setup.data_plane,
+            profiling_log,
+            listeners,
+            guard,
+            settings,
         )
-        if not _is_ours(planner):
-            refuse_c_endings()
-            self.world.guard.note_definitions()
         self.tally = Tally()
         self.summary: dict[str, Any] = {}
         self.spoilt = False  # whether the planner changed what all planners share
@@ -170,7 +175,7 @@ class _Run:
         if status == "finished" and (self.spoilt or raised_always):
             status = "failed"
         wall_s = working_s() - self.started
-        summary = summarise(world, self.tally, self.name, status, wall_s)
+        summary = summarise(world, self.tally, self.name, self.parameters, status, wall_s)
         self.summary = self.setup.summary_of(self.name, summary)
         for sink in self.sinks:
             sink(frames, self.summary)

@@ -9,6 +9,7 @@ import polars as pl
 
 from lab.common.errors import one_line
 from lab.version import versions
+from sim.api.planner import Planner
 from sim.clock import NS_PER_S, ns
 from sim.controlplane.planner_calls import described
 from sim.controlplane.world import World
@@ -99,9 +100,18 @@ def response_quantile_s(
 
 
 def summarise(
-    world: World, tally: Tally, planner: str, status: str, wall_s: float
+    world: World, tally: Tally, planner: str, parameters: Any, status: str, wall_s: float
 ) -> dict[str, Any]:
-    """Return the current summary of a run as JSON values; `wall_s` is its wall-clock time."""
+    """Return the current summary of a run as JSON values.
+
+    Args:
+        world: the world of the run.
+        tally: totals over its tables.
+        planner: the planner's name.
+        parameters: what `parameters_of` returned for it.
+        status: ``running``, ``finished``, ``failed`` or ``interrupted``.
+        wall_s: wall-clock time of the run in seconds.
+    """
     monitor, billing, now_s = world.monitor, world.billing, world.now_s
     planning_service = world.planning_service
     elapsed_ns = now_s * NS_PER_S
@@ -118,7 +128,7 @@ def summarise(
     summary: dict[str, Any] = {
         "planner": planner,
         "planner_class": class_path(world.planner),
-        "planner_parameters": _parameters(world),
+        "planner_parameters": parameters,
         "planner_sees_truth": world.settings.sees_truth,
         "seed": world.seed,
         "versions": versions(),
@@ -167,10 +177,12 @@ def numbers_of(summary: Mapping[str, Any]) -> dict[str, int | float]:
     }
 
 
-def _parameters(world: World) -> Any:
-    """Return a planner's parameters; their own methods may raise anything."""
-    parameters, error = world.guard.run(lambda: plain(world.planner.parameters()))
-    return parameters if error is None else f"cannot be read: {described(error, world.planner)}"
+def parameters_of(planner: Planner) -> Any:
+    """Return a planner's parameters as JSON values; their own methods may raise anything."""
+    try:
+        return plain(planner.parameters())
+    except BaseException as error:
+        return f"cannot be read: {described(error, planner)}"
 
 
 def plain(value: Any) -> Any:
@@ -184,5 +196,6 @@ def plain(value: Any) -> Any:
     if isinstance(value, str):
         return value if value.isprintable() else safe_text(value)
     if isinstance(value, int | bool | None):
+        repr(value)  # Here, and not in a file, Python refuses a number of thousands of digits.
         return value
     return one_line(safe_text(repr(value), MOST_CHARACTERS)) or class_name(value)

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from contextlib import suppress
 from dataclasses import dataclass
+from numbers import Real
 from random import Random
 from typing import Any
 
@@ -11,6 +12,12 @@ from numpy.random import Generator
 from scenarios.applications.pipeline import Pipeline
 from scenarios.cluster import Cluster
 from sim.api.context import PlanningContext
+from sim.api.errors import PlannerError
+
+LEAST_PERIOD_S = 1e-9
+"""Shortest period of replanning."""
+MOST_S = 1e9
+"""Largest budget and longest period."""
 
 
 class Planner(ABC):
@@ -88,14 +95,30 @@ class Settings:
 
     @classmethod
     def of(cls, planner: Planner) -> "Settings":
-        """Return the settings of a planner; what its properties raise is raised here."""
-        period_s = planner.replan_every_s
-        return cls(
-            float(planner.budget_s),
-            None if period_s is None else float(period_s),
-            tuple(planner.query_records),
-            bool(planner.sees_truth),
-        )
+        """Return the settings of a planner; what its properties raise is raised here.
+
+        Raises:
+            PlannerError: a setting is out of range; the message begins with its name.
+        """
+        budget_s, period_s = planner.budget_s, planner.replan_every_s
+        kept_s = _seconds(budget_s)
+        if kept_s is None or not 0 <= kept_s <= MOST_S:
+            raise PlannerError(f"budget_s={budget_s!r}: must be from 0 to {MOST_S:g} s")
+        kept_period_s = _seconds(period_s)
+        if period_s is not None and not LEAST_PERIOD_S <= (kept_period_s or 0.0) <= MOST_S:
+            raise PlannerError(
+                f"replan_every_s={period_s}: must be from {LEAST_PERIOD_S:g} to {MOST_S:g} s, or "
+                "null for no such calls"
+            )
+        names = planner.query_records
+        if not isinstance(names, tuple | list | set | frozenset):
+            raise PlannerError(f"query_records={names!r}: must be a tuple of names")
+        return cls(kept_s, kept_period_s, tuple(names), bool(planner.sees_truth))
+
+
+def _seconds(value: object) -> float | None:
+    """Return a number as a plain float, whose comparisons run no code of a planner."""
+    return float(value) if isinstance(value, Real) else None
 
 
 def generators(planner: Planner) -> dict[str, Generator | Random]:

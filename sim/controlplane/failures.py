@@ -1,6 +1,7 @@
 """Failures of machines, of shared GPU instances, and of the planner's process."""
 
 from collections.abc import Generator
+from functools import partial
 from typing import TYPE_CHECKING
 
 from simpy import Event
@@ -9,6 +10,7 @@ from scenarios.drift import DriftEvent
 from sim.api.planner import restart
 from sim.clock import ns
 from sim.cluster.machines import Station
+from sim.controlplane.planner_calls import note
 from sim.controlplane.result_rows import end_row
 
 if TYPE_CHECKING:
@@ -57,7 +59,8 @@ def _planner_crash(world: "World", event: DriftEvent) -> Generator[Event, None, 
     world.planner_crashes += 1
     world.profiling_runs_lost += world.planning_service.fall_back()
     world.due.clear()
-    restart(world.planner)
+    _, error = world.guard.run(partial(restart, world.planner))
+    note(world, "recovery", error)
     for state in world.registry.living.values():
         state.searching = False
     back_ns = world.env.now + ns(event.duration_s)

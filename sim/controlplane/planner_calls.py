@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from simpy import Event
 
 from scenarios.compiled import working_s
-from sim.api.planner import Planner
+from sim.api.errors import PlannerError
+from sim.api.planner import Planner, Settings, restart
 from sim.clock import seconds
 from sim.cluster.queries import QueryState
 from sim.controlplane.deployments import NoRoomError
@@ -40,17 +41,10 @@ def call_planner(world: "World", trigger: str) -> None:
         world.planning_service, world.env.now, settings.budget_s, settings.sees_truth
     )
     context = world.context(call, trigger)
-    started = world.called_s = working_s()
+    started = working_s()
     error = call.run(world.planner, context, world.guard)
-    if error is not None:  # The text is made by the planner's code, within the limit of its call.
-        said, _ = world.guard.run(partial(described, error, world.planner))
-        line = safe_text(said or class_name(error), MOST_TEXT)
+    note(world, trigger, error)
     world.planning_wall_s += working_s() - started
-    world.called_s = None
-    if (end := world.ending(error)) is not None:
-        raise end
-    if error is not None:
-        world.note_error(trigger, line)
     for query, search in call.searches.items():
         world.planning_service.planning_charged_s += seconds(search.charged_ns)
         state = world.registry.living[query]
@@ -67,6 +61,29 @@ def call_planner(world: "World", trigger: str) -> None:
         due.append((order.query, order, trigger, world.env.now))
         if len(due) == 1:
             world.env.process(_when_due(world, order.at_ns))
+
+
+def note(world: "World", trigger: str, error: BaseException | None) -> None:
+    """Record an exception that the planner raised, if any; raise what must end the run."""
+    if error is not None:  # The text is made by the planner's code, within the limit of a call.
+        said, _ = world.guard.run(partial(described, error, world.planner))
+        line = safe_text(said or class_name(error), MOST_TEXT)
+    if (end := world.ending(error)) is not None:
+        raise end
+    if error is not None:
+        world.note_error(trigger, line)
+
+
+def settings_of(planner: Planner) -> Settings:
+    """Restart a planner, and read its settings; raise `PlannerError` if that fails."""
+    try:
+        restart(planner)
+        return Settings.of(planner)
+    except (KeyboardInterrupt, PlannerError):
+        raise
+    except BaseException as error:
+        said = described(error, planner)
+        raise PlannerError(f"settings cannot be read: {said}") from None
 
 
 def _search_in_vain(

@@ -9,6 +9,7 @@ failures.
 import gc
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 from simpy import Event
 
@@ -17,8 +18,7 @@ from scenarios.queries import Query, QueryTruth, births
 from scenarios.requests import request_blocks
 from scenarios.scenario import Scenario
 from sim.api.context import PlanningContext
-from sim.api.errors import PlannerError
-from sim.api.planner import Planner, Settings, restart
+from sim.api.planner import Planner, Settings
 from sim.clock import Clock, ns, seconds
 from sim.cluster.billing import Billing
 from sim.cluster.machines import Machines
@@ -26,7 +26,7 @@ from sim.cluster.queries import Deployment, QueryRegistry, QueryState
 from sim.controlplane.deployments import Deployments
 from sim.controlplane.failures import FAILURES
 from sim.controlplane.interference import Interference
-from sim.controlplane.planner_calls import call_planner, described
+from sim.controlplane.planner_calls import call_planner, settings_of
 from sim.controlplane.result_rows import operator_columns, query_row, window_columns
 from sim.controlplane.routing import RouteBuilder
 from sim.dataplane.base.interface import DataPlane, Recorder
@@ -63,7 +63,8 @@ class World:
     """The simulated world of one run.
 
     ``data_plane`` creates the data plane from a recorder. ``profiling_log`` can have records of an
-    interrupted run. ``listeners`` are recorders that are called after the SLO monitor.
+    interrupted run. ``listeners`` are recorders that are called after the SLO monitor. ``settings``
+    are the planner's, if they were read with ``guard`` already.
     """
 
     def __init__(
@@ -74,14 +75,15 @@ class World:
         data_plane: Callable[[Recorder], DataPlane],
         profiling_log: ProfilingLog | None = None,
         listeners: Sequence[Recorder] = (),
+        guard: Guard | None = None,
+        settings: Settings | None = None,
     ) -> None:
         self.scenario = scenario
         self.planner = planner
-        self.guard = Guard()
-        self.settings = self._settings()
+        self.guard = guard or Guard()
+        self.settings = settings or self._settings()
         # The exception that ends the run after a call of the planner that ended in another.
         self.ending: Callable[[BaseException | None], BaseException | None] = interrupted
-        self.called_s: float | None = None  # when the call of the planner began that is under way
         self.seed = seed
         self.tables = ResultTables()
         self.registry = QueryRegistry()
@@ -130,17 +132,10 @@ class World:
 
     def _settings(self) -> Settings:
         """Restart the planner, and read its settings; raise `PlannerError` if that fails."""
-
-        def read() -> Settings:
-            restart(self.planner)
-            return Settings.of(self.planner)
-
-        settings, error = self.guard.run(read)
-        if (end := interrupted(error)) is not None:
-            raise end
-        if error is not None or not isinstance(settings, Settings):
-            said = described(error or TypeError(), self.planner)
-            raise PlannerError(f"settings cannot be read: {said}") from None
+        settings, error = self.guard.run(partial(settings_of, self.planner))
+        if error is not None:
+            raise error
+        assert isinstance(settings, Settings)
         return settings
 
     # Running

@@ -25,6 +25,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from scenarios.compiled import working_s
 from sim.api.errors import PlannerError
 from sim.safe_text import safe_text
 
@@ -36,6 +37,8 @@ CHECKED_AFTER_CALLS = (builtins, math, random, time, np.random)
 """Modules whose names are compared after each call of a planner."""
 CHECKED_AT_FLUSHES = (gc, json, os, sys, threading, warnings, np)
 """Modules with many names, which are compared when results are written."""
+DEFINING = ("json", "json.encoder", "pathlib", "threading")
+"""Modules of the standard library whose functions, classes and methods are compared then, too."""
 PRIVATE = ("_exit", "__import__", "__build_class__", "__name__", "__spec__")
 """Private names that matter as much as public ones."""
 STREAMS = ("stdin", "stdout", "stderr", "__stdout__", "__stderr__", "excepthook")
@@ -43,20 +46,13 @@ STREAMS = ("stdin", "stdout", "stderr", "__stdout__", "__stderr__", "excepthook"
 ENDINGS = ("_exit", "abort", "execv", "execve")
 """Functions of the operating system that end a process at once, without an error."""
 C_ENDINGS = (
-    "_exit",
-    "_Exit",
-    "exit",
-    "quick_exit",
-    "abort",
-    "syscall",
-    "Py_Exit",
-    "Py_FinalizeEx",
-    "PyErr_Print",
-    "PyRun_SimpleString",
-    "execv",
-    "execve",
+    *("_exit", "_Exit", "exit", "quick_exit", "abort", "syscall", "err", "errx", "error"),
+    *("pthread_exit", "thrd_exit", "PyThread_exit_thread"),
+    *("Py_Exit", "Py_Finalize", "Py_FinalizeEx", "Py_Main", "Py_BytesMain", "Py_RunMain"),
+    *("PyErr_Print", "PyErr_PrintEx", "PyRun_SimpleString", "PyRun_SimpleStringFlags"),
+    *("execl", "execle", "execlp", "execv", "execve", "execvp", "execvpe", "fexecve"),
 )
-"""The same in the C library, where ``ctypes`` finds them by name."""
+"""The same in the C library, where ``ctypes`` finds them by name, and those that end a thread."""
 
 MOST_NAMED = 5
 """Largest number of changed names that a sentence has."""
@@ -141,6 +137,7 @@ class Guard:
     """
 
     def __init__(self) -> None:
+        self.called_s: float | None = None  # when the call that is under way began
         self._pid = _getpid()
         self._often = tuple(map(Names, CHECKED_AFTER_CALLS))
         self._seldom = tuple(map(Names, CHECKED_AT_FLUSHES))
@@ -156,10 +153,12 @@ class Guard:
         """
         value: object = None
         error: BaseException | None = None
+        self.called_s = working_s()
         try:
             value = copy_context().run(function)
         except _any_error as raised:
             error = raised
+        self.called_s = None
         if _getpid() != self._pid:
             _exit(0)
         if (changed := self._put_back()) and isinstance(error, Exception | None):
@@ -259,9 +258,10 @@ def _is_definition(name: str, value: object) -> bool:
 
 
 def _definitions() -> Iterator[Definition | NewNames]:
-    """Yield the functions, classes, methods and constants of this project that are imported."""
+    """Yield the functions, classes, methods and constants of imported modules that are compared."""
     for module in list(sys.modules.values()):
-        if getattr(module, "__name__", "").partition(".")[0] not in OUR_PACKAGES:
+        name = getattr(module, "__name__", "")
+        if name not in DEFINING and name.partition(".")[0] not in OUR_PACKAGES:
             continue
         for name, value in list(vars(module).items()):
             shared = callable(value) or isinstance(value, ModuleType)
@@ -332,10 +332,16 @@ def refuse_c_endings() -> None:
     pid = os.getpid()
 
     def watch(event: str, arguments: tuple[Any, ...]) -> None:
-        if event == "ctypes.dlsym" and arguments[1] in C_ENDINGS and os.getpid() == pid:
+        found = event in ("ctypes.dlsym", "ctypes.dlsym/handle") and arguments[1] in C_ENDINGS
+        if found and os.getpid() == pid:
             raise PlannerError(f"{arguments[1]} of the C library can end the simulator")
 
     sys.addaudithook(watch)
+
+
+def strangers_ran() -> bool:
+    """Return whether planners from outside this project may have run in this process."""
+    return refuse_c_endings.cache_info().currsize > 0
 
 
 def _refusing(name: str, function: Callable[..., NoReturn], pid: int) -> Callable[..., NoReturn]:

@@ -2,7 +2,10 @@
 
 import ctypes
 import json
+import math
 import multiprocessing
+import os
+import shutil
 import signal
 import sys
 import threading
@@ -12,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
 import pytest
 
 from lab.cli.simulate import main
@@ -25,6 +29,8 @@ from lab.runs.api import run
 from lab.runs.runner import simulate
 from planners import CheapestFeasible
 from sim import Planner, PlannerCheckError, check_planner
+from sim.api.errors import PlannerError
+from sim.metrics.goodput import SloMonitor
 
 SHORT = ["experiment=speech_small", "horizon_s=20", "workload.rate=0.2"]
 
@@ -111,7 +117,7 @@ def test_a_setting_that_cannot_be_read_gets_one_sentence(compass):
     Path("no_budget_pkg.py").write_text(HOSTILE)
     status, _, err = compass("planner._target_=no_budget_pkg.NoBudget")
     assert (status, err.count("\n")) == (2, 1)
-    assert "planner.budget_s: cannot be read: no budget (planner NoBudget)" in err
+    assert "planner: its settings cannot be read: no budget (planner NoBudget)" in err
 
 
 class Async(Planner):
@@ -248,6 +254,16 @@ class Disguised(CheapestFeasible):
     def plan(self, context):
         sys.modules["sim.metrics.goodput"].SLACK = None
 Disguised.__module__ = "planners.baselines"
+class Annotated(CheapestFeasible):
+    def __init__(self, samples: "sys.exit(0)" = 50, budget_s=5.0):
+        super().__init__(samples, budget_s)
+class Secret(type(CheapestFeasible)):
+    def __getattribute__(cls, name):
+        if name == "__flags__":
+            raise SystemExit(0)
+        return super().__getattribute__(name)
+class Secretive(CheapestFeasible, metaclass=Secret):
+    pass
 """
 
 
@@ -256,6 +272,8 @@ Disguised.__module__ = "planners.baselines"
     [
         ("Number", 2, "planner: Number makes an object of class int, which is no Planner"),
         ("Rejects", 2, "planner: check_parameters fails: SystemExit: 0 (planner Rejects)"),
+        ("Annotated", 2, "planner: the constructor of planner: SystemExit: 0"),
+        ("Secretive", 2, "Secretive: cannot be used (SystemExit: SystemExit: 0)"),
         ("Disguised", 1, "changed sim.metrics.goodput.SLACK"),
     ],
 )
@@ -301,6 +319,146 @@ class Flips(CheapestFeasible):
         return 1.0 if len(self.seen) < 3 else "x"
 
 
+def test_a_setting_that_differs_when_it_is_read_again_is_one_sentence():
+    Flips.seen[:] = [0]
+    with pytest.raises(PlannerError, match="replan_every_s=x: must be from 1e-09 to 1e"):
+        simulate(set_up(compose(SHORT), SHORT, Flips()), "flips", Flips(), [])
+
+
+class Slow(CheapestFeasible):
+    """Waits in one of its parts, for ever."""
+
+    def __init__(self, part="", samples=50, budget_s=5.0):
+        super().__init__(samples, budget_s)
+        self.part = part
+        self._wait("__init__")
+
+    def _wait(self, part):
+        if part == self.part:
+            threading.Event().wait()
+
+    def check_parameters(self, pipeline, cluster):
+        self._wait("check_parameters")
+
+    def parameters(self):
+        self._wait("parameters")
+        return super().parameters()
+
+    @property
+    def query_records(self):
+        self._wait("query_records")
+        return ()
+
+
+@pytest.mark.parametrize(
+    ("part", "status", "what"),
+    [
+        ("__init__", 2, "the constructor of planner"),
+        ("check_parameters", 2, "check_parameters of planner Slow"),
+        ("query_records", 2, "reading the settings of planner Slow"),
+        ("parameters", 1, "reading the settings of planner Slow"),  # for the results
+    ],
+)
+def test_what_is_called_before_a_run_is_limited(compass, part, status, what):
+    target = f"planner._target_={__name__}.Slow"
+    found, _, err = compass(target, f"+planner.part={part}", "max_call_s=0.2")
+    assert found == status
+    place = "reached this limit in test_lab_hostile_planners.py:"
+    assert err.startswith(f"compass-sim: max_call_s=0.2: {what} {place}")
+    assert err.count("\n") == 1
+
+
+class Busy(CheapestFeasible):
+    """Changes what all planners share before its run."""
+
+    def __init__(self, part, samples=50, budget_s=5.0):
+        super().__init__(samples, budget_s)
+        self.part = part
+        if part == "__init__":
+            SloMonitor.judge = None
+
+    def check_parameters(self, pipeline, cluster):
+        if self.part == "check_parameters":
+            math.fsum = len
+        if self.part == "interrupt":
+            raise KeyboardInterrupt
+        if self.part == "exit":
+            os._exit(0)
+
+
+@pytest.mark.parametrize(
+    ("part", "said"),
+    [
+        ("__init__", "planner: the constructor of planner: changed SloMonitor.judge"),
+        ("check_parameters", "planner: check_parameters of planner Busy: changed math.fsum"),
+        ("exit", "planner: check_parameters fails: os._exit would end the simulator"),
+        ("interrupt", "planner: check_parameters of planner Busy: it raised Keyb"),
+    ],
+)
+def test_what_is_called_before_a_run_changes_nothing(compass, part, said):
+    status, _, err = compass(f"planner._target_={__name__}.Busy", f"+planner.part={part}")
+    assert (status, err.count("\n")) == (2, 1)
+    assert said in err
+
+
+class Alarming(CheapestFeasible):
+    def plan(self, context):
+        signal.setitimer(signal.ITIMER_REAL, 60.0, 60.0)
+
+
+def test_an_alarm_does_not_outlive_the_run():
+    try:
+        run(SHORT, Alarming())
+        assert signal.getitimer(signal.ITIMER_REAL)[0] == 0
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+class Large(CheapestFeasible):
+    def parameters(self):
+        return {"large": 10**5000}
+
+
+def test_a_parameter_that_cannot_be_written_is_told(compass):
+    status, _, _ = compass(f"planner._target_={__name__}.Large")
+    assert status == 0
+    said = json.loads(Path("here/summary.json").read_text())["planner_parameters"]
+    assert said.startswith("cannot be read: ValueError")
+    with pytest.raises(InputError, match="of planner Large: Exceeds the limit"):
+        run(SHORT, Large())
+
+
+class Removes(CheapestFeasible):
+    def plan(self, context):
+        shutil.rmtree("here", ignore_errors=True)
+
+
+def test_results_that_cannot_be_written_are_told_with_the_planner(compass):
+    status, _, err = compass(f"planner._target_={__name__}.Removes")
+    assert (status, err.count("\n")) == (1, 1)
+    assert err.endswith(" (in the run of planner Removes)\n")
+
+
+class SlowToRestart(CheapestFeasible):
+    made: ClassVar = []
+
+    def __init__(self):
+        super().__init__(50, 5.0)
+        self.rng = np.random.default_rng(1)
+        self.made.append(0)
+        if len(self.made) > 2:
+            threading.Event().wait()
+
+    def parameters(self):
+        return {}
+
+
+def test_the_restart_after_a_crash_is_limited():
+    crash = ["drift=planner_crash", "drift.events.0.at_s=5", "max_call_s=0.2"]
+    with pytest.raises(WallLimitError, match=r"max_call_s=0.2: .* at .* of 20 simulated s"):
+        run([*SHORT, *crash], SlowToRestart())
+
+
 def test_an_exit_between_jobs_is_no_success(compass, monkeypatch):
     def exits(*_):
         raise SystemExit(0)
@@ -313,7 +471,8 @@ def test_an_exit_between_jobs_is_no_success(compass, monkeypatch):
 
 
 def test_check_planner_tells_settings_that_differ_when_they_are_read_again():
-    with pytest.raises(PlannerCheckError, match="Flips: settings cannot be read: ValueError"):
+    Flips.seen.clear()
+    with pytest.raises(PlannerCheckError, match="Flips: replan_every_s=x: must be from 1e-09"):
         check_planner(Flips(), other_process=False)
 
 

@@ -2,6 +2,7 @@
 
 import io
 import os
+import subprocess
 import sys
 
 import pytest
@@ -69,6 +70,38 @@ def test_a_status_stays_as_it_is_if_both_streams_are_lost(stream):
         return 2
 
     assert run_command("compass-sim", work) == 2
+
+
+def test_a_stream_that_a_planner_closes_stays_open(stream, tmp_path):
+    with open(tmp_path / "out", "w") as out:
+        stream("stdout", out)
+
+        def work():
+            sys.stdout.close()
+            sys.stdout.buffer.close()
+            print("kept")
+            return 0
+
+        assert run_command("compass-sim", work) == 0
+    assert (tmp_path / "out").read_text() == "kept\n"
+
+
+ENDLESS = """
+import atexit, sys, time
+from lab.common import command
+from sim.planning.guard import refuse_c_endings
+command.GRACE_S = 0.1
+refuse_c_endings()
+atexit.register(time.sleep, 60)
+sys.exit(command.run_command("compass-sim", lambda: 3))
+"""
+
+
+def test_what_a_planner_leaves_for_the_end_does_not_keep_the_program():
+    command = [sys.executable, "-c", ENDLESS]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stderr.count("\n")) == (3, 1)
+    assert done.stderr.startswith("compass-sim: a planner left something that runs at the end")
 
 
 def test_a_closed_stream_that_nobody_writes_to_is_no_failure(stream):

@@ -394,7 +394,7 @@ def test_an_interrupt_that_it_catches_ends_the_run_all_the_same():
     planner = Cheapest(act)
     world, limit = World(WORLD, planner, 1, BlocksPlane), WallLimit(None)
     world.ending = limit.ending
-    with limit.watching(world), pytest.raises(KeyboardInterrupt):
+    with limit.watching(world.guard), pytest.raises(KeyboardInterrupt):
         world.run(WORLD.horizon_s)
 
 
