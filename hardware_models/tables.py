@@ -19,6 +19,7 @@ from hardware_models.accelerators import (
     AcceleratorError,
     read_accelerator,
 )
+from hardware_models.data_files import content
 from hardware_models.errors import TableError, UnknownNameError, pick
 from hardware_models.reference import REFERENCE
 from hardware_models.schemas import SCHEMAS, Column, Schema
@@ -380,10 +381,8 @@ def read_file(path: str | Path) -> pl.DataFrame:
         raise TableError(f"{path}: no such file; name a CSV or Parquet file")
     try:
         if path.suffix.lower() == ".parquet":
-            return pl.read_parquet(path)
-        # Files of the system, such as /proc/self/environ, have no size; they can hold secrets.
-        content = path.read_bytes() if path.stat().st_size else b""
-        return pl.read_csv(content, infer_schema=False)
+            return pl.read_parquet(content(path))
+        return pl.read_csv(content(path), infer_schema=False)
     except (pl.exceptions.PolarsError, OSError) as error:
         reason = " ".join(str(error).split())
         raise TableError(f"{path}: is no CSV or Parquet file ({reason})") from None

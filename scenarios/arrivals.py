@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from hardware_models.data_files import content
 from hardware_models.tables import FIRST_ROW_LINE
 from scenarios.numerics import Floats
 
@@ -79,7 +80,7 @@ class TraceReplay(ArrivalProcess):
                 )
             try:
                 # The format depends on all rows, because many traces begin with whole seconds.
-                frame = pl.read_csv(self.path, infer_schema_length=None)
+                frame = pl.read_csv(content(self.path), infer_schema_length=None)
             except (pl.exceptions.PolarsError, OSError) as error:
                 reason = str(error).splitlines()[0]
                 raise ValueError(f"{complaint}not readable as CSV ({reason})") from None

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from hardware_models.data_files import content
 from hardware_models.errors import pick
 from scenarios.numerics import Floats
 
@@ -40,7 +41,7 @@ def _lines(path: str | Path) -> list[tuple[int, str]]:
     if not Path(path).is_file():
         raise ValueError(f"{path}: no such file; name a trace of a link")
     try:
-        text = Path(path).read_text(encoding="utf-8-sig")
+        text = content(path).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: is not readable as text ({error})") from None
     return [(at, line) for at, line in enumerate(text.splitlines(), start=1) if line.strip()]
