@@ -289,6 +289,8 @@ def _wrong_key(cause: Any, overrides: Sequence[str]) -> str:
 def _missing_file(path: str, options: Iterable[str], overrides: Sequence[str]) -> str:
     """Return a sentence saying that a group lacks an option, with the options that it has."""
     group, _, name = path.rpartition("/")
+    if not group:
+        return f"{name}: there is no such configuration file outside of the groups"
     above, _, folder = group.rpartition("/")
     if above == "experiment" and folder in groups():
         where = f"{_experiment(overrides)}: defaults"
