@@ -1,6 +1,7 @@
 """The directory of one planner's run, in which every file is complete at all times."""
 
 import json
+import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -73,6 +74,7 @@ def read_summary(directory: Path) -> dict[str, Any]:
     Raises InputError if it is damaged or has another shape, and OSError if it cannot be opened.
     """
     path = directory / SUMMARY
+    check_name(path, "")
     try:
         summary = json.loads(path.read_bytes())
     except (ValueError, RecursionError):
@@ -154,8 +156,24 @@ def holds_sweep(directory: Path) -> bool:
     )
 
 
+def check_name(directory: Path, named: str) -> None:
+    """Raise InputError if a directory's name has no encoding, because tables cannot be there."""
+    try:
+        str(directory).encode()
+    except UnicodeEncodeError:
+        encoding = sys.getfilesystemencoding().upper()
+        raise InputError(
+            f"{named}{directory}: the path must be text in {encoding}, the encoding of names of "
+            "files here; use another name"
+        ) from None
+
+
 def claim(directory: Path, key: str = "hydra.run.dir") -> None:
-    """Create a directory; raise TakenError, which names `key`, if it has a run or a sweep."""
+    """Create a directory; raise TakenError, which names `key`, if it has a run or a sweep.
+
+    Raises InputError if its name has no encoding.
+    """
+    check_name(directory, f"{key}=")
     elsewhere = "name another directory or delete this one"
     if is_resumable(directory):
         raise TakenError(
