@@ -7,6 +7,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from functools import cache, wraps
 from importlib.resources import files
+from os.path import isfile
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -377,7 +378,7 @@ def read_file(path: str | Path) -> pl.DataFrame:
         TableError: There is no such file, or it is neither CSV nor Parquet.
     """
     path = Path(path)
-    if not path.is_file():
+    if not isfile(path):
         raise TableError(f"{path}: no such file; name a CSV or Parquet file")
     try:
         if path.suffix.lower() == ".parquet":

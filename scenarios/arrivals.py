@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from importlib.resources import as_file, files
-from pathlib import Path
+from os.path import isfile
 
 import numpy as np
 import polars as pl
@@ -73,7 +73,7 @@ class TraceReplay(ArrivalProcess):
             with as_file(files("scenarios").joinpath("traces", f"{self.path}.csv")) as shipped:
                 frame = pl.read_csv(shipped)
         else:
-            if not Path(self.path).is_file():
+            if not isfile(self.path):
                 raise ValueError(
                     f"{complaint}no such file; give a CSV file with a column "
                     f"{' or '.join(TIME_COLUMNS)}, or one of {', '.join(SHIPPED_TRACES)}"

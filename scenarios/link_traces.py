@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from os.path import isfile
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +39,7 @@ _MS_PER_S = 1000
 
 def _lines(path: str | Path) -> list[tuple[int, str]]:
     """Return the non-blank lines of a file, with their line numbers from 1."""
-    if not Path(path).is_file():
+    if not isfile(path):
         raise ValueError(f"{path}: no such file; name a trace of a link")
     try:
         text = content(path).decode("utf-8-sig")

@@ -317,7 +317,8 @@ def _missing_file(path: str, options: Iterable[str], overrides: Sequence[str]) -
         names = [*options, f"{first}/NAME (see compass-lab list)"]
         meant = did_you_mean(name, [*options, *inside])
         return f"{group}={name}: there is no such {group}; choose one of {', '.join(names)}{meant}"
-    return f"{group}={name}: there is no such {group}{own}; {choices(name, options)}"
+    listed = f"; {choices(name, options)}" if options else ""
+    return f"{group}={name}: there is no such {group}{own}{listed}"
 
 
 def _unpackaged(overrides: Sequence[str]) -> str:

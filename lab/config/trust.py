@@ -218,7 +218,7 @@ def _check_default(text: str, where: str) -> None:
     _check_text(text, where)
     if ".." in text.split("/"):
         raise InputError(f"{where}: a file must not name files outside its directory")
-    if not all(text.removeprefix("/").split("/")):
+    if not (all(text.removeprefix("/").split("/")) and text.isprintable()):
         raise InputError(f"{where}: must be the name of a file, such as /planner/greedy")
 
 

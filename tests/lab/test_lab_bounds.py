@@ -134,6 +134,8 @@ def test_a_file_is_not_placed_too_deeply(tmp_path):
         ("seed: !!int 1:30", ", line 2: 1:30: YAML takes this for a number of base 60"),
         ("seed: 010", ", line 2: 010: YAML takes this for a number of base 8"),
         ("defaults: [//etc/passwd]", ": defaults: //etc/passwd: must be the name of a file"),
+        ('defaults: ["/planner/gr\\0eedy"]', ": must be the name of a file"),
+        ("defaults: [/planner/a/b/c]", "planner/a/b=c: there is no such planner/a/b"),
         ("defaults: [{'': greedy}]", ": defaults: a group has no name"),
         ("defaults: [/planner@x]", "planner: there is no such configuration file"),
     ],
@@ -142,6 +144,7 @@ def test_values_and_names_that_nobody_means_are_refused(tmp_path, text, said):
     with pytest.raises(InputError) as refused:
         compose_file(tmp_path, text)
     assert said in str(refused.value)
+    assert "choose one of" not in str(refused.value)
 
 
 def test_quoted_texts_and_tags_that_suit_are_read(tmp_path):
