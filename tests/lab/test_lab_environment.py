@@ -220,7 +220,7 @@ def test_what_a_reference_gives_is_not_resolved_again(here):
         (["workload=azure_code", "workload.arrivals.path=large.csv"], "larger than 4,000,000,000"),
         (["workload=azure_code", f"workload.arrivals.path={'a' * 300}"], "no such file"),
         ([f"tables.gpu_latency={'a' * 300}"], "no such file"),
-        ([f"application.tables={'a' * 300}"], "no such directory"),
+        ([f"application.tables={'a' * 3000}"], "no such directory"),
         (["application.tables=data"], "models.csv: is no CSV or Parquet file (empty"),
     ],
     ids=str,
