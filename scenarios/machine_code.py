@@ -49,9 +49,6 @@ VERSIONED = ("builtins", "llvmlite", "math", "numba", "numpy", "typing")
 VARIABLE = "NUMBA_CACHE_DIR"
 """Environment variable with the directory of the cache."""
 
-MOST_SHOWN = 500
-"""Largest number of characters of its value that a message shows."""
-
 
 @cache
 def home() -> Path | None:
@@ -63,20 +60,15 @@ def home() -> Path | None:
     """
     # numba's own value can also come from a file in the current directory.
     given = os.environ.get(VARIABLE)
-    place = Path(given or "~")
-    try:
-        if not given:
-            place = user_cache_path("compass-sim", appauthor=False)
-    except RuntimeError:  # The user has no home directory.
-        pass
-    name = f"{VARIABLE}={given[:MOST_SHOWN]}" if given else str(place)
+    place = Path(given) if given else user_cache_path("compass-sim", appauthor=False)
+    name = f"{VARIABLE}={given}" if given else str(place)
     try:
         if not (given or place.is_absolute()):  # no home directory
             raise FileNotFoundError(ENOENT, "no home directory")
         found = private_directory(place if given else place / "machine_code")
         if os.access(found, os.W_OK | os.X_OK) or any(found.glob("*/*.nbi")):
             return found
-        reason = "Read-only, and empty" if found.is_dir() else "Not a directory"
+        reason = "Read-only, and empty"
     except OSError as error:
         reason = error.strerror or str(error)
     note(

@@ -17,7 +17,6 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from hardware_models.errors import escaped
 from lab.common.errors import printable
 
 PIPE_WIDTH = 10_000  # Wide enough to print every table unfolded.
@@ -208,9 +207,8 @@ def show_errors(summaries: Sequence[Report]) -> None:
 
 
 def say(line: str) -> None:
-    """Print lines to standard output, without markup or wrapping; names of files can be any."""
-    shown = "\n".join(map(escaped, line.split("\n")))
-    console().print(shown, highlight=False, soft_wrap=True)
+    """Print a line to standard output, without markup or wrapping."""
+    console().print(line, highlight=False, soft_wrap=True)
 
 
 def summary_line(one: Report) -> str:

@@ -15,8 +15,6 @@ from functools import cache
 from pathlib import Path
 from shutil import rmtree
 
-from hardware_models.errors import escaped
-
 OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
@@ -89,4 +87,4 @@ def temporary_directory() -> Path:
 def note(sentence: str) -> None:
     """Print a sentence for the user to standard error, if that is open."""
     if sys.stderr is not None:
-        print(f"compass-sim: {escaped(sentence)}", file=sys.stderr, flush=True)
+        print(f"compass-sim: {sentence}", file=sys.stderr, flush=True)
