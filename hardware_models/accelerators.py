@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic_core import ErrorDetails
 
 from hardware_models.basis import Basis
+from hardware_models.data_files import content
 from hardware_models.errors import TableError, did_you_mean
 
 ANY = "any"
@@ -257,7 +258,7 @@ def read_accelerator(path: Path) -> Accelerator:
             value.
     """
     try:
-        return Accelerator.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        return Accelerator.model_validate(tomllib.loads(content(path).decode("utf-8")))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         reason = " ".join(str(getattr(error, "strerror", None) or error).split())
         raise AcceleratorError([f"{path}: cannot be read as TOML ({reason})"]) from None

@@ -7,6 +7,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from functools import cache, wraps
 from importlib.resources import files
+from os.path import isfile
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -19,6 +20,7 @@ from hardware_models.accelerators import (
     AcceleratorError,
     read_accelerator,
 )
+from hardware_models.data_files import content
 from hardware_models.errors import TableError, UnknownNameError, pick
 from hardware_models.reference import REFERENCE
 from hardware_models.schemas import SCHEMAS, Column, Schema
@@ -391,14 +393,12 @@ def read_file(path: str | Path) -> pl.DataFrame:
         TableError: There is no such file, or it is neither CSV nor Parquet.
     """
     path = Path(path)
-    if not path.is_file():
+    if not isfile(path):
         raise TableError(f"{path}: no such file; name a CSV or Parquet file")
     try:
         if path.suffix.lower() == ".parquet":
-            return pl.read_parquet(path)
-        # Files of the system, such as /proc/self/environ, have no size; they can hold secrets.
-        content = path.read_bytes() if path.stat().st_size else b""
-        return pl.read_csv(content, infer_schema=False)
+            return pl.read_parquet(content(path))
+        return pl.read_csv(content(path), infer_schema=False)
     except (pl.exceptions.PolarsError, OSError) as error:
         reason = " ".join(str(error).split())
         raise TableError(f"{path}: is no CSV or Parquet file ({reason})") from None

@@ -3,11 +3,12 @@
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from importlib.resources import as_file, files
-from pathlib import Path
+from os.path import isfile
 
 import numpy as np
 import polars as pl
 
+from hardware_models.data_files import content
 from hardware_models.tables import FIRST_ROW_LINE
 from scenarios.numerics import Floats
 
@@ -72,14 +73,14 @@ class TraceReplay(ArrivalProcess):
             with as_file(files("scenarios").joinpath("traces", f"{self.path}.csv")) as shipped:
                 frame = pl.read_csv(shipped)
         else:
-            if not Path(self.path).is_file():
+            if not isfile(self.path):
                 raise ValueError(
                     f"{complaint}no such file; give a CSV file with a column "
                     f"{' or '.join(TIME_COLUMNS)}, or one of {', '.join(SHIPPED_TRACES)}"
                 )
             try:
                 # The format depends on all rows, because many traces begin with whole seconds.
-                frame = pl.read_csv(self.path, infer_schema_length=None)
+                frame = pl.read_csv(content(self.path), infer_schema_length=None)
             except (pl.exceptions.PolarsError, OSError) as error:
                 reason = str(error).splitlines()[0]
                 raise ValueError(f"{complaint}not readable as CSV ({reason})") from None

@@ -5,10 +5,12 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from os.path import isfile
 from pathlib import Path
 
 import numpy as np
 
+from hardware_models.data_files import content
 from hardware_models.errors import pick
 from scenarios.numerics import Floats
 
@@ -37,10 +39,10 @@ _MS_PER_S = 1000
 
 def _lines(path: str | Path) -> list[tuple[int, str]]:
     """Return the non-blank lines of a file, with their line numbers from 1."""
-    if not Path(path).is_file():
+    if not isfile(path):
         raise ValueError(f"{path}: no such file; name a trace of a link")
     try:
-        text = Path(path).read_text(encoding="utf-8-sig")
+        text = content(path).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: is not readable as text ({error})") from None
     return [(at, line) for at, line in enumerate(text.splitlines(), start=1) if line.strip()]

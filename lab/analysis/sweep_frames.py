@@ -29,6 +29,7 @@ from lab.runs.run_directory import (
     ERROR,
     JOBS,
     SUMMARY,
+    check_links,
     never_ran,
     read_jobs,
     read_run_summary,
@@ -64,6 +65,7 @@ def find(directory: Path) -> Found:
         raise InputError(f"DIR={directory}: {no_directory(directory)}")
     if not directory.is_dir():
         raise InputError(f"DIR={directory}: is a file; name the directory of a run or a sweep")
+    check_links(directory)
     found = Found()
     try:
         _visit(directory, directory, found, DEEPEST)

@@ -44,6 +44,7 @@ from lab.runs.run_directory import (
     UNDER_WAY,
     RunDirectory,
     TakenError,
+    check_links,
     claim,
     held,
     never_ran,
@@ -259,6 +260,7 @@ def simulate_all(config: Any, overrides: list[str], directory: Path, label: str 
     for warning in map(setup.environment.hidden, preflight.warnings(setup)):
         console.warn(f"{label}{warning}{' (shown once per sweep)' if label else ''}")
     setup = ready(setup, overrides, config, of_a_sweep=bool(label))
+    check_links(directory, setup.planners)
     if setup.resume:
         if not label or (directory / CONFIG).exists():
             check_resumable(directory, setup.saved, setup.alone)

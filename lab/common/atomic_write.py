@@ -18,6 +18,8 @@ def written_aside(path: Path) -> Iterator[Path]:
     Raises OSError with the file's name and the reason if it cannot be written.
     """
     aside = path.with_name(f".{path.name}.tmp")
+    if aside.is_symlink():
+        aside.unlink()  # Otherwise, the file that it leads to would be overwritten.
     try:
         yield aside
         os.replace(aside, path)

@@ -4,11 +4,19 @@ An alias repeats a part of a file: six levels of nine aliases each are half a mi
 events of YAML's parser show this before any value is built.
 """
 
+import re
 from pathlib import Path
 from typing import Any
 
-from yaml import AliasEvent, CSafeLoader, YAMLError, load, parse
-from yaml.events import CollectionEndEvent, CollectionStartEvent, ScalarEvent
+from yaml import AliasEvent, CSafeLoader, ScalarNode, YAMLError, load, parse
+from yaml.constructor import SafeConstructor
+from yaml.events import (
+    CollectionEndEvent,
+    CollectionStartEvent,
+    Event,
+    MappingStartEvent,
+    ScalarEvent,
+)
 
 from lab.common.errors import InputError, one_line, short
 
@@ -21,6 +29,14 @@ MANY_VALUES = 5_000_000
 
 MOST_LETTERS = 2_000
 """Characters of a text with ``${...}`` that OmegaConf reads; its parser is slow."""
+
+OF_YAML = "tag:yaml.org,2002:"
+NUMBERS = ("!!int", "!!float")
+SCALARS = ("!!str", "!!bool", *NUMBERS)
+OTHER_BASE = re.compile(
+    r"[-+]?(0[0-7_]+|[1-9][0-9_]*(:[0-5]?[0-9])+|[0-9][0-9_]*(:[0-5]?[0-9])+\.[0-9_]*)"
+)
+"""What YAML 1.1 takes for numbers of base 8 and 60, and people for decimal numbers or texts."""
 
 
 def read_text(path: Path) -> str:
@@ -45,6 +61,7 @@ def check_yaml(text: str, path: Path, most: int = MOST_VALUES) -> None:
     count = 0
     try:
         for event in parse(text, CSafeLoader):
+            _check_notation(event, path)
             if isinstance(event, AliasEvent):
                 if event.anchor in open_anchors:
                     raise InputError(f"{path}: the alias *{event.anchor} refers to itself")
@@ -70,6 +87,30 @@ def check_yaml(text: str, path: Path, most: int = MOST_VALUES) -> None:
                 raise InputError(f"{path}: has more than {most:,} values, {included} included")
     except YAMLError:
         return
+
+
+def _check_notation(event: Event, path: Path) -> None:
+    """Raise InputError for a value that its tag does not suit, or a number of an unusual base."""
+    if not isinstance(event, ScalarEvent | CollectionStartEvent):
+        return
+    tag = (event.tag or "").replace(OF_YAML, "!!")
+    where = f"{path}, line {event.start_mark.line + 1}"
+    scalar = isinstance(event, ScalarEvent)
+    if scalar and (event.implicit[0] or tag in NUMBERS) and OTHER_BASE.fullmatch(event.value):
+        raise InputError(
+            f"{where}: {short(event.value)}: YAML takes this for a number of base "
+            f"{60 if ':' in event.value else 8}; write a decimal number, or a text in quotes"
+        )
+    if tag in ("", "!"):
+        return
+    collection = "!!map" if isinstance(event, MappingStartEvent) else "!!seq"
+    if tag not in (SCALARS if scalar else (collection,)):
+        raise InputError(f"{where}: must not have the tag {short(tag)}; write the value without it")
+    try:
+        if scalar:
+            SafeConstructor().construct_document(ScalarNode(event.tag, event.value))
+    except Exception:  # PyYAML raises many kinds.
+        raise InputError(f"{where}: {short(event.value)!r} is no value of the tag {tag}") from None
 
 
 def _size(text: str, path: Path) -> int:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property, lru_cache, partial
 from itertools import compress
 from operator import not_
+from os.path import isdir
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -292,7 +293,7 @@ def _check_arrivals(scenario: Scenario, seed: int) -> None:
     except Exception as error:  # A user's arrival process can raise any exception.
         message = one_line(error)
         path = getattr(workload.arrivals, "path", None)
-        if isinstance(path, str) and Path(path).is_dir():
+        if isinstance(path, str) and isdir(path):
             message = f"workload.arrivals.path={path}: is a directory; give a CSV file"
         prefix = "" if message.startswith("workload.arrivals") else "workload.arrivals: "
         raise InputError(f"{prefix}{message}") from None

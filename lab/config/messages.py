@@ -298,6 +298,8 @@ def _wrong_key(cause: Any, overrides: Sequence[str]) -> str:
 def _missing_file(path: str, options: Iterable[str], overrides: Sequence[str]) -> str:
     """Return a sentence saying that a group lacks an option, with the options that it has."""
     group, _, name = path.rpartition("/")
+    if not group:
+        return f"{name}: there is no such configuration file outside of the groups"
     above, _, folder = group.rpartition("/")
     if above == "experiment" and folder in groups():
         where = f"{_experiment(overrides)}: defaults"
@@ -324,7 +326,8 @@ def _missing_file(path: str, options: Iterable[str], overrides: Sequence[str]) -
         names = [*options, f"{first}/NAME (see compass-lab list)"]
         meant = did_you_mean(name, [*options, *inside])
         return f"{group}={name}: there is no such {group}; choose one of {', '.join(names)}{meant}"
-    return f"{group}={name}: there is no such {group}{own}; {choices(name, options)}"
+    listed = f"; {choices(name, options)}" if options else ""
+    return f"{group}={name}: there is no such {group}{own}{listed}"
 
 
 def _unpackaged(overrides: Sequence[str]) -> str:

@@ -22,7 +22,7 @@ from sim.safe_text import class_name, safe_text
 LONGEST_SHOWN = 200
 """Largest number of characters of arguments in a message; more would hide the reason."""
 
-LONGEST_SAID = 2000
+LONGEST_SAID = 200_000
 """Largest number of characters of an exception's message."""
 
 PACKAGES = ("hardware_models", "scenarios", "sim", "planners", "lab", "studies")

@@ -194,7 +194,10 @@ class Repository(ConfigRepository):
 
     def load_config(self, config_path: str) -> ConfigResult | None:
         """Read a file; raise InputError if its list of defaults or its search path is refused."""
-        found = super().load_config(config_path)
+        try:
+            found = super().load_config(config_path)
+        except AssertionError:  # Hydra says no more about a group without a name.
+            raise InputError(f"{config_path}.yaml: defaults: a group has no name") from None
         file = None if found is None else _file_of(found, config_path)
         if found is None or file is None:
             return found
@@ -215,6 +218,8 @@ def _check_default(text: str, where: str) -> None:
     _check_text(text, where)
     if ".." in text.split("/"):
         raise InputError(f"{where}: a file must not name files outside its directory")
+    if not (all(text.removeprefix("/").split("/")) and text.isprintable()):
+        raise InputError(f"{where}: must be the name of a file, such as /planner/greedy")
 
 
 def _check_saved(config: DictConfig) -> None:

@@ -16,7 +16,7 @@ from lab.common.errors import InputError, key_of
 from lab.config import preflight
 from lab.config.compose import Setup, compose, set_up
 from lab.config.overrides import refuse_hydra
-from lab.runs.run_directory import UNDER_WAY, RunDirectory, claim, held
+from lab.runs.run_directory import UNDER_WAY, RunDirectory, check_links, claim, held
 from lab.runs.runner import simulate
 from lab.runs.warm_up import ready
 from scenarios.scenario import Scenario
@@ -131,6 +131,7 @@ def result_of(setup: Setup, directory: Path | None = None) -> Result:
         if directory is not None:
             try:
                 claim(directory, "directory")
+                check_links(directory)
                 until_done.enter_context(held(directory, f"directory={directory}: {UNDER_WAY}"))
                 sinks.append(RunDirectory(directory, setup.saved_of(name)).add)
             except OSError as error:

@@ -1,9 +1,10 @@
 """The directory of one planner's run, in which every file is complete at all times."""
 
 import json
+import os
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from lab.common.atomic_write import written_aside
 from lab.common.errors import InputError, one_line, shown
 from lab.common.yaml_files import check_yaml, parsed, read_text, why_not_yaml
 from lab.config.environment import literal
+from lab.config.settings import INSIDE
 from lab.runs.summary_shape import checked, is_of_run
 from sim.metrics.results import SCHEMAS
 
@@ -30,6 +32,8 @@ ERROR = "error.txt"
 JOBS = "jobs.yaml"
 CHECKPOINT = "checkpoint.jsonl"
 TRACE, TRACE_PICTURE = "trace.json", "trace.png"
+OWN = {SUMMARY, CONFIG, ERROR, JOBS, CHECKPOINT, TRACE, TRACE_PICTURE, ".progress", *INSIDE}
+"""Names in a directory of results that this program reads or writes."""
 MOST_NAMED = 8
 """Largest number of runs that a message names."""
 
@@ -51,6 +55,28 @@ def held(directory: Path, otherwise: str = "") -> Iterator[None]:
             with suppress(OSError):  # Windows does not delete open files.
                 (directory / LOCK).unlink()
         lock.release()
+
+
+def check_links(directory: Path, planners: Collection[str] = ()) -> None:
+    """Raise InputError if results in a directory are links that lead out of it, or no files.
+
+    Results can be a stranger's; a link would let this program overwrite or show other files, and a
+    named pipe would let it wait forever.
+    """
+    top = Path(os.path.realpath(directory))
+    for folder, folders, files in os.walk(directory):
+        every = os.path.basename(folder) in INSIDE
+        for name in (*folders, *files):
+            path = f"{folder}/{name}"
+            if not (every or name in OWN or name in planners or name.isdecimal()):
+                continue
+            if os.path.islink(path) and not Path(os.path.realpath(path)).is_relative_to(top):
+                raise TakenError(
+                    f"{path}: is a symbolic link that leads out of {directory}; delete it, or copy "
+                    "there what it leads to"
+                )
+            if not (os.path.isfile(path) or os.path.isdir(path)) and os.path.exists(path):
+                raise TakenError(f"{path}: is neither a file nor a directory; delete it")
 
 
 class TakenError(InputError):
@@ -232,7 +258,11 @@ def _in_order(path: Path) -> list[tuple[bool, int, str]]:
 
 
 def planner_directories(directory: Path) -> dict[str, Path]:
-    """Return the run directories at or below a directory, by sorted relative path."""
+    """Return the run directories at or below a directory, by sorted relative path.
+
+    Raises InputError as `check_links` does.
+    """
+    check_links(directory)
     found = {}
     for summary in sorted(directory.rglob(SUMMARY), key=_in_order):
         if (summary.parent / "queries").is_dir():

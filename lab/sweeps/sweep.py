@@ -25,6 +25,7 @@ from lab.runs.run_directory import (
     JOBS,
     LOCK,
     SUMMARY,
+    check_links,
     held,
     holds_run,
     holds_sweep,
@@ -206,6 +207,7 @@ def running_sweep(
         config.hydra.overrides.hydra.append(f"hydra.sweep.dir='{quoted}'")
         config.hydra.sweep.dir = str(directory)
     directory.mkdir(parents=True, exist_ok=True)
+    check_links(directory)
     busy = f"hydra.sweep.dir={directory}: another sweep is running there; wait until it ends"
     with held(directory, busy):
         if jobs is None:

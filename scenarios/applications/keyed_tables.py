@@ -6,6 +6,7 @@ If a table or directory lacks something, or contains something unknown, a TableE
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property, lru_cache
 from importlib.resources import files
+from os.path import isdir
 from pathlib import Path
 from typing import Any
 
@@ -154,7 +155,7 @@ def application_tables(where: str) -> dict[str, KeyedTable]:
     ours = Path(str(files("scenarios").joinpath("data")))
     names = sorted(one.name for one in ours.iterdir() if one.is_dir() and one.name != RAW)
     directory = ours / where if where in names else Path(where)
-    if not directory.is_dir():
+    if not isdir(directory):
         raise TableError(
             "no such directory; give the path of a directory of CSV or Parquet tables, from the "
             f"current directory, or {choose(where, names)}"

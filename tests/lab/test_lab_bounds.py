@@ -122,6 +122,36 @@ def test_a_file_is_not_placed_too_deeply(tmp_path):
         compose_file(tmp_path, "defaults: [/deep]")
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("seed: !!timestamp x", ", line 2: must not have the tag !!timestamp"),
+        ("about: {claim: !!binary aGVsbG8=}", ", line 2: must not have the tag !!binary"),
+        ("about: {quick: !!set {a}}", ", line 2: must not have the tag !!set"),
+        ("seed: !!int ''", ", line 2: '' is no value of the tag !!int"),
+        ("seed: !!bool abc", ", line 2: 'abc' is no value of the tag !!bool"),
+        ("seed: 190:20:30", ", line 2: 190:20:30: YAML takes this for a number of base 60"),
+        ("seed: !!int 1:30", ", line 2: 1:30: YAML takes this for a number of base 60"),
+        ("seed: 010", ", line 2: 010: YAML takes this for a number of base 8"),
+        ("defaults: [//etc/passwd]", ": defaults: //etc/passwd: must be the name of a file"),
+        ('defaults: ["/planner/gr\\0eedy"]', ": must be the name of a file"),
+        ("defaults: [/planner/a/b/c]", "planner/a/b=c: there is no such planner/a/b"),
+        ("defaults: [{'': greedy}]", ": defaults: a group has no name"),
+        ("defaults: [/planner@x]", "planner: there is no such configuration file"),
+    ],
+)
+def test_values_and_names_that_nobody_means_are_refused(tmp_path, text, said):
+    with pytest.raises(InputError) as refused:
+        compose_file(tmp_path, text)
+    assert said in str(refused.value)
+    assert "choose one of" not in str(refused.value)
+
+
+def test_quoted_texts_and_tags_that_suit_are_read(tmp_path):
+    config = compose_file(tmp_path, "about: {claim: '1:30', metric: !!str 010}\nseed: !!int 3")
+    assert (config.about.claim, config.about.metric, config.seed) == ("1:30", "010", 3)
+
+
 @pytest.mark.parametrize("name", ["schema", "hydra/launcher/basic", "hydra/sweeper/compass"])
 def test_a_file_does_not_take_a_name_of_this_program(tmp_path, name, recwarn):
     compose_file(tmp_path, "seed: 1")

@@ -7,10 +7,18 @@ import shutil
 import polars as pl
 import pytest
 
+from lab.cli.simulate import main as simulate_main
 from lab.cli.tools import main
 from lab.common.errors import InputError
 from lab.runs.resume import Checkpoint, check_resumable
-from lab.runs.run_directory import claim, read_jobs, read_run_summary, read_summary
+from lab.runs.run_directory import (
+    claim,
+    planner_directories,
+    read_jobs,
+    read_run_summary,
+    read_summary,
+    write_aside,
+)
 
 NO_SUMMARY = [
     b"",
@@ -201,3 +209,56 @@ def test_a_line_that_is_no_record_is_named(line, tmp_path):
     file.write_bytes(file.read_bytes() + line)
     with pytest.raises(InputError, match=r"checkpoint.jsonl, line 2: cannot be resumed"):
         Checkpoint(tmp_path, resume=True)
+
+
+def linked(run, directory, name):
+    """Copy a run, one part of which becomes a link to an empty directory; return both."""
+    results, victim = shutil.copytree(run, directory / "results"), directory / "victim"
+    victim.mkdir()
+    path = results / name
+    if path.is_dir():
+        shutil.rmtree(path)
+    path.unlink(missing_ok=True)
+    path.symlink_to(victim)
+    return results, victim
+
+
+LINKS = ("report", "figures", "queries", "queries/part-00009.parquet", "config.yaml", "error.txt")
+
+
+@pytest.mark.parametrize("name", [*LINKS, "trace.json", "0"])
+def test_a_report_refuses_a_link_that_leads_out_of_results(name, run, tmp_path, capsys):
+    results, victim = linked(run, tmp_path, name)
+    refused(["report", str(results)], results / name, capsys)
+    assert not list(victim.iterdir())
+
+
+@pytest.mark.parametrize("name", ["queries", "cheapest_feasible"])
+def test_a_run_refuses_a_link_that_leads_out_of_results(name, run, tmp_path, monkeypatch, capsys):
+    results, victim = linked(run, tmp_path, name)
+    words = ["experiment=speech_small", "planner=comparison", f"hydra.run.dir={results}"]
+    monkeypatch.setattr("sys.argv", ["compass-sim", *words, "resume=true"])
+    assert simulate_main() == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert f"{name}: is a symbolic link that leads out of {results}" in said
+    assert not list(victim.iterdir())
+
+
+@pytest.mark.parametrize("name", ["summary.json", "config.yaml", "queries/part-00000.parquet"])
+def test_a_named_pipe_is_refused(name, run, tmp_path, capsys):
+    results = shutil.copytree(run, tmp_path / "results")
+    (results / name).unlink()
+    os.mkfifo(results / name)
+    refused(["report", str(results)], results / name, capsys)
+    refused(["explain", str(results), "0"], results / name, capsys)
+
+
+def test_a_link_inside_results_is_followed(run, tmp_path):
+    results = shutil.copytree(run, tmp_path / "results")
+    (results / "queries").rename(results / "moved")
+    (results / "queries").symlink_to("moved")
+    assert planner_directories(results) == {".": results}
+    (tmp_path / ".a.tmp").symlink_to(results / "summary.json")
+    write_aside(tmp_path / "a", "x")
+    assert read_summary(results)

@@ -1,5 +1,6 @@
 """Values of the environment reach a run, but neither its files nor its messages."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -206,8 +207,32 @@ def test_what_a_reference_gives_is_not_resolved_again(here):
 
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs /proc")
-def test_a_table_is_not_a_file_of_the_system(here):
-    (here / "t.csv").symlink_to("/proc/self/environ")
-    overrides = ["planner=greedy", "tables.gpu_latency=t.csv"]
-    with pytest.raises(InputError, match=r"t\.csv: is no CSV or Parquet file"):
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["tables.gpu_latency=FILE"], "x.csv: is no CSV or Parquet file (empty"),
+        (["tables.accelerators=FILE"], "x.csv"),
+        (["workload=azure_code", "workload.arrivals.path=FILE"], "not readable as CSV (empty"),
+        (
+            ["+network.traces={t: {uplink: FILE, downlink: FILE, rtt_s: 0.1}}"],
+            "holds fewer than two lines",
+        ),
+        (["workload=azure_code", "workload.arrivals.path=large.csv"], "larger than 4,000,000,000"),
+        (["workload=azure_code", f"workload.arrivals.path={'a' * 300}"], "no such file"),
+        ([f"tables.gpu_latency={'a' * 300}"], "no such file"),
+        ([f"application.tables={'a' * 3000}"], "no such directory"),
+        (["application.tables=data"], "models.csv: is no CSV or Parquet file (empty"),
+    ],
+    ids=str,
+)
+def test_a_data_file_is_not_a_file_of_the_system(here, words, said):
+    (here / "data").mkdir()
+    for name in ("x.csv", "data/models.csv"):
+        (here / name).symlink_to("/proc/self/environ")
+    (here / "large.csv").touch()
+    os.truncate(here / "large.csv", 1 << 40)
+    overrides = ["planner=greedy", *(word.replace("FILE", "x.csv") for word in words)]
+    with pytest.raises(InputError) as refused:
         set_up(compose(overrides), overrides)
+    assert said in str(refused.value)
+    assert SECRET not in str(refused.value)

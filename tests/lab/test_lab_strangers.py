@@ -409,6 +409,14 @@ def test_modules_of_the_current_directory_are_not_found_by_accident(stranger, tm
     assert not Path("RAN").exists()
 
 
+def test_a_file_of_the_current_directory_does_not_set_up_figures(tmp_path):
+    (tmp_path / "matplotlibrc").write_bytes(b"text.usetex: True\nbackend: module://evil\n\xff")
+    code = "import lab.reporting, matplotlib; print(matplotlib.rcParams['text.usetex'])"
+    command = [sys.executable, "-P", "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "False\n", "")
+
+
 @pytest.mark.slow
 def test_the_checker_of_planners_imports_nothing_of_the_current_directory(stranger, tmp_path):
     stranger({})
