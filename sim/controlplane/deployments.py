@@ -12,6 +12,7 @@ from sim.cluster.machines import Machines, StationDemand
 from sim.cluster.members import Member
 from sim.cluster.queries import Deployment, QueryState
 from sim.controlplane.routing import RouteBuilder
+from sim.controlplane.usage import Usage
 from sim.dataplane.base.interface import DataPlane
 
 
@@ -29,6 +30,7 @@ class Deployments:
     billing: Billing
     routes: RouteBuilder
     data: DataPlane
+    usage: Usage
     _made: int = 0
     _draining: list[Deployment] = field(default_factory=list)
 
@@ -59,6 +61,7 @@ class Deployments:
         ready_ns = max(now, *(station.ready_ns for station in stations))
         deployment = Deployment(self._made, state.query.id, plan, stations, ready_ns)
         self._made += 1
+        self.usage.reserve(deployment, now)
         return deployment
 
     def _prepare(self, slot: GpuShare, now: int) -> int:
@@ -78,6 +81,7 @@ class Deployments:
     def drain(self, deployment: Deployment) -> None:
         """Let a replaced deployment finish its requests; until then, it is still billed."""
         deployment.drain_until_ns = self.clock.now + ns(self.cluster.drain_timeout_s)
+        self.usage.drain(deployment, self.clock.now)
         self._draining.append(deployment)
 
     def leave(self, deployment: Deployment) -> None:
@@ -86,6 +90,7 @@ class Deployments:
         self.billing.settle(now)
         for station in self.machines.leave(deployment.number, deployment.stations, now):
             self.data.remove_station(station.id)
+        self.usage.leave(deployment, now)
 
     def end_draining(self) -> None:
         """Release the resources of drained deployments; abort those that take too long."""

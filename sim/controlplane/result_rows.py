@@ -1,5 +1,6 @@
 """Rows and columns of the result tables, made from the state of the world."""
 
+from math import fsum
 from typing import Any
 
 import numpy as np
@@ -132,6 +133,10 @@ def query_row(
         "profiling_s": state.profiling_s,
         "surrogates_s": state.surrogates_s,
         "profiling_device_s": state.profiling_device_s,
+        "egress_usd": fsum(
+            usd * state.egress_charged.get(deployment, 0)
+            for deployment, usd in state.egress_usd.items()
+        ),
         "requests": account.born,
         **account.outcomes,
         "true_device_factor": truth.device_factor,

@@ -29,6 +29,7 @@ from sim.controlplane.interference import Interference
 from sim.controlplane.planner_calls import call_planner, described
 from sim.controlplane.result_rows import operator_columns, query_row, window_columns
 from sim.controlplane.routing import RouteBuilder
+from sim.controlplane.usage import Usage
 from sim.dataplane.base.interface import DataPlane, Recorder
 from sim.dataplane.base.recorders import Tee
 from sim.metrics.goodput import Account, SloMonitor, Verdicts
@@ -105,8 +106,10 @@ class World:
         self.data = data_plane(Tee(self.monitor, *listeners) if listeners else self.monitor)
         self.env = Clock()
         self._routes = RouteBuilder(self.data, scenario, self.planning_service.nominal)
+        operators = [operator.name for operator in scenario.application.operators]
+        usage = Usage(self.machines, operators, self.tables)
         self.deployments = Deployments(
-            self.env, scenario.cluster, self.machines, self.billing, self._routes, self.data
+            self.env, scenario.cluster, self.machines, self.billing, self._routes, self.data, usage
         )
         self._interference = Interference(self.machines, self.data)
         self.planner_errors: list[str] = []
@@ -163,6 +166,7 @@ class World:
         now = self.env.now
         self.data.advance(now)
         self._note_costs(now)
+        self.deployments.usage.close(now)
         self.data.finish()
         self.monitor.judge(now, horizon=True)
 

@@ -193,7 +193,9 @@ def test_a_world_without_queries_calls_no_planner():
     made = run(scenario(100.0, workload=queries_at()), Does(lambda context: 1 / 0))
     assert made.planner_errors == []
     assert made.planning_wall_s == 0
-    assert all(table.is_empty() for table in made.tables.take().values())
+    tables = made.tables.take()
+    assert tables.pop("machines")["standby"].to_list() == [True]
+    assert all(table.is_empty() for table in tables.values())
 
 
 def test_profiling_after_a_shift_sees_the_new_content():
