@@ -18,6 +18,7 @@ from scenarios.requests import request_blocks
 from scenarios.scenario import Scenario
 from sim.api.context import PlanningContext
 from sim.api.errors import PlannerError
+from sim.api.plan import Plan
 from sim.api.planner import Planner, Settings, restart
 from sim.clock import Clock, ns, seconds
 from sim.cluster.billing import Billing
@@ -225,6 +226,12 @@ class World:
         row = {"trigger": trigger, "triggered_s": self.now_s, "decided_s": self.now_s}
         self.tables.add("decisions", row | {"outcome": "error", "reason": line})
 
+    def true_accuracy(self, state: QueryState, plan: Plan) -> float:
+        """Return a plan's expected accuracy on the present content of a query."""
+        weights = self.planning_service.content(state.query, self.env.now)
+        dataset = self.scenario.application.datasets[state.query.dataset]
+        return float(dataset.expected_accuracy(weights)[plan.configuration.index])
+
     # Deployments
 
     def activate(self, state: QueryState, deployment: Deployment) -> Generator[Event, None, None]:
@@ -341,10 +348,11 @@ class World:
             (self.monitor.trial(number), since_ns)
             for number, since_ns in state.active_since_ns.items()
         ]
+        accuracy = self.monitor.served_accuracy(state.active_since_ns)
         for number in state.active_since_ns:
             self.monitor.forget(number)
         self._costs_noted.pop(account.query.id, None)
         self.tables.add(
             "queries",
-            query_row(state, account, trials, self.scenario.horizon_s, self.scenario.application),
+            query_row(state, account, trials, accuracy, self.scenario),
         )

@@ -23,7 +23,7 @@ COLUMNS = {
         censored_after_s deployments false_acceptances planning_s profiling_s
         surrogates_s profiling_device_s egress_usd requests completed unserved lost dropped
         shed in_flight true_device_factor true_access_rtt_s true_uplink_mean_bps
-        true_best_accuracy
+        true_best_accuracy true_accuracy
     """,
     "windows": """
         query tier window start_s end_s active_s deployed_s met latency_met accuracy_met
@@ -37,6 +37,7 @@ COLUMNS = {
     "decisions": """
         query deployment trigger triggered_s decided_s in_force_s outcome reason plan
         configuration placement list_price_usd_per_hour latency_basis charged_s waited_s
+        true_accuracy
     """,
     "offers": """
         query triggered_s at_s role plan configuration placement list_price_usd_per_hour
