@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from scenarios.cluster import Cluster
+from scenarios.cluster import PER_MACHINE, Cluster
 from sim.api.plan import Plan
 from sim.clock import Clock, ns
 from sim.cluster.billing import Billing
+from sim.cluster.loading import share_bandwidth
 from sim.cluster.machine import GpuShare
 from sim.cluster.machines import Machines, StationDemand
 from sim.cluster.members import Member
@@ -69,13 +70,18 @@ class Deployments:
         cluster, machine = self.cluster, slot.machine
         if machine.rented_for(slot):
             machine.ready_ns = now + ns(machine.node.boot_s)
+            machine.loading.clear()
         ready_ns = max(now, machine.ready_ns)
         if slot.instance is not None:
             if slot.created:
                 cutting_s = slot.destroyed * cluster.mig_destroy_s + cluster.mig_create_s
                 slot.instance.ready_ns = ready_ns + ns(cutting_s)
             ready_ns = max(ready_ns, slot.instance.ready_ns)
-        slot.ready_ns = ready_ns + ns(slot.load_bytes / cluster.load_bytes_per_s)
+        load_ns = ns(slot.load_bytes / cluster.load_bytes_per_s)
+        if cluster.load_bandwidth == PER_MACHINE:
+            slot.ready_ns = share_bandwidth(machine.loading, now, ready_ns, load_ns)
+        else:
+            slot.ready_ns = ready_ns + load_ns
         return slot.ready_ns
 
     def drain(self, deployment: Deployment) -> None:
