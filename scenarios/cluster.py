@@ -34,6 +34,9 @@ LOADING = Range(ge=1e3, unit="bytes/s")
 FIFO, EDF, PRIORITY = DISCIPLINES = ("fifo", "edf", "priority")
 """Queueing disciplines of stations, which ``Cluster`` describes."""
 
+PER_INSTANCE, PER_MACHINE = BANDWIDTHS = ("per_instance", "per_machine")
+"""What has a bandwidth of its own for loading weights."""
+
 
 @dataclass
 class Node:
@@ -141,9 +144,12 @@ class Cluster:
         profiling: the profiling machines.
         max_utilisation: a station accepts queries until their declared load reaches this share
             of its capacity.
-        load_bytes_per_s: rate at which each instance loads model weights. It is assumed not to
-            depend on how many instances of a machine load at the same time, nor on whether weights
-            come from a local SSD (first load) or from the host's memory (later loads).
+        load_bytes_per_s: rate of loading model weights. It is assumed not to depend on whether
+            weights come from a local SSD (first load) or from the host's memory (later loads).
+        load_bandwidth: what loads at this rate: ``per_instance``, each GPU instance, whatever else
+            loads, or ``per_machine``, all of a machine together, through its disk and host. In the
+            second case, loads that were ordered earlier come first; a load uses the bandwidth that
+            they leave. A load that is no longer wanted is completed. Both are assumptions.
         mig_create_s: seconds to create a GPU instance. The default is an assumption, because no
             citable value for a bare card was found. With a Kubernetes operator, single runs took 41
             to 46 s for a whole layout (table ``mig_reconfiguration``); use such a value to simulate
@@ -166,6 +172,7 @@ class Cluster:
     profiling: Profiling = field(default_factory=Profiling)
     max_utilisation: Annotated[float, Range(gt=0, lt=1)] = 0.8
     load_bytes_per_s: Annotated[float, LOADING] = 2e9
+    load_bandwidth: str = PER_INSTANCE
     mig_create_s: Annotated[float, SECONDS] = 1.0
     mig_destroy_s: Annotated[float, SECONDS] = 1.0
     llm_sequences: Annotated[int, Range(ge=1, le=1024)] = 16
@@ -176,6 +183,7 @@ class Cluster:
 
     def __post_init__(self) -> None:
         pick_key("cluster.discipline", self.discipline, DISCIPLINES, "discipline")
+        pick_key("cluster.load_bandwidth", self.load_bandwidth, BANDWIDTHS, "bandwidth")
         if not self.nodes:
             raise ValueError(
                 "cluster.nodes={}: an empty cluster can run nothing; name at least one node with "

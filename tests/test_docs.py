@@ -28,7 +28,7 @@ from sim.metrics.results import SCHEMAS
 DOCS = Path(__file__).parent.parent / "docs"
 RESULTS = "".join(
     (DOCS / "reference" / f"{name}.md").read_text(encoding="utf-8")
-    for name in ("tables", "summary", "results")
+    for name in ("tables", "bill", "summary", "results")
 )
 HARDWARE = (DOCS / "concepts" / "hardware.md").read_text(encoding="utf-8")
 PLANNING = (DOCS / "concepts" / "planning.md").read_text(encoding="utf-8")

@@ -37,6 +37,8 @@ class Result:
         decisions: one row per decision of the planner, and one per deployment that a failure ended.
         offers: one row per plan that the planner logged.
         profiling: one row per profiling run.
+        machines: one row per rental of a machine.
+        allocations: one row per slot of a machine and deployment that held it.
         scenario: the simulated scenario.
         seed: the seed.
         requests: one row per request, if the configuration has ``requests=true``; else None.
@@ -49,6 +51,8 @@ class Result:
     decisions: pl.DataFrame
     offers: pl.DataFrame
     profiling: pl.DataFrame
+    machines: pl.DataFrame
+    allocations: pl.DataFrame
     scenario: Scenario
     seed: int
     requests: pl.DataFrame | None = None

@@ -12,6 +12,7 @@ from hardware_models.gpu.mig import choose_start, profiles
 from scenarios.applications.application import Model
 from scenarios.cluster import Node
 from sim.api.plan import CORE
+from sim.cluster.loading import Busy
 
 WHOLE = 100  # all the active threads of an instance, in percent
 
@@ -121,6 +122,8 @@ class Machine:
     instances: list[Instance] = field(default_factory=list, init=False)
     up: bool = field(default=True, init=False)  # whether the machine works
     ready_ns: int = field(default=0, init=False)  # the time at which the machine has booted
+    # The times at which it loads weights, if loads share its bandwidth.
+    loading: Busy = field(default_factory=list, init=False)
     down_until_ns: int = field(default=0, init=False)  # the time of its recovery, if it has failed
     # The slots that stations hold, in the order in which they were taken.
     slots: dict[GpuShare, None] = field(default_factory=dict, init=False)
@@ -285,6 +288,7 @@ class Machine:
     def lose_instances(self) -> None:
         """Remove all GPU instances, because the machine failed."""
         self.instances.clear()
+        self.loading.clear()
         self._in_vain.clear()
 
     def idle_slices(self, gpu: int) -> float:

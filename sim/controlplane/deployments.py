@@ -3,15 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from scenarios.cluster import Cluster
+from scenarios.cluster import PER_MACHINE, Cluster
 from sim.api.plan import Plan
 from sim.clock import Clock, ns
 from sim.cluster.billing import Billing
+from sim.cluster.loading import share_bandwidth
 from sim.cluster.machine import GpuShare
 from sim.cluster.machines import Machines, StationDemand
 from sim.cluster.members import Member
 from sim.cluster.queries import Deployment, QueryState
 from sim.controlplane.routing import RouteBuilder
+from sim.controlplane.usage import Usage
 from sim.dataplane.base.interface import DataPlane
 
 
@@ -29,6 +31,7 @@ class Deployments:
     billing: Billing
     routes: RouteBuilder
     data: DataPlane
+    usage: Usage
     _made: int = 0
     _draining: list[Deployment] = field(default_factory=list)
 
@@ -59,6 +62,7 @@ class Deployments:
         ready_ns = max(now, *(station.ready_ns for station in stations))
         deployment = Deployment(self._made, state.query.id, plan, stations, ready_ns)
         self._made += 1
+        self.usage.reserve(deployment, now)
         return deployment
 
     def _prepare(self, slot: GpuShare, now: int) -> int:
@@ -66,18 +70,24 @@ class Deployments:
         cluster, machine = self.cluster, slot.machine
         if machine.rented_for(slot):
             machine.ready_ns = now + ns(machine.node.boot_s)
+            machine.loading.clear()
         ready_ns = max(now, machine.ready_ns)
         if slot.instance is not None:
             if slot.created:
                 cutting_s = slot.destroyed * cluster.mig_destroy_s + cluster.mig_create_s
                 slot.instance.ready_ns = ready_ns + ns(cutting_s)
             ready_ns = max(ready_ns, slot.instance.ready_ns)
-        slot.ready_ns = ready_ns + ns(slot.load_bytes / cluster.load_bytes_per_s)
+        load_ns = ns(slot.load_bytes / cluster.load_bytes_per_s)
+        if cluster.load_bandwidth == PER_MACHINE:
+            slot.ready_ns = share_bandwidth(machine.loading, now, ready_ns, load_ns)
+        else:
+            slot.ready_ns = ready_ns + load_ns
         return slot.ready_ns
 
     def drain(self, deployment: Deployment) -> None:
         """Let a replaced deployment finish its requests; until then, it is still billed."""
         deployment.drain_until_ns = self.clock.now + ns(self.cluster.drain_timeout_s)
+        self.usage.drain(deployment, self.clock.now)
         self._draining.append(deployment)
 
     def leave(self, deployment: Deployment) -> None:
@@ -86,6 +96,7 @@ class Deployments:
         self.billing.settle(now)
         for station in self.machines.leave(deployment.number, deployment.stations, now):
             self.data.remove_station(station.id)
+        self.usage.leave(deployment, now)
 
     def end_draining(self) -> None:
         """Release the resources of drained deployments; abort those that take too long."""

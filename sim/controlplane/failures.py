@@ -28,11 +28,15 @@ def _machine_failure(world: "World", event: DriftEvent) -> Generator[Event, None
         return  # An earlier event made the machine fail; this one can only delay its recovery.
     world.billing.settle(now)
     reason = f"machine {event.machine} of {event.node} failed"
-    _lose(world, world.machines.fail(machine, now), reason)
+    dead = world.machines.fail(machine, now)
+    world.deployments.usage.fail(dead, now)
+    world.deployments.usage.note(machine, now)  # It may be a standby machine without stations.
+    _lose(world, dead, reason)
     while world.env.now < machine.down_until_ns:
         yield world.env.timeout(machine.down_until_ns - world.env.now)
     world.billing.settle(world.env.now)  # A machine that is down costs nothing.
     world.machines.recover(machine, world.env.now)
+    world.deployments.usage.note(machine, world.env.now)
     machine.ready_ns = world.env.now + ns(machine.node.boot_s)
     world.call_planner("recovery")
 
@@ -49,7 +53,9 @@ def _mps_fault(world: "World", event: DriftEvent) -> Generator[Event, None, None
     world.billing.settle(world.env.now)
     instance = max(shared, key=lambda each: each.clients)  # the first of several equal ones
     reason = f"a GPU instance of machine {event.machine} of {event.node} failed"
-    _lose(world, world.machines.fail_instance(instance, world.env.now), reason)
+    dead = world.machines.fail_instance(instance, world.env.now)
+    world.deployments.usage.fail(dead, world.env.now)
+    _lose(world, dead, reason)
 
 
 def _planner_crash(world: "World", event: DriftEvent) -> Generator[Event, None, None]:

@@ -123,6 +123,7 @@ def _carry_out(
     row |= world.planning_service.named(order.plan) | {
         "list_price_usd_per_hour": figures.list_price_usd_per_hour,
         "latency_basis": figures.basis,
+        "true_accuracy": world.true_accuracy(state, order.plan),
     }
     try:
         deployment = world.deployments.reserve(

@@ -1,11 +1,12 @@
 """Rows and columns of the result tables, made from the state of the world."""
 
+from math import fsum
 from typing import Any
 
 import numpy as np
 
-from scenarios.applications.application import Application
 from scenarios.applications.pipeline import ANSWER, Pipeline
+from scenarios.scenario import Scenario
 from sim.clock import NS_PER_S, ns, seconds
 from sim.cluster.queries import Deployment, QueryState
 from sim.dataplane.base.interface import IN_FLIGHT, OUTCOMES
@@ -97,21 +98,21 @@ def query_row(
     state: QueryState,
     account: Account,
     trials: list[tuple[DeploymentTrial | None, int]],
-    horizon_s: float,
-    application: Application,
+    accuracy: float,
+    scenario: Scenario,
 ) -> Row:
     """Return the row of a query whose counts are final.
 
-    The response time is the time from the query's arrival to the start of the first deployment
-    whose trial met latency and accuracy. For a query without such a deployment, it is censored at
-    the query's end.
+    ``accuracy`` is the mean expected accuracy of what served the query. The response time is the
+    time from the query's arrival to the start of the first deployment whose trial met latency and
+    accuracy. For a query without such a deployment, it is censored at the query's end.
     """
     query, truth = state.query, state.truth
-    arrival_ns, end_ns = ns(query.arrival_s), ns(min(truth.departure_s, horizon_s))
+    arrival_ns, end_ns = ns(query.arrival_s), ns(min(truth.departure_s, scenario.horizon_s))
     met = [since_ns for trial, since_ns in trials if trial is not None and trial.met]
     failed = [trial for trial, _ in trials if trial is not None and trial.met is False]
     response_s = seconds(met[0] - arrival_ns) if met else None
-    dataset = application.datasets[query.dataset]
+    dataset = scenario.application.datasets[query.dataset]
     return {
         "query": query.id,
         "tier": query.tier,
@@ -132,10 +133,15 @@ def query_row(
         "profiling_s": state.profiling_s,
         "surrogates_s": state.surrogates_s,
         "profiling_device_s": state.profiling_device_s,
+        "egress_usd": fsum(
+            usd * state.egress_charged.get(deployment, 0)
+            for deployment, usd in state.egress_usd.items()
+        ),
         "requests": account.born,
         **account.outcomes,
         "true_device_factor": truth.device_factor,
         "true_access_rtt_s": truth.access_rtt_s,
         "true_uplink_mean_bps": float(truth.uplink_bytes_per_s.mean() * 8),
         "true_best_accuracy": float(dataset.expected_accuracy(truth.content[0][1]).max()),
+        "true_accuracy": accuracy,
     }

@@ -18,6 +18,7 @@ from scenarios.queries import Query, QueryTruth, births
 from scenarios.requests import request_blocks
 from scenarios.scenario import Scenario
 from sim.api.context import PlanningContext
+from sim.api.plan import Plan
 from sim.api.planner import Planner, Settings
 from sim.clock import Clock, ns, seconds
 from sim.cluster.billing import Billing
@@ -29,6 +30,7 @@ from sim.controlplane.interference import Interference
 from sim.controlplane.planner_calls import call_planner, settings_of
 from sim.controlplane.result_rows import operator_columns, query_row, window_columns
 from sim.controlplane.routing import RouteBuilder
+from sim.controlplane.usage import Usage
 from sim.dataplane.base.interface import DataPlane, Recorder
 from sim.dataplane.base.recorders import Tee
 from sim.metrics.goodput import Account, SloMonitor, Verdicts
@@ -107,8 +109,10 @@ class World:
         self.data = data_plane(Tee(self.monitor, *listeners) if listeners else self.monitor)
         self.env = Clock()
         self._routes = RouteBuilder(self.data, scenario, self.planning_service.nominal)
+        operators = [operator.name for operator in scenario.application.operators]
+        usage = Usage(self.machines, operators, self.tables)
         self.deployments = Deployments(
-            self.env, scenario.cluster, self.machines, self.billing, self._routes, self.data
+            self.env, scenario.cluster, self.machines, self.billing, self._routes, self.data, usage
         )
         self._interference = Interference(self.machines, self.data)
         self.planner_errors: list[str] = []
@@ -158,6 +162,7 @@ class World:
         now = self.env.now
         self.data.advance(now)
         self._note_costs(now)
+        self.deployments.usage.close(now)
         self.data.finish()
         self.monitor.judge(now, horizon=True)
 
@@ -215,6 +220,12 @@ class World:
         self.planner_errors.append(f"at {self.now_s:.3f} s, on {trigger}: {line}")
         row = {"trigger": trigger, "triggered_s": self.now_s, "decided_s": self.now_s}
         self.tables.add("decisions", row | {"outcome": "error", "reason": line})
+
+    def true_accuracy(self, state: QueryState, plan: Plan) -> float:
+        """Return a plan's expected accuracy on the present content of a query."""
+        weights = self.planning_service.content(state.query, self.env.now)
+        dataset = self.scenario.application.datasets[state.query.dataset]
+        return float(dataset.expected_accuracy(weights)[plan.configuration.index])
 
     # Deployments
 
@@ -332,10 +343,11 @@ class World:
             (self.monitor.trial(number), since_ns)
             for number, since_ns in state.active_since_ns.items()
         ]
+        accuracy = self.monitor.served_accuracy(state.active_since_ns)
         for number in state.active_since_ns:
             self.monitor.forget(number)
         self._costs_noted.pop(account.query.id, None)
         self.tables.add(
             "queries",
-            query_row(state, account, trials, self.scenario.horizon_s, self.scenario.application),
+            query_row(state, account, trials, accuracy, self.scenario),
         )

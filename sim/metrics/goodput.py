@@ -19,9 +19,10 @@ the number of queries with an active deployment whose window at that time meets 
 SLO.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, isnan
+from operator import mul
 
 import numpy as np
 
@@ -212,7 +213,8 @@ class SloMonitor:
     ) -> None:
         """Record that a query's active deployment changes now, to a new one or to none.
 
-        ``accuracies`` are pairs of (start in nanoseconds, expected accuracy), sorted by time.
+        ``accuracies`` are pairs of (start in nanoseconds, expected accuracy), sorted by time. The
+        first accuracy is also that of earlier requests.
         """
         row = self._account_of.find(query)
         self._note_time(row, now_ns)
@@ -225,19 +227,24 @@ class SloMonitor:
         self, deployment: int, until_ns: int, accuracies: Sequence[tuple[int, float]]
     ) -> None:
         row, counts = self._trial_of.add(deployment), self._counts
-        trials, steps_ns, steps = (
-            grown(each, row + 1) for each in (counts.trials, counts.steps_ns, counts.steps)
+        trials, steps_ns, steps, served = (
+            grown(each, row + 1)
+            for each in (counts.trials, counts.steps_ns, counts.steps, counts.served)
         )
         if missing := max(0, len(accuracies) - steps.shape[1]):
             steps_ns = np.pad(steps_ns, ((0, 0), (0, missing)), constant_values=NEVER)
-            steps = np.pad(steps, ((0, 0), (0, missing)))
-        trials[row] = 0
+            steps, served = (np.pad(each, ((0, 0), (0, missing))) for each in (steps, served))
+        trials[row] = steps[row] = served[row] = 0
         trials[row, wc.UNTIL_NS] = until_ns
         steps_ns[row] = NEVER
         steps_ns[row, : len(accuracies)] = [from_ns for from_ns, _ in accuracies]
         steps[row, : len(accuracies)] = [round(accuracy * wc.ONE) for _, accuracy in accuracies]
         self._counts = counts._replace(
-            trial_of=self._trial_of.table, trials=trials, steps_ns=steps_ns, steps=steps
+            trial_of=self._trial_of.table,
+            trials=trials,
+            steps_ns=steps_ns,
+            steps=steps,
+            served=served,
         )
 
     def depart(self, query: int, now_ns: int) -> None:
@@ -395,7 +402,16 @@ class SloMonitor:
     def served(self, deployment: int) -> int:
         """Return the number of a deployment's requests that have been completed so far."""
         row = self._trial_of.find(deployment)
-        return 0 if row < 0 else int(self._counts.trials[row, wc.SERVED])
+        return 0 if row < 0 else int(self._counts.served[row].sum())
+
+    def served_accuracy(self, deployments: Iterable[int]) -> float:
+        """Return the mean expected accuracy over all completed requests of deployments, or nan."""
+        rows = [row for each in deployments if (row := self._trial_of.find(each)) >= 0]
+        counts = self._counts
+        steps, served = (each[rows].ravel().tolist() for each in (counts.steps, counts.served))
+        total = sum(served)
+        summed = sum(map(mul, steps, served))  # exact, as Python's integers have no limit
+        return summed / (total * wc.ONE) if total else float("nan")
 
     def void_trial(self, deployment: int, now_ns: int) -> None:
         """Void the trial of a deployment that a machine failure ended before the trial was over."""

@@ -3,8 +3,9 @@
 Table ``queries`` has one row per query, and ``windows`` has one row per query and window. Table
 ``operators`` has the latency of each window by operator. Table ``decisions`` has one row per
 decision of a planner, and one per deployment that a failure ended. Table ``offers`` has one row per
-plan that a planner logged, and ``profiling`` has one row per profiling run. Planners do not see the
-columns whose names begin with ``true_``.
+plan that a planner logged, and ``profiling`` has one row per profiling run. Table ``machines`` has
+one row per rental of a machine, and ``allocations`` has one per slot of a machine and deployment
+that held it. Planners do not see the columns whose names begin with ``true_``.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,9 +21,9 @@ COLUMNS = {
         query tier dataset device technology slo_latency_s slo_accuracy
         slo_cost_usd_per_hour arrival_s departure_s first_deployed_s response_time_s
         censored_after_s deployments false_acceptances planning_s profiling_s
-        surrogates_s profiling_device_s requests completed unserved lost dropped shed
-        in_flight true_device_factor true_access_rtt_s true_uplink_mean_bps
-        true_best_accuracy
+        surrogates_s profiling_device_s egress_usd requests completed unserved lost dropped
+        shed in_flight true_device_factor true_access_rtt_s true_uplink_mean_bps
+        true_best_accuracy true_accuracy
     """,
     "windows": """
         query tier window start_s end_s active_s deployed_s met latency_met accuracy_met
@@ -36,6 +37,7 @@ COLUMNS = {
     "decisions": """
         query deployment trigger triggered_s decided_s in_force_s outcome reason plan
         configuration placement list_price_usd_per_hour latency_basis charged_s waited_s
+        true_accuracy
     """,
     "offers": """
         query triggered_s at_s role plan configuration placement list_price_usd_per_hour
@@ -45,19 +47,30 @@ COLUMNS = {
         query dataset at_s configuration samples prefix_reused charged_s device_s
         accuracy_mean accuracy_variance true_accuracy
     """,
+    "machines": """
+        node machine tier type region purchase standby cores gpus gpu_model
+        price_usd_per_hour core_price_usd_per_hour gpu_price_usd_per_hour from_s ready_s
+        used_until_s to_s ended
+    """,
+    "allocations": """
+        query deployment operator station replica node machine card first_slice profile
+        thread_percent price_usd_per_hour declared_load from_s ready_s drained_from_s to_s
+        ended
+    """,
 }
 """Columns of each table, in order."""
 
 TYPES = {
     pl.String: """
         tier dataset device technology operator trigger outcome reason plan configuration
-        placement latency_basis role
+        placement latency_basis role node type region purchase gpu_model profile ended
     """,
     pl.Int64: """
         query deployments false_acceptances requests completed unserved lost dropped shed
-        in_flight window good deployment samples prefix_reused
+        in_flight window good deployment samples prefix_reused machine cores gpus station
+        replica card first_slice thread_percent
     """,
-    pl.Boolean: "met latency_met accuracy_met cost_met repeated final",
+    pl.Boolean: "met latency_met accuracy_met cost_met repeated final standby",
 }
 """Columns by type, the same in every table; all other columns are floats."""
 

@@ -71,9 +71,8 @@ TRIAL_BORN = 1
 TRIAL_GOOD = 2
 TRIAL_SERVED = 3
 TRIAL_ACCURACY = 4
-SERVED = 5  # number of completed requests, including those after the trial
-VOID = 6
-TRIAL_LOST = 7
+VOID = 5
+TRIAL_LOST = 6
 TRIAL_WIDTH = LINE
 
 # Columns of chunks
@@ -104,6 +103,7 @@ class Counts(NamedTuple):
     trials: Ints  # one for each deployment, of shape (d, TRIAL_WIDTH)
     steps_ns: Ints  # start times of the accuracies of a deployment, of shape (d, steps)
     steps: Ints  # these accuracies, in units of 2**-40
+    served: Ints  # completed requests with these accuracies, also those created after the trial
     cells: Ints  # shape (c, columns), as many as make whole lines of a cache
     chunks: Ints  # shape (k, CHUNK_WIDTH)
     spare: Ints  # chunks that are free, as a stack, of shape (k,)
@@ -122,6 +122,7 @@ def no_counts(operators: int) -> Counts:
         trials=np.zeros((0, TRIAL_WIDTH), np.int64),
         steps_ns=np.zeros((0, 1), np.int64),
         steps=np.zeros((0, 1), np.int64),
+        served=np.zeros((0, 1), np.int64),
         cells=cells,
         chunks=np.zeros((1, CHUNK_WIDTH), np.int64),
         spare=np.zeros(1, np.int64),
@@ -221,7 +222,7 @@ def count_ends(  # noqa: PLR0912, PLR0915
     A request is counted in the window of its birth, in O(operators + open windows).
     """
     accounts, trials, cells, heads = counts.accounts, counts.trials, counts.cells, counts.heads
-    steps_ns, steps = counts.steps_ns, counts.steps
+    steps_ns, steps, served = counts.steps_ns, counts.steps, counts.served
     chunks, spare = counts.chunks, counts.spare
     values = rows.view(np.float64)
     operators, last = operators_of(rows.shape[1]), len(ended) - 1
@@ -245,10 +246,12 @@ def count_ends(  # noqa: PLR0912, PLR0915
         if rows[row, col.DEPLOYMENT] >= 0:
             trial = row_of(counts.trial_of, rows[row, col.DEPLOYMENT])
             if completed:
-                trials[trial, SERVED] += 1
-                for step in range(steps.shape[1]):
+                current = 0
+                for step in range(1, steps.shape[1]):
                     if steps_ns[trial, step] <= birth_ns:
-                        accuracy = steps[trial, step]
+                        current = index(step)
+                served[trial, current] += 1
+                accuracy = steps[trial, current]
             if birth_ns < trials[trial, UNTIL_NS]:
                 trials[trial, TRIAL_GOOD] += good
                 trials[trial, TRIAL_BORN] -= undecided

@@ -12,6 +12,7 @@ from typing import Any
 import polars as pl
 import pytest
 from capacity import check_capacity
+from money import attributed_usd, bill_usd, idle_usd
 from world_script import CHECKPOINT_S, DRAIN_S, HORIZON_S, TICK_S, WINDOW_S, overlap_s
 from world_witness import Witness
 
@@ -260,6 +261,18 @@ def _money(world: Witness) -> None:
     assert billing.bill_usd - world.meter.egress_usd <= rented * now / 3.6e12 * (1 + 1e-9)
 
 
+def _money_of_tables(world: Witness) -> None:
+    """Compare with the tables, which have everything that costs, once the run has ended."""
+    billing, tables = world.billing, world.frames
+    assert bill_usd(tables) == pytest.approx(billing.bill_usd, rel=1e-9, abs=1e-12)
+    assert idle_usd(tables) == pytest.approx(billing.idle_usd, rel=1e-9, abs=1e-9)
+    attributed = attributed_usd(tables)
+    for query in {*attributed, *billing.attributed_usd}:
+        assert attributed.get(query, 0.0) == pytest.approx(
+            billing.attributed_usd.get(query, 0.0), rel=1e-9, abs=1e-12
+        )
+
+
 def _goodput(world: Witness) -> None:
     monitor = world.monitor
     lived_ns = sum(
@@ -287,6 +300,7 @@ def _goodput(world: Witness) -> None:
 def check_end(world: Witness) -> None:
     """Check what holds at the horizon."""
     assert world.now_s == HORIZON_S
+    _money_of_tables(world)
     ledger, queries = world.ledger, world.frames["queries"]
     assert ledger.ended.keys() == ledger.born.keys()
     by_query = defaultdict(list)

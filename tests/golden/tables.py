@@ -6,6 +6,8 @@ versions and one kind of CPU, which the record names.
     python -m tests.golden.tables                 check all runs against the record
     python -m tests.golden.tables chat coding     check these
     python -m tests.golden.tables --write         record all, or these, anew
+
+Tables and columns that are not in the record are listed, and do not count as a difference.
 """
 
 import argparse
@@ -14,7 +16,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from importlib.metadata import version
 from pathlib import Path
@@ -129,18 +131,57 @@ def run(name: str) -> dict[str, Hashes]:
         return {place.relative_to(results).as_posix(): hashes(place) for place in places}
 
 
+def additions(kept: Hashes, found: Hashes) -> list[str]:
+    """Return what a planner's record lacks: tables, and ``table/column`` of tables that it has."""
+    tables = [table for table in found if table not in kept]
+    columns = [
+        f"{table}/{name}"
+        for table in kept
+        if table != FILES
+        for name in names_of(found.get(table, "").split())
+        if name not in names_of(kept[table].split())
+    ]
+    return sorted(tables + columns)
+
+
+def all_additions(kept: Mapping[str, Hashes], found: Mapping[str, Hashes]) -> list[str]:
+    """Return the additions to any planner's record."""
+    planners = kept.keys() & found.keys()
+    return sorted({each for one in planners for each in additions(kept[one], found[one])})
+
+
 def differences(kept: Mapping[str, Hashes], found: Mapping[str, Hashes]) -> Iterator[str]:
-    """Yield a line for each planner's table that differs, its summary, and files by their bytes."""
+    """Yield a line for each planner's table that differs, its summary, and files by their bytes.
+
+    Only what the record has is compared. Files of tables with additional columns are left out,
+    because their bytes must differ.
+    """
     for planner in sorted({*kept, *found}):
         if planner not in kept or planner not in found:
             yield f"{planner}: {'missing' if planner in kept else 'not in the record'}"
             continue
-        for table in sorted({*kept[planner], *found[planner]}):
-            lines = [side[planner].get(table, "").split() for side in (kept, found)]
+        before, after = kept[planner], found[planner]
+        longer = {each.partition("/")[0] for each in additions(before, after)}
+        for table in sorted(before):
+            lines = [side.get(table, "").split() for side in (before, after)]
+            if table == FILES:
+                lines = [[each for each in line if table_of(each) not in longer] for line in lines]
+            else:
+                names = names_of(lines[0])
+                lines[1] = [each for each in lines[1] if each.partition("=")[0] in names]
             if lines[0] != lines[1]:
                 # Without any, it is the order that differs.
-                unlike = dict.fromkeys(each.partition("=")[0] for each in only_in_one(*lines))
-                yield f"{planner}/{table}: {', '.join(unlike) or 'order'}"
+                yield f"{planner}/{table}: {', '.join(names_of(only_in_one(*lines))) or 'order'}"
+
+
+def table_of(file: str) -> str:
+    """Return the table of a file from its ``table/part=hash``."""
+    return file.partition("/")[0]
+
+
+def names_of(words: Iterable[str]) -> dict[str, None]:
+    """Return the names in words ``name=hash``, in their order."""
+    return dict.fromkeys(each.partition("=")[0] for each in words)
 
 
 def only_in_one(before: Sequence[str], after: Sequence[str]) -> list[str]:
@@ -172,19 +213,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
             parser.error("--write must record all runs where versions or CPU are others")
     status = 0
     for name in given.names or RUNS:
-        before, lines = os.times(), []
+        before, lines, more = os.times(), [], []
         try:
             found = run(name)
             if given.write:
                 record["runs"][name] = found
             else:
-                lines = list(differences(record["runs"].get(name, {}), found))
+                kept = record["runs"].get(name, {})
+                lines, more = list(differences(kept, found)), all_additions(kept, found)
         except RuntimeError as error:
             lines = [str(error)]
         cpu_s = sum(os.times()[:4]) - sum(before[:4])
         state = "differs" if lines else "recorded" if given.write else "same"
+        lines += [f"not in the record: {', '.join(more)}"] if more else []
         print(f"{name:<11} {state:<9} {cpu_s:5.1f} s of CPU", *lines, sep="\n    ", flush=True)
-        status = status or int(bool(lines))
+        status = status or int(state == "differs")
     if given.write and not status:
         runs = {name: record["runs"][name] for name in RUNS if name in record["runs"]}
         text = json.dumps({"made_by": here, "runs": runs}, indent=1)

@@ -22,6 +22,7 @@ from sim.dataplane.base.request_rows import (
     line_of,
     width,
 )
+from sim.metrics.results import SCHEMAS
 
 SPEECH = ["experiment=speech_small", "horizon_s=60", "seed=3"]
 GREEDY = [*SPEECH, "planner=greedy"]
@@ -104,8 +105,7 @@ def test_planes_agree_under_every_planner_of_a_comparison(capsys):
         "compass",
     ]
     result = run([*overrides, "planner=videostorm"])
-    tables = ("queries", "windows", "operators", "decisions", "offers", "profiling")
-    rows = sum(getattr(result, name).height for name in tables)
+    rows = sum(getattr(result, name).height for name in SCHEMAS)
     assert result.summary["requests"] > 100
     assert (
         f"agree on {result.summary['requests']:,} requests and {rows:,} rows of tables" in lines[1]

@@ -2,10 +2,11 @@
 
 import sys
 from dataclasses import replace
+from math import isnan
 
 import numpy as np
 import pytest
-from worlds import Does, queries_at, run, scenario
+from worlds import Does, overhear, queries_at, run, scenario
 
 from hardware_models.devices import DeviceModel
 from scenarios.applications.shipped import shipped_application
@@ -14,7 +15,9 @@ from scenarios.drift import Drift, DriftEvent
 from scenarios.queries import births
 from sim import Allocation, PlannerError
 from sim.catalogue.service_times import RefusalError, device_service
+from sim.clock import NS_PER_S
 from sim.controlplane.world import World
+from sim.dataplane.base.interface import COMPLETED
 from sim.dataplane.blocks.plane import BlocksPlane
 from sim.metrics.results import SCHEMAS
 
@@ -163,6 +166,43 @@ def test_a_query_born_after_a_shift_is_profiled_and_judged_on_the_shifted_conten
     served = tables["windows"].drop_nans("accuracy")["accuracy"].mean()
     assert estimate.accuracy_mean == pytest.approx(served, abs=0.06)
     assert tables["profiling"]["true_accuracy"][0] == pytest.approx(served)
+    assert tables["queries"]["true_accuracy"][0] == pytest.approx(served)
+    assert tables["decisions"]["true_accuracy"][0] == pytest.approx(served)
+
+
+def test_accuracy_of_a_query_is_that_of_each_configuration_by_the_requests_it_served():
+    """It includes late answers, and is nan if nothing was answered."""
+    drift = Drift([DriftEvent("content_shift", at_s=20.0, factor=0.5)])
+
+    def act(context):
+        for query in (*context.waiting, *context.running):
+            if query.id == 0 and context.trigger == "arrival":
+                context.deploy(query, plan_in(context, query, "cloud", 7 * len(context.running)))
+
+    queries = queries_at(1.0, 11.0, dataset="VOiCES")
+    a_scenario = scenario(60.0, workload=queries, drift=drift)
+    made = World(a_scenario, Does(act), 1, BlocksPlane)
+    recording = overhear(made)
+    made.run(60.0)
+    tables = made.tables.take()
+    decisions = tables["decisions"].filter(outcome="deployed")
+    assert decisions["deployment"].to_list() == [0, 1]
+    dataset = a_scenario.application.datasets["VOiCES"]
+    (_, before), (_, after) = next(iter(births(a_scenario, 1)))[1].content
+    assert decisions["true_accuracy"].to_list() == [
+        dataset.expected_accuracy(before)[each] for each in (0, 7)
+    ]
+    served = [
+        (dataset.accuracy @ (before if each.arrival_ns < 20 * NS_PER_S else after))[
+            7 * each.deployment
+        ]
+        for each in recording.records
+        if each.query == 0 and each.outcome == COMPLETED
+    ]
+    assert len(set(served)) == 3
+    one, other = tables["queries"].sort("query")["true_accuracy"]
+    assert one == pytest.approx(np.mean(served), abs=1e-9)
+    assert isnan(other)
 
 
 def test_the_best_accuracy_of_a_query_is_that_of_the_content_it_came_with():
@@ -193,7 +233,9 @@ def test_a_world_without_queries_calls_no_planner():
     made = run(scenario(100.0, workload=queries_at()), Does(lambda context: 1 / 0))
     assert made.planner_errors == []
     assert made.planning_wall_s == 0
-    assert all(table.is_empty() for table in made.tables.take().values())
+    tables = made.tables.take()
+    assert tables.pop("machines")["standby"].to_list() == [True]
+    assert all(table.is_empty() for table in tables.values())
 
 
 def test_profiling_after_a_shift_sees_the_new_content():

@@ -50,8 +50,7 @@ def made(planner: Planner, a_scenario: Scenario) -> tuple[World, Result]:
         world.run(a_scenario.horizon_s)
     assert world.planner_errors == []
     frames: Mapping[str, pl.DataFrame] = world.tables.take()
-    names = ("queries", "windows", "operators", "decisions", "offers", "profiling")
-    return world, Result({}, **{name: frames[name] for name in names}, scenario=a_scenario, seed=1)
+    return world, Result({}, **frames, scenario=a_scenario, seed=1)
 
 
 @cache
