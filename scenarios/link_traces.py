@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from hardware_models.errors import pick
+from scenarios.generated_traces import shipped_trace
 from scenarios.numerics import Floats
 
 PACKET_BITS = 1500 * 8
@@ -37,6 +38,7 @@ _MS_PER_S = 1000
 
 def _lines(path: str | Path) -> list[tuple[int, str]]:
     """Return the non-blank lines of a file, with their line numbers from 1."""
+    path = shipped_trace(str(path)) or path
     if not Path(path).is_file():
         raise ValueError(f"{path}: no such file; name a trace of a link")
     try:
@@ -199,8 +201,8 @@ class LinkTrace:
     """A recorded link, which can take the place of an access technology.
 
     Args:
-        uplink: file with the capacity of the uplink.
-        downlink: file with the capacity of the downlink.
+        uplink: file with the capacity of the uplink, or name of a shipped trace.
+        downlink: file with the capacity of the downlink, or name of a shipped trace.
         format: ``csv`` (time in seconds, bits per second) or ``mahimahi`` (ms of each packet).
         rtt_s: round trip between device and edge site in seconds.
     """

@@ -1,0 +1,63 @@
+"""Links for replay that are generated, because no recording was found that may be shipped.
+
+``python -m scenarios.generated_traces`` writes the files of `TRACES` again, from the model of
+`hardware_models.link_process`. The scenario ``network=replayed`` uses them.
+"""
+
+import math
+from importlib.resources import files
+from pathlib import Path
+
+from hardware_models.link_process import NORMALS, correlate, traced_link
+from scenarios.random_streams import stream
+
+TRACES = {"4g": "4G-LTE", "low_band": "5G-NSA-Low-Band", "mmwave": "5G-NSA-mmWave", "wifi": "WiFi"}
+"""The technology of each generated link, by the name in its files."""
+
+DIRECTORY = Path(str(files("scenarios").joinpath("traces")))
+SECONDS = 900
+PREFIX = "generated_"
+
+
+def shipped_trace(name: str) -> Path | None:
+    """Return the file of a generated link that is shipped, such as ``generated_4g_uplink``."""
+    path = DIRECTORY / f"{name}.csv"
+    return path if name.startswith(PREFIX) and path.is_file() else None
+
+
+def write(directory: Path = DIRECTORY) -> list[Path]:
+    """Write both directions of every generated link; return the files.
+
+    Each is a link of average level: the variable for the link's level is 0.
+    """
+    written = []
+    for name, technology in TRACES.items():
+        link = traced_link(technology)
+        up, own = (
+            stream(0, "generated trace", technology, direction).standard_normal(
+                (SECONDS + 1, NORMALS)
+            )
+            for direction in ("uplink", "downlink")
+        )
+        down = correlate(up, own, link.updown)
+        for direction, process, normals in (
+            ("uplink", link.uplink, up),
+            ("downlink", link.downlink, down),
+        ):
+            normals[0] = 0.0
+            rates = process.capacity_bps(normals)
+            lines = [f"{at},{_rounded(rate)}" for at, rate in enumerate(rates.tolist())]
+            path = directory / f"{PREFIX}{name}_{direction}.csv"
+            path.write_text("\n".join(["time_s,rate_bps", *lines]) + "\n", encoding="utf-8")
+            written.append(path)
+    return written
+
+
+def _rounded(rate_bps: float) -> int:
+    """Round to four significant digits, which all machines agree on."""
+    return int(round(rate_bps, 3 - math.floor(math.log10(rate_bps))))
+
+
+if __name__ == "__main__":
+    for each in write():
+        print(each)
