@@ -117,7 +117,8 @@ def network(written, **changes):
     up = written("".join(f"{t},{8000 * (t + 1)}\n" for t in range(50)), "up.csv")
     down = written("".join(f"{t},{80000 * (t + 1)}\n" for t in range(50)), "down.csv")
     trace = LinkTrace(**{"uplink": up, "downlink": down, "rtt_s": 0.04, **changes})
-    return Network(technologies={"tram": 1.0, "WiFi": 1.0}, traces={"tram": trace})
+    shares = {"tram": 1.0, "WiFi": 1.0}
+    return Network(technologies=shares, traces={"tram": trace}, capacity="speed_tests")
 
 
 def test_queries_replay_a_trace_from_random_seconds(written):

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from worlds import scenario
 
-from hardware_models.links import link_model
 from hardware_models.tables import TableSet, UserTable, using_tables
 from scenarios import queries
 from scenarios.applications.shipped import shipped_application
@@ -122,7 +121,7 @@ def test_hidden_speeds_are_spread_around_nominal(calm):
     factors = np.log([truth.device_factor for _, truth in calm])
     assert abs(factors.mean()) < 4 * factors.std() / np.sqrt(len(factors))
     assert factors.std() > 0
-    link = link_model("4G-LTE")
+    link = Network().link("4G-LTE")
     medians = [np.median(truth.uplink_bytes_per_s) * 8 for _, truth in calm]
     assert np.median(medians) == pytest.approx(link.nominal_uplink_bps, rel=0.1)
     assert min(truth.uplink_bytes_per_s.min() for _, truth in calm) >= 1
@@ -251,7 +250,7 @@ def test_capacities_of_links_fit_their_integers_whatever_tables_say(monkeypatch)
         return np.full(len(normals) - 1, np.inf if autocorrelation else 1e300)
 
     monkeypatch.setattr(queries, "capacity_series_bps", huge)
-    (_, truth), *_ = drawn(count=20)
+    (_, truth), *_ = drawn(count=20, network=Network(capacity="speed_tests"))
     assert (truth.uplink_bytes_per_s == MOST_BPS / 8).all()
     assert (truth.downlink_bytes_per_s == MOST_BPS / 8).all()
 
