@@ -5,12 +5,12 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
 
 from hardware_models.errors import pick
-from scenarios.generated_traces import shipped_trace
 from scenarios.numerics import Floats
 
 PACKET_BITS = 1500 * 8
@@ -33,7 +33,16 @@ real links, and small enough for 64-bit byte counts.
 MOST_S = 86_400
 """The longest allowed trace, a day; times of a longer one are probably in another unit."""
 
+SHIPPED, GENERATED = Path(str(files("scenarios").joinpath("traces"))), "generated_"
+"""The directory of shipped traces, and how the names of those of links begin."""
+
 _MS_PER_S = 1000
+
+
+def shipped_trace(name: str) -> Path | None:
+    """Return the file of a link that is shipped, such as ``generated_4g_uplink``, or None."""
+    path = SHIPPED / f"{name}.csv"
+    return path if name.startswith(GENERATED) and path.is_file() else None
 
 
 def _lines(path: str | Path) -> list[tuple[int, str]]:

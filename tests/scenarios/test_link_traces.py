@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from worlds import scenario
 
 from hardware_models.links import link_model
-from scenarios import generated_traces
+from scenarios.derivation import _generated_traces as generated_traces
 from scenarios.link_traces import (
     PACKET_BITS,
     LinkTrace,

@@ -1,31 +1,23 @@
 """Links for replay that are generated, because no recording was found that may be shipped.
 
-``python -m scenarios.generated_traces`` writes the files of `TRACES` again, from the model of
-`hardware_models.link_process`. The scenario ``network=replayed`` uses them.
+``python -m scenarios.derivation._generated_traces`` writes the files of `TRACES` again, from the
+model of `hardware_models.link_process`. The scenario ``network=replayed`` uses them.
 """
 
 import math
-from importlib.resources import files
 from pathlib import Path
 
 from hardware_models.link_process import NORMALS, correlate, traced_link
+from scenarios.link_traces import GENERATED, SHIPPED
 from scenarios.random_streams import stream
 
 TRACES = {"4g": "4G-LTE", "low_band": "5G-NSA-Low-Band", "mmwave": "5G-NSA-mmWave", "wifi": "WiFi"}
 """The technology of each generated link, by the name in its files."""
 
-DIRECTORY = Path(str(files("scenarios").joinpath("traces")))
 SECONDS = 900
-PREFIX = "generated_"
 
 
-def shipped_trace(name: str) -> Path | None:
-    """Return the file of a generated link that is shipped, such as ``generated_4g_uplink``."""
-    path = DIRECTORY / f"{name}.csv"
-    return path if name.startswith(PREFIX) and path.is_file() else None
-
-
-def write(directory: Path = DIRECTORY) -> list[Path]:
+def write(directory: Path = SHIPPED) -> list[Path]:
     """Write both directions of every generated link; return the files.
 
     Each is a link of average level: the variable for the link's level is 0.
@@ -47,7 +39,7 @@ def write(directory: Path = DIRECTORY) -> list[Path]:
             normals[0] = 0.0
             rates = process.capacity_bps(normals)
             lines = [f"{at},{_rounded(rate)}" for at, rate in enumerate(rates.tolist())]
-            path = directory / f"{PREFIX}{name}_{direction}.csv"
+            path = directory / f"{GENERATED}{name}_{direction}.csv"
             path.write_text("\n".join(["time_s,rate_bps", *lines]) + "\n", encoding="utf-8")
             written.append(path)
     return written
