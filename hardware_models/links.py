@@ -42,30 +42,34 @@ class Marginal:
     """The distribution of a positive quantity, interpolated between its published percentiles.
 
     Attributes:
-        values: The 5th, 10th, 25th, 50th, 75th, 90th and 95th percentile, ascending.
+        values: Its percentiles, ascending.
+        levels: The fraction that lies below each of them. They are symmetric about one half; by
+            default, those of 5, 10, 25, 50, 75, 90 and 95 %.
     """
 
     values: tuple[float, ...]
+    levels: tuple[float, ...] = tuple(_PERCENTILES.values())
 
     @property
     def median(self) -> float:
         """The 50th percentile."""
-        return self.values[3]
+        return self.values[len(self.values) // 2]
 
     @cached_property
     def _between(self) -> PchipInterpolator:
-        return PchipInterpolator(ndtri(list(_PERCENTILES.values())), np.log(self.values))
+        return PchipInterpolator(ndtri(list(self.levels)), np.log(self.values))
 
     def at(self, normals: Floats | float) -> Floats:
         """Map standard normal variables, of any shape, to values that have this distribution.
 
         As a function of the normal variable, the logarithm of the value is a monotone cubic through
-        the percentiles (PCHIP: Fritsch and Butland, 1984). Below p5 and above p95, it is a straight
-        line with the slope of a log-normal distribution that has the same p5 and p95. If the link
-        has outages (`OUT`), the slope above p95 is that from the median to p95.
+        the percentiles (PCHIP: Fritsch and Butland, 1984). Below the first and above the last, such
+        as p5 and p95, it is a straight line with the slope of a log-normal distribution that has
+        the same two percentiles. If the link has outages (`OUT`), the slope above the last is that
+        from the median to the last.
         """
         z = np.asarray(normals, dtype=np.float64)
-        edge = float(ndtri(0.95))
+        edge = float(ndtri(self.levels[-1]))
         below = above = math.log(self.values[-1] / self.values[0]) / (2 * edge)
         if self.values[0] < OUT * self.median:
             above = math.log(self.values[-1] / self.median) / edge

@@ -52,6 +52,8 @@ class Schema:
 _TEXT = Column()
 _POSITIVE = Column(pl.Float64, low=1e-9)
 _COUNT = Column(pl.Int64, low=1)
+_CORRELATION = Column(pl.Float64, low=-1, high=1, nullable=True)
+_DIRECTION = Column(allowed=("uplink", "downlink"))
 PROVENANCE = {
     "unit": _TEXT,
     "kind": Column(allowed=KINDS),
@@ -76,7 +78,10 @@ _FIT_ERRORS = _schema(
     worst_cell=_TEXT,
 )
 
-_FITS = ("gpu_latency", "mps", "llm_iteration", "llm_layers", "llm", "whisper", "detection")
+_FITS = (
+    *("gpu_latency", "mps", "llm_iteration", "llm_layers", "llm", "whisper", "detection"),
+    "links",
+)
 
 SCHEMAS: Mapping[str, Schema] = {
     "gpu_partitions": _schema(
@@ -154,6 +159,33 @@ SCHEMAS: Mapping[str, Schema] = {
     ),
     "link_autocorrelation": _schema(
         ("technology",), dataset=_TEXT, lag1=Column(pl.Float64, low=0, high=0.999), n=_COUNT
+    ),
+    "link_trace_statistics": _schema(
+        ("technology", "direction", "trace", "recording"),
+        direction=_DIRECTION,
+        part=Column(allowed=("fit", "held out")),
+        seconds=_COUNT,
+        p1=Column(pl.Float64, low=0, high=1e6, nullable=True),
+        **dict.fromkeys(
+            ("p5", "p10", "p25", "p50", "p75", "p90", "p95"), Column(pl.Float64, low=0, high=1e6)
+        ),
+        p99=Column(pl.Float64, low=0, high=1e6, nullable=True),
+        **dict.fromkeys(
+            ("acf_1s", "acf_2s", "acf_5s", "acf_10s", "acf_30s", "acf_60s"), _CORRELATION
+        ),
+        bad_share=Column(pl.Float64, low=0, high=1, nullable=True),
+        **dict.fromkeys(
+            ("bad_spells", "bad_spell_mean_s", "bad_spell_max_s"),
+            Column(pl.Float64, low=0, nullable=True),
+        ),
+        updown_correlation=_CORRELATION,
+    ),
+    "link_processes": _schema(
+        ("technology", "direction"),
+        direction=_DIRECTION,
+        fit=_TEXT,
+        percentiles=Column(allowed=("traces", "published", "scaled")),
+        like=Column(nullable=True),
     ),
     "llm_iteration": _schema(
         ("model", "gpu", "tensor_parallel", "prompt_tokens", "batch", "output_tokens"),

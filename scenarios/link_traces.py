@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.resources import files
 from os.path import isfile
 from pathlib import Path
 
@@ -34,11 +35,21 @@ real links, and small enough for 64-bit byte counts.
 MOST_S = 86_400
 """The longest allowed trace, a day; times of a longer one are probably in another unit."""
 
+SHIPPED, GENERATED = Path(str(files("scenarios").joinpath("traces"))), "generated_"
+"""The directory of shipped traces, and how the names of those of links begin."""
+
 _MS_PER_S = 1000
+
+
+def shipped_trace(name: str) -> Path | None:
+    """Return the file of a link that is shipped, such as ``generated_4g_uplink``, or None."""
+    path = SHIPPED / f"{name}.csv"
+    return path if name.startswith(GENERATED) and path.is_file() else None
 
 
 def _lines(path: str | Path) -> list[tuple[int, str]]:
     """Return the non-blank lines of a file, with their line numbers from 1."""
+    path = shipped_trace(str(path)) or path
     if not isfile(path):
         raise ValueError(f"{path}: no such file; name a trace of a link")
     try:
@@ -201,8 +212,8 @@ class LinkTrace:
     """A recorded link, which can take the place of an access technology.
 
     Args:
-        uplink: file with the capacity of the uplink.
-        downlink: file with the capacity of the downlink.
+        uplink: file with the capacity of the uplink, or name of a shipped trace.
+        downlink: file with the capacity of the downlink, or name of a shipped trace.
         format: ``csv`` (time in seconds, bits per second) or ``mahimahi`` (ms of each packet).
         rtt_s: round trip between device and edge site in seconds.
     """

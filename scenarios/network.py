@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Annotated
 
 from hardware_models.errors import TableError, pick
+from hardware_models.link_process import TracedLink, traced_link
 from hardware_models.links import (
     LinkModel,
     distance_rtt_s,
@@ -11,11 +12,16 @@ from hardware_models.links import (
     technologies,
     wide_area_rtt_s,
 )
+from scenarios.applications.nodes import pick_key
 from scenarios.link_traces import MOST_BPS, LinkTrace, Recording, check_rtt, recording
 from scenarios.ranges import Range, check_ranges, check_weights
 
 DISTANCE = Range(ge=0, le=20_100, unit="km", nullable=True)
 """Allowed distances, up to half of the Earth's circumference."""
+
+TRACES, SPEED_TESTS = "traces", "speed_tests"
+CAPACITIES = (SPEED_TESTS, TRACES)
+"""The sources of the capacity of access links, which ``Network`` describes."""
 
 
 @dataclass
@@ -25,8 +31,15 @@ class Network:
     Args:
         technologies: relative share of queries for each access technology or recorded link, by
             name.
-        autocorrelation: autocorrelation of a link's capacity between successive seconds; None uses
-            the measured value of each technology.
+        capacity: what the capacity of access links follows. ``traces``: statistics of recorded
+            traces, with fast and slow changes, outages, and correlated directions.
+            ``speed_tests``: percentiles that are mostly of speed tests, with changes of one time
+            scale and independent directions.
+        autocorrelation: autocorrelation of a link's capacity between successive seconds, under
+            ``speed_tests`` only; None uses the measured value of each technology.
+        updown_correlation: correlation of the normal variables from which the capacities of both
+            directions of a link are computed, under ``traces`` only; None uses the value that
+            gives the correlation of recorded directions.
         traces: recorded links, by names that the user chooses.
         backhaul_bps: capacity of the site's shared link in each direction, bits per second.
         backhaul_rtt_s: round trip between the edge site and the cloud region. If it is None, it is
@@ -37,7 +50,9 @@ class Network:
     """
 
     technologies: dict[str, float] = field(default_factory=lambda: {"4G-LTE": 1.0})
+    capacity: str = SPEED_TESTS
     autocorrelation: Annotated[float | None, Range(ge=0, lt=1, nullable=True)] = None
+    updown_correlation: Annotated[float | None, Range(ge=0, lt=1, nullable=True)] = None
     traces: dict[str, LinkTrace] = field(default_factory=dict)
     backhaul_bps: Annotated[float, Range(ge=8, le=MOST_BPS, unit="bit/s")] = 1e9
     backhaul_rtt_s: float | None = None
@@ -45,6 +60,11 @@ class Network:
 
     def __post_init__(self) -> None:
         check_ranges(self, "network.")
+        pick_key("network.capacity", self.capacity, CAPACITIES, "capacity")
+        for key, needed in (("autocorrelation", SPEED_TESTS), ("updown_correlation", TRACES)):
+            value = getattr(self, key)
+            if value is not None and self.capacity != needed:
+                raise ValueError(f"network.{key}={value}: needs network.capacity={needed}")
         check_weights("network.technologies", self.technologies, "access technology")
         self._recordings: dict[str, Recording] = {}
         for name, trace in self.traces.items():
@@ -84,7 +104,7 @@ class Network:
             return self.backhaul_rtt_s
         return wide_area_rtt_s() if self.backhaul_km is None else distance_rtt_s(self.backhaul_km)
 
-    def link(self, technology: str) -> LinkModel | Recording:
+    def link(self, technology: str) -> LinkModel | TracedLink | Recording:
         """Return the access technology or recorded link with this name.
 
         Planners know its ``nominal_uplink_bps``, ``nominal_downlink_bps`` and ``rtt_s``.
@@ -95,4 +115,4 @@ class Network:
         if technology in self._recordings:
             return self._recordings[technology]
         pick("link technology", technology, (*technologies(), *self._recordings))
-        return link_model(technology)
+        return (traced_link if self.capacity == TRACES else link_model)(technology)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from hardware_models.devices import DeviceModel, devices, hidden_log_sd
+from hardware_models.link_process import NORMALS, TracedLink, correlate
 from hardware_models.links import Marginal
 from scenarios.link_traces import MOST_BPS, Recording
 from scenarios.numerics import Floats, Ints
@@ -18,6 +19,9 @@ from scenarios.numerics.link_capacity import capacity_series_bps
 from scenarios.random_streams import stream
 from scenarios.scenario import Scenario
 from scenarios.slo import SLO
+
+LINK_DIRECTIONS = ("uplink", "downlink")
+"""The names of the random streams of an access link's capacities."""
 
 UNSEEN_S = 4 * 3600.0
 """Number of seconds beyond the horizon up to which links are drawn. A lifetime can be years, and
@@ -171,6 +175,15 @@ def _link(
     link = scenario.network.link(technology)
     if isinstance(link, Recording):
         return *link.replay_bps(seconds, of("trace offset").random()), link.rtt_s
+    if isinstance(link, TracedLink):
+        given = scenario.network.updown_correlation
+        up, own = (of(name).standard_normal((seconds + 1, NORMALS)) for name in LINK_DIRECTIONS)
+        down = correlate(up, own, link.updown if given is None else given)
+        return (
+            link.uplink.capacity_bps(up),
+            link.downlink.capacity_bps(down),
+            float(link.round_trip_s.at(of("rtt").standard_normal())),
+        )
     given = scenario.network.autocorrelation
     autocorrelation = link.autocorrelation if given is None else given
 

@@ -49,6 +49,7 @@ FITS: Mapping[str, Callable[[], Fit]] = {
     "llm": partial(_fit, "llm"),
     "whisper": partial(_fit, "surface_fits", "whisper"),
     "detection": partial(_fit, "surface_fits", "detection"),
+    "links": partial(_fit, "links"),
 }
 """Every fit, by name."""
 

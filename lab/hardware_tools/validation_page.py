@@ -12,6 +12,7 @@ from hardware_models.fits.registry import FITS
 from hardware_models.predictors import PREDICTORS, simulated_engines
 from hardware_models.schemas import PROVENANCE, SCHEMAS
 from hardware_models.tables import accelerators, load_table
+from lab.hardware_tools.link_validation import directions, link_rows
 from lab.reporting.render import render
 
 MOST_SOURCES = 4
@@ -60,6 +61,7 @@ SCHEMES = {
     "curve out": "for each model one pair of slices and processes at a time, at every batch",
     "batch out": "for each model one batch size at a time, the smallest and the largest included",
     "row-out": "one row at a time",
+    "traces held out": "half of the recordings of each technology, chosen before the fit",
     "10-fold": "every tenth row",
     "5-fold by cell": "a fifth of the cells at a time, whole, a cell being a model's prompt and "
     "batch over so many boards",
@@ -79,6 +81,8 @@ def page(fits: Iterable[str] = tuple(FITS)) -> str:
         glance=[*_at_a_glance(fits), *_unfitted()],
         fits=list(map(_fit, fits)),
         engines=[row for target in ("ttft_ms", "tpot_ms") for row in _engines(target)],
+        links=list(link_rows()),
+        directions=list(directions()),
         predictions=sorted(
             (one.table, one.target, ", ".join(one.group_by), "yes" if one.cross_validated else "no")
             for one in PREDICTORS

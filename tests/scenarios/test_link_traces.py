@@ -1,13 +1,17 @@
 """Recorded links: what is read from files, how it is replayed, and what is refused."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from omegaconf import OmegaConf
 from worlds import scenario
 
+from hardware_models.links import link_model
+from scenarios.derivation import _generated_traces as generated_traces
 from scenarios.link_traces import (
     PACKET_BITS,
     LinkTrace,
@@ -20,6 +24,8 @@ from scenarios.link_traces import (
 from scenarios.network import Network
 from scenarios.queries import births
 from scenarios.workload import Workload
+
+REPLAYED = Path(__file__).parents[2] / "conf" / "network" / "replayed.yaml"
 
 
 @pytest.fixture
@@ -111,7 +117,8 @@ def network(written, **changes):
     up = written("".join(f"{t},{8000 * (t + 1)}\n" for t in range(50)), "up.csv")
     down = written("".join(f"{t},{80000 * (t + 1)}\n" for t in range(50)), "down.csv")
     trace = LinkTrace(**{"uplink": up, "downlink": down, "rtt_s": 0.04, **changes})
-    return Network(technologies={"tram": 1.0, "WiFi": 1.0}, traces={"tram": trace})
+    shares = {"tram": 1.0, "WiFi": 1.0}
+    return Network(technologies=shares, traces={"tram": trace}, capacity="speed_tests")
 
 
 def test_queries_replay_a_trace_from_random_seconds(written):
@@ -187,3 +194,20 @@ def test_directions_are_of_one_clock(written):
     late = written("100,1\n110,2\n", "late.csv")
     with pytest.raises(ValueError, match=r"up.csv: spans less than a second after 100 s, when"):
         recording(LinkTrace(up, late))
+
+
+def test_shipped_traces_are_what_the_model_generates(tmp_path):
+    for path in generated_traces.write(tmp_path):
+        made, shipped = (load_rate_csv(each) for each in (str(path), path.stem))
+        assert shipped[1] == pytest.approx(made[1], rel=2e-3), path.name
+
+
+def test_the_shipped_scenario_replays_generated_links():
+    said = OmegaConf.to_container(OmegaConf.load(REPLAYED))
+    traces = {name: LinkTrace(**trace) for name, trace in said["traces"].items()}
+    network = Network(said["technologies"], traces=traces)
+    links = [network.link(name) for name in network.technologies]
+    assert all(isinstance(link, Recording) for link in links)
+    for link, technology in zip(links, generated_traces.TRACES.values(), strict=False):
+        assert link.rtt_s == pytest.approx(link_model(technology).rtt_s)
+        assert len(link.uplink) == len(link.downlink) == generated_traces.SECONDS

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from worlds import scenario
 
-from hardware_models.links import link_model
 from hardware_models.tables import TableSet, UserTable, using_tables
 from scenarios import queries
 from scenarios.applications.shipped import shipped_application
@@ -122,7 +121,7 @@ def test_hidden_speeds_are_spread_around_nominal(calm):
     factors = np.log([truth.device_factor for _, truth in calm])
     assert abs(factors.mean()) < 4 * factors.std() / np.sqrt(len(factors))
     assert factors.std() > 0
-    link = link_model("4G-LTE")
+    link = Network().link("4G-LTE")
     medians = [np.median(truth.uplink_bytes_per_s) * 8 for _, truth in calm]
     assert np.median(medians) == pytest.approx(link.nominal_uplink_bps, rel=0.1)
     assert min(truth.uplink_bytes_per_s.min() for _, truth in calm) >= 1
@@ -185,6 +184,41 @@ def test_links_of_lives_of_years_are_drawn_little_beyond_the_horizon():
         assert (before.uplink_bytes_per_s == after.uplink_bytes_per_s[:many]).all()
 
 
+def test_capacity_of_traces_has_outages_and_correlated_directions():
+    mobile = {"LTE-driving": 1.0}
+    found = {}
+    for given in (None, 0.0, 0.9):
+        network = Network(mobile, capacity="traces", updown_correlation=given)
+        drawn_truths = [truth for _, truth in drawn(count=80, network=network)]
+        pairs = [(each.uplink_bytes_per_s, each.downlink_bytes_per_s) for each in drawn_truths]
+        logs = [np.log([up, down]) for up, down in pairs if len(up) > 60]
+        found[given] = np.mean([np.corrcoef(each)[0, 1] for each in logs])
+    assert abs(found[0.0]) < 0.1
+    assert 0.15 < found[None] < 0.6
+    assert found[0.9] > found[None]
+
+
+def test_the_source_of_capacity_moves_no_other_draw():
+    one, other = (
+        drawn(count=50, network=Network({"4G-LTE": 1.0}, capacity=capacity))
+        for capacity in ("traces", "speed_tests")
+    )
+    for (query, truth), (same, differing) in zip(one, other, strict=True):
+        assert query == same
+        assert truth.departure_s == differing.departure_s
+        assert truth.access_rtt_s == differing.access_rtt_s
+        assert not np.array_equal(truth.uplink_bytes_per_s, differing.uplink_bytes_per_s)
+
+
+def test_planners_know_the_medians_that_capacity_has():
+    for capacity in ("traces", "speed_tests"):
+        network = Network({"4G-LTE": 1.0}, capacity=capacity)
+        found = drawn(count=400, network=network)
+        starts = [truth.uplink_bytes_per_s[0] * 8 for _, truth in found]
+        nominal = network.link("4G-LTE").nominal_uplink_bps
+        assert np.mean(np.array(starts) < nominal) == pytest.approx(0.5, abs=0.07)
+
+
 def test_content_shift_moves_towards_the_hardest_stratum_and_stays_a_mixture():
     shift = DriftEvent("content_shift", at_s=100.0, factor=0.4)
     application = shipped_application("speech_recognition")
@@ -216,7 +250,7 @@ def test_capacities_of_links_fit_their_integers_whatever_tables_say(monkeypatch)
         return np.full(len(normals) - 1, np.inf if autocorrelation else 1e300)
 
     monkeypatch.setattr(queries, "capacity_series_bps", huge)
-    (_, truth), *_ = drawn(count=20)
+    (_, truth), *_ = drawn(count=20, network=Network(capacity="speed_tests"))
     assert (truth.uplink_bytes_per_s == MOST_BPS / 8).all()
     assert (truth.downlink_bytes_per_s == MOST_BPS / 8).all()
 
@@ -278,6 +312,18 @@ def test_devices_that_do_not_fit_the_tables_are_refused_before_any_is_drawn(tmp_
             "workload.devices.phones: .*did you mean 'phone'",
         ),
         (lambda: Workload(devices={"phone": -1}), "workload.devices.phone=-1: must lie between"),
+        (
+            lambda: Network(capacity="trace"),
+            r"network.capacity=trace: no such capacity; .*did you mean 'traces'",
+        ),
+        (
+            lambda: Network(capacity="traces", autocorrelation=0.5),
+            r"network.autocorrelation=0.5: needs network.capacity=speed_tests",
+        ),
+        (
+            lambda: Network(capacity="speed_tests", updown_correlation=0.5),
+            r"network.updown_correlation=0.5: needs network.capacity=traces",
+        ),
         (
             lambda: Network(autocorrelation=1.0),
             r"network.autocorrelation=1.0: must be 0 or more, and below 1, or null",
