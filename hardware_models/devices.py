@@ -6,13 +6,14 @@ the device's time, at the device's fastest CPU setting. The list contains device
 weighted by market share. Source: Tencent/ncnn benchmark list, table ``device_models``. Memory is as
 published; where a device is sold with several sizes of memory, the row says which one is assumed.
 
-Table ``device_latency`` holds the mean time of an inference on a CPU at batch 1, by device, network
-and number of threads. The logarithm of a time is modelled as the logarithm of the network's
-*typical* time on a Raspberry Pi 4, in milliseconds, minus the logarithm of the device's speed at
-that number of threads. Typical times and speeds are medians, computed in turn until both converge
-(median polish: Tukey, Exploratory Data Analysis, 1977). Rows were measured with versions of ncnn
-from 2019 to 2026, so their differences include changes of the software. Unknown names raise
-UnknownNameError.
+Table ``device_latency`` holds the mean time of an inference at batch 1, on a CPU by device, network
+and number of threads, and on GPUs of phones and Jetsons. The logarithm of a time is modelled as the
+logarithm of the network's *typical* time on a Raspberry Pi 4, in milliseconds, minus the logarithm
+of the device's speed at that number of threads. Typical times and speeds are medians, computed in
+turn until both converge (median polish: Tukey, Exploratory Data Analysis, 1977). Times on GPUs are
+modelled in the same way, apart from those on CPUs, and simulations do not use them. Rows were
+measured with versions of ncnn from 2019 to 2026, so their differences include changes of the
+software. Unknown names raise UnknownNameError.
 """
 
 from typing import NamedTuple
@@ -26,7 +27,9 @@ from hardware_models.tables import SHIPPED, load_table, table_cache, using_table
 
 _REFERENCE = "Raspberry Pi 4"
 _ROUNDS = 12  # one more round changes every typical time by less than a thousandth
-_SETTING = ("device", "threads")
+_SETTING = ("device", "threads", "gpu_device")
+CPU, VULKAN = "cpu", "gpu(vulkan)"
+"""Backends of table ``device_latency``, as ncnn names them."""
 
 
 class DeviceModel(NamedTuple):
@@ -99,7 +102,13 @@ def hidden_log_sd() -> float:
 @table_cache
 def cpu_times() -> pl.DataFrame:
     """Return the rows of table ``device_latency`` that were measured on a CPU."""
-    return load_table("device_latency").filter(pl.col("backend") == "cpu")
+    return load_table("device_latency").filter(pl.col("backend") == CPU)
+
+
+@table_cache
+def gpu_times() -> pl.DataFrame:
+    """Return the rows of table ``device_latency`` that were measured on a GPU by Vulkan."""
+    return load_table("device_latency").filter(pl.col("backend") == VULKAN)
 
 
 @table_cache
@@ -113,11 +122,12 @@ def factors(table: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Split measured times into the networks' typical times and the devices' speeds by threads.
 
     Args:
-        table: Columns ``device``, ``threads``, ``model`` and ``avg_ms``.
+        table: Columns ``device``, ``threads``, ``gpu_device``, ``model`` and ``avg_ms``.
 
     Returns:
         The logarithms of typical times on the Raspberry Pi 4 (``model``, ``log_ms``), and those of
-        speeds in multiples of the Raspberry Pi 4 (``device``, ``threads``, ``log_speed``).
+        speeds in multiples of the Raspberry Pi 4 (``device``, ``threads``, ``gpu_device``,
+        ``log_speed``).
     """
     logs = table.select(*_SETTING, "model", log=pl.col("avg_ms").log())
     typical = logs.select("model").unique(maintain_order=True).with_columns(log_ms=pl.lit(0.0))
@@ -141,8 +151,15 @@ def factors(table: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
 
 
 @table_cache
-def _factors() -> tuple[pl.DataFrame, pl.DataFrame]:
+def cpu_factors() -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return `factors` of CPUs."""
     return factors(cpu_times())
+
+
+@table_cache
+def gpu_factors() -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return `factors` of GPUs; they have no common reference, only their products count."""
+    return factors(gpu_times())
 
 
 def predict_ms(
@@ -151,10 +168,11 @@ def predict_ms(
     """Predict times in ms; they are null for unknown networks, devices and thread counts.
 
     Args:
-        rows: Columns ``device`` (as the source names it), ``threads`` and ``model``.
+        rows: Columns ``device`` (as the source names it), ``threads``, ``gpu_device`` and
+            ``model``.
         fitted: The result of `factors`; by default, the result for the table in use.
     """
-    typical, speeds = _factors() if fitted is None else fitted
+    typical, speeds = cpu_factors() if fitted is None else fitted
     joined = rows.join(typical, on="model", how="left", maintain_order="left").join(
         speeds, on=_SETTING, how="left", maintain_order="left"
     )

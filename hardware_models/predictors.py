@@ -7,19 +7,29 @@ needs them.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import polars as pl
 
 from hardware_models import llm
 from hardware_models.detection import FPS, LATENCY, MAP
-from hardware_models.devices import cpu_times, factors, predict_ms
+from hardware_models.devices import (
+    CPU,
+    VULKAN,
+    cpu_factors,
+    cpu_times,
+    factors,
+    gpu_factors,
+    gpu_times,
+    predict_ms,
+)
 from hardware_models.gaussian_process import Array
 from hardware_models.gpu import boards, gpu_latency, mps
 from hardware_models.llm.iteration import TPOT, TTFT
 from hardware_models.llm.layers import LAYER, LINEAR
 from hardware_models.llm.speed import FULL_PRECISION, SPEED
-from hardware_models.reference import BATCH_1, REFERENCE
+from hardware_models.reference import BATCH_1, REFERENCE, REFERENCE_SLICES
 from hardware_models.surfaces import Surface, predict, stored_kernel
 from hardware_models.tables import load_table
 from hardware_models.whisper import DECODE, ENCODE
@@ -40,6 +50,7 @@ class Predictor:
         rows: Returns a mask of the rows to which the predictor applies. None stands for all rows.
         cross_validated: Returns the shipped table with a column ``predicted``, in which each row is
             predicted by a fit without that row. It is None for a predictor that is not fitted.
+        part: The rows to which the predictor applies, in words; empty for all rows.
     """
 
     table: str
@@ -48,6 +59,7 @@ class Predictor:
     predict: Callable[[pl.DataFrame], Array]
     rows: Callable[[pl.DataFrame], pl.Series] | None = None
     cross_validated: Callable[[], pl.DataFrame] | None = None
+    part: str = ""
 
 
 def _row_by_row(rows: pl.DataFrame, figure: Callable[..., float]) -> Array:
@@ -131,8 +143,88 @@ def _slowdown(rows: pl.DataFrame) -> Array:
     return _row_by_row(mps.with_utilisation(rows).select("utilisation", "n_colocated"), figure)
 
 
+ONE_SLICE_LATENCY, ONE_SLICE_RATE = (
+    "batch1_latency_1g_over_full",
+    "offline_throughput_1g_over_full",
+)
+"""Metrics of table ``mig_mlperf_ratios`` that compare a slice with a whole board."""
+
+PROFILED_LIKE = {
+    "resnet50": "resnet50",
+    "bert-99": "bert",
+    "bert-99.9": "bert",
+    "ssd-mobilenet": "mobilenetv2",
+}
+"""The profiled model of table ``gpu_latency`` that is, or has the backbone of, a benchmark."""
+
+
+def _of_metric(metrics: tuple[str, ...], frame: pl.DataFrame) -> pl.Series:
+    return frame["metric"].is_in(list(metrics))
+
+
+def _mig_ratio(rows: pl.DataFrame) -> Array:
+    """Predict ``mig_mlperf_ratios``; ratios of slices only on A100s, for benchmarks like a model.
+
+    The profile was measured in PyTorch, and the ratios with TensorRT.
+    """
+
+    def figure(gpu: str, benchmark: str, metric: str) -> float:
+        if metric == mps.BUSY_NEIGHBOURS:
+            return 1 / mps.mig_neighbour_factor()
+        like = PROFILED_LIKE.get(benchmark)
+        if like is None or "A100" not in gpu:
+            return math.nan
+        batch = 1 if metric == ONE_SLICE_LATENCY else math.ceil(boards.offline_batch())
+        one, whole = (
+            gpu_latency.batch_latency(like, slices, batch, 1).seconds
+            for slices in (1, REFERENCE_SLICES)
+        )
+        return one / whole if metric == ONE_SLICE_LATENCY else whole / one
+
+    return _row_by_row(rows.select("gpu", "benchmark", "metric"), figure)
+
+
+def _busy_neighbours_row_out() -> pl.DataFrame:
+    """Predict each throughput beside busy neighbours by the median of the other rows."""
+    rows = mps.neighbour_rows()
+    values = rows["value"].to_numpy()
+    predicted = [float(np.median(np.delete(values, at))) for at in range(len(values))]
+    return rows.with_columns(predicted=pl.Series(predicted, dtype=pl.Float64))
+
+
+def _one_slice() -> pl.DataFrame:
+    """Predict the ratios of a slice to a whole board, to which nothing was fitted."""
+    table = load_table("mig_mlperf_ratios").filter(pl.col("metric") != mps.BUSY_NEIGHBOURS)
+    return table.with_columns(predicted=pl.Series(_mig_ratio(table), dtype=pl.Float64))
+
+
+BESIDE = " beside "
+"""What separates a model from its neighbour in table ``mps_interference``."""
+
+
+def _pair_slowdown(rows: pl.DataFrame) -> Array:
+    """Predict the slowdown of the first of two models, if the second one's utilisation is known."""
+
+    def figure(pair: str, batch: int | None) -> float:
+        _, _, neighbour = pair.partition(BESIDE)
+        like = mps.UTILISATION_OF.get(neighbour, neighbour)
+        return mps.interference_factor([mps.memory_utilisation(like, batch or mps.PROFILED_BATCH)])
+
+    return _row_by_row(rows.select("model", "batch"), figure)
+
+
+def _pairs() -> pl.DataFrame:
+    """Predict the pairs of models in ``mps_interference``, to which nothing was fitted."""
+    table = load_table("mps_interference").filter(pl.col("section") == "colocation_gpulet")
+    return table.with_columns(predicted=pl.Series(_pair_slowdown(table), dtype=pl.Float64))
+
+
 def _sharing(
-    section: str, metric: str, figures: Callable[[pl.DataFrame], Array], cross_validate: str
+    part: str,
+    section: str,
+    metric: str,
+    figures: Callable[[pl.DataFrame], Array],
+    cross_validate: str | Callable[[], pl.DataFrame],
 ) -> Predictor:
     """Return the predictor of a section of table ``mps_interference``."""
 
@@ -140,12 +232,15 @@ def _sharing(
         return (frame["section"] == section) & (frame["metric"] == metric)
 
     def unseen() -> pl.DataFrame:
+        if callable(cross_validate):
+            return cross_validate()
         from hardware_models.fits import mps as fit  # noqa: PLC0415
 
         table: pl.DataFrame = getattr(fit, cross_validate)()
         return table
 
-    return Predictor("mps_interference", "value", ("section", "model"), figures, rows, unseen)
+    by = ("section", "gpu" if section == "colocation_gpulet" else "model")
+    return Predictor("mps_interference", "value", by, figures, rows, unseen, part)
 
 
 def _of_surface(surface: Surface, *group_by: str) -> Predictor:
@@ -163,23 +258,31 @@ def _of_surface(surface: Surface, *group_by: str) -> Predictor:
     return Predictor(surface.table, surface.target, group_by, figures, surface.rows, unseen)
 
 
-def _device_ms(rows: pl.DataFrame) -> Array:
+def _device_ms(
+    table: Callable[[], pl.DataFrame],
+    fitted: Callable[[], tuple[pl.DataFrame, pl.DataFrame]],
+    rows: pl.DataFrame,
+) -> Array:
     """Return the measured mean where the table in use has one, else predict by `factors`."""
-    key = ("device", "model", "threads")
-    settings = rows.select("device", "model", pl.col("threads").cast(pl.Int64))
-    known = cpu_times().select(*key, "avg_ms").unique(key, keep="first")
+    key = ("device", "model", "threads", "gpu_device")
+    settings = rows.select(*key[:2], *(pl.col(name).cast(pl.Int64) for name in key[2:]))
+    known = table().select(*key, "avg_ms").unique(key, keep="first")
     measured = settings.join(known, on=key, how="left", maintain_order="left")["avg_ms"]
-    return measured.fill_null(predict_ms(settings)).cast(pl.Float64).to_numpy()
+    return measured.fill_null(predict_ms(settings, fitted())).cast(pl.Float64).to_numpy()
 
 
-def _device_out_of_fold() -> pl.DataFrame:
+def _of_backend(backend: str, frame: pl.DataFrame) -> pl.Series:
+    return frame["backend"] == backend
+
+
+def _device_out_of_fold(table: Callable[[], pl.DataFrame]) -> pl.DataFrame:
     """Predict each row from factors that were fitted without the row's fold."""
-    table = cpu_times().with_row_index("row")
+    numbered = table().with_row_index("row")
     fold = pl.col("row") % _FOLDS
     parts = []
     for number in range(_FOLDS):
-        unseen = table.filter(fold == number)
-        fitted = factors(table.filter(fold != number))
+        unseen = numbered.filter(fold == number)
+        fitted = factors(numbered.filter(fold != number))
         parts.append(unseen.with_columns(predict_ms(unseen, fitted).alias("predicted")))
     return pl.concat(parts).sort("row").drop("row")
 
@@ -193,8 +296,18 @@ PREDICTORS: tuple[Predictor, ...] = (
         *("accelerator_relative_speed", "value", ("metric",), _relative_speed),
         cross_validated=_relative_speed_row_out,
     ),
-    _sharing("solo_latency_vs_mps_threads", "gpu_latency", _thread_ms, "cross_validate_threads"),
-    _sharing("colocation", "slowdown_ratio", _slowdown, "cross_validate_colocation"),
+    _sharing(
+        "limits of threads",
+        *("solo_latency_vs_mps_threads", "gpu_latency", _thread_ms, "cross_validate_threads"),
+    ),
+    _sharing(
+        "one neighbour",
+        *("colocation", "slowdown_ratio", _slowdown, "cross_validate_colocation"),
+    ),
+    _sharing(
+        "pairs of models",
+        *("colocation_gpulet", "slowdown_ratio", _pair_slowdown, _pairs),
+    ),
     _of_surface(TTFT, "model", "gpu", "tensor_parallel"),
     _of_surface(TPOT, "model", "gpu", "tensor_parallel"),
     _of_surface(SPEED, "model", "precision"),
@@ -205,10 +318,29 @@ PREDICTORS: tuple[Predictor, ...] = (
     _of_surface(LATENCY, "hardware", "precision"),
     _of_surface(FPS, "hardware", "precision"),
     _of_surface(MAP, "model"),
-    Predictor(
-        *("device_latency", "avg_ms", ("model",), _device_ms),
-        rows=lambda frame: frame["backend"] == "cpu",
-        cross_validated=_device_out_of_fold,
+    *(
+        Predictor(
+            *("device_latency", "avg_ms", ("model",), partial(_device_ms, table, fitted)),
+            rows=partial(_of_backend, backend),
+            cross_validated=partial(_device_out_of_fold, table),
+            part=part,
+        )
+        for part, backend, table, fitted in (
+            ("on CPUs", CPU, cpu_times, cpu_factors),
+            ("on GPUs by Vulkan", VULKAN, gpu_times, gpu_factors),
+        )
+    ),
+    *(
+        Predictor(
+            *("mig_mlperf_ratios", "value", ("metric", "gpu"), _mig_ratio),
+            rows=partial(_of_metric, metrics),
+            cross_validated=unseen,
+            part=part,
+        )
+        for part, metrics, unseen in (
+            ("busy neighbours", (mps.BUSY_NEIGHBOURS,), _busy_neighbours_row_out),
+            ("one slice over a whole board", (ONE_SLICE_LATENCY, ONE_SLICE_RATE), _one_slice),
+        )
     ),
 )
 """All predictions, for comparison with a user's measured rows."""

@@ -54,7 +54,10 @@ class DeclaredApplication(Application):
             each parameter of that rule is a quantity. ``spread`` is the distribution over single
             items. It is ``success`` if each item is right or wrong. A quantity is the standard
             deviation of a Beta distribution. A mapping with two lists of quantities,
-            ``probabilities`` and ``quantiles``, states the distribution's quantiles.
+            ``probabilities`` and ``quantiles``, states the distribution's quantiles. ``spreads``
+            can give several of these a name; then ``spread`` can be one of the names.
+            ``rank_correlation`` is a quantity from 0 to 1, and 1 unless given:
+            ``Dataset.rank_correlation``.
         datasets: the data sets by name; all of their keys are optional. ``request_size_cv`` and
             ``output_length_cv`` are quantities: coefficients of variation, 0 unless given.
             ``strata`` is the column with the weights of strata, in a table keyed by data set and
@@ -143,16 +146,18 @@ def _dataset(
     times, messages, prompts, outputs, sequences = (
         np.column_stack(columns) for columns in zip(*figures, strict=True)
     )
-    mean, (grid, values) = declared_accuracy(accuracy, f"{PATH}.accuracy", point, quantities)
+    declared = declared_accuracy(accuracy, f"{PATH}.accuracy", point, quantities)
+    grid, values = declared.curve
     generates = any(stage.operator.kind == "llm" for stage in stages)
     return Dataset(
         name=name,
         service_time_s=times,
         message_bytes=messages,
         stratum_weights=weights,
-        accuracy=mean,
+        accuracy=declared.mean,
         accuracy_quantiles=values,
         quantile_grid=grid,
+        rank_correlation=declared.rank_correlation,
         request_size=variability(float(size_cv)),
         prompt_tokens=prompts if generates else None,
         output_tokens=outputs if generates else None,

@@ -173,6 +173,13 @@ def declared(name: str, **changes: object) -> Application:
     return DeclaredApplication(**node | {"tables": str(EXAMPLES / name / "tables")} | changes)
 
 
+def content(name: str, **changes: object) -> Application:
+    """Return a shipped application with changed keys of its ``accuracy``."""
+    file = EXAMPLES.parent.parent / "conf" / "application" / f"{name}.yaml"
+    node = OmegaConf.to_container(OmegaConf.load(file))
+    return shipped_application(name, accuracy=node["accuracy"] | changes)
+
+
 def scenario(
     horizon_s: float = 120.0,
     rate: float = 0.1,

@@ -2,9 +2,9 @@
 
 Several processes of the same model are not modelled here but in `hardware_models.gpu.gpu_latency`.
 Table ``mps_interference`` has two sources: iGniter (V100, TensorRT) for thread percentages and
-co-location, and gpulet (ATC 2022; 2080 Ti and 3080) for utilisation. The source of table
-``mig_mlperf_ratios`` is MLPerf Inference. The coefficients are in table ``fit_mps``, and their
-errors in ``fit_mps_errors``.
+co-location, and gpulet (ATC 2022; 2080 Ti and 3080) for utilisation and for pairs of models, to
+which nothing is fitted. The source of table ``mig_mlperf_ratios`` is MLPerf Inference. The
+coefficients are in table ``fit_mps``, and their errors in ``fit_mps_errors``.
 """
 
 import math
@@ -235,6 +235,16 @@ def interference_factor(neighbour_memory_utilisations: Sequence[float]) -> float
     return 1 + slope * math.fsum(neighbour_memory_utilisations)
 
 
+BUSY_NEIGHBOURS = "offline_throughput_busy_neighbours_over_alone"
+"""Metric of table ``mig_mlperf_ratios`` on the neighbours of a slice."""
+
+
+@table_cache
+def neighbour_rows() -> pl.DataFrame:
+    """Return the rows of table ``mig_mlperf_ratios`` on a slice with busy neighbours."""
+    return load_table("mig_mlperf_ratios").filter(pl.col("metric") == BUSY_NEIGHBOURS)
+
+
 @table_cache
 def mig_neighbour_factor() -> float:
     """Return the ratio of the time on a MIG slice with busy neighbours to that with idle ones.
@@ -242,7 +252,4 @@ def mig_neighbour_factor() -> float:
     This is the inverse of the median, over benchmarks, of the ratio of offline throughputs (MLPerf
     Inference v1.0 and v2.0; A100 and A30, one compute slice).
     """
-    rows = load_table("mig_mlperf_ratios").filter(
-        pl.col("metric") == "offline_throughput_busy_neighbours_over_alone"
-    )
-    return 1 / float(np.median(rows["value"].to_numpy()))
+    return 1 / float(np.median(neighbour_rows()["value"].to_numpy()))

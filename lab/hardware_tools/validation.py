@@ -14,6 +14,7 @@ from hardware_models.predictors import Predictor
 from hardware_models.schemas import PROVENANCE, SCHEMAS
 from hardware_models.tables import keeping_rows, load_table, read_file, typed_columns
 from lab.common.errors import InputError, choices
+from lab.hardware_tools.unpredicted import reason, unpredicted_table
 
 TOGETHER = "all"
 COMPARISON = ("target", "group", "measured", "predicted", "ape_pct")
@@ -186,10 +187,15 @@ def _usable(
     tables = list(dict.fromkeys(one.table for one in predictors))
     if table is not None:
         if table not in tables:
+            if why := reason(table):
+                raise InputError(f"--table={table}: nothing predicts it; {why}")
             raise InputError(f"--table={table}: nothing predicts it; {choices(table, tables)}")
         tables, predictors = [table], [one for one in predictors if one.table == table]
     usable = [one for one in predictors if _needed(one) <= {*frame.columns}]
     if not usable:
+        other = unpredicted_table(Path(path).stem, frame.columns) if table is None else None
+        if other is not None:
+            raise InputError(f"{path}: nothing predicts table {other}; {reason(other)}")
         raise InputError(f"{path}: {_lacking(frame.columns, predictors, table is not None)}")
     # The table with the most columns in the file is taken.
     used = {

@@ -9,10 +9,11 @@ import numpy as np
 import polars as pl
 
 from hardware_models.fits.registry import FITS
-from hardware_models.predictors import PREDICTORS, simulated_engines
+from hardware_models.predictors import PREDICTORS, Predictor, simulated_engines
 from hardware_models.schemas import PROVENANCE, SCHEMAS
 from hardware_models.tables import accelerators, load_table
 from lab.hardware_tools.link_validation import directions, link_rows
+from lab.hardware_tools.unpredicted import NOTHING_TO_PREDICT
 from lab.reporting.render import render
 
 MOST_SOURCES = 4
@@ -52,8 +53,15 @@ GOALS = {
 }
 """The accuracy goals, for those fits that have a goal."""
 
-UNFITTED = {"accelerator_relative_speed": "row-out", "device_latency": "10-fold"}
-"""Tables whose rows are predicted from each other, without a fit, and their schemes."""
+UNFITTED = {
+    ("accelerator_relative_speed", ""): "row-out",
+    ("device_latency", "on CPUs"): "10-fold",
+    ("device_latency", "on GPUs by Vulkan"): "10-fold",
+    ("mig_mlperf_ratios", "busy neighbours"): "row-out",
+    ("mig_mlperf_ratios", "one slice over a whole board"): "not fitted",
+    ("mps_interference", "pairs of models"): "not fitted",
+}
+"""Schemes of the parts of tables whose errors are not in the file of a fit."""
 
 SCHEMES = {
     "random 5-fold": "a random fifth of all rows at a time: how a point is predicted that a grid "
@@ -63,6 +71,7 @@ SCHEMES = {
     "row-out": "one row at a time",
     "traces held out": "half of the recordings of each technology, chosen before the fit",
     "10-fold": "every tenth row",
+    "not fitted": "all rows: nothing was fitted to them",
     "5-fold by cell": "a fifth of the cells at a time, whole, a cell being a model's prompt and "
     "batch over so many boards",
     "5-fold by curve": "a fifth of the curves at a time, whole",
@@ -84,9 +93,10 @@ def page(fits: Iterable[str] = tuple(FITS)) -> str:
         links=list(link_rows()),
         directions=list(directions()),
         predictions=sorted(
-            (one.table, one.target, ", ".join(one.group_by), "yes" if one.cross_validated else "no")
+            (one.table, _part(one), ", ".join(one.group_by), "yes" if one.cross_validated else "no")
             for one in PREDICTORS
         ),
+        unpredicted=list(NOTHING_TO_PREDICT.items()),
         figures=[(f"{table}: {target}", _figure(table, target)) for table, target in _drawn()],
         tables=[_table(name) for name in SCHEMAS if not name.startswith("fit_")],
         assumptions=list(_assumptions()),
@@ -138,15 +148,19 @@ def _at_a_glance(names: Iterable[str]) -> Iterator[Row]:
 
 
 def _unfitted() -> Iterator[Row]:
-    """Yield a row of errors for each target that is predicted without a fit."""
+    """Yield a row of errors for each part of a table in `UNFITTED`."""
     for one in PREDICTORS:
-        if one.table in UNFITTED and one.cross_validated is not None:
+        scheme = UNFITTED.get((one.table, one.part))
+        if scheme is not None and one.cross_validated is not None:
             rows = one.cross_validated()
             ratio = (rows["predicted"] / rows[one.target]).drop_nulls().drop_nans().to_numpy()
             errors = np.abs(100 * (ratio - 1))
             percents = dict(zip(PERCENTS, np.quantile(errors, (0.5, 0.9, 1.0)), strict=True))
-            scheme = UNFITTED[one.table]
-            yield [one.table, one.target, scheme, *_errors({"n": len(errors), **percents}), ""]
+            yield [one.table, _part(one), scheme, *_errors({"n": len(errors), **percents}), ""]
+
+
+def _part(one: Predictor) -> str:
+    return ", ".join(filter(None, (one.target, one.part)))
 
 
 def _errors(row: Mapping[str, Any]) -> Row:

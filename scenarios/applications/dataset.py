@@ -1,6 +1,8 @@
 """Data sets: populations of content, with measurements of every configuration on them."""
 
+import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,6 +10,10 @@ from numpy.typing import NDArray
 from scenarios.compiled import compiled
 from scenarios.numerics import Floats
 from scenarios.numerics.distributions import Constant, Variability
+from scenarios.numerics.normal_quantiles import normal_quantile
+
+LEAST_RANK = 1e-9
+"""Least distance of ranks from 0 and 1, whose normal scores would be infinite."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +49,9 @@ class Dataset:
         quantile_grid: increasing probabilities from 0 to 1, shape (C, S, Q).
         request_size: distribution of request sizes relative to the mean; service times, messages
             and prompts are proportional to size.
+        rank_correlation: Spearman's correlation, from 0 to 1, of the ranks that the items of a
+            stratum have in two configurations whose accuracy differs. With 1, all configurations
+            share one rank.
         prompt_tokens: mean number of tokens that a language model reads, shape (C, N); 0 for
             operators without a language model.
         output_tokens: mean number of tokens in each generated sequence, shape (C, N).
@@ -59,6 +68,7 @@ class Dataset:
     accuracy_quantiles: Floats
     quantile_grid: Floats
     request_size: Variability
+    rank_correlation: float = 1.0
     prompt_tokens: Floats | None = None
     output_tokens: Floats | None = None
     sequences: NDArray[np.int64] | None = None
@@ -87,14 +97,53 @@ class Dataset:
         Args:
             configuration: index of the configuration.
             strata: stratum of each item, shape (n,).
-            ranks: each item's rank by accuracy within its stratum, from 0 to 1, shape (n,). An item
-                has the same rank in every configuration.
+            ranks: each item's rank by accuracy within its stratum and in this configuration, from
+                0 to 1, shape (n,).
 
         Returns:
             Accuracies, shape (n,).
         """
         grid, quantiles = self.quantile_grid[configuration], self.accuracy_quantiles[configuration]
         return _interpolated(strata, ranks, grid, quantiles)
+
+    @cached_property
+    def same_accuracy(self) -> NDArray[np.int64]:
+        """The first configuration with the same accuracy on everything, shape (C,).
+
+        A knob that changes no stratum's distribution is taken to change no item, either: in the
+        clips measured on VOiCES, the mask of frequencies changes no word error rate.
+        """
+        count = len(self.accuracy)
+        curves = np.concatenate((self.quantile_grid, self.accuracy_quantiles), axis=-1)
+        rows = curves.reshape(count, -1)
+        _, first, group = np.unique(rows, axis=0, return_index=True, return_inverse=True)
+        return np.asarray(first[group.reshape(count)])
+
+    def ranks_in_configuration(self, easiness: Floats, own: Floats) -> Floats:
+        """Return the ranks of n items in one configuration, uniform in (0, 1), shape (n,).
+
+        The method is a Gaussian copula: an item's score is a mixture of its easiness, which all
+        configurations share, and of a part that only this configuration has. The two shares are
+        such that ranks in two configurations have Spearman's correlation ``rank_correlation``
+        (Pearson 1907: for normal scores with correlation c, it is 6 / pi x arcsin(c / 2)).
+
+        Args:
+            easiness: rank of each item's easiness, uniform in (0, 1), shape (n,).
+            own: standard normal values of this configuration, shape (n,).
+        """
+        shared = 2 * math.sin(math.pi * self.rank_correlation / 6)
+        return _mixed_ranks(easiness, own, math.sqrt(shared), math.sqrt(max(0.0, 1 - shared)))
+
+
+@compiled
+def _mixed_ranks(easiness: Floats, own: Floats, shared: float, rest: float) -> Floats:
+    """Return the ranks of normal scores that are mixed from two parts, shape (n,)."""
+    ranks = np.empty(len(easiness))
+    for item in range(len(easiness)):
+        rank = min(max(easiness[item], LEAST_RANK), 1 - LEAST_RANK)
+        score = shared * normal_quantile(rank) + rest * own[item]
+        ranks[item] = math.erfc(-score / math.sqrt(2)) / 2
+    return ranks
 
 
 @compiled

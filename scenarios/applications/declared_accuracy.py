@@ -2,30 +2,39 @@
 
 import inspect
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 
 from scenarios.applications import item_accuracy
 from scenarios.applications.accuracy_rules import RULES
 from scenarios.applications.item_accuracy import Curve
-from scenarios.applications.nodes import REFERENCE, keyed, pick_key, refusal
+from scenarios.applications.nodes import REFERENCE, keyed, mapping, pick_key, refusal
 from scenarios.applications.quantities import Point, Quantities
 from scenarios.numerics import Floats
+
+ITEM_KEYS = ("spreads", "rank_correlation")
+"""Optional keys on single items; the parameters of a rule have other names."""
 
 MEAN_TOLERANCE = 1e-6
 """Largest allowed difference between the mean of declared quantiles and the declared mean accuracy.
 """
 
 
-def declared_accuracy(
-    node: object, path: str, point: Point, quantities: Quantities
-) -> tuple[Floats, Curve]:
-    """Return the mean accuracy and the inverse CDF of the accuracy of single items.
+class Accuracy(NamedTuple):
+    """The accuracy of an application on a data set."""
 
-    The mean has shape (configurations, strata).
+    mean: Floats  # mean accuracy, shape (configurations, strata)
+    curve: Curve  # inverse CDF of the accuracy of single items
+    rank_correlation: float  # rank correlation of items between two configurations
+
+
+def declared_accuracy(node: object, path: str, point: Point, quantities: Quantities) -> Accuracy:
+    """Return the accuracy that an application declares.
 
     Args:
-        node: the declaration: ``rule``, that rule's parameters, and ``spread``.
+        node: the declaration: ``rule``, that rule's parameters, ``spread``, ``spreads`` and
+            ``rank_correlation``.
         path: key of the declaration, for error messages.
         point: the data set and its strata.
         quantities: looks up the declared quantities.
@@ -37,7 +46,7 @@ def declared_accuracy(
     parameters = inspect.signature(rule).parameters
     needed = [key for key, one in parameters.items() if one.default is one.empty]
     optional = [key for key in parameters if key not in needed]
-    given = keyed(node, path, ("rule", "spread", *needed), optional)
+    given = keyed(node, path, ("rule", "spread", *needed), [*optional, *ITEM_KEYS])
     arrays = {
         key: quantities.numbers(given[key], f"{path}.{key}", point, low=-np.inf)
         for key in parameters
@@ -53,7 +62,27 @@ def declared_accuracy(
         reason = f"on {point.dataset}, accuracy is {mean.max():g}; must be 1 or less"
         reason += next(filter(None, where), "")
         raise refusal(f"{path}.rule", name, reason)
-    return mean, _curve(given["spread"], f"{path}.spread", mean, point, quantities)
+    ranks = quantities.numbers(
+        given.get("rank_correlation", 1.0),
+        f"{path}.rank_correlation",
+        Point(point.dataset),
+        knobs=(),
+        high=1.0,
+    )
+    spread, spread_path = _named_spread(given, path)
+    return Accuracy(mean, _curve(spread, spread_path, mean, point, quantities), float(ranks[0, 0]))
+
+
+def _named_spread(given: Mapping[str, object], path: str) -> tuple[object, str]:
+    """Return the declared spread, which can be named, and its key."""
+    spread = given["spread"]
+    if given.get("spreads") is not None:
+        named = mapping(given["spreads"], f"{path}.spreads", "spreads")
+        if isinstance(spread, str) and spread in named:
+            return named[spread], f"{path}.spreads.{spread}"
+        if isinstance(spread, str) and spread != "success" and not REFERENCE.fullmatch(spread):
+            pick_key(f"{path}.spread", spread, [*named, "success"], "spread")
+    return spread, f"{path}.spread"
 
 
 def _curve(node: object, path: str, mean: Floats, point: Point, quantities: Quantities) -> Curve:

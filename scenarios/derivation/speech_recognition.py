@@ -16,7 +16,8 @@ The sources lack three quantities, which are derived by these rules:
   rows are means over clips, so VOiCES gets the mean of the other two values.
 * *Spread of accuracy.* Strata were measured for VOiCES only. LibriSpeech and TED-LIUM have one
   stratum each, with their own measured mean. The distribution over clips is that of VOiCES in the
-  same configuration, scaled to this mean.
+  same configuration, scaled to this mean. It is given twice: ``measured`` has the measured mean,
+  quantiles and standard deviation, ``straight`` only the first two.
 
 Accuracy is 1 - WER, which is negative where the word error rate is above 1.
 """
@@ -29,6 +30,7 @@ from scipy.stats import gmean
 
 from hardware_models import whisper
 from hardware_models.tables import load_table
+from scenarios.derivation._quantile_fit import fitted_quantiles
 from scenarios.derivation._shared import raw, sourced
 from scenarios.numerics import Floats
 
@@ -42,12 +44,23 @@ ACCURACY_COLUMNS = ("a000", "a005", "a025", "a050", "a075")
 From the probability ``flawless_from`` on, accuracy is 1.
 """
 
+FITTED = (1.0, 0.98, 0.95, 0.85, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125, 0.0)
+"""Probabilities of the word error rates whose spread is the measured one, the highest first."""
+
+DECIMALS = 9  # of fitted values; the mean moves by less than the applications allow
+
+FITTED_COLUMNS = (*(f"m{round(1000 * (1 - p)):03}" for p in FITTED[:-1]), "m_flawless")
+"""Columns of the accuracies at probabilities ``1 - FITTED``, in thousandths.
+
+The last one is the accuracy just below the probability ``flawless_from``.
+"""
+
 
 def derive() -> Mapping[str, pl.DataFrame]:
     """Return the application's tables: profile, clips, accuracy, strata and models."""
     measured = [*(f"{name}_ms" for name in OPERATORS), *_bytes_columns(), "wer"]
     profile = raw("asr_pipeline_profile", **dict.fromkeys(measured, pl.Float64))
-    numbers = ("n", "wer_mean", "frac_zero", "p25", "p50", "p75", "p95")
+    numbers = ("n", "wer_mean", "wer_sd", "frac_zero", "p25", "p50", "p75", "p95")
     strata = raw("asr_wer_strata", **dict.fromkeys(numbers, pl.Float64))
     strata = strata.with_columns(pl.col("stratum").str.zfill(2).alias("order"))
     datasets = profile["dataset"].unique(maintain_order=True).to_list()
@@ -81,7 +94,7 @@ def _profile(profile: pl.DataFrame, dataset: str) -> pl.DataFrame:
 
 
 def _clips(profile: pl.DataFrame, dataset: str) -> pl.DataFrame:
-    """Return the coefficient of variation of clip sizes."""
+    """Return the coefficient of variation of clip sizes, and the rank correlation of clips."""
     cvs = {}
     for name in ("LibriSpeech", "TED-LIUM"):
         sizes = profile.filter(pl.col("dataset") == name)[_bytes_columns()[0]].to_numpy()
@@ -91,13 +104,28 @@ def _clips(profile: pl.DataFrame, dataset: str) -> pl.DataFrame:
     frame = rows.select(
         "dataset",
         pl.lit(cvs[dataset] if own else float(np.mean(list(cvs.values())))).alias("size_cv"),
+        pl.lit(_rank_correlation(dataset)).alias("rank_correlation"),
         "source",
         "source_url",
     )
     if not own:
-        note = f"rows of {dataset} are means over clips: taken as the mean of {' and '.join(cvs)}"
+        note = (
+            f"size_cv: rows of {dataset} are means over clips: taken as the mean of "
+            f"{' and '.join(cvs)}; rank_correlation: such that simulated clips of all strata have "
+            "the median over pairs of configurations that measured clips have"
+        )
         frame = frame.with_columns(note=pl.lit(note), kind=pl.lit("assumption"))
     return sourced("speech_recognition.clips", frame, rounded=False)
+
+
+def _rank_correlation(dataset: str) -> float:
+    """Return the rank correlation of the clips of a stratum in two configurations.
+
+    Where all clips are one stratum, it is that of all clips of VOiCES.
+    """
+    clips = "clips of a stratum" if dataset == STRATIFIED else "all clips"
+    facts = raw("speech_facts", value=pl.Float64)
+    return float(facts.row(by_predicate=pl.col("item") == clips, named=True)["value"])
 
 
 def _of(strata: pl.DataFrame, dataset: str) -> pl.DataFrame:
@@ -142,6 +170,10 @@ def _accuracy(profile: pl.DataFrame, strata: pl.DataFrame, dataset: str) -> pl.D
             for name, column in zip(ACCURACY_COLUMNS, 1 - _wer_quantiles(rows, wer), strict=True)
         ),
         (1 - pl.col("frac_zero")).alias("flawless_from"),
+        *(
+            pl.Series(name, column)
+            for name, column in zip(FITTED_COLUMNS, 1 - _fitted(rows, wer), strict=True)
+        ),
         "source",
         "source_url",
     )
@@ -160,10 +192,7 @@ def _wer_quantiles(rows: pl.DataFrame, mean_wer: Floats) -> Floats:
     Returns:
         Word error rates at probabilities 1, 0.95, 0.75, 0.5 and 0.25, shape (5, rows).
     """
-    quantiles = rows.select(f"p{round(100 * p)}" for p in PROBABILITIES).to_numpy()
-    flawless = rows["frac_zero"].to_numpy()
-    # Quantiles below the flawless share are zero by definition, whatever rounding left in them.
-    quantiles = np.where(np.array(PROBABILITIES) <= flawless[:, None], 0.0, quantiles)
+    quantiles, flawless = _measured_quantiles(rows)
     none = np.zeros_like(flawless)
     grid = np.column_stack([np.tile((0.0, *PROBABILITIES, 1.0), (len(flawless), 1)), flawless])
     wer = np.column_stack([none, quantiles, quantiles[:, -1], none])
@@ -176,6 +205,33 @@ def _wer_quantiles(rows: pl.DataFrame, mean_wer: Floats) -> Floats:
     scale = mean_wer / np.trapezoid(wer, grid, axis=1)
     upper = np.column_stack([wer[:, -1], quantiles[:, ::-1]])
     return np.asarray((upper * scale[:, None]).T)
+
+
+def _measured_quantiles(rows: pl.DataFrame) -> tuple[Floats, Floats]:
+    """Return word error rates at `PROBABILITIES`, shape (rows, 4), and the shares of zeros."""
+    quantiles = rows.select(f"p{round(100 * p)}" for p in PROBABILITIES).to_numpy()
+    flawless = rows["frac_zero"].to_numpy()
+    # Quantiles below the flawless share are zero by definition, whatever rounding left in them.
+    return np.where(np.array(PROBABILITIES) <= flawless[:, None], 0.0, quantiles), flawless
+
+
+def _fitted(rows: pl.DataFrame, mean_wer: Floats) -> Floats:
+    """Return word error rates at the probabilities `FITTED`, shape (11, rows).
+
+    The distribution has the measured quantiles, mean and standard deviation; then it is scaled to
+    ``mean_wer``. Below the flawless share, the rate is 0, but the last value is the rate just above
+    this share.
+    """
+    quantiles, flawless = _measured_quantiles(rows)
+    mean, sd = rows["wer_mean"].to_numpy(), rows["wer_sd"].to_numpy()
+    grid = np.array(FITTED[::-1])
+    probabilities = np.array(PROBABILITIES)
+    fitted = fitted_quantiles(probabilities, quantiles, flawless, mean, sd, grid)
+    just_above = fitted[:, 0].copy()
+    fitted[grid < flawless[:, None]] = 0.0
+    fitted[:, 0] = just_above
+    scaled = fitted[:, ::-1] * (mean_wer / mean)[:, None]
+    return np.asarray(scaled.round(DECIMALS).T)
 
 
 def raspberry_pi_over_gpu() -> float:

@@ -2,7 +2,9 @@
 
 Profiling runs on separate hardware without queueing: each worker has a reference core and a whole
 A100-80GB. Item i of a query's data is the same for every planner and configuration: it always has
-the same stratum, rank within the stratum, size and length. An operator runs again on an item only
+the same stratum, easiness within the stratum, size and length. Its rank in a configuration is the
+same for every planner, too; ``Dataset.rank_correlation`` says how much it depends on the
+configuration. An operator runs again on an item only
 if its own or upstream knobs differ from those of all earlier runs on that item (prefix reuse).
 
 Items have *features*, which planners can read free of charge: size, output length if it varies, and
@@ -21,7 +23,7 @@ from typing import NamedTuple
 import numpy as np
 
 from scenarios.applications.application import Application
-from scenarios.applications.dataset import Dataset
+from scenarios.applications.dataset import LEAST_RANK, Dataset
 from scenarios.applications.pipeline import Configuration
 from scenarios.compiled import compiled
 from scenarios.numerics import Bools, Floats, Ints
@@ -37,8 +39,6 @@ ITEMS, FEW = 1024, 64
 
 NONE = np.zeros(0, dtype=np.int64)
 NONE.setflags(write=False)
-
-LEAST_RANK = 1e-9  # least distance of ranks from 0 and 1, whose quantiles would be infinite
 
 
 class ProfilingRun(NamedTuple):
@@ -253,9 +253,12 @@ class ProfilingBench:
     def _observe(self, configuration: Configuration, items: Ints) -> tuple[Floats, Floats]:
         """Return accuracies of shape (m,) and operator times of shape (m, N) on m items."""
         drawn = self._items(_count_up_to(items))
-        accuracy = self.dataset.item_accuracy(
-            configuration.index, drawn.strata[items], drawn.ranks[items]
-        )
+        ranks = drawn.ranks[items]
+        if self.dataset.rank_correlation < 1:
+            alike = self.dataset.same_accuracy[configuration.index]
+            own = self._of(f"rank in configuration {alike}").standard_normal(_count_up_to(items))
+            ranks = self.dataset.ranks_in_configuration(ranks, own[items])
+        accuracy = self.dataset.item_accuracy(configuration.index, drawn.strata[items], ranks)
         return accuracy, self._times_s(configuration, drawn, items)
 
     def _learn(self, configuration: Configuration, record: ProfileRecord) -> Measurement:

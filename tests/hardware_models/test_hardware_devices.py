@@ -108,34 +108,54 @@ def test_factors_are_recovered_from_times_that_factor():
     speeds = {(names[0], 4): 1.0, (names[1], 4): 1.7, (names[1], 2): 0.9}
     table = pl.DataFrame(
         [
-            {"device": device, "threads": threads, "model": model, "avg_ms": ms / speed}
+            {
+                "device": device,
+                "threads": threads,
+                "gpu_device": -1,
+                "model": model,
+                "avg_ms": ms / speed,
+            }
             for (device, threads), speed in speeds.items()
             for model, ms in typical.items()
         ]
     )
     found, settings = devices.factors(table)
     assert dict(found.iter_rows()) == pytest.approx({m: np.log(v) for m, v in typical.items()})
-    for device, threads, log_speed in settings.iter_rows():
+    for device, threads, _, log_speed in settings.iter_rows():
         assert np.exp(log_speed) == pytest.approx(speeds[device, threads])
 
 
-def test_the_cross_validated_error_is_as_documented():
-    predictor = PREDICTORS[-1]
+@pytest.mark.parametrize(
+    ("part", "backend", "median", "p90"),
+    [("on CPUs", "cpu", 0.09, 0.29), ("on GPUs by Vulkan", "gpu(vulkan)", 0.21, 0.92)],
+)
+def test_the_cross_validated_error_is_as_documented(part, backend, median, p90):
+    [predictor] = [each for each in PREDICTORS if each.part == part]
     table = predictor.cross_validated()
     errors = (table["predicted"] / table["avg_ms"] - 1).abs().drop_nulls()
-    assert len(errors) > 0.99 * load_table("device_latency").height
-    assert errors.median() == pytest.approx(0.09, abs=0.01)
-    assert errors.quantile(0.9) == pytest.approx(0.29, abs=0.01)
+    assert len(errors) > 0.99 * load_table("device_latency").filter(backend=backend).height
+    assert errors.median() == pytest.approx(median, abs=0.01)
+    assert errors.quantile(0.9) == pytest.approx(p90, abs=0.01)
+
+
+def test_times_on_gpus_are_of_phones_and_jetsons():
+    families = {
+        devices.device(name).family
+        for name in load_table("device_models")["name"]
+        if devices.source_name(name) in set(devices.gpu_times()["device"])
+    }
+    assert families == {"phone", "jetson"}
 
 
 def test_the_predictor_speaks_of_cpu_rows_and_refuses_unknown_settings():
-    predictor = PREDICTORS[-1]
+    [predictor] = [each for each in PREDICTORS if each.part == "on CPUs"]
     pi = devices.source_name("Raspberry Pi 4")
     rows = pl.DataFrame(
         {
             "device": [pi, pi, "abacus"],
             "model": ["resnet18", "no such network", "resnet18"],
             "threads": [4, 4, 4],
+            "gpu_device": [-1, -1, 0],
             "backend": ["cpu", "cpu", "gpu(vulkan)"],
         }
     )

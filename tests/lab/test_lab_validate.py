@@ -2,6 +2,7 @@
 
 import re
 from errno import ENOSPC
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,13 @@ from matplotlib.figure import Figure
 
 from hardware_models import predictors
 from hardware_models.fits import registry as fitting
+from hardware_models.gpu import mps
 from hardware_models.predictors import Predictor
 from hardware_models.schemas import SCHEMAS
 from hardware_models.tables import load_table
 from lab.cli.tools import main
 from lab.common.errors import InputError
+from lab.hardware_tools.unpredicted import reason
 from lab.hardware_tools.validation import validate_rows
 from lab.hardware_tools.validation_page import AccuracyGoal
 
@@ -300,6 +303,41 @@ def test_every_table_with_a_prediction_is_found_by_its_columns(tmp_path, table):
     assert done.overall["n"].min() > 0
     assert done.known > 0
     assert done.invalid == 0
+
+
+@pytest.mark.parametrize("table", SCHEMAS)
+def test_validate_reads_a_shipped_table_or_says_why_there_is_nothing_to_predict(table, capsys):
+    file = Path(str(files("hardware_models"))) / "data" / f"{table}.csv"
+    predicted = table in {one.table for one in SHIPPED}
+    assert predicted == (reason(table) is None), "either a prediction or a reason"
+    if predicted:
+        assert validate_rows(file, SHIPPED).table == table
+        return
+    assert main(["validate", str(file)]) == 2
+    said = capsys.readouterr().err
+    assert f"nothing predicts table {table}; {reason(table)}" in said
+    assert main(["validate", str(file), "--table", table]) == 2
+    assert f"--table={table}: nothing predicts it; {reason(table)}" in capsys.readouterr().err
+
+
+def test_busy_neighbours_on_a_slice_are_the_median_of_the_measured_ones():
+    rows = load_table("mig_mlperf_ratios")
+    busy = rows.filter(pl.col("metric") == "offline_throughput_busy_neighbours_over_alone")
+    [one] = [each for each in SHIPPED if each.part == "busy neighbours"]
+    assert one.predict(busy) == pytest.approx(np.full(busy.height, busy["value"].median()))
+
+
+def test_pairs_of_models_were_never_fitted_and_are_predicted_within_a_fifth():
+    [one] = [each for each in SHIPPED if each.part == "pairs of models"]
+    table = one.cross_validated()
+    assert table.height >= 100
+    error = (table["predicted"] / table["value"] - 1).abs()
+    assert error.median() == pytest.approx(0.09, abs=0.01)
+    assert error.max() < 0.21
+    [row] = table.filter(model="vgg16 beside resnet50", gpu="3080").to_dicts()
+    slope = load_table("fit_mps").filter(group="interference")["value"].item()
+    utilisation = mps.memory_utilisation("resnet50", 16)
+    assert row["predicted"] == pytest.approx(1 + slope * utilisation)
 
 
 def test_a_table_can_be_listed_shown_and_written(tmp_path, capsys):

@@ -379,7 +379,7 @@ BAD = [
     ({"accuracy.factors": DELETE}, "application.accuracy.factors: is missing", ""),
     (
         {"accuracy.factor": 1},
-        "accuracy.factor=1: no such key; choose from rule, spread, factors;",
+        "accuracy.factor=1: no such key; choose from rule, spread, factors, spreads,",
         "",
     ),
     ({"accuracy.factors": 1.5}, "accuracy.rule=product: on day, accuracy is 1.5; must", ""),

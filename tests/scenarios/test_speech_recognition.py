@@ -5,12 +5,14 @@ from importlib.resources import files
 import numpy as np
 import polars as pl
 import pytest
+from worlds import content
 
 from hardware_models.tables import load_table
 from scenarios.applications.application import NeuralNetwork
 from scenarios.applications.shipped import shipped_application
 
 APPLICATION = shipped_application("speech_recognition")
+STRAIGHT = content("speech_recognition", spread="straight")
 OPERATORS = ("audio_sampler", "noise_reduction", "wave_to_text", "decoder")
 NAMES = ("LibriSpeech", "TED-LIUM", "VOiCES")
 RAW = files("scenarios").joinpath("data", "raw")
@@ -72,7 +74,7 @@ def test_strata_of_voices_are_the_tables():
 
 
 def test_quantiles_of_voices_are_the_tables_but_for_one_scale():
-    dataset = APPLICATION.datasets["VOiCES"]
+    dataset = STRAIGHT.datasets["VOiCES"]
     rows = STRATA.filter(pl.col("strata") == "hidden_kmeans_8")
     labels = sorted(rows["stratum"].unique())
     for row in rows.iter_rows(named=True):
@@ -89,7 +91,7 @@ def test_quantiles_of_voices_are_the_tables_but_for_one_scale():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_quantile_functions_are_monotone_and_have_the_measured_mean(name):
-    dataset = APPLICATION.datasets[name]
+    dataset = STRAIGHT.datasets[name]
     grid, values = dataset.quantile_grid, dataset.accuracy_quantiles
     assert grid.shape == values.shape == (125, len(dataset.stratum_weights), 7)
     assert (grid[..., 0] == 0).all()
@@ -103,7 +105,7 @@ def test_quantile_functions_are_monotone_and_have_the_measured_mean(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_accuracy_of_many_items_has_the_measured_mean(name):
-    dataset = APPLICATION.datasets[name]
+    dataset = STRAIGHT.datasets[name]
     ranks = (np.arange(20_000) + 0.5) / 20_000
     for at in range(0, 125, 7):
         for stratum in range(len(dataset.stratum_weights)):

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from scipy.stats import spearmanr
 from sklearn.cluster import KMeans
-from worlds import BRANCHED, declared, queries_at, run, scenario
+from worlds import BRANCHED, content, declared, queries_at, run, scenario
 
 from scenarios.cluster import Cluster, Node, Profiling
 from scenarios.drift import Drift, DriftEvent
@@ -56,6 +57,27 @@ def test_items_measured_one_by_one_are_those_measured_at_once():
     assert last.items.tolist() == whole.items.tolist() == wanted.tolist()
     assert (last.accuracy == whole.accuracy).all()
     assert (last.operator_time_s == whole.operator_time_s).all()
+
+
+def test_ranks_of_an_item_differ_by_configuration_but_not_by_order_of_profiling():
+    application = content("speech_recognition", rank_correlation=0.5)
+    voices = application.datasets["VOiCES"]
+    weights = np.eye(len(voices.stratum_weights))[2]
+    one, other = (
+        ProfilingBench(application, voices, weights, ("query", 1), 0, CORRELATION) for _ in "ab"
+    )
+    find = application.pipeline.configuration
+    first, second, masked = (
+        find(sample_rate_hz=rate, freq_mask_hz=mask, model="hubert-large")
+        for rate, mask in ((16000, 500), (14000, 500), (16000, 4000))
+    )
+    items = np.arange(1024)
+    forward = [one.measure(each, items).accuracy for each in (first, second, masked)]
+    backward = [other.measure(each, items).accuracy for each in (masked, second, first)]
+    assert all((a == b).all() for a, b in zip(forward, backward[::-1], strict=True))
+    ranks = spearmanr(forward[0], forward[1]).statistic
+    assert ranks == pytest.approx(0.5, abs=0.06)
+    assert (forward[0] == forward[2]).all(), "a knob without effect changes no item"
 
 
 def test_only_items_that_an_operator_has_not_seen_run_again():
