@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from math import inf
 from typing import Protocol
 
 import numpy as np
@@ -55,6 +56,35 @@ class Iterations:
 
 
 @dataclass(frozen=True)
+class Processor:
+    """The cores of a host, which the servers of several stations share equally.
+
+    While n servers of its stations are busy, each works at the speed
+    ``min(1, cores / n) / slowdown(n)``. So the operating system's scheduler is modelled as
+    egalitarian processor sharing (Kleinrock, "Time-shared systems: a theoretical treatment", 1967).
+
+    Raises:
+        ValueError: there is no core, or a slowdown is not a number above 0.
+    """
+
+    id: int  # unique in the run; stations with equal processors share one
+    cores: int
+    # Time of a service while 1, 2, ... servers are busy, divided by its time while one is busy,
+    # apart from the sharing of cores. The last one also holds for more servers.
+    slowdown: tuple[float, ...] = (1.0,)
+
+    def __post_init__(self) -> None:
+        if self.cores < 1:
+            raise ValueError(f"cores={self.cores}: a processor needs at least one core")
+        for each in self.slowdown or (0.0,):
+            if not 0 < each < inf:
+                raise ValueError(
+                    f"slowdown={self.slowdown}: needs a number above 0 for each number of busy "
+                    "servers, at least one"
+                )
+
+
+@dataclass(frozen=True)
 class StationSpec:
     """A station: the queue and the servers of one operator on one allocation."""
 
@@ -74,6 +104,17 @@ class StationSpec:
     discipline: str = FIFO
     # whether requests that a server would take at their deadline or later are shed
     shed_late: bool = False
+    # The cores that its servers share with those of other stations; None if each has its own.
+    processor: Processor | None = None
+
+    def __post_init__(self) -> None:
+        if self.processor is not None and (
+            self.iterations is not None or len(self.speed.rates) > 1
+        ):
+            raise ValueError(
+                f"station {self.id}: a station on a shared processor can neither generate tokens "
+                "nor change its speed"
+            )
 
 
 @dataclass(frozen=True)

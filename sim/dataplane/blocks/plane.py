@@ -74,6 +74,11 @@ class BlocksPlane:
     # Orders of the control plane
 
     def add_station(self, spec: StationSpec) -> None:
+        if spec.processor is not None:
+            raise ValueError(
+                f"station {spec.id}: its servers share a processor with other stations, which only "
+                "data_plane=events simulates"
+            )
         stop = self._add_stop(("station", spec.id), spec.speed)
         row = self._stops.rows[stop]
         row["kind"] = tb.STATION

@@ -33,12 +33,14 @@ from sim.dataplane.base.interface import (
     UNSERVED,
     Leg,
     LinkSpec,
+    Processor,
     Recorder,
     Route,
     StationSpec,
 )
 from sim.dataplane.base.request_rows import rows_of
 from sim.dataplane.events.generation import GenerationStation
+from sim.dataplane.events.processor import Cores, SharedStation
 from sim.dataplane.events.request import Request, ScheduledEvent, call_at, interrupt, worse
 from sim.dataplane.events.station import EventStation, Link
 
@@ -52,6 +54,7 @@ class EventsPlane:
         self.env = Clock()
         self.recorder = recorder
         self.stations: dict[int, EventStation | GenerationStation] = {}
+        self.processors: dict[Processor, Cores] = {}
         self.links: dict[int, Link] = {}
         self.sources: dict[int, Process] = {}
         self.routes: dict[int, tuple[Route, list[list[Stop]]]] = {}
@@ -62,6 +65,10 @@ class EventsPlane:
     # Orders of the control plane
 
     def add_station(self, spec: StationSpec) -> None:
+        if spec.processor is not None:
+            cores = self.processors.setdefault(spec.processor, Cores(self.env, spec.processor))
+            self.stations[spec.id] = SharedStation(self.env, spec, cores)
+            return
         kind = EventStation if spec.iterations is None else GenerationStation
         self.stations[spec.id] = kind(self.env, spec)
 

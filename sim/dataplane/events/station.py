@@ -128,15 +128,20 @@ class EventStation(Queue[BatchJob]):
         if not batch:
             return
         freed_ns = self.free_since.popleft()
-        factor = self.spec.batch_factor[len(batch) - 1] if len(batch) > 1 else 1.0
-        work_ns = batch_ns(max(each.work_ns for each in batch), factor, self.slowdown)
-        finish_ns = self.spec.speed.finish_ns(now, work_ns * NOMINAL)
-        self.busy_ns += finish_ns - now
         for job in batch:
             request, operator = job.request, job.operator
             request.queueing_ns[operator] = max(0, freed_ns - job.entered_ns)
             request.batching_ns[operator] = now - max(job.entered_ns, freed_ns)
-            request.compute_ns[operator] = finish_ns - now
+        factor = self.spec.batch_factor[len(batch) - 1] if len(batch) > 1 else 1.0
+        self._serve(batch, batch_ns(max(each.work_ns for each in batch), factor, self.slowdown))
+
+    def _serve(self, batch: list[BatchJob], work_ns: int) -> None:
+        """Serve a batch that takes ``work_ns`` at nominal speed, from now on."""
+        now = self.env.now
+        finish_ns = self.spec.speed.finish_ns(now, work_ns * NOMINAL)
+        self.busy_ns += finish_ns - now
+        for job in batch:
+            job.request.compute_ns[job.operator] = finish_ns - now
             self.env.schedule(job.served, NORMAL, finish_ns - now)
         last = batch[-1].served
         self.serving[last] = [each.request for each in batch], finish_ns
