@@ -47,6 +47,8 @@ class DeclaredApplication(Application):
             in whole configurations; they then also depend on downstream knobs, perhaps only by
             measurement noise. Kinds cpu and gpu have ``service_time_s``, a quantity: seconds for an
             average request on the reference hardware, which is a server core or a whole A100-80GB.
+            They may have ``batch_time``: whether a batch takes a multiple of the time of its
+            ``longest`` member, the default, or of its ``average`` member.
             Kind gpu has ``network``, with the fields of ``NeuralNetwork``. Kind llm has
             ``language_model``, with the fields of ``LanguageModel``. Its service time follows from
             the quantities ``prompt_tokens``, ``output_tokens`` and ``sequences`` (1 unless given).

@@ -80,6 +80,7 @@ class RouteBuilder:
                 else tuple(float(size) for size in range(1, allocation.max_batch + 1)),
                 speed,
                 iterations=service.iterations,
+                batch_time=self._application.operators[operator].batch_time,
                 discipline=self._cluster.discipline,
                 shed_late=self._cluster.shed_late,
             )

@@ -148,6 +148,9 @@ def test_operators_models_and_tiers_are_as_declared(tables):
     application = declare(tables)
     assert [operator.kind for operator in application.operators] == ["cpu", "gpu", "llm"]
     assert application.operators[0].variability == LogNormal(0.2)
+    assert application.operators[0].batch_time == "longest"
+    average = declare(tables, {"operators.sample.batch_time": "average"})
+    assert average.operators[0].batch_time == "average"
     assert application.operators[1].variability == Constant()
     last = application.pipeline.configurations[-1]
     assert application.model(0, last) is None
@@ -356,6 +359,12 @@ BAD = [
     ({"operators.sample.knobs.rate": [10, 10]}, "knobs.rate=[10, 10]: must not name", ""),
     ({"operators.sample.knobs": {"unit": [1]}}, "sample.knobs.unit=[1]: no knob may be", ""),
     ({"operators.see.knobs": {"rate": [1]}}, "see.knobs.rate=[1]: operator sample has", ""),
+    (
+        {"operators.sample.batch_time": "avarage"},
+        "batch_time=avarage: no such batch time; choose from longest, average",
+        "did you mean 'average",
+    ),
+    ({"operators.tell.batch_time": "average"}, "tell.batch_time=average: no such key", ""),
     ({"operators.sample.profiled_whole": 1}, "profiled_whole=1: must be true or false", ""),
     ({"operators.see.network.like": "resnet5"}, "network.like=resnet5: no such model", "resnet50"),
     (

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from worlds import Recording, flat, graph, pipeline, requests
 
 from scenarios.applications.dataset import Tokens
+from scenarios.applications.pipeline import BATCH_TIMES
 from scenarios.cluster import DISCIPLINES, EDF, FIFO, PRIORITY
 from sim.dataplane.base.durations import NEVER
 from sim.dataplane.base.interface import COMPLETED, Iterations, LinkSpec, Route, StationSpec, Visit
@@ -46,6 +47,7 @@ def batching(draw, number):
         max_batch=max_batch,
         max_wait_ns=draw(st.sampled_from((0, 7, 40))),
         batch_factor=(1.0, 1.3, 1.7)[:max_batch],
+        batch_time=draw(st.sampled_from(BATCH_TIMES)),
         speed=draw(profiles((NOMINAL, NOMINAL // 2, 333_333))),
         capacity=draw(st.sampled_from((None, None, 0, 2))),
         discipline=draw(QUEUES),

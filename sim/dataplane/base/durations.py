@@ -108,6 +108,16 @@ def batch_ns(work_ns: int, factor: float, slowdown: float) -> int:
 
 
 @in_place
+def average_batch_ns(total_ns: int, members: int, factor: float) -> int:
+    """Return ``factor`` times the average of services that take ``total_ns`` one after the other.
+
+    This is the duration at nominal speed, without neighbours, of a batch whose time is a multiple
+    of the time of its average member.
+    """
+    return whole(total_ns * (factor / members))
+
+
+@in_place
 def prompt_ns(tokens: int, ns_per_token: float, ns_per_token2: float) -> int:
     """Return a prompt's prefill time without the fixed part; attention takes quadratic time."""
     return whole(tokens * (ns_per_token + tokens * ns_per_token2))

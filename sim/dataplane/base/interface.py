@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scenarios.applications.dataset import Tokens
+from scenarios.applications.pipeline import LONGEST, BatchTime
 from scenarios.cluster import FIFO
 from scenarios.requests import RequestBlock
 from sim.dataplane.base.durations import NEVER, prompt_ns
@@ -106,6 +107,8 @@ class StationSpec:
     shed_late: bool = False
     # The cores that its servers share with those of other stations; None if each has its own.
     processor: Processor | None = None
+    # The member of a batch whose time is multiplied by ``batch_factor``.
+    batch_time: BatchTime = LONGEST
 
     def __post_init__(self) -> None:
         if self.processor is not None and (

@@ -10,6 +10,7 @@ from operator import itemgetter
 
 import numpy as np
 
+from scenarios.applications.pipeline import AVERAGE
 from scenarios.cluster import DISCIPLINES, FIFO
 from scenarios.requests import RequestBlock
 from sim._jit.id_pool import grown
@@ -93,6 +94,7 @@ class BlocksPlane:
         row["max_wait_ns"] = spec.max_wait_ns
         row["capacity"] = tb.NONE if spec.capacity is None else spec.capacity
         row["factors_at"] = self._factors.put(np.array(spec.batch_factor, dtype=float))
+        row["averaged"] = spec.batch_time == AVERAGE
         if spec.iterations is not None:
             row["kind"], row["model"] = (
                 tb.GENERATION,

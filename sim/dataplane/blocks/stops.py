@@ -12,6 +12,7 @@ from sim.dataplane.base.durations import (
     NEVER,
     NOMINAL,
     NS_PER_S,
+    average_batch_ns,
     batch_ns,
     divided_up,
     finish_ns,
@@ -329,12 +330,15 @@ def serve_batch(
     rows, stops, visits, row_ids, out = t.rows, t.stops, t.visits, t.row_ids, t.out
     several, at = stops[station].servers, stops[station].servers_at
     freed_ns = stops[station].free_ns if several == 1 else t.servers[at]
-    work_ns = 0
+    work_ns, total_ns = 0, 0
     for i in range(first, first + n):
         visit = rows[row_ids[i], VISIT]
         line = visits[visit].column
-        work_ns = max(work_ns, station_work_ns(t.rows_f, t.visits, row_ids[i], visit, line))
+        alone_ns = station_work_ns(t.rows_f, t.visits, row_ids[i], visit, line)
+        work_ns, total_ns = max(work_ns, alone_ns), total_ns + alone_ns
     factor = t.factors[stops[station].factors_at + n - 1] if n > 1 else 1.0
+    if stops[station].averaged:
+        work_ns, factor = average_batch_ns(total_ns, n, factor), 1.0
     finish_ns = _finish(stops, t.steps, station, start_ns, work_ns, factor)
     if several == 1:
         stops[station].free_ns = finish_ns

@@ -75,6 +75,7 @@ STOP = _record(
     shed_late=INT,  # whether it sheds late requests
     capacity=INT,
     factors_at=INT,  # the index in ``factors`` at which its batch factors begin
+    averaged=INT,  # whether these factors multiply the time of a batch's average member
     model=INT,  # the language model that it serves
     place=INT,  # index of an inline stop in ``Order.inline``
 )

@@ -9,8 +9,9 @@ from typing import Generic, TypeVar
 from simpy import Event, Interrupt
 from simpy.events import NORMAL
 
+from scenarios.applications.pipeline import AVERAGE
 from sim.clock import NS_PER_S, Clock
-from sim.dataplane.base.durations import NEVER, NOMINAL, batch_ns, whole
+from sim.dataplane.base.durations import NEVER, NOMINAL, average_batch_ns, batch_ns, whole
 from sim.dataplane.base.interface import DROPPED, LOST, SHED, LinkSpec, StationSpec
 from sim.dataplane.base.queueing import batch_ready_ns, is_late, room
 from sim.dataplane.events.request import LOW, Request, ScheduledEvent, call_at, interrupt
@@ -133,7 +134,12 @@ class EventStation(Queue[BatchJob]):
             request.queueing_ns[operator] = max(0, freed_ns - job.entered_ns)
             request.batching_ns[operator] = now - max(job.entered_ns, freed_ns)
         factor = self.spec.batch_factor[len(batch) - 1] if len(batch) > 1 else 1.0
-        self._serve(batch, batch_ns(max(each.work_ns for each in batch), factor, self.slowdown))
+        works_ns = [each.work_ns for each in batch]
+        if self.spec.batch_time == AVERAGE:
+            work_ns = average_batch_ns(sum(works_ns), len(batch), factor)
+            self._serve(batch, batch_ns(work_ns, 1.0, self.slowdown))
+        else:
+            self._serve(batch, batch_ns(max(works_ns), factor, self.slowdown))
 
     def _serve(self, batch: list[BatchJob], work_ns: int) -> None:
         """Serve a batch that takes ``work_ns`` at nominal speed, from now on."""
