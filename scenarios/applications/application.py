@@ -60,6 +60,7 @@ class LanguageModel:
 
 
 Model = NeuralNetwork | LanguageModel
+OperatorKey = tuple[str, tuple[KnobValue, ...]]
 
 
 RATE = Range(gt=0, le=10_000, unit="requests/s")
@@ -88,6 +89,8 @@ class Application:
         latency_per: with ``"request"``, the latency bound is the same for all requests. With
             ``"output_length"``, the declared bound is multiplied by the ratio of a request's output
             length to the mean.
+        batch_factors: for operators of kind ``cpu`` whose batches were measured, with keys as in
+            ``models``: times of batches of 1, 2, ... requests, divided by the time of one.
 
     Raises:
         ValueError: a value is out of range, or the data sets do not match the pipeline.
@@ -95,13 +98,14 @@ class Application:
 
     pipeline: Pipeline
     datasets: Mapping[str, Dataset]
-    models: Mapping[tuple[str, tuple[KnobValue, ...]], Model] = field(default_factory=dict)
+    models: Mapping[OperatorKey, Model] = field(default_factory=dict)
     tiers: Mapping[str, Tier] = field(default_factory=dict)
     requests_per_s: Annotated[float, RATE] = 0.5
     interarrival: Variability = Exponential()
     answer_bytes: Annotated[float, ANSWER] = 1000.0
     window_s: Annotated[float, Range(ge=0, le=MOST_LATENCY_S, unit="s")] = 60.0
     latency_per: Literal["request", "output_length"] = "request"
+    batch_factors: Mapping[OperatorKey, tuple[float, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_ranges(self, "application.")
@@ -156,6 +160,22 @@ class Application:
         """Return the model of an operator, or None for an operator without one."""
         key = self.pipeline.operator_key(operator, configuration)
         return self.models.get((self.operators[operator].name, key))
+
+    def batch_factor(self, operator: int, configuration: Configuration) -> tuple[float, ...] | None:
+        """Return an operator's measured times of batches in those of one request, or None."""
+        key = self.pipeline.operator_key(operator, configuration)
+        return self.batch_factors.get((self.operators[operator].name, key))
+
+    @property
+    def largest_batches(self) -> tuple[int, ...]:
+        """The largest measured batch of each operator on a core; 1 for no measurement."""
+        return tuple(
+            max(
+                (len(each) for (of, _), each in self.batch_factors.items() if of == one.name),
+                default=1,
+            )
+            for one in self.operators
+        )
 
     def item_times_s(
         self,

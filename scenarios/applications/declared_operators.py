@@ -84,6 +84,22 @@ class DeclaredOperator:
             return self._language_models(quantities)
         return [None] * quantities.count
 
+    def batch_factors(self, quantities: Quantities) -> Sequence[tuple[float, ...] | None]:
+        """Return each configuration's times of batches of 1, 2, ..., in those of one request.
+
+        Sizes between two measured ones are interpolated linearly. It is None without measurements.
+        """
+        given, path = self.node.get("batch_factor"), f"{self.path}.batch_factor"
+        if given is None:
+            return [None] * quantities.count
+        sizes, times = quantities.by_batch(given, path, self.knobs)
+        if 1 not in sizes:
+            raise refusal(path, given, "must have a time for a batch of 1")
+        if not (times > 0).all():
+            raise refusal(path, given, f"is {times.min():g}; must be above 0")
+        every = np.arange(1, sizes[-1] + 1)
+        return [tuple(np.interp(every, sizes, row / row[0]).tolist()) for row in times]
+
     def figures(
         self, quantities: Quantities, dataset: str, models: Sequence[Model | None]
     ) -> Figures:
@@ -185,6 +201,7 @@ def declared_pipeline(
         if isinstance(declared, Mapping):
             pick_key(f"{here}.kind", kind, KEYS_OF_KIND, "kind of operator")
         optional = ["after", "knobs", "service_cv"]
+        optional += ["batch_factor"] if kind == "cpu" else []
         optional += ["sequences"] if kind == "llm" else ["batch_time", WHOLE]
         needed = ("kind", "message_bytes", *KEYS_OF_KIND.get(str(kind), ()))
         checked = keyed(declared, here, needed, optional)

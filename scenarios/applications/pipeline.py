@@ -14,6 +14,8 @@ BatchTime = Literal["longest", "average"]
 LONGEST, AVERAGE = BATCH_TIMES = get_args(BatchTime)
 """What the time of a batch is a multiple of: the time of its longest member, as of items that a GPU
 pads to equal size, or of its average member, as of items that code handles one after the other."""
+MOST_BATCH = 1024
+"""Largest allowed size of a batch."""
 ANSWER = "answer"
 """The name of the answer's transfer in results, in place of an operator's name."""
 

@@ -93,7 +93,8 @@ def node_service(
     model = application.model(operator, configuration)
     if model is None:
         factor = cpu_latency_factor(node.cpu_relative_speed)
-        return Service(factor, basis="measured" if factor == 1.0 else "scaled")
+        batches = _core_batches(application, operator, configuration, allocation)
+        return Service(factor, batches, basis="measured" if factor == 1.0 else "scaled")
     name = application.operators[operator].name
     assert node.gpu_board is not None
     room = profiles(node.gpu_board)[allocation.profile].memory_bytes
@@ -103,6 +104,22 @@ def node_service(
         return _inference(model, room, node, allocation)
     except ValueError as error:
         raise RefusalError(f"{name} on {node.gpu_board}:{allocation.profile}: {error}") from None
+
+
+def _core_batches(
+    application: Application, operator: int, configuration: Configuration, allocation: Allocation
+) -> tuple[float, ...]:
+    """Return the times of batches on a core: one by one, unless the application measured them."""
+    most = allocation.max_batch
+    measured = application.batch_factor(operator, configuration)
+    if measured is None:
+        return tuple(float(size) for size in range(1, most + 1))
+    if most > len(measured):
+        raise RefusalError(
+            f"{application.operators[operator].name}: max_batch={most} is above {len(measured)}, "
+            "the largest batch of which a time was measured"
+        )
+    return measured[:most]
 
 
 def _inference(model: NeuralNetwork, room: int, node: Node, allocation: Allocation) -> Service:

@@ -68,7 +68,6 @@ class RouteBuilder:
         speed = constant()
         if not station.slots:
             speed = stepwise([(ns(at_s), factor) for at_s, factor in state.truth.slowdowns])
-        on_gpu = bool(station.slots) and station.slots[0].instance is not None
         self._data.add_station(
             StationSpec(
                 station.id,
@@ -76,7 +75,7 @@ class RouteBuilder:
                 allocation.max_batch,
                 ns(allocation.max_wait_s),
                 service.batch_factor
-                if on_gpu  # A CPU serves a batch one by one.
+                if station.slots  # A device serves a batch one by one.
                 else tuple(float(size) for size in range(1, allocation.max_batch + 1)),
                 speed,
                 iterations=service.iterations,

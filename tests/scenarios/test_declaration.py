@@ -36,6 +36,11 @@ TABLES = {
         "ease": [1.0, 0.6, 0.5],
     },
     "constants": {"answer_tokens": [20]},
+    "batches": {
+        "rate": [10, 5, 1] * 2,
+        "batch": [1, 1, 1, 4, 4, 4],
+        "mean_s": [0.1, 0.2, 0.5, 0.25, 0.8, 0.5],
+    },
 }
 DECLARATION = {
     "name": "watch",
@@ -162,6 +167,24 @@ def test_operators_models_and_tiers_are_as_declared(tables):
     assert application.interarrival == Constant()
     assert declare(tables, interarrival="poisson").interarrival == Exponential()
     assert application.latency_per == "output_length"
+
+
+@pytest.mark.parametrize("given", ["batches.mean_s", {1: 2, 4: [2, "rates.scale"]}])
+def test_batch_times_of_cpu_operators_are_interpolated_between_measured_sizes(tables, given):
+    rates = {"rate": [10, 5, 1], "frames": [10, 5, 1], "accuracy": [1.0, 0.9, 0.5]}
+    pl.DataFrame(rates | {"scale": [2.5, 4.0, 1.0]}).write_csv(tables / "rates.csv")
+    application = declare(tables, {"operators.sample.batch_factor": given})
+    found = [application.batch_factor(0, each) for each in application.pipeline.configurations]
+    expected = (1.0, 1.5, 2.0, 2.5), (1.0, 2.0, 3.0, 4.0), (1.0,) * 4
+    assert found == [pytest.approx(each) for each in expected for _ in range(2)]
+    assert application.batch_factor(1, application.pipeline.configurations[0]) is None
+    assert application.largest_batches == (4, 1, 1)
+
+
+def test_batches_that_were_not_measured_have_no_factor(tables):
+    application = declare(tables)
+    assert application.batch_factor(0, application.pipeline.configurations[0]) is None
+    assert application.largest_batches == (1, 1, 1)
 
 
 def test_a_language_model_takes_as_long_as_its_tokens_do(tables):
@@ -364,6 +387,23 @@ BAD = [
         "batch_time=avarage: no such batch time; choose from longest, average",
         "did you mean 'average",
     ),
+    (
+        {"operators.see.batch_factor": "batches.mean_s"},
+        "see.batch_factor=batches.mean_s: no such",
+        "",
+    ),
+    ({"operators.sample.batch_factor": 2}, "batch_factor=2: must be a table.column", ""),
+    ({"operators.sample.batch_factor": "rates.frames"}, "'rates' has no column 'batch'", ""),
+    ({"operators.sample.batch_factor": "batches.rate_s"}, "no column 'rate_s'", "choose from"),
+    (
+        {"operators.sample.batch_factor": {}},
+        "batch_factor={}: must have a time for a batch of 1",
+        "",
+    ),
+    ({"operators.sample.batch_factor": {2: 1.5}}, "must have a time for a batch of 1", ""),
+    ({"operators.sample.batch_factor": {1: 1, 0: 1}}, "0 is no size of a batch", "1 to 1024"),
+    ({"operators.sample.batch_factor": {1: 1, 2: 0}}, "batch_factor={1: 1, 2: 0}: is 0; must", ""),
+    ({"operators.sample.batch_factor": {1: 1, 2: "networks.seconds"}}, "'network', but this", ""),
     ({"operators.tell.batch_time": "average"}, "tell.batch_time=average: no such key", ""),
     ({"operators.sample.profiled_whole": 1}, "profiled_whole=1: must be true or false", ""),
     ({"operators.see.network.like": "resnet5"}, "network.like=resnet5: no such model", "resnet50"),
