@@ -155,6 +155,16 @@ def completed(*times):
     return [(birth, COMPLETED, end) for birth, end in times]
 
 
+def test_a_request_takes_its_time_at_the_true_speed_of_its_machine(tmp_path, plane):
+    world = ByHand(tmp_path, births_s=(3.5,))
+    hidden = replace(world.scenario.cluster, speed_log_sd=0.2)
+    world.scenario = replace(world.scenario, cluster=hidden)
+    world.run(plane)
+    true_speed = np.exp(0.2 * stream(SEED, "node", "edge", 0, "cores", "speed").standard_normal())
+    assert abs(true_speed - 1) > 0.01
+    assert world.ends() == completed((3.5, 3.5 + 0.05 + SERVICE_S / true_speed + 0.05 + 2e-8))
+
+
 def in_pairs(world, planned=2, **work):
     """Let a world's operator run on one core in batches of two, with these data on its batches."""
     operator = replace(world.scenario.application.operators[0], **work)

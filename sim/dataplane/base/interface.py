@@ -8,7 +8,7 @@ arrivals, then dispatch.
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import inf
 from typing import Protocol
@@ -50,6 +50,18 @@ class Iterations:
     decode_ns: tuple[int, ...]
     # Tokens that fit in memory. An admitted request reserves all that it needs; none is preempted.
     kv_tokens: int
+
+    def at_speed(self, speed: float) -> "Iterations":
+        """Return the iterations of an engine that works at ``speed`` times this one's speed."""
+        if speed == 1.0:
+            return self
+        return replace(
+            self,
+            prefill_fixed_ns=round(self.prefill_fixed_ns / speed),
+            prefill_ns_per_token=self.prefill_ns_per_token / speed,
+            prefill_ns_per_token2=self.prefill_ns_per_token2 / speed,
+            decode_ns=tuple(max(1, round(step_ns / speed)) for step_ns in self.decode_ns),
+        )
 
     def prompt_ns(self, tokens: int) -> int:
         """Return the prefill time of one prompt in ns, without the fixed part."""
