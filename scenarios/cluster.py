@@ -1,6 +1,8 @@
 """Clusters: nodes on the edge and in the cloud, each a pool of machines of one type."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from math import inf
 from typing import Annotated
 
 from hardware_models.gpu.mig import profiles
@@ -48,9 +50,16 @@ class Node:
         region: cloud region whose price applies.
         cpu_relative_speed: speed of a core, in multiples of a Raspberry Pi 4.
         boot_s: seconds from the renting of a machine until it can be used.
+        replicas_per_core: number of replicas of operators of kind ``cpu`` that plans can place on
+            each core. With 1, each replica has a core of its own. With more, all replicas on the
+            machine share its cores equally, the node must be a single machine, and only
+            ``data_plane=events`` can simulate it. Planners count a place for a replica as a core.
+        core_slowdown: time of a service while 1, 2, ... replicas on shared cores are busy, divided
+            by its time while one is busy, apart from the sharing; see
+            ``sim.dataplane.base.interface.Processor``.
 
     When the node is created, data of the machine are read from the tables in use at that time. So
-    ``machine``, ``purchase`` and ``region`` must not be changed later.
+    ``machine``, ``purchase``, ``region`` and ``replicas_per_core`` must not be changed later.
     """
 
     tier: str = "cloud"
@@ -61,6 +70,8 @@ class Node:
     region: str = "us-central1"
     cpu_relative_speed: Annotated[float, SPEED] = 13.203
     boot_s: Annotated[float, SECONDS] = 0.0
+    replicas_per_core: Annotated[int, Range(ge=1, unit="replica")] = 1
+    core_slowdown: Sequence[float] = (1.0,)
 
     def __post_init__(self) -> None:
         pick_key("tier", self.tier, TIERS, "tier")
@@ -68,6 +79,15 @@ class Node:
         if not 0 <= self.standby <= self.count:
             raise ValueError(
                 f"standby={self.standby}: must lie between 0 and the node's count, {self.count}"
+            )
+        if self.replicas_per_core > 1 and self.count > 1:
+            raise ValueError(
+                f"count={self.count}: a node with replicas_per_core={self.replicas_per_core} must "
+                "be a single machine, whose cores they share; name a node for each machine"
+            )
+        if not self.core_slowdown or not all(0 < each < inf for each in self.core_slowdown):
+            raise ValueError(
+                f"core_slowdown={list(self.core_slowdown)}: must be numbers above 0, at least one"
             )
         pick_key("machine", self.machine, machines(), "machine")
         offers = offers_of(self.machine)
@@ -87,7 +107,9 @@ class Node:
         price = machine_price_usd_per_hour(self.machine, self.purchase, self.region)
         of_gpus = gpu_share_of_price(self.machine)
         self.price_usd_per_hour = price  # of one whole machine
-        self.cores, self.gpus, self.gpu_board = machine_type(self.machine)  # a vCPU as a core
+        # a vCPU as a core
+        self.shared_cores, self.gpus, self.gpu_board = machine_type(self.machine)
+        self.cores = self.shared_cores * self.replicas_per_core  # places for replicas
         self.core_price_usd_per_hour = price * (1 - of_gpus) / self.cores
         self.gpu_price_usd_per_hour = price * of_gpus / self.gpus if self.gpus else 0.0
         self._profiles = {} if self.gpu_board is None else profiles(self.gpu_board)

@@ -35,6 +35,7 @@ from scenarios.applications.application import Application
 from scenarios.random_streams import stream
 from scenarios.scenario import Scenario
 from sim.api.planner import Planner
+from sim.dataplane import blocks
 from sim.dataplane.base.interface import DataPlane, Recorder
 from sim.planning.call import wrong_kind
 from sim.safe_text import class_name
@@ -201,6 +202,7 @@ def _set_up(config: DictConfig, overrides: Sequence[str], planner: Planner | Non
         _check_arrivals(scenario, settings.seed)
         plane = find_class(settings.data_plane.get("_target_"), "data_plane", DataPlane)
         arguments = parameters(settings.data_plane, "data_plane", plane)
+        _check_data_plane(plane, scenario)
     if planner is not None:
         config.planner = {
             "_target_": f"{type(planner).__module__}.{type(planner).__qualname__}",
@@ -239,6 +241,19 @@ def _scenario(settings: Settings) -> Scenario:
         )
     except ValueError as error:
         raise InputError(one_line(error)) from None
+
+
+def _check_data_plane(plane: type, scenario: Scenario) -> None:
+    """Raise InputError if a node shares cores, which the block data plane cannot simulate."""
+    shared = [
+        f"cluster.nodes.{name}.replicas_per_core={node.replicas_per_core}"
+        for name, node in scenario.cluster.nodes.items()
+        if node.replicas_per_core > 1
+    ]
+    if shared and plane.__module__.startswith(blocks.__name__):
+        raise InputError(
+            f"{shared[0]}: data_plane=blocks simulates no shared cores; add data_plane=events"
+        )
 
 
 def _check_arrivals(scenario: Scenario, seed: int) -> None:

@@ -16,7 +16,14 @@ from sim.cluster.machines import Station
 from sim.cluster.queries import Deployment, QueryState
 from sim.controlplane.speeds import HiddenSpeeds
 from sim.dataplane.base.durations import NEVER
-from sim.dataplane.base.interface import DataPlane, LinkSpec, Route, StationSpec, Visit
+from sim.dataplane.base.interface import (
+    DataPlane,
+    LinkSpec,
+    Processor,
+    Route,
+    StationSpec,
+    Visit,
+)
 from sim.dataplane.base.rate_profile import RateProfile, constant, stepwise
 
 LinkName = tuple[str, str, int | None]
@@ -87,8 +94,20 @@ class RouteBuilder:
                 batch_time=self._application.operators[operator].batch_time,
                 discipline=self._cluster.discipline,
                 shed_late=self._cluster.shed_late,
+                processor=self._processor(station),
             )
         )
+
+    def _processor(self, station: Station) -> Processor | None:
+        """Return the cores that a station shares with others, if any."""
+        slot = next(iter(station.slots), None)
+        if slot is None or slot.instance is not None:
+            return None
+        node = slot.machine.node
+        if node.replicas_per_core == 1:
+            return None
+        number = list(self._cluster.nodes).index(slot.machine.node_name)
+        return Processor(number, node.shared_cores, tuple(node.core_slowdown))
 
     def route(self, state: QueryState, deployment: Deployment) -> Route:
         """Return the route of a deployment's requests."""

@@ -165,6 +165,29 @@ def test_a_request_takes_its_time_at_the_true_speed_of_its_machine(tmp_path, pla
     assert world.ends() == completed((3.5, 3.5 + 0.05 + SERVICE_S / true_speed + 0.05 + 2e-8))
 
 
+def two_replicas(context):
+    """Deploy two replicas on cores of the edge machine for each waiting query."""
+    for query in context.waiting:
+        plan = next(each for each in context.candidates(query) if each.placement == ("edge",))
+        more = plan.allocation[0]._replace(replicas=2)
+        context.deploy(query, replace(plan, allocation=(more,)))
+
+
+def test_replicas_share_the_core_of_a_small_machine(tmp_path):
+    small = {"machine": "n1-standard-1", "standby": 1, "replicas_per_core": 2}
+    births_s = (3.5, 3.55)
+    world = ByHand(tmp_path, births_s, nodes={"edge": Node("edge", **small)})
+    world.run(EventsPlane, Does(two_replicas))
+    # Both are at work from 3.6, when the first has 0.05 left, which takes it 0.1 until 3.7; then
+    # the second has 0.05 left and the core for itself.
+    assert world.ends() == completed((3.5, 3.7 + 0.05 + 2e-8), (3.55, 3.75 + 0.05 + 2e-8))
+    slowed = Node("edge", **small, core_slowdown=(1.0, 1.25))
+    world = ByHand(tmp_path, births_s, nodes={"edge": slowed})
+    world.run(EventsPlane, Does(two_replicas))
+    # At 0.4 of the speed of a core, the first ends at 3.725, when the second has 0.05 left.
+    assert world.ends() == completed((3.5, 3.725 + 0.05 + 2e-8), (3.55, 3.775 + 0.05 + 2e-8))
+
+
 def in_pairs(world, planned=2, **work):
     """Let a world's operator run on one core in batches of two, with these data on its batches."""
     operator = replace(world.scenario.application.operators[0], **work)
