@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 
-from scenarios.applications.application import Application, Model
+from scenarios.applications.application import Application, Model, SizeScales
 from scenarios.applications.dataset import Dataset
 from scenarios.applications.declared_accuracy import declared_accuracy
 from scenarios.applications.declared_operators import (
@@ -72,6 +72,7 @@ class DeclaredApplication(Application):
         answer_bytes: size of the answer that is sent to the device.
         window_s: length of an evaluation window; at least 20 requests must be expected in one.
         latency_per: whether the latency bound depends on output length; see ``Application``.
+        size_scales: whether all of a network's time scales with size; see ``Application``.
 
     Raises:
         ValueError: something in the declaration is wrong; the message names key and value.
@@ -90,6 +91,7 @@ class DeclaredApplication(Application):
         answer_bytes: float = 1000.0,
         window_s: float = 60.0,
         latency_per: Literal["request", "output_length"] = "request",
+        size_scales: SizeScales = "all",
     ) -> None:
         pick_key(f"{PATH}.interarrival", interarrival, ("poisson", "periodic"), "spacing")
         pipeline, stages = declared_pipeline(name, operators, f"{PATH}.operators")
@@ -109,6 +111,7 @@ class DeclaredApplication(Application):
             answer_bytes=answer_bytes,
             window_s=window_s,
             latency_per=latency_per,
+            size_scales=size_scales,
         )
 
 

@@ -47,6 +47,7 @@ class Service:
     memory_bytes: int = 0  # memory that a replica needs
     basis: Basis = "measured"  # the kind of evidence for the times
     iterations: Iterations | None = None  # how a language model generates; None for other operators
+    fixed_share: float = 0.0  # share of its time that does not scale with a request's size
 
 
 def device_service(
@@ -101,7 +102,7 @@ def node_service(
     try:
         if isinstance(model, LanguageModel):
             return _generation(application, operator, configuration, model, node, allocation)
-        return _inference(model, room, node, allocation)
+        return _inference(application, model, room, node, allocation)
     except ValueError as error:
         raise RefusalError(f"{name} on {node.gpu_board}:{allocation.profile}: {error}") from None
 
@@ -122,7 +123,13 @@ def _core_batches(
     return measured[:most]
 
 
-def _inference(model: NeuralNetwork, room: int, node: Node, allocation: Allocation) -> Service:
+def _inference(
+    application: Application,
+    model: NeuralNetwork,
+    room: int,
+    node: Node,
+    allocation: Allocation,
+) -> Service:
     need = allocation.processes * model.weight_bytes
     if need > room:
         raise RefusalError(f"{model.name} needs {_gb(need)} of memory, there are {_gb(room)}")
@@ -144,6 +151,13 @@ def _inference(model: NeuralNetwork, room: int, node: Node, allocation: Allocati
         memory_bytes=need,
         # On the reference hardware, a lone request takes the time that its application gives.
         basis="measured" if times.factors == (1.0,) else worst(times.basis, _likeness(model)),
+        fixed_share=application.fixed_share(
+            model,
+            node.gpu_board,
+            allocation.profile,
+            allocation.processes,
+            allocation.thread_percent,
+        ),
     )
 
 

@@ -145,7 +145,9 @@ class RouteBuilder:
                 if plan.placement[operator] == DEVICE:
                     time_s /= state.truth.device_factor
                 work = time_s / self._speeds.of(station) * NS_PER_S
-            visits.append(Visit(operator, station.id, None, work, tuple(chain.from_iterable(ways))))
+            after = tuple(chain.from_iterable(ways))
+            fixed = services[operator].fixed_share
+            visits.append(Visit(operator, station.id, None, work, after, fixed))
             served.append((len(visits) - 1,))
         send(len(edges), len(plan.placement), served[-1])
         bound_s = query.slo.latency_s

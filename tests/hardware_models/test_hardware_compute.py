@@ -36,6 +36,32 @@ def test_batches_slices_and_processes_take_the_measured_times(like):
                 assert factor == pytest.approx(latency.seconds / alone.seconds)
 
 
+def share(like="bert", profile="7g.80gb", **rest):
+    return compute.fixed_share(like, "bert-99", "A100-80GB", profile, **rest)
+
+
+@pytest.mark.parametrize("like", gpu_latency.models())
+@pytest.mark.parametrize("profile", ["1g.10gb", "7g.80gb"])
+def test_a_request_of_twice_the_size_takes_as_long_as_two_at_once(like, profile):
+    for items in (1.0, 8.0):
+        one, two = times(like, profile=profile, max_batch=2, like_items=items).factors
+        fixed = share(like, profile, like_items=items)
+        assert 0 <= fixed <= 1
+        if one < two < 2 * one:
+            assert one * (fixed + (1 - fixed) * 2) == pytest.approx(two)
+
+
+def test_small_work_is_bound_by_launches_and_large_work_is_not():
+    assert share("resnet50", like_items=1.0) > 0.8
+    assert share("resnet50", like_items=64.0) < 0.2
+
+
+def test_nothing_is_fixed_where_two_at_once_were_not_measured():
+    assert share(like_items=float(gpu_latency.largest_batch())) == 0.0
+    with pytest.raises(UnknownNameError):
+        share("brt")
+
+
 def test_other_boards_differ_by_their_measured_ratio():
     ratio = boards.latency_ratio("L4", "rnnt")
     found = compute.gpu_batch_times("bert", "rnnt", "L4", "full")

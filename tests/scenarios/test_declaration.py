@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hardware_models.gpu.compute import fixed_share
 from scenarios.applications import item_accuracy
 from scenarios.applications.application import LanguageModel, NeuralNetwork, reference_generation_s
 from scenarios.applications.pipeline import Knob
@@ -200,6 +201,23 @@ def test_a_language_model_takes_as_long_as_its_tokens_do(tables):
 def test_a_network_without_a_device_ratio_cannot_run_on_a_cpu(tables):
     application = declare(tables, {"operators.see.network.device_ratio": None})
     assert application.model(1, application.pipeline.configurations[0]).device_ratio is None
+
+
+def test_the_fixed_share_of_networks_is_that_of_their_model_if_work_alone_scales(tables):
+    sizes, alike = np.array([0.5, 3.0]), np.ones(2)
+    seconds = {}
+    for scales in ("all", "work"):
+        application = declare(tables, size_scales=scales)
+        data, configuration = application.datasets["day"], application.pipeline.configurations[1]
+        for operator in (0, 1):
+            seconds[scales, operator] = application.item_times_s(
+                data, configuration, operator, sizes, alike, alike
+            )
+    fixed = fixed_share("resnet50", "resnet50", "A100-80GB", "7g.80gb", like_items=3.0)
+    assert 0.1 < fixed < 1
+    assert seconds["all", 1] == pytest.approx(10 * 0.01 * sizes)
+    assert seconds["work", 1] == pytest.approx(10 * 0.01 * (fixed + (1 - fixed) * sizes))
+    assert (seconds["work", 0] == seconds["all", 0]).all()  # classical code
 
 
 def test_columns_of_operators_may_depend_on_the_data_set(tables):
@@ -467,6 +485,7 @@ BAD = [
     ({"tiers.fast.latency_s": "1"}, "tiers.fast.latency_s=1: must be a number", ""),
     ({"tiers.fast.weight": None}, "tiers.fast.weight=null: must be a number of 0 or more", ""),
     ({"tiers.fast.latency_s": 0}, "application.tiers.fast.latency_s=0: must be above 0", ""),
+    ({"size_scales": "wrk"}, "application.size_scales='wrk': choose all or work", ""),
     ({"interarrival": "periodi"}, "application.interarrival=periodi", "did you mean 'periodic"),
     ({"requests_per_s": 0}, "application.requests_per_s=0: must be above 0", ""),
     ({"tables": "speech_recognitio"}, "tables=speech_recognitio: no such", "recognition'?"),

@@ -127,7 +127,9 @@ def networks(draw):
         promised = {"bound_ns": draw(BOUNDS_NS), "priority": draw(st.integers(0, 2))}
         for at_ns in (0, *draw(st.lists(st.integers(0, 300), max_size=2))):
             route = draw(routes(deployments, stations, (0, PRIVATE + 10 * query)))
-            route = route and replace(route, **promised)
+            fixed = draw(st.sampled_from((0.0, 0.0, 0.3, 1.0)))
+            visits = route and tuple(replace(each, fixed_share=fixed) for each in route.visits)
+            route = route and replace(route, visits=visits, **promised)
             orders.append((at_ns, "route", query, route))
             deployments += 1
         if draw(st.integers(0, 3)) == 0:

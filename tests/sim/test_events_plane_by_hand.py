@@ -84,6 +84,14 @@ def test_batch_takes_the_time_of_its_largest_member():
     assert ends(spec, [0, 1], size=[1, 3]) == [451, 451]
 
 
+def test_the_fixed_share_of_a_service_does_not_scale_with_size():
+    plane, recording = one_station(StationSpec(0, servers=2), [0, 1], 100.0, [3, 0.2])
+    route = pipeline(0, ("station", 0, 100.0))
+    plane.route(0, 0, replace(route, visits=(replace(route.visits[0], fixed_share=0.25),)))
+    plane.advance(FOREVER)
+    assert [end for *_, end in recording.ends()] == [250, 41]  # 25 + 225, and 25 + 15
+
+
 def test_batch_of_code_that_handles_members_in_turn_takes_the_factor_times_their_average():
     spec = StationSpec(
         0, max_batch=2, max_wait_ns=10, batch_factor=(1.0, 1.5), batch_time="average"

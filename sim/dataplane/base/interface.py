@@ -150,10 +150,12 @@ class Visit:
     station: int | None  # id of the station, or None for a link
     link: int | None  # id of the link, or None for a station
     # Mean service time in nanoseconds at nominal speed, or mean message size in bytes; a request
-    # multiplies it by its size. For a language model, its tokens instead.
+    # multiplies it by its size, a service time except for its fixed share. For a language model,
+    # its tokens instead.
     mean: float | Tokens
     # Numbers of the visits that must end before it begins; None for the preceding visit.
     after: tuple[int, ...] | None = None
+    fixed_share: float = 0.0  # the share of the mean service time that does not scale with size
 
 
 @dataclass

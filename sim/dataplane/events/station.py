@@ -9,10 +9,18 @@ from typing import Generic, TypeVar
 from simpy import Event, Interrupt
 from simpy.events import NORMAL
 
+from scenarios.applications.dataset import Tokens
 from scenarios.applications.pipeline import AVERAGE
 from sim.clock import NS_PER_S, Clock
-from sim.dataplane.base.durations import NEVER, NOMINAL, average_batch_ns, batch_ns, whole
-from sim.dataplane.base.interface import DROPPED, LOST, SHED, LinkSpec, StationSpec
+from sim.dataplane.base.durations import (
+    NEVER,
+    NOMINAL,
+    alone_ns,
+    average_batch_ns,
+    batch_ns,
+    whole,
+)
+from sim.dataplane.base.interface import DROPPED, LOST, SHED, LinkSpec, StationSpec, Visit
 from sim.dataplane.base.queueing import batch_ready_ns, is_late, room
 from sim.dataplane.events.request import LOW, Request, ScheduledEvent, call_at, interrupt
 
@@ -83,12 +91,15 @@ class EventStation(Queue[BatchJob]):
         self.free_since = deque([env.now] * spec.servers)
         self._next_dispatch_ns: int | None = None
 
-    def enter(self, request: Request, operator: int, mean_ns: float) -> ScheduledEvent:
+    def enter(self, request: Request, visit: Visit) -> ScheduledEvent:
         """Queue a request; the returned event occurs when its service ends."""
+        operator, mean_ns = visit.operator, visit.mean
+        assert not isinstance(mean_ns, Tokens)
         served = ScheduledEvent(self.env)
         if self.failed:
             raise Interrupt(LOST)  # In the process of the request itself, which calls this.
-        work_ns = whole(mean_ns * request.size * request.variability[operator])
+        variability = request.variability[operator]
+        work_ns = alone_ns(mean_ns, visit.fixed_share, request.size, variability)
         self._put(BatchJob(request, operator, self.env.now, served, work_ns))
         if (
             self.free_since or self.spec.capacity is not None
@@ -177,12 +188,13 @@ class Link:
         self.free_at_ns = 0
         self.arriving: list[tuple[int, int, int, Request, int, int, ScheduledEvent]] = []
 
-    def enter(self, request: Request, operator: int, mean_bytes: float) -> ScheduledEvent:
+    def enter(self, request: Request, visit: Visit) -> ScheduledEvent:
         """Send a message; the returned event occurs when it has arrived completely."""
         arrived = ScheduledEvent(self.env)
-        size_bytes = whole(mean_bytes * request.size)
+        assert not isinstance(visit.mean, Tokens)
+        size_bytes = whole(visit.mean * request.size)
         place = request.query, request.number, request.leg
-        self.arriving.append((*place, request, operator, size_bytes, arrived))
+        self.arriving.append((*place, request, visit.operator, size_bytes, arrived))
         if len(self.arriving) == 1:
             call_at(self.env, self.env.now, LOW, self._admit)
         return arrived
