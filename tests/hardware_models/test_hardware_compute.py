@@ -2,6 +2,7 @@
 
 import math
 from itertools import pairwise
+from statistics import median
 
 import pytest
 from hypothesis import given, settings
@@ -54,6 +55,23 @@ def test_a_request_of_twice_the_size_takes_as_long_as_two_at_once(like, profile)
 def test_small_work_is_bound_by_launches_and_large_work_is_not():
     assert share("resnet50", like_items=1.0) > 0.8
     assert share("resnet50", like_items=64.0) < 0.2
+
+
+def test_the_fixed_share_predicts_times_at_sizes_that_it_does_not_use():
+    errors = {"fixed": [], "proportional": []}
+    for like in gpu_latency.models():
+        for profile in SLICES:
+            for items in (4, 8, 16):
+                fixed = share(like, profile, like_items=float(items))
+                alone = times(like, profile=profile, like_items=float(items)).factors[0]
+                for size in (0.25, 0.5, 4.0):
+                    true = times(like, profile=profile, like_items=items * size).factors[0]
+                    true *= gpu_latency.batch_latency(like, 7, int(items * size)).seconds
+                    true /= gpu_latency.batch_latency(like, 7, items).seconds
+                    for rule, part in (("fixed", fixed), ("proportional", 0.0)):
+                        errors[rule].append(abs(alone * (part + (1 - part) * size) / true - 1))
+    assert median(errors["fixed"]) == pytest.approx(0.074, abs=5e-4)
+    assert median(errors["proportional"]) == pytest.approx(0.38, abs=5e-3)
 
 
 def test_nothing_is_fixed_where_two_at_once_were_not_measured():
