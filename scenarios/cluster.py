@@ -1,6 +1,8 @@
 """Clusters: nodes on the edge and in the cloud, each a pool of machines of one type."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from math import inf
 from typing import Annotated
 
 from hardware_models.gpu.mig import profiles
@@ -51,9 +53,16 @@ class Node:
         region: cloud region whose price applies.
         cpu_relative_speed: speed of a core, in multiples of a Raspberry Pi 4.
         boot_s: seconds from the renting of a machine until it can be used.
+        replicas_per_core: number of replicas of operators of kind ``cpu`` that plans can place on
+            each core. With 1, each replica has a core of its own. With more, all replicas on the
+            machine share its cores equally, the node must be a single machine, and only
+            ``data_plane=events`` can simulate it. Planners count a place for a replica as a core.
+        core_slowdown: time of a service while 1, 2, ... replicas on shared cores are busy, divided
+            by its time while one is busy, apart from the sharing; see
+            ``sim.dataplane.base.interface.Processor``.
 
     When the node is created, data of the machine are read from the tables in use at that time. So
-    ``machine``, ``purchase`` and ``region`` must not be changed later.
+    ``machine``, ``purchase``, ``region`` and ``replicas_per_core`` must not be changed later.
     """
 
     tier: str = "cloud"
@@ -64,6 +73,8 @@ class Node:
     region: str = "us-central1"
     cpu_relative_speed: Annotated[float, SPEED] = 13.203
     boot_s: Annotated[float, SECONDS] = 0.0
+    replicas_per_core: Annotated[int, Range(ge=1, unit="replica")] = 1
+    core_slowdown: Sequence[float] = (1.0,)
 
     def __post_init__(self) -> None:
         pick_key("tier", self.tier, TIERS, "tier")
@@ -71,6 +82,15 @@ class Node:
         if not 0 <= self.standby <= self.count:
             raise ValueError(
                 f"standby={self.standby}: must lie between 0 and the node's count, {self.count}"
+            )
+        if self.replicas_per_core > 1 and self.count > 1:
+            raise ValueError(
+                f"count={self.count}: a node with replicas_per_core={self.replicas_per_core} must "
+                "be a single machine, whose cores they share; name a node for each machine"
+            )
+        if not self.core_slowdown or not all(0 < each < inf for each in self.core_slowdown):
+            raise ValueError(
+                f"core_slowdown={list(self.core_slowdown)}: must be numbers above 0, at least one"
             )
         pick_key("machine", self.machine, machines(), "machine")
         offers = offers_of(self.machine)
@@ -90,7 +110,9 @@ class Node:
         price = machine_price_usd_per_hour(self.machine, self.purchase, self.region)
         of_gpus = gpu_share_of_price(self.machine)
         self.price_usd_per_hour = price  # of one whole machine
-        self.cores, self.gpus, self.gpu_board = machine_type(self.machine)  # a vCPU as a core
+        # a vCPU as a core
+        self.shared_cores, self.gpus, self.gpu_board = machine_type(self.machine)
+        self.cores = self.shared_cores * self.replicas_per_core  # places for replicas
         self.core_price_usd_per_hour = price * (1 - of_gpus) / self.cores
         self.gpu_price_usd_per_hour = price * of_gpus / self.gpus if self.gpus else 0.0
         self._profiles = {} if self.gpu_board is None else profiles(self.gpu_board)
@@ -166,6 +188,15 @@ class Cluster:
             latency bound); requests without a bound come last. ``priority`` is the order of classes
             of service in the workload's tiers, or else in the application's.
         shed_late: whether stations shed a request if a server would start it after its deadline.
+        service_cv: coefficient of variation of repeated services of one request, on any machine or
+            device; log-normal, in addition to what the application declares. Language models have
+            no such spread. The default, none, is what single inferences on a GPU of their own show:
+            the 99.99th percentile is within 0.03 % of the median (Gujarati et al., "Serving DNNs
+            like Clockwork", OSDI 2020). Frameworks and shared machines add some.
+        speed_log_sd: standard deviation of the logarithm of the true speed of each GPU card and of
+            each machine's cores, relative to nominal speed, which is what planners know. The
+            default is none. Sinha et al. ("Not all GPUs are created equal", SC 2022) find that
+            equal cards in five clusters vary by 8 % on average, and by 22 % at most.
     """
 
     nodes: dict[str, Node] = field(default_factory=dict)
@@ -180,6 +211,8 @@ class Cluster:
     tick_s: Annotated[float, PERIOD] = 1.0
     discipline: str = FIFO
     shed_late: bool = False
+    service_cv: Annotated[float, Range(ge=0, le=1)] = 0.0
+    speed_log_sd: Annotated[float, Range(ge=0, le=1)] = 0.0
 
     def __post_init__(self) -> None:
         pick_key("cluster.discipline", self.discipline, DISCIPLINES, "discipline")

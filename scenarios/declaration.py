@@ -5,11 +5,11 @@
 
 from collections.abc import Sequence
 from dataclasses import fields
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
-from scenarios.applications.application import Application, Model
+from scenarios.applications.application import Application, Model, SizeScales
 from scenarios.applications.dataset import Dataset
 from scenarios.applications.declared_accuracy import declared_accuracy
 from scenarios.applications.declared_operators import (
@@ -24,6 +24,7 @@ from scenarios.numerics.distributions import MOST_CV, Constant, Exponential
 from scenarios.slo import Tier
 
 PATH = "application"
+Value = TypeVar("Value")
 
 
 class DeclaredApplication(Application):
@@ -47,6 +48,11 @@ class DeclaredApplication(Application):
             in whole configurations; they then also depend on downstream knobs, perhaps only by
             measurement noise. Kinds cpu and gpu have ``service_time_s``, a quantity: seconds for an
             average request on the reference hardware, which is a server core or a whole A100-80GB.
+            They may have ``batch_time``: whether a batch takes a multiple of the time of its
+            ``longest`` member, the default, or of its ``average`` member. Kind cpu may have
+            ``batch_factor``: times of batches, of which the ratios to that of a batch of one are
+            used. It is a mapping from sizes to quantities, or a column of a table with a column
+            ``batch``. Without it, a core takes n times as long for n requests as for one.
             Kind gpu has ``network``, with the fields of ``NeuralNetwork``. Kind llm has
             ``language_model``, with the fields of ``LanguageModel``. Its service time follows from
             the quantities ``prompt_tokens``, ``output_tokens`` and ``sequences`` (1 unless given).
@@ -69,6 +75,7 @@ class DeclaredApplication(Application):
         answer_bytes: size of the answer that is sent to the device.
         window_s: length of an evaluation window; at least 20 requests must be expected in one.
         latency_per: whether the latency bound depends on output length; see ``Application``.
+        size_scales: whether all of a network's time scales with size; see ``Application``.
 
     Raises:
         ValueError: something in the declaration is wrong; the message names key and value.
@@ -87,6 +94,7 @@ class DeclaredApplication(Application):
         answer_bytes: float = 1000.0,
         window_s: float = 60.0,
         latency_per: Literal["request", "output_length"] = "request",
+        size_scales: SizeScales = "all",
     ) -> None:
         pick_key(f"{PATH}.interarrival", interarrival, ("poisson", "periodic"), "spacing")
         pipeline, stages = declared_pipeline(name, operators, f"{PATH}.operators")
@@ -99,23 +107,25 @@ class DeclaredApplication(Application):
                 for one, node in mapping(datasets, f"{PATH}.datasets", "data sets").items()
             },
             models=_by_key(pipeline, models),
+            batch_factors=_by_key(pipeline, [stage.batch_factors(quantities) for stage in stages]),
             tiers=_tiers(tiers),
             requests_per_s=requests_per_s,
             interarrival=Exponential() if interarrival == "poisson" else Constant(),
             answer_bytes=answer_bytes,
             window_s=window_s,
             latency_per=latency_per,
+            size_scales=size_scales,
         )
 
 
 def _by_key(
-    pipeline: Pipeline, models: Sequence[Sequence[Model | None]]
-) -> dict[tuple[str, tuple[KnobValue, ...]], Model]:
+    pipeline: Pipeline, values: Sequence[Sequence[Value | None]]
+) -> dict[tuple[str, tuple[KnobValue, ...]], Value]:
     return {
-        (operator.name, pipeline.operator_key(number, configuration)): model
+        (operator.name, pipeline.operator_key(number, configuration)): value
         for number, operator in enumerate(pipeline.operators)
-        for configuration, model in zip(pipeline.configurations, models[number], strict=True)
-        if model is not None
+        for configuration, value in zip(pipeline.configurations, values[number], strict=True)
+        if value is not None
     }
 
 

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scenarios.applications.application import Application
-from scenarios.numerics.distributions import Constant, Variability, ones, repeated
+from scenarios.applications.pipeline import Operator
+from scenarios.numerics.distributions import Constant, LogNormal, Variability, ones, repeated
 from scenarios.queries import Query
 from scenarios.random_streams import stream
 
@@ -38,8 +39,12 @@ class RequestBlock:
     variability: NDArray[np.float64]
 
 
-def request_blocks(application: Application, query: Query, seed: int) -> Iterator[RequestBlock]:
+def request_blocks(
+    application: Application, query: Query, seed: int, service_cv: float = 0.0
+) -> Iterator[RequestBlock]:
     """Yield a query's requests in blocks, without end.
+
+    ``service_cv`` is that of ``scenarios.cluster.Cluster``.
 
     Request i of a query is the same for every planner. Its time, size and factors are the elements
     at index i of random streams that are keyed by (seed, query, purpose).
@@ -58,10 +63,7 @@ def request_blocks(application: Application, query: Query, seed: int) -> Iterato
     gaps = drawn(application.interarrival, "interarrival")
     sizes = drawn(dataset.request_size, "size")
     lengths = drawn(dataset.output_length, "length")
-    factors = [
-        drawn(operator.variability, f"service {operator.name}")
-        for operator in application.operators
-    ]
+    factors = [service_factors(operator, service_cv, drawn) for operator in application.operators]
     # The first gap starts at a random phase, so that periodic sources are not in step.
     mean_gap_ns = NS_PER_S / query.requests_per_s
     last_ns = round(query.arrival_s * NS_PER_S) - round(of("phase").random() * mean_gap_ns)
@@ -88,6 +90,23 @@ def request_blocks(application: Application, query: Query, seed: int) -> Iterato
 
     while True:
         yield block()  # without a name, so that used blocks are freed
+
+
+def service_factors(
+    operator: Operator,
+    service_cv: float,
+    drawn: Callable[[Variability, str], Callable[[int], NDArray[np.float64]]],
+) -> Callable[[int], NDArray[np.float64]]:
+    """Return a function that draws the next factors of an operator's service times.
+
+    These are the differences that the application declares, times those of repeated services.
+    ``drawn`` returns such a function of a distribution and the purpose that names its stream.
+    """
+    own = drawn(operator.variability, f"service {operator.name}")
+    if service_cv == 0 or operator.kind == "llm":
+        return own
+    repeats = drawn(LogNormal(service_cv), f"repeated service {operator.name}")
+    return lambda count: own(count) * repeats(count)
 
 
 def _columns(columns: Iterable[NDArray[np.float64]]) -> NDArray[np.float64]:

@@ -38,6 +38,7 @@ from scenarios.scenario import Scenario
 from sim.api.errors import PlannerError
 from sim.api.planner import Planner
 from sim.api.planner import Settings as PlannerSettings
+from sim.dataplane import blocks
 from sim.dataplane.base.interface import DataPlane, Recorder
 from sim.planning.call import wrong_kind
 from sim.planning.guard import Guard
@@ -218,6 +219,7 @@ def _set_up(
         _check_arrivals(scenario, settings.seed)
         plane = find_class(settings.data_plane.get("_target_"), "data_plane", DataPlane)
         arguments = parameters(settings.data_plane, "data_plane", plane)
+        _check_data_plane(plane, scenario)
     if planner is not None:
         what = f"parameters() of planner {class_name(planner)}"
         config.planner = {"_target_": path_of(type(planner)), **call(what, _shown, planner)}
@@ -283,6 +285,19 @@ def _scenario(settings: Settings) -> Scenario:
         )
     except ValueError as error:
         raise InputError(one_line(error)) from None
+
+
+def _check_data_plane(plane: type, scenario: Scenario) -> None:
+    """Raise InputError if a node shares cores, which the block data plane cannot simulate."""
+    shared = [
+        f"cluster.nodes.{name}.replicas_per_core={node.replicas_per_core}"
+        for name, node in scenario.cluster.nodes.items()
+        if node.replicas_per_core > 1
+    ]
+    if shared and plane.__module__.startswith(blocks.__name__):
+        raise InputError(
+            f"{shared[0]}: data_plane=blocks simulates no shared cores; add data_plane=events"
+        )
 
 
 def _check_arrivals(scenario: Scenario, seed: int) -> None:

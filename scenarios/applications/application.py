@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import numpy as np
 
+from hardware_models.gpu.compute import fixed_share
 from hardware_models.llm import iteration_times, weight_bytes
 from hardware_models.reference import REFERENCE, REFERENCE_PROFILE
 from scenarios.applications.dataset import Dataset
@@ -60,6 +61,8 @@ class LanguageModel:
 
 
 Model = NeuralNetwork | LanguageModel
+SizeScales = Literal["all", "work"]
+OperatorKey = tuple[str, tuple[KnobValue, ...]]
 
 
 RATE = Range(gt=0, le=10_000, unit="requests/s")
@@ -88,6 +91,11 @@ class Application:
         latency_per: with ``"request"``, the latency bound is the same for all requests. With
             ``"output_length"``, the declared bound is multiplied by the ratio of a request's output
             length to the mean.
+        size_scales: with ``"all"``, service times are proportional to a request's size. With
+            ``"work"``, a network's time has a fixed share, which does not depend on size; see
+            ``hardware_models.gpu.compute.fixed_share``.
+        batch_factors: for operators of kind ``cpu`` whose batches were measured, with keys as in
+            ``models``: times of batches of 1, 2, ... requests, divided by the time of one.
 
     Raises:
         ValueError: a value is out of range, or the data sets do not match the pipeline.
@@ -95,13 +103,15 @@ class Application:
 
     pipeline: Pipeline
     datasets: Mapping[str, Dataset]
-    models: Mapping[tuple[str, tuple[KnobValue, ...]], Model] = field(default_factory=dict)
+    models: Mapping[OperatorKey, Model] = field(default_factory=dict)
     tiers: Mapping[str, Tier] = field(default_factory=dict)
     requests_per_s: Annotated[float, RATE] = 0.5
     interarrival: Variability = Exponential()
     answer_bytes: Annotated[float, ANSWER] = 1000.0
     window_s: Annotated[float, Range(ge=0, le=MOST_LATENCY_S, unit="s")] = 60.0
     latency_per: Literal["request", "output_length"] = "request"
+    size_scales: SizeScales = "all"
+    batch_factors: Mapping[OperatorKey, tuple[float, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_ranges(self, "application.")
@@ -111,6 +121,8 @@ class Application:
                 f"{self.requests_per_s} requests/s, 20 requests need "
                 f"{20 / self.requests_per_s:g} s or more"
             )
+        if self.size_scales not in get_args(SizeScales):
+            raise ValueError(f"application.size_scales={self.size_scales!r}: choose all or work")
         if self.latency_per not in ("request", "output_length"):
             raise ValueError(
                 f"application.latency_per={self.latency_per!r}: choose request or output_length"
@@ -157,6 +169,36 @@ class Application:
         key = self.pipeline.operator_key(operator, configuration)
         return self.models.get((self.operators[operator].name, key))
 
+    def fixed_share(
+        self,
+        model: NeuralNetwork,
+        board: str,
+        profile: str,
+        processes: int = 1,
+        thread_percent: int = 100,
+    ) -> float:
+        """Return the share of a network's time on a GPU instance that does not scale with size."""
+        if self.size_scales == "all":
+            return 0.0
+        of = model.like, model.benchmark, board, profile
+        return fixed_share(*of, processes, thread_percent, model.like_items)
+
+    def batch_factor(self, operator: int, configuration: Configuration) -> tuple[float, ...] | None:
+        """Return an operator's measured times of batches in those of one request, or None."""
+        key = self.pipeline.operator_key(operator, configuration)
+        return self.batch_factors.get((self.operators[operator].name, key))
+
+    @property
+    def largest_batches(self) -> tuple[int, ...]:
+        """The largest measured batch of each operator on a core; 1 for no measurement."""
+        return tuple(
+            max(
+                (len(each) for (of, _), each in self.batch_factors.items() if of == one.name),
+                default=1,
+            )
+            for one in self.operators
+        )
+
     def item_times_s(
         self,
         dataset: Dataset,
@@ -182,7 +224,10 @@ class Application:
         mean_s = float(dataset.service_time_s[configuration.index, operator])
         model = self.model(operator, configuration)
         if not isinstance(model, LanguageModel):
-            return np.asarray(mean_s * size * variability)
+            fixed = 0.0
+            if model is not None:
+                fixed = self.fixed_share(model, REFERENCE, REFERENCE_PROFILE)
+            return np.asarray(mean_s * (fixed + (1 - fixed) * size) * variability)
         tokens = dataset.tokens(configuration.index, operator)
         return reference_generation_s(
             model,

@@ -16,7 +16,7 @@ from scenarios.applications.application import (
     reference_generation_s,
 )
 from scenarios.applications.nodes import keyed, mapping, number, pick_key, refusal
-from scenarios.applications.pipeline import Knob, Operator, Pipeline
+from scenarios.applications.pipeline import BATCH_TIMES, LONGEST, Knob, Operator, Pipeline
 from scenarios.applications.quantities import RESERVED, Point, Quantities, Texts
 from scenarios.numerics import Floats
 from scenarios.numerics.distributions import MOST_CV, Constant, LogNormal, Variability
@@ -83,6 +83,22 @@ class DeclaredOperator:
         if self.operator.kind == "llm":
             return self._language_models(quantities)
         return [None] * quantities.count
+
+    def batch_factors(self, quantities: Quantities) -> Sequence[tuple[float, ...] | None]:
+        """Return each configuration's times of batches of 1, 2, ..., in those of one request.
+
+        Sizes between two measured ones are interpolated linearly. It is None without measurements.
+        """
+        given, path = self.node.get("batch_factor"), f"{self.path}.batch_factor"
+        if given is None:
+            return [None] * quantities.count
+        sizes, times = quantities.by_batch(given, path, self.knobs)
+        if 1 not in sizes:
+            raise refusal(path, given, "must have a time for a batch of 1")
+        if not (times > 0).all():
+            raise refusal(path, given, f"is {times.min():g}; must be above 0")
+        every = np.arange(1, sizes[-1] + 1)
+        return [tuple(np.interp(every, sizes, row / row[0]).tolist()) for row in times]
 
     def figures(
         self, quantities: Quantities, dataset: str, models: Sequence[Model | None]
@@ -184,7 +200,9 @@ def declared_pipeline(
         kind = declared.get("kind") if isinstance(declared, Mapping) else None
         if isinstance(declared, Mapping):
             pick_key(f"{here}.kind", kind, KEYS_OF_KIND, "kind of operator")
-        optional = ["after", "knobs", "service_cv", "sequences" if kind == "llm" else WHOLE]
+        optional = ["after", "knobs", "service_cv"]
+        optional += ["batch_factor"] if kind == "cpu" else []
+        optional += ["sequences"] if kind == "llm" else ["batch_time", WHOLE]
         needed = ("kind", "message_bytes", *KEYS_OF_KIND.get(str(kind), ()))
         checked = keyed(declared, here, needed, optional)
         knobs = _knobs(checked.get("knobs"), f"{here}.knobs")
@@ -200,7 +218,9 @@ def declared_pipeline(
             raise refusal(f"{here}.{WHOLE}", checked[WHOLE], "must be true or false")
         cv = number(checked.get("service_cv") or 0.0, f"{here}.service_cv", high=MOST_CV)
         after = _after(checked.get("after"), f"{here}.after")
-        operators.append(Operator(own, kind, knobs, variability(cv), after))  # type: ignore[arg-type]
+        batch_time = checked.get("batch_time") or LONGEST
+        pick_key(f"{here}.batch_time", batch_time, BATCH_TIMES, "batch time")
+        operators.append(Operator(own, kind, knobs, variability(cv), after, batch_time))  # type: ignore[arg-type]
         nodes.append(checked)
     pipeline, every = Pipeline(name, tuple(operators)), tuple(owners)
     stages = []

@@ -3,13 +3,19 @@
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate, product
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 from scenarios.applications.nodes import choose
 from scenarios.applications.values import value
 from scenarios.numerics.distributions import Constant, Variability
 
 KnobValue = int | str
+BatchTime = Literal["longest", "average"]
+LONGEST, AVERAGE = BATCH_TIMES = get_args(BatchTime)
+"""What the time of a batch is a multiple of: the time of its longest member, as of items that a GPU
+pads to equal size, or of its average member, as of items that code handles one after the other."""
+MOST_BATCH = 1024
+"""Largest allowed size of a batch."""
 ANSWER = "answer"
 """The name of the answer's transfer in results, in place of an operator's name."""
 
@@ -43,6 +49,8 @@ class Operator:
             vary independently of each other.
         after: names of its predecessors, each of which sends it a message; None means the operator
             listed before it.
+        batch_time: whether the time of a batch is a multiple of the time of its ``"longest"`` or
+            its ``"average"`` member; it does not matter for a language model.
     """
 
     name: str
@@ -50,6 +58,7 @@ class Operator:
     knobs: tuple[Knob, ...] = ()
     variability: Variability = Constant()
     after: tuple[str, ...] | None = None
+    batch_time: BatchTime = "longest"
 
 
 @value

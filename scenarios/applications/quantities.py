@@ -4,7 +4,7 @@ The key of a table consists of its columns that are named like a knob, ``dataset
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeGuard
@@ -18,12 +18,12 @@ from hardware_models.schemas import PROVENANCE, Column
 from hardware_models.tables import FIRST_ROW_LINE
 from scenarios.applications.keyed_tables import KeyedTable, application_tables
 from scenarios.applications.nodes import REFERENCE, bounds, choose, refusal
-from scenarios.applications.pipeline import Knob
+from scenarios.applications.pipeline import MOST_BATCH, Knob
 from scenarios.numerics import Floats
 
 Texts = NDArray[np.object_]
 
-DATASET, STRATUM = "dataset", "stratum"
+DATASET, STRATUM, BATCH = "dataset", "stratum", "batch"
 RESERVED = (DATASET, STRATUM, *PROVENANCE)
 """Names that are forbidden for knobs, because they mean something else in tables."""
 
@@ -168,17 +168,13 @@ class Quantities:
     ) -> NDArray[Any]:
         """Return a column's values, shape (configurations, strata)."""
         table, column = self._named(reference, path)
-        keys = self._keys(table)
         allowed = [knob.name for knob in self.knobs] if knobs is None else list(knobs)
         if point is not None:
             allowed += [DATASET, STRATUM] if knobs is None else [DATASET]
-        for key in keys:
-            if key not in allowed:
-                reason = f"table {table.file.stem!r} is keyed by {key!r}, but this may depend on "
-                raise refusal(path, reference, f"{reason}{', '.join(allowed) or 'nothing'} alone")
-        axes = {knob.name: [str(one) for one in knob.choices] for knob in self.knobs}
+        keys = self._allowed_keys(table, reference, path, allowed)
+        axes = self._axes
         if point is not None:
-            axes |= {DATASET: [point.dataset], STRATUM: list(point.strata)}
+            axes = axes | {DATASET: [point.dataset], STRATUM: list(point.strata)}
         try:
             values = table.arranged(column, rule, {key: axes[key] for key in keys})
         except TableError as error:
@@ -204,8 +200,65 @@ class Quantities:
             raise refusal(path, reference, str(error)) from None
         return self._tables[name], column
 
+    def by_batch(
+        self, quantity: object, path: str, knobs: Sequence[str]
+    ) -> tuple[list[int], Floats]:
+        """Return batch sizes, ascending, and a number for each: shape (configurations, sizes).
+
+        Args:
+            quantity: a mapping from sizes to quantities, or a ``table.column`` of a table with a
+                column ``batch``.
+            path: key of the quantity in the declaration, for error messages.
+            knobs: names of the knobs on which the numbers are allowed to depend.
+        """
+        if isinstance(quantity, Mapping):
+            parts = {_size(one, path, quantity): each for one, each in quantity.items()}
+            columns = [
+                self.numbers(parts[size], f"{path}.{size}", None, knobs)[:, 0]
+                for size in sorted(parts)
+            ]
+            return sorted(parts), np.column_stack(columns) if columns else np.empty((self.count, 0))
+        table, column = self._named(quantity, path)
+        reference = str(quantity)
+        if BATCH not in table.frame.columns:
+            reason = f"table {table.file.stem!r} has no column {BATCH!r} with the sizes of batches"
+            raise refusal(path, reference, reason)
+        sizes = sorted({_size(one, path, reference) for one in table.texts(BATCH).to_list()})
+        keys = self._allowed_keys(table, reference, path, knobs)
+        axes = {key: self._axes[key] for key in keys} | {BATCH: [str(size) for size in sizes]}
+        try:
+            values = table.arranged(column, Column(pl.Float64, low=0), axes)
+        except TableError as error:
+            raise refusal(path, reference, str(error)) from None
+        at = tuple(self._positions[key] for key in keys)
+        return sizes, np.broadcast_to(values[at] if at else values, (self.count, len(sizes)))
+
+    @cached_property
+    def _axes(self) -> dict[str, list[str]]:
+        return {knob.name: [str(one) for one in knob.choices] for knob in self.knobs}
+
+    def _allowed_keys(
+        self, table: KeyedTable, reference: str, path: str, allowed: Sequence[str]
+    ) -> list[str]:
+        """Return the keys of a table, all of which must be among the allowed ones."""
+        keys = self._keys(table)
+        for key in keys:
+            if key not in allowed:
+                reason = f"table {table.file.stem!r} is keyed by {key!r}, but this may depend on "
+                raise refusal(path, reference, f"{reason}{', '.join(allowed) or 'nothing'} alone")
+        return keys
+
     def _keys(self, table: KeyedTable) -> list[str]:
         return table.keys([*(knob.name for knob in self.knobs), DATASET, STRATUM])
+
+
+def _size(text: object, path: str, quantity: object) -> int:
+    """Return a batch size, which must be a whole number from 1 to `MOST_BATCH`."""
+    size = int(str(text)) if str(text).isdecimal() else 0
+    if not 1 <= size <= MOST_BATCH:
+        reason = f"{text} is no size of a batch; must be a whole number from 1 to {MOST_BATCH}"
+        raise refusal(path, quantity, reason)
+    return size
 
 
 def _is_number(term: object) -> TypeGuard[float]:

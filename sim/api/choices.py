@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
+from scenarios.applications.pipeline import MOST_BATCH
+
 MOST_REPLICAS = 1000
-MOST_BATCH = 1024
 MOST_WAIT_S = 3600.0
 
 
@@ -16,7 +17,8 @@ class Choices:
 
     Args:
         thread_percents: percentages of an instance's threads, for operators of kind ``gpu``.
-        max_batches: largest batch sizes, for operators of kind ``gpu``.
+        max_batches: largest batch sizes, for operators of kind ``gpu``, and for those of kind
+            ``cpu`` up to the largest size that their application measured (``batch_factor``).
         replicas: numbers of replicas, for operators of kinds ``gpu`` and ``llm``.
         cores: numbers of cores, one for each replica, for operators of kind ``cpu``.
         max_wait_s: longest times in seconds that a server waits for a full batch; they apply only

@@ -47,6 +47,7 @@ class Service:
     memory_bytes: int = 0  # memory that a replica needs
     basis: Basis = "measured"  # the kind of evidence for the times
     iterations: Iterations | None = None  # how a language model generates; None for other operators
+    fixed_share: float = 0.0  # share of its time that does not scale with a request's size
 
 
 def device_service(
@@ -93,19 +94,42 @@ def node_service(
     model = application.model(operator, configuration)
     if model is None:
         factor = cpu_latency_factor(node.cpu_relative_speed)
-        return Service(factor, basis="measured" if factor == 1.0 else "scaled")
+        batches = _core_batches(application, operator, configuration, allocation)
+        return Service(factor, batches, basis="measured" if factor == 1.0 else "scaled")
     name = application.operators[operator].name
     assert node.gpu_board is not None
     room = profiles(node.gpu_board)[allocation.profile].memory_bytes
     try:
         if isinstance(model, LanguageModel):
             return _generation(application, operator, configuration, model, node, allocation)
-        return _inference(model, room, node, allocation)
+        return _inference(application, model, room, node, allocation)
     except ValueError as error:
         raise RefusalError(f"{name} on {node.gpu_board}:{allocation.profile}: {error}") from None
 
 
-def _inference(model: NeuralNetwork, room: int, node: Node, allocation: Allocation) -> Service:
+def _core_batches(
+    application: Application, operator: int, configuration: Configuration, allocation: Allocation
+) -> tuple[float, ...]:
+    """Return the times of batches on a core: one by one, unless the application measured them."""
+    most = allocation.max_batch
+    measured = application.batch_factor(operator, configuration)
+    if measured is None:
+        return tuple(float(size) for size in range(1, most + 1))
+    if most > len(measured):
+        raise RefusalError(
+            f"{application.operators[operator].name}: max_batch={most} is above {len(measured)}, "
+            "the largest batch of which a time was measured"
+        )
+    return measured[:most]
+
+
+def _inference(
+    application: Application,
+    model: NeuralNetwork,
+    room: int,
+    node: Node,
+    allocation: Allocation,
+) -> Service:
     need = allocation.processes * model.weight_bytes
     if need > room:
         raise RefusalError(f"{model.name} needs {_gb(need)} of memory, there are {_gb(room)}")
@@ -127,6 +151,13 @@ def _inference(model: NeuralNetwork, room: int, node: Node, allocation: Allocati
         memory_bytes=need,
         # On the reference hardware, a lone request takes the time that its application gives.
         basis="measured" if times.factors == (1.0,) else worst(times.basis, _likeness(model)),
+        fixed_share=application.fixed_share(
+            model,
+            node.gpu_board,
+            allocation.profile,
+            allocation.processes,
+            allocation.thread_percent,
+        ),
     )
 
 

@@ -14,8 +14,16 @@ from sim.catalogue.catalogue import ACCESS, BACKHAUL, DOWN, UP, Catalogue
 from sim.clock import NS_PER_S, ns
 from sim.cluster.machines import Station
 from sim.cluster.queries import Deployment, QueryState
+from sim.controlplane.speeds import HiddenSpeeds
 from sim.dataplane.base.durations import NEVER
-from sim.dataplane.base.interface import DataPlane, LinkSpec, Route, StationSpec, Visit
+from sim.dataplane.base.interface import (
+    DataPlane,
+    LinkSpec,
+    Processor,
+    Route,
+    StationSpec,
+    Visit,
+)
 from sim.dataplane.base.rate_profile import RateProfile, constant, stepwise
 
 LinkName = tuple[str, str, int | None]
@@ -24,7 +32,10 @@ LinkName = tuple[str, str, int | None]
 class RouteBuilder:
     """Creates the links, stations and routes of a run, with their true speeds."""
 
-    def __init__(self, data: DataPlane, scenario: Scenario, nominal: Catalogue) -> None:
+    def __init__(
+        self, data: DataPlane, scenario: Scenario, nominal: Catalogue, speeds: HiddenSpeeds
+    ) -> None:
+        self._speeds = speeds
         self._data = data
         self._application = scenario.application
         self._cluster = scenario.cluster
@@ -68,7 +79,6 @@ class RouteBuilder:
         speed = constant()
         if not station.slots:
             speed = stepwise([(ns(at_s), factor) for at_s, factor in state.truth.slowdowns])
-        on_gpu = bool(station.slots) and station.slots[0].instance is not None
         self._data.add_station(
             StationSpec(
                 station.id,
@@ -76,14 +86,28 @@ class RouteBuilder:
                 allocation.max_batch,
                 ns(allocation.max_wait_s),
                 service.batch_factor
-                if on_gpu  # A CPU serves a batch one by one.
+                if station.slots  # A device serves a batch one by one.
                 else tuple(float(size) for size in range(1, allocation.max_batch + 1)),
                 speed,
-                iterations=service.iterations,
+                iterations=service.iterations
+                and service.iterations.at_speed(self._speeds.of(station)),
+                batch_time=self._application.operators[operator].batch_time,
                 discipline=self._cluster.discipline,
                 shed_late=self._cluster.shed_late,
+                processor=self._processor(station),
             )
         )
+
+    def _processor(self, station: Station) -> Processor | None:
+        """Return the cores that a station shares with others, if any."""
+        slot = next(iter(station.slots), None)
+        if slot is None or slot.instance is not None:
+            return None
+        node = slot.machine.node
+        if node.replicas_per_core == 1:
+            return None
+        number = list(self._cluster.nodes).index(slot.machine.node_name)
+        return Processor(number, node.shared_cores, tuple(node.core_slowdown))
 
     def route(self, state: QueryState, deployment: Deployment) -> Route:
         """Return the route of a deployment's requests."""
@@ -112,6 +136,7 @@ class RouteBuilder:
                 for edge, (earlier, to) in enumerate(edges)
                 if to == operator
             ]
+            station = deployment.stations[operator]
             work: float | Tokens
             if isinstance(self._application.model(operator, plan.configuration), LanguageModel):
                 work = dataset.tokens(plan.configuration.index, operator)
@@ -119,9 +144,10 @@ class RouteBuilder:
                 time_s = times_s[operator] * services[operator].factor
                 if plan.placement[operator] == DEVICE:
                     time_s /= state.truth.device_factor
-                work = time_s * NS_PER_S
-            station = deployment.stations[operator].id
-            visits.append(Visit(operator, station, None, work, tuple(chain.from_iterable(ways))))
+                work = time_s / self._speeds.of(station) * NS_PER_S
+            after = tuple(chain.from_iterable(ways))
+            fixed = services[operator].fixed_share
+            visits.append(Visit(operator, station.id, None, work, after, fixed))
             served.append((len(visits) - 1,))
         send(len(edges), len(plan.placement), served[-1])
         bound_s = query.slo.latency_s

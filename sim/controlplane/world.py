@@ -30,6 +30,7 @@ from sim.controlplane.interference import Interference
 from sim.controlplane.planner_calls import call_planner, settings_of
 from sim.controlplane.result_rows import operator_columns, query_row, window_columns
 from sim.controlplane.routing import RouteBuilder
+from sim.controlplane.speeds import HiddenSpeeds
 from sim.controlplane.usage import Usage
 from sim.dataplane.base.interface import DataPlane, Recorder
 from sim.dataplane.base.recorders import Tee
@@ -108,7 +109,9 @@ class World:
         )
         self.data = data_plane(Tee(self.monitor, *listeners) if listeners else self.monitor)
         self.env = Clock()
-        self._routes = RouteBuilder(self.data, scenario, self.planning_service.nominal)
+        self._routes = RouteBuilder(
+            self.data, scenario, self.planning_service.nominal, HiddenSpeeds(seed, scenario.cluster)
+        )
         operators = [operator.name for operator in scenario.application.operators]
         usage = Usage(self.machines, operators, self.tables)
         self.deployments = Deployments(
@@ -183,9 +186,9 @@ class World:
         self.monitor.arrive(query, now)
         self.planning_service.telemetry.arrive(query.id)
         self._routes.add_access_link(query.id, truth, now)
-        self.data.open_source(
-            now, query.id, request_blocks(self.scenario.application, query, self.seed)
-        )
+        scenario = self.scenario
+        blocks = request_blocks(scenario.application, query, self.seed, scenario.cluster.service_cv)
+        self.data.open_source(now, query.id, blocks)
         self.env.process(self._life(state))
         self.call_planner("arrival")
 

@@ -5,9 +5,9 @@ from numbers import Integral
 
 from hardware_models.errors import did_you_mean
 from hardware_models.gpu.gpu_latency import largest_processes
-from scenarios.applications.pipeline import Configuration, Operator, Pipeline
+from scenarios.applications.pipeline import MOST_BATCH, Configuration, Operator, Pipeline
 from scenarios.cluster import DEVICE, Cluster
-from sim.api.choices import MOST_BATCH, MOST_REPLICAS, MOST_WAIT_S
+from sim.api.choices import MOST_REPLICAS, MOST_WAIT_S
 from sim.api.errors import PlannerError
 from sim.api.plan import CORE, Allocation, Plan
 from sim.catalogue.catalogue import Catalogue

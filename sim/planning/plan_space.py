@@ -48,7 +48,12 @@ class PlanSpace:
         self._on: dict[str, Bools] = {}
         operators, cluster = self._pipeline.operators, nominal.cluster
         self.keys = OperatorKeys.of(self._pipeline)
-        offers = [_options(operator, cluster, choices or Choices()) for operator in operators]
+        offers = [
+            _options(operator, largest, cluster, choices or Choices())
+            for operator, largest in zip(
+                operators, nominal.application.largest_batches, strict=True
+            )
+        ]
         self.options = tuple(tuple(each) for each in offers)
         self.placements = tuple(
             tuple(cluster.places[place] for place in places)
@@ -152,12 +157,17 @@ class PlanSpace:
         return np.stack(np.meshgrid(*offered, indexing="ij"), axis=-1).reshape(-1, len(placement))
 
 
-def _options(operator: Operator, cluster: Cluster, choices: Choices) -> Iterator[OperatorOption]:
+def _options(
+    operator: Operator, largest_batch: int, cluster: Cluster, choices: Choices
+) -> Iterator[OperatorOption]:
+    """Yield an operator's options; on cores, batches go up to ``largest_batch``."""
     yield DEVICE, Allocation(DEVICE)
     for name, node in cluster.nodes.items():
         if operator.kind == "cpu":
-            for cores in choices.cores:
-                yield name, Allocation(CORE, cores)
+            measured = [batch for batch in choices.max_batches if batch <= largest_batch]
+            for cores, batch in product(choices.cores, measured or (1,)):
+                waits_s = choices.max_wait_s if batch > 1 else 0.0
+                yield name, Allocation(CORE, cores, batch, waits_s)
             continue
         shares, batches, wait_s = choices.thread_percents, choices.max_batches, choices.max_wait_s
         if operator.kind == "llm":  # it takes a whole instance and batches without waiting

@@ -16,7 +16,7 @@ items of VOiCES into 4, 8 or 16 clusters. With hidden embeddings of 6,400 real V
 share is 0.56 to 0.38 (public per-clip results of github.com/weiyu0824/vulcan).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -30,6 +30,7 @@ from scenarios.numerics import Bools, Floats, Ints
 from scenarios.numerics.distributions import Constant, Variability
 from scenarios.numerics.normal_quantiles import normal_quantile
 from scenarios.random_streams import stream
+from scenarios.requests import service_factors
 from sim.api.estimate import Estimate, Measurement
 from sim.api.plan import Plan
 from sim.planning.profiling_log import ProfileRecord, ProfilingLog
@@ -79,8 +80,10 @@ class ProfilingBench:
         seed: int,
         feature_correlation: float,
         profiling_log: ProfilingLog | None = None,
+        service_cv: float = 0.0,
     ) -> None:
         self._application = application
+        self._service_cv = service_cv
         self.dataset = dataset
         self._weights = weights
         self._correlation = feature_correlation
@@ -119,6 +122,9 @@ class ProfilingBench:
                 return alike
             return variability.draw(self._of(purpose), count)
 
+        def drawn(variability: Variability, purpose: str) -> Callable[[int], Floats]:
+            return lambda _: varied(variability, purpose)
+
         strata = np.zeros(count, dtype=np.int64)
         if len(self._weights) > 1:
             edges = np.cumsum(self._weights)[:-1]
@@ -132,7 +138,7 @@ class ProfilingBench:
             lengths if application.latency_per == "output_length" else alike,
             np.array(
                 [
-                    varied(operator.variability, f"service {operator.name}")
+                    service_factors(operator, self._service_cv, drawn)(count)
                     for operator in application.operators
                 ]
             ),

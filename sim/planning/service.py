@@ -156,6 +156,7 @@ class PlanningService:
             self._seed,
             self.cluster.profiling.feature_correlation,
             self.profiling_log,
+            self.cluster.service_cv,
         )
 
     def offline(self, dataset: str, budget_s: float) -> tuple[ProfilingBench, SearchClock]:

@@ -2,6 +2,7 @@
 
 import math
 from itertools import pairwise
+from statistics import median
 
 import pytest
 from hypothesis import given, settings
@@ -34,6 +35,49 @@ def test_batches_slices_and_processes_take_the_measured_times(like):
             for batch, factor in enumerate(found.factors, 1):
                 latency = gpu_latency.batch_latency(like, slices, batch, processes)
                 assert factor == pytest.approx(latency.seconds / alone.seconds)
+
+
+def share(like="bert", profile="7g.80gb", **rest):
+    return compute.fixed_share(like, "bert-99", "A100-80GB", profile, **rest)
+
+
+@pytest.mark.parametrize("like", gpu_latency.models())
+@pytest.mark.parametrize("profile", ["1g.10gb", "7g.80gb"])
+def test_a_request_of_twice_the_size_takes_as_long_as_two_at_once(like, profile):
+    for items in (1.0, 8.0):
+        one, two = times(like, profile=profile, max_batch=2, like_items=items).factors
+        fixed = share(like, profile, like_items=items)
+        assert 0 <= fixed <= 1
+        if one < two < 2 * one:
+            assert one * (fixed + (1 - fixed) * 2) == pytest.approx(two)
+
+
+def test_small_work_is_bound_by_launches_and_large_work_is_not():
+    assert share("resnet50", like_items=1.0) > 0.8
+    assert share("resnet50", like_items=64.0) < 0.2
+
+
+def test_the_fixed_share_predicts_times_at_sizes_that_it_does_not_use():
+    errors = {"fixed": [], "proportional": []}
+    for like in gpu_latency.models():
+        for profile in SLICES:
+            for items in (4, 8, 16):
+                fixed = share(like, profile, like_items=float(items))
+                alone = times(like, profile=profile, like_items=float(items)).factors[0]
+                for size in (0.25, 0.5, 4.0):
+                    true = times(like, profile=profile, like_items=items * size).factors[0]
+                    true *= gpu_latency.batch_latency(like, 7, int(items * size)).seconds
+                    true /= gpu_latency.batch_latency(like, 7, items).seconds
+                    for rule, part in (("fixed", fixed), ("proportional", 0.0)):
+                        errors[rule].append(abs(alone * (part + (1 - part) * size) / true - 1))
+    assert median(errors["fixed"]) == pytest.approx(0.074, abs=5e-4)
+    assert median(errors["proportional"]) == pytest.approx(0.38, abs=5e-3)
+
+
+def test_nothing_is_fixed_where_two_at_once_were_not_measured():
+    assert share(like_items=float(gpu_latency.largest_batch())) == 0.0
+    with pytest.raises(UnknownNameError):
+        share("brt")
 
 
 def test_other_boards_differ_by_their_measured_ratio():

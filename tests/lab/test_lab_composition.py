@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 
 from lab.common.errors import InputError
 from lab.config import compose as module
-from lab.config.compose import VERSION_BASE, compose
+from lab.config.compose import VERSION_BASE, compose, set_up
 from lab.config.settings import register
 
 
@@ -81,3 +81,15 @@ def test_options_are_composed_once_for_each_state_of_their_files(tmp_path, monke
 def test_a_sweep_is_no_configuration(override: str) -> None:
     with pytest.raises(InputError, match="add -m to run every value"):
         compose([override])
+
+
+def test_shared_cores_need_the_data_plane_that_simulates_them() -> None:
+    words = ["experiment=speech_small", "cluster.nodes.edge.replicas_per_core=4"]
+    said = (
+        "cluster.nodes.edge.replicas_per_core=4: data_plane=blocks simulates no shared cores; add"
+    )
+    with pytest.raises(InputError, match=said):
+        set_up(compose(words), words)
+    words += ["data_plane=events", "cluster.nodes.edge.core_slowdown=[1, 1.2]"]
+    [node, _] = set_up(compose(words), words).scenario().cluster.nodes.values()
+    assert (node.replicas_per_core, list(node.core_slowdown)) == (4, [1, 1.2])

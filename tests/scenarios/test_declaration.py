@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hardware_models.gpu.compute import fixed_share
 from scenarios.applications import item_accuracy
 from scenarios.applications.application import LanguageModel, NeuralNetwork, reference_generation_s
 from scenarios.applications.pipeline import Knob
@@ -36,6 +37,11 @@ TABLES = {
         "ease": [1.0, 0.6, 0.5],
     },
     "constants": {"answer_tokens": [20]},
+    "batches": {
+        "rate": [10, 5, 1] * 2,
+        "batch": [1, 1, 1, 4, 4, 4],
+        "mean_s": [0.1, 0.2, 0.5, 0.25, 0.8, 0.5],
+    },
 }
 DECLARATION = {
     "name": "watch",
@@ -148,6 +154,9 @@ def test_operators_models_and_tiers_are_as_declared(tables):
     application = declare(tables)
     assert [operator.kind for operator in application.operators] == ["cpu", "gpu", "llm"]
     assert application.operators[0].variability == LogNormal(0.2)
+    assert application.operators[0].batch_time == "longest"
+    average = declare(tables, {"operators.sample.batch_time": "average"})
+    assert average.operators[0].batch_time == "average"
     assert application.operators[1].variability == Constant()
     last = application.pipeline.configurations[-1]
     assert application.model(0, last) is None
@@ -159,6 +168,24 @@ def test_operators_models_and_tiers_are_as_declared(tables):
     assert application.interarrival == Constant()
     assert declare(tables, interarrival="poisson").interarrival == Exponential()
     assert application.latency_per == "output_length"
+
+
+@pytest.mark.parametrize("given", ["batches.mean_s", {1: 2, 4: [2, "rates.scale"]}])
+def test_batch_times_of_cpu_operators_are_interpolated_between_measured_sizes(tables, given):
+    rates = {"rate": [10, 5, 1], "frames": [10, 5, 1], "accuracy": [1.0, 0.9, 0.5]}
+    pl.DataFrame(rates | {"scale": [2.5, 4.0, 1.0]}).write_csv(tables / "rates.csv")
+    application = declare(tables, {"operators.sample.batch_factor": given})
+    found = [application.batch_factor(0, each) for each in application.pipeline.configurations]
+    expected = (1.0, 1.5, 2.0, 2.5), (1.0, 2.0, 3.0, 4.0), (1.0,) * 4
+    assert found == [pytest.approx(each) for each in expected for _ in range(2)]
+    assert application.batch_factor(1, application.pipeline.configurations[0]) is None
+    assert application.largest_batches == (4, 1, 1)
+
+
+def test_batches_that_were_not_measured_have_no_factor(tables):
+    application = declare(tables)
+    assert application.batch_factor(0, application.pipeline.configurations[0]) is None
+    assert application.largest_batches == (1, 1, 1)
 
 
 def test_a_language_model_takes_as_long_as_its_tokens_do(tables):
@@ -174,6 +201,23 @@ def test_a_language_model_takes_as_long_as_its_tokens_do(tables):
 def test_a_network_without_a_device_ratio_cannot_run_on_a_cpu(tables):
     application = declare(tables, {"operators.see.network.device_ratio": None})
     assert application.model(1, application.pipeline.configurations[0]).device_ratio is None
+
+
+def test_the_fixed_share_of_networks_is_that_of_their_model_if_work_alone_scales(tables):
+    sizes, alike = np.array([0.5, 3.0]), np.ones(2)
+    seconds = {}
+    for scales in ("all", "work"):
+        application = declare(tables, size_scales=scales)
+        data, configuration = application.datasets["day"], application.pipeline.configurations[1]
+        for operator in (0, 1):
+            seconds[scales, operator] = application.item_times_s(
+                data, configuration, operator, sizes, alike, alike
+            )
+    fixed = fixed_share("resnet50", "resnet50", "A100-80GB", "7g.80gb", like_items=3.0)
+    assert 0.1 < fixed < 1
+    assert seconds["all", 1] == pytest.approx(10 * 0.01 * sizes)
+    assert seconds["work", 1] == pytest.approx(10 * 0.01 * (fixed + (1 - fixed) * sizes))
+    assert (seconds["work", 0] == seconds["all", 0]).all()  # classical code
 
 
 def test_columns_of_operators_may_depend_on_the_data_set(tables):
@@ -356,6 +400,29 @@ BAD = [
     ({"operators.sample.knobs.rate": [10, 10]}, "knobs.rate=[10, 10]: must not name", ""),
     ({"operators.sample.knobs": {"unit": [1]}}, "sample.knobs.unit=[1]: no knob may be", ""),
     ({"operators.see.knobs": {"rate": [1]}}, "see.knobs.rate=[1]: operator sample has", ""),
+    (
+        {"operators.sample.batch_time": "avarage"},
+        "batch_time=avarage: no such batch time; choose from longest, average",
+        "did you mean 'average",
+    ),
+    (
+        {"operators.see.batch_factor": "batches.mean_s"},
+        "see.batch_factor=batches.mean_s: no such",
+        "",
+    ),
+    ({"operators.sample.batch_factor": 2}, "batch_factor=2: must be a table.column", ""),
+    ({"operators.sample.batch_factor": "rates.frames"}, "'rates' has no column 'batch'", ""),
+    ({"operators.sample.batch_factor": "batches.rate_s"}, "no column 'rate_s'", "choose from"),
+    (
+        {"operators.sample.batch_factor": {}},
+        "batch_factor={}: must have a time for a batch of 1",
+        "",
+    ),
+    ({"operators.sample.batch_factor": {2: 1.5}}, "must have a time for a batch of 1", ""),
+    ({"operators.sample.batch_factor": {1: 1, 0: 1}}, "0 is no size of a batch", "1 to 1024"),
+    ({"operators.sample.batch_factor": {1: 1, 2: 0}}, "batch_factor={1: 1, 2: 0}: is 0; must", ""),
+    ({"operators.sample.batch_factor": {1: 1, 2: "networks.seconds"}}, "'network', but this", ""),
+    ({"operators.tell.batch_time": "average"}, "tell.batch_time=average: no such key", ""),
     ({"operators.sample.profiled_whole": 1}, "profiled_whole=1: must be true or false", ""),
     ({"operators.see.network.like": "resnet5"}, "network.like=resnet5: no such model", "resnet50"),
     (
@@ -418,6 +485,7 @@ BAD = [
     ({"tiers.fast.latency_s": "1"}, "tiers.fast.latency_s=1: must be a number", ""),
     ({"tiers.fast.weight": None}, "tiers.fast.weight=null: must be a number of 0 or more", ""),
     ({"tiers.fast.latency_s": 0}, "application.tiers.fast.latency_s=0: must be above 0", ""),
+    ({"size_scales": "wrk"}, "application.size_scales='wrk': choose all or work", ""),
     ({"interarrival": "periodi"}, "application.interarrival=periodi", "did you mean 'periodic"),
     ({"requests_per_s": 0}, "application.requests_per_s=0: must be above 0", ""),
     ({"tables": "speech_recognitio"}, "tables=speech_recognitio: no such", "recognition'?"),

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from worlds import Recording, flat, graph, pipeline, requests
 
 from scenarios.applications.dataset import Tokens
+from scenarios.applications.pipeline import BATCH_TIMES
 from scenarios.cluster import DISCIPLINES, EDF, FIFO, PRIORITY
 from sim.dataplane.base.durations import NEVER
 from sim.dataplane.base.interface import COMPLETED, Iterations, LinkSpec, Route, StationSpec, Visit
@@ -46,6 +47,7 @@ def batching(draw, number):
         max_batch=max_batch,
         max_wait_ns=draw(st.sampled_from((0, 7, 40))),
         batch_factor=(1.0, 1.3, 1.7)[:max_batch],
+        batch_time=draw(st.sampled_from(BATCH_TIMES)),
         speed=draw(profiles((NOMINAL, NOMINAL // 2, 333_333))),
         capacity=draw(st.sampled_from((None, None, 0, 2))),
         discipline=draw(QUEUES),
@@ -125,7 +127,9 @@ def networks(draw):
         promised = {"bound_ns": draw(BOUNDS_NS), "priority": draw(st.integers(0, 2))}
         for at_ns in (0, *draw(st.lists(st.integers(0, 300), max_size=2))):
             route = draw(routes(deployments, stations, (0, PRIVATE + 10 * query)))
-            route = route and replace(route, **promised)
+            fixed = draw(st.sampled_from((0.0, 0.0, 0.3, 1.0)))
+            visits = route and tuple(replace(each, fixed_share=fixed) for each in route.visits)
+            route = route and replace(route, visits=visits, **promised)
             orders.append((at_ns, "route", query, route))
             deployments += 1
         if draw(st.integers(0, 3)) == 0:

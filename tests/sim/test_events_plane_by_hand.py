@@ -1,5 +1,7 @@
 """The event data plane in cases small enough to work out by hand, to the nanosecond."""
 
+from dataclasses import replace
+
 import pytest
 from worlds import FAST_LINK, Recording, one_station, pipeline, requests
 
@@ -80,6 +82,24 @@ def test_departures_worked_out_by_hand(spec, arrival_ns, expected):
 def test_batch_takes_the_time_of_its_largest_member():
     spec = StationSpec(0, max_batch=2, max_wait_ns=10, batch_factor=(1.0, 1.5))
     assert ends(spec, [0, 1], size=[1, 3]) == [451, 451]
+
+
+def test_the_fixed_share_of_a_service_does_not_scale_with_size():
+    plane, recording = one_station(StationSpec(0, servers=2), [0, 1], 100.0, [3, 0.2])
+    route = pipeline(0, ("station", 0, 100.0))
+    plane.route(0, 0, replace(route, visits=(replace(route.visits[0], fixed_share=0.25),)))
+    plane.advance(FOREVER)
+    assert [end for *_, end in recording.ends()] == [250, 41]  # 25 + 225, and 25 + 15
+
+
+def test_batch_of_code_that_handles_members_in_turn_takes_the_factor_times_their_average():
+    spec = StationSpec(
+        0, max_batch=2, max_wait_ns=10, batch_factor=(1.0, 1.5), batch_time="average"
+    )
+    assert ends(spec, [0, 1], size=[1, 3]) == [301, 301]  # 1.5 times 200
+    assert ends(spec, [0, 20], size=[1, 3]) == [110, 410]  # alone
+    in_turn = replace(spec, batch_factor=(1.0, 2.0))
+    assert ends(in_turn, [0, 1], size=[1, 2.01]) == [302, 302]  # 100 and then 201, not 2 x 150
 
 
 def test_causality_stations_order_by_arrival_then_query():

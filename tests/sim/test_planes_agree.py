@@ -1,6 +1,7 @@
 """The two data planes give identical results for whole worlds, in every table."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
@@ -37,6 +38,17 @@ QUEUES = {
     "edf_shedding": {"discipline": "edf", "shed_late": True},
     "priority": {"discipline": "priority"},
 }
+
+
+def test_invariant_agreement_of_planes_where_work_alone_scales_and_services_spread():
+    workload = Workload(0.05, lifetime_mean_s=300.0, lifetime_min_s=60.0)
+    cluster = Cluster(NODES, service_cv=0.2, speed_log_sd=0.1)
+    application = declared("speech_recognition", size_scales="work")
+    rough = Scenario(application, cluster, workload=workload, horizon_s=120.0)
+    smooth = replace(rough, application=declared("speech_recognition"), cluster=Cluster(NODES))
+    assert agree(rough, 1)["queries"]["completed"].sum() > 0
+    computed = [agree(each, 1)["operators"]["compute_s"].sum() for each in (rough, smooth)]
+    assert computed[0] != computed[1]
 
 
 def some_of(ways: Iterable[Any], names: Iterable[str]) -> list[Any]:

@@ -6,7 +6,7 @@ is wrong. Each expected time is therefore derived here step by step from the rul
 operator takes 0.1 s on a core of every machine, and each way of a link of the device takes 0.05 s.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -25,6 +25,7 @@ from scenarios.random_streams import stream
 from scenarios.scenario import Scenario
 from scenarios.slo import Tier
 from scenarios.workload import Workload
+from sim.api.choices import Choices
 from sim.controlplane.world import World
 from sim.dataplane.base.interface import COMPLETED, LOST, UNSERVED
 from sim.dataplane.blocks.plane import BlocksPlane
@@ -152,6 +153,82 @@ def plane(request):
 
 def completed(*times):
     return [(birth, COMPLETED, end) for birth, end in times]
+
+
+def test_a_request_takes_its_time_at_the_true_speed_of_its_machine(tmp_path, plane):
+    world = ByHand(tmp_path, births_s=(3.5,))
+    hidden = replace(world.scenario.cluster, speed_log_sd=0.2)
+    world.scenario = replace(world.scenario, cluster=hidden)
+    world.run(plane)
+    true_speed = np.exp(0.2 * stream(SEED, "node", "edge", 0, "cores", "speed").standard_normal())
+    assert abs(true_speed - 1) > 0.01
+    assert world.ends() == completed((3.5, 3.5 + 0.05 + SERVICE_S / true_speed + 0.05 + 2e-8))
+
+
+def two_replicas(context):
+    """Deploy two replicas on cores of the edge machine for each waiting query."""
+    for query in context.waiting:
+        plan = next(each for each in context.candidates(query) if each.placement == ("edge",))
+        more = plan.allocation[0]._replace(replicas=2)
+        context.deploy(query, replace(plan, allocation=(more,)))
+
+
+def test_replicas_share_the_core_of_a_small_machine(tmp_path):
+    small = {"machine": "n1-standard-1", "standby": 1, "replicas_per_core": 2}
+    births_s = (3.5, 3.55)
+    world = ByHand(tmp_path, births_s, nodes={"edge": Node("edge", **small)})
+    world.run(EventsPlane, Does(two_replicas))
+    # Both are at work from 3.6, when the first has 0.05 left, which takes it 0.1 until 3.7; then
+    # the second has 0.05 left and the core for itself.
+    assert world.ends() == completed((3.5, 3.7 + 0.05 + 2e-8), (3.55, 3.75 + 0.05 + 2e-8))
+    slowed = Node("edge", **small, core_slowdown=(1.0, 1.25))
+    world = ByHand(tmp_path, births_s, nodes={"edge": slowed})
+    world.run(EventsPlane, Does(two_replicas))
+    # At 0.4 of the speed of a core, the first ends at 3.725, when the second has 0.05 left.
+    assert world.ends() == completed((3.5, 3.725 + 0.05 + 2e-8), (3.55, 3.775 + 0.05 + 2e-8))
+
+
+def in_pairs(world, planned=2, **work):
+    """Let a world's operator run on one core in batches of two, with these data on its batches."""
+    operator = replace(world.scenario.application.operators[0], **work)
+    pipeline = Pipeline("by_hand", (operator,))
+    factors = {("work", (1,)): (1.0, 1.25)}
+    changed = replace(world.scenario.application, pipeline=pipeline, batch_factors=factors)
+    world.scenario = replace(world.scenario, application=changed)
+
+    def act(context):
+        for query in context.waiting:
+            view = context.bulk.view(query, Choices(max_batches=(1, planned), max_wait_s=0.5))
+            plans = [view.plan(number) for number in range(len(view))]
+            batching = [each for each in plans if each.allocation[0].max_batch == planned]
+            context.deploy(query, next(each for each in batching if each.placement[0] == "edge"))
+
+    return Does(act)
+
+
+def test_measured_batches_of_classical_code_can_be_planned(tmp_path, plane):
+    world = ByHand(tmp_path, births_s=(3.5, 3.6, 17.25))
+    world.run(plane, in_pairs(world))
+    # Two messages of a byte, 10 ns, reach the core at 3.55 and 3.65, and take 0.125 together. Their
+    # answers leave one after the other. The third waits for a second in vain, for 0.5 s.
+    assert world.ends() == completed(
+        (3.5, 3.825 + 2e-8), (3.6, 3.825 + 3e-8), (17.25, 17.25 + 0.1 + 0.5 + 0.1 + 2e-8)
+    )
+
+
+def test_batches_of_code_that_were_not_measured_are_no_candidates_and_refused(tmp_path):
+    world = ByHand(tmp_path, births_s=(3.5,))
+    with pytest.raises(AssertionError, match="StopIteration"):
+        world.run(EventsPlane, in_pairs(world, planned=3))
+
+    def act(context):
+        for query in context.waiting:
+            plan = next(each for each in context.candidates(query) if each.placement == ("edge",))
+            more = plan.allocation[0]._replace(max_batch=3)
+            context.deploy(query, replace(plan, allocation=(more,)))
+
+    with pytest.raises(AssertionError, match="max_batch=3 is above 2, the largest batch of which"):
+        world.run(EventsPlane, Does(act))
 
 
 def test_a_link_carries_what_its_capacity_is_at_the_time(tmp_path, plane):

@@ -81,6 +81,15 @@ def whole(amount: float) -> int:
 
 
 @in_place
+def alone_ns(mean_ns: float, fixed_share: float, size: float, variability: float) -> int:
+    """Return the service time of a request that is served alone at nominal speed.
+
+    ``fixed_share`` is the share of the mean time that does not scale with the request's size.
+    """
+    return whole(mean_ns * (fixed_share + (1.0 - fixed_share) * size) * variability)
+
+
+@in_place
 def bound_of(bound_ns: int, allowance: float) -> int:
     """Return the latency bound of a request, multiplied by its allowance, in nanoseconds."""
     return bound_ns if allowance == 1.0 else max(1, int(np.rint(bound_ns * allowance)))
@@ -105,6 +114,16 @@ def batch_ns(work_ns: int, factor: float, slowdown: float) -> int:
     if slowdown != 1.0:
         work_ns = int(np.rint(work_ns * slowdown))
     return work_ns
+
+
+@in_place
+def average_batch_ns(total_ns: int, members: int, factor: float) -> int:
+    """Return ``factor`` times the average of services that take ``total_ns`` one after the other.
+
+    This is the duration at nominal speed, without neighbours, of a batch whose time is a multiple
+    of the time of its average member.
+    """
+    return whole(total_ns * (factor / members))
 
 
 @in_place

@@ -8,14 +8,16 @@ arrivals, then dispatch.
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from math import inf
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scenarios.applications.dataset import Tokens
+from scenarios.applications.pipeline import LONGEST, BatchTime
 from scenarios.cluster import FIFO
 from scenarios.requests import RequestBlock
 from sim.dataplane.base.durations import NEVER, prompt_ns
@@ -49,9 +51,50 @@ class Iterations:
     # Tokens that fit in memory. An admitted request reserves all that it needs; none is preempted.
     kv_tokens: int
 
+    def at_speed(self, speed: float) -> "Iterations":
+        """Return the iterations of an engine that works at ``speed`` times this one's speed."""
+        if speed == 1.0:
+            return self
+        return replace(
+            self,
+            prefill_fixed_ns=round(self.prefill_fixed_ns / speed),
+            prefill_ns_per_token=self.prefill_ns_per_token / speed,
+            prefill_ns_per_token2=self.prefill_ns_per_token2 / speed,
+            decode_ns=tuple(max(1, round(step_ns / speed)) for step_ns in self.decode_ns),
+        )
+
     def prompt_ns(self, tokens: int) -> int:
         """Return the prefill time of one prompt in ns, without the fixed part."""
         return prompt_ns(tokens, self.prefill_ns_per_token, self.prefill_ns_per_token2)
+
+
+@dataclass(frozen=True)
+class Processor:
+    """The cores of a host, which the servers of several stations share equally.
+
+    While n servers of its stations are busy, each works at the speed
+    ``min(1, cores / n) / slowdown(n)``. So the operating system's scheduler is modelled as
+    egalitarian processor sharing (Kleinrock, "Time-shared systems: a theoretical treatment", 1967).
+
+    Raises:
+        ValueError: there is no core, or a slowdown is not a number above 0.
+    """
+
+    id: int  # unique in the run; stations with equal processors share one
+    cores: int
+    # Time of a service while 1, 2, ... servers are busy, divided by its time while one is busy,
+    # apart from the sharing of cores. The last one also holds for more servers.
+    slowdown: tuple[float, ...] = (1.0,)
+
+    def __post_init__(self) -> None:
+        if self.cores < 1:
+            raise ValueError(f"cores={self.cores}: a processor needs at least one core")
+        for each in self.slowdown or (0.0,):
+            if not 0 < each < inf:
+                raise ValueError(
+                    f"slowdown={self.slowdown}: needs a number above 0 for each number of busy "
+                    "servers, at least one"
+                )
 
 
 @dataclass(frozen=True)
@@ -74,6 +117,19 @@ class StationSpec:
     discipline: str = FIFO
     # whether requests that a server would take at their deadline or later are shed
     shed_late: bool = False
+    # The cores that its servers share with those of other stations; None if each has its own.
+    processor: Processor | None = None
+    # The member of a batch whose time is multiplied by ``batch_factor``.
+    batch_time: BatchTime = LONGEST
+
+    def __post_init__(self) -> None:
+        if self.processor is not None and (
+            self.iterations is not None or len(self.speed.rates) > 1
+        ):
+            raise ValueError(
+                f"station {self.id}: a station on a shared processor can neither generate tokens "
+                "nor change its speed"
+            )
 
 
 @dataclass(frozen=True)
@@ -94,10 +150,12 @@ class Visit:
     station: int | None  # id of the station, or None for a link
     link: int | None  # id of the link, or None for a station
     # Mean service time in nanoseconds at nominal speed, or mean message size in bytes; a request
-    # multiplies it by its size. For a language model, its tokens instead.
+    # multiplies it by its size, a service time except for its fixed share. For a language model,
+    # its tokens instead.
     mean: float | Tokens
     # Numbers of the visits that must end before it begins; None for the preceding visit.
     after: tuple[int, ...] | None = None
+    fixed_share: float = 0.0  # the share of the mean service time that does not scale with size
 
 
 @dataclass

@@ -68,7 +68,7 @@ def _enter(t: PlaneTables, station: int, model: int, row: int, now_ns: int) -> b
     """Queue a request; drop it if no engine could ever admit it, so that it blocks no other."""
     rows, rows_f, jobs = t.rows, t.rows_f, t.jobs
     visit = rows[row, col.VISIT]
-    tokens, line = t.visits[visit].tokens, t.visits[visit].column
+    tokens, line = int(t.visits[visit].mean), t.visits[visit].column
     prompt = whole(t.tokens[tokens].prompt * rows_f[row, col.SIZE])
     varies = rows_f[row, line + col.VARIABILITY]
     left = whole(t.tokens[tokens].output * rows_f[row, col.LENGTH] * varies)

@@ -10,6 +10,7 @@ from operator import itemgetter
 
 import numpy as np
 
+from scenarios.applications.pipeline import AVERAGE
 from scenarios.cluster import DISCIPLINES, FIFO
 from scenarios.requests import RequestBlock
 from sim._jit.id_pool import grown
@@ -74,6 +75,11 @@ class BlocksPlane:
     # Orders of the control plane
 
     def add_station(self, spec: StationSpec) -> None:
+        if spec.processor is not None:
+            raise ValueError(
+                f"station {spec.id}: its servers share a processor with other stations, which only "
+                "data_plane=events simulates"
+            )
         stop = self._add_stop(("station", spec.id), spec.speed)
         row = self._stops.rows[stop]
         row["kind"] = tb.STATION
@@ -88,6 +94,7 @@ class BlocksPlane:
         row["max_wait_ns"] = spec.max_wait_ns
         row["capacity"] = tb.NONE if spec.capacity is None else spec.capacity
         row["factors_at"] = self._factors.put(np.array(spec.batch_factor, dtype=float))
+        row["averaged"] = spec.batch_time == AVERAGE
         if spec.iterations is not None:
             row["kind"], row["model"] = (
                 tb.GENERATION,

@@ -47,6 +47,7 @@ def lay_out(query: int, route: Route, tables: RouteTables) -> LaidRoute:
     forks = {at: tables.add_gate(FORK) for at, some in enumerate(followers) if len(some) > 1}
     joins = {at: tables.add_gate(JOIN) for at, leg in enumerate(legs) if len(leg.after) > 1}
     visits: list[_Visit] = []
+    tokens: list[int] = []
     starts: list[int] = []
     spans: list[tuple[int, int, int]] = []
     for at, leg in enumerate(legs):
@@ -57,7 +58,7 @@ def lay_out(query: int, route: Route, tables: RouteTables) -> LaidRoute:
         if leg.after:
             whence = joins[at] if at in joins else forks[leg.after[0]]
         starts.append(len(visits))
-        visits += [_visit(visit, tables) for visit in leg.visits]
+        visits += [_visit(visit, tables, tokens) for visit in leg.visits]
         spans.append((starts[at], len(leg.visits) + (end != NONE), whence))
         visits.append(_Visit(end))
     begins = {fork: [starts[one] for one in followers[at]] for at, fork in forks.items()}
@@ -73,7 +74,7 @@ def lay_out(query: int, route: Route, tables: RouteTables) -> LaidRoute:
     return LaidRoute(
         query,
         first,
-        tuple(visit.tokens for visit in visits if visit.tokens != NONE),
+        tuple(tokens),
         tuple(
             _add_span(tables.spans, first + at, length, gate, query) for at, length, gate in spans
         ),
@@ -89,10 +90,11 @@ class _Visit(NamedTuple):
     stop: int
     column: int = 0
     mean: float = 0.0
-    tokens: int = NONE
+    fixed_share: float = 0.0
 
 
-def _visit(visit: Visit, tables: RouteTables) -> _Visit:
+def _visit(visit: Visit, tables: RouteTables, tokens: list[int]) -> _Visit:
+    """Return a visit as a row; add the number of a new row of tokens to ``tokens``."""
     stop, column = NONE, line_of(visit.operator)
     if visit.link is not None:
         stop = tables.stop_of["link", visit.link]
@@ -101,11 +103,11 @@ def _visit(visit: Visit, tables: RouteTables) -> _Visit:
     elif visit.station is not None:
         stop = tables.stop_of["station", visit.station]
     if not isinstance(visit.mean, Tokens):
-        return _Visit(stop, column, visit.mean)
-    tokens = tables.tokens.take()
-    mean = visit.mean
-    tables.tokens.rows[tokens] = mean.prompt, mean.output, mean.sequences
-    return _Visit(stop, column, tokens=tokens)
+        return _Visit(stop, column, visit.mean, visit.fixed_share)
+    row, mean = tables.tokens.take(), visit.mean
+    tables.tokens.rows[row] = mean.prompt, mean.output, mean.sequences
+    tokens.append(row)
+    return _Visit(stop, column, row)
 
 
 def _add_span(spans: RecordTable, first: int, length: int, gate: int, query: int) -> int:

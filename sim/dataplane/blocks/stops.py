@@ -12,6 +12,8 @@ from sim.dataplane.base.durations import (
     NEVER,
     NOMINAL,
     NS_PER_S,
+    alone_ns,
+    average_batch_ns,
     batch_ns,
     divided_up,
     finish_ns,
@@ -58,8 +60,12 @@ def replace_least(heap: Ints, at: int, n: int, value: int) -> None:
 @inlined
 def station_work_ns(rows_f: Floats, visits: RecordArray, row: int, visit: int, line: int) -> int:
     """Return the service time of a request that is served alone at nominal speed."""
-    mean = visits[visit].mean
-    return whole(mean * rows_f[row, SIZE] * rows_f[row, index(line + VARIABILITY)])
+    return alone_ns(
+        visits[visit].mean,
+        visits[visit].fixed_share,
+        rows_f[row, SIZE],
+        rows_f[row, index(line + VARIABILITY)],
+    )
 
 
 @inlined
@@ -329,12 +335,15 @@ def serve_batch(
     rows, stops, visits, row_ids, out = t.rows, t.stops, t.visits, t.row_ids, t.out
     several, at = stops[station].servers, stops[station].servers_at
     freed_ns = stops[station].free_ns if several == 1 else t.servers[at]
-    work_ns = 0
+    work_ns, total_ns = 0, 0
     for i in range(first, first + n):
         visit = rows[row_ids[i], VISIT]
         line = visits[visit].column
-        work_ns = max(work_ns, station_work_ns(t.rows_f, t.visits, row_ids[i], visit, line))
+        each_ns = station_work_ns(t.rows_f, t.visits, row_ids[i], visit, line)
+        work_ns, total_ns = max(work_ns, each_ns), total_ns + each_ns
     factor = t.factors[stops[station].factors_at + n - 1] if n > 1 else 1.0
+    if stops[station].averaged:
+        work_ns, factor = average_batch_ns(total_ns, n, factor), 1.0
     finish_ns = _finish(stops, t.steps, station, start_ns, work_ns, factor)
     if several == 1:
         stops[station].free_ns = finish_ns

@@ -75,6 +75,7 @@ STOP = _record(
     shed_late=INT,  # whether it sheds late requests
     capacity=INT,
     factors_at=INT,  # the index in ``factors`` at which its batch factors begin
+    averaged=INT,  # whether these factors multiply the time of a batch's average member
     model=INT,  # the language model that it serves
     place=INT,  # index of an inline stop in ``Order.inline``
 )
@@ -89,8 +90,8 @@ VISIT = _record(
     32,
     stop=INT,
     column=INT,  # of rows: at a station, the first of the operator's; at a link, that of transfer
-    mean=FLOAT,
-    tokens=INT,
+    mean=FLOAT,  # at a language model, the number of its row of tokens
+    fixed_share=FLOAT,  # at a station, the share of the mean that does not scale with size
 )
 """A visit. Each leg of a route is a sequence of visits that ends at a fork or join; the last leg
 ends at a visit whose stop is NONE."""

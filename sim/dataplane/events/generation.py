@@ -16,7 +16,7 @@ from simpy.events import NORMAL
 from scenarios.applications.dataset import Tokens
 from sim.clock import Clock
 from sim.dataplane.base.durations import batch_ns, whole
-from sim.dataplane.base.interface import DROPPED, LOST, SHED, StationSpec
+from sim.dataplane.base.interface import DROPPED, LOST, SHED, StationSpec, Visit
 from sim.dataplane.base.queueing import is_late, steps_to_boundary
 from sim.dataplane.events.request import LOW, Request, ScheduledEvent, call_at, interrupt
 from sim.dataplane.events.station import Queue, StationJob
@@ -73,8 +73,10 @@ class GenerationStation(Queue[GenerationJob]):
         self.engines = [Engine(number) for number in range(spec.servers)]
         self._dispatch_due = False
 
-    def enter(self, request: Request, operator: int, mean: Tokens) -> ScheduledEvent:
+    def enter(self, request: Request, visit: Visit) -> ScheduledEvent:
         """Queue a request; the returned event occurs when its last token is generated."""
+        operator, mean = visit.operator, visit.mean
+        assert isinstance(mean, Tokens)
         if self.failed:
             raise Interrupt(LOST)  # In the process of the request itself, which calls this.
         job = GenerationJob(

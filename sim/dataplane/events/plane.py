@@ -23,7 +23,6 @@ import numpy as np
 from simpy import Event, Interrupt, Process
 from simpy.events import URGENT
 
-from scenarios.applications.dataset import Tokens
 from scenarios.requests import RequestBlock
 from sim.clock import Clock
 from sim.dataplane.base.interface import (
@@ -33,16 +32,19 @@ from sim.dataplane.base.interface import (
     UNSERVED,
     Leg,
     LinkSpec,
+    Processor,
     Recorder,
     Route,
     StationSpec,
+    Visit,
 )
 from sim.dataplane.base.request_rows import rows_of
 from sim.dataplane.events.generation import GenerationStation
+from sim.dataplane.events.processor import Cores, SharedStation
 from sim.dataplane.events.request import Request, ScheduledEvent, call_at, interrupt, worse
 from sim.dataplane.events.station import EventStation, Link
 
-Stop = tuple[Callable[[Request, int, Any], ScheduledEvent], int, float | Tokens]
+Stop = tuple[Callable[[Request, Visit], ScheduledEvent], Visit]
 
 
 class EventsPlane:
@@ -52,6 +54,7 @@ class EventsPlane:
         self.env = Clock()
         self.recorder = recorder
         self.stations: dict[int, EventStation | GenerationStation] = {}
+        self.processors: dict[Processor, Cores] = {}
         self.links: dict[int, Link] = {}
         self.sources: dict[int, Process] = {}
         self.routes: dict[int, tuple[Route, list[list[Stop]]]] = {}
@@ -62,6 +65,10 @@ class EventsPlane:
     # Orders of the control plane
 
     def add_station(self, spec: StationSpec) -> None:
+        if spec.processor is not None:
+            cores = self.processors.setdefault(spec.processor, Cores(self.env, spec.processor))
+            self.stations[spec.id] = SharedStation(self.env, spec, cores)
+            return
         kind = EventStation if spec.iterations is None else GenerationStation
         self.stations[spec.id] = kind(self.env, spec)
 
@@ -130,7 +137,7 @@ class EventsPlane:
         for visit in leg.visits:
             place: Any = self.links if visit.station is None else self.stations
             stop = visit.link if visit.station is None else visit.station
-            stops.append((place[stop].enter, visit.operator, visit.mean))
+            stops.append((place[stop].enter, visit))
         return stops
 
     # The processes of requests
@@ -197,8 +204,8 @@ class EventsPlane:
             for earlier in awaited:
                 outcome = worse(outcome, (yield earlier))
             if outcome == COMPLETED:
-                for enter, operator, mean in stops:
-                    yield enter(branch, operator, mean)
+                for enter, visit in stops:
+                    yield enter(branch, visit)
         except Interrupt as interrupt:
             outcome = str(interrupt.cause)
         fellows = self.under_way[branch.deployment]  # type: ignore[index]

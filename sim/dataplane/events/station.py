@@ -9,9 +9,18 @@ from typing import Generic, TypeVar
 from simpy import Event, Interrupt
 from simpy.events import NORMAL
 
+from scenarios.applications.dataset import Tokens
+from scenarios.applications.pipeline import AVERAGE
 from sim.clock import NS_PER_S, Clock
-from sim.dataplane.base.durations import NEVER, NOMINAL, batch_ns, whole
-from sim.dataplane.base.interface import DROPPED, LOST, SHED, LinkSpec, StationSpec
+from sim.dataplane.base.durations import (
+    NEVER,
+    NOMINAL,
+    alone_ns,
+    average_batch_ns,
+    batch_ns,
+    whole,
+)
+from sim.dataplane.base.interface import DROPPED, LOST, SHED, LinkSpec, StationSpec, Visit
 from sim.dataplane.base.queueing import batch_ready_ns, is_late, room
 from sim.dataplane.events.request import LOW, Request, ScheduledEvent, call_at, interrupt
 
@@ -82,12 +91,15 @@ class EventStation(Queue[BatchJob]):
         self.free_since = deque([env.now] * spec.servers)
         self._next_dispatch_ns: int | None = None
 
-    def enter(self, request: Request, operator: int, mean_ns: float) -> ScheduledEvent:
+    def enter(self, request: Request, visit: Visit) -> ScheduledEvent:
         """Queue a request; the returned event occurs when its service ends."""
+        operator, mean_ns = visit.operator, visit.mean
+        assert not isinstance(mean_ns, Tokens)
         served = ScheduledEvent(self.env)
         if self.failed:
             raise Interrupt(LOST)  # In the process of the request itself, which calls this.
-        work_ns = whole(mean_ns * request.size * request.variability[operator])
+        variability = request.variability[operator]
+        work_ns = alone_ns(mean_ns, visit.fixed_share, request.size, variability)
         self._put(BatchJob(request, operator, self.env.now, served, work_ns))
         if (
             self.free_since or self.spec.capacity is not None
@@ -128,15 +140,25 @@ class EventStation(Queue[BatchJob]):
         if not batch:
             return
         freed_ns = self.free_since.popleft()
-        factor = self.spec.batch_factor[len(batch) - 1] if len(batch) > 1 else 1.0
-        work_ns = batch_ns(max(each.work_ns for each in batch), factor, self.slowdown)
-        finish_ns = self.spec.speed.finish_ns(now, work_ns * NOMINAL)
-        self.busy_ns += finish_ns - now
         for job in batch:
             request, operator = job.request, job.operator
             request.queueing_ns[operator] = max(0, freed_ns - job.entered_ns)
             request.batching_ns[operator] = now - max(job.entered_ns, freed_ns)
-            request.compute_ns[operator] = finish_ns - now
+        factor = self.spec.batch_factor[len(batch) - 1] if len(batch) > 1 else 1.0
+        works_ns = [each.work_ns for each in batch]
+        if self.spec.batch_time == AVERAGE:
+            work_ns = average_batch_ns(sum(works_ns), len(batch), factor)
+            self._serve(batch, batch_ns(work_ns, 1.0, self.slowdown))
+        else:
+            self._serve(batch, batch_ns(max(works_ns), factor, self.slowdown))
+
+    def _serve(self, batch: list[BatchJob], work_ns: int) -> None:
+        """Serve a batch that takes ``work_ns`` at nominal speed, from now on."""
+        now = self.env.now
+        finish_ns = self.spec.speed.finish_ns(now, work_ns * NOMINAL)
+        self.busy_ns += finish_ns - now
+        for job in batch:
+            job.request.compute_ns[job.operator] = finish_ns - now
             self.env.schedule(job.served, NORMAL, finish_ns - now)
         last = batch[-1].served
         self.serving[last] = [each.request for each in batch], finish_ns
@@ -166,12 +188,13 @@ class Link:
         self.free_at_ns = 0
         self.arriving: list[tuple[int, int, int, Request, int, int, ScheduledEvent]] = []
 
-    def enter(self, request: Request, operator: int, mean_bytes: float) -> ScheduledEvent:
+    def enter(self, request: Request, visit: Visit) -> ScheduledEvent:
         """Send a message; the returned event occurs when it has arrived completely."""
         arrived = ScheduledEvent(self.env)
-        size_bytes = whole(mean_bytes * request.size)
+        assert not isinstance(visit.mean, Tokens)
+        size_bytes = whole(visit.mean * request.size)
         place = request.query, request.number, request.leg
-        self.arriving.append((*place, request, operator, size_bytes, arrived))
+        self.arriving.append((*place, request, visit.operator, size_bytes, arrived))
         if len(self.arriving) == 1:
             call_at(self.env, self.env.now, LOW, self._admit)
         return arrived
