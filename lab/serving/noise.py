@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 
 EVERY_S = 1.0
-PROBE_STEPS = 20
+PROBE_STEPS = 60
 CHUNK = bytes(64 * 1024)
 PROC = Path("/proc")
 SCHEMA = {

@@ -164,6 +164,7 @@ def request_table(
             start = visit.start_s - zero if on_host and visit.start_s is not None else None
             row |= {
                 f"{name}_started_s": start,
+                f"{name}_cpu_s": visit.cpu_s,
                 f"{name}_batch": visit.batch,
                 f"{name}_replica": _numbered(replicas[name], visit.replica),
             }

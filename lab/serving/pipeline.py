@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from importlib.resources import files
+from inspect import signature
 from math import isfinite
 from pathlib import Path
 from re import fullmatch
@@ -92,10 +93,13 @@ class Pipeline:
         described = []
         for name, stage in self.stages.items():
             knobs = dict(self.tree["operators"][name]["operator"])
+            first = {"name": name, "class": knobs.pop("_target_")}
+            wanted = signature(type(stage.operator)).parameters.values()
+            knobs = {
+                one.name: one.default for one in wanted if one.default is not one.empty
+            } | knobs
             served = {key: getattr(stage, key) for key in ("replicas", "max_batch", "max_wait_s")}
-            described.append(
-                {"name": name, "class": knobs.pop("_target_"), **served, "knobs": knobs}
-            )
+            described.append({**first, **served, "knobs": knobs})
         return described
 
 

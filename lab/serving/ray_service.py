@@ -1,8 +1,7 @@
 """Serves a pipeline on Ray Serve: each operator is a deployment with its replicas and batches.
 
 Ray runs in a process of its own, the server, so that its threads do not slow the client. The server
-ends with the command, in whatever way that ends: it reads its standard input, which then closes,
-and on Linux the kernel ends its processes if it is killed.
+ends with the command, in whatever way that ends, because its standard input then closes.
 
 How Ray Serve 2.x serves, which a prediction has to know:
 
@@ -26,13 +25,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from queue import Empty, Queue
+from shutil import rmtree
 from tempfile import TemporaryDirectory
-from threading import Thread
-from time import monotonic
+from threading import Event, Thread
+from time import monotonic, thread_time
 from typing import IO, Any
 
 from lab.common.errors import InputError, one_line
-from lab.common.orphans import end_with
 from lab.serving.extra import needed
 from lab.serving.pipeline import Pipeline, Stage, build_pipeline, why
 from lab.serving.timing import HEADER, Visit, header
@@ -154,10 +153,26 @@ def _stop(server: subprocess.Popen[str]) -> None:
 
 def serve() -> None:
     """Be the server: read what to serve, serve it, and stop when the standard input closes."""
-    end_with(os.getppid())
     out = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # Whatever Ray prints goes into the log.
     asked = json.loads(sys.stdin.readline())
+    Thread(target=_interrupt_at_end, daemon=True).start()
+    try:
+        _serve(asked, out)
+    except KeyboardInterrupt:
+        pass
+    finally:
+        stop(asked["place"])
+
+
+def _interrupt_at_end() -> None:
+    """Interrupt the server when its standard input closes: the command stops it, or has ended."""
+    sys.stdin.read()
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def _serve(asked: Mapping[str, Any], out: IO[str]) -> None:
+    """Serve until the server is interrupted, or say why that cannot be."""
     try:
         check_setup(build_pipeline(asked["tree"]))
         url = start(build_pipeline(asked["tree"]), asked["port"], asked["place"])
@@ -169,8 +184,7 @@ def serve() -> None:
     with suppress(OSError):  # The command has ended meanwhile.
         out.write(json.dumps(told) + "\n")
         out.flush()
-        sys.stdin.read()
-    stop()
+    Event().wait()
 
 
 def start(pipeline: Pipeline, port: int, place: str) -> str:
@@ -272,17 +286,17 @@ async def execute(
     loop, values = asyncio.get_running_loop(), [value for value, _ in items]
     free_s = self.free_s
 
-    def timed() -> tuple[float, Sequence[Any] | str, float]:
-        start = monotonic()
+    def timed() -> tuple[float, float, Sequence[Any] | str, float]:
+        start, before = monotonic(), thread_time()
         try:
             results: Sequence[Any] | str = list(self.operator.run(values))
             if len(results) != len(values):
                 results = f"returned {len(results)} results for a batch of {len(values)}"
         except Exception as error:  # An operator is a user's code.
             results = f"raised {why(error)}"
-        return start, results, monotonic()
+        return start, thread_time() - before, results, monotonic()
 
-    start, results, self.free_s = await loop.run_in_executor(self.thread, timed)
+    start, cpu_s, results, self.free_s = await loop.run_in_executor(self.thread, timed)
     if isinstance(results, str):
         return [(None, f"operator {self.name} {results}")] * len(items)
     return [
@@ -292,6 +306,7 @@ async def execute(
                 queueing_s=max(free_s - entered, 0.0),
                 batching_s=start - max(free_s, entered),
                 compute_s=self.free_s - start,
+                cpu_s=cpu_s,
                 start_s=start,
                 batch=len(items),
                 replica=self.label,
@@ -324,12 +339,12 @@ class Ingress:
         return Response(body, 200, {HEADER: header(visits)}, kind)
 
 
-def stop() -> None:
-    """Stop the deployments and all of Ray's processes."""
+def stop(place: str) -> None:
+    """End all of Ray's processes, and remove their files; this ends the server, too."""
     import ray
-    from ray import serve as ray_serve
 
-    if ray.is_initialized():
-        with suppress(Exception):  # Ray ends anyway.
-            ray_serve.shutdown()
-        ray.shutdown()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    ray.shutdown()
+    rmtree(place, ignore_errors=True)  # The command does the same, unless it was killed.
+    with suppress(AttributeError):
+        os.killpg(0, signal.SIGKILL)  # Ray's agents can outlive it; the group is our session.

@@ -4,7 +4,8 @@ The header is W3C's: metrics with a duration in milliseconds and a description, 
 operator ``detect``, a service can send any of::
 
     detect.transfer;dur=0.9, detect.queueing;dur=3.1, detect.batching;dur=0.2,
-    detect.compute;dur=9.8;desc="batch=4 replica=0", detect.start;dur=81234567.9
+    detect.compute;dur=9.8;desc="batch=4 replica=0", detect.cpu;dur=9.7,
+    detect.start;dur=81234567.9
 
 ``start`` is the moment at which the batch began, on the monotonic clock of the service's host. The
 client uses it only where it lies between the sending of the request and its answer, which is how
@@ -21,7 +22,7 @@ METRIC = re.compile(
     r"\s*([!#$%&'*+.^_`|~\w-]+)((?:\s*;\s*[\w-]+\s*(?:=\s*(?:\"(?:[^\"\\]|\\.)*\"|[^\s;,\"]*))?)*)\s*(?:,|$)"
 )
 PARAMETER = re.compile(r";\s*([\w-]+)\s*(?:=\s*(?:\"((?:[^\"\\]|\\.)*)\"|([^\s;,\"]*)))?")
-STAGE = re.compile(r"([a-z][a-z0-9_]*)\.(transfer|queueing|batching|compute|start)")
+STAGE = re.compile(r"([a-z][a-z0-9_]*)\.(transfer|queueing|batching|compute|cpu|start)")
 MS = 1e3
 MOST_TEXT = 20_000
 
@@ -35,6 +36,7 @@ class Visit:
         queueing_s: from the entry until a replica is free.
         batching_s: from then until the batch begins.
         compute_s: execution of the batch.
+        cpu_s: time on a core that the execution took.
         start_s: when the batch began, on the monotonic clock of the service's host.
         batch: requests in the batch.
         replica: name of the replica.
@@ -44,6 +46,7 @@ class Visit:
     queueing_s: float | None = None
     batching_s: float | None = None
     compute_s: float | None = None
+    cpu_s: float | None = None
     start_s: float | None = None
     batch: int | None = None
     replica: str | None = None
@@ -53,7 +56,7 @@ def header(visits: Mapping[str, Visit]) -> str:
     """Return the value of the header for visits by operator, in their order."""
     metrics = []
     for name, visit in visits.items():
-        for part in ("transfer", "queueing", "batching", "compute", "start"):
+        for part in ("transfer", "queueing", "batching", "compute", "cpu", "start"):
             value: float | None = getattr(visit, f"{part}_s")
             if value is None:
                 continue
