@@ -25,6 +25,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from queue import Empty, Queue
+from secrets import token_hex
 from shutil import rmtree
 from tempfile import TemporaryDirectory
 from threading import Event, Thread
@@ -52,11 +53,16 @@ QUIET = {
     "RAY_enable_metrics_collection": "0",
     "RAY_SERVE_LOG_TO_STDERR": "0",
     "RAY_DEDUP_LOGS": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    "RAY_AUTH_MODE": "token",
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
 }
-"""The environment of the server: nothing is reported, and one replica computes on one thread."""
+"""The environment of the server: nothing is reported, a replica computes on one thread, and Ray,
+which is not asked for GPUs, does not hide them from replicas that use one. Without clusters, Ray
+listens on the loopback address only; on Linux, too, in spite of the variable's name."""
 
 
 @contextmanager
@@ -71,9 +77,11 @@ def served(pipeline: Pipeline, port: int | None = None) -> Iterator[str]:
         InputError: the port is in use, the extra is missing, or an operator cannot be set up.
     """
     needed("ray.serve")
-    asked = {"tree": pipeline.tree, "port": _free_port(port), "path": sys.path}
+    asked = {"tree": pipeline.tree, "port": _free_port(port)}
     with TemporaryDirectory(prefix=PLACE, ignore_cleanup_errors=True) as place:
         log = Path(place) / "server.log"
+        found = os.pathsep.join(filter(None, sys.path))
+        own = {"PYTHONPATH": found, "RAY_AUTH_TOKEN": token_hex(32)}  # Other users stay out.
         with log.open("wb") as written:
             # Ctrl-C must not reach the server, which this process stops in order: a new session.
             server = subprocess.Popen(
@@ -81,7 +89,7 @@ def served(pipeline: Pipeline, port: int | None = None) -> Iterator[str]:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=written,
-                env=os.environ | QUIET | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+                env=os.environ | QUIET | own,
                 start_new_session=True,
                 text=True,
             )
@@ -133,10 +141,10 @@ def _told(server: subprocess.Popen[str], log: Path) -> dict[str, str]:
 
 def _stop(server: subprocess.Popen[str]) -> None:
     """Let the server stop in order, and kill whatever is left of its session."""
-    for stream in (server.stdin, server.stdout):
-        if stream is not None:
-            with suppress(OSError):
-                stream.close()
+    assert server.stdin is not None
+    assert server.stdout is not None
+    with suppress(OSError):
+        server.stdin.close()
     try:
         server.wait(STOP_S)
     except subprocess.TimeoutExpired:
@@ -146,6 +154,7 @@ def _stop(server: subprocess.Popen[str]) -> None:
             os.killpg(server.pid, signal.SIGKILL)
         server.kill()
         server.wait()
+        server.stdout.close()  # Not before: another thread can be reading from it.
 
 
 # What follows runs in the server and in Ray's processes.
