@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 
 from hardware_models.errors import TableError, UnknownNameError
 from lab.cli.arguments import REFUSED, ArgumentParser, number, whole
+from lab.cli.serving_options import add_observe
 from lab.common import options
 from lab.common.command import FAILED, run_command
 from lab.common.errors import InputError, choices, printable
@@ -28,7 +29,7 @@ MOST_ROWS = 20
 TOOLS = (
     *("check-planner", "report", "explain", "trace", "agree", "list", "tables", "accelerator"),
     *("calibrate", "import", "fit", "validate", "validation-page", "capacity", "sensitivity"),
-    "reproduce",
+    *("observe", "reproduce"),
 )
 
 FURTHER = "compass_lab.tools"
@@ -90,6 +91,7 @@ def parser() -> ArgumentParser:
     _add_tools_on_runs(tools)
     _add_tools_on_hardware(tools)
     _add_what_if(tools)
+    add_observe(_add, tools)
     _add_reproduce(tools)
     for each in entry_points(group=FURTHER):
         try:
