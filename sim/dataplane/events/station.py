@@ -139,7 +139,11 @@ class EventStation(Queue[BatchJob]):
                 batch.append(first)
         if not batch:
             return
-        freed_ns = self.free_since.popleft()
+        self._start(batch, self.free_since.popleft())
+
+    def _start(self, batch: list[BatchJob], freed_ns: int) -> None:
+        """Start a batch on a server that is free since ``freed_ns``."""
+        now = self.env.now
         for job in batch:
             request, operator = job.request, job.operator
             request.queueing_ns[operator] = max(0, freed_ns - job.entered_ns)

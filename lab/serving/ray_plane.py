@@ -1,0 +1,96 @@
+"""The queues and batches of Ray Serve, as stations of the event data plane.
+
+Ray Serve differs from the stations of the simulated world in two rules; `lab.serving.ray_service`
+describes them. Each replica has a queue of its own, and a request joins the replica with the fewest
+requests. A replica closes a batch when it is full, or when its first request has waited as long as
+is allowed, even if the replica is still busy; closed batches are executed in turn.
+"""
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from simpy import Event
+
+from scenarios.applications.dataset import Tokens
+from sim.clock import Clock
+from sim.dataplane.base.durations import alone_ns
+from sim.dataplane.base.interface import StationSpec, Visit
+from sim.dataplane.events.plane import EventsPlane
+from sim.dataplane.events.processor import Cores, SharedStation
+from sim.dataplane.events.request import LOW, Request, ScheduledEvent, call_at
+from sim.dataplane.events.station import BatchJob
+
+
+@dataclass(eq=False)
+class Replica:
+    """One server with its own queue."""
+
+    number: int
+    free_since_ns: int
+    busy: bool = False
+    requests: int = 0  # requests that it has, waiting or in service
+    joined: int = 0  # requests that ever joined it
+    open: list[BatchJob] = field(default_factory=list)  # the batch that is being collected
+    closed: deque[list[BatchJob]] = field(default_factory=deque)
+
+
+class RayStation(SharedStation):
+    """An operator's replicas under Ray Serve, on a host whose cores they share."""
+
+    def __init__(self, env: Clock, spec: StationSpec, cores: Cores) -> None:
+        super().__init__(env, spec, cores)
+        self.replicas = [Replica(number, env.now) for number in range(spec.servers)]
+        self._of: dict[Event, Replica] = {}
+
+    def enter(self, request: Request, visit: Visit) -> ScheduledEvent:
+        """Queue a request at a replica; the returned event occurs when its service ends."""
+        operator, mean_ns = visit.operator, visit.mean
+        assert not isinstance(mean_ns, Tokens)
+        served = ScheduledEvent(self.env)
+        work_ns = alone_ns(mean_ns, visit.fixed_share, request.size, request.variability[operator])
+        # Ray compares two replicas that it draws; among equals, the next in turn is taken here.
+        replica = min(self.replicas, key=lambda each: (each.requests, each.joined, each.number))
+        replica.requests += 1
+        replica.joined += 1
+        replica.open.append(BatchJob(request, operator, self.env.now, served, work_ns))
+        if len(replica.open) == self.spec.max_batch:
+            self._close(replica)
+        elif len(replica.open) == 1:
+            batch = replica.open
+
+            def waited(_: Event) -> None:
+                if replica.open is batch:
+                    self._close(replica)
+
+            call_at(self.env, self.env.now + self.spec.max_wait_ns, LOW, waited)
+        return served
+
+    def _close(self, replica: Replica) -> None:
+        replica.closed.append(replica.open)
+        replica.open = []
+        if not replica.busy:
+            self._next(replica)
+
+    def _next(self, replica: Replica) -> None:
+        batch = replica.closed.popleft()
+        replica.busy = True
+        self._of[batch[-1].served] = replica
+        self._start(batch, replica.free_since_ns)
+
+    def _release(self, served: Event) -> None:
+        requests, _ = self.serving.pop(served)  # type: ignore[call-overload]
+        replica = self._of.pop(served)
+        replica.requests -= len(requests)
+        replica.busy, replica.free_since_ns = False, self.env.now
+        if replica.closed:
+            self._next(replica)
+
+
+class RayPlane(EventsPlane):
+    """The event data plane with Ray Serve's queues and batches at its stations."""
+
+    def add_station(self, spec: StationSpec) -> None:
+        """Add a station; it must have a processor."""
+        assert spec.processor is not None
+        cores = self.processors.setdefault(spec.processor, Cores(self.env, spec.processor))
+        self.stations[spec.id] = RayStation(self.env, spec, cores)
