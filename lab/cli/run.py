@@ -27,7 +27,6 @@ from lab.common.console import complain, live_progress, say, warn
 from lab.common.errors import COMPOSING, InputError, key_of, one_line, raised_by, why_not
 from lab.common.resources import shortage
 from lab.common.signals import Ending
-from lab.common.wall_limit import WallLimitError
 from lab.config import preflight
 from lab.config.compose import VERSION_BASE, set_up
 from lab.config.environment import hidden
@@ -35,6 +34,7 @@ from lab.config.messages import composition_sentence
 from lab.config.overrides import check_directory, readable, repeated_keys
 from lab.config.settings import register
 from lab.config.trust import OPTION, allow_import, checked_files
+from lab.limits.wall_limit import WallLimitError
 from lab.runs.resume import Checkpoint, check_resumable, clear, is_finished
 from lab.runs.run_directory import (
     CHECKPOINT,

@@ -51,7 +51,8 @@ def run_command(name: str, work: Callable[[], int]) -> int:
         guard = sys.modules.get("sim.planning.guard")  # It takes long to import.
         if guard is not None and guard.strangers_ran():
             ending = (guard.end_process, complain, status)
-            threading.Thread(target=_end_in_time, args=ending, daemon=True).start()
+            with suppress(RuntimeError):  # The machine gives no further thread.
+                threading.Thread(target=_end_in_time, args=ending, daemon=True).start()
     return status
 
 

@@ -20,9 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 import conf
 from hardware_models.tables import TableSet, using_tables
-from lab.common import wall_limit
 from lab.common.errors import InputError, key_of, one_line, shown
-from lab.common.guarded_call import guard_of, guarded_call
 from lab.common.options import groups
 from lab.config.environment import Environment, environment, hidden
 from lab.config.messages import OF_COMPARED, composition_sentence
@@ -32,6 +30,8 @@ from lab.config.settings import INSIDE, OPEN, Settings, defaults, register
 from lab.config.targets import build, find_class, parameters, said, with_current_paths
 from lab.config.trust import checked_files
 from lab.config.validation import check_complete, table_set, validated
+from lab.limits import wall_limit
+from lab.limits.guarded_call import guard_of, guarded_call
 from scenarios.applications.application import Application
 from scenarios.random_streams import stream
 from scenarios.scenario import Scenario

@@ -86,7 +86,7 @@ def run(
 
     Raises:
         InputError: the input is wrong; the message is one sentence.
-        lab.common.wall_limit.WallLimitError: the run took longer than ``max_wall_s``; the directory
+        lab.limits.wall_limit.WallLimitError: the run took longer than ``max_wall_s``; the directory
             has the results until then.
     """
     if isinstance(overrides, str):

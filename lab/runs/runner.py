@@ -7,9 +7,9 @@ from typing import Any, NoReturn
 
 import polars as pl
 
-from lab.common.guarded_call import guard_of, guarded_call
-from lab.common.wall_limit import CALL, RUN, TimeUp, WallLimit, WallLimitError
 from lab.config.compose import Setup
+from lab.limits.guarded_call import guard_of, guarded_call
+from lab.limits.wall_limit import CALL, RUN, TimeUp, WallLimit, WallLimitError
 from lab.runs.summary import Tally, parameters_of, summarise
 from scenarios.compiled import working_s
 from sim.api.errors import PlannerError

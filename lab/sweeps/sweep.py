@@ -17,9 +17,9 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, open_dict, read_write
 from yaml import safe_dump
 
-from lab.common import wall_limit
 from lab.common.errors import COMPOSING, InputError, choices, key_of, one_line, raised_by
 from lab.common.options import groups
+from lab.limits import wall_limit
 from lab.runs.resume import check_versions
 from lab.runs.run_directory import (
     JOBS,

@@ -21,10 +21,10 @@ import pytest
 from lab.cli.simulate import main
 from lab.cli.tools import main as tools
 from lab.cli.tools import reported
-from lab.common import wall_limit
 from lab.common.errors import InputError
-from lab.common.wall_limit import WallLimitError
 from lab.config.compose import compose, set_up
+from lab.limits import wall_limit
+from lab.limits.wall_limit import WallLimitError
 from lab.runs.api import run
 from lab.runs.runner import simulate
 from planners import CheapestFeasible

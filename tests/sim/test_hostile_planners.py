@@ -19,7 +19,7 @@ import pytest
 from worlds import queries_at, scenario
 
 import scenarios.random_streams
-from lab.common.wall_limit import WallLimit
+from lab.limits.wall_limit import WallLimit
 from scenarios.slo import SLO
 from sim import Plan, Planner, PlannerCheckError, check_planner
 from sim.api.charges import CHARGES_S

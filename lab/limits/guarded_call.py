@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any, NoReturn
 
 import planners
-from lab.common.wall_limit import CALL, TimeUp, WallLimit, WallLimitError
+from lab.limits.wall_limit import CALL, TimeUp, WallLimit, WallLimitError
 from sim.api.errors import PlannerError
 from sim.planning.guard import Guard, exits_refused, refuse_c_endings
 from sim.safe_text import path_of

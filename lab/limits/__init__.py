@@ -1,0 +1,1 @@
+"""Limits of wall-clock time on runs and on calls of planners."""
