@@ -119,12 +119,16 @@ def observation_of_spans(
         operators = _in_order(operators, kept)
     sentences = _left_out(len(traces) + rootless, rootless, len(staged) - len(kept))
     key = names.attributes["batch"]
-    for operator, name in operators.items():
-        if not any(key in stages[operator].attributes for _, stages in kept if operator in stages):
-            sentences.append(
-                f"no span {name!r} has the attribute {key}, so each is taken as a batch of one "
-                "request"
-            )
+    single = [
+        name
+        for operator, name in operators.items()
+        if not any(key in stages[operator].attributes for _, stages in kept if operator in stages)
+    ]
+    if single:
+        sentences.append(
+            f"no span {' or '.join(single)} has the attribute {key}, so each is taken as a batch "
+            "of one request"
+        )
     zero_ns = kept[0][0].root.start_ns
     passed = [_passed(trace, stages, operators, names, zero_ns) for trace, stages in kept]
     return _observation(passed, operators, names, source, zero_ns), sentences

@@ -49,7 +49,9 @@ def perf_analyzer_tables(
     waits for another one. *Server Compute Infer* is the execution. *Server Compute Input* and
     *Output* occupy the instance, too; a line by batch size is fitted to their sum. *Client Send*,
     half of *Network+Server Send/Recv* and *Server Queue* are the path to the model; the rest is the
-    path of the answer. The file does not tell the two directions of the network apart.
+    path of the answer. The file does not tell the two directions of the network apart. The tool
+    computes *Network+Server Send/Recv* as what remains of the mean latency (at least 0), so that
+    all parts add up to it.
 
     The file has percentiles of the latency from end to end only. All of their spread is attributed
     to the execution, because the file has nothing but means of the other parts. Between the
