@@ -18,6 +18,8 @@ PAGE = (HERE.parent / "docs" / "how_to" / "calibration.md").read_text(encoding="
 SAMPLES = {
     "perf_analyzer.csv": "perf.csv",
     "vllm_bench.json": "result.json",
+    "vllm_bench_detailed.json": "detailed.json",
+    "otlp_lines.jsonl": "traces.jsonl",
     "mlperf_log_summary.txt": "mlperf_log_summary.txt",
 }
 

@@ -17,9 +17,8 @@ from hardware_models.schemas import PROVENANCE, SCHEMAS
 from hardware_models.tables import TableSet, UserTable, load_table, using_tables
 from lab.common.atomic_write import written_aside
 from lab.common.console import say, show_rows
-from lab.common.errors import InputError, check_png, choices, printable
+from lab.common.errors import InputError, check_png, printable
 from lab.hardware_tools.calibration import Protocol, Subject, measure
-from lab.hardware_tools.importers import IMPORTERS
 from lab.hardware_tools.measured_rows import Given, Output, calibrated_rows, check_calibration
 from lab.hardware_tools.validation import Validation, cell, validate_rows
 
@@ -81,25 +80,14 @@ def calibrate(options: argparse.Namespace) -> int:
     """Time an operator; write or print the results as rows of a table."""
     kind = "callable" if options.callable else "command"
     operator = Subject(kind, getattr(options, kind))
-    given = _given(options)
+    given = given_of(options)
     protocol = Protocol(options.warmup, options.repeats, options.processes, options.confidence)
     batches = _batches(options.batches)
-    output = _output(options, f"compass-lab calibrate {operator}")
+    output = output_of(options, f"compass-lab calibrate {operator}")
     check_calibration(options.table, given, batches, protocol, output)
     timings = measure(operator, batches, protocol)
     rows = calibrated_rows(options.table, timings, given, protocol)
     output.write(output.contents(rows, options.table))
-    return OK
-
-
-def import_(options: argparse.Namespace) -> int:
-    """Read the results of another tool; write or print them as rows of a table."""
-    importer = IMPORTERS.get(options.format)
-    if importer is None:
-        raise InputError(f"{options.format}: no such format; {choices(options.format, IMPORTERS)}")
-    given = _given(options)
-    output = _output(options, f"{importer.source}, {options.file.name}")
-    output.write(output.contents(importer.read(options.file, given), importer.table))
     return OK
 
 
@@ -177,12 +165,14 @@ def _batches(text: str) -> list[int]:
     return batches
 
 
-def _given(options: argparse.Namespace) -> Given:
+def given_of(options: argparse.Namespace) -> Given:
+    """Return what the user tells of the measurements."""
     names = (one.name for one in fields(Given))
     return Given(**{name: getattr(options, name) for name in names if name in options})
 
 
-def _output(options: argparse.Namespace, source: str) -> Output:
+def output_of(options: argparse.Namespace, source: str) -> Output:
+    """Return where rows are written, with the source to record in them."""
     return Output(options.out, options.append, options.source or source, options.source_url)
 
 

@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 
 from hardware_models.errors import TableError, UnknownNameError
 from lab.cli.arguments import REFUSED, ArgumentParser, number, whole
+from lab.cli.import_options import add_served, wholes
 from lab.cli.serving_options import add_observe
 from lab.common import options
 from lab.common.command import FAILED, run_command
@@ -288,13 +289,15 @@ def _add_calibrate_and_import(tools: Any) -> None:
     import_ = _add(
         tools,
         "import",
-        "tables.import_",
-        "import measurements of other tools as rows of a table",
+        "imports.import_",
+        "import measurements of other tools as rows of a table, or as an observation",
         "FORMAT is perf-analyzer (CSV of Triton perf_analyzer -f), vllm-bench (JSON of "
-        "vllm bench serve --save-result) or mlperf-loadgen (mlperf_log_summary.txt).",
+        "vllm bench serve --save-result), mlperf-loadgen (mlperf_log_summary.txt) or otel-spans "
+        "(OTLP JSON of OpenTelemetry).",
     )
     import_.add_argument("format", metavar="FORMAT", help="format of the file")
-    import_.add_argument("file", type=Path, help="file to import")
+    words = "file to import; several are taken together"
+    import_.add_argument("files", type=Path, nargs="+", metavar="FILE", help=words)
     for each in (calibrate, import_):
         each.add_argument("--model", help="name of the operator")
         each.add_argument("--gpu", help="name of the GPU board")
@@ -310,8 +313,10 @@ def _add_calibrate_and_import(tools: Any) -> None:
     calibrate.add_argument(
         "--confidence", type=number, default=0.95, help="confidence of the interval (0.95)"
     )
-    import_.add_argument("--batch", type=whole, help="batch size, if the file does not state it")
+    words = "batch size, or one for each file by commas, if the files do not state it"
+    import_.add_argument("--batch", type=wholes, metavar="N", help=words)
     import_.add_argument("--tensor-parallel", type=whole, default=1, help="boards per LLM (1)")
+    add_served(import_)
     for each in (calibrate, import_):
         each.add_argument("--out", type=Path, metavar="ROWS.csv", help="file to write (the screen)")
         each.add_argument("--append", action="store_true", help="add to the file if it exists")

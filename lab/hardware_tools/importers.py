@@ -10,23 +10,24 @@
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from hardware_models.tables import read_file
 from lab.common.errors import InputError
+from lab.common.tool_files import json_objects, perf_analyzer_row, text_of
 from lab.hardware_tools.measured_rows import Given, Row, gpu_latency_row, provenance
 
 US_PER_MS = 1e3
 NS_PER_MS = 1e6
 MS_PER_S = 1e3
 
+VLLM = "vllm bench serve"
+
 INFER, QUEUE, P50 = "Server Compute Infer", "Server Queue", "p50 latency"
-COLUMNS = {"Concurrency": pl.Int64, **dict.fromkeys((INFER, QUEUE, P50), pl.Float64)}
 
 NEEDED = ("completed", "total_input_tokens", "total_output_tokens")
 LATENCIES = ("median_ttft_ms", "median_tpot_ms")
@@ -44,25 +45,7 @@ def perf_analyzer(path: Path, given: Given) -> pl.DataFrame:
     that row.
     """
     [batch] = given.need("batch")
-    frame = read_file(path)
-    for name in COLUMNS:
-        if name not in frame.columns:
-            raise InputError(
-                f"{path}: has no column {name!r}; it must be a report of perf_analyzer "
-                f"--concurrency-range, written by -f"
-            )
-    numbers = frame.select(pl.col(name).cast(kind, strict=False) for name, kind in COLUMNS.items())
-    found = numbers.filter(pl.col("Concurrency") == given.processes)
-    if found.height != 1:
-        has = ", ".join(map(str, sorted(numbers["Concurrency"].drop_nulls())))
-        raise InputError(
-            f"{path}: must have one row of concurrency {given.processes}, that of --processes; "
-            f"it has {has or 'none'}"
-        )
-    row = found.row(0, named=True)
-    for name, value in row.items():
-        if value is None:
-            raise InputError(f"{path}: column {name!r} must hold a number")
+    row = perf_analyzer_row(path, given.processes, (INFER, QUEUE, P50))
     note = (
         f"server compute time at concurrency {given.processes}; in addition, {row[QUEUE]:g} us in "
         f"queue; {row[P50]:g} us from end to end (median)"
@@ -82,21 +65,7 @@ def vllm_bench(path: Path, given: Given) -> pl.DataFrame:
     ``max_concurrency`` if no batch size is given.
     """
     given.need("gpu")
-    return pl.DataFrame([_vllm_row(path, result, given) for result in _json_objects(path)])
-
-
-def _json_objects(path: Path) -> Iterator[Mapping[str, Any]]:
-    text, decoder, at = _text(path).strip(), json.JSONDecoder(), 0
-    while at < len(text) or not at:
-        try:
-            result, end = decoder.raw_decode(text[at:])
-        except json.JSONDecodeError as error:
-            raise InputError(f"{path}: is not JSON ({error})") from None
-        if not isinstance(result, dict):
-            raise InputError(f"{path}: must contain JSON objects, as vllm bench serve writes them")
-        yield result
-        at += end
-        at += len(text[at:]) - len(text[at:].lstrip())
+    return pl.DataFrame([_vllm_row(path, result, given) for result in json_objects(path, VLLM)])
 
 
 def _vllm_row(path: Path, result: Mapping[str, Any], given: Given) -> Row:
@@ -149,7 +118,7 @@ def mlperf_loadgen(path: Path, given: Given) -> pl.DataFrame:
     its latencies include queueing. Raises InputError if the file is not the summary of a valid run
     of an accepted scenario.
     """
-    pairs = (line.partition(":") for line in _text(path).splitlines())
+    pairs = (line.partition(":") for line in text_of(path).splitlines())
     entries = {key.strip(): value.strip() for key, colon, value in pairs if colon}
     scenario, result, mode = (
         _entry(path, entries, key) for key in ("Scenario", "Result is", "Mode")
@@ -189,13 +158,6 @@ def _number(path: Path, entries: Mapping[str, str], key: str) -> float:
     if value <= 0:
         raise InputError(f"{path}: {key} must be a number above 0; it is {text!r}")
     return value
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read ({error})") from None
 
 
 @dataclass(frozen=True)

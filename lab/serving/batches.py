@@ -30,11 +30,11 @@ def batches(requests: pl.DataFrame, operators: Sequence[str]) -> pl.DataFrame:
             compute_s=compute,
             ready_s=left,
             path_s=f"{operator}_transfer_s",
-        )
+        ).drop_nulls("started_s")  # a request that skipped the operator, or did not tell
         same = ("operator", "replica", "started_s")
         shared, least = pl.col("batch", "compute_s"), pl.col("ready_s", "path_s")
         parts.append(members.group_by(same).agg(shared.first(), least.min()))
-        left = started + compute
+        left = pl.coalesce(started + compute, left)
     return (
         pl.concat(parts)
         .with_columns(ended_s=pl.col("started_s") + pl.col("compute_s"))

@@ -114,13 +114,42 @@ def _table(path: Path, columns: Mapping[str, Any]) -> pl.DataFrame:
     return frame
 
 
+@dataclass(frozen=True)
+class Passed:
+    """A request that has ended, with its way through the operators; times are on one clock.
+
+    Args:
+        scheduled_s: when it was due.
+        sent_s: when it was sent.
+        ended_s: when its answer was complete, or it failed.
+        completed: whether it was answered.
+        visits: its visits by operator.
+        back_s: time of the answer's way back; None if the starts of visits are of another clock.
+        size: size of its content.
+        bytes_out: bytes of its body.
+        body: the answer.
+        failure: why there is no answer.
+    """
+
+    scheduled_s: float
+    sent_s: float
+    ended_s: float
+    completed: bool
+    visits: Mapping[str, Visit]
+    back_s: float | None = None
+    size: float = 1.0
+    bytes_out: int | None = None
+    body: bytes | None = None
+    failure: str = ""
+
+
 def request_table(
     sent: Sequence[Sent],
     payloads: Sequence[Payload],
     scores: Sequence[Mapping[str, float]],
     operators: Sequence[str] = (),
 ) -> pl.DataFrame:
-    """Return the table of requests that have ended.
+    """Return the table of requests that a client has sent and that have ended.
 
     Times are in seconds after the first scheduled request. The parts of a request add up to its
     latency, which counts from the scheduled time, if the service's clock is the client's; the first
@@ -134,33 +163,46 @@ def request_table(
         operators: names of the operators; further ones that answers name come after these.
     """
     told = [visits_of(one.reply.timing) if one.reply.body is not None else {} for one in sent]
-    operators = list(dict.fromkeys([*operators, *names(told)]))
-    zero = sent[0].scheduled_s
+    passed = []
+    for one, payload, visits in zip(sent, payloads, told, strict=True):
+        found, back_s = placed(visits, one.scheduled_s, one.sent_s, one.ended_s)
+        body, failure = one.reply.body, one.reply.failure
+        times = (one.scheduled_s, one.sent_s, one.ended_s, body is not None)
+        sizes = (payload.size, len(payload.body))
+        passed.append(Passed(*times, found, back_s, *sizes, body, failure))
+    frame = passed_table(passed, list(dict.fromkeys([*operators, *names(told)])))
+    scored = list(dict.fromkeys(name for each in scores for name in each))
+    return frame.with_columns(
+        pl.Series(name, [each.get(name) for each in scores], pl.Float64) for name in scored
+    )
+
+
+def passed_table(passed: Sequence[Passed], operators: Sequence[str]) -> pl.DataFrame:
+    """Return the table of requests that have ended, in seconds after the first was due."""
+    zero = passed[0].scheduled_s
     replicas: dict[str, dict[str, int]] = {name: {} for name in operators}
     rows = []
-    for number, (one, payload, visits) in enumerate(zip(sent, payloads, told, strict=True)):
-        done = one.reply.body is not None
-        found, back_s = placed(visits, one.scheduled_s, one.sent_s, one.ended_s)
+    for number, one in enumerate(passed):
         row: dict[str, Any] = {
             "query": 0,
             "number": number,
             "arrival_s": one.scheduled_s - zero,
             "ended_s": one.ended_s - zero,
-            "outcome": COMPLETED if done else LOST,
+            "outcome": COMPLETED if one.completed else LOST,
             "deployment": 0,
-            "latency_s": one.ended_s - one.scheduled_s if done else None,
-            "size": payload.size,
+            "latency_s": one.ended_s - one.scheduled_s if one.completed else None,
+            "size": one.size,
             "length": 1.0,
             "allowance": 1.0,
         }
-        on_host = back_s is not None  # Otherwise, the service's clock is another one.
+        on_host = one.back_s is not None  # Otherwise, the service's clock is another one.
         for name in operators:
-            visit = found.get(name, Visit())
+            visit = one.visits.get(name, Visit())
             row |= {f"{name}_{part}": getattr(visit, part) for part in PARTS}
-        row[f"{ANSWER}_transfer_s"] = back_s
+        row[f"{ANSWER}_transfer_s"] = one.back_s
         row["sent_s"] = one.sent_s - zero
         for name in operators:
-            visit = found.get(name, Visit())
+            visit = one.visits.get(name, Visit())
             start = visit.start_s - zero if on_host and visit.start_s is not None else None
             row |= {
                 f"{name}_started_s": start,
@@ -168,23 +210,18 @@ def request_table(
                 f"{name}_batch": visit.batch,
                 f"{name}_replica": _numbered(replicas[name], visit.replica),
             }
-        body = one.reply.body
         row |= {
-            "bytes_out": len(payload.body),
-            "bytes_in": None if body is None else len(body),
-            "answer": None if body is None else body.decode(errors="replace"),
-            "failure": one.reply.failure or None,
+            "bytes_out": one.bytes_out,
+            "bytes_in": None if one.body is None else len(one.body),
+            "answer": None if one.body is None else one.body.decode(errors="replace"),
+            "failure": one.failure or None,
         }
         rows.append(row)
     whole = {f"{name}_{what}": pl.Int64 for name in operators for what in ("batch", "replica")}
     texts = dict.fromkeys(("outcome", "answer", "failure"), pl.String)
     counts = dict.fromkeys(("bytes_out", "bytes_in"), pl.Int64)
     types: Mapping[str, Any] = {**WHOLE, **whole, **texts, **counts}
-    frame = pl.DataFrame(rows, {name: types.get(name, pl.Float64) for name in rows[0]})
-    scored = list(dict.fromkeys(name for each in scores for name in each))
-    return frame.with_columns(
-        pl.Series(name, [each.get(name) for each in scores], pl.Float64) for name in scored
-    )
+    return pl.DataFrame(rows, {name: types.get(name, pl.Float64) for name in rows[0]})
 
 
 def _numbered(known: dict[str, int], replica: str | None) -> int | None:
