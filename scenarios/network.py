@@ -11,11 +11,17 @@ from hardware_models.links import (
     technologies,
     wide_area_rtt_s,
 )
+from scenarios.applications.nodes import pick_key
+from scenarios.cluster import FIFO
 from scenarios.link_traces import MOST_BPS, LinkTrace, Recording, check_rtt, recording
 from scenarios.ranges import Range, check_ranges, check_weights
 
 DISTANCE = Range(ge=0, le=20_100, unit="km", nullable=True)
 """Allowed distances, up to half of the Earth's circumference."""
+
+PROCESSOR_SHARING = "processor_sharing"
+LINK_DISCIPLINES = (FIFO, PROCESSOR_SHARING)
+"""Queueing disciplines of links, which ``Network`` describes."""
 
 
 @dataclass
@@ -28,6 +34,10 @@ class Network:
         autocorrelation: autocorrelation of a link's capacity between successive seconds; None uses
             the measured value of each technology.
         traces: recorded links, by names that the user chooses.
+        discipline: how messages share each direction of a link, of the backhaul too. ``fifo`` sends
+            one after the other, in the order of arrival. ``processor_sharing`` divides the capacity
+            equally among all messages on the link, as flows with fair queueing or equal round trips
+            do.
         backhaul_bps: capacity of the site's shared link in each direction, bits per second.
         backhaul_rtt_s: round trip between the edge site and the cloud region. If it is None, it is
             computed from ``backhaul_km``. If both are None, it is the measured difference between
@@ -39,12 +49,14 @@ class Network:
     technologies: dict[str, float] = field(default_factory=lambda: {"4G-LTE": 1.0})
     autocorrelation: Annotated[float | None, Range(ge=0, lt=1, nullable=True)] = None
     traces: dict[str, LinkTrace] = field(default_factory=dict)
+    discipline: str = FIFO
     backhaul_bps: Annotated[float, Range(ge=8, le=MOST_BPS, unit="bit/s")] = 1e9
     backhaul_rtt_s: float | None = None
     backhaul_km: Annotated[float | None, DISTANCE] = None
 
     def __post_init__(self) -> None:
         check_ranges(self, "network.")
+        pick_key("network.discipline", self.discipline, LINK_DISCIPLINES, "discipline")
         check_weights("network.technologies", self.technologies, "access technology")
         self._recordings: dict[str, Recording] = {}
         for name, trace in self.traces.items():
