@@ -34,25 +34,25 @@ class Network:
         autocorrelation: autocorrelation of a link's capacity between successive seconds; None uses
             the measured value of each technology.
         traces: recorded links, by names that the user chooses.
-        discipline: how messages share each direction of a link, of the backhaul too. ``fifo`` sends
-            one after the other, in the order of arrival. ``processor_sharing`` divides the capacity
-            equally among all messages on the link, as flows with fair queueing or equal round trips
-            do.
         backhaul_bps: capacity of the site's shared link in each direction, bits per second.
         backhaul_rtt_s: round trip between the edge site and the cloud region. If it is None, it is
             computed from ``backhaul_km``. If both are None, it is the measured difference between
             the round trips to far and to near servers.
         backhaul_km: distance between edge site and cloud region, from which the round trip of light
             in fibre is computed.
+        discipline: how messages share each direction of a link, of the backhaul too. ``fifo`` sends
+            one after the other, in the order of arrival. ``processor_sharing`` divides the capacity
+            equally among all messages on the link, as flows with fair queueing or equal round trips
+            do.
     """
 
     technologies: dict[str, float] = field(default_factory=lambda: {"4G-LTE": 1.0})
     autocorrelation: Annotated[float | None, Range(ge=0, lt=1, nullable=True)] = None
     traces: dict[str, LinkTrace] = field(default_factory=dict)
-    discipline: str = FIFO
     backhaul_bps: Annotated[float, Range(ge=8, le=MOST_BPS, unit="bit/s")] = 1e9
     backhaul_rtt_s: float | None = None
     backhaul_km: Annotated[float | None, DISTANCE] = None
+    discipline: str = FIFO
 
     def __post_init__(self) -> None:
         check_ranges(self, "network.")
