@@ -82,7 +82,7 @@ def shared_ns(
 
     The rate is shared equally. The result is `finish_ns` if there is one sharer, ``start_ns`` if
     ``work`` is 0 or less, and NEVER if it cannot be represented. Each sharer's work in a step is
-    rounded up to a whole number, as in `share_of`.
+    rounded up to a whole number, as in `share_of`. ``sharers`` times the rate must be below 2^63.
     """
     now = start_ns
     if work <= 0:
