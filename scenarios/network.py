@@ -13,6 +13,7 @@ from hardware_models.links import (
     wide_area_rtt_s,
 )
 from scenarios.applications.nodes import pick_key
+from scenarios.cluster import FIFO
 from scenarios.link_traces import MOST_BPS, LinkTrace, Recording, check_rtt, recording
 from scenarios.ranges import Range, check_ranges, check_weights
 
@@ -22,6 +23,9 @@ DISTANCE = Range(ge=0, le=20_100, unit="km", nullable=True)
 TRACES, SPEED_TESTS = "traces", "speed_tests"
 CAPACITIES = (SPEED_TESTS, TRACES)
 """The sources of the capacity of access links, which ``Network`` describes."""
+PROCESSOR_SHARING = "processor_sharing"
+LINK_DISCIPLINES = (FIFO, PROCESSOR_SHARING)
+"""Queueing disciplines of links, which ``Network`` describes."""
 
 
 @dataclass
@@ -47,6 +51,10 @@ class Network:
             the round trips to far and to near servers.
         backhaul_km: distance between edge site and cloud region, from which the round trip of light
             in fibre is computed.
+        discipline: how messages share each direction of a link, of the backhaul too. ``fifo`` sends
+            one after the other, in the order of arrival. ``processor_sharing`` divides the capacity
+            equally among all messages on the link, as flows with fair queueing or equal round trips
+            do.
     """
 
     technologies: dict[str, float] = field(default_factory=lambda: {"4G-LTE": 1.0})
@@ -57,6 +65,7 @@ class Network:
     backhaul_bps: Annotated[float, Range(ge=8, le=MOST_BPS, unit="bit/s")] = 1e9
     backhaul_rtt_s: float | None = None
     backhaul_km: Annotated[float | None, DISTANCE] = None
+    discipline: str = FIFO
 
     def __post_init__(self) -> None:
         check_ranges(self, "network.")
@@ -65,6 +74,7 @@ class Network:
             value = getattr(self, key)
             if value is not None and self.capacity != needed:
                 raise ValueError(f"network.{key}={value}: needs network.capacity={needed}")
+        pick_key("network.discipline", self.discipline, LINK_DISCIPLINES, "discipline")
         check_weights("network.technologies", self.technologies, "access technology")
         self._recordings: dict[str, Recording] = {}
         for name, trace in self.traces.items():

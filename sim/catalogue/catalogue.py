@@ -15,7 +15,7 @@ from hardware_models.devices import DeviceModel
 from scenarios.applications.application import Application
 from scenarios.applications.pipeline import Configuration, KnobValue, Pipeline
 from scenarios.cluster import DEVICE, Cluster
-from scenarios.network import Network
+from scenarios.network import PROCESSOR_SHARING, Network
 from scenarios.numerics import Floats, Ints
 from scenarios.queries import Query
 from sim.api.plan import Allocation, Plan
@@ -46,6 +46,7 @@ class Catalogue:
         self._services: dict[Hashable, Service | RefusalError] = {}
         self.backhaul_bps = network.backhaul_bps
         self.backhaul_rtt_s = network.backhaul_round_trip_s
+        self.shares_links = network.discipline == PROCESSOR_SHARING
         self._tier = {DEVICE: 0} | {
             name: TIERS.index(node.tier) for name, node in cluster.nodes.items()
         }

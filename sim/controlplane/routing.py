@@ -39,6 +39,7 @@ class RouteBuilder:
         self._data = data
         self._application = scenario.application
         self._cluster = scenario.cluster
+        self._link_discipline = scenario.network.discipline
         self._priorities = {tier: rank for rank, tier in enumerate(scenario.tiers)}
         self._nominal = nominal
         self._links: dict[LinkName, int] = {}
@@ -68,7 +69,7 @@ class RouteBuilder:
     def _add_link(self, name: LinkName, capacity: RateProfile, propagation_s: float) -> None:
         link = self._links[name] = self._links_made
         self._links_made += 1
-        self._data.add_link(LinkSpec(link, capacity, ns(propagation_s)))
+        self._data.add_link(LinkSpec(link, capacity, ns(propagation_s), self._link_discipline))
 
     def add_station(self, state: QueryState, station: Station, plan: Plan) -> None:
         """Add a new station of a plan; a station on a device slows down as the device does."""

@@ -182,6 +182,7 @@ class ServedBulk(Facet, BulkOperations):
                 np.arange(many) if row is None else _row(row, many),
                 slower,
                 float(links_slower),
+                self._service.nominal.shares_links,
             )
         except ValueError as error:
             raise PlannerError(f"predict_many query {query.id}: {error}") from None
@@ -360,6 +361,7 @@ class ServedContext(Facet, PlanningContext):
             measurement.normalised,
             machines.backhaul.load_without(query.id),
             figures.ways,
+            self._service.nominal.shares_links,
         )
         return Prediction(
             mean_s, quantile_s, utilisation, measurement.accuracy_mean, figures.cost_usd_per_hour

@@ -7,14 +7,17 @@ mean wait is
     W = s * (1 + cv^2) / 2 * rho^(sqrt(2 (c + 1)) - 1) / (c (1 - rho))
 
 (Sakasegawa 1977; exact for M/M/1 and M/G/1). A request is assumed to wait with probability rho,
-which is too high for several servers. If it waits, its waiting time is exponential. The
-access uplink and the shared backhaul to the cloud are modelled as such queues too; on downlinks,
-only the transmission of the query's own messages is counted. An engine of a language model is
-modelled as several servers. Their service time grows linearly with utilisation, from that of a lone
-request to that in a full engine. Service and transmission times are proportional to a common random
-size; waits are independent of the size. The sum of these times is approximated by a shifted
-log-normal distribution with the same mean and variance. Where operators fork and join, the
-predicted latency is that of the slowest path, a slight underestimate.
+which is too high for several servers. If it waits, its waiting time is exponential. The access
+uplink and the shared backhaul to the cloud are modelled as such queues too; on downlinks, only the
+transmission of the query's own messages is counted. If messages share links, a message on a link
+with utilisation rho takes 1 / (1 - rho) times as long as alone in the mean, whatever the sizes
+(M/G/1-PS; Kleinrock, "Queueing Systems", volume 2, 1976, section 4.4). Its variance, given its
+size, is approximated by that of a wait in an M/M/1 queue with the same mean. An engine of a
+language model is modelled as several servers. Their service time grows linearly with utilisation,
+from that of a lone request to that in a full engine. Service and transmission times are
+proportional to a common random size; waits are independent of the size. The sum of these times is
+approximated by a shifted log-normal distribution with the same mean and variance. Where operators
+fork and join, the predicted latency is that of the slowest path, a slight underestimate.
 
 The model leaves out dependence between stations, queues that are not FIFO or that shed, and changes
 of link capacity over time. It leaves out batching too, but adds the longest batching wait in full.
@@ -61,6 +64,7 @@ def sojourn(
     normalised: tuple[float, float] = (1.0, 1.0),
     backhaul: StationLoad = NO_LOAD,
     ways: Sequence[DagPath] = (),
+    shares_links: bool = False,
 ) -> tuple[float, float, tuple[float, ...]]:
     """Predict the mean and a quantile of latency in seconds, and each station's utilisation.
 
@@ -71,7 +75,8 @@ def sojourn(
     ``crowding`` has two values per operator, each divided by a request's time alone: the server
     time that a request takes, and its time on a full server. By default, all servers serve one
     request at a time. ``cv`` is the coefficient of variation of request sizes. ``normalised`` has
-    the factors of ``Measurement.normalised``.
+    the factors of ``Measurement.normalised``. ``shares_links`` tells whether messages share links
+    equally; otherwise a link sends one after the other.
     """
     queues, crowded_s = [], []
     crowding = crowding or [(1.0, 1.0)] * len(service_s)
@@ -92,7 +97,10 @@ def sojourn(
         (normalised[1] * mean_wait_s(service, cv, servers, busy), busy)
         for service, servers, busy in queues
     ]
-    slowest = [_along(way, waits, crowded_s, cv, quantile, normalised) for way in ways or (whole,)]
+    slowest = [
+        _along(way, waits, crowded_s, cv, quantile, normalised, shares_links)
+        for way in ways or (whole,)
+    ]
     return max(mean for mean, _ in slowest), max(tail for _, tail in slowest), utilisation
 
 
@@ -103,21 +111,26 @@ def _along(
     cv: float,
     quantile: float,
     normalised: tuple[float, float],
+    shares_links: bool,
 ) -> tuple[float, float]:
     """Return the mean and a quantile of the latency along one path; see `sojourn`.
 
     ``waits`` has the mean wait and the utilisation of each station, of the access uplink and of the
     backhaul.
     """
-    mean, variance = 0.0, 0.0
-    links = ((-2, way.access_s), (-1, way.backhaul_up_s))
-    for at in (*way.operators, *(link for link, sent_s in links if sent_s)):
+    mean, variance, stretched = 0.0, 0.0, 0.0
+    links = {-2: way.access_s, -1: way.backhaul_up_s}
+    for at in (*way.operators, *(link for link, sent_s in links.items() if sent_s)):
         wait, busy = waits[at]
-        mean += wait
+        if shares_links and at < 0:
+            wait = normalised[0] * links[at] * busy / (1 - busy)
+            stretched += wait
+        else:
+            mean += wait
         # Waits with probability `busy`, then exponentially: second moment 2 wait^2 / busy.
         variance += 2 * wait**2 / busy - wait**2 if busy else 0.0
     served_s = fsum(crowded_s[at] for at in way.operators)
-    moving = normalised[0] * (served_s + way.access_s + way.backhaul_s)
+    moving = normalised[0] * (served_s + way.access_s + way.backhaul_s) + stretched
     fixed_s = way.fixed_s * normalised[1]
     mean += moving
     variance += (cv * moving) ** 2
@@ -153,6 +166,7 @@ class Sizes(NamedTuple):
     # Factors of operator times on the device, and of those elsewhere.
     slower: tuple[float, float] = (1.0, 1.0)
     links_slower: float = 1.0  # factor of the times of the query's messages on links
+    shares_links: bool = False  # whether messages share links equally
 
 
 def present_loads(
@@ -325,11 +339,19 @@ def _sojourns(  # noqa: PLR0915
                 moving_s += served_s[at]
                 wait_s += float(waits_s[at])
                 variance += float(variances[at])
-            for at, sent_s in ((uplink, links[pv.ACCESS_S]), (trunk, links[pv.BACKHAUL_UP_S])):
-                if sent_s > 0:
+            stretched_s = 0.0
+            for at, sent_s, busy in (
+                (uplink, links[pv.ACCESS_S], sent),
+                (trunk, links[pv.BACKHAUL_UP_S], shared),
+            ):
+                if sent_s > 0 and sizes.shares_links:
+                    more_s, more = _wait(moving * links_slower * sent_s, busy, 1.0)
+                    stretched_s += more_s
+                    variance += more
+                elif sent_s > 0:
                     wait_s += float(waits_s[at])
                     variance += float(variances[at])
-            moving_s *= moving
+            moving_s = moving_s * moving + stretched_s
             mean_s = wait_s + moving_s
             variance += (cv * moving_s) * (cv * moving_s)
             # The log-normal of this mean and variance: sigma^2 = log(1 + variance / mean^2).

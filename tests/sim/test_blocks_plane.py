@@ -11,6 +11,7 @@ from worlds import Recording, flat, graph, pipeline, requests
 from scenarios.applications.dataset import Tokens
 from scenarios.applications.pipeline import BATCH_TIMES
 from scenarios.cluster import DISCIPLINES, EDF, FIFO, PRIORITY
+from scenarios.network import LINK_DISCIPLINES
 from sim.dataplane.base.durations import NEVER
 from sim.dataplane.base.interface import COMPLETED, Iterations, LinkSpec, Route, StationSpec, Visit
 from sim.dataplane.base.rate_profile import NOMINAL, RateProfile
@@ -110,7 +111,12 @@ def networks(draw):
     ]
     queries = range(draw(st.integers(1, 4)))
     links = [
-        LinkSpec(number, draw(profiles((10**9, 10**8))), draw(st.sampled_from((0, 15))))
+        LinkSpec(
+            number,
+            draw(profiles((10**9, 10**8))),
+            draw(st.sampled_from((0, 15))),
+            draw(st.sampled_from(LINK_DISCIPLINES)),
+        )
         for first in (0, *(PRIVATE + 10 * query for query in queries))
         for number in range(first, first + OPERATORS + 1)
     ]

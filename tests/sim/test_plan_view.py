@@ -3,6 +3,7 @@
 from dataclasses import replace
 from functools import cache
 from itertools import islice, pairwise, product
+from math import inf
 
 import numpy as np
 import pytest
@@ -10,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from worlds import BRANCHED, Does, declared, run, scenario
 
-from scenarios.cluster import DEVICE, Cluster, Node
+from scenarios.cluster import DEVICE, FIFO, Cluster, Node
 from scenarios.drift import Drift, DriftEvent
-from scenarios.network import Network
+from scenarios.network import PROCESSOR_SHARING, Network
 from scenarios.scenario import Scenario
 from scenarios.workload import Workload
 from sim import Choices, Estimate, PlannerError, PlanningContext
@@ -50,7 +51,7 @@ class StopsBusy(World):
 
 
 @cache
-def busy_desk(application, drift=False):
+def busy_desk(application, drift=False, links=FIFO):
     """Return an open context of a world in which some queries run, and the world."""
 
     def act(context):
@@ -71,7 +72,7 @@ def busy_desk(application, drift=False):
                     "cloud": Node("cloud", "a2-highgpu-1g", count=3),
                 }
             ),
-            Network({"4G-LTE": 1.0, "WiFi": 1.0}),
+            Network({"4G-LTE": 1.0, "WiFi": 1.0}, discipline=links),
             Workload(rate=0.1, devices={"phone": 1.0, "jetson": 1.0}),
             Drift([DriftEvent("device_slowdown", at_s=1.0)] if drift else []),
             horizon_s=3600.0,
@@ -156,6 +157,28 @@ def test_property_predictions_in_bulk_equal_those_of_single_plans(
         assert quantile_s[number] == pytest.approx(one.latency_quantile_s, rel=1e-9)
 
 
+@pytest.mark.parametrize("application", [APPLICATIONS[0], BRANCHED])
+def test_predictions_in_bulk_equal_those_of_single_plans_where_messages_share_links(application):
+    context, _ = busy_desk(application, links=PROCESSOR_SHARING)
+    query, bench = context.waiting[0], context._service.bench(context.waiting[0], 0)
+    view = context.bulk.view(query)
+    numbers = range(0, len(view), len(view) // 30)
+    plans = [view.plan(number) for number in numbers]
+    measured = [Estimate(bench.measure(plan.configuration, np.arange(9))) for plan in plans]
+    many = context.bulk.predict_many(
+        query,
+        view,
+        np.array(numbers),
+        np.array([each.measurement.operator_mean_s for each in measured]),
+        np.array([each.measurement.time_cv for each in measured]),
+        normalised=np.array([each.measurement.normalised for each in measured]),
+    )
+    ones = [context.predict(query, *each) for each in zip(plans, measured, strict=True)]
+    assert any(0 < each.latency_mean_s < inf for each in ones)
+    np.testing.assert_allclose(many[0], [each.latency_mean_s for each in ones], rtol=1e-9)
+    np.testing.assert_allclose(many[1], [each.latency_quantile_s for each in ones], rtol=1e-9)
+
+
 def test_latency_without_queueing_is_that_of_the_slowest_way():
     context, world = busy_desk(BRANCHED)
     query = context.waiting[0]
@@ -236,26 +259,31 @@ def test_plans_may_share_rows_and_be_slower_on_the_device_or_elsewhere(load):
     assert [each.tolist() for each in given] == [each.tolist() for each in expected]
 
 
-def test_links_may_be_slower_in_transmission_propagation_and_as_a_queue():
-    """As on an uplink of a third of the bandwidth, with messages that wait for each other."""
-    context, _ = busy_desk(APPLICATIONS[0])
+@pytest.mark.parametrize(("links", "share"), [(FIFO, 0.5), (PROCESSOR_SHARING, 1.0)])
+def test_links_may_be_slower_in_transmission_propagation_and_as_a_queue(links, share):
+    """As on an uplink of a third of the bandwidth, with messages that delay each other.
+
+    Equal messages that share a link delay each other twice as much as if they wait (M/G/1).
+    """
+    context, _ = busy_desk(APPLICATIONS[0], links=links)
     query = context.waiting[0]
     view = context.bulk.view(query)
     every = np.arange(len(view))
     times_s = np.full((len(view), view.station.shape[1]), 1e-9)
     usual_s, slow_s = (
-        context.bulk.predict_many(query, view, every, times_s, 0.0, 0.0, links_slower=links)[0]
-        for links in (1.0, 3.0)
+        context.bulk.predict_many(query, view, every, times_s, 0.0, 0.0, links_slower=slower)[0]
+        for slower in (1.0, 3.0)
     )
     sent = query.requests_per_s * view.access_s
     used = sent > 0
-    wait_s = view.access_s / 2 * sent / (1 - sent)
-    slow_wait_s = 3 * view.access_s / 2 * 3 * sent / (1 - 3 * sent)
+    wait_s = share * view.access_s * sent / (1 - sent)
+    slow_wait_s = share * 3 * view.access_s * 3 * sent / (1 - 3 * sent)
     assert used.any()
     assert (3 * sent[used] < 1).all()
     links_s = view.access_s + view.backhaul_s + view.fixed_s
     more_s = 2 * links_s + slow_wait_s - wait_s
-    np.testing.assert_allclose((slow_s - usual_s)[used], more_s[used], rtol=1e-6)
+    rtol = 1e-6 if links == FIFO else 1e-4  # Others slow the query's own messages on the backhaul.
+    np.testing.assert_allclose((slow_s - usual_s)[used], more_s[used], rtol=rtol)
     np.testing.assert_array_equal(slow_s[~used & (links_s == 0)], usual_s[~used & (links_s == 0)])
     jammed = context.bulk.predict_many(
         query, view, every, times_s, 0.0, 0.0, links_slower=1.01 / sent[used].min()

@@ -10,8 +10,9 @@ from polars.testing import assert_frame_equal
 from worlds import BRANCHED, Restless, declared, scenario
 
 from scenarios.applications.shipped import shipped_applications
-from scenarios.cluster import Cluster, Node
+from scenarios.cluster import FIFO, Cluster, Node
 from scenarios.drift import Drift, DriftEvent
+from scenarios.network import PROCESSOR_SHARING, Network
 from scenarios.scenario import Scenario
 from scenarios.workload import Workload
 from sim.controlplane.world import World
@@ -49,6 +50,17 @@ def test_invariant_agreement_of_planes_where_work_alone_scales_and_services_spre
     assert agree(rough, 1)["queries"]["completed"].sum() > 0
     computed = [agree(each, 1)["operators"]["compute_s"].sum() for each in (rough, smooth)]
     assert computed[0] != computed[1]
+
+
+def test_invariant_agreement_of_planes_where_messages_share_links():
+    """Links so slow that several messages are on them, some at the horizon."""
+    workload = Workload(0.2, lifetime_mean_s=80.0, lifetime_min_s=20.0)
+    network = Network({"4G-LTE": 1.0}, backhaul_bps=3e6, discipline=PROCESSOR_SHARING)
+    drift = Drift((*DRIFTS["link_degradation"], *DRIFTS["failures"]))
+    shared = replace(scenario(120.0, workload=workload, drift=drift), network=network)
+    alone = replace(shared, network=replace(network, discipline=FIFO))
+    sent = [agree(each, 2)["operators"]["transfer_s"].sum() for each in (shared, alone)]
+    assert sent[0] != sent[1]
 
 
 def some_of(ways: Iterable[Any], names: Iterable[str]) -> list[Any]:

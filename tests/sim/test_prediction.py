@@ -9,12 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from worlds import pipeline
 
+from scenarios.network import PROCESSOR_SHARING
 from scenarios.requests import RequestBlock
 from scenarios.slo import SLO
 from sim.api.prediction import DagPath, Prediction
 from sim.cluster.members import StationLoad
-from sim.dataplane.base.interface import StationSpec
+from sim.dataplane.base.interface import LinkSpec, StationSpec
+from sim.dataplane.base.rate_profile import constant
 from sim.dataplane.base.request_rows import ARRIVAL, ENDED, QUERY
+from sim.dataplane.blocks.plane import BlocksPlane
 from sim.dataplane.events.plane import EventsPlane
 from sim.planning.queueing import mean_wait_s, sojourn
 
@@ -118,6 +121,42 @@ def test_more_load_is_never_predicted_to_be_faster(rate, more, cv):
 
     assert predict(more)[0] >= predict(1.0)[0]
     assert predict(more)[1] >= predict(1.0)[1]
+
+
+def test_messages_that_share_a_link_are_slowed_in_proportion_to_their_size():
+    """M/G/1-PS: all messages take 1 / (1 - load) times as long as alone, whatever the spread."""
+    quick = [1e-9], [StationLoad(1)]
+    for cv in (0.0, 2.0):
+        mean, tail, _ = sojourn(3.0, *quick, whole(1, 0.2), cv, 0.95, shares_links=True)
+        assert mean == pytest.approx(0.2 / (1 - 0.6))
+        assert mean < tail < inf
+    # On the backhaul, the own message counts, not the mean one.
+    way, others = whole(1, 0.0, 0.2, 0.2), StationLoad(1, 30.0, 0.3)
+    mean, _, _ = sojourn(1.0, *quick, way, 1.0, 0.95, backhaul=others, shares_links=True)
+    assert mean == pytest.approx(0.2 / (1 - 0.5))
+    assert sojourn(5.0, *quick, whole(1, 0.2), 0.0, 0.95, shares_links=True)[0] == inf
+
+
+def test_prediction_is_within_a_tenth_of_a_link_that_messages_share():
+    sojourns_ns: list[int] = []
+    plane = BlocksPlane(SimpleNamespace(record=lambda *told: note(sojourns_ns, *told)))
+    plane.add_link(LinkSpec(0, constant(10**6), 0, PROCESSOR_SHARING))
+    count, rate, spread = 100_000, 5.0, 0.6
+    rng = np.random.default_rng(33)
+    arrival_ns = np.cumsum(rng.exponential(1e9 / rate, count)).astype(np.int64)
+    log_variance = np.log1p(spread**2)
+    sizes = np.exp(rng.normal(-log_variance / 2, sqrt(log_variance), count))
+    block = RequestBlock(arrival_ns, sizes, *np.ones((2, count)), np.ones((count, 1)))
+    plane.open_source(0, 0, iter([block]))
+    plane.route(0, 0, pipeline(0, ("link", 0, 1.2e5)))
+    plane.advance(int(arrival_ns[-1]) + 10**12)
+    seen = np.array(sojourns_ns) / 1e9
+    mean, tail, _ = sojourn(
+        rate, [1e-9], [StationLoad(1)], whole(1, 0.12), spread, 0.95, shares_links=True
+    )
+    print(f"mean {mean / seen.mean() - 1:+.1%}, tail {tail / np.quantile(seen, 0.95) - 1:+.1%}")
+    assert mean == pytest.approx(seen.mean(), rel=0.05)
+    assert tail == pytest.approx(np.quantile(seen, 0.95), rel=0.1)
 
 
 def test_an_slo_is_met_part_by_part():

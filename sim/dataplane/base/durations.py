@@ -75,6 +75,60 @@ def finish_ns(
 
 
 @in_place
+def shared_ns(
+    steps: NDArray[np.int64], at: int, n: int, step: int, start_ns: int, work: int, sharers: int
+) -> int:
+    """Return the time from which each of ``sharers`` has got ``work`` of a rate since ``start_ns``.
+
+    The rate is shared equally. The result is `finish_ns` if there is one sharer, ``start_ns`` if
+    ``work`` is 0 or less, and NEVER if it cannot be represented. Each sharer's work in a step is
+    rounded up to a whole number, as in `share_of`. ``sharers`` times the rate must be below 2^63.
+    """
+    now = start_ns
+    if work <= 0:
+        return now
+    while step < n:
+        rate = steps[at + n + step]
+        until_ns = steps[at + step + 1] if step + 1 < n else NEVER
+        # The first comparison keeps the products from overflowing.
+        if rate > 0 and (work - 1) // rate <= (until_ns - now) // sharers:
+            took_ns = (work - 1) // rate * sharers + (work - 1) % rate * sharers // rate + 1
+            if took_ns <= until_ns - now:
+                return int(now + took_ns)
+        if until_ns == NEVER:
+            break
+        work -= _share(rate, until_ns - now, sharers)
+        step += 1
+        now = until_ns
+    return NEVER
+
+
+@in_place
+def share_of(
+    steps: NDArray[np.int64], at: int, n: int, step: int, start_ns: int, end_ns: int, sharers: int
+) -> int:
+    """Return the work that each of ``sharers`` gets of a rate between two times; see `shared_ns`.
+
+    The share of each step of the rate is rounded up to a whole number, so that no sharer is late by
+    a nanosecond where its work takes a whole number of them. ``step`` is the step that is active at
+    ``start_ns``.
+    """
+    work, now = 0, start_ns
+    while step < n - 1 and steps[at + step + 1] < end_ns:
+        until_ns = steps[at + step + 1]
+        work += _share(steps[at + n + step], until_ns - now, sharers)
+        step += 1
+        now = until_ns
+    return work + _share(steps[at + n + step], end_ns - now, sharers)
+
+
+@in_place
+def _share(rate: int, span_ns: int, sharers: int) -> int:
+    """Return ``rate * span_ns / sharers``, rounded up; the product itself could overflow."""
+    return rate // sharers * span_ns + divided_up(rate % sharers * span_ns, sharers)
+
+
+@in_place
 def whole(amount: float) -> int:
     """Round an amount half to even; return a whole number of at least 1."""
     return max(1, int(np.rint(amount)))

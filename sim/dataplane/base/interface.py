@@ -139,6 +139,8 @@ class LinkSpec:
     id: int  # unique in the run
     capacity: RateProfile  # bytes per second, as a function of time
     propagation_ns: int  # delay between sending and arrival of the last byte
+    # Which messages are sent at the same time, one of ``LINK_DISCIPLINES``.
+    discipline: str = FIFO
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.dataplane.base.durations import NOMINAL, finish_ns, step_at
+from sim.dataplane.base.durations import NOMINAL, finish_ns, share_of, shared_ns, step_at
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,9 +40,22 @@ class RateProfile:
 
     def finish_ns(self, start_ns: int, work: int) -> int:
         """Return the time at which ``work``, at least 1 and begun at ``start_ns``, is done."""
-        n = len(self.rates)
-        step = step_at(self.steps, 0, n, 0, start_ns) if n > 1 else 0
+        n, step = len(self.rates), self._step_at(start_ns)
         return int(finish_ns(self.steps, 0, n, step, start_ns, work))
+
+    def shared_ns(self, start_ns: int, work: int, sharers: int) -> int:
+        """Return the time at which each of ``sharers`` has got ``work`` since ``start_ns``."""
+        n, step = len(self.rates), self._step_at(start_ns)
+        return int(shared_ns(self.steps, 0, n, step, start_ns, work, sharers))
+
+    def share_of(self, start_ns: int, end_ns: int, sharers: int) -> int:
+        """Return the work that each of ``sharers`` gets between two times, rounded up."""
+        n, step = len(self.rates), self._step_at(start_ns)
+        return int(share_of(self.steps, 0, n, step, start_ns, end_ns, sharers))
+
+    def _step_at(self, time_ns: int) -> int:
+        n = len(self.rates)
+        return int(step_at(self.steps, 0, n, 0, time_ns)) if n > 1 else 0
 
 
 def constant(rate: int = NOMINAL) -> RateProfile:

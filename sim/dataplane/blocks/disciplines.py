@@ -10,10 +10,19 @@ chain. The heap is kept between sync points.
 from scenarios.compiled import in_place, inlined
 from sim.dataplane.base.durations import NEVER, deadline_ns
 from sim.dataplane.base.queueing import batch_ready_ns, is_late, rank, room
-from sim.dataplane.base.request_rows import ALLOWANCE, ARRIVAL, DEPLOYMENT, ENDED
+from sim.dataplane.base.request_rows import ALLOWANCE, ARRIVAL, DEPLOYMENT, ENDED, OUTCOME
 from sim.dataplane.blocks.lists import before, end, gather, lose_arrivals, push, stay, wait
 from sim.dataplane.blocks.stops import release, serve_batch
-from sim.dataplane.blocks.tables import IS_DROPPED, IS_SHED, NONE, RANKED, PlaneTables
+from sim.dataplane.blocks.tables import (
+    FREE,
+    GHOST,
+    IS_DROPPED,
+    IS_SHED,
+    NONE,
+    RANKED,
+    SHARED_LINK,
+    PlaneTables,
+)
 
 
 @inlined
@@ -25,7 +34,12 @@ def deadline_of(t: PlaneTables, row: int) -> int:
 
 @inlined
 def rank_of(t: PlaneTables, station: int, row: int) -> int:
-    """Return the rank of a request that waits at a station; ``t.times`` has its arrival there."""
+    """Return the rank of a request that waits at a station; ``t.times`` has its arrival there.
+
+    The rank of a message on a shared link is the work that is left of it.
+    """
+    if t.stops[station].kind == SHARED_LINK:
+        return int(t.jobs[row].left - t.stops[station].busy_ns)
     priority = t.terms[t.rows[row, DEPLOYMENT]].priority
     return rank(t.stops[station].discipline, t.times[row], deadline_of(t, row), priority)
 
@@ -119,7 +133,7 @@ def _serve_first(t: PlaneTables, station: int, start_ns: int, until_ns: int) -> 
     """Let the server that has been free longest take the first requests that are not shed."""
     stops, at, n = t.stops, len(t.row_ids) // 2, 0
     while stops[station].waiting > 0 and n < stops[station].max_batch:
-        row = _take_first(t, station)
+        row = take_first(t, station)
         if sheds(t, station, row, start_ns):
             end(t, row, IS_SHED, start_ns)
         else:
@@ -203,7 +217,7 @@ def _joined(t: PlaneTables, station: int, a: int, b: int) -> int:
 
 
 @in_place
-def _take_first(t: PlaneTables, station: int) -> int:
+def take_first(t: PlaneTables, station: int) -> int:
     """Remove and return the first request of a heap, in amortised O(log n).
 
     The children of the root are merged in two passes: first in pairs of neighbours, and then the
@@ -255,9 +269,11 @@ def _spread(t: PlaneTables, station: int) -> int:
 def take_off(t: PlaneTables, stop: int, deployment: int, outcome: int, at_ns: int) -> None:
     """End a deployment's requests at a stop, or all requests there if ``deployment`` is NONE.
 
-    The servers stay busy until the planned ends of the requests that they were serving.
+    The servers stay busy until the planned ends of the requests that they were serving. Ghosts
+    replace messages on a shared link, which keep their shares of it.
     """
-    stops, ranked = t.stops, t.stops[stop].kind == RANKED
+    stops, shared = t.stops, t.stops[stop].kind == SHARED_LINK
+    ranked = shared or t.stops[stop].kind == RANKED
     if ranked:
         lay_out(t, stop)
     arriving = NONE
@@ -273,6 +289,8 @@ def take_off(t: PlaneTables, stop: int, deployment: int, outcome: int, at_ns: in
         while row != NONE:
             following = t.chain[row]
             if deployment in (NONE, t.rows[row, DEPLOYMENT]):
+                if shared and i == 1:
+                    _leave_ghost(t, stop, row)
                 end(t, row, outcome, at_ns)
             elif i == 0:
                 push(t, stop, row, t.times[row])
@@ -283,3 +301,13 @@ def take_off(t: PlaneTables, stop: int, deployment: int, outcome: int, at_ns: in
             else:
                 stay(t, stop, row)
             row = following
+
+
+@inlined
+def _leave_ghost(t: PlaneTables, link: int, row: int) -> None:
+    """Put a free row in place of a message that a shared link still sends."""
+    t.counts[FREE] -= 1
+    ghost = t.free[t.counts[FREE]]
+    t.rows[ghost, OUTCOME], t.rows[ghost, DEPLOYMENT] = GHOST, NONE
+    t.jobs[ghost].left, t.times[ghost] = t.jobs[row].left, t.times[row]
+    put(t, link, ghost)

@@ -15,9 +15,7 @@ from sim.dataplane.base.queueing import steps_to_boundary
 from sim.dataplane.blocks import tables as tb
 from sim.dataplane.blocks.disciplines import sheds, wait_by_rank
 from sim.dataplane.blocks.lists import drop_behind, end, gather, lose_arrivals
-from sim.dataplane.blocks.tables import PlaneTables, RecordArray
-
-GHOST = -2  # outcome of a row that only its engine still needs
+from sim.dataplane.blocks.tables import GHOST, PlaneTables, RecordArray
 
 
 @in_place

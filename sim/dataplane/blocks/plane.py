@@ -24,6 +24,7 @@ from sim.dataplane.blocks.disciplines import take_off
 from sim.dataplane.blocks.generation import drop_jobs, lose_jobs
 from sim.dataplane.blocks.order import arrange
 from sim.dataplane.blocks.routes import LaidRoute, RouteTables, lay_out
+from sim.dataplane.blocks.sharing import free_ghosts
 from sim.dataplane.blocks.sources import SourceBook
 from sim.dataplane.blocks.travel import move
 
@@ -120,7 +121,8 @@ class BlocksPlane:
     def add_link(self, spec: LinkSpec) -> None:
         stop = self._add_stop(("link", spec.id), spec.capacity)
         row = self._stops.rows[stop]
-        row["kind"], row["propagation_ns"], row["servers"] = tb.LINK, spec.propagation_ns, 0
+        row["kind"] = tb.LINK if spec.discipline == FIFO else tb.SHARED_LINK
+        row["propagation_ns"], row["servers"] = spec.propagation_ns, 0
 
     def _add_stop(self, name: tuple[str, int], profile: RateProfile) -> int:
         stop = self._stop_of[name] = self._stops.take()
@@ -148,7 +150,10 @@ class BlocksPlane:
         self._remove(stop)
 
     def remove_link(self, link: int) -> None:
-        self._remove(self._stop_of.pop(("link", link)))
+        stop = self._stop_of.pop(("link", link))
+        if self._stops.rows["kind"][stop] == tb.SHARED_LINK:
+            free_ghosts(self._current(), stop)
+        self._remove(stop)
 
     def _remove(self, stop: int) -> None:
         self._steps.give_back(self._stops.rows["steps_at"][stop])
@@ -281,6 +286,8 @@ class BlocksPlane:
         pool.counts[tb.ENDED_COUNT] += len(which)
         self._tell()
         pool.rows[which, OUTCOME] = tb.NONE
+        stops = self._stops.rows
+        stops["waiting"][stops["kind"] == tb.SHARED_LINK] = 0  # Their heaps are gone.
 
     def _move(self, until_ns: int) -> None:
         while self.now_ns < until_ns:

@@ -48,12 +48,15 @@ STOP = _record(
     256,
     inline=INT,  # its kind, if arrivals come in order from one place
     failed=INT,
-    free_ns=INT,  # the time at which the link, or the only server, is free again
+    # the time at which the link, or the only server, is free again; at a shared link, the time up
+    # to which its counter counts
+    free_ns=INT,
     steady=INT,  # whether it works at nominal speed throughout, without a slowdown
     rate=INT,  # the present rate
     rate_until_ns=INT,  # the time at which its rate changes
     propagation_ns=INT,
-    busy_ns=INT,  # busy time of the services begun so far, summed over servers
+    # busy time of the services begun so far, summed over servers; at a shared link, its counter
+    busy_ns=INT,
     kind=INT,
     slowdown=FLOAT,
     waiting_first=INT,  # the list of waiting requests, in order
@@ -84,7 +87,7 @@ for the sync point. The steps of a fork are the visits at which its branches beg
 join are the next visit and the number of branches."""
 
 # Kinds of stops.
-SINK, LINK, STATION, RANKED, GENERATION, FORK, JOIN = range(7)
+SINK, LINK, STATION, RANKED, GENERATION, FORK, JOIN, SHARED_LINK = range(8)
 
 VISIT = _record(
     32,
@@ -137,7 +140,11 @@ ENGINE = _record(
 """A replica of a language model."""
 
 JOB = _record(40, prompt=INT, left=INT, sequences=INT, kv_tokens=INT, admitted_ns=INT)
-"""A request at a language model; it has the same number as the request's row."""
+"""A request at a language model; it has the same number as the request's row. Of a message on a
+shared link, ``left`` is the link's counter at its end."""
+
+GHOST = -2
+"""Outcome of a row that only an engine or a shared link still needs."""
 
 BRANCH = _record(
     32,

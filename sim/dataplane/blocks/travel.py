@@ -16,6 +16,7 @@ from sim.dataplane.blocks.disciplines import take_ranked
 from sim.dataplane.blocks.generation import take_generation
 from sim.dataplane.blocks.lists import end, fetch_next, gather, push, stay, wait
 from sim.dataplane.blocks.order import next_ns
+from sim.dataplane.blocks.sharing import take_shared
 from sim.dataplane.blocks.stops import (
     cross,
     order_out,
@@ -264,7 +265,7 @@ def _take_others(t: PlaneTables, order: Order, first: int, until_ns: int) -> int
         else:
             done = _take_rare(t, stop, until_ns)
         if t.counts[tb.OUT] > 0:
-            if t.stops[stop].servers > 1 or kind == tb.GENERATION:
+            if t.stops[stop].servers > 1 or kind in (tb.GENERATION, tb.SHARED_LINK):
                 order_out(t)
             _send_on(t, due_ns, until_ns)
         elif len(t.branches) > 0:
@@ -290,12 +291,17 @@ def _send_over(t: PlaneTables, due_ns: Ints, link: int, until_ns: int) -> None:
 
 @in_place
 def _take_rare(t: PlaneTables, stop: int, until_ns: int) -> bool:
-    """Simulate a ranked station, an engine, a fork or a join; return False if rows ran out."""
+    """Simulate a ranked station, an engine, a shared link, a fork or a join.
+
+    Return False if rows ran out.
+    """
     kind = t.stops[stop].kind
     if kind == tb.RANKED:
         take_ranked(t, stop, until_ns)
     elif kind == tb.GENERATION:
         take_generation(t, stop, until_ns)
+    elif kind == tb.SHARED_LINK:
+        take_shared(t, stop, until_ns)
     elif kind == tb.FORK:
         return take_fork(t, stop, until_ns)
     elif kind == tb.JOIN:

@@ -23,6 +23,7 @@ import numpy as np
 from simpy import Event, Interrupt, Process
 from simpy.events import URGENT
 
+from scenarios.cluster import FIFO
 from scenarios.requests import RequestBlock
 from sim.clock import Clock
 from sim.dataplane.base.interface import (
@@ -42,6 +43,7 @@ from sim.dataplane.base.request_rows import rows_of
 from sim.dataplane.events.generation import GenerationStation
 from sim.dataplane.events.processor import Cores, SharedStation
 from sim.dataplane.events.request import Request, ScheduledEvent, call_at, interrupt, worse
+from sim.dataplane.events.sharing import SharedLink
 from sim.dataplane.events.station import EventStation, Link
 
 Stop = tuple[Callable[[Request, Visit], ScheduledEvent], Visit]
@@ -55,7 +57,7 @@ class EventsPlane:
         self.recorder = recorder
         self.stations: dict[int, EventStation | GenerationStation] = {}
         self.processors: dict[Processor, Cores] = {}
-        self.links: dict[int, Link] = {}
+        self.links: dict[int, Link | SharedLink] = {}
         self.sources: dict[int, Process] = {}
         self.routes: dict[int, tuple[Route, list[list[Stop]]]] = {}
         self.under_way: dict[int, dict[Request, list[Request]]] = {}  # and their branches
@@ -73,7 +75,8 @@ class EventsPlane:
         self.stations[spec.id] = kind(self.env, spec)
 
     def add_link(self, spec: LinkSpec) -> None:
-        self.links[spec.id] = Link(self.env, spec)
+        kind = Link if spec.discipline == FIFO else SharedLink
+        self.links[spec.id] = kind(self.env, spec)
 
     def remove_station(self, station: int) -> None:
         del self.stations[station]

@@ -1,28 +1,18 @@
 """Stations whose servers share the cores of a host, in the event data plane.
 
-All batches in service on a host work at the same speed, which changes whenever one starts or ends.
-So one counter per host, the work that each of them would have done since the host was first used,
-tells when a batch ends: when the counter has grown by the batch's work. This takes O(log busy
-servers) per start and end, however often the speed changes between them. (It is the virtual time of
-Parekh and Gallager, "A generalized processor sharing approach to flow control", 1993.)
-
-Speeds are whole numbers, and time is in whole nanoseconds, so the counter is exact, and no result
-depends on the order in which batches start at one time. A batch ends at the first whole nanosecond
-at which its work is done. Batches that end at the same time end before any batch starts then.
+All batches in service on a host work at the same speed; see ``EqualShares``. Speeds are whole
+numbers, and time is in whole nanoseconds, so the work done is exact. Batches that end at the same
+time end before any batch starts then.
 """
 
-from collections.abc import Callable
 from functools import cache
-from heapq import heappop, heappush
-from itertools import count
 
-from simpy import Event
 from simpy.events import NORMAL
 
 from sim.clock import Clock
 from sim.dataplane.base.durations import NOMINAL
 from sim.dataplane.base.interface import Processor, StationSpec
-from sim.dataplane.events.request import call_at
+from sim.dataplane.events.sharing import EqualShares
 from sim.dataplane.events.station import BatchJob, EventStation
 
 FULL = 10**12
@@ -30,20 +20,13 @@ FULL = 10**12
 one core for a whole number of nanoseconds are never late by a nanosecond."""
 
 
-class Cores:
-    """The cores of one host, with the batches in service on it."""
+class Cores(EqualShares):
+    """The cores of one host, with the batches in service on it; work is in units of 1 / FULL ns."""
 
     def __init__(self, env: Clock, spec: Processor) -> None:
-        self.env = env
+        super().__init__(env)
         self.spec = spec
         self.speed = cache(self._speed)
-        self._done = (
-            0  # work done by each batch that was always in service, in units of 1 / FULL ns
-        )
-        self._since_ns = env.now  # the time up to which ``_done`` is counted
-        self._ends: list[tuple[int, int, Callable[[], None]]] = []
-        self._number = count()
-        self._plan = 0  # number of the planned end, to recognise one that is out of date
 
     def _speed(self, busy: int) -> int:
         """Return the speed of each of ``busy`` servers, in units of 1 / FULL."""
@@ -51,37 +34,11 @@ class Cores:
         full = round(FULL / slowdown[min(busy, len(slowdown)) - 1])
         return -(-full * min(self.spec.cores, busy) // busy)
 
-    def start(self, work_ns: int, end: Callable[[], None]) -> None:
-        """Serve a batch that takes ``work_ns`` on a core of its own; then call ``end``."""
-        self._count()
-        heappush(self._ends, (self._done + work_ns * FULL, next(self._number), end))
-        self._plan_end()
+    def _work(self, start_ns: int, end_ns: int, sharers: int) -> int:
+        return self.speed(sharers) * (end_ns - start_ns)
 
-    def _count(self) -> None:
-        now = self.env.now
-        if self._ends:
-            self._done += self.speed(len(self._ends)) * (now - self._since_ns)
-        self._since_ns = now
-
-    def _plan_end(self) -> None:
-        self._plan += 1
-        if not self._ends:
-            return
-        plan = self._plan
-        left = self._ends[0][0] - self._done
-        end_ns = self.env.now - (-left // self.speed(len(self._ends)))
-
-        def end(_: Event) -> None:
-            if self._plan == plan:
-                self._end()
-
-        call_at(self.env, end_ns, NORMAL, end)
-
-    def _end(self) -> None:
-        self._count()
-        while self._ends and self._ends[0][0] <= self._done:
-            heappop(self._ends)[-1]()
-        self._plan_end()
+    def _end_ns(self, start_ns: int, work: int, sharers: int) -> int:
+        return start_ns - (-work // self.speed(sharers))
 
 
 class SharedStation(EventStation):
@@ -106,7 +63,7 @@ class SharedStation(EventStation):
                 job.request.compute_ns[job.operator] = took_ns
                 self.env.schedule(job.served, NORMAL)
 
-        self.cores.start(-(-work_ns * NOMINAL // self._rate), end)
+        self.cores.start(-(-work_ns * NOMINAL // self._rate) * FULL, end)
 
     def busy_until(self, now_ns: int) -> int:
         """Return the busy time in ns up to ``now_ns``, summed over servers."""
