@@ -1,35 +1,41 @@
 """Makes the tables of a served pipeline from observations of it.
 
-Servers on one host slow each other down. The logarithm of a batch's execution time is modelled as
-the sum of an effect of its operator, setting and size, and an effect of the number of servers that
-were busy meanwhile. Both are fitted together by least squares, because large batches and busy hosts
-occur at the same times. The part of the second effect that follows from sharing cores equally is
-left to the simulator.
+What slows a batch is separated from its work by `lab.serving.contention`. What the serving engine
+adds at a replica follows from the times between batches: a batch is *closed* when its last request
+has come, if it is full, and otherwise when its first request has waited for the longest time.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import polars as pl
+from scipy.optimize import nnls
 
 from lab.common.errors import InputError
-from lab.serving.batches import batches, with_busy_servers
+from lab.serving.batches import batches, busy_shares, stolen
+from lab.serving.contention import GROUP, LEAST_BATCHES, contention
 from lab.serving.observation import Observation
 from lab.serving.service_tables import (
+    ACCURACY,
     CORES,
     ENGINE,
     FACTORS,
+    HOST,
+    PATHS,
     SCHEMAS,
     TIMES,
     ServiceTables,
     served_operators,
+    setting_of_all,
 )
+from scenarios.applications.pipeline import ANSWER
 from scenarios.numerics import Floats
+from sim.dataplane.base.interface import COMPLETED
 
 QUANTILES = np.linspace(0, 1, 101)
-LEAST_BATCHES = 20
-"""Fewest batches from which a slow-down or a distribution is estimated."""
-GROUP = ("operator", "setting", "batch")
+LEAST_FACTOR = 0.05
+"""Smallest ratio of a request's time to the mean."""
 
 
 def calibrate(observations: Sequence[Observation]) -> ServiceTables:
@@ -40,146 +46,184 @@ def calibrate(observations: Sequence[Observation]) -> ServiceTables:
     """
     first = observations[0]
     for each in observations:
-        for what in ("pipeline", "host"):
+        for what in ("operators", "host"):
             there, here = _known(first, what), _known(each, what)
             if there != here:
                 raise InputError(
-                    f"{what}: is {there} in one observation and {here} in another; calibrate from "
+                    f"{what}: {there} in one observation and {here} in another; calibrate from "
                     "observations of one pipeline on one host"
                 )
-    executed = pl.concat([_executed(each) for each in observations])
-    if executed.is_empty():
-        raise InputError("no request was completed, so nothing was measured")
-    cores = first.description["host"]["cores"]
-    slowdown, counts = _slowdown(executed, cores)
-    sharing = np.maximum(1, executed["busy"].to_numpy() / cores)
-    slowed = sharing * np.interp(executed["busy"].to_numpy(), range(1, len(slowdown) + 1), slowdown)
-    alone = executed.with_columns(alone_s=pl.col("compute_s") / slowed)
+    parts = [_executed(each) for each in observations]
+    executed = pl.concat(parts)
+    for name in first.operators:
+        if executed.filter(operator=name).is_empty():
+            raise InputError(
+                f"{name}: no observation tells when its batches were executed; the service must "
+                f"send {name}.compute, with batch and replica, and {name}.start, on this host"
+            )
+    shares = [busy_shares(each) for each in parts]
+    most = max(each.shape[1] for each in shares)
+    busy = np.concatenate([np.pad(one, ((0, 0), (0, most - one.shape[1]))) for one in shares])
+    stretch = [stolen(part, one.noise) for part, one in zip(parts, observations, strict=True)]
+    cores = int(first.description["host"]["cores"])
+    found = contention(executed, busy, np.concatenate(stretch), cores)
+    executed = executed.with_columns(
+        alone_s=pl.Series(found.alone_s), work_s=pl.Series(found.work_s)
+    )
+    host = {
+        "cpu": str(first.description["host"]["cpu"]),
+        "cores": cores,
+        "stolen": float(np.average(np.concatenate(stretch), weights=executed["compute_s"])),
+    }
     tables = {
-        TIMES: _times(alone),
-        FACTORS: _factors(alone),
-        ENGINE: _engine(observations, executed),
+        TIMES: _times(executed),
+        FACTORS: _factors(executed),
+        ENGINE: _engine(executed, first.operators),
+        PATHS: _paths(observations),
         CORES: pl.DataFrame(
-            {"busy": range(1, len(slowdown) + 1), "slowdown": slowdown, "batches": counts}
+            {"busy": range(1, most + 1), "slowdown": found.slowdown, "batches": found.counts}
         ),
+        HOST: pl.DataFrame([host]),
+        ACCURACY: _accuracy(observations),
     }
     return ServiceTables({name: tables[name].select(*SCHEMAS[name]) for name in SCHEMAS})
 
 
 def _known(observation: Observation, what: str) -> str:
-    if what == "host":
-        host = observation.description["host"]
-        return f"{host['cpu']} with {host['cores']} cores"
-    return ", ".join(observation.operators)
+    if what == "operators":
+        return ", ".join(observation.operators)
+    host = observation.description.get("host")
+    if not isinstance(host, Mapping) or not {"cpu", "cores"} <= set(host):
+        raise InputError("host: an observation does not say which processor and cores it had")
+    return f"{host['cpu']} with {host['cores']} cores"
 
 
 def _executed(observation: Observation) -> pl.DataFrame:
-    table = with_busy_servers(batches(observation.requests, observation.operators))
-    settings = {name: one.setting for name, one in served_operators(observation).items()}
-    return table.with_columns(setting=pl.col("operator").replace_strict(settings))
+    """Return the batches, with how they were served and when they were closed."""
+    table = batches(observation.requests, observation.operators)
+    served = served_operators(observation)
+
+    def of_each(key: str) -> pl.Expr:
+        return pl.col("operator").replace_strict(
+            {name: getattr(served[name], key) for name in served}
+        )
+
+    latest = pl.col("first_s") + of_each("max_wait_s")
+    full = pl.col("batch") >= of_each("max_batch")
+    closed = pl.when(full).then(pl.min_horizontal("last_s", latest)).otherwise(latest)
+    before = pl.col("ended_s").shift(1).over("operator", "replica")
+    return table.with_columns(setting=of_each("setting"), closed_s=closed, before_s=before)
 
 
-def _slowdown(executed: pl.DataFrame, cores: int) -> tuple[Floats, list[int]]:
-    """Return the slow-down by number of busy servers, 1 for one, and the numbers of batches.
-
-    A number of busy servers that occurred in too few batches has the slow-down of the number below.
-    """
-    busy = executed["busy"].to_numpy()
-    number = np.maximum(1, np.rint(busy).astype(int))
-    counts = np.bincount(number)[1:]
-    groups = executed.select(pl.struct(GROUP).rank("dense"))[GROUP[0]].to_numpy() - 1
-    known = [n for n in range(2, len(counts) + 1) if counts[n - 1] >= LEAST_BATCHES]
-    design = np.zeros((len(busy), groups.max() + 1 + len(known)))
-    design[np.arange(len(busy)), groups] = 1
-    for column, n in enumerate(known, groups.max() + 1):
-        design[number == n, column] = 1
-    log_s = np.log(executed["compute_s"].to_numpy()) - np.log(np.maximum(1, busy / cores))
-    effects = np.linalg.lstsq(design, log_s)[0][groups.max() + 1 :]
-    slowdown = np.ones(len(counts))
-    for n in range(2, len(counts) + 1):
-        slowdown[n - 1] = np.exp(effects[known.index(n)]) if n in known else slowdown[n - 2]
-    return slowdown, counts.tolist()
-
-
-def _times(alone: pl.DataFrame) -> pl.DataFrame:
-    time = pl.col("alone_s")
+def _times(executed: pl.DataFrame) -> pl.DataFrame:
+    time = pl.col("work_s")
     return (
-        alone.group_by(GROUP)
+        executed.group_by(GROUP)
         .agg(mean_s=time.mean(), cv=(time.std() / time.mean()).fill_null(0.0), batches=pl.len())
         .with_columns(pl.col("batches").cast(pl.Int64))
         .sort(GROUP)
     )
 
 
-def _factors(alone: pl.DataFrame) -> pl.DataFrame:
-    """Return quantiles of the ratio of a batch's time to the mean at its size."""
-    ratio = pl.col("alone_s") / pl.col("alone_s").mean().over(GROUP)
-    spread = alone.with_columns(ratio=ratio).filter(pl.len().over(GROUP) >= LEAST_BATCHES)
-    parts = [
-        pl.DataFrame(
-            {"quantile": QUANTILES, "factor": np.quantile(each["ratio"], QUANTILES)}
-        ).select(pl.lit(operator).alias("operator"), pl.lit(setting).alias("setting"), pl.all())
-        for (operator, setting), each in spread.sort(GROUP).group_by(
-            "operator", "setting", maintain_order=True
-        )
-    ]
-    nothing = pl.DataFrame(schema=SCHEMAS[FACTORS])
-    return pl.concat(parts) if parts else nothing
+def _factors(executed: pl.DataFrame) -> pl.DataFrame:
+    """Return quantiles of the ratio of a request's time to the mean.
+
+    The time of a batch of n is n times the mean of its requests' times, whose deviations are
+    smaller than those of single requests by the square root of n.
+    """
+    time = pl.col("alone_s")
+    deviation = (time / time.mean().over(GROUP) - 1) * pl.col("batch").sqrt()
+    spread = executed.with_columns(ratio=1 + deviation)
+    spread = spread.filter(pl.len().over(GROUP) >= LEAST_BATCHES).sort(*GROUP, "started_s")
+    parts = []
+    for names, each in spread.group_by("operator", "setting", maintain_order=True):
+        factors = np.maximum(np.quantile(each["ratio"].to_numpy(), QUANTILES), LEAST_FACTOR)
+        factors /= np.trapezoid(factors, QUANTILES)
+        parts.append(_quantiles({"operator": names[0], "setting": names[1]}, "factor", factors))
+    return pl.concat(parts) if parts else pl.DataFrame(schema=SCHEMAS[FACTORS])
 
 
-def _engine(observations: Sequence[Observation], executed: pl.DataFrame) -> pl.DataFrame:
-    """Return the overhead of the serving engine by operator.
+def _quantiles(key: Mapping[str, Any], name: str, values: Floats) -> pl.DataFrame:
+    constant = [pl.lit(value, pl.String).alias(column) for column, value in key.items()]
+    return pl.DataFrame({"quantile": QUANTILES, name: values}).select(*constant, pl.all())
 
-    A server's overhead is the time from the end of a batch to the start of the next one, if a
-    request was ready when the first batch ended; it is fitted to the size of the next batch. The
-    time on the path to an operator is the median over requests that were not ready by then.
+
+def _engine(executed: pl.DataFrame, operators: Sequence[str]) -> pl.DataFrame:
+    """Return the overhead of the serving engine at the replicas of each operator.
+
+    The time from the end of a batch to the start of the next one that was closed by then is fitted
+    to the size of the batch that ended, whose answers must be sent before.
     """
     rows = []
-    for operator in observations[0].operators:
+    size = pl.col("batch").shift(1).over("operator", "replica")
+    executed = executed.with_columns(
+        waited=pl.col("closed_s") < pl.col("before_s"), size_before=size
+    )
+    for operator in operators:
         table = executed.filter(operator=operator)
-        same = (pl.col("replica") == pl.col("replica").shift(1)) & (
-            pl.col("started_s") > pl.col("ended_s").shift(1)
+        idle = table.filter(~pl.col("waited").fill_null(False))
+        handoff_s = _median(idle["started_s"] - idle["closed_s"])
+        gaps = table.filter("waited").select(
+            batch="size_before", gap_s=pl.col("started_s") - pl.col("before_s")
         )
-        table = table.with_columns(
-            gap_s=pl.when(same).then(pl.col("started_s") - pl.col("ended_s").shift(1)),
-            waited=same
-            & (pl.col("ready_s") + pl.col("path_s").median() < pl.col("ended_s").shift(1)),
-        )
-        free = table.filter(~pl.col("waited").fill_null(False))
-        per_batch_s, per_request_s = _line(table.filter("waited"))
+        per_batch_s, per_request_s = _line(gaps)
+        if gaps.height < LEAST_BATCHES:
+            per_batch_s, per_request_s = handoff_s, 0.0
         rows.append(
             {
                 "operator": operator,
-                "path_s": _median(free["path_s"]),
+                "handoff_s": handoff_s,
                 "occupied_per_batch_s": per_batch_s,
                 "occupied_per_request_s": per_request_s,
-                "answer_path_s": _median(
-                    pl.concat([each.requests["answer_transfer_s"] for each in observations])
-                ),
             }
         )
     return pl.DataFrame(rows)
 
 
+def _paths(observations: Sequence[Observation]) -> pl.DataFrame:
+    """Return quantiles of the time before each operator, and before the client has the answer."""
+    parts = []
+    for name in (*observations[0].operators, ANSWER):
+        seen = [each.requests[f"{name}_transfer_s"] for each in observations]
+        times_s = pl.concat(seen).drop_nulls().to_numpy()
+        values = np.quantile(times_s, QUANTILES) if len(times_s) else 0 * QUANTILES
+        parts.append(_quantiles({"operator": name}, "path_s", np.maximum(values, 0)))
+    return pl.concat(parts)
+
+
+def _accuracy(observations: Sequence[Observation]) -> pl.DataFrame:
+    parts = []
+    for each in observations:
+        if "accuracy" in each.requests.columns:
+            done = each.requests.filter(outcome=COMPLETED).drop_nulls("accuracy")
+            settings = setting_of_all(served_operators(each))
+            parts.append(done.select("accuracy", settings=pl.lit(settings)))
+    if not parts:
+        return pl.DataFrame(schema=SCHEMAS[ACCURACY])
+    value = pl.col("accuracy")
+    grouped = (
+        pl.concat(parts)
+        .group_by("settings")
+        .agg(accuracy=value.mean(), accuracy_sd=value.std().fill_null(0.0), requests=pl.len())
+    )
+    return grouped.with_columns(pl.col("requests").cast(pl.Int64)).sort("settings")
+
+
 def _median(values: pl.Series) -> float:
     median = values.drop_nulls().median()
-    return float(median) if isinstance(median, int | float) else 0.0
+    return max(0.0, float(median)) if isinstance(median, int | float) else 0.0
 
 
 def _line(gaps: pl.DataFrame) -> tuple[float, float]:
-    """Return the constant and the slope, at least 0, of the gap before a batch over its size."""
-    if gaps.height < LEAST_BATCHES:
-        return _median(gaps["gap_s"]), 0.0
-    size, gap_s = gaps["batch"].to_numpy().astype(float), gaps["gap_s"].to_numpy()
-    # Medians by size, because pauses of the process make a few gaps very long.
+    """Return the constant and the slope, both at least 0, of the gap after a batch over its size.
+
+    Medians by size are fitted, because pauses of the process make a few gaps very long.
+    """
     medians = gaps.group_by("batch").agg(pl.col("gap_s").median(), pl.len()).sort("batch")
     if medians.height < 2:
-        return float(np.median(gap_s)), 0.0
-    slope, constant = np.polyfit(
-        medians["batch"], medians["gap_s"], 1, w=np.sqrt(medians["len"].to_numpy())
-    )
-    if slope < 0 or constant < 0:
-        return (
-            (float(np.median(gap_s)), 0.0) if slope < 0 else (0.0, float(np.median(gap_s / size)))
-        )
+        return _median(gaps["gap_s"]), 0.0
+    weights = np.sqrt(medians["len"].to_numpy())
+    size = medians["batch"].to_numpy()
+    design = np.column_stack([np.ones(len(size)), size])
+    (constant, slope), _ = nnls(design * weights[:, None], medians["gap_s"].to_numpy() * weights)
     return float(constant), float(slope)
