@@ -1,6 +1,7 @@
 """From observations to tables and predictions, where the truth is known."""
 
 import re
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -308,3 +309,31 @@ def test_the_errors_and_the_floor_of_a_cell():
     exact = cell_rows("b", seen[:1], seen[0])
     assert exact[0]["floor"] is None
     assert worst_first([*exact, *rows])["cell"].unique(maintain_order=True).to_list() == ["a", "b"]
+
+
+# Recorded observations: a stub of two operators on Ray Serve, on a machine that others used, too
+
+RECORDED = Path(__file__).parent / "samples" / "served_stub"
+
+
+def test_recorded_observations_of_a_stub_are_predicted(tmp_path, capsys):
+    tables, csv = tmp_path / "tables", tmp_path / "rows.csv"
+    calibrating = [str(RECORDED / name) for name in ("slow", "fast")]
+    assert main(["calibrate", "--observations", *calibrating, "--out", str(tables)]) == 0
+    # What the stub's operators use a core for, though the cores were shared with others.
+    found = ServiceTables.read(tables)
+    times_s = {(row[0], row[2]): row[3] for row in found[TIMES].iter_rows()}
+    assert times_s == pytest.approx(
+        {("one", 1): 0.04, ("one", 2): 0.07, ("two", 1): 0.02}, rel=0.05
+    )
+    predicted = tmp_path / "predicted"
+    seen = [str(RECORDED / name) for name in ("first", "second")]
+    words = [f"--tables={tables}", f"--out={predicted}"]
+    assert main(["predict", seen[0], *words]) == 0
+    words = [f"--predicted={predicted}", "--bound-s=0.3", f"--csv={csv}"]
+    assert main(["compare", *seen, *words]) == 0
+    rows = {row["figure"]: row for row in pl.read_csv(csv).iter_rows(named=True)}
+    assert rows["p50_s"]["floor"] == pytest.approx(0.06, abs=0.01)
+    assert abs(rows["p50_s"]["error"]) < 0.15
+    assert abs(rows["p95_s"]["error"]) < 0.2
+    assert abs(rows["throughput_per_s"]["error"]) < 0.01
