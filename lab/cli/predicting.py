@@ -10,6 +10,7 @@ import polars as pl
 from lab.cli.serving_options import check_alone
 from lab.common.console import say, show_rows
 from lab.common.errors import InputError, choices
+from lab.serving.application import write_application
 from lab.serving.calibration import calibrate as calibrated
 from lab.serving.comparison import (
     GOODPUT,
@@ -44,10 +45,15 @@ def calibrate(options: argparse.Namespace) -> int:
     check_alone(options)
     if options.out.exists() and not options.out.is_dir():
         raise InputError(f"--out={options.out}: is not a directory")
-    tables = calibrated([read_observation(each) for each in options.observations])
+    observations = [read_observation(each) for each in options.observations]
+    tables = calibrated(observations)
     tables.write(options.out)
+    name = write_application(observations, tables, options.out)
     _tell(tables)
-    say(f"wrote {options.out}")
+    say(
+        f"wrote {options.out}; to plan for it: compass-sim --config-dir {options.out} "
+        f"experiment={name}"
+    )
     return OK
 
 
