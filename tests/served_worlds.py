@@ -7,8 +7,8 @@ import polars as pl
 
 from lab.serving.noise import SCHEMA as NOISE
 from lab.serving.observation import Observation
-from lab.serving.prediction import execution_factors, predicted_requests
-from lab.serving.service_tables import (
+from lab.serving.predicting.prediction import execution_factors, predicted_requests
+from lab.serving.predicting.service_tables import (
     CORES,
     ENGINE,
     FACTORS,

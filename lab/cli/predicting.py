@@ -10,9 +10,11 @@ import polars as pl
 from lab.cli.serving_options import check_alone
 from lab.common.console import say, show_rows
 from lab.common.errors import InputError, choices
-from lab.serving.application import write_application
-from lab.serving.calibration import calibrate as calibrated
-from lab.serving.comparison import (
+from lab.serving.observation import Observation, read_observation
+from lab.serving.pipeline import check_served
+from lab.serving.predicting.application import write_application
+from lab.serving.predicting.calibration import calibrate as calibrated
+from lab.serving.predicting.comparison import (
     GOODPUT,
     Figures,
     cell_rows,
@@ -21,11 +23,9 @@ from lab.serving.comparison import (
     summary,
     worst_first,
 )
-from lab.serving.observation import Observation, read_observation
-from lab.serving.pipeline import check_served
-from lab.serving.prediction import DESCRIPTION, Prediction
-from lab.serving.prediction import predict as predicted
-from lab.serving.service_tables import (
+from lab.serving.predicting.prediction import DESCRIPTION, Prediction
+from lab.serving.predicting.prediction import predict as predicted
+from lab.serving.predicting.service_tables import (
     CORES,
     ENGINE,
     HOST,

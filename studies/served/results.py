@@ -9,11 +9,11 @@ import polars as pl
 from lab.common.errors import InputError
 from lab.reporting.render import render
 from lab.runs.run_directory import write_aside
-from lab.serving.calibration import calibrate
-from lab.serving.comparison import Figures, cell_rows, summary, worst_first
 from lab.serving.observation import Observation
-from lab.serving.prediction import predict
-from lab.serving.service_tables import CORES, ENGINE, HOST, TIMES
+from lab.serving.predicting.calibration import calibrate
+from lab.serving.predicting.comparison import Figures, cell_rows, summary, worst_first
+from lab.serving.predicting.prediction import predict
+from lab.serving.predicting.service_tables import CORES, ENGINE, HOST, TIMES
 from studies.served.campaign import BURST, by_combination, capacity_per_s, read
 from studies.served.design import (
     BOUND,

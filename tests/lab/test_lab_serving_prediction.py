@@ -11,12 +11,12 @@ from worlds import Recording, requests
 
 from lab.cli.tools import main
 from lab.common.errors import InputError
-from lab.serving.calibration import calibrate
-from lab.serving.comparison import Figures, cell_rows, worst_first
 from lab.serving.observation import Observation
-from lab.serving.prediction import predict
-from lab.serving.ray_plane import RayPlane
-from lab.serving.service_tables import CORES, ENGINE, FACTORS, HOST, TIMES, ServiceTables
+from lab.serving.predicting.calibration import calibrate
+from lab.serving.predicting.comparison import Figures, cell_rows, worst_first
+from lab.serving.predicting.prediction import predict
+from lab.serving.predicting.ray_plane import RayPlane
+from lab.serving.predicting.service_tables import CORES, ENGINE, FACTORS, HOST, TIMES, ServiceTables
 from sim.dataplane.base.interface import Processor, Route, StationSpec, Visit
 
 TIMES_S = {"one": {1: 0.02, 2: 0.03, 3: 0.04, 4: 0.05}, "two": {1: 0.015}}

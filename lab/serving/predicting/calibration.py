@@ -1,8 +1,9 @@
 """Makes the tables of a served pipeline from observations of it.
 
-What slows a batch is separated from its work by `lab.serving.contention`. What the serving engine
-adds at a replica follows from the times between batches: a batch is *closed* when its last request
-has come, if it is full, and otherwise when its first request has waited for the longest time.
+What slows a batch is separated from its work by `lab.serving.predicting.contention`. What the
+serving engine adds at a replica follows from the times between batches: a batch is *closed* when
+its last request has come, if it is full, and otherwise when its first request has waited for the
+longest time.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,10 +14,10 @@ import polars as pl
 from scipy.optimize import nnls
 
 from lab.common.errors import InputError
-from lab.serving.batches import batches, busy_shares, stolen
-from lab.serving.contention import GROUP, LEAST_BATCHES, contention
 from lab.serving.observation import Observation
-from lab.serving.service_tables import (
+from lab.serving.predicting.batches import batches, busy_shares, stolen
+from lab.serving.predicting.contention import GROUP, LEAST_BATCHES, contention
+from lab.serving.predicting.service_tables import (
     ACCURACY,
     CORES,
     ENGINE,

@@ -10,8 +10,8 @@ import polars as pl
 from scipy.optimize import nnls
 
 from lab.common.errors import InputError, no_directory
-from lab.serving.contention import LEAST_BATCHES
 from lab.serving.observation import Observation
+from lab.serving.predicting.contention import LEAST_BATCHES
 
 TIMES, FACTORS, ENGINE = "service_times", "service_factors", "engine"
 PATHS, CORES, HOST, ACCURACY = "paths", "cores", "host", "accuracy"

@@ -1,8 +1,8 @@
 """Writes a calibrated pipeline as an application, so that planners can plan it.
 
-What differs from a prediction of `lab.serving.prediction`: the queues and batches are those of the
-simulated world, not of Ray Serve, and users reach the host over a network. The engine's time
-between batches counts as part of a batch, and its delays on the way are left out.
+What differs from a prediction of `lab.serving.predicting.prediction`: the queues and batches are
+those of the simulated world, not of Ray Serve, and users reach the host over a network. The
+engine's time between batches counts as part of a batch, and its delays on the way are left out.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ import polars as pl
 import yaml
 
 from lab.serving.observation import Observation
-from lab.serving.service_tables import (
+from lab.serving.predicting.service_tables import (
     ACCURACY,
     CORES,
     ENGINE,

@@ -1,8 +1,8 @@
 """Predicts an observation: the simulator serves the requests that were sent, from the tables.
 
-Each operator is a station of Ray Serve (`lab.serving.ray_plane`), all on one host. The arrivals are
-those of the observation. Execution times and the engine's delays are drawn from the measured
-distributions, in random streams of each operator; only these differ between seeds.
+Each operator is a station of Ray Serve (`lab.serving.predicting.ray_plane`), all on one host. The
+arrivals are those of the observation. Execution times and the engine's delays are drawn from the
+measured distributions, in random streams of each operator; only these differ between seeds.
 """
 
 import json
@@ -17,8 +17,8 @@ import polars as pl
 from lab.common.atomic_write import written_aside
 from lab.common.errors import InputError, no_directory
 from lab.serving.observation import TABLE, WHOLE, Observation, read_table
-from lab.serving.ray_plane import RayPlane
-from lab.serving.service_tables import (
+from lab.serving.predicting.ray_plane import RayPlane
+from lab.serving.predicting.service_tables import (
     CORES,
     ENGINE,
     FACTORS,
