@@ -24,7 +24,15 @@ from scenarios.random_streams import stream
 QUANTILES = np.linspace(0, 1, 101)
 
 
-def truth(times_s, slowdown=(1.0,), cores=2, spread=0.0, handoff_s=0.0, occupied_s=(0.0, 0.0)):
+def truth(
+    times_s,
+    slowdown=(1.0,),
+    cores=2,
+    spread=0.0,
+    handoff_s=0.0,
+    occupied_s=(0.0, 0.0),
+    path_per_busy=0.0,
+):
     """Return tables.
 
     Args:
@@ -34,6 +42,7 @@ def truth(times_s, slowdown=(1.0,), cores=2, spread=0.0, handoff_s=0.0, occupied
         spread: execution times of requests are uniform within this share of their mean.
         handoff_s: time before a batch at a free replica.
         occupied_s: time between batches at a replica, per batch and per request.
+        path_per_busy: how much longer paths take for each busy server, relative to 2 to 4 ms.
     """
     times = [
         (name, "", batch, time_s, 0.0, 1000)
@@ -46,8 +55,9 @@ def truth(times_s, slowdown=(1.0,), cores=2, spread=0.0, handoff_s=0.0, occupied
         for quantile in QUANTILES.tolist()
     ]
     paths = [
-        (name, quantile, 0.002 + 0.002 * quantile)
+        (name, busy, quantile, (0.002 + 0.002 * quantile) * (1 + busy * path_per_busy))
         for name in (*times_s, "answer")
+        for busy in range(len(slowdown) + 1)
         for quantile in QUANTILES.tolist()
     ]
     rows = {

@@ -78,6 +78,16 @@ def test_what_the_engine_does_between_batches_is_recovered(cpu):
     assert row["handoff_s"] == pytest.approx(0, abs=1e-6)
 
 
+def test_delays_of_the_engine_are_recovered_by_the_number_of_busy_servers():
+    tables = truth({"one": {1: 0.03}}, (1.0, 1.0), path_per_busy=1.0)
+    found = calibrate([observed(tables, {"one": (2, 1, 0.0)}, 25, 2000)])["paths"]
+    for name, expected_s in (("one", [0.003, 0.006, 0.009]), ("answer", [0.003, 0.006])):
+        path = found.filter(operator=name, quantile=0.5).sort("busy")
+        # A request that leaves one of two servers leaves at most one busy.
+        assert path["busy"].to_list() == list(range(len(expected_s)))
+        assert path["path_s"].to_list() == pytest.approx(expected_s, rel=0.1)
+
+
 def test_accuracy_is_that_of_all_answers_of_a_setting():
     seen = observed(truth({"one": {1: 0.01}}), {"one": (1, 1, 0.0)}, 20, 4)
     right = seen.requests.with_columns(accuracy=pl.Series([1.0, 0.5, None, 1.0]))

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
-from scenarios.numerics import Floats
+from scenarios.numerics import Floats, Ints
 
 LEAST_S = 1e-9
 """Shortest duration of a batch over which busy servers are averaged."""
@@ -72,6 +72,17 @@ def busy_shares(table: pl.DataFrame) -> Floats:
         )
     shares /= np.maximum(shares.sum(axis=1, keepdims=True), LEAST_S)
     return shares
+
+
+def busy_at(table: pl.DataFrame, at_s: Floats) -> Ints:
+    """Return how many servers were busy with batches at some times, before one starts then."""
+    started_s, ended_s = (
+        np.sort(table[name].round(9).to_numpy()) for name in ("started_s", "ended_s")
+    )
+    at_s = np.round(at_s, 9)
+    starts = np.searchsorted(started_s, at_s, side="left")
+    busy: Ints = starts - np.searchsorted(ended_s, at_s, side="right")
+    return np.maximum(0, busy)
 
 
 def stolen(table: pl.DataFrame, noise: pl.DataFrame) -> Floats:

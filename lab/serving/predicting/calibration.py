@@ -15,7 +15,7 @@ from scipy.optimize import nnls
 
 from lab.common.errors import InputError
 from lab.serving.observation import Observation
-from lab.serving.predicting.batches import batches, busy_shares, stolen
+from lab.serving.predicting.batches import batches, busy_at, busy_shares, stolen
 from lab.serving.predicting.contention import GROUP, LEAST_BATCHES, contention
 from lab.serving.predicting.service_tables import (
     ACCURACY,
@@ -80,7 +80,7 @@ def calibrate(observations: Sequence[Observation]) -> ServiceTables:
         TIMES: _times(executed),
         FACTORS: _factors(executed),
         ENGINE: _engine(executed, first.operators),
-        PATHS: _paths(observations),
+        PATHS: _paths(observations, parts),
         CORES: pl.DataFrame(
             {"busy": range(1, most + 1), "slowdown": found.slowdown, "batches": found.counts}
         ),
@@ -181,15 +181,35 @@ def _engine(executed: pl.DataFrame, operators: Sequence[str]) -> pl.DataFrame:
     return pl.DataFrame(rows)
 
 
-def _paths(observations: Sequence[Observation]) -> pl.DataFrame:
-    """Return quantiles of the time before each operator, and before the client has the answer."""
-    parts = []
+def _paths(observations: Sequence[Observation], parts: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """Return quantiles of the time before each operator, and before the client has the answer.
+
+    They are by the number of servers that were busy when the request left the operator before, or
+    was due. A number at which too few requests left is not in the table.
+    """
+    rows = []
+    for observation, batches_of in zip(observations, parts, strict=True):
+        completed = observation.requests.filter(outcome=COMPLETED)
+        left = pl.col("arrival_s")
+        for name in (*observation.operators, ANSWER):
+            seen = completed.select(
+                operator=pl.lit(name), left_s=left, path_s=f"{name}_transfer_s"
+            ).drop_nulls()
+            busy = busy_at(batches_of, seen["left_s"].to_numpy())
+            rows.append(seen.with_columns(busy=pl.Series(busy, dtype=pl.Int64)))
+            if name != ANSWER:
+                left = pl.col(f"{name}_started_s") + pl.col(f"{name}_compute_s")
+    found = []
     for name in (*observations[0].operators, ANSWER):
-        seen = [each.requests[f"{name}_transfer_s"] for each in observations]
-        times_s = pl.concat(seen).drop_nulls().to_numpy()
-        values = np.quantile(times_s, QUANTILES) if len(times_s) else 0 * QUANTILES
-        parts.append(_quantiles({"operator": name}, "path_s", np.maximum(values, 0)))
-    return pl.concat(parts)
+        seen = pl.concat(rows).filter(operator=name)
+        known = seen.filter(pl.len().over("busy") >= LEAST_BATCHES)
+        if known.is_empty():
+            known = seen.with_columns(busy=pl.lit(0, pl.Int64))
+        for [busy], each in known.sort("busy").group_by("busy", maintain_order=True):
+            values = np.maximum(np.quantile(each["path_s"].to_numpy(), QUANTILES), 0)
+            one = _quantiles({"operator": name}, "path_s", values)
+            found.append(one.with_columns(pl.lit(busy, pl.Int64).alias("busy")))
+    return pl.concat(found) if found else pl.DataFrame(schema=SCHEMAS[PATHS])
 
 
 def _accuracy(observations: Sequence[Observation]) -> pl.DataFrame:

@@ -125,9 +125,8 @@ def predicted_requests(
         engine = tables[ENGINE].filter(operator=name).row(0, named=True)
         times_s = np.array(tables.times_s(name, operator.setting, operator.max_batch))
         # Handing a batch to a free replica delays it; a replica that is busy does so meanwhile.
-        delays_ns = _path_ns(tables, name, count, seed)
-        handoff_ns = ns(engine["handoff_s"])
-        plane.add_path(number, [each + handoff_ns for each in delays_ns])
+        delays_ns = _path_ns(tables, name, count, seed, engine["handoff_s"])
+        plane.add_path(number, processor, delays_ns)
         spec = StationSpec(
             number,
             operator.replicas,
@@ -140,7 +139,7 @@ def predicted_requests(
         plane.add_station(spec, _after_ns(engine, operator))
         visits += [Visit(number, None, number, 1.0), Visit(number, number, None, times_s[0] * 1e9)]
         variability.append(execution_factors(tables, name, operator.setting, count, seed))
-    plane.add_path(len(operators), _path_ns(tables, ANSWER, count, seed))
+    plane.add_path(len(operators), processor, _path_ns(tables, ANSWER, count, seed))
     visits.append(Visit(len(operators), None, len(operators), 1.0))
     plane.open_source(0, 0, _blocks(arrival_ns, np.column_stack(variability)))
     plane.route(0, 0, Route(0, tuple(visits)))
@@ -162,27 +161,38 @@ def execution_factors(
     tables: ServiceTables, operator: str, setting: str, count: int, seed: int
 ) -> Floats:
     """Draw the ratios of requests' execution times to the mean, from the measured distribution."""
-    return _drawn(
-        tables[FACTORS].filter(operator=operator, setting=setting), "factor", count,
-        stream(seed, "served", operator, "execution"), 1.0,
-    )  # fmt: skip
+    drawn = stream(seed, "served", operator, "execution").random(count)
+    rows = tables[FACTORS].filter(operator=operator, setting=setting)
+    return np.ones(count) if rows.is_empty() else _at(rows, "factor", drawn)
 
 
-def _path_ns(tables: ServiceTables, operator: str, count: int, seed: int) -> list[int]:
-    """Draw the engine's delays before an operator, or before the answer."""
+def _path_ns(
+    tables: ServiceTables, operator: str, count: int, seed: int, more_s: float = 0.0
+) -> list[list[int]]:
+    """Draw the engine's delays before an operator, or before the answer, by busy servers from 0.
+
+    A number of busy servers that was not measured has the delays of the one below, or of the
+    lowest. A request has the same place among the delays of each number.
+    """
+    drawn = stream(seed, "served", operator, "path").random(count)
     rows = tables[PATHS].filter(operator=operator)
-    delays_s = _drawn(rows, "path_s", count, stream(seed, "served", operator, "path"), 0.0)
-    return [ns(each) for each in delays_s.tolist()]
+    known = sorted(rows["busy"].unique()) or [0]
+    found: list[list[int]] = []
+    for busy in range(known[-1] + 1):
+        if busy in known or not found:
+            place = busy if busy in known else known[0]
+            its = rows.filter(busy=place)
+            delays_s = np.zeros(count) if its.is_empty() else _at(its, "path_s", drawn)
+            found.append([ns(each + more_s) for each in delays_s.tolist()])
+        else:
+            found.append(found[-1])
+    return found
 
 
-def _drawn(
-    rows: pl.DataFrame, name: str, count: int, rng: np.random.Generator, default: float
-) -> Floats:
-    if rows.is_empty():
-        return np.full(count, default)
+def _at(rows: pl.DataFrame, name: str, drawn: Floats) -> Floats:
     rows = rows.sort("quantile")
-    drawn: Floats = np.interp(rng.random(count), rows["quantile"].to_numpy(), rows[name].to_numpy())
-    return drawn
+    found: Floats = np.interp(drawn, rows["quantile"].to_numpy(), rows[name].to_numpy())
+    return found
 
 
 def _after_ns(engine: Mapping[str, float], operator: Served) -> list[int]:

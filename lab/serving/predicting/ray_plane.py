@@ -17,7 +17,7 @@ from simpy.events import NORMAL
 from scenarios.applications.dataset import Tokens
 from sim.clock import Clock
 from sim.dataplane.base.durations import alone_ns
-from sim.dataplane.base.interface import StationSpec, Visit
+from sim.dataplane.base.interface import Processor, StationSpec, Visit
 from sim.dataplane.events.plane import EventsPlane
 from sim.dataplane.events.processor import Cores, SharedStation
 from sim.dataplane.events.request import LOW, Request, ScheduledEvent, call_at
@@ -108,20 +108,25 @@ class RayStation(SharedStation):
 
 
 class Path:
-    """A way that takes each request its own time, without a queue.
+    """A way on which a request is delayed, but waits for no other.
 
     Args:
         env: the clock.
-        delays_ns: the time by the number of the request.
+        cores: the cores of the host that delays it.
+        delays_ns: the delay by the number of the request, for each number of busy servers from 0;
+            the last one also holds for more.
     """
 
-    def __init__(self, env: Clock, delays_ns: Sequence[int]) -> None:
+    def __init__(self, env: Clock, cores: Cores, delays_ns: Sequence[Sequence[int]]) -> None:
         self.env = env
+        self.cores = cores
         self.delays_ns = delays_ns
 
     def enter(self, request: Request, visit: Visit) -> ScheduledEvent:
         """Send a request; the returned event occurs when it has arrived."""
-        arrived, delay_ns = ScheduledEvent(self.env), self.delays_ns[request.number]
+        arrived = ScheduledEvent(self.env)
+        busy = min(self.cores.busy, len(self.delays_ns) - 1)
+        delay_ns = self.delays_ns[busy][request.number]
         request.transfer_ns[visit.operator] += delay_ns
         self.env.schedule(arrived, NORMAL, delay_ns)
         return arrived
@@ -133,10 +138,13 @@ class RayPlane(EventsPlane):
     def add_station(self, spec: StationSpec, after_ns: Sequence[int] = ()) -> None:
         """Add a station, which must have a processor; see `RayStation` for ``after_ns``."""
         assert spec.processor is not None
-        cores = self.processors.setdefault(spec.processor, Cores(self.env, spec.processor))
         after_ns = after_ns or (0,) * spec.max_batch
+        cores = self._cores(spec.processor)
         self.stations[spec.id] = RayStation(self.env, spec, cores, after_ns)
 
-    def add_path(self, path: int, delays_ns: Sequence[int]) -> None:
+    def add_path(self, path: int, processor: Processor, delays_ns: Sequence[Sequence[int]]) -> None:
         """Add a path in place of a link; see `Path`."""
-        self.links[path] = Path(self.env, delays_ns)  # type: ignore[assignment]
+        self.links[path] = Path(self.env, self._cores(processor), delays_ns)  # type: ignore[assignment]
+
+    def _cores(self, processor: Processor) -> Cores:
+        return self.processors.setdefault(processor, Cores(self.env, processor))

@@ -45,6 +45,11 @@ class Cores:
         self._number = count()
         self._plan = 0  # number of the planned end, to recognise one that is out of date
 
+    @property
+    def busy(self) -> int:
+        """The number of batches in service."""
+        return len(self._ends)
+
     def _speed(self, busy: int) -> int:
         """Return the speed of each of ``busy`` servers, in units of 1 / FULL."""
         slowdown = self.spec.slowdown
