@@ -129,6 +129,7 @@ def page(found: dict[str, Any]) -> str:
             for [load], each in table.group_by(loads.alias("load"), maintain_order=True)
         ],
         cells=[(cells[name], by_cell[name]) for name in ordered],
+        measured=[cells[name] for name in sorted(cells, key=int)],
         wait_s=WAIT_S_PER_MEMBER,
         bound=BOUND,
         burst=(BURST_REQUESTS, BURST_BATCHES),

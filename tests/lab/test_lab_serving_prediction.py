@@ -88,6 +88,15 @@ def test_delays_of_the_engine_are_recovered_by_the_number_of_busy_servers():
         assert path["path_s"].to_list() == pytest.approx(expected_s, rel=0.1)
 
 
+def test_the_delays_of_a_burst_count_only_if_there_is_nothing_else():
+    tables, how = truth({"one": {1: 0.03}}), {"one": (1, 1, 0.0)}
+    burst = observed(tables, how, 1000, 100)
+    late = burst.requests.with_columns(pl.col("one_transfer_s") + 1)
+    burst = Observation(burst.description, late, burst.noise)
+    assert calibrate([observed(tables, how, 15, 100), burst])["paths"]["path_s"].max() < 0.005
+    assert calibrate([burst])["paths"]["path_s"].max() > 1
+
+
 def test_accuracy_is_that_of_all_answers_of_a_setting():
     seen = observed(truth({"one": {1: 0.01}}), {"one": (1, 1, 0.0)}, 20, 4)
     right = seen.requests.with_columns(accuracy=pl.Series([1.0, 0.5, None, 1.0]))

@@ -35,6 +35,9 @@ from scenarios.numerics import Floats
 from sim.dataplane.base.interface import COMPLETED
 
 QUANTILES = np.linspace(0, 1, 101)
+OVERLOAD = 1.5
+"""An observation is overloaded if the last answer came so many times as late as the last request
+was sent."""
 LEAST_FACTOR = 0.05
 """Smallest ratio of a request's time to the mean."""
 
@@ -185,10 +188,13 @@ def _paths(observations: Sequence[Observation], parts: Sequence[pl.DataFrame]) -
     """Return quantiles of the time before each operator, and before the client has the answer.
 
     They are by the number of servers that were busy when the request left the operator before, or
-    was due. A number at which too few requests left is not in the table.
+    was due. A number at which too few requests left is not in the table. Overloaded observations,
+    such as bursts, are left out if there are others: their requests queue in the engine, too.
     """
+    pairs = list(zip(observations, parts, strict=True))
+    steady = [each for each in pairs if not _overloaded(each[0])]
     rows = []
-    for observation, batches_of in zip(observations, parts, strict=True):
+    for observation, batches_of in steady or pairs:
         completed = observation.requests.filter(outcome=COMPLETED)
         left = pl.col("arrival_s")
         for name in (*observation.operators, ANSWER):
@@ -210,6 +216,13 @@ def _paths(observations: Sequence[Observation], parts: Sequence[pl.DataFrame]) -
             one = _quantiles({"operator": name}, "path_s", values)
             found.append(one.with_columns(pl.lit(busy, pl.Int64).alias("busy")))
     return pl.concat(found) if found else pl.DataFrame(schema=SCHEMAS[PATHS])
+
+
+def _overloaded(observation: Observation) -> bool:
+    """Return whether requests were answered much more slowly than they were sent."""
+    arrival_s, ended_s = (observation.requests[name] for name in ("arrival_s", "ended_s"))
+    sent_in_s, answered_in_s = (float(each.max() or 0.0) for each in (arrival_s, ended_s))  # type: ignore[arg-type]
+    return answered_in_s > OVERLOAD * sent_in_s and len(arrival_s) >= LEAST_BATCHES
 
 
 def _accuracy(observations: Sequence[Observation]) -> pl.DataFrame:
