@@ -1,6 +1,6 @@
 """Observe the cells of the campaign (run), or write the page on the errors of predictions (page).
 
-run needs the extra [serve], and some two hours on two cores. It can be stopped and started again.
+run needs the extra [serve], and one to two hours on two cores. It can be stopped and started again.
 """
 
 import sys

@@ -18,9 +18,9 @@ CELLS = HERE / "cells.csv"
 WAIT_S_PER_MEMBER = 0.05
 """A batch waits so long for each further request that it could hold. Ray Serve forms batches only
 within this time, also at high load."""
-REQUESTS = 300
+REQUESTS = 600
 """Requests of each observation of a cell."""
-CALIBRATION_REQUESTS = 150
+CALIBRATION_REQUESTS = 300
 CALIBRATION_LOADS = (0.45, 0.7)
 BURST_PER_S = 1000.0
 BURST_REQUESTS, BURST_BATCHES = 80, 12
