@@ -56,7 +56,7 @@ def _given_of_files(options: argparse.Namespace) -> list[Given]:
 
 def _served(options: argparse.Namespace, given: list[Given]) -> int:
     from lab.serving.importers.tables import ARRIVALS, added, perf_analyzer_tables, vllm_tables
-    from lab.serving.service_tables import TIMES, ServiceTables
+    from lab.serving.predicting.service_tables import TIMES, ServiceTables
 
     directory, arrivals = options.served, None
     if options.format not in SERVED:

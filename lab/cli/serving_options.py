@@ -1,10 +1,16 @@
 """The options of the tools of ``compass-lab`` on services that really run."""
 
+import argparse
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from lab.cli.arguments import ArgumentParser, number, whole
+from lab.common.errors import InputError
+
+OF_OBSERVATIONS = ("observations", "out")
+"""The options of ``calibrate`` that go together with ``--observations``."""
+SEEDS = 5
 
 
 def add_observe(add: Callable[..., ArgumentParser], tools: Any) -> None:
@@ -50,3 +56,59 @@ def add_observe(add: Callable[..., ArgumentParser], tools: Any) -> None:
     observe.add_argument(
         "--allow-import", action="append", default=[], metavar="MODULE", help=words
     )
+
+
+def add_predict_and_compare(add: Callable[..., ArgumentParser], tools: Any) -> None:
+    """Add the tools ``predict`` and ``compare``; `add` makes the parser of a tool."""
+    predict = add(
+        tools,
+        "predict",
+        "predicting.predict",
+        "simulate the requests of an observation, from calibrated tables",
+        "Simulates a served pipeline under the arrivals of an observation. Execution times are "
+        "drawn from the tables that compass-lab calibrate --observations wrote, several times.",
+    )
+    words = "directory of an observation; its arrivals are used, and how its pipeline was served"
+    predict.add_argument("directory", type=Path, metavar="DIR", help=words)
+    words = "directory of the tables"
+    predict.add_argument("--tables", type=Path, required=True, metavar="TABLES", help=words)
+    words = "directory to write; it must not have a prediction"
+    predict.add_argument("--out", type=Path, required=True, metavar="DIR2", help=words)
+    words = "let the arrivals come X times as fast (1)"
+    predict.add_argument("--load-factor", type=number, default=1.0, metavar="X", help=words)
+    words = "OPERATOR.replicas, OPERATOR.max_batch or OPERATOR.max_wait_s to predict instead"
+    predict.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help=words)
+    compare = add(
+        tools,
+        "compare",
+        "predicting.compare",
+        "compare observations with their predictions, the worst first",
+        "Prints percentiles of latency, throughput and goodput of each cell, observed and "
+        "predicted. Observations of one pipeline under one load form a cell; their difference is "
+        "the floor, because reality repeats itself no more closely.",
+    )
+    words = "directories of observations; two of equal arrivals give the floor"
+    compare.add_argument("directories", type=Path, nargs="+", metavar="DIR", help=words)
+    source = compare.add_mutually_exclusive_group(required=True)
+    words = "predict from these tables"
+    source.add_argument("--tables", type=Path, metavar="TABLES", help=words)
+    words = "a prediction that compass-lab predict wrote"
+    source.add_argument("--predicted", type=Path, metavar="DIR2", help=words)
+    words = "latency within which a request counts for goodput"
+    compare.add_argument("--bound-s", type=number, required=True, metavar="S", help=words)
+    words = "also write the rows to a CSV file"
+    compare.add_argument("--csv", type=Path, metavar="OUT.csv", help=words)
+    for each in (predict, compare):
+        words = f"number of draws of the execution times, which are pooled ({SEEDS})"
+        each.add_argument("--seeds", type=whole, default=SEEDS, metavar="N", help=words)
+
+
+def check_alone(options: argparse.Namespace) -> None:
+    """Raise InputError if an option of ``calibrate`` was given that observations do not need."""
+    default = options.parsed_by.get_default
+    for name, value in vars(options).items():
+        if name not in OF_OBSERVATIONS and value != default(name):
+            option = f"--{name.replace('_', '-')}"
+            raise InputError(f"{option}: cannot be combined with --observations")
+    if options.out is None:
+        raise InputError("--out is missing: name a directory for the tables")

@@ -78,6 +78,10 @@ def accelerator(options: argparse.Namespace) -> int:
 
 def calibrate(options: argparse.Namespace) -> int:
     """Time an operator; write or print the results as rows of a table."""
+    if options.observations is not None:
+        from lab.cli import predicting
+
+        return predicting.calibrate(options)
     kind = "callable" if options.callable else "command"
     operator = Subject(kind, getattr(options, kind))
     given = given_of(options)

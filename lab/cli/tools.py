@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 from hardware_models.errors import TableError, UnknownNameError
 from lab.cli.arguments import REFUSED, ArgumentParser, number, whole
 from lab.cli.import_options import add_served, wholes
-from lab.cli.serving_options import add_observe
+from lab.cli.serving_options import add_observe, add_predict_and_compare
 from lab.common import options
 from lab.common.command import FAILED, run_command
 from lab.common.errors import InputError, choices, printable
@@ -30,7 +30,7 @@ MOST_ROWS = 20
 TOOLS = (
     *("check-planner", "report", "explain", "trace", "agree", "list", "tables", "accelerator"),
     *("calibrate", "import", "fit", "validate", "validation-page", "capacity", "sensitivity"),
-    *("observe", "reproduce"),
+    *("observe", "predict", "compare", "reproduce"),
 )
 
 FURTHER = "compass_lab.tools"
@@ -93,6 +93,7 @@ def parser() -> ArgumentParser:
     _add_tools_on_hardware(tools)
     _add_what_if(tools)
     add_observe(_add, tools)
+    add_predict_and_compare(_add, tools)
     _add_reproduce(tools)
     for each in entry_points(group=FURTHER):
         try:
@@ -266,10 +267,11 @@ def _add_calibrate_and_import(tools: Any) -> None:
         tools,
         "calibrate",
         "tables.calibrate",
-        "measure an operator on this machine, as rows of a table",
+        "measure an operator on this machine, as rows of a table, or a pipeline from observations",
         "Times batches of an operator by the wall clock. Writes the median for each batch size "
         "with an order-statistic interval, because latencies have a long tail and the interval "
-        "assumes no distribution.",
+        "assumes no distribution. With --observations and --out, makes the tables of a served "
+        "pipeline from what compass-lab observe wrote, and an application to simulate.",
     )
     operator = calibrate.add_mutually_exclusive_group(required=True)
     operator.add_argument(
@@ -283,6 +285,8 @@ def _add_calibrate_and_import(tools: Any) -> None:
         metavar="'PROGRAM ... {batch}'",
         help="command line that runs one batch; its start-up is timed too",
     )
+    observations = "directories of observations of one pipeline on one host"
+    operator.add_argument("--observations", type=Path, nargs="+", metavar="DIR", help=observations)
     table = "gpu_latency or device_latency (gpu_latency)"
     calibrate.add_argument("--table", default="gpu_latency", help=table)
     calibrate.add_argument("--batches", default="1", help="batch sizes, such as 1,2,4,8 (1)")

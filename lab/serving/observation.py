@@ -5,7 +5,7 @@ further ones, so that what was observed and what is simulated are read alike.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -87,7 +87,9 @@ def read_observation(directory: Path) -> Observation:
     if not isinstance(operators, list) or not all(_is({"x": each}, "x") for each in operators):
         raise InputError(f"{path}: pipeline.operators must be a list of mappings")
     found = Observation(
-        description, _table(directory / TABLE, WHOLE), _table(directory / NOISE, NOISE_SCHEMA)
+        description,
+        read_table(directory / TABLE, WHOLE),
+        read_table(directory / NOISE, NOISE_SCHEMA),
     )
     parts = [f"{name}_{part}" for name in found.operators for part in PARTS]
     for column in ("arrival_s", "ended_s", "outcome", "latency_s", "sent_s", *parts):
@@ -100,7 +102,8 @@ def _is(tree: Mapping[str, Any], key: str) -> bool:
     return isinstance(tree[key], dict)
 
 
-def _table(path: Path, columns: Mapping[str, Any]) -> pl.DataFrame:
+def read_table(path: Path, columns: Iterable[str]) -> pl.DataFrame:
+    """Read a Parquet file; raise InputError if that is impossible, or it lacks a column."""
     try:
         # Polars reads from memory, so that its message does not depend on the place.
         frame = pl.read_parquet(BytesIO(path.read_bytes()))

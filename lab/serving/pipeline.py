@@ -63,12 +63,17 @@ class Stage:
     max_wait_s: float = 0.0
 
     def __post_init__(self) -> None:
-        if not 1 <= self.replicas <= MOST_REPLICAS:
-            raise ValueError(f"replicas={self.replicas}: must be from 1 to {MOST_REPLICAS}")
-        if self.max_batch < 1:
-            raise ValueError(f"max_batch={self.max_batch}: must be 1 or more")
-        if not (isfinite(self.max_wait_s) and self.max_wait_s >= 0):
-            raise ValueError(f"max_wait_s={self.max_wait_s}: must be 0 s or more")
+        check_served(self.replicas, self.max_batch, self.max_wait_s)
+
+
+def check_served(replicas: int, max_batch: int, max_wait_s: float) -> None:
+    """Raise ValueError if an operator cannot be served in this way."""
+    if not 1 <= replicas <= MOST_REPLICAS:
+        raise ValueError(f"replicas={replicas}: must be from 1 to {MOST_REPLICAS}")
+    if max_batch < 1:
+        raise ValueError(f"max_batch={max_batch}: must be 1 or more")
+    if not (isfinite(max_wait_s) and max_wait_s >= 0):
+        raise ValueError(f"max_wait_s={max_wait_s}: must be 0 s or more")
 
 
 @dataclass(frozen=True)

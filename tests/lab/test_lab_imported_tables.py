@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 from lab.cli.tools import main
-from lab.serving.service_tables import CORES, ENGINE, FACTORS, TIMES, ServiceTables
+from lab.serving.predicting.service_tables import CORES, ENGINE, FACTORS, TIMES, ServiceTables
 from scenarios.arrivals import TraceReplay
 
 SAMPLES = Path(__file__).parent / "samples"

@@ -16,12 +16,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 
 from lab.cli.tools import main
 from lab.serving.observation import read_observation
+from lab.serving.observe import Load, observe_endpoint
 from lab.serving.ocr import Detect, Extract, Recognise
 from lab.serving.pipeline import load_pipeline
+from lab.serving.predicting.service_tables import ServiceTables
+from lab.serving.ray_service import served
 from sim.metrics.request_table import PARTS
 
 pytestmark = pytest.mark.slow
@@ -301,3 +305,26 @@ def test_an_endpoint_that_nobody_serves_is_one_sentence(scheme, tmp_path, capsys
     err = capsys.readouterr().err
     assert err.startswith(f"compass-lab: {url}: the first request failed: ")
     assert err.count("\n") == 1
+
+
+def test_a_served_stub_is_calibrated_and_predicted(stub, tmp_path, capsys):
+    """The loop on this machine; the bounds are wide, because others can use it, too."""
+    pytest.importorskip("ray.serve", reason=EXTRA)
+    pipeline = load_pipeline(stub, ["operators.one.replicas=1"])
+    loads = {"slow": (8, 120, 1), "fast": (20, 250, 2), "a": (14, 250, 3), "b": (14, 250, 3)}
+    with served(pipeline) as url:
+        for name, load in loads.items():
+            observe_endpoint(url, Load(*load), pipeline.payloads, pipeline).write(tmp_path / name)
+    tables, csv = str(tmp_path / "tables"), tmp_path / "rows.csv"
+    calibrating = [str(tmp_path / name) for name in ("slow", "fast")]
+    assert main(["calibrate", "--observations", *calibrating, "--out", tables]) == 0
+    found = ServiceTables.read(Path(tables))
+    for name, time_s in (("one", 0.01), ("two", 0.005)):
+        [setting] = found["service_times"].filter(operator=name)["setting"].unique()
+        assert found.times_s(name, setting, 1) == pytest.approx([time_s], rel=0.15)
+    seen = [str(tmp_path / name) for name in ("a", "b")]
+    words = ["--tables", tables, "--bound-s=0.2", f"--csv={csv}"]
+    assert main(["compare", *seen, *words]) == 0
+    rows = {row["figure"]: row for row in pl.read_csv(csv).iter_rows(named=True)}
+    assert abs(rows["p50_s"]["error"]) < 0.25 + rows["p50_s"]["floor"]
+    assert abs(rows["throughput_per_s"]["error"]) < 0.05

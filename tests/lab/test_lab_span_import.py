@@ -8,9 +8,9 @@ import polars as pl
 import pytest
 
 from lab.cli.tools import main
-from lab.serving.calibration import calibrate
 from lab.serving.observation import read_observation
-from lab.serving.service_tables import ENGINE, TIMES
+from lab.serving.predicting.calibration import calibrate
+from lab.serving.predicting.service_tables import ENGINE, TIMES
 from sim.metrics.request_table import PARTS
 
 SAMPLES = Path(__file__).parent / "samples"

@@ -21,7 +21,14 @@ import polars as pl
 from lab.common.errors import InputError
 from lab.common.tool_files import json_objects, perf_analyzer_row
 from lab.serving.importers.names import operator_name
-from lab.serving.service_tables import CORES, ENGINE, FACTORS, SCHEMAS, TIMES, ServiceTables
+from lab.serving.predicting.service_tables import (
+    CORES,
+    ENGINE,
+    FACTORS,
+    SCHEMAS,
+    TIMES,
+    ServiceTables,
+)
 
 US_PER_S = 1e6
 SETTING = ""

@@ -28,6 +28,11 @@ class Cores(EqualShares):
         self.spec = spec
         self.speed = cache(self._speed)
 
+    @property
+    def busy(self) -> int:
+        """The number of batches in service."""
+        return len(self._ends)
+
     def _speed(self, busy: int) -> int:
         """Return the speed of each of ``busy`` servers, in units of 1 / FULL."""
         slowdown = self.spec.slowdown

@@ -1,16 +1,20 @@
-"""Measured tables of a served pipeline: service times, engine overhead, and shared cores."""
+"""Measured tables of a served pipeline: service times, engine overhead, shared cores, accuracy."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
+from scipy.optimize import nnls
 
-from lab.common.errors import InputError
+from lab.common.errors import InputError, no_directory
 from lab.serving.observation import Observation
+from lab.serving.predicting.contention import LEAST_BATCHES
 
-TIMES, FACTORS, ENGINE, CORES = "service_times", "service_factors", "engine", "cores"
+TIMES, FACTORS, ENGINE = "service_times", "service_factors", "engine"
+PATHS, CORES, HOST, ACCURACY = "paths", "cores", "host", "accuracy"
 SCHEMAS: Mapping[str, Mapping[str, type[pl.DataType]]] = {
     TIMES: {
         "operator": pl.String,
@@ -28,21 +32,42 @@ SCHEMAS: Mapping[str, Mapping[str, type[pl.DataType]]] = {
     },
     ENGINE: {
         "operator": pl.String,
-        "path_s": pl.Float64,
+        "handoff_s": pl.Float64,
         "occupied_per_batch_s": pl.Float64,
         "occupied_per_request_s": pl.Float64,
-        "answer_path_s": pl.Float64,
+    },
+    PATHS: {
+        "operator": pl.String,
+        "busy": pl.Int64,
+        "quantile": pl.Float64,
+        "path_s": pl.Float64,
     },
     CORES: {"busy": pl.Int64, "slowdown": pl.Float64, "batches": pl.Int64},
+    HOST: {"cpu": pl.String, "cores": pl.Int64, "stolen": pl.Float64},
+    ACCURACY: {
+        "settings": pl.String,
+        "accuracy": pl.Float64,
+        "accuracy_sd": pl.Float64,
+        "requests": pl.Int64,
+    },
 }
 """The columns of each table.
 
 ``service_times``: an operator's execution time by setting of its knobs and by batch size, alone on
-the host. ``service_factors``: quantiles of the ratio of a batch's time to the mean at its size.
-``engine``: the serving engine's overhead, which is spent before the operator without occupying its
-servers (``path_s``), after the last operator (``answer_path_s``), or on its servers. ``cores``: the
-factor by which execution is slower with a number of busy servers on the host.
+the host. ``service_factors``: quantiles of the ratio of a request's time to the mean.
+``engine``: the serving engine's overhead at a replica: from a batch's closing to its start if the
+replica is free (``handoff_s``), and from the end of a batch to the start of one that waits for it.
+``paths``: quantiles of the time before an operator, and before the client has the answer, by the
+number of servers that are busy on the host when a request leaves the one before.
+``cores``: the factor by which execution is slower with a number of busy servers on the host.
+``host``: its processor, and the factor by which stolen time stretched what ran. ``accuracy``: mean
+and standard deviation of an answer's accuracy, by the settings of all operators.
 """
+
+
+def knobs_text(knobs: Mapping[str, object]) -> str:
+    """Return knobs and their values as one text."""
+    return ", ".join(f"{key}={knobs[key]}" for key in sorted(knobs))
 
 
 @dataclass(frozen=True)
@@ -53,13 +78,18 @@ class Served:
         replicas: processes that served it.
         max_batch: most requests in one batch.
         max_wait_s: longest time for which the first request of a batch waited for others.
-        setting: its knobs and their values, as one text.
+        knobs: its knobs and their values.
     """
 
     replicas: int
     max_batch: int
     max_wait_s: float
-    setting: str
+    knobs: Mapping[str, Any]
+
+    @property
+    def setting(self) -> str:
+        """The knobs and their values, as one text."""
+        return knobs_text(self.knobs)
 
 
 def served_operators(observation: Observation) -> dict[str, Served]:
@@ -75,12 +105,16 @@ def served_operators(observation: Observation) -> dict[str, Served]:
                 f"{each['name']}: the observation does not say how it was served; name its "
                 "pipeline to compass-lab observe"
             )
-        knobs = each["knobs"]
-        setting = ", ".join(f"{key}={knobs[key]}" for key in sorted(knobs))
-        found[each["name"]] = Served(
-            each["replicas"], each["max_batch"], each["max_wait_s"], setting
-        )
+        served = (each[key] for key in ("replicas", "max_batch", "max_wait_s", "knobs"))
+        found[each["name"]] = Served(*served)
+    if not found:
+        raise InputError("the observation tells no operator, so nothing can be said of any")
     return found
+
+
+def setting_of_all(operators: Mapping[str, Served]) -> str:
+    """Return the settings of all operators as one text."""
+    return "; ".join(f"{name}: {each.setting or '-'}" for name, each in operators.items())
 
 
 @dataclass(frozen=True)
@@ -102,11 +136,15 @@ class ServiceTables:
     @classmethod
     def read(cls, directory: Path) -> "ServiceTables":
         """Read a directory's tables; raise InputError if one is missing or has other columns."""
+        if not directory.is_dir():
+            raise InputError(f"{directory}: {no_directory(directory)}")
         tables = {}
         for name, schema in SCHEMAS.items():
             path = directory / f"{name}.csv"
             if not path.is_file():
-                raise InputError(f"{path}: no such file; compass-lab calibrate --served writes it")
+                raise InputError(
+                    f"{path}: no such file; compass-lab calibrate --observations writes it"
+                )
             try:
                 table = pl.read_csv(path, schema_overrides=schema)
             except (pl.exceptions.PolarsError, OSError) as error:
@@ -119,19 +157,24 @@ class ServiceTables:
     def times_s(self, operator: str, setting: str, batches: int) -> list[float]:
         """Return the mean time of a batch of 1, 2, ... requests, alone on the host.
 
-        Sizes that were not measured are interpolated linearly; beyond the largest one, the time of
-        each further request is that of the last measured step. Raises InputError if the operator
-        was not measured with this setting.
+        A size that was measured in few batches, or in none, is on the straight line through all
+        sizes, weighted by their batches. If only one size was measured, the line is through 0.
+        Raises InputError if the operator was not measured with this setting.
         """
         rows = self[TIMES].filter(operator=operator, setting=setting).sort("batch")
         if rows.is_empty():
             known = self[TIMES].filter(operator=operator)["setting"].unique().sort()
             raise InputError(
                 f"{operator} with {setting or 'no knobs'}: was not measured; measured are "
-                f"{', '.join(known) or 'no settings'}"
+                f"{'; '.join(known) or 'no settings'}"
             )
-        sizes, means = rows["batch"].to_numpy(), rows["mean_s"].to_numpy()
-        step = (means[-1] - means[-2]) / (sizes[-1] - sizes[-2]) if len(sizes) > 1 else means[-1]
-        wanted = np.arange(1, batches + 1)
-        beyond = np.maximum(wanted - sizes[-1], 0) * step
-        return [float(each) for each in np.interp(wanted, sizes, means) + beyond]
+        sizes, means = rows["batch"].to_numpy().astype(float), rows["mean_s"].to_numpy()
+        weights = np.sqrt(rows["batches"].to_numpy())
+        # Neither a batch nor a further request takes less than no time.
+        design = np.column_stack([np.ones(len(sizes)) if len(sizes) > 1 else 0 * sizes, sizes])
+        (fixed_s, each_s), _ = nnls(design * weights[:, None], means * weights)
+        times = fixed_s + each_s * np.arange(1, batches + 1)
+        for row in rows.filter(pl.col("batches") >= LEAST_BATCHES).iter_rows(named=True):
+            if row["batch"] <= batches:
+                times[row["batch"] - 1] = row["mean_s"]
+        return [float(each) for each in times]

@@ -1,20 +1,23 @@
 """The queues and batches of Ray Serve, as stations of the event data plane.
 
-Ray Serve differs from the stations of the simulated world in two rules; `lab.serving.ray_service`
+Ray Serve differs from the stations of the simulated world in three rules; `lab.serving.ray_service`
 describes them. Each replica has a queue of its own, and a request joins the replica with the fewest
 requests. A replica closes a batch when it is full, or when its first request has waited as long as
-is allowed, even if the replica is still busy; closed batches are executed in turn.
+is allowed, even if the replica is still busy; closed batches are executed in turn. After a batch, a
+replica is occupied with sending its results.
 """
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from simpy import Event
+from simpy.events import NORMAL
 
 from scenarios.applications.dataset import Tokens
 from sim.clock import Clock
 from sim.dataplane.base.durations import alone_ns
-from sim.dataplane.base.interface import StationSpec, Visit
+from sim.dataplane.base.interface import Processor, StationSpec, Visit
 from sim.dataplane.events.plane import EventsPlane
 from sim.dataplane.events.processor import Cores, SharedStation
 from sim.dataplane.events.request import LOW, Request, ScheduledEvent, call_at
@@ -35,11 +38,21 @@ class Replica:
 
 
 class RayStation(SharedStation):
-    """An operator's replicas under Ray Serve, on a host whose cores they share."""
+    """An operator's replicas under Ray Serve, on a host whose cores they share.
 
-    def __init__(self, env: Clock, spec: StationSpec, cores: Cores) -> None:
+    Args:
+        env: the clock.
+        spec: the station.
+        cores: the cores of the host.
+        after_ns: by size of a batch from 1, for how long it occupies the replica after its end.
+    """
+
+    def __init__(
+        self, env: Clock, spec: StationSpec, cores: Cores, after_ns: Sequence[int]
+    ) -> None:
         super().__init__(env, spec, cores)
         self.replicas = [Replica(number, env.now) for number in range(spec.servers)]
+        self.after_ns = after_ns
         self._of: dict[Event, Replica] = {}
 
     def enter(self, request: Request, visit: Visit) -> ScheduledEvent:
@@ -81,16 +94,57 @@ class RayStation(SharedStation):
         requests, _ = self.serving.pop(served)  # type: ignore[call-overload]
         replica = self._of.pop(served)
         replica.requests -= len(requests)
-        replica.busy, replica.free_since_ns = False, self.env.now
-        if replica.closed:
-            self._next(replica)
+        replica.free_since_ns = self.env.now
+
+        def free(_: Event) -> None:
+            replica.busy = False
+            if replica.closed:
+                self._next(replica)
+
+        if after_ns := self.after_ns[len(requests) - 1]:
+            call_at(self.env, self.env.now + after_ns, LOW, free)
+        else:
+            free(served)
+
+
+class Path:
+    """A way on which a request is delayed, but waits for no other.
+
+    Args:
+        env: the clock.
+        cores: the cores of the host that delays it.
+        delays_ns: the delay by the number of the request, for each number of busy servers from 0;
+            the last one also holds for more.
+    """
+
+    def __init__(self, env: Clock, cores: Cores, delays_ns: Sequence[Sequence[int]]) -> None:
+        self.env = env
+        self.cores = cores
+        self.delays_ns = delays_ns
+
+    def enter(self, request: Request, visit: Visit) -> ScheduledEvent:
+        """Send a request; the returned event occurs when it has arrived."""
+        arrived = ScheduledEvent(self.env)
+        busy = min(self.cores.busy, len(self.delays_ns) - 1)
+        delay_ns = self.delays_ns[busy][request.number]
+        request.transfer_ns[visit.operator] += delay_ns
+        self.env.schedule(arrived, NORMAL, delay_ns)
+        return arrived
 
 
 class RayPlane(EventsPlane):
     """The event data plane with Ray Serve's queues and batches at its stations."""
 
-    def add_station(self, spec: StationSpec) -> None:
-        """Add a station; it must have a processor."""
+    def add_station(self, spec: StationSpec, after_ns: Sequence[int] = ()) -> None:
+        """Add a station, which must have a processor; see `RayStation` for ``after_ns``."""
         assert spec.processor is not None
-        cores = self.processors.setdefault(spec.processor, Cores(self.env, spec.processor))
-        self.stations[spec.id] = RayStation(self.env, spec, cores)
+        after_ns = after_ns or (0,) * spec.max_batch
+        cores = self._cores(spec.processor)
+        self.stations[spec.id] = RayStation(self.env, spec, cores, after_ns)
+
+    def add_path(self, path: int, processor: Processor, delays_ns: Sequence[Sequence[int]]) -> None:
+        """Add a path in place of a link; see `Path`."""
+        self.links[path] = Path(self.env, self._cores(processor), delays_ns)  # type: ignore[assignment]
+
+    def _cores(self, processor: Processor) -> Cores:
+        return self.processors.setdefault(processor, Cores(self.env, processor))

@@ -1,0 +1,1 @@
+"""Predictions of a served pipeline: tables from observations, simulations from tables, errors."""

@@ -1,0 +1,263 @@
+"""Makes the tables of a served pipeline from observations of it.
+
+What slows a batch is separated from its work by `lab.serving.predicting.contention`. What the
+serving engine adds at a replica follows from the times between batches: a batch is *closed* when
+its last request has come, if it is full, and otherwise when its first request has waited for the
+longest time.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+from scipy.optimize import nnls
+
+from lab.common.errors import InputError
+from lab.serving.observation import Observation
+from lab.serving.predicting.batches import batches, busy_at, busy_shares, stolen
+from lab.serving.predicting.contention import GROUP, LEAST_BATCHES, contention
+from lab.serving.predicting.service_tables import (
+    ACCURACY,
+    CORES,
+    ENGINE,
+    FACTORS,
+    HOST,
+    PATHS,
+    SCHEMAS,
+    TIMES,
+    ServiceTables,
+    served_operators,
+    setting_of_all,
+)
+from scenarios.applications.pipeline import ANSWER
+from scenarios.numerics import Floats
+from sim.dataplane.base.interface import COMPLETED
+
+QUANTILES = np.linspace(0, 1, 101)
+OVERLOAD = 1.5
+"""An observation is overloaded if the last answer came so many times as late as the last request
+was sent."""
+LEAST_FACTOR = 0.05
+"""Smallest ratio of a request's time to the mean."""
+
+
+def calibrate(observations: Sequence[Observation]) -> ServiceTables:
+    """Return the tables that follow from observations of one pipeline on one host.
+
+    Raises InputError if an observation has no batches, or the observations have different hosts or
+    operators.
+    """
+    first = observations[0]
+    for each in observations:
+        for what in ("operators", "host"):
+            there, here = _known(first, what), _known(each, what)
+            if there != here:
+                raise InputError(
+                    f"{what}: {there} in one observation and {here} in another; calibrate from "
+                    "observations of one pipeline on one host"
+                )
+    parts = [_executed(each) for each in observations]
+    executed = pl.concat(parts)
+    for name in first.operators:
+        if executed.filter(operator=name).is_empty():
+            raise InputError(
+                f"{name}: no observation tells when its batches were executed; the service must "
+                f"send {name}.compute, with batch and replica, and {name}.start, on this host"
+            )
+    shares = [busy_shares(each) for each in parts]
+    most = max(each.shape[1] for each in shares)
+    busy = np.concatenate([np.pad(one, ((0, 0), (0, most - one.shape[1]))) for one in shares])
+    stretch = [stolen(part, one.noise) for part, one in zip(parts, observations, strict=True)]
+    cores = int(first.description["host"]["cores"])
+    found = contention(executed, busy, np.concatenate(stretch), cores)
+    executed = executed.with_columns(
+        alone_s=pl.Series(found.alone_s), work_s=pl.Series(found.work_s)
+    )
+    host = {
+        "cpu": str(first.description["host"]["cpu"]),
+        "cores": cores,
+        "stolen": float(np.average(np.concatenate(stretch), weights=executed["compute_s"])),
+    }
+    tables = {
+        TIMES: _times(executed),
+        FACTORS: _factors(executed),
+        ENGINE: _engine(executed, first.operators),
+        PATHS: _paths(observations, parts),
+        CORES: pl.DataFrame(
+            {"busy": range(1, most + 1), "slowdown": found.slowdown, "batches": found.counts}
+        ),
+        HOST: pl.DataFrame([host]),
+        ACCURACY: _accuracy(observations),
+    }
+    return ServiceTables({name: tables[name].select(*SCHEMAS[name]) for name in SCHEMAS})
+
+
+def _known(observation: Observation, what: str) -> str:
+    if what == "operators":
+        return ", ".join(observation.operators)
+    host = observation.description.get("host")
+    if not isinstance(host, Mapping) or not {"cpu", "cores"} <= set(host):
+        raise InputError("host: an observation does not say which processor and cores it had")
+    return f"{host['cpu']} with {host['cores']} cores"
+
+
+def _executed(observation: Observation) -> pl.DataFrame:
+    """Return the batches, with how they were served and when they were closed."""
+    table = batches(observation.requests, observation.operators)
+    served = served_operators(observation)
+
+    def of_each(key: str) -> pl.Expr:
+        return pl.col("operator").replace_strict(
+            {name: getattr(served[name], key) for name in served}
+        )
+
+    latest = pl.col("first_s") + of_each("max_wait_s")
+    full = pl.col("batch") >= of_each("max_batch")
+    closed = pl.when(full).then(pl.min_horizontal("last_s", latest)).otherwise(latest)
+    before = pl.col("ended_s").shift(1).over("operator", "replica")
+    return table.with_columns(setting=of_each("setting"), closed_s=closed, before_s=before)
+
+
+def _times(executed: pl.DataFrame) -> pl.DataFrame:
+    time = pl.col("work_s")
+    return (
+        executed.group_by(GROUP)
+        .agg(mean_s=time.mean(), cv=(time.std() / time.mean()).fill_null(0.0), batches=pl.len())
+        .with_columns(pl.col("batches").cast(pl.Int64))
+        .sort(GROUP)
+    )
+
+
+def _factors(executed: pl.DataFrame) -> pl.DataFrame:
+    """Return quantiles of the ratio of a request's time to the mean.
+
+    The time of a batch of n is n times the mean of its requests' times, whose deviations are
+    smaller than those of single requests by the square root of n.
+    """
+    time = pl.col("alone_s")
+    deviation = (time / time.mean().over(GROUP) - 1) * pl.col("batch").sqrt()
+    spread = executed.with_columns(ratio=1 + deviation)
+    spread = spread.filter(pl.len().over(GROUP) >= LEAST_BATCHES).sort(*GROUP, "started_s")
+    parts = []
+    for names, each in spread.group_by("operator", "setting", maintain_order=True):
+        factors = np.maximum(np.quantile(each["ratio"].to_numpy(), QUANTILES), LEAST_FACTOR)
+        factors /= np.trapezoid(factors, QUANTILES)
+        parts.append(_quantiles({"operator": names[0], "setting": names[1]}, "factor", factors))
+    return pl.concat(parts) if parts else pl.DataFrame(schema=SCHEMAS[FACTORS])
+
+
+def _quantiles(key: Mapping[str, Any], name: str, values: Floats) -> pl.DataFrame:
+    constant = [pl.lit(value, pl.String).alias(column) for column, value in key.items()]
+    return pl.DataFrame({"quantile": QUANTILES, name: values}).select(*constant, pl.all())
+
+
+def _engine(executed: pl.DataFrame, operators: Sequence[str]) -> pl.DataFrame:
+    """Return the overhead of the serving engine at the replicas of each operator.
+
+    The time from the end of a batch to the start of the next one that was closed by then is fitted
+    to the size of the batch that ended, whose answers must be sent before.
+    """
+    rows = []
+    size = pl.col("batch").shift(1).over("operator", "replica")
+    executed = executed.with_columns(
+        waited=pl.col("closed_s") < pl.col("before_s"), size_before=size
+    )
+    for operator in operators:
+        table = executed.filter(operator=operator)
+        idle = table.filter(~pl.col("waited").fill_null(False))
+        handoff_s = _median(idle["started_s"] - idle["closed_s"])
+        gaps = table.filter("waited").select(
+            batch="size_before", gap_s=pl.col("started_s") - pl.col("before_s")
+        )
+        per_batch_s, per_request_s = _line(gaps)
+        if gaps.height < LEAST_BATCHES:
+            per_batch_s, per_request_s = handoff_s, 0.0
+        rows.append(
+            {
+                "operator": operator,
+                "handoff_s": handoff_s,
+                "occupied_per_batch_s": per_batch_s,
+                "occupied_per_request_s": per_request_s,
+            }
+        )
+    return pl.DataFrame(rows)
+
+
+def _paths(observations: Sequence[Observation], parts: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """Return quantiles of the time before each operator, and before the client has the answer.
+
+    They are by the number of servers that were busy when the request left the operator before, or
+    was due. A number at which too few requests left is not in the table. Overloaded observations,
+    such as bursts, are left out if there are others: their requests queue in the engine, too.
+    """
+    pairs = list(zip(observations, parts, strict=True))
+    steady = [each for each in pairs if not _overloaded(each[0])]
+    rows = []
+    for observation, batches_of in steady or pairs:
+        completed = observation.requests.filter(outcome=COMPLETED)
+        left = pl.col("arrival_s")
+        for name in (*observation.operators, ANSWER):
+            seen = completed.select(
+                operator=pl.lit(name), left_s=left, path_s=f"{name}_transfer_s"
+            ).drop_nulls()
+            busy = busy_at(batches_of, seen["left_s"].to_numpy())
+            rows.append(seen.with_columns(busy=pl.Series(busy, dtype=pl.Int64)))
+            if name != ANSWER:
+                left = pl.col(f"{name}_started_s") + pl.col(f"{name}_compute_s")
+    found = []
+    for name in (*observations[0].operators, ANSWER):
+        seen = pl.concat(rows).filter(operator=name)
+        known = seen.filter(pl.len().over("busy") >= LEAST_BATCHES)
+        if known.is_empty():
+            known = seen.with_columns(busy=pl.lit(0, pl.Int64))
+        for [busy], each in known.sort("busy").group_by("busy", maintain_order=True):
+            values = np.maximum(np.quantile(each["path_s"].to_numpy(), QUANTILES), 0)
+            one = _quantiles({"operator": name}, "path_s", values)
+            found.append(one.with_columns(pl.lit(busy, pl.Int64).alias("busy")))
+    return pl.concat(found) if found else pl.DataFrame(schema=SCHEMAS[PATHS])
+
+
+def _overloaded(observation: Observation) -> bool:
+    """Return whether requests were answered much more slowly than they were sent."""
+    arrival_s, ended_s = (observation.requests[name] for name in ("arrival_s", "ended_s"))
+    sent_in_s, answered_in_s = (float(each.max() or 0.0) for each in (arrival_s, ended_s))  # type: ignore[arg-type]
+    return answered_in_s > OVERLOAD * sent_in_s and len(arrival_s) >= LEAST_BATCHES
+
+
+def _accuracy(observations: Sequence[Observation]) -> pl.DataFrame:
+    parts = []
+    for each in observations:
+        if "accuracy" in each.requests.columns:
+            done = each.requests.filter(outcome=COMPLETED).drop_nulls("accuracy")
+            settings = setting_of_all(served_operators(each))
+            parts.append(done.select("accuracy", settings=pl.lit(settings)))
+    if not parts:
+        return pl.DataFrame(schema=SCHEMAS[ACCURACY])
+    value = pl.col("accuracy")
+    grouped = (
+        pl.concat(parts)
+        .group_by("settings")
+        .agg(accuracy=value.mean(), accuracy_sd=value.std().fill_null(0.0), requests=pl.len())
+    )
+    return grouped.with_columns(pl.col("requests").cast(pl.Int64)).sort("settings")
+
+
+def _median(values: pl.Series) -> float:
+    median = values.drop_nulls().median()
+    return max(0.0, float(median)) if isinstance(median, int | float) else 0.0
+
+
+def _line(gaps: pl.DataFrame) -> tuple[float, float]:
+    """Return the constant and the slope, both at least 0, of the gap after a batch over its size.
+
+    Medians by size are fitted, because pauses of the process make a few gaps very long.
+    """
+    medians = gaps.group_by("batch").agg(pl.col("gap_s").median(), pl.len()).sort("batch")
+    if medians.height < 2:
+        return _median(gaps["gap_s"]), 0.0
+    weights = np.sqrt(medians["len"].to_numpy())
+    size = medians["batch"].to_numpy()
+    design = np.column_stack([np.ones(len(size)), size])
+    (constant, slope), _ = nnls(design * weights[:, None], medians["gap_s"].to_numpy() * weights)
+    return float(constant), float(slope)

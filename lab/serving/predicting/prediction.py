@@ -1,0 +1,206 @@
+"""Predicts an observation: the simulator serves the requests that were sent, from the tables.
+
+Each operator is a station of Ray Serve (`lab.serving.predicting.ray_plane`), all on one host. The
+arrivals are those of the observation. Execution times and the engine's delays are drawn from the
+measured distributions, in random streams of each operator; only these differ between seeds.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from lab.common.atomic_write import written_aside
+from lab.common.errors import InputError, no_directory
+from lab.serving.observation import TABLE, WHOLE, Observation, read_table
+from lab.serving.predicting.ray_plane import RayPlane
+from lab.serving.predicting.service_tables import (
+    CORES,
+    ENGINE,
+    FACTORS,
+    HOST,
+    PATHS,
+    Served,
+    ServiceTables,
+    served_operators,
+)
+from scenarios.applications.pipeline import ANSWER, AVERAGE
+from scenarios.numerics import Floats, Ints
+from scenarios.random_streams import stream
+from scenarios.requests import RequestBlock
+from sim.clock import NS_PER_S, ns
+from sim.dataplane.base.interface import Processor, Route, StationSpec, Visit
+from sim.dataplane.base.recorders import RequestLog
+from sim.metrics.request_table import request_frame
+
+DESCRIPTION = "prediction.json"
+SEED = "seed"
+"""The column that tells the seeds of a prediction apart."""
+DRAINED_S = 600.0
+"""Simulated seconds after the last arrival. A request that has not ended by then is in flight."""
+NEEDED = ("pipeline", "rate_per_s", "requests", "seed", "arrivals")
+"""What a prediction keeps of the description of its observation."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What was predicted.
+
+    Args:
+        description: what of the observation's description tells its arrivals and how it was served,
+            and the ``seeds`` and the ``load_factor`` of the prediction.
+        requests: the table of requests of all seeds, with the further column ``seed``.
+    """
+
+    description: Mapping[str, Any]
+    requests: pl.DataFrame
+
+    def write(self, directory: Path) -> None:
+        """Write the directory, its description last."""
+        directory.mkdir(parents=True, exist_ok=True)
+        with written_aside(directory / TABLE) as aside:
+            self.requests.write_parquet(aside)
+        with written_aside(directory / DESCRIPTION) as aside:
+            aside.write_text(f"{json.dumps(self.description, indent=2)}\n", encoding="utf-8")
+
+    @classmethod
+    def read(cls, directory: Path) -> "Prediction":
+        """Read a prediction; raise InputError if there is none or it is damaged."""
+        if not directory.is_dir():
+            raise InputError(f"{directory}: {no_directory(directory)}")
+        path = directory / DESCRIPTION
+        if not path.is_file():
+            raise InputError(f"{directory}: has no {DESCRIPTION}; compass-lab predict writes it")
+        try:
+            description = json.loads(path.read_bytes())
+        except (ValueError, RecursionError):
+            raise InputError(f"{path}: cannot be read as JSON") from None
+        if not isinstance(description, dict) or not {*NEEDED, "load_factor"} <= set(description):
+            raise InputError(f"{path}: describes no prediction")
+        columns = {**WHOLE, **dict.fromkeys((SEED, "arrival_s", "ended_s", "outcome", "latency_s"))}
+        return cls(description, read_table(directory / TABLE, columns))
+
+
+def predict(
+    observation: Observation, tables: ServiceTables, seeds: int, load_factor: float = 1.0
+) -> Prediction:
+    """Predict an observation with several seeds of the execution times.
+
+    Args:
+        observation: what is predicted; of its requests, only the arrivals are used.
+        tables: what was measured of the operators, the engine and the host.
+        seeds: number of seeds, from 0.
+        load_factor: the arrivals come so many times as fast.
+
+    Raises:
+        InputError: the tables lack a setting of an operator, or an operator.
+    """
+    parts = [predicted_requests(observation, tables, seed, load_factor) for seed in range(seeds)]
+    requests = pl.concat(
+        each.with_columns(pl.lit(seed, pl.Int64).alias(SEED)) for seed, each in enumerate(parts)
+    )
+    kept = {key: observation.description[key] for key in NEEDED}
+    return Prediction({**kept, "seeds": seeds, "load_factor": load_factor}, requests)
+
+
+def predicted_requests(
+    observation: Observation, tables: ServiceTables, seed: int, load_factor: float = 1.0
+) -> pl.DataFrame:
+    """Return the predicted table of requests, with the columns of the table of a run."""
+    operators = served_operators(observation)
+    log = RequestLog(len(operators))
+    plane = RayPlane(log)
+    [host] = tables[HOST].rows(named=True)
+    slowdown = tables[CORES].sort("busy")["slowdown"] * host["stolen"]
+    processor = Processor(0, host["cores"], tuple(slowdown))
+    arrival_ns = _arrivals_ns(observation, load_factor)
+    count = len(arrival_ns)
+    visits: list[Visit] = []
+    variability: list[Floats] = []
+    for number, (name, operator) in enumerate(operators.items()):
+        engine = tables[ENGINE].filter(operator=name).row(0, named=True)
+        times_s = np.array(tables.times_s(name, operator.setting, operator.max_batch))
+        # Handing a batch to a free replica delays it; a replica that is busy does so meanwhile.
+        delays_ns = _path_ns(tables, name, count, seed, engine["handoff_s"])
+        plane.add_path(number, processor, delays_ns)
+        spec = StationSpec(
+            number,
+            operator.replicas,
+            operator.max_batch,
+            ns(operator.max_wait_s),
+            tuple(times_s / times_s[0]),
+            batch_time=AVERAGE,
+            processor=processor,
+        )
+        plane.add_station(spec, _after_ns(engine, operator))
+        visits += [Visit(number, None, number, 1.0), Visit(number, number, None, times_s[0] * 1e9)]
+        variability.append(execution_factors(tables, name, operator.setting, count, seed))
+    plane.add_path(len(operators), processor, _path_ns(tables, ANSWER, count, seed))
+    visits.append(Visit(len(operators), None, len(operators), 1.0))
+    plane.open_source(0, 0, _blocks(arrival_ns, np.column_stack(variability)))
+    plane.route(0, 0, Route(0, tuple(visits)))
+    plane.advance(int(arrival_ns[-1]) + ns(DRAINED_S))
+    plane.finish()
+    return request_frame(log.take(), list(operators))
+
+
+def _arrivals_ns(observation: Observation, load_factor: float) -> Ints:
+    """Return the times at which requests are due, in ns and strictly increasing."""
+    due_s = np.sort(observation.requests["arrival_s"].to_numpy()) / load_factor
+    steps = np.arange(len(due_s))
+    due_ns = np.rint(due_s * NS_PER_S)
+    arrival_ns: Ints = (np.maximum.accumulate(due_ns - steps) + steps).astype(np.int64)
+    return arrival_ns
+
+
+def execution_factors(
+    tables: ServiceTables, operator: str, setting: str, count: int, seed: int
+) -> Floats:
+    """Draw the ratios of requests' execution times to the mean, from the measured distribution."""
+    drawn = stream(seed, "served", operator, "execution").random(count)
+    rows = tables[FACTORS].filter(operator=operator, setting=setting)
+    return np.ones(count) if rows.is_empty() else _at(rows, "factor", drawn)
+
+
+def _path_ns(
+    tables: ServiceTables, operator: str, count: int, seed: int, more_s: float = 0.0
+) -> list[list[int]]:
+    """Draw the engine's delays before an operator, or before the answer, by busy servers from 0.
+
+    A number of busy servers that was not measured has the delays of the one below, or of the
+    lowest. A request has the same place among the delays of each number.
+    """
+    drawn = stream(seed, "served", operator, "path").random(count)
+    rows = tables[PATHS].filter(operator=operator)
+    known = sorted(rows["busy"].unique()) or [0]
+    found: list[list[int]] = []
+    for busy in range(known[-1] + 1):
+        if busy in known or not found:
+            place = busy if busy in known else known[0]
+            its = rows.filter(busy=place)
+            delays_s = np.zeros(count) if its.is_empty() else _at(its, "path_s", drawn)
+            found.append([ns(each + more_s) for each in delays_s.tolist()])
+        else:
+            found.append(found[-1])
+    return found
+
+
+def _at(rows: pl.DataFrame, name: str, drawn: Floats) -> Floats:
+    rows = rows.sort("quantile")
+    found: Floats = np.interp(drawn, rows["quantile"].to_numpy(), rows[name].to_numpy())
+    return found
+
+
+def _after_ns(engine: Mapping[str, float], operator: Served) -> list[int]:
+    """Return for how long a batch of 1, 2, ... occupies a replica after its end."""
+    per_batch_s, per_request_s = engine["occupied_per_batch_s"], engine["occupied_per_request_s"]
+    return [ns(per_batch_s + size * per_request_s) for size in range(1, operator.max_batch + 1)]
+
+
+def _blocks(arrival_ns: Ints, variability: Floats) -> Iterator[RequestBlock]:
+    size, length, allowance = np.ones((3, len(arrival_ns)))
+    yield RequestBlock(arrival_ns, size, length, allowance, variability)

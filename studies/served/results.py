@@ -1,0 +1,139 @@
+"""What the campaign found, and the page on it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from lab.common.errors import InputError
+from lab.reporting.render import render
+from lab.runs.run_directory import write_aside
+from lab.serving.observation import Observation
+from lab.serving.predicting.calibration import calibrate
+from lab.serving.predicting.comparison import Figures, cell_rows, summary, worst_first
+from lab.serving.predicting.prediction import predict
+from lab.serving.predicting.service_tables import CORES, ENGINE, HOST, TIMES
+from studies.served.campaign import BURST, by_combination, capacity_per_s, read
+from studies.served.design import (
+    BOUND,
+    BURST_BATCHES,
+    BURST_REQUESTS,
+    CALIBRATION_LOADS,
+    HERE,
+    WAIT_S_PER_MEMBER,
+    all_cells,
+)
+
+RESULTS = HERE / "results.json"
+PAGE = HERE.parents[1] / "docs" / "evidence" / "served.md"
+SEEDS = 5
+RUNS = range(len(CALIBRATION_LOADS))
+NAMES = {
+    "p50_s": "median latency",
+    "p95_s": "p95 of latency",
+    "p99_s": "p99 of latency",
+    "throughput_per_s": "throughput",
+    "goodput": "goodput",
+}
+
+
+def results(directory: Path) -> dict[str, Any]:
+    """Return the results of a finished campaign; raise InputError if an observation is missing.
+
+    The tables follow from the bursts and the calibrations of all combinations, and never from an
+    observation of a cell.
+    """
+    groups = by_combination(all_cells())
+    calibrations = {
+        each: read(directory / each.name, [BURST, *(f"calibration{run}" for run in RUNS)])
+        for each in groups
+    }
+    tables = calibrate([one for each in calibrations.values() for one in each])
+    rows, told = [], []
+    for combination, cells in groups.items():
+        burst, first, *_ = calibrations[combination]
+        capacity, bound_s = capacity_per_s(burst), BOUND * _median_s(first)
+        for cell in cells:
+            names = [f"cell{cell.number}_run{run}" for run in RUNS]
+            seen = read(directory / combination.name, names)
+            figures = [Figures.of(each.requests, bound_s) for each in seen]
+            predicted = predict(seen[0], tables, SEEDS)
+            rows += cell_rows(str(cell.number), figures, Figures.of(predicted.requests, bound_s))
+            told.append(
+                {
+                    "cell": str(cell.number),
+                    "load": cell.load,
+                    "max_batch": combination.max_batch,
+                    "replicas": combination.replicas,
+                    "configuration": combination.configuration,
+                    "capacity_per_s": capacity,
+                    "bound_s": bound_s,
+                    "steal_share": [_mean(each, "steal_share") for each in seen],
+                    "lost": sum(each.requests["latency_s"].null_count() for each in seen),
+                }
+            )
+    last = seen[-1].description
+    return {
+        "pipeline": last["pipeline"]["name"],
+        "host": last["host"],
+        "versions": last["versions"],
+        "started_utc": next(iter(calibrations.values()))[0].description["started_utc"],
+        "ended_utc": last["started_utc"],
+        "requests": last["requests"],
+        "rows": rows,
+        "cells": told,
+        "tables": {name: tables[name].to_dicts() for name in (TIMES, ENGINE, CORES, HOST)},
+    }
+
+
+def _median_s(observation: Observation) -> float:
+    return float(observation.requests["latency_s"].median())  # type: ignore[arg-type]
+
+
+def _mean(observation: Observation, column: str) -> float:
+    return float(observation.noise[column].fill_null(0.0).mean() or 0.0)  # type: ignore[arg-type]
+
+
+def store(found: dict[str, Any], path: Path = RESULTS) -> None:
+    """Write results, from which the page can be made again."""
+    write_aside(path, json.dumps(found, indent=1) + "\n")
+
+
+def stored(path: Path = RESULTS) -> dict[str, Any]:
+    """Return stored results; raise InputError if there are none."""
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; name --directory, where the campaign is")
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
+def page(found: dict[str, Any]) -> str:
+    """Return the page as Markdown; it depends only on the results."""
+    table = worst_first(found["rows"])
+    cells = {each["cell"]: each for each in found["cells"]}
+    loads = pl.col("cell").replace_strict({name: each["load"] for name, each in cells.items()})
+    ordered = table["cell"].unique(maintain_order=True)
+    by_cell = {
+        name: {row["figure"]: row for row in table.filter(cell=name).iter_rows(named=True)}
+        for name in ordered
+    }
+    text = render(
+        "served.md.jinja",
+        "studies",
+        found=found,
+        names=NAMES,
+        summary=summary(table).to_dicts(),
+        by_load=[
+            {"load": load, **{row["figure"]: row for row in summary(each).to_dicts()}}
+            for [load], each in table.group_by(loads.alias("load"), maintain_order=True)
+        ],
+        cells=[(cells[name], by_cell[name]) for name in ordered],
+        measured=[cells[name] for name in sorted(cells, key=int)],
+        wait_s=WAIT_S_PER_MEMBER,
+        bound=BOUND,
+        burst=(BURST_REQUESTS, BURST_BATCHES),
+        calibration_loads=CALIBRATION_LOADS,
+        seeds=SEEDS,
+    )
+    return text.rstrip() + "\n"
