@@ -47,6 +47,7 @@ class Node:
         machine: name of a machine in the price table, which states its cores, GPUs and price.
         count: number of machines in the pool.
         standby: number of machines that are always rented; the others are rented while in use.
+            Planners can change this number during a run.
         purchase: price model: ``on-demand``, ``spot``, ``1-year commit`` or ``3-year commit``.
         region: cloud region whose price applies.
         cpu_relative_speed: speed of a core, in multiples of a Raspberry Pi 4.
