@@ -14,6 +14,7 @@ from planners.reference.greedy import Greedy
 from planners.reference.ilp import ILP
 from planners.reference.random_feasible import RandomFeasible
 from planners.teaching.cheapest_feasible import CheapestFeasible
+from planners.teaching.spare_machines import SpareMachines
 from planners.teaching.static_plan import StaticPlan
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "INFaaS",
     "JellyBean",
     "RandomFeasible",
+    "SpareMachines",
     "StaticPlan",
     "VideoStorm",
     "Vulcan",

@@ -1,4 +1,4 @@
-"""The teaching planners: greedy, random, and static."""
+"""The teaching planners: greedy, random, static, and one that keeps spare machines."""
 
 import polars as pl
 import pytest
@@ -6,6 +6,7 @@ from worlds import declared, run, scenario
 
 from planners.reference.greedy import Greedy, promising
 from planners.reference.random_feasible import RandomFeasible
+from planners.teaching.spare_machines import SpareMachines
 from planners.teaching.static_plan import StaticPlan
 from scenarios.applications.shipped import shipped_application
 from scenarios.cluster import Cluster, Node
@@ -221,3 +222,12 @@ def test_processes_of_an_operator_share_its_instances_and_cores_are_counted_apar
     assert decisions["plan"].n_unique() == 1
     assert "7g.40gb 2 processes 50 %" in decisions["plan"][0]
     assert "core x3" in decisions["plan"][0]
+
+
+def test_spare_machines_are_rented_beside_those_in_use():
+    """They are on standby while the queries are served, as far as the nodes have so many."""
+    world = run(scenario(), SpareMachines(spare=1))
+    rows = world.tables.take()["decisions"].filter(outcome="standby")
+    assert rows["reason"].to_list()[0] == "1 of cloud"
+    assert "2 of cloud" in rows["reason"]
+    assert not any("of edge" in each for each in rows["reason"]), "it has one, which is on standby"
