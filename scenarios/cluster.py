@@ -16,7 +16,7 @@ from scenarios.applications.nodes import pick_key
 from scenarios.ranges import Range, check_ranges
 
 DEVICE = "device"
-TIERS = ("edge", "cloud")
+EDGE, CLOUD = TIERS = ("edge", "cloud")
 """The possible tiers of a node, in the order in which data move."""
 
 SECONDS = Range(ge=0, le=1e8, unit="s")
@@ -51,20 +51,21 @@ class Node:
         purchase: price model: ``on-demand``, ``spot``, ``1-year commit`` or ``3-year commit``.
         region: cloud region whose price applies.
         cpu_relative_speed: speed of a core, in multiples of a Raspberry Pi 4.
-        boot_s: seconds from the renting of a machine until it can be used.
+        boot_s: seconds from the renting of a machine until it can be used; if None, those of the
+            cluster for the node's tier.
 
     When the node is created, data of the machine are read from the tables in use at that time. So
     ``machine``, ``purchase`` and ``region`` must not be changed later.
     """
 
-    tier: str = "cloud"
+    tier: str = CLOUD
     machine: str = "a2-highgpu-1g"
     count: Annotated[int, Range(ge=1, unit="machine")] = 1
     standby: int = 0
     purchase: str = "on-demand"
     region: str = "us-central1"
     cpu_relative_speed: Annotated[float, SPEED] = 13.203
-    boot_s: Annotated[float, SECONDS] = 0.0
+    boot_s: Annotated[float, SECONDS] | None = None
 
     def __post_init__(self) -> None:
         pick_key("tier", self.tier, TIERS, "tier")
@@ -145,17 +146,24 @@ class Cluster:
         profiling: the profiling machines.
         max_utilisation: a station accepts queries until their declared load reaches this share
             of its capacity.
+        cloud_boot_s: seconds from the renting of a cloud machine until it can be used. Table
+            ``machine_startup`` has measured means: 124.1 s on Google's cloud, whose machines the
+            shipped clusters have, and 55.9 s on Amazon's, for images of 32 to 256 GB; 25 to 41 s
+            for small images.
+        edge_boot_s: the same for edge machines. It is assumed that an operator's machine keeps its
+            disk, so that it takes as long as to restart a stopped machine, on average 32.8 s.
         load_bytes_per_s: rate of loading model weights. It is assumed not to depend on whether
             weights come from a local SSD (first load) or from the host's memory (later loads).
         load_bandwidth: what loads at this rate: ``per_instance``, each GPU instance, whatever else
             loads, or ``per_machine``, all of a machine together, through its disk and host. In the
             second case, loads that were ordered earlier come first; a load uses the bandwidth that
             they leave. A load that is no longer wanted is completed. Both are assumptions.
-        mig_create_s: seconds to create a GPU instance. The default is an assumption, because no
-            citable value for a bare card was found. With a Kubernetes operator, single runs took 41
-            to 46 s for a whole layout (table ``mig_reconfiguration``); use such a value to simulate
-            this.
-        mig_destroy_s: seconds to destroy an idle GPU instance; the default is an assumption, too.
+        mig_create_s: seconds to create a GPU instance. With a Kubernetes operator, a change of the
+            layout of a card took 41 to 46 s in single runs, with a mean of 43.4 s (table
+            ``mig_reconfiguration``). 1 s without an operator is an assumption, because no citable
+            value for a bare card was found. Other instances of the card continue to serve.
+        mig_destroy_s: seconds to destroy an idle GPU instance before another one is created: none
+            with an operator, or else 1 s, an assumption, too.
         llm_sequences: largest number of sequences that an engine of a language model generates at
             the same time under any plan that the planning context lists. Planners are free to
             deploy plans with other numbers.
@@ -172,6 +180,8 @@ class Cluster:
     nodes: dict[str, Node] = field(default_factory=dict)
     profiling: Profiling = field(default_factory=Profiling)
     max_utilisation: Annotated[float, Range(gt=0, lt=1)] = 0.8
+    cloud_boot_s: Annotated[float, SECONDS] = 0.0
+    edge_boot_s: Annotated[float, SECONDS] = 0.0
     load_bytes_per_s: Annotated[float, LOADING] = 2e9
     load_bandwidth: str = PER_INSTANCE
     mig_create_s: Annotated[float, SECONDS] = 1.0
@@ -199,6 +209,12 @@ class Cluster:
                 "as data move"
             )
         check_ranges(self, "cluster.")
+
+    def boot_s(self, node: Node) -> float:
+        """Return the seconds from the renting of a machine of a node until it can be used."""
+        if node.boot_s is not None:
+            return node.boot_s
+        return self.edge_boot_s if node.tier == EDGE else self.cloud_boot_s
 
     @property
     def places(self) -> tuple[str, ...]:

@@ -36,7 +36,8 @@ COUNTS = ("cluster.profiling.workers", "cluster.profiling.lanes")
 VALUES: Mapping[str, tuple[float, float]] = {
     "cluster.max_utilisation": (0.7, 0.9),
     "cluster.profiling.feature_correlation": (0.7, 0.95),
-    "cluster.mig_create_s": (0.2, 45.0),
+    "cluster.cloud_boot_s": (25.0, 164.0),
+    "cluster.mig_create_s": (0.2, 66.0),
 }
 """Assumptions that are varied by default, with their low and high values."""
 

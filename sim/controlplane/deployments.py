@@ -85,7 +85,7 @@ class Deployments:
 
     def boot(self, machine: Machine) -> None:
         """Begin to boot a machine, which has nothing in memory."""
-        machine.ready_ns = self.clock.now + ns(machine.node.boot_s)
+        machine.ready_ns = self.clock.now + ns(self.cluster.boot_s(machine.node))
         machine.loading.clear()
 
     def keep_standby(self, node: str, count: int) -> bool:
