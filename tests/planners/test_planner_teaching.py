@@ -6,7 +6,7 @@ from worlds import declared, run, scenario
 
 from planners.reference.greedy import Greedy, promising
 from planners.reference.random_feasible import RandomFeasible
-from planners.teaching.spare_machines import SpareMachines
+from planners.reference.spare_machines import SpareMachines
 from planners.teaching.static_plan import StaticPlan
 from scenarios.applications.shipped import shipped_application
 from scenarios.cluster import Cluster, Node

@@ -4,14 +4,14 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from planners.common.ranges import WholeNumber
-from planners.teaching.cheapest_feasible import CheapestFeasible
+from planners.reference.greedy import Greedy
 from scenarios.ranges import Range
 from sim import PlanningContext
 
 
 @dataclass(eq=False, repr=False)
-class SpareMachines(CheapestFeasible):
-    """Plan as `CheapestFeasible`, and keep some machines more than are in use.
+class SpareMachines(Greedy):
+    """Plan as `Greedy`, and keep some machines more than are in use.
 
     On each node, ``spare`` machines are rented in addition to those that have deployments, as far
     as there are so many. So a query that needs another machine need not wait until it has booted.
