@@ -1,7 +1,8 @@
 """Clusters: nodes on the edge and in the cloud, each a pool of machines of one type."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Annotated
+from typing import Annotated, Any
 
 from hardware_models.gpu.mig import profiles
 from hardware_models.prices import (
@@ -36,6 +37,15 @@ FIFO, EDF, PRIORITY = DISCIPLINES = ("fifo", "edf", "priority")
 
 PER_INSTANCE, PER_MACHINE = BANDWIDTHS = ("per_instance", "per_machine")
 """What has a bandwidth of its own for loading weights."""
+
+FREE_SWITCHING: Mapping[str, Any] = {
+    "cloud_boot_s": 0.0,
+    "edge_boot_s": 0.0,
+    "mig_create_s": 1.0,
+    "mig_destroy_s": 1.0,
+    "load_bandwidth": PER_INSTANCE,
+}
+"""The option ``switching=free``, as arguments of ``Cluster``: machines and GPUs are ready soon."""
 
 
 @dataclass
