@@ -32,7 +32,7 @@ CHECKPOINT_S = 5.0
 WINDOW_S = 20.0
 DRAIN_S = 3.0
 KINDS = (
-    *("deploy", "release", "profile", "predict", "live", "resample", "charge"),
+    *("deploy", "release", "profile", "predict", "live", "resample", "charge", "standby"),
     *("raise", "stale", "unfit"),
 )
 """What a planner does: the last three are errors of its own."""
@@ -202,6 +202,9 @@ class Scripted(Planner):
                 context.resample(query)
             case "charge":
                 context.charge(query, count=action.count)
+            case "standby":
+                names = list(context.world.cluster.nodes)
+                answer = context.keep_standby(names[action.plan % 2], action.count % 3)
             case "raise":
                 raise ZeroDivisionError
             case "stale" if self._kept is not None:
@@ -267,6 +270,10 @@ def _view(context: PlanningContext) -> tuple[Any, ...]:
         repr([(query, context.plan_of(query), context.telemetry(query)) for query in known]),
         [world.active_since_s(query) for query in known],
         [(node, world.machines_up(node), world.free_cores(node)) for node in world.cluster.nodes],
+        [
+            (world.machines_used(node), world.machines_on_standby(node))
+            for node in world.cluster.nodes
+        ],
         [
             world.free_instances(node, profile)
             for node, pool in world.cluster.nodes.items()
