@@ -100,6 +100,11 @@ SCHEMAS: Mapping[str, Schema] = {
         value=_POSITIVE,
         source_url=Column(pattern="^https://", nullable=True),  # a report without a known address
     ),
+    "machine_startup": _schema(
+        ("provider", "start", "machines"),
+        start=Column(allowed=("created", "restarted")),
+        value=_POSITIVE,
+    ),
     "mig_layouts_a100": _schema(
         ("config_id",),
         config_id=_COUNT,

@@ -13,6 +13,7 @@ from planners.compass.compass import Compass
 from planners.reference.greedy import Greedy
 from planners.reference.ilp import ILP
 from planners.reference.random_feasible import RandomFeasible
+from planners.reference.spare_machines import SpareMachines
 from planners.teaching.cheapest_feasible import CheapestFeasible
 from planners.teaching.static_plan import StaticPlan
 
@@ -26,6 +27,7 @@ __all__ = [
     "INFaaS",
     "JellyBean",
     "RandomFeasible",
+    "SpareMachines",
     "StaticPlan",
     "VideoStorm",
     "Vulcan",

@@ -1,9 +1,9 @@
 """Clusters: nodes on the edge and in the cloud, each a pool of machines of one type."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import inf
-from typing import Annotated
+from typing import Annotated, Any
 
 from hardware_models.gpu.mig import profiles
 from hardware_models.prices import (
@@ -18,7 +18,7 @@ from scenarios.applications.nodes import pick_key
 from scenarios.ranges import Range, check_ranges
 
 DEVICE = "device"
-TIERS = ("edge", "cloud")
+EDGE, CLOUD = TIERS = ("edge", "cloud")
 """The possible tiers of a node, in the order in which data move."""
 
 SECONDS = Range(ge=0, le=1e8, unit="s")
@@ -39,6 +39,15 @@ FIFO, EDF, PRIORITY = DISCIPLINES = ("fifo", "edf", "priority")
 PER_INSTANCE, PER_MACHINE = BANDWIDTHS = ("per_instance", "per_machine")
 """What has a bandwidth of its own for loading weights."""
 
+FREE_SWITCHING: Mapping[str, Any] = {
+    "cloud_boot_s": 0.0,
+    "edge_boot_s": 0.0,
+    "mig_create_s": 1.0,
+    "mig_destroy_s": 1.0,
+    "load_bandwidth": PER_INSTANCE,
+}
+"""The option ``switching=free``, as arguments of ``Cluster``: machines and GPUs are ready soon."""
+
 
 @dataclass
 class Node:
@@ -49,10 +58,12 @@ class Node:
         machine: name of a machine in the price table, which states its cores, GPUs and price.
         count: number of machines in the pool.
         standby: number of machines that are always rented; the others are rented while in use.
+            Planners can change this number during a run.
         purchase: price model: ``on-demand``, ``spot``, ``1-year commit`` or ``3-year commit``.
         region: cloud region whose price applies.
         cpu_relative_speed: speed of a core, in multiples of a Raspberry Pi 4.
-        boot_s: seconds from the renting of a machine until it can be used.
+        boot_s: seconds from the renting of a machine until it can be used; if None, those of the
+            cluster for the node's tier.
         replicas_per_core: number of replicas of operators of kind ``cpu`` that plans can place on
             each core. With 1, each replica has a core of its own. With more, all replicas on the
             machine share its cores equally, the node must be a single machine, and only
@@ -65,14 +76,14 @@ class Node:
     ``machine``, ``purchase``, ``region`` and ``replicas_per_core`` must not be changed later.
     """
 
-    tier: str = "cloud"
+    tier: str = CLOUD
     machine: str = "a2-highgpu-1g"
     count: Annotated[int, Range(ge=1, unit="machine")] = 1
     standby: int = 0
     purchase: str = "on-demand"
     region: str = "us-central1"
     cpu_relative_speed: Annotated[float, SPEED] = 13.203
-    boot_s: Annotated[float, SECONDS] = 0.0
+    boot_s: Annotated[float, SECONDS] | None = None
     replicas_per_core: Annotated[int, Range(ge=1, unit="replica")] = 1
     core_slowdown: Sequence[float] = (1.0,)
 
@@ -166,17 +177,24 @@ class Cluster:
         profiling: the profiling machines.
         max_utilisation: a station accepts queries until their declared load reaches this share
             of its capacity.
+        cloud_boot_s: seconds from the renting of a cloud machine until it can be used. Table
+            ``machine_startup`` has measured means: 124.1 s on Google's cloud, whose machines the
+            shipped clusters have, and 55.9 s on Amazon's, for images of 32 to 256 GB; 25 to 41 s
+            for small images.
+        edge_boot_s: the same for edge machines. It is assumed that an operator's machine keeps its
+            disk, so that it takes as long as to restart a stopped machine, on average 32.8 s.
         load_bytes_per_s: rate of loading model weights. It is assumed not to depend on whether
             weights come from a local SSD (first load) or from the host's memory (later loads).
         load_bandwidth: what loads at this rate: ``per_instance``, each GPU instance, whatever else
             loads, or ``per_machine``, all of a machine together, through its disk and host. In the
             second case, loads that were ordered earlier come first; a load uses the bandwidth that
             they leave. A load that is no longer wanted is completed. Both are assumptions.
-        mig_create_s: seconds to create a GPU instance. The default is an assumption, because no
-            citable value for a bare card was found. With a Kubernetes operator, single runs took 41
-            to 46 s for a whole layout (table ``mig_reconfiguration``); use such a value to simulate
-            this.
-        mig_destroy_s: seconds to destroy an idle GPU instance; the default is an assumption, too.
+        mig_create_s: seconds to create a GPU instance. With a Kubernetes operator, a change of the
+            layout of a card took 41 to 46 s in single runs, with a mean of 43.4 s (table
+            ``mig_reconfiguration``). 1 s without an operator is an assumption, because no citable
+            value for a bare card was found. Other instances of the card continue to serve.
+        mig_destroy_s: seconds to destroy an idle GPU instance before another one is created: none
+            with an operator, or else 1 s, an assumption, too.
         llm_sequences: largest number of sequences that an engine of a language model generates at
             the same time under any plan that the planning context lists. Planners are free to
             deploy plans with other numbers.
@@ -202,6 +220,8 @@ class Cluster:
     nodes: dict[str, Node] = field(default_factory=dict)
     profiling: Profiling = field(default_factory=Profiling)
     max_utilisation: Annotated[float, Range(gt=0, lt=1)] = 0.8
+    cloud_boot_s: Annotated[float, SECONDS] = 0.0
+    edge_boot_s: Annotated[float, SECONDS] = 0.0
     load_bytes_per_s: Annotated[float, LOADING] = 2e9
     load_bandwidth: str = PER_INSTANCE
     mig_create_s: Annotated[float, SECONDS] = 1.0
@@ -231,6 +251,12 @@ class Cluster:
                 "as data move"
             )
         check_ranges(self, "cluster.")
+
+    def boot_s(self, node: Node) -> float:
+        """Return the seconds from the renting of a machine of a node until it can be used."""
+        if node.boot_s is not None:
+            return node.boot_s
+        return self.edge_boot_s if node.tier == EDGE else self.cloud_boot_s
 
     @property
     def places(self) -> tuple[str, ...]:

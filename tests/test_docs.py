@@ -335,6 +335,7 @@ SECTIONS = {
     "CheapestFeasible": "Teaching planners",
     "Greedy": "Teaching planners",
     "RandomFeasible": "Teaching planners",
+    "SpareMachines": "Teaching planners",
     "StaticPlan": "Teaching planners",
     "CherryPick": "CherryPick",
     "ILP": "ILP, and the LP bound",

@@ -37,7 +37,8 @@ VALUES: Mapping[str, tuple[float, float]] = {
     "cluster.max_utilisation": (0.7, 0.9),
     "cluster.profiling.feature_correlation": (0.7, 0.95),
     "application.accuracy.rank_correlation": (0.7, 1.0),
-    "cluster.mig_create_s": (0.2, 45.0),
+    "cluster.cloud_boot_s": (25.0, 164.0),
+    "cluster.mig_create_s": (0.2, 66.0),
 }
 """Assumptions that are varied by default, with their low and high values."""
 

@@ -133,6 +133,17 @@ class PlanningContext(Protocol):
     def release(self, query: Query) -> None:
         """Order the cluster to end a query's deployment when the query's search ends."""
 
+    def keep_standby(self, node: str, machines: int) -> None:
+        """Order the cluster to keep a number of a node's machines on standby.
+
+        Machines on standby are rented even if nothing uses them, so they need no time to boot when
+        they are needed. At first, their number is ``standby`` of the node. The order is carried out
+        when the call ends, and costs no planning time. Machines that are already rented join
+        first. The others begin to boot, and are billed from now on. If the number becomes smaller,
+        unused machines leave first, and are no longer billed. A later order for the node
+        replaces an earlier one.
+        """
+
     # Memory of the planner
 
     def remember(self, key: Hashable, value: Any, query: Query | None = None) -> None:

@@ -27,6 +27,15 @@ class WorldState(Protocol):
     def machines_up(self, node: str) -> int:
         """Return the number of a node's machines that have not failed."""
 
+    def machines_used(self, node: str) -> int:
+        """Return the number of a node's machines that have deployments, even if these drain."""
+
+    def machines_on_standby(self, node: str) -> int:
+        """Return the number of a node's machines that are rented even if nothing uses them.
+
+        Machines that have failed are included, although they are not billed.
+        """
+
     def free_cores(self, node: str) -> int:
         """Return the number of free cores on a node's machines that work."""
 

@@ -117,6 +117,7 @@ class Machine:
     node_name: str  # name of its node
     node: Node  # description of the node's machines
     number: int  # number within the node, from 0
+    standby: bool = field(init=False)  # whether the machine is rented even if nothing uses it
     free_cores: int = field(init=False)  # cores that no station holds
     # GPU instances; among unused ones, the one that has been unused longest comes first.
     instances: list[Instance] = field(default_factory=list, init=False)
@@ -131,6 +132,7 @@ class Machine:
     _in_vain: set[Room] = field(default_factory=set, init=False)
 
     def __post_init__(self) -> None:
+        self.standby = self.number < self.node.standby
         self.free_cores = self.node.cores
 
     def may_take(self, need: Need) -> bool:
@@ -142,11 +144,21 @@ class Machine:
     @property
     def rented(self) -> bool:
         """Whether the machine is billed, because it is on standby or in use."""
-        return self.up and (self.number < self.node.standby or bool(self.slots))
+        return self.up and (self.standby or bool(self.slots))
 
     def rented_for(self, slot: GpuShare) -> bool:
         """Return whether the machine was rented because of a slot that was just taken."""
-        return self.number >= self.node.standby and next(iter(self.slots)) is slot
+        return not self.standby and next(iter(self.slots)) is slot
+
+    def set_standby(self, standby: bool) -> None:
+        """Put the machine on standby, or take it off standby."""
+        self.standby = standby
+        self._drop_unused()
+
+    def _drop_unused(self) -> None:
+        """Drop unused instances and the models in them if the machine is no longer rented."""
+        if not self.rented:
+            self.instances = [each for each in self.instances if each.slots]
 
     def layout(
         self, gpu: int, idle: bool = True, without: Sequence[Instance] = ()
@@ -282,8 +294,7 @@ class Machine:
                 self.instances.remove(instance)
                 if instance.ready_ns <= now_ns:
                     self.instances.append(instance)
-        if not self.rented:  # The slots of a removed station are given back one by one.
-            self.instances = [each for each in self.instances if each.slots]
+        self._drop_unused()  # The slots of a removed station are given back one by one.
 
     def lose_instances(self) -> None:
         """Remove all GPU instances, because the machine failed."""

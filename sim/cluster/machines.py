@@ -139,6 +139,25 @@ class Machines:
         for pool in self.pools.values():
             yield from pool
 
+    def keep_standby(self, node: str, count: int) -> list[Machine]:
+        """Let ``count`` machines of a node be on standby; return those that joined or left.
+
+        Rented machines join first, and failed ones last. Unused machines leave first. Among equals,
+        the first of the pool join first, and the last leave first.
+        """
+        pool = self.pools[node]
+        more = count - sum(machine.standby for machine in pool)
+        if more > 0:
+            others = (machine for machine in pool if not machine.standby)
+            moved = sorted(others, key=lambda each: (not each.rented, not each.up))[:more]
+        else:
+            kept = (machine for machine in reversed(pool) if machine.standby)
+            moved = sorted(kept, key=lambda each: bool(each.slots))[:-more]
+        for machine in moved:
+            machine.set_standby(more > 0)
+        self.changed.update(moved)
+        return moved
+
     def find(self, demand: StationDemand) -> Station | None:
         """Return the station that a demand would join: the most loaded one that has room for it."""
         if demand.place == DEVICE:

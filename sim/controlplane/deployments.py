@@ -8,7 +8,7 @@ from sim.api.plan import Plan
 from sim.clock import Clock, ns
 from sim.cluster.billing import Billing
 from sim.cluster.loading import share_bandwidth
-from sim.cluster.machine import GpuShare
+from sim.cluster.machine import GpuShare, Machine
 from sim.cluster.machines import Machines, StationDemand
 from sim.cluster.members import Member
 from sim.cluster.queries import Deployment, QueryState
@@ -69,8 +69,7 @@ class Deployments:
         """Return the time at which a new slot is booted, partitioned and loaded with weights."""
         cluster, machine = self.cluster, slot.machine
         if machine.rented_for(slot):
-            machine.ready_ns = now + ns(machine.node.boot_s)
-            machine.loading.clear()
+            self.boot(machine)
         ready_ns = max(now, machine.ready_ns)
         if slot.instance is not None:
             if slot.created:
@@ -83,6 +82,26 @@ class Deployments:
         else:
             slot.ready_ns = ready_ns + load_ns
         return slot.ready_ns
+
+    def boot(self, machine: Machine) -> None:
+        """Begin to boot a machine, which has nothing in memory."""
+        machine.ready_ns = self.clock.now + ns(self.cluster.boot_s(machine.node))
+        machine.loading.clear()
+
+    def keep_standby(self, node: str, count: int) -> bool:
+        """Let ``count`` machines of a node be on standby; return whether this changes anything.
+
+        Machines that were not rented begin to boot, and are billed from now on. Those that leave
+        are billed while they are used.
+        """
+        now = self.clock.now
+        self.billing.settle(now)
+        moved = self.machines.keep_standby(node, count)
+        for machine in moved:
+            if machine.rented and not machine.slots:
+                self.boot(machine)
+            self.usage.note(machine, now)
+        return bool(moved)
 
     def drain(self, deployment: Deployment) -> None:
         """Let a replaced deployment finish its requests; until then, it is still billed."""

@@ -37,7 +37,7 @@ def _machine_failure(world: "World", event: DriftEvent) -> Generator[Event, None
     world.billing.settle(world.env.now)  # A machine that is down costs nothing.
     world.machines.recover(machine, world.env.now)
     world.deployments.usage.note(machine, world.env.now)
-    machine.ready_ns = world.env.now + ns(machine.node.boot_s)
+    world.deployments.boot(machine)
     world.call_planner("recovery")
 
 

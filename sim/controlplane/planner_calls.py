@@ -17,7 +17,7 @@ from sim.api.planner import Planner, Settings, restart
 from sim.clock import seconds
 from sim.cluster.queries import QueryState
 from sim.controlplane.deployments import NoRoomError
-from sim.controlplane.result_rows import decision_row
+from sim.controlplane.result_rows import decision_row, standby_row
 from sim.planning.call import DeploymentOrder, PlanningCall
 from sim.planning.guard import place_of
 from sim.safe_text import class_name, safe_text
@@ -45,6 +45,9 @@ def call_planner(world: "World", trigger: str) -> None:
     error = call.run(world.planner, context, world.guard)
     note(world, trigger, error)
     world.planning_wall_s += working_s() - started
+    for node, count in call.standby.items():
+        if world.deployments.keep_standby(node, count):
+            world.tables.add("decisions", standby_row(node, count, trigger, world.env.now))
     for query, search in call.searches.items():
         world.planning_service.planning_charged_s += seconds(search.charged_ns)
         state = world.registry.living[query]

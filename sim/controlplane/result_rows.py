@@ -40,6 +40,17 @@ def end_row(deployment: Deployment, at_ns: int, reason: str) -> Row:
     }
 
 
+def standby_row(node: str, count: int, trigger: str, at_ns: int) -> Row:
+    """Return the row of an order that changes how many machines of a node are on standby."""
+    return {
+        "trigger": trigger,
+        "triggered_s": seconds(at_ns),
+        "decided_s": seconds(at_ns),
+        "outcome": "standby",
+        "reason": f"{count} of {node}",
+    }
+
+
 def window_columns(verdicts: Verdicts, window_ns: int) -> Columns:
     """Return judged windows as columns of the table ``windows``."""
     queries = verdicts.queries

@@ -31,6 +31,7 @@ class _Allocation:
 @dataclass(slots=True)
 class _Rental:
     from_ns: int
+    standby: bool  # whether the machine was on standby at some time
     used_until_ns: int | None = None
 
 
@@ -50,11 +51,15 @@ class Usage:
             self.note(machine, 0)
 
     def note(self, machine: Machine, now_ns: int) -> None:
-        """Note whether a machine is rented now."""
-        if machine.rented and machine not in self._rentals:
-            self._rentals[machine] = _Rental(now_ns)
-        elif not machine.rented and machine in self._rentals:
-            self._end_rental(machine, now_ns, RELEASED if machine.up else FAILED)
+        """Note whether a machine is rented now, and on standby."""
+        rental = self._rentals.get(machine)
+        if not machine.rented:
+            if rental is not None:
+                self._end_rental(machine, now_ns, RELEASED if machine.up else FAILED)
+        elif rental is None:
+            self._rentals[machine] = _Rental(now_ns, machine.standby)
+        elif machine.standby:
+            rental.standby = True
 
     def reserve(self, deployment: Deployment, now_ns: int) -> None:
         """Note that a deployment joined its stations."""
@@ -110,7 +115,7 @@ class Usage:
                 "type": node.machine,
                 "region": node.region,
                 "purchase": node.purchase,
-                "standby": machine.number < node.standby,
+                "standby": rental.standby,
                 "cores": node.cores,
                 "gpus": node.gpus,
                 "gpu_model": node.gpu_board,

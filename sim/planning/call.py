@@ -50,6 +50,8 @@ class PlanningCall:
     # The searches that the planner began, with their charges, and its orders, by query id.
     searches: dict[int, SearchClock] = field(init=False, default_factory=dict)
     orders: dict[int, DeploymentOrder] = field(init=False, default_factory=dict)
+    # The numbers of machines to keep on standby, by node.
+    standby: dict[str, int] = field(init=False, default_factory=dict)
     _calls: int = field(init=False, default=0)
     _thread: int = field(init=False, default_factory=get_ident)
     _closed: bool = field(init=False, default=False)
@@ -65,6 +67,7 @@ class PlanningCall:
             error = PlannerError(_why_not(returned))
         if error is not None:
             self.orders.clear()
+            self.standby.clear()
         return error
 
     def count(self) -> None:

@@ -73,6 +73,12 @@ class ServedWorld(Facet, WorldState):
     def machines_up(self, node: str) -> int:
         return self._counted.machines.up[node]
 
+    def machines_used(self, node: str) -> int:
+        return sum(bool(machine.slots) for machine in self._counted.machines.pools[node])
+
+    def machines_on_standby(self, node: str) -> int:
+        return sum(machine.standby for machine in self._counted.machines.pools[node])
+
     def free_cores(self, node: str) -> int:
         pool = self._counted.machines.pools[node]
         return sum(machine.free_cores for machine in pool if machine.up)
@@ -393,6 +399,18 @@ class ServedContext(Facet, PlanningContext):
 
     def release(self, query: Query) -> None:
         self._call.order(query, None)
+
+    def keep_standby(self, node: str, machines: int) -> None:
+        self._call.count()
+        nodes = self._service.cluster.nodes
+        if not (isinstance(node, str) and node in nodes):
+            raise PlannerError(f"keep_standby: node {node!r}: choose one of {', '.join(nodes)}")
+        most = nodes[node].count
+        if not isinstance(machines, int | np.integer) or not 0 <= machines <= most:
+            raise PlannerError(
+                f"keep_standby({node!r}, {machines!r}): must be a whole number from 0 to {most}"
+            )
+        self._call.standby[node] = int(machines)
 
     def remember(self, key: Hashable, value: Any, query: Query | None = None) -> None:
         now_ns, memory = self._call.now_ns, self._service.memory

@@ -332,7 +332,7 @@ def held_for_nothing(machines, *args, join=Machines.join):
 
 def rented_while_down(machine):
     """A machine that is down is billed."""
-    return machine.number < machine.node.standby or bool(machine.slots)
+    return machine.standby or bool(machine.slots)
 
 
 def one_record_less(path, lines, records=resume._records):

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from worlds import At, declared
 
 from lab.config.environment import Environment
-from scenarios.cluster import DEVICE, Cluster, Node, Profiling
+from scenarios.cluster import DEVICE, FREE_SWITCHING, Cluster, Node, Profiling
 from scenarios.drift import Drift, DriftEvent
 from scenarios.queries import Query
 from scenarios.scenario import Scenario
@@ -32,7 +32,7 @@ CHECKPOINT_S = 5.0
 WINDOW_S = 20.0
 DRAIN_S = 3.0
 KINDS = (
-    *("deploy", "release", "profile", "predict", "live", "resample", "charge"),
+    *("deploy", "release", "profile", "predict", "live", "resample", "charge", "standby"),
     *("raise", "stale", "unfit"),
 )
 """What a planner does: the last three are errors of its own."""
@@ -81,6 +81,7 @@ class Script:
             drain_timeout_s=DRAIN_S,
             tick_s=TICK_S,
             load_bytes_per_s=4e9,
+            **FREE_SWITCHING,
             **QUEUES[self.queue],
         )
         workload = Workload(
@@ -201,6 +202,9 @@ class Scripted(Planner):
                 context.resample(query)
             case "charge":
                 context.charge(query, count=action.count)
+            case "standby":
+                names = list(context.world.cluster.nodes)
+                answer = context.keep_standby(names[action.plan % 2], action.count % 3)
             case "raise":
                 raise ZeroDivisionError
             case "stale" if self._kept is not None:
@@ -266,6 +270,10 @@ def _view(context: PlanningContext) -> tuple[Any, ...]:
         repr([(query, context.plan_of(query), context.telemetry(query)) for query in known]),
         [world.active_since_s(query) for query in known],
         [(node, world.machines_up(node), world.free_cores(node)) for node in world.cluster.nodes],
+        [
+            (world.machines_used(node), world.machines_on_standby(node))
+            for node in world.cluster.nodes
+        ],
         [
             world.free_instances(node, profile)
             for node, pool in world.cluster.nodes.items()

@@ -89,7 +89,7 @@ class Meter:
         bill, queries = 0.0, dict[int, float]()
         for machine in self.world.machines.all():
             node = machine.node
-            if not (machine.up and (machine.number < node.standby or machine.slots)):
+            if not (machine.up and (machine.standby or machine.slots)):
                 continue
             bill += node.price_usd_per_hour
             for slot in machine.slots:
@@ -146,7 +146,7 @@ class Witness(World):
             script.scenario(), Scripted(script), script.seed, plane, log, [self.ledger]
         )
         self.meter = Meter(self)
-        for name in ("join", "leave", "fail", "fail_instance", "recover"):
+        for name in ("join", "leave", "fail", "fail_instance", "recover", "keep_standby"):
             self._watch(self.machines, name, self.meter.integrate, self._changed)
         self._watch(self.billing, "settle", lambda: None, self.meter.compare)
         charge, deploy, arrive = self.billing.charge, self.monitor.deploy, self.registry.arrive

@@ -24,7 +24,7 @@ from worlds import BRANCHED, At, declared, run
 from planners import Compass
 from planners.compass.search.planning_model import PlanningModel
 from planners.compass.search.search import CmboSearch
-from scenarios.cluster import Cluster, Node
+from scenarios.cluster import FREE_SWITCHING, Cluster, Node
 from scenarios.drift import Drift, DriftEvent
 from scenarios.network import Network
 from scenarios.scenario import Scenario
@@ -73,7 +73,13 @@ def speech() -> World:
     application = declared("speech_recognition", window_s=40.0)
     work = arriving(24, 4.0, SPEECH, 90.0)
     return run(
-        Scenario(application, Cluster(NODES), workload=work, drift=DRIFT, horizon_s=160.0),
+        Scenario(
+            application,
+            Cluster(NODES, **FREE_SWITCHING),
+            workload=work,
+            drift=DRIFT,
+            horizon_s=160.0,
+        ),
         Compass(),
     )
 
@@ -84,7 +90,11 @@ def crowd() -> World:
     tiers = {"easy": Tier(1.0, 2.0, 0.7), "hard": Tier(1.0, 2.0, 0.97)}
     work = arriving(12, 5.0, tiers, 400.0)
     one = {"edge": Node("edge", "g2-standard-8", standby=1)}
-    return run(Scenario(application, Cluster(one), workload=work, horizon_s=120.0), Compass(), 4)
+    return run(
+        Scenario(application, Cluster(one, **FREE_SWITCHING), workload=work, horizon_s=120.0),
+        Compass(),
+        4,
+    )
 
 
 def tracking() -> World:
@@ -94,7 +104,7 @@ def tracking() -> World:
     )
     planner = Compass(search=CmboSearch(model=PlanningModel(choices=choices)))
     work = arriving(6, 6.0, {}, 60.0)
-    cluster = Cluster(NODES, discipline="edf", shed_late=True)
+    cluster = Cluster(NODES, **FREE_SWITCHING, discipline="edf", shed_late=True)
     return run(
         Scenario(declared("visual_tracking"), cluster, workload=work, drift=DRIFT, horizon_s=100.0),
         planner,
@@ -106,7 +116,13 @@ def coding() -> World:
     work = arriving(5, 15.0, {}, 200.0)
     network = Network({"WiFi": 1.0, "4G-LTE": 1.0})
     return run(
-        Scenario(declared("code_generation"), Cluster(NODES), network, work, horizon_s=150.0),
+        Scenario(
+            declared("code_generation"),
+            Cluster(NODES, **FREE_SWITCHING),
+            network,
+            work,
+            horizon_s=150.0,
+        ),
         Compass(budget_s=20.0),
     )
 
@@ -115,7 +131,10 @@ def branched() -> World:
     """Operators that fork and join."""
     work = arriving(5, 8.0, {}, 100.0)
     return run(
-        Scenario(declared(BRANCHED), Cluster(NODES), workload=work, horizon_s=90.0), Compass()
+        Scenario(
+            declared(BRANCHED), Cluster(NODES, **FREE_SWITCHING), workload=work, horizon_s=90.0
+        ),
+        Compass(),
     )
 
 

@@ -1,4 +1,4 @@
-"""The teaching planners: greedy, random, and static."""
+"""The teaching planners: greedy, random, static, and one that keeps spare machines."""
 
 import polars as pl
 import pytest
@@ -6,9 +6,10 @@ from worlds import declared, run, scenario
 
 from planners.reference.greedy import Greedy, promising
 from planners.reference.random_feasible import RandomFeasible
+from planners.reference.spare_machines import SpareMachines
 from planners.teaching.static_plan import StaticPlan
 from scenarios.applications.shipped import shipped_application
-from scenarios.cluster import Cluster, Node
+from scenarios.cluster import FREE_SWITCHING, Cluster, Node
 from scenarios.scenario import Scenario
 from scenarios.slo import Tier
 from scenarios.workload import Workload
@@ -168,7 +169,7 @@ def test_by_default_what_cannot_be_run_gives_way_to_the_next_richest():
     """No machine of this cluster holds the richest language model."""
     application = declared("dense_video_captioning")
     workload = Workload(0.01, lifetime_mean_s=300.0, tiers={"any": Tier()})
-    cloud = Cluster({"cloud": Node("cloud", "a2-highgpu-1g", count=2)})
+    cloud = Cluster({"cloud": Node("cloud", "a2-highgpu-1g", count=2)}, **FREE_SWITCHING)
     made = run(Scenario(application, cloud, workload=workload, horizon_s=300.0), StaticPlan())
     decisions = made.tables.take()["decisions"]
     assert not made.planner_errors
@@ -195,7 +196,7 @@ def test_a_plan_that_cannot_be_is_one_clear_line(wrong, message):
 
 def test_a_language_model_has_its_instance_to_itself():
     workload = Workload(0.01, lifetime_mean_s=300.0, tiers={"any": Tier()})
-    cloud = Cluster({"cloud": Node("cloud", "a2-highgpu-1g", count=2)})
+    cloud = Cluster({"cloud": Node("cloud", "a2-highgpu-1g", count=2)}, **FREE_SWITCHING)
     chat = Scenario(declared("live_video_chat"), cloud, workload=workload, horizon_s=300.0)
     made = run(chat, StaticPlan(processes=2, thread_percent=50))
     assert not made.planner_errors
@@ -221,3 +222,12 @@ def test_processes_of_an_operator_share_its_instances_and_cores_are_counted_apar
     assert decisions["plan"].n_unique() == 1
     assert "7g.40gb 2 processes 50 %" in decisions["plan"][0]
     assert "core x3" in decisions["plan"][0]
+
+
+def test_spare_machines_are_rented_beside_those_in_use():
+    """They are on standby while the queries are served, as far as the nodes have so many."""
+    world = run(scenario(), SpareMachines(spare=1))
+    rows = world.tables.take()["decisions"].filter(outcome="standby")
+    assert rows["reason"].to_list()[0] == "1 of cloud"
+    assert "2 of cloud" in rows["reason"]
+    assert not any("of edge" in each for each in rows["reason"]), "it has one, which is on standby"

@@ -5,7 +5,7 @@ from worlds import BRANCHED, declared, run
 
 from planners import CheapestFeasible, VideoStorm
 from scenarios.applications.shipped import shipped_applications
-from scenarios.cluster import Cluster, Node
+from scenarios.cluster import FREE_SWITCHING, Cluster, Node
 from scenarios.scenario import Scenario
 from scenarios.workload import Workload
 
@@ -21,7 +21,10 @@ PLANNERS = [CheapestFeasible(samples=16, budget_s=300.0), VideoStorm(samples=16,
 def test_a_planner_with_time_enough_serves_queries_of_every_application(name, planner):
     workload = Workload(0.005, lifetime_mean_s=900.0, lifetime_min_s=300.0)
     made = run(
-        Scenario(declared(name), Cluster(NODES), workload=workload, horizon_s=1200.0), planner
+        Scenario(
+            declared(name), Cluster(NODES, **FREE_SWITCHING), workload=workload, horizon_s=1200.0
+        ),
+        planner,
     )
     assert made.planner_errors == []
     frames = made.tables.take()

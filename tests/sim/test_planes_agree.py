@@ -10,7 +10,7 @@ from polars.testing import assert_frame_equal
 from worlds import BRANCHED, Restless, declared, scenario
 
 from scenarios.applications.shipped import shipped_applications
-from scenarios.cluster import FIFO, Cluster, Node
+from scenarios.cluster import FIFO, FREE_SWITCHING, Cluster, Node
 from scenarios.drift import Drift, DriftEvent
 from scenarios.network import PROCESSOR_SHARING, Network
 from scenarios.scenario import Scenario
@@ -98,7 +98,7 @@ def test_invariant_agreement_of_planes_under_drift(name, seed):
 @pytest.mark.parametrize(("queue", "name"), some_of(QUEUES, [*shipped_applications(), BRANCHED]))
 def test_invariant_agreement_of_planes_on_every_application(queue, name):
     workload = Workload(0.05, lifetime_mean_s=300.0, lifetime_min_s=60.0)
-    cluster = Cluster(NODES, **QUEUES[queue])
+    cluster = Cluster(NODES, **FREE_SWITCHING, **QUEUES[queue])
     frames = agree(Scenario(declared(name), cluster, workload=workload, horizon_s=120.0), seed=1)
     assert frames["queries"]["completed"].sum() > 0
 
@@ -115,7 +115,11 @@ def test_invariant_agreement_of_planes_under_drift_where_operators_fork_and_join
     workload = Workload(0.1, lifetime_mean_s=80.0, lifetime_min_s=20.0)
     application = declared(BRANCHED, requests_per_s=1.0, window_s=40.0)
     world = Scenario(
-        application, Cluster(NODES), workload=workload, drift=Drift(DRIFTS[name]), horizon_s=120.0
+        application,
+        Cluster(NODES, **FREE_SWITCHING),
+        workload=workload,
+        drift=Drift(DRIFTS[name]),
+        horizon_s=120.0,
     )
     frames = agree(world, seed=2)
     assert frames["queries"]["completed"].sum() > 20

@@ -48,17 +48,20 @@ class Pools:
     @classmethod
     def of(cls, context: PlanningContext) -> "Pools":
         """Return the pools of the cluster's working machines."""
-        up = tuple(context.world.machines_up(name) for name in context.world.cluster.nodes)
+        world = context.world
+        up = tuple(world.machines_up(name) for name in world.cluster.nodes)
+        standby = tuple(world.machines_on_standby(name) for name in world.cluster.nodes)
         return KEPT.of(
-            context.world.cluster, ("pools", up), lambda: cls._of(context.world.cluster, up)
+            world.cluster, ("pools", up, standby), lambda: cls._of(world.cluster, up, standby)
         )
 
     @classmethod
-    def _of(cls, cluster: Cluster, up: Sequence[int]) -> "Pools":
-        """Return the pools of a cluster; ``up`` has each node's number of working machines."""
+    def _of(cls, cluster: Cluster, up: Sequence[int], standby: Sequence[int]) -> "Pools":
+        """Return the pools of a cluster, from each node's machines that work or are on standby."""
         rows: dict[tuple[str, str], tuple[float, ...]] = {}
-        for machines, (name, node) in zip(up, cluster.nodes.items(), strict=True):
-            rented, price = min(node.standby, machines), node.core_price_usd_per_hour
+        of_node = zip(up, standby, cluster.nodes.items(), strict=True)
+        for machines, kept, (name, node) in of_node:
+            rented, price = min(kept, machines), node.core_price_usd_per_hour
             rows[name, CORES] = machines * node.cores, price, node.cores, rented
             if node.gpus:
                 price = max(map(node.slice_price_usd_per_hour, node.gpu_profiles))
