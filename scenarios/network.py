@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 from typing import Annotated
 
 from hardware_models.errors import TableError, pick
-from hardware_models.link_process import TracedLink, traced_link
-from hardware_models.links import (
+from hardware_models.links.process import TracedLink, traced_link
+from hardware_models.links.technologies import (
     LinkModel,
     distance_rtt_s,
     link_model,

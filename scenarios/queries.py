@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from hardware_models.devices import DeviceModel, devices, hidden_log_sd
-from hardware_models.link_process import NORMALS, TracedLink, correlate
-from hardware_models.links import Marginal
+from hardware_models.links.process import NORMALS, TracedLink, correlate
+from hardware_models.links.technologies import Marginal
 from scenarios.link_traces import MOST_BPS, Recording
 from scenarios.numerics import Floats, Ints
 from scenarios.numerics.link_capacity import capacity_series_bps

@@ -14,7 +14,7 @@ import pytest
 import lab
 import planners
 import sim
-from hardware_models.links import technologies
+from hardware_models.links.technologies import technologies
 from lab import run
 from lab.analysis.comparison import DIFFERENCES_SCHEMA, MEANS_SCHEMA
 from lab.common.options import groups

@@ -1,4 +1,4 @@
-"""Fit the capacity of links over time (`hardware_models.link_process`) to statistics of traces.
+"""Fit the capacity of links over time (`hardware_models.links.process`) to statistics of traces.
 
 Only statistics of each trace are at hand, not its samples (table ``link_trace_statistics``). Traces
 were split before the fit: of each technology, recordings of both directions first, then longer
@@ -25,7 +25,7 @@ from scipy.optimize import brentq, minimize
 from scipy.special import expit, logit, ndtri
 
 from hardware_models.fits.registry import Fit, error_rows
-from hardware_models.link_process import (
+from hardware_models.links.process import (
     FITTED,
     LEAST_MBPS,
     LEVELS,
@@ -35,7 +35,7 @@ from hardware_models.link_process import (
     LinkProcess,
     correlate,
 )
-from hardware_models.links import Floats, Marginal
+from hardware_models.links.technologies import Floats, Marginal
 from hardware_models.surfaces import coefficients
 from hardware_models.tables import load_table
 

@@ -6,8 +6,8 @@ import numpy as np
 import polars as pl
 
 from hardware_models.fits import links
-from hardware_models.link_process import LEAST_MBPS, UPDOWN
-from hardware_models.links import link_model
+from hardware_models.links.process import LEAST_MBPS, UPDOWN
+from hardware_models.links.technologies import link_model
 from hardware_models.surfaces import coefficients
 from scenarios.numerics.link_capacity import capacity_series_bps
 

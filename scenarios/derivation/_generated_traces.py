@@ -1,13 +1,13 @@
 """Links for replay that are generated, because no recording was found that may be shipped.
 
 ``python -m scenarios.derivation._generated_traces`` writes the files of `TRACES` again, from the
-model of `hardware_models.link_process`. The scenario ``network=replayed`` uses them.
+model of `hardware_models.links.process`. The scenario ``network=replayed`` uses them.
 """
 
 import math
 from pathlib import Path
 
-from hardware_models.link_process import NORMALS, correlate, traced_link
+from hardware_models.links.process import NORMALS, correlate, traced_link
 from scenarios.link_traces import GENERATED, SHIPPED
 from scenarios.random_streams import stream
 

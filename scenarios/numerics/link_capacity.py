@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from hardware_models.links import Marginal, between_link_share, process_correlation
+from hardware_models.links.technologies import Marginal, between_link_share, process_correlation
 from scenarios.compiled import compiled
 from scenarios.numerics import Floats
 

@@ -11,7 +11,7 @@ from scipy.stats import norm, qmc
 
 from hardware_models import links
 from hardware_models.errors import TableError, UnknownNameError
-from hardware_models.links import Marginal
+from hardware_models.links.technologies import Marginal
 from hardware_models.schemas import SCHEMAS
 from hardware_models.tables import TableSet, UserTable, load_table, using_tables
 from scenarios.numerics.link_capacity import capacity_series_bps

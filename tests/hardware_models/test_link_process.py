@@ -13,14 +13,14 @@ from scipy.stats import norm
 from hardware_models import links
 from hardware_models.errors import TableError, UnknownNameError
 from hardware_models.fits import links as fit
-from hardware_models.link_process import (
+from hardware_models.links.process import (
     LEVELS,
     LinkProcess,
     autoregression,
     correlate,
     traced_link,
 )
-from hardware_models.links import Marginal
+from hardware_models.links.technologies import Marginal
 from hardware_models.tables import TableSet, UserTable, load_table, using_tables
 
 SPREAD = 0.8

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 from worlds import scenario
 
-from hardware_models.links import link_model
+from hardware_models.links.technologies import link_model
 from scenarios.derivation import _generated_traces as generated_traces
 from scenarios.link_traces import (
     PACKET_BITS,

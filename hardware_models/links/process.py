@@ -22,7 +22,7 @@ import numpy as np
 from scipy.special import ndtr, ndtri
 
 from hardware_models.errors import TableError, pick
-from hardware_models.links import (
+from hardware_models.links.technologies import (
     Floats,
     LinkModel,
     Marginal,

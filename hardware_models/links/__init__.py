@@ -1,0 +1,1 @@
+"""Links: measured technologies, and how their capacity changes in time."""
