@@ -39,7 +39,7 @@ def truth(
         times_s: by operator and size of a batch, its time.
         slowdown: by number of busy servers.
         cores: cores of the host.
-        spread: execution times of requests are uniform within this share of their mean.
+        spread: execution times of batches are uniform within this share of their mean.
         handoff_s: time before a batch at a free replica.
         occupied_s: time between batches at a replica, per batch and per request.
         path_per_busy: how much longer paths take for each busy server, relative to 2 to 4 ms.
@@ -50,8 +50,9 @@ def truth(
         for batch, time_s in of_sizes.items()
     ]
     factors = [
-        (name, "", quantile, 1 + spread * (2 * quantile - 1))
+        (name, "", batch, quantile, 1 + spread * (2 * quantile - 1))
         for name in times_s
+        for batch in times_s[name]
         for quantile in QUANTILES.tolist()
     ]
     paths = [
@@ -120,17 +121,19 @@ def observed(tables, served, rate_per_s, requests=2000, seed=0, stolen=1.0, cpu=
     left = pl.col("arrival_s")
     for name, operator in served_operators(empty).items():
         times_s = np.array(tables.times_s(name, "", operator.max_batch))
-        factors = execution_factors(tables, name, "", requests, run)
+        factors = execution_factors(tables, name, operator, requests, run)[0]
         waited = pl.sum_horizontal(
             f"{name}_{key}_s" for key in ("transfer", "queueing", "batching")
         )
         started = (left + waited).round(9)
+        waited_s = pl.sum_horizontal(f"{name}_{key}_s" for key in ("queueing", "batching"))
         rows = rows.with_columns(started.alias(f"{name}_started_s"), factor=pl.Series(factors))
         # Two replicas hardly ever start and end a batch at the same nanosecond.
         batch = [f"{name}_started_s", f"{name}_compute_s"]
         rows = rows.with_columns(pl.len().over(batch).cast(pl.Int64).alias(f"{name}_batch"))
         mean_s = pl.col(f"{name}_batch").replace_strict(dict(enumerate(times_s.tolist(), 1)))
-        rows = rows.with_columns(work_s=mean_s * pl.col("factor").mean().over(batch))
+        first = pl.col("factor").sort_by(waited_s, descending=True).first().over(batch)
+        rows = rows.with_columns(work_s=mean_s * first)
         if cpu:
             rows = rows.with_columns(pl.col("work_s").alias(f"{name}_cpu_s"))
         rows = rows.with_columns(_replica(rows, name, operator.replicas))

@@ -190,7 +190,8 @@ def _application(
     operators: dict[str, Any] = {}
     for operator in next(iter(named.values())):
         first = not operators
-        spread = tables[FACTORS].filter(operator=operator)["factor"].std()
+        factors = tables[FACTORS].filter(operator=operator)
+        spread = factors.filter(pl.col("batch") == pl.col("batch").min())["factor"].std()
         operators[operator] = {
             "kind": "cpu",
             "knobs": {KNOB: list(named)} if first else {},

@@ -38,8 +38,6 @@ QUANTILES = np.linspace(0, 1, 101)
 OVERLOAD = 1.5
 """An observation is overloaded if the last answer came so many times as late as the last request
 was sent."""
-LEAST_FACTOR = 0.05
-"""Smallest ratio of a request's time to the mean."""
 
 
 def calibrate(observations: Sequence[Observation]) -> ServiceTables:
@@ -130,21 +128,18 @@ def _times(executed: pl.DataFrame) -> pl.DataFrame:
 
 
 def _factors(executed: pl.DataFrame) -> pl.DataFrame:
-    """Return quantiles of the ratio of a request's time to the mean.
-
-    The time of a batch of n is n times the mean of its requests' times, whose deviations are
-    smaller than those of single requests by the square root of n.
-    """
+    """Return quantiles of the ratio of a batch's time to the mean at its size."""
     time = pl.col("alone_s")
-    deviation = (time / time.mean().over(GROUP) - 1) * pl.col("batch").sqrt()
-    spread = executed.with_columns(ratio=1 + deviation)
+    spread = executed.with_columns(ratio=time / time.mean().over(GROUP))
     spread = spread.filter(pl.len().over(GROUP) >= LEAST_BATCHES).sort(*GROUP, "started_s")
     parts = []
-    for names, each in spread.group_by("operator", "setting", maintain_order=True):
-        factors = np.maximum(np.quantile(each["ratio"].to_numpy(), QUANTILES), LEAST_FACTOR)
+    for (operator, setting, batch), each in spread.group_by(GROUP, maintain_order=True):
+        factors = np.quantile(each["ratio"].to_numpy(), QUANTILES)
         factors /= np.trapezoid(factors, QUANTILES)
-        parts.append(_quantiles({"operator": names[0], "setting": names[1]}, "factor", factors))
-    return pl.concat(parts) if parts else pl.DataFrame(schema=SCHEMAS[FACTORS])
+        one = _quantiles({"operator": operator, "setting": setting}, "factor", factors)
+        parts.append(one.with_columns(pl.lit(batch, pl.Int64).alias("batch")))
+    columns = list(SCHEMAS[FACTORS])
+    return pl.concat(parts).select(columns) if parts else pl.DataFrame(schema=SCHEMAS[FACTORS])
 
 
 def _quantiles(key: Mapping[str, Any], name: str, values: Floats) -> pl.DataFrame:

@@ -120,7 +120,6 @@ def predicted_requests(
     arrival_ns = _arrivals_ns(observation, load_factor)
     count = len(arrival_ns)
     visits: list[Visit] = []
-    variability: list[Floats] = []
     for number, (name, operator) in enumerate(operators.items()):
         engine = tables[ENGINE].filter(operator=name).row(0, named=True)
         times_s = np.array(tables.times_s(name, operator.setting, operator.max_batch))
@@ -136,12 +135,12 @@ def predicted_requests(
             batch_time=AVERAGE,
             processor=processor,
         )
-        plane.add_station(spec, _after_ns(engine, operator))
+        factors = execution_factors(tables, name, operator, count, seed)
+        plane.add_station(spec, _after_ns(engine, operator), factors)
         visits += [Visit(number, None, number, 1.0), Visit(number, number, None, times_s[0] * 1e9)]
-        variability.append(execution_factors(tables, name, operator.setting, count, seed))
     plane.add_path(len(operators), processor, _path_ns(tables, ANSWER, count, seed))
     visits.append(Visit(len(operators), None, len(operators), 1.0))
-    plane.open_source(0, 0, _blocks(arrival_ns, np.column_stack(variability)))
+    plane.open_source(0, 0, _blocks(arrival_ns, len(operators)))
     plane.route(0, 0, Route(0, tuple(visits)))
     plane.advance(int(arrival_ns[-1]) + ns(DRAINED_S))
     plane.finish()
@@ -158,12 +157,21 @@ def _arrivals_ns(observation: Observation, load_factor: float) -> Ints:
 
 
 def execution_factors(
-    tables: ServiceTables, operator: str, setting: str, count: int, seed: int
-) -> Floats:
-    """Draw the ratios of requests' execution times to the mean, from the measured distribution."""
+    tables: ServiceTables, operator: str, served: Served, count: int, seed: int
+) -> list[list[float]]:
+    """Draw the ratio of a batch's time to the mean at its size, by size from 1.
+
+    The second index is the number of the batch's first request. A size of which no distribution was
+    measured has that of the nearest one.
+    """
     drawn = stream(seed, "served", operator, "execution").random(count)
-    rows = tables[FACTORS].filter(operator=operator, setting=setting)
-    return np.ones(count) if rows.is_empty() else _at(rows, "factor", drawn)
+    rows = tables[FACTORS].filter(operator=operator, setting=served.setting)
+    known = sorted(rows["batch"].unique())
+    if not known:
+        return [[1.0] * count] * served.max_batch
+    of_size = {size: _at(rows.filter(batch=size), "factor", drawn).tolist() for size in known}
+    sizes = range(1, served.max_batch + 1)
+    return [of_size[min(known, key=lambda each: abs(each - size))] for size in sizes]
 
 
 def _path_ns(
@@ -201,6 +209,6 @@ def _after_ns(engine: Mapping[str, float], operator: Served) -> list[int]:
     return [ns(per_batch_s + size * per_request_s) for size in range(1, operator.max_batch + 1)]
 
 
-def _blocks(arrival_ns: Ints, variability: Floats) -> Iterator[RequestBlock]:
+def _blocks(arrival_ns: Ints, operators: int) -> Iterator[RequestBlock]:
     size, length, allowance = np.ones((3, len(arrival_ns)))
-    yield RequestBlock(arrival_ns, size, length, allowance, variability)
+    yield RequestBlock(arrival_ns, size, length, allowance, np.ones((len(arrival_ns), operators)))

@@ -45,14 +45,22 @@ class RayStation(SharedStation):
         spec: the station.
         cores: the cores of the host.
         after_ns: by size of a batch from 1, for how long it occupies the replica after its end.
+        factors: what its time is multiplied by, by its size from 1 and the number of its first
+            request; empty for 1.
     """
 
     def __init__(
-        self, env: Clock, spec: StationSpec, cores: Cores, after_ns: Sequence[int]
+        self,
+        env: Clock,
+        spec: StationSpec,
+        cores: Cores,
+        after_ns: Sequence[int],
+        factors: Sequence[Sequence[float]] = (),
     ) -> None:
         super().__init__(env, spec, cores)
         self.replicas = [Replica(number, env.now) for number in range(spec.servers)]
         self.after_ns = after_ns
+        self.factors = factors
         self._of: dict[Event, Replica] = {}
 
     def enter(self, request: Request, visit: Visit) -> ScheduledEvent:
@@ -89,6 +97,12 @@ class RayStation(SharedStation):
         replica.busy = True
         self._of[batch[-1].served] = replica
         self._start(batch, replica.free_since_ns)
+
+    def _serve(self, batch: list[BatchJob], work_ns: int) -> None:
+        if self.factors:
+            factor = self.factors[len(batch) - 1][batch[0].request.number]
+            work_ns = max(1, round(work_ns * factor))
+        super()._serve(batch, work_ns)
 
     def _release(self, served: Event) -> None:
         requests, _ = self.serving.pop(served)  # type: ignore[call-overload]
@@ -135,12 +149,17 @@ class Path:
 class RayPlane(EventsPlane):
     """The event data plane with Ray Serve's queues and batches at its stations."""
 
-    def add_station(self, spec: StationSpec, after_ns: Sequence[int] = ()) -> None:
-        """Add a station, which must have a processor; see `RayStation` for ``after_ns``."""
+    def add_station(
+        self,
+        spec: StationSpec,
+        after_ns: Sequence[int] = (),
+        factors: Sequence[Sequence[float]] = (),
+    ) -> None:
+        """Add a station, which must have a processor; see `RayStation` for the other arguments."""
         assert spec.processor is not None
         after_ns = after_ns or (0,) * spec.max_batch
         cores = self._cores(spec.processor)
-        self.stations[spec.id] = RayStation(self.env, spec, cores, after_ns)
+        self.stations[spec.id] = RayStation(self.env, spec, cores, after_ns, factors)
 
     def add_path(self, path: int, processor: Processor, delays_ns: Sequence[Sequence[int]]) -> None:
         """Add a path in place of a link; see `Path`."""

@@ -27,6 +27,7 @@ SCHEMAS: Mapping[str, Mapping[str, type[pl.DataType]]] = {
     FACTORS: {
         "operator": pl.String,
         "setting": pl.String,
+        "batch": pl.Int64,
         "quantile": pl.Float64,
         "factor": pl.Float64,
     },
@@ -54,7 +55,7 @@ SCHEMAS: Mapping[str, Mapping[str, type[pl.DataType]]] = {
 """The columns of each table.
 
 ``service_times``: an operator's execution time by setting of its knobs and by batch size, alone on
-the host. ``service_factors``: quantiles of the ratio of a request's time to the mean.
+the host. ``service_factors``: quantiles of the ratio of a batch's time to the mean at its size.
 ``engine``: the serving engine's overhead at a replica: from a batch's closing to its start if the
 replica is free (``handoff_s``), and from the end of a batch to the start of one that waits for it.
 ``paths``: quantiles of the time before an operator, and before the client has the answer, by the
