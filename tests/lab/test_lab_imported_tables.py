@@ -12,7 +12,14 @@ import polars as pl
 import pytest
 
 from lab.cli.tools import main
-from lab.serving.predicting.service_tables import CORES, ENGINE, FACTORS, TIMES, ServiceTables
+from lab.serving.predicting.service_tables import (
+    CORES,
+    ENGINE,
+    FACTORS,
+    PATHS,
+    TIMES,
+    ServiceTables,
+)
 from scenarios.arrivals import TraceReplay
 
 SAMPLES = Path(__file__).parent / "samples"
@@ -55,8 +62,9 @@ def test_perf_analyzer_gives_execution_and_overhead(capsys, tmp_path):
     [times] = tables[TIMES].rows(named=True)
     assert (times["operator"], times["batch"], times["mean_s"]) == ("resnet50", 4, 0.009184)
     [engine] = tables[ENGINE].rows(named=True)
-    assert engine["path_s"] == pytest.approx((61 + 512 / 2 + 38) / 1e6)
-    assert engine["answer_path_s"] == pytest.approx((512 / 2 + 2) / 1e6)
+    paths = dict(tables[PATHS].filter(quantile=1.0).select("operator", "path_s").rows())
+    expected = {"resnet50": (61 + 512 / 2 + 38) / 1e6, "answer": (512 / 2 + 2) / 1e6}
+    assert paths == pytest.approx(expected)
     assert engine["occupied_per_batch_s"] == pytest.approx((124 + 21) / 1e6)
     assert engine["occupied_per_request_s"] == 0
     factors = dict(tables[FACTORS].select("quantile", "factor").rows())

@@ -25,10 +25,13 @@ from lab.serving.predicting.service_tables import (
     CORES,
     ENGINE,
     FACTORS,
+    HOST,
+    PATHS,
     SCHEMAS,
     TIMES,
     ServiceTables,
 )
+from scenarios.applications.pipeline import ANSWER
 
 US_PER_S = 1e6
 SETTING = ""
@@ -270,15 +273,28 @@ def _measured(times: pl.DataFrame) -> ServiceTables:
 def _tables(
     operators: Mapping[str, tuple[list[dict[str, Any]], list[dict[str, Any]], dict[str, Any]]],
 ) -> ServiceTables:
-    """Return tables of operators, from rows of times, of factors and of the engine."""
+    """Return tables of operators, from rows of times and of factors, and the engine's overhead.
+
+    The overhead has the keys of table ``engine``, ``path_s`` and ``answer_path_s``.
+    """
     rows: dict[str, list[dict[str, Any]]] = {name: [] for name in SCHEMAS}
     for operator, (times, factors, engine) in operators.items():
         same = {"operator": operator, "setting": SETTING}
         rows[TIMES] += [{**same, **row} for row in times]
         rows[FACTORS] += [{**same, **row} for row in factors]
-        rows[ENGINE].append({**same, **engine})
+        own = {name: value for name, value in engine.items() if name in SCHEMAS[ENGINE]}
+        rows[ENGINE].append({**own, "operator": operator, "handoff_s": 0.0})
+        rows[PATHS] += _path(operator, engine["path_s"])
+    rows[PATHS] += _path(ANSWER, engine["answer_path_s"])
     rows[CORES] = [{"busy": 1, "slowdown": 1.0, "batches": None}]
+    rows[HOST] = [{"cpu": "not told by the tool", "cores": 1, "stolen": 1.0}]
     return ServiceTables({name: pl.DataFrame(rows[name], dict(SCHEMAS[name])) for name in SCHEMAS})
+
+
+def _path(operator: str, path_s: float) -> list[dict[str, Any]]:
+    """Return rows of table ``paths`` for a path that always takes the same time."""
+    same = {"operator": operator, "busy": 0, "path_s": path_s}
+    return [{**same, "quantile": at} for at in (0.0, 1.0)]
 
 
 def added(before: ServiceTables, tables: ServiceTables) -> ServiceTables:
@@ -287,5 +303,6 @@ def added(before: ServiceTables, tables: ServiceTables) -> ServiceTables:
     for operator in tables[TIMES]["operator"]:
         if operator in there:
             raise InputError(f"{operator}: is in the tables already; name another one by --model")
-    own = {name: pl.concat([before[name], tables[name]]) for name in SCHEMAS if name != CORES}
-    return ServiceTables({**own, CORES: before[CORES]})
+    both = {name: pl.concat([before[name], tables[name]]) for name in SCHEMAS}
+    paths = both[PATHS].unique(["operator", "busy", "quantile"], keep="first", maintain_order=True)
+    return ServiceTables({**both, PATHS: paths, CORES: before[CORES], HOST: before[HOST]})

@@ -27,13 +27,14 @@ def batches(requests: pl.DataFrame, operators: Sequence[str]) -> pl.DataFrame:
         waited = pl.sum_horizontal(f"{operator}_queueing_s", f"{operator}_batching_s")
         members = completed.select(
             operator=pl.lit(operator),
-            replica=f"{operator}_replica",
-            batch=f"{operator}_batch",
+            # Without a name, all replicas count as one, and each request as a batch.
+            replica=pl.col(f"{operator}_replica").fill_null(0),
+            batch=pl.col(f"{operator}_batch").fill_null(1),
             started_s=started,
             compute_s=f"{operator}_compute_s",
             cpu_s=cpu if cpu in completed.columns else pl.lit(None, pl.Float64),
             came_s=started - waited,
-        ).drop_nulls(["replica", "batch", "started_s", "compute_s"])
+        ).drop_nulls(["started_s", "compute_s"])
         same = ("operator", "replica", "started_s")
         came = pl.col("came_s")
         parts.append(

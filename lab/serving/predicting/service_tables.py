@@ -162,7 +162,9 @@ class ServiceTables:
         sizes, weighted by their batches. If only one size was measured, the line is through 0.
         Raises InputError if the operator was not measured with this setting.
         """
-        rows = self[TIMES].filter(operator=operator, setting=setting).sort("batch")
+        # Other tools do not say how many batches they timed.
+        counted = self[TIMES].with_columns(pl.col("batches").fill_null(LEAST_BATCHES))
+        rows = counted.filter(operator=operator, setting=setting).sort("batch")
         if rows.is_empty():
             known = self[TIMES].filter(operator=operator)["setting"].unique().sort()
             raise InputError(
