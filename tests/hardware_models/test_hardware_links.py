@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm, qmc
 
-from hardware_models import links
 from hardware_models.errors import TableError, UnknownNameError
+from hardware_models.links import technologies as links
 from hardware_models.links.technologies import Marginal
 from hardware_models.schemas import SCHEMAS
 from hardware_models.tables import TableSet, UserTable, load_table, using_tables

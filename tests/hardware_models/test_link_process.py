@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm
 
-from hardware_models import links
 from hardware_models.errors import TableError, UnknownNameError
 from hardware_models.fits import links as fit
+from hardware_models.links import technologies as links
 from hardware_models.links.process import (
     LEVELS,
     LinkProcess,

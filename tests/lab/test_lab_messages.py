@@ -33,7 +33,7 @@ COMMAND_LINES = [
     ("trace DIR --from nan", "--from=nan: must be a number"),
     ("trace DIR --to inf", "--to=inf: must be a number"),
     ("report DIR --all=3", "--all=3: takes no value; write --all"),
-    ("calibrate", "--callable or --command is missing"),
+    ("calibrate", "--callable or --command or --observations is missing"),
     ("calibrate --callable a --command b", "--command: cannot be combined with --callable"),
     ("capacity --vary seed=1 --at-least 1_0", "--at-least=1_0: must be a number"),
 ]
