@@ -22,6 +22,7 @@ import conf
 from hardware_models.tables import TableSet, using_tables
 from lab.common.errors import InputError, key_of, one_line, shown
 from lab.common.options import groups
+from lab.common.resources import shortage
 from lab.config.environment import Environment, environment, hidden
 from lab.config.messages import OF_COMPARED, composition_sentence
 from lab.config.overrides import check_alone, check_one_planner, readable, replace_whole_mappings
@@ -249,16 +250,15 @@ class _Calls:
     def __call__(self, what: str, function: Callable[..., Any], *arguments: Any) -> Any:
         work = partial(function, *arguments)
         try:
-            made = guarded_call(self.guard, self.call_s, what, work, self.stuck)
-            if (changed := self.guard.check()) is not None:
-                raise PlannerError(changed)
-        except (InputError, KeyboardInterrupt, MemoryError, OSError):
+            return guarded_call(self.guard, self.call_s, what, work, self.stuck)
+        except (InputError, KeyboardInterrupt):
             raise
         except wall_limit.WallLimitError as error:
             raise InputError(error) from None
         except BaseException as error:
+            if shortage(error):
+                raise
             raise InputError(f"planner: {what}: {said(error)}") from None
-        return made
 
 
 def _shown(planner: Planner) -> dict[str, Any]:

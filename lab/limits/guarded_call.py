@@ -66,12 +66,15 @@ def guarded_call(
                 value, error = guard.run(function)
         except TimeUp:
             pass  # It was raised after the function had returned.
+    changed = guard.check()  # Always, because this process can make further runs.
     if limit.reached is not None:
         raise WallLimitError(exceeded())
     if (end := limit.ending(error)) is not None:
         raise end
     if isinstance(error, KeyboardInterrupt):  # It was not the user who interrupted.
         raise PlannerError("it raised KeyboardInterrupt")
+    if changed is not None:
+        raise PlannerError(changed)
     if error is not None:
         raise error
     return value

@@ -374,8 +374,10 @@ class Busy(CheapestFeasible):
     def __init__(self, part, samples=50, budget_s=5.0):
         super().__init__(samples, budget_s)
         self.part = part
-        if part == "__init__":
+        if part.startswith("__init__"):
             SloMonitor.judge = None
+        if part == "__init__ fails":
+            raise ValueError("no")
 
     def check_parameters(self, pipeline, cluster):
         if self.part == "check_parameters":
@@ -390,15 +392,18 @@ class Busy(CheapestFeasible):
     ("part", "said"),
     [
         ("__init__", "planner: the constructor of planner: changed SloMonitor.judge"),
+        ("__init__ fails", "planner: the constructor of planner: changed SloMonitor.judge"),
         ("check_parameters", "planner: check_parameters of planner Busy: changed math.fsum"),
         ("exit", "planner: check_parameters fails: os._exit would end the simulator"),
         ("interrupt", "planner: check_parameters of planner Busy: it raised Keyb"),
     ],
 )
 def test_what_is_called_before_a_run_changes_nothing(compass, part, said):
+    before = SloMonitor.judge
     status, _, err = compass(f"planner._target_={__name__}.Busy", f"+planner.part={part}")
     assert (status, err.count("\n")) == (2, 1)
     assert said in err
+    assert SloMonitor.judge is before
 
 
 class Alarming(CheapestFeasible):
@@ -426,6 +431,16 @@ def test_a_parameter_that_cannot_be_written_is_told(compass):
     assert said.startswith("cannot be read: ValueError")
     with pytest.raises(InputError, match="of planner Large: Exceeds the limit"):
         run(SHORT, Large())
+
+
+class Unreadable(CheapestFeasible):
+    def parameters(self):
+        raise OSError("no such parameters")
+
+
+def test_parameters_that_cannot_be_read_are_bad_input():
+    with pytest.raises(InputError, match="of planner Unreadable: no such parameters"):
+        run(SHORT, Unreadable())
 
 
 class Removes(CheapestFeasible):
