@@ -80,7 +80,7 @@ def check_links(directory: Path, planners: Collection[str] = ()) -> None:
 
 
 class TakenError(InputError):
-    """A directory has other results, which must not be overwritten."""
+    """A directory has other results, or links, so nothing must be written there."""
 
 
 def write_aside(path: Path, text: str) -> None:
