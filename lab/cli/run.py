@@ -1,7 +1,6 @@
 """Runs ``compass-sim``: composes a configuration, simulates its planners and prints results."""
 
 import multiprocessing.util
-import os
 import sys
 import threading
 import traceback
@@ -70,9 +69,6 @@ EVERY_ROW: ContextVar[bool] = ContextVar("EVERY_ROW", default=False)
 
 LEFT_RUNNING: list[Any] = []
 """Threads and child processes that planners left running, for which the program would wait."""
-
-NOWHERE = Path(os.devnull)
-"""A path that stands for a current directory that has been deleted; nothing is below it."""
 
 MOST_NAMED = 10
 """Largest number of failed jobs that a message names."""
@@ -167,13 +163,13 @@ def _refused(error: Exception, overrides: Sequence[str]) -> int:
     status = REFUSED
     if isinstance(error, BrokenSweepError):
         reason, status = str(error), FAILED
-    elif _here() == NOWHERE:
+    elif _here() is None:
         reason, status = "the current directory has been deleted; change to another", FAILED
     elif isinstance(error, OSError) and error.strerror and not (error.filename or shortage(error)):
-        # Hydra could not write its record of a sweep.
+        # Hydra could not write its record of a run or a sweep.
         place = "hydra.run.dir" if Outcome.path is None else f"hydra.sweep.dir={Outcome.path}"
         reason, status = f"{place}: cannot be written: {error.strerror}", FAILED
-    # This comes early, because some of Hydra's own errors are OSErrors or ValueErrors.
+    # This comes before other OSErrors, because some of Hydra's own errors are OSErrors.
     elif isinstance(error, InputError | RecursionError | UnicodeDecodeError) or raised_by(
         error, COMPOSING
     ):
@@ -396,18 +392,18 @@ def draw(directory: Path, planners: list[str], alone: bool) -> None:
         warn(f"figures could not be drawn ({type(error).__name__}: {one_line(error)})")
 
 
-def _here() -> Path:
-    """Return the current directory; if it has been deleted, a path that nothing is below."""
+def _here() -> Path | None:
+    """Return the current directory; None if it has been deleted."""
     try:
         return Path.cwd()
     except FileNotFoundError:
-        return NOWHERE
+        return None
 
 
 def _shown(directory: Path) -> Path:
     """Return a path, made relative to the current directory if it lies below that directory."""
     here = _here()
-    return directory.relative_to(here) if directory.is_relative_to(here) else directory
+    return directory.relative_to(here) if here and directory.is_relative_to(here) else directory
 
 
 def _interrupted(sweep: Path | None, job_directory: Path | None) -> str:
