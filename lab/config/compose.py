@@ -28,11 +28,18 @@ from lab.config.messages import OF_COMPARED, composition_sentence
 from lab.config.overrides import check_alone, check_one_planner, readable, replace_whole_mappings
 from lab.config.references import check_resolved
 from lab.config.settings import INSIDE, OPEN, Settings, defaults, register
-from lab.config.targets import build, find_class, parameters, said, with_current_paths
+from lab.config.targets import (
+    build,
+    find_class,
+    names_strangers,
+    parameters,
+    said,
+    with_current_paths,
+)
 from lab.config.trust import checked_files
 from lab.config.validation import check_complete, table_set, validated
 from lab.limits import wall_limit
-from lab.limits.guarded_call import guard_of, guarded_call
+from lab.limits.guarded_call import from_elsewhere, guard_of, guarded_call
 from scenarios.applications.application import Application
 from scenarios.random_streams import stream
 from scenarios.scenario import Scenario
@@ -46,6 +53,8 @@ from sim.safe_text import class_name, path_of
 
 VERSION_BASE = "1.3"
 FILES = Path(conf.__file__).parent  # directory of all options' files
+COMPARED = "planner.compare."
+"""How the keys of compared planners begin."""
 NAME = re.compile(r"\w[\w+.-]*")
 """Allowed names of compared planners."""
 
@@ -203,12 +212,12 @@ def _set_up(
     config, settings = validated(config, tables, overrides)
     limits_s = {key: getattr(settings, key) for key in wall_limit.KEYS}
     wall_limit.check_limits(limits_s)
-    kinds = _classes_of(config.planner, overrides) if planner is None else [type(planner)]
-    # The guard is made after the import of their modules, which may change things.
-    call = _Calls(guard_of(*kinds), settings.max_call_s, stuck)
+    nodes = _nodes(config.planner, overrides) if planner is None else {}
+    strangers = names_strangers(tree["planner"]) if planner is None else from_elsewhere(planner)
+    call = _Calls(guard_of(strangers), settings.max_call_s, stuck)
     with using_tables(tables):
         if planner is None:
-            planners = _planners(config.planner, overrides, call)
+            planners = _planners(nodes, overrides, call)
         else:
             planners = {class_name(planner): planner}
         for name, one in planners.items():
@@ -299,28 +308,21 @@ def _check_arrivals(scenario: Scenario, seed: int) -> None:
         raise InputError(f"{prefix}{message}") from None
 
 
-def _classes_of(node: DictConfig, overrides: Sequence[str]) -> list[type]:
-    """Import and return the classes of planners that a node names."""
-    compared = node.get("compare")
-    nodes: dict[str, Any] = {}
-    if node.get("_target_") is not None:
-        nodes["planner"] = node
-    elif isinstance(compared, DictConfig):
-        nodes |= {f"planner.compare.{name!s}": one for name, one in compared.items()}
-    found = []
+def _nodes(node: DictConfig, overrides: Sequence[str]) -> dict[str, Any]:
+    """Return the nodes of planners by their keys; raise InputError for wrong names or classes.
+
+    Modules of planners are imported here, before there is a guard, because they may change things.
+    """
+    nodes = {"planner": node} if node.get("_target_") is not None else _compared(node)
     for key, one in nodes.items():
         with _chosen_by(key, overrides):
             if isinstance(one, DictConfig):
-                found.append(find_class(one.get("_target_"), key, Planner))
-    return found
+                find_class(one.get("_target_"), key, Planner)
+    return nodes
 
 
-def _planners(
-    node: DictConfig, overrides: Sequence[str], call: Callable[..., Any]
-) -> dict[str, Planner]:
-    if node.get("_target_") is not None:
-        planner = call("the constructor of planner", _planner, node, "planner", overrides)
-        return {class_name(planner): planner}
+def _compared(node: DictConfig) -> dict[str, Any]:
+    """Return the nodes of compared planners by their keys; raise InputError for wrong names."""
     compared = node.get("compare")
     if not isinstance(compared, DictConfig) or not compared:
         raise InputError(
@@ -333,14 +335,24 @@ def _planners(
     for name in map(str, compared):
         if not NAME.fullmatch(name) or name in INSIDE:
             raise InputError(
-                f"planner.compare.{name}: results go into a directory of that name, so it may have "
+                f"{COMPARED}{name}: results go into a directory of that name, so it may have "
                 "letters, digits, '_', '-', '+' and '.', must not begin with any of the last three "
                 f"and must not be one of {', '.join(sorted(INSIDE))}"
             )
+    return {f"{COMPARED}{name!s}": one for name, one in compared.items()}
+
+
+def _planners(
+    nodes: Mapping[str, Any], overrides: Sequence[str], call: Callable[..., Any]
+) -> dict[str, Planner]:
+    """Build the planners of nodes; return them by name."""
+    built = {
+        key: call(f"the constructor of {key}", _planner, one, key, overrides)
+        for key, one in nodes.items()
+    }
     return {
-        str(name): call(f"the constructor of {key}", _planner, one, key, overrides)
-        for name, one in compared.items()
-        for key in [f"planner.compare.{name!s}"]
+        key.removeprefix(COMPARED) if key.startswith(COMPARED) else class_name(one): one
+        for key, one in built.items()
     }
 
 

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import ClassVar
@@ -28,6 +29,7 @@ from lab.limits.wall_limit import WallLimitError
 from lab.runs.api import run
 from lab.runs.runner import simulate
 from planners import CheapestFeasible
+from planners.compass.search.search import RandomSearch
 from sim import Planner, PlannerCheckError, check_planner
 from sim.api.errors import PlannerError
 from sim.metrics.goodput import SloMonitor
@@ -404,6 +406,35 @@ def test_what_is_called_before_a_run_changes_nothing(compass, part, said):
     assert (status, err.count("\n")) == (2, 1)
     assert said in err
     assert SloMonitor.judge is before
+
+
+@dataclass(frozen=True)
+class Part(RandomSearch):
+    """A search of Compass that changes the simulator."""
+
+    early: bool = False
+
+    def __post_init__(self):
+        if self.early:
+            SloMonitor.judge = None
+
+    def next(self, *given):
+        SloMonitor.judge = lambda *_, **__: None
+        return super().next(*given)
+
+
+@pytest.mark.parametrize(
+    ("early", "status", "said"),
+    [
+        ("true", 2, "planner: the constructor of planner: changed SloMonitor.judge"),
+        ("false", 1, "changed SloMonitor.judge, which all planners share; it was put back"),
+    ],
+)
+def test_a_part_of_a_planner_changes_nothing(compass, early, status, said):
+    target = f"planner.search._target_={__name__}.Part"
+    found, _, err = compass("planner=compass", target, f"+planner.search.early={early}")
+    assert (found, err.count("\n")) == (status, 1)
+    assert said in err
 
 
 class Alarming(CheapestFeasible):
