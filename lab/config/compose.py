@@ -272,11 +272,11 @@ class _Calls:
 
 def _shown(planner: Planner) -> dict[str, Any]:
     """Return a planner's parameters, those that a configuration cannot have as texts."""
-    return {
-        name: value if isinstance(value, int | float | str | bool | None) else text
-        for name, value in planner.parameters().items()
-        for text in [repr(value)]  # which refuses a number of thousands of digits
-    }
+    found = {}
+    for name, value in planner.parameters().items():
+        text = repr(value)  # Here, Python refuses a number of thousands of digits.
+        found[name] = value if isinstance(value, int | float | str | bool | None) else text
+    return found
 
 
 def _scenario(settings: Settings) -> Scenario:
@@ -408,8 +408,7 @@ def _check_parameters(planner: Planner, scenario: Scenario) -> None:
     except BaseException as error:  # A user's planner can raise any exception.
         text = said(error)
         named = re.match(r"\w+", text)
-        if isinstance(error, Exception) and named and hasattr(planner, named[0]):
-            raise InputError(f"planner.{text} (planner {class_name(planner)})") from None
-        raise InputError(
-            f"planner: check_parameters fails: {text} (planner {class_name(planner)})"
-        ) from None
+        # Most messages begin with the name of a parameter.
+        begins = isinstance(error, Exception) and named and hasattr(planner, named[0])
+        where = "planner." if begins else "planner: check_parameters fails: "
+        raise InputError(f"{where}{text} (planner {class_name(planner)})") from None
