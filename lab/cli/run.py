@@ -439,8 +439,10 @@ def _sweep_status(directory: Path, statuses: Mapping[int, int | None]) -> int:
     if not failed:
         return OK
     named = ", ".join(map(str, failed[:MOST_NAMED])) + ", ..." * (len(failed) > MOST_NAMED)
+    refused = {statuses[number] for number in failed} == {REFUSED}
     complain(
-        f"{len(failed):,} of {len(statuses):,} jobs failed: {named}; each has an {ERROR}, and "
+        f"{len(failed):,} of {len(statuses):,} jobs failed: {named}; "
+        f"{'correct what is said above' if refused else f'each has an {ERROR}'}, and "
         "resume=true runs them again"
     )
-    return REFUSED if set(statuses.values()) == {REFUSED} else FAILED
+    return REFUSED if refused and len(failed) == len(statuses) else FAILED
