@@ -36,6 +36,7 @@ COMMAND_LINES = [
     ("calibrate", "--callable or --command is missing"),
     ("calibrate --callable a --command b", "--command: cannot be combined with --callable"),
     ("capacity --vary seed=1 --at-least 1_0", "--at-least=1_0: must be a number"),
+    ("check-planner my.Planner --limit-s 1_0", "--limit-s=1_0: must be a number"),
 ]
 
 
