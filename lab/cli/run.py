@@ -61,6 +61,8 @@ from sim.planning.guard import end_process, exits_refused
 from sim.safe_text import safe_text
 
 OK, FAILED, REFUSED = 0, 1, 2
+RERUN = "--experimental-rerun"
+"""An option of Hydra that is refused."""
 DIRECTORY_OPTIONS = ("--config-dir", "-cd", "--config-path", "-cp")
 """Options of Hydra that are followed by a directory, whose name can look like an override."""
 
@@ -90,7 +92,8 @@ def run() -> int:
     options.allow_abbrev = False
 
     def refuse(message: str) -> NoReturn:
-        said = sentence(message, ["--all", *option_names(options)])
+        known = [name for name in option_names(options) if name != RERUN]
+        said = sentence(message, ["--all", OPTION, *known])
         raise InputError(f"{said}; see compass-sim --help")
 
     options.error = refuse  # type: ignore[method-assign]
@@ -133,7 +136,7 @@ def _check_files(given: Any) -> None:
     """Raise InputError for options of Hydra whose files are missing or hold code."""
     if given.experimental_rerun is not None:
         raise InputError(
-            f"--experimental-rerun {given.experimental_rerun}: is refused, because such a file can "
+            f"{RERUN} {given.experimental_rerun}: is refused, because such a file can "
             "run any code; repeat the overrides of the run"
         )
     if given.config_dir is not None:
@@ -231,7 +234,7 @@ def attempt(config: Any, overrides: list[str], directory: Path, label: str = "")
             failure = lacking
         elif isinstance(error, OSError):  # The disk can be full; the run is not at fault.
             during = "".join(getattr(error, "__notes__", ()))
-            failure = f"hydra.run.dir={directory}: cannot be written: {why_not(error)}{during}"
+            failure = f"hydra.run.dir={directory}: cannot be written{during}: {why_not(error)}"
         elif not isinstance(error, KeyboardInterrupt):
             print(hidden(traceback.format_exc(), overrides), end="", file=sys.stderr)
             failure = f"the simulator failed: {type(error).__name__}: {one_line(error)}"
