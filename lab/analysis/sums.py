@@ -9,8 +9,9 @@ from pathlib import Path
 import polars as pl
 
 from lab.analysis.run_data import PARTS
-from lab.analysis.sweep_frames import Sweep, rerun_hint, unreadable
+from lab.analysis.sweep_frames import Sweep, unreadable
 from lab.common.errors import InputError
+from lab.runs.run_directory import rerun_hint
 from sim.clock import NS_PER_S
 from sim.metrics.goodput_time import goodput_time
 
@@ -75,7 +76,7 @@ def _of_run(sweep: Sweep, run: str, parts: Mapping[str, Mapping[str, list[Path]]
         if run not in parts[table]:
             raise InputError(
                 f"{sweep.directory}: {run}/{table} is missing, though the run has finished; "
-                f"{rerun_hint(run)}"
+                f"{rerun_hint(sweep.directory / run)}"
             )
         tables.append(pl.scan_parquet(parts[table][run], glob=False).select(columns[table]))
     windows, operators = pl.collect_all([_by_window(tables[0]), _by_operator(*tables)])
@@ -83,7 +84,8 @@ def _of_run(sweep: Sweep, run: str, parts: Mapping[str, Mapping[str, list[Path]]
     operators = _in_s(operators, ("latency_s", *PARTS))
     if (operators["unknown"] > 0).any() or operators["rows"].n_unique() > 1:
         raise InputError(
-            f"{sweep.directory}: {run}/operators does not match its windows; {rerun_hint(run)}"
+            f"{sweep.directory}: {run}/operators does not match its windows; "
+            f"{rerun_hint(sweep.directory / run)}"
         )
     if run in sweep.per_length:
         operators = operators.with_columns(latency_s=pl.lit(None, pl.Float64))

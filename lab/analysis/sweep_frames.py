@@ -34,8 +34,11 @@ from lab.runs.run_directory import (
     read_jobs,
     read_run_summary,
     read_summary,
+    rerun_hint,
     scan_parts,
+    without_queries,
 )
+from lab.runs.summary_shape import is_of_run
 from sim.metrics.results import SCHEMAS
 
 DEEPEST = 4
@@ -83,6 +86,10 @@ def _visit(directory: Path, top: Path, found: Found, depth: int) -> None:
         found.runs[directory] = read_run_summary(directory)
         return
     name = directory.relative_to(top).as_posix()
+    summary = read_summary(directory) if has_summary else {}
+    if has_summary and is_of_run(summary):
+        found.without[name] = ("missing", without_queries(directory))
+        return
     if has_summary:
         found.parents.append(directory)
         if missing := never_ran(directory):
@@ -92,10 +99,9 @@ def _visit(directory: Path, top: Path, found: Found, depth: int) -> None:
         found.without[name] = ("failed", one_line(text))
     elif (directory / CONFIG).is_file():
         found.without[name] = ("missing", "began, but wrote no results")
-    compared = list(read_summary(directory)) if has_summary else []
     inside = sorted(
         (path for path in directory.iterdir() if path.is_dir() and path.name not in INSIDE),
-        key=lambda path: _order(path.name, compared),
+        key=lambda path: _order(path.name, list(summary)),
     )
     for path in inside:
         if depth and not path.name.startswith(".") and not path.is_symlink():
@@ -273,20 +279,14 @@ def unreadable(
                     with path.open("rb") as file:
                         found = pl.read_parquet_schema(file)
                 except (pl.exceptions.PolarsError, OSError):
-                    return (
-                        f"{sweep.directory}: {name} is not a valid Parquet file; {rerun_hint(run)}"
-                    )
+                    again = rerun_hint(sweep.directory / run)
+                    return f"{sweep.directory}: {name} is not a valid Parquet file; {again}"
                 if missing := [column for column in SCHEMAS[table] if column not in found]:
                     return (
                         f"{sweep.directory}: {name} has no column {missing[0]!r}, so another "
                         "version wrote it"
                     )
     return f"{sweep.directory}: {one_line(error)}"
-
-
-def rerun_hint(run: str) -> str:
-    """Return a clause that says how to repeat a damaged run."""
-    return "repeat the run" if run == "." else f"delete {run}, and resume=true repeats it"
 
 
 def _check_table(table: str) -> None:
@@ -357,7 +357,10 @@ def _runs(
             "seed": [one["seed"] for one in summaries],
             "setting": settings,
             **columns,
-            "finished": [one["simulated_s"] >= one["horizon_s"] for one in summaries],
+            "finished": [
+                one["simulated_s"] >= one["horizon_s"] and one["status"] != "running"
+                for one in summaries
+            ],
         }
     )
     keys = dict.fromkeys(key for one in summaries for key in one)

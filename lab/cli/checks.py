@@ -23,6 +23,8 @@ from sim.conformance import check_planner as conformance
 from sim.conformance.check_planner import PlannerCheckError
 
 OK, FAILED = 0, 1
+OF_RUN = "planner"
+"""The key of a planner in the configuration of a run; the check has no other keys."""
 LEAST_S = 0.5
 """Seconds below which a ratio of times says little: loading compiled functions takes as long."""
 
@@ -32,6 +34,9 @@ def check(target: str, parameters: Sequence[str]) -> int:
     for pair in parameters:
         if "=" not in pair:
             raise InputError(f"{pair}: not a parameter; write KEY=VALUE")
+        if pair.startswith(f"{OF_RUN}."):
+            short = pair.removeprefix(f"{OF_RUN}.")
+            raise InputError(f"{pair}: names of parameters stand alone here; write {short}")
         try:
             OmegaConf.from_dotlist([pair])
         except Exception as error:  # YAML and OmegaConf have no common class of errors.
@@ -40,7 +45,7 @@ def check(target: str, parameters: Sequence[str]) -> int:
             reason = one_line(getattr(error, "problem", None) or f"{error}".partition("\n")[0])
             raise InputError(f"{pair}: cannot be read as KEY=VALUE ({reason})") from None
     node: Any = OmegaConf.to_container(OmegaConf.from_dotlist(list(parameters)))
-    planner = build({**node, "_target_": target}, "planner", Planner)
+    planner = build({**node, "_target_": target}, OF_RUN, Planner)
     try:
         conformance.check_planner(planner)
     except PlannerCheckError as error:

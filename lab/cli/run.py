@@ -1,7 +1,6 @@
 """Runs ``compass-sim``: composes a configuration, simulates its planners and prints results."""
 
 import multiprocessing.util
-import os
 import sys
 import threading
 import traceback
@@ -62,6 +61,8 @@ from sim.planning.guard import end_process, exits_refused
 from sim.safe_text import safe_text
 
 OK, FAILED, REFUSED = 0, 1, 2
+RERUN = "--experimental-rerun"
+"""An option of Hydra that is refused."""
 DIRECTORY_OPTIONS = ("--config-dir", "-cd", "--config-path", "-cp")
 """Options of Hydra that are followed by a directory, whose name can look like an override."""
 
@@ -70,9 +71,6 @@ EVERY_ROW: ContextVar[bool] = ContextVar("EVERY_ROW", default=False)
 
 LEFT_RUNNING: list[Any] = []
 """Threads and child processes that planners left running, for which the program would wait."""
-
-NOWHERE = Path(os.devnull)
-"""A path that stands for a current directory that has been deleted; nothing is below it."""
 
 MOST_NAMED = 10
 """Largest number of failed jobs that a message names."""
@@ -94,7 +92,8 @@ def run() -> int:
     options.allow_abbrev = False
 
     def refuse(message: str) -> NoReturn:
-        said = sentence(message, ["--all", *option_names(options)])
+        known = [name for name in option_names(options) if name != RERUN]
+        said = sentence(message, ["--all", OPTION, *known])
         raise InputError(f"{said}; see compass-sim --help")
 
     options.error = refuse  # type: ignore[method-assign]
@@ -137,7 +136,7 @@ def _check_files(given: Any) -> None:
     """Raise InputError for options of Hydra whose files are missing or hold code."""
     if given.experimental_rerun is not None:
         raise InputError(
-            f"--experimental-rerun {given.experimental_rerun}: is refused, because such a file can "
+            f"{RERUN} {given.experimental_rerun}: is refused, because such a file can "
             "run any code; repeat the overrides of the run"
         )
     if given.config_dir is not None:
@@ -167,13 +166,13 @@ def _refused(error: Exception, overrides: Sequence[str]) -> int:
     status = REFUSED
     if isinstance(error, BrokenSweepError):
         reason, status = str(error), FAILED
-    elif _here() == NOWHERE:
+    elif _here() is None:
         reason, status = "the current directory has been deleted; change to another", FAILED
     elif isinstance(error, OSError) and error.strerror and not (error.filename or shortage(error)):
-        # Hydra could not write its record of a sweep.
+        # Hydra could not write its record of a run or a sweep.
         place = "hydra.run.dir" if Outcome.path is None else f"hydra.sweep.dir={Outcome.path}"
         reason, status = f"{place}: cannot be written: {error.strerror}", FAILED
-    # This comes early, because some of Hydra's own errors are OSErrors or ValueErrors.
+    # This comes before other OSErrors, because some of Hydra's own errors are OSErrors.
     elif isinstance(error, InputError | RecursionError | UnicodeDecodeError) or raised_by(
         error, COMPOSING
     ):
@@ -235,7 +234,7 @@ def attempt(config: Any, overrides: list[str], directory: Path, label: str = "")
             failure = lacking
         elif isinstance(error, OSError):  # The disk can be full; the run is not at fault.
             during = "".join(getattr(error, "__notes__", ()))
-            failure = f"hydra.run.dir={directory}: cannot be written: {why_not(error)}{during}"
+            failure = f"hydra.run.dir={directory}: cannot be written{during}: {why_not(error)}"
         elif not isinstance(error, KeyboardInterrupt):
             print(hidden(traceback.format_exc(), overrides), end="", file=sys.stderr)
             failure = f"the simulator failed: {type(error).__name__}: {one_line(error)}"
@@ -396,18 +395,18 @@ def draw(directory: Path, planners: list[str], alone: bool) -> None:
         warn(f"figures could not be drawn ({type(error).__name__}: {one_line(error)})")
 
 
-def _here() -> Path:
-    """Return the current directory; if it has been deleted, a path that nothing is below."""
+def _here() -> Path | None:
+    """Return the current directory; None if it has been deleted."""
     try:
         return Path.cwd()
     except FileNotFoundError:
-        return NOWHERE
+        return None
 
 
 def _shown(directory: Path) -> Path:
     """Return a path, made relative to the current directory if it lies below that directory."""
     here = _here()
-    return directory.relative_to(here) if directory.is_relative_to(here) else directory
+    return directory.relative_to(here) if here and directory.is_relative_to(here) else directory
 
 
 def _interrupted(sweep: Path | None, job_directory: Path | None) -> str:
@@ -443,8 +442,10 @@ def _sweep_status(directory: Path, statuses: Mapping[int, int | None]) -> int:
     if not failed:
         return OK
     named = ", ".join(map(str, failed[:MOST_NAMED])) + ", ..." * (len(failed) > MOST_NAMED)
+    refused = {statuses[number] for number in failed} == {REFUSED}
     complain(
-        f"{len(failed):,} of {len(statuses):,} jobs failed: {named}; each has an {ERROR}, and "
+        f"{len(failed):,} of {len(statuses):,} jobs failed: {named}; "
+        f"{'correct what is said above' if refused else f'each has an {ERROR}'}, and "
         "resume=true runs them again"
     )
-    return REFUSED if set(statuses.values()) == {REFUSED} else FAILED
+    return REFUSED if refused and len(failed) == len(statuses) else FAILED

@@ -131,7 +131,7 @@ def _add_tools_on_runs(tools: Any) -> None:
     check.add_argument("parameters", nargs="*", metavar="KEY=VALUE", help="its parameters")
     check.add_argument(
         "--limit-s",
-        type=float,
+        type=number,
         default=300.0,
         metavar="SECONDS",
         help="time limit of the check (default: 300)",

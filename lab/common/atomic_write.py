@@ -18,9 +18,9 @@ def written_aside(path: Path) -> Iterator[Path]:
     Raises OSError with the file's name and the reason if it cannot be written.
     """
     aside = path.with_name(f".{path.name}.tmp")
-    if aside.is_symlink():
-        aside.unlink()  # Otherwise, the file that it leads to would be overwritten.
     try:
+        # A stranger's directory can have a link there, which would be followed, or a named pipe.
+        aside.unlink(missing_ok=True)
         yield aside
         os.replace(aside, path)
     except BaseException as error:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from errno import EDQUOT, ENOSPC
 from pathlib import Path
 
 from hardware_models.errors import did_you_mean, escaped, nearest
@@ -11,6 +12,9 @@ COMPOSING = ("hydra", "omegaconf", "antlr4", "yaml")
 
 LONGEST = 1_800
 """Largest number of characters in a message; what is cut out is the middle of a long value."""
+
+FULL = (ENOSPC, EDQUOT)
+"""Codes of a full disk or quota."""
 
 MOST_SHOWN = 100
 """Largest number of characters that `short` keeps."""
@@ -78,9 +82,14 @@ def one_line(error: object) -> str:
 
 
 def why_not(error: OSError) -> str:
-    """Return the reason of an OSError, with the file's name if that is known."""
+    """Return the reason of an OSError, with the file's name if that is known, and a remedy."""
     reason = error.strerror or one_line(error)
-    return f"{reason}: {error.filename}" if error.filename else reason
+    said = f"{reason}: {error.filename}" if error.filename else reason
+    return (
+        f"{said}; free space, and try again (a run: with resume=true)"
+        if error.errno in FULL
+        else said
+    )
 
 
 def shown(value: object) -> str:

@@ -22,16 +22,24 @@ import conf
 from hardware_models.tables import TableSet, using_tables
 from lab.common.errors import InputError, key_of, one_line, shown
 from lab.common.options import groups
+from lab.common.resources import shortage
 from lab.config.environment import Environment, environment, hidden
 from lab.config.messages import OF_COMPARED, composition_sentence
 from lab.config.overrides import check_alone, check_one_planner, readable, replace_whole_mappings
 from lab.config.references import check_resolved
 from lab.config.settings import INSIDE, OPEN, Settings, defaults, register
-from lab.config.targets import build, find_class, parameters, said, with_current_paths
+from lab.config.targets import (
+    build,
+    find_class,
+    names_strangers,
+    parameters,
+    said,
+    with_current_paths,
+)
 from lab.config.trust import checked_files
 from lab.config.validation import check_complete, table_set, validated
 from lab.limits import wall_limit
-from lab.limits.guarded_call import guard_of, guarded_call
+from lab.limits.guarded_call import from_elsewhere, guard_of, guarded_call
 from scenarios.applications.application import Application
 from scenarios.random_streams import stream
 from scenarios.scenario import Scenario
@@ -46,6 +54,8 @@ from sim.safe_text import class_name, path_of
 
 VERSION_BASE = "1.3"
 FILES = Path(conf.__file__).parent  # directory of all options' files
+COMPARED = "planner.compare."
+"""How the keys of compared planners begin."""
 NAME = re.compile(r"\w[\w+.-]*")
 """Allowed names of compared planners."""
 
@@ -203,12 +213,12 @@ def _set_up(
     config, settings = validated(config, tables, overrides)
     limits_s = {key: getattr(settings, key) for key in wall_limit.KEYS}
     wall_limit.check_limits(limits_s)
-    kinds = _classes_of(config.planner, overrides) if planner is None else [type(planner)]
-    # The guard is made after the import of their modules, which may change things.
-    call = _Calls(guard_of(*kinds), settings.max_call_s, stuck)
+    nodes = _nodes(config.planner, overrides) if planner is None else {}
+    strangers = names_strangers(tree["planner"]) if planner is None else from_elsewhere(planner)
+    call = _Calls(guard_of(strangers), settings.max_call_s, stuck)
     with using_tables(tables):
         if planner is None:
-            planners = _planners(config.planner, overrides, call)
+            planners = _planners(nodes, overrides, call)
         else:
             planners = {class_name(planner): planner}
         for name, one in planners.items():
@@ -251,25 +261,24 @@ class _Calls:
     def __call__(self, what: str, function: Callable[..., Any], *arguments: Any) -> Any:
         work = partial(function, *arguments)
         try:
-            made = guarded_call(self.guard, self.call_s, what, work, self.stuck)
-            if (changed := self.guard.check()) is not None:
-                raise PlannerError(changed)
-        except (InputError, KeyboardInterrupt, MemoryError, OSError):
+            return guarded_call(self.guard, self.call_s, what, work, self.stuck)
+        except (InputError, KeyboardInterrupt):
             raise
         except wall_limit.WallLimitError as error:
             raise InputError(error) from None
         except BaseException as error:
+            if shortage(error):
+                raise
             raise InputError(f"planner: {what}: {said(error)}") from None
-        return made
 
 
 def _shown(planner: Planner) -> dict[str, Any]:
     """Return a planner's parameters, those that a configuration cannot have as texts."""
-    return {
-        name: value if isinstance(value, int | float | str | bool | None) else text
-        for name, value in planner.parameters().items()
-        for text in [repr(value)]  # which refuses a number of thousands of digits
-    }
+    found = {}
+    for name, value in planner.parameters().items():
+        text = repr(value)  # Here, Python refuses a number of thousands of digits.
+        found[name] = value if isinstance(value, int | float | str | bool | None) else text
+    return found
 
 
 def _scenario(settings: Settings) -> Scenario:
@@ -314,28 +323,21 @@ def _check_arrivals(scenario: Scenario, seed: int) -> None:
         raise InputError(f"{prefix}{message}") from None
 
 
-def _classes_of(node: DictConfig, overrides: Sequence[str]) -> list[type]:
-    """Import and return the classes of planners that a node names."""
-    compared = node.get("compare")
-    nodes: dict[str, Any] = {}
-    if node.get("_target_") is not None:
-        nodes["planner"] = node
-    elif isinstance(compared, DictConfig):
-        nodes |= {f"planner.compare.{name!s}": one for name, one in compared.items()}
-    found = []
+def _nodes(node: DictConfig, overrides: Sequence[str]) -> dict[str, Any]:
+    """Return the nodes of planners by their keys; raise InputError for wrong names or classes.
+
+    Modules of planners are imported here, before there is a guard, because they may change things.
+    """
+    nodes = {"planner": node} if node.get("_target_") is not None else _compared(node)
     for key, one in nodes.items():
         with _chosen_by(key, overrides):
             if isinstance(one, DictConfig):
-                found.append(find_class(one.get("_target_"), key, Planner))
-    return found
+                find_class(one.get("_target_"), key, Planner)
+    return nodes
 
 
-def _planners(
-    node: DictConfig, overrides: Sequence[str], call: Callable[..., Any]
-) -> dict[str, Planner]:
-    if node.get("_target_") is not None:
-        planner = call("the constructor of planner", _planner, node, "planner", overrides)
-        return {class_name(planner): planner}
+def _compared(node: DictConfig) -> dict[str, Any]:
+    """Return the nodes of compared planners by their keys; raise InputError for wrong names."""
     compared = node.get("compare")
     if not isinstance(compared, DictConfig) or not compared:
         raise InputError(
@@ -348,14 +350,24 @@ def _planners(
     for name in map(str, compared):
         if not NAME.fullmatch(name) or name in INSIDE:
             raise InputError(
-                f"planner.compare.{name}: results go into a directory of that name, so it may have "
+                f"{COMPARED}{name}: results go into a directory of that name, so it may have "
                 "letters, digits, '_', '-', '+' and '.', must not begin with any of the last three "
                 f"and must not be one of {', '.join(sorted(INSIDE))}"
             )
+    return {f"{COMPARED}{name!s}": one for name, one in compared.items()}
+
+
+def _planners(
+    nodes: Mapping[str, Any], overrides: Sequence[str], call: Callable[..., Any]
+) -> dict[str, Planner]:
+    """Build the planners of nodes; return them by name."""
+    built = {
+        key: call(f"the constructor of {key}", _planner, one, key, overrides)
+        for key, one in nodes.items()
+    }
     return {
-        str(name): call(f"the constructor of {key}", _planner, one, key, overrides)
-        for name, one in compared.items()
-        for key in [f"planner.compare.{name!s}"]
+        key.removeprefix(COMPARED) if key.startswith(COMPARED) else class_name(one): one
+        for key, one in built.items()
     }
 
 
@@ -411,8 +423,7 @@ def _check_parameters(planner: Planner, scenario: Scenario) -> None:
     except BaseException as error:  # A user's planner can raise any exception.
         text = said(error)
         named = re.match(r"\w+", text)
-        if isinstance(error, Exception) and named and hasattr(planner, named[0]):
-            raise InputError(f"planner.{text} (planner {class_name(planner)})") from None
-        raise InputError(
-            f"planner: check_parameters fails: {text} (planner {class_name(planner)})"
-        ) from None
+        # Most messages begin with the name of a parameter.
+        begins = isinstance(error, Exception) and named and hasattr(planner, named[0])
+        where = "planner." if begins else "planner: check_parameters fails: "
+        raise InputError(f"{where}{text} (planner {class_name(planner)})") from None

@@ -227,7 +227,7 @@ def _unparsed(cause: Any) -> str:
         )
     parts = (key := key_of(cause.override)).split(".")
     if not key.strip():
-        return f"{cause.override.strip()}: has no key; write key=value"
+        return f"{cause.override.strip() or 'an empty word'}: has no key; write key=value"
     if at := digit_part(parts):
         return (
             f"{cause.override}: {parts[at]} begins with a digit, so this key can be set, as in "

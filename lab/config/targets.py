@@ -61,6 +61,18 @@ def is_ours(target: str) -> bool:
     return top in PACKAGES and _is_here(top)
 
 
+def names_strangers(node: Any) -> bool:
+    """Return whether a part of a configuration names a class that is not of this project."""
+    if isinstance(node, list):
+        return any(map(names_strangers, node))
+    if not isinstance(node, dict):
+        return False
+    target = node.get("_target_")
+    return (isinstance(target, str) and not is_ours(target)) or any(
+        map(names_strangers, node.values())
+    )
+
+
 @cache
 def _is_here(package: str) -> bool:
     """Return whether Python finds a package of this project's directory under its name."""

@@ -11,6 +11,9 @@ from sim.api.errors import PlannerError
 from sim.planning.guard import Guard, exits_refused, refuse_c_endings
 from sim.safe_text import path_of
 
+VALUES = ("builtins", "numpy", "random")
+"""Modules of numbers, texts and generators, which planners have as attributes."""
+
 
 def is_ours(kind: type) -> bool:
     """Return whether a planner's class is one of this project, whatever it says itself."""
@@ -20,10 +23,21 @@ def is_ours(kind: type) -> bool:
     return path.startswith("planners.") and held is kind
 
 
-def guard_of(*kinds: type) -> Guard:
-    """Return a guard for planners' classes; it also looks at the simulator if one is a stranger."""
+def from_elsewhere(part: object) -> bool:
+    """Return whether a planner or a part of it, such as Compass's search, is a stranger's."""
+    kind = type(part)
+    if kind.__module__.partition(".")[0] in VALUES:
+        return False
+    return not is_ours(kind) or any(map(from_elsewhere, getattr(part, "__dict__", {}).values()))
+
+
+def guard_of(strangers: bool) -> Guard:
+    """Return a guard for planners; it also looks at the simulator if they, or parts, are strangers.
+
+    It takes a hundredth of a second to read what the simulator is made of.
+    """
     guard = Guard()
-    if not all(map(is_ours, kinds)):
+    if strangers:
         refuse_c_endings()
         guard.note_definitions()
     return guard
@@ -66,12 +80,15 @@ def guarded_call(
                 value, error = guard.run(function)
         except TimeUp:
             pass  # It was raised after the function had returned.
+    changed = guard.check()  # Always, because this process can make further runs.
     if limit.reached is not None:
         raise WallLimitError(exceeded())
     if (end := limit.ending(error)) is not None:
         raise end
     if isinstance(error, KeyboardInterrupt):  # It was not the user who interrupted.
         raise PlannerError("it raised KeyboardInterrupt")
+    if changed is not None:
+        raise PlannerError(changed)
     if error is not None:
         raise error
     return value

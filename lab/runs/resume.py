@@ -25,6 +25,7 @@ from lab.runs.run_directory import (
     TakenError,
     load_config,
     read_summary,
+    rerun_hint,
 )
 from lab.version import version_mismatch, versions
 from sim.metrics.request_table import REQUESTS
@@ -103,7 +104,10 @@ def _records(path: Path, lines: list[bytes]) -> list[ProfileRecord]:
             elif mismatch := version_mismatch(json.loads(line)):
                 raise ValueError(mismatch)
         except ValueError as error:
-            raise InputError(f"{path}, line {number}: cannot be resumed: {error}") from None
+            again = rerun_hint(path.parent)
+            raise InputError(
+                f"{path}, line {number}: cannot be resumed: {error}; {again}"
+            ) from None
     return records
 
 
@@ -131,9 +135,14 @@ def check_resumable(directory: Path, config: DictConfig, alone: bool) -> None:
         )
     check_versions(where, directory)
     if alone and not is_finished(directory) and not (directory / CHECKPOINT).exists():
-        raise TakenError(
-            f"{where}: has no {CHECKPOINT} to resume from; name another directory to start again"
-        )
+        try:
+            read_summary(directory)
+        except InputError as error:
+            raise TakenError(f"{where}: cannot be resumed: {error}") from None
+        except OSError:  # There is none, because the run was killed before its first results.
+            pass
+        again = rerun_hint(directory)
+        raise TakenError(f"{where}: is unfinished and has no {CHECKPOINT} to resume from; {again}")
 
 
 def check_versions(where: str, directory: Path) -> None:

@@ -80,7 +80,7 @@ def check_links(directory: Path, planners: Collection[str] = ()) -> None:
 
 
 class TakenError(InputError):
-    """A directory has other results, which must not be overwritten."""
+    """A directory has other results, or links, so nothing must be written there."""
 
 
 def write_aside(path: Path, text: str) -> None:
@@ -104,8 +104,17 @@ def read_summary(directory: Path) -> dict[str, Any]:
     try:
         summary = json.loads(path.read_bytes())
     except (ValueError, RecursionError):
-        raise InputError(f"{path}: cannot be read as JSON") from None
+        again = rerun_hint(directory)
+        if not (directory / "queries").is_dir():  # That of a comparison repeats those of its runs.
+            again = "resume=true writes it again"
+        raise InputError(f"{path}: cannot be read as JSON; {again}") from None
     return checked(path, summary)
+
+
+def rerun_hint(directory: Path) -> str:
+    """Return a clause that says how to repeat a damaged run."""
+    inside = directory.name.isdecimal() or (directory.parent / CONFIG).exists()
+    return f"delete {directory}, and {'resume=true repeats it' if inside else 'repeat the run'}"
 
 
 def read_run_summary(directory: Path) -> dict[str, Any]:
@@ -265,9 +274,17 @@ def planner_directories(directory: Path) -> dict[str, Path]:
     check_links(directory)
     found = {}
     for summary in sorted(directory.rglob(SUMMARY), key=_in_order):
-        if (summary.parent / "queries").is_dir():
-            found[str(summary.parent.relative_to(directory))] = summary.parent
+        run = summary.parent
+        if (run / "queries").is_dir():
+            found[str(run.relative_to(directory))] = run
+        elif is_of_run(read_summary(run)):
+            raise InputError(f"{run}: {without_queries(run)}")
     return found
+
+
+def without_queries(run: Path) -> str:
+    """Return a clause on a run that has a summary, but not the table that is written with it."""
+    return f"has no table queries; {rerun_hint(run)}"
 
 
 def only_run(given: str, runs: Sequence[Path], of: str = "") -> Path:

@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 import polars as pl
 
 from lab.config.compose import Setup
-from lab.limits.guarded_call import guard_of, guarded_call
+from lab.limits.guarded_call import from_elsewhere, guard_of, guarded_call
 from lab.limits.wall_limit import CALL, RUN, TimeUp, WallLimit, WallLimitError
 from lab.runs.summary import Tally, parameters_of, summarise
 from scenarios.compiled import working_s
@@ -76,7 +76,7 @@ def simulate(
         return settings_of(planner), parameters_of(planner)
 
     with exits_refused(), errors_noted(planner) as noted:
-        guard, what = guard_of(type(planner)), f"reading the settings of planner {name}"
+        guard, what = guard_of(from_elsewhere(planner)), f"reading the settings of planner {name}"
         settings, parameters = guarded_call(guard, setup.max_call_s, what, read, stuck)
         run = _Run(setup, name, planner, sinks, profiling_log, noted, guard, settings, parameters)
         limit = WallLimit(setup.max_wall_s, setup.max_call_s, stuck and partial(run.give_up, stuck))

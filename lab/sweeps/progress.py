@@ -21,9 +21,16 @@ FOLDER = ".progress"
 EVERY_S = 0.2
 
 
+class _Printed(StringIO):
+    """What a job prints; a planner that closes its streams must not lose it."""
+
+    def close(self) -> None:
+        """Stay open."""
+
+
 def run_and_report(task: Callable[[], int], sweep: Path, job: int, label: str) -> int:
     """Run the task of a job, report its output and status, and return its exit status."""
-    out, err = StringIO(), StringIO()
+    out, err = _Printed(), _Printed()
 
     def report(status: int | None) -> None:
         printed = {"status": status, "label": label, "out": out.getvalue(), "err": err.getvalue()}
@@ -83,14 +90,20 @@ def progress_shown(sweep: Path, runs: int | None = None) -> Iterator[dict[int, i
                 take()
 
         listener = Thread(target=listen, daemon=True)
-        listener.start()
-        try:
-            yield statuses
-            complete = True
-        finally:
+
+        def take_rest(*_: object) -> None:
             ended.set()
             listener.join()
             take()
+
+        listener.start()
+        try:
+            # A job of the basic launcher that cannot be stopped ends this process.
+            with before_the_end(take_rest):
+                yield statuses
+            complete = True
+        finally:
+            take_rest()
             for job in range(runs or 0) if complete else ():
                 statuses.setdefault(job, None)  # It could not report its end.
             rmtree(folder, ignore_errors=True)

@@ -56,6 +56,8 @@ def check_private(path: Path, above: bool = False) -> None:
     if os.name != "posix":
         return
     status = path.lstat()
+    if above and not stat.S_ISDIR(status.st_mode):
+        raise NotPrivateError(f"{path} is not a directory")
     # In a container that maps user numbers, the administrator can have another number than 0.
     if status.st_uid not in (0, os.geteuid(), _administrator()):
         raise NotPrivateError(f"{path} belongs to another user")

@@ -2,10 +2,13 @@
 
 import json
 import os
+import re
 import shutil
+from functools import partial
 
 import polars as pl
 import pytest
+from spoiled_sweeps import spoil
 
 from lab.cli.simulate import main as simulate_main
 from lab.cli.tools import main
@@ -13,6 +16,7 @@ from lab.common.errors import InputError
 from lab.runs.resume import Checkpoint, check_resumable
 from lab.runs.run_directory import (
     claim,
+    load_config,
     planner_directories,
     read_jobs,
     read_run_summary,
@@ -259,6 +263,42 @@ def test_a_link_inside_results_is_followed(run, tmp_path):
     (results / "queries").rename(results / "moved")
     (results / "queries").symlink_to("moved")
     assert planner_directories(results) == {".": results}
-    (tmp_path / ".a.tmp").symlink_to(results / "summary.json")
-    write_aside(tmp_path / "a", "x")
-    assert read_summary(results)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs named pipes")
+def test_nothing_is_written_through_what_lies_at_a_temporary_path(tmp_path):
+    (tmp_path / "victim").touch()
+    (tmp_path / ".a.tmp").symlink_to(tmp_path / "victim")
+    os.mkfifo(tmp_path / ".b.tmp")
+    for name in ("a", "b"):
+        write_aside(tmp_path / name, "x")
+        assert (tmp_path / name).read_text() == "x"
+    assert (tmp_path / "victim").read_text() == ""
+
+
+def test_a_report_names_jobs_that_did_not_end_or_lost_their_table_of_queries(sweep, capsys):
+    spoil(sweep / "0", status="running")
+    shutil.rmtree(sweep / "2" / "queries")
+    assert main(["report", str(sweep)]) == 0
+    printed = capsys.readouterr().out
+    assert "Left out, because they did not finish: 0 (running at 120 of 120 s)" in printed
+    lost = f"has no table queries; delete {sweep / '2'}, and resume=true repeats it"
+    assert f"Missing: 2 ({lost})" in printed
+    assert main(["explain", str(sweep / "2"), "0"]) == 2
+    assert capsys.readouterr().err == f"compass-lab: {sweep / '2'}: {lost}\n"
+
+
+def resumed(job):
+    check_resumable(job, load_config(job / "config.yaml"), alone=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "resume"),
+    [("summary.json", resumed), ("checkpoint.jsonl", partial(Checkpoint, resume=True))],
+)
+def test_a_resumed_run_names_the_damaged_file_and_what_to_delete(name, resume, run, tmp_path):
+    job = shutil.copytree(run, tmp_path / "0")
+    (job / name).write_text('{"status":\n')
+    again = f"delete {job}, and resume=true repeats it"
+    with pytest.raises(InputError, match=rf"{re.escape(str(job / name))}\b.*; {re.escape(again)}"):
+        resume(job)

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import ClassVar
@@ -28,6 +29,7 @@ from lab.limits.wall_limit import WallLimitError
 from lab.runs.api import run
 from lab.runs.runner import simulate
 from planners import CheapestFeasible
+from planners.compass.search.search import RandomSearch
 from sim import Planner, PlannerCheckError, check_planner
 from sim.api.errors import PlannerError
 from sim.metrics.goodput import SloMonitor
@@ -374,8 +376,10 @@ class Busy(CheapestFeasible):
     def __init__(self, part, samples=50, budget_s=5.0):
         super().__init__(samples, budget_s)
         self.part = part
-        if part == "__init__":
+        if part.startswith("__init__"):
             SloMonitor.judge = None
+        if part == "__init__ fails":
+            raise ValueError("no")
 
     def check_parameters(self, pipeline, cluster):
         if self.part == "check_parameters":
@@ -390,14 +394,46 @@ class Busy(CheapestFeasible):
     ("part", "said"),
     [
         ("__init__", "planner: the constructor of planner: changed SloMonitor.judge"),
+        ("__init__ fails", "planner: the constructor of planner: changed SloMonitor.judge"),
         ("check_parameters", "planner: check_parameters of planner Busy: changed math.fsum"),
         ("exit", "planner: check_parameters fails: os._exit would end the simulator"),
         ("interrupt", "planner: check_parameters of planner Busy: it raised Keyb"),
     ],
 )
 def test_what_is_called_before_a_run_changes_nothing(compass, part, said):
+    before = SloMonitor.judge
     status, _, err = compass(f"planner._target_={__name__}.Busy", f"+planner.part={part}")
     assert (status, err.count("\n")) == (2, 1)
+    assert said in err
+    assert SloMonitor.judge is before
+
+
+@dataclass(frozen=True)
+class Part(RandomSearch):
+    """A search of Compass that changes the simulator."""
+
+    early: bool = False
+
+    def __post_init__(self):
+        if self.early:
+            SloMonitor.judge = None
+
+    def next(self, *given):
+        SloMonitor.judge = lambda *_, **__: None
+        return super().next(*given)
+
+
+@pytest.mark.parametrize(
+    ("early", "status", "said"),
+    [
+        ("true", 2, "planner: the constructor of planner: changed SloMonitor.judge"),
+        ("false", 1, "changed SloMonitor.judge, which all planners share; it was put back"),
+    ],
+)
+def test_a_part_of_a_planner_changes_nothing(compass, early, status, said):
+    target = f"planner.search._target_={__name__}.Part"
+    found, _, err = compass("planner=compass", target, f"+planner.search.early={early}")
+    assert (found, err.count("\n")) == (status, 1)
     assert said in err
 
 
@@ -428,6 +464,16 @@ def test_a_parameter_that_cannot_be_written_is_told(compass):
         run(SHORT, Large())
 
 
+class Unreadable(CheapestFeasible):
+    def parameters(self):
+        raise OSError("no such parameters")
+
+
+def test_parameters_that_cannot_be_read_are_bad_input():
+    with pytest.raises(InputError, match="of planner Unreadable: no such parameters"):
+        run(SHORT, Unreadable())
+
+
 class Removes(CheapestFeasible):
     def plan(self, context):
         shutil.rmtree("here", ignore_errors=True)
@@ -436,7 +482,7 @@ class Removes(CheapestFeasible):
 def test_results_that_cannot_be_written_are_told_with_the_planner(compass):
     status, _, err = compass(f"planner._target_={__name__}.Removes")
     assert (status, err.count("\n")) == (1, 1)
-    assert err.endswith(" (in the run of planner Removes)\n")
+    assert "cannot be written (in the run of planner Removes): " in err
 
 
 class SlowToRestart(CheapestFeasible):

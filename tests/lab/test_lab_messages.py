@@ -36,6 +36,7 @@ COMMAND_LINES = [
     ("calibrate", "--callable or --command or --observations is missing"),
     ("calibrate --callable a --command b", "--command: cannot be combined with --callable"),
     ("capacity --vary seed=1 --at-least 1_0", "--at-least=1_0: must be a number"),
+    ("check-planner my.Planner --limit-s 1_0", "--limit-s=1_0: must be a number"),
 ]
 
 
@@ -53,7 +54,7 @@ def test_tools_say_what_is_wrong_with_a_command_line(line, said, capsys):
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("--fast", "--fast: no such option; choose one of --all, --help"),
+        ("--fast", "--fast: no such option; choose one of --all, --allow-import, --help"),
         ("--multi seed=1", "--multi: no such option"),
         ("--cfg jobs", "--cfg=jobs: choose one of job, hydra, all; did you mean 'job'?"),
         ("--cfg", "--cfg: needs a value, such as --cfg=VALUE"),
@@ -76,6 +77,7 @@ def test_simulator_says_what_is_wrong_with_a_command_line(line, said, monkeypatc
         ("seed==3", "(a value with other characters than letters, digits and -_./%+ needs quotes)"),
         ("+planner.compare.a/b._target_=3", "(its key has a character that is in no key)"),
         ("nonsense", "nonsense: not a valid override; write key=value"),
+        ("", "an empty word: has no key; write key=value"),
     ],
 )
 def test_a_slip_in_an_override_is_told_without_terms_of_a_grammar(override, said):

@@ -226,7 +226,8 @@ def test_a_sweep_goes_on_and_runs_what_never_ran(compass):
         ),
         (
             [],
-            "has no checkpoint.jsonl to resume from; name another directory to start again",
+            "is unfinished and has no checkpoint.jsonl to resume from; delete {where}, and repeat "
+            "the run",
         ),
     ],
 )
@@ -237,7 +238,8 @@ def test_what_cannot_be_resumed_is_refused_in_one_sentence(compass, overrides, s
     before = tables(Path("here"))
     status, _, err = compass(ALONE, "hydra.run.dir=here", "resume=true", *overrides)
     where = Path("here").absolute()
-    assert (status, err) == (2, f"compass-sim: hydra.run.dir={where}: {sentence}\n")
+    said = sentence.format(where=where)
+    assert (status, err) == (2, f"compass-sim: hydra.run.dir={where}: {said}\n")
     assert tables(Path("here")) == before
 
 
@@ -366,7 +368,7 @@ def test_a_summary_that_was_cut_off_is_of_a_run_that_did_not_finish(compass, fin
     summary.write_text(summary.read_text()[:100])
     status, _, err = compass(*finished, "resume=true")
     assert (status, err.count("\n")) == (2, 1)
-    assert f"has no {CHECKPOINT} to resume from" in err
+    assert "cannot be read as JSON; delete " in err
 
 
 def test_clearing_a_broken_run_keeps_only_checkpoint_and_configuration(tmp_path):

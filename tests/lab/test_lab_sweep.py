@@ -21,11 +21,13 @@ from yaml import safe_load
 
 from lab.cli.simulate import main
 from lab.common import console
+from lab.common.console import complain
 from lab.common.errors import InputError
 from lab.runs.run_directory import CHECKPOINT, ERROR, JOBS, SUMMARY, held
 from lab.sweeps.progress import progress_shown, run_and_report
 from lab.sweeps.sweep import with_new_overrides
 from scenarios.applications import keyed_tables
+from sim.planning.guard import end_process
 
 SHORT = ("experiment=speech_small", "horizon_s=20", "flush_every_s=10", "figures=false")
 SWEEP = (*SHORT, "planner=cheapest_feasible,greedy", "seed=0,1")
@@ -243,6 +245,27 @@ def test_ray_gives_what_one_process_gives_byte_for_byte_on_several_nodes(compass
     assert (started.returncode, complaints) == (0, "")
     assert theirs.count("job ") == 6
     assert results("many") == results("alone")
+
+
+def test_a_job_that_ends_the_process_is_heard_and_no_job_closes_its_streams(
+    tmp_path, monkeypatch, capsys
+):
+    heard = []
+
+    def ends(status):
+        heard.append((status, *capsys.readouterr()))
+        raise KeyboardInterrupt
+
+    def task():
+        print("printed")
+        sys.stdout.close()
+        complain("cannot be stopped")
+        end_process(1)
+
+    monkeypatch.setattr("sim.planning.guard._exit", ends)
+    with pytest.raises(KeyboardInterrupt), progress_shown(tmp_path, 1):
+        run_and_report(task, tmp_path, 0, "job 0: ")
+    assert heard == [(1, "printed\n", "compass-sim: cannot be stopped\n")]
 
 
 def test_what_failed_leaves_its_error_and_runs_again(compass):

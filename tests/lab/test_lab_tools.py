@@ -156,6 +156,13 @@ def test_a_parameter_that_cannot_be_read_gets_one_sentence(pair, capsys):
     assert error.count("\n") == 1
 
 
+def test_a_parameter_of_a_checked_planner_stands_alone():
+    with pytest.raises(
+        InputError, match=r"planner.samples=3: names .* alone here; write samples=3"
+    ):
+        check("planners.CheapestFeasible", ["planner.samples=3"])
+
+
 def test_check_planner_takes_parameters_and_reports_a_breach(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", sys.path.copy())

@@ -45,6 +45,12 @@ def test_a_directory_above_must_not_let_others_replace_it(tmp_path):
     assert private_directory(tmp_path / "a" / "b") == tmp_path.resolve() / "a" / "b"
 
 
+def test_a_place_below_a_file_is_refused(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(NotPrivateError, match="file is not a directory"):
+        private_directory(tmp_path / "file" / "cache")
+
+
 def test_a_link_into_a_place_of_others_is_refused(tmp_path):
     (tmp_path / "open").mkdir()
     (tmp_path / "open").chmod(0o777)
