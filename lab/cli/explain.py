@@ -62,11 +62,13 @@ def trace(options: argparse.Namespace) -> int:
 
     from lab.common.console import say
     from lab.reporting.trace import read_trace, run_of, write_trace
+    from lab.runs.run_directory import check_parts
 
     run = run_of(options.directory, options.planner)
     try:
         read = read_trace(run, options.from_s, options.to_s, options.query)
     except (pl.exceptions.PolarsError, OSError) as error:
+        check_parts(run)
         first = one_line(str(error).partition("\n")[0])
         raise InputError(f"DIR={run}: its tables cannot be read ({first})") from None
     try:

@@ -315,10 +315,18 @@ def check_part(path: Path, schema: Mapping[str, Any]) -> None:
         with path.open("rb") as file:
             found = pl.read_parquet_schema(file)
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise InputError(f"{path}: is not a valid Parquet file ({one_line(error)})") from None
+        again = rerun_hint(path.parents[1])
+        reason = f"is not a valid Parquet file ({one_line(error)})"
+        raise InputError(f"{path}: {reason}; {again}") from None
     for name, kind in schema.items():
         if found.get(name, kind) != kind:
             raise InputError(f"{path}: column {name!r} must be of type {kind}, not {found[name]}")
+
+
+def check_parts(directory: Path) -> None:
+    """Raise InputError, as `check_part` does, if any part file of a run is damaged."""
+    for part in sorted(directory.glob("*/part-*.parquet")):
+        check_part(part, SCHEMAS.get(part.parent.name, {}))
 
 
 def scan_parts(parts: Sequence[Path]) -> pl.LazyFrame:

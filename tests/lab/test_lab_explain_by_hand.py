@@ -389,5 +389,7 @@ def test_tables_that_cannot_be_read_are_one_sentence(made, capsys):
     (run / "windows" / "part-00001.parquet").write_bytes(b"half")
     assert main(["explain", str(run), "0"]) == 2
     err = capsys.readouterr().err
-    assert err.startswith(f"compass-lab: RUN={run}: its tables cannot be read")
+    part = run / "windows" / "part-00001.parquet"
+    assert err.startswith(f"compass-lab: {part}: is not a valid Parquet file (")
+    assert err.endswith(f"; delete {run}, and repeat the run\n")
     assert err.count("\n") == 1

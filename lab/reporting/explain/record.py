@@ -10,7 +10,13 @@ import polars as pl
 
 from lab.analysis.run_data import events, per_output_length
 from lab.common.errors import InputError
-from lab.runs.run_directory import only_run, planner_directories, read_run_summary, scan
+from lab.runs.run_directory import (
+    check_parts,
+    only_run,
+    planner_directories,
+    read_run_summary,
+    scan,
+)
 from sim.metrics.results import SCHEMAS
 
 KINDS = ("queries", "windows", "decisions", "offers", "profiling")
@@ -90,6 +96,7 @@ def read_query(run: Path, query: int) -> QueryRecord:
     try:
         return _read(run, query)
     except (pl.exceptions.PolarsError, OSError) as error:
+        check_parts(run)
         first = str(error).partition("\n")[0]
         raise InputError(f"RUN={run}: its tables cannot be read ({first})") from None
 
