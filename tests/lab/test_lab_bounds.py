@@ -166,7 +166,7 @@ def test_a_file_does_not_take_a_name_of_this_program(tmp_path, name, recwarn):
 @pytest.mark.parametrize("text", [bomb(12), "[" * 100_000, "a: &a {b: *a}"], ids=range(3))
 def test_a_report_on_huge_files_is_refused(tmp_path, capsys, name, text):
     run = tmp_path / "0"
-    run.mkdir()
+    (run / "queries").mkdir(parents=True)
     (run / "summary.json").write_text(json.dumps(summary("Greedy")))
     (run / "config.yaml").write_text("seed: 0\n")
     (tmp_path / "jobs.yaml").write_text("- []\n")
