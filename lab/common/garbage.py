@@ -12,16 +12,14 @@ def imported_for_good() -> Iterator[None]:
     """Disable garbage collection during imports, and make it rarer afterwards.
 
     Later collections skip the imported objects. Modules live as long as the process, and scanning
-    them would take a tenth of a short run's time. In a process that runs several commands, only the
-    first one does this, because it would keep the garbage of the earlier ones for ever.
+    them would take a tenth of a short run's time.
     """
     enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        if not gc.get_freeze_count():
-            gc.freeze()
+        gc.freeze()
         if first := gc.get_threshold()[0]:  # 0 disables collection
             gc.set_threshold(max(ALLOCATIONS_PER_COLLECTION, first))
         if enabled:

@@ -9,6 +9,7 @@ status 2 and one sentence. Each takes less than a limit.
 
 import argparse
 import faulthandler
+import gc
 import re
 import shlex
 import shutil
@@ -159,6 +160,9 @@ def failures(seed: int, numbers: range, root: Path, limit_s: float = LIMIT_S) ->
         given = case(seed, number)
         wrong = judged(given, root / "case", finished, limit_s)
         shutil.rmtree(root / "case", ignore_errors=True)
+        if number % 50 == 49:  # Each command freezes the garbage of the ones before it.
+            gc.unfreeze()
+            gc.collect()
         if wrong:
             found.append(described(seed, number, given, wrong))
             print(found[-1], end="\n\n", flush=True)
