@@ -1,16 +1,24 @@
 """Inputs of a grammar give a complete result or one sentence; see ``inputs.py``."""
 
+from importlib.resources import files
+
 import pytest
 from grammar import BASE, Case
 from inputs import Answered, failures, judged
 
 RUN = ("compass-sim", *BASE, "hydra.run.dir=here")
+ERRORS = files("hardware_models").joinpath("data/fit_mps_errors.csv").read_bytes()
 KERNEL = (
     b"group,coefficient,value,unit,kind,source,source_url,note\nkernel,likeness,0.5,1,derived,x,,\n"
 )
 FOUND = {
     "an empty node": Case("overrides", (*RUN, "cluster.nodes.edge={}")),
     "a key of spaces": Case("overrides", (*RUN, " =-0.0")),
+    "errors of a fit": Case(
+        "table",
+        (*RUN, "tables.fit_mps_errors={path: mine.csv, how: merge}"),
+        {"mine.csv": ERRORS},
+    ),
     "half a kernel": Case(
         "table",
         (*RUN, "tables.fit_gpu_latency={path: mine.csv, how: replace}"),
