@@ -185,7 +185,7 @@ def _mig_ratio(rows: pl.DataFrame) -> Array:
 
 
 def _busy_neighbours_row_out() -> pl.DataFrame:
-    """Predict each throughput beside busy neighbours by the median of the other rows."""
+    """Predict each throughput with busy neighbours by the median of the other rows."""
     rows = mps.neighbour_rows()
     values = rows["value"].to_numpy()
     predicted = [float(np.median(np.delete(values, at))) for at in range(len(values))]

@@ -15,6 +15,7 @@ from scenarios.arrivals import ArrivalProcess
 from scenarios.cluster import DEVICE, FREE_SWITCHING, Cluster, Node
 from scenarios.declaration import DeclaredApplication
 from scenarios.drift import Drift
+from scenarios.numerics import Ints
 from scenarios.queries import Query
 from scenarios.random_streams import stream
 from scenarios.requests import RequestBlock
@@ -28,7 +29,7 @@ from sim.controlplane.world import World
 from sim.dataplane.base.interface import DataPlane, Recorder, Route, StationSpec, Visit
 from sim.dataplane.base.rate_profile import RateProfile
 from sim.dataplane.base.recorders import Tee
-from sim.dataplane.base.request_rows import RequestRecord, records
+from sim.dataplane.base.request_rows import ARRIVAL, ENDED, RequestRecord, records
 from sim.dataplane.blocks.plane import BlocksPlane
 from sim.dataplane.events.plane import EventsPlane
 
@@ -57,6 +58,18 @@ class Recording:
             for each in self.records
             if each.query == query
         )
+
+
+class Sojourns:
+    """A recorder that keeps the sojourns of requests born after a warm-up, in ns."""
+
+    def __init__(self, after_ns: int) -> None:
+        self.after_ns, self.all_ns = after_ns, list[int]()
+
+    def record(self, rows: Ints, born: Ints, ended: Ints) -> None:
+        ends = rows[ended]
+        ends = ends[ends[:, ARRIVAL] >= self.after_ns]
+        self.all_ns += (ends[:, ENDED] - ends[:, ARRIVAL]).tolist()
 
 
 def overhear(world: World) -> Recording:

@@ -141,7 +141,7 @@ def _check_seeds(seeds: int) -> None:
 
 
 def compare(options: argparse.Namespace) -> int:
-    """Print observations beside their predictions; return the exit status."""
+    """Print observations and their predictions; return the exit status."""
     _check_seeds(options.seeds)
     if not options.bound_s > 0:
         raise InputError(f"--bound-s={options.bound_s:g}: must be above 0")

@@ -1,7 +1,7 @@
 """What a served pipeline is: ordered operators with their knobs, replicas and batches.
 
 A pipeline is a YAML file. Its classes are named by ``_target_`` as in all configuration files of
-this project, and the keys beside ``_target_`` are the arguments of the class: an operator's knobs.
+this project, and the other keys are the arguments of the class: an operator's knobs.
 """
 
 from abc import ABC, abstractmethod

@@ -188,7 +188,7 @@ def _serve(asked: Mapping[str, Any], out: IO[str]) -> None:
         told = {"url": url}
     except InputError as error:
         told = {"refused": str(error)}
-    except Exception as error:  # Whatever keeps Ray from starting is told in one line.
+    except Exception as error:  # One line says what keeps Ray from starting.
         told = {"refused": f"Ray Serve did not start: {why(error)}"}
     with suppress(OSError):  # The command has ended meanwhile.
         out.write(json.dumps(told) + "\n")

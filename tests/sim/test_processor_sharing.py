@@ -5,12 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
-from worlds import Recording, flat, pipeline, requests
+from worlds import Recording, Sojourns, flat, pipeline, requests
 
 from scenarios.requests import RequestBlock
 from sim.dataplane.base.interface import Iterations, Processor, StationSpec
 from sim.dataplane.base.rate_profile import NOMINAL, RateProfile, constant
-from sim.dataplane.base.request_rows import ARRIVAL, ENDED
 from sim.dataplane.blocks.plane import BlocksPlane
 from sim.dataplane.events.plane import EventsPlane
 
@@ -148,18 +147,6 @@ def test_enough_cores_give_what_stations_of_their_own_give(arrivals, servers, ma
 
 
 # Theory
-
-
-class Sojourns:
-    """A recorder that keeps the sojourns of requests born after a warm-up, in ns."""
-
-    def __init__(self, after_ns):
-        self.after_ns, self.all_ns = after_ns, []
-
-    def record(self, rows, born, ended):
-        ends = rows[ended]
-        ends = ends[ends[:, ARRIVAL] >= self.after_ns]
-        self.all_ns += (ends[:, ENDED] - ends[:, ARRIVAL]).tolist()
 
 
 LOAD, SERVICE_NS, REPLICATIONS, WARM_UP, COUNT = 0.4, 1_000_000.0, 20, 100, 1_000

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
-from worlds import Recording, pipeline, requests
+from worlds import Recording, Sojourns, pipeline, requests
 
 from scenarios.cluster import FIFO
 from scenarios.network import PROCESSOR_SHARING, Network
@@ -16,7 +16,6 @@ from scenarios.requests import RequestBlock
 from sim.dataplane.base.durations import NEVER
 from sim.dataplane.base.interface import LinkSpec
 from sim.dataplane.base.rate_profile import RateProfile
-from sim.dataplane.base.request_rows import ARRIVAL, ENDED
 from sim.dataplane.blocks.plane import BlocksPlane
 from sim.dataplane.events.plane import EventsPlane
 
@@ -198,18 +197,6 @@ def test_dropped_messages_take_no_memory_when_their_link_is_gone():
 
 
 # Theory
-
-
-class Sojourns:
-    """A recorder that keeps the sojourns of requests born after a warm-up, in ns."""
-
-    def __init__(self, after_ns):
-        self.after_ns, self.all_ns = after_ns, []
-
-    def record(self, rows, born, ended):
-        ends = rows[ended]
-        ends = ends[ends[:, ARRIVAL] >= self.after_ns]
-        self.all_ns += (ends[:, ENDED] - ends[:, ARRIVAL]).tolist()
 
 
 LOAD, SIZE_BYTES, REPLICATIONS, WARM_UP, COUNT = 0.7, 1_000_000.0, 30, 2_000, 30_000
