@@ -30,6 +30,7 @@ from lab.serving.predicting.service_tables import (
     SCHEMAS,
     TIMES,
     ServiceTables,
+    line,
 )
 from scenarios.applications.pipeline import ANSWER
 
@@ -94,9 +95,10 @@ def perf_analyzer_tables(
         {"batch": batch, "mean_s": row[INFER], "cv": _cv(each), "batches": None}
         for (batch, row), each in zip(found, factors, strict=True)
     ]
-    per_batch_s, per_request_s = _line(
-        [batch for batch, _ in found], [row[INPUT] + row[OUTPUT] for _, row in found]
-    )
+    copies_s = np.array([row[INPUT] + row[OUTPUT] for _, row in found])
+    per_batch_s, per_request_s = float(copies_s[0]), 0.0
+    if len(found) > 1:
+        per_batch_s, per_request_s = line(np.array([batch for batch, _ in found]), copies_s)
     least = found[0][1]  # A request of the simulator is a batch of one, so the least is closest.
     engine = {
         "path_s": least[SEND] + least[NETWORK] / 2 + least[QUEUE],
@@ -137,18 +139,6 @@ def _cv(factors: Mapping[float, float]) -> float:
         for (at, one), (after, other) in ends
     )
     return float(np.sqrt(max(square - 1.0, 0.0)))
-
-
-def _line(sizes: Sequence[int], values: Sequence[float]) -> tuple[float, float]:
-    """Return the constant and the slope, at least 0, of values over batch sizes."""
-    if len(sizes) < 2:
-        return values[0], 0.0
-    slope, constant = np.polyfit(sizes, values, 1)
-    if slope < 0:
-        return float(np.mean(values)), 0.0
-    if constant < 0:
-        return 0.0, float(np.mean(np.divide(values, sizes)))
-    return float(constant), float(slope)
 
 
 def vllm_tables(

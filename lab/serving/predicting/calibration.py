@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from scipy.optimize import nnls
 
 from lab.common.errors import InputError
 from lab.serving.observation import Observation
@@ -27,6 +26,7 @@ from lab.serving.predicting.service_tables import (
     SCHEMAS,
     TIMES,
     ServiceTables,
+    line,
     served_operators,
     setting_of_all,
 )
@@ -251,8 +251,4 @@ def _line(gaps: pl.DataFrame) -> tuple[float, float]:
     medians = gaps.group_by("batch").agg(pl.col("gap_s").median(), pl.len()).sort("batch")
     if medians.height < 2:
         return _median(gaps["gap_s"]), 0.0
-    weights = np.sqrt(medians["len"].to_numpy())
-    size = medians["batch"].to_numpy()
-    design = np.column_stack([np.ones(len(size)), size])
-    (constant, slope), _ = nnls(design * weights[:, None], medians["gap_s"].to_numpy() * weights)
-    return float(constant), float(slope)
+    return line(*(medians[name].to_numpy() for name in ("batch", "gap_s", "len")))

@@ -12,6 +12,7 @@ from scipy.optimize import nnls
 from lab.common.errors import InputError, no_directory
 from lab.serving.observation import Observation
 from lab.serving.predicting.contention import LEAST_BATCHES
+from scenarios.numerics import Floats
 
 TIMES, FACTORS, ENGINE = "service_times", "service_factors", "engine"
 PATHS, CORES, HOST, ACCURACY = "paths", "cores", "host", "accuracy"
@@ -64,6 +65,20 @@ number of servers that are busy on the host when a request leaves the one before
 ``host``: its processor, and the factor by which stolen time stretched what ran. ``accuracy``: mean
 and standard deviation of an answer's accuracy, by the settings of all operators.
 """
+
+
+def line(sizes: Floats, values: Floats, counts: Floats | None = None) -> tuple[float, float]:
+    """Return the constant and the slope, both at least 0, of values over batch sizes.
+
+    Args:
+        sizes: two or more batch sizes, shape (n,).
+        values: a value for each size, shape (n,).
+        counts: how many measurements each value is the average of, shape (n,); equal by default.
+    """
+    weights = np.ones(len(sizes)) if counts is None else np.sqrt(counts)
+    design = np.column_stack([np.ones(len(sizes)), sizes])
+    (constant, slope), _ = nnls(design * weights[:, None], values * weights)
+    return float(constant), float(slope)
 
 
 def knobs_text(knobs: Mapping[str, object]) -> str:
@@ -172,10 +187,10 @@ class ServiceTables:
                 f"{'; '.join(known) or 'no settings'}"
             )
         sizes, means = rows["batch"].to_numpy().astype(float), rows["mean_s"].to_numpy()
-        weights = np.sqrt(rows["batches"].to_numpy())
-        # Neither a batch nor a further request takes less than no time.
-        design = np.column_stack([np.ones(len(sizes)) if len(sizes) > 1 else 0 * sizes, sizes])
-        (fixed_s, each_s), _ = nnls(design * weights[:, None], means * weights)
+        if len(sizes) > 1:
+            fixed_s, each_s = line(sizes, means, rows["batches"].to_numpy())
+        else:
+            fixed_s, each_s = 0.0, means[0] / sizes[0]
         times = fixed_s + each_s * np.arange(1, batches + 1)
         for row in rows.filter(pl.col("batches") >= LEAST_BATCHES).iter_rows(named=True):
             if row["batch"] <= batches:
