@@ -21,7 +21,7 @@ DISTANCE = Range(ge=0, le=20_100, unit="km", nullable=True)
 """Allowed distances, up to half of the Earth's circumference."""
 
 TRACES, SPEED_TESTS = "traces", "speed_tests"
-CAPACITIES = (SPEED_TESTS, TRACES)
+CAPACITIES = (TRACES, SPEED_TESTS)
 """The sources of the capacity of access links, which ``Network`` describes."""
 PROCESSOR_SHARING = "processor_sharing"
 LINK_DISCIPLINES = (FIFO, PROCESSOR_SHARING)
@@ -58,7 +58,7 @@ class Network:
     """
 
     technologies: dict[str, float] = field(default_factory=lambda: {"4G-LTE": 1.0})
-    capacity: str = SPEED_TESTS
+    capacity: str = TRACES
     autocorrelation: Annotated[float | None, Range(ge=0, lt=1, nullable=True)] = None
     updown_correlation: Annotated[float | None, Range(ge=0, lt=1, nullable=True)] = None
     traces: dict[str, LinkTrace] = field(default_factory=dict)
