@@ -220,12 +220,12 @@ class Cluster:
     nodes: dict[str, Node] = field(default_factory=dict)
     profiling: Profiling = field(default_factory=Profiling)
     max_utilisation: Annotated[float, Range(gt=0, lt=1)] = 0.8
-    cloud_boot_s: Annotated[float, SECONDS] = 0.0
-    edge_boot_s: Annotated[float, SECONDS] = 0.0
+    cloud_boot_s: Annotated[float, SECONDS] = 124.1
+    edge_boot_s: Annotated[float, SECONDS] = 32.8
     load_bytes_per_s: Annotated[float, LOADING] = 2e9
-    load_bandwidth: str = PER_INSTANCE
-    mig_create_s: Annotated[float, SECONDS] = 1.0
-    mig_destroy_s: Annotated[float, SECONDS] = 1.0
+    load_bandwidth: str = PER_MACHINE
+    mig_create_s: Annotated[float, SECONDS] = 43.4
+    mig_destroy_s: Annotated[float, SECONDS] = 0.0
     llm_sequences: Annotated[int, Range(ge=1, le=1024)] = 16
     drain_timeout_s: Annotated[float, SECONDS] = 30.0
     tick_s: Annotated[float, PERIOD] = 1.0

@@ -100,7 +100,7 @@ def test_every_field_of_telemetry_is_explained():
 
 def test_results_list_every_column_of_requests_and_their_example_runs(folder, monkeypatch, capsys):
     command = re.search(r"`(compass-sim [^`]*requests=true[^`]*)`", RESULTS)[1]
-    call(monkeypatch, f"{command} figures=false horizon_s=60")
+    call(monkeypatch, f"{command} figures=false horizon_s=60 switching=free")
     code = blocks(RESULTS, "python")[0]
     names = {"pl": pl}
     exec(compile(code, "tables.md", "exec"), names)
@@ -190,7 +190,8 @@ def test_the_hardware_page_is_right_about_far_round_trips():
 
 
 def test_parts_of_latency_add_up_as_the_results_page_says():
-    result = run(["experiment=speech_small", "horizon_s=120", "planner=videostorm"])
+    short = ["experiment=speech_small", "horizon_s=120", "switching=free"]
+    result = run([*short, "planner=videostorm"])
     parts = pl.sum_horizontal("queueing_s", "batching_s", "compute_s", "transfer_s")
     sums = result.operators.group_by("query", "window").agg(parts.sum().alias("sum"))
     both = sums.join(result.windows, on=["query", "window"])

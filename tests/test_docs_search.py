@@ -36,7 +36,7 @@ def _is_abstract(value):
 def test_the_example_runs(monkeypatch):
     monkeypatch.syspath_prepend(EXAMPLE)
     [command, _] = re.findall(r"^compass-sim (.*)$", PAGE, re.M)
-    result = run([*command.split(), "horizon_s=120"])
+    result = run([*command.split(), "horizon_s=120", "switching=free"])
     assert result.summary["planner_errors"] == 0
     assert result.summary["profiles_measured"] > 0
     assert result.summary["service_goodput_mean"] > 0

@@ -12,7 +12,7 @@ from lab.cli.tools import main
 from lab.runs.api import run
 from planners import CheapestFeasible, Greedy
 
-SHORT = ["experiment=speech_small", "horizon_s=120"]
+SHORT = ["experiment=speech_small", "switching=free", "horizon_s=120"]
 
 
 @pytest.fixture(scope="session")

@@ -24,7 +24,7 @@ from sim.dataplane.base.request_rows import (
 )
 from sim.metrics.results import SCHEMAS
 
-SPEECH = ["experiment=speech_small", "horizon_s=60", "seed=3"]
+SPEECH = ["experiment=speech_small", "switching=free", "horizon_s=60", "seed=3"]
 GREEDY = [*SPEECH, "planner=greedy"]
 OPERATORS = ["first", "second"]
 PLANES = """

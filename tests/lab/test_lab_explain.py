@@ -23,7 +23,7 @@ from lab.reporting.explain.record import find_run, read_query
 from lab.runs.run_directory import scan
 from sim import Planner
 
-OVERRIDES = ["experiment=speech_small", "horizon_s=150"]
+OVERRIDES = ["experiment=speech_small", "switching=free", "horizon_s=150"]
 
 
 class Tells(Planner):

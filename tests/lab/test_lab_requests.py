@@ -8,7 +8,13 @@ from lab.runs import runner
 from lab.runs.api import run
 from sim.metrics.request_table import REQUESTS
 
-SPEECH = ["experiment=speech_small", "horizon_s=100", "planner=videostorm", "seed=1"]
+SPEECH = [
+    "experiment=speech_small",
+    "switching=free",
+    "horizon_s=100",
+    "planner=videostorm",
+    "seed=1",
+]
 RESTLESS = [
     *SPEECH,
     *("horizon_s=200", "workload.rate=0.5", "application.window_s=40"),

@@ -254,6 +254,7 @@ def test_an_interrupt_keeps_what_adds_up_and_says_where(compass, sweep):
         *(["-m", "hydra.sweep.dir=here"] if sweep else ["hydra.run.dir=here"]),
         "planner.compare.cheapest_feasible._target_=interrupting_pkg.Interrupted",
         "~planner.compare.compass",
+        "switching=free",
         "horizon_s=120",
     )
     assert status == 130

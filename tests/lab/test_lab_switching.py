@@ -11,7 +11,7 @@ from lab.config.compose import compose
 from scenarios.cluster import FREE_SWITCHING, Cluster, Node
 
 KEYS = ("cloud_boot_s", "edge_boot_s", "mig_create_s", "mig_destroy_s", "load_bandwidth")
-DEFAULT = "free"
+DEFAULT = "operator"
 
 
 def cluster(*overrides):

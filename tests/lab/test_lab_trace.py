@@ -20,7 +20,13 @@ from lab.reporting.trace import after_of, picture, traced
 from lab.runs.run_directory import read_summary, write_summary
 from sim.metrics.request_table import PARTS
 
-SCENE = ["experiment=speech_small", "planner=videostorm", "horizon_s=120", "requests=true"]
+SCENE = [
+    "experiment=speech_small",
+    "switching=free",
+    "planner=videostorm",
+    "horizon_s=120",
+    "requests=true",
+]
 
 
 @pytest.fixture(scope="module")

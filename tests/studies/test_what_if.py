@@ -406,7 +406,7 @@ def test_a_target_for_a_share_above_1_gets_no_hint_about_percent(target, capsys,
 
 
 def test_the_metrics_are_the_numbers_of_a_summary() -> None:
-    result = run(["experiment=speech_small", "horizon_s=60"])
+    result = run(["experiment=speech_small", "switching=free", "horizon_s=60"])
     found = numbers(result)
     shares = result.summary["slo_met_fraction_by_tier"]
     assert found["slo_met_fraction.economy"] == shares["economy"] is not None
