@@ -94,7 +94,7 @@ class DeclaredApplication(Application):
         answer_bytes: float = 1000.0,
         window_s: float = 60.0,
         latency_per: Literal["request", "output_length"] = "request",
-        size_scales: SizeScales = "all",
+        size_scales: SizeScales = "work",
     ) -> None:
         pick_key(f"{PATH}.interarrival", interarrival, ("poisson", "periodic"), "spacing")
         pipeline, stages = declared_pipeline(name, operators, f"{PATH}.operators")

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from lab.common.errors import InputError, choices
 from studies.common.study import PaperStudy, Study
-from studies.experiments import backhaul, caps, near_optimal, profiling
+from studies.experiments import backhaul, caps, near_optimal, profiling, rough_world
 from studies.paper.figures import (
     ablations,
     cost,
@@ -48,6 +48,7 @@ BEYOND: Mapping[str, Study] = {
     "backhaul": backhaul,
     "near_optimal": near_optimal,
     "profiling": profiling,
+    "rough_world": rough_world,
 }
 """Studies of questions that the paper does not answer."""
 

@@ -12,7 +12,7 @@ from scenarios.applications.application import Application
 from scenarios.applications.dataset import Tokens
 from scenarios.applications.shipped import shipped_application, shipped_applications
 from scenarios.arrivals import ArrivalProcess
-from scenarios.cluster import DEVICE, FREE_SWITCHING, Cluster, Node
+from scenarios.cluster import DEVICE, NOMINAL, Cluster, Node
 from scenarios.declaration import DeclaredApplication
 from scenarios.drift import Drift
 from scenarios.numerics import Ints
@@ -224,7 +224,7 @@ def scenario(
                 "edge": Node("edge", "g2-standard-8", standby=1),
                 "cloud": Node("cloud", "a2-highgpu-1g", count=2),
             },
-            **FREE_SWITCHING | cluster,
+            **NOMINAL | cluster,
         ),
         workload=workload
         or Workload(
@@ -243,7 +243,7 @@ def scenario(
 
 def coding_without_gpus() -> Scenario:
     """Return a small scenario that no plan suits: language models run on GPUs alone."""
-    cluster = Cluster({"cloud": Node("cloud", "n1-standard-8")}, **FREE_SWITCHING)
+    cluster = Cluster({"cloud": Node("cloud", "n1-standard-8")}, **NOMINAL)
     workload = Workload(0.1, lifetime_mean_s=80.0, lifetime_min_s=20.0)
     return Scenario(declared("code_generation"), cluster, workload=workload, horizon_s=30.0)
 

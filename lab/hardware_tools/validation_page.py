@@ -1,7 +1,8 @@
 """The page on the accuracy of the hardware models, from the data files of the fits."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from hardware_models.schemas import PROVENANCE, SCHEMAS
 from hardware_models.tables import accelerators, load_table
 from lab.hardware_tools.link_validation import directions, link_rows
 from lab.hardware_tools.unpredicted import NOTHING_TO_PREDICT
+from lab.hardware_tools.world_parameters import SMOOTH, STRAIGHT, parameters
 from lab.reporting.render import render
 
 MOST_SOURCES = 4
@@ -92,6 +94,8 @@ def page(fits: Iterable[str] = tuple(FITS)) -> str:
         engines=[row for target in ("ttft_ms", "tpot_ms") for row in _engines(target)],
         links=list(link_rows()),
         directions=list(directions()),
+        parameters=[(f"`{one.key}`", *astuple(one)[1:]) for one in parameters()],
+        smooth=" ".join([*chain.from_iterable(SMOOTH.values()), STRAIGHT]),
         predictions=sorted(
             (one.table, _part(one), ", ".join(one.group_by), "yes" if one.cross_validated else "no")
             for one in PREDICTORS

@@ -39,6 +39,8 @@ VALUES: Mapping[str, tuple[float, float]] = {
     "application.accuracy.rank_correlation": (0.7, 1.0),
     "cluster.cloud_boot_s": (25.0, 164.0),
     "cluster.mig_create_s": (0.2, 66.0),
+    "cluster.service_cv": (0.0, 0.1),
+    "cluster.speed_log_sd": (0.0, 0.1),
 }
 """Assumptions that are varied by default, with their low and high values."""
 

@@ -91,9 +91,9 @@ class Application:
         latency_per: with ``"request"``, the latency bound is the same for all requests. With
             ``"output_length"``, the declared bound is multiplied by the ratio of a request's output
             length to the mean.
-        size_scales: with ``"all"``, service times are proportional to a request's size. With
-            ``"work"``, a network's time has a fixed share, which does not depend on size; see
-            ``hardware_models.gpu.compute.fixed_share``.
+        size_scales: with ``"work"``, a network's time has a fixed share, which does not depend on a
+            request's size; see ``hardware_models.gpu.compute.fixed_share``. With ``"all"``, all
+            service times are proportional to size.
         batch_factors: for operators of kind ``cpu`` whose batches were measured, with keys as in
             ``models``: times of batches of 1, 2, ... requests, divided by the time of one.
 
@@ -110,7 +110,7 @@ class Application:
     answer_bytes: Annotated[float, ANSWER] = 1000.0
     window_s: Annotated[float, Range(ge=0, le=MOST_LATENCY_S, unit="s")] = 60.0
     latency_per: Literal["request", "output_length"] = "request"
-    size_scales: SizeScales = "all"
+    size_scales: SizeScales = "work"
     batch_factors: Mapping[OperatorKey, tuple[float, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -4,7 +4,7 @@ Each part of an SLO is absent in at least one service tier.
 """
 
 from scenarios.applications.shipped import shipped_application
-from scenarios.cluster import FREE_SWITCHING, Cluster, Node
+from scenarios.cluster import NOMINAL, Cluster, Node
 from scenarios.drift import Drift, DriftEvent
 from scenarios.scenario import Scenario
 from scenarios.slo import Tier
@@ -58,7 +58,7 @@ def _scenario(
                 "edge": Node(tier="edge", machine="g2-standard-4", standby=1),
                 "cloud": Node(tier="cloud", machine="a2-highgpu-1g", count=2),
             },
-            **FREE_SWITCHING,
+            **NOMINAL,
         ),
         workload=Workload(
             rate=rate, lifetime_mean_s=60.0, lifetime_min_s=20.0, tiers=tiers or SERVICE

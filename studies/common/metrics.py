@@ -12,10 +12,19 @@ RESPONSE_OF_SERVED = PairedMetric(
     "response_of_served_s", "response time of served queries", more_is_better=False
 )
 DEVICE_HOURS = PairedMetric("planning_device_hours", "profiling", more_is_better=False)
+SLO_MET = PairedMetric("slo_met", "time with the SLO met", more_is_better=True)
 
 TITLES = {
     metric.name: metric.title
-    for metric in (GOODPUT, COST, ATTRIBUTED, RESPONSE, RESPONSE_OF_SERVED, DEVICE_HOURS)
+    for metric in (
+        GOODPUT,
+        COST,
+        ATTRIBUTED,
+        RESPONSE,
+        RESPONSE_OF_SERVED,
+        DEVICE_HOURS,
+        SLO_MET,
+    )
 }
 """Title of each metric in tables, by its name."""
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from worlds import At, declared
 
 from lab.config.environment import Environment
-from scenarios.cluster import DEVICE, FREE_SWITCHING, Cluster, Node, Profiling
+from scenarios.cluster import DEVICE, NOMINAL, Cluster, Node, Profiling
 from scenarios.drift import Drift, DriftEvent
 from scenarios.queries import Query
 from scenarios.scenario import Scenario
@@ -81,7 +81,7 @@ class Script:
             drain_timeout_s=DRAIN_S,
             tick_s=TICK_S,
             load_bytes_per_s=4e9,
-            **FREE_SWITCHING,
+            **NOMINAL,
             **QUEUES[self.queue],
         )
         workload = Workload(

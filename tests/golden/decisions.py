@@ -24,7 +24,7 @@ from worlds import BRANCHED, At, declared, run
 from planners import Compass
 from planners.compass.search.planning_model import PlanningModel
 from planners.compass.search.search import CmboSearch
-from scenarios.cluster import FREE_SWITCHING, Cluster, Node
+from scenarios.cluster import NOMINAL, Cluster, Node
 from scenarios.drift import Drift, DriftEvent
 from scenarios.network import Network
 from scenarios.scenario import Scenario
@@ -75,7 +75,7 @@ def speech() -> World:
     return run(
         Scenario(
             application,
-            Cluster(NODES, **FREE_SWITCHING),
+            Cluster(NODES, **NOMINAL),
             workload=work,
             drift=DRIFT,
             horizon_s=160.0,
@@ -91,7 +91,7 @@ def crowd() -> World:
     work = arriving(12, 5.0, tiers, 400.0)
     one = {"edge": Node("edge", "g2-standard-8", standby=1)}
     return run(
-        Scenario(application, Cluster(one, **FREE_SWITCHING), workload=work, horizon_s=120.0),
+        Scenario(application, Cluster(one, **NOMINAL), workload=work, horizon_s=120.0),
         Compass(),
         4,
     )
@@ -104,7 +104,7 @@ def tracking() -> World:
     )
     planner = Compass(search=CmboSearch(model=PlanningModel(choices=choices)))
     work = arriving(6, 6.0, {}, 60.0)
-    cluster = Cluster(NODES, **FREE_SWITCHING, discipline="edf", shed_late=True)
+    cluster = Cluster(NODES, **NOMINAL, discipline="edf", shed_late=True)
     return run(
         Scenario(declared("visual_tracking"), cluster, workload=work, drift=DRIFT, horizon_s=100.0),
         planner,
@@ -118,7 +118,7 @@ def coding() -> World:
     return run(
         Scenario(
             declared("code_generation"),
-            Cluster(NODES, **FREE_SWITCHING),
+            Cluster(NODES, **NOMINAL),
             network,
             work,
             horizon_s=150.0,
@@ -132,7 +132,7 @@ def branched() -> World:
     work = arriving(5, 8.0, {}, 100.0)
     return run(
         Scenario(
-            declared(BRANCHED), Cluster(NODES, **FREE_SWITCHING), workload=work, horizon_s=90.0
+            declared(BRANCHED), Cluster(NODES, **NOMINAL), workload=work, horizon_s=90.0
         ),
         Compass(),
     )

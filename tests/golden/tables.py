@@ -1,4 +1,4 @@
-"""Hashes of the results of ten shipped runs, to check whether a change keeps them.
+"""Hashes of the results of twelve shipped runs, to check whether a change keeps them.
 
 Each run is made by the public command, so that modules may move. Hashes hold for one set of
 versions and one kind of CPU, which the record names.
@@ -37,7 +37,7 @@ with open("pyproject.toml", "rb") as file:  # what is installed may be of anothe
     target = tomllib.load(file)["project"]["scripts"]["compass-sim"]
 sys.exit(EntryPoint("compass-sim", target, "console_scripts").load()())
 """
-RUNS = {
+SMOOTH_RUNS = {
     "speech": "experiment=speech_small planner=comparison horizon_s=600 flush_every_s=120 "
     "drift=device_slowdown requests=true",
     "edf": "-m experiment=speech_small planner=compass,vulcan,greedy,random_feasible "
@@ -70,7 +70,26 @@ RUNS = {
     "content": "-m experiment=paper/fig17_content planner=compass,compass_no_replanning,cherrypick,"
     "infaas_5s,jellybean_5s,jellybean_checked,videostorm_15s,videostorm_max_min seed=0",
 }
-"""What each run is asked for, by its name; with ``-m``, there is one for each planner."""
+"""Runs in the smooth world, by their names; with ``-m``, there is one for each planner."""
+
+SMOOTH = (
+    "switching=free network.capacity=speed_tests cluster.service_cv=0 cluster.speed_log_sd=0 "
+    "application.size_scales=all application.accuracy.rank_correlation=1"
+)
+STRAIGHT = "application.accuracy.spread=straight"
+"""The options of the smooth world, and one more of speech recognition."""
+IN_SPEECH = ("speech", "edf", "optimum", "content")
+
+RUNS = {
+    **{
+        name: f"{words} {SMOOTH} {STRAIGHT}" if name in IN_SPEECH else f"{words} {SMOOTH}"
+        for name, words in SMOOTH_RUNS.items()
+    },
+    "rough": "experiment=speech_small planner=comparison requests=true",
+    "rough_tracking": "-m experiment=tracking_small planner=compass_15s,greedy,spare_machines "
+    "data_plane=events seed=1",
+}
+"""What each run is asked for, by its name."""
 
 SUMMARY, FILES = "summary.json", "bytes of files"
 NO_RESULTS = ("wall_s", "planning_wall_s", "versions")

@@ -20,7 +20,7 @@ from planners.baselines.infaas import (
 from planners.common.offline_profiles import deviations, profile_ahead
 from planners.common.workers import Labour, crews
 from scenarios.applications.shipped import shipped_application
-from scenarios.cluster import FREE_SWITCHING, Cluster, Node
+from scenarios.cluster import NOMINAL, Cluster, Node
 from scenarios.drift import Drift, DriftEvent
 from scenarios.scenario import Scenario
 from scenarios.slo import Tier
@@ -206,7 +206,7 @@ def test_each_query_runs_on_one_node_the_cheapest_that_works():
 def test_variants_that_no_machine_can_run_do_not_keep_others_from_being_used(name):
     """The richest language model fits no GPU here; the other operators know no better."""
     workload = Workload(0.01, lifetime_mean_s=300.0, tiers={"any": Tier(accuracy_of_best=0.5)})
-    cloud = Cluster({"cloud": Node("cloud", "a2-highgpu-1g", count=2)}, **FREE_SWITCHING)
+    cloud = Cluster({"cloud": Node("cloud", "a2-highgpu-1g", count=2)}, **NOMINAL)
     world = Scenario(declared(name), cloud, workload=workload, horizon_s=300.0)
     made = run(world, INFaaS(samples=16))
     assert not made.planner_errors

@@ -9,7 +9,7 @@ from planners.reference.random_feasible import RandomFeasible
 from planners.reference.spare_machines import SpareMachines
 from planners.teaching.static_plan import StaticPlan
 from scenarios.applications.shipped import shipped_application
-from scenarios.cluster import FREE_SWITCHING, Cluster, Node
+from scenarios.cluster import NOMINAL, Cluster, Node
 from scenarios.scenario import Scenario
 from scenarios.slo import Tier
 from scenarios.workload import Workload
@@ -169,7 +169,7 @@ def test_by_default_what_cannot_be_run_gives_way_to_the_next_richest():
     """No machine of this cluster holds the richest language model."""
     application = declared("dense_video_captioning")
     workload = Workload(0.01, lifetime_mean_s=300.0, tiers={"any": Tier()})
-    cloud = Cluster({"cloud": Node("cloud", "a2-highgpu-1g", count=2)}, **FREE_SWITCHING)
+    cloud = Cluster({"cloud": Node("cloud", "a2-highgpu-1g", count=2)}, **NOMINAL)
     made = run(Scenario(application, cloud, workload=workload, horizon_s=300.0), StaticPlan())
     decisions = made.tables.take()["decisions"]
     assert not made.planner_errors
@@ -196,7 +196,7 @@ def test_a_plan_that_cannot_be_is_one_clear_line(wrong, message):
 
 def test_a_language_model_has_its_instance_to_itself():
     workload = Workload(0.01, lifetime_mean_s=300.0, tiers={"any": Tier()})
-    cloud = Cluster({"cloud": Node("cloud", "a2-highgpu-1g", count=2)}, **FREE_SWITCHING)
+    cloud = Cluster({"cloud": Node("cloud", "a2-highgpu-1g", count=2)}, **NOMINAL)
     chat = Scenario(declared("live_video_chat"), cloud, workload=workload, horizon_s=300.0)
     made = run(chat, StaticPlan(processes=2, thread_percent=50))
     assert not made.planner_errors

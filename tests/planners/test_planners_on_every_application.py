@@ -5,7 +5,7 @@ from worlds import BRANCHED, declared, run
 
 from planners import CheapestFeasible, VideoStorm
 from scenarios.applications.shipped import shipped_applications
-from scenarios.cluster import FREE_SWITCHING, Cluster, Node
+from scenarios.cluster import NOMINAL, Cluster, Node
 from scenarios.scenario import Scenario
 from scenarios.workload import Workload
 
@@ -22,7 +22,7 @@ def test_a_planner_with_time_enough_serves_queries_of_every_application(name, pl
     workload = Workload(0.005, lifetime_mean_s=900.0, lifetime_min_s=300.0)
     made = run(
         Scenario(
-            declared(name), Cluster(NODES, **FREE_SWITCHING), workload=workload, horizon_s=1200.0
+            declared(name), Cluster(NODES, **NOMINAL), workload=workload, horizon_s=1200.0
         ),
         planner,
     )

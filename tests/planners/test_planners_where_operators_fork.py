@@ -17,7 +17,7 @@ from planners import (
     VideoStorm,
     Vulcan,
 )
-from scenarios.cluster import FREE_SWITCHING, Cluster, Node
+from scenarios.cluster import NOMINAL, Cluster, Node
 from scenarios.scenario import Scenario
 from scenarios.workload import Workload
 from sim import PlannerError, check_planner
@@ -64,7 +64,7 @@ def test_it_keeps_the_contract(planner, monkeypatch):
 def test_it_serves_requests(planner):
     workload = Workload(0.02, lifetime_mean_s=300.0, lifetime_min_s=60.0)
     world = Scenario(
-        declared(BRANCHED), Cluster(NODES, **FREE_SWITCHING), workload=workload, horizon_s=400.0
+        declared(BRANCHED), Cluster(NODES, **NOMINAL), workload=workload, horizon_s=400.0
     )
     made = run(world, planner)
     assert made.planner_errors == []
@@ -79,7 +79,7 @@ def test_it_serves_requests(planner):
     ],
 )
 def test_a_static_plan_may_leave_one_branch_below_another(placement, goes_up):
-    pipeline, cluster = declared(BRANCHED).pipeline, Cluster(NODES, **FREE_SWITCHING)
+    pipeline, cluster = declared(BRANCHED).pipeline, Cluster(NODES, **NOMINAL)
     planner = StaticPlan(placement=placement)
     if goes_up:
         planner.check_parameters(pipeline, cluster)

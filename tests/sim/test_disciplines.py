@@ -9,7 +9,7 @@ from scipy import stats
 from worlds import At, Does, Recording, declared, pipeline, requests, run
 
 from scenarios.applications.dataset import Tokens
-from scenarios.cluster import DISCIPLINES, EDF, FIFO, FREE_SWITCHING, PRIORITY, Cluster, Node
+from scenarios.cluster import DISCIPLINES, EDF, FIFO, NOMINAL, PRIORITY, Cluster, Node
 from scenarios.requests import RequestBlock
 from scenarios.scenario import Scenario
 from scenarios.slo import Tier
@@ -355,7 +355,7 @@ def crowded(tiers=tuple(TIERS), **cluster):
             Cluster(
                 {"cloud": Node("cloud", "a2-highgpu-1g", standby=1)},
                 max_utilisation=0.99,
-                **FREE_SWITCHING,
+                **NOMINAL,
                 **cluster,
             ),
             workload=Workload(

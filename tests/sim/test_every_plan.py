@@ -11,7 +11,7 @@ from worlds import BRANCHED, declared
 
 from hardware_models.devices import devices, families
 from scenarios.applications.shipped import shipped_applications
-from scenarios.cluster import DEVICE, FREE_SWITCHING, Cluster, Node
+from scenarios.cluster import DEVICE, NOMINAL, Cluster, Node
 from scenarios.network import Network
 from scenarios.queries import births
 from scenarios.scenario import Scenario
@@ -40,7 +40,7 @@ NODES = {
 def planning_service(name):
     workload = Workload(0.05, lifetime_mean_s=300.0, devices=dict.fromkeys(families(), 1.0))
     scenario = Scenario(
-        declared(name), Cluster(NODES, **FREE_SWITCHING), Network(), workload, horizon_s=600.0
+        declared(name), Cluster(NODES, **NOMINAL), Network(), workload, horizon_s=600.0
     )
     queries = [query for query, _ in births(scenario, 3)]
     made = PlanningService(

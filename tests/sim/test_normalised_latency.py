@@ -6,7 +6,7 @@ import pytest
 from worlds import At, Does, declared, overhear, pipeline, requests, run
 
 from hardware_models.devices import devices
-from scenarios.cluster import FREE_SWITCHING, Cluster, Node
+from scenarios.cluster import NOMINAL, Cluster, Node
 from scenarios.network import Network
 from scenarios.queries import Query, births
 from scenarios.requests import request_blocks
@@ -28,7 +28,7 @@ def coding(bound_s, **changes):
         tiers={"any": Tier(latency_s=bound_s)},
         datasets={"HumanEval": 1.0},
     )
-    cluster = Cluster({"cloud": Node("cloud", "a2-highgpu-1g", standby=1)}, **FREE_SWITCHING)
+    cluster = Cluster({"cloud": Node("cloud", "a2-highgpu-1g", standby=1)}, **NOMINAL)
     return Scenario(
         declared("code_generation", **changes), cluster, Network(), workload, horizon_s=600.0
     )

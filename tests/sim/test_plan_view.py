@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from worlds import BRANCHED, Does, declared, run, scenario
 
-from scenarios.cluster import DEVICE, FIFO, FREE_SWITCHING, Cluster, Node
+from scenarios.cluster import DEVICE, FIFO, NOMINAL, Cluster, Node
 from scenarios.drift import Drift, DriftEvent
 from scenarios.network import PROCESSOR_SHARING, Network
 from scenarios.scenario import Scenario
@@ -71,7 +71,7 @@ def busy_desk(application, drift=False, links=FIFO):
                     "edge": Node("edge", "g2-standard-8", standby=1),
                     "cloud": Node("cloud", "a2-highgpu-1g", count=3),
                 },
-                **FREE_SWITCHING,
+                **NOMINAL,
             ),
             Network({"4G-LTE": 1.0, "WiFi": 1.0}, discipline=links),
             Workload(rate=0.1, devices={"phone": 1.0, "jetson": 1.0}),

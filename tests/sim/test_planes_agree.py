@@ -10,7 +10,7 @@ from polars.testing import assert_frame_equal
 from worlds import BRANCHED, Restless, declared, scenario
 
 from scenarios.applications.shipped import shipped_applications
-from scenarios.cluster import FIFO, FREE_SWITCHING, Cluster, Node
+from scenarios.cluster import FIFO, NOMINAL, Cluster, Node
 from scenarios.drift import Drift, DriftEvent
 from scenarios.network import PROCESSOR_SHARING, Network
 from scenarios.scenario import Scenario
@@ -98,7 +98,7 @@ def test_invariant_agreement_of_planes_under_drift(name, seed):
 @pytest.mark.parametrize(("queue", "name"), some_of(QUEUES, [*shipped_applications(), BRANCHED]))
 def test_invariant_agreement_of_planes_on_every_application(queue, name):
     workload = Workload(0.05, lifetime_mean_s=300.0, lifetime_min_s=60.0)
-    cluster = Cluster(NODES, **FREE_SWITCHING, **QUEUES[queue])
+    cluster = Cluster(NODES, **NOMINAL, **QUEUES[queue])
     frames = agree(Scenario(declared(name), cluster, workload=workload, horizon_s=120.0), seed=1)
     assert frames["queries"]["completed"].sum() > 0
 
@@ -116,7 +116,7 @@ def test_invariant_agreement_of_planes_under_drift_where_operators_fork_and_join
     application = declared(BRANCHED, requests_per_s=1.0, window_s=40.0)
     world = Scenario(
         application,
-        Cluster(NODES, **FREE_SWITCHING),
+        Cluster(NODES, **NOMINAL),
         workload=workload,
         drift=Drift(DRIFTS[name]),
         horizon_s=120.0,

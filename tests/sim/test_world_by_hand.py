@@ -16,7 +16,7 @@ from worlds import At, Does, overhear
 from scenarios.applications.application import Application
 from scenarios.applications.dataset import Dataset
 from scenarios.applications.pipeline import Knob, Operator, Pipeline
-from scenarios.cluster import DEVICE, FREE_SWITCHING, Cluster, Node
+from scenarios.cluster import DEVICE, NOMINAL, Cluster, Node
 from scenarios.drift import Drift, DriftEvent
 from scenarios.link_traces import LinkTrace
 from scenarios.network import Network
@@ -91,7 +91,7 @@ class ByHand:
         horizon_s, nodes = others.pop("horizon_s", 60.0), others.pop("nodes", NODES)
         self.scenario = Scenario(
             application(births_s, message, answer),
-            Cluster(nodes, load_bytes_per_s=1e3, **FREE_SWITCHING),
+            Cluster(nodes, load_bytes_per_s=1e3, **NOMINAL),
             Network(
                 {"mine": 1.0},
                 traces={"mine": self._trace(directory, up, down)},
