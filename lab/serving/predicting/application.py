@@ -74,7 +74,8 @@ def write_application(
     alone_s = _alone_s(tables, named)
     trees = {
         "application": _application(name, place, observations, tables, named, accurate, alone_s),
-        "cluster": {"nodes": {"edge": _node(tables)}},
+        # The operators have the spread that was measured, on the only host that there is.
+        "cluster": {"nodes": {"edge": _node(tables)}, "service_cv": 0.0, "speed_log_sd": 0.0},
         "experiment": _experiment(name, place, observations),
     }
     told = {
