@@ -9,9 +9,10 @@ from pathlib import Path
 
 from lab.common.errors import InputError
 from lab.runs.run_directory import write_aside
+from studies.served import planned
 from studies.served.campaign import run
 from studies.served.design import REQUESTS, SUBJECTS
-from studies.served.results import PAGE, RESULTS, page, results, store, stored
+from studies.served.results import PAGE, RESULTS, calibrations, page, results, store, stored
 
 OK, REFUSED, INTERRUPTED = 0, 2, 130
 
@@ -34,7 +35,10 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     try:
         if options.tool == "run":
-            run(options.directory, SUBJECTS[options.subject], options.requests, _say)
+            subject = SUBJECTS[options.subject]
+            run(options.directory, subject, options.requests, _say)
+            known = calibrations(options.directory)
+            planned.run(options.directory, subject, list(known.values()), _say)
             return OK
         if options.directory is not None:
             store(results(options.directory), options.results)

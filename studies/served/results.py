@@ -14,6 +14,7 @@ from lab.serving.predicting.calibration import calibrate
 from lab.serving.predicting.comparison import Figures, cell_rows, summary, worst_first
 from lab.serving.predicting.prediction import predict
 from lab.serving.predicting.service_tables import CORES, ENGINE, HOST, TIMES
+from studies.served import planned
 from studies.served.campaign import BURST, by_combination, capacity_per_s, read
 from studies.served.design import (
     BOUND,
@@ -22,6 +23,7 @@ from studies.served.design import (
     CALIBRATION_LOADS,
     HERE,
     WAIT_S_PER_MEMBER,
+    Combination,
     all_cells,
 )
 
@@ -38,21 +40,23 @@ NAMES = {
 }
 
 
+def calibrations(directory: Path) -> dict[Combination, list[Observation]]:
+    """Return each combination's burst and calibrations; raise InputError if one is missing."""
+    names = [BURST, *(f"calibration{run}" for run in RUNS)]
+    return {each: read(directory / each.name, names) for each in by_combination(all_cells())}
+
+
 def results(directory: Path) -> dict[str, Any]:
     """Return the results of a finished campaign; raise InputError if an observation is missing.
 
     The tables follow from the bursts and the calibrations of all combinations, and never from an
     observation of a cell.
     """
-    groups = by_combination(all_cells())
-    calibrations = {
-        each: read(directory / each.name, [BURST, *(f"calibration{run}" for run in RUNS)])
-        for each in groups
-    }
-    tables = calibrate([one for each in calibrations.values() for one in each])
+    known = calibrations(directory)
+    tables = calibrate([one for each in known.values() for one in each])
     rows, told = [], []
-    for combination, cells in groups.items():
-        burst, first, *_ = calibrations[combination]
+    for combination, cells in by_combination(all_cells()).items():
+        burst, first, *_ = known[combination]
         capacity, bound_s = capacity_per_s(burst), BOUND * _median_s(first)
         for cell in cells:
             names = [f"cell{cell.number}_run{run}" for run in RUNS]
@@ -78,11 +82,12 @@ def results(directory: Path) -> dict[str, Any]:
         "pipeline": last["pipeline"]["name"],
         "host": last["host"],
         "versions": last["versions"],
-        "started_utc": next(iter(calibrations.values()))[0].description["started_utc"],
+        "started_utc": next(iter(known.values()))[0].description["started_utc"],
         "ended_utc": last["started_utc"],
         "requests": last["requests"],
         "rows": rows,
         "cells": told,
+        "plans": planned.found(directory),
         "tables": {name: tables[name].to_dicts() for name in (TIMES, ENGINE, CORES, HOST)},
     }
 
@@ -135,5 +140,6 @@ def page(found: dict[str, Any]) -> str:
         burst=(BURST_REQUESTS, BURST_BATCHES),
         calibration_loads=CALIBRATION_LOADS,
         seeds=SEEDS,
+        plan_load=planned.LOAD,
     )
     return text.rstrip() + "\n"

@@ -131,9 +131,7 @@ def branched() -> World:
     """Operators that fork and join."""
     work = arriving(5, 8.0, {}, 100.0)
     return run(
-        Scenario(
-            declared(BRANCHED), Cluster(NODES, **NOMINAL), workload=work, horizon_s=90.0
-        ),
+        Scenario(declared(BRANCHED), Cluster(NODES, **NOMINAL), workload=work, horizon_s=90.0),
         Compass(),
     )
 

@@ -21,9 +21,7 @@ PLANNERS = [CheapestFeasible(samples=16, budget_s=300.0), VideoStorm(samples=16,
 def test_a_planner_with_time_enough_serves_queries_of_every_application(name, planner):
     workload = Workload(0.005, lifetime_mean_s=900.0, lifetime_min_s=300.0)
     made = run(
-        Scenario(
-            declared(name), Cluster(NODES, **NOMINAL), workload=workload, horizon_s=1200.0
-        ),
+        Scenario(declared(name), Cluster(NODES, **NOMINAL), workload=workload, horizon_s=1200.0),
         planner,
     )
     assert made.planner_errors == []
