@@ -87,8 +87,8 @@ def jobs(scale: Scale) -> list[Job]:
 def lines(rows: pl.DataFrame) -> Iterator[str]:
     """Yield the lines of the page."""
     yield (
-        "Share of the queries' time in which the SLO is met, mean over seeds, by scene and planner. "
-        "Rows after the default vary one assumption of the default."
+        "Share of the queries' time in which the SLO is met, mean over seeds, by scene and "
+        "planner. Rows after the default vary one assumption of the default."
     )
     yield ""
     for [scene], part in rows.group_by("scene", maintain_order=True):
@@ -107,8 +107,8 @@ def lines(rows: pl.DataFrame) -> Iterator[str]:
 
 def _means(part: pl.DataFrame, planners: list[str]) -> Iterator[list[str]]:
     for [world], own in part.group_by("world", maintain_order=True):
-        means = (own.filter(planner=each)["slo_met"].mean() for each in planners)
-        yield [str(world), *(estimated(each, None, None) for each in means)]
+        means = (own.filter(planner=each).select(pl.col("slo_met").mean()) for each in planners)
+        yield [str(world), *(estimated(each.item(), None, None) for each in means)]
 
 
 def draw(rows: pl.DataFrame, directory: Path) -> list[Path]:
