@@ -31,18 +31,18 @@ def truth(
     spread=0.0,
     handoff_s=0.0,
     occupied_s=(0.0, 0.0),
-    path_per_busy=0.0,
+    path_per_job=0.0,
 ):
     """Return tables.
 
     Args:
         times_s: by operator and size of a batch, its time.
-        slowdown: by number of busy servers.
+        slowdown: by number of jobs on the host.
         cores: cores of the host.
         spread: execution times of batches are uniform within this share of their mean.
         handoff_s: time before a batch at a free replica.
         occupied_s: time between batches at a replica, per batch and per request.
-        path_per_busy: how much longer paths take for each busy server, relative to 2 to 4 ms.
+        path_per_job: how much longer paths take for each other job, relative to 2 to 4 ms.
     """
     times = [
         (name, "", batch, time_s, 0.0, 1000)
@@ -56,9 +56,9 @@ def truth(
         for quantile in QUANTILES.tolist()
     ]
     paths = [
-        (name, busy, quantile, (0.002 + 0.002 * quantile) * (1 + busy * path_per_busy))
+        (name, jobs, quantile, (0.002 + 0.002 * quantile) * (1 + (jobs - 1) * path_per_job))
         for name in (*times_s, "answer")
-        for busy in range(len(slowdown) + 1)
+        for jobs in range(1, len(slowdown) + 1)
         for quantile in QUANTILES.tolist()
     ]
     rows = {

@@ -74,11 +74,11 @@ def _tell(tables: ServiceTables) -> None:
             f"{row['occupied_per_request_s'] * 1e3:.2f} ms per request"
         )
     slower = ", ".join(
-        f"{row['busy']}: {row['slowdown']:.2f}" for row in tables[CORES].iter_rows(named=True)
+        f"{row['jobs']}: {row['slowdown']:.2f}" for row in tables[CORES].iter_rows(named=True)
     )
     [host] = tables[HOST].rows(named=True)
     say(
-        f"execution is slower with busy servers on the {host['cores']} cores by {slower}; "
+        f"execution is slower with jobs on the {host['cores']} cores by {slower}; "
         f"stolen time stretched it by {host['stolen']:.3f}"
     )
 

@@ -34,7 +34,7 @@ SCENES = {
 
 SMOOTH_WORLD, ROUGH_WORLD = "smooth (all old options)", "rough (default)"
 
-ASSUMED = (
+ASSUMED: tuple[str, ...] = (
     "network.updown_correlation=0",
     "network.updown_correlation=0.9",
     "network.discipline=processor_sharing",
@@ -53,19 +53,21 @@ ASSUMED = (
     "application.accuracy.rank_correlation=1",
     "network.technologies={LTE-driving: 0.5, 5G-NSA-Low-Band: 0.3, 5G-NSA-mmWave: 0.2}",
 )
-"""Other values of what is assumed in the rough world."""
+"""Other values of what is assumed in the rough world, which are tried in the first scene."""
 
 
 def worlds(scene: str) -> dict[str, tuple[str, ...]]:
     """Return the overrides of each world, by its name."""
-    smooth = {**SMOOTH}
+    smooth = dict(SMOOTH)
+    assumed: tuple[str, ...] = ()
     if scene == "speech":
         smooth["content"] += (STRAIGHT,)
+        assumed = ASSUMED
     found = {SMOOTH_WORLD: sum(smooth.values(), ())}
     for part in smooth:
         others = (words for name, words in smooth.items() if name != part)
         found[f"only {part} rough"] = sum(others, ())
-    return found | {ROUGH_WORLD: ()} | {each: (each,) for each in ASSUMED}
+    return found | {ROUGH_WORLD: ()} | {each: (each,) for each in assumed}
 
 
 def jobs(scale: Scale) -> list[Job]:

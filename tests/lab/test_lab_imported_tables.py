@@ -70,7 +70,7 @@ def test_perf_analyzer_gives_execution_and_overhead(capsys, tmp_path):
     factors = dict(tables[FACTORS].select("quantile", "factor").rows())
     others_us = 61 + 512 + 38 + 124 + 21 + 2  # everything but the execution
     assert factors[0.99] / factors[0.5] == pytest.approx((11015 - others_us) / (9871 - others_us))
-    assert tables[CORES].select("busy", "slowdown").rows() == [(1, 1.0)]
+    assert tables[CORES].select("jobs", "slowdown").rows() == [(1, 1.0)]
     # As a prediction does; "" is the setting of an operator without knobs.
     assert tables.times_s("resnet50", "", 4)[3] == pytest.approx(0.009184)
 

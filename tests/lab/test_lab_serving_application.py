@@ -65,4 +65,4 @@ def test_a_planner_serves_the_application_as_it_was_measured(made):
     assert rows["extract_compute_s"].median() == pytest.approx(0.006, rel=0.02)
     node = result.scenario.cluster.nodes["edge"]
     assert (node.shared_cores, node.replicas_per_core) == (2, 4)
-    assert list(node.core_slowdown) == pytest.approx([1.0, 1.2], rel=0.02)
+    assert list(node.core_slowdown) == pytest.approx([1.0, 1.2, 1.2, 1.2], rel=0.02)

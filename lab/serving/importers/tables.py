@@ -276,14 +276,14 @@ def _tables(
         rows[ENGINE].append({**own, "operator": operator, "handoff_s": 0.0})
         rows[PATHS] += _path(operator, engine["path_s"])
     rows[PATHS] += _path(ANSWER, engine["answer_path_s"])
-    rows[CORES] = [{"busy": 1, "slowdown": 1.0, "batches": None}]
+    rows[CORES] = [{"jobs": 1, "slowdown": 1.0, "batches": None}]
     rows[HOST] = [{"cpu": "not told by the tool", "cores": 1, "stolen": 1.0}]
     return ServiceTables({name: pl.DataFrame(rows[name], dict(SCHEMAS[name])) for name in SCHEMAS})
 
 
 def _path(operator: str, path_s: float) -> list[dict[str, Any]]:
     """Return rows of table ``paths`` for a path that always takes the same time."""
-    same = {"operator": operator, "busy": 0, "path_s": path_s}
+    same = {"operator": operator, "jobs": 1, "path_s": path_s}
     return [{**same, "quantile": at} for at in (0.0, 1.0)]
 
 
@@ -294,5 +294,5 @@ def added(before: ServiceTables, tables: ServiceTables) -> ServiceTables:
         if operator in there:
             raise InputError(f"{operator}: is in the tables already; name another one by --model")
     both = {name: pl.concat([before[name], tables[name]]) for name in SCHEMAS}
-    paths = both[PATHS].unique(["operator", "busy", "quantile"], keep="first", maintain_order=True)
+    paths = both[PATHS].unique(["operator", "jobs", "quantile"], keep="first", maintain_order=True)
     return ServiceTables({**both, PATHS: paths, CORES: before[CORES], HOST: before[HOST]})

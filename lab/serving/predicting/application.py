@@ -172,7 +172,7 @@ def batch_times_s(
 
 def _alone_s(tables: ServiceTables, named: Mapping[str, Mapping[str, str]]) -> float:
     """Return the time of a lone request on the host, in the slowest configuration."""
-    slowdown = tables[CORES].sort("busy")["slowdown"][0] * tables[HOST]["stolen"][0]
+    slowdown = tables[CORES].sort("jobs")["slowdown"][0] * tables[HOST]["stolen"][0]
     operators = next(iter(named.values()))
     times_s = [batch_times_s(tables, named, name) for name in operators]
     slowest_s = max(sum(each[configuration][0] for each in times_s) for configuration in named)
@@ -236,7 +236,7 @@ def _machine(tables: ServiceTables) -> str:
 
 def _node(tables: ServiceTables) -> dict[str, Any]:
     [stolen] = tables[HOST]["stolen"]
-    slowdown = tables[CORES].sort("busy")["slowdown"] * stolen
+    slowdown = tables[CORES].sort("jobs")["slowdown"] * stolen
     return {
         "tier": "edge",
         "machine": _machine(tables),

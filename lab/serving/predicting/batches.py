@@ -1,14 +1,18 @@
-"""The batches that the servers of an observed pipeline executed."""
+"""The batches that the servers of an observed pipeline executed, and what the engine passed on."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 
+from scenarios.applications.pipeline import ANSWER
 from scenarios.numerics import Floats, Ints
+from sim.dataplane.base.interface import COMPLETED
 
+SPAN = ("started_s", "ended_s")
 LEAST_S = 1e-9
-"""Shortest duration of a batch over which busy servers are averaged."""
+"""Shortest duration of a job over which the number of jobs is averaged."""
 
 
 def batches(requests: pl.DataFrame, operators: Sequence[str]) -> pl.DataFrame:
@@ -20,7 +24,7 @@ def batches(requests: pl.DataFrame, operators: Sequence[str]) -> pl.DataFrame:
     sorted by operator, replica and start. Batches of which the service told too little are left
     out.
     """
-    completed = requests.filter(pl.col("outcome") == "completed")
+    completed = requests.filter(outcome=COMPLETED)
     parts = []
     for operator in operators:
         started, cpu = pl.col(f"{operator}_started_s"), f"{operator}_cpu_s"
@@ -51,39 +55,78 @@ def batches(requests: pl.DataFrame, operators: Sequence[str]) -> pl.DataFrame:
     )
 
 
-def busy_shares(table: pl.DataFrame) -> Floats:
-    """Return for which share of a batch's time 1, 2, ... servers were busy; shape (batches, most).
+def passes(requests: pl.DataFrame, operators: Sequence[str]) -> pl.DataFrame:
+    """Return one row for each time that the engine passed a request on, or an answer.
 
-    The batch's own server counts, so that the rows add up to 1.
+    The columns are ``operator`` (or `ANSWER`), ``started_s``, ``ended_s`` and ``path_s`` between
+    both. Each path passes one request at a time, so a pass begins when the one before has ended.
     """
-    # In whole ns: the sum of a start and a duration can be later than the next start by rounding.
-    started_s, ended_s = (table[name].round(9).to_numpy() for name in ("started_s", "ended_s"))
-    ended_s = np.maximum(ended_s, started_s + LEAST_S)
-    at_s = np.concatenate([started_s, ended_s])
-    change = np.repeat([1, -1], len(started_s))
-    order = np.lexsort((change, at_s))  # At one time, batches end before others start.
-    at_s, busy = at_s[order], np.cumsum(change[order])
-    steps_s = np.diff(at_s)
-    shares = np.zeros((len(started_s), max(1, int(busy.max(initial=1)))))
-    for number in range(1, shares.shape[1] + 1):
-        # The time for which this many servers were busy, up to each start or end.
-        integral = np.concatenate([[0.0], np.cumsum((busy[:-1] == number) * steps_s)])
-        shares[:, number - 1] = np.interp(ended_s, at_s, integral) - np.interp(
-            started_s, at_s, integral
+    completed = requests.filter(outcome=COMPLETED)
+    left, parts = pl.col("arrival_s"), []
+    for name in (*operators, ANSWER):
+        seen = completed.select(
+            operator=pl.lit(name), left_s=left, ended_s=left + pl.col(f"{name}_transfer_s")
         )
-    shares /= np.maximum(shares.sum(axis=1, keepdims=True), LEAST_S)
-    return shares
-
-
-def busy_at(table: pl.DataFrame, at_s: Floats) -> Ints:
-    """Return how many servers were busy with batches at some times, before one starts then."""
-    started_s, ended_s = (
-        np.sort(table[name].round(9).to_numpy()) for name in ("started_s", "ended_s")
+        ended = pl.col("ended_s")
+        started = pl.max_horizontal("left_s", ended.shift(1)).clip(None, ended)
+        parts.append(seen.drop_nulls().sort("ended_s").with_columns(started_s=started))
+        if name != ANSWER:
+            left = pl.col(f"{name}_started_s") + pl.col(f"{name}_compute_s")
+    return pl.concat(parts).select(
+        "operator", "started_s", "ended_s", path_s=pl.col("ended_s") - pl.col("started_s")
     )
-    at_s = np.round(at_s, 9)
-    starts = np.searchsorted(started_s, at_s, side="left")
-    busy: Ints = starts - np.searchsorted(ended_s, at_s, side="right")
-    return np.maximum(0, busy)
+
+
+@dataclass(frozen=True)
+class Jobs:
+    """How many jobs a host had: batches in service, and requests that the engine was passing on.
+
+    Args:
+        at_s: times at which the number changed, ascending; shape (n,).
+        number: the number from each of these times on; shape (n,).
+    """
+
+    at_s: Floats
+    number: Ints
+
+    @classmethod
+    def of(cls, *tables: pl.DataFrame) -> "Jobs":
+        """Return the jobs of tables with the columns ``started_s`` and ``ended_s``."""
+        started_s, ended_s = _spans(pl.concat(each.select(SPAN) for each in tables))
+        at_s = np.concatenate([started_s, ended_s])
+        change = np.repeat([1, -1], len(started_s))
+        order = np.lexsort((change, at_s))  # At one time, jobs end before others start.
+        return cls(at_s[order], np.cumsum(change[order]))
+
+    def shares(self, table: pl.DataFrame) -> Floats:
+        """Return for which share of each row's time there were 1, 2, ... jobs; shape (rows, most).
+
+        The row is a job itself, so that the shares add up to 1.
+        """
+        started_s, ended_s = _spans(table)
+        steps_s = np.diff(self.at_s)
+        shares = np.zeros((len(started_s), max(1, int(self.number.max(initial=1)))))
+        for number in range(1, shares.shape[1] + 1):
+            # The time for which there were this many jobs, up to each start or end.
+            present = (self.number[:-1] == number) * steps_s
+            integral = np.concatenate([[0.0], np.cumsum(present)])
+            shares[:, number - 1] = np.interp(ended_s, self.at_s, integral) - np.interp(
+                started_s, self.at_s, integral
+            )
+        shares /= np.maximum(shares.sum(axis=1, keepdims=True), LEAST_S)
+        return shares
+
+    def at_start(self, table: pl.DataFrame) -> Ints:
+        """Return how many jobs there were just after each row's start, itself included."""
+        started_s, _ = _spans(table)
+        place = np.searchsorted(self.at_s, started_s, side="right") - 1
+        return np.maximum(1, self.number[np.maximum(place, 0)])
+
+
+def _spans(table: pl.DataFrame) -> tuple[Floats, Floats]:
+    # In whole ns: the sum of a start and a duration can be later than the next start by rounding.
+    started_s, ended_s = (table[name].round(9).to_numpy() for name in SPAN)
+    return started_s, np.maximum(ended_s, started_s + LEAST_S)
 
 
 def stolen(table: pl.DataFrame, noise: pl.DataFrame) -> Floats:

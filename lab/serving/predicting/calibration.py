@@ -14,7 +14,7 @@ import polars as pl
 
 from lab.common.errors import InputError
 from lab.serving.observation import Observation
-from lab.serving.predicting.batches import batches, busy_at, busy_shares, stolen
+from lab.serving.predicting.batches import Jobs, batches, passes, stolen
 from lab.serving.predicting.contention import GROUP, LEAST_BATCHES, contention
 from lab.serving.predicting.service_tables import (
     ACCURACY,
@@ -63,12 +63,14 @@ def calibrate(observations: Sequence[Observation]) -> ServiceTables:
                 f"{name}: no observation tells when its batches were executed; the service must "
                 f"send {name}.compute, with batch and replica, and {name}.start, on this host"
             )
-    shares = [busy_shares(each) for each in parts]
-    most = max(each.shape[1] for each in shares)
-    busy = np.concatenate([np.pad(one, ((0, 0), (0, most - one.shape[1]))) for one in shares])
+    passed = [passes(each.requests, each.operators) for each in observations]
+    jobs = [Jobs.of(*both) for both in zip(parts, passed, strict=True)]
+    by_part = [one.shares(part) for one, part in zip(jobs, parts, strict=True)]
+    most = max(each.shape[1] for each in by_part)
+    shares = np.concatenate([np.pad(one, ((0, 0), (0, most - one.shape[1]))) for one in by_part])
     stretch = [stolen(part, one.noise) for part, one in zip(parts, observations, strict=True)]
     cores = int(first.description["host"]["cores"])
-    found = contention(executed, busy, np.concatenate(stretch), cores)
+    found = contention(executed, shares, np.concatenate(stretch), cores)
     executed = executed.with_columns(
         alone_s=pl.Series(found.alone_s), work_s=pl.Series(found.work_s)
     )
@@ -81,9 +83,9 @@ def calibrate(observations: Sequence[Observation]) -> ServiceTables:
         TIMES: _times(executed),
         FACTORS: _factors(executed),
         ENGINE: _engine(executed, first.operators),
-        PATHS: _paths(observations, parts),
+        PATHS: _paths(observations, passed, jobs),
         CORES: pl.DataFrame(
-            {"busy": range(1, most + 1), "slowdown": found.slowdown, "batches": found.counts}
+            {"jobs": range(1, most + 1), "slowdown": found.slowdown, "batches": found.counts}
         ),
         HOST: pl.DataFrame([host]),
         ACCURACY: _accuracy(observations),
@@ -179,37 +181,30 @@ def _engine(executed: pl.DataFrame, operators: Sequence[str]) -> pl.DataFrame:
     return pl.DataFrame(rows)
 
 
-def _paths(observations: Sequence[Observation], parts: Sequence[pl.DataFrame]) -> pl.DataFrame:
-    """Return quantiles of the time before each operator, and before the client has the answer.
+def _paths(
+    observations: Sequence[Observation], passed: Sequence[pl.DataFrame], jobs: Sequence[Jobs]
+) -> pl.DataFrame:
+    """Return quantiles of the time of passing a request on, by the number of jobs on the host.
 
-    They are by the number of servers that were busy when the request left the operator before, or
-    was due. A number at which too few requests left is not in the table. Overloaded observations,
-    such as bursts, are left out if there are others: their requests queue in the engine, too.
+    A number with too few requests is not in the table. Overloaded observations, such as bursts, are
+    left out if there are others: their requests queue in the engine, too.
     """
-    pairs = list(zip(observations, parts, strict=True))
-    steady = [each for each in pairs if not _overloaded(each[0])]
-    rows = []
-    for observation, batches_of in steady or pairs:
-        completed = observation.requests.filter(outcome=COMPLETED)
-        left = pl.col("arrival_s")
-        for name in (*observation.operators, ANSWER):
-            seen = completed.select(
-                operator=pl.lit(name), left_s=left, path_s=f"{name}_transfer_s"
-            ).drop_nulls()
-            busy = busy_at(batches_of, seen["left_s"].to_numpy())
-            rows.append(seen.with_columns(busy=pl.Series(busy, dtype=pl.Int64)))
-            if name != ANSWER:
-                left = pl.col(f"{name}_started_s") + pl.col(f"{name}_compute_s")
+    every = list(zip(observations, passed, jobs, strict=True))
+    steady = [each for each in every if not _overloaded(each[0])]
+    seen = pl.concat(
+        part.with_columns(jobs=pl.Series(its.at_start(part), dtype=pl.Int64))
+        for _, part, its in steady or every
+    )
     found = []
     for name in (*observations[0].operators, ANSWER):
-        seen = pl.concat(rows).filter(operator=name)
-        known = seen.filter(pl.len().over("busy") >= LEAST_BATCHES)
+        rows = seen.filter(operator=name)
+        known = rows.filter(pl.len().over("jobs") >= LEAST_BATCHES)
         if known.is_empty():
-            known = seen.with_columns(busy=pl.lit(0, pl.Int64))
-        for [busy], each in known.sort("busy").group_by("busy", maintain_order=True):
+            known = rows.with_columns(jobs=pl.lit(1, pl.Int64))
+        for [number], each in known.sort("jobs").group_by("jobs", maintain_order=True):
             values = np.maximum(np.quantile(each["path_s"].to_numpy(), QUANTILES), 0)
             one = _quantiles({"operator": name}, "path_s", values)
-            found.append(one.with_columns(pl.lit(busy, pl.Int64).alias("busy")))
+            found.append(one.with_columns(pl.lit(number, pl.Int64).alias("jobs")))
     return pl.concat(found) if found else pl.DataFrame(schema=SCHEMAS[PATHS])
 
 

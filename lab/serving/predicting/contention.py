@@ -1,22 +1,25 @@
-"""Separates the work of batches from what slows it: other servers of the host, and stolen time.
+"""Separates the work of batches from what slows it: other jobs on the host, and stolen time.
 
-While n servers of the host are busy, a batch works at the speed
-``min(1, cores / n) / slowdown(n)``, as in the simulator. Stolen time stretches it by a factor that
-the recorded noise tells. The slow-down is what remains after sharing the cores equally: for
-example, due to the memory that all cores share, and to the engine's own processes.
+Jobs are batches in service, and requests that the engine is passing on. While a host has n jobs, a
+batch works at the speed ``min(1, cores / n) / slowdown(n)``, as in the simulator. Stolen time
+stretches it by a factor that the recorded noise tells. The slow-down is what remains after sharing
+the cores equally: for example, due to the memory that all cores share, and to processes of the
+engine that are not seen.
 
 If the service tells the core time of its batches, that is their work, apart from how others disturb
-a core; how much longer a batch took is then measured in each batch alone. Otherwise, the work of
-batches of one size and the slow-down are estimated together, because large batches and busy hosts
-occur at the same times. Both by least squares on logarithms, which are made linear a few times.
+a core. Speeds then follow by linear least squares, so that the work of all batches comes out right.
+Otherwise, the work of batches of one size and the slow-down are estimated together, because large
+batches and busy hosts occur at the same times; this is least squares on logarithms, which are made
+linear a few times.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
+from scipy.optimize import nnls
 
-from scenarios.numerics import Floats
+from scenarios.numerics import Floats, Ints
 
 GROUP = ("operator", "setting", "batch")
 """Batches that are equal in these do the same work on average."""
@@ -24,8 +27,8 @@ LEAST_BATCHES = 20
 """Fewest batches from which a slow-down or a distribution is estimated."""
 LEAST_SPREAD = 0.02
 """Smallest standard deviation of the logarithm of ``stolen`` from which its effect is estimated."""
-
-
+LEAST_SPEED = 0.01
+"""Lowest speed of a job, relative to an equal share of the cores."""
 ROUNDS = 8
 """How often the model is made linear; the differences then are below 1e-6."""
 
@@ -38,7 +41,7 @@ class Contention:
         alone_s: time that each batch would have taken, alone on the host; shape (batches,).
         work_s: the same without disturbances that differ between batches of equal work, if core
             times are known; otherwise equal to ``alone_s``.
-        slowdown: by number of busy servers, from 1.
+        slowdown: by number of jobs, from 1.
         counts: batches from which each slow-down was estimated, in batches' worth of time.
     """
 
@@ -48,38 +51,43 @@ class Contention:
     counts: list[int]
 
 
-def contention(executed: pl.DataFrame, busy: Floats, stolen: Floats, cores: int) -> Contention:
+def contention(executed: pl.DataFrame, shares: Floats, stolen: Floats, cores: int) -> Contention:
     """Return the contention among batches.
 
     Args:
         executed: a row for each batch, with the columns ``compute_s``, ``cpu_s`` and `GROUP`.
-        busy: shares of their time with 1, 2, ... busy servers; shape (batches, most).
+        shares: of their time with 1, 2, ... jobs on the host; shape (batches, most).
         stolen: factor by which stolen time stretched each batch; shape (batches,).
         cores: cores of the host.
     """
-    numbers = np.arange(1, busy.shape[1] + 1)
+    numbers = np.arange(1, shares.shape[1] + 1)
     speeds = np.minimum(1, cores / numbers)
-    given = busy * speeds  # time on a core by the number of busy servers, per time of the batch
+    given = shares * speeds  # time on a core by the number of jobs, per time of the batch
     time_s = executed["compute_s"].to_numpy() / stolen
     cpu_s = executed["cpu_s"].fill_null(0.0).to_numpy()
-    counts = np.rint(busy.sum(axis=0)).astype(int).tolist()
+    counts = np.rint(shares.sum(axis=0)).astype(int).tolist()
     known = [n for n in numbers if counts[n - 1] >= LEAST_BATCHES] or [int(np.argmax(counts)) + 1]
-    # A number of busy servers that was too rare counts as the known one below, or as the lowest.
+    # A number of jobs that was too rare counts as the known one below, or as the lowest.
     place = np.maximum(0, np.searchsorted(known, numbers, side="right") - 1)
     groups = executed.select(pl.struct(GROUP).rank("dense"))[GROUP[0]].to_numpy() - 1
     if (cpu_s <= 0).any():
         slowdown = _slowdown(time_s, given, place, _dummies(groups))
         alone_s = time_s * (given / slowdown).sum(axis=1)
         return Contention(alone_s, alone_s, slowdown, counts)
-    clean_s = cpu_s / stolen ** _counted(time_s * given.sum(axis=1) / cpu_s, stolen, busy)
+    clean_s = cpu_s / stolen ** _counted(time_s * given.sum(axis=1) / cpu_s, stolen, shares)
     given_share = given / given.sum(axis=1, keepdims=True)
-    of_core = _slowdown(clean_s, given_share, place, _dummies(groups))
+    # Jobs that wait for a core do not disturb the others.
+    running = place[np.minimum(numbers, max(cores, known[0])) - 1]
+    of_core = _slowdown(clean_s, given_share, running, _dummies(groups))
     work_s = clean_s * (given_share / of_core).sum(axis=1)
-    slowdown = _slowdown(time_s / work_s, given, place, np.empty((len(time_s), 0)))
-    alone_s = time_s * (given / slowdown).sum(axis=1)
-    # Logarithms give rare long pauses too little weight; the sum of all times must come out right.
-    more = alone_s.sum() / work_s.sum()
-    return Contention(alone_s / more, work_s, slowdown * more, counts)
+    on_core_s = time_s[:, None] * given
+    effects = np.zeros((len(numbers), place.max() + 1))
+    effects[np.arange(len(numbers)), place] = 1
+    # With these weights, a single speed is the ratio of both sums, however the times scatter.
+    weight = 1 / np.sqrt(time_s)
+    speed, _ = nnls((on_core_s @ effects) * weight[:, None], work_s * weight)
+    slowdown = 1 / np.maximum(speed, LEAST_SPEED)[place]
+    return Contention((on_core_s / slowdown).sum(axis=1), work_s, slowdown, counts)
 
 
 def _dummies(groups: Floats) -> Floats:
@@ -88,18 +96,17 @@ def _dummies(groups: Floats) -> Floats:
     return found
 
 
-def _slowdown(time_s: Floats, given: Floats, place: Floats, groups: Floats) -> Floats:
-    """Return the slow-down by number of busy servers.
+def _slowdown(time_s: Floats, given: Floats, place: Ints, groups: Floats) -> Floats:
+    """Return the slow-down by number of jobs, relative to the lowest known number.
 
     Args:
         time_s: time of each batch.
-        given: time on a core with 1, 2, ... busy servers, per time of the batch.
-        place: the number of the estimated effect, by number of busy servers.
-        groups: columns that tell batches of equal work; with none, all batches have the work 1.
-            Otherwise, the first effect is 1, because only the product with the work is known.
+        given: time on a core with 1, 2, ... jobs, per time of the batch.
+        place: the number of the estimated effect, by number of jobs.
+        groups: columns that tell batches of equal work.
     """
-    columns = place[None, :] == np.arange(place.max() + 1)[:, None]  # shape (effects, most)
-    free = columns[1:] if groups.shape[1] else columns
+    # The first effect is 1, because only its product with the work is known.
+    free = place[None, :] == np.arange(1, place.max() + 1)[:, None]  # shape (effects, most)
     effects = np.zeros(len(free))
     for _ in range(ROUNDS):
         done = given / np.exp(effects @ free)
@@ -111,12 +118,12 @@ def _slowdown(time_s: Floats, given: Floats, place: Floats, groups: Floats) -> F
     return slowdown
 
 
-def _counted(longer: Floats, stolen: Floats, busy: Floats) -> float:
+def _counted(longer: Floats, stolen: Floats, shares: Floats) -> float:
     """Return the share of stolen time that the kernel counts as core time; kernels differ in it.
 
     If it counts nothing, then the time of a batch without its stolen time does not depend on it.
     """
     if np.std(np.log(stolen)) < LEAST_SPREAD:
         return 0.0
-    slope = np.linalg.lstsq(np.column_stack([busy, np.log(stolen)]), np.log(longer))[0][-1]
+    slope = np.linalg.lstsq(np.column_stack([shares, np.log(stolen)]), np.log(longer))[0][-1]
     return float(np.clip(-slope, 0, 1))

@@ -115,7 +115,7 @@ def predicted_requests(
     log = RequestLog(len(operators))
     plane = RayPlane(log)
     [host] = tables[HOST].rows(named=True)
-    slowdown = tables[CORES].sort("busy")["slowdown"] * host["stolen"]
+    slowdown = tables[CORES].sort("jobs")["slowdown"] * host["stolen"]
     processor = Processor(0, host["cores"], tuple(slowdown))
     arrival_ns = _arrivals_ns(observation, load_factor)
     count = len(arrival_ns)
@@ -124,8 +124,8 @@ def predicted_requests(
         engine = tables[ENGINE].filter(operator=name).row(0, named=True)
         times_s = np.array(tables.times_s(name, operator.setting, operator.max_batch))
         # Handing a batch to a free replica delays it; a replica that is busy does so meanwhile.
-        delays_ns = _path_ns(tables, name, count, seed, engine["handoff_s"])
-        plane.add_path(number, processor, delays_ns)
+        times_ns = _path_ns(tables, name, count, seed)
+        plane.add_path(number, processor, times_ns, ns(engine["handoff_s"]))
         spec = StationSpec(
             number,
             operator.replicas,
@@ -174,24 +174,21 @@ def execution_factors(
     return [of_size[min(known, key=lambda each: abs(each - size))] for size in sizes]
 
 
-def _path_ns(
-    tables: ServiceTables, operator: str, count: int, seed: int, more_s: float = 0.0
-) -> list[list[int]]:
-    """Draw the engine's delays before an operator, or before the answer, by busy servers from 0.
+def _path_ns(tables: ServiceTables, operator: str, count: int, seed: int) -> list[list[int]]:
+    """Draw the engine's time for passing a request to an operator, or the answer, by jobs from 1.
 
-    A number of busy servers that was not measured has the delays of the one below, or of the
-    lowest. A request has the same place among the delays of each number.
+    A number of jobs that was not measured has the times of the one below, or of the lowest. A
+    request has the same place among the times of each number.
     """
     drawn = stream(seed, "served", operator, "path").random(count)
     rows = tables[PATHS].filter(operator=operator)
-    known = sorted(rows["busy"].unique()) or [0]
+    known = sorted(rows["jobs"].unique()) or [1]
     found: list[list[int]] = []
-    for busy in range(known[-1] + 1):
-        if busy in known or not found:
-            place = busy if busy in known else known[0]
-            its = rows.filter(busy=place)
-            delays_s = np.zeros(count) if its.is_empty() else _at(its, "path_s", drawn)
-            found.append([ns(each + more_s) for each in delays_s.tolist()])
+    for jobs in range(1, known[-1] + 1):
+        if jobs in known or not found:
+            its = rows.filter(jobs=max(jobs, known[0]))
+            times_s = np.zeros(count) if its.is_empty() else _at(its, "path_s", drawn)
+            found.append([ns(each) for each in times_s.tolist()])
         else:
             found.append(found[-1])
     return found

@@ -5,6 +5,9 @@ describes them. Each replica has a queue of its own, and a request joins the rep
 requests. A replica closes a batch when it is full, or when its first request has waited as long as
 is allowed, even if the replica is still busy; closed batches are executed in turn. After a batch, a
 replica is occupied with sending its results.
+
+The engine's own processes, which pass requests on, use the cores of the host, too: on the way to an
+operator or to the client, one request at a time is a job beside the batches, and slows them.
 """
 
 from collections import deque
@@ -121,29 +124,75 @@ class RayStation(SharedStation):
             free(served)
 
 
+class HostCores(Cores):
+    """The cores of a host on which jobs of a measured length slow the batches in service."""
+
+    def __init__(self, env: Clock, spec: Processor) -> None:
+        super().__init__(env, spec)
+        self._others = 0
+
+    @property
+    def busy(self) -> int:
+        """The number of batches and other jobs in service."""
+        return super().busy + self._others
+
+    def change(self, jobs: int) -> None:
+        """Let so many other jobs begin, or end if the number is negative."""
+        self._count()
+        self._others += jobs
+        self._plan_end()
+
+    def _work(self, start_ns: int, end_ns: int, sharers: int) -> int:
+        return super()._work(start_ns, end_ns, sharers + self._others)
+
+    def _end_ns(self, start_ns: int, work: int, sharers: int) -> int:
+        return super()._end_ns(start_ns, work, sharers + self._others)
+
+
 class Path:
-    """A way on which a request is delayed, but waits for no other.
+    """A way on which the engine passes one request at a time, which is a job on the host's cores.
 
     Args:
         env: the clock.
-        cores: the cores of the host that delays it.
-        delays_ns: the delay by the number of the request, for each number of busy servers from 0;
-            the last one also holds for more.
+        cores: the cores of the host.
+        times_ns: how long that takes, by the number of the request, for each number of jobs on the
+            host from 1, itself included; the last one also holds for more.
+        more_ns: how much later the request arrives, while the next one can be passed.
     """
 
-    def __init__(self, env: Clock, cores: Cores, delays_ns: Sequence[Sequence[int]]) -> None:
+    def __init__(
+        self, env: Clock, cores: HostCores, times_ns: Sequence[Sequence[int]], more_ns: int
+    ) -> None:
         self.env = env
         self.cores = cores
-        self.delays_ns = delays_ns
+        self.times_ns = times_ns
+        self.more_ns = more_ns
+        self._waiting: deque[tuple[Request, int, int, ScheduledEvent]] = deque()
+        self._busy = False
 
     def enter(self, request: Request, visit: Visit) -> ScheduledEvent:
         """Send a request; the returned event occurs when it has arrived."""
         arrived = ScheduledEvent(self.env)
-        busy = min(self.cores.busy, len(self.delays_ns) - 1)
-        delay_ns = self.delays_ns[busy][request.number]
-        request.transfer_ns[visit.operator] += delay_ns
-        self.env.schedule(arrived, NORMAL, delay_ns)
+        self._waiting.append((request, visit.operator, self.env.now, arrived))
+        if not self._busy:
+            self._next(arrived)
         return arrived
+
+    def _next(self, _: Event) -> None:
+        self._busy = bool(self._waiting)
+        if not self._busy:
+            return
+        request, operator, entered_ns, arrived = self._waiting.popleft()
+        self.cores.change(+1)
+        jobs = min(self.cores.busy, len(self.times_ns))
+
+        def passed(_: Event) -> None:
+            request.transfer_ns[operator] += self.env.now + self.more_ns - entered_ns
+            self.env.schedule(arrived, NORMAL, self.more_ns)
+            self.cores.change(-1)
+            call_at(self.env, self.env.now, LOW, self._next)  # The request's batch begins before.
+
+        call_at(self.env, self.env.now + self.times_ns[jobs - 1][request.number], NORMAL, passed)
 
 
 class RayPlane(EventsPlane):
@@ -161,9 +210,13 @@ class RayPlane(EventsPlane):
         cores = self._cores(spec.processor)
         self.stations[spec.id] = RayStation(self.env, spec, cores, after_ns, factors)
 
-    def add_path(self, path: int, processor: Processor, delays_ns: Sequence[Sequence[int]]) -> None:
+    def add_path(
+        self, path: int, processor: Processor, times_ns: Sequence[Sequence[int]], more_ns: int = 0
+    ) -> None:
         """Add a path in place of a link; see `Path`."""
-        self.links[path] = Path(self.env, self._cores(processor), delays_ns)  # type: ignore[assignment]
+        self.links[path] = Path(self.env, self._cores(processor), times_ns, more_ns)  # type: ignore[assignment]
 
-    def _cores(self, processor: Processor) -> Cores:
-        return self.processors.setdefault(processor, Cores(self.env, processor))
+    def _cores(self, processor: Processor) -> HostCores:
+        found = self.processors.setdefault(processor, HostCores(self.env, processor))
+        assert isinstance(found, HostCores)
+        return found

@@ -40,11 +40,11 @@ SCHEMAS: Mapping[str, Mapping[str, type[pl.DataType]]] = {
     },
     PATHS: {
         "operator": pl.String,
-        "busy": pl.Int64,
+        "jobs": pl.Int64,
         "quantile": pl.Float64,
         "path_s": pl.Float64,
     },
-    CORES: {"busy": pl.Int64, "slowdown": pl.Float64, "batches": pl.Int64},
+    CORES: {"jobs": pl.Int64, "slowdown": pl.Float64, "batches": pl.Int64},
     HOST: {"cpu": pl.String, "cores": pl.Int64, "stolen": pl.Float64},
     ACCURACY: {
         "settings": pl.String,
@@ -59,9 +59,10 @@ SCHEMAS: Mapping[str, Mapping[str, type[pl.DataType]]] = {
 the host. ``service_factors``: quantiles of the ratio of a batch's time to the mean at its size.
 ``engine``: the serving engine's overhead at a replica: from a batch's closing to its start if the
 replica is free (``handoff_s``), and from the end of a batch to the start of one that waits for it.
-``paths``: quantiles of the time before an operator, and before the client has the answer, by the
-number of servers that are busy on the host when a request leaves the one before.
-``cores``: the factor by which execution is slower with a number of busy servers on the host.
+``paths``: quantiles of the engine's time for passing one request to an operator, or an answer to
+the client, by the number of jobs on the host when it begins, itself included. Jobs are busy
+servers, and paths on which a request is passed. ``cores``: the factor by which execution is slower
+with a number of jobs on the host than equal shares of the cores say.
 ``host``: its processor, and the factor by which stolen time stretched what ran. ``accuracy``: mean
 and standard deviation of an answer's accuracy, by the settings of all operators.
 """
