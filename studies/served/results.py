@@ -1,6 +1,7 @@
 """What the campaign found, and the page on it."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,12 @@ from studies.served.design import (
 
 RESULTS = HERE / "results.json"
 PAGE = HERE.parents[1] / "docs" / "evidence" / "served.md"
+REMARK = HERE / "remark.md"
 SEEDS = 5
+GOALS = {"p50_s": 0.05, "p95_s": 0.10, "goodput": 0.03}
+"""Largest medians of the absolute errors, fixed before the campaign."""
+WORST_P95, WORST_FLOORS = 0.25, 2.0
+"""The error of p95 in each cell is at most this, or at most so many times the cell's floor."""
 RUNS = range(len(CALIBRATION_LOADS))
 NAMES = {
     "p50_s": "median latency",
@@ -92,6 +98,29 @@ def results(directory: Path) -> dict[str, Any]:
     }
 
 
+def _goals(table: pl.DataFrame) -> Iterator[tuple[str, str, str, str]]:
+    """Yield each goal in words, what was reached, and whether it is met."""
+    medians = {row["figure"]: row["error_median"] for row in summary(table).iter_rows(named=True)}
+    for name, goal in GOALS.items():
+        unit = "points" if name == "goodput" else "%"
+        yield (
+            f"median error of {NAMES[name]}",
+            f"at most {100 * goal:g} {unit}",
+            f"{100 * medians[name]:.1f} {unit}",
+            "met" if medians[name] <= goal else "missed",
+        )
+    rows = table.filter(figure="p95_s")
+    floor = pl.col("floor").fill_null(0.0)
+    over = rows.filter(pl.col("error").abs() > pl.max_horizontal(WORST_P95, WORST_FLOORS * floor))
+    cells = ", ".join(over["cell"])
+    yield (
+        "error of p95 in every cell",
+        f"at most {100 * WORST_P95:g} %, or {WORST_FLOORS:g} times the floor",
+        f"{rows.height - over.height} of {rows.height} cells",
+        f"missed in cells {cells}" if cells else "met",
+    )
+
+
 def _median_s(observation: Observation) -> float:
     return float(observation.requests["latency_s"].median())  # type: ignore[arg-type]
 
@@ -141,5 +170,7 @@ def page(found: dict[str, Any]) -> str:
         calibration_loads=CALIBRATION_LOADS,
         seeds=SEEDS,
         plan_load=planned.LOAD,
+        goals=list(_goals(table)),
+        remark=REMARK.read_text(encoding="utf-8").strip(),
     )
     return text.rstrip() + "\n"
