@@ -1,5 +1,7 @@
 """What planners choose is served: their plans become words of the pipeline, without Ray."""
 
+from functools import cache
+
 import polars as pl
 import pytest
 from served_worlds import observed, told, truth, without_ray
@@ -97,6 +99,7 @@ def sent(monkeypatch):
     """The loads that were sent to the simulator in place of Ray, by start."""
     monkeypatch.setattr(planned, "PLANNERS", ("cheapest_feasible", "compass"))
     monkeypatch.setattr(planned, "HORIZON_S", 120.0)
+    monkeypatch.setattr(planned, "choose", cache(planned.choose))
     return without_ray(monkeypatch, TIMES_S)
 
 
