@@ -1,5 +1,6 @@
 """Observations whose truth is known: the simulator makes them, from tables that a test states."""
 
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import numpy as np
@@ -20,6 +21,7 @@ from lab.serving.predicting.service_tables import (
     served_operators,
 )
 from scenarios.random_streams import stream
+from studies.served import campaign, planned
 
 QUANTILES = np.linspace(0, 1, 101)
 
@@ -93,6 +95,45 @@ def described(served, rate_per_s, requests, seed, cores=2):
         "host": {"cpu": "model", "cores": cores},
         "started_utc": datetime.now(UTC).isoformat(),
     }
+
+
+def without_ray(monkeypatch, times_s):
+    """Let the simulator answer in place of Ray; return the loads that were sent, by start.
+
+    Args:
+        monkeypatch: that of the test.
+        times_s: as in `truth`.
+    """
+    sent = []
+
+    @contextmanager
+    def serve(pipeline):
+        sent.append([])
+        yield "address"
+
+    def observe(url, load, payloads, pipeline):
+        assert url == "address"
+        sent[-1].append(load)
+        how = {
+            name: (stage.replicas, stage.max_batch, stage.max_wait_s)
+            for name, stage in pipeline.stages.items()
+        }
+        run = len(sent)
+        found = observed(truth(times_s), how, load.rate_per_s, load.requests, load.seed, run=run)
+        return told(found, pipeline.name)
+
+    for module in (campaign, planned):
+        monkeypatch.setattr(module, "served", serve)
+        monkeypatch.setattr(module, "observe_endpoint", observe)
+    return sent
+
+
+def told(found, name):
+    """Return an observation with the description that a served pipeline of this name has."""
+    described_ = found.description
+    more = {"versions": {"python": "3.11"}, "host": described_["host"] | {"kernel": "k"}}
+    pipeline = {**described_["pipeline"], "name": name}
+    return Observation({**described_, **more, "pipeline": pipeline}, found.requests, found.noise)
 
 
 def observed(tables, served, rate_per_s, requests=2000, seed=0, stolen=1.0, cpu=True, run=0):

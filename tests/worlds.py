@@ -15,6 +15,7 @@ from scenarios.arrivals import ArrivalProcess
 from scenarios.cluster import DEVICE, NOMINAL, Cluster, Node
 from scenarios.declaration import DeclaredApplication
 from scenarios.drift import Drift
+from scenarios.network import Network
 from scenarios.numerics import Ints
 from scenarios.queries import Query
 from scenarios.random_streams import stream
@@ -197,14 +198,25 @@ def _accuracy(name: str) -> dict[str, object]:
 
 
 @cache
-def smooth_speech() -> Application:
-    """Return speech recognition with one rank of a clip in all configurations.
+def smooth(name: str, **changes: object) -> Application:
+    """Return one of the applications of `declared`, with the content of version 0.1.
 
-    Tests of planners and of the world need few clips to tell configurations apart.
+    An item has one rank in all configurations, and all times grow with the size of a request.
+    Tests of planners and of the world then need few items to tell configurations apart.
     """
-    smooth = {"spread": "straight", "rank_correlation": 1.0}
-    accuracy = _accuracy("speech_recognition") | smooth
-    return shipped_application("speech_recognition", window_s=40.0, accuracy=accuracy)
+    changes = {"size_scales": "all", **changes}
+    if name not in shipped_applications():
+        return declared(name, **changes)
+    ranks: dict[str, object] = {"rank_correlation": 1.0}
+    if name == "speech_recognition":
+        ranks["spread"] = "straight"
+    return shipped_application(name, accuracy=_accuracy(name) | ranks, **changes)
+
+
+def smooth_network(technologies: dict[str, float] | None = None, **others: object) -> Network:
+    """Return a network whose links are as fast as in speed tests."""
+    shares = {} if technologies is None else {"technologies": technologies}
+    return Network(capacity="speed_tests", **shares, **others)
 
 
 def scenario(
@@ -215,9 +227,9 @@ def scenario(
     workload: Workload | None = None,
     **cluster: object,
 ) -> Scenario:
-    """Return a small scenario: an edge machine and two cloud machines with an A100 each."""
+    """Return a small smooth scenario: an edge machine and two cloud machines with an A100 each."""
     return Scenario(
-        smooth_speech(),
+        smooth("speech_recognition", window_s=40.0),
         Cluster(
             nodes
             or {
@@ -226,7 +238,8 @@ def scenario(
             },
             **NOMINAL | cluster,
         ),
-        workload=workload
+        smooth_network(),
+        workload
         or Workload(
             rate=rate,
             lifetime_mean_s=80.0,

@@ -1,6 +1,7 @@
 """Figures of a few small runs, to notice a change of any decision: of Compass and of the world.
 
-Unlike the hashes of ``tests.golden.tables``, these hold on every processor, and take seconds.
+Their world is smooth. Unlike the hashes of ``tests.golden.tables``, these hold on every processor,
+and take seconds.
 
     python -m tests.golden.decisions            compare with the record
     python -m tests.golden.decisions --write    record anew
@@ -19,14 +20,13 @@ from threadpoolctl import threadpool_limits
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from worlds import BRANCHED, At, declared, run
+from worlds import BRANCHED, At, run, smooth, smooth_network
 
 from planners import Compass
 from planners.compass.search.planning_model import PlanningModel
 from planners.compass.search.search import CmboSearch
 from scenarios.cluster import NOMINAL, Cluster, Node
 from scenarios.drift import Drift, DriftEvent
-from scenarios.network import Network
 from scenarios.scenario import Scenario
 from scenarios.slo import Tier
 from scenarios.workload import Workload
@@ -70,13 +70,14 @@ def arriving(count: int, gap_s: float, tiers: dict[str, Tier], life_s: float) ->
 
 def speech() -> World:
     """Speech recognition under all kinds of drift."""
-    application = declared("speech_recognition", window_s=40.0)
+    application = smooth("speech_recognition", window_s=40.0)
     work = arriving(24, 4.0, SPEECH, 90.0)
     return run(
         Scenario(
             application,
             Cluster(NODES, **NOMINAL),
-            workload=work,
+            smooth_network(),
+            work,
             drift=DRIFT,
             horizon_s=160.0,
         ),
@@ -86,12 +87,12 @@ def speech() -> World:
 
 def crowd() -> World:
     """Too many queries for one GPU that cannot be partitioned."""
-    application = declared("speech_recognition", window_s=40.0)
+    application = smooth("speech_recognition", window_s=40.0)
     tiers = {"easy": Tier(1.0, 2.0, 0.7), "hard": Tier(1.0, 2.0, 0.97)}
     work = arriving(12, 5.0, tiers, 400.0)
     one = {"edge": Node("edge", "g2-standard-8", standby=1)}
     return run(
-        Scenario(application, Cluster(one, **NOMINAL), workload=work, horizon_s=120.0),
+        Scenario(application, Cluster(one, **NOMINAL), smooth_network(), work, horizon_s=120.0),
         Compass(),
         4,
     )
@@ -106,7 +107,14 @@ def tracking() -> World:
     work = arriving(6, 6.0, {}, 60.0)
     cluster = Cluster(NODES, **NOMINAL, discipline="edf", shed_late=True)
     return run(
-        Scenario(declared("visual_tracking"), cluster, workload=work, drift=DRIFT, horizon_s=100.0),
+        Scenario(
+            smooth("visual_tracking"),
+            cluster,
+            smooth_network(),
+            work,
+            drift=DRIFT,
+            horizon_s=100.0,
+        ),
         planner,
     )
 
@@ -114,10 +122,10 @@ def tracking() -> World:
 def coding() -> World:
     """Language models."""
     work = arriving(5, 15.0, {}, 200.0)
-    network = Network({"WiFi": 1.0, "4G-LTE": 1.0})
+    network = smooth_network({"WiFi": 1.0, "4G-LTE": 1.0})
     return run(
         Scenario(
-            declared("code_generation"),
+            smooth("code_generation"),
             Cluster(NODES, **NOMINAL),
             network,
             work,
@@ -131,7 +139,9 @@ def branched() -> World:
     """Operators that fork and join."""
     work = arriving(5, 8.0, {}, 100.0)
     return run(
-        Scenario(declared(BRANCHED), Cluster(NODES, **NOMINAL), workload=work, horizon_s=90.0),
+        Scenario(
+            smooth(BRANCHED), Cluster(NODES, **NOMINAL), smooth_network(), work, horizon_s=90.0
+        ),
         Compass(),
     )
 

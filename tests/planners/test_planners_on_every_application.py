@@ -1,7 +1,7 @@
 """Every shipped planner serves, or at least survives, every shipped application."""
 
 import pytest
-from worlds import BRANCHED, declared, run
+from worlds import BRANCHED, run, smooth, smooth_network
 
 from planners import CheapestFeasible, VideoStorm
 from scenarios.applications.shipped import shipped_applications
@@ -21,7 +21,9 @@ PLANNERS = [CheapestFeasible(samples=16, budget_s=300.0), VideoStorm(samples=16,
 def test_a_planner_with_time_enough_serves_queries_of_every_application(name, planner):
     workload = Workload(0.005, lifetime_mean_s=900.0, lifetime_min_s=300.0)
     made = run(
-        Scenario(declared(name), Cluster(NODES, **NOMINAL), workload=workload, horizon_s=1200.0),
+        Scenario(
+            smooth(name), Cluster(NODES, **NOMINAL), smooth_network(), workload, horizon_s=1200.0
+        ),
         planner,
     )
     assert made.planner_errors == []

@@ -1,7 +1,7 @@
 """Every planner keeps the contract where operators fork and join, as it does on a chain."""
 
 import pytest
-from worlds import BRANCHED, declared, run
+from worlds import BRANCHED, declared, run, smooth, smooth_network
 
 from planners import (
     ILP,
@@ -64,7 +64,7 @@ def test_it_keeps_the_contract(planner, monkeypatch):
 def test_it_serves_requests(planner):
     workload = Workload(0.02, lifetime_mean_s=300.0, lifetime_min_s=60.0)
     world = Scenario(
-        declared(BRANCHED), Cluster(NODES, **NOMINAL), workload=workload, horizon_s=400.0
+        smooth(BRANCHED), Cluster(NODES, **NOMINAL), smooth_network(), workload, horizon_s=400.0
     )
     made = run(world, planner)
     assert made.planner_errors == []

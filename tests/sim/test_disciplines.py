@@ -6,7 +6,16 @@ import numpy as np
 import polars as pl
 import pytest
 from scipy import stats
-from worlds import At, Does, Recording, declared, pipeline, requests, run
+from worlds import (
+    At,
+    Does,
+    Recording,
+    pipeline,
+    requests,
+    run,
+    smooth,
+    smooth_network,
+)
 
 from scenarios.applications.dataset import Tokens
 from scenarios.cluster import DISCIPLINES, EDF, FIFO, NOMINAL, PRIORITY, Cluster, Node
@@ -351,14 +360,15 @@ def crowded(tiers=tuple(TIERS), **cluster):
     """Return, by class of service, what became of twelve queries that fill their stations."""
     made = run(
         Scenario(
-            declared("speech_recognition", window_s=40.0, requests_per_s=3.0),
+            smooth("speech_recognition", window_s=40.0, requests_per_s=3.0),
             Cluster(
                 {"cloud": Node("cloud", "a2-highgpu-1g", standby=1)},
                 max_utilisation=0.99,
                 **NOMINAL,
                 **cluster,
             ),
-            workload=Workload(
+            smooth_network(),
+            Workload(
                 arrivals=At(tuple(float(number) for number in range(1, 13))),
                 lifetime_mean_s=1000.0,
                 lifetime_min_s=999.0,

@@ -1,14 +1,12 @@
 """The campaign on served pipelines: its design, its order, and its page, without Ray."""
 
 import json
-from contextlib import contextmanager
 
 import pytest
-from served_worlds import observed, truth
+from served_worlds import without_ray
 
-from lab.serving.observation import Observation
 from lab.serving.pipeline import load_pipeline
-from studies.served import campaign
+from studies.served import campaign, planned
 from studies.served.__main__ import main
 from studies.served.campaign import by_combination, capacity_per_s
 from studies.served.design import CALIBRATION_LOADS, REQUESTS, SUBJECTS, all_cells, steps
@@ -60,40 +58,18 @@ def test_all_combinations_are_pipelines(name):
 @pytest.fixture
 def made(monkeypatch):
     """Let the simulator answer in place of Ray; return the loads that were sent, by start."""
-    sent = []
-
-    @contextmanager
-    def serve(pipeline):
-        sent.append([])
-        yield "address"
-
-    def observe(url, load, payloads, pipeline):
-        assert url == "address"
-        sent[-1].append(load)
-        how = {
-            name: (stage.replicas, stage.max_batch, stage.max_wait_s)
-            for name, stage in pipeline.stages.items()
-        }
-        tables, run = truth(TIMES_S), len(sent[-1])
-        found = observed(tables, how, load.rate_per_s, load.requests, load.seed, run=run)
-        more = {"versions": {"python": "3.11"}, "host": found.description["host"] | {"kernel": "k"}}
-        pipeline_ = {**found.description["pipeline"], "name": pipeline.name}
-        return Observation(
-            {**found.description, **more, "pipeline": pipeline_}, found.requests, found.noise
-        )
-
-    monkeypatch.setattr(campaign, "served", serve)
-    monkeypatch.setattr(campaign, "observe_endpoint", observe)
-    return sent
+    monkeypatch.setattr(planned, "PLANNERS", ("cheapest_feasible",))
+    monkeypatch.setattr(planned, "HORIZON_S", 120.0)
+    return without_ray(monkeypatch, TIMES_S)
 
 
 def test_the_campaign_is_resumed_and_becomes_a_page(made, tmp_path, capsys):
     words = ["run", "--directory", str(tmp_path), "--subject=stub", "--requests=40"]
     assert main(words) == 0
-    starts = len(by_combination(all_cells()))
+    cells, combinations = all_cells(), len(by_combination(all_cells()))
+    starts = combinations + 1  # of what the planner chose
     assert len(made) == starts
-    cells = all_cells()
-    assert sum(map(len, made)) == starts * 3 + 2 * len(cells)
+    assert sum(map(len, made)) == combinations * 3 + 2 * len(cells) + len(planned.RUNS)
     burst = campaign.read(tmp_path / cells[0].combination.name, ["burst"])[0]
     assert made[0][1].rate_per_s == pytest.approx(CALIBRATION_LOADS[0] * capacity_per_s(burst))
     # The slower operator limits the rate: 30 ms for each request.
@@ -109,6 +85,7 @@ def test_the_campaign_is_resumed_and_becomes_a_page(made, tmp_path, capsys):
     assert main(["page", "--directory", str(tmp_path), *out]) == 0
     text = (tmp_path / "served.md").read_text()
     assert text.count("\n| ") > 2 * len(cells)
+    assert "| cheapest_feasible | " in text
     assert main(["page", *out]) == 0
     assert (tmp_path / "served.md").read_text() == text
     rows = json.loads((tmp_path / "results.json").read_text())["rows"]
