@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from math import sqrt
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,9 @@ def results(directory: Path) -> dict[str, Any]:
     """
     known = calibrations(directory)
     tables = calibrate([one for each in known.values() for one in each])
-    rows, told = [], []
+    rows: list[dict[str, Any]] = []
+    told: list[dict[str, Any]] = []
+    repeated: list[dict[str, Any]] = []
     for combination, cells in by_combination(all_cells()).items():
         burst, first, *_ = known[combination]
         capacity, bound_s = capacity_per_s(burst), BOUND * _median_s(first)
@@ -83,6 +86,8 @@ def results(directory: Path) -> dict[str, Any]:
                     "lost": sum(each.requests["latency_s"].null_count() for each in seen),
                 }
             )
+            if combination.max_batch == 1:
+                repeated += _repeats(str(cell.number), *seen)
     last = seen[-1].description
     return {
         "pipeline": last["pipeline"]["name"],
@@ -93,9 +98,27 @@ def results(directory: Path) -> dict[str, Any]:
         "requests": last["requests"],
         "rows": rows,
         "cells": told,
+        "repeats": repeated,
         "plans": planned.found(directory),
         "tables": {name: tables[name].to_dicts() for name in (TIMES, ENGINE, CORES, HOST)},
     }
+
+
+def _repeats(cell: str, first: Observation, second: Observation) -> Iterator[dict[str, Any]]:
+    """Yield how much the times of equal requests differ between both observations of a cell.
+
+    It is the standard deviation of the logarithm of a time: of both times' ratio, over root 2.
+    """
+    both = first.requests.join(second.requests, on="number")
+    for name in first.operators:
+        spread = {
+            kind: (pl.col(f"{name}_{kind}_s") / pl.col(f"{name}_{kind}_s_right")).log().std()
+            for kind in ("cpu", "compute")
+        }
+        values = both.select(**spread).row(0, named=True)
+        yield {"cell": cell, "operator": name} | {
+            kind: None if value is None else value / sqrt(2) for kind, value in values.items()
+        }
 
 
 def _goals(table: pl.DataFrame) -> Iterator[tuple[str, str, str, str]]:
