@@ -30,12 +30,13 @@ from scenarios.cluster import DEVICE
 from scenarios.queries import births
 from scenarios.slo import SLO
 from studies.served.campaign import capacity_per_s
-from studies.served.design import REQUESTS, TIMEOUT_S, WAIT_S_PER_MEMBER, Subject
+from studies.served.design import TIMEOUT_S, WAIT_S_PER_MEMBER, Subject
 
 PLACE, FOUND = "planned", "found.json"
 PLANNERS = ("compass", "cheapest_feasible")
-LOAD = 0.6
+LOAD = 0.45
 """The rate of the stream, relative to the capacity of the first combination of the campaign."""
+REQUESTS = 300
 HORIZON_S = 600.0
 SIMULATED_SEED, OBSERVED_SEED = 400, 500
 RUNS = range(2)

@@ -73,7 +73,7 @@ def test_the_campaign_is_resumed_and_becomes_a_page(made, tmp_path, capsys):
     burst = campaign.read(tmp_path / cells[0].combination.name, ["burst"])[0]
     assert made[0][1].rate_per_s == pytest.approx(CALIBRATION_LOADS[0] * capacity_per_s(burst))
     # The slower operator limits the rate: 30 ms for each request.
-    assert capacity_per_s(burst) == pytest.approx(1 / 0.03, rel=0.05)
+    assert capacity_per_s(burst) == pytest.approx(1 / 0.03, rel=0.1)
     lost = tmp_path / cells[3].combination.name / f"cell{cells[3].number}_run1/observation.json"
     lost.unlink()
     assert main(words) == 0

@@ -18,7 +18,6 @@ from lab.serving.predicting.service_tables import (
     ACCURACY,
     CORES,
     ENGINE,
-    FACTORS,
     HOST,
     TIMES,
     ServiceTables,
@@ -36,7 +35,7 @@ LIFETIME_S = 600.0
 MESSAGE_BYTES = 1000.0
 """Size of what is sent between operators, which no observation tells; they share a host."""
 REPLICAS_PER_CORE = 4
-LATENCY_FACTOR = 3.0
+LATENCY_FACTOR = 5.0
 """The latency bound, in multiples of the time that a request takes alone."""
 CLIENT = "client"
 """The device of all users."""
@@ -191,13 +190,14 @@ def _application(
     operators: dict[str, Any] = {}
     for operator in next(iter(named.values())):
         first = not operators
-        factors = tables[FACTORS].filter(operator=operator)
-        spread = factors.filter(pl.col("batch") == pl.col("batch").min())["factor"].std()
+        # Of the work: what else spreads times, such as other jobs, is part of the simulated host.
+        times = tables[TIMES].filter(operator=operator).sort("batch")
+        [spread] = times.select(pl.col("cv").first())["cv"]
         operators[operator] = {
             "kind": "cpu",
             "knobs": {KNOB: list(named)} if first else {},
             "service_time_s": f"services.{operator}_s",
-            "service_cv": round(min(float(spread or 0.0), MOST_CV), 4),  # type: ignore[arg-type]
+            "service_cv": round(min(spread, MOST_CV), 4),
             "message_bytes": _mean_bytes(observations, "bytes_out") if first else MESSAGE_BYTES,
             "batch_time": "average",
         }
