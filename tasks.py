@@ -3,7 +3,7 @@
 
     python3 tasks.py run [OVERRIDE ...]    set up, and simulate (compass-sim with the overrides)
     python3 tasks.py test [PYTEST ARG ...] set up, and run the tests
-    python3 tasks.py slow                  set up, and run the longer checks
+    python3 tasks.py slow                  set up (with the extra [serve]), and run the longer checks
     python3 tasks.py lint                  set up, and run linter, type checker and layers
     python3 tasks.py docs                  set up, and build the site into docs/_build
     python3 tasks.py lock [UV OPTION ...]  pin packages for pyproject.toml (--upgrade: the newest),
@@ -32,6 +32,7 @@ SDIST_ONLY = "antlr4-python3-runtime"
 """The one package that is built here; of all others, wheels are installed, which run no code."""
 LOCKS = {
     "test": ("pyproject.toml", "--extra", "test"),
+    "slow": ("pyproject.toml", "--extra", "test", "--extra", "serve"),
     "docs": ("pyproject.toml", "--extra", "docs"),
     "run": ("pyproject.toml",),
     "build": ("--group", "build"),
@@ -65,7 +66,7 @@ def main(arguments: list[str]) -> int:
     if command not in steps:
         print(__doc__)
         return 0 if command in ("help", "-h", "--help") else 2
-    set_up("docs" if command == "docs" else "test")
+    set_up(command if command in LOCKS else "test")
     for step in steps[command]:
         print("+", *step, flush=True)
         if status := call(BIN / step[0], *step[1:]):

@@ -307,24 +307,42 @@ def test_an_endpoint_that_nobody_serves_is_one_sentence(scheme, tmp_path, capsys
     assert err.count("\n") == 1
 
 
-def test_a_served_stub_is_calibrated_and_predicted(stub, tmp_path, capsys):
-    """The loop on this machine; the bounds are wide, because others can use it, too."""
-    pytest.importorskip("ray.serve", reason=EXTRA)
-    pipeline = load_pipeline(stub, ["operators.one.replicas=1"])
-    loads = {"slow": (8, 120, 1), "fast": (20, 250, 2), "a": (14, 250, 3), "b": (14, 250, 3)}
+DOCUMENTS = {"slow": (6, 120, 1), "fast": (10, 150, 2), "a": (8, 150, 3), "b": (8, 150, 3)}
+STUBS = {"slow": (8, 120, 1), "fast": (20, 250, 2), "a": (14, 250, 3), "b": (14, 250, 3)}
+
+
+def loop(pipeline, loads, bound_s, tmp_path):
+    """Observe two loads and calibrate from them; return how well a third one is predicted.
+
+    The bounds of tests are wide, because others can use this machine, too.
+    """
     with served(pipeline) as url:
         for name, load in loads.items():
             observe_endpoint(url, Load(*load), pipeline.payloads, pipeline).write(tmp_path / name)
     tables, csv = str(tmp_path / "tables"), tmp_path / "rows.csv"
     calibrating = [str(tmp_path / name) for name in ("slow", "fast")]
     assert main(["calibrate", "--observations", *calibrating, "--out", tables]) == 0
-    found = ServiceTables.read(Path(tables))
-    for name, time_s in (("one", 0.01), ("two", 0.005)):
-        [setting] = found["service_times"].filter(operator=name)["setting"].unique()
-        assert found.times_s(name, setting, 1) == pytest.approx([time_s], rel=0.15)
     seen = [str(tmp_path / name) for name in ("a", "b")]
-    words = ["--tables", tables, "--bound-s=0.2", f"--csv={csv}"]
+    words = ["--tables", tables, f"--bound-s={bound_s}", f"--csv={csv}"]
     assert main(["compare", *seen, *words]) == 0
     rows = {row["figure"]: row for row in pl.read_csv(csv).iter_rows(named=True)}
     assert abs(rows["p50_s"]["error"]) < 0.25 + rows["p50_s"]["floor"]
     assert abs(rows["throughput_per_s"]["error"]) < 0.05
+    return ServiceTables.read(Path(tables))
+
+
+def test_a_served_stub_is_calibrated_and_predicted(stub, tmp_path):
+    pytest.importorskip("ray.serve", reason=EXTRA)
+    pipeline = load_pipeline(stub, ["operators.one.replicas=1"])
+    found = loop(pipeline, STUBS, 0.2, tmp_path)
+    for name, time_s in (("one", 0.01), ("two", 0.005)):
+        [setting] = found["service_times"].filter(operator=name)["setting"].unique()
+        assert found.times_s(name, setting, 1) == pytest.approx([time_s], rel=0.15)
+
+
+def test_the_served_models_are_calibrated_and_predicted(tmp_path):
+    for package in ("ray.serve", "rapidocr"):
+        pytest.importorskip(package, reason=EXTRA)
+    found = loop(load_pipeline("document_reading"), DOCUMENTS, 1.0, tmp_path)
+    [accuracy] = found["accuracy"]["accuracy"]
+    assert accuracy > 0.9
