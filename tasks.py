@@ -3,7 +3,7 @@
 
     python3 tasks.py run [OVERRIDE ...]    set up, and simulate (compass-sim with the overrides)
     python3 tasks.py test [PYTEST ARG ...] set up, and run the tests
-    python3 tasks.py slow                  set up (with the extra [serve]), and run the longer checks
+    python3 tasks.py slow                  set up with [serve], and run the longer checks
     python3 tasks.py lint                  set up, and run linter, type checker and layers
     python3 tasks.py docs                  set up, and build the site into docs/_build
     python3 tasks.py lock [UV OPTION ...]  pin packages for pyproject.toml (--upgrade: the newest),
