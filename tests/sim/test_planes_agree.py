@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
-from worlds import BRANCHED, Restless, declared, scenario
+from worlds import BRANCHED, Restless, declared, scenario, smooth, smooth_network
 
 from scenarios.applications.shipped import shipped_applications
 from scenarios.cluster import FIFO, NOMINAL, Cluster, Node
@@ -43,12 +43,13 @@ QUEUES = {
 
 def test_invariant_agreement_of_planes_where_work_alone_scales_and_services_spread():
     workload = Workload(0.05, lifetime_mean_s=300.0, lifetime_min_s=60.0)
-    cluster = Cluster(NODES, service_cv=0.2, speed_log_sd=0.1)
+    cluster = Cluster(NODES, **NOMINAL | {"service_cv": 0.2, "speed_log_sd": 0.1})
     application = declared("speech_recognition", size_scales="work")
     rough = Scenario(application, cluster, workload=workload, horizon_s=120.0)
-    smooth = replace(rough, application=declared("speech_recognition"), cluster=Cluster(NODES))
+    alike = declared("speech_recognition", size_scales="all")
+    nominal = replace(rough, application=alike, cluster=Cluster(NODES, **NOMINAL))
     assert agree(rough, 1)["queries"]["completed"].sum() > 0
-    computed = [agree(each, 1)["operators"]["compute_s"].sum() for each in (rough, smooth)]
+    computed = [agree(each, 1)["operators"]["compute_s"].sum() for each in (rough, nominal)]
     assert computed[0] != computed[1]
 
 
@@ -113,11 +114,12 @@ def test_invariant_agreement_of_planes_on_every_application(queue, name):
 )
 def test_invariant_agreement_of_planes_under_drift_where_operators_fork_and_join(name):
     workload = Workload(0.1, lifetime_mean_s=80.0, lifetime_min_s=20.0)
-    application = declared(BRANCHED, requests_per_s=1.0, window_s=40.0)
+    application = smooth(BRANCHED, requests_per_s=1.0, window_s=40.0)
     world = Scenario(
         application,
         Cluster(NODES, **NOMINAL),
-        workload=workload,
+        smooth_network(),
+        workload,
         drift=Drift(DRIFTS[name]),
         horizon_s=120.0,
     )
