@@ -316,7 +316,7 @@ def test_the_planner_of_the_planning_page_runs_and_keeps_the_contract(folder, mo
     tests[0]()
     result = names["result"]
     assert result.summary["planner_errors"] == 0
-    assert result.summary["horizon_s"] == 120
+    assert result.summary["horizon_s"] == 300
     assert result.summary["service_goodput_mean"] > 0
     for command in commands(PLANNING):
         quick = " horizon_s=60 figures=false" if command.startswith("compass-sim") else ""
