@@ -106,7 +106,7 @@ def test_report_names_planners_that_never_ran(tmp_path, capsys):
     run(["horizon_s=30"], directory=tmp_path / "first")
     write_summary(tmp_path, {"first": read_summary(tmp_path / "first")})
     (tmp_path / "config.yaml").write_text("planner: {compare: {first: {}, second: {}}}\n")
-    assert main(["report", str(tmp_path)]) == 0
+    assert main(["report", str(tmp_path), "--all"]) == 0
     out, err = capsys.readouterr()
     assert re.search(r"status .* finished", out)
     assert re.search(r"simulated .* 30 of 30 s", out)

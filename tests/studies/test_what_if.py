@@ -420,7 +420,7 @@ def test_a_class_of_service_is_asked_about(capsys, tmp_path) -> None:
     asked = ["--metric", "slo_met_fraction.standard", "--at-least", "0.01"]
     assert main(["capacity", *scene, *vary, *asked, "--out", str(tmp_path)]) in (0, 1)
     first = capsys.readouterr().out.splitlines()[0]
-    assert first.startswith("slo_met_fraction.standard at least 0.01 on average, planned by Greedy")
+    assert "slo_met_fraction.standard at least 0.01 on average, planned by Greedy?" in first
 
 
 @pytest.mark.slow
