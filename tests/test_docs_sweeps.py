@@ -72,7 +72,7 @@ def test_the_sweep_that_is_resumed_is_and_another_is_refused(compass):
 def test_every_group_and_key_that_can_be_swept_is_one(compass, launched):
     rows = re.findall(r"^\| [\w ]+ \| (`.*`) \|$", PAGE, re.M)
     overrides = [one for row in rows for one in re.findall(r"`(\S+=\S+)`", row)]
-    assert len(overrides) == 8
+    assert len(overrides) == 9
     for override in overrides:
         planner = "" if override.startswith("planner=") else "planner=vulcan"
         _, _, err = compass(f"compass-sim -m {planner} '{override}'")
