@@ -268,10 +268,10 @@ right.set(xlabel="headroom", ylabel="false acceptances in a run", title="Promise
 plt.show()
 
 # %% [markdown]
-# The band is the 95 % interval over seeds. If a planner declines users, much room leads to few
-# false acceptances, but also to fewer users who are served well: many of those whom it declined
+# The band is the 95 % interval over seeds. If a planner declines users, a low `headroom` leads to
+# few false acceptances, but also to fewer users who are served well: many of those whom it declined
 # would have had a good enough link. A planner that declines nobody serves more users well and has
-# many false acceptances. Its headroom hardly matters. Which of the two you want depends on what a
+# many false acceptances. Its `headroom` hardly matters. Which of the two you want depends on what a
 # broken promise costs.
 #
 # ## Your turn
