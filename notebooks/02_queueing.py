@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Queueing for SLOs: theory against simulation
 #
-# Computing takes a known time. Most SLOs fail because of *waiting*. This notebook compares the
+# Computing takes a known time, but *waiting* does not. This notebook compares the
 # simulator's stations with closed-form queueing theory: M/M/1, M/G/1, M/M/c, and batches. Where
 # theory and simulation agree, you can trust the simulator. Where theory ends, the simulator
 # continues.
@@ -349,7 +349,7 @@ print(f"furthest from theory: {worst:.1%}")
 
 # %% [markdown]
 # It costs nothing: at low load, each batch has one request. At high load batches grow, and the
-# station serves nearly twice as many. Here a larger maximum never makes the mean longer.
+# station serves nearly twice as many.
 #
 # ## What planners see
 #
@@ -393,8 +393,8 @@ plt.show()
 # the earliest deadline first (*EDF*). This is their *discipline*. Speech recognition has three
 # classes: `premium` with a bound of one second, `standard` with two, `economy` with four. The
 # planner, `cheapest_feasible`, ignores queues, so it chooses the same plans under both disciplines.
-# Links are as good as in speed tests here. On links that follow recorded traces, answers are late
-# mostly because of the link, where a discipline of stations changes nothing.
+# Links are as good as in speed tests here: on recorded links, answers are late mostly because of
+# the link.
 #
 # **Predict.** Which class gains by EDF, and which loses? Are more users served well?
 
@@ -448,10 +448,9 @@ plt.show()
 
 # %% [markdown]
 # `premium` gains on every seed, because it has the least slack. EDF saves no work: the mean latency
-# is no lower, because other users wait longer. More users are served well on three of these seeds,
-# and fewer on the fourth, where `standard` and `economy` lose. This is a known weakness of EDF
-# under overload: it serves requests that are nearly late and delays the others. Then more capacity
-# or another plan helps.
+# is no lower, because other users wait longer. More users are served well on three seeds, and fewer
+# on the fourth. This is a known weakness of EDF under overload: it serves requests that are nearly
+# late and delays the others.
 #
 # ## Try it
 #
