@@ -45,15 +45,16 @@ for key in ("queries", "active_queries_mean", "service_goodput_mean", "slo_met_f
 
 # %% [markdown]
 # `service_goodput_mean` is *service goodput*: how many users, on average over time, had their whole
-# *SLO* met. `slo_met_fraction` is this number as a share of the active users. It is less than half.
+# *SLO* met. `slo_met_fraction` is this number as a share of the active users. It is less than a
+# fifth.
 #
 # ## Why SLOs failed
 #
 # A result holds tables as polars frames. `windows` has one row for each user and *window*, the span
-# of time in which an SLO is judged. A window fails for one of three reasons: no plan was deployed
+# of time in which an SLO is judged. A window fails for one of three reasons: no plan was in force
 # for the user, answers were late, or they were not accurate enough.
 #
-# **Predict.** Which of the three reasons is the most frequent?
+# **Predict.** Which of the three reasons is the least frequent?
 
 
 # %%
@@ -64,7 +65,7 @@ def verdicts(result):
             verdict=pl.when("met")
             .then(pl.lit("SLO met"))
             .when(pl.col("deployed_s") < pl.col("active_s") / 2)
-            .then(pl.lit("not deployed"))
+            .then(pl.lit("no plan in force"))
             .when(~pl.col("latency_met"))
             .then(pl.lit("late"))
             .otherwise(pl.lit("not accurate"))
@@ -81,6 +82,23 @@ axes.set(xlabel="minutes of users' time", ylabel="", title="What came of cheapes
 plt.show()
 
 # %% [markdown]
+# Accuracy is never the reason: `cheapest_feasible` has measured it before. A plan can be missing
+# because the planner found none, or because its machine is not ready yet. `decisions` has one row
+# for each plan that the planner ordered.
+
+# %%
+starting_s = cheap.decisions["in_force_s"] - cheap.decisions["decided_s"]
+print(f"{cheap.decisions['query'].n_unique()} of {cheap.queries.height} users got a plan;")
+print(f"for {(starting_s > 60).sum()} of them, it came into force more than a minute later")
+
+# %% [markdown]
+# The other users got none, because their five seconds of planning were over before a plan looked
+# feasible. `cheapest_feasible` measures 50 samples of each configuration, which takes long. The
+# slow starts have another cause. The machines in the cloud are rented while they are in use. Such a
+# machine first boots for two minutes, and it takes 43 seconds to create an instance of its GPU.
+# [Both times were measured](../docs/concepts/hardware.md#switching). Only the machine of the edge
+# site is always ready.
+#
 # ## Where the time goes
 #
 # `operators` splits the latency of each window by *operator*: waiting in a queue, waiting for a
@@ -116,9 +134,10 @@ grid.set_titles("windows {col_name}")
 plt.show()
 
 # %% [markdown]
-# Transfer over links takes about the same time in both. In late windows the speech model,
-# `wave_to_text`, computes twice as long, because it was placed where it is slow. Its requests also
-# wait far longer in its queue, because many users share that place. A planner can avoid both.
+# Computing takes about the same time in both. In late windows, sound travels several times as long
+# to the speech model, `wave_to_text`. The capacity of a link changes from second to second, and
+# sometimes there is an outage. A planner only knows what links of this kind carry on average.
+# Requests also wait longer in the queue of the speech model, because many users share it.
 #
 # ## Another planner
 #
@@ -144,9 +163,10 @@ figures = draw_comparison(RESULTS, ["cheapest_feasible", "videostorm"])
 Image(filename=str(figures[0]))
 
 # %% [markdown]
-# The grey line is the number of users, an upper limit for every planner. VideoStorm comes nearer to
-# this limit and costs more. Is this difference due to the seed? [The third
-# notebook](03_your_own_planner.ipynb) compares over several seeds.
+# The grey line is the number of users, an upper limit for every planner. Both planners serve nobody
+# well in the first three minutes, while the first machine of the cloud boots. Afterwards,
+# VideoStorm comes nearer to the limit. It also costs more. Is this difference due to the seed? [The
+# third notebook](03_your_own_planner.ipynb) compares over several seeds.
 #
 # ## Try it
 #
@@ -154,7 +174,9 @@ Image(filename=str(figures[0]))
 #    machines. What gets worse first: latency, accuracy, or the number of users with a plan?
 # 2. `result.queries` has the true speed of each phone (`true_device_factor`), which no planner
 #    sees. Are users with slow phones served worse?
-# 3. What other applications are there? `compass-lab list` names them.
+# 3. Which makes more difference: machines that are ready at once (`"switching=free"`), or links as
+#    good as in speed tests (`"network.capacity=speed_tests"`)?
+# 4. What other applications are there? `compass-lab list` names them.
 #
 # Next: [Queueing for SLOs](02_queueing.ipynb), or directly [writing your own
 # planner](03_your_own_planner.ipynb).

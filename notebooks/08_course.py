@@ -30,7 +30,7 @@ print(result)
 
 # %%
 served = result.queries.drop_nulls("response_time_s")["response_time_s"]
-axes = sns.histplot(x=served, binwidth=0.5)
+axes = sns.histplot(x=served, bins=20, log_scale=True)
 axes.set(
     xlabel="response time (s)", ylabel="users", title=f"{len(served)} users were ever served well"
 )

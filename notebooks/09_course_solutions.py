@@ -5,6 +5,7 @@
 # accept every correct answer.
 
 # %%
+import math
 import os
 
 import matplotlib.pyplot as plt
@@ -119,13 +120,14 @@ print(course.allocation(slices_and_batch))
 # model's data sheet? See `false_acceptances` and `true_device_factor` in `result.queries`.
 #
 # **Solution.** No planner sees `true_device_factor`. This one prefers the device and trusts its
-# data sheet.
+# data sheet. But compare the answer with the share of slow devices among all users, before you
+# blame the devices.
 
 # %%
 slow = result.queries.with_columns(slow=pl.col("true_device_factor") < 1)
 by_speed = slow.group_by("slow").agg(pl.col("false_acceptances").sum())
 share = by_speed.filter("slow")["false_acceptances"].sum() / by_speed["false_acceptances"].sum()
-print(f"{share:.0%}")
+print(f"{share:.0%} of the false acceptances, {slow['slow'].mean():.0%} of all users")
 axes = sns.stripplot(
     slow.with_columns(falsely=pl.col("false_acceptances") > 0).to_dict(as_series=False),
     x="true_device_factor",
@@ -147,39 +149,36 @@ print(course.slow_devices(share))
 # Write a planner that keeps the contract and beats `CheapestFeasible` on two seeds. [The notebook
 # on planners](03_your_own_planner.ipynb) shows one such planner, but find another.
 #
-# **Solution.** Run nothing on the device, profile few samples, and use predictions, which take the
-# load into account.
+# **Solution.** Run nothing on the device, and profile few samples. Of the plans that are accurate
+# enough, take the one that is predicted to be fastest, whatever it costs. Decline nobody:
+# predictions cannot know how good a link is.
 
 
 # %%
-class Calm(Planner):
-    """The cheapest plan off the device that is predicted to take at most 0.7 of the bound."""
+class Brisk(Planner):
+    """The plan off the device that is predicted to be fastest."""
 
-    def __init__(self, budget_s=2.0):
-        self.budget_s = budget_s
+    def __init__(self, samples=16, budget_s=2.0):
+        self.samples, self.budget_s = samples, budget_s
 
     def plan(self, context):
         for query in context.waiting:
             if context.recall(("tried", query.id)):
                 continue
             context.remember(("tried", query.id), True, query)
+            best, best_s = None, math.inf
             for plan in context.candidates(query, order="cost"):
-                if "device" in plan.placement:
+                if "device" in plan.placement or not context.fits(query, plan):
                     continue
-                estimate = context.profile(query, plan, 16)
-                if not estimate.accurate_enough(query.slo):
-                    if not estimate.count:
-                        break
-                    continue
-                believed = context.predict(query, plan)
-                bound_s = query.slo.latency_s
-                in_time = bound_s is None or believed.latency_quantile_s <= 0.7 * bound_s
-                if in_time and believed.meets(query.slo) and context.fits(query, plan):
-                    context.deploy(query, plan)
-                    break
+                if context.profile(query, plan, self.samples).accurate_enough(query.slo):
+                    believed_s = context.predict(query, plan).latency_quantile_s
+                    if believed_s < best_s:
+                        best, best_s = plan, believed_s
+            if best is not None:
+                context.deploy(query, best)
 
 
-mine = Calm()
+mine = Brisk()
 print(course.planner(mine))
 
 # %% [markdown]
