@@ -58,7 +58,7 @@ def truth(
         for quantile in QUANTILES.tolist()
     ]
     paths = [
-        (name, jobs, quantile, (0.002 + 0.002 * quantile) * (1 + (jobs - 1) * path_per_job))
+        (name, False, jobs, quantile, (0.002 + 0.002 * quantile) * (1 + (jobs - 1) * path_per_job))
         for name in (*times_s, "answer")
         for jobs in range(1, len(slowdown) + 1)
         for quantile in QUANTILES.tolist()

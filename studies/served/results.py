@@ -6,6 +6,7 @@ from math import sqrt
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from lab.common.errors import InputError
@@ -111,14 +112,17 @@ def _repeats(cell: str, first: Observation, second: Observation) -> Iterator[dic
     """
     both = first.requests.join(second.requests, on="number")
     for name in first.operators:
-        spread = {
-            kind: (pl.col(f"{name}_{kind}_s") / pl.col(f"{name}_{kind}_s_right")).log().std()
-            for kind in ("cpu", "compute")
-        }
-        values = both.select(**spread).row(0, named=True)
-        yield {"cell": cell, "operator": name} | {
-            kind: None if value is None else value / sqrt(2) for kind, value in values.items()
-        }
+        row: dict[str, Any] = {"cell": cell, "operator": name}
+        for kind in ("cpu", "compute"):
+            one, other = f"{name}_{kind}_s", f"{name}_{kind}_s_right"
+            known = (
+                both.filter(pl.col(one) > 0, pl.col(other) > 0)
+                if other in both.columns
+                else both.clear()
+            )
+            ratio = (known[one] / known[other]).log() if told and known.height > 1 else None
+            row[kind] = None if ratio is None else float(np.std(ratio.to_numpy(), ddof=1)) / sqrt(2)
+        yield row
 
 
 def _goals(table: pl.DataFrame) -> Iterator[tuple[str, str, str, str]]:

@@ -283,7 +283,7 @@ def _tables(
 
 def _path(operator: str, path_s: float) -> list[dict[str, Any]]:
     """Return rows of table ``paths`` for a path that always takes the same time."""
-    same = {"operator": operator, "jobs": 1, "path_s": path_s}
+    same = {"operator": operator, "queued": False, "jobs": 1, "path_s": path_s}
     return [{**same, "quantile": at} for at in (0.0, 1.0)]
 
 
@@ -294,5 +294,7 @@ def added(before: ServiceTables, tables: ServiceTables) -> ServiceTables:
         if operator in there:
             raise InputError(f"{operator}: is in the tables already; name another one by --model")
     both = {name: pl.concat([before[name], tables[name]]) for name in SCHEMAS}
-    paths = both[PATHS].unique(["operator", "jobs", "quantile"], keep="first", maintain_order=True)
+    paths = both[PATHS].unique(
+        ["operator", "queued", "jobs", "quantile"], keep="first", maintain_order=True
+    )
     return ServiceTables({**both, PATHS: paths, CORES: before[CORES], HOST: before[HOST]})

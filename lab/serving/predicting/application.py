@@ -191,8 +191,8 @@ def _application(
     for operator in next(iter(named.values())):
         first = not operators
         # Of the work: what else spreads times, such as other jobs, is part of the simulated host.
-        times = tables[TIMES].filter(operator=operator).sort("batch")
-        [spread] = times.select(pl.col("cv").first())["cv"]
+        times = tables[TIMES].filter(operator=operator).with_columns(pl.col("batches").fill_null(1))
+        spread = float(np.average(times["cv"], weights=times["batches"]))
         operators[operator] = {
             "kind": "cpu",
             "knobs": {KNOB: list(named)} if first else {},

@@ -58,8 +58,9 @@ def batches(requests: pl.DataFrame, operators: Sequence[str]) -> pl.DataFrame:
 def passes(requests: pl.DataFrame, operators: Sequence[str]) -> pl.DataFrame:
     """Return one row for each time that the engine passed a request on, or an answer.
 
-    The columns are ``operator`` (or `ANSWER`), ``started_s``, ``ended_s`` and ``path_s`` between
-    both. Each path passes one request at a time, so a pass begins when the one before has ended.
+    The columns are ``operator`` (or `ANSWER`), ``started_s``, ``ended_s``, ``path_s`` between both,
+    and ``queued``. Each path passes one request at a time, so a pass begins when the one before has
+    ended; the request was then queued.
     """
     completed = requests.filter(outcome=COMPLETED)
     left, parts = pl.col("arrival_s"), []
@@ -73,7 +74,9 @@ def passes(requests: pl.DataFrame, operators: Sequence[str]) -> pl.DataFrame:
         if name != ANSWER:
             left = pl.col(f"{name}_started_s") + pl.col(f"{name}_compute_s")
     return pl.concat(parts).select(
-        "operator", "started_s", "ended_s", path_s=pl.col("ended_s") - pl.col("started_s")
+        *("operator", "started_s", "ended_s"),
+        path_s=pl.col("ended_s") - pl.col("started_s"),
+        queued=pl.col("started_s") > pl.col("left_s"),
     )
 
 

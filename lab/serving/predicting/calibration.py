@@ -56,6 +56,9 @@ def calibrate(observations: Sequence[Observation]) -> ServiceTables:
                     "observations of one pipeline on one host"
                 )
     parts = [_executed(each) for each in observations]
+    for number, each in enumerate(observations, 1):
+        if each.requests.filter(outcome=COMPLETED).is_empty():
+            raise InputError(f"observation {number}: no request was completed; leave it out")
     executed = pl.concat(parts)
     for name in first.operators:
         if executed.filter(operator=name).is_empty():
@@ -120,10 +123,16 @@ def _executed(observation: Observation) -> pl.DataFrame:
 
 
 def _times(executed: pl.DataFrame) -> pl.DataFrame:
-    time = pl.col("work_s")
+    """Return means of what batches take alone, with the spread of their work.
+
+    Time alone is more than core time if an operator also waits, or uses another device. It is never
+    less, though an operator that other jobs disturb less than the others may look so.
+    """
+    work, alone = pl.col("work_s"), pl.col("alone_s")
+    mean_s = pl.max_horizontal(alone.mean(), work.mean())
     return (
         executed.group_by(GROUP)
-        .agg(mean_s=time.mean(), cv=(time.std() / time.mean()).fill_null(0.0), batches=pl.len())
+        .agg(mean_s=mean_s, cv=(work.std() / work.mean()).fill_null(0.0), batches=pl.len())
         .with_columns(pl.col("batches").cast(pl.Int64))
         .sort(GROUP)
     )
@@ -186,8 +195,10 @@ def _paths(
 ) -> pl.DataFrame:
     """Return quantiles of the time of passing a request on, by the number of jobs on the host.
 
-    A number with too few requests is not in the table. Overloaded observations, such as bursts, are
-    left out if there are others: their requests queue in the engine, too.
+    Requests that had to wait for the one before are apart, because several processes of the engine
+    work on such requests at the same time. A number of jobs with too few requests is not in the
+    table. Overloaded observations, such as bursts, are left out if there are others: their requests
+    queue in the engine, too.
     """
     every = list(zip(observations, passed, jobs, strict=True))
     steady = [each for each in every if not _overloaded(each[0])]
@@ -198,13 +209,15 @@ def _paths(
     found = []
     for name in (*observations[0].operators, ANSWER):
         rows = seen.filter(operator=name)
-        known = rows.filter(pl.len().over("jobs") >= LEAST_BATCHES)
+        known = rows.filter(pl.len().over("queued", "jobs") >= LEAST_BATCHES)
         if known.is_empty():
-            known = rows.with_columns(jobs=pl.lit(1, pl.Int64))
-        for [number], each in known.sort("jobs").group_by("jobs", maintain_order=True):
+            known = rows.with_columns(jobs=pl.lit(1, pl.Int64), queued=pl.lit(False))
+        keys = ["queued", "jobs"]
+        for (queued, number), each in known.sort(keys).group_by(keys, maintain_order=True):
             values = np.maximum(np.quantile(each["path_s"].to_numpy(), QUANTILES), 0)
             one = _quantiles({"operator": name}, "path_s", values)
-            found.append(one.with_columns(pl.lit(number, pl.Int64).alias("jobs")))
+            more = {"queued": pl.lit(queued), "jobs": pl.lit(number, pl.Int64)}
+            found.append(one.with_columns(**more))
     return pl.concat(found) if found else pl.DataFrame(schema=SCHEMAS[PATHS])
 
 

@@ -124,8 +124,8 @@ def predicted_requests(
         engine = tables[ENGINE].filter(operator=name).row(0, named=True)
         times_s = np.array(tables.times_s(name, operator.setting, operator.max_batch))
         # Handing a batch to a free replica delays it; a replica that is busy does so meanwhile.
-        times_ns = _path_ns(tables, name, count, seed)
-        plane.add_path(number, processor, times_ns, ns(engine["handoff_s"]))
+        handoff_ns = ns(engine["handoff_s"])
+        plane.add_path(number, processor, _paths_ns(tables, name, count, seed), handoff_ns)
         spec = StationSpec(
             number,
             operator.replicas,
@@ -138,7 +138,7 @@ def predicted_requests(
         factors = execution_factors(tables, name, operator, count, seed)
         plane.add_station(spec, _after_ns(engine, operator), factors)
         visits += [Visit(number, None, number, 1.0), Visit(number, number, None, times_s[0] * 1e9)]
-    plane.add_path(len(operators), processor, _path_ns(tables, ANSWER, count, seed))
+    plane.add_path(len(operators), processor, _paths_ns(tables, ANSWER, count, seed))
     visits.append(Visit(len(operators), None, len(operators), 1.0))
     plane.open_source(0, 0, _blocks(arrival_ns, len(operators)))
     plane.route(0, 0, Route(0, tuple(visits)))
@@ -174,24 +174,30 @@ def execution_factors(
     return [of_size[min(known, key=lambda each: abs(each - size))] for size in sizes]
 
 
-def _path_ns(tables: ServiceTables, operator: str, count: int, seed: int) -> list[list[int]]:
-    """Draw the engine's time for passing a request to an operator, or the answer, by jobs from 1.
+def _paths_ns(tables: ServiceTables, operator: str, count: int, seed: int) -> list[list[list[int]]]:
+    """Draw the engine's times for passing requests to an operator, or answers to the client.
 
-    A number of jobs that was not measured has the times of the one below, or of the lowest. A
-    request has the same place among the times of each number.
+    The first index tells whether a request was queued, the second one less than the number of jobs,
+    and the third is the number of the request, which has the same place among the times of each
+    number of jobs. A number that was not measured has the times of the one below, or of the lowest.
     """
     drawn = stream(seed, "served", operator, "path").random(count)
     rows = tables[PATHS].filter(operator=operator)
-    known = sorted(rows["jobs"].unique()) or [1]
-    found: list[list[int]] = []
-    for jobs in range(1, known[-1] + 1):
-        if jobs in known or not found:
-            its = rows.filter(jobs=max(jobs, known[0]))
-            times_s = np.zeros(count) if its.is_empty() else _at(its, "path_s", drawn)
-            found.append([ns(each) for each in times_s.tolist()])
-        else:
-            found.append(found[-1])
+    found = []
+    for queued in (False, True):
+        its = rows.filter(queued=queued)
+        by_jobs = _by_jobs(rows if its.is_empty() else its, drawn)
+        found.append([[ns(each) for each in times_s.tolist()] for times_s in by_jobs])
     return found
+
+
+def _by_jobs(rows: pl.DataFrame, drawn: Floats) -> list[Floats]:
+    known = sorted(rows["jobs"].unique())
+    if not known:
+        return [np.zeros(len(drawn))]
+    times_s = {jobs: _at(rows.filter(jobs=jobs), "path_s", drawn) for jobs in known}
+    numbers = range(1, known[-1] + 1)
+    return [times_s[max(known[0], *(n for n in known if n <= jobs), 0)] for jobs in numbers]
 
 
 def _at(rows: pl.DataFrame, name: str, drawn: Floats) -> Floats:

@@ -26,6 +26,8 @@ from sim.dataplane.events.processor import Cores, SharedStation
 from sim.dataplane.events.request import LOW, Request, ScheduledEvent, call_at
 from sim.dataplane.events.station import BatchJob
 
+PathTimes = Sequence[Sequence[Sequence[int]]]
+
 
 @dataclass(eq=False)
 class Replica:
@@ -155,14 +157,13 @@ class Path:
     Args:
         env: the clock.
         cores: the cores of the host.
-        times_ns: how long that takes, by the number of the request, for each number of jobs on the
-            host from 1, itself included; the last one also holds for more.
+        times_ns: how long that takes: first of a request that finds the path free, and then of one
+            that had to wait; by the number of jobs on the host from 1, itself included, of which
+            the last also holds for more; and by the number of the request.
         more_ns: how much later the request arrives, while the next one can be passed.
     """
 
-    def __init__(
-        self, env: Clock, cores: HostCores, times_ns: Sequence[Sequence[int]], more_ns: int
-    ) -> None:
+    def __init__(self, env: Clock, cores: HostCores, times_ns: PathTimes, more_ns: int) -> None:
         self.env = env
         self.cores = cores
         self.times_ns = times_ns
@@ -175,16 +176,20 @@ class Path:
         arrived = ScheduledEvent(self.env)
         self._waiting.append((request, visit.operator, self.env.now, arrived))
         if not self._busy:
-            self._next(arrived)
+            self._pass(queued=False)
         return arrived
 
     def _next(self, _: Event) -> None:
-        self._busy = bool(self._waiting)
-        if not self._busy:
-            return
+        self._busy = False
+        if self._waiting:
+            self._pass(queued=True)
+
+    def _pass(self, queued: bool) -> None:
+        self._busy = True
         request, operator, entered_ns, arrived = self._waiting.popleft()
         self.cores.change(+1)
-        jobs = min(self.cores.busy, len(self.times_ns))
+        by_jobs = self.times_ns[queued]
+        times_ns = by_jobs[min(self.cores.busy, len(by_jobs)) - 1]
 
         def passed(_: Event) -> None:
             request.transfer_ns[operator] += self.env.now + self.more_ns - entered_ns
@@ -192,7 +197,7 @@ class Path:
             self.cores.change(-1)
             call_at(self.env, self.env.now, LOW, self._next)  # The request's batch begins before.
 
-        call_at(self.env, self.env.now + self.times_ns[jobs - 1][request.number], NORMAL, passed)
+        call_at(self.env, self.env.now + times_ns[request.number], NORMAL, passed)
 
 
 class RayPlane(EventsPlane):
@@ -211,7 +216,7 @@ class RayPlane(EventsPlane):
         self.stations[spec.id] = RayStation(self.env, spec, cores, after_ns, factors)
 
     def add_path(
-        self, path: int, processor: Processor, times_ns: Sequence[Sequence[int]], more_ns: int = 0
+        self, path: int, processor: Processor, times_ns: PathTimes, more_ns: int = 0
     ) -> None:
         """Add a path in place of a link; see `Path`."""
         self.links[path] = Path(self.env, self._cores(processor), times_ns, more_ns)  # type: ignore[assignment]

@@ -40,6 +40,7 @@ SCHEMAS: Mapping[str, Mapping[str, type[pl.DataType]]] = {
     },
     PATHS: {
         "operator": pl.String,
+        "queued": pl.Boolean,
         "jobs": pl.Int64,
         "quantile": pl.Float64,
         "path_s": pl.Float64,
@@ -60,8 +61,9 @@ the host. ``service_factors``: quantiles of the ratio of a batch's time to the m
 ``engine``: the serving engine's overhead at a replica: from a batch's closing to its start if the
 replica is free (``handoff_s``), and from the end of a batch to the start of one that waits for it.
 ``paths``: quantiles of the engine's time for passing one request to an operator, or an answer to
-the client, by the number of jobs on the host when it begins, itself included. Jobs are busy
-servers, and paths on which a request is passed. ``cores``: the factor by which execution is slower
+the client, by the number of jobs on the host when it begins, itself included, and by whether it
+had to wait for the request before. Jobs are batches in service, and paths on which a request is
+passed. ``cores``: the factor by which execution is slower
 with a number of jobs on the host than equal shares of the cores say.
 ``host``: its processor, and the factor by which stolen time stretched what ran. ``accuracy``: mean
 and standard deviation of an answer's accuracy, by the settings of all operators.
