@@ -215,7 +215,7 @@ class Cluster:
             GPU of their own hardly vary: the 99.99th percentile is within 0.03 % of the median
             (Gujarati et al., "Serving DNNs like Clockwork", OSDI 2020). On shared cores, reading
             the same documents twice took core times with a coefficient of variation of 0.03 to
-            0.05 (recogniser) and 0.05 to 0.09 (detector); see ``studies.served``.
+            0.05 (recogniser) and 0.04 to 0.09 (detector); see ``studies.served``.
         speed_log_sd: standard deviation of the logarithm of the true speed of each GPU card and of
             each machine's cores, relative to nominal speed, which is what planners know. The
             default is an assumption. Sinha et al. ("Not all GPUs are created equal", SC 2022) find

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import polars as pl
 
-from lab.analysis.paired import by_scene
+from lab.analysis.paired import by_scene, mean_interval
+from lab.common.metrics import SHARE
 from lab.hardware_tools.world_parameters import SMOOTH, STRAIGHT
 from lab.reporting.markdown import estimated, table
 from lab.run_cache.jobs import Job
@@ -92,8 +93,8 @@ def jobs(scale: Scale) -> list[Job]:
 def lines(rows: pl.DataFrame) -> Iterator[str]:
     """Yield the lines of the page."""
     yield (
-        "Share of the queries' time in which the SLO is met, mean over seeds, by scene and "
-        "planner. Rows after the default vary one assumption of the default."
+        "Share of the queries' time in which the SLO is met, mean over seeds with its interval, by "
+        "scene and planner. Rows after the default vary one assumption of the default."
     )
     yield ""
     for [scene], part in rows.group_by("scene", maintain_order=True):
@@ -112,8 +113,11 @@ def lines(rows: pl.DataFrame) -> Iterator[str]:
 
 def _means(part: pl.DataFrame, planners: list[str]) -> Iterator[list[str]]:
     for [world], own in part.group_by("world", maintain_order=True):
-        means = (own.filter(planner=each).select(pl.col("slo_met").mean()) for each in planners)
-        yield [str(world), *(estimated(each.item(), None, None) for each in means)]
+        values = (own.filter(planner=each)["slo_met"].to_numpy() for each in planners)
+        yield [
+            str(world),
+            *(estimated(*mean_interval(each, SHARE)) if len(each) else "" for each in values),
+        ]
 
 
 def draw(rows: pl.DataFrame, directory: Path) -> list[Path]:

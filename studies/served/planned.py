@@ -15,16 +15,18 @@ import numpy as np
 import polars as pl
 
 from hardware_models.tables import using_tables
+from lab.common.errors import InputError
 from lab.config.compose import compose, set_up
 from lab.runs.api import Result
 from lab.runs.api import run as simulate
 from lab.runs.run_directory import write_aside
 from lab.serving.observation import DESCRIPTION, Observation, read_observation
 from lab.serving.observe import Load, observe_endpoint
-from lab.serving.pipeline import load_pipeline
+from lab.serving.pipeline import Pipeline, load_pipeline
 from lab.serving.predicting.application import write_application
 from lab.serving.predicting.calibration import calibrate
 from lab.serving.predicting.prediction import predict
+from lab.serving.predicting.service_tables import served_operators
 from lab.serving.ray_service import served
 from scenarios.cluster import DEVICE
 from scenarios.queries import births
@@ -166,12 +168,30 @@ def _observed(
 ) -> Sequence[Observation]:
     places = [place / f"run{number}" for number in RUNS]
     missing = [each for each in places if not (each / DESCRIPTION).exists()]
+    pipeline = load_pipeline(subject.pipeline, list(words))
+    for each in places:
+        if each not in missing and not _same(read_observation(each), pipeline, load):
+            raise InputError(f"{each}: was observed of another plan or load; remove it")
     if missing:
-        pipeline = load_pipeline(subject.pipeline, list(words))
         with served(pipeline) as url:
             for each in missing:
                 observe_endpoint(url, load, pipeline.payloads, pipeline).write(each)
     return [read_observation(each) for each in places]
+
+
+def _same(observation: Observation, pipeline: Pipeline, load: Load) -> bool:
+    """Return whether an observation is of a pipeline that was served in this way, at this load."""
+    served_so = {
+        name: (stage.replicas, stage.max_batch, stage.max_wait_s)
+        for name, stage in pipeline.stages.items()
+    }
+    found = {
+        name: (each.replicas, each.max_batch, each.max_wait_s)
+        for name, each in served_operators(observation).items()
+    }
+    told = observation.description
+    sent = (told["rate_per_s"], told["requests"], told["seed"])
+    return found == served_so and sent == (load.rate_per_s, load.requests, load.seed)
 
 
 def _row(

@@ -64,7 +64,10 @@ def contention(executed: pl.DataFrame, shares: Floats, stolen: Floats, cores: in
     speeds = np.minimum(1, cores / numbers)
     given = shares * speeds  # time on a core by the number of jobs, per time of the batch
     time_s = executed["compute_s"].to_numpy() / stolen
-    cpu_s = executed["cpu_s"].fill_null(0.0).to_numpy()
+    core_s = pl.when(pl.col("cpu_s") > 0).then("cpu_s")
+    # A few batches whose core time was not told count as average ones.
+    filled = core_s.fill_null(core_s.mean().over(GROUP)).fill_null(0.0)
+    cpu_s = executed.select(filled.alias("cpu_s"))["cpu_s"].to_numpy()
     counts = np.rint(shares.sum(axis=0)).astype(int).tolist()
     known = [n for n in numbers if counts[n - 1] >= LEAST_BATCHES] or [int(np.argmax(counts)) + 1]
     # A number of jobs that was too rare counts as the known one below, or as the lowest.
