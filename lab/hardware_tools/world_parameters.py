@@ -66,7 +66,7 @@ def parameters() -> Iterator[Parameter]:
     yield Parameter(
         "network.updown_correlation",
         "null: fitted",
-        "independent",
+        "unused; both directions are independent",
         "recordings of both directions of LTE and HSDPA",
         f"{HELD_OUT}; an assumption for other links; {SWEEP}",
     )

@@ -146,4 +146,4 @@ def check_predicted(prediction: Prediction, observation: Observation, name: str)
     if prediction.description["load_factor"] != 1:
         raise InputError("--predicted: has a --load-factor other than 1, so nothing was observed")
     if key_of(prediction.description) != key_of(observation.description):
-        raise InputError(f"--predicted: is not a prediction of {name}, which was served otherwise")
+        raise InputError(f"--predicted: is not a prediction of {name}: its load or service differs")
