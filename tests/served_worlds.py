@@ -161,6 +161,8 @@ def observed(tables, served, rate_per_s, requests=2000, seed=0, stolen=1.0, cpu=
     rows = rows.with_columns(sent_s="arrival_s")
     left = pl.col("arrival_s")
     for name, operator in served_operators(empty).items():
+        [handoff_s] = tables[ENGINE].filter(operator=name)["handoff_s"]
+        rows = _handed_over(rows, name, handoff_s)
         times_s = np.array(tables.times_s(name, "", operator.max_batch))
         factors = execution_factors(tables, name, operator, requests, run)[0]
         waited = pl.sum_horizontal(
@@ -184,6 +186,15 @@ def observed(tables, served, rate_per_s, requests=2000, seed=0, stolen=1.0, cpu=
         {"t_s": seconds, "steal_share": (stolen - 1) * 0.5, "busy_share": 0.5, "probe_s": 0.01}
     ).with_columns(frequency_hz=pl.lit(None, pl.Float64), load_1min=1.0)
     return Observation(description, rows.drop("factor", "work_s"), noise.select(*NOISE))
+
+
+def _handed_over(rows, name, handoff_s):
+    """Let requests enter before they are handed to a replica, which the simulator counts as way."""
+    queued = pl.col(f"{name}_queueing_s") > 0
+    more = {"transfer": -handoff_s, "queueing": handoff_s * queued, "batching": handoff_s * ~queued}
+    return rows.with_columns(
+        **{f"{name}_{key}_s": pl.col(f"{name}_{key}_s") + each for key, each in more.items()}
+    )
 
 
 def _replica(rows, name, replicas):

@@ -62,7 +62,7 @@ def choose(planner: str, calibrated: Path, name: str, rate_per_s: float) -> Resu
     link = calibrated / "link.csv"
     link.write_text(LINK, encoding="utf-8")
     words = [
-        f"hydra.searchpath=[file://{calibrated}]",
+        f"hydra.searchpath=['file://{calibrated}']",
         f"experiment={name}",
         f"planner={planner}",
         f"horizon_s={HORIZON_S:g}",
@@ -71,7 +71,7 @@ def choose(planner: str, calibrated: Path, name: str, rate_per_s: float) -> Resu
         f"workload.lifetime_min_s={HORIZON_S:g}",
         f"workload.lifetime_mean_s={HORIZON_S + 1:g}",
         "network.technologies={local: 1.0}",
-        f"network.traces={{local: {{uplink: {link}, downlink: {link}, rtt_s: 0.0}}}}",
+        f"network.traces={{local: {{uplink: '{link}', downlink: '{link}', rtt_s: 0.0}}}}",
     ]
     return simulate([*words, f"seed={_seed_of_one_query(words)}"])
 

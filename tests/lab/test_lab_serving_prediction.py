@@ -83,6 +83,14 @@ def test_what_the_engine_does_between_batches_is_recovered(cpu):
     assert row["handoff_s"] == pytest.approx(0, abs=1e-6)
 
 
+def test_handing_a_batch_to_a_free_replica_is_no_time_of_a_path():
+    tables = truth({"one": {1: 0.02}}, handoff_s=0.005)
+    found = calibrate([observed(tables, {"one": (1, 1, 0.0)}, 10, 600)])
+    assert found[ENGINE]["handoff_s"].to_list() == pytest.approx([0.005], rel=0.01)
+    path = found["paths"].filter(operator="one", quantile=0.5, queued=False, jobs=1)
+    assert path["path_s"].to_list() == pytest.approx([0.003], rel=0.05)
+
+
 def test_the_times_of_the_engine_are_recovered_by_the_number_of_jobs():
     # While a replica is occupied, its answer begins on its way.
     tables = truth({"one": {1: 0.03}}, (1.0,) * 3, path_per_job=1.0, occupied_s=(0.001, 0.0))
