@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from lab.cli.serving_options import check_alone
-from lab.common.console import say, show_rows
+from lab.common.console import say, show_rows, warn
 from lab.common.errors import InputError, choices
 from lab.serving.observation import Observation, read_observation
 from lab.serving.pipeline import check_served
@@ -96,6 +96,12 @@ def predict(options: argparse.Namespace) -> int:
     observation = changed(read_observation(options.directory), options.overrides)
     tables = ServiceTables.read(options.tables)
     found = predicted(observation, tables, options.seeds, options.load_factor)
+    for name, operator in served_operators(observation).items():
+        most = tables.largest_batch(name, operator.setting)
+        if operator.max_batch > most:
+            warn(
+                f"{name}: batches above {most} were not measured; a straight line gives their times"
+            )
     found.write(out)
     done = found.requests.filter(pl.col("latency_s").is_not_null())
     p50, p95, p99 = (done["latency_s"].quantile(at, "linear") or 0.0 for at in (0.5, 0.95, 0.99))

@@ -173,6 +173,11 @@ class ServiceTables:
             tables[name] = table.select(*schema)
         return cls(tables)
 
+    def largest_batch(self, operator: str, setting: str) -> int:
+        """Return the size of the largest batch that was measured, 0 if none was."""
+        rows = self[TIMES].filter(operator=operator, setting=setting)
+        return int(rows["batch"].max() or 0)  # type: ignore[arg-type]
+
     def times_s(self, operator: str, setting: str, batches: int) -> list[float]:
         """Return the mean time of a batch of 1, 2, ... requests, alone on the host.
 
