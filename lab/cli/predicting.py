@@ -99,9 +99,7 @@ def predict(options: argparse.Namespace) -> int:
     for name, operator in served_operators(observation).items():
         most = tables.largest_batch(name, operator.setting)
         if operator.max_batch > most:
-            warn(
-                f"{name}: batches above {most} were not measured; a straight line gives their times"
-            )
+            warn(f"{name}: batches above {most} were not measured; their times are on a line")
     found.write(out)
     done = found.requests.filter(pl.col("latency_s").is_not_null())
     p50, p95, p99 = (done["latency_s"].quantile(at, "linear") or 0.0 for at in (0.5, 0.95, 0.99))

@@ -311,7 +311,8 @@ def test_bad_input_is_one_sentence(pair, words, message, capsys, monkeypatch):
 def test_batches_that_were_not_measured_are_told(pair, capsys):
     words = [str(pair / "o0"), f"--tables={pair / 'true'}", "--out", str(pair / "p")]
     assert main(["predict", *words, "one.max_batch=2", "one.max_wait_s=0.1"]) == 0
-    assert "one: batches above 1 were not measured; their times are on a line" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "one: batches above 1 were not measured; their times are on a line" in said
 
 
 def test_a_prediction_of_another_load_is_refused(pair, capsys):
