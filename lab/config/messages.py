@@ -97,9 +97,10 @@ def unknown_key(full_key: str, key: str, known: list[str], overrides: Sequence[s
     if "." in key:
         first, _, rest = key.partition(".")
         return f"{key}: a file nests its keys; write {first}: and, indented below it, {rest}: ..."
-    parent, likely = full_key.rpartition(".")[0], list[str]()
+    parent, likely = full_key.rpartition(".")[0], [key] if key in groups() else []
     if "horizon_s" in known:  # the top of the tree
-        known = [*(name for name in known if name != "hydra"), "experiment"]
+        known = [name for name in known if name != "hydra"]
+        known += [name for name in groups() if name not in known]
         sections = ((name, one) for name, one in defaults(Settings).items() if name in known)
         likely = [f"{name}.{key}" for name, one in sections if isinstance(one, dict) and key in one]
     names = [name for name in known if not name.startswith("_")]

@@ -6,6 +6,7 @@ import polars as pl
 import pytest
 
 from hardware_models.tables import load_table
+from lab.common.errors import InputError
 from lab.common.options import groups
 from lab.config.compose import compose
 from scenarios.cluster import FREE_SWITCHING, Cluster, Node
@@ -65,3 +66,9 @@ def test_a_node_boots_like_its_tier_unless_it_has_a_time_of_its_own():
     made = Cluster({"edge": edge, "cloud": cloud}, cloud_boot_s=60.0, edge_boot_s=20.0)
     assert (made.boot_s(edge), made.boot_s(cloud)) == (20.0, 60.0)
     assert made.boot_s(replace(cloud, boot_s=0.0)) == 0.0
+
+
+@pytest.mark.parametrize("word", ["switchin=free", "cluster.switching=free"])
+def test_a_misspelt_or_misplaced_group_is_named(word):
+    with pytest.raises(InputError, match="did you mean 'switching'"):
+        compose([word])
