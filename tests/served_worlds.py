@@ -120,7 +120,7 @@ def without_ray(monkeypatch, times_s):
         }
         run = len(sent)
         found = observed(truth(times_s), how, load.rate_per_s, load.requests, load.seed, run=run)
-        return told(found, pipeline.name)
+        return told(found, pipeline)
 
     for module in (campaign, planned):
         monkeypatch.setattr(module, "served", serve)
@@ -128,12 +128,12 @@ def without_ray(monkeypatch, times_s):
     return sent
 
 
-def told(found, name):
-    """Return an observation with the description that a served pipeline of this name has."""
+def told(found, pipeline):
+    """Return an observation with the description that a served pipeline has."""
     described_ = found.description
     more = {"versions": {"python": "3.11"}, "host": described_["host"] | {"kernel": "k"}}
-    pipeline = {**described_["pipeline"], "name": name}
-    return Observation({**described_, **more, "pipeline": pipeline}, found.requests, found.noise)
+    more["pipeline"] = {"name": pipeline.name, "operators": pipeline.described()}
+    return Observation({**described_, **more}, found.requests, found.noise)
 
 
 def observed(tables, served, rate_per_s, requests=2000, seed=0, stolen=1.0, cpu=True, run=0):

@@ -29,6 +29,8 @@ BOUND = 2.0
 """The latency bound of goodput, in multiples of the median latency of the combination's first
 calibration."""
 TIMEOUT_S = 600.0
+SEEDS = 5
+"""Draws of the execution times in each prediction."""
 BURST_SEED, CALIBRATION_SEED, CELL_SEED = 100, 200, 300
 """Seeds of the first combination or cell; the others follow."""
 

@@ -26,13 +26,12 @@ from lab.serving.pipeline import Pipeline, load_pipeline
 from lab.serving.predicting.application import write_application
 from lab.serving.predicting.calibration import calibrate
 from lab.serving.predicting.prediction import predict
-from lab.serving.predicting.service_tables import served_operators
 from lab.serving.ray_service import served
 from scenarios.cluster import DEVICE
 from scenarios.queries import births
 from scenarios.slo import SLO
 from studies.served.campaign import capacity_per_s
-from studies.served.design import TIMEOUT_S, WAIT_S_PER_MEMBER, Subject
+from studies.served.design import SEEDS, TIMEOUT_S, WAIT_S_PER_MEMBER, Subject
 
 PLACE, FOUND = "planned", "found.json"
 PLANNERS = ("compass", "cheapest_feasible")
@@ -42,7 +41,6 @@ REQUESTS = 300
 HORIZON_S = 600.0
 SIMULATED_SEED, OBSERVED_SEED = 400, 500
 RUNS = range(2)
-SEEDS = 5
 LINK = """time_s,rate_bps
 0,1e9
 1,1e9
@@ -181,17 +179,10 @@ def _observed(
 
 def _same(observation: Observation, pipeline: Pipeline, load: Load) -> bool:
     """Return whether an observation is of a pipeline that was served in this way, at this load."""
-    served_so = {
-        name: (stage.replicas, stage.max_batch, stage.max_wait_s)
-        for name, stage in pipeline.stages.items()
-    }
-    found = {
-        name: (each.replicas, each.max_batch, each.max_wait_s)
-        for name, each in served_operators(observation).items()
-    }
     told = observation.description
     sent = (told["rate_per_s"], told["requests"], told["seed"])
-    return found == served_so and sent == (load.rate_per_s, load.requests, load.seed)
+    asked = (load.rate_per_s, load.requests, load.seed)
+    return told["pipeline"]["operators"] == pipeline.described() and sent == asked
 
 
 def _row(

@@ -26,6 +26,7 @@ from studies.served.design import (
     BURST_REQUESTS,
     CALIBRATION_LOADS,
     HERE,
+    SEEDS,
     WAIT_S_PER_MEMBER,
     Combination,
     all_cells,
@@ -34,7 +35,6 @@ from studies.served.design import (
 RESULTS = HERE / "results.json"
 PAGE = HERE.parents[1] / "docs" / "evidence" / "served.md"
 REMARK = HERE / "remark.md"
-SEEDS = 5
 GOALS = {"p50_s": 0.05, "p95_s": 0.10, "goodput": 0.03}
 """Largest medians of the absolute errors, as the project set them before it had any."""
 WORST_P95, WORST_FLOORS = 0.25, 2.0
@@ -85,7 +85,7 @@ def results(directory: Path) -> dict[str, Any]:
                     "capacity_per_s": capacity,
                     "bound_s": bound_s,
                     "steal_share": [_mean(each, "steal_share") for each in seen],
-                    "heavier": _core_s(seen) / _core_s(known[combination][1:]) - 1,
+                    "heavier": _more(_core_s(seen), _core_s(known[combination][1:])),
                     "engine_s": _engine_s(seen[0]),
                     "lost": sum(each.requests["latency_s"].null_count() for each in seen),
                 }
@@ -128,8 +128,13 @@ def _core_s(observations: Sequence[Observation]) -> float:
     return float(sum(parts)) / max(1, sum(each.height for each in done))
 
 
+def _more(one_s: float, other_s: float) -> float | None:
+    """Return by which share one time is longer than another; None if the other is unknown."""
+    return one_s / other_s - 1 if other_s else None
+
+
 def _engine_s(observation: Observation) -> float:
-    """Return the core time per request that was used on the host beside the batches, in seconds."""
+    """Return the core time per request that the host used for anything but batches, in seconds."""
     host = observation.description["host"]["cores"]
     ended_s = float(observation.requests["ended_s"].max() or 0.0)  # type: ignore[arg-type]
     noise = observation.noise.filter(pl.col("t_s") <= ended_s)

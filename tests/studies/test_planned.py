@@ -1,11 +1,13 @@
 """What planners choose is served: their plans become words of the pipeline, without Ray."""
 
+import json
 from functools import cache
 
 import polars as pl
 import pytest
 from served_worlds import observed, told, truth, without_ray
 
+from lab.common.errors import InputError
 from lab.runs.api import Result
 from lab.serving.pipeline import load_pipeline
 from scenarios.scenario import Scenario
@@ -88,9 +90,10 @@ def test_the_plan_is_the_last_that_was_deployed():
 def known():
     """The burst and the calibrations of one combination."""
     how = dict.fromkeys(TIMES_S, (1, 1, 0.0))
+    pipeline = load_pipeline(SUBJECTS["stub"].pipeline)
     loads = ((1000.0, 96, 100), (15.0, 300, 200), (23.0, 300, 201))
     return [
-        [told(observed(truth(TIMES_S), how, *load), "stub") for load in loads],
+        [told(observed(truth(TIMES_S), how, *load), pipeline) for load in loads],
     ]
 
 
@@ -128,6 +131,12 @@ def test_what_planners_choose_is_served_twice_and_kept(known, sent, tmp_path):
     (place / "observation.json").unlink()
     planned.run(tmp_path, SUBJECTS["stub"], known, said.append)
     assert len(sent) == 3
+    description = place / "observation.json"
+    tree = json.loads(description.read_text())
+    tree["pipeline"]["operators"][0]["knobs"]["mean_s"] = 1.0
+    description.write_text(json.dumps(tree))
+    with pytest.raises(InputError, match="run1: was observed of another plan or load; remove it"):
+        planned.run(tmp_path, SUBJECTS["stub"], known, said.append)
     assert len(sent[-1]) == 1
     assert planned.found(tmp_path)[0] == found[0]
 

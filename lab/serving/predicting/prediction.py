@@ -197,7 +197,7 @@ def _by_jobs(rows: pl.DataFrame, drawn: Floats) -> list[Floats]:
         return [np.zeros(len(drawn))]
     times_s = {jobs: _at(rows.filter(jobs=jobs), "path_s", drawn) for jobs in known}
     numbers = range(1, known[-1] + 1)
-    return [times_s[max(known[0], *(n for n in known if n <= jobs), 0)] for jobs in numbers]
+    return [times_s[max((n for n in known if n <= jobs), default=known[0])] for jobs in numbers]
 
 
 def _at(rows: pl.DataFrame, name: str, drawn: Floats) -> Floats:

@@ -7,7 +7,7 @@ is allowed, even if the replica is still busy; closed batches are executed in tu
 replica is occupied with sending its results.
 
 The engine's own processes, which pass requests on, use the cores of the host, too: on the way to an
-operator or to the client, one request at a time is a job beside the batches, and slows them.
+operator or to the client, one request at a time is a job of the host, which slows its batches.
 """
 
 from collections import deque
