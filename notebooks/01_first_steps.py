@@ -51,7 +51,7 @@ for key in ("queries", "active_queries_mean", "service_goodput_mean", "slo_met_f
 # ## Why SLOs failed
 #
 # A result holds tables as polars frames. `windows` has one row for each user and *window*, the span
-# of time in which an SLO is judged. A window fails for one of three reasons: no plan was in force
+# of time in which an SLO is judged. A window fails for one of three reasons: no plan was active
 # for the user, answers were late, or they were not accurate enough.
 #
 # **Predict.** Which of the three reasons is the least frequent?
@@ -65,7 +65,7 @@ def verdicts(result):
             verdict=pl.when("met")
             .then(pl.lit("SLO met"))
             .when(pl.col("deployed_s") < pl.col("active_s") / 2)
-            .then(pl.lit("no plan in force"))
+            .then(pl.lit("no active plan"))
             .when(~pl.col("latency_met"))
             .then(pl.lit("late"))
             .otherwise(pl.lit("not accurate"))

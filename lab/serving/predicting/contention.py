@@ -72,7 +72,7 @@ def contention(executed: pl.DataFrame, shares: Floats, stolen: Floats, cores: in
     known = [n for n in numbers if counts[n - 1] >= LEAST_BATCHES] or [int(np.argmax(counts)) + 1]
     # A number of jobs that was too rare counts as the known one below, or as the lowest.
     place = np.maximum(0, np.searchsorted(known, numbers, side="right") - 1)
-    groups = executed.select(pl.struct(GROUP).rank("dense"))[GROUP[0]].to_numpy() - 1
+    groups = executed.select(pl.struct(GROUP).rank("dense"))[GROUP[0]].to_numpy().astype(int) - 1
     if (cpu_s <= 0).any():
         slowdown = _slowdown(time_s, given, place, _dummies(groups))
         alone_s = time_s * (given / slowdown).sum(axis=1)
@@ -84,8 +84,7 @@ def contention(executed: pl.DataFrame, shares: Floats, stolen: Floats, cores: in
     of_core = _slowdown(clean_s, given_share, running, _dummies(groups))
     work_s = clean_s * (given_share / of_core).sum(axis=1)
     on_core_s = time_s[:, None] * given
-    effects = np.zeros((len(numbers), place.max() + 1))
-    effects[np.arange(len(numbers)), place] = 1
+    effects = _dummies(place)
     # With these weights, a single speed is the ratio of both sums, however the times scatter.
     weight = 1 / np.sqrt(time_s)
     speed, _ = nnls((on_core_s @ effects) * weight[:, None], work_s * weight)
@@ -93,10 +92,9 @@ def contention(executed: pl.DataFrame, shares: Floats, stolen: Floats, cores: in
     return Contention((on_core_s / slowdown).sum(axis=1), work_s, slowdown, counts)
 
 
-def _dummies(groups: Floats) -> Floats:
-    found = np.zeros((len(groups), int(groups.max()) + 1))
-    found[np.arange(len(groups)), groups.astype(int)] = 1
-    return found
+def _dummies(groups: Ints) -> Floats:
+    """Return a column for each group, which is 1 in the rows of its members and otherwise 0."""
+    return np.eye(int(groups.max()) + 1)[groups]
 
 
 def _slowdown(time_s: Floats, given: Floats, place: Ints, groups: Floats) -> Floats:
