@@ -14,7 +14,7 @@ from hardware_models.prices import (
     machines,
     offers_of,
 )
-from scenarios.applications.nodes import pick_key
+from scenarios.applications.nodes import choose, pick_key
 from scenarios.ranges import Range, check_ranges
 
 DEVICE = "device"
@@ -47,6 +47,9 @@ FREE_SWITCHING: Mapping[str, Any] = {
     "load_bandwidth": PER_INSTANCE,
 }
 """The option ``switching=free``, as arguments of ``Cluster``: machines and GPUs are ready soon."""
+
+FREE, POOL = PROFILING = ("free", "pool")
+"""On what planners profile, which ``Profiling`` describes."""
 
 NOMINAL: Mapping[str, Any] = {**FREE_SWITCHING, "service_cv": 0.0, "speed_log_sd": 0.0}
 """Arguments of a ``Cluster`` that is ready soon and exactly as fast as the catalogue says."""
@@ -106,12 +109,7 @@ class Node:
             raise ValueError(
                 f"core_slowdown={list(self.core_slowdown)}: must be numbers above 0, at least one"
             )
-        pick_key("machine", self.machine, machines(), "machine")
-        offers = offers_of(self.machine)
-        regions = dict.fromkeys(region for region, _ in offers)
-        pick_key("region", self.region, regions, f"region with a price of {self.machine}")
-        purchases = [how for region, how in offers if region == self.region]
-        pick_key("purchase", self.purchase, purchases, f"offer of {self.machine} there")
+        _check_offer(self.machine, self.purchase, self.region)
         self._look_up()
 
     def __setattr__(self, name: str, value: object) -> None:
@@ -148,12 +146,25 @@ class Node:
 
 @dataclass
 class Profiling:
-    """The machines on which planners profile; they serve no requests.
+    """The boards on which planners profile; they serve no requests.
+
+    A *lane* is a group of boards that one search uses at a time. ``sim.planning.search_clock`` has
+    the rule by which searches get lanes.
 
     Args:
-        lanes: number of searches that can profile simultaneously; others wait in order of arrival.
-        workers: number of workers in a lane, each with a core and a whole A100-80GB. Profiling n
-            samples takes ceil(n / workers) times the time of one sample.
+        kind: ``pool`` for rented boards: ``count`` of them, ``workers`` in each lane. A query
+            without a plan comes before background work. The pool is rented by the second: each
+            board is billed while it profiles, and at no other time. ``free`` for lanes that cost
+            nothing, and for which all searches wait alike.
+        lanes: number of lanes if profiling is free.
+        workers: number of boards in a lane, at most ``count`` in a pool, each with a core.
+            Profiling n samples takes ceil(n / workers) times the time of one sample. If profiling
+            is free, boards are A100-80GBs.
+        machine: machine in the price table that has the pool's boards. A board is billed at the
+            machine's price, divided by its GPUs.
+        count: number of boards in the pool.
+        purchase: price model of the pool's machines, as of ``Node``.
+        region: cloud region whose price applies.
         feature_correlation: correlation of an item's features with its difficulty, at least 0 and
             below 1. The default is an assumption; see ``sim.planning.profiling_bench``.
         checkpoint_every_s: period of checkpoints. A checkpoint saves planners' records and profiles
@@ -162,13 +173,55 @@ class Profiling:
             a crash loses at most a few searches.
     """
 
+    kind: str = FREE
     lanes: Annotated[int, COUNT] = 4
     workers: Annotated[int, COUNT] = 16
+    machine: str = "a2-ultragpu-1g"
+    count: Annotated[int, COUNT] = 4
+    purchase: str = "on-demand"
+    region: str = "us-central1"
     feature_correlation: Annotated[float, Range(ge=0, lt=1)] = 0.85
     checkpoint_every_s: Annotated[float, PERIOD] = 10.0
 
     def __post_init__(self) -> None:
-        check_ranges(self)
+        check_ranges(self, "cluster.profiling.")
+        pick_key("cluster.profiling.kind", self.kind, PROFILING, "kind of profiling")
+        if self.kind == POOL:
+            _check_offer(self.machine, self.purchase, self.region, "cluster.profiling.")
+            if not machine_type(self.machine).gpus:
+                boards = [name for name in machines() if machine_type(name).gpus]
+                raise ValueError(
+                    f"cluster.profiling.machine={self.machine}: has no GPU, and a pool is of "
+                    f"boards; {choose(self.machine, boards)}"
+                )
+
+    @property
+    def searches(self) -> int:
+        """The number of lanes: of searches that can profile at the same time."""
+        return self.lanes if self.kind == FREE else self.count // self.boards
+
+    @property
+    def boards(self) -> int:
+        """The number of boards in a lane, among which a search divides its items."""
+        return self.workers if self.kind == FREE else min(self.workers, self.count)
+
+    @property
+    def price_usd_per_hour(self) -> float:
+        """The price of one board, in dollars per hour."""
+        if self.kind == FREE:
+            return 0.0
+        price = machine_price_usd_per_hour(self.machine, self.purchase, self.region)
+        return price / machine_type(self.machine).gpus
+
+
+def _check_offer(machine: str, purchase: str, region: str, prefix: str = "") -> None:
+    """Raise ValueError unless the price table has an offer of a machine."""
+    pick_key(f"{prefix}machine", machine, machines(), "machine")
+    offers = offers_of(machine)
+    regions = dict.fromkeys(region for region, _ in offers)
+    pick_key(f"{prefix}region", region, regions, f"region with a price of {machine}")
+    purchases = [how for where, how in offers if where == region]
+    pick_key(f"{prefix}purchase", purchase, purchases, f"offer of {machine} there")
 
 
 @dataclass

@@ -133,7 +133,7 @@ def _number(value: float | None, digits: int = 2) -> str:
 
 def _rows(one: Report) -> dict[str, str]:
     """Return the cells of one planner's column in the result table, by row label."""
-    met = one["slo_met_fraction"]
+    met, profiling_usd = one["slo_met_fraction"], one.get("profiling_cost_usd")
     unfinished = {key: one[key] for key in ("unserved", "dropped", "shed", "lost", "in_flight")}
     return {
         "status": one["status"],
@@ -156,6 +156,8 @@ def _rows(one: Report) -> dict[str, str]:
         "planning, wall": f"{_number(one['planning_wall_s'], 1)} s",
         "cost": f"${_number(one['deployment_cost_usd'])}",
         "of it idle": f"${_number(one['idle_cost_usd'])}",
+        "profiling cost": f"${_number(profiling_usd)}" if profiling_usd else "0",
+        "query-hours of goodput per dollar": _number(one.get("goodput_per_usd")),
         "planner errors": f"{one['planner_errors']:,}",
         "wall time": f"{_number(one['wall_s'], 1)} s",
     }

@@ -66,6 +66,19 @@ COST = Metric(
     more_is_better=False,
     best="lowest deployment cost",
 )
+PROFILING_COST = Metric(
+    "profiling_cost_usd", "profiling cost", "USD", more_is_better=False, best="cheapest profiling"
+)
+TOTAL_COST = Metric(
+    "total_cost_usd", "cost with profiling", "USD", more_is_better=False, best="lowest cost"
+)
+GOODPUT_PER_USD = Metric(
+    "goodput_per_usd",
+    "goodput per dollar",
+    "query-hours/USD",
+    more_is_better=True,
+    best="highest goodput per dollar",
+)
 PROFILING = Metric(
     "planning_device_hours",
     "profiling",
@@ -105,6 +118,9 @@ METRICS: Mapping[str, Metric] = {
         COST,
         Metric("attributed_cost_usd", unit="USD", more_is_better=False),
         IDLE,
+        PROFILING_COST,
+        TOTAL_COST,
+        GOODPUT_PER_USD,
         PROFILING,
         PLANNING,
         Metric("planning_wall_s", unit="s of wall time", more_is_better=False),
@@ -120,13 +136,23 @@ METRICS: Mapping[str, Metric] = {
 }
 """All metrics by name."""
 
-HEADLINES = (GOODPUT, SLO_MET, RESPONSE, PROFILING, COST)
+HEADLINES = (GOODPUT, SLO_MET, RESPONSE, PROFILING, COST, PROFILING_COST, GOODPUT_PER_USD)
 """Metrics that a comparison prints; its frames have all metrics."""
 
 DRAWN = (GOODPUT, SLO_MET, RESPONSE, COST, PROFILING)
 """Metrics that a report draws."""
 
-REPORTED = (*DRAWN, CENSORED, FALSE_ACCEPTANCES, PLANNING, IDLE, ERRORS)
+REPORTED = (
+    *DRAWN,
+    PROFILING_COST,
+    TOTAL_COST,
+    GOODPUT_PER_USD,
+    CENSORED,
+    FALSE_ACCEPTANCES,
+    PLANNING,
+    IDLE,
+    ERRORS,
+)
 """Metrics in the tables of a report."""
 
 CLAIMED = (GOODPUT, RESPONSE, COST)

@@ -10,7 +10,7 @@ import polars as pl
 from lab.common.errors import one_line
 from lab.version import versions
 from sim.api.planner import Planner
-from sim.clock import NS_PER_S, ns
+from sim.clock import NS_PER_HOUR, NS_PER_S, ns
 from sim.controlplane.planner_calls import described
 from sim.controlplane.world import World
 from sim.metrics.goodput_time import goodput_time
@@ -115,6 +115,7 @@ def summarise(
     monitor, billing, now_s = world.monitor, world.billing, world.now_s
     planning_service = world.planning_service
     elapsed_ns = now_s * NS_PER_S
+    total_usd = billing.bill_usd + planning_service.profiling_cost_usd
     errors = world.planner_errors
     # Rows are written when queries close, at the latest at the horizon.
     closed = world.env.now >= ns(world.scenario.horizon_s)
@@ -161,6 +162,9 @@ def summarise(
         "deployment_cost_usd": billing.bill_usd,
         "attributed_cost_usd": math.fsum(billing.attributed_usd.values()),
         "idle_cost_usd": billing.idle_usd,
+        "profiling_cost_usd": planning_service.profiling_cost_usd,
+        "total_cost_usd": total_usd,
+        "goodput_per_usd": monitor.goodput_ns / NS_PER_HOUR / total_usd if total_usd else None,
         "planner_errors": len(errors),
         "planner_error_first": errors[0] if errors else None,
         "wall_s": wall_s,

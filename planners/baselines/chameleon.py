@@ -204,7 +204,7 @@ class Chameleon(InRange, Planner):
         """Profile the richest configuration on as many items as its share of the budget allows."""
         configuration, workers = (
             context.world.pipeline.configurations[0],
-            context.world.cluster.profiling.workers,
+            context.world.cluster.profiling.boards,
         )
         before_s = context.remaining(query)
         estimate = context.profile(query, configuration, min(workers, self.samples))

@@ -177,7 +177,7 @@ class Compass(InRange, Planner):
             for number, found in zip(refused, every, strict=True)
             if not found.exhausted and found.spent_s < self.budget_s
         )
-        return set(islice(left, context.world.cluster.profiling.lanes))
+        return set(islice(left, context.world.cluster.profiling.searches))
 
     # Running queries
 
@@ -211,8 +211,9 @@ class Compass(InRange, Planner):
         drifted = self.runtime.drifted(context, busy)
         for query in drifted:
             found = seen_search_state(context, query.id) or SearchState()
+            seconds = self.budget_s if context.world.background_lanes else 0.0
             offers: Sequence[Offer] = self.search.run(
-                context, query, market, self.budget_s, improve=False
+                context, query, market, seconds, improve=False
             )
             now = self._now(context, market, query)
             served = self._note_service(context, query, now)
@@ -313,7 +314,7 @@ class Compass(InRange, Planner):
         Searches stay within the queries' budgets, except the search for a poorly served query. It
         continues beyond the budget until a feasible plan is known or no configuration promises one.
         """
-        lanes = context.world.cluster.profiling.lanes
+        lanes = context.world.background_lanes
         for query in context.running:
             if lanes == 0:
                 return

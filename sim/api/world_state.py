@@ -43,6 +43,18 @@ class WorldState(Protocol):
         """Return the number of GPU instances of a profile that a node has room for now."""
 
     @property
+    def profiling_wait_s(self) -> float:
+        """Seconds for which the search of a query without a plan would wait for a lane now."""
+
+    @property
+    def background_lanes(self) -> int:
+        """The number of searches of queries with plans that would get a profiling lane now.
+
+        In a pool, these are the free lanes; a search beyond them measures nothing. If profiling is
+        free, these are all lanes, because such searches wait like others.
+        """
+
+    @property
     def last_release_s(self) -> float | None:
         """The last time at which resources were released or a machine recovered, in s, or None."""
 

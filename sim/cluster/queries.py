@@ -50,6 +50,7 @@ class QueryState:
     profiling_s: float = 0.0  # the part of ``planning_s`` that was charged for profiling
     surrogates_s: float = 0.0  # the part that was charged for steps of surrogate searches
     profiling_device_s: float = 0.0  # seconds of profiling devices used
+    profiling_cost_usd: float = 0.0  # price of these seconds
     _moved: Callable[["QueryState"], None] | None = None
 
     def __setattr__(self, name: str, value: Any) -> None:

@@ -55,6 +55,7 @@ def call_planner(world: "World", trigger: str) -> None:
         state.profiling_s += seconds(search.profiling_ns)
         state.surrogates_s += seconds(search.surrogates_ns)
         state.profiling_device_s += search.device_s
+        state.profiling_cost_usd += search.cost_usd
         if search.clock_ns > world.env.now and query not in call.orders:
             state.searching = True
             world.env.process(_search_in_vain(world, state, search.clock_ns))

@@ -144,6 +144,7 @@ def query_row(
         "profiling_s": state.profiling_s,
         "surrogates_s": state.surrogates_s,
         "profiling_device_s": state.profiling_device_s,
+        "profiling_cost_usd": state.profiling_cost_usd,
         "egress_usd": fsum(
             usd * state.egress_charged.get(deployment, 0)
             for deployment, usd in state.egress_usd.items()

@@ -21,9 +21,9 @@ COLUMNS = {
         query tier dataset device technology slo_latency_s slo_accuracy
         slo_cost_usd_per_hour arrival_s departure_s first_deployed_s response_time_s
         censored_after_s deployments false_acceptances planning_s profiling_s
-        surrogates_s profiling_device_s egress_usd requests completed unserved lost dropped
-        shed in_flight true_device_factor true_access_rtt_s true_uplink_mean_bps
-        true_best_accuracy true_accuracy
+        surrogates_s profiling_device_s profiling_cost_usd egress_usd requests completed
+        unserved lost dropped shed in_flight true_device_factor true_access_rtt_s
+        true_uplink_mean_bps true_best_accuracy true_accuracy
     """,
     "windows": """
         query tier window start_s end_s active_s deployed_s met latency_met accuracy_met
@@ -45,7 +45,7 @@ COLUMNS = {
     """,
     "profiling": """
         query dataset at_s configuration samples prefix_reused charged_s device_s
-        accuracy_mean accuracy_variance true_accuracy
+        cost_usd accuracy_mean accuracy_variance true_accuracy
     """,
     "machines": """
         node machine tier type region purchase standby cores gpus gpu_model

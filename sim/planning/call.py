@@ -96,9 +96,11 @@ class PlanningCall:
         self.count()
         search = self.searches.get(query.id)
         if search is None:
-            if self.state(query).searching:
+            state = self.state(query)
+            if state.searching:
                 raise PlannerError(f"query {query.id}: an earlier search is still under way")
-            search = self.service.new_search(self.now_ns, self.budget_s)
+            background = state.plan is not None
+            search = self.service.new_search(self.now_ns, self.budget_s, background)
             self.searches[query.id] = search
         search.calls += 1
         if search.calls > MOST_CALLS_PER_SEARCH:

@@ -87,6 +87,14 @@ class ServedWorld(Facet, WorldState):
         return sum(machine.room_for(profile) for machine in self._counted.machines.pools[node])
 
     @property
+    def profiling_wait_s(self) -> float:
+        return self._counted.pool.lanes.wait_s(self._call.now_ns)
+
+    @property
+    def background_lanes(self) -> int:
+        return self._counted.pool.lanes.for_background(self._call.now_ns)
+
+    @property
     def last_release_s(self) -> float | None:
         last_release_ns = self._counted.machines.last_release_ns
         return None if last_release_ns is None else seconds(last_release_ns)

@@ -1,11 +1,13 @@
 """The profiling bench: items of data, and the results and costs of profiling with them.
 
-Profiling runs on separate hardware without queueing: each worker has a reference core and a whole
-A100-80GB. Item i of a query's data is the same for every planner and configuration: it always has
-the same stratum, easiness within the stratum, size and length. Its rank in a configuration is the
-same for every planner, too; ``Dataset.rank_correlation`` says how much it depends on the
-configuration. An operator runs again on an item only
-if its own or upstream knobs differ from those of all earlier runs on that item (prefix reuse).
+Profiling runs on separate hardware, one item at a time on each worker. A worker has a core and a
+whole board, by default an A100-80GB.
+
+Item i of a query's data is the same for every planner and configuration: it always has the same
+stratum, easiness within the stratum, size and length. Its rank in a configuration is the same for
+every planner, too; ``Dataset.rank_correlation`` says how much it depends on the configuration. An
+operator runs again on an item only if its own or upstream knobs differ from those of all earlier
+runs on that item (prefix reuse).
 
 Items have *features*, which planners can read free of charge: size, output length if it varies, and
 two indicators of difficulty. The indicators represent an embedding of the item. Both are standard
@@ -198,11 +200,23 @@ class ProfilingBench:
             return np.flatnonzero(left)[: wanted - len(done)]
         return wanted[left[wanted]]
 
-    def run(self, configuration: Configuration, items: Ints, workers: int) -> ProfilingRun:
-        """Return the run that would measure new items with this number of workers."""
+    def run(
+        self,
+        configuration: Configuration,
+        items: Ints,
+        workers: int,
+        factors: Floats | None = None,
+    ) -> ProfilingRun:
+        """Return the run that would measure new items with this number of workers.
+
+        ``factors`` are the operators' times on a worker, divided by their reference times, of shape
+        (N,); None if all are 1.
+        """
         self._see_all()
         charged_s, device_s, reused = 0.0, 0.0, 0
         times = self.dataset.service_time_s[configuration.index]
+        if factors is not None:
+            times = times * factors
         keys = self._application.pipeline.work_numbers[configuration.index]
         for operator, (key, time_s) in enumerate(zip(keys, times.tolist(), strict=True)):
             seen = self._seen.get(key)

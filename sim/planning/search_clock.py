@@ -2,7 +2,13 @@
 
 The clock of a search starts at the time of the trigger, and each operation advances it. Before its
 first profiling run, the search waits for the first free lane; the wait counts towards response
-time, but not towards the budget.
+time, but not towards the budget. It keeps the lane until its last run ends.
+
+In a pool, the search of a query without a plan comes before *background* work, which is the search
+of a query that has one. Nothing that runs is interrupted. So a background search gets a lane only
+if one is free at its clock. Otherwise it measures nothing, and the planner can ask again in its
+next call. In this way, no background search ever waits in front of a query without a plan. Such a
+query waits for those that came before it, and at most for the rest of one background search.
 """
 
 from dataclasses import dataclass, field
@@ -26,6 +32,8 @@ class SearchClock:
     profiling_ns: int = 0  # the part of the charged time that was for profiling
     surrogates_ns: int = 0  # the part of it that was for steps of a surrogate search
     device_s: float = 0.0  # seconds of profiling devices used
+    cost_usd: float = 0.0  # price of these seconds
+    background: bool = False  # whether its query had a plan at the trigger
     calls: int = 0  # number of calls of the planning context for this search
     # Configurations that exceeded the budget, with the number of profiling runs at that time. Only
     # another run, whose results may be reused, can change that.
@@ -53,10 +61,29 @@ class SearchClock:
 
 
 class Lanes:
-    """The profiling lanes that searches share; lanes are assigned first come, first served."""
+    """The profiling lanes that searches share; lanes are assigned first come, first served.
 
-    def __init__(self, count: int) -> None:
+    ``background_yields`` says whether background searches only get lanes that are free.
+    """
+
+    def __init__(self, count: int, background_yields: bool = False) -> None:
         self._free_ns = [0] * count
+        self._background_yields = background_yields
+
+    def admits(self, search: SearchClock) -> bool:
+        """Return whether a search may profile now, or once a lane is free."""
+        yields = self._background_yields and search.background and search.lane is None
+        return not yields or min(self._free_ns) <= search.clock_ns
+
+    def for_background(self, now_ns: int) -> int:
+        """Return the number of lanes that background searches would get now."""
+        if not self._background_yields:
+            return len(self._free_ns)
+        return sum(free_ns <= now_ns for free_ns in self._free_ns)
+
+    def wait_s(self, now_ns: int) -> float:
+        """Return the seconds from now until the first lane is free."""
+        return seconds(max(0, min(self._free_ns) - now_ns))
 
     def charge(self, search: SearchClock, duration_s: float) -> None:
         """Advance a search by a profiling run in its lane; before the first run, assign a lane."""

@@ -18,7 +18,7 @@ from sim.api.estimate import Measurement
 from sim.api.plan import Plan
 from sim.api.prediction import DagPath
 from sim.catalogue.catalogue import ACCESS, UP, Catalogue, Crossing
-from sim.catalogue.service_times import Service
+from sim.catalogue.service_times import RefusalError, Service
 from sim.clock import ns, seconds
 from sim.cluster.machines import Machines, StationDemand
 from sim.cluster.queries import QueryRegistry
@@ -28,7 +28,8 @@ from sim.planning.memory import Memory
 from sim.planning.plan_views import PlanViews
 from sim.planning.profiling_bench import ProfilingBench, ProfilingRun
 from sim.planning.profiling_log import ProfilingLog
-from sim.planning.search_clock import Lanes, SearchClock
+from sim.planning.profiling_pool import ProfilingPool
+from sim.planning.search_clock import SearchClock
 from sim.planning.truth import Truths
 
 S_PER_HOUR = 3600
@@ -93,7 +94,7 @@ class PlanningService:
         self.registry = registry
         self.tables = tables
         self.profiling_log = profiling_log
-        self.lanes = Lanes(scenario.cluster.profiling.lanes)
+        self.pool = ProfilingPool(self.application, self.cluster)
         self.memory = Memory()
         self.telemetry = Telemetry()
         self.valid_plans: set[Plan] = set()
@@ -102,6 +103,7 @@ class PlanningService:
         self._names: dict[Plan, dict[str, str]] = {}
         self.planning_charged_s = 0.0
         self.profiling_device_s = 0.0
+        self.profiling_cost_usd = 0.0
         self._seed = seed
         self._searches = 0
         # Each with the time of its data; earlier data are kept back to the last checkpoint.
@@ -110,10 +112,10 @@ class PlanningService:
         self._offline: dict[str, tuple[ProfilingBench, SearchClock]] = {}
         self._checkpoint_ns: int | None = None
 
-    def new_search(self, now_ns: int, budget_s: float) -> SearchClock:
+    def new_search(self, now_ns: int, budget_s: float, background: bool = False) -> SearchClock:
         """Return a new search, whose clock starts now."""
         self._searches += 1
-        return SearchClock(self._searches, now_ns, ns(budget_s))
+        return SearchClock(self._searches, now_ns, ns(budget_s), background=background)
 
     def bench(self, query: Query, now_ns: int) -> ProfilingBench:
         """Return a query's bench, whose data are taken from its stream at the first call."""
@@ -185,7 +187,7 @@ class PlanningService:
         to_ns = self._checkpoint_ns
         assert to_ns is not None, "there is no checkpoint to fall back to"
         self.memory.fall_back()
-        self.lanes = Lanes(self.cluster.profiling.lanes)
+        self.pool.restart()
         lost = 0
         for benches in self._benches.values():
             lost += sum(bench.fall_back(to_ns) for _, bench in benches)
@@ -298,14 +300,19 @@ class PlanningService:
     ) -> tuple[Measurement, int]:
         """Profile a configuration on as many of the requested items as the budget allows.
 
-        ``query`` is None for offline profiling, which needs no lane. ``wanted`` is the total number
+        ``query`` is None for offline profiling. It is done before the run, when nothing else
+        profiles, so it needs no lane; but it is paid like any other. ``wanted`` is the total number
         of items, or an array of item numbers of shape (m,). The function returns the measurement of
         the configuration so far, and the number of leading operators whose earlier results were
         reused.
         """
-        missing, run = bench.missing(configuration, wanted), None
-        if len(missing) and not denied(configuration, bench, search):
-            run = _affordable(self.cluster.profiling.workers, bench, configuration, missing, search)
+        missing, run, pool = bench.missing(configuration, wanted), None, self.pool
+        if (
+            len(missing)
+            and not denied(configuration, bench, search)
+            and (query is None or pool.lanes.admits(search))
+        ):
+            run = _affordable(pool, bench, configuration, missing, search)
             if run is None:
                 search.denied[configuration.index] = bench.runs
         if run is None:
@@ -315,9 +322,12 @@ class PlanningService:
         if query is None:
             search.charge("profile", charged_s)
         else:
-            self.lanes.charge(search, charged_s)
+            pool.lanes.charge(search, charged_s)
+        cost_usd = run.device_s / S_PER_HOUR * pool.price_usd_per_hour
         search.device_s += run.device_s
+        search.cost_usd += cost_usd
         self.profiling_device_s += run.device_s
+        self.profiling_cost_usd += cost_usd
         measurement = bench.measure(configuration, run.items, search.clock_ns)
         self.tables.add(
             "profiling",
@@ -330,6 +340,7 @@ class PlanningService:
                 "prefix_reused": run.prefix_reused,
                 "charged_s": charged_s,
                 "device_s": run.device_s,
+                "cost_usd": cost_usd,
                 "accuracy_mean": measurement.accuracy_mean,
                 "accuracy_variance": measurement.accuracy_variance,
                 "true_accuracy": bench.true_accuracy(configuration),
@@ -344,21 +355,25 @@ def denied(configuration: Configuration, bench: ProfilingBench, search: SearchCl
 
 
 def _affordable(
-    workers: int,
+    pool: ProfilingPool,
     bench: ProfilingBench,
     configuration: Configuration,
     missing: Ints,
     search: SearchClock,
 ) -> ProfilingRun | None:
     """Return the run on as many items as the budget allows, or None if it allows no item."""
-    budget_s = search.remaining_s - CHARGES_S["profile"]
-    everything = bench.run(configuration, missing, workers)
+    try:
+        factors = pool.factors(configuration)
+    except RefusalError:
+        return None  # the pool's boards cannot run it
+    workers, budget_s = pool.workers, search.remaining_s - CHARGES_S["profile"]
+    everything = bench.run(configuration, missing, workers, factors)
     if everything.charged_s <= budget_s:
         return everything
 
     def charged_s(items: int) -> float:
         """Return the charge for the first ``items`` items, which never decreases with ``items``."""
-        return bench.run(configuration, missing[:items], workers).charged_s
+        return bench.run(configuration, missing[:items], workers, factors).charged_s
 
     most = bisect_right(range(len(missing)), budget_s, key=charged_s) - 1
-    return bench.run(configuration, missing[:most], workers) if most > 0 else None
+    return bench.run(configuration, missing[:most], workers, factors) if most > 0 else None

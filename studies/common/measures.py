@@ -34,7 +34,8 @@ def totals(result: Result) -> Mapping[str, Any]:
     * ``goodput``: mean number of queries that meet their whole SLO, over the windows that begin in
       the second half.
     * ``active``: mean number of living queries in the same windows.
-    * ``usd_per_query_hour``: cost of the run per hour in which a query meets its SLO.
+    * ``usd_per_query_hour``: cost of the run per hour in which a query meets its SLO, with that of
+      profiling.
     * ``attributed_usd_per_query_hour``: cost attributed to queries, per such hour.
     * ``response_s``: Kaplan-Meier median of response times. If less than half of the queries were
       ever served, it is the longest life of a query, and ``response_is_bound`` is true.
@@ -53,7 +54,7 @@ def totals(result: Result) -> Mapping[str, Any]:
     values = {
         "goodput": float(late.filter("met")["deployed_s"].sum()) / span_s if span_s else None,
         "active": float(late["active_s"].sum()) / span_s if span_s else None,
-        "usd_per_query_hour": summary["deployment_cost_usd"] / hours if hours else None,
+        "usd_per_query_hour": summary["total_cost_usd"] / hours if hours else None,
         "attributed_usd_per_query_hour": summary["attributed_cost_usd"] / hours if hours else None,
         "slo_met": summary["slo_met_fraction"],
         "response_s": max(served + in_vain, default=None) if median_s is None else median_s,

@@ -163,6 +163,8 @@ class Watch(InRange, Runtime):
         floor = query.slo.accuracy
         if floor is None or context.now_s < self._audit_due_s(context, query, since_s):
             return False
+        if not context.world.background_lanes:
+            return False  # the audit stays due
         configuration = known.plan.configuration.index
         audits = service_state(context, query.id).audits or Audits(configuration, 0.0)
         left_s = context.remaining(query)

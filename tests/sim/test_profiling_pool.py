@@ -1,0 +1,205 @@
+"""The profiling pool: who gets a lane, how long searches wait, and what profiling costs."""
+
+from dataclasses import replace
+
+import polars as pl
+import pytest
+from worlds import At, Does, run, scenario
+
+from hardware_models.prices import machine_price_usd_per_hour
+from scenarios.applications.shipped import shipped_application
+from scenarios.cluster import FREE, POOL, Cluster, Node, Profiling
+from scenarios.slo import Tier
+from scenarios.workload import Workload
+from sim.api.charges import CHARGES_S
+from sim.catalogue.service_times import node_service
+from sim.clock import NS_PER_S
+from sim.planning.profiling_pool import ProfilingPool
+from sim.planning.search_clock import Lanes, SearchClock
+
+APPLICATION = shipped_application("speech_recognition")
+CONFIGURATIONS = APPLICATION.pipeline.configurations
+TIMES_S = APPLICATION.datasets["VOiCES"].service_time_s
+USD_PER_S = machine_price_usd_per_hour("a2-ultragpu-1g") / 3600
+ONE = Profiling(kind=POOL, count=1, workers=1)
+ITEMS = 3
+TAKES_S = CHARGES_S["profile"] + ITEMS * float(TIMES_S[0].sum())
+
+
+def search(number, at_s, background):
+    return SearchClock(number, int(at_s * NS_PER_S), 100 * NS_PER_S, background=background)
+
+
+def charged(lanes, each, duration_s):
+    """Charge a run if the lanes admit the search; return when it ends, in seconds, or None."""
+    if not lanes.admits(each):
+        return None
+    lanes.charge(each, duration_s)
+    return each.clock_ns / NS_PER_S
+
+
+def test_waiting_searches_wait_for_the_rest_of_one_background_search_by_hand():
+    lanes = Lanes(1, background_yields=True)
+    background, first, second = search(0, 0.0, True), search(1, 1.0, False), search(2, 2.0, False)
+    assert charged(lanes, background, 3.0) == 3.0
+    assert charged(lanes, search(3, 1.0, True), 3.0) is None, "it does not wait in front"
+    assert lanes.wait_s(NS_PER_S) == 2.0
+    assert charged(lanes, first, 4.0) == 7.0
+    assert charged(lanes, second, 1.0) == 8.0
+    assert (first.waited_ns, second.waited_ns) == (2 * NS_PER_S, 5 * NS_PER_S)
+    assert lanes.for_background(7 * NS_PER_S) == 0
+    assert charged(lanes, search(4, 7.5, True), 1.0) is None
+    assert lanes.for_background(8 * NS_PER_S) == 1
+    assert charged(lanes, search(5, 8.0, True), 1.0) == 9.0
+
+
+def test_a_background_search_keeps_its_lane_and_yields_to_those_that_came_in_between():
+    lanes = Lanes(1, background_yields=True)
+    background, waiting = search(0, 0.0, True), search(1, 0.5, False)
+    assert charged(lanes, background, 1.0) == 1.0
+    assert charged(lanes, waiting, 2.0) == 3.0
+    assert charged(lanes, background, 1.0) == 4.0
+    assert background.waited_ns == 2 * NS_PER_S
+
+
+def test_all_searches_wait_alike_if_profiling_is_free():
+    lanes = Lanes(1)
+    assert charged(lanes, search(0, 0.0, False), 2.0) == 2.0
+    assert charged(lanes, search(1, 1.0, True), 2.0) == 4.0
+    assert lanes.for_background(0) == 1
+
+
+def plays(action, *times, profiling, horizon_s=40.0):
+    """Run a world in which ``action(context)`` is called every second; return it."""
+    workload = Workload(
+        arrivals=At(times),
+        lifetime_mean_s=1000.0,
+        lifetime_min_s=500.0,
+        tiers={"any": Tier(latency_s=4.0)},
+        datasets={"VOiCES": 1.0},
+    )
+    planner = Does(action, 60.0)
+    planner.replan_every_s = 1.0
+    made = run(scenario(horizon_s, workload=workload, profiling=profiling), planner)
+    assert made.planner_errors == []
+    made.frames = made.tables.take()
+    return made
+
+
+def deploy_and_improve(context):
+    """Profile and deploy each waiting query on its device; at 3 s, profile running ones further."""
+    for query in context.waiting:
+        context.profile(query, CONFIGURATIONS[0], ITEMS)
+        plans = context.candidates(query)
+        context.deploy(query, next(p for p in plans if set(p.placement) == {"device"}))
+    if context.now_s == 3.0:
+        for query in context.running:
+            context.profile(query, CONFIGURATIONS[0], 2 * ITEMS)
+
+
+def test_invariant_planning_a_pool_serves_queries_without_a_plan_first():
+    made = plays(deploy_and_improve, 0.5, 0.6, 3.5, profiling=ONE)
+    assert TAKES_S < 1.2, "or else the first two do not end before 3 s"
+    decisions = made.frames["decisions"].sort("query")
+    first, second, third = decisions["waited_s"].to_list()
+    assert first == 0
+    assert second == pytest.approx(TAKES_S - 0.1, abs=1e-6)
+    # Of two queries with plans, one profiles from 3 s on; the other finds no free lane.
+    assert third == pytest.approx(max(0.0, TAKES_S - 0.5), abs=1e-6)
+    runs = made.frames["profiling"].sort("at_s")
+    assert runs["query"].to_list() == [0, 1, 0, 2]
+    assert runs["at_s"][2] == pytest.approx(3 + TAKES_S, abs=1e-6)
+
+
+def test_invariant_money_profiling_is_billed_by_the_second_to_queries_and_data_sets():
+    def act(context):
+        if context.now_s == 1.0:
+            context.profile("VOiCES", CONFIGURATIONS[0], 10)
+        deploy_and_improve(context)
+
+    made = plays(act, 0.5, 0.6, 3.5, profiling=ONE)
+    item_usd = float(TIMES_S[0].sum()) * USD_PER_S
+    queries, runs = made.frames["queries"].sort("query"), made.frames["profiling"]
+    usd = queries["profiling_cost_usd"].to_list()
+    assert usd == pytest.approx([2 * ITEMS * item_usd, ITEMS * item_usd, ITEMS * item_usd])
+    of_datasets = runs.filter(pl.col("query").is_null()).select("dataset", "cost_usd").rows()
+    assert of_datasets == [("VOiCES", pytest.approx(10 * item_usd))]
+    whole = made.planning_service.profiling_cost_usd
+    assert sum(usd) + 10 * item_usd == pytest.approx(whole, rel=1e-12)
+    assert runs["cost_usd"].sum() == pytest.approx(whole, rel=1e-12)
+
+
+def test_free_profiling_costs_nothing():
+    made = plays(deploy_and_improve, 0.5, profiling=Profiling(kind=FREE))
+    assert made.planning_service.profiling_device_s > 0
+    assert made.planning_service.profiling_cost_usd == 0
+    assert made.frames["queries"]["profiling_cost_usd"].to_list() == [0]
+
+
+def test_planners_see_the_queue():
+    seen = {}
+
+    def act(context):
+        world = context.world
+        before = world.profiling_wait_s, world.background_lanes
+        deploy_and_improve(context)
+        seen[context.now_s] = before, world.profiling_wait_s, world.background_lanes
+
+    plays(act, 0.5, profiling=replace(ONE, count=2))
+    assert seen[0.5] == ((0, 2), 0, 1)
+    assert seen[1.0] == ((0, 1 + (TAKES_S <= 0.5)), 0, 1 + (TAKES_S <= 0.5))
+
+
+@pytest.mark.parametrize(
+    ("count", "workers", "lanes", "boards"),
+    [(4, 4, 1, 4), (4, 16, 1, 4), (8, 3, 2, 3), (5, 1, 5, 1)],
+)
+def test_a_pool_has_as_many_lanes_as_its_boards_make(count, workers, lanes, boards):
+    made = Profiling(kind=POOL, count=count, workers=workers, lanes=1600)
+    assert (made.searches, made.boards) == (lanes, boards)
+
+
+def test_another_board_takes_the_time_that_serving_takes_on_it():
+    node = Node("edge", "g2-standard-8")
+    pool = ProfilingPool(APPLICATION, Cluster({"edge": node}, replace(ONE, machine=node.machine)))
+    assert pool.price_usd_per_hour == machine_price_usd_per_hour(node.machine)
+    factors = pool.factors(CONFIGURATIONS[0])
+    plan = next(
+        plan
+        for plan in scenario_plans(node)
+        if plan.configuration == CONFIGURATIONS[0] and "device" not in plan.placement
+    )
+    for operator, allocation in enumerate(plan.allocation):
+        service = node_service(APPLICATION, operator, CONFIGURATIONS[0], node, allocation)
+        assert factors[operator] == service.factor
+    assert factors.max() > 1
+    reference = Cluster({"edge": node}, ONE)
+    assert ProfilingPool(APPLICATION, reference).factors(CONFIGURATIONS[0]) is None
+
+
+def scenario_plans(node):
+    """Return all candidate plans in a cluster of one node."""
+    found = []
+
+    def act(context):
+        found.extend(context.candidates(context.waiting[0], "enumeration"))
+
+    made = scenario(2.0, nodes={"edge": node}, workload=Workload(arrivals=At((0.5,))))
+    run(made, Does(act, 5.0))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("wrong", "reason"),
+    [
+        ({"count": 0}, r"cluster\.profiling\.count=0: must lie between 1 and 100000"),
+        ({"machine": "a2-ultragpu"}, r"profiling\.machine=a2-ultragpu: .* mean 'a2-ultragpu-1g'"),
+        ({"machine": "n1-standard-1"}, r"profiling\.machine=n1-standard-1: has no GPU"),
+        ({"region": "mars"}, r"profiling\.region=mars: no such region"),
+        ({"purchase": "gift"}, r"profiling\.purchase=gift: no such offer"),
+        ({"kind": "pol"}, r"profiling\.kind=pol: .*did you mean 'pool'"),
+    ],
+)
+def test_a_pool_that_cannot_be_is_refused_in_a_sentence(wrong, reason):
+    with pytest.raises(ValueError, match=reason):
+        Profiling(**({"kind": POOL} | wrong))
