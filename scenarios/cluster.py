@@ -48,7 +48,7 @@ FREE_SWITCHING: Mapping[str, Any] = {
 }
 """The option ``switching=free``, as arguments of ``Cluster``: machines and GPUs are ready soon."""
 
-FREE, POOL = PROFILING = ("free", "pool")
+FREE, POOL, IDLE_INSTANCES = PROFILING = ("free", "pool", "idle_instances")
 """On what planners profile, which ``Profiling`` describes."""
 
 NOMINAL: Mapping[str, Any] = {**FREE_SWITCHING, "service_cv": 0.0, "speed_log_sd": 0.0}
@@ -154,8 +154,10 @@ class Profiling:
     Args:
         kind: ``pool`` for rented boards: ``count`` of them, ``workers`` in each lane. A query
             without a plan comes before background work. The pool is rented by the second: each
-            board is billed while it profiles, and at no other time. ``free`` for lanes that cost
-            nothing, and for which all searches wait alike.
+            board is billed while it profiles, and at no other time. ``idle_instances`` for the idle
+            parts of the GPUs that serve, see ``sim.planning.profiling_pool``; offline profiles are
+            still made in the pool. ``free`` for lanes that cost nothing, and for which all searches
+            wait alike.
         lanes: number of lanes if profiling is free.
         workers: number of boards in a lane, at most ``count`` in a pool, each with a core.
             Profiling n samples takes ceil(n / workers) times the time of one sample. If profiling
@@ -186,7 +188,7 @@ class Profiling:
     def __post_init__(self) -> None:
         check_ranges(self, "cluster.profiling.")
         pick_key("cluster.profiling.kind", self.kind, PROFILING, "kind of profiling")
-        if self.kind == POOL:
+        if self.kind != FREE:
             _check_offer(self.machine, self.purchase, self.region, "cluster.profiling.")
             if not machine_type(self.machine).gpus:
                 boards = [name for name in machines() if machine_type(name).gpus]
@@ -203,6 +205,8 @@ class Profiling:
     @property
     def boards(self) -> int:
         """The number of boards in a lane, among which a search divides its items."""
+        if self.kind == IDLE_INSTANCES:
+            return 1
         return self.workers if self.kind == FREE else min(self.workers, self.count)
 
     @property
@@ -310,6 +314,12 @@ class Cluster:
                 "as data move"
             )
         check_ranges(self, "cluster.")
+        kind, nodes = self.profiling.kind, self.nodes.values()
+        if kind == IDLE_INSTANCES and not any(node.standby and node.gpus for node in nodes):
+            raise ValueError(
+                f"cluster.profiling.kind={kind}: no node has GPUs on standby, so at first there "
+                "would be nothing to profile on; set standby of a node to 1 or more"
+            )
 
     def boot_s(self, node: Node) -> float:
         """Return the seconds from the renting of a machine of a node until it can be used."""

@@ -3,7 +3,8 @@
 The slowdown of a batch is ``hardware_models.gpu.mps.interference_factor``, a function of the memory
 utilisations of the other stations on the instance. The utilisation of a station is that of one
 process alone, divided by the slowdown from its thread limit, times the average number of its busy
-processes since the last tick; it is at most 1.
+processes since the last tick; it is at most 1. Profiling on an idle part of a card slows down all
+stations on the card in the same way.
 """
 
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from scenarios.applications.application import NeuralNetwork
 from sim.cluster.machine import GpuShare
 from sim.cluster.machines import Machines
 from sim.dataplane.base.interface import DataPlane
+from sim.planning.profiling_pool import ProfilingPool
 
 
 @dataclass
@@ -22,6 +24,7 @@ class Interference:
 
     machines: Machines
     data: DataPlane
+    pool: ProfilingPool
     _factors: dict[int, float] = field(default_factory=dict)
     _busy_ns: dict[int, int] = field(default_factory=dict)
     _at_ns: int = 0
@@ -31,10 +34,18 @@ class Interference:
         elapsed_ns, self._at_ns = now_ns - self._at_ns, now_ns
         factors: dict[int, float] = {}
         busy_ns: dict[int, int] = {}
-        for instance in self.machines.sharing():
+        profiled = {
+            instance: use
+            for (machine, gpu), use in self.pool.uses(now_ns - elapsed_ns, now_ns).items()
+            for instance in machine.instances
+            if instance.gpu == gpu and instance.slots
+        }
+        for instance in dict.fromkeys((*self.machines.sharing(), *profiled)):
             uses = {slot: self._use(slot, elapsed_ns, busy_ns) for slot in instance.slots}
             for slot in instance.slots:
                 others = [use for other, use in uses.items() if other is not slot]
+                if instance in profiled:
+                    others.append(profiled[instance])
                 station = self.machines.holders[slot]
                 factor = interference_factor(others)
                 factors[station.id] = max(factor, factors.get(station.id, 1.0))

@@ -117,7 +117,7 @@ class World:
         self.deployments = Deployments(
             self.env, scenario.cluster, self.machines, self.billing, self._routes, self.data, usage
         )
-        self._interference = Interference(self.machines, self.data)
+        self._interference = Interference(self.machines, self.data, self.planning_service.pool)
         self.planner_errors: list[str] = []
         self.planning_wall_s = 0.0
         self.planner_crashes = 0

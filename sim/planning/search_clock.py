@@ -11,7 +11,9 @@ next call. In this way, no background search ever waits in front of a query with
 query waits for those that came before it, and at most for the rest of one background search.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from math import inf
 
 from sim.clock import ns, seconds
 
@@ -64,31 +66,44 @@ class Lanes:
     """The profiling lanes that searches share; lanes are assigned first come, first served.
 
     ``background_yields`` says whether background searches only get lanes that are free.
+    ``usable`` returns the lanes that can be assigned at a time in ns; by default, these are all.
     """
 
-    def __init__(self, count: int, background_yields: bool = False) -> None:
+    def __init__(
+        self,
+        count: int,
+        background_yields: bool = False,
+        usable: Callable[[int], Sequence[int]] | None = None,
+    ) -> None:
         self._free_ns = [0] * count
         self._background_yields = background_yields
+        self._usable = usable or (lambda _: range(count))
 
-    def admits(self, search: SearchClock) -> bool:
-        """Return whether a search may profile now, or once a lane is free."""
-        yields = self._background_yields and search.background and search.lane is None
-        return not yields or min(self._free_ns) <= search.clock_ns
+    def lane_of(self, search: SearchClock) -> int | None:
+        """Return the lane that a search has or would get, or None if it may not profile now."""
+        if search.lane is not None:
+            return search.lane
+        first = min(self._usable(search.started_ns), key=self._free_ns.__getitem__, default=None)
+        yields = self._background_yields and search.background
+        if yields and first is not None and self._free_ns[first] > search.clock_ns:
+            return None
+        return first
 
     def for_background(self, now_ns: int) -> int:
         """Return the number of lanes that background searches would get now."""
         if not self._background_yields:
             return len(self._free_ns)
-        return sum(free_ns <= now_ns for free_ns in self._free_ns)
+        return sum(self._free_ns[lane] <= now_ns for lane in self._usable(now_ns))
 
     def wait_s(self, now_ns: int) -> float:
-        """Return the seconds from now until the first lane is free."""
-        return seconds(max(0, min(self._free_ns) - now_ns))
+        """Return the seconds from now until the first lane is free, or infinity without lanes."""
+        free_ns = [self._free_ns[lane] for lane in self._usable(now_ns)]
+        return seconds(max(0, min(free_ns) - now_ns)) if free_ns else inf
 
     def charge(self, search: SearchClock, duration_s: float) -> None:
         """Advance a search by a profiling run in its lane; before the first run, assign a lane."""
-        if search.lane is None:
-            search.lane = self._free_ns.index(min(self._free_ns))
+        search.lane = self.lane_of(search)
+        assert search.lane is not None, "a search without a lane profiles nothing"
         start_ns = max(search.clock_ns, self._free_ns[search.lane])
         search.waited_ns += start_ns - search.clock_ns
         search.charge("profile", duration_s)

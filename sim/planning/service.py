@@ -8,7 +8,7 @@ from math import fsum
 
 from hardware_models.basis import Basis, worst
 from scenarios.applications.pipeline import Configuration, Pipeline
-from scenarios.cluster import DEVICE
+from scenarios.cluster import DEVICE, IDLE_INSTANCES
 from scenarios.numerics import Floats, Ints
 from scenarios.queries import Query
 from scenarios.scenario import Scenario
@@ -28,7 +28,7 @@ from sim.planning.memory import Memory
 from sim.planning.plan_views import PlanViews
 from sim.planning.profiling_bench import ProfilingBench, ProfilingRun
 from sim.planning.profiling_log import ProfilingLog
-from sim.planning.profiling_pool import ProfilingPool
+from sim.planning.profiling_pool import Hardware, IdleInstances, ProfilingPool
 from sim.planning.search_clock import SearchClock
 from sim.planning.truth import Truths
 
@@ -94,7 +94,12 @@ class PlanningService:
         self.registry = registry
         self.tables = tables
         self.profiling_log = profiling_log
-        self.pool = ProfilingPool(self.application, self.cluster)
+        idle = self.cluster.profiling.kind == IDLE_INSTANCES
+        self.pool = (
+            IdleInstances(self.application, self.cluster, machines)
+            if idle
+            else ProfilingPool(self.application, self.cluster)
+        )
         self.memory = Memory()
         self.telemetry = Telemetry()
         self.valid_plans: set[Plan] = set()
@@ -306,14 +311,13 @@ class PlanningService:
         the configuration so far, and the number of leading operators whose earlier results were
         reused.
         """
+        hardware: Hardware | None = None
         missing, run, pool = bench.missing(configuration, wanted), None, self.pool
-        if (
-            len(missing)
-            and not denied(configuration, bench, search)
-            and (query is None or pool.lanes.admits(search))
-        ):
-            run = _affordable(pool, bench, configuration, missing, search)
-            if run is None:
+        if len(missing) and not denied(configuration, bench, search):
+            hardware = pool.hardware(None if query is None else search)
+            if hardware is not None:
+                run = _affordable(hardware, bench, configuration, missing, search)
+            if hardware is not None and run is None:
                 search.denied[configuration.index] = bench.runs
         if run is None:
             everything = len(self.application.operators)
@@ -322,8 +326,9 @@ class PlanningService:
         if query is None:
             search.charge("profile", charged_s)
         else:
-            pool.lanes.charge(search, charged_s)
-        cost_usd = run.device_s / S_PER_HOUR * pool.price_usd_per_hour
+            pool.charge(search, charged_s, bench.dataset, configuration)
+        assert hardware is not None
+        cost_usd = run.device_s / S_PER_HOUR * hardware.price_usd_per_hour
         search.device_s += run.device_s
         search.cost_usd += cost_usd
         self.profiling_device_s += run.device_s
@@ -355,7 +360,7 @@ def denied(configuration: Configuration, bench: ProfilingBench, search: SearchCl
 
 
 def _affordable(
-    pool: ProfilingPool,
+    hardware: Hardware,
     bench: ProfilingBench,
     configuration: Configuration,
     missing: Ints,
@@ -363,10 +368,10 @@ def _affordable(
 ) -> ProfilingRun | None:
     """Return the run on as many items as the budget allows, or None if it allows no item."""
     try:
-        factors = pool.factors(configuration)
+        factors = hardware.factors(configuration)
     except RefusalError:
-        return None  # the pool's boards cannot run it
-    workers, budget_s = pool.workers, search.remaining_s - CHARGES_S["profile"]
+        return None  # the boards cannot run it
+    workers, budget_s = hardware.workers, search.remaining_s - CHARGES_S["profile"]
     everything = bench.run(configuration, missing, workers, factors)
     if everything.charged_s <= budget_s:
         return everything

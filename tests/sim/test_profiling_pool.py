@@ -1,19 +1,24 @@
 """The profiling pool: who gets a lane, how long searches wait, and what profiling costs."""
 
 from dataclasses import replace
+from math import fsum, inf
 
 import polars as pl
 import pytest
 from worlds import At, Does, run, scenario
 
+from hardware_models.gpu.compute import memory_utilisation
+from hardware_models.gpu.mps import interference_factor
 from hardware_models.prices import machine_price_usd_per_hour
 from scenarios.applications.shipped import shipped_application
-from scenarios.cluster import FREE, POOL, Cluster, Node, Profiling
+from scenarios.cluster import FREE, IDLE_INSTANCES, POOL, Cluster, Node, Profiling
 from scenarios.slo import Tier
 from scenarios.workload import Workload
 from sim.api.charges import CHARGES_S
+from sim.api.plan import Allocation
 from sim.catalogue.service_times import node_service
 from sim.clock import NS_PER_S
+from sim.dataplane.blocks.plane import BlocksPlane
 from sim.planning.profiling_pool import ProfilingPool
 from sim.planning.search_clock import Lanes, SearchClock
 
@@ -31,8 +36,8 @@ def search(number, at_s, background):
 
 
 def charged(lanes, each, duration_s):
-    """Charge a run if the lanes admit the search; return when it ends, in seconds, or None."""
-    if not lanes.admits(each):
+    """Charge a run if the search gets a lane; return when it ends, in seconds, or None."""
+    if lanes.lane_of(each) is None:
         return None
     lanes.charge(each, duration_s)
     return each.clock_ns / NS_PER_S
@@ -69,7 +74,7 @@ def test_all_searches_wait_alike_if_profiling_is_free():
     assert lanes.for_background(0) == 1
 
 
-def plays(action, *times, profiling, horizon_s=40.0):
+def plays(action, *times, profiling, horizon_s=40.0, nodes=None):
     """Run a world in which ``action(context)`` is called every second; return it."""
     workload = Workload(
         arrivals=At(times),
@@ -80,7 +85,7 @@ def plays(action, *times, profiling, horizon_s=40.0):
     )
     planner = Does(action, 60.0)
     planner.replan_every_s = 1.0
-    made = run(scenario(horizon_s, workload=workload, profiling=profiling), planner)
+    made = run(scenario(horizon_s, workload=workload, profiling=profiling, nodes=nodes), planner)
     assert made.planner_errors == []
     made.frames = made.tables.take()
     return made
@@ -162,8 +167,9 @@ def test_a_pool_has_as_many_lanes_as_its_boards_make(count, workers, lanes, boar
 def test_another_board_takes_the_time_that_serving_takes_on_it():
     node = Node("edge", "g2-standard-8")
     pool = ProfilingPool(APPLICATION, Cluster({"edge": node}, replace(ONE, machine=node.machine)))
-    assert pool.price_usd_per_hour == machine_price_usd_per_hour(node.machine)
-    factors = pool.factors(CONFIGURATIONS[0])
+    hardware = pool.hardware(None)
+    assert hardware.price_usd_per_hour == machine_price_usd_per_hour(node.machine)
+    factors = hardware.factors(CONFIGURATIONS[0])
     plan = next(
         plan
         for plan in scenario_plans(node)
@@ -174,7 +180,8 @@ def test_another_board_takes_the_time_that_serving_takes_on_it():
         assert factors[operator] == service.factor
     assert factors.max() > 1
     reference = Cluster({"edge": node}, ONE)
-    assert ProfilingPool(APPLICATION, reference).factors(CONFIGURATIONS[0]) is None
+    offline = ProfilingPool(APPLICATION, reference).hardware(None)
+    assert offline.factors(CONFIGURATIONS[0]) is None
 
 
 def scenario_plans(node):
@@ -203,3 +210,120 @@ def scenario_plans(node):
 def test_a_pool_that_cannot_be_is_refused_in_a_sentence(wrong, reason):
     with pytest.raises(ValueError, match=reason):
         Profiling(**({"kind": POOL} | wrong))
+
+
+# The idle parts of the GPUs that serve
+
+A100 = Node("cloud", "a2-highgpu-1g", standby=1)
+IDLE = Profiling(kind=IDLE_INSTANCES)
+
+
+def on_gpu(context, query, profile):
+    """Return a plan that runs all networks in the cloud, on instances of a profile."""
+    for plan in context.candidates(query):
+        profiles = {each.profile for each in plan.allocation}
+        if "device" not in plan.placement and profiles <= {"core", profile} and len(profiles) > 1:
+            return plan
+    raise AssertionError("there is no such plan")
+
+
+def factors_on(node, profile, configuration):
+    """Return the times of operators on an instance, divided by their reference times."""
+    found = []
+    for operator in range(len(APPLICATION.operators)):
+        on_core = APPLICATION.model(operator, configuration) is None
+        allocation = Allocation("core" if on_core else profile)
+        found.append(node_service(APPLICATION, operator, configuration, node, allocation).factor)
+    return found
+
+
+def test_idle_instances_interfere_with_serving_by_hand(monkeypatch):
+    told, charged_s, plans = [], [], []
+    slow_down = BlocksPlane.slow_down
+
+    def note(plane, now_ns, station, factor):
+        told.append((now_ns // NS_PER_S, factor))
+        slow_down(plane, now_ns, station, factor)
+
+    monkeypatch.setattr(BlocksPlane, "slow_down", note)
+
+    def act(context):
+        for query in context.waiting:
+            before_s = context.remaining(query)
+            context.profile(query, CONFIGURATIONS[0], ITEMS)
+            charged_s.append(before_s - context.remaining(query))
+            plans.append(on_gpu(context, query, "1g.5gb"))
+            context.deploy(query, plans[-1])
+
+    made = plays(act, 0.5, 20.5, profiling=IDLE, nodes={"cloud": A100})
+    times_s = TIMES_S[0].tolist()
+    whole = fsum(
+        t * f for t, f in zip(times_s, factors_on(A100, "7g.40gb", CONFIGURATIONS[0]), strict=True)
+    )
+    assert charged_s[0] == pytest.approx(CHARGES_S["profile"] + ITEMS * whole, abs=1e-6)
+    # One slice serves from now on, with its declared load; four of the others fit an instance.
+    largest = fsum(
+        t * f for t, f in zip(times_s, factors_on(A100, "4g.20gb", CONFIGURATIONS[0]), strict=True)
+    )
+    machine = made.machines.pools["cloud"][0]
+    uses, plan = [], plans[0]
+    for operator, allocation in enumerate(plan.allocation):
+        model = APPLICATION.model(operator, plan.configuration)
+        if allocation.profile == "1g.5gb":
+            need = memory_utilisation(model.like, like_items=model.like_items)
+            work = made.frames["allocations"].filter(
+                query=0, operator=APPLICATION.operators[operator].name
+            )["declared_load"]
+            uses.append(min(1.0, work.item() * need))
+    slower = interference_factor(uses)
+    assert slower > 1
+    assert machine.rented
+    takes_s = CHARGES_S["profile"] + ITEMS * largest * slower
+    assert charged_s[1] == pytest.approx(takes_s, rel=1e-6)
+    # The station of the first query is slower in each tick after which profiling went on.
+    networks = [APPLICATION.model(each, CONFIGURATIONS[0]) for each in range(len(times_s))]
+    used = fsum(
+        t * (memory_utilisation(each.like, like_items=each.like_items) if each else 0.0)
+        for t, each in zip(times_s, networks, strict=True)
+    ) / fsum(times_s)
+    first_share = min(0.5, takes_s)
+    told = [(at_s, factor) for at_s, factor in told if at_s > 20]
+    assert told[0] == (21, pytest.approx(interference_factor([first_share * used])))
+    assert told[-1][1] == 1.0
+    assert made.planning_service.profiling_cost_usd == 0
+
+
+def test_profiling_waits_while_no_instance_is_idle():
+    edge = Node("edge", "g2-standard-8", standby=1)
+    seen = []
+
+    def act(context):
+        for query in context.waiting:
+            count = context.profile(query, CONFIGURATIONS[0], 1).count
+            wait_s, lanes = context.world.profiling_wait_s, context.world.background_lanes
+            seen.append((context.now_s, query.id, count, lanes, wait_s == inf))
+            if query.id == 0:
+                context.deploy(query, on_gpu(context, query, "full"))
+        if context.now_s == 12.0:
+            context.release(next(each for each in context.running if each.id == 0))
+
+    plays(act, 0.5, 10.5, profiling=IDLE, nodes={"edge": edge}, horizon_s=60.0)
+    assert seen[0] == (0.5, 0, 1, 0, False)
+    assert seen[1] == (10.5, 1, 0, 0, True), "an L4 cannot be partitioned"
+    later = [each for each in seen if each[1] == 1 and each[2]]
+    assert later, "once the first query has left the card, the other profiles"
+
+
+def test_idle_instances_need_a_card_that_is_always_rented():
+    with pytest.raises(ValueError, match=r"kind=idle_instances: no node has GPUs on standby"):
+        Cluster({"cloud": Node("cloud", "a2-highgpu-1g")}, IDLE)
+
+
+def test_offline_profiles_are_paid_even_if_searches_use_idle_instances():
+    def act(context):
+        if context.now_s == 1.0:
+            context.profile("VOiCES", CONFIGURATIONS[0], 10)
+
+    made = plays(act, 0.5, profiling=IDLE, nodes={"cloud": A100})
+    item_usd = float(TIMES_S[0].sum()) * USD_PER_S
+    assert made.planning_service.profiling_cost_usd == pytest.approx(10 * item_usd)
