@@ -33,7 +33,7 @@ LOOKS = (3, 5, 8, 12, 20, 32, 50)
 
 MOST_CANDIDATES = 10_000
 
-COUNTS = re.compile(r"cluster\.nodes\.\w+\.count|cluster\.profiling\.(lanes|workers)")
+COUNTS = re.compile(r"cluster\.nodes\.\w+\.count|cluster\.profiling\.(lanes|workers|count)")
 """Keys of which a larger value never makes service worse."""
 
 
