@@ -26,11 +26,11 @@ FACTORS: Mapping[str, tuple[float, float]] = {
     "cluster.load_bytes_per_s": (0.5, 2.0),
     "planner.budget_s": (0.5, 2.0),
     "cluster.profiling.workers": (0.5, 2.0),
-    "cluster.profiling.lanes": (0.5, 2.0),
+    "cluster.profiling.count": (0.5, 2.0),
 }
 """Assumptions that are varied by default, with the factors for their low and high values."""
 
-COUNTS = ("cluster.profiling.workers", "cluster.profiling.lanes")
+COUNTS = ("cluster.profiling.workers", "cluster.profiling.lanes", "cluster.profiling.count")
 """Assumptions of `FACTORS` that must be whole numbers; the others can also be fractions."""
 
 VALUES: Mapping[str, tuple[float, float]] = {

@@ -74,7 +74,7 @@ SMOOTH_RUNS = {
 
 SMOOTH = (
     "switching=free network.capacity=speed_tests cluster.service_cv=0 cluster.speed_log_sd=0 "
-    "application.size_scales=all application.accuracy.rank_correlation=1"
+    "profiling=free application.size_scales=all application.accuracy.rank_correlation=1"
 )
 STRAIGHT = "application.accuracy.spread=straight"
 """The options of the smooth world, and one more of speech recognition."""
@@ -85,9 +85,9 @@ RUNS = {
         name: f"{words} {SMOOTH} {STRAIGHT}" if name in IN_SPEECH else f"{words} {SMOOTH}"
         for name, words in SMOOTH_RUNS.items()
     },
-    "rough": "experiment=speech_small planner=comparison requests=true",
+    "rough": "experiment=speech_small planner=comparison profiling=free requests=true",
     "rough_tracking": "-m experiment=tracking_small planner=compass_15s,greedy,spare_machines "
-    "data_plane=events seed=1",
+    "profiling=free data_plane=events seed=1",
 }
 """What each run is asked for, by its name."""
 

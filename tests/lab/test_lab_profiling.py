@@ -8,7 +8,7 @@ from lab.common.errors import InputError
 from lab.common.options import groups
 from lab.config.compose import compose
 from lab.runs.api import run
-from scenarios.cluster import FREE, PROFILING, Profiling
+from scenarios.cluster import POOL, PROFILING, Profiling
 
 SHORT = ["experiment=speech_small", "switching=free", "horizon_s=60", "seed=3", "figures=false"]
 
@@ -27,17 +27,15 @@ def test_free_lanes_are_those_of_files_and_are_no_boards_of_a_pool():
     large = ["experiment=speech_large"]
     assert chosen("profiling=free").lanes == 4
     assert compose([*large, "profiling=free"]).cluster.profiling.lanes == 1600
-    assert (
-        compose([*large, "profiling=pool"]).cluster.profiling.count
-        == chosen("profiling=pool").count
-    )
+    pool = compose([*large, "profiling=pool"]).cluster.profiling
+    assert (pool.count, pool.workers) == (16, 4)
 
 
-def test_the_default_is_that_of_a_cluster_made_in_python():
-    default = chosen()
-    assert Profiling().kind == FREE
+def test_the_default_is_a_pool_with_the_boards_of_one_made_in_python():
+    assert chosen() == chosen("profiling=pool")
+    made = Profiling(kind=POOL, workers=chosen().workers)
     for each in fields(Profiling):
-        assert default[each.name] == each.default
+        assert chosen()[each.name] == getattr(made, each.name)
 
 
 def test_invariant_money_profiling_is_in_the_summary_and_its_shares_in_the_tables(tmp_path):

@@ -162,13 +162,13 @@ def test_assumptions_are_those_that_the_configuration_has() -> None:
     config = compose(["experiment=speech_small", "planner=compass"])
     found = {each.key: each.values for each in assumptions(config)}
     assert found["workload.rate"] == ("0.08", "0.125")
-    assert found["cluster.profiling.workers"] == ("8", "32")
+    assert found["cluster.profiling.workers"] == ("2", "8")
     assert found["planner.budget_s"] == ("2.5", "10")
-    whole = ["planner.budget_s=5", "application.requests_per_s=1", "cluster.profiling.lanes=3"]
+    whole = ["planner.budget_s=5", "application.requests_per_s=1", "cluster.profiling.count=3"]
     written = {each.key: each.values for each in assumptions(compose(["planner=compass", *whole]))}
     assert written["planner.budget_s"] == ("2.5", "10")
     assert written["application.requests_per_s"] == ("0.8", "1.25")
-    assert written["cluster.profiling.lanes"] == ("2", "6")
+    assert written["cluster.profiling.count"] == ("2", "6")
     without = compose(["experiment=speech_small", "planner=static_plan"])
     assert "planner.budget_s" not in {each.key for each in assumptions(without)}
 
