@@ -76,6 +76,8 @@ PROFILING = Metric(
 CENSORED = Metric("response_censored", "without a response", "queries", more_is_better=False)
 FALSE_ACCEPTANCES = Metric("false_acceptances", more_is_better=False)
 PLANNING = Metric("planning_charged_s", "planning, charged", "s", more_is_better=False)
+BOUND = Metric("goodput_bound", "best possible, share of time", range=SHARE)
+GAP = Metric("goodput_gap", "gap to the best possible", more_is_better=False, range=(-1.0, 1.0))
 IDLE = Metric("idle_cost_usd", "idle cost", "USD", more_is_better=False)
 ERRORS = Metric("planner_errors", more_is_better=False)
 QUERIES = Metric("queries", by_tier=True)
@@ -116,6 +118,10 @@ METRICS: Mapping[str, Metric] = {
         Metric("horizon_s", unit="s"),
         Metric("simulated_s", unit="s"),
         Metric("wall_s", unit="s of wall time", more_is_better=False),
+        BOUND,
+        GAP,
+        Metric("goodput_optimum", "best possible in whole stations, share of time", range=SHARE),
+        Metric("bound_wall_s", unit="s of wall time", more_is_better=False),
     )
 }
 """All metrics by name."""
@@ -126,7 +132,7 @@ HEADLINES = (GOODPUT, SLO_MET, RESPONSE, PROFILING, COST)
 DRAWN = (GOODPUT, SLO_MET, RESPONSE, COST, PROFILING)
 """Metrics that a report draws."""
 
-REPORTED = (*DRAWN, CENSORED, FALSE_ACCEPTANCES, PLANNING, IDLE, ERRORS)
+REPORTED = (*DRAWN, BOUND, GAP, CENSORED, FALSE_ACCEPTANCES, PLANNING, IDLE, ERRORS)
 """Metrics in the tables of a report."""
 
 CLAIMED = (GOODPUT, RESPONSE, COST)

@@ -31,12 +31,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import inf
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
 from scenarios.numerics import Floats, Ints
-from sim import CORE, PlanningContext, PlanView, StationKind
+from sim import CORE, PlanningContext, StationKind
 from sim.api.gpu_layouts import gpu_layouts
 
 if TYPE_CHECKING:
@@ -59,6 +59,22 @@ class FeasiblePlan:
     stations: dict[Sort, float]
     usd_per_hour: float = 0.0  # cost without stations: egress, and switching to the plan
     backhaul: float = 0.0  # share of time for which it keeps the backhaul to the cloud busy
+
+
+class Stations(Protocol):
+    """The stations that plans use; the attributes are those of ``sim.PlanView``."""
+
+    @property
+    def stations(self) -> Sequence[StationKind]:
+        """The kinds of station."""
+
+    @property
+    def station(self) -> Ints:
+        """Kind of each operator's station, or -1 on the device, of shape (P, N)."""
+
+    @property
+    def operator_key(self) -> Ints:
+        """Number of the values of each operator's own and upstream knobs, of shape (P, N)."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +136,7 @@ class Capacity:
 
 
 def offers_of(
-    view: PlanView,
+    view: Stations,
     plans: Ints,
     load: Floats,
     extra_usd_per_hour: Floats,
@@ -227,12 +243,16 @@ class Program:
 
 
 def program(
-    offers: Sequence[Sequence[FeasiblePlan]], favoured: Sequence[bool], capacity: Capacity
+    offers: Sequence[Sequence[FeasiblePlan]],
+    favoured: Sequence[bool],
+    capacity: Capacity,
+    alone: bool = True,
 ) -> Program:
     """Return the integer program for the feasible plans of some queries.
 
     No plan in ``offers`` is allowed to overload a station or the backhaul by itself. ``favoured``
-    says which queries are served already.
+    says which queries are served already. ``alone`` is False if the stations of a type may be
+    replicas of one station, which share its queue; then, constraint (4) does not hold.
     """
     from scipy.sparse import coo_array  # noqa: PLC0415 -- takes long to import
 
@@ -255,7 +275,7 @@ def program(
         for query in range(len(offers))
     ]
     for sort, column in sorts.items():
-        rows += _sharing(users[sort], column, sort, capacity.max_utilisation)
+        rows += _sharing(users[sort], column, sort, capacity.max_utilisation, alone)
     for node in capacity.cores:
         rows += _packing(
             node, sorts, [(cuts[at], column) for at, column in layouts.items()], capacity
@@ -315,6 +335,15 @@ def solve(of: Program, limits: Limits) -> Optimum | None:
         max(0.0, scale * (found.bound + worth)),
         found.proven,
     )
+
+
+def most_served(of: Program, limits: Limits) -> int:
+    """Return how many queries can be served, or an upper bound if a limit was reached."""
+    if not of.begin[-1]:
+        return 0
+    found = _highs(of, np.where(of.worth > 0, -1.0, 0.0), limits)
+    some = int((np.diff(of.begin) > 0).sum())
+    return some if found is None else min(some, int(-found.bound + SLACK))
 
 
 def lp_bound(of: Program, served: int | None = None) -> tuple[int, float]:
@@ -391,7 +420,11 @@ def _favour(queries: int) -> float:
 
 
 def _sharing(
-    users: dict[int, list[tuple[int, float]]], station: int, sort: Sort, max_utilisation: float
+    users: dict[int, list[tuple[int, float]]],
+    station: int,
+    sort: Sort,
+    max_utilisation: float,
+    alone: bool,
 ) -> Iterator[tuple[dict[int, float], float]]:
     """Yield constraints (2), (3) and (4) of one type of station."""
     room = max_utilisation * sort.kind.servers
@@ -401,6 +434,8 @@ def _sharing(
     if sum(heaviest.values()) > room:
         load = {column: work for its in users.values() for column, work in its}
         yield {**load, station: -room}, 0.0
+    if not alone:
+        return
     at_most = {
         query: int(room / min(work for _, work in its) + SLACK) for query, its in users.items()
     }
