@@ -36,6 +36,8 @@ common keys (and their defaults):
   horizon_s            length of the run in simulated seconds (3600)
   workload.rate        query arrivals per second (0.1)
   flush_every_s        simulated seconds between two writes of results (600)
+  bound_every_s        simulated seconds of a period of the bound on goodput (null: at most 30
+                       periods)
   max_wall_s           wall-clock limit of a run in seconds (null: no limit)
   max_call_s           wall-clock limit of one call of a planner in seconds (600)
   requests             true to also write a table of all requests (false)

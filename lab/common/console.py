@@ -134,6 +134,7 @@ def _number(value: float | None, digits: int = 2) -> str:
 def _rows(one: Report) -> dict[str, str]:
     """Return the cells of one planner's column in the result table, by row label."""
     met, profiling_usd = one["slo_met_fraction"], one.get("profiling_cost_usd")
+    best = one.get("goodput_bound")
     unfinished = {key: one[key] for key in ("unserved", "dropped", "shed", "lost", "in_flight")}
     return {
         "status": one["status"],
@@ -141,6 +142,7 @@ def _rows(one: Report) -> dict[str, str]:
         "service goodput, queries": f"{_number(one['service_goodput_mean'])} of "
         f"{_number(one['active_queries_mean'])} active",
         "SLO met, share of time": "no queries" if met is None else f"{100 * met:.1f} %",
+        "best possible": "not known" if best is None else f"{100 * best:.1f} %",
         "queries": f"{one['queries']:,}",
         "response time, median": "no queries"
         if met is None

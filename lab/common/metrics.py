@@ -89,6 +89,8 @@ PROFILING = Metric(
 CENSORED = Metric("response_censored", "without a response", "queries", more_is_better=False)
 FALSE_ACCEPTANCES = Metric("false_acceptances", more_is_better=False)
 PLANNING = Metric("planning_charged_s", "planning, charged", "s", more_is_better=False)
+BOUND = Metric("goodput_bound", "best possible, share of time", range=SHARE)
+GAP = Metric("goodput_gap", "gap to the best possible", more_is_better=False, range=(-1.0, 1.0))
 IDLE = Metric("idle_cost_usd", "idle cost", "USD", more_is_better=False)
 ERRORS = Metric("planner_errors", more_is_better=False)
 QUERIES = Metric("queries", by_tier=True)
@@ -132,6 +134,10 @@ METRICS: Mapping[str, Metric] = {
         Metric("horizon_s", unit="s"),
         Metric("simulated_s", unit="s"),
         Metric("wall_s", unit="s of wall time", more_is_better=False),
+        BOUND,
+        GAP,
+        Metric("goodput_optimum", "best possible in whole stations, share of time", range=SHARE),
+        Metric("bound_wall_s", unit="s of wall time", more_is_better=False),
     )
 }
 """All metrics by name."""
@@ -144,6 +150,8 @@ DRAWN = (GOODPUT, SLO_MET, RESPONSE, COST, PROFILING)
 
 REPORTED = (
     *DRAWN,
+    BOUND,
+    GAP,
     PROFILING_COST,
     TOTAL_COST,
     GOODPUT_PER_USD,

@@ -74,6 +74,8 @@ class Setup:
     resume: bool = False  # whether to resume an unfinished run
     max_wall_s: float | None = None  # wall-clock limit of a run; None for no limit
     max_call_s: float | None = None  # wall-clock limit of one call of a planner
+    bound_every_s: float | None = None  # period of the bound on goodput; None for the default
+    bound_optimum: bool = False  # whether integer programs tighten the bound of a small run
     environment: Environment = field(default_factory=Environment)  # values that no file may have
 
     def scenario(self) -> Scenario:
@@ -246,6 +248,8 @@ def _set_up(
         partial(plane, **arguments),
         settings.resume,
         environment=taken,
+        bound_every_s=settings.bound_every_s,
+        bound_optimum=settings.bound_optimum,
         **limits_s,
     )
 

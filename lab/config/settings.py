@@ -105,6 +105,9 @@ class Settings:
     horizon_s: Annotated[float, Field(ge=1, le=MOST_HORIZON_S)] = 3600.0  # simulated seconds
     # simulated seconds between two writings of results
     flush_every_s: Annotated[float, Field(ge=1)] = 600.0
+    # simulated time of a period of the bound on goodput; None for at most 30 periods in a run
+    bound_every_s: Annotated[float, Field(gt=0)] | None = None
+    bound_optimum: bool = False  # whether to solve integer programs for it, too
     requests: bool = False  # whether to write the table of requests
     max_wall_s: float | None = None  # wall-clock limit of a run; None for no limit
     max_call_s: float | None = 600.0  # wall-clock limit of one call of a planner; None for no limit
@@ -121,6 +124,11 @@ class Settings:
     planner: dict[str, Any]
 
     def __post_init__(self) -> None:
+        if self.bound_every_s is not None and self.bound_every_s > self.horizon_s:
+            raise ValueError(
+                f"bound_every_s={self.bound_every_s:g}: must be at most the length of the run, "
+                f"horizon_s={self.horizon_s:g}"
+            )
         counts = {name: node.count for name, node in self.cluster.nodes.items()}
         if sum(counts.values()) > MOST_MACHINES:
             name = max(counts, key=lambda name: counts[name])

@@ -41,7 +41,7 @@ Values = Mapping[str, tuple[Any, Any]]
 KEYS = ("query", "window", "operator", "triggered_s", "at_s")
 """Columns that identify a row of a table."""
 
-WALL = ("wall_s", "planning_wall_s")
+WALL = ("wall_s", "planning_wall_s", "bound_wall_s")
 """Values of a summary in wall-clock time, which are not compared."""
 
 

@@ -10,6 +10,7 @@ import polars as pl
 from lab.config.compose import Setup
 from lab.limits.guarded_call import from_elsewhere, guard_of, guarded_call
 from lab.limits.wall_limit import CALL, RUN, TimeUp, WallLimit, WallLimitError
+from lab.runs.goodput_bound import GoodputBound
 from lab.runs.summary import Tally, parameters_of, summarise
 from scenarios.compiled import working_s
 from sim.api.errors import PlannerError
@@ -120,6 +121,7 @@ class _Run:
             guard,
             settings,
         )
+        self.bound = GoodputBound(self.world, setup.bound_every_s, setup.bound_optimum)
         self.tally = Tally()
         self.summary: dict[str, Any] = {}
         self.spoilt = False  # whether the planner changed what all planners share
@@ -146,9 +148,10 @@ class _Run:
         every_s, horizon_s = self.setup.flush_every_s, self.world.scenario.horizon_s
         reached_s, next_flush_s = 0.0, every_s
         while reached_s < horizon_s:
-            reached_s = min(reached_s + STEP_S, next_flush_s, horizon_s)
+            reached_s = min(reached_s + STEP_S, next_flush_s, self.bound.next_s, horizon_s)
             with self.limit.enforced():
                 self.world.run(reached_s)
+            self.bound.advance(reached_s)
             progress(reached_s)
             due = reached_s == next_flush_s
             if due:
@@ -176,6 +179,7 @@ class _Run:
             status = "failed"
         wall_s = working_s() - self.started
         summary = summarise(world, self.tally, self.name, self.parameters, status, wall_s)
+        summary |= self.bound.summary(summary["slo_met_fraction"])
         self.summary = self.setup.summary_of(self.name, summary)
         for sink in self.sinks:
             sink(frames, self.summary)

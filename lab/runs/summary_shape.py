@@ -8,9 +8,25 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field, ValidationError, create_model
 
 from lab.common.errors import InputError, shown
-from lab.common.metrics import BY_TIER, GOODPUT_PER_USD, METRICS, RESPONSE, SLO_MET
+from lab.common.metrics import (
+    BOUND,
+    BY_TIER,
+    GAP,
+    GOODPUT_PER_USD,
+    METRICS,
+    RESPONSE,
+    SLO_MET,
+)
 
-NULLABLE = (SLO_MET.name, RESPONSE.name, "queries_met_share", GOODPUT_PER_USD.name)
+NULLABLE = (
+    SLO_MET.name,
+    RESPONSE.name,
+    "queries_met_share",
+    GOODPUT_PER_USD.name,
+    BOUND.name,
+    GAP.name,
+    "goodput_optimum",
+)
 """Numbers that a run can lack."""
 
 NEEDED: Mapping[str, Any] = {

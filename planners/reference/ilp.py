@@ -1,8 +1,9 @@
 """ILP: the exact optimum of the planning model under the truth, at no planning cost."""
 
 from collections.abc import Hashable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
+from math import inf
 
 import numpy as np
 
@@ -104,7 +105,8 @@ class ILP(InRange, Planner):
     * the sum of list price and egress cost is at most the cost ceiling,
     * the latency quantile that ``context.bulk.predict_many`` predicts from true means, with every
       station off the device at ``utilisation``, is within ``headroom`` times the bound,
-    * no station would be above ``cluster.max_utilisation`` for the query alone.
+    * no station would be above ``cluster.max_utilisation`` for the query alone, and neither would
+      the backhaul, unless ``shares_backhaul`` is False.
 
     The optimum is that of this model, not of the simulated world. The model has no waiting, no
     batching and no future queries. In the model, links have their average speeds, loads are split
@@ -124,6 +126,8 @@ class ILP(InRange, Planner):
         replicas: possible numbers of GPU instances of an operator.
         cores: possible numbers of cores of an operator.
         max_wait_s: longest time for which a batch waits to be filled.
+        shares_backhaul: whether all plans together may keep the backhaul to the cloud busy for at
+            most the share ``cluster.max_utilisation`` of time; False for no limit on their sum.
         switch_usd_per_hour: a running query moves only if that saves more than this, or makes room.
         gap: relative gap between solution and bound at which the solver stops.
         node_limit: largest number of nodes in each branch-and-bound tree.
@@ -144,6 +148,7 @@ class ILP(InRange, Planner):
     replicas: Sequence[int] = (1,)
     cores: Sequence[int] = (1,)
     max_wait_s: float = 0.0
+    shares_backhaul: bool = True
     switch_usd_per_hour: NonNegative = 0.01
     gap: NonNegative = 1e-5
     node_limit: Count = 200
@@ -198,6 +203,8 @@ class ILP(InRange, Planner):
         good = ((busy <= context.world.cluster.max_utilisation) | (view.station[plans] < 0)).all(
             axis=1
         )
+        if self.shares_backhaul:
+            good &= _sent(query, truth, plans) <= context.world.cluster.max_utilisation
         if slo.accuracy is not None:
             good &= truth.accuracy[configuration] >= slo.accuracy
         if slo.cost_usd_per_hour is not None:
@@ -240,14 +247,17 @@ class ILP(InRange, Planner):
             self.feasible(context, query, truth, np.arange(len(truth.view)))
             for query, truth in zip(queries, truths, strict=True)
         ]
-        needed = _needed(context, queries, truths, feasible, current)
+        needed = _needed(context, queries, truths, feasible, current, self.shares_backhaul)
         offers = [
             self._offers(query, truth, plans[needed[truth.view.configuration[plans]]], number)
             for query, truth, plans, number in zip(queries, truths, feasible, current, strict=True)
         ]
         served = [context.plan_of(query) is not None for query in queries]
         limits = Limits(self.gap, self.node_limit, self.time_limit_s)
-        optimum = solve(program(offers, served, Capacity.of(context)), limits)
+        capacity = Capacity.of(context)
+        if not self.shares_backhaul:
+            capacity = replace(capacity, backhaul=inf)
+        optimum = solve(program(offers, served, capacity), limits)
         if optimum is None:  # not even the unchanged plans were found
             kept = {q.id: p for q in queries if (p := context.plan_of(q))}
             context.remember(TARGET, Target(seen, kept))  # the same program would fail again
@@ -270,7 +280,8 @@ class ILP(InRange, Planner):
         view = truth.view
         egress = view.cost_usd_per_hour[plans] - view.list_price_usd_per_hour[plans]
         moving = self.switch_usd_per_hour * (plans != current) * (current is not None)
-        return offers_of(view, plans, _load(query, truth, plans), egress + moving, current)
+        sent = _sent(query, truth, plans) if self.shares_backhaul else None
+        return offers_of(view, plans, _load(query, truth, plans), egress + moving, current, sent)
 
     def _put_on_record(
         self, context: PlanningContext, query: Query, truth: Truth, number: int, optimum: Optimum
@@ -295,6 +306,7 @@ def _needed(
     truths: Sequence[Truth],
     feasible: Sequence[Ints],
     current: Sequence[int | None],
+    shares_backhaul: bool,
 ) -> Bools:
     """Mark the configurations that an optimum over all queries could need, of shape (C,)."""
     configurations = len(context.world.pipeline.configurations)
@@ -311,6 +323,11 @@ def _needed(
         work = truth.operator_time_s[view.configuration] * view.capacity_factors
         plan, operator = np.nonzero(view.station >= 0)
         row[view.station[plan, operator], view.configuration[plan]] = work[plan, operator]
+    if shares_backhaul:
+        sent = np.full((len(of_dataset), layouts, configurations), np.inf)
+        for row, truth in zip(sent, of_dataset.values(), strict=True):
+            row[truth.view.layout, truth.view.configuration] = truth.view.backhaul_up_s
+        load = np.concatenate((load, sent), axis=1)
     kept = [
         int(truth.view.configuration[number])
         for truth, number in zip(truths, current, strict=True)
@@ -324,6 +341,12 @@ def _load(query: Query, truth: Truth, plans: Ints) -> Floats:
     times_s = truth.operator_time_s[truth.view.configuration[plans]]
     load: Floats = query.requests_per_s * times_s * truth.view.capacity_factors[plans]
     return load
+
+
+def _sent(query: Query, truth: Truth, plans: Ints) -> Floats:
+    """Return the share of time for which k plans keep the backhaul to the cloud busy, (k,)."""
+    sent: Floats = query.requests_per_s * truth.view.backhaul_up_s[plans]
+    return sent
 
 
 def _carry_out(context: PlanningContext, target: Target) -> None:

@@ -11,6 +11,7 @@ with a layout:
           (4)  x of queries of which at most k fit in one station of a type <= k n
           (5)  cores of n <= cores of the node
           (6)  instances of a profile of n <= those of y;   sum of y <= cards of the node
+          (7)  busy time of the backhaul to the cloud, summed over x <= max_utilisation
 
 Serving one of Q queries is worth 1, or 1 - 0.1 / (Q + 1) if it is not served yet. W is twice the
 price of all resources. So as many queries as possible are served. Among such solutions, a query
@@ -21,19 +22,21 @@ Constraints (2) and (4) tighten the LP relaxation, because numbers of stations a
 machines of a node count as one. Thread shares of one profile are added up as if they packed
 perfectly, which they do if each divides all larger ones. Loads can be split freely among stations
 of a type, except in (4), which is exact if all queries have the same load. So the optimum bounds
-feasible packings from above.
+feasible packings from above. In (7), each plan keeps the backhaul busy for its requests per second
+times the time to send their messages, at the nominal capacity. An access link is its query's own.
 """
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, NamedTuple
+from math import inf
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
 from scenarios.numerics import Floats, Ints
-from sim import CORE, PlanningContext, PlanView, StationKind
+from sim import CORE, PlanningContext, StationKind
 from sim.api.gpu_layouts import gpu_layouts
 
 if TYPE_CHECKING:
@@ -55,6 +58,23 @@ class FeasiblePlan:
     # Stations off the device, with the load in servers that the query brings.
     stations: dict[Sort, float]
     usd_per_hour: float = 0.0  # cost without stations: egress, and switching to the plan
+    backhaul: float = 0.0  # share of time for which it keeps the backhaul to the cloud busy
+
+
+class Stations(Protocol):
+    """The stations that plans use; the attributes are those of ``sim.PlanView``."""
+
+    @property
+    def stations(self) -> Sequence[StationKind]:
+        """The kinds of station."""
+
+    @property
+    def station(self) -> Ints:
+        """Kind of each operator's station, or -1 on the device, of shape (P, N)."""
+
+    @property
+    def operator_key(self) -> Ints:
+        """Number of the values of each operator's own and upstream knobs, of shape (P, N)."""
 
 
 @dataclass(frozen=True)
@@ -68,10 +88,14 @@ class Capacity:
     # Price of a GPU instance, by node and profile.
     instance_usd_per_hour: dict[tuple[str, str], float]
     max_utilisation: float  # largest load of a station, as a share of its servers
+    backhaul: float = inf  # largest share of time for which the backhaul to the cloud is busy
 
     @classmethod
     def of(cls, context: PlanningContext) -> "Capacity":
-        """Return the whole capacity of the cluster, including resources in use."""
+        """Return the whole capacity of the cluster, including resources in use.
+
+        The backhaul, like a station, may be busy for the share ``cluster.max_utilisation``.
+        """
         nodes = context.world.cluster.nodes
         up = {name: context.world.machines_up(name) for name in nodes}
         return cls(
@@ -84,6 +108,7 @@ class Capacity:
                 for name, node in nodes.items()
                 for profile in node.gpu_profiles
             },
+            context.world.cluster.max_utilisation,
             context.world.cluster.max_utilisation,
         )
 
@@ -111,17 +136,26 @@ class Capacity:
 
 
 def offers_of(
-    view: PlanView, plans: Ints, load: Floats, extra_usd_per_hour: Floats, keep: int | None = None
+    view: Stations,
+    plans: Ints,
+    load: Floats,
+    extra_usd_per_hour: Floats,
+    keep: int | None = None,
+    backhaul: Floats | None = None,
 ) -> list[FeasiblePlan]:
     """Return those feasible plans of a query that an optimum could need.
 
-    A plan is dropped if another plan costs at most as much (apart from stations) and uses the same
-    stations, or only the stations of the dropped plan's last operators.
+    A plan is dropped if another plan costs at most as much (apart from stations), keeps the
+    backhaul busy for at most as long, and uses the same stations, or only the stations of the
+    dropped plan's last operators.
 
     ``plans`` has the indices of the feasible plans, of shape (k,). ``load`` is the load on each
     operator's station, in servers, of shape (k, N). ``extra_usd_per_hour`` is the cost apart from
-    stations, (k,). Plan ``keep`` is never dropped.
+    stations, (k,); plans with the same stations must have the same, except plan ``keep``, which is
+    never dropped. ``backhaul`` is the share of time for which the plan keeps the backhaul busy,
+    (k,), by default 0.
     """
+    sent = np.zeros(len(plans)) if backhaul is None else backhaul
     station, key = view.station[plans], view.operator_key[plans]
     used = np.where(station < 0, -1, station + len(view.stations) * key)
     needed = np.ones(len(plans), dtype=bool)
@@ -130,12 +164,15 @@ def offers_of(
         digit = np.unique(used[:, operator], return_inverse=True)[1]
         same = np.unique(digit * (1 + same.max(initial=0)) + same, return_inverse=True)[1]
         all_of_it = (used[:, :operator] < 0).all(axis=1)
+        least_sent = np.full(1 + same.max(initial=0), np.inf)
+        np.minimum.at(least_sent, same[all_of_it], sent[all_of_it])
+        better = all_of_it & (sent == least_sent[same])
         least = np.full(1 + same.max(initial=0), np.inf)
-        np.minimum.at(least, same[all_of_it], extra_usd_per_hour[all_of_it])
-        needed &= all_of_it | (extra_usd_per_hour < least[same])
+        np.minimum.at(least, same[better], extra_usd_per_hour[better])
+        needed &= all_of_it | (extra_usd_per_hour < least[same]) | (sent < least_sent[same])
     on_device = (used < 0).all(axis=1)
     needed &= on_device | (extra_usd_per_hour < extra_usd_per_hour[on_device].min(initial=np.inf))
-    cheapest = np.lexsort((extra_usd_per_hour, same))
+    cheapest = np.lexsort((extra_usd_per_hour, sent, same))
     needed[np.delete(cheapest, np.unique(same[cheapest], return_index=True)[1])] = False
     needed |= plans == (-1 if keep is None else keep)
     return [
@@ -147,6 +184,7 @@ def offers_of(
                 if kind >= 0
             },
             float(extra_usd_per_hour[row]),
+            float(sent[row]),
         )
         for row in np.flatnonzero(needed)
     ]
@@ -205,12 +243,16 @@ class Program:
 
 
 def program(
-    offers: Sequence[Sequence[FeasiblePlan]], favoured: Sequence[bool], capacity: Capacity
+    offers: Sequence[Sequence[FeasiblePlan]],
+    favoured: Sequence[bool],
+    capacity: Capacity,
+    alone: bool = True,
 ) -> Program:
     """Return the integer program for the feasible plans of some queries.
 
-    No plan in ``offers`` is allowed to overload a station by itself. ``favoured`` says which
-    queries are served already.
+    No plan in ``offers`` is allowed to overload a station or the backhaul by itself. ``favoured``
+    says which queries are served already. ``alone`` is False if the stations of a type may be
+    replicas of one station, which share its queue; then, constraint (4) does not hold.
     """
     from scipy.sparse import coo_array  # noqa: PLC0415 -- takes long to import
 
@@ -233,11 +275,19 @@ def program(
         for query in range(len(offers))
     ]
     for sort, column in sorts.items():
-        rows += _sharing(users[sort], column, sort, capacity.max_utilisation)
+        rows += _sharing(users[sort], column, sort, capacity.max_utilisation, alone)
     for node in capacity.cores:
         rows += _packing(
             node, sorts, [(cuts[at], column) for at, column in layouts.items()], capacity
         )
+    sends = {
+        int(begin[query]) + number: offer.backhaul
+        for query, its in enumerate(offers)
+        for number, offer in enumerate(its)
+        if offer.backhaul
+    }
+    if sum(sends.values()) > capacity.backhaul:
+        rows.append((sends, capacity.backhaul))
     columns = int(begin[-1]) + len(sorts) + len(cuts)
     worth, usd_per_hour, most = np.zeros(columns), np.zeros(columns), np.ones(columns)
     for query, its in enumerate(offers):
@@ -285,6 +335,15 @@ def solve(of: Program, limits: Limits) -> Optimum | None:
         max(0.0, scale * (found.bound + worth)),
         found.proven,
     )
+
+
+def most_served(of: Program, limits: Limits) -> int:
+    """Return how many queries can be served, or an upper bound if a limit was reached."""
+    if not of.begin[-1]:
+        return 0
+    found = _highs(of, np.where(of.worth > 0, -1.0, 0.0), limits)
+    some = int((np.diff(of.begin) > 0).sum())
+    return some if found is None else min(some, int(-found.bound + SLACK))
 
 
 def lp_bound(of: Program, served: int | None = None) -> tuple[int, float]:
@@ -361,7 +420,11 @@ def _favour(queries: int) -> float:
 
 
 def _sharing(
-    users: dict[int, list[tuple[int, float]]], station: int, sort: Sort, max_utilisation: float
+    users: dict[int, list[tuple[int, float]]],
+    station: int,
+    sort: Sort,
+    max_utilisation: float,
+    alone: bool,
 ) -> Iterator[tuple[dict[int, float], float]]:
     """Yield constraints (2), (3) and (4) of one type of station."""
     room = max_utilisation * sort.kind.servers
@@ -371,6 +434,8 @@ def _sharing(
     if sum(heaviest.values()) > room:
         load = {column: work for its in users.values() for column, work in its}
         yield {**load, station: -room}, 0.0
+    if not alone:
+        return
     at_most = {
         query: int(room / min(work for _, work in its) + SLACK) for query, its in users.items()
     }

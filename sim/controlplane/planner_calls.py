@@ -137,6 +137,8 @@ def _carry_out(
         world.tables.add("decisions", row | {"outcome": "refused", "reason": str(refusal)})
         world.refused = True
         return
+    for watcher in world.watchers:
+        watcher.reserved(order.plan)
     world.tables.add(
         "decisions",
         row

@@ -32,6 +32,7 @@ from sim.controlplane.result_rows import operator_columns, query_row, window_col
 from sim.controlplane.routing import RouteBuilder
 from sim.controlplane.speeds import HiddenSpeeds
 from sim.controlplane.usage import Usage
+from sim.controlplane.watcher import Watcher
 from sim.dataplane.base.interface import DataPlane, Recorder
 from sim.dataplane.base.recorders import Tee
 from sim.metrics.goodput import Account, SloMonitor, Verdicts
@@ -67,7 +68,8 @@ class World:
 
     ``data_plane`` creates the data plane from a recorder. ``profiling_log`` can have records of an
     interrupted run. ``listeners`` are recorders that are called after the SLO monitor. ``settings``
-    are the planner's, if they were read with ``guard`` already.
+    are the planner's, if they were read with ``guard`` already. ``watchers`` can be added before
+    the run.
     """
 
     def __init__(
@@ -88,6 +90,7 @@ class World:
         # The exception that ends the run after a call of the planner that ended in another.
         self.ending: Callable[[BaseException | None], BaseException | None] = interrupted
         self.seed = seed
+        self.watchers: list[Watcher] = []
         self.tables = ResultTables()
         self.registry = QueryRegistry()
         with using_tables(scenario.tables):
@@ -184,6 +187,8 @@ class World:
         self.registry.arrive(state)
         self._closing[query.id] = state
         self.monitor.arrive(query, now)
+        for watcher in self.watchers:
+            watcher.arrived(query, truth)
         self.planning_service.telemetry.arrive(query.id)
         self._routes.add_access_link(query.id, truth, now)
         scenario = self.scenario

@@ -37,7 +37,7 @@ COMMAND = (sys.executable, "-m", "lab.cli.simulate", "-m")
 ROOT = Path(__file__).resolve().parents[2]
 MARK = "COMPASS_KILLED_SWEEP"
 """An environment variable by which the processes of a sweep are found."""
-UNLIKE = {"wall_s", "planning_wall_s", "profiles_restored", "profiles_measured"}
+UNLIKE = {"wall_s", "planning_wall_s", "bound_wall_s", "profiles_restored", "profiles_measured"}
 """Keys of a summary that may differ."""
 PAUSE_S = 5.0
 """How long after the kill the sweep is resumed at the latest."""

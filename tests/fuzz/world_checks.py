@@ -440,6 +440,9 @@ def check_summary(frames: Mapping[str, pl.DataFrame], summary: Mapping[str, Any]
     active_s = windows["active_s"].sum()
     assert summary["active_queries_mean"] == pytest.approx(active_s / HORIZON_S, abs=1e-9)
     assert summary["service_goodput_mean"] <= summary["active_queries_mean"]
+    share = summary["slo_met_fraction"] or 0.0
+    assert share <= summary["goodput_bound"] + 1e-9, "no planner exceeds the bound"
+    assert summary["goodput_gap"] == pytest.approx(summary["goodput_bound"] - share, abs=1e-12)
     total = summary["attributed_cost_usd"] + summary["idle_cost_usd"]
     assert summary["deployment_cost_usd"] == pytest.approx(total, rel=1e-9)
     assert windows["cost_usd"].sum() <= summary["attributed_cost_usd"] * (1 + 1e-9) + 1e-12

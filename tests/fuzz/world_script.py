@@ -293,6 +293,8 @@ class Given:
     requests: bool = True
     max_wall_s: None = None
     max_call_s: None = None
+    bound_every_s: None = None
+    bound_optimum: bool = False
     environment: Environment = field(default_factory=Environment)
 
     def summary_of(self, name: str, summary: dict[str, Any]) -> dict[str, Any]:

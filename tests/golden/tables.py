@@ -92,7 +92,7 @@ RUNS = {
 """What each run is asked for, by its name."""
 
 SUMMARY, FILES = "summary.json", "bytes of files"
-NO_RESULTS = ("wall_s", "planning_wall_s", "versions")
+NO_RESULTS = ("wall_s", "planning_wall_s", "bound_wall_s", "versions")
 """Keys of a summary that are left out: times of the wall, and what the record names once."""
 DECISIVE = ("numpy", "scipy", "scikit-learn", "numba", "polars")
 

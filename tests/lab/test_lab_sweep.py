@@ -33,7 +33,13 @@ SHORT = ("experiment=speech_small", "horizon_s=20", "flush_every_s=10", "figures
 SWEEP = (*SHORT, "planner=cheapest_feasible,greedy", "seed=0,1")
 JOBLIB = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
 CODE = "import sys; from lab.cli.simulate import main; sys.exit(main())"
-OF_THE_WALL = ("wall_s", "planning_wall_s", "profiles_measured", "profiles_restored")
+OF_THE_WALL = (
+    "wall_s",
+    "planning_wall_s",
+    "bound_wall_s",
+    "profiles_measured",
+    "profiles_restored",
+)
 MOODY = """
 from pathlib import Path
 from planners import CheapestFeasible

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from worlds import coding_without_gpus, run, scenario
+from worlds import coding_without_gpus, queries_at, run, scenario, smooth_network
 
 from planners.reference.ilp import ILP, needed_configurations
 from planners.reference.optimum import (
@@ -24,6 +24,7 @@ from planners.reference.optimum import (
 from scenarios.applications.pipeline import Knob, Operator, Pipeline
 from scenarios.cluster import Node
 from scenarios.drift import Drift, DriftEvent
+from scenarios.slo import Tier
 from sim import Planner, StationKind
 from sim.api.gpu_layouts import gpu_layouts
 
@@ -35,6 +36,7 @@ CAPACITY = Capacity(
     core_usd_per_hour={"edge": 0.3, "cloud": 0.1},
     instance_usd_per_hour={("cloud", "small"): 1.0, ("cloud", "big"): 2.0},
     max_utilisation=0.8,
+    backhaul=0.8,
 )
 
 
@@ -96,7 +98,8 @@ def enumerated(offers, capacity):
     for choice in product(*([None, *its] for its in offers)):
         taken = [offer for offer in choice if offer is not None]
         opened = opened_by(taken, capacity)
-        if packs(opened, capacity):
+        sent = sum(offer.backhaul for offer in taken)
+        if packs(opened, capacity) and sent <= capacity.backhaul:
             usd = sum(offer.usd_per_hour for offer in taken) + sum(
                 many * capacity.usd_per_hour(sort.kind) for sort, many in opened.items()
             )
@@ -115,7 +118,8 @@ def instances(draw):
         for index in range(draw(st.integers(0, 3))):
             used = draw(st.lists(st.integers(0, len(SORTS) - 1), max_size=2, unique=True))
             extra = draw(st.sampled_from((0.0, 0.05)))
-            its.append(FeasiblePlan(index, {SORTS[at]: works[at] for at in used}, extra))
+            sent = draw(st.sampled_from((0.0, 0.0, 0.3, 0.5)))
+            its.append(FeasiblePlan(index, {SORTS[at]: works[at] for at in used}, extra, sent))
         offers.append(its)
     return offers
 
@@ -133,6 +137,7 @@ def test_property_the_optimum_is_that_of_trying_everything(offers):
     chosen = [its[one] for its, one in zip(offers, optimum.chosen, strict=True) if one is not None]
     assert len(chosen) == served
     assert packs(opened_by(chosen, CAPACITY), CAPACITY)
+    assert sum(offer.backhaul for offer in chosen) <= CAPACITY.backhaul
 
 
 @settings(max_examples=20, deadline=None)
@@ -205,8 +210,10 @@ def test_pruning_plans_changes_no_optimum():
         plans = plans[(load / view.servers[plans] < 0.8).all(axis=1)]
         load = query.requests_per_s * truth.operator_time_s[view.configuration[plans]]
         load *= view.capacity_factors[plans]
-        extra = rng.choice([0.0, 0.01], len(plans))
-        pruned = offers_of(view, plans, load, extra)
+        extra = view.cost_usd_per_hour[plans] - view.list_price_usd_per_hour[plans]
+        # so large that not all of three queries can use the backhaul as they like
+        sent = view.backhaul_up_s[plans] / view.backhaul_up_s[plans].max() * rng.uniform(0.2, 0.8)
+        pruned = offers_of(view, plans, load, extra, None, sent)
         every = [
             FeasiblePlan(
                 int(number),
@@ -218,6 +225,7 @@ def test_pruning_plans_changes_no_optimum():
                     if station >= 0
                 },
                 float(extra[row]),
+                float(sent[row]),
             )
             for row, number in enumerate(plans)
         ]
@@ -225,9 +233,14 @@ def test_pruning_plans_changes_no_optimum():
         assert all(each in every for each in pruned)
         steps = (1, 2, 3)  # for queries that have the same plans in part
         full = [every[::step] for step in steps]
-        left = [offers_of(view, plans[::step], load[::step], extra[::step]) for step in steps]
+        left = [
+            offers_of(view, plans[::step], load[::step], extra[::step], None, sent[::step])
+            for step in steps
+        ]
         costs = [
-            solve(program(its, [False] * 3, capacity), LIMITS).usd_per_hour for its in (full, left)
+            (found.served, found.usd_per_hour)
+            for its in (full, left)
+            for found in [solve(program(its, [False] * 3, capacity), LIMITS)]
         ]
         compared.append((costs, sum(map(len, left)), sum(map(len, full))))
 
@@ -381,6 +394,26 @@ def test_ilp_replans_when_the_truth_changes(tables):
     decisions = tables["decisions"]
     after = decisions.filter(decisions["decided_s"] >= 50.0)
     assert "tick" in after["trigger"].to_list()
+
+
+@pytest.mark.parametrize("shares", [True, False])
+def test_ilp_overloads_the_backhaul_only_if_it_is_told_to_ignore_it(shares):
+    """Of eight queries whose GPUs are all in the cloud, the backhaul carries only some."""
+    patient = {"any": Tier(latency_s=30.0)}
+    world = run(
+        replace(
+            scenario(
+                horizon_s=40.0,
+                nodes={"edge": Node("edge", "n1-standard-8"), "cloud": Node("cloud", count=4)},
+                workload=replace(queries_at(*np.arange(8.0)), tiers=patient),
+            ),
+            network=smooth_network(backhaul_bps=2e6),
+        ),
+        ILP(shares_backhaul=shares),
+    )
+    busy = world.machines.backhaul.load.work
+    most = world.scenario.cluster.max_utilisation
+    assert (0.1 < busy <= most) if shares else busy > most
 
 
 def test_ilp_says_that_its_limits_left_it_without_a_solution():
