@@ -7,7 +7,7 @@ from planners.baselines.chameleon import Chameleon
 from planners.baselines.cherrypick import CherryPick
 from planners.baselines.infaas import INFaaS
 from planners.baselines.jellybean import JellyBean
-from planners.baselines.videostorm import VideoStorm
+from planners.baselines.videostorm import VideoStorm, VideoStormOnline
 from planners.baselines.vulcan import Vulcan
 from planners.compass.compass import Compass
 from planners.reference.greedy import Greedy
@@ -30,5 +30,6 @@ __all__ = [
     "SpareMachines",
     "StaticPlan",
     "VideoStorm",
+    "VideoStormOnline",
     "Vulcan",
 ]

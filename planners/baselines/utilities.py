@@ -9,6 +9,7 @@ because utility does not change between two rungs.
 from collections import defaultdict
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from heapq import heapify, heappop, heappush
 from math import ceil, inf, isfinite
 from typing import Literal
@@ -159,6 +160,16 @@ class Valuation:
         self._options: dict[tuple[int, int], list[QueryOption]] = {}
         self._lag_ratios: dict[int, float] = {}
         self._plans: dict[tuple[str, int, str, float], tuple[Plan, tuple[Use, ...]] | None] = {}
+
+    @cached_property
+    def running(self) -> list[Query]:
+        """The running queries whose data sets have a profile."""
+        return [query for query in self.context.running if query.dataset in self.profiles]
+
+    @cached_property
+    def waiting(self) -> list[Query]:
+        """The waiting queries whose data sets have a profile."""
+        return [query for query in self.context.waiting if query.dataset in self.profiles]
 
     def wish(self, query: Query, migrate_gain: float) -> QueryOption | None:
         """Return the option of most utility for a query that is alone; among equals, the smallest.

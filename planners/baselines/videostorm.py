@@ -34,7 +34,7 @@ class VideoStorm(InRange, Planner):
     *Offline*, at the first query of a data set, greedy hill climbing from random starts increases
     X(c) = Q(c) - beta D(c) by changing one knob at a time. Here Q is the accuracy, and D is the
     demand in seconds of compute per request. The Pareto set of the profiled configurations is kept.
-    This adds to planning cost but not to response time.
+    This adds to planning cost but not to response time, except in `VideoStormOnline`.
 
     *Online*, every ``replan_every_s``, queries share the highest node that can serve them all, by
     max-sum or max-min over the utilities
@@ -86,12 +86,13 @@ class VideoStorm(InRange, Planner):
         node = home_node(context)
         if node is None or context.trigger != "tick":
             return  # The scheduler is periodic: a new query waits for its next round.
-        seen = _fingerprint(context, node)
+        datasets = dict.fromkeys(each.dataset for each in (*context.running, *context.waiting))
+        found = {dataset: self.profile_of(context, dataset) for dataset in datasets}
+        profiles = {dataset: known for dataset, known in found.items() if known is not None}
+        seen = *_fingerprint(context, node), tuple(profiles)
         if context.recall(SEEN) == seen:
             return
         context.remember(SEEN, seen)
-        queries = (*context.running, *context.waiting)
-        profiles = {each.dataset: self.profile_of(context, each.dataset) for each in queries}
         value = Valuation(
             context,
             node,
@@ -109,22 +110,26 @@ class VideoStorm(InRange, Planner):
         else:
             self._upgrade(value, targets, orders)
 
-    def profile_of(self, context: PlanningContext, dataset: str) -> tuple[Estimate, ...]:
-        """Return a data set's Pareto set, sorted by demand. The first call profiles the set."""
+    def profile_of(self, context: PlanningContext, dataset: str) -> tuple[Estimate, ...] | None:
+        """Return a data set's Pareto set, sorted by demand, or None while it is being profiled.
+
+        The first call profiles the data set. To climb again costs nothing, unless a crash of the
+        planner deleted results.
+        """
         key = "videostorm profile", dataset
         known: tuple[Estimate, ...] | None = context.recall(key)
         if known is None:
             visited = climb(
                 context, dataset, self.samples, self.beta, self.starts, self.starts_seed
             )
-            known = pareto_set(visited)
-            context.remember(key, known)
+            context.remember(key, pareto_set(visited), dataset)
+            known = context.recall(key)
         return known
 
     def _targets(self, value: Valuation) -> Targets:
         """Divide the node among queries; return the target option of each query that gets one."""
         context = value.context
-        queries = (*context.running, *context.waiting)
+        queries = (*value.running, *value.waiting)
         wishes = {query.id: value.wish(query, self.migrate_gain) for query in queries}
         wanted = {number: wish for number, wish in wishes.items() if wish is not None}
         pool = ResourcePool()
@@ -157,7 +162,7 @@ class VideoStorm(InRange, Planner):
     ) -> list[QueryOption]:
         """Place waiting queries that have a target; return the targets that found no room."""
         starved: list[QueryOption] = []
-        for query in value.context.waiting:
+        for query in value.waiting:
             target = targets.get(query.id)
             if target is None:
                 continue
@@ -178,7 +183,7 @@ class VideoStorm(InRange, Planner):
 
     def _upgrade(self, value: Valuation, targets: Targets, orders: Orders) -> None:
         """Move running queries to their targets if that gains enough utility."""
-        for query in value.context.running:
+        for query in value.running:
             target, current = targets.get(query.id), value.current(query)
             if target is None or current is None or target.plan == current.plan:
                 continue
@@ -191,7 +196,7 @@ class VideoStorm(InRange, Planner):
 
     def _cut_back(self, value: Valuation, targets: Targets, orders: Orders, utility: float) -> None:
         """Move running queries to smaller targets, to make room for a query without a plan."""
-        for query in value.context.running:
+        for query in value.running:
             target, current = targets.get(query.id), value.current(query)
             if current is None or query.id in value.context.world.loading or value.away(query):
                 continue
@@ -205,8 +210,14 @@ class VideoStorm(InRange, Planner):
                     value.context.release(query)  # Its smaller plan needs this room.
 
 
-def _fingerprint(context: PlanningContext, node: str) -> Hashable:
-    """Return a key that changes whenever the node must be divided again."""
+class VideoStormOnline(VideoStorm):
+    """VideoStorm whose profile of a data set begins at its first query, and delays its queries."""
+
+    profiles_ahead = False
+
+
+def _fingerprint(context: PlanningContext, node: str) -> tuple[Hashable, ...]:
+    """Return keys that change whenever the node must be divided again."""
     waiting = tuple(query.id for query in context.waiting)
     running = []
     for query in context.running:

@@ -34,19 +34,23 @@ class Vulcan(InRange, Planner):
 
     This is a reconstruction of Vulcan (Zhang et al., NSDI 2024), which chooses placement and
     configuration of one live ML query. The reconstruction is based on public summaries and on the
-    Compass authors' baseline.
+    Compass authors' baseline, a prototype of March to August 2024 (``search_by_utlity`` in
+    github.com/weiyu0824/vulcan).
 
-    *At arrival*, random configurations are profiled. Then layouts are searched one after the other,
-    beginning with those that keep the most operators on the device. A layout is a placement with a
-    GPU profile for each operator, whereas the authors search only placements. In a layout, a
+    *At arrival*, random configurations are profiled. Then placements are searched one after the
+    other, beginning with those that keep the most operators on the device. In a placement, a
     Gaussian process (Matern 5/2) over configurations models the utility U of
-    `planners.baselines.vulcan_search.Utility`. The configuration with the largest sum of the mean
-    and kappa standard deviations is profiled next. The search of a layout ends after
-    ``prune_after`` configurations with U < 0, or after more than ``patience`` configurations whose
-    U is below the layout's best. A configuration profiled for one layout is known in all layouts.
-    The first plan that meets the SLO and fits is deployed. The search continues at the next tick
-    with the remaining budget. At the end of the search, the query gets the plan of highest U that
-    meets the SLO and fits.
+    `planners.baselines.vulcan_search.Utility`, with the GPU profiles that are best for each
+    configuration. The configuration with the largest sum of the mean and kappa standard deviations
+    is profiled next. The search of a placement ends after ``prune_after`` configurations with
+    U < 0, or after more than ``patience`` configurations whose U is below the placement's best.
+    Only configurations that the placement's own model proposed count; this is the rule of the
+    prototype. A configuration profiled for one placement is known in all. The first plan that meets
+    the SLO and fits is deployed. The search continues at the next tick with the remaining budget.
+    At the end of the search, the query gets the plan of highest U that meets the SLO and fits.
+
+    A placement that was pruned stays pruned while the query's data are the same, in later searches
+    as well.
 
     *While it runs*, its utility is watched, with the observed latency quantile as L. If it falls
     below 0, or by the share ``drop``, the search for the query starts again on new data. The new
@@ -59,15 +63,17 @@ class Vulcan(InRange, Planner):
     Args:
         budget_s: planning seconds of each search, including the part after an early deployment.
         samples: number of items on which each configuration is profiled.
-        initial: number of random configurations with which each layout's model starts, including
+        initial: number of random configurations with which each placement's model starts, including
             reused ones.
         kappa: number of standard deviations above the mean in the acquisition function.
         gamma: weight of accuracy against latency, from 0 to 1.
         alpha_accuracy: utility of one unit of accuracy above the floor.
         alpha_latency: utility of each second below the latency bound.
         gpu_floor_s: lower bound of R, the GPU seconds per request.
-        prune_after: number of configurations of negative utility that ends the search of a layout.
-        patience: number of configurations below a layout's best utility that its search tolerates.
+        prune_after: number of configurations of negative utility that ends the search of a
+            placement for good.
+        patience: number of configurations below a placement's best utility that its search
+            tolerates.
         headroom: largest allowed predicted latency of a plan, as a share of the latency bound.
         drop: a running query is replanned once it has lost this share of its estimated utility.
         pause_s: seconds between two searches for a query without a plan.
@@ -80,7 +86,12 @@ class Vulcan(InRange, Planner):
     query_records = (
         IN_VAIN,
         TRIALS,
-        *(f"vulcan {what}" for what in ("explored", "progress", "chosen", "slowdowns", "judged")),
+        "vulcan explored",
+        "vulcan progress",
+        "vulcan negatives",
+        "vulcan chosen",
+        "vulcan slowdowns",
+        "vulcan judged",
     )
 
     budget_s: float = 5.0
@@ -158,6 +169,7 @@ class Vulcan(InRange, Planner):
         if current in former:
             self._note_slowdown(context, query, plan)
         trials.renew()
+        context.remember(("vulcan negatives", query.id), {}, query)
         self._search_on(context, query, trials, orders, (current, *former))
 
     def _search_on(
@@ -190,14 +202,18 @@ class Vulcan(InRange, Planner):
 
         progress = search.explore(first, start, serves if enough else None)
         context.remember(("vulcan progress", query.id), progress, query)
+        context.remember(("vulcan negatives", query.id), dict(search.negatives), query)
 
     def _search(
         self, context: PlanningContext, query: Query, trials: Trials, orders: Orders
     ) -> PlacementSearch:
         rules = Rules(self.initial, self.kappa, self.prune_after, self.patience, self.headroom)
         slowdowns = context.recall(("vulcan slowdowns", query.id), query) or {}
+        negatives = context.recall(("vulcan negatives", query.id), query) or {}
         rng = stream(self.initial_seed, "vulcan", query.id)
-        return PlacementSearch(context, query, trials, orders, self._utility, rules, slowdowns, rng)
+        return PlacementSearch(
+            context, query, trials, orders, self._utility, rules, slowdowns, rng, dict(negatives)
+        )
 
     def _choose(
         self,

@@ -1,7 +1,7 @@
 """Vulcan's search for one query: Bayesian optimisation of utility in one placement at a time."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, auto
 
 import numpy as np
@@ -15,6 +15,9 @@ from scenarios.queries import Query
 from scenarios.slo import SLO
 from sim import Plan, PlanningContext, PlanView
 
+Placement = tuple[str, ...]
+"""The place of each operator: the device or a node."""
+
 MOST_BOUNDS = 10.0
 """Cap on the ratio of latency to its bound, so that overloaded plans have a finite utility."""
 
@@ -22,7 +25,7 @@ LOOKED_AT = 3
 """The check for room in a layout tries this many known and this many other configurations."""
 
 MOST_REFUSED = 10
-"""The search of a layout ends after this many consecutive plans that do not fit."""
+"""The search of a placement ends after this many consecutive configurations that do not fit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +70,8 @@ class Rules:
 class VulcanProgress:
     """The point at which a search stopped."""
 
-    layout: int = 0  # the layout that is being searched, or is next
-    worse: int = 0  # number of configurations tried in that layout that were below its best
+    placement: int = 0  # index of the placement that is being searched, or is next
+    worse: int = 0  # number of configurations tried in that placement that were below its best
     spent_s: float = 0.0  # planning seconds spent
 
 
@@ -76,9 +79,9 @@ START = VulcanProgress()
 
 
 class End(Enum):
-    """The reason why a layout's search ended: no more candidates, no budget, or ``enough``."""
+    """The reason why a placement's search ended: its own rules, no budget, or ``enough``."""
 
-    LAYOUT = auto()
+    PLACEMENT = auto()
     BUDGET = auto()
     ENOUGH = auto()
 
@@ -96,9 +99,13 @@ class Scored:
 
 @dataclass(eq=False)
 class PlacementSearch:
-    """The search for one query in one call, over L layouts and C configurations.
+    """The search for one query in one call, over placements, L layouts and C configurations.
 
-    Layouts are in the order of `sim.PlanView`: those with the most operators on the device come
+    A layout is a placement with a GPU profile for each operator. The search has one model and one
+    count of negative utilities for each placement, as published. There, a placement and a
+    configuration have one utility. Here, it is that of the placement's best layout with room.
+
+    Placements are in the order of `sim.PlanView`: those with the most operators on the device come
     first.
     """
 
@@ -107,9 +114,11 @@ class PlacementSearch:
     trials: Trials
     orders: Orders
     utility: Utility  # the utility of plans
-    rules: Rules  # when to continue, and when to leave a layout
-    slowdowns: Mapping[tuple[str, ...], float]  # observed over predicted latency, by placement
+    rules: Rules  # when to continue, and when to leave a placement
+    slowdowns: Mapping[Placement, float]  # observed over predicted latency, by placement
     rng: np.random.Generator  # source of the initial configurations
+    # Numbers of proposed configurations of negative utility so far, by placement.
+    negatives: dict[Placement, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.view = self.context.bulk.view(self.query)
@@ -118,8 +127,14 @@ class PlacementSearch:
         # Rows are layouts; an entry is -1 if the layout cannot run the configuration.
         self._plans: Ints = np.full((self.view.layout.max(initial=-1) + 1, configurations), -1)
         self._plans[self.view.layout, self.view.configuration] = np.arange(len(self.view))
+        self._layouts: dict[Placement, list[int]] = {}
+        for layout in np.flatnonzero((self._plans >= 0).any(axis=1)).tolist():
+            placement = self.view.plan(int(self._plans[layout].max())).placement
+            self._layouts.setdefault(placement, []).append(layout)
         self._slices = gpu_slices(self.context, self.view)
-        self._slowdown = self._slowdown_of_layouts(self.slowdowns)
+        self._slowdown = np.ones(len(self._plans))
+        for placement, layouts in self._layouts.items():
+            self._slowdown[layouts] = self.slowdowns.get(placement, 1.0)
         self._until_s = 0.0
         self._enough: Callable[[int], bool] | None = None
 
@@ -129,7 +144,7 @@ class PlacementSearch:
         start: VulcanProgress = START,
         enough: Callable[[int], bool] | None = None,
     ) -> VulcanProgress | None:
-        """Profile configurations, layout by layout, until none is left or the budget is spent.
+        """Search placement by placement, until none is left or the budget is spent.
 
         Args:
             first: configurations to begin with, before random ones.
@@ -144,15 +159,17 @@ class PlacementSearch:
         self._until_s = start.spent_s
         self._enough = enough
         self._draws = [*first, *self._draws]
-        worse = start.worse
-        for layout in range(start.layout, len(self._plans)):
-            ended, worse = self._explore_layout(self._plans[layout], worse)
+        placements = list(self._layouts)
+        for at in range(start.placement, len(placements)):
+            if self.negatives.get(placements[at], 0) >= self.rules.prune_after:
+                continue
+            worse = start.worse if at == start.placement else 0
+            ended, worse = self._explore_placement(placements[at], worse)
             if ended is End.ENOUGH:
                 spent_s = start.spent_s + begun_s - self.context.remaining(self.query)
-                return VulcanProgress(layout, worse, spent_s)
+                return VulcanProgress(at, worse, spent_s)
             if ended is End.BUDGET:
                 return None
-            worse = 0
         return None
 
     def evaluated(self, configurations: Sequence[int] | None = None) -> Scored:
@@ -177,26 +194,29 @@ class PlacementSearch:
         """Return whether a plan fits in addition to all plans ordered so far."""
         return self.orders.fits(self.query, plan)
 
-    def _explore_layout(self, runs: Ints, worse: int) -> tuple[End, int]:
-        """Search one layout; return why the search ended, and the new value of ``worse``.
+    def _explore_placement(self, placement: Placement, worse: int) -> tuple[End, int]:
+        """Search one placement; return why the search ended, and the new value of ``worse``.
 
-        ``runs``, of shape (C,), has the index of the layout's plan for each configuration, or -1.
-        ``worse`` counts the configurations profiled so far whose utility was below the layout's
-        best. All known configurations of negative utility count towards ``prune_after``.
+        ``worse`` counts the configurations proposed so far whose utility was below the placement's
+        best. As in the authors' prototype, only configurations that the placement's model proposed
+        count as ``worse`` or as negative, not those with which the model starts.
         """
-        if (ended := self._start(runs)) is not None:
+        rules, runs = self.rules, self._plans[self._layouts[placement]]
+        negative = self.negatives.get(placement, 0)
+        if (ended := self._start(np.any(runs >= 0, axis=0))) is not None:
             return ended, worse
-        observed = [each for each in self.trials.known if runs[each] >= 0]
-        if not observed or not self._has_room(runs):
-            return End.LAYOUT, worse
-        values = self._score(runs[observed]).utility
-        negative, best = int((values < 0).sum()), float(values.max())
+        runs = runs[[self._has_room(its) for its in runs]]
+        left: Bools = np.any(runs >= 0, axis=0)
+        observed = [each for each in self.trials.known if left[each]]
+        if not observed:
+            return End.PLACEMENT, worse
+        values = self._best_utility(runs, observed)
+        best = max(values)
         model = GaussianProcess(ordinal(self.context.world.pipeline))
-        for index, value in zip(observed, values.tolist(), strict=True):
+        for index, value in zip(observed, values, strict=True):
             model.observe(index, value)
-        left = runs >= 0
         left[observed] = False
-        while negative < self.rules.prune_after and worse <= self.rules.patience:
+        while negative < rules.prune_after and worse <= rules.patience:
             if self._spent():
                 return End.BUDGET, worse
             proposed = self._propose(model, runs, left)
@@ -204,18 +224,22 @@ class PlacementSearch:
                 break
             if not self.trials.run(proposed):
                 return End.BUDGET, worse
-            value = float(self._score(runs[proposed : proposed + 1]).utility[0])
+            [value] = self._best_utility(runs, [proposed])
             model.observe(proposed, value)
             left[proposed] = False
             negative += value < 0
+            self.negatives[placement] = negative
             worse += value < best
             best = max(best, value)
             if self._enough is not None and self._enough(proposed):
                 return End.ENOUGH, worse
-        return End.LAYOUT, worse
+        return End.PLACEMENT, worse
 
     def _propose(self, model: GaussianProcess, runs: Ints, left: Bools) -> int | None:
-        """Return the configuration of largest upper bound that fits; unmark those that do not."""
+        """Return the configuration of largest upper bound that fits; unmark those that do not.
+
+        ``runs``, of shape (k, C), has the plans of the placement's k layouts with room.
+        """
         self.context.charge(self.query, "search_step")
         mean, deviation = model.predict()
         bound = (mean + self.rules.kappa * deviation)[:, 0]
@@ -223,18 +247,21 @@ class PlacementSearch:
             if not left.any():
                 return None
             index = int(np.argmax(np.where(left, bound, -np.inf)))
-            if self.fits(self.view.plan(int(runs[index]))):
+            if self._any_fits(runs[:, index]):
                 return index
             left[index] = False
         return None
 
-    def _start(self, runs: Ints) -> End | None:
-        """Profile random configurations until the layout has ``initial`` known ones."""
-        known = sum(runs[each] >= 0 for each in self.trials.known)
+    def _start(self, runs: Bools) -> End | None:
+        """Profile random configurations until ``initial`` of those in the mask ``runs`` are known.
+
+        ``runs``, of shape (C,), marks the configurations that the placement can run.
+        """
+        known = sum(bool(runs[each]) for each in self.trials.known)
         for index in self._draws:
             if known >= self.rules.initial:
                 break
-            if runs[index] >= 0 and index not in self.trials.known:
+            if runs[index] and index not in self.trials.known:
                 if self._spent() or not self.trials.run(index):
                     return End.BUDGET
                 known += 1
@@ -244,9 +271,22 @@ class PlacementSearch:
 
     def _has_room(self, runs: Ints) -> bool:
         """Return whether one of a few plans of a layout fits; this is cheaper than a model step."""
-        looked_at = [*self.trials.known[-LOOKED_AT:], *self._draws[:LOOKED_AT]]
-        plans = (self.view.plan(int(runs[each])) for each in looked_at if runs[each] >= 0)
-        return any(map(self.fits, plans))
+        return self._any_fits(runs[[*self.trials.known[-LOOKED_AT:], *self._draws[:LOOKED_AT]]])
+
+    def _any_fits(self, plans: Ints) -> bool:
+        """Return whether one of several plans, of shape (k,), fits; -1 stands for no plan."""
+        return any(self.fits(self.view.plan(plan)) for plan in plans[plans >= 0].tolist())
+
+    def _best_utility(self, runs: Ints, configurations: Sequence[int]) -> list[float]:
+        """Return the utility of each known configuration in the best of k layouts.
+
+        ``runs``, of shape (k, C), has the layouts' plans.
+        """
+        plans = runs[:, configurations]
+        utility = np.full(plans.shape, -np.inf)
+        utility[plans >= 0] = self._score(plans[plans >= 0]).utility
+        best: list[float] = utility.max(axis=0).tolist()
+        return best
 
     def _spent(self) -> bool:
         return self.context.remaining(self.query) <= self._until_s
@@ -259,15 +299,6 @@ class PlacementSearch:
         gpu_s = gpu_time_s(self.view, plans, self._slices, self.trials.operator_time_s[which])
         worth = self.utility(self.query.slo, accuracy, latency_s, gpu_s)
         return Scored(plans, accuracy, latency_s, gpu_s, worth)
-
-    def _slowdown_of_layouts(self, slowdowns: Mapping[tuple[str, ...], float]) -> Floats:
-        factors = np.ones(len(self._plans))
-        if slowdowns:
-            for layout, runs in enumerate(self._plans):
-                if (runs >= 0).any():
-                    placement = self.view.plan(int(runs.max())).placement
-                    factors[layout] = slowdowns.get(placement, 1.0)
-        return factors
 
 
 def gpu_slices(context: PlanningContext, view: PlanView) -> Floats:

@@ -80,7 +80,8 @@ class PlanningContext(Protocol):
         Args:
             of: a waiting or running query, or the name of a data set. A data set is profiled
                 offline, with its own mixture of content. Each data set has one budget of
-                ``budget_s`` and its own lane.
+                ``budget_s`` and its own lane. If the planner sets ``profiles_ahead = False``, this
+                begins now and takes as long as it is charged.
             what: a plan or a configuration; for a data set, it must be a configuration.
             samples: the total number of items that the estimate should use, or an array of item
                 numbers of shape (m,).
@@ -146,12 +147,13 @@ class PlanningContext(Protocol):
 
     # Memory of the planner
 
-    def remember(self, key: Hashable, value: Any, query: Query | None = None) -> None:
+    def remember(self, key: Hashable, value: Any, query: Query | str | None = None) -> None:
         """Write a record into the planner's memory.
 
         The value can be any object that can be pickled; do not change it afterwards. If a query is
         given, other searches see the record only from the time that the query's search clock shows
-        now.
+        now. If the name of a data set is given and the planner sets ``profiles_ahead = False``, all
+        searches see the record from the time at which the profiling of the data set so far ends.
         """
 
     def recall(self, key: Hashable, query: Query | None = None) -> Any | None:

@@ -41,12 +41,16 @@ class Planner(ABC):
         sees_truth: whether the planner uses ``context.bulk.truth``, which no planner in a real
             system could use. Such a planner is a bound with which others are compared, and results
             label it as such.
+        profiles_ahead: whether a data set is profiled before its first query, so that the results
+            are known at once. If not, its profiling begins when the planner asks for it, see
+            ``context.profile``.
     """
 
     budget_s: float = 5.0
     replan_every_s: float | None = None
     query_records: tuple[str, ...] = ()
     sees_truth: bool = False
+    profiles_ahead: bool = True
 
     def check_parameters(  # noqa: B027 -- a hook that few need
         self, pipeline: Pipeline, cluster: Cluster
@@ -92,6 +96,7 @@ class Settings:
     replan_every_s: float | None
     query_records: tuple[str, ...]
     sees_truth: bool
+    profiles_ahead: bool
 
     @classmethod
     def of(cls, planner: Planner) -> "Settings":
@@ -113,7 +118,8 @@ class Settings:
         names = planner.query_records
         if not isinstance(names, tuple | list | set | frozenset):
             raise PlannerError(f"query_records={names!r}: must be a tuple of names")
-        return cls(kept_s, kept_period_s, tuple(names), bool(planner.sees_truth))
+        seen, ahead = bool(planner.sees_truth), bool(planner.profiles_ahead)
+        return cls(kept_s, kept_period_s, tuple(names), seen, ahead)
 
 
 def _seconds(value: object) -> float | None:

@@ -40,7 +40,7 @@ __all__ = ["PlannerCheckError", "check_planner"]
 
 SEED = 20250416
 TABLES = ("decisions", "offers", "profiling", "queries", "windows")
-SETTINGS = ("budget_s", "replan_every_s", "query_records", "sees_truth")
+SETTINGS = ("budget_s", "replan_every_s", "query_records", "sees_truth", "profiles_ahead")
 
 MOST_REFUSALS = 20  # of one plan in a row; other queries can take the room during a search
 

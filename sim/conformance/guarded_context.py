@@ -137,7 +137,7 @@ class GuardedContext(Guarded, ServedContext):
         self._written = written
         self._findings = self.bulk._findings = self.world._findings = findings
 
-    def remember(self, key: Hashable, value: Any, query: Query | None = None) -> None:
+    def remember(self, key: Hashable, value: Any, query: Query | str | None = None) -> None:
         """Write a record, and store its present state as bytes."""
         try:
             looks = frozen((key, value))

@@ -38,7 +38,11 @@ def call_planner(world: "World", trigger: str) -> None:
         return
     settings = world.settings
     call = PlanningCall(
-        world.planning_service, world.env.now, settings.budget_s, settings.sees_truth
+        world.planning_service,
+        world.env.now,
+        settings.budget_s,
+        settings.sees_truth,
+        settings.profiles_ahead,
     )
     context = world.context(call, trigger)
     started = working_s()

@@ -14,6 +14,7 @@ from sim.catalogue.service_times import RefusalError
 from sim.cluster.queries import QueryState
 from sim.planning.guard import Guard
 from sim.planning.plan_rules import check_plan
+from sim.planning.profiling_bench import ProfilingBench
 from sim.planning.search_clock import SearchClock
 from sim.planning.service import PlanFigures, PlanningService
 from sim.safe_text import class_name
@@ -47,6 +48,7 @@ class PlanningCall:
     now_ns: int  # time of the trigger
     budget_s: float  # planning seconds of each search
     sees_truth: bool = False  # whether the planner declares that it sees the truth
+    profiles_ahead: bool = True  # whether data sets are profiled before the run
     # The searches that the planner began, with their charges, and its orders, by query id.
     searches: dict[int, SearchClock] = field(init=False, default_factory=dict)
     orders: dict[int, DeploymentOrder] = field(init=False, default_factory=dict)
@@ -142,6 +144,13 @@ class PlanningCall:
             figures.cost_usd_per_hour,
             figures.ways,
         )
+
+    def offline(self, dataset: str) -> tuple[ProfilingBench, SearchClock]:
+        """Return a data set's bench and its offline search, which reaches now unless ahead."""
+        self.count()
+        self.check_dataset(dataset)
+        since_ns = None if self.profiles_ahead else self.now_ns
+        return self.service.offline(dataset, self.budget_s, since_ns)
 
     def check_dataset(self, dataset: str) -> None:
         """Raise `PlannerError` if the application has no data set of this name."""

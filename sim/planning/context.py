@@ -164,9 +164,7 @@ class ServedBulk(Facet, BulkOperations):
     def features(self, of: Query | str) -> Floats:
         call = self._call
         if isinstance(of, str):
-            call.count()
-            call.check_dataset(of)
-            return self._service.offline(of, call.budget_s)[0].features
+            return call.offline(of)[0].features
         call.search(of)
         return self._service.bench(of, call.now_ns).features
 
@@ -321,11 +319,9 @@ class ServedContext(Facet, PlanningContext):
         return estimate
 
     def _profile_offline(self, dataset: str, configuration: Any, samples: int | Ints) -> Estimate:
-        call, service = self._call, self._service
-        call.count()
-        call.check_dataset(dataset)
+        service = self._service
+        bench, search = self._call.offline(dataset)
         check_configuration(configuration, service.application.pipeline)
-        bench, search = service.offline(dataset, call.budget_s)
         return Estimate(*service.measure(bench, configuration, _checked(samples), search))
 
     def measure_live_accuracy(self, query: Query, samples: int) -> Estimate:
@@ -420,11 +416,15 @@ class ServedContext(Facet, PlanningContext):
             )
         self._call.standby[node] = int(machines)
 
-    def remember(self, key: Hashable, value: Any, query: Query | None = None) -> None:
+    def remember(self, key: Hashable, value: Any, query: Query | str | None = None) -> None:
         now_ns, memory = self._call.now_ns, self._service.memory
         if query is None:
             self._call.count()
             memory.write(key, value, now_ns, 0, now_ns)
+        elif isinstance(query, str):
+            search = self._call.offline(query)[1]
+            at_ns = now_ns if self._call.profiles_ahead else search.clock_ns
+            memory.write(key, value, at_ns, search.number, now_ns)
         else:
             search = self._call.search(query)
             memory.write(key, value, search.clock_ns, search.number, now_ns)

@@ -166,13 +166,21 @@ class PlanningService:
             self.cluster.service_cv,
         )
 
-    def offline(self, dataset: str, budget_s: float) -> tuple[ProfilingBench, SearchClock]:
-        """Return the bench of a data set with its own mixture, and its offline search."""
+    def offline(
+        self, dataset: str, budget_s: float, since_ns: int | None = None
+    ) -> tuple[ProfilingBench, SearchClock]:
+        """Return the bench of a data set with its own mixture, and its offline search.
+
+        The search's clock starts at 0, or is at least ``since_ns``.
+        """
         if dataset not in self._offline:
             weights = self.application.datasets[dataset].stratum_weights
             bench = self._new_bench(dataset, weights, "data set", dataset)
             self._offline[dataset] = bench, self.new_search(0, budget_s)
-        return self._offline[dataset]
+        bench, search = self._offline[dataset]
+        if since_ns is not None:
+            search.waited_ns += max(0, since_ns - search.clock_ns)
+        return bench, search
 
     def forget(self, query: int) -> None:
         """Drop the bench of a departed query."""
@@ -199,7 +207,7 @@ class PlanningService:
             benches[:] = [each for each in benches if each[0] <= to_ns]
         for bench, search in self._offline.values():
             lost += bench.fall_back(to_ns)
-            search.charged_ns = min(search.charged_ns, to_ns)
+            search.charged_ns = min(search.charged_ns, max(0, to_ns - search.waited_ns))
             search.denied.clear()
         return lost
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from worlds import Does, queries_at, run, scenario
 
-from planners import VideoStorm
+from planners import VideoStorm, VideoStormOnline
 from planners.baselines.utilities import (
     QueryOption,
     ResourcePool,
@@ -19,7 +19,7 @@ from planners.baselines.utilities import (
 )
 from planners.common.offline_profiles import demand_s, neighbours, pareto_set
 from scenarios.applications.shipped import shipped_application
-from scenarios.cluster import Node
+from scenarios.cluster import Node, Profiling
 from scenarios.drift import Drift, DriftEvent
 from scenarios.slo import Tier
 from scenarios.workload import Workload
@@ -180,6 +180,42 @@ def test_each_data_set_is_profiled_once_ahead_within_the_budget_and_at_no_respon
     assert (decisions["charged_s"] < 0.1).all()
     first = decisions.filter(pl.col("query") == 0).row(0, named=True)
     assert first["decided_s"] - first["triggered_s"] < 0.1
+
+
+def online(drift=None, ahead=False, **cluster):
+    """Return the profiling runs and the decisions for two queries of one data set."""
+    world = scenario(80.0, drift=drift, workload=queries_at(10.0, 40.0), **cluster)
+    made = run(world, VideoStorm() if ahead else VideoStormOnline())
+    assert not made.planner_errors
+    tables = made.tables.take()
+    return tables["profiling"], tables["decisions"]
+
+
+def test_without_profiles_ahead_the_first_query_of_a_data_set_waits_for_the_profile():
+    profiling, decisions = online()
+    end_s = profiling["at_s"].max()
+    assert profiling["query"].is_null().all()
+    assert profiling["at_s"].min() > 10.0
+    begun_s = end_s - profiling["charged_s"].sum()
+    assert 10.0 <= begun_s <= 11.0  # at the first tick
+    first, second = (decisions.filter(query=each)["triggered_s"].min() for each in (0, 1))
+    assert end_s <= first <= end_s + 1.0
+    assert second <= 41.0
+
+
+def test_when_it_is_profiled_changes_neither_its_results_nor_its_cost():
+    columns = ["configuration", "samples", "charged_s", "device_s", "accuracy_mean"]
+    (late, _), (soon, _) = online(), online(ahead=True)
+    assert late[columns].equals(soon[columns])
+
+
+def test_what_a_crash_took_of_a_profile_is_profiled_again_and_waited_for():
+    crash = Drift([DriftEvent("planner_crash", at_s=13.0, duration_s=4.0)])
+    profiling, decisions = online(crash, profiling=Profiling(checkpoint_every_s=1.0))
+    later = profiling.filter(pl.col("at_s") > 17.0)
+    assert 0 < later.height < profiling.height
+    assert not later.select("configuration").is_duplicated().any()
+    assert decisions["triggered_s"].min() >= later["at_s"].max()
 
 
 def test_more_planning_profiles_more():

@@ -78,28 +78,64 @@ def constant(value):
     return lambda slo, accuracy, latency_s, gpu_s: np.full(len(accuracy), value)
 
 
-def best_first(slo, accuracy, latency_s, gpu_s):
-    """Known configurations have utility 1, and those tried next have less."""
-    return np.full(len(accuracy), 1.0 if len(accuracy) > 1 else 0.5)
+def falling():
+    """Return a utility above 0 that is lower for each further value of accuracy."""
+    seen = {}
+
+    def utility(slo, accuracy, latency_s, gpu_s):
+        ranks = [seen.setdefault(each, len(seen)) for each in accuracy.tolist()]
+        return 1.0 - 0.001 * np.array(ranks)
+
+    return utility
 
 
 def explored(context, query, trials, search):
     assert search.explore() is None
-    return list(trials.known), int(search.view.layout.max()) + 1
+    return list(trials.known), placements_of(search)
+
+
+def placements_of(search):
+    return len({search.view.plan(at).placement for at in range(len(search.view))})
 
 
 @pytest.mark.parametrize("prune_after", [7, 10])
-def test_a_layout_is_pruned_when_so_many_are_of_negative_utility(prune_after):
-    """All that is known counts in the next layouts, so none of them profiles more."""
-    rules = Rules(5, 2.0, prune_after, 3, 1.0)
-    assert len(searching(explored, constant(-1.0), rules)[0]) == prune_after
+def test_a_placement_is_pruned_when_so_many_that_it_proposed_are_of_negative_utility(prune_after):
+    """Neither its GPU profiles nor what other placements proposed count apart."""
+    known, placements = searching(explored, constant(-1.0), Rules(5, 2.0, prune_after, 3, 1.0))
+    assert placements == 5
+    assert len(known) == 5 + prune_after * placements < 125
 
 
 @pytest.mark.parametrize("patience", [0, 1])
-def test_a_layout_is_left_when_more_than_patience_were_below_its_best(patience):
+def test_a_placement_is_left_when_more_than_patience_were_below_its_best(patience):
     rules = Rules(5, 2.0, 10, patience, 1.0)
-    known, layouts = searching(explored, best_first, rules)
-    assert len(known) == 5 + (patience + 1) * layouts < 125
+    known, placements = searching(explored, falling(), rules)
+    assert len(known) == 5 + (patience + 1) * placements < 125
+
+
+def test_what_was_pruned_is_not_searched_again():
+    def twice(context, query, trials, search):
+        search.explore()
+        before = len(trials.known)
+        search.explore()
+        return before, len(trials.known)
+
+    assert searching(twice, constant(-1.0)) == (55, 55)
+
+
+def test_a_configuration_counts_with_the_best_of_a_placements_gpu_profiles():
+    """Only the profile that takes the least GPU time has a utility above 0."""
+
+    def ask(context, query, trials, search):
+        search.explore()
+        return list(trials.known), (search.evaluated().utility < 0).mean()
+
+    def frugal(slo, accuracy, latency_s, gpu_s):
+        return np.where(gpu_s <= gpu_s.min(), 1.0, -1.0)
+
+    known, negative = searching(ask, frugal, Rules(5, 2.0, 1, 1000, 1.0))
+    assert negative > 0.8
+    assert len(known) == 125
 
 
 def test_layouts_come_in_order_of_what_stays_on_the_device():
@@ -139,7 +175,7 @@ def test_a_search_stops_when_it_is_enough_and_goes_on_where_it_stopped():
         return list(trials.known)
 
     rules = Rules(5, 2.0, 10, 0, 1.0)
-    assert searching(in_parts, best_first, rules) == searching(explored, best_first, rules)[0]
+    assert searching(in_parts, falling(), rules) == searching(explored, falling(), rules)[0]
 
 
 def test_the_part_of_the_budget_that_was_spent_before_is_not_spent_again():
@@ -210,6 +246,24 @@ def test_in_the_end_it_comes_to_what_it_would_have_without_the_first(alone):
     assert early[:shorter] == late[:shorter]
 
 
+def test_a_plan_is_found_though_all_configurations_tried_first_are_of_negative_utility():
+    """The rule of each placement ends the search only after 10 negative ones in each of five."""
+    tier = Tier(1.0, latency_s=1.0, accuracy_of_best=0.99)
+    workload = Workload(
+        arrivals=At((1.0,)),
+        lifetime_mean_s=1000.0,
+        lifetime_min_s=900.0,
+        tiers={"hard": tier},
+        datasets={"VOiCES": 1.0},
+    )
+    world = scenario(60.0, nodes=CLOUD, workload=workload)
+    tables = run(world, Vulcan(samples=16, budget_s=600.0)).tables.take()
+    first = tables["decisions"].row(0, named=True)
+    tried = tables["profiling"].filter(pl.col("at_s") <= first["decided_s"])["configuration"]
+    assert 11 < tried.n_unique() <= 5 + 10 * 5
+    assert first["configuration"] == tried[-1]
+
+
 def hopeless(**changes):
     """Return when a query was profiled for that no plan could ever serve."""
     tier = Tier(1.0, latency_s=0.001)
@@ -229,8 +283,8 @@ def test_a_query_for_which_nothing_would_do_is_searched_further_after_a_pause():
     assert all(18.0 < later - sooner < 27.0 for sooner, later in pairwise(begun))
 
 
-def test_a_query_all_of_whose_layouts_are_pruned_is_searched_no_further():
-    times = hopeless(prune_after=10)
+def test_a_query_all_of_whose_placements_are_pruned_is_searched_no_further():
+    times = hopeless(prune_after=1)
     assert times
     assert max(times) < 15.0
 

@@ -177,7 +177,10 @@ def test_being_ahead_needs_the_adjusted_p_value_too(p, verdict) -> None:
 def test_goodput_is_held_to_the_papers_range_and_the_optimum() -> None:
     frame = pl.DataFrame(
         [
-            *rows({"compass": 60, "vulcan": 20, "videostorm": 55}, scene="speech, small"),
+            *rows(
+                {"compass": 60, "vulcan": 20, "videostorm": 55, "videostorm_60s": 58},
+                scene="speech, small",
+            ),
             *rows(
                 {"compass": 12, "ilp": 12.5},
                 scene=goodput.NEXT_TO_OPTIMUM,
@@ -304,6 +307,12 @@ def responding(**medians_s: list[float | None]) -> pl.DataFrame:
             for seed, median_s in enumerate(values)
         ]
     )
+
+
+def test_an_arm_that_the_paper_lacks_is_compared_but_judges_no_claim() -> None:
+    frame = responding(compass_cost=[1.0, 1.1], videostorm=[1.2, 1.3], videostorm_60s=[1.0, 1.1])
+    assert "videostorm_60s" in cost.quartiles(frame)["planner"]
+    assert {each.claim.split()[-1] for each in cost.findings(frame)} == {"videostorm"}
 
 
 def test_a_median_that_one_seed_does_not_reach_is_not_averaged_over_the_others(monkeypatch) -> None:

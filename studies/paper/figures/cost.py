@@ -30,7 +30,14 @@ from lab.reporting.plotting.canvas import canvas, legend_below, palette, save
 from lab.run_cache.jobs import Job
 from studies.common.claims import Finding, measured, of_range
 from studies.common.measures import totals
-from studies.common.metrics import ATTRIBUTED, COST, PAPER, RESPONSE, RESPONSE_OF_SERVED
+from studies.common.metrics import (
+    ATTRIBUTED,
+    COST,
+    OWN_ARMS,
+    PAPER,
+    RESPONSE,
+    RESPONSE_OF_SERVED,
+)
 from studies.common.pictures import draw_ratios
 from studies.common.scenes import AT_LEAST_COST
 from studies.common.study import Scale
@@ -79,6 +86,7 @@ def _soon(rows: pl.DataFrame) -> pl.DataFrame:
 def findings(rows: pl.DataFrame) -> list[Finding]:
     """Return verdicts on ratios of cost and of median response time, by the paper's ranges."""
     reference = str(rows["planner"][0])
+    rows = rows.filter(~pl.col("planner").is_in(OWN_ARMS))
     costs = by_scene(_scenes(rows), [COST], reference, ["scene"])
     responses = by_scene(_soon(rows), [MEDIAN], reference, ["scene"])
     return [

@@ -17,7 +17,7 @@ import polars as pl
 from lab.analysis.paired import by_scene
 from studies.common.claims import Finding, above, measured, of_range
 from studies.common.measures import curve
-from studies.common.metrics import GOODPUT, PAPER
+from studies.common.metrics import GOODPUT, OWN_ARMS, PAPER
 from studies.common.pictures import draw_curves, draw_ratios
 from studies.common.store import each_cell
 from studies.common.sweep_files import runs
@@ -54,6 +54,7 @@ def findings(rows: pl.DataFrame) -> list[Finding]:
             **measured(row),
         )
         for row in in_scenes(rows).iter_rows(named=True)
+        if row["planner"] not in OWN_ARMS
     ]
     few = rows.filter(scene=NEXT_TO_OPTIMUM)
     if few.is_empty():
