@@ -20,6 +20,9 @@ MOST_ARRIVALS = 1e8
 more would exhaust memory; such a number is probably due to a mistake in the rate or horizon.
 """
 
+MOST_PERIODS = 10_000
+"""The largest allowed number of periods of a drift event in a run; each has dozens of steps."""
+
 
 @dataclass(frozen=True)
 class Scenario:
@@ -48,7 +51,13 @@ class Scenario:
 
     def __post_init__(self) -> None:
         check_ranges(self)
-        arrivals = self.workload.rate * self.horizon_s
+        for number, event in enumerate(self.drift.events):
+            if event.period_s is not None and self.horizon_s > MOST_PERIODS * event.period_s:
+                raise ValueError(
+                    f"drift.events.{number}.period_s={event.period_s}: horizon_s={self.horizon_s} "
+                    f"may have at most {MOST_PERIODS:,} periods"
+                )
+        arrivals = self.workload.rate * float(self.drift.arrival_clock(self.horizon_s)[1][-1])
         if arrivals > MOST_ARRIVALS:
             raise ValueError(
                 f"workload.rate={self.workload.rate}: of horizon_s={self.horizon_s} that makes "
