@@ -1,7 +1,8 @@
 """A scenario: all settings of a run except for its seed and planner."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Annotated
 
 from hardware_models.errors import did_you_mean
@@ -100,7 +101,24 @@ class Scenario:
                     f"the machines 0 to {node.count - 1}"
                 )
 
-    @property
+    @cached_property
     def tiers(self) -> Mapping[str, Tier]:
-        """The classes of service that the workload defines, or else those of the application."""
-        return self.workload.tiers or self.application.tiers
+        """The classes of service of the workload, or else of the application, with scaled bounds.
+
+        Raises:
+            ValueError: a scaled bound is out of range.
+        """
+        scale = self.workload.slo_scale
+        tiers = self.workload.tiers or self.application.tiers
+        if scale == 1:
+            return tiers
+        scaled = {}
+        for name, tier in tiers.items():
+            bound_s = None if tier.latency_s is None else tier.latency_s * scale
+            try:
+                scaled[name] = replace(tier, latency_s=bound_s)
+            except ValueError as error:
+                raise ValueError(
+                    f"workload.slo_scale={scale}: with it, class {name} has {error}"
+                ) from None
+        return scaled
