@@ -20,6 +20,7 @@ from scenarios.numerics.link_capacity import capacity_series_bps
 from scenarios.random_streams import stream
 from scenarios.scenario import Scenario
 from scenarios.slo import SLO
+from scenarios.workload import Workload
 
 HIT = ("device_slowdown", "link_degradation", "content_shift")
 """The kinds of drift that change a query's truth."""
@@ -116,6 +117,16 @@ def arrival_times_s(scenario: Scenario, seed: int) -> Floats:
     return np.asarray(found[found < horizon_s])
 
 
+def lifetimes_s(scenario: Scenario, seed: int, count: int) -> Floats:
+    """Return the lifetimes of the first queries of a run, shape (count,)."""
+    return np.array([_lifetime_s(scenario.workload, seed, number) for number in range(count)])
+
+
+def _lifetime_s(workload: Workload, seed: int, number: int) -> float:
+    more_s = workload.lifetime_mean_s - workload.lifetime_min_s
+    return workload.lifetime_min_s + stream(seed, "query", number, "lifetime").exponential(more_s)
+
+
 def _birth(
     scenario: Scenario, seed: int, number: int, arrival_s: float
 ) -> tuple[Query, QueryTruth]:
@@ -129,9 +140,7 @@ def _birth(
     technology = _pick(of("technology"), scenario.network.technologies)
     models = devices(_pick(of("device family"), workload.devices))
     device = models[int(of("device").integers(len(models)))]
-    lifetime_s = workload.lifetime_min_s + of("lifetime").exponential(
-        workload.lifetime_mean_s - workload.lifetime_min_s
-    )
+    lifetime_s = _lifetime_s(workload, seed, number)
     weights = of("content").dirichlet(workload.content_concentration * dataset.stratum_weights)
 
     departure_s = arrival_s + lifetime_s

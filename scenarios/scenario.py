@@ -21,6 +21,8 @@ MOST_ARRIVALS = 1e8
 more would exhaust memory; such a number is probably due to a mistake in the rate or horizon.
 """
 
+AUTO = "auto"
+"""The warm-up that follows from the number of living queries."""
 MOST_PERIODS = 10_000
 """The largest allowed number of periods of a drift event in a run; each has dozens of steps."""
 
@@ -36,6 +38,8 @@ class Scenario:
         workload: the queries.
         drift: changes during the run.
         horizon_s: length of the run in simulated seconds.
+        warm_up_s: simulated seconds, rounded up to whole windows, that metrics of goodput leave
+            out; with ``auto``, the rule of ``scenarios.steady_state`` chooses them.
         tables: the hardware tables; by default those in use when the scenario is created.
 
     Raises:
@@ -49,9 +53,11 @@ class Scenario:
     drift: Drift = field(default_factory=Drift)
     horizon_s: Annotated[float, Range(gt=0, unit="s")] = 3600.0
     tables: TableSet = field(default_factory=tables_in_use)
+    warm_up_s: float | str = 0.0
 
     def __post_init__(self) -> None:
         check_ranges(self)
+        self._check_warm_up()
         for number, event in enumerate(self.drift.events):
             if event.period_s is not None and self.horizon_s > MOST_PERIODS * event.period_s:
                 raise ValueError(
@@ -99,6 +105,24 @@ class Scenario:
                 raise ValueError(
                     f"drift.events.{number}.machine={event.machine}: node {event.node} has "
                     f"the machines 0 to {node.count - 1}"
+                )
+
+    def _check_warm_up(self) -> None:
+        warm_up_s, window_s = self.warm_up_s, self.application.window_s
+        if warm_up_s == AUTO:
+            if self.horizon_s < 2 * window_s:
+                raise ValueError(
+                    f"warm_up_s={AUTO}: horizon_s={self.horizon_s} must be at least two windows "
+                    f"of {window_s} s, one of which is left"
+                )
+        elif isinstance(warm_up_s, str):
+            raise ValueError(f"warm_up_s={warm_up_s}: must be a number of seconds, or {AUTO}")
+        else:
+            Range(ge=0, unit="s").check("warm_up_s", warm_up_s)
+            if warm_up_s > 0 and warm_up_s > self.horizon_s - window_s:
+                raise ValueError(
+                    f"warm_up_s={warm_up_s}: must leave a window of {window_s} s before "
+                    f"horizon_s={self.horizon_s}"
                 )
 
     @cached_property

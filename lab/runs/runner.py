@@ -12,6 +12,7 @@ from lab.limits.guarded_call import from_elsewhere, guard_of, guarded_call
 from lab.limits.wall_limit import CALL, RUN, TimeUp, WallLimit, WallLimitError
 from lab.runs.summary import Tally, parameters_of, summarise
 from scenarios.compiled import working_s
+from scenarios.steady_state import cut_s
 from sim.api.errors import PlannerError
 from sim.api.planner import Planner, Settings
 from sim.controlplane.planner_calls import errors_noted, settings_of
@@ -120,7 +121,7 @@ class _Run:
             guard,
             settings,
         )
-        self.tally = Tally()
+        self.tally = Tally(cut_s(scenario, setup.seed))
         self.summary: dict[str, Any] = {}
         self.spoilt = False  # whether the planner changed what all planners share
 
