@@ -141,7 +141,8 @@ def _birth(
     models = devices(_pick(of("device family"), workload.devices))
     device = models[int(of("device").integers(len(models)))]
     lifetime_s = _lifetime_s(workload, seed, number)
-    weights = of("content").dirichlet(workload.content_concentration * dataset.stratum_weights)
+    alike = workload.content_concentration or dataset.content_concentration
+    weights = of("content").dirichlet(alike * dataset.stratum_weights)
 
     departure_s = arrival_s + lifetime_s
     drawn_s = min(lifetime_s, scenario.horizon_s + UNSEEN_S - arrival_s)

@@ -29,9 +29,8 @@ class Workload:
         datasets: relative share of queries by data set; if empty, all have equal shares.
         devices: relative share of queries by family of their device; if empty, all devices are
             phones. Within a family, all models are equally frequent.
-        content_concentration: measure of how similar the content of queries is. Each query's
-            mixture of strata is drawn from a Dirichlet distribution around the data set's own
-            mixture; the measure is the sum of that distribution's parameters.
+        content_concentration: measure of how similar the content of queries is, for all data sets;
+            if it is None, each data set has its own. See ``Dataset.content_concentration``.
     """
 
     rate: Annotated[float, RATE] = 0.1
@@ -42,7 +41,7 @@ class Workload:
     slo_scale: Annotated[float, Range(gt=0, le=1000)] = 1.0
     datasets: dict[str, float] = field(default_factory=dict)
     devices: dict[str, float] = field(default_factory=lambda: {"phone": 1.0})
-    content_concentration: Annotated[float, Range(gt=0)] = 20.0
+    content_concentration: Annotated[float | None, Range(gt=0, nullable=True)] = None
 
     def __post_init__(self) -> None:
         check_ranges(self, "workload.")
