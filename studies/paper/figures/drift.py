@@ -9,11 +9,12 @@ which is solved repeatedly on the true values, runs for comparison. Where it doe
 either, because no plan serves some queries after the step, the case decides nothing.
 
 The content scene is chosen so that the ILP can still serve nearly all queries. VOiCES is the only
-data set of speech whose content has several strata. The shift lowers the accuracy of every configuration on
-VOiCES to about 0.7 of its earlier value. Accuracy floors are at 0.6 of the best accuracy. After the
-shift, the best model still meets them, but the smallest model, which had 0.74 of the best accuracy,
-does not. One L4 machine can serve the queries of the first half by either model, but those of the
-whole run only by the smallest one, so beliefs about the smallest model matter.
+data set of speech whose content has several strata. The shift lowers the accuracy of every
+configuration on VOiCES to about 0.7 of its earlier value. Accuracy floors are at 0.6 of the best
+accuracy. After the shift, the best model still meets them, but the smallest model, which had 0.74
+of the best accuracy, does not. One L4 machine can serve the queries of the first half by either
+model, but those of the whole run only by the smallest one, so beliefs about the smallest model
+matter.
 """
 
 from collections.abc import Iterator
