@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 
 from scenarios.applications.application import Application, Model, SizeScales
-from scenarios.applications.dataset import Dataset
+from scenarios.applications.dataset import CONCENTRATION, Dataset
 from scenarios.applications.declared_accuracy import declared_accuracy
 from scenarios.applications.declared_operators import (
     DeclaredOperator,
@@ -24,6 +24,7 @@ from scenarios.numerics.distributions import MOST_CV, Constant, Exponential
 from scenarios.slo import Tier
 
 PATH = "application"
+SIMILARITY = "content_concentration"
 Value = TypeVar("Value")
 
 
@@ -67,7 +68,8 @@ class DeclaredApplication(Application):
         datasets: the data sets by name; all of their keys are optional. ``request_size_cv`` and
             ``output_length_cv`` are quantities: coefficients of variation, 0 unless given.
             ``strata`` is the column with the weights of strata, in a table keyed by data set and
-            stratum. Unless it is given, there is one stratum, ``all``.
+            stratum. Unless it is given, there is one stratum, ``all``. ``content_concentration`` is
+            a quantity above 0, and 20 unless given: ``Dataset.content_concentration``.
         tables: a directory of CSV or Parquet tables: a shipped one by name, or a path.
         tiers: the classes of service by name, each with the fields of ``Tier``.
         requests_per_s: mean rate of one query's requests.
@@ -139,7 +141,7 @@ def _dataset(
 ) -> Dataset:
     path = f"{PATH}.datasets.{name}"
     spreads = ("request_size_cv", "output_length_cv")
-    given = keyed({} if node is None else node, path, optional=(*spreads, "strata"))
+    given = keyed({} if node is None else node, path, optional=(*spreads, "strata", SIMILARITY))
     point, weights = Point(name), np.ones(1)
     if given.get("strata") is not None:
         labels, weights = quantities.strata(given["strata"], f"{path}.strata", name)
@@ -150,6 +152,12 @@ def _dataset(
         )[0, 0]
         for key in spreads
     )
+    alike = CONCENTRATION
+    if given.get(SIMILARITY) is not None:
+        where = f"{path}.{SIMILARITY}"
+        alike = float(quantities.numbers(given[SIMILARITY], where, Point(name), knobs=())[0, 0])
+        if alike == 0:
+            raise ValueError(f"{where}={given[SIMILARITY]}: must be above 0")
     figures = [
         stage.figures(quantities, name, runs) for stage, runs in zip(stages, models, strict=True)
     ]
@@ -168,6 +176,7 @@ def _dataset(
         accuracy_quantiles=values,
         quantile_grid=grid,
         rank_correlation=declared.rank_correlation,
+        content_concentration=alike,
         request_size=variability(float(size_cv)),
         prompt_tokens=prompts if generates else None,
         output_tokens=outputs if generates else None,

@@ -2,10 +2,10 @@
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
-from math import ceil
+from itertools import accumulate, pairwise
+from operator import itemgetter
 from typing import NamedTuple
 
 import numpy as np
@@ -13,13 +13,19 @@ import numpy as np
 from hardware_models.devices import DeviceModel, devices, hidden_log_sd
 from hardware_models.links.process import NORMALS, TracedLink, correlate
 from hardware_models.links.technologies import Marginal
+from scenarios.drift import levels_at
 from scenarios.link_traces import MOST_BPS, Recording
 from scenarios.numerics import Floats, Ints
 from scenarios.numerics.link_capacity import capacity_series_bps
 from scenarios.random_streams import stream
 from scenarios.scenario import Scenario
 from scenarios.slo import SLO
+from scenarios.workload import Workload
 
+HIT = ("device_slowdown", "link_degradation", "content_shift")
+"""The kinds of drift that change a query's truth."""
+Change = tuple[float, Sequence[tuple[float, float]]]
+"""The factor of a change of content, and its levels over time."""
 LINK_DIRECTIONS = ("uplink", "downlink")
 """The names of the random streams of an access link's capacities."""
 
@@ -65,7 +71,7 @@ class QueryTruth:
         departure_s: time of departure in seconds.
         device_factor: ratio of its device's speed to the nominal speed of the device model.
         slowdowns: pairs (time in seconds, factor), in time order. At each of these times, the
-            device's speed is multiplied by the factor.
+            device's speed is multiplied by the factor, which is above 1 when a slowdown ends.
         uplink_bytes_per_s: uplink capacity in each second from arrival to departure, or to
             `UNSEEN_S` after the horizon if that is earlier, shape (n,).
         downlink_bytes_per_s: downlink capacity in the same seconds, shape (n,).
@@ -88,12 +94,37 @@ def births(scenario: Scenario, seed: int) -> Iterator[tuple[Query, QueryTruth]]:
 
     Each property of query i has its own random stream, keyed by (seed, i, property).
     """
-    workload = scenario.workload
-    arrivals_s = workload.arrivals.times_s(
-        workload.rate, scenario.horizon_s, stream(seed, "query arrivals")
-    )
+    arrivals_s = arrival_times_s(scenario, seed)
     for number, arrival_s in enumerate(arrivals_s):
         yield _birth(scenario, seed, number, float(arrival_s))
+
+
+def arrival_times_s(scenario: Scenario, seed: int) -> Floats:
+    """Return the arrival times of all queries in [0, horizon_s), shape (n,).
+
+    Changes of the rate stretch and compress the time of the arrival process (Cinlar 1975,
+    Introduction to Stochastic Processes, 4.7: a process with cumulative rate M(t) is one of rate 1
+    at the times M(t)). So arrivals before the first change are those of the process without it.
+    """
+    workload, horizon_s = scenario.workload, scenario.horizon_s
+    times_s, passed_s = scenario.drift.arrival_clock(horizon_s)
+    found = workload.arrivals.times_s(
+        workload.rate, float(passed_s[-1]), stream(seed, "query arrivals")
+    )
+    if len(times_s) == 2 and passed_s[-1] == horizon_s:
+        return found  # The rate never changes.
+    found = np.interp(found, passed_s, times_s)
+    return np.asarray(found[found < horizon_s])
+
+
+def lifetimes_s(scenario: Scenario, seed: int, count: int) -> Floats:
+    """Return the lifetimes of the first queries of a run, shape (count,)."""
+    return np.array([_lifetime_s(scenario.workload, seed, number) for number in range(count)])
+
+
+def _lifetime_s(workload: Workload, seed: int, number: int) -> float:
+    more_s = workload.lifetime_mean_s - workload.lifetime_min_s
+    return workload.lifetime_min_s + stream(seed, "query", number, "lifetime").exponential(more_s)
 
 
 def _birth(
@@ -109,49 +140,47 @@ def _birth(
     technology = _pick(of("technology"), scenario.network.technologies)
     models = devices(_pick(of("device family"), workload.devices))
     device = models[int(of("device").integers(len(models)))]
-    lifetime_s = workload.lifetime_min_s + of("lifetime").exponential(
-        workload.lifetime_mean_s - workload.lifetime_min_s
-    )
-    weights = of("content").dirichlet(workload.content_concentration * dataset.stratum_weights)
+    lifetime_s = _lifetime_s(workload, seed, number)
+    alike = workload.content_concentration or dataset.content_concentration
+    weights = of("content").dirichlet(alike * dataset.stratum_weights)
 
-    content = [(arrival_s, weights)]
+    departure_s = arrival_s + lifetime_s
+    drawn_s = min(lifetime_s, scenario.horizon_s + UNSEEN_S - arrival_s)
     slowdowns: list[tuple[float, float]] = []
-    degradations: list[tuple[float, float]] = []
+    shifts: list[Change] = []
+    begins_s = np.arange(np.ceil(drawn_s) + 1)
+    scale = np.ones(len(begins_s))
     before = Counter[str]()
     for event in scenario.drift.in_order():
         nth = before[event.kind]
         before[event.kind] += 1
         befallen = stream(seed, "query", number, "drift", event.kind, nth).random() < event.share
-        if not befallen:
+        if not befallen or event.kind not in HIT:
             continue
+        stairs = event.stairs(arrival_s, arrival_s + drawn_s + 1)
         if event.kind == "device_slowdown":
-            slowdowns.append((event.at_s, event.factor))
+            ratios = [1.0, *(event.factor_at(level) for _, level in stairs)]
+            changes = (now / last for last, now in pairwise(ratios))
+            slowdowns += [(at_s, change) for (at_s, _), change in zip(stairs, changes, strict=True)]
         elif event.kind == "link_degradation":
-            degradations.append((event.at_s, event.factor))
+            level = levels_at([(at_s - arrival_s, each) for at_s, each in stairs], begins_s)
+            scale *= (1 - level) + level * event.factor
         elif event.kind == "content_shift":
-            shifted = (1 - event.factor) * content[-1][1]
-            hardest = dataset.accuracy.mean(axis=0).argmin()
-            shifted[hardest] += event.factor
-            if event.at_s <= arrival_s:
-                content = [(arrival_s, shifted)]  # the query never had another mixture
-            else:
-                content.append((event.at_s, shifted))
+            shifts.append((event.factor, stairs))
+    slowdowns.sort(key=itemgetter(0))
+    hardest = int(dataset.accuracy.mean(axis=0).argmin())
+    content = _shifted(weights, hardest, shifts, arrival_s)
 
-    drawn_s = min(lifetime_s, scenario.horizon_s + UNSEEN_S - arrival_s)
-    seconds = int(np.ceil(drawn_s)) + 1
-    scale = np.ones(seconds)
-    for at_s, factor in degradations:
-        scale[max(0, ceil(at_s - arrival_s)) :] *= factor
-    uplink_bps, downlink_bps, rtt_s = _link(scenario, technology, seconds, of)
+    uplink_bps, downlink_bps, rtt_s = _link(scenario, technology, len(begins_s), of)
 
     truth = QueryTruth(
-        departure_s=arrival_s + lifetime_s,
+        departure_s=departure_s,
         device_factor=float(np.exp(of("device factor").standard_normal() * hidden_log_sd())),
         slowdowns=tuple(slowdowns),
         uplink_bytes_per_s=_bytes_per_s(uplink_bps * scale),
         downlink_bytes_per_s=_bytes_per_s(downlink_bps * scale),
         access_rtt_s=rtt_s,
-        content=tuple(content),
+        content=content,
     )
     best = float(dataset.expected_accuracy(content[0][1]).max())
     query = Query(
@@ -166,6 +195,20 @@ def _birth(
         requests_per_s=application.requests_per_s,
     )
     return query, truth
+
+
+def _shifted(
+    weights: Floats, hardest: int, shifts: Sequence[Change], arrival_s: float
+) -> tuple[tuple[float, Floats], ...]:
+    """Return a query's content over time, as `QueryTruth.content`, under shifts in their order."""
+    later = {at_s for _, stairs in shifts for at_s, _ in stairs if at_s > arrival_s}
+    times_s = np.array([arrival_s, *sorted(later)])
+    mixtures = np.repeat(weights[np.newaxis], len(times_s), axis=0)
+    for factor, stairs in shifts:
+        moved = factor * levels_at(stairs, times_s)[:, np.newaxis]
+        mixtures = (1 - moved) * mixtures
+        mixtures[:, hardest] += moved[:, 0]
+    return tuple(zip(times_s.tolist(), mixtures, strict=True))
 
 
 def _link(

@@ -24,12 +24,13 @@ class Workload:
         lifetime_mean_s: mean lifetime of a query in seconds, including the minimum.
         lifetime_min_s: shortest lifetime in seconds, to which an exponential time is added.
         tiers: classes of service by name; if empty, those of the application are used.
+        slo_scale: factor of all latency bounds; below 1, SLOs are tighter than their classes state.
+            Floors of accuracy and ceilings of cost stay as they are.
         datasets: relative share of queries by data set; if empty, all have equal shares.
         devices: relative share of queries by family of their device; if empty, all devices are
             phones. Within a family, all models are equally frequent.
-        content_concentration: measure of how similar the content of queries is. Each query's
-            mixture of strata is drawn from a Dirichlet distribution around the data set's own
-            mixture; the measure is the sum of that distribution's parameters.
+        content_concentration: measure of how similar the content of queries is, for all data sets;
+            if it is None, each data set has its own. See ``Dataset.content_concentration``.
     """
 
     rate: Annotated[float, RATE] = 0.1
@@ -37,9 +38,10 @@ class Workload:
     lifetime_mean_s: Annotated[float, LIFETIME] = 600.0
     lifetime_min_s: Annotated[float, LIFETIME] = 60.0
     tiers: dict[str, Tier] = field(default_factory=dict)
+    slo_scale: Annotated[float, Range(gt=0, le=1000)] = 1.0
     datasets: dict[str, float] = field(default_factory=dict)
     devices: dict[str, float] = field(default_factory=lambda: {"phone": 1.0})
-    content_concentration: Annotated[float, Range(gt=0)] = 20.0
+    content_concentration: Annotated[float | None, Range(gt=0, nullable=True)] = None
 
     def __post_init__(self) -> None:
         check_ranges(self, "workload.")

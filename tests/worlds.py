@@ -193,15 +193,29 @@ def content(name: str, **changes: object) -> Application:
 
 
 def _accuracy(name: str) -> dict[str, object]:
+    return _declaration(name)["accuracy"]
+
+
+def _declaration(name: str) -> dict[str, object]:
     file = EXAMPLES.parent.parent / "conf" / "application" / f"{name}.yaml"
-    return OmegaConf.to_container(OmegaConf.load(file))["accuracy"]
+    return OmegaConf.to_container(OmegaConf.load(file))
+
+
+def _alike(name: str) -> dict[str, object]:
+    """Return the data sets of an application whose users differ little; cameras have one scene."""
+    measured = {"content_concentration"} | ({"strata"} if name.startswith("visual") else set())
+    return {
+        one: {key: value for key, value in node.items() if key not in measured}
+        for one, node in _declaration(name)["datasets"].items()
+    }
 
 
 @cache
 def smooth(name: str, **changes: object) -> Application:
     """Return one of the applications of `declared`, with the content of version 0.1.
 
-    An item has one rank in all configurations, and all times grow with the size of a request.
+    An item has one rank in all configurations, all times grow with the size of a request, and users
+    differ little.
     Tests of planners and of the world then need few items to tell configurations apart.
     """
     changes = {"size_scales": "all", **changes}
@@ -210,6 +224,7 @@ def smooth(name: str, **changes: object) -> Application:
     ranks: dict[str, object] = {"rank_correlation": 1.0}
     if name == "speech_recognition":
         ranks["spread"] = "straight"
+    changes = {"datasets": _alike(name), **changes}
     return shipped_application(name, accuracy=_accuracy(name) | ranks, **changes)
 
 

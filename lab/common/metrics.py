@@ -133,6 +133,7 @@ METRICS: Mapping[str, Metric] = {
         Metric("profiles_measured"),
         Metric("horizon_s", unit="s"),
         Metric("simulated_s", unit="s"),
+        Metric("warm_up_s", unit="s"),
         Metric("wall_s", unit="s of wall time", more_is_better=False),
         BOUND,
         GAP,

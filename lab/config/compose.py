@@ -295,6 +295,7 @@ def _scenario(settings: Settings) -> Scenario:
             workload=settings.workload,
             drift=settings.drift,
             horizon_s=settings.horizon_s,
+            warm_up_s=settings.warm_up_s,
         )
     except ValueError as error:
         raise InputError(one_line(error)) from None

@@ -22,6 +22,7 @@ from scenarios.cluster import Cluster, Node
 from scenarios.drift import KINDS, Drift
 from scenarios.link_traces import LinkTrace
 from scenarios.network import Network
+from scenarios.scenario import AUTO
 from scenarios.slo import Tier
 from scenarios.workload import Workload
 from sim.metrics.request_table import REQUESTS
@@ -70,6 +71,13 @@ def _events(node: object) -> object:
     return node
 
 
+def _seconds_or_auto(node: object) -> object:
+    number = isinstance(node, int | float) and not isinstance(node, bool)
+    if node != AUTO and not (number and 0 <= node <= MOST_HORIZON_S):  # type: ignore[operator]
+        raise ValueError(f"must be a number of seconds, 0 or more, or {AUTO}")
+    return node
+
+
 CHECKS = ConfigDict(extra="forbid", arbitrary_types_allowed=True, coerce_numbers_to_str=True)
 
 
@@ -103,6 +111,8 @@ class Settings:
     about: About
     seed: Annotated[int, Field(ge=0)] = 0
     horizon_s: Annotated[float, Field(ge=1, le=MOST_HORIZON_S)] = 3600.0  # simulated seconds
+    # simulated seconds that metrics of goodput leave out, or auto, see scenarios.steady_state
+    warm_up_s: Annotated[float | str, BeforeValidator(_seconds_or_auto)] = 0.0
     # simulated seconds between two writings of results
     flush_every_s: Annotated[float, Field(ge=1)] = 600.0
     # simulated time of a period of the bound on goodput; None for at most 30 periods in a run

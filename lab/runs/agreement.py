@@ -20,6 +20,7 @@ from lab.runs.summary import Tally, summarise
 from scenarios.applications.pipeline import ANSWER
 from scenarios.compiled import working_s
 from scenarios.numerics import Ints
+from scenarios.steady_state import cut_s
 from sim.api.planner import Planner
 from sim.controlplane.world import World
 from sim.dataplane.base.interface import COMPLETED, OUTCOMES, DataPlane, Recorder
@@ -133,7 +134,7 @@ class _Side:
         self.world = World(
             scenario, deepcopy(planner), setup.seed, data_plane, listeners=[self.log]
         )
-        self.tally = Tally()
+        self.tally = Tally(cut_s(scenario, setup.seed))
         self.wall_s = 0.0
 
     def run(self, until_s: float) -> Ints:

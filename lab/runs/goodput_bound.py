@@ -77,13 +77,21 @@ class _Known:
 class GoodputBound:
     """The bound of one run, which watches its world.
 
-    ``every_s`` is that of `period_s`. ``optimum`` asks for the optimum, too.
+    ``every_s`` is that of `period_s`. ``optimum`` asks for the optimum, too. The time until
+    ``cut_s``, the warm-up, does not count.
     """
 
-    def __init__(self, world: World, every_s: float | None = None, optimum: bool = False) -> None:
+    def __init__(
+        self,
+        world: World,
+        every_s: float | None = None,
+        optimum: bool = False,
+        cut_s: float = 0.0,
+    ) -> None:
         scenario = world.scenario
         self._scenario = scenario
         self._period_s = period_s(scenario, every_s)
+        self._cut_s = min(cut_s, scenario.horizon_s)
         self._window_s = scenario.application.window_s
         service = world.planning_service
         self._servable = Servable(scenario, service.nominal, service.plan_space)
@@ -115,6 +123,8 @@ class GoodputBound:
     @property
     def next_s(self) -> float:
         """The time at which `advance` must be called next, in seconds."""
+        if self._until_s < self._cut_s:
+            return self._cut_s
         return min(self._scenario.horizon_s, self._until_s + self._period_s)
 
     def advance(self, now_s: float) -> None:
@@ -122,8 +132,9 @@ class GoodputBound:
         if now_s < self.next_s or now_s <= self._until_s:
             return
         started = working_s()
-        with using_tables(self._scenario.tables):
-            self._evaluate(self._until_s, now_s)
+        if now_s > self._cut_s:
+            with using_tables(self._scenario.tables):
+                self._evaluate(self._until_s, now_s)
         self._until_s = now_s
         self._plans.clear()
         gone = [each for each, known in self._known.items() if known.departure_s <= now_s]

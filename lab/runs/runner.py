@@ -13,6 +13,7 @@ from lab.limits.wall_limit import CALL, RUN, TimeUp, WallLimit, WallLimitError
 from lab.runs.goodput_bound import GoodputBound
 from lab.runs.summary import Tally, parameters_of, summarise
 from scenarios.compiled import working_s
+from scenarios.steady_state import cut_s
 from sim.api.errors import PlannerError
 from sim.api.planner import Planner, Settings
 from sim.controlplane.planner_calls import errors_noted, settings_of
@@ -121,8 +122,9 @@ class _Run:
             guard,
             settings,
         )
-        self.bound = GoodputBound(self.world, setup.bound_every_s, setup.bound_optimum)
-        self.tally = Tally()
+        warm_up_s = cut_s(scenario, setup.seed)
+        self.tally = Tally(warm_up_s)
+        self.bound = GoodputBound(self.world, setup.bound_every_s, setup.bound_optimum, warm_up_s)
         self.summary: dict[str, Any] = {}
         self.spoilt = False  # whether the planner changed what all planners share
 

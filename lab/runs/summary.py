@@ -24,9 +24,13 @@ LIVED = {"query": pl.Int64, "active_ns": pl.Int64, "met_ns": pl.Int64}
 
 
 class Tally:
-    """Totals over the tables of a run, updated with every part."""
+    """Totals over the tables of a run, updated with every part.
 
-    def __init__(self) -> None:
+    Totals of goodput and response time begin with the window at ``cut_s``.
+    """
+
+    def __init__(self, cut_s: float = 0.0) -> None:
+        self.cut_s = cut_s
         self.response_s: list[float] = []
         self.censored_s: list[float] = []
         self.false_acceptances = 0
@@ -42,6 +46,16 @@ class Tally:
         self._active_ns_of: Counter[str] = Counter()
         self._met_ns_of: Counter[str] = Counter()
 
+    @property
+    def active_ns(self) -> int:
+        """Time for which queries were active."""
+        return self._active_ns_of.total()
+
+    @property
+    def met_ns(self) -> int:
+        """Time that counts as goodput."""
+        return self._met_ns_of.total()
+
     def slo_met_fraction_of(self, tier: str) -> float | None:
         """Return the share of a class's query time in which the SLO was met, or None."""
         active_ns = self._active_ns_of[tier]
@@ -52,8 +66,9 @@ class Tally:
         queries, decisions = frames["queries"], frames["decisions"]
         self.queries += queries.height
         self.queries_of.update(queries["tier"].to_list())
-        self.response_s += queries["response_time_s"].drop_nulls().to_list()
-        self.censored_s += queries["censored_after_s"].drop_nulls().to_list()
+        counted = queries.filter(pl.col("arrival_s") >= self.cut_s)
+        self.response_s += counted["response_time_s"].drop_nulls().to_list()
+        self.censored_s += counted["censored_after_s"].drop_nulls().to_list()
         self.false_acceptances += int(queries["false_acceptances"].sum())
         deployed = decisions.filter(pl.col("outcome") == "deployed")
         self.deployed += deployed.height
@@ -63,7 +78,7 @@ class Tally:
 
     def _add_lived(self, queries: pl.DataFrame, windows: pl.DataFrame) -> None:
         """Add queries' active time; count the closed queries that mostly met their SLO."""
-        new = windows.select(
+        new = windows.filter(pl.col("start_s") >= self.cut_s).select(
             "query",
             "tier",
             _ns("active_s").alias("active_ns"),
@@ -114,7 +129,7 @@ def summarise(
     """
     monitor, billing, now_s = world.monitor, world.billing, world.now_s
     planning_service = world.planning_service
-    elapsed_ns = now_s * NS_PER_S
+    elapsed_ns = max(0.0, now_s - tally.cut_s) * NS_PER_S
     total_usd = billing.bill_usd + planning_service.profiling_cost_usd
     errors = world.planner_errors
     # Rows are written when queries close, at the latest at the horizon.
@@ -136,13 +151,14 @@ def summarise(
         "status": status,
         "horizon_s": world.scenario.horizon_s,
         "simulated_s": now_s,
-        "service_goodput_mean": monitor.goodput_ns / elapsed_ns if elapsed_ns else 0.0,
-        "slo_met_fraction": monitor.goodput_ns / monitor.active_ns if monitor.active_ns else None,
+        "warm_up_s": tally.cut_s,
+        "service_goodput_mean": tally.met_ns / elapsed_ns if elapsed_ns else 0.0,
+        "slo_met_fraction": tally.met_ns / tally.active_ns if tally.active_ns else None,
         "slo_met_fraction_by_tier": {tier: tally.slo_met_fraction_of(tier) for tier in tiers},
         "queries_met_share": tally.met / tally.closed if tally.closed else None,
         "queries": tally.queries + len(living),
         "queries_by_tier": {tier: queries_of[tier] for tier in tiers},
-        "active_queries_mean": monitor.active_ns / elapsed_ns if elapsed_ns else 0.0,
+        "active_queries_mean": tally.active_ns / elapsed_ns if elapsed_ns else 0.0,
         "response_time_p50_s": response_quantile_s(tally.response_s, tally.censored_s),
         "response_censored": len(tally.censored_s),
         "false_acceptances": tally.false_acceptances,

@@ -12,6 +12,8 @@ from scenarios.numerics import Floats
 from scenarios.numerics.distributions import Constant, Variability
 from scenarios.numerics.normal_quantiles import normal_quantile
 
+CONCENTRATION = 20.0
+"""Similarity of users' content where none was measured, an assumption."""
 LEAST_RANK = 1e-9
 """Least distance of ranks from 0 and 1, whose normal scores would be infinite."""
 
@@ -52,6 +54,9 @@ class Dataset:
         rank_correlation: Spearman's correlation, from 0 to 1, of the ranks that the items of a
             stratum have in two configurations whose accuracy differs. With 1, all configurations
             share one rank.
+        content_concentration: measure of how similar the content of users is. Each user's mixture
+            of strata is drawn from a Dirichlet distribution around ``stratum_weights``; the measure
+            is the sum of that distribution's parameters.
         prompt_tokens: mean number of tokens that a language model reads, shape (C, N); 0 for
             operators without a language model.
         output_tokens: mean number of tokens in each generated sequence, shape (C, N).
@@ -69,6 +74,7 @@ class Dataset:
     quantile_grid: Floats
     request_size: Variability
     rank_correlation: float = 1.0
+    content_concentration: float = CONCENTRATION
     prompt_tokens: Floats | None = None
     output_tokens: Floats | None = None
     sequences: NDArray[np.int64] | None = None

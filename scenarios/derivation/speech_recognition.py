@@ -19,6 +19,12 @@ The sources lack three quantities, which are derived by these rules:
   same configuration, scaled to this mean. It is given twice: ``measured`` has the measured mean,
   quantiles and standard deviation, ``straight`` only the first two.
 
+* *Similarity of users.* A user is assumed to stay in one of the 16 combinations of room and noise
+  in which the clips of VOiCES were recorded. A user's mixture of the 8 strata has a Dirichlet
+  distribution. Its concentration c is chosen so that users differ as these combinations do: the
+  variance of expected word error rates between users, which is that between strata divided by
+  c + 1, equals the measured variance between combinations, summed over configurations.
+
 Accuracy is 1 - WER, which is negative where the word error rate is above 1.
 """
 
@@ -70,6 +76,7 @@ def derive() -> Mapping[str, pl.DataFrame]:
         "accuracy": pl.concat(_accuracy(profile, strata, name) for name in datasets),
         "strata": pl.concat(_strata(strata, name) for name in datasets),
         "models": _models(profile),
+        "users": _users(strata),
     }
 
 
@@ -152,6 +159,25 @@ def _strata(strata: pl.DataFrame, dataset: str) -> pl.DataFrame:
         said = {"unit": "share", "kind": "assumption", "note": "not divided into strata"}
         frame = frame.with_columns(pl.lit(text).alias(key) for key, text in said.items())
     return sourced("speech_recognition.strata", frame, rounded=False)
+
+
+def concentration(strata: pl.DataFrame, conditions: pl.DataFrame) -> float:
+    """Return the concentration of users' content with which they differ as conditions do."""
+    between = [
+        sum(
+            float(np.cov(rows["wer_mean"].to_numpy(), aweights=rows["n"].to_numpy(), ddof=0))
+            for _, rows in table.group_by("sample_rate_hz", "model", maintain_order=True)
+        )
+        for table in (strata, conditions)
+    ]
+    return between[0] / between[1] - 1
+
+
+def _users(strata: pl.DataFrame) -> pl.DataFrame:
+    conditions = raw("speech_conditions", n=pl.Float64, wer_mean=pl.Float64)
+    clusters = _of(strata, STRATIFIED).filter(freq_mask_hz="500")
+    found = round(concentration(clusters, conditions), 3)
+    return sourced("speech_recognition.users", {"dataset": [STRATIFIED], "concentration": [found]})
 
 
 def _accuracy(profile: pl.DataFrame, strata: pl.DataFrame, dataset: str) -> pl.DataFrame:

@@ -24,6 +24,9 @@ second; the frame rate decides how many of its frames are used.
   depends on mAP over detectors. The ratio of a frame rate is the F1 score of pedestrian detection
   at that rate divided by the score at 30 frames/s (AWStream). The ratio of a tracker is its MOTA
   on equal detections divided by that of ByteTrack.
+* *Scenes*: cameras differ as the seven training sequences of MOT17 do, whose MOTA was published
+  for CenterTrack. A sequence's ratio is its MOTA over the mean, in which sequences count by their
+  objects. All configurations are assumed to differ alike. For MOT20, no such values were found.
 * *Bytes of a segment*: a power law of the width, for H.264 at quantiser 20 and 30 frames/s
   (AWStream), is multiplied by a ratio for the frame rate.
 """
@@ -48,6 +51,7 @@ DATASETS = ("MOT17", "MOT20")
 CAMERA_WIDTH = 1920
 COCO_PIXELS = 640 * 640
 QUANTISER = 20
+DECIMALS = 9  # of ratios over sequences
 
 
 def derive() -> Mapping[str, pl.DataFrame]:
@@ -61,7 +65,39 @@ def derive() -> Mapping[str, pl.DataFrame]:
         "steps": _steps(),
         "content": _content(),
         "camera": _camera(),
+        "scenes": _scenes(),
+        "scene_accuracy": _scene_accuracy(),
     }
+
+
+def _measured_scenes(system: str = "CenterTrack") -> tuple[list[str], Floats, Floats]:
+    """Return the sequences, their numbers of objects, and their MOTA over that of all."""
+    types = {"objects": pl.Float64, "mota": pl.Float64}
+    rows = raw("tracking_sequences", **types).filter(system=system)
+    objects, mota = rows["objects"].to_numpy(), rows["mota"].to_numpy()
+    return rows["sequence"].to_list(), objects, mota / np.average(mota, weights=objects)
+
+
+def _scenes() -> pl.DataFrame:
+    names, objects, _ = _measured_scenes()
+    return sourced(
+        "visual_tracking.scenes",
+        {"dataset": ["MOT17"] * len(names), "stratum": names, "weight": objects},
+        rounded=False,
+    )
+
+
+def _scene_accuracy() -> pl.DataFrame:
+    names, _, ratios = _measured_scenes()
+    return sourced(
+        "visual_tracking.scene_accuracy",
+        {
+            "dataset": [*["MOT17"] * len(names), *DATASETS],
+            "stratum": [*names, *["all"] * len(DATASETS)],
+            "accuracy_ratio": [*ratios.round(DECIMALS), *[1.0] * len(DATASETS)],
+        },
+        rounded=False,
+    )
 
 
 def _facts(quantity: str) -> dict[str, float]:

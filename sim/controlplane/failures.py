@@ -23,7 +23,7 @@ def _machine_failure(world: "World", event: DriftEvent) -> Generator[Event, None
     assert event.node is not None
     now = world.env.now
     machine = world.machines.pools[event.node][event.machine]
-    machine.down_until_ns = max(machine.down_until_ns, now + ns(event.duration_s))
+    machine.down_until_ns = max(machine.down_until_ns, now + ns(event.down_s))
     if not machine.up:
         return  # An earlier event made the machine fail; this one can only delay its recovery.
     world.billing.settle(now)
@@ -69,7 +69,7 @@ def _planner_crash(world: "World", event: DriftEvent) -> Generator[Event, None, 
     note(world, "recovery", error)
     for state in world.registry.living.values():
         state.searching = False
-    back_ns = world.env.now + ns(event.duration_s)
+    back_ns = world.env.now + ns(event.down_s)
     world.planner_away_until_ns = max(world.planner_away_until_ns, back_ns)
     yield world.env.timeout(back_ns - world.env.now)
     if back_ns == world.planner_away_until_ns:  # otherwise, it crashed again while down

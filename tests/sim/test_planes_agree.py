@@ -24,6 +24,13 @@ DRIFTS = {
     "device_slowdown": (DriftEvent("device_slowdown", at_s=40.3, factor=0.4, share=0.7),),
     "link_degradation": (DriftEvent("link_degradation", at_s=33.1, factor=0.02, share=0.7),),
     "content_shift": (DriftEvent("content_shift", at_s=50.0, share=0.8),),
+    "shapes": (
+        DriftEvent("device_slowdown", at_s=20.3, factor=0.3, share=0.7, ramp_s=30.0),
+        DriftEvent("link_degradation", at_s=33.1, factor=0.02, ramp_s=9.0, duration_s=30.0),
+        DriftEvent("link_degradation", at_s=0.0, factor=2.0, share=0.5, period_s=60.0),
+        DriftEvent("content_shift", at_s=50.0, share=0.8, ramp_s=20.0, duration_s=40.0),
+        DriftEvent("rate_change", at_s=30.0, factor=3.0, duration_s=50.0),
+    ),
     "failures": (
         DriftEvent("machine_failure", at_s=31.4, node="cloud", machine=0, duration_s=20.0),
         DriftEvent("mps_fault", at_s=70.2, node="cloud", machine=1),

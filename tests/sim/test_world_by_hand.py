@@ -328,6 +328,45 @@ def test_a_degraded_link_slows_from_the_next_second_of_the_query_on(tmp_path, pl
     )
 
 
+def test_a_link_recovers_after_its_duration(tmp_path, plane):
+    """The drift holds from 10, the next second of the query, to 14."""
+    world = ByHand(
+        tmp_path,
+        births_s=(9.5, 15.0),
+        message=1_000_000,
+        answer=250_000,
+        up=[1_000_000],
+        down=[1_000_000],
+        events=[("link_degradation", {"at_s": 9.3, "factor": 0.5, "duration_s": 4.7})],
+    ).run(plane)
+    assert world.ends() == completed(
+        (9.5, 11 + 0.15 + 0.5 + 0.05),
+        (15.0, 15 + 1 + 0.15 + 0.25 + 0.05),
+    )
+
+
+def test_a_link_worsens_and_recovers_in_twenty_steps(tmp_path, plane):
+    """From 11 to 30 s, capacity falls by a fortieth each second, and it rises from 41 to 60 s."""
+    world = ByHand(
+        tmp_path,
+        births_s=(15.0, 35.0, 45.0),
+        message=1_000_000,
+        up=[1_000_000],
+        down=[1_000_000],
+        events=[
+            ("link_degradation", {"at_s": 10.0, "factor": 0.5, "ramp_s": 20.0, "duration_s": 30.0})
+        ],
+    ).run(plane)
+    ends_s = [each.ended_ns / 1e9 for each in world.recording.records]
+    sent_s = [
+        16 + 0.125 / 0.85,  # 0.875 MB in the second of 15, the rest at 0.85 MB/s
+        37,
+        46 + 0.375 / 0.65,  # 0.625 MB in the second of 45, the rest at 0.65 MB/s
+    ]
+    # Whole bytes are sent in each second, so that one may be left for the next.
+    assert ends_s == pytest.approx([each + 0.05 + SERVICE_S + 0.05 for each in sent_s], abs=3e-6)
+
+
 def test_two_queries_share_a_narrow_backhaul(tmp_path, plane):
     """Requests go one after the other through a backhaul of 1 MB/s, and so do the answers.
 
@@ -439,6 +478,23 @@ def test_a_device_that_slows_down_in_the_midst_of_a_request(tmp_path, plane):
     ).run(plane)
     took_s = [each.compute_ns[0] / 1e9 for each in slowed.recording.records]
     assert took_s == pytest.approx([full_s / 2 + full_s, 2 * full_s, 4 * full_s], abs=1e-8)
+
+
+def test_a_device_slows_down_in_steps_or_recovers_in_the_midst_of_a_request(tmp_path, plane):
+    """From 13 s on, its speed falls by a fortieth every three seconds; or it halves until 40 s."""
+
+    def took_s(births_s, *events):
+        world = ByHand(tmp_path, births_s=births_s, node=DEVICE, events=events).run(plane)
+        return [each.compute_ns[0] / 1e9 for each in world.recording.records]
+
+    (full_s,) = took_s((5.0,))
+    assert full_s < 2.4  # so that it ends within a step
+    ramp = ("device_slowdown", {"at_s": 10.0, "factor": 0.5, "ramp_s": 60.0})
+    expected_s = pytest.approx([full_s / 0.975, full_s / 0.85], abs=1e-7)
+    assert took_s((13.0, 28.0), ramp) == expected_s
+    step = ("device_slowdown", {"at_s": 30.0, "factor": 0.5, "duration_s": 10.0})
+    expected_s = pytest.approx([1.5 * full_s, full_s], abs=1e-7)
+    assert took_s((40.0 - full_s, 45.0), step) == expected_s
 
 
 def test_an_oracle_sees_what_is_true_from_now_on(tmp_path):

@@ -236,7 +236,10 @@ def test_tiers_are_judged_one_by_one() -> None:
     assert [each.verdict for each in found] == [Verdict.DIFFERS, Verdict.AGREES]
 
 
-def test_violations_return_or_do_not() -> None:
+@pytest.mark.parametrize(("optimum_s", "verdict"), [(2.0, Verdict.AGREES), (25.0, Verdict.UNKNOWN)])
+def test_violations_return_or_do_not_unless_not_even_the_optimum_recovers(
+    optimum_s, verdict
+) -> None:
     frame = []
     for planner, case, seed in product(
         (drift.REFERENCE, drift.WITHOUT, "ilp"), ("devices", "links", "content"), SEEDS
@@ -246,16 +249,17 @@ def test_violations_return_or_do_not() -> None:
             late = start_s >= DRIFT_STEP_S + 60 * (planner == drift.REFERENCE) * 3
             after = start_s >= DRIFT_STEP_S
             bad = after and (planner == drift.WITHOUT or not late)
+            usual_s = optimum_s if planner == "ilp" else 2.0
             cells.append(
                 {
                     "start_s": float(start_s),
                     "active_s": 100.0,
-                    "violated_s": 30.0 + seed if bad else 2.0,
+                    "violated_s": 30.0 + seed if bad else usual_s,
                 }
             )
         frame.append({"case": case, "planner": planner, "seed": seed, "cells": cells})
     found = drift.findings(pl.DataFrame(frame))
-    assert {each.verdict for each in found} == {Verdict.AGREES}
+    assert {each.verdict for each in found} == {verdict}
 
 
 def test_the_claim_fails_if_a_baseline_comes_near() -> None:
