@@ -6,6 +6,7 @@ time, but not towards the budget.
 """
 
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
 
 from sim.clock import ns, seconds
 
@@ -57,12 +58,21 @@ class Lanes:
 
     def __init__(self, count: int) -> None:
         self._free_ns = [0] * count
+        # A heap of the lanes by the time at which they are free; outdated entries stay until first.
+        self._by_time = [(0, lane) for lane in range(count)]
 
     def charge(self, search: SearchClock, duration_s: float) -> None:
         """Advance a search by a profiling run in its lane; before the first run, assign a lane."""
         if search.lane is None:
-            search.lane = self._free_ns.index(min(self._free_ns))
+            search.lane = self._first_free()
         start_ns = max(search.clock_ns, self._free_ns[search.lane])
         search.waited_ns += start_ns - search.clock_ns
         search.charge("profile", duration_s)
         self._free_ns[search.lane] = search.clock_ns
+        heappush(self._by_time, (search.clock_ns, search.lane))
+
+    def _first_free(self) -> int:
+        """Return the lane that is free first; among equals, the one of the lowest number."""
+        while self._by_time[0][0] != self._free_ns[self._by_time[0][1]]:
+            heappop(self._by_time)
+        return self._by_time[0][1]
