@@ -200,6 +200,7 @@ class GaussianProcess:
             )
             self._start_anew()
         else:
+            # A given scale stays, and so does the factor, which does not depend on the centre.
             self._stale_units |= now < self._first_fit
             self._changed = min(self._changed, changed)
 
@@ -274,5 +275,5 @@ def _write(taken: Floats, rows: Ints, before: int, kept: Floats) -> int:
     for at, row in enumerate(rows):
         if row >= before or kept[row, 1] != taken[at, 1]:
             changed = min(changed, row)
-        kept[row] = taken[at]
+        kept[row, 0], kept[row, 1] = taken[at, 0], taken[at, 1]
     return changed

@@ -315,28 +315,17 @@ class _Grouped:
     @classmethod
     def of(cls, strata: Strata, features: Floats) -> "_Grouped":
         """Return the items with these features, grouped by stratum."""
-        labels, members, sizes = _by_stratum(strata.of(features), len(strata.centroids))
+        its = strata.of(features)
+        sizes = np.bincount(its)
+        labels, sizes = (np.cumsum(sizes > 0) - 1)[its], sizes[sizes > 0]
+        # NumPy sorts small integers by radix, which takes a tenth of the time.
+        members = np.argsort(its.astype(np.uint16), kind="stable")
         return cls(labels, members, sizes, sizes / len(labels))
 
     def mean(self, estimate: Estimate) -> tuple[float, float, float, Floats]:
         """Return the `stratified_mean` of the measured accuracies."""
         measured = estimate.measurement
         return stratified_mean(measured.accuracy, self.strata[measured.items], self.weights)
-
-
-@compiled
-def _by_stratum(its: Ints, many: int) -> tuple[Ints, Ints, Ints]:
-    """Return the first three fields of `_Grouped`, given each item's stratum, 0 to ``many`` - 1.
-
-    Items are sorted by counting (Knuth, TAOCP 3, 5.2, algorithm D).
-    """
-    counts = np.bincount(its, minlength=many)
-    label, begins = np.cumsum(counts > 0) - 1, np.cumsum(counts) - counts
-    members = np.empty_like(its)
-    for item, stratum in enumerate(its):
-        members[begins[stratum]] = item
-        begins[stratum] += 1
-    return label[its], members, counts[counts > 0]
 
 
 @compiled
@@ -348,14 +337,17 @@ def _from_strata(
     ``measured`` are the numbers of the items that are measured already. `_Grouped` describes the
     last three arguments.
     """
-    done, first = np.zeros(len(sizes), dtype=np.int64), 0
+    done = np.zeros(len(sizes), dtype=np.int64)
     for item in measured:
         done[strata[item]] += 1
     counts = spread(items, ideal, done, sizes)
-    taken, many = np.empty(counts.sum(), dtype=np.int64), 0
-    for count, size in zip(counts, sizes):  # noqa: B905 -- compiled code has no strict zip
-        taken[many : many + count] = members[first : first + count]
-        many, first = many + count, first + size
+    taken = np.empty(counts.sum(), dtype=np.int64)
+    many, first = 0, 0
+    for stratum in range(len(sizes)):
+        for at in range(first, first + counts[stratum]):
+            taken[many] = members[at]
+            many += 1
+        first += sizes[stratum]
     return taken
 
 
