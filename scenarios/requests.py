@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -105,8 +105,14 @@ def service_factors(
     own = drawn(operator.variability, f"service {operator.name}")
     if service_cv == 0 or operator.kind == "llm":
         return own
-    repeats = drawn(LogNormal(service_cv), f"repeated service {operator.name}")
+    repeats = drawn(_repeated(service_cv), f"repeated service {operator.name}")
     return lambda count: own(count) * repeats(count)
+
+
+@cache
+def _repeated(service_cv: float) -> LogNormal:
+    """Return the distribution of repeated services, whose parameter is checked only once."""
+    return LogNormal(service_cv)
 
 
 def _columns(columns: Iterable[NDArray[np.float64]]) -> NDArray[np.float64]:

@@ -11,12 +11,16 @@ loops are used.
 """
 
 from math import exp, sqrt
+from typing import TypeVar
 
 import numpy as np
 import scipy  # submodules load at first use
+from numpy.typing import NDArray
 
 from scenarios.compiled import compiled
 from scenarios.numerics import Floats, Ints
+
+Number = TypeVar("Number", np.float64, np.int64)
 
 FEW = 100_000
 """Largest n m C for which m > 1 new rows are added to n rows by compiled loops; for larger
@@ -56,10 +60,10 @@ class Factor:
         """
         self._size = start + len(chosen)
         if self._size > len(self._lower):
-            more = 2 * self._size - len(self._lower)
-            self._chosen = np.pad(self._chosen, (0, more))
-            self._lower = np.pad(self._lower, ((0, more), (0, more)))
-            self._solved = np.pad(self._solved, ((0, more), (0, 0)))
+            rows = 2 * self._size
+            self._chosen = _enlarged(self._chosen, rows)
+            self._lower = _enlarged(self._lower, rows, rows)
+            self._solved = _enlarged(self._solved, rows, len(self._points))
         self._chosen[start : self._size] = chosen
         if len(chosen) == 1 or self._size * len(chosen) * len(self._points) <= FEW:
             _add_rows(
@@ -104,6 +108,13 @@ class Factor:
         if not self._size:
             return right
         return _solve_lower(self._lower[: self._size, : self._size], right)
+
+
+def _enlarged(array: NDArray[Number], *shape: int) -> NDArray[Number]:
+    """Return a copy with more rows and columns, filled with 0; ``numpy.pad`` takes far longer."""
+    larger = np.zeros(shape, array.dtype)
+    larger[tuple(map(slice, array.shape))] = array
+    return larger
 
 
 @compiled

@@ -15,7 +15,8 @@ import numpy as np
 
 from planners.bayesopt.cholesky import Factor
 from planners.bayesopt.hyperparameters import Hyperparameters, fitted
-from scenarios.numerics import Floats
+from scenarios.compiled import compiled
+from scenarios.numerics import Floats, Ints
 
 REFIT_AT = (4, 8, 16, 32, 64, 128, 256, 512)
 
@@ -52,6 +53,7 @@ class Grid:
         self.typical: Floats = np.sqrt(np.where(variance > 0, 2 * variance, 1.0))
         self.relative: Floats = points / self.typical[self.block_of]
         self.initial = Hyperparameters((2.0,) * len(widths))
+        self._initially: Floats = self._scaled(self.initial)
 
     def __len__(self) -> int:
         """Return the number of points."""
@@ -59,6 +61,9 @@ class Grid:
 
     def scaled(self, hyperparameters: Hyperparameters) -> Floats:
         """Return the points with each block divided by its length scale, of shape (C, D)."""
+        return self._initially if hyperparameters is self.initial else self._scaled(hyperparameters)
+
+    def _scaled(self, hyperparameters: Hyperparameters) -> Floats:
         lengths = np.array(hyperparameters.lengths) * self.typical
         return np.ascontiguousarray(self.points / lengths[self.block_of])
 
@@ -169,9 +174,8 @@ class GaussianProcess:
         for index in indices:
             if not 0 <= index < many:
                 raise IndexError(f"point {index}: there are {many}")
-        bad = ~np.isfinite(taken).all(axis=1) | (taken[:, 1] < 0)
-        if bad.any():
-            at = int(bad.argmax())
+        at = _first_bad(taken)
+        if at >= 0:
             value, noise = taken[at].tolist()
             raise ValueError(f"point {indices[at]}: value {value}, noise variance {noise}")
         before = len(known)
@@ -179,12 +183,9 @@ class GaussianProcess:
         now = len(known)
         while now > len(self._taken):
             self._taken = np.concatenate([self._taken, np.empty_like(self._taken)])
-        # The factor holds the noise of earlier observations, but not their values.
-        differs = (rows >= before) | (self._taken[rows, 1] != taken[:, 1])
-        changed = int(rows[differs].min(initial=now))
-        self._taken[rows] = taken
+        changed = _write(taken, rows, before, self._taken)
         self._predicted = None
-        if now < self._first_fit:
+        if now < self._first_fit and not self._units_given[1]:
             self._stale_units = True
             self._start_anew()
         elif now > before and now in self._refit_at:
@@ -199,6 +200,8 @@ class GaussianProcess:
             )
             self._start_anew()
         else:
+            # A given scale stays, and so does the factor, which does not depend on the centre.
+            self._stale_units |= now < self._first_fit
             self._changed = min(self._changed, changed)
 
     def predict(self) -> tuple[Floats, Floats]:
@@ -249,3 +252,28 @@ class GaussianProcess:
             spread = float(self._values.std())
             # equal values have no scale
             self._scale = spread if spread > 1e-12 * np.abs(self._values).max() else 1.0
+
+
+@compiled
+def _first_bad(taken: Floats) -> int:
+    """Return the first of m observations that `GaussianProcess.observe_all` refuses, or -1."""
+    for at in range(len(taken)):
+        value, noise = taken[at]
+        if not (np.isfinite(value) and np.isfinite(noise) and noise >= 0):
+            return at
+    return -1
+
+
+@compiled
+def _write(taken: Floats, rows: Ints, before: int, kept: Floats) -> int:
+    """Write observations to their rows of ``kept``; return the first row that the factor lacks.
+
+    The factor holds the noise of the ``before`` earlier observations, but not their values. If no
+    row is lacking, the result is the number of rows of ``kept``.
+    """
+    changed = len(kept)
+    for at, row in enumerate(rows):
+        if row >= before or kept[row, 1] != taken[at, 1]:
+            changed = min(changed, row)
+        kept[row, 0], kept[row, 1] = taken[at, 0], taken[at, 1]
+    return changed

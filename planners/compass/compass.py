@@ -134,9 +134,7 @@ class Compass(InRange, Planner):
         """
         bids, new = [], False
         passed_over = {*asking.refused, *busy} - {*further}
-        for query in context.waiting:
-            if query.id in passed_over:
-                continue
+        for query in [each for each in context.waiting if each.id not in passed_over]:
             if query.id in further or asking.due(query):
                 new |= query.id not in further and query.id not in asking.hopeful
                 offers = self._offers(context, market, query, query.id in further)

@@ -467,4 +467,6 @@ def _checked(samples: int | Ints) -> int | Ints:
         )
     if len(wanted) and not (wanted.min() >= 0 and wanted.max() < ITEMS):
         raise PlannerError(f"samples: numbers of items must lie between 0 and {ITEMS - 1}")
-    return np.unique(wanted.astype(np.int64))
+    marked = np.zeros(ITEMS, dtype=bool)
+    marked[wanted.astype(np.int64)] = True
+    return np.flatnonzero(marked)

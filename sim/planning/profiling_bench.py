@@ -265,7 +265,8 @@ class ProfilingBench:
         index = configuration.index
         record = self._profiling_log.recall(self._owner, index, items)
         if record is None:
-            observed = self._observe(configuration, items)
+            nothing = np.zeros(0), np.zeros((0, len(self._application.operators)))
+            observed = self._observe(configuration, items) if len(items) else nothing
             record = ProfileRecord(self._owner, index, at_ns, items, *observed)
             self._profiling_log.note(record)
         return self._learn(configuration, record)
@@ -288,7 +289,7 @@ class ProfilingBench:
             self.runs += 1
         items, accuracy, times_s = record.items, record.accuracy, record.operator_time_s
         known = self._measured.get(configuration.index)
-        if known is not None:
+        if known is not None and known.count:
             order = np.argsort(np.concatenate((known.items, items)))
             items = np.concatenate((known.items, items))[order]
             accuracy = np.concatenate((known.accuracy, accuracy))[order]

@@ -13,6 +13,7 @@ query waits for those that came before it, and at most for the rest of one backg
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
 from math import inf
 
 from sim.clock import ns, seconds
@@ -77,13 +78,15 @@ class Lanes:
     ) -> None:
         self._free_ns = [0] * count
         self._background_yields = background_yields
-        self._usable = usable or (lambda _: range(count))
+        self._usable = usable
+        # A heap of the lanes by the time at which they are free; outdated entries stay until first.
+        self._by_time = [(0, lane) for lane in range(count)]
 
     def lane_of(self, search: SearchClock) -> int | None:
         """Return the lane that a search has or would get, or None if it may not profile now."""
         if search.lane is not None:
             return search.lane
-        first = min(self._usable(search.started_ns), key=self._free_ns.__getitem__, default=None)
+        first = self._first_free(search.started_ns)
         yields = self._background_yields and search.background
         if yields and first is not None and self._free_ns[first] > search.clock_ns:
             return None
@@ -93,12 +96,12 @@ class Lanes:
         """Return the number of lanes that background searches would get now."""
         if not self._background_yields:
             return len(self._free_ns)
-        return sum(self._free_ns[lane] <= now_ns for lane in self._usable(now_ns))
+        return sum(self._free_ns[lane] <= now_ns for lane in self._lanes(now_ns))
 
     def wait_s(self, now_ns: int) -> float:
         """Return the seconds from now until the first lane is free, or infinity without lanes."""
-        free_ns = [self._free_ns[lane] for lane in self._usable(now_ns)]
-        return seconds(max(0, min(free_ns) - now_ns)) if free_ns else inf
+        first = self._first_free(now_ns)
+        return inf if first is None else seconds(max(0, self._free_ns[first] - now_ns))
 
     def charge(self, search: SearchClock, duration_s: float) -> None:
         """Advance a search by a profiling run in its lane; before the first run, assign a lane."""
@@ -108,3 +111,15 @@ class Lanes:
         search.waited_ns += start_ns - search.clock_ns
         search.charge("profile", duration_s)
         self._free_ns[search.lane] = search.clock_ns
+        heappush(self._by_time, (search.clock_ns, search.lane))
+
+    def _lanes(self, now_ns: int) -> Sequence[int]:
+        return range(len(self._free_ns)) if self._usable is None else self._usable(now_ns)
+
+    def _first_free(self, now_ns: int) -> int | None:
+        """Return the usable lane that is free first; among equals, the one of the lowest number."""
+        if self._usable is not None:
+            return min(self._usable(now_ns), key=self._free_ns.__getitem__, default=None)
+        while self._by_time[0][0] != self._free_ns[self._by_time[0][1]]:
+            heappop(self._by_time)
+        return self._by_time[0][1]

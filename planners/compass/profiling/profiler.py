@@ -281,15 +281,12 @@ class StratifiedProfiler(Profiler):
         """Measure a configuration on items of all strata; items measured earlier are included."""
         grouped = self._grouped(context, query)
         known = context.profile(query, configuration, 0)
-        done = np.bincount(grouped.strata[known.measurement.items], minlength=len(grouped.sizes))
         ideal = grouped.weights
         if self.allocation == "neyman" and known.count:
             ideal = ideal * grouped.mean(known)[3]
-        counts = spread(items, ideal, done, grouped.sizes)
-        begins = np.cumsum(grouped.sizes) - grouped.sizes
-        taken = [grouped.members[a : a + n] for a, n in zip(begins, counts, strict=True)]
-        numbers = np.concatenate(taken)
-        estimate = context.profile(query, configuration, numbers)
+        measured = known.measurement.items
+        taken = _from_strata(items, ideal, measured, grouped.strata, grouped.members, grouped.sizes)
+        estimate = context.profile(query, configuration, taken)
         mean, variance, freedom, _ = grouped.mean(estimate)
         verdict = decided(mean, variance, freedom, query.slo.accuracy, alpha)
         return Belief(estimate, mean, variance, verdict)
@@ -319,13 +316,39 @@ class _Grouped:
     def of(cls, strata: Strata, features: Floats) -> "_Grouped":
         """Return the items with these features, grouped by stratum."""
         its = strata.of(features)
-        _, labels, sizes = np.unique(its, return_inverse=True, return_counts=True)
-        return cls(labels, np.argsort(its, kind="stable"), sizes, sizes / len(labels))
+        sizes = np.bincount(its)
+        labels, sizes = (np.cumsum(sizes > 0) - 1)[its], sizes[sizes > 0]
+        # NumPy sorts small integers by radix, which takes a tenth of the time.
+        members = np.argsort(its.astype(np.uint16), kind="stable")
+        return cls(labels, members, sizes, sizes / len(labels))
 
     def mean(self, estimate: Estimate) -> tuple[float, float, float, Floats]:
         """Return the `stratified_mean` of the measured accuracies."""
         measured = estimate.measurement
         return stratified_mean(measured.accuracy, self.strata[measured.items], self.weights)
+
+
+@compiled
+def _from_strata(
+    items: int, ideal: Floats, measured: Ints, strata: Ints, members: Ints, sizes: Ints
+) -> Ints:
+    """Return the item numbers to measure in all strata, which `spread` numbers of items.
+
+    ``measured`` are the numbers of the items that are measured already. `_Grouped` describes the
+    last three arguments.
+    """
+    done = np.zeros(len(sizes), dtype=np.int64)
+    for item in measured:
+        done[strata[item]] += 1
+    counts = spread(items, ideal, done, sizes)
+    taken = np.empty(counts.sum(), dtype=np.int64)
+    many, first = 0, 0
+    for stratum in range(len(sizes)):
+        for at in range(first, first + counts[stratum]):
+            taken[many] = members[at]
+            many += 1
+        first += sizes[stratum]
+    return taken
 
 
 @compiled

@@ -20,6 +20,7 @@ from planners.compass.search.query_plans import (
     ProfiledSizes,
     QueryPlans,
     kept_in_time,
+    losses,
     undominated,
 )
 from planners.compass.state.pools import Market
@@ -168,9 +169,8 @@ class Beliefs:
 
     def _losses(self, its: PayablePlans) -> Floats:
         """Return the loss of each plan, or infinity if it is infeasible; see `Market.loss`."""
-        believed, at = self.configurations.believed(), its.configuration
-        lost = its.price + (1 - believed.sure[at] * its.in_time) * self._market.value
-        return np.where(believed.accurate[at] & (its.latency_s <= self._planned_s), lost, inf)
+        believed = self.configurations.believed()
+        return losses(its, believed.accurate, believed.sure, self._planned_s, self._market.value)
 
     def _missed(self, its: PayablePlans, accuracy: Floats) -> Floats:
         """Return the sum of each plan's relative excess of latency and lack of accuracy."""

@@ -340,6 +340,23 @@ def kept_in_time(latency_s: Floats, bound_s: float, headroom: float) -> Floats:
 
 
 @compiled
+def losses(
+    its: PayablePlans, accurate: Bools, sure: Floats, planned_s: float, value: float
+) -> Floats:
+    """Return the loss of each plan, or infinity if it is infeasible, of shape (k,).
+
+    `Believed` describes ``accurate`` and ``sure``. The latency of feasible plans is at most
+    ``planned_s``. ``value`` is the worth of service; see `Market.loss`.
+    """
+    lost = np.full(len(its.price), np.inf)
+    for plan, configuration in enumerate(its.configuration):
+        if accurate[configuration] and its.latency_s[plan] <= planned_s:
+            risk = 1 - sure[configuration] * its.in_time[plan]
+            lost[plan] = its.price[plan] + risk * value
+    return lost
+
+
+@compiled
 def undominated(demand: Floats, loss: Floats, otherwise: Floats, most: int) -> Ints:
     """Return, by rising loss, the plans that no other plan dominates in loss and demand.
 
