@@ -164,7 +164,11 @@ class ByPrice(Scheduler):
     gain: float
 
     def award(self, context: PlanningContext, market: Market, bids: Sequence[Bid]) -> list[Award]:
-        """Return a plan that fits for each bid that can afford one, beginning with matched bids."""
+        """Return a plan that fits for each bid that can afford one, beginning with matched bids.
+
+        A feasible plan of a waiting query counts only for the share of the query's expected stay in
+        which it would be ready.
+        """
         payable = []
         for bid in bids:
             context.charge(bid.query, "step", len(bid.offers))
@@ -291,7 +295,8 @@ class PriceMatching(InRange, ByPrice):
     a unit of a full pool costs as much as the queries that a unit serves on average. Machines
     refuse plans that do not fit. The backhaul refuses none, so its price rises further beyond its
     capacity. At the default parameters, no query can afford an average share once 1.19 times this
-    capacity is in use. This keeps the link busy for 0.95 of the time.
+    capacity is in use. This keeps the link busy for 0.95 of the time; no plan is awarded that would
+    keep it busy for longer (`planners.compass.state.pools.MOST_BACKHAUL`).
 
     Args:
         steepness: exponent of utilisation in prices; at 1, prices are proportional to utilisation.
