@@ -6,8 +6,16 @@ from itertools import islice
 
 from planners.common.orders import give_up
 from planners.common.ranges import InRange, NonNegative, Positive
+from planners.common.stays import note_stays
 from planners.compass.runtime.fleet import recover_lost, standing_of
-from planners.compass.runtime.orders import fit, order, orders_of, release
+from planners.compass.runtime.orders import (
+    Wanted,
+    backhaul_room,
+    first_that_fits,
+    order,
+    orders_of,
+    release,
+)
 from planners.compass.runtime.watch import Runtime, Watch, active_record, serving
 from planners.compass.scheduling.rebidding import Retries, remember_refused, retries
 from planners.compass.scheduling.repacking import to_order, under_way
@@ -89,6 +97,8 @@ class Compass(InRange, Planner):
         look = context.trigger == "tick" and self._look_due(context)
         if not look and not context.waiting and under_way(context) is None:
             return
+        if look:
+            note_stays(context)
         market = self._market(context)
         busy, held_up = self._carry_out(context, market)
         if held_up and context.trigger == "tick" and not look:
@@ -264,12 +274,13 @@ class Compass(InRange, Planner):
         if last is None:
             return set(), False
         missing = to_order(context, last, self.search.model.choices)
-        fitting = fit(context, [(query, plan) for query, _, plan in missing])
+        wanted = [Wanted(query, [plan], [offer.uses.backhaul]) for query, offer, plan in missing]
+        places = first_that_fits(context, market, wanted)
         to_go = {query for query, offer in last.offers.items() if offer is None}
         leaving = to_go.intersection(context.bulk.running_by_id)
         unplaced = set()
-        for (query, offer, plan), fits in zip(missing, fitting, strict=True):
-            if fits:
+        for (query, offer, plan), place in zip(missing, places, strict=True):
+            if place is not None:
                 self._deploy(context, market, Award(Bid(query, [offer], [plan]), 0))
             else:
                 unplaced.add(query.id)
@@ -304,7 +315,44 @@ class Compass(InRange, Planner):
             if self.scheduler.evicts(market, query):
                 release(context, query)
                 give_up(context, query)
+        return touched | self._thin(context, market, {*busy, *touched})
+
+    def _thin(self, context: PlanningContext, market: Market, busy: Collection[int]) -> set[int]:
+        """Move queries to plans that use the backhaul less, if others lack room on it.
+
+        The queries that use it most are considered first, until enough room becomes free for the
+        plans of the others that need least. Returns the ids of the queries considered.
+        """
+        lacking = self._lacking_backhaul(context, market)
+        users = sorted(
+            (-market.standing.backhaul(number), number, query)
+            for number, query in context.bulk.running_by_id.items()
+            if lacking > 0 and number not in busy and market.standing.backhaul(number) > 0
+        )
+        touched = set()
+        for negative, _, query in users[: self.scheduler.most_moves]:
+            if lacking <= 0:
+                break
+            touched.add(query.id)
+            now = self._now(context, market, query)
+            offers = self.search.run(context, query, market, 0.0, improve=False)
+            offers = self.scheduler.thinner(market, query, offers, now)
+            if self._move(context, market, query, offers):
+                lacking += negative + orders_of(context)[query.id].uses.backhaul
         return touched
+
+    def _lacking_backhaul(self, context: PlanningContext, market: Market) -> float:
+        """Return the share of the backhaul that waiting queries lack for their thinnest plans.
+
+        Plans that do not use the backhaul lack machines.
+        """
+        orders, least = orders_of(context), 0.0
+        queries = [query.id for query in context.waiting if query.id not in orders]
+        for found in seen_search_states(context, queries):
+            if found and _may_do(found.offers):
+                shares = [offer.uses.backhaul for offer in found.offers]
+                least += min((share for share in shares if share > 0), default=0.0)
+        return least - max(0.0, backhaul_room(context, market)) if least else 0.0
 
     def _improve(self, context: PlanningContext, market: Market, busy: Collection[int]) -> None:
         """Confirm active plans, continue searches, and move queries to better plans.

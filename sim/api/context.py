@@ -115,6 +115,13 @@ class PlanningContext(Protocol):
         the cluster has not reserved resources yet.
         """
 
+    def ready_s(self, query: Query, plan: Plan) -> float | None:
+        """Return in how many seconds a plan could serve if it were carried out now.
+
+        Until then, machines boot, GPU instances are created and models are loaded, for the times in
+        ``world.cluster``. The result is None if the plan does not fit. It costs as much as `fits`.
+        """
+
     def remaining(self, query: Query) -> float:
         """Return the planning seconds that the query's search has left."""
 

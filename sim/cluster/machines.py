@@ -6,6 +6,7 @@ use it, each with a declared load.
 
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from scenarios.applications.application import Model
@@ -261,6 +262,17 @@ class Machines:
         finally:
             for undo in reversed(undoing):
                 undo()
+            self._made = made
+
+    @contextmanager
+    def tried(self, demands: Sequence[StationDemand]) -> Iterator[list[tuple[Station, bool]] | str]:
+        """Let a block of code see what ``join`` would return; then release all resources."""
+        made = self._made
+        got, undo = self._join(-1, -1, demands)
+        try:
+            yield got
+        finally:
+            undo()
             self._made = made
 
     def leave(self, deployment: int, stations: list[Station], now_ns: int) -> list[Station]:

@@ -3,14 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from scenarios.cluster import PER_MACHINE, Cluster
+from scenarios.cluster import Cluster
 from sim.api.plan import Plan
 from sim.clock import Clock, ns
 from sim.cluster.billing import Billing
-from sim.cluster.loading import share_bandwidth
-from sim.cluster.machine import GpuShare, Machine
 from sim.cluster.machines import Machines, StationDemand
 from sim.cluster.members import Member
+from sim.cluster.preparing import boot, prepare
 from sim.cluster.queries import Deployment, QueryState
 from sim.controlplane.routing import RouteBuilder
 from sim.controlplane.usage import Usage
@@ -53,7 +52,8 @@ class Deployments:
             raise NoRoomError(got)
         for station, new in got:
             if new:
-                station.ready_ns = max([now, *(self._prepare(slot, now) for slot in station.slots)])
+                times = [prepare(self.cluster, slot, now) for slot in station.slots]
+                station.ready_ns = max([now, *times])
                 self.routes.add_station(state, station, plan)
         if backhaul_up_s:
             query, rate = state.query.id, state.query.requests_per_s
@@ -64,29 +64,6 @@ class Deployments:
         self._made += 1
         self.usage.reserve(deployment, now)
         return deployment
-
-    def _prepare(self, slot: GpuShare, now: int) -> int:
-        """Return the time at which a new slot is booted, partitioned and loaded with weights."""
-        cluster, machine = self.cluster, slot.machine
-        if machine.rented_for(slot):
-            self.boot(machine)
-        ready_ns = max(now, machine.ready_ns)
-        if slot.instance is not None:
-            if slot.created:
-                cutting_s = slot.destroyed * cluster.mig_destroy_s + cluster.mig_create_s
-                slot.instance.ready_ns = ready_ns + ns(cutting_s)
-            ready_ns = max(ready_ns, slot.instance.ready_ns)
-        load_ns = ns(slot.load_bytes / cluster.load_bytes_per_s)
-        if cluster.load_bandwidth == PER_MACHINE:
-            slot.ready_ns = share_bandwidth(machine.loading, now, ready_ns, load_ns)
-        else:
-            slot.ready_ns = ready_ns + load_ns
-        return slot.ready_ns
-
-    def boot(self, machine: Machine) -> None:
-        """Begin to boot a machine, which has nothing in memory."""
-        machine.ready_ns = self.clock.now + ns(self.cluster.boot_s(machine.node))
-        machine.loading.clear()
 
     def keep_standby(self, node: str, count: int) -> bool:
         """Let ``count`` machines of a node be on standby; return whether this changes anything.
@@ -99,7 +76,7 @@ class Deployments:
         moved = self.machines.keep_standby(node, count)
         for machine in moved:
             if machine.rented and not machine.slots:
-                self.boot(machine)
+                boot(self.cluster, machine, now)
             self.usage.note(machine, now)
         return bool(moved)
 

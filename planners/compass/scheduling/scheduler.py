@@ -8,7 +8,8 @@ from math import inf
 import numpy as np
 
 from planners.common.ranges import InRange, NonNegative, Share, WholeNumber
-from planners.compass.runtime.orders import first_that_fits
+from planners.common.stays import share_of_stay
+from planners.compass.runtime.orders import Wanted, backhaul_room, first_that_fits
 from planners.compass.scheduling.repacking import Regrouping, ShareStations, StayAsTheyAre
 from planners.compass.state.pools import Market, Pools, Standing
 from planners.compass.state.records import Offer
@@ -22,6 +23,9 @@ FREE_PRICE = 0.05
 
 SURER = 0.01
 """A query leaves a plan that costs nothing only if the probability of service rises by this."""
+
+MOVE = 0.1
+"""Cost of moving a running query, relative to serving one; see ``ShareStations.switch``."""
 
 LATER = 0.01
 """In the matching, each plan on a query's list is worth less than the last one by this share."""
@@ -59,9 +63,12 @@ class Scheduler(ABC):
 
     Attributes:
         regrouping: matches running queries together with those that find no room.
+        most_moves: largest number of running queries that one call considers for moves in favour of
+            others.
     """
 
     regrouping: Regrouping = StayAsTheyAre()
+    most_moves: int = 0
 
     @abstractmethod
     def award(self, context: PlanningContext, market: Market, bids: Sequence[Bid]) -> list[Award]:
@@ -97,17 +104,34 @@ class Scheduler(ABC):
         """Return whether an overpaying query is released if it cannot move to another plan."""
         return False
 
+    def thinner(
+        self, market: Market, query: Query, offers: Sequence[Offer], now: Offer | None
+    ) -> list[Offer]:
+        """Return the plans to which a query should move for others that need the backhaul.
+
+        The arguments and the order are those of `better`.
+        """
+        return []
+
 
 def first_that_fit(
-    context: PlanningContext, ranked: Sequence[tuple[Bid, Sequence[int]]]
+    context: PlanningContext, market: Market, ranked: Sequence[tuple[Bid, Sequence[int]]]
 ) -> list[Award]:
     """Return each bid's first plan that fits in addition to orders and the bids before it."""
     if not ranked:
         return []
-    wanted = [(bid.query, [bid.plans[number] for number in order]) for bid, order in ranked]
+    wanted = [
+        Wanted(
+            bid.query,
+            [bid.plans[number] for number in order],
+            [bid.offers[number].uses.backhaul for number in order],
+        )
+        for bid, order in ranked
+    ]
+    places = first_that_fits(context, market, wanted)
     return [
         Award(bid, order[place])
-        for (bid, order), place in zip(ranked, first_that_fits(context, wanted), strict=True)
+        for (bid, order), place in zip(ranked, places, strict=True)
         if place is not None
     ]
 
@@ -121,7 +145,8 @@ class FirstComeFirstServed(Scheduler):
 
     def award(self, context: PlanningContext, market: Market, bids: Sequence[Bid]) -> list[Award]:
         """Return the first plan of each bid that fits."""
-        return first_that_fit(context, [(bid, range(len(bid.offers))) for bid in bids])
+        ranked = [(bid, range(len(bid.offers))) for bid in bids]
+        return first_that_fit(context, market, ranked)
 
 
 class ByPrice(Scheduler):
@@ -139,7 +164,11 @@ class ByPrice(Scheduler):
     gain: float
 
     def award(self, context: PlanningContext, market: Market, bids: Sequence[Bid]) -> list[Award]:
-        """Return a plan that fits for each bid that can afford one, beginning with matched bids."""
+        """Return a plan that fits for each bid that can afford one, beginning with matched bids.
+
+        A feasible plan of a waiting query counts only for the share of the query's expected stay in
+        which it would be ready.
+        """
         payable = []
         for bid in bids:
             context.charge(bid.query, "step", len(bid.offers))
@@ -151,15 +180,19 @@ class ByPrice(Scheduler):
             ]
             # Infeasible plans stay sorted by how far they miss the SLO, which matters more.
             if bid.offers[0].feasible:
+                served = _served(context, market, bid)
                 losses = [
-                    market.loss(price, offer.probability)
-                    for price, offer in zip(prices, bid.offers, strict=True)
+                    market.loss(price, offer.probability * share)
+                    for price, offer, share in zip(prices, bid.offers, served, strict=True)
                 ]
                 order.sort(key=losses.__getitem__)
             if order:
                 payable.append((prices[order[0]], bid.query.id, bid, order))
         payable.sort(key=lambda each: each[:2])
-        return first_that_fit(context, matched(market, [each[2:] for each in payable]))
+        ranked = [each[2:] for each in payable]
+        asking = {bid.query.id for bid, _ in ranked}
+        room = backhaul_room(context, market, asking)
+        return first_that_fit(context, market, matched(market, ranked, room))
 
     def better(
         self, market: Market, query: Query, offers: Sequence[Offer], now: Offer | None
@@ -176,18 +209,55 @@ class ByPrice(Scheduler):
         least_gain = self.gain * price if price > 0 else SURER * market.value
         if not least_gain and not price:
             return []  # nothing is cheaper
-        probability = 1.0 if now is None else now.probability
-        most = market.loss(price, probability) - least_gain
-        return [offer for offer in offers if offer.feasible and offer.loss(market) <= most]
+        return _cheaper(market, offers, now, price, least_gain)
+
+    def thinner(
+        self, market: Market, query: Query, offers: Sequence[Offer], now: Offer | None
+    ) -> list[Offer]:
+        """Return the feasible plans that use the backhaul less, if they pay for a move.
+
+        While nobody else needs the link, a move only saves a price, so it must save ``gain``. If
+        others wait for room on the link, the share that becomes free serves them. So a move must
+        only save what it costs, which is `MOVE`.
+        """
+        used = market.standing.backhaul(query.id)
+        less = [offer for offer in offers if offer.uses.backhaul < used]
+        price = float(market.standing.share(query.id) @ market.prices)
+        return _cheaper(market, less, now, price, MOVE * market.value)
+
+
+def _served(context: PlanningContext, market: Market, bid: Bid) -> list[float]:
+    """Return the share of the query's expected stay in which each plan would be ready to serve.
+
+    A plan that has to wait for a machine to boot, for a GPU instance or for its models serves
+    later. A running query is served by its present plan meanwhile.
+    """
+    if not market.value or context.plan_of(bid.query) is not None:
+        return [1.0] * len(bid.plans)
+    ready = [context.ready_s(bid.query, plan) for plan in bid.plans]
+    return [1.0 if wait_s is None else 1 - share_of_stay(context, wait_s) for wait_s in ready]
+
+
+def _cheaper(
+    market: Market, offers: Sequence[Offer], now: Offer | None, price: float, least_gain: float
+) -> list[Offer]:
+    """Return the feasible plans whose loss is lower than that of the active plan by a given gain.
+
+    ``now`` has the beliefs about the active plan, and ``price`` is what the query pays for it.
+    """
+    probability = 1.0 if now is None else now.probability
+    most = market.loss(price, probability) - least_gain
+    return [offer for offer in offers if offer.feasible and offer.loss(market) <= most]
 
 
 def matched(
-    market: Market, ranked: Sequence[tuple[Bid, Sequence[int]]]
+    market: Market, ranked: Sequence[tuple[Bid, Sequence[int]]], backhaul: float
 ) -> list[tuple[Bid, Sequence[int]]]:
     """Sort bids and the plans of each bid, so that as many bids as possible are served.
 
-    ``ranked`` has the bids and the indices of each bid's plans, best first. In the result, matched
-    bids come first, each with its matched plan first. Service by an infeasible plan is worth half.
+    ``ranked`` has the bids and the indices of each bid's plans, best first. ``backhaul`` is the
+    room on the backhaul; see `backhaul_room`. In the result, matched bids come first, each with its
+    matched plan first. Service by an infeasible plan is worth half.
     """
     if len(ranked) < 2:
         return list(ranked)
@@ -198,6 +268,7 @@ def matched(
         for offer, (_, place) in zip(offers, plans, strict=True)
     ]
     left = np.maximum(0.0, market.pools.capacity - market.standing.taken)
+    left[-1] = max(0.0, backhaul)
     problem = Problem(
         np.array([at for at, _ in plans]),
         np.array(weight),
@@ -224,7 +295,8 @@ class PriceMatching(InRange, ByPrice):
     a unit of a full pool costs as much as the queries that a unit serves on average. Machines
     refuse plans that do not fit. The backhaul refuses none, so its price rises further beyond its
     capacity. At the default parameters, no query can afford an average share once 1.19 times this
-    capacity is in use. This keeps the link busy for 0.95 of the time.
+    capacity is in use. This keeps the link busy for 0.95 of the time; no plan is awarded that would
+    keep it busy for longer (`planners.compass.state.pools.MOST_BACKHAUL`).
 
     Args:
         steepness: exponent of utilisation in prices; at 1, prices are proportional to utilisation.

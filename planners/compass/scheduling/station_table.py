@@ -6,6 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
+from planners.common.windows import share_in_time
 from planners.compass.runtime.watch import serving
 from planners.compass.search.beliefs import beliefs_of
 from planners.compass.search.search import Search
@@ -13,7 +14,7 @@ from planners.compass.state.pools import Fleet, Market
 from planners.compass.state.records import Candidates, Offer, keep_search_state, search_state
 from planners.matching.problem import Cards
 from planners.matching.stations import WholeStations, best_of_each_set, share_stations
-from scenarios.numerics import Ints
+from scenarios.numerics import Floats, Ints
 from scenarios.queries import Query
 from sim import PlanningContext
 from sim.api.gpu_layouts import gpu_layouts
@@ -34,7 +35,7 @@ class StationTable:
     search: Search  # judges plans
     queries: Sequence[Query]  # the queries to match; others keep their resources
     ordered: Fleet  # orders for other queries; these queries keep their resources too
-    switch: float  # least gain of moving a running query, in served queries
+    switch: Floats  # cost of moving each query, relative to the worth of serving it, of shape (Q,)
 
     def __post_init__(self) -> None:
         context, queries = self.context, self.queries
@@ -173,13 +174,18 @@ class StationTable:
         parts = [
             (at, candidates)
             for at, beliefs in enumerate(self._beliefs)
-            for candidates in beliefs.candidates(self._shared, least_hope, self._active[at])
+            for candidates in beliefs.candidates(
+                self._shared,
+                least_hope,
+                self._active[at],
+                share_in_time(self.context, self.queries[at]),
+            )
         ]
         query = np.repeat([at for at, _ in parts], [len(its.number) for _, its in parts])
         its = Candidates._make(map(np.concatenate, zip(*(part for _, part in parts), strict=True)))
         sort = _codes(its.station, its.operator_key)
         stays = its.number == np.array(self._active)[query]
-        worth = its.probability * (1 + self.switch * stays)
+        worth = its.probability * (1 + self.switch[query] * stays)
         kept = best_of_each_set(query, sort, worth + stays)
         kept = kept[worth[kept] > 0]
 
@@ -193,7 +199,7 @@ class StationTable:
         sent = np.zeros((len(kept), many))
         sent[:, -1] = its.backhaul[kept]
         capacity = market.pools.capacity.copy()
-        capacity[-1] -= others.backhaul.sum()
+        capacity[-1] = market.pools.most_backhaul - others.backhaul.sum()
         current = np.full(len(self.queries), -1, dtype=np.int64)
         active = np.flatnonzero(stays[kept])
         current[query[kept][active]] = active

@@ -207,7 +207,11 @@ class Beliefs:
         )
 
     def candidates(
-        self, shared: Sequence[int], least_hope: float | None, now: int
+        self,
+        shared: Sequence[int],
+        least_hope: float | None,
+        now: int,
+        now_in_time: float | None = None,
     ) -> list[Candidates]:
         """Return the plans from which a matching on shared stations can choose.
 
@@ -220,12 +224,20 @@ class Beliefs:
                 search, at which an unprofiled configuration is included. With None, only profiled
                 ones are included.
             now: index of the active plan, or -1 for none.
+            now_in_time: the active plan's probability of meeting the latency bound according to
+                telemetry, or None. It counts if it is above the predicted one, which one bad window
+                can reduce to 0.
 
         Returns:
             The plans of profiled configurations, then those of others if ``least_hope`` is given.
         """
         known, believed = self.configurations, self.configurations.believed()
-        found = [self._chosen(self._profiled(), believed.accurate, believed.sure, shared, now)]
+        its = self._profiled()
+        if now_in_time is not None:
+            shown = np.where(its.number == now, now_in_time, 0.0)
+            in_time = np.maximum(its.in_time, shown)
+            its = its._replace(in_time=in_time)
+        found = [self._chosen(its, believed.accurate, believed.sure, shared, now)]
         if least_hope is not None and known.profiled and known.kept_history is not None:
             hopes = known.promise()
             untried = [each for each in shared if each not in known.profiled]

@@ -20,6 +20,14 @@ from sim import PlanningContext, PlanView
 CORES, GPUS = "cores", "GPUs"
 BACKHAUL = "backhaul", "up"
 
+MOST_BACKHAUL = 0.95
+"""Largest share of its time for which Compass plans to keep the backhaul busy.
+
+At the default parameters of `PriceMatching`, prices aim at this share: at 0.95, which is 1.19
+times the default ``max_utilisation`` of 0.8, a query with an average share of the link pays all
+that its service is worth.
+"""
+
 
 @dataclass(frozen=True, eq=False)
 class Pools:
@@ -36,6 +44,11 @@ class Pools:
     def scarcity(self) -> Floats:
         """The price of a unit of each pool at which a whole pool costs 1, of shape (R,)."""
         return np.asarray(1 / np.maximum(self.capacity, 1e-9))
+
+    @property
+    def most_backhaul(self) -> float:
+        """The largest share of its time for which plans may keep the backhaul busy."""
+        return max(MOST_BACKHAUL, self.max_utilisation)
 
     def rented(self, taken: Floats) -> Floats:
         """Return the units of each pool on the machines that must be rented, of shape (R,)."""
@@ -179,6 +192,11 @@ class Standing:
 
     def __contains__(self, query: int) -> bool:
         return query in self.fleet.row
+
+    def backhaul(self, query: int) -> float:
+        """Return the share of time for which a query's plan keeps the backhaul busy, or 0."""
+        row = self.fleet.row.get(query)
+        return 0.0 if row is None else float(self.fleet.backhaul[row])
 
     def but(self, queries: Collection[int]) -> Fleet:
         """Return the fleet without the given queries."""

@@ -3,13 +3,32 @@
 from dataclasses import replace
 from itertools import pairwise
 
-from compass_worlds import ONE_CLOUD, arriving, with_context
+import numpy as np
+from compass_worlds import ONE_CLOUD, arriving, market, with_context
 from worlds import run, scenario
 
 from planners import Compass
-from planners.compass.runtime.orders import fit, order, orders_of
+from planners.compass.runtime.orders import Wanted, first_that_fits, order, orders_of
 from planners.compass.runtime.watch import Watch, serving
+from planners.compass.state.pools import Uses
 from planners.compass.state.records import ActivePlan
+from scenarios.cluster import Node
+
+
+def uses(backhaul=0.0):
+    """Return the use of no station, and of so much of the backhaul."""
+    return Uses(np.array([-1]), np.array([0]), np.array([0.0]), backhaul)
+
+
+def recorded(context, plan, backhaul=0.0):
+    """Return the record of an order given now."""
+    return ActivePlan(plan, context.now_s, 0.0, 0.0, 0.0, uses(backhaul), 0)
+
+
+def fit(context, wanted):
+    """Return whether each plan fits, if none uses the backhaul."""
+    asked = [Wanted(query, [plan], [0.0]) for query, plan in wanted]
+    return [at == 0 for at in first_that_fits(context, market(context), asked)]
 
 
 def test_an_order_counts_until_it_is_carried_out():
@@ -43,7 +62,7 @@ def test_what_was_ordered_is_not_promised_again():
             one, two = context.waiting
             told.append((context.fits(two, other), fit(context, [(two, other)])))
             context.charge(one, "step", 500_000)
-            order(context, one, ActivePlan(first, context.now_s, 0.0, 0.0, 0.0, None, 0))
+            order(context, one, recorded(context, first))
             told.append((context.fits(two, other), fit(context, [(two, other)])))
             assert fit(context, [(one, other)]) == [True], "in place of its own order"
         else:
@@ -104,3 +123,58 @@ def test_a_move_counts_while_its_models_are_loading_and_is_remembered():
         loading = now_s < moved["in_force_s"]
         assert orders == ({0} if loading else set())
         assert str(record.plan) == (first if loading else moved)["plan"]
+
+
+class TestBackhaul:
+    """The world never refuses a plan for the backhaul, so Compass counts what is sent over it."""
+
+    def found(self, *asked, active=None, ordered=None):
+        """Return the index of the plan that each query gets.
+
+        ``asked`` has the shares of the backhaul that each query's plans use, ``active`` those of
+        active plans by number of the query, and ``ordered`` those of orders under way.
+        """
+        told = []
+
+        def act(context):
+            if len(context.waiting) < 4:
+                return
+            plan = next(plan for plan in context.candidates(context.waiting[0], "enumeration"))
+            for number, share in (ordered or {}).items():
+                order(context, context.waiting[number], recorded(context, plan, share))
+            of = {context.waiting[at].id: uses(share) for at, share in (active or {}).items()}
+            wanted = [
+                Wanted(query, [plan] * len(shares), shares)
+                for query, shares in zip(context.waiting, asked, strict=False)
+            ]
+            told.append(first_that_fits(context, market(context, of), wanted))
+
+        roomy = {"edge": Node("edge", "g2-standard-8", count=4, standby=4)}
+        with_context(act, arriving(1.0, 1.0, 1.0, 1.0), nodes=roomy)
+        return told[0]
+
+    def test_a_link_that_carries_one_of_two_is_given_once(self):
+        assert self.found([0.6], [0.6]) == [0, None]
+
+    def test_the_second_takes_its_thin_plan(self):
+        assert self.found([0.6], [0.6, 0.3]) == [0, 1]
+
+    def test_the_thin_plans_of_others_still_fit(self):
+        assert self.found([0.6], [0.6], [0.3], [0.3]) == [0, None, 0, None]
+
+    def test_a_single_query_waits_if_the_link_is_full(self):
+        assert self.found([0.2], active={1: 0.5, 2: 0.3}) == [None]
+        assert self.found([0.15], active={1: 0.5, 2: 0.3}) == [0]
+
+    def test_an_order_under_way_counts(self):
+        assert self.found([0.6], ordered={1: 0.6}) == [None]
+
+    def test_its_own_order_and_plan_do_not_count(self):
+        assert self.found([0.9], ordered={0: 0.6}) == [0]
+        assert self.found([0.9], active={0: 0.6}) == [0]
+
+    def test_a_query_can_always_send_less(self):
+        assert self.found([0.5, 0.3], active={0: 0.4, 1: 0.7}) == [1]
+
+    def test_room_counts_only_when_a_move_is_carried_out(self):
+        assert self.found([0.6], ordered={1: 0.1}, active={1: 0.5}) == [None]

@@ -12,7 +12,7 @@ from planners.compass.state.pools import Fleet, Market, Pools, ResourceUse, Stan
 PAUSE_S, KNOWN_FOR_S = 10.0, 60.0
 POOLS = Pools(
     (("cloud", "cores"), ("cloud", "backhaul")),
-    np.array([10.0, 1.0]),
+    np.array([10.0, 0.8]),
     np.ones(2),
     np.ones(2),
     np.zeros(2),
@@ -36,7 +36,7 @@ class Board:
         self.waiting = [SimpleNamespace(id=number) for number in waiting]
         self.searching = []
         self.now_s, self.trigger = 0.0, "tick"
-        self.memory, self.bulk = {}, self
+        self.memory, self.bulk, self.world, self.loading = {}, self, self, {}
         self.standing, self.fitting, self.looks = (), True, 0
 
     def remember(self, key, value, query=None):
@@ -157,11 +157,12 @@ def test_queries_that_need_more_than_the_pools_have_left_are_not_asked():
     assert board.looks == 1
 
 
-def test_a_full_backhaul_does_not_rule_out_queries_that_can_pay():
-    """As the world refuses nobody for it, and new queries are judged by its price alone."""
-    board = Board(0)
-    board.refuse(q0=[0.2], backhaul=POOLS.capacity[-1] + 0.1)
-    assert board.asked(price=1.0) == [0]
+def test_queries_that_need_more_of_the_backhaul_than_is_free_are_not_asked():
+    for share, asked in ((0.94, [0]), (0.96, [])):
+        board = Board(0)
+        board.refuse(q0=[0.2], backhaul=share)
+        assert board.asked(price=1.0) == asked
+        assert board.looks == len(asked), "the world is not even asked for room"
 
 
 def test_queries_without_room_on_a_machine_are_asked_again_much_later():

@@ -249,7 +249,7 @@ def test_a_configuration_that_failed_is_not_promised_again():
         made = market(context)
         search.run(context, query, made, 5.0, improve=False)
         for _ in range(2):
-            table = StationTable(context, made, search, [query], Fleet.of({}), 0.1)
+            table = StationTable(context, made, search, [query], Fleet.of({}), np.full(1, 0.1))
             agreed.append(table.agreeable(4))
             found = search_state(context, query)
             promised.append(beliefs_of(search, context, query, made, found).promise()[agreed[0]])
@@ -276,7 +276,7 @@ def test_stations_of_whole_gpu_instances_take_a_place_on_a_card():
         [query] = context.waiting
         made = market(context)
         search.run(context, query, made, 5.0, improve=False)
-        table = StationTable(context, made, search, [query], Fleet.of({}), 0.1)
+        table = StationTable(context, made, search, [query], Fleet.of({}), np.full(1, 0.1))
         table.look_at(list(range(20)), 0.0)
         problems.append(table.rows.problem)
         names.extend(made.pools.names)

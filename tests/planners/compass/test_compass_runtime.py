@@ -213,13 +213,15 @@ class TestAccuracy:
         assert sorted(soon) == [0, 1, 2, 3]
         assert min(made.alarms)[0] > STEP_S
 
-    def test_drift_above_the_floor_is_found_and_nobody_moves(self):
+    def test_drift_above_the_floor_is_found_and_changes_no_configuration(self):
         """All that was profiled is of the past; but what serves the queries still does."""
         made = self.made(Noted(audit_every_s=20.0, audit_samples=96), slo=LOW, seed=8)
         at_s, query = made.alarms[0]
         assert STEP_S < at_s <= STEP_S + 30.0
         assert made.tables["windows"]["accuracy"].min() > LOW["accuracy"]
-        assert made.moved == set()
+        # A query that first got a plan that was ready can move to a cheaper place.
+        configurations = made.decisions.group_by("query").agg(pl.col("configuration").n_unique())
+        assert configurations["configuration"].max() == 1
         served = made.decisions.filter(pl.col("query") == query)["configuration"].unique()
         again = made.tables["profiling"].filter(
             (pl.col("query") == query) & pl.col("at_s").is_between(at_s, at_s + 10.0)

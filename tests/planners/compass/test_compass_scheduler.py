@@ -3,6 +3,7 @@
 from dataclasses import replace
 from math import nan
 from types import SimpleNamespace
+from typing import ClassVar
 
 import numpy as np
 import polars as pl
@@ -35,11 +36,15 @@ class Cluster:
     """
 
     waiting = running = searching = departed = ()
+    loading: ClassVar = {}
     trigger, now_s = "arrival", 0.0
 
     def __init__(self, *capacity):
         self.capacity = np.array([*capacity, 0.8])
-        self.bulk = self
+        self.bulk = self.world = self
+
+    def ready_s(self, query, plan):
+        return 0.0
 
     def first_that_fits(self, wanted, beside=()):
         free, places = self.capacity.copy(), []
