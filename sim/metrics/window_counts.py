@@ -81,6 +81,9 @@ FIRST = 1
 CHUNK_WIDTH = 8 * LINE
 PER_CHUNK = CHUNK_WIDTH - FIRST
 
+MANY = 4096
+"""Number of accounts from which their counts are prefetched; fewer are in the processor's cache."""
+
 # Places in heads
 FREE_CELL = 0
 FREE_CHUNKS = 1
@@ -194,16 +197,17 @@ def count_births(counts: Counts, rows: Ints, born: Ints, done: int, window_ns: i
         ahead = index(born[index(min(number + 3 * AHEAD, last))])
         prefetch(rows, ahead, col.QUERY)
         prefetch(rows, ahead, col.ALLOWANCE)
-        ahead = index(born[index(min(number + 2 * AHEAD, last))])
-        account = row_of(account_of, rows[ahead, col.QUERY])
-        prefetch(accounts, account, NEWEST)
-        prefetch(accounts, account, REQUESTS)
-        if rows[ahead, col.DEPLOYMENT] >= 0:
-            prefetch(trials, row_of(trial_of, rows[ahead, col.DEPLOYMENT]), UNTIL_NS)
-        ahead = index(born[index(min(number + AHEAD, last))])
-        newest = index(accounts[row_of(account_of, rows[ahead, col.QUERY]), NEWEST])
-        prefetch(cells, newest, OLDER)
-        prefetch(cells, newest, LONGEST)
+        if len(accounts) > MANY:
+            ahead = index(born[index(min(number + 2 * AHEAD, last))])
+            account = row_of(account_of, rows[ahead, col.QUERY])
+            prefetch(accounts, account, NEWEST)
+            prefetch(accounts, account, REQUESTS)
+            if rows[ahead, col.DEPLOYMENT] >= 0:
+                prefetch(trials, row_of(trial_of, rows[ahead, col.DEPLOYMENT]), UNTIL_NS)
+            ahead = index(born[index(min(number + AHEAD, last))])
+            newest = index(accounts[row_of(account_of, rows[ahead, col.QUERY]), NEWEST])
+            prefetch(cells, newest, OLDER)
+            prefetch(cells, newest, LONGEST)
         row = index(born[index(number)])
         account, birth_ns = row_of(account_of, rows[row, col.QUERY]), rows[row, col.ARRIVAL]
         cell = index(accounts[account, NEWEST])
@@ -244,14 +248,15 @@ def count_ends(  # noqa: PLR0912, PLR0915
         ahead = index(ended[index(min(number + 3 * AHEAD, last))])
         for line in range(1 + operators):
             prefetch(rows, ahead, index(LINE * line))
-        ahead = index(ended[index(min(number + 2 * AHEAD, last))])
-        prefetch(accounts, row_of(account_of, rows[ahead, col.QUERY]), NEWEST)
-        if rows[ahead, col.DEPLOYMENT] >= 0:
-            prefetch(trials, row_of(trial_of, rows[ahead, col.DEPLOYMENT]), UNTIL_NS)
-        ahead = index(ended[index(min(number + AHEAD, last))])
-        newest = index(accounts[row_of(account_of, rows[ahead, col.QUERY]), NEWEST])
-        for line in range(0, cells.shape[1], LINE):
-            prefetch(cells, newest, index(line))
+        if len(accounts) > MANY:
+            ahead = index(ended[index(min(number + 2 * AHEAD, last))])
+            prefetch(accounts, row_of(account_of, rows[ahead, col.QUERY]), NEWEST)
+            if rows[ahead, col.DEPLOYMENT] >= 0:
+                prefetch(trials, row_of(trial_of, rows[ahead, col.DEPLOYMENT]), UNTIL_NS)
+            ahead = index(ended[index(min(number + AHEAD, last))])
+            newest = index(accounts[row_of(account_of, rows[ahead, col.QUERY]), NEWEST])
+            for line in range(0, cells.shape[1], LINE):
+                prefetch(cells, newest, index(line))
         row = index(ended[index(number)])
         account, birth_ns = row_of(account_of, rows[row, col.QUERY]), rows[row, col.ARRIVAL]
         outcome, allowance = index(rows[row, col.OUTCOME]), values[row, col.ALLOWANCE]
