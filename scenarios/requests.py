@@ -121,7 +121,7 @@ class _RequestBlocks(Iterator[RequestBlock]):
         if arrival_ns[0] >= self.born_ns:
             return block
         begun = int(arrival_ns.searchsorted(self.born_ns))
-        return RequestBlock(*(each[begun:] for each in block))
+        return RequestBlock(arrival_ns[begun:], *(each[begun:] for each in block[1:]))
 
 
 def service_factors(
